@@ -1,0 +1,1 @@
+"""The audit that a candidate model must pass, and the signature that lets it serve."""

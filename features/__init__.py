@@ -1,0 +1,1 @@
+"""Scoped records turned into student features and early alerts."""

@@ -1,0 +1,1 @@
+"""Benefit models: episodes, propensities, doubly robust pseudo-outcomes, off-policy value, registry."""
