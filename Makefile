@@ -1,0 +1,42 @@
+# Two commands: `make demo` (a browsable site) and `make test` (everything CI runs).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check lock system clean
+
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@ $(VENV)/.runtime
+
+demo: $(VENV)/.runtime
+	$(BIN)/handrail demo
+
+test: system $(VENV)/.dev check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Chromium and PostgreSQL for the tests, from Debian, when they are not there yet.
+system:
+	@sh tests/install_system_packages.sh
+
+lock:
+	uv pip compile pyproject.toml --extra postgres --extra dev --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header -q -o requirements-dev.lock
+	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements.lock
+
+clean:
+	rm -rf $(VENV) var build *.egg-info
