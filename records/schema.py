@@ -138,7 +138,7 @@ TABLES: dict[str, Table] = {
                 _directory("first_name", _TEXT, "First name"),
                 _directory("last_name", _TEXT, "Last name"),
                 _directory("birth_date", _DATE, "Date of birth"),
-                _directory("grade_level", _INT, "Grade now: -1 pre-kindergarten, 0 kindergarten, 1 to 12", unit="grade"),
+                _directory("grade_level", _INT, "Grade now: -1 is pre-kindergarten, 0 kindergarten", unit="grade"),
                 _directory("school_id", _TEXT, "School now"),
             ),
             ("student_id",),

@@ -250,8 +250,8 @@ def _write_tables(collected: _Collected, connector: Connector, previous: Snapsho
             if file.exists():
                 collected.report.rows[name] = pq.read_metadata(file).num_rows
                 if name in _DATED:
-                    last = engine.read_parquet(str(file)).max(_DATED[name]).fetchone()
-                    latest[name] = str(last[0]) if last and last[0] else None
+                    last = engine.read_parquet(str(file)).aggregate(f"max({_DATED[name]})").fetchall()[0][0]
+                    latest[name] = str(last) if last else None
     bad = sorted(collected.bad, key=lambda row: (row.file, row.line))
     pq.write_table(pa.Table.from_pylist([asdict(row) for row in bad], schema=_QUARANTINE),
                    collected.staging / "quarantine.parquet")  # fmt: skip
