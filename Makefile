@@ -1,9 +1,9 @@
-# Two commands: `make demo` (a browsable site) and `make test` (everything CI runs).
+# `make test` sets everything up and runs what CI runs; `make install` sets up the command line alone.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lock system clean
+.PHONY: install test check lock system clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -17,8 +17,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@ $(VENV)/.runtime
 
-demo: $(VENV)/.runtime
-	$(BIN)/handrail demo
+install: $(VENV)/.runtime
 
 test: system $(VENV)/.dev check
 	$(BIN)/python -m pytest

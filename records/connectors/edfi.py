@@ -494,8 +494,10 @@ class _Reading:
                     self.sink.derive("calendar", values, file, line)
                     worked_out += 1
         if worked_out:
-            self.sink.note(f"The calendar lists few school days: {worked_out} were worked out as the weekdays of "
-                           "each term. Holidays count as school days until the district sends its calendar.")  # fmt: skip
+            self.sink.note(
+                f"The calendar lists few school days: {worked_out} were worked out as the weekdays of each term. "
+                "Holidays count as school days until the district sends its calendar."
+            )
 
 
 def _is_number(text: str | None) -> bool:

@@ -14,7 +14,8 @@ SPELLINGS = (
     "CitizenshipStatus", "US_Citizen", "country_of_birth", "countryOfBirthCode", "BirthCountry", "birth_city",
     "cityOfBirth", "stateOfBirthAbbreviation", "Place of Birth", "immigration_status", "ImmigrantFlag", "migrant",
     "Visa", "religion", "Religious affiliation", "home_language_of_parents", "Home Address", "StreetNumberName",
-    "incident_narrative", "BehaviorDetailedDescription", "Diagnosis", "MedicalAlert", "fingerprint_hash", "Asylum seeker",
+    "incident_narrative", "BehaviorDetailedDescription", "Diagnosis", "MedicalAlert", "fingerprint_hash",
+    "Asylum seeker",
 )  # fmt: skip
 
 

@@ -76,7 +76,8 @@ def test_a_killed_load_leaves_the_old_or_the_new_snapshot_whole(tmp_path: Path):
     home = tmp_path / "home"
     script = (
         "import sys; from pathlib import Path; from records.connectors.edfi import EdFi\n"
-        "from records.snapshots import load\nprint('go', flush=True)\nload(EdFi(), Path(sys.argv[1]), Path(sys.argv[2]))"
+        "from records.snapshots import load\nprint('go', flush=True)\n"
+        "load(EdFi(), Path(sys.argv[1]), Path(sys.argv[2]))"
     )
     seen = set()
     for attempt in range(int(os.environ.get("HANDRAIL_KILLS", "8"))):
