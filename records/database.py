@@ -1,0 +1,150 @@
+"""The operational store: agreements, staff, consents, opt-outs and the disclosure log.
+
+SQLite on one machine, PostgreSQL in production, the same code on both. `open_database` brings the schema up to
+date by Alembic before anything is read. Student records are not here: they are in snapshots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, ForeignKey, MetaData, String, Text, create_engine, event, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_WRITE_LOCK = 0x48414E44  # "HAND": the one PostgreSQL advisory lock that every writer of the log takes
+
+
+class Table(DeclarativeBase):
+    """All operational tables."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class OrganizationRow(Table):
+    __tablename__ = "organizations"
+    organization_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    kind: Mapped[str] = mapped_column(String(40))
+
+
+class StaffRow(Table):
+    __tablename__ = "staff"
+    user_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    login: Mapped[str] = mapped_column(String(200), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    role: Mapped[str] = mapped_column(String(40))
+    organization_id: Mapped[str] = mapped_column(ForeignKey("organizations.organization_id"))
+    password_hash: Mapped[str] = mapped_column(String(200))
+    active: Mapped[bool]
+
+
+class AgreementRow(Table):
+    """One version of one agreement, as its text. The highest version counts; a revocation ends them all."""
+
+    __tablename__ = "agreements"
+    agreement_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    organization_id: Mapped[str] = mapped_column(ForeignKey("organizations.organization_id"), index=True)
+    document: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))
+    revoked_at: Mapped[datetime | None]
+
+
+class ConsentRow(Table):
+    __tablename__ = "consents"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    organization_id: Mapped[str] = mapped_column(ForeignKey("organizations.organization_id"), index=True)
+    categories: Mapped[str] = mapped_column(String(400))
+    purpose: Mapped[str] = mapped_column(Text)
+    signer: Mapped[str] = mapped_column(String(200))
+    signed_on: Mapped[date]
+    expires_on: Mapped[date]
+    revoked_on: Mapped[date | None]
+
+
+class OptOutRow(Table):
+    __tablename__ = "opt_outs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    since: Mapped[date]
+    ended: Mapped[date | None]
+
+
+class DisclosureRow(Table):
+    """One look at one student. Holds identifiers and categories only: never a name, never a value."""
+
+    __tablename__ = "disclosures"
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[str] = mapped_column(String(40))
+    user_id: Mapped[str] = mapped_column(String(40))
+    organization_id: Mapped[str] = mapped_column(String(80))
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    categories: Mapped[str] = mapped_column(String(400))
+    purpose: Mapped[str] = mapped_column(Text)
+    legal_basis: Mapped[str] = mapped_column(String(40))
+    agreement_id: Mapped[str] = mapped_column(String(80))
+    agreement_sha256: Mapped[str] = mapped_column(String(64))
+    route: Mapped[str] = mapped_column(String(200))
+    shown_together: Mapped[int]
+    prev_hash: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+@dataclass(frozen=True)
+class Database:
+    """An open operational store."""
+
+    engine: Engine
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A session that commits at the end, or rolls back on an error."""
+        with Session(self.engine) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def write_transaction(self) -> Iterator[Session]:
+        """A session that no other writer runs beside: for what must be appended in order."""
+        with Session(self.engine) as session, session.begin():
+            if self.engine.dialect.name == "sqlite":
+                session.execute(text("UPDATE disclosures SET seq = seq WHERE seq = -1"))
+            else:
+                session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _WRITE_LOCK})
+            yield session
+
+
+def open_database(url: str) -> Database:
+    """Open the store at a SQLAlchemy URL and bring its schema up to date."""
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return Database(engine)
+
+
+def _prepare_sqlite(connection: object, _record: object) -> None:
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "secure_delete=ON", "busy_timeout=10000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

@@ -1,0 +1,12 @@
+"""Alembic's entry: runs on the connection that `records.database.open_database` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+from records.database import Table
+
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=Table.metadata, render_as_batch=True
+)
+with context.begin_transaction():
+    context.run_migrations()
