@@ -1,0 +1,272 @@
+"""The one choke point: every reading of a student takes a `Scope`.
+
+A scope is worked out anew at each request from the viewer, the agreements in force, the role, active program
+enrolment, consents and opt-outs. What is outside it is not "forbidden" but absent: rows are missing and values
+are null before anything downstream sees them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Literal
+
+import ibis
+import pandas as pd
+import pyarrow as pa
+from sqlalchemy import select
+
+from records.agreements import PER_STUDENT_BASES, Agreement, LegalBasis, agreements_of
+from records.database import ConsentRow, Database, OptOutRow, StaffRow
+from records.schema import CONSENT_CATEGORIES, Category, table
+from records.snapshots import Snapshot
+
+
+class Role(StrEnum):
+    """What a person does; with the agreement it decides what they may see."""
+
+    CASEWORKER = "caseworker"
+    COORDINATOR = "coordinator"
+    PARTNER_ADMIN = "partner_admin"
+    DATA_SCIENTIST = "data_scientist"
+    EQUITY_REVIEWER = "equity_reviewer"
+    DISTRICT_ADMIN = "district_admin"
+    PIPELINE = "pipeline"
+
+
+_ALL = frozenset(Category)
+ROLE_CATEGORIES: Mapping[Role, frozenset[Category]] = {
+    Role.CASEWORKER: _ALL,
+    Role.COORDINATOR: frozenset({Category.DIRECTORY, Category.SCHEDULE, Category.SERVICES}),
+    Role.PARTNER_ADMIN: frozenset({Category.DIRECTORY, Category.SERVICES}),
+    Role.DATA_SCIENTIST: frozenset(),
+    Role.EQUITY_REVIEWER: frozenset(),
+    Role.DISTRICT_ADMIN: _ALL,
+    Role.PIPELINE: _ALL,
+}
+"""The most that a role may see, whatever an agreement grants."""
+
+SENSITIVE = frozenset({Category.DEMOGRAPHICS, Category.ENGLISH_LEARNER, Category.SPECIAL_EDUCATION, Category.HOUSING,
+                       Category.MEAL_ELIGIBILITY})  # fmt: skip
+"""Read by the fairness audit alone; never by the pipeline that makes features and trains models."""
+
+DISTRICT = "district"
+_EXTERNAL_ROLES = frozenset({Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN})
+
+
+class NotInScope(LookupError):
+    """No such student for this viewer. The same for a student who exists elsewhere and for one who does not."""
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who asks."""
+
+    user_id: str
+    login: str
+    name: str
+    role: Role
+    organization_id: str
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Why one student may be seen: an agreement's line, as it applies to this student and this role."""
+
+    agreement_id: str
+    agreement_sha256: str
+    legal_basis: str
+    purpose: str
+    organization_id: str
+    categories: frozenset[Category]
+    supports: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Students x categories that one viewer may see on one day."""
+
+    viewer: Viewer
+    today: date
+    grants: Mapping[str, tuple[Grant, ...]]
+    secret: bytes
+
+    @property
+    def students(self) -> frozenset[str]:
+        return frozenset(self.grants)
+
+    def categories(self, student_id: str) -> frozenset[Category]:
+        """The categories visible of this student; empty when the student is out of scope."""
+        return frozenset().union(*(grant.categories for grant in self.grants.get(student_id, ())))
+
+    def supports(self, student_id: str) -> tuple[str, ...]:
+        """The supports that may be suggested for this student, in the agreements' order."""
+        return tuple(dict.fromkeys(s for grant in self.grants.get(student_id, ()) for s in grant.supports))
+
+    def handle(self, student_id: str) -> str:
+        """The opaque identifier of a student for this organisation: 20 hex digits, another for each organisation.
+
+        Raises:
+            NotInScope: the student is not in scope.
+        """
+        if student_id not in self.grants:
+            raise NotInScope("not found")
+        message = f"{self.viewer.organization_id}\0{student_id}".encode()
+        return hmac.new(self.secret, message, hashlib.sha256).hexdigest()[:20]
+
+    def student_of(self, handle: str) -> str:
+        """The student behind a handle.
+
+        Raises:
+            NotInScope: no student in scope has this handle.
+        """
+        try:
+            return self._by_handle[handle]
+        except KeyError:
+            raise NotInScope("not found") from None
+
+    @cached_property
+    def _by_handle(self) -> dict[str, str]:
+        return {self.handle(student): student for student in self.grants}
+
+    def fingerprint(self) -> str:
+        """A digest of everything that decides what is visible: results may be shared only where it is equal."""
+        lines = [f"{self.viewer.organization_id} {self.viewer.role}"]
+        for student in sorted(self.grants):
+            seen = ",".join(sorted(self.categories(student)))
+            lines.append(f"{student}|{seen}|{','.join(self.supports(student))}")
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def scope_for(viewer: Viewer, database: Database, snapshot: Snapshot, today: date, secret: bytes) -> Scope:
+    """What `viewer` may see `today`. Asked anew at each request, so that a revocation counts at once."""
+    with database.session() as session:
+        staff = session.get(StaffRow, viewer.user_id)
+        current = staff is not None and staff.active and staff.role == viewer.role and (
+            staff.organization_id == viewer.organization_id)  # fmt: skip
+    if not current:
+        return Scope(viewer, today, {}, secret)
+    if viewer.role is Role.DISTRICT_ADMIN and viewer.organization_id == DISTRICT:
+        return Scope(viewer, today, _everyone(snapshot, "the district's own records", _ALL), secret)
+    if viewer.role not in _EXTERNAL_ROLES:
+        return Scope(viewer, today, {}, secret)
+    opted_out = _opted_out(database, today)
+    consents = _consents(database, viewer.organization_id, today)
+    grants: dict[str, tuple[Grant, ...]] = {}
+    for agreement in agreements_of(database, viewer.organization_id, today):
+        if agreement.legal_basis not in PER_STUDENT_BASES:
+            continue
+        for student in _taking_part(snapshot, agreement, today) - opted_out:
+            grant = _grant(agreement, viewer.role, consents.get(student, frozenset()))
+            if grant.categories:
+                grants[student] = (*grants.get(student, ()), grant)
+    return Scope(viewer, today, grants, secret)
+
+
+def pipeline_scope(snapshot: Snapshot, purpose: Literal["features", "training", "audit"], today: date) -> Scope:
+    """The system's own reading of every student. Only an audit may read sensitive categories."""
+    categories = _ALL if purpose == "audit" else _ALL - SENSITIVE
+    viewer = Viewer(f"pipeline-{purpose}", "", purpose, Role.PIPELINE, DISTRICT)
+    return Scope(viewer, today, _everyone(snapshot, purpose, categories), b"")
+
+
+class ScopedRecords:
+    """The canonical tables as one scope shows them, for all its students or for some of them."""
+
+    def __init__(self, snapshot: Snapshot, scope: Scope, students: Iterable[str] | None = None) -> None:
+        self.snapshot = snapshot
+        self.scope = scope
+        asked = scope.students if students is None else scope.students & frozenset(students)
+        self.students = tuple(sorted(asked))
+
+    def table(self, name: str) -> Any:
+        """The table as an Ibis expression: rows and values out of scope are not in it.
+
+        Raises:
+            UnknownTable: there is no such table.
+        """
+        canonical = table(name)
+        rows = self.snapshot.table(name)
+        if not canonical.is_student:
+            return rows
+        joined = rows.inner_join(self._visible, rows["student_id"] == self._visible["_student"])
+        if canonical.is_service:
+            own = joined["organization_id"] == self.scope.viewer.organization_id
+            joined = joined.filter((own & joined[_flag(Category.SERVICES)])
+                                   | (~own & joined[_flag(Category.SERVICES_OTHER)]))  # fmt: skip
+            return joined.select(*(column.name for column in canonical.columns))
+        facts = [column for column in canonical.columns if column.name != "student_id" and column.category]
+        masked = joined.select("student_id", **{
+            column.name: ibis.ifelse(joined[_flag(column.category)], joined[column.name],
+                                     ibis.null().cast(joined[column.name].type()))
+            for column in facts if column.category is not None
+        })  # fmt: skip
+        return masked.filter(ibis.or_(*(masked[column.name].notnull() for column in facts)))
+
+    def frame(self, name: str) -> pd.DataFrame:
+        """The table as a data frame, ordered by its key."""
+        frame: pd.DataFrame = self.table(name).order_by(list(table(name).key)).to_pandas()
+        return frame
+
+    @cached_property
+    def _visible(self) -> Any:
+        seen = [self.scope.categories(student) for student in self.students]
+        columns = {"_student": pa.array(self.students, pa.string())} | {
+            _flag(category): pa.array([category in categories for categories in seen], pa.bool_())
+            for category in Category
+        }
+        return ibis.memtable(pa.table(columns))
+
+
+def _flag(category: Category) -> str:
+    return f"_sees_{category.value}"
+
+
+def _everyone(snapshot: Snapshot, purpose: str, categories: frozenset[Category]) -> dict[str, tuple[Grant, ...]]:
+    grant = Grant(DISTRICT, "", "own_records", purpose, DISTRICT, categories, ())
+    students = snapshot.table("students")["student_id"].to_pyarrow().to_pylist()
+    return dict.fromkeys(students, (grant,))
+
+
+def _grant(agreement: Agreement, role: Role, consented: frozenset[Category]) -> Grant:
+    categories = agreement.categories & ROLE_CATEGORIES[role]
+    if agreement.legal_basis is LegalBasis.CONSENT:
+        categories &= consented
+    categories -= CONSENT_CATEGORIES - consented
+    supports = agreement.supports if role is Role.CASEWORKER else ()
+    return Grant(agreement.agreement_id, agreement.sha256, agreement.legal_basis, agreement.purpose,
+                 agreement.organization_id, categories, supports)  # fmt: skip
+
+
+def _taking_part(snapshot: Snapshot, agreement: Agreement, today: date) -> frozenset[str]:
+    rows = snapshot.table("service_enrollments")
+    active = rows.filter(
+        rows["organization_id"] == agreement.organization_id,
+        rows["program_id"].isin(sorted(agreement.programs)),
+        rows["start_date"] <= ibis.date(today.isoformat()),
+        rows["end_date"].isnull() | (rows["end_date"] >= ibis.date(today.isoformat())),
+    )
+    return frozenset(active["student_id"].to_pyarrow().to_pylist())
+
+
+def _opted_out(database: Database, today: date) -> frozenset[str]:
+    with database.session() as session:
+        rows = session.scalars(select(OptOutRow).where(OptOutRow.since <= today)).all()
+        return frozenset(row.student_id for row in rows if row.ended is None or row.ended > today)
+
+
+def _consents(database: Database, organization_id: str, today: date) -> dict[str, frozenset[Category]]:
+    found: dict[str, frozenset[Category]] = {}
+    with database.session() as session:
+        query = select(ConsentRow).where(ConsentRow.organization_id == organization_id)
+        for row in session.scalars(query).all():
+            revoked = row.revoked_on is not None and row.revoked_on <= today
+            if row.signed_on <= today <= row.expires_on and not revoked:
+                named = frozenset(Category(name) for name in row.categories.split(";"))
+                found[row.student_id] = found.get(row.student_id, frozenset()) | named
+    return found
