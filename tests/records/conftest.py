@@ -1,0 +1,147 @@
+"""A small district through the ordinary load, and both databases for real."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from records.agreements import parse_agreement, save_agreement
+from records.connectors.protocol import Progress, Sink
+from records.database import ConsentRow, Database, OrganizationRow, StaffRow, open_database
+from records.quarantine import Value
+from records.schema import TABLES, Category
+from records.scope import Role, Viewer
+from records.snapshots import Snapshot, load
+
+Rows = Mapping[str, Sequence[Mapping[str, Value]]]
+TODAY = date(2026, 4, 17)
+SECRET = b"a secret that only this test knows"
+
+
+@dataclass
+class InMemory:
+    """A connector over rows in memory: the rest of the load is the real one."""
+
+    rows: Rows
+    name: str = "rows"
+    tables: tuple[str, ...] = tuple(TABLES)
+
+    def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
+        for table, rows in self.rows.items():
+            for line, row in enumerate(rows, start=1):
+                sink.keep(table, row, f"{table}.rows", line)
+
+
+def snapshot_of(rows: Rows, home: Path) -> Snapshot:
+    home.mkdir(parents=True, exist_ok=True)
+    load(InMemory(rows), home, home)
+    return Snapshot.current(home)
+
+
+AGREEMENT = """
+agreement_id = "{agreement_id}"
+version = 1
+organization_id = "{organization_id}"
+legal_basis = "{legal_basis}"
+purpose = "Tutoring after school"
+categories = {categories}
+consent_required = {consent_required}
+programs = {programs}
+supports = {supports}
+start = 2025-08-01
+end = 2026-07-31
+destruction_date = 2026-09-30
+officers = ["Ana Ruiz, data officer"]
+redisclosure = "None without the district's written word"
+breach_notice_hours = 24
+"""
+
+
+def agreement_text(**changes: object) -> str:
+    import json
+
+    values: dict[str, object] = {
+        "agreement_id": "a1", "organization_id": "tutors", "legal_basis": "school_official",
+        "categories": ["directory", "attendance", "services"], "consent_required": [], "programs": ["p1"],
+        "supports": ["tutoring"],
+    }  # fmt: skip
+    values |= changes
+    return AGREEMENT.format(**{k: json.dumps(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def add_organization(database: Database, organization_id: str, *roles: Role) -> list[Viewer]:
+    """The organisation with one member of staff for each role."""
+    viewers = [Viewer(f"{organization_id}-{role}", f"{role}@{organization_id}.example", "Somebody", role,
+                      organization_id) for role in roles]  # fmt: skip
+    with database.session() as session:
+        session.add(OrganizationRow(organization_id=organization_id, name=organization_id, kind="partner"))
+        session.flush()
+        for viewer in viewers:
+            session.add(StaffRow(user_id=viewer.user_id, login=viewer.login, name=viewer.name, role=viewer.role,
+                                 organization_id=organization_id, password_hash="x", active=True))  # fmt: skip
+    return viewers
+
+
+def add_agreement(database: Database, **changes: object) -> None:
+    save_agreement(database, parse_agreement(agreement_text(**changes), "agreement.toml"))
+
+
+def add_consent(database: Database, student_id: str, *categories: Category, organization_id: str = "tutors") -> None:
+    with database.session() as session:
+        session.add(ConsentRow(student_id=student_id, organization_id=organization_id, purpose="Tutoring",
+                               categories=";".join(categories), signer="A parent", signed_on=date(2025, 9, 1),
+                               expires_on=date(2026, 8, 31), revoked_on=None))  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A throw-away PostgreSQL on a socket in a temporary folder; its URL without a database name."""
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not binaries:
+        message = "PostgreSQL is not installed: run `make system`"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    binary = binaries[-1].parent
+    folder = Path("/tmp") / f"handrail-pg-{os.getpid()}"
+    folder.mkdir(mode=0o777)
+    as_user: list[str] = []
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres")
+        as_user = ["runuser", "-u", "postgres", "--"]
+    data = folder / "data"
+    subprocess.run([*as_user, binary / "initdb", "-D", data, "-A", "trust", "-U", "handrail"],
+                   check=True, capture_output=True, cwd="/")  # fmt: skip
+    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
+    subprocess.run([*as_user, binary / "pg_ctl", "-D", data, "-o", options, "-w", "-l", folder / "log", "start"],
+                   check=True, capture_output=True, cwd="/")  # fmt: skip
+    yield f"postgresql+psycopg://handrail@/{{name}}?host={folder}"
+    subprocess.run([*as_user, binary / "pg_ctl", "-D", data, "-m", "immediate", "stop"],
+                   check=False, capture_output=True, cwd="/")  # fmt: skip
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """An empty operational store, on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        return open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
+    server: str = request.getfixturevalue("postgres_server")
+    name = f"t{abs(hash(str(tmp_path))):x}"[:30]
+    admin = create_engine(server.format(name="postgres"), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}"'))
+    return open_database(server.format(name=name))
+
+
+@pytest.fixture
+def new_sqlite(tmp_path: Path) -> Callable[[str], Database]:
+    return lambda name: open_database(f"sqlite:///{tmp_path / name}.db")
