@@ -1,4 +1,4 @@
-"""The command line: `handrail load`, `handrail records`. Every error is one plain sentence and a non-zero exit."""
+"""The command line. Every error is one plain sentence on standard error and exit status 2."""
 
 from __future__ import annotations
 
@@ -13,14 +13,21 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 from handrail.settings import Settings
+from records.agreements import AgreementError, parse_agreement
 from records.connectors.edfi import EdFi
 from records.connectors.protocol import Connector, SourceRefused
+from records.database import open_database
+from records.disclosures import export_head, verify
 from records.schema import TABLES
 from records.snapshots import LoadInProgress, LoadReport, NoSnapshot, Snapshot, load
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False, help="Early, fair, explained support.")
 records = typer.Typer(no_args_is_help=True, help="Look at what is loaded, as counts: never at a student.")
 app.add_typer(records, name="records")
+agreements = typer.Typer(no_args_is_help=True, help="Check the agreements that say who may see what.")
+app.add_typer(agreements, name="agreements")
+disclosures = typer.Typer(no_args_is_help=True, help="The log of who saw which student's record.")
+app.add_typer(disclosures, name="disclosures")
 
 CONNECTORS: dict[str, Connector] = {"edfi": EdFi()}
 
@@ -74,6 +81,45 @@ def quarantine(home: Home = None) -> None:
         _out.print(rows)
 
 
+@agreements.command("check")
+def check_agreement(file: Annotated[Path, typer.Argument(help="An agreement as a TOML file.")]) -> None:
+    """Read an agreement as the law asks for it; name the line of the first thing that is missing or wrong."""
+    with _plain_errors():
+        if not file.is_file():
+            raise AgreementError(f"{file} is not a file")
+        agreement = parse_agreement(file.read_text(encoding="utf-8"), file.name)
+    categories = ", ".join(sorted(agreement.categories))
+    _out.print(f"{agreement.agreement_id} version {agreement.version} is whole: {agreement.organization_id} may see "
+               f"{categories} for: {agreement.purpose}, from {agreement.start} to {agreement.end} "
+               f"({agreement.legal_basis}).", highlight=False)  # fmt: skip
+
+
+@disclosures.command("verify")
+def verify_disclosures(
+    head: Annotated[Path | None, typer.Option(help="A head that was exported earlier, to compare with.")] = None,
+    home: Home = None,
+) -> None:
+    """Read the whole log and find any row that was edited, removed, added or moved. Exit 1 when one is found."""
+    with _plain_errors():
+        if head is not None and not head.is_file():
+            raise AgreementError(f"{head} is not a file")
+        outcome = verify(open_database(Settings.from_environment(home).database_url), head)
+    if not outcome.ok:
+        _err.print(f"handrail: the disclosure log does not hold: {outcome.problem}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1)
+    _out.print(f"The disclosure log holds: {outcome.rows:,} rows.", highlight=False)
+
+
+@disclosures.command("head")
+def head_of_disclosures(
+    file: Annotated[Path, typer.Argument(help="Where to write the head.")], home: Home = None
+) -> None:
+    """Write the log's last hash to a file, to be kept away from this machine."""
+    with _plain_errors():
+        export_head(open_database(Settings.from_environment(home).database_url), file)
+    _out.print(f"Wrote {file}.", highlight=False)
+
+
 def _show(report: LoadReport) -> None:
     table = Table("file", "read", "kept", "quarantined", "duplicates", "ignored", "why ignored", title="what was read")
     for count in report.files:
@@ -95,6 +141,6 @@ def _show(report: LoadReport) -> None:
 def _plain_errors() -> Iterator[None]:
     try:
         yield
-    except (SourceRefused, LoadInProgress, NoSnapshot) as error:
+    except (SourceRefused, LoadInProgress, NoSnapshot, AgreementError, OSError) as error:
         _err.print(f"handrail: {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None

@@ -33,3 +33,25 @@ def test_wrong_use_is_one_plain_sentence_and_exit_two(tmp_path: Path):
         assert run.returncode == 2, run.stdout
         assert part in run.stderr.replace("\n", " ")
         assert "Traceback" not in run.stderr
+
+
+def test_a_fresh_disclosure_log_holds_and_a_head_can_be_kept(tmp_path: Path):
+    home = ("--home", str(tmp_path / "home"))
+    assert handrail("disclosures", "head", str(tmp_path / "head.json"), *home).returncode == 0
+    run = handrail("disclosures", "verify", "--head", str(tmp_path / "head.json"), *home)
+    assert (run.returncode, run.stdout) == (0, "The disclosure log holds: 0 rows.\n")
+    (tmp_path / "head.json").write_text('{"seq": 3, "hash": "00"}')
+    cut = handrail("disclosures", "verify", "--head", str(tmp_path / "head.json"), *home)
+    assert cut.returncode == 1
+    assert "rows 1 to 3 were cut off the end" in cut.stderr
+
+
+def test_the_example_agreement_is_whole_and_a_broken_one_names_its_line(tmp_path: Path):
+    example = Path(__file__).parents[2] / "docs" / "examples" / "tutoring-agreement.toml"
+    assert "is whole" in handrail("agreements", "check", str(example)).stdout
+    broken = tmp_path / "broken.toml"
+    broken.write_text(example.read_text().replace("school_official", "police"))
+    run = handrail("agreements", "check", str(broken))
+    assert run.returncode == 2
+    assert "broken.toml, line 7: legal_basis is 'police'" in run.stderr
+    assert handrail("agreements", "check", str(tmp_path / "none.toml")).returncode == 2
