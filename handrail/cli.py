@@ -15,7 +15,9 @@ from rich.table import Table
 from handrail.settings import Settings
 from records.agreements import AgreementError, parse_agreement
 from records.connectors.edfi import EdFi
+from records.connectors.oneroster import OneRoster
 from records.connectors.protocol import Connector, SourceRefused
+from records.connectors.service_history import ServiceHistory
 from records.database import open_database
 from records.disclosures import export_head, verify
 from records.schema import TABLES
@@ -29,7 +31,11 @@ app.add_typer(agreements, name="agreements")
 disclosures = typer.Typer(no_args_is_help=True, help="The log of who saw which student's record.")
 app.add_typer(disclosures, name="disclosures")
 
-CONNECTORS: dict[str, Connector] = {"edfi": EdFi()}
+CONNECTORS: dict[str, Connector] = {
+    "edfi": EdFi(),
+    "oneroster": OneRoster(),
+    "service-history": ServiceHistory(),
+}
 
 Home = Annotated[Path | None, typer.Option("--home", help="Where Handrail keeps its data (or set HANDRAIL_HOME).")]
 _out = Console()
@@ -55,7 +61,9 @@ def load_source(
                     tasks[file] = bar.add_task(file, total=max(total, 1))
                 bar.update(tasks[file], completed=done)
 
-            report = load(connector, directory, Settings.from_environment(home).home, progress=progress)
+            folder = Settings.from_environment(home).home
+            loaded = (folder / "snapshots" / "CURRENT").exists()
+            report = load(connector, directory, folder, merge=loaded or source == "service-history", progress=progress)
     _show(report)
 
 

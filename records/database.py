@@ -105,6 +105,58 @@ class DisclosureRow(Table):
     hash: Mapped[str] = mapped_column(String(64))
 
 
+class WebSessionRow(Table):
+    """A signed-in browser. Only a digest of its token is kept."""
+
+    __tablename__ = "web_sessions"
+    token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("staff.user_id"), index=True)
+    csrf: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class SignInAttemptRow(Table):
+    """A failed attempt to sign in, kept to slow down guessing; the login only as a digest."""
+
+    __tablename__ = "sign_in_attempts"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    login_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    at: Mapped[datetime]
+
+
+class DecisionRow(Table):
+    """What a caseworker did with a suggestion, and what they were shown when they did it."""
+
+    __tablename__ = "decisions"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    user_id: Mapped[str] = mapped_column(String(40))
+    organization_id: Mapped[str] = mapped_column(String(80), index=True)
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    support: Mapped[str] = mapped_column(String(40))
+    action: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str] = mapped_column(Text)
+    model_sha256: Mapped[str] = mapped_column(String(64))
+    rank: Mapped[int]
+    shown: Mapped[str] = mapped_column(Text)
+
+
+class SignoffRow(Table):
+    """An equity reviewer's signature or refusal, bound to the bytes of one model and of one audit."""
+
+    __tablename__ = "signoffs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    reviewer_id: Mapped[str] = mapped_column(ForeignKey("staff.user_id"))
+    model_version: Mapped[int]
+    model_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    audit_sha256: Mapped[str] = mapped_column(String(64))
+    decision: Mapped[str] = mapped_column(String(10))
+    reason: Mapped[str] = mapped_column(Text)
+
+
 @dataclass(frozen=True)
 class Database:
     """An open operational store."""

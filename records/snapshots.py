@@ -244,6 +244,9 @@ def _write_tables(collected: _Collected, connector: Connector, previous: Snapsho
     with duckdb.connect() as engine:
         for name in sorted(found, key=lambda name: name != "students"):
             _settle(engine, TABLES[name], collected)
+        if "students" in found:
+            for name in carried:
+                _drop_unknown(engine, TABLES[name], collected)
         latest = {}
         for name in TABLES:
             file = collected.staging / f"{name}.parquet"
@@ -301,6 +304,22 @@ def _settle(engine: duckdb.DuckDBPyConnection, canonical: Table, collected: _Col
     sorted_rows = kept.project(columns).order(", ".join(str(i + 1) for i in range(len(names))))
     pq.write_table(sorted_rows.to_arrow_table().cast(canonical.arrow_schema()),
                    collected.staging / f"{canonical.name}.parquet")  # fmt: skip
+
+
+def _drop_unknown(engine: duckdb.DuckDBPyConnection, canonical: Table, collected: _Collected) -> None:
+    """Leave out carried rows of students whom the new load no longer has; they stay in the older snapshot."""
+    if not canonical.is_student:
+        return
+    file = collected.staging / f"{canonical.name}.parquet"
+    engine.read_parquet(str(collected.staging / "students.parquet")).create_view("known_students", replace=True)
+    rows = engine.read_parquet(str(file))
+    known = rows.filter("student_id in (select student_id from known_students)").to_arrow_table()
+    lost = pq.read_metadata(file).num_rows - known.num_rows
+    if lost:
+        collected.note(f"{lost:,} rows of {canonical.name} from an earlier load are of students not in this one")
+        file.unlink()
+        if known.num_rows:
+            pq.write_table(known.cast(canonical.arrow_schema()), file)
 
 
 def _reject(collected: _Collected, canonical: Table, rows: duckdb.DuckDBPyRelation, column: str, reason: str) -> None:

@@ -1,0 +1,83 @@
+"""Accounts: passwords, sessions and consents, on both databases."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from records.accounts import (
+    AccountError,
+    Organization,
+    add_consents,
+    add_organization,
+    add_staff,
+    authenticate,
+    end_session,
+    session_viewer,
+    start_session,
+)
+from records.database import Database, StaffRow
+from records.scope import Role
+
+NOW = datetime(2026, 4, 17, 9, 0)
+PASSWORD = "nine green bottles"
+
+
+@pytest.fixture
+def viewer(database: Database):
+    add_organization(database, Organization("tutors", "Tutors", "tutoring"))
+    return add_staff(database, "Ana@Tutors.example", "Ana", Role.CASEWORKER, "tutors", PASSWORD)
+
+
+def test_the_right_password_opens_and_a_wrong_one_or_an_unknown_login_does_not(database: Database, viewer):
+    assert authenticate(database, "ana@tutors.example", PASSWORD, NOW) == viewer
+    assert authenticate(database, "ana@tutors.example", "wrong password", NOW) is None
+    assert authenticate(database, "bo@tutors.example", PASSWORD, NOW) is None
+
+
+def test_after_six_wrong_passwords_within_a_minute_even_the_right_one_waits(database: Database, viewer):
+    for _ in range(6):
+        authenticate(database, viewer.login, "wrong password", NOW)
+    assert authenticate(database, viewer.login, PASSWORD, NOW) is None
+    assert authenticate(database, viewer.login, PASSWORD, NOW + timedelta(minutes=3)) == viewer
+
+
+def test_a_session_ends_idle_at_twelve_hours_at_sign_out_and_with_its_person(database: Database, viewer):
+    token = start_session(database, viewer, NOW)
+    found = session_viewer(database, token, NOW + timedelta(minutes=29))
+    assert found is not None and found[0] == viewer and len(found[1]) >= 24
+    assert session_viewer(database, token, NOW + timedelta(minutes=60)) is None
+    token = start_session(database, viewer, NOW)
+    for minutes in range(0, 12 * 60, 20):
+        assert session_viewer(database, token, NOW + timedelta(minutes=minutes)) is not None
+    assert session_viewer(database, token, NOW + timedelta(minutes=12 * 60 + 1)) is None
+    token = start_session(database, viewer, NOW)
+    end_session(database, token, NOW)
+    assert session_viewer(database, token, NOW) is None
+    token = start_session(database, viewer, NOW)
+    with database.session() as session:
+        session.execute(update(StaffRow).values(active=False))
+    assert session_viewer(database, token, NOW) is None
+
+
+def test_accounts_that_should_not_exist_are_refused_with_the_reason(database: Database, viewer):
+    with pytest.raises(AccountError, match="needs 12"):
+        add_staff(database, "b@x.example", "B", Role.CASEWORKER, "tutors", "short")
+    with pytest.raises(AccountError, match="is taken"):
+        add_staff(database, viewer.login, "B", Role.CASEWORKER, "tutors", PASSWORD)
+    with pytest.raises(AccountError, match="does not exist at tutors"):
+        add_staff(database, "b@x.example", "B", Role.DISTRICT_ADMIN, "tutors", PASSWORD)
+
+
+def test_a_consent_file_with_a_wrong_category_adds_nothing_and_names_the_line(database: Database, viewer, tmp_path):
+    file: Path = tmp_path / "consents.csv"
+    header = "student_id,organization_id,categories,purpose,signer,signed_on,expires_on\n"
+    good = "s1,tutors,housing,Tutoring,A parent,2025-09-01,2026-08-31\n"
+    file.write_text(header + good + good.replace("housing", "shoe_size"))
+    with pytest.raises(AccountError, match=r"consents\.csv, line 3: 'shoe_size'"):
+        add_consents(database, file)
+    file.write_text(header + good)
+    assert add_consents(database, file) == 1
