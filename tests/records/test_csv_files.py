@@ -118,7 +118,9 @@ def test_the_published_oneroster_samples_load_with_every_line_accounted_for(
     for count in report.files:
         lines = (source / count.file).read_bytes().splitlines()
         assert count.read == len(lines) - 1, count
-        assert count.quarantined == 0, Snapshot.current(tmp_path).quarantined().to_pylist()
+    bad = {(row["file"], row["line"]): row["reason"] for row in Snapshot.current(tmp_path).quarantined().to_pylist()}
+    overlong = "the line has 19 fields and the header has 18"  # the sample's two teachers end in a comma too many
+    assert bad == ({("users.csv", 10): overlong, ("users.csv", 11): overlong} if version == "1.1" else {})
     assert report.rows["students"] > 0
     assert ("school_enrollments" in report.rows) == (version == "1.1"), "1.0 rosters carry no dates"
     assert any(missing.file == "attendance.csv" for missing in report.missing)
