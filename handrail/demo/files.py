@@ -1,0 +1,342 @@
+"""Writes the demo district as a district and its partners would: OneRoster CSV, service history, agreements, people."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from handrail.demo.district import (
+    COURSES,
+    DISTRICT_ID,
+    DISTRICT_NAME,
+    FIRST_NAMES,
+    LAST_NAMES,
+    SCHOOL_IDS,
+    SCHOOL_NAMES,
+    SCHOOL_YEARS,
+    Calendar,
+    Ints,
+    calendar,
+    level_of,
+)
+from handrail.demo.history import OFFERED, History, live, period_name
+from handrail.demo.partners import PARTNERS, agreement_text, all_staff
+from handrail.demo.population import Flags, Population, draw_population
+from records.schema import RACE_ETHNICITIES, SEXES
+
+Progress = Callable[[str, int, int], None]
+
+_RACE_COLUMNS = {
+    "american_indian": "americanIndianOrAlaskaNative", "asian": "asian", "black": "blackOrAfricanAmerican",
+    "pacific_islander": "nativeHawaiianOrOtherPacificIslander", "white": "white",
+    "two_or_more": "demographicRaceTwoOrMoreRaces", "hispanic": "hispanicOrLatinoEthnicity",
+}  # fmt: skip
+_BAD_LINES = {
+    "sis/attendance.csv": (
+        "{student},harrow-lake-101,2026-02-30,absent_excused",
+        "{student},harrow-lake-101,2026-03-04,at the dentist",
+        '{student},harrow-lake-101,"2026-03-05,tardy',
+        "NOBODY,harrow-lake-101,2026-03-06,tardy",
+        "{student},harrow-lake-101,2026-03-09",
+    ),
+    "sis/course_grades.csv": (
+        "{student},Mathematics,2026,2,2026-01-15,B plus",
+        "{student},,2026,2,2026-01-15,88",
+    ),
+    "service_history/sessions.csv": (
+        "ns-bad-1,{student},ns-mentoring,northstar,2026-03-04,maybe,30",
+        "ns-bad-2,unknown-participant,ns-mentoring,northstar,2026-03-04,true,30",
+        "ns-bad-3,{student},ns-mentoring,northstar,04/03/2026,true,30",
+    ),
+    "service_history/enrollments.csv": (
+        "{student},ns-mentoring,northstar,,,",
+        "987-65-4321,ns-mentoring,northstar,2026-01-12,,",
+    ),
+}  # fmt: skip
+"""Lines as exports really hold them: each must end in quarantine with its reason."""
+
+
+@dataclass(frozen=True)
+class DemoFiles:
+    """Where the source files are."""
+
+    sis: Path
+    service_history: Path
+    agreements: tuple[Path, ...]
+    organizations: Path
+    staff: Path
+    consents: Path
+
+
+def generate(directory: Path, *, seed: int = 2026, students: int = 16_000,
+             progress: Progress = lambda step, done, total: None) -> DemoFiles:  # fmt: skip
+    """Write the demo district under `directory`."""
+    rng = np.random.default_rng(seed)
+    people, days = draw_population(rng, students), calendar()
+    history = live(rng, people, days, lambda done, total: progress("living three school years", done, total))
+    writer = _Writer(directory, rng, people, days, history)
+    steps = (writer.roster, writer.characteristics, writer.attendance, writer.marks, writer.tests, writer.incidents,
+             writer.partners, writer.consents, writer.spoil)  # fmt: skip
+    for done, step in enumerate(steps):
+        progress("writing source files", done, len(steps))
+        step()
+    progress("writing source files", len(steps), len(steps))
+    return DemoFiles(directory / "sis", directory / "service_history",
+                     tuple(sorted((directory / "agreements").glob("*.toml"))), directory / "organizations.csv",
+                     directory / "staff.csv", directory / "consents.csv")  # fmt: skip
+
+
+class _Writer:
+    def __init__(self, directory: Path, rng: np.random.Generator, people: Population, days: Calendar,
+                 history: History) -> None:  # fmt: skip
+        self.directory, self.rng, self.people, self.days, self.history = directory, rng, people, days, history
+        for folder in ("sis", "service_history", "agreements"):
+            (directory / folder).mkdir(parents=True, exist_ok=True)
+        order = rng.permutation(len(people))
+        self.ids = np.array([f"HL{400_000 + number}" for number in order], dtype=object)
+        self.dates = np.datetime_as_string(days.days).astype(object)
+        self.schools = np.array(SCHOOL_IDS, dtype=object)
+        entered = people.entry_day[-1]
+        self.current = np.flatnonzero(~np.isnat(entered) & (entered <= days.days[-1]))
+
+    def _write(self, file: str, columns: Mapping[str, Any]) -> None:
+        pd.DataFrame(dict(columns)).to_csv(self.directory / file, index=False, lineterminator="\n")
+
+    def _rows(self, file: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        with (self.directory / file).open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerows([header, *rows])
+
+    def _school_on(self, day: int, who: Ints) -> Any:
+        year = int(self.days.year[day])
+        moved = self.people.move_day[year][who] <= self.days.days[day]
+        return self.schools[np.where(moved, self.people.school[year, 1][who], self.people.school[year, 0][who])]
+
+    def roster(self) -> None:
+        people, who = self.people, np.arange(len(self.people))
+        district: list[object] = [DISTRICT_ID, "active", DISTRICT_NAME, "district", ""]
+        self._rows("sis/orgs.csv", ("sourcedId", "status", "name", "type", "parentSourcedId"), [
+            district, *([school, "active", name, "school", DISTRICT_ID]
+                        for school, name in zip(SCHOOL_IDS, SCHOOL_NAMES, strict=True))])  # fmt: skip
+        self._rows("sis/academicSessions.csv", ("sourcedId", "status", "title", "type", "startDate", "endDate",
+                                                "schoolYear"), [
+            [f"year-{year.name}", "active", year.title, "schoolYear", year.first, year.last, year.name]
+            for year in SCHOOL_YEARS])  # fmt: skip
+        self._rows("sis/calendar.csv", ("school_id", "date", "school_year"), [
+            [school, day, year.name] for year in SCHOOL_YEARS for day in np.datetime_as_string(year.days())
+            for school in SCHOOL_IDS])  # fmt: skip
+        present = ~np.all(np.isnat(people.entry_day), axis=0)
+        self._write("sis/users.csv", {
+            "sourcedId": self.ids[present], "status": "active", "role": "student",
+            "givenName": np.array(FIRST_NAMES, dtype=object)[people.first_name[present]],
+            "familyName": np.array(LAST_NAMES, dtype=object)[people.last_name[present]],
+            "grades": [f"{grade:02d}" if grade else "KG" for grade in people.grade[present]],
+            "orgSourcedIds": self._school_on(len(self.days.days) - 1, who)[present],
+        })  # fmt: skip
+        self._classes()
+        self._enrollments()
+
+    def _classes(self) -> None:
+        rows = [[f"home-{year.name}-{school}-{grade:02d}", "active", f"Homeroom {grade}", f"{grade:02d}" if grade
+                 else "KG", "homeroom", school, f"year-{year.name}"]
+                for year in SCHOOL_YEARS for school in SCHOOL_IDS for grade in range(13)]  # fmt: skip
+        self._rows("sis/classes.csv", ("sourcedId", "status", "title", "grades", "classType", "schoolSourcedId",
+                                       "termSourcedIds"), rows)  # fmt: skip
+
+    def _enrollments(self) -> None:
+        parts = []
+        for index, year in enumerate(SCHOOL_YEARS):
+            entry, move = self.people.entry_day[index], self.people.move_day[index]
+            grade = np.char.zfill(np.maximum(self.people.grade_in(index), 0).astype(str), 2).astype(object)
+            here, moves = ~np.isnat(entry), ~np.isnat(move) & ~np.isnat(entry)
+            last = np.datetime64(year.last)
+            past = index < len(SCHOOL_YEARS) - 1
+            for place, chosen, first, end in ((0, here, entry, np.where(moves, move - 1, last)),
+                                              (1, moves, move, np.full(len(move), last))):  # fmt: skip
+                who = np.flatnonzero(chosen)
+                school = self.schools[self.people.school[index, place][who]]
+                ends = np.datetime_as_string(end[who]).astype(object)
+                open_ended = (end[who] == last) & (not past)
+                parts.append(pd.DataFrame({
+                    "sourcedId": [f"e-{year.name}-{place}-{student}" for student in self.ids[who]], "status": "active",
+                    "classSourcedId": f"home-{year.name}-" + school + "-" + grade[who], "schoolSourcedId": school,
+                    "userSourcedId": self.ids[who], "role": "student",
+                    "beginDate": np.datetime_as_string(first[who]), "endDate": np.where(open_ended, "", ends),
+                }))  # fmt: skip
+        pd.concat(parts).to_csv(self.directory / "sis/enrollments.csv", index=False, lineterminator="\n")
+
+    def characteristics(self) -> None:
+        people = self.people
+        present = ~np.all(np.isnat(people.entry_day), axis=0)
+        races = {column: np.where(people.race[present] == RACE_ETHNICITIES.index(race), "true", "false")
+                 for race, column in _RACE_COLUMNS.items()}  # fmt: skip
+        sexes = np.array(["female", "male", "other"], dtype=object)
+        assert SEXES[:2] == ("female", "male")
+        self._write("sis/demographics.csv", {
+            "sourcedId": self.ids[present], "status": "active",
+            "birthDate": np.datetime_as_string(people.birth_date[present]), "sex": sexes[people.sex[present]], **races,
+        })  # fmt: skip
+
+        def told(flags: Flags) -> Any:
+            return np.where(flags[present], "true", "false")
+
+        self._write("sis/characteristics.csv", {
+            "userSourcedId": self.ids[present], "english_learner": told(people.english_learner),
+            "special_education": told(people.special_education), "unstable_housing": told(people.unstable_housing),
+            "meal_eligible": told(people.meal_eligible),
+        })  # fmt: skip
+
+    def attendance(self) -> None:
+        day = np.concatenate([part[0] for part in self.history.absences])
+        who = np.concatenate([part[1] for part in self.history.absences])
+        excused = np.concatenate([part[2] for part in self.history.absences])
+        late_day = np.concatenate([part[0] for part in self.history.tardies])
+        late_who = np.concatenate([part[1] for part in self.history.tardies])
+        status = np.where(excused, "absent_excused", "absent_unexcused")
+        frame = pd.DataFrame({
+            "day": np.concatenate([day, late_day]), "who": np.concatenate([who, late_who]),
+            "status": np.concatenate([status, np.full(len(late_day), "tardy")]),
+        }).sort_values(["day", "who"], kind="stable")  # fmt: skip
+        cuts = np.flatnonzero(np.diff(frame["day"].to_numpy())) + 1
+        blocks = zip(np.split(frame["day"].to_numpy(), cuts), np.split(frame["who"].to_numpy(), cuts), strict=True)
+        schools = [self._school_on(int(block[0]), who) for block, who in blocks]
+        self._write("sis/attendance.csv", {
+            "userSourcedId": self.ids[frame["who"]], "school_id": np.concatenate(schools),
+            "date": self.dates[frame["day"]], "status": frame["status"].to_numpy(),
+        })  # fmt: skip
+
+    def marks(self) -> None:
+        parts = []
+        for period, who, marks in self.history.marks:
+            year, number = period_name(period)
+            level = level_of(np.maximum(self.people.grade_in(year)[who], 0))
+            end = np.datetime_as_string(SCHOOL_YEARS[year].period_ends()[number - 1])
+            for course in range(marks.shape[1]):
+                titles = np.array([courses[course] for courses in COURSES], dtype=object)[level]
+                parts.append(pd.DataFrame({
+                    "userSourcedId": self.ids[who], "course": titles, "school_year": SCHOOL_YEARS[year].name,
+                    "period": number, "date": end, "grade": marks[:, course].astype(int),
+                }))  # fmt: skip
+        pd.concat(parts).to_csv(self.directory / "sis/course_grades.csv", index=False, lineterminator="\n")
+
+    def tests(self) -> None:
+        parts = []
+        for index in range(len(SCHOOL_YEARS)):
+            for part_of_year in (20, 95):
+                day = np.flatnonzero(self.days.year == index)[part_of_year]
+                entry = self.people.entry_day[index]
+                who = np.flatnonzero(~np.isnat(entry) & (entry <= self.days.days[day]))
+                for name in ("Reading", "Mathematics"):
+                    score = 150 + 0.9 * self.people.ability[who] + 4 * self.people.grade_in(index)[who]
+                    score = np.round(score + self.rng.normal(0, 4, len(who)))
+                    parts.append(pd.DataFrame({
+                        "userSourcedId": self.ids[who], "assessment": f"{name} benchmark", "date": self.dates[day],
+                        "score": score.astype(int), "measure": "scale score",
+                    }))  # fmt: skip
+        pd.concat(parts).to_csv(self.directory / "sis/assessments.csv", index=False, lineterminator="\n")
+
+    def incidents(self) -> None:
+        day = np.concatenate([part[0] for part in self.history.incidents])
+        who = np.concatenate([part[1] for part in self.history.incidents])
+        kind = np.array(["Disruption", "Disagreement", "Cutting class", "Defiance"], dtype=object)
+        actions = ("Conversation", "Detention", "In-school suspension", "Out-of-school suspension")
+        chosen = self.rng.choice(4, len(day), p=(0.5, 0.3, 0.12, 0.08))
+        self._write("sis/incidents.csv", {
+            "userSourcedId": self.ids[who], "incident_id": [f"inc-{number:06d}" for number in range(len(day))],
+            "date": self.dates[day], "behavior": kind[self.rng.integers(0, 4, len(day))], "action": np.array(actions, dtype=object)[chosen],
+            "days_removed": np.array([0, 0, 1, 2])[chosen],
+        })  # fmt: skip
+
+    def partners(self) -> None:
+        rows = [[program.program_id, partner.organization_id, program.name, program.support, program.capacity,
+                 program.cost_per_session, program.min_grade, program.max_grade]
+                for partner in PARTNERS for program in partner.programs]  # fmt: skip
+        self._rows("service_history/programs.csv", ("program_id", "organization_id", "name", "support", "capacity",
+                                                    "cost_per_session", "min_grade", "max_grade"), rows)  # fmt: skip
+        taking_part = self._taking_part()
+        taking_part.drop(columns=["first", "last"]).to_csv(
+            self.directory / "service_history/enrollments.csv", index=False, lineterminator="\n")
+        self._sessions(taking_part)
+        for partner in PARTNERS:
+            (self.directory / "agreements" / f"{partner.organization_id}.toml").write_text(agreement_text(partner))
+        self._rows("organizations.csv", ("organization_id", "name", "kind"), [
+            ["district", DISTRICT_NAME, "district"], *([p.organization_id, p.name, p.kind] for p in PARTNERS)])
+        self._rows("staff.csv", ("login", "name", "role", "organization_id"), [
+            [login, name, role.value, organization] for login, name, role, organization in all_staff()])  # fmt: skip
+
+    def _taking_part(self) -> pd.DataFrame:
+        owner = {program.program_id: partner.organization_id for partner in PARTNERS for program in partner.programs}
+        student, program, start, end = (np.concatenate(part) for part in zip(*self.history.starts, strict=True))
+        names = [OFFERED[place].program_id for place in program]
+        hall = self._study_hall()
+        first = len(self.days.days) - 60
+        student = np.concatenate([student, hall])
+        start = np.concatenate([start, np.full(len(hall), first)])
+        end = np.concatenate([end, np.full(len(hall), 10**6)])
+        names += ["bp-study-hall"] * len(hall)
+        last = len(self.dates) - 1
+        over = (end <= last) & (self.days.year[np.minimum(start, last)] == self.days.year[np.minimum(end, last)])
+        year_last = np.array([np.flatnonzero(self.days.year == year)[-1] for year in range(len(SCHOOL_YEARS))])
+        stop = np.minimum(end, year_last[self.days.year[np.minimum(start, last)]])
+        ended = over | (stop < last)
+        frame = pd.DataFrame({
+            "student_id": self.ids[student], "program_id": names, "organization_id": [owner[name] for name in names],
+            "start_date": self.dates[np.minimum(start, last)],
+            "end_date": np.where(ended, self.dates[stop], ""),
+            "exit_reason": np.where(ended, "Completed", ""), "first": start, "last": stop,
+        })  # fmt: skip
+        return frame[start <= last].sort_values(["start_date", "program_id", "student_id"], kind="stable")
+
+    def _study_hall(self) -> Ints:
+        """Who comes to the open study hall now: mostly students with low marks or many absences."""
+        grade = self.people.grade[self.current]
+        able = self.current[(grade >= 5) & (grade <= 12)]
+        absent = np.bincount(np.concatenate([part[1] for part in self.history.absences[-45:]]),
+                             minlength=len(self.people))  # fmt: skip
+        need = (84 - self.people.ability[able]) / 7 + absent[able] / 6
+        weight = np.exp(np.clip(need, -3, 3))
+        count = min(max(12, round(len(self.people) * 130 / 16_000)), len(able))
+        chosen = self.rng.choice(able, size=count, replace=False, p=weight / weight.sum())
+        return np.sort(chosen)
+
+    def _sessions(self, taking_part: pd.DataFrame) -> None:
+        counts = ((taking_part["last"] - taking_part["first"]) // 5 + 1).to_numpy()
+        row = np.repeat(np.arange(len(taking_part)), counts)
+        step = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        day = taking_part["first"].to_numpy()[row] + 5 * step
+        organization = taking_part["organization_id"].to_numpy()[row]
+        self._write("service_history/sessions.csv", {
+            "session_id": [f"{org}-{number:07d}" for number, org in enumerate(organization)],
+            "student_id": taking_part["student_id"].to_numpy()[row],
+            "program_id": taking_part["program_id"].to_numpy()[row], "organization_id": organization,
+            "date": self.dates[day], "attended": np.where(self.rng.random(len(row)) < 0.86, "true", "false"),
+            "minutes": 45,
+        })  # fmt: skip
+
+    def consents(self) -> None:
+        """Families of some students of the housing, tutoring and victims' services partners have signed."""
+        enrolled = pd.read_csv(self.directory / "service_history/enrollments.csv", keep_default_na=False)
+        active = enrolled[enrolled["end_date"] == ""]
+        asked = {"keystone": ("housing", 1.0), "brightpath": ("housing", 0.3),
+                 "safeharbor": ("directory;attendance;services", 0.8)}  # fmt: skip
+        purpose = {partner.organization_id: partner.purpose for partner in PARTNERS}
+        rows: list[list[object]] = []
+        for organization, (categories, share) in asked.items():
+            students = sorted(set(active.loc[active["organization_id"] == organization, "student_id"]))
+            for student in students:
+                if self.rng.random() < share:
+                    rows.append([student, organization, categories, purpose[organization], "Parent or guardian",
+                                 "2025-09-02", "2026-08-31"])  # fmt: skip
+        self._rows("consents.csv", ("student_id", "organization_id", "categories", "purpose", "signer", "signed_on",
+                                    "expires_on"), rows)  # fmt: skip
+
+    def spoil(self) -> None:
+        for file, lines in _BAD_LINES.items():
+            with (self.directory / file).open("a", encoding="utf-8") as stream:
+                stream.writelines(line.format(student=self.ids[self.current[0]]) + "\n" for line in lines)

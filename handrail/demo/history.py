@@ -1,0 +1,192 @@
+"""Three years at school, day by day: absences, marks, tests, incidents, and who was offered which support.
+
+The past is confounded on purpose: supports went to students with visible need, and, at equal need, less often to
+Black and Hispanic students. Their effect differs from student to student: each support helps with one cause of
+absence or low marks, and does next to nothing for a student without it. `EFFECTS` says how much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from handrail.demo.district import PERIODS_A_YEAR, Calendar, Ints
+from handrail.demo.partners import PARTNERS, Program
+from handrail.demo.population import Flags, Floats, Population
+from records.schema import RACE_ETHNICITIES
+
+SPELL_DAYS = 1.8
+ROUNDS = (40, 75, 110)
+"""School days of each year on which partners take in new students."""
+STAY_DAYS = 70
+MONDAY_WITHOUT_FOOD = 0.34
+EFFECTS = {
+    "mentoring": "takes away 65% of absence for want of connection",
+    "food": "takes away 85% of Mondays missed after weekends without food",
+    "health": "takes away 60% of absence through lasting illness",
+    "counselling": "takes away half of absence through conflict",
+    "restorative_practice": "takes away 60% of absence through conflict",
+    "housing_help": "takes away half of absence through unstable housing",
+    "tutoring": "adds 7 points of 100 where marks are below 78, else half a point",
+    "grandparent_readers": "adds 2 points of 100",
+}
+_HABIT = 0.55
+"""At equal need, the share of offers that Black and Hispanic students got."""
+
+OFFERED = tuple(program for partner in PARTNERS for program in partner.programs if program.support)
+
+
+@dataclass
+class History:
+    """What happened, as index arrays: day, student and what."""
+
+    absences: list[tuple[Ints, Ints, Flags]] = field(default_factory=list)
+    tardies: list[tuple[Ints, Ints]] = field(default_factory=list)
+    incidents: list[tuple[Ints, Ints]] = field(default_factory=list)
+    marks: list[tuple[int, Ints, Floats]] = field(default_factory=list)
+    starts: list[tuple[Ints, Ints, Ints, Ints]] = field(default_factory=list)
+
+
+def live(rng: np.random.Generator, people: Population, days: Calendar, progress: Callable[[int, int], None]) -> History:
+    """Draw every school day in order."""
+    return _Life(rng, people, days).run(progress)
+
+
+class _Life:
+    def __init__(self, rng: np.random.Generator, people: Population, days: Calendar) -> None:
+        self.rng, self.people, self.days = rng, people, days
+        self.n = len(people)
+        self.history = History()
+        self.left = np.zeros(self.n, dtype=np.int64)
+        self.excused = np.zeros(self.n, dtype=bool)
+        self.support = np.full(self.n, -1)
+        self.until = np.full(self.n, -1)
+        self.begins = np.full(self.n, -1)
+        self.recent = np.zeros(self.n)
+        self.mondays = np.zeros(self.n)
+        self.fights = np.zeros(self.n)
+        self.low_marks = people.ability.copy()
+        self.absent_in_period = np.zeros(self.n)
+        self.tutored_in_period = np.zeros(self.n)
+        self.read_in_period = np.zeros(self.n)
+        self.course_offset = rng.normal(0.0, 3.5, (self.n, 4))
+        self.turn_day = np.where(rng.random(self.n) < 0.16, rng.integers(0, len(days.days), self.n), -10_000)
+        self.names = [program.support for program in OFFERED]
+
+    def run(self, progress: Callable[[int, int], None]) -> History:
+        total = len(self.days.days)
+        first_of_year = {int(np.argmax(self.days.year == year)): year for year in np.unique(self.days.year)}
+        for day in range(total):
+            if day in first_of_year:
+                self.left[:] = 0
+                year_start = day
+            here = self._enrolled(day)
+            if day - year_start in ROUNDS:
+                self._intake(day, here)
+            self._day(day, here)
+            if day in self.days.period_end:
+                self._marks(day, here)
+            if day % 10 == 0:
+                progress(day, total)
+        progress(total, total)
+        return self.history
+
+    def _enrolled(self, day: int) -> Flags:
+        entry = self.people.entry_day[self.days.year[day]]
+        here: Flags = ~np.isnat(entry) & (entry <= self.days.days[day])
+        return here
+
+    def _has(self, support: str, day: int) -> Flags:
+        has: Flags = (self.support == self.names.index(support)) & (self.begins <= day) & (day <= self.until)
+        return has
+
+    def _day(self, day: int, here: Flags) -> None:
+        people, rng = self.people, self.rng
+        monday = self.days.weekday[day] == 0
+        in_turn = (self.turn_day <= day) & (day < self.turn_day + 60)
+        conflict = np.where(people.in_conflict, 0.07, 0.0)
+        conflict *= np.where(self._has("counselling", day), 0.5, 1.0)
+        conflict *= np.where(self._has("restorative_practice", day), 0.4, 1.0)
+        sick = people.illness + people.chronic_illness * np.where(self._has("health", day), 0.4, 1.0)
+        away = people.disengaged * np.where(in_turn, 4.0, 1.0) * np.where(self._has("mentoring", day), 0.35, 1.0)
+        unhoused = np.where(people.unstable_housing, 0.06, 0.0) * np.where(self._has("housing_help", day), 0.5, 1.0)
+        other = np.minimum(away, 0.4) + conflict + unhoused
+        chance = np.minimum((sick + other) / SPELL_DAYS, 0.6)
+        begins = (self.left == 0) & (rng.random(self.n) < chance)
+        length = rng.geometric(1.0 / SPELL_DAYS, self.n)
+        ill = rng.random(self.n) < sick / np.maximum(sick + other, 1e-9)
+        self.left = np.where(begins, length, self.left)
+        self.excused = np.where(begins, ill & (rng.random(self.n) < 0.9), self.excused)
+        hungry = np.zeros(self.n, dtype=bool)
+        if monday:
+            fed = np.where(self._has("food", day), 0.15, 1.0)
+            hungry = people.food_insecure & (rng.random(self.n) < MONDAY_WITHOUT_FOOD * fed)
+        absent = ((self.left > 0) | hungry) & here
+        excused = self.excused & (self.left > 0)
+        self.left = np.maximum(self.left - 1, 0)
+        late = here & ~absent & (rng.random(self.n) < 0.006 + 0.25 * people.disengaged)
+        fight = here & ~absent & people.in_conflict & (rng.random(self.n) < 0.012)
+        fight |= here & ~absent & (rng.random(self.n) < 0.0002)
+        who = np.flatnonzero(absent)
+        self.history.absences.append((np.full(len(who), day), who, excused[who]))
+        who = np.flatnonzero(late)
+        self.history.tardies.append((np.full(len(who), day), who))
+        who = np.flatnonzero(fight)
+        self.history.incidents.append((np.full(len(who), day), who))
+        self.recent = self.recent * 0.95 + 0.05 * absent
+        self.mondays = self.mondays * 0.97 + (0.15 * absent if monday else 0.0)
+        self.fights = self.fights * 0.98 + fight
+        self.absent_in_period += absent
+        self.tutored_in_period += self._has("tutoring", day)
+        self.read_in_period += self._has("grandparent_readers", day)
+
+    def _marks(self, day: int, here: Flags) -> None:
+        length = np.sum(self.days.period == self.days.period[day])
+        share_absent = self.absent_in_period / length
+        helped = np.where(self.people.ability < 78, 7.0, 0.5) * np.minimum(self.tutored_in_period / length * 1.5, 1.0)
+        helped += 2.0 * np.minimum(self.read_in_period / length * 1.5, 1.0)
+        level = self.people.ability + helped - 25.0 * share_absent
+        marks = level[:, None] + self.course_offset + self.rng.normal(0.0, 2.5, (self.n, 4))
+        marks = np.round(np.clip(marks, 20, 100), 0)
+        who = np.flatnonzero(here)
+        self.history.marks.append((int(self.days.period[day]), who, marks[who]))
+        self.low_marks = np.where(here, marks.mean(axis=1), self.low_marks)
+        for count in (self.absent_in_period, self.tutored_in_period, self.read_in_period):
+            count[:] = 0
+
+    def _need(self, program: Program) -> Floats:
+        if program.support in ("tutoring", "grandparent_readers"):
+            return (80.0 - self.low_marks) / 7.0
+        if program.support in ("mentoring", "health", "housing_help", "victims_services"):
+            return self.recent * 14.0 - 1.0
+        if program.support == "food":
+            return self.mondays * 2.2 - 1.0
+        return self.fights * 1.5 + self.recent * 6.0 - 1.0
+
+    def _intake(self, day: int, here: Flags) -> None:
+        """Each program takes in students with visible need, by habit."""
+        less = np.isin(self.people.race, [RACE_ETHNICITIES.index(race) for race in ("black", "hispanic")])
+        grade = self.people.grade_in(int(self.days.year[day]))
+        free = here & (self.until < day)
+        scale = self.n / 16_000
+        for place, program in enumerate(OFFERED):
+            if not program.starts_a_round:
+                continue
+            able = free & (grade >= program.min_grade) & (grade <= program.max_grade)
+            weight = np.exp(0.8 * np.clip(self._need(program), -2.5, 2.5)) * np.where(less, _HABIT, 1.0) * able
+            if program.support == "housing_help":
+                weight *= np.where(self.people.unstable_housing, 12.0, 1.0)
+            chance = np.minimum(weight / max(weight.sum(), 1e-9) * program.starts_a_round * scale, 0.5)
+            chosen = np.flatnonzero(self.rng.random(self.n) < chance)
+            start = day + 1 + self.rng.integers(0, 12, len(chosen))
+            end = start + STAY_DAYS + self.rng.integers(-15, 25, len(chosen))
+            self.support[chosen], self.begins[chosen], self.until[chosen] = place, start, end
+            free[chosen] = False
+            self.history.starts.append((chosen, np.full(len(chosen), place), start, end))
+
+
+def period_name(period: int) -> tuple[int, int]:
+    """School-year index and grading period from 1, of a period counted through the years."""
+    return period // PERIODS_A_YEAR, period % PERIODS_A_YEAR + 1

@@ -1,0 +1,133 @@
+"""The demo's partners, their programs, agreements and staff: declared, not drawn. Everybody is made up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from handrail.demo.district import DISTRICT_NAME
+from records.scope import DISTRICT, Role
+
+PASSWORD = "handrail demo only"
+"""Of every demo account; a home made by `handrail demo` serves on this machine alone."""
+
+_COMMON = ("directory", "attendance", "grades", "assessments", "services")
+
+
+@dataclass(frozen=True)
+class Program:
+    """`intake` programs have no kind of support: students are known there before one is chosen for them."""
+
+    program_id: str
+    name: str
+    support: str
+    capacity: int
+    cost_per_session: float
+    min_grade: int = 0
+    max_grade: int = 12
+    starts_a_round: int = 0
+
+
+@dataclass(frozen=True)
+class Partner:
+    organization_id: str
+    name: str
+    kind: str
+    purpose: str
+    programs: tuple[Program, ...]
+    categories: tuple[str, ...] = _COMMON
+    consent_required: tuple[str, ...] = ()
+    supports: tuple[str, ...] = ()
+    legal_basis: str = "school_official"
+    staff: tuple[tuple[str, str, Role], ...] = field(default=())
+
+
+PARTNERS = (
+    Partner(
+        "brightpath", "BrightPath Tutoring", "tutoring", "After-school tutoring and a place to study",
+        (Program("bp-tutoring", "After-school tutoring", "tutoring", 520, 38.0, 0, 12, 300),
+         Program("bp-study-hall", "Open study hall", "", 150, 6.0, 5, 12)),
+        (*_COMMON, "schedule", "housing"), ("housing",), ("tutoring", "mentoring", "food", "health"),
+        staff=(("caseworker@brightpath.example", "Dana Whitfield", Role.CASEWORKER),
+               ("admin@brightpath.example", "Ruth Calloway", Role.PARTNER_ADMIN)),
+    ),
+    Partner("northstar", "Northstar Mentors", "mentoring", "One-to-one mentoring",
+            (Program("ns-mentoring", "Weekly mentoring", "mentoring", 500, 22.0, 3, 12, 300),),
+            supports=("mentoring", "tutoring", "counselling"),
+            staff=(("caseworker@northstar.example", "Noel Ferris", Role.CASEWORKER),)),
+    Partner("lakepantry", "Lake Pantry", "food", "Weekend food for families who ask",
+            (Program("lp-weekend", "Weekend food bags", "food", 520, 9.0, 0, 12, 300),),
+            ("directory", "services"), staff=(("coordinator@lakepantry.example", "Iris Boone", Role.COORDINATOR),)),
+    Partner("keystone", "Keystone Housing Help", "housing", "Keeping families housed",
+            (Program("kh-housing", "Housing advice", "housing_help", 120, 75.0, 0, 12, 40),),
+            ("directory", "attendance", "services", "housing"), ("housing",), ("housing_help", "food"),
+            staff=(("caseworker@keystone.example", "Omar Teller", Role.CASEWORKER),)),
+    Partner("cityclinic", "Harrow Lake School Clinic", "health", "Health care at school",
+            (Program("cc-clinic", "School clinic", "health", 460, 44.0, 0, 12, 260),),
+            ("directory", "attendance", "services"), supports=("health", "food"),
+            staff=(("caseworker@cityclinic.example", "Mina Castell", Role.CASEWORKER),)),
+    Partner("openroom", "The Open Room", "counselling", "Counselling for young people",
+            (Program("or-counsel", "Counselling", "counselling", 360, 60.0, 4, 12, 200),),
+            supports=("counselling", "mentoring"),
+            staff=(("caseworker@openroom.example", "Tess Amador", Role.CASEWORKER),)),
+    Partner("mendworks", "Mendworks", "restorative practice", "Restorative circles at school",
+            (Program("mw-circles", "Restorative circles", "restorative_practice", 260, 30.0, 5, 12, 130),),
+            (*_COMMON, "behavior"), supports=("restorative_practice", "mentoring"),
+            staff=(("caseworker@mendworks.example", "Jo Lindqvist", Role.CASEWORKER),)),
+    Partner("summertable", "Summer Table", "summer meals", "Meals while school is out",
+            (Program("st-meals", "Summer meals", "summer_meals", 400, 5.0, 0, 12, 0),), ("directory", "services"),
+            staff=(("coordinator@summertable.example", "Carl Ostrow", Role.COORDINATOR),)),
+    Partner("silverpages", "Silver Pages", "grandparent readers", "Reading with a grandparent volunteer",
+            (Program("sp-readers", "Grandparent readers", "grandparent_readers", 240, 4.0, 0, 3, 130),),
+            ("directory", "services"), staff=(("readers@silverpages.example", "Edna Marsh", Role.COORDINATOR),)),
+    Partner("safeharbor", "Safe Harbor", "victims' services", "Help after harm, only with a family's written consent",
+            (Program("sh-victims", "Victims' services", "victims_services", 60, 85.0, 0, 12, 15),),
+            ("directory", "attendance", "services"), legal_basis="consent",
+            staff=(("caseworker@safeharbor.example", "Lena Abara", Role.CASEWORKER),)),
+    Partner("lakecollege", "Lake College Evaluation Group", "evaluation", "Evaluating after-school programs",
+            (), ("directory", "attendance", "grades"), legal_basis="audit_evaluation",
+            staff=(("evaluator@lakecollege.example", "Hugh Prentiss", Role.CASEWORKER),)),
+)  # fmt: skip
+
+DISTRICT_STAFF = (
+    ("admin@district.example", "Grace Olander", Role.DISTRICT_ADMIN),
+    ("data@district.example", "Priya Raman", Role.DATA_SCIENTIST),
+    ("equity@district.example", "Marcus Bell", Role.EQUITY_REVIEWER),
+)
+
+AGREEMENT = '''# An agreement between {district} and {name}. Made up, for the demo.
+agreement_id = "{organization_id}-2025"
+version = 1
+organization_id = "{organization_id}"
+legal_basis = "{legal_basis}"
+purpose = "{purpose}"
+categories = [{categories}]
+consent_required = [{consent_required}]
+programs = [{programs}]
+supports = [{supports}]
+start = 2025-08-01
+end = 2026-07-31
+destruction_date = 2026-09-30
+officers = ["{officer}, {name}"]
+redisclosure = "None without the written word of {district}"
+breach_notice_hours = 24
+'''
+
+
+def agreement_text(partner: Partner) -> str:
+    """The agreement as the file that a lawyer reads."""
+
+    def quoted(words: tuple[str, ...]) -> str:
+        return ", ".join(f'"{word}"' for word in words)
+
+    return AGREEMENT.format(
+        district=DISTRICT_NAME, name=partner.name, organization_id=partner.organization_id, purpose=partner.purpose,
+        legal_basis=partner.legal_basis, categories=quoted(partner.categories), officer=partner.staff[0][1],
+        consent_required=quoted(partner.consent_required), supports=quoted(partner.supports),
+        programs=quoted(tuple(program.program_id for program in partner.programs)),
+    )  # fmt: skip
+
+
+def all_staff() -> list[tuple[str, str, Role, str]]:
+    """Login, name, role and organisation of everybody in the demo."""
+    partners = [(*person, partner.organization_id) for partner in PARTNERS for person in partner.staff]
+    return [*((*person, DISTRICT) for person in DISTRICT_STAFF), *partners]
