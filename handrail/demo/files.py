@@ -249,7 +249,8 @@ class _Writer:
         chosen = self.rng.choice(4, len(day), p=(0.5, 0.3, 0.12, 0.08))
         self._write("sis/incidents.csv", {
             "userSourcedId": self.ids[who], "incident_id": [f"inc-{number:06d}" for number in range(len(day))],
-            "date": self.dates[day], "behavior": kind[self.rng.integers(0, 4, len(day))], "action": np.array(actions, dtype=object)[chosen],
+            "date": self.dates[day], "behavior": kind[self.rng.integers(0, 4, len(day))],
+            "action": np.array(actions, dtype=object)[chosen],
             "days_removed": np.array([0, 0, 1, 2])[chosen],
         })  # fmt: skip
 
