@@ -55,7 +55,7 @@ CATALOG: tuple[Feature, ...] = (
     _attendance("absences_last_30", "school days", lambda v: f"absent {v:.0f} of the last 30 school days",
                 "Absences in the last 30 school days"),
     _attendance("absence_rate_year", "share of school days",
-                lambda v: f"absent {_share(v)} school days this year", "Share of this school year's days missed so far"),
+                lambda v: f"absent {_share(v)} school days this year", "Share of this school year's days missed"),
     _attendance("absence_rate_60", "share of school days",
                 lambda v: f"absent {_share(v)} school days of late", "Share of the last 60 school days missed"),
     _attendance("absence_change", "share of school days",
@@ -121,8 +121,8 @@ BY_NAME = {feature.name: feature for feature in CATALOG}
 
 def feature_names(*, model_only: bool = True, behavior: bool = False) -> list[str]:
     """Names in catalog order; `behavior` adds discipline to the model's inputs, which a district must opt in to."""
-    return [feature.name for feature in CATALOG
-            if not model_only or feature.model_input or (behavior and feature.category is Category.BEHAVIOR)]  # fmt: skip
+    opted_in = {Category.BEHAVIOR} if behavior else set()
+    return [f.name for f in CATALOG if not model_only or f.model_input or f.category in opted_in]
 
 
 def catalog_hash() -> str:

@@ -1,0 +1,77 @@
+"""One row a student from what a scope lets through, as of a day.
+
+Computed from `ScopedRecords` alone: what may not be seen is missing before a number is worked out of it. Records
+dated after `as_of` change nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.assessments import assessments
+from features.attendance import attendance, grade_level
+from features.behavior import behavior
+from features.catalog import CATALOG, catalog_hash
+from features.grades import gradebook, grades
+from features.services import enrollments, sessions
+from records.schema import Category
+from records.scope import ScopedRecords
+
+FAMILIES: tuple[Callable[[ScopedRecords, date], Any], ...] = (
+    grade_level, attendance, grades, gradebook, assessments, enrollments, sessions, behavior,
+)  # fmt: skip
+
+
+def build_features(records: ScopedRecords, as_of: date) -> pd.DataFrame:
+    """Features of every student in `records`.
+
+    Returns:
+        float64 columns in catalog order, indexed by `student_id`, sorted. NaN where the category is out of scope for
+        that student or nothing is on record.
+    """
+    index = pd.Index(records.students, name="student_id", dtype=object)
+    found: dict[str, pd.Series] = {}
+    for family in FAMILIES:
+        frame = family(records, as_of).to_pandas().set_index("student_id")
+        for name in frame.columns:
+            found[name] = frame[name].astype("float64").reindex(index)
+    seen = _visible(records)
+    columns = {}
+    for feature in CATALOG:
+        values = found[feature.name].to_numpy(dtype="float64", copy=True)
+        if feature.default is not None:
+            values[np.isnan(values)] = feature.default
+        values[~seen[feature.category]] = np.nan
+        columns[feature.name] = values
+    return pd.DataFrame(columns, index=index, dtype="float64")
+
+
+def write_features(records: ScopedRecords, as_of: date, home: Path) -> Path:
+    """Write the features to `home/features/<snapshot>-<day>.parquet` with a manifest beside it; the file."""
+    frame = build_features(records, as_of)
+    folder = home / "features"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{records.snapshot.id}-{as_of}.parquet"
+    staging = file.with_suffix(".new")
+    frame.to_parquet(staging)
+    manifest = {
+        "snapshot": records.snapshot.id, "as_of": str(as_of), "catalog": catalog_hash(), "students": len(frame),
+        "known": {name: int(frame[name].notna().sum()) for name in frame.columns},
+        "sha256": hashlib.sha256(staging.read_bytes()).hexdigest(),
+    }  # fmt: skip
+    staging.replace(file)
+    file.with_suffix(".json").write_text(json.dumps(manifest, indent=1))
+    return file
+
+
+def _visible(records: ScopedRecords) -> dict[Category, np.ndarray[Any, np.dtype[np.bool_]]]:
+    seen = [records.scope.categories(student) for student in records.students]
+    return {category: np.array([category in one for one in seen], dtype=bool) for category in Category}
