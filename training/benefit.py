@@ -16,14 +16,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from training.episodes import NONE
+from training.parallel import ONE_THREAD, side_by_side
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 SMALLEST_PROPENSITY = 0.01
 _PROPENSITY = {"objective": "multiclass", "num_leaves": 8, "max_depth": 3, "min_data_in_leaf": 100, "verbosity": -1,
-               "learning_rate": 0.1, "deterministic": True, "force_row_wise": True}  # fmt: skip
+               "learning_rate": 0.1, "deterministic": True, "force_row_wise": True} | ONE_THREAD  # fmt: skip
 _OUTCOME = {"objective": "regression", "num_leaves": 15, "min_data_in_leaf": 100, "learning_rate": 0.08,
-            "verbosity": -1, "deterministic": True, "force_row_wise": True}  # fmt: skip
+            "verbosity": -1, "deterministic": True, "force_row_wise": True} | ONE_THREAD  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,16 +56,19 @@ def pseudo_outcomes(features: pd.DataFrame, support: pd.Series, outcome: pd.Seri
     rows = features.to_numpy(dtype="float64")
     target = outcome.to_numpy(dtype="float64")
     propensity, expected = np.zeros((len(rows), len(names))), np.zeros((len(rows), len(names)))
-    for fold in np.unique(folds):
-        train, judge = folds != fold, folds == fold
+
+    def judge(fold: int) -> None:
+        train, judged = folds != fold, folds == fold
         chooser = lgb.train(_PROPENSITY | {"num_class": len(names), "seed": seed},
                             lgb.Dataset(rows[train], treatment[train]), 50)  # fmt: skip
-        propensity[judge] = chooser.predict(rows[judge])
+        propensity[judged] = chooser.predict(rows[judged], **ONE_THREAD)
         model = lgb.train(_OUTCOME | {"seed": seed}, lgb.Dataset(_with(rows, treatment, len(names))[train],
                                                                  target[train]), 120)  # fmt: skip
         for place in range(len(names)):
-            given = _with(rows[judge], np.full(judge.sum(), place), len(names))
-            expected[judge, place] = model.predict(given)
+            given = _with(rows[judged], np.full(judged.sum(), place), len(names))
+            expected[judged, place] = model.predict(given, **ONE_THREAD)
+
+    side_by_side(judge, np.unique(folds).tolist())
     propensity = np.clip(propensity, SMALLEST_PROPENSITY, 1.0)
     untreated = (treatment == 0) * (target - expected[:, 0]) / propensity[:, 0]
     treated = np.eye(len(names))[treatment] * (target[:, None] - expected) / propensity

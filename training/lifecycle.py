@@ -87,10 +87,7 @@ def register_model(home: Path, file: Path, sha256: str, snapshot_id: str, metric
                    parameters: Mapping[str, Any]) -> ModelVersion:  # fmt: skip
     """Register a model file as a new version. It serves nobody until it is audited and signed."""
     client = registry(home)
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    experiment_id = experiment.experiment_id if experiment else client.create_experiment(
-        EXPERIMENT, artifact_location=_artifacts(home).as_uri())  # fmt: skip
-    run = client.create_run(experiment_id)
+    run = client.create_run(_experiment(client, home))
     run_id = run.info.run_id
     for name, value in parameters.items():
         client.log_param(run_id, name, value)
@@ -160,6 +157,17 @@ def _manifest(snapshot: Snapshot, episodes: Episodes, supports: tuple[str, ...],
         "parameters": {name: list(value) if isinstance(value, tuple) else value for name, value in parameters.items()},
         "evaluation": evaluation.metrics(),
     }  # fmt: skip
+
+
+def _experiment(client: Any, home: Path) -> str:
+    """The experiment whose artifacts lie in this home; another where the home was moved, since theirs never move."""
+    location = _artifacts(home).as_uri()
+    known = client.search_experiments()
+    for experiment in known:
+        if experiment.artifact_location == location:
+            return str(experiment.experiment_id)
+    name = EXPERIMENT if EXPERIMENT not in {one.name for one in known} else f"{EXPERIMENT} in {home}"
+    return str(client.create_experiment(name, artifact_location=location))
 
 
 def _version(client: Any, home: Path, made: Any) -> ModelVersion:

@@ -20,6 +20,7 @@ from sklearn.base import BaseEstimator
 from features.catalog import BY_NAME
 from training.benefit import Floats, folds_of, pseudo_outcomes
 from training.episodes import NONE
+from training.parallel import ONE_THREAD, side_by_side
 
 Z_90 = 1.645
 """Lower and upper bounds are those of a 90% interval: one in twenty true benefits lies below the lower one."""
@@ -74,17 +75,21 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         found = pseudo_outcomes(X, support, outcome, self.supports, folds, self.random_state)
         rows = X.to_numpy(dtype="float64")
         masked = self._masked(rows, rng)
-        self.models_: dict[str, list[lgb.Booster]] = {}
-        for place, name in enumerate(self.supports):
+
+        def model(which: tuple[int, int]) -> lgb.Booster:
+            place, fold = which
             values, weights = _winsorized(found.values[:, place]), found.weights[:, place]
-            self.models_[name] = [self._model(rows, masked, values, weights, folds != fold)
-                                  for fold in range(self.n_folds)]  # fmt: skip
+            return self._model(rows, masked, values, weights, folds != fold)
+
+        fits = [(place, fold) for place in range(len(self.supports)) for fold in range(self.n_folds)]
+        fitted = iter(side_by_side(model, fits))
+        self.models_ = {name: [next(fitted) for _ in range(self.n_folds)] for name in self.supports}
         return self
 
     def predict_benefit(self, X: pd.DataFrame) -> dict[str, Benefit]:
         """The benefit of each support. A column of X that is missing throughout is a category that may not be seen."""
         rows = self._rows(X)
-        return {name: interval([np.asarray(model.predict(rows, num_threads=1)) for model in models])
+        return {name: interval([np.asarray(model.predict(rows, **ONE_THREAD)) for model in models])
                 for name, models in self.models_.items()}  # fmt: skip
 
     def contributions(self, X: pd.DataFrame, support: str) -> tuple[Floats, Floats]:
@@ -94,7 +99,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         Machine Intelligence 2, as LightGBM computes it.
         """
         rows = self._rows(X)
-        parts = [np.asarray(model.predict(rows, pred_contrib=True, num_threads=1)) for model in self.models_[support]]
+        parts = [np.asarray(model.predict(rows, pred_contrib=True, **ONE_THREAD)) for model in self.models_[support]]
         mean = np.mean(parts, axis=0)
         return mean[:, -1], mean[:, :-1]
 
@@ -137,7 +142,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         parameters = {
             "objective": "regression", "num_leaves": 6, "max_depth": 3, "min_data_in_leaf": self.min_leaf,
             "learning_rate": 0.05, "lambda_l2": 20.0, "verbosity": -1, "seed": self.random_state,
-            "deterministic": True, "force_row_wise": True,
+            "deterministic": True, "force_row_wise": True, **ONE_THREAD,
         }  # fmt: skip
         return lgb.train(parameters, data, self.rounds)
 

@@ -1,0 +1,282 @@
+"""Signing: only a reviewer, only an audited model, only its own bytes; an alias moved by hand opens nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairness.audit import Audit, audit_model
+from fairness.gate import Policy, Verdict
+from fairness.report import read_audit, write_report
+from fairness.signoff import SignoffRefused, approved_model, refuse, sign
+from features.catalog import feature_names
+from records.database import Database, StaffRow, open_database
+from records.scope import DISTRICT, Role, Viewer
+from records.signoffs import signoffs
+from records.snapshots import Snapshot
+from tests.records.conftest import TODAY, add_organization, snapshot_of
+from training.lifecycle import (
+    CHAMPION,
+    REGISTERED_MODEL,
+    ModelVersion,
+    champion_version,
+    model_version,
+    register_model,
+    registry,
+)
+from training.model_file import read_model, write_model
+from training.ranker import BenefitRanker
+
+GAIN = {"same_places.gain.value": 1.0, "same_places.gain.lower": 0.5, "same_places.gain.upper": 1.5}
+NOW = datetime(2026, 4, 17, 9, 0)
+POLICY = Policy.declared()
+REASON = "I read the report; the groups it cannot judge are small, and their caseworkers were told so."
+DAYS = [day for n in range(60) if (day := date(2026, 1, 26) + timedelta(n)).weekday() < 5]
+STUDENTS = 600
+
+
+def rows() -> dict[str, list[dict[str, object]]]:
+    """A fair district: every other student is absent every fifth day, whoever they are."""
+    rng = np.random.default_rng(0)
+    ids = [f"CANARY{n:04}" for n in range(STUDENTS)]
+    flags = rng.random((STUDENTS, 4)) < 0.5
+    return {
+        "schools": [{"school_id": "k1", "name": "K"}],
+        "calendar": [{"school_id": "k1", "date": day, "school_year": 2026} for day in DAYS],
+        "students": [{"student_id": s, "first_name": "Canaryname", "school_id": "k1", "grade_level": int(n % 13)}
+                     for n, s in enumerate(ids)],
+        "school_enrollments": [{"student_id": s, "school_id": "k1", "school_year": 2026, "grade_level": int(n % 13),
+                                "entry_date": DAYS[0], "exit_date": DAYS[-1] if n >= STUDENTS - 20 else None}
+                               for n, s in enumerate(ids)],
+        "characteristics": [
+            {"student_id": s, "sex": str(rng.choice(["female", "male"])),
+             "race_ethnicity": str(rng.choice(["white", "black", "hispanic"])), "english_learner": bool(flags[n, 0]),
+             "special_education": bool(flags[n, 1]), "unstable_housing": bool(flags[n, 2]),
+             "meal_eligible": bool(flags[n, 3])} for n, s in enumerate(ids)],
+        "attendance_events": [{"student_id": s, "school_id": "k1", "date": day, "status": "absent_unexcused"}
+                              for n, s in enumerate(ids) if n % 2 for day in DAYS[n % 5::5]],
+        "programs": [{"program_id": "p1", "organization_id": "tutors", "name": "T", "support": "tutoring",
+                      "capacity": 50, "min_grade": -1, "max_grade": 12}],
+    }  # fmt: skip
+
+
+def small_model(folder: Path, seed: int = 0) -> tuple[Path, str]:
+    """A ranker that learnt that tutoring helps where days are missed."""
+    rng = np.random.default_rng(seed)
+    names = feature_names()
+    X = pd.DataFrame(rng.uniform(0, 1, (1200, len(names))), columns=names)
+    X["absence_rate_year"] = rng.uniform(0, 0.3, 1200)
+    support = pd.Series(np.where(rng.random(1200) < 0.5, "tutoring", "none"))
+    outcome = pd.Series(rng.normal(0, 0.5, 1200) + 5 * (support == "tutoring"))
+    ranker = BenefitRanker(supports=("tutoring",), n_folds=3, rounds=10, min_leaf=40, random_state=seed)
+    ranker.fit(X, support, outcome, pd.Series(np.arange(1200).astype(str)))
+    file = folder / f"small-{seed}.json"
+    return file, write_model(ranker, file, {"snapshot": "made up"})
+
+
+@dataclass
+class World:
+    home: Path
+    database: Database
+    snapshot: Snapshot
+    version: ModelVersion
+    reviewer: Viewer
+    caseworker: Viewer
+
+    def audit(self, **changes: object) -> Audit:
+        model = read_model(self.version.file, self.version.sha256)
+        audit = replace(audit_model(model, self.version.version, self.snapshot, TODAY, POLICY, NOW), **changes)
+        write_report(audit, self.home)
+        return audit
+
+    def sign(self, *, by: Viewer | None = None, reason: str = REASON, now: datetime = NOW, policy: Policy = POLICY):
+        return sign(self.database, self.home, self.version.version, by or self.reviewer, reason, now, policy)
+
+    def approved(self, now: datetime = NOW, policy: Policy = POLICY):
+        return approved_model(self.database, self.home, now, policy)
+
+    def move_alias(self, version: int) -> None:
+        registry(self.home).set_registered_model_alias(REGISTERED_MODEL, CHAMPION, str(version))
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with records and one registered model: made once, since MLflow takes seconds to lay out its tables."""
+    folder = tmp_path_factory.mktemp("registered")
+    snapshot = snapshot_of(rows(), folder / "home")
+    file, sha256 = small_model(folder)
+    register_model(folder / "home", file, sha256, snapshot.id, GAIN, {})
+    return folder / "home"
+
+
+@pytest.fixture
+def world(registered: Path, tmp_path: Path) -> World:
+    home = tmp_path / "home"
+    shutil.copytree(registered, home)
+    database = open_database(f"sqlite:///{home / 'handrail.db'}")
+    reviewer, _ = add_organization(database, DISTRICT, Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST)
+    (caseworker,) = add_organization(database, "tutors", Role.CASEWORKER)
+    return World(home, database, Snapshot.current(home), model_version(home), reviewer, caseworker)
+
+
+def test_an_audited_model_that_a_reviewer_signs_is_approved_and_the_report_names_who_signed(world: World):
+    audit = world.audit()
+    assert audit.verdict is not Verdict.FAIL and audit.in_need == 290 and audit.students == 580
+    assert world.approved().version is None
+    signoff = world.sign()
+    assert (signoff.model_sha256, signoff.audit_sha256) == (world.version.sha256, audit.sha256)
+    approved = world.approved()
+    assert (approved.version, approved.why_not) == (world.version, "")
+    assert read_audit(world.home, 1) == audit
+    assert world.reviewer.name in (world.home / "audits/v1/report.html").read_text()
+    written = "".join(file.read_text() for file in (world.home / "audits").rglob("*.*"))
+    assert "canary" not in written.lower()
+
+
+def test_the_same_records_and_model_give_the_same_audit_to_the_byte(world: World):
+    assert world.audit().sha256 == world.audit().sha256
+
+
+def test_a_model_that_was_not_audited_or_is_unknown_cannot_be_signed(world: World):
+    with pytest.raises(SignoffRefused, match="has not been audited"):
+        world.sign()
+    with pytest.raises(SignoffRefused, match="There is no model version 7"):
+        sign(world.database, world.home, 7, world.reviewer, REASON, NOW, POLICY)
+    assert world.approved().why_not == "No model is approved yet."
+
+
+def test_nobody_signs_but_an_active_equity_reviewer_of_the_district(world: World):
+    world.audit()
+    with pytest.raises(SignoffRefused, match="equity reviewer"):
+        world.sign(by=world.caseworker)
+    with pytest.raises(SignoffRefused, match="equity reviewer"):
+        world.sign(by=replace(world.caseworker, role=Role.EQUITY_REVIEWER, organization_id=DISTRICT))
+    with pytest.raises(SignoffRefused, match="active"):
+        world.sign(by=replace(world.reviewer, login="nobody@district.example"))
+    with world.database.session() as session:
+        session.get(StaffRow, world.reviewer.user_id).active = False
+    with pytest.raises(SignoffRefused, match="active"):
+        world.sign()
+    assert champion_version(world.home) is None and signoffs(world.database) == []
+
+
+def test_a_failed_audit_cannot_be_signed_whatever_the_reason(world: World):
+    audit = world.audit()
+    first = replace(audit.groups[0], ratio=replace(audit.groups[0].ratio, verdict=Verdict.FAIL))
+    write_report(replace(audit, verdict=Verdict.FAIL, groups=(first, *audit.groups[1:])), world.home)
+    with pytest.raises(SignoffRefused, match="failed"):
+        world.sign()
+
+
+@pytest.mark.parametrize(("metrics", "words"), [({}, "never judged"), (GAIN | {"same_places.gain.lower": -0.1},
+                                                                       "not shown to do better")])  # fmt: skip
+def test_a_model_that_is_not_shown_to_beat_past_practice_cannot_be_signed(world: World, tmp_path: Path, metrics, words):
+    file, sha256 = small_model(tmp_path, seed=2)
+    made = register_model(world.home, file, sha256, world.snapshot.id, metrics, {})
+    write_report(replace(world.audit(), version=made.version, model_sha256=sha256), world.home)
+    with pytest.raises(SignoffRefused, match=words):
+        sign(world.database, world.home, made.version, world.reviewer, REASON, NOW, POLICY)
+    assert champion_version(world.home) is None
+
+
+def test_a_doubtful_audit_needs_a_written_reason(world: World):
+    audit = world.audit()
+    assert audit.verdict is Verdict.CANNOT_TELL
+    with pytest.raises(SignoffRefused, match="40 characters"):
+        world.sign(reason="   fine by me   " + " " * 40)
+    with pytest.raises(SignoffRefused):
+        world.sign(reason="")
+    world.sign()
+
+
+def test_changed_model_bytes_are_neither_signed_nor_approved(world: World):
+    world.audit()
+    data = world.version.file.read_bytes()
+    world.version.file.write_bytes(data + b" ")
+    with pytest.raises(SignoffRefused, match="not the one that was registered"):
+        world.sign()
+    world.version.file.write_bytes(data)
+    world.sign()
+    world.version.file.write_bytes(data + b" ")
+    assert "not the one that was registered" in world.approved().why_not
+
+
+@pytest.mark.parametrize("change", [{"model_sha256": "b" * 64}, {"version": 1, "model_sha256": ""}])
+def test_an_audit_of_another_model_cannot_be_signed(world: World, change):
+    world.audit(**change)
+    with pytest.raises(SignoffRefused, match="of another model"):
+        world.sign()
+
+
+def test_an_old_audit_one_from_the_future_and_one_under_another_policy_do_not_count(world: World):
+    world.audit()
+    late, other = NOW + timedelta(days=181), replace(POLICY, least_suggestion_ratio=0.9)
+    for changed, words in (({"now": late}, "older than 180 days"), ({"now": NOW - timedelta(hours=1)}, "future"),
+                           ({"policy": other}, "another policy")):  # fmt: skip
+        with pytest.raises(SignoffRefused, match=words):
+            world.sign(**changed)
+    world.sign()
+    assert "older than 180 days" in world.approved(now=late).why_not
+    assert "another policy" in world.approved(policy=other).why_not
+    assert world.approved().version is not None
+
+
+def test_an_alias_moved_by_hand_approves_nothing(world: World, tmp_path: Path):  # R61
+    world.move_alias(1)
+    assert world.approved().why_not == "The champion alias points to version 1, which nobody has signed."
+    world.audit()
+    world.sign()
+    file, sha256 = small_model(tmp_path, seed=1)
+    register_model(world.home, file, sha256, world.snapshot.id, GAIN, {})
+    world.move_alias(2)
+    approved = world.approved()
+    assert approved.version is None and "version 2, which nobody has signed" in approved.why_not
+
+
+def test_a_registered_digest_changed_by_hand_approves_nothing(world: World):  # R61
+    world.audit()
+    world.sign()
+    world.version.file.write_bytes(b"{}")
+    tag = hashlib.sha256(b"{}").hexdigest()
+    registry(world.home).set_model_version_tag(REGISTERED_MODEL, "1", "sha256", tag)
+    assert "nobody has signed" in world.approved().why_not
+
+
+def test_a_model_refused_after_it_was_signed_serves_no_longer_even_with_the_alias_put_back(world: World):  # R61
+    world.audit()
+    world.sign()
+    refuse(world.database, world.home, 1, world.reviewer, "Families asked for more time.", NOW)
+    assert champion_version(world.home) is None and world.approved().version is None
+    world.move_alias(1)
+    assert "refused" in world.approved().why_not
+    assert [one.decision for one in signoffs(world.database, world.version.sha256)] == ["refused", "signed"]
+    assert "Families asked for more time." in (world.home / "audits/v1/report.html").read_text()
+
+
+def test_a_refusal_needs_a_reviewer_and_a_reason_and_no_audit(world: World):
+    with pytest.raises(SignoffRefused, match="reason"):
+        refuse(world.database, world.home, 1, world.reviewer, " ", NOW, POLICY)
+    with pytest.raises(SignoffRefused, match="equity reviewer"):
+        refuse(world.database, world.home, 1, world.caseworker, "No", NOW, POLICY)
+    assert refuse(world.database, world.home, 1, world.reviewer, "Not yet.", NOW, POLICY).audit_sha256 == ""
+
+
+def test_an_audit_changed_or_removed_after_the_signature_approves_nothing(world: World):
+    world.audit()
+    world.sign()
+    file = world.home / "audits/v1/audit.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"students": 590}))
+    assert "not the one that was signed" in world.approved().why_not
+    file.write_text("{}")
+    assert "cannot be trusted" in world.approved().why_not
+    file.unlink()
+    assert world.approved().why_not == "The audit of version 1 is missing."
