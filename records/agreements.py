@@ -174,6 +174,25 @@ def agreements_of(database: Database, organization_id: str, today: date) -> list
 
 
 @dataclass(frozen=True)
+class StoredAgreement:
+    """The newest version of an agreement as it is kept, whether in force or not."""
+
+    agreement: Agreement
+    revoked_at: datetime | None
+
+
+def all_agreements(database: Database, organization_id: str | None = None) -> list[StoredAgreement]:
+    """The newest version of every agreement, of one organisation or of all: ended and revoked ones too."""
+    query = select(AgreementRow).order_by(AgreementRow.agreement_id, AgreementRow.version)
+    if organization_id is not None:
+        query = query.where(AgreementRow.organization_id == organization_id)
+    with database.session() as session:
+        newest = {row.agreement_id: row for row in session.scalars(query).all()}
+        return [StoredAgreement(parse_agreement(row.document, row.agreement_id), row.revoked_at)
+                for row in newest.values()]  # fmt: skip
+
+
+@dataclass(frozen=True)
 class _Reader:
     text: str
     file: str

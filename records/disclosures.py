@@ -13,8 +13,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from records.agreements import PER_STUDENT_BASES
@@ -132,13 +133,26 @@ def export_head(database: Database, file: Path) -> None:
     file.write_text(json.dumps({"seq": last.seq if last else 0, "hash": last.hash if last else GENESIS}))
 
 
-def disclosures(database: Database, *, student_id: str | None = None, limit: int = 200) -> list[Disclosure]:
-    """The newest rows first, of one student or of all."""
-    query = select(*_COLUMNS).order_by(DisclosureRow.seq.desc()).limit(limit)
+def disclosures(database: Database, *, student_id: str | None = None, organization_id: str | None = None,
+                offset: int = 0, limit: int = 200) -> list[Disclosure]:  # fmt: skip
+    """The newest rows first, of one student, one organisation or of all."""
+    query = _of(select(*_COLUMNS), student_id, organization_id).order_by(DisclosureRow.seq.desc())
+    with database.session() as session:
+        return [Disclosure(**row._mapping) for row in session.execute(query.offset(offset).limit(limit))]
+
+
+def count_disclosures(database: Database, *, student_id: str | None = None, organization_id: str | None = None) -> int:
+    """How many rows there are of one student, one organisation or of all."""
+    with database.session() as session:
+        return session.scalar(_of(select(func.count()).select_from(DisclosureRow), student_id, organization_id)) or 0
+
+
+def _of(query: Any, student_id: str | None, organization_id: str | None) -> Any:
     if student_id is not None:
         query = query.where(DisclosureRow.student_id == student_id)
-    with database.session() as session:
-        return [Disclosure(**row._mapping) for row in session.execute(query)]
+    if organization_id is not None:
+        query = query.where(DisclosureRow.organization_id == organization_id)
+    return query
 
 
 def _row(scope: Scope, student: str, categories: Collection[Category], route: str, now: datetime,

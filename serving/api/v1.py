@@ -1,0 +1,144 @@
+"""The same answers as the pages, as JSON, to whoever is signed in. Each student shown is written down first."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import JSONResponse, Response
+
+from records.disclosures import disclosures
+from records.schema import Category
+from serving.api import shapes
+from serving.context import ForDistrict, InScope, SignedIn, Visit
+from serving.pages.agreements import state, visible_agreements
+from serving.pages.audits import ForAuditors, audited_versions
+from serving.pages.disclosures import looks_of
+from serving.pages.student import SHOWN_CATEGORIES, keep_decision
+from serving.pages.students import ALERT_CATEGORIES, SUGGESTION_CATEGORIES
+from serving.student_record import StudentRecord, read_student
+
+router = APIRouter(prefix="/api/v1")
+
+
+@router.get("/openapi.json", include_in_schema=False)
+def openapi(request: Request, visit: SignedIn) -> Response:
+    return JSONResponse(request.app.openapi())
+
+
+@router.get("/me")
+def me(visit: SignedIn) -> shapes.Person:
+    """Who is signed in."""
+    return shapes.Person(name=visit.viewer.name, role=visit.viewer.role, organization=visit.organization.name,
+                         csrf=visit.csrf)  # fmt: skip
+
+
+@router.get("/students")
+def students(visit: SignedIn, limit: Annotated[int, Query(ge=1, le=200)] = 50,
+             offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0) -> shapes.StudentList:  # fmt: skip
+    """The students in scope, by name."""
+    shown = list(visit.roster)[offset : offset + limit]
+    entries = [shapes.StudentEntry(**_directory(visit, student)) for student in shown]
+    visit.disclose(shown, [Category.DIRECTORY])
+    return shapes.StudentList(total=len(visit.roster), limit=limit, offset=offset, students=entries,
+                              terms=visit.stamp(shown))  # fmt: skip
+
+
+@router.get("/students/{handle}", response_model_exclude_unset=True)
+def student(student_id: InScope, visit: SignedIn) -> shapes.StudentDetail:
+    """One student's record, with the parts that scope lets through."""
+    names = {key: organization.name for key, organization in visit.organizations.items()}
+    record = read_student(visit.records([student_id]), student_id, visit.as_of, names)
+    visit.disclose([student_id], visit.scope.categories(student_id) & SHOWN_CATEGORIES)
+    return shapes.StudentDetail(**_directory(visit, student_id), **_parts(record), terms=visit.stamp([student_id]))
+
+
+@router.get("/students/{handle}/alerts")
+def alerts(student_id: InScope, visit: SignedIn) -> shapes.AlertList:
+    """What stands out in the record, the most urgent first."""
+    found = visit.caseload.alerts.get(student_id, ())
+    visit.disclose([student_id], ALERT_CATEGORIES)
+    return shapes.AlertList(
+        alerts=[shapes.AlertEntry(rule=one.rule, severity=one.severity, headline=one.headline, detail=one.detail,
+                                  source=one.source) for one in found],
+        terms=visit.stamp([student_id]),
+    )  # fmt: skip
+
+
+@router.get("/students/{handle}/suggestions")
+def suggestions(student_id: InScope, visit: SignedIn) -> shapes.SuggestionList:
+    """Ranked supports with everything that adds up to each expected benefit, or why there are none."""
+    advice = visit.caseload.advice[student_id]
+    model = visit.model[0]
+    visit.disclose([student_id], SUGGESTION_CATEGORIES)
+    return shapes.SuggestionList(
+        suggestions=[shapes.SuggestionEntry(**asdict(one)) for one in advice.suggestions], silence=advice.silence,
+        model_sha256=model.sha256 if model else "", terms=visit.stamp([student_id]),
+    )  # fmt: skip
+
+
+@router.post("/students/{handle}/suggestions/{support}/decisions", status_code=201)
+def decide(student_id: InScope, support: str, visit: SignedIn, asked: shapes.DecisionAsked,
+           x_csrf_token: Annotated[str, Header()] = "") -> shapes.DecisionKept:  # fmt: skip
+    """Accept or dismiss a suggestion as it is shown now."""
+    visit.check_csrf(x_csrf_token)
+    kept = keep_decision(visit, student_id, support, asked.action, asked.reason, asked.rank, asked.model_sha256)
+    return shapes.DecisionKept(support=kept.support, action=kept.action, reason=kept.reason, at=kept.at.isoformat())
+
+
+@router.get("/agreements")
+def agreements(visit: SignedIn) -> list[shapes.AgreementEntry]:
+    """The organisation's own agreements; all of them for the district."""
+    return [
+        shapes.AgreementEntry(
+            agreement_id=one.agreement.agreement_id, version=one.agreement.version, sha256=one.agreement.sha256,
+            organization=visit.organizations[one.agreement.organization_id].name, purpose=one.agreement.purpose,
+            legal_basis=one.agreement.legal_basis, categories=sorted(one.agreement.categories),
+            programs=sorted(one.agreement.programs), supports=list(one.agreement.supports),
+            start=one.agreement.start, end=one.agreement.end, state=state(one, visit.today),
+        ) for one in visible_agreements(visit)
+    ]  # fmt: skip
+
+
+@router.get("/disclosures")
+def who_saw_what(visit: ForDistrict, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> list[shapes.LookEntry]:
+    """The newest looks, for the district."""
+    return [
+        shapes.LookEntry(at=look.at, person=look.person, organization=look.organization, student=look.handle,
+                         categories=look.categories, purpose=look.purpose, legal_basis=look.basis,
+                         agreement_id=look.agreement_id, shown_together=look.together)
+        for look in looks_of(visit, disclosures(visit.database, limit=limit))
+    ]  # fmt: skip
+
+
+@router.get("/audits")
+def audits(visit: ForAuditors) -> list[shapes.AuditEntry]:
+    """Every registered version and the verdict of its audit."""
+    return [shapes.AuditEntry(version=one.version.version, sha256=one.version.sha256, verdict=one.verdict,
+                              champion=one.champion) for one in audited_versions(visit)]  # fmt: skip
+
+
+def _directory(visit: Visit, student_id: str) -> dict[str, Any]:
+    listed = visit.roster[student_id]
+    return {"handle": visit.scope.handle(student_id), "name": listed.name, "grade": listed.grade,
+            "school": listed.school}  # fmt: skip
+
+
+def _parts(record: StudentRecord) -> dict[str, Any]:
+    """The parts that are there; one that may not be seen is left out."""
+    parts = {
+        "attendance": record.attendance and dict(record.attendance.counts),
+        "marks": record.marks and [shapes.CourseMark(school_year=year, period=period, course=course, mark=mark)
+                                   for course, row in record.marks.rows
+                                   for (year, period), mark in zip(record.marks.periods, row, strict=True)
+                                   if mark is not None],
+        "tests": record.tests and [shapes.TestResult(test=test.name, day=day, score=score, measure=measure)
+                                   for test in record.tests for day, score, measure in test.results],
+        "incidents": record.incidents and [shapes.IncidentEntry(**asdict(one)) for one in record.incidents],
+        "programs": record.services and [
+            shapes.ProgramEntry(program=one.program, organization=one.organization, since=one.since, until=one.until,
+                                attended=one.attended, missed=one.missed) for one in record.services.enrollments],
+        "facts": record.facts and dict(record.facts),
+    }  # fmt: skip
+    return {name: part for name, part in parts.items() if part is not None}

@@ -1,0 +1,41 @@
+"""The site: pages for people, the same answers as JSON under /api/v1, and one shield around both.
+
+Nothing is shown that `records.scope` does not let through, and nothing before the disclosure log has it written down.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from serving.api import v1
+from serving.context import Site, SiteConfig
+from serving.errors import error_response, install
+from serving.pages import agreements, audits, data, disclosures, front, sign_in, student, students
+from serving.security import Shield
+
+__all__ = ["SiteConfig", "create_app"]
+_PAGES = (front, sign_in, students, student, agreements, disclosures, audits, data)
+
+
+def create_app(config: SiteConfig) -> FastAPI:
+    """The application. It reads no clock, environment or file but what `config` names."""
+    app = FastAPI(title="Handrail", version="1", openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.site = site = Site(config)
+    for page in _PAGES:
+        app.include_router(page.router, include_in_schema=False)
+    app.include_router(v1.router)
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    install(app)
+
+    def error_page(request: Request, status: int) -> Response:
+        request.scope.setdefault("app", app)
+        return error_response(request, status)
+
+    app.add_middleware(Shield, error_page=error_page)
+    site.shelf.start(config.clock())
+    return app

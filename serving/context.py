@@ -1,0 +1,315 @@
+"""One visit: who asks, when, and what they may see, worked out anew at each request.
+
+Nothing of a student is read here but through `records.scope`. What is kept between requests is kept by the digest of
+everything that decides what is visible, so that no two scopes ever share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Annotated, Any
+
+import pandas as pd
+from fastapi import Depends, HTTPException, Request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from records.accounts import Organization, organizations, session_viewer
+from records.database import Database
+from records.disclosures import record_disclosures
+from records.schema import Category
+from records.scope import DISTRICT, Role, Scope, ScopedRecords, Viewer, scope_for
+from records.snapshots import Snapshot
+from serving import words
+from serving.recommend import Caseload, ModelShelf, caseload
+from serving.security import cookie_name
+from training.model_file import RankerModel
+
+_HERE = Path(__file__).parent
+_KEPT = 24
+"""Results kept in memory: about two for each organisation of a district with a dozen partners."""
+
+
+@dataclass(frozen=True)
+class SiteConfig:
+    """Everything that the site is told. `clock` gives the naive local time of the district."""
+
+    home: Path
+    database: Database
+    secret: bytes
+    clock: Callable[[], datetime]
+    secure_cookies: bool = False
+    demo_accounts: tuple[tuple[str, str, str], ...] = ()
+    demo_password: str = ""
+
+
+class SignInNeeded(Exception):
+    """Nobody is signed in."""
+
+
+class Forbidden(Exception):
+    """The form was not made by this session's own page."""
+
+
+class OutOfDate(Exception):
+    """What was shown is no longer what is suggested."""
+
+
+class Kept:
+    """The last few results, each by its key. Whoever asks for one that is being worked out waits for it."""
+
+    def __init__(self, size: int = _KEPT) -> None:
+        self._size = size
+        self._lock = Lock()
+        self._results: OrderedDict[Hashable, _Slot] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        with self._lock:
+            slot = self._results.setdefault(key, _Slot())
+            self._results.move_to_end(key)
+            while len(self._results) > self._size:
+                self._results.popitem(last=False)
+        with slot.lock:
+            if not slot.done:
+                slot.value, slot.done = make(), True
+        return slot.value
+
+
+@dataclass
+class _Slot:
+    lock: Lock = field(default_factory=Lock)
+    done: bool = False
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A student as a list shows them. An empty word is one that may not be seen or is not on record."""
+
+    student_id: str
+    name: str
+    by_name: tuple[str, str]
+    grade_level: int | None
+    school: str
+
+    @property
+    def grade(self) -> str:
+        return words.grade(self.grade_level)
+
+
+class Site:
+    """What lives as long as the process: configuration, templates, the model's shelf, results kept."""
+
+    def __init__(self, config: SiteConfig) -> None:
+        self.config = config
+        self.shelf = ModelShelf(config.home, config.database)
+        self.kept = Kept()
+        self.templates = _templates()
+
+    def render(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        return HTMLResponse(self.templates.get_template(template).render(**values), status)
+
+
+class Visit:
+    """One request of one signed-in person."""
+
+    def __init__(self, site: Site, request: Request, viewer: Viewer, csrf: str) -> None:
+        self.site = site
+        self.request = request
+        self.viewer = viewer
+        self.csrf = csrf
+        self.now = site.config.clock()
+
+    @property
+    def database(self) -> Database:
+        return self.site.config.database
+
+    @property
+    def today(self) -> date:
+        return self.now.date()
+
+    @property
+    def of_district(self) -> bool:
+        return self.viewer.organization_id == DISTRICT
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        return Snapshot.current(self.site.config.home)
+
+    @cached_property
+    def scope(self) -> Scope:
+        return scope_for(self.viewer, self.database, self.snapshot, self.today, self.site.config.secret)
+
+    @cached_property
+    def as_of(self) -> date:
+        """Today. The last day on record would tell of records that this viewer may not see."""
+        return self.today
+
+    @cached_property
+    def visible(self) -> frozenset[Category]:
+        """The categories visible of at least one student."""
+        return frozenset().union(*{grant.categories for grants in self.scope.grants.values() for grant in grants})
+
+    @cached_property
+    def organizations(self) -> dict[str, Organization]:
+        return organizations(self.database)
+
+    @cached_property
+    def organization(self) -> Organization:
+        return self.organizations[self.viewer.organization_id]
+
+    @cached_property
+    def model(self) -> tuple[RankerModel | None, str]:
+        return self.site.shelf.model(self.now)
+
+    def records(self, students: Iterable[str] | None = None) -> ScopedRecords:
+        return ScopedRecords(self.snapshot, self.scope, students)
+
+    @cached_property
+    def roster(self) -> dict[str, Listed]:
+        """Every student in scope, by name."""
+        found: dict[str, Listed] = self.site.kept.get(("roster", *self._key), lambda: read_roster(self.records()))
+        return found
+
+    @cached_property
+    def caseload(self) -> Caseload:
+        """Alerts and suggestions of every student in scope."""
+        model, why = self.model
+        key = ("caseload", *self._key, model.sha256 if model else "", why)
+        found: Caseload = self.site.kept.get(key, lambda: caseload(self.records(), self.as_of, model, why))
+        return found
+
+    def disclose(self, students: Sequence[str], categories: Collection[Category]) -> None:
+        """Write down that these students are about to be shown.
+
+        Raises:
+            DisclosureLogUnavailable: then nothing may be shown.
+        """
+        route = self.request.scope["route"].path
+        record_disclosures(self.database, self.scope, students, categories, route, self.now)
+
+    def stamp(self, students: Iterable[str]) -> str:
+        """What must stand by every record that is shown (34 CFR 99.33)."""
+        who = f"{self.viewer.name}, {self.organization.name}"
+        agreements = sorted({grant.agreement_id for student in students for grant in self.scope.grants[student]
+                             if grant.agreement_sha256})  # fmt: skip
+        if not agreements:
+            return f"Shown to {who} from the district's own records on {words.moment(self.now)}."
+        under = " and ".join(agreements)
+        return (f"Shared with {who} under agreement {under} on {words.moment(self.now)}. "
+                "Do not pass it on (34 CFR 99.33).")  # fmt: skip
+
+    def check_csrf(self, given: str) -> None:
+        """Refuse a form that this session's own pages did not make."""
+        if given != self.csrf:
+            raise Forbidden
+
+    def page(self, template: str, **values: Any) -> HTMLResponse:
+        path = self.request.url.path
+        return self.site.render(template, visit=self, links=navigation(self.viewer.role), path=path, **values)
+
+    def close(self) -> None:
+        if "snapshot" in self.__dict__ and "connection" in self.snapshot.__dict__:
+            self.snapshot.connection.disconnect()
+
+    @property
+    def _key(self) -> tuple[str, str, str]:
+        return self.snapshot.id, self.scope.fingerprint(), str(self.as_of)
+
+
+def signed_in(request: Request) -> Iterator[Visit]:
+    """The visit of whoever is signed in.
+
+    Raises:
+        SignInNeeded: nobody is.
+    """
+    site: Site = request.app.state.site
+    token = request.cookies.get(cookie_name(site.config.secure_cookies))
+    found = session_viewer(site.config.database, token, site.config.clock()) if token else None
+    if found is None:
+        raise SignInNeeded
+    visit = Visit(site, request, *found)
+    try:
+        yield visit
+    finally:
+        visit.close()
+
+
+SignedIn = Annotated[Visit, Depends(signed_in)]
+
+
+def only(*roles: Role) -> Any:
+    """The visit of somebody in one of these roles; for everybody else the page does not exist."""
+
+    def allowed(visit: SignedIn) -> Visit:
+        if visit.viewer.role not in roles:
+            raise HTTPException(404)
+        return visit
+
+    return Depends(allowed)
+
+
+ForDistrict = Annotated[Visit, only(Role.DISTRICT_ADMIN)]
+
+
+def student_in_scope(handle: str, visit: SignedIn) -> str:
+    """The student behind the handle of the path, before anything else of the request is looked at.
+
+    Raises:
+        NotInScope: the same whether they exist or not.
+    """
+    return visit.scope.student_of(handle)
+
+
+InScope = Annotated[str, Depends(student_in_scope)]
+
+_PARTNER = frozenset({Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN})
+_AUDITORS = frozenset({Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN})
+NAVIGATION: tuple[tuple[str, str, frozenset[Role]], ...] = (
+    ("/caseload", "Caseload", _PARTNER),
+    ("/students", "Students", frozenset({Role.DISTRICT_ADMIN})),
+    ("/audits", "Fairness audits", _AUDITORS),
+    ("/agreements", "Agreements", frozenset(Role)),
+    ("/disclosures", "Who saw what", frozenset({Role.DISTRICT_ADMIN})),
+    ("/data", "Data loads", frozenset({Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN})),
+)
+"""Path, words, and for whom: the first that a role has is its front page."""
+
+
+def navigation(role: Role) -> list[tuple[str, str]]:
+    return [(path, label) for path, label, roles in NAVIGATION if role in roles]
+
+
+def read_roster(records: ScopedRecords) -> dict[str, Listed]:
+    """Every student of `records`, by last name, and first name."""
+    schools = records.frame("schools").set_index("school_id")["name"]
+    frame = records.frame("students").set_index("student_id").reindex(list(records.students))
+    schools = frame["school_id"].map(schools).fillna(frame["school_id"])
+    columns = (frame.index, frame["first_name"], frame["last_name"], frame["grade_level"], schools)
+    listed = [_listed(*values) for values in zip(*columns, strict=True)]
+    return {one.student_id: one for one in sorted(listed, key=lambda one: (one.by_name, one.student_id))}
+
+
+def _listed(student: str, first: Any, last: Any, grade: Any, school: Any) -> Listed:
+    first, last, school = ("" if pd.isna(value) else str(value) for value in (first, last, school))
+    name = f"{first} {last}".strip() or "Name not shared"
+    level = None if pd.isna(grade) else int(grade)
+    return Listed(student, name, (last.casefold(), first.casefold()), level, school)
+
+
+def _templates() -> Environment:
+    found = Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined,
+                        trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    found.globals |= {"words": words, "stylesheet": f"/static/site.css?v={_version('site.css')}"}
+    return found
+
+
+def _version(file: str) -> str:
+    return hashlib.sha256((_HERE / "static" / file).read_bytes()).hexdigest()[:10]

@@ -1,0 +1,15 @@
+"""The front page sends each person to their own."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import RedirectResponse, Response
+
+from serving.context import SignedIn, navigation
+
+router = APIRouter()
+
+
+@router.get("/")
+def front(visit: SignedIn) -> Response:
+    return RedirectResponse(navigation(visit.viewer.role)[0][0], 303)

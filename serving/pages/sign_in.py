@@ -1,0 +1,68 @@
+"""Signing in and out. A wrong login, a wrong password and too many attempts all get the same answer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import RedirectResponse, Response
+
+from records.accounts import authenticate, end_session, start_session
+from serving.context import SignedIn, Site
+from serving.security import cookie_name, drop_session_cookie, local_path, set_session_cookie
+
+router = APIRouter()
+NOT_KNOWN = "We do not know that login and password. Check both and try again. After several tries, wait a minute."
+
+
+class SignInForm(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    login: str
+    password: str
+    next: str = "/"
+
+
+class SignOutForm(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    csrf: str
+
+
+@router.get("/sign-in")
+def show(request: Request, next: str = "/") -> Response:
+    return _form(request.app.state.site, local_path(next))
+
+
+@router.post("/sign-in")
+def enter(request: Request, form: Annotated[SignInForm, Form()]) -> Response:
+    site: Site = request.app.state.site
+    config = site.config
+    now = config.clock()
+    viewer = authenticate(config.database, form.login, form.password, now)
+    if viewer is None:
+        return _form(site, local_path(form.next), form.login, NOT_KNOWN)
+    _end(request)
+    response = RedirectResponse(local_path(form.next), 303)
+    set_session_cookie(response, start_session(config.database, viewer, now), config.secure_cookies)
+    return response
+
+
+@router.post("/sign-out")
+def leave(request: Request, visit: SignedIn, form: Annotated[SignOutForm, Form()]) -> Response:
+    visit.check_csrf(form.csrf)
+    _end(request)
+    response = RedirectResponse("/sign-in", 303)
+    drop_session_cookie(response, visit.site.config.secure_cookies)
+    return response
+
+
+def _end(request: Request) -> None:
+    config = request.app.state.site.config
+    token = request.cookies.get(cookie_name(config.secure_cookies))
+    if token:
+        end_session(config.database, token, config.clock())
+
+
+def _form(site: Site, to: str, login: str = "", problem: str = "") -> Response:
+    return site.render("sign_in.html", 401 if problem else 200, to=to, login=login, problem=problem,
+                       accounts=site.config.demo_accounts, demo_password=site.config.demo_password)  # fmt: skip

@@ -1,0 +1,185 @@
+"""One viewer's caseload: features, alerts and ranked suggestions, all from what that viewer's scope lets through.
+
+The order of work is the promise: scope, then features, then the model. Nothing out of scope reaches the ranker, so
+nothing in its answer depends on it. The model is the approved champion or none; without one, alerts stand alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fairness.gate import Policy
+from fairness.signoff import approved_model
+from features.alerts import Alert, alerts
+from features.build import build_features
+from records.database import Database
+from records.schema import Category
+from records.scope import ScopedRecords
+from records.signoffs import signoffs
+from serving.explain import Reason, explain, summary, sureness
+from training.model_file import ModelRefused, RankerModel, read_model
+from training.suggestions import SILENCES, eligible, suggest
+
+MOST_SHOWN = 3
+NO_SUPPORTS = "Your agreement names no supports to suggest."
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One suggested support. `benefit` is `base` plus the points of all reasons, to 1e-9; `lower` is above zero."""
+
+    support: str
+    rank: int
+    benefit: float
+    lower: float
+    upper: float
+    base: float
+    sureness: str
+    summary: str
+    reasons: tuple[Reason, ...]
+    programs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to say about supports for one student: suggestions, best first, or why there are none, in a sentence."""
+
+    suggestions: tuple[Suggestion, ...]
+    silence: str
+
+
+@dataclass(frozen=True)
+class Caseload:
+    """Everything computed for one scope.
+
+    `order`: students with the most urgent alert first; of equally urgent ones, first those for whom a support of the
+    viewer's own programs is suggested, since there the viewer can act.
+    """
+
+    features: pd.DataFrame
+    alerts: Mapping[str, tuple[Alert, ...]]
+    advice: Mapping[str, Advice]
+    order: tuple[str, ...]
+
+
+class ModelShelf:
+    """Keeps the approved champion loaded, and looks again whenever the registry or a signature has changed."""
+
+    def __init__(self, home: Path, database: Database) -> None:
+        self._home, self._database = home, database
+        self._seen: object = None
+        self._found: tuple[RankerModel | None, str] = (None, "The model is being loaded; look again in a moment.")
+        self._lock = threading.Lock()
+        self._ready = threading.Event()
+
+    def start(self, now: datetime) -> None:
+        """Load in the background: the registry's library takes seconds to import."""
+        threading.Thread(target=self._look, args=(now,), daemon=True).start()
+
+    def wait(self) -> None:
+        """Until the first look is over."""
+        self._ready.wait()
+
+    def model(self, now: datetime) -> tuple[RankerModel | None, str]:
+        """The champion that may serve now, or None and the reason in plain words."""
+        if self._ready.is_set():
+            self._look(now)
+        return self._found
+
+    def _look(self, now: datetime) -> None:
+        with self._lock:
+            seen = self._stamp(now)
+            if seen != self._seen or not self._ready.is_set():
+                self._found, self._seen = self._load(now), seen
+            self._ready.set()
+
+    def _load(self, now: datetime) -> tuple[RankerModel | None, str]:
+        approved = approved_model(self._database, self._home, now, Policy.declared())
+        if approved.version is None:
+            return None, approved.why_not
+        try:
+            return read_model(approved.version.file, approved.version.sha256), ""
+        except ModelRefused as error:
+            return None, f"The approved model was refused: {error}"
+
+    def _stamp(self, now: datetime) -> object:
+        files = [self._home / name for name in ("mlflow.db", "mlflow.db-wal")]
+        files += sorted((self._home / "audits").glob("*/audit.json"))
+        stats = [(file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists()]
+        return stats, signoffs(self._database), now.date()
+
+
+def caseload(records: ScopedRecords, as_of: date, model: RankerModel | None, why_no_model: str) -> Caseload:
+    """Features, alerts and advice of every student in `records`, from what its scope shows."""
+    features = build_features(records, as_of)
+    raised: dict[str, list[Alert]] = defaultdict(list)
+    for alert in alerts(features):
+        raised[alert.student_id].append(alert)
+    advice = _advice(records, features, as_of, model, why_no_model)
+    own = _own_supports(records)
+
+    def urgency(student: str) -> tuple[int | bool | str, ...]:
+        found = raised.get(student, [])
+        act = any(suggestion.support in own for suggestion in advice[student].suggestions)
+        counts = (-sum(alert.severity == severity for alert in found) for severity in (3, 2, 1))
+        return (-max((alert.severity for alert in found), default=0), not act, *counts, records.scope.handle(student))
+
+    return Caseload(features, {student: tuple(found) for student, found in raised.items()}, advice,
+                    tuple(sorted(records.students, key=urgency)))  # fmt: skip
+
+
+def _own_supports(records: ScopedRecords) -> frozenset[str]:
+    programs = records.frame("programs")
+    own = programs.loc[programs["organization_id"] == records.scope.viewer.organization_id, "support"]
+    return frozenset(own.dropna())
+
+
+def _advice(records: ScopedRecords, features: pd.DataFrame, as_of: date, model: RankerModel | None,
+            why_no_model: str) -> dict[str, Advice]:  # fmt: skip
+    scope = records.scope
+    granted = {student: scope.supports(student) for student in records.students}
+    if model is None:
+        return {student: Advice((), f"No suggestion yet. {why_no_model}".strip()) for student in granted}
+    advisable = [student for student in records.students if granted[student]]
+    advice = {student: Advice((), NO_SUPPORTS) for student in granted if not granted[student]}
+    if not advisable:
+        return advice
+    supports = sorted({support for student in advisable for support in granted[student]})
+    allowed = eligible(records, as_of, supports).loc[advisable]
+    for support in supports:
+        allowed[support] &= np.array([support in granted[student] for student in advisable])
+    found = suggest(model.ranker, features.loc[advisable], allowed)
+    for student, code in found.silence.items():
+        advice[str(student)] = Advice((), f"No suggestion: {SILENCES[code]}.")
+    shown = found.table[found.table["rank"] <= MOST_SHOWN]
+    return advice | _explained(records, features, model, shown)
+
+
+def _explained(records: ScopedRecords, features: pd.DataFrame, model: RankerModel,
+               shown: pd.DataFrame) -> dict[str, Advice]:  # fmt: skip
+    programs = records.frame("programs")
+    offered = programs.groupby("support")["name"].apply(lambda names: tuple(sorted(names))).to_dict()
+    made: dict[str, list[Suggestion]] = defaultdict(list)
+    shown = shown.assign(visible=[_visible(records, student) for student in shown["student_id"]])
+    for (support, visible), rows in shown.groupby(["support", "visible"], sort=True):
+        categories = [Category(name) for name in str(visible).split(";")]
+        explained = explain(model.ranker, features.loc[rows["student_id"]], str(support), categories)
+        for row, why in zip(rows.to_dict("records"), explained, strict=True):
+            made[str(row["student_id"])].append(Suggestion(
+                str(support), int(row["rank"]), float(row["benefit"]), float(row["lower"]), float(row["upper"]),
+                why.base, sureness(row["benefit"], row["lower"]), summary(row["benefit"]), why.reasons,
+                offered.get(support, ()),
+            ))  # fmt: skip
+    return {student: Advice(tuple(sorted(found, key=lambda s: s.rank)), "") for student, found in made.items()}
+
+
+def _visible(records: ScopedRecords, student: str) -> str:
+    return ";".join(sorted(records.scope.categories(student)))

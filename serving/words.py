@@ -1,0 +1,132 @@
+"""The words for everything that a page or an answer names: declared here once, never a code on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import date, datetime
+
+from fairness.report import ATTRIBUTES, SUMMARIES, VERDICTS, WHY, group_label
+from records.agreements import CITATIONS, LegalBasis
+from records.schema import Category
+from records.scope import Role
+from serving.explain import FAMILY_LABELS, POINT, SUPPORT_LABELS
+
+CATEGORIES: Mapping[Category, str] = {
+    Category.DIRECTORY: "name, grade and school",
+    Category.SCHEDULE: "class schedule",
+    Category.ATTENDANCE: "attendance",
+    Category.GRADES: "course marks",
+    Category.ASSESSMENTS: "test results",
+    Category.BEHAVIOR: "incidents at school",
+    Category.SPECIAL_EDUCATION: "special education",
+    Category.ENGLISH_LEARNER: "learning English",
+    Category.HOUSING: "housing",
+    Category.MEAL_ELIGIBILITY: "meal eligibility",
+    Category.DEMOGRAPHICS: "sex and federal group",
+    Category.SERVICES: "the partner's own services",
+    Category.SERVICES_OTHER: "other partners' services",
+}
+ROLES: Mapping[Role, str] = {
+    Role.CASEWORKER: "Caseworker",
+    Role.COORDINATOR: "Coordinator",
+    Role.PARTNER_ADMIN: "Partner administrator",
+    Role.DATA_SCIENTIST: "Data scientist",
+    Role.EQUITY_REVIEWER: "Equity reviewer",
+    Role.DISTRICT_ADMIN: "District administrator",
+}
+BASES: Mapping[LegalBasis, str] = {
+    LegalBasis.SCHOOL_OFFICIAL: "The partner does a job the school would otherwise do itself",
+    LegalBasis.CONSENT: "Each family has signed its own consent",
+    LegalBasis.AUDIT_EVALUATION: "Evaluation of programs: figures about groups, never a single student",
+    LegalBasis.STUDIES: "A study: results about groups, never a single student",
+}
+SEVERITIES: Mapping[int, str] = {3: "Act now", 2: "Look soon", 1: "Keep an eye on"}
+ACTIONS: Mapping[str, str] = {"accepted": "Accepted", "dismissed": "Dismissed"}
+DISMISSALS: tuple[str, ...] = (
+    "The family said no",
+    "The student already has this kind of help elsewhere",
+    "The times or the place do not work",
+    "No place is free",
+    "Another kind of help comes first",
+    "The records do not match what we know",
+    "Another reason",
+)
+"""The reasons most often given, to choose from; a few words may be added."""
+
+SOURCES: Mapping[str, str] = {"edfi": "Ed-Fi files", "oneroster": "OneRoster files",
+                             "service-history": "Partners' service history"}  # fmt: skip
+STATUSES: Mapping[str, str] = {
+    "present": "at school",
+    "excused": "absent, excused",
+    "unexcused": "absent, not excused",
+    "late": "late",
+}
+SEXES: Mapping[str, str] = {"female": "Female", "male": "Male", "another": "Another"}
+GROUPS: Mapping[str, str] = {
+    "american_indian": "American Indian or Alaska Native", "asian": "Asian", "black": "Black or African American",
+    "hispanic": "Hispanic or Latino", "pacific_islander": "Native Hawaiian or Pacific Islander",
+    "two_or_more": "Two or more races", "white": "White",
+}  # fmt: skip
+
+
+WHAT_A_POINT_IS = POINT
+VERDICTS_OF_AUDITS = VERDICTS
+SUMMARIES_OF_AUDITS = SUMMARIES
+WHY_NOT_JUDGED: Mapping[str, str] = WHY
+name_of_group = group_label
+
+
+def support(name: str) -> str:
+    return SUPPORT_LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def attribute(name: str) -> str:
+    """What an audit compares by: empty for an intersection, whose groups name both."""
+    return ATTRIBUTES.get(name, "")
+
+
+def source(name: str) -> str:
+    return SOURCES.get(name, name)
+
+
+def family(name: str) -> str:
+    return FAMILY_LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def categories(names: Collection[str]) -> str:
+    """Categories in the order in which people read them: "attendance, course marks"."""
+    return ", ".join(words for category, words in CATEGORIES.items() if category in names)
+
+
+def basis(name: str) -> str:
+    """A legal basis in words with its citation; the district's own reading has none."""
+    if name not in set(LegalBasis):
+        return "The district's own records"
+    found = LegalBasis(name)
+    return f"{BASES[found]} ({CITATIONS[found]})"
+
+
+def grade(level: float | None) -> str:
+    """A grade level in words; empty where none is on record."""
+    if level is None:
+        return ""
+    return {-1: "Pre-kindergarten", 0: "Kindergarten"}.get(int(level), f"Grade {int(level)}")
+
+
+def day(value: date) -> str:
+    return f"{value.day} {value:%B %Y}"
+
+
+def moment(value: datetime | str) -> str:
+    """A time as it is read: "17 April 2026, 09:05"."""
+    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return f"{day(found)}, {found:%H:%M}"
+
+
+def count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def points(value: float) -> str:
+    """Progress points as a number to read: "2.4", "-0.3"."""
+    return f"{value:.1f}" if abs(value) >= 0.05 else "0.0"
