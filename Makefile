@@ -1,12 +1,14 @@
-# `make test` sets everything up and runs what CI runs; `make install` sets up the command line alone.
+# `make demo` sets everything up and serves a made-up district; `make test` sets everything up and runs what CI runs;
+# `make install` sets up the command line alone.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install test check lock system clean
+.PHONY: demo install test check lock system clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned libraries (about 400 MB; a few minutes on a slow line) ..."
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
@@ -16,6 +18,9 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@ $(VENV)/.runtime
+
+demo: install
+	$(BIN)/handrail demo
 
 install: $(VENV)/.runtime
 

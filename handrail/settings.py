@@ -1,21 +1,81 @@
-"""Where Handrail keeps its data. Read once from the environment; nothing else reads the environment."""
+"""Where Handrail keeps its data, and what day it is. Nothing else reads the environment or a clock."""
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
+import stat
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
+
+DEMO_MARK = "demo.json"
+"""Written last into the home of a finished demo: the day on which it stands, and that it must stay on this machine."""
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message says which and why."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`home` holds snapshots, features, models and the operational database (SQLite unless `database_url` is set)."""
+    """`home` holds snapshots, features, models and the operational database (SQLite unless `database_url` is set).
+
+    `today` holds the clock on one day, as a demo does; None is the real day.
+    """
 
     home: Path
     database_url: str
+    today: date | None = None
 
     @classmethod
     def from_environment(cls, home: Path | None = None) -> Settings:
-        """Settings from `HANDRAIL_HOME` (default `./var`) and `HANDRAIL_DATABASE_URL`; an explicit `home` wins."""
+        """Settings from `HANDRAIL_HOME` (default `./var`), `HANDRAIL_DATABASE_URL` and `HANDRAIL_TODAY`.
+
+        An explicit `home` wins; a demo's home says its own day.
+
+        Raises:
+            SettingsError: `HANDRAIL_TODAY` is not a date.
+        """
         folder = (home or Path(os.environ.get("HANDRAIL_HOME", "var"))).resolve()
-        return cls(folder, os.environ.get("HANDRAIL_DATABASE_URL") or f"sqlite:///{folder / 'handrail.db'}")
+        named = os.environ.get("HANDRAIL_TODAY") or _demo_day(folder)
+        try:
+            today = date.fromisoformat(named) if named else None
+        except ValueError:
+            raise SettingsError(f"HANDRAIL_TODAY is {named!r}; it must be a day such as 2026-04-17") from None
+        return cls(folder, os.environ.get("HANDRAIL_DATABASE_URL") or f"sqlite:///{folder / 'handrail.db'}", today)
+
+    @property
+    def is_demo(self) -> bool:
+        return (self.home / DEMO_MARK).exists()
+
+    def now(self) -> datetime:
+        """The district's local time, without a zone."""
+        real = datetime.now()
+        return datetime.combine(self.today, real.time()) if self.today else real
+
+    def secret(self) -> bytes:
+        """The key of the identifiers that partners see: `HANDRAIL_SECRET`, or a file in `home` made on first use.
+
+        Raises:
+            SettingsError: the secret is short, or others than its owner may read the file.
+        """
+        named = os.environ.get("HANDRAIL_SECRET")
+        if named:
+            if len(named) < 32:
+                raise SettingsError("HANDRAIL_SECRET has fewer than 32 characters")
+            return named.encode()
+        file = self.home / "secret"
+        if not file.exists():
+            self.home.mkdir(parents=True, exist_ok=True)
+            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+                stream.write(secrets.token_hex(32).encode())
+        if stat.S_IMODE(file.stat().st_mode) & 0o077:
+            raise SettingsError(f"{file} may be read by others than its owner: run chmod 600 {file}")
+        return file.read_bytes()
+
+
+def _demo_day(home: Path) -> str | None:
+    mark = home / DEMO_MARK
+    return str(json.loads(mark.read_text())["today"]) if mark.exists() else None

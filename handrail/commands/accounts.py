@@ -1,0 +1,62 @@
+"""`handrail accounts`: organisations, the people who may sign in, and families' signed consents."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from handrail.console import Home, existing, out, plain_errors
+from handrail.settings import Settings
+from records.accounts import AccountError, add_consents, add_organization, add_staff, read_organizations
+from records.database import open_database
+from records.scope import Role
+
+app = typer.Typer(no_args_is_help=True, help="Organisations, staff and families' consents.")
+_ROLES = [role.value for role in Role if role is not Role.PIPELINE]
+
+
+@app.command("organizations")
+def organizations(
+    file: Annotated[Path, typer.Argument(help="CSV with organization_id, name and kind; `district` is the district.")],
+    home: Home = None,
+) -> None:
+    """Add organisations, or bring their names up to date."""
+    with plain_errors():
+        found = read_organizations(existing(file))
+        database = open_database(Settings.from_environment(home).database_url)
+        for organization in found:
+            add_organization(database, organization)
+    out.print(f"{len(found)} organisations are known from {file.name}.", highlight=False)
+
+
+@app.command("staff")
+def staff(
+    login: Annotated[str, typer.Argument(help="An e-mail address, as a rule.")],
+    name: Annotated[str, typer.Argument(help="The person's name.")],
+    role: Annotated[str, typer.Argument(help=f"One of {', '.join(_ROLES)}.")],
+    organization: Annotated[str, typer.Argument(help="Identifier of the organisation.")],
+    home: Home = None,
+) -> None:
+    """Add a person who may sign in. The password is asked for, or read from HANDRAIL_PASSWORD."""
+    with plain_errors():
+        if role not in _ROLES:
+            raise AccountError(f"there is no role {role!r}; the roles are {', '.join(_ROLES)}")
+        password = os.environ.get("HANDRAIL_PASSWORD") or typer.prompt("Password", hide_input=True,
+                                                                       confirmation_prompt=True)  # fmt: skip
+        database = open_database(Settings.from_environment(home).database_url)
+        added = add_staff(database, login, name, Role(role), organization, password)
+    out.print(f"{added.login} may sign in as {added.role} of {added.organization_id}.", highlight=False)
+
+
+@app.command("consents")
+def consents(
+    file: Annotated[Path, typer.Argument(help="CSV of signed consents; the columns are in docs/consents.md.")],
+    home: Home = None,
+) -> None:
+    """Add families' signed consents. One wrong line, and none is added."""
+    with plain_errors():
+        count = add_consents(open_database(Settings.from_environment(home).database_url), existing(file))
+    out.print(f"{count} consents were added.", highlight=False)

@@ -1,0 +1,42 @@
+"""`handrail demo`: a made-up district from its files to a site that can be looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from handrail.commands.site import serve
+from handrail.console import out, plain_errors, progress_bar
+from handrail.demo.partners import PARTNERS, PASSWORD, all_staff
+from handrail.demo.run import make_demo
+from handrail.settings import SettingsError
+
+FEWEST_STUDENTS = 4_000
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the demo is made and kept.")] = Path("demo-district"),
+    students: Annotated[int, typer.Option(help="How many students the made-up district has.")] = 16_000,
+    port: Annotated[int, typer.Option(help="Port of the site.")] = 8765,
+    site: Annotated[bool, typer.Option("--site/--no-site", help="Serve the site when all is made.")] = True,
+) -> None:
+    """Make a demo district, load it, train, audit, sign, and serve the site. A finished one is served at once."""
+    with plain_errors():
+        if students < FEWEST_STUDENTS:
+            raise SettingsError(f"--students is {students}; below {FEWEST_STUDENTS} there is too little to learn from")
+        with progress_bar() as step:
+            settings = make_demo(folder, students=students, step=step)
+    _show_accounts()
+    if site:
+        serve(port=port, home=settings.home)
+
+
+def _show_accounts() -> None:
+    names = {partner.organization_id: partner.name for partner in PARTNERS} | {"district": "the district"}
+    table = Table("sign in as", "who", "role", "of", title=f"The password of every demo account is: {PASSWORD}")
+    for login, name, role, organization in all_staff():
+        table.add_row(login, name, role.value.replace("_", " "), names[organization])
+    out.print(table)

@@ -1,0 +1,142 @@
+"""`handrail features`, `train`, `audit`, `sign`, `refuse`, `models`: from records to an approved model."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from fairness.report import read_audit, write_report
+from fairness.signoff import refuse, sign
+from rich.table import Table
+
+from fairness.audit import Audit, audit_model
+from fairness.gate import Policy
+from features.build import write_features
+from features.catalog import CATALOG
+from handrail.console import Home, out, plain_errors, progress_bar
+from handrail.settings import Settings, SettingsError
+from records.accounts import viewer_of
+from records.database import open_database
+from records.scope import ScopedRecords, pipeline_scope
+from records.snapshots import Snapshot
+from training.lifecycle import ModelVersion, champion_version, model_version, model_versions, train
+from training.model_file import read_model
+
+features = typer.Typer(no_args_is_help=True, help="Numbers about students, worked out as of a day.")
+Version = Annotated[int | None, typer.Option("--version", help="Which model version; the newest by default.")]
+Which = Annotated[int, typer.Argument(help="Which model version.")]
+Reviewer = Annotated[str, typer.Option("--as", help="Login of the equity reviewer who decides.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence that others will read.")]
+
+
+@features.command("build")
+def build(
+    as_of: Annotated[str | None, typer.Option(help="Day to stand on, such as 2026-04-17; the last on record.")] = None,
+    home: Home = None,
+) -> None:
+    """Build the features of every student as of a day, and count how many are known."""
+    with plain_errors():
+        folder = Settings.from_environment(home).home
+        snapshot = Snapshot.current(folder)
+        day = _day(as_of) if as_of else snapshot.latest_date()
+        records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day))
+        with progress_bar() as step:
+            step("building features", 0, 1)
+            file = write_features(records, day, folder)
+            step("building features", 1, 1)
+    out.print(f"{len(CATALOG)} features of {len(records.students):,} students as of {day}: {file}", highlight=False,
+              soft_wrap=True)  # fmt: skip
+
+
+def train_candidate(
+    behavior: Annotated[bool, typer.Option("--behavior", help="Let discipline be an input. Off by default.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    home: Home = None,
+) -> None:
+    """Learn what helped whom, and register a candidate. It serves nobody until it is audited and signed."""
+    with plain_errors():
+        folder = Settings.from_environment(home).home
+        snapshot = Snapshot.current(folder)
+        with progress_bar() as step:
+            made = train(snapshot, folder, behavior=behavior, seed=seed, progress=step)
+    show_candidate(made)
+
+
+def audit_candidate(version: Version = None, home: Home = None) -> None:
+    """Audit a candidate for disparate impact and write the report that a reviewer signs or refuses."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        with progress_bar() as step:
+            step("auditing", 0, 1)
+            made, report = audit_version(settings, version)
+            step("auditing", 1, 1)
+    show_audit(made, report)
+
+
+def sign_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: Home = None) -> None:
+    """Sign an audited candidate: from then on it serves. Only an equity reviewer of the district may."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        database = open_database(settings.database_url)
+        sign(database, settings.home, version, viewer_of(database, reviewer), reason, settings.now(),
+             Policy.declared())  # fmt: skip
+    out.print(f"Version {version} is signed by {reviewer} and serves.", highlight=False)
+
+
+def refuse_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: Home = None) -> None:
+    """Refuse a candidate, with the reason. If it served, it serves no longer."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        database = open_database(settings.database_url)
+        refuse(database, settings.home, version, viewer_of(database, reviewer), reason, settings.now())
+    out.print(f"Version {version} is refused by {reviewer}.", highlight=False)
+
+
+def list_models(home: Home = None) -> None:
+    """Every registered model version, what it is worth and where it stands."""
+    with plain_errors():
+        folder = Settings.from_environment(home).home
+        champion = champion_version(folder)
+        table = Table("version", "made", "gain at the same places (95%)", "audit", "serves", title="models")
+        for made in model_versions(folder):
+            audit = read_audit(folder, made.version)
+            table.add_row(str(made.version), f"{made.created_at:%Y-%m-%d %H:%M}", _gain(made),
+                          audit.verdict.replace("_", " ") if audit else "not yet",
+                          "champion" if made.version == champion else "")  # fmt: skip
+        out.print(table)
+
+
+def audit_version(settings: Settings, version: int | None) -> tuple[Audit, Path]:
+    """Audit a version, by default the newest, as of the last day on record; the audit and its report's file."""
+    snapshot = Snapshot.current(settings.home)
+    made = model_version(settings.home, version)
+    model = read_model(made.file, made.sha256)
+    audit = audit_model(model, made.version, snapshot, snapshot.latest_date(), Policy.declared(), settings.now())
+    return audit, write_report(audit, settings.home)
+
+
+def show_candidate(made: ModelVersion) -> None:
+    """Say what was registered and what it is worth."""
+    out.print(f"Version {made.version} is registered (SHA-256 {made.sha256[:12]}...). Against past practice at the "
+              f"same number of places: {_gain(made)} progress points an episode. It serves nobody until it is "
+              f"audited and signed: handrail audit", highlight=False, soft_wrap=True)  # fmt: skip
+
+
+def show_audit(audit: Audit, report: Path) -> None:
+    """Say how the audit ended and where to read it."""
+    out.print(f"Audit of version {audit.version}: {audit.verdict.replace('_', ' ')}. Read {report}", highlight=False,
+              soft_wrap=True)  # fmt: skip
+
+
+def _gain(made: ModelVersion) -> str:
+    value, lower, upper = (made.metrics.get(f"same_places.gain.{part}") for part in ("value", "lower", "upper"))
+    return f"{value:+.2f} ({lower:+.2f} to {upper:+.2f})" if value is not None else "not judged"
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(f"--as-of is {text!r}; it must be a day such as 2026-04-17") from None

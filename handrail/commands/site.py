@@ -1,0 +1,83 @@
+"""`handrail serve`: the site, on this machine alone unless the way to it is encrypted."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from handrail.console import Home, existing, out, plain_errors
+from handrail.demo.partners import PASSWORD, all_staff
+from handrail.settings import Settings, SettingsError
+from records.database import open_database
+from serving.app import SiteConfig, create_app
+
+_ROLE_WORDS = {
+    "caseworker": "caseworker", "coordinator": "coordinator", "partner_admin": "partner administrator",
+    "data_scientist": "data scientist", "equity_reviewer": "equity reviewer",
+    "district_admin": "district administrator",
+}  # fmt: skip
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8765,
+    tls_certificate: Annotated[Path | None, typer.Option(help="Certificate file (PEM).")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Key file (PEM).")] = None,
+    behind_proxy: Annotated[
+        str | None, typer.Option(help="Address of the proxy that speaks TLS; only its X-Forwarded headers count.")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Serve the site until it is stopped with Ctrl-C."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        if (tls_certificate is None) != (tls_key is None):
+            raise SettingsError("--tls-certificate and --tls-key belong together")
+        encrypted = tls_certificate is not None or behind_proxy is not None
+        check_address(settings, host, encrypted)
+        for file in (tls_certificate, tls_key):
+            if file is not None:
+                existing(file)
+        app = create_app(site_config(settings, secure_cookies=encrypted))
+    address = f"{'https' if tls_certificate else 'http'}://{host}:{port}/"
+    out.print(f"Handrail is at {address}  (stop it with Ctrl-C)", highlight=False)
+    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, server_header=False, date_header=True,
+                ssl_certfile=tls_certificate, ssl_keyfile=tls_key, proxy_headers=behind_proxy is not None,
+                forwarded_allow_ips=behind_proxy)  # fmt: skip
+
+
+def check_address(settings: Settings, host: str, encrypted: bool) -> None:
+    """Refuse to be reached by others in clear, and a demo to be reached by others at all (R54).
+
+    Raises:
+        SettingsError: saying what would be right.
+    """
+    loopback = host == "localhost" or _is_loopback(host)
+    if loopback:
+        return
+    if settings.is_demo:
+        raise SettingsError(f"a demo has a printed password, so it serves on this machine alone, not on {host}")
+    if not encrypted:
+        raise SettingsError(f"{host} can be reached by others: give --tls-certificate and --tls-key, or --behind-proxy")
+
+
+def site_config(settings: Settings, *, secure_cookies: bool = False) -> SiteConfig:
+    """The site of a home; a demo's lists its accounts on the sign-in page."""
+    demo = tuple((login, name, f"{_ROLE_WORDS[role.value]} · {organization}")
+                 for login, name, role, organization in all_staff()) if settings.is_demo else ()  # fmt: skip
+    return SiteConfig(
+        home=settings.home, database=open_database(settings.database_url), secret=settings.secret(),
+        clock=settings.now, secure_cookies=secure_cookies, demo_accounts=demo,
+        demo_password=PASSWORD if demo else "",
+    )  # fmt: skip
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,93 @@
+"""Makes a whole demo home by the ordinary steps: files, loads, accounts, features, model, audit, signature.
+
+Killed half-way it leaves no finished mark, and the next run begins anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from fairness.report import write_report
+from fairness.signoff import sign
+
+from fairness.audit import audit_model
+from fairness.gate import Policy
+from features.build import write_features
+from handrail.demo.district import DEMO_TODAY
+from handrail.demo.files import DemoFiles, generate
+from handrail.demo.partners import PASSWORD
+from handrail.settings import DEMO_MARK, Settings
+from records.accounts import add_consents, add_organization, add_staff, read_organizations, viewer_of
+from records.agreements import parse_agreement, save_agreement
+from records.connectors.oneroster import OneRoster
+from records.connectors.service_history import ServiceHistory
+from records.database import Database, open_database
+from records.scope import Role, ScopedRecords, pipeline_scope
+from records.snapshots import Snapshot, load
+from training.lifecycle import ModelVersion, train
+from training.model_file import read_model
+
+Step = Callable[[str, int, int], None]
+REVIEWER = "equity@district.example"
+REASON = (
+    "Demo: the report was read. Groups that are too small to judge are named in it; nothing that can be judged lies "
+    "beyond a threshold. To be audited again after the next records."
+)
+
+
+def make_demo(folder: Path, *, students: int = 16_000, seed: int = 2026,
+              step: Step = lambda name, done, total: None) -> Settings:  # fmt: skip
+    """Make the demo in `folder`, or take the finished one that is there; the settings of its home."""
+    settings = Settings.from_environment(folder / "home")
+    if settings.is_demo:
+        return settings
+    shutil.rmtree(folder / "home", ignore_errors=True)
+    settings = replace(settings, today=DEMO_TODAY)
+    files = generate(folder / "source", seed=seed, students=students, progress=step)
+    load(OneRoster(), files.sis, settings.home, progress=lambda file, done, total: step("loading records", done, total))
+    load(ServiceHistory(), files.service_history, settings.home, merge=True,
+         progress=lambda file, done, total: step("loading service history", done, total))  # fmt: skip
+    database = open_database(settings.database_url)
+    add_people(database, files, step)
+    snapshot = Snapshot.current(settings.home)
+    step("building features", 0, 1)
+    day = snapshot.latest_date()
+    write_features(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day)), day, settings.home)
+    step("building features", 1, 1)
+    made = train(snapshot, settings.home, seed=seed, progress=step)
+    _audit_and_sign(settings, database, snapshot, made, step)
+    mark = {"today": DEMO_TODAY.isoformat(), "students": students, "seed": seed}
+    (settings.home / DEMO_MARK).write_text(json.dumps(mark))
+    return settings
+
+
+def add_people(database: Database, files: DemoFiles, step: Step) -> None:
+    """Organisations, agreements, consents and staff from their files."""
+    for organization in read_organizations(files.organizations):
+        add_organization(database, organization)
+    for file in files.agreements:
+        save_agreement(database, parse_agreement(file.read_text(), file.name))
+    add_consents(database, files.consents)
+    with files.staff.open(encoding="utf-8", newline="") as stream:
+        people = list(csv.DictReader(stream))
+    for done, person in enumerate(people):
+        step("adding accounts", done, len(people))
+        add_staff(database, person["login"], person["name"], Role(person["role"]), person["organization_id"], PASSWORD)
+    step("adding accounts", len(people), len(people))
+
+
+def _audit_and_sign(settings: Settings, database: Database, snapshot: Snapshot, made: ModelVersion,
+                    step: Step) -> None:  # fmt: skip
+    step("auditing and signing", 0, 2)
+    policy = Policy.declared()
+    model = read_model(made.file, made.sha256)
+    audit = audit_model(model, made.version, snapshot, snapshot.latest_date(), policy, settings.now())
+    write_report(audit, settings.home)
+    step("auditing and signing", 1, 2)
+    sign(database, settings.home, made.version, viewer_of(database, REVIEWER), REASON, settings.now(), policy)
+    step("auditing and signing", 2, 2)

@@ -1,0 +1,146 @@
+"""What each person comes for, in a real browser on the whole demo."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.journeys.conftest import PHONE, handrail, sign_in, wait_for_model
+
+
+def test_the_tutors_caseworker_accepts_tutoring_for_the_top_alert_and_the_district_sees_the_look(
+    page: Page, demo_site: str, demo_home: Path
+):
+    refused: list[str] = []
+    page.on("console", lambda message: refused.append(message.text) if message.type == "error" else None)
+    sign_in(page, demo_site, "Dana Whitfield")
+    wait_for_model(page)
+    top = page.locator("table.roster tbody tr").first
+    expect(top.locator(".alert-cell")).to_contain_text("Act now")
+    student = top.get_by_role("link").inner_text()
+    top.get_by_role("link").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text(student)
+    tutoring = page.locator("li.support", has=page.get_by_role("heading", name="Tutoring"))
+    expect(tutoring).to_contain_text("Students with a similar record who took part")
+    expect(tutoring.locator(".reasons")).to_contain_text("Marks:")
+    tutoring.get_by_role("button", name="Accept Tutoring").click()
+    expect(page.get_by_role("status")).to_contain_text("Accepted")
+    expect(tutoring).to_contain_text("Accepted by Dana Whitfield on 17 April 2026")
+    expect(page.get_by_text("Do not pass it on (34 CFR 99.33)")).to_be_visible()
+
+    sign_in(page, demo_site, "Grace Olander")
+    page.get_by_role("link", name="Who saw what").click()
+    page.get_by_label("Organisation").select_option(label="BrightPath Tutoring")
+    page.get_by_role("button", name="Show", exact=True).click()
+    newest = page.locator("tbody tr").first
+    expect(newest).to_contain_text("Dana Whitfield")
+    expect(newest).to_contain_text(student)
+    page.get_by_role("button", name="Check that nobody has edited the list").click()
+    expect(page.get_by_role("status").first).to_contain_text("The list is whole")
+    assert refused == []
+    run = handrail("disclosures", "verify", "--home", str(demo_home))
+    assert "holds" in run.stdout
+
+
+def test_the_grandparent_readers_coordinator_sees_name_grade_school_and_own_sessions_only(page: Page, demo_site: str):
+    sign_in(page, demo_site, "Edna Marsh")
+    headings = page.locator("table.roster thead th").all_inner_texts()
+    assert headings == ["Student", "Grade and school", "Sessions with you this school year"]
+    page.locator("table.roster tbody a").first.click()
+    assert page.locator("h2").all_inner_texts() == ["Programs and sessions"]
+    said = page.locator("main").inner_text().lower()
+    for word in ("absen", "mark", "test result", "incident", "born", "birth", "suggest", "alert", "hous", "meal",
+                 "female", "male", "tutoring", "pantry"):  # fmt: skip
+        assert not re.search(rf"\b{word}", said), word
+
+
+def test_a_dismissal_needs_a_reason_and_is_kept_with_it(page: Page, demo_site: str):
+    sign_in(page, demo_site, "Noel Ferris")
+    wait_for_model(page)
+    rows = page.locator("table.roster tbody tr").filter(has_not=page.locator(".suggestion-cell", has_text="None"))
+    rows.first.get_by_role("link").click()
+    card = page.locator("li.support").first
+    card.get_by_text("Dismiss…").click()
+    card.get_by_role("button", name=re.compile("^Dismiss ")).click()
+    assert not page.get_by_text("Your decision is kept").is_visible()
+    card.locator("select").select_option("The family said no")
+    card.get_by_role("button", name=re.compile("^Dismiss ")).click()
+    expect(page.get_by_role("status")).to_contain_text("Dismissed")
+    expect(page.locator("li.support").first).to_contain_text("The family said no")
+
+
+def test_the_reviewer_reads_the_audit_that_was_signed(page: Page, demo_site: str):
+    sign_in(page, demo_site, "Marcus Bell")
+    page.get_by_role("link", name=re.compile("Version 1")).first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("1")
+    expect(page.locator("main")).to_contain_text("Marcus Bell")
+    chart = page.locator("main img").first
+    assert chart.evaluate("image => image.complete && image.naturalWidth > 0")
+
+
+PAGES = {
+    "Dana Whitfield": ("/caseload", "/agreements"),
+    "Edna Marsh": ("/caseload",),
+    "Hugh Prentiss": ("/caseload", "/agreements"),
+    "Priya Raman": ("/audits", "/audits/1", "/data"),
+    "Marcus Bell": ("/audits", "/audits/1"),
+    "Grace Olander": ("/students", "/agreements", "/agreements/brightpath-2025", "/disclosures", "/data", "/audits/1"),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_fit_a_phone_and_break_no_rule_of_the_content_policy(browser: Browser, demo_site: str, name: str):  # R49
+    context = browser.new_context(viewport=PHONE, is_mobile=True)
+    page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(f"{page.url}: {message.text}"))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    sign_in(page, demo_site, name)
+    for path in PAGES[name]:
+        page.goto(f"{demo_site}{path}")
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= PHONE["width"], f"{path} is {width} pixels wide"
+        assert page.locator("h1").count() == 1, path
+    first = page.locator("table.roster tbody a")
+    if first.count():
+        first.first.click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert [text for text in said if "Failed to load" not in text] == []
+    assert [url for url in asked if not url.startswith(demo_site)] == []
+    context.close()
+
+
+def test_a_page_is_worked_by_keyboard_alone(page: Page, demo_site: str):
+    sign_in(page, demo_site, "Dana Whitfield")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == "#main"
+    page.keyboard.press("Enter")
+    link = page.locator("table.roster tbody a").first
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if link.evaluate("node => node === document.activeElement"):
+            break
+    outline = link.evaluate("node => getComputedStyle(node).outlineStyle + getComputedStyle(node).boxShadow")
+    assert outline != "nonenone"
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("/students/[0-9a-f]{20}"))
+
+
+def test_a_finished_demo_is_served_again_without_being_made_again(demo_home: Path):
+    before = (demo_home / "snapshots" / "CURRENT").stat().st_mtime_ns
+    run = handrail("demo", str(demo_home.parent), "--no-site")
+    assert run.returncode == 0
+    assert "caseworker@brightpath.example" in run.stdout
+    assert (demo_home / "snapshots" / "CURRENT").stat().st_mtime_ns == before
+
+
+def test_a_demo_is_not_served_to_others(demo_home: Path):  # R54
+    run: subprocess.CompletedProcess[str] = handrail("serve", "--host", "0.0.0.0", "--home", str(demo_home))
+    assert run.returncode == 2
+    assert "on this machine alone" in run.stderr

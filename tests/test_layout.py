@@ -1,0 +1,57 @@
+"""Rules about the whole tree that no single room can keep."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("features", "training", "fairness", "serving", "handrail")
+HANDLES = {"Database", "open_database"}
+"""All that may be had of the operational store outside records/: something to hand back to it."""
+
+
+def imports(file: Path) -> list[tuple[str, str]]:
+    """(module, name) of each import; the name is empty for `import module`."""
+    found: list[tuple[str, str]] = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [(node.module or "", alias.name) for alias in node.names]
+    return found
+
+
+def test_nothing_outside_records_touches_an_engine_a_table_or_a_snapshot_file():  # R17
+    for room in ROOMS:
+        for file in (ROOT / room).rglob("*.py"):
+            for module, name in imports(file):
+                where = f"{file.relative_to(ROOT)} imports {module} {name}"
+                assert module.split(".")[0] not in ("sqlalchemy", "duckdb", "sqlite3", "psycopg"), where
+                assert module != "records.database" or name in HANDLES, where
+                assert module.split(".")[0] not in ("pickle", "joblib", "shelve"), where
+
+
+def test_no_sql_text_is_written_outside_records():  # R17
+    statement = re.compile(r"^\s*(select\s.+\sfrom|insert\s+into|update\s.+\sset|delete\s+from)\s", re.I | re.S)
+    for room in ROOMS:
+        for file in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    assert not statement.match(node.value), f"{file.relative_to(ROOT)}, line {node.lineno}"
+
+
+def test_the_mlflow_folder_holds_no_python_file():
+    assert (ROOT / "mlflow" / "MLproject").is_file()
+    assert not list((ROOT / "mlflow").rglob("*.py"))
+
+
+def test_nothing_served_or_locked_names_another_host():
+    lock = (ROOT / "requirements.lock").read_text() + (ROOT / "requirements-dev.lock").read_text()
+    assert "://" not in lock
+    for folder in ("serving/templates", "serving/static", "fairness/templates"):
+        for file in (ROOT / folder).rglob("*"):
+            if file.is_file():
+                text = file.read_text(encoding="utf-8", errors="replace").replace("http://www.w3.org/", "")
+                assert "http://" not in text and "https://" not in text and "//cdn" not in text, file
