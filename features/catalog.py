@@ -36,7 +36,7 @@ def _times(count: float, one: str, many: str) -> str:
 
 
 def _share(value: float) -> str:
-    return f"{100 * value:.0f} of every 100"
+    return f"{100 * value:.0f}%"
 
 
 def _attendance(name: str, unit: str, phrase: Callable[[float], str], description: str) -> Feature:
@@ -55,9 +55,9 @@ CATALOG: tuple[Feature, ...] = (
     _attendance("absences_last_30", "school days", lambda v: f"absent {v:.0f} of the last 30 school days",
                 "Absences in the last 30 school days"),
     _attendance("absence_rate_year", "share of school days",
-                lambda v: f"absent {_share(v)} school days this year", "Share of this school year's days missed"),
+                lambda v: f"absent {_share(v)} of school days this year", "Share of this school year's days missed"),
     _attendance("absence_rate_60", "share of school days",
-                lambda v: f"absent {_share(v)} school days of late", "Share of the last 60 school days missed"),
+                lambda v: f"absent {_share(v)} of the last 60 school days", "Share of the last 60 school days missed"),
     _attendance("absence_change", "share of school days",
                 lambda v: "absent more often than a month ago" if v > 0 else "absent no more often than a month ago",
                 "Share of the last 30 school days missed less that of the 30 before"),
@@ -70,13 +70,15 @@ CATALOG: tuple[Feature, ...] = (
     _attendance("longest_run_60", "school days",
                 lambda v: f"absent up to {_times(v, 'day', 'days')} in a row", "Longest run in 60 school days"),
     _attendance("unexcused_60", "school days",
-                lambda v: f"{_times(v, 'absence', 'absences')} of late without an excuse",
+                lambda v: f"{_times(v, 'absence', 'absences')} without an excuse in the last 60 school days",
                 "Unexcused absences in 60 school days"),
-    _attendance("excused_60", "school days", lambda v: f"{_times(v, 'excused absence', 'excused absences')} of late",
+    _attendance("excused_60", "school days",
+                lambda v: f"{_times(v, 'excused absence', 'excused absences')} in the last 60 school days",
                 "Excused absences in 60 school days"),
     _attendance("monday_absences_60", "school days",
-                lambda v: f"{_times(v, 'Monday', 'Mondays')} missed of late", "Mondays missed in 60 school days"),
-    _attendance("tardies_60", "school days", lambda v: f"late on {_times(v, 'day', 'days')} of late",
+                lambda v: f"{_times(v, 'Monday', 'Mondays')} missed in the last 60 school days",
+                "Mondays missed in 60 school days"),
+    _attendance("tardies_60", "school days", lambda v: f"late on {_times(v, 'day', 'days')} of the last 60 school days",
                 "Late arrivals in 60 school days"),
     _attendance("days_enrolled_year", "school days", lambda v: f"{v:.0f} school days on the roll this year",
                 "School days enrolled this year"),
@@ -105,10 +107,11 @@ CATALOG: tuple[Feature, ...] = (
     Feature("services_active", "services", Category.SERVICES_OTHER, "programs",
             lambda v: f"takes part in {_times(v, 'program', 'programs')} now", "Programs on the day", 0.0),
     Feature("service_sessions_60", "services", Category.SERVICES_OTHER, "sessions",
-            lambda v: f"{_times(v, 'session', 'sessions')} with partners of late",
+            lambda v: f"{_times(v, 'session', 'sessions')} with partners in the last 60 days",
             "Sessions attended in the last 60 days", 0.0),
     Feature("incidents_60", "behavior", Category.BEHAVIOR, "incidents",
-            lambda v: f"{_times(v, 'incident', 'incidents')} at school of late", "Incidents in 60 days", 0.0, False),
+            lambda v: f"{_times(v, 'incident', 'incidents')} at school in the last 60 days",
+            "Incidents in 60 days", 0.0, False),
     Feature("incidents_year", "behavior", Category.BEHAVIOR, "incidents",
             lambda v: f"{_times(v, 'incident', 'incidents')} at school within a year", "Incidents in 365 days", 0.0,
             False),

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from fairness.signoff import SignoffRefused
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from fairness.signoff import SignoffRefused
 from handrail.settings import SettingsError
 from records.accounts import AccountError
 from records.agreements import AgreementError
 from records.connectors.protocol import SourceRefused
-from records.snapshots import LoadInProgress, NoSnapshot
+from records.snapshots import LoadInProgress, NoSnapshot, SnapshotDamaged
 from training.episodes import NotEnoughEvidence
 from training.lifecycle import NoModel
 from training.model_file import ModelRefused
@@ -24,7 +24,7 @@ from training.model_file import ModelRefused
 Home = Annotated[Path | None, typer.Option("--home", help="Where Handrail keeps its data (or set HANDRAIL_HOME).")]
 out = Console()
 err = Console(stderr=True)
-_PLAIN = (SourceRefused, LoadInProgress, NoSnapshot, AgreementError, AccountError, SettingsError, NotEnoughEvidence,
+_PLAIN = (SourceRefused, LoadInProgress, NoSnapshot, SnapshotDamaged, AgreementError, AccountError, SettingsError, NotEnoughEvidence,
           NoModel, ModelRefused, SignoffRefused, OSError)  # fmt: skip
 Step = Callable[[str, int, int], None]
 

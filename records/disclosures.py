@@ -134,20 +134,24 @@ def export_head(database: Database, file: Path) -> None:
 
 
 def disclosures(database: Database, *, student_id: str | None = None, organization_id: str | None = None,
-                offset: int = 0, limit: int = 200) -> list[Disclosure]:  # fmt: skip
-    """The newest rows first, of one student, one organisation or of all."""
-    query = _of(select(*_COLUMNS), student_id, organization_id).order_by(DisclosureRow.seq.desc())
+                but_not: str | None = None, offset: int = 0, limit: int = 200) -> list[Disclosure]:  # fmt: skip
+    """The newest rows first: of one student or all, by one organisation, by all, or by all `but_not` one."""
+    query = _of(select(*_COLUMNS), student_id, organization_id, but_not).order_by(DisclosureRow.seq.desc())
     with database.session() as session:
         return [Disclosure(**row._mapping) for row in session.execute(query.offset(offset).limit(limit))]
 
 
-def count_disclosures(database: Database, *, student_id: str | None = None, organization_id: str | None = None) -> int:
-    """How many rows there are of one student, one organisation or of all."""
+def count_disclosures(database: Database, *, student_id: str | None = None, organization_id: str | None = None,
+                      but_not: str | None = None) -> int:  # fmt: skip
+    """How many rows `disclosures` would give without a limit."""
+    query = _of(select(func.count()).select_from(DisclosureRow), student_id, organization_id, but_not)
     with database.session() as session:
-        return session.scalar(_of(select(func.count()).select_from(DisclosureRow), student_id, organization_id)) or 0
+        return session.scalar(query) or 0
 
 
-def _of(query: Any, student_id: str | None, organization_id: str | None) -> Any:
+def _of(query: Any, student_id: str | None, organization_id: str | None, but_not: str | None) -> Any:
+    if but_not is not None:
+        query = query.where(DisclosureRow.organization_id != but_not)
     if student_id is not None:
         query = query.where(DisclosureRow.student_id == student_id)
     if organization_id is not None:

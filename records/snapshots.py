@@ -41,6 +41,10 @@ class NoSnapshot(LookupError):
     """Nothing has been loaded yet."""
 
 
+class SnapshotDamaged(RuntimeError):
+    """The pointer names a snapshot that is not there: nothing may be read as if it were empty."""
+
+
 class LoadInProgress(RuntimeError):
     """Another load holds the lock."""
 
@@ -58,13 +62,17 @@ class Snapshot:
 
         Raises:
             NoSnapshot: nothing has been loaded into `home`.
+            SnapshotDamaged: what the pointer names is not there.
         """
         pointer = home / "snapshots" / "CURRENT"
         try:
             name = pointer.read_text().strip()
         except FileNotFoundError:
             raise NoSnapshot(f"no records are loaded in {home}: run `handrail load` first") from None
-        return cls(name, home / "snapshots" / name)
+        path = home / "snapshots" / name
+        if not (path / "manifest.json").is_file():
+            raise SnapshotDamaged(f"the snapshot that serves is missing from {path.parent}: load the records again")
+        return cls(name, path)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from records.database import Database
 from records.disclosures import record_disclosures
 from records.schema import Category
 from records.scope import DISTRICT, Role, Scope, ScopedRecords, Viewer, scope_for
-from records.snapshots import Snapshot
+from records.snapshots import NoSnapshot, Snapshot
 from serving import words
 from serving.recommend import Caseload, ModelShelf, caseload
 from serving.security import cookie_name
@@ -164,6 +164,15 @@ class Visit:
     @cached_property
     def organization(self) -> Organization:
         return self.organizations[self.viewer.organization_id]
+
+    @cached_property
+    def program_names(self) -> dict[str, str]:
+        """What each program is called; empty while nothing is loaded."""
+        try:
+            programs = self.records(()).frame("programs")
+        except NoSnapshot:
+            return {}
+        return {row["program_id"]: row["name"] or row["program_id"] for row in programs.to_dict("records")}
 
     @cached_property
     def model(self) -> tuple[RankerModel | None, str]:

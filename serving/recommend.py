@@ -30,6 +30,9 @@ from training.suggestions import SILENCES, eligible, suggest
 
 MOST_SHOWN = 3
 NO_SUPPORTS = "Your agreement names no supports to suggest."
+GETTING_READY = "Suggestions are getting ready; look again in a moment."
+NOT_APPROVED = "The district has not approved a way of making suggestions."
+"""All that a caseworker needs to know; reviewers read the reason on the audit's page."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class ModelShelf:
     def __init__(self, home: Path, database: Database) -> None:
         self._home, self._database = home, database
         self._seen: object = None
-        self._found: tuple[RankerModel | None, str] = (None, "The model is being loaded; look again in a moment.")
+        self._found: tuple[RankerModel | None, str] = (None, GETTING_READY)
         self._lock = threading.Lock()
         self._ready = threading.Event()
 
@@ -89,7 +92,7 @@ class ModelShelf:
         self._ready.wait()
 
     def model(self, now: datetime) -> tuple[RankerModel | None, str]:
-        """The champion that may serve now, or None and the reason in plain words."""
+        """The champion that may serve now, or None and a plain sentence."""
         if self._ready.is_set():
             self._look(now)
         return self._found
@@ -104,11 +107,11 @@ class ModelShelf:
     def _load(self, now: datetime) -> tuple[RankerModel | None, str]:
         approved = approved_model(self._database, self._home, now, Policy.declared())
         if approved.version is None:
-            return None, approved.why_not
+            return None, NOT_APPROVED
         try:
             return read_model(approved.version.file, approved.version.sha256), ""
-        except ModelRefused as error:
-            return None, f"The approved model was refused: {error}"
+        except ModelRefused:
+            return None, NOT_APPROVED
 
     def _stamp(self, now: datetime) -> object:
         files = [self._home / name for name in ("mlflow.db", "mlflow.db-wal")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,16 @@ import typer
 
 from handrail.console import Home, existing, out, plain_errors
 from handrail.settings import Settings
-from records.accounts import AccountError, add_consents, add_organization, add_staff, read_organizations
-from records.database import open_database
-from records.scope import Role
+from records.accounts import (
+    AccountError,
+    add_consents,
+    add_organization,
+    add_staff,
+    authenticate,
+    read_organizations,
+)
+from records.database import Database, open_database
+from records.scope import Role, Viewer
 
 app = typer.Typer(no_args_is_help=True, help="Organisations, staff and families' consents.")
 _ROLES = [role.value for role in Role if role is not Role.PIPELINE]
@@ -44,16 +52,32 @@ def staff(
     with plain_errors():
         if role not in _ROLES:
             raise AccountError(f"there is no role {role!r}; the roles are {', '.join(_ROLES)}")
-        password = os.environ.get("HANDRAIL_PASSWORD") or typer.prompt("Password", hide_input=True,
-                                                                       confirmation_prompt=True)  # fmt: skip
+        password = _password(confirm=True)
         database = open_database(Settings.from_environment(home).database_url)
         added = add_staff(database, login, name, Role(role), organization, password)
     out.print(f"{added.login} may sign in as {added.role} of {added.organization_id}.", highlight=False)
 
 
+def password_holder(database: Database, login: str, now: datetime) -> Viewer:
+    """Whoever knows the password of this login, asked for at the prompt or read from HANDRAIL_PASSWORD.
+
+    Raises:
+        AccountError: login or password is wrong, or there were too many attempts.
+    """
+    viewer = authenticate(database, login, _password(confirm=False), now)
+    if viewer is None:
+        raise AccountError(f"the login {login} or its password is wrong, or there were too many attempts")
+    return viewer
+
+
+def _password(*, confirm: bool) -> str:
+    named = os.environ.get("HANDRAIL_PASSWORD")
+    return named or str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm))
+
+
 @app.command("consents")
 def consents(
-    file: Annotated[Path, typer.Argument(help="CSV of signed consents; the columns are in docs/consents.md.")],
+    file: Annotated[Path, typer.Argument(help="CSV of signed consents; docs/setting-up.md names its columns.")],
     home: Home = None,
 ) -> None:
     """Add families' signed consents. One wrong line, and none is added."""

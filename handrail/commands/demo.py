@@ -36,7 +36,9 @@ def demo(
 
 def _show_accounts() -> None:
     names = {partner.organization_id: partner.name for partner in PARTNERS} | {"district": "the district"}
-    table = Table("sign in as", "who", "role", "of", title=f"The password of every demo account is: {PASSWORD}")
+    table = Table(title=f"The password of every demo account is: {PASSWORD}")
+    table.add_column("sign in as", no_wrap=True)
+    table.add_column("who")
     for login, name, role, organization in all_staff():
-        table.add_row(login, name, role.value.replace("_", " "), names[organization])
+        table.add_row(login, f"{name}, {role.value.replace('_', ' ')} of {names[organization]}")
     out.print(table)

@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from fairness.report import read_audit, write_report
-from fairness.signoff import refuse, sign
 from rich.table import Table
 
 from fairness.audit import Audit, audit_model
 from fairness.gate import Policy
+from fairness.report import read_audit, write_report
+from fairness.signoff import approved_model, refuse, sign
 from features.build import write_features
 from features.catalog import CATALOG
+from handrail.commands.accounts import password_holder
 from handrail.console import Home, out, plain_errors, progress_bar
 from handrail.settings import Settings, SettingsError
-from records.accounts import viewer_of
 from records.database import open_database
 from records.scope import ScopedRecords, pipeline_scope
 from records.snapshots import Snapshot
-from training.lifecycle import ModelVersion, champion_version, model_version, model_versions, train
+from training.lifecycle import ModelVersion, model_version, model_versions, train
 from training.model_file import read_model
 
 features = typer.Typer(no_args_is_help=True, help="Numbers about students, worked out as of a day.")
@@ -76,36 +76,46 @@ def audit_candidate(version: Version = None, home: Home = None) -> None:
 
 
 def sign_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: Home = None) -> None:
-    """Sign an audited candidate: from then on it serves. Only an equity reviewer of the district may."""
+    """Sign an audited candidate: from then on it serves. Only an equity reviewer of the district may.
+
+    The reviewer's password is asked for, or read from HANDRAIL_PASSWORD.
+    """
     with plain_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
-        sign(database, settings.home, version, viewer_of(database, reviewer), reason, settings.now(),
-             Policy.declared())  # fmt: skip
+        who = password_holder(database, reviewer, settings.now())
+        sign(database, settings.home, version, who, reason, settings.now(), Policy.declared())
     out.print(f"Version {version} is signed by {reviewer} and serves.", highlight=False)
 
 
 def refuse_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: Home = None) -> None:
-    """Refuse a candidate, with the reason. If it served, it serves no longer."""
+    """Refuse a candidate, with the reason. If it served, it serves no longer.
+
+    The reviewer's password is asked for, or read from HANDRAIL_PASSWORD.
+    """
     with plain_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
-        refuse(database, settings.home, version, viewer_of(database, reviewer), reason, settings.now())
+        who = password_holder(database, reviewer, settings.now())
+        refuse(database, settings.home, version, who, reason, settings.now())
     out.print(f"Version {version} is refused by {reviewer}.", highlight=False)
 
 
 def list_models(home: Home = None) -> None:
     """Every registered model version, what it is worth and where it stands."""
     with plain_errors():
-        folder = Settings.from_environment(home).home
-        champion = champion_version(folder)
+        settings = Settings.from_environment(home)
+        folder = settings.home
+        approved = approved_model(open_database(settings.database_url), folder, settings.now(), Policy.declared())
         table = Table("version", "made", "gain at the same places (95%)", "audit", "serves", title="models")
         for made in model_versions(folder):
             audit = read_audit(folder, made.version)
             table.add_row(str(made.version), f"{made.created_at:%Y-%m-%d %H:%M}", _gain(made),
                           audit.verdict.replace("_", " ") if audit else "not yet",
-                          "champion" if made.version == champion else "")  # fmt: skip
+                          "yes" if approved.version == made else "")  # fmt: skip
         out.print(table)
+        if approved.version is None:
+            out.print(f"None serves: {approved.why_not}", highlight=False, soft_wrap=True)
 
 
 def audit_version(settings: Settings, version: int | None) -> tuple[Audit, Path]:

@@ -10,16 +10,12 @@ import typer
 import uvicorn
 
 from handrail.console import Home, existing, out, plain_errors
-from handrail.demo.partners import PASSWORD, all_staff
+from handrail.demo.partners import PARTNERS, PASSWORD, all_staff
 from handrail.settings import Settings, SettingsError
 from records.database import open_database
+from records.scope import DISTRICT
 from serving.app import SiteConfig, create_app
-
-_ROLE_WORDS = {
-    "caseworker": "caseworker", "coordinator": "coordinator", "partner_admin": "partner administrator",
-    "data_scientist": "data scientist", "equity_reviewer": "equity reviewer",
-    "district_admin": "district administrator",
-}  # fmt: skip
+from serving.words import ROLES
 
 
 def serve(
@@ -67,7 +63,8 @@ def check_address(settings: Settings, host: str, encrypted: bool) -> None:
 
 def site_config(settings: Settings, *, secure_cookies: bool = False) -> SiteConfig:
     """The site of a home; a demo's lists its accounts on the sign-in page."""
-    demo = tuple((login, name, f"{_ROLE_WORDS[role.value]} · {organization}")
+    names = {partner.organization_id: partner.name for partner in PARTNERS} | {DISTRICT: "the district"}
+    demo = tuple((login, name, f"{ROLES[role]}, {names[organization]}")
                  for login, name, role, organization in all_staff()) if settings.is_demo else ()  # fmt: skip
     return SiteConfig(
         home=settings.home, database=open_database(settings.database_url), secret=settings.secret(),

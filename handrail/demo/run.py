@@ -12,11 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from fairness.report import write_report
-from fairness.signoff import sign
-
 from fairness.audit import audit_model
 from fairness.gate import Policy
+from fairness.report import write_report
+from fairness.signoff import sign
 from features.build import write_features
 from handrail.demo.district import DEMO_TODAY
 from handrail.demo.files import DemoFiles, generate

@@ -158,4 +158,4 @@ class AuditEntry(BaseModel):
     version: int
     sha256: str
     verdict: str
-    champion: bool
+    serves: bool

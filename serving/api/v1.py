@@ -116,7 +116,7 @@ def who_saw_what(visit: ForDistrict, limit: Annotated[int, Query(ge=1, le=200)] 
 def audits(visit: ForAuditors) -> list[shapes.AuditEntry]:
     """Every registered version and the verdict of its audit."""
     return [shapes.AuditEntry(version=one.version.version, sha256=one.version.sha256, verdict=one.verdict,
-                              champion=one.champion) for one in audited_versions(visit)]  # fmt: skip
+                              serves=one.serves) for one in audited_versions(visit)]  # fmt: skip
 
 
 def _directory(visit: Visit, student_id: str) -> dict[str, Any]:

@@ -24,7 +24,9 @@ def agreements_page(visit: SignedIn) -> Response:
 def agreement_page(agreement_id: str, visit: SignedIn) -> Response:
     for one in visible_agreements(visit):
         if one.agreement.agreement_id == agreement_id:
-            return visit.page("agreement.html", agreement=one.agreement, state=state(one, visit.today))
+            programs = [visit.program_names.get(program, program) for program in sorted(one.agreement.programs)]
+            return visit.page("agreement.html", agreement=one.agreement, state=state(one, visit.today),
+                              programs=programs)  # fmt: skip
     raise HTTPException(404)
 
 

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from fairness.report import read_audit
-from fairness.signoff import SignoffRefused, refuse, sign
 from fastapi import APIRouter, Form, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from fairness.audit import Audit
 from fairness.gate import Policy
+from fairness.report import read_audit
+from fairness.signoff import Approved, SignoffRefused, approved_model, refuse, sign
 from records.accounts import staff_names
 from records.scope import Role
 from records.signoffs import signoffs
 from serving.context import Visit, only
-from training.lifecycle import ModelVersion, champion_version, model_versions
+from training.lifecycle import ModelVersion, model_versions
 
 router = APIRouter()
 ForAuditors = Annotated[Visit, only(Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN)]
@@ -32,7 +32,7 @@ class Audited:
 
     version: ModelVersion
     audit: Audit | None
-    champion: bool
+    serves: bool
 
     @property
     def verdict(self) -> str:
@@ -48,7 +48,7 @@ class ReviewForm(BaseModel):
 
 @router.get("/audits")
 def audits_page(visit: ForAuditors) -> Response:
-    return visit.page("audits.html", versions=audited_versions(visit))
+    return visit.page("audits.html", versions=audited_versions(visit), why_not=_approved(visit).why_not)
 
 
 @router.get("/audits/{version}")
@@ -82,8 +82,12 @@ def report(version: int, visit: ForAuditors) -> Response:
 def audited_versions(visit: Visit) -> list[Audited]:
     """Every registered version, the newest first."""
     home = visit.site.config.home
-    serving = champion_version(home)
-    return [Audited(one, read_audit(home, one.version), one.version == serving) for one in model_versions(home)]
+    serving = _approved(visit).version
+    return [Audited(one, read_audit(home, one.version), one == serving) for one in model_versions(home)]
+
+
+def _approved(visit: Visit) -> Approved:
+    return approved_model(visit.database, visit.site.config.home, visit.now, Policy.declared())
 
 
 def _version(visit: Visit, version: int) -> Audited:

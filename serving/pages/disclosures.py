@@ -11,11 +11,13 @@ from starlette.responses import Response
 from records.accounts import staff_names
 from records.disclosures import Disclosure, count_disclosures, disclosures, verify
 from records.schema import Category
+from records.scope import DISTRICT
 from serving import words
 from serving.context import ForDistrict, InScope, Visit
 
 router = APIRouter()
 PAGE = 50
+EVERYBODY = "everybody"
 MOST_IN_A_REPORT = 5_000
 """Looks at one student that a report lists; it says so when there are more."""
 
@@ -41,14 +43,20 @@ class Look:
 def disclosures_page(visit: ForDistrict, student: Annotated[str, Query(max_length=40)] = "", organization: str = "",
                      page: Annotated[int, Query(ge=1, le=100_000)] = 1, check: bool = False) -> Response:  # fmt: skip
     student_id = visit.scope.student_of(student) if student else None
-    chosen = organization or None
-    found = count_disclosures(visit.database, student_id=student_id, organization_id=chosen)
-    rows = disclosures(visit.database, student_id=student_id, organization_id=chosen, offset=(page - 1) * PAGE,
-                       limit=PAGE)  # fmt: skip
+    asked = looks_by(organization) | {"student_id": student_id}
+    found = count_disclosures(visit.database, **asked)
+    rows = disclosures(visit.database, **asked, offset=(page - 1) * PAGE, limit=PAGE)
     looks = looks_of(visit, rows)
     checked = verify(visit.database) if check else None
     return visit.page("disclosures.html", looks=looks, found=found, pages=max(1, -(-found // PAGE)), page=page,
                       student=student, organization=organization, checked=checked)  # fmt: skip
+
+
+def looks_by(organization: str) -> dict[str, str | None]:
+    """Whose looks are asked for: by default all partners', since the district's own would bury them."""
+    if organization == EVERYBODY:
+        return {}
+    return {"organization_id": organization} if organization else {"but_not": DISTRICT}
 
 
 @router.get("/students/{handle}/disclosures")

@@ -99,7 +99,7 @@ def sign_in(page: Page, site: str, name: str) -> None:
 def wait_for_model(page: Page) -> None:
     """A site that has just started answers at once and loads its model meanwhile."""
     for _ in range(60):
-        if "is being loaded" not in page.content():
+        if "are getting ready" not in page.content():
             return
         page.wait_for_timeout(500)
         page.reload()

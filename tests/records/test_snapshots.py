@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from records.connectors.edfi import EdFi
-from records.snapshots import LoadInProgress, NoSnapshot, Snapshot, load
+from records.snapshots import LoadInProgress, NoSnapshot, Snapshot, SnapshotDamaged, load
 
 HEAD = '<InterchangeStudent xmlns="http://ed-fi.org/5.2.0">'
 
@@ -96,3 +96,10 @@ def test_a_killed_load_leaves_the_old_or_the_new_snapshot_whole(tmp_path: Path):
     assert seen <= {50, 4000}
     load(EdFi(), new, home)
     assert Snapshot.current(home).table("students").count().execute() == 4000
+
+
+def test_a_pointer_to_a_snapshot_that_is_gone_is_an_error_and_never_an_empty_district(tmp_path: Path):
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "snapshots" / "CURRENT").write_text("gone\n")
+    with pytest.raises(SnapshotDamaged, match="load the records again"):
+        Snapshot.current(tmp_path)
