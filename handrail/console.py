@@ -24,8 +24,8 @@ from training.model_file import ModelRefused
 Home = Annotated[Path | None, typer.Option("--home", help="Where Handrail keeps its data (or set HANDRAIL_HOME).")]
 out = Console()
 err = Console(stderr=True)
-_PLAIN = (SourceRefused, LoadInProgress, NoSnapshot, SnapshotDamaged, AgreementError, AccountError, SettingsError, NotEnoughEvidence,
-          NoModel, ModelRefused, SignoffRefused, OSError)  # fmt: skip
+_PLAIN = (SourceRefused, LoadInProgress, NoSnapshot, SnapshotDamaged, AgreementError, AccountError, SettingsError,
+          NotEnoughEvidence, NoModel, ModelRefused, SignoffRefused, OSError)  # fmt: skip
 Step = Callable[[str, int, int], None]
 
 

@@ -150,12 +150,20 @@ def load(connector: Connector, directory: Path, home: Path, *, merge: bool = Fal
         try:
             collected = _Collected(staging, connector.name)
             connector.read(directory, collected, progress)
-            previous = Snapshot.current(home) if merge else None
+            previous = _previous(home, collected.report) if merge else None
             report = _write_tables(collected, connector, previous)
             _publish(staging, snapshots, report)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         return report
+
+
+def _previous(home: Path, report: LoadReport) -> Snapshot | None:
+    try:
+        return Snapshot.current(home)
+    except SnapshotDamaged:
+        report.notes.append("the snapshot that served was gone, so nothing was carried over from it: load every source")
+        return None
 
 
 @contextmanager

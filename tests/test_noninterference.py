@@ -150,7 +150,7 @@ def suggestion_form(text: str) -> tuple[str, dict[str, str]]:
 
 
 def random_district(rng: np.random.Generator) -> district.Rows:
-    """The small district of the site's tests with random absences, marks, programs and facts."""
+    """The small district of the site's tests with random absences, marks and facts, up to a random day."""
     rows = district.rows()
     days = district.school_days()
     rows["attendance_events"] = [
@@ -171,6 +171,9 @@ def random_district(rng: np.random.Generator) -> district.Rows:
          "behavior": "Disruption", "action": "Conversation", "days_removed": float(rng.integers(0, 3))}
         for student in district.STUDENTS if rng.random() < 0.5
     ]  # fmt: skip
+    last = days[-int(rng.integers(1, 20))]
+    for name in ("attendance_events", "behavior_incidents", "service_sessions"):
+        rows[name] = [row for row in rows[name] if row["date"] <= last]
     return rows
 
 

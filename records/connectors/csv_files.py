@@ -19,6 +19,8 @@ from records.schema import Table
 
 _MEMO_LIMIT = 100_000
 _PROGRESS_EVERY = 20_000
+_UNCLOSED = "a quotation mark is opened and not closed on the same line"
+_MISPLACED = "a quoted field is followed by something else than a comma, or is too long"
 _NOT_KEPT = "[not kept: this file has columns that are never stored]"
 
 
@@ -131,8 +133,9 @@ def _line(file: str, number: int, chunk: bytes, names: list[str | None], guarded
         return None
     try:
         fields = _fields(text)
-    except csv.Error:
-        sink.quarantine(BadRow(file, number, None, "a quotation mark is opened and not closed on the same line", raw))
+    except csv.Error as error:
+        reason = _UNCLOSED if "unexpected end" in str(error) else _MISPLACED
+        sink.quarantine(BadRow(file, number, None, reason, raw))
         return None
     if len(fields) != len(names):
         reason = f"the line has {len(fields)} fields and the header has {len(names)}"
