@@ -18,7 +18,8 @@ class Feature:
     """One number about one student on one day.
 
     `default` is its value where the category may be seen and nothing is recorded: None where that is unknown.
-    `phrase` completes "because the record shows: ..." in plain words.
+    `phrase` completes "because the record shows: ..." in plain words; `tells` is False where those words would tell
+    a reader nothing about a student.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Feature:
     description: str
     default: float | None = None
     model_input: bool = True
+    tells: bool = True
 
 
 def _times(count: float, one: str, many: str) -> str:
@@ -39,8 +41,9 @@ def _share(value: float) -> str:
     return f"{100 * value:.0f}%"
 
 
-def _attendance(name: str, unit: str, phrase: Callable[[float], str], description: str) -> Feature:
-    return Feature(name, "attendance", Category.ATTENDANCE, unit, phrase, description)
+def _attendance(name: str, unit: str, phrase: Callable[[float], str], description: str, *,
+                tells: bool = True) -> Feature:  # fmt: skip
+    return Feature(name, "attendance", Category.ATTENDANCE, unit, phrase, description, tells=tells)
 
 
 def _grades(name: str, unit: str, phrase: Callable[[float], str], description: str) -> Feature:
@@ -81,7 +84,7 @@ CATALOG: tuple[Feature, ...] = (
     _attendance("tardies_60", "school days", lambda v: f"late on {_times(v, 'day', 'days')} of the last 60 school days",
                 "Late arrivals in 60 school days"),
     _attendance("days_enrolled_year", "school days", lambda v: f"{v:.0f} school days on the roll this year",
-                "School days enrolled this year"),
+                "School days enrolled this year", tells=False),
     _grades("grade_average", "points of 100", lambda v: f"course average {v:.0f} of 100",
             "Average of the last grading period"),
     _grades("grade_previous", "points of 100", lambda v: f"course average {v:.0f} the period before",

@@ -83,7 +83,8 @@ def _one(names: NDArray[np.str_], values: NDArray[np.float64], contributions: ND
     for family in dict.fromkeys(families[known].tolist()):
         inside = np.flatnonzero(known & (families == family))
         points = float(contributions[inside].sum())
-        same_way = inside[contributions[inside] * points > 0]
+        telling = np.array([BY_NAME[str(names[place])].tells for place in inside])
+        same_way = inside[(contributions[inside] * points > 0) & telling]
         strongest = same_way[np.argsort(-np.abs(contributions[same_way]), kind="stable")][:_MOST_PHRASES]
         phrase = "; ".join(BY_NAME[str(names[place])].phrase(float(values[place])) for place in strongest)
         reasons.append(Reason(family, phrase or "nothing that stands out", points))
