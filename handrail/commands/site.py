@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +40,7 @@ def serve(
         for file in (tls_certificate, tls_key):
             if file is not None:
                 existing(file)
+        check_port(host, port)
         app = create_app(site_config(settings, secure_cookies=encrypted))
     address = f"{'https' if tls_certificate else 'http'}://{host}:{port}/"
     out.print(f"Handrail is at {address}  (stop it with Ctrl-C)", highlight=False)
@@ -59,6 +62,20 @@ def check_address(settings: Settings, host: str, encrypted: bool) -> None:
         raise SettingsError(f"a demo has a printed password, so it serves on this machine alone, not on {host}")
     if not encrypted:
         raise SettingsError(f"{host} can be reached by others: give --tls-certificate and --tls-key, or --behind-proxy")
+
+
+def check_port(host: str, port: int) -> None:
+    """Find out now, in plain words, whether the port is free.
+
+    Raises:
+        SettingsError: it is taken, or not for this user.
+    """
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise SettingsError(f"cannot listen on port {port} of {host} ({why}): give another --port") from None
 
 
 def site_config(settings: Settings, *, secure_cookies: bool = False) -> SiteConfig:

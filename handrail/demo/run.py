@@ -17,6 +17,7 @@ from fairness.gate import Policy
 from fairness.report import write_report
 from fairness.signoff import sign
 from features.build import write_features
+from features.catalog import catalog_hash
 from handrail.demo.district import DEMO_TODAY
 from handrail.demo.files import DemoFiles, generate
 from handrail.demo.partners import PASSWORD
@@ -41,9 +42,14 @@ REASON = (
 
 def make_demo(folder: Path, *, students: int = 16_000, seed: int = 2026,
               step: Step = lambda name, done, total: None) -> Settings:  # fmt: skip
-    """Make the demo in `folder`, or take the finished one that is there; the settings of its home."""
+    """Make the demo in `folder`, or take the finished one that is there; the settings of its home.
+
+    One that was made with other features, another policy or another size is made anew.
+    """
     settings = Settings.from_environment(folder / "home")
-    if settings.is_demo:
+    mark = {"today": DEMO_TODAY.isoformat(), "students": students, "seed": seed, "catalog": catalog_hash(),
+            "policy": Policy.declared().sha256}  # fmt: skip
+    if settings.is_demo and json.loads((settings.home / DEMO_MARK).read_text()) == mark:
         return settings
     shutil.rmtree(folder / "home", ignore_errors=True)
     settings = replace(settings, today=DEMO_TODAY)
@@ -60,7 +66,6 @@ def make_demo(folder: Path, *, students: int = 16_000, seed: int = 2026,
     step("building features", 1, 1)
     made = train(snapshot, settings.home, seed=seed, progress=step)
     _audit_and_sign(settings, database, snapshot, made, step)
-    mark = {"today": DEMO_TODAY.isoformat(), "students": students, "seed": seed}
     (settings.home / DEMO_MARK).write_text(json.dumps(mark))
     return settings
 
