@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	@echo "Installing the pinned libraries (1.3 GB on disk; a few minutes on a slow line) ..."
+	@echo "Installing the pinned libraries (about 1 GB on disk; a few minutes on a slow line) ..."
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
