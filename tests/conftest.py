@@ -21,3 +21,11 @@ def shared_data() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture(scope="session")
+def approved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a trained, audited and signed model, made once: each test starts from a copy."""
+    from tests.approved_home import make_approved_home
+
+    return make_approved_home(tmp_path_factory.mktemp("approved"))

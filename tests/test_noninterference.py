@@ -16,26 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from fairness.audit import audit_model
-from fairness.gate import Policy
-from fairness.report import write_report
-from fairness.signoff import sign
-from records.accounts import start_session, viewer_of
+from records.accounts import start_session
 from records.database import Database, open_database
 from records.schema import TABLES, Category
-from records.scope import DISTRICT, Role, Scope, Viewer, scope_for
+from records.scope import Role, Scope, Viewer, scope_for
 from tests.records.conftest import add_agreement, add_consent, add_organization, snapshot_of
 from tests.serving import district
 from tests.serving.conftest import SECRET, TestSite, open_site
 from tests.serving.crawl import crawl, csrf_of
-from tests.training.conftest import SUPPORTS, draw_past
-from training.lifecycle import register_model
-from training.model_file import read_model, write_model
-from training.ranker import BenefitRanker
 
 NOW = datetime(2026, 4, 17, 10, 30)
 CONSENTED = (Category.HOUSING, Category.MEAL_ELIGIBILITY, Category.SPECIAL_EDUCATION)
@@ -43,29 +34,6 @@ ROLES = (Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN)
 WORDS = ("Alpha", "Beta", "Gamma", "Delta")
 API = ("/api/v1/me", "/api/v1/students", "/api/v1/students?limit=2&offset=1", "/api/v1/agreements")
 PAGES = ("/caseload?q=a", "/caseload?alerts=true", "/caseload?sort=name", "/caseload?page=2", "/students/" + "0" * 20)
-
-
-@pytest.fixture(scope="module")
-def approved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a trained, audited and signed model, made once: each example starts from a copy."""
-    home = tmp_path_factory.mktemp("approved")
-    past = draw_past(21)
-    ranker = BenefitRanker(SUPPORTS, min_leaf=100, rounds=40, n_folds=3)
-    ranker.fit(past.features, past.support, past.outcome, past.student)
-    file = home / "models" / "new.json"
-    sha256 = write_model(ranker, file, {"snapshot": "none"})
-    gain = {"same_places.gain.value": 1.0, "same_places.gain.lower": 0.5, "same_places.gain.upper": 1.5}
-    made = register_model(home, file, sha256, "none", gain, {})
-    database = open_database(f"sqlite:///{home / 'handrail.db'}")
-    reviewer = add_organization(database, DISTRICT, Role.EQUITY_REVIEWER)[0]
-    snapshot = snapshot_of(district.rows(), home / "audited")
-    audit = audit_model(read_model(made.file, sha256), made.version, snapshot, NOW.date(), Policy.declared(), NOW)
-    write_report(audit, home)
-    reason = "Only for a test: the district in it is too small to tell anything about any group."
-    sign(database, home, made.version, viewer_of(database, reviewer.login), reason, NOW, Policy.declared())
-    database.engine.dispose()
-    shutil.rmtree(home / "audited")
-    return home
 
 
 @settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate],

@@ -47,7 +47,7 @@ KINDS = ["flip", "cut", "quote", "comma", "newline", "copy", "zero"]
 MUTATION = st.tuples(st.sampled_from(KINDS), st.integers(0, 10**6))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(mutations=st.lists(MUTATION, min_size=1, max_size=6), seed=st.integers(0, 10**6))
 def test_however_a_file_is_damaged_each_physical_line_is_accounted_for(mutations, seed):  # R35
     rng = random.Random(seed)

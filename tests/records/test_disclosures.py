@@ -62,22 +62,20 @@ def test_a_log_that_cannot_be_written_refuses_and_says_so(database, scope):  # R
         record_disclosures(database, scope, ["s1"], [Category.DIRECTORY], "/", NOW)
 
 
-def test_every_tampering_at_every_place_is_found(database, scope, tmp_path: Path):  # R24
+def test_each_kind_of_tampering_is_found_on_both_databases(database, scope, tmp_path: Path):  # R24
     fill(database, scope, 10)
     head = tmp_path / "head.json"
     export_head(database, head)
     with database.session() as session:
         original = [dict(row._mapping) for row in session.execute(select(DisclosureRow.__table__))]
-    rng, found = random.Random(24), 0
+    rng = random.Random(24)
     for kind in ("edit", "delete", "insert", "reorder", "truncate", "rewrite"):
-        for _ in range(10):
-            place = rng.randint(1, len(original) - 1)
+        for place in rng.sample(range(1, len(original)), 3):
             tamper(database, kind, place, original)
             outcome = verify(database, head)
-            found += not outcome.ok and outcome.problem is not None and "row" in outcome.problem
+            assert not outcome.ok and outcome.problem is not None and "row" in outcome.problem, (kind, place)
             restore(database, original)
             assert verify(database, head).ok
-    assert found == 60
 
 
 def tamper(database: Database, kind: str, place: int, original: list[dict[str, object]]) -> None:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import re
+import sqlite3
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +21,15 @@ from records.connectors.service_history import ServiceHistory
 from records.scope import ScopedRecords, pipeline_scope
 from records.snapshots import Snapshot, load
 from training.episodes import NONE, NotEnoughEvidence, Outcome, build_episodes
-from training.lifecycle import NoModel, champion_version, model_version, model_versions, train
+from training.lifecycle import (
+    ModelVersion,
+    NoModel,
+    champion_version,
+    model_version,
+    model_versions,
+    registry,
+    train,
+)
 from training.model_file import read_model
 from training.ranker import BenefitRanker
 
@@ -44,11 +57,53 @@ def test_a_candidate_is_registered_by_its_bytes_and_serves_nobody(home: Path):  
     assert champion_version(home) is None
     assert made.metrics["same_places.gain.lower"] <= made.metrics["same_places.gain.value"]
     stored = [file for file in home.rglob("*") if file.is_file() and "snapshots" not in file.parts]
-    assert not [file for file in stored if file.suffix in (".pkl", ".pickle", ".joblib")]
     students = snapshot.table("students").to_pandas()
     canaries = [*students["student_id"].head(500), *set(students["last_name"])]
     held = b"\n".join(file.read_bytes() for file in stored)
     assert not [name for name in canaries if f'"{name}"'.encode() in held or f" {name} ".encode() in held]
+
+
+def test_nothing_that_training_leaves_behind_is_a_pickle(home: Path):  # R57
+    trained(home)
+    stored = [file for file in home.rglob("*") if file.is_file()]
+    assert len(stored) > 10
+    for file in stored:
+        content = file.read_bytes()
+        assert file.suffix not in (".pkl", ".pickle", ".joblib", ".cloudpickle", ".npy", ".npz", ".zip"), file
+        assert not re.match(rb"\x80[\x02-\x05]", content), file
+        assert b"\x80\x04\x95" not in content and b"\x80\x05\x95" not in content, file
+        assert not zipfile.is_zipfile(file), file
+    for file in (home / "mlartifacts").rglob("*"):
+        if file.is_file():
+            assert isinstance(json.loads(file.read_text()), dict), file
+
+
+def test_the_registry_logs_no_row_sends_no_word_and_opens_no_pickle(home: Path):  # R57
+    made = trained(home)
+    client = registry(home)
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true" and os.environ["DO_NOT_TRACK"] == "true"
+    assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
+    from mlflow.telemetry.utils import is_telemetry_disabled
+
+    assert is_telemetry_disabled()
+    for run in client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]):
+        assert not run.inputs.dataset_inputs and not run.inputs.model_inputs
+        assert not [name for name in (*run.data.tags, *run.data.params) if "example" in name or "dataset" in name]
+    left = sorted(str(file.relative_to(home / "mlartifacts")) for file in (home / "mlartifacts").rglob("*.*"))
+    assert left == [f"{made.run_id}/artifacts/model/ranker.json"]
+    with sqlite3.connect(home / "mlflow.db") as store:
+        tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        assert {"runs", "datasets", "inputs"} <= set(tables)
+        for table in ("datasets", "inputs", "input_tags", "trace_info", "logged_models"):
+            count = f"SELECT count(*) FROM {table}"  # noqa: S608
+            assert table not in tables or store.execute(count).fetchone() == (0,), table
+
+
+def trained(home: Path) -> ModelVersion:
+    """The version that an earlier test registered, or a new one."""
+    found = model_versions(home)
+    return found[0] if found else train(Snapshot.current(home), home,
+                                        ranker=BenefitRanker(min_leaf=60, n_folds=3, rounds=20))  # fmt: skip
 
 
 def test_the_support_of_an_episode_is_what_began_soon_after_its_day(home: Path):

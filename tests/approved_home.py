@@ -1,0 +1,44 @@
+"""A home in which a small model was trained, audited and signed, so that the site suggests something."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+from fairness.audit import audit_model
+from fairness.gate import Policy
+from fairness.report import write_report
+from fairness.signoff import sign
+from records.accounts import viewer_of
+from records.database import open_database
+from records.scope import DISTRICT, Role
+from tests.records.conftest import add_organization, snapshot_of
+from tests.serving import district
+from tests.training.conftest import SUPPORTS, draw_past
+from training.lifecycle import register_model
+from training.model_file import read_model, write_model
+from training.ranker import BenefitRanker
+
+NOW = datetime(2026, 4, 17, 10, 30)
+REASON = "Only for a test: the district in it is too small to tell anything about any group."
+
+
+def make_approved_home(home: Path) -> Path:
+    """Version 1 is the champion, its audit cannot tell; there are no records and no partner."""
+    past = draw_past(21)
+    ranker = BenefitRanker(SUPPORTS, min_leaf=100, rounds=40, n_folds=3)
+    ranker.fit(past.features, past.support, past.outcome, past.student)
+    file = home / "models" / "new.json"
+    sha256 = write_model(ranker, file, {"snapshot": "none"})
+    gain = {"same_places.gain.value": 1.0, "same_places.gain.lower": 0.5, "same_places.gain.upper": 1.5}
+    made = register_model(home, file, sha256, "none", gain, {})
+    database = open_database(f"sqlite:///{home / 'handrail.db'}")
+    reviewer = add_organization(database, DISTRICT, Role.EQUITY_REVIEWER)[0]
+    snapshot = snapshot_of(district.rows(), home / "audited")
+    audit = audit_model(read_model(made.file, sha256), made.version, snapshot, NOW.date(), Policy.declared(), NOW)
+    write_report(audit, home)
+    sign(database, home, made.version, viewer_of(database, reviewer.login), REASON, NOW, Policy.declared())
+    database.engine.dispose()
+    shutil.rmtree(home / "audited")
+    return home
