@@ -162,15 +162,8 @@ def revoke(database: Database, agreement_id: str, now: datetime) -> None:
 
 def agreements_of(database: Database, organization_id: str, today: date) -> list[Agreement]:
     """The organisation's agreements that are in force: newest version each, not revoked, within their dates."""
-    with database.session() as session:
-        rows = session.scalars(
-            select(AgreementRow)
-            .where(AgreementRow.organization_id == organization_id)
-            .order_by(AgreementRow.agreement_id, AgreementRow.version)
-        ).all()
-        newest = {row.agreement_id: row for row in rows}
-        parsed = [parse_agreement(row.document, row.agreement_id) for row in newest.values() if row.revoked_at is None]
-    return [agreement for agreement in parsed if agreement.in_force(today)]
+    stored = all_agreements(database, organization_id)
+    return [one.agreement for one in stored if one.revoked_at is None and one.agreement.in_force(today)]
 
 
 @dataclass(frozen=True)

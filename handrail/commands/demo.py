@@ -10,7 +10,7 @@ from rich.table import Table
 
 from handrail.commands.site import serve
 from handrail.console import out, plain_errors, progress_bar
-from handrail.demo.partners import PARTNERS, PASSWORD, all_staff
+from handrail.demo.partners import ORGANIZATION_NAMES, PASSWORD, all_staff
 from handrail.demo.run import make_demo
 from handrail.settings import SettingsError
 
@@ -35,10 +35,9 @@ def demo(
 
 
 def _show_accounts() -> None:
-    names = {partner.organization_id: partner.name for partner in PARTNERS} | {"district": "the district"}
     table = Table(title=f"The password of every demo account is: {PASSWORD}")
     table.add_column("sign in as", no_wrap=True)
     table.add_column("who")
     for login, name, role, organization in all_staff():
-        table.add_row(login, f"{name}, {role.value.replace('_', ' ')} of {names[organization]}")
+        table.add_row(login, f"{name}, {role.value.replace('_', ' ')} of {ORGANIZATION_NAMES[organization]}")
     out.print(table)

@@ -12,10 +12,9 @@ import typer
 import uvicorn
 
 from handrail.console import Home, existing, out, plain_errors
-from handrail.demo.partners import PARTNERS, PASSWORD, all_staff
+from handrail.demo.partners import ORGANIZATION_NAMES, PASSWORD, all_staff
 from handrail.settings import Settings, SettingsError
 from records.database import open_database
-from records.scope import DISTRICT
 from serving.app import SiteConfig, create_app
 from serving.words import ROLES
 
@@ -80,8 +79,7 @@ def check_port(host: str, port: int) -> None:
 
 def site_config(settings: Settings, *, secure_cookies: bool = False) -> SiteConfig:
     """The site of a home; a demo's lists its accounts on the sign-in page."""
-    names = {partner.organization_id: partner.name for partner in PARTNERS} | {DISTRICT: "the district"}
-    demo = tuple((login, name, f"{ROLES[role]}, {names[organization]}")
+    demo = tuple((login, name, f"{ROLES[role]}, {ORGANIZATION_NAMES[organization]}")
                  for login, name, role, organization in all_staff()) if settings.is_demo else ()  # fmt: skip
     return SiteConfig(
         home=settings.home, database=open_database(settings.database_url), secret=settings.secret(),

@@ -88,6 +88,8 @@ PARTNERS = (
             staff=(("evaluator@lakecollege.example", "Hugh Prentiss", Role.CASEWORKER),)),
 )  # fmt: skip
 
+ORGANIZATION_NAMES = {partner.organization_id: partner.name for partner in PARTNERS} | {DISTRICT: "the district"}
+
 DISTRICT_STAFF = (
     ("admin@district.example", "Grace Olander", Role.DISTRICT_ADMIN),
     ("data@district.example", "Priya Raman", Role.DATA_SCIENTIST),

@@ -12,12 +12,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from fairness.audit import audit_model
 from fairness.gate import Policy
-from fairness.report import write_report
 from fairness.signoff import sign
 from features.build import write_features
 from features.catalog import catalog_hash
+from handrail.commands.models import audit_version
 from handrail.demo.district import DEMO_TODAY
 from handrail.demo.files import DemoFiles, generate
 from handrail.demo.partners import PASSWORD
@@ -30,7 +29,6 @@ from records.database import Database, open_database
 from records.scope import Role, ScopedRecords, pipeline_scope
 from records.snapshots import Snapshot, load
 from training.lifecycle import ModelVersion, train
-from training.model_file import read_model
 
 Step = Callable[[str, int, int], None]
 REVIEWER = "equity@district.example"
@@ -65,7 +63,7 @@ def make_demo(folder: Path, *, students: int = 16_000, seed: int = 2026,
     write_features(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day)), day, settings.home)
     step("building features", 1, 1)
     made = train(snapshot, settings.home, seed=seed, progress=step)
-    _audit_and_sign(settings, database, snapshot, made, step)
+    _audit_and_sign(settings, database, made, step)
     (settings.home / DEMO_MARK).write_text(json.dumps(mark))
     return settings
 
@@ -85,13 +83,10 @@ def add_people(database: Database, files: DemoFiles, step: Step) -> None:
     step("adding accounts", len(people), len(people))
 
 
-def _audit_and_sign(settings: Settings, database: Database, snapshot: Snapshot, made: ModelVersion,
-                    step: Step) -> None:  # fmt: skip
+def _audit_and_sign(settings: Settings, database: Database, made: ModelVersion, step: Step) -> None:
     step("auditing and signing", 0, 2)
-    policy = Policy.declared()
-    model = read_model(made.file, made.sha256)
-    audit = audit_model(model, made.version, snapshot, snapshot.latest_date(), policy, settings.now())
-    write_report(audit, settings.home)
+    audit_version(settings, made.version)
     step("auditing and signing", 1, 2)
-    sign(database, settings.home, made.version, viewer_of(database, REVIEWER), REASON, settings.now(), policy)
+    reviewer = viewer_of(database, REVIEWER)
+    sign(database, settings.home, made.version, reviewer, REASON, settings.now(), Policy.declared())
     step("auditing and signing", 2, 2)
