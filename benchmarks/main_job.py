@@ -128,7 +128,7 @@ def main(folder: Path) -> None:
         settings = Settings.from_environment(home)
         database, snapshot = open_database(settings.database_url), Snapshot.current(home)
         viewer = viewer_of(database, "caseworker@brightpath.example")
-        scope = scope_for(viewer, database, snapshot, settings.now().date(), b"x" * 32)
+        scope = scope_for(viewer, database, snapshot, settings.now(), b"x" * 32)
         print("| what | median | beside | median | ratio |\n|---|---|---|---|---|")
         loading(folder)
         features(snapshot)

@@ -1,4 +1,4 @@
-"""The operational store: agreements, staff, consents, opt-outs and the disclosure log.
+"""The operational store: agreements, staff, consents, opt-outs, emergencies, legal demands and the disclosure log.
 
 SQLite on one machine, PostgreSQL in production, the same code on both. `open_database` brings the schema up to
 date by Alembic before anything is read. Student records are not here: they are in snapshots.
@@ -83,6 +83,132 @@ class OptOutRow(Table):
     student_id: Mapped[str] = mapped_column(String(80), index=True)
     since: Mapped[date]
     ended: Mapped[date | None]
+
+
+class EmergencyRow(Table):
+    """Access opened for a health or safety emergency (34 CFR 99.36): one organisation, one student, at most hours."""
+
+    __tablename__ = "emergencies"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    opened_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    opened_by: Mapped[str] = mapped_column(String(40))
+    user_id: Mapped[str] = mapped_column(String(40), index=True)
+    organization_id: Mapped[str] = mapped_column(String(80), index=True)
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    categories: Mapped[str] = mapped_column(String(400))
+    threat: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+
+
+class LegalDemandRow(Table):
+    """A paper that asks for one student's records: a subpoena, a warrant, an officer's request. Refused by default."""
+
+    __tablename__ = "legal_demands"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    received_on: Mapped[date]
+    recorded_at: Mapped[datetime]
+    recorded_by: Mapped[str] = mapped_column(String(40))
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    issuer: Mapped[str] = mapped_column(String(200))
+    of_court: Mapped[bool]
+    signed_by_judge: Mapped[bool]
+    parent_notified_on: Mapped[date | None]
+    notice_exception: Mapped[str] = mapped_column(Text)
+    categories: Mapped[str] = mapped_column(String(400))
+    status: Mapped[str] = mapped_column(String(20), index=True)
+
+
+class LegalDemandEventRow(Table):
+    """What was done about a demand, by whom and why: only ever added to."""
+
+    __tablename__ = "legal_demand_events"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    demand_id: Mapped[int] = mapped_column(ForeignKey("legal_demands.id"), index=True)
+    at: Mapped[datetime]
+    user_id: Mapped[str] = mapped_column(String(40))
+    action: Mapped[str] = mapped_column(String(40))
+    reason: Mapped[str] = mapped_column(Text)
+
+
+class LegalHoldRow(Table):
+    """Records that must neither be destroyed nor shown to a partner while a legal matter is open."""
+
+    __tablename__ = "legal_holds"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    since: Mapped[datetime]
+    lifted_at: Mapped[datetime | None]
+    placed_by: Mapped[str] = mapped_column(String(40))
+    reason: Mapped[str] = mapped_column(Text)
+
+
+class NoticeRow(Table):
+    """Something that the district must look at: written in the same transaction as what it tells of."""
+
+    __tablename__ = "notices"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    kind: Mapped[str] = mapped_column(String(40))
+    text: Mapped[str] = mapped_column(Text)
+    path: Mapped[str] = mapped_column(String(200))
+    seen_at: Mapped[datetime | None]
+    seen_by: Mapped[str] = mapped_column(String(40), default="")
+
+
+class ParticipantRow(Table):
+    """A person as a partner knows them, and the district student they were found to be, if any."""
+
+    __tablename__ = "participants"
+    organization_id: Mapped[str] = mapped_column(ForeignKey("organizations.organization_id"), primary_key=True)
+    participant_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    first_name: Mapped[str] = mapped_column(String(200))
+    last_name: Mapped[str] = mapped_column(String(200))
+    birth_date: Mapped[date | None]
+    grade_level: Mapped[int | None]
+    school: Mapped[str] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(20), index=True)
+    student_id: Mapped[str | None] = mapped_column(String(80), index=True)
+    decided_by: Mapped[str] = mapped_column(String(40))
+    decided_at: Mapped[datetime | None]
+
+
+class ParticipantCandidateRow(Table):
+    """A student whom a participant may be, while a person has not said."""
+
+    __tablename__ = "participant_candidates"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    organization_id: Mapped[str] = mapped_column(String(80), index=True)
+    participant_id: Mapped[str] = mapped_column(String(80), index=True)
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    probability: Mapped[float]
+
+
+class DestructionRow(Table):
+    """A certificate of destruction. Names no student: what was destroyed is named by a digest."""
+
+    __tablename__ = "destructions"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(String(40))
+    kind: Mapped[str] = mapped_column(String(20))
+    subject: Mapped[str] = mapped_column(String(80))
+    certificate: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))
+
+
+class BackupRow(Table):
+    """A copy kept elsewhere: a certificate of destruction names the copies that still hold what was destroyed."""
+
+    __tablename__ = "backups"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    place: Mapped[str] = mapped_column(String(400))
+    taken_at: Mapped[datetime]
+    expires_on: Mapped[date]
+    destroyed_at: Mapped[datetime | None]
 
 
 class DisclosureRow(Table):
@@ -184,7 +310,7 @@ def open_database(url: str) -> Database:
     """Open the store at a SQLAlchemy URL and bring its schema up to date."""
     if url.startswith("sqlite:///"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url)
+    engine = create_engine(url, hide_parameters=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     config = Config()

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal
@@ -22,7 +22,7 @@ import pyarrow as pa
 from sqlalchemy import select
 
 from records.agreements import PER_STUDENT_BASES, Agreement, LegalBasis, agreements_of
-from records.database import ConsentRow, Database, OptOutRow, StaffRow
+from records.database import ConsentRow, Database, EmergencyRow, LegalHoldRow, OptOutRow, StaffRow
 from records.schema import CONSENT_CATEGORIES, Category, table
 from records.snapshots import Snapshot
 
@@ -54,6 +54,13 @@ ROLE_CATEGORIES: Mapping[Role, frozenset[Category]] = {
 SENSITIVE = frozenset({Category.DEMOGRAPHICS, Category.ENGLISH_LEARNER, Category.SPECIAL_EDUCATION, Category.HOUSING,
                        Category.MEAL_ELIGIBILITY})  # fmt: skip
 """Read by the fairness audit alone; never by the pipeline that makes features and trains models."""
+
+EMERGENCY_BASIS = "health_or_safety_emergency"
+"""34 CFR 99.31(a)(10) and 99.36."""
+
+EMERGENCY_CATEGORIES = _ALL - CONSENT_CATEGORIES - {Category.BEHAVIOR, Category.DEMOGRAPHICS, Category.ENGLISH_LEARNER}
+"""The most that an emergency opens. What needs a family's consent stays closed, and so do incidents and group facts:
+none of them helps to find or treat a child in danger."""
 
 DISTRICT = "district"
 _EXTERNAL_ROLES = frozenset({Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN})
@@ -143,8 +150,13 @@ class Scope:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def scope_for(viewer: Viewer, database: Database, snapshot: Snapshot, today: date, secret: bytes) -> Scope:
-    """What `viewer` may see `today`. Asked anew at each request, so that a revocation counts at once."""
+def scope_for(viewer: Viewer, database: Database, snapshot: Snapshot, now: datetime, secret: bytes) -> Scope:
+    """What `viewer` may see `now`. Asked anew at each request, so that a revocation counts at once.
+
+    Args:
+        now: the district's local time; agreements, enrolments and consents count by its day, emergencies by its minute.
+    """
+    today = now.date()
     with database.session() as session:
         staff = session.get(StaffRow, viewer.user_id)
         current = staff is not None and staff.active and staff.role == viewer.role and (
@@ -155,16 +167,18 @@ def scope_for(viewer: Viewer, database: Database, snapshot: Snapshot, today: dat
         return Scope(viewer, today, _everyone(snapshot, "the district's own records", _ALL), secret)
     if viewer.role not in _EXTERNAL_ROLES:
         return Scope(viewer, today, {}, secret)
-    opted_out = _opted_out(database, today)
+    closed = _opted_out(database, today) | _held(database)
     consents = _consents(database, viewer.organization_id, today)
     grants: dict[str, tuple[Grant, ...]] = {}
     for agreement in agreements_of(database, viewer.organization_id, today):
         if agreement.legal_basis not in PER_STUDENT_BASES:
             continue
-        for student in _taking_part(snapshot, agreement, today) - opted_out:
+        for student in _taking_part(snapshot, agreement, today) - closed:
             grant = _grant(agreement, viewer.role, consents.get(student, frozenset()))
             if grant.categories:
                 grants[student] = (*grants.get(student, ()), grant)
+    for student, grant in _emergencies(database, snapshot, viewer, now):
+        grants[student] = (*grants.get(student, ()), grant)
     return Scope(viewer, today, grants, secret)
 
 
@@ -258,6 +272,35 @@ def _opted_out(database: Database, today: date) -> frozenset[str]:
     with database.session() as session:
         rows = session.scalars(select(OptOutRow).where(OptOutRow.since <= today)).all()
         return frozenset(row.student_id for row in rows if row.ended is None or row.ended > today)
+
+
+def _held(database: Database) -> frozenset[str]:
+    """Students whose records a legal hold freezes: no partner sees them while it lasts."""
+    with database.session() as session:
+        return frozenset(session.scalars(select(LegalHoldRow.student_id).where(LegalHoldRow.lifted_at.is_(None))))
+
+
+def _emergencies(database: Database, snapshot: Snapshot, viewer: Viewer,
+                 now: datetime) -> list[tuple[str, Grant]]:  # fmt: skip
+    """What an open emergency lets this one person see. It comes before an opt-out and before a legal hold."""
+    with database.session() as session:
+        query = select(EmergencyRow).where(
+            EmergencyRow.user_id == viewer.user_id, EmergencyRow.organization_id == viewer.organization_id,
+            EmergencyRow.opened_at <= now, EmergencyRow.ends_at > now, EmergencyRow.ended_at.is_(None),
+        ).order_by(EmergencyRow.id)  # fmt: skip
+        found = [(row.student_id, _emergency_grant(row)) for row in session.scalars(query)]
+    if not found:
+        return []
+    rows = snapshot.table("students")
+    named = rows.filter(rows["student_id"].isin(sorted({student for student, _ in found})))
+    known = frozenset(named["student_id"].to_pyarrow().to_pylist())
+    return [(student, grant) for student, grant in found if student in known]
+
+
+def _emergency_grant(row: EmergencyRow) -> Grant:
+    categories = frozenset(Category(name) for name in row.categories.split(";")) & EMERGENCY_CATEGORIES
+    return Grant(f"emergency-{row.id}", "", EMERGENCY_BASIS, "A health or safety emergency", row.organization_id,
+                 categories, ())  # fmt: skip
 
 
 def _consents(database: Database, organization_id: str, today: date) -> dict[str, frozenset[Category]]:

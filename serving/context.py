@@ -145,7 +145,7 @@ class Visit:
 
     @cached_property
     def scope(self) -> Scope:
-        return scope_for(self.viewer, self.database, self.snapshot, self.today, self.site.config.secret)
+        return scope_for(self.viewer, self.database, self.snapshot, self.now, self.site.config.secret)
 
     @cached_property
     def as_of(self) -> date:

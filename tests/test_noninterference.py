@@ -54,7 +54,7 @@ def test_what_is_out_of_scope_changes_no_byte_of_any_answer(approved: Path, data
         viewer = write_agreements(database, role, granted, consents)
         token = start_session(database, viewer, NOW)
         snapshot = snapshot_of(rows, homes[0])
-        scope = scope_for(viewer, database, snapshot, NOW.date(), SECRET)
+        scope = scope_for(viewer, database, snapshot, NOW, SECRET)
         database.engine.dispose()
         shutil.copytree(homes[0], homes[1])
         snapshot_of(scramble(rows, scope, rng), homes[1])

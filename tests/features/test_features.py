@@ -20,7 +20,7 @@ from records.database import open_database
 from records.schema import ABSENT_STATUSES, TABLES, Category
 from records.scope import Role, ScopedRecords, Viewer, pipeline_scope, scope_for
 from records.snapshots import Snapshot
-from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, snapshot_of
+from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, at_noon, snapshot_of
 
 DAYS = [day for n in range(230) if (day := date(2025, 9, 1) + timedelta(n)).weekday() < 5]
 IDS = ["s1", "s2", "s3"]
@@ -123,7 +123,7 @@ def viewed(snapshot: Snapshot, home: Path, *categories: str) -> pd.DataFrame:
     add_organization(database, "tutors", Role.CASEWORKER)
     add_agreement(database, categories=["directory", *categories])
     viewer = Viewer("tutors-caseworker", "", "", Role.CASEWORKER, "tutors")
-    scope = scope_for(viewer, database, snapshot, TODAY, SECRET)
+    scope = scope_for(viewer, database, snapshot, at_noon(TODAY), SECRET)
     return build_features(ScopedRecords(snapshot, scope), TODAY)
 
 

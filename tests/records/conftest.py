@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, time
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,10 @@ class InMemory:
         for table, rows in self.rows.items():
             for line, row in enumerate(rows, start=1):
                 sink.keep(table, row, f"{table}.rows", line)
+
+
+def at_noon(day: date) -> datetime:
+    return datetime.combine(day, time(12))
 
 
 def snapshot_of(rows: Rows, home: Path) -> Snapshot:

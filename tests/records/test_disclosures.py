@@ -16,7 +16,7 @@ from records.schema import Category
 from records.scope import NotInScope, Role, Scope, scope_for
 from records.snapshots import Snapshot
 from tests.records import small_district
-from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, snapshot_of
+from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, at_noon, snapshot_of
 
 NOW = datetime(2026, 4, 17, 10)
 
@@ -30,7 +30,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
 def scope(database: Database, snapshot: Snapshot) -> Scope:
     (viewer,) = add_organization(database, "tutors", Role.CASEWORKER)
     add_agreement(database)
-    return scope_for(viewer, database, snapshot, TODAY, SECRET)
+    return scope_for(viewer, database, snapshot, at_noon(TODAY), SECRET)
 
 
 def fill(database: Database, scope: Scope, looks: int) -> None:

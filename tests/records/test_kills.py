@@ -24,7 +24,7 @@ from records.schema import Category
 from records.scope import Role, scope_for
 from records.snapshots import Snapshot, load
 from tests.records import small_district
-from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, snapshot_of
+from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, at_noon, snapshot_of
 
 KILLS = 200
 STUDENTS = 400
@@ -136,6 +136,6 @@ def look_on_and_on(home: Path) -> None:
     """Write looks at two students into the log until somebody kills this process."""
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     viewer = viewer_of(database, "caseworker@tutors.example")
-    scope = scope_for(viewer, database, Snapshot.current(home), TODAY, SECRET)
+    scope = scope_for(viewer, database, Snapshot.current(home), at_noon(TODAY), SECRET)
     while True:
         record_disclosures(database, scope, ["s1", "s2"], [Category.DIRECTORY], "/", datetime(2026, 4, 17, 10))

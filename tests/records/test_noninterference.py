@@ -14,7 +14,7 @@ from records.database import open_database
 from records.schema import TABLES, Category
 from records.scope import Role, ScopedRecords, Viewer, scope_for
 from tests.records import small_district
-from tests.records.conftest import SECRET, TODAY, add_agreement, add_consent, add_organization, snapshot_of
+from tests.records.conftest import SECRET, TODAY, add_agreement, add_consent, add_organization, at_noon, snapshot_of
 
 CONSENTED = (Category.HOUSING, Category.MEAL_ELIGIBILITY)
 GRANTABLE = sorted({*Category} - {Category.SPECIAL_EDUCATION})
@@ -40,10 +40,10 @@ def test_changes_out_of_scope_change_nothing_that_is_shown(data: st.DataObject):
         viewer = Viewer(f"tutors-{role}", "", "", role, "tutors")
         rows = small_district.rows()
         before = snapshot_of(rows, home / "before")
-        scope = scope_for(viewer, database, before, TODAY, SECRET)
+        scope = scope_for(viewer, database, before, at_noon(TODAY), SECRET)
         visible = {student: scope.categories(student) for student in IDS}
         after = snapshot_of(scramble(rows, visible, data), home / "after")
-        scope_after = scope_for(viewer, database, after, TODAY, SECRET)
+        scope_after = scope_for(viewer, database, after, at_noon(TODAY), SECRET)
         assert scope_after.fingerprint() == scope.fingerprint()
         assert {s: scope.handle(s) for s in scope.students} == {s: scope_after.handle(s) for s in scope_after.students}
         for name in TABLES:

@@ -13,7 +13,7 @@ from records.schema import TABLES, Category
 from records.scope import NotInScope, Role, Scope, ScopedRecords, Viewer, pipeline_scope, scope_for
 from records.snapshots import Snapshot
 from tests.records import small_district
-from tests.records.conftest import SECRET, TODAY, add_agreement, add_consent, add_organization, snapshot_of
+from tests.records.conftest import SECRET, TODAY, add_agreement, add_consent, add_organization, at_noon, snapshot_of
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def caseworker(database: Database) -> Viewer:
 
 
 def seen(viewer: Viewer, database: Database, snapshot: Snapshot, today: date = TODAY) -> Scope:
-    return scope_for(viewer, database, snapshot, today, SECRET)
+    return scope_for(viewer, database, snapshot, at_noon(today), SECRET)
 
 
 def test_a_caseworker_sees_students_active_in_the_agreements_programs(database, caseworker, snapshot):

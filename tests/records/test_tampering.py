@@ -17,7 +17,7 @@ from records.disclosures import GENESIS, Verification, chain_hash, export_head, 
 from records.schema import Category
 from records.scope import Role, scope_for
 from tests.records import small_district
-from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, snapshot_of
+from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, at_noon, snapshot_of
 
 ROWS = 120
 NOW = datetime(2026, 4, 17, 10)
@@ -37,7 +37,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     (viewer,) = add_organization(database, "tutors", Role.CASEWORKER)
     add_agreement(database)
-    scope = scope_for(viewer, database, snapshot, TODAY, SECRET)
+    scope = scope_for(viewer, database, snapshot, at_noon(TODAY), SECRET)
     for look in range(ROWS // 2):
         moment = NOW + timedelta(minutes=look)
         record_disclosures(database, scope, ["s1", "s2"], [Category.DIRECTORY], "/students/{handle}", moment)

@@ -59,7 +59,7 @@ class TestSite:
     def handle(self, who: str, student: str) -> str:
         """The handle by which the organisation of `who` knows a student."""
         viewer = viewer_of(self.database, STAFF[who][0])
-        scope = scope_for(viewer, self.database, Snapshot.current(self.home), self.clock[0].date(), SECRET)
+        scope = scope_for(viewer, self.database, Snapshot.current(self.home), self.clock[0], SECRET)
         return scope.handle(student)
 
     def log(self) -> list[Disclosure]:

@@ -44,7 +44,7 @@ def advised(site: TestSite, model: RankerModel) -> TestSite:
 
 def scope_of(site: TestSite, who: str) -> Scope:
     viewer = viewer_of(site.database, STAFF[who][0])
-    return scope_for(viewer, site.database, Snapshot.current(site.home), NOW.date(), SECRET)
+    return scope_for(viewer, site.database, Snapshot.current(site.home), NOW, SECRET)
 
 
 def test_a_suggestion_is_shown_with_parts_that_add_up(advised: TestSite):  # R6
