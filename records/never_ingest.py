@@ -25,6 +25,7 @@ NEVER_INGEST: dict[str, tuple[str, ...]] = {
 }
 """What is refused -> spellings, compared after dropping case and everything that is not a letter or digit."""
 
+STRUCK_OUT = "[struck out]"
 _SSN_VALUE = re.compile(r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)")
 _NOT_WORD = re.compile(r"[^a-z0-9]")
 
@@ -39,10 +40,10 @@ def refused_kind(name: str) -> str | None:
 
 
 def holds_ssn(value: str) -> bool:
-    """True when the text holds something shaped like a social security number (ddd-dd-dddd)."""
-    return _SSN_VALUE.search(value) is not None
+    """True when the text holds something shaped like a social security number (ddd-dd-dddd), or held one."""
+    return _SSN_VALUE.search(value) is not None or STRUCK_OUT in value
 
 
 def redact(raw: str) -> str:
     """The text with every number shaped like a social security number struck out."""
-    return _SSN_VALUE.sub("[struck out]", raw)
+    return _SSN_VALUE.sub(STRUCK_OUT, raw)

@@ -76,5 +76,18 @@ class Connector(Protocol):
         """
 
 
+class ApiConnector(Connector, Protocol):
+    """Reads one source behind an API: first into its mirror, then from there as any other connector reads a folder."""
+
+    def fetch(self, folder: Path, progress: Progress) -> None:
+        """Bring the mirror in `folder` up to date: all of it at first, later what has changed since.
+
+        A fetch that was cut short goes on where it stopped. Nothing is written at the source.
+
+        Raises:
+            SourceRefused: the source will not answer; SourceUnavailable: not now.
+        """
+
+
 class SourceRefused(ValueError):
     """A source that cannot be read at all; nothing was changed."""
