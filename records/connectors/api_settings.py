@@ -64,7 +64,8 @@ def read_api_settings(file: Path) -> ApiSettings:
     page_size = found.get("page_size", 500)
     if not 1 <= page_size <= 10_000:
         _refuse(file, text, "page_size", f"is {page_size}; it must be from 1 to 10000")
-    credentials = Credentials(found["token_url"], found["client_id"], _secret(file, text, found), found.get("scope", ""))
+    secret = _secret(file, text, found)
+    credentials = Credentials(found["token_url"], found["client_id"], secret, found.get("scope", ""))
     return ApiSettings(found["kind"], found["name"], found["base_url"], credentials, page_size,
                        found.get("options", {}))  # fmt: skip
 
