@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,3 +32,31 @@ def approved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.approved_home import make_approved_home
 
     return make_approved_home(tmp_path_factory.mktemp("approved"))
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A throw-away PostgreSQL on a socket in a temporary folder; its URL without a database name."""
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not binaries:
+        message = "PostgreSQL is not installed: run `make system`"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    binary = binaries[-1].parent
+    folder = Path("/tmp") / f"handrail-pg-{os.getpid()}"
+    folder.mkdir(mode=0o777)
+    as_user: list[str] = []
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres")
+        as_user = ["runuser", "-u", "postgres", "--"]
+    data = folder / "data"
+    subprocess.run([*as_user, binary / "initdb", "-D", data, "-A", "trust", "-U", "handrail"],
+                   check=True, capture_output=True, cwd="/")  # fmt: skip
+    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
+    subprocess.run([*as_user, binary / "pg_ctl", "-D", data, "-o", options, "-w", "-l", folder / "log", "start"],
+                   check=True, capture_output=True, cwd="/")  # fmt: skip
+    yield f"postgresql+psycopg://handrail@/{{name}}?host={folder}"
+    subprocess.run([*as_user, binary / "pg_ctl", "-D", data, "-m", "immediate", "stop"],
+                   check=False, capture_output=True, cwd="/")  # fmt: skip
+    shutil.rmtree(folder, ignore_errors=True)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
@@ -103,34 +100,6 @@ def add_consent(database: Database, student_id: str, *categories: Category, orga
         session.add(ConsentRow(student_id=student_id, organization_id=organization_id, purpose="Tutoring",
                                categories=";".join(categories), signer="A parent", signed_on=date(2025, 9, 1),
                                expires_on=date(2026, 8, 31), revoked_on=None))  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A throw-away PostgreSQL on a socket in a temporary folder; its URL without a database name."""
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not binaries:
-        message = "PostgreSQL is not installed: run `make system`"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    binary = binaries[-1].parent
-    folder = Path("/tmp") / f"handrail-pg-{os.getpid()}"
-    folder.mkdir(mode=0o777)
-    as_user: list[str] = []
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres")
-        as_user = ["runuser", "-u", "postgres", "--"]
-    data = folder / "data"
-    subprocess.run([*as_user, binary / "initdb", "-D", data, "-A", "trust", "-U", "handrail"],
-                   check=True, capture_output=True, cwd="/")  # fmt: skip
-    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
-    subprocess.run([*as_user, binary / "pg_ctl", "-D", data, "-o", options, "-w", "-l", folder / "log", "start"],
-                   check=True, capture_output=True, cwd="/")  # fmt: skip
-    yield f"postgresql+psycopg://handrail@/{{name}}?host={folder}"
-    subprocess.run([*as_user, binary / "pg_ctl", "-D", data, "-m", "immediate", "stop"],
-                   check=False, capture_output=True, cwd="/")  # fmt: skip
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
