@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+MOCKS := tests/mock_servers/node_modules/.package-lock.json
 
 .PHONY: demo install test check lock system clean
 
@@ -24,7 +25,7 @@ demo: install
 
 install: $(VENV)/.runtime
 
-test: system $(VENV)/.dev check
+test: system $(MOCKS) $(VENV)/.dev check
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.dev
@@ -32,7 +33,12 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Chromium and PostgreSQL for the tests, from Debian, when they are not there yet.
+# The servers that official API documents are turned into, pinned by their own lock.
+$(MOCKS): tests/mock_servers/package-lock.json
+	cd tests/mock_servers && npm ci --silent --no-audit --no-fund --ignore-scripts
+	touch $@
+
+# Chromium, PostgreSQL and npm for the tests, from Debian, when they are not there yet.
 system:
 	@sh tests/install_system_packages.sh
 

@@ -2,7 +2,8 @@
 
 A load writes a new folder (Parquet per table, sorted by student; a manifest; the quarantine) and only then
 moves one pointer by an atomic rename: a load that is killed leaves the old snapshot serving. The same input
-gives the same snapshot. Two loads at once are refused rather than mixed.
+gives the same snapshot. Two loads at once are refused rather than mixed. Rows go through files, never all through
+memory, so that a load of any size takes about as much of it as a small one.
 """
 
 from __future__ import annotations
@@ -11,30 +12,50 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import ibis
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from records.connectors.protocol import Connector, FileCount, MissingFile, Progress, SourceRefused
+from records.connectors.archives import opened
+from records.connectors.protocol import (
+    Connector,
+    FileCount,
+    MissingFile,
+    PartnerConnector,
+    Progress,
+    SourceRefused,
+)
 from records.never_ingest import redact
 from records.quarantine import BadRow, Value
 from records.schema import TABLES, Table, table
 
-_CHUNK = 200_000
+_CHUNK = 50_000
+_CHUNK_TEXT = 16_000_000
+"""Characters of quarantined rows that may wait in memory: a damaged line can be long."""
+_ROW_GROUP = 100_000
+_ENGINE = {"memory_limit": "200MB", "threads": "2"}
+"""What does not fit spills into the staging folder. Each thread of a sort needs memory of its own: two are bounded."""
 _BOOKKEEPING = (("_file", pa.string()), ("_line", pa.int64()), ("_seq", pa.int64()), ("_counted", pa.bool_()))
-_QUARANTINE = pa.schema([("file", pa.string()), ("line", pa.int64()), ("column", pa.string()),
-                         ("reason", pa.string()), ("raw", pa.string())])  # fmt: skip
+_QUARANTINE = pa.schema([("source", pa.string()), ("organization_id", pa.string()), ("file", pa.string()),
+                         ("line", pa.int64()), ("column", pa.string()), ("reason", pa.string()),
+                         ("raw", pa.string())])  # fmt: skip
+
+
+DESTROYED = "[destroyed with a student's records]"
+_WORD = re.compile(r"[\w.-]+")
 
 
 class NoSnapshot(LookupError):
@@ -95,6 +116,11 @@ class Snapshot:
     def quarantined(self) -> pa.Table:
         return pq.read_table(self.path / "quarantine.parquet")
 
+    def set_aside(self) -> list[BadRow]:
+        """The rows that were not loaded, by file and line."""
+        names = [field.name for field in fields(BadRow)]
+        return [BadRow(**row) for row in self.quarantined().select(names).to_pylist()]
+
     def latest_date(self) -> date:
         """The last day on which anything was recorded of a student: the default `as_of`.
 
@@ -114,9 +140,15 @@ _DATED = {"attendance_events": "date", "course_grades": "date", "gradebook_entri
 
 @dataclass
 class LoadReport:
-    """What a load read, kept and left out. For every file read = kept + quarantined + duplicates + ignored."""
+    """What a load read, kept and left out. For every file read = kept + quarantined + duplicates + ignored.
+
+    `organization_id` is the partner whose files these were, None for a source that reports on no single partner;
+    `organizations` are those whose programs and services this source brought.
+    """
 
     source: str
+    organization_id: str | None = None
+    organizations: list[str] = field(default_factory=list)
     snapshot_id: str = ""
     changed: bool = False
     files: list[FileCount] = field(default_factory=list)
@@ -130,17 +162,23 @@ class LoadReport:
 
 
 def load(connector: Connector, directory: Path, home: Path, *, merge: bool = False,
-         progress: Progress = lambda file, done, total: None) -> LoadReport:  # fmt: skip
+         progress: Progress = lambda file, done, total: None,
+         publish: Callable[[Snapshot], None] = lambda snapshot: None,
+         leave_out: Callable[[str], bool] | None = None) -> LoadReport:  # fmt: skip
     """Read a source into a new snapshot and make it current.
 
-    With `merge`, tables that the connector does not bring are carried over from the current snapshot.
+    With `merge`, tables that the connector does not bring are carried over from the current snapshot, and so are the
+    programs and services of organisations that this source does not bring now and did not bring before. `publish` is
+    called with the new snapshot when it is whole, before it is the current one; should it raise, the old one stays.
+
+    Args:
+        directory: the folder that holds the source's files, or a ZIP file of them.
+        leave_out: whether the records of a student, by identifier, were destroyed and must not come back.
 
     Raises:
         SourceRefused: the source cannot be read; the current snapshot stays.
         LoadInProgress: another load runs.
     """
-    if not directory.is_dir():
-        raise SourceRefused(f"{directory} is not a folder")
     snapshots = home / "snapshots"
     snapshots.mkdir(parents=True, exist_ok=True)
     with _only_load(snapshots):
@@ -148,14 +186,100 @@ def load(connector: Connector, directory: Path, home: Path, *, merge: bool = Fal
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
         try:
-            collected = _Collected(staging, connector.name)
-            connector.read(directory, collected, progress)
+            collected = _Collected(staging, connector, leave_out)
+            with opened(directory, staging) as folder:
+                connector.read(folder, collected, progress)
             previous = _previous(home, collected.report) if merge else None
             report = _write_tables(collected, connector, previous)
-            _publish(staging, snapshots, report)
+            _publish(staging, snapshots, report, publish)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         return report
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """What `rewrite_without` did: rows left out, quarantined rows struck out, older snapshots deleted."""
+
+    snapshot_id: str
+    rows: int
+    quarantined: int
+    older: int
+
+
+def rewrite_without(home: Path, student_id: str, *,
+                    publish: Callable[[Snapshot], None] = lambda snapshot: None) -> Rewritten:  # fmt: skip
+    """Write the current snapshot anew without one student, and delete every other snapshot. `publish` as in `load`.
+
+    Raises:
+        NoSnapshot: nothing is loaded.
+        LoadInProgress: a load runs.
+    """
+    snapshots = home / "snapshots"
+    Snapshot.current(home)
+    with _only_load(snapshots):
+        old = Snapshot.current(home)
+        staging = snapshots / ".staging"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            names = _names_of(old, student_id)
+            rows = sum(_copy_without(old.path / f"{name}.parquet", staging, student_id)
+                       for name in TABLES if (old.path / f"{name}.parquet").exists())  # fmt: skip
+            quarantined = _strike_out(old, staging, student_id, names)
+            report = LoadReport("destruction")
+            manifest = old.manifest | {
+                "rows": {file.stem: pq.read_metadata(file).num_rows for file in sorted(staging.glob("[a-z]*.parquet"))
+                         if file.stem in TABLES},
+                "hashes": {file.name: _sha256(file) for file in sorted(staging.glob("[a-z]*.parquet"))},
+            }  # fmt: skip
+            report.snapshot_id = _digest(manifest)
+            (staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+            _publish(staging, snapshots, report, publish)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        older = [folder for folder in snapshots.iterdir() if folder.is_dir() and folder.name != report.snapshot_id]
+        for folder in older:
+            shutil.rmtree(folder)
+    return Rewritten(report.snapshot_id, rows, quarantined, len(older) - (report.snapshot_id != old.id))
+
+
+def _names_of(snapshot: Snapshot, student_id: str) -> tuple[str, ...]:
+    """First and last name, by which a damaged row may name the student."""
+    file = snapshot.path / "students.parquet"
+    if not file.exists():
+        return ()
+    rows = pq.read_table(file, columns=["first_name", "last_name"], filters=[("student_id", "=", student_id)])
+    return tuple(name for row in rows.to_pylist() for name in row.values() if name)
+
+
+def _copy_without(file: Path, staging: Path, student_id: str) -> int:
+    """Copy a table but for one student's rows, batch by batch; the number left out."""
+    source = pq.ParquetFile(file)
+    if "student_id" not in source.schema_arrow.names:
+        shutil.copyfile(file, staging / file.name)
+        return 0
+    left_out = 0
+    with pq.ParquetWriter(staging / file.name, source.schema_arrow) as writer:
+        for batch in source.iter_batches():
+            kept = batch.filter(pc.not_equal(batch["student_id"], student_id))
+            left_out += batch.num_rows - kept.num_rows
+            writer.write_batch(kept)
+    return left_out
+
+
+def _strike_out(snapshot: Snapshot, staging: Path, student_id: str, names: tuple[str, ...]) -> int:
+    """Copy the quarantine; what a row held that names the student is struck out, and the row stays counted."""
+    whole_id = re.compile(rf"(?<![A-Za-z0-9]){re.escape(student_id)}(?![A-Za-z0-9])")
+    struck = 0
+    rows = snapshot.quarantined().to_pylist()
+    for row in rows:
+        texts = f"{row['raw']} {row['reason']}"
+        if whole_id.search(texts) or (len(names) == 2 and all(name in texts for name in names)):
+            row |= {"raw": DESTROYED, "reason": "not loaded"}
+            struck += 1
+    pq.write_table(pa.Table.from_pylist(rows, schema=_QUARANTINE), staging / "quarantine.parquet")
+    return struck
 
 
 def _previous(home: Path, report: LoadReport) -> Snapshot | None:
@@ -179,10 +303,13 @@ def _only_load(snapshots: Path) -> Iterator[None]:
 class _Collected:
     """The `Sink` of a load: rows spill to Parquet in the staging folder, chunk by chunk."""
 
-    def __init__(self, staging: Path, source: str) -> None:
+    def __init__(self, staging: Path, connector: Connector, leave_out: Callable[[str], bool] | None) -> None:
         self.staging = staging
-        self.report = LoadReport(source)
-        self.bad: list[BadRow] = []
+        self._leaves_out = lru_cache(200_000)(leave_out) if leave_out else None
+        partner = connector.organization_id if isinstance(connector, PartnerConnector) else None
+        self.report = LoadReport(connector.name, partner)
+        self._bad: list[dict[str, Any]] = []
+        self._bad_text = 0
         self._counts: dict[str, FileCount] = {}
         self._rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         self._chunks: dict[str, int] = defaultdict(int)
@@ -196,18 +323,35 @@ class _Collected:
         return self._counts[file]
 
     def keep(self, table: str, values: Mapping[str, Value], file: str, line: int) -> None:
+        if self._leaves_out and self._leaves_out(str(values.get("student_id"))):
+            self.ignore(file, "records of a student that were destroyed")
+            return
         self.count(file).kept += 1
         self._add(table, values, file, line, True)
 
     def derive(self, table: str, values: Mapping[str, Value], file: str, line: int) -> None:
-        self._add(table, values, file, line, False)
+        if not (self._leaves_out and self._leaves_out(str(values.get("student_id")))):
+            self._add(table, values, file, line, False)
 
     def use(self, file: str) -> None:
         self.count(file).kept += 1
 
     def quarantine(self, row: BadRow) -> None:
         self.count(row.file).quarantined += 1
-        self.bad.append(BadRow(row.file, row.line, row.column, redact(row.reason), redact(row.raw)))
+        self.set_aside(row)
+
+    def set_aside(self, row: BadRow) -> None:
+        """Keep a row in the quarantine that no physical record stands for."""
+        self._seq += 1
+        if self._leaves_out and any(map(self._leaves_out, _WORD.findall(f"{row.raw} {row.reason}"))):
+            row = BadRow(row.file, row.line, row.column, "not loaded", DESTROYED)
+        kept = {"source": self.report.source, "organization_id": self.report.organization_id, "file": row.file,
+                "line": row.line, "column": row.column, "reason": redact(row.reason), "raw": redact(row.raw),
+                "_seq": self._seq}  # fmt: skip
+        self._bad.append(kept)
+        self._bad_text += len(row.raw)
+        if len(self._bad) >= _CHUNK or self._bad_text >= _CHUNK_TEXT:
+            self.spill_quarantine()
 
     def ignore(self, file: str, kind: str) -> None:
         count = self.count(file)
@@ -240,6 +384,14 @@ class _Collected:
         pq.write_table(chunk, self.staging / f"raw-{name}-{self._chunks[name]}.parquet")
         self._chunks[name] += 1
 
+    def spill_quarantine(self) -> None:
+        """Write the quarantined rows that still wait in memory; the first call leaves a file even of none."""
+        schema = _QUARANTINE.append(pa.field("_seq", pa.int64()))
+        pq.write_table(pa.Table.from_pylist(self._bad, schema=schema),
+                       self.staging / f"raw-quarantine-{self._chunks['quarantine']}.parquet")  # fmt: skip
+        self._chunks["quarantine"] += 1
+        self._bad, self._bad_text = [], 0
+
     def finish(self) -> list[str]:
         """Spill what is left; the names of the tables that have rows."""
         for name in list(self._rows):
@@ -248,109 +400,228 @@ class _Collected:
 
 
 def _write_tables(collected: _Collected, connector: Connector, previous: Snapshot | None) -> LoadReport:
-    found = collected.finish()
-    if not found and not collected.bad:
+    found, report = collected.finish(), collected.report
+    if not found and not any(count.quarantined for count in report.files):
         raise SourceRefused(f"no {connector.name} records were found: is this the right folder?")
-    carried = [] if previous is None else [
-        name for name in TABLES if name not in connector.tables and (previous.path / f"{name}.parquet").exists()
-    ]  # fmt: skip
-    for name in carried:
-        assert previous is not None
-        shutil.copyfile(previous.path / f"{name}.parquet", collected.staging / f"{name}.parquet")
-    with duckdb.connect() as engine:
-        for name in sorted(found, key=lambda name: name != "students"):
-            _settle(engine, TABLES[name], collected)
-        if "students" in found:
-            for name in carried:
-                _drop_unknown(engine, TABLES[name], collected)
+    with duckdb.connect(config=_ENGINE | {"temp_directory": str(collected.staging / "spilled")}) as engine:
+        engine.execute("set enable_progress_bar = false")
+        report.organizations = _organizations(engine, collected, found)
+        replaced = _replaced(previous, report)
+        engine.register("replaced", pa.table({"organization_id": pa.array(sorted(replaced), pa.string())}))
+        untouched = _copy_untouched(collected, connector, previous) if "students" not in found else frozenset()
+        for name in sorted(set(TABLES) - untouched, key=lambda name: (name != "students", name)):
+            carried = _carried(engine, TABLES[name], connector, collected, previous)
+            kept = _settle(engine, TABLES[name], collected, carried) if name in found else None
+            parts = [rows for rows in (carried, kept) if rows is not None]
+            if parts:
+                _write_sorted(engine, parts, collected.staging / f"{name}.parquet", TABLES[name])
+        sources = _staying(previous, report, replaced)
+        _write_quarantine(engine, collected, previous, sources)
         latest = {}
         for name in TABLES:
             file = collected.staging / f"{name}.parquet"
             if file.exists():
-                collected.report.rows[name] = pq.read_metadata(file).num_rows
+                report.rows[name] = pq.read_metadata(file).num_rows
                 if name in _DATED:
                     last = engine.read_parquet(str(file)).aggregate(f"max({_DATED[name]})").fetchall()[0][0]
                     latest[name] = str(last) if last else None
-    bad = sorted(collected.bad, key=lambda row: (row.file, row.line))
-    pq.write_table(pa.Table.from_pylist([asdict(row) for row in bad], schema=_QUARANTINE),
-                   collected.staging / "quarantine.parquet")  # fmt: skip
-    inherited = previous.manifest["sources"] if previous is not None else []
-    manifest = {
-        "sources": [s for s in inherited if s["source"] != connector.name] + [collected.report.to_dict()],
-        "rows": collected.report.rows,
-        "latest": latest,
-        "hashes": {file.name: _sha256(file) for file in sorted(collected.staging.glob("[a-z]*.parquet"))
-                   if not file.name.startswith("raw-")},
-    }  # fmt: skip
-    collected.report.snapshot_id = _digest(manifest)
     for raw in collected.staging.glob("raw-*.parquet"):
         raw.unlink()
+    shutil.rmtree(collected.staging / "spilled", ignore_errors=True)
+    manifest = {
+        "sources": sorted([*sources, _told(report)], key=_source_key),
+        "rows": report.rows,
+        "latest": latest,
+        "hashes": {file.name: _sha256(file) for file in sorted(collected.staging.glob("[a-z]*.parquet"))},
+    }
+    report.snapshot_id = _digest(manifest)
     (collected.staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
-    return collected.report
+    return report
 
 
-def _settle(engine: duckdb.DuckDBPyConnection, canonical: Table, collected: _Collected) -> None:
-    """Sort out duplicates, conflicting keys and unknown students of one table, then write it sorted."""
-    names = [column.name for column in canonical.columns]
-    key = ", ".join(f'"{name}"' for name in canonical.key)
-    raw = engine.read_parquet(str(collected.staging / f"raw-{canonical.name}-*.parquet"))
-    row_text = "md5(concat_ws('|', " + ", ".join(f"coalesce(\"{n}\"::varchar, '~')" for n in names) + "))"
-    window = f"partition by {key} order by _seq"
-    ranked = raw.project(f"*, row_number() over ({window}) as _rank, "
-                         f"{row_text} = first_value({row_text}) over ({window}) as _same")  # fmt: skip
-    ranked.create(f"ranked_{canonical.name}")
-    ranked = engine.table(f"ranked_{canonical.name}")
-    students = collected.staging / "students.parquet"
-    known = "true"
-    if canonical.is_student and canonical.name != "students" and students.exists():
-        engine.read_parquet(str(students)).create_view("known_students", replace=True)
-        known = "student_id in (select student_id from known_students)"
-    _reject(collected, canonical, ranked.filter(f"_rank > 1 and not _same and {known}"), canonical.key[0],
-            "another row has the same key (" + ", ".join(canonical.key) + ") and other values")  # fmt: skip
-    _reject(collected, canonical, ranked.filter(f"not ({known})"), "student_id",
-            "no student has this identifier in the students that were loaded")  # fmt: skip
-    repeated = ranked.filter(f"_rank > 1 and _same and _counted and {known}").aggregate("_file, count(*)")
-    for file, count in repeated.fetchall():
-        collected.count(file).duplicates += count
-        collected.count(file).kept -= count
-    kept = ranked.filter(f"_rank = 1 and {known}")
-    if not kept.limit(1).fetchall():
-        return
-    columns = ", ".join(f'"{name}"' for name in names)
-    sorted_rows = kept.project(columns).order(", ".join(str(i + 1) for i in range(len(names))))
-    pq.write_table(sorted_rows.to_arrow_table().cast(canonical.arrow_schema()),
-                   collected.staging / f"{canonical.name}.parquet")  # fmt: skip
+def _copy_untouched(collected: _Collected, connector: Connector, previous: Snapshot | None) -> frozenset[str]:
+    """Copy the tables of which a load changes nothing, because it brings neither them nor the students; their names."""
+    if previous is None:
+        return frozenset()
+    files = [previous.path / f"{name}.parquet" for name in TABLES if name not in connector.tables]
+    for file in files:
+        if file.exists():
+            shutil.copyfile(file, collected.staging / file.name)
+    return frozenset(file.stem for file in files)
 
 
-def _drop_unknown(engine: duckdb.DuckDBPyConnection, canonical: Table, collected: _Collected) -> None:
-    """Leave out carried rows of students whom the new load no longer has; they stay in the older snapshot."""
-    if not canonical.is_student:
-        return
-    file = collected.staging / f"{canonical.name}.parquet"
-    engine.read_parquet(str(collected.staging / "students.parquet")).create_view("known_students", replace=True)
+def _organizations(engine: duckdb.DuckDBPyConnection, collected: _Collected, found: list[str]) -> list[str]:
+    """The partners of whom this load speaks, the one whose files these are among them."""
+    one = collected.report.organization_id
+    organizations = set() if one is None else {one}
+    for name in found:
+        if _is_partners(TABLES[name]):
+            rows = engine.read_parquet(str(collected.staging / f"raw-{name}-*.parquet"))
+            organizations |= {row[0] for row in rows.project("organization_id").distinct().fetchall()}
+    return sorted(organizations)
+
+
+def _is_partners(canonical: Table) -> bool:
+    return any(column.name == "organization_id" for column in canonical.columns)
+
+
+def _replaced(previous: Snapshot | None, report: LoadReport) -> frozenset[str]:
+    """The partners whose earlier programs and services make room: those of this load, and those that it brought before.
+
+    So loading one partner's history leaves the others' alone, and a partner who is gone from a source is gone.
+    """
+    before = [] if previous is None else previous.manifest["sources"]
+    named = [one.get("organizations", ()) for one in before if _source_key(one) == _source_key(asdict(report))]
+    return frozenset(report.organizations).union(*named)
+
+
+def _staying(previous: Snapshot | None, report: LoadReport, replaced: frozenset[str]) -> list[dict[str, Any]]:
+    """The reports of earlier loads of which something is still there."""
+    before = [] if previous is None else previous.manifest["sources"]
+    others = [one for one in before if _source_key(one) != _source_key(asdict(report))]
+    return [one | {"organization_id": one.get("organization_id"),
+                   "organizations": sorted(set(one.get("organizations", ())) - replaced)}
+            for one in others if one.get("organization_id") not in replaced]  # fmt: skip
+
+
+def _told(report: LoadReport) -> dict[str, Any]:
+    """What a manifest tells of one load: what depends on its own files alone, whatever was loaded before."""
+    return {name: value for name, value in report.to_dict().items() if name not in ("rows", "changed", "snapshot_id")}
+
+
+def _source_key(report: Mapping[str, Any]) -> str:
+    return f"{report['source']}\n{report.get('organization_id') or ''}"
+
+
+def _carried(engine: duckdb.DuckDBPyConnection, canonical: Table, connector: Connector, collected: _Collected,
+             previous: Snapshot | None) -> duckdb.DuckDBPyRelation | None:  # fmt: skip
+    """The rows of the snapshot before that stay, but for those of students whom the district no longer has."""
+    file = None if previous is None else previous.path / f"{canonical.name}.parquet"
+    if file is None or not file.exists():
+        return None
     rows = engine.read_parquet(str(file))
-    known = rows.filter("student_id in (select student_id from known_students)").to_arrow_table()
-    lost = pq.read_metadata(file).num_rows - known.num_rows
+    if canonical.name in connector.tables:
+        if not _is_partners(canonical):
+            return None
+        rows = rows.filter("organization_id not in (select organization_id from replaced)")
+    known = _known(engine, canonical, collected)
+    lost = rows.filter(f"not ({known})").aggregate("count(*)").fetchall()[0][0]
     if lost:
         collected.note(f"{lost:,} rows of {canonical.name} from an earlier load are of students not in this one")
-        file.unlink()
-        if known.num_rows:
-            pq.write_table(known.cast(canonical.arrow_schema()), file)
+    return rows.filter(known)
+
+
+def _known(engine: duckdb.DuckDBPyConnection, canonical: Table, collected: _Collected) -> str:
+    """The condition that a row is of a student who is in the snapshot; true where no students are loaded at all."""
+    students = collected.staging / "students.parquet"
+    if not canonical.is_student or canonical.name == "students" or not students.exists():
+        return "true"
+    engine.read_parquet(str(students)).create_view("known_students", replace=True)
+    return "student_id in (select student_id from known_students)"
+
+
+def _settle(engine: duckdb.DuckDBPyConnection, canonical: Table, collected: _Collected,
+            carried: duckdb.DuckDBPyRelation | None) -> duckdb.DuckDBPyRelation:  # fmt: skip
+    """Sort out unknown students, duplicates and conflicting keys of one table; the rows that are kept.
+
+    Rows of unknown students go first: they must not take the place of a good row with the same key.
+    """
+    key = ", ".join(f'"{name}"' for name in canonical.key)
+    rows = engine.read_parquet(str(collected.staging / f"raw-{canonical.name}-*.parquet"))
+    known = _known(engine, canonical, collected)
+    _reject(collected, canonical, rows.filter(f"not ({known})"), "student_id",
+            "no student has this identifier in the students that were loaded")  # fmt: skip
+    rows = rows.filter(known)
+    if carried is not None and "organization_id" not in canonical.key:
+        carried.project(f"row({key}) as key").create_view("of_others", replace=True)
+        rows = rows.project(f"*, row({key}) as _key")
+        taken = "_key in (select key from of_others)"
+        _reject(collected, canonical, rows.filter(taken), canonical.key[0],
+                "another organisation has a row with the same key (" + ", ".join(canonical.key) + ")")  # fmt: skip
+        rows = rows.filter(f"not ({taken})")
+    window = f"partition by {key} order by _seq"
+    whole = "row(" + ", ".join(f'"{column.name}"' for column in canonical.columns) + ")"
+    rows.project(f"*, row_number() over ({window}) as _rank, "
+                 f"{whole} is not distinct from first_value({whole}) over ({window}) as _same"
+                 ).create("ranked")  # fmt: skip
+    ranked = engine.table("ranked")
+    _reject(collected, canonical, ranked.filter("_rank > 1 and not _same"), canonical.key[0],
+            "another row has the same key (" + ", ".join(canonical.key) + ") and other values")  # fmt: skip
+    for file, count in ranked.filter("_rank > 1 and _same and _counted").aggregate("_file, count(*)").fetchall():
+        collected.count(file).duplicates += count
+        collected.count(file).kept -= count
+    return ranked.filter("_rank = 1")
+
+
+def _write_sorted(engine: duckdb.DuckDBPyConnection, parts: list[duckdb.DuckDBPyRelation], file: Path,
+                  canonical: Table) -> None:  # fmt: skip
+    """Write a table sorted by all its columns, the first of which is the student."""
+    names = ", ".join(f'"{column.name}"' for column in canonical.columns)
+    rows = parts[0].project(names)
+    for part in parts[1:]:
+        rows = rows.union(part.project(names))
+    _write_groups(rows.order(names), file, canonical.arrow_schema())
+    engine.execute("drop table if exists ranked")
+
+
+def _write_groups(rows: duckdb.DuckDBPyRelation, file: Path, schema: pa.Schema) -> None:
+    """Stream rows into a file in groups of one size, so that equal rows are equal bytes. No rows, no file."""
+    groups = _groups(rows.to_arrow_reader(_ROW_GROUP), schema)
+    first = next(groups, None)
+    if first is not None:
+        with pq.ParquetWriter(file, schema) as writer:
+            writer.write_table(first)
+            for group in groups:
+                writer.write_table(group)
+
+
+def _groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    held = schema.empty_table()
+    for batch in batches:
+        held = pa.concat_tables([held, pa.Table.from_batches([batch]).cast(schema)])
+        while held.num_rows >= _ROW_GROUP:
+            yield held.slice(0, _ROW_GROUP).combine_chunks()
+            held = held.slice(_ROW_GROUP)
+    if held.num_rows:
+        yield held.combine_chunks()
+
+
+def _write_quarantine(engine: duckdb.DuckDBPyConnection, collected: _Collected, previous: Snapshot | None,
+                      sources: list[dict[str, Any]]) -> None:  # fmt: skip
+    """What this load set aside, and what is still set aside of earlier loads."""
+    collected.spill_quarantine()
+    names = ", ".join(f'"{name}"' for name in _QUARANTINE.names)
+    rows = engine.read_parquet(str(collected.staging / "raw-quarantine-*.parquet")).project(f"{names}, _seq")
+    if previous is not None:
+        engine.register("staying", pa.table({"key": pa.array([_source_key(one) for one in sources], pa.string())}))
+        earlier = engine.read_parquet(str(previous.path / "quarantine.parquet"), file_row_number=True)
+        if "source" in earlier.columns:
+            stays = "source || chr(10) || coalesce(organization_id, '') in (select key from staying)"
+            rows = rows.union(earlier.filter(stays).project(f"{names}, file_row_number as _seq"))
+    ordered = rows.order("source, organization_id nulls first, file, line, _seq").project(names)
+    file = collected.staging / "quarantine.parquet"
+    _write_groups(ordered, file, _QUARANTINE)
+    if not file.exists():
+        pq.write_table(_QUARANTINE.empty_table(), file)
 
 
 def _reject(collected: _Collected, canonical: Table, rows: duckdb.DuckDBPyRelation, column: str, reason: str) -> None:
     names = [c.name for c in canonical.columns]
     quoted = ", ".join(f'"{name}"' for name in names)
-    for file, line, counted, *values in rows.project(f"_file, _line, _counted, {quoted}").fetchall():
-        raw = json.dumps(dict(zip(names, values, strict=True)), default=str)
-        if counted:
-            collected.count(file).kept -= 1
-            collected.quarantine(BadRow(file, line, column, reason, raw))
-        else:
-            collected.bad.append(BadRow(file, line, column, reason, redact(raw)))
+    ordered = rows.project(f"_file, _line, _counted, _seq, {quoted}").order("_seq")
+    for batch in ordered.to_arrow_reader(_ROW_GROUP):
+        for row in batch.to_pylist():
+            raw = json.dumps({name: row[name] for name in names}, default=str)
+            bad = BadRow(row["_file"], row["_line"], column, reason, raw)
+            if row["_counted"]:
+                collected.count(bad.file).kept -= 1
+                collected.quarantine(bad)
+            else:
+                collected.set_aside(bad)
 
 
-def _publish(staging: Path, snapshots: Path, report: LoadReport) -> None:
+def _publish(staging: Path, snapshots: Path, report: LoadReport,
+             publish: Callable[[Snapshot], None] = lambda snapshot: None) -> None:  # fmt: skip
     target = snapshots / report.snapshot_id
     pointer = snapshots / "CURRENT"
     for file in staging.iterdir():
@@ -358,6 +629,7 @@ def _publish(staging: Path, snapshots: Path, report: LoadReport) -> None:
     if not target.exists():
         staging.rename(target)
     _fsync(snapshots)
+    publish(Snapshot(report.snapshot_id, target))
     report.changed = not pointer.exists() or pointer.read_text().strip() != report.snapshot_id
     if report.changed:
         fresh = snapshots / ".CURRENT.new"

@@ -23,7 +23,10 @@ _PARTS: dict[str, type] = dict.fromkeys((*_TEXTS, "scope", "client_secret_env", 
 
 @dataclass(frozen=True)
 class ApiSettings:
-    """One API. `name` names its mirror; `options` are the connector's own, for example `{"school_year": 2026}`."""
+    """One API. `name` names its mirror; `options` are the connector's own, for example `{"interventions": true}`.
+
+    `folder` is where the file lies that they were read from: paths in `options` begin there.
+    """
 
     kind: str
     name: str
@@ -31,6 +34,7 @@ class ApiSettings:
     credentials: Credentials
     page_size: int = 500
     options: dict[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
 
 
 def read_api_settings(file: Path) -> ApiSettings:
@@ -67,7 +71,7 @@ def read_api_settings(file: Path) -> ApiSettings:
     secret = _secret(file, text, found)
     credentials = Credentials(found["token_url"], found["client_id"], secret, found.get("scope", ""))
     return ApiSettings(found["kind"], found["name"], found["base_url"], credentials, page_size,
-                       found.get("options", {}))  # fmt: skip
+                       found.get("options", {}), file.parent)  # fmt: skip
 
 
 def _secret(file: Path, text: str, found: dict[str, Any]) -> str:

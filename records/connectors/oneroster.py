@@ -1,414 +1,272 @@
-"""OneRoster 1.1 CSV (1.0 tolerated), with the district's extension files beside it.
+"""OneRoster CSV, versions 1.0 to 1.2, with the district's extension files beside it.
 
-OneRoster carries rosters and results; it has no attendance, incidents or program flags. Districts export those
-beside it: `attendance.csv`, `incidents.csv`, `characteristics.csv`, `course_grades.csv`, `assessments.csv` and
-`calendar.csv`, whose columns are the canonical ones with the student in `userSourcedId`.
-Source: 1EdTech OneRoster 1.1 CSV Tables, https://www.imsglobal.org/oneroster-v11-final-csv-tables.
+An export is whole (bulk), or holds only what has changed since the one before (delta); `manifest.csv` says which, file
+by file. Changes are applied to what is kept of earlier exports, cut to the columns that are read, and a snapshot is
+made of the whole. An export that is not what its manifest says is refused; so are changes with nothing to apply them
+to. What a record means is in `oneroster_rules`.
+Source: 1EdTech OneRoster 1.1 and 1.2 CSV Tables, section on the manifest and on bulk and delta processing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import hashlib
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
-from records.connectors.csv_files import Line, RowReader, quarantine, read_csv
-from records.connectors.protocol import Progress, Sink, SourceRefused
-from records.connectors.service_history import read_table
-from records.quarantine import BadRow, BadValue, Value, convert
-from records.schema import table
+from records.connectors.csv_files import Line, read_csv
+from records.connectors.mirror import Mirror, open_mirror
+from records.connectors.oneroster_rules import FILES, Reading, is_deleted, required_columns
+from records.connectors.protocol import LineSink, Progress, Sink, SourceRefused
+from records.never_ingest import holds_ssn, redact
+from records.quarantine import BadRow
 
-EXTENSIONS = {
-    "attendance.csv": "attendance_events",
-    "course_grades.csv": "course_grades",
-    "assessments.csv": "assessments",
-    "incidents.csv": "behavior_incidents",
-}
-_STAYS_EMPTY = {
-    "orgs.csv": "names of schools",
-    "demographics.csv": "birth dates, sex, race and ethnicity",
-    "enrollments.csv": "when a student was enrolled where",
-    "classes.csv": "which school a class belongs to",
-    "courses.csv": "titles of courses",
-    "academicSessions.csv": "school years",
-    "results.csv": "marks for single pieces of work",
-    "lineItems.csv": "marks for single pieces of work",
-    "attendance.csv": "attendance: no absence can be seen",
-    "course_grades.csv": "course marks",
-    "assessments.csv": "test results",
-    "incidents.csv": "behavior incidents",
-    "characteristics.csv": "language, disability, housing and meal facts (the fairness audit needs them)",
-    "calendar.csv": "school days (worked out from terms instead)",
-}
-_READ = {"users.csv", "manifest.csv", *_STAYS_EMPTY}
-_SEXES = {"female": "female", "f": "female", "male": "male", "m": "male"}
-_RACES = {
-    "americanIndianOrAlaskaNative": "american_indian",
-    "asian": "asian",
-    "blackOrAfricanAmerican": "black",
-    "nativeHawaiianOrOtherPacificIslander": "pacific_islander",
-    "white": "white",
-}
-_GRADES = {"IT": -1, "PR": -1, "PK": -1, "TK": 0, "KG": 0, "K": 0}
-_FLAGS = ("english_learner", "special_education", "unstable_housing", "meal_eligible")
+BULK, DELTA, ABSENT = "bulk", "delta", "absent"
+
+_MANIFEST = "manifest.csv"
+_VERSIONS = ("1.0", "1.1", "1.2")
+_PAGE = 5_000
+_EARLIER = "{} of earlier loads"
+_RAW_NOT_KEPT = "[kept only by the load that read this line]"
+_DESTROYED = "of a student whose records were destroyed"
 
 
+@dataclass
 class OneRoster:
-    """Connector for a folder of OneRoster CSV files."""
+    """Connector for a folder of OneRoster CSV files.
 
-    name = "oneroster"
-    tables: tuple[str, ...] = (
-        "schools", "calendar", "students", "characteristics", "school_enrollments", "attendance_events",
-        "course_grades", "gradebook_entries", "assessments", "behavior_incidents",
+    With `kept_in` it keeps what it reads in the mirror in that folder, so that a later export may be one of changes;
+    without, it reads whole exports only, and faster.
+    """
+
+    kept_in: Path | None = None
+    name: str = field(default="oneroster", init=False)
+    tables: tuple[str, ...] = field(
+        default=("schools", "calendar", "students", "characteristics", "school_enrollments", "attendance_events",
+                 "course_grades", "gradebook_entries", "assessments", "behavior_incidents"), init=False,
     )  # fmt: skip
 
     def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
         """Read every file that is known; name those that are missing and those that are not read.
 
         Raises:
-            SourceRefused: there is no `users.csv`, or a header lacks a column.
+            SourceRefused: there is no `users.csv`, a header lacks a column, the folder is not what its manifest says,
+                or holds changes to something that was never loaded.
         """
-        if not (directory / "users.csv").is_file():
-            raise SourceRefused(f"{directory} has no users.csv: it is not a OneRoster CSV folder")
-        for file, stays_empty in _STAYS_EMPTY.items():
-            if not (directory / file).is_file():
-                sink.missing(file, stays_empty)
-        for path in sorted(directory.glob("*.csv")):
-            if path.name not in _READ:
-                sink.note(f"{path.name} is not a file that this connector reads; it was left alone")
-        _Reading(directory, sink, progress).run()
-
-
-@dataclass
-class _Facts:
-    """What two files say of one student, and where the first of them said it."""
-
-    file: str
-    line: int
-    values: dict[str, Value] = field(default_factory=dict)
-
-
-@dataclass
-class _Stay:
-    """One student at one school in one school year."""
-
-    first: date
-    last: date | None
-    grade: int | None
-    file: str
-    line: int
-
-
-class _Reading:
-    def __init__(self, directory: Path, sink: Sink, progress: Progress) -> None:
-        self.directory, self.sink, self.progress = directory, sink, progress
-        self.facts: dict[str, _Facts] = {}
-        self.birth_dates: dict[str, date] = {}
-        self.students: list[tuple[dict[str, Value], int]] = []
-        self.user_ids: set[str] = set()
-        self.other_ids: set[str] = set()
-        self.years: list[tuple[date, date, int]] = []
-        self.schools: list[str] = []
-        self.classes: dict[str, tuple[str, int | None, str]] = {}
-        self.courses: dict[str, str] = {}
-        self.line_items: dict[str, tuple[str, str, date | None, float]] = {}
-
-    def run(self) -> None:
-        self._orgs()
-        self._academic_sessions()
-        self._users()
-        self._demographics()
-        self._characteristics()
-        for row, number in self.students:
-            self.sink.keep("students", row | {"birth_date": self.birth_dates.get(str(row["student_id"]))},
-                           "users.csv", number)  # fmt: skip
-        for student, facts in self.facts.items():
-            self.sink.derive("characteristics", {"student_id": student} | facts.values, facts.file, facts.line)
-        self._calendar()
-        self._courses()
-        self._classes()
-        self._enrollments()
-        self._line_items()
-        self._results()
-        for file, name in EXTENSIONS.items():
-            if (self.directory / file).is_file():
-                read_table(self.directory / file, name, self.sink, self.progress, "userSourcedId")
-        for line in self._lines("manifest.csv", ()):
-            self.sink.ignore("manifest.csv", f"a property of the export ({line.fields.get('propertyName', '')})"[:60])
-
-    def _lines(self, file: str, required: tuple[str, ...]) -> Iterable[Line]:
-        path = self.directory / file
-        return _Stream(path, required, self.sink, self.progress) if path.is_file() else []
-
-    def _live(self, file: str, line: Line) -> bool:
-        """False, and counted as ignored, for a record that the source marks as deleted."""
-        deleted = line.fields.get("status", "").strip().lower() in ("tobedeleted", "inactive")
-        if deleted:
-            self.sink.ignore(file, "deleted at the source")
-        return not deleted
-
-    def _bad(self, file: str, line: Line, column: str | None, reason: str) -> None:
-        self.sink.quarantine(BadRow(file, line.number, column, reason, line.raw))
-
-    def _orgs(self) -> None:
-        reader = RowReader(table("schools"), {"school_id": "sourcedId"})
-        for line in self._lines("orgs.csv", ("sourcedId", "type")):
-            if not self._live("orgs.csv", line):
-                continue
-            if line.fields["type"].strip().lower() != "school":
-                self.sink.ignore("orgs.csv", f"not a school ({line.fields['type'].strip() or 'no type'})")
-                continue
-            try:
-                row = reader.row(line)
-            except BadValue as error:
-                quarantine(self.sink, "orgs.csv", line, error)
-                continue
-            self.schools.append(str(row["school_id"]))
-            self.sink.keep("schools", row, "orgs.csv", line.number)
-
-    def _academic_sessions(self) -> None:
-        column = table("school_enrollments").column("entry_date")
-        for line in self._lines("academicSessions.csv", ("sourcedId", "type", "startDate", "endDate")):
-            if not self._live("academicSessions.csv", line):
-                continue
-            try:
-                start, end = convert(column, line.fields["startDate"]), convert(column, line.fields["endDate"])
-            except BadValue as error:
-                quarantine(self.sink, "academicSessions.csv", line, error)
-                continue
-            if line.fields["type"] == "schoolYear" and isinstance(start, date) and isinstance(end, date):
-                self.years.append((start, end, end.year))
-            self.sink.use("academicSessions.csv")
-        self.years.sort()
-
-    def _users(self) -> None:
-        id_column = table("students").column("student_id")
-        for line in self._lines("users.csv", ("sourcedId", "role", "givenName", "familyName")):
-            if not self._live("users.csv", line):
-                continue
-            if line.fields["role"].strip().lower() != "student":
-                self.other_ids.add(line.fields["sourcedId"].strip())
-                self.sink.ignore("users.csv", f"not a student ({line.fields['role'].strip() or 'no role'})")
-                continue
-            try:
-                student = convert(id_column, line.fields["sourcedId"])
-                row: dict[str, Value] = {
-                    "student_id": student,
-                    "first_name": convert(table("students").column("first_name"), line.fields["givenName"]),
-                    "last_name": convert(table("students").column("last_name"), line.fields["familyName"]),
-                    "grade_level": _grade(line.fields.get("grades", ""), "grades"),
-                    "school_id": line.fields.get("orgSourcedIds", "").split(",")[0].strip() or None,
-                }
-            except BadValue as error:
-                quarantine(self.sink, "users.csv", line, error)
-                continue
-            self.user_ids.add(str(student))
-            self.students.append((row, line.number))
-
-    def _student(self, file: str, line: Line, column: str) -> str | None:
-        """The student of a record; None, and accounted for, when it is somebody else or nobody."""
-        student = line.fields.get(column, "").strip()
-        if student in self.user_ids:
-            return student
-        if student in self.other_ids:
-            self.sink.ignore(file, "not a student")
-        else:
-            self._bad(file, line, column, f"no student in users.csv has the identifier {student!r}")
-        return None
-
-    def _demographics(self) -> None:
-        birth = table("students").column("birth_date")
-        file = "demographics.csv"
-        for line in self._lines(file, ()):
-            key = "sourcedId" if "sourcedId" in line.fields else "userSourcedId"  # the second is OneRoster 1.0's
-            if not self._live(file, line) or (student := self._student(file, line, key)) is None:
-                continue
-            try:
-                born = convert(birth, line.fields.get("birthDate", line.fields.get("birthdate", "")))
-            except BadValue as error:
-                quarantine(self.sink, file, line, error)
-                continue
-            if isinstance(born, date):
-                self.birth_dates[student] = born
-            self._learn(student, file, line, _demographic(line.fields))
-
-    def _learn(self, student: str, file: str, line: Line, values: Mapping[str, Value]) -> None:
-        known = self.facts.setdefault(student, _Facts(file, line.number)).values
-        for name, value in values.items():
-            if value is not None and known.get(name) not in (None, value):
-                self._bad(file, line, name, f"{name} differs from what an earlier line said of the same student")
-                return
-        known.update({name: value for name, value in values.items() if value is not None})
-        self.sink.use(file)
-
-    def _characteristics(self) -> None:
-        file = "characteristics.csv"
-        columns = [table("characteristics").column(name) for name in _FLAGS]
-        for line in self._lines(file, ("userSourcedId",)):
-            if (student := self._student(file, line, "userSourcedId")) is None:
-                continue
-            try:
-                values = {column.name: convert(column, line.fields.get(column.name)) for column in columns}
-            except BadValue as error:
-                quarantine(self.sink, file, line, error)
-                continue
-            self._learn(student, file, line, values)
-
-    def _calendar(self) -> None:
-        if (self.directory / "calendar.csv").is_file():
-            read_table(self.directory / "calendar.csv", "calendar", self.sink, self.progress)
+        export = _Export.at(directory, sink, progress)
+        if self.kept_in is None:
+            export.refuse_changes()
+            Reading(_Folder(export, sink, progress), sink).run()
             return
-        if self.years and self.schools:
-            self.sink.note("school days were worked out from the weekdays of each school year: holidays count as days")
-        for start, end, name in self.years:
-            days = [start + timedelta(n) for n in range((end - start).days + 1)]
-            for school in self.schools:
-                for day in days:
-                    if day.weekday() < 5:
-                        self.sink.derive("calendar", {"school_id": school, "date": day, "school_year": name},
-                                         "academicSessions.csv", 0)  # fmt: skip
-
-    def _courses(self) -> None:
-        for line in self._lines("courses.csv", ("sourcedId", "title")):
-            if self._live("courses.csv", line):
-                self.courses[line.fields["sourcedId"].strip()] = line.fields["title"].strip()
-                self.sink.use("courses.csv")
-
-    def _classes(self) -> None:
-        for line in self._lines("classes.csv", ("sourcedId", "schoolSourcedId")):
-            if not self._live("classes.csv", line):
-                continue
-            try:
-                grade = _grade(line.fields.get("grades", ""), "grades")
-            except BadValue as error:
-                quarantine(self.sink, "classes.csv", line, error)
-                continue
-            course = self.courses.get(line.fields.get("courseSourcedId", "").strip(), "")
-            self.classes[line.fields["sourcedId"].strip()] = (
-                line.fields["schoolSourcedId"].strip(), grade, course or line.fields.get("title", "").strip(),
-            )  # fmt: skip
-            self.sink.use("classes.csv")
-
-    def _enrollments(self) -> None:
-        file = "enrollments.csv"
-        day = table("school_enrollments").column("exit_date")
-        stays: dict[tuple[str, str, int], _Stay] = {}
-        for line in self._lines(file, ("userSourcedId", "classSourcedId", "role")):
-            if not self._live(file, line):
-                continue
-            if line.fields["role"].strip().lower() != "student":
-                self.sink.ignore(file, "not a student")
-                continue
-            if (student := self._student(file, line, "userSourcedId")) is None:
-                continue
-            school, grade, _ = self.classes.get(line.fields["classSourcedId"].strip(), ("", None, ""))
-            school = line.fields.get("schoolSourcedId", "").strip() or school
-            if not school:
-                self._bad(file, line, "classSourcedId", "no school: classes.csv does not have this class")
-                continue
-            try:
-                first, last = (convert(day, line.fields.get(name, "")) for name in ("beginDate", "endDate"))
-            except BadValue as error:
-                quarantine(self.sink, file, line, error)
-                continue
-            self.sink.use(file)
-            if not isinstance(first, date):
-                continue
-            last = last if isinstance(last, date) else None
-            key = (student, school, self._year(first))
-            known = stays.get(key)
-            if known is None:
-                stays[key] = _Stay(first, last, grade, file, line.number)
-            else:
-                known.first = min(known.first, first)
-                known.last = None if known.last is None or last is None else max(known.last, last)
-        for (student, school, year), stay in stays.items():
-            row: dict[str, Value] = {
-                "student_id": student, "school_id": school, "school_year": year, "grade_level": stay.grade,
-                "entry_date": stay.first, "exit_date": stay.last,
-            }  # fmt: skip
-            self.sink.derive("school_enrollments", row, stay.file, stay.line)
-
-    def _year(self, day: date) -> int:
-        for start, end, name in self.years:
-            if start <= day <= end:
-                return name
-        return day.year + (day.month >= 7)
-
-    def _line_items(self) -> None:
-        due = table("gradebook_entries").column("due_date")
-        number = table("gradebook_entries").column("grade")
-        for line in self._lines("lineItems.csv", ("sourcedId", "title", "classSourcedId")):
-            if not self._live("lineItems.csv", line):
-                continue
-            try:
-                day = convert(due, line.fields.get("dueDate"))
-                most = convert(number, line.fields.get("resultValueMax"))
-            except BadValue as error:
-                quarantine(self.sink, "lineItems.csv", line, error)
-                continue
-            course = self.classes.get(line.fields["classSourcedId"].strip(), ("", None, ""))[2]
-            best = float(most) if isinstance(most, float) and most > 0 else 100.0
-            self.line_items[line.fields["sourcedId"].strip()] = (
-                line.fields["title"].strip(), course, day if isinstance(day, date) else None, best,
-            )  # fmt: skip
-            self.sink.use("lineItems.csv")
-
-    def _results(self) -> None:
-        file = "results.csv"
-        score_column = table("gradebook_entries").column("grade")
-        for line in self._lines(file, ("sourcedId", "lineItemSourcedId", "studentSourcedId", "score")):
-            if not self._live(file, line) or (student := self._student(file, line, "studentSourcedId")) is None:
-                continue
-            item = self.line_items.get(line.fields["lineItemSourcedId"].strip())
-            if item is None:
-                self._bad(file, line, "lineItemSourcedId", "lineItems.csv does not have this piece of work")
-                continue
-            try:
-                score = convert(score_column, line.fields["score"])
-            except BadValue as error:
-                quarantine(self.sink, file, line, error)
-                continue
-            title, course, due, best = item
-            grade = 100.0 * score / best if isinstance(score, float) else None
-            row: dict[str, Value] = {
-                "student_id": student, "entry_id": line.fields["sourcedId"].strip(), "course": course or None,
-                "title": title or None, "due_date": due, "grade": grade,
-            }  # fmt: skip
-            self.sink.keep("gradebook_entries", row, file, line.number)
+        with open_mirror(self.kept_in) as mirror:
+            Reading(_Kept(mirror, _take(export, mirror, sink, progress), sink, progress), sink).run()
 
 
 @dataclass(frozen=True)
-class _Stream:
-    path: Path
-    required: tuple[str, ...]
+class _Export:
+    """One folder, and what its manifest says of each file. Without a manifest it is whole."""
+
+    directory: Path
+    modes: Mapping[str, str]
+
+    @classmethod
+    def at(cls, directory: Path, sink: Sink, progress: Progress) -> _Export:
+        found = cls(directory, _read_manifest(directory / _MANIFEST, sink, progress))
+        if not found.has("users.csv") and DELTA not in found.modes.values():
+            raise SourceRefused(f"{directory} has no users.csv: it is not a OneRoster CSV folder")
+        for file, mode in found.modes.items():
+            present = (directory / file).is_file()
+            if mode == ABSENT and present:
+                sink.note(f"{file} is there, but {_MANIFEST} says that it is absent: it was left alone")
+            if mode != ABSENT and not present and file in FILES:
+                raise SourceRefused(f"{_MANIFEST} says that {file} is {mode}, and it is not in {directory.name}: the "
+                                    "export is not whole")  # fmt: skip
+        for path in sorted(directory.glob("*.csv")):
+            if path.name not in FILES and path.name != _MANIFEST and found.modes.get(path.name) != ABSENT:
+                sink.note(f"{path.name} is not a file that this connector reads; it was left alone")
+        return found
+
+    @property
+    def holds_changes(self) -> bool:
+        return any(mode == DELTA for file, mode in self.modes.items() if file in FILES)
+
+    def has(self, file: str) -> bool:
+        return self.modes.get(file) != ABSENT and (self.directory / file).is_file()
+
+    def is_delta(self, file: str) -> bool:
+        return self.modes.get(file) == DELTA
+
+    def refuse_changes(self) -> None:
+        """Refuse an export of changes where nothing is kept that they could be applied to."""
+        delta = next((file for file in FILES if self.is_delta(file)), None)
+        if delta is not None:
+            _refuse_delta(delta)
+
+    def lines(self, file: str, required: tuple[str, ...], sink: LineSink, progress: Progress,
+              only: Container[str] | None = None) -> Iterator[Line]:  # fmt: skip
+        return read_csv(self.directory / file, required, sink, progress, only)
+
+
+def _refuse_delta(file: str) -> None:
+    raise SourceRefused(f"{_MANIFEST} says that {file} holds only changes (delta), and no whole {file} is kept that "
+                        "they could be applied to: load a bulk export with --keep-for-changes first")  # fmt: skip
+
+
+def _read_manifest(path: Path, sink: Sink, progress: Progress) -> dict[str, str]:
+    modes: dict[str, str] = {}
+    if not path.is_file():
+        return modes
+    for line in read_csv(path, (), sink, progress):
+        name, value = (line.fields.get(column, "").strip() for column in ("propertyName", "value"))
+        sink.ignore(_MANIFEST, f"a property of the export ({name})"[:60])
+        if name == "oneroster.version" and value not in _VERSIONS:
+            sink.note(f"{_MANIFEST} says version {value or '(none)'}; it was read as {_VERSIONS[-1]}")
+        if name.startswith("file."):
+            modes[f"{name.removeprefix('file.')}.csv"] = mode = value.lower()
+            if mode not in (BULK, DELTA, ABSENT):
+                raise SourceRefused(f"{_MANIFEST}, line {line.number}: {name} is {value!r}; it must be bulk, delta or "
+                                    "absent")  # fmt: skip
+    return modes
+
+
+@dataclass
+class _Folder:
+    """The lines of a whole export, straight from its files."""
+
+    export: _Export
     sink: Sink
     progress: Progress
+    only_students: bool = False
 
-    def __iter__(self) -> Iterator[Line]:
-        return read_csv(self.path, self.required, self.sink, self.progress)
+    def has(self, file: str) -> bool:
+        return self.export.has(file)
 
+    def called(self, file: str) -> str:
+        return file
 
-def _grade(text: str, column: str) -> int | None:
-    first = text.split(",")[0].strip().upper()
-    if not first:
-        return None
-    if first in _GRADES:
-        return _GRADES[first]
-    if first.isdigit() and 0 <= int(first) <= 13:
-        return int(first)
-    raise BadValue(column, f"{column} is {text!r}; a grade must look like KG, 01 or 12")
+    def lines(self, file: str, required: tuple[str, ...]) -> Iterable[Line]:
+        return self.export.lines(file, required, self.sink, self.progress) if self.has(file) else ()
 
 
-def _demographic(fields: Mapping[str, str]) -> dict[str, Value]:
-    sex = fields.get("sex", "").strip().lower()
-    marked = [race for name, race in _RACES.items() if fields.get(name, "").strip().lower() == "true"]
-    race: str | None = None
-    if fields.get("hispanicOrLatinoEthnicity", "").strip().lower() == "true":
-        race = "hispanic"
-    elif len(marked) > 1 or fields.get("demographicRaceTwoOrMoreRaces", "").strip().lower() == "true":
-        race = "two_or_more"
-    elif marked:
-        race = marked[0]
-    return {"sex": _SEXES.get(sex, "another") if sex else None, "race_ethnicity": race}
+def _take(export: _Export, mirror: Mirror, sink: Sink, progress: Progress) -> frozenset[str]:
+    """Bring an export into the mirror, all of it or nothing; the files that it held."""
+    taken = []
+    with mirror.at_once():
+        for file in FILES:
+            if export.has(file):
+                if export.is_delta(file) and not mirror.synced(file):
+                    _refuse_delta(file)
+                _Taking(mirror, file, sink).take(export, progress)
+                taken.append(file)
+            elif not export.holds_changes:
+                mirror.begin(file, None, sweeps=True)
+                mirror.finish(file, 0)
+    return frozenset(taken)
+
+
+class _Taking:
+    """Brings one file into the mirror. Lines that cannot be read are kept too, as the places where they were.
+
+    `number` counts the times that the file was taken: it tells the lines of this export from those of earlier ones.
+    """
+
+    def __init__(self, mirror: Mirror, file: str, sink: Sink) -> None:
+        self.mirror, self.file, self.sink = mirror, file, sink
+        self.number = int(mirror.synced(file) or 0) + 1
+        self.page: dict[str, dict[str, Any] | None] = {}
+        self.kept = 0
+
+    def take(self, export: _Export, progress: Progress) -> None:
+        expected = FILES[self.file]
+        required = required_columns(self.file, has_roles=export.has("roles.csv") or self._roles_are_kept())
+        self.mirror.begin(self.file, None, sweeps=not export.is_delta(self.file))
+        for line in export.lines(self.file, required, self, progress, only=frozenset(expected.columns)):
+            fields = _redacted(line)
+            if is_deleted(fields) and not expected.is_extension:
+                self.sink.ignore(self.file, "deleted at the source")
+                self._put(_identifier(self.file, line), None)
+            else:
+                self._put(_identifier(self.file, line), {"load": self.number, "line": line.number, "fields": fields})
+        self._write_page()
+        for _ in range(self.kept - self.mirror.met(self.file)):
+            self.sink.ignore(self.file, "said anew further down in the same file")
+        self.mirror.finish(self.file, self.number)
+
+    def quarantine(self, row: BadRow) -> None:
+        self.sink.quarantine(row)
+        said = hashlib.sha256(f"{row.line}\n{row.reason}\n{row.raw}".encode()).hexdigest()
+        self._put(f"unread {said}", {"load": self.number, "line": row.line, "why": [row.column, row.reason]})
+
+    def ignore(self, file: str, kind: str) -> None:
+        self.sink.ignore(file, kind)
+
+    def drop_column(self, file: str, column: str, kind: str) -> None:
+        self.sink.drop_column(file, column, kind)
+
+    def _put(self, id_: str, body: dict[str, Any] | None) -> None:
+        self.page[id_] = body
+        self.kept += body is not None
+        if len(self.page) == _PAGE:
+            self._write_page()
+
+    def _write_page(self) -> None:
+        records = [(id_, body) for id_, body in self.page.items() if body is not None]
+        deleted = [id_ for id_, body in self.page.items() if body is None]
+        self.mirror.take_page(self.file, records, None, deleted=deleted)
+        self.page = {}
+
+    def _roles_are_kept(self) -> bool:
+        return bool(self.mirror.synced("roles.csv"))
+
+
+def _identifier(file: str, line: Line) -> str:
+    """What a later line about the same thing has too; the place of the line where there is no such thing."""
+    named = line.fields.get("sourcedId", "").strip()
+    if file == "demographics.csv":
+        named = named or line.fields.get("userSourcedId", "").strip()
+    is_named = named and not FILES[file].is_extension and not holds_ssn(named)
+    return named if is_named else f"line {line.number:012}"
+
+
+def _redacted(line: Line) -> dict[str, str]:
+    told = holds_ssn(line.raw)
+    return {name: redact(text) if told else text for name, text in line.fields.items() if text}
+
+
+@dataclass
+class _Kept:
+    """The lines of everything that the mirror holds. `taken` are the files of the export that was just brought in."""
+
+    mirror: Mirror
+    taken: frozenset[str]
+    sink: Sink
+    progress: Progress
+    only_students: bool = False
+
+    def has(self, file: str) -> bool:
+        return bool(self.mirror.synced(file))
+
+    def called(self, file: str) -> str:
+        return file
+
+    def lines(self, file: str, required: tuple[str, ...]) -> Iterable[Line]:
+        empty = dict.fromkeys(FILES[file].columns, "")
+        total, now = self.mirror.count(file), self.mirror.synced(file) if file in self.taken else None
+        earlier, seen, seen_now = _EARLIER.format(file), 0, 0
+        for kept in self.mirror.records(file):
+            is_new = kept.body["load"] == now
+            seen, seen_now = seen + 1, seen_now + is_new
+            if "fields" in kept.body:
+                fields = empty | kept.body["fields"]
+                yield Line(file if is_new else earlier, kept.body["line"], fields, ",".join(fields.values()))
+            elif not is_new:
+                column, reason = kept.body["why"]
+                self.sink.quarantine(BadRow(earlier, kept.body["line"], column, reason, _RAW_NOT_KEPT))
+            if seen % _PAGE == 0:
+                self.progress(file, seen, total)
+        met = self.mirror.met(file) if now else 0
+        for name, missing in ((file, met - seen_now), (earlier, total - met - (seen - seen_now))):
+            for _ in range(missing):
+                self.sink.ignore(name, _DESTROYED)
+        self.progress(file, total, max(total, 1))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from records.quarantine import BadRow, Value
 
@@ -42,7 +42,17 @@ class MissingFile:
     stays_empty: str
 
 
-class Sink(Protocol):
+class LineSink(Protocol):
+    """Takes what a file holds besides rows: lines that cannot be trusted, empty ones, columns that are never stored."""
+
+    def quarantine(self, row: BadRow) -> None: ...
+
+    def ignore(self, file: str, kind: str) -> None: ...
+
+    def drop_column(self, file: str, column: str, kind: str) -> None: ...
+
+
+class Sink(LineSink, Protocol):
     """Takes rows, one call a physical record (but for `derive` and `note`)."""
 
     def keep(self, table: str, values: Mapping[str, Value], file: str, line: int) -> None: ...
@@ -51,13 +61,7 @@ class Sink(Protocol):
 
     def use(self, file: str) -> None: ...
 
-    def quarantine(self, row: BadRow) -> None: ...
-
-    def ignore(self, file: str, kind: str) -> None: ...
-
     def missing(self, file: str, stays_empty: str) -> None: ...
-
-    def drop_column(self, file: str, column: str, kind: str) -> None: ...
 
     def note(self, text: str) -> None: ...
 
@@ -74,6 +78,16 @@ class Connector(Protocol):
         Raises:
             SourceRefused: the folder holds nothing of this source, or a file that must not be opened.
         """
+
+
+@runtime_checkable
+class PartnerConnector(Connector, Protocol):
+    """Reads what partners report of their own work.
+
+    With an `organization_id` everything that it brings is of that organisation; with None, of several.
+    """
+
+    organization_id: str | None
 
 
 class ApiConnector(Connector, Protocol):

@@ -10,12 +10,14 @@ from __future__ import annotations
 import ipaddress
 import json
 import random
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import httpx
@@ -24,11 +26,21 @@ from records.connectors.protocol import SourceRefused
 
 _TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TOKEN_MARGIN = 30.0
+_QUESTION = re.compile(r"/ws/schema/query/[a-z0-9_]+(\.[a-z0-9_]+)*(/count)?")
+"""PowerQueries, which only read: a plugin's queries are select statements."""
 Params = Mapping[str, str | int]
 
 
 class SourceUnavailable(SourceRefused):
     """The source did not give a whole answer in the time that we wait. What was fetched is kept for the next try."""
+
+
+class AnswerRefused(SourceRefused):
+    """The source answered that it will not give this, and asking again would not help."""
+
+    def __init__(self, why: str, status: int) -> None:
+        super().__init__(why)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,15 @@ class Answer:
 
     data: Any
     headers: httpx.Headers
+
+    @property
+    def clock(self) -> datetime:
+        """What time it is at the source; here, where it does not say."""
+        try:
+            told = parsedate_to_datetime(self.headers.get("date", ""))
+        except ValueError:
+            return datetime.now(UTC)
+        return told.replace(tzinfo=told.tzinfo or UTC)
 
 
 class _TryAgain(Exception):
@@ -102,46 +123,51 @@ class RestClient:
 
         Raises:
             SourceUnavailable: it could not be had in all tries.
-            SourceRefused: the source will not give it however often it is asked.
+            AnswerRefused: the source will not give it however often it is asked.
         """
         return self._whole("GET", path, params, None, headers)
 
     def query(self, path: str, params: Params | None = None, body: Mapping[str, Any] | None = None) -> Answer:
-        """One whole JSON answer of an API that takes its questions by POST. Raises as `get` does."""
+        """One whole JSON answer of an API that takes its questions by POST. Raises as `get` does.
+
+        Raises:
+            ValueError: the path is not that of a question: nothing else is ever posted.
+        """
+        if not _QUESTION.fullmatch(path):
+            raise ValueError(f"{path} is not the path of a PowerQuery")
         return self._whole("POST", path, params, body or {}, None)
 
     def _whole(self, method: str, path: str, params: Params | None, body: Mapping[str, Any] | None,
                headers: Mapping[str, str] | None) -> Answer:  # fmt: skip
-        fresh_token = False
-        wait, why = self._patience.first_wait, ""
-        for attempt in range(self._patience.tries):
+        wait, tries = self._patience.first_wait, 0
+        while True:
             try:
-                asked = dict(headers or {}) | {"authorization": f"Bearer {self._valid_token()}"}
-                return self._once(method, self._base + path, path, params, body, asked)
+                fresh = self._renew_token()
+                asked = dict(headers or {}) | {"authorization": f"Bearer {self._token}"}
+                return self._once(method, path, params, body, asked)
             except _Unauthorized:
                 self._token = ""
-                if fresh_token:
-                    raise SourceRefused(f"{path}: the source refuses a token that it has just given (401)") from None
-                fresh_token = True
+                if fresh:
+                    raise AnswerRefused(f"{path}: the source refuses a token that it has just given (401)",
+                                        401) from None  # fmt: skip
             except _TryAgain as again:
-                why = again.why
-                if attempt + 1 < self._patience.tries:
-                    self._sleep(min(again.wait if again.wait is not None else wait * random.uniform(0.5, 1.0),
-                                    self._patience.longest_wait))  # fmt: skip
+                tries += 1
+                if tries == self._patience.tries:
+                    self._give_up(f"{path}: {again.why}, in {tries} tries")
+                if (again.wait or 0) > self._patience.longest_wait:
+                    self._give_up(f"{path}: {again.why} and asks to be left alone for {again.wait:,.0f} seconds")
+                self._sleep(again.wait if again.wait is not None else wait * random.uniform(0.5, 1.0))
                 wait = min(wait * 2, self._patience.longest_wait)
-        raise SourceUnavailable(f"{path}: {why}, in {self._patience.tries} tries. What was fetched is kept: "
-                                "run the same command again to go on")  # fmt: skip
 
-    def _once(self, method: str, url: str, path: str, params: Params | None, body: Mapping[str, Any] | None,
+    def _give_up(self, why: str) -> NoReturn:
+        raise SourceUnavailable(f"{why}. What was fetched is kept: run the same command again to go on") from None
+
+    def _once(self, method: str, path: str, params: Params | None, body: Mapping[str, Any] | None,
               headers: Mapping[str, str]) -> Answer:  # fmt: skip
-        try:
-            with self._http.stream(method, url, params=dict(params or {}), json=body, headers=headers) as response:
-                self._check_status(path, response)
-                return Answer(_json(self._read(path, response)), response.headers)
-        except httpx.TimeoutException:
-            raise _TryAgain("the source stopped answering") from None
-        except httpx.TransportError as error:
-            raise _TryAgain(f"the connection broke ({type(error).__name__})") from None
+        asking = self._http.stream(method, self._base + path, params=dict(params or {}), json=body, headers=headers)
+        with _network_faults(), asking as response:
+            self._check_status(path, response)
+            return Answer(_json(self._read(path, response)), response.headers)
 
     def _check_status(self, path: str, response: httpx.Response) -> None:
         status = response.status_code
@@ -152,10 +178,10 @@ class RestClient:
         if status in _TRY_AGAIN:
             raise _TryAgain(f"the source answered {status}", _retry_after(response.headers))
         if response.is_redirect:
-            raise SourceRefused(f"{path}: the source answered with a redirect ({status}), which is not followed: "
-                                "the token would go to another address")  # fmt: skip
-        raise SourceRefused(f"{path}: the source answered {status}: check its address and what these credentials may "
-                            "read")  # fmt: skip
+            raise AnswerRefused(f"{path}: the source answered with a redirect ({status}), which is not followed: "
+                                "the token would go to another address", status)  # fmt: skip
+        raise AnswerRefused(f"{path}: the source answered {status}: check its address and what these credentials may "
+                            "read", status)  # fmt: skip
 
     def _read(self, path: str, response: httpx.Response) -> bytes:
         """The whole body, or nothing: bounded in size and in time, so that a slow drip cannot hold a load."""
@@ -170,30 +196,30 @@ class RestClient:
                 raise _TryAgain(f"an answer was not whole after {self._patience.whole_answer:g} seconds")
         return bytes(read)
 
-    def _valid_token(self) -> str:
-        if not self._token or time.monotonic() > self._token_ends:
-            self._token, lasts = self._new_token()
-            self._token_ends = time.monotonic() + max(lasts - _TOKEN_MARGIN, lasts / 2)
-        return self._token
+    def _renew_token(self) -> bool:
+        """Have a token that counts for a while yet; whether it is a new one."""
+        if self._token and time.monotonic() < self._token_ends:
+            return False
+        self._token, lasts = self._new_token()
+        self._token_ends = time.monotonic() + max(lasts - _TOKEN_MARGIN, lasts / 2)
+        return True
 
     def _new_token(self) -> tuple[str, float]:
+        url = self._credentials.token_url
         asked = {"grant_type": "client_credentials"}
         if self._credentials.scope:
             asked["scope"] = self._credentials.scope
-        try:
-            response = self._http.post(self._credentials.token_url, data=asked,
-                                       auth=(self._credentials.client_id, self._credentials.client_secret))  # fmt: skip
-        except httpx.TransportError as error:
-            raise _TryAgain(f"no token could be had ({type(error).__name__})") from None
-        if response.status_code in _TRY_AGAIN:
-            raise _TryAgain(f"no token could be had ({response.status_code})", _retry_after(response.headers))
-        if response.status_code != 200:
-            raise SourceRefused(f"{self._credentials.token_url} gives no token ({response.status_code}): check the "
-                                "client's name and secret")  # fmt: skip
-        found = _json(response.content)
+        secret = (self._credentials.client_id, self._credentials.client_secret)
+        with _network_faults(), self._http.stream("POST", url, data=asked, auth=secret) as response:
+            status = response.status_code
+            if status in _TRY_AGAIN:
+                raise _TryAgain(f"no token could be had ({status})", _retry_after(response.headers))
+            if status != 200:
+                raise AnswerRefused(f"{url} gives no token ({status}): check the client's name and secret", status)
+            found = _json(self._read(url, response))
         if not isinstance(found, dict) or not isinstance(found.get("access_token"), str):
-            raise SourceRefused(f"{self._credentials.token_url} answered without a token")
-        return found["access_token"], float(found.get("expires_in") or 300)
+            raise SourceRefused(f"{url} answered without a token")
+        return found["access_token"], _seconds(found.get("expires_in"))
 
 
 class _Unauthorized(Exception):
@@ -219,24 +245,39 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
+@contextmanager
+def _network_faults() -> Iterator[None]:
+    """What the network or a broken encoding does to one request may pass: it is tried again."""
+    try:
+        yield
+    except httpx.TimeoutException:
+        raise _TryAgain("the source stopped answering") from None
+    except httpx.RequestError as error:
+        raise _TryAgain(f"the connection broke ({type(error).__name__})") from None
+
+
 def _json(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _TryAgain("an answer was cut short or is not JSON") from None
+
+
+def _seconds(asked: Any) -> float:
+    """How long a token lasts; five minutes where the source does not say (RFC 6749, 5.1 only recommends it)."""
+    try:
+        return min(max(float(asked), 0.0), 86_400.0)
+    except (TypeError, ValueError):
+        return 300.0
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:
     """Seconds that the source asks us to wait (RFC 9110, 10.2.3: seconds or a date)."""
-    asked = headers.get("retry-after")
-    if asked is None:
-        return None
-    try:
-        return max(0.0, float(asked))
-    except ValueError:
-        pass
+    asked = headers.get("retry-after", "").strip()
+    if asked.isdecimal():
+        return float(asked)
     try:
         until = parsedate_to_datetime(asked)
     except ValueError:
         return None
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

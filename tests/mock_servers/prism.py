@@ -1,0 +1,42 @@
+"""Prism: a server by another hand that judges each request by an official OpenAPI document."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+BINARY = Path(__file__).parent / "node_modules" / ".bin" / "prism"
+
+
+@contextmanager
+def serving(document: Path) -> Iterator[str]:
+    """The address of a server of that document, which answers a request that it does not allow with an error."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([BINARY, "mock", "--errors", "--port", str(port), document],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        _wait_until_it_listens(process, f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_until_it_listens(process: subprocess.Popen[bytes], address: str) -> None:
+    for _ in range(600):
+        assert process.poll() is None, "the mock server has ended"
+        try:
+            httpx.get(address)
+        except httpx.TransportError:
+            time.sleep(0.2)
+        else:
+            return
+    raise AssertionError("the mock server does not listen")

@@ -1,0 +1,16 @@
+"""Everything that a home holds on disk, as bytes, and what is in its Parquet pages as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+
+def stored(home: Path) -> Iterator[tuple[Path, bytes]]:
+    """Each file with its bytes; a Parquet file with its decoded rows behind them."""
+    for file in sorted(home.rglob("*")):
+        if file.is_file():
+            decoded = str(pq.read_table(file).to_pylist()).encode() if file.suffix == ".parquet" else b""
+            yield file, file.read_bytes() + decoded
