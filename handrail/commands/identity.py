@@ -1,0 +1,71 @@
+"""`handrail identity`: who a partner's participants are. Tells counts only, never a name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from handrail.console import Home, existing, out, plain_errors
+from handrail.settings import Settings
+from records.accounts import organizations
+from records.connectors.hmis import participants
+from records.connectors.participants import NAMES, ParticipantFile, read_participants
+from records.database import open_database
+from records.identity import WAITING, MatchStatus, counts, decided, record_matches, roster
+from records.linkage import link
+from records.scope import ScopedRecords, pipeline_scope
+from records.snapshots import Snapshot
+
+app = typer.Typer(no_args_is_help=True, help="Who a partner's participants are among the district's students.")
+
+
+@app.command("link")
+def link_file(
+    file: Annotated[Path, typer.Argument(help=f"CSV with the columns {', '.join(NAMES)}; or a folder of HMIS CSV.")],
+    organization: Annotated[str, typer.Option(help="The partner whose participants these are.")],
+    home: Home = None,
+) -> None:
+    """Link a partner's participants to students where that is sure; the rest wait for a person, on the site."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        found = participants(file, organization) if file.is_dir() else read_participants(existing(file), organization)
+        snapshot, now = Snapshot.current(settings.home), settings.now()
+        students = roster(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", now.date())))
+        matches = link(found.participants, students)
+        stands = record_matches(open_database(settings.database_url), organization, matches, now)
+    _show(found)
+    out.print(f"Linked to a student: {stands[MatchStatus.LINKED]:,}. "
+              f"Waiting for somebody at the district to say who they are: {sum(stands[one] for one in WAITING):,}. "
+              f"Not found among the students: {stands[MatchStatus.NONE]:,}.", highlight=False)  # fmt: skip
+
+
+@app.command("status")
+def status(home: Home = None) -> None:
+    """How many participants of each partner are linked, wait for a person or were not found."""
+    with plain_errors():
+        database = open_database(Settings.from_environment(home).database_url)
+        by_person = [one.participant.organization_id for one in decided(database)]
+        names, stands = organizations(database), counts(database)
+    table = Table("partner", "linked", "waiting for a person", "not found", "said by a person", title="who is who")
+    for organization_id, found in stands.items():
+        numbers = (found[MatchStatus.LINKED], sum(found[one] for one in WAITING), found[MatchStatus.NONE],
+                   by_person.count(organization_id))  # fmt: skip
+        table.add_row(names[organization_id].name, *(f"{number:,}" for number in numbers))
+    out.print(table)
+
+
+def _show(found: ParticipantFile) -> None:
+    """What became of the lines of a file."""
+    out.print(f"{found.file}: {found.read:,} lines read, {len(found.participants):,} participants, "
+              f"{len(found.bad):,} put aside, {found.repeated:,} repeated, {found.ignored.total():,} ignored.",
+              highlight=False)  # fmt: skip
+    if found.bad:
+        lines = Table("line", "column", "why", title="lines put aside")
+        for row in found.bad:
+            lines.add_row(str(row.line), row.column or "", row.reason)
+        out.print(lines)
+    for column, kind in found.dropped.items():
+        out.print(f"Never stored: {column} ({kind}).", highlight=False)
