@@ -1,0 +1,93 @@
+"""`handrail legal`: the register of legal demands to read, and legal holds to place and lift.
+
+A release takes two people who are signed in on the site: no command proposes, approves or takes one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from handrail.commands.accounts import password_holder
+from handrail.console import Home, out, plain_errors
+from handrail.settings import Settings
+from records.accounts import staff_names
+from records.database import open_database
+from records.legal_demands import demand, demands, events, why_not_released
+from records.legal_holds import holds, lift_hold, place_hold
+from records.scope import scope_for
+from records.snapshots import Snapshot
+
+app = typer.Typer(no_args_is_help=True, help="Legal demands, to read; and legal holds.")
+Officer = Annotated[str, typer.Option("--as", help="Login of the district administrator who does it.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence that others will read.")]
+
+
+@app.command("list")
+def list_demands(home: Home = None) -> None:
+    """Legal demands and where each stands, and legal holds."""
+    with plain_errors():
+        database = open_database(Settings.from_environment(home).database_url)
+        table = Table("demand", "came on", "paper", "issued by", "student", "stands", title="legal demands")
+        for one in demands(database):
+            paper = one.paper
+            table.add_row(str(one.number), str(paper.received_on), paper.kind, escape(paper.issuer),
+                          escape(one.student_id), one.status)  # fmt: skip
+        held = Table("hold", "since", "student", "lifted", "why", title="legal holds")
+        for hold in holds(database):
+            lifted = f"{hold.lifted_at:%Y-%m-%d %H:%M}" if hold.lifted_at else ""
+            held.add_row(str(hold.number), f"{hold.since:%Y-%m-%d %H:%M}", escape(hold.student_id), lifted,
+                         escape(hold.reason))  # fmt: skip
+    out.print(table)
+    out.print(held)
+
+
+@app.command("show")
+def show(number: Annotated[int, typer.Argument(help="Which demand.")], home: Home = None) -> None:
+    """One demand: what the paper is and can compel, why it is not released if so, and all that was done about it."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        database = open_database(settings.database_url)
+        found = demand(database, number)
+        lines = [f"Demand {number} of {found.paper.issuer} about student {found.student_id}: {found.status}.",
+                 f"{found.kind.label}. {found.kind.compels}", f"Asks for: {', '.join(sorted(found.paper.categories))}.",
+                 why_not_released(found, settings.now().date())]  # fmt: skip
+        staff = staff_names(database)
+        lines += [f"{event.at:%Y-%m-%d %H:%M} {event.action} by {staff.get(event.user_id, 'somebody who has left')}: "
+                  f"{event.reason}" for event in events(database, number)]  # fmt: skip
+    for line in filter(None, lines):
+        out.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+@app.command("hold")
+def hold(
+    student_id: Annotated[str, typer.Argument(help="The district's identifier of the student.")],
+    officer: Officer,
+    reason: Reason,
+    home: Home = None,
+) -> None:
+    """Hold one student's record: it is not destroyed and no partner sees it. The password is asked for."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        database = open_database(settings.database_url)
+        who = password_holder(database, officer, settings.now())
+        scope = scope_for(who, database, Snapshot.current(settings.home), settings.now(), settings.secret())
+        placed = place_hold(database, scope, student_id, reason, settings.now())
+    out.print(f"Legal hold {placed.number} is placed. No partner sees this student from the next request on.",
+              highlight=False, soft_wrap=True)  # fmt: skip
+
+
+@app.command("lift")
+def lift(
+    number: Annotated[int, typer.Argument(help="Which hold.")], officer: Officer, reason: Reason, home: Home = None
+) -> None:
+    """Lift a hold: partners see the student again as far as agreements go. The password is asked for."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        database = open_database(settings.database_url)
+        who = password_holder(database, officer, settings.now())
+        lift_hold(database, who, number, reason, settings.now())
+    out.print(f"Legal hold {number} is lifted.", highlight=False)
