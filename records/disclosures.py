@@ -1,77 +1,171 @@
 """Who saw which student's record: an append-only log, each row hashed over the one before.
 
-A row is written before anything is shown, one a student; it holds identifiers and categories, never a name or a
-value. `verify` finds an edit, a deletion, an insertion or a reordering; with an exported head it also finds rows
-cut off the end and a log that was rewritten whole.
+A row is written before anything is shown, one a student; it holds references, identifiers and categories, never a
+name or a value. `verify` finds an edit, a deletion, an insertion or a reordering; with heads kept elsewhere it also
+finds rows cut off the end and a log that was rewritten whole.
+
+A row names its student by a reference, an HMAC of the district's identifier under a random salt. Salt and identifier
+stand in a table of their own: without a student's row there, the looks stay in the chain and are nobody's.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import ColumnElement, Connection, CursorResult, Select, delete, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from records.agreements import PER_STUDENT_BASES
-from records.database import Database, DisclosureRow
+from records.agreements import LegalBasis
+from records.database import Database, DisclosureRow, LogStudentRow
 from records.schema import Category
-from records.scope import Scope
+from records.scope import EMERGENCY_BASIS, Scope
 
 GENESIS = "0" * 64
-_UNRECORDED_BASES = frozenset(str(basis) for basis in PER_STUDENT_BASES) | {"own_records"}
+HEADS = "log-heads.jsonl"
+"""The file of a home to which each start of the site adds the log's head."""
+
+_SEPARATOR = "\x1f"  # ASCII unit separator: no field holds it, and one that did would not be written
+_BATCH = 10_000
 
 
 class DisclosureLogUnavailable(RuntimeError):
     """The log could not be written, so nothing may be shown."""
 
 
+class DisclosureLogDamaged(ValueError):
+    """A log that does not hold, or a kept head that cannot be read, where it must be relied on."""
+
+
+class UnknownGround(ValueError):
+    """A legal basis of which nobody has declared whether the law asks for a record."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Whether 34 CFR 99.32 asks for a record of what is shown on a legal basis, and where it says so."""
+
+    recorded: bool
+    citation: str
+
+
+GROUNDS: Mapping[str, Ground] = {
+    LegalBasis.SCHOOL_OFFICIAL: Ground(False, "34 CFR 99.32(d)(2)"),
+    LegalBasis.CONSENT: Ground(False, "34 CFR 99.32(d)(3)"),
+    LegalBasis.AUDIT_EVALUATION: Ground(True, "34 CFR 99.32(a)(1)"),
+    LegalBasis.STUDIES: Ground(True, "34 CFR 99.32(a)(1)"),
+    EMERGENCY_BASIS: Ground(True, "34 CFR 99.32(a)(5)"),
+    "judicial_order": Ground(True, "34 CFR 99.32(a)(1)"),
+    "own_records": Ground(False, "34 CFR 99.32(d)(2)"),
+    "parent": Ground(False, "34 CFR 99.32(d)(1)"),
+}
+"""By legal basis. Handrail writes down every look; of these the law alone would ask for those that are `recorded`.
+
+`judicial_order` is 99.31(a)(9)(i) and (ii): an order that forbids telling anybody, 99.31(a)(9)(ii)(A) to (C), is not
+among them and must never reach this log, which a parent may read.
+"""
+
+
 @dataclass(frozen=True)
 class Disclosure:
-    """One look at one student. `shown_together` counts the students of the same answer."""
+    """One look at one student. `student_id` is None once the student was destroyed. `shown_together` counts the
+    students of the same answer; `law_requires` says whether 34 CFR 99.32 asks for this record."""
 
     seq: int
     at: str
     user_id: str
     organization_id: str
-    student_id: str
+    student_ref: str
+    student_id: str | None
     categories: str
     purpose: str
     legal_basis: str
+    law_requires: bool
     agreement_id: str
     agreement_sha256: str
     route: str
     shown_together: int
-    prev_hash: str
     hash: str
 
-    @property
-    def law_requires(self) -> bool:
-        """Whether 34 CFR 99.32 asks for this record: not for school officials, for consent, or the district itself."""
-        return self.legal_basis not in _UNRECORDED_BASES
+
+@dataclass(frozen=True)
+class Party:
+    """All looks at one student by one organisation for one purpose: how many, at what, from when to when."""
+
+    organization_id: str
+    purpose: str
+    legal_basis: str
+    law_requires: bool
+    agreement_id: str
+    categories: frozenset[str]
+    looks: int
+    first: str
+    last: str
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What one account saw of one student. `student_id` is None once the student was destroyed."""
+
+    student_id: str | None
+    categories: frozenset[str]
+    looks: int
+    first: str
+    last: str
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last row of the log at some moment."""
+
+    seq: int
+    hash: str
 
 
 @dataclass(frozen=True)
 class Verification:
-    """The outcome of reading the whole chain: rows read and, unless it holds, the first thing that is wrong."""
+    """The outcome of reading the whole chain: rows read and, unless it holds, the first thing that is wrong.
+
+    `nameless` counts students whose looks are nobody's any more: as many as were destroyed, or somebody hid one.
+    """
 
     ok: bool
     rows: int
     problem: str | None = None
+    nameless: int = 0
 
 
-_COLUMNS = tuple(getattr(DisclosureRow, field.name) for field in fields(Disclosure))
+_OF_A_LOOK = (
+    DisclosureRow.seq, DisclosureRow.at, DisclosureRow.user_id, DisclosureRow.organization_id,
+    DisclosureRow.student_ref, DisclosureRow.categories, DisclosureRow.purpose, DisclosureRow.legal_basis,
+    DisclosureRow.law_requires, DisclosureRow.agreement_id, DisclosureRow.agreement_sha256, DisclosureRow.route,
+    DisclosureRow.shown_together,
+)  # fmt: skip
+"""All that a row says, in the order in which it is hashed."""
+
+_LINKED = _SEPARATOR.join(["%s"] * (1 + len(_OF_A_LOOK)))
+_NAMED = LogStudentRow.student_ref == DisclosureRow.student_ref
 
 
-def chain_hash(row: dict[str, object]) -> str:
-    """SHA-256 over the previous hash and every field of the row, as canonical JSON."""
-    hashed = {name: value for name, value in row.items() if name != "hash"}
-    return hashlib.sha256(json.dumps(hashed, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def law_requires(legal_basis: str) -> bool:
+    """Whether 34 CFR 99.32 asks for a record of what is shown on this basis.
+
+    Raises:
+        UnknownGround: nobody has declared it.
+    """
+    try:
+        return GROUNDS[legal_basis].recorded
+    except KeyError:
+        raise UnknownGround(f"nobody has said whether the law asks for a record of {legal_basis!r}") from None
 
 
 def record_disclosures(database: Database, scope: Scope, students: Sequence[str], categories: Collection[Category],
@@ -86,97 +180,279 @@ def record_disclosures(database: Database, scope: Scope, students: Sequence[str]
     """
     for student in students:
         scope.handle(student)
+    looks = [_look(scope, student, categories, route, now, len(students)) for student in students]
+    if not looks:
+        return
     try:
         with database.write_transaction() as session:
-            last = session.execute(
-                select(DisclosureRow.seq, DisclosureRow.hash).order_by(DisclosureRow.seq.desc()).limit(1)
-            ).first()
-            seq, previous = (last.seq, last.hash) if last else (0, GENESIS)
-            rows = []
-            for student in students:
+            references = _references(session, students)
+            last = _last(session)
+            seq, previous, rows = last.seq, last.hash, []
+            for student, look in zip(students, looks, strict=True):
                 seq += 1
-                row = _row(scope, student, categories, route, now, len(students)) | {"seq": seq, "prev_hash": previous}
-                previous = chain_hash(row)
+                row = look | {"seq": seq, "student_ref": references[student]}
+                previous = chain_hash(previous, row)
                 rows.append(row | {"hash": previous})
-            if rows:
-                session.execute(insert(DisclosureRow), rows)
+            session.execute(insert(DisclosureRow), rows)
     except SQLAlchemyError as error:
         raise DisclosureLogUnavailable("the disclosure log cannot be written, so nothing is shown") from error
 
 
-def verify(database: Database, head: Path | None = None) -> Verification:
-    """Read the chain from its beginning; with the file of an exported head, compare with that too."""
-    expected = json.loads(head.read_text()) if head is not None else None
-    previous, count = GENESIS, 0
-    for row in _rows(database):
-        count += 1
-        if row["seq"] != count:
-            return Verification(False, count, f"row {count} is missing or out of order: {row['seq']} was found")
-        if row["prev_hash"] != previous:
-            return Verification(False, count, f"row {count} does not follow from the row before it")
-        if row["hash"] != chain_hash(row):
-            return Verification(False, count, f"row {count} was changed")
-        previous = str(row["hash"])
-        if expected is not None and count == expected["seq"] and previous != expected["hash"]:
-            return Verification(False, count, f"row {count} is not the one whose head was exported")
-    if expected is not None and count < expected["seq"]:
-        return Verification(False, count, f"rows {count + 1} to {expected['seq']} were cut off the end")
-    return Verification(True, count)
+def forget_student(session: Session, student_id: str) -> bool:
+    """Cut a student's name off the log, whose chain still holds; False when the log has never named them.
+
+    Args:
+        session: a write transaction, so that no look is being written meanwhile.
+    """
+    done = session.execute(delete(LogStudentRow).where(LogStudentRow.student_id == student_id))
+    assert isinstance(done, CursorResult)
+    return done.rowcount > 0
+
+
+def verify(database: Database, heads: Iterable[Head] = (),
+           progress: Callable[[int, int], None] = lambda done, total: None) -> Verification:  # fmt: skip
+    """Read the chain from its beginning, and compare it with the heads that were kept of it.
+
+    Args:
+        progress: called with the rows read and all that there are, once in a while.
+    """
+    kept: dict[int, set[str]] = defaultdict(set)
+    for head in heads:
+        kept[head.seq].add(head.hash)
+    with database.engine.connect() as connection:
+        problem, count = _verify_rows(connection, kept, progress)
+    furthest = max(kept, default=0)
+    if problem is None and count < furthest:
+        problem = f"rows {count + 1} to {furthest} were cut off the end"
+    return _verify_names(database, count) if problem is None else Verification(False, count, problem)
+
+
+def head_of(database: Database) -> Head:
+    """The last row of the log; the row before the first where the log is empty."""
+    with database.session() as session:
+        return _last(session)
 
 
 def export_head(database: Database, file: Path) -> None:
-    """Write the sequence number and hash of the last row, to be kept where nobody can rewrite the log with it."""
-    with database.session() as session:
-        last = session.execute(
-            select(DisclosureRow.seq, DisclosureRow.hash).order_by(DisclosureRow.seq.desc()).limit(1)
-        ).first()
-    file.write_text(json.dumps({"seq": last.seq if last else 0, "hash": last.hash if last else GENESIS}))
+    """Write the head to a file, to be kept where nobody can rewrite the log with it."""
+    file.write_text(json.dumps(asdict(head_of(database))) + "\n")
+
+
+def keep_head(database: Database, home: Path, now: datetime) -> None:
+    """Add the head to the heads that a home keeps, unless it is the last of them."""
+    head = head_of(database)
+    if head not in kept_heads(home)[-1:]:
+        with (home / HEADS).open("a") as stream:
+            stream.write(json.dumps({"at": _moment(now)} | asdict(head)) + "\n")
+
+
+def kept_heads(home: Path) -> list[Head]:
+    """The heads that a home has kept; none before the site was first started."""
+    file = home / HEADS
+    return read_heads(file) if file.exists() else []
+
+
+def read_heads(file: Path) -> list[Head]:
+    """The heads of a file, one a line: an exported head, or all that a home has kept.
+
+    Raises:
+        DisclosureLogDamaged: a line is no head.
+    """
+    return [_head(file, number, line) for number, line in enumerate(file.read_text().splitlines(), start=1)]
 
 
 def disclosures(database: Database, *, student_id: str | None = None, organization_id: str | None = None,
-                but_not: str | None = None, offset: int = 0, limit: int = 200) -> list[Disclosure]:  # fmt: skip
+                but_not: str | None = None, agreement_id: str | None = None, offset: int = 0,
+                limit: int = 200) -> list[Disclosure]:  # fmt: skip
     """The newest rows first: of one student or all, by one organisation, by all, or by all `but_not` one."""
-    query = _of(select(*_COLUMNS), student_id, organization_id, but_not).order_by(DisclosureRow.seq.desc())
+    query = select(*_OF_A_LOOK, DisclosureRow.hash, LogStudentRow.student_id).outerjoin(LogStudentRow, _NAMED)
+    query = query.where(*_of(student_id, organization_id, but_not, agreement_id)).order_by(DisclosureRow.seq.desc())
     with database.session() as session:
-        return [Disclosure(**row._mapping) for row in session.execute(query.offset(offset).limit(limit))]
+        return [_disclosure(row) for row in session.execute(query.offset(offset).limit(limit))]
 
 
 def count_disclosures(database: Database, *, student_id: str | None = None, organization_id: str | None = None,
-                      but_not: str | None = None) -> int:  # fmt: skip
+                      but_not: str | None = None, agreement_id: str | None = None) -> int:  # fmt: skip
     """How many rows `disclosures` would give without a limit."""
-    query = _of(select(func.count()).select_from(DisclosureRow), student_id, organization_id, but_not)
+    query = select(func.count()).select_from(DisclosureRow)
     with database.session() as session:
-        return session.scalar(query) or 0
+        return session.scalar(query.where(*_of(student_id, organization_id, but_not, agreement_id))) or 0
 
 
-def _of(query: Any, student_id: str | None, organization_id: str | None, but_not: str | None) -> Any:
-    if but_not is not None:
-        query = query.where(DisclosureRow.organization_id != but_not)
+def parties(database: Database, student_id: str) -> list[Party]:
+    """Who has looked at one student and what for, those who looked last first."""
+    by = (DisclosureRow.organization_id, DisclosureRow.purpose, DisclosureRow.legal_basis, DisclosureRow.law_requires,
+          DisclosureRow.agreement_id)  # fmt: skip
+    found: dict[tuple[str, ...], list[Any]] = defaultdict(list)
+    with database.session() as session:
+        for *party, categories, looks, first, last in session.execute(_summed(*by).where(*_of(student_id))):
+            found[tuple(party)].append((categories, looks, first, last))
+    summed = [
+        Party(organization, purpose, basis, required == "yes", agreement, *_together(parts))
+        for (organization, purpose, basis, required, agreement), parts in found.items()
+    ]
+    return sorted(summed, key=lambda party: party.last, reverse=True)
+
+
+def exposures(database: Database, user_id: str, since: date, until: date) -> list[Exposure]:
+    """What one account saw from the first day to the last, both included: one entry a student, by identifier."""
+    query = _summed(DisclosureRow.student_ref, LogStudentRow.student_id).outerjoin(LogStudentRow, _NAMED).where(
+        DisclosureRow.user_id == user_id, DisclosureRow.at >= since.isoformat(),
+        DisclosureRow.at < (until + timedelta(days=1)).isoformat(),
+    )  # fmt: skip
+    found: dict[tuple[str, str | None], list[Any]] = defaultdict(list)
+    with database.session() as session:
+        for reference, student, *part in session.execute(query):
+            found[reference, student].append(part)
+    seen = [Exposure(student, *_together(parts)) for (_, student), parts in found.items()]
+    return sorted(seen, key=lambda one: (one.student_id is None, one.student_id or one.first))
+
+
+def chain_hash(previous: str, row: Mapping[str, object]) -> str:
+    """SHA-256 over the previous hash and all that a row says, with a separator between that no field may hold.
+
+    A tuple of as many other fields never gives the same text: each separator in a field would be one too many.
+
+    Raises:
+        DisclosureLogUnavailable: a field holds the separator.
+    """
+    said = tuple(row[column.key] for column in _OF_A_LOOK)
+    if any(_SEPARATOR in str(field) for field in said):
+        raise DisclosureLogUnavailable("a control character cannot be written into the disclosure log")
+    return _link(previous, said)
+
+
+def _link(previous: str, said: tuple[object, ...]) -> str:
+    return hashlib.sha256((_LINKED % (previous, *said)).encode()).hexdigest()
+
+
+def _verify_rows(connection: Connection, kept: Mapping[int, set[str]],
+                 progress: Callable[[int, int], None]) -> tuple[str | None, int]:  # fmt: skip
+    """The first row that is wrong, if any, and how many were read."""
+    total, previous, count = _last(connection).seq, GENESIS, 0
+    try:
+        for row in _in_order(connection):
+            count += 1
+            hashed = row[-1]
+            if row[0] != count:
+                return f"row {count} is missing or out of order: {row[0]} was found", count
+            if hashed != _link(previous, row[:-1]):
+                return f"row {count} does not fit: it was changed, or the one before", count
+            if count in kept and kept[count] != {hashed}:
+                return f"row {count} is not the one whose head was kept", count
+            previous = hashed
+            if count % _BATCH == 0 or count == total:
+                progress(count, total)
+    except connection.dialect.loaded_dbapi.Error:
+        return f"row {count + 1} cannot be read", count
+    return None, count
+
+
+def _in_order(connection: Connection) -> Iterable[tuple[Any, ...]]:
+    """All rows from the driver itself, a few at a time: with a mapper between, they take half as long again."""
+    query = str(select(*_OF_A_LOOK, DisclosureRow.hash).order_by(DisclosureRow.seq).compile(connection))
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name == "sqlite":
+        return driver.execute(query)  # type: ignore[no-any-return]
+    cursor = driver.cursor(name="log")
+    cursor.itersize = _BATCH
+    return cursor.execute(query)  # type: ignore[no-any-return]
+
+
+def _verify_names(database: Database, rows: int) -> Verification:
+    """Whether each reference that has a name has the one that it was made of."""
+    first = select(func.min(DisclosureRow.seq))
+    unnamed = select(func.count(DisclosureRow.student_ref.distinct())).where(
+        DisclosureRow.student_ref.not_in(select(LogStudentRow.student_ref))
+    )
+    with database.session() as session:
+        wrong = [row.student_ref for row in session.scalars(select(LogStudentRow))
+                 if row.student_ref != _reference(row.salt, row.student_id)]  # fmt: skip
+        found = [session.scalar(first.where(DisclosureRow.student_ref == reference)) for reference in wrong]
+        places = [place for place in found if place is not None]
+        if places:
+            return Verification(False, rows, f"row {min(places)} was given the name of another student")
+        return Verification(True, rows, nameless=session.scalar(unnamed) or 0)
+
+
+def _references(session: Session, students: Sequence[str]) -> dict[str, str]:
+    """The reference of each student, made now for those who were never looked at."""
+    query = select(LogStudentRow.student_id, LogStudentRow.student_ref).where(LogStudentRow.student_id.in_(students))
+    known = dict(session.execute(query).tuples().all())
+    made = []
+    for student in dict.fromkeys(students):
+        if student not in known:
+            salt = secrets.token_hex(32)
+            known[student] = _reference(salt, student)
+            made.append({"student_ref": known[student], "student_id": student, "salt": salt})
+    if made:
+        session.execute(insert(LogStudentRow), made)
+    return known
+
+
+def _reference(salt: str, student_id: str) -> str:
+    return hmac.digest(salt.encode(), student_id.encode(), "sha256").hex()
+
+
+def _last(session: Any) -> Head:
+    query = select(DisclosureRow.seq, DisclosureRow.hash).order_by(DisclosureRow.seq.desc()).limit(1)
+    last = session.execute(query).first()
+    return Head(last.seq, last.hash) if last else Head(0, GENESIS)
+
+
+def _head(file: Path, number: int, line: str) -> Head:
+    try:
+        found = json.loads(line)
+        return Head(int(found["seq"]), str(found["hash"]))
+    except (ValueError, TypeError, KeyError):
+        raise DisclosureLogDamaged(
+            f'{file.name}, line {number} is no head of the log; one reads {{"seq": 12, "hash": "64 hex digits"}}'
+        ) from None
+
+
+def _of(student_id: str | None, organization_id: str | None = None, but_not: str | None = None,
+        agreement_id: str | None = None) -> list[ColumnElement[bool]]:  # fmt: skip
+    found = []
     if student_id is not None:
-        query = query.where(DisclosureRow.student_id == student_id)
+        reference = select(LogStudentRow.student_ref).where(LogStudentRow.student_id == student_id)
+        found.append(DisclosureRow.student_ref == reference.scalar_subquery())
     if organization_id is not None:
-        query = query.where(DisclosureRow.organization_id == organization_id)
-    return query
+        found.append(DisclosureRow.organization_id == organization_id)
+    if but_not is not None:
+        found.append(DisclosureRow.organization_id != but_not)
+    if agreement_id is not None:
+        found.append(DisclosureRow.agreement_id == agreement_id)
+    return found
 
 
-def _row(scope: Scope, student: str, categories: Collection[Category], route: str, now: datetime,
-         together: int) -> dict[str, object]:  # fmt: skip
+def _summed(*by: Any) -> Select[Any]:
+    """By `by` and by categories: categories, looks, the first and the last of them."""
+    looked = (DisclosureRow.categories, func.count(), func.min(DisclosureRow.at), func.max(DisclosureRow.at))
+    return select(*by, *looked).group_by(*by, DisclosureRow.categories)
+
+
+def _together(parts: Sequence[Sequence[Any]]) -> tuple[frozenset[str], int, str, str]:
+    """What groups that differ in their categories alone come to."""
+    categories, looks, first, last = zip(*parts, strict=True)
+    return frozenset(filter(None, ";".join(categories).split(";"))), sum(looks), min(first), max(last)
+
+
+def _disclosure(row: Any) -> Disclosure:
+    return Disclosure(**dict(row._mapping) | {"law_requires": row.law_requires == "yes"})
+
+
+def _moment(now: datetime) -> str:
+    return now.isoformat(timespec="milliseconds")
+
+
+def _look(scope: Scope, student: str, categories: Collection[Category], route: str, now: datetime,
+          together: int) -> dict[str, object]:  # fmt: skip
     grants = scope.grants[student]
     shown = scope.categories(student) & frozenset(categories)
     grant = next((grant for grant in grants if grant.categories & shown), grants[0])
     return {
-        "at": now.isoformat(timespec="milliseconds"), "user_id": scope.viewer.user_id,
-        "organization_id": scope.viewer.organization_id, "student_id": student,
+        "at": _moment(now), "user_id": scope.viewer.user_id, "organization_id": scope.viewer.organization_id,
         "categories": ";".join(sorted(shown)), "purpose": grant.purpose, "legal_basis": grant.legal_basis,
-        "agreement_id": grant.agreement_id, "agreement_sha256": grant.agreement_sha256, "route": route,
-        "shown_together": together,
+        "law_requires": "yes" if law_requires(grant.legal_basis) else "no", "agreement_id": grant.agreement_id,
+        "agreement_sha256": grant.agreement_sha256, "route": route, "shown_together": together,
     }  # fmt: skip
-
-
-def _rows(database: Database) -> Iterator[dict[str, object]]:
-    with database.engine.connect() as connection:
-        query = select(*_COLUMNS).order_by(DisclosureRow.seq).execution_options(yield_per=20_000)
-        for row in connection.execute(query):
-            yield dict(row._mapping)
-
-

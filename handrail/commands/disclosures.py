@@ -1,18 +1,44 @@
-"""`handrail disclosures`: the log of who saw which student's record."""
+"""`handrail disclosures`: the log of who saw which student's record, checked, kept and told to those who ask."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from handrail.console import Home, err, existing, out, plain_errors
-from handrail.settings import Settings
-from records.database import open_database
-from records.disclosures import export_head, verify
+from handrail.commands.accounts import password_holder
+from handrail.console import Home, err, existing, out, plain_errors, progress_bar
+from handrail.settings import Settings, SettingsError
+from records.accounts import AccountError, organizations, person_of
+from records.database import Database, open_database
+from records.disclosures import (
+    Exposure,
+    export_head,
+    exposures,
+    kept_heads,
+    read_heads,
+    record_disclosures,
+    verify,
+)
+from records.schema import Category
+from records.scope import DISTRICT, NotInScope, Role, ScopedRecords, Viewer, scope_for
+from records.snapshots import Snapshot
+from serving import words
+from serving.context import read_roster
+from serving.disclosure_report import Report, read_report, report_csv, report_html, report_pdf, report_text
+from serving.spreadsheet import spreadsheet
 
 app = typer.Typer(no_args_is_help=True, help="The log of who saw which student's record.")
+LONG = 50_000
+"""Rows from which on reading the log takes long enough for a bar."""
+
+FORMATS: Mapping[str, Callable[[Report], bytes]] = {
+    "text": lambda report: report_text(report).encode(), "csv": report_csv, "html": report_html, "pdf": report_pdf,
+}  # fmt: skip
+Out = Annotated[Path | None, typer.Option("--out", help="The file to write; by default the terminal.")]
 
 
 @app.command("verify")
@@ -20,15 +46,25 @@ def verify_log(
     head: Annotated[Path | None, typer.Option(help="A head that was exported earlier, to compare with.")] = None,
     home: Home = None,
 ) -> None:
-    """Read the whole log and find any row that was edited, removed, added or moved. Exit 1 when one is found."""
+    """Read the whole log and find any row that was edited, removed, added or moved. Exit 1 when one is found.
+
+    The log is compared with the heads that the home has kept, too.
+    """
     with plain_errors():
-        if head is not None:
-            existing(head)
-        outcome = verify(open_database(Settings.from_environment(home).database_url), head)
+        settings = Settings.from_environment(home)
+        heads = [*kept_heads(settings.home), *(read_heads(existing(head)) if head is not None else ())]
+        database = open_database(settings.database_url)
+        with progress_bar() as step:
+            outcome = verify(database, heads, lambda done, total: (
+                step("reading the log", done, total) if total >= LONG else None))  # fmt: skip
     if not outcome.ok:
         err.print(f"handrail: the disclosure log does not hold: {outcome.problem}", highlight=False, soft_wrap=True)
         raise typer.Exit(1)
     out.print(f"The disclosure log holds: {outcome.rows:,} rows.", highlight=False)
+    if outcome.nameless:
+        out.print(f"The looks at {words.count(outcome.nameless, 'student', 'students')} name nobody any more: there "
+                  "must be as many certificates in handrail destroy list.", highlight=False,
+                  soft_wrap=True)  # fmt: skip
 
 
 @app.command("head")
@@ -39,3 +75,88 @@ def head_of_log(
     with plain_errors():
         export_head(open_database(Settings.from_environment(home).database_url), file)
     out.print(f"Wrote {file}.", highlight=False)
+
+
+@app.command("report")
+def report(
+    student_id: Annotated[str, typer.Argument(help="The district's identifier of the student.")],
+    officer: Annotated[str, typer.Option("--as", help="Login of the district administrator who makes the report.")],
+    kind: Annotated[str, typer.Option("--format", help="One of text, csv, html, pdf.")] = "text",
+    file: Out = None,
+    home: Home = None,
+) -> None:
+    """Tell a family who has looked at one student's record, and what for. Making the report is itself on the list.
+
+    The administrator's password is asked for, or read from HANDRAIL_PASSWORD.
+    """
+    with plain_errors():
+        if kind not in FORMATS:
+            raise SettingsError(f"--format is {kind!r}; it must be one of {', '.join(FORMATS)}")
+        if kind == "pdf" and file is None:
+            raise SettingsError("a PDF needs a file to be written to: give --out")
+        settings = Settings.from_environment(home)
+        database, now = open_database(settings.database_url), settings.now()
+        who = password_holder(database, officer, now)
+        _deliver(FORMATS[kind](_made(settings, database, who, student_id, now)), file)
+
+
+@app.command("breach-report")
+def breach_report(
+    account: Annotated[str, typer.Option("--account", help="Login of the account that somebody else used.")],
+    since: Annotated[str, typer.Option("--from", help="The first day, such as 2026-04-01.")],
+    until: Annotated[str, typer.Option("--to", help="The last day.")],
+    file: Out = None,
+    home: Home = None,
+) -> None:
+    """Whose records one account saw from one day to another: which students, what of them, how often and when.
+
+    It is a spreadsheet of identifiers, and holds no name and no value.
+    """
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        database = open_database(settings.database_url)
+        first, last = _day("--from", since), _day("--to", until)
+        if last < first:
+            raise SettingsError(f"--from is {since} and --to is {until}: the last day is before the first")
+        who = person_of(database, account)
+        seen = exposures(database, who.user_id, first, last)
+        told = (f"{account} of {who.organization_id} saw {words.count(len(seen), 'student', 'students')} in "
+                f"{words.count(sum(one.looks for one in seen), 'look', 'looks')} from {first} to {last}.")  # fmt: skip
+        header = ("student", "looks", "first", "last", "what was shown")
+        _deliver(spreadsheet(told, header, map(_exposed, seen)), file)
+    err.print(told, highlight=False, soft_wrap=True)
+
+
+def _made(settings: Settings, database: Database, who: Viewer, student_id: str, now: datetime) -> Report:
+    """The report, once it is written down that it is made."""
+    if who.role is not Role.DISTRICT_ADMIN or who.organization_id != DISTRICT:
+        raise AccountError(f"{who.login} is not a district administrator: only they may make this report")
+    snapshot = Snapshot.current(settings.home)
+    scope = scope_for(who, database, snapshot, now, settings.secret())
+    if student_id not in scope.students:
+        raise NotInScope(f"the records hold no student {student_id!r}")
+    name = read_roster(ScopedRecords(snapshot, scope, [student_id]))[student_id].name
+    record_disclosures(database, scope, [student_id], [Category.DIRECTORY], "handrail disclosures report", now)
+    officer = f"{who.name}, {organizations(database)[who.organization_id].name}"
+    return read_report(database, student_id, name, now, words.own_records_shown_to(officer, now), None)
+
+
+def _exposed(one: Exposure) -> tuple[str, ...]:
+    return (one.student_id or "destroyed", str(one.looks), one.first, one.last, words.categories(one.categories))
+
+
+def _deliver(content: bytes, file: Path | None) -> None:
+    """To a file that nobody else may read, or to the terminal."""
+    if file is None:
+        typer.echo(content.decode("utf-8-sig"), nl=False)
+        return
+    file.touch(mode=0o600)
+    file.write_bytes(content)
+    out.print(f"Wrote {file}.", highlight=False, soft_wrap=True)
+
+
+def _day(option: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(f"{option} is {text!r}; it must be a day such as 2026-04-17") from None

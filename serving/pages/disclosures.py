@@ -1,42 +1,24 @@
-"""Who saw which record: the district's view of the log, and what a parent is told about one student."""
+"""Who saw which record: the district's view of the log, and what a family is told about one student."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from records.accounts import staff_names
-from records.disclosures import Disclosure, count_disclosures, disclosures, verify
+from records.disclosures import Disclosure, count_disclosures, disclosures, kept_heads, verify
 from records.schema import Category
 from records.scope import DISTRICT
-from serving import words
 from serving.context import ForDistrict, InScope, Visit
+from serving.disclosure_report import MOST_LOOKS, Look, Report, look_in_words, read_report, report_csv, report_pdf
 
 router = APIRouter()
 PAGE = 50
 EVERYBODY = "everybody"
-MOST_IN_A_REPORT = 5_000
-"""Looks at one student that a report lists; it says so when there are more."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """One look in words. `handle` is empty where the student is no longer in the records."""
-
-    at: str
-    person: str
-    organization: str
-    student: str
-    handle: str
-    categories: str
-    purpose: str
-    basis: str
-    agreement_id: str
-    together: int
-    law_requires: bool
+DESTROYED = "A student whose record was destroyed"
+LEFT = "A student no longer on the rolls"
 
 
 @router.get("/disclosures")
@@ -47,9 +29,10 @@ def disclosures_page(visit: ForDistrict, student: Annotated[str, Query(max_lengt
     found = count_disclosures(visit.database, **asked)
     rows = disclosures(visit.database, **asked, offset=(page - 1) * PAGE, limit=PAGE)
     looks = looks_of(visit, rows)
-    checked = verify(visit.database) if check else None
+    checked = verify(visit.database, kept_heads(visit.site.config.home)) if check else None
     return visit.page("disclosures.html", looks=looks, found=found, pages=max(1, -(-found // PAGE)), page=page,
-                      student=student, organization=organization, checked=checked)  # fmt: skip
+                      student=student, organization=organization, checked=checked,
+                      stamp=visit.stamp(()) if looks else "")  # fmt: skip
 
 
 def looks_by(organization: str) -> dict[str, str | None]:
@@ -61,32 +44,42 @@ def looks_by(organization: str) -> dict[str, str | None]:
 
 @router.get("/students/{handle}/disclosures")
 def report_page(handle: str, visit: ForDistrict, student: InScope) -> Response:
-    visit.disclose([student], [Category.DIRECTORY])
-    rows = disclosures(visit.database, student_id=student, limit=MOST_IN_A_REPORT)
-    return visit.page("report.html", listed=visit.roster[student], handle=handle, looks=words_of(visit, rows),
-                      most=MOST_IN_A_REPORT, stamp=visit.stamp([student]))  # fmt: skip
+    report = _report(visit, student, MOST_LOOKS)
+    return visit.page("report.html", report=report, name=visit.roster[student].name, handle=handle)
+
+
+@router.get("/students/{handle}/disclosures.pdf")
+def report_as_pdf(visit: ForDistrict, student: InScope) -> Response:
+    return _file(report_pdf(_report(visit, student, MOST_LOOKS)), "application/pdf", "who-has-seen.pdf")
+
+
+@router.get("/students/{handle}/disclosures.csv")
+def report_as_csv(visit: ForDistrict, student: InScope) -> Response:
+    return _file(report_csv(_report(visit, student, None)), "text/csv; charset=utf-8", "who-has-seen.csv")
 
 
 def looks_of(visit: Visit, rows: list[Disclosure]) -> list[Look]:
     """These rows in words; the names on them are themselves a look, which is written down first."""
     named = list(dict.fromkeys(row.student_id for row in rows if row.student_id in visit.scope.students))
-    visit.disclose(named, [Category.DIRECTORY])
-    return words_of(visit, rows)
-
-
-def words_of(visit: Visit, rows: list[Disclosure]) -> list[Look]:
-    """These rows in words."""
+    visit.disclose([student for student in named if student is not None], [Category.DIRECTORY])
     staff = staff_names(visit.database)
-    return [_look(visit, staff, row) for row in rows]
+    return [look_in_words(row, staff, visit.organizations, *_student(visit, row.student_id)) for row in rows]
 
 
-def _look(visit: Visit, staff: dict[str, str], row: Disclosure) -> Look:
-    known = visit.roster.get(row.student_id)
-    organization = visit.organizations.get(row.organization_id)
-    return Look(
-        row.at, staff.get(row.user_id, "Somebody who has left"),
-        organization.name if organization else row.organization_id,
-        known.name if known else "A student no longer on the rolls",
-        visit.scope.handle(row.student_id) if known else "", words.categories(row.categories.split(";")), row.purpose,
-        words.basis(row.legal_basis), row.agreement_id, row.shown_together, row.law_requires,
-    )  # fmt: skip
+def _student(visit: Visit, student_id: str | None) -> tuple[str, str]:
+    """Name and handle."""
+    if student_id is None:
+        return DESTROYED, ""
+    known = visit.roster.get(student_id)
+    return (known.name, visit.scope.handle(student_id)) if known else (LEFT, "")
+
+
+def _report(visit: Visit, student: str, most: int | None) -> Report:
+    """The report, on which the look that it is stands already."""
+    visit.disclose([student], [Category.DIRECTORY])
+    name = visit.roster[student].name
+    return read_report(visit.database, student, name, visit.now, visit.stamp([student]), most)
+
+
+def _file(content: bytes, kind: str, name: str) -> Response:
+    return Response(content, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})

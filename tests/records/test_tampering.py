@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 
 from records.database import open_database
-from records.disclosures import GENESIS, Verification, chain_hash, export_head, record_disclosures, verify
+from records.disclosures import (
+    GENESIS,
+    Verification,
+    chain_hash,
+    export_head,
+    keep_head,
+    read_heads,
+    record_disclosures,
+    verify,
+)
 from records.schema import Category
 from records.scope import Role, scope_for
 from tests.records import small_district
@@ -23,9 +32,9 @@ ROWS = 120
 NOW = datetime(2026, 4, 17, 10)
 Log = sqlite3.Connection
 _EDITS: dict[str, object] = {
-    "at": "2026-04-17T09:00:00.000", "user_id": "somebody else", "organization_id": "pantry", "student_id": "s9",
-    "categories": "directory;housing", "purpose": "another", "legal_basis": "consent", "agreement_id": "a9",
-    "agreement_sha256": "0" * 64, "route": "/about", "shown_together": 3, "prev_hash": "1" * 64, "hash": "1" * 64,
+    "at": "2026-04-17T09:00:00.000", "user_id": "somebody else", "organization_id": "pantry", "student_ref": "9" * 64,
+    "categories": "directory;housing", "purpose": "another", "legal_basis": "consent", "law_requires": "yes",
+    "agreement_id": "a9", "agreement_sha256": "0" * 64, "route": "/about", "shown_together": 3, "hash": "1" * 64,
 }  # fmt: skip
 
 
@@ -42,7 +51,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
         moment = NOW + timedelta(minutes=look)
         record_disclosures(database, scope, ["s1", "s2"], [Category.DIRECTORY], "/students/{handle}", moment)
     export_head(database, home / "head.json")
-    assert verify(database, home / "head.json") == Verification(True, ROWS)
+    assert verify(database, read_heads(home / "head.json")) == Verification(True, ROWS)
     database.engine.dispose()
     return home
 
@@ -65,8 +74,8 @@ def insert(log: Log, place: int, rng: random.Random) -> str:
     """A look that never was, chained to the row before it; later rows move down."""
     before, row = row_at(log, place - 1), row_at(log, place)
     move(log, place, 1)
-    row |= {"student_id": "s9", "seq": place, "prev_hash": before["hash"] if before else GENESIS}
-    write(log, row | {"hash": chain_hash(row)})
+    row |= {"student_ref": "9" * 64, "seq": place}
+    write(log, row | {"hash": chain_hash(str(before["hash"]) if before else GENESIS, row)})
     return f"row {place + 1} "
 
 
@@ -84,12 +93,12 @@ def truncate(log: Log, place: int, rng: random.Random) -> str:
 
 def rewrite(log: Log, place: int, rng: random.Random) -> str:
     """One row is changed, and every hash from there on is made to fit."""
-    previous = row_at(log, place)["prev_hash"]
+    previous = str(row_at(log, place - 1).get("hash", GENESIS))
     for seq in range(place, ROWS + 1):
-        row = row_at(log, seq) | {"prev_hash": previous}
+        row = row_at(log, seq)
         if seq == place:
-            row["student_id"] = "s9"
-        previous = chain_hash(row)
+            row["student_ref"] = "9" * 64
+        previous = chain_hash(previous, row)
         log.execute("DELETE FROM disclosures WHERE seq = ?", (seq,))
         write(log, row | {"hash": previous})
     return f"row {ROWS} "
@@ -108,20 +117,90 @@ def test_each_kind_of_tampering_at_fifty_places_is_found_and_names_its_row(
         with tampered(log, tmp_path) as file:
             named = kind(file, place, rng)
         database = open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
-        outcome = verify(database, log / "head.json")
+        outcome = verify(database, read_heads(log / "head.json"))
         database.engine.dispose()
         assert outcome.problem is not None and outcome.problem.startswith(named), (place, named, outcome)
         found += not outcome.ok
     assert found == 50
 
 
-def test_looks_added_after_the_head_was_exported_are_no_tampering(log: Path, tmp_path: Path):  # R24
+def test_a_look_given_to_another_student_is_found_by_the_reference_that_does_not_fit(log: Path, tmp_path: Path):  # R24
+    with tampered(log, tmp_path) as file:
+        file.executescript("""
+            UPDATE log_students SET student_id = 'nobody' WHERE student_id = 's1';
+            UPDATE log_students SET student_id = 's1' WHERE student_id = 's2';
+            UPDATE log_students SET student_id = 's2' WHERE student_id = 'nobody';
+        """)
+    assert outcome_of(tmp_path).problem == "row 1 was given the name of another student"
+
+
+@pytest.mark.parametrize("column", ["student_id", "salt"])
+def test_a_changed_name_or_salt_behind_a_reference_is_found(log: Path, tmp_path: Path, column: str):  # R24
+    with tampered(log, tmp_path) as file:
+        file.execute(f"UPDATE log_students SET {column} = 's9' WHERE student_id = 's2'")  # noqa: S608
+    assert outcome_of(tmp_path).problem == "row 2 was given the name of another student"
+
+
+def test_values_of_another_kind_in_the_same_words_are_found(log: Path, tmp_path: Path):  # R24: SQLite keeps any kind
+    changes = (("shown_together", 2.5), ("shown_together", "2x"), ("purpose", b"Tutoring after school"),
+               ("route", "/students/{handle}\0 and more"))  # fmt: skip
+    for column, value in changes:
+        with tampered(log, tmp_path) as file:
+            file.execute(f"UPDATE disclosures SET {column} = ? WHERE seq = 7", (value,))  # noqa: S608
+        assert (outcome_of(tmp_path).problem or "").startswith("row 7 "), (column, value)
+
+
+def test_a_row_that_is_no_text_at_all_is_named_too(log: Path, tmp_path: Path):  # R24
+    with tampered(log, tmp_path) as file:
+        file.execute("UPDATE disclosures SET purpose = CAST(x'ff' AS TEXT) WHERE seq = 7")
+    assert outcome_of(tmp_path).problem == "row 7 cannot be read"
+
+
+def test_words_moved_from_one_field_to_its_neighbour_are_found(log: Path, tmp_path: Path):  # R24
+    for cut in ("'/students' WHERE seq = 7", "route || x'1f' || shown_together WHERE seq = 7"):
+        with tampered(log, tmp_path) as file:
+            file.execute(f"UPDATE disclosures SET route = {cut}")  # noqa: S608
+        assert (outcome_of(tmp_path).problem or "").startswith("row 7 "), cut
+
+
+def test_a_cut_student_leaves_a_chain_that_holds_and_is_counted(log: Path, tmp_path: Path):  # R24
+    with tampered(log, tmp_path) as file:
+        file.execute("DELETE FROM log_students WHERE student_id = 's1'")
+    assert outcome_of(tmp_path) == Verification(True, ROWS, nameless=1)
+
+
+def test_looks_added_after_a_head_was_kept_are_no_tampering(log: Path, tmp_path: Path):  # R24
     with tampered(log, tmp_path) as file:
         last = row_at(file, ROWS)
-        row = last | {"seq": ROWS + 1, "prev_hash": last["hash"]}
-        write(file, row | {"hash": chain_hash(row)})
-    outcome = verify(open_database(f"sqlite:///{tmp_path / 'handrail.db'}"), log / "head.json")
-    assert outcome == Verification(True, ROWS + 1)
+        row = last | {"seq": ROWS + 1}
+        write(file, row | {"hash": chain_hash(str(last["hash"]), row)})
+    assert outcome_of(tmp_path, log / "head.json") == Verification(True, ROWS + 1)
+
+
+def test_every_head_that_a_home_kept_is_compared(log: Path, tmp_path: Path):  # R24: the tail cut and written anew
+    with tampered(log, tmp_path):
+        pass
+    database = open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
+    for again in range(2):
+        keep_head(database, tmp_path, NOW + timedelta(days=again))
+    database.engine.dispose()
+    assert len(read_heads(tmp_path / "log-heads.jsonl")) == 1, "a head that is kept already is not kept again"
+    with closing(sqlite3.connect(tmp_path / "handrail.db")) as file, file:
+        rewrite(file, ROWS - 5, random.Random(24))
+    database = open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
+    keep_head(database, tmp_path, NOW)
+    database.engine.dispose()
+    assert len(read_heads(tmp_path / "log-heads.jsonl")) == 2
+    assert outcome_of(tmp_path).ok
+    found = outcome_of(tmp_path, tmp_path / "log-heads.jsonl")
+    assert found.problem == f"row {ROWS} is not the one whose head was kept"
+
+
+def outcome_of(folder: Path, heads: Path | None = None) -> Verification:
+    database = open_database(f"sqlite:///{folder / 'handrail.db'}")
+    outcome = verify(database, read_heads(heads) if heads else ())
+    database.engine.dispose()
+    return outcome
 
 
 @contextmanager

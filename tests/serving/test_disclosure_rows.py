@@ -2,16 +2,127 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import logging
 import re
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
 
+import httpx
 import pytest
 from sqlalchemy import text
 
+from records.accounts import viewer_of
+from records.database import Database
+from records.disclosures import Disclosure, count_disclosures, disclosures, forget_student
+from records.published import publish_if_needed
+from records.scope import scope_for
+from records.snapshots import Snapshot
+from serving.app import SiteConfig, create_app
+from tests.records.conftest import database
 from tests.serving import district
-from tests.serving.conftest import TestSite
+from tests.serving.conftest import NOW, SECRET, STAFF, TestSite, fill
+from tests.serving.crawl import crawl
+from tests.serving.pdf_text import pdf_text
 
+__all__ = ["database"]
 _HANDLE = re.compile(r"/students/([0-9a-f]{20})")
+WHO = ("caseworker", "coordinator", "partner_admin", "pantry", "district_admin", "equity_reviewer", "data_scientist")
+API = ("/students", "/students?limit=3&offset=2", "/students/{}", "/students/{}/alerts", "/students/{}/suggestions",
+       "/agreements", "/disclosures", "/audits", "/me")  # fmt: skip
+
+
+@pytest.fixture
+def either_site(database: Database, filled_home: Path, tmp_path: Path) -> TestSite:
+    """The site on SQLite, and on PostgreSQL."""
+    home = tmp_path / "home"
+    shutil.copytree(filled_home, home)
+    fill(database)
+    publish_if_needed(database, Snapshot.current(home))
+    app = create_app(SiteConfig(home, database, SECRET, lambda: NOW))
+    app.state.site.shelf.wait()
+    return TestSite(home, database, app)
+
+
+@dataclass
+class Reader:
+    """Somebody who reads all that they can find, with what each answer showed and what it wrote into the log."""
+
+    site: TestSite
+    who: str
+    seen: list[tuple[str, httpx.Response, set[str], list[Disclosure]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.browser = self.site.browser(self.who)
+        viewer = viewer_of(self.site.database, STAFF[self.who][0])
+        scope = scope_for(viewer, self.site.database, Snapshot.current(self.site.home), NOW, SECRET)
+        self.signs = {sign: student for student in scope.students for sign in (
+            f"Given{district.STUDENTS.index(student):02}", f"/students/{scope.handle(student)}",
+            f':"{scope.handle(student)}"')}  # fmt: skip
+
+    def get(self, path: str) -> httpx.Response:
+        before = count_disclosures(self.site.database)
+        response = self.browser.get(path)
+        written = count_disclosures(self.site.database) - before
+        told = path + words_in(response) if response.status_code == 200 else ""
+        shown = {student for sign, student in self.signs.items() if sign in told}
+        rows = disclosures(self.site.database, limit=written) if written else []
+        self.seen.append((path, response, shown, rows))
+        return response
+
+    def read_all(self) -> None:
+        """Every page that can be reached by following links, and every answer of the API."""
+        found = crawl(cast(httpx.Client, self))
+        handles = sorted({match[1] for path in found if (match := _HANDLE.search(path))})[:2]
+        for path in API:
+            for handle in handles if "{}" in path else [""]:
+                self.get("/api/v1" + path.format(handle))
+
+
+def words_in(response: httpx.Response) -> str:
+    return pdf_text(response.content) if response.content.startswith(b"%PDF") else response.text
+
+
+def close_the_log(database: Database) -> None:
+    """Nothing can be added to the log any more."""
+    on_sqlite = "CREATE TRIGGER closed BEFORE INSERT ON disclosures BEGIN SELECT RAISE(ABORT, 'no'); END"
+    on_postgresql = ("CREATE FUNCTION closed() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION $$no$$; END';"
+                     "CREATE TRIGGER closed BEFORE INSERT ON disclosures EXECUTE FUNCTION closed()")  # fmt: skip
+    with database.engine.begin() as connection:
+        connection.execute(text(on_sqlite if connection.dialect.name == "sqlite" else on_postgresql))
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_whatever_shows_a_student_has_written_them_down_once_and_carries_its_terms(site: TestSite, who: str):
+    # R23, R27: pages, CSV, PDF and JSON
+    reader = Reader(site, who)
+    reader.read_all()
+    kinds = set()
+    for path, response, shown, rows in reader.seen:
+        assert {row.student_id for row in rows} == shown, path
+        assert len(rows) == len(shown) and all(row.shown_together == len(shown) for row in rows), path
+        if shown:
+            kinds.add(response.headers["content-type"].split(";")[0])
+            assert re.search("Shown to Staff|Shared with Staff", words_in(response)), path
+    if who == "district_admin":
+        assert kinds == {"text/html", "application/json", "text/csv", "application/pdf"}
+
+
+@pytest.mark.parametrize("who", ["caseworker", "district_admin"])
+def test_on_either_database_nothing_is_shown_without_the_log(either_site: TestSite, who: str):  # R23
+    reader = Reader(either_site, who)
+    reader.read_all()
+    showing = [path for path, _, shown, _ in reader.seen if shown]
+    assert len(showing) > 12
+    assert any(path.endswith(".pdf") for path in showing) == (who == "district_admin")
+    close_the_log(either_site.database)
+    for path in showing:
+        response = reader.browser.get(path)
+        assert response.status_code == 503, path
+        assert not re.search("Given|Lastname|Quillfeather|School|%PDF", response.text), path
 
 
 def test_a_list_writes_one_row_for_each_student_on_it(site: TestSite):  # R23
@@ -52,20 +163,6 @@ def test_what_is_not_found_is_no_look(site: TestSite):  # R23
     assert site.log() == []
 
 
-@pytest.mark.parametrize("who", ["caseworker", "coordinator", "district_admin"])
-def test_without_the_log_no_student_is_shown(site: TestSite, who: str):  # R23
-    browser, handle = site.browser(who), site.handle(who, "s01")
-    with site.database.engine.begin() as connection:
-        connection.execute(text("CREATE TRIGGER closed BEFORE INSERT ON disclosures BEGIN SELECT RAISE(ABORT, 'no'); "
-                                "END"))  # fmt: skip
-    front = "/students" if who == "district_admin" else "/caseload"
-    for path in (front, f"/students/{handle}", "/api/v1/students", f"/api/v1/students/{handle}",
-                 f"/api/v1/students/{handle}/alerts"):  # fmt: skip
-        response = browser.get(path)
-        assert response.status_code == 503, path
-        assert not re.search("Given|Lastname|Quillfeather|School", response.text), path
-
-
 def test_the_logs_hold_no_name(site: TestSite, caplog: pytest.LogCaptureFixture):  # R25
     caplog.set_level(logging.DEBUG)
     browser, handle = site.browser("district_admin"), site.handle("district_admin", "s01")
@@ -98,3 +195,44 @@ def test_the_district_reads_who_saw_a_student_and_its_own_look_is_on_it(site: Te
     assert "Staff caseworker" in page and "Tutors" in page and "2 looks" in page
     assert "The list is whole" in browser.get("/disclosures?check=true").text
     assert browser.get("/disclosures?student=" + "0" * 20).status_code == 404
+
+
+@pytest.mark.parametrize("end", ["", ".pdf"])
+def test_a_family_reads_who_looked_what_for_and_what_the_law_says(site: TestSite, end: str):  # R26
+    for _ in range(3):
+        site.browser("caseworker").get(f"/students/{site.handle('caseworker', 's01')}")
+    browser, handle = site.browser("district_admin"), site.handle("district_admin", "s01")
+    response = browser.get(f"/students/{handle}/disclosures{end}")
+    told = re.sub(r"<[^>]+>|\s+", " ", words_in(response).replace("&#39;", "'").replace("\u2019", "'"))
+    told = re.sub(r"\s+", " ", told)
+    assert "Who has seen the record of Given00 Quillfeather" in told
+    assert "4 looks until 17 April 2026, 10:30, by 2 organisations." in told
+    assert "Tutoring after school" in told and "3 looks" in told and "No (34 CFR 99.32(d)(2))" in told
+    assert "Passing it on: None without the district's written word" in told
+    assert "has to show it within 45 days (34 CFR 99.10 and 99.32(c))" in told
+    assert "Student Privacy Policy Office" in told
+    headings = ("Who has looked, and what for", "If something is not right", "Every look, the newest first")
+    assert sorted(headings, key=told.index) == list(headings)
+    assert site.log()[-1].route == f"/students/{{handle}}/disclosures{end}"
+
+
+def test_the_spreadsheet_holds_every_look_and_its_terms(site: TestSite):  # R26, R27
+    site.browser("caseworker").get(f"/students/{site.handle('caseworker', 's01')}")
+    browser, handle = site.browser("district_admin"), site.handle("district_admin", "s01")
+    response = browser.get(f"/students/{handle}/disclosures.csv")
+    assert response.headers["content-disposition"] == 'attachment; filename="who-has-seen.csv"'
+    stamp, header, own, tutors = csv.reader(io.StringIO(response.content.decode("utf-8-sig"), newline=""))
+    assert stamp == ["# Shown to Staff district_admin, The District from the district's own records on 17 April 2026, "
+                     "10:30."]  # fmt: skip
+    assert header[:3] == ["when", "person", "organization"] and header[7] == "the law asks for this record"
+    assert (own[2], tutors[2], tutors[4], tutors[6:]) == ("The District", "Tutors", "Tutoring after school",
+                                                          ["a1", "no", "1"])  # fmt: skip
+
+
+def test_a_destroyed_student_is_nobody_on_the_list(site: TestSite):
+    site.browser("caseworker").get(f"/students/{site.handle('caseworker', 's01')}")
+    with site.database.write_transaction() as session:
+        forget_student(session, "s01")
+    page = site.browser("district_admin").get("/disclosures?check=true").text
+    assert "A student whose record was destroyed" in page and "Quillfeather" not in page
+    assert "the looks at 1 student name nobody any more" in page

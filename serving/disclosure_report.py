@@ -1,0 +1,191 @@
+"""What a family is told about one student's record: who has looked at it, what for, and what the law says of it.
+
+Everything here is in words, ready for a page, a PDF, a spreadsheet or a terminal. The report holds no value of the
+record, and it is itself a look, which whoever makes it writes down first. Sources: 34 CFR 99.10, 99.20 to 99.22, 99.32,
+99.63 and 99.64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from markupsafe import Markup
+
+from records.accounts import Organization, organizations, staff_names
+from records.agreements import all_agreements
+from records.database import Database
+from records.disclosures import GROUNDS, Disclosure, Party, disclosures, parties
+from records.emergencies import Emergency, emergencies
+from serving import words
+from serving.context import templates
+from serving.pdf import pdf
+from serving.spreadsheet import spreadsheet
+
+MOST_LOOKS = 5_000
+"""Looks that a page or a PDF lists, the newest; it says so when there are more. The summary counts them all."""
+
+ABOUT: tuple[tuple[str, str], ...] = (
+    ("What this list is",
+     "Handrail writes down every look at this student's record before it shows anything. The law asks the district to "
+     "keep a record of some of these looks only (34 CFR 99.32); the list says of which. It does not repeat what the "
+     "record holds."),
+    ("Who may ask for it",
+     "A parent or guardian may ask the district for this list. So may the student, who takes over this right at 18 or "
+     "on going to college. The district has to show it within 45 days (34 CFR 99.10 and 99.32(c))."),
+    ("If something is not right",
+     "Tell the district which line, and why; it can say more about who looked and what for. A family that has signed a "
+     "consent may take it back at any time, and from then on nothing is shown on it. A family may also ask the "
+     "district not to show the record to its partners. If the record itself is wrong, the family may ask for it to be "
+     "put right, and for a hearing if the district refuses (34 CFR 99.20 to 99.22). A complaint may be sent to the "
+     "Student Privacy Policy Office of the U.S. Department of Education within 180 days (34 CFR 99.63 and 99.64)."),
+)  # fmt: skip
+HEADER = ("when", "person", "organization", "what was shown", "purpose", "ground", "agreement",
+          "the law asks for this record", "students in the same list")  # fmt: skip
+_OWN = "own_records"
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look in words. `student` and `handle` are for lists of several students; a handle is empty where the student
+    is no longer in the records. `purpose` is empty for the district's own looks."""
+
+    at: str
+    person: str
+    organization: str
+    student: str
+    handle: str
+    categories: str
+    purpose: str
+    basis: str
+    agreement_id: str
+    together: int
+    law_requires: bool
+
+
+@dataclass(frozen=True)
+class PartyInWords:
+    """All looks by one organisation for one purpose. `passing_on` is what its agreement says of it."""
+
+    organization: str
+    purpose: str
+    basis: str
+    agreement_id: str
+    categories: str
+    looks: str
+    first: str
+    last: str
+    law: str
+    passing_on: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is told about one student's record. `looks` are the newest of `total`."""
+
+    title: str
+    lead: str
+    total: int
+    parties: tuple[PartyInWords, ...]
+    looks: tuple[Look, ...]
+    about: tuple[tuple[str, str], ...]
+    stamp: str
+
+
+def read_report(database: Database, student_id: str, name: str, now: datetime, stamp: str,
+                most: int | None = MOST_LOOKS) -> Report:  # fmt: skip
+    """Everything that the log says of one student, as of now.
+
+    Args:
+        name: the student's name, as it is to be read.
+        most: how many looks are listed; None lists all of them.
+    """
+    known, staff = organizations(database), staff_names(database)
+    passing_on = {one.agreement.agreement_id: one.agreement.redisclosure for one in all_agreements(database)}
+    found = parties(database, student_id)
+    total = sum(party.looks for party in found)
+    rows = disclosures(database, student_id=student_id, limit=min(total, most) if most else total)
+    cut = f" The list has the newest {len(rows):,} of them." if len(rows) < total else ""
+    told = tuple(_danger(one, known, staff) for one in emergencies(database, student_id=student_id))
+    return Report(
+        f"Who has seen the record of {name}",
+        f"{words.count(total, 'look', 'looks')} until {words.moment(now)}, by "
+        f"{words.count(len({party.organization_id for party in found}), 'organisation', 'organisations')}.{cut}",
+        total, tuple(_party(party, known, passing_on) for party in found),
+        tuple(look_in_words(row, staff, known, name, "") for row in rows), told + ABOUT, stamp,
+    )  # fmt: skip
+
+
+def look_in_words(row: Disclosure, staff: Mapping[str, str], known: Mapping[str, Organization], student: str,
+                  handle: str) -> Look:  # fmt: skip
+    """One row of the log in words."""
+    return Look(
+        row.at, staff.get(row.user_id, "Somebody who has left"), _organization(row.organization_id, known), student,
+        handle, words.categories(row.categories.split(";")), "" if row.legal_basis == _OWN else row.purpose,
+        words.basis(row.legal_basis), "" if row.legal_basis == _OWN else row.agreement_id, row.shown_together,
+        row.law_requires,
+    )  # fmt: skip
+
+
+def report_csv(report: Report) -> bytes:
+    """The looks as a spreadsheet, one a line."""
+    rows = ((look.at, look.person, look.organization, look.categories, look.purpose, look.basis, look.agreement_id,
+             "yes" if look.law_requires else "no", str(look.together)) for look in report.looks)  # fmt: skip
+    return spreadsheet(report.stamp, HEADER, rows)
+
+
+def report_pdf(report: Report) -> bytes:
+    """The report to be printed or sent."""
+    looks = [asdict(look) | {"at": words.moment(look.at)} for look in report.looks]
+    return pdf("report.typ", asdict(report) | {"looks": looks})
+
+
+def report_html(report: Report) -> bytes:
+    """The report as a page that stands alone."""
+    style = Markup((_HERE / "static" / "site.css").read_text())
+    page = templates().get_template("report_file.html").render(report=report, stylesheet_text=style)
+    return page.encode()
+
+
+def report_text(report: Report) -> str:
+    """The report for a terminal: what a page says, line by line."""
+    lines = [report.title, report.stamp, "", report.lead]
+    for party in report.parties:
+        told = [party.looks, f"{party.first} to {party.last}", party.categories, party.purpose, party.basis,
+                f"The law asks for a record: {party.law}", party.passing_on and f"Passing it on: {party.passing_on}"]
+        lines += ["", party.organization, *(f"  {line}" for line in told if line)]  # fmt: skip
+    lines += ["", *(_line(look) for look in report.looks)]
+    for title, text in report.about:
+        lines += ["", title, text]
+    return "\n".join(lines) + "\n"
+
+
+def _party(party: Party, known: Mapping[str, Organization], passing_on: Mapping[str, str]) -> PartyInWords:
+    own = party.legal_basis == _OWN
+    citation = GROUNDS[party.legal_basis].citation
+    return PartyInWords(
+        _organization(party.organization_id, known), "" if own else party.purpose, words.basis(party.legal_basis),
+        "" if own else party.agreement_id, words.categories(party.categories),
+        words.count(party.looks, "look", "looks"), words.moment(party.first), words.moment(party.last),
+        f"{'Yes' if party.law_requires else 'No'} ({citation})", passing_on.get(party.agreement_id, ""),
+    )  # fmt: skip
+
+
+def _danger(one: Emergency, known: Mapping[str, Organization], staff: Mapping[str, str]) -> tuple[str, str]:
+    """What 34 CFR 99.32(a)(5) asks to be told of an emergency: the threat that was seen, and to whom it opened what."""
+    who = f"{staff.get(one.user_id, 'somebody who has left')} of {_organization(one.organization_id, known)}"
+    opened = f"Until {words.moment(one.until)}, {who} could read: {words.categories(one.categories)}."
+    danger = f"The danger that was seen: {one.threat.rstrip('.')}. Why this was needed: {one.reason.rstrip('.')}."
+    return f"The emergency of {words.moment(one.opened_at)}", f"{opened} {danger}"
+
+
+def _organization(organization_id: str, known: Mapping[str, Organization]) -> str:
+    return known[organization_id].name if organization_id in known else organization_id
+
+
+def _line(look: Look) -> str:
+    law = "; the law asks for this record" if look.law_requires else ""
+    return f"{words.moment(look.at)}: {look.person}, {look.organization}: {look.categories}{law}"

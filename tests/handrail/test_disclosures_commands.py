@@ -1,0 +1,170 @@
+"""The log at the command line: checked, told to a family, and searched after a breach."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+import stat
+import subprocess
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from handrail.commands import disclosures as commands
+from records.accounts import Organization, add_organization, add_staff, viewer_of
+from records.database import Database, open_database
+from records.disclosures import disclosures, forget_student, keep_head, record_disclosures
+from records.schema import Category
+from records.scope import DISTRICT, Role, scope_for
+from tests.handrail.test_cli import PASSWORD, in_process
+from tests.records import small_district
+from tests.records.conftest import SECRET, add_agreement, snapshot_of
+from tests.serving.pdf_text import pdf_text
+
+OFFICER, WORKER = "officer@district.example", "worker@tutors.example"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A loaded home in which a caseworker has looked at two students on two days."""
+    monkeypatch.setenv("HANDRAIL_TODAY", "2026-04-17")
+    snapshot = snapshot_of(small_district.rows(), tmp_path / "home")
+    database = opened(tmp_path / "home")
+    for key, name in (("tutors", "The Tutors"), (DISTRICT, "The District")):
+        add_organization(database, Organization(key, name, "partner"))
+    add_agreement(database)
+    add_staff(database, OFFICER, "Grace Olander", Role.DISTRICT_ADMIN, DISTRICT, PASSWORD)
+    add_staff(database, WORKER, "Dana Whitfield", Role.CASEWORKER, "tutors", PASSWORD)
+    for day, students in ((15, ["s1", "s2"]), (16, ["s1"])):
+        now = datetime(2026, 4, day, 9, 5)
+        scope = scope_for(viewer_of(database, WORKER), database, snapshot, now, SECRET)
+        record_disclosures(database, scope, students, [Category.DIRECTORY, Category.ATTENDANCE], "/caseload", now)
+    database.engine.dispose()
+    return tmp_path / "home"
+
+
+def opened(home: Path) -> Database:
+    return open_database(f"sqlite:///{home / 'handrail.db'}")
+
+
+def report(home: Path, *options: str, student: str = "s1", who: str = OFFICER) -> subprocess.CompletedProcess[str]:
+    return in_process("disclosures", "report", student, "--as", who, *options, "--home", str(home))
+
+
+def test_a_report_in_each_format_says_the_same_and_is_itself_on_the_list(home: Path, tmp_path: Path):  # R26, R27, R23
+    shown = report(home)
+    assert shown.returncode == 0, shown.stderr
+    for part in ("3 looks until 17 April 2026", "by 2 organisations", "The Tutors", "Tutoring after school",
+                 "The law asks for a record: No (34 CFR 99.32(d)(2))", "Shown to Grace Olander, The District",
+                 "16 April 2026, 09:05: Dana Whitfield, The Tutors: name, grade and school, attendance"):  # fmt: skip
+        assert part in shown.stdout, part
+    for number, kind in enumerate(("text", "csv", "html", "pdf"), start=2):
+        file = tmp_path / f"report.{kind}"
+        assert report(home, "--format", kind, "--out", str(file)).returncode == 0
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        told = pdf_text(file.read_bytes()) if kind == "pdf" else file.read_text(encoding="utf-8-sig")
+        assert "Shown to Grace Olander, The District from the district" in told and "The Tutors" in told, kind
+        rows = disclosures(opened(home), student_id="s1")
+        assert len(rows) == 2 + number and rows[0].route == "handrail disclosures report"
+
+
+def test_a_report_as_a_page_stands_alone(home: Path, tmp_path: Path):  # R26
+    file = tmp_path / "report.html"
+    report(home, "--format", "html", "--out", str(file))
+    page = file.read_text()
+    assert "href=" not in page and "src=" not in page and "<script" not in page
+    assert ".table-card" in page and "Who has looked, and what for" in page
+
+
+def test_only_a_district_administrator_with_a_password_gets_a_report(home: Path, tmp_path: Path):  # R26
+    for run, part in (
+        (report(home, who=WORKER), "worker@tutors.example is not a district administrator"),
+        (report(home, student="s99"), "the records hold no student 's99'"),
+        (report(home, "--format", "doc"), "--format is 'doc'; it must be one of text, csv, html, pdf"),
+        (report(home, "--format", "pdf"), "a PDF needs a file to be written to: give --out"),
+        (in_process("disclosures", "report", "s1", "--as", OFFICER, "--home", str(home), password="wrong password"),
+         "or its password is wrong"),
+    ):  # fmt: skip
+        assert (run.returncode, run.stdout) == (2, ""), part
+        assert part in run.stderr.replace("\n", " ")
+    assert len(disclosures(opened(home))) == 3, "what was not shown is not on the list"
+
+
+def test_a_report_is_not_made_when_it_cannot_be_written_down(home: Path, tmp_path: Path):  # R23
+    with closing(sqlite3.connect(home / "handrail.db")) as file, file:
+        file.execute("CREATE TRIGGER closed BEFORE INSERT ON disclosures BEGIN SELECT RAISE(ABORT, 'no'); END")
+    for kind in ("text", "csv", "html", "pdf"):
+        run = report(home, "--format", kind, "--out", str(tmp_path / "report"))
+        assert run.returncode == 2 and "the disclosure log cannot be written" in run.stderr.replace("\n", " ")
+        assert not (tmp_path / "report").exists()
+
+
+def breach(home: Path, account: str, first: str, last: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return in_process("disclosures", "breach-report", "--account", account, "--from", first, "--to", last, *options,
+                      "--home", str(home))  # fmt: skip
+
+
+def test_a_breach_report_lists_students_categories_and_times(home: Path, tmp_path: Path):  # R33
+    database = opened(home)
+    with database.write_transaction() as session:
+        forget_student(session, "s2")
+    run = breach(home, WORKER, "2026-04-15", "2026-04-16")
+    told = "worker@tutors.example of tutors saw 2 students in 3 looks from 2026-04-15 to 2026-04-16."
+    assert run.returncode == 0 and told in run.stderr.replace("\n", " ")
+    assert list(csv.reader(io.StringIO(run.stdout, newline=""))) == [
+        [f"# {told}"],
+        ["student", "looks", "first", "last", "what was shown"],
+        ["s1", "2", "2026-04-15T09:05:00.000", "2026-04-16T09:05:00.000", "name, grade and school, attendance"],
+        ["destroyed", "1", "2026-04-15T09:05:00.000", "2026-04-15T09:05:00.000", "name, grade and school, attendance"],
+    ]
+    file = tmp_path / "breach.csv"
+    assert breach(home, WORKER, "2026-04-16", "2026-04-16", "--out", str(file)).returncode == 0
+    assert [row[0] for row in csv.reader(file.open(encoding="utf-8-sig", newline=""))][2:] == ["s1"]
+
+
+def test_a_breach_report_finds_a_closed_account_and_refuses_what_it_cannot_read(home: Path):  # R33
+    with closing(sqlite3.connect(home / "handrail.db")) as file, file:
+        file.execute("UPDATE staff SET active = 0")
+    assert "saw 1 student in 1 look" in breach(home, WORKER, "2026-04-16", "2026-04-16").stderr
+    for arguments, part in (
+        (("nobody@tutors.example", "2026-04-15", "2026-04-16"), "nobody@tutors.example"),
+        ((WORKER, "15 April", "2026-04-16"), "--from is '15 April'; it must be a day such as 2026-04-17"),
+        ((WORKER, "2026-04-16", "2026-04-15"), "the last day is before the first"),
+    ):
+        run = breach(home, *arguments)
+        assert (run.returncode, run.stdout) == (2, "")
+        assert part in run.stderr.replace("\n", " ")
+
+
+def verify(home: Path) -> subprocess.CompletedProcess[str]:
+    return in_process("disclosures", "verify", "--home", str(home))
+
+
+def test_the_log_is_compared_with_every_head_that_the_home_kept(home: Path):  # R24
+    database = opened(home)
+    keep_head(database, home, datetime(2026, 4, 17, 10))
+    assert json.loads((home / "log-heads.jsonl").read_text())["seq"] == 3
+    assert (verify(home).returncode, verify(home).stdout) == (0, "The disclosure log holds: 3 rows.\n")
+    with closing(sqlite3.connect(home / "handrail.db")) as file, file:
+        file.execute("DELETE FROM disclosures WHERE seq = 3")
+    run = verify(home)
+    assert run.returncode == 1 and "rows 3 to 3 were cut off the end" in run.stderr.replace("\n", " ")
+    (home / "log-heads.jsonl").write_text("no head\n")
+    run = verify(home)
+    assert run.returncode == 2 and "log-heads.jsonl, line 1 is no head of the log" in run.stderr.replace("\n", " ")
+
+
+def test_a_log_that_names_nobody_any_more_points_to_the_certificates(home: Path):
+    with opened(home).write_transaction() as session:
+        forget_student(session, "s1")
+    assert "The looks at 1 student name nobody any more" in verify(home).stdout
+
+
+def test_a_long_log_is_read_with_a_bar(home: Path, monkeypatch: pytest.MonkeyPatch):
+    assert "reading the log" not in verify(home).stderr
+    monkeypatch.setattr(commands, "LONG", 1)
+    assert "reading the log" in verify(home).stderr
