@@ -12,7 +12,7 @@ import hashlib
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -20,8 +20,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, func, select, update
 
-from records.database import ConsentRow, Database, OrganizationRow, SignInAttemptRow, StaffRow, WebSessionRow
-from records.schema import Category
+from records.database import Database, OrganizationRow, SignInAttemptRow, StaffRow, WebSessionRow
 from records.scope import DISTRICT, Role, Viewer
 
 SHORTEST_PASSWORD = 12
@@ -33,7 +32,7 @@ _DISTRICT_ROLES = frozenset({Role.DATA_SCIENTIST, Role.EQUITY_REVIEWER, Role.DIS
 
 
 class AccountError(ValueError):
-    """An account, organisation or consent that cannot be added; the message says why."""
+    """An account or organisation that cannot be added, or a file of them; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,13 @@ def staff_names(database: Database) -> dict[str, str]:
     """Everybody's name by user identifier."""
     with database.session() as session:
         return {row.user_id: row.name for row in session.scalars(select(StaffRow)).all()}
+
+
+def everybody(database: Database) -> list[Viewer]:
+    """Everybody who ever had an account, by organisation and name."""
+    with database.session() as session:
+        rows = session.scalars(select(StaffRow).order_by(StaffRow.organization_id, StaffRow.name, StaffRow.login))
+        return [_viewer(row) for row in rows]
 
 
 def add_staff(database: Database, login: str, name: str, role: Role, organization_id: str, password: str) -> Viewer:
@@ -96,6 +102,19 @@ def viewer_of(database: Database, login: str) -> Viewer:
         row = session.scalar(select(StaffRow).where(StaffRow.login == login.strip().lower(), StaffRow.active))
         if row is None:
             raise AccountError(f"nobody active has the login {login!r}")
+        return _viewer(row)
+
+
+def person_of(database: Database, login: str) -> Viewer:
+    """The person behind a login, whether the account is open or closed.
+
+    Raises:
+        AccountError: there never was one.
+    """
+    with database.session() as session:
+        row = session.scalar(select(StaffRow).where(StaffRow.login == login.strip().lower()))
+        if row is None:
+            raise AccountError(f"nobody has the login {login!r}")
         return _viewer(row)
 
 
@@ -153,44 +172,27 @@ def end_session(database: Database, token: str, now: datetime) -> None:
 def read_organizations(file: Path) -> list[Organization]:
     """Organisations from a CSV file with organization_id, name and kind."""
     return [Organization(row["organization_id"], row["name"], row["kind"])
-            for _, row in _rows(file, ("organization_id", "name", "kind"))]  # fmt: skip
+            for _, row in rows_of(file, ("organization_id", "name", "kind"))]  # fmt: skip
 
 
-def add_consents(database: Database, file: Path) -> int:
-    """Add signed consents from a CSV file; the number added.
-
-    Columns: student_id, organization_id, categories (separated by ;), purpose, signer, signed_on, expires_on.
+def rows_of(file: Path, names: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and fields of each row of a CSV file with at least these columns.
 
     Raises:
-        AccountError: naming file, line and column; nothing is then added.
+        AccountError: naming file and line of what cannot be read.
     """
-    names = ("student_id", "organization_id", "categories", "purpose", "signer", "signed_on", "expires_on")
-    found = []
-    for line, row in _rows(file, names):
-        try:
-            categories = ";".join(Category(name.strip()) for name in row["categories"].split(";"))
-            signed, expires = date.fromisoformat(row["signed_on"]), date.fromisoformat(row["expires_on"])
-        except ValueError as error:
-            raise AccountError(f"{file.name}, line {line}: {error}") from None
-        found.append({
-            "student_id": row["student_id"], "organization_id": row["organization_id"], "categories": categories,
-            "purpose": row["purpose"], "signer": row["signer"], "signed_on": signed, "expires_on": expires,
-        })  # fmt: skip
-    with database.session() as session:
-        session.add_all([ConsentRow(**values, revoked_on=None) for values in found])
-    return len(found)
-
-
-def _rows(file: Path, names: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     with file.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream, strict=True)
-        for name in names:
-            if name not in (reader.fieldnames or ()):
-                raise AccountError(f"{file.name}, line 1: there is no column {name!r}")
-        for row in reader:
-            if None in row or None in row.values():
-                raise AccountError(f"{file.name}, line {reader.line_num}: too few or too many fields")
-            yield reader.line_num, row
+        try:
+            for name in names:
+                if name not in (reader.fieldnames or ()):
+                    raise AccountError(f"{file.name}, line 1: there is no column {name!r}")
+            for row in reader:
+                if None in row or None in row.values():
+                    raise AccountError(f"{file.name}, line {reader.line_num}: too few or too many fields")
+                yield reader.line_num, row
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise AccountError(f"{file.name}, line {reader.line_num}: not CSV in UTF-8: {error}") from None
 
 
 def _viewer(row: StaffRow) -> Viewer:

@@ -1,4 +1,4 @@
-"""`handrail accounts`: organisations, the people who may sign in, and families' signed consents."""
+"""`handrail accounts`: organisations, and the people who may sign in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from handrail.console import Home, existing, out, plain_errors
 from handrail.settings import Settings
 from records.accounts import (
     AccountError,
-    add_consents,
     add_organization,
     add_staff,
     authenticate,
@@ -22,7 +21,7 @@ from records.accounts import (
 from records.database import Database, open_database
 from records.scope import Role, Viewer
 
-app = typer.Typer(no_args_is_help=True, help="Organisations, staff and families' consents.")
+app = typer.Typer(no_args_is_help=True, help="Organisations and staff.")
 _ROLES = [role.value for role in Role if role is not Role.PIPELINE]
 
 
@@ -73,14 +72,3 @@ def password_holder(database: Database, login: str, now: datetime) -> Viewer:
 def _password(*, confirm: bool) -> str:
     named = os.environ.get("HANDRAIL_PASSWORD")
     return named or str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm))
-
-
-@app.command("consents")
-def consents(
-    file: Annotated[Path, typer.Argument(help="CSV of signed consents; docs/setting-up.md names its columns.")],
-    home: Home = None,
-) -> None:
-    """Add families' signed consents. One wrong line, and none is added."""
-    with plain_errors():
-        count = add_consents(open_database(Settings.from_environment(home).database_url), existing(file))
-    out.print(f"{count} consents were added.", highlight=False)

@@ -1,4 +1,4 @@
-"""Accounts: passwords, sessions and consents, on both databases."""
+"""Accounts: passwords, sessions and the people behind them, on both databases."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from sqlalchemy import update
 from records.accounts import (
     AccountError,
     Organization,
-    add_consents,
     add_organization,
     add_staff,
     authenticate,
     end_session,
+    person_of,
+    read_organizations,
     session_viewer,
     start_session,
 )
@@ -72,12 +73,22 @@ def test_accounts_that_should_not_exist_are_refused_with_the_reason(database: Da
         add_staff(database, "b@x.example", "B", Role.DISTRICT_ADMIN, "tutors", PASSWORD)
 
 
-def test_a_consent_file_with_a_wrong_category_adds_nothing_and_names_the_line(database: Database, viewer, tmp_path):
-    file: Path = tmp_path / "consents.csv"
-    header = "student_id,organization_id,categories,purpose,signer,signed_on,expires_on\n"
-    good = "s1,tutors,housing,Tutoring,A parent,2025-09-01,2026-08-31\n"
-    file.write_text(header + good + good.replace("housing", "shoe_size"))
-    with pytest.raises(AccountError, match=r"consents\.csv, line 3: 'shoe_size'"):
-        add_consents(database, file)
-    file.write_text(header + good)
-    assert add_consents(database, file) == 1
+def test_somebody_whose_account_is_closed_is_still_known_by_login(database: Database, viewer):
+    with database.session() as session:
+        session.execute(update(StaffRow).values(active=False))
+    assert person_of(database, " ANA@tutors.example ") == viewer
+    with pytest.raises(AccountError, match="nobody has the login"):
+        person_of(database, "bo@tutors.example")
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    (b"organization_id,name\nx,X\n", "line 1: there is no column 'kind'"),
+    (b"organization_id,name,kind\nx,X\n", "line 2: too few or too many fields"),
+    (b'organization_id,name,kind\nx,"X,partner\n', "not CSV in UTF-8"),
+    (b"organization_id,name,kind\nx,F\xfcr alle,partner\n", "not CSV in UTF-8"),
+])  # fmt: skip
+def test_a_file_that_cannot_be_read_names_its_line(tmp_path: Path, content: bytes, said: str):
+    file = tmp_path / "organizations.csv"
+    file.write_bytes(content)
+    with pytest.raises(AccountError, match=rf"organizations\.csv, .*{said}"):
+        read_organizations(file)
