@@ -14,7 +14,18 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, ForeignKey, MetaData, String, Text, create_engine, event, text
+from sqlalchemy import (
+    JSON,
+    Engine,
+    ForeignKey,
+    ForeignKeyConstraint,
+    MetaData,
+    String,
+    Text,
+    create_engine,
+    event,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -64,6 +75,23 @@ class AgreementRow(Table):
     revoked_at: Mapped[datetime | None]
 
 
+class AgreementTermsRow(Table):
+    """What the policy in SQL reads of one version's text; void once `sha256` is not that of the text."""
+
+    __tablename__ = "agreement_terms"
+    __table_args__ = (
+        ForeignKeyConstraint(["agreement_id", "version"], ["agreements.agreement_id", "agreements.version"]),
+    )
+    agreement_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    legal_basis: Mapped[str] = mapped_column(String(40))
+    starts_on: Mapped[date]
+    ends_on: Mapped[date]
+    categories: Mapped[list[str]] = mapped_column(JSON)
+    programs: Mapped[list[str]] = mapped_column(JSON)
+
+
 class ConsentRow(Table):
     __tablename__ = "consents"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -75,6 +103,11 @@ class ConsentRow(Table):
     signed_on: Mapped[date]
     expires_on: Mapped[date]
     revoked_on: Mapped[date | None]
+    recorded_by: Mapped[str | None] = mapped_column(String(40))
+    recorded_at: Mapped[datetime | None]
+    revoked_by: Mapped[str | None] = mapped_column(String(200))
+    revocation_recorded_by: Mapped[str | None] = mapped_column(String(40))
+    revocation_recorded_at: Mapped[datetime | None]
 
 
 class OptOutRow(Table):
@@ -83,6 +116,10 @@ class OptOutRow(Table):
     student_id: Mapped[str] = mapped_column(String(80), index=True)
     since: Mapped[date]
     ended: Mapped[date | None]
+    recorded_by: Mapped[str | None] = mapped_column(String(40))
+    recorded_at: Mapped[datetime | None]
+    end_recorded_by: Mapped[str | None] = mapped_column(String(40))
+    end_recorded_at: Mapped[datetime | None]
 
 
 class EmergencyRow(Table):
@@ -212,23 +249,32 @@ class BackupRow(Table):
 
 
 class DisclosureRow(Table):
-    """One look at one student. Holds identifiers and categories only: never a name, never a value."""
+    """One look at one student. Holds references, identifiers and categories only: never a name, never a value."""
 
     __tablename__ = "disclosures"
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     at: Mapped[str] = mapped_column(String(40))
     user_id: Mapped[str] = mapped_column(String(40))
     organization_id: Mapped[str] = mapped_column(String(80))
-    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    student_ref: Mapped[str] = mapped_column(String(64), index=True)
     categories: Mapped[str] = mapped_column(String(400))
     purpose: Mapped[str] = mapped_column(Text)
     legal_basis: Mapped[str] = mapped_column(String(40))
+    law_requires: Mapped[str] = mapped_column(String(3))
     agreement_id: Mapped[str] = mapped_column(String(80))
     agreement_sha256: Mapped[str] = mapped_column(String(64))
     route: Mapped[str] = mapped_column(String(200))
     shown_together: Mapped[int]
-    prev_hash: Mapped[str] = mapped_column(String(64))
     hash: Mapped[str] = mapped_column(String(64))
+
+
+class LogStudentRow(Table):
+    """Whom a reference of the disclosure log names. Without this row the looks stay, and are nobody's."""
+
+    __tablename__ = "log_students"
+    student_ref: Mapped[str] = mapped_column(String(64), primary_key=True)
+    student_id: Mapped[str] = mapped_column(String(80), unique=True)
+    salt: Mapped[str] = mapped_column(String(64))
 
 
 class WebSessionRow(Table):

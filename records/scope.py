@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import ibis
 import pandas as pd
@@ -63,7 +63,16 @@ EMERGENCY_CATEGORIES = _ALL - CONSENT_CATEGORIES - {Category.BEHAVIOR, Category.
 none of them helps to find or treat a child in danger."""
 
 DISTRICT = "district"
-_EXTERNAL_ROLES = frozenset({Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN})
+PARTNER_ROLES = frozenset({Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN})
+
+
+class Tables(Protocol):
+    """Where a scope's tables are read from: a snapshot, or what the second wall shows of one (`records.wall`)."""
+
+    @property
+    def id(self) -> str: ...
+
+    def table(self, name: str) -> Any: ...
 
 
 class NotInScope(LookupError):
@@ -138,6 +147,42 @@ class Scope:
             raise NotInScope("not found") from None
 
     @cached_property
+    def by_agreement(self) -> Scope:
+        """This scope without what emergencies open: lists, alerts and suggestions rest on it alone."""
+        if self.viewer.role not in PARTNER_ROLES:
+            return self
+        kept = {student: tuple(grant for grant in grants if grant.legal_basis != EMERGENCY_BASIS)
+                for student, grants in self.grants.items()}  # fmt: skip
+        return replace(self, grants={student: grants for student, grants in kept.items() if grants})
+
+    def grounds(self, student_id: str) -> tuple[Scope, ...]:
+        """What opens one student, a ground at a time: agreements, then what each emergency adds to what came before.
+
+        Raises:
+            NotInScope: the student is not in scope.
+        """
+        self.handle(student_id)
+        agreed = self.by_agreement.grants.get(student_id, ())
+        seen = self.by_agreement.categories(student_id)
+        found = [replace(self, grants={student_id: agreed})] if agreed else []
+        for grant in self.grants[student_id]:
+            if grant.legal_basis == EMERGENCY_BASIS and grant.categories - seen:
+                added = replace(grant, categories=grant.categories - seen)
+                found.append(replace(self, grants={student_id: (added,)}))
+                seen |= added.categories
+        return tuple(found)
+
+    def narrowed(self, student_id: str, grant: Grant) -> Scope:
+        """One student of this scope on another ground, and of them no more than this scope shows.
+
+        Raises:
+            NotInScope: the student is not in scope.
+        """
+        self.handle(student_id)
+        kept = replace(grant, categories=grant.categories & self.categories(student_id))
+        return replace(self, grants={student_id: (kept,)})
+
+    @cached_property
     def _by_handle(self) -> dict[str, str]:
         return {self.handle(student): student for student in self.grants}
 
@@ -165,7 +210,7 @@ def scope_for(viewer: Viewer, database: Database, snapshot: Snapshot, now: datet
         return Scope(viewer, today, {}, secret)
     if viewer.role is Role.DISTRICT_ADMIN and viewer.organization_id == DISTRICT:
         return Scope(viewer, today, _everyone(snapshot, "the district's own records", _ALL), secret)
-    if viewer.role not in _EXTERNAL_ROLES:
+    if viewer.role not in PARTNER_ROLES:
         return Scope(viewer, today, {}, secret)
     closed = _opted_out(database, today) | _held(database)
     consents = _consents(database, viewer.organization_id, today)
@@ -182,6 +227,11 @@ def scope_for(viewer: Viewer, database: Database, snapshot: Snapshot, now: datet
     return Scope(viewer, today, grants, secret)
 
 
+def emergency_ground(number: int) -> str:
+    """How the log and a grant name an emergency, where else they name an agreement."""
+    return f"emergency-{number}"
+
+
 def pipeline_scope(snapshot: Snapshot, purpose: Literal["features", "training", "audit"], today: date) -> Scope:
     """The system's own reading of every student. Only an audit may read sensitive categories."""
     categories = _ALL if purpose == "audit" else _ALL - SENSITIVE
@@ -192,7 +242,7 @@ def pipeline_scope(snapshot: Snapshot, purpose: Literal["features", "training", 
 class ScopedRecords:
     """The canonical tables as one scope shows them, for all its students or for some of them."""
 
-    def __init__(self, snapshot: Snapshot, scope: Scope, students: Iterable[str] | None = None) -> None:
+    def __init__(self, snapshot: Tables, scope: Scope, students: Iterable[str] | None = None) -> None:
         self.snapshot = snapshot
         self.scope = scope
         asked = scope.students if students is None else scope.students & frozenset(students)
@@ -299,7 +349,7 @@ def _emergencies(database: Database, snapshot: Snapshot, viewer: Viewer,
 
 def _emergency_grant(row: EmergencyRow) -> Grant:
     categories = frozenset(Category(name) for name in row.categories.split(";")) & EMERGENCY_CATEGORIES
-    return Grant(f"emergency-{row.id}", "", EMERGENCY_BASIS, "A health or safety emergency", row.organization_id,
+    return Grant(emergency_ground(row.id), "", EMERGENCY_BASIS, "A health or safety emergency", row.organization_id,
                  categories, ())  # fmt: skip
 
 

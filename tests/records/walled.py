@@ -1,0 +1,46 @@
+"""A PostgreSQL database as docs/postgresql.md sets it up: an owner who is nobody special, and the site's own login."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import ProgrammingError
+
+from records.database import Database, open_database
+
+GUIDE = Path(__file__).parents[2] / "docs" / "postgresql.md"
+
+
+@dataclass(frozen=True)
+class Walled:
+    """One database, opened by each of its logins."""
+
+    owner: Database
+    site: Database
+    owner_url: str
+
+
+def walled_database(server: str, name: str) -> Walled:
+    """Do what the guide says, word for word but for the name of the database."""
+    in_server, in_database = re.findall(r"```sql\n(.*?)```", GUIDE.read_text(), re.S)
+    _execute(server.format(name="postgres"), in_server.replace("DATABASE handrail ", f"DATABASE {name} "))
+    _execute(server.format(name=name), in_database)
+    owner_url, site_url = (server.format(name=name).replace("//handrail@", f"//{login}@")
+                           for login in ("handrail_owner", "handrail_site"))  # fmt: skip
+    return Walled(open_database(owner_url), open_database(site_url), owner_url)
+
+
+def _execute(url: str, statements: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in filter(str.strip, statements.split(";")):
+            try:
+                connection.execute(text(statement))
+            except ProgrammingError as error:
+                there = getattr(error.orig, "sqlstate", "") == "42710"  # duplicate_object: the cluster has the role
+                if not there or "CREATE ROLE" not in statement:
+                    raise
+    engine.dispose()
