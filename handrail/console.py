@@ -15,7 +15,19 @@ from fairness.signoff import SignoffRefused
 from handrail.settings import SettingsError
 from records.accounts import AccountError
 from records.agreements import AgreementError
+from records.connectors.mapping import MappingError
 from records.connectors.protocol import SourceRefused
+from records.consents import ConsentRefused
+from records.disclosures import DisclosureLogDamaged, DisclosureLogUnavailable
+from records.explanation import UnknownStudent
+from records.identity import IdentityError
+from records.legal_demands import NoSuchDemand
+from records.legal_holds import HoldRefused
+from records.loads import LoadHeld
+from records.officers import NotAnOfficer
+from records.published import PublicationRefused
+from records.retention import DestructionRefused
+from records.scope import NotInScope
 from records.snapshots import LoadInProgress, NoSnapshot, SnapshotDamaged
 from training.episodes import NotEnoughEvidence
 from training.lifecycle import NoModel
@@ -25,7 +37,10 @@ Home = Annotated[Path | None, typer.Option("--home", help="Where Handrail keeps 
 out = Console()
 err = Console(stderr=True)
 _PLAIN = (SourceRefused, LoadInProgress, NoSnapshot, SnapshotDamaged, AgreementError, AccountError, SettingsError,
-          NotEnoughEvidence, NoModel, ModelRefused, SignoffRefused, OSError)  # fmt: skip
+          NotEnoughEvidence, NoModel, ModelRefused, SignoffRefused, PublicationRefused,
+          IdentityError, MappingError, DestructionRefused, LoadHeld, DisclosureLogDamaged,
+          DisclosureLogUnavailable, NotInScope, NotAnOfficer, ConsentRefused, UnknownStudent, NoSuchDemand,
+          HoldRefused, OSError)  # fmt: skip
 Step = Callable[[str, int, int], None]
 
 

@@ -47,6 +47,11 @@ class Settings:
         return cls(folder, os.environ.get("HANDRAIL_DATABASE_URL") or f"sqlite:///{folder / 'handrail.db'}", today)
 
     @property
+    def on_postgresql(self) -> bool:
+        """True where the database can hold the second wall (docs/postgresql.md)."""
+        return self.database_url.startswith("postgresql")
+
+    @property
     def is_demo(self) -> bool:
         return (self.home / DEMO_MARK).exists()
 

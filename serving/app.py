@@ -15,11 +15,27 @@ from starlette.staticfiles import StaticFiles
 from serving.api import v1
 from serving.context import Site, SiteConfig
 from serving.errors import error_response, install
-from serving.pages import agreements, audits, data, disclosures, front, sign_in, student, students
+from serving.pages import (
+    agreements,
+    audits,
+    consents,
+    data,
+    demands,
+    disclosures,
+    emergencies,
+    front,
+    matches,
+    notices,
+    retention,
+    sign_in,
+    student,
+    students,
+)
 from serving.security import Shield
 
 __all__ = ["SiteConfig", "create_app"]
-_PAGES = (front, sign_in, students, student, agreements, disclosures, audits, data)
+_PAGES = (front, sign_in, students, student, agreements, consents, disclosures, matches, demands, emergencies, notices,
+          retention, audits, data)  # fmt: skip
 
 
 def create_app(config: SiteConfig) -> FastAPI:

@@ -24,9 +24,13 @@ from starlette.responses import HTMLResponse
 from records.accounts import Organization, organizations, session_viewer
 from records.database import Database
 from records.disclosures import record_disclosures
+from records.emergencies import Emergency, emergencies
+from records.loads import attendance_is_old
+from records.notices import count_unseen
 from records.schema import Category
-from records.scope import DISTRICT, Role, Scope, ScopedRecords, Viewer, scope_for
+from records.scope import DISTRICT, EMERGENCY_BASIS, Grant, Role, Scope, ScopedRecords, Viewer, scope_for
 from records.snapshots import NoSnapshot, Snapshot
+from records.wall import records_for
 from serving import words
 from serving.recommend import Caseload, ModelShelf, caseload
 from serving.security import cookie_name
@@ -111,7 +115,7 @@ class Site:
         self.config = config
         self.shelf = ModelShelf(config.home, config.database)
         self.kept = Kept()
-        self.templates = _templates()
+        self.templates = templates()
 
     def render(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         return HTMLResponse(self.templates.get_template(template).render(**values), status)
@@ -145,7 +149,27 @@ class Visit:
 
     @cached_property
     def scope(self) -> Scope:
+        """What agreements open. Lists, alerts and suggestions rest on it: no emergency changes any of them."""
+        return self.whole_scope.by_agreement
+
+    @cached_property
+    def whole_scope(self) -> Scope:
+        """The same and what emergencies open: for one student's own record alone."""
         return scope_for(self.viewer, self.database, self.snapshot, self.now, self.site.config.secret)
+
+    @cached_property
+    def emergencies(self) -> list[Emergency]:
+        """Those that are open to this person now, the newest first."""
+        return [one for one in emergencies(self.database, user_id=self.viewer.user_id) if one.is_open(self.now)]
+
+    @property
+    def is_officer(self) -> bool:
+        """Whether this person acts for the district in matters of law."""
+        return self.viewer.role is Role.DISTRICT_ADMIN
+
+    @cached_property
+    def unseen_notices(self) -> int:
+        return count_unseen(self.database)
 
     @cached_property
     def as_of(self) -> date:
@@ -179,7 +203,11 @@ class Visit:
         return self.site.shelf.model(self.now)
 
     def records(self, students: Iterable[str] | None = None) -> ScopedRecords:
-        return ScopedRecords(self.snapshot, self.scope, students)
+        return self._records(self.scope, students)
+
+    def whole_record(self, student: str) -> ScopedRecords:
+        """One student's record with what emergencies open of it."""
+        return self._records(self.whole_scope, [student])
 
     @cached_property
     def roster(self) -> dict[str, Listed]:
@@ -187,13 +215,25 @@ class Visit:
         found: dict[str, Listed] = self.site.kept.get(("roster", *self._key), lambda: read_roster(self.records()))
         return found
 
+    def listed(self, student: str) -> Listed:
+        """One student as their own page names them, with what emergencies open."""
+        if student in self.roster and not any(one.student_id == student for one in self.emergencies):
+            return self.roster[student]
+        return read_roster(self.whole_record(student))[student]
+
     @cached_property
     def caseload(self) -> Caseload:
         """Alerts and suggestions of every student in scope."""
         model, why = self.model
-        key = ("caseload", *self._key, model.sha256 if model else "", why)
-        found: Caseload = self.site.kept.get(key, lambda: caseload(self.records(), self.as_of, model, why))
+        quiet = [Category.ATTENDANCE] if self.attendance_is_old else []
+        key = ("caseload", *self._key, model.sha256 if model else "", why, *quiet)
+        found: Caseload = self.site.kept.get(key, lambda: caseload(self.records(), self.as_of, model, why, quiet=quiet))
         return found
+
+    @cached_property
+    def attendance_is_old(self) -> datetime | None:
+        """When attendance was last loaded, if that is too long ago to raise an alert about absences."""
+        return attendance_is_old(self.site.config.home, self.now)
 
     def disclose(self, students: Sequence[str], categories: Collection[Category]) -> None:
         """Write down that these students are about to be shown.
@@ -204,16 +244,24 @@ class Visit:
         route = self.request.scope["route"].path
         record_disclosures(self.database, self.scope, students, categories, route, self.now)
 
+    def disclose_whole(self, student: str, categories: Collection[Category]) -> None:
+        """The same for one student's own record: what agreements open and what each emergency adds, a row each.
+
+        Raises:
+            DisclosureLogUnavailable: then nothing may be shown.
+        """
+        route = self.request.scope["route"].path
+        for ground in self.whole_scope.grounds(student):
+            record_disclosures(self.database, ground, [student], categories, route, self.now)
+
     def stamp(self, students: Iterable[str]) -> str:
         """What must stand by every record that is shown (34 CFR 99.33)."""
-        who = f"{self.viewer.name}, {self.organization.name}"
-        agreements = sorted({grant.agreement_id for student in students for grant in self.scope.grants[student]
-                             if grant.agreement_sha256})  # fmt: skip
-        if not agreements:
-            return f"Shown to {who} from the district's own records on {words.moment(self.now)}."
-        under = " and ".join(agreements)
-        return (f"Shared with {who} under agreement {under} on {words.moment(self.now)}. "
-                "Do not pass it on (34 CFR 99.33).")  # fmt: skip
+        return self._stamp([grant for student in students for grant in self.scope.grants[student]])
+
+    def stamp_whole(self, student: str) -> str:
+        """The same for one student's own record."""
+        grounds = self.whole_scope.grounds(student)
+        return self._stamp([grant for ground in grounds for grant in ground.grants[student]])
 
     def check_csrf(self, given: str) -> None:
         """Refuse a form that this session's own pages did not make."""
@@ -227,6 +275,22 @@ class Visit:
     def close(self) -> None:
         if "snapshot" in self.__dict__ and "connection" in self.snapshot.__dict__:
             self.snapshot.connection.disconnect()
+
+    def _records(self, scope: Scope, students: Iterable[str] | None) -> ScopedRecords:
+        asked = None if students is None else tuple(students)
+        tables = records_for(self.viewer, self.database, self.snapshot, self.now, asked)
+        return ScopedRecords(tables, scope, asked)
+
+    def _stamp(self, grants: Sequence[Grant]) -> str:
+        who = f"{self.viewer.name}, {self.organization.name}"
+        agreements = sorted({grant.agreement_id for grant in grants if grant.agreement_sha256})
+        under = [f"under agreement {' and '.join(agreements)}"] if agreements else []
+        if any(grant.legal_basis == EMERGENCY_BASIS for grant in grants):
+            under.append("for a health or safety emergency (34 CFR 99.36)")
+        if not under:
+            return words.own_records_shown_to(who, self.now)
+        return (f"Shared with {who} {' and '.join(under)} on {words.moment(self.now)}. "
+                "Do not pass it on (34 CFR 99.33).")  # fmt: skip
 
     @property
     def _key(self) -> tuple[str, str, str]:
@@ -279,15 +343,32 @@ def student_in_scope(handle: str, visit: SignedIn) -> str:
 
 InScope = Annotated[str, Depends(student_in_scope)]
 
+
+def record_in_scope(handle: str, visit: SignedIn) -> str:
+    """The student behind the handle, where an emergency may have opened the record too.
+
+    Raises:
+        NotInScope: the same whether they exist or not.
+    """
+    return visit.whole_scope.student_of(handle)
+
+
+OpenRecord = Annotated[str, Depends(record_in_scope)]
+
 _PARTNER = frozenset({Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN})
 _AUDITORS = frozenset({Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN})
 NAVIGATION: tuple[tuple[str, str, frozenset[Role]], ...] = (
     ("/caseload", "Caseload", _PARTNER),
     ("/students", "Students", frozenset({Role.DISTRICT_ADMIN})),
     ("/audits", "Fairness audits", _AUDITORS),
+    ("/matches", "Who is who", frozenset({Role.DISTRICT_ADMIN})),
     ("/agreements", "Agreements", frozenset(Role)),
+    ("/consents", "Consents", frozenset({Role.DISTRICT_ADMIN})),
     ("/disclosures", "Who saw what", frozenset({Role.DISTRICT_ADMIN})),
+    ("/demands", "Legal demands", frozenset({Role.DISTRICT_ADMIN})),
+    ("/emergencies", "Emergencies", frozenset({Role.DISTRICT_ADMIN})),
     ("/data", "Data loads", frozenset({Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN})),
+    ("/retention", "Destroyed records", frozenset({Role.DISTRICT_ADMIN})),
 )
 """Path, words, and for whom: the first that a role has is its front page."""
 
@@ -313,7 +394,8 @@ def _listed(student: str, first: Any, last: Any, grade: Any, school: Any) -> Lis
     return Listed(student, name, (last.casefold(), first.casefold()), level, school)
 
 
-def _templates() -> Environment:
+def templates() -> Environment:
+    """The templates of pages: what they are given is escaped, and what is missing is an error."""
     found = Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     found.globals |= {"words": words, "stylesheet": f"/static/site.css?v={_version('site.css')}"}

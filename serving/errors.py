@@ -16,6 +16,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from records.decisions import DecisionRefused
 from records.disclosures import DisclosureLogUnavailable
+from records.officers import NotAnOfficer
+from records.published import NotPublished
 from records.scope import NotInScope
 from records.snapshots import NoSnapshot
 from serving.context import Forbidden, OutOfDate, SignInNeeded, Site
@@ -41,6 +43,9 @@ MESSAGES: dict[int, tuple[str, str]] = {
 NO_RECORDS = ("No records are loaded yet", "The district has not loaded its records. Once it has, this page fills by "
               "itself.")  # fmt: skip
 
+NOT_PUBLISHED = ("The records are being brought up to date", "Nothing can be shown for the moment. Try again in a few "
+                 "minutes. If it happens again, tell the person who looks after Handrail at the district.")  # fmt: skip
+
 
 def error_response(request: Request, status: int, message: tuple[str, str] | None = None) -> Response:
     """The page or the JSON object that says what is wrong."""
@@ -57,10 +62,12 @@ def install(app: FastAPI) -> None:
     app.exception_handler(HTTPException)(_http_error)
     app.exception_handler(RequestValidationError)(_answering(422))
     app.exception_handler(NotInScope)(_answering(404))
+    app.exception_handler(NotAnOfficer)(_answering(404))
     app.exception_handler(Forbidden)(_answering(403))
     app.exception_handler(OutOfDate)(_answering(409))
     app.exception_handler(DisclosureLogUnavailable)(_answering(503))
     app.exception_handler(NoSnapshot)(_answering(503, NO_RECORDS))
+    app.exception_handler(NotPublished)(_answering(503, NOT_PUBLISHED))
     app.exception_handler(DecisionRefused)(_refused)
     app.exception_handler(SignInNeeded)(_sign_in)
 

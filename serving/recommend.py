@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -120,12 +120,18 @@ class ModelShelf:
         return stats, signoffs(self._database), now.date()
 
 
-def caseload(records: ScopedRecords, as_of: date, model: RankerModel | None, why_no_model: str) -> Caseload:
-    """Features, alerts and advice of every student in `records`, from what its scope shows."""
+def caseload(records: ScopedRecords, as_of: date, model: RankerModel | None, why_no_model: str, *,
+             quiet: Collection[Category] = ()) -> Caseload:  # fmt: skip
+    """Features, alerts and advice of every student in `records`, from what its scope shows.
+
+    Args:
+        quiet: categories whose records are too old to raise an alert.
+    """
     features = build_features(records, as_of)
     raised: dict[str, list[Alert]] = defaultdict(list)
     for alert in alerts(features):
-        raised[alert.student_id].append(alert)
+        if alert.category not in quiet:
+            raised[alert.student_id].append(alert)
     advice = _advice(records, features, as_of, model, why_no_model)
     own = _own_supports(records)
 

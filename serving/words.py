@@ -8,7 +8,7 @@ from datetime import date, datetime
 from fairness.report import ATTRIBUTES, SUMMARIES, VERDICTS, WHY, group_label
 from records.agreements import CITATIONS, LegalBasis
 from records.schema import Category
-from records.scope import Role
+from records.scope import EMERGENCY_BASIS, Role
 from serving.explain import FAMILY_LABELS, POINT, SUPPORT_LABELS
 
 CATEGORIES: Mapping[Category, str] = {
@@ -40,6 +40,29 @@ BASES: Mapping[LegalBasis, str] = {
     LegalBasis.AUDIT_EVALUATION: "Evaluation of programs: figures about groups, never a single student",
     LegalBasis.STUDIES: "A study: results about groups, never a single student",
 }
+PURPOSE_KINDS: Mapping[str, str] = {
+    "service": "Help to students",
+    "audit": "An audit of a program that public money pays for",
+    "evaluation": "An evaluation of a program that public money pays for",
+    "compliance": "Enforcing a federal law about such a program",
+    "predictive_tests": "Developing or checking tests",
+    "student_aid": "Running student aid",
+    "instruction": "Improving teaching",
+}
+OTHER_BASES: Mapping[str, str] = {
+    "own_records": "The district's own records",
+    EMERGENCY_BASIS: "A health or safety emergency (34 CFR 99.31(a)(10) and 99.36)",
+    "judicial_order": "An order of a court (34 CFR 99.31(a)(9))",
+    "parent": "The family's own right to see the record (34 CFR 99.10)",
+}
+"""Grounds that no agreement gives."""
+
+DEMAND_STATUSES: Mapping[str, str] = {"refused": "Refused", "proposed": "A release is proposed",
+                                      "approved": "Approved for release"}  # fmt: skip
+DEMAND_ACTIONS: Mapping[str, str] = {
+    "recorded": "Recorded and refused", "notified": "Family told, or lawful exception named",
+    "proposed": "Release proposed", "approved": "Release approved", "denied": "Denied", "released": "Taken",
+}  # fmt: skip
 SEVERITIES: Mapping[int, str] = {3: "Act now", 2: "Look soon", 1: "Keep an eye on"}
 ACTIONS: Mapping[str, str] = {"accepted": "Accepted", "dismissed": "Dismissed"}
 DISMISSALS: tuple[str, ...] = (
@@ -54,7 +77,13 @@ DISMISSALS: tuple[str, ...] = (
 """The reasons most often given, to choose from; a few words may be added."""
 
 SOURCES: Mapping[str, str] = {"edfi": "Ed-Fi files", "oneroster": "OneRoster files",
-                             "service-history": "Partners' service history"}  # fmt: skip
+                             "service-history": "Partners' service history",
+                             "hmis": "Housing partners' files (HMIS)"}  # fmt: skip
+DESTROYED: Mapping[str, str] = {"student": "One student's record", "agreement": "What an agreement made"}
+ODDITIES: Mapping[str, str] = {"hole": "Something is missing", "date": "A date that cannot be",
+                              "contradiction": "Two facts that do not fit"}  # fmt: skip
+LISTS_OF_MATCHES: Mapping[str, str] = {"waiting": "Waiting", "decided": "Said by a person",
+                                       "linked": "Linked by the comparison"}  # fmt: skip
 STATUSES: Mapping[str, str] = {
     "present": "at school",
     "excused": "absent, excused",
@@ -98,12 +127,22 @@ def categories(names: Collection[str]) -> str:
     return ", ".join(words for category, words in CATEGORIES.items() if category in names)
 
 
+def category(name: Category) -> str:
+    """One category with a capital letter, to stand by itself."""
+    return CATEGORIES[name][0].upper() + CATEGORIES[name][1:]
+
+
 def basis(name: str) -> str:
     """A legal basis in words with its citation; the district's own reading has none."""
-    if name not in set(LegalBasis):
-        return "The district's own records"
+    if name in OTHER_BASES:
+        return OTHER_BASES[name]
     found = LegalBasis(name)
     return f"{BASES[found]} ({CITATIONS[found]})"
+
+
+def own_records_shown_to(who: str, now: datetime) -> str:
+    """What stands by a record that is shown to the district itself."""
+    return f"Shown to {who} from the district's own records on {moment(now)}."
 
 
 def grade(level: float | None) -> str:
@@ -125,6 +164,11 @@ def moment(value: datetime | str) -> str:
 
 def count(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
+
+
+def share(value: float) -> str:
+    """A part of all, from 0 to 1, as it is read: "12%", "under 1%"."""
+    return "under 1%" if 0 < value < 0.01 else f"{value:.0%}"
 
 
 def points(value: float) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+
+Serving = Callable[[Path], AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +27,19 @@ def shared_data() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture(scope="session")
+def prism() -> Serving:
+    """Serves an OpenAPI document on this machine: `with prism(document) as address`. Skipped and failed as above."""
+    from tests.mock_servers.prism import BINARY, serving
+
+    if not BINARY.exists():
+        message = "Prism is not installed: run `make tests/mock_servers/node_modules/.package-lock.json`"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return serving
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from sqlalchemy import create_engine, insert, select, text
 
 from records.accounts import start_session
 from records.database import Database, Table, open_database
+from records.published import publish
 from records.scope import Role, Viewer, scope_for
 from records.snapshots import Snapshot
 from serving.app import SiteConfig, create_app
@@ -88,6 +89,7 @@ def test_what_is_out_of_scope_changes_no_byte_of_any_answer(  # R1, R3, R5, R7, 
         with opened(stores, home) as database:
             viewers = draw_law(rng, database, [str(row["student_id"]) for row in rows["students"]])
             snapshot = snapshot_of(rows, home)
+            publish(database, snapshot)
             chosen = [viewers[place] for place in rng.permutation(len(viewers))[:VIEWERS_A_WORLD]]
             tokens = {viewer: start_session(database, viewer, NOW) for viewer in chosen}
             scopes = {viewer: scope_for(viewer, database, snapshot, NOW, SECRET) for viewer in chosen}
@@ -98,7 +100,7 @@ def test_what_is_out_of_scope_changes_no_byte_of_any_answer(  # R1, R3, R5, R7, 
             with opened(stores, other) as database:
                 changes.made += scramble_law(rng, database, scopes[viewer], [str(s) for s in sorted(
                     {row["student_id"] for row in rows["students"]})])  # fmt: skip
-            snapshot_of(changes.rows, other)
+                publish(database, snapshot_of(changes.rows, other))
             compare(stores, viewer, tokens[viewer], home, other)
             probes[viewer.role] += len(set(changes.made))
             compared[viewer.role] += 1

@@ -125,6 +125,15 @@ def draw_sessions(rng: np.random.Generator, student: str, program: str) -> list[
              "minutes": float(rng.integers(20, 90))} for day in days]  # fmt: skip
 
 
+def draw_emergency(student: str, viewer: Viewer, opened: datetime = NOW,
+                   categories: Sequence[Category] = (Category.DIRECTORY,)) -> EmergencyRow:  # fmt: skip
+    return EmergencyRow(
+        opened_at=opened, ends_at=opened + timedelta(hours=4), ended_at=None, opened_by="district",
+        user_id=viewer.user_id, organization_id=viewer.organization_id, student_id=student,
+        categories=";".join(categories), threat="A threat to this child", reason="To reach the family",
+    )  # fmt: skip
+
+
 def draw_law(rng: np.random.Generator, database: Database, students: list[str]) -> list[Viewer]:
     """Organisations, staff and everything that opens or closes a record; the partners' staff."""
     viewers = []
@@ -324,13 +333,10 @@ def _hold(student: str, *, lifted: bool) -> LegalHoldRow:
 
 
 def _emergency(rng: np.random.Generator, student: str, viewer: Viewer) -> EmergencyRow:
-    opened = NOW - timedelta(hours=int(rng.integers(0, 6)))
     named = [category for category in Category if rng.random() < 0.5] or [Category.DIRECTORY]
-    return EmergencyRow(
-        opened_at=opened, ends_at=opened + timedelta(hours=4), ended_at=NOW if rng.random() < 0.2 else None,
-        opened_by="district", user_id=viewer.user_id, organization_id=viewer.organization_id, student_id=student,
-        categories=";".join(named), threat="A threat to this child", reason="To reach the family",
-    )  # fmt: skip
+    row = draw_emergency(student, viewer, NOW - timedelta(hours=int(rng.integers(0, 6))), named)
+    row.ended_at = NOW if rng.random() < 0.2 else None
+    return row
 
 
 def _demand(student: str) -> LegalDemandRow:

@@ -2,62 +2,170 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from handrail.console import Home, out, plain_errors, progress_bar
-from handrail.settings import Settings
+from handrail.commands.accounts import password_holder
+from handrail.console import Home, err, existing, out, plain_errors, progress_bar
+from handrail.settings import Settings, SettingsError
+from records.accounts import organizations
+from records.connectors.api_settings import ApiSettings, read_api_settings
+from records.connectors.corrections import corrected, named_in, quarantine_csv, read_corrections
 from records.connectors.edfi import EdFi
+from records.connectors.edfi_api import EdFiApi
+from records.connectors.hmis import Hmis
+from records.connectors.mapping import parse_mapping
 from records.connectors.oneroster import OneRoster
-from records.connectors.protocol import Connector, SourceRefused
+from records.connectors.oneroster_api import OneRosterApi
+from records.connectors.powerschool import PowerSchool
+from records.connectors.protocol import ApiConnector, Connector, Progress, SourceRefused
 from records.connectors.service_history import ServiceHistory
-from records.schema import TABLES
-from records.snapshots import LoadReport, Snapshot, load
+from records.database import open_database
+from records.disclosures import record_disclosures
+from records.identity import links
+from records.loads import LoadHeld, attendance_is_old, doubts, last_loads, note_load
+from records.published import publish, publish_if_needed, withdraw_others
+from records.retention import destroyed_before, overdue
+from records.schema import TABLES, Category
+from records.scope import Role, scope_for
+from records.snapshots import LoadReport, NoSnapshot, Snapshot, SnapshotDamaged, load
 
 CONNECTORS: dict[str, Connector] = {
     "edfi": EdFi(),
     "oneroster": OneRoster(),
-    "service-history": ServiceHistory(),
 }
+PARTNER_SOURCES = ("service-history", "hmis")
+API_CONNECTORS: dict[str, Callable[[ApiSettings], ApiConnector]] = {
+    "edfi-api": EdFiApi,
+    "oneroster-api": OneRosterApi,
+    "powerschool": PowerSchool,
+}
+SOURCES = (*CONNECTORS, *PARTNER_SOURCES, *API_CONNECTORS)
 app = typer.Typer(no_args_is_help=True, help="Look at what is loaded, as counts: never at a student.")
 
 
 def load_source(
-    source: Annotated[str, typer.Argument(help=f"Kind of source: {', '.join(CONNECTORS)}.")],
-    directory: Annotated[Path, typer.Argument(help="Folder that holds the source's files.")],
+    source: Annotated[str, typer.Argument(help=f"Kind of source: {', '.join(SOURCES)}.")],
+    directory: Annotated[Path, typer.Argument(help="Folder or ZIP file of the source's files, or an API's settings.")],
+    organization: Annotated[str | None, typer.Option(help="The one partner whose files these are.")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="How to read a partner's export (see `handrail map`).")] = None,
+    corrections: Annotated[
+        Path | None, typer.Option(help="A quarantine file with lines put right (see `handrail records quarantine`).")
+    ] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="Load even what looks like a fault of the export.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep-for-changes", help="OneRoster: later exports may hold only what has changed.")
+    ] = False,
     home: Home = None,
 ) -> None:
     """Load a source into a new snapshot. The old one serves until the new one is whole."""
     with plain_errors():
-        connector = CONNECTORS.get(source)
-        if connector is None:
-            raise SourceRefused(f"there is no source {source!r}; the sources are: {', '.join(CONNECTORS)}")
-        folder = Settings.from_environment(home).home
-        loaded = (folder / "snapshots" / "CURRENT").exists()
+        settings = Settings.from_environment(home)
+        loaded = (settings.home / "snapshots" / "CURRENT").exists()
         with progress_bar() as step:
-            report = load(connector, directory, folder, merge=loaded or source == "service-history", progress=step)
+            if source in PARTNER_SOURCES:
+                connector, folder = _partner_connector(source, organization, mapping, settings), directory
+            elif organization is not None or mapping is not None:
+                raise SourceRefused(f"--organization and --mapping are for {' and '.join(PARTNER_SOURCES)}")
+            else:
+                connector, folder = _open_source(source, directory, settings.home, step, keep=keep)
+            with _put_right(folder, corrections) as right:
+                merge = loaded or source in PARTNER_SOURCES
+                report = load_and_publish(settings, connector, right, merge, step, accept=accept)
     show(report)
+
+
+def load_and_publish(settings: Settings, connector: Connector, directory: Path, merge: bool, step: Progress, *,
+                     accept: bool = False) -> LoadReport:  # fmt: skip
+    """Load a source, leave out whom nobody may bring back, and write down that it was loaded.
+
+    On PostgreSQL its rows are behind the second wall before they serve, and the older ones leave.
+
+    Raises:
+        LoadHeld: it looks like a fault of the export, and `accept` does not say otherwise.
+    """
+    database = open_database(settings.database_url)
+    before = _serving(settings.home)
+
+    def admit(snapshot: Snapshot) -> None:
+        found = [] if accept else doubts(snapshot, before)
+        if found:
+            raise LoadHeld(f"nothing was changed, since this looks like a fault of the export: {'; '.join(found)}. "
+                           "If it is right, give the same command with --accept")  # fmt: skip
+        publish_if_needed(database, snapshot, step)
+
+    report = load(connector, directory, settings.home, merge=merge, progress=step, publish=admit,
+                  leave_out=destroyed_before(database, settings.secret()))  # fmt: skip
+    note_load(settings.home, report, connector.tables, settings.now())
+    if settings.on_postgresql:
+        serving = Snapshot.current(settings.home)
+        publish_if_needed(database, serving, step)
+        left = withdraw_others(database, serving)
+        if left:
+            report.notes.append(f"{left} tables of older copies are being read; `handrail records publish` removes "
+                                "them")  # fmt: skip
+    return report
 
 
 @app.command("status")
 def status(home: Home = None) -> None:
-    """Which snapshot serves, and how many rows each table has."""
+    """Which snapshot serves, how fresh it is, and what should have been destroyed. Exit 1 when something is late."""
     with plain_errors():
-        snapshot = Snapshot.current(Settings.from_environment(home).home)
+        settings = Settings.from_environment(home)
+        snapshot = Snapshot.current(settings.home)
         counts = Table("table", "rows", "what it is", title=f"snapshot {snapshot.id}")
         for name, rows in snapshot.manifest["rows"].items():
             counts.add_row(name, f"{rows:,}", TABLES[name].description)
         out.print(counts)
+        for source, last in sorted(last_loads(settings.home).items()):
+            out.print(f"{source} was last loaded on {last.at:%Y-%m-%d at %H:%M}.", highlight=False)
+        old = attendance_is_old(settings.home, settings.now())
+        late = overdue(open_database(settings.database_url), settings.now().date())
+    if old is not None:
+        err.print("handrail: attendance is older than 36 hours: no alert about absences is given", highlight=False)
+    for one in late:
+        err.print(f"handrail: what {one.agreement_id} of {one.organization_id} made was to be destroyed by "
+                  f"{one.destruction_date}", highlight=False, soft_wrap=True)  # fmt: skip
+    if late or old is not None:
+        raise typer.Exit(1)
+
+
+@app.command("publish")
+def publish_records(home: Home = None) -> None:
+    """Copy the snapshot that serves to PostgreSQL again, behind row-level security, and remove every older copy."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        if not settings.on_postgresql:
+            raise SettingsError("only PostgreSQL has a second wall; HANDRAIL_DATABASE_URL must begin with postgresql")
+        database, snapshot = open_database(settings.database_url), Snapshot.current(settings.home)
+        with progress_bar() as step:
+            publish(database, snapshot, step)
+        left = withdraw_others(database, snapshot)
+    out.print(f"Snapshot {snapshot.id} is published."
+              + (f" {left} tables of older copies are being read by somebody: publish again later." if left else ""))
 
 
 @app.command("quarantine")
-def quarantine(home: Home = None) -> None:
-    """The rows that could not be loaded: file, line, column and reason (the row itself is not shown)."""
+def quarantine(
+    to: Annotated[Path | None, typer.Option("--to", help="Write the rows themselves to a file.")] = None,
+    officer: Annotated[str | None, typer.Option("--as", help="Login of the district administrator who reads.")] = None,
+    home: Home = None,
+) -> None:
+    """The rows that could not be loaded: file, line, column and reason. The rows themselves go to a file only.
+
+    The file names students, so that whoever takes it gives their password and is written down.
+    """
     with plain_errors():
-        snapshot = Snapshot.current(Settings.from_environment(home).home)
+        settings = Settings.from_environment(home)
+        snapshot = Snapshot.current(settings.home)
+        if to is not None:
+            _hand_out(settings, snapshot, to, officer)
+            return
         rows = Table("file", "line", "column", "why", title="quarantined rows")
         for row in snapshot.quarantined().to_pylist():
             rows.add_row(row["file"], str(row["line"]), row["column"] or "", row["reason"])
@@ -80,3 +188,78 @@ def show(report: LoadReport) -> None:
         out.print(f"Note: {note}")
     changed = "is now" if report.changed else "already was"
     out.print(f"Snapshot {report.snapshot_id} {changed} the current one.")
+
+
+def _partner_connector(source: str, organization: str | None, mapping: Path | None,
+                       settings: Settings) -> Connector:  # fmt: skip
+    """The connector of a partner's files, with what is known of who its participants are."""
+    if source == "hmis" and (organization is None or mapping is not None):
+        raise SourceRefused("an HMIS export needs --organization, the partner whose it is, and no --mapping")
+    found = parse_mapping(existing(mapping).read_text(encoding="utf-8"), mapping.name) if mapping is not None else None
+    if organization is None and found is not None:
+        organization = found.organization_id
+    if organization is None:
+        return ServiceHistory()
+    database = open_database(settings.database_url)
+    if organization not in organizations(database):
+        raise SourceRefused(f"there is no organisation {organization!r}: run `handrail accounts organizations` first")
+    known = links(database, organization)
+    return Hmis(organization, known) if source == "hmis" else ServiceHistory(organization, found, known)
+
+
+def _open_source(source: str, given: Path, home: Path, step: Progress, *, keep: bool) -> tuple[Connector, Path]:
+    """The connector, and the folder that it reads: for an API its mirror, which is first brought up to date.
+
+    OneRoster files that were once kept for changes are kept from then on: what is kept must be what was loaded last.
+    """
+    kept = home / "sources" / "oneroster_files"
+    if source == "oneroster" and (keep or kept.is_dir()):
+        return OneRoster(kept), given
+    if keep:
+        raise SourceRefused("--keep-for-changes is for oneroster: only its exports may hold what has changed")
+    if source in CONNECTORS:
+        return CONNECTORS[source], given
+    if source not in API_CONNECTORS:
+        raise SourceRefused(f"there is no source {source!r}; the sources are: {', '.join(SOURCES)}")
+    settings = read_api_settings(existing(given))
+    if settings.kind != source:
+        raise SourceRefused(f"{given.name}: kind is {settings.kind!r}, and the command says {source!r}")
+    connector, mirror = API_CONNECTORS[source](settings), home / "sources" / settings.name
+    connector.fetch(mirror, step)
+    return connector, mirror
+
+
+@contextmanager
+def _put_right(folder: Path, corrections: Path | None) -> Iterator[Path]:
+    """The source's folder, with the lines that somebody has put right in their place."""
+    if corrections is None:
+        yield folder
+        return
+    if not folder.is_dir():
+        raise SourceRefused("--corrections is for a folder of files: what comes by an API is put right at its source")
+    with corrected(folder, read_corrections(existing(corrections))) as right:
+        yield right
+
+
+def _serving(home: Path) -> Snapshot | None:
+    try:
+        return Snapshot.current(home)
+    except (NoSnapshot, SnapshotDamaged):
+        return None
+
+
+def _hand_out(settings: Settings, snapshot: Snapshot, file: Path, officer: str | None) -> None:
+    if officer is None:
+        raise SettingsError("--to needs --as: the file names students, and who took it is written down")
+    database = open_database(settings.database_url)
+    viewer = password_holder(database, officer, settings.now())
+    scope = scope_for(viewer, database, snapshot, settings.now(), settings.secret())
+    if viewer.role is not Role.DISTRICT_ADMIN or not scope.students:
+        raise SettingsError(f"{officer} is not a district administrator: only they may take the file")
+    rows = snapshot.set_aside()
+    record_disclosures(database, scope, named_in(rows, scope.students), list(Category), "records quarantine",
+                       settings.now())  # fmt: skip
+    terms = f"Shown to {viewer.name} from the district's own records on {settings.now():%Y-%m-%d at %H:%M}."
+    file.write_text(quarantine_csv(rows, terms), encoding="utf-8")
+    out.print(f"{len(rows):,} rows are in {file}: put the raw lines right, and load with --corrections {file}",
+              highlight=False, soft_wrap=True)  # fmt: skip

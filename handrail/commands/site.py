@@ -15,6 +15,8 @@ from handrail.console import Home, existing, out, plain_errors
 from handrail.demo.partners import ORGANIZATION_NAMES, PASSWORD, all_staff
 from handrail.settings import Settings, SettingsError
 from records.database import open_database
+from records.disclosures import keep_head
+from records.published import check_published
 from serving.app import SiteConfig, create_app
 from serving.words import ROLES
 
@@ -40,7 +42,10 @@ def serve(
             if file is not None:
                 existing(file)
         check_port(host, port)
-        app = create_app(site_config(settings, secure_cookies=encrypted))
+        config = site_config(settings, secure_cookies=encrypted)
+        check_published(config.database, settings.home)
+        app = create_app(config)
+        keep_head(config.database, settings.home, settings.now())
     address = f"{'https' if tls_certificate else 'http'}://{host}:{port}/"
     out.print(f"Handrail is at {address}  (stop it with Ctrl-C)", highlight=False)
     uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, server_header=False, date_header=True,

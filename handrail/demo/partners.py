@@ -33,17 +33,20 @@ class Partner:
     name: str
     kind: str
     purpose: str
+    activity: str
     programs: tuple[Program, ...]
     categories: tuple[str, ...] = _COMMON
     consent_required: tuple[str, ...] = ()
     supports: tuple[str, ...] = ()
     legal_basis: str = "school_official"
+    purpose_kind: str = "service"
     staff: tuple[tuple[str, str, Role], ...] = field(default=())
 
 
 PARTNERS = (
     Partner(
         "brightpath", "BrightPath Tutoring", "tutoring", "After-school tutoring and a place to study",
+        "Tutors read attendance and marks to choose whom to invite, and in what to help",
         (Program("bp-tutoring", "After-school tutoring", "tutoring", 520, 38.0, 0, 12, 300),
          Program("bp-study-hall", "Open study hall", "", 150, 6.0, 5, 12)),
         (*_COMMON, "schedule", "housing"), ("housing",), ("tutoring", "mentoring", "food", "health"),
@@ -51,40 +54,51 @@ PARTNERS = (
                ("admin@brightpath.example", "Ruth Calloway", Role.PARTNER_ADMIN)),
     ),
     Partner("northstar", "Northstar Mentors", "mentoring", "One-to-one mentoring",
+            "Mentors read attendance and marks to see how a student is doing, and what to talk about",
             (Program("ns-mentoring", "Weekly mentoring", "mentoring", 500, 22.0, 3, 12, 300),),
             supports=("mentoring", "tutoring", "counselling"),
             staff=(("caseworker@northstar.example", "Noel Ferris", Role.CASEWORKER),)),
     Partner("lakepantry", "Lake Pantry", "food", "Weekend food for families who ask",
+            "Volunteers read the list of who takes part, and write down each bag that is given out",
             (Program("lp-weekend", "Weekend food bags", "food", 520, 9.0, 0, 12, 300),),
             ("directory", "services"), staff=(("coordinator@lakepantry.example", "Iris Boone", Role.COORDINATOR),)),
     Partner("keystone", "Keystone Housing Help", "housing", "Keeping families housed",
+            "Advisers read attendance, and what a family has agreed to share, to offer help in time",
             (Program("kh-housing", "Housing advice", "housing_help", 120, 75.0, 0, 12, 40),),
             ("directory", "attendance", "services", "housing"), ("housing",), ("housing_help", "food"),
             staff=(("caseworker@keystone.example", "Omar Teller", Role.CASEWORKER),)),
     Partner("cityclinic", "Harrow Lake School Clinic", "health", "Health care at school",
+            "The clinic reads attendance to see whom absences keep from school, and offers a visit",
             (Program("cc-clinic", "School clinic", "health", 460, 44.0, 0, 12, 260),),
             ("directory", "attendance", "services"), supports=("health", "food"),
             staff=(("caseworker@cityclinic.example", "Mina Castell", Role.CASEWORKER),)),
     Partner("openroom", "The Open Room", "counselling", "Counselling for young people",
+            "Counsellors read attendance and marks to see who may want somebody to talk to",
             (Program("or-counsel", "Counselling", "counselling", 360, 60.0, 4, 12, 200),),
             supports=("counselling", "mentoring"),
             staff=(("caseworker@openroom.example", "Tess Amador", Role.CASEWORKER),)),
     Partner("mendworks", "Mendworks", "restorative practice", "Restorative circles at school",
+            "Circle keepers read what happened at school to bring together those whom it touched",
             (Program("mw-circles", "Restorative circles", "restorative_practice", 260, 30.0, 5, 12, 130),),
             (*_COMMON, "behavior"), supports=("restorative_practice", "mentoring"),
             staff=(("caseworker@mendworks.example", "Jo Lindqvist", Role.CASEWORKER),)),
     Partner("summertable", "Summer Table", "summer meals", "Meals while school is out",
+            "Volunteers read the list of who takes part, and write down each meal that is given out",
             (Program("st-meals", "Summer meals", "summer_meals", 400, 5.0, 0, 12, 0),), ("directory", "services"),
             staff=(("coordinator@summertable.example", "Carl Ostrow", Role.COORDINATOR),)),
     Partner("silverpages", "Silver Pages", "grandparent readers", "Reading with a grandparent volunteer",
+            "Readers read the list of who takes part, and write down each time they read together",
             (Program("sp-readers", "Grandparent readers", "grandparent_readers", 240, 4.0, 0, 3, 130),),
             ("directory", "services"), staff=(("readers@silverpages.example", "Edna Marsh", Role.COORDINATOR),)),
     Partner("safeharbor", "Safe Harbor", "victims' services", "Help after harm, only with a family's written consent",
+            "Advocates read attendance to see whether a student is safe and at school",
             (Program("sh-victims", "Victims' services", "victims_services", 60, 85.0, 0, 12, 15),),
             ("directory", "attendance", "services"), legal_basis="consent",
             staff=(("caseworker@safeharbor.example", "Lena Abara", Role.CASEWORKER),)),
     Partner("lakecollege", "Lake College Evaluation Group", "evaluation", "Evaluating after-school programs",
+            "The college compares groups of students who took part with groups who did not",
             (), ("directory", "attendance", "grades"), legal_basis="audit_evaluation",
+            purpose_kind="evaluation",
             staff=(("evaluator@lakecollege.example", "Hugh Prentiss", Role.CASEWORKER),)),
 )  # fmt: skip
 
@@ -102,6 +116,8 @@ version = 1
 organization_id = "{organization_id}"
 legal_basis = "{legal_basis}"
 purpose = "{purpose}"
+purpose_kind = "{purpose_kind}"
+activity = "{activity}"
 categories = [{categories}]
 consent_required = [{consent_required}]
 programs = [{programs}]
@@ -110,6 +126,7 @@ start = 2025-08-01
 end = 2026-07-31
 destruction_date = 2026-09-30
 officers = ["{officer}, {name}"]
+safeguards = "Read in Handrail only, by staff with an account of their own who have been trained; nothing is copied out"
 redisclosure = "None without the written word of {district}"
 breach_notice_hours = 24
 '''
@@ -123,7 +140,8 @@ def agreement_text(partner: Partner) -> str:
 
     return AGREEMENT.format(
         district=DISTRICT_NAME, name=partner.name, organization_id=partner.organization_id, purpose=partner.purpose,
-        legal_basis=partner.legal_basis, categories=quoted(partner.categories), officer=partner.staff[0][1],
+        purpose_kind=partner.purpose_kind, activity=partner.activity, legal_basis=partner.legal_basis,
+        categories=quoted(partner.categories), officer=partner.staff[0][1],
         consent_required=quoted(partner.consent_required), supports=quoted(partner.supports),
         programs=quoted(tuple(program.program_id for program in partner.programs)),
     )  # fmt: skip

@@ -21,16 +21,19 @@ from handrail.demo.district import DEMO_TODAY
 from handrail.demo.files import DemoFiles, generate
 from handrail.demo.partners import PASSWORD
 from handrail.settings import DEMO_MARK, Settings
-from records.accounts import add_consents, add_organization, add_staff, read_organizations, viewer_of
+from records.accounts import add_organization, add_staff, read_organizations, viewer_of
 from records.agreements import parse_agreement, save_agreement
 from records.connectors.oneroster import OneRoster
 from records.connectors.service_history import ServiceHistory
+from records.consents import add_consents
 from records.database import Database, open_database
-from records.scope import Role, ScopedRecords, pipeline_scope
+from records.published import publish_if_needed
+from records.scope import Role, ScopedRecords, pipeline_scope, scope_for
 from records.snapshots import Snapshot, load
 from training.lifecycle import ModelVersion, train
 
 Step = Callable[[str, int, int], None]
+OFFICER = "admin@district.example"
 REVIEWER = "equity@district.example"
 REASON = (
     "Demo: the report was read. Groups that are too small to judge are named in it; nothing that can be judged lies "
@@ -58,6 +61,10 @@ def make_demo(folder: Path, *, students: int = 16_000, seed: int = 2026,
     database = open_database(settings.database_url)
     add_people(database, files, step)
     snapshot = Snapshot.current(settings.home)
+    officer = viewer_of(database, OFFICER)
+    add_consents(database, scope_for(officer, database, snapshot, settings.now(), settings.secret()), files.consents,
+                 settings.now())  # fmt: skip
+    publish_if_needed(database, snapshot, lambda table, done, total: step("publishing records", done, total))
     step("building features", 0, 1)
     day = snapshot.latest_date()
     write_features(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day)), day, settings.home)
@@ -69,12 +76,11 @@ def make_demo(folder: Path, *, students: int = 16_000, seed: int = 2026,
 
 
 def add_people(database: Database, files: DemoFiles, step: Step) -> None:
-    """Organisations, agreements, consents and staff from their files."""
+    """Organisations, agreements and staff from their files."""
     for organization in read_organizations(files.organizations):
         add_organization(database, organization)
     for file in files.agreements:
         save_agreement(database, parse_agreement(file.read_text(), file.name))
-    add_consents(database, files.consents)
     with files.staff.open(encoding="utf-8", newline="") as stream:
         people = list(csv.DictReader(stream))
     for done, person in enumerate(people):

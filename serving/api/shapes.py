@@ -152,6 +152,11 @@ class LookEntry(BaseModel):
     legal_basis: str
     agreement_id: str
     shown_together: int
+    law_requires: bool
+
+
+class LookList(Terms):
+    looks: list[LookEntry]
 
 
 class AuditEntry(BaseModel):

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from records.disclosures import disclosures
 from records.schema import Category
 from serving.api import shapes
-from serving.context import ForDistrict, InScope, SignedIn, Visit
+from serving.context import ForDistrict, InScope, Listed, OpenRecord, SignedIn, Visit
 from serving.pages.agreements import state, visible_agreements
 from serving.pages.audits import ForAuditors, audited_versions
 from serving.pages.disclosures import looks_of
@@ -39,19 +39,20 @@ def students(visit: SignedIn, limit: Annotated[int, Query(ge=1, le=200)] = 50,
              offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0) -> shapes.StudentList:  # fmt: skip
     """The students in scope, by name."""
     shown = list(visit.roster)[offset : offset + limit]
-    entries = [shapes.StudentEntry(**_directory(visit, student)) for student in shown]
+    entries = [shapes.StudentEntry(**_directory(visit, visit.roster[student])) for student in shown]
     visit.disclose(shown, [Category.DIRECTORY])
     return shapes.StudentList(total=len(visit.roster), limit=limit, offset=offset, students=entries,
                               terms=visit.stamp(shown))  # fmt: skip
 
 
 @router.get("/students/{handle}", response_model_exclude_unset=True)
-def student(student_id: InScope, visit: SignedIn) -> shapes.StudentDetail:
-    """One student's record, with the parts that scope lets through."""
+def student(student_id: OpenRecord, visit: SignedIn) -> shapes.StudentDetail:
+    """One student's record, with the parts that scope lets through, in an emergency too."""
     names = {key: organization.name for key, organization in visit.organizations.items()}
-    record = read_student(visit.records([student_id]), student_id, visit.as_of, names)
-    visit.disclose([student_id], visit.scope.categories(student_id) & SHOWN_CATEGORIES)
-    return shapes.StudentDetail(**_directory(visit, student_id), **_parts(record), terms=visit.stamp([student_id]))
+    record = read_student(visit.whole_record(student_id), student_id, visit.as_of, names)
+    visit.disclose_whole(student_id, SHOWN_CATEGORIES)
+    return shapes.StudentDetail(**_directory(visit, visit.listed(student_id)), **_parts(record),
+                                terms=visit.stamp_whole(student_id))  # fmt: skip
 
 
 @router.get("/students/{handle}/alerts")
@@ -102,14 +103,15 @@ def agreements(visit: SignedIn) -> list[shapes.AgreementEntry]:
 
 
 @router.get("/disclosures")
-def who_saw_what(visit: ForDistrict, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> list[shapes.LookEntry]:
+def who_saw_what(visit: ForDistrict, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> shapes.LookList:
     """The newest looks, for the district."""
-    return [
+    looks = [
         shapes.LookEntry(at=look.at, person=look.person, organization=look.organization, student=look.handle,
                          categories=look.categories, purpose=look.purpose, legal_basis=look.basis,
-                         agreement_id=look.agreement_id, shown_together=look.together)
+                         agreement_id=look.agreement_id, shown_together=look.together, law_requires=look.law_requires)
         for look in looks_of(visit, disclosures(visit.database, limit=limit))
     ]  # fmt: skip
+    return shapes.LookList(looks=looks, terms=visit.stamp(()))
 
 
 @router.get("/audits")
@@ -119,9 +121,8 @@ def audits(visit: ForAuditors) -> list[shapes.AuditEntry]:
                               serves=one.serves) for one in audited_versions(visit)]  # fmt: skip
 
 
-def _directory(visit: Visit, student_id: str) -> dict[str, Any]:
-    listed = visit.roster[student_id]
-    return {"handle": visit.scope.handle(student_id), "name": listed.name, "grade": listed.grade,
+def _directory(visit: Visit, listed: Listed) -> dict[str, Any]:
+    return {"handle": visit.whole_scope.handle(listed.student_id), "name": listed.name, "grade": listed.grade,
             "school": listed.school}  # fmt: skip
 
 

@@ -1,19 +1,94 @@
-"""What the last loads read, kept and left out: counts and file names, never a student."""
+"""How good the records are: when each source came, what became of every row, what looks odd, and what was set aside.
+
+Counts and file names, never a student; but for the file of rows that were set aside, which the district alone can have.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from records.connectors.corrections import named_in, quarantine_csv
+from records.loads import STALE_AFTER, Load, last_loads
+from records.quality import Finding, Gap, findings, quiet_spells
+from records.schema import Category
 from records.scope import Role
-from serving.context import Visit, only
+from serving.context import ForDistrict, Visit, only
 
 router = APIRouter()
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A source, when it last came, and what was made of its files. `last` is None where no load was written down."""
+
+    name: str
+    last: Load | None
+    old: bool
+    report: dict[str, Any]
+
+    @property
+    def totals(self) -> dict[str, int]:
+        names = ("read", "kept", "quarantined", "duplicates", "ignored")
+        return {name: sum(file[name] for file in self.report["files"]) for name in names}
+
+
+@dataclass(frozen=True)
+class Aside:
+    """Rows of one file that were set aside for one reason."""
+
+    file: str
+    reason: str
+    rows: int
 
 
 @router.get("/data")
 def data_page(visit: Annotated[Visit, only(Role.DISTRICT_ADMIN, Role.DATA_SCIENTIST)]) -> Response:
     manifest = visit.snapshot.manifest
-    return visit.page("data.html", sources=manifest["sources"], rows=manifest["rows"], snapshot=visit.snapshot.id)
+    last = last_loads(visit.site.config.home)
+    feeds = [feed(source, last.get(source["source"]), visit.now) for source in manifest["sources"]]
+    odd, quiet = checked(visit)
+    may_download = visit.viewer.role is Role.DISTRICT_ADMIN
+    return visit.page("data.html", feeds=feeds, rows=manifest["rows"], snapshot=visit.snapshot.id, odd=odd,
+                      quiet=quiet, aside=set_aside(visit), may_download=may_download)  # fmt: skip
+
+
+@router.get("/data/quarantine.csv")
+def quarantine_file(visit: ForDistrict) -> Response:
+    """The rows that were set aside, to be put right. Whoever they name is written down as seen."""
+    rows = visit.snapshot.set_aside()
+    seen = named_in(rows, visit.scope.students)
+    visit.disclose(seen, list(Category))
+    named = f'attachment; filename="quarantine-{visit.snapshot.id}.csv"'
+    return Response(quarantine_csv(rows, visit.stamp(seen)), media_type="text/csv; charset=utf-8",
+                    headers={"Content-Disposition": named})  # fmt: skip
+
+
+def feed(report: dict[str, Any], last: Load | None, now: datetime) -> Feed:
+    return Feed(report["source"], last, last is not None and now - last.at > STALE_AFTER, report)
+
+
+def checked(visit: Visit) -> tuple[list[Finding], list[Gap]]:
+    """What looks odd in this snapshot, worked out once a day."""
+    key = ("quality", visit.snapshot.id, str(visit.today))
+    found: tuple[list[Finding], list[Gap]] = visit.site.kept.get(
+        key, lambda: (findings(visit.snapshot, visit.today), quiet_spells(visit.snapshot, visit.today))
+    )
+    return found
+
+
+def set_aside(visit: Visit) -> list[Aside]:
+    """How many rows were set aside, by file and reason, the most first. Values in a reason are left out."""
+    found = Counter((row.file, _general(row.reason)) for row in visit.snapshot.set_aside())
+    return [Aside(file, reason, rows) for (file, reason), rows in sorted(found.items(), key=lambda one: -one[1])]
+
+
+def _general(reason: str) -> str:
+    """A reason without what it quotes from a row, so that equal faults are counted together and name nobody."""
+    return re.sub(r"'[^']*'|\"[^\"]*\"|\d{4}-\d{2}-\d{2}", "…", reason)

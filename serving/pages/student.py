@@ -11,8 +11,9 @@ from starlette.responses import RedirectResponse, Response
 from records.accounts import staff_names
 from records.decisions import Decision, decisions_about, record_decision
 from records.schema import Category
+from records.scope import Role
 from serving import charts
-from serving.context import InScope, OutOfDate, SignedIn, Visit
+from serving.context import InScope, OpenRecord, OutOfDate, SignedIn, Visit
 from serving.pages.students import ALERT_CATEGORIES
 from serving.recommend import Suggestion
 from serving.student_record import read_student
@@ -34,22 +35,24 @@ class DecisionForm(BaseModel):
 
 
 @router.get("/students/{handle}")
-def student_page(handle: str, student: InScope, visit: SignedIn, done: Done = "") -> Response:
-    records = visit.records([student])
+def student_page(handle: str, student: OpenRecord, visit: SignedIn, done: Done = "") -> Response:
     names = {key: organization.name for key, organization in visit.organizations.items()}
-    record = read_student(records, student, visit.as_of, names)
+    record = read_student(visit.whole_record(student), student, visit.as_of, names)
+    agreed = student in visit.scope.students
     supports = visit.scope.supports(student)
     alerted = bool(visit.scope.categories(student) & ALERT_CATEGORIES)
     advice = visit.caseload.advice.get(student) if supports else None
     suggestions = advice.suggestions if advice else ()
-    visit.disclose([student], visit.scope.categories(student) & SHOWN_CATEGORIES)
+    visit.disclose_whole(student, SHOWN_CATEGORIES)
     return visit.page(
-        "student.html", listed=visit.roster[student], handle=handle, record=record,
+        "student.html", listed=visit.listed(student), handle=handle, record=record,
         alerts=visit.caseload.alerts.get(student, ()) if alerted else (), shows_alerts=alerted, suggestions=suggestions,
         silence=advice.silence if advice else "", suggests=bool(supports),
-        decided=decisions_about(visit.database, visit.scope, student),
+        decided=decisions_about(visit.database, visit.scope, student) if agreed else [],
         model_sha256=visit.model[0].sha256 if visit.model[0] else "", staff=staff_names(visit.database), done=done,
-        stamp=visit.stamp([student]), charts=charts, scale=max((one.upper for one in suggestions), default=1.0),
+        emergencies=[one for one in visit.emergencies if one.student_id == student],
+        may_open=agreed and visit.viewer.role is Role.CASEWORKER, stamp=visit.stamp_whole(student), charts=charts,
+        scale=max((one.upper for one in suggestions), default=1.0),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 import pandas as pd
@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from features.alerts import RULES, Alert
 from features.catalog import CATALOG
-from records.agreements import PER_STUDENT_BASES, agreements_of
+from records.agreements import PER_STUDENT_BASES, LegalBasis, agreements_of
 from records.schema import Category
 from records.scope import Role, ScopedRecords
 from serving.context import ForDistrict, Listed, Visit, only
@@ -130,7 +130,17 @@ def _list_page(visit: Visit, q: str, alerts: bool, sort: Sort | None, page: int,
                       total=len(visit.roster), pages=max(1, -(-len(found) // PAGE)), first=(page - 1) * PAGE + 1,
                       urgent=_urgent(visit) if columns.alerts else 0, stamp=visit.stamp(shown) if shown else "",
                       nobody=_why_nobody(visit) if not visit.roster else "",
-                      why_no_model=visit.model[1] if columns.suggestions else "")  # fmt: skip
+                      why_no_model=visit.model[1] if columns.suggestions else "",
+                      urgent_records=urgent_records(visit))  # fmt: skip
+
+
+def urgent_records(visit: Visit) -> list[tuple[str, datetime]]:
+    """Handles of students who are on no list of this viewer and open to them for an emergency, each with its end."""
+    ends: dict[str, datetime] = {}
+    for one in visit.emergencies:
+        if one.student_id in visit.whole_scope.students - visit.scope.students:
+            ends[one.student_id] = max(one.ends_at, ends.get(one.student_id, one.ends_at))
+    return [(visit.whole_scope.handle(student), end) for student, end in ends.items()]
 
 
 def _sort(columns: Columns, asked: Sort | None) -> Sort:
@@ -167,6 +177,9 @@ def _why_nobody(visit: Visit) -> str:
     in_force = agreements_of(visit.database, visit.viewer.organization_id, visit.today)
     if not in_force:
         return "Your organisation has no agreement in force today, so no student's record is open to you."
+    if all(agreement.legal_basis is LegalBasis.STUDIES for agreement in in_force):
+        return ("Your agreement is for a study. It opens results about groups of students and no single student's "
+                "record.")  # fmt: skip
     if not any(agreement.legal_basis in PER_STUDENT_BASES for agreement in in_force):
         return ("Your agreement is for evaluation. It opens figures about groups of students and no single student's "
                 "record.")  # fmt: skip

@@ -67,7 +67,7 @@ def test_however_a_file_is_damaged_each_physical_line_is_accounted_for(mutations
     physical = len(bytes(data).split(b"\n")) - bytes(data).endswith(b"\n")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        snapshot_of(small_district.rows(), home)
+        snapshot_of(small_district.rows() | {"service_sessions": []}, home)
         report = load(ServiceHistory(), write_history(home / "in", SESSIONS.encode() + bytes(data)), home, merge=True)
         count = next(count for count in report.files if count.file == "sessions.csv")
         assert count.read == physical
@@ -99,6 +99,18 @@ def test_columns_that_are_never_stored_reach_no_disk_even_when_their_line_is_bad
         if file.is_file():
             stored = file.read_bytes()
             assert b"CANARY" not in stored and b"123-45-6789" not in stored, file
+
+
+def test_a_line_that_never_ends_is_put_aside_without_being_read_into_memory(tmp_path: Path):  # R35
+    snapshot_of(small_district.rows(), tmp_path)
+    good = b"x1,s1,p1,tutors,2026-03-01,true,45\n"
+    folder = write_history(tmp_path / "in", SESSIONS.encode() + good + b"y" * 5_000_000 + b"\n" + good)
+    report = load(ServiceHistory(), folder, tmp_path, merge=True)
+    count = next(count for count in report.files if count.file == "sessions.csv")
+    assert (count.read, count.kept, count.quarantined, count.duplicates) == (3, 1, 1, 1)
+    [bad] = Snapshot.current(tmp_path).quarantined().to_pylist()
+    assert (bad["line"], bad["reason"]) == (3, "the line is longer than 1,048,576 bytes")
+    assert set(bad["raw"]) == {"y"} and len(bad["raw"]) == 1_000
 
 
 def test_a_header_without_a_needed_column_is_refused_by_name(tmp_path: Path):

@@ -28,7 +28,7 @@ from tests.records.conftest import SECRET, TODAY, add_agreement, add_organizatio
 
 KILLS = 200
 STUDENTS = 400
-_FORK = """
+FORK = """
 import os, signal, sys, time
 from pathlib import Path
 {imports}
@@ -43,11 +43,11 @@ for line in sys.stdin:
         os.kill(pid, signal.SIGKILL)
     print(os.waitpid(pid, 0)[1], flush=True)
 """
-LOADING = _FORK.format(
+LOADING = FORK.format(
     imports="import pandas\nfrom records.connectors.edfi import EdFi\nfrom records.snapshots import load",
     work="load(EdFi(), Path(source), Path(home))",
 )
-LOOKING = _FORK.format(
+LOOKING = FORK.format(
     imports="from tests.records.test_kills import look_on_and_on", work="look_on_and_on(Path(home))"
 )  # fmt: skip
 

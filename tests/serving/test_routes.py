@@ -27,15 +27,48 @@ ROUTES: dict[tuple[str, str], frozenset[str] | str] = {
     ("GET", "/students/{handle}"): SEES_S01,
     ("POST", "/students/{handle}/suggestions/{support}"): SEES_S01,
     ("GET", "/students/{handle}/disclosures"): ADMIN,
+    ("GET", "/students/{handle}/disclosures.pdf"): ADMIN,
+    ("GET", "/students/{handle}/disclosures.csv"): ADMIN,
     ("GET", "/agreements"): EVERYBODY,
+    ("GET", "/agreements/explain"): ADMIN,
     ("GET", "/agreements/{agreement_id}"): SEES_S01 | AUDITORS,
+    ("GET", "/agreements/{agreement_id}.txt"): SEES_S01 | AUDITORS,
+    ("GET", "/consents"): ADMIN,
+    ("GET", "/consents/{handle}"): ADMIN,
+    ("POST", "/consents/{handle}"): ADMIN,
+    ("POST", "/consents/{handle}/revoke"): ADMIN,
+    ("POST", "/consents/{handle}/opt-out"): ADMIN,
+    ("POST", "/consents/{handle}/opt-out/end"): ADMIN,
     ("GET", "/disclosures"): ADMIN,
+    ("GET", "/matches"): ADMIN,
+    ("POST", "/matches"): ADMIN,
+    ("POST", "/matches/undo"): ADMIN,
     ("GET", "/audits"): AUDITORS,
     ("GET", "/audits/{version}"): NOBODY,
     ("POST", "/audits/{version}"): frozenset({"equity_reviewer"}),
     ("GET", "/audits/{version}/chart.svg"): NOBODY,
     ("GET", "/audits/{version}/report.html"): NOBODY,
     ("GET", "/data"): frozenset({"district_admin", "data_scientist"}),
+    ("GET", "/data/quarantine.csv"): ADMIN,
+    ("GET", "/students/{handle}/emergency"): frozenset({"caseworker"}),
+    ("POST", "/students/{handle}/emergency"): frozenset({"caseworker"}),
+    ("POST", "/students/{handle}/emergency/end"): frozenset({"caseworker"}),
+    ("GET", "/emergencies"): ADMIN,
+    ("POST", "/emergencies"): ADMIN,
+    ("POST", "/emergencies/{number}/end"): ADMIN,
+    ("GET", "/demands"): ADMIN,
+    ("POST", "/demands"): ADMIN,
+    ("GET", "/demands/new"): ADMIN,
+    ("GET", "/demands/{number}"): NOBODY,
+    ("POST", "/demands/{number}"): NOBODY,
+    ("POST", "/demands/{number}/notice"): NOBODY,
+    ("POST", "/demands/{number}/release"): NOBODY,
+    ("POST", "/holds"): ADMIN,
+    ("POST", "/holds/{number}/lift"): ADMIN,
+    ("GET", "/notices"): ADMIN,
+    ("POST", "/notices/{number}/seen"): ADMIN,
+    ("GET", "/retention"): ADMIN,
+    ("GET", "/retention/certificates/{number}"): NOBODY,
     ("GET", "/api/v1/openapi.json"): EVERYBODY,
     ("GET", "/api/v1/me"): EVERYBODY,
     ("GET", "/api/v1/students"): EVERYBODY,
@@ -72,7 +105,7 @@ def test_each_account_finds_what_the_table_says(site: TestSite, who: str):  # R2
     for (method, path), allowed in ROUTES.items():
         if allowed == OPEN or path == "/sign-out":
             continue
-        asked = path.format(handle=handle, support="tutoring", agreement_id="a1", version=7)
+        asked = path.format(handle=handle, support="tutoring", agreement_id="a1", version=7, number=7)
         status = browser.request(method, asked).status_code
         assert (status != 404) == (who in allowed), (method, path, status)
         if method == "GET" and who in allowed:
@@ -93,7 +126,7 @@ def test_nothing_is_open_to_somebody_who_is_not_signed_in(site: TestSite):  # R2
     browser = site.browser()
     for (method, path), allowed in ROUTES.items():
         if allowed != OPEN:
-            asked = path.format(handle="0" * 20, support="tutoring", agreement_id="a1", version=7)
+            asked = path.format(handle="0" * 20, support="tutoring", agreement_id="a1", version=7, number=7)
             response = browser.request(method, asked)
             assert response.status_code == (401 if path.startswith("/api/") else 303), (method, path)
             if response.status_code == 303:

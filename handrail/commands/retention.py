@@ -1,0 +1,135 @@
+"""`handrail destroy` and `handrail backups`: the end of a record, with a certificate."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from handrail.commands.accounts import password_holder
+from handrail.console import Home, out, plain_errors
+from handrail.settings import Settings
+from records.database import Database, open_database
+from records.retention import (
+    Certificate,
+    Copy,
+    DestructionRefused,
+    add_backup,
+    backup_destroyed,
+    backups,
+    certificates,
+    destroy_student,
+    destroy_view,
+    overdue,
+)
+from records.scope import DISTRICT, Role, Viewer
+
+app = typer.Typer(no_args_is_help=True, help="Destroy a student's record, or what an agreement made, everywhere.")
+copies = typer.Typer(no_args_is_help=True, help="The copies kept elsewhere, which certificates of destruction name.")
+Officer = Annotated[str, typer.Option("--as", help="Login of the district administrator who destroys.")]
+File = Annotated[Path | None, typer.Option("--certificate", help="Where to write the certificate too.")]
+
+
+@app.command("student")
+def student(
+    student_id: Annotated[str, typer.Argument(help="The district's identifier of the student.")],
+    officer: Officer,
+    certificate: File = None,
+    home: Home = None,
+) -> None:
+    """Remove one student from every store, for good. The next load leaves them out."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        database = open_database(settings.database_url)
+        who = _officer(database, officer, settings.now())
+        made = destroy_student(database, settings.home, student_id, who, settings.now(), settings.secret())
+        _hand_over(made, certificate)
+
+
+@app.command("agreement")
+def agreement(
+    agreement_id: Annotated[str, typer.Argument(help="An agreement that has ended or was revoked.")],
+    officer: Officer,
+    certificate: File = None,
+    home: Home = None,
+) -> None:
+    """Remove what an ended agreement made: decisions, consents, participants, sessions; and close its accounts."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        database = open_database(settings.database_url)
+        who = _officer(database, officer, settings.now())
+        _hand_over(destroy_view(database, settings.home, agreement_id, who, settings.now()), certificate)
+
+
+@app.command("list")
+def list_certificates(home: Home = None) -> None:
+    """Certificates so far, and agreements whose day of destruction has passed. Exit 1 when there is one."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        database = open_database(settings.database_url)
+        table = Table("certificate", "at", "what", "SHA-256", title="certificates of destruction")
+        for one in certificates(database):
+            table.add_row(str(one.number), f"{one.at:%Y-%m-%d %H:%M}", one.kind, one.sha256)
+        late = overdue(database, settings.now().date())
+    out.print(table)
+    for ended in late:
+        out.print(f"Overdue: {ended.agreement_id} of {ended.organization_id} was to be destroyed by "
+                  f"{ended.destruction_date}: run handrail destroy agreement {ended.agreement_id}", highlight=False,
+                  soft_wrap=True)  # fmt: skip
+    if late:
+        raise typer.Exit(1)
+
+
+@copies.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="What the copy is called.")],
+    place: Annotated[str, typer.Argument(help="Where it is kept.")],
+    expires: Annotated[str, typer.Option("--expires", help="The day it ends by itself, such as 2026-12-31.")],
+    home: Home = None,
+) -> None:
+    """Put a copy that was just made on the list."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        try:
+            day = date.fromisoformat(expires)
+        except ValueError:
+            raise DestructionRefused(f"--expires is {expires!r}; it must be a day such as 2026-12-31") from None
+        add_backup(open_database(settings.database_url), Copy(name, place, settings.now(), day))
+    out.print(f"{name} is on the list until {day}.", highlight=False)
+
+
+@copies.command("destroyed")
+def destroyed(name: Annotated[str, typer.Argument(help="Which copy.")], home: Home = None) -> None:
+    """Write down that a copy is gone."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        backup_destroyed(open_database(settings.database_url), name, settings.now())
+    out.print(f"{name} is written down as destroyed.", highlight=False)
+
+
+@copies.command("list")
+def list_backups(home: Home = None) -> None:
+    """The copies on the list."""
+    with plain_errors():
+        table = Table("name", "place", "taken", "expires", "destroyed", title="copies kept elsewhere")
+        for copy in backups(open_database(Settings.from_environment(home).database_url)):
+            gone = f"{copy.destroyed_at:%Y-%m-%d}" if copy.destroyed_at else ""
+            table.add_row(copy.name, copy.place, f"{copy.taken_at:%Y-%m-%d}", str(copy.expires_on), gone)
+    out.print(table)
+
+
+def _officer(database: Database, login: str, now: datetime) -> Viewer:
+    viewer = password_holder(database, login, now)
+    if viewer.role is not Role.DISTRICT_ADMIN or viewer.organization_id != DISTRICT:
+        raise DestructionRefused(f"{login} is not a district administrator: only they may destroy records")
+    return viewer
+
+
+def _hand_over(certificate: Certificate, file: Path | None) -> None:
+    if file is not None:
+        file.write_text(certificate.text + "\n", encoding="utf-8")
+    out.print(f"Certificate {certificate.number}, SHA-256 {certificate.sha256}:", highlight=False, soft_wrap=True)
+    out.print(certificate.text, highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,110 @@
+"""`handrail load edfi-api`: one command for the first load and for every night, and one sentence when it cannot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from handrail.cli import app
+from records.connectors.api_settings import read_api_settings
+from records.connectors.edfi_api import RESOURCES
+from records.snapshots import Snapshot
+from tests.records.loopback import CLIENT, SECRET, status
+from tests.records.ods import Ods, add_student, fill
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = """
+kind = "edfi-api"
+name = "north-county"
+base_url = "{url}/api"
+token_url = "{url}/oauth/token"
+client_id = "{client}"
+client_secret_env = "NORTH_COUNTY_SECRET"
+page_size = 2
+"""
+
+
+@pytest.fixture
+def ods() -> Iterator[Ods]:
+    server = Ods()
+    with server.running():
+        fill(server)
+        yield server
+
+
+@pytest.fixture
+def source(ods: Ods, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NORTH_COUNTY_SECRET", SECRET)
+    monkeypatch.setenv("COLUMNS", "250")
+    file = tmp_path / "north-county.toml"
+    file.write_text(SETTINGS.format(url=ods.url, client=CLIENT))
+    return file
+
+
+def run(home: Path, source: Path, kind: str = "edfi-api") -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, ["load", kind, str(source), "--home", str(home)])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_the_first_load_brings_the_district_and_the_next_one_what_has_changed(ods: Ods, source: Path, tmp_path: Path):
+    code, said, _ = run(tmp_path / "home", source)
+    assert code == 0 and "is now the current one" in said
+    assert Snapshot.current(tmp_path / "home").manifest["rows"]["students"] == 6
+    assert (tmp_path / "home" / "sources" / "north-county" / "mirror.sqlite").is_file()
+    code, said, _ = run(tmp_path / "home", source)
+    assert code == 0 and "already was the current one" in said  # R37
+    add_student(ods, 40)
+    assert run(tmp_path / "home", source)[0] == 0
+    assert Snapshot.current(tmp_path / "home").manifest["rows"]["students"] == 7
+
+
+def test_a_resource_that_is_closed_is_named_with_what_stays_empty(ods: Ods, source: Path, tmp_path: Path):
+    ods.refused = {"ed-fi/grades": 403}
+    code, said, _ = run(tmp_path / "home", source)
+    assert code == 0
+    assert "Not found: ed-fi/grades. Stays empty: course_grades" in said
+
+
+def test_a_load_that_is_cut_short_is_one_sentence_and_the_old_records_serve(ods: Ods, source: Path, tmp_path: Path):
+    run(tmp_path / "home", source)
+    before = Snapshot.current(tmp_path / "home").id
+    add_student(ods, 40)
+    ods.faults.extend([*[None] * 30, status(418)])
+    code, said, error = run(tmp_path / "home", source)
+    assert (code, said) == (2, "")
+    assert re.search(r"^handrail: /api/\S+: the source answered 418: check its address", error, re.M)
+    assert "Traceback" not in error
+    assert Snapshot.current(tmp_path / "home").id == before
+    assert run(tmp_path / "home", source)[0] == 0
+    assert Snapshot.current(tmp_path / "home").manifest["rows"]["students"] == 7
+
+
+def test_settings_of_another_kind_of_source_are_refused(source: Path, tmp_path: Path):
+    source.write_text(source.read_text().replace('kind = "edfi-api"', 'kind = "another"'))
+    code, _, error = run(tmp_path / "home", source)
+    assert code == 2
+    assert "north-county.toml: kind is 'another', and the command says 'edfi-api'" in error
+
+
+def test_settings_that_are_not_there_are_said_to_be_missing(tmp_path: Path):
+    code, _, error = run(tmp_path / "home", tmp_path / "nowhere.toml")
+    assert code == 2
+    assert "nowhere.toml is not a file" in error
+
+
+def test_the_settings_that_the_guide_shows_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    guide = (ROOT / "docs" / "api-sources.md").read_text()
+    blocks = re.findall(r"^```toml\n(.*?)^```", guide, re.S | re.M)
+    [shown] = [block for block in blocks if 'kind = "edfi-api"' in block]
+    (tmp_path / "source.toml").write_text(shown)
+    monkeypatch.setenv("HANDRAIL_EDFI_SECRET", SECRET)
+    assert read_api_settings(tmp_path / "source.toml").options == {"interventions": False}
+
+
+def test_the_guide_names_every_resource_that_is_read():
+    guide = (ROOT / "docs" / "api-sources.md").read_text()
+    assert [resource.name for resource in RESOURCES if f"`{resource.name.removeprefix('ed-fi/')}`" not in guide] == []

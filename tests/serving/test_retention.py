@@ -1,0 +1,52 @@
+"""The district reads what was destroyed, what is overdue, and which copies still hold it; a page outlives nobody."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from html import unescape
+
+from records.accounts import viewer_of
+from records.retention import Copy, add_backup, certificates, destroy_student
+from tests.serving import district
+from tests.serving.conftest import NOW, SECRET, STAFF, TestSite
+
+
+def destroy(site: TestSite, student: str) -> None:
+    officer = viewer_of(site.database, STAFF["district_admin"][0])
+    destroy_student(site.database, site.home, student, officer, NOW, SECRET)
+
+
+def test_a_destroyed_student_is_not_found_in_the_next_request(site: TestSite):  # R32
+    browsers = {who: (site.browser(who), site.handle(who, "s01")) for who in ("caseworker", "district_admin")}
+    for browser, handle in browsers.values():
+        assert browser.get(f"/students/{handle}").status_code == 200
+        assert district.CANARY in browser.get("/caseload").text + browser.get("/students").text
+    destroy(site, "s01")
+    for browser, handle in browsers.values():
+        for path in (f"/students/{handle}", f"/api/v1/students/{handle}", f"/students/{handle}/disclosures"):
+            assert browser.get(path).status_code == 404
+        for path in ("/caseload", "/students", "/disclosures?organization=everybody", "/data", "/retention"):
+            assert district.CANARY not in browser.get(path).text
+    looks = browsers["district_admin"][0].get("/disclosures?organization=everybody").text
+    assert "whose record was destroyed" in looks, "that somebody looked is still known"
+
+
+def test_the_certificate_can_be_read_and_names_no_student(site: TestSite):  # R32
+    add_backup(site.database, Copy("monday", "vault", NOW - timedelta(days=1), NOW.date() + timedelta(days=9)))
+    destroy(site, "s01")
+    browser = site.browser("district_admin")
+    page = unescape(browser.get("/retention").text)
+    assert "/retention/certificates/1" in page and "monday" in page and "One student's record" in page
+    certificate = browser.get("/retention/certificates/1")
+    assert certificate.text == certificates(site.database)[0].text
+    assert certificate.headers["content-type"].startswith("text/plain")
+    assert district.CANARY not in certificate.text and '"s01"' not in certificate.text
+    assert browser.get("/retention/certificates/2").status_code == 404
+
+
+def test_an_agreement_past_its_day_of_destruction_is_on_the_page(site: TestSite):  # R32
+    browser = site.browser("district_admin")
+    assert "No agreement is past the day" in browser.get("/retention").text
+    site.clock[0] = datetime(2026, 10, 1, 9)
+    page = site.browser("district_admin").get("/retention").text
+    assert "3 agreements are past the day" in page and "handrail destroy agreement a1" in page
