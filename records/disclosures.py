@@ -21,7 +21,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, Select, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, CursorResult, Select, String, Text, cast, delete, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -152,7 +152,7 @@ _OF_A_LOOK = (
 )  # fmt: skip
 """All that a row says, in the order in which it is hashed."""
 
-_LINKED = _SEPARATOR.join(["%s"] * (1 + len(_OF_A_LOOK)))
+_REFERENCE = [column.key for column in _OF_A_LOOK].index("student_ref")
 _NAMED = LogStudentRow.student_ref == DisclosureRow.student_ref
 
 
@@ -219,12 +219,15 @@ def verify(database: Database, heads: Iterable[Head] = (),
     kept: dict[int, set[str]] = defaultdict(set)
     for head in heads:
         kept[head.seq].add(head.hash)
+    firsts: dict[str, int] = {}
     with database.engine.connect() as connection:
-        problem, count = _verify_rows(connection, kept, progress)
+        rows, problem = _verify_chain(connection, kept, firsts, progress)
     furthest = max(kept, default=0)
-    if problem is None and count < furthest:
-        problem = f"rows {count + 1} to {furthest} were cut off the end"
-    return _verify_names(database, count) if problem is None else Verification(False, count, problem)
+    if problem is None and rows < furthest:
+        problem = f"rows {rows + 1} to {furthest} were cut off the end"
+    if problem is not None:
+        return Verification(False, rows, problem)
+    return _verify_names(database, rows, firsts)
 
 
 def head_of(database: Database) -> Head:
@@ -309,48 +312,57 @@ def exposures(database: Database, user_id: str, since: date, until: date) -> lis
 
 
 def chain_hash(previous: str, row: Mapping[str, object]) -> str:
-    """SHA-256 over the previous hash and all that a row says, with a separator between that no field may hold.
+    """SHA-256 over all that a row says and the previous hash, with a separator between that no field may hold.
 
     A tuple of as many other fields never gives the same text: each separator in a field would be one too many.
 
     Raises:
         DisclosureLogUnavailable: a field holds the separator.
     """
-    said = tuple(row[column.key] for column in _OF_A_LOOK)
-    if any(_SEPARATOR in str(field) for field in said):
+    said = [str(row[column.key]) for column in _OF_A_LOOK]
+    if any(_SEPARATOR in field for field in said):
         raise DisclosureLogUnavailable("a control character cannot be written into the disclosure log")
-    return _link(previous, said)
+    return _digest([*said, previous])
 
 
-def _link(previous: str, said: tuple[object, ...]) -> str:
-    return hashlib.sha256((_LINKED % (previous, *said)).encode()).hexdigest()
+def _digest(said: list[str]) -> str:
+    return hashlib.sha256(_SEPARATOR.join(said).encode()).hexdigest()
 
 
-def _verify_rows(connection: Connection, kept: Mapping[int, set[str]],
-                 progress: Callable[[int, int], None]) -> tuple[str | None, int]:  # fmt: skip
-    """The first row that is wrong, if any, and how many were read."""
-    total, previous, count = _last(connection).seq, GENESIS, 0
+def _verify_chain(connection: Connection, kept: Mapping[int, set[str]], firsts: dict[str, int],
+                  progress: Callable[[int, int], None]) -> tuple[int, str | None]:  # fmt: skip
+    """How many rows were read, and what is wrong with the last of them; `firsts` is each reference's first row."""
+    total, previous, place = _last(connection).seq, GENESIS, 0
     try:
-        for row in _in_order(connection):
-            count += 1
-            hashed = row[-1]
-            if row[0] != count:
-                return f"row {count} is missing or out of order: {row[0]} was found", count
-            if hashed != _link(previous, row[:-1]):
-                return f"row {count} does not fit: it was changed, or the one before", count
-            if count in kept and kept[count] != {hashed}:
-                return f"row {count} is not the one whose head was kept", count
+        for seq, hashed, *said in _in_order(connection):
+            place += 1
+            if seq != place:
+                return place, f"row {place} is missing or out of order: {seq} was found"
+            said.append(previous)
+            if not _fits(hashed, said):
+                return place, f"row {place} does not fit: it was changed, or the one before"
+            if place in kept and kept[place] != {hashed}:
+                return place, f"row {place} is not the one whose head was kept"
+            firsts.setdefault(said[_REFERENCE], place)
             previous = hashed
-            if count % _BATCH == 0 or count == total:
-                progress(count, total)
+            if place % _BATCH == 0 or place == total:
+                progress(place, total)
     except connection.dialect.loaded_dbapi.Error:
-        return f"row {count + 1} cannot be read", count
-    return None, count
+        return place, f"row {place + 1} cannot be read"
+    return place, None
+
+
+def _fits(hashed: str, said: list[str]) -> bool:
+    try:
+        return hashed == _digest(said)
+    except TypeError:  # SQLite keeps what is no text in a column of text
+        return False
 
 
 def _in_order(connection: Connection) -> Iterable[tuple[Any, ...]]:
-    """All rows from the driver itself, a few at a time: with a mapper between, they take half as long again."""
-    query = str(select(*_OF_A_LOOK, DisclosureRow.hash).order_by(DisclosureRow.seq).compile(connection))
+    """Number, hash, and all that a row says as text; from the driver itself, since a mapper takes half as long again."""
+    said = (column if isinstance(column.type, String) else cast(column, Text) for column in _OF_A_LOOK)
+    query = str(select(DisclosureRow.seq, DisclosureRow.hash, *said).order_by(DisclosureRow.seq).compile(connection))
     driver: Any = connection.connection.driver_connection
     if connection.dialect.name == "sqlite":
         return driver.execute(query)  # type: ignore[no-any-return]
@@ -359,20 +371,14 @@ def _in_order(connection: Connection) -> Iterable[tuple[Any, ...]]:
     return cursor.execute(query)  # type: ignore[no-any-return]
 
 
-def _verify_names(database: Database, rows: int) -> Verification:
+def _verify_names(database: Database, rows: int, firsts: Mapping[str, int]) -> Verification:
     """Whether each reference that has a name has the one that it was made of."""
-    first = select(func.min(DisclosureRow.seq))
-    unnamed = select(func.count(DisclosureRow.student_ref.distinct())).where(
-        DisclosureRow.student_ref.not_in(select(LogStudentRow.student_ref))
-    )
     with database.session() as session:
-        wrong = [row.student_ref for row in session.scalars(select(LogStudentRow))
-                 if row.student_ref != _reference(row.salt, row.student_id)]  # fmt: skip
-        found = [session.scalar(first.where(DisclosureRow.student_ref == reference)) for reference in wrong]
-        places = [place for place in found if place is not None]
-        if places:
-            return Verification(False, rows, f"row {min(places)} was given the name of another student")
-        return Verification(True, rows, nameless=session.scalar(unnamed) or 0)
+        named = {row.student_ref: _reference(row.salt, row.student_id) for row in session.scalars(select(LogStudentRow))}
+    exchanged = [firsts[kept] for kept, made in named.items() if kept != made and kept in firsts]
+    if exchanged:
+        return Verification(False, rows, f"row {min(exchanged)} was given the name of another student")
+    return Verification(True, rows, nameless=len(firsts.keys() - named.keys()))
 
 
 def _references(session: Session, students: Sequence[str]) -> dict[str, str]:

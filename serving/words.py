@@ -77,6 +77,7 @@ DISMISSALS: tuple[str, ...] = (
 """The reasons most often given, to choose from; a few words may be added."""
 
 SOURCES: Mapping[str, str] = {"edfi": "Ed-Fi files", "oneroster": "OneRoster files",
+                             "oneroster-api": "OneRoster", "powerschool": "PowerSchool",
                              "service-history": "Partners' service history",
                              "hmis": "Housing partners' files (HMIS)"}  # fmt: skip
 DESTROYED: Mapping[str, str] = {"student": "One student's record", "agreement": "What an agreement made"}

@@ -134,12 +134,14 @@ def _header(path: Path, first: bytes, required: tuple[str, ...]) -> list[str]:
         raise SourceRefused(f"{path.name}, line 1: the header cannot be read: {error}") from None
     if not any(names):
         raise SourceRefused(f"{path.name}, line 1: there is no header")
+    missing = [name for name in required if name not in names]
+    if missing and len(missing) == len(required):  # then the line may be a child's record, and is not repeated
+        raise SourceRefused(f"{path.name}, line 1: no column is named {' or '.join(missing)}: is the header missing?")
+    if missing:
+        raise SourceRefused(f"{path.name}, line 1: there is no column {missing[0]!r}; found {', '.join(names)}")
     for name in names:
         if names.count(name) > 1:
             raise SourceRefused(f"{path.name}, line 1: the column {name!r} is there twice")
-    for name in required:
-        if name not in names:
-            raise SourceRefused(f"{path.name}, line 1: there is no column {name!r}; found {', '.join(names)}")
     return names
 
 

@@ -15,6 +15,8 @@ version = 1
 organization_id = "19255901"
 legal_basis = "school_official"
 purpose = "Check and Connect for ninth grade"
+purpose_kind = "service"
+activity = "Mentors read attendance to see whom to check in with"
 categories = ["directory", "attendance", "services"]
 consent_required = []
 programs = ["255901001-CheckAndConnect-NinthGrade"]
@@ -23,6 +25,7 @@ start = 2021-08-01
 end = 2022-07-31
 destruction_date = 2022-09-30
 officers = ["A data officer"]
+safeguards = "Read in Handrail only, by trained staff"
 redisclosure = "None without the district's written word"
 breach_notice_hours = 24
 """

@@ -99,8 +99,8 @@ def _write_anew() -> None:
                 "student_ref": students[student]["student_ref"],
                 "law_requires": "no" if old["legal_basis"] in NOT_RECORDED else "yes",
             }
-            text = "\x1f".join(str(row[name]) for name in HASHED)
-            previous = hashlib.sha256(f"{previous}\x1f{text}".encode()).hexdigest()
+            text = "\x1f".join([*(str(row[name]) for name in HASHED), previous])
+            previous = hashlib.sha256(text.encode()).hexdigest()
             rows.append({name: row[name] for name in HASHED} | {"hash": previous})
         connection.execute(sa.insert(logged), rows)
     if students:
