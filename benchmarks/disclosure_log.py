@@ -114,8 +114,8 @@ def measure(database: Database, rows: int) -> None:
     print(f"| a family's report of {report.total} looks: read; as PDF; as CSV | {1000 * read:.1f} ms; "
           f"{1000 * seconds(lambda: report_pdf(report)):.1f} ms; {1000 * seconds(lambda: report_csv(report)):.1f} ms |")
     user, day = scope().viewer.user_id, date(2026, 4, 17)
-    print(f"| a breach report on an account that wrote every row | {seconds(lambda: exposures(database, user, day, day)):.2f} s |",
-          flush=True)  # fmt: skip
+    breach = seconds(lambda: exposures(database, user, day, day))
+    print(f"| a breach report on an account that wrote every row | {breach:.2f} s |", flush=True)
 
 
 @contextmanager
