@@ -135,10 +135,9 @@ def _header(path: Path, first: bytes, required: tuple[str, ...]) -> list[str]:
     if not any(names):
         raise SourceRefused(f"{path.name}, line 1: there is no header")
     missing = [name for name in required if name not in names]
-    if missing and len(missing) == len(required):  # then the line may be a child's record, and is not repeated
-        raise SourceRefused(f"{path.name}, line 1: no column is named {' or '.join(missing)}: is the header missing?")
-    if missing:
-        raise SourceRefused(f"{path.name}, line 1: there is no column {missing[0]!r}; found {', '.join(names)}")
+    if missing:  # without any needed name the line may be a child's record, and is not repeated
+        found = f"found {', '.join(names)}" if len(missing) < len(required) else "is the header missing?"
+        raise SourceRefused(f"{path.name}, line 1: there is no column {missing[0]!r}; {found}")
     for name in names:
         if names.count(name) > 1:
             raise SourceRefused(f"{path.name}, line 1: the column {name!r} is there twice")
