@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -65,15 +65,7 @@ def note_load(home: Path, report: LoadReport, tables: Sequence[str], at: datetim
 
 def loads(home: Path) -> list[Load]:
     """Every load that was written down, the newest first. A line that was cut off in writing is passed over."""
-    file = home / "snapshots" / "loads.jsonl"
-    if not file.exists():
-        return []
-    found = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        if line.endswith("}"):
-            entry = json.loads(line)
-            found.append(Load(**entry | {"at": datetime.fromisoformat(entry["at"]), "tables": tuple(entry["tables"])}))
-    return found[::-1]
+    return list(_newest_first(home))
 
 
 def last_loads(home: Path) -> dict[str, Load]:
@@ -86,7 +78,7 @@ def last_loads(home: Path) -> dict[str, Load]:
 
 def attendance_is_old(home: Path, now: datetime) -> datetime | None:
     """When attendance was last loaded, if that is too long ago to go by; None when it is fresh, or was never noted."""
-    last = next((load.at for load in loads(home) if "attendance_events" in load.tables), None)
+    last = next((load.at for load in _newest_first(home) if "attendance_events" in load.tables), None)
     return last if last is not None and now - last > STALE_AFTER else None
 
 
@@ -95,6 +87,16 @@ def doubts(new: Snapshot, current: Snapshot | None) -> list[str]:
     if current is None:
         return []
     return [*_shrunk(new, current), *_absent_days(new, current)]
+
+
+def _newest_first(home: Path) -> Iterator[Load]:
+    """The loads, read no further back than somebody asks: each page of the site asks for the last one."""
+    file = home / "snapshots" / "loads.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    for line in reversed(lines):
+        if line.endswith("}"):
+            entry = json.loads(line)
+            yield Load(**entry | {"at": datetime.fromisoformat(entry["at"]), "tables": tuple(entry["tables"])})
 
 
 def _shrunk(new: Snapshot, current: Snapshot) -> list[str]:

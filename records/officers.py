@@ -18,11 +18,11 @@ def is_officer(session: Session, viewer: Viewer) -> bool:
     return row is not None and row.active and (row.role, row.organization_id) == (Role.DISTRICT_ADMIN, DISTRICT)
 
 
-def require_officer(session: Session, viewer: Viewer) -> None:
+def require_officer(session: Session, viewer: Viewer, act: str = "do this") -> None:
     """Let nobody else pass.
 
     Raises:
         NotAnOfficer: they are not.
     """
     if not is_officer(session, viewer):
-        raise NotAnOfficer(f"{viewer.login} is not an active district administrator: only they may do this")
+        raise NotAnOfficer(f"{viewer.login} is not an active district administrator: only they may {act}")

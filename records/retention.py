@@ -42,6 +42,8 @@ from records.database import (
     WebSessionRow,
 )
 from records.disclosures import forget_student
+from records.legal_holds import held
+from records.officers import require_officer
 from records.published import publish_if_needed, withdraw_others
 from records.scope import Viewer
 from records.snapshots import NoSnapshot, Snapshot, rewrite_without
@@ -51,6 +53,7 @@ DERIVED = ("features",)
 
 _OF_A_STUDENT = (ConsentRow, OptOutRow, DecisionRow, EmergencyRow, LegalHoldRow, ParticipantCandidateRow,
                  ParticipantRow)  # fmt: skip
+_ACT = "destroy records"
 _OF_AN_ORGANIZATION = (ConsentRow, DecisionRow, EmergencyRow, ParticipantCandidateRow, ParticipantRow)
 
 
@@ -103,13 +106,13 @@ def destroy_student(database: Database, home: Path, student_id: str, officer: Vi
     """Remove one student from every store, and keep them out of later loads.
 
     Raises:
+        NotAnOfficer: the officer does not act for the district.
         DestructionRefused: a legal hold freezes the record, or no store knows the student.
         LoadInProgress: records are being loaded.
     """
     with database.session() as session:
-        held = session.scalar(select(LegalHoldRow.id).where(LegalHoldRow.student_id == student_id,
-                                                            LegalHoldRow.lifted_at.is_(None)))  # fmt: skip
-    if held is not None:
+        require_officer(session, officer, _ACT)
+    if student_id in held(database):
         raise DestructionRefused("a legal hold is on this record: it must be lifted before anything is destroyed")
     if not _known(database, home, student_id):
         raise DestructionRefused("no store holds a student with this identifier")
@@ -135,8 +138,11 @@ def destroy_view(database: Database, home: Path, agreement_id: str, officer: Vie
     Staff of an organisation without another agreement in force can no longer sign in.
 
     Raises:
+        NotAnOfficer: the officer does not act for the district.
         DestructionRefused: there is no such agreement, or it, or another of the same organisation, is still in force.
     """
+    with database.session() as session:
+        require_officer(session, officer, _ACT)
     stored = next((one for one in all_agreements(database) if one.agreement.agreement_id == agreement_id), None)
     if stored is None:
         raise DestructionRefused(f"there is no agreement {agreement_id!r}")

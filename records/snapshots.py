@@ -181,20 +181,14 @@ def load(connector: Connector, directory: Path, home: Path, *, merge: bool = Fal
     """
     snapshots = home / "snapshots"
     snapshots.mkdir(parents=True, exist_ok=True)
-    with _only_load(snapshots):
-        staging = snapshots / ".staging"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
-        try:
-            collected = _Collected(staging, connector, leave_out)
-            with opened(directory, staging) as folder:
-                connector.read(folder, collected, progress)
-            previous = _previous(home, collected.report) if merge else None
-            report = _write_tables(collected, connector, previous)
-            _publish(staging, snapshots, report, publish)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        return report
+    with _only_load(snapshots) as staging:
+        collected = _Collected(staging, connector, leave_out)
+        with opened(directory, staging) as folder:
+            connector.read(folder, collected, progress)
+        previous = _previous(home, collected.report) if merge else None
+        report = _write_tables(collected, connector, previous)
+        _publish(staging, snapshots, report, publish)
+    return report
 
 
 @dataclass(frozen=True)
@@ -217,28 +211,23 @@ def rewrite_without(home: Path, student_id: str, *,
     """
     snapshots = home / "snapshots"
     Snapshot.current(home)
-    with _only_load(snapshots):
+    with _only_load(snapshots) as staging:
         old = Snapshot.current(home)
-        staging = snapshots / ".staging"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
-        try:
-            names = _names_of(old, student_id)
-            rows = sum(_copy_without(old.path / f"{name}.parquet", staging, student_id)
-                       for name in TABLES if (old.path / f"{name}.parquet").exists())  # fmt: skip
-            quarantined = _strike_out(old, staging, student_id, names)
-            report = LoadReport("destruction")
-            manifest = old.manifest | {
-                "rows": {file.stem: pq.read_metadata(file).num_rows for file in sorted(staging.glob("[a-z]*.parquet"))
-                         if file.stem in TABLES},
-                "hashes": {file.name: _sha256(file) for file in sorted(staging.glob("[a-z]*.parquet"))},
-            }  # fmt: skip
-            report.snapshot_id = _digest(manifest)
-            (staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
-            _publish(staging, snapshots, report, publish)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        older = [folder for folder in snapshots.iterdir() if folder.is_dir() and folder.name != report.snapshot_id]
+        names = _names_of(old, student_id)
+        rows = sum(_copy_without(old.path / f"{name}.parquet", staging, student_id)
+                   for name in TABLES if (old.path / f"{name}.parquet").exists())  # fmt: skip
+        quarantined = _strike_out(old, staging, student_id, names)
+        report = LoadReport("destruction")
+        files = sorted(staging.glob("[a-z]*.parquet"))
+        manifest = old.manifest | {
+            "rows": {file.stem: pq.read_metadata(file).num_rows for file in files if file.stem in TABLES},
+            "hashes": {file.name: _sha256(file) for file in files},
+        }
+        report.snapshot_id = _digest(manifest)
+        (staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+        _publish(staging, snapshots, report, publish)
+        older = [folder for folder in snapshots.iterdir()
+                 if folder.is_dir() and folder not in (staging, snapshots / report.snapshot_id)]  # fmt: skip
         for folder in older:
             shutil.rmtree(folder)
     return Rewritten(report.snapshot_id, rows, quarantined, len(older) - (report.snapshot_id != old.id))
@@ -291,13 +280,20 @@ def _previous(home: Path, report: LoadReport) -> Snapshot | None:
 
 
 @contextmanager
-def _only_load(snapshots: Path) -> Iterator[None]:
+def _only_load(snapshots: Path) -> Iterator[Path]:
+    """Be the only one who writes snapshots, with an empty folder to write in, which is gone afterwards."""
     with (snapshots / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LoadInProgress(f"another load is writing to {snapshots}; try again when it has ended") from None
-        yield
+        staging = snapshots / ".staging"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 class _Collected:

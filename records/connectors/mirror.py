@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from records.connectors.protocol import SourceRefused
+from records.connectors.protocol import Sink, SourceRefused
+from records.connectors.rest import AnswerRefused
 from records.never_ingest import redact, refused_kind
 
 Wanted = Mapping[str, Any]
@@ -134,6 +135,17 @@ class Mirror:
             )  # fmt: skip
             self._connection.execute("UPDATE resources SET place = NULL, synced = ? WHERE resource = ?",
                                      (json.dumps(synced), resource))  # fmt: skip
+
+    def mark_missing(self, resource: str, synced: Mapping[str, Any], refused: AnswerRefused) -> None:
+        """Leave a resource empty and whole, because the source does not give it.
+
+        Raises:
+            SourceRefused: it could be read before; what was read of it is kept.
+        """
+        if self.count(resource):
+            raise SourceRefused(f"{refused}. It could be read before; what was read of it is kept") from None
+        self.begin(resource, None, sweeps=True)
+        self.finish(resource, {**synced, "missing": refused.status})
 
     def met(self, resource: str) -> int:
         """Records that the pass under way, or the last one, has met."""
@@ -270,6 +282,23 @@ def open_mirror(folder: Path) -> Iterator[Mirror]:
             yield Mirror(connection)
         finally:
             connection.close()
+
+
+@contextmanager
+def whole_mirror(folder: Path, resources: Iterable[str], sink: Sink) -> Iterator[Mirror]:
+    """The mirror in `folder`, to be read: every one of these resources is whole. What was cut out is told to `sink`.
+
+    Raises:
+        SourceRefused: a resource is not whole.
+        MirrorInUse: another process has it open.
+    """
+    with open_mirror(folder) as mirror:
+        unfinished = mirror.unfinished(resources)
+        if unfinished:
+            raise SourceRefused(f"{folder} is not whole ({', '.join(unfinished)}): load the source again")
+        for resource, name, kind in mirror.refused():
+            sink.drop_column(resource, name, kind)
+        yield mirror
 
 
 def cut(record: Mapping[str, Any], wanted: Wanted) -> tuple[dict[str, Any], dict[str, str]]:

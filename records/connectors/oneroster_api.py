@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from records.connectors.api_settings import ApiSettings
 from records.connectors.csv_files import Line, read_csv
-from records.connectors.mirror import Mirror, Wanted, cut, open_mirror
+from records.connectors.mirror import Mirror, Wanted, cut, open_mirror, whole_mirror
 from records.connectors.oneroster_rules import EXTENSIONS, FILES, RACES, Reading, Role, is_deleted, role_and_school
 from records.connectors.protocol import Progress, Sink, SourceRefused
 from records.connectors.rest import Answer, AnswerRefused, Patience, RestClient, SourceUnavailable
@@ -139,12 +139,7 @@ class OneRosterApi:
 
     def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
         """Read the mirror in `directory`, and the extension files. See `Connector.read`."""
-        with open_mirror(directory) as mirror:
-            unfinished = mirror.unfinished(resource.name for resource in RESOURCES)
-            if unfinished:
-                raise SourceRefused(f"{directory} is not whole ({', '.join(unfinished)}): load the source again")
-            for name, dropped, kind in mirror.refused():
-                sink.drop_column(name, dropped, kind)
+        with whole_mirror(directory, [resource.name for resource in RESOURCES], sink) as mirror:
             Reading(_Answers(mirror, self.extensions, sink, progress), sink).run()
 
 
@@ -206,10 +201,7 @@ class _Fetch:
     def _mark_missing(self, refused: AnswerRefused) -> None:
         if refused.status not in (403, 404) or self._name == _NEEDED:
             raise refused
-        if self._mirror.count(self._name):
-            raise SourceRefused(f"{refused}. It could be read before; what was read of it is kept") from None
-        self._mirror.begin(self._name, None, sweeps=True)
-        self._mirror.finish(self._name, {"source": self._source, "missing": refused.status})
+        self._mirror.mark_missing(self._name, {"source": self._source}, refused)
 
     def _finish_what_was_begun(self) -> None:
         place = self._mirror.place(self._name)

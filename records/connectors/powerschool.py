@@ -22,7 +22,7 @@ from typing import Any
 
 from records.connectors.api_settings import ApiSettings
 from records.connectors.csv_files import quarantine, read_csv
-from records.connectors.mirror import Mirror, cut, open_mirror
+from records.connectors.mirror import Mirror, cut, open_mirror, whole_mirror
 from records.connectors.oneroster_rules import EXTENSIONS, FILES
 from records.connectors.protocol import Progress, Sink, SourceRefused
 from records.connectors.rest import Answer, AnswerRefused, Patience, RestClient, SourceUnavailable
@@ -143,15 +143,10 @@ class PowerSchool:
 
     def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
         """Read the mirror in `directory`, and the extension files. See `Connector.read`."""
-        with open_mirror(directory) as mirror:
-            unfinished = mirror.unfinished(query.name for query in QUERIES)
-            if unfinished:
-                raise SourceRefused(f"{directory} is not whole ({', '.join(unfinished)}): load the source again")
+        with whole_mirror(directory, [query.name for query in QUERIES], sink) as mirror:
             for query in QUERIES:
                 if "missing" in mirror.synced(query.name):
                     sink.missing(query.name, query.stays_empty)
-            for name, dropped, kind in mirror.refused():
-                sink.drop_column(name, dropped, kind)
             _Reading(mirror, self.codes, self.extensions, sink, progress).run()
 
     def _mapping(self, name: str, allowed: Any) -> dict[str, Any]:
@@ -216,10 +211,7 @@ class _Fetch:
             raise refused
         if self._query is STUDENTS:
             raise SourceRefused(f"{refused}. Is Handrail's plugin installed and enabled?") from None
-        if self._mirror.count(self._name):
-            raise SourceRefused(f"{refused}. It could be read before; what was read of it is kept") from None
-        self._mirror.begin(self._name, None, sweeps=True)
-        self._mirror.finish(self._name, {"source": self._source, "missing": refused.status})
+        self._mirror.mark_missing(self._name, {"source": self._source}, refused)
 
     def _changed_since(self) -> str | None:
         synced = self._mirror.synced(self._name) or {}
