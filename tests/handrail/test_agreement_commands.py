@@ -28,7 +28,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A loaded district on one day, with a partner, its agreement, a caseworker and an officer."""
     monkeypatch.setenv("HANDRAIL_TODAY", DAY)
     monkeypatch.setenv("HANDRAIL_PASSWORD", PASSWORD)
-    monkeypatch.setenv("COLUMNS", "200")
     folder = tmp_path / "home"
     snapshot_of(small_district.rows(), folder)
     database = database_of(folder)

@@ -39,7 +39,6 @@ def ods() -> Iterator[Ods]:
 @pytest.fixture
 def source(ods: Ods, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NORTH_COUNTY_SECRET", SECRET)
-    monkeypatch.setenv("COLUMNS", "250")
     file = tmp_path / "north-county.toml"
     file.write_text(SETTINGS.format(url=ods.url, client=CLIENT))
     return file

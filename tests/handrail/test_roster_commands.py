@@ -35,7 +35,6 @@ page_size = 2
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NORTH_COUNTY_SECRET", SECRET)
-    monkeypatch.setenv("COLUMNS", "250")
 
 
 def run(home: Path, kind: str, source: Path, *options: str) -> tuple[int, str, str]:
