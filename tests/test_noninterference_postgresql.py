@@ -1,0 +1,17 @@
+"""What is out of a viewer's scope changes no byte of any answer (R1); here with PostgreSQL, through its second wall."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.probes import PROBES, in_postgresql, probe
+from tests.worlds import ROLES
+
+
+def test_what_is_out_of_scope_changes_no_byte_of_any_answer(  # R1, R3, R5, R7, R18, R20
+    approved: Path, tmp_path: Path, postgres_server: str
+):
+    probes = probe(in_postgresql(postgres_server), approved, tmp_path)
+    print(f"{probes.total():,} probes: {dict(probes)}")
+    assert set(probes) == set(ROLES)
+    assert probes.total() >= PROBES
