@@ -18,6 +18,7 @@ from records.agreements import AgreementError
 from records.connectors.mapping import MappingError
 from records.connectors.protocol import SourceRefused
 from records.consents import ConsentRefused
+from records.database import DatabaseUnavailable
 from records.disclosures import DisclosureLogDamaged, DisclosureLogUnavailable
 from records.explanation import UnknownStudent
 from records.identity import IdentityError
@@ -40,7 +41,7 @@ _PLAIN = (SourceRefused, LoadInProgress, NoSnapshot, SnapshotDamaged, AgreementE
           NotEnoughEvidence, NoModel, ModelRefused, SignoffRefused, PublicationRefused,
           IdentityError, MappingError, DestructionRefused, LoadHeld, DisclosureLogDamaged,
           DisclosureLogUnavailable, NotInScope, NotAnOfficer, ConsentRefused, UnknownStudent, NoSuchDemand,
-          HoldRefused, OSError)  # fmt: skip
+          HoldRefused, DatabaseUnavailable, OSError)  # fmt: skip
 Step = Callable[[str, int, int], None]
 
 

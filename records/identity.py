@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -24,6 +24,10 @@ from records.scope import ScopedRecords
 SURE = 0.98
 """The least probability of a link. Most links are far above it: on lists whose truth is known, about one in ten
 thousand is wrong (docs/benchmarks.md)."""
+
+
+NAMES_KEPT = timedelta(days=30)
+"""How long the name of a participant who is no student stays: so long an answer given in error can be seen."""
 
 
 class IdentityError(ValueError):
@@ -91,7 +95,7 @@ class Standing:
 
     @property
     def waits(self) -> bool:
-        return self.status in WAITING
+        return _is_open(self.status, self.decided_by)
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -144,6 +148,35 @@ def queue(database: Database) -> list[Standing]:
     return _standings(database, ParticipantRow.status.in_(WAITING))
 
 
+def unfound(database: Database) -> list[Standing]:
+    """Participants for whom the comparison found no student, and of whom nobody has said more, in the same order."""
+    return _standings(database, ParticipantRow.status == MatchStatus.NONE, ParticipantRow.decided_by == "")
+
+
+def strangers(database: Database, organization_id: str) -> frozenset[str]:
+    """Participants of an organisation of whom a person has said that they are no student of this district."""
+    query = select(ParticipantRow.participant_id).where(
+        ParticipantRow.organization_id == organization_id, ParticipantRow.status == MatchStatus.NONE,
+        ParticipantRow.decided_by != "")  # fmt: skip
+    with database.session() as session:
+        return frozenset(session.scalars(query))
+
+
+def forget_strangers(database: Database, now: datetime) -> int:
+    """Delete name, birth date, grade and school of those who have been no student for `NAMES_KEPT`; how many these are.
+
+    Their number stays, and the students that were refused for them, so that the question is not asked again.
+    """
+    old = (ParticipantRow.status == MatchStatus.NONE, ParticipantRow.decided_by != "",
+           ParticipantRow.decided_at < now - NAMES_KEPT, ParticipantRow.first_name != "")  # fmt: skip
+    with database.write_transaction() as session:
+        rows = session.scalars(select(ParticipantRow).where(*old)).all()
+        for row in rows:
+            row.first_name, row.last_name, row.school = "", "", ""
+            row.birth_date, row.grade_level = None, None
+        return len(rows)
+
+
 def decided(database: Database) -> list[Standing]:
     """Participants about whom a person has said who they are, or that they are none, the latest first."""
     found = _standings(database, ParticipantRow.status.in_(SETTLED), ParticipantRow.decided_by != "")
@@ -165,20 +198,23 @@ def counts(database: Database) -> Mapping[str, Counter[MatchStatus]]:
 
 
 def decide(database: Database, organization_id: str, participant_id: str, student_id: str | None, decided_by: str,
-           now: datetime) -> None:  # fmt: skip
-    """Record a person's word on who a waiting participant is: one of the students offered, or None for none of them.
+           now: datetime, looked_up: str | None = None) -> None:  # fmt: skip
+    """Record a person's word on who a waiting participant is: one of the students offered, or None for no student.
+
+    Args:
+        looked_up: a student whom that person has looked up, who counts as offered.
 
     Raises:
         IdentityError: there is no such participant, they do not wait, or the student was not offered.
     """
     with database.write_transaction() as session:
         row = _row(session, organization_id, participant_id)
-        if row.status not in WAITING:
+        if not _is_open(row.status, row.decided_by):
             raise IdentityError("Somebody has said who this participant is in the meantime. Nothing was changed.")
         candidates = _candidates(session, ParticipantCandidateRow.organization_id == organization_id,
                                  ParticipantCandidateRow.participant_id == participant_id)  # fmt: skip
         offered = _standing(row, candidates).offered
-        if student_id is not None and student_id not in offered:
+        if student_id is not None and student_id not in (*offered, looked_up):
             raise IdentityError("That student is not one of those offered for this participant. Nothing was changed.")
         row.status = MatchStatus.NONE if student_id is None else MatchStatus.LINKED
         row.student_id, row.decided_by, row.decided_at = student_id, decided_by, now
@@ -201,6 +237,8 @@ def _settle(session: Session, rows: dict[str, ParticipantRow], match: Match) -> 
     """Bring one participant up to date. Candidates are kept for linked ones too: a person may take a link back."""
     one = match.participant
     row = rows.get(one.participant_id)
+    if row is not None and _is_forgotten(row) and not _is_news(session, match):
+        return
     facts = {"first_name": one.first_name, "last_name": one.last_name, "birth_date": one.birth_date,
              "grade_level": one.grade_level, "school": one.school}  # fmt: skip
     if row is None:
@@ -247,6 +285,24 @@ def _part_rivals(session: Session, organization_id: str, rows: Mapping[str, Part
             for row in rivals:
                 if not row.decided_by:
                     row.status, row.student_id = MatchStatus.UNSURE, None
+
+
+def _is_open(status: str, decided_by: str) -> bool:
+    """Whether a person may say who a participant is."""
+    return status in WAITING or (status == MatchStatus.NONE and not decided_by)
+
+
+def _is_forgotten(row: ParticipantRow) -> bool:
+    return row.status == MatchStatus.NONE and row.decided_by != "" and not row.first_name
+
+
+def _is_news(session: Session, match: Match) -> bool:
+    """Whether a comparison is sure of a student whom nobody has refused for this participant."""
+    one = match.participant
+    refused = _candidates(session, ParticipantCandidateRow.organization_id == one.organization_id,
+                          ParticipantCandidateRow.participant_id == one.participant_id)  # fmt: skip
+    known = {candidate.student_id for candidates in refused.values() for candidate in candidates}
+    return match.student_id is not None and match.student_id not in known
 
 
 def _who(one: Participant | ParticipantRow) -> tuple[object, ...]:

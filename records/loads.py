@@ -47,12 +47,19 @@ class Load:
     read: int
     kept: int
     quarantined: int
+    organization_id: str | None = None
+
+    @property
+    def whose(self) -> tuple[str, str | None]:
+        """What tells a source from the others: its connector, and the partner whose files they are."""
+        return self.source, self.organization_id
 
 
 def note_load(home: Path, report: LoadReport, tables: Sequence[str], at: datetime) -> Load:
     """Write down that a load was done: one line, appended."""
     done = Load(at, report.source, report.snapshot_id, tuple(tables), sum(file.read for file in report.files),
-                sum(file.kept for file in report.files), sum(file.quarantined for file in report.files))  # fmt: skip
+                sum(file.kept for file in report.files), sum(file.quarantined for file in report.files),
+                report.organization_id)  # fmt: skip
     line = json.dumps(asdict(done) | {"at": at.isoformat(timespec="seconds")}) + "\n"
     with (home / "snapshots" / "loads.jsonl").open("a+", encoding="utf-8") as log:
         log.seek(0)
@@ -68,11 +75,11 @@ def loads(home: Path) -> list[Load]:
     return list(_newest_first(home))
 
 
-def last_loads(home: Path) -> dict[str, Load]:
-    """The newest load of each source."""
-    newest: dict[str, Load] = {}
+def last_loads(home: Path) -> dict[tuple[str, str | None], Load]:
+    """The newest load of each source, by its connector and the partner whose files they were (None: no single one)."""
+    newest: dict[tuple[str, str | None], Load] = {}
     for load in loads(home):
-        newest.setdefault(load.source, load)
+        newest.setdefault(load.whose, load)
     return newest
 
 

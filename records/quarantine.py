@@ -17,13 +17,27 @@ from records.schema import Column, Table
 
 @dataclass(frozen=True)
 class BadRow:
-    """One physical row that was not loaded. `raw` is as it arrived, with forbidden values struck out."""
+    """One physical row that was not loaded. `raw` is as it arrived, with forbidden values struck out.
+
+    `columns` are the names of the fields in `raw`, written as a line of CSV: columns that are never stored are in
+    neither. It is empty where `raw` is no line of a file, so that nobody could put it right there.
+    """
 
     file: str
     line: int
     column: str | None
     reason: str
     raw: str
+    columns: str = ""
+
+
+@dataclass(frozen=True)
+class SetAside(BadRow):
+    """A row in the quarantine, and the source that it came from: its connector, and the partner whose files they were.
+    """
+
+    source: str = ""
+    organization_id: str | None = None
 
 
 class BadValue(ValueError):

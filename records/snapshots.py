@@ -15,9 +15,9 @@ import os
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -30,6 +30,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from records.connectors.archives import opened
+from records.connectors.corrections import Correction, corrected
 from records.connectors.protocol import (
     Connector,
     FileCount,
@@ -39,7 +40,7 @@ from records.connectors.protocol import (
     SourceRefused,
 )
 from records.never_ingest import redact
-from records.quarantine import BadRow, Value
+from records.quarantine import BadRow, SetAside, Value
 from records.schema import TABLES, Table, table
 
 _CHUNK = 50_000
@@ -51,7 +52,7 @@ _ENGINE = {"memory_limit": "200MB", "threads": "2"}
 _BOOKKEEPING = (("_file", pa.string()), ("_line", pa.int64()), ("_seq", pa.int64()), ("_counted", pa.bool_()))
 _QUARANTINE = pa.schema([("source", pa.string()), ("organization_id", pa.string()), ("file", pa.string()),
                          ("line", pa.int64()), ("column", pa.string()), ("reason", pa.string()),
-                         ("raw", pa.string())])  # fmt: skip
+                         ("raw", pa.string()), ("columns", pa.string())])  # fmt: skip
 
 
 DESTROYED = "[destroyed with a student's records]"
@@ -111,15 +112,16 @@ class Snapshot:
         file = self.path / f"{name}.parquet"
         if file.exists():
             return self.connection.read_parquet(file)
-        return ibis.memtable(canonical.arrow_schema().empty_table())
+        self.connection.con.register(f"no_{name}", canonical.arrow_schema().empty_table())
+        return self.connection.table(f"no_{name}")
 
     def quarantined(self) -> pa.Table:
         return pq.read_table(self.path / "quarantine.parquet")
 
-    def set_aside(self) -> list[BadRow]:
-        """The rows that were not loaded, by file and line."""
-        names = [field.name for field in fields(BadRow)]
-        return [BadRow(**row) for row in self.quarantined().select(names).to_pylist()]
+    def set_aside(self) -> list[SetAside]:
+        """The rows that were not loaded, by source, file and line."""
+        rows = self.quarantined().to_pylist()
+        return [SetAside(**row | {"columns": row.get("columns") or ""}) for row in rows]
 
     def latest_date(self) -> date:
         """The last day on which anything was recorded of a student: the default `as_of`.
@@ -143,12 +145,14 @@ class LoadReport:
     """What a load read, kept and left out. For every file read = kept + quarantined + duplicates + ignored.
 
     `organization_id` is the partner whose files these were, None for a source that reports on no single partner;
-    `organizations` are those whose programs and services this source brought.
+    `organizations` are those whose programs and services this source brought, and `of_partners` says whether these were
+    partners' own files.
     """
 
     source: str
     organization_id: str | None = None
     organizations: list[str] = field(default_factory=list)
+    of_partners: bool = False
     snapshot_id: str = ""
     changed: bool = False
     files: list[FileCount] = field(default_factory=list)
@@ -164,7 +168,8 @@ class LoadReport:
 def load(connector: Connector, directory: Path, home: Path, *, merge: bool = False,
          progress: Progress = lambda file, done, total: None,
          publish: Callable[[Snapshot], None] = lambda snapshot: None,
-         leave_out: Callable[[str], bool] | None = None) -> LoadReport:  # fmt: skip
+         leave_out: Callable[[str], bool] | None = None,
+         corrections: Sequence[Correction] = ()) -> LoadReport:  # fmt: skip
     """Read a source into a new snapshot and make it current.
 
     With `merge`, tables that the connector does not bring are carried over from the current snapshot, and so are the
@@ -174,17 +179,18 @@ def load(connector: Connector, directory: Path, home: Path, *, merge: bool = Fal
     Args:
         directory: the folder that holds the source's files, or a ZIP file of them.
         leave_out: whether the records of a student, by identifier, were destroyed and must not come back.
+        corrections: lines that a person has put right, read in place of the source's own.
 
     Raises:
-        SourceRefused: the source cannot be read; the current snapshot stays.
+        SourceRefused: the source cannot be read, or is not the one that was corrected; the current snapshot stays.
         LoadInProgress: another load runs.
     """
     snapshots = home / "snapshots"
     snapshots.mkdir(parents=True, exist_ok=True)
     with _only_load(snapshots) as staging:
         collected = _Collected(staging, connector, leave_out)
-        with opened(directory, staging) as folder:
-            connector.read(folder, collected, progress)
+        with opened(directory, staging) as folder, corrected(folder, corrections, staging) as right:
+            connector.read(right, collected, progress)
         previous = _previous(home, collected.report) if merge else None
         report = _write_tables(collected, connector, previous)
         _publish(staging, snapshots, report, publish)
@@ -257,15 +263,25 @@ def _copy_without(file: Path, staging: Path, student_id: str) -> int:
     return left_out
 
 
+def count_naming(snapshot: Snapshot, student_id: str) -> int:
+    """How many rows that were set aside name the student."""
+    names = _names_of(snapshot, student_id)
+    return sum(_tells_of(row, student_id, names) for row in snapshot.quarantined().to_pylist())
+
+
+def _tells_of(row: Mapping[str, Any], student_id: str, names: tuple[str, ...]) -> bool:
+    texts = f"{row['raw']} {row['reason']}"
+    whole_id = rf"(?<![A-Za-z0-9]){re.escape(student_id)}(?![A-Za-z0-9])"
+    return re.search(whole_id, texts) is not None or (len(names) == 2 and all(name in texts for name in names))
+
+
 def _strike_out(snapshot: Snapshot, staging: Path, student_id: str, names: tuple[str, ...]) -> int:
     """Copy the quarantine; what a row held that names the student is struck out, and the row stays counted."""
-    whole_id = re.compile(rf"(?<![A-Za-z0-9]){re.escape(student_id)}(?![A-Za-z0-9])")
     struck = 0
     rows = snapshot.quarantined().to_pylist()
     for row in rows:
-        texts = f"{row['raw']} {row['reason']}"
-        if whole_id.search(texts) or (len(names) == 2 and all(name in texts for name in names)):
-            row |= {"raw": DESTROYED, "reason": "not loaded"}
+        if _tells_of(row, student_id, names):
+            row |= {"raw": DESTROYED, "reason": "not loaded", "columns": ""}
             struck += 1
     pq.write_table(pa.Table.from_pylist(rows, schema=_QUARANTINE), staging / "quarantine.parquet")
     return struck
@@ -302,8 +318,9 @@ class _Collected:
     def __init__(self, staging: Path, connector: Connector, leave_out: Callable[[str], bool] | None) -> None:
         self.staging = staging
         self._leaves_out = lru_cache(200_000)(leave_out) if leave_out else None
-        partner = connector.organization_id if isinstance(connector, PartnerConnector) else None
-        self.report = LoadReport(connector.name, partner)
+        self.report = LoadReport(connector.name)
+        if isinstance(connector, PartnerConnector):
+            self.report.organization_id, self.report.of_partners = connector.organization_id, True
         self._bad: list[dict[str, Any]] = []
         self._bad_text = 0
         self._counts: dict[str, FileCount] = {}
@@ -343,7 +360,7 @@ class _Collected:
             row = BadRow(row.file, row.line, row.column, "not loaded", DESTROYED)
         kept = {"source": self.report.source, "organization_id": self.report.organization_id, "file": row.file,
                 "line": row.line, "column": row.column, "reason": redact(row.reason), "raw": redact(row.raw),
-                "_seq": self._seq}  # fmt: skip
+                "columns": row.columns, "_seq": self._seq}  # fmt: skip
         self._bad.append(kept)
         self._bad_text += len(row.raw)
         if len(self._bad) >= _CHUNK or self._bad_text >= _CHUNK_TEXT:
@@ -401,7 +418,9 @@ def _write_tables(collected: _Collected, connector: Connector, previous: Snapsho
         raise SourceRefused(f"no {connector.name} records were found: is this the right folder?")
     with duckdb.connect(config=_ENGINE | {"temp_directory": str(collected.staging / "spilled")}) as engine:
         engine.execute("set enable_progress_bar = false")
-        report.organizations = _organizations(engine, collected, found)
+        of_partners = frozenset() if report.of_partners else _of_partners(previous)
+        engine.register("of_partners", pa.table({"organization_id": pa.array(sorted(of_partners), pa.string())}))
+        report.organizations = sorted(set(_organizations(engine, collected, found)) - of_partners)
         replaced = _replaced(previous, report)
         engine.register("replaced", pa.table({"organization_id": pa.array(sorted(replaced), pa.string())}))
         untouched = _copy_untouched(collected, connector, previous) if "students" not in found else frozenset()
@@ -455,6 +474,12 @@ def _organizations(engine: duckdb.DuckDBPyConnection, collected: _Collected, fou
             rows = engine.read_parquet(str(collected.staging / f"raw-{name}-*.parquet"))
             organizations |= {row[0] for row in rows.project("organization_id").distinct().fetchall()}
     return sorted(organizations)
+
+
+def _of_partners(previous: Snapshot | None) -> frozenset[str]:
+    """The partners whose own files were loaded: a district's source neither replaces nor adds to what they said."""
+    before = [] if previous is None else previous.manifest["sources"]
+    return frozenset[str]().union(*(one["organizations"] for one in before if one.get("of_partners")))
 
 
 def _is_partners(canonical: Table) -> bool:
@@ -528,6 +553,11 @@ def _settle(engine: duckdb.DuckDBPyConnection, canonical: Table, collected: _Col
     _reject(collected, canonical, rows.filter(f"not ({known})"), "student_id",
             "no student has this identifier in the students that were loaded")  # fmt: skip
     rows = rows.filter(known)
+    if _is_partners(canonical):
+        theirs = "organization_id in (select organization_id from of_partners)"
+        _reject(collected, canonical, rows.filter(theirs), "organization_id",
+                "this organisation's programs and services come from its own files")  # fmt: skip
+        rows = rows.filter(f"not ({theirs})")
     if carried is not None and "organization_id" not in canonical.key:
         carried.project(f"row({key}) as key").create_view("of_others", replace=True)
         rows = rows.project(f"*, row({key}) as _key")
@@ -593,7 +623,9 @@ def _write_quarantine(engine: duckdb.DuckDBPyConnection, collected: _Collected, 
         earlier = engine.read_parquet(str(previous.path / "quarantine.parquet"), file_row_number=True)
         if "source" in earlier.columns:
             stays = "source || chr(10) || coalesce(organization_id, '') in (select key from staying)"
-            rows = rows.union(earlier.filter(stays).project(f"{names}, file_row_number as _seq"))
+            known = ", ".join(f'"{name}"' if name in earlier.columns else f'null as "{name}"'
+                              for name in _QUARANTINE.names)  # fmt: skip
+            rows = rows.union(earlier.filter(stays).project(f"{known}, file_row_number as _seq"))
     ordered = rows.order("source, organization_id nulls first, file, line, _seq").project(names)
     file = collected.staging / "quarantine.parquet"
     _write_groups(ordered, file, _QUARANTINE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("features", "training", "fairness", "serving", "handrail")
-HANDLES = {"Database", "open_database"}
+HANDLES = {"Database", "open_database", "DatabaseUnavailable"}
 """All that may be had of the operational store outside records/: something to hand back to it."""
 
 

@@ -14,7 +14,16 @@ from records.accounts import organizations
 from records.connectors.hmis import participants
 from records.connectors.participants import NAMES, ParticipantFile, read_participants
 from records.database import open_database
-from records.identity import WAITING, MatchStatus, counts, decided, record_matches, roster
+from records.identity import (
+    WAITING,
+    MatchStatus,
+    counts,
+    decided,
+    forget_strangers,
+    record_matches,
+    roster,
+    strangers,
+)
 from records.linkage import link
 from records.scope import ScopedRecords, pipeline_scope
 from records.snapshots import Snapshot
@@ -35,11 +44,16 @@ def link_file(
         snapshot, now = Snapshot.current(settings.home), settings.now()
         students = roster(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", now.date())))
         matches = link(found.participants, students)
-        stands = record_matches(open_database(settings.database_url), organization, matches, now)
+        database = open_database(settings.database_url)
+        forget_strangers(database, now)
+        stands = record_matches(database, organization, matches, now)
+        no_students = len(strangers(database, organization))
     _show(found)
     out.print(f"Linked to a student: {stands[MatchStatus.LINKED]:,}. "
               f"Waiting for somebody at the district to say who they are: {sum(stands[one] for one in WAITING):,}. "
-              f"Not found among the students: {stands[MatchStatus.NONE]:,}.", highlight=False)  # fmt: skip
+              f"Not found among the students: {stands[MatchStatus.NONE]:,}. "
+              f"Of this partner's participants {no_students:,} are no students of the district, as somebody said.",
+              highlight=False, soft_wrap=True)  # fmt: skip
 
 
 @app.command("status")
@@ -47,12 +61,15 @@ def status(home: Home = None) -> None:
     """How many participants of each partner are linked, wait for a person or were not found."""
     with plain_errors():
         database = open_database(Settings.from_environment(home).database_url)
-        by_person = [one.participant.organization_id for one in decided(database)]
+        by_person = [(one.participant.organization_id, one.status) for one in decided(database)]
         names, stands = organizations(database), counts(database)
-    table = Table("partner", "linked", "waiting for a person", "not found", "said by a person", title="who is who")
+    table = Table("partner", "linked", "waiting for a person", "not found", "no student", "said by a person",
+                  title="who is who")  # fmt: skip
     for organization_id, found in stands.items():
-        numbers = (found[MatchStatus.LINKED], sum(found[one] for one in WAITING), found[MatchStatus.NONE],
-                   by_person.count(organization_id))  # fmt: skip
+        no_student = by_person.count((organization_id, MatchStatus.NONE))
+        linked = by_person.count((organization_id, MatchStatus.LINKED))
+        numbers = (found[MatchStatus.LINKED], sum(found[one] for one in WAITING), found[MatchStatus.NONE] - no_student,
+                   no_student, linked + no_student)  # fmt: skip
         table.add_row(names[organization_id].name, *(f"{number:,}" for number in numbers))
     out.print(table)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +11,12 @@ import typer
 from rich.table import Table
 
 from handrail.commands.accounts import password_holder
+from handrail.commands.retention import still_unfinished
 from handrail.console import Home, err, existing, out, plain_errors, progress_bar
 from handrail.settings import Settings, SettingsError
 from records.accounts import organizations
 from records.connectors.api_settings import ApiSettings, read_api_settings
-from records.connectors.corrections import corrected, named_in, quarantine_csv, read_corrections
+from records.connectors.corrections import Correction, named_in, quarantine_csv, read_corrections
 from records.connectors.edfi import EdFi
 from records.connectors.edfi_api import EdFiApi
 from records.connectors.hmis import Hmis
@@ -23,14 +24,14 @@ from records.connectors.mapping import parse_mapping
 from records.connectors.oneroster import OneRoster
 from records.connectors.oneroster_api import OneRosterApi
 from records.connectors.powerschool import PowerSchool
-from records.connectors.protocol import ApiConnector, Connector, Progress, SourceRefused
+from records.connectors.protocol import ApiConnector, Connector, PartnerConnector, Progress, SourceRefused
 from records.connectors.service_history import ServiceHistory
 from records.database import open_database
 from records.disclosures import record_disclosures
-from records.identity import links
+from records.identity import forget_strangers, links, strangers
 from records.loads import LoadHeld, attendance_is_old, doubts, last_loads, note_load
 from records.published import publish, publish_if_needed, withdraw_others
-from records.retention import destroyed_before, overdue
+from records.retention import destroyed_before, overdue, unfinished
 from records.schema import TABLES, Category
 from records.scope import Role, scope_for
 from records.snapshots import LoadReport, NoSnapshot, Snapshot, SnapshotDamaged, load
@@ -68,29 +69,37 @@ def load_source(
         settings = Settings.from_environment(home)
         loaded = (settings.home / "snapshots" / "CURRENT").exists()
         with progress_bar() as step:
+            if source in API_CONNECTORS and corrections is not None:
+                raise SourceRefused("--corrections is for files: what comes by an API is put right in the district's "
+                                    "own system, and the next load brings it")  # fmt: skip
             if source in PARTNER_SOURCES:
                 connector, folder = _partner_connector(source, organization, mapping, settings), directory
             elif organization is not None or mapping is not None:
                 raise SourceRefused(f"--organization and --mapping are for {' and '.join(PARTNER_SOURCES)}")
             else:
                 connector, folder = _open_source(source, directory, settings.home, step, keep=keep)
-            with _put_right(folder, corrections) as right:
-                merge = loaded or source in PARTNER_SOURCES
-                report = load_and_publish(settings, connector, right, merge, step, accept=accept)
+            merge = loaded or source in PARTNER_SOURCES
+            report = load_and_publish(settings, connector, folder, merge, step, accept=accept,
+                                      corrections=_put_right(connector, corrections))  # fmt: skip
     show(report)
 
 
 def load_and_publish(settings: Settings, connector: Connector, directory: Path, merge: bool, step: Progress, *,
-                     accept: bool = False) -> LoadReport:  # fmt: skip
+                     accept: bool = False, corrections: Sequence[Correction] = (),
+                     at: datetime | None = None) -> LoadReport:  # fmt: skip
     """Load a source, leave out whom nobody may bring back, and write down that it was loaded.
 
     On PostgreSQL its rows are behind the second wall before they serve, and the older ones leave.
+
+    Args:
+        at: when it is said to have been loaded; now if left out.
 
     Raises:
         LoadHeld: it looks like a fault of the export, and `accept` does not say otherwise.
     """
     database = open_database(settings.database_url)
     before = _serving(settings.home)
+    forget_strangers(database, settings.now())
 
     def admit(snapshot: Snapshot) -> None:
         found = [] if accept else doubts(snapshot, before)
@@ -100,8 +109,8 @@ def load_and_publish(settings: Settings, connector: Connector, directory: Path, 
         publish_if_needed(database, snapshot, step)
 
     report = load(connector, directory, settings.home, merge=merge, progress=step, publish=admit,
-                  leave_out=destroyed_before(database, settings.secret()))  # fmt: skip
-    note_load(settings.home, report, connector.tables, settings.now())
+                  leave_out=destroyed_before(database, settings.secret()), corrections=corrections)  # fmt: skip
+    note_load(settings.home, report, connector.tables, at or settings.now())
     if settings.on_postgresql:
         serving = Snapshot.current(settings.home)
         publish_if_needed(database, serving, step)
@@ -122,16 +131,21 @@ def status(home: Home = None) -> None:
         for name, rows in snapshot.manifest["rows"].items():
             counts.add_row(name, f"{rows:,}", TABLES[name].description)
         out.print(counts)
-        for source, last in sorted(last_loads(settings.home).items()):
-            out.print(f"{source} was last loaded on {last.at:%Y-%m-%d at %H:%M}.", highlight=False)
+        newest = last_loads(settings.home).values()
+        for last in sorted(newest, key=lambda last: (last.source, last.organization_id or "")):
+            whose = f" of {last.organization_id}" if last.organization_id else ""
+            out.print(f"{last.source}{whose} was last loaded on {last.at:%Y-%m-%d at %H:%M}.", highlight=False)
         old = attendance_is_old(settings.home, settings.now())
-        late = overdue(open_database(settings.database_url), settings.now().date())
+        database = open_database(settings.database_url)
+        late, begun = overdue(database, settings.now().date()), unfinished(database)
     if old is not None:
         err.print("handrail: attendance is older than 36 hours: no alert about absences is given", highlight=False)
     for one in late:
         err.print(f"handrail: what {one.agreement_id} of {one.organization_id} made was to be destroyed by "
                   f"{one.destruction_date}", highlight=False, soft_wrap=True)  # fmt: skip
-    if late or old is not None:
+    for line in still_unfinished(begun):
+        err.print(f"handrail: {line}", highlight=False, soft_wrap=True)
+    if late or begun or old is not None:
         raise typer.Exit(1)
 
 
@@ -203,8 +217,10 @@ def _partner_connector(source: str, organization: str | None, mapping: Path | No
     database = open_database(settings.database_url)
     if organization not in organizations(database):
         raise SourceRefused(f"there is no organisation {organization!r}: run `handrail accounts organizations` first")
-    known = links(database, organization)
-    return Hmis(organization, known) if source == "hmis" else ServiceHistory(organization, found, known)
+    known, no_students = links(database, organization), strangers(database, organization)
+    if source == "hmis":
+        return Hmis(organization, known, no_students)
+    return ServiceHistory(organization, found, known, no_students)
 
 
 def _open_source(source: str, given: Path, home: Path, step: Progress, *, keep: bool) -> tuple[Connector, Path]:
@@ -229,16 +245,18 @@ def _open_source(source: str, given: Path, home: Path, step: Progress, *, keep: 
     return connector, mirror
 
 
-@contextmanager
-def _put_right(folder: Path, corrections: Path | None) -> Iterator[Path]:
-    """The source's folder, with the lines that somebody has put right in their place."""
-    if corrections is None:
-        yield folder
-        return
-    if not folder.is_dir():
-        raise SourceRefused("--corrections is for a folder of files: what comes by an API is put right at its source")
-    with corrected(folder, read_corrections(existing(corrections))) as right:
-        yield right
+def _put_right(connector: Connector, file: Path | None) -> list[Correction]:
+    """The lines of this source that somebody has put right; a file may hold those of other sources too."""
+    if file is None:
+        return []
+    organization = connector.organization_id if isinstance(connector, PartnerConnector) else None
+    found = [one for one in read_corrections(existing(file))
+             if (one.source, one.organization_id) == (connector.name, organization)]  # fmt: skip
+    if not found:
+        whose = f" of {organization}" if organization else ""
+        raise SourceRefused(f"{file.name} puts no line of {connector.name}{whose} right, so there is nothing to load "
+                            "again")  # fmt: skip
+    return found
 
 
 def _serving(home: Path) -> Snapshot | None:

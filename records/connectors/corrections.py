@@ -1,8 +1,10 @@
 """Lines that were set aside, put right by a person, and read again in their place.
 
-The quarantine is handed out as a CSV file of file, line, column, reason and raw line. Whoever knows better edits the
-raw lines; `corrected` gives a folder that is the source's own but for those lines, to be loaded like any other. A
-line that is no longer the one that was set aside is refused: the source has changed since.
+The quarantine is handed out as a CSV file: file, line, column and reason, then the raw line under the names of its
+fields. Whoever knows better edits the raw lines; `corrected` gives a folder that is the source's own but for those
+lines. Columns that were cut out are not handed out: they stay as the source has them. A line that is no longer the one
+that was set aside is refused: the source has changed since. So is a row that is no line of a file: it is put right at
+its source.
 """
 
 from __future__ import annotations
@@ -19,36 +21,42 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from records.connectors.csv_files import NOT_KEPT, Cut, csv_line, fields_of, header_of, read_line
 from records.connectors.protocol import SourceRefused
 from records.never_ingest import redact, refused_kind
-from records.quarantine import BadRow
+from records.quarantine import BadRow, SetAside
 
-COLUMNS = ("file", "line", "column", "reason", "raw", "as_found")
-"""Of the file that is handed out. `as_found` is a digest of the raw line, which must stay as it is."""
+COLUMNS = ("file", "line", "column", "reason", "columns", "raw", "as_found", "source", "organization")
+"""Of the file that is handed out. `columns` names the fields of the raw line, and is empty where it cannot be put
+right here; `as_found` is a digest of the raw line. These two, and what says where a line came from, must stay."""
 
 _WORD = re.compile(r"[\w.-]+")
 MARK = "|"
-"""Before each raw line, so that no spreadsheet takes it for a formula; it is taken off again."""
+"""Before each raw line and the names of its fields, so that no spreadsheet takes it for a formula; it is taken off."""
 
 
 @dataclass(frozen=True)
 class Correction:
-    """One line put right."""
+    """One line put right: `raw` is a line of CSV whose fields are `columns`."""
 
     file: str
     line: int
     raw: str
+    columns: str
     as_found: str
+    source: str
+    organization_id: str | None
 
 
-def quarantine_csv(rows: Sequence[BadRow], terms: str) -> str:
+def quarantine_csv(rows: Sequence[SetAside], terms: str) -> str:
     """What was set aside, as a CSV text to be edited: one row a line that was not loaded, and last to whom it went."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        name = f"./{row.file}" if row.file[:1] in "=+-@" else row.file
-        writer.writerow((name, row.line, row.column or "", row.reason, MARK + row.raw, digest(row.raw)))
+        columns = MARK + row.columns if row.columns else ""
+        writer.writerow((_plain(row.file), row.line, row.column or "", row.reason, columns, MARK + row.raw,
+                         digest(row.raw), row.source, _plain(row.organization_id or "")))  # fmt: skip
     writer.writerow((f"# {terms}", *[""] * (len(COLUMNS) - 1)))
     return text.getvalue()
 
@@ -68,42 +76,40 @@ def read_corrections(file: Path) -> list[Correction]:
     found = []
     with file.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream, strict=True)
-        for name in COLUMNS:
-            if name not in (reader.fieldnames or ()):
-                raise SourceRefused(f"{file.name}, line 1: there is no column {name!r}; a quarantine that was handed "
-                                    f"out has {', '.join(COLUMNS)}")  # fmt: skip
-        for row in reader:
-            where = f"{file.name}, line {reader.line_num}"
-            if row["file"].startswith("# "):
-                continue
-            if None in row or None in row.values():
-                raise SourceRefused(f"{where}: too few or too many fields")
-            if not row["line"].isdigit() or int(row["line"]) < 2:
-                raise SourceRefused(f"{where}: line is {row['line']!r}; it must be a number, 2 or more")
-            if not row["raw"].startswith(MARK):
-                raise SourceRefused(f"{where}: the raw line must still begin with {MARK}")
-            if "\n" in row["raw"] or "\r" in row["raw"]:
-                raise SourceRefused(f"{where}: the raw line was broken in two")
-            raw = row["raw"].removeprefix(MARK)
-            if digest(raw) != row["as_found"]:
-                found.append(Correction(row["file"].removeprefix("./"), int(row["line"]), raw, row["as_found"]))
-    return found
+        try:
+            for name in COLUMNS:
+                if name not in (reader.fieldnames or ()):
+                    raise SourceRefused(f"{file.name}, line 1: there is no column {name!r}; a quarantine that was "
+                                        f"handed out has {', '.join(COLUMNS)}")  # fmt: skip
+            for row in reader:
+                if not row["file"].startswith("# "):
+                    found.append(_correction(f"{file.name}, line {reader.line_num}", row))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise SourceRefused(f"{file.name}, after line {reader.line_num}: this is not CSV in UTF-8, as it was "
+                                f"handed out: {error}") from None  # fmt: skip
+    return [one for one in found if one is not None]
 
 
 @contextmanager
-def corrected(folder: Path, corrections: Sequence[Correction]) -> Iterator[Path]:
+def corrected(folder: Path, corrections: Sequence[Correction], within: Path) -> Iterator[Path]:
     """The folder with these lines in place of those that were set aside; gone when the context ends.
+
+    Args:
+        within: where the files that differ are written for the while.
 
     Raises:
         SourceRefused: a file or line is not there, or is not the one that was set aside.
     """
+    if not corrections:
+        yield folder
+        return
     by_file: dict[str, dict[int, Correction]] = {}
     for one in corrections:
         by_file.setdefault(one.file, {})[one.line] = one
     for name in by_file:
         if Path(name).name != name or not (folder / name).is_file():
-            raise SourceRefused(f"{folder} has no file {name!r} to correct")
-    with tempfile.TemporaryDirectory(prefix="handrail-corrected-") as temporary:
+            raise SourceRefused(f"{folder.name} has no file {name!r} to correct")
+    with tempfile.TemporaryDirectory(prefix=".corrected-", dir=within) as temporary:
         copy = Path(temporary)
         for file in folder.iterdir():
             if file.name in by_file:
@@ -117,36 +123,88 @@ def digest(raw: str) -> str:
     return hashlib.sha256(raw.encode()).hexdigest()[:16]
 
 
+def _plain(name: str) -> str:
+    """A name that no spreadsheet takes for a formula."""
+    return f"./{name}" if name[:1] in tuple("=+-@") else name
+
+
+def _correction(where: str, row: dict[str, str]) -> Correction | None:
+    """The correction of a row that was edited; None for one that was not."""
+    if None in row or None in row.values():
+        raise SourceRefused(f"{where}: too few or too many fields")
+    if not row["line"].isdigit() or int(row["line"]) < 2:
+        raise SourceRefused(f"{where}: line is {row['line']!r}; it must be a number, 2 or more")
+    if not row["raw"].startswith(MARK):
+        raise SourceRefused(f"{where}: the raw line must still begin with {MARK}")
+    if "\n" in row["raw"] or "\r" in row["raw"]:
+        raise SourceRefused(f"{where}: the raw line was broken in two")
+    raw = row["raw"].removeprefix(MARK)
+    if digest(raw) == row["as_found"]:
+        return None
+    if not row["columns"]:
+        raise SourceRefused(f"{where}: this row is not a line of one file as it stands there, so it cannot be put "
+                            "right here; put it right at its source, and load that again")  # fmt: skip
+    return Correction(row["file"].removeprefix("./"), int(row["line"]), raw, row["columns"].removeprefix(MARK),
+                      row["as_found"], row["source"], row["organization"].removeprefix("./") or None)  # fmt: skip
+
+
 def _rewrite(file: Path, copy: Path, lines: dict[int, Correction]) -> None:
     left = dict(lines)
     with file.open("rb") as source, copy.open("wb") as target:
         header = source.readline()
         target.write(header)
-        names = next(csv.reader([header.decode("utf-8-sig").rstrip("\r\n")]))
-        dropped = [place for place, name in enumerate(names) if refused_kind(name)]
+        names = header_of(file, header)
         for number, line in enumerate(source, start=2):
             correction = left.pop(number, None)
-            target.write(line if correction is None else _put_right(file.name, line, correction, names, dropped))
+            target.write(line if correction is None else _put_right(file.name, line, correction, names))
     if left:
         raise SourceRefused(f"{file.name} has no line {min(left)}: the source has changed since it was set aside")
 
 
-def _put_right(file: str, line: bytes, correction: Correction, names: list[str], dropped: list[int]) -> bytes:
-    found = line.rstrip(b"\r\n")
-    if not dropped and digest(redact(found.decode("utf-8", "backslashreplace"))) != correction.as_found:
-        raise SourceRefused(f"{file}, line {correction.line}: this is not the line that was set aside: the source has "
-                            "changed since")  # fmt: skip
-    if not dropped:
-        return correction.raw.encode() + line[len(found) :]
-    fields = next(csv.reader([correction.raw], strict=True), [])
-    if len(fields) != len(names) - len(dropped):
-        raise SourceRefused(f"{file}, line {correction.line}: the corrected line has {len(fields)} fields; it needs "
-                            f"{len(names) - len(dropped)}, without the columns that are never stored")  # fmt: skip
-    for place in dropped:
-        fields.insert(place, "")
-    text = ",".join(f'"{field}"' if set(field) & set(',"') else field for field in (
-        field.replace('"', '""') for field in fields))  # fmt: skip
-    return text.encode() + line[len(found) :]
+def _put_right(file: str, line: bytes, correction: Correction, names: list[str]) -> bytes:
+    """The line with its correction: in place of all of it, or of those fields of it that were handed out."""
+    where, ending = f"{file}, line {correction.line}", line[len(line.rstrip(b"\r\n")) :]
+    columns = _fields(where, correction.columns)
+    aside = _Aside()
+    found = read_line(file, correction.line, line, Cut(names), aside)
+    fields = {} if found is None else {name: text for name, text in found.fields.items() if not refused_kind(name)}
+    shown = csv_line(fields.get(name, "") for name in columns) if found is not None else NOT_KEPT
+    if correction.as_found not in (digest(redact(found.raw if found is not None else aside.raw)),
+                                   digest(redact(shown))):  # fmt: skip
+        raise SourceRefused(f"{where}: this is not the line that was set aside: the source has changed since")
+    if columns == names:
+        return correction.raw.encode() + ending
+    right = _fields(where, correction.raw)
+    if len(right) != len(columns):
+        raise SourceRefused(f"{where}: the corrected line has {len(right)} fields; it needs {len(columns)}: "
+                            f"{correction.columns}")  # fmt: skip
+    for name, field in zip(columns, right, strict=True):
+        if field and name not in names:
+            raise SourceRefused(f"{where}: the correction fills {name!r}, and the file has no such column")
+        fields[name] = field
+    return csv_line(fields.get(name, "") for name in names).encode() + ending
+
+
+def _fields(where: str, text: str) -> list[str]:
+    try:
+        return fields_of(text)
+    except csv.Error as error:
+        raise SourceRefused(f"{where}: the corrected line cannot be read: {error}") from None
+
+
+class _Aside:
+    """Takes a line that cannot be read, to see what was shown of it."""
+
+    raw = ""
+
+    def quarantine(self, row: BadRow) -> None:
+        self.raw = row.raw
+
+    def ignore(self, file: str, kind: str) -> None:
+        """An empty line was never set aside."""
+
+    def drop_column(self, file: str, column: str, kind: str) -> None:
+        """The header has told that already."""
 
 
 def _borrow(file: Path, copy: Path) -> None:

@@ -8,7 +8,7 @@ field or a raw line leaves this module.
 from __future__ import annotations
 
 import csv
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -23,19 +23,21 @@ _PROGRESS_EVERY = 20_000
 _LONGEST = 1 << 20
 """Bytes of one line: a file without line ends must not be read into memory as one record."""
 _SHOWN_OF_LONG = 1_000
+_SHOWN = "backslashreplace"
 _UNCLOSED = "a quotation mark is opened and not closed on the same line"
 _MISPLACED = "a quoted field is followed by something else than a comma, or is too long"
-_NOT_KEPT = "[not kept: this file has columns that are not stored]"
+NOT_KEPT = "[not kept: this file has columns that are not stored]"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One readable record: `fields` by column name, `raw` as it may be kept."""
+    """One readable record: `fields` by column name, `raw` and the names of its `columns` as they may be kept."""
 
     file: str
     number: int
     fields: Mapping[str, str]
     raw: str
+    columns: str = ""
 
 
 def read_csv(path: Path, required: tuple[str, ...], sink: LineSink, progress: Progress,
@@ -52,16 +54,16 @@ def read_csv(path: Path, required: tuple[str, ...], sink: LineSink, progress: Pr
     total, done = path.stat().st_size, 0
     with path.open("rb") as stream:
         first = stream.readline(_LONGEST)
-        header = _header(path, first, required)
+        header = header_of(path, first, required)
         names = [None if _report_dropped(path.name, name, sink) or (only is not None and name not in only) else name
                  for name in header]  # fmt: skip
-        guarded = None in names
+        cut = Cut(names)
         done = len(first)
         for number, chunk in enumerate(_lines(stream), start=2):
             done += len(chunk)
             if number % _PROGRESS_EVERY == 0:
                 progress(path.name, done, total)
-            line = _line(path.name, number, chunk, names, guarded, sink)
+            line = read_line(path.name, number, chunk, cut, sink)
             if line is not None:
                 yield line
     progress(path.name, total, total)
@@ -74,11 +76,11 @@ def readable(path: Path) -> Iterator[list[str]]:
         SourceRefused: the header is missing or names a column twice.
     """
     with path.open("rb") as stream:
-        header = _header(path, stream.readline(_LONGEST), ())
+        header = header_of(path, stream.readline(_LONGEST))
         yield header
         for chunk in _lines(stream):
             try:
-                fields = _fields(chunk.rstrip(b"\r\n").decode("utf-8"))
+                fields = fields_of(chunk.rstrip(b"\r\n").decode("utf-8"))
             except (UnicodeDecodeError, csv.Error):
                 continue
             if len(fields) == len(header):
@@ -114,9 +116,56 @@ class RowReader:
         return row
 
 
+class Cut:
+    """What may leave a file: `names` of its columns in order, None for each one that is cut out."""
+
+    def __init__(self, names: Sequence[str | None]) -> None:
+        self.names = names
+        self.guarded = None in names
+        self.columns = csv_line([name for name in names if name is not None])
+
+
+def csv_line(fields: Iterable[str]) -> str:
+    """Fields as one line of CSV, without its end."""
+    return ",".join('"' + field.replace('"', '""') + '"' if '"' in field or "," in field else field
+                    for field in fields)  # fmt: skip
+
+
+def read_line(file: str, number: int, chunk: bytes, cut: Cut, sink: LineSink) -> Line | None:
+    """One physical line as a record; None where it goes to `sink`, with its reason."""
+    def aside(reason: str, raw: str) -> None:
+        sink.quarantine(BadRow(file, number, None, reason, NOT_KEPT if cut.guarded else raw, cut.columns))
+
+    stripped = chunk.rstrip(b"\r\n")
+    if len(stripped) > _LONGEST:
+        aside(f"the line is longer than {_LONGEST:,} bytes", stripped[:_SHOWN_OF_LONG].decode("utf-8", _SHOWN))
+        return None
+    if not stripped.strip():
+        sink.ignore(file, "empty line")
+        return None
+    try:
+        text = stripped.decode("utf-8")
+    except UnicodeDecodeError as error:
+        aside(f"byte {error.start + 1} of the line is not UTF-8", stripped.decode("utf-8", _SHOWN))
+        return None
+    if "\0" in text:
+        aside("the line holds a zero byte", text)
+        return None
+    try:
+        fields = fields_of(text)
+    except csv.Error as error:
+        aside(_UNCLOSED if "unexpected end" in str(error) else _MISPLACED, text)
+        return None
+    if len(fields) != len(cut.names):
+        aside(f"the line has {len(fields)} fields and the header has {len(cut.names)}", text)
+        return None
+    named = {name: field for name, field in zip(cut.names, fields, strict=True) if name is not None}
+    return Line(file, number, named, csv_line(named.values()) if cut.guarded else text, cut.columns)
+
+
 def quarantine(sink: LineSink, file: str, line: Line, error: BadValue) -> None:
     """Put a line aside with what was wrong with it."""
-    sink.quarantine(BadRow(file, line.number, error.column, error.reason, line.raw))
+    sink.quarantine(BadRow(file, line.number, error.column, error.reason, line.raw, line.columns))
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
@@ -127,7 +176,12 @@ def _lines(stream: BinaryIO) -> Iterator[bytes]:
             chunk = stream.readline(_LONGEST + 1)
 
 
-def _header(path: Path, first: bytes, required: tuple[str, ...]) -> list[str]:
+def header_of(path: Path, first: bytes, required: tuple[str, ...] = ()) -> list[str]:
+    """The names of a file's columns, from its first line.
+
+    Raises:
+        SourceRefused: it is missing, names a column twice or lacks a required one.
+    """
     try:
         names = [name.strip() for name in next(csv.reader([first.decode("utf-8-sig").rstrip("\r\n")], strict=True), [])]
     except (UnicodeDecodeError, csv.Error) as error:
@@ -151,40 +205,8 @@ def _report_dropped(file: str, name: str, sink: LineSink) -> bool:
     return kind is not None
 
 
-def _line(file: str, number: int, chunk: bytes, names: list[str | None], guarded: bool, sink: LineSink) -> Line | None:
-    stripped = chunk.rstrip(b"\r\n")
-    if len(stripped) > _LONGEST:
-        raw = _NOT_KEPT if guarded else stripped[:_SHOWN_OF_LONG].decode("utf-8", "backslashreplace")
-        sink.quarantine(BadRow(file, number, None, f"the line is longer than {_LONGEST:,} bytes", raw))
-        return None
-    if not stripped.strip():
-        sink.ignore(file, "empty line")
-        return None
-    try:
-        text = stripped.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raw = _NOT_KEPT if guarded else stripped.decode("utf-8", "backslashreplace")
-        sink.quarantine(BadRow(file, number, None, f"byte {error.start + 1} of the line is not UTF-8", raw))
-        return None
-    raw = _NOT_KEPT if guarded else text
-    if "\0" in text:
-        sink.quarantine(BadRow(file, number, None, "the line holds a zero byte", raw))
-        return None
-    try:
-        fields = _fields(text)
-    except csv.Error as error:
-        reason = _UNCLOSED if "unexpected end" in str(error) else _MISPLACED
-        sink.quarantine(BadRow(file, number, None, reason, raw))
-        return None
-    if len(fields) != len(names):
-        reason = f"the line has {len(fields)} fields and the header has {len(names)}"
-        sink.quarantine(BadRow(file, number, None, reason, raw))
-        return None
-    named = {name: field for name, field in zip(names, fields, strict=True) if name is not None}
-    return Line(file, number, named, ",".join(named.values()) if guarded else text)
-
-
-def _fields(text: str) -> list[str]:
+def fields_of(text: str) -> list[str]:
+    """The fields of one line of CSV, which must be whole (`csv.Error`)."""
     if '"' not in text:
         return text.split(",")
     return next(csv.reader([text], strict=True))

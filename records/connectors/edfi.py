@@ -41,7 +41,7 @@ class EdFi:
     """The connector for a folder of Ed-Fi XML interchange files."""
 
     name: str = "edfi"
-    tables: tuple[str, ...] = tuple(TABLES)
+    tables: tuple[str, ...] = tuple(name for name in TABLES if name != "service_sessions")
 
     def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
         """Read every `*.xml` file of `directory`. See `Connector.read`."""

@@ -325,15 +325,14 @@ class _Fetch:
 
         Raises:
             SourceUnavailable: it would not hold still.
-            SourceRefused: students may not be read.
+            SourceRefused: students may not be read, or something that could be read before.
         """
         try:
             self._total = self._count()
         except AnswerRefused as refused:
             if refused.status not in (403, 404) or self._name == _NEEDED:
                 raise
-            self._mirror.begin(self._name, self._place(_Window(None, None), sweeps=True), sweeps=True)
-            self._mirror.finish(self._name, {"source": self._source, "missing": refused.status})
+            self._mirror.mark_missing(self._name, {"source": self._source}, refused)
             return
         versions = self._api.versions()
         self._finish_what_was_begun(None if versions is None else versions.newest)

@@ -9,15 +9,15 @@ Source: HUD, HMIS CSV Format Specifications FY 2024, https://www.hudexchange.inf
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from records.connectors.csv_files import Line, RowReader, quarantine, read_csv, readable
+from records.connectors.csv_files import Line, RowReader, csv_line, quarantine, read_csv, readable
 from records.connectors.participants import ParticipantFile
 from records.connectors.protocol import Progress, Sink, SourceRefused
-from records.connectors.service_history import WAITING
+from records.connectors.service_history import NOT_A_STUDENT, WAITING
 from records.identity import Participant
 from records.never_ingest import refused_kind
 from records.quarantine import BadRow, BadValue, Value, convert
@@ -93,14 +93,16 @@ class Hmis:
     Args:
         organization_id: whose export it is; each ProjectID becomes the program `ORGANIZATION-ProjectID`.
         links: the student of each PersonalID.
+        strangers: each PersonalID of whom somebody has said that they are no student.
     """
 
     name = "hmis"
     tables: tuple[str, ...] = ("programs", "service_enrollments", "service_sessions")
 
-    def __init__(self, organization_id: str, links: Mapping[str, str]) -> None:
+    def __init__(self, organization_id: str, links: Mapping[str, str], strangers: Collection[str] = ()) -> None:
         self.organization_id: str | None = organization_id
         self.links = links
+        self.strangers = strangers
 
     def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
         """Read projects, exits, enrolments and services; name what is cut out and what is not read.
@@ -115,7 +117,7 @@ class Hmis:
         for file, stays_empty in _STAYS_EMPTY.items():
             if not (directory / file).is_file():
                 sink.missing(file, stays_empty)
-        _Reading(str(self.organization_id), self.links, directory, sink, progress).run()
+        _Reading(str(self.organization_id), self.links, self.strangers, directory, sink, progress).run()
 
 
 def participants(directory: Path, organization_id: str) -> ParticipantFile:
@@ -170,9 +172,10 @@ def _name_what_is_cut(path: Path, sink: Sink) -> None:
 
 
 class _Reading:
-    def __init__(self, organization_id: str, links: Mapping[str, str], directory: Path, sink: Sink,
-                 progress: Progress) -> None:  # fmt: skip
-        self.organization_id, self.links = organization_id, links
+    def __init__(self, organization_id: str, links: Mapping[str, str], strangers: Collection[str], directory: Path,
+                 sink: Sink, progress: Progress) -> None:  # fmt: skip
+        self.organization_id, self.links, self.strangers = organization_id, links, strangers
+        self.of_strangers: set[str] = set()
         self.directory, self.sink, self.progress = directory, sink, progress
         self.exits: dict[str, tuple[Line, date, str]] = {}
         self.enrollments: dict[str, tuple[str, str]] = {}
@@ -184,7 +187,7 @@ class _Reading:
         self._services()
 
     def _lines(self, file: str) -> Iterator[Line]:
-        """The records of a file that are not marked as deleted."""
+        """The records of a file that are not marked as deleted, and not of somebody who is no student."""
         path = self.directory / file
         if not path.is_file():
             return
@@ -192,6 +195,9 @@ class _Reading:
         for line in read_csv(path, columns[:-1], self.sink, self.progress, only=frozenset(columns)):
             if line.fields.get("DateDeleted", "").strip():
                 self.sink.ignore(file, "deleted at the source")
+            elif line.fields.get("PersonalID", "").strip() in self.strangers:
+                self.sink.ignore(file, NOT_A_STUDENT)
+                self.of_strangers.add(line.fields["EnrollmentID"].strip())
             else:
                 yield line
 
@@ -199,7 +205,7 @@ class _Reading:
         return f"{self.organization_id}-{project}"
 
     def _bad(self, file: str, line: Line, column: str, reason: str) -> None:
-        self.sink.quarantine(BadRow(file, line.number, column, reason, line.raw))
+        self.sink.quarantine(BadRow(file, line.number, column, reason, line.raw, line.columns))
 
     def _projects(self) -> None:
         reader = RowReader(table("programs"), {"program_id": "ProjectID", "name": "ProjectName",
@@ -220,7 +226,8 @@ class _Reading:
         for found in self._lines("Exit.csv"):
             enrollment = found.fields["EnrollmentID"].strip()
             # A line may be put aside, and where somebody went must not be kept even there.
-            line = replace(found, raw=f"{enrollment},{found.fields['ExitDate']}")
+            kept = ("EnrollmentID", "ExitDate")
+            line = replace(found, raw=csv_line(found.fields[name] for name in kept), columns=csv_line(kept))
             try:
                 day = convert(day_column, line.fields["ExitDate"])
             except BadValue as error:
@@ -257,6 +264,8 @@ class _Reading:
         for enrollment, (line, _, _) in self.exits.items():
             if enrollment in self.enrollments:
                 self.sink.use("Exit.csv")
+            elif enrollment in self.of_strangers:
+                self.sink.ignore("Exit.csv", NOT_A_STUDENT)
             else:
                 self._bad("Exit.csv", line, "EnrollmentID", "no enrolment was loaded that this exit ends")
 

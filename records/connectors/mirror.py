@@ -143,7 +143,11 @@ class Mirror:
             SourceRefused: it could be read before; what was read of it is kept.
         """
         if self.count(resource):
-            raise SourceRefused(f"{refused}. It could be read before; what was read of it is kept") from None
+            raise SourceRefused(
+                f"{refused}. It could be read before ({self.count(resource):,} records, which are kept), so nothing "
+                f"was changed. Ask whoever runs the source to let this client read {resource} again; to go on without "
+                "it, remove the folder in which this source is kept, and load everything anew"
+            ) from None
         self.begin(resource, None, sweeps=True)
         self.finish(resource, {**synced, "missing": refused.status})
 
@@ -217,9 +221,9 @@ class Mirror:
         """(resource, field, kind) of everything that was cut out and is never stored."""
         return list(self._connection.execute("SELECT resource, field, kind FROM refused ORDER BY resource, field"))
 
-    def holds(self, student_id: str) -> bool:
-        """Whether any record names the student."""
-        return bool(self._naming(student_id))
+    def holds(self, student_id: str) -> int:
+        """How many records name the student."""
+        return len(self._naming(student_id))
 
     def _naming(self, student_id: str) -> list[tuple[str, str]]:
         """(resource, identifier) of the records that name a student."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from records.connectors.csv_files import Line, read_csv
+from records.connectors.csv_files import Line, csv_line, read_csv
 from records.connectors.mirror import Mirror, open_mirror
 from records.connectors.oneroster_rules import FILES, Reading, is_deleted, required_columns
 from records.connectors.protocol import LineSink, Progress, Sink, SourceRefused
@@ -259,7 +259,8 @@ class _Kept:
             seen, seen_now = seen + 1, seen_now + is_new
             if "fields" in kept.body:
                 fields = empty | kept.body["fields"]
-                yield Line(file if is_new else earlier, kept.body["line"], fields, ",".join(fields.values()))
+                yield Line(file if is_new else earlier, kept.body["line"], fields, csv_line(fields.values()),
+                           csv_line(fields) if is_new else "")  # fmt: skip
             elif not is_new:
                 column, reason = kept.body["why"]
                 self.sink.quarantine(BadRow(earlier, kept.body["line"], column, reason, _RAW_NOT_KEPT))

@@ -239,7 +239,7 @@ class Reading:
         return not deleted
 
     def _bad(self, line: Line, column: str | None, reason: str) -> None:
-        self.sink.quarantine(BadRow(line.file, line.number, column, reason, line.raw))
+        self.sink.quarantine(BadRow(line.file, line.number, column, reason, line.raw, line.columns))
 
     def _refuse(self, line: Line, error: BadValue) -> None:
         quarantine(self.sink, line.file, line, error)

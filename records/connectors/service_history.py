@@ -9,7 +9,7 @@ has said which student it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -22,6 +22,7 @@ from records.schema import Column, table
 
 FILES = {"programs.csv": "programs", "enrollments.csv": "service_enrollments", "sessions.csv": "service_sessions"}
 WAITING = "waiting for somebody at the district to say which student this is"
+NOT_A_STUDENT = "of a participant who is not a student of this district"
 _WITHOUT = {
     "programs": "what partners offer; nothing can be suggested",
     "enrollments": "who takes part; no partner sees any student",
@@ -42,6 +43,7 @@ class ServiceHistory:
         organization_id: whose files these are; a row that names another organisation is quarantined.
         mapping: how to read the partner's own export.
         links: the student of each of the partner's own participant identifiers.
+        strangers: participants of whom somebody has said that they are no student; what is about them is left out.
 
     Raises:
         SourceRefused: the mapping is another organisation's.
@@ -51,12 +53,13 @@ class ServiceHistory:
     tables: tuple[str, ...] = tuple(FILES.values())
 
     def __init__(self, organization_id: str | None = None, mapping: ServiceMapping | None = None,
-                 links: Mapping[str, str] | None = None) -> None:  # fmt: skip
+                 links: Mapping[str, str] | None = None, strangers: Collection[str] = ()) -> None:  # fmt: skip
         if mapping is not None and organization_id not in (None, mapping.organization_id):
             raise SourceRefused(f"{mapping.file} is the mapping of {mapping.organization_id}, not of {organization_id}")
         self.organization_id = organization_id if mapping is None else mapping.organization_id
         self.mapping = mapping
         self.links = links or {}
+        self.strangers = strangers
 
     def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
         """Read the files that the mapping names, or the three.
@@ -65,7 +68,7 @@ class ServiceHistory:
             SourceRefused: none is there, one is named twice, or a header lacks a column.
         """
         if self.mapping is not None:
-            _Mapped(self.mapping, self.links, directory, sink, progress).run()
+            _Mapped(self.mapping, self.links, self.strangers, directory, sink, progress).run()
             return
         if not any((directory / file).is_file() for file in FILES):
             raise SourceRefused(f"{directory} holds none of {', '.join(FILES)}")
@@ -113,9 +116,10 @@ class _Exit:
 class _Mapped:
     """One reading of an export through its mapping."""
 
-    def __init__(self, mapping: ServiceMapping, links: Mapping[str, str], directory: Path, sink: Sink,
-                 progress: Progress) -> None:  # fmt: skip
-        self.mapping, self.links = mapping, links
+    def __init__(self, mapping: ServiceMapping, links: Mapping[str, str], strangers: Collection[str], directory: Path,
+                 sink: Sink, progress: Progress) -> None:  # fmt: skip
+        self.mapping, self.links, self.strangers = mapping, links, strangers
+        self.of_strangers: set[tuple[str, ...]] = set()
         self.directory, self.sink, self.progress = directory, sink, progress
         self.exits: dict[tuple[str, ...], list[_Exit]] = {}
 
@@ -129,12 +133,15 @@ class _Mapped:
             for path, mapped in found:
                 if mapped.holds == holds:
                     self._read(path, mapped)
-        for one in (one for exits in self.exits.values() for one in exits):
+        for enrollment, one in ((key, one) for key, exits in self.exits.items() for one in exits):
             if one.used:
                 self.sink.use(one.file)
+            elif enrollment in self.of_strangers:
+                self.sink.ignore(one.file, NOT_A_STUDENT)
             else:
                 self.sink.quarantine(BadRow(one.file, one.line.number, None,
-                                            "no enrolment was found that this exit ends", one.line.raw))  # fmt: skip
+                                            "no enrolment was found that this exit ends", one.line.raw,
+                                            one.line.columns))  # fmt: skip
 
     def _files(self) -> list[tuple[Path, FileMapping]]:
         found: list[tuple[Path, FileMapping]] = []
@@ -163,6 +170,9 @@ class _Mapped:
         reader = _MappedReader(mapped, self.mapping, self.links)
         for line in read_csv(path, headers, self.sink, self.progress, only=frozenset(headers)):
             left_out = reader.left_out(line)
+            if left_out is None and reader.participant(line) in self.strangers:
+                left_out = NOT_A_STUDENT
+                self.of_strangers.add((reader.named_enrollment(line),))
             if left_out is not None:
                 self.sink.ignore(path.name, left_out)
                 continue
@@ -224,9 +234,17 @@ class _MappedReader:
 
     def enrollment(self, line: Line, row: Mapping[str, Value]) -> tuple[str, ...]:
         """What tells an enrolment from all others: the export's identifier of it, or else student and program."""
-        header = self.mapped.columns.get("enrollment_id")
-        named = line.fields[header[0]].strip() if header else ""
+        named = self.named_enrollment(line)
         return (named,) if named else (str(row["student_id"]), str(row["program_id"]))
+
+    def named_enrollment(self, line: Line) -> str:
+        """The export's identifier of an enrolment; empty where it has none."""
+        header = self.mapped.columns.get("enrollment_id")
+        return line.fields[header[0]].strip() if header else ""
+
+    def participant(self, line: Line) -> str | None:
+        """The partner's identifier of the person; None where the file says the student."""
+        return line.fields[self._participant].strip() if self._participant else None
 
     def _columns(self) -> Iterator[Column]:
         """The canonical columns; of an exit, only the last day must be there, and who and which if they are mapped."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -26,9 +26,13 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class Feed:
-    """A source, when it last came, and what was made of its files. `last` is None where no load was written down."""
+    """A source, when it last came, and what was made of its files. `last` is None where no load was written down.
+
+    `partner` is the name of the one partner whose files they are, empty where there is no single one.
+    """
 
     name: str
+    partner: str
     last: Load | None
     old: bool
     report: dict[str, Any]
@@ -52,7 +56,7 @@ class Aside:
 def data_page(visit: Annotated[Visit, only(Role.DISTRICT_ADMIN, Role.DATA_SCIENTIST)]) -> Response:
     manifest = visit.snapshot.manifest
     last = last_loads(visit.site.config.home)
-    feeds = [feed(source, last.get(source["source"]), visit.now) for source in manifest["sources"]]
+    feeds = [feed(visit, source, last) for source in manifest["sources"]]
     odd, quiet = checked(visit)
     may_download = visit.viewer.role is Role.DISTRICT_ADMIN
     return visit.page("data.html", feeds=feeds, rows=manifest["rows"], snapshot=visit.snapshot.id, odd=odd,
@@ -70,8 +74,12 @@ def quarantine_file(visit: ForDistrict) -> Response:
                     headers={"Content-Disposition": named})  # fmt: skip
 
 
-def feed(report: dict[str, Any], last: Load | None, now: datetime) -> Feed:
-    return Feed(report["source"], last, last is not None and now - last.at > STALE_AFTER, report)
+def feed(visit: Visit, report: dict[str, Any], loads: Mapping[tuple[str, str | None], Load]) -> Feed:
+    organization = report.get("organization_id")
+    partner = visit.organizations.get(organization or "")
+    last = loads.get((report["source"], organization))
+    old = last is not None and visit.now - last.at > STALE_AFTER
+    return Feed(report["source"], partner.name if partner else organization or "", last, old, report)
 
 
 def checked(visit: Visit) -> tuple[list[Finding], list[Gap]]:

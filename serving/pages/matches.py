@@ -6,7 +6,7 @@ The district's administrators alone see it: the students to choose from are in n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import pandas as pd
@@ -15,7 +15,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import RedirectResponse, Response
 
 from records.accounts import staff_names
-from records.identity import IdentityError, Standing, decide, decided, linked_by_comparison, queue, roster, undo
+from records.identity import (
+    Candidate,
+    IdentityError,
+    Participant,
+    Standing,
+    decide,
+    decided,
+    linked_by_comparison,
+    queue,
+    roster,
+    undo,
+    unfound,
+)
 from records.linkage import likeness
 from records.schema import Category
 from serving import words
@@ -24,8 +36,8 @@ from serving.context import ForDistrict, Visit
 router = APIRouter()
 PAGE = 20
 NONE_OF_THESE = "none"
-View = Literal["waiting", "decided", "linked"]
-_READ = {"waiting": queue, "decided": decided, "linked": linked_by_comparison}
+View = Literal["waiting", "unfound", "decided", "linked"]
+_READ = {"waiting": queue, "unfound": unfound, "decided": decided, "linked": linked_by_comparison}
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,11 @@ class Line:
     def chosen(self) -> Choice | None:
         return self.choices[0] if self.choices else None
 
+    @property
+    def forgotten(self) -> bool:
+        """Whether the participant is no student, and has been for so long that the name was deleted."""
+        return not self.standing.waits and not self.standing.participant.first_name
+
 
 class ChoiceForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -65,6 +82,17 @@ class ChoiceForm(BaseModel):
     organization: str = Field(max_length=80)
     participant: str = Field(max_length=80)
     choice: str = Field(max_length=40)
+    looked_up: str = Field("", max_length=40)
+    show: View = "waiting"
+
+
+class LookUpForm(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    csrf: str
+    organization: str = Field(max_length=80)
+    participant: str = Field(max_length=80)
+    number: str = Field(max_length=80)
+    show: Literal["waiting", "unfound"]
 
 
 class UndoForm(BaseModel):
@@ -85,11 +113,29 @@ def matches_page(visit: ForDistrict, show: View = "waiting",
 def say(visit: ForDistrict, form: Annotated[ChoiceForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     student = None if form.choice == NONE_OF_THESE else visit.scope.student_of(form.choice)
+    looked_up = visit.scope.student_of(form.looked_up) if form.looked_up else None
     try:
-        decide(visit.database, form.organization, form.participant, student, visit.viewer.user_id, visit.now)
+        decide(visit.database, form.organization, form.participant, student, visit.viewer.user_id, visit.now, looked_up)
     except IdentityError as error:
-        return _show(visit, "waiting", 1, str(error), 409)
-    return RedirectResponse("/matches", 303)
+        return _show(visit, form.show, 1, str(error), 409)
+    return RedirectResponse("/matches" if form.show == "waiting" else f"/matches?show={form.show}", 303)
+
+
+@router.post("/matches/look-up")
+def look_up(visit: ForDistrict, form: Annotated[LookUpForm, Form()]) -> Response:
+    """One participant beside the student of the district who has this number. Nothing is decided by looking."""
+    visit.check_csrf(form.csrf)
+    number = form.number.strip()
+    asked = (form.organization, form.participant)
+    found = [one for one in _READ[form.show](visit.database)
+             if (one.participant.organization_id, one.participant.participant_id) == asked]  # fmt: skip
+    if not found:
+        return _show(visit, form.show, 1, "This participant is no longer on this list. Nothing was changed.", 409)
+    if number not in visit.scope.students:
+        return _show(visit, form.show, 1, "No student of the district has this number. Nothing was changed.", 409)
+    offered = (Candidate(number, 0.0), *(one for one in found[0].candidates if one.student_id != number))
+    return _show(visit, form.show, 1, found=[replace(found[0], candidates=offered)],
+                 looked_up=visit.scope.handle(number))  # fmt: skip
 
 
 @router.post("/matches/undo")
@@ -118,17 +164,32 @@ def lines_of(visit: Visit, standings: Sequence[Standing]) -> list[Line]:
     return [_line(visit, staff, one, choices[one]) for one in standings]
 
 
-def _show(visit: Visit, show: View, page: int, problem: str = "", status: int = 200) -> Response:
-    found = _READ[show](visit.database)
+def _show(visit: Visit, show: View, page: int, problem: str = "", status: int = 200,
+          found: Sequence[Standing] | None = None, looked_up: str = "") -> Response:  # fmt: skip
+    found = _READ[show](visit.database) if found is None else found
     shown = found[(page - 1) * PAGE : page * PAGE]
     lines = lines_of(visit, shown)
     students = {student for one in shown for student in _students(one)} & visit.scope.students
-    waiting = len(found) if show == "waiting" else len(queue(visit.database))
+    waiting = len(queue(visit.database))
     response = visit.page("matches.html", show=show, lines=lines, found=len(found), waiting=waiting, problem=problem,
-                          page=page, pages=max(1, -(-len(found) // PAGE)), first=(page - 1) * PAGE + 1,
+                          looked_up=looked_up, rivals=_rivals(found) if show == "waiting" else {}, page=page,
+                          pages=max(1, -(-len(found) // PAGE)), first=(page - 1) * PAGE + 1,
                           stamp=visit.stamp(students) if students else "")  # fmt: skip
     response.status_code = status
     return response
+
+
+def _rivals(waiting: Sequence[Standing]) -> dict[Participant, list[str]]:
+    """Of each participant, the partner's other participants who wait and may be the same student."""
+    offered: dict[tuple[str, str], list[Participant]] = {}
+    for one in waiting:
+        for student in one.offered:
+            offered.setdefault((one.participant.organization_id, student), []).append(one.participant)
+    found: dict[Participant, list[str]] = {}
+    for alike in offered.values():
+        for given in alike:
+            found.setdefault(given, []).extend(other.participant_id for other in alike if other != given)
+    return {given: list(dict.fromkeys(others)) for given, others in found.items() if others}
 
 
 def _students(one: Standing) -> tuple[str, ...]:

@@ -68,6 +68,16 @@ def test_a_resource_that_is_closed_is_named_with_what_stays_empty(ods: Ods, sour
     assert "Not found: ed-fi/grades. Stays empty: course_grades" in said
 
 
+def test_a_resource_that_is_closed_after_it_was_read_refuses_the_load(ods: Ods, source: Path, tmp_path: Path):
+    assert run(tmp_path / "home", source)[0] == 0
+    before = Snapshot.current(tmp_path / "home").id
+    ods.refused = {"ed-fi/studentSchoolAttendanceEvents": 403}
+    code, said, error = run(tmp_path / "home", source)
+    assert (code, said) == (2, "")
+    assert "studentSchoolAttendanceEvents: the source answered 403" in error and "nothing was changed" in error
+    assert Snapshot.current(tmp_path / "home").id == before
+
+
 def test_a_load_that_is_cut_short_is_one_sentence_and_the_old_records_serve(ods: Ods, source: Path, tmp_path: Path):
     run(tmp_path / "home", source)
     before = Snapshot.current(tmp_path / "home").id

@@ -86,6 +86,7 @@ def test_rows_set_aside_are_handed_out_put_right_and_loaded(home: Path, tmp_path
     assert code == 0, said
     assert Snapshot.current(home).manifest["rows"]["attendance_events"] == 2
     assert Snapshot.current(home).set_aside() == []
+    assert not list(home.rglob(".corrected-*"))
     (folder / "attendance.csv").write_text("userSourcedId,school_id,date,status\n")
     code, said = run("load", "oneroster", folder, "--corrections", file)
     assert code == 2 and "the source has changed since" in said

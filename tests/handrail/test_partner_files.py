@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import zipfile
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from handrail.cli import app
 from records.accounts import Organization, add_organization
 from records.database import open_database
+from records.identity import Match, MatchStatus, Participant, decide, record_matches
 from records.snapshots import Snapshot
 
 ROSTER = "sourcedId,role,givenName,familyName,grades,orgSourcedIds\n" + "".join(
@@ -87,6 +89,19 @@ def test_an_export_is_mapped_linked_and_loaded(home: Path, export: Path, tmp_pat
         ("s0", "S1/P-100", True), ("s0", "S2/P-100", True), ("s1", "S1/P-101", False)]  # fmt: skip
     assert Snapshot.current(home).quarantined()["column"].to_pylist() == ["Participant ID"], "one is no student"
     assert "already was the current one" in handrail(*load).stdout.replace("\n", " ")
+    said_to_be_no_student(home, "P-777")
+    assert "of a participant who is not a student of this district (1)" in handrail(*load).stdout
+    assert Snapshot.current(home).quarantined().num_rows == 0
+    told = handrail("identity", "status", "--home", home).stdout
+    assert [cell.strip() for cell in told.split("Tutors")[1].splitlines()[0].split("│")][1:-1] == list("20011")
+
+
+def said_to_be_no_student(home: Path, participant_id: str) -> None:
+    now = datetime(2026, 4, 17, 9)
+    database = open_database(f"sqlite:///{home / 'handrail.db'}")
+    nobody = Participant("tutors", participant_id, "Nobody", "Nowhere", None, None, "")
+    record_matches(database, "tutors", [Match(nobody, MatchStatus.NONE, None, ())], now)
+    decide(database, "tutors", participant_id, None, "somebody", now)
 
 
 def test_a_housing_partners_export_is_linked_and_loaded(home: Path, tmp_path: Path):

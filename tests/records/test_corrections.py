@@ -11,7 +11,7 @@ import pytest
 from records.connectors.corrections import COLUMNS, MARK, corrected, quarantine_csv, read_corrections
 from records.connectors.oneroster import OneRoster
 from records.connectors.protocol import SourceRefused
-from records.quarantine import BadRow
+from records.quarantine import SetAside
 from records.snapshots import Snapshot, load
 
 USERS = "sourcedId,role,givenName,familyName,grades,ssn\ns1,student,Ada,\"Love, lace\",05,\ns2,student,Bo,Berg,05,\n"
@@ -45,11 +45,11 @@ def test_a_corrected_line_is_loaded_in_its_place_and_the_source_stays_as_it_was(
     load(OneRoster(), folder, home)
     (row,) = handed_out(home)
     assert (row["file"], row["line"], row["raw"]) == ("attendance.csv", "3", MARK + "s2,k1,2 March,tardy")
+    assert (row["source"], row["columns"]) == ("oneroster", MARK + "userSourcedId,school_id,date,status")
     row["raw"] = row["raw"].replace("2 March", "2026-03-02")
     corrections = read_corrections(handed_back([row], tmp_path / "fixed.csv"))
-    with corrected(folder, corrections) as right:
-        report = load(OneRoster(), right, home)
-    assert not right.exists()
+    report = load(OneRoster(), folder, home, corrections=corrections)
+    assert not (home / "snapshots" / ".staging").exists()
     (count,) = [one for one in report.files if one.file == "attendance.csv"]
     assert (count.read, count.kept, count.quarantined) == (2, 2, 0)
     assert Snapshot.current(home).quarantined().num_rows == 0
@@ -68,9 +68,11 @@ def test_a_line_with_columns_that_are_never_stored_is_put_right_without_them(tmp
     (row,) = [one for one in handed_out(home) if one["file"] == "users.csv"]
     assert row["raw"] == MARK + "s2,student,Bo,Berg,fifth"
     row["raw"] = MARK + 's2,student,Bo,"Berg, ""the elder""",05'
-    with corrected(folder, read_corrections(handed_back([row], tmp_path / "fixed.csv"))) as right:
+    corrections = read_corrections(handed_back([row], tmp_path / "fixed.csv"))
+    with corrected(folder, corrections, tmp_path) as right:
         assert "123-45-6789" not in (right / "users.csv").read_text()
-        load(OneRoster(), right, home)
+    assert not right.exists()
+    load(OneRoster(), folder, home, corrections=corrections)
     names = Snapshot.current(home).table("students").to_pandas()["last_name"].tolist()
     assert names == ["Love, lace", 'Berg, "the elder"']
 
@@ -86,7 +88,7 @@ def test_a_correction_of_another_line_is_refused(tmp_path: Path, change: dict[st
     load(OneRoster(), folder, tmp_path / "home")
     row = handed_out(tmp_path / "home")[0] | {"raw": MARK + "s2,k1,2026-03-02,tardy"} | change
     with pytest.raises(SourceRefused, match=says):  # noqa: SIM117
-        with corrected(folder, read_corrections(handed_back([row], tmp_path / "fixed.csv"))):
+        with corrected(folder, read_corrections(handed_back([row], tmp_path / "fixed.csv")), tmp_path):
             pass
 
 
@@ -106,7 +108,8 @@ def test_a_file_that_was_damaged_in_editing_is_refused_with_its_line(tmp_path: P
 
 
 def test_no_cell_that_is_handed_out_begins_like_a_formula():  # R52
-    rows = [BadRow("=cmd.csv", 2, None, "a reason", "=1+1"), BadRow("a.csv", 3, "x", "a reason", "@SUM(A1)")]
+    rows = [SetAside("=cmd.csv", 2, None, "a reason", "=1+1", "=1+1,b", "oneroster"),
+            SetAside("a.csv", 3, "x", "a reason", "@SUM(A1)", "", "hmis", "-1")]  # fmt: skip
     cells = [cell for row in csv.reader(io.StringIO(quarantine_csv(rows, "=terms"))) for cell in row]
     assert len(cells) == 4 * len(COLUMNS)
     assert not [cell for cell in cells if cell[:1] and cell[:1] in "=+-@\t\r"]

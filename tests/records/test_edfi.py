@@ -14,6 +14,7 @@ import pytest
 
 from records.connectors.edfi import EdFi
 from records.connectors.protocol import SourceRefused
+from records.connectors.service_history import ServiceHistory
 from records.snapshots import LoadReport, Snapshot, load
 
 
@@ -159,13 +160,51 @@ def test_a_large_file_is_streamed_in_bounded_memory(tmp_path: Path):  # R40
         out.write("</InterchangeStudent>")
     assert (folder / "Student.xml").stat().st_size > 100_000_000
     script = (
-        "import resource, sys; from pathlib import Path; from records.connectors.edfi import stream\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "import sys; from pathlib import Path; from records.connectors.edfi import stream\n"
+        "from tests.records.memory import peak_mb\n"
+        "before = peak_mb()\n"
         "n = sum(1 for _ in stream(Path(sys.argv[1])))\n"
-        "print(n, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
+        "print(n, peak_mb() - before)"
     )
     run = subprocess.run([sys.executable, "-c", script, str(folder / "Student.xml")],
                          capture_output=True, text=True, check=True)  # fmt: skip
     records, grown = map(int, run.stdout.split())
     assert records == 25_000
     assert grown < 100
+
+
+INTERVENTION = """\
+<InterchangeStudentIntervention><Intervention><InterventionIdentificationCode>{code}</InterventionIdentificationCode>
+<EducationOrganizationReference><EducationOrganizationIdentity><EducationOrganizationId>{organization}\
+</EducationOrganizationId></EducationOrganizationIdentity></EducationOrganizationReference>
+<BeginDate>2026-01-05</BeginDate></Intervention></InterchangeStudentIntervention>
+"""
+
+
+@pytest.mark.parametrize("organization", ["255901", "tutors"])
+def test_a_districts_load_leaves_what_partners_reported_alone(organization: str, tmp_path: Path):
+    home, partner = tmp_path / "home", tmp_path / "partner"
+    folder = interchange(tmp_path / "in", f"{HEAD}<Student><StudentUniqueId>s1</StudentUniqueId></Student>"
+                         "</InterchangeStudent>")  # fmt: skip
+    load(EdFi(), folder, home)
+    partner.mkdir()
+    (partner / "programs.csv").write_text("program_id,organization_id,name\nafter,tutors,After school\n")
+    (partner / "enrollments.csv").write_text("student_id,program_id,organization_id,start_date\n"
+                                             "s1,after,tutors,2026-01-05\n")  # fmt: skip
+    (partner / "sessions.csv").write_text("student_id,program_id,organization_id,session_id,date,attended\n"
+                                          "s1,after,tutors,1,2026-01-06,true\n")  # fmt: skip
+    load(ServiceHistory("tutors"), partner, home, merge=True)
+    names = ("programs", "service_enrollments", "service_sessions")
+    before = {name: Snapshot.current(home).table(name).to_pyarrow().to_pylist() for name in names}
+    (folder / "StudentIntervention.xml").write_text(INTERVENTION.format(code="reading", organization=organization))
+    report = load(EdFi(), folder, home, merge=True)
+    snapshot = Snapshot.current(home)
+    for name in names:
+        rows = snapshot.table(name).to_pyarrow().to_pylist()
+        assert [row for row in rows if row["organization_id"] == "tutors"] == before[name] != []
+    aside = [(row.file, row.column) for row in snapshot.set_aside()]
+    if organization == "tutors":
+        assert aside == [("StudentIntervention.xml", "organization_id")] and report.organizations == []
+    else:
+        assert aside == [] and report.organizations == ["255901"]
+    assert "service_sessions" not in EdFi().tables

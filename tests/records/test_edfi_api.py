@@ -505,11 +505,14 @@ def test_a_resource_that_the_client_may_not_read_is_named_and_its_facts_stay_unk
     assert facts["special_education"].tolist() == [True, *[False] * 5]
 
 
-def test_records_of_a_resource_that_is_no_longer_open_to_the_client_leave_the_mirror(ods: Ods, tmp_path: Path):
+@pytest.mark.parametrize("code", [403, 404])
+def test_a_resource_that_is_no_longer_open_to_the_client_is_not_taken_for_empty(ods: Ods, code: int, tmp_path: Path):
     fetch(ods.connector(interventions=True), tmp_path)
-    ods.refused = {ATTENDANCE: 403}
-    fetch(ods.connector(interventions=True), tmp_path)
-    assert mirrored(tmp_path, ATTENDANCE) == {}
+    before = mirrored(tmp_path, ATTENDANCE)
+    ods.refused = {ATTENDANCE: code}
+    with pytest.raises(SourceRefused, match=rf"{ATTENDANCE}: .* {code}.* It could be read before .*to let this client"):
+        fetch(ods.connector(interventions=True), tmp_path)
+    assert mirrored(tmp_path, ATTENDANCE) == before != {}
     ods.refused = {}
     fetch(ods.connector(interventions=True), tmp_path)
     assert differences(ods, tmp_path) == []

@@ -12,7 +12,7 @@ import pytest
 
 from records.connectors.hmis import SENSITIVE, Hmis, participants
 from records.connectors.protocol import SourceRefused
-from records.connectors.service_history import WAITING
+from records.connectors.service_history import NOT_A_STUDENT, WAITING
 from records.snapshots import LoadReport, Snapshot, load
 from tests.records import small_district
 from tests.records.conftest import snapshot_of
@@ -187,3 +187,15 @@ def test_every_line_of_a_large_made_up_export_is_accounted_for(tmp_path: Path): 
     assert sum(one.kept for one in report.files) == len(rows(home, "service_enrollments") + rows(
         home, "service_sessions"))  # fmt: skip
     assert {one.file for one in report.missing} == {"Project.csv", "Exit.csv"}
+
+
+def test_what_is_about_somebody_who_is_no_student_is_left_out_and_does_not_wait(tmp_path: Path):  # R35
+    home = tmp_path / "home"
+    snapshot_of(small_district.rows() | {"service_sessions": [], "service_enrollments": [], "programs": []}, home)
+    write(tmp_path / "in", "Enrollment.csv", *({"EnrollmentID": f"E{n}", "PersonalID": f"C{n}", "ProjectID": "10",
+                                                "EntryDate": "2026-01-05"} for n in (1, 7)))  # fmt: skip
+    write(tmp_path / "in", "Exit.csv", *({"EnrollmentID": f"E{n}", "PersonalID": f"C{n}", "ExitDate": "2026-02-05",
+                                          "Destination": "410"} for n in (1, 7)))  # fmt: skip
+    report = load(Hmis("harbor", LINKS, {"C7"}), tmp_path / "in", home, merge=True)
+    counts = {count.file: (count.kept, count.quarantined, count.ignored_kinds) for count in report.files}
+    assert counts["Enrollment.csv"] == counts["Exit.csv"] == (1, 0, {NOT_A_STUDENT: 1})

@@ -12,6 +12,7 @@ from records.connectors.participants import LONGEST, read_participants
 from records.connectors.protocol import SourceRefused
 from records.database import Database
 from records.identity import (
+    NAMES_KEPT,
     Candidate,
     IdentityError,
     Match,
@@ -21,12 +22,15 @@ from records.identity import (
     counts,
     decide,
     decided,
+    forget_strangers,
     linked_by_comparison,
     links,
     queue,
     record_matches,
     roster,
+    strangers,
     undo,
+    unfound,
 )
 from records.linkage import link
 from records.scope import ScopedRecords, pipeline_scope
@@ -148,7 +152,7 @@ def test_what_is_taken_back_waits_for_a_person_whatever_a_later_run_finds(store:
 def test_an_answer_that_was_not_asked_for_is_refused_and_changes_nothing(store: Database):
     before = everything(store)
     for participant_id, student, part in (
-        ("p9", "s2", "no such participant"), ("p1", "s1", "in the meantime"), ("p3", None, "in the meantime"),
+        ("p9", "s2", "no such participant"), ("p1", "s1", "in the meantime"), ("p3", "s2", "not one of those offered"),
         ("p2", "s9", "not one of those offered"),
     ):  # fmt: skip
         with pytest.raises(IdentityError, match=part):
@@ -242,3 +246,38 @@ def test_a_file_without_its_header_is_refused_without_repeating_the_child_on_its
         with pytest.raises(SourceRefused, match=r"participants\.csv, line 1: the header must name each of") as refused:
             read_participants(file, "tutors")
         assert "Quillfeather" not in str(refused.value) and refused.value.__suppress_context__
+
+
+def test_whom_nobody_is_like_may_be_said_to_be_no_student_or_one_who_was_looked_up(store: Database):
+    assert [one.participant for one in unfound(store)] == [CY] and strangers(store, "tutors") == frozenset()
+    decide(store, "tutors", "p3", None, "u1", NOW)
+    assert unfound(store) == [] and strangers(store, "tutors") == {"p3"} and strangers(store, "pantry") == frozenset()
+    undo(store, "tutors", "p3", "u1", NOW)
+    with pytest.raises(IdentityError, match="not one of those offered"):
+        decide(store, "tutors", "p3", "s9", "u1", NOW)
+    decide(store, "tutors", "p3", "s9", "u1", NOW, looked_up="s9")
+    assert links(store, "tutors") == {"p1": "s1", "p3": "s9"}
+
+
+def test_the_name_of_a_stranger_goes_after_its_time_and_the_question_does_not_come_back(store: Database):  # R32
+    decide(store, "tutors", "p2", None, "u1", NOW)
+    assert forget_strangers(store, NOW + NAMES_KEPT) == 0
+    assert forget_strangers(store, NOW + NAMES_KEPT + timedelta(seconds=1)) == 1
+    assert standing(store, "p2").participant == Participant("tutors", "p2", "", "", None, None, "")
+    record_matches(store, "tutors", MATCHES, LATER)
+    record_matches(store, "tutors", [found(BO, LINKED, "s2")], LATER)
+    assert standing(store, "p2").participant.first_name == "" and queue(store) == []
+    assert strangers(store, "tutors") == {"p2"}
+    assert forget_strangers(store, NOW + 2 * NAMES_KEPT) == 0
+    assert [one.participant for one in (standing(store, "p1"), unfound(store)[0])] == [ANA, CY]
+
+
+def test_a_stranger_whose_name_is_gone_is_asked_about_when_a_student_surely_fits_who_was_never_refused(store: Database):
+    decide(store, "tutors", "p2", None, "u1", NOW)
+    forget_strangers(store, NOW + 2 * NAMES_KEPT)
+    record_matches(store, "tutors", [found(BO, UNSURE, "s7")], LATER)
+    assert queue(store) == []
+    record_matches(store, "tutors", [found(BO, LINKED, "s7")], LATER)
+    [again] = queue(store)
+    assert (again.participant, again.status, again.offered) == (BO, CHANGED, ("s7",))
+    assert links(store, "tutors") == {"p1": "s1"}

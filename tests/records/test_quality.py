@@ -98,21 +98,22 @@ def test_a_new_day_on_which_half_the_district_is_absent_is_doubted(tmp_path: Pat
 
 def test_loads_are_written_down_and_an_old_feed_is_known(tmp_path: Path):  # R42
     (tmp_path / "snapshots").mkdir()
-    report = LoadReport("oneroster", "abc")
+    report = LoadReport("oneroster", snapshot_id="abc")
     assert attendance_is_old(tmp_path, NOW) is None, "nothing was noted: a home from before loads were"
     note_load(tmp_path, report, ("students", "attendance_events"), NOW)
-    note_load(tmp_path, LoadReport("service-history", "abd"), ("service_sessions",), NOW + timedelta(hours=30))
+    later = LoadReport("service-history", snapshot_id="abd")
+    note_load(tmp_path, later, ("service_sessions",), NOW + timedelta(hours=30))
     assert attendance_is_old(tmp_path, NOW + STALE_AFTER) is None
     assert attendance_is_old(tmp_path, NOW + STALE_AFTER + timedelta(seconds=1)) == NOW
     assert [load.source for load in loads(tmp_path)] == ["service-history", "oneroster"]
-    assert last_loads(tmp_path)["oneroster"].at == NOW
+    assert last_loads(tmp_path)["oneroster", None].at == NOW
 
 
 def test_a_line_of_the_list_of_loads_that_was_cut_off_loses_no_other(tmp_path: Path):
     (tmp_path / "snapshots").mkdir()
-    note_load(tmp_path, LoadReport("oneroster", "abc"), ("students",), NOW)
+    note_load(tmp_path, LoadReport("oneroster", snapshot_id="abc"), ("students",), NOW)
     with (tmp_path / "snapshots" / "loads.jsonl").open("a") as log:
         log.write('{"at": "2026-')
     assert len(loads(tmp_path)) == 1
-    note_load(tmp_path, LoadReport("edfi", "abd"), ("students",), NOW)
+    note_load(tmp_path, LoadReport("edfi", snapshot_id="abd"), ("students",), NOW)
     assert [load.source for load in loads(tmp_path)] == ["edfi", "oneroster"]

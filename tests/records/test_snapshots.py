@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from records.connectors.edfi import EdFi
 from records.connectors.protocol import Progress, Sink
 from records.connectors.service_history import ServiceHistory
+from records.schema import TABLES
 from records.snapshots import LoadInProgress, NoSnapshot, Snapshot, SnapshotDamaged, load
 from tests.records import small_district
 from tests.records.conftest import snapshot_of
@@ -203,3 +205,20 @@ def test_a_pointer_to_a_snapshot_that_is_gone_is_an_error_and_never_an_empty_dis
     (tmp_path / "snapshots" / "CURRENT").write_text("gone\n")
     with pytest.raises(SnapshotDamaged, match="load the records again"):
         Snapshot.current(tmp_path)
+
+
+def test_a_table_without_rows_is_empty_and_typed_on_each_threads_own_connection(tmp_path: Path):
+    snapshot_of(small_district.rows() | {"service_sessions": [], "service_enrollments": []}, tmp_path)
+
+    def look(_: int) -> list[tuple[int, list[str]]]:
+        snapshot = Snapshot.current(tmp_path)
+        empty = [snapshot.table(name) for name in ("service_sessions", "service_enrollments", "service_sessions")]
+        joined = empty[0].join(snapshot.table("students"), "student_id")
+        assert {id(found) for one in (*empty, joined) for found in one._find_backends()[0]} == {
+            id(snapshot.connection)}  # fmt: skip
+        return [(one.count().to_pyarrow().as_py(), list(one.columns)) for one in (*empty, joined)]
+
+    with ThreadPoolExecutor(8) as pool:
+        seen = list(pool.map(look, range(40)))
+    assert seen == seen[:1] * 40 and [rows for rows, _ in seen[0]] == [0, 0, 0, 0]
+    assert seen[0][0][1] == [column.name for column in TABLES["service_sessions"].columns]

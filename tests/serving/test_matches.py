@@ -9,7 +9,18 @@ from datetime import date, timedelta
 import httpx
 import pytest
 
-from records.identity import Candidate, Match, MatchStatus, Participant, decided, links, queue, record_matches
+from records.identity import (
+    NAMES_KEPT,
+    Candidate,
+    Match,
+    MatchStatus,
+    Participant,
+    decided,
+    forget_strangers,
+    links,
+    queue,
+    record_matches,
+)
 from tests.serving import district
 from tests.serving.conftest import NOW, STAFF, TestSite
 from tests.serving.crawl import Page, crawl, csrf_of
@@ -97,7 +108,7 @@ def test_none_of_these_leaves_the_participant_unlinked_and_off_the_queue(matched
     browser = matched.browser("district_admin")
     assert say(browser, "none").status_code == 303
     assert links(matched.database, "tutors") == {"T-1": "s03"} and queue(matched.database) == []
-    assert "None of the students offered" in browser.get("/matches?show=decided").text
+    assert "Not a student of this district" in browser.get("/matches?show=decided").text
 
 
 @pytest.mark.parametrize(("participant", "show"), [("T-1", "linked"), ("T-2", "decided")])
@@ -150,6 +161,59 @@ def test_a_late_or_foreign_answer_changes_nothing_and_is_told_plainly(matched: T
     late = say(browser, "none")
     assert late.status_code == 409 and "Somebody has said who this participant is in the meantime." in late.text
     assert links(matched.database, "tutors") == {"T-1": "s03", "T-2": "s04"}
+
+
+def look_up(browser: httpx.Client, number: str, participant: str = "T-2", show: str = "waiting") -> httpx.Response:
+    form = {"csrf": csrf_of(browser.get("/agreements")), "organization": "tutors", "participant": participant}
+    return browser.post("/matches/look-up", data=form | {"number": number, "show": show})
+
+
+def test_a_student_can_be_looked_up_by_number_who_is_shown_written_down_and_then_chosen(matched: TestSite):  # R23
+    browser, handle = matched.browser("district_admin"), matched.handle("district_admin", "s09")
+    before = len(matched.log())
+    found = look_up(browser, " s09 ")
+    assert found.status_code == 200 and "Given08 Lastname08" in found.text and "Looked up by number" in found.text
+    assert Page(found.text).problems == []
+    assert {(one.student_id, one.route) for one in matched.log()[before:]} == {
+        ("s04", "/matches/look-up"), ("s09", "/matches/look-up")}  # fmt: skip
+    assert [one.participant.participant_id for one in queue(matched.database)] == ["T-2"], "looking decides nothing"
+    assert say(browser, handle).status_code == 409, "only who was looked up may be chosen"
+    assert say(browser, handle, looked_up=handle).status_code == 303
+    assert links(matched.database, "tutors") == {"T-1": "s03", "T-2": "s09"}
+    [kept] = decided(matched.database)
+    assert kept.decided_by and kept.decided_at == NOW
+
+
+def test_a_number_of_nobody_is_told_plainly_and_names_nobody(matched: TestSite):
+    browser = matched.browser("district_admin")
+    for number in ("s99", "Given08", ""):
+        refused = look_up(browser, number)
+        assert refused.status_code in (409, 422) and "Given08" not in refused.text.replace(f'"{number}"', "")
+    assert "No student of the district has this number. Nothing was changed." in look_up(browser, "s99").text
+    assert look_up(browser, "s09", participant="T-9").status_code == 409
+    for who in sorted(set(STAFF) - {"district_admin"}):
+        assert look_up(matched.browser(who), "s09").status_code == 404
+
+
+def test_a_participant_whom_nobody_is_like_can_be_looked_up_or_said_to_be_no_student(matched: TestSite):
+    browser, handle = matched.browser("district_admin"), matched.handle("district_admin", "s09")
+    page = browser.get("/matches?show=unfound").text
+    assert "Xiomara Okonkwo, participant T/3 &amp; of Tutors" in page and "Not a student of this district" in page
+    assert Page(page).problems == []
+    assert "Given08 Lastname08" in look_up(browser, "s09", "T/3 &", "unfound").text
+    answer = say(browser, handle, "T/3 &", looked_up=handle, show="unfound")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/matches?show=unfound")
+    assert take_back(browser, "T/3 &", "decided").status_code == 303
+    assert say(browser, "none", "T/3 &").status_code == 303
+    assert "Nobody is on this list." in browser.get("/matches?show=unfound").text
+
+
+def test_the_name_of_somebody_who_is_no_student_is_deleted_and_the_page_says_so(matched: TestSite):
+    browser = matched.browser("district_admin")
+    say(browser, "none")
+    assert forget_strangers(matched.database, NOW + NAMES_KEPT + timedelta(minutes=1)) == 1
+    page = browser.get("/matches?show=decided").text
+    assert "Name deleted 30 days after the answer" in page and "Thistlewood" not in page
 
 
 def test_a_student_who_has_left_the_records_is_not_named(matched: TestSite):
