@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -164,7 +164,7 @@ def line_of(text: str, key: str, value: str = "") -> int:
     Where the key is missing it is the line after the last.
     """
     lines = _lines(text)
-    keys = [_key_of(line) for line in lines]
+    keys = [_key_of(line) if begins else "" for line, begins in zip(lines, _begin_something(lines), strict=True)]
     if key not in keys:
         return len(lines) + 1
     first = keys.index(key)
@@ -176,11 +176,24 @@ def line_of(text: str, key: str, value: str = "") -> int:
     return first + 1
 
 
-def save_agreement(database: Database, agreement: Agreement) -> None:
+@dataclass(frozen=True)
+class Reinstatement:
+    """Who takes a revocation back (a member of staff), when, and why."""
+
+    at: datetime
+    by: str
+    reason: str
+
+
+def save_agreement(database: Database, agreement: Agreement, reinstatement: Reinstatement | None = None) -> None:
     """Store a new version.
 
+    Args:
+        reinstatement: for a version of an agreement that was revoked (`records.reinstatements.reinstate`).
+
     Raises:
-        AgreementError: its organisation is not known, or the version exists with another text or is not the newest.
+        AgreementError: its organisation is not known, the version exists with another text or is not the newest, or
+            the agreement was revoked and nobody takes that back.
     """
     with database.session() as session:
         if session.get(OrganizationRow, agreement.organization_id) is None:
@@ -188,9 +201,12 @@ def save_agreement(database: Database, agreement: Agreement) -> None:
                                  f"{agreement.organization_id!r}; add it first")  # fmt: skip
         rows = session.scalars(
             select(AgreementRow).where(AgreementRow.agreement_id == agreement.agreement_id)
-        ).all()
+            .order_by(AgreementRow.version)
+        ).all()  # fmt: skip
+        revoked_at = rows[-1].revoked_at if rows else None
+        _check_revocation(agreement, revoked_at, reinstatement)
         for row in rows:
-            if row.version == agreement.version and row.sha256 == agreement.sha256:
+            if row.version == agreement.version and row.sha256 == agreement.sha256 and reinstatement is None:
                 return
             if row.version >= agreement.version or row.organization_id != agreement.organization_id:
                 raise AgreementError(
@@ -199,7 +215,9 @@ def save_agreement(database: Database, agreement: Agreement) -> None:
                 )
         session.add(
             AgreementRow(agreement_id=agreement.agreement_id, version=agreement.version, sha256=agreement.sha256,
-                         organization_id=agreement.organization_id, document=agreement.text, revoked_at=None)
+                         organization_id=agreement.organization_id, document=agreement.text, revoked_at=None,
+                         **({"reinstated_at": reinstatement.at, "reinstated_by": reinstatement.by,
+                             "reinstatement_reason": reinstatement.reason} if reinstatement else {}))
         )  # fmt: skip
         session.flush()
         session.add(_terms(agreement))
@@ -231,6 +249,7 @@ class StoredAgreement:
 
     agreement: Agreement
     revoked_at: datetime | None
+    reinstatement: Reinstatement | None = None
 
 
 def all_agreements(database: Database, organization_id: str | None = None) -> list[StoredAgreement]:
@@ -251,7 +270,23 @@ def versions_of(database: Database, agreement_id: str) -> list[StoredAgreement]:
 
 
 def _stored(row: AgreementRow) -> StoredAgreement:
-    return StoredAgreement(_agreement(tomllib.loads(row.document), row.document), row.revoked_at)
+    taken_back = None
+    if row.reinstated_at is not None:
+        taken_back = Reinstatement(row.reinstated_at, row.reinstated_by or "", row.reinstatement_reason or "")
+    return StoredAgreement(_agreement(tomllib.loads(row.document), row.document), row.revoked_at, taken_back)
+
+
+def _check_revocation(agreement: Agreement, revoked_at: datetime | None, reinstatement: Reinstatement | None) -> None:
+    name = agreement.agreement_id
+    if revoked_at is not None and reinstatement is None:
+        raise AgreementError(
+            f"agreement {name} was revoked on {revoked_at:%Y-%m-%d}, and a newer version does not take that back: a "
+            "district administrator may, with `handrail agreements reinstate`"
+        )
+    if reinstatement is not None and revoked_at is None:
+        raise AgreementError(f"agreement {name} is not revoked: there is nothing to take back")
+    if reinstatement is not None and not reinstatement.reason.strip():
+        raise AgreementError(f"agreement {name} was revoked: say why that is taken back")
 
 
 def _terms(agreement: Agreement) -> AgreementTermsRow:
@@ -288,6 +323,26 @@ def _toml(text: str, file: str) -> dict[str, Any]:
 
 def _lines(text: str) -> list[str]:
     return text.rstrip("\n").split("\n")
+
+
+_TOKEN = re.compile(r"""\"{3}|'{3}|"(?:\\.|[^"\\])*"|'[^']*'|[\[\]]|#.*""")
+_ENDS = {'"""': re.compile(r'(?:[^\\]|\\.)*?"""'), "'''": re.compile("[^\0]*?'''")}
+
+
+def _begin_something(lines: Sequence[str]) -> Iterator[bool]:
+    """Of each line, whether it stands neither in a text nor in a list that began on a line above."""
+    opened, depth = "", 0
+    for line in lines:
+        yield not opened and depth == 0
+        place = 0
+        while (found := (_ENDS[opened].match if opened else _TOKEN.search)(line, place)) is not None:
+            place = found.end()
+            if opened:
+                opened = ""
+            elif found[0] in _ENDS:
+                opened = found[0]
+            else:
+                depth += {"[": 1, "]": -1}.get(found[0], 0)
 
 
 def _key_of(line: str) -> str:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Engine,
     ForeignKey,
     ForeignKeyConstraint,
+    Index,
     MetaData,
     String,
     Text,
@@ -26,7 +28,10 @@ from sqlalchemy import (
     event,
     text,
 )
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from records.clock import instant
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _WRITE_LOCK = 0x48414E44  # "HAND": the one PostgreSQL advisory lock that every writer of the log takes
@@ -64,7 +69,10 @@ class StaffRow(Table):
 
 
 class AgreementRow(Table):
-    """One version of one agreement, as its text. The highest version counts; a revocation ends them all."""
+    """One version of one agreement, as its text. The highest version counts; a revocation ends them all.
+
+    A version that took a revocation back says who did, when and why.
+    """
 
     __tablename__ = "agreements"
     agreement_id: Mapped[str] = mapped_column(String(80), primary_key=True)
@@ -73,6 +81,9 @@ class AgreementRow(Table):
     document: Mapped[str] = mapped_column(Text)
     sha256: Mapped[str] = mapped_column(String(64))
     revoked_at: Mapped[datetime | None]
+    reinstated_at: Mapped[datetime | None]
+    reinstated_by: Mapped[str | None] = mapped_column(String(40))
+    reinstatement_reason: Mapped[str | None] = mapped_column(Text)
 
 
 class AgreementTermsRow(Table):
@@ -123,12 +134,17 @@ class OptOutRow(Table):
 
 
 class EmergencyRow(Table):
-    """Access opened for a health or safety emergency (34 CFR 99.36): one organisation, one student, at most hours."""
+    """Access opened for a health or safety emergency (34 CFR 99.36): one organisation, one student, at most hours.
+
+    `opened_utc` and `ends_utc` decide; the local times are what people read.
+    """
 
     __tablename__ = "emergencies"
     id: Mapped[int] = mapped_column(primary_key=True)
     opened_at: Mapped[datetime]
     ends_at: Mapped[datetime]
+    opened_utc: Mapped[datetime] = mapped_column(default=lambda row: instant(row.get_current_parameters()["opened_at"]))
+    ends_utc: Mapped[datetime] = mapped_column(default=lambda row: instant(row.get_current_parameters()["ends_at"]))
     ended_at: Mapped[datetime | None]
     opened_by: Mapped[str] = mapped_column(String(40))
     user_id: Mapped[str] = mapped_column(String(40), index=True)
@@ -177,9 +193,11 @@ class LegalHoldRow(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     student_id: Mapped[str] = mapped_column(String(80), index=True)
     since: Mapped[datetime]
-    lifted_at: Mapped[datetime | None]
     placed_by: Mapped[str] = mapped_column(String(40))
     reason: Mapped[str] = mapped_column(Text)
+    lifted_at: Mapped[datetime | None]
+    lifted_by: Mapped[str | None] = mapped_column(String(40))
+    lift_reason: Mapped[str | None] = mapped_column(Text)
 
 
 class NoticeRow(Table):
@@ -236,6 +254,23 @@ class DestructionRow(Table):
     sha256: Mapped[str] = mapped_column(String(64))
 
 
+class UnfinishedDestructionRow(Table):
+    """A student whose record is being destroyed, from before the first store is touched until the certificate.
+
+    `student_id` is cut out once no store holds the student any more; `subject` is what the certificate will name.
+    """
+
+    __tablename__ = "unfinished_destructions"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(String(64), unique=True)
+    student_id: Mapped[str] = mapped_column(String(80))
+    begun_at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(String(40))
+    officer: Mapped[str] = mapped_column(String(200))
+    login: Mapped[str] = mapped_column(String(200))
+    found: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+
+
 class BackupRow(Table):
     """A copy kept elsewhere: a certificate of destruction names the copies that still hold what was destroyed."""
 
@@ -252,6 +287,7 @@ class DisclosureRow(Table):
     """One look at one student. Holds references, identifiers and categories only: never a name, never a value."""
 
     __tablename__ = "disclosures"
+    __table_args__ = (Index("ix_disclosures_user_id_at", "user_id", "at"),)
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     at: Mapped[str] = mapped_column(String(40))
     user_id: Mapped[str] = mapped_column(String(40))
@@ -329,6 +365,10 @@ class SignoffRow(Table):
     reason: Mapped[str] = mapped_column(Text)
 
 
+class DatabaseUnavailable(RuntimeError):
+    """The operational store cannot be opened; nothing was changed."""
+
+
 @dataclass(frozen=True)
 class Database:
     """An open operational store."""
@@ -353,18 +393,43 @@ class Database:
 
 
 def open_database(url: str) -> Database:
-    """Open the store at a SQLAlchemy URL and bring its schema up to date."""
+    """Open the store at a SQLAlchemy URL and bring its schema up to date.
+
+    Raises:
+        DatabaseUnavailable: nothing answers there, or it is no address of a database.
+    """
     if url.startswith("sqlite:///"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, hide_parameters=True)
+    engine = _engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+    _reach(engine)
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return Database(engine)
+
+
+def _engine(url: str) -> Engine:
+    try:
+        return create_engine(url, hide_parameters=True)
+    except (ArgumentError, ImportError):
+        raise DatabaseUnavailable("the address of the database cannot be used; it must look like "
+                                  "postgresql+psycopg://handrail@host/handrail") from None  # fmt: skip
+
+
+def _reach(engine: Engine) -> None:
+    """See that the database answers. What it says of a failure may hold what was sent, and is not repeated."""
+    try:
+        engine.connect().close()
+    except OperationalError:
+        at = engine.url
+        where = f"{at.host or 'this machine'}{f':{at.port}' if at.port else ''}" if at.drivername != "sqlite" else ""
+        name = f"{at.database!r} on {where}" if where else str(at.database)
+        raise DatabaseUnavailable(f"the database {name} cannot be opened: is it running, and do its login and password "
+                                  "still count?") from None  # fmt: skip
 
 
 def _prepare_sqlite(connection: object, _record: object) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from records.agreements import PER_STUDENT_BASES, agreements_of
+from records.clock import instant, later
 from records.database import Database, EmergencyRow, OrganizationRow, StaffRow
 from records.disclosures import count_disclosures
 from records.notices import give_notice
@@ -54,6 +55,8 @@ class Emergency:
     number: int
     opened_at: datetime
     ends_at: datetime
+    opened_utc: datetime
+    ends_utc: datetime
     ended_at: datetime | None
     opened_by: str
     user_id: str
@@ -69,7 +72,7 @@ class Emergency:
         return self.ended_at or self.ends_at
 
     def is_open(self, now: datetime) -> bool:
-        return self.opened_at <= now < self.until
+        return self.ended_at is None and self.opened_utc <= instant(now) < self.ends_utc
 
 
 def open_emergency(database: Database, scope: Scope, student_id: str, *, categories: Collection[Category], threat: str,
@@ -94,7 +97,7 @@ def open_emergency(database: Database, scope: Scope, student_id: str, *, categor
     person = _for_whom(database, scope, student_id, asked, user_id, now.date())
     with database.session() as session:
         row = EmergencyRow(
-            opened_at=now, ends_at=now + timedelta(hours=hours), ended_at=None, opened_by=scope.viewer.user_id,
+            opened_at=now, ends_at=later(now, timedelta(hours=hours)), ended_at=None, opened_by=scope.viewer.user_id,
             user_id=person.user_id, organization_id=person.organization_id, student_id=student_id,
             categories=";".join(sorted(asked)), threat=threat, reason=reason,
         )  # fmt: skip
@@ -199,5 +202,5 @@ def _told(session: Session, opener: Viewer, person: Viewer, until: datetime) -> 
 
 def _emergency(row: EmergencyRow) -> Emergency:
     categories = frozenset(Category(name) for name in row.categories.split(";"))
-    return Emergency(row.id, row.opened_at, row.ends_at, row.ended_at, row.opened_by, row.user_id,
-                     row.organization_id, row.student_id, categories, row.threat, row.reason)  # fmt: skip
+    return Emergency(row.id, row.opened_at, row.ends_at, row.opened_utc, row.ends_utc, row.ended_at, row.opened_by,
+                     row.user_id, row.organization_id, row.student_id, categories, row.threat, row.reason)  # fmt: skip

@@ -17,6 +17,7 @@ from records.consents import Consent, OptOut, consents, opt_outs
 from records.database import Database, StaffRow
 from records.emergencies import Emergency, emergencies
 from records.legal_holds import Hold, holds
+from records.retention import Unfinished, unfinished_of
 from records.schema import CONSENT_CATEGORIES, Category
 from records.scope import DISTRICT, EMERGENCY_CATEGORIES, PARTNER_ROLES, ROLE_CATEGORIES, Role, Viewer
 from records.snapshots import Snapshot
@@ -108,6 +109,16 @@ class Explanation:
     def visible(self) -> frozenset[Category]:
         return frozenset(answer.category for answer in self.answers if answer.visible)
 
+    @property
+    def housing_services(self) -> str:
+        """A sentence on other organisations' services that tell of the child's housing; empty where none are seen."""
+        if Category.SERVICES_OTHER not in self.visible:
+            return ""
+        seen = "are seen" if Category.HOUSING in self.visible else "are not seen"
+        law = _CONSENT_LAW[Category.HOUSING]
+        return (f"Other organisations' programs that help with housing, or whose kind is not on record, {seen}: that "
+                f"needs both, other partners' services and housing ({law}).")  # fmt: skip
+
 
 def explain(viewer: Viewer, student_id: str, database: Database, snapshot: Snapshot, now: datetime) -> Explanation:
     """What `viewer` may see of this student, and why.
@@ -137,6 +148,7 @@ class _Facts:
     holds: list[Hold]
     consents: list[Consent]
     emergencies: list[Emergency]
+    going: Condition
 
 
 _OWN = Condition("Are these the district's own records?", True, "Yes: its administrators see all of them", _ROLE_RULE)
@@ -155,6 +167,7 @@ def _facts(viewer: Viewer, student_id: str, database: Database, snapshot: Snapsh
         [one for one in consents(database, student_id) if one.signed.organization_id == viewer.organization_id],
         [one for one in emergencies(database, student_id=student_id, user_id=viewer.user_id)
          if one.organization_id == viewer.organization_id],
+        _going(unfinished_of(database, student_id)),
     )  # fmt: skip
 
 
@@ -162,11 +175,11 @@ def _ways(account: Condition, viewer: Viewer, category: Category, facts: _Facts,
     if not account.holds:
         return (_way("the account", (), account),)
     if viewer.role is Role.DISTRICT_ADMIN and viewer.organization_id == DISTRICT:
-        return (_way("the district's own records", (account,), _OWN),)
+        return (_way("the district's own records", (account, facts.going), _OWN),)
     role = _role(viewer)
     if not role.holds:
         return (_way("the role", (account,), role),)
-    asked = (account, role)
+    asked = (account, role, facts.going)
     agreements = [_by_agreement(asked, stored, viewer.role, category, facts, now.date()) for stored in facts.agreements]
     return (*(agreements or [_way("no agreement", asked, _NO_AGREEMENT)]),
             *(_by_emergency(asked, one, category, now) for one in facts.emergencies))  # fmt: skip
@@ -190,7 +203,7 @@ def _by_agreement(asked: tuple[Condition, ...], stored: StoredAgreement, role: R
 def _by_emergency(asked: tuple[Condition, ...], emergency: Emergency, category: Category, now: datetime) -> Way:
     register = f"Emergency {emergency.number}"
     hours = f"from {_moment(emergency.opened_at)} to {_moment(emergency.until)}"
-    open_now = emergency.opened_at <= now < emergency.ends_at and emergency.ended_at is None
+    open_now = emergency.is_open(now)
     named = category in emergency.categories
     conditions = (
         *asked,
@@ -273,6 +286,13 @@ def _hold(found: list[Hold]) -> Condition:
         if one.lifted_at is None:
             return Condition(asked, False, f"Yes: since {_moment(one.since)}", f"Legal hold {one.number}")
     return Condition(asked, True, "No", "The legal holds")
+
+
+def _going(found: Unfinished | None) -> Condition:
+    asked = "Is the record being destroyed?"
+    if found is None:
+        return Condition(asked, True, "No", "The certificates of destruction")
+    return Condition(asked, False, f"Yes: since {_moment(found.begun_at)}", f"Unfinished destruction {found.number}")
 
 
 def _granted(agreement: Agreement, category: Category) -> Condition:

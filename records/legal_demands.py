@@ -186,7 +186,7 @@ def record_demand(database: Database, scope: Scope, student_id: str, paper: Pape
     reason = _reason(reason)
     _check_paper(paper, now.date())
     if student_id not in scope.students:
-        raise DemandRefused("There is no student with this code in the records.")
+        raise DemandRefused("There is no student with this number or code in the records.")
     with database.write_transaction() as session:
         require_officer(session, scope.viewer)
         row = LegalDemandRow(

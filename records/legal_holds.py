@@ -1,7 +1,7 @@
 """Legal holds: records that are neither destroyed nor shown to a partner while a legal matter is open.
 
 A hold counts from the next request on, and lifting it brings everything back that agreements open. Both say why. A
-hold is never deleted: one that was lifted stays on the list, with what was said when it was lifted.
+hold is never deleted: one that was lifted stays on the list, with who lifted it and why.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ class HoldRefused(ValueError):
 
 @dataclass(frozen=True)
 class Hold:
-    """One hold. `reason` says why it was placed and, below that, by whom and why it was lifted."""
+    """One hold. `placed_by` and `lifted_by` are staff; of a hold that was lifted long ago nobody may know by whom."""
 
     number: int
     student_id: str
     since: datetime
-    lifted_at: datetime | None
     placed_by: str
     reason: str
+    lifted_at: datetime | None
+    lifted_by: str | None
+    lift_reason: str | None
 
 
 def place_hold(database: Database, scope: Scope, student_id: str, reason: str, now: datetime) -> Hold:
@@ -46,7 +48,7 @@ def place_hold(database: Database, scope: Scope, student_id: str, reason: str, n
     with database.write_transaction() as session:
         require_officer(session, scope.viewer)
         if student_id not in scope.students:
-            raise HoldRefused("There is no student with this code in the records.")
+            raise HoldRefused("There is no student with this number or code in the records.")
         open_now = select(LegalHoldRow.id).where(LegalHoldRow.student_id == student_id,
                                                  LegalHoldRow.lifted_at.is_(None))  # fmt: skip
         if session.scalar(open_now) is not None:
@@ -73,8 +75,7 @@ def lift_hold(database: Database, viewer: Viewer, number: int, reason: str, now:
             raise HoldRefused(f"There is no legal hold {number}.")
         if row.lifted_at is not None:
             raise HoldRefused(f"Legal hold {number} was lifted before.")
-        row.lifted_at = now
-        row.reason = f"{row.reason}\nLifted by {viewer.name}: {reason}"
+        row.lifted_at, row.lifted_by, row.lift_reason = now, viewer.user_id, reason
         return _hold(row)
 
 
@@ -96,4 +97,5 @@ def _reason(text: str) -> str:
 
 
 def _hold(row: LegalHoldRow) -> Hold:
-    return Hold(row.id, row.student_id, row.since, row.lifted_at, row.placed_by, row.reason)
+    return Hold(row.id, row.student_id, row.since, row.placed_by, row.reason, row.lifted_at, row.lifted_by,
+                row.lift_reason)  # fmt: skip

@@ -23,11 +23,15 @@ from sqlalchemy.exc import OperationalError
 from records.connectors.protocol import Progress
 from records.database import Database
 from records.schema import TABLES, Table
+from records.scope import told_freely
 from records.snapshots import NoSnapshot, Snapshot
 
 SCHEMA = "district_records"
 SPLIT = "characteristics"
 """The one table that is published a fact a row, so that the policies can tell its categories apart."""
+
+TELLS_OF_HOUSING = "tells_of_housing"
+"""A column that services are published with: whether a row tells of a child's housing to another organisation."""
 
 _PUBLISHING = 0x5055424C  # "PUBL": the advisory lock of whoever publishes or withdraws
 _PATIENCE = "3s"
@@ -148,7 +152,8 @@ def published_columns(canonical: Table) -> tuple[str, ...]:
     """The columns of a published table, beside the number of its publication."""
     if canonical.name == SPLIT:
         return "student_id", "category", "name", "value"
-    return tuple(column.name for column in canonical.columns)
+    more = (TELLS_OF_HOUSING,) if canonical.is_service else ()
+    return (*(column.name for column in canonical.columns), *more)
 
 
 def _wait_for_others(connection: Connection) -> None:
@@ -162,20 +167,25 @@ def _fill(connection: Connection, canonical: Table, snapshot: Snapshot, number: 
     connection.execute(text(f"ALTER TABLE {partition} ALTER publication SET DEFAULT {number}"))
     file = snapshot.path / f"{canonical.name}.parquet"
     if file.exists():
-        _copy(connection, canonical, partition, pq.ParquetFile(file), progress)
+        freely = told_freely(snapshot).to_pyarrow().combine_chunks() if canonical.is_service else None
+        _copy(connection, canonical, partition, pq.ParquetFile(file), freely, progress)
     connection.execute(text(f"ANALYZE {partition}"))
     for wall in ("ENABLE", "FORCE"):
         connection.execute(text(f"ALTER TABLE {partition} {wall} ROW LEVEL SECURITY"))
     connection.execute(text(f"ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES IN ({number})"))
 
 
-def _copy(connection: Connection, canonical: Table, partition: str, source: Any, progress: Progress) -> None:
+def _copy(connection: Connection, canonical: Table, partition: str, source: Any, freely: Any,
+          progress: Progress) -> None:  # fmt: skip
     columns = ", ".join(published_columns(canonical))
     cursor = connection.connection.driver_connection.cursor()  # type: ignore[union-attr]
     read = written = 0
     with cursor.copy(f"COPY {partition} ({columns}) FROM STDIN (FORMAT csv)") as copy:
         for batch in source.iter_batches():
             rows = _split(canonical, batch) if canonical.name == SPLIT else pa.table(batch)
+            if freely is not None:
+                told = pc.invert(pc.is_in(rows["program_id"], value_set=freely))
+                rows = rows.append_column(TELLS_OF_HOUSING, told)
             copy.write(_csv(rows))
             read, written = read + batch.num_rows, written + rows.num_rows
             progress(f"publishing {canonical.name}", read, source.metadata.num_rows)

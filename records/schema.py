@@ -73,7 +73,10 @@ class Table:
 
     @property
     def is_service(self) -> bool:
-        """True when rows belong to one organisation: `services` for its own, `services_other` for the rest."""
+        """True when rows belong to one organisation: `services` for its own, `services_other` for the rest.
+
+        Those of the rest that tell of a child's housing need `housing` too (`records.scope.told_freely`).
+        """
         return self.is_student and any(column.category is Category.SERVICES for column in self.columns)
 
     def column(self, name: str) -> Column:
@@ -98,6 +101,9 @@ SUPPORTS = (
     "tutoring", "mentoring", "food", "housing_help", "health", "counselling", "restorative_practice",
     "summer_meals", "grandparent_readers", "victims_services",
 )  # fmt: skip
+
+HOUSING_SUPPORTS = frozenset({"housing_help"})
+"""Kinds of support that only somebody without a stable home is given: taking part tells of a child's housing."""
 
 
 def _directory(name: str, type_: pa.DataType, description: str, **more: object) -> Column:

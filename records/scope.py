@@ -22,8 +22,17 @@ import pyarrow as pa
 from sqlalchemy import select
 
 from records.agreements import PER_STUDENT_BASES, Agreement, LegalBasis, agreements_of
-from records.database import ConsentRow, Database, EmergencyRow, LegalHoldRow, OptOutRow, StaffRow
-from records.schema import CONSENT_CATEGORIES, Category, table
+from records.clock import instant
+from records.database import (
+    ConsentRow,
+    Database,
+    EmergencyRow,
+    LegalHoldRow,
+    OptOutRow,
+    StaffRow,
+    UnfinishedDestructionRow,
+)
+from records.schema import CONSENT_CATEGORIES, HOUSING_SUPPORTS, Category, table
 from records.snapshots import Snapshot
 
 
@@ -120,6 +129,13 @@ class Scope:
         """The categories visible of this student; empty when the student is out of scope."""
         return frozenset().union(*(grant.categories for grant in self.grants.get(student_id, ())))
 
+    def sees_housing_services(self, student_id: str) -> bool:
+        """Whether other organisations' services may be seen even where they tell of this student's housing.
+
+        The pipelines see them: whom such a help served is what training learns from, and no page reads it there.
+        """
+        return self.viewer.role is Role.PIPELINE or Category.HOUSING in self.categories(student_id)
+
     def supports(self, student_id: str) -> tuple[str, ...]:
         """The supports that may be suggested for this student, in the agreements' order."""
         return tuple(dict.fromkeys(s for grant in self.grants.get(student_id, ()) for s in grant.supports))
@@ -208,11 +224,13 @@ def scope_for(viewer: Viewer, database: Database, snapshot: Snapshot, now: datet
             staff.organization_id == viewer.organization_id)  # fmt: skip
     if not current:
         return Scope(viewer, today, {}, secret)
+    going = _being_destroyed(database)
     if viewer.role is Role.DISTRICT_ADMIN and viewer.organization_id == DISTRICT:
-        return Scope(viewer, today, _everyone(snapshot, "the district's own records", _ALL), secret)
+        everyone = _everyone(snapshot, "the district's own records", _ALL)
+        return Scope(viewer, today, {one: grants for one, grants in everyone.items() if one not in going}, secret)
     if viewer.role not in PARTNER_ROLES:
         return Scope(viewer, today, {}, secret)
-    closed = _opted_out(database, today) | _held(database)
+    closed = _opted_out(database, today) | _held(database) | going
     consents = _consents(database, viewer.organization_id, today)
     grants: dict[str, tuple[Grant, ...]] = {}
     for agreement in agreements_of(database, viewer.organization_id, today):
@@ -223,13 +241,24 @@ def scope_for(viewer: Viewer, database: Database, snapshot: Snapshot, now: datet
             if grant.categories:
                 grants[student] = (*grants.get(student, ()), grant)
     for student, grant in _emergencies(database, snapshot, viewer, now):
-        grants[student] = (*grants.get(student, ()), grant)
+        if student not in going:
+            grants[student] = (*grants.get(student, ()), grant)
     return Scope(viewer, today, grants, secret)
 
 
 def emergency_ground(number: int) -> str:
     """How the log and a grant name an emergency, where else they name an agreement."""
     return f"emergency-{number}"
+
+
+def told_freely(tables: Tables) -> Any:
+    """The programs, as an Ibis column of identifiers, of which taking part does not tell of a child's housing.
+
+    A program whose kind of support nobody has said, or that is on no list, is not one of them: it may be a shelter.
+    """
+    programs = tables.table("programs")
+    return programs.filter(programs["support"].notnull(), programs["support"].notin(sorted(HOUSING_SUPPORTS)))[
+        "program_id"]  # fmt: skip
 
 
 def pipeline_scope(snapshot: Snapshot, purpose: Literal["features", "training", "audit"], today: date) -> Scope:
@@ -261,8 +290,9 @@ class ScopedRecords:
         joined = rows.inner_join(self._visible, rows["student_id"] == self._visible["_student"])
         if canonical.is_service:
             own = joined["organization_id"] == self.scope.viewer.organization_id
+            freely = joined["program_id"].isin(told_freely(self.snapshot)) | joined[_SEES_HOUSING_SERVICES]
             joined = joined.filter((own & joined[_flag(Category.SERVICES)])
-                                   | (~own & joined[_flag(Category.SERVICES_OTHER)]))  # fmt: skip
+                                   | (~own & joined[_flag(Category.SERVICES_OTHER)] & freely))  # fmt: skip
             return joined.select(*(column.name for column in canonical.columns))
         facts = [column for column in canonical.columns if column.name != "student_id" and column.category]
         masked = joined.select("student_id", **{
@@ -284,7 +314,11 @@ class ScopedRecords:
             _flag(category): pa.array([category in categories for categories in seen], pa.bool_())
             for category in Category
         }
-        return ibis.memtable(pa.table(columns))
+        housing = [self.scope.sees_housing_services(student) for student in self.students]
+        return ibis.memtable(pa.table(columns | {_SEES_HOUSING_SERVICES: pa.array(housing, pa.bool_())}))
+
+
+_SEES_HOUSING_SERVICES = "_sees_housing_services"
 
 
 def _flag(category: Category) -> str:
@@ -330,13 +364,20 @@ def _held(database: Database) -> frozenset[str]:
         return frozenset(session.scalars(select(LegalHoldRow.student_id).where(LegalHoldRow.lifted_at.is_(None))))
 
 
+def _being_destroyed(database: Database) -> frozenset[str]:
+    """Students whose records are being destroyed: nobody sees them any more, whatever opened them."""
+    with database.session() as session:
+        return frozenset(session.scalars(select(UnfinishedDestructionRow.student_id)))
+
+
 def _emergencies(database: Database, snapshot: Snapshot, viewer: Viewer,
                  now: datetime) -> list[tuple[str, Grant]]:  # fmt: skip
     """What an open emergency lets this one person see. It comes before an opt-out and before a legal hold."""
     with database.session() as session:
         query = select(EmergencyRow).where(
             EmergencyRow.user_id == viewer.user_id, EmergencyRow.organization_id == viewer.organization_id,
-            EmergencyRow.opened_at <= now, EmergencyRow.ends_at > now, EmergencyRow.ended_at.is_(None),
+            EmergencyRow.opened_utc <= instant(now), EmergencyRow.ends_utc > instant(now),
+            EmergencyRow.ended_at.is_(None),
         ).order_by(EmergencyRow.id)  # fmt: skip
         found = [(row.student_id, _emergency_grant(row)) for row in session.scalars(query)]
     if not found:

@@ -30,6 +30,7 @@ from sqlalchemy import (
     text,
 )
 
+from records.clock import instant
 from records.database import Database
 from records.published import SCHEMA, SPLIT, has_wall, newest_publication
 from records.schema import Table
@@ -88,7 +89,7 @@ class WalledSnapshot:
         """The same as an Arrow table, read in a transaction of its own that can write nothing."""
         canonical = canonical_table(name)
         with self.database.engine.connect() as connection:
-            connection.execute(_AS_READER, {"reader": READER, "user_id": self.user_id, "now": self.now.isoformat()})
+            connection.execute(_AS_READER, _who_and_when(self.user_id, self.now))
             number = newest_publication(connection, self.snapshot)
             connection.execute(_OF_PUBLICATION, {"number": str(number)})
             asked = _asked(canonical, number, self.students).compile(dialect=connection.dialect)
@@ -100,9 +101,14 @@ class WalledSnapshot:
         return _arrow(canonical, found)
 
 
+def _who_and_when(user_id: str, now: datetime) -> dict[str, str]:
+    return {"reader": READER, "user_id": user_id, "now": now.isoformat(), "instant": instant(now).isoformat()}
+
+
 _AS_READER = text(
     "SELECT set_config('transaction_read_only', 'on', true), set_config('role', :reader, true), "
-    "set_config('handrail.user_id', :user_id, true), set_config('handrail.now', :now, true)"
+    "set_config('handrail.user_id', :user_id, true), set_config('handrail.now', :now, true), "
+    "set_config('handrail.instant', :instant, true)"
 )
 _OF_PUBLICATION = text("SELECT set_config('handrail.publication', :number, true)")
 _EVERYBODY: ColumnElement[Any] = literal_column("ARRAY(SELECT student_id FROM district_records.in_scope())")

@@ -72,6 +72,7 @@ def draw_rows(rng: np.random.Generator, students: int) -> Rows:
          "support": str(rng.choice(SUPPORTS)), "capacity": int(rng.integers(1, 40))}
         for program, organization in PROGRAMS.items()
     ]  # fmt: skip
+    rows["programs"][3]["support"] = "housing_help"
     for place in range(students):
         for name, found in draw_student(rng, f"s{place:04d}").items():
             rows[name] += found
@@ -229,19 +230,21 @@ def _scramble_student(rng: np.random.Generator, changes: Changes, student: str, 
         drawn = found[name] if category in seen else draw_table(rng, name, student)
         _redraw(changes, name, student, found[name], drawn)
     own = scope.viewer.organization_id
+    support = {row["program_id"]: row["support"] for row in changes.rows["programs"]}
     for name in ("service_enrollments", "service_sessions"):
-        kept = [row for row in found[name] if _stays(name, row, own, seen)]
+        kept = [row for row in found[name] if _stays(name, row, own, seen, support)]
         movable = [program for program, organization in PROGRAMS.items() if rng.random() < 0.3 and not _stays(
-            name, {"organization_id": organization}, own, seen)]  # fmt: skip
+            name, {"organization_id": organization, "program_id": program}, own, seen, support)]  # fmt: skip
         drawn = ([draw_enrollment(rng, student, program) for program in movable] if name == "service_enrollments"
                  else [row for program in movable for row in draw_sessions(rng, student, program)])  # fmt: skip
         _redraw(changes, name, student, found[name], kept + drawn)
 
 
-def _stays(name: str, row: Row, own: str, seen: frozenset[Category]) -> bool:
+def _stays(name: str, row: Row, own: str, seen: frozenset[Category], support: Row) -> bool:
     if row["organization_id"] == own:
         return name == "service_enrollments" or Category.SERVICES in seen
-    return Category.SERVICES_OTHER in seen
+    needed = {Category.SERVICES_OTHER} | ({Category.HOUSING} if support[row["program_id"]] == "housing_help" else set())
+    return needed <= seen
 
 
 def _redraw(changes: Changes, name: str, student: str, before: list[Row], after: list[Row]) -> None:

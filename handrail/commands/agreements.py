@@ -14,6 +14,7 @@ from handrail.console import Home, existing, out, plain_errors
 from handrail.settings import Settings
 from records.accounts import person_of
 from records.agreements import (
+    Agreement,
     AgreementError,
     StoredAgreement,
     all_agreements,
@@ -27,6 +28,7 @@ from records.database import Database, open_database
 from records.disclosures import record_disclosures
 from records.explanation import TELLS_OF, Answer, Explanation, explain
 from records.officers import NotAnOfficer
+from records.reinstatements import reinstate
 from records.schema import Category
 from records.scope import DISTRICT, Role, scope_for
 from records.snapshots import Snapshot
@@ -58,14 +60,25 @@ def add(file: File, home: Home = None) -> None:
         database = open_database(Settings.from_environment(home).database_url)
         before = versions_of(database, agreement.agreement_id)
         save_agreement(database, agreement)
-    out.print(f"{agreement.agreement_id} version {agreement.version} is in force from {agreement.start} to "
-              f"{agreement.end}.", highlight=False)  # fmt: skip
-    if before and before[0].agreement.version < agreement.version:
-        out.print(f"What it changes in version {before[0].agreement.version}:", highlight=False)
-        for change in changes(before[0].agreement, agreement):
-            out.print(f"  {change}", highlight=False, soft_wrap=True, markup=False)
-        if before[0].revoked_at is not None:
-            out.print("The agreement was revoked; this version puts it in force again.", highlight=False)
+    _say_added(agreement, before)
+
+
+@app.command("reinstate")
+def take_back(
+    file: File,
+    officer: Annotated[str, typer.Option("--as", help="Login of the district administrator who takes it back.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, in a sentence that others will read.")],
+    home: Home = None,
+) -> None:
+    """Take a revocation back: put a newer version of a revoked agreement in force. The password is asked for."""
+    with plain_errors():
+        agreement = read_agreement(existing(file))
+        settings = Settings.from_environment(home)
+        database, now = open_database(settings.database_url), settings.now()
+        before = versions_of(database, agreement.agreement_id)
+        reinstate(database, agreement, password_holder(database, officer, now), reason, now)
+    _say_added(agreement, before)
+    out.print("Its revocation is taken back, and the agreement's page says by whom and why.", highlight=False)
 
 
 @app.command("list")
@@ -132,6 +145,8 @@ def explain_scope(
               f"on {moment:%Y-%m-%d at %H:%M}:", highlight=False, soft_wrap=True)  # fmt: skip
     if asked is None:
         out.print(_summary(found))
+        if found.housing_services:
+            out.print(found.housing_services, highlight=False, soft_wrap=True)
     else:
         _print_answer(next(answer for answer in found.answers if answer.category is asked))
 
@@ -143,6 +158,15 @@ def end(agreement_id: Which, home: Home = None) -> None:
         settings = Settings.from_environment(home)
         revoke(open_database(settings.database_url), agreement_id, settings.now())
     out.print(f"{agreement_id} is revoked. Nothing is shown by it any more.", highlight=False)
+
+
+def _say_added(agreement: Agreement, before: list[StoredAgreement]) -> None:
+    out.print(f"{agreement.agreement_id} version {agreement.version} is in force from {agreement.start} to "
+              f"{agreement.end}.", highlight=False)  # fmt: skip
+    if before and before[0].agreement.version < agreement.version:
+        out.print(f"What it changes in version {before[0].agreement.version}:", highlight=False)
+        for change in changes(before[0].agreement, agreement):
+            out.print(f"  {change}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _version(database: Database, agreement_id: str, version: int | None) -> StoredAgreement:

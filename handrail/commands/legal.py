@@ -36,11 +36,13 @@ def list_demands(home: Home = None) -> None:
             paper = one.paper
             table.add_row(str(one.number), str(paper.received_on), paper.kind, escape(paper.issuer),
                           escape(one.student_id), one.status)  # fmt: skip
-        held = Table("hold", "since", "student", "lifted", "why", title="legal holds")
+        held = Table("hold", "since", "student", "why", "lifted", "by", "why lifted", title="legal holds")
+        staff = staff_names(database)
         for hold in holds(database):
             lifted = f"{hold.lifted_at:%Y-%m-%d %H:%M}" if hold.lifted_at else ""
-            held.add_row(str(hold.number), f"{hold.since:%Y-%m-%d %H:%M}", escape(hold.student_id), lifted,
-                         escape(hold.reason))  # fmt: skip
+            by = staff.get(hold.lifted_by or "", "") if hold.lifted_at else ""
+            held.add_row(str(hold.number), f"{hold.since:%Y-%m-%d %H:%M}", escape(hold.student_id),
+                         escape(hold.reason), lifted, escape(by), escape(hold.lift_reason or ""))  # fmt: skip
     out.print(table)
     out.print(held)
 

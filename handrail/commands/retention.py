@@ -17,13 +17,16 @@ from records.retention import (
     Certificate,
     Copy,
     DestructionRefused,
+    Unfinished,
     add_backup,
     backup_destroyed,
     backups,
     certificates,
     destroy_student,
     destroy_view,
+    finish_destructions,
     overdue,
+    unfinished,
 )
 from records.scope import Viewer
 
@@ -60,23 +63,50 @@ def agreement(
         _hand_over(destroy_view(database, settings.home, agreement_id, who, settings.now()), certificate)
 
 
+@app.command("finish")
+def finish(home: Home = None) -> None:
+    """Go on with every destruction that was begun and cut off. It was decided then: no password is asked for."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        database = open_database(settings.database_url)
+        for made in finish_destructions(database, settings.home, settings.now()):
+            _hand_over(made, None)
+        left = unfinished(database)
+    for line in still_unfinished(left) or ["No destruction is unfinished."]:
+        out.print(line, highlight=False, soft_wrap=True)
+    if left:
+        raise typer.Exit(1)
+
+
 @app.command("list")
 def list_certificates(home: Home = None) -> None:
-    """Certificates so far, and agreements whose day of destruction has passed. Exit 1 when there is one."""
+    """Certificates so far, what is unfinished, and agreements past their day of destruction. Exit 1 for either."""
     with plain_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
         table = Table("certificate", "at", "what", "SHA-256", title="certificates of destruction")
         for one in certificates(database):
             table.add_row(str(one.number), f"{one.at:%Y-%m-%d %H:%M}", one.kind, one.sha256)
-        late = overdue(database, settings.now().date())
+        late, begun = overdue(database, settings.now().date()), unfinished(database)
     out.print(table)
+    for line in still_unfinished(begun):
+        out.print(line, highlight=False, soft_wrap=True)
     for ended in late:
         out.print(f"Overdue: {ended.agreement_id} of {ended.organization_id} was to be destroyed by "
                   f"{ended.destruction_date}: run handrail destroy agreement {ended.agreement_id}", highlight=False,
                   soft_wrap=True)  # fmt: skip
-    if late:
+    if late or begun:
         raise typer.Exit(1)
+
+
+def still_unfinished(found: list[Unfinished]) -> list[str]:
+    """One sentence for each destruction that has no certificate yet."""
+    said = []
+    for one in found:
+        what = "a legal hold makes it wait" if one.held else "run handrail destroy finish"
+        said.append(f"Unfinished: a student's destruction that {one.officer} began at {one.begun_at:%Y-%m-%d %H:%M}: "
+                    f"{what}")  # fmt: skip
+    return said
 
 
 @copies.command("add")

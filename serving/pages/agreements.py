@@ -14,7 +14,7 @@ from fastapi import APIRouter, HTTPException, Query
 from pydantic import BeforeValidator
 from starlette.responses import Response
 
-from records.accounts import everybody
+from records.accounts import everybody, staff_names
 from records.agreements import (
     PER_STUDENT_BASES,
     Agreement,
@@ -25,14 +25,14 @@ from records.agreements import (
 )
 from records.amendments import ComparedLine, changes, compared
 from records.explanation import TELLS_OF, Explanation, explain
-from records.schema import CONSENT_CATEGORIES
+from records.schema import CONSENT_CATEGORIES, Category
 from records.scope import PARTNER_ROLES, ROLE_CATEGORIES, NotInScope, Role, Viewer
 from serving import words
 from serving.context import ForDistrict, SignedIn, Visit
 
 router = APIRouter()
 Version = Annotated[int | None, Query(ge=1, le=1_000_000)]
-NO_SUCH_STUDENT = "There is no student with this code in the records."
+NO_SUCH_STUDENT = "There is no student with this number or code in the records."
 NO_SUCH_PERSON = "Nobody has this sign-in."
 
 
@@ -64,7 +64,7 @@ def explain_page(
     if not person or not student:
         return visit.page("explain.html", **asked, found=None, problem="", stamp="")
     try:
-        student_id = visit.scope.student_of(student.strip())
+        student_id = visit.student_named(student)
     except NotInScope:
         return _not_explained(visit, NO_SUCH_STUDENT, asked)
     if viewer is None:
@@ -94,6 +94,7 @@ def agreement_page(agreement_id: str, visit: SignedIn, version: Version = None) 
         amendment=_amendment(agreement, [one.agreement for one in versions]),
         opens=what_it_opens(agreement, visit.viewer.role, programs),
         is_study=agreement.legal_basis is LegalBasis.STUDIES,
+        taken_back=shown.reinstatement if visit.is_officer else None, staff=staff_names(visit.database),
     )  # fmt: skip
 
 
@@ -133,6 +134,9 @@ def what_it_opens(agreement: Agreement, role: Role, programs: list[str]) -> list
         said.append(f"Handrail may suggest, where it is likely to help: {', '.join(named)}.")
     elif role is not Role.CASEWORKER:
         said.append("You see no alerts and no suggestions.")
+    if Category.SERVICES_OTHER in seen:
+        housing = "those whose family has signed for housing" if Category.HOUSING in seen else "nobody"
+        said.append(f"You see other partners' programs that help with housing of {housing}.")
     return [*said, "A student whose family has asked for it is kept out of your sight."]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, HTTPException
 from starlette.responses import PlainTextResponse, Response
 
-from records.retention import backups, certificates, overdue
+from records.retention import backups, certificates, overdue, unfinished
 from serving.context import ForDistrict
 
 router = APIRouter()
@@ -14,7 +14,8 @@ router = APIRouter()
 @router.get("/retention")
 def retention_page(visit: ForDistrict) -> Response:
     return visit.page("retention.html", late=overdue(visit.database, visit.today),
-                      certificates=certificates(visit.database), copies=backups(visit.database))  # fmt: skip
+                      begun=unfinished(visit.database), certificates=certificates(visit.database),
+                      copies=backups(visit.database))  # fmt: skip
 
 
 @router.get("/retention/certificates/{number}")

@@ -69,12 +69,24 @@ def test_a_newer_version_says_what_it_changes_and_both_stay_readable(home: Path,
     assert "a1" in listed and "In force" in listed
 
 
-def test_a_version_after_a_revocation_says_that_it_puts_the_agreement_in_force_again(home: Path, tmp_path: Path):
+def test_a_newer_version_does_not_take_a_revocation_back_and_an_officer_does_with_a_reason(  # R12
+    home: Path, tmp_path: Path
+):
     assert run(home, "agreements", "revoke", "a1")[0] == 0
     assert "Revoked on 17 April 2026" in run(home, "agreements", "list")[1]
     (tmp_path / "a2.toml").write_text(agreement_text(categories=["directory"]).replace("version = 1", "version = 2"))
-    assert "this version puts it in force again" in run(home, "agreements", "add", str(tmp_path / "a2.toml"))[1]
-    assert versions_of(database_of(home), "a1")[0].revoked_at is None
+    newer = str(tmp_path / "a2.toml")
+    code, _, problem = run(home, "agreements", "add", newer)
+    assert code == 2 and "a1 was revoked on 2026-04-17" in problem and "handrail agreements reinstate" in problem
+    taken = ("agreements", "reinstate", newer, "--reason", "The breach was put right")
+    code, _, problem = run(home, *taken, "--as", CASEWORKER)
+    assert code == 2 and "only they may take a revocation back" in problem
+    assert [one.agreement.version for one in versions_of(database_of(home), "a1")] == [1]
+    code, said, _ = run(home, *taken, "--as", OFFICER)
+    assert code == 0 and "Its revocation is taken back" in said
+    newest, first = versions_of(database_of(home), "a1")
+    assert newest.revoked_at is None and first.revoked_at is not None, "what was revoked stays on record"
+    assert newest.reinstatement is not None and newest.reinstatement.reason == "The breach was put right"
 
 
 def test_explaining_names_each_part_its_answer_and_its_line_and_is_written_down(home: Path):  # R15, R23

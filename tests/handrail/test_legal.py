@@ -55,7 +55,7 @@ def test_a_hold_is_placed_and_lifted_with_a_district_administrators_password(dat
     run = in_process(*hold, "--as", "grace@district.example")
     assert (run.returncode, held(database)) == (0, {"s1"}), run.stderr
     assert "No partner sees this student" in run.stdout
-    for student, said in (("s1", "under a legal hold already"), ("nobody", "no student with this code")):
+    for student, said in (("s1", "under a legal hold already"), ("nobody", "no student with this number or code")):
         again = in_process("legal", "hold", student, "--as", "grace@district.example", "--reason", "x", *at)
         assert again.returncode == 2 and said in again.stderr.replace("\n", " ")
     assert "Lawsuit 26-77" in in_process("legal", "list", *at).stdout

@@ -9,8 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from handrail.cli import app
+from handrail.commands.site import go_on_destroying
+from handrail.settings import Settings
 from records.accounts import Organization, add_organization, add_staff
 from records.database import open_database
+from records.retention import certificates
 from records.scope import DISTRICT, Role
 from tests.records.conftest import add_agreement, snapshot_of
 from tests.serving import district
@@ -74,3 +77,27 @@ def test_a_backup_that_is_not_on_the_list_or_has_no_day_is_said_plainly(home: Pa
     assert (code, said) == (2, "handrail: there is no backup named 'friday' on the list")
     code, said = run("backups", "add", "monday", "vault", "--expires", "next week")
     assert (code, "it must be a day such as 2026-12-31" in said) == (2, True)
+
+
+def test_what_was_cut_off_is_said_finished_by_command_and_by_the_sites_start(  # R32
+    home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def stop(*_: object) -> int:
+        raise OSError("the disk is full")
+
+    for student, arguments in (("s01", ("destroy", "finish")), ("s02", ())):
+        with monkeypatch.context() as patched:
+            patched.setattr("records.retention.publish_if_needed", stop)
+            code, said = run("destroy", "student", student, "--as", "officer@district.example")
+            assert (code, "the disk is full" in said) == (2, True)
+        for asked in (("destroy", "list"), ("records", "status")):
+            code, said = run(*asked)
+            assert (code, "Unfinished: a student's destruction that Grace began" in said) == (1, True), said
+        if arguments:
+            code, said = run(*arguments)
+            assert code == 0 and "Certificate 1" in said and "No destruction is unfinished." in said
+        else:
+            settings = Settings.from_environment(home)
+            go_on_destroying(open_database(settings.database_url), settings)
+        assert "Unfinished" not in run("destroy", "list")[1]
+    assert len(certificates(open_database(f"sqlite:///{home / 'handrail.db'}"))) == 2

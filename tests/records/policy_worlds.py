@@ -15,8 +15,18 @@ from typing import Any
 import numpy as np
 from sqlalchemy import text
 
-from records.agreements import parse_agreement, revoke, save_agreement
-from records.database import ConsentRow, Database, EmergencyRow, LegalHoldRow, OptOutRow, OrganizationRow, StaffRow
+from records.agreements import Reinstatement, parse_agreement, revoke, save_agreement
+from records.clock import instant
+from records.database import (
+    ConsentRow,
+    Database,
+    EmergencyRow,
+    LegalHoldRow,
+    OptOutRow,
+    OrganizationRow,
+    StaffRow,
+    UnfinishedDestructionRow,
+)
 from records.published import newest_publication, publish
 from records.schema import CONSENT_CATEGORIES, Category
 from records.scope import DISTRICT, Role, Viewer, scope_for
@@ -26,6 +36,9 @@ from tests.records.conftest import AGREEMENT, Rows, agreement_text, snapshot_of
 NOON = datetime(2026, 4, 17, 12)
 ORGANIZATIONS = ("tutors", "pantry", "shelter")
 PROGRAMS = {"p1": "tutors", "p2": "tutors", "p;3": "pantry", "p 4": "pantry", "p'5": "shelter", 'p"6': "shelter"}
+SUPPORT = {"p1": "tutoring", "p2": "housing_help", "p;3": "food", "p 4": None, "p'5": "housing_help"}
+"""The kind of each program: of one nobody has said it, and one is on no list."""
+
 CATEGORIES = tuple(Category)
 BASES = ("school_official", "consent", "audit_evaluation", "studies")
 
@@ -35,8 +48,8 @@ def draw_rows(rng: np.random.Generator, students: int) -> Rows:
     names = [f"s{number:03d}" for number in range(students)]
     return {
         "schools": [{"school_id": "k1", "name": "Harbor"}],
-        "programs": [{"program_id": program, "organization_id": runs, "name": program}
-                     for program, runs in PROGRAMS.items()],
+        "programs": [{"program_id": program, "organization_id": runs, "name": program, "support": SUPPORT[program]}
+                     for program, runs in PROGRAMS.items() if program in SUPPORT],
         "students": [{"student_id": student, "first_name": str(rng.choice(_TEXTS)), "last_name": _text(rng),
                       "birth_date": _day(rng, 4000), "grade_level": int(rng.integers(-1, 13)), "school_id": "k1"}
                      for student in names],
@@ -128,7 +141,8 @@ def compare(rng: np.random.Generator, database: Database, home: Path, students: 
 def in_scope(database: Database, snapshot: Snapshot, user_id: str, now: datetime) -> set[tuple[str, str]]:
     """The policy as SQL says it: each student and category that this person may see."""
     with database.engine.connect() as connection:
-        settings = {"user_id": user_id, "now": str(now), "publication": str(newest_publication(connection, snapshot))}
+        settings = {"user_id": user_id, "now": str(now), "instant": str(instant(now)),
+                    "publication": str(newest_publication(connection, snapshot))}  # fmt: skip
         connection.execute(text("SET LOCAL ROLE handrail_reader"))
         for name, value in settings.items():
             connection.execute(text("SELECT set_config(:name, :value, true)"),
@@ -142,6 +156,7 @@ _FACTS = ("english_learner", "special_education", "unstable_housing", "meal_elig
 
 
 def _draw_agreement(rng: np.random.Generator, database: Database, organization: str, agreement_id: str) -> None:
+    revoked = False
     for version in range(1, int(rng.integers(2, 4))):
         basis = str(rng.choice(BASES, p=(0.55, 0.3, 0.1, 0.05)))
         granted = sorted({str(rng.choice(CATEGORIES)) for _ in range(int(rng.integers(4, 20)))})
@@ -156,8 +171,10 @@ def _draw_agreement(rng: np.random.Generator, database: Database, organization: 
         for old, new in changes.items():
             assert old in AGREEMENT
             text = text.replace(old, new)
-        save_agreement(database, parse_agreement(text, agreement_id))
-        if rng.random() < 0.2:
+        taken_back = Reinstatement(NOON, "somebody", "A mistake") if revoked else None
+        save_agreement(database, parse_agreement(text, agreement_id), taken_back)
+        revoked = bool(rng.random() < 0.2)
+        if revoked:
             revoke(database, agreement_id, NOON)
 
 
@@ -168,6 +185,9 @@ def _closings_and_openings(rng: np.random.Generator, student: str, viewers: list
     if rng.random() < 0.06:
         rows.append(LegalHoldRow(student_id=student, since=NOON, lifted_at=_or_none(rng, NOON), placed_by="somebody",
                                  reason="A court case"))  # fmt: skip
+    if rng.random() < 0.05:
+        rows.append(UnfinishedDestructionRow(subject=student, student_id=student, begun_at=NOON, by="somebody",
+                                             officer="Somebody", login="", found=[]))  # fmt: skip
     if rng.random() < 0.4:
         opened = NOON + _half_hours(rng, -10, 10)
         viewer = viewers[int(rng.integers(0, len(viewers)))]

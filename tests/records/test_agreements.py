@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import date
+import tomllib
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,19 @@ import pytest
 from records.agreements import (
     PURPOSE_KINDS,
     AgreementError,
+    Reinstatement,
     agreements_of,
     line_of,
     parse_agreement,
     read_agreement,
+    revoke,
     save_agreement,
     versions_of,
 )
 from records.database import AgreementRow, Database
-from records.scope import Role
+from records.officers import NotAnOfficer
+from records.reinstatements import reinstate
+from records.scope import DISTRICT, Role
 from tests.records.conftest import add_organization, agreement_text
 
 REQUIRED = tuple(line.split(" =")[0] for line in agreement_text().splitlines() if " =" in line)
@@ -131,6 +136,20 @@ def test_a_file_is_kept_to_the_last_byte(database: Database, tmp_path: Path):
     assert kept.agreement.sha256 == hashlib.sha256(content).hexdigest()
 
 
+def test_a_key_within_a_longer_text_or_list_is_not_taken_for_the_line_of_the_key():
+    text = (
+        'purpose = """Until the\nend = of the school year, \\""" and\nstart = again"""\n'
+        "safeguards = '''\ncategories = none # \"\n'''\nofficers = [ # [\n  \"Ada\",\n  \"end\"]\n"
+        'categories = ["grades", "it\'s ]"]\nstart = 2025-08-01\nend = 2026-07-31\n'
+    )
+    assert set(tomllib.loads(text)) == {"purpose", "safeguards", "officers", "categories", "start", "end"}
+    lines = text.splitlines()
+    for key in ("purpose", "safeguards", "officers", "categories", "start", "end"):
+        where = max(number for number, line in enumerate(lines, start=1) if line.startswith(f"{key} ="))
+        assert line_of(text, key) == where, key
+    assert line_of(text, "officers", "end") == 9
+
+
 def test_a_line_is_found_by_its_key_and_in_a_long_list_by_what_it_names():
     text = 'start = 2025-08-01\n# end = never\ncategories = [\n  "directory",\n  "grades",\n]\nend = 2026-07-31\n'
     assert [line_of(text, key) for key in ("start", "categories", "end", "none")] == [1, 3, 7, 8]
@@ -167,3 +186,32 @@ def test_a_stored_version_cannot_be_changed_and_a_newer_one_replaces_it(database
     assert (current.version, current.categories) == (2, {"directory"})
     assert [one.agreement.version for one in versions_of(database, "a1")] == [2, 1]
     assert versions_of(database, "a2") == []
+
+
+def test_a_revocation_lasts_until_it_is_taken_back_with_a_reason(database: Database):  # R12
+    (officer,) = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
+    (caseworker,) = add_organization(database, "tutors", Role.CASEWORKER)
+    first, second, third = (parse_agreement(agreement_text().replace("version = 1", f"version = {number}"), "a.toml")
+                            for number in (1, 2, 3))  # fmt: skip
+    today, now = date(2026, 4, 17), datetime(2026, 4, 17, 9)
+    save_agreement(database, first)
+    with pytest.raises(AgreementError, match="not revoked: there is nothing to take back"):
+        reinstate(database, second, officer, "A mistake", now)
+    revoke(database, "a1", now)
+    for again in (first, second):
+        with pytest.raises(AgreementError, match="was revoked on 2026-04-17"):
+            save_agreement(database, again)
+    with pytest.raises(AgreementError, match="say why"):
+        reinstate(database, second, officer, "  ", now)
+    with pytest.raises(AgreementError, match="needs a higher version"):
+        reinstate(database, first, officer, "A mistake", now)
+    with pytest.raises(NotAnOfficer):
+        reinstate(database, second, caseworker, "A mistake", now)
+    assert agreements_of(database, "tutors", today) == []
+    reinstate(database, second, officer, " A mistake ", now)
+    assert [one.version for one in agreements_of(database, "tutors", today)] == [2]
+    newest, oldest = versions_of(database, "a1")
+    assert newest.reinstatement == Reinstatement(now, officer.user_id, "A mistake")
+    assert oldest.revoked_at == now
+    save_agreement(database, third)
+    assert [one.version for one in agreements_of(database, "tutors", today)] == [3]

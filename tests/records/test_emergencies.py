@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
+from records.agreements import parse_agreement, save_agreement
 from records.database import Database, OptOutRow, StaffRow
 from records.disclosures import disclosures, record_disclosures
 from records.emergencies import (
@@ -25,11 +29,21 @@ from records.emergencies import (
 )
 from records.legal_holds import place_hold
 from records.notices import count_unseen, notices
+from records.published import has_wall, publish
 from records.schema import CONSENT_CATEGORIES, Category
 from records.scope import DISTRICT, EMERGENCY_BASIS, NotInScope, Role, Scope, ScopedRecords, Viewer, scope_for
 from records.snapshots import Snapshot
+from records.wall import WalledSnapshot
 from tests.records import small_district
-from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, at_noon, snapshot_of
+from tests.records.conftest import (
+    SECRET,
+    TODAY,
+    add_agreement,
+    add_organization,
+    agreement_text,
+    at_noon,
+    snapshot_of,
+)
 
 NOW = at_noon(TODAY)
 THREAT = "A classmate says that First1 means to hurt themselves tonight"
@@ -220,3 +234,48 @@ def test_the_report_finds_them_by_student_and_by_person(database, people, snapsh
     assert len(emergencies(database, user_id=people["caseworker"].user_id)) == 2
     assert emergencies(database, user_id=people["coordinator"].user_id) == []
     assert (newest.threat, newest.reason, newest.opened_by) == (THREAT, REASON, people["caseworker"].user_id)
+
+
+PACIFIC = ZoneInfo("America/Los_Angeles")
+CLOCK_CHANGES = [datetime(2026, month, day, hour, minute, tzinfo=PACIFIC)
+                 for month, day in ((3, 7), (10, 31)) for hour, minute in ((21, 45), (22, 15), (22, 45), (23, 30))]
+CLOCK_CHANGES += [datetime(2026, 3, 8, 1, 50, tzinfo=PACIFIC), datetime(2026, 11, 1, 1, 10, tzinfo=PACIFIC),
+                  datetime(2026, 11, 1, 1, 50, tzinfo=PACIFIC), datetime(2026, 11, 1, 1, 10, tzinfo=PACIFIC, fold=1)]
+"""Openings on the night on which clocks go forward, and on the one on which an hour comes twice."""
+
+
+@pytest.fixture
+def in_california(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine's clock is that of a district by the Pacific."""
+    monkeypatch.setenv("TZ", PACIFIC.key)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("opening", CLOCK_CHANGES, ids=str)
+def test_four_hours_are_four_hours_on_the_nights_on_which_clocks_change(  # R30
+    database, snapshot, in_california, opening
+):
+    (caseworker,) = add_organization(database, "tutors", Role.CASEWORKER)
+    begun = opening.astimezone(UTC)
+
+    def shown_by_the_clock(minutes: int) -> datetime:
+        return (begun + timedelta(minutes=minutes)).astimezone(PACIFIC).replace(tzinfo=None)
+
+    add_agreement(database, categories=["directory"])
+    text = agreement_text(categories=["directory"]).replace("version = 1", "version = 2")
+    text = text.replace("2026-07-31", "2026-12-31").replace("2026-09-30", "2026-12-31")
+    save_agreement(database, parse_agreement(text, "a1"))
+    now = shown_by_the_clock(0)
+    made = opened(database, scope_of(database, snapshot, caseworker, now), hours=MOST_HOURS, now=now)
+    publish(database, snapshot)
+    for minutes in (0, 20, 40, 60, 80, 100, 130, 160, 190, 220, 239, 240, 260, 290, 320, 380):
+        moment = shown_by_the_clock(minutes)
+        may_see = Category.GRADES in scope_of(database, snapshot, caseworker, moment).categories("s1")
+        assert may_see == made.is_open(moment) == (minutes < 60 * MOST_HOURS), (opening, minutes)
+        if has_wall(database):
+            rows = WalledSnapshot(snapshot, database, caseworker.user_id, moment, ["s1"]).rows("course_grades")
+            assert bool(rows.num_rows) == may_see, (opening, minutes)
+    assert made.ends_at == shown_by_the_clock(60 * MOST_HOURS)

@@ -256,7 +256,7 @@ def test_what_is_not_there_and_what_gives_no_reason_is_refused(database, admins,
             act(database, first, register().number, "  ", NOW)
     with pytest.raises(NoSuchDemand):
         demand(database, 77)
-    with pytest.raises(DemandRefused, match="no student with this code"):
+    with pytest.raises(DemandRefused, match="no student with this number or code"):
         register(student="nobody")
 
 
@@ -275,7 +275,9 @@ def test_a_hold_hides_the_student_at_once_and_lifting_brings_back_what_agreement
     assert held(database) == frozenset()
     assert scope_of(database, snapshot, caseworker).students == {"s1", "s2"}
     (kept,) = holds(database)
-    assert (kept.lifted_at, kept.reason) == (NOW + timedelta(days=3), "Lawsuit 26-77\nLifted by Second: Settled")
+    assert (kept.placed_by, kept.reason) == (first.user_id, "Lawsuit 26-77")
+    assert (kept.lifted_at, kept.lifted_by) == (NOW + timedelta(days=3), second.user_id)
+    assert kept.lift_reason == "Settled"
     for number, said in ((placed.number, "lifted before"), (99, "no legal hold 99")):
         with pytest.raises(HoldRefused, match=said):
             lift_hold(database, first, number, "Again", NOW)

@@ -79,9 +79,11 @@ def scramble(rows: small_district.Rows, visible: dict[str, frozenset[Category]],
                                                  "status": data.draw(st.sampled_from(STATUSES))})  # fmt: skip
         if hidden(student, Category.BEHAVIOR):
             changed["behavior_incidents"].append({"student_id": student, "incident_id": "new", "date": TODAY})
-        if hidden(student, Category.SERVICES_OTHER):
-            changed["service_enrollments"].append({"student_id": student, "program_id": "p9", "start_date": TODAY,
-                                                   "organization_id": "shelter"})  # fmt: skip
+        for program, needed in (("p2", {Category.SERVICES_OTHER}),
+                                ("p9", {Category.SERVICES_OTHER, Category.HOUSING})):  # fmt: skip
+            if any(hidden(student, category) for category in needed):
+                changed["service_enrollments"].append({"student_id": student, "program_id": program, "start_date":
+                                                       TODAY, "organization_id": "shelter"})  # fmt: skip
     if data.draw(st.booleans()):
         changed["students"].append({"student_id": "s7", "first_name": "New", "last_name": "Child"})
     return changed

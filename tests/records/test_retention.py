@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
+import shutil
+import time
+import uuid
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select
 
+from records.accounts import viewer_of
 from records.agreements import revoke
 from records.connectors.mirror import open_mirror
 from records.database import (
@@ -24,8 +29,11 @@ from records.database import (
     StaffRow,
     Table,
     WebSessionRow,
+    open_database,
 )
 from records.disclosures import disclosures, record_disclosures, verify
+from records.explanation import explain
+from records.published import publish
 from records.quarantine import Value
 from records.retention import (
     Copy,
@@ -37,15 +45,20 @@ from records.retention import (
     destroy_student,
     destroy_view,
     destroyed_before,
+    finish_destructions,
     overdue,
+    unfinished,
 )
 from records.schema import Category
 from records.scope import DISTRICT, Role, Viewer, scope_for
 from records.snapshots import Snapshot
 from tests.records.conftest import SECRET, TODAY, add_agreement, add_consent, add_organization, snapshot_of
+from tests.records.test_kills import FORK, forking, run
+from tests.records.walled import walled_database
 from tests.worlds import draw_emergency
 
 NOW = datetime(2026, 4, 17, 12)
+OFFICER_LOGIN = f"{Role.DISTRICT_ADMIN}@{DISTRICT}.example"
 CHILD = "CHILD7741"
 CANARIES = (CHILD, "Quillfeather", "Ottoline")
 """Identifier, last and first name of the child who is destroyed, written where they could be overlooked."""
@@ -110,7 +123,7 @@ def places_that_hold(home: Path, database: Database, words: tuple[str, ...]) -> 
     for file in sorted(home.rglob("*")):
         if file.is_file():
             text = file.read_bytes().decode("latin-1")
-            if file.suffix == ".parquet" and "PAR1" in text[:4]:
+            if file.suffix == ".parquet" and text[:4] == text[-4:] == "PAR1":  # not one whose writer was killed
                 text += str(pq.read_table(file).to_pylist())
             found += [f"{word} in {file.relative_to(home)}" for word in words if word in text]
     with database.engine.connect() as connection:
@@ -241,3 +254,122 @@ def test_a_backup_is_named_once(database: Database):
         add_backup(database, Copy("monday", "attic", NOW, TODAY))
     with pytest.raises(DestructionRefused, match="no backup named 'friday'"):
         backup_destroyed(database, "friday", NOW)
+
+
+FIRST_STEP, LATER_STEP = "records.retention.rewrite_without", "records.connectors.mirror.Mirror.forget"
+
+
+def cut_off(database: Database, home: Path, officer: Viewer, monkeypatch: pytest.MonkeyPatch,
+            step: str = LATER_STEP) -> None:  # fmt: skip
+    """Begin to destroy the child's record and be stopped at a step: the snapshot's turn, or the mirrors'."""
+    with monkeypatch.context() as patched:
+        patched.setattr(step, stop)
+        with pytest.raises(KeyboardInterrupt):
+            destroy_student(database, home, CHILD, officer, NOW, SECRET)
+
+
+def stop(*_: object, **__: object) -> int:
+    raise KeyboardInterrupt
+
+
+def test_from_its_beginning_on_nobody_sees_the_child_and_a_load_leaves_them_out(  # R32
+    home: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    officer, caseworker = fill(home, database)
+    before = Snapshot.current(home)
+    cut_off(database, home, officer, monkeypatch, FIRST_STEP)
+    assert [(one.number, one.begun_at, one.officer, one.held) for one in unfinished(database)] == [
+        (1, NOW, "Grace", False)]  # fmt: skip
+    assert certificates(database) == []
+    for viewer in (officer, caseworker):
+        assert scope_for(viewer, database, before, NOW, SECRET).students == {"s2", "s3"}, "though the old records serve"
+    reason = explain(caseworker, CHILD, database, before, NOW).answers[0].reason
+    assert (reason.asked, reason.written) == ("Is the record being destroyed?", "Unfinished destruction 1")
+    gone = destroyed_before(database, SECRET)
+    assert gone is not None and gone(CHILD)
+
+
+def test_a_destruction_that_was_cut_off_waits_for_a_hold_and_is_finished_once(  # R29, R32
+    home: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    officer, _ = fill(home, database)
+    cut_off(database, home, officer, monkeypatch)
+    with database.session() as session:
+        session.add(LegalHoldRow(student_id=CHILD, since=NOW, lifted_at=None, placed_by="u", reason="A case"))
+    assert finish_destructions(database, home, NOW) == []
+    assert unfinished(database)[0].held
+    with pytest.raises(DestructionRefused, match="legal hold"):
+        destroy_student(database, home, CHILD, officer, NOW, SECRET)
+    with database.session() as session:
+        session.scalars(select(LegalHoldRow)).one().lifted_at = NOW
+    later = NOW + timedelta(hours=2)
+    (made,) = finish_destructions(database, home, later)
+    assert finish_destructions(database, home, later) == unfinished(database) == []
+    assert certificates(database) == [made]
+    facts = json.loads(made.text)
+    assert (facts["begun_at"], facts["at"], facts["officer"]) == ("2026-04-17T12:00:00", "2026-04-17T14:00:00", "Grace")
+    removed = {one["store"]: one["items"] for one in facts["removed"]}
+    assert (removed["snapshot"], removed["mirror of sis"], removed["decisions"]) == (4, 2, 1), "as counted before"
+    assert places_that_hold(home, database, CANARIES) == []
+    with pytest.raises(DestructionRefused, match="certificate 1 of 2026-04-17 says that it was destroyed"):
+        destroy_student(database, home, CHILD, officer, later, SECRET)
+
+
+KILLS = 24
+DESTROYING = FORK.format(
+    imports="from tests.records.test_retention import destroy_child", work="destroy_child(Path(home))"
+)  # fmt: skip
+
+
+def destroy_child(home: Path) -> None:
+    database = open_database(f"sqlite:///{home / 'handrail.db'}")
+    destroy_student(database, home, CHILD, viewer_of(database, OFFICER_LOGIN), NOW, SECRET)
+
+
+def test_killed_at_any_moment_a_destruction_is_not_begun_or_seen_and_finished(tmp_path: Path):  # R32, R36
+    kept, home, rng = tmp_path / "kept", tmp_path / "home", random.Random(32)
+    database = open_database(f"sqlite:///{kept / 'handrail.db'}")
+    fill(kept, database)
+    database.engine.dispose()
+    killed = seen_unfinished = 0
+    with forking(DESTROYING) as parent:
+        start_anew(home, kept)
+        begun = time.monotonic()
+        assert not run(parent, home, home)
+        longest = time.monotonic() - begun
+        while killed < KILLS or not seen_unfinished:
+            start_anew(home, kept)
+            was_killed = run(parent, home, home, rng.uniform(0, longest))
+            database = open_database(f"sqlite:///{home / 'handrail.db'}")
+            under_way, done = unfinished(database), certificates(database)
+            assert len(under_way) + len(done) <= 1
+            holds = places_that_hold(home, database, CANARIES)
+            assert bool(holds) or under_way or done, "it is nowhere only if that is on record"
+            assert not (done and holds), "a certificate is never early"
+            if not under_way and not done:
+                assert scope_for(viewer_of(database, OFFICER_LOGIN), database, Snapshot.current(home), NOW,
+                                 SECRET).students >= {CHILD}  # fmt: skip
+                destroy_child(home)
+            finish_destructions(database, home, NOW)
+            assert places_that_hold(home, database, CANARIES) == []
+            assert len(certificates(database)) == 1 and unfinished(database) == []
+            assert verify(database).ok
+            database.engine.dispose()
+            killed += was_killed
+            seen_unfinished += bool(under_way)
+
+
+def start_anew(home: Path, kept: Path) -> None:
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.copytree(kept, home)
+
+
+def test_the_sites_own_login_destroys_nothing(postgres_server: str, tmp_path: Path):
+    walled = walled_database(postgres_server, f"ended{uuid.uuid4().hex[:12]}")
+    officer, _ = fill(tmp_path, walled.owner)
+    publish(walled.owner, Snapshot.current(tmp_path))
+    with pytest.raises(DestructionRefused, match="the owner's login"):
+        destroy_student(walled.site, tmp_path, CHILD, officer, NOW, SECRET)
+    assert unfinished(walled.owner) == []
+    destroy_student(walled.owner, tmp_path, CHILD, officer, NOW, SECRET)
+    assert places_that_hold(tmp_path, walled.owner, CANARIES) == []

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from features.build import build_features
 from records.agreements import revoke
-from records.database import Database, OptOutRow, StaffRow
+from records.database import ConsentRow, Database, OptOutRow, StaffRow
 from records.schema import TABLES, Category
-from records.scope import NotInScope, Role, Scope, ScopedRecords, Viewer, pipeline_scope, scope_for
+from records.scope import DISTRICT, NotInScope, Role, Scope, ScopedRecords, Viewer, pipeline_scope, scope_for
 from records.snapshots import Snapshot
 from tests.records import small_district
 from tests.records.conftest import SECRET, TODAY, add_agreement, add_consent, add_organization, at_noon, snapshot_of
+from training.suggestions import eligible
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +143,75 @@ def test_asking_for_a_student_out_of_scope_finds_nothing(database, caseworker, s
     records = ScopedRecords(snapshot, seen(caseworker, database, snapshot), ["s4", "s1", "nobody"])
     assert records.students == ("s1",)
     assert set(records.frame("attendance_events")["student_id"]) == {"s1"}
+
+
+def sheltered() -> small_district.Rows:
+    """s1 and s2 are also in a shelter's program, in one whose kind nobody has said, and in one that is on no list."""
+    rows = small_district.rows()
+    rows["programs"] += [{"program_id": "p3", "organization_id": "shelter", "support": "housing_help"},
+                         {"program_id": "p4", "organization_id": "pantry", "support": None}]  # fmt: skip
+    for student in ("s1", "s2"):
+        for program, organization in (("p3", "shelter"), ("p4", "pantry"), ("p5", "unknown")):
+            rows["service_enrollments"].append({"student_id": student, "program_id": program, "organization_id":
+                                                organization, "start_date": date(2026, 1, 5)})  # fmt: skip
+            rows["service_sessions"].append({
+                "student_id": student, "session_id": f"{student}-{program}", "program_id": program, "organization_id":
+                organization, "date": date(2026, 4, 2), "attended": True, "minutes": 30.0,
+            })  # fmt: skip
+    return rows
+
+
+def test_another_organisations_shelter_is_seen_only_with_housing_and_its_consent(database, caseworker, tmp_path):  # R10
+    snapshot = snapshot_of(sheltered(), tmp_path / "home")
+    add_agreement(database, categories=["directory", "services", "services_other", "housing"],
+                  consent_required=["housing"])  # fmt: skip
+    add_consent(database, "s2", Category.HOUSING)
+
+    def programs(name: str) -> dict[str, set[str]]:
+        frame = ScopedRecords(snapshot, seen(caseworker, database, snapshot)).frame(name)
+        return {student: set(rows["program_id"]) for student, rows in frame.groupby("student_id")}
+
+    everything = {"p1", "p3", "p4", "p5"}
+    assert programs("service_enrollments") == {"s1": {"p1", "p2"}, "s2": everything}
+    assert programs("service_sessions") == {"s1": {"p1", "p2"}, "s2": everything - {"p1"}}
+    with database.session() as session:
+        session.scalars(select(ConsentRow)).one().revoked_on = TODAY
+    assert programs("service_enrollments") == {"s1": {"p1", "p2"}, "s2": {"p1"}}
+
+
+def test_a_shelter_sees_its_own_programs_without_housing(database, tmp_path):
+    (worker,) = add_organization(database, "shelter", Role.CASEWORKER)
+    add_agreement(database, agreement_id="a3", organization_id="shelter", programs=["p3"], supports=[])
+    snapshot = snapshot_of(sheltered(), tmp_path / "home")
+    records = ScopedRecords(snapshot, seen(worker, database, snapshot))
+    assert sorted(records.frame("service_sessions")["session_id"]) == ["s1-p3", "s2-p3"]
+
+
+@pytest.mark.parametrize("consented", [False, True])
+def test_features_and_what_may_be_suggested_do_not_tell_of_a_shelter(  # R5, R7
+    database, caseworker, tmp_path, consented
+):
+    add_agreement(database, categories=["directory", "services", "services_other", "housing"],
+                  consent_required=["housing"], supports=["housing_help"])  # fmt: skip
+    if consented:
+        add_consent(database, "s1", Category.HOUSING)
+    found = []
+    for rows in (small_district.rows(), sheltered()):
+        rows["programs"] += [{"program_id": "p9", "organization_id": "tutors", "support": "housing_help"}]
+        snapshot = snapshot_of(rows, tmp_path / str(len(rows["programs"])))
+        records = ScopedRecords(snapshot, seen(caseworker, database, snapshot), ["s1"])
+        found.append((build_features(records, TODAY), eligible(records, TODAY, ["housing_help"])))
+    (plain, open_to_all), (unhoused, open_to_them) = found
+    assert plain.equals(unhoused) != consented
+    assert open_to_all.equals(open_to_them) != consented
+
+
+def test_the_district_a_release_and_the_pipelines(database, caseworker, tmp_path):
+    (officer,) = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
+    snapshot = snapshot_of(sheltered(), tmp_path / "home")
+    district = seen(officer, database, snapshot)
+    released = replace(district.grants["s1"][0], categories=frozenset({Category.DIRECTORY, Category.SERVICES_OTHER}))
+    rows = {name: len(ScopedRecords(snapshot, scope, ["s1"]).frame("service_enrollments")) for name, scope in (
+        ("district", district), ("training", pipeline_scope(snapshot, "training", TODAY)),
+        ("released without housing", district.narrowed("s1", released)))}  # fmt: skip
+    assert rows == {"district": 5, "training": 5, "released without housing": 2}

@@ -137,7 +137,7 @@ def test_an_explanation_of_another_day_and_of_a_closed_account(site: TestSite):
     unknown = browser.get("/agreements/explain", params=asked | {"person": "nobody@tutors.example"})
     assert unknown.status_code == 422 and "Nobody has this sign-in." in unknown.text
     missing = browser.get("/agreements/explain", params=asked | {"student": "0" * 20})
-    assert missing.status_code == 422 and "There is no student with this code" in missing.text
+    assert missing.status_code == 422 and "There is no student with this number or code" in missing.text
     assert "Every question" not in browser.get("/agreements/explain", params={"student": handle}).text
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from html import unescape
 
+import pytest
+
 from records.accounts import viewer_of
 from records.retention import Copy, add_backup, certificates, destroy_student
 from tests.serving import district
@@ -50,3 +52,26 @@ def test_an_agreement_past_its_day_of_destruction_is_on_the_page(site: TestSite)
     site.clock[0] = datetime(2026, 10, 1, 9)
     page = site.browser("district_admin").get("/retention").text
     assert "3 agreements are past the day" in page and "handrail destroy agreement a1" in page
+
+
+def test_a_destruction_that_was_cut_off_is_on_the_page_and_its_student_on_none(  # R32
+    site: TestSite, monkeypatch: pytest.MonkeyPatch
+):
+    browsers = {who: (site.browser(who), site.handle(who, "s01")) for who in ("caseworker", "district_admin")}
+
+    def stop(*_: object) -> int:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("records.retention.publish_if_needed", stop)
+        with pytest.raises(OSError, match="disk"):
+            destroy(site, "s01")
+    for browser, handle in browsers.values():
+        for path in (f"/students/{handle}", f"/api/v1/students/{handle}", f"/api/v1/students/{handle}/suggestions"):
+            assert browser.get(path).status_code == 404
+        assert district.CANARY not in browser.get("/caseload").text + browser.get("/students").text
+    page = browsers["district_admin"][0].get("/retention").text
+    assert "1 destruction was begun and not finished" in page and "handrail destroy finish" in page
+    destroy(site, "s01")
+    assert "not finished" not in browsers["district_admin"][0].get("/retention").text
+    assert len(certificates(site.database)) == 1

@@ -11,10 +11,11 @@ import httpx
 import pytest
 
 from records.accounts import viewer_of
-from records.agreements import parse_agreement, revoke, save_agreement
+from records.agreements import AgreementError, parse_agreement, revoke, save_agreement
 from records.consents import Signed, add_consent, end_opt_out, opt_out, revoke_consent
 from records.database import StaffRow
 from records.legal_holds import place_hold
+from records.reinstatements import reinstate
 from records.schema import Category
 from records.scope import Scope, scope_for
 from records.snapshots import Snapshot
@@ -178,3 +179,18 @@ def test_a_consents_end_changes_what_is_kept_too(site: TestSite):  # R12
     officer = scope_of(site, "district_admin").viewer
     revoke_consent(site.database, officer, number, by="A parent", on=NOW.date(), now=NOW)
     assert scope_of(site, "caseworker").fingerprint() != before
+
+
+def test_a_newer_version_of_a_revoked_agreement_opens_nothing_until_an_officer_takes_that_back(site: TestSite):  # R12
+    browser, handle = site.browser("caseworker"), site.handle("caseworker", "s01")
+    text = agreement_text(categories=GRANTED).replace("version = 1", "version = 2")
+    revoke(site.database, "a1", NOW)
+    with pytest.raises(AgreementError, match="was revoked"):
+        save_agreement(site.database, parse_agreement(text, "a1"))
+    assert answers(site, browser, handle) == {404}
+    officer = scope_of(site, "district_admin").viewer
+    reinstate(site.database, parse_agreement(text, "a1"), officer, "The breach was put right", NOW)
+    assert answers(site, browser, handle) == {200}
+    said = "The breach was put right"
+    assert said in site.browser("district_admin").get("/agreements/a1").text
+    assert said not in browser.get("/agreements/a1").text, "why is for the district"

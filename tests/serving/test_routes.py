@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from starlette.routing import BaseRoute
 
+from records.agreements import parse_agreement, save_agreement
+from records.schema import CONSENT_CATEGORIES, Category
+from tests.records.conftest import add_consent, agreement_text
 from tests.serving.conftest import STAFF, TestSite
+from tests.serving.crawl import crawl
+from tests.serving.district import CANARY
 
 EVERYBODY = frozenset(STAFF)
 PARTNERS = frozenset({"caseworker", "coordinator", "partner_admin", "pantry", "evaluator"})
@@ -42,6 +48,7 @@ ROUTES: dict[tuple[str, str], frozenset[str] | str] = {
     ("GET", "/disclosures"): ADMIN,
     ("GET", "/matches"): ADMIN,
     ("POST", "/matches"): ADMIN,
+    ("POST", "/matches/look-up"): ADMIN,
     ("POST", "/matches/undo"): ADMIN,
     ("GET", "/audits"): AUDITORS,
     ("GET", "/audits/{version}"): NOBODY,
@@ -131,3 +138,45 @@ def test_nothing_is_open_to_somebody_who_is_not_signed_in(site: TestSite):  # R2
             assert response.status_code == (401 if path.startswith("/api/") else 303), (method, path)
             if response.status_code == 303:
                 assert response.headers["location"].startswith("/sign-in")
+
+
+@pytest.mark.parametrize("basis", ["audit_evaluation", "studies"])
+def test_who_comes_to_evaluate_or_for_a_study_finds_no_single_student_on_any_route(  # R9, R13
+    site: TestSite, basis: str
+):
+    handles = {who: site.handle(who, "s01") for who in ("caseworker", "coordinator", "partner_admin")}
+    assert all(site.browser(who).get(f"/students/{handle}").status_code == 200 for who, handle in handles.items())
+    text = agreement_text(legal_basis=basis, supports=[], categories=[*Category],
+                          consent_required=sorted(CONSENT_CATEGORIES))  # fmt: skip
+    save_agreement(site.database, parse_agreement(text.replace("version = 1", "version = 2"), "a1"))
+    add_consent(site.database, "s01", *Category)
+    for who, handle in handles.items():
+        browser = site.browser(who)
+        for method, path in ROUTES:
+            if "{handle}" in path:
+                asked = browser.request(method, path.format(handle=handle, support="tutoring"))
+                assert asked.status_code == 404, (who, method, path)
+        pages = crawl(browser)
+        told = " ".join(page.text for path, page in pages.items() if not path.startswith("/agreements"))
+        assert not any(path.startswith("/students/") for path in pages)
+        assert CANARY not in told and not COUNTED.search(told), who
+        assert browser.get("/api/v1/students").json()["students"] == []
+
+
+COUNTED = re.compile(r"[1-9][0-9]* (of [0-9]+ )?(students|children)")
+"""A number of students: nobody who may see no student is told how many there are of any kind."""
+
+
+@pytest.mark.parametrize("who", ["caseworker", "coordinator", "partner_admin", "pantry"])
+def test_no_page_of_a_partner_counts_students_by_what_needs_a_familys_consent(site: TestSite, who: str):  # R9, R10
+    text = agreement_text(categories=[*Category], consent_required=sorted(CONSENT_CATEGORIES))
+    save_agreement(site.database, parse_agreement(text.replace("version = 1", "version = 2"), "a1"))
+    for student in ("s01", "s02"):
+        add_consent(site.database, student, *Category)
+    browser = site.browser(who)
+    for path in crawl(browser):
+        if path.startswith(("/students/", "/agreements", "/api/")):
+            continue  # one student's own record; the text of an agreement
+        page = browser.get(path).text.lower()
+        for word in ("housing", "free or reduced", "meal", "iep", "504"):
+            assert word not in page, (path, word)
