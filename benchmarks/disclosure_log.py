@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from sqlalchemy import create_engine, text
 
 from records.database import Database, open_database
 from records.disclosures import (
-    GENESIS,
+    Limits,
     Verification,
     count_disclosures,
     disclosures,
@@ -32,6 +33,7 @@ from records.disclosures import (
     record_disclosures,
     verify,
 )
+from records.log_chain import GENESIS
 from records.schema import Category
 from records.scope import Grant, Role, Scope, Viewer
 from serving.disclosure_report import read_report, report_csv, report_pdf
@@ -77,6 +79,26 @@ def append(database: Database, rows: int) -> None:
                   f"{shown * pages / sum(taken):,.0f} rows/s |", flush=True)  # fmt: skip
 
 
+def count_the_day(database: Database) -> None:
+    """What it costs to count whom somebody saw today: on an ordinary day, and after a thousand students ten times."""
+    some = scope()
+    students = [f"student-{n:06}" for n in range(1_000)]
+    for user, rounds in (("an ordinary day", 0), ("a thousand students, 10,000 looks", 10)):
+        reader = replace(some, viewer=replace(some.viewer, user_id=user))
+        pages = [students[first : first + ON_A_PAGE] for first in range(0, 1_000, ON_A_PAGE)]
+        for page in pages * rounds:
+            record_disclosures(database, reader, page, SHOWN, "/caseload", NOW)
+        taken: dict[Limits | None, list[float]] = {None: [], Limits(): []}
+        for number in range(TIMED_PAGES if rounds else 8):
+            page = pages[number % len(pages)]
+            for limits, times in taken.items():
+                times.append(seconds(lambda limits=limits, page=page, reader=reader: record_disclosures(  # type: ignore[misc]
+                    database, reader, page, SHOWN, "/caseload", NOW, limits)))  # fmt: skip
+        without, within = (1000 * statistics.median(times) for times in taken.values())
+        print(f"| append a page of {ON_A_PAGE} students, {user}; with the day's limit | {without:.1f} ms; "
+              f"{within:.1f} ms |", flush=True)  # fmt: skip
+
+
 def bare_chain(database: Database, rows_of_log: int) -> float:
     """The time of a bare SHA-256 chain over the same rows, held in memory."""
     rows: list[bytes] = []
@@ -94,6 +116,8 @@ def bare_chain(database: Database, rows_of_log: int) -> float:
 
 def measure(database: Database, rows: int) -> None:
     append(database, rows)
+    count_the_day(database)
+    rows = count_disclosures(database)
     outcomes: list[Verification] = []
     worked = time.process_time()
     taken = sorted(seconds(lambda: outcomes.append(verify(database))) for _ in range(5))

@@ -6,12 +6,17 @@ import json
 import os
 import secrets
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
+from records.disclosures import Limits
+
 DEMO_MARK = "demo.json"
 """Written last into the home of a finished demo: the day on which it stands, and that it must stay on this machine."""
+
+LONGEST_LIST = 100
+"""Students on the longest page that the site ever makes: under a lower limit the page could not be opened."""
 
 
 class SettingsError(ValueError):
@@ -22,21 +27,24 @@ class SettingsError(ValueError):
 class Settings:
     """`home` holds snapshots, features, models and the operational database (SQLite unless `database_url` is set).
 
-    `today` holds the clock on one day, as a demo does; None is the real day.
+    `today` holds the clock on one day, as a demo does; None is the real day. `limits` is how many students one person
+    may be shown.
     """
 
     home: Path
     database_url: str
     today: date | None = None
+    limits: Limits = field(default_factory=Limits)
 
     @classmethod
     def from_environment(cls, home: Path | None = None) -> Settings:
-        """Settings from `HANDRAIL_HOME` (default `./var`), `HANDRAIL_DATABASE_URL` and `HANDRAIL_TODAY`.
+        """Settings from `HANDRAIL_HOME` (default `./var`), `HANDRAIL_DATABASE_URL`, `HANDRAIL_TODAY`,
+        `HANDRAIL_STUDENTS_AT_ONCE` (default 200) and `HANDRAIL_STUDENTS_A_DAY` (default 1000).
 
         An explicit `home` wins; a demo's home says its own day.
 
         Raises:
-            SettingsError: `HANDRAIL_TODAY` is not a date.
+            SettingsError: `HANDRAIL_TODAY` is not a date, or a limit is no whole number that the site can work with.
         """
         folder = (home or Path(os.environ.get("HANDRAIL_HOME", "var"))).resolve()
         named = os.environ.get("HANDRAIL_TODAY") or _demo_day(folder)
@@ -44,7 +52,9 @@ class Settings:
             today = date.fromisoformat(named) if named else None
         except ValueError:
             raise SettingsError(f"HANDRAIL_TODAY is {named!r}; it must be a day such as 2026-04-17") from None
-        return cls(folder, os.environ.get("HANDRAIL_DATABASE_URL") or f"sqlite:///{folder / 'handrail.db'}", today)
+        url = os.environ.get("HANDRAIL_DATABASE_URL") or f"sqlite:///{folder / 'handrail.db'}"
+        at_once = _whole("HANDRAIL_STUDENTS_AT_ONCE", Limits.at_once, LONGEST_LIST)
+        return cls(folder, url, today, Limits(at_once, _whole("HANDRAIL_STUDENTS_A_DAY", Limits.a_day, at_once)))
 
     @property
     def on_postgresql(self) -> bool:
@@ -79,6 +89,13 @@ class Settings:
         if stat.S_IMODE(file.stat().st_mode) & 0o077:
             raise SettingsError(f"{file} may be read by others than its owner: run chmod 600 {file}")
         return file.read_bytes()
+
+
+def _whole(name: str, default: int, least: int) -> int:
+    said = os.environ.get(name) or str(default)
+    if not (said.isascii() and said.isdecimal() and int(said) >= least):
+        raise SettingsError(f"{name} is {said!r}; it must be a whole number of at least {least}")
+    return int(said)
 
 
 def _demo_day(home: Path) -> str | None:

@@ -10,32 +10,41 @@ stand in a table of their own: without a student's row there, the looks stay in 
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime, time, timedelta
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, Select, String, Text, cast, delete, func, insert, select
+from sqlalchemy import ColumnElement, CursorResult, Select, String, Text, cast, delete, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from records.agreements import LegalBasis
-from records.database import Database, DisclosureRow, LogStudentRow
+from records.database import Database, DisclosureRow, LogStudentRow, NoticeRow, OrganizationRow
+from records.log_chain import GENESIS, SEPARATOR, Stretch, check_all, digest
+from records.notices import give_notice
+from records.officers import is_officer
 from records.schema import Category
-from records.scope import EMERGENCY_BASIS, Scope
+from records.scope import DISTRICT, EMERGENCY_BASIS, Grant, Scope, Viewer
 
-GENESIS = "0" * 64
 HEADS = "log-heads.jsonl"
 """The file of a home to which each start of the site adds the log's head."""
 
-_SEPARATOR = "\x1f"  # ASCII unit separator: no field holds it, and one that did would not be written
+BEYOND_LIMIT = "too-many-students"
+"""The kind of the notice about somebody who asked for more students than the limits allow."""
+
+_ASKED_AT_ONCE = 10_000
+"""Students named in one query: each is a parameter, of which a database takes a limited number."""
+
 _BATCH = 10_000
+_STRETCH = 50_000
+"""Rows of the log that one process checks at a time."""
 
 
 class DisclosureLogUnavailable(RuntimeError):
@@ -46,8 +55,31 @@ class DisclosureLogDamaged(ValueError):
     """A log that does not hold, or a kept head that cannot be read, where it must be relied on."""
 
 
+class TooManyStudents(RuntimeError):
+    """More students than one person may be shown at once or in a day: nothing is shown, and the district is told.
+
+    `until` is when the day's count starts anew; None where the answer itself is too long, on any day.
+    """
+
+    def __init__(self, most: int, until: datetime | None) -> None:
+        super().__init__(f"more than {most:,} students {'in one day' if until else 'in one answer'}")
+        self.most = most
+        self.until = until
+
+
 class UnknownGround(ValueError):
     """A legal basis of which nobody has declared whether the law asks for a record."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many different students one person may be shown in one answer, and in all answers of a day of the district.
+
+    Nobody's work needs all students' records, so nobody gets them, the district's administrators included.
+    """
+
+    at_once: int = 200
+    a_day: int = 1_000
 
 
 @dataclass(frozen=True)
@@ -152,7 +184,6 @@ _OF_A_LOOK = (
 )  # fmt: skip
 """All that a row says, in the order in which it is hashed."""
 
-_REFERENCE = [column.key for column in _OF_A_LOOK].index("student_ref")
 _NAMED = LogStudentRow.student_ref == DisclosureRow.student_ref
 
 
@@ -169,14 +200,18 @@ def law_requires(legal_basis: str) -> bool:
 
 
 def record_disclosures(database: Database, scope: Scope, students: Sequence[str], categories: Collection[Category],
-                       route: str, now: datetime) -> None:  # fmt: skip
+                       route: str, now: datetime, limits: Limits | None = None) -> None:  # fmt: skip
     """Append one row for each student that an answer is about to show.
 
     The row names the categories shown that the student's agreement allows. Students out of scope cannot be shown.
 
+    Args:
+        limits: what the site holds everybody to; None for a command, whose user has the files anyway.
+
     Raises:
         DisclosureLogUnavailable: the log could not be written.
         NotInScope: a student is not in scope.
+        TooManyStudents: that would go beyond a limit. Nothing was appended but, once a day, a notice to the district.
     """
     for student in students:
         scope.handle(student)
@@ -185,17 +220,29 @@ def record_disclosures(database: Database, scope: Scope, students: Sequence[str]
         return
     try:
         with database.write_transaction() as session:
-            references = _references(session, students)
-            last = _last(session)
-            seq, previous, rows = last.seq, last.hash, []
-            for student, look in zip(students, looks, strict=True):
-                seq += 1
-                row = look | {"seq": seq, "student_ref": references[student]}
-                previous = chain_hash(previous, row)
-                rows.append(row | {"hash": previous})
-            session.execute(insert(DisclosureRow), rows)
+            too_many = limits and _beyond(session, limits, scope.viewer, set(students), now)
+            if too_many:
+                _tell_once_a_day(session, scope.viewer, too_many, now)
+            else:
+                _append(session, students, looks)
     except SQLAlchemyError as error:
         raise DisclosureLogUnavailable("the disclosure log cannot be written, so nothing is shown") from error
+    if too_many:
+        raise too_many
+
+
+def with_former_students(database: Database, scope: Scope) -> Scope:
+    """An officer's scope, and in it those whom the log names and the records no longer hold, of whom nothing is shown.
+
+    A parent of somebody who has left may still ask who saw the record (34 CFR 99.10, 99.32(c)). A student whose record
+    was destroyed is not among them; nobody else's scope grows.
+    """
+    with database.session() as session:
+        if not is_officer(session, scope.viewer):
+            return scope
+        named = frozenset(session.scalars(select(LogStudentRow.student_id)))
+    nothing = Grant(DISTRICT, "", "own_records", "the district's own records", DISTRICT, frozenset(), ())
+    return replace(scope, grants={**dict.fromkeys(named, (nothing,)), **scope.grants})
 
 
 def forget_student(session: Session, student_id: str) -> bool:
@@ -210,23 +257,29 @@ def forget_student(session: Session, student_id: str) -> bool:
 
 
 def verify(database: Database, heads: Iterable[Head] = (),
-           progress: Callable[[int, int], None] = lambda done, total: None) -> Verification:  # fmt: skip
+           progress: Callable[[int, int], None] = lambda done, total: None,
+           processes: int = 1) -> Verification:  # fmt: skip
     """Read the chain from its beginning, and compare it with the heads that were kept of it.
 
     Args:
         progress: called with the rows read and all that there are, once in a while.
+        processes: how many may read side by side.
     """
-    kept: dict[int, set[str]] = defaultdict(set)
-    for head in heads:
-        kept[head.seq].add(head.hash)
+    kept = [(head.seq, head.hash) for head in heads]
+    total = head_of(database).seq
+    stretches = _stretches(database, total, kept)
     firsts: dict[str, int] = {}
-    with database.engine.connect() as connection:
-        rows, problem = _verify_chain(connection, kept, firsts, progress)
-    furthest = max(kept, default=0)
-    if problem is None and rows < furthest:
-        problem = f"rows {rows + 1} to {furthest} were cut off the end"
-    if problem is not None:
-        return Verification(False, rows, problem)
+    rows = 0
+    for checked in check_all(stretches, processes):
+        rows = checked.place
+        if checked.problem is not None:
+            return Verification(False, rows, checked.problem)
+        for reference, place in checked.firsts.items():
+            firsts.setdefault(reference, place)
+        progress(rows, max(rows, total))
+    furthest = max((seq for seq, _ in kept), default=0)
+    if rows < furthest:
+        return Verification(False, rows, f"rows {rows + 1} to {furthest} were cut off the end")
     return _verify_names(database, rows, firsts)
 
 
@@ -265,21 +318,23 @@ def read_heads(file: Path) -> list[Head]:
 
 
 def disclosures(database: Database, *, student_id: str | None = None, organization_id: str | None = None,
-                but_not: str | None = None, agreement_id: str | None = None, offset: int = 0,
-                limit: int = 200) -> list[Disclosure]:  # fmt: skip
-    """The newest rows first: of one student or all, by one organisation, by all, or by all `but_not` one."""
+                but_not: str | None = None, agreement_id: str | None = None, user_id: str | None = None,
+                offset: int = 0, limit: int = 200) -> list[Disclosure]:  # fmt: skip
+    """The newest rows first: of one student or all, by one person, one organisation, all, or all `but_not` one."""
     query = select(*_OF_A_LOOK, DisclosureRow.hash, LogStudentRow.student_id).outerjoin(LogStudentRow, _NAMED)
-    query = query.where(*_of(student_id, organization_id, but_not, agreement_id)).order_by(DisclosureRow.seq.desc())
+    asked = _of(student_id, organization_id, but_not, agreement_id, user_id)
+    query = query.where(*asked).order_by(DisclosureRow.seq.desc())
     with database.session() as session:
         return [_disclosure(row) for row in session.execute(query.offset(offset).limit(limit))]
 
 
 def count_disclosures(database: Database, *, student_id: str | None = None, organization_id: str | None = None,
-                      but_not: str | None = None, agreement_id: str | None = None) -> int:  # fmt: skip
+                      but_not: str | None = None, agreement_id: str | None = None,
+                      user_id: str | None = None) -> int:  # fmt: skip
     """How many rows `disclosures` would give without a limit."""
     query = select(func.count()).select_from(DisclosureRow)
     with database.session() as session:
-        return session.scalar(query.where(*_of(student_id, organization_id, but_not, agreement_id))) or 0
+        return session.scalar(query.where(*_of(student_id, organization_id, but_not, agreement_id, user_id))) or 0
 
 
 def parties(database: Database, student_id: str) -> list[Party]:
@@ -320,55 +375,46 @@ def chain_hash(previous: str, row: Mapping[str, object]) -> str:
         DisclosureLogUnavailable: a field holds the separator.
     """
     said = [str(row[column.key]) for column in _OF_A_LOOK]
-    if any(_SEPARATOR in field for field in said):
+    if any(SEPARATOR in field for field in said):
         raise DisclosureLogUnavailable("a control character cannot be written into the disclosure log")
-    return _digest([*said, previous])
+    return digest([*said, previous])
 
 
-def _digest(said: list[str]) -> str:
-    return hashlib.sha256(_SEPARATOR.join(said).encode()).hexdigest()
+def _stretches(database: Database, total: int, kept: Sequence[tuple[int, str]]) -> list[Stretch]:
+    """The whole log in parts that can be checked side by side. The first begins wherever the log does and the last goes
+    on to its end, so that no row stands outside of them."""
+    engine = database.engine
+    arguments, options = engine.dialect.create_connect_args(engine.url)
+    starts = [*range(0, total, _STRETCH)] or [0]
+    with database.session() as session:
+        before = dict(session.execute(select(DisclosureRow.seq, DisclosureRow.hash)
+                                      .where(DisclosureRow.seq.in_(starts))).tuples().all())  # fmt: skip
+    found = []
+    for after, until in zip(starts, [*starts[1:], None], strict=True):
+        rows = _in_order(engine.dialect.name)
+        if after:
+            rows = rows.where(DisclosureRow.seq > after)
+        if until is not None:
+            rows = rows.where(DisclosureRow.seq <= until)
+        query = str(rows.compile(engine, compile_kwargs={"literal_binds": True}))
+        heads = [head for head in kept if head[0] > after and (until is None or head[0] <= until)]
+        found.append(Stretch(engine.dialect.loaded_dbapi.__name__, tuple(arguments), options, query, after, until,
+                             before.get(after, "") if after else GENESIS, heads))  # fmt: skip
+    return found
 
 
-def _verify_chain(connection: Connection, kept: Mapping[int, set[str]], firsts: dict[str, int],
-                  progress: Callable[[int, int], None]) -> tuple[int, str | None]:  # fmt: skip
-    """How many rows were read, and what is wrong with the last of them; `firsts` is each reference's first row."""
-    total, previous, place = _last(connection).seq, GENESIS, 0
-    try:
-        for seq, hashed, *said in _in_order(connection):
-            place += 1
-            if seq != place:
-                return place, f"row {place} is missing or out of order: {seq} was found"
-            said.append(previous)
-            if not _fits(hashed, said):
-                return place, f"row {place} does not fit: it was changed, or the one before"
-            if place in kept and kept[place] != {hashed}:
-                return place, f"row {place} is not the one whose head was kept"
-            firsts.setdefault(said[_REFERENCE], place)
-            previous = hashed
-            if place % _BATCH == 0 or place == total:
-                progress(place, total)
-    except connection.dialect.loaded_dbapi.Error:
-        return place, f"row {place + 1} cannot be read"
-    return place, None
+def _in_order(dialect: str) -> Select[Any]:
+    """Number, hash, reference and all that a row says, as text.
 
-
-def _fits(hashed: str, said: list[str]) -> bool:
-    try:
-        return hashed == _digest(said)
-    except TypeError:  # SQLite keeps what is no text in a column of text
-        return False
-
-
-def _in_order(connection: Connection) -> Iterable[tuple[Any, ...]]:
-    """Number, hash and all that a row says, as text; from the driver, since a mapper makes it half as slow again."""
-    said = (column if isinstance(column.type, String) else cast(column, Text) for column in _OF_A_LOOK)
-    query = str(select(DisclosureRow.seq, DisclosureRow.hash, *said).order_by(DisclosureRow.seq).compile(connection))
-    driver: Any = connection.connection.driver_connection
-    if connection.dialect.name == "sqlite":
-        return driver.execute(query)  # type: ignore[no-any-return]
-    cursor = driver.cursor(name="log")
-    cursor.itersize = _BATCH
-    return cursor.execute(query)  # type: ignore[no-any-return]
+    PostgreSQL joins the fields, which a driver fetches twice as fast as thirteen. SQLite would be no faster, and would
+    join bytes that stand where text belongs.
+    """
+    said: list[Any] = [column if isinstance(column.type, String) else cast(column, Text) for column in _OF_A_LOOK]
+    if dialect != "sqlite":
+        said = [reduce(lambda joined, field: joined + SEPARATOR + field, said)]
+    numbered = (DisclosureRow.seq, DisclosureRow.hash, DisclosureRow.student_ref)
+    fields = (field.label(f"said_{place}") for place, field in enumerate(said))
+    return select(*numbered, *fields).order_by(DisclosureRow.seq)
 
 
 def _verify_names(database: Database, rows: int, firsts: Mapping[str, int]) -> Verification:
@@ -382,10 +428,65 @@ def _verify_names(database: Database, rows: int, firsts: Mapping[str, int]) -> V
     return Verification(True, rows, nameless=len(firsts.keys() - named.keys()))
 
 
+def _beyond(session: Session, limits: Limits, viewer: Viewer, students: Collection[str],
+            now: datetime) -> TooManyStudents | None:  # fmt: skip
+    """The limit that an answer with these students would go beyond. Whoever was seen today counts once."""
+    if len(students) > limits.at_once:
+        return TooManyStudents(limits.at_once, None)
+    tomorrow = datetime.combine(now.date() + timedelta(days=1), time())
+    today = (DisclosureRow.user_id == viewer.user_id, DisclosureRow.at >= now.date().isoformat(),
+             DisclosureRow.at < tomorrow.date().isoformat())  # fmt: skip
+    looks = session.scalar(select(func.count()).select_from(DisclosureRow).where(*today)) or 0
+    if looks + len(students) <= limits.a_day:  # as on most days: the index alone has answered
+        return None
+    on_the_site = DisclosureRow.route.startswith("/")
+    seen = set(session.scalars(select(DisclosureRow.student_ref).where(*today, on_the_site).distinct()))
+    references = _known_references(session, list(students))
+    more = sum(references.get(student) not in seen for student in students)
+    if more and len(seen) + more > limits.a_day:
+        return TooManyStudents(limits.a_day, tomorrow)
+    return None
+
+
+def _tell_once_a_day(session: Session, viewer: Viewer, beyond: TooManyStudents, now: datetime) -> None:
+    """A notice to the district, unless there is one of today about this person."""
+    path = f"/disclosures?person={viewer.user_id}"
+    told = select(NoticeRow.id).where(NoticeRow.kind == BEYOND_LIMIT, NoticeRow.path == path,
+                                      NoticeRow.at >= datetime.combine(now, time()))  # fmt: skip
+    if session.scalar(told.limit(1)) is None:
+        organization = session.get_one(OrganizationRow, viewer.organization_id).name
+        most = f"{beyond.most:,} different students {'in one day' if beyond.until else 'in one answer'}"
+        give_notice(session, BEYOND_LIMIT, f"{viewer.name} of {organization} asked for the records of more than {most} "
+                    "and was not shown them. Please ask what for; somebody else may be using the account.", path,
+                    now)  # fmt: skip
+
+
+def _append(session: Session, students: Sequence[str], looks: Sequence[Mapping[str, object]]) -> None:
+    """The looks at these students, one each, at the end of the chain."""
+    references = _references(session, students)
+    last = _last(session)
+    seq, previous, rows = last.seq, last.hash, []
+    for student, look in zip(students, looks, strict=True):
+        seq += 1
+        row = {**look, "seq": seq, "student_ref": references[student]}
+        previous = chain_hash(previous, row)
+        rows.append(row | {"hash": previous})
+    session.execute(insert(DisclosureRow), rows)
+
+
+def _known_references(session: Session, students: Sequence[str]) -> dict[str, str]:
+    """The reference of each of these students who was ever looked at."""
+    known: dict[str, str] = {}
+    for first in range(0, len(students), _ASKED_AT_ONCE):
+        named = LogStudentRow.student_id.in_(students[first : first + _ASKED_AT_ONCE])
+        query = select(LogStudentRow.student_id, LogStudentRow.student_ref).where(named)
+        known |= dict(session.execute(query).tuples().all())
+    return known
+
+
 def _references(session: Session, students: Sequence[str]) -> dict[str, str]:
     """The reference of each student, made now for those who were never looked at."""
-    query = select(LogStudentRow.student_id, LogStudentRow.student_ref).where(LogStudentRow.student_id.in_(students))
-    known = dict(session.execute(query).tuples().all())
+    known = _known_references(session, students)
     made = []
     for student in dict.fromkeys(students):
         if student not in known:
@@ -418,7 +519,7 @@ def _head(file: Path, number: int, line: str) -> Head:
 
 
 def _of(student_id: str | None, organization_id: str | None = None, but_not: str | None = None,
-        agreement_id: str | None = None) -> list[ColumnElement[bool]]:  # fmt: skip
+        agreement_id: str | None = None, user_id: str | None = None) -> list[ColumnElement[bool]]:  # fmt: skip
     found = []
     if student_id is not None:
         reference = select(LogStudentRow.student_ref).where(LogStudentRow.student_id == student_id)
@@ -429,6 +530,8 @@ def _of(student_id: str | None, organization_id: str | None = None, but_not: str
         found.append(DisclosureRow.organization_id != but_not)
     if agreement_id is not None:
         found.append(DisclosureRow.agreement_id == agreement_id)
+    if user_id is not None:
+        found.append(DisclosureRow.user_id == user_id)
     return found
 
 

@@ -23,12 +23,12 @@ from starlette.responses import HTMLResponse
 
 from records.accounts import Organization, organizations, session_viewer
 from records.database import Database
-from records.disclosures import record_disclosures
+from records.disclosures import Limits, record_disclosures, with_former_students
 from records.emergencies import Emergency, emergencies
 from records.loads import attendance_is_old
 from records.notices import count_unseen
 from records.schema import Category
-from records.scope import DISTRICT, EMERGENCY_BASIS, Grant, Role, Scope, ScopedRecords, Viewer, scope_for
+from records.scope import DISTRICT, EMERGENCY_BASIS, Grant, NotInScope, Role, Scope, ScopedRecords, Viewer, scope_for
 from records.snapshots import NoSnapshot, Snapshot
 from records.wall import records_for
 from serving import words
@@ -52,6 +52,7 @@ class SiteConfig:
     secure_cookies: bool = False
     demo_accounts: tuple[tuple[str, str, str], ...] = ()
     demo_password: str = ""
+    limits: Limits = field(default_factory=Limits)
 
 
 class SignInNeeded(Exception):
@@ -158,6 +159,11 @@ class Visit:
         return scope_for(self.viewer, self.database, self.snapshot, self.now, self.site.config.secret)
 
     @cached_property
+    def log_scope(self) -> Scope:
+        """For an officer: whose looks may be read, those of students who have left too."""
+        return with_former_students(self.database, self.scope)
+
+    @cached_property
     def emergencies(self) -> list[Emergency]:
         """Those that are open to this person now, the newest first."""
         return [one for one in emergencies(self.database, user_id=self.viewer.user_id) if one.is_open(self.now)]
@@ -235,24 +241,43 @@ class Visit:
         """When attendance was last loaded, if that is too long ago to raise an alert about absences."""
         return attendance_is_old(self.site.config.home, self.now)
 
+    def student_named(self, text: str) -> str:
+        """The student whom the district's staff name by the district's number or by the code of the student's page.
+
+        Raises:
+            NotInScope: the records know no such student.
+        """
+        named = text.strip()
+        return named if named in self.scope.students else self.scope.student_of(named)
+
     def disclose(self, students: Sequence[str], categories: Collection[Category]) -> None:
         """Write down that these students are about to be shown.
 
         Raises:
             DisclosureLogUnavailable: then nothing may be shown.
+            TooManyStudents: the same.
         """
-        route = self.request.scope["route"].path
-        record_disclosures(self.database, self.scope, students, categories, route, self.now)
+        self._write_down(self.scope, students, categories)
 
     def disclose_whole(self, student: str, categories: Collection[Category]) -> None:
         """The same for one student's own record: what agreements open and what each emergency adds, a row each.
 
         Raises:
             DisclosureLogUnavailable: then nothing may be shown.
+            TooManyStudents: the same.
         """
-        route = self.request.scope["route"].path
         for ground in self.whole_scope.grounds(student):
-            record_disclosures(self.database, ground, [student], categories, route, self.now)
+            self._write_down(ground, [student], categories)
+
+    def disclose_looks(self, students: Sequence[str]) -> None:
+        """The same for looks at these students, of whom a name is shown at most.
+
+        Raises:
+            DisclosureLogUnavailable: then nothing may be shown.
+            TooManyStudents: the same.
+        """
+        scope = self.scope if self.scope.students.issuperset(students) else self.log_scope
+        self._write_down(scope, students, [Category.DIRECTORY])
 
     def stamp(self, students: Iterable[str]) -> str:
         """What must stand by every record that is shown (34 CFR 99.33)."""
@@ -270,11 +295,15 @@ class Visit:
 
     def page(self, template: str, **values: Any) -> HTMLResponse:
         path = self.request.url.path
-        return self.site.render(template, visit=self, links=navigation(self.viewer.role), path=path, **values)
+        return self.site.render(template, visit=self, menu=navigation(self.viewer.role), path=path, **values)
 
     def close(self) -> None:
         if "snapshot" in self.__dict__ and "connection" in self.snapshot.__dict__:
             self.snapshot.connection.disconnect()
+
+    def _write_down(self, scope: Scope, students: Sequence[str], categories: Collection[Category]) -> None:
+        route = self.request.scope["route"].path
+        record_disclosures(self.database, scope, students, categories, route, self.now, self.site.config.limits)
 
     def _records(self, scope: Scope, students: Iterable[str] | None) -> ScopedRecords:
         asked = None if students is None else tuple(students)
@@ -344,6 +373,21 @@ def student_in_scope(handle: str, visit: SignedIn) -> str:
 InScope = Annotated[str, Depends(student_in_scope)]
 
 
+def student_in_log(handle: str, visit: ForDistrict) -> str:
+    """The student behind the handle, for an officer who asks for the looks at them, whether they have left or not.
+
+    Raises:
+        NotInScope: neither the records nor the log name them.
+    """
+    try:
+        return visit.scope.student_of(handle)
+    except NotInScope:
+        return visit.log_scope.student_of(handle)
+
+
+InLog = Annotated[str, Depends(student_in_log)]
+
+
 def record_in_scope(handle: str, visit: SignedIn) -> str:
     """The student behind the handle, where an emergency may have opened the record too.
 
@@ -357,24 +401,53 @@ OpenRecord = Annotated[str, Depends(record_in_scope)]
 
 _PARTNER = frozenset({Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN})
 _AUDITORS = frozenset({Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN})
-NAVIGATION: tuple[tuple[str, str, frozenset[Role]], ...] = (
-    ("/caseload", "Caseload", _PARTNER),
-    ("/students", "Students", frozenset({Role.DISTRICT_ADMIN})),
-    ("/audits", "Fairness audits", _AUDITORS),
-    ("/matches", "Who is who", frozenset({Role.DISTRICT_ADMIN})),
-    ("/agreements", "Agreements", frozenset(Role)),
-    ("/consents", "Consents", frozenset({Role.DISTRICT_ADMIN})),
-    ("/disclosures", "Who saw what", frozenset({Role.DISTRICT_ADMIN})),
-    ("/demands", "Legal demands", frozenset({Role.DISTRICT_ADMIN})),
-    ("/emergencies", "Emergencies", frozenset({Role.DISTRICT_ADMIN})),
-    ("/data", "Data loads", frozenset({Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN})),
-    ("/retention", "Destroyed records", frozenset({Role.DISTRICT_ADMIN})),
-)
-"""Path, words, and for whom: the first that a role has is its front page."""
+NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, frozenset[Role]], ...]], ...] = (
+    ("Caseload", (("/caseload", "Caseload", _PARTNER),)),
+    ("Students", (
+        ("/students", "All students", frozenset({Role.DISTRICT_ADMIN})),
+        ("/matches", "Who is who", frozenset({Role.DISTRICT_ADMIN})),
+        ("/consents", "Consents", frozenset({Role.DISTRICT_ADMIN})),
+    )),
+    ("Fairness audits", (("/audits", "Fairness audits", _AUDITORS),)),
+    ("Agreements", (("/agreements", "Agreements", frozenset(Role)),)),
+    ("Who saw what", (("/disclosures", "Who saw what", frozenset({Role.DISTRICT_ADMIN})),)),
+    ("Legal matters", (
+        ("/demands", "Legal demands", frozenset({Role.DISTRICT_ADMIN})),
+        ("/emergencies", "Emergencies", frozenset({Role.DISTRICT_ADMIN})),
+    )),
+    ("Records", (
+        ("/data", "Data loads", frozenset({Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN})),
+        ("/retention", "Destroyed records", frozenset({Role.DISTRICT_ADMIN})),
+    )),
+)  # fmt: skip
+"""Groups of pages: path, words, and for whom. The first that a role has is its front page."""
 
 
-def navigation(role: Role) -> list[tuple[str, str]]:
-    return [(path, label) for path, label, roles in NAVIGATION if role in roles]
+@dataclass(frozen=True)
+class Links:
+    """A group of the navigation: its words, and the path and words of each of its pages that a role has."""
+
+    label: str
+    pages: tuple[tuple[str, str], ...]
+
+    def holds(self, path: str) -> bool:
+        """Whether a path is one of its pages or below one."""
+        return any(is_within(path, page) for page, _ in self.pages)
+
+
+def navigation(role: Role) -> list[Links]:
+    """The groups of which a role has a page. A group of one page is called as the page is."""
+    found = []
+    for label, pages in NAVIGATION:
+        links = tuple((path, words) for path, words, roles in pages if role in roles)
+        if links:
+            found.append(Links(label if len(links) > 1 else links[0][1], links))
+    return found
+
+
+def is_within(path: str, page: str) -> bool:
+    """Whether a path belongs to a page of the navigation; a caseworker's student is one of the caseload."""
+    return path == page or path.startswith(f"{page}/") or (page == "/caseload" and path.startswith("/students/"))
 
 
 def read_roster(records: ScopedRecords) -> dict[str, Listed]:
@@ -398,7 +471,9 @@ def templates() -> Environment:
     """The templates of pages: what they are given is escaped, and what is missing is an error."""
     found = Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    found.globals |= {"words": words, "stylesheet": f"/static/site.css?v={_version('site.css')}"}
+    found.filters["capital"] = words.capital
+    found.globals |= {"words": words, "is_within": is_within,
+                      "stylesheet": f"/static/site.css?v={_version('site.css')}"}  # fmt: skip
     return found
 
 

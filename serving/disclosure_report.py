@@ -19,6 +19,8 @@ from records.agreements import all_agreements
 from records.database import Database
 from records.disclosures import GROUNDS, Disclosure, Party, disclosures, parties
 from records.emergencies import Emergency, emergencies
+from records.legal_demands import JUDICIAL_BASIS
+from records.scope import EMERGENCY_BASIS, emergency_ground
 from serving import words
 from serving.context import templates
 from serving.pdf import pdf
@@ -42,8 +44,12 @@ ABOUT: tuple[tuple[str, str], ...] = (
      "put right, and for a hearing if the district refuses (34 CFR 99.20 to 99.22). A complaint may be sent to the "
      "Student Privacy Policy Office of the U.S. Department of Education within 180 days (34 CFR 99.63 and 99.64)."),
 )  # fmt: skip
-HEADER = ("when", "person", "organization", "what was shown", "purpose", "ground", "agreement",
-          "the law asks for this record", "students in the same list")  # fmt: skip
+HEADER = ("when", "person", "organization", "what was shown", "purpose", "ground",
+          "agreement, emergency or legal demand", "the law asks for this record", "students in the same list",
+          "the danger that was seen in an emergency")  # fmt: skip
+ONLY_LOOKS = "who had looked at it and when"
+"""What a look at nothing of the record itself has shown."""
+
 _OWN = "own_records"
 _HERE = Path(__file__).parent
 
@@ -51,7 +57,8 @@ _HERE = Path(__file__).parent
 @dataclass(frozen=True)
 class Look:
     """One look in words. `student` and `handle` are for lists of several students; a handle is empty where the student
-    is no longer in the records. `purpose` is empty for the district's own looks."""
+    was destroyed. `purpose` and `under` are empty for the district's own looks; `path` is the district's page about
+    what it was under. `danger` is what was said of an emergency."""
 
     at: str
     person: str
@@ -62,8 +69,11 @@ class Look:
     purpose: str
     basis: str
     agreement_id: str
+    under: str
+    path: str
     together: int
     law_requires: bool
+    danger: str
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,8 @@ class PartyInWords:
     organization: str
     purpose: str
     basis: str
-    agreement_id: str
+    under: str
+    path: str
     categories: str
     looks: str
     first: str
@@ -95,12 +106,12 @@ class Report:
     stamp: str
 
 
-def read_report(database: Database, student_id: str, name: str, now: datetime, stamp: str,
+def read_report(database: Database, student_id: str, name: str | None, now: datetime, stamp: str,
                 most: int | None = MOST_LOOKS) -> Report:  # fmt: skip
     """Everything that the log says of one student, as of now.
 
     Args:
-        name: the student's name, as it is to be read.
+        name: the student's name, as it is to be read; None where the records no longer hold them.
         most: how many looks are listed; None lists all of them.
     """
     known, staff = organizations(database), staff_names(database)
@@ -109,38 +120,47 @@ def read_report(database: Database, student_id: str, name: str, now: datetime, s
     total = sum(party.looks for party in found)
     rows = disclosures(database, student_id=student_id, limit=min(total, most) if most else total)
     cut = f" The list has the newest {len(rows):,} of them." if len(rows) < total else ""
-    told = tuple(_danger(one, known, staff) for one in emergencies(database, student_id=student_id))
+    opened = emergencies(database, student_id=student_id)
+    dangers = {emergency_ground(one.number): _danger(one) for one in opened}
+    told = (*(() if name else (_left(student_id),)), *(_emergency(one, known, staff) for one in opened))
     return Report(
-        f"Who has seen the record of {name}",
+        f"Who has seen the record of {name or f'student {student_id}, who has left'}",
         f"{words.count(total, 'look', 'looks')} until {words.moment(now)}, by "
         f"{words.count(len({party.organization_id for party in found}), 'organisation', 'organisations')}.{cut}",
         total, tuple(_party(party, known, passing_on) for party in found),
-        tuple(look_in_words(row, staff, known, name, "") for row in rows), told + ABOUT, stamp,
+        tuple(look_in_words(row, staff, known, "", "", dangers) for row in rows), told + ABOUT, stamp,
     )  # fmt: skip
 
 
 def look_in_words(row: Disclosure, staff: Mapping[str, str], known: Mapping[str, Organization], student: str,
-                  handle: str) -> Look:  # fmt: skip
-    """One row of the log in words."""
+                  handle: str, dangers: Mapping[str, str] | None = None) -> Look:  # fmt: skip
+    """One row of the log in words.
+
+    Args:
+        dangers: what was said of each emergency, by the ground that the log names.
+    """
+    own = row.legal_basis == _OWN
     return Look(
         row.at, staff.get(row.user_id, "Somebody who has left"), _organization(row.organization_id, known), student,
-        handle, words.categories(row.categories.split(";")), "" if row.legal_basis == _OWN else row.purpose,
-        words.basis(row.legal_basis), "" if row.legal_basis == _OWN else row.agreement_id, row.shown_together,
-        row.law_requires,
+        handle, words.categories(row.categories.split(";")) or ONLY_LOOKS, "" if own else row.purpose,
+        words.basis(row.legal_basis), "" if own else row.agreement_id, *_under(row.legal_basis, row.agreement_id),
+        row.shown_together, row.law_requires, (dangers or {}).get(row.agreement_id, ""),
     )  # fmt: skip
 
 
 def report_csv(report: Report) -> bytes:
     """The looks as a spreadsheet, one a line."""
-    rows = ((look.at, look.person, look.organization, look.categories, look.purpose, look.basis, look.agreement_id,
-             "yes" if look.law_requires else "no", str(look.together)) for look in report.looks)  # fmt: skip
+    rows = ((look.at, look.person, look.organization, look.categories, look.purpose, look.basis, look.under,
+             "yes" if look.law_requires else "no", str(look.together), look.danger)
+            for look in report.looks)  # fmt: skip
     return spreadsheet(report.stamp, HEADER, rows)
 
 
 def report_pdf(report: Report) -> bytes:
     """The report to be printed or sent."""
     looks = [asdict(look) | {"at": words.moment(look.at)} for look in report.looks]
-    return pdf("report.typ", asdict(report) | {"looks": looks})
+    summed = [asdict(party) | {"under": words.capital(party.under)} for party in report.parties]
+    return pdf("report.typ", asdict(report) | {"looks": looks, "parties": summed})
 
 
 def report_html(report: Report) -> bytes:
@@ -155,7 +175,8 @@ def report_text(report: Report) -> str:
     lines = [report.title, report.stamp, "", report.lead]
     for party in report.parties:
         told = [party.looks, f"{party.first} to {party.last}", party.categories, party.purpose, party.basis,
-                f"The law asks for a record: {party.law}", party.passing_on and f"Passing it on: {party.passing_on}"]
+                words.capital(party.under), f"The law asks for a record: {party.law}",
+                party.passing_on and f"Passing it on: {party.passing_on}"]
         lines += ["", party.organization, *(f"  {line}" for line in told if line)]  # fmt: skip
     lines += ["", *(_line(look) for look in report.looks)]
     for title, text in report.about:
@@ -168,18 +189,39 @@ def _party(party: Party, known: Mapping[str, Organization], passing_on: Mapping[
     citation = GROUNDS[party.legal_basis].citation
     return PartyInWords(
         _organization(party.organization_id, known), "" if own else party.purpose, words.basis(party.legal_basis),
-        "" if own else party.agreement_id, words.categories(party.categories),
+        *_under(party.legal_basis, party.agreement_id), words.categories(party.categories) or ONLY_LOOKS,
         words.count(party.looks, "look", "looks"), words.moment(party.first), words.moment(party.last),
         f"{'Yes' if party.law_requires else 'No'} ({citation})", passing_on.get(party.agreement_id, ""),
     )  # fmt: skip
 
 
-def _danger(one: Emergency, known: Mapping[str, Organization], staff: Mapping[str, str]) -> tuple[str, str]:
+def _under(legal_basis: str, agreement_id: str) -> tuple[str, str]:
+    """What a look rests on, in words, and the district's page about it; empty for the district's own records."""
+    number = agreement_id.rpartition("-")[2]
+    if legal_basis == _OWN:
+        return "", ""
+    if legal_basis == EMERGENCY_BASIS:
+        return f"emergency {number}", f"/emergencies#emergency-{number}"
+    if legal_basis == JUDICIAL_BASIS:
+        return f"legal demand {number}", f"/demands/{number}"
+    return f"agreement {agreement_id}", f"/agreements/{agreement_id}"
+
+
+def _left(student_id: str) -> tuple[str, str]:
+    return ("The student's name",
+            f"The student is no longer on the district's rolls, so its records hold no name any more. The list is that "
+            f"of the student with the district's number {student_id}.")  # fmt: skip
+
+
+def _emergency(one: Emergency, known: Mapping[str, Organization], staff: Mapping[str, str]) -> tuple[str, str]:
     """What 34 CFR 99.32(a)(5) asks to be told of an emergency: the threat that was seen, and to whom it opened what."""
     who = f"{staff.get(one.user_id, 'somebody who has left')} of {_organization(one.organization_id, known)}"
     opened = f"Until {words.moment(one.until)}, {who} could read: {words.categories(one.categories)}."
-    danger = f"The danger that was seen: {one.threat.rstrip('.')}. Why this was needed: {one.reason.rstrip('.')}."
-    return f"The emergency of {words.moment(one.opened_at)}", f"{opened} {danger}"
+    return f"The emergency of {words.moment(one.opened_at)}", f"{opened} {_danger(one)}"
+
+
+def _danger(one: Emergency) -> str:
+    return f"The danger that was seen: {one.threat.rstrip('.')}. Why this was needed: {one.reason.rstrip('.')}."
 
 
 def _organization(organization_id: str, known: Mapping[str, Organization]) -> str:

@@ -7,6 +7,7 @@ the path nor the person.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -15,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from records.decisions import DecisionRefused
-from records.disclosures import DisclosureLogUnavailable
+from records.disclosures import DisclosureLogUnavailable, TooManyStudents
 from records.officers import NotAnOfficer
 from records.published import NotPublished
 from records.scope import NotInScope
@@ -35,11 +36,18 @@ MESSAGES: dict[int, tuple[str, str]] = {
           "Nothing was recorded. Open the student's page again and look at the list as it is now."),
     422: ("Something is missing or not right", "Nothing was changed. Go back, check what you filled in, and try "
           "again."),
+    429: ("That is too much at once", "Nothing was shown. Try again later."),
     500: ("Something went wrong on our side", "Nothing was changed. Try again in a moment. If it happens again, tell "
           "the person who looks after Handrail at the district."),
     503: ("Records cannot be shown right now", "Every look at a record has to be written down first, and that is not "
           "possible at the moment. No record was shown. Try again in a few minutes."),
 }  # fmt: skip
+TOO_MANY_AT_ONCE = ("Too many students at once", "At most {most:,} students can be shown at once. Nothing was shown, "
+                    "and the district was told. Ask for fewer.")  # fmt: skip
+TOO_MANY_TODAY = ("You have reached today's limit", "One person can be shown at most {most:,} different students in a "
+                  "day, and this would be more. Nothing was shown, and the district was told. The students whom you "
+                  "saw today stay open to you; others can be opened from midnight on. If your work needs more today, "
+                  "ask the district.")  # fmt: skip
 NO_RECORDS = ("No records are loaded yet", "The district has not loaded its records. Once it has, this page fills by "
               "itself.")  # fmt: skip
 
@@ -66,6 +74,7 @@ def install(app: FastAPI) -> None:
     app.exception_handler(Forbidden)(_answering(403))
     app.exception_handler(OutOfDate)(_answering(409))
     app.exception_handler(DisclosureLogUnavailable)(_answering(503))
+    app.exception_handler(TooManyStudents)(_too_many)
     app.exception_handler(NoSnapshot)(_answering(503, NO_RECORDS))
     app.exception_handler(NotPublished)(_answering(503, NOT_PUBLISHED))
     app.exception_handler(DecisionRefused)(_refused)
@@ -76,7 +85,18 @@ def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     response = error_response(request, error.status_code)
     if error.status_code == 405 and error.headers:
-        response.headers.update(error.headers)
+        response.headers["Allow"] = error.headers["Allow"].replace("GET", "GET, HEAD")
+    return response
+
+
+def _too_many(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TooManyStudents)
+    if error.until is None:
+        return error_response(request, 429, (TOO_MANY_AT_ONCE[0], TOO_MANY_AT_ONCE[1].format(most=error.most)))
+    response = error_response(request, 429, (TOO_MANY_TODAY[0], TOO_MANY_TODAY[1].format(most=error.most)))
+    site: Site = request.app.state.site
+    left = error.until - site.config.clock()
+    response.headers["Retry-After"] = str(max(1, -(-left // timedelta(seconds=1))))
     return response
 
 

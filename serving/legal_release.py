@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from records.database import Database
-from records.disclosures import record_disclosures
+from records.disclosures import Limits, record_disclosures
 from records.legal_demands import JUDICIAL_BASIS, DemandRefused, approved, record_release
 from records.schema import TABLES, Category, Table
 from records.scope import DISTRICT, Grant, NotInScope, Scope, ScopedRecords
@@ -33,7 +33,7 @@ class Release:
 
 
 def release(database: Database, snapshot: Snapshot, scope: Scope, number: int, *, reason: str, terms: str, route: str,
-            now: datetime) -> Release:  # fmt: skip
+            now: datetime, limits: Limits | None = None) -> Release:  # fmt: skip
     """Make what is handed over: one student, the categories of the demand, nothing else. Each taking is written down.
 
     The disclosure log has it, and the register with its digest, before this returns.
@@ -43,12 +43,14 @@ def release(database: Database, snapshot: Snapshot, scope: Scope, number: int, *
         reason: to whom it is handed, and how.
         terms: the sentence that goes with every file.
         route: where it is taken, for the log.
+        limits: what the site holds whoever takes it to; the release is one student of them.
 
     Raises:
         NotAnOfficer: the viewer does not act for the district.
         NoSuchDemand: there is none of this number.
         DemandRefused: it is not approved, the approval has ended, no reason is given, or the record is no longer here.
         DisclosureLogUnavailable: the log could not be written.
+        TooManyStudents: whoever takes it was shown as many students today as one person may be.
     """
     if not reason.strip():
         raise DemandRefused("Please say to whom it is handed over, and how.")
@@ -61,7 +63,7 @@ def release(database: Database, snapshot: Snapshot, scope: Scope, number: int, *
         raise DemandRefused("This student's record is no longer here.") from None
     content = _archive(ScopedRecords(snapshot, narrowed), terms)
     made = Release(f"legal-demand-{number}.zip", content, hashlib.sha256(content).hexdigest())
-    record_disclosures(database, narrowed, [found.student_id], found.paper.categories, route, now)
+    record_disclosures(database, narrowed, [found.student_id], found.paper.categories, route, now, limits)
     record_release(database, scope.viewer, number, reason, made.sha256, now)
     return made
 

@@ -37,7 +37,10 @@ ErrorPage = Callable[[Request, int], Response]
 class Shield:
     """The outermost layer: refuses foreign changes, sets the headers, turns a crash into a page without a word of data.
 
-    A crash is logged as kinds of errors and places in the code only: messages can hold names (R25).
+    A crash is logged as kinds of errors and places in the code only: messages can hold names (R25). HEAD is answered
+    everywhere by doing what GET does and keeping the body back. Its headers tell of the record too, a length at least,
+    so the look is written down as if the body had been sent; what is out of scope is as absent to it as what is not
+    there (R3).
     """
 
     def __init__(self, app: ASGIApp, error_page: ErrorPage) -> None:
@@ -48,6 +51,8 @@ class Shield:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        headers_only = scope["method"] == "HEAD"
+        scope = {**scope, "method": "GET"} if headers_only else scope
         request = Request(scope)
         started = False
 
@@ -56,6 +61,8 @@ class Shield:
             if message["type"] == "http.response.start":
                 started = True
                 _set_headers(message, scope["path"])
+            elif headers_only:
+                message["body"] = b""
             await send(message)
 
         if comes_from_elsewhere(request.method, request.headers):

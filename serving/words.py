@@ -83,7 +83,8 @@ SOURCES: Mapping[str, str] = {"edfi": "Ed-Fi files", "oneroster": "OneRoster fil
 DESTROYED: Mapping[str, str] = {"student": "One student's record", "agreement": "What an agreement made"}
 ODDITIES: Mapping[str, str] = {"hole": "Something is missing", "date": "A date that cannot be",
                               "contradiction": "Two facts that do not fit"}  # fmt: skip
-LISTS_OF_MATCHES: Mapping[str, str] = {"waiting": "Waiting", "decided": "Said by a person",
+LISTS_OF_MATCHES: Mapping[str, str] = {"waiting": "Waiting", "unfound": "Nobody alike found",
+                                       "decided": "Said by a person",
                                        "linked": "Linked by the comparison"}  # fmt: skip
 STATUSES: Mapping[str, str] = {
     "present": "at school",
@@ -130,7 +131,12 @@ def categories(names: Collection[str]) -> str:
 
 def category(name: Category) -> str:
     """One category with a capital letter, to stand by itself."""
-    return CATEGORIES[name][0].upper() + CATEGORIES[name][1:]
+    return capital(CATEGORIES[name])
+
+
+def capital(text: str) -> str:
+    """The text with its first letter a capital and every other as it is: "Learning English"."""
+    return text[:1].upper() + text[1:]
 
 
 def basis(name: str) -> str:

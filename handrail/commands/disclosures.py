@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 from handrail.commands.accounts import password_holder
 from handrail.console import Home, err, existing, out, plain_errors, progress_bar
 from handrail.settings import Settings, SettingsError
-from records.accounts import AccountError, organizations, person_of
+from records.accounts import organizations, person_of
 from records.database import Database, open_database
 from records.disclosures import (
     Exposure,
@@ -22,9 +23,11 @@ from records.disclosures import (
     read_heads,
     record_disclosures,
     verify,
+    with_former_students,
 )
+from records.officers import require_officer
 from records.schema import Category
-from records.scope import DISTRICT, NotInScope, Role, ScopedRecords, Viewer, scope_for
+from records.scope import NotInScope, Scope, ScopedRecords, Viewer, scope_for
 from records.snapshots import Snapshot
 from serving import words
 from serving.context import read_roster
@@ -56,7 +59,7 @@ def verify_log(
         database = open_database(settings.database_url)
         with progress_bar() as step:
             outcome = verify(database, heads, lambda done, total: (
-                step("reading the log", done, total) if total >= LONG else None))  # fmt: skip
+                step("reading the log", done, total) if total >= LONG else None), os.cpu_count() or 1)  # fmt: skip
     if not outcome.ok:
         err.print(f"handrail: the disclosure log does not hold: {outcome.problem}", highlight=False, soft_wrap=True)
         raise typer.Exit(1)
@@ -103,6 +106,7 @@ def report(
 @app.command("breach-report")
 def breach_report(
     account: Annotated[str, typer.Option("--account", help="Login of the account that somebody else used.")],
+    officer: Annotated[str, typer.Option("--as", help="Login of the district administrator who makes the report.")],
     since: Annotated[str, typer.Option("--from", help="The first day, such as 2026-04-01.")],
     until: Annotated[str, typer.Option("--to", help="The last day.")],
     file: Out = None,
@@ -110,16 +114,20 @@ def breach_report(
 ) -> None:
     """Whose records one account saw from one day to another: which students, what of them, how often and when.
 
-    It is a spreadsheet of identifiers, and holds no name and no value.
+    It is a spreadsheet of identifiers, and holds no name and no value. Making it is itself a look at each of these
+    students, and written down. The administrator's password is asked for, or read from HANDRAIL_PASSWORD.
     """
     with plain_errors():
         settings = Settings.from_environment(home)
-        database = open_database(settings.database_url)
+        database, now = open_database(settings.database_url), settings.now()
         first, last = _day("--from", since), _day("--to", until)
         if last < first:
             raise SettingsError(f"--from is {since} and --to is {until}: the last day is before the first")
+        scope = _officer(settings, database, password_holder(database, officer, now), Snapshot.current(settings.home))
         who = person_of(database, account)
         seen = exposures(database, who.user_id, first, last)
+        students = [one.student_id for one in seen if one.student_id is not None]
+        record_disclosures(database, scope, students, [], "handrail disclosures breach-report", now)
         told = (f"{account} of {who.organization_id} saw {words.count(len(seen), 'student', 'students')} in "
                 f"{words.count(sum(one.looks for one in seen), 'look', 'looks')} from {first} to {last}.")  # fmt: skip
         header = ("student", "looks", "first", "last", "what was shown")
@@ -127,15 +135,26 @@ def breach_report(
     err.print(told, highlight=False, soft_wrap=True)
 
 
+def _officer(settings: Settings, database: Database, who: Viewer, snapshot: Snapshot) -> Scope:
+    """The scope of an officer who asks for looks at students, those of students who have left too.
+
+    Raises:
+        NotAnOfficer: they are not.
+    """
+    with database.session() as session:
+        require_officer(session, who, "make this report")
+    scope = scope_for(who, database, snapshot, settings.now(), settings.secret())
+    return with_former_students(database, scope)
+
+
 def _made(settings: Settings, database: Database, who: Viewer, student_id: str, now: datetime) -> Report:
     """The report, once it is written down that it is made."""
-    if who.role is not Role.DISTRICT_ADMIN or who.organization_id != DISTRICT:
-        raise AccountError(f"{who.login} is not a district administrator: only they may make this report")
     snapshot = Snapshot.current(settings.home)
-    scope = scope_for(who, database, snapshot, now, settings.secret())
+    scope = _officer(settings, database, who, snapshot)
     if student_id not in scope.students:
-        raise NotInScope(f"the records hold no student {student_id!r}")
-    name = read_roster(ScopedRecords(snapshot, scope, [student_id]))[student_id].name
+        raise NotInScope(f"neither the records nor the log of disclosures know a student {student_id!r}")
+    listed = read_roster(ScopedRecords(snapshot, scope, [student_id]))
+    name = listed[student_id].name if scope.categories(student_id) else None
     record_disclosures(database, scope, [student_id], [Category.DIRECTORY], "handrail disclosures report", now)
     officer = f"{who.name}, {organizations(database)[who.organization_id].name}"
     return read_report(database, student_id, name, now, words.own_records_shown_to(officer, now), None)

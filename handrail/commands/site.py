@@ -11,12 +11,15 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from handrail.console import Home, existing, out, plain_errors
+from handrail.console import Home, err, existing, out, plain_errors
 from handrail.demo.partners import ORGANIZATION_NAMES, PASSWORD, all_staff
 from handrail.settings import Settings, SettingsError
-from records.database import open_database
+from records.connectors.protocol import SourceRefused
+from records.database import Database, open_database
 from records.disclosures import keep_head
 from records.published import check_published
+from records.retention import DestructionRefused, finish_destructions
+from records.snapshots import LoadInProgress
 from serving.app import SiteConfig, create_app
 from serving.words import ROLES
 
@@ -44,6 +47,7 @@ def serve(
         check_port(host, port)
         config = site_config(settings, secure_cookies=encrypted)
         check_published(config.database, settings.home)
+        go_on_destroying(config.database, settings)
         app = create_app(config)
         keep_head(config.database, settings.home, settings.now())
     address = f"{'https' if tls_certificate else 'http'}://{host}:{port}/"
@@ -51,6 +55,15 @@ def serve(
     uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, server_header=False, date_header=True,
                 ssl_certfile=tls_certificate, ssl_keyfile=tls_key, proxy_headers=behind_proxy is not None,
                 forwarded_allow_ips=behind_proxy)  # fmt: skip
+
+
+def go_on_destroying(database: Database, settings: Settings) -> None:
+    """Finish what was cut off, or say why not: the site serves all the same, since nobody sees those records."""
+    try:
+        for made in finish_destructions(database, settings.home, settings.now()):
+            out.print(f"Finished a destruction that was cut off: certificate {made.number}.", highlight=False)
+    except (DestructionRefused, LoadInProgress, SourceRefused) as error:
+        err.print(f"handrail: a destruction is unfinished: {error}", highlight=False, soft_wrap=True, markup=False)
 
 
 def check_address(settings: Settings, host: str, encrypted: bool) -> None:
@@ -89,7 +102,7 @@ def site_config(settings: Settings, *, secure_cookies: bool = False) -> SiteConf
     return SiteConfig(
         home=settings.home, database=open_database(settings.database_url), secret=settings.secret(),
         clock=settings.now, secure_cookies=secure_cookies, demo_accounts=demo,
-        demo_password=PASSWORD if demo else "",
+        demo_password=PASSWORD if demo else "", limits=settings.limits,
     )  # fmt: skip
 
 

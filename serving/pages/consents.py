@@ -30,7 +30,7 @@ from records.scope import DISTRICT, NotInScope
 from serving.context import ForDistrict, InScope, Visit
 
 router = APIRouter()
-NO_SUCH_STUDENT = "There is no student with this code in the records."
+NO_SUCH_STUDENT = "There is no student with this number or code in the records."
 Line = Annotated[str, Field(max_length=200)]
 Done = Literal["", "added", "revoked", "kept-out", "ended"]
 SAID: dict[str, str] = {
@@ -77,8 +77,7 @@ def consents_page(visit: ForDistrict, student: Annotated[str, Query(max_length=4
     code = student.strip()
     try:
         if code:
-            visit.scope.student_of(code)
-            return RedirectResponse(f"/consents/{code}", 303)
+            return RedirectResponse(f"/consents/{visit.scope.handle(visit.student_named(code))}", 303)
     except NotInScope:
         return _front(visit, code, NO_SUCH_STUDENT)
     return _front(visit, code)

@@ -47,8 +47,10 @@ from serving.context import ForDistrict, Listed, Visit
 from serving.legal_release import release
 
 router = APIRouter()
-MOST_LISTED = 100
-NO_SUCH_STUDENT = "There is no student with this code in the records."
+MOST_LISTED = 50
+"""Demands, and holds: together no more students than the site shows at once."""
+
+NO_SUCH_STUDENT = "There is no student with this number or code in the records."
 Day = Annotated[date | None, BeforeValidator(lambda given: given or None)]
 Reason = Annotated[str, Field(max_length=2000)]
 Code = Annotated[str, Field(max_length=40)]
@@ -136,7 +138,7 @@ def record(visit: ForDistrict, form: Annotated[DemandForm, Form()]) -> Response:
     paper = Paper(form.kind, form.issuer, form.received_on, form.of_court, form.signed_by_judge,
                   frozenset(form.categories))  # fmt: skip
     try:
-        made = record_demand(visit.database, visit.scope, visit.scope.student_of(form.student.strip()), paper,
+        made = record_demand(visit.database, visit.scope, visit.student_named(form.student), paper,
                              form.reason, visit.now)  # fmt: skip
     except NotInScope:
         return _new(visit, form, NO_SUCH_STUDENT)
@@ -179,7 +181,8 @@ def take(visit: ForDistrict, found: OfPath, form: Annotated[ReasonForm, Form()])
              "pass it on otherwise (34 CFR 99.33).")  # fmt: skip
     try:
         made = release(visit.database, visit.snapshot, visit.scope, found.number, reason=form.reason, terms=terms,
-                       route=visit.request.scope["route"].path, now=visit.now)  # fmt: skip
+                       route=visit.request.scope["route"].path, now=visit.now,
+                       limits=visit.site.config.limits)  # fmt: skip
     except DemandRefused as error:
         return _show(visit, found, str(error))
     return Response(made.content, media_type="application/zip",
@@ -190,7 +193,7 @@ def take(visit: ForDistrict, found: OfPath, form: Annotated[ReasonForm, Form()])
 def place(visit: ForDistrict, form: Annotated[HoldForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     try:
-        place_hold(visit.database, visit.scope, visit.scope.student_of(form.student.strip()), form.reason, visit.now)
+        place_hold(visit.database, visit.scope, visit.student_named(form.student), form.reason, visit.now)
     except NotInScope:
         return _register(visit, form, NO_SUCH_STUDENT)
     except HoldRefused as error:
@@ -209,7 +212,8 @@ def lift(number: int, visit: ForDistrict, form: Annotated[ReasonForm, Form()]) -
 
 
 def _register(visit: Visit, form: HoldForm, problem: str = "") -> Response:
-    found, placed = demands(visit.database, MOST_LISTED), holds(visit.database)
+    found = demands(visit.database, MOST_LISTED)
+    placed = sorted(holds(visit.database), key=lambda hold: hold.lifted_at is not None)[:MOST_LISTED]
     named = _disclose(visit, [*found, *placed])
     response = visit.page("demands.html", found=[_about(visit, one) for one in found], most=MOST_LISTED, kinds=KINDS,
                           placed=[_about(visit, one) for one in placed], form=form, problem=problem,

@@ -107,11 +107,11 @@ def emergencies_page(visit: ForDistrict, student: Annotated[str, Query(max_lengt
 def open_for_somebody(visit: ForDistrict, form: Annotated[DistrictForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     try:
-        open_emergency(visit.database, visit.scope, visit.scope.student_of(form.student.strip()),
+        open_emergency(visit.database, visit.scope, visit.student_named(form.student),
                        categories=form.categories, threat=form.threat, reason=form.reason, hours=form.hours,
                        now=visit.now, user_id=form.person)  # fmt: skip
     except NotInScope:
-        return _report(visit, form, "There is no student with this code in the records.")
+        return _report(visit, form, "There is no student with this number or code in the records.")
     except EmergencyRefused as error:
         return _report(visit, form, str(error))
     return RedirectResponse("/emergencies", 303)

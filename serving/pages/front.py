@@ -12,4 +12,4 @@ router = APIRouter()
 
 @router.get("/")
 def front(visit: SignedIn) -> Response:
-    return RedirectResponse(navigation(visit.viewer.role)[0][0], 303)
+    return RedirectResponse(navigation(visit.viewer.role)[0].pages[0][0], 303)

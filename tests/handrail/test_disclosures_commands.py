@@ -82,8 +82,8 @@ def test_a_report_as_a_page_stands_alone(home: Path, tmp_path: Path):  # R26
 
 def test_only_a_district_administrator_with_a_password_gets_a_report(home: Path, tmp_path: Path):  # R26
     for run, part in (
-        (report(home, who=WORKER), "worker@tutors.example is not a district administrator"),
-        (report(home, student="s99"), "the records hold no student 's99'"),
+        (report(home, who=WORKER), "worker@tutors.example is not an active district administrator: only they may make"),
+        (report(home, student="s99"), "neither the records nor the log of disclosures know a student 's99'"),
         (report(home, "--format", "doc"), "--format is 'doc'; it must be one of text, csv, html, pdf"),
         (report(home, "--format", "pdf"), "a PDF needs a file to be written to: give --out"),
         (in_process("disclosures", "report", "s1", "--as", OFFICER, "--home", str(home), password="wrong password"),
@@ -103,9 +103,10 @@ def test_a_report_is_not_made_when_it_cannot_be_written_down(home: Path, tmp_pat
         assert not (tmp_path / "report").exists()
 
 
-def breach(home: Path, account: str, first: str, last: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return in_process("disclosures", "breach-report", "--account", account, "--from", first, "--to", last, *options,
-                      "--home", str(home))  # fmt: skip
+def breach(home: Path, account: str, first: str, last: str, *options: str,
+           who: str = OFFICER, password: str = PASSWORD) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    return in_process("disclosures", "breach-report", "--account", account, "--from", first, "--to", last, "--as", who,
+                      *options, "--home", str(home), password=password)  # fmt: skip
 
 
 def test_a_breach_report_lists_students_categories_and_times(home: Path, tmp_path: Path):  # R33
@@ -128,7 +129,7 @@ def test_a_breach_report_lists_students_categories_and_times(home: Path, tmp_pat
 
 def test_a_breach_report_finds_a_closed_account_and_refuses_what_it_cannot_read(home: Path):  # R33
     with closing(sqlite3.connect(home / "handrail.db")) as file, file:
-        file.execute("UPDATE staff SET active = 0")
+        file.execute("UPDATE staff SET active = 0 WHERE login = ?", (WORKER,))
     assert "saw 1 student in 1 look" in breach(home, WORKER, "2026-04-16", "2026-04-16").stderr
     for arguments, part in (
         (("nobody@tutors.example", "2026-04-15", "2026-04-16"), "nobody@tutors.example"),
@@ -138,6 +139,41 @@ def test_a_breach_report_finds_a_closed_account_and_refuses_what_it_cannot_read(
         run = breach(home, *arguments)
         assert (run.returncode, run.stdout) == (2, "")
         assert part in run.stderr.replace("\n", " ")
+
+
+def test_a_breach_report_is_for_an_officer_and_is_itself_on_the_list(home: Path, tmp_path: Path):  # R33, R26
+    refused = breach(home, WORKER, "2026-04-15", "2026-04-16", "--out", str(tmp_path / "breach.csv"), who=WORKER)
+    assert refused.returncode == 2 and not (tmp_path / "breach.csv").exists()
+    assert "worker@tutors.example is not an active district administrator" in refused.stderr.replace("\n", " ")
+    wrong = breach(home, WORKER, "2026-04-15", "2026-04-16", password="wrong password")
+    assert (wrong.returncode, wrong.stdout) == (2, "") and len(disclosures(opened(home))) == 3
+    load_without(home, "s2")
+    assert breach(home, WORKER, "2026-04-15", "2026-04-16").returncode == 0
+    rows = disclosures(opened(home))[:2]
+    assert {(row.student_id, row.route, row.categories, row.shown_together) for row in rows} == {
+        (student, "handrail disclosures breach-report", "", 2) for student in ("s1", "s2")}  # fmt: skip
+    assert "Grace Olander, The District: who had looked at it and when" in report(home).stdout
+
+
+def test_a_family_of_a_student_who_has_left_gets_the_report_too(home: Path, tmp_path: Path):  # R26: 34 CFR 99.10
+    load_without(home, "s2")
+    told = report(home, student="s2")
+    assert told.returncode == 0, told.stderr
+    for part in ("Who has seen the record of student s2, who has left", "2 looks until", "Dana Whitfield, The Tutors",
+                 "no longer on the district's rolls, so its records hold no name any more."):  # fmt: skip
+        assert part in told.stdout, part
+    for kind in ("csv", "html", "pdf"):
+        file = tmp_path / f"report.{kind}"
+        assert report(home, "--format", kind, "--out", str(file), student="s2").returncode == 0, kind
+    with opened(home).write_transaction() as session:
+        forget_student(session, "s2")
+    assert report(home, student="s2").returncode == 2, "destroyed is not found"
+
+
+def load_without(home: Path, student: str) -> None:
+    rows = small_district.rows()
+    kept = {name: [row for row in found if row.get("student_id") != student] for name, found in rows.items()}
+    snapshot_of(kept, home)
 
 
 def verify(home: Path) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ from handrail.demo.partners import PASSWORD, all_staff
 from handrail.settings import DEMO_MARK, Settings, SettingsError
 from records.accounts import authenticate, organizations, staff_names
 from records.database import open_database
+from records.disclosures import Limits
 from serving.app import create_app
 
 ELSEWHERE = ("0.0.0.0", "::", "10.1.2.3", "192.168.0.7", "2001:db8::1", "handrail.district.example", "")
@@ -162,3 +163,17 @@ def test_a_day_that_is_none_is_refused_and_a_demo_stands_on_its_own(fresh: Setti
 def test_the_database_of_a_fresh_home_lies_in_it(fresh: Settings):
     open_database(fresh.database_url)
     assert (fresh.home / "handrail.db").is_file()
+
+
+def test_a_district_sets_how_many_students_one_person_may_be_shown(fresh: Settings, monkeypatch):  # R31
+    assert site_config(fresh).limits == Limits(200, 1_000)
+    monkeypatch.setenv("HANDRAIL_STUDENTS_AT_ONCE", "120")
+    monkeypatch.setenv("HANDRAIL_STUDENTS_A_DAY", "300")
+    assert site_config(Settings.from_environment(fresh.home)).limits == Limits(120, 300)
+    for name, said, least in (("AT_ONCE", "99", 100), ("AT_ONCE", "all", 100), ("A_DAY", "119", 120),
+                              ("A_DAY", "-1", 120), ("A_DAY", "1e9", 120)):  # fmt: skip
+        with monkeypatch.context() as changed:
+            changed.setenv(f"HANDRAIL_STUDENTS_{name}", said)
+            expected = f"HANDRAIL_STUDENTS_{name} is '{said}'; it must be a whole number of at least {least}"
+            with pytest.raises(SettingsError, match=expected):
+                Settings.from_environment(fresh.home)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from hypothesis import given
@@ -16,11 +18,12 @@ from sqlalchemy import text as sql
 from records.agreements import LegalBasis
 from records.database import Database, DisclosureRow, LogStudentRow
 from records.disclosures import (
-    GENESIS,
     GROUNDS,
     DisclosureLogDamaged,
     DisclosureLogUnavailable,
     Exposure,
+    Limits,
+    TooManyStudents,
     UnknownGround,
     chain_hash,
     count_disclosures,
@@ -34,6 +37,8 @@ from records.disclosures import (
     record_disclosures,
     verify,
 )
+from records.log_chain import GENESIS
+from records.notices import notices
 from records.schema import Category
 from records.scope import EMERGENCY_BASIS, NotInScope, Role, Scope, pipeline_scope, scope_for
 from records.snapshots import Snapshot
@@ -162,6 +167,39 @@ def test_a_breach_report_counts_what_one_account_saw_between_two_days(database, 
         forget_student(session, "s1")
     last = exposures(database, user, date(2026, 4, 3), date(2026, 4, 4))
     assert [(one.student_id, one.looks) for one in last] == [("s2", 2), (None, 1)]
+
+
+def test_of_answers_asked_for_at_once_no_two_slip_past_the_limit(database, scope):  # R31
+    anybody = replace(scope, grants={f"s{n}": scope.grants["s1"] for n in range(12)})
+    for day in range(1, 6):
+        together = Barrier(4)
+
+        def ask(first: int, now: datetime = datetime(2026, 4, day, 10), together: Barrier = together) -> bool:
+            together.wait()
+            try:
+                some = [f"s{n}" for n in range(first, first + 3)]
+                record_disclosures(database, anybody, some, [Category.DIRECTORY], "/caseload", now, Limits(200, 6))
+            except TooManyStudents:
+                return False
+            return True
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sorted(pool.map(ask, (0, 3, 6, 9))) == [False, False, True, True]
+    outcome = verify(database)
+    assert (outcome.ok, outcome.rows) == (True, 5 * 6)
+    assert [one.at.day for one in notices(database)] == [5, 4, 3, 2, 1]
+
+
+def test_a_command_and_whoever_was_seen_before_do_not_count(database, scope):  # R31
+    for route, limits in (("handrail disclosures report", None), ("/caseload", Limits(200, 1))):
+        record_disclosures(database, scope, ["s1"], [Category.DIRECTORY], route, NOW, limits)
+    record_disclosures(database, scope, ["s2"], [Category.DIRECTORY], "handrail disclosures report", NOW)
+    record_disclosures(database, scope, ["s1"], [Category.DIRECTORY], "/caseload", NOW, Limits(200, 1))
+    with pytest.raises(TooManyStudents, match="more than 1 students in one day") as refused:
+        record_disclosures(database, scope, ["s2"], [Category.DIRECTORY], "/caseload", NOW, Limits(200, 1))
+    assert (refused.value.most, refused.value.until) == (1, datetime(2026, 4, 18))
+    record_disclosures(database, scope, ["s2"], [Category.DIRECTORY], "/", refused.value.until, Limits(200, 1))
+    assert verify(database).rows == 5
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)

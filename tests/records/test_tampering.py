@@ -14,7 +14,6 @@ import pytest
 
 from records.database import open_database
 from records.disclosures import (
-    GENESIS,
     Verification,
     chain_hash,
     export_head,
@@ -23,6 +22,7 @@ from records.disclosures import (
     record_disclosures,
     verify,
 )
+from records.log_chain import GENESIS
 from records.schema import Category
 from records.scope import Role, scope_for
 from tests.records import small_district
@@ -107,6 +107,12 @@ def rewrite(log: Log, place: int, rng: random.Random) -> str:
 KINDS = (edit, delete, insert, reorder, truncate, rewrite)
 
 
+@pytest.fixture(autouse=True)
+def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long log is checked in stretches; so is this one."""
+    monkeypatch.setattr("records.disclosures._STRETCH", 17)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_tampering_at_fifty_places_is_found_and_names_its_row(
     kind: Callable[[Log, int, random.Random], str], log: Path, tmp_path: Path
@@ -122,6 +128,35 @@ def test_each_kind_of_tampering_at_fifty_places_is_found_and_names_its_row(
         assert outcome.problem is not None and outcome.problem.startswith(named), (place, named, outcome)
         found += not outcome.ok
     assert found == 50
+
+
+def test_processes_side_by_side_find_the_first_of_several_changes(log: Path, tmp_path: Path):  # R24
+    database = open_database(f"sqlite:///{log / 'handrail.db'}")
+    told: list[tuple[int, int]] = []
+    heads = read_heads(log / "head.json")
+    outcome = verify(database, heads, lambda done, total: told.append((done, total)), processes=3)
+    assert outcome == Verification(True, ROWS)
+    assert told == [(min(done, ROWS), ROWS) for done in range(17, ROWS + 17, 17)]
+    database.engine.dispose()
+    with tampered(log, tmp_path) as file:
+        for place in (99, 40, 18):
+            edit(file, place, random.Random(place))
+    database = open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
+    assert (verify(database, heads, processes=3).problem or "").startswith("row 18 ")
+    database.engine.dispose()
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 1), (17, 17), (18, 18), (18, 34), (10, 60), (1, 119)])
+def test_a_hole_is_named_by_its_first_row_wherever_a_stretch_begins(log: Path, tmp_path: Path, first: int, last: int):
+    with tampered(log, tmp_path) as file:  # R24
+        file.execute("DELETE FROM disclosures WHERE seq BETWEEN ? AND ?", (first, last))
+    assert (outcome_of(tmp_path).problem or "").startswith(f"row {first} ")
+
+
+def test_a_row_before_the_first_is_found(log: Path, tmp_path: Path):  # R24
+    with tampered(log, tmp_path) as file:
+        write(file, row_at(file, 3) | {"seq": -4})
+    assert (outcome_of(tmp_path).problem or "").startswith("row 1 is missing or out of order: -4 was found")
 
 
 def test_a_look_given_to_another_student_is_found_by_the_reference_that_does_not_fit(log: Path, tmp_path: Path):  # R24

@@ -25,12 +25,14 @@ class Walled:
 
 def walled_database(server: str, name: str) -> Walled:
     """Do what the guide says, word for word but for the name of the database."""
-    in_server, in_database = re.findall(r"```sql\n(.*?)```", GUIDE.read_text(), re.S)
+    in_server, in_database, on_the_log = re.findall(r"```sql\n(.*?)```", GUIDE.read_text(), re.S)
     _execute(server.format(name="postgres"), in_server.replace("DATABASE handrail ", f"DATABASE {name} "))
     _execute(server.format(name=name), in_database)
     owner_url, site_url = (server.format(name=name).replace("//handrail@", f"//{login}@")
                            for login in ("handrail_owner", "handrail_site"))  # fmt: skip
-    return Walled(open_database(owner_url), open_database(site_url), owner_url)
+    owner = open_database(owner_url)
+    _execute(owner_url, on_the_log)
+    return Walled(owner, open_database(site_url), owner_url)
 
 
 def _execute(url: str, statements: str) -> None:

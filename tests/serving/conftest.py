@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from records.accounts import Organization, add_organization, add_staff, start_session, viewer_of
 from records.database import Database, open_database
-from records.disclosures import Disclosure, disclosures
+from records.disclosures import Disclosure, Limits, disclosures
 from records.scope import DISTRICT, Role, scope_for
 from records.snapshots import Snapshot
 from serving.app import SiteConfig, create_app
@@ -67,10 +67,10 @@ class TestSite:
         return disclosures(self.database, limit=100_000)[::-1]
 
 
-def open_site(home: Path) -> TestSite:
+def open_site(home: Path, limits: Limits | None = None) -> TestSite:
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     clock = [NOW]
-    app = create_app(SiteConfig(home, database, SECRET, lambda: clock[0]))
+    app = create_app(SiteConfig(home, database, SECRET, lambda: clock[0], limits=limits or Limits()))
     app.state.site.shelf.wait()
     return TestSite(home, database, app, clock)
 

@@ -115,8 +115,9 @@ def test_a_consent_cannot_be_revoked_on_another_students_page(site: TestSite, of
 def test_a_students_page_is_found_by_code_and_is_a_look(site: TestSite, officer: httpx.Client, path: str):  # R23, R27
     code = path.rsplit("/", 1)[1]
     assert officer.get("/consents", params={"student": f" {code} "}).headers["location"] == path
+    assert officer.get("/consents", params={"student": " s01 "}).headers["location"] == path, "by number"
     missing = officer.get("/consents", params={"student": "0" * 20})
-    assert missing.status_code == 422 and "There is no student with this code" in missing.text
+    assert missing.status_code == 422 and "There is no student with this number or code" in missing.text
     before = len(site.log())
     assert district.CANARY not in officer.get("/consents").text and len(site.log()) == before
     page = officer.get(path).text

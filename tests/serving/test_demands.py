@@ -250,7 +250,8 @@ def test_a_hold_hides_the_student_at_the_next_request_and_lifting_brings_them_ba
     assert send(first, "/holds/1/lift", reason="Settled").status_code == 303
     assert caseworker.get(path).status_code == 200
     page = first.get("/demands").text
-    assert "Lawsuit 26-77<br>Lifted by Staff district_admin: Settled" in page
+    assert "<p>Lawsuit 26-77</p>" in page and "<p>Settled</p>" in page
+    assert "Lifted by Staff district_admin on 17 April 2026" in page
     assert send(first, "/holds/1/lift", reason="Again").status_code == 422
 
 

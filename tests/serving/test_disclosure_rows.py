@@ -18,11 +18,14 @@ from sqlalchemy import text
 from records.accounts import viewer_of
 from records.database import Database
 from records.disclosures import Disclosure, count_disclosures, disclosures, forget_student
+from records.emergencies import open_emergency
 from records.published import publish_if_needed
+from records.schema import Category
 from records.scope import scope_for
 from records.snapshots import Snapshot
+from serving import words
 from serving.app import SiteConfig, create_app
-from tests.records.conftest import database
+from tests.records.conftest import database, snapshot_of
 from tests.serving import district
 from tests.serving.conftest import NOW, SECRET, STAFF, TestSite, fill
 from tests.serving.crawl import crawl
@@ -226,7 +229,7 @@ def test_the_spreadsheet_holds_every_look_and_its_terms(site: TestSite):  # R26,
                      "10:30."]  # fmt: skip
     assert header[:3] == ["when", "person", "organization"] and header[7] == "the law asks for this record"
     assert (own[2], tutors[2], tutors[4], tutors[6:]) == ("The District", "Tutors", "Tutoring after school",
-                                                          ["a1", "no", "1"])  # fmt: skip
+                                                          ["agreement a1", "no", "1", ""])  # fmt: skip
 
 
 def test_a_destroyed_student_is_nobody_on_the_list(site: TestSite):
@@ -236,3 +239,67 @@ def test_a_destroyed_student_is_nobody_on_the_list(site: TestSite):
     page = site.browser("district_admin").get("/disclosures?check=true").text
     assert "A student whose record was destroyed" in page and "Quillfeather" not in page
     assert "the looks at 1 student name nobody any more" in page
+
+
+def load_without(site: TestSite, student: str) -> None:
+    kept = {name: [row for row in found if row.get("student_id") != student] for name, found in district.rows().items()}
+    snapshot_of(kept, site.home)
+
+
+def test_a_family_of_a_student_who_has_left_is_still_told_who_looked(site: TestSite):  # R26: 34 CFR 99.10, 99.32(a)(4)
+    handle = site.handle("district_admin", "s01")
+    site.browser("caseworker").get(f"/students/{site.handle('caseworker', 's01')}")
+    load_without(site, "s01")
+    officer = site.browser("district_admin")
+    assert f'href="/students/{handle}/disclosures">A student no longer on the rolls' in officer.get("/disclosures").text
+    for asked in ("s01", handle):
+        found = officer.get(f"/disclosures?organization=everybody&student={asked}")
+        assert found.status_code == 200 and f'href="/students/{handle}/disclosures">What the family' in found.text
+    for end in ("", ".pdf", ".csv"):
+        told = officer.get(f"/students/{handle}/disclosures{end}")
+        assert told.status_code == 200, end
+        said = re.sub(r"<[^>]+>|\s+", " ", told.content.decode("utf-8-sig") if end == ".csv" else words_in(told))
+        assert "Staff caseworker" in said and "Tutors" in said and "Quillfeather" not in said, end
+        row = site.log()[-1]
+        assert (row.student_id, row.categories, row.route) == ("s01", "", f"/students/{{handle}}/disclosures{end}")
+        if end != ".csv":
+            assert "Who has seen the record of student s01, who has left" in re.sub(r"\s+", " ", said)
+            assert "hold no name any more" in re.sub(r"\s+", " ", said)
+    for path in (f"/students/{handle}", f"/api/v1/students/{handle}", f"/consents/{handle}"):
+        assert officer.get(path).status_code == 404, "of the record itself nothing is left"
+    for who in ("caseworker", "data_scientist", "equity_reviewer"):
+        assert site.browser(who).get(f"/students/{handle}/disclosures").status_code == 404
+    with site.database.write_transaction() as session:
+        forget_student(session, "s01")
+    for end in ("", ".pdf", ".csv"):
+        assert officer.get(f"/students/{handle}/disclosures{end}").status_code == 404, "destroyed is not found"
+    assert officer.get("/disclosures?student=s01").status_code == 404
+
+
+def test_a_look_in_an_emergency_says_so_in_words_with_its_number_and_what_was_feared(site: TestSite):  # R30
+    feared = "The student has been missing since this morning"
+    needed = "The last days at school say whom to ask first"
+    viewer = viewer_of(site.database, STAFF["pantry"][0])
+    scope = scope_for(viewer, site.database, Snapshot.current(site.home), NOW, SECRET)
+    open_emergency(site.database, scope, "s05", categories=[Category.ATTENDANCE], threat=feared, reason=needed, hours=1,
+                   now=NOW)  # fmt: skip
+    site.browser("pantry").get(f"/students/{site.handle('pantry', 's05')}")
+    officer, handle = site.browser("district_admin"), site.handle("district_admin", "s05")
+    for path in ("/disclosures", f"/students/{handle}/disclosures"):
+        page = officer.get(path).text
+        assert '<a href="/emergencies#emergency-1">emergency 1</a>' in page and "emergency-1</" not in page, path
+        assert '<a href="/agreements/a2">agreement a2</a>' in page, path
+    assert 'id="emergency-1"' in officer.get("/emergencies").text
+    *_, emergency, agreed = csv.reader(io.StringIO(
+        officer.get(f"/students/{handle}/disclosures.csv").content.decode("utf-8-sig"), newline=""))  # fmt: skip
+    assert (emergency[6], agreed[6], agreed[-1]) == ("emergency 1", "agreement a2", "")
+    assert emergency[-1] == f"The danger that was seen: {feared}. Why this was needed: {needed}."
+    printed = re.sub(r"\s+", " ", pdf_text(officer.get(f"/students/{handle}/disclosures.pdf").content))
+    assert "Emergency 1" in printed and "emergency-1" not in printed and feared in printed
+
+
+def test_a_category_keeps_the_capitals_it_has():
+    assert words.capital("attendance, learning English") == "Attendance, learning English"
+    assert [words.category(one) for one in Category if "English" in words.CATEGORIES[one]] == ["Learning English"]
+    for template in (Path(words.__file__).parent / "templates").iterdir():
+        assert "|capitalize" not in template.read_text(), template.name

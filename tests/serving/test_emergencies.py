@@ -227,7 +227,7 @@ def test_the_district_opens_for_partners_staff_alone(site: TestSite):  # R13
     browser = site.browser("district_admin")
     person = viewer_of(site.database, STAFF["pantry"][0]).user_id
     refused = browser.post("/emergencies", data=fields(browser, person=person, student="0" * 20))
-    assert refused.status_code == 422 and "no student with this code" in refused.text
+    assert refused.status_code == 422 and "no student with this number or code" in refused.text
     assert emergencies(site.database) == []
 
 

@@ -9,14 +9,18 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from records.database import Database
+from records.disclosures import Limits, forget_student, verify
+from records.notices import notices
 from records.published import publish
 from records.schema import Category
 from records.scope import Grant, Scope, ScopedRecords, Viewer
 from records.snapshots import Snapshot
 from serving.app import SiteConfig, create_app
-from tests.records.walled import walled_database
+from tests.records.walled import Walled, walled_database
 from tests.serving import district
 from tests.serving.conftest import NOW, SECRET, TestSite, fill
 from tests.serving.crawl import crawl
@@ -26,9 +30,14 @@ EVERYONE = {f"Lastname{place:02d}" for place in range(1, 12)} | {district.CANARY
 
 
 @pytest.fixture
-def walled_site(postgres_server: str, filled_home: Path, tmp_path: Path) -> TestSite:
+def walled(postgres_server: str) -> Walled:
+    return walled_database(postgres_server, f"site{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def walled_site(walled: Walled, filled_home: Path, tmp_path: Path) -> TestSite:
     """The district of the other tests, on PostgreSQL, served by the login that is the site's own."""
-    walled, home = walled_database(postgres_server, f"site{uuid.uuid4().hex[:12]}"), tmp_path / "walled"
+    home = tmp_path / "walled"
     shutil.copytree(filled_home, home)
     fill(walled.owner)
     publish(walled.owner, Snapshot.current(home))
@@ -95,6 +104,41 @@ def test_before_its_records_are_published_the_site_says_so_and_shows_nobody(wall
     assert answer.status_code == 503
     assert "being brought up to date" in answer.text
     assert walled_site.log() == []
+
+
+def test_the_site_s_own_login_adds_to_the_log_and_can_change_nothing_on_it(walled_site: TestSite):  # R24, R31
+    officer, handle = walled_site.browser("district_admin"), walled_site.handle("district_admin", "s01")
+    for end in ("", "/disclosures", "/disclosures.csv"):
+        assert officer.get(f"/students/{handle}{end}").status_code == 200
+    assert walled_site.browser("caseworker").get("/caseload").status_code == 200
+    before = verify(walled_site.database)
+    assert before.ok and before.rows == 3 + len(district.TUTORED)
+    changes = ("DELETE FROM {}", "UPDATE {} SET student_ref = 'x'", "TRUNCATE {}", "DROP TABLE {}",
+               "ALTER TABLE {} DISABLE TRIGGER ALL")  # fmt: skip
+    for change in [change.format(table) for table in ("disclosures", "log_students") for change in changes]:
+        with pytest.raises(ProgrammingError) as refused, walled_site.database.engine.begin() as connection:
+            connection.execute(text(change))
+        assert getattr(refused.value.orig, "sqlstate", "") == "42501", change  # insufficient_privilege
+    with pytest.raises(ProgrammingError), walled_site.database.write_transaction() as session:
+        forget_student(session, "s01")
+    assert verify(walled_site.database) == before
+
+
+def test_the_owner_s_login_can_cut_a_name_off_the_log(walled_site: TestSite, walled: Walled):
+    walled_site.browser("caseworker").get("/caseload")
+    with walled.owner.write_transaction() as session:
+        assert forget_student(session, "s01")
+    found = verify(walled_site.database)
+    assert (found.ok, found.nameless) == (True, 1)
+
+
+def test_a_limit_is_kept_and_told_by_the_site_s_own_login(walled_site: TestSite):  # R31
+    app = create_app(SiteConfig(walled_site.home, walled_site.database, SECRET, lambda: NOW, limits=Limits(200, 3)))
+    site = TestSite(walled_site.home, walled_site.database, app)
+    browser = site.browser("caseworker")
+    answers = [browser.get(f"/students/{site.handle('caseworker', student)}") for student in district.TUTORED]
+    assert [answer.status_code for answer in answers] == [200] * 3 + [429] * 3
+    assert [one.kind for one in notices(site.database)] == ["too-many-students"]
 
 
 def another_snapshot(home: Path) -> str:
