@@ -25,8 +25,9 @@ from handrail.demo.district import (
     calendar,
     level_of,
 )
+from handrail.demo.exports import write_export
 from handrail.demo.history import OFFERED, History, live, period_name
-from handrail.demo.partners import PARTNERS, agreement_text, all_staff
+from handrail.demo.partners import EXPORTING, PARTNERS, agreement_text, all_staff, versions
 from handrail.demo.population import Flags, Population, draw_population
 from records.schema import RACE_ETHNICITIES, SEXES
 
@@ -61,6 +62,16 @@ _BAD_LINES = {
 }  # fmt: skip
 """Lines as exports really hold them: each must end in quarantine with its reason."""
 
+_ODD_LINES = {
+    "sis/attendance.csv": ("{student},harrow-lake-101,2026-03-07,tardy",),
+    "sis/course_grades.csv": ("{student},Music,2026,2,2026-01-15,112",),
+    "service_history/sessions.csv": ("ns-odd-1,{student},ns-mentoring,northstar,2026-03-04,true,600",),
+}
+"""Lines that can be read, and that somebody should look at: a Saturday, a mark of 112, ten hours of mentoring."""
+
+_TWO_DECADES = np.timedelta64(7_305, "D")
+"""By which one student's birth date is wrong, as where 1995 was typed for 2015."""
+
 
 @dataclass(frozen=True)
 class DemoFiles:
@@ -72,6 +83,8 @@ class DemoFiles:
     organizations: Path
     staff: Path
     consents: Path
+    export: Path
+    """The folder of `EXPORTING`: its participants, its own export and the mapping that reads it."""
 
 
 def generate(directory: Path, *, seed: int = 2026, students: int = 16_000,
@@ -89,14 +102,14 @@ def generate(directory: Path, *, seed: int = 2026, students: int = 16_000,
     progress("writing source files", len(steps), len(steps))
     return DemoFiles(directory / "sis", directory / "service_history",
                      tuple(sorted((directory / "agreements").glob("*.toml"))), directory / "organizations.csv",
-                     directory / "staff.csv", directory / "consents.csv")  # fmt: skip
+                     directory / "staff.csv", directory / "consents.csv", directory / EXPORTING)  # fmt: skip
 
 
 class _Writer:
     def __init__(self, directory: Path, rng: np.random.Generator, people: Population, days: Calendar,
                  history: History) -> None:  # fmt: skip
         self.directory, self.rng, self.people, self.days, self.history = directory, rng, people, days, history
-        for folder in ("sis", "service_history", "agreements"):
+        for folder in ("sis", "service_history", "agreements", EXPORTING):
             (directory / folder).mkdir(parents=True, exist_ok=True)
         order = rng.permutation(len(people))
         self.ids = np.array([f"HL{400_000 + number}" for number in order], dtype=object)
@@ -176,11 +189,13 @@ class _Writer:
         present = ~np.all(np.isnat(people.entry_day), axis=0)
         races = {column: np.where(people.race[present] == RACE_ETHNICITIES.index(race), "true", "false")
                  for race, column in _RACE_COLUMNS.items()}  # fmt: skip
+        born = people.birth_date.copy()
+        born[self.current[2]] -= _TWO_DECADES
         sexes = np.array(["female", "male", "other"], dtype=object)
         assert SEXES[:2] == ("female", "male")
         self._write("sis/demographics.csv", {
             "sourcedId": self.ids[present], "status": "active",
-            "birthDate": np.datetime_as_string(people.birth_date[present]), "sex": sexes[people.sex[present]], **races,
+            "birthDate": np.datetime_as_string(born[present]), "sex": sexes[people.sex[present]], **races,
         })  # fmt: skip
 
         def told(flags: Flags) -> Any:
@@ -257,15 +272,21 @@ class _Writer:
     def partners(self) -> None:
         rows = [[program.program_id, partner.organization_id, program.name, program.support, program.capacity,
                  program.cost_per_session, program.min_grade, program.max_grade]
-                for partner in PARTNERS for program in partner.programs]  # fmt: skip
+                for partner in PARTNERS if partner.organization_id != EXPORTING
+                for program in partner.programs]  # fmt: skip
         self._rows("service_history/programs.csv", ("program_id", "organization_id", "name", "support", "capacity",
                                                     "cost_per_session", "min_grade", "max_grade"), rows)  # fmt: skip
         taking_part = self._taking_part()
-        taking_part.drop(columns=["first", "last"]).to_csv(
-            self.directory / "service_history/enrollments.csv", index=False, lineterminator="\n")
-        self._sessions(taking_part)
+        sessions = self._sessions(taking_part)
+        for file, found in (("enrollments", taking_part.drop(columns=["first", "last"])), ("sessions", sessions)):
+            plain = found[found["organization_id"] != EXPORTING]
+            plain.to_csv(self.directory / f"service_history/{file}.csv", index=False, lineterminator="\n")
+        write_export(self.directory / EXPORTING, self._children(taking_part), taking_part, sessions,
+                     self.rng.spawn(1)[0])  # fmt: skip
         for partner in PARTNERS:
-            (self.directory / "agreements" / f"{partner.organization_id}.toml").write_text(agreement_text(partner))
+            for one in versions(partner):
+                name = f"{partner.organization_id}-{one.version}.toml"
+                (self.directory / "agreements" / name).write_text(agreement_text(one))
         self._rows("organizations.csv", ("organization_id", "name", "kind"), [
             ["district", DISTRICT_NAME, "district"], *([p.organization_id, p.name, p.kind] for p in PARTNERS)])
         self._rows("staff.csv", ("login", "name", "role", "organization_id"), [
@@ -306,13 +327,28 @@ class _Writer:
         chosen = self.rng.choice(able, size=count, replace=False, p=weight / weight.sum())
         return np.sort(chosen)
 
-    def _sessions(self, taking_part: pd.DataFrame) -> None:
+    def _children(self, taking_part: pd.DataFrame) -> pd.DataFrame:
+        """Those who ever took part at `EXPORTING`, as the district knows them, in the order of their first day."""
+        theirs = taking_part.loc[taking_part["organization_id"] == EXPORTING, "student_id"].drop_duplicates()
+        place = pd.Series(np.arange(len(self.ids)), index=self.ids)[theirs].to_numpy()
+        people = self.people
+        school = self._school_on(len(self.days.days) - 1, np.arange(len(people)))[place]
+        return pd.DataFrame({
+            "student_id": theirs.to_numpy(),
+            "first_name": np.array(FIRST_NAMES, dtype=object)[people.first_name[place]],
+            "last_name": np.array(LAST_NAMES, dtype=object)[people.last_name[place]],
+            "birth_date": np.datetime_as_string(people.birth_date[place]).astype(object),
+            "grade": np.array([str(grade) if grade else "K" for grade in people.grade[place]], dtype=object),
+            "school": pd.Series(SCHOOL_NAMES, index=SCHOOL_IDS)[school].to_numpy(),
+        })  # fmt: skip
+
+    def _sessions(self, taking_part: pd.DataFrame) -> pd.DataFrame:
         counts = ((taking_part["last"] - taking_part["first"]) // 5 + 1).to_numpy()
         row = np.repeat(np.arange(len(taking_part)), counts)
         step = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
         day = taking_part["first"].to_numpy()[row] + 5 * step
         organization = taking_part["organization_id"].to_numpy()[row]
-        self._write("service_history/sessions.csv", {
+        return pd.DataFrame({
             "session_id": [f"{org}-{number:07d}" for number, org in enumerate(organization)],
             "student_id": taking_part["student_id"].to_numpy()[row],
             "program_id": taking_part["program_id"].to_numpy()[row], "organization_id": organization,
@@ -334,10 +370,12 @@ class _Writer:
                 if self.rng.random() < share:
                     rows.append([student, organization, categories, purpose[organization], "Parent or guardian",
                                  "2025-09-02", "2026-08-31"])  # fmt: skip
+        rows += [[*row[:5], "2024-09-03", "2025-08-29"] for row in rows[:3]]
         self._rows("consents.csv", ("student_id", "organization_id", "categories", "purpose", "signer", "signed_on",
                                     "expires_on"), rows)  # fmt: skip
 
     def spoil(self) -> None:
-        for file, lines in _BAD_LINES.items():
-            with (self.directory / file).open("a", encoding="utf-8") as stream:
-                stream.writelines(line.format(student=self.ids[self.current[0]]) + "\n" for line in lines)
+        for place, spoiled in ((0, _BAD_LINES), (1, _ODD_LINES)):
+            for file, lines in spoiled.items():
+                with (self.directory / file).open("a", encoding="utf-8") as stream:
+                    stream.writelines(line.format(student=self.ids[self.current[place]]) + "\n" for line in lines)

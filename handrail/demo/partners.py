@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import date
 
 from handrail.demo.district import DISTRICT_NAME
 from records.scope import DISTRICT, Role
@@ -41,6 +43,13 @@ class Partner:
     legal_basis: str = "school_official"
     purpose_kind: str = "service"
     staff: tuple[tuple[str, str, Role], ...] = field(default=())
+    officer: str = ""
+    """Who answers for the records; the first of the staff where nobody is named."""
+    version: int = 1
+    start: date = date(2025, 8, 1)
+    end: date = date(2026, 7, 31)
+    destruction_date: date = date(2026, 9, 30)
+    breach_notice_hours: int = 24
 
 
 PARTNERS = (
@@ -51,7 +60,7 @@ PARTNERS = (
          Program("bp-study-hall", "Open study hall", "", 150, 6.0, 5, 12)),
         (*_COMMON, "schedule", "housing"), ("housing",), ("tutoring", "mentoring", "food", "health"),
         staff=(("caseworker@brightpath.example", "Dana Whitfield", Role.CASEWORKER),
-               ("admin@brightpath.example", "Ruth Calloway", Role.PARTNER_ADMIN)),
+               ("admin@brightpath.example", "Ruth Calloway", Role.PARTNER_ADMIN)), version=2,
     ),
     Partner("northstar", "Northstar Mentors", "mentoring", "One-to-one mentoring",
             "Mentors read attendance and marks to see how a student is doing, and what to talk about",
@@ -100,19 +109,29 @@ PARTNERS = (
             (), ("directory", "attendance", "grades"), legal_basis="audit_evaluation",
             purpose_kind="evaluation",
             staff=(("evaluator@lakecollege.example", "Hugh Prentiss", Role.CASEWORKER),)),
+    Partner("oldmill", "Old Mill Art Workshop", "art", "Art after school",
+            "Teachers read the list of who takes part",
+            (Program("om-art", "Art after school", "", 40, 12.0),), ("directory", "services"),
+            officer="Paul Anselm", start=date(2024, 8, 1), end=date(2025, 7, 31),
+            destruction_date=date(2026, 3, 31)),
 )  # fmt: skip
+"""The last of them is a partner of the past: its agreement has ended, and its day of destruction is over."""
+
+EXPORTING = "mendworks"
+"""The partner that sends an export of its own system instead of the plain files; `exports` writes it."""
 
 ORGANIZATION_NAMES = {partner.organization_id: partner.name for partner in PARTNERS} | {DISTRICT: "the district"}
 
 DISTRICT_STAFF = (
     ("admin@district.example", "Grace Olander", Role.DISTRICT_ADMIN),
+    ("counsel@district.example", "Ines Moreau", Role.DISTRICT_ADMIN),
     ("data@district.example", "Priya Raman", Role.DATA_SCIENTIST),
     ("equity@district.example", "Marcus Bell", Role.EQUITY_REVIEWER),
 )
 
 AGREEMENT = '''# An agreement between {district} and {name}. Made up, for the demo.
 agreement_id = "{organization_id}-2025"
-version = 1
+version = {version}
 organization_id = "{organization_id}"
 legal_basis = "{legal_basis}"
 purpose = "{purpose}"
@@ -122,14 +141,22 @@ categories = [{categories}]
 consent_required = [{consent_required}]
 programs = [{programs}]
 supports = [{supports}]
-start = 2025-08-01
-end = 2026-07-31
-destruction_date = 2026-09-30
+start = {start}
+end = {end}
+destruction_date = {destruction_date}
 officers = ["{officer}, {name}"]
 safeguards = "Read in Handrail only, by staff with an account of their own who have been trained; nothing is copied out"
 redisclosure = "None without the written word of {district}"
-breach_notice_hours = 24
+breach_notice_hours = {breach_notice_hours}
 '''
+
+
+def versions(partner: Partner) -> Iterator[Partner]:
+    """The partner at each version of its agreement: a first one shared less, and was less strict about a breach."""
+    if partner.version > 1:
+        less = tuple(name for name in partner.categories if name not in partner.consent_required)
+        yield replace(partner, version=1, categories=less, consent_required=(), breach_notice_hours=72)
+    yield partner
 
 
 def agreement_text(partner: Partner) -> str:
@@ -141,7 +168,9 @@ def agreement_text(partner: Partner) -> str:
     return AGREEMENT.format(
         district=DISTRICT_NAME, name=partner.name, organization_id=partner.organization_id, purpose=partner.purpose,
         purpose_kind=partner.purpose_kind, activity=partner.activity, legal_basis=partner.legal_basis,
-        categories=quoted(partner.categories), officer=partner.staff[0][1],
+        categories=quoted(partner.categories), officer=partner.officer or partner.staff[0][1], version=partner.version,
+        start=partner.start, end=partner.end, destruction_date=partner.destruction_date,
+        breach_notice_hours=partner.breach_notice_hours,
         consent_required=quoted(partner.consent_required), supports=quoted(partner.supports),
         programs=quoted(tuple(program.program_id for program in partner.programs)),
     )  # fmt: skip

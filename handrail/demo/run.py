@@ -8,8 +8,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime, time
 from pathlib import Path
 
 from fairness.gate import Policy
@@ -17,23 +18,27 @@ from fairness.signoff import sign
 from features.build import write_features
 from features.catalog import catalog_hash
 from handrail.commands.models import audit_version
+from handrail.commands.records import load_and_publish
 from handrail.demo.district import DEMO_TODAY
 from handrail.demo.files import DemoFiles, generate
-from handrail.demo.partners import PASSWORD
+from handrail.demo.paperwork import keep_paperwork, open_emergency_of_the_day
+from handrail.demo.partners import EXPORTING, PASSWORD
 from handrail.settings import DEMO_MARK, Settings
 from records.accounts import add_organization, add_staff, read_organizations, viewer_of
 from records.agreements import parse_agreement, save_agreement
+from records.connectors.mapping import parse_mapping
 from records.connectors.oneroster import OneRoster
+from records.connectors.participants import read_participants
+from records.connectors.protocol import Connector
 from records.connectors.service_history import ServiceHistory
-from records.consents import add_consents
 from records.database import Database, open_database
-from records.published import publish_if_needed
-from records.scope import Role, ScopedRecords, pipeline_scope, scope_for
-from records.snapshots import Snapshot, load
+from records.identity import links, record_matches, roster
+from records.linkage import link
+from records.scope import Role, ScopedRecords, pipeline_scope
+from records.snapshots import LoadReport, Snapshot
 from training.lifecycle import ModelVersion, train
 
 Step = Callable[[str, int, int], None]
-OFFICER = "admin@district.example"
 REVIEWER = "equity@district.example"
 REASON = (
     "Demo: the report was read. Groups that are too small to judge are named in it; nothing that can be judged lies "
@@ -51,20 +56,18 @@ def make_demo(folder: Path, *, students: int = 16_000, seed: int = 2026,
     mark = {"today": DEMO_TODAY.isoformat(), "students": students, "seed": seed, "catalog": catalog_hash(),
             "policy": Policy.declared().sha256}  # fmt: skip
     if settings.is_demo and json.loads((settings.home / DEMO_MARK).read_text()) == mark:
+        open_emergency_of_the_day(settings, open_database(settings.database_url), settings.now())
         return settings
     shutil.rmtree(folder / "home", ignore_errors=True)
     settings = replace(settings, today=DEMO_TODAY)
     files = generate(folder / "source", seed=seed, students=students, progress=step)
-    load(OneRoster(), files.sis, settings.home, progress=lambda file, done, total: step("loading records", done, total))
-    load(ServiceHistory(), files.service_history, settings.home, merge=True,
-         progress=lambda file, done, total: step("loading service history", done, total))  # fmt: skip
     database = open_database(settings.database_url)
     add_people(database, files, step)
+    load_records(settings, database, files, step)
+    step("keeping the office's paperwork", 0, 1)
+    keep_paperwork(settings, database, files.consents)
+    step("keeping the office's paperwork", 1, 1)
     snapshot = Snapshot.current(settings.home)
-    officer = viewer_of(database, OFFICER)
-    add_consents(database, scope_for(officer, database, snapshot, settings.now(), settings.secret()), files.consents,
-                 settings.now())  # fmt: skip
-    publish_if_needed(database, snapshot, lambda table, done, total: step("publishing records", done, total))
     step("building features", 0, 1)
     day = snapshot.latest_date()
     write_features(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day)), day, settings.home)
@@ -72,6 +75,7 @@ def make_demo(folder: Path, *, students: int = 16_000, seed: int = 2026,
     made = train(snapshot, settings.home, seed=seed, progress=step)
     _audit_and_sign(settings, database, made, step)
     (settings.home / DEMO_MARK).write_text(json.dumps(mark))
+    open_emergency_of_the_day(settings, database, settings.now())
     return settings
 
 
@@ -87,6 +91,34 @@ def add_people(database: Database, files: DemoFiles, step: Step) -> None:
         step("adding accounts", done, len(people))
         add_staff(database, person["login"], person["name"], Role(person["role"]), person["organization_id"], PASSWORD)
     step("adding accounts", len(people), len(people))
+
+
+def load_records(settings: Settings, database: Database, files: DemoFiles, step: Step) -> list[LoadReport]:
+    """The district's files, the plain ones of its partners, and the export of one that has numbers of its own."""
+
+    def take(what: str, connector: Connector, folder: Path, minutes: int, *, merge: bool = True) -> LoadReport:
+        at = datetime.combine(DEMO_TODAY, time(4, minutes))
+        return load_and_publish(settings, connector, folder, merge, lambda file, done, total: step(what, done, total),
+                                at=at)  # fmt: skip
+
+    reports = [take("loading records", OneRoster(), files.sis, 10, merge=False),
+               take("loading service history", ServiceHistory(), files.service_history, 25)]  # fmt: skip
+    known = _link(settings, database, files, step)
+    mapping = parse_mapping((files.export / "mapping.toml").read_text(), "mapping.toml")
+    reports.append(take("loading a partner's export", ServiceHistory(EXPORTING, mapping, known), files.export, 40))
+    return reports
+
+
+def _link(settings: Settings, database: Database, files: DemoFiles, step: Step) -> Mapping[str, str]:
+    """Who the exporting partner's participants are, where that is sure; the others wait for a person."""
+    step("linking participants", 0, 1)
+    found = read_participants(files.export / "participants.csv", EXPORTING)
+    snapshot = Snapshot.current(settings.home)
+    students = roster(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", DEMO_TODAY)))
+    now = datetime.combine(DEMO_TODAY, time(4, 30))
+    record_matches(database, EXPORTING, link(found.participants, students), now)
+    step("linking participants", 1, 1)
+    return links(database, EXPORTING)
 
 
 def _audit_and_sign(settings: Settings, database: Database, made: ModelVersion, step: Step) -> None:

@@ -1,16 +1,73 @@
-"""The demo district: the same bytes each time, and read through the ordinary connectors."""
+"""The demo district: the same bytes each time, read through the ordinary connectors, with something on every page."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
-from handrail.demo import DEMO_TODAY, generate
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from handrail.commands.site import site_config
+from handrail.demo import DEMO_TODAY, DemoFiles, generate
+from handrail.demo.paperwork import CLINIC, COUNSEL, HOUSING, OFFICER, keep_paperwork, open_emergency_of_the_day
+from handrail.demo.partners import all_staff
+from handrail.demo.run import add_people, load_records
+from handrail.settings import Settings
+from records.accounts import start_session, viewer_of
 from records.agreements import parse_agreement
-from records.connectors.oneroster import OneRoster
-from records.connectors.service_history import ServiceHistory
+from records.connectors.protocol import Progress
+from records.database import Database, open_database
+from records.disclosures import verify
+from records.emergencies import emergencies
+from records.identity import MatchStatus, counts
+from records.loads import loads
 from records.schema import SUPPORTS
-from records.snapshots import Snapshot, load
+from records.scope import scope_for
+from records.snapshots import LoadReport, Snapshot
+from serving.app import create_app
+
+STUDENTS = 400
+NOW = datetime(2026, 4, 17, 10, 30)
+
+
+@dataclass
+class Made:
+    """A demo without its model, and the site over it at a fixed hour of its day."""
+
+    settings: Settings
+    database: Database
+    files: DemoFiles
+    reports: list[LoadReport]
+    app: object
+
+    def page(self, login: str, path: str) -> httpx.Response:
+        browser = TestClient(self.app, follow_redirects=True)  # type: ignore[arg-type]
+        browser.cookies.set("handrail", start_session(self.database, viewer_of(self.database, login), NOW))
+        return browser.get(path)
+
+
+def silent(name: str, done: int, total: int) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    folder = tmp_path_factory.mktemp("demo")
+    step: Progress = silent
+    files = generate(folder / "source", students=STUDENTS)
+    settings = replace(Settings.from_environment(folder / "home"), today=DEMO_TODAY)
+    database = open_database(settings.database_url)
+    add_people(database, files, step)
+    reports = load_records(settings, database, files, step)
+    keep_paperwork(settings, database, files.consents)
+    open_emergency_of_the_day(settings, database, NOW)
+    app = create_app(replace(site_config(settings), clock=lambda: NOW))
+    yield Made(settings, database, files, reports, app)
+    database.engine.dispose()
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -25,19 +82,81 @@ def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(tmp_path: P
     assert digests(tmp_path / "a") != digests(tmp_path / "c")
 
 
-def test_the_demo_loads_like_any_district_and_each_bad_line_is_put_aside(tmp_path: Path):
-    files = generate(tmp_path / "source", students=400)
-    home = tmp_path / "home"
-    reports = [load(OneRoster(), files.sis, home)]
-    reports.append(load(ServiceHistory(), files.service_history, home, merge=True))
-    snapshot = Snapshot.current(home)
-    assert snapshot.quarantined().num_rows == 12, "of both loads"
-    for report in reports:
-        folder = files.sis if report.source == "oneroster" else files.service_history
+def test_the_demo_loads_like_any_district_and_each_bad_line_is_put_aside(made: Made):
+    snapshot, files = Snapshot.current(made.settings.home), made.files
+    set_aside = [row["file"] for row in snapshot.quarantined().to_pylist()]
+    assert {name: set_aside.count(name) for name in ("attendance.csv", "course_grades.csv", "sessions.csv",
+                                                     "enrollments.csv")} == {
+        "attendance.csv": 5, "course_grades.csv": 2, "sessions.csv": 3, "enrollments.csv": 2,
+    }  # fmt: skip
+    folders = (files.sis, files.service_history, files.export)
+    for report, folder in zip(made.reports, folders, strict=True):
         for count in report.files:
             assert count.read == len((folder / count.file).read_bytes().splitlines()) - 1, count
     assert snapshot.latest_date() == DEMO_TODAY
-    assert snapshot.manifest["rows"]["students"] == 400
+    assert snapshot.manifest["rows"]["students"] == STUDENTS - 1, "one was destroyed"
     offered = set(snapshot.table("programs")["support"].to_pyarrow().to_pylist())
     assert offered == {*SUPPORTS, None}
-    assert len([parse_agreement(file.read_text(), file.name) for file in files.agreements]) == 11
+    assert len({parse_agreement(file.read_text(), file.name).agreement_id for file in files.agreements}) == 12
+    assert len(loads(made.settings.home)) == 3, "each load is written down"
+
+
+def test_most_of_the_exporting_partners_participants_are_linked_and_some_wait_for_a_person(made: Made):
+    stands = counts(made.database)["mendworks"]
+    assert stands[MatchStatus.LINKED] > stands[MatchStatus.UNSURE] > 0
+    assert stands[MatchStatus.NONE] >= 2
+    rows = Snapshot.current(made.settings.home).table("service_sessions").to_pyarrow().to_pylist()
+    assert {row["program_id"] for row in rows if row["organization_id"] == "mendworks"} == {"mw-circles"}
+
+
+ROWS = {
+    "/students": ("399 students",),
+    "/matches": ("wait for somebody at the district", "None of these", "perhaps one child is on the list twice"),
+    "/matches?show=decided": ("Ines Moreau",),
+    "/matches?show=linked": ("The comparison, which was sure",),
+    "/agreements": ("BrightPath Tutoring", "Old Mill Art Workshop"),
+    "/agreements/brightpath-2025": ("ersion 1", "ersion 2"),
+    "/consents": ("Keystone Housing Help", "1 student is kept out"),
+    "/disclosures": ("Dana Whitfield", "Omar Teller", "Iris Boone"),
+    "/demands": ("A release is proposed", "Refused", "Harrow County Family Court", "In force"),
+    "/demands/1": ("An immigration enforcement officer", "Recorded and refused"),
+    "/demands/2": ("Release proposed", "Ines Moreau", "Approve"),
+    "/emergencies": ("Open now", "Over", "Mina Castell", "Omar Teller", "2 looks"),
+    "/notices": ("Mina Castell", "legal demand 2", "seen by Ines Moreau"),
+    "/data": ("OneRoster", "17 April 2026, 04:10", "day without classes", "waiting for somebody"),
+    "/retention": ("Old Mill Art Workshop", "31 March 2026", "Number 1", "Copy of 1 April"),
+}
+
+
+@pytest.mark.parametrize("path", ROWS)
+def test_each_page_of_the_district_has_something_to_look_at(made: Made, path: str):
+    answer = made.page(OFFICER, path)
+    assert answer.status_code == 200
+    assert [words for words in ROWS[path] if words not in answer.text] == []
+    assert "Not written down" not in answer.text
+
+
+def test_the_consents_of_families_show_one_that_counts_one_that_ended_and_one_taken_back(made: Made):
+    students = {line.split(",")[0] for line in made.files.consents.read_text().splitlines()[1:4]}
+    said = " ".join(made.page(OFFICER, f"/consents?student={student}").text for student in sorted(students))
+    assert [word for word in ("Counts", "Ended", "Revoked") if f">{word}<" not in said] == []
+
+
+def test_the_caseworker_of_the_running_emergency_sees_what_it_opens(made: Made):
+    (running,) = [one for one in emergencies(made.database) if one.is_open(NOW)]
+    assert running.user_id == viewer_of(made.database, CLINIC).user_id
+    scope = scope_for(viewer_of(made.database, CLINIC), made.database, Snapshot.current(made.settings.home), NOW,
+                      made.settings.secret())  # fmt: skip
+    assert running.student_id not in scope.by_agreement.students
+    handle = scope.handle(running.student_id)
+    assert handle in made.page(CLINIC, "/caseload").text
+    assert "Opened for an emergency until 17 April 2026, 14:30" in made.page(CLINIC, f"/students/{handle}").text
+    open_emergency_of_the_day(made.settings, made.database, NOW)
+    assert len(emergencies(made.database)) == 2, "one that runs is enough"
+
+
+def test_every_account_has_a_page_and_the_log_holds(made: Made):
+    for login, _, _, _ in all_staff():
+        assert made.page(login, "/").status_code == 200, login
+    assert verify(made.database).ok
+    assert {COUNSEL, HOUSING} < {login for login, *_ in all_staff()}

@@ -89,7 +89,11 @@ PAGES = {
     "Hugh Prentiss": ("/caseload", "/agreements"),
     "Priya Raman": ("/audits", "/audits/1", "/data"),
     "Marcus Bell": ("/audits", "/audits/1"),
-    "Grace Olander": ("/students", "/agreements", "/agreements/brightpath-2025", "/disclosures", "/data", "/audits/1"),
+    "Grace Olander": (
+        "/students", "/matches", "/matches?show=decided", "/consents", "/agreements", "/agreements/brightpath-2025",
+        "/agreements/explain", "/disclosures", "/demands", "/demands/1", "/demands/2", "/demands/new", "/emergencies",
+        "/notices", "/data", "/retention", "/audits/1",
+    ),
 }
 
 
@@ -114,6 +118,34 @@ def test_pages_fit_a_phone_and_break_no_rule_of_the_content_policy(browser: Brow
     assert [text for text in said if "Failed to load" not in text] == []
     assert [url for url in asked if not url.startswith(demo_site)] == []
     context.close()
+
+
+def test_the_second_person_approves_what_the_first_proposed_and_finds_the_way_by_the_menu_of_a_phone(
+    browser: Browser, demo_site: str
+):
+    context = browser.new_context(viewport=PHONE, is_mobile=True)
+    page = context.new_page()
+    sign_in(page, demo_site, "Grace Olander")
+    page.get_by_text("Menu", exact=True).press("Enter")
+    page.get_by_role("link", name="Legal demands").click()
+    page.get_by_role("link", name="Demand 2").click()
+    expect(page.locator("main")).to_contain_text("Ines Moreau")
+    approve = page.get_by_role("button", name=re.compile("Approve"))
+    expect(approve).to_be_visible()
+    context.close()
+
+
+def test_the_clinics_caseworker_reads_what_the_running_emergency_opens(page: Page, demo_site: str, demo_home: Path):
+    assert handrail("demo", str(demo_home.parent), "--no-site").returncode == 0, "opens one where none is open now"
+    sign_in(page, demo_site, "Grace Olander")
+    page.goto(f"{demo_site}/emergencies")
+    running = page.locator("li.panel", has_text="Open now")
+    expect(running).to_contain_text("Mina Castell")
+    student = running.get_by_role("heading").inner_text()
+    sign_in(page, demo_site, "Mina Castell")
+    page.get_by_role("link", name="Open it").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(student)
+    expect(page.get_by_role("status").first).to_contain_text("Opened for an emergency until")
 
 
 def test_a_page_is_worked_by_keyboard_alone(page: Page, demo_site: str):

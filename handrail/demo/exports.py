@@ -1,0 +1,184 @@
+"""What one partner sends in its own words: a list of participants with slips of the pen, an export, and its mapping.
+
+The partner has numbers of its own for children, so that somebody must find out who they are. Most are easily known. Of
+three no birth date, school or grade is on the list; two are on it twice; and `STRANGERS` are at no school of the
+district.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from handrail.demo.partners import EXPORTING, PARTNERS
+
+STRANGERS = (
+    ("Wilhelmina", "Featherstonehaugh", "2013-02-11", "7", "Saint Brannock's"),
+    ("Balthazar", "Quillfeather", "2015-09-30", "5", "Home school"),
+)
+_PLAIN = 0.82
+"""Share of participants who are written exactly as the district writes them."""
+
+_BAD = {
+    "Exits.csv": ("MW-E-99999,03/02/2026,Goals met",),
+    "Attendance.csv": ("MW-S-bad-1,{participant},Restorative circles,02/30/2026,Present,45",
+                       "MW-S-bad-2,{participant},Restorative circles,03/04/2026,Perhaps,45",
+                       "MW-S-odd-1,{participant},Restorative circles,03/05/2026,Cancelled,45"),
+}  # fmt: skip
+
+MAPPING = '''# How Mendworks's export is read. Each line says: what Handrail calls it = what the export calls it.
+organization_id = "{organization_id}"
+
+[programs."{name}"]
+program_id = "{program_id}"
+support = "{support}"
+capacity = {capacity}
+cost_per_session = {cost}
+min_grade = {lowest}
+max_grade = {highest}
+
+[[file]]
+name = "Enrollments.csv"
+holds = "enrollments"
+dates = ["MM/DD/YYYY"]
+
+[file.columns]
+participant_id = "Participant ID"
+enrollment_id = "Record ID"
+program_id = "Program Name"
+start_date = "Enrollment Date"
+
+[[file]]
+name = "Exits.csv"
+holds = "exits"
+dates = ["MM/DD/YYYY"]
+
+[file.columns]
+enrollment_id = "Enrollment Record ID"
+end_date = "Exit Date"
+exit_reason = "Exit Reason"
+
+[file.values.exit_reason]
+"Goals met" = "Completed"
+
+[[file]]
+name = "Attendance.csv"
+holds = "sessions"
+dates = ["MM/DD/YYYY"]
+
+[file.columns]
+participant_id = "Participant ID"
+program_id = "Program Name"
+session_id = "Record ID"
+date = "Service Date"
+attended = "Attended?"
+minutes = "Duration (min)"
+
+[file.values.attended]
+"Present" = true
+"No Show" = false
+
+[file.leave_out]
+attended = ["Cancelled"]
+'''
+
+
+def write_export(folder: Path, children: pd.DataFrame, taking_part: pd.DataFrame, sessions: pd.DataFrame,
+                 rng: np.random.Generator) -> None:  # fmt: skip
+    """Write `participants.csv`, the three files of the export and `mapping.toml` into `folder`.
+
+    Args:
+        children: who ever took part, as the district knows them: student_id, names, birth date, grade, school.
+        taking_part: every partner's enrolments, with `end_date` empty while they last.
+        sessions: every partner's sessions.
+    """
+    numbers = pd.Series([f"MW-{number:04d}" for number in range(1, len(children) + 1)], index=children["student_id"])
+    now_there = taking_part[(taking_part["organization_id"] == EXPORTING) & (taking_part["end_date"] == "")]
+    known = now_there["student_id"].drop_duplicates().tolist()
+    _participants(children, numbers, known, rng).to_csv(folder / "participants.csv", index=False, lineterminator="\n")
+    (program,) = next(partner.programs for partner in PARTNERS if partner.organization_id == EXPORTING)
+    _service_history(folder, numbers, taking_part, sessions, program.name)
+    for file, lines in _BAD.items():
+        with (folder / file).open("a", encoding="utf-8") as stream:
+            stream.writelines(line.format(participant=numbers.iloc[0]) + "\n" for line in lines)
+    (folder / "mapping.toml").write_text(MAPPING.format(
+        organization_id=EXPORTING, name=program.name, program_id=program.program_id, support=program.support,
+        capacity=program.capacity, cost=program.cost_per_session, lowest=program.min_grade, highest=program.max_grade,
+    ))  # fmt: skip
+
+
+def _participants(children: pd.DataFrame, numbers: pd.Series, now_there: list[str],
+                  rng: np.random.Generator) -> pd.DataFrame:  # fmt: skip
+    """The children as the partner's staff wrote them down."""
+    written = children.assign(participant_id=numbers.to_numpy()).set_index("student_id", drop=False)
+    slips = rng.random(len(written)) > _PLAIN
+    kinds = rng.choice(len(_SLIPS), size=len(written), p=[often for _, _, often in _SLIPS])
+    for student, slipped, kind in zip(written["student_id"], slips, kinds, strict=True):
+        if slipped:
+            column, slip, _ = _SLIPS[kind]
+            written.loc[student, column] = slip(written.loc[student, column])
+    bare, twice = now_there[:3], now_there[3:5]
+    written.loc[bare, ["birth_date", "school", "grade"]] = ""
+    written.loc[bare, "last_name"] = [_swapped(name) for name in written.loc[bare, "last_name"]]
+    again = written.loc[twice].assign(participant_id=[f"MW-{9001 + place}" for place in range(len(twice))],
+                                      grade="", school="")  # fmt: skip
+    strangers = pd.DataFrame([(f"MW-{9101 + place}", *facts) for place, facts in enumerate(STRANGERS)],
+                             columns=list(_COLUMNS))  # fmt: skip
+    return pd.concat([written[list(_COLUMNS)], again[list(_COLUMNS)], strangers])
+
+
+def _service_history(folder: Path, numbers: pd.Series, taking_part: pd.DataFrame, sessions: pd.DataFrame,
+                     program: str) -> None:  # fmt: skip
+    """Enrolments, exits and sessions as the partner's own system exports them."""
+    stays = taking_part[taking_part["organization_id"] == EXPORTING].reset_index(drop=True)
+    records = pd.Series([f"MW-E-{number:05d}" for number in range(1, len(stays) + 1)])
+    pd.DataFrame({
+        "Record ID": records, "Participant ID": numbers[stays["student_id"]].to_numpy(), "Program Name": program,
+        "Enrollment Date": _as_written(stays["start_date"]),
+    }).to_csv(folder / "Enrollments.csv", index=False, lineterminator="\n")  # fmt: skip
+    over = stays["end_date"] != ""
+    pd.DataFrame({
+        "Enrollment Record ID": records[over], "Exit Date": _as_written(stays.loc[over, "end_date"]),
+        "Exit Reason": "Goals met",
+    }).to_csv(folder / "Exits.csv", index=False, lineterminator="\n")  # fmt: skip
+    held = sessions[sessions["organization_id"] == EXPORTING]
+    pd.DataFrame({
+        "Record ID": held["session_id"], "Participant ID": numbers[held["student_id"]].to_numpy(),
+        "Program Name": program, "Service Date": _as_written(held["date"]),
+        "Attended?": np.where(held["attended"] == "true", "Present", "No Show"), "Duration (min)": held["minutes"],
+    }).to_csv(folder / "Attendance.csv", index=False, lineterminator="\n")  # fmt: skip
+
+
+def _as_written(days: pd.Series) -> Any:
+    """2026-04-17 as 04/17/2026."""
+    return days.str.slice(5, 7) + "/" + days.str.slice(8, 10) + "/" + days.str.slice(0, 4)
+
+
+def _swapped(name: str) -> str:
+    """Two letters in the middle have changed places, unless little would be left of the name."""
+    if len(name) < 5:
+        return name
+    middle = max(1, len(name) // 2 - 1)
+    return name[:middle] + name[middle + 1 : middle + 2] + name[middle] + name[middle + 2 :]
+
+
+def _without_a_letter(name: str) -> str:
+    return name[:-2] + name[-1] if len(name) > 4 else name
+
+
+def _day_off(day: str) -> str:
+    """The last digit of a day is one off."""
+    return day[:-1] + str((int(day[-1]) + 1) % 9 + 1) if day[-2] != "3" else day
+
+
+def _short_school(school: str) -> str:
+    return school.removesuffix(" School")
+
+
+_COLUMNS = ("participant_id", "first_name", "last_name", "birth_date", "grade", "school")
+_SLIPS = (("last_name", _swapped, 0.4), ("first_name", _without_a_letter, 0.27), ("birth_date", _day_off, 0.03),
+          ("school", _short_school, 0.3))  # fmt: skip
+"""Column, slip of the pen, and how often it is this one."""
