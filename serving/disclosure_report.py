@@ -51,14 +51,16 @@ ONLY_LOOKS = "who had looked at it and when"
 """What a look at nothing of the record itself has shown."""
 
 _OWN = "own_records"
+_NEEDS_NO_PURPOSE = frozenset({_OWN, EMERGENCY_BASIS})
+"""Grounds that say themselves what for."""
 _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class Look:
     """One look in words. `student` and `handle` are for lists of several students; a handle is empty where the student
-    was destroyed. `purpose` and `under` are empty for the district's own looks; `path` is the district's page about
-    what it was under. `danger` is what was said of an emergency."""
+    was destroyed. `under` is empty for the district's own looks, `purpose` for those and for emergencies; `path` is the
+    district's page about what it was under. `danger` is what was said of an emergency."""
 
     at: str
     person: str
@@ -142,7 +144,7 @@ def look_in_words(row: Disclosure, staff: Mapping[str, str], known: Mapping[str,
     own = row.legal_basis == _OWN
     return Look(
         row.at, staff.get(row.user_id, "Somebody who has left"), _organization(row.organization_id, known), student,
-        handle, words.categories(row.categories.split(";")) or ONLY_LOOKS, "" if own else row.purpose,
+        handle, words.categories(row.categories.split(";")) or ONLY_LOOKS, _purpose(row),
         words.basis(row.legal_basis), "" if own else row.agreement_id, *_under(row.legal_basis, row.agreement_id),
         row.shown_together, row.law_requires, (dangers or {}).get(row.agreement_id, ""),
     )  # fmt: skip
@@ -185,14 +187,17 @@ def report_text(report: Report) -> str:
 
 
 def _party(party: Party, known: Mapping[str, Organization], passing_on: Mapping[str, str]) -> PartyInWords:
-    own = party.legal_basis == _OWN
     citation = GROUNDS[party.legal_basis].citation
     return PartyInWords(
-        _organization(party.organization_id, known), "" if own else party.purpose, words.basis(party.legal_basis),
+        _organization(party.organization_id, known), _purpose(party), words.basis(party.legal_basis),
         *_under(party.legal_basis, party.agreement_id), words.categories(party.categories) or ONLY_LOOKS,
         words.count(party.looks, "look", "looks"), words.moment(party.first), words.moment(party.last),
         f"{'Yes' if party.law_requires else 'No'} ({citation})", passing_on.get(party.agreement_id, ""),
     )  # fmt: skip
+
+
+def _purpose(looked: Disclosure | Party) -> str:
+    return "" if looked.legal_basis in _NEEDS_NO_PURPOSE else looked.purpose
 
 
 def _under(legal_basis: str, agreement_id: str) -> tuple[str, str]:

@@ -76,11 +76,21 @@ DISMISSALS: tuple[str, ...] = (
 )
 """The reasons most often given, to choose from; a few words may be added."""
 
-SOURCES: Mapping[str, str] = {"edfi": "Ed-Fi files", "oneroster": "OneRoster files",
+SOURCES: Mapping[str, str] = {"edfi": "Ed-Fi files", "edfi-api": "Ed-Fi", "oneroster": "OneRoster files",
                              "oneroster-api": "OneRoster", "powerschool": "PowerSchool",
                              "service-history": "Partners' service history",
                              "hmis": "Housing partners' files (HMIS)"}  # fmt: skip
 DESTROYED: Mapping[str, str] = {"student": "One student's record", "agreement": "What an agreement made"}
+STORES: Mapping[str, str] = {
+    "snapshot": "Records that serve", "quarantine": "Rows that were set aside", "older snapshots": "Older records",
+    "features": "Facts worked out from records", "consents": "Consents", "opt_outs": "Opt-outs",
+    "decisions": "What caseworkers did with suggestions", "emergencies": "Emergencies", "legal_holds": "Legal holds",
+    "participants": "Participants of partners", "participant_candidates": "Students offered for participants",
+    "legal_demands": "Register of legal demands", "disclosures": "Who saw what", "staff": "Accounts",
+    "web_sessions": "Sessions signed in",
+}  # fmt: skip
+"""The stores that a certificate of destruction names; a mirror of a source is called as its source."""
+
 ODDITIES: Mapping[str, str] = {"hole": "Something is missing", "date": "A date that cannot be",
                               "contradiction": "Two facts that do not fit"}  # fmt: skip
 LISTS_OF_MATCHES: Mapping[str, str] = {"waiting": "Waiting", "unfound": "Nobody alike found",
@@ -157,6 +167,12 @@ def grade(level: float | None) -> str:
     if level is None:
         return ""
     return {-1: "Pre-kindergarten", 0: "Kindergarten"}.get(int(level), f"Grade {int(level)}")
+
+
+def store(name: str) -> str:
+    """A store of a certificate of destruction in words."""
+    of_source = name.removeprefix("mirror of ")
+    return STORES.get(name, name) if of_source == name else f"What was fetched from {source(of_source)}"
 
 
 def day(value: date) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, HTTPException
-from starlette.responses import PlainTextResponse, Response
+import json
+from datetime import date
 
-from records.retention import backups, certificates, overdue, unfinished
-from serving.context import ForDistrict
+from fastapi import APIRouter, HTTPException
+from starlette.responses import Response
+
+from records.retention import Certificate, backups, certificates, overdue, unfinished
+from serving.context import ForDistrict, Visit
 
 router = APIRouter()
 
@@ -18,10 +21,24 @@ def retention_page(visit: ForDistrict) -> Response:
                       copies=backups(visit.database))  # fmt: skip
 
 
-@router.get("/retention/certificates/{number}")
+@router.get("/retention/certificates/{number}.json")
 def certificate_text(number: int, visit: ForDistrict) -> Response:
     """The certificate as it was written: what its digest is over."""
+    return Response(_certificate(visit, number).text, media_type="application/json")
+
+
+@router.get("/retention/certificates/{number}")
+def certificate_page(number: int, visit: ForDistrict) -> Response:
+    """The same facts to be read and printed."""
+    found = _certificate(visit, number)
+    facts = json.loads(found.text)
+    for copy in facts["copies_that_still_hold_it"]:
+        copy["expires_on"] = date.fromisoformat(copy["expires_on"])
+    return visit.page("certificate.html", certificate=found, facts=facts)
+
+
+def _certificate(visit: Visit, number: int) -> Certificate:
     for one in certificates(visit.database):
         if one.number == number:
-            return PlainTextResponse(one.text)
+            return one
     raise HTTPException(404)

@@ -39,11 +39,16 @@ def test_the_certificate_can_be_read_and_names_no_student(site: TestSite):  # R3
     browser = site.browser("district_admin")
     page = unescape(browser.get("/retention").text)
     assert "/retention/certificates/1" in page and "monday" in page and "One student's record" in page
-    certificate = browser.get("/retention/certificates/1")
+    certificate = browser.get("/retention/certificates/1.json")
     assert certificate.text == certificates(site.database)[0].text
-    assert certificate.headers["content-type"].startswith("text/plain")
-    assert district.CANARY not in certificate.text and '"s01"' not in certificate.text
-    assert browser.get("/retention/certificates/2").status_code == 404
+    read = unescape(browser.get("/retention/certificates/1").text)
+    for told in ("Certificate of destruction 1", "Records that serve", "Folders deleted", "monday", "vault",
+                 certificates(site.database)[0].sha256, "/retention/certificates/1.json"):
+        assert told in read, told
+    for shown in (certificate.text, read):
+        assert district.CANARY not in shown and '"s01"' not in shown and ">s01<" not in shown
+    for path in ("/retention/certificates/2", "/retention/certificates/2.json", "/retention/certificates/none"):
+        assert browser.get(path).status_code in (404, 422)
 
 
 def test_an_agreement_past_its_day_of_destruction_is_on_the_page(site: TestSite):  # R32

@@ -76,6 +76,7 @@ ROUTES: dict[tuple[str, str], frozenset[str] | str] = {
     ("POST", "/notices/{number}/seen"): ADMIN,
     ("GET", "/retention"): ADMIN,
     ("GET", "/retention/certificates/{number}"): NOBODY,
+    ("GET", "/retention/certificates/{number}.json"): NOBODY,
     ("GET", "/api/v1/openapi.json"): EVERYBODY,
     ("GET", "/api/v1/me"): EVERYBODY,
     ("GET", "/api/v1/students"): EVERYBODY,
