@@ -58,9 +58,11 @@ def data_page(visit: Annotated[Visit, only(Role.DISTRICT_ADMIN, Role.DATA_SCIENT
     last = last_loads(visit.site.config.home)
     feeds = [feed(visit, source, last) for source in manifest["sources"]]
     odd, quiet = checked(visit)
-    may_download = visit.viewer.role is Role.DISTRICT_ADMIN
+    officer = visit.viewer.role is Role.DISTRICT_ADMIN
+    most = visit.site.config.limits.at_once
+    fits = officer and len(named_in(visit.snapshot.set_aside(), visit.scope.students)) <= most
     return visit.page("data.html", feeds=feeds, rows=manifest["rows"], snapshot=visit.snapshot.id, odd=odd,
-                      quiet=quiet, aside=set_aside(visit), may_download=may_download)  # fmt: skip
+                      quiet=quiet, aside=set_aside(visit), officer=officer, fits=fits)  # fmt: skip
 
 
 @router.get("/data/quarantine.csv")

@@ -10,11 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from records.connectors.service_history import ServiceHistory
+from records.disclosures import Limits
 from records.loads import STALE_AFTER, note_load
 from records.snapshots import LoadReport, Snapshot, load
 from tests.records.conftest import snapshot_of
 from tests.serving import district
-from tests.serving.conftest import NOW, TestSite
+from tests.serving.conftest import NOW, TestSite, open_site
 
 NewSite = Callable[[str], TestSite]
 
@@ -79,6 +80,13 @@ def test_the_file_of_rows_set_aside_is_the_districts_alone_and_is_written_down(s
     assert [(row.student_id, row.route) for row in site.log()] == [("s01", "/data/quarantine.csv")]
     for who in ("caseworker", "partner_admin", "data_scientist", "equity_reviewer"):
         assert site.browser(who).get("/data/quarantine.csv").status_code == 404
+
+
+def test_rows_that_name_too_many_students_for_a_page_are_taken_by_command(site: TestSite):  # R31
+    damage(site)
+    site.database.engine.dispose()
+    page = open_site(site.home, Limits(at_once=0)).browser("district_admin").get("/data").text
+    assert "/data/quarantine.csv" not in page and "handrail records quarantine --to FILE" in page
 
 
 def test_two_partners_who_send_the_same_kind_of_files_are_told_apart(site: TestSite, tmp_path: Path):
