@@ -304,7 +304,7 @@ def _never_there(database: Database, subject: str) -> str:
 
 def _known(database: Database, home: Path, student_id: str) -> bool:
     """Whether anything holds the student: asked before anything is changed."""
-    if any(_rows_of(folder, student_id, ["students"]) for folder in (home / "snapshots").glob("*/")):
+    if any(_rows_of(folder, student_id, ["students"]) for folder in _snapshots(home)):
         return True
     with database.session() as session:
         if any(_count(session, row, student_id) for row in (*_OF_A_STUDENT, LegalDemandRow, LogStudentRow)):
@@ -317,7 +317,7 @@ def _found(database: Database, home: Path, student_id: str) -> list[Removed]:
     found = []
     with suppress(NoSnapshot):
         serving = Snapshot.current(home)
-        older = [folder for folder in serving.path.parent.glob("[0-9a-f]*/") if folder != serving.path]
+        older = [folder for folder in _snapshots(home) if folder != serving.path]
         found = [
             Removed("snapshot", _rows_of(serving.path, student_id, TABLES), f"{serving.id} written anew without them"),
             Removed("quarantine", count_naming(serving, student_id),
@@ -386,6 +386,11 @@ def _from_store(database: Database, student_id: str) -> None:
         forget_student(session, student_id)
         begun = update(UnfinishedDestructionRow).where(UnfinishedDestructionRow.student_id == student_id)
         session.execute(begun.values(student_id=""))
+
+
+def _snapshots(home: Path) -> list[Path]:
+    """Every whole snapshot: what a load is writing, or was when it was killed, is none."""
+    return sorted((home / "snapshots").glob("[0-9a-f]*/"))
 
 
 def _rows_of(folder: Path, student_id: str, names: Iterable[str]) -> int:

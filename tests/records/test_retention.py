@@ -123,7 +123,8 @@ def places_that_hold(home: Path, database: Database, words: tuple[str, ...]) -> 
     for file in sorted(home.rglob("*")):
         if file.is_file():
             text = file.read_bytes().decode("latin-1")
-            if file.suffix == ".parquet" and text[:4] == text[-4:] == "PAR1":  # not one whose writer was killed
+            whole = len(text) > 8 and text[:4] == text[-4:] == "PAR1"  # a writer may have been killed
+            if file.suffix == ".parquet" and whole:
                 text += str(pq.read_table(file).to_pylist())
             found += [f"{word} in {file.relative_to(home)}" for word in words if word in text]
     with database.engine.connect() as connection:
@@ -209,6 +210,9 @@ def test_a_legal_hold_stops_destruction(home: Path, database: Database):  # R29
 
 def test_nobody_is_certified_who_was_never_there(home: Path, database: Database):
     officer, _ = fill(home, database)
+    torn = home / "snapshots" / ".staging" / "students.parquet"
+    torn.parent.mkdir()
+    torn.write_bytes(b"PAR1")  # of a load that was killed
     with pytest.raises(DestructionRefused, match="no store holds"):
         destroy_student(database, home, "s99", officer, NOW, SECRET)
     assert certificates(database) == []
@@ -333,10 +337,11 @@ def test_killed_at_any_moment_a_destruction_is_not_begun_or_seen_and_finished(tm
     database.engine.dispose()
     killed = seen_unfinished = 0
     with forking(DESTROYING) as parent:
-        start_anew(home, kept)
-        begun = time.monotonic()
-        assert not run(parent, home, home)
-        longest = time.monotonic() - begun
+        for _ in range(2):  # the first waits for what it imports
+            start_anew(home, kept)
+            begun = time.monotonic()
+            assert not run(parent, home, home)
+            longest = time.monotonic() - begun
         while killed < KILLS or not seen_unfinished:
             start_anew(home, kept)
             was_killed = run(parent, home, home, rng.uniform(0, longest))
