@@ -31,7 +31,7 @@ from tests.serving.conftest import SECRET, TestSite
 from tests.serving.crawl import crawl, csrf_of
 from tests.worlds import NOW, draw_law, draw_rows, scramble, scramble_law
 
-WORLDS = 8
+WORLDS = 6
 CASEWORKERS_A_WORLD = 2
 OTHERS_A_WORLD = 2
 STUDENTS = 130

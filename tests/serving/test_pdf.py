@@ -15,10 +15,16 @@ from serving.pdf import pdf
 from tests.serving.pdf_text import pdf_text
 
 BOXES = "A box (□) stands for a letter that could not be printed here."
-LOOK = Look("2026-04-17T10:30:00.000", "Somebody", "Tutors", "", "", "attendance", "Tutoring", "A ground", "a1", 2,
-            True)  # fmt: skip
-PARTY = PartyInWords("Tutors", "Tutoring", "A ground", "a1", "attendance", "1 look", "17 April 2026, 10:30",
-                     "17 April 2026, 10:30", "Yes (34 CFR 99.32(a)(5))", "")  # fmt: skip
+LOOK = Look(
+    at="2026-04-17T10:30:00.000", person="Somebody", organization="Tutors", student="", handle="",
+    categories="attendance", purpose="Tutoring", basis="A ground", agreement_id="a1", under="agreement a1", path="",
+    together=2, law_requires=True, danger="",
+)  # fmt: skip
+PARTY = PartyInWords(
+    organization="Tutors", purpose="Tutoring", basis="A ground", under="agreement a1", path="", categories="attendance",
+    looks="1 look", first="17 April 2026, 10:30", last="17 April 2026, 10:30", law="Yes (34 CFR 99.32(a)(5))",
+    passing_on="",
+)  # fmt: skip
 
 
 def about(name: str, looks: int = 1) -> Report:
