@@ -97,8 +97,10 @@ def test_every_text_number_and_missing_value_comes_back_as_it_was_loaded(walled:
                                                                          viewers: list[Viewer]):  # fmt: skip
     district = next(viewer for viewer in viewers if viewer.user_id == f"{DISTRICT}-{Role.DISTRICT_ADMIN}")
     through = WalledSnapshot(snapshot, walled.owner, district.user_id, NOON)
+    seen = scope_for(district, walled.owner, snapshot, NOON, SECRET).students  # all but those being destroyed
     for name in STUDENT_TABLES:
         key, kept = list(TABLES[name].key), snapshot.table(name)
+        kept = kept.filter(kept["student_id"].isin(sorted(seen)))
         if name == "characteristics":  # a row that says nothing of a student is not published
             kept = kept.filter(ibis.or_(*(kept[c].notnull() for c in kept.columns if c != "student_id")))
         pd.testing.assert_frame_equal(through.table(name).order_by(key).to_pandas(), kept.order_by(key).to_pandas())
@@ -120,12 +122,14 @@ CLOSED = [{}, {"user_id": ""}, {"user_id": "nobody"}, {"now": ""}, {"publication
 def test_without_a_person_a_moment_and_a_publication_no_row_is_shown(
     walled: Walled, snapshot: Snapshot, viewers: list[Viewer], changed: dict[str, str]
 ):
+    district = next(viewer for viewer in viewers if viewer.user_id == f"{DISTRICT}-{Role.DISTRICT_ADMIN}")
+    seen = scope_for(district, walled.owner, snapshot, NOON, SECRET).students
     with walled.owner.engine.connect() as connection:
         newest = str(newest_publication(connection, snapshot))
-    whole = {"user_id": f"{DISTRICT}-{Role.DISTRICT_ADMIN}", "now": NOON.isoformat(), "publication": newest}
+    whole = {"user_id": district.user_id, "now": NOON.isoformat(), "publication": newest}
     with walled.site.engine.connect() as connection:
         as_reader(connection, **whole)
-        assert count(connection, "students") == STUDENTS
+        assert count(connection, "students") == len(seen) > 0
     with walled.site.engine.connect() as connection:
         as_reader(connection, **(whole | changed if changed else {}))
         assert [count(connection, name) for name in STUDENT_TABLES] == [0] * len(STUDENT_TABLES)
