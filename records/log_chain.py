@@ -20,6 +20,7 @@ from typing import Any
 GENESIS = "0" * 64
 SEPARATOR = "\x1f"  # ASCII unit separator: no field holds it, and one that did would not be written
 _BATCH = 10_000
+_CHANGED = "row {} does not fit: it was changed, or the one before"
 
 
 @dataclass(frozen=True)
@@ -105,25 +106,21 @@ def _check(stretch: Stretch, driver: Any, connection: Any, firsts: dict[str, int
             place += 1
             if seq != place:
                 return place, f"row {place} is missing or out of order: {seq} was found"
-            if not _fits(hashed, said, previous):
-                return place, f"row {place} does not fit: it was changed, or the one before"
+            said.append(previous)
+            if digest(said) != hashed:
+                return place, _CHANGED.format(place)
             if place in heads and heads[place] != {hashed}:
                 return place, f"row {place} is not the one whose head was kept"
             if reference not in firsts:
                 firsts[reference] = place
             previous = hashed
+    except TypeError:  # SQLite keeps what is no text in a column of text; a database joins nothing with a NULL
+        return place, _CHANGED.format(place)
     except driver.Error:
         return place, f"row {place + 1} cannot be read"
     if stretch.until is not None and place < stretch.until:
         return place + 1, f"row {place + 1} is missing"
     return place, None
-
-
-def _fits(hashed: str, said: list[str], previous: str) -> bool:
-    try:
-        return hashed == digest([*said, previous])
-    except TypeError:  # SQLite keeps what is no text in a column of text; a database joins nothing with a NULL
-        return False
 
 
 def _rows(driver: Any, connection: Any, query: str) -> Iterable[tuple[Any, ...]]:

@@ -25,6 +25,7 @@ from records.disclosures import (
     Limits,
     TooManyStudents,
     UnknownGround,
+    Verification,
     chain_hash,
     count_disclosures,
     disclosures,
@@ -248,6 +249,17 @@ def test_progress_is_told_from_the_first_row_to_the_last(database, scope):
     told: list[tuple[int, int]] = []
     verify(database, progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (10, 10)
+
+
+def test_processes_side_by_side_find_a_changed_row_on_either_database(  # R24
+    database, scope, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("records.disclosures._STRETCH", 4)
+    fill(database, scope, 6)
+    assert verify(database, processes=2) == Verification(True, 12)
+    with database.session() as session:
+        session.execute(sql("UPDATE disclosures SET route = '/elsewhere' WHERE seq = 7"))
+    assert verify(database, processes=2).problem == "row 7 does not fit: it was changed, or the one before"
 
 
 def test_a_damaged_head_is_refused_with_its_line(tmp_path: Path):
