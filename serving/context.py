@@ -241,14 +241,17 @@ class Visit:
         """When attendance was last loaded, if that is too long ago to raise an alert about absences."""
         return attendance_is_old(self.site.config.home, self.now)
 
-    def student_named(self, text: str) -> str:
+    def student_named(self, text: str, scope: Scope | None = None) -> str:
         """The student whom the district's staff name by the district's number or by the code of the student's page.
 
+        Args:
+            scope: in which they are looked for, by default the records that this person sees.
+
         Raises:
-            NotInScope: the records know no such student.
+            NotInScope: no such student is in it.
         """
-        named = text.strip()
-        return named if named in self.scope.students else self.scope.student_of(named)
+        named, scope = text.strip(), scope or self.scope
+        return named if named in scope.students else scope.student_of(named)
 
     def disclose(self, students: Sequence[str], categories: Collection[Category]) -> None:
         """Write down that these students are about to be shown.

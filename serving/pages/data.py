@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ from starlette.responses import Response
 from records.connectors.corrections import named_in, quarantine_csv
 from records.loads import STALE_AFTER, Load, last_loads
 from records.quality import Finding, Gap, findings, quiet_spells
+from records.quarantine import BadRow
 from records.schema import Category
 from records.scope import Role
 from serving.context import ForDistrict, Visit, only
@@ -58,11 +59,10 @@ def data_page(visit: Annotated[Visit, only(Role.DISTRICT_ADMIN, Role.DATA_SCIENT
     last = last_loads(visit.site.config.home)
     feeds = [feed(visit, source, last) for source in manifest["sources"]]
     odd, quiet = checked(visit)
-    officer = visit.viewer.role is Role.DISTRICT_ADMIN
-    most = visit.site.config.limits.at_once
-    fits = officer and len(named_in(visit.snapshot.set_aside(), visit.scope.students)) <= most
+    officer, rows = visit.viewer.role is Role.DISTRICT_ADMIN, visit.snapshot.set_aside()
+    fits = officer and len(named_in(rows, visit.scope.students)) <= visit.site.config.limits.at_once
     return visit.page("data.html", feeds=feeds, rows=manifest["rows"], snapshot=visit.snapshot.id, odd=odd,
-                      quiet=quiet, aside=set_aside(visit), officer=officer, fits=fits)  # fmt: skip
+                      quiet=quiet, aside=set_aside(rows), officer=officer, fits=fits)  # fmt: skip
 
 
 @router.get("/data/quarantine.csv")
@@ -93,9 +93,9 @@ def checked(visit: Visit) -> tuple[list[Finding], list[Gap]]:
     return found
 
 
-def set_aside(visit: Visit) -> list[Aside]:
+def set_aside(rows: Iterable[BadRow]) -> list[Aside]:
     """How many rows were set aside, by file and reason, the most first. Values in a reason are left out."""
-    found = Counter((row.file, _general(row.reason)) for row in visit.snapshot.set_aside())
+    found = Counter((row.file, _general(row.reason)) for row in rows)
     return [Aside(file, reason, rows) for (file, reason), rows in sorted(found.items(), key=lambda one: -one[1])]
 
 

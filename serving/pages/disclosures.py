@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from records.accounts import staff_names
-from records.disclosures import Disclosure, count_disclosures, disclosures, kept_heads, verify
+from records.disclosures import Disclosure, Verification, count_disclosures, disclosures, kept_heads, verify
 from records.scope import DISTRICT, NotInScope
 from serving.context import ForDistrict, InLog, Visit
 from serving.disclosure_report import MOST_LOOKS, Look, Report, look_in_words, read_report, report_csv, report_pdf
@@ -25,18 +25,22 @@ LEFT = "A student no longer on the rolls"
 def disclosures_page(visit: ForDistrict, student: Annotated[str, Query(max_length=80)] = "", organization: str = "",
                      person: Annotated[str, Query(max_length=40)] = "",
                      page: Annotated[int, Query(ge=1, le=100_000)] = 1, check: bool = False) -> Response:  # fmt: skip
-    student_id = student_asked_for(visit, student.strip()) if student else None
+    student_id = student_asked_for(visit, student) if student else None
     asked = {"user_id": person} if person else looks_by(organization)
     found = count_disclosures(visit.database, **asked, student_id=student_id)
     rows = disclosures(visit.database, **asked, student_id=student_id, offset=(page - 1) * PAGE, limit=PAGE)
     looks = looks_of(visit, rows)
-    heads = kept_heads(visit.site.config.home)
-    checked = verify(visit.database, heads, processes=os.cpu_count() or 1) if check else None
+    checked = checked_log(visit) if check else None
     return visit.page("disclosures.html", looks=looks, found=found, pages=max(1, -(-found // PAGE)), page=page,
                       student=student, organization=organization, checked=checked, person=person,
                       name=staff_names(visit.database).get(person, "Somebody who has left") if person else "",
                       handle=_handle(visit, student_id) if student_id else "",
                       stamp=visit.stamp(()) if looks else "")  # fmt: skip
+
+
+def checked_log(visit: Visit) -> Verification:
+    """The whole log read, and compared with the heads that the home has kept."""
+    return verify(visit.database, kept_heads(visit.site.config.home), processes=os.cpu_count() or 1)
 
 
 def student_asked_for(visit: Visit, text: str) -> str:
@@ -45,14 +49,10 @@ def student_asked_for(visit: Visit, text: str) -> str:
     Raises:
         NotInScope: neither the records nor the log know them.
     """
-    for scope in (visit.scope, visit.log_scope):
-        if text in scope.students:
-            return text
-        try:
-            return scope.student_of(text)
-        except NotInScope:
-            continue
-    raise NotInScope("not found")
+    try:
+        return visit.student_named(text)
+    except NotInScope:
+        return visit.student_named(text, visit.log_scope)
 
 
 def looks_by(organization: str) -> dict[str, str | None]:
