@@ -35,7 +35,7 @@ FEW = (STUDENTS, ATTENDANCE, "ed-fi/schools", "ed-fi/gradingPeriods", "ed-fi/gra
 KINDS = {"cursors and changes": (True, True), "offsets and changes": (False, True), "cursors alone": (True, False),
          "offsets alone": (False, False)}  # fmt: skip
 TRACKING = {name: kind for name, kind in KINDS.items() if kind[1]}
-KILLS = 42
+KILLS = 24
 FETCHING = f"""
 FEW = {FEW!r}
 import os, signal, sys, time
@@ -279,7 +279,7 @@ STEPS: list[Step] = [insert, remove, correct, make_again, rekey]
 steps = st.lists(st.sampled_from(STEPS), max_size=6)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=16, deadline=None, suppress_health_check=list(HealthCheck))
 @given(kind=st.sampled_from(sorted(TRACKING)), page_size=st.integers(1, 3), during=steps, seed=st.integers(0, 10_000),
        gap=st.integers(1, 9))  # fmt: skip
 def test_records_that_come_go_and_change_between_two_pages_are_not_lost(
@@ -305,7 +305,7 @@ def test_records_that_come_go_and_change_between_two_pages_are_not_lost(
             assert differences(ods, Path(folder), FEW) == []
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(kind=st.sampled_from(sorted(KINDS)), nights=st.lists(steps, min_size=1, max_size=3), seed=st.integers(0, 10_000))
 def test_after_each_night_the_changes_alone_give_the_tables_that_everything_gives(
     kind: str, nights: list[list[Step]], seed: int

@@ -28,7 +28,7 @@ from tests.records.conftest import (
 )
 from tests.records.policy_worlds import draw_law, draw_moment, draw_rows
 
-PROBES = {"sqlite": 10_000, "postgresql": 4_000}
+PROBES = {"sqlite": 6_000, "postgresql": 4_000}
 STUDENTS = 40
 GRANTED = ["directory", "attendance", "housing"]
 

@@ -30,7 +30,7 @@ from tests.records.stored import stored
 from tests.records.test_kills import forking, run
 from tests.records.test_oneroster import students, tables_of, whole
 
-KILLS = 24
+KILLS = 12
 HABITS: dict[str, dict[str, Any]] = {
     "by the book": {},
     "deleted records vanish": {"lists_deleted": False},
@@ -93,10 +93,11 @@ def assert_same(server: RosterApi, made: Roster, folder: Path, where: Path) -> N
     assert tables_of(where / "api") == whole(made, where / "files")
 
 
-@pytest.mark.parametrize("habits", HABITS.values(), ids=HABITS.keys())
-@pytest.mark.parametrize("page_size", [1, 3, 500])
-def test_a_first_fetch_brings_everything_once(habits: dict[str, Any], page_size: int, tmp_path: Path):
-    server = RosterApi(**habits)
+@pytest.mark.parametrize(("habit", "page_size"), [
+    *((habit, 3) for habit in HABITS), ("by the book", 1), ("by the book", 500), ("no count", 1), ("no count", 500),
+])  # fmt: skip
+def test_a_first_fetch_brings_everything_once(habit: str, page_size: int, tmp_path: Path):
+    server = RosterApi(**HABITS[habit])
     with server.running():
         server.become(roster(), LONG_AGO)
         assert_same(server, roster(), fetch(server.connector(page_size), tmp_path / "mirror"), tmp_path / "made")
@@ -126,7 +127,7 @@ def read_sample(folder: Path) -> Roster:
     return made
 
 
-@settings(max_examples=18, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000), st.sampled_from(list(HABITS)))
 def test_what_has_changed_adds_up_to_what_a_first_fetch_brings(seed: int, habits: str):
     rng, made = Random(seed), roster()

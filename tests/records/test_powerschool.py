@@ -35,7 +35,7 @@ from tests.records.stored import stored
 from tests.records.test_kills import forking, run
 from tests.records.test_oneroster import tables_of
 
-KILLS = 24
+KILLS = 12
 FETCHING = """
 import os, signal, sys, time
 from pathlib import Path
@@ -154,7 +154,7 @@ def test_a_code_that_the_settings_do_not_explain_is_put_aside(server: Server, tm
     assert {row["race_ethnicity"] for row in rows_of(tmp_path / "other", "characteristics")} == {None, "hispanic"}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000))
 def test_what_has_changed_adds_up_to_what_a_first_load_brings(seed: int):
     rng, server = Random(seed), Server()
