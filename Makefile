@@ -14,10 +14,13 @@ $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
-$(VENV)/.dev: requirements-dev.lock pyproject.toml
+# The last install is code to compare ours with: the tests load only its estimators, which need none of the libraries
+# (torch, seaborn) and old versions that it asks for.
+$(VENV)/.dev: requirements-dev.lock tests/obp.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r tests/obp.lock
 	touch $@ $(VENV)/.runtime
 
 demo: install
@@ -47,6 +50,8 @@ lock:
 	  --no-emit-index-url --no-header -q -o requirements-dev.lock
 	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements.lock
+	uv pip compile pyproject.toml --extra bench --extra dev --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements-bench.lock
 
 clean:
 	rm -rf $(VENV) var build *.egg-info

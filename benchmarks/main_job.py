@@ -79,7 +79,7 @@ def one_caseload(snapshot: Snapshot, scope: Scope, home: Path) -> None:
     frame = build_features(records, scope.today)
     rows = frame[model.ranker.feature_names_].to_numpy()
     boosters = [booster for some in model.ranker.models_.values() for booster in some]
-    row(f"rank 8 supports for {len(frame)} students", seconds(lambda: model.ranker.predict_benefit(frame)),
+    row(f"rank 8 supports for {len(frame)} students", seconds(lambda: model.ranker.benefits(frame)),
         "the bare boosters", seconds(lambda: [b.predict(rows, num_threads=1) for b in boosters]))  # fmt: skip
     few, tutoring = frame.head(50), model.ranker.models_["tutoring"]
     explainers = [shap.TreeExplainer(booster) for booster in tutoring]

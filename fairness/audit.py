@@ -174,7 +174,7 @@ def students_frame(model: RankerModel, snapshot: Snapshot, as_of: date,
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", as_of))
     here = _enrolled(records, as_of)
     features = build_features(records, as_of).loc[here]
-    allowed = eligible(records, as_of, model.ranker.supports).loc[here]
+    allowed = eligible(records, as_of, model.ranker.supports_).loc[here]
     shown = suggest(model.ranker, features, allowed).table
     first = shown[shown["rank"] == 1].set_index("student_id")["benefit"].astype("float64")
     in_need = {alert.student_id for alert in alerts(features) if alert.severity >= policy.need_severity}
@@ -189,7 +189,7 @@ def students_frame(model: RankerModel, snapshot: Snapshot, as_of: date,
         known = (frame[one] != NOT_RECORDED) & (frame[two] != NOT_RECORDED)
         frame[one + CROSS + two] = (frame[one] + CROSS + frame[two]).where(known, NOT_RECORDED)
     suggested = {name: here.isin(shown.loc[shown["support"] == name, "student_id"]) for name in SUPPORTS
-                 if name in model.ranker.supports}  # fmt: skip
+                 if name in model.ranker.supports_}  # fmt: skip
     return frame, pd.DataFrame(suggested, index=here, dtype=bool)
 
 

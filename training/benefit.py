@@ -8,7 +8,9 @@ of heterogeneous causal effects", Electronic Journal of Statistics 17(2); weight
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
@@ -21,9 +23,11 @@ from training.parallel import ONE_THREAD, side_by_side
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 SMALLEST_PROPENSITY = 0.01
-_PROPENSITY = {"objective": "multiclass", "num_leaves": 8, "max_depth": 3, "min_data_in_leaf": 100, "verbosity": -1,
+_PROPENSITY_TREES = (5, 10, 20, 35, 50, 75, 100, 150)
+_OUTCOME_TREES = (20, 40, 80, 120, 180, 250)
+_PROPENSITY = {"objective": "multiclass", "num_leaves": 8, "max_depth": 3, "lambda_l2": 5.0, "verbosity": -1,
                "learning_rate": 0.1, "deterministic": True, "force_row_wise": True} | ONE_THREAD  # fmt: skip
-_OUTCOME = {"objective": "regression", "num_leaves": 15, "min_data_in_leaf": 100, "learning_rate": 0.08,
+_OUTCOME = {"objective": "regression", "num_leaves": 15, "lambda_l2": 5.0, "learning_rate": 0.06,
             "verbosity": -1, "deterministic": True, "force_row_wise": True} | ONE_THREAD  # fmt: skip
 
 
@@ -39,6 +43,9 @@ class PseudoOutcomes:
     outcome: Floats
     """Expected outcome, of the same shape as `propensity`."""
 
+    noise: float
+    """Standard deviation of the outcome around what was expected of what was chosen."""
+
 
 def folds_of(students: pd.Series, n_folds: int, seed: int) -> NDArray[np.intp]:
     """The fold of each episode, by student, so that nobody's own outcome trains what judges them."""
@@ -49,32 +56,77 @@ def folds_of(students: pd.Series, n_folds: int, seed: int) -> NDArray[np.intp]:
 
 
 def pseudo_outcomes(features: pd.DataFrame, support: pd.Series, outcome: pd.Series, supports: tuple[str, ...],
-                    folds: NDArray[np.intp], seed: int) -> PseudoOutcomes:  # fmt: skip
-    """Cross-fitted pseudo-outcomes of every support for every episode. Episodes with another support inform nothing."""
+                    folds: NDArray[np.intp], seed: int,
+                    smallest_propensity: float = SMALLEST_PROPENSITY) -> PseudoOutcomes:  # fmt: skip
+    """Cross-fitted pseudo-outcomes of every support for every episode. Episodes with another support inform nothing.
+
+    How many trees the models have is chosen by how well they foretell the folds that they did not see, so that a small
+    past does not get propensities that are surer than it can know.
+    """
     names = (NONE, *supports)
-    treatment = pd.Categorical(support, categories=names).codes
+    treatment = np.asarray(pd.Categorical(support, categories=names).codes, dtype=np.intp)
     rows = features.to_numpy(dtype="float64")
     target = outcome.to_numpy(dtype="float64")
-    propensity, expected = np.zeros((len(rows), len(names))), np.zeros((len(rows), len(names)))
+    given = _with(rows, treatment, len(names))
+    counted = np.unique(folds).tolist()
 
-    def judge(fold: int) -> None:
+    def choosing(fold: int) -> tuple[lgb.Booster, list[Floats]]:
         train, judged = folds != fold, folds == fold
-        chooser = lgb.train(_PROPENSITY | {"num_class": len(names), "seed": seed},
-                            lgb.Dataset(rows[train], treatment[train]), 50)  # fmt: skip
-        propensity[judged] = chooser.predict(rows[judged], **ONE_THREAD)
-        model = lgb.train(_OUTCOME | {"seed": seed}, lgb.Dataset(_with(rows, treatment, len(names))[train],
-                                                                 target[train]), 120)  # fmt: skip
-        for place in range(len(names)):
-            given = _with(rows[judged], np.full(judged.sum(), place), len(names))
-            expected[judged, place] = model.predict(given, **ONE_THREAD)
+        model = lgb.train(_sized(_PROPENSITY, train) | {"num_class": len(names), "seed": seed},
+                          lgb.Dataset(rows[train], treatment[train]), _PROPENSITY_TREES[-1])  # fmt: skip
+        return model, by_trees(model, rows[judged], _PROPENSITY_TREES)
 
-    side_by_side(judge, np.unique(folds).tolist())
-    propensity = np.clip(propensity, SMALLEST_PROPENSITY, 1.0)
+    def following(fold: int) -> tuple[lgb.Booster, list[Floats]]:
+        train, judged = folds != fold, folds == fold
+        model = lgb.train(_sized(_OUTCOME, train) | {"seed": seed}, lgb.Dataset(given[train], target[train]),
+                          _OUTCOME_TREES[-1])  # fmt: skip
+        return model, by_trees(model, given[judged], _OUTCOME_TREES)
+
+    chances = _together([found for _, found in side_by_side(choosing, counted)], folds, counted)
+    at = np.arange(len(rows))
+    surprise = [-np.log(np.maximum(found[at, treatment], 1e-6)).mean() for found in chances]
+    propensity = np.clip(chances[int(np.argmin(surprise))], smallest_propensity, 1.0)
+    followers = side_by_side(following, counted)
+    followed = _together([found for _, found in followers], folds, counted)
+    misses = [((target - found) ** 2).mean() for found in followed]
+    trees = _OUTCOME_TREES[int(np.argmin(misses))]
+    expected = np.zeros((len(rows), len(names)))
+
+    def expect(which: tuple[int, int]) -> None:
+        place, fold = which
+        judged = folds == fold
+        asked = _with(rows[judged], np.full(judged.sum(), place), len(names))
+        expected[judged, place] = followers[counted.index(fold)][0].predict(asked, num_iteration=trees, **ONE_THREAD)
+
+    side_by_side(expect, [(place, fold) for place in range(len(names)) for fold in counted])
     untreated = (treatment == 0) * (target - expected[:, 0]) / propensity[:, 0]
     treated = np.eye(len(names))[treatment] * (target[:, None] - expected) / propensity
     values = expected[:, 1:] - expected[:, :1] + treated[:, 1:] - untreated[:, None]
     weights = 1.0 / (1.0 / propensity[:, 1:] + 1.0 / propensity[:, :1])
-    return PseudoOutcomes(supports, values, weights, propensity, expected)
+    noise = float(np.sqrt(min(misses)))
+    return PseudoOutcomes(supports, values, weights, propensity, expected, noise)
+
+
+def by_trees(model: lgb.Booster, rows: Floats, counts: Sequence[int]) -> list[Floats]:
+    """Predictions of the first so many trees, for each count. A booster remembers the count that it was last asked for:
+    nobody else may ask it meanwhile."""
+    return [np.asarray(model.predict(rows, num_iteration=trees, **ONE_THREAD)) for trees in counts]
+
+
+def _together(parts: list[list[Floats]], folds: NDArray[np.intp], counted: list[int]) -> list[Floats]:
+    """For each count of trees, what the folds' models say of the rows that they did not see."""
+    found = []
+    for said in zip(*parts, strict=True):
+        whole = np.zeros((len(folds), *said[0].shape[1:]))
+        for fold, own in zip(counted, said, strict=True):
+            whole[folds == fold] = own
+        found.append(whole)
+    return found
+
+
+def _sized(parameters: Mapping[str, Any], train: Flags) -> dict[str, Any]:
+    """The same with leaves that a small past can fill."""
+    return dict(parameters) | {"min_data_in_leaf": max(10, min(100, int(train.sum()) // 100))}
 
 
 def _with(rows: Floats, treatment: NDArray[np.integer], count: int) -> Floats:

@@ -71,7 +71,7 @@ def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int =
     evaluation = evaluate(episodes, supports, programs, BenefitRanker(**parameters), seed)
     progress("judging on later decision days", 1, 1)
     progress("learning from all decision days", 0, 1)
-    fitted = BenefitRanker(**parameters).fit(episodes.features, episodes.support, episodes.outcome, episodes.student)
+    fitted = BenefitRanker(**parameters).fit(episodes.features, episodes.outcome, episodes.support, episodes.student)
     progress("learning from all decision days", 1, 1)
     manifest = _manifest(snapshot, episodes, supports, behavior, parameters, evaluation)
     staging = home / "models" / "candidate.json"

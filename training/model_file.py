@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from features.catalog import BY_NAME, catalog_hash
-from training.ranker import BenefitRanker
+from training.ranker import BenefitRanker, Calibration
 
-FORMAT = "handrail-ranker-1"
+FORMAT = "handrail-ranker-2"
 _CANARY_LEVELS = (0.0, 1.0, 5.0, 20.0, 60.0, 85.0)
 
 
@@ -42,6 +42,7 @@ def write_model(ranker: BenefitRanker, file: Path, manifest: Mapping[str, Any]) 
     content = {
         "format": FORMAT, "catalog": catalog_hash(), "manifest": dict(manifest), "features": names,
         "models": ranker.model_texts(), "canaries": _canary_benefits(ranker),
+        "calibration": {name: asdict(turned) for name, turned in ranker.calibration_.items()},
     }  # fmt: skip
     file.parent.mkdir(parents=True, exist_ok=True)
     data = json.dumps(content, sort_keys=True, allow_nan=False).encode()
@@ -66,7 +67,8 @@ def read_model(file: Path, sha256: str) -> RankerModel:
         raise ModelRefused(f"{file} has the format {content.get('format')!r}; this version reads {FORMAT!r}")
     if content["catalog"] != catalog_hash():
         raise ModelRefused("the model was trained on another catalog of features: train a new one")
-    ranker = BenefitRanker.from_texts(content["features"], content["models"])
+    calibration = {name: Calibration(**found) for name, found in content["calibration"].items()}
+    ranker = BenefitRanker.from_texts(content["features"], content["models"], calibration)
     now = _canary_benefits(ranker)
     for support, values in content["canaries"].items():
         if not np.allclose(values, now[support], rtol=0, atol=1e-9):
@@ -81,4 +83,4 @@ def _canary_benefits(ranker: BenefitRanker) -> dict[str, list[float]]:
     for category in sorted({BY_NAME[name].category for name in names}):
         rows.append([np.nan if BY_NAME[name].category is category else 5.0 for name in names])
     canaries = pd.DataFrame(rows, columns=names, dtype="float64")
-    return {support: benefit.mean.tolist() for support, benefit in ranker.predict_benefit(canaries).items()}
+    return {support: benefit.mean.tolist() for support, benefit in ranker.benefits(canaries).items()}

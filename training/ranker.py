@@ -1,14 +1,20 @@
 """The benefit ranker: for each support, the benefit expected of it for a student, and how far that is sure.
 
-A scikit-learn estimator. Each support has one small LightGBM model a fold, trained on doubly robust pseudo-outcomes
-with whole groups of features left out at random ("scope dropout"), so that it serves a viewer who may see only some.
-The models differ in the fold of students that they never saw; their spread gives the interval (delete-a-group
+A scikit-learn estimator. Each support has one LightGBM model a fold, trained on doubly robust pseudo-outcomes with
+whole groups of features left out at random ("scope dropout"), so that it serves a viewer who may see only some. A model
+learns what each feature adds by itself first, and what pairs and triples add beyond that only afterwards, on what is
+left: with outcomes as noisy as a child's term, main effects are what can be learned, and interactions mislead early.
+
+What a support is worth on average is shrunk toward what supports are worth on the whole (empirical Bayes), so that a
+rare one borrows strength; how far students differ is shrunk by how well the folds predicted episodes that they had not
+seen. The models differ in the fold of students that they never saw; their spread gives the interval (delete-a-group
 jackknife: Kott (2001), Journal of Official Statistics 17(4)).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import lightgbm as lgb
@@ -16,9 +22,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from features.catalog import BY_NAME
-from training.benefit import Floats, folds_of, pseudo_outcomes
+from training.benefit import Floats, PseudoOutcomes, by_trees, folds_of, pseudo_outcomes
 from training.episodes import NONE
 from training.parallel import ONE_THREAD, side_by_side
 
@@ -26,151 +34,378 @@ Z_90 = 1.645
 """Lower and upper bounds are those of a 90% interval: one in twenty true benefits lies below the lower one."""
 FEWEST_IN_A_LEAF = 10
 """Real episodes behind each leaf of a model file, at least (R58)."""
+_SMALLEST_PROPENSITY = 0.002
+"""The precision weights take care of small chances; a higher floor would bias what is learned of a rare support."""
+
+_SHARES_OF_ROUNDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+_USUAL_SPREAD = 0.1
+"""Supports differ by a tenth of a standard deviation of the outcome at least: the median effect of what schools tried,
+by Kraft (2020), "Interpreting effect sizes of education interventions", Educational Researcher 49(4)."""
+
+_USUAL_SLOPE = 0.8
+_SLOPE_SPREAD = 0.25
+_MOST_SLOPE = 1.25
+_ALLOWED = {"dtype": "float64", "ensure_all_finite": "allow-nan"}
+"""What is held of the slope before any episode speaks: models of weak signals go a little too far."""
 
 
 class Benefit(NamedTuple):
-    """Expected benefit of one support in progress points: arrays of shape (students,)."""
+    """Expected benefit of one support in the outcome's unit: arrays of shape (students,)."""
 
     mean: Floats
     lower: Floats
     upper: Floats
 
 
-class BenefitRanker(BaseEstimator):  # type: ignore[misc]
-    """Expected benefit of supports in progress points.
+@dataclass(frozen=True)
+class Calibration:
+    """What turns the fold models' mean prediction of one support into a benefit, and how far that itself is sure.
 
-    Args:
-        supports: the supports to learn; episodes with another are left out.
-        n_folds: folds of students, and models a support.
-        scope_dropout: chance that a group of features (a data category) is missing in the second copy of a row.
-        min_leaf: fewest training rows in a leaf, both copies counted: half as many real episodes (R58).
-        most_untreated: untreated episodes kept for each treated one.
+    The benefit is `level + slope * (prediction - usual)`; `level_error` and `slope_error` are standard errors.
     """
 
-    def __init__(self, supports: tuple[str, ...] = (), n_folds: int = 5, scope_dropout: float = 0.35,
-                 min_leaf: int = 400, rounds: int = 80, most_untreated: float = 3.0,
-                 random_state: int = 0) -> None:  # fmt: skip
+    level: float = 0.0
+    slope: float = 1.0
+    usual: float = 0.0
+    level_error: float = 0.0
+    slope_error: float = 0.0
+
+    def benefit(self, raw: Floats) -> Floats:
+        return self.level + self.slope * (raw - self.usual)
+
+
+class BenefitRanker(BaseEstimator):  # type: ignore[misc]
+    """Expected benefit of supports, in the unit of the outcome (progress points).
+
+    Args:
+        supports: the supports to learn; episodes with another are left out. By default all that occur.
+        n_folds: folds of students, and models a support.
+        scope_dropout: chance that a group of features (a data category) is missing in the second copy of a row.
+        min_leaf: fewest real episodes in a leaf (R58); a small past uses a fortieth of its episodes, at least ten.
+        rounds: trees of one split each, that learn what each feature adds by itself.
+        interaction_rounds: trees of depth three after them, on what is left.
+        most_untreated: untreated episodes kept for each treated one.
+        feature_groups: the group of a feature by name, for scope dropout; by default its category in the catalog. A
+            feature in no group is never left out.
+        random_state: equal seeds give equal models.
+    """
+
+    def __init__(self, supports: tuple[str, ...] | None = None, n_folds: int = 5, scope_dropout: float = 0.35,
+                 min_leaf: int = 250, rounds: int = 200, interaction_rounds: int = 60, most_untreated: float = 4.0,
+                 feature_groups: Mapping[str, str] | None = None, random_state: int = 0) -> None:  # fmt: skip
         self.supports = supports
         self.n_folds = n_folds
         self.scope_dropout = scope_dropout
         self.min_leaf = min_leaf
         self.rounds = rounds
+        self.interaction_rounds = interaction_rounds
         self.most_untreated = most_untreated
+        self.feature_groups = feature_groups
         self.random_state = random_state
 
-    def fit(self, X: pd.DataFrame, support: pd.Series, outcome: pd.Series, groups: pd.Series) -> BenefitRanker:
-        """Learn from episodes: features (float64 by name), support chosen ("none" or one), outcome, student.
+    def fit(self, X: pd.DataFrame, y: pd.Series, support: pd.Series | None = None,
+            groups: pd.Series | None = None) -> BenefitRanker:  # fmt: skip
+        """Learn from episodes, one a row.
+
+        Args:
+            X: features, numbers by name, shape (episodes, features); NaN where unknown or out of scope.
+            y: the outcome, higher is better.
+            support: what was chosen: "none" or the name of a support.
+            groups: the student, so that nobody's own outcome judges what was learned from it; by default each episode
+                is somebody else's.
 
         Raises:
-            ValueError: `min_leaf` would let a leaf of the model stand for fewer than ten episodes.
+            ValueError: `min_leaf` would let a leaf of the model stand for fewer than ten episodes, `support` is
+                missing or of another length, or there are fewer students than folds.
         """
-        if self.min_leaf < 2 * FEWEST_IN_A_LEAF:
-            raise ValueError(f"min_leaf is {self.min_leaf}; it must be {2 * FEWEST_IN_A_LEAF} or more (R58)")
+        if self.min_leaf < FEWEST_IN_A_LEAF:
+            raise ValueError(f"min_leaf is {self.min_leaf}; it must be {FEWEST_IN_A_LEAF} or more (R58)")
+        if support is None:
+            raise ValueError("support is missing: say what was chosen in each episode, 'none' or a support")
         rng = np.random.default_rng(self.random_state)
-        kept = self._kept(support, rng)
-        X = coarsened(X.iloc[kept].reset_index(drop=True))
+        frame, support, outcome, groups = self._episodes(X, support, y, groups)
+        names = tuple(sorted(set(support) - {NONE})) if self.supports is None else tuple(self.supports)
+        kept = self._kept(support, names, rng)
+        if groups.iloc[kept].nunique() < self.n_folds:
+            raise ValueError(f"n_samples = {len(frame)}, with {groups.iloc[kept].nunique()} students to learn from: "
+                             f"{self.n_folds} folds need one each")  # fmt: skip
+        frame = coarsened(frame.iloc[kept].reset_index(drop=True))
         support, outcome, groups = (part.iloc[kept].reset_index(drop=True) for part in (support, outcome, groups))
-        self.feature_names_ = [str(name) for name in X.columns]
+        self.feature_names_ = [str(name) for name in frame.columns]
         folds = folds_of(groups, self.n_folds, self.random_state)
-        found = pseudo_outcomes(X, support, outcome, self.supports, folds, self.random_state)
-        rows = X.to_numpy(dtype="float64")
+        found = pseudo_outcomes(frame, support, _winsorized(outcome), names, folds, self.random_state,
+                                _SMALLEST_PROPENSITY)  # fmt: skip
+        rows = frame.to_numpy(dtype="float64")
         masked = self._masked(rows, rng)
+
+        alone = {max(1, round(share * self.rounds)) for share in _SHARES_OF_ROUNDS}
+        grid = sorted(alone | {self.rounds + self.interaction_rounds // 2, self.rounds + self.interaction_rounds})
+        tried = [np.zeros_like(found.values) for _ in grid]
 
         def model(which: tuple[int, int]) -> lgb.Booster:
             place, fold = which
-            values, weights = _winsorized(found.values[:, place]), found.weights[:, place]
-            return self._model(rows, masked, values, weights, folds != fold)
+            made = self._model(rows, masked, found.values[:, place], found.weights[:, place], folds != fold)
+            judged = folds == fold
+            for unseen, said in zip(tried, by_trees(made, rows[judged], grid), strict=True):
+                unseen[judged, place] = said
+            return made
 
-        fits = [(place, fold) for place in range(len(self.supports)) for fold in range(self.n_folds)]
-        fitted = iter(side_by_side(model, fits))
-        self.models_ = {name: [next(fitted) for _ in range(self.n_folds)] for name in self.supports}
+        fits = [(place, fold) for place in range(len(names)) for fold in range(self.n_folds)]
+        fitted = dict(zip(fits, side_by_side(model, fits), strict=True))
+        best = int(np.argmax([foretold(found, unseen, folds) for unseen in tried]))
+        self.trees_, unseen = grid[best], tried[best]
+        self.supports_ = names
+        self.models_ = {name: [_cut(fitted[place, fold], self.trees_) for fold in range(self.n_folds)]
+                        for place, name in enumerate(names)}  # fmt: skip
+        self.calibration_ = calibrated(names, found, unseen, folds, groups)
         return self
 
-    def predict_benefit(self, X: pd.DataFrame) -> dict[str, Benefit]:
+    def benefits(self, X: pd.DataFrame) -> dict[str, Benefit]:
         """The benefit of each support. A column of X that is missing throughout is a category that may not be seen."""
         rows = self._rows(X)
-        return {name: interval([np.asarray(model.predict(rows, **ONE_THREAD)) for model in models])
-                for name, models in self.models_.items()}  # fmt: skip
+        found = {}
+        for name, models in self.models_.items():
+            predictions = [np.asarray(model.predict(rows, **ONE_THREAD)) for model in models]
+            found[name] = interval(predictions, self.calibration_[name])
+        return found
+
+    def predict_benefit(self, X: pd.DataFrame) -> pd.DataFrame:
+        """`benefits` as a table: index of X, columns (support, "benefit" | "lower" | "upper")."""
+        columns: dict[tuple[str, str], Floats] = {}
+        for name, benefit in self.benefits(X).items():
+            columns |= {(name, "benefit"): benefit.mean, (name, "lower"): benefit.lower, (name, "upper"): benefit.upper}
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        return pd.DataFrame(columns, index=index)
+
+    def predict(self, X: pd.DataFrame) -> NDArray[np.object_]:
+        """The support of the greatest expected benefit above zero, or "none", shape (students,). Without abstention:
+        whether the evidence suffices is for `training.suggestions`."""
+        found = self.benefits(X)
+        means = np.column_stack([benefit.mean for benefit in found.values()])
+        means = np.hstack([np.zeros((len(means), 1)), means])
+        names: NDArray[np.object_] = np.array([NONE, *found], dtype=object)
+        chosen: NDArray[np.object_] = names[means.argmax(axis=1)]
+        return chosen
 
     def contributions(self, X: pd.DataFrame, support: str) -> tuple[Floats, Floats]:
         """TreeSHAP of the mean benefit of one support: base (students,) and contributions (students, features).
 
-        Base plus contributions is the mean of `predict_benefit` to rounding. Source: Lundberg et al. (2020), Nature
-        Machine Intelligence 2, as LightGBM computes it.
+        Base plus contributions is the mean of `benefits` to rounding. Source: Lundberg et al. (2020), Nature Machine
+        Intelligence 2, as LightGBM computes it.
         """
-        rows = self._rows(X)
+        rows, turned = self._rows(X), self.calibration_[support]
         parts = [np.asarray(model.predict(rows, pred_contrib=True, **ONE_THREAD)) for model in self.models_[support]]
-        mean = np.mean(parts, axis=0)
-        return mean[:, -1], mean[:, :-1]
+        mean = turned.slope * np.mean(parts, axis=0)
+        return mean[:, -1] + turned.level - turned.slope * turned.usual, mean[:, :-1]
 
     def model_texts(self) -> dict[str, list[str]]:
         """Every model as LightGBM's own text."""
         return {name: [model.model_to_string() for model in models] for name, models in self.models_.items()}
 
     @classmethod
-    def from_texts(cls, feature_names: Sequence[str], texts: Mapping[str, Sequence[str]]) -> BenefitRanker:
+    def from_texts(cls, feature_names: Sequence[str], texts: Mapping[str, Sequence[str]],
+                   calibration: Mapping[str, Calibration]) -> BenefitRanker:  # fmt: skip
         """A fitted ranker from LightGBM's texts. Parse only bytes whose digest was checked: a damaged text can kill
         the process."""
         ranker = cls(supports=tuple(texts))
+        ranker.supports_ = tuple(texts)
         ranker.feature_names_ = list(feature_names)
+        ranker.n_features_in_ = len(ranker.feature_names_)
         ranker.models_ = {name: [lgb.Booster(model_str=text) for text in models] for name, models in texts.items()}
+        ranker.calibration_ = dict(calibration)
         return ranker
 
     def _rows(self, X: pd.DataFrame) -> Floats:
-        rows: Floats = X[self.feature_names_].to_numpy(dtype="float64")
+        check_is_fitted(self, "models_")
+        if isinstance(X, pd.DataFrame):
+            named: Floats = X[self.feature_names_].to_numpy(dtype="float64")
+            return named
+        rows: Floats = validate_data(self, X, reset=False, **_ALLOWED)
         return rows
 
-    def _kept(self, support: pd.Series, rng: np.random.Generator) -> NDArray[np.intp]:
-        treated = np.flatnonzero(support.isin(self.supports))
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.required = True
+        return tags
+
+    def _episodes(self, X: pd.DataFrame, support: pd.Series, y: pd.Series,
+                  groups: pd.Series | None) -> tuple[pd.DataFrame, pd.Series, pd.Series, pd.Series]:  # fmt: skip
+        """The parts of episodes as pandas objects with the same plain index."""
+        rows, outcome = validate_data(self, X, y, y_numeric=True, **_ALLOWED)
+        names = list(X.columns) if isinstance(X, pd.DataFrame) else [f"x{place}" for place in range(rows.shape[1])]
+        frame = pd.DataFrame(rows, columns=[str(name) for name in names])
+        who = frame.index if groups is None else groups
+        for name, part in (("support", support), ("groups", who)):
+            if len(part) != len(frame):
+                raise ValueError(f"{name} has {len(part)} rows and X {len(frame)}: each must have one an episode")
+        return frame, pd.Series(np.asarray(support)), pd.Series(outcome), pd.Series(np.asarray(who))
+
+    def _kept(self, support: pd.Series, names: tuple[str, ...], rng: np.random.Generator) -> NDArray[np.intp]:
+        treated = np.flatnonzero(support.isin(names))
         untreated = np.flatnonzero(support == NONE)
         count = min(len(untreated), int(self.most_untreated * len(treated)))
         return np.sort(np.concatenate([treated, rng.choice(untreated, count, replace=False)])).astype(np.intp)
 
-    def _masked(self, rows: Floats, rng: np.random.Generator) -> Floats:
+    def _groups(self) -> list[str | None]:
+        """The group of each feature, None for one that nobody may be kept from."""
+        if self.feature_groups is not None:
+            return [self.feature_groups.get(name) for name in self.feature_names_]
+        return [str(BY_NAME[name].category) if name in BY_NAME else None for name in self.feature_names_]
+
+    def _masked(self, rows: Floats, rng: np.random.Generator) -> Floats | None:
+        groups = self._groups()
+        named = sorted({group for group in groups if group is not None})
+        if not named or self.scope_dropout <= 0:
+            return None
         masked = rows.copy()
-        categories = [BY_NAME[name].category for name in self.feature_names_]
-        for category in sorted(set(categories)):
-            places = np.flatnonzero([found is category for found in categories])
+        for name in named:
+            places = np.flatnonzero([group == name for group in groups])
             dropped = np.flatnonzero(rng.random(len(rows)) < self.scope_dropout)
             masked[np.ix_(dropped, places)] = np.nan
         return masked
 
-    def _model(self, rows: Floats, masked: Floats, values: Floats, weights: Floats,
+    def _model(self, rows: Floats, masked: Floats | None, values: Floats, weights: Floats,
                train: NDArray[np.bool_]) -> lgb.Booster:  # fmt: skip
-        data = lgb.Dataset(np.vstack([rows[train], masked[train]]), np.tile(values[train], 2),
-                           weight=np.tile(weights[train], 2), feature_name=self.feature_names_)  # fmt: skip
+        copies = [rows[train]] if masked is None else [rows[train], masked[train]]
+        leaf = max(FEWEST_IN_A_LEAF, min(self.min_leaf, int(train.sum()) // 40)) * len(copies)
         parameters = {
-            "objective": "regression", "num_leaves": 6, "max_depth": 3, "min_data_in_leaf": self.min_leaf,
-            "learning_rate": 0.05, "lambda_l2": 20.0, "verbosity": -1, "seed": self.random_state,
+            "objective": "regression", "min_data_in_leaf": leaf, "learning_rate": 0.05, "lambda_l2": 20.0,
+            "feature_fraction": 0.5, "extra_trees": True, "verbosity": -1, "seed": self.random_state,
             "deterministic": True, "force_row_wise": True, **ONE_THREAD,
         }  # fmt: skip
-        return lgb.train(parameters, data, self.rounds)
+        data = lgb.Dataset(np.vstack(copies), np.tile(values[train], len(copies)),
+                           weight=np.tile(weights[train], len(copies)), feature_name=self.feature_names_,
+                           params=parameters, free_raw_data=False)  # fmt: skip
+        alone = lgb.train(parameters | {"num_leaves": 2, "max_depth": 1}, data, self.rounds)
+        if not self.interaction_rounds:
+            return alone
+        return lgb.train(parameters | {"num_leaves": 6, "max_depth": 3}, data, self.interaction_rounds,
+                         init_model=alone)  # fmt: skip
 
 
-def interval(predictions: list[Floats]) -> Benefit:
-    """Mean, lower and upper of the fold models' predictions."""
+def foretold(found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp]) -> float:
+    """How much of the squared pseudo-outcomes the predictions of unseen episodes explain, at their best slope."""
+    apart, differs = _within(unseen, found.weights, folds), _within(found.values, found.weights, folds)
+    size = float((found.weights * apart**2).sum())
+    along = float((found.weights * apart * differs).sum())
+    return max(along, 0.0) ** 2 / size if size else 0.0
+
+
+def _within(values: Floats, weights: Floats, folds: NDArray[np.intp]) -> Floats:
+    """Values less their weighted mean in their own fold: a fold's mean and what was learned without it are at odds."""
+    apart = np.empty_like(values)
+    for fold in np.unique(folds):
+        own = folds == fold
+        apart[own] = values[own] - np.average(values[own], axis=0, weights=weights[own])
+    return apart
+
+
+def _cut(model: lgb.Booster, trees: int) -> lgb.Booster:
+    return lgb.Booster(model_str=model.model_to_string(num_iteration=trees))
+
+
+def calibrated(names: Sequence[str], found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp],
+               groups: pd.Series) -> dict[str, Calibration]:  # fmt: skip
+    """How to turn predictions into benefits, from predictions of episodes that their model had not seen.
+
+    Args:
+        found: pseudo-outcomes with their weights, shape (episodes, supports).
+        unseen: predictions of the same shape.
+        folds, groups: the fold of each episode, and what makes episodes dependent, shape (episodes,).
+    """
+    weights = found.weights / found.weights.sum(axis=0)
+    levels, usual = (weights * found.values).sum(axis=0), (weights * unseen).sum(axis=0)
+    clustered = np.array([_clustered(weights[:, place] * (found.values[:, place] - levels[place]), groups)
+                          for place in range(len(names))])  # fmt: skip
+    errors = np.maximum(clustered, found.noise / np.sqrt(found.weights.sum(axis=0)))
+    levels, errors = toward_each_other(levels, errors, _USUAL_SPREAD * found.noise)
+    slope, error = _slope(found, unseen, folds, groups)
+    return {name: Calibration(float(levels[place]), slope, float(usual[place]), float(errors[place]), error)
+            for place, name in enumerate(names)}  # fmt: skip
+
+
+def _slope(found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp], groups: pd.Series) -> tuple[float, float]:
+    """By how much the benefit rises where the prediction does, with its standard error."""
+    apart, differs = _within(unseen, found.weights, folds), _within(found.values, found.weights, folds)
+    size = float((found.weights * apart**2).sum())
+    held = 1 / _SLOPE_SPREAD**2
+    if not size > 0:
+        return _USUAL_SLOPE, _SLOPE_SPREAD
+    slope = float((found.weights * apart * differs).sum()) / size
+    error = _clustered((found.weights * apart * (differs - slope * apart)).sum(axis=1), groups) / size
+    said = 1 / max(error, 1e-9) ** 2
+    slope = (said * slope + held * _USUAL_SLOPE) / (said + held)
+    return float(np.clip(slope, 0.0, _MOST_SLOPE)), float(1 / np.sqrt(said + held))
+
+
+def toward_each_other(levels: Floats, errors: Floats, usual_spread: float = 0.0) -> tuple[Floats, Floats]:
+    """Empirical Bayes estimates of means with known standard errors, and their own errors, shape (means,).
+
+    Each is drawn toward the mean of the others by how much of its distance may be noise, so that one far off does not
+    widen what is thought likely of itself. Source: Efron & Morris (1975), JASA 70; the variance between means by
+    DerSimonian & Laird (1986), at least `usual_spread` squared. Fewer than four stay as they are.
+    """
+    if len(levels) < 4:
+        return levels, errors
+    shrunk, sure = np.empty_like(levels), np.empty_like(levels)
+    for place in range(len(levels)):
+        others = np.arange(len(levels)) != place
+        common, between = _common(levels[others], errors[others])
+        between = max(between, usual_spread**2)
+        kept = between / (between + errors[place] ** 2)
+        shrunk[place], sure[place] = common + kept * (levels[place] - common), np.sqrt(kept) * errors[place]
+    return shrunk, sure
+
+
+def _common(levels: Floats, errors: Floats) -> tuple[float, float]:
+    """Mean and variance of what means with known errors have in common."""
+    precision = 1 / np.maximum(errors, 1e-9) ** 2
+    common = float((precision * levels).sum() / precision.sum())
+    excess = float((precision * (levels - common) ** 2).sum()) - (len(levels) - 1)
+    between = max(0.0, excess / float(precision.sum() - (precision**2).sum() / precision.sum()))
+    weight = 1 / (np.maximum(errors, 1e-9) ** 2 + between)
+    return float((weight * levels).sum() / weight.sum()), between
+
+
+def interval(predictions: list[Floats], turned: Calibration) -> Benefit:
+    """Mean, lower and upper from the fold models' predictions: they differ, and their calibration is not sure."""
     stacked = np.vstack(predictions)
-    mean = stacked.mean(axis=0)
+    raw = stacked.mean(axis=0)
     count = len(predictions)
-    spread = np.sqrt((count - 1) / count * ((stacked - mean) ** 2).sum(axis=0))
-    return Benefit(mean, mean - Z_90 * spread, mean + Z_90 * spread)
+    spread = (count - 1) / count * ((stacked - raw) ** 2).sum(axis=0)
+    error = np.sqrt(turned.slope**2 * spread + turned.level_error**2 + (turned.slope_error * (raw - turned.usual)) ** 2)
+    mean = turned.benefit(raw)
+    return Benefit(mean, mean - Z_90 * error, mean + Z_90 * error)
 
 
 def coarsened(X: pd.DataFrame) -> pd.DataFrame:
     """Values as a model may remember them: no extremes of single students, shares to a hundredth, else whole numbers.
 
-    A model file holds thresholds and ranges of its training data (R58).
+    A model file holds thresholds and ranges of its training data (R58). Of a feature that is in no catalog, a hundred
+    steps between its extremes are kept.
     """
     columns = {}
     for name in X.columns:
         values = X[name].astype("float64")
         low, high = float(values.quantile(0.005)), float(values.quantile(0.995))
-        digits = 2 if BY_NAME[str(name)].unit.startswith("share") else 0
-        columns[name] = values.clip(low, high).round(digits)
+        step = _step(str(name), high - low)
+        columns[name] = (values.clip(low, high) / step).round() * step
     return pd.DataFrame(columns, index=X.index)
 
 
-def _winsorized(values: Floats) -> Floats:
-    low, high = np.quantile(values, [0.002, 0.998])
-    clipped: Floats = np.clip(values, low, high)
+def _step(name: str, width: float) -> float:
+    if name in BY_NAME:
+        return 0.01 if BY_NAME[name].unit.startswith("share") else 1.0
+    return float(width / 100) if np.isfinite(width) and width > 0 else 1.0
+
+
+def _clustered(parts: Floats, groups: pd.Series) -> float:
+    """The standard error of a sum of dependent parts."""
+    sums = pd.Series(parts).groupby(groups.to_numpy()).sum().to_numpy()
+    return float(np.sqrt((sums**2).sum()))
+
+
+def _winsorized(outcome: pd.Series) -> pd.Series:
+    clipped: pd.Series = outcome.clip(float(outcome.quantile(0.002)), float(outcome.quantile(0.998)))
     return clipped

@@ -89,11 +89,11 @@ def suggest(ranker: BenefitRanker, features: pd.DataFrame, allowed: pd.DataFrame
         allowed: bool, students x supports; a support that the ranker does not know is left out.
     """
     known = features[_EVIDENCE].notna().any(axis=1).to_numpy()
-    supports = [name for name in ranker.supports if name in allowed.columns]
+    supports = [name for name in ranker.supports_ if name in allowed.columns]
     may = allowed[supports].to_numpy(dtype=bool)
     parts = []
     if supports and len(features):
-        found = ranker.predict_benefit(features)
+        found = ranker.benefits(features)
         for place, support in enumerate(supports):
             benefit = found[support]
             shown = np.flatnonzero(worth_suggesting(benefit) & may[:, place] & known)

@@ -76,8 +76,8 @@ def small_model(folder: Path, seed: int = 0) -> tuple[Path, str]:
     X["absence_rate_year"] = rng.uniform(0, 0.3, 1200)
     support = pd.Series(np.where(rng.random(1200) < 0.5, "tutoring", "none"))
     outcome = pd.Series(rng.normal(0, 0.5, 1200) + 5 * (support == "tutoring"))
-    ranker = BenefitRanker(supports=("tutoring",), n_folds=3, rounds=10, min_leaf=40, random_state=seed)
-    ranker.fit(X, support, outcome, pd.Series(np.arange(1200).astype(str)))
+    ranker = BenefitRanker(supports=("tutoring",), n_folds=3, rounds=10, min_leaf=20, random_state=seed)
+    ranker.fit(X, outcome, support, pd.Series(np.arange(1200).astype(str)))
     file = folder / f"small-{seed}.json"
     return file, write_model(ranker, file, {"snapshot": "made up"})
 

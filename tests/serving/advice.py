@@ -19,7 +19,7 @@ def taught(support: str) -> RankerModel:
     given = pd.Series(np.where(rng.random(600) < 0.4, support, "none"))
     outcome = pd.Series(np.where(given == support, 4.0, 0.0) + rng.normal(0, 1, 600))
     students = pd.Series([f"t{number}" for number in range(600)])
-    ranker = BenefitRanker((support,), n_folds=2, min_leaf=60, rounds=8).fit(features, given, outcome, students)
+    ranker = BenefitRanker((support,), n_folds=2, min_leaf=30, rounds=8).fit(features, outcome, given, students)
     return RankerModel(ranker, {}, "ab" * 32)
 
 

@@ -31,7 +31,7 @@ def model() -> RankerModel:
     support = pd.Series(np.where(rng.random(600) < 0.4, "mentoring", "none"))
     outcome = pd.Series(np.where(support == "mentoring", 4.0, 0.0) + rng.normal(0, 1, 600))
     students = pd.Series([f"t{i}" for i in range(600)])
-    ranker = BenefitRanker(("mentoring",), n_folds=2, min_leaf=60, rounds=8).fit(features, support, outcome, students)
+    ranker = BenefitRanker(("mentoring",), n_folds=2, min_leaf=30, rounds=8).fit(features, outcome, support, students)
     return RankerModel(ranker, {}, SHA)
 
 

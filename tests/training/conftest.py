@@ -54,4 +54,4 @@ def past() -> Past:
 
 @pytest.fixture(scope="session")
 def ranker(past: Past) -> BenefitRanker:
-    return BenefitRanker(SUPPORTS, min_leaf=100).fit(past.features, past.support, past.outcome, past.student)
+    return BenefitRanker(SUPPORTS, min_leaf=50).fit(past.features, past.outcome, past.support, past.student)

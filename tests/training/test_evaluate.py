@@ -53,7 +53,7 @@ def test_places_go_to_those_with_the_most_to_gain_and_nobody_gets_what_is_not_su
     rows = past.features.head(1_000)
     free, limited = choose(ranker, rows, PROGRAMS), choose(ranker, rows, PROGRAMS, 40)
     assert (limited > 0).sum() == 40
-    benefits = ranker.predict_benefit(rows)
+    benefits = ranker.benefits(rows)
     best = np.column_stack([benefits[name].mean for name in SUPPORTS])
     gained = best[np.arange(len(rows)), free - 1]
     assert gained[limited > 0].min() >= gained[(free > 0) & (limited == 0)].max()

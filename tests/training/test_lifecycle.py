@@ -47,12 +47,12 @@ def test_a_candidate_is_registered_by_its_bytes_and_serves_nobody(home: Path):  
     snapshot = Snapshot.current(home)
     with pytest.raises(NoModel, match="handrail train"):
         model_version(home)
-    made = train(snapshot, home, ranker=BenefitRanker(min_leaf=60, n_folds=3, rounds=20))
+    made = train(snapshot, home, ranker=BenefitRanker(min_leaf=30, n_folds=3, rounds=20))
     assert model_versions(home) == [made]
     assert hashlib.sha256(made.file.read_bytes()).hexdigest() == made.sha256
     model = read_model(made.file, made.sha256)
     assert model.manifest["snapshot"] == snapshot.id
-    assert set(model.ranker.supports) <= set(model.manifest["episodes"])
+    assert set(model.ranker.supports_) <= set(model.manifest["episodes"])
     assert model.ranker.feature_names_ == feature_names()
     assert champion_version(home) is None
     assert made.metrics["same_places.gain.lower"] <= made.metrics["same_places.gain.value"]
@@ -103,7 +103,7 @@ def trained(home: Path) -> ModelVersion:
     """The version that an earlier test registered, or a new one."""
     found = model_versions(home)
     return found[0] if found else train(Snapshot.current(home), home,
-                                        ranker=BenefitRanker(min_leaf=60, n_folds=3, rounds=20))  # fmt: skip
+                                        ranker=BenefitRanker(min_leaf=30, n_folds=3, rounds=20))  # fmt: skip
 
 
 def test_the_support_of_an_episode_is_what_began_soon_after_its_day(home: Path):

@@ -23,8 +23,8 @@ def written(ranker: BenefitRanker, tmp_path: Path) -> tuple[Path, str]:
 
 def test_a_file_read_back_predicts_the_same(written: tuple[Path, str], ranker: BenefitRanker, past: Past):
     model = read_model(*written)
-    before, after = ranker.predict_benefit(past.features), model.ranker.predict_benefit(past.features)
-    for support in ranker.supports:
+    before, after = ranker.benefits(past.features), model.ranker.benefits(past.features)
+    for support in ranker.supports_:
         np.testing.assert_array_equal(before[support].mean, after[support].mean)
         np.testing.assert_array_equal(before[support].lower, after[support].lower)
     assert model.manifest == {"snapshot": "x"}

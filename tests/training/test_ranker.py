@@ -7,16 +7,18 @@ import pandas as pd
 import pytest
 import shap
 from sklearn.base import clone
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from features.catalog import BY_NAME
 from records.schema import Category
 from tests.training.conftest import SUPPORTS, Past, draw_past
-from training.ranker import BenefitRanker
+from training.benefit import PseudoOutcomes
+from training.ranker import BenefitRanker, calibrated, toward_each_other
 
 
 def test_the_benefit_found_is_that_of_the_truth_and_not_the_gap_that_habit_left(past: Past, ranker: BenefitRanker):
     new = draw_past(12)
-    found = ranker.predict_benefit(new.features)
+    found = ranker.benefits(new.features)
     for support in SUPPORTS:
         helped = new.truth[support] > 0
         true_gap = new.truth[support][helped].mean()
@@ -33,8 +35,8 @@ def test_where_nothing_helps_hardly_anybody_gets_a_sure_benefit():
     null = draw_past(13)
     helped = np.select([null.support == "food", null.support == "tutoring"],
                        [null.truth["food"], null.truth["tutoring"]], 0.0)  # fmt: skip
-    fitted = BenefitRanker(SUPPORTS, min_leaf=400).fit(null.features, null.support, null.outcome - helped, null.student)
-    for benefit in fitted.predict_benefit(null.features).values():
+    fitted = BenefitRanker(SUPPORTS).fit(null.features, null.outcome - helped, null.support, null.student)
+    for benefit in fitted.benefits(null.features).values():
         assert ((benefit.lower > 0) & (benefit.mean >= 1.0)).mean() <= 0.05
 
 
@@ -43,17 +45,18 @@ def test_contributions_are_tree_shap_and_add_up_to_the_benefit(past: Past, ranke
     rows.iloc[::3, 5:9] = np.nan
     for support in SUPPORTS:
         base, contributions = ranker.contributions(rows, support)
-        np.testing.assert_allclose(base + contributions.sum(axis=1), ranker.predict_benefit(rows)[support].mean,
+        np.testing.assert_allclose(base + contributions.sum(axis=1), ranker.benefits(rows)[support].mean,
                                    rtol=0, atol=1e-9)  # fmt: skip
         by_shap = [shap.TreeExplainer(model).shap_values(rows.to_numpy()) for model in ranker.models_[support]]
-        np.testing.assert_allclose(contributions, np.mean(by_shap, axis=0), rtol=0, atol=1e-9)
+        slope = ranker.calibration_[support].slope
+        np.testing.assert_allclose(contributions, slope * np.mean(by_shap, axis=0), rtol=0, atol=1e-9)
 
 
 def test_a_ranker_that_learned_with_dropout_stays_right_on_average_when_marks_are_hidden(ranker: BenefitRanker):
     new = draw_past(14)
     masked = new.features.copy()
     masked[[name for name in masked.columns if BY_NAME[name].category is Category.GRADES]] = np.nan
-    found = ranker.predict_benefit(masked)
+    found = ranker.benefits(masked)
     assert found["tutoring"].mean.mean() == pytest.approx(new.truth["tutoring"].mean(), abs=0.7)
     helped = new.truth["food"] > 0
     assert found["food"].mean[helped].mean() > found["food"].mean[~helped].mean() + 2
@@ -63,7 +66,7 @@ def test_the_same_past_and_seed_give_the_same_model_and_a_clone_is_unfitted(past
     again = clone(ranker)
     assert not hasattr(again, "models_")
     assert again.get_params() == ranker.get_params()
-    again.fit(past.features, past.support, past.outcome, past.student)
+    again.fit(past.features, past.outcome, past.support, past.student)
     assert again.model_texts() == ranker.model_texts()
 
 
@@ -74,8 +77,8 @@ def test_every_leaf_stands_for_ten_episodes_or_more(past: Past, ranker: BenefitR
             trees = model.trees_to_dataframe()
             counts.append(trees.loc[trees["left_child"].isna(), "count"].min())
     assert min(counts) / 2 >= 10
-    with pytest.raises(ValueError, match="min_leaf is 12"):
-        BenefitRanker(SUPPORTS, min_leaf=12).fit(past.features, past.support, past.outcome, past.student)
+    with pytest.raises(ValueError, match="min_leaf is 9"):
+        BenefitRanker(SUPPORTS, min_leaf=9).fit(past.features, past.outcome, past.support, past.student)
 
 
 def test_thresholds_of_a_model_are_no_single_students_values(past: Past, ranker: BenefitRanker):  # R58
@@ -83,3 +86,77 @@ def test_thresholds_of_a_model_are_no_single_students_values(past: Past, ranker:
     averages = trees.loc[trees["split_feature"] == "grade_average", "threshold"].astype(float).to_numpy()
     halves = averages * 2
     assert len(averages) and np.abs(halves - halves.round()).max() < 1e-6
+
+
+class HalfHelped(BenefitRanker):
+    """The ranker as scikit-learn's checks call it: with X and y alone, and a number for each row.
+
+    Every other row had a support.
+    """
+
+    def fit(self, X, y):
+        rows = len(X) if hasattr(X, "__len__") else X.shape[0]
+        return super().fit(X, y, pd.Series(np.where(np.arange(rows) % 2, "tutoring", "none")))
+
+    def predict(self, X):
+        return self.benefits(X)["tutoring"].mean
+
+
+@parametrize_with_checks([HalfHelped(rounds=5, interaction_rounds=2, n_folds=2)])
+def test_scikit_learn_finds_an_estimator(estimator: HalfHelped, check):
+    check(estimator)
+
+
+def test_features_of_no_catalog_and_a_trial_of_one_support_will_do():
+    rng = np.random.default_rng(5)
+    X = rng.normal(0, 1, (4_000, 4))
+    given = rng.random(4_000) < 0.5
+    y = X[:, 0] + np.where(given, 1.0 + (X[:, 1] > 0), 0.0) + rng.normal(0, 1, 4_000)
+    ranker = BenefitRanker().fit(X, y, np.where(given, "program", "none"))
+    found = ranker.predict_benefit(X)
+    assert list(found.columns) == [("program", "benefit"), ("program", "lower"), ("program", "upper")]
+    high, low = found["program", "benefit"][X[:, 1] > 0].mean(), found["program", "benefit"][X[:, 1] <= 0].mean()
+    assert high == pytest.approx(2.0, abs=0.25) and low == pytest.approx(1.0, abs=0.25)
+    assert (ranker.predict(X) == "program").all()
+
+
+def test_a_table_of_benefits_keeps_the_names_of_its_rows(past: Past, ranker: BenefitRanker):
+    rows = past.features.head(5).set_axis(list("abcde"))
+    found = ranker.predict_benefit(rows)
+    assert list(found.index) == list("abcde") and found.shape == (5, 3 * len(SUPPORTS))
+    np.testing.assert_array_equal(found["food", "lower"], ranker.benefits(rows)["food"].lower)
+
+
+def test_averages_of_supports_are_drawn_together_the_more_the_less_they_are_known():
+    levels, errors = np.array([1.0, 1.2, 0.8, 1.1, 5.0]), np.array([0.2, 0.2, 0.2, 0.2, 2.0])
+    shrunk, sure = toward_each_other(levels, errors, usual_spread=0.7)
+    kept = 0.7**2 / (0.7**2 + errors**2)
+    others = [np.average(np.delete(levels, i), weights=np.delete(errors, i) ** -2.0) for i in range(5)]
+    assert shrunk[4] == pytest.approx(others[4] + kept[4] * (5.0 - others[4]), abs=0.01)
+    assert abs(shrunk[:4] - levels[:4]).max() < 0.05 and (sure <= errors).all()
+    np.testing.assert_array_equal(toward_each_other(levels[:3], errors[:3])[0], levels[:3])
+
+
+def test_predictions_that_foretell_nothing_are_not_believed():
+    """Only the usual slope speaks for them, and the more episodes say otherwise the less it does."""
+    rng = np.random.default_rng(6)
+    rows = 20_000
+    truth = rng.normal(0, 1, (rows, 1))
+    values = 2.0 + truth + rng.normal(0, 3, (rows, 1))
+    found = PseudoOutcomes(("food",), values, np.ones((rows, 1)), np.ones((rows, 2)), np.ones((rows, 2)), 3.0)
+    folds, groups = np.arange(rows) % 5, pd.Series(np.arange(rows))
+    assert calibrated(["food"], found, truth, folds, groups)["food"].slope == pytest.approx(1.0, abs=0.05)
+    assert calibrated(["food"], found, 2 * truth, folds, groups)["food"].slope == pytest.approx(0.5, abs=0.05)
+    turned = calibrated(["food"], found, rng.normal(0, 1, (rows, 1)), folds, groups)["food"]
+    assert turned.slope == pytest.approx(0.0, abs=0.05) and turned.level == pytest.approx(2.0, abs=0.1)
+
+
+def test_what_separates_folds_says_nothing_of_the_slope():
+    """A fold's mean and that of what was learned without it are at odds; only differences within a fold count."""
+    folds, groups = np.repeat(np.arange(5), 200), pd.Series(np.arange(1_000))
+    truth = np.tile(np.linspace(-1, 1, 200), 5)[:, None]
+    of_fold = np.arange(5.0)[folds][:, None]
+    found = PseudoOutcomes(("food",), truth + 10 * of_fold, np.ones((1_000, 1)), np.ones((1_000, 2)),
+                           np.ones((1_000, 2)), 0.1)  # fmt: skip
+    turned = calibrated(["food"], found, truth - 10 * of_fold, folds, groups)["food"]
+    assert turned.slope == pytest.approx(1.0, abs=0.01)

@@ -1,0 +1,177 @@
+"""How often the 95% intervals of a policy's value, and of its gain over past practice, hold the truth.
+
+Run: .venv/bin/python -m benchmarks.quality.coverage [--replications 200] [--scenario base]
+
+Every replication draws a world. The policy is the best choice by the true benefit plus noise of its own, so it owes
+nothing to the episodes. Its nuisances are cross-fitted by `training.benefit`, as in use, or are the true propensities,
+to tell what the intervals miss from what the models get wrong.
+
+The truth is the population's: the mean over a large draw of new students of what would follow, given that world's
+benefits, and for the gain that mean less the same for past practice with its true chances. A world's schools shift
+outcomes for better or worse, by a draw that is not part of `World`. Intervals by student are judged against the value
+at these very schools, which the draw's random numbers are replayed for; intervals by school are judged against the
+value at schools in general, where the shift is zero. The gain is the same for both: the shift cancels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.quality import worlds
+from benchmarks.quality.worlds import BY_NAME, DECISIONS, NOISE, SUPPORTS, Floats, Scenario, World, draw, small
+from fairness.intervals import wilson
+from training.benefit import SMALLEST_PROPENSITY, folds_of, pseudo_outcomes
+from training.policy_value import Actions, Estimate, IntervalKind, policy_value
+
+STUDENTS, NEW_STUDENTS = 2_000, 40_000
+SCORE_NOISE = 1.5
+"""Standard deviation of the policy's own error on each support's benefit, in progress points."""
+
+KINDS: tuple[IntervalKind, ...] = ("analytic", "percentile", "bias_corrected")
+METHODS: tuple[tuple[str, str, IntervalKind], ...] = (
+    *(("fitted", "student", kind) for kind in KINDS), *(("fitted", "school", kind) for kind in KINDS),
+    ("true propensity", "student", "analytic"), ("true propensity", "school", "analytic"),
+)  # fmt: skip
+"""Nuisances, clusters and kind of interval that are tried; folds are always by student, as in use."""
+
+NAMES = ("none", *SUPPORTS)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """In progress points an episode."""
+
+    value: float
+    gain: float
+    at_these_schools: float
+    """What this world's schools add to the value."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table."""
+
+    figure: str
+    nuisances: str
+    clusters: str
+    kind: str
+
+
+def policy_of(benefit: Floats, rng: np.random.Generator) -> Actions:
+    """The support with the best noisy score, shape (n,), or none (0) where no score is above zero."""
+    scores = benefit + SCORE_NOISE * rng.normal(size=benefit.shape)
+    return np.where(scores.max(axis=1) > 0, scores.argmax(axis=1) + 1, 0).astype(np.intp)
+
+
+def truth_of(world: World, seed: int, rng: np.random.Generator) -> Truth:
+    """The population's value and gain of the policy, from the world's new students."""
+    if world.scenario.shift:
+        raise ValueError("new students who differ from the past ones have another value than the past ones had")
+    chosen = policy_of(world.new_benefit, rng)
+    given = np.hstack([np.zeros((len(chosen), 1)), world.new_benefit])
+    reached = given[np.arange(len(chosen)), chosen]
+    practice = (world.new_propensity * given).sum(axis=1)
+    anyhow = worlds._anyhow(world.new)
+    return Truth(float((anyhow + reached).mean()), float((reached - practice).mean()), school_shift(world, seed))
+
+
+def school_shift(world: World, seed: int) -> float:
+    """What this world's schools add to the mean outcome of its population of students.
+
+    The school effects are drawn within `draw` and not kept, so its random numbers are replayed up to them; the replay
+    must give the world's own outcomes.
+    """
+    scenario, taken = world.scenario, _codes(world)
+    rng = np.random.default_rng([seed, *scenario.name.encode()])
+    worlds._Shape(rng)
+    student = np.repeat(np.arange(scenario.students), DECISIONS)
+    traits = rng.normal(size=(scenario.students, 4))[student]
+    worlds._features(rng, traits, 0.0)
+    worlds._features(rng, worlds._traits(rng, len(world.new), scenario.shift), scenario.shift)
+    rng.random((len(student), 1))
+    rng.normal(size=scenario.students)
+    own, effects = rng.normal(size=scenario.students), rng.normal(size=13)
+    alone = rng.normal(size=len(student))
+    place = world.school.str[1:].astype(int).to_numpy()
+    given = np.hstack([np.zeros((len(taken), 1)), world.benefit])[np.arange(len(taken)), taken]
+    noise = NOISE * (0.4 * own[student] + math.sqrt(1 - 0.16 - 0.01) * alone + 0.1 * effects[place])
+    if not np.allclose(worlds._anyhow(world.features) + given + noise, world.outcome):
+        raise RuntimeError("benchmarks.quality.worlds.draw has changed: replay its random numbers anew")
+    edges = np.concatenate([[-np.inf], np.arange(-5.5, 6.0), [np.inf]])
+    chances = np.diff([NormalDist(0.0, math.sqrt(8)).cdf(edge) for edge in edges])
+    return float(0.1 * NOISE * chances @ effects)
+
+
+def replicate(scenario: Scenario, seed: int) -> tuple[Truth, dict[Case, Estimate], float, float]:
+    """The truth of one world, what every kind of interval says of it, thin overlap and effective sample size."""
+    world = draw(scenario, seed, NEW_STUDENTS)
+    rng = np.random.default_rng([seed, 1])
+    truth = truth_of(world, seed, rng)
+    chosen, taken, reward = policy_of(world.benefit, rng), _codes(world), world.outcome.to_numpy()
+    fitted = pseudo_outcomes(world.features, world.support, world.outcome, SUPPORTS,
+                             folds_of(world.student, 5, seed), seed)  # fmt: skip
+    found: dict[Case, Estimate] = {}
+    propensities = {"fitted": fitted.propensity, "true propensity": world.propensity}
+    by = {"student": world.student, "school": world.school}
+    for nuisances, clusters, kind in METHODS:
+        judged = policy_value(reward, taken, chosen, propensities[nuisances], fitted.outcome, by[clusters],
+                              interval=kind, seed=seed)  # fmt: skip
+        for figure, estimate in (("value", judged.dr), ("gain", judged.gain), ("value, SWITCH-DR", judged.switch_dr)):
+            found[Case(figure, nuisances, clusters, kind)] = estimate
+    last = policy_value(reward, taken, chosen, fitted.propensity, fitted.outcome, world.student)
+    return truth, found, last.thin_overlap, last.effective_sample_size
+
+
+def table_of(rows: dict[Case, list[tuple[float, Estimate]]], title: str) -> Table:
+    """Each case's coverage with its Monte Carlo interval, its bias, and how its error compares with its width."""
+    table = Table("figure", "nuisances", "clusters", "interval", "coverage", "Monte Carlo 95%", "bias", "sd of error",
+                  "mean half width / 1.96", title=title)  # fmt: skip
+    for case, pairs in sorted(rows.items(), key=lambda row: (row[0].figure, row[0].nuisances)):
+        held = sum(one.lower <= true <= one.upper for true, one in pairs)
+        errors = np.array([one.value - true for true, one in pairs])
+        half = np.array([(one.upper - one.lower) / 2 / 1.96 for _, one in pairs])
+        share = wilson(held, len(pairs), 1.96)
+        table.add_row(case.figure, case.nuisances, case.clusters, case.kind, f"{share.point:.1%}",
+                      f"{share.lower:.1%} to {share.upper:.1%}", f"{errors.mean():+.3f}", f"{errors.std(ddof=1):.3f}",
+                      f"{half.mean():.3f}")  # fmt: skip
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--replications", type=int, default=200)
+    parser.add_argument("--scenario", default="base", choices=[name for name in BY_NAME if not BY_NAME[name].shift])
+    parser.add_argument("--students", type=int, default=STUDENTS)
+    asked = parser.parse_args()
+    scenario = small(BY_NAME[asked.scenario], asked.students)
+    rows: defaultdict[Case, list[tuple[float, Estimate]]] = defaultdict(list)
+    thin, sizes = [], []
+    console = Console(width=150)
+    for seed in track(range(asked.replications), "worlds", console=Console(stderr=True)):
+        truth, found, share, size = replicate(scenario, seed)
+        thin.append(share)
+        sizes.append(size)
+        for case, estimate in found.items():
+            shift = truth.at_these_schools if case.clusters == "student" else 0.0
+            rows[case].append((truth.gain if case.figure == "gain" else truth.value + shift, estimate))
+    console.print(table_of(rows, f"{scenario.name}, {scenario.students:,} students, {asked.replications} worlds"))
+    console.print(f"Chosen action at the propensity floor of {SMALLEST_PROPENSITY}: {np.mean(thin):.1%} of episodes; "
+                  f"effective sample size {np.mean(sizes):,.0f} of {scenario.students * DECISIONS:,}.")  # fmt: skip
+
+
+def _codes(world: World) -> Actions:
+    return np.asarray(pd.Categorical(world.support, categories=list(NAMES)).codes, dtype=np.intp)
+
+
+if __name__ == "__main__":
+    main()

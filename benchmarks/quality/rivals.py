@@ -1,0 +1,262 @@
+"""What a district could use instead: each learns from the same episodes and scores the same new students.
+
+A rival gives a score for every student and support. Where the score is an expected benefit, "none" is chosen below
+zero; where it is a habit or a rule it only ranks. LightGBM and its settings are those of our own nuisance models
+wherever a rival needs a regressor, so that the method is compared and not the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+
+from benchmarks.quality.worlds import SUPPORTS, Floats, World
+from training.benefit import PseudoOutcomes, folds_of, pseudo_outcomes
+from training.parallel import ONE_THREAD, side_by_side
+
+_REGRESSOR = {"objective": "regression", "num_leaves": 15, "min_data_in_leaf": 100, "learning_rate": 0.08,
+              "verbosity": -1, "deterministic": True, "force_row_wise": True} | ONE_THREAD  # fmt: skip
+_ROUNDS = 120
+Scorer = Callable[[pd.DataFrame], Floats]
+
+
+@dataclass(frozen=True)
+class Rival:
+    """`learn` gives a scorer: new features in, scores (students, supports) out. `benefit`: scores are benefits."""
+
+    name: str
+    learn: Callable[[World, int], Scorer]
+    benefit: bool = True
+
+
+def t_learner(world: World, seed: int) -> Scorer:
+    """One outcome model a support and one for none; the difference (Künzel et al. 2019, PNAS 116)."""
+    rows, outcome, chosen = _arrays(world)
+    names = ("none", *SUPPORTS)
+
+    def fit(name: str) -> lgb.Booster:
+        return _fit(rows[chosen == name], outcome[chosen == name], seed)
+
+    models = side_by_side(fit, names)
+    return lambda new: np.column_stack([_predict(model, new) - _predict(models[0], new) for model in models[1:]])
+
+
+def s_learner(world: World, seed: int) -> Scorer:
+    """One outcome model with the support among its inputs: pooled regression."""
+    rows, outcome, chosen = _arrays(world)
+    codes = np.eye(len(SUPPORTS) + 1)[pd.Categorical(chosen, categories=["none", *SUPPORTS]).codes][:, 1:]
+    model = _fit(np.hstack([rows, codes]), outcome, seed)
+
+    def score(new: pd.DataFrame) -> Floats:
+        values = new.to_numpy(dtype="float64")
+        flags = [np.tile(one, (len(new), 1)) for one in np.vstack([np.zeros(len(SUPPORTS)), np.eye(len(SUPPORTS))])]
+        found = [np.asarray(model.predict(np.hstack([values, one]), **ONE_THREAD)) for one in flags]
+        return np.column_stack([one - found[0] for one in found[1:]])
+
+    return score
+
+
+def x_learner(world: World, seed: int) -> Scorer:
+    """Imputed effects of the treated and the untreated, weighted by propensity (Künzel et al. 2019)."""
+    rows, outcome, chosen = _arrays(world)
+    none = chosen == "none"
+    base = _fit(rows[none], outcome[none], seed)
+
+    def fit(name: str) -> tuple[lgb.Booster, lgb.Booster, lgb.Booster]:
+        treated = chosen == name
+        arm = _fit(rows[treated], outcome[treated], seed)
+        of_treated = _fit(rows[treated], outcome[treated] - _score(base, rows[treated]), seed)
+        of_untreated = _fit(rows[none], _score(arm, rows[none]) - outcome[none], seed)
+        pair = treated | none
+        propensity = lgb.train(_REGRESSOR | {"objective": "binary", "seed": seed},
+                               lgb.Dataset(rows[pair], treated[pair].astype(float)), 50)  # fmt: skip
+        return of_treated, of_untreated, propensity
+
+    models = side_by_side(fit, SUPPORTS)
+
+    def score(new: pd.DataFrame) -> Floats:
+        columns = []
+        for of_treated, of_untreated, propensity in models:
+            chance = _predict(propensity, new)
+            columns.append(chance * _predict(of_untreated, new) + (1 - chance) * _predict(of_treated, new))
+        return np.column_stack(columns)
+
+    return score
+
+
+def r_learner(world: World, seed: int) -> Scorer:
+    """Residual on residual, each support against none (Nie & Wager 2021, Biometrika 108)."""
+    rows, outcome, chosen = _arrays(world)
+
+    def fit(name: str) -> lgb.Booster:
+        pair = (chosen == name) | (chosen == "none")
+        x, y, w = rows[pair], outcome[pair], (chosen == name)[pair].astype(float)
+        folds = folds_of(world.student[pair].reset_index(drop=True), 5, seed)
+        expected, chance = np.zeros(len(y)), np.zeros(len(y))
+        for fold in range(5):
+            train, judged = folds != fold, folds == fold
+            expected[judged] = _score(_fit(x[train], y[train], seed), x[judged])
+            chance[judged] = _score(lgb.train(_REGRESSOR | {"objective": "binary", "seed": seed},
+                                              lgb.Dataset(x[train], w[train]), 50), x[judged])  # fmt: skip
+        residual = w - np.clip(chance, 0.01, 0.99)
+        return _fit(x, (y - expected) / residual, seed, residual**2)
+
+    models = side_by_side(fit, SUPPORTS)
+    return lambda new: np.column_stack([_predict(model, new) for model in models])
+
+
+def dr_each(world: World, seed: int) -> Scorer:
+    """One LightGBM a support on the doubly robust pseudo-outcomes, without sharing between supports."""
+    found, rows = _pseudo(world, seed), world.features.to_numpy(dtype="float64")
+    models = side_by_side(lambda place: _fit(rows, _clipped(found.values[:, place]), seed), range(len(SUPPORTS)))
+    return lambda new: np.column_stack([_predict(model, new) for model in models])
+
+
+def dr_pooled(world: World, seed: int) -> Scorer:
+    """One LightGBM on all pseudo-outcomes, the support a category among its inputs."""
+    found = _pseudo(world, seed)
+    count = len(SUPPORTS)
+    rows = np.hstack([np.repeat(world.features.to_numpy(dtype="float64"), count, axis=0),
+                      np.tile(np.arange(count), len(world.features))[:, None]])  # fmt: skip
+    values = np.column_stack([_clipped(found.values[:, place]) for place in range(count)])
+    data = lgb.Dataset(rows, values.ravel(), weight=found.weights.ravel(), categorical_feature=[rows.shape[1] - 1])
+    model = lgb.train(_REGRESSOR | {"seed": seed}, data, _ROUNDS)
+
+    def score(new: pd.DataFrame) -> Floats:
+        values = new.to_numpy(dtype="float64")
+        return np.column_stack([_score(model, np.hstack([values, np.full((len(new), 1), place)]))
+                                for place in range(count)])  # fmt: skip
+
+    return score
+
+
+def lambdarank(world: World, seed: int) -> Scorer:
+    """LightGBM's `lambdarank` on the pseudo-outcomes of each episode, graded in five. It ranks, and knows no zero."""
+    found = _pseudo(world, seed)
+    count = len(SUPPORTS)
+    rows = np.hstack([np.repeat(world.features.to_numpy(dtype="float64"), count, axis=0),
+                      np.tile(np.arange(count), len(world.features))[:, None]])  # fmt: skip
+    grades = np.searchsorted(np.quantile(found.values, [0.2, 0.4, 0.6, 0.8]), found.values.ravel())
+    data = lgb.Dataset(rows, grades, group=np.full(len(world.features), count),
+                       categorical_feature=[rows.shape[1] - 1])  # fmt: skip
+    model = lgb.train(_REGRESSOR | {"objective": "lambdarank", "seed": seed}, data, _ROUNDS)
+
+    def score(new: pd.DataFrame) -> Floats:
+        values = new.to_numpy(dtype="float64")
+        return np.column_stack([_score(model, np.hstack([values, np.full((len(new), 1), place)]))
+                                for place in range(count)])  # fmt: skip
+
+    return score
+
+
+def imitation(world: World, seed: int) -> Scorer:
+    """What people used to choose for such a student: the propensity itself."""
+    rows, _, chosen = _arrays(world)
+    codes = pd.Categorical(chosen, categories=["none", *SUPPORTS]).codes
+    model = lgb.train(_REGRESSOR | {"objective": "multiclass", "num_class": len(SUPPORTS) + 1, "seed": seed},
+                      lgb.Dataset(rows, codes), 50)  # fmt: skip
+    return lambda new: np.asarray(model.predict(new.to_numpy(dtype="float64"), **ONE_THREAD))[:, 1:]
+
+
+def abc_rule(world: World, seed: int) -> Scorer:
+    """Attendance, behavior and course marks, as early-warning handbooks sort students (Balfanz et al. 2007)."""
+
+    def score(new: pd.DataFrame) -> Floats:
+        absent, marks = new["absence_rate_year"].to_numpy(), new["grade_average"].to_numpy()
+        late, grade = new["tardies_60"].to_numpy(), new["grade_level"].to_numpy()
+        points = {"food": (absent >= 0.1) * 2.0, "health": (absent >= 0.2) * 3.0, "tutoring": (marks < 70) * 2.5,
+                  "mentoring": (late >= 4) * 1.5, "college": (grade >= 11) * 1.0,
+                  "after_school": (grade <= 8) * 0.5}  # fmt: skip
+        return np.column_stack([points[name] + absent - marks / 1000 for name in SUPPORTS])
+
+    return score
+
+
+def at_random(world: World, seed: int) -> Scorer:
+    rng = np.random.default_rng(seed)
+    return lambda new: np.asarray(rng.random((len(new), len(SUPPORTS))))
+
+
+def dr_learner(world: World, seed: int) -> Scorer:
+    """EconML's `DRLearner` with LightGBM for each of its models."""
+    from econml.dr import DRLearner
+
+    model = DRLearner(model_propensity=_classifier(seed), model_regression=_regressor(seed),
+                      model_final=_regressor(seed), cv=5, categories=["none", *SUPPORTS],
+                      random_state=seed, min_propensity=0.01)  # fmt: skip
+    return _econml(model, world)
+
+
+def causal_forest(world: World, seed: int) -> Scorer:
+    """EconML's `CausalForestDML` with LightGBM for its nuisance models."""
+    from econml.dml import CausalForestDML
+
+    model = CausalForestDML(model_y=_regressor(seed), model_t=_classifier(seed), discrete_treatment=True, cv=5,
+                            categories=["none", *SUPPORTS], n_estimators=400, min_samples_leaf=50, inference=False,
+                            n_jobs=2, random_state=seed)  # fmt: skip
+    return _econml(model, world)
+
+
+RIVALS = (
+    Rival("T-learner", t_learner), Rival("pooled regression", s_learner), Rival("X-learner", x_learner),
+    Rival("R-learner", r_learner), Rival("one model a support", dr_each), Rival("pooled pseudo-outcomes", dr_pooled),
+    Rival("lambdarank", lambdarank, benefit=False), Rival("EconML DRLearner", dr_learner),
+    Rival("EconML CausalForestDML", causal_forest), Rival("imitation", imitation, benefit=False),
+    Rival("ABC rule", abc_rule, benefit=False), Rival("random", at_random, benefit=False),
+)  # fmt: skip
+
+
+def _econml(model: object, world: World) -> Scorer:
+    middle = world.features.median()
+    _, outcome, chosen = _arrays(world)
+    filled = world.features.fillna(middle).to_numpy(dtype="float64")
+    model.fit(outcome, chosen, X=filled, groups=world.student.to_numpy())  # type: ignore[attr-defined]
+
+    def score(new: pd.DataFrame) -> Floats:
+        values = new.fillna(middle).to_numpy(dtype="float64")
+        return np.column_stack([model.effect(values, T0="none", T1=name)  # type: ignore[attr-defined]
+                                for name in SUPPORTS])  # fmt: skip
+
+    return score
+
+
+def _regressor(seed: int) -> lgb.LGBMRegressor:
+    return lgb.LGBMRegressor(n_estimators=_ROUNDS, num_leaves=15, min_child_samples=100, learning_rate=0.08,
+                             verbosity=-1, random_state=seed, n_jobs=2)  # fmt: skip
+
+
+def _classifier(seed: int) -> lgb.LGBMClassifier:
+    return lgb.LGBMClassifier(n_estimators=50, num_leaves=8, max_depth=3, min_child_samples=100, learning_rate=0.1,
+                              verbosity=-1, random_state=seed, n_jobs=2)  # fmt: skip
+
+
+def _arrays(world: World) -> tuple[Floats, Floats, np.ndarray]:
+    return (world.features.to_numpy(dtype="float64"), world.outcome.to_numpy(dtype="float64"),
+            world.support.to_numpy(dtype=object))  # fmt: skip
+
+
+def _pseudo(world: World, seed: int) -> PseudoOutcomes:
+    return pseudo_outcomes(world.features, world.support, world.outcome, SUPPORTS,
+                           folds_of(world.student, 5, seed), seed)  # fmt: skip
+
+
+def _clipped(values: Floats) -> Floats:
+    low, high = np.quantile(values, [0.002, 0.998])
+    found: Floats = np.clip(values, low, high)
+    return found
+
+
+def _fit(rows: Floats, outcome: Floats, seed: int, weight: Floats | None = None) -> lgb.Booster:
+    return lgb.train(_REGRESSOR | {"seed": seed}, lgb.Dataset(rows, outcome, weight=weight), _ROUNDS)
+
+
+def _score(model: lgb.Booster, rows: Floats) -> Floats:
+    return np.asarray(model.predict(rows, **ONE_THREAD))
+
+
+def _predict(model: lgb.Booster, new: pd.DataFrame) -> Floats:
+    return _score(model, new.to_numpy(dtype="float64"))
