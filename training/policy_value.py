@@ -52,7 +52,11 @@ class PolicyValue:
     dr: Estimate
     switch_dr: Estimate
     gain: Estimate
-    """DR value less the mean of what was really reached: the gain over past practice."""
+    """Self-normalised DR value less the mean of what was really reached: the gain over past practice.
+
+    Fitted propensities give weights whose mean is not 1 (1.17 in `benchmarks/quality/coverage.py`); the correction by
+    the model's misses is divided by it, else a gain comes out too high where the outcome model is too low.
+    """
     effective_sample_size: float
     """Episodes of a plain mean that would be as precise as the weighted ones: (sum w)^2 / sum w^2 (Kish 1965)."""
     thin_overlap: float
@@ -116,14 +120,28 @@ def policy_value(reward: Floats, taken: Actions, policy: Actions | Floats, prope
     correction = weight * (reward - expected[rows, taken])
     largest = np.sqrt(len(reward)) if threshold is None else threshold
     robust, switched = direct + correction, direct + np.where(weight <= largest, correction, 0.0)
+    normalised = _self_normalised(direct, weight, correction)
     ones = np.ones(len(reward))
     found, count = _estimates(
-        np.column_stack([weight * reward, weight * reward, robust, switched, robust - reward]),
+        np.column_stack([weight * reward, weight * reward, robust, switched, normalised - reward]),
         np.column_stack([ones, weight, ones, ones, ones]), clusters, interval, resamples, seed,
     )  # fmt: skip
     ips, snips, dr, switch_dr, gain = found
     thin = float((chances * (propensity <= floor)).sum(axis=1).mean())
     return PolicyValue(ips, snips, dr, switch_dr, gain, effective_sample_size(weight), thin, count)
+
+
+def _self_normalised(direct: Floats, weight: Floats, correction: Floats) -> Floats:
+    """Values, shape (n,), whose mean is the direct one plus the weighted mean of the corrections.
+
+    They vary as that ratio of means does (the delta method).
+    """
+    size = float(weight.mean())
+    if not size > 0:
+        return direct
+    ratio = float(correction.mean()) / size
+    varying: Floats = direct + ratio + (correction - ratio * weight) / size
+    return varying
 
 
 def action_probabilities(policy: Actions | Floats, actions: int) -> Floats:

@@ -121,7 +121,7 @@ def test_a_log_whose_writer_is_killed_still_holds(tmp_path: Path):  # R36, R24
     add_agreement(database)
     before, killed, longest = 0, 0, 0.4
     with forking(LOOKING) as parent:
-        while killed < KILLS // 5:
+        while killed < KILLS // 10:
             run(parent, home, home, rng.uniform(0.1, longest))
             outcome = verify(database)
             assert outcome.ok, outcome.problem

@@ -37,7 +37,7 @@ from tests.records.policy_worlds import NOON, draw_rows
 from tests.records.test_kills import FORK, forking, run
 from tests.records.walled import Walled, walled_database
 
-KILLS = 25
+KILLS = 14
 FEW, MANY = 20, 300
 WHOLE = ("students", "school_enrollments", "attendance_events", "assessments")
 STUDENT_TABLES = [canonical.name for canonical in student_tables()]

@@ -36,7 +36,8 @@ def test_each_estimator_is_its_formula():
     assert found.ips.value == pytest.approx(ips, abs=1e-9)
     assert found.snips.value == pytest.approx(ips * len(reward) / sum(weight), abs=1e-9)
     assert found.dr.value == pytest.approx(dr, abs=1e-9)
-    assert found.gain.value == pytest.approx(dr - reward.mean(), abs=1e-9)
+    missed = sum(w * (r - 0.3) for w, r in zip(weight, reward, strict=True)) / sum(weight)
+    assert found.gain.value == pytest.approx(0.3 + missed - reward.mean(), abs=1e-9)
     assert found.effective_sample_size == pytest.approx(sum(weight) ** 2 / sum(w * w for w in weight))
 
 

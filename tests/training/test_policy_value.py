@@ -59,18 +59,19 @@ episodes = st.builds(logged, st.integers(0, 2**32 - 1), st.integers(60, 200), st
 @settings(max_examples=30, deadline=None)
 def test_each_estimator_is_its_formula(given: Logged):
     found = policy_value(*given, threshold=1.7)
-    n, weights, ips, dr, switch = len(given.reward), [], 0.0, 0.0, 0.0
+    n, weights, ips, dr, switch, model_alone, missed = len(given.reward), [], 0.0, 0.0, 0.0, 0.0, 0.0
     for r, a, pi, e, q, _ in zip(*given, strict=True):
         weight, model = pi[a] / e[a], sum(p * m for p, m in zip(pi, q, strict=True))
         weights.append(weight)
         ips += weight * r / n
         dr += (model + weight * (r - q[a])) / n
+        model_alone, missed = model_alone + model / n, missed + weight * (r - q[a])
         switch += (model + (weight * (r - q[a]) if weight <= 1.7 else 0.0)) / n
     assert found.ips.value == pytest.approx(ips, abs=1e-9)
     assert found.snips.value == pytest.approx(ips * n / sum(weights), abs=1e-9)
     assert found.dr.value == pytest.approx(dr, abs=1e-9)
     assert found.switch_dr.value == pytest.approx(switch, abs=1e-9)
-    assert found.gain.value == pytest.approx(dr - sum(given.reward) / n, abs=1e-9)
+    assert found.gain.value == pytest.approx(model_alone + missed / sum(weights) - sum(given.reward) / n, abs=1e-9)
     assert found.effective_sample_size == pytest.approx(sum(weights) ** 2 / sum(w * w for w in weights))
     assert 0 < found.effective_sample_size <= n + 1e-6
 
@@ -151,12 +152,29 @@ def test_dr_is_right_where_either_model_is():
     assert abs(policy_value(reward, taken, lots, wrong_chance, wrong_model, who).dr.value - 0.75) > 0.2
 
 
+def test_propensities_that_are_all_too_small_do_not_move_the_gain():
+    """With every weight twice what it should be, DR adds the model's misses twice; the gain still adds them once."""
+    rng = np.random.default_rng(8)
+    taken = rng.integers(0, 2, 40_000)
+    reward = taken + rng.normal(size=len(taken))
+    half, quarter = np.full((len(taken), 2), 0.5), np.full((len(taken), 2), 0.25)
+    chosen, wrong_model = np.ones(len(taken), dtype=np.intp), np.zeros((len(taken), 2))
+    right, wrong = (policy_value(reward, taken, chosen, chance, wrong_model, np.arange(len(taken)))
+                    for chance in (half, quarter))  # fmt: skip
+    assert _ends(wrong.gain) == pytest.approx(_ends(right.gain)) and right.gain.value == pytest.approx(0.5, abs=0.03)
+    assert wrong.dr.value == pytest.approx(2 * right.dr.value)
+
+
 @given(episodes)
 @settings(max_examples=30, deadline=None)
 def test_the_analytic_interval_is_cluster_robust_with_a_t_quantile(given: Logged):
     found = policy_value(*given)
     score = [(p * q).sum() + p[a] / e[a] * (r - q[a]) for r, a, p, e, q, _ in zip(*given, strict=True)]
-    above = [one - r for one, r in zip(score, given.reward, strict=True)]
+    weight = [p[a] / e[a] for _, a, p, e, _, _ in zip(*given, strict=True)]
+    missed = [w * (r - q[a]) for w, (r, a, _, _, q, _) in zip(weight, zip(*given, strict=True), strict=True)]
+    ratio, size = sum(missed) / sum(weight), sum(weight) / len(weight)
+    above = [(p * q).sum() + ratio + (m - ratio * w) / size - r
+             for m, w, (r, _, p, _, q, _) in zip(missed, weight, zip(*given, strict=True), strict=True)]  # fmt: skip
     for estimate, values in ((found.dr, score), (found.gain, above)):
         sums: dict[int, float] = {}
         for value, cluster in zip(values, given.clusters, strict=True):
