@@ -1,4 +1,4 @@
-"""The command line, used rightly and wrongly, as a separate process."""
+"""The command line, used rightly and wrongly: once as a process of its own, else within this one."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def test_the_sample_loads_and_its_report_names_what_is_missing(shared_data: Path
     assert run.returncode == 0, run.stderr
     assert "Not found: StudentEnrollment.xml" in run.stdout
     assert "Never stored: Visa in Student.xml" in run.stdout
-    status = handrail("records", "status", "--home", str(tmp_path))
+    status = in_process("records", "status", "--home", str(tmp_path))
     assert "960" in status.stdout
-    assert handrail("records", "quarantine", "--home", str(tmp_path)).returncode == 0
+    assert in_process("records", "quarantine", "--home", str(tmp_path)).returncode == 0
 
 
 def test_wrong_use_is_one_plain_sentence_and_exit_two(tmp_path: Path):
@@ -46,7 +46,7 @@ def test_wrong_use_is_one_plain_sentence_and_exit_two(tmp_path: Path):
         (("load", "edfi", str(tmp_path)), "holds no .xml file"),
         (("records", "status"), "handrail load"),
     ):
-        run = handrail(*arguments, "--home", str(tmp_path / "home"))
+        run = in_process(*arguments, "--home", str(tmp_path / "home"))
         assert run.returncode == 2, run.stdout
         assert part in run.stderr.replace("\n", " ")
         assert "Traceback" not in run.stderr
@@ -54,24 +54,24 @@ def test_wrong_use_is_one_plain_sentence_and_exit_two(tmp_path: Path):
 
 def test_a_fresh_disclosure_log_holds_and_a_head_can_be_kept(tmp_path: Path):
     home = ("--home", str(tmp_path / "home"))
-    assert handrail("disclosures", "head", str(tmp_path / "head.json"), *home).returncode == 0
-    run = handrail("disclosures", "verify", "--head", str(tmp_path / "head.json"), *home)
+    assert in_process("disclosures", "head", str(tmp_path / "head.json"), *home).returncode == 0
+    run = in_process("disclosures", "verify", "--head", str(tmp_path / "head.json"), *home)
     assert (run.returncode, run.stdout) == (0, "The disclosure log holds: 0 rows.\n")
     (tmp_path / "head.json").write_text('{"seq": 3, "hash": "00"}')
-    cut = handrail("disclosures", "verify", "--head", str(tmp_path / "head.json"), *home)
+    cut = in_process("disclosures", "verify", "--head", str(tmp_path / "head.json"), *home)
     assert cut.returncode == 1
     assert "rows 1 to 3 were cut off the end" in cut.stderr
 
 
 def test_the_example_agreement_is_whole_and_a_broken_one_names_its_line(tmp_path: Path):
     example = Path(__file__).parents[2] / "docs" / "examples" / "tutoring-agreement.toml"
-    assert "is whole" in handrail("agreements", "check", str(example)).stdout
+    assert "is whole" in in_process("agreements", "check", str(example)).stdout
     broken = tmp_path / "broken.toml"
     broken.write_text(example.read_text().replace("school_official", "police"))
     run = handrail("agreements", "check", str(broken))
     assert run.returncode == 2
     assert "broken.toml, line 7: legal_basis is 'police'" in run.stderr
-    assert handrail("agreements", "check", str(tmp_path / "none.toml")).returncode == 2
+    assert in_process("agreements", "check", str(tmp_path / "none.toml")).returncode == 2
 
 
 def test_an_empty_home_is_told_plainly_what_to_do_first(tmp_path: Path):

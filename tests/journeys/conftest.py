@@ -1,6 +1,6 @@
 """A real browser on a real site: the whole demo, made by its own command and served by its own command.
 
-`HANDRAIL_TEST_DEMO` may name the folder of a finished demo, to save the two minutes of making one.
+`HANDRAIL_TEST_DEMO` may name the folder of a finished demo, to save the minutes of making one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 COMMAND = [sys.executable, "-c", "from handrail.cli import app; app()"]
+STUDENTS = 8_000
+"""Half of the usual demo: enough for a model that may be signed."""
+
 CHROMIUM = Path("/usr/bin/chromium")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
@@ -57,7 +60,7 @@ def served(home: Path, **environment: str) -> Iterator[str]:
 def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ready = os.environ.get("HANDRAIL_TEST_DEMO")
     folder = Path(ready) if ready else tmp_path_factory.mktemp("demo") / "demo-district"
-    run = handrail("demo", str(folder), "--no-site")
+    run = handrail("demo", str(folder), "--students", str(STUDENTS), "--no-site")
     assert run.returncode == 0, run.stderr
     return folder / "home"
 
