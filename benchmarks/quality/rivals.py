@@ -119,31 +119,24 @@ def dr_each(world: World, seed: int) -> Scorer:
 def dr_pooled(world: World, seed: int) -> Scorer:
     """One LightGBM on all pseudo-outcomes, the support a category among its inputs."""
     found = _pseudo(world, seed)
-    count = len(SUPPORTS)
-    rows = np.hstack([np.repeat(world.features.to_numpy(dtype="float64"), count, axis=0),
-                      np.tile(np.arange(count), len(world.features))[:, None]])  # fmt: skip
-    values = np.column_stack([_clipped(found.values[:, place]) for place in range(count)])
-    data = lgb.Dataset(rows, values.ravel(), weight=found.weights.ravel(), categorical_feature=[rows.shape[1] - 1])
-    model = lgb.train(_REGRESSOR | {"seed": seed}, data, _ROUNDS)
-
-    def score(new: pd.DataFrame) -> Floats:
-        values = new.to_numpy(dtype="float64")
-        return np.column_stack([_score(model, np.hstack([values, np.full((len(new), 1), place)]))
-                                for place in range(count)])  # fmt: skip
-
-    return score
+    values = np.column_stack([_clipped(found.values[:, place]) for place in range(len(SUPPORTS))])
+    return _pooled(world, seed, {}, values.ravel(), weight=found.weights.ravel())
 
 
 def lambdarank(world: World, seed: int) -> Scorer:
     """LightGBM's `lambdarank` on the pseudo-outcomes of each episode, graded in five. It ranks, and knows no zero."""
     found = _pseudo(world, seed)
+    grades = np.searchsorted(np.quantile(found.values, [0.2, 0.4, 0.6, 0.8]), found.values.ravel())
+    return _pooled(world, seed, {"objective": "lambdarank"}, grades, group=np.full(len(found.values), len(SUPPORTS)))
+
+
+def _pooled(world: World, seed: int, parameters: dict[str, str], target: np.ndarray, **data: np.ndarray) -> Scorer:
+    """One model of every pair of episode and support, the support as a category."""
     count = len(SUPPORTS)
     rows = np.hstack([np.repeat(world.features.to_numpy(dtype="float64"), count, axis=0),
                       np.tile(np.arange(count), len(world.features))[:, None]])  # fmt: skip
-    grades = np.searchsorted(np.quantile(found.values, [0.2, 0.4, 0.6, 0.8]), found.values.ravel())
-    data = lgb.Dataset(rows, grades, group=np.full(len(world.features), count),
-                       categorical_feature=[rows.shape[1] - 1])  # fmt: skip
-    model = lgb.train(_REGRESSOR | {"objective": "lambdarank", "seed": seed}, data, _ROUNDS)
+    pairs = lgb.Dataset(rows, target, categorical_feature=[rows.shape[1] - 1], **data)
+    model = lgb.train(_REGRESSOR | parameters | {"seed": seed}, pairs, _ROUNDS)
 
     def score(new: pd.DataFrame) -> Floats:
         values = new.to_numpy(dtype="float64")
