@@ -31,10 +31,10 @@ from tests.serving.conftest import SECRET, TestSite
 from tests.serving.crawl import crawl, csrf_of
 from tests.worlds import NOW, draw_law, draw_rows, scramble, scramble_law
 
-WORLDS = 3
+WORLDS = 4
 CASEWORKERS_A_WORLD = 2
 OTHERS_A_WORLD = 2
-STUDENTS = 270
+STUDENTS = 200
 PROBES = 200_000
 """How many there must be, on each kind of store."""
 
