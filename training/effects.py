@@ -26,7 +26,7 @@ from scipy.stats import t as student_t
 from training.benefit import Flags, Floats, folds_of
 from training.episodes import NONE, Episodes, Outcome
 from training.parallel import ONE_THREAD, side_by_side
-from training.policy_value import Estimate
+from training.policy_value import Estimate, effective_sample_size
 from training.sensitivity import EValue, e_value
 
 Values = NDArray[Any] | pd.Series | pd.Index
@@ -474,7 +474,7 @@ def _crump(propensity: Floats, treated: Flags) -> Flags:
 def _overlap(rows: _Rows, propensity: Floats, target: Target) -> _Overlap:
     kept = propensity <= LIKELIEST if target == "ATT" else _crump(propensity, rows.treated)
     weight = _weights(rows.treated, propensity, target) * kept
-    busy, idle = _effective(weight[rows.treated]), _effective(weight[~rows.treated])
+    busy, idle = (effective_sample_size(weight[side]) for side in (rows.treated, ~rows.treated))
     about = [rows.treated] if target == "ATT" else [rows.treated, np.ones(len(kept), dtype=bool)]
     reason = ""
     if max(float((~kept[side]).mean()) for side in about) > MOST_LEFT_OUT:
@@ -482,12 +482,6 @@ def _overlap(rows: _Rows, propensity: Floats, target: Target) -> _Overlap:
     elif min(busy, idle, _count(rows.student, rows.treated & kept)) < FEWEST:
         reason = FEW_ALIKE
     return _Overlap(kept, weight, idle, reason)
-
-
-def _effective(weight: Floats) -> float:
-    """How many rows of equal weight say as much: Kish (1965), "Survey sampling"."""
-    squares = float((weight**2).sum())
-    return float(weight.sum() ** 2) / squares if squares else 0.0
 
 
 def _weights(treated: Flags, propensity: Floats, target: Target) -> Floats:

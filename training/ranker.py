@@ -195,8 +195,8 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         """
         rows, turned = self._rows(X), self.calibration_[support]
         parts = [np.asarray(model.predict(rows, pred_contrib=True, **ONE_THREAD)) for model in self.models_[support]]
-        mean = turned.slope * np.mean(parts, axis=0)
-        return mean[:, -1] + turned.level - turned.slope * turned.usual, mean[:, :-1]
+        mean = np.mean(parts, axis=0)
+        return turned.benefit(mean[:, -1]), turned.slope * mean[:, :-1]
 
     def model_texts(self) -> dict[str, list[str]]:
         """Every model as LightGBM's own text."""
@@ -286,10 +286,17 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
 
 def foretold(found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp]) -> float:
     """How much of the squared pseudo-outcomes the predictions of unseen episodes explain, at their best slope."""
-    apart, differs = _within(unseen, found.weights, folds), _within(found.values, found.weights, folds)
-    size = float((found.weights * apart**2).sum())
-    along = float((found.weights * apart * differs).sum())
+    _, _, size, along = _compared(found, unseen, folds)
     return max(along, 0.0) ** 2 / size if size else 0.0
+
+
+def _compared(found: PseudoOutcomes, unseen: Floats,
+              folds: NDArray[np.intp]) -> tuple[Floats, Floats, float, float]:  # fmt: skip
+    """Predictions and pseudo-outcomes within their folds, and the weighted sums of squares of the former and of the
+    products of both."""
+    apart, differs = _within(unseen, found.weights, folds), _within(found.values, found.weights, folds)
+    weighted = found.weights * apart
+    return apart, differs, float((weighted * apart).sum()), float((weighted * differs).sum())
 
 
 def _within(values: Floats, weights: Floats, folds: NDArray[np.intp]) -> Floats:
@@ -327,12 +334,11 @@ def calibrated(names: Sequence[str], found: PseudoOutcomes, unseen: Floats, fold
 
 def _slope(found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp], groups: pd.Series) -> tuple[float, float]:
     """By how much the benefit rises where the prediction does, with its standard error."""
-    apart, differs = _within(unseen, found.weights, folds), _within(found.values, found.weights, folds)
-    size = float((found.weights * apart**2).sum())
+    apart, differs, size, along = _compared(found, unseen, folds)
     held = 1 / _SLOPE_SPREAD**2
     if not size > 0:
         return _USUAL_SLOPE, _SLOPE_SPREAD
-    slope = float((found.weights * apart * differs).sum()) / size
+    slope = along / size
     error = _clustered((found.weights * apart * (differs - slope * apart)).sum(axis=1), groups) / size
     said = 1 / max(error, 1e-9) ** 2
     slope = (said * slope + held * _USUAL_SLOPE) / (said + held)

@@ -8,9 +8,9 @@ to tell what the intervals miss from what the models get wrong.
 
 The truth is the population's: the mean over a large draw of new students of what would follow, given that world's
 benefits, and for the gain that mean less the same for past practice with its true chances. A world's schools shift
-outcomes for better or worse, by a draw that is not part of `World`. Intervals by student are judged against the value
-at these very schools, which the draw's random numbers are replayed for; intervals by school are judged against the
-value at schools in general, where the shift is zero. The gain is the same for both: the shift cancels.
+outcomes for better or worse. Intervals by student are judged against the value at these very schools; intervals by
+school are judged against the value at schools in general, where the shift is zero. The gain is the same for both: the
+shift cancels.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.quality import worlds
-from benchmarks.quality.worlds import BY_NAME, DECISIONS, NOISE, SUPPORTS, Floats, Scenario, World, draw, small
+from benchmarks.quality.worlds import BY_NAME, DECISIONS, SUPPORTS, Floats, Scenario, World, anyhow, draw, small
 from fairness.intervals import wilson
 from training.benefit import SMALLEST_PROPENSITY, folds_of, pseudo_outcomes
 from training.policy_value import Actions, Estimate, IntervalKind, policy_value
@@ -73,7 +72,7 @@ def policy_of(benefit: Floats, rng: np.random.Generator) -> Actions:
     return np.where(scores.max(axis=1) > 0, scores.argmax(axis=1) + 1, 0).astype(np.intp)
 
 
-def truth_of(world: World, seed: int, rng: np.random.Generator) -> Truth:
+def truth_of(world: World, rng: np.random.Generator) -> Truth:
     """The population's value and gain of the policy, from the world's new students."""
     if world.scenario.shift:
         raise ValueError("new students who differ from the past ones have another value than the past ones had")
@@ -81,42 +80,24 @@ def truth_of(world: World, seed: int, rng: np.random.Generator) -> Truth:
     given = np.hstack([np.zeros((len(chosen), 1)), world.new_benefit])
     reached = given[np.arange(len(chosen)), chosen]
     practice = (world.new_propensity * given).sum(axis=1)
-    anyhow = worlds._anyhow(world.new)
-    return Truth(float((anyhow + reached).mean()), float((reached - practice).mean()), school_shift(world, seed))
+    return Truth(float((anyhow(world.new) + reached).mean()), float((reached - practice).mean()), school_shift(world))
 
 
-def school_shift(world: World, seed: int) -> float:
+def school_shift(world: World) -> float:
     """What this world's schools add to the mean outcome of its population of students.
 
-    The school effects are drawn within `draw` and not kept, so its random numbers are replayed up to them; the replay
-    must give the world's own outcomes.
+    A school is a rounded sum of two normal draws of variance 4 (`worlds.draw`), kept between -6 and 6.
     """
-    scenario, taken = world.scenario, _codes(world)
-    rng = np.random.default_rng([seed, *scenario.name.encode()])
-    worlds._Shape(rng)
-    student = np.repeat(np.arange(scenario.students), DECISIONS)
-    traits = rng.normal(size=(scenario.students, 4))[student]
-    worlds._features(rng, traits, 0.0)
-    worlds._features(rng, worlds._traits(rng, len(world.new), scenario.shift), scenario.shift)
-    rng.random((len(student), 1))
-    rng.normal(size=scenario.students)
-    own, effects = rng.normal(size=scenario.students), rng.normal(size=13)
-    alone = rng.normal(size=len(student))
-    place = world.school.str[1:].astype(int).to_numpy()
-    given = np.hstack([np.zeros((len(taken), 1)), world.benefit])[np.arange(len(taken)), taken]
-    noise = NOISE * (0.4 * own[student] + math.sqrt(1 - 0.16 - 0.01) * alone + 0.1 * effects[place])
-    if not np.allclose(worlds._anyhow(world.features) + given + noise, world.outcome):
-        raise RuntimeError("benchmarks.quality.worlds.draw has changed: replay its random numbers anew")
     edges = np.concatenate([[-np.inf], np.arange(-5.5, 6.0), [np.inf]])
     chances = np.diff([NormalDist(0.0, math.sqrt(8)).cdf(edge) for edge in edges])
-    return float(0.1 * NOISE * chances @ effects)
+    return float(chances @ world.school_effects)
 
 
 def replicate(scenario: Scenario, seed: int) -> tuple[Truth, dict[Case, Estimate], float, float]:
     """The truth of one world, what every kind of interval says of it, thin overlap and effective sample size."""
     world = draw(scenario, seed, NEW_STUDENTS)
     rng = np.random.default_rng([seed, 1])
-    truth = truth_of(world, seed, rng)
+    truth = truth_of(world, rng)
     chosen, taken, reward = policy_of(world.benefit, rng), _codes(world), world.outcome.to_numpy()
     fitted = pseudo_outcomes(world.features, world.support, world.outcome, SUPPORTS,
                              folds_of(world.student, 5, seed), seed)  # fmt: skip

@@ -72,6 +72,8 @@ class World:
     new: pd.DataFrame = field(repr=False)
     new_benefit: Floats = field(repr=False)
     new_propensity: Floats = field(repr=False)
+    school_effects: Floats = field(repr=False)
+    """What each of the schools k00 to k12 adds to every outcome, shape (13,)."""
 
     def hidden(self) -> pd.DataFrame:
         """The new students as a viewer sees them who may see neither marks nor test results."""
@@ -97,15 +99,16 @@ def draw(scenario: Scenario, seed: int, new_students: int = 20_000) -> World:
                                   for frame, found in ((features, benefit), (new, new_benefit)))  # fmt: skip
     chosen = (propensity.cumsum(axis=1) < rng.random((len(student), 1))).sum(axis=1)
     school = (traits[:, 3] * 2 + rng.normal(size=scenario.students)[student] * 2).round().clip(-6, 6)
-    own, schools = rng.normal(size=scenario.students), rng.normal(size=13)
-    noise = NOISE * (0.4 * own[student] + np.sqrt(1 - 0.16 - 0.01) * rng.normal(size=len(student))
-                     + 0.1 * schools[(school + 6).astype(int)])  # fmt: skip
+    own, effects = rng.normal(size=scenario.students), 0.1 * NOISE * rng.normal(size=13)
+    noise = NOISE * (0.4 * own[student] + np.sqrt(1 - 0.16 - 0.01) * rng.normal(size=len(student)))
+    noise = noise + effects[(school + 6).astype(int)]
     given = np.hstack([np.zeros((len(student), 1)), benefit])[np.arange(len(student)), chosen]
-    outcome = _anyhow(features) + given + noise
+    outcome = anyhow(features) + given + noise
     names = np.array(["none", *SUPPORTS], dtype=object)
     return World(
         scenario, features, pd.Series(names[chosen]), pd.Series(outcome), pd.Series([f"s{one:05d}" for one in student]),
         pd.Series([f"k{int(one + 6):02d}" for one in school]), propensity, benefit, new, new_benefit, new_propensity,
+        effects,
     )  # fmt: skip
 
 
@@ -212,7 +215,7 @@ def _habit(shape: _Shape, features: pd.DataFrame, benefit: Floats, scenario: Sce
     return chances
 
 
-def _anyhow(features: pd.DataFrame) -> Floats:
+def anyhow(features: pd.DataFrame) -> Floats:
     """What would follow without a support: trouble goes on, and extremes come back toward the middle."""
     absence, marks, touch, age = _scores(features).T
     back = 14 * np.clip(features["absence_change"].to_numpy(), -0.4, 0.4)
