@@ -29,7 +29,7 @@ demo: install
 install: $(VENV)/.runtime
 
 test: system $(MOCKS) $(VENV)/.dev check
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

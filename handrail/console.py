@@ -11,37 +11,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from fairness.signoff import SignoffRefused
-from handrail.settings import SettingsError
-from records.accounts import AccountError
-from records.agreements import AgreementError
-from records.connectors.mapping import MappingError
-from records.connectors.protocol import SourceRefused
-from records.consents import ConsentRefused
-from records.database import DatabaseUnavailable
-from records.disclosures import DisclosureLogDamaged, DisclosureLogUnavailable
-from records.explanation import UnknownStudent
-from records.identity import IdentityError
-from records.legal_demands import NoSuchDemand
-from records.legal_holds import HoldRefused
-from records.loads import LoadHeld
-from records.officers import NotAnOfficer
-from records.published import PublicationRefused
-from records.retention import DestructionRefused
-from records.scope import NotInScope
-from records.snapshots import LoadInProgress, NoSnapshot, SnapshotDamaged
-from training.episodes import NotEnoughEvidence
-from training.lifecycle import NoModel
-from training.model_file import ModelRefused
+from records.errors import SaidPlainly
 
 Home = Annotated[Path | None, typer.Option("--home", help="Where Handrail keeps its data (or set HANDRAIL_HOME).")]
 out = Console()
 err = Console(stderr=True)
-_PLAIN = (SourceRefused, LoadInProgress, NoSnapshot, SnapshotDamaged, AgreementError, AccountError, SettingsError,
-          NotEnoughEvidence, NoModel, ModelRefused, SignoffRefused, PublicationRefused,
-          IdentityError, MappingError, DestructionRefused, LoadHeld, DisclosureLogDamaged,
-          DisclosureLogUnavailable, NotInScope, NotAnOfficer, ConsentRefused, UnknownStudent, NoSuchDemand,
-          HoldRefused, DatabaseUnavailable, OSError)  # fmt: skip
 Step = Callable[[str, int, int], None]
 
 
@@ -50,7 +24,7 @@ def plain_errors() -> Iterator[None]:
     """What may go wrong in ordinary use is one sentence on standard error, and exit status 2."""
     try:
         yield
-    except _PLAIN as error:
+    except (SaidPlainly, OSError) as error:
         err.print(f"handrail: {error}", highlight=False, soft_wrap=True, markup=False)
         raise typer.Exit(2) from None
 

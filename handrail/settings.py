@@ -11,6 +11,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from records.disclosures import Limits
+from records.errors import SaidPlainly
 
 DEMO_MARK = "demo.json"
 """Written last into the home of a finished demo: the day on which it stands, and that it must stay on this machine."""
@@ -19,7 +20,7 @@ LONGEST_LIST = 100
 """Students on the longest page that the site ever makes: under a lower limit the page could not be opened."""
 
 
-class SettingsError(ValueError):
+class SettingsError(SaidPlainly, ValueError):
     """A setting that cannot be used; the message says which and why."""
 
 

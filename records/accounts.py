@@ -21,6 +21,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, func, select, update
 
 from records.database import Database, OrganizationRow, SignInAttemptRow, StaffRow, WebSessionRow
+from records.errors import SaidPlainly
 from records.scope import DISTRICT, Role, Viewer
 
 SHORTEST_PASSWORD = 12
@@ -31,7 +32,7 @@ _HASHER = PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=1)
 _DISTRICT_ROLES = frozenset({Role.DATA_SCIENTIST, Role.EQUITY_REVIEWER, Role.DISTRICT_ADMIN})
 
 
-class AccountError(ValueError):
+class AccountError(SaidPlainly, ValueError):
     """An account or organisation that cannot be added, or a file of them; the message says why."""
 
 

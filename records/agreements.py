@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from sqlalchemy import select
 
 from records.database import AgreementRow, AgreementTermsRow, Database, OrganizationRow
+from records.errors import SaidPlainly
 from records.schema import CONSENT_CATEGORIES, SUPPORTS, Category
 
 
@@ -51,7 +52,7 @@ PURPOSE_KINDS: Mapping[LegalBasis, tuple[str, ...]] = {
 """What each basis may be used for: help to students; 34 CFR 99.35(a)(3)(ii)(B); 34 CFR 99.31(a)(6)(i)."""
 
 
-class AgreementError(ValueError):
+class AgreementError(SaidPlainly, ValueError):
     """An agreement that cannot be accepted or is not there; of a file the message names the line."""
 
 

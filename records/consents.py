@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from records.accounts import AccountError, rows_of
 from records.database import ConsentRow, Database, OptOutRow, OrganizationRow
+from records.errors import SaidPlainly
 from records.officers import require_officer
 from records.schema import Category
 from records.scope import DISTRICT, Scope, Viewer
@@ -28,7 +29,7 @@ COLUMNS = ("student_id", "organization_id", "categories", "purpose", "signer", "
 _LONGEST_SIGNER = 200
 
 
-class ConsentRefused(ValueError):
+class ConsentRefused(SaidPlainly, ValueError):
     """A consent or an opt-out that cannot be written down, and why; nothing was changed.
 
     `field` is the one of `COLUMNS` that is not right, or empty; the message names it.

@@ -17,6 +17,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Engine,
     ForeignKey,
     ForeignKeyConstraint,
@@ -32,6 +33,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from records.clock import instant
+from records.errors import SaidPlainly
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _WRITE_LOCK = 0x48414E44  # "HAND": the one PostgreSQL advisory lock that every writer of the log takes
@@ -365,7 +367,51 @@ class SignoffRow(Table):
     reason: Mapped[str] = mapped_column(Text)
 
 
-class DatabaseUnavailable(RuntimeError):
+class ProgramCostRow(Table):
+    """What a program costs, as somebody of the district stated it. It counts until `ended_at`; nothing is deleted."""
+
+    __tablename__ = "program_costs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    program_id: Mapped[str] = mapped_column(String(80), index=True)
+    cents: Mapped[int] = mapped_column(BigInteger)
+    per: Mapped[str] = mapped_column(String(10))
+    stated_by: Mapped[str] = mapped_column(String(40))
+    stated_at: Mapped[datetime]
+    ended_by: Mapped[str | None] = mapped_column(String(40))
+    ended_at: Mapped[datetime | None]
+
+
+class ShownListRow(Table):
+    """A list of suggestions that was shown: `records.shown_lists`."""
+
+    __tablename__ = "shown_lists"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), unique=True, index=True)
+    shown_at: Mapped[datetime]
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    organization_id: Mapped[str] = mapped_column(String(80), index=True)
+    as_of: Mapped[date]
+    snapshot_id: Mapped[str] = mapped_column(String(64))
+    model_sha256: Mapped[str] = mapped_column(String(64))
+    listed: Mapped[str] = mapped_column(Text)
+    drawn: Mapped[bool]
+    challenger_sha256: Mapped[str] = mapped_column(String(64))
+    challenger: Mapped[str] = mapped_column(Text)
+
+
+class ExplorationRow(Table):
+    """Whether the order of near-equal suggestions may be drawn by lot: `records.exploration`. The newest row counts."""
+
+    __tablename__ = "exploration_settings"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    share: Mapped[float]
+    within: Mapped[float]
+    set_by: Mapped[str] = mapped_column(String(40))
+    set_at: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(Text)
+
+
+class DatabaseUnavailable(SaidPlainly, RuntimeError):
     """The operational store cannot be opened; nothing was changed."""
 
 

@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 
 from records.agreements import LegalBasis
 from records.database import Database, DisclosureRow, LogStudentRow, NoticeRow, OrganizationRow
+from records.errors import SaidPlainly
 from records.log_chain import GENESIS, SEPARATOR, Stretch, check_all, digest
 from records.notices import give_notice
 from records.officers import is_officer
@@ -46,11 +47,11 @@ _STRETCH = 125_000
 """Rows of the log that one process checks at a time."""
 
 
-class DisclosureLogUnavailable(RuntimeError):
+class DisclosureLogUnavailable(SaidPlainly, RuntimeError):
     """The log could not be written, so nothing may be shown."""
 
 
-class DisclosureLogDamaged(ValueError):
+class DisclosureLogDamaged(SaidPlainly, ValueError):
     """A log that does not hold, or a kept head that cannot be read, where it must be relied on."""
 
 

@@ -16,6 +16,7 @@ from records.agreements import CITATIONS, PER_STUDENT_BASES, Agreement, LegalBas
 from records.consents import Consent, OptOut, consents, opt_outs
 from records.database import Database, StaffRow
 from records.emergencies import Emergency, emergencies
+from records.errors import SaidPlainly
 from records.legal_holds import Hold, holds
 from records.retention import Unfinished, unfinished_of
 from records.schema import CONSENT_CATEGORIES, Category
@@ -34,7 +35,7 @@ _ROLE_RULE = "Handrail's rule for each role"
 _EMERGENCY_RULE = "Handrail's rule for emergencies (34 CFR 99.36)"
 
 
-class UnknownStudent(LookupError):
+class UnknownStudent(SaidPlainly, LookupError):
     """No student on record has this identifier."""
 
 
@@ -136,6 +137,16 @@ def explain(viewer: Viewer, student_id: str, database: Database, snapshot: Snaps
     account, facts = _account(database, viewer), _facts(viewer, student_id, database, snapshot)
     answers = tuple(Answer(category, _ways(account, viewer, category, facts, now)) for category in Category)
     return Explanation(viewer, student_id, now, answers)
+
+
+def state(stored: StoredAgreement, today: date) -> str:
+    """In a few words, whether an agreement counts today."""
+    agreement = stored.agreement
+    if stored.revoked_at is not None:
+        return f"Revoked on {_day(stored.revoked_at)}"
+    if today < agreement.start:
+        return f"Starts on {_day(agreement.start)}"
+    return f"Ended on {_day(agreement.end)}" if today > agreement.end else "In force"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from records.database import Database, OrganizationRow, ParticipantCandidateRow, ParticipantRow
+from records.errors import SaidPlainly
 from records.scope import ScopedRecords
 
 SURE = 0.98
@@ -30,7 +31,7 @@ NAMES_KEPT = timedelta(days=30)
 """How long the name of a participant who is no student stays: so long an answer given in error can be seen."""
 
 
-class IdentityError(ValueError):
+class IdentityError(SaidPlainly, ValueError):
     """A link that cannot be recorded or undone; the message says why."""
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from records.database import Database, LegalDemandEventRow, LegalDemandRow
+from records.errors import SaidPlainly
 from records.notices import give_notice
 from records.officers import require_officer
 from records.schema import Category
@@ -46,7 +47,7 @@ class DemandRefused(ValueError):
     """Something that may not be done with a demand; the message says why in plain words, and nothing was changed."""
 
 
-class NoSuchDemand(LookupError):
+class NoSuchDemand(SaidPlainly, LookupError):
     """There is no demand of this number."""
 
 

@@ -12,11 +12,12 @@ from datetime import datetime
 from sqlalchemy import select
 
 from records.database import Database, LegalHoldRow
+from records.errors import SaidPlainly
 from records.officers import require_officer
 from records.scope import Scope, Viewer
 
 
-class HoldRefused(ValueError):
+class HoldRefused(SaidPlainly, ValueError):
     """A hold that cannot be placed or lifted; the message says why in plain words, and nothing was changed."""
 
 

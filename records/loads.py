@@ -16,6 +16,7 @@ from pathlib import Path
 
 import duckdb
 
+from records.errors import SaidPlainly
 from records.schema import ABSENT_STATUSES
 from records.snapshots import LoadReport, Snapshot
 
@@ -32,7 +33,7 @@ _FEWEST = 20
 """Students below whom a share says nothing."""
 
 
-class LoadHeld(ValueError):
+class LoadHeld(SaidPlainly, ValueError):
     """A load that is likely a fault of the export; nothing was changed until a person says that it is right."""
 
 

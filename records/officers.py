@@ -5,10 +5,11 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from records.database import StaffRow
+from records.errors import SaidPlainly
 from records.scope import DISTRICT, Role, Viewer
 
 
-class NotAnOfficer(ValueError):
+class NotAnOfficer(SaidPlainly, ValueError):
     """Somebody who does not act for the district; nothing was changed."""
 
 

@@ -22,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 
 from records.connectors.protocol import Progress
 from records.database import Database
+from records.errors import SaidPlainly
 from records.schema import TABLES, Table
 from records.scope import told_freely
 from records.snapshots import NoSnapshot, Snapshot
@@ -38,7 +39,7 @@ _PATIENCE = "3s"
 """How long a withdrawal may keep readers waiting behind a long reading, a backup for instance, before it gives up."""
 
 
-class PublicationRefused(ValueError):
+class PublicationRefused(SaidPlainly, ValueError):
     """A snapshot that PostgreSQL cannot hold; the message names the table and why."""
 
 

@@ -32,6 +32,7 @@ from records.database import (
     StaffRow,
     UnfinishedDestructionRow,
 )
+from records.errors import SaidPlainly
 from records.schema import CONSENT_CATEGORIES, HOUSING_SUPPORTS, Category, table
 from records.snapshots import Snapshot
 
@@ -84,7 +85,7 @@ class Tables(Protocol):
     def table(self, name: str) -> Any: ...
 
 
-class NotInScope(LookupError):
+class NotInScope(SaidPlainly, LookupError):
     """No such student for this viewer. The same for a student who exists elsewhere and for one who does not."""
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from records.connectors.protocol import (
     Progress,
     SourceRefused,
 )
+from records.errors import SaidPlainly
 from records.never_ingest import redact
 from records.quarantine import BadRow, SetAside, Value
 from records.schema import TABLES, Table, table
@@ -59,15 +60,15 @@ DESTROYED = "[destroyed with a student's records]"
 _WORD = re.compile(r"[\w.-]+")
 
 
-class NoSnapshot(LookupError):
+class NoSnapshot(SaidPlainly, LookupError):
     """Nothing has been loaded yet."""
 
 
-class SnapshotDamaged(RuntimeError):
+class SnapshotDamaged(SaidPlainly, RuntimeError):
     """The pointer names a snapshot that is not there: nothing may be read as if it were empty."""
 
 
-class LoadInProgress(RuntimeError):
+class LoadInProgress(SaidPlainly, RuntimeError):
     """Another load holds the lock."""
 
 
@@ -104,7 +105,7 @@ class Snapshot:
     @cached_property
     def connection(self) -> Any:
         """A DuckDB backend of Ibis of this snapshot's own; not to be shared between threads."""
-        return ibis.duckdb.connect()
+        return ibis.duckdb.from_connection(_reading_engine(os.getpid()).cursor())
 
     def table(self, name: str) -> Any:
         """The table as an Ibis expression: Parquet where there are rows, empty and typed where there are none."""
@@ -163,6 +164,16 @@ class LoadReport:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"files": [asdict(count) | {"read": count.read} for count in self.files]}
+
+
+@cache
+def _reading_engine(process: int) -> duckdb.DuckDBPyConnection:
+    """The one engine of a process for all its snapshots: to start one takes ten times as long as a small query.
+
+    What a snapshot's connection has named is its own; a fork may not use its parent's. No file stays in its memory,
+    so that what is destroyed on disk is destroyed.
+    """
+    return duckdb.connect(config={"enable_external_file_cache": "false"})
 
 
 def load(connector: Connector, directory: Path, home: Path, *, merge: bool = False,

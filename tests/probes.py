@@ -18,17 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import create_engine, insert, select, text
-from sqlalchemy.pool import NullPool
 
 from records.accounts import start_session
-from records.database import Database, Table, open_database
+from records.database import Database, open_database
 from records.published import publish
 from records.scope import Role, Viewer, scope_for
 from serving.app import SiteConfig, create_app
 from tests.records.conftest import snapshot_of
 from tests.serving.conftest import SECRET, TestSite
 from tests.serving.crawl import crawl, csrf_of
+from tests.stores import copy_rows, make_database
 from tests.worlds import NOW, draw_law, draw_rows, scramble, scramble_law
 
 WORLDS = 4
@@ -66,15 +65,10 @@ def in_sqlite() -> Stores:
 
 def in_postgresql(server: str) -> Stores:
     """A database for each home, named like it."""
-    admin = create_engine(server.format(name="postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
-
-    def make(statement: str) -> None:
-        with admin.connect() as connection:
-            connection.execute(text(statement))
 
     def copy(old: Path, new: Path) -> None:
         shutil.copytree(old, new)
-        make(f'CREATE DATABASE "{new.name}" TEMPLATE "{old.name}"')
+        make_database(server, new.name, old.name)
 
     def open_store(home: Path) -> Database:
         return open_database(server.format(name=home.name))
@@ -82,14 +76,9 @@ def in_postgresql(server: str) -> Stores:
     def begin(approved: Path, home: Path) -> None:
         """The approved model's sign-off is in SQLite; here its rows are in a store of PostgreSQL."""
         shutil.copytree(approved, home)
-        make(f'CREATE DATABASE "{home.name}"')
-        old, new = open_database(f"sqlite:///{home / 'handrail.db'}"), open_store(home)
-        with old.engine.connect() as reading, new.engine.begin() as writing:
-            for table in Table.metadata.sorted_tables:
-                rows = [dict(row._mapping) for row in reading.execute(select(table))]
-                if rows:
-                    writing.execute(insert(table), rows)
-        old.engine.dispose()
+        make_database(server, home.name)
+        new = open_store(home)
+        copy_rows(home, new)
         new.engine.dispose()
 
     return Stores(open_store, copy, begin)

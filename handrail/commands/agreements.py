@@ -26,13 +26,12 @@ from records.agreements import (
 from records.amendments import changes, compared
 from records.database import Database, open_database
 from records.disclosures import record_disclosures
-from records.explanation import TELLS_OF, Answer, Explanation, explain
+from records.explanation import TELLS_OF, Answer, Explanation, explain, state
 from records.officers import NotAnOfficer
 from records.reinstatements import reinstate
 from records.schema import Category
 from records.scope import DISTRICT, Role, scope_for
 from records.snapshots import Snapshot
-from serving.pages.agreements import state
 
 app = typer.Typer(no_args_is_help=True, help="The agreements that say who may see what.")
 File = Annotated[Path, typer.Argument(help="An agreement as a TOML file.")]

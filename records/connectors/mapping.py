@@ -14,12 +14,13 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, NoReturn
 
+from records.errors import SaidPlainly
 from records.never_ingest import refused_kind
 from records.quarantine import BadValue, convert
 from records.schema import Table, table
 
 
-class MappingError(ValueError):
+class MappingError(SaidPlainly, ValueError):
     """A mapping that cannot be used; the message names file and line."""
 
 

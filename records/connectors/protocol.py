@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from records.errors import SaidPlainly
 from records.quarantine import BadRow, Value
 
 Progress = Callable[[str, int, int], None]
@@ -103,5 +104,5 @@ class ApiConnector(Connector, Protocol):
         """
 
 
-class SourceRefused(ValueError):
+class SourceRefused(SaidPlainly, ValueError):
     """A source that cannot be read at all; nothing was changed."""

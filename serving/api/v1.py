@@ -9,10 +9,11 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from records.disclosures import disclosures
+from records.explanation import state
 from records.schema import Category
 from serving.api import shapes
 from serving.context import ForDistrict, InScope, Listed, OpenRecord, SignedIn, Visit
-from serving.pages.agreements import state, visible_agreements
+from serving.pages.agreements import visible_agreements
 from serving.pages.audits import ForAuditors, audited_versions
 from serving.pages.disclosures import looks_of
 from serving.pages.student import SHOWN_CATEGORIES, keep_decision
@@ -73,6 +74,7 @@ def suggestions(student_id: InScope, visit: SignedIn) -> shapes.SuggestionList:
     advice = visit.caseload.advice[student_id]
     model = visit.model[0]
     visit.disclose([student_id], SUGGESTION_CATEGORIES)
+    visit.write_down_lists([student_id])
     return shapes.SuggestionList(
         suggestions=[shapes.SuggestionEntry(**asdict(one)) for one in advice.suggestions], silence=advice.silence,
         model_sha256=model.sha256 if model else "", terms=visit.stamp([student_id]),

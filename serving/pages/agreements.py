@@ -24,7 +24,7 @@ from records.agreements import (
     versions_of,
 )
 from records.amendments import ComparedLine, changes, compared
-from records.explanation import TELLS_OF, Explanation, explain
+from records.explanation import TELLS_OF, Explanation, explain, state
 from records.schema import CONSENT_CATEGORIES, Category
 from records.scope import PARTNER_ROLES, ROLE_CATEGORIES, NotInScope, Role, Viewer
 from serving import words
@@ -101,16 +101,6 @@ def agreement_page(agreement_id: str, visit: SignedIn, version: Version = None) 
 def visible_agreements(visit: Visit) -> list[StoredAgreement]:
     """The organisation's own agreements; the district's staff see all."""
     return all_agreements(visit.database, None if visit.of_district else visit.viewer.organization_id)
-
-
-def state(stored: StoredAgreement, today: date) -> str:
-    """In a few words, whether an agreement counts today."""
-    agreement = stored.agreement
-    if stored.revoked_at is not None:
-        return f"Revoked on {words.day(stored.revoked_at)}"
-    if today < agreement.start:
-        return f"Starts on {words.day(agreement.start)}"
-    return f"Ended on {words.day(agreement.end)}" if today > agreement.end else "In force"
 
 
 def what_it_opens(agreement: Agreement, role: Role, programs: list[str]) -> list[str]:

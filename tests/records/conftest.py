@@ -8,7 +8,6 @@ from datetime import date, datetime, time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from records.agreements import PURPOSE_KINDS, LegalBasis, parse_agreement, save_agreement
 from records.connectors.protocol import Progress, Sink
@@ -17,6 +16,7 @@ from records.quarantine import Value
 from records.schema import TABLES, Category
 from records.scope import Role, Viewer
 from records.snapshots import Snapshot, load
+from tests.stores import make_database
 
 Rows = Mapping[str, Sequence[Mapping[str, Value]]]
 TODAY = date(2026, 4, 17)
@@ -110,15 +110,8 @@ def add_consent(database: Database, student_id: str, *categories: Category, orga
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     """An empty operational store, on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
-        return open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
-    server: str = request.getfixturevalue("postgres_server")
+        made: Callable[[str], Database] = request.getfixturevalue("new_sqlite")
+        return made("handrail")
     name = f"t{abs(hash(str(tmp_path))):x}"[:30]
-    admin = create_engine(server.format(name="postgres"), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}"'))
-    return open_database(server.format(name=name))
-
-
-@pytest.fixture
-def new_sqlite(tmp_path: Path) -> Callable[[str], Database]:
-    return lambda name: open_database(f"sqlite:///{tmp_path / name}.db")
+    server, template = request.getfixturevalue("postgres_server"), request.getfixturevalue("empty_postgresql")
+    return open_database(make_database(server, name, template))

@@ -27,9 +27,10 @@ from serving import words
 from serving.app import SiteConfig, create_app
 from tests.records.conftest import database, snapshot_of
 from tests.serving import district
-from tests.serving.conftest import NOW, SECRET, STAFF, TestSite, fill
+from tests.serving.conftest import NOW, SECRET, STAFF, TestSite
 from tests.serving.crawl import crawl
 from tests.serving.pdf_text import pdf_text
+from tests.stores import copy_rows
 
 __all__ = ["database"]
 _HANDLE = re.compile(r"/students/([0-9a-f]{20})")
@@ -43,7 +44,7 @@ def either_site(database: Database, filled_home: Path, tmp_path: Path) -> TestSi
     """The site on SQLite, and on PostgreSQL."""
     home = tmp_path / "home"
     shutil.copytree(filled_home, home)
-    fill(database)
+    copy_rows(home, database)
     publish_if_needed(database, Snapshot.current(home))
     app = create_app(SiteConfig(home, database, SECRET, lambda: NOW))
     app.state.site.shelf.wait()

@@ -8,6 +8,7 @@ import shutil
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from records.accounts import start_session, viewer_of
@@ -20,6 +21,9 @@ from tests.serving.crawl import crawl
 HOUSING_WORDS = re.compile(r"hous|homeless|mckinney|shelter|stable home", re.IGNORECASE)
 NEVER = ["0" * 20, "nobody", "s01", "s10", "1' OR '1'='1", "%00", "a" * 4_000]
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]
+PARTNERS = ("caseworker", "coordinator", "partner_admin", "pantry", "evaluator")
+Crawled = dict[str, dict[str, httpx.Response]]
+"""By whom, and by its path."""
 
 
 def test_out_of_scope_and_unknown_students_get_the_same_bytes(site: TestSite):  # R3
@@ -45,13 +49,22 @@ def test_an_unknown_route_answers_as_an_unknown_student(site: TestSite):  # R3
     assert (student.status_code, student.content) == (route.status_code, route.content) == (404, student.content)
 
 
-def test_no_student_identifier_of_the_district_is_on_any_page(site: TestSite):  # R19
-    for who in STAFF:
-        for path, response in crawl(site.browser(who)).items():
+@pytest.fixture(scope="module")
+def crawled(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Crawled:
+    """Every page that each account can reach, read once."""
+    home = tmp_path_factory.mktemp("crawled") / "home"
+    shutil.copytree(filled_home, home)
+    site = open_site(home)
+    return {who: crawl(site.browser(who)) for who in STAFF}
+
+
+def test_no_student_identifier_of_the_district_is_on_any_page(crawled: Crawled):  # R19
+    for who, pages in crawled.items():
+        for path, response in pages.items():
             assert not re.search(r"\bs(0[1-9]|1[0-2])\b", response.text), (who, path)
 
 
-@pytest.mark.parametrize("who", ["caseworker", "coordinator", "partner_admin", "pantry", "evaluator"])
+@pytest.mark.parametrize("who", PARTNERS)
 def test_districts_that_differ_only_out_of_scope_answer_alike(filled_home: Path, tmp_path: Path, who: str):  # R1, R20
     homes = [tmp_path / name for name in ("before", "after")]
     for home in homes:
@@ -80,9 +93,9 @@ def test_districts_that_differ_only_out_of_scope_answer_alike(filled_home: Path,
         assert answer == answers[1][path], path
 
 
-def test_no_word_on_housing_reaches_a_partner_without_it(site: TestSite):  # R8
-    for who in ("caseworker", "coordinator", "partner_admin", "pantry", "evaluator"):
-        for path, response in crawl(site.browser(who)).items():
+def test_no_word_on_housing_reaches_a_partner_without_it(crawled: Crawled):  # R8
+    for who in PARTNERS:
+        for path, response in crawled[who].items():
             assert not HOUSING_WORDS.search(response.text), (who, path)
 
 
@@ -97,9 +110,9 @@ def test_a_coordinator_sees_name_grade_school_and_own_sessions_only(site: TestSi
             assert absent not in text, absent
 
 
-def test_a_birth_date_is_nowhere_on_the_site(site: TestSite):
-    for who in STAFF:
-        for path, response in crawl(site.browser(who)).items():
+def test_a_birth_date_is_nowhere_on_the_site(crawled: Crawled):
+    for who, pages in crawled.items():
+        for path, response in pages.items():
             assert not re.search(r"2013|July 21|21 July|07[-/.]21|21[-/.]07|birth", response.text), (who, path)
 
 

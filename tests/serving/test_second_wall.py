@@ -22,8 +22,9 @@ from records.snapshots import Snapshot
 from serving.app import SiteConfig, create_app
 from tests.records.walled import Walled, walled_database
 from tests.serving import district
-from tests.serving.conftest import NOW, SECRET, TestSite, fill
+from tests.serving.conftest import NOW, SECRET, TestSite
 from tests.serving.crawl import crawl
+from tests.stores import copy_rows
 
 PARTNERS = ("caseworker", "coordinator", "partner_admin", "pantry", "evaluator")
 EVERYONE = {f"Lastname{place:02d}" for place in range(1, 12)} | {district.CANARY}
@@ -39,7 +40,7 @@ def walled_site(walled: Walled, filled_home: Path, tmp_path: Path) -> TestSite:
     """The district of the other tests, on PostgreSQL, served by the login that is the site's own."""
     home = tmp_path / "walled"
     shutil.copytree(filled_home, home)
-    fill(walled.owner)
+    copy_rows(home, walled.owner)
     publish(walled.owner, Snapshot.current(home))
     app = create_app(SiteConfig(home, walled.site, SECRET, lambda: NOW))
     app.state.site.shelf.wait()
