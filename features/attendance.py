@@ -18,7 +18,7 @@ def student_days(records: ScopedRecords, as_of: date) -> Any:
     """One row a student and school day of this school year: date, back, absent, excused, late, monday.
 
     The school is that of the latest enrolment up to `as_of`; where no enrolment is loaded, the student's school now.
-    Days before the student entered are left out.
+    Days before the student entered and after the student left are left out.
     """
     calendar = records.table("calendar")
     calendar = calendar.filter(calendar["date"] <= ibis.date(as_of.isoformat()))
@@ -26,7 +26,8 @@ def student_days(records: ScopedRecords, as_of: date) -> Any:
     stay = _stays(records, as_of).view()
     days = stay.inner_join(calendar, [("at_school", "school_id")])
     days = days.filter(days["entered"].isnull() | (days["date"] >= days["entered"]) | (
-        days["entered_year"] != days["school_year"])).select("student_id", "date")  # fmt: skip
+        days["entered_year"] != days["school_year"]), days["left"].isnull() | (days["date"] <= days["left"]),
+    ).select("student_id", "date")  # fmt: skip
     events = records.table("attendance_events").filter(lambda t: t["date"] <= ibis.date(as_of.isoformat()))
     events = events.group_by("student_id", event_date=events["date"]).aggregate(
         absent=events["status"].isin(ABSENT_STATUSES).max().cast("int64"),
@@ -81,11 +82,11 @@ def _stays(records: ScopedRecords, as_of: date) -> Any:
                              entered=enrolled["entry_date"].min().over(in_year))  # fmt: skip
     latest = ranked.filter(ranked["place"] == 0).select(
         stay_student="student_id", stay_school="school_id", entered="entered", entered_year="school_year",
-        stay_grade="grade_level")  # fmt: skip
+        left="exit_date", stay_grade="grade_level")  # fmt: skip
     students = records.table("students").select("student_id", "school_id", "grade_level")
     joined = students.left_join(latest, [("student_id", "stay_student")])
     return joined.select(
-        "student_id", "entered", "entered_year",
+        "student_id", "entered", "entered_year", "left",
         at_school=joined["stay_school"].fill_null(joined["school_id"]),
         grade_level=joined["stay_grade"].fill_null(joined["grade_level"]),
     )  # fmt: skip

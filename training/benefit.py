@@ -17,8 +17,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.episodes import NONE
 from training.parallel import ONE_THREAD, side_by_side
+
+NONE = "none"
+"""The choice of no support."""
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -67,27 +69,13 @@ def pseudo_outcomes(features: pd.DataFrame, support: pd.Series, outcome: pd.Seri
     treatment = np.asarray(pd.Categorical(support, categories=names).codes, dtype=np.intp)
     rows = features.to_numpy(dtype="float64")
     target = outcome.to_numpy(dtype="float64")
-    given = _with(rows, treatment, len(names))
-    counted = np.unique(folds).tolist()
-
-    def choosing(fold: int) -> tuple[lgb.Booster, list[Floats]]:
-        train, judged = folds != fold, folds == fold
-        model = lgb.train(_sized(_PROPENSITY, train) | {"num_class": len(names), "seed": seed},
-                          lgb.Dataset(rows[train], treatment[train]), _PROPENSITY_TREES[-1])  # fmt: skip
-        return model, by_trees(model, rows[judged], _PROPENSITY_TREES)
-
-    def following(fold: int) -> tuple[lgb.Booster, list[Floats]]:
-        train, judged = folds != fold, folds == fold
-        model = lgb.train(_sized(_OUTCOME, train) | {"seed": seed}, lgb.Dataset(given[train], target[train]),
-                          _OUTCOME_TREES[-1])  # fmt: skip
-        return model, by_trees(model, given[judged], _OUTCOME_TREES)
-
-    chances = _together([found for _, found in side_by_side(choosing, counted)], folds, counted)
+    given = with_flags(rows, treatment, len(names))
+    _, chances = cross_fitted(_PROPENSITY | {"num_class": len(names), "seed": seed}, rows, treatment, folds,
+                              _PROPENSITY_TREES)  # fmt: skip
     at = np.arange(len(rows))
     surprise = [-np.log(np.maximum(found[at, treatment], 1e-6)).mean() for found in chances]
     propensity = np.clip(chances[int(np.argmin(surprise))], smallest_propensity, 1.0)
-    followers = side_by_side(following, counted)
-    followed = _together([found for _, found in followers], folds, counted)
+    followers, followed = cross_fitted(_OUTCOME | {"seed": seed}, given, target, folds, _OUTCOME_TREES)
     misses = [((target - found) ** 2).mean() for found in followed]
     trees = _OUTCOME_TREES[int(np.argmin(misses))]
     expected = np.zeros((len(rows), len(names)))
@@ -95,16 +83,38 @@ def pseudo_outcomes(features: pd.DataFrame, support: pd.Series, outcome: pd.Seri
     def expect(which: tuple[int, int]) -> None:
         place, fold = which
         judged = folds == fold
-        asked = _with(rows[judged], np.full(judged.sum(), place), len(names))
-        expected[judged, place] = followers[counted.index(fold)][0].predict(asked, num_iteration=trees, **ONE_THREAD)
+        asked = with_flags(rows[judged], np.full(judged.sum(), place), len(names))
+        expected[judged, place] = followers[fold].predict(asked, num_iteration=trees, **ONE_THREAD)
 
-    side_by_side(expect, [(place, fold) for place in range(len(names)) for fold in counted])
+    side_by_side(expect, [(place, fold) for place in range(len(names)) for fold in followers])
     untreated = (treatment == 0) * (target - expected[:, 0]) / propensity[:, 0]
     treated = np.eye(len(names))[treatment] * (target[:, None] - expected) / propensity
     values = expected[:, 1:] - expected[:, :1] + treated[:, 1:] - untreated[:, None]
     weights = 1.0 / (1.0 / propensity[:, 1:] + 1.0 / propensity[:, :1])
     noise = float(np.sqrt(min(misses)))
     return PseudoOutcomes(supports, values, weights, propensity, expected, noise)
+
+
+def cross_fitted(parameters: Mapping[str, Any], rows: Floats, target: NDArray[Any], folds: NDArray[np.intp],
+                 counts: Sequence[int],
+                 usable: Flags | None = None) -> tuple[dict[int, lgb.Booster], list[Floats]]:  # fmt: skip
+    """A LightGBM model for each fold, learned from the usable rows of the others, with as many trees as the last count.
+
+    Returns:
+        The models by fold; and for each count of trees what the models say of the rows that they did not see, shape
+        (n,) or (n, classes).
+    """
+    counted = np.unique(folds).tolist()
+    used = np.ones(len(folds), dtype=bool) if usable is None else usable
+
+    def fit(fold: int) -> tuple[lgb.Booster, list[Floats]]:
+        train, judged = used & (folds != fold), folds == fold
+        model = lgb.train(_sized(parameters, train), lgb.Dataset(rows[train], target[train]), counts[-1])
+        return model, by_trees(model, rows[judged], counts)
+
+    fitted = side_by_side(fit, counted)
+    models = {fold: model for fold, (model, _) in zip(counted, fitted, strict=True)}
+    return models, _together([said for _, said in fitted], folds, counted)
 
 
 def by_trees(model: lgb.Booster, rows: Floats, counts: Sequence[int]) -> list[Floats]:
@@ -129,5 +139,6 @@ def _sized(parameters: Mapping[str, Any], train: Flags) -> dict[str, Any]:
     return dict(parameters) | {"min_data_in_leaf": max(10, min(100, int(train.sum()) // 100))}
 
 
-def _with(rows: Floats, treatment: NDArray[np.integer], count: int) -> Floats:
+def with_flags(rows: Floats, treatment: NDArray[np.integer], count: int) -> Floats:
+    """Rows with a column of zeros and ones for each action but the first, shape (n, features + count - 1)."""
     return np.hstack([rows, np.eye(count)[treatment][:, 1:]])

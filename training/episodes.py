@@ -1,109 +1,151 @@
 """Decision episodes: a student, a day on which a support could have been chosen, what was chosen, what followed.
 
-Features are those of the decision day; the outcome is read from the days after it. A student who already takes part
-in a support on that day has no decision to make there. Nothing here reads a sensitive fact.
+Features are those of the decision day; progress is read from the days after it. A student who takes part in a support
+already can start another: that one is the choice, and what goes on is part of the features. Of several that start
+within the window the first is the choice, and whatever comes later is part of what followed it; who starts two
+different ones on one day says nothing of either. Nothing here reads a sensitive fact. docs/episodes.md says all this
+in plain words.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import cache
-from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import ibis
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.attendance import student_days
 from features.build import build_features
 from features.catalog import feature_names
+from records.errors import SaidPlainly
 from records.scope import ScopedRecords, pipeline_scope
 from records.snapshots import Snapshot
+from training.benefit import NONE as NONE
+from training.censoring import Known, complete
+from training.outcome import Outcome as Outcome
+from training.outcome import progress_points
 
-NONE = "none"
-OUTCOME_FILE = Path(__file__).parent / "outcome.toml"
 DECISION_DAYS = (40, 75, 110)
 """School days of a year at which students are looked at, about one a term."""
 FEWEST_EPISODES = 200
 FEWEST_OF_A_SUPPORT = 100
 FEWEST_DATES = 2
+Rows = TypeVar("Rows", pd.DataFrame, pd.Series)
+_POINTS = "points:"
+_FACTS = ("student_id", "decision_date", "support", "school_id", "moved_away")
 
 
-class NotEnoughEvidence(ValueError):
+class NotEnoughEvidence(SaidPlainly, ValueError):
     """The records cannot support a model; the message names what is missing."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How progress is measured: `training/outcome.toml`."""
+class DecisionDay(NamedTuple):
+    """A day of `DECISION_DAYS` in one school year: the date, which of them it is, and the year's last day."""
 
-    window_days: int
-    start_within_days: int
-    attendance_weight: float
-    grades_weight: float
-    smallest_benefit: float
-    fewest_school_days: int
-
-    @classmethod
-    @cache
-    def declared(cls) -> Outcome:
-        return cls(**tomllib.loads(OUTCOME_FILE.read_text()))
+    day: date
+    place: int
+    year_end: date
 
 
 @dataclass(frozen=True)
 class Episodes:
-    """Parallel rows: `features` (float64 by name), `student`, `decision_date`, `support` ("none" or one), `outcome`."""
+    """Parallel rows: `features` (float64 by name), `student`, `decision_date`, `support` ("none" or one), `outcome`.
+
+    Attributes:
+        outcome: progress points, completed where a measure is not known (`training.censoring`).
+        points: what is known of it: progress points by measure, NaN where unknown. None where the outcome is whole.
+        school: the school on the decision day, an empty text where none is on record. None where nobody asked.
+        moved_away: whether the student left every school of the district within the window.
+    """
 
     features: pd.DataFrame
     student: pd.Series
     decision_date: pd.Series
     support: pd.Series
     outcome: pd.Series
+    points: pd.DataFrame | None = None
+    school: pd.Series | None = None
+    moved_away: pd.Series | None = None
 
     def __len__(self) -> int:
         return len(self.outcome)
 
     def take(self, chosen: NDArray[np.intp]) -> Episodes:
         """The episodes at these positions."""
-        return Episodes(
-            self.features.iloc[chosen].reset_index(drop=True), self.student.iloc[chosen].reset_index(drop=True),
-            self.decision_date.iloc[chosen].reset_index(drop=True), self.support.iloc[chosen].reset_index(drop=True),
-            self.outcome.iloc[chosen].reset_index(drop=True),
-        )  # fmt: skip
+
+        def of(part: Rows) -> Rows:
+            return part.iloc[chosen].reset_index(drop=True)
+
+        def if_any(part: Rows | None) -> Rows | None:
+            return None if part is None else of(part)
+
+        return Episodes(of(self.features), of(self.student), of(self.decision_date), of(self.support), of(self.outcome),
+                        if_any(self.points), if_any(self.school), if_any(self.moved_away))  # fmt: skip
+
+    def completed(self, seed: int = 0) -> Episodes:
+        """The same with the outcome completed from these episodes alone, so that no other ones speak in it."""
+        return self._completed(seed)[0]
+
+    def known(self, seed: int = 0) -> list[Known]:
+        """How far each measure is known."""
+        return self._completed(seed)[1]
+
+    def _completed(self, seed: int) -> tuple[Episodes, list[Known]]:
+        if self.points is None or not len(self):
+            return self, []
+        outcome, report = complete(self.points, self.features, self.support, self.student, seed)
+        return replace(self, outcome=outcome), report
 
 
 def decision_dates(snapshot: Snapshot, outcome: Outcome) -> list[date]:
     """The days of `DECISION_DAYS` in every school year whose window lies within the records."""
+    last, window = snapshot.latest_date(), timedelta(days=outcome.window_days)
+    return [one.day for one in planned_days(snapshot) if one.day + window <= min(last, one.year_end)]
+
+
+def planned_days(snapshot: Snapshot) -> list[DecisionDay]:
+    """The days of `DECISION_DAYS` in every school year of the calendar, whether they have passed or not, by date."""
     calendar = snapshot.table("calendar").select("date", "school_year").distinct().to_pandas()
-    last = snapshot.latest_date()
     found = []
     for _, days in calendar.groupby("school_year"):
         held = sorted(pd.to_datetime(days["date"]).dt.date)
-        for place in DECISION_DAYS:
-            if place < len(held) and held[place] + timedelta(days=outcome.window_days) <= min(last, held[-1]):
-                found.append(held[place])
+        found += [DecisionDay(held[place], place, held[-1]) for place in DECISION_DAYS if place < len(held)]
     return sorted(found)
 
 
-def build_episodes(snapshot: Snapshot, *, behavior: bool = False,
+def features_on(snapshot: Snapshot, day: date, *, behavior: bool = False) -> pd.DataFrame:
+    """The features of everybody who was on the roll on a day, by `student_id`: of an episode all but what followed."""
+    records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", day))
+    frame = build_features(records, day)[feature_names(behavior=behavior)]
+    return frame[frame.index.isin(_schools(records, day).index)]
+
+
+def build_episodes(snapshot: Snapshot, *, behavior: bool = False, outcome: Outcome | None = None,
                    progress: Callable[[int, int], None] = lambda done, total: None) -> Episodes:  # fmt: skip
-    """All episodes of a snapshot. Students are told apart by their identifier, used for folds only."""
-    outcome = Outcome.declared()
-    dates = decision_dates(snapshot, outcome)
+    """All episodes of a snapshot. Students are told apart by their identifier, used for folds only.
+
+    Args:
+        behavior: let discipline be among the features, which a district must opt in to.
+        outcome: what counts as progress; by default as it comes with Handrail.
+    """
+    measured = outcome or Outcome.declared()
+    dates = decision_dates(snapshot, measured)
     parts = []
     for done, day in enumerate(dates):
         progress(done, len(dates))
-        parts.append(_on(snapshot, day, outcome, behavior))
+        parts.append(_on(snapshot, day, measured, behavior))
     progress(len(dates), len(dates))
-    names = feature_names(behavior=behavior)
+    names, counted = feature_names(behavior=behavior), list(measured.counted)
     frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(
-        columns=[*names, "student_id", "decision_date", "support", "outcome"])  # fmt: skip
-    return Episodes(frame[names].astype("float64"), frame["student_id"], frame["decision_date"],
-                    frame["support"], frame["outcome"].astype("float64"))  # fmt: skip
+        columns=[*names, *(_POINTS + name for name in counted), *_FACTS])  # fmt: skip
+    points = frame[[_POINTS + name for name in counted]].astype("float64").set_axis(counted, axis=1)
+    return Episodes(frame[names].astype("float64"), frame["student_id"], frame["decision_date"], frame["support"],
+                    points.sum(axis=1, skipna=False), points, frame["school_id"], frame["moved_away"].astype(bool),
+                    ).completed()  # fmt: skip
 
 
 def check_sufficient(episodes: Episodes, snapshot: Snapshot) -> tuple[str, ...]:
@@ -124,8 +166,12 @@ def check_sufficient(episodes: Episodes, snapshot: Snapshot) -> tuple[str, ...]:
         missing.append(f"{services} program enrollments on record; at least {FEWEST_EPISODES} are needed")
     dates = episodes.decision_date.nunique()
     if dates < FEWEST_DATES:
-        missing.append(f"{dates} decision days with {Outcome.declared().window_days} days of records after them; at "
-                       f"least {FEWEST_DATES} are needed")  # fmt: skip
+        missing.append(f"{dates} decision days with a whole window of records after them; at least {FEWEST_DATES} are "
+                       "needed")  # fmt: skip
+    if episodes.points is not None and len(episodes):
+        missing += [f"{name}, which counts as progress, is known of {known:,} episodes; at least {FEWEST_EPISODES} are "
+                    "needed, or a weight of 0 in outcome.toml" for name, known in episodes.points.count().items()
+                    if known < FEWEST_EPISODES]  # fmt: skip
     counts = episodes.support[episodes.support != NONE].value_counts()
     enough = tuple(sorted(str(name) for name in counts.index[counts >= FEWEST_OF_A_SUPPORT]))
     if not enough:
@@ -138,55 +184,50 @@ def check_sufficient(episodes: Episodes, snapshot: Snapshot) -> tuple[str, ...]:
 
 def _on(snapshot: Snapshot, day: date, outcome: Outcome, behavior: bool) -> pd.DataFrame:
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", day))
-    features = build_features(records, day)[feature_names(behavior=behavior)]
-    progress_points = _progress(records, day, outcome)
-    chosen, taking_part = _choices(records, day, outcome)
-    frame = features.join(progress_points.rename("outcome"), how="inner").dropna(subset=["outcome"])
-    frame = frame[frame.index.isin(_enrolled(records, day)) & ~frame.index.isin(taking_part)]
+    names = feature_names(behavior=behavior)
+    frame = build_features(records, day)[names].join(progress_points(records, day, outcome).add_prefix(_POINTS))
+    stays = _stays(records, day, outcome)
+    chosen, unclear = _choices(records, day, outcome)
+    frame = frame[frame.index.isin(stays.index) & ~frame.index.isin(unclear)].join(stays)
     frame["support"] = chosen.reindex(frame.index).fillna(NONE)
     frame["decision_date"] = day
-    return frame.reset_index()
-
-
-def _progress(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Series:
-    """Progress points from the window before the decision to the window after it."""
-    after = day + timedelta(days=outcome.window_days)
-    days = student_days(records, after)
-    later = days["date"] > ibis.date(day.isoformat())
-    rates = days.group_by("student_id").aggregate(
-        before=days["absent"].mean(where=~later), after=days["absent"].mean(where=later),
-        days_before=(~later).cast("int64").sum(), days_after=later.cast("int64").sum(),
-    ).to_pandas().set_index("student_id")  # fmt: skip
-    enough = (rates["days_before"] >= outcome.fewest_school_days) & (rates["days_after"] >= outcome.fewest_school_days)
-    attended = (100.0 * (rates["before"] - rates["after"]))[enough]
-    marks = records.table("course_grades")
-    marks = marks.filter(marks["date"] <= ibis.date(after.isoformat()))
-    final = marks["date"] > ibis.date(day.isoformat())
-    recent = marks["date"] > ibis.date((day - timedelta(days=400)).isoformat())
-    averages = marks.group_by("student_id").aggregate(
-        before=marks["grade"].mean(where=~final & recent), after=marks["grade"].mean(where=final),
-    ).to_pandas().set_index("student_id")  # fmt: skip
-    change = (averages["after"] - averages["before"]).astype("float64").reindex(attended.index)
-    points: pd.Series = outcome.attendance_weight * attended + outcome.grades_weight * change
-    return points.astype("float64")
+    return frame.rename_axis("student_id").reset_index()
 
 
 def _choices(records: ScopedRecords, day: date, outcome: Outcome) -> tuple[pd.Series, set[str]]:
-    """The first support that each student started soon after, and who took part in one already."""
+    """The first support that each student started soon after, and who started two different ones on that first day."""
     services = records.frame("service_enrollments").merge(
         records.frame("programs")[["program_id", "support"]], on="program_id")  # fmt: skip
     services = services[services["support"].notna()]
     start, end = pd.to_datetime(services["start_date"]), pd.to_datetime(services["end_date"])
     at = pd.Timestamp(day)
-    taking_part = set(services.loc[(start <= at) & (end.isna() | (end > at)), "student_id"])
+    going_on = pd.MultiIndex.from_frame(services.loc[(start <= at) & (end.isna() | (end > at)),
+                                                     ["student_id", "support"]])  # fmt: skip
     soon = services[(start > at) & (start <= at + pd.Timedelta(days=outcome.start_within_days))]
-    first = soon.sort_values(["start_date", "program_id"]).groupby("student_id")["support"].first()
-    return first, taking_part
+    soon = soon[~pd.MultiIndex.from_frame(soon[["student_id", "support"]]).isin(going_on)]
+    first = soon[soon["start_date"] == soon.groupby("student_id")["start_date"].transform("min")]
+    kinds = first.groupby("student_id")["support"].agg(["first", "nunique"])
+    return kinds["first"], set(kinds.index[kinds["nunique"] > 1])
 
 
-def _enrolled(records: ScopedRecords, day: date) -> Sequence[str]:
+def _stays(records: ScopedRecords, day: date, outcome: Outcome) -> pd.DataFrame:
+    """Who was enrolled on the day: index student_id; school_id, and whether the student moved away in the window."""
     stays = records.table("school_enrollments")
-    at = ibis.date(day.isoformat())
+    end = ibis.date((day + timedelta(days=outcome.window_days)).isoformat())
+    begun = stays.filter(stays["entry_date"] <= end)
+    last = begun.group_by("student_id").aggregate(
+        left=begun["exit_date"].max(), open=begun["exit_date"].isnull().any()).to_pandas().set_index("student_id")
+    found = _schools(records, day).join(last)
+    gone = pd.to_datetime(found["left"]) < pd.Timestamp(day) + pd.Timedelta(days=outcome.window_days)
+    known: pd.DataFrame = found[["school_id"]].assign(moved_away=gone & ~found["open"].astype(bool))
+    return known
+
+
+def _schools(records: ScopedRecords, day: date) -> pd.DataFrame:
+    """Who was enrolled on the day, and where: index student_id; school_id, the one that was entered last."""
+    stays, at = records.table("school_enrollments"), ibis.date(day.isoformat())
     there = stays.filter(stays["entry_date"] <= at, stays["exit_date"].isnull() | (stays["exit_date"] >= at))
-    found: list[str] = there["student_id"].to_pyarrow().to_pylist()
-    return found
+    found = there.select("student_id", "school_id", "entry_date").to_pandas()
+    found = found.sort_values(["student_id", "entry_date", "school_id"])
+    last: pd.DataFrame = found.groupby("student_id")[["school_id"]].last()
+    return last

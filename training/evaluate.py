@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.benefit import PseudoOutcomes, folds_of, pseudo_outcomes
-from training.episodes import NONE, Episodes, NotEnoughEvidence
+from training.benefit import NONE, PseudoOutcomes, folds_of, pseudo_outcomes
+from training.episodes import Episodes, NotEnoughEvidence
 from training.policy_value import Actions, PolicyValue, policy_value
 from training.ranker import BenefitRanker
 from training.suggestions import open_to_grade, worth_suggesting
@@ -52,9 +52,9 @@ def evaluate(episodes: Episodes, supports: tuple[str, ...], programs: pd.DataFra
         raise NotEnoughEvidence("there is not enough evidence for a model: nobody started a support on a later day")
     found = pseudo_outcomes(episodes.features, episodes.support, episodes.outcome, supports,
                             folds_of(episodes.student, 5, seed), seed)  # fmt: skip
-    earlier = episodes.take(np.flatnonzero(~later).astype(np.intp))
+    earlier = episodes.take(np.flatnonzero(~later).astype(np.intp)).completed(seed)
     ranker.fit(earlier.features, earlier.outcome, earlier.support, earlier.student)
-    judged = episodes.take(np.flatnonzero(later).astype(np.intp))
+    judged = episodes.take(np.flatnonzero(later).astype(np.intp)).completed(seed)
     return _judge(judged, found, later, ranker, programs)
 
 
@@ -67,7 +67,7 @@ def choose(ranker: BenefitRanker, features: pd.DataFrame, programs: pd.DataFrame
     benefits = ranker.benefits(features)
     may = open_to_grade(programs, features["grade_level"], ranker.supports_).to_numpy(dtype=bool)
     means = np.column_stack([benefits[name].mean for name in ranker.supports_])
-    worth = np.column_stack([worth_suggesting(benefits[name]) for name in ranker.supports_])
+    worth = np.column_stack([worth_suggesting(benefits[name], ranker.smallest_benefit) for name in ranker.supports_])
     means = np.where(worth & may, means, -np.inf)
     best, most = means.argmax(axis=1), means.max(axis=1)
     chosen = np.where(np.isfinite(most), best + 1, 0)
