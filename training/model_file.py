@@ -17,13 +17,14 @@ import numpy as np
 import pandas as pd
 
 from features.catalog import BY_NAME, catalog_hash
+from records.errors import SaidPlainly
 from training.ranker import BenefitRanker, Calibration
 
-FORMAT = "handrail-ranker-2"
+FORMAT = "handrail-ranker-3"
 _CANARY_LEVELS = (0.0, 1.0, 5.0, 20.0, 60.0, 85.0)
 
 
-class ModelRefused(ValueError):
+class ModelRefused(SaidPlainly, ValueError):
     """A model file that must not be used; the message says why."""
 
 
@@ -41,6 +42,7 @@ def write_model(ranker: BenefitRanker, file: Path, manifest: Mapping[str, Any]) 
     names = ranker.feature_names_
     content = {
         "format": FORMAT, "catalog": catalog_hash(), "manifest": dict(manifest), "features": names,
+        "smallest_benefit": ranker.smallest_benefit,
         "models": ranker.model_texts(), "canaries": _canary_benefits(ranker),
         "calibration": {name: asdict(turned) for name, turned in ranker.calibration_.items()},
     }  # fmt: skip
@@ -69,6 +71,7 @@ def read_model(file: Path, sha256: str) -> RankerModel:
         raise ModelRefused("the model was trained on another catalog of features: train a new one")
     calibration = {name: Calibration(**found) for name, found in content["calibration"].items()}
     ranker = BenefitRanker.from_texts(content["features"], content["models"], calibration)
+    ranker.smallest_benefit = content["smallest_benefit"]
     now = _canary_benefits(ranker)
     for support, values in content["canaries"].items():
         if not np.allclose(values, now[support], rtol=0, atol=1e-9):

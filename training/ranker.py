@@ -4,6 +4,8 @@ A scikit-learn estimator. Each support has one LightGBM model a fold, trained on
 whole groups of features left out at random ("scope dropout"), so that it serves a viewer who may see only some. A model
 learns what each feature adds by itself first, and what pairs and triples add beyond that only afterwards, on what is
 left: with outcomes as noisy as a child's term, main effects are what can be learned, and interactions mislead early.
+Before both stands what the chance of having been chosen foretells (`training.past_practice`). All three together are
+then put into one model of the features, which is what serves, explains and is kept.
 
 What a support is worth on average is shrunk toward what supports are worth on the whole (empirical Bayes), so that a
 rare one borrows strength; how far students differ is shrunk by how well the folds predicted episodes that they had not
@@ -26,10 +28,12 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from features.catalog import BY_NAME
-from training.benefit import Floats, PseudoOutcomes, by_trees, folds_of, pseudo_outcomes
-from training.episodes import NONE
+from training.benefit import NONE, Floats, PseudoOutcomes, by_trees, folds_of, pseudo_outcomes
 from training.parallel import ONE_THREAD, side_by_side
+from training.past_practice import along_past_choice, log_odds
 
+SMALLEST_BENEFIT = 1.0
+"""Progress points; a district sets its own in `outcome.toml`."""
 Z_90 = 1.645
 """Lower and upper bounds are those of a 90% interval: one in twenty true benefits lies below the lower one."""
 FEWEST_IN_A_LEAF = 10
@@ -37,6 +41,7 @@ FEWEST_IN_A_LEAF = 10
 _SMALLEST_PROPENSITY = 0.002
 """The precision weights take care of small chances; a higher floor would bias what is learned of a rare support."""
 
+_TREES_IN_ONE = 200
 _SHARES_OF_ROUNDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 _USUAL_SPREAD = 0.1
 """Supports differ by a tenth of a standard deviation of the outcome at least: the median effect of what schools tried,
@@ -87,12 +92,15 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         most_untreated: untreated episodes kept for each treated one.
         feature_groups: the group of a feature by name, for scope dropout; by default its category in the catalog. A
             feature in no group is never left out.
+        smallest_benefit: benefit below which a support is not worth a suggestion (`training.suggestions`); nothing is
+            learned from it.
         random_state: equal seeds give equal models.
     """
 
     def __init__(self, supports: tuple[str, ...] | None = None, n_folds: int = 5, scope_dropout: float = 0.35,
                  min_leaf: int = 250, rounds: int = 200, interaction_rounds: int = 60, most_untreated: float = 4.0,
-                 feature_groups: Mapping[str, str] | None = None, random_state: int = 0) -> None:  # fmt: skip
+                 feature_groups: Mapping[str, str] | None = None, smallest_benefit: float = SMALLEST_BENEFIT,
+                 random_state: int = 0) -> None:  # fmt: skip
         self.supports = supports
         self.n_folds = n_folds
         self.scope_dropout = scope_dropout
@@ -101,6 +109,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         self.interaction_rounds = interaction_rounds
         self.most_untreated = most_untreated
         self.feature_groups = feature_groups
+        self.smallest_benefit = smallest_benefit
         self.random_state = random_state
 
     def fit(self, X: pd.DataFrame, y: pd.Series, support: pd.Series | None = None,
@@ -138,25 +147,36 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         rows = frame.to_numpy(dtype="float64")
         masked = self._masked(rows, rng)
 
+        odds = log_odds(found.propensity)
+        lines = [along_past_choice(found, odds, folds != fold) for fold in range(self.n_folds)]
         alone = {max(1, round(share * self.rounds)) for share in _SHARES_OF_ROUNDS}
         grid = sorted(alone | {self.rounds + self.interaction_rounds // 2, self.rounds + self.interaction_rounds})
-        tried = [np.zeros_like(found.values) for _ in grid]
+        tried = [np.zeros_like(found.values) for _ in (0, *grid)]
 
-        def model(which: tuple[int, int]) -> lgb.Booster:
+        def beyond_the_line(which: tuple[int, int]) -> lgb.Booster:
             place, fold = which
-            made = self._model(rows, masked, found.values[:, place], found.weights[:, place], folds != fold)
-            judged = folds == fold
-            for unseen, said in zip(tried, by_trees(made, rows[judged], grid), strict=True):
-                unseen[judged, place] = said
+            line, judged = lines[fold][:, place], folds == fold
+            made = self._model(rows, masked, found.values[:, place] - line, found.weights[:, place], ~judged)
+            said = [np.zeros(int(judged.sum())), *by_trees(made, rows[judged], grid)]
+            for unseen, one in zip(tried, said, strict=True):
+                unseen[judged, place] = line[judged] + one
             return made
 
         fits = [(place, fold) for place in range(len(names)) for fold in range(self.n_folds)]
-        fitted = dict(zip(fits, side_by_side(model, fits), strict=True))
-        best = int(np.argmax([foretold(found, unseen, folds) for unseen in tried]))
-        self.trees_, unseen = grid[best], tried[best]
+        fitted = dict(zip(fits, side_by_side(beyond_the_line, fits), strict=True))
+        best = int(np.argmax([foretold(found, unseen, folds, groups) for unseen in tried]))
+        self.trees_, unseen = (0, *grid)[best], tried[best]
+
+        def whole(which: tuple[int, int]) -> lgb.Booster:
+            place, fold = which
+            learned = lines[fold][:, place]
+            if self.trees_:
+                learned = learned + fitted[which].predict(rows, num_iteration=self.trees_, **ONE_THREAD)
+            return self._in_one(rows, masked, learned)
+
+        one = dict(zip(fits, side_by_side(whole, fits), strict=True))
         self.supports_ = names
-        self.models_ = {name: [_cut(fitted[place, fold], self.trees_) for fold in range(self.n_folds)]
-                        for place, name in enumerate(names)}  # fmt: skip
+        self.models_ = {name: [one[place, fold] for fold in range(self.n_folds)] for place, name in enumerate(names)}
         self.calibration_ = calibrated(names, found, unseen, folds, groups)
         return self
 
@@ -265,10 +285,26 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
             masked[np.ix_(dropped, places)] = np.nan
         return masked
 
+    def _in_one(self, rows: Floats, masked: Floats | None, learned: Floats) -> lgb.Booster:
+        """One model of the features for what was learned in steps: it holds no noise, so there is none to fit. Where a
+        group of features is missing, it gives what is learned of such students on average."""
+        copies = [rows] if masked is None else [rows, masked]
+        parameters = {
+            "objective": "regression", "num_leaves": 4, "max_depth": 2, "learning_rate": 0.1, "extra_trees": True,
+            "min_data_in_leaf": self._leaf(len(rows)) * len(copies), "feature_fraction": 0.7, "verbosity": -1,
+            "seed": self.random_state, "deterministic": True, "force_row_wise": True, **ONE_THREAD,
+        }  # fmt: skip
+        data = lgb.Dataset(np.vstack(copies), np.tile(learned, len(copies)), feature_name=self.feature_names_)
+        return lgb.train(parameters, data, _TREES_IN_ONE)
+
+    def _leaf(self, rows: int) -> int:
+        """Fewest real episodes in a leaf where so many are learned from."""
+        return max(FEWEST_IN_A_LEAF, min(self.min_leaf, rows // 40))
+
     def _model(self, rows: Floats, masked: Floats | None, values: Floats, weights: Floats,
                train: NDArray[np.bool_]) -> lgb.Booster:  # fmt: skip
         copies = [rows[train]] if masked is None else [rows[train], masked[train]]
-        leaf = max(FEWEST_IN_A_LEAF, min(self.min_leaf, int(train.sum()) // 40)) * len(copies)
+        leaf = self._leaf(int(train.sum())) * len(copies)
         parameters = {
             "objective": "regression", "min_data_in_leaf": leaf, "learning_rate": 0.05, "lambda_l2": 20.0,
             "feature_fraction": 0.5, "extra_trees": True, "verbosity": -1, "seed": self.random_state,
@@ -284,10 +320,12 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
                          init_model=alone)  # fmt: skip
 
 
-def foretold(found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp]) -> float:
-    """How much of the squared pseudo-outcomes the predictions of unseen episodes explain, at their best slope."""
+def foretold(found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp], groups: pd.Series) -> float:
+    """By how much predictions of unseen episodes lessen the weighted squared error of the pseudo-outcomes, with the
+    slope that they will be given. (With the best one, few trees would be chosen whose slope is then held back.)"""
     _, _, size, along = _compared(found, unseen, folds)
-    return max(along, 0.0) ** 2 / size if size else 0.0
+    slope, _ = _slope(found, unseen, folds, groups)
+    return 2 * slope * along - slope**2 * size
 
 
 def _compared(found: PseudoOutcomes, unseen: Floats,
@@ -306,10 +344,6 @@ def _within(values: Floats, weights: Floats, folds: NDArray[np.intp]) -> Floats:
         own = folds == fold
         apart[own] = values[own] - np.average(values[own], axis=0, weights=weights[own])
     return apart
-
-
-def _cut(model: lgb.Booster, trees: int) -> lgb.Booster:
-    return lgb.Booster(model_str=model.model_to_string(num_iteration=trees))
 
 
 def calibrated(names: Sequence[str], found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp],

@@ -19,8 +19,7 @@ from features.catalog import CATALOG
 from records.schema import Category
 from records.scope import ScopedRecords
 from training.benefit import Flags
-from training.episodes import Outcome
-from training.ranker import Benefit, BenefitRanker
+from training.ranker import SMALLEST_BENEFIT, Benefit, BenefitRanker
 
 LITTLE_KNOWN = "little_known"
 NOTHING_OPEN = "nothing_open"
@@ -76,9 +75,9 @@ def open_to_grade(programs: pd.DataFrame, grades: pd.Series, supports: Sequence[
     return pd.DataFrame(columns, index=grades.index, dtype=bool)
 
 
-def worth_suggesting(benefit: Benefit) -> Flags:
-    """Whether a support is sure enough to help, and by enough: shape (students,)."""
-    worth: Flags = (benefit.lower > 0) & (benefit.mean >= Outcome.declared().smallest_benefit)
+def worth_suggesting(benefit: Benefit, smallest: float = SMALLEST_BENEFIT) -> Flags:
+    """Whether a support is sure enough to help, and by `smallest` at least: shape (students,)."""
+    worth: Flags = (benefit.lower > 0) & (benefit.mean >= smallest)
     return worth
 
 
@@ -96,7 +95,7 @@ def suggest(ranker: BenefitRanker, features: pd.DataFrame, allowed: pd.DataFrame
         found = ranker.benefits(features)
         for place, support in enumerate(supports):
             benefit = found[support]
-            shown = np.flatnonzero(worth_suggesting(benefit) & may[:, place] & known)
+            shown = np.flatnonzero(worth_suggesting(benefit, ranker.smallest_benefit) & may[:, place] & known)
             parts.append(pd.DataFrame({
                 "student_id": features.index[shown], "support": support, "benefit": benefit.mean[shown],
                 "lower": benefit.lower[shown], "upper": benefit.upper[shown],
