@@ -1,7 +1,7 @@
 """The signature that lets a model serve, and the question whether one may.
 
-Only `sign` moves the alias `champion`, and only for a district's equity reviewer, for the bytes that were registered
-and audited. The alias alone opens nothing: `approved_model` checks signature, audit and bytes again each time.
+Only `sign` and `rollback` move the alias `champion`, and only for a district's equity reviewer, for the bytes that were
+registered and audited. The alias alone opens nothing: `approved_model` checks signature, audit and bytes each time.
 """
 
 from __future__ import annotations
@@ -16,20 +16,25 @@ from fairness.gate import Policy, Verdict
 from fairness.report import Signature, read_audit, write_report
 from records.accounts import AccountError, staff_names, viewer_of
 from records.database import Database
+from records.errors import SaidPlainly
 from records.scope import DISTRICT, Role, Viewer
 from records.signoffs import REFUSED, SIGNED, Signoff, add_signoff, signoffs
+from training.compare import Finding
 from training.lifecycle import (
+    CHALLENGER,
     CHAMPION,
     REGISTERED_MODEL,
     ModelVersion,
     NoModel,
+    challenger_version,
     champion_version,
+    comparison,
     model_version,
     registry,
 )
 
 
-class SignoffRefused(ValueError):
+class SignoffRefused(SaidPlainly, ValueError):
     """A signature or refusal that does not count; the message says why in plain words."""
 
 
@@ -45,6 +50,9 @@ def sign(database: Database, home: Path, version: int, reviewer: Viewer, reason:
          policy: Policy) -> Signoff:  # fmt: skip
     """Approve a version: the signature is kept and the version becomes the champion.
 
+    Where another one serves, the version must have been found better than it (`training.compare`), or the reason must
+    be a sentence, as where the audit cannot tell.
+
     Raises:
         SignoffRefused: the person may not sign, or the audit, its verdict, its age, the model's bytes, its gain
             over past practice or the reason do not allow it. Nothing then changes.
@@ -57,17 +65,54 @@ def sign(database: Database, home: Path, version: int, reviewer: Viewer, reason:
     problem = _not_servable(found, audit, now, policy) or _no_gain(found)
     if problem:
         raise SignoffRefused(problem)
-    reason = reason.strip()
-    fewest = policy.shortest_reason if audit.verdict is Verdict.CANNOT_TELL else 1
-    if len(reason) < fewest:
-        raise SignoffRefused(
-            f"The audit cannot tell for some groups: say in {fewest} characters or more why it may serve all the same."
-            if fewest > 1 else "Please give a reason: it stays with your signature.")  # fmt: skip
-    signoff = Signoff(now, reviewer.user_id, version, found.sha256, audit.sha256, SIGNED, reason)
-    add_signoff(database, signoff)
-    registry(home).set_registered_model_alias(REGISTERED_MODEL, CHAMPION, str(version))
-    _print_signatures(database, home, audit)
-    return signoff
+    reason = _reason(reason, "signature")
+    doubts = [*_cannot_tell(audit), *_not_better(found, approved_model(database, home, now, policy).version)]
+    if doubts and len(reason) < policy.shortest_reason:
+        raise SignoffRefused(f"{'; '.join(doubts)}: say in {policy.shortest_reason} characters or more why it may "
+                             "serve all the same.")  # fmt: skip
+    return _keep(database, home, found, audit, Signoff(now, reviewer.user_id, version, found.sha256, audit.sha256,
+                                                       SIGNED, reason))  # fmt: skip
+
+
+def rollback(database: Database, home: Path, reviewer: Viewer, reason: str, now: datetime,
+             policy: Policy) -> Signoff:  # fmt: skip
+    """Return to the version that was signed and served before the present champion. It is a signature like another.
+
+    Raises:
+        SignoffRefused: the person may not sign, there is no earlier version, its audit is too old, was made under
+            another policy or is not the one that was signed, its bytes differ, or there is no reason. Nothing then
+            changes.
+    """
+    _check_reviewer(database, reviewer)
+    version = served_before(database, home)
+    if version is None:
+        raise SignoffRefused("No earlier version was signed that could serve again.")
+    found, audit = _registered(home, version), _audit(home, version)
+    problem = _no_longer_signed(database, found, audit, now, policy)
+    if audit is None or problem:
+        raise SignoffRefused(f"{problem} So it cannot serve again as it was signed.")
+    said = f"Return to version {version}: {_reason(reason, 'signature')}"
+    return _keep(database, home, found, audit, Signoff(now, reviewer.user_id, version, found.sha256, audit.sha256,
+                                                       SIGNED, said))  # fmt: skip
+
+
+def served_before(database: Database, home: Path) -> int | None:
+    """The version that a rollback would return to; None where there is none.
+
+    Signatures lie on one another; one for a version that is beneath already, as a rollback's, takes those above it
+    away, and a refusal takes its version out. So two rollbacks go back two versions and not there and back.
+    """
+    pile: list[int] = []
+    for one in reversed(signoffs(database)):
+        if one.decision == REFUSED:
+            pile = [version for version in pile if version != one.model_version]
+        elif one.model_version in pile:
+            pile = pile[: pile.index(one.model_version) + 1]
+        else:
+            pile.append(one.model_version)
+    champion = champion_version(home)
+    beneath = pile[: pile.index(champion)] if champion in pile else pile
+    return beneath[-1] if beneath else None
 
 
 def refuse(database: Database, home: Path, version: int, reviewer: Viewer, reason: str, now: datetime,
@@ -81,9 +126,7 @@ def refuse(database: Database, home: Path, version: int, reviewer: Viewer, reaso
     """
     _check_reviewer(database, reviewer)
     found = _registered(home, version)
-    reason = reason.strip()
-    if not reason:
-        raise SignoffRefused("Please give a reason: it stays with your refusal.")
+    reason = _reason(reason, "refusal")
     try:
         audit = read_audit(home, version)
     except AuditError:
@@ -107,17 +150,60 @@ def approved_model(database: Database, home: Path, now: datetime, policy: Policy
         audit = _audit(home, version)
     except SignoffRefused as error:
         return Approved(None, str(error))
+    problem = _no_longer_signed(database, found, audit, now, policy)
+    return Approved(None, problem) if problem else Approved(found)
+
+
+def _no_longer_signed(database: Database, found: ModelVersion, audit: Audit | None, now: datetime,
+                      policy: Policy) -> str:  # fmt: skip
+    """Why what was signed of a version does not let it serve; empty where it does."""
+    version = found.version
     newest = next((one for one in signoffs(database, found.sha256) if one.model_version == version), None)
     if newest is None:
-        return Approved(None, f"The champion alias points to version {version}, which nobody has signed.")
+        return f"The champion alias points to version {version}, which nobody has signed."
     if newest.decision != SIGNED:
-        return Approved(None, f"The champion alias points to version {version}, which a reviewer has refused.")
+        return f"The champion alias points to version {version}, which a reviewer has refused."
     if audit is None:
-        return Approved(None, f"The audit of version {version} is missing.")
+        return f"The audit of version {version} is missing."
     if audit.sha256 != newest.audit_sha256:
-        return Approved(None, f"The audit of version {version} is not the one that was signed.")
-    problem = _not_servable(found, audit, now, policy)
-    return Approved(None, problem) if problem else Approved(found)
+        return f"The audit of version {version} is not the one that was signed."
+    return _not_servable(found, audit, now, policy)
+
+
+def _keep(database: Database, home: Path, found: ModelVersion, audit: Audit, signoff: Signoff) -> Signoff:
+    """Keep a signature and let its version be the champion, and the challenger no longer."""
+    add_signoff(database, signoff)
+    client = registry(home)
+    client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, str(found.version))
+    if challenger_version(home) == found.version:
+        client.delete_registered_model_alias(REGISTERED_MODEL, CHALLENGER)
+    _print_signatures(database, home, audit)
+    return signoff
+
+
+def _cannot_tell(audit: Audit) -> list[str]:
+    return ["The audit cannot tell for some groups"] if audit.verdict is Verdict.CANNOT_TELL else []
+
+
+def _not_better(found: ModelVersion, serving: ModelVersion | None) -> list[str]:
+    """Why a version is not shown to be better than the one that serves; nothing where it is, or where none serves."""
+    if serving is None or serving.version == found.version:
+        return []
+    compared = comparison(found, serving)
+    if compared is None:
+        return [f"Version {found.version} was not compared with version {serving.version}, which serves "
+                "(`handrail compare`)"]  # fmt: skip
+    if compared["finding"] == Finding.BETTER:
+        return []
+    return [f"Version {found.version} was compared with version {serving.version}, which serves, and found "
+            f"'{compared['finding']}'"]  # fmt: skip
+
+
+def _reason(reason: str, where: str) -> str:
+    reason = reason.strip()
+    if not reason:
+        raise SignoffRefused(f"Please give a reason: it stays with your {where}.")
+    return reason
 
 
 def _not_servable(found: ModelVersion, audit: Audit, now: datetime, policy: Policy) -> str:

@@ -1,43 +1,86 @@
-"""From records to a registered model version: train, evaluate, write the file, register it with MLflow.
+"""From records to a registered model version: train, evaluate, compare, write the file, register it with MLflow.
 
-The registry (MLflow on SQLite) holds what each version is and how it was made. Nothing here moves the alias
-`champion`: that takes the fairness gate and a reviewer's signature (`fairness.signoff`). MLflow is imported when first
-needed, since its import takes seconds; its telemetry is off, and no row of data is logged (R57).
+The registry (MLflow on SQLite) holds what each version is, how it was made and what was found of it since. Nothing here
+moves the alias `champion`: that takes the fairness gate and a reviewer's signature (`fairness.signoff`). MLflow is
+imported when first needed, since its import takes seconds; its telemetry is off, and no row of data is logged (R57).
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version as installed_version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from features.catalog import catalog_hash
+import pandas as pd
+
+from records.errors import SaidPlainly
 from records.scope import ScopedRecords, pipeline_scope
 from records.snapshots import Snapshot
-from training.episodes import OUTCOME_FILE, Episodes, build_episodes, check_sufficient
+from training.compare import compare_models, enough_to_judge, fresh_days, new_days
+from training.drift import Reference, reference_of
+from training.episodes import (
+    NONE,
+    Episodes,
+    NotEnoughEvidence,
+    build_episodes,
+    check_sufficient,
+    decision_dates,
+    planned_days,
+)
 from training.evaluate import Evaluation, evaluate
-from training.model_file import write_model
+from training.judged import Judgement, judge, judged_episodes, on_later_days
+from training.model_card import Facts, card_facts, card_text
+from training.model_file import RankerModel, read_model, write_model
+from training.origin import Origin, origin_of
+from training.outcome import Outcome
+from training.plots import calibration_plot, importance_plot, overlap_plot
 from training.ranker import BenefitRanker
 
 REGISTERED_MODEL = "handrail-ranker"
 CHAMPION = "champion"
+CHALLENGER = "challenger"
+"""The newest version that was found better than the champion, or the newest where there is none. It serves nobody."""
 EXPERIMENT = "handrail"
+EVALUATION = "evaluation.json"
+REFERENCE = "drift/reference.json"
+"""What the students that a version learned from looked like: what drift is measured against."""
+AS_REGISTERED = ("There is too little since the decision days that this version learned from. These are the figures "
+                 "from when it was registered: a clone that learned from the earlier decision days was judged on the "
+                 "later ones, not the model file itself.")  # fmt: skip
+AS_IT_IS = "The model file was judged as it is, on decision days that it did not learn from."
 _FILE = "ranker.json"
+_REFERENCE_TAG = "drift_reference"
 Progress = Callable[[str, int, int], None]
 
 
-class NoModel(LookupError):
+def silently(step: str, done: int, total: int) -> None:
+    """No progress is told."""
+
+
+class NoModel(SaidPlainly, LookupError):
     """No such model version is registered."""
+
+
+class ReferenceDamaged(SaidPlainly, ValueError):
+    """What a version's students looked like is not as it was registered."""
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """One registered version. `sha256` is that of the bytes of `file` when it was registered."""
+    """One registered version. `sha256` is that of the bytes of `file` when it was registered.
+
+    `recipe` is a digest of all that decided what it is: records, catalog, outcome, code and parameters. Equal recipes
+    give equal models; it is empty where that is not known. `reference_sha256` is that of the bytes of `REFERENCE`,
+    empty where the version was registered without one.
+    """
 
     version: int
     run_id: str
@@ -46,11 +89,49 @@ class ModelVersion:
     created_at: datetime
     snapshot_id: str
     metrics: Mapping[str, float]
+    recipe: str = ""
+    reference_sha256: str = ""
+
+    def artifact(self, name: str) -> Facts | None:
+        """What was found of this version under this name; None where nothing was."""
+        file = self.artifacts / name
+        found: Facts | None = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        return found
+
+    def reference(self) -> Reference | None:
+        """What its students looked like; None where it was registered without.
+
+        Raises:
+            ReferenceDamaged: the file is not the one that was registered.
+        """
+        if not self.reference_sha256:
+            return None
+        file = self.artifacts / REFERENCE
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise ReferenceDamaged(f"what version {self.version} learned from cannot be read: {error}") from None
+        if hashlib.sha256(data).hexdigest() != self.reference_sha256:
+            raise ReferenceDamaged(f"{file} is not the file that was registered: its SHA-256 is another")
+        return Reference.from_json(data)
+
+    def keep(self, name: str, found: Facts) -> None:
+        """Keep what was found of this version, whole or not at all: MLflow's own way copies in place."""
+        file = self.artifacts / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        staging = file.with_suffix(".new")
+        staging.write_text(_json(found), encoding="utf-8")
+        staging.replace(file)
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder of the run's artifacts."""
+        return self.file.parents[1]
 
 
 def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int = 0, ranker: BenefitRanker | None = None,
-          progress: Progress = lambda step, done, total: None) -> ModelVersion:  # fmt: skip
-    """Learn from a snapshot and register a candidate.
+          progress: Progress = silently) -> ModelVersion:  # fmt: skip
+    """Learn from a snapshot and register a candidate, with its card and plots.
 
     Args:
         behavior: let discipline be an input, which a district must opt in to.
@@ -59,49 +140,122 @@ def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int =
     Raises:
         NotEnoughEvidence: naming what is missing; nothing is registered.
     """
-
-    def looked_back(done: int, total: int) -> None:
-        progress("looking back at decision days", done, total)
-
-    episodes = build_episodes(snapshot, behavior=behavior, progress=looked_back)
+    outcome = Outcome.of(home)
+    episodes = _episodes(snapshot, outcome, behavior, progress)
     supports = check_sufficient(episodes, snapshot)
-    parameters = (ranker or BenefitRanker(random_state=seed)).get_params() | {"supports": supports}
-    programs = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", snapshot.latest_date())).frame("programs")
-    progress("judging on later decision days", 0, 1)
-    evaluation = evaluate(episodes, supports, programs, BenefitRanker(**parameters), seed)
-    progress("judging on later decision days", 1, 1)
+    parameters = _parameters(ranker, seed) | {"smallest_benefit": outcome.smallest_benefit}
+    recipe = recipe_of(snapshot, home, behavior=behavior, seed=seed, ranker=ranker)
+    made = parameters | {"supports": supports}
+    evaluation, judgement = _judged_by_later_days(snapshot, episodes, supports, made, seed, progress)
     progress("learning from all decision days", 0, 1)
-    fitted = BenefitRanker(**parameters).fit(episodes.features, episodes.outcome, episodes.support, episodes.student)
+    fitted = BenefitRanker(**made).fit(episodes.features, episodes.outcome, episodes.support, episodes.student)
     progress("learning from all decision days", 1, 1)
-    manifest = _manifest(snapshot, episodes, supports, behavior, parameters, evaluation)
-    staging = home / "models" / "candidate.json"
-    digest = write_model(fitted, staging, manifest)
+    origin = origin_of(snapshot, outcome)
+    manifest = _manifest(origin, episodes, supports, behavior, made, evaluation)
+    facts = card_facts(fitted, episodes, outcome, origin, judgement, manifest["parameters"] | {"behavior": behavior})
+    reference = reference_of(episodes, planned_days(snapshot)).to_json()
     progress("registering with MLflow", 0, 1)
-    found = register_model(home, staging, digest, snapshot.id, evaluation.metrics(), parameters)
-    staging.unlink()
+    (home / "models").mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=home / "models") as staging:
+        file = Path(staging) / _FILE
+        digest = write_model(fitted, file, manifest)
+        found = register_model(home, file, digest, snapshot.id, evaluation.metrics(), made | {"behavior": behavior},
+                               tags=_tags(origin, recipe, reference),
+                               artifacts=_artifact_texts(facts, judgement) | {REFERENCE: reference})  # fmt: skip
     progress("registering with MLflow", 1, 1)
     return found
 
 
+def recipe_of(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int = 0,
+              ranker: BenefitRanker | None = None) -> str:  # fmt: skip
+    """The digest of all that would decide what a model trained now is: not of the commit, but of the code itself."""
+    origin = asdict(origin_of(snapshot, Outcome.of(home)))
+    del origin["commit"]
+    parts = {"origin": origin, "behavior": behavior, "seed": seed, "parameters": _parameters(ranker, seed)}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def evaluate_version(snapshot: Snapshot, found: ModelVersion, home: Path, *, seed: int = 0,
+                     progress: Progress = silently) -> Facts:  # fmt: skip
+    """What a version's policy is worth, kept with it; `how` says by which of two ways it was judged.
+
+    The model file is judged on the snapshot's decision days that it did not learn from. Where these hold too little,
+    the evaluation stands that was registered with it.
+
+    Raises:
+        NotEnoughEvidence: there is neither.
+        ModelRefused: the file is not what was registered.
+    """
+    model = read_model(found.file, found.sha256)
+    facts = _on_new_days(snapshot, model, home, seed, progress)
+    if facts is None:
+        registered = found.artifact(EVALUATION)
+        if registered is None:
+            raise NotEnoughEvidence(f"there is too little since the days that version {found.version} learned from, "
+                                    "and no evaluation was registered with it")  # fmt: skip
+        facts = dict(registered) | {"how": AS_REGISTERED}
+    found.keep(f"evaluations/on-{snapshot.id}.json", facts)
+    return facts
+
+
+def compare_versions(snapshot: Snapshot, candidate: ModelVersion, champion: ModelVersion, home: Path, *, seed: int = 0,
+                     progress: Progress = silently) -> Facts:  # fmt: skip
+    """A candidate against a champion on the same episodes and the same number of places, kept with the candidate.
+
+    Raises:
+        NotEnoughEvidence, NotComparable: they cannot be compared on these records.
+        ModelRefused: a file is not what was registered, or was trained on another catalog of features.
+    """
+    models = [read_model(one.file, one.sha256) for one in (candidate, champion)]
+    behavior = any(bool(model.manifest.get("behavior")) for model in models)
+    episodes = _episodes(snapshot, Outcome.of(home), behavior, progress)
+    progress("comparing", 0, 1)
+    found = compare_models(episodes, _programs(snapshot), models[0], models[1], seed=seed)
+    progress("comparing", 1, 1)
+    facts = found.to_dict() | {"snapshot": snapshot.id, **_compared(candidate, champion)}
+    candidate.keep(_against(champion), facts)
+    return facts
+
+
+def comparison(candidate: ModelVersion, champion: ModelVersion) -> Facts | None:
+    """The newest comparison on record of exactly these two models; None where there is none."""
+    found = candidate.artifact(_against(champion))
+    same = found is not None and all(found.get(name) == value for name, value in _compared(candidate, champion).items())
+    return found if same else None
+
+
 def register_model(home: Path, file: Path, sha256: str, snapshot_id: str, metrics: Mapping[str, float],
-                   parameters: Mapping[str, Any]) -> ModelVersion:  # fmt: skip
-    """Register a model file as a new version. It serves nobody until it is audited and signed."""
+                   parameters: Mapping[str, Any], *, tags: Mapping[str, str] | None = None,
+                   artifacts: Mapping[str, str] | None = None) -> ModelVersion:  # fmt: skip
+    """Register a model file as a new version. It serves nobody until it is audited and signed.
+
+    The version is made last: what is cut short before leaves a run that belongs to none.
+
+    Args:
+        tags: further ones, of the run and of the version.
+        artifacts: further texts to keep with the run, by the name of their file.
+    """
     client = registry(home)
-    run = client.create_run(_experiment(client, home))
+    run = client.create_run(_experiment(client, home), tags=dict(tags or {}))
     run_id = run.info.run_id
     for name, value in parameters.items():
         client.log_param(run_id, name, value)
     for name, number in metrics.items():
         client.log_metric(run_id, name, number)
-    target = file.with_name(_FILE)
-    file.rename(target)
-    client.log_artifact(run_id, str(target), "model")
-    target.rename(file)
+    with TemporaryDirectory(dir=file.parent) as staging:
+        for name, text in (artifacts or {}).items():
+            target = Path(staging) / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        (Path(staging) / "model").mkdir()
+        shutil.copyfile(file, Path(staging) / "model" / _FILE)
+        client.log_artifacts(run_id, staging)
     client.set_terminated(run_id)
     if not client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
         client.create_registered_model(REGISTERED_MODEL)
-    source, tags = f"{run.info.artifact_uri}/model", {"sha256": sha256, "snapshot": snapshot_id}
-    made = client.create_model_version(REGISTERED_MODEL, source, run_id, tags=tags)
+    source = f"{run.info.artifact_uri}/model"
+    own = {"sha256": sha256, "snapshot": snapshot_id} | dict(tags or {})
+    made = client.create_model_version(REGISTERED_MODEL, source, run_id, tags=own)
     return model_version(home, int(made.version))
 
 
@@ -128,11 +282,17 @@ def model_version(home: Path, version: int | None = None) -> ModelVersion:
 
 def champion_version(home: Path) -> int | None:
     """Where the alias points, whoever moved it: not yet a promise that it may serve."""
-    if not _store(home).exists():
-        return None
-    found = registry(home).search_registered_models(f"name = '{REGISTERED_MODEL}'")
-    version = found[0].aliases.get(CHAMPION) if found else None
-    return int(version) if version is not None else None
+    return _aliased(home, CHAMPION)
+
+
+def challenger_version(home: Path) -> int | None:
+    """The version that a nightly training found better than the champion; it serves nobody."""
+    return _aliased(home, CHALLENGER)
+
+
+def set_challenger(home: Path, version: int) -> None:
+    """Let the alias `challenger` point to a version. That opens nothing: it proposes."""
+    registry(home).set_registered_model_alias(REGISTERED_MODEL, CHALLENGER, str(version))
 
 
 def registry(home: Path) -> Any:
@@ -140,23 +300,121 @@ def registry(home: Path) -> Any:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "true"
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    home.mkdir(parents=True, exist_ok=True)
+    if not _store(home).exists():
+        _lay_out(_store(home))
+    return _client(_store(home))
+
+
+def _client(store: Path) -> Any:
     from mlflow import MlflowClient
 
-    home.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(tracking_uri=f"sqlite:///{_store(home)}", registry_uri=f"sqlite:///{_store(home)}")
+    return MlflowClient(tracking_uri=f"sqlite:///{store}", registry_uri=f"sqlite:///{store}")
 
 
-def _manifest(snapshot: Snapshot, episodes: Episodes, supports: tuple[str, ...], behavior: bool,
+def _lay_out(store: Path) -> None:
+    """Make an empty registry, whole or not at all: MLflow lays its tables out in many steps."""
+    staging = store.with_suffix(f".{os.getpid()}.new")
+    staging.unlink(missing_ok=True)
+    _client(staging).search_experiments()
+    with suppress(FileExistsError):
+        os.link(staging, store)
+    staging.unlink()
+
+
+def _episodes(snapshot: Snapshot, outcome: Outcome, behavior: bool, progress: Progress) -> Episodes:
+    def looked_back(done: int, total: int) -> None:
+        progress("looking back at decision days", done, total)
+
+    return build_episodes(snapshot, behavior=behavior, outcome=outcome, progress=looked_back)
+
+
+def _on_new_days(snapshot: Snapshot, model: RankerModel, home: Path, seed: int, progress: Progress) -> Facts | None:
+    """The model file judged on decision days that it did not learn from; None where these hold too little."""
+    outcome = Outcome.of(home)
+    if not new_days(decision_dates(snapshot, outcome), model):
+        return None
+    episodes = _episodes(snapshot, outcome, bool(model.manifest.get("behavior")), progress)
+    fresh = fresh_days(episodes, model)
+    if not enough_to_judge(episodes, fresh):
+        return None
+    progress("judging on days that it did not learn from", 0, 1)
+    found = judge(judged_episodes(episodes, fresh, model.ranker.supports_, seed), model.ranker, _programs(snapshot))
+    progress("judging on days that it did not learn from", 1, 1)
+    return found.to_dict() | {"how": AS_IT_IS}
+
+
+def _programs(snapshot: Snapshot) -> pd.DataFrame:
+    return ScopedRecords(snapshot, pipeline_scope(snapshot, "training", snapshot.latest_date())).frame("programs")
+
+
+def _parameters(ranker: BenefitRanker | None, seed: int) -> dict[str, Any]:
+    parameters: dict[str, Any] = (ranker or BenefitRanker(random_state=seed)).get_params()
+    return parameters
+
+
+def _judged_by_later_days(snapshot: Snapshot, episodes: Episodes, supports: tuple[str, ...],
+                          parameters: Mapping[str, Any], seed: int,
+                          progress: Progress) -> tuple[Evaluation, Judgement]:  # fmt: skip
+    """A ranker that `evaluate` lets learn from the earlier days, its figures, and what its card tells beyond them."""
+    progress("judging on later decision days", 0, 2)
+    programs, clone = _programs(snapshot), BenefitRanker(**parameters)
+    evaluation = evaluate(episodes, supports, programs, clone, seed)
+    progress("judging on later decision days", 1, 2)
+    judged = judged_episodes(episodes, on_later_days(episodes), supports, seed)
+    judgement = judge(judged, clone, programs)
+    progress("judging on later decision days", 2, 2)
+    return evaluation, judgement
+
+
+def _manifest(origin: Origin, episodes: Episodes, supports: tuple[str, ...], behavior: bool,
               parameters: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any]:  # fmt: skip
     counts = episodes.support.value_counts()
     return {
-        "snapshot": snapshot.id, "catalog": catalog_hash(), "code": installed_version("handrail"),
-        "outcome_sha256": hashlib.sha256(OUTCOME_FILE.read_bytes()).hexdigest(), "behavior": behavior,
+        **asdict(origin), "behavior": behavior,
         "decision_dates": sorted(str(day) for day in episodes.decision_date.unique()),
-        "episodes": {name: int(counts[name]) for name in ("none", *supports)},
+        "episodes": {name: int(counts[name]) for name in (NONE, *supports)},
         "parameters": {name: list(value) if isinstance(value, tuple) else value for name, value in parameters.items()},
         "evaluation": evaluation.metrics(),
     }  # fmt: skip
+
+
+def _tags(origin: Origin, recipe: str, reference: str) -> dict[str, str]:
+    """MLflow has a name of its own for the commit."""
+    own = {f"handrail.{name}": value for name, value in asdict(origin).items()}
+    own |= {"recipe": recipe, _REFERENCE_TAG: hashlib.sha256(reference.encode()).hexdigest()}
+    return own | ({"mlflow.source.git.commit": origin.commit} if origin.commit else {})
+
+
+def _artifact_texts(facts: Facts, judgement: Judgement) -> dict[str, str]:
+    return {
+        "card/model_card.md": card_text(facts), "card/model_card.json": _json(facts),
+        EVALUATION: _json(judgement.to_dict()), "plots/overlap.svg": overlap_plot(judgement.overlap),
+        "plots/calibration.svg": calibration_plot(judgement.calibration),
+        "plots/importance.svg": importance_plot(facts["importance"]),
+    }  # fmt: skip
+
+
+def _compared(candidate: ModelVersion, champion: ModelVersion) -> dict[str, Any]:
+    """What binds a comparison to two models and no others."""
+    return {"candidate_version": candidate.version, "candidate_sha256": candidate.sha256,
+            "champion_version": champion.version, "champion_sha256": champion.sha256}  # fmt: skip
+
+
+def _against(champion: ModelVersion) -> str:
+    return f"comparisons/against-v{champion.version}.json"
+
+
+def _json(facts: Facts) -> str:
+    return json.dumps(facts, sort_keys=True, indent=1, allow_nan=False)
+
+
+def _aliased(home: Path, alias: str) -> int | None:
+    if not _store(home).exists():
+        return None
+    found = registry(home).search_registered_models(f"name = '{REGISTERED_MODEL}'")
+    version = found[0].aliases.get(alias) if found else None
+    return int(version) if version is not None else None
 
 
 def _experiment(client: Any, home: Path) -> str:
@@ -175,6 +433,7 @@ def _version(client: Any, home: Path, made: Any) -> ModelVersion:
     return ModelVersion(
         int(made.version), made.run_id, made.tags["sha256"], _artifacts(home) / made.run_id / "artifacts/model" / _FILE,
         datetime.fromtimestamp(made.creation_timestamp / 1000, UTC), made.tags["snapshot"], dict(run.data.metrics),
+        made.tags.get("recipe", ""), made.tags.get(_REFERENCE_TAG, ""),
     )  # fmt: skip
 
 

@@ -120,7 +120,7 @@ def policy_value(reward: Floats, taken: Actions, policy: Actions | Floats, prope
     correction = weight * (reward - expected[rows, taken])
     largest = np.sqrt(len(reward)) if threshold is None else threshold
     robust, switched = direct + correction, direct + np.where(weight <= largest, correction, 0.0)
-    normalised = _self_normalised(direct, weight, correction)
+    normalised = self_normalised(direct, weight, correction)
     ones = np.ones(len(reward))
     found, count = _estimates(
         np.column_stack([weight * reward, weight * reward, robust, switched, normalised - reward]),
@@ -131,7 +131,7 @@ def policy_value(reward: Floats, taken: Actions, policy: Actions | Floats, prope
     return PolicyValue(ips, snips, dr, switch_dr, gain, effective_sample_size(weight), thin, count)
 
 
-def _self_normalised(direct: Floats, weight: Floats, correction: Floats) -> Floats:
+def self_normalised(direct: Floats, weight: Floats, correction: Floats) -> Floats:
     """Values, shape (n,), whose mean is the direct one plus the weighted mean of the corrections.
 
     They vary as that ratio of means does (the delta method).

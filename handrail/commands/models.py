@@ -1,4 +1,5 @@
-"""`handrail features`, `train`, `audit`, `sign`, `refuse`, `models`: from records to an approved model."""
+"""`handrail features`, `train`, `audit`, `sign`, `promote`, `rollback`, `refuse`, `models`: from records to an approved
+model. How models are judged and compared is in `handrail.commands.judging`."""
 
 from __future__ import annotations
 
@@ -12,16 +13,16 @@ from rich.table import Table
 from fairness.audit import Audit, audit_model
 from fairness.gate import Policy
 from fairness.report import read_audit, write_report
-from fairness.signoff import approved_model, refuse, sign
+from fairness.signoff import approved_model, refuse, rollback, sign
 from features.build import write_features
 from features.catalog import CATALOG
 from handrail.commands.accounts import password_holder
 from handrail.console import Home, out, plain_errors, progress_bar
 from handrail.settings import Settings, SettingsError
-from records.database import open_database
-from records.scope import ScopedRecords, pipeline_scope
+from records.database import Database, open_database
+from records.scope import ScopedRecords, Viewer, pipeline_scope
 from records.snapshots import Snapshot
-from training.lifecycle import ModelVersion, model_version, model_versions, train
+from training.lifecycle import EVALUATION, ModelVersion, challenger_version, model_version, model_versions, train
 from training.model_file import read_model
 
 features = typer.Typer(no_args_is_help=True, help="Numbers about students, worked out as of a day.")
@@ -78,14 +79,38 @@ def audit_candidate(version: Version = None, home: Home = None) -> None:
 def sign_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: Home = None) -> None:
     """Sign an audited candidate: from then on it serves. Only an equity reviewer of the district may.
 
+    The reviewer's password is asked for, or read from HANDRAIL_PASSWORD. `handrail promote` is the same.
+    """
+    with plain_errors():
+        settings, database, who = _decider(reviewer, home)
+        sign(database, settings.home, version, who, reason, settings.now(), Policy.declared())
+    out.print(f"Version {version} is signed by {reviewer} and serves.", highlight=False)
+
+
+def promote_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: Home = None) -> None:
+    """Let an audited version be the champion, with an equity reviewer's signature; then it serves.
+
+    Where another version serves, this one must have been found better (`handrail compare`), or the reason must be a
+    sentence of 40 characters or more. The reviewer's password is asked for, or read from HANDRAIL_PASSWORD.
+    """
+    with plain_errors():
+        settings, database, who = _decider(reviewer, home)
+        policy = Policy.declared()
+        before = approved_model(database, settings.home, settings.now(), policy).version
+        sign(database, settings.home, version, who, reason, settings.now(), policy)
+    instead = f" instead of version {before.version}" if before and before.version != version else ""
+    out.print(f"Version {version} serves{instead}, signed by {reviewer}.", highlight=False)
+
+
+def roll_back(reviewer: Reviewer, reason: Reason, home: Home = None) -> None:
+    """Return to the version that was signed and served before, if its audit still stands.
+
     The reviewer's password is asked for, or read from HANDRAIL_PASSWORD.
     """
     with plain_errors():
-        settings = Settings.from_environment(home)
-        database = open_database(settings.database_url)
-        who = password_holder(database, reviewer, settings.now())
-        sign(database, settings.home, version, who, reason, settings.now(), Policy.declared())
-    out.print(f"Version {version} is signed by {reviewer} and serves.", highlight=False)
+        settings, database, who = _decider(reviewer, home)
+        kept = rollback(database, settings.home, who, reason, settings.now(), Policy.declared())
+    out.print(f"Version {kept.model_version} serves again, signed by {reviewer}.", highlight=False)
 
 
 def refuse_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: Home = None) -> None:
@@ -94,9 +119,7 @@ def refuse_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: H
     The reviewer's password is asked for, or read from HANDRAIL_PASSWORD.
     """
     with plain_errors():
-        settings = Settings.from_environment(home)
-        database = open_database(settings.database_url)
-        who = password_holder(database, reviewer, settings.now())
+        settings, database, who = _decider(reviewer, home)
         refuse(database, settings.home, version, who, reason, settings.now())
     out.print(f"Version {version} is refused by {reviewer}.", highlight=False)
 
@@ -107,13 +130,17 @@ def list_models(home: Home = None) -> None:
         settings = Settings.from_environment(home)
         folder = settings.home
         approved = approved_model(open_database(settings.database_url), folder, settings.now(), Policy.declared())
-        table = Table("version", "made", "gain at the same places (95%)", "audit", "serves", title="models")
+        proposed = challenger_version(folder)
+        table = Table("version", "made", "gain at the same places (95%)", "audit", "stands", title="models")
         for made in model_versions(folder):
             audit = read_audit(folder, made.version)
             table.add_row(str(made.version), f"{made.created_at:%Y-%m-%d %H:%M}", _gain(made),
                           audit.verdict.replace("_", " ") if audit else "not yet",
-                          "yes" if approved.version == made else "")  # fmt: skip
+                          "serves" if approved.version == made else "challenger" if proposed == made.version else "",
+            )  # fmt: skip
         out.print(table)
+        out.print("How strong something not on record would have to be to explain a gain away: "
+                  "handrail evaluate --version N", highlight=False, soft_wrap=True)  # fmt: skip
         if approved.version is None:
             out.print(f"None serves: {approved.why_not}", highlight=False, soft_wrap=True)
 
@@ -129,15 +156,24 @@ def audit_version(settings: Settings, version: int | None) -> tuple[Audit, Path]
 
 def show_candidate(made: ModelVersion) -> None:
     """Say what was registered and what it is worth."""
+    judged = made.artifact(EVALUATION) or {}
     out.print(f"Version {made.version} is registered (SHA-256 {made.sha256[:12]}...). Against past practice at the "
-              f"same number of places: {_gain(made)} progress points an episode. It serves nobody until it is "
-              f"audited and signed: handrail audit", highlight=False, soft_wrap=True)  # fmt: skip
+              f"same number of places: {_gain(made)} progress points an episode. {judged.get('sensitivity', '')} It "
+              f"serves nobody until it is audited and signed: handrail audit. Its card: "
+              f"{made.artifacts / 'card' / 'model_card.md'}", highlight=False, soft_wrap=True)  # fmt: skip
 
 
 def show_audit(audit: Audit, report: Path) -> None:
     """Say how the audit ended and where to read it."""
     out.print(f"Audit of version {audit.version}: {audit.verdict.replace('_', ' ')}. Read {report}", highlight=False,
               soft_wrap=True)  # fmt: skip
+
+
+def _decider(login: str, home: Path | None) -> tuple[Settings, Database, Viewer]:
+    """Where it is decided, and by whom: whoever knows the password of this login."""
+    settings = Settings.from_environment(home)
+    database = open_database(settings.database_url)
+    return settings, database, password_holder(database, login, settings.now())
 
 
 def _gain(made: ModelVersion) -> str:

@@ -8,12 +8,15 @@ import os
 import re
 import sqlite3
 import zipfile
+from dataclasses import asdict
+from importlib.metadata import version as installed_version
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 
-from features.catalog import feature_names
+from features.catalog import catalog_hash, feature_names
 from handrail.demo import generate
 from records.connectors.edfi import EdFi
 from records.connectors.oneroster import OneRoster
@@ -27,11 +30,16 @@ from training.lifecycle import (
     champion_version,
     model_version,
     model_versions,
+    recipe_of,
     registry,
     train,
 )
 from training.model_file import read_model
+from training.origin import commit, origin_of
+from training.outcome import OUTCOME_FILE
 from training.ranker import BenefitRanker
+
+QUICK = BenefitRanker(min_leaf=30, n_folds=3, rounds=20)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +55,7 @@ def test_a_candidate_is_registered_by_its_bytes_and_serves_nobody(home: Path):  
     snapshot = Snapshot.current(home)
     with pytest.raises(NoModel, match="handrail train"):
         model_version(home)
-    made = train(snapshot, home, ranker=BenefitRanker(min_leaf=30, n_folds=3, rounds=20))
+    made = train(snapshot, home, ranker=QUICK)
     assert model_versions(home) == [made]
     assert hashlib.sha256(made.file.read_bytes()).hexdigest() == made.sha256
     model = read_model(made.file, made.sha256)
@@ -73,9 +81,8 @@ def test_nothing_that_training_leaves_behind_is_a_pickle(home: Path):  # R57
         assert not re.match(rb"\x80[\x02-\x05]", content), file
         assert b"\x80\x04\x95" not in content and b"\x80\x05\x95" not in content, file
         assert not zipfile.is_zipfile(file), file
-    for file in (home / "mlartifacts").rglob("*"):
-        if file.is_file():
-            assert isinstance(json.loads(file.read_text()), dict), file
+    for file in (home / "mlartifacts").rglob("*.json"):
+        assert isinstance(json.loads(file.read_text()), dict), file
 
 
 def test_the_registry_logs_no_row_sends_no_word_and_opens_no_pickle(home: Path):  # R57
@@ -89,8 +96,9 @@ def test_the_registry_logs_no_row_sends_no_word_and_opens_no_pickle(home: Path):
     for run in client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]):
         assert not run.inputs.dataset_inputs and not run.inputs.model_inputs
         assert not [name for name in (*run.data.tags, *run.data.params) if "example" in name or "dataset" in name]
-    left = sorted(str(file.relative_to(home / "mlartifacts")) for file in (home / "mlartifacts").rglob("*.*"))
-    assert left == [f"{made.run_id}/artifacts/model/ranker.json"]
+    left = sorted(str(file.relative_to(made.artifacts)) for file in (home / "mlartifacts").rglob("*.*"))
+    assert left == ["card/model_card.json", "card/model_card.md", "evaluation.json", "model/ranker.json",
+                    "plots/calibration.svg", "plots/importance.svg", "plots/overlap.svg"]  # fmt: skip
     with sqlite3.connect(home / "mlflow.db") as store:
         tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         assert {"runs", "datasets", "inputs"} <= set(tables)
@@ -99,11 +107,79 @@ def test_the_registry_logs_no_row_sends_no_word_and_opens_no_pickle(home: Path):
             assert table not in tables or store.execute(count).fetchone() == (0,), table
 
 
+def test_a_run_says_from_what_and_how_the_model_was_made(home: Path):
+    made, snapshot = trained(home), Snapshot.current(home)
+    run = registry(home).get_run(made.run_id)
+    manifest = hashlib.sha256((snapshot.path / "manifest.json").read_bytes()).hexdigest()
+    origin = origin_of(snapshot, Outcome.of(home))
+    assert origin.snapshot_manifest == manifest and origin.catalog == catalog_hash()
+    assert origin.outcome == Outcome.of(home).sha256 and origin.version == installed_version("handrail")
+    tags = {name.removeprefix("handrail."): value for name, value in run.data.tags.items()}
+    assert {name: tags[name] for name in asdict(origin) if name not in ("commit", "source")} == {
+        name: value for name, value in asdict(origin).items() if name not in ("commit", "source")}  # fmt: skip
+    assert set(BenefitRanker().get_params()) | {"behavior"} == set(run.data.params)
+    assert run.data.params["n_folds"] == "3" and run.data.params["behavior"] == "False"
+    assert {"same_places.gain.lower", "no_limit.dr.value", "episodes"} <= set(run.data.metrics)
+
+
+def test_the_recipe_is_another_where_records_outcome_or_parameters_are(home: Path, tmp_path: Path):
+    made, snapshot = trained(home), Snapshot.current(home)
+    assert made.recipe == recipe_of(snapshot, home, ranker=QUICK)
+    others = {recipe_of(snapshot, home, ranker=QUICK), recipe_of(snapshot, home, seed=1, ranker=QUICK),
+              recipe_of(snapshot, home, behavior=True, ranker=QUICK), recipe_of(snapshot, home)}  # fmt: skip
+    (tmp_path / "outcome.toml").write_text(OUTCOME_FILE.read_text().replace("attendance = 1.0", "attendance = 2.0"))
+    others.add(recipe_of(snapshot, tmp_path, ranker=QUICK))
+    assert len(others) == 5
+
+
+def test_the_card_and_the_plots_hold_what_was_found_and_no_small_number(home: Path):
+    made = trained(home)
+    card, evaluation = made.artifact("card/model_card.json"), made.artifact("evaluation.json")
+    assert card is not None and card["evaluation"] == evaluation
+    for part in ("value", "lower", "upper"):
+        assert evaluation["same_places"]["gain"][part] == pytest.approx(made.metrics[f"same_places.gain.{part}"])
+    assert evaluation["episodes"] == made.metrics["episodes"]
+    told = [row["episodes"] for row in (*evaluation["overlap"], *evaluation["calibration"])]
+    assert None in told and all(count is None or (count >= 10 and count % 10 == 0) for count in told)
+    assert {row["family"] for row in card["importance"]} == set(card["features"])
+    assert card["importance"][0]["points"] > 0
+    text = (made.artifacts / "card/model_card.md").read_text()
+    assert evaluation["sensitivity"] in text and "What it is not for" in text and "fairness audit" in text
+    for name in ("overlap", "calibration", "importance"):
+        plot = ElementTree.fromstring((made.artifacts / f"plots/{name}.svg").read_text())
+        assert plot.tag == "{http://www.w3.org/2000/svg}svg"
+        assert len(list(plot.iter("{http://www.w3.org/2000/svg}path"))) > 3
+    students = Snapshot.current(home).table("students").to_pandas()
+    for file in (file for file in made.artifacts.rglob("*") if file.suffix in (".md", ".json", ".svg")):
+        words = set(re.findall(r"[\w-]+", file.read_text()))
+        assert not words & set(students["student_id"]), file
+
+
+def test_the_commit_is_read_from_a_checkout_of_any_kind_and_is_empty_without_one(tmp_path: Path):
+    assert commit(tmp_path) == ""
+    git = tmp_path / ".git"
+    (git / "refs/heads").mkdir(parents=True)
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    assert commit(tmp_path) == ""
+    (git / "packed-refs").write_text(f"# pack-refs with: peeled\n{'a' * 40} refs/heads/main\n^{'b' * 40}\n")
+    assert commit(tmp_path) == "a" * 40
+    (git / "refs/heads/main").write_text("c" * 40 + "\n")
+    assert commit(tmp_path) == "c" * 40
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (git / "worktrees/linked").mkdir(parents=True)
+    (git / "worktrees/linked/HEAD").write_text("ref: refs/heads/main")
+    (git / "worktrees/linked/commondir").write_text("../..\n")
+    (linked / ".git").write_text("gitdir: ../.git/worktrees/linked\n")
+    assert commit(linked) == "c" * 40
+    (git / "HEAD").write_text("d" * 40)
+    assert commit(tmp_path) == "d" * 40
+
+
 def trained(home: Path) -> ModelVersion:
     """The version that an earlier test registered, or a new one."""
     found = model_versions(home)
-    return found[0] if found else train(Snapshot.current(home), home,
-                                        ranker=BenefitRanker(min_leaf=30, n_folds=3, rounds=20))  # fmt: skip
+    return found[0] if found else train(Snapshot.current(home), home, ranker=QUICK)
 
 
 def test_the_support_of_an_episode_is_what_began_soon_after_its_day(home: Path):

@@ -1,0 +1,280 @@
+"""The life of a model from the command line: trained by MLflow, judged, compared, proposed at night, promoted, rolled
+back. The district is made once; what it holds is too little to show a gain, which is part of what is tested."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fairness.gate import Policy, Verdict
+from fairness.report import read_audit, write_report
+from fairness.signoff import SignoffRefused, approved_model, rollback
+from handrail.cli import app
+from handrail.demo import generate
+from handrail.nightly import retrain
+from handrail.settings import Settings
+from records.accounts import add_staff, viewer_of
+from records.connectors.oneroster import OneRoster
+from records.connectors.service_history import ServiceHistory
+from records.database import open_database
+from records.scope import DISTRICT, Role
+from records.signoffs import signoffs
+from records.snapshots import Snapshot, load
+from training.compare import Finding
+from training.lifecycle import (
+    CHAMPION,
+    REGISTERED_MODEL,
+    challenger_version,
+    champion_version,
+    model_version,
+    model_versions,
+    register_model,
+    registry,
+    set_challenger,
+)
+from training.ranker import BenefitRanker
+
+ROOT = Path(__file__).parents[2]
+NOW = datetime(2026, 4, 17, 10, 30)
+POLICY = Policy.declared()
+WORDS = "Its caseworkers asked for it, and I have read the report on it."
+LOGIN, PASSWORD = "eve@district.example", "a password of the test"
+GAIN = {"same_places.gain.value": 1.0, "same_places.gain.lower": 0.5, "same_places.gain.upper": 1.5}
+
+
+def run(*arguments: str) -> str:
+    """What a command says when it ends well."""
+    result = CliRunner().invoke(app, arguments, env={"HANDRAIL_TODAY": "2026-04-18"})
+    assert result.exit_code == 0, (result.exit_code, result.stdout, result.stderr)
+    return result.stdout
+
+
+def refused(*arguments: str) -> str:
+    """What a command says when it refuses."""
+    result = CliRunner().invoke(app, arguments, env={"HANDRAIL_TODAY": "2026-04-18"})
+    assert result.exit_code == 2 and "Traceback" not in result.stderr, (result.stdout, result.stderr)
+    return result.stderr
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A district whose first version was trained by `mlflow run`."""
+    folder = tmp_path_factory.mktemp("district")
+    files = generate(folder / "source", students=1_800)
+    load(OneRoster(), files.sis, folder / "home")
+    load(ServiceHistory(), files.service_history, folder / "home", merge=True)
+    command = [sys.executable, "-m", "mlflow", "run", str(ROOT / "mlflow"), "--env-manager", "local",
+               "-P", f"home={folder / 'home'}"]  # fmt: skip
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'runs.db'}", "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }  # fmt: skip
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "home"
+
+
+def test_mlflow_runs_the_project_and_its_folder_holds_no_python(trained: Path):
+    (made,) = model_versions(trained)
+    assert made.recipe and made.snapshot_id == Snapshot.current(trained).id
+    assert champion_version(trained) is None and challenger_version(trained) is None
+    assert [file.name for file in (ROOT / "mlflow").rglob("*") if file.is_file()] == ["MLproject"]
+
+
+def test_a_version_is_evaluated_and_the_words_say_by_which_of_two_ways(trained: Path):
+    said = run("evaluate", "--home", str(trained))
+    made = model_version(trained)
+    kept = made.artifact(f"evaluations/on-{made.snapshot_id}.json")
+    assert kept is not None and kept["how"].startswith("There is too little since the decision days")
+    assert kept["how"] in said and kept["sensitivity"] in said
+    gain = kept["same_places"]["gain"]
+    assert [gain[part] for part in ("value", "lower", "upper")] == pytest.approx(
+        [made.metrics[f"same_places.gain.{part}"] for part in ("value", "lower", "upper")])
+    for words in ("IPS", "SNIPS", "DR", "SWITCH-DR", "effective sample size", "thin overlap", "tutoring"):
+        assert words in said
+    assert f"{gain['value']:+.2f} ({gain['lower']:+.2f} to {gain['upper']:+.2f})" in said
+
+
+def test_a_night_trains_only_what_is_new_compares_and_stops_at_the_gate(trained: Path, tmp_path: Path):
+    home = tmp_path / "home"
+    shutil.copytree(trained, home)
+    settings = Settings(home, f"sqlite:///{home / 'handrail.db'}", NOW.date())
+    said = run("retrain", "--home", str(home))
+    assert "Nothing has changed since version 1" in said and "It is the challenger" in said
+    audit = read_audit(home, 1)
+    assert audit is not None and (challenger_version(home), champion_version(home)) == (1, None)
+    registry(home).set_registered_model_alias(REGISTERED_MODEL, CHAMPION, "1")
+    quick = BenefitRanker(n_folds=3, rounds=20, interaction_rounds=5, min_leaf=30)
+    night = retrain(settings, ranker=quick, step=lambda name, done, total: None)
+    assert night.trained and night.version == 2 and night.compared is not None
+    assert night.compared["how"].startswith("There is too little since") and champion_version(home) == 1
+    assert night.proposed == (night.compared["finding"] == Finding.BETTER and night.verdict != "fail")
+    assert challenger_version(home) == (2 if night.proposed else 1)
+    assert model_version(home).artifact("night.json") == night.to_dict()
+    again = retrain(settings, ranker=quick, step=lambda name, done, total: None)
+    assert not again.trained and again.compared == night.compared and len(model_versions(home)) == 2
+    with (home / "models" / ".retrain.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another nightly training is at work" in refused("retrain", "--home", str(home))
+
+
+def test_a_night_on_thin_records_says_what_is_missing(approved: Path, tmp_path: Path):
+    home = tmp_path / "home"
+    shutil.copytree(approved, home)
+    for command in ("evaluate", "compare", "retrain"):
+        assert "run `handrail load` first" in refused(command, "--home", str(home))
+    files = generate(tmp_path / "source", students=300)
+    load(OneRoster(), files.sis, home)
+    assert "there is not enough evidence for a model" in refused("retrain", "--home", str(home))
+    assert len(model_versions(home)) == 1
+    assert "version 1 is the only one" in refused("compare", "--home", str(home))
+    assert "cannot be compared with itself" in refused("compare", "1", "--home", str(home))
+    assert "there is no model version 7" in refused("evaluate", "--version", "7", "--home", str(home))
+
+
+@pytest.fixture
+def home(approved: Path, tmp_path: Path) -> Path:
+    """Version 1 serves; version 2 has the same file and an audit of its own, which passed. Eve may sign."""
+    home = tmp_path / "home"
+    shutil.copytree(approved, home)
+    database = open_database(f"sqlite:///{home / 'handrail.db'}")
+    add_staff(database, LOGIN, "Eve Green", Role.EQUITY_REVIEWER, DISTRICT, PASSWORD)
+    again(home, 2)
+    return home
+
+
+def again(home: Path, version: int) -> None:
+    """The first version registered once more, with its audit, as if that had passed."""
+    first, audit = model_version(home, 1), read_audit(home, 1)
+    assert audit is not None
+    made = register_model(home, first.file, first.sha256, first.snapshot_id, GAIN, {})
+    assert made.version == version
+    groups = tuple(replace(group, ratio=replace(group.ratio, verdict=Verdict.PASS),
+                           missed_difference=replace(group.missed_difference, verdict=Verdict.PASS))
+                   for group in audit.groups)  # fmt: skip
+    write_report(replace(audit, version=version, verdict=Verdict.PASS, groups=groups), home)
+
+
+def decide(command: str, home: Path, *arguments: str) -> tuple[int, str]:
+    """Exit status and words of a decision by the reviewer Eve."""
+    asked = [command, *arguments, "--as", LOGIN, "--home", str(home)]
+    result = CliRunner().invoke(app, asked, env={"HANDRAIL_TODAY": "2026-04-18", "HANDRAIL_PASSWORD": PASSWORD})
+    assert "Traceback" not in result.stderr
+    return result.exit_code, result.stdout + result.stderr
+
+
+def compared(home: Path, finding: Finding, **changes: object) -> None:
+    """Keep a comparison of version 2 with version 1 on record."""
+    candidate, champion = model_version(home, 2), model_version(home, 1)
+    candidate.keep("comparisons/against-v1.json", {
+        "candidate_version": 2, "candidate_sha256": candidate.sha256, "champion_version": 1,
+        "champion_sha256": champion.sha256, "finding": str(finding)} | changes)  # fmt: skip
+
+
+def test_a_champion_is_replaced_by_what_was_found_better_or_for_a_written_reason(home: Path):
+    set_challenger(home, 2)
+    for finding, changes, words in (
+        (None, {}, "Version 2 was not compared with version 1, which serves (`handrail compare`): say in 40"),
+        (Finding.NO_BETTER, {}, "compared with version 1, which serves, and found 'no better shown'"),
+        (Finding.WORSE, {}, "and found 'worse'"),
+        (Finding.BETTER, {"champion_sha256": "0" * 64}, "Version 2 was not compared with version 1"),
+    ):  # fmt: skip
+        if finding is not None:
+            compared(home, finding, **changes)
+        status, said = decide("promote", home, "2", "--reason", "Newer.")
+        assert status == 2 and words in said
+        assert (champion_version(home), challenger_version(home)) == (1, 2)
+    compared(home, Finding.BETTER)
+    status, said = decide("promote", home, "2", "--reason", "Newer.")
+    assert (status, said) == (0, f"Version 2 serves instead of version 1, signed by {LOGIN}.\n")
+    assert (champion_version(home), challenger_version(home)) == (2, None)
+    status, said = decide("promote", home, "1", "--reason", WORDS)
+    assert status == 0 and champion_version(home) == 1
+
+
+def test_a_rollback_is_a_signature_and_two_of_them_go_back_two_versions(home: Path):
+    database = open_database(f"sqlite:///{home / 'handrail.db'}")
+    again(home, 3)
+    for version in ("2", "3"):
+        assert decide("promote", home, version, "--reason", WORDS)[0] == 0
+    before = len(signoffs(database))
+    assert decide("rollback", home, "--reason", "  ")[0] == 2
+    assert decide("rollback", home, "--reason", "Too few suggestions.")[1].startswith("Version 2 serves again")
+    newest = signoffs(database)[0]
+    assert (newest.model_version, newest.decision) == (2, "signed")
+    assert newest.reason == "Return to version 2: Too few suggestions."
+    assert decide("rollback", home, "--reason", "Still.")[1].startswith("Version 1 serves again")
+    status, said = decide("rollback", home, "--reason", "Still.")
+    assert status == 2 and "No earlier version was signed that could serve again." in said
+    assert len(signoffs(database)) == before + 2 and champion_version(home) == 1
+    assert approved_model(database, home, NOW, POLICY).version == model_version(home, 1)
+
+
+def test_a_refused_champion_is_followed_by_the_one_before_it(home: Path):
+    assert decide("promote", home, "2", "--reason", WORDS)[0] == 0
+    assert decide("refuse", home, "2", "--reason", "It misses many.")[0] == 0 and champion_version(home) is None
+    assert decide("rollback", home, "--reason", "As before.")[0] == 0 and champion_version(home) == 1
+
+
+def test_nothing_is_rolled_back_to_a_version_whose_audit_no_longer_stands(home: Path):
+    database = open_database(f"sqlite:///{home / 'handrail.db'}")
+    eve = viewer_of(database, LOGIN)
+    assert decide("promote", home, "2", "--reason", WORDS)[0] == 0
+
+    def why(now: datetime = NOW, policy: Policy = POLICY) -> str:
+        before = signoffs(database)
+        with pytest.raises(SignoffRefused) as refusal:
+            rollback(database, home, eve, WORDS, now, policy)
+        assert signoffs(database) == before and champion_version(home) == 2
+        return str(refusal.value)
+
+    assert "is older than 180 days" in why(NOW + timedelta(days=181))
+    assert "made under another policy" in why(policy=replace(POLICY, valid_days=179))
+    file, audit = model_version(home, 1).file, home / "audits" / "v1" / "audit.json"
+    bytes_before, audit_before = file.read_bytes(), audit.read_bytes()
+    file.write_bytes(bytes_before + b" ")
+    assert "is not the one that was registered" in why()
+    file.write_bytes(bytes_before)
+    audit.write_text(json.dumps(json.loads(audit_before) | {"students": 10_000}))
+    assert "is not the one that was signed" in why()
+    audit.unlink()
+    assert "The audit of version 1 is missing." in why()
+    audit.write_bytes(audit_before)
+    scientist = add_staff(database, "sol@district.example", "Sol Ray", Role.DATA_SCIENTIST, DISTRICT, PASSWORD)
+    with pytest.raises(SignoffRefused, match="Only the district's equity reviewer"):
+        rollback(database, home, scientist, WORDS, NOW, POLICY)
+    assert rollback(database, home, eve, WORDS, NOW, POLICY).model_version == 1
+
+
+def test_a_registration_that_is_killed_leaves_every_version_whole(tmp_path: Path):
+    home = tmp_path / "home"
+    (tmp_path / "ranker.json").write_text("{}")
+    script = ("import sys; from pathlib import Path; from training.lifecycle import register_model\n"
+              "for n in range(500): register_model(Path(sys.argv[1]), Path(sys.argv[2]), 'x', 's', {'a': 1.0}, "
+              "{'b': 1}, artifacts={'card/card.md': 'words'})")  # fmt: skip
+    command = [sys.executable, "-c", script, str(home), str(tmp_path / "ranker.json")]
+    for wait in (0.0, 0.7):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=ROOT)
+        started = len(list((home / "mlartifacts").glob("*")))
+        while process.poll() is None and len(list((home / "mlartifacts").glob("*"))) == started:
+            time.sleep(0.02)
+        time.sleep(wait)
+        process.kill()
+        process.wait()
+        versions = model_versions(home)
+        assert [made.version for made in versions] == list(range(len(versions), 0, -1))
+        assert all((made.artifacts / "card/card.md").read_text() == "words" for made in versions)
+    count = len(model_versions(home))
+    made = register_model(home, tmp_path / "ranker.json", "x", "s", {}, {})
+    assert made.version == count + 1 and made.file.read_text() == "{}"
