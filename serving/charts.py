@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, floor, log10
 
 WIDTH, HEIGHT, _MARGIN = 220, 56, 6
 BAR = 120
@@ -60,3 +61,57 @@ def interval(lower: float, middle: float, upper: float, most: float) -> Range:
     start, centre, end = (round(_MARGIN + max(0.0, min(value / most, 1.0)) * scale, 1)
                           for value in (lower, middle, upper))  # fmt: skip
     return Range(start, end, centre)
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A value with its interval, in percent of the width."""
+
+    start: float
+    middle: float
+    end: float
+
+
+@dataclass(frozen=True)
+class DotPlot:
+    """Intervals on one scale that holds zero: places in percent of the width, so that words keep their size."""
+
+    dots: tuple[Dot, ...]
+    ticks: tuple[tuple[float, str], ...]
+    zero: float
+
+
+def dot_plot(intervals: Sequence[tuple[float, float, float]]) -> DotPlot:
+    """A dot plot of (lower, value, upper), each finite; there is at least one."""
+    low = min(0.0, *(lower for lower, _, _ in intervals))
+    high = max(0.0, *(upper for _, _, upper in intervals))
+    step = _step(high - low)
+    first, last = floor(low / step), max(ceil(high / step), floor(low / step) + 1)
+    edge = 4.0
+
+    def place(value: float) -> float:
+        return round(edge + (100.0 - 2 * edge) * (value / step - first) / (last - first), 2)
+
+    ticks = tuple((place(tick * step), f"{tick * step:+g}" if tick else "0") for tick in range(first, last + 1))
+    return DotPlot(tuple(Dot(*map(place, one)) for one in intervals), ticks, place(0.0))
+
+
+@dataclass(frozen=True)
+class IndexBar:
+    """A bar from zero, in percent of the width; `cut` where the value is beyond the scale."""
+
+    width: float
+    cut: bool
+
+
+def index_bars(values: Sequence[float], bounds: Sequence[float]) -> tuple[tuple[IndexBar, ...], tuple[float, ...]]:
+    """Bars of values from zero, and the places of some bounds in percent, on one scale of twice the largest bound."""
+    most = 2 * max(bounds)
+    bars = tuple(IndexBar(round(100 * min(max(value, 0.0), most) / most, 2), value > most) for value in values)
+    return bars, tuple(round(100 * bound / most, 2) for bound in bounds)
+
+
+def _step(width: float) -> float:
+    """A round number of which `width` is at most five."""
+    size = 10.0 ** floor(log10(max(width, 1e-9) / 5))
+    return next(size * times for times in (1, 2, 5, 10) if width <= 5 * size * times)

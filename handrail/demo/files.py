@@ -27,7 +27,7 @@ from handrail.demo.district import (
 )
 from handrail.demo.exports import write_export
 from handrail.demo.history import OFFERED, History, live, period_name
-from handrail.demo.partners import EXPORTING, PARTNERS, agreement_text, all_staff, versions
+from handrail.demo.partners import COSTS, EXPORTING, PARTNERS, agreement_text, all_staff, versions
 from handrail.demo.population import Flags, Population, draw_population
 from records.schema import RACE_ETHNICITIES, SEXES
 
@@ -83,6 +83,7 @@ class DemoFiles:
     organizations: Path
     staff: Path
     consents: Path
+    costs: Path
     export: Path
     """The folder of `EXPORTING`: its participants, its own export and the mapping that reads it."""
 
@@ -102,7 +103,8 @@ def generate(directory: Path, *, seed: int = 2026, students: int = 16_000,
     progress("writing source files", len(steps), len(steps))
     return DemoFiles(directory / "sis", directory / "service_history",
                      tuple(sorted((directory / "agreements").glob("*.toml"))), directory / "organizations.csv",
-                     directory / "staff.csv", directory / "consents.csv", directory / EXPORTING)  # fmt: skip
+                     directory / "staff.csv", directory / "consents.csv", directory / "costs.csv",
+                     directory / EXPORTING)  # fmt: skip
 
 
 class _Writer:
@@ -287,6 +289,9 @@ class _Writer:
             for one in versions(partner):
                 name = f"{partner.organization_id}-{one.version}.toml"
                 (self.directory / "agreements" / name).write_text(agreement_text(one))
+        share = len(self.people) / 16_000
+        self._rows("costs.csv", ("program", "dollars", "per"), [
+            [program, round(dollars * share) if per == "year" else dollars, per] for program, dollars, per in COSTS])
         self._rows("organizations.csv", ("organization_id", "name", "kind"), [
             ["district", DISTRICT_NAME, "district"], *([p.organization_id, p.name, p.kind] for p in PARTNERS)])
         self._rows("staff.csv", ("login", "name", "role", "organization_id"), [

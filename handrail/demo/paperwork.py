@@ -22,6 +22,7 @@ from records.identity import decide, queue
 from records.legal_demands import Paper, propose_release, record_demand, record_notice
 from records.legal_holds import place_hold
 from records.notices import mark_seen, notices
+from records.program_costs import state_costs
 from records.retention import Copy, add_backup, backup_destroyed, destroy_student
 from records.schema import Category
 from records.scope import Scope, Viewer, scope_for
@@ -60,6 +61,13 @@ def keep_paperwork(settings: Settings, database: Database, signed: Path) -> None
     office.destroy()
     office.propose()
     office.say_who_one_is()
+
+
+def state_costs_of_programs(settings: Settings, database: Database, costs: Path) -> None:
+    """What some programs cost, from the file of a district administrator, stated when the school year began."""
+    at = datetime(2025, 9, 2, 14, 30)
+    programs = Snapshot.current(settings.home).table("programs")["program_id"].to_pyarrow().to_pylist()
+    state_costs(database, viewer_of(database, OFFICER), costs, programs, at)
 
 
 def open_emergency_of_the_day(settings: Settings, database: Database, now: datetime) -> None:

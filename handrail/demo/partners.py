@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from handrail.demo.district import DISTRICT_NAME
+from records.program_costs import Per
 from records.scope import DISTRICT, Role
 
 PASSWORD = "handrail demo only"
@@ -116,6 +117,17 @@ PARTNERS = (
             destruction_date=date(2026, 3, 31)),
 )  # fmt: skip
 """The last of them is a partner of the past: its agreement has ended, and its day of destruction is over."""
+
+COSTS: tuple[tuple[str, int, Per], ...] = (
+    ("bp-tutoring", 1_150, "student"),
+    ("ns-mentoring", 640, "student"),
+    ("kh-housing", 96_500, "year"),
+    ("cc-clinic", 186_000, "year"),
+    ("or-counsel", 60, "session"),
+    ("sh-victims", 78_000, "year"),
+)
+"""What some programs cost, as the district states it, in US dollars; a year's in a district of 16,000 students. Of the
+other programs the partners' own files say what a session costs."""
 
 EXPORTING = "mendworks"
 """The partner that sends an export of its own system instead of the plain files; `exports` writes it."""

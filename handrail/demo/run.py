@@ -1,4 +1,5 @@
-"""Makes a whole demo home by the ordinary steps: files, loads, accounts, features, model, audit, signature.
+"""Makes a whole demo home by the ordinary steps: files, loads, accounts, features, model, audit, signature,
+partner effects.
 
 Killed half-way it leaves no finished mark, and the next run begins anew.
 """
@@ -17,11 +18,12 @@ from fairness.gate import Policy
 from fairness.signoff import sign
 from features.build import write_features
 from features.catalog import catalog_hash
+from handrail.commands.effects import work_out_effects
 from handrail.commands.models import audit_version
 from handrail.commands.records import load_and_publish
 from handrail.demo.district import DEMO_TODAY
 from handrail.demo.files import DemoFiles, generate
-from handrail.demo.paperwork import keep_paperwork, open_emergency_of_the_day
+from handrail.demo.paperwork import keep_paperwork, open_emergency_of_the_day, state_costs_of_programs
 from handrail.demo.partners import EXPORTING, PASSWORD
 from handrail.settings import DEMO_MARK, Settings
 from records.accounts import add_organization, add_staff, read_organizations, viewer_of
@@ -36,6 +38,7 @@ from records.identity import links, record_matches, roster
 from records.linkage import link
 from records.scope import Role, ScopedRecords, pipeline_scope
 from records.snapshots import LoadReport, Snapshot
+from serving.effect_file import FORMAT as EFFECTS_FORMAT
 from training.lifecycle import ModelVersion, train
 
 Step = Callable[[str, int, int], None]
@@ -54,7 +57,7 @@ def make_demo(folder: Path, *, students: int = 16_000, seed: int = 2026,
     """
     settings = Settings.from_environment(folder / "home")
     mark = {"today": DEMO_TODAY.isoformat(), "students": students, "seed": seed, "catalog": catalog_hash(),
-            "policy": Policy.declared().sha256}  # fmt: skip
+            "policy": Policy.declared().sha256, "effects": EFFECTS_FORMAT}  # fmt: skip
     if settings.is_demo and json.loads((settings.home / DEMO_MARK).read_text()) == mark:
         open_emergency_of_the_day(settings, open_database(settings.database_url), settings.now())
         return settings
@@ -66,6 +69,7 @@ def make_demo(folder: Path, *, students: int = 16_000, seed: int = 2026,
     load_records(settings, database, files, step)
     step("keeping the office's paperwork", 0, 1)
     keep_paperwork(settings, database, files.consents)
+    state_costs_of_programs(settings, database, files.costs)
     step("keeping the office's paperwork", 1, 1)
     snapshot = Snapshot.current(settings.home)
     step("building features", 0, 1)
@@ -74,6 +78,7 @@ def make_demo(folder: Path, *, students: int = 16_000, seed: int = 2026,
     step("building features", 1, 1)
     made = train(snapshot, settings.home, seed=seed, progress=step)
     _audit_and_sign(settings, database, made, step)
+    work_out_effects(settings, database, step)
     (settings.home / DEMO_MARK).write_text(json.dumps(mark))
     open_emergency_of_the_day(settings, database, settings.now())
     return settings

@@ -14,7 +14,15 @@ from fastapi.testclient import TestClient
 
 from handrail.commands.site import site_config
 from handrail.demo import DEMO_TODAY, DemoFiles, generate
-from handrail.demo.paperwork import CLINIC, COUNSEL, HOUSING, OFFICER, keep_paperwork, open_emergency_of_the_day
+from handrail.demo.paperwork import (
+    CLINIC,
+    COUNSEL,
+    HOUSING,
+    OFFICER,
+    keep_paperwork,
+    open_emergency_of_the_day,
+    state_costs_of_programs,
+)
 from handrail.demo.partners import all_staff
 from handrail.demo.run import add_people, load_records
 from handrail.settings import Settings
@@ -64,6 +72,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     add_people(database, files, step)
     reports = load_records(settings, database, files, step)
     keep_paperwork(settings, database, files.consents)
+    state_costs_of_programs(settings, database, files.costs)
     open_emergency_of_the_day(settings, database, NOW)
     app = create_app(replace(site_config(settings), clock=lambda: NOW))
     yield Made(settings, database, files, reports, app)
@@ -123,6 +132,8 @@ ROWS = {
     "/demands/2": ("Release proposed", "Ines Moreau", "Approve"),
     "/emergencies": ("Open now", "Over", "Mina Castell", "Omar Teller", "2 looks"),
     "/notices": ("Mina Castell", "legal demand 2", "seen by Ines Moreau"),
+    "/effects": ("Nothing has been worked out yet", "It costs $1,150 for each student", "stated by Grace Olander",
+                 "It costs $9 for each session that a student attended. The cost is as the partner states it"),
     "/data": ("OneRoster", "17 April 2026, 04:10", "day without classes", "waiting for somebody"),
     "/retention": ("Old Mill Art Workshop", "31 March 2026", "Number 1", "Copy of 1 April"),
 }

@@ -83,16 +83,31 @@ def test_the_reviewer_reads_the_audit_that_was_signed(page: Page, demo_site: str
     assert chart.evaluate("image => image.complete && image.naturalWidth > 0")
 
 
+def test_the_district_reads_what_went_along_with_each_program_and_states_what_one_costs(page: Page, demo_site: str):
+    sign_in(page, demo_site, "Grace Olander")
+    page.get_by_role("link", name="Programs", exact=True).click()
+    expect(page.get_by_role("heading", name="In short")).to_be_visible()
+    assert page.locator("figure svg circle, figure svg rect").count() > 3
+    page.get_by_role("link", name="Weekly mentoring").click()
+    own = page.locator("article", has=page.get_by_role("heading", name="Weekly mentoring"))
+    expect(own).to_contain_text("It costs $640 for each student.")
+    own.get_by_text("State what Weekly mentoring costs").press("Enter")
+    own.get_by_label("US dollars").fill("655.50")
+    own.get_by_role("button", name="Write it down for Weekly mentoring").click()
+    expect(page.get_by_role("status").first).to_contain_text("written down")
+    expect(page.locator("main")).to_contain_text("out of date: what a program costs was stated anew")
+
+
 PAGES = {
     "Dana Whitfield": ("/caseload", "/agreements"),
     "Edna Marsh": ("/caseload",),
     "Hugh Prentiss": ("/caseload", "/agreements"),
-    "Priya Raman": ("/audits", "/audits/1", "/data"),
-    "Marcus Bell": ("/audits", "/audits/1"),
+    "Priya Raman": ("/audits", "/audits/1", "/effects", "/data"),
+    "Marcus Bell": ("/audits", "/audits/1", "/effects"),
     "Grace Olander": (
         "/students", "/matches", "/matches?show=decided", "/consents", "/agreements", "/agreements/brightpath-2025",
         "/agreements/explain", "/disclosures", "/demands", "/demands/1", "/demands/2", "/demands/new", "/emergencies",
-        "/notices", "/data", "/retention", "/audits/1",
+        "/notices", "/data", "/retention", "/audits/1", "/effects",
     ),
 }
 

@@ -17,6 +17,7 @@ from training.effects import (
     FEW_ALIKE,
     FEW_SERVED,
     GAIN,
+    LOSS,
     NEVER_CAME,
     NO_DIFFERENCE,
     NO_OVERLAP,
@@ -24,12 +25,15 @@ from training.effects import (
     Cost,
     Effect,
     EffectsError,
+    ProgramEffect,
     Services,
     cost_per_point,
     cost_per_student,
     dosage,
     effect,
     effects_table,
+    holm,
+    joint_verdicts,
     partner_effects,
     served_by,
     session_costs,
@@ -99,6 +103,24 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
         found = judged(world).estimate
         covered.append(found.lower <= world.benefit[world.treated].mean() <= found.upper)
     assert sum(covered) >= 16, "fewer than 16 of 20 come about 1 time in 400 at 95%"
+
+
+def test_with_some_of_very_many_who_were_not_served_the_answer_is_about_as_sure(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(effects, "FEWEST_COMPARED", 500)
+    world = made_up(7, 4_000)
+    served = world.treated & (np.arange(4_000) % 16 == 0)
+    rows = np.flatnonzero(served | ~world.treated)
+    few = World(world.features.iloc[rows], served[rows], world.outcome[rows], world.students[rows], world.benefit[rows])
+    thinned, whole = judged(few, thin=True), judged(few)
+    truth = few.benefit[few.treated].mean()
+    assert len(rows) > 30 * served.sum(), "there is something to leave out"
+    assert (thinned.served, thinned.compared, thinned.naive) == (whole.served, whole.compared, whole.naive)
+    assert thinned.estimate != whole.estimate and thinned.error < 1.25 * whole.error
+    for found in (thinned, whole):
+        assert found.estimate.lower < truth < found.estimate.upper
+    order = np.random.default_rng(0).permutation(len(rows))
+    assert thinned == effect(few.outcome[order], few.treated[order], few.features.iloc[order], few.students[order],
+                             thin=True)  # fmt: skip
 
 
 def test_those_served_and_everybody_are_two_questions():
@@ -240,6 +262,48 @@ def test_without_sessions_on_record_there_are_no_bands():
 
 def told(value: float, lower: float, upper: float) -> Effect:
     return Effect("ATT", 100, 500, None, "student", 600, 5.0, estimate=Estimate(value, lower, upper), error=1.0)
+
+
+def test_a_p_value_is_that_of_the_interval():
+    found = judged(made_up(3, 800))
+    ratio = found.estimate.value / found.error
+    assert found.p_value == pytest.approx(2 * student_t.sf(abs(ratio), found.degrees), rel=1e-9)
+    reach = student_t.ppf(0.975, found.degrees) * found.error
+    assert found.estimate.upper - found.estimate.value == pytest.approx(reach, rel=1e-9)
+    edge = replace(found, estimate=Estimate(reach, 0.0, 2 * reach))
+    assert edge.p_value == pytest.approx(0.05, abs=1e-9)
+    assert np.isnan(replace(found, estimate=None).p_value)
+
+
+def test_holm_multiplies_by_how_many_are_left_and_never_goes_down():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([3 * 0.01, 2 * 0.03, 2 * 0.03, 4 * 0.005])
+    assert holm([]) == [] and holm([0.4]) == [0.4] and holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def program_of(value: float, error: float, **changes: object) -> ProgramEffect:
+    reach = float(student_t.ppf(0.975, 500)) * error
+    found = replace(told(value, value - reach, value + reach), error=error, degrees=500, **changes)
+    return ProgramEffect("p", "o", "Program", "food", found, (), 80.0, None, None)
+
+
+def test_verdicts_on_several_programs_hold_together():
+    alone = program_of(2.1, 1.0)
+    assert (alone.verdict, joint_verdicts([alone])[0].verdict) == (GAIN, GAIN)
+    silent = program_of(9.0, 1.0, estimate=None, cannot_tell=FEW_SERVED)
+    others = [program_of(-5.0, 1.0), alone, program_of(0.3, 1.0), silent]
+    joint = joint_verdicts(others)
+    assert [one.verdict for one in joint] == [LOSS, NO_DIFFERENCE, NO_DIFFERENCE, UNKNOWN]
+    assert joint[1].p_value == pytest.approx(2 * alone.effect.p_value), "the strongest of three is out of the way"
+    assert np.isnan(joint[3].p_value), "who has no figure is no comparison"
+
+
+def test_among_programs_without_effect_a_false_verdict_is_as_rare_as_it_says():
+    rng = np.random.default_rng(5)
+    families = [[program_of(value, 1.0) for value in rng.normal(size=8)] for _ in range(1_000)]
+    plain = sum(any(one.verdict != NO_DIFFERENCE for one in family) for family in families)
+    joint = sum(any(one.verdict != NO_DIFFERENCE for one in joint_verdicts(family)) for family in families)
+    assert plain > 280, "eight looks, each at 5%"
+    assert joint < 75, "5% of 1000 is 50, and 75 lies 3.6 standard errors above it"
 
 
 def test_a_cost_per_point_needs_an_effect_that_is_surely_above_zero():

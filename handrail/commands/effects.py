@@ -1,0 +1,145 @@
+"""`handrail effects`: what went along with each partner's program, and what programs cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from handrail.commands.accounts import password_holder
+from handrail.console import Home, Step, existing, out, plain_errors, progress_bar
+from handrail.settings import Settings, SettingsError
+from records.accounts import organizations
+from records.database import Database, open_database
+from records.program_costs import program_costs, state_costs
+from records.scope import ScopedRecords, pipeline_scope
+from records.snapshots import Snapshot
+from serving.effect_file import (
+    REASONS,
+    EffectsDamaged,
+    Report,
+    Told,
+    costs_known,
+    inputs_of,
+    read_effects,
+    tell,
+    write_effects,
+)
+from serving.effect_words import VERDICTS, amount, difference, dollars, dollars_a_point, sensitivity, served
+from serving.words import count
+from training.effects import Services, partner_effects
+from training.episodes import NotEnoughEvidence, build_episodes
+from training.outcome import Outcome
+
+app = typer.Typer(help="What went along with each partner's program: an effect with its range, or why nobody can tell.")
+Officer = Annotated[str, typer.Option("--as", help="Login of the district administrator who states them.")]
+
+
+@app.callback(invoke_without_command=True)
+def effects(context: typer.Context, home: Home = None) -> None:
+    """What went along with each partner's program: an effect with its range, or why nobody can tell."""
+    with plain_errors():
+        if context.invoked_subcommand is not None:
+            if home is not None:
+                raise SettingsError(f"--home must come after {context.invoked_subcommand}")
+            return
+        settings = Settings.from_environment(home)
+        database = open_database(settings.database_url)
+        with progress_bar() as step:
+            report, file = work_out_effects(settings, database, step)
+        _show(report, {key: one.name for key, one in organizations(database).items()})
+    out.print(f"Written to {file}; on the site it is the page Programs.", highlight=False, soft_wrap=True)
+
+
+@app.command("costs")
+def costs(
+    file: Annotated[Path, typer.Argument(help="CSV with the columns program, dollars, per (student, year, session).")],
+    officer: Officer,
+    home: Home = None,
+) -> None:
+    """State what programs cost, in place of all that was stated before. One wrong line, and nothing is changed.
+
+    The password is asked for, or read from HANDRAIL_PASSWORD.
+    """
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        database = open_database(settings.database_url)
+        viewer = password_holder(database, officer, settings.now())
+        gone = state_costs(database, viewer, existing(file), _programs(settings), settings.now())
+        counting = program_costs(database)
+    what = count(len(counting), "program costs", "programs cost")
+    out.print(f"It is stated what {what}. Run handrail effects to work it in.", highlight=False, soft_wrap=True)
+    if gone:
+        names = ", ".join(one.price.program_id for one in gone)
+        out.print(f"Stated before and not in {file.name}, so no longer counted: {names}", highlight=False,
+                  soft_wrap=True)  # fmt: skip
+
+
+def work_out_effects(settings: Settings, database: Database, step: Step) -> tuple[Report, Path]:
+    """The figures of the current snapshot and their file; what is there is taken if all that it was made of is alike.
+
+    Raises:
+        NotEnoughEvidence: there is no decision day with progress after it.
+    """
+    snapshot = Snapshot.current(settings.home)
+    records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", snapshot.latest_date()))
+    services = Services(*(records.frame(name) for name in ("programs", "service_enrollments", "service_sessions",
+                                                           "school_enrollments")))  # fmt: skip
+    known = costs_known(services.programs, program_costs(database))
+    inputs = inputs_of(settings.home, snapshot.id, known)
+    before = _before(settings.home, snapshot.id)
+    if before is not None and before.inputs == inputs:
+        return before, write_effects(before, settings.home)
+    outcome = Outcome.of(settings.home)
+
+    def looked_back(done: int, total: int) -> None:
+        step("looking back at decision days", done, total)
+
+    episodes = build_episodes(snapshot, outcome=outcome, progress=looked_back)
+    if not len(episodes):
+        raise NotEnoughEvidence("nobody's progress is known: there must be school enrollments, attendance and marks "
+                                "before and after a day on which students were looked at")  # fmt: skip
+    found = partner_effects(episodes, services, known, outcome=outcome,
+                            progress=lambda done, total: step("comparing students", done, total))  # fmt: skip
+    report = tell(found, services.programs, known, inputs, settings.now())
+    return report, write_effects(report, settings.home)
+
+
+def _before(home: Path, snapshot_id: str) -> Report | None:
+    try:
+        return read_effects(home, snapshot_id)
+    except EffectsDamaged:
+        return None
+
+
+def _programs(settings: Settings) -> list[str]:
+    programs = Snapshot.current(settings.home).table("programs")
+    found: list[str] = programs["program_id"].to_pyarrow().to_pylist()
+    return found
+
+
+def _show(report: Report, partners: Mapping[str, str]) -> None:
+    table = Table("program", "partner", "served", "points (95%)", "so", "naive", "a student", "a point (95%)",
+                  title="progress beside similar students, and what it cost")  # fmt: skip
+    for one in report.programs:
+        table.add_row(one.name, partners.get(one.organization_id, one.organization_id), served(one.figures),
+                      difference(one.figures.estimate), VERDICTS[one.verdict], difference(one.figures.naive),
+                      dollars(one.cost_per_student), dollars_a_point(one.cost_per_point))  # fmt: skip
+    out.print(table)
+    for one in report.programs:
+        for line in _beside(one):
+            out.print(f"{one.name}: {line}", highlight=False, soft_wrap=True)
+    together = count(report.family, "program is", "programs are")
+    out.print(f"{together} compared at once: gains and losses are corrected for it (Holm), ranges "
+              "and figures by sessions are not.", highlight=False, soft_wrap=True)  # fmt: skip
+
+
+def _beside(one: Told) -> list[str]:
+    """What must stand beside a figure, or in its place."""
+    if one.figures.estimate is None:
+        return [f"cannot tell: {REASONS[one.figures.cannot_tell]}."]
+    bands = "; ".join(f"{amount(band).lower()}: {difference(band.figures.estimate)}" for band in one.amounts)
+    return [sensitivity(one), *([f"by sessions attended: {bands}."] if bands else [])]
