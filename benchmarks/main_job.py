@@ -31,7 +31,7 @@ from records.schema import Category
 from records.scope import Scope, ScopedRecords, pipeline_scope, scope_for
 from records.snapshots import Snapshot, load
 from serving.app import create_app
-from serving.recommend import caseload
+from serving.recommend import Ranking, caseload
 from training.lifecycle import model_version
 from training.model_file import read_model
 
@@ -87,7 +87,7 @@ def one_caseload(snapshot: Snapshot, scope: Scope, home: Path) -> None:
         "shap.TreeExplainer on the same boosters",
         seconds(lambda: [e.shap_values(few[model.ranker.feature_names_].to_numpy()) for e in explainers]))  # fmt: skip
     row("the whole caseload: features, alerts, ranks, reasons",
-        seconds(lambda: caseload(records, scope.today, model, "")),
+        seconds(lambda: caseload(records, scope.today, Ranking(model))),
         "its features alone", seconds(lambda: build_features(records, scope.today)))  # fmt: skip
 
 

@@ -41,11 +41,13 @@ from records.database import (
     OptOutRow,
     ParticipantCandidateRow,
     ParticipantRow,
+    ShownListRow,
     StaffRow,
     UnfinishedDestructionRow,
     WebSessionRow,
 )
 from records.disclosures import forget_student
+from records.errors import SaidPlainly
 from records.legal_holds import held
 from records.officers import require_officer
 from records.published import has_wall, publish_if_needed, withdraw_others
@@ -56,15 +58,15 @@ from records.snapshots import NoSnapshot, Snapshot, count_naming, rewrite_withou
 DERIVED = ("features",)
 """Folders of a home that hold what was worked out from records: made again when they are next asked for."""
 
-_OF_A_STUDENT = (ConsentRow, OptOutRow, DecisionRow, EmergencyRow, LegalHoldRow, ParticipantCandidateRow,
-                 ParticipantRow)  # fmt: skip
+_OF_A_STUDENT = (ConsentRow, OptOutRow, DecisionRow, ShownListRow, EmergencyRow, LegalHoldRow,
+                 ParticipantCandidateRow, ParticipantRow)  # fmt: skip
 _ACT = "destroy records"
 _MADE_ANEW = "files deleted; made anew from what is left"
 _STUDENT_TABLES = frozenset(name for name, canonical in TABLES.items() if canonical.is_student)
-_OF_AN_ORGANIZATION = (ConsentRow, DecisionRow, EmergencyRow, ParticipantCandidateRow, ParticipantRow)
+_OF_AN_ORGANIZATION = (ConsentRow, DecisionRow, ShownListRow, EmergencyRow, ParticipantCandidateRow, ParticipantRow)
 
 
-class DestructionRefused(ValueError):
+class DestructionRefused(SaidPlainly, ValueError):
     """Something that must not be destroyed, or is not there; nothing was changed."""
 
 

@@ -21,10 +21,14 @@ from fairness.signoff import approved_model
 from features.alerts import Alert, alerts
 from features.build import build_features
 from records.database import Database
+from records.exploration import OFF, Exploration
 from records.schema import Category
-from records.scope import ScopedRecords
+from records.scope import Scope, ScopedRecords
+from records.shown_lists import ListedSupport, ShownList
 from records.signoffs import signoffs
 from serving.explain import Reason, explain, summary, sureness
+from serving.exploration import draw_by, in_order
+from training.lifecycle import NoModel, challenger_version, model_version
 from training.model_file import ModelRefused, RankerModel, read_model
 from training.suggestions import SILENCES, eligible, suggest
 
@@ -53,10 +57,38 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to say about supports for one student: suggestions, best first, or why there are none, in a sentence."""
+    """What to say about supports for one student: suggestions, best first, or why there are none, in a sentence.
+
+    Attributes:
+        first_chances: how likely each suggestion was to stand first, in their order.
+        open_to_draw: whether the order of the first ones may be drawn by lot; `drawn`: whether it was.
+        challenger: the supports that a challenger would show, best first. Nobody is shown them.
+    """
 
     suggestions: tuple[Suggestion, ...]
     silence: str
+    first_chances: tuple[float, ...] = ()
+    open_to_draw: bool = False
+    drawn: bool = False
+    challenger: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What ranks: the approved champion, or none and a plain sentence why; a challenger that runs beside it unseen; and
+    whether near-equal supports may change places by lot."""
+
+    champion: RankerModel | None
+    why_none: str = ""
+    challenger: RankerModel | None = None
+    exploration: Exploration = OFF
+    secret: bytes = b""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What a caseload depends on of all this."""
+        hashes = (one.sha256 if one else "" for one in (self.champion, self.challenger))
+        return (*hashes, self.why_none, f"{self.exploration.share:g}/{self.exploration.within:g}")
 
 
 @dataclass(frozen=True)
@@ -80,6 +112,7 @@ class ModelShelf:
         self._home, self._database = home, database
         self._seen: object = None
         self._found: tuple[RankerModel | None, str] = (None, GETTING_READY)
+        self._challenger: RankerModel | None = None
         self._lock = threading.Lock()
         self._ready = threading.Event()
 
@@ -97,11 +130,16 @@ class ModelShelf:
             self._look(now)
         return self._found
 
+    def challenger(self, now: datetime) -> RankerModel | None:
+        """The model that runs beside the champion, unseen, if there is one."""
+        self.model(now)
+        return self._challenger
+
     def _look(self, now: datetime) -> None:
         with self._lock:
             seen = self._stamp(now)
             if seen != self._seen or not self._ready.is_set():
-                self._found, self._seen = self._load(now), seen
+                self._found, self._challenger, self._seen = self._load(now), self._load_challenger(), seen
             self._ready.set()
 
     def _load(self, now: datetime) -> tuple[RankerModel | None, str]:
@@ -113,6 +151,17 @@ class ModelShelf:
         except ModelRefused:
             return None, NOT_APPROVED
 
+    def _load_challenger(self) -> RankerModel | None:
+        """The challenger, where it is another model than the one that serves and its file is what was registered."""
+        champion, version = self._found[0], challenger_version(self._home)
+        if version is None:
+            return None
+        try:
+            found = model_version(self._home, version)
+            return None if champion and champion.sha256 == found.sha256 else read_model(found.file, found.sha256)
+        except (NoModel, ModelRefused):
+            return None
+
     def _stamp(self, now: datetime) -> object:
         files = [self._home / name for name in ("mlflow.db", "mlflow.db-wal")]
         files += sorted((self._home / "audits").glob("*/audit.json"))
@@ -120,7 +169,7 @@ class ModelShelf:
         return stats, signoffs(self._database), now.date()
 
 
-def caseload(records: ScopedRecords, as_of: date, model: RankerModel | None, why_no_model: str, *,
+def caseload(records: ScopedRecords, as_of: date, ranking: Ranking, *,
              quiet: Collection[Category] = ()) -> Caseload:  # fmt: skip
     """Features, alerts and advice of every student in `records`, from what its scope shows.
 
@@ -132,7 +181,7 @@ def caseload(records: ScopedRecords, as_of: date, model: RankerModel | None, why
     for alert in alerts(features):
         if alert.category not in quiet:
             raised[alert.student_id].append(alert)
-    advice = _advice(records, features, as_of, model, why_no_model)
+    advice = _advice(records, features, as_of, ranking)
     own = _own_supports(records)
 
     def urgency(student: str) -> tuple[int | bool | str, ...]:
@@ -151,12 +200,21 @@ def _own_supports(records: ScopedRecords) -> frozenset[str]:
     return frozenset(own.dropna())
 
 
-def _advice(records: ScopedRecords, features: pd.DataFrame, as_of: date, model: RankerModel | None,
-            why_no_model: str) -> dict[str, Advice]:  # fmt: skip
-    scope = records.scope
+def shown_list(scope: Scope, snapshot_id: str, as_of: date, ranking: Ranking, student: str,
+               advice: Advice) -> ShownList:  # fmt: skip
+    """What is to be written down of advice that is about to be shown (`records.shown_lists`)."""
+    listed = tuple(ListedSupport(one.support, one.rank, round(chance, 6), round(one.benefit, 6), round(one.lower, 6))
+                   for one, chance in zip(advice.suggestions, advice.first_chances, strict=True))  # fmt: skip
+    champion, challenger = (one.sha256 if one else "" for one in (ranking.champion, ranking.challenger))
+    return ShownList(student, scope.viewer.organization_id, as_of, snapshot_id, champion, listed, advice.drawn,
+                     challenger, advice.challenger)  # fmt: skip
+
+
+def _advice(records: ScopedRecords, features: pd.DataFrame, as_of: date, ranking: Ranking) -> dict[str, Advice]:
+    scope, model = records.scope, ranking.champion
     granted = {student: scope.supports(student) for student in records.students}
     if model is None:
-        return {student: Advice((), f"No suggestion yet. {why_no_model}".strip()) for student in granted}
+        return {student: Advice((), f"No suggestion yet. {ranking.why_none}".strip()) for student in granted}
     advisable = [student for student in records.students if granted[student]]
     advice = {student: Advice((), NO_SUPPORTS) for student in granted if not granted[student]}
     if not advisable:
@@ -166,14 +224,30 @@ def _advice(records: ScopedRecords, features: pd.DataFrame, as_of: date, model: 
     for support in supports:
         allowed[support] &= np.array([support in granted[student] for student in advisable])
     found = suggest(model.ranker, features.loc[advisable], allowed)
+    unseen = _challenged(ranking.challenger, features.loc[advisable], allowed)
     for student, code in found.silence.items():
-        advice[str(student)] = Advice((), f"No suggestion: {SILENCES[code]}.")
-    shown = found.table[found.table["rank"] <= MOST_SHOWN]
-    return advice | _explained(records, features, model, shown)
+        advice[str(student)] = Advice((), f"No suggestion: {SILENCES[code]}.", challenger=unseen.get(str(student), ()))
+    shown, drawn = in_order(found.table, ranking.exploration, draw_by(ranking.secret, as_of, model.sha256), MOST_SHOWN)
+    chances = shown.groupby("student_id")["first_chance"].apply(tuple).to_dict()
+    return advice | {
+        student: Advice(made, "", chances[student], student in drawn, drawn.get(student, False),
+                        unseen.get(student, ()))
+        for student, made in _explained(records, features, model, shown).items()
+    }  # fmt: skip
+
+
+def _challenged(challenger: RankerModel | None, features: pd.DataFrame,
+                allowed: pd.DataFrame) -> Mapping[str, tuple[str, ...]]:  # fmt: skip
+    """What the challenger would show each student, best first."""
+    if challenger is None:
+        return {}
+    table = suggest(challenger.ranker, features, allowed).table
+    shown = table[table["rank"] <= MOST_SHOWN].groupby("student_id")["support"]
+    return {str(student): tuple(supports) for student, supports in shown}
 
 
 def _explained(records: ScopedRecords, features: pd.DataFrame, model: RankerModel,
-               shown: pd.DataFrame) -> dict[str, Advice]:  # fmt: skip
+               shown: pd.DataFrame) -> dict[str, tuple[Suggestion, ...]]:  # fmt: skip
     programs = records.frame("programs")
     offered = programs.groupby("support")["name"].apply(lambda names: tuple(sorted(names))).to_dict()
     made: dict[str, list[Suggestion]] = defaultdict(list)
@@ -187,7 +261,7 @@ def _explained(records: ScopedRecords, features: pd.DataFrame, model: RankerMode
                 why.base, sureness(row["benefit"], row["lower"]), summary(row["benefit"]), why.reasons,
                 offered.get(support, ()),
             ))  # fmt: skip
-    return {student: Advice(tuple(sorted(found, key=lambda s: s.rank)), "") for student, found in made.items()}
+    return {student: tuple(sorted(found, key=lambda s: s.rank)) for student, found in made.items()}
 
 
 def _visible(records: ScopedRecords, student: str) -> str:

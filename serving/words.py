@@ -84,7 +84,8 @@ DESTROYED: Mapping[str, str] = {"student": "One student's record", "agreement": 
 STORES: Mapping[str, str] = {
     "snapshot": "Records that serve", "quarantine": "Rows that were set aside", "older snapshots": "Older records",
     "features": "Facts worked out from records", "consents": "Consents", "opt_outs": "Opt-outs",
-    "decisions": "What caseworkers did with suggestions", "emergencies": "Emergencies", "legal_holds": "Legal holds",
+    "decisions": "What caseworkers did with suggestions", "shown_lists": "Suggestions that were shown",
+    "emergencies": "Emergencies", "legal_holds": "Legal holds",
     "participants": "Participants of partners", "participant_candidates": "Students offered for participants",
     "legal_demands": "Register of legal demands", "disclosures": "Who saw what", "staff": "Accounts",
     "web_sessions": "Sessions signed in",
@@ -111,6 +112,8 @@ GROUPS: Mapping[str, str] = {
 
 
 WHAT_A_POINT_IS = POINT
+BY_LOT = ("The first of these are expected to help about equally. Now and then a draw decides which of them stands "
+          "first, as the district allows, to find out which helps more. Choose what fits.")
 VERDICTS_OF_AUDITS = VERDICTS
 SUMMARIES_OF_AUDITS = SUMMARIES
 WHY_NOT_JUDGED: Mapping[str, str] = WHY

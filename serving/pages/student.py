@@ -44,10 +44,13 @@ def student_page(handle: str, student: OpenRecord, visit: SignedIn, done: Done =
     advice = visit.caseload.advice.get(student) if supports else None
     suggestions = advice.suggestions if advice else ()
     visit.disclose_whole(student, SHOWN_CATEGORIES)
+    if supports:
+        visit.write_down_lists([student])
     return visit.page(
         "student.html", listed=visit.listed(student), handle=handle, record=record,
         alerts=visit.caseload.alerts.get(student, ()) if alerted else (), shows_alerts=alerted, suggestions=suggestions,
         silence=advice.silence if advice else "", suggests=bool(supports),
+        by_lot=bool(advice and advice.open_to_draw),
         decided=decisions_about(visit.database, visit.scope, student) if agreed else [],
         model_sha256=visit.model[0].sha256 if visit.model[0] else "", staff=staff_names(visit.database), done=done,
         emergencies=[one for one in visit.emergencies if one.student_id == student],

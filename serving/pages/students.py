@@ -126,6 +126,8 @@ def _list_page(visit: Visit, q: str, alerts: bool, sort: Sort | None, page: int,
     shown = found[(page - 1) * PAGE : page * PAGE]
     lines = lines_of(visit, columns, shown)
     visit.disclose(shown, columns.categories)
+    if columns.suggestions:
+        visit.write_down_lists(shown)
     return visit.page("students.html", title=title, columns=columns, asked=asked, lines=lines, found=len(found),
                       total=len(visit.roster), pages=max(1, -(-len(found) // PAGE)), first=(page - 1) * PAGE + 1,
                       urgent=_urgent(visit) if columns.alerts else 0, stamp=visit.stamp(shown) if shown else "",

@@ -26,6 +26,7 @@ from records.database import (
     OptOutRow,
     ParticipantCandidateRow,
     ParticipantRow,
+    ShownListRow,
     StaffRow,
     Table,
     WebSessionRow,
@@ -106,6 +107,9 @@ def fill(home: Path, database: Database) -> tuple[Viewer, Viewer]:
         session.add(DecisionRow(at=NOW, user_id="u", organization_id="tutors", student_id=CHILD, support="food",
                                 action="dismissed", reason="Ottoline eats elsewhere", model_sha256="0" * 64, rank=1,
                                 shown=json.dumps({"name": "Quillfeather"})))  # fmt: skip
+        session.add(ShownListRow(key="1" * 64, shown_at=NOW, student_id=CHILD, organization_id="tutors", as_of=TODAY,
+                                 snapshot_id="s", model_sha256="0" * 64, listed="[]", drawn=False,
+                                 challenger_sha256="", challenger="[]"))  # fmt: skip
         session.add(draw_emergency(CHILD, caseworker))
         session.add(ParticipantRow(organization_id="tutors", participant_id="x1", first_name="Ottoline", school="",
                                    last_name="Quillfeather", birth_date=None, grade_level=None, status="linked",
@@ -164,8 +168,8 @@ def test_the_certificate_says_what_was_removed_from_where_by_whom(home: Path, da
     removed = {one["store"]: one["items"] for one in facts["removed"]}
     assert removed == {
         "snapshot": 4, "quarantine": 1, "older snapshots": 1, "mirror of sis": 2, "features": 1, "consents": 1,
-        "opt_outs": 1, "decisions": 1, "emergencies": 1, "legal_holds": 0, "participant_candidates": 1,
-        "participants": 1, "legal_demands": 0, "disclosures": 1,
+        "opt_outs": 1, "decisions": 1, "shown_lists": 1, "emergencies": 1, "legal_holds": 0,
+        "participant_candidates": 1, "participants": 1, "legal_demands": 0, "disclosures": 1,
     }  # fmt: skip
     assert [copy["name"] for copy in facts["copies_that_still_hold_it"]] == ["monday"]
     assert (facts["officer"], facts["login"]) == ("Grace", "officer@district.example")

@@ -25,4 +25,4 @@ def taught(support: str) -> RankerModel:
 
 def advise(site: TestSite, model: RankerModel) -> None:
     """Let it serve. Approval itself is proved in tests/fairness."""
-    site.app.state.site.shelf = SimpleNamespace(model=lambda now: (model, ""))
+    site.app.state.site.shelf = SimpleNamespace(model=lambda now: (model, ""), challenger=lambda now: None)

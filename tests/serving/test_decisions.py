@@ -38,7 +38,7 @@ def model() -> RankerModel:
 @pytest.fixture
 def advised(site: TestSite, model: RankerModel) -> TestSite:
     """The site with that ranker approved. Approval itself is proved in tests/fairness."""
-    site.app.state.site.shelf = SimpleNamespace(model=lambda now: (model, ""))
+    site.app.state.site.shelf = SimpleNamespace(model=lambda now: (model, ""), challenger=lambda now: None)
     return site
 
 

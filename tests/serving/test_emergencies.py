@@ -134,7 +134,7 @@ def test_what_lacks_something_opens_nothing(site: TestSite, change: dict[str, ob
 
 def test_suggestions_alerts_and_lists_stay_as_they_were(site: TestSite, model: object):  # R1, R5
     """An emergency opens a record to be read. What the model and the alerts rest on is what agreements open."""
-    site.app.state.site.shelf = SimpleNamespace(model=lambda now: (model, ""))
+    site.app.state.site.shelf = SimpleNamespace(model=lambda now: (model, ""), challenger=lambda now: None)
     with site.database.engine.begin() as connection:
         connection.execute(text("DELETE FROM agreement_terms"))
         connection.execute(text("DELETE FROM agreements WHERE agreement_id = 'a1'"))

@@ -1,0 +1,87 @@
+"""`handrail exploration` and `handrail shadow`: chance in the order of suggestions, and a challenger nobody sees."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from handrail.commands.accounts import password_holder
+from handrail.console import Home, out, plain_errors
+from handrail.settings import Settings
+from records.accounts import staff_names
+from records.database import open_database
+from records.exploration import Exploration, exploration_now, exploration_settings, set_exploration
+from records.scope import pipeline_scope
+from records.shown_lists import lists_shown
+from records.snapshots import Snapshot
+from training.lifecycle import NoModel, challenger_version, model_version
+from training.shadow import beside
+
+app = typer.Typer(no_args_is_help=True, help="Whether the order of near-equal suggestions may be drawn by lot.")
+
+
+@app.command("show")
+def show(home: Home = None) -> None:
+    """Say what holds now, and who set what before and why."""
+    with plain_errors():
+        database = open_database(Settings.from_environment(home).database_url)
+        now, names = exploration_now(database), staff_names(database)
+        out.print(_in_words(now), highlight=False, soft_wrap=True)
+        table = Table("when", "who", "share of lists", "near (points)", "why", title="settings")
+        for one in exploration_settings(database):
+            table.add_row(f"{one.set_at:%Y-%m-%d %H:%M}", names.get(one.set_by, "somebody who has left"),
+                          f"{one.exploration.share:.0%}", f"{one.exploration.within:g}", one.reason)  # fmt: skip
+        if table.row_count:
+            out.print(table)
+
+
+@app.command("set")
+def set_(
+    share: Annotated[float, typer.Option(help="Share of lists, from 0 (off) to 0.1.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, in a sentence that others will read.")],
+    officer: Annotated[str, typer.Option("--as", help="Login of the district administrator who decides.")],
+    within: Annotated[float, typer.Option(help="How near the best, in progress points, at most 1.")] = 0.5,
+    home: Home = None,
+) -> None:
+    """Let the order of near-equal suggestions be drawn for a share of lists, or turn that off with a share of 0.
+
+    The password is asked for, or read from HANDRAIL_PASSWORD.
+    """
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        database = open_database(settings.database_url)
+        viewer = password_holder(database, officer, settings.now())
+        made = set_exploration(database, viewer, Exploration(share, within), reason, settings.now())
+    out.print(_in_words(made.exploration), highlight=False, soft_wrap=True)
+
+
+def shadow(home: Home = None) -> None:
+    """Compare the challenger's unseen lists with those that were shown, as numbers of students."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        version = challenger_version(settings.home)
+        if version is None:
+            raise NoModel("there is no challenger: `handrail retrain` proposes one where it does better")
+        challenger = model_version(settings.home, version)
+        scope = pipeline_scope(Snapshot.current(settings.home), "training", settings.now().date())
+        found = beside(lists_shown(open_database(settings.database_url), scope, challenger.sha256))
+    out.print(f"Version {version} ran unseen beside the lists of {found.students:,} students. "
+              + (f"The first support was the same for {found.same_first:,}." if found.same_first is not None else
+                 "For how many the first support was the same is not told: one side is fewer than ten students."),
+              highlight=False, soft_wrap=True)  # fmt: skip
+    if found.first_places:
+        table = Table("shown first", "the challenger's first", "students", title="first places")
+        for one in found.first_places:
+            table.add_row(one.shown, one.unseen, f"{one.students:,}")
+        if found.other:
+            table.add_row("others", "", f"{found.other:,}")
+        out.print(table)
+
+
+def _in_words(exploration: Exploration) -> str:
+    if not exploration.on:
+        return "Exploration is off: the support that is expected to help most always stands first."
+    return (f"For {exploration.share:.0%} of lists a draw decides which stands first among the supports within "
+            f"{exploration.within:g} progress points of the best.")  # fmt: skip

@@ -1,0 +1,60 @@
+"""How a challenger's unseen lists compare with those that were shown, as numbers of lists.
+
+Counts only: nothing here names a student, and a number behind which fewer than ten students may stand is not told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from records.shown_lists import ShownList
+
+FEWEST = 10
+NO_SUGGESTION = "no suggestion"
+
+
+@dataclass(frozen=True)
+class FirstPlaces:
+    """Students whose list had `shown` first and, in the challenger's, `unseen`."""
+
+    shown: str
+    unseen: str
+    students: int
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """`students`: each counts once, by the newest list. `same_first`: for how many both have the same support first.
+
+    `first_places`: pairs with at least `FEWEST` students, the most frequent first; `other`: all other pairs together,
+    none or `FEWEST` at least.
+    """
+
+    students: int
+    same_first: int | None
+    first_places: tuple[FirstPlaces, ...]
+    other: int
+
+
+def beside(lists: Iterable[ShownList]) -> Shadow:
+    """Compare what was shown with what a challenger would have shown beside it."""
+    newest = {(one.student_id, one.organization_id): one for one in lists}
+    latest = {student: one for (student, _), one in newest.items()}
+    pairs = Counter((_first(tuple(entry.support for entry in sorted(one.listed, key=lambda entry: entry.rank))),
+                     _first(one.challenger)) for one in latest.values())  # fmt: skip
+    told = [FirstPlaces(*pair, count) for pair, count in pairs.most_common() if count >= FEWEST]
+    while told and 0 < _others(latest, told) < FEWEST:
+        told.pop()
+    same = sum(count for (shown, unseen), count in pairs.items() if shown == unseen)
+    tells = min(same, len(latest) - same) >= FEWEST
+    return Shadow(len(latest), same if tells else None, tuple(told), _others(latest, told))
+
+
+def _others(students: Collection[str], told: Collection[FirstPlaces]) -> int:
+    return len(students) - sum(one.students for one in told)
+
+
+def _first(supports: tuple[str, ...]) -> str:
+    return supports[0] if supports else NO_SUGGESTION
