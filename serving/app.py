@@ -22,10 +22,13 @@ from serving.pages import (
     data,
     demands,
     disclosures,
+    drift,
+    effects,
     emergencies,
     front,
     matches,
     notices,
+    places,
     retention,
     sign_in,
     student,
@@ -34,8 +37,8 @@ from serving.pages import (
 from serving.security import Shield
 
 __all__ = ["SiteConfig", "create_app"]
-_PAGES = (front, sign_in, students, student, agreements, consents, disclosures, matches, demands, emergencies, notices,
-          retention, audits, data)  # fmt: skip
+_PAGES = (front, sign_in, students, student, places, agreements, consents, disclosures, matches, demands, emergencies,
+          notices, retention, audits, drift, effects, data)  # fmt: skip
 
 
 def create_app(config: SiteConfig) -> FastAPI:

@@ -25,14 +25,16 @@ from records.accounts import Organization, organizations, session_viewer
 from records.database import Database
 from records.disclosures import Limits, record_disclosures, with_former_students
 from records.emergencies import Emergency, emergencies
+from records.exploration import exploration_now
 from records.loads import attendance_is_old
 from records.notices import count_unseen
 from records.schema import Category
 from records.scope import DISTRICT, EMERGENCY_BASIS, Grant, NotInScope, Role, Scope, ScopedRecords, Viewer, scope_for
+from records.shown_lists import record_lists
 from records.snapshots import NoSnapshot, Snapshot
 from records.wall import records_for
 from serving import words
-from serving.recommend import Caseload, ModelShelf, caseload
+from serving.recommend import Caseload, ModelShelf, Ranking, caseload, shown_list
 from serving.security import cookie_name
 from training.model_file import RankerModel
 
@@ -204,9 +206,9 @@ class Visit:
             return {}
         return {row["program_id"]: row["name"] or row["program_id"] for row in programs.to_dict("records")}
 
-    @cached_property
+    @property
     def model(self) -> tuple[RankerModel | None, str]:
-        return self.site.shelf.model(self.now)
+        return self.ranking.champion, self.ranking.why_none
 
     def records(self, students: Iterable[str] | None = None) -> ScopedRecords:
         return self._records(self.scope, students)
@@ -230,11 +232,27 @@ class Visit:
     @cached_property
     def caseload(self) -> Caseload:
         """Alerts and suggestions of every student in scope."""
-        model, why = self.model
         quiet = [Category.ATTENDANCE] if self.attendance_is_old else []
-        key = ("caseload", *self._key, model.sha256 if model else "", why, *quiet)
-        found: Caseload = self.site.kept.get(key, lambda: caseload(self.records(), self.as_of, model, why, quiet=quiet))
+        key = ("caseload", *self._key, *self.ranking.key, *quiet)
+        found: Caseload = self.site.kept.get(
+            key, lambda: caseload(self.records(), self.as_of, self.ranking, quiet=quiet))
         return found
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """What ranks supports now."""
+        shelf, config = self.site.shelf, self.site.config
+        exploration = exploration_now(self.database)
+        return Ranking(*shelf.model(self.now), shelf.challenger(self.now), exploration, config.secret)
+
+    def write_down_lists(self, students: Iterable[str]) -> None:
+        """Keep the suggestions of these students as they are about to be shown, for later evaluation."""
+        advice = self.caseload.advice
+        record_lists(self.database, [
+            shown_list(self.scope, self.snapshot.id, self.as_of, self.ranking, student, advice[student])
+            for student in students
+            if student in advice and (advice[student].suggestions or advice[student].challenger)
+        ], self.now)  # fmt: skip
 
     @cached_property
     def attendance_is_old(self) -> datetime | None:
@@ -403,15 +421,23 @@ def record_in_scope(handle: str, visit: SignedIn) -> str:
 OpenRecord = Annotated[str, Depends(record_in_scope)]
 
 _PARTNER = frozenset({Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN})
+PLANNERS = frozenset({Role.CASEWORKER})
+"""Who may weigh how places are given out: nobody else's scope holds a suggestion (`records.scope`)."""
+
 _AUDITORS = frozenset({Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN})
 NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, frozenset[Role]], ...]], ...] = (
     ("Caseload", (("/caseload", "Caseload", _PARTNER),)),
+    ("Places", (("/places", "Places", PLANNERS),)),
     ("Students", (
         ("/students", "All students", frozenset({Role.DISTRICT_ADMIN})),
         ("/matches", "Who is who", frozenset({Role.DISTRICT_ADMIN})),
         ("/consents", "Consents", frozenset({Role.DISTRICT_ADMIN})),
     )),
-    ("Fairness audits", (("/audits", "Fairness audits", _AUDITORS),)),
+    ("Model", (
+        ("/audits", "Fairness audits", _AUDITORS),
+        ("/drift", "Changes since training", _AUDITORS),
+    )),
+    ("Programs", (("/effects", "Programs", _AUDITORS),)),
     ("Agreements", (("/agreements", "Agreements", frozenset(Role)),)),
     ("Who saw what", (("/disclosures", "Who saw what", frozenset({Role.DISTRICT_ADMIN})),)),
     ("Legal matters", (

@@ -1,9 +1,10 @@
 """Limited places across a caseload: who gets which support, so that all together gain most, and who waits.
 
-An exact minimum-cost flow from students through supports, beside "greedy order" (the pair with the most to gain first),
-so that a page can show who gains and who waits between the two. It takes only what a `Scope` has let through already:
-benefits of suggestions that the viewer may see. It reads no record and no sensitive fact; labels of groups, for floors,
-come as an argument and only from the district's side. It decides nothing: a person does.
+An exact minimum-cost flow from students through supports, beside "greedy order" (the pair with the most to gain first,
+or the students in an order that is given), so that a page can show who gains and who waits between the two. It takes
+only what a `Scope` has let through already: benefits of suggestions that the viewer may see. It reads no record and no
+sensitive fact; labels of groups, for floors, come as an argument: from a viewer's side of what that viewer sees alone.
+It decides nothing: a person does.
 
 Students who may take only so many supports lie within groups with a floor; supports have a capacity. The rows of these
 constraints form two nested families, so every vertex of the linear program is whole: Edmonds (1970), "Submodular
@@ -35,6 +36,20 @@ _NEXT_TO_NOTHING = 0.5
 
 class MatchingError(ValueError):
     """The benefits, the places or the floors do not go together; the message names which."""
+
+
+class FloorsImpossible(MatchingError):
+    """Floors that no plan keeps: `asked` places of each group.
+
+    `group` can get at most `most` of its own; None where each group alone could have what is asked.
+    """
+
+    def __init__(self, asked: Mapping[str, int], group: str | None = None, most: int = 0) -> None:
+        each = ", ".join(f"{label!r} {places}" for label, places in asked.items())
+        super().__init__(f"the floors cannot be met together, only each alone: {each} places" if group is None else
+                         f"the floor of group {group!r} asks for {asked[group]} places; at most {most} can be given to "
+                         "it")  # fmt: skip
+        self.asked, self.group, self.most = asked, group, most
 
 
 class Place(NamedTuple):
@@ -133,7 +148,7 @@ class _Limits:
 
 
 def match(benefits: pd.DataFrame, capacity: Mapping[str, int], *, most_each: int = 1,
-          floors: Floors | None = None) -> Matching:  # fmt: skip
+          floors: Floors | None = None, order: Sequence[str] | None = None) -> Matching:  # fmt: skip
     """The places that add most to the expected benefit of all.
 
     Args:
@@ -142,18 +157,21 @@ def match(benefits: pd.DataFrame, capacity: Mapping[str, int], *, most_each: int
         capacity: free places of each support.
         most_each: new supports a student may start at once.
         floors: least shares of places by group; None for no floors.
+        order: who comes first in greedy order: each student in turn takes what has the most to gain of what is free.
+            None for the pair with the most to gain first, whoever it is.
 
     Of plans worth the same (to `RESOLUTION` a place), the one that serves students earlier by id; the order of rows and
     columns changes nothing.
 
     Raises:
+        FloorsImpossible: no plan keeps the floors.
         MatchingError: a student or support twice, a support without capacity, a capacity below zero, a student without
-            a label, or floors that cannot be met, by name.
+            a label or a place in the order, by name.
     """
-    _check(benefits, capacity, most_each, floors)
+    _check(benefits, capacity, most_each, floors, order)
     arcs = _arcs(benefits)
     limits = _limits(arcs, capacity, most_each)
-    greedy = _greedy(arcs, capacity, most_each)
+    greedy = _greedy(arcs, capacity, most_each, order)
     free = _best(arcs, limits)
     least: dict[str, int] = {}
     best = free
@@ -169,7 +187,8 @@ def suggested(table: pd.DataFrame) -> pd.DataFrame:
     return table.pivot(index="student_id", columns="support", values="benefit")
 
 
-def _check(benefits: pd.DataFrame, capacity: Mapping[str, int], most_each: int, floors: Floors | None) -> None:
+def _check(benefits: pd.DataFrame, capacity: Mapping[str, int], most_each: int, floors: Floors | None,
+           order: Sequence[str] | None) -> None:  # fmt: skip
     for names, what in ((benefits.index, "student"), (benefits.columns, "support")):
         if not names.is_unique:
             raise MatchingError(f"{what} {names[names.duplicated()][0]!r} is there twice; each must be there once")
@@ -180,6 +199,9 @@ def _check(benefits: pd.DataFrame, capacity: Mapping[str, int], most_each: int, 
             raise MatchingError(f"capacity of {support!r} is {capacity[support]}; it must be 0 or more")
     if most_each < 1:
         raise MatchingError(f"most_each is {most_each}; it must be 1 or more")
+    left_out = sorted(set(benefits.index) - set(order)) if order is not None else []
+    if left_out:
+        raise MatchingError(f"student {left_out[0]!r} has no place in the order; {len(left_out)} in all have none")
     if floors is None:
         return
     unlabelled = sorted(str(student) for student in benefits.index if student not in floors.labels)
@@ -215,16 +237,15 @@ def _best_with_floors(arcs: _Arcs, limits: _Limits, labels: Mapping[str, str], l
     try:
         return _best(arcs, bounded)
     except _Impossible:
-        raise MatchingError(_why_impossible(limits, rows, least)) from None
+        raise _why_impossible(limits, rows, least) from None
 
 
-def _why_impossible(limits: _Limits, rows: Floats, least: Mapping[str, int]) -> str:
+def _why_impossible(limits: _Limits, rows: Floats, least: Mapping[str, int]) -> FloorsImpossible:
     for row, (label, places) in zip(rows, least.items(), strict=True):
         most = round(float(_solve(row, limits).flow @ row))
         if most < places:
-            return f"the floor of group {label!r} asks for {places} places; at most {most} can be given to it"
-    asked = ", ".join(f"{label!r} {places}" for label, places in least.items())
-    return f"the floors cannot be met together, only each alone: {asked} places"
+            return FloorsImpossible(least, label, most)
+    return FloorsImpossible(least)
 
 
 class _Impossible(Exception):
@@ -275,13 +296,15 @@ def _solve(worth: Floats, limits: _Limits, face: _Solution | None = None) -> _So
                      found.upper.marginals < -_NEXT_TO_NOTHING, kept)  # fmt: skip
 
 
-def _greedy(arcs: _Arcs, capacity: Mapping[str, int], most_each: int) -> Flags:
-    """Best benefit first, then by student and support, while there are places."""
+def _greedy(arcs: _Arcs, capacity: Mapping[str, int], most_each: int, order: Sequence[str] | None) -> Flags:
+    """While there are places: by turn where there is one, best benefit first, then by student and support."""
+    turns = {student: turn for turn, student in enumerate(order or ())}
+    turn = np.array([turns.get(student, 0) for student in arcs.students], dtype=np.intp)
     left = [capacity[name] for name in arcs.supports]
     may = [most_each] * len(arcs.students)
     chosen = np.zeros(len(arcs), dtype=bool)
     rounded = np.round(arcs.benefit / RESOLUTION)
-    for arc in np.lexsort((arcs.support, arcs.student, -rounded)):
+    for arc in np.lexsort((arcs.support, arcs.student, -rounded, turn[arcs.student])):
         student, support = arcs.student[arc], arcs.support[arc]
         if left[support] and may[student]:
             chosen[arc] = True

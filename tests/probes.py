@@ -22,6 +22,7 @@ import numpy as np
 from records.accounts import start_session
 from records.database import Database, open_database
 from records.published import publish
+from records.schema import SUPPORTS
 from records.scope import Role, Viewer, scope_for
 from serving.app import SiteConfig, create_app
 from tests.records.conftest import snapshot_of
@@ -40,9 +41,11 @@ PROBES = 200_000
 LOOKED_AT = 4
 """Students whose own pages and API answers are compared; the lists have all of them."""
 
+PLACES = "&".join(f"places_{support}=2" for support in SUPPORTS)
 PAGES = ("/caseload?q=a", "/caseload?alerts=true", "/caseload?sort=name", "/caseload?sort=grade", "/caseload?page=2",
          "/caseload?sort=nothing", "/caseload?page=none", "/students/" + "0" * 20, "/students/none", "/students",
-         "/disclosures", "/data")  # fmt: skip
+         "/disclosures", "/data", "/places", *(f"/places?{PLACES}{end}" for end in (
+             "", "&page=2", "&floor=school", "&floor=grade_half", "&places_food=none")))  # fmt: skip
 API = ("/api/v1/me", "/api/v1/students?limit=200", "/api/v1/students?limit=2&offset=1", "/api/v1/agreements",
        "/api/v1/students/" + "0" * 20, "/api/v1/disclosures")  # fmt: skip
 Answers = dict[str, tuple[int, bytes, dict[str, str]]]
@@ -148,7 +151,8 @@ def opened(stores: Stores, home: Path) -> Iterator[Database]:
 
 
 def answers(home: Path, database: Database, token: str) -> Answers:
-    """Every answer of the site to this session, by method and path."""
+    """Every answer of the site to this session, by method and path. The plan of places is open to caseworkers too: only
+    their scopes hold what it is made of."""
     app = create_app(SiteConfig(home, database, SECRET, lambda: NOW))
     app.state.site.shelf.wait()
     browser = TestSite(home, database, app).browser()

@@ -34,6 +34,8 @@ DECISION_DAYS = (40, 75, 110)
 FEWEST_EPISODES = 200
 FEWEST_OF_A_SUPPORT = 100
 FEWEST_DATES = 2
+FEWEST_SCHOOLS = 10
+"""With fewer, an interval by school is far too narrow: Cameron & Miller (2015), Journal of Human Resources 50(2)."""
 Rows = TypeVar("Rows", pd.DataFrame, pd.Series)
 _POINTS = "points:"
 _FACTS = ("student_id", "decision_date", "support", "school_id", "moved_away")
@@ -85,6 +87,18 @@ class Episodes:
 
         return Episodes(of(self.features), of(self.student), of(self.decision_date), of(self.support), of(self.outcome),
                         if_any(self.points), if_any(self.school), if_any(self.moved_away))  # fmt: skip
+
+    def by_school(self) -> Episodes:
+        """The same with the school in the student's place, for folds and intervals that let no school speak of itself.
+
+        Raises:
+            NotEnoughEvidence: there are fewer schools than `FEWEST_SCHOOLS`.
+        """
+        schools = pd.Series(dtype=object) if self.school is None else self.school
+        if schools.nunique() < FEWEST_SCHOOLS:
+            raise NotEnoughEvidence(f"the episodes are of {schools.nunique()} schools; folds by school need "
+                                    f"{FEWEST_SCHOOLS}")  # fmt: skip
+        return replace(self, student=schools)
 
     def completed(self, seed: int = 0) -> Episodes:
         """The same with the outcome completed from these episodes alone, so that no other ones speak in it."""

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -58,6 +58,7 @@ AS_REGISTERED = ("There is too little since the decision days that this version 
 AS_IT_IS = "The model file was judged as it is, on decision days that it did not learn from."
 _FILE = "ranker.json"
 _REFERENCE_TAG = "drift_reference"
+FoldsBy = Literal["student", "school"]
 Progress = Callable[[str, int, int], None]
 
 
@@ -130,12 +131,13 @@ class ModelVersion:
 
 
 def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int = 0, ranker: BenefitRanker | None = None,
-          progress: Progress = silently) -> ModelVersion:  # fmt: skip
+          folds_by: FoldsBy = "student", progress: Progress = silently) -> ModelVersion:  # fmt: skip
     """Learn from a snapshot and register a candidate, with its card and plots.
 
     Args:
         behavior: let discipline be an input, which a district must opt in to.
         ranker: its parameters are used; by default those of the design.
+        folds_by: what is never split between what is learned from and what judges it.
 
     Raises:
         NotEnoughEvidence: naming what is missing; nothing is registered.
@@ -143,8 +145,9 @@ def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int =
     outcome = Outcome.of(home)
     episodes = _episodes(snapshot, outcome, behavior, progress)
     supports = check_sufficient(episodes, snapshot)
+    episodes = episodes.by_school() if folds_by == "school" else episodes
     parameters = _parameters(ranker, seed) | {"smallest_benefit": outcome.smallest_benefit}
-    recipe = recipe_of(snapshot, home, behavior=behavior, seed=seed, ranker=ranker)
+    recipe = recipe_of(snapshot, home, behavior=behavior, seed=seed, ranker=ranker, folds_by=folds_by)
     made = parameters | {"supports": supports}
     evaluation, judgement = _judged_by_later_days(snapshot, episodes, supports, made, seed, progress)
     progress("learning from all decision days", 0, 1)
@@ -159,7 +162,8 @@ def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int =
     with TemporaryDirectory(dir=home / "models") as staging:
         file = Path(staging) / _FILE
         digest = write_model(fitted, file, manifest)
-        found = register_model(home, file, digest, snapshot.id, evaluation.metrics(), made | {"behavior": behavior},
+        logged = made | {"behavior": behavior, "folds_by": folds_by}
+        found = register_model(home, file, digest, snapshot.id, evaluation.metrics(), logged,
                                tags=_tags(origin, recipe, reference),
                                artifacts=_artifact_texts(facts, judgement) | {REFERENCE: reference})  # fmt: skip
     progress("registering with MLflow", 1, 1)
@@ -167,11 +171,12 @@ def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int =
 
 
 def recipe_of(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int = 0,
-              ranker: BenefitRanker | None = None) -> str:  # fmt: skip
+              ranker: BenefitRanker | None = None, folds_by: FoldsBy = "student") -> str:  # fmt: skip
     """The digest of all that would decide what a model trained now is: not of the commit, but of the code itself."""
     origin = asdict(origin_of(snapshot, Outcome.of(home)))
     del origin["commit"]
-    parts = {"origin": origin, "behavior": behavior, "seed": seed, "parameters": _parameters(ranker, seed)}
+    parts = {"origin": origin, "behavior": behavior, "seed": seed, "parameters": _parameters(ranker, seed),
+             "folds_by": folds_by}  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

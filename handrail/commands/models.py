@@ -22,7 +22,15 @@ from handrail.settings import Settings, SettingsError
 from records.database import Database, open_database
 from records.scope import ScopedRecords, Viewer, pipeline_scope
 from records.snapshots import Snapshot
-from training.lifecycle import EVALUATION, ModelVersion, challenger_version, model_version, model_versions, train
+from training.lifecycle import (
+    EVALUATION,
+    FoldsBy,
+    ModelVersion,
+    challenger_version,
+    model_version,
+    model_versions,
+    train,
+)
 from training.model_file import read_model
 
 features = typer.Typer(no_args_is_help=True, help="Numbers about students, worked out as of a day.")
@@ -54,6 +62,7 @@ def build(
 def train_candidate(
     behavior: Annotated[bool, typer.Option("--behavior", help="Let discipline be an input. Off by default.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    folds_by: Annotated[FoldsBy, typer.Option(help="What is never split between learning and judging.")] = "student",
     home: Home = None,
 ) -> None:
     """Learn what helped whom, and register a candidate. It serves nobody until it is audited and signed."""
@@ -61,7 +70,7 @@ def train_candidate(
         folder = Settings.from_environment(home).home
         snapshot = Snapshot.current(folder)
         with progress_bar() as step:
-            made = train(snapshot, folder, behavior=behavior, seed=seed, progress=step)
+            made = train(snapshot, folder, behavior=behavior, seed=seed, folds_by=folds_by, progress=step)
     show_candidate(made)
 
 

@@ -31,7 +31,9 @@ from records.database import open_database
 from records.scope import DISTRICT, Role
 from records.signoffs import signoffs
 from records.snapshots import Snapshot, load
+from serving.words import day
 from training.compare import Finding
+from training.drift_report import drift_file, newest_drift
 from training.lifecycle import (
     CHAMPION,
     REGISTERED_MODEL,
@@ -106,6 +108,19 @@ def test_a_version_is_evaluated_and_the_words_say_by_which_of_two_ways(trained: 
     assert f"{gain['value']:+.2f} ({gain['lower']:+.2f} to {gain['upper']:+.2f})" in said
 
 
+def test_drift_without_a_decision_day_since_says_when_the_next_one_is(trained: Path):
+    made = model_version(trained)
+    reference = made.reference()
+    assert reference is not None and set(reference.places) == {40, 75, 110}
+    said = run("drift", "--home", str(trained))
+    kept = newest_drift(trained)
+    assert kept is not None and (kept.version, kept.snapshot_id) == (1, made.snapshot_id)
+    if not kept.days:
+        assert f"No decision day has passed since {day(kept.learned_until)}" in said
+    assert "What to do:" in said and str(drift_file(trained, 1, made.snapshot_id)) in said
+    assert "there is no model version 7" in refused("drift", "--version", "7", "--home", str(trained))
+
+
 def test_a_night_trains_only_what_is_new_compares_and_stops_at_the_gate(trained: Path, tmp_path: Path):
     home = tmp_path / "home"
     shutil.copytree(trained, home)
@@ -121,7 +136,8 @@ def test_a_night_trains_only_what_is_new_compares_and_stops_at_the_gate(trained:
     assert night.compared["how"].startswith("There is too little since") and champion_version(home) == 1
     assert night.proposed == (night.compared["finding"] == Finding.BETTER and night.verdict != "fail")
     assert challenger_version(home) == (2 if night.proposed else 1)
-    assert model_version(home).artifact("night.json") == night.to_dict()
+    kept = model_version(home).artifact("night.json")
+    assert kept == night.to_dict() and kept["drift"]["version"] == 1
     again = retrain(settings, ranker=quick, step=lambda name, done, total: None)
     assert not again.trained and again.compared == night.compared and len(model_versions(home)) == 2
     with (home / "models" / ".retrain.lock").open("w") as lock:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.matching import Floors, Matching, MatchingError, match, suggested
+from serving.matching import Floors, FloorsImpossible, Matching, MatchingError, match, suggested
 
 ILLUSTRATION = pd.DataFrame({"mentoring": [5.0, 4.0, np.nan], "tutoring": [4.0, 1.0, 2.0]}, index=["ana", "ben", "cy"])
 
@@ -64,6 +64,26 @@ def test_the_best_plan_takes_a_place_from_one_who_loses_less():
     assert [(c.student, c.difference) for c in found.changes()] == [("ben", 4.0), ("ana", -1.0), ("cy", -2.0)]
 
 
+def test_greedy_order_may_be_given_and_then_each_takes_their_best_in_turn():
+    found = match(ILLUSTRATION, {"mentoring": 1, "tutoring": 1}, order=["zoe", "cy", "ben", "ana"])
+    assert [(p.student, p.support) for p in found.greedy.given] == [("ben", "mentoring"), ("cy", "tutoring")]
+    assert found.best == match(ILLUSTRATION, {"mentoring": 1, "tutoring": 1}).best
+    assert found.gain == 2.0 and [c.student for c in found.changes()] == ["ana", "cy"]
+    both = match(ILLUSTRATION, {"mentoring": 1, "tutoring": 1}, order=["ben", "ana", "cy"], most_each=2)
+    assert [(p.student, p.support) for p in both.greedy.given] == [("ben", "mentoring"), ("ben", "tutoring")]
+
+
+@settings(max_examples=80, deadline=None)
+@given(caseloads(), st.randoms(use_true_random=False))
+def test_no_order_of_students_is_better_than_the_best_plan(case: tuple[pd.DataFrame, dict[str, int], int], random):
+    benefits, capacity, most_each = case
+    order = list(benefits.index)
+    random.shuffle(order)
+    found = match(benefits, capacity, most_each=most_each, order=order)
+    keeps_the_rules(found, benefits, capacity, most_each)
+    assert found.gain >= -1e-4 and found.best == match(benefits, capacity, most_each=most_each).best
+
+
 @settings(max_examples=150, deadline=None)
 @given(caseloads())
 def test_no_plan_is_better_and_greedy_order_never_is(case: tuple[pd.DataFrame, dict[str, int], int]):
@@ -100,8 +120,10 @@ def test_floors_are_kept_at_the_least_cost_or_named(case: tuple[pd.DataFrame, di
     fair = [plan for plan in every_plan(benefits, capacity, most_each) if np.array(plan)[side].sum() >= least]
     floors = Floors(labels, {"south": share})
     if not fair:
-        with pytest.raises(MatchingError, match=rf"floor of group 'south' asks for {least} places; at most \d can"):
+        with pytest.raises(FloorsImpossible, match=rf"'south' asks for {least} places; at most \d can") as error:
             match(benefits, capacity, most_each=most_each, floors=floors)
+        most = max(np.array(plan)[side].sum() for plan in every_plan(benefits, capacity, most_each))
+        assert (error.value.group, error.value.most, error.value.asked) == ("south", most, {"south": least})
         return
     found = match(benefits, capacity, most_each=most_each, floors=floors)
     keeps_the_rules(found, benefits, capacity, most_each)
@@ -139,6 +161,7 @@ def test_nobody_to_place_is_an_empty_plan():
     ({"capacity": {"mentoring": 1}}, "no capacity for 'tutoring'"),
     ({"capacity": {"mentoring": 1, "tutoring": -1}}, "capacity of 'tutoring' is -1; it must be 0 or more"),
     ({"benefits": pd.concat([ILLUSTRATION, ILLUSTRATION])}, "student 'ana' is there twice"),
+    ({"order": ["ana"]}, "student 'ben' has no place in the order; 2 in all"),
     ({"most_each": 0}, "most_each is 0; it must be 1 or more"),
     ({"floors": Floors({"ana": "north"}, {"north": 0.5})}, "no group for student 'ben'; 2 in all"),
     ({"floors": Floors(dict.fromkeys(ILLUSTRATION.index, "north"), {"north": 5})}, "a share from 0 to 1"),

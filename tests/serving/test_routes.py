@@ -18,6 +18,7 @@ from tests.serving.district import CANARY
 EVERYBODY = frozenset(STAFF)
 PARTNERS = frozenset({"caseworker", "coordinator", "partner_admin", "pantry", "evaluator"})
 ADMIN = frozenset({"district_admin"})
+PLANNERS = frozenset({"caseworker", "pantry", "evaluator"})
 AUDITORS = frozenset({"district_admin", "equity_reviewer", "data_scientist"})
 SEES_S01 = frozenset({"caseworker", "coordinator", "partner_admin", "district_admin"})
 NOBODY: frozenset[str] = frozenset()
@@ -29,6 +30,7 @@ ROUTES: dict[tuple[str, str], frozenset[str] | str] = {
     ("POST", "/sign-in"): OPEN,
     ("POST", "/sign-out"): EVERYBODY,
     ("GET", "/caseload"): PARTNERS,
+    ("GET", "/places"): PLANNERS,
     ("GET", "/students"): ADMIN,
     ("GET", "/students/{handle}"): SEES_S01,
     ("POST", "/students/{handle}/suggestions/{support}"): SEES_S01,
@@ -55,6 +57,9 @@ ROUTES: dict[tuple[str, str], frozenset[str] | str] = {
     ("POST", "/audits/{version}"): frozenset({"equity_reviewer"}),
     ("GET", "/audits/{version}/chart.svg"): NOBODY,
     ("GET", "/audits/{version}/report.html"): NOBODY,
+    ("GET", "/drift"): AUDITORS,
+    ("GET", "/effects"): AUDITORS,
+    ("POST", "/effects/costs"): ADMIN,
     ("GET", "/data"): frozenset({"district_admin", "data_scientist"}),
     ("GET", "/data/quarantine.csv"): ADMIN,
     ("GET", "/students/{handle}/emergency"): frozenset({"caseworker"}),

@@ -81,7 +81,8 @@ def test_districts_that_differ_only_out_of_scope_answer_alike(filled_home: Path,
         browser.cookies.set("handrail", token)
         pages = crawl(browser)
         for path in ("/caseload?q=Given1", "/caseload?sort=school", "/caseload?page=2", "/caseload?alerts=true",
-                     "/api/v1/students", "/api/v1/students?offset=3&limit=2", "/api/v1/agreements"):  # fmt: skip
+                     "/places?places_tutoring=3&floor=school", "/api/v1/students",
+                     "/api/v1/students?offset=3&limit=2", "/api/v1/agreements"):  # fmt: skip
             pages[path] = browser.get(path)
         for handle in re.findall(r"/students/([0-9a-f]{20})", " ".join(pages)):
             for end in ("", "/alerts", "/suggestions"):

@@ -97,8 +97,9 @@ def test_the_registry_logs_no_row_sends_no_word_and_opens_no_pickle(home: Path):
         assert not run.inputs.dataset_inputs and not run.inputs.model_inputs
         assert not [name for name in (*run.data.tags, *run.data.params) if "example" in name or "dataset" in name]
     left = sorted(str(file.relative_to(made.artifacts)) for file in (home / "mlartifacts").rglob("*.*"))
-    assert left == ["card/model_card.json", "card/model_card.md", "evaluation.json", "model/ranker.json",
-                    "plots/calibration.svg", "plots/importance.svg", "plots/overlap.svg"]  # fmt: skip
+    assert left == ["card/model_card.json", "card/model_card.md", "drift/reference.json", "evaluation.json",
+                    "model/ranker.json", "plots/calibration.svg", "plots/importance.svg",
+                    "plots/overlap.svg"]  # fmt: skip
     with sqlite3.connect(home / "mlflow.db") as store:
         tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         assert {"runs", "datasets", "inputs"} <= set(tables)

@@ -16,7 +16,7 @@ from records.snapshots import Snapshot
 from tests.records.conftest import snapshot_of
 from training.benefit import NONE
 from training.censoring import complete
-from training.episodes import NotEnoughEvidence, build_episodes, check_sufficient
+from training.episodes import Episodes, NotEnoughEvidence, build_episodes, check_sufficient
 from training.outcome import MEASURES, OUTCOME_FILE, Outcome, OutcomeError, progress_points
 
 SCHOOL_DAYS = [day for n in range(280) if (day := date(2025, 9, 1) + timedelta(n)).weekday() < 5]
@@ -124,6 +124,17 @@ def test_the_choice_is_the_first_support_that_starts_and_is_new(tmp_path: Path):
     moved = dict(zip(episodes.student, episodes.moved_away, strict=True))
     assert [name for name, left in moved.items() if left] == ["gone"]
     assert set(episodes.school) == {"k1"}
+
+
+def test_folds_by_school_put_schools_in_the_place_of_students_where_there_are_enough():
+    rows = 60
+    episodes = Episodes(
+        pd.DataFrame({"x": np.arange(rows, dtype="float64")}), pd.Series([f"s{n}" for n in range(rows)]),
+        pd.Series([DECIDED] * rows), pd.Series([NONE] * rows), pd.Series(np.zeros(rows)),
+        school=pd.Series([f"k{n % 12}" for n in range(rows)]))  # fmt: skip
+    assert episodes.by_school().student.tolist() == episodes.school.tolist()
+    with pytest.raises(NotEnoughEvidence, match="the episodes are of 5 schools; folds by school need 10"):
+        episodes.take(np.arange(5, dtype=np.intp)).by_school()
 
 
 def censored(seed: int, rows: int = 8_000) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame, pd.Series]:
