@@ -118,7 +118,7 @@ def test_a_run_says_from_what_and_how_the_model_was_made(home: Path):
     tags = {name.removeprefix("handrail."): value for name, value in run.data.tags.items()}
     assert {name: tags[name] for name in asdict(origin) if name not in ("commit", "source")} == {
         name: value for name, value in asdict(origin).items() if name not in ("commit", "source")}  # fmt: skip
-    assert set(BenefitRanker().get_params()) | {"behavior"} == set(run.data.params)
+    assert set(BenefitRanker().get_params()) | {"behavior", "folds_by"} == set(run.data.params)
     assert run.data.params["n_folds"] == "3" and run.data.params["behavior"] == "False"
     assert {"same_places.gain.lower", "no_limit.dr.value", "episodes"} <= set(run.data.metrics)
 
