@@ -145,6 +145,7 @@ def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int =
     outcome = Outcome.of(home)
     episodes = _episodes(snapshot, outcome, behavior, progress)
     supports = check_sufficient(episodes, snapshot)
+    reference = reference_of(episodes, planned_days(snapshot)).to_json()
     episodes = episodes.by_school() if folds_by == "school" else episodes
     parameters = _parameters(ranker, seed) | {"smallest_benefit": outcome.smallest_benefit}
     recipe = recipe_of(snapshot, home, behavior=behavior, seed=seed, ranker=ranker, folds_by=folds_by)
@@ -156,7 +157,6 @@ def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int =
     origin = origin_of(snapshot, outcome)
     manifest = _manifest(origin, episodes, supports, behavior, made, evaluation)
     facts = card_facts(fitted, episodes, outcome, origin, judgement, manifest["parameters"] | {"behavior": behavior})
-    reference = reference_of(episodes, planned_days(snapshot)).to_json()
     progress("registering with MLflow", 0, 1)
     (home / "models").mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=home / "models") as staging:
