@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from fairness.audit import CROSS, NOBODY_SUGGESTED, NOT_RECORDED, NOTHING_RECORDED, TOO_FEW, Audit, Group
 from fairness.gate import Verdict
+from records.files import write_whole
 
 __all__ = ["ATTRIBUTES", "VALUES", "VERDICTS", "WHY", "Audit", "Signature", "group_label", "read_audit", "write_report"]
 
@@ -80,9 +81,9 @@ def write_report(audit: Audit, home: Path, signatures: Sequence[Signature] = ())
     folder = home / "audits" / f"v{audit.version}"
     folder.mkdir(parents=True, exist_ok=True)
     chart = _chart(audit)
-    _write(folder / "chart.svg", chart)
-    report = _write(folder / "report.html", _page(audit, chart, signatures))
-    _write(folder / "audit.json", audit.to_json())
+    write_whole(folder / "chart.svg", chart)
+    report = write_whole(folder / "report.html", _page(audit, chart, signatures))
+    write_whole(folder / "audit.json", audit.to_json())
     return report
 
 
@@ -113,13 +114,6 @@ def group_label(group: Group) -> str:
 def _attribute_label(attribute: str) -> str:
     first, *others = (ATTRIBUTES.get(part, part) for part in attribute.split(CROSS))
     return " and ".join([first, *(other.lower() for other in others)])
-
-
-def _write(file: Path, text: str) -> Path:
-    staging = file.with_suffix(".new")
-    staging.write_text(text, encoding="utf-8")
-    staging.replace(file)
-    return file
 
 
 def _page(audit: Audit, chart: str, signatures: Sequence[Signature]) -> str:

@@ -22,6 +22,7 @@ from features.behavior import behavior
 from features.catalog import CATALOG, catalog_hash
 from features.grades import gradebook, grades
 from features.services import enrollments, sessions
+from records.files import write_whole
 from records.schema import Category
 from records.scope import ScopedRecords
 
@@ -68,7 +69,7 @@ def write_features(records: ScopedRecords, as_of: date, home: Path) -> Path:
         "sha256": hashlib.sha256(staging.read_bytes()).hexdigest(),
     }  # fmt: skip
     staging.replace(file)
-    file.with_suffix(".json").write_text(json.dumps(manifest, indent=1))
+    write_whole(file.with_suffix(".json"), json.dumps(manifest, indent=1))
     return file
 
 

@@ -20,6 +20,7 @@ import pandas as pd
 from fairness.small_cells import about, hidden_cells
 from features.catalog import catalog_hash
 from records.errors import SaidPlainly
+from records.files import write_whole
 from records.program_costs import StatedCost
 from training.effects import (
     CANNOT_TELL,
@@ -190,7 +191,6 @@ def tell(found: Sequence[ProgramEffect], programs: pd.DataFrame, costs: Mapping[
 def write_effects(report: Report, home: Path) -> Path:
     """Write the file, whole or not at all. One of the same snapshot with other inputs is kept beside it."""
     file = _file(home, report.inputs.snapshot_id)
-    file.parent.mkdir(parents=True, exist_ok=True)
     try:
         before = read_effects(home, report.inputs.snapshot_id)
     except EffectsDamaged:
@@ -198,9 +198,8 @@ def write_effects(report: Report, home: Path) -> Path:
     if before == report:
         return file
     if before is not None:
-        _replace(file.with_name(f"{file.stem}.{before.inputs.sha256[:12]}.json"), before.to_json())
-    _replace(file, report.to_json())
-    return file
+        write_whole(file.with_name(f"{file.stem}.{before.inputs.sha256[:12]}.json"), before.to_json())
+    return write_whole(file, report.to_json())
 
 
 def read_effects(home: Path, snapshot_id: str) -> Report | None:
@@ -304,9 +303,3 @@ def _digest(content: Any) -> str:
 
 def _file(home: Path, snapshot_id: str) -> Path:
     return home / "effects" / f"{snapshot_id}.json"
-
-
-def _replace(file: Path, text: str) -> None:
-    staging = file.with_suffix(".new")
-    staging.write_text(text, encoding="utf-8")
-    staging.replace(file)

@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 
 from records.errors import SaidPlainly
-from training.benefit import Flags, Floats
-from training.episodes import FEWEST_OF_A_SUPPORT, NONE, Episodes
-from training.judged import JudgedEpisodes, judged_episodes, on_later_days, shown, without_nan
+from training.benefit import NONE, Flags, Floats
+from training.episodes import FEWEST_OF_A_SUPPORT, Episodes
+from training.evaluate import JudgedEpisodes, judged_episodes, on_later_days, shown, without_nan
 from training.model_file import RankerModel
 from training.policy_value import (
     FEW_CLUSTERS,

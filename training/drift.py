@@ -28,7 +28,7 @@ from scipy.stats import chi2
 from features.catalog import BY_NAME
 from training.benefit import Floats
 from training.episodes import DecisionDay, Episodes
-from training.judged import SMALLEST_CELL, JudgedEpisodes, best_benefits, calibration_rows, shown
+from training.evaluate import SMALLEST_CELL, JudgedEpisodes, best_benefits, calibration_rows, shown
 from training.policy_value import FEW_CLUSTERS, Estimate, clustered_mean
 from training.ranker import BenefitRanker, coarsened
 

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from records.errors import SaidPlainly
+from records.files import write_whole
 from records.snapshots import Snapshot
 from training.compare import enough_to_judge, fresh_days, learned_days, new_days
 from training.drift import Came, Change, DayChange, Realised, Reference, day_change, realised_outcome, worst_change
@@ -28,7 +29,7 @@ from training.episodes import (
     features_on,
     planned_days,
 )
-from training.judged import judged_episodes
+from training.evaluate import judged_episodes
 from training.lifecycle import ModelVersion, Progress, champion_version, model_version, silently
 from training.model_file import RankerModel, read_model
 from training.outcome import Outcome
@@ -144,12 +145,7 @@ def work_out_drift(snapshot: Snapshot, found: ModelVersion, home: Path, at: date
 
 def write_drift(drift: Drift, home: Path) -> Path:
     """Write the file, whole or not at all."""
-    file = drift_file(home, drift.version, drift.snapshot_id)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    staging = file.with_suffix(".new")
-    staging.write_text(drift.to_json(), encoding="utf-8")
-    staging.replace(file)
-    return file
+    return write_whole(drift_file(home, drift.version, drift.snapshot_id), drift.to_json())
 
 
 def drift_file(home: Path, version: int, snapshot_id: str) -> Path:

@@ -24,10 +24,9 @@ from features.catalog import feature_names
 from records.errors import SaidPlainly
 from records.scope import ScopedRecords, pipeline_scope
 from records.snapshots import Snapshot
-from training.benefit import NONE as NONE
+from training.benefit import NONE
 from training.censoring import Known, complete
-from training.outcome import Outcome as Outcome
-from training.outcome import progress_points
+from training.outcome import Outcome, progress_points
 
 DECISION_DAYS = (40, 75, 110)
 """School days of a year at which students are looked at, about one a term."""

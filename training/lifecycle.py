@@ -22,12 +22,13 @@ from typing import Any, Literal
 import pandas as pd
 
 from records.errors import SaidPlainly
+from records.files import write_whole
 from records.scope import ScopedRecords, pipeline_scope
 from records.snapshots import Snapshot
+from training.benefit import NONE
 from training.compare import compare_models, enough_to_judge, fresh_days, new_days
 from training.drift import Reference, reference_of
 from training.episodes import (
-    NONE,
     Episodes,
     NotEnoughEvidence,
     build_episodes,
@@ -35,8 +36,7 @@ from training.episodes import (
     decision_dates,
     planned_days,
 )
-from training.evaluate import Evaluation, evaluate
-from training.judged import Judgement, judge, judged_episodes, on_later_days
+from training.evaluate import Judgement, judge, judge_learning, judged_episodes
 from training.model_card import Facts, card_facts, card_text
 from training.model_file import RankerModel, read_model, write_model
 from training.origin import Origin, origin_of
@@ -118,11 +118,7 @@ class ModelVersion:
 
     def keep(self, name: str, found: Facts) -> None:
         """Keep what was found of this version, whole or not at all: MLflow's own way copies in place."""
-        file = self.artifacts / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        staging = file.with_suffix(".new")
-        staging.write_text(_json(found), encoding="utf-8")
-        staging.replace(file)
+        write_whole(self.artifacts / name, _json(found))
 
     @property
     def artifacts(self) -> Path:
@@ -150,12 +146,14 @@ def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int =
     parameters = _parameters(ranker, seed) | {"smallest_benefit": outcome.smallest_benefit}
     recipe = recipe_of(snapshot, home, behavior=behavior, seed=seed, ranker=ranker, folds_by=folds_by)
     made = parameters | {"supports": supports}
-    evaluation, judgement = _judged_by_later_days(snapshot, episodes, supports, made, seed, progress)
+    progress("judging on later decision days", 0, 1)
+    judgement = judge_learning(episodes, BenefitRanker(**made), _programs(snapshot), seed)
+    progress("judging on later decision days", 1, 1)
     progress("learning from all decision days", 0, 1)
     fitted = BenefitRanker(**made).fit(episodes.features, episodes.outcome, episodes.support, episodes.student)
     progress("learning from all decision days", 1, 1)
     origin = origin_of(snapshot, outcome)
-    manifest = _manifest(origin, episodes, supports, behavior, made, evaluation)
+    manifest = _manifest(origin, episodes, supports, behavior, made, judgement)
     facts = card_facts(fitted, episodes, outcome, origin, judgement, manifest["parameters"] | {"behavior": behavior})
     progress("registering with MLflow", 0, 1)
     (home / "models").mkdir(parents=True, exist_ok=True)
@@ -163,7 +161,7 @@ def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int =
         file = Path(staging) / _FILE
         digest = write_model(fitted, file, manifest)
         logged = made | {"behavior": behavior, "folds_by": folds_by}
-        found = register_model(home, file, digest, snapshot.id, evaluation.metrics(), logged,
+        found = register_model(home, file, digest, snapshot.id, judgement.metrics(), logged,
                                tags=_tags(origin, recipe, reference),
                                artifacts=_artifact_texts(facts, judgement) | {REFERENCE: reference})  # fmt: skip
     progress("registering with MLflow", 1, 1)
@@ -358,29 +356,15 @@ def _parameters(ranker: BenefitRanker | None, seed: int) -> dict[str, Any]:
     return parameters
 
 
-def _judged_by_later_days(snapshot: Snapshot, episodes: Episodes, supports: tuple[str, ...],
-                          parameters: Mapping[str, Any], seed: int,
-                          progress: Progress) -> tuple[Evaluation, Judgement]:  # fmt: skip
-    """A ranker that `evaluate` lets learn from the earlier days, its figures, and what its card tells beyond them."""
-    progress("judging on later decision days", 0, 2)
-    programs, clone = _programs(snapshot), BenefitRanker(**parameters)
-    evaluation = evaluate(episodes, supports, programs, clone, seed)
-    progress("judging on later decision days", 1, 2)
-    judged = judged_episodes(episodes, on_later_days(episodes), supports, seed)
-    judgement = judge(judged, clone, programs)
-    progress("judging on later decision days", 2, 2)
-    return evaluation, judgement
-
-
 def _manifest(origin: Origin, episodes: Episodes, supports: tuple[str, ...], behavior: bool,
-              parameters: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any]:  # fmt: skip
+              parameters: Mapping[str, Any], judgement: Judgement) -> dict[str, Any]:  # fmt: skip
     counts = episodes.support.value_counts()
     return {
         **asdict(origin), "behavior": behavior,
         "decision_dates": sorted(str(day) for day in episodes.decision_date.unique()),
         "episodes": {name: int(counts[name]) for name in (NONE, *supports)},
         "parameters": {name: list(value) if isinstance(value, tuple) else value for name, value in parameters.items()},
-        "evaluation": evaluation.metrics(),
+        "evaluation": judgement.metrics(),
     }  # fmt: skip
 
 

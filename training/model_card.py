@@ -12,8 +12,9 @@ from dataclasses import asdict
 from typing import Any
 
 from features.catalog import BY_NAME
-from training.episodes import NONE, Episodes
-from training.judged import Judgement, Row, importance_rows, shown, without_nan
+from training.benefit import NONE
+from training.episodes import Episodes
+from training.evaluate import Judgement, Row, importance_rows, shown, without_nan
 from training.origin import Origin
 from training.outcome import MEASURES, Outcome
 from training.ranker import BenefitRanker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from training.judged import Row
+from training.evaluate import Row
 
 _BLUE, _GREY = "#0072B2", "#444"
 """Okabe & Ito (2008): told apart with any colour vision."""

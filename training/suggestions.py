@@ -19,6 +19,7 @@ from features.catalog import CATALOG
 from records.schema import Category
 from records.scope import ScopedRecords
 from training.benefit import Flags
+from training.policy_value import Actions
 from training.ranker import SMALLEST_BENEFIT, Benefit, BenefitRanker
 
 LITTLE_KNOWN = "little_known"
@@ -79,6 +80,25 @@ def worth_suggesting(benefit: Benefit, smallest: float = SMALLEST_BENEFIT) -> Fl
     """Whether a support is sure enough to help, and by `smallest` at least: shape (students,)."""
     worth: Flags = (benefit.lower > 0) & (benefit.mean >= smallest)
     return worth
+
+
+def choose(ranker: BenefitRanker, features: pd.DataFrame, programs: pd.DataFrame,
+           places: int | None = None) -> Actions:  # fmt: skip
+    """The action for each row: 0 for none, else 1 + index of the best support that is sure to help.
+
+    With `places`, only so many rows get one: those with the most to gain.
+    """
+    benefits = ranker.benefits(features)
+    may = open_to_grade(programs, features["grade_level"], ranker.supports_).to_numpy(dtype=bool)
+    means = np.column_stack([benefits[name].mean for name in ranker.supports_])
+    worth = np.column_stack([worth_suggesting(benefits[name], ranker.smallest_benefit) for name in ranker.supports_])
+    means = np.where(worth & may, means, -np.inf)
+    best, most = means.argmax(axis=1), means.max(axis=1)
+    chosen = np.where(np.isfinite(most), best + 1, 0)
+    if places is not None and (chosen > 0).sum() > places:
+        kept = np.argsort(-most, kind="stable")[:places]
+        chosen = np.where(np.isin(np.arange(len(chosen)), kept), chosen, 0)
+    return chosen.astype(np.intp)
 
 
 def suggest(ranker: BenefitRanker, features: pd.DataFrame, allowed: pd.DataFrame) -> Suggestions:

@@ -31,9 +31,9 @@ from fairness.intervals import wilson
 from training.benefit import folds_of, pseudo_outcomes
 from training.compare import Difference, Finding, compare, paired
 from training.episodes import Episodes
-from training.evaluate import choose
 from training.policy_value import Actions
 from training.ranker import BenefitRanker
+from training.suggestions import choose
 
 STUDENTS, NEW_STUDENTS = 1_000, 10_000
 CHAMPION_NOISE = 1.5

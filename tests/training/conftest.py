@@ -9,10 +9,13 @@ import pandas as pd
 import pytest
 
 from features.catalog import feature_names
-from training.episodes import NONE
+from training.benefit import NONE
+from training.episodes import Episodes
 from training.ranker import BenefitRanker
 
 SUPPORTS = ("food", "tutoring")
+DAYS = ("2025-10-01", "2025-12-01", "2026-02-02")
+PROGRAMS = pd.DataFrame({"support": SUPPORTS, "min_grade": [np.nan, np.nan], "max_grade": [np.nan, np.nan]})
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,12 @@ def draw_past(seed: int, rows: int = 6_000) -> Past:
     helped = np.select([support == "food", support == "tutoring"], [truth["food"], truth["tutoring"]], 0.0)
     outcome = -3.0 * need + helped + rng.normal(0, 2.0, rows)
     return Past(X, pd.Series(support), pd.Series(outcome), pd.Series([f"s{i}" for i in range(rows)]), truth)
+
+
+def episodes_of(past: Past, days: tuple[str, ...] = DAYS) -> Episodes:
+    """A past in which every day has an equal share."""
+    day = pd.Series(np.array(days)[np.arange(len(past.outcome)) % len(days)])
+    return Episodes(past.features, past.student, day, past.support, past.outcome)
 
 
 @pytest.fixture(scope="session")

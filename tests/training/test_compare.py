@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from features.catalog import feature_names
-from tests.training.conftest import SUPPORTS, Past, draw_past
+from tests.training.conftest import DAYS, PROGRAMS, SUPPORTS, draw_past, episodes_of
+from training.benefit import NONE
 from training.compare import (
     FILES,
     LEARNING,
@@ -23,21 +23,13 @@ from training.compare import (
     fresh_days,
     paired,
 )
-from training.episodes import NONE, Episodes, NotEnoughEvidence
-from training.judged import judge, judged_episodes, on_later_days
+from training.episodes import Episodes
+from training.evaluate import on_later_days
 from training.model_file import RankerModel
 from training.policy_value import Estimate, policy_value
 from training.ranker import BenefitRanker
 
-DAYS = ("2025-10-01", "2025-12-01", "2026-02-02")
-PROGRAMS = pd.DataFrame({"support": SUPPORTS, "min_grade": [np.nan, np.nan], "max_grade": [np.nan, np.nan]})
 QUICK = {"supports": SUPPORTS, "n_folds": 3, "rounds": 30, "interaction_rounds": 10, "min_leaf": 50}
-
-
-def episodes_of(past: Past, days: tuple[str, ...] = DAYS) -> Episodes:
-    """A past in which every day has an equal share."""
-    day = pd.Series(np.array(days)[np.arange(len(past.outcome)) % len(days)])
-    return Episodes(past.features, past.student, day, past.support, past.outcome)
 
 
 def learned(episodes: Episodes, **changes: object) -> BenefitRanker:
@@ -142,30 +134,6 @@ def test_a_clone_learns_with_its_own_parameters_and_its_own_features(episodes: E
         compare_learning(episodes, PROGRAMS, model_of(wide, DAYS), model_of(wide, DAYS, parameters={"leaves": 3}))
     with pytest.raises(NotComparable, match="does not say which decision days"):
         fresh_days(episodes, model_of(wide, ()))
-    with pytest.raises(NotEnoughEvidence, match="1 decision days"):
-        on_later_days(episodes_of(draw_past(11), DAYS[:1]))
-
-
-def test_what_is_told_of_a_judged_policy_hides_few_students_and_rounds_the_others(
-    episodes: Episodes, good: BenefitRanker
-):
-    found = judged_episodes(episodes, on_later_days(episodes), SUPPORTS, 0)
-    judgement = judge(found, good, PROGRAMS)
-    assert judgement.same_places == found.value(found.choices(good, PROGRAMS, found.places))
-    chosen = found.choices(good, PROGRAMS, found.places)
-    for row in judgement.overlap:
-        place = (NONE, *SUPPORTS).index(row["action"])
-        chance = found.propensity[chosen == place, place]
-        count = int(((chance > row["above"]) & (chance <= row["up_to"])).sum())
-        assert row["episodes"] == (None if count < 10 else int(count / 10 + 0.5) * 10)
-    told = [row["episodes"] for row in judgement.overlap]
-    assert None in told and sum(count or 0 for count in told) == pytest.approx(len(found), abs=5 * len(told))
-    predicted = [row["predicted"] for row in judgement.calibration]
-    assert len(predicted) == 5 and predicted == sorted(predicted)
-    assert judgement.calibration[-1]["realised"] > judgement.calibration[0]["realised"]
-    arrays = {name: getattr(found, name)[:45] for name in ("taken", "propensity", "expected", "benefit")}
-    few = replace(found, episodes=found.episodes.take(np.arange(45)), **arrays)
-    assert judge(few, good, PROGRAMS).calibration == ()
 
 
 def test_the_past_of_these_tests_has_every_feature(episodes: Episodes):

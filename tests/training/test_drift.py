@@ -18,6 +18,7 @@ from handrail.demo import generate
 from records.connectors.oneroster import OneRoster
 from records.snapshots import Snapshot, load
 from tests.training.conftest import SUPPORTS, draw_past
+from training.benefit import NONE
 from training.compare import NotComparable
 from training.drift import (
     LEVEL,
@@ -33,8 +34,8 @@ from training.drift import (
     reference_of,
 )
 from training.drift_report import DriftDamaged, drift_file, newest_drift, watched_version, work_out_drift
-from training.episodes import NONE, DecisionDay, Episodes, features_on, planned_days
-from training.judged import judged_episodes
+from training.episodes import DecisionDay, Episodes, features_on, planned_days
+from training.evaluate import judged_episodes
 from training.lifecycle import REFERENCE, ModelVersion, ReferenceDamaged, register_model
 from training.model_file import write_model
 from training.policy_value import Estimate

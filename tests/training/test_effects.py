@@ -13,6 +13,7 @@ from scipy.stats import t as student_t
 
 from features.catalog import feature_names
 from training import effects
+from training.benefit import NONE
 from training.effects import (
     FEW_ALIKE,
     FEW_SERVED,
@@ -38,7 +39,8 @@ from training.effects import (
     served_by,
     session_costs,
 )
-from training.episodes import NONE, Episodes, Outcome
+from training.episodes import Episodes
+from training.outcome import Outcome
 from training.policy_value import Estimate
 from training.sensitivity import e_value
 

@@ -1,64 +1,81 @@
-"""Off-policy values: equal to the textbook formulas, and right where the truth is known."""
+"""What a ranker is worth on later days: what is measured, what is told of it, and where nothing can be said."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-import pandas as pd
 import pytest
 
-from tests.training.conftest import SUPPORTS, Past
-from training.evaluate import choose, policy_value
+from tests.training.conftest import DAYS, PROGRAMS, SUPPORTS, draw_past, episodes_of
+from training.benefit import NONE
+from training.episodes import Episodes, NotEnoughEvidence
+from training.evaluate import Judgement, judge, judge_learning, judged_episodes, on_later_days
 from training.ranker import BenefitRanker
 
-PROGRAMS = pd.DataFrame({"support": SUPPORTS, "min_grade": [np.nan, np.nan], "max_grade": [np.nan, np.nan]})
+
+@pytest.fixture(scope="module")
+def episodes() -> Episodes:
+    return episodes_of(draw_past(11, 3_000))
 
 
-def logged(seed: int, rows: int = 4_000):
-    """Two actions; the better one was chosen too rarely. Each action's mean reward is known."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(0, 1, rows)
-    chance = np.clip(1 / (1 + np.exp(-x)), 0.1, 0.9)
-    propensity = np.column_stack([1 - chance, chance])
-    taken = (rng.random(rows) < chance).astype(np.intp)
-    means = np.column_stack([x, x + 1.0])
-    reward = means[np.arange(rows), taken] + rng.normal(0, 1, rows)
-    return reward, taken, propensity, means, pd.Series(np.arange(rows))
+@pytest.fixture(scope="module")
+def clone() -> BenefitRanker:
+    return BenefitRanker(SUPPORTS, n_folds=3, min_leaf=50)
 
 
-def test_each_estimator_is_its_formula():
-    reward, taken, propensity, _, clusters = logged(1)
-    wrong_models = np.zeros_like(propensity) + 0.3
-    chosen = np.ones(len(reward), dtype=np.intp)
-    found = policy_value(reward, taken, chosen, propensity, wrong_models, clusters)
-    weight = [(1 / p[1]) if t == 1 else 0.0 for t, p in zip(taken, propensity, strict=True)]
-    ips = sum(w * r for w, r in zip(weight, reward, strict=True)) / len(reward)
-    dr = sum(0.3 + w * (r - 0.3) for w, r in zip(weight, reward, strict=True)) / len(reward)
-    assert found.ips.value == pytest.approx(ips, abs=1e-9)
-    assert found.snips.value == pytest.approx(ips * len(reward) / sum(weight), abs=1e-9)
-    assert found.dr.value == pytest.approx(dr, abs=1e-9)
-    missed = sum(w * (r - 0.3) for w, r in zip(weight, reward, strict=True)) / sum(weight)
-    assert found.gain.value == pytest.approx(0.3 + missed - reward.mean(), abs=1e-9)
-    assert found.effective_sample_size == pytest.approx(sum(weight) ** 2 / sum(w * w for w in weight))
+@pytest.fixture(scope="module")
+def judgement(episodes: Episodes, clone: BenefitRanker) -> Judgement:
+    return judge_learning(episodes, clone, PROGRAMS)
 
 
-def test_the_interval_covers_the_true_value_about_as_often_as_it_says():
-    covered = 0
-    for seed in range(100):
-        reward, taken, propensity, means, clusters = logged(seed, 800)
-        found = policy_value(reward, taken, np.ones(800, dtype=np.intp), propensity, means * 0.5, clusters).dr
-        covered += found.lower <= 1.0 <= found.upper
-    assert 88 <= covered <= 100
+def test_the_clone_learned_from_the_earlier_days_alone_and_the_later_ones_judge_it(
+    episodes: Episodes, clone: BenefitRanker, judgement: Judgement
+):
+    earlier = episodes.take(np.flatnonzero(~on_later_days(episodes)))
+    again = BenefitRanker(SUPPORTS, n_folds=3, min_leaf=50).fit(
+        earlier.features, earlier.outcome, earlier.support, earlier.student)  # fmt: skip
+    for support, benefit in again.benefits(episodes.features.head(200)).items():
+        assert (benefit.mean == clone.benefits(episodes.features.head(200))[support].mean).all()
+    assert (str(judgement.first_day), str(judgement.last_day)) == (DAYS[-1], DAYS[-1])
+    assert judgement.episodes == len(episodes) // 3
+    assert judgement.same_places.gain.lower > 0, "it was learned from a past in which supports do help"
 
 
-def test_places_go_to_those_with_the_most_to_gain_and_nobody_gets_what_is_not_sure(past: Past, ranker: BenefitRanker):
-    rows = past.features.head(1_000)
-    free, limited = choose(ranker, rows, PROGRAMS), choose(ranker, rows, PROGRAMS, 40)
-    assert (limited > 0).sum() == 40
-    benefits = ranker.benefits(rows)
-    best = np.column_stack([benefits[name].mean for name in SUPPORTS])
-    gained = best[np.arange(len(rows)), free - 1]
-    assert gained[limited > 0].min() >= gained[(free > 0) & (limited == 0)].max()
-    for place, name in enumerate(SUPPORTS):
-        assert (benefits[name].lower[free == place + 1] > 0).all()
-    closed = PROGRAMS.assign(min_grade=[99, 99])
-    assert (choose(ranker, rows, closed) == 0).all()
+def test_figures_for_a_tracker_are_flat_and_those_of_the_judgement(judgement: Judgement):
+    figures = judgement.metrics()
+    assert figures["episodes"] == judgement.episodes
+    assert figures["treated_share"] == judgement.places / judgement.episodes
+    assert figures["same_places.gain.lower"] == judgement.same_places.gain.lower
+    assert figures["no_limit.dr.value"] == judgement.no_limit.dr.value
+    assert all(isinstance(value, float) for value in figures.values())
+
+
+def test_what_is_told_of_a_judged_policy_hides_few_students_and_rounds_the_others(
+    episodes: Episodes, clone: BenefitRanker, judgement: Judgement
+):
+    found = judged_episodes(episodes, on_later_days(episodes), SUPPORTS, 0)
+    assert judge(found, clone, PROGRAMS) == judgement
+    assert judgement.same_places == found.value(found.choices(clone, PROGRAMS, found.places))
+    chosen = found.choices(clone, PROGRAMS, found.places)
+    for row in judgement.overlap:
+        place = (NONE, *SUPPORTS).index(row["action"])
+        chance = found.propensity[chosen == place, place]
+        count = int(((chance > row["above"]) & (chance <= row["up_to"])).sum())
+        assert row["episodes"] == (None if count < 10 else int(count / 10 + 0.5) * 10)
+    told = [row["episodes"] for row in judgement.overlap]
+    assert None in told and sum(count or 0 for count in told) == pytest.approx(len(found), abs=5 * len(told))
+    predicted = [row["predicted"] for row in judgement.calibration]
+    assert len(predicted) == 5 and predicted == sorted(predicted)
+    assert judgement.calibration[-1]["realised"] > judgement.calibration[0]["realised"]
+    arrays = {name: getattr(found, name)[:45] for name in ("taken", "propensity", "expected", "benefit")}
+    few = replace(found, episodes=found.episodes.take(np.arange(45)), **arrays)
+    assert judge(few, clone, PROGRAMS).calibration == ()
+
+
+def test_too_few_days_or_starts_say_so(episodes: Episodes):
+    with pytest.raises(NotEnoughEvidence, match="1 decision days"):
+        on_later_days(episodes_of(draw_past(11), DAYS[:1]))
+    nobody = replace(episodes, support=episodes.support.where(~on_later_days(episodes), NONE))
+    with pytest.raises(NotEnoughEvidence, match="nobody started a support on a judged day"):
+        judge_learning(nobody, BenefitRanker(SUPPORTS), PROGRAMS)

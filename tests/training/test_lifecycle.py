@@ -23,7 +23,8 @@ from records.connectors.oneroster import OneRoster
 from records.connectors.service_history import ServiceHistory
 from records.scope import ScopedRecords, pipeline_scope
 from records.snapshots import Snapshot, load
-from training.episodes import NONE, NotEnoughEvidence, Outcome, build_episodes
+from training.benefit import NONE
+from training.episodes import NotEnoughEvidence, build_episodes
 from training.lifecycle import (
     ModelVersion,
     NoModel,
@@ -36,7 +37,7 @@ from training.lifecycle import (
 )
 from training.model_file import read_model
 from training.origin import commit, origin_of
-from training.outcome import OUTCOME_FILE
+from training.outcome import OUTCOME_FILE, Outcome
 from training.ranker import BenefitRanker
 
 QUICK = BenefitRanker(min_leaf=30, n_folds=3, rounds=20)

@@ -152,6 +152,21 @@ def test_dr_is_right_where_either_model_is():
     assert abs(policy_value(reward, taken, lots, wrong_chance, wrong_model, who).dr.value - 0.75) > 0.2
 
 
+def test_the_interval_covers_the_true_value_about_as_often_as_it_says():
+    covered = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(0, 1, 800)
+        chance = np.clip(1 / (1 + np.exp(-x)), 0.1, 0.9)
+        taken = (rng.random(800) < chance).astype(np.intp)
+        means = np.column_stack([x, x + 1.0])
+        reward = means[np.arange(800), taken] + rng.normal(0, 1, 800)
+        found = policy_value(reward, taken, np.ones(800, dtype=np.intp), np.column_stack([1 - chance, chance]),
+                             means * 0.5, np.arange(800)).dr  # fmt: skip
+        covered += found.lower <= 1.0 <= found.upper
+    assert 88 <= covered <= 100
+
+
 def test_propensities_that_are_all_too_small_do_not_move_the_gain():
     """With every weight twice what it should be, DR adds the model's misses twice; the gain still adds them once."""
     rng = np.random.default_rng(8)

@@ -13,9 +13,9 @@ from records.schema import Category
 from records.scope import ScopedRecords, pipeline_scope
 from tests.records import small_district
 from tests.records.conftest import TODAY, snapshot_of
-from tests.training.conftest import SUPPORTS, Past
+from tests.training.conftest import PROGRAMS, SUPPORTS, Past
 from training.ranker import BenefitRanker
-from training.suggestions import LITTLE_KNOWN, NOT_SURE, NOTHING_OPEN, eligible, suggest
+from training.suggestions import LITTLE_KNOWN, NOT_SURE, NOTHING_OPEN, choose, eligible, suggest
 
 
 def named(past: Past, count: int = 400) -> pd.DataFrame:
@@ -69,3 +69,17 @@ def test_a_support_is_open_where_a_program_serves_the_grade_and_it_is_not_receiv
     assert found["tutoring"].to_dict() == {"s1": False, "s2": False, "s3": True, "s4": True, "s5": False, "s6": False}
     assert found["food"].to_dict() == {"s1": False, "s2": True, "s3": True, "s4": False, "s5": True, "s6": True}
     assert not found["health"].any()
+
+
+def test_places_go_to_those_with_the_most_to_gain_and_nobody_gets_what_is_not_sure(past: Past, ranker: BenefitRanker):
+    rows = past.features.head(1_000)
+    free, limited = choose(ranker, rows, PROGRAMS), choose(ranker, rows, PROGRAMS, 40)
+    assert (limited > 0).sum() == 40
+    benefits = ranker.benefits(rows)
+    best = np.column_stack([benefits[name].mean for name in SUPPORTS])
+    gained = best[np.arange(len(rows)), free - 1]
+    assert gained[limited > 0].min() >= gained[(free > 0) & (limited == 0)].max()
+    for place, name in enumerate(SUPPORTS):
+        assert (benefits[name].lower[free == place + 1] > 0).all()
+    closed = PROGRAMS.assign(min_grade=[99, 99])
+    assert (choose(ranker, rows, closed) == 0).all()
