@@ -210,6 +210,12 @@ class Visit:
     def model(self) -> tuple[RankerModel | None, str]:
         return self.ranking.champion, self.ranking.why_none
 
+    @property
+    def point(self) -> str:
+        """What a progress point of the served model is."""
+        champion = self.model[0]
+        return words.what_a_point_is(champion.manifest.get("weights") if champion else None)
+
     def records(self, students: Iterable[str] | None = None) -> ScopedRecords:
         return self._records(self.scope, students)
 

@@ -26,7 +26,6 @@ SUPPORT_LABELS = {
 }  # fmt: skip
 FAMILY_LABELS = {"grade_level": "Grade", "attendance": "Attendance", "grades": "Marks", "assessments": "Test results",
                  "services": "Partner services", "behavior": "Incidents at school"}  # fmt: skip
-POINT = "One point is one more school day in every hundred, or two more points of 100 in course marks."
 _MOST_PHRASES = 2
 
 

@@ -9,7 +9,7 @@ from fairness.report import ATTRIBUTES, SUMMARIES, VERDICTS, WHY, group_label
 from records.agreements import CITATIONS, LegalBasis
 from records.schema import Category
 from records.scope import EMERGENCY_BASIS, Role
-from serving.explain import FAMILY_LABELS, POINT, SUPPORT_LABELS
+from serving.explain import FAMILY_LABELS, SUPPORT_LABELS
 
 CATEGORIES: Mapping[Category, str] = {
     Category.DIRECTORY: "name, grade and school",
@@ -111,13 +111,35 @@ GROUPS: Mapping[str, str] = {
 }  # fmt: skip
 
 
-WHAT_A_POINT_IS = POINT
+UNITS: Mapping[str, tuple[str, str]] = {
+    "attendance": ("one more school day in every hundred", "{} more school days in every hundred"),
+    "grades": ("one more point of 100 in course marks", "{} more points of 100 in course marks"),
+    "courses_passed": ("one more course passed in every hundred", "{} more courses passed in every hundred"),
+    "assessments": ("one small step up in the same test, a tenth of how far students' results usually lie apart",
+                    "{} small steps up in the same test, each a tenth of how far students' results usually lie apart"),
+    "incident_free_days": ("one more school day in every hundred without an incident written up",
+                           "{} more school days in every hundred without an incident written up"),
+}  # fmt: skip
+"""One of each measure of progress, and several."""
+
+OWN_POINT = "What a point is follows from what the district counts as progress, in its file outcome.toml."
 BY_LOT = ("The first of these are expected to help about equally. Now and then a draw decides which of them stands "
           "first, as the district allows, to find out which helps more. Choose what fits.")
 VERDICTS_OF_AUDITS = VERDICTS
 SUMMARIES_OF_AUDITS = SUMMARIES
 WHY_NOT_JUDGED: Mapping[str, str] = WHY
 name_of_group = group_label
+
+
+def what_a_point_is(weights: Mapping[str, float] | None) -> str:
+    """A progress point in what it counts, from the weight of each measure; where they are not known, where they stand.
+
+    Args:
+        weights: progress points for one unit of each measure of `training.outcome.MEASURES`.
+    """
+    counted = {name: weight for name, weight in (weights or {}).items() if weight > 0}
+    parts = [_worth_a_point(unit, 1 / counted[name]) for name, unit in UNITS.items() if name in counted]
+    return f"One point is {', or '.join(parts)}." if parts else OWN_POINT
 
 
 def support(name: str) -> str:
@@ -200,3 +222,9 @@ def share(value: float) -> str:
 def points(value: float) -> str:
     """Progress points as a number to read: "2.4", "-0.3"."""
     return f"{value:.1f}" if abs(value) >= 0.05 else "0.0"
+
+
+def _worth_a_point(unit: tuple[str, str], many: float) -> str:
+    one, several = unit
+    rounded = f"{many:.2g}"
+    return one if rounded == "1" else several.format({"2": "two", "3": "three", "4": "four"}.get(rounded, rounded))

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,7 @@ def _realised(snapshot: Snapshot, model: RankerModel, outcome: Outcome, seed: in
                       "record")  # fmt: skip
     episodes = build_episodes(
         snapshot, behavior=bool(model.manifest.get("behavior")), outcome=outcome,
-        progress=lambda done, total: progress("looking back at decision days", done, total),
+        progress=partial(progress, "looking back at decision days"),
     )  # fmt: skip
     fresh = fresh_days(episodes, model)
     if not enough_to_judge(episodes, fresh):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -127,19 +128,21 @@ class ModelVersion:
 
 
 def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int = 0, ranker: BenefitRanker | None = None,
-          folds_by: FoldsBy = "student", progress: Progress = silently) -> ModelVersion:  # fmt: skip
+          folds_by: FoldsBy = "student", episodes: Episodes | None = None,
+          progress: Progress = silently) -> ModelVersion:  # fmt: skip
     """Learn from a snapshot and register a candidate, with its card and plots.
 
     Args:
         behavior: let discipline be an input, which a district must opt in to.
         ranker: its parameters are used; by default those of the design.
         folds_by: what is never split between what is learned from and what judges it.
+        episodes: those of this snapshot and outcome, where they are built already.
 
     Raises:
         NotEnoughEvidence: naming what is missing; nothing is registered.
     """
     outcome = Outcome.of(home)
-    episodes = _episodes(snapshot, outcome, behavior, progress)
+    episodes = _episodes(snapshot, outcome, behavior, progress) if episodes is None else episodes
     supports = check_sufficient(episodes, snapshot)
     reference = reference_of(episodes, planned_days(snapshot)).to_json()
     episodes = episodes.by_school() if folds_by == "school" else episodes
@@ -153,7 +156,7 @@ def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int =
     fitted = BenefitRanker(**made).fit(episodes.features, episodes.outcome, episodes.support, episodes.student)
     progress("learning from all decision days", 1, 1)
     origin = origin_of(snapshot, outcome)
-    manifest = _manifest(origin, episodes, supports, behavior, made, judgement)
+    manifest = _manifest(origin, outcome, episodes, supports, behavior, made, judgement)
     facts = card_facts(fitted, episodes, outcome, origin, judgement, manifest["parameters"] | {"behavior": behavior})
     progress("registering with MLflow", 0, 1)
     (home / "models").mkdir(parents=True, exist_ok=True)
@@ -326,10 +329,8 @@ def _lay_out(store: Path) -> None:
 
 
 def _episodes(snapshot: Snapshot, outcome: Outcome, behavior: bool, progress: Progress) -> Episodes:
-    def looked_back(done: int, total: int) -> None:
-        progress("looking back at decision days", done, total)
-
-    return build_episodes(snapshot, behavior=behavior, outcome=outcome, progress=looked_back)
+    told = partial(progress, "looking back at decision days")
+    return build_episodes(snapshot, behavior=behavior, outcome=outcome, progress=told)
 
 
 def _on_new_days(snapshot: Snapshot, model: RankerModel, home: Path, seed: int, progress: Progress) -> Facts | None:
@@ -356,11 +357,11 @@ def _parameters(ranker: BenefitRanker | None, seed: int) -> dict[str, Any]:
     return parameters
 
 
-def _manifest(origin: Origin, episodes: Episodes, supports: tuple[str, ...], behavior: bool,
+def _manifest(origin: Origin, outcome: Outcome, episodes: Episodes, supports: tuple[str, ...], behavior: bool,
               parameters: Mapping[str, Any], judgement: Judgement) -> dict[str, Any]:  # fmt: skip
     counts = episodes.support.value_counts()
     return {
-        **asdict(origin), "behavior": behavior,
+        **asdict(origin), "weights": dict(outcome.weights), "behavior": behavior,
         "decision_dates": sorted(str(day) for day in episodes.decision_date.unique()),
         "episodes": {name: int(counts[name]) for name in (NONE, *supports)},
         "parameters": {name: list(value) if isinstance(value, tuple) else value for name, value in parameters.items()},

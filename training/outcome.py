@@ -110,6 +110,15 @@ class Outcome:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
+def weights_of(home: Path, sha256: str) -> Mapping[str, float] | None:
+    """The weights of the district's outcome, if it is the one of this digest; None where it was changed since."""
+    try:
+        outcome = Outcome.of(home)
+    except OutcomeError:
+        return None
+    return outcome.weights if outcome.sha256 == sha256 else None
+
+
 def progress_points(records: ScopedRecords, day: date, outcome: Outcome) -> pd.DataFrame:
     """Change of each counted measure from before `day` to the days after it, times its weight.
 

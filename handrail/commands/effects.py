@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,7 @@ from serving.effect_file import (
 from serving.effect_words import VERDICTS, amount, difference, dollars, dollars_a_point, sensitivity, served
 from serving.words import count
 from training.effects import Services, partner_effects
-from training.episodes import NotEnoughEvidence, build_episodes
+from training.episodes import Episodes, NotEnoughEvidence, build_episodes
 from training.outcome import Outcome
 
 app = typer.Typer(help="What went along with each partner's program: an effect with its range, or why nobody can tell.")
@@ -78,8 +79,12 @@ def costs(
                   soft_wrap=True)  # fmt: skip
 
 
-def work_out_effects(settings: Settings, database: Database, step: Step) -> tuple[Report, Path]:
+def work_out_effects(settings: Settings, database: Database, step: Step,
+                     episodes: Episodes | None = None) -> tuple[Report, Path]:  # fmt: skip
     """The figures of the current snapshot and their file; what is there is taken if all that it was made of is alike.
+
+    Args:
+        episodes: those of the current snapshot and outcome, where they are built already.
 
     Raises:
         NotEnoughEvidence: there is no decision day with progress after it.
@@ -94,16 +99,13 @@ def work_out_effects(settings: Settings, database: Database, step: Step) -> tupl
     if before is not None and before.inputs == inputs:
         return before, write_effects(before, settings.home)
     outcome = Outcome.of(settings.home)
-
-    def looked_back(done: int, total: int) -> None:
-        step("looking back at decision days", done, total)
-
-    episodes = build_episodes(snapshot, outcome=outcome, progress=looked_back)
+    if episodes is None:
+        episodes = build_episodes(snapshot, outcome=outcome, progress=partial(step, "looking back at decision days"))
     if not len(episodes):
         raise NotEnoughEvidence("nobody's progress is known: there must be school enrollments, attendance and marks "
                                 "before and after a day on which students were looked at")  # fmt: skip
     found = partner_effects(episodes, services, known, outcome=outcome,
-                            progress=lambda done, total: step("comparing students", done, total))  # fmt: skip
+                            progress=partial(step, "comparing students"))  # fmt: skip
     report = tell(found, services.programs, known, inputs, settings.now())
     return report, write_effects(report, settings.home)
 

@@ -1,5 +1,5 @@
 """Makes a whole demo home by the ordinary steps: files, loads, accounts, features, model, audit, signature,
-partner effects.
+partner effects, drift.
 
 Killed half-way it leaves no finished mark, and the next run begins anew.
 """
@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, time
+from functools import partial
 from pathlib import Path
 
 from fairness.gate import Policy
@@ -39,6 +40,9 @@ from records.linkage import link
 from records.scope import Role, ScopedRecords, pipeline_scope
 from records.snapshots import LoadReport, Snapshot
 from serving.effect_file import FORMAT as EFFECTS_FORMAT
+from training.drift_report import FORMAT as DRIFT_FORMAT
+from training.drift_report import work_out_drift
+from training.episodes import build_episodes
 from training.lifecycle import ModelVersion, train
 
 Step = Callable[[str, int, int], None]
@@ -57,7 +61,7 @@ def make_demo(folder: Path, *, students: int = 16_000, seed: int = 2026,
     """
     settings = Settings.from_environment(folder / "home")
     mark = {"today": DEMO_TODAY.isoformat(), "students": students, "seed": seed, "catalog": catalog_hash(),
-            "policy": Policy.declared().sha256, "effects": EFFECTS_FORMAT}  # fmt: skip
+            "policy": Policy.declared().sha256, "effects": EFFECTS_FORMAT, "drift": DRIFT_FORMAT}  # fmt: skip
     if settings.is_demo and json.loads((settings.home / DEMO_MARK).read_text()) == mark:
         open_emergency_of_the_day(settings, open_database(settings.database_url), settings.now())
         return settings
@@ -76,9 +80,11 @@ def make_demo(folder: Path, *, students: int = 16_000, seed: int = 2026,
     day = snapshot.latest_date()
     write_features(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day)), day, settings.home)
     step("building features", 1, 1)
-    made = train(snapshot, settings.home, seed=seed, progress=step)
+    episodes = build_episodes(snapshot, progress=partial(step, "looking back at decision days"))
+    made = train(snapshot, settings.home, seed=seed, episodes=episodes, progress=step)
     _audit_and_sign(settings, database, made, step)
-    work_out_effects(settings, database, step)
+    work_out_effects(settings, database, step, episodes)
+    work_out_drift(snapshot, made, settings.home, settings.now(), seed=seed, progress=step)
     (settings.home / DEMO_MARK).write_text(json.dumps(mark))
     open_emergency_of_the_day(settings, database, settings.now())
     return settings

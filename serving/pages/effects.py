@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form
@@ -22,7 +23,7 @@ from serving.context import ForDistrict, Visit
 from serving.effect_file import EffectsDamaged, Report, Told, costs_known, inputs_of, newest_effects
 from serving.pages.audits import ForAuditors
 from training.effects import Cost
-from training.outcome import Outcome, OutcomeError
+from training.outcome import OutcomeError, weights_of
 
 router = APIRouter()
 Line = Annotated[str, Field(max_length=200)]
@@ -30,7 +31,6 @@ CHANGED = {
     "snapshot_id": "newer records were loaded", "costs_sha256": "what a program costs was stated anew",
     "outcome_sha256": "what counts as progress was changed", "features_sha256": "Handrail compares students otherwise",
 }  # fmt: skip
-OWN_POINT = "What a point is follows from what the district counts as progress, in its file outcome.toml."
 LABELS = {"program": "Program", "dollars": "US dollars", "per": "For each"}
 
 
@@ -80,7 +80,7 @@ def _show(visit: Visit, *, said: str = "", problem: str = "", form: CostForm | N
     plot, dots = _plot(report)
     response = visit.page(
         "effects.html", report=report, damage=damage, entries=_entries(visit, rows, report, costs, stated), plot=plot,
-        dots=dots, point=_point(report), said=said, problem=problem, form=form,
+        dots=dots, point=_point(visit.site.config.home, report), said=said, problem=problem, form=form,
         changed=[] if report is None else _changed(visit, report, costs), per=PER, effect=effect_words,
         staff=staff_names(visit.database),
     )  # fmt: skip
@@ -118,10 +118,9 @@ def _entries(visit: Visit, programs: Mapping[str, Mapping[Hashable, Any]], repor
     return sorted(found, key=lambda one: (one.name.casefold(), one.program_id))
 
 
-def _point(report: Report | None) -> str:
+def _point(home: Path, report: Report | None) -> str:
     """What a point is, in the figures that are shown."""
-    usual = report is not None and report.inputs.outcome_sha256 == Outcome.declared().sha256
-    return words.WHAT_A_POINT_IS if usual else OWN_POINT
+    return words.what_a_point_is(weights_of(home, report.inputs.outcome_sha256) if report else None)
 
 
 def _plot(report: Report | None) -> tuple[DotPlot | None, dict[str, Dot]]:

@@ -132,7 +132,7 @@ def places_page(visit: ForPlanners, floor: FloorName = "",
         lines=[lines[student] for student in students], gained=[lines[student] for student in gained],
         lost=[lines[student] for student in lost], pages=max(1, -(-len(result.students) // PAGE)) if result else 1,
         first=(page - 1) * PAGE + 1, most=MOST_PLACES, why_no_model=visit.model[1] if offers else "",
-        nothing=_why_nothing(visit, offers, options), stamp=visit.stamp(shown) if shown else "",
+        nothing=_why_nothing(visit, offers, options), point=visit.point, stamp=visit.stamp(shown) if shown else "",
     )  # fmt: skip
     response.status_code = 422 if asked.problems else 200
     return response

@@ -55,7 +55,7 @@ def student_page(handle: str, student: OpenRecord, visit: SignedIn, done: Done =
         model_sha256=visit.model[0].sha256 if visit.model[0] else "", staff=staff_names(visit.database), done=done,
         emergencies=[one for one in visit.emergencies if one.student_id == student],
         may_open=agreed and visit.viewer.role is Role.CASEWORKER, stamp=visit.stamp_whole(student), charts=charts,
-        scale=max((one.upper for one in suggestions), default=1.0),
+        scale=max((one.upper for one in suggestions), default=1.0), point=visit.point,
     )  # fmt: skip
 
 

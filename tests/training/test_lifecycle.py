@@ -24,7 +24,8 @@ from records.connectors.service_history import ServiceHistory
 from records.scope import ScopedRecords, pipeline_scope
 from records.snapshots import Snapshot, load
 from training.benefit import NONE
-from training.episodes import NotEnoughEvidence, build_episodes
+from training.drift import reference_of
+from training.episodes import Episodes, NotEnoughEvidence, build_episodes, planned_days
 from training.lifecycle import (
     ModelVersion,
     NoModel,
@@ -50,6 +51,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     load(OneRoster(), files.sis, folder / "home")
     load(ServiceHistory(), files.service_history, folder / "home", merge=True)
     return folder / "home"
+
+
+@pytest.fixture(scope="module")
+def episodes(home: Path) -> Episodes:
+    return build_episodes(Snapshot.current(home))
 
 
 def test_a_candidate_is_registered_by_its_bytes_and_serves_nobody(home: Path):  # R57
@@ -184,9 +190,18 @@ def trained(home: Path) -> ModelVersion:
     return found[0] if found else train(Snapshot.current(home), home, ranker=QUICK)
 
 
-def test_the_support_of_an_episode_is_what_began_soon_after_its_day(home: Path):
+def test_where_folds_are_by_school_drift_is_still_measured_against_students(
+    home: Path, episodes: Episodes, tmp_path: Path
+):
     snapshot = Snapshot.current(home)
-    episodes = build_episodes(snapshot)
+    made = train(snapshot, tmp_path, ranker=QUICK, folds_by="school", episodes=episodes)
+    assert made.reference() == reference_of(episodes, planned_days(snapshot))
+    run = registry(tmp_path).get_run(made.run_id)
+    assert run.data.params["folds_by"] == "school"
+
+
+def test_the_support_of_an_episode_is_what_began_soon_after_its_day(home: Path, episodes: Episodes):
+    snapshot = Snapshot.current(home)
     day = sorted(episodes.decision_date.unique())[1]
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", day))
     services = records.frame("service_enrollments").merge(records.frame("programs"), on="program_id")
