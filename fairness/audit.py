@@ -181,7 +181,7 @@ def students_frame(model: RankerModel, snapshot: Snapshot, as_of: date,
     frame = pd.DataFrame({"in_need": here.isin(in_need), "suggested": here.isin(first.index)}, index=here)
     frame["benefit"] = first.reindex(here)
     sensitive = ScopedRecords(snapshot, pipeline_scope(snapshot, "audit", as_of)).frame("characteristics")
-    grades = grade_level(records, as_of).to_pandas().set_index("student_id")["grade_level"]
+    grades = records.ask(grade_level, as_of).set_index("student_id")["grade_level"]
     facts = sensitive.set_index("student_id").reindex(here).assign(grade_band=grades.reindex(here).map(_band))
     for name in policy.groups:
         frame[name] = facts[name].map(_value).astype(object)

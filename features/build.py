@@ -41,7 +41,7 @@ def build_features(records: ScopedRecords, as_of: date) -> pd.DataFrame:
     index = pd.Index(records.students, name="student_id", dtype=object)
     found: dict[str, pd.Series] = {}
     for family in FAMILIES:
-        frame = family(records, as_of).to_pandas().set_index("student_id")
+        frame = records.ask(family, as_of).set_index("student_id")
         for name in frame.columns:
             found[name] = frame[name].astype("float64").reindex(index)
     seen = _visible(records)

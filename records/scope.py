@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
-from functools import cached_property
-from typing import Any, Literal, Protocol
+from functools import cached_property, lru_cache
+from typing import Any, Literal
 
 import ibis
 import pandas as pd
@@ -33,6 +33,7 @@ from records.database import (
     UnfinishedDestructionRow,
 )
 from records.errors import SaidPlainly
+from records.queries import Named, Outline, Query, Tables, over_tables, stand_in, write
 from records.schema import CONSENT_CATEGORIES, HOUSING_SUPPORTS, Category, table
 from records.snapshots import Snapshot
 
@@ -74,15 +75,6 @@ none of them helps to find or treat a child in danger."""
 
 DISTRICT = "district"
 PARTNER_ROLES = frozenset({Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN})
-
-
-class Tables(Protocol):
-    """Where a scope's tables are read from: a snapshot, or what the second wall shows of one (`records.wall`)."""
-
-    @property
-    def id(self) -> str: ...
-
-    def table(self, name: str) -> Any: ...
 
 
 class NotInScope(SaidPlainly, LookupError):
@@ -252,7 +244,7 @@ def emergency_ground(number: int) -> str:
     return f"emergency-{number}"
 
 
-def told_freely(tables: Tables) -> Any:
+def told_freely(tables: Named) -> Any:
     """The programs, as an Ibis column of identifiers, of which taking part does not tell of a child's housing.
 
     A program whose kind of support nobody has said, or that is on no list, is not one of them: it may be a shelter.
@@ -285,13 +277,13 @@ class ScopedRecords:
             UnknownTable: there is no such table.
         """
         canonical = table(name)
-        rows = self.snapshot.table(name)
+        rows = self._tables.table(name)
         if not canonical.is_student:
             return rows
         joined = rows.inner_join(self._visible, rows["student_id"] == self._visible["_student"])
         if canonical.is_service:
-            own = joined["organization_id"] == self.scope.viewer.organization_id
-            freely = joined["program_id"].isin(told_freely(self.snapshot)) | joined[_SEES_HOUSING_SERVICES]
+            own = joined["organization_id"] == joined[_ORGANIZATION]
+            freely = joined["program_id"].isin(told_freely(self._tables)) | joined[_SEES_HOUSING_SERVICES]
             joined = joined.filter((own & joined[_flag(Category.SERVICES)])
                                    | (~own & joined[_flag(Category.SERVICES_OTHER)] & freely))  # fmt: skip
             return joined.select(*(column.name for column in canonical.columns))
@@ -305,20 +297,64 @@ class ScopedRecords:
 
     def frame(self, name: str) -> pd.DataFrame:
         """The table as a data frame, ordered by its key."""
-        frame: pd.DataFrame = self.table(name).order_by(list(table(name).key)).to_pandas()
-        return frame
+        return self.ask(_in_order, name)
+
+    def ask(self, make: Callable[..., Any], *given: Any) -> pd.DataFrame:
+        """The answer to a query over these records, whose SQL is written out once a process.
+
+        Args:
+            make: a function of a module that makes an Ibis expression of records and of what is given. It may look at
+                tables alone: asked for its scope or its students, what it gets has none.
+            given: what can be hashed, such as a day.
+        """
+        return _over_records(make, *given).frame(self.snapshot, {_VISIBLE: self._seen})
+
+    @property
+    def _tables(self) -> Named:
+        return self.snapshot
 
     @cached_property
     def _visible(self) -> Any:
+        return ibis.memtable(self._seen)
+
+    @cached_property
+    def _seen(self) -> pa.Table:
+        """One row a student: what the scope opens of them, and whose services are the viewer's own."""
         seen = [self.scope.categories(student) for student in self.students]
-        columns = {"_student": pa.array(self.students, pa.string())} | {
-            _flag(category): pa.array([category in categories for categories in seen], pa.bool_())
-            for category in Category
-        }
+        own = [self.scope.viewer.organization_id] * len(self.students)
         housing = [self.scope.sees_housing_services(student) for student in self.students]
-        return ibis.memtable(pa.table(columns | {_SEES_HOUSING_SERVICES: pa.array(housing, pa.bool_())}))
+        return pa.table([pa.array(self.students, pa.string()), pa.array(own, pa.string()),
+                         pa.array(housing, pa.bool_()),
+                         *(pa.array([category in categories for categories in seen], pa.bool_())
+                           for category in Category)], schema=_SEEN)  # fmt: skip
 
 
+class _Written(ScopedRecords):
+    """Records with tables and without a scope, for a query that is only to be written out."""
+
+    def __init__(self) -> None:
+        pass
+
+    @property
+    def _tables(self) -> Named:
+        return Outline()
+
+    @cached_property
+    def _visible(self) -> Any:
+        return stand_in(_VISIBLE, _SEEN)
+
+
+@lru_cache(maxsize=500)
+def _over_records(make: Callable[..., Any], *given: Any) -> Query:
+    return write(make(_Written(), *given))
+
+
+def _in_order(records: ScopedRecords, name: str) -> Any:
+    return records.table(name).order_by(list(table(name).key))
+
+
+_VISIBLE = "_visible"
+_ORGANIZATION = "_organization"
 _SEES_HOUSING_SERVICES = "_sees_housing_services"
 
 
@@ -326,10 +362,18 @@ def _flag(category: Category) -> str:
     return f"_sees_{category.value}"
 
 
+_SEEN = pa.schema([("_student", pa.string()), (_ORGANIZATION, pa.string()), (_SEES_HOUSING_SERVICES, pa.bool_()),
+                   *((_flag(category), pa.bool_()) for category in Category)])  # fmt: skip
+
+
 def _everyone(snapshot: Snapshot, purpose: str, categories: frozenset[Category]) -> dict[str, tuple[Grant, ...]]:
     grant = Grant(DISTRICT, "", "own_records", purpose, DISTRICT, categories, ())
-    students = snapshot.table("students")["student_id"].to_pyarrow().to_pylist()
+    students = over_tables(_of_students).arrow(snapshot)["student_id"].to_pylist()
     return dict.fromkeys(students, (grant,))
+
+
+def _of_students(tables: Named) -> Any:
+    return tables.table("students").select("student_id")
 
 
 def _grant(agreement: Agreement, role: Role, consented: frozenset[Category]) -> Grant:
@@ -343,14 +387,15 @@ def _grant(agreement: Agreement, role: Role, consented: frozenset[Category]) -> 
 
 
 def _taking_part(snapshot: Snapshot, agreement: Agreement, today: date) -> frozenset[str]:
-    rows = snapshot.table("service_enrollments")
-    active = rows.filter(
-        rows["organization_id"] == agreement.organization_id,
-        rows["program_id"].isin(sorted(agreement.programs)),
-        rows["start_date"] <= ibis.date(today.isoformat()),
-        rows["end_date"].isnull() | (rows["end_date"] >= ibis.date(today.isoformat())),
-    )
-    return frozenset(active["student_id"].to_pyarrow().to_pylist())
+    query = over_tables(_enrolled_on, agreement.organization_id, agreement.programs, today)
+    return frozenset(query.arrow(snapshot)["student_id"].to_pylist())
+
+
+def _enrolled_on(tables: Named, organization_id: str, programs: frozenset[str], today: date) -> Any:
+    rows, day = tables.table("service_enrollments"), ibis.date(today.isoformat())
+    active = rows.filter(rows["organization_id"] == organization_id, rows["program_id"].isin(sorted(programs)),
+                         rows["start_date"] <= day, rows["end_date"].isnull() | (rows["end_date"] >= day))  # fmt: skip
+    return active.select("student_id")
 
 
 def _opted_out(database: Database, today: date) -> frozenset[str]:

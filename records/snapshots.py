@@ -107,14 +107,30 @@ class Snapshot:
         """A DuckDB backend of Ibis of this snapshot's own; not to be shared between threads."""
         return ibis.duckdb.from_connection(_reading_engine(os.getpid()).cursor())
 
+    @property
+    def engine(self) -> duckdb.DuckDBPyConnection:
+        """What reads `source`; not to be shared between threads."""
+        engine: duckdb.DuckDBPyConnection = self.connection.con
+        return engine
+
     def table(self, name: str) -> Any:
         """The table as an Ibis expression: Parquet where there are rows, empty and typed where there are none."""
         canonical = table(name)
         file = self.path / f"{name}.parquet"
         if file.exists():
             return self.connection.read_parquet(file)
-        self.connection.con.register(f"no_{name}", canonical.arrow_schema().empty_table())
+        self.engine.register(f"no_{name}", canonical.arrow_schema().empty_table())
         return self.connection.table(f"no_{name}")
+
+    def source(self, name: str) -> str:
+        """The same as what may follow FROM in a query to `engine`."""
+        canonical = table(name)
+        file = self.path / f"{name}.parquet"
+        if file.exists():
+            quoted = str(file).replace("'", "''")
+            return f"read_parquet('{quoted}')"
+        self.engine.register(f"no_{name}", canonical.arrow_schema().empty_table())
+        return f"no_{name}"
 
     def quarantined(self) -> pa.Table:
         return pq.read_table(self.path / "quarantine.parquet")

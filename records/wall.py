@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.csv
 from ibis.util import gen_name
@@ -63,7 +64,7 @@ class WalledSnapshot:
     user_id: str
     now: datetime
     students: list[str] | None = None
-    _read: dict[str, Any] = field(default_factory=dict, repr=False)
+    _read: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def id(self) -> str:
@@ -76,14 +77,28 @@ class WalledSnapshot:
             UnknownTable: there is no such table.
             NotPublished: the snapshot has no copy behind the wall.
         """
-        canonical = canonical_table(name)
-        if not canonical.is_student:
+        if not canonical_table(name).is_student:
             return self.snapshot.table(name)
+        return self.snapshot.connection.table(self.source(name))
+
+    def source(self, name: str) -> str:
+        """The same as what may follow FROM in a query to `engine`.
+
+        Raises:
+            UnknownTable, NotPublished: as `table`.
+        """
+        if not canonical_table(name).is_student:
+            return self.snapshot.source(name)
         if name not in self._read:
             here = gen_name(name)
-            self.snapshot.connection.con.register(here, self.rows(name))
-            self._read[name] = self.snapshot.connection.table(here)
+            self.engine.register(here, self.rows(name))
+            self._read[name] = here
         return self._read[name]
+
+    @property
+    def engine(self) -> duckdb.DuckDBPyConnection:
+        """What reads `source`; not to be shared between threads."""
+        return self.snapshot.engine
 
     def rows(self, name: str) -> pa.Table:
         """The same as an Arrow table, read in a transaction of its own that can write nothing."""

@@ -148,7 +148,7 @@ def read_student(records: ScopedRecords, student: str, as_of: date, organization
 
 def read_attendance(records: ScopedRecords, as_of: date) -> Attendance:
     """Every school day of this school year up to `as_of`."""
-    frame = student_days(records, as_of).order_by("date").to_pandas()
+    frame = records.ask(_days_in_order, as_of)
     days = [SchoolDay(pd.Timestamp(row["date"]).date(), _status(row)) for row in frame.to_dict("records")]
     counts = {status: sum(day.status == status for day in days) for status in words.STATUSES}
     months = tuple(_month(list(group)) for _, group in groupby(days, key=lambda day: (day.day.year, day.day.month)))
@@ -210,6 +210,10 @@ def read_facts(records: ScopedRecords, student: str) -> tuple[tuple[str, str], .
     seen = records.scope.categories(student)
     return tuple((label, said.get(row.get(column), "Not on record"))
                  for category, column, label, said in FACTS if category in seen)  # fmt: skip
+
+
+def _days_in_order(records: ScopedRecords, as_of: date) -> Any:
+    return student_days(records, as_of).order_by("date")
 
 
 def _status(row: Mapping[Any, Any]) -> str:

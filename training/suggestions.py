@@ -51,7 +51,7 @@ def eligible(records: ScopedRecords, as_of: date, supports: Sequence[str]) -> pd
         bool, students x supports. Only what the scope shows of a student's services counts.
     """
     index = pd.Index(records.students, name="student_id", dtype=object)
-    grades = grade_level(records, as_of).to_pandas().set_index("student_id")["grade_level"].reindex(index)
+    grades = records.ask(grade_level, as_of).set_index("student_id")["grade_level"].reindex(index)
     programs = records.frame("programs")
     open_now = open_to_grade(programs, grades.astype("float64"), supports)
     services = records.frame("service_enrollments").merge(programs[["program_id", "support"]], on="program_id")
