@@ -13,6 +13,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -193,9 +194,9 @@ def trained(home: Path) -> ModelVersion:
 def test_where_folds_are_by_school_drift_is_still_measured_against_students(
     home: Path, episodes: Episodes, tmp_path: Path
 ):
-    snapshot = Snapshot.current(home)
-    made = train(snapshot, tmp_path, ranker=QUICK, folds_by="school", episodes=episodes)
-    assert made.reference() == reference_of(episodes, planned_days(snapshot))
+    snapshot, some = Snapshot.current(home), episodes.take(np.arange(0, len(episodes), 3))
+    made = train(snapshot, tmp_path, ranker=QUICK, folds_by="school", episodes=some)
+    assert made.reference() == reference_of(some, planned_days(snapshot))
     run = registry(tmp_path).get_run(made.run_id)
     assert run.data.params["folds_by"] == "school"
 
