@@ -8,14 +8,17 @@ of heterogeneous causal effects", Electronic Journal of Statistics 17(2); weight
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from operator import methodcaller
 from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
 
 from training.parallel import ONE_THREAD, side_by_side
 
@@ -49,6 +52,16 @@ class PseudoOutcomes:
     """Standard deviation of the outcome around what was expected of what was chosen."""
 
 
+@dataclass(frozen=True)
+class CrossFitted:
+    """Models by fold, how many trees of them count, and what those say of the rows that their model did not see: a
+    mean, a chance or, shape (n, classes), chances."""
+
+    models: dict[int, lgb.Booster]
+    trees: int
+    unseen: Floats
+
+
 def folds_of(students: pd.Series, n_folds: int, seed: int) -> NDArray[np.intp]:
     """The fold of each episode, by student, so that nobody's own outcome trains what judges them."""
     codes, uniques = pd.factorize(students, sort=True)
@@ -70,68 +83,107 @@ def pseudo_outcomes(features: pd.DataFrame, support: pd.Series, outcome: pd.Seri
     rows = features.to_numpy(dtype="float64")
     target = outcome.to_numpy(dtype="float64")
     given = with_flags(rows, treatment, len(names))
-    _, chances = cross_fitted(_PROPENSITY | {"num_class": len(names), "seed": seed}, rows, treatment, folds,
-                              _PROPENSITY_TREES)  # fmt: skip
-    at = np.arange(len(rows))
-    surprise = [-np.log(np.maximum(found[at, treatment], 1e-6)).mean() for found in chances]
-    propensity = np.clip(chances[int(np.argmin(surprise))], smallest_propensity, 1.0)
-    followers, followed = cross_fitted(_OUTCOME | {"seed": seed}, given, target, folds, _OUTCOME_TREES)
-    misses = [((target - found) ** 2).mean() for found in followed]
-    trees = _OUTCOME_TREES[int(np.argmin(misses))]
+    chances = cross_fitted(_PROPENSITY | {"num_class": len(names), "seed": seed}, rows, treatment, folds,
+                           _PROPENSITY_TREES)  # fmt: skip
+    propensity = np.clip(chances.unseen, smallest_propensity, 1.0)
+    followed = cross_fitted(_OUTCOME | {"seed": seed}, given, target, folds, _OUTCOME_TREES)
     expected = np.zeros((len(rows), len(names)))
 
     def expect(which: tuple[int, int]) -> None:
         place, fold = which
         judged = folds == fold
         asked = with_flags(rows[judged], np.full(judged.sum(), place), len(names))
-        expected[judged, place] = followers[fold].predict(asked, num_iteration=trees, **ONE_THREAD)
+        expected[judged, place] = followed.models[fold].predict(asked, num_iteration=followed.trees, **ONE_THREAD)
 
-    side_by_side(expect, [(place, fold) for place in range(len(names)) for fold in followers])
+    side_by_side(expect, [(place, fold) for place in range(len(names)) for fold in followed.models])
     untreated = (treatment == 0) * (target - expected[:, 0]) / propensity[:, 0]
     treated = np.eye(len(names))[treatment] * (target[:, None] - expected) / propensity
     values = expected[:, 1:] - expected[:, :1] + treated[:, 1:] - untreated[:, None]
     weights = 1.0 / (1.0 / propensity[:, 1:] + 1.0 / propensity[:, :1])
-    noise = float(np.sqrt(min(misses)))
+    noise = float(np.sqrt(((target - followed.unseen) ** 2).mean()))
     return PseudoOutcomes(supports, values, weights, propensity, expected, noise)
 
 
 def cross_fitted(parameters: Mapping[str, Any], rows: Floats, target: NDArray[Any], folds: NDArray[np.intp],
-                 counts: Sequence[int],
-                 usable: Flags | None = None) -> tuple[dict[int, lgb.Booster], list[Floats]]:  # fmt: skip
-    """A LightGBM model for each fold, learned from the usable rows of the others, with as many trees as the last count.
+                 counts: Sequence[int], usable: Flags | None = None) -> CrossFitted:  # fmt: skip
+    """A LightGBM model for each fold, learned from the usable rows of the others.
 
-    Returns:
-        The models by fold; and for each count of trees what the models say of the rows that they did not see, shape
-        (n,) or (n, classes).
+    All have as many trees, the one of `counts` with which they foretell best the usable rows that they did not see.
+    Once two counts in a row foretold worse than the best, no more trees are grown.
+
+    Args:
+        target: for the objective "multiclass" the place of the class, for "binary" zero or one.
     """
-    counted = np.unique(folds).tolist()
     used = np.ones(len(folds), dtype=bool) if usable is None else usable
+    growing = {int(fold): _Growing(parameters, rows, target, used & (folds != fold), folds == fold)
+               for fold in np.unique(folds)}  # fmt: skip
+    best = CrossFitted({fold: one.model for fold, one in growing.items()}, 0, np.zeros(0))
+    least, worse = np.inf, 0
+    for count in counts:
+        whole = _together(side_by_side(methodcaller("grow", count), growing.values()), folds, growing)
+        missed = _missed(parameters["objective"], whole[used], target[used])
+        worse = 0 if missed < least else worse + 1
+        if missed < least:
+            least, best = missed, replace(best, trees=count, unseen=whole)
+        if worse == 2:
+            break
+    return best
 
-    def fit(fold: int) -> tuple[lgb.Booster, list[Floats]]:
-        train, judged = used & (folds != fold), folds == fold
-        model = lgb.train(_sized(parameters, train), lgb.Dataset(rows[train], target[train]), counts[-1])
-        return model, by_trees(model, rows[judged], counts)
 
-    fitted = side_by_side(fit, counted)
-    models = {fold: model for fold, (model, _) in zip(counted, fitted, strict=True)}
-    return models, _together([said for _, said in fitted], folds, counted)
+class _Growing:
+    """One model that gets trees step by step, and what it says of the rows that judge it."""
+
+    def __init__(self, parameters: Mapping[str, Any], rows: Floats, target: NDArray[Any], train: Flags,
+                 judged: Flags) -> None:  # fmt: skip
+        sized = _sized(parameters, train)
+        self.model = lgb.Booster(sized, lgb.Dataset(rows[train], target[train], params=sized))
+        self._objective, self._judged = str(parameters["objective"]), rows[judged]
+        self._trees, self._raw = 0, np.zeros(())
+
+    def grow(self, count: int) -> Floats:
+        """Predictions of the judged rows with so many trees, shape (n,) or (n, classes)."""
+        for _ in range(count - self._trees):
+            self.model.update()
+        self._raw = self._raw + _between(self.model, self._judged, self._trees, count)
+        self._trees = count
+        return _SAID[self._objective](self._raw)
+
+
+_SAID: Mapping[str, Callable[[Floats], Floats]] = {
+    "regression": lambda raw: raw, "binary": expit, "multiclass": lambda raw: softmax(raw, axis=1),
+}  # fmt: skip
 
 
 def by_trees(model: lgb.Booster, rows: Floats, counts: Sequence[int]) -> list[Floats]:
-    """Predictions of the first so many trees, for each count. A booster remembers the count that it was last asked for:
-    nobody else may ask it meanwhile."""
-    return [np.asarray(model.predict(rows, num_iteration=trees, **ONE_THREAD)) for trees in counts]
+    """What the first so many trees of a regression say of rows, for each count; counts ascend."""
+    steps = [_between(model, rows, before, count) for before, count in zip((0, *counts), counts, strict=False)]
+    return list(accumulate(steps))
 
 
-def _together(parts: list[list[Floats]], folds: NDArray[np.intp], counted: list[int]) -> list[Floats]:
-    """For each count of trees, what the folds' models say of the rows that they did not see."""
-    found = []
-    for said in zip(*parts, strict=True):
-        whole = np.zeros((len(folds), *said[0].shape[1:]))
-        for fold, own in zip(counted, said, strict=True):
-            whole[folds == fold] = own
-        found.append(whole)
-    return found
+def _between(model: lgb.Booster, rows: Floats, before: int, count: int) -> Floats:
+    """What the trees after the first `before`, up to the `count`th, add to the raw score."""
+    return np.asarray(model.predict(rows, start_iteration=before, num_iteration=count - before, raw_score=True,
+                                    **ONE_THREAD), dtype="float64")  # fmt: skip
+
+
+def _together(parts: Iterable[Floats], folds: NDArray[np.intp], counted: Iterable[int]) -> Floats:
+    """What the folds' models say of the rows that they did not see."""
+    whole: Floats | None = None
+    for fold, own in zip(counted, parts, strict=True):
+        if whole is None:
+            whole = np.zeros((len(folds), *own.shape[1:]))
+        whole[folds == fold] = own
+    assert whole is not None
+    return whole
+
+
+def _missed(objective: str, said: Floats, target: NDArray[Any]) -> float:
+    """How far predictions are from what came: squared error, or the surprise at a choice."""
+    if objective == "regression":
+        return float(((target - said) ** 2).mean())
+    binary = objective == "binary"
+    chance = np.where(target > 0, said, 1 - said) if binary else said[np.arange(len(said)), target]
+    return float(-np.log(np.maximum(chance, 1e-6)).mean())
 
 
 def _sized(parameters: Mapping[str, Any], train: Flags) -> dict[str, Any]:

@@ -91,14 +91,10 @@ def _completed(measure: str, values: Floats, given: Floats, folds: NDArray[np.in
 
 def _chances(known: Flags, given: Floats, folds: NDArray[np.intp], seed: int) -> Floats:
     """Chance that the measure is known, from models that did not see the student."""
-    _, said = cross_fitted(_KNOWN | _SHARED | {"seed": seed}, given, known.astype("float64"), folds, _TREES)
-    clipped = [np.clip(one, 1e-6, 1 - 1e-6) for one in said]
-    surprise = [-np.where(known, np.log(one), np.log1p(-one)).mean() for one in clipped]
-    return clipped[int(np.argmin(surprise))]
+    found = cross_fitted(_KNOWN | _SHARED | {"seed": seed}, given, known.astype("float64"), folds, _TREES)
+    return np.clip(found.unseen, 1e-6, 1 - 1e-6)
 
 
 def _expected(values: Floats, known: Flags, given: Floats, folds: NDArray[np.intp], seed: int) -> Floats:
     """What is expected of the measure, from models that did not see the student."""
-    _, said = cross_fitted(_POINTS | _SHARED | {"seed": seed}, given, values, folds, _TREES, known)
-    misses = [((values - one)[known] ** 2).mean() for one in said]
-    return said[int(np.argmin(misses))]
+    return cross_fitted(_POINTS | _SHARED | {"seed": seed}, given, values, folds, _TREES, known).unseen

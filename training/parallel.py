@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import lightgbm as lgb
+import numpy as np
+
 One = TypeVar("One")
 Result = TypeVar("Result")
 ONE_THREAD = {"num_threads": 1}
@@ -19,5 +22,10 @@ ONE_THREAD = {"num_threads": 1}
 
 def side_by_side(function: Callable[[One], Result], items: Iterable[One]) -> list[Result]:
     """`function` of each item, in their order, on as many threads as there are processors."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count(), initializer=_quiet) as pool:
         return list(pool.map(function, items))
+
+
+def _quiet() -> None:
+    """LightGBM keeps how much it says by thread, and takes it from whatever that thread made last."""
+    lgb.Dataset(np.zeros((2, 1)), params={"verbosity": -1}).construct()

@@ -11,7 +11,7 @@ from rich.table import Table
 from handrail.commands.site import serve
 from handrail.console import out, plain_errors, progress_bar
 from handrail.demo.partners import ORGANIZATION_NAMES, PASSWORD, all_staff
-from handrail.demo.run import make_demo
+from handrail.demo.run import USUAL_STUDENTS, make_demo
 from handrail.settings import SettingsError
 
 FEWEST_STUDENTS = 4_000
@@ -19,13 +19,14 @@ FEWEST_STUDENTS = 4_000
 
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where the demo is made and kept.")] = Path("demo-district"),
-    students: Annotated[int, typer.Option(help="How many students the made-up district has.")] = 16_000,
+    students: Annotated[int | None, typer.Option(help=f"How many students the made-up district has; {USUAL_STUDENTS:,} "
+                                                 "unless a finished one is there.")] = None,
     port: Annotated[int, typer.Option(help="Port of the site.")] = 8765,
     site: Annotated[bool, typer.Option("--site/--no-site", help="Serve the site when all is made.")] = True,
 ) -> None:
     """Make a demo district, load it, train, audit, sign, and serve the site. A finished one is served at once."""
     with plain_errors():
-        if students < FEWEST_STUDENTS:
+        if students is not None and students < FEWEST_STUDENTS:
             raise SettingsError(f"--students is {students}; below {FEWEST_STUDENTS} there is too little to learn from")
         with progress_bar() as step:
             settings = make_demo(folder, students=students, step=step)

@@ -46,6 +46,7 @@ from training.episodes import build_episodes
 from training.lifecycle import ModelVersion, train
 
 Step = Callable[[str, int, int], None]
+USUAL_STUDENTS = 16_000
 REVIEWER = "equity@district.example"
 REASON = (
     "Demo: the report was read. Groups that are too small to judge are named in it; nothing that can be judged lies "
@@ -53,16 +54,21 @@ REASON = (
 )
 
 
-def make_demo(folder: Path, *, students: int = 16_000, seed: int = 2026,
+def make_demo(folder: Path, *, students: int | None = None, seed: int = 2026,
               step: Step = lambda name, done, total: None) -> Settings:  # fmt: skip
     """Make the demo in `folder`, or take the finished one that is there; the settings of its home.
 
-    One that was made with other features, another policy or another size is made anew.
+    One that was made with other features or another policy is made anew.
+
+    Args:
+        students: how many there must be; by default as many as a finished demo has, and `USUAL_STUDENTS` in a new one.
     """
     settings = Settings.from_environment(folder / "home")
+    made = json.loads((settings.home / DEMO_MARK).read_text()) if settings.is_demo else {}
+    students = students or made.get("students", USUAL_STUDENTS)
     mark = {"today": DEMO_TODAY.isoformat(), "students": students, "seed": seed, "catalog": catalog_hash(),
             "policy": Policy.declared().sha256, "effects": EFFECTS_FORMAT, "drift": DRIFT_FORMAT}  # fmt: skip
-    if settings.is_demo and json.loads((settings.home / DEMO_MARK).read_text()) == mark:
+    if made == mark:
         open_emergency_of_the_day(settings, open_database(settings.database_url), settings.now())
         return settings
     shutil.rmtree(folder / "home", ignore_errors=True)

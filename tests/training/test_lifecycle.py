@@ -194,7 +194,7 @@ def trained(home: Path) -> ModelVersion:
 def test_where_folds_are_by_school_drift_is_still_measured_against_students(
     home: Path, episodes: Episodes, tmp_path: Path
 ):
-    snapshot, some = Snapshot.current(home), episodes.take(np.arange(0, len(episodes), 3))
+    snapshot, some = Snapshot.current(home), episodes.take(np.arange(0, len(episodes), 2))
     made = train(snapshot, tmp_path, ranker=QUICK, folds_by="school", episodes=some)
     assert made.reference() == reference_of(some, planned_days(snapshot))
     run = registry(tmp_path).get_run(made.run_id)
