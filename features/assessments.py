@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 import ibis
 
+from records.queries import Day, as_date
 from records.scope import ScopedRecords
 
 
-def assessments(records: ScopedRecords, as_of: date) -> Any:
+def assessments(records: ScopedRecords, as_of: Day) -> Any:
     """One row a student: the mean of the latest scores, and the mean change since the time before."""
     tests = records.table("assessments")
-    tests = tests.filter(tests["date"] <= ibis.date(as_of.isoformat()))
+    tests = tests.filter(tests["date"] <= as_date(as_of))
     order = ibis.window(group_by=["student_id", "assessment", "measure"], order_by=[ibis.desc("date"), "score"])
     ranked = tests.mutate(back=ibis.row_number().over(order), before=tests["score"].lead().over(order))
     last = ranked.filter(ranked["back"] == 0)

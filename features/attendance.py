@@ -5,30 +5,30 @@ A school day without an entry was attended. Days are counted back from the last 
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 import ibis
 
+from records.queries import Day, as_date
 from records.schema import ABSENT_STATUSES
 from records.scope import ScopedRecords
 
 
-def student_days(records: ScopedRecords, as_of: date) -> Any:
+def student_days(records: ScopedRecords, as_of: Day) -> Any:
     """One row a student and school day of this school year: date, back, absent, excused, late, monday.
 
     The school is that of the latest enrolment up to `as_of`; where no enrolment is loaded, the student's school now.
     Days before the student entered and after the student left are left out.
     """
     calendar = records.table("calendar")
-    calendar = calendar.filter(calendar["date"] <= ibis.date(as_of.isoformat()))
+    calendar = calendar.filter(calendar["date"] <= as_date(as_of))
     calendar = calendar.filter(calendar["school_year"] == calendar["school_year"].max().as_scalar())
     stay = _stays(records, as_of).view()
     days = stay.inner_join(calendar, [("at_school", "school_id")])
     days = days.filter(days["entered"].isnull() | (days["date"] >= days["entered"]) | (
         days["entered_year"] != days["school_year"]), days["left"].isnull() | (days["date"] <= days["left"]),
     ).select("student_id", "date")  # fmt: skip
-    events = records.table("attendance_events").filter(lambda t: t["date"] <= ibis.date(as_of.isoformat()))
+    events = records.table("attendance_events").filter(lambda t: t["date"] <= as_date(as_of))
     events = events.group_by("student_id", event_date=events["date"]).aggregate(
         absent=events["status"].isin(ABSENT_STATUSES).max().cast("int64"),
         excused=(events["status"] == "absent_excused").max().cast("int64"),
@@ -44,7 +44,7 @@ def student_days(records: ScopedRecords, as_of: date) -> Any:
     )  # fmt: skip
 
 
-def attendance(records: ScopedRecords, as_of: date) -> Any:
+def attendance(records: ScopedRecords, as_of: Day) -> Any:
     """One row a student with the attendance features."""
     days = student_days(records, as_of)
     recent = days["back"] <= 60
@@ -73,9 +73,9 @@ def attendance(records: ScopedRecords, as_of: date) -> Any:
     return joined.mutate(longest_run_60=joined["longest_run_60"].fill_null(0))
 
 
-def _stays(records: ScopedRecords, as_of: date) -> Any:
+def _stays(records: ScopedRecords, as_of: Day) -> Any:
     enrolled = records.table("school_enrollments")
-    enrolled = enrolled.filter(enrolled["entry_date"] <= ibis.date(as_of.isoformat()))
+    enrolled = enrolled.filter(enrolled["entry_date"] <= as_date(as_of))
     latest_first = ibis.window(group_by="student_id", order_by=[ibis.desc("entry_date"), "school_id"])
     in_year = ibis.window(group_by=["student_id", "school_year"])
     ranked = enrolled.mutate(place=ibis.row_number().over(latest_first),
@@ -92,6 +92,6 @@ def _stays(records: ScopedRecords, as_of: date) -> Any:
     )  # fmt: skip
 
 
-def grade_level(records: ScopedRecords, as_of: date) -> Any:
+def grade_level(records: ScopedRecords, as_of: Day) -> Any:
     """Grade on the day; where no enrolment is loaded, the grade now."""
     return _stays(records, as_of).select("student_id", "grade_level")

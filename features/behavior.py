@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
-import ibis
-
+from records.queries import Day, as_date
 from records.scope import ScopedRecords
 
 
-def behavior(records: ScopedRecords, as_of: date) -> Any:
+def behavior(records: ScopedRecords, as_of: Day) -> Any:
     """Incidents in 60 and in 365 days up to `as_of`, and days out of class."""
     rows = records.table("behavior_incidents")
     day, year, recent = as_of, as_of - timedelta(days=365), as_of - timedelta(days=60)
-    rows = rows.filter(rows["date"] <= ibis.date(day.isoformat()), rows["date"] > ibis.date(year.isoformat()))
+    rows = rows.filter(rows["date"] <= as_date(day), rows["date"] > as_date(year))
     return rows.group_by("student_id").aggregate(
-        incidents_60=(rows["date"] > ibis.date(recent.isoformat())).cast("int64").sum(),
+        incidents_60=(rows["date"] > as_date(recent)).cast("int64").sum(),
         incidents_year=rows.count(),
         days_removed_year=rows["days_removed"].sum().fill_null(0),
     )

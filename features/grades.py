@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 import ibis
 
+from records.queries import Day, as_date
 from records.scope import ScopedRecords
 
 
-def grades(records: ScopedRecords, as_of: date) -> Any:
+def grades(records: ScopedRecords, as_of: Day) -> Any:
     """One row a student with the features of marks final up to `as_of`."""
     marks = records.table("course_grades")
-    marks = marks.filter(marks["date"] <= ibis.date(as_of.isoformat()))
+    marks = marks.filter(marks["date"] <= as_date(as_of))
     order = marks["school_year"] * 100 + marks["period"]
     ranked = marks.mutate(back=ibis.dense_rank().over(ibis.window(group_by="student_id", order_by=ibis.desc(order))))
     last, previous, grade = ranked["back"] == 0, ranked["back"] == 1, ranked["grade"]
@@ -28,10 +29,10 @@ def grades(records: ScopedRecords, as_of: date) -> Any:
     )
 
 
-def gradebook(records: ScopedRecords, as_of: date) -> Any:
+def gradebook(records: ScopedRecords, as_of: Day) -> Any:
     """The average of class work that was due in the 60 days up to `as_of`."""
     work = records.table("gradebook_entries")
     first = as_of - timedelta(days=60)
     due = work["due_date"]
-    work = work.filter(due <= ibis.date(as_of.isoformat()), due > ibis.date(first.isoformat()))
+    work = work.filter(due <= as_date(as_of), due > as_date(first))
     return work.group_by("student_id").aggregate(gradebook_average_60=work["grade"].mean())

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
-import ibis
-
+from records.queries import Day, as_date
 from records.scope import ScopedRecords
 
 
-def enrollments(records: ScopedRecords, as_of: date) -> Any:
+def enrollments(records: ScopedRecords, as_of: Day) -> Any:
     """Programs that the student takes part in on `as_of`."""
-    rows, day = records.table("service_enrollments"), ibis.date(as_of.isoformat())
+    rows, day = records.table("service_enrollments"), as_date(as_of)
     active = rows.filter(rows["start_date"] <= day, rows["end_date"].isnull() | (rows["end_date"] > day))
     return active.group_by("student_id").aggregate(services_active=active["program_id"].nunique())
 
 
-def sessions(records: ScopedRecords, as_of: date) -> Any:
+def sessions(records: ScopedRecords, as_of: Day) -> Any:
     """Sessions attended in the 60 days up to `as_of`."""
     rows, first = records.table("service_sessions"), as_of - timedelta(days=60)
-    recent = rows.filter(rows["date"] <= ibis.date(as_of.isoformat()), rows["date"] > ibis.date(first.isoformat()))
+    recent = rows.filter(rows["date"] <= as_date(as_of), rows["date"] > as_date(first))
     return recent.group_by("student_id").aggregate(service_sessions_60=recent["attended"].cast("int64").sum())

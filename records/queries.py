@@ -1,16 +1,17 @@
-"""Queries that Ibis writes out as SQL once a process, to be asked of any snapshot and any scope afterwards.
+"""Queries that Ibis writes out as SQL once a process, to be asked of any snapshot, scope and day afterwards.
 
 Ibis takes fifty milliseconds and more to turn one expression into SQL, which DuckDB then answers in five; a page of one
-student asks six. The SQL names a stand-in for each table. Who asks, and of whom, is no part of it: that is in the rows
-of the table that stands for the scope.
+student asks six. The SQL names a stand-in for each table and each day. Who asks, and of whom, is no part of it: that is
+in the rows of the table that stands for the scope.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import duckdb
 import ibis
@@ -23,6 +24,8 @@ from ibis.formats.pandas import PandasData
 from records.schema import table
 
 _STAND_IN = "stand_in_for_"
+Day = Any
+"""A `date`, or what stands for one in a query that is to be written out: both go with `as_date` and `timedelta`."""
 
 
 class Named(Protocol):
@@ -55,11 +58,12 @@ class Outline:
 
 @dataclass(frozen=True)
 class Query:
-    """One expression as SQL for DuckDB. `names` are the tables that it reads."""
+    """One expression as SQL for DuckDB. `names` are the tables that it reads, `days` what its days are."""
 
     sql: str
     names: tuple[str, ...]
     schema: Any = field(repr=False)
+    days: tuple[date, ...] = ()
 
     def arrow(self, tables: Tables, given: Mapping[str, pa.Table] | None = None) -> pa.Table:
         """The answer as an Arrow table.
@@ -68,6 +72,8 @@ class Query:
             given: rows for the stand-ins that are no canonical tables.
         """
         sql, given, engine = self.sql, given or {}, tables.engine
+        for place, day in enumerate(self.days):
+            sql = sql.replace(_day_in_sql(place), f"DATE '{day.isoformat()}'")
         for name in self.names:
             sql = sql.replace(f'"{_STAND_IN}{name}"', name if name in given else tables.source(name))
         try:
@@ -92,19 +98,50 @@ def stand_in(name: str, schema: pa.Schema) -> Any:
     return ibis.table(ibis.Schema.from_pyarrow(schema), name=_STAND_IN + name)
 
 
-def write(expression: Any) -> Query:
-    """An expression over stand-ins as a query."""
-    sql = str(ibis.to_sql(expression, dialect="duckdb"))
-    tables = expression.op().find(UnboundTable)
-    return Query(sql, tuple(sorted({one.name.removeprefix(_STAND_IN) for one in tables})), expression.schema())
+def as_date(day: Day) -> Any:
+    """A day as Ibis wants it: a `date`, or what stands for one in a query that is to be written out."""
+    return ibis.date(day.isoformat()) if isinstance(day, date) else day
 
 
-@lru_cache(maxsize=500)
 def over_tables(make: Callable[..., Any], *given: Any) -> Query:
     """What `make` makes of tables and of what is given, written out once.
 
     Args:
         make: a function of a module, that looks at nothing but what it is given.
-        given: what can be hashed, such as a day.
+        given: what can be hashed. In place of a day `make` gets an expression, to be used by way of `as_date`; a
+            `timedelta` may be added to it or taken from it.
     """
-    return write(make(Outline(), *given))
+    return written(make, Outline, *given)
+
+
+def written(make: Callable[..., Any], on: Callable[[], Any], *given: Any) -> Query:
+    """The same over what `on` makes."""
+    days = tuple(one for one in given if isinstance(one, date))
+    places = iter(range(len(days)))
+    return replace(_written(make, on, tuple(_Day(next(places)) if isinstance(one, date) else one for one in given)),
+                   days=days)  # fmt: skip
+
+
+class _Day(NamedTuple):
+    """Where among the days one stands."""
+
+    place: int
+
+
+@lru_cache(maxsize=500)
+def _written(make: Callable[..., Any], on: Callable[[], Any], given: tuple[Any, ...]) -> Query:
+    expression = make(on(), *(_stand_in_day(one.place) if isinstance(one, _Day) else one for one in given))
+    tables = expression.op().find(UnboundTable)
+    names = tuple(sorted({one.name.removeprefix(_STAND_IN) for one in tables}))
+    return Query(str(ibis.to_sql(expression, dialect="duckdb")), names, expression.schema())
+
+
+def _stand_in_day(place: int) -> Any:
+    def day() -> date:
+        raise NotImplementedError
+
+    return ibis.udf.scalar.builtin(day, name=f"{_STAND_IN}day_{place}")()
+
+
+def _day_in_sql(place: int) -> str:
+    return f"{_STAND_IN}day_{place}()".upper()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Literal
 
 import ibis
@@ -33,7 +33,7 @@ from records.database import (
     UnfinishedDestructionRow,
 )
 from records.errors import SaidPlainly
-from records.queries import Named, Outline, Query, Tables, over_tables, stand_in, write
+from records.queries import Day, Named, Outline, Tables, as_date, over_tables, stand_in, written
 from records.schema import CONSENT_CATEGORIES, HOUSING_SUPPORTS, Category, table
 from records.snapshots import Snapshot
 
@@ -305,9 +305,9 @@ class ScopedRecords:
         Args:
             make: a function of a module that makes an Ibis expression of records and of what is given. It may look at
                 tables alone: asked for its scope or its students, what it gets has none.
-            given: what can be hashed, such as a day.
+            given: what can be hashed. In place of a day `make` gets an expression, for `records.queries.as_date`.
         """
-        return _over_records(make, *given).frame(self.snapshot, {_VISIBLE: self._seen})
+        return written(make, _Written, *given).frame(self.snapshot, {_VISIBLE: self._seen})
 
     @property
     def _tables(self) -> Named:
@@ -342,11 +342,6 @@ class _Written(ScopedRecords):
     @cached_property
     def _visible(self) -> Any:
         return stand_in(_VISIBLE, _SEEN)
-
-
-@lru_cache(maxsize=500)
-def _over_records(make: Callable[..., Any], *given: Any) -> Query:
-    return write(make(_Written(), *given))
 
 
 def _in_order(records: ScopedRecords, name: str) -> Any:
@@ -391,8 +386,8 @@ def _taking_part(snapshot: Snapshot, agreement: Agreement, today: date) -> froze
     return frozenset(query.arrow(snapshot)["student_id"].to_pylist())
 
 
-def _enrolled_on(tables: Named, organization_id: str, programs: frozenset[str], today: date) -> Any:
-    rows, day = tables.table("service_enrollments"), ibis.date(today.isoformat())
+def _enrolled_on(tables: Named, organization_id: str, programs: frozenset[str], today: Day) -> Any:
+    rows, day = tables.table("service_enrollments"), as_date(today)
     active = rows.filter(rows["organization_id"] == organization_id, rows["program_id"].isin(sorted(programs)),
                          rows["start_date"] <= day, rows["end_date"].isnull() | (rows["end_date"] >= day))  # fmt: skip
     return active.select("student_id")
@@ -428,9 +423,7 @@ def _emergencies(database: Database, snapshot: Snapshot, viewer: Viewer,
         found = [(row.student_id, _emergency_grant(row)) for row in session.scalars(query)]
     if not found:
         return []
-    rows = snapshot.table("students")
-    named = rows.filter(rows["student_id"].isin(sorted({student for student, _ in found})))
-    known = frozenset(named["student_id"].to_pyarrow().to_pylist())
+    known = frozenset(over_tables(_of_students).arrow(snapshot)["student_id"].to_pylist())
     return [(student, grant) for student, grant in found if student in known]
 
 

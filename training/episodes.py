@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-import ibis
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from features.build import build_features
 from features.catalog import feature_names
 from records.errors import SaidPlainly
+from records.queries import Day, as_date
 from records.scope import ScopedRecords, pipeline_scope
 from records.snapshots import Snapshot
 from training.benefit import NONE
@@ -225,11 +225,7 @@ def _choices(records: ScopedRecords, day: date, outcome: Outcome) -> tuple[pd.Se
 
 def _stays(records: ScopedRecords, day: date, outcome: Outcome) -> pd.DataFrame:
     """Who was enrolled on the day: index student_id; school_id, and whether the student moved away in the window."""
-    stays = records.table("school_enrollments")
-    end = ibis.date((day + timedelta(days=outcome.window_days)).isoformat())
-    begun = stays.filter(stays["entry_date"] <= end)
-    last = begun.group_by("student_id").aggregate(
-        left=begun["exit_date"].max(), open=begun["exit_date"].isnull().any()).to_pandas().set_index("student_id")
+    last = records.ask(_last_exits, day, outcome.window_days).set_index("student_id")
     found = _schools(records, day).join(last)
     gone = pd.to_datetime(found["left"]) < pd.Timestamp(day) + pd.Timedelta(days=outcome.window_days)
     known: pd.DataFrame = found[["school_id"]].assign(moved_away=gone & ~found["open"].astype(bool))
@@ -238,9 +234,19 @@ def _stays(records: ScopedRecords, day: date, outcome: Outcome) -> pd.DataFrame:
 
 def _schools(records: ScopedRecords, day: date) -> pd.DataFrame:
     """Who was enrolled on the day, and where: index student_id; school_id, the one that was entered last."""
-    stays, at = records.table("school_enrollments"), ibis.date(day.isoformat())
-    there = stays.filter(stays["entry_date"] <= at, stays["exit_date"].isnull() | (stays["exit_date"] >= at))
-    found = there.select("student_id", "school_id", "entry_date").to_pandas()
+    found = records.ask(_there, day)
     found = found.sort_values(["student_id", "entry_date", "school_id"])
     last: pd.DataFrame = found.groupby("student_id")[["school_id"]].last()
     return last
+
+
+def _there(records: ScopedRecords, day: Day) -> Any:
+    stays, at = records.table("school_enrollments"), as_date(day)
+    there = stays.filter(stays["entry_date"] <= at, stays["exit_date"].isnull() | (stays["exit_date"] >= at))
+    return there.select("student_id", "school_id", "entry_date")
+
+
+def _last_exits(records: ScopedRecords, day: Day, window: int) -> Any:
+    stays = records.table("school_enrollments")
+    begun = stays.filter(stays["entry_date"] <= as_date(day + timedelta(days=window)))
+    return begun.group_by("student_id").aggregate(left=begun["exit_date"].max(), open=begun["exit_date"].isnull().any())

@@ -17,11 +17,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import ibis
 import pandas as pd
 
 from features.attendance import student_days
 from records.errors import SaidPlainly
+from records.queries import Day, as_date
 from records.scope import ScopedRecords
 
 OUTCOME_FILE = Path(__file__).parent / "outcome.toml"
@@ -131,64 +131,79 @@ def progress_points(records: ScopedRecords, day: date, outcome: Outcome) -> pd.D
     return pd.DataFrame(points, index=index, columns=list(outcome.counted), dtype="float64")
 
 
-def _after(day: date, outcome: Outcome) -> date:
-    return day + timedelta(days=outcome.window_days)
-
-
 def _attended(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Series:
-    rates = _two_sides(records, day, outcome, student_days(records, _after(day, outcome)), "absent")
-    return 100.0 * (rates["before"] - rates["after"])
+    return _fewer(records.ask(_absences, day, outcome.window_days), outcome)
 
 
 def _incident_free(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Series:
-    days = student_days(records, _after(day, outcome))
+    return _fewer(records.ask(_incidents, day, outcome.window_days), outcome)
+
+
+def _fewer(rates: pd.DataFrame, outcome: Outcome) -> pd.Series:
+    """How much less there was after than before in every hundred school days, of those with enough on both sides."""
+    rates = rates.set_index("student_id")
+    enough = rates[rates[["days_before", "days_after"]].min(axis=1) >= outcome.fewest_school_days]
+    return 100.0 * (enough["before"] - enough["after"])
+
+
+def _absences(records: ScopedRecords, day: Day, window: int) -> Any:
+    return _two_sides(student_days(records, day + timedelta(days=window)), day, "absent")
+
+
+def _incidents(records: ScopedRecords, day: Day, window: int) -> Any:
+    days = student_days(records, day + timedelta(days=window))
     incidents = records.table("behavior_incidents").select(
         incident_student="student_id", incident_date="date").distinct()  # fmt: skip
     joined = days.left_join(incidents, [("student_id", "incident_student"), ("date", "incident_date")])
     marked = joined.mutate(incident=joined["incident_date"].notnull().cast("int64"))
-    rates = _two_sides(records, day, outcome, marked, "incident")
-    return 100.0 * (rates["before"] - rates["after"])
+    return _two_sides(marked, day, "incident")
 
 
-def _two_sides(records: ScopedRecords, day: date, outcome: Outcome, days: Any, what: str) -> pd.DataFrame:
-    """Share of school days with `what`, before and after, of students with enough school days on both sides."""
-    later = days["date"] > ibis.date(day.isoformat())
-    rates = days.group_by("student_id").aggregate(
+def _two_sides(days: Any, day: Day, what: str) -> Any:
+    """Share of school days with `what`, before and after, and how many days there are."""
+    later = days["date"] > as_date(day)
+    return days.group_by("student_id").aggregate(
         before=days[what].mean(where=~later), after=days[what].mean(where=later),
         days_before=(~later).cast("int64").sum(), days_after=later.cast("int64").sum(),
-    ).to_pandas().set_index("student_id")  # fmt: skip
-    enough: pd.DataFrame = rates[rates[["days_before", "days_after"]].min(axis=1) >= outcome.fewest_school_days]
-    return enough
+    )  # fmt: skip
 
 
 def _graded(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Series:
-    return _marks(records, day, outcome, lambda marks: marks["grade"])
+    return _higher(records.ask(_marks, day, outcome.window_days, None))
 
 
 def _passed(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Series:
-    return _marks(records, day, outcome,
-                  lambda marks: 100.0 * (marks["grade"] >= outcome.passing_mark).cast("float64"))  # fmt: skip
+    return 100.0 * _higher(records.ask(_marks, day, outcome.window_days, outcome.passing_mark))
 
 
-def _marks(records: ScopedRecords, day: date, outcome: Outcome, value: Callable[[Any], Any]) -> pd.Series:
-    """Mean of a value of the marks given in the window, less that of the marks of the year before it."""
-    marks = records.table("course_grades")
-    marks = marks.filter(marks["date"] <= ibis.date(_after(day, outcome).isoformat()),
-                         marks["date"] > ibis.date((day - MARKS_BEFORE).isoformat()))  # fmt: skip
-    later = marks["date"] > ibis.date(day.isoformat())
-    averages = marks.group_by("student_id").aggregate(
-        before=value(marks).mean(where=~later), after=value(marks).mean(where=later),
-    ).to_pandas().set_index("student_id").astype("float64")  # fmt: skip
+def _higher(averages: pd.DataFrame) -> pd.Series:
+    averages = averages.set_index("student_id").astype("float64")
     change: pd.Series = averages["after"] - averages["before"]
     return change
 
 
+def _marks(records: ScopedRecords, day: Day, window: int, passing: float | None) -> Any:
+    """Mean of the marks given in the window and of those of the year before it; with `passing`, the share of those."""
+    marks = _within(records.table("course_grades"), day, window)
+    later = marks["date"] > as_date(day)
+    value = marks["grade"] if passing is None else (marks["grade"] >= passing).cast("float64")
+    return marks.group_by("student_id").aggregate(before=value.mean(where=~later), after=value.mean(where=later))
+
+
+def _within(rows: Any, day: Day, window: int) -> Any:
+    """Rows of the window and of `MARKS_BEFORE`."""
+    return rows.filter(rows["date"] <= as_date(day + timedelta(days=window)),
+                       rows["date"] > as_date(day - MARKS_BEFORE))  # fmt: skip
+
+
+def _results(records: ScopedRecords, day: Day, window: int) -> Any:
+    tests = _within(records.table("assessments"), day, window)
+    return tests.select("student_id", "assessment", "measure", "date", "score")
+
+
 def _grown(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Series:
     """Last result within the window less the last before it, in tenths of the test's standard deviation before."""
-    tests = records.table("assessments")
-    tests = tests.filter(tests["date"] <= ibis.date(_after(day, outcome).isoformat()),
-                         tests["date"] > ibis.date((day - MARKS_BEFORE).isoformat()))  # fmt: skip
-    rows = tests.select("student_id", "assessment", "measure", "date", "score").to_pandas()
+    rows = records.ask(_results, day, outcome.window_days)
     rows["measure"] = rows["measure"].fillna("")
     rows = rows.sort_values(["date", "score"])
     later = pd.to_datetime(rows["date"]) > pd.Timestamp(day)

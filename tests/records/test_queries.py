@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from features.build import FAMILIES
-from records.queries import over_tables
+from records.queries import Day, as_date, over_tables
 from records.schema import TABLES, table
 from records.scope import ScopedRecords, pipeline_scope, scope_for
 from records.snapshots import Snapshot
@@ -51,7 +51,7 @@ def test_every_family_of_features_is_as_ibis_has_it(tmp_path: Path):
 
 def test_one_written_query_answers_any_snapshot(tmp_path: Path):
     asked = over_tables(names_of_schools)
-    assert asked is over_tables(names_of_schools)
+    assert asked.sql is over_tables(names_of_schools).sql
     for count in (30, 50):
         snapshot = snapshot_of(draw_rows(np.random.default_rng(count), count), tmp_path / f"it's {count}")
         own = names_of_schools(snapshot).to_pandas()
@@ -74,6 +74,25 @@ def test_a_query_that_looks_at_whom_it_is_asked_of_cannot_be_written(tmp_path: P
     for curious in (of_its_students, of_its_viewer):
         with pytest.raises(AttributeError):
             records.ask(curious)
+
+
+def test_one_written_query_answers_any_day(tmp_path: Path):
+    snapshot = snapshot_of(draw_rows(np.random.default_rng(2), 60), tmp_path)
+    records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", NOW.date()))
+    found = set()
+    for day in (date(2026, 2, 3), date(2026, 3, 3), NOW.date()):
+        first = pd.Timestamp(day - timedelta(days=20))
+        rows = records.frame("attendance_events")
+        expected = rows[(pd.to_datetime(rows["date"]) > first) & (pd.to_datetime(rows["date"]) <= pd.Timestamp(day))]
+        answer = records.ask(absences_within, 20, day)
+        assert sorted(answer["student_id"]) == sorted(expected["student_id"])
+        found.add(len(answer))
+    assert len(found) > 1
+
+
+def absences_within(records: ScopedRecords, many: int, day: Day) -> Any:
+    rows = records.table("attendance_events")
+    return rows.filter(rows["date"] > as_date(day - timedelta(days=many)), rows["date"] <= as_date(day))
 
 
 def names_of_schools(tables: Snapshot) -> Any:
