@@ -31,7 +31,7 @@ from tests.serving.crawl import crawl, csrf_of
 from tests.stores import copy_rows, make_database
 from tests.worlds import NOW, draw_law, draw_rows, scramble, scramble_law
 
-WORLDS = 4
+WORLDS = 3
 CASEWORKERS_A_WORLD = 2
 OTHERS_A_WORLD = 2
 STUDENTS = 200

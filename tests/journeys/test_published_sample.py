@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
@@ -57,6 +59,10 @@ def test_the_sample_is_loaded_built_refused_by_training_and_still_shown(shared_d
                                       ("cal@checkin.example", "caseworker", "19255901")):  # fmt: skip
         added = handrail("accounts", "staff", login, "Somebody", role, organization, *home, HANDRAIL_PASSWORD=PASSWORD)
         assert added.returncode == 0, added.stderr
+    with closing(sqlite3.connect(tmp_path / "home" / "handrail.db")) as stored:
+        hashes = [one for (one,) in stored.execute("SELECT password_hash FROM staff")]
+    assert len(hashes) == 2 and all(one.startswith("$argon2id$v=19$m=65536,t=3,p=1$") for one in hashes), (
+        "RFC 9106, section 4")  # fmt: skip
     with served(tmp_path / "home", HANDRAIL_TODAY="2022-05-27") as site:
         sign_in_with_password(page, site, "ann@grandbend.example")
         expect(page.locator("main")).to_contain_text("960 students")
