@@ -559,11 +559,14 @@ def _carried(engine: duckdb.DuckDBPyConnection, canonical: Table, connector: Con
     return rows.filter(known)
 
 
+_EVERYBODY = "true"
+
+
 def _known(engine: duckdb.DuckDBPyConnection, canonical: Table, collected: _Collected) -> str:
     """The condition that a row is of a student who is in the snapshot; true where no students are loaded at all."""
     students = collected.staging / "students.parquet"
     if not canonical.is_student or canonical.name == "students" or not students.exists():
-        return "true"
+        return _EVERYBODY
     engine.read_parquet(str(students)).create_view("known_students", replace=True)
     return "student_id in (select student_id from known_students)"
 
@@ -577,9 +580,10 @@ def _settle(engine: duckdb.DuckDBPyConnection, canonical: Table, collected: _Col
     key = ", ".join(f'"{name}"' for name in canonical.key)
     rows = engine.read_parquet(str(collected.staging / f"raw-{canonical.name}-*.parquet"))
     known = _known(engine, canonical, collected)
-    _reject(collected, canonical, rows.filter(f"not ({known})"), "student_id",
-            "no student has this identifier in the students that were loaded")  # fmt: skip
-    rows = rows.filter(known)
+    if known != _EVERYBODY:
+        _reject(collected, canonical, rows.filter(f"not ({known})"), "student_id",
+                "no student has this identifier in the students that were loaded")  # fmt: skip
+        rows = rows.filter(known)
     if _is_partners(canonical):
         theirs = "organization_id in (select organization_id from of_partners)"
         _reject(collected, canonical, rows.filter(theirs), "organization_id",
@@ -598,6 +602,8 @@ def _settle(engine: duckdb.DuckDBPyConnection, canonical: Table, collected: _Col
                  f"{whole} is not distinct from first_value({whole}) over ({window}) as _same"
                  ).create("ranked")  # fmt: skip
     ranked = engine.table("ranked")
+    if not ranked.filter("_rank > 1").limit(1).fetchall():
+        return ranked
     _reject(collected, canonical, ranked.filter("_rank > 1 and not _same"), canonical.key[0],
             "another row has the same key (" + ", ".join(canonical.key) + ") and other values")  # fmt: skip
     for file, count in ranked.filter("_rank > 1 and _same and _counted").aggregate("_file, count(*)").fetchall():
