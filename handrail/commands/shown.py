@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from handrail.commands.accounts import password_holder
-from handrail.console import Home, out, plain_errors
+from handrail.commands.judging import say
+from handrail.console import Home, out, plain_errors, progress_bar
 from handrail.settings import Settings
 from records.accounts import staff_names
 from records.database import open_database
@@ -16,7 +19,11 @@ from records.exploration import Exploration, exploration_now, exploration_settin
 from records.scope import pipeline_scope
 from records.shown_lists import lists_shown
 from records.snapshots import Snapshot
+from training.drawn_lists import progress_since, what_draws_tell
+from training.evaluate import SMALLEST_CELL
 from training.lifecycle import NoModel, challenger_version, model_version
+from training.model_card import claim
+from training.outcome import Outcome
 from training.shadow import beside
 
 app = typer.Typer(no_args_is_help=True, help="Whether the order of near-equal suggestions may be drawn by lot.")
@@ -35,6 +42,33 @@ def show(home: Home = None) -> None:
                           f"{one.exploration.share:.0%}", f"{one.exploration.within:g}", one.reason)  # fmt: skip
         if table.row_count:
             out.print(table)
+
+
+@app.command("found")
+def found(home: Home = None) -> None:
+    """Say what the draws have shown so far: how students fared by which of near-equal supports stood first."""
+    with plain_errors():
+        settings = Settings.from_environment(home)
+        snapshot, outcome = Snapshot.current(settings.home), Outcome.of(settings.home)
+        scope = pipeline_scope(snapshot, "training", settings.now().date())
+        shown = lists_shown(open_database(settings.database_url), scope)
+        with progress_bar() as step:
+            told = what_draws_tell(shown, partial(progress_since, snapshot, outcome),
+                                   partial(step, "looking at what followed"))  # fmt: skip
+    if not told.orders:
+        say(f"Too little is known yet: {told.lists:,} lists had an order that was open to a draw and have "
+            f"{outcome.window_days} days of progress after them, of fewer than {SMALLEST_CELL} students.")  # fmt: skip
+        return
+    say(f"{told.lists:,} lists of {told.students:,} students were open to a draw and have {outcome.window_days} days "
+        "of progress after them.")  # fmt: skip
+    table = Table("stood first", "progress points (95%)", "beyond the first line (95%)", "finding")
+    for one in told.orders:
+        beyond = one.beyond_best
+        table.add_row(one.name, claim(asdict(one.value)), claim(asdict(beyond.estimate)) if beyond else "",
+                      str(beyond.finding) if beyond else "")  # fmt: skip
+    out.print(table)
+    say("Which stood first was decided by lot, so nothing off the record can explain a difference away. It is a "
+        "difference between orders of a list, not between supports.")  # fmt: skip
 
 
 @app.command("set")

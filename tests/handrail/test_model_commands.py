@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -28,11 +28,14 @@ from records.accounts import add_staff, viewer_of
 from records.connectors.oneroster import OneRoster
 from records.connectors.service_history import ServiceHistory
 from records.database import open_database
-from records.scope import DISTRICT, Role
+from records.scope import DISTRICT, Role, pipeline_scope
+from records.shown_lists import record_lists
 from records.signoffs import signoffs
 from records.snapshots import Snapshot, load
 from serving.words import day
+from tests.training.test_drawn_lists import shown_on
 from training.compare import Finding
+from training.drawn_lists import ANOTHER, BEST, CHALLENGERS, progress_since
 from training.drift_report import drift_file, newest_drift
 from training.lifecycle import (
     CHAMPION,
@@ -45,6 +48,8 @@ from training.lifecycle import (
     registry,
     set_challenger,
 )
+from training.model_file import read_model
+from training.outcome import Outcome
 from training.ranker import BenefitRanker
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +124,23 @@ def test_drift_without_a_decision_day_since_says_when_the_next_one_is(trained: P
         assert f"No decision day has passed since {day(kept.learned_until)}" in said
     assert "What to do:" in said and str(drift_file(trained, 1, made.snapshot_id)) in said
     assert "there is no model version 7" in refused("drift", "--version", "7", "--home", str(trained))
+
+
+def test_what_draws_have_shown_is_told_from_the_log_alone(trained: Path):
+    said = run("exploration", "found", "--home", str(trained))
+    assert said.startswith("Too little is known yet: 0 lists had an order that was open to a draw")
+    snapshot = Snapshot.current(trained)
+    students = sorted(pipeline_scope(snapshot, "training", NOW.date()).students)
+    made = model_version(trained)
+    shown = date.fromisoformat(read_model(made.file, made.sha256).manifest["decision_dates"][1])
+    database = open_database(f"sqlite:///{trained / 'handrail.db'}")
+    record_lists(database, shown_on(shown, students=students), NOW)
+    record_lists(database, shown_on(NOW.date(), students=students), NOW)
+    said = run("exploration", "found", "--home", str(trained))
+    known = progress_since(snapshot, Outcome.declared(), shown)
+    assert f"{len(known):,} lists of {len(known):,} students were open to a draw and have 90 days" in said
+    for words in (BEST, ANOTHER, CHALLENGERS, "decided by lot"):
+        assert words in said
 
 
 def test_a_night_trains_only_what_is_new_compares_and_stops_at_the_gate(trained: Path, tmp_path: Path):

@@ -25,6 +25,7 @@ from records.connectors.service_history import ServiceHistory
 from records.scope import ScopedRecords, pipeline_scope
 from records.snapshots import Snapshot, load
 from training.benefit import NONE
+from training.drawn_lists import progress_since
 from training.drift import reference_of
 from training.episodes import Episodes, NotEnoughEvidence, build_episodes, planned_days
 from training.lifecycle import (
@@ -213,6 +214,16 @@ def test_the_support_of_an_episode_is_what_began_soon_after_its_day(home: Path, 
         own = services[(services["student_id"] == student) & services["support"].notna()]
         gaps = (pd.to_datetime(own["start_date"]) - pd.Timestamp(day)).dt.days
         assert (support == NONE) == (not gaps.between(1, window).any())
+
+
+def test_progress_since_a_list_is_what_episodes_of_that_day_have(home: Path, episodes: Episodes):
+    snapshot, day = Snapshot.current(home), sorted(episodes.decision_date.unique())[1]
+    since = progress_since(snapshot, Outcome.declared(), day)
+    own = episodes.points[episodes.decision_date == day].sum(axis=1, skipna=False).dropna()
+    assert len(own) > 500
+    for place, value in own.items():
+        assert since[episodes.student[place]] == pytest.approx(value, abs=1e-9)
+    assert progress_since(snapshot, Outcome.declared(), snapshot.latest_date()) == {}
 
 
 def test_the_published_sample_is_too_thin_and_the_refusal_names_what_is_missing(shared_data: Path, tmp_path: Path):
