@@ -11,19 +11,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import lru_cache
+from itertools import count
 from typing import Any, NamedTuple, Protocol
 
 import duckdb
 import ibis
 import pandas as pd
 import pyarrow as pa
-import pyarrow.types
 from ibis.expr.operations import UnboundTable
 from ibis.formats.pandas import PandasData
 
 from records.schema import table
 
 _STAND_IN = "stand_in_for_"
+_NUMBERS = count()
+"""Rows that are given have a name of their own each time: no reading can take another's for its own."""
 Day = Any
 """A `date`, or what stands for one in a query that is to be written out: both go with `as_date` and `timedelta`."""
 
@@ -71,18 +73,20 @@ class Query:
         Args:
             given: rows for the stand-ins that are no canonical tables.
         """
-        sql, given, engine = self.sql, given or {}, tables.engine
+        sql, engine = self.sql, tables.engine
+        registered = {f"{name}_{next(_NUMBERS)}": (name, rows) for name, rows in (given or {}).items()}
+        sources = {name: here for here, (name, _) in registered.items()}
         for place, day in enumerate(self.days):
             sql = sql.replace(_day_in_sql(place), f"DATE '{day.isoformat()}'")
         for name in self.names:
-            sql = sql.replace(f'"{_STAND_IN}{name}"', name if name in given else tables.source(name))
+            sql = sql.replace(f'"{_STAND_IN}{name}"', sources[name] if name in sources else tables.source(name))
         try:
-            for name in given:
-                engine.register(name, given[name])
+            for here, (_, rows) in registered.items():
+                engine.register(here, rows)
             return engine.sql(sql).to_arrow_table()
         finally:
-            for name in given:
-                engine.unregister(name)
+            for here in registered:
+                engine.unregister(here)
 
     def frame(self, tables: Tables, given: Mapping[str, pa.Table] | None = None) -> pd.DataFrame:
         """The answer as a data frame, with the types that Ibis gives its own."""

@@ -166,14 +166,11 @@ def _between(model: lgb.Booster, rows: Floats, before: int, count: int) -> Float
                                     **ONE_THREAD), dtype="float64")  # fmt: skip
 
 
-def _together(parts: Iterable[Floats], folds: NDArray[np.intp], counted: Iterable[int]) -> Floats:
+def _together(parts: Sequence[Floats], folds: NDArray[np.intp], counted: Iterable[int]) -> Floats:
     """What the folds' models say of the rows that they did not see."""
-    whole: Floats | None = None
+    whole = np.zeros((len(folds), *parts[0].shape[1:]))
     for fold, own in zip(counted, parts, strict=True):
-        if whole is None:
-            whole = np.zeros((len(folds), *own.shape[1:]))
         whole[folds == fold] = own
-    assert whole is not None
     return whole
 
 
