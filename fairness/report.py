@@ -79,7 +79,6 @@ class Signature:
 def write_report(audit: Audit, home: Path, signatures: Sequence[Signature] = ()) -> Path:
     """Write audit.json, chart.svg and report.html, each whole or not at all; the report's file."""
     folder = home / "audits" / f"v{audit.version}"
-    folder.mkdir(parents=True, exist_ok=True)
     chart = _chart(audit)
     write_whole(folder / "chart.svg", chart)
     report = write_whole(folder / "report.html", _page(audit, chart, signatures))

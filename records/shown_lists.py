@@ -54,6 +54,11 @@ class ShownList:
     challenger: tuple[str, ...] = ()
 
     @property
+    def first(self) -> str:
+        """The support that stood first; an empty text on an empty list."""
+        return min(self.listed, key=lambda entry: entry.rank).support if self.listed else ""
+
+    @property
     def key(self) -> str:
         """The same for the same list, and for no other."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=str).encode()).hexdigest()

@@ -37,6 +37,7 @@ from serving import words
 from serving.recommend import Caseload, ModelShelf, Ranking, caseload, shown_list
 from serving.security import cookie_name
 from training.model_file import RankerModel
+from training.outcome import weights_of
 
 _HERE = Path(__file__).parent
 _KEPT = 24
@@ -215,6 +216,11 @@ class Visit:
         """What a progress point of the served model is."""
         champion = self.model[0]
         return words.what_a_point_is(champion.manifest.get("weights") if champion else None)
+
+    def point_by(self, outcome_sha256: str | None) -> str:
+        """What a progress point is in figures worked out by this outcome, if the district has not changed it since."""
+        weights = weights_of(self.site.config.home, outcome_sha256) if outcome_sha256 else None
+        return words.what_a_point_is(weights)
 
     def records(self, students: Iterable[str] | None = None) -> ScopedRecords:
         return self._records(self.scope, students)

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from features.attendance import student_days
+from records.queries import Day
 from records.schema import Category
 from records.scope import ScopedRecords
 from serving import words
@@ -212,7 +213,7 @@ def read_facts(records: ScopedRecords, student: str) -> tuple[tuple[str, str], .
                  for category, column, label, said in FACTS if category in seen)  # fmt: skip
 
 
-def _days_in_order(records: ScopedRecords, as_of: date) -> Any:
+def _days_in_order(records: ScopedRecords, as_of: Day) -> Any:
     return student_days(records, as_of).order_by("date")
 
 

@@ -23,7 +23,7 @@ import pandas as pd
 from records.errors import SaidPlainly
 from training.benefit import NONE, Flags, Floats
 from training.episodes import FEWEST_OF_A_SUPPORT, Episodes
-from training.evaluate import JudgedEpisodes, judged_episodes, on_later_days, shown, without_nan
+from training.evaluate import JudgedEpisodes, judged_episodes, left_to_learn, on_later_days, shown, without_nan
 from training.model_file import RankerModel
 from training.policy_value import (
     FEW_CLUSTERS,
@@ -150,7 +150,7 @@ def compare_learning(episodes: Episodes, programs: pd.DataFrame, candidate: Rank
         NotComparable: this version of Handrail no longer learns as one of the two did.
     """
     judged = on_later_days(episodes)
-    earlier = episodes.take(np.flatnonzero(~judged).astype(np.intp)).completed(seed)
+    earlier = left_to_learn(episodes, judged, seed)
     clones = [unfitted(model, earlier).fit(earlier.features[model.ranker.feature_names_], earlier.outcome,
                                            earlier.support, earlier.student)
               for model in (candidate, champion)]  # fmt: skip

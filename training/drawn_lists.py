@@ -86,7 +86,7 @@ def _orders(judged: Sequence[ShownList], outcomes: Floats, students: pd.Series) 
     for row, one in enumerate(judged):
         first = min(one.listed, key=lambda entry: (-entry.benefit, entry.support))
         others = [entry for entry in one.listed if entry.first_chance > 0 and entry is not first]
-        taken[row] = names.index(min(one.listed, key=lambda entry: entry.rank).support)
+        taken[row] = names.index(one.first)
         for entry in one.listed:
             chances[row, names.index(entry.support)] = entry.first_chance
         best[row, names.index(first.support)] = 1.0

@@ -168,9 +168,14 @@ def judge_learning(episodes: Episodes, ranker: BenefitRanker, programs: pd.DataF
     later = on_later_days(episodes)
     supports = ranker.supports or tuple(sorted(set(episodes.support) - {NONE}))
     found = judged_episodes(episodes, later, tuple(supports), seed)
-    earlier = episodes.take(np.flatnonzero(~later).astype(np.intp)).completed(seed)
+    earlier = left_to_learn(episodes, later, seed)
     ranker.fit(earlier.features, earlier.outcome, earlier.support, earlier.student)
     return judge(found, ranker, programs)
+
+
+def left_to_learn(episodes: Episodes, judged: Flags, seed: int) -> Episodes:
+    """The episodes that do not judge, with outcomes completed from themselves alone."""
+    return episodes.take(np.flatnonzero(~judged).astype(np.intp)).completed(seed)
 
 
 def on_later_days(episodes: Episodes) -> Flags:

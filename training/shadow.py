@@ -42,8 +42,8 @@ def beside(lists: Iterable[ShownList]) -> Shadow:
     """Compare what was shown with what a challenger would have shown beside it."""
     newest = {(one.student_id, one.organization_id): one for one in lists}
     latest = {student: one for (student, _), one in newest.items()}
-    pairs = Counter((_first(tuple(entry.support for entry in sorted(one.listed, key=lambda entry: entry.rank))),
-                     _first(one.challenger)) for one in latest.values())  # fmt: skip
+    pairs = Counter((one.first or NO_SUGGESTION, one.challenger[0] if one.challenger else NO_SUGGESTION)
+                    for one in latest.values())  # fmt: skip
     told = [FirstPlaces(*pair, count) for pair, count in pairs.most_common() if count >= FEWEST]
     while told and 0 < _others(latest, told) < FEWEST:
         told.pop()
@@ -54,7 +54,3 @@ def beside(lists: Iterable[ShownList]) -> Shadow:
 
 def _others(students: Collection[str], told: Collection[FirstPlaces]) -> int:
     return len(students) - sum(one.students for one in told)
-
-
-def _first(supports: tuple[str, ...]) -> str:
-    return supports[0] if supports else NO_SUGGESTION

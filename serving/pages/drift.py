@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from serving import drift_words, words
+from serving import drift_words
 from serving.charts import IndexBar, index_bars
 from serving.context import Visit
 from serving.pages.audits import ForAuditors
 from training.drift import MUCH_FROM, SOME_FROM, DayChange
 from training.drift_report import Drift, DriftDamaged, newest_drift, watched_version
 from training.lifecycle import NoModel
-from training.outcome import Outcome, OutcomeError, weights_of
+from training.outcome import Outcome, OutcomeError
 
 router = APIRouter()
 BOUNDS = (SOME_FROM, MUCH_FROM)
@@ -37,12 +37,8 @@ def drift_page(visit: ForAuditors) -> Response:
     drift, damage = _newest(visit)
     days = [] if drift is None else [_drawn(one) for one in reversed(drift.days)]
     return visit.page("drift.html", drift=drift, damage=damage, days=days, said=drift_words,
-                      changed=[] if drift is None else _changed(visit, drift), point=_point(visit, drift))  # fmt: skip
-
-
-def _point(visit: Visit, drift: Drift | None) -> str:
-    """What a point is, in the findings that are shown."""
-    return words.what_a_point_is(weights_of(visit.site.config.home, drift.outcome_sha256) if drift else None)
+                      changed=[] if drift is None else _changed(visit, drift),
+                      point=visit.point_by(drift.outcome_sha256 if drift else None))  # fmt: skip
 
 
 def _newest(visit: Visit) -> tuple[Drift | None, str]:

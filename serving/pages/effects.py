@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form
@@ -17,13 +16,13 @@ from starlette.responses import RedirectResponse, Response
 
 from records.accounts import staff_names
 from records.program_costs import PER, CostRefused, StatedCost, program_costs, read_price, state_cost
-from serving import effect_words, words
+from serving import effect_words
 from serving.charts import Dot, DotPlot, dot_plot
 from serving.context import ForDistrict, Visit
 from serving.effect_file import EffectsDamaged, Report, Told, costs_known, inputs_of, newest_effects
 from serving.pages.audits import ForAuditors
 from training.effects import Cost
-from training.outcome import OutcomeError, weights_of
+from training.outcome import OutcomeError
 
 router = APIRouter()
 Line = Annotated[str, Field(max_length=200)]
@@ -80,7 +79,8 @@ def _show(visit: Visit, *, said: str = "", problem: str = "", form: CostForm | N
     plot, dots = _plot(report)
     response = visit.page(
         "effects.html", report=report, damage=damage, entries=_entries(visit, rows, report, costs, stated), plot=plot,
-        dots=dots, point=_point(visit.site.config.home, report), said=said, problem=problem, form=form,
+        dots=dots, said=said, problem=problem, form=form,
+        point=visit.point_by(report.inputs.outcome_sha256 if report else None),
         changed=[] if report is None else _changed(visit, report, costs), per=PER, effect=effect_words,
         staff=staff_names(visit.database),
     )  # fmt: skip
@@ -116,11 +116,6 @@ def _entries(visit: Visit, programs: Mapping[str, Mapping[Hashable, Any]], repor
         name = told[key].name if key in told else visit.program_names[key]
         found.append(Entry(key, name, known.name if known else partner, told.get(key), costs.get(key), stated.get(key)))
     return sorted(found, key=lambda one: (one.name.casefold(), one.program_id))
-
-
-def _point(home: Path, report: Report | None) -> str:
-    """What a point is, in the figures that are shown."""
-    return words.what_a_point_is(weights_of(home, report.inputs.outcome_sha256) if report else None)
 
 
 def _plot(report: Report | None) -> tuple[DotPlot | None, dict[str, Dot]]:
