@@ -11,15 +11,16 @@ who put the chance among the features for the same reason.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training.benefit import Flags, Floats, PseudoOutcomes
+from training.shrinkage import FEWEST_TO_POOL, toward_each_other, toward_zero
 
 _EXTREME = 0.005
 _USUAL_SLOPE = 0.1
 """Benefit rises by a tenth of a standard deviation of the outcome for each unit of log-odds, give or take: a prior that
 hardly holds where there is evidence."""
-_FEWEST_TO_POOL = 4
+_USUAL_DIFFERENCE = 0.05
+"""And the slopes of two supports differ by half as much, give or take."""
 
 
 def log_odds(propensity: Floats) -> Floats:
@@ -37,9 +38,12 @@ def log_odds(propensity: Floats) -> Floats:
 def along_past_choice(found: PseudoOutcomes, odds: Floats, train: Flags) -> Floats:
     """The benefit of each support by its log-odds alone, learned from the rows of `train`: shape (episodes, supports).
 
-    Slopes are drawn toward zero by how much of them may be noise (empirical Bayes).
+    The line is for everybody, also where choices were all but settled, and overlap weights would fit it where they were
+    open alone; no weights at all would leave it to the few episodes that went against the odds. Their square root lies
+    between. Slopes are drawn toward each other by how much of their distance may be noise.
     """
-    weights = found.weights[train] / np.maximum(found.weights[train].sum(axis=0), 1e-12)
+    weights = np.sqrt(found.weights[train])
+    weights = weights / np.maximum(weights.sum(axis=0), 1e-12)
     x, y = odds[train], found.values[train]
     middle, level = (weights * x).sum(axis=0), (weights * y).sum(axis=0)
     spread = np.maximum((weights * (x - middle) ** 2).sum(axis=0), 1e-12)
@@ -51,9 +55,8 @@ def along_past_choice(found: PseudoOutcomes, odds: Floats, train: Flags) -> Floa
 
 
 def _held(slope: Floats, error: Floats, noise: float) -> Floats:
-    """Slopes less what may be noise in them, where several supports say how large slopes are."""
-    usual = (_USUAL_SLOPE * noise) ** 2
-    common = float((slope**2 - error**2).mean()) if len(slope) >= _FEWEST_TO_POOL else 0.0
-    between = max(common, usual)
-    held: NDArray[np.float64] = slope * between / (between + error**2)
+    """Slopes less what may be noise in them."""
+    if len(slope) < FEWEST_TO_POOL:
+        return toward_zero(slope, error, _USUAL_SLOPE * noise)
+    held, _ = toward_each_other(slope, error, _USUAL_DIFFERENCE * noise)
     return held

@@ -31,6 +31,7 @@ from features.catalog import BY_NAME
 from training.benefit import NONE, Floats, PseudoOutcomes, by_trees, folds_of, pseudo_outcomes
 from training.parallel import ONE_THREAD, side_by_side
 from training.past_practice import along_past_choice, log_odds
+from training.shrinkage import toward_each_other
 
 SMALLEST_BENEFIT = 1.0
 """Progress points; a district sets its own in `outcome.toml`."""
@@ -377,35 +378,6 @@ def _slope(found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp], group
     said = 1 / max(error, 1e-9) ** 2
     slope = (said * slope + held * _USUAL_SLOPE) / (said + held)
     return float(np.clip(slope, 0.0, _MOST_SLOPE)), float(1 / np.sqrt(said + held))
-
-
-def toward_each_other(levels: Floats, errors: Floats, usual_spread: float = 0.0) -> tuple[Floats, Floats]:
-    """Empirical Bayes estimates of means with known standard errors, and their own errors, shape (means,).
-
-    Each is drawn toward the mean of the others by how much of its distance may be noise, so that one far off does not
-    widen what is thought likely of itself. Source: Efron & Morris (1975), JASA 70; the variance between means by
-    DerSimonian & Laird (1986), at least `usual_spread` squared. Fewer than four stay as they are.
-    """
-    if len(levels) < 4:
-        return levels, errors
-    shrunk, sure = np.empty_like(levels), np.empty_like(levels)
-    for place in range(len(levels)):
-        others = np.arange(len(levels)) != place
-        common, between = _common(levels[others], errors[others])
-        between = max(between, usual_spread**2)
-        kept = between / (between + errors[place] ** 2)
-        shrunk[place], sure[place] = common + kept * (levels[place] - common), np.sqrt(kept) * errors[place]
-    return shrunk, sure
-
-
-def _common(levels: Floats, errors: Floats) -> tuple[float, float]:
-    """Mean and variance of what means with known errors have in common."""
-    precision = 1 / np.maximum(errors, 1e-9) ** 2
-    common = float((precision * levels).sum() / precision.sum())
-    excess = float((precision * (levels - common) ** 2).sum()) - (len(levels) - 1)
-    between = max(0.0, excess / float(precision.sum() - (precision**2).sum() / precision.sum()))
-    weight = 1 / (np.maximum(errors, 1e-9) ** 2 + between)
-    return float((weight * levels).sum() / weight.sum()), between
 
 
 def interval(predictions: list[Floats], turned: Calibration) -> Benefit:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from rich.progress import Progress
 
 from benchmarks.quality.rivals import RIVALS, Rival, Scorer
 from benchmarks.quality.worlds import SCENARIOS, SUPPORTS, Floats, World, draw, hidden_columns
+from records.files import write_whole
 from training.ranker import BenefitRanker
 from training.suggestions import worth_suggesting
 
@@ -86,26 +88,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--scenarios", default=",".join(scenario.name for scenario in SCENARIOS))
     parser.add_argument("--learners", default=",".join([OURS, *(rival.name for rival in RIVALS)]))
-    parser.add_argument("--out", help="write every figure to this CSV file")
+    parser.add_argument("--out", help="keep every figure in this CSV file; what it has already is not run again")
     given = parser.parse_args(arguments)
     wanted, learners = given.scenarios.split(","), given.learners.split(",")
     known = {scenario.name: scenario for scenario in SCENARIOS}
     names = {OURS, *(rival.name for rival in RIVALS)}
     for name in [*set(wanted) - set(known), *set(learners) - names]:
         parser.error(f"there is no {name!r}; scenarios: {', '.join(known)}; learners: {', '.join(sorted(names))}")
-    rows = []
+    out = Path(given.out) if given.out else None
+    rows = pd.read_csv(out).to_dict("records") if out and out.exists() else []
+    done = {(row["scenario"], row["seed"], row["learner"]) for row in rows}
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("learning", total=len(wanted) * given.seeds)
-        for scenario in wanted:
-            for seed in range(given.seeds):
+        for seed in range(given.seeds):
+            for scenario in wanted:
                 world = draw(known[scenario], seed)
                 for name in [*learners, *([FOR_THIS_SCOPE] if world.scenario.masked else [])]:
+                    if (scenario, seed, name) in done:
+                        continue
                     start = time.perf_counter()
                     found = one(world, seed, name)
                     rows.append({"scenario": scenario, "seed": seed, "learner": name} | found
                                 | {"seconds": time.perf_counter() - start})  # fmt: skip
-                    if given.out:
-                        pd.DataFrame(rows).to_csv(given.out, index=False)
+                    if out:
+                        write_whole(out, pd.DataFrame(rows).to_csv(index=False))
                 progress.advance(task)
     table = pd.DataFrame(rows).drop(columns="seed").groupby(["scenario", "learner"], sort=False).median()
     with pd.option_context("display.width", 200, "display.max_rows", None):

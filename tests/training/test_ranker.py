@@ -13,7 +13,8 @@ from features.catalog import BY_NAME
 from records.schema import Category
 from tests.training.conftest import SUPPORTS, Past, draw_past
 from training.benefit import PseudoOutcomes
-from training.ranker import BenefitRanker, calibrated, toward_each_other
+from training.ranker import BenefitRanker, calibrated
+from training.shrinkage import toward_each_other
 
 
 def test_the_benefit_found_is_that_of_the_truth_and_not_the_gap_that_habit_left(past: Past, ranker: BenefitRanker):
