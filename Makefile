@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MOCKS := tests/mock_servers/node_modules/.package-lock.json
 
-.PHONY: demo install test check lock system clean
+.PHONY: demo install test ready pytest check lock system clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -15,12 +15,12 @@ $(VENV)/.runtime: requirements.lock pyproject.toml
 	touch $@
 
 # The last install is code to compare ours with: the tests load only its estimators, which need none of the libraries
-# (torch, seaborn) and old versions that it asks for.
+# (torch, seaborn) and old versions that it asks for. Libraries are compiled when they are first imported: most never are.
 $(VENV)/.dev: requirements-dev.lock tests/obp.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r tests/obp.lock
+	$(BIN)/python -m pip install --quiet --no-compile --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps --require-hashes -r tests/obp.lock
 	touch $@ $(VENV)/.runtime
 
 demo: install
@@ -28,7 +28,14 @@ demo: install
 
 install: $(VENV)/.runtime
 
-test: system $(MOCKS) $(VENV)/.dev check
+# Debian's packages and Python's arrive side by side, and the checks run beside the first tests.
+test:
+	@$(MAKE) --no-print-directory --jobs 2 ready
+	@$(MAKE) --no-print-directory --jobs 2 check pytest
+
+ready: $(VENV)/.dev $(MOCKS)
+
+pytest: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev
@@ -37,7 +44,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 # The servers that official API documents are turned into, pinned by their own lock.
-$(MOCKS): tests/mock_servers/package-lock.json
+$(MOCKS): tests/mock_servers/package-lock.json | system
 	cd tests/mock_servers && npm ci --silent --no-audit --no-fund --ignore-scripts
 	touch $@
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 from records.agreements import CITATIONS, PER_STUDENT_BASES, Agreement, LegalBasis, StoredAgreement, all_agreements
 from records.consents import Consent, OptOut, consents, opt_outs
@@ -18,9 +19,10 @@ from records.database import Database, StaffRow
 from records.emergencies import Emergency, emergencies
 from records.errors import SaidPlainly
 from records.legal_holds import Hold, holds
+from records.queries import Named, asked_about, over_tables, these
 from records.retention import Unfinished, unfinished_of
 from records.schema import CONSENT_CATEGORIES, Category
-from records.scope import DISTRICT, EMERGENCY_CATEGORIES, PARTNER_ROLES, ROLE_CATEGORIES, Role, Viewer
+from records.scope import DISTRICT, EMERGENCY_CATEGORIES, PARTNER_ROLES, ROLE_CATEGORIES, Role, Viewer, on_record
 from records.snapshots import Snapshot
 
 TELLS_OF = frozenset({Category.DIRECTORY, Category.SERVICES, Category.SERVICES_OTHER})
@@ -131,8 +133,7 @@ def explain(viewer: Viewer, student_id: str, database: Database, snapshot: Snaps
     Raises:
         UnknownStudent: there is no such student on record.
     """
-    students = snapshot.table("students")
-    if not students.filter(students["student_id"] == student_id).count().to_pyarrow().as_py():
+    if not on_record(snapshot, [student_id]):
         raise UnknownStudent("no student on record has this identifier")
     account, facts = _account(database, viewer), _facts(viewer, student_id, database, snapshot)
     answers = tuple(Answer(category, _ways(account, viewer, category, facts, now)) for category in Category)
@@ -167,9 +168,7 @@ _NO_AGREEMENT = Condition("Has the organisation an agreement?", False, "No: none
 
 
 def _facts(viewer: Viewer, student_id: str, database: Database, snapshot: Snapshot) -> _Facts:
-    rows = snapshot.table("service_enrollments")
-    mine = rows.filter(rows["student_id"] == student_id, rows["organization_id"] == viewer.organization_id)
-    enrolled = mine.order_by(["start_date", "program_id"]).select("program_id", "start_date", "end_date").to_pyarrow()
+    enrolled = over_tables(_enrolled, viewer.organization_id).arrow(snapshot, these([student_id]))
     return _Facts(
         all_agreements(database, viewer.organization_id),
         [(row["program_id"], row["start_date"], row["end_date"]) for row in enrolled.to_pylist()],
@@ -180,6 +179,12 @@ def _facts(viewer: Viewer, student_id: str, database: Database, snapshot: Snapsh
          if one.organization_id == viewer.organization_id],
         _going(unfinished_of(database, student_id)),
     )  # fmt: skip
+
+
+def _enrolled(tables: Named, organization_id: str) -> Any:
+    rows = tables.table("service_enrollments").semi_join(asked_about(), "student_id")
+    mine = rows.filter(rows["organization_id"] == organization_id).order_by(["start_date", "program_id"])
+    return mine.select("program_id", "start_date", "end_date")
 
 
 def _ways(account: Condition, viewer: Viewer, category: Category, facts: _Facts, now: datetime) -> tuple[Way, ...]:

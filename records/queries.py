@@ -7,7 +7,7 @@ in the rows of the table that stands for the scope.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import lru_cache
@@ -24,6 +24,8 @@ from ibis.formats.pandas import PandasData
 from records.schema import table
 
 _STAND_IN = "stand_in_for_"
+_ASKED = "_asked"
+_STUDENTS = pa.schema([("student_id", pa.string())])
 _NUMBERS = count()
 """Rows that are given have a name of their own each time: no reading can take another's for its own."""
 Day = Any
@@ -100,6 +102,16 @@ class Query:
 def stand_in(name: str, schema: pa.Schema) -> Any:
     """A table without rows whose name in SQL is known to `Query`."""
     return ibis.table(ibis.Schema.from_pyarrow(schema), name=_STAND_IN + name)
+
+
+def asked_about() -> Any:
+    """Stands for the students that a query is asked about, as an Ibis table with the column `student_id`."""
+    return stand_in(_ASKED, _STUDENTS)
+
+
+def these(students: Iterable[str]) -> dict[str, pa.Table]:
+    """The rows that `asked_about` stands for, to be given to a query."""
+    return {_ASKED: pa.table([pa.array(students, pa.string())], schema=_STUDENTS)}
 
 
 def as_date(day: Day) -> Any:

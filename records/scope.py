@@ -33,7 +33,7 @@ from records.database import (
     UnfinishedDestructionRow,
 )
 from records.errors import SaidPlainly
-from records.queries import Day, Named, Outline, Tables, as_date, over_tables, stand_in, written
+from records.queries import Day, Named, Outline, Tables, as_date, asked_about, over_tables, stand_in, these, written
 from records.schema import CONSENT_CATEGORIES, HOUSING_SUPPORTS, Category, table
 from records.snapshots import Snapshot
 
@@ -371,6 +371,15 @@ def _of_students(tables: Named) -> Any:
     return tables.table("students").select("student_id")
 
 
+def on_record(snapshot: Snapshot, students: Iterable[str]) -> frozenset[str]:
+    """Those of the students that are on record."""
+    return frozenset(over_tables(_of_these).arrow(snapshot, these(students))["student_id"].to_pylist())
+
+
+def _of_these(tables: Named) -> Any:
+    return _of_students(tables).semi_join(asked_about(), "student_id")
+
+
 def _grant(agreement: Agreement, role: Role, consented: frozenset[Category]) -> Grant:
     categories = agreement.categories & ROLE_CATEGORIES[role]
     if agreement.legal_basis is LegalBasis.CONSENT:
@@ -423,7 +432,7 @@ def _emergencies(database: Database, snapshot: Snapshot, viewer: Viewer,
         found = [(row.student_id, _emergency_grant(row)) for row in session.scalars(query)]
     if not found:
         return []
-    known = frozenset(over_tables(_of_students).arrow(snapshot)["student_id"].to_pylist())
+    known = on_record(snapshot, [student for student, _ in found])
     return [(student, grant) for student, grant in found if student in known]
 
 

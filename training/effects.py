@@ -22,6 +22,7 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import expit
 from scipy.stats import t as student_t
 
 from records.errors import SaidPlainly
@@ -504,7 +505,7 @@ def _nuisances(rows: _Rows, splits: Sequence[NDArray[np.intp]], target: Target) 
         folds, fold = split_and_fold
         train, judged = folds != fold, folds == fold
         seen = rows.features[judged]
-        propensity = _expit(_learned(rows.features[train], chosen[train], "binary")(seen))
+        propensity = expit(_learned(rows.features[train], chosen[train], "binary")(seen))
         idle, busy = train & ~rows.treated, train & rows.treated
         usual = _learned(rows.features[idle], rows.outcome[idle], "regression")
         untreated = treated = usual(seen)
@@ -531,11 +532,6 @@ def _learned(features: Floats, target: Floats,
         return np.asarray(model.predict(rows, raw_score=True, **ONE_THREAD), dtype="float64")
 
     return predict
-
-
-def _expit(log_odds: Floats) -> Floats:
-    found: Floats = 1.0 / (1.0 + np.exp(-log_odds))
-    return found
 
 
 def _crump(propensity: Floats, treated: Flags) -> Flags:

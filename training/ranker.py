@@ -15,13 +15,14 @@ jackknife: Kott (2001), Journal of Official Statistics 17(4)).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
+from lightgbm.callback import CallbackEnv
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
@@ -42,7 +43,14 @@ FEWEST_IN_A_LEAF = 10
 _SMALLEST_PROPENSITY = 0.002
 """The precision weights take care of small chances; a higher floor would bias what is learned of a rare support."""
 
+_NOISY = {"num_leaves": 2, "max_depth": 1, "learning_rate": 0.05, "lambda_l2": 20.0, "feature_fraction": 0.5}
+"""How trees are grown on what is left of the noisy pseudo-outcomes."""
+_SMOOTH = {"num_leaves": 4, "max_depth": 2, "learning_rate": 0.1, "feature_fraction": 0.7}
+"""How the one model of the features is grown, that line and trees are put into: they hold no noise, so there is none to
+fit. Where a group of features is missing, it gives what is learned of such students on average."""
 _TREES_IN_ONE = 200
+_WITH_THE_SAME_BINS = 3
+"""Models that are learned one after the other from values put into bins once."""
 _SHARES_OF_ROUNDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 _USUAL_SPREAD = 0.1
 """Supports differ by a tenth of a standard deviation of the outcome at least: the median effect of what schools tried,
@@ -50,9 +58,12 @@ by Kraft (2020), "Interpreting effect sizes of education interventions", Educati
 
 _USUAL_SLOPE = 0.8
 _SLOPE_SPREAD = 0.25
+"""What is held of the slope before any episode speaks: models of weak signals go a little too far."""
 _MOST_SLOPE = 1.25
 _ALLOWED = {"dtype": "float64", "ensure_all_finite": "allow-nan"}
-"""What is held of the slope before any episode speaks: models of weak signals go a little too far."""
+One = TypeVar("One")
+Models = dict[tuple[int, int], lgb.Booster]
+"""By place of the support and fold."""
 
 
 class Benefit(NamedTuple):
@@ -154,28 +165,37 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         grid = sorted(alone | {self.rounds + self.interaction_rounds // 2, self.rounds + self.interaction_rounds})
         tried = [np.zeros_like(found.values) for _ in (0, *grid)]
 
-        def beyond_the_line(which: tuple[int, int]) -> lgb.Booster:
-            place, fold = which
-            line, judged = lines[fold][:, place], folds == fold
-            made = self._model(rows, masked, found.values[:, place] - line, found.weights[:, place], ~judged)
-            said = [np.zeros(int(judged.sum())), *by_trees(made, rows[judged], grid)]
-            for unseen, one in zip(tried, said, strict=True):
-                unseen[judged, place] = line[judged] + one
+        def beyond_the_line(which: tuple[int, Sequence[int]]) -> Models:
+            fold, places = which
+            line, judged = lines[fold], folds == fold
+            binned = _Binned(rows[~judged], None if masked is None else masked[~judged], self.feature_names_,
+                             self._leaf(int((~judged).sum())), self.random_state, _NOISY)  # fmt: skip
+            made = {}
+            for place in places:
+                beyond = found.values[:, place] - line[:, place]
+                one = made[place, fold] = binned.model(grid[-1], beyond[~judged], found.weights[~judged, place],
+                                                       self._growing())  # fmt: skip
+                said = [np.zeros(int(judged.sum())), *by_trees(one, rows[judged], grid)]
+                for unseen, more in zip(tried, said, strict=True):
+                    unseen[judged, place] = line[judged, place] + more
             return made
 
-        fits = [(place, fold) for place in range(len(names)) for fold in range(self.n_folds)]
-        fitted = dict(zip(fits, side_by_side(beyond_the_line, fits), strict=True))
+        some = [(fold, places) for fold in range(self.n_folds) for places in _shares(range(len(names)))]
+        fitted = _merged(side_by_side(beyond_the_line, some))
         best = int(np.argmax([foretold(found, unseen, folds, groups) for unseen in tried]))
         self.trees_, unseen = (0, *grid)[best], tried[best]
 
-        def whole(which: tuple[int, int]) -> lgb.Booster:
-            place, fold = which
-            learned = lines[fold][:, place]
-            if self.trees_:
-                learned = learned + fitted[which].predict(rows, num_iteration=self.trees_, **ONE_THREAD)
-            return self._in_one(rows, masked, learned)
+        def in_one(which: Sequence[tuple[int, int]]) -> Models:
+            binned = _Binned(rows, masked, self.feature_names_, self._leaf(len(rows)), self.random_state, _SMOOTH)
+            made = {}
+            for place, fold in which:
+                learned = lines[fold][:, place]
+                if self.trees_:
+                    learned = learned + fitted[place, fold].predict(rows, num_iteration=self.trees_, **ONE_THREAD)
+                made[place, fold] = binned.model(_TREES_IN_ONE, learned)
+            return made
 
-        one = dict(zip(fits, side_by_side(whole, fits), strict=True))
+        one = _merged(side_by_side(in_one, _shares(list(fitted))))
         self.supports_ = names
         self.models_ = {name: [one[place, fold] for fold in range(self.n_folds)] for place, name in enumerate(names)}
         self.calibration_ = calibrated(names, found, unseen, folds, groups)
@@ -286,39 +306,47 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
             masked[np.ix_(dropped, places)] = np.nan
         return masked
 
-    def _in_one(self, rows: Floats, masked: Floats | None, learned: Floats) -> lgb.Booster:
-        """One model of the features for what was learned in steps: it holds no noise, so there is none to fit. Where a
-        group of features is missing, it gives what is learned of such students on average."""
-        copies = [rows] if masked is None else [rows, masked]
-        parameters = {
-            "objective": "regression", "num_leaves": 4, "max_depth": 2, "learning_rate": 0.1, "extra_trees": True,
-            "min_data_in_leaf": self._leaf(len(rows)) * len(copies), "feature_fraction": 0.7, "verbosity": -1,
-            "seed": self.random_state, "deterministic": True, "force_row_wise": True, **ONE_THREAD,
-        }  # fmt: skip
-        data = lgb.Dataset(np.vstack(copies), np.tile(learned, len(copies)), feature_name=self.feature_names_)
-        return lgb.train(parameters, data, _TREES_IN_ONE)
-
     def _leaf(self, rows: int) -> int:
         """Fewest real episodes in a leaf where so many are learned from."""
         return max(FEWEST_IN_A_LEAF, min(self.min_leaf, rows // 40))
 
-    def _model(self, rows: Floats, masked: Floats | None, values: Floats, weights: Floats,
-               train: NDArray[np.bool_]) -> lgb.Booster:  # fmt: skip
-        copies = [rows[train]] if masked is None else [rows[train], masked[train]]
-        leaf = self._leaf(int(train.sum())) * len(copies)
-        parameters = {
-            "objective": "regression", "min_data_in_leaf": leaf, "learning_rate": 0.05, "lambda_l2": 20.0,
-            "feature_fraction": 0.5, "extra_trees": True, "verbosity": -1, "seed": self.random_state,
-            "deterministic": True, "force_row_wise": True, **ONE_THREAD,
+    def _growing(self) -> Callable[[CallbackEnv], None]:
+        """Trees of one split at first, of depth three after them."""
+        change: Callable[[CallbackEnv], None] = lgb.reset_parameter(
+            num_leaves=lambda tree: 2 if tree < self.rounds else 6,
+            max_depth=lambda tree: 1 if tree < self.rounds else 3)  # fmt: skip
+        return change
+
+
+class _Binned:
+    """Rows of features and their copy with groups missing, put into LightGBM's bins once for several models."""
+
+    def __init__(self, rows: Floats, masked: Floats | None, names: Sequence[str], leaf: int, seed: int,
+                 shape: Mapping[str, float]) -> None:  # fmt: skip
+        copies = [rows] if masked is None else [rows, masked]
+        self._copies = len(copies)
+        self._parameters = {
+            "objective": "regression", "min_data_in_leaf": leaf * self._copies, "extra_trees": True, "verbosity": -1,
+            "seed": seed, "deterministic": True, "force_row_wise": True, **ONE_THREAD, **shape,
         }  # fmt: skip
-        data = lgb.Dataset(np.vstack(copies), np.tile(values[train], len(copies)),
-                           weight=np.tile(weights[train], len(copies)), feature_name=self.feature_names_,
-                           params=parameters, free_raw_data=False)  # fmt: skip
-        alone = lgb.train(parameters | {"num_leaves": 2, "max_depth": 1}, data, self.rounds)
-        if not self.interaction_rounds:
-            return alone
-        return lgb.train(parameters | {"num_leaves": 6, "max_depth": 3}, data, self.interaction_rounds,
-                         init_model=alone)  # fmt: skip
+        self._data = lgb.Dataset(np.vstack(copies), feature_name=list(names), params=self._parameters,
+                                 free_raw_data=False)  # fmt: skip
+
+    def model(self, trees: int, values: Floats, weights: Floats | None = None,
+              growing: Callable[[CallbackEnv], None] | None = None) -> lgb.Booster:  # fmt: skip
+        self._data.set_label(np.tile(values, self._copies))
+        if weights is not None:
+            self._data.set_weight(np.tile(weights, self._copies))
+        return lgb.train(self._parameters, self._data, trees, callbacks=None if growing is None else [growing])
+
+
+def _shares(all_of: Sequence[One]) -> list[Sequence[One]]:
+    """Some for one thread, that it does with the same bins: too few to leave another thread idle."""
+    return [all_of[first : first + _WITH_THE_SAME_BINS] for first in range(0, len(all_of), _WITH_THE_SAME_BINS)]
+
+
+def _merged(parts: Sequence[Models]) -> Models:
+    return {which: model for part in parts for which, model in part.items()}
 
 
 def foretold(found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp], groups: pd.Series) -> float:
