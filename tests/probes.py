@@ -34,7 +34,7 @@ from tests.worlds import NOW, draw_law, draw_rows, scramble, scramble_law
 WORLDS = 3
 CASEWORKERS_A_WORLD = 2
 OTHERS_A_WORLD = 2
-STUDENTS = 280
+STUDENTS = 215
 PROBES = 200_000
 """How many there must be, on each kind of store."""
 

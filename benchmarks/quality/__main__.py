@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in [*set(wanted) - set(known), *set(learners) - names]:
         parser.error(f"there is no {name!r}; scenarios: {', '.join(known)}; learners: {', '.join(sorted(names))}")
     out = Path(given.out) if given.out else None
-    rows = pd.read_csv(out).to_dict("records") if out and out.exists() else []
+    rows = pd.read_csv(out, keep_default_na=False, na_values="").to_dict("records") if out and out.exists() else []
     done = {(row["scenario"], row["seed"], row["learner"]) for row in rows}
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("learning", total=len(wanted) * given.seeds)

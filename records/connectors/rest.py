@@ -11,12 +11,14 @@ import ipaddress
 import json
 import random
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -109,8 +111,8 @@ class RestClient:
         self._sleep = sleep
         self._token = ""
         self._token_ends = 0.0
-        self._http = httpx.Client(timeout=httpx.Timeout(self._patience.between_bytes, connect=20.0),
-                                  follow_redirects=False, headers={"accept": "application/json"})  # fmt: skip
+        self._http = httpx.Client(verify=_authorities(), follow_redirects=False, headers={"accept": "application/json"},
+                                  timeout=httpx.Timeout(self._patience.between_bytes, connect=20.0))  # fmt: skip
 
     def __enter__(self) -> RestClient:
         return self
@@ -269,6 +271,12 @@ def _seconds(asked: Any) -> float:
         return min(max(float(asked), 0.0), 86_400.0)
     except (TypeError, ValueError):
         return 300.0
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """The certificate authorities that are trusted, read once a process."""
+    return httpx.create_ssl_context()
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:

@@ -78,7 +78,7 @@ def refused(*arguments: str) -> str:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A district whose first version was trained by `mlflow run`."""
     folder = tmp_path_factory.mktemp("district")
-    files = generate(folder / "source", students=1_800)
+    files = generate(folder / "source", students=1_400)
     load(OneRoster(), files.sis, folder / "home")
     load(ServiceHistory(), files.service_history, folder / "home", merge=True)
     command = [sys.executable, "-m", "mlflow", "run", str(ROOT / "mlflow"), "--env-manager", "local",

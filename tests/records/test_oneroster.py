@@ -285,14 +285,19 @@ def test_a_load_of_changes_killed_at_any_moment_leaves_what_was_kept_or_what_com
         assert not run(parent, delta, home)
         longest = time.monotonic() - begun
         states.append(kept_in(home))
-        killed = 0
+        killed, early = 0, 0.0
         while killed < KILLS or (min(seen) == 0 and killed < 10 * KILLS):
             shutil.rmtree(home)
             shutil.copytree(tmp_path / "kept", home)
-            if not run(parent, delta, home, rng.uniform(0, longest)):
+            moment = rng.uniform(0 if killed < KILLS else early, longest)
+            if not run(parent, delta, home, moment):
+                longest -= (longest - moment) / 2
                 continue
             killed += 1
-            seen[states.index(kept_in(home))] += 1
+            was = states.index(kept_in(home))
+            seen[was] += 1
+            if was == 0:
+                early = min(moment, longest)
         assert min(seen) > 0, "some were killed before what comes was kept, and some after"
         load_kept(delta, home)
     assert tables_of(home) == whole(after, tmp_path / "new"), "the same load again completes it"

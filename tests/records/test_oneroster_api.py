@@ -304,7 +304,7 @@ def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(tmp_path: Path): 
                 shutil.rmtree(folder, ignore_errors=True)  # the one before may have been killed before it made it
             made = change(made, rng)
             server.become(made)
-            killed += fetching(parent, server, folder, rng.uniform(0, longest))
+            killed += fetching(parent, server, folder, rng.uniform(0, longest) * rng.random())  # most fetches are short
             if rng.random() < 0.5:
                 made = change(made, rng)
                 server.become(made)

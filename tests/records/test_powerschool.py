@@ -257,7 +257,7 @@ def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(server: Server, t
             if rng.random() < 0.3:
                 shutil.rmtree(folder, ignore_errors=True)  # the one before may have been killed before it made it
             something_happens(server, rng)
-            killed += fetching(parent, server, folder, rng.uniform(0, longest))
+            killed += fetching(parent, server, folder, rng.uniform(0, longest) * rng.random())  # most fetches are short
             if rng.random() < 0.5:
                 something_happens(server, rng)
                 assert not fetching(parent, server, folder)

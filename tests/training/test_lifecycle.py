@@ -49,7 +49,7 @@ QUICK = BenefitRanker(min_leaf=30, n_folds=3, rounds=20)
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("district")
-    files = generate(folder / "source", students=1_800)
+    files = generate(folder / "source", students=1_400)
     load(OneRoster(), files.sis, folder / "home")
     load(ServiceHistory(), files.service_history, folder / "home", merge=True)
     return folder / "home"
