@@ -337,7 +337,14 @@ class _Binned:
         self._data.set_label(np.tile(values, self._copies))
         if weights is not None:
             self._data.set_weight(np.tile(weights, self._copies))
-        return lgb.train(self._parameters, self._data, trees, callbacks=None if growing is None else [growing])
+        callbacks = [growing] if growing is not None and self._tells else None
+        return lgb.train(self._parameters, self._data, trees, callbacks=callbacks)
+
+    @property
+    def _tells(self) -> bool:
+        """Whether any feature can be split at all: where none can, LightGBM refuses to change how trees grow."""
+        data = self._data.construct()
+        return any(data.feature_num_bin(place) > 1 for place in range(data.num_feature()))
 
 
 def _shares(all_of: Sequence[One]) -> list[Sequence[One]]:
