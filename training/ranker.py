@@ -137,7 +137,8 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
 
         Raises:
             ValueError: `min_leaf` would let a leaf of the model stand for fewer than ten episodes, `support` is
-                missing or of another length, or there are fewer students than folds.
+                missing, unknown in a row or of another length, nobody had a support or nobody had none, or there are
+                fewer students than folds.
         """
         if self.min_leaf < FEWEST_IN_A_LEAF:
             raise ValueError(f"min_leaf is {self.min_leaf}; it must be {FEWEST_IN_A_LEAF} or more (R58)")
@@ -146,6 +147,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         rng = np.random.default_rng(self.random_state)
         frame, support, outcome, groups = self._episodes(X, support, y, groups)
         names = tuple(sorted(set(support) - {NONE})) if self.supports is None else tuple(self.supports)
+        _check_choices(support, names)
         kept = self._kept(support, names, rng)
         if groups.iloc[kept].nunique() < self.n_folds:
             raise ValueError(f"n_samples = {len(frame)}, with {groups.iloc[kept].nunique()} students to learn from: "
@@ -259,6 +261,10 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
     def _rows(self, X: pd.DataFrame) -> Floats:
         check_is_fitted(self, "models_")
         if isinstance(X, pd.DataFrame):
+            lacking = [name for name in self.feature_names_ if name not in X.columns]
+            if lacking:
+                raise ValueError(f"X lacks features that were learned from: {', '.join(lacking)}; a column that may "
+                                 "not be seen is to be there, empty")  # fmt: skip
             named: Floats = X[self.feature_names_].to_numpy(dtype="float64")
             return named
         rows: Floats = validate_data(self, X, reset=False, **_ALLOWED)
@@ -280,6 +286,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         for name, part in (("support", support), ("groups", who)):
             if len(part) != len(frame):
                 raise ValueError(f"{name} has {len(part)} rows and X {len(frame)}: each must have one an episode")
+        outcome = np.asarray(outcome, dtype="float64")
         return frame, pd.Series(np.asarray(support)), pd.Series(outcome), pd.Series(np.asarray(who))
 
     def _kept(self, support: pd.Series, names: tuple[str, ...], rng: np.random.Generator) -> NDArray[np.intp]:
@@ -316,6 +323,20 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
             num_leaves=lambda tree: 2 if tree < self.rounds else 6,
             max_depth=lambda tree: 1 if tree < self.rounds else 3)  # fmt: skip
         return change
+
+
+def _check_choices(support: pd.Series, names: Sequence[str]) -> None:
+    """What was chosen must be known in each episode, be somebody's support, and be none for others."""
+    unknown = int(support.isna().sum())
+    if unknown:
+        raise ValueError(f"support is unknown in {unknown:,} of {len(support):,} episodes: say {NONE!r} or a support")
+    had = sorted({str(one) for one in support})
+    if not (support == NONE).any():
+        raise ValueError(f"no episode has {NONE!r} for its support, against which benefit is measured; there are "
+                         f"{', '.join(had[:10])}")  # fmt: skip
+    if not support.isin(names).any():
+        wanted = f"one of {', '.join(names)}" if names else "a support"
+        raise ValueError(f"no episode has {wanted}, so there is nothing to learn; there are {', '.join(had[:10])}")
 
 
 class _Binned:

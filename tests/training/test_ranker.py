@@ -121,6 +121,25 @@ def test_features_of_no_catalog_and_a_trial_of_one_support_will_do():
     assert (ranker.predict(X) == "program").all()
 
 
+@pytest.mark.parametrize(("chosen", "supports", "words"), [
+    (["control", "x"] * 50, None, r"no episode has 'none' for its support.*there are control, x"),
+    ([0, 1] * 50, None, r"no episode has 'none'.*there are 0, 1"),
+    (["none", None] * 50, None, r"support is unknown in 50 of 100 episodes"),
+    (["none"] * 100, None, r"no episode has a support, so there is nothing to learn"),
+    (["none", "x"] * 50, ("food",), r"no episode has one of food.*there are none, x"),
+    (["none"], None, r"support has 1 rows and X 100"),
+])  # fmt: skip
+def test_choices_that_cannot_be_learned_from_are_refused_in_words(chosen, supports, words):
+    X = np.random.default_rng(7).normal(0, 1, (100, 2))
+    with pytest.raises(ValueError, match=words):
+        BenefitRanker(supports).fit(X, X[:, 0], pd.Series(chosen, dtype=object))
+
+
+def test_features_that_are_missing_altogether_are_named(past: Past, ranker: BenefitRanker):
+    with pytest.raises(ValueError, match=r"X lacks features that were learned from: grade_level;"):
+        ranker.predict_benefit(past.features.drop(columns="grade_level"))
+
+
 def test_a_table_of_benefits_keeps_the_names_of_its_rows(past: Past, ranker: BenefitRanker):
     rows = past.features.head(5).set_axis(list("abcde"))
     found = ranker.predict_benefit(rows)
