@@ -15,14 +15,14 @@ jackknife: Kott (2001), Journal of Official Statistics 17(4)).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple, TypeVar
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
-from lightgbm.callback import CallbackEnv
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
@@ -43,11 +43,17 @@ FEWEST_IN_A_LEAF = 10
 _SMALLEST_PROPENSITY = 0.002
 """The precision weights take care of small chances; a higher floor would bias what is learned of a rare support."""
 
-_NOISY = {"num_leaves": 2, "max_depth": 1, "learning_rate": 0.05, "lambda_l2": 20.0, "feature_fraction": 0.5}
-"""How trees are grown on what is left of the noisy pseudo-outcomes."""
-_SMOOTH = {"num_leaves": 4, "max_depth": 2, "learning_rate": 0.1, "feature_fraction": 0.7}
+_ALONE = {"num_leaves": 2, "max_depth": 1, "learning_rate": 0.05, "lambda_l2": 20.0, "feature_fraction": 0.5,
+          "extra_trees": True}  # fmt: skip
+"""What each feature adds by itself. Thresholds drawn at random smooth."""
+_TOGETHER = {"num_leaves": 8, "max_depth": 4, "learning_rate": 0.08, "lambda_l2": 20.0, "feature_fraction": 0.7}
+"""What features add together. Here thresholds are sought: the first split of a pair may gain nothing by itself, and a
+random one would be no place for the second."""
+_SMOOTH = {"num_leaves": 4, "max_depth": 2, "learning_rate": 0.1, "feature_fraction": 0.7, "extra_trees": True}
 """How the one model of the features is grown, that line and trees are put into: they hold no noise, so there is none to
 fit. Where a group of features is missing, it gives what is learned of such students on average."""
+_BENT = {"num_leaves": 8, "max_depth": 4, "learning_rate": 0.1, "feature_fraction": 0.7}
+"""The same where features add something together."""
 _TREES_IN_ONE = 200
 _WITH_THE_SAME_BINS = 3
 """Models that are learned one after the other from values put into bins once."""
@@ -72,6 +78,14 @@ class Benefit(NamedTuple):
     mean: Floats
     lower: Floats
     upper: Floats
+
+
+class _Learned(NamedTuple):
+    """`everywhere`: what was learned without each fold, of all episodes, each of shape (episodes, supports).
+    `unseen`: of each episode what was learned without its own fold, of the same shape."""
+
+    everywhere: list[Floats]
+    unseen: Floats
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         scope_dropout: chance that a group of features (a data category) is missing in the second copy of a row.
         min_leaf: fewest real episodes in a leaf (R58); a small past uses a fortieth of its episodes, at least ten.
         rounds: trees of one split each, that learn what each feature adds by itself.
-        interaction_rounds: trees of depth three after them, on what is left.
+        interaction_rounds: trees of depth four after them, on what is left.
         most_untreated: untreated episodes kept for each treated one.
         feature_groups: the group of a feature by name, for scope dropout; by default its category in the catalog. A
             feature in no group is never left out.
@@ -110,7 +124,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
     """
 
     def __init__(self, supports: tuple[str, ...] | None = None, n_folds: int = 5, scope_dropout: float = 0.35,
-                 min_leaf: int = 250, rounds: int = 200, interaction_rounds: int = 60, most_untreated: float = 4.0,
+                 min_leaf: int = 250, rounds: int = 200, interaction_rounds: int = 150, most_untreated: float = 4.0,
                  feature_groups: Mapping[str, str] | None = None, smallest_benefit: float = SMALLEST_BENEFIT,
                  random_state: int = 0) -> None:  # fmt: skip
         self.supports = supports
@@ -163,45 +177,57 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
 
         odds = log_odds(found.propensity)
         lines = [along_past_choice(found, odds, folds != fold) for fold in range(self.n_folds)]
-        alone = {max(1, round(share * self.rounds)) for share in _SHARES_OF_ROUNDS}
-        grid = sorted(alone | {self.rounds + self.interaction_rounds // 2, self.rounds + self.interaction_rounds})
-        tried = [np.zeros_like(found.values) for _ in (0, *grid)]
-
-        def beyond_the_line(which: tuple[int, Sequence[int]]) -> Models:
-            fold, places = which
-            line, judged = lines[fold], folds == fold
-            binned = _Binned(rows[~judged], None if masked is None else masked[~judged], self.feature_names_,
-                             self._leaf(int((~judged).sum())), self.random_state, _NOISY)  # fmt: skip
-            made = {}
-            for place in places:
-                beyond = found.values[:, place] - line[:, place]
-                one = made[place, fold] = binned.model(grid[-1], beyond[~judged], found.weights[~judged, place],
-                                                       self._growing())  # fmt: skip
-                said = [np.zeros(int(judged.sum())), *by_trees(one, rows[judged], grid)]
-                for unseen, more in zip(tried, said, strict=True):
-                    unseen[judged, place] = line[judged, place] + more
-            return made
-
-        some = [(fold, places) for fold in range(self.n_folds) for places in _shares(range(len(names)))]
-        fitted = _merged(side_by_side(beyond_the_line, some))
-        best = int(np.argmax([foretold(found, unseen, folds, groups) for unseen in tried]))
-        self.trees_, unseen = (0, *grid)[best], tried[best]
+        so_far = _Learned(lines, _judged(lines, folds))
+        so_far, alone = self._grown(so_far, found, folds, groups, rows, masked, _ALONE, _counts(self.rounds))
+        so_far, together = self._grown(so_far, found, folds, groups, rows, masked, _TOGETHER,
+                                       _counts(self.interaction_rounds))  # fmt: skip
+        self.trees_ = (alone, together)
 
         def in_one(which: Sequence[tuple[int, int]]) -> Models:
-            binned = _Binned(rows, masked, self.feature_names_, self._leaf(len(rows)), self.random_state, _SMOOTH)
-            made = {}
-            for place, fold in which:
-                learned = lines[fold][:, place]
-                if self.trees_:
-                    learned = learned + fitted[place, fold].predict(rows, num_iteration=self.trees_, **ONE_THREAD)
-                made[place, fold] = binned.model(_TREES_IN_ONE, learned)
-            return made
+            binned = _Binned(rows, masked, self.feature_names_, self._leaf(len(rows)), self.random_state,
+                             _SMOOTH if not together else _BENT)  # fmt: skip
+            return {(place, fold): binned.model(_TREES_IN_ONE, so_far.everywhere[fold][:, place])
+                    for place, fold in which}  # fmt: skip
 
-        one = _merged(side_by_side(in_one, _shares(list(fitted))))
+        one = _merged(side_by_side(in_one, _shares(list(product(range(len(names)), range(self.n_folds))))))
         self.supports_ = names
         self.models_ = {name: [one[place, fold] for fold in range(self.n_folds)] for place, name in enumerate(names)}
-        self.calibration_ = calibrated(names, found, unseen, folds, groups)
+        self.calibration_ = calibrated(names, found, so_far.unseen, folds, groups)
         return self
+
+    def _grown(self, before: _Learned, found: PseudoOutcomes, folds: NDArray[np.intp], groups: pd.Series, rows: Floats,
+               masked: Floats | None, shape: Mapping[str, float],
+               counts: Sequence[int]) -> tuple[_Learned, int]:  # fmt: skip
+        """Trees of one shape on what is left of the pseudo-outcomes, as many for all supports as foretell unseen
+        episodes best, or none; and how many."""
+        if not counts:
+            return before, 0
+        tried = [before.unseen, *(np.empty_like(before.unseen) for _ in counts)]
+
+        def beyond(which: tuple[int, Sequence[int]]) -> Models:
+            fold, places = which
+            known, judged = before.everywhere[fold], folds == fold
+            binned = _Binned(rows[~judged], None if masked is None else masked[~judged], self.feature_names_,
+                             self._leaf(int((~judged).sum())), self.random_state, shape)  # fmt: skip
+            made = {}
+            for place in places:
+                left = found.values[~judged, place] - known[~judged, place]
+                one = made[place, fold] = binned.model(counts[-1], left, found.weights[~judged, place])
+                for unseen, more in zip(tried[1:], by_trees(one, rows[judged], counts), strict=True):
+                    unseen[judged, place] = known[judged, place] + more
+            return made
+
+        places = range(found.values.shape[1])
+        fitted = _merged(side_by_side(beyond, list(product(range(self.n_folds), _shares(places)))))
+        best = int(np.argmax([foretold(found, unseen, folds, groups) for unseen in tried]))
+        if not best:
+            return before, 0
+        trees = counts[best - 1]
+        added = side_by_side(lambda fold: np.column_stack([
+            fitted[place, fold].predict(rows, num_iteration=trees, **ONE_THREAD) for place in places
+        ]), range(self.n_folds))  # fmt: skip
+        learned = [known + more for known, more in zip(before.everywhere, added, strict=True)]
+        return _Learned(learned, tried[best]), trees
 
     def benefits(self, X: pd.DataFrame) -> dict[str, Benefit]:
         """The benefit of each support. A column of X that is missing throughout is a category that may not be seen."""
@@ -317,13 +343,6 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         """Fewest real episodes in a leaf where so many are learned from."""
         return max(FEWEST_IN_A_LEAF, min(self.min_leaf, rows // 40))
 
-    def _growing(self) -> Callable[[CallbackEnv], None]:
-        """Trees of one split at first, of depth three after them."""
-        change: Callable[[CallbackEnv], None] = lgb.reset_parameter(
-            num_leaves=lambda tree: 2 if tree < self.rounds else 6,
-            max_depth=lambda tree: 1 if tree < self.rounds else 3)  # fmt: skip
-        return change
-
 
 def _check_choices(support: pd.Series, names: Sequence[str]) -> None:
     """What was chosen must be known in each episode, be somebody's support, and be none for others."""
@@ -336,7 +355,8 @@ def _check_choices(support: pd.Series, names: Sequence[str]) -> None:
                          f"{', '.join(had[:10])}")  # fmt: skip
     if not support.isin(names).any():
         wanted = f"one of {', '.join(names)}" if names else "a support"
-        raise ValueError(f"no episode has {wanted}, so there is nothing to learn; there are {', '.join(had[:10])}")
+        raise ValueError(f"no episode has {wanted}, so there is nothing to learn; there are {', '.join(had[:10])} "
+                         f"(n_samples = {len(support)})")  # fmt: skip
 
 
 class _Binned:
@@ -347,25 +367,30 @@ class _Binned:
         copies = [rows] if masked is None else [rows, masked]
         self._copies = len(copies)
         self._parameters = {
-            "objective": "regression", "min_data_in_leaf": leaf * self._copies, "extra_trees": True, "verbosity": -1,
-            "seed": seed, "deterministic": True, "force_row_wise": True, **ONE_THREAD, **shape,
+            "objective": "regression", "min_data_in_leaf": leaf * self._copies, "verbosity": -1, "seed": seed,
+            "deterministic": True, "force_row_wise": True, **ONE_THREAD, **shape,
         }  # fmt: skip
         self._data = lgb.Dataset(np.vstack(copies), feature_name=list(names), params=self._parameters,
                                  free_raw_data=False)  # fmt: skip
 
-    def model(self, trees: int, values: Floats, weights: Floats | None = None,
-              growing: Callable[[CallbackEnv], None] | None = None) -> lgb.Booster:  # fmt: skip
+    def model(self, trees: int, values: Floats, weights: Floats | None = None) -> lgb.Booster:
         self._data.set_label(np.tile(values, self._copies))
         if weights is not None:
             self._data.set_weight(np.tile(weights, self._copies))
-        callbacks = [growing] if growing is not None and self._tells else None
-        return lgb.train(self._parameters, self._data, trees, callbacks=callbacks)
+        return lgb.train(self._parameters, self._data, trees)
 
-    @property
-    def _tells(self) -> bool:
-        """Whether any feature can be split at all: where none can, LightGBM refuses to change how trees grow."""
-        data = self._data.construct()
-        return any(data.feature_num_bin(place) > 1 for place in range(data.num_feature()))
+
+def _counts(most: int) -> list[int]:
+    """Numbers of trees that are tried."""
+    return sorted({max(1, round(share * most)) for share in _SHARES_OF_ROUNDS}) if most else []
+
+
+def _judged(learned: Sequence[Floats], folds: NDArray[np.intp]) -> Floats:
+    """What was learned without each episode's own fold, of that episode: shape (episodes, supports)."""
+    unseen = np.empty_like(learned[0])
+    for fold, values in enumerate(learned):
+        unseen[folds == fold] = values[folds == fold]
+    return unseen
 
 
 def _shares(all_of: Sequence[One]) -> list[Sequence[One]]:

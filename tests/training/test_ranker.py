@@ -140,6 +140,20 @@ def test_features_that_are_missing_altogether_are_named(past: Past, ranker: Bene
         ranker.predict_benefit(past.features.drop(columns="grade_level"))
 
 
+def test_a_benefit_of_two_features_together_is_found_though_neither_tells_anything_alone():
+    """And where benefits add up, the trees that look for pairs are left out: they would learn noise."""
+    rng = np.random.default_rng(8)
+    X = rng.normal(0, 1, (5_000, 4))
+    given = np.where(rng.random(5_000) < 0.5, "program", "none")
+    alike, helped = X[:, 0] * X[:, 1] > 0, given == "program"
+    noise = X[:, 2] + rng.normal(0, 1, 5_000)
+    ranker = BenefitRanker().fit(X, noise + np.where(helped, np.where(alike, 1.0, -1.0), 0.0), given)
+    found = ranker.predict_benefit(X)["program", "benefit"]
+    assert found[alike].mean() == pytest.approx(1.0, abs=0.2) and found[~alike].mean() == pytest.approx(-1.0, abs=0.2)
+    assert ((found > 0) == alike).mean() > 0.9 and ranker.trees_[1] > 0
+    assert BenefitRanker().fit(X, noise + np.where(helped, 0.3 * X[:, 0], 0.0), given).trees_[1] == 0
+
+
 def test_a_table_of_benefits_keeps_the_names_of_its_rows(past: Past, ranker: BenefitRanker):
     rows = past.features.head(5).set_axis(list("abcde"))
     found = ranker.predict_benefit(rows)
