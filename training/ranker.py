@@ -2,10 +2,11 @@
 
 A scikit-learn estimator. Each support has one LightGBM model a fold, trained on doubly robust pseudo-outcomes with
 whole groups of features left out at random ("scope dropout"), so that it serves a viewer who may see only some. A model
-learns what each feature adds by itself first, and what pairs and triples add beyond that only afterwards, on what is
-left: with outcomes as noisy as a child's term, main effects are what can be learned, and interactions mislead early.
-Before both stands what the chance of having been chosen foretells (`training.past_practice`). All three together are
-then put into one model of the features, which is what serves, explains and is kept.
+learns what each feature adds by itself first, and what features add together only afterwards, on what is left and where
+unseen folds bear it: with outcomes as noisy as a child's term, main effects are what can mostly be learned, and
+interactions mislead early. Before both stands what the chance of having been chosen foretells
+(`training.past_practice`). All three together are then put into one model of the features, which is what serves,
+explains and is kept.
 
 What a support is worth on average is shrunk toward what supports are worth on the whole (empirical Bayes), so that a
 rare one borrows strength; how far students differ is shrunk by how well the folds predicted episodes that they had not
