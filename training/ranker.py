@@ -81,14 +81,6 @@ class Benefit(NamedTuple):
     upper: Floats
 
 
-class _Learned(NamedTuple):
-    """`everywhere`: what was learned without each fold, of all episodes, each of shape (episodes, supports).
-    `unseen`: of each episode what was learned without its own fold, of the same shape."""
-
-    everywhere: list[Floats]
-    unseen: Floats
-
-
 @dataclass(frozen=True)
 class Calibration:
     """What turns the fold models' mean prediction of one support into a benefit, and how far that itself is sure.
@@ -177,37 +169,40 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         masked = self._masked(rows, rng)
 
         odds = log_odds(found.propensity)
-        lines = [along_past_choice(found, odds, folds != fold) for fold in range(self.n_folds)]
-        so_far = _Learned(lines, _judged(lines, folds))
-        so_far, alone = self._grown(so_far, found, folds, groups, rows, masked, _ALONE, _counts(self.rounds))
-        so_far, together = self._grown(so_far, found, folds, groups, rows, masked, _TOGETHER,
-                                       _counts(self.interaction_rounds))  # fmt: skip
+        learned = [along_past_choice(found, odds, folds != fold) for fold in range(self.n_folds)]
+        learned, alone = self._grown(learned, found, folds, groups, rows, masked, _ALONE, _counts(self.rounds))
+        learned, together = self._grown(learned, found, folds, groups, rows, masked, _TOGETHER,
+                                        _counts(self.interaction_rounds))  # fmt: skip
         self.trees_ = (alone, together)
 
         def in_one(which: Sequence[tuple[int, int]]) -> Models:
             binned = _Binned(rows, masked, self.feature_names_, self._leaf(len(rows)), self.random_state,
                              _SMOOTH if not together else _BENT)  # fmt: skip
-            return {(place, fold): binned.model(_TREES_IN_ONE, so_far.everywhere[fold][:, place])
+            return {(place, fold): binned.model(_TREES_IN_ONE, learned[fold][:, place])
                     for place, fold in which}  # fmt: skip
 
         one = _merged(side_by_side(in_one, _shares(list(product(range(len(names)), range(self.n_folds))))))
         self.supports_ = names
         self.models_ = {name: [one[place, fold] for fold in range(self.n_folds)] for place, name in enumerate(names)}
-        self.calibration_ = calibrated(names, found, so_far.unseen, folds, groups)
+        self.calibration_ = calibrated(names, found, _unseen(learned, folds), folds, groups)
         return self
 
-    def _grown(self, before: _Learned, found: PseudoOutcomes, folds: NDArray[np.intp], groups: pd.Series, rows: Floats,
-               masked: Floats | None, shape: Mapping[str, float],
-               counts: Sequence[int]) -> tuple[_Learned, int]:  # fmt: skip
+    def _grown(self, before: list[Floats], found: PseudoOutcomes, folds: NDArray[np.intp], groups: pd.Series,
+               rows: Floats, masked: Floats | None, shape: Mapping[str, float],
+               counts: Sequence[int]) -> tuple[list[Floats], int]:  # fmt: skip
         """Trees of one shape on what is left of the pseudo-outcomes, as many for all supports as foretell unseen
-        episodes best, or none; and how many."""
+        episodes best, or none; and how many.
+
+        Args:
+            before: for each fold what was learned without it so far, of all episodes: shape (episodes, supports).
+        """
         if not counts:
             return before, 0
-        tried = [before.unseen, *(np.empty_like(before.unseen) for _ in counts)]
+        tried = [_unseen(before, folds), *(np.empty_like(found.values) for _ in counts)]
 
         def beyond(which: tuple[int, Sequence[int]]) -> Models:
             fold, places = which
-            known, judged = before.everywhere[fold], folds == fold
+            known, judged = before[fold], folds == fold
             binned = _Binned(rows[~judged], None if masked is None else masked[~judged], self.feature_names_,
                              self._leaf(int((~judged).sum())), self.random_state, shape)  # fmt: skip
             made = {}
@@ -227,8 +222,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         added = side_by_side(lambda fold: np.column_stack([
             fitted[place, fold].predict(rows, num_iteration=trees, **ONE_THREAD) for place in places
         ]), range(self.n_folds))  # fmt: skip
-        learned = [known + more for known, more in zip(before.everywhere, added, strict=True)]
-        return _Learned(learned, tried[best]), trees
+        return [known + more for known, more in zip(before, added, strict=True)], trees
 
     def benefits(self, X: pd.DataFrame) -> dict[str, Benefit]:
         """The benefit of each support. A column of X that is missing throughout is a category that may not be seen."""
@@ -371,8 +365,7 @@ class _Binned:
             "objective": "regression", "min_data_in_leaf": leaf * self._copies, "verbosity": -1, "seed": seed,
             "deterministic": True, "force_row_wise": True, **ONE_THREAD, **shape,
         }  # fmt: skip
-        self._data = lgb.Dataset(np.vstack(copies), feature_name=list(names), params=self._parameters,
-                                 free_raw_data=False)  # fmt: skip
+        self._data = lgb.Dataset(np.vstack(copies), feature_name=list(names), params=self._parameters)
 
     def model(self, trees: int, values: Floats, weights: Floats | None = None) -> lgb.Booster:
         self._data.set_label(np.tile(values, self._copies))
@@ -386,11 +379,9 @@ def _counts(most: int) -> list[int]:
     return sorted({max(1, round(share * most)) for share in _SHARES_OF_ROUNDS}) if most else []
 
 
-def _judged(learned: Sequence[Floats], folds: NDArray[np.intp]) -> Floats:
-    """What was learned without each episode's own fold, of that episode: shape (episodes, supports)."""
-    unseen = np.empty_like(learned[0])
-    for fold, values in enumerate(learned):
-        unseen[folds == fold] = values[folds == fold]
+def _unseen(learned: Sequence[Floats], folds: NDArray[np.intp]) -> Floats:
+    """Of each episode what was learned without its own fold: shape (episodes, supports)."""
+    unseen: Floats = np.stack(learned)[folds, np.arange(len(folds))]
     return unseen
 
 
