@@ -8,9 +8,8 @@ of heterogeneous causal effects", Electronic Journal of Statistics 17(2); weight
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import accumulate
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import methodcaller
 from typing import Any
 
@@ -18,8 +17,8 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
+from training.growing import Growing, settled
 from training.parallel import ONE_THREAD, side_by_side
 
 NONE = "none"
@@ -115,55 +114,19 @@ def cross_fitted(parameters: Mapping[str, Any], rows: Floats, target: NDArray[An
         target: for the objective "multiclass" the place of the class, for "binary" zero or one.
     """
     used = np.ones(len(folds), dtype=bool) if usable is None else usable
-    growing = {int(fold): _Growing(parameters, rows, target, used & (folds != fold), folds == fold)
-               for fold in np.unique(folds)}  # fmt: skip
-    best = CrossFitted({fold: one.model for fold, one in growing.items()}, 0, np.zeros(0))
-    least, worse = np.inf, 0
-    for count in counts:
-        whole = _together(side_by_side(methodcaller("grow", count), growing.values()), folds, growing)
-        missed = _missed(parameters["objective"], whole[used], target[used])
-        worse = 0 if missed < least else worse + 1
-        if missed < least:
-            least, best = missed, replace(best, trees=count, unseen=whole)
-        if worse == 2:
-            break
-    return best
 
-
-class _Growing:
-    """One model that gets trees step by step, and what it says of the rows that judge it."""
-
-    def __init__(self, parameters: Mapping[str, Any], rows: Floats, target: NDArray[Any], train: Flags,
-                 judged: Flags) -> None:  # fmt: skip
+    def growing(fold: int) -> Growing:
+        train = used & (folds != fold)
         sized = _sized(parameters, train)
-        self.model = lgb.Booster(sized, lgb.Dataset(rows[train], target[train], params=sized))
-        self._objective, self._judged = str(parameters["objective"]), rows[judged]
-        self._trees, self._raw = 0, np.zeros(())
+        return Growing(sized, lgb.Dataset(rows[train], target[train], params=sized), rows[folds == fold])
 
-    def grow(self, count: int) -> Floats:
-        """Predictions of the judged rows with so many trees, shape (n,) or (n, classes)."""
-        for _ in range(count - self._trees):
-            self.model.update()
-        self._raw = self._raw + _between(self.model, self._judged, self._trees, count)
-        self._trees = count
-        return _SAID[self._objective](self._raw)
+    models = {int(fold): growing(int(fold)) for fold in np.unique(folds)}
 
+    def grow(count: int) -> Floats:
+        return _together(side_by_side(methodcaller("grow", count), models.values()), folds, models)
 
-_SAID: Mapping[str, Callable[[Floats], Floats]] = {
-    "regression": lambda raw: raw, "binary": expit, "multiclass": lambda raw: softmax(raw, axis=1),
-}  # fmt: skip
-
-
-def by_trees(model: lgb.Booster, rows: Floats, counts: Sequence[int]) -> list[Floats]:
-    """What the first so many trees of a regression say of rows, for each count; counts ascend."""
-    steps = [_between(model, rows, before, count) for before, count in zip((0, *counts), counts, strict=False)]
-    return list(accumulate(steps))
-
-
-def _between(model: lgb.Booster, rows: Floats, before: int, count: int) -> Floats:
-    """What the trees after the first `before`, up to the `count`th, add to the raw score."""
-    return np.asarray(model.predict(rows, start_iteration=before, num_iteration=count - before, raw_score=True,
-                                    **ONE_THREAD), dtype="float64")  # fmt: skip
+    trees, unseen = settled(counts, grow, lambda said: _missed(parameters["objective"], said[used], target[used]))
+    return CrossFitted({fold: one.model for fold, one in models.items()}, trees, unseen)
 
 
 def _together(parts: Sequence[Floats], folds: NDArray[np.intp], counted: Iterable[int]) -> Floats:

@@ -19,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple, TypeVar
+from operator import methodcaller
+from typing import NamedTuple
 
 import lightgbm as lgb
 import numpy as np
@@ -30,7 +31,8 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from features.catalog import BY_NAME
-from training.benefit import NONE, Floats, PseudoOutcomes, by_trees, folds_of, pseudo_outcomes
+from training.benefit import NONE, Flags, Floats, PseudoOutcomes, folds_of, pseudo_outcomes
+from training.growing import Growing, settled
 from training.parallel import ONE_THREAD, side_by_side
 from training.past_practice import along_past_choice, log_odds
 from training.shrinkage import toward_each_other
@@ -50,14 +52,12 @@ _ALONE = {"num_leaves": 2, "max_depth": 1, "learning_rate": 0.05, "lambda_l2": 2
 _TOGETHER = {"num_leaves": 8, "max_depth": 4, "learning_rate": 0.08, "lambda_l2": 20.0, "feature_fraction": 0.7}
 """What features add together. Here thresholds are sought: the first split of a pair may gain nothing by itself, and a
 random one would be no place for the second."""
-_SMOOTH = {"num_leaves": 4, "max_depth": 2, "learning_rate": 0.1, "feature_fraction": 0.7, "extra_trees": True}
+_SMOOTH = {"num_leaves": 4, "max_depth": 2, "learning_rate": 0.15, "feature_fraction": 0.7, "extra_trees": True}
 """How the one model of the features is grown, that line and trees are put into: they hold no noise, so there is none to
 fit. Where a group of features is missing, it gives what is learned of such students on average."""
-_BENT = {"num_leaves": 8, "max_depth": 4, "learning_rate": 0.1, "feature_fraction": 0.7}
+_BENT = {"num_leaves": 8, "max_depth": 4, "learning_rate": 0.15, "feature_fraction": 0.7}
 """The same where features add something together."""
-_TREES_IN_ONE = 200
-_WITH_THE_SAME_BINS = 3
-"""Models that are learned one after the other from values put into bins once."""
+_TREES_IN_ONE = 140
 _SHARES_OF_ROUNDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 _USUAL_SPREAD = 0.1
 """Supports differ by a tenth of a standard deviation of the outcome at least: the median effect of what schools tried,
@@ -68,9 +68,6 @@ _SLOPE_SPREAD = 0.25
 """What is held of the slope before any episode speaks: models of weak signals go a little too far."""
 _MOST_SLOPE = 1.25
 _ALLOWED = {"dtype": "float64", "ensure_all_finite": "allow-nan"}
-One = TypeVar("One")
-Models = dict[tuple[int, int], lgb.Booster]
-"""By place of the support and fold."""
 
 
 class Benefit(NamedTuple):
@@ -170,59 +167,60 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
 
         odds = log_odds(found.propensity)
         learned = [along_past_choice(found, odds, folds != fold) for fold in range(self.n_folds)]
-        learned, alone = self._grown(learned, found, folds, groups, rows, masked, _ALONE, _counts(self.rounds))
-        learned, together = self._grown(learned, found, folds, groups, rows, masked, _TOGETHER,
+        binned = side_by_side(lambda fold: self._binned(rows, masked, folds != fold), range(self.n_folds))
+        learned, alone = self._grown(learned, found, folds, groups, rows, binned, _ALONE, _counts(self.rounds))
+        learned, together = self._grown(learned, found, folds, groups, rows, binned, _TOGETHER,
                                         _counts(self.interaction_rounds))  # fmt: skip
         self.trees_ = (alone, together)
 
-        def in_one(which: Sequence[tuple[int, int]]) -> Models:
-            binned = _Binned(rows, masked, self.feature_names_, self._leaf(len(rows)), self.random_state,
-                             _SMOOTH if not together else _BENT)  # fmt: skip
-            return {(place, fold): binned.model(_TREES_IN_ONE, learned[fold][:, place])
-                    for place, fold in which}  # fmt: skip
-
-        one = _merged(side_by_side(in_one, _shares(list(product(range(len(names)), range(self.n_folds))))))
+        whole, shape = self._binned(rows, masked, np.ones(len(rows), dtype=bool)), _BENT if together else _SMOOTH
+        one = side_by_side(lambda which: whole.model(shape, _TREES_IN_ONE, learned[which[1]][:, which[0]]),
+                           product(range(len(names)), range(self.n_folds)))  # fmt: skip
         self.supports_ = names
-        self.models_ = {name: [one[place, fold] for fold in range(self.n_folds)] for place, name in enumerate(names)}
+        self.models_ = {name: one[place * self.n_folds :][: self.n_folds] for place, name in enumerate(names)}
         self.calibration_ = calibrated(names, found, _unseen(learned, folds), folds, groups)
         return self
 
+    def _binned(self, rows: Floats, masked: Floats | None, kept: Flags) -> _Binned:
+        """The rows that are kept, and their copies, in bins."""
+        copies = [rows[kept]] if masked is None else [rows[kept], masked[kept]]
+        return _Binned(copies, self.feature_names_, self._leaf(int(kept.sum())), self.random_state)
+
     def _grown(self, before: list[Floats], found: PseudoOutcomes, folds: NDArray[np.intp], groups: pd.Series,
-               rows: Floats, masked: Floats | None, shape: Mapping[str, float],
+               rows: Floats, binned: Sequence[_Binned], shape: Mapping[str, float],
                counts: Sequence[int]) -> tuple[list[Floats], int]:  # fmt: skip
         """Trees of one shape on what is left of the pseudo-outcomes, as many for all supports as foretell unseen
         episodes best, or none; and how many.
 
         Args:
             before: for each fold what was learned without it so far, of all episodes: shape (episodes, supports).
+            binned: for each fold the rows of the others.
         """
-        if not counts:
-            return before, 0
-        tried = [_unseen(before, folds), *(np.empty_like(found.values) for _ in counts)]
+        known = _unseen(before, folds)
+        which = list(product(range(self.n_folds), range(known.shape[1])))
 
-        def beyond(which: tuple[int, Sequence[int]]) -> Models:
-            fold, places = which
-            known, judged = before[fold], folds == fold
-            binned = _Binned(rows[~judged], None if masked is None else masked[~judged], self.feature_names_,
-                             self._leaf(int((~judged).sum())), self.random_state, shape)  # fmt: skip
-            made = {}
-            for place in places:
-                left = found.values[~judged, place] - known[~judged, place]
-                one = made[place, fold] = binned.model(counts[-1], left, found.weights[~judged, place])
-                for unseen, more in zip(tried[1:], by_trees(one, rows[judged], counts), strict=True):
-                    unseen[judged, place] = known[judged, place] + more
-            return made
+        def growing(one: tuple[int, int]) -> Growing:
+            fold, place = one
+            kept = folds != fold
+            left = found.values[kept, place] - before[fold][kept, place]
+            return binned[fold].growing(shape, left, found.weights[kept, place], rows[~kept])
 
-        places = range(found.values.shape[1])
-        fitted = _merged(side_by_side(beyond, list(product(range(self.n_folds), _shares(places)))))
-        best = int(np.argmax([foretold(found, unseen, folds, groups) for unseen in tried]))
-        if not best:
+        def grow(count: int) -> Floats:
+            unseen = known.copy()
+            if count:
+                for (fold, place), more in zip(which, side_by_side(methodcaller("grow", count), models), strict=True):
+                    unseen[folds == fold, place] += more
+            return unseen
+
+        models = side_by_side(growing, which) if counts else []
+        trees, _ = settled([0, *counts], grow, lambda unseen: -foretold(found, unseen, folds, groups))
+        if not trees:
             return before, 0
-        trees = counts[best - 1]
-        added = side_by_side(lambda fold: np.column_stack([
-            fitted[place, fold].predict(rows, num_iteration=trees, **ONE_THREAD) for place in places
-        ]), range(self.n_folds))  # fmt: skip
-        return [known + more for known, more in zip(before, added, strict=True)], trees
+        after = [part.copy() for part in before]
+        added = side_by_side(lambda one: one.model.predict(rows, num_iteration=trees, **ONE_THREAD), models)
+        for (fold, place), more in zip(which, added, strict=True):
+            after[fold][:, place] += more
+        return after, trees
 
     def benefits(self, X: pd.DataFrame) -> dict[str, Benefit]:
         """The benefit of each support. A column of X that is missing throughout is a category that may not be seen."""
@@ -355,23 +353,30 @@ def _check_choices(support: pd.Series, names: Sequence[str]) -> None:
 
 
 class _Binned:
-    """Rows of features and their copy with groups missing, put into LightGBM's bins once for several models."""
+    """Rows of features, and their copies with groups missing, put into LightGBM's bins once for many models."""
 
-    def __init__(self, rows: Floats, masked: Floats | None, names: Sequence[str], leaf: int, seed: int,
-                 shape: Mapping[str, float]) -> None:  # fmt: skip
-        copies = [rows] if masked is None else [rows, masked]
+    def __init__(self, copies: Sequence[Floats], names: Sequence[str], leaf: int, seed: int) -> None:
         self._copies = len(copies)
         self._parameters = {
             "objective": "regression", "min_data_in_leaf": leaf * self._copies, "verbosity": -1, "seed": seed,
-            "deterministic": True, "force_row_wise": True, **ONE_THREAD, **shape,
+            "deterministic": True, "force_row_wise": True, **ONE_THREAD,
         }  # fmt: skip
-        self._data = lgb.Dataset(np.vstack(copies), feature_name=list(names), params=self._parameters)
+        stacked = np.vstack(copies)
+        self._all = np.arange(len(stacked))
+        self._data = lgb.Dataset(stacked, feature_name=list(names), params=self._parameters).construct()
 
-    def model(self, trees: int, values: Floats, weights: Floats | None = None) -> lgb.Booster:
-        self._data.set_label(np.tile(values, self._copies))
-        if weights is not None:
-            self._data.set_weight(np.tile(weights, self._copies))
-        return lgb.train(self._parameters, self._data, trees)
+    def growing(self, shape: Mapping[str, float], values: Floats, weights: Floats, judged: Floats) -> Growing:
+        return Growing({**self._parameters, **shape}, self._labelled(values).set_weight(self._tiled(weights)), judged)
+
+    def model(self, shape: Mapping[str, float], trees: int, values: Floats) -> lgb.Booster:
+        return lgb.train({**self._parameters, **shape}, self._labelled(values), trees)
+
+    def _labelled(self, values: Floats) -> lgb.Dataset:
+        """The same rows with labels of their own: models that are learned side by side cannot share those."""
+        return self._data.subset(self._all).construct().set_label(self._tiled(values))
+
+    def _tiled(self, values: Floats) -> Floats:
+        return np.tile(values, self._copies)
 
 
 def _counts(most: int) -> list[int]:
@@ -383,15 +388,6 @@ def _unseen(learned: Sequence[Floats], folds: NDArray[np.intp]) -> Floats:
     """Of each episode what was learned without its own fold: shape (episodes, supports)."""
     unseen: Floats = np.stack(learned)[folds, np.arange(len(folds))]
     return unseen
-
-
-def _shares(all_of: Sequence[One]) -> list[Sequence[One]]:
-    """Some for one thread, that it does with the same bins: too few to leave another thread idle."""
-    return [all_of[first : first + _WITH_THE_SAME_BINS] for first in range(0, len(all_of), _WITH_THE_SAME_BINS)]
-
-
-def _merged(parts: Sequence[Models]) -> Models:
-    return {which: model for part in parts for which, model in part.items()}
 
 
 def foretold(found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp], groups: pd.Series) -> float:
