@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 MOCKS := tests/mock_servers/node_modules/.package-lock.json
 
+# Where the environment forbids keeping compiled code, each command of a test would compile all its libraries anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo install test ready pytest check lock system clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml

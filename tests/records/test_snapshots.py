@@ -79,6 +79,7 @@ def test_two_loads_at_once_are_refused_not_mixed(tmp_path: Path):  # R37
 RACING = """
 import json, os, sys
 from pathlib import Path
+import pandas, pyarrow.parquet  # once, and not by each racer
 from records.connectors.service_history import ServiceHistory
 from records.snapshots import LoadInProgress, load
 for line in sys.stdin:
