@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from benchmarks.quality.worlds import SUPPORTS, Floats, World
+from benchmarks.quality.worlds import Floats
 from training.benefit import PseudoOutcomes, folds_of, pseudo_outcomes
 from training.parallel import ONE_THREAD, side_by_side
 
@@ -24,19 +25,31 @@ _ROUNDS = 120
 Scorer = Callable[[pd.DataFrame], Floats]
 
 
+class Past(Protocol):
+    """Episodes to learn from: features by name, what was chosen ("none" or one of `supports`), what came, and who."""
+
+    features: pd.DataFrame
+    support: pd.Series
+    outcome: pd.Series
+    student: pd.Series
+
+    @property
+    def supports(self) -> tuple[str, ...]: ...
+
+
 @dataclass(frozen=True)
 class Rival:
     """`learn` gives a scorer: new features in, scores (students, supports) out. `benefit`: scores are benefits."""
 
     name: str
-    learn: Callable[[World, int], Scorer]
+    learn: Callable[[Past, int], Scorer]
     benefit: bool = True
 
 
-def t_learner(world: World, seed: int) -> Scorer:
+def t_learner(past: Past, seed: int) -> Scorer:
     """One outcome model a support and one for none; the difference (Künzel et al. 2019, PNAS 116)."""
-    rows, outcome, chosen = _arrays(world)
-    names = ("none", *SUPPORTS)
+    rows, outcome, chosen = _arrays(past)
+    names = ("none", *past.supports)
 
     def fit(name: str) -> lgb.Booster:
         return _fit(rows[chosen == name], outcome[chosen == name], seed)
@@ -45,24 +58,24 @@ def t_learner(world: World, seed: int) -> Scorer:
     return lambda new: np.column_stack([_predict(model, new) - _predict(models[0], new) for model in models[1:]])
 
 
-def s_learner(world: World, seed: int) -> Scorer:
+def s_learner(past: Past, seed: int) -> Scorer:
     """One outcome model with the support among its inputs: pooled regression."""
-    rows, outcome, chosen = _arrays(world)
-    codes = np.eye(len(SUPPORTS) + 1)[pd.Categorical(chosen, categories=["none", *SUPPORTS]).codes][:, 1:]
+    rows, outcome, chosen = _arrays(past)
+    codes = np.eye(len(past.supports) + 1)[pd.Categorical(chosen, categories=["none", *past.supports]).codes][:, 1:]
     model = _fit(np.hstack([rows, codes]), outcome, seed)
 
     def score(new: pd.DataFrame) -> Floats:
         values = new.to_numpy(dtype="float64")
-        flags = [np.tile(one, (len(new), 1)) for one in np.vstack([np.zeros(len(SUPPORTS)), np.eye(len(SUPPORTS))])]
+        flags = [np.tile(one, (len(new), 1)) for one in np.eye(len(past.supports) + 1)[:, 1:]]
         found = [np.asarray(model.predict(np.hstack([values, one]), **ONE_THREAD)) for one in flags]
         return np.column_stack([one - found[0] for one in found[1:]])
 
     return score
 
 
-def x_learner(world: World, seed: int) -> Scorer:
+def x_learner(past: Past, seed: int) -> Scorer:
     """Imputed effects of the treated and the untreated, weighted by propensity (Künzel et al. 2019)."""
-    rows, outcome, chosen = _arrays(world)
+    rows, outcome, chosen = _arrays(past)
     none = chosen == "none"
     base = _fit(rows[none], outcome[none], seed)
 
@@ -76,7 +89,7 @@ def x_learner(world: World, seed: int) -> Scorer:
                                lgb.Dataset(rows[pair], treated[pair].astype(float)), 50)  # fmt: skip
         return of_treated, of_untreated, propensity
 
-    models = side_by_side(fit, SUPPORTS)
+    models = side_by_side(fit, past.supports)
 
     def score(new: pd.DataFrame) -> Floats:
         columns = []
@@ -88,14 +101,14 @@ def x_learner(world: World, seed: int) -> Scorer:
     return score
 
 
-def r_learner(world: World, seed: int) -> Scorer:
+def r_learner(past: Past, seed: int) -> Scorer:
     """Residual on residual, each support against none (Nie & Wager 2021, Biometrika 108)."""
-    rows, outcome, chosen = _arrays(world)
+    rows, outcome, chosen = _arrays(past)
 
     def fit(name: str) -> lgb.Booster:
         pair = (chosen == name) | (chosen == "none")
         x, y, w = rows[pair], outcome[pair], (chosen == name)[pair].astype(float)
-        folds = folds_of(world.student[pair].reset_index(drop=True), 5, seed)
+        folds = folds_of(past.student[pair].reset_index(drop=True), 5, seed)
         expected, chance = np.zeros(len(y)), np.zeros(len(y))
         for fold in range(5):
             train, judged = folds != fold, folds == fold
@@ -105,36 +118,37 @@ def r_learner(world: World, seed: int) -> Scorer:
         residual = w - np.clip(chance, 0.01, 0.99)
         return _fit(x, (y - expected) / residual, seed, residual**2)
 
-    models = side_by_side(fit, SUPPORTS)
+    models = side_by_side(fit, past.supports)
     return lambda new: np.column_stack([_predict(model, new) for model in models])
 
 
-def dr_each(world: World, seed: int) -> Scorer:
+def dr_each(past: Past, seed: int) -> Scorer:
     """One LightGBM a support on the doubly robust pseudo-outcomes, without sharing between supports."""
-    found, rows = _pseudo(world, seed), world.features.to_numpy(dtype="float64")
-    models = side_by_side(lambda place: _fit(rows, _clipped(found.values[:, place]), seed), range(len(SUPPORTS)))
+    found, rows = _pseudo(past, seed), past.features.to_numpy(dtype="float64")
+    models = side_by_side(lambda place: _fit(rows, _clipped(found.values[:, place]), seed), range(len(past.supports)))
     return lambda new: np.column_stack([_predict(model, new) for model in models])
 
 
-def dr_pooled(world: World, seed: int) -> Scorer:
+def dr_pooled(past: Past, seed: int) -> Scorer:
     """One LightGBM on all pseudo-outcomes, the support a category among its inputs."""
-    found = _pseudo(world, seed)
-    values = np.column_stack([_clipped(found.values[:, place]) for place in range(len(SUPPORTS))])
-    return _pooled(world, seed, {}, values.ravel(), weight=found.weights.ravel())
+    found = _pseudo(past, seed)
+    values = np.column_stack([_clipped(found.values[:, place]) for place in range(len(past.supports))])
+    return _pooled(past, seed, {}, values.ravel(), weight=found.weights.ravel())
 
 
-def lambdarank(world: World, seed: int) -> Scorer:
+def lambdarank(past: Past, seed: int) -> Scorer:
     """LightGBM's `lambdarank` on the pseudo-outcomes of each episode, graded in five. It ranks, and knows no zero."""
-    found = _pseudo(world, seed)
+    found = _pseudo(past, seed)
     grades = np.searchsorted(np.quantile(found.values, [0.2, 0.4, 0.6, 0.8]), found.values.ravel())
-    return _pooled(world, seed, {"objective": "lambdarank"}, grades, group=np.full(len(found.values), len(SUPPORTS)))
+    sizes = np.full(len(found.values), len(past.supports))
+    return _pooled(past, seed, {"objective": "lambdarank"}, grades, group=sizes)
 
 
-def _pooled(world: World, seed: int, parameters: dict[str, str], target: np.ndarray, **data: np.ndarray) -> Scorer:
+def _pooled(past: Past, seed: int, parameters: dict[str, str], target: np.ndarray, **data: np.ndarray) -> Scorer:
     """One model of every pair of episode and support, the support as a category."""
-    count = len(SUPPORTS)
-    rows = np.hstack([np.repeat(world.features.to_numpy(dtype="float64"), count, axis=0),
-                      np.tile(np.arange(count), len(world.features))[:, None]])  # fmt: skip
+    count = len(past.supports)
+    rows = np.hstack([np.repeat(past.features.to_numpy(dtype="float64"), count, axis=0),
+                      np.tile(np.arange(count), len(past.features))[:, None]])  # fmt: skip
     pairs = lgb.Dataset(rows, target, categorical_feature=[rows.shape[1] - 1], **data)
     model = lgb.train(_REGRESSOR | parameters | {"seed": seed}, pairs, _ROUNDS)
 
@@ -146,16 +160,16 @@ def _pooled(world: World, seed: int, parameters: dict[str, str], target: np.ndar
     return score
 
 
-def imitation(world: World, seed: int) -> Scorer:
+def imitation(past: Past, seed: int) -> Scorer:
     """What people used to choose for such a student: the propensity itself."""
-    rows, _, chosen = _arrays(world)
-    codes = pd.Categorical(chosen, categories=["none", *SUPPORTS]).codes
-    model = lgb.train(_REGRESSOR | {"objective": "multiclass", "num_class": len(SUPPORTS) + 1, "seed": seed},
+    rows, _, chosen = _arrays(past)
+    codes = pd.Categorical(chosen, categories=["none", *past.supports]).codes
+    model = lgb.train(_REGRESSOR | {"objective": "multiclass", "num_class": len(past.supports) + 1, "seed": seed},
                       lgb.Dataset(rows, codes), 50)  # fmt: skip
     return lambda new: np.asarray(model.predict(new.to_numpy(dtype="float64"), **ONE_THREAD))[:, 1:]
 
 
-def abc_rule(world: World, seed: int) -> Scorer:
+def abc_rule(past: Past, seed: int) -> Scorer:
     """Attendance, behavior and course marks, as early-warning handbooks sort students (Balfanz et al. 2007)."""
 
     def score(new: pd.DataFrame) -> Floats:
@@ -164,34 +178,34 @@ def abc_rule(world: World, seed: int) -> Scorer:
         points = {"food": (absent >= 0.1) * 2.0, "health": (absent >= 0.2) * 3.0, "tutoring": (marks < 70) * 2.5,
                   "mentoring": (late >= 4) * 1.5, "college": (grade >= 11) * 1.0,
                   "after_school": (grade <= 8) * 0.5}  # fmt: skip
-        return np.column_stack([points[name] + absent - marks / 1000 for name in SUPPORTS])
+        return np.column_stack([points[name] + absent - marks / 1000 for name in past.supports])
 
     return score
 
 
-def at_random(world: World, seed: int) -> Scorer:
+def at_random(past: Past, seed: int) -> Scorer:
     rng = np.random.default_rng(seed)
-    return lambda new: np.asarray(rng.random((len(new), len(SUPPORTS))))
+    return lambda new: np.asarray(rng.random((len(new), len(past.supports))))
 
 
-def dr_learner(world: World, seed: int) -> Scorer:
+def dr_learner(past: Past, seed: int) -> Scorer:
     """EconML's `DRLearner` with LightGBM for each of its models."""
     from econml.dr import DRLearner
 
     model = DRLearner(model_propensity=_classifier(seed), model_regression=_regressor(seed),
-                      model_final=_regressor(seed), cv=5, categories=["none", *SUPPORTS],
+                      model_final=_regressor(seed), cv=5, categories=["none", *past.supports],
                       random_state=seed, min_propensity=0.01)  # fmt: skip
-    return _econml(model, world)
+    return _econml(model, past)
 
 
-def causal_forest(world: World, seed: int) -> Scorer:
+def causal_forest(past: Past, seed: int) -> Scorer:
     """EconML's `CausalForestDML` with LightGBM for its nuisance models."""
     from econml.dml import CausalForestDML
 
     model = CausalForestDML(model_y=_regressor(seed), model_t=_classifier(seed), discrete_treatment=True, cv=5,
-                            categories=["none", *SUPPORTS], n_estimators=400, min_samples_leaf=50, inference=False,
+                            categories=["none", *past.supports], n_estimators=400, min_samples_leaf=50, inference=False,
                             n_jobs=2, random_state=seed)  # fmt: skip
-    return _econml(model, world)
+    return _econml(model, past)
 
 
 RIVALS = (
@@ -203,16 +217,16 @@ RIVALS = (
 )  # fmt: skip
 
 
-def _econml(model: object, world: World) -> Scorer:
-    middle = world.features.median()
-    _, outcome, chosen = _arrays(world)
-    filled = world.features.fillna(middle).to_numpy(dtype="float64")
-    model.fit(outcome, chosen, X=filled, groups=world.student.to_numpy())  # type: ignore[attr-defined]
+def _econml(model: object, past: Past) -> Scorer:
+    middle = past.features.median()
+    _, outcome, chosen = _arrays(past)
+    filled = past.features.fillna(middle).to_numpy(dtype="float64")
+    model.fit(outcome, chosen, X=filled, groups=past.student.to_numpy())  # type: ignore[attr-defined]
 
     def score(new: pd.DataFrame) -> Floats:
         values = new.fillna(middle).to_numpy(dtype="float64")
         return np.column_stack([model.effect(values, T0="none", T1=name)  # type: ignore[attr-defined]
-                                for name in SUPPORTS])  # fmt: skip
+                                for name in past.supports])  # fmt: skip
 
     return score
 
@@ -227,14 +241,14 @@ def _classifier(seed: int) -> lgb.LGBMClassifier:
                               verbosity=-1, random_state=seed, n_jobs=2)  # fmt: skip
 
 
-def _arrays(world: World) -> tuple[Floats, Floats, np.ndarray]:
-    return (world.features.to_numpy(dtype="float64"), world.outcome.to_numpy(dtype="float64"),
-            world.support.to_numpy(dtype=object))  # fmt: skip
+def _arrays(past: Past) -> tuple[Floats, Floats, np.ndarray]:
+    return (past.features.to_numpy(dtype="float64"), past.outcome.to_numpy(dtype="float64"),
+            past.support.to_numpy(dtype=object))  # fmt: skip
 
 
-def _pseudo(world: World, seed: int) -> PseudoOutcomes:
-    return pseudo_outcomes(world.features, world.support, world.outcome, SUPPORTS,
-                           folds_of(world.student, 5, seed), seed)  # fmt: skip
+def _pseudo(past: Past, seed: int) -> PseudoOutcomes:
+    return pseudo_outcomes(past.features, past.support, past.outcome, past.supports,
+                           folds_of(past.student, 5, seed), seed)  # fmt: skip
 
 
 def _clipped(values: Floats) -> Floats:

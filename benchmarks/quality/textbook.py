@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from rich.console import Console
@@ -24,24 +23,35 @@ from rich.table import Table
 from scipy.special import expit, softmax
 
 from benchmarks.quality.__main__ import choices, gain
+from benchmarks.quality.rivals import RIVALS, Past, Scorer
 from benchmarks.quality.worlds import Floats
-from training.benefit import folds_of, pseudo_outcomes
-from training.parallel import ONE_THREAD
 from training.ranker import BenefitRanker
 
 FEATURES, NEW = 8, 10_000
-_TREES = {"objective": "regression", "num_leaves": 15, "min_data_in_leaf": 50, "learning_rate": 0.06, "verbosity": -1,
-          "seed": 0, **ONE_THREAD}  # fmt: skip
+RIVAL_NAMES = ("T-learner", "pooled regression", "X-learner", "R-learner", "one model a support")
+"""Those of `rivals` whose scores are benefits; the last is a DR-learner."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Drawn:
-    """People of a world: features (n, 8), what they got (0 for none), outcome, and true benefits (n, supports)."""
+    """People of a world, one episode each, and their true benefits (n, supports)."""
 
-    X: Floats
-    got: np.ndarray
-    y: Floats
+    features: pd.DataFrame
+    support: pd.Series
+    outcome: pd.Series
     benefit: Floats
+    student: pd.Series = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.student = pd.Series(np.arange(len(self.features)))
+
+    @property
+    def supports(self) -> tuple[str, ...]:
+        return names_of(self.benefit.shape[1])
+
+
+def names_of(count: int) -> tuple[str, ...]:
+    return tuple(f"support {place + 1}" for place in range(count))
 
 
 World = Callable[[Floats], tuple[Floats, Floats, Floats]]
@@ -97,47 +107,24 @@ def drawn(name: str, rows: int, rng: np.random.Generator) -> Drawn:
     got = (rng.random(rows)[:, None] > np.cumsum(np.column_stack([1 - chance.sum(axis=1), chance]), axis=1)).sum(axis=1)
     got = np.minimum(got, chance.shape[1])
     noise = (0.5 if name == "A" else 1.0) * rng.normal(size=rows)
-    return Drawn(X, got, usual + np.column_stack([np.zeros(rows), benefit])[np.arange(rows), got] + noise, benefit)
+    outcome = usual + np.column_stack([np.zeros(rows), benefit])[np.arange(rows), got] + noise
+    support = np.array(["none", *names_of(chance.shape[1])], dtype=object)[got]
+    features = pd.DataFrame(X, columns=[f"x{place}" for place in range(FEATURES)])
+    return Drawn(features, pd.Series(support), pd.Series(outcome), benefit)
 
 
-def _fit(X: Floats, y: Floats) -> lgb.Booster:
-    return lgb.train(_TREES, lgb.Dataset(X, y), 120)
+def handrail(past: Past, seed: int) -> Scorer:
+    ranker = BenefitRanker(past.supports, random_state=seed)
+    ranker.fit(past.features, past.outcome, past.support, past.student)
+
+    def score(new: pd.DataFrame) -> Floats:
+        found = ranker.benefits(new)
+        return np.column_stack([found[name].mean for name in past.supports])
+
+    return score
 
 
-def handrail(past: Drawn, new: Floats, supports: tuple[str, ...]) -> Floats:
-    chosen = np.array(["none", *supports], dtype=object)[past.got]
-    found = BenefitRanker(supports).fit(past.X, past.y, chosen).benefits(new)
-    return np.column_stack([found[name].mean for name in supports])
-
-
-def t_learner(past: Drawn, new: Floats, supports: tuple[str, ...]) -> Floats:
-    said = [_fit(past.X[past.got == one], past.y[past.got == one]).predict(new) for one in range(len(supports) + 1)]
-    return np.column_stack([one - said[0] for one in said[1:]])
-
-
-def x_learner(past: Drawn, new: Floats, supports: tuple[str, ...]) -> Floats:
-    by = [past.got == one for one in range(len(supports) + 1)]
-    usual = _fit(past.X[by[0]], past.y[by[0]])
-    found = []
-    for mine in by[1:]:
-        treated = _fit(past.X[mine], past.y[mine])
-        of_treated = _fit(past.X[mine], past.y[mine] - usual.predict(past.X[mine])).predict(new)
-        of_others = _fit(past.X[by[0]], treated.predict(past.X[by[0]]) - past.y[by[0]]).predict(new)
-        share = mine.sum() / (mine.sum() + by[0].sum())
-        found.append(share * of_others + (1 - share) * of_treated)
-    return np.column_stack(found)
-
-
-def dr_learner(past: Drawn, new: Floats, supports: tuple[str, ...]) -> Floats:
-    chosen = pd.Series(np.array(["none", *supports], dtype=object)[past.got])
-    folds = folds_of(pd.Series(np.arange(len(chosen))), 5, 0)
-    found = pseudo_outcomes(pd.DataFrame(past.X), chosen, pd.Series(past.y), supports, folds, 0)
-    low, high = np.quantile(found.values, [0.002, 0.998], axis=0)
-    clipped = np.clip(found.values, low, high)
-    return np.column_stack([_fit(past.X, clipped[:, place]).predict(new) for place in range(len(supports))])
-
-
-LEARNERS = {"Handrail": handrail, "T-learner": t_learner, "X-learner": x_learner, "DR-learner": dr_learner}
+LEARNERS = {"Handrail": handrail} | {rival.name: rival.learn for rival in RIVALS if rival.name in RIVAL_NAMES}
 
 
 def main() -> None:
@@ -155,10 +142,9 @@ def main() -> None:
         for seed in range(given.seeds):
             rng = np.random.default_rng(seed)
             past, new = drawn(name, given.rows, rng), drawn(name, NEW, rng)
-            supports = tuple(f"support {place + 1}" for place in range(new.benefit.shape[1]))
             most = gain(choices(new.benefit, above_zero=True), new.benefit)
             for learner, learn in LEARNERS.items():
-                scores = learn(past, new.X, supports)
+                scores = learn(past, seed)(new.features)
                 had = gain(choices(scores, above_zero=True), new.benefit)
                 figures[learner].append((float(((scores - new.benefit) ** 2).mean()), had / most))
         table.add_row(name, *(f"{error:.3f}, {share:.2f}" for error, share in

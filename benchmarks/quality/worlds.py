@@ -75,6 +75,10 @@ class World:
     school_effects: Floats = field(repr=False)
     """What each of the schools k00 to k12 adds to every outcome, shape (13,)."""
 
+    @property
+    def supports(self) -> tuple[str, ...]:
+        return SUPPORTS
+
     def hidden(self) -> pd.DataFrame:
         """The new students as a viewer sees them who may see neither marks nor test results."""
         seen = self.new.copy()
