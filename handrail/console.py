@@ -9,7 +9,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from records.errors import SaidPlainly
 
@@ -17,6 +20,9 @@ Home = Annotated[Path | None, typer.Option("--home", help="Where Handrail keeps 
 out = Console()
 err = Console(stderr=True)
 Step = Callable[[str, int, int], None]
+_ANY_WIDTH = 10_000
+_FRAME, _TALLEST_ROW = 7, 3
+"""Lines around the rows of a table, and of a row on average, beyond which it is no longer read at a glance."""
 
 
 @contextmanager
@@ -53,3 +59,22 @@ def existing(file: Path) -> Path:
     if not file.is_file():
         raise FileNotFoundError(f"{file} is not a file")
     return file
+
+
+def print_table(table: Table) -> None:
+    """A table; where the terminal is too narrow for it, each row as lines of their own, so that no word is cut."""
+    needed = Measurement.get(out, out.options.update(width=_ANY_WIDTH), table).minimum
+    whole = needed <= out.width
+    if whole and len(out.render_lines(table)) <= _FRAME + _TALLEST_ROW * table.row_count:
+        out.print(table)
+        return
+    if table.title:
+        out.print(table.title, style="italic")
+    heads = [column.header for column in table.columns[1:]]
+    for first, *others in zip(*(column.cells for column in table.columns), strict=True):
+        row = Table.grid(padding=(0, 2))
+        for head, cell in zip(heads, others, strict=True):
+            if cell:
+                row.add_row(head, cell)
+        out.print(first, style="bold", highlight=False)
+        out.print(Padding(row, (0, 0, 0, 2)))

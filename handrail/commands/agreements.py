@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from handrail.commands.accounts import password_holder
-from handrail.console import Home, existing, out, plain_errors
+from handrail.console import Home, existing, out, plain_errors, print_table
 from handrail.settings import Settings
 from records.accounts import person_of
 from records.agreements import (
@@ -90,7 +90,7 @@ def show_all(home: Home = None) -> None:
             found = one.agreement
             table.add_row(found.agreement_id, str(found.version), found.organization_id, found.legal_basis,
                           str(found.start), str(found.end), state(one, settings.now().date()))  # fmt: skip
-    out.print(table)
+    print_table(table)
 
 
 @app.command("show")
@@ -207,7 +207,7 @@ def _print_answer(answer: Answer) -> None:
         for one in way.conditions:
             table.add_row("yes" if one.holds else "no", one.asked, one.answer, one.written)
         out.print(f"By {way.name}{digest}:", highlight=False, soft_wrap=True)
-        out.print(table)
+        print_table(table)
     seen = "is seen" if answer.visible else "is not seen"
     out.print(f"{answer.category} {seen}: {answer.reason.asked} {answer.reason.answer}. ({answer.reason.written})",
               highlight=False, soft_wrap=True)  # fmt: skip

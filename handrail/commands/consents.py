@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from handrail.commands.accounts import password_holder
-from handrail.console import Home, existing, out, plain_errors
+from handrail.console import Home, existing, out, plain_errors, print_table
 from handrail.settings import Settings
 from records.consents import (
     Consent,
@@ -63,8 +63,8 @@ def show(
         for found in opt_outs(database, student):
             kept_out.add_row(str(found.number), found.student_id, str(found.since), str(found.ended or ""),
                              "counts" if found.counts(today) else "does not count")  # fmt: skip
-    out.print(signed)
-    out.print(kept_out)
+    print_table(signed)
+    print_table(kept_out)
 
 
 @app.command("revoke")

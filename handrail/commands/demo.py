@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from handrail.commands.site import serve
-from handrail.console import out, plain_errors, progress_bar
+from handrail.console import plain_errors, print_table, progress_bar
 from handrail.demo.partners import ORGANIZATION_NAMES, PASSWORD, all_staff
 from handrail.demo.run import USUAL_STUDENTS, make_demo
 from handrail.settings import SettingsError
@@ -41,4 +41,4 @@ def _show_accounts() -> None:
     table.add_column("who")
     for login, name, role, organization in all_staff():
         table.add_row(login, f"{name}, {role.value.replace('_', ' ')} of {ORGANIZATION_NAMES[organization]}")
-    out.print(table)
+    print_table(table)

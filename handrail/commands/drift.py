@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from handrail.commands.judging import say
-from handrail.console import Home, out, plain_errors, progress_bar
+from handrail.console import Home, plain_errors, print_table, progress_bar
 from handrail.settings import Settings
 from records.snapshots import Snapshot
 from serving import drift_words, words
@@ -54,7 +54,7 @@ def _show_day(drift: Drift, day: DayChange) -> None:
     for one in day.families:
         table.add_row(words.family(one.name), one.verdict, f"{one.worst.index:.3f}", f"{one.worst.chance:.3f}",
                       f"{one.mean:.3f}")  # fmt: skip
-    out.print(table)
+    print_table(table)
     for one in day.families:
         if one.verdict is not Change.AS_BEFORE:
             say(f"{words.family(one.name)}: {drift_words.moved(one.worst)}.")
@@ -68,4 +68,4 @@ def _show_realised(drift: Drift, realised: Realised) -> None:
                       f"about {one.episodes:,}")  # fmt: skip
     table.add_row("all", drift_words.points(realised.predicted), drift_words.ranged(realised.came),
                   "" if realised.episodes is None else f"about {realised.episodes:,}")  # fmt: skip
-    out.print(table)
+    print_table(table)

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from handrail.commands.accounts import password_holder
-from handrail.console import Home, Step, existing, out, plain_errors, progress_bar
+from handrail.console import Home, Step, existing, out, plain_errors, print_table, progress_bar
 from handrail.settings import Settings, SettingsError
 from records.accounts import organizations
 from records.database import Database, open_database
@@ -130,7 +130,7 @@ def _show(report: Report, partners: Mapping[str, str]) -> None:
         table.add_row(one.name, partners.get(one.organization_id, one.organization_id), served(one.figures),
                       difference(one.figures.estimate), VERDICTS[one.verdict], difference(one.figures.naive),
                       dollars(one.cost_per_student), dollars_a_point(one.cost_per_point))  # fmt: skip
-    out.print(table)
+    print_table(table)
     for one in report.programs:
         for line in _beside(one):
             out.print(f"{one.name}: {line}", highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from handrail.console import Home, existing, out, plain_errors
+from handrail.console import Home, existing, out, plain_errors, print_table
 from handrail.settings import Settings
 from records.accounts import organizations
 from records.connectors.hmis import participants
@@ -71,7 +71,7 @@ def status(home: Home = None) -> None:
         numbers = (found[MatchStatus.LINKED], sum(found[one] for one in WAITING), found[MatchStatus.NONE] - no_student,
                    no_student, linked + no_student)  # fmt: skip
         table.add_row(names[organization_id].name, *(f"{number:,}" for number in numbers))
-    out.print(table)
+    print_table(table)
 
 
 def _show(found: ParticipantFile) -> None:
@@ -83,6 +83,6 @@ def _show(found: ParticipantFile) -> None:
         lines = Table("line", "column", "why", title="lines put aside")
         for row in found.bad:
             lines.add_row(str(row.line), row.column or "", row.reason)
-        out.print(lines)
+        print_table(lines)
     for column, kind in found.dropped.items():
         out.print(f"Never stored: {column} ({kind}).", highlight=False)

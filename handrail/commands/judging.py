@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from handrail.commands.models import Version
-from handrail.console import Home, out, plain_errors, progress_bar
+from handrail.console import Home, out, plain_errors, print_table, progress_bar
 from handrail.settings import Settings
 from records.snapshots import Snapshot
 from training.lifecycle import (
@@ -62,12 +62,12 @@ def show_evaluation(made: ModelVersion, facts: Facts) -> None:
                   title=f"version {made.version}, {_days(facts)}, progress points an episode")  # fmt: skip
     for row in value_rows([facts["same_places"], facts["no_limit"]]):
         table.add_row(*row)
-    out.print(table)
+    print_table(table)
     heading, rows = overlap_grid(facts["overlap"])
     overlap = Table(*heading, title="episodes by the chance that past practice chose the same, to the nearest ten")
     for cells in rows:
         overlap.add_row(*cells)
-    out.print(overlap)
+    print_table(overlap)
     say(f"Gain over past practice at the same number of places: {claim(facts['same_places']['gain'])}. "
         f"{facts['sensitivity']}")  # fmt: skip
 
@@ -79,7 +79,7 @@ def show_comparison(facts: Facts) -> None:
     table = Table("figure", first, second, title=f"{_days(facts)}, progress points an episode")
     for row in value_rows([facts["candidate"], facts["champion"]]):
         table.add_row(*row)
-    out.print(table)
+    print_table(table)
     say(f"{first} less {second}, on the same episodes at the same number of places: {claim(facts['difference'])} "
         f"progress points an episode; they choose differently for {number(facts['differing'])} students. "
         f"{facts['sensitivity']}")  # fmt: skip

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from handrail.commands.accounts import password_holder
-from handrail.console import Home, out, plain_errors
+from handrail.console import Home, out, plain_errors, print_table
 from handrail.settings import Settings
 from records.accounts import staff_names
 from records.database import open_database
@@ -43,8 +43,8 @@ def list_demands(home: Home = None) -> None:
             by = staff.get(hold.lifted_by or "", "") if hold.lifted_at else ""
             held.add_row(str(hold.number), f"{hold.since:%Y-%m-%d %H:%M}", escape(hold.student_id),
                          escape(hold.reason), lifted, escape(by), escape(hold.lift_reason or ""))  # fmt: skip
-    out.print(table)
-    out.print(held)
+    print_table(table)
+    print_table(held)
 
 
 @app.command("show")

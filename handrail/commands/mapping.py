@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from handrail.console import existing, out, plain_errors
+from handrail.console import existing, out, plain_errors, print_table
 from records.connectors.proposal import ProposedFile, draft, propose_file
 
 
@@ -34,6 +34,6 @@ def _show(one: ProposedFile) -> None:
     columns = Table("column", "is", "how sure", "why", title=f"{one.file}: {one.holds or 'not clear what it holds'}")
     for column in one.columns:
         columns.add_row(column.header, column.target or "not read", column.sure, column.why)
-    out.print(columns)
+    print_table(columns)
     for question in one.questions:
         out.print(f"? {question}", highlight=False, soft_wrap=True, markup=False)

@@ -17,7 +17,7 @@ from fairness.signoff import approved_model, refuse, rollback, sign
 from features.build import write_features
 from features.catalog import CATALOG
 from handrail.commands.accounts import password_holder
-from handrail.console import Home, out, plain_errors, progress_bar
+from handrail.console import Home, out, plain_errors, print_table, progress_bar
 from handrail.settings import Settings, SettingsError
 from records.database import Database, open_database
 from records.scope import ScopedRecords, Viewer, pipeline_scope
@@ -139,6 +139,10 @@ def list_models(home: Home = None) -> None:
         settings = Settings.from_environment(home)
         folder = settings.home
         approved = approved_model(open_database(settings.database_url), folder, settings.now(), Policy.declared())
+        if not model_versions(folder):
+            out.print(f"No model version is registered in {folder}: handrail train makes one from the records.",
+                      highlight=False, soft_wrap=True)  # fmt: skip
+            return
         proposed = challenger_version(folder)
         table = Table("version", "made", "gain at the same places (95%)", "audit", "stands", title="models")
         for made in model_versions(folder):
@@ -147,7 +151,7 @@ def list_models(home: Home = None) -> None:
                           audit.verdict.replace("_", " ") if audit else "not yet",
                           "serves" if approved.version == made else "challenger" if proposed == made.version else "",
             )  # fmt: skip
-        out.print(table)
+        print_table(table)
         out.print("How strong something not on record would have to be to explain a gain away: "
                   "handrail evaluate --version N", highlight=False, soft_wrap=True)  # fmt: skip
         if approved.version is None:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from handrail.commands.accounts import password_holder
 from handrail.commands.retention import still_unfinished
-from handrail.console import Home, err, existing, out, plain_errors, progress_bar
+from handrail.console import Home, err, existing, out, plain_errors, print_table, progress_bar
 from handrail.settings import Settings, SettingsError
 from records.accounts import organizations
 from records.connectors.api_settings import ApiSettings, read_api_settings
@@ -130,7 +130,7 @@ def status(home: Home = None) -> None:
         counts = Table("table", "rows", "what it is", title=f"snapshot {snapshot.id}")
         for name, rows in snapshot.manifest["rows"].items():
             counts.add_row(name, f"{rows:,}", TABLES[name].description)
-        out.print(counts)
+        print_table(counts)
         newest = last_loads(settings.home).values()
         for last in sorted(newest, key=lambda last: (last.source, last.organization_id or "")):
             whose = f" of {last.organization_id}" if last.organization_id else ""
@@ -183,7 +183,7 @@ def quarantine(
         rows = Table("file", "line", "column", "why", title="quarantined rows")
         for row in snapshot.quarantined().to_pylist():
             rows.add_row(row["file"], str(row["line"]), row["column"] or "", row["reason"])
-        out.print(rows)
+        print_table(rows)
 
 
 def show(report: LoadReport) -> None:
@@ -193,7 +193,7 @@ def show(report: LoadReport) -> None:
         why = "; ".join(f"{kind} ({rows})" for kind, rows in sorted(count.ignored_kinds.items()))
         table.add_row(count.file, *(f"{n:,}" for n in (count.read, count.kept, count.quarantined, count.duplicates,
                                                        count.ignored)), why)  # fmt: skip
-    out.print(table)
+    print_table(table)
     for missing in report.missing:
         out.print(f"Not found: {missing.file}. Stays empty: {missing.stays_empty}.")
     for dropped in report.dropped_columns:

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from handrail.commands.accounts import password_holder
-from handrail.console import Home, out, plain_errors
+from handrail.console import Home, out, plain_errors, print_table
 from handrail.settings import Settings
 from records.database import Database, open_database
 from records.retention import (
@@ -88,7 +88,7 @@ def list_certificates(home: Home = None) -> None:
         for one in certificates(database):
             table.add_row(str(one.number), f"{one.at:%Y-%m-%d %H:%M}", one.kind, one.sha256)
         late, begun = overdue(database, settings.now().date()), unfinished(database)
-    out.print(table)
+    print_table(table)
     for line in still_unfinished(begun):
         out.print(line, highlight=False, soft_wrap=True)
     for ended in late:
@@ -144,7 +144,7 @@ def list_backups(home: Home = None) -> None:
         for copy in backups(open_database(Settings.from_environment(home).database_url)):
             gone = f"{copy.destroyed_at:%Y-%m-%d}" if copy.destroyed_at else ""
             table.add_row(copy.name, copy.place, f"{copy.taken_at:%Y-%m-%d}", str(copy.expires_on), gone)
-    out.print(table)
+    print_table(table)
 
 
 def _begin(officer: str, home: Path | None) -> tuple[Settings, Database, Viewer]:

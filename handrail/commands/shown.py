@@ -11,7 +11,7 @@ from rich.table import Table
 
 from handrail.commands.accounts import password_holder
 from handrail.commands.judging import say
-from handrail.console import Home, out, plain_errors, progress_bar
+from handrail.console import Home, out, plain_errors, print_table, progress_bar
 from handrail.settings import Settings
 from records.accounts import staff_names
 from records.database import open_database
@@ -41,7 +41,7 @@ def show(home: Home = None) -> None:
             table.add_row(f"{one.set_at:%Y-%m-%d %H:%M}", names.get(one.set_by, "somebody who has left"),
                           f"{one.exploration.share:.0%}", f"{one.exploration.within:g}", one.reason)  # fmt: skip
         if table.row_count:
-            out.print(table)
+            print_table(table)
 
 
 @app.command("found")
@@ -66,7 +66,7 @@ def found(home: Home = None) -> None:
         beyond = one.beyond_best
         table.add_row(one.name, claim(asdict(one.value)), claim(asdict(beyond.estimate)) if beyond else "",
                       str(beyond.finding) if beyond else "")  # fmt: skip
-    out.print(table)
+    print_table(table)
     say("Which stood first was decided by lot, so nothing off the record can explain a difference away. It is a "
         "difference between orders of a list, not between supports.")  # fmt: skip
 
@@ -111,7 +111,7 @@ def shadow(home: Home = None) -> None:
             table.add_row(one.shown, one.unseen, f"{one.students:,}")
         if found.other:
             table.add_row("others", "", f"{found.other:,}")
-        out.print(table)
+        print_table(table)
 
 
 def _in_words(exploration: Exploration) -> str:

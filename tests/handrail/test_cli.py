@@ -89,7 +89,7 @@ def test_an_empty_home_is_told_plainly_what_to_do_first(tmp_path: Path):
         assert "Traceback" not in run.stderr
     run = in_process("models", *home)
     assert (run.returncode, run.stderr) == (0, "")
-    assert "None serves: No model is approved yet." in run.stdout
+    assert "No model version is registered in" in run.stdout
 
 
 def test_only_the_reviewer_with_the_right_password_signs_or_refuses(approved: Path, tmp_path: Path):  # R61
