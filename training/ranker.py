@@ -196,14 +196,14 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
             before: for each fold what was learned without it so far, of all episodes: shape (episodes, supports).
             binned: for each fold the rows of the others.
         """
-        known = _unseen(before, folds)
+        known, judged = _unseen(before, folds), [rows[folds == fold] for fold in range(self.n_folds)]
         which = list(product(range(self.n_folds), range(known.shape[1])))
 
         def growing(one: tuple[int, int]) -> Growing:
             fold, place = one
             kept = folds != fold
             left = found.values[kept, place] - before[fold][kept, place]
-            return binned[fold].growing(shape, left, found.weights[kept, place], rows[~kept])
+            return binned[fold].growing(shape, left, found.weights[kept, place], judged[fold])
 
         def grow(count: int) -> Floats:
             unseen = known.copy()
