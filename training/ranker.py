@@ -52,6 +52,9 @@ _ALONE = {"num_leaves": 2, "max_depth": 1, "learning_rate": 0.05, "lambda_l2": 2
 _TOGETHER = {"num_leaves": 8, "max_depth": 4, "learning_rate": 0.08, "lambda_l2": 20.0, "feature_fraction": 0.7}
 """What features add together. Here thresholds are sought: the first split of a pair may gain nothing by itself, and a
 random one would be no place for the second."""
+_BEYOND_CHANCE = 2.0
+"""Standard errors by which what features add together must foretell unseen episodes better. In a small past some pair
+always does a little; where two features help only together it was 7 to 20 of them (decision 19)."""
 _SMOOTH = {"num_leaves": 4, "max_depth": 2, "learning_rate": 0.15, "feature_fraction": 0.7, "extra_trees": True}
 """How the one model of the features is grown, that line and trees are put into: they hold no noise, so there is none to
 fit. Where a group of features is missing, it gives what is learned of such students on average."""
@@ -170,7 +173,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         binned = side_by_side(lambda fold: self._binned(rows, masked, folds != fold), range(self.n_folds))
         learned, alone = self._grown(learned, found, folds, groups, rows, binned, _ALONE, _counts(self.rounds))
         learned, together = self._grown(learned, found, folds, groups, rows, binned, _TOGETHER,
-                                        _counts(self.interaction_rounds))  # fmt: skip
+                                        _counts(self.interaction_rounds), _BEYOND_CHANCE)  # fmt: skip
         self.trees_ = (alone, together)
 
         whole, shape = self._binned(rows, masked, np.ones(len(rows), dtype=bool)), _BENT if together else _SMOOTH
@@ -188,13 +191,14 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
 
     def _grown(self, before: list[Floats], found: PseudoOutcomes, folds: NDArray[np.intp], groups: pd.Series,
                rows: Floats, binned: Sequence[_Binned], shape: Mapping[str, float],
-               counts: Sequence[int]) -> tuple[list[Floats], int]:  # fmt: skip
+               counts: Sequence[int], sure: float = 0.0) -> tuple[list[Floats], int]:  # fmt: skip
         """Trees of one shape on what is left of the pseudo-outcomes, as many for all supports as foretell unseen
         episodes best, or none; and how many.
 
         Args:
             before: for each fold what was learned without it so far, of all episodes: shape (episodes, supports).
             binned: for each fold the rows of the others.
+            sure: standard errors by which they must foretell better than none to be kept.
         """
         known, judged = _unseen(before, folds), [rows[folds == fold] for fold in range(self.n_folds)]
         which = list(product(range(self.n_folds), range(known.shape[1])))
@@ -212,14 +216,18 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
                     unseen[folds == fold, place] += more
             return unseen
 
+        def lessened(unseen: Floats) -> Floats:
+            return foretold(found, unseen, folds, groups)
+
         models = side_by_side(growing, which) if counts else []
-        trees, _ = settled([0, *counts], grow, lambda unseen: -foretold(found, unseen, folds, groups))
-        if not trees:
+        trees, unseen = settled([0, *counts], grow, lambda unseen: -float(lessened(unseen).sum()))
+        more = lessened(unseen) - lessened(known)
+        if more.sum() <= sure * _clustered(more, groups):
             return before, 0
         after = [part.copy() for part in before]
         added = side_by_side(lambda one: one.model.predict(rows, num_iteration=trees, **ONE_THREAD), models)
-        for (fold, place), more in zip(which, added, strict=True):
-            after[fold][:, place] += more
+        for (fold, place), one in zip(which, added, strict=True):
+            after[fold][:, place] += one
         return after, trees
 
     def benefits(self, X: pd.DataFrame) -> dict[str, Benefit]:
@@ -390,12 +398,14 @@ def _unseen(learned: Sequence[Floats], folds: NDArray[np.intp]) -> Floats:
     return unseen
 
 
-def foretold(found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp], groups: pd.Series) -> float:
+def foretold(found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp], groups: pd.Series) -> Floats:
     """By how much predictions of unseen episodes lessen the weighted squared error of the pseudo-outcomes, with the
-    slope that they will be given. (With the best one, few trees would be chosen whose slope is then held back.)"""
-    _, _, size, along = _compared(found, unseen, folds)
+    slope that they will be given: of each episode, shape (episodes,). (With the best slope, few trees would be chosen
+    whose slope is then held back.)"""
+    apart, differs, _, _ = _compared(found, unseen, folds)
     slope, _ = _slope(found, unseen, folds, groups)
-    return 2 * slope * along - slope**2 * size
+    lessened: Floats = (found.weights * slope * apart * (2 * differs - slope * apart)).sum(axis=1)
+    return lessened
 
 
 def _compared(found: PseudoOutcomes, unseen: Floats,

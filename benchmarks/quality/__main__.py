@@ -67,6 +67,7 @@ def ours(world: World, seed: int, features: pd.DataFrame, seen: pd.DataFrame) ->
     return found | {
         "surely": judged(world, shown, above_zero=True)["open"], "suggested": float(sure.any(axis=1).mean()),
         "harmful suggested": float(sure[:, SUPPORTS.index(harmful)].mean()) if harmful else np.nan,
+        "trees alone": ranker.trees_[0], "trees together": ranker.trees_[1],
     }  # fmt: skip
 
 
