@@ -52,15 +52,12 @@ _ALONE = {"num_leaves": 2, "max_depth": 1, "learning_rate": 0.05, "lambda_l2": 2
 _TOGETHER = {"num_leaves": 8, "max_depth": 4, "learning_rate": 0.08, "lambda_l2": 20.0, "feature_fraction": 0.7}
 """What features add together. Here thresholds are sought: the first split of a pair may gain nothing by itself, and a
 random one would be no place for the second."""
-_BEYOND_CHANCE = 2.0
-"""Standard errors by which what features add together must foretell unseen episodes better. In a small past some pair
-always does a little; where two features help only together it was 7 to 20 of them (decision 19)."""
 _SMOOTH = {"num_leaves": 4, "max_depth": 2, "learning_rate": 0.15, "feature_fraction": 0.7, "extra_trees": True}
 """How the one model of the features is grown, that line and trees are put into: they hold no noise, so there is none to
 fit. Where a group of features is missing, it gives what is learned of such students on average."""
 _BENT = {"num_leaves": 8, "max_depth": 4, "learning_rate": 0.15, "feature_fraction": 0.7}
 """The same where features add something together."""
-_TREES_IN_ONE = 140
+_SMOOTH_TREES, _BENT_TREES = 140, 250
 _SHARES_OF_ROUNDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 _USUAL_SPREAD = 0.1
 """Supports differ by a tenth of a standard deviation of the outcome at least: the median effect of what schools tried,
@@ -173,11 +170,12 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         binned = side_by_side(lambda fold: self._binned(rows, masked, folds != fold), range(self.n_folds))
         learned, alone = self._grown(learned, found, folds, groups, rows, binned, _ALONE, _counts(self.rounds))
         learned, together = self._grown(learned, found, folds, groups, rows, binned, _TOGETHER,
-                                        _counts(self.interaction_rounds), _BEYOND_CHANCE)  # fmt: skip
+                                        _counts(self.interaction_rounds), doubted=True)  # fmt: skip
         self.trees_ = (alone, together)
 
-        whole, shape = self._binned(rows, masked, np.ones(len(rows), dtype=bool)), _BENT if together else _SMOOTH
-        one = side_by_side(lambda which: whole.model(shape, _TREES_IN_ONE, learned[which[1]][:, which[0]]),
+        whole = self._binned(rows, masked, np.ones(len(rows), dtype=bool))
+        shape, trees = (_BENT, _BENT_TREES) if together else (_SMOOTH, _SMOOTH_TREES)
+        one = side_by_side(lambda which: whole.model(shape, trees, learned[which[1]][:, which[0]]),
                            product(range(len(names)), range(self.n_folds)))  # fmt: skip
         self.supports_ = names
         self.models_ = {name: one[place * self.n_folds :][: self.n_folds] for place, name in enumerate(names)}
@@ -191,23 +189,23 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
 
     def _grown(self, before: list[Floats], found: PseudoOutcomes, folds: NDArray[np.intp], groups: pd.Series,
                rows: Floats, binned: Sequence[_Binned], shape: Mapping[str, float],
-               counts: Sequence[int], sure: float = 0.0) -> tuple[list[Floats], int]:  # fmt: skip
+               counts: Sequence[int], doubted: bool = False) -> tuple[list[Floats], int]:  # fmt: skip
         """Trees of one shape on what is left of the pseudo-outcomes, as many for all supports as foretell unseen
         episodes best, or none; and how many.
 
         Args:
             before: for each fold what was learned without it so far, of all episodes: shape (episodes, supports).
             binned: for each fold the rows of the others.
-            sure: standard errors by which they must foretell better than none to be kept.
+            doubted: only as much of what they say is kept as what they foretell is beyond chance.
         """
         known, judged = _unseen(before, folds), [rows[folds == fold] for fold in range(self.n_folds)]
         which = list(product(range(self.n_folds), range(known.shape[1])))
 
         def growing(one: tuple[int, int]) -> Growing:
             fold, place = one
-            kept = folds != fold
-            left = found.values[kept, place] - before[fold][kept, place]
-            return binned[fold].growing(shape, left, found.weights[kept, place], judged[fold])
+            others = folds != fold
+            left = found.values[others, place] - before[fold][others, place]
+            return binned[fold].growing(shape, left, found.weights[others, place], judged[fold])
 
         def grow(count: int) -> Floats:
             unseen = known.copy()
@@ -221,13 +219,13 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
 
         models = side_by_side(growing, which) if counts else []
         trees, unseen = settled([0, *counts], grow, lambda unseen: -float(lessened(unseen).sum()))
-        more = lessened(unseen) - lessened(known)
-        if more.sum() <= sure * _clustered(more, groups):
+        kept = _beyond_chance(lessened(unseen) - lessened(known), groups) if doubted else 1.0
+        if not trees or not kept:
             return before, 0
         after = [part.copy() for part in before]
         added = side_by_side(lambda one: one.model.predict(rows, num_iteration=trees, **ONE_THREAD), models)
         for (fold, place), one in zip(which, added, strict=True):
-            after[fold][:, place] += one
+            after[fold][:, place] += kept * one
         return after, trees
 
     def benefits(self, X: pd.DataFrame) -> dict[str, Benefit]:
@@ -406,6 +404,16 @@ def foretold(found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp], gro
     slope, _ = _slope(found, unseen, folds, groups)
     lessened: Floats = (found.weights * slope * apart * (2 * differs - slope * apart)).sum(axis=1)
     return lessened
+
+
+def _beyond_chance(gained: Floats, groups: pd.Series) -> float:
+    """The share of a gain that is left when chance is taken off: one less the squared inverse of its ratio to its
+    standard error, none where that ratio is below one. In a small past some pair always foretells a little.
+
+    Source: the positive part of James & Stein (1961), "Estimation with quadratic loss", 4th Berkeley Symposium, vol. 1.
+    """
+    gain, error = float(gained.sum()), _clustered(gained, groups)
+    return max(0.0, 1 - (error / gain) ** 2) if gain > 0 else 0.0
 
 
 def _compared(found: PseudoOutcomes, unseen: Floats,

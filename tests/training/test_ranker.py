@@ -13,7 +13,7 @@ from features.catalog import BY_NAME
 from records.schema import Category
 from tests.training.conftest import SUPPORTS, Past, draw_past
 from training.benefit import PseudoOutcomes
-from training.ranker import BenefitRanker, calibrated
+from training.ranker import BenefitRanker, _beyond_chance, calibrated
 from training.shrinkage import toward_each_other
 
 
@@ -159,6 +159,17 @@ def test_a_table_of_benefits_keeps_the_names_of_its_rows(past: Past, ranker: Ben
     found = ranker.predict_benefit(rows)
     assert list(found.index) == list("abcde") and found.shape == (5, 3 * len(SUPPORTS))
     np.testing.assert_array_equal(found["food", "lower"], ranker.benefits(rows)["food"].lower)
+
+
+def test_of_what_was_gained_on_unseen_episodes_as_much_is_believed_as_is_beyond_chance():
+    """The episodes of a student count as one: what three times the same child says is not three times as sure."""
+    alike, apart = pd.Series(np.repeat(range(4), 3)), pd.Series(range(12))
+    gained = np.repeat([1.0, 1.0, -0.5, 0.5], 3)
+    gain, error = 6.0, np.sqrt(3**2 + 3**2 + 1.5**2 + 1.5**2)
+    assert _beyond_chance(gained, alike) == pytest.approx(1 - (error / gain) ** 2)
+    assert _beyond_chance(gained, apart) > _beyond_chance(gained, alike)
+    assert _beyond_chance(np.array([3.0, -2.0, -0.5]), pd.Series(range(3))) == 0.0
+    assert _beyond_chance(-gained, apart) == _beyond_chance(0 * gained, apart) == 0.0
 
 
 def test_averages_of_supports_are_drawn_together_the_more_the_less_they_are_known():
