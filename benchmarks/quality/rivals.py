@@ -9,21 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Protocol
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
 from benchmarks.quality.worlds import Floats
-from training.benefit import PseudoOutcomes, folds_of, pseudo_outcomes
+from training.benefit import PseudoOutcomes, folds_of, pseudo_outcomes, with_flags
 from training.parallel import ONE_THREAD, side_by_side
 
 _REGRESSOR = {"objective": "regression", "num_leaves": 15, "min_data_in_leaf": 100, "learning_rate": 0.08,
               "verbosity": -1, "deterministic": True, "force_row_wise": True} | ONE_THREAD  # fmt: skip
 _ROUNDS = 120
-_ASKED: list[Any] = []
-"""The past and the seed that pseudo-outcomes were asked of last, and those: three rivals learn from the same."""
 Scorer = Callable[[pd.DataFrame], Floats]
 
 
@@ -63,13 +62,13 @@ def t_learner(past: Past, seed: int) -> Scorer:
 def s_learner(past: Past, seed: int) -> Scorer:
     """One outcome model with the support among its inputs: pooled regression."""
     rows, outcome, chosen = _arrays(past)
-    codes = np.eye(len(past.supports) + 1)[pd.Categorical(chosen, categories=["none", *past.supports]).codes][:, 1:]
-    model = _fit(np.hstack([rows, codes]), outcome, seed)
+    names = ("none", *past.supports)
+    codes = np.asarray(pd.Categorical(chosen, categories=names).codes)
+    model = _fit(with_flags(rows, codes, len(names)), outcome, seed)
 
     def score(new: pd.DataFrame) -> Floats:
         values = new.to_numpy(dtype="float64")
-        flags = [np.tile(one, (len(new), 1)) for one in np.eye(len(past.supports) + 1)[:, 1:]]
-        found = [np.asarray(model.predict(np.hstack([values, one]), **ONE_THREAD)) for one in flags]
+        found = [_score(model, with_flags(values, np.full(len(new), place), len(names))) for place in range(len(names))]
         return np.column_stack([one - found[0] for one in found[1:]])
 
     return score
@@ -248,13 +247,11 @@ def _arrays(past: Past) -> tuple[Floats, Floats, np.ndarray]:
             past.support.to_numpy(dtype=object))  # fmt: skip
 
 
+@lru_cache(maxsize=1)
 def _pseudo(past: Past, seed: int) -> PseudoOutcomes:
-    if not _ASKED or _ASKED[0] is not past or _ASKED[1] != seed:
-        found = pseudo_outcomes(past.features, past.support, past.outcome, past.supports,
-                                folds_of(past.student, 5, seed), seed)  # fmt: skip
-        _ASKED[:] = [past, seed, found]
-    made: PseudoOutcomes = _ASKED[2]
-    return made
+    """Kept of the past that was asked of last: three rivals learn from the same."""
+    return pseudo_outcomes(past.features, past.support, past.outcome, past.supports,
+                           folds_of(past.student, 5, seed), seed)  # fmt: skip
 
 
 def _clipped(values: Floats) -> Floats:

@@ -32,7 +32,7 @@ RIVAL_NAMES = ("T-learner", "pooled regression", "X-learner", "R-learner", "one 
 """Those of `rivals` whose scores are benefits; the last is a DR-learner."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Drawn:
     """People of a world, one episode each, and their true benefits (n, supports)."""
 

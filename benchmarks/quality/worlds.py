@@ -57,7 +57,7 @@ SCENARIOS = (
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class World:
     """Episodes for learning, and new students with their true benefit of each support, shape (students, supports)."""
 

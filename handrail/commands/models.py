@@ -139,13 +139,14 @@ def list_models(home: Home = None) -> None:
         settings = Settings.from_environment(home)
         folder = settings.home
         approved = approved_model(open_database(settings.database_url), folder, settings.now(), Policy.declared())
-        if not model_versions(folder):
+        versions = model_versions(folder)
+        if not versions:
             out.print(f"No model version is registered in {folder}: handrail train makes one from the records.",
                       highlight=False, soft_wrap=True)  # fmt: skip
             return
         proposed = challenger_version(folder)
         table = Table("version", "made", "gain at the same places (95%)", "audit", "stands", title="models")
-        for made in model_versions(folder):
+        for made in versions:
             audit = read_audit(folder, made.version)
             table.add_row(str(made.version), f"{made.created_at:%Y-%m-%d %H:%M}", _gain(made),
                           audit.verdict.replace("_", " ") if audit else "not yet",
