@@ -16,6 +16,7 @@ jackknife: Kott (2001), Journal of Official Statistics 17(4)).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -67,6 +68,10 @@ _USUAL_SLOPE = 0.8
 _SLOPE_SPREAD = 0.25
 """What is held of the slope before any episode speaks: models of weak signals go a little too far."""
 _MOST_SLOPE = 1.25
+_PLAIN = re.compile(r"[\w.-]+")
+"""Names of features that LightGBM can write into a model's text; it refuses brackets, quotes, colons and commas."""
+_USUAL_VALUE = 0.5
+"""The share of episodes beyond which one value of the outcome is the usual one, and another an event."""
 _ALLOWED = {"dtype": "float64", "ensure_all_finite": "allow-nan"}
 
 
@@ -140,9 +145,9 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
                 is somebody else's.
 
         Raises:
-            ValueError: `min_leaf` would let a leaf of the model stand for fewer than ten episodes, `support` is
-                missing, unknown in a row or of another length, nobody had a support or nobody had none, or there are
-                fewer students than folds.
+            ValueError: a column of X holds words, `min_leaf` would let a leaf of the model stand for fewer than ten
+                episodes, `support` is missing, unknown in a row or of another length, nobody had a support or nobody
+                had none, or there are fewer students than folds.
         """
         if self.min_leaf < FEWEST_IN_A_LEAF:
             raise ValueError(f"min_leaf is {self.min_leaf}; it must be {FEWEST_IN_A_LEAF} or more (R58)")
@@ -304,6 +309,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
     def _episodes(self, X: pd.DataFrame, support: pd.Series, y: pd.Series,
                   groups: pd.Series | None) -> tuple[pd.DataFrame, pd.Series, pd.Series, pd.Series]:  # fmt: skip
         """The parts of episodes as pandas objects with the same plain index."""
+        _check_numbers(X)
         rows, outcome = validate_data(self, X, y, y_numeric=True, **_ALLOWED)
         names = list(X.columns) if isinstance(X, pd.DataFrame) else [f"x{place}" for place in range(rows.shape[1])]
         frame = pd.DataFrame(rows, columns=[str(name) for name in names])
@@ -343,6 +349,16 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         return max(FEWEST_IN_A_LEAF, min(self.min_leaf, rows // 40))
 
 
+def _check_numbers(X: pd.DataFrame) -> None:
+    """A table must hold numbers; an array is for scikit-learn to check."""
+    columns = X.select_dtypes(exclude="number").items() if isinstance(X, pd.DataFrame) else []
+    for name, column in columns:
+        words = column[column.notna() & pd.to_numeric(column, errors="coerce").isna()]
+        if len(words):
+            raise ValueError(f"column {name!r} of X holds {words.iloc[0]!r}, which is no number: give a category "
+                             "columns of zeros and ones (pandas.get_dummies)")  # fmt: skip
+
+
 def _check_choices(support: pd.Series, names: Sequence[str]) -> None:
     """What was chosen must be known in each episode, be somebody's support, and be none for others."""
     unknown = int(support.isna().sum())
@@ -369,7 +385,8 @@ class _Binned:
         }  # fmt: skip
         stacked = np.vstack(copies)
         self._all = np.arange(len(stacked))
-        self._data = lgb.Dataset(stacked, feature_name=list(names), params=self._parameters).construct()
+        written = list(names) if all(map(_PLAIN.fullmatch, names)) else "auto"
+        self._data = lgb.Dataset(stacked, feature_name=written, params=self._parameters).construct()
 
     def growing(self, shape: Mapping[str, float], values: Floats, weights: Floats, judged: Floats) -> Growing:
         return Growing({**self._parameters, **shape}, self._labelled(values).set_weight(self._tiled(weights)), judged)
@@ -506,5 +523,9 @@ def _clustered(parts: Floats, groups: pd.Series) -> float:
 
 
 def _winsorized(outcome: pd.Series) -> pd.Series:
+    """The outcome without its extremes; of a rare event, where one value is most episodes', those are what there is to
+    learn from."""
+    if outcome.value_counts(normalize=True).iloc[0] > _USUAL_VALUE:
+        return outcome
     clipped: pd.Series = outcome.clip(float(outcome.quantile(0.002)), float(outcome.quantile(0.998)))
     return clipped

@@ -24,15 +24,22 @@ def toward_each_other(levels: Floats, errors: Floats, usual_spread: float = 0.0)
         others = np.arange(len(levels)) != place
         common, between = _common(levels[others], errors[others])
         between = max(between, usual_spread**2)
-        kept = between / (between + errors[place] ** 2)
+        kept = _kept(between, errors[place])
         shrunk[place], sure[place] = common + kept * (levels[place] - common), np.sqrt(kept) * errors[place]
     return shrunk, sure
 
 
 def toward_zero(levels: Floats, errors: Floats, usual_spread: float) -> Floats:
     """Estimates less what may be noise in them, where zero is usual: for too few to say what they have in common."""
-    shrunk: Floats = levels * usual_spread**2 / (usual_spread**2 + errors**2)
+    shrunk: Floats = levels * _kept(usual_spread**2, errors)
     return shrunk
+
+
+def _kept(between: float, errors: Floats) -> Floats:
+    """The share of a distance that is no noise; all of it where nothing is noise."""
+    noise = np.square(errors)
+    kept: Floats = np.divide(between, between + noise, out=np.ones_like(noise), where=between + noise > 0)
+    return kept
 
 
 def _common(levels: Floats, errors: Floats) -> tuple[float, float]:

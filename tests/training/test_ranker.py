@@ -135,6 +135,26 @@ def test_choices_that_cannot_be_learned_from_are_refused_in_words(chosen, suppor
         BenefitRanker(supports).fit(X, X[:, 0], pd.Series(chosen, dtype=object))
 
 
+def test_a_column_of_words_is_named_with_what_to_do():
+    X = pd.DataFrame({"age": [1.0, 2.0] * 50, "place": pd.Categorical(["town", None] * 50), "known": [True, None] * 50})
+    with pytest.raises(ValueError, match=r"column 'place' of X holds 'town', which is no number.*get_dummies"):
+        BenefitRanker().fit(X, X["age"], ["none", "x"] * 50)
+
+
+def test_features_and_supports_may_have_any_name():
+    """What `pandas.get_dummies` and `pandas.cut` call columns, LightGBM refuses."""
+    rng = np.random.default_rng(10)
+    X = pd.DataFrame(rng.normal(0, 1, (600, 3)), columns=["age: [0, 10)", 'said "yes"', "new\tline"])
+    support = np.where(rng.random(600) < 0.5, "club {5}", "none")
+    y = X.iloc[:, 0] + (support != "none")
+    plain, named = (BenefitRanker(rounds=5, interaction_rounds=2).fit(features, y, support)
+                    for features in (X.to_numpy(), X))  # fmt: skip
+    found = named.predict_benefit(X)
+    np.testing.assert_array_equal(found, plain.predict_benefit(X.to_numpy()))
+    read = BenefitRanker.from_texts(named.feature_names_, named.model_texts(), named.calibration_)
+    pd.testing.assert_frame_equal(read.predict_benefit(X[X.columns[::-1]]), found)
+
+
 def test_features_that_are_missing_altogether_are_named(past: Past, ranker: BenefitRanker):
     with pytest.raises(ValueError, match=r"X lacks features that were learned from: grade_level;"):
         ranker.predict_benefit(past.features.drop(columns="grade_level"))
@@ -205,3 +225,14 @@ def test_what_separates_folds_says_nothing_of_the_slope():
                            np.ones((1_000, 2)), 0.1)  # fmt: skip
     turned = calibrated(["food"], found, truth - 10 * of_fold, folds, groups)["food"]
     assert turned.slope == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("events", [0, 3])
+def test_an_outcome_that_is_always_or_nearly_always_the_same_has_benefits_and_no_holes(events: int):
+    """An event of three in 2,000 lies beyond the quantiles that other outcomes are drawn in to."""
+    rng = np.random.default_rng(9)
+    X, given = rng.normal(0, 1, (2_000, 3)), np.where(np.arange(2_000) % 2 == 0, "program", "none")
+    y = np.isin(np.arange(2_000), 2 * rng.choice(1_000, events, replace=False)).astype(float)
+    found = BenefitRanker().fit(X, y, given).predict_benefit(X)["program"]
+    assert found["benefit"].mean() == pytest.approx(events / 1_000, rel=0.3, abs=1e-12)
+    assert (found["lower"] <= found["benefit"]).all() and (found["benefit"] <= found["upper"]).all()
