@@ -306,6 +306,7 @@ def registry(home: Path) -> Any:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "true"
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     home.mkdir(parents=True, exist_ok=True)
     if not _store(home).exists():
         _lay_out(_store(home))

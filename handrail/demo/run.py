@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, time
 from functools import partial
@@ -115,8 +116,8 @@ def load_records(settings: Settings, database: Database, files: DemoFiles, step:
 
     def take(what: str, connector: Connector, folder: Path, minutes: int, *, merge: bool = True) -> LoadReport:
         at = datetime.combine(DEMO_TODAY, time(4, minutes))
-        return load_and_publish(settings, connector, folder, merge, lambda file, done, total: step(what, done, total),
-                                at=at)  # fmt: skip
+        with _as_one(what, folder, step) as told:
+            return load_and_publish(settings, connector, folder, merge, told, at=at)
 
     reports = [take("loading records", OneRoster(), files.sis, 10, merge=False),
                take("loading service history", ServiceHistory(), files.service_history, 25)]  # fmt: skip
@@ -124,6 +125,20 @@ def load_records(settings: Settings, database: Database, files: DemoFiles, step:
     mapping = parse_mapping((files.export / "mapping.toml").read_text(), "mapping.toml")
     reports.append(take("loading a partner's export", ServiceHistory(EXPORTING, mapping, known), files.export, 40))
     return reports
+
+
+@contextmanager
+def _as_one(what: str, folder: Path, step: Step) -> Iterator[Step]:
+    """The progress of all files of a folder as that of one step, by their bytes."""
+    sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
+    read, whole = dict.fromkeys(sizes, 0.0), sum(sizes.values())
+
+    def told(name: str, done: int, total: int) -> None:
+        read[name] = max(read.get(name, 0.0), sizes.get(name, 0) * done / max(total, 1))
+        step(what, min(round(sum(read.values())), whole - 1), whole)
+
+    yield told
+    step(what, whole, whole)
 
 
 def _link(settings: Settings, database: Database, files: DemoFiles, step: Step) -> Mapping[str, str]:

@@ -28,7 +28,6 @@ from handrail.demo.run import add_people, load_records
 from handrail.settings import Settings
 from records.accounts import start_session, viewer_of
 from records.agreements import parse_agreement
-from records.connectors.protocol import Progress
 from records.database import Database, open_database
 from records.disclosures import verify
 from records.emergencies import emergencies
@@ -51,6 +50,7 @@ class Made:
     database: Database
     files: DemoFiles
     reports: list[LoadReport]
+    steps: list[tuple[str, int, int]]
     app: object
 
     def page(self, login: str, path: str) -> httpx.Response:
@@ -59,13 +59,14 @@ class Made:
         return browser.get(path)
 
 
-def silent(name: str, done: int, total: int) -> None: ...
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     folder = tmp_path_factory.mktemp("demo")
-    step: Progress = silent
+    steps: list[tuple[str, int, int]] = []
+
+    def step(name: str, done: int, total: int) -> None:
+        steps.append((name, done, total))
+
     files = generate(folder / "source", students=STUDENTS)
     settings = replace(Settings.from_environment(folder / "home"), today=DEMO_TODAY)
     database = open_database(settings.database_url)
@@ -75,7 +76,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     state_costs_of_programs(settings, database, files.costs)
     open_emergency_of_the_day(settings, database, NOW)
     app = create_app(replace(site_config(settings), clock=lambda: NOW))
-    yield Made(settings, database, files, reports, app)
+    yield Made(settings, database, files, reports, steps, app)
     database.engine.dispose()
 
 
@@ -89,6 +90,14 @@ def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(tmp_path: P
         generate(tmp_path / name, seed=seed, students=300)
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
     assert digests(tmp_path / "a") != digests(tmp_path / "c")
+
+
+@pytest.mark.parametrize("what", ["loading records", "loading service history", "loading a partner's export"])
+def test_the_bar_of_a_load_grows_and_is_full_only_when_all_files_are_read(made: Made, what: str):
+    told = [(done, total) for name, done, total in made.steps if name == what]
+    shares = [done / total for done, total in told]
+    assert shares == sorted(shares) and shares[0] < 0.5 and shares.index(1.0) == len(shares) - 1
+    assert len({total for _, total in told}) == 1
 
 
 def test_the_demo_loads_like_any_district_and_each_bad_line_is_put_aside(made: Made):
