@@ -353,9 +353,9 @@ def _check_numbers(X: pd.DataFrame) -> None:
     """A table must hold numbers; an array is for scikit-learn to check."""
     columns = X.select_dtypes(exclude="number").items() if isinstance(X, pd.DataFrame) else []
     for name, column in columns:
-        words = column[column.notna() & pd.to_numeric(column, errors="coerce").isna()]
-        if len(words):
-            raise ValueError(f"column {name!r} of X holds {words.iloc[0]!r}, which is no number: give a category "
+        words = int((column.notna() & pd.to_numeric(column, errors="coerce").isna()).sum())
+        if words:
+            raise ValueError(f"column {name!r} of X holds no number in {words:,} of {len(X):,} rows: give a category "
                              "columns of zeros and ones (pandas.get_dummies)")  # fmt: skip
 
 
