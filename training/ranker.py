@@ -20,6 +20,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from numbers import Integral
 from operator import methodcaller
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from features.catalog import BY_NAME
@@ -105,7 +106,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
 
     Args:
         supports: the supports to learn; episodes with another are left out. By default all that occur.
-        n_folds: folds of students, and models a support.
+        n_folds: folds of students, and models a support; two or more.
         scope_dropout: chance that a group of features (a data category) is missing in the second copy of a row.
         min_leaf: fewest real episodes in a leaf (R58); a small past uses a fortieth of its episodes, at least ten.
         rounds: trees of one split each, that learn what each feature adds by itself.
@@ -115,13 +116,14 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
             feature in no group is never left out.
         smallest_benefit: benefit below which a support is not worth a suggestion (`training.suggestions`); nothing is
             learned from it.
-        random_state: equal seeds give equal models.
+        random_state: equal seeds give equal models; a `numpy.random.RandomState` or None draws one. Which was used is
+            `seed_`.
     """
 
     def __init__(self, supports: tuple[str, ...] | None = None, n_folds: int = 5, scope_dropout: float = 0.35,
                  min_leaf: int = 250, rounds: int = 200, interaction_rounds: int = 150, most_untreated: float = 4.0,
                  feature_groups: Mapping[str, str] | None = None, smallest_benefit: float = SMALLEST_BENEFIT,
-                 random_state: int = 0) -> None:  # fmt: skip
+                 random_state: int | np.random.RandomState | None = 0) -> None:  # fmt: skip
         self.supports = supports
         self.n_folds = n_folds
         self.scope_dropout = scope_dropout
@@ -146,14 +148,17 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
 
         Raises:
             ValueError: a column of X holds words, `min_leaf` would let a leaf of the model stand for fewer than ten
-                episodes, `support` is missing, unknown in a row or of another length, nobody had a support or nobody
-                had none, or there are fewer students than folds.
+                episodes, there are fewer than two folds, `support` is missing, unknown in a row or of another length,
+                nobody had a support or nobody had none, or there are fewer students than folds.
         """
         if self.min_leaf < FEWEST_IN_A_LEAF:
             raise ValueError(f"min_leaf is {self.min_leaf}; it must be {FEWEST_IN_A_LEAF} or more (R58)")
+        if self.n_folds < 2:
+            raise ValueError(f"n_folds is {self.n_folds}; nothing can be judged on unseen episodes with fewer than two")
         if support is None:
             raise ValueError("support is missing: say what was chosen in each episode, 'none' or a support")
-        rng = np.random.default_rng(self.random_state)
+        self.seed_ = _seed(self.random_state)
+        rng = np.random.default_rng(self.seed_)
         frame, support, outcome, groups = self._episodes(X, support, y, groups)
         names = tuple(sorted(set(support) - {NONE})) if self.supports is None else tuple(self.supports)
         _check_choices(support, names)
@@ -164,8 +169,8 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         frame = coarsened(frame.iloc[kept].reset_index(drop=True))
         support, outcome, groups = (part.iloc[kept].reset_index(drop=True) for part in (support, outcome, groups))
         self.feature_names_ = [str(name) for name in frame.columns]
-        folds = folds_of(groups, self.n_folds, self.random_state)
-        found = pseudo_outcomes(frame, support, _winsorized(outcome), names, folds, self.random_state,
+        folds = folds_of(groups, self.n_folds, self.seed_)
+        found = pseudo_outcomes(frame, support, _winsorized(outcome), names, folds, self.seed_,
                                 _SMALLEST_PROPENSITY)  # fmt: skip
         rows = frame.to_numpy(dtype="float64")
         masked = self._masked(rows, rng)
@@ -190,7 +195,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
     def _binned(self, rows: Floats, masked: Floats | None, kept: Flags) -> _Binned:
         """The rows that are kept, and their copies, in bins."""
         copies = [rows[kept]] if masked is None else [rows[kept], masked[kept]]
-        return _Binned(copies, self.feature_names_, self._leaf(int(kept.sum())), self.random_state)
+        return _Binned(copies, self.feature_names_, self._leaf(int(kept.sum())), self.seed_)
 
     def _grown(self, before: list[Floats], found: PseudoOutcomes, folds: NDArray[np.intp], groups: pd.Series,
                rows: Floats, binned: Sequence[_Binned], shape: Mapping[str, float],
@@ -347,6 +352,13 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
     def _leaf(self, rows: int) -> int:
         """Fewest real episodes in a leaf where so many are learned from."""
         return max(FEWEST_IN_A_LEAF, min(self.min_leaf, rows // 40))
+
+
+def _seed(random_state: int | np.random.RandomState | None) -> int:
+    """A seed for all draws, as scikit-learn takes one."""
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _check_numbers(X: pd.DataFrame) -> None:

@@ -155,6 +155,26 @@ def test_features_and_supports_may_have_any_name():
     pd.testing.assert_frame_equal(read.predict_benefit(X[X.columns[::-1]]), found)
 
 
+@pytest.mark.parametrize("random_state", [None, np.random.RandomState(1), np.int64(1)])
+def test_a_random_state_may_be_all_that_scikit_learn_allows_and_the_seed_is_kept(random_state: object):
+    X = np.random.default_rng(11).normal(0, 1, (300, 2))
+    support = np.where(np.arange(300) % 2 == 0, "x", "none")
+    small = BenefitRanker(rounds=5, interaction_rounds=0)
+    ranker = clone(small).set_params(random_state=random_state).fit(X, X[:, 0], support)
+    again = small.set_params(random_state=ranker.seed_).fit(X, X[:, 0], support)
+    pd.testing.assert_frame_equal(again.predict_benefit(X), ranker.predict_benefit(X))
+
+
+def test_what_is_no_random_state_is_refused():
+    with pytest.raises(ValueError, match="'often' cannot be used to seed"):
+        BenefitRanker(random_state="often").fit(np.eye(4), np.arange(4), ["none", "x"] * 2)
+
+
+def test_one_fold_is_refused():
+    with pytest.raises(ValueError, match=r"n_folds is 1; nothing can be judged on unseen episodes"):
+        BenefitRanker(n_folds=1).fit(np.eye(4), np.arange(4), ["none", "x"] * 2)
+
+
 def test_features_that_are_missing_altogether_are_named(past: Past, ranker: BenefitRanker):
     with pytest.raises(ValueError, match=r"X lacks features that were learned from: grade_level;"):
         ranker.predict_benefit(past.features.drop(columns="grade_level"))
