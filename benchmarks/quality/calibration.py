@@ -17,46 +17,27 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
 import training.ranker
 from benchmarks.quality.__main__ import judged
 from benchmarks.quality.worlds import BY_NAME, SUPPORTS, Floats, World, draw
-from training.benefit import PseudoOutcomes
-from training.ranker import BenefitRanker, Calibration
+from training.ranker import BenefitRanker
 
 _TENTHS = 10
 
 
-class _Kept:
-    """`calibrated`, with what it was given."""
-
-    def __init__(self) -> None:
-        self.found: PseudoOutcomes | None = None
-        self.unseen: Floats = np.empty(0)
-        self._usual = training.ranker.calibrated
-
-    def __call__(self, names: Sequence[str], found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp],
-                 groups: pd.Series) -> dict[str, Calibration]:  # fmt: skip
-        self.found, self.unseen = found, unseen
-        return self._usual(names, found, unseen, folds, groups)
-
-
 def compared(world: World, seed: int) -> dict[str, dict[str, float]]:
     """The figures of each way in one world."""
-    kept = _Kept()
-    training.ranker.calibrated = kept  # type: ignore[assignment]
-    try:
+    with patch.object(training.ranker, "calibrated", wraps=training.ranker.calibrated) as asked:
         ranker = BenefitRanker(SUPPORTS, random_state=seed)
         ranker.fit(world.features, world.outcome, world.support, world.student)
-    finally:
-        training.ranker.calibrated = kept._usual
-    assert kept.found is not None
-    values, weights, unseen = kept.found.values, kept.found.weights, kept.unseen
+    _, found, unseen, *_ = asked.call_args.args
+    values, weights = found.values, found.weights
     raw = np.column_stack([np.mean([model.predict(world.new) for model in ranker.models_[name]], axis=0)
                            for name in SUPPORTS])  # fmt: skip
     turned = [ranker.calibration_[name] for name in SUPPORTS]
