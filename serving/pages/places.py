@@ -16,14 +16,14 @@ import pandas as pd
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from fairness.audit import GRADE_BANDS
-from fairness.report import VALUES
+from fairness.students import GRADE_BANDS
+from fairness.words import VALUES
 from records.schema import Category
 from serving import words
 from serving.context import PLANNERS, Listed, Visit, only
-from serving.matching import Floors, FloorsImpossible, Matching, match, suggested
 from serving.pages.students import PAGE, columns_for
 from serving.recommend import Suggestion
+from training.matching import Floors, FloorsImpossible, Matching, match, suggested
 
 router = APIRouter()
 ForPlanners = Annotated[Visit, only(*PLANNERS)]

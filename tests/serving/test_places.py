@@ -18,7 +18,6 @@ from records.scope import Scope, ScopedRecords, pipeline_scope
 from records.shown_lists import lists_shown
 from records.snapshots import Snapshot
 from serving.context import PLANNERS
-from serving.matching import Matching, match
 from serving.recommend import Caseload, Ranking, caseload
 from tests.records.conftest import snapshot_of
 from tests.serving.advice import advise
@@ -27,6 +26,7 @@ from tests.serving.planning import OWN, planning_rows, taught
 from tests.serving.test_decisions import scope_of
 from tests.serving.test_html import check_page
 from tests.worlds import scramble
+from training.matching import Matching, match
 from training.model_file import RankerModel
 
 ASK = "/places?places_food=6&places_mentoring=9"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.matching import Floors, FloorsImpossible, Matching, MatchingError, match, suggested
+from training.matching import Floors, FloorsImpossible, Matching, MatchingError, match, suggested
 
 ILLUSTRATION = pd.DataFrame({"mentoring": [5.0, 4.0, np.nan], "tutoring": [4.0, 1.0, 2.0]}, index=["ana", "ben", "cy"])
 
