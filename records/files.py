@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def write_whole(file: Path, text: str) -> Path:
-    """Write UTF-8 text to a file, and its folder where there is none; the file."""
+def write_whole(file: Path, content: str | bytes) -> Path:
+    """Write bytes, or text in UTF-8, to a file, and its folder where there is none; the file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     staging = file.with_name(f"{file.name}.new")
-    staging.write_text(text, encoding="utf-8")
+    staging.write_bytes(content.encode() if isinstance(content, str) else content)
     return staging.replace(file)

@@ -20,10 +20,10 @@ from records.database import Database
 from records.disclosures import GROUNDS, Disclosure, Party, disclosures, parties
 from records.emergencies import Emergency, emergencies
 from records.legal_demands import JUDICIAL_BASIS
+from records.pdf import pdf
 from records.scope import EMERGENCY_BASIS, emergency_ground
 from serving import words
 from serving.context import templates
-from serving.pdf import pdf
 from serving.spreadsheet import spreadsheet
 
 MOST_LOOKS = 5_000
@@ -162,7 +162,7 @@ def report_pdf(report: Report) -> bytes:
     """The report to be printed or sent."""
     looks = [asdict(look) | {"at": words.moment(look.at)} for look in report.looks]
     summed = [asdict(party) | {"under": words.capital(party.under)} for party in report.parties]
-    return pdf("report.typ", asdict(report) | {"looks": looks, "parties": summed})
+    return pdf(_HERE / "templates" / "report.typ", asdict(report) | {"looks": looks, "parties": summed})
 
 
 def report_html(report: Report) -> bytes:

@@ -8,7 +8,7 @@ import zlib
 _OBJECT = re.compile(rb"(\d+) 0 obj(.*?)endobj", re.DOTALL)
 _CHARACTER = re.compile(rb"<([0-9A-F]{4})> <([0-9A-F]+)>")
 _FONT_OR_TEXT = re.compile(
-    rb"/Lang\([^)]*\)|/(\w+) [-\d.]+ Tf|\(((?:[^\\()]|\\.|\((?:[^\\()]|\\.)*\))*)\)|(\bET\b)", re.DOTALL
+    rb"/(?:Lang|Alt)\([^)]*\)|/(\w+) [-\d.]+ Tf|\(((?:[^\\()]|\\.|\((?:[^\\()]|\\.)*\))*)\)|(\bET\b)", re.DOTALL
 )
 _ESCAPED = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
 _LETTERS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from typst import TypstError
 
-import serving.pdf
+from records.pdf import pdf
 from serving.disclosure_report import ABOUT, Look, PartyInWords, Report, report_pdf
-from serving.pdf import pdf
 from tests.serving.pdf_text import pdf_text
 
 BOXES = "A box (□) stands for a letter that could not be printed here."
@@ -80,15 +79,15 @@ def test_a_name_is_never_taken_for_a_command():
     )
 
 
-def test_a_template_reads_no_package_and_no_file_outside_its_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    folder = Path(serving.pdf.__file__).parent / "templates"
-    for template in folder.glob("*.typ"):
+def test_a_template_reads_no_package_and_no_file_outside_its_folder(tmp_path: Path):
+    found = [*Path("serving/templates").glob("*.typ"), *Path("fairness/templates").glob("*.typ")]
+    assert len(found) == 2
+    for template in found:
         assert "@" not in template.read_text() and "import" not in template.read_text()
-    monkeypatch.setattr(serving.pdf, "_TEMPLATES", tmp_path)
     (tmp_path.parent / "secret").write_text("secret")
     (tmp_path / "wrong.typ").write_text('#set document(title: "x")\n#read("../secret")')
     with pytest.raises(TypstError):
-        pdf("wrong.typ", {})
+        pdf(tmp_path / "wrong.typ", {})
 
 
 def test_a_look_without_a_purpose_says_its_ground():

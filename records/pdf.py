@@ -1,4 +1,4 @@
-"""PDF files that a screen reader can read (PDF/UA-1), set by Typst from the templates beside the pages.
+"""PDF files that a screen reader can read (PDF/UA-1), set by Typst from a room's templates.
 
 A template gets its data as JSON and never as text of its own, so that no name can be taken for a command. It may read
 no other file and no package, and the same data give the same bytes. Fonts of the machine serve only where those that
@@ -15,14 +15,13 @@ from typing import Any
 
 import typst
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _UNDRAWN = re.compile(r'the text `"((?:[^"\\]|\\.)+)"` could not be displayed')
 _ESCAPE = re.compile(r"\\u\{([0-9a-f]+)\}|\\(.)")
 _BOX = "□"
 
 
-def pdf(template: str, data: Mapping[str, Any]) -> bytes:
-    """The PDF that a template of `serving/templates` makes of `data`, which it reads by `json(bytes(sys.inputs.data))`.
+def pdf(template: Path, data: Mapping[str, Any]) -> bytes:
+    """The PDF that a template makes of `data`, which it reads by `json(bytes(sys.inputs.data))`.
 
     A letter that no font can draw becomes a box. The template finds in `undrawn` whether there is one, and has to say
     so, for a name must not lose its letters silently.
@@ -34,7 +33,7 @@ def pdf(template: str, data: Mapping[str, Any]) -> bytes:
     while True:
         told = json.dumps(_boxed(data, undrawn) | {"undrawn": bool(undrawn)}, ensure_ascii=False)
         try:
-            return typst.compile(_TEMPLATES / template, root=_TEMPLATES, format="pdf", pdf_standards=["ua-1"],
+            return typst.compile(template, root=template.parent, format="pdf", pdf_standards=["ua-1"],
                                  sys_inputs={"data": told})  # fmt: skip
         except typst.TypstError as error:
             found = {_plain(text) for text in _UNDRAWN.findall(str(error))}
