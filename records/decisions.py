@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 
 from records.database import Database, DecisionRow
-from records.scope import Scope
+from records.scope import NotInScope, Role, Scope
 
 ACCEPTED, DISMISSED = "accepted", "dismissed"
 ACTIONS = (ACCEPTED, DISMISSED)
@@ -81,6 +81,22 @@ def decisions_about(database: Database, scope: Scope, student_id: str) -> list[D
     )
     with database.session() as session:
         return [Decision(**row._mapping) for row in session.execute(query)]
+
+
+def decisions_on(database: Database, scope: Scope, model_sha256: str) -> list[Decision]:
+    """What anybody decided about a scope's students on suggestions of one model, the oldest first: without reasons.
+
+    It is for the fairness audit, whose pipeline alone has every student in its scope.
+
+    Raises:
+        NotInScope: the scope is somebody's, not a pipeline's.
+    """
+    if scope.viewer.role is not Role.PIPELINE:
+        raise NotInScope("Decisions of other organisations are for the audit alone.")
+    query = select(*_COLUMNS).where(DecisionRow.model_sha256 == model_sha256).order_by(DecisionRow.id)
+    with database.session() as session:
+        found = [Decision(**row._mapping) for row in session.execute(query)]
+    return [replace(one, reason="") for one in found if one.student_id in scope.students]
 
 
 _COLUMNS = tuple(getattr(DecisionRow, field.name) for field in fields(Decision))

@@ -163,6 +163,15 @@ def newest_drift(home: Path) -> Drift | None:
     return max((_read(file) for file in (home / "drift").glob("*.json")), key=lambda one: one.at, default=None)
 
 
+def drifts_of(home: Path, version: int) -> list[Drift]:
+    """What was worked out of one version, on whichever records.
+
+    Raises:
+        DriftDamaged: a file is not as it was written.
+    """
+    return [_read(file) for file in sorted((home / "drift").glob(f"{version}-*.json"))]
+
+
 def _read(file: Path) -> Drift:
     try:
         return Drift.from_json(file.read_text(encoding="utf-8"))

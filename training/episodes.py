@@ -9,7 +9,7 @@ in plain words.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.build import build_features
-from features.catalog import feature_names
+from features.catalog import BY_NAME, feature_names
 from records.errors import SaidPlainly
 from records.queries import Day, as_date
 from records.scope import ScopedRecords, pipeline_scope
@@ -30,6 +30,8 @@ from training.outcome import Outcome, progress_points
 
 DECISION_DAYS = (40, 75, 110)
 """School days of a year at which students are looked at, about one a term."""
+ALWAYS_READ = "grade_level"
+"""The family of features that decides which programs are open."""
 FEWEST_EPISODES = 200
 FEWEST_OF_A_SUPPORT = 100
 FEWEST_DATES = 2
@@ -42,6 +44,10 @@ _FACTS = ("student_id", "decision_date", "support", "school_id", "moved_away")
 
 class NotEnoughEvidence(SaidPlainly, ValueError):
     """The records cannot support a model; the message names what is missing."""
+
+
+class UnknownFamily(SaidPlainly, ValueError):
+    """A family of features that is to be left out and is none; the message names those that there are."""
 
 
 class DecisionDay(NamedTuple):
@@ -159,6 +165,22 @@ def build_episodes(snapshot: Snapshot, *, behavior: bool = False, outcome: Outco
     return Episodes(frame[names].astype("float64"), frame["student_id"], frame["decision_date"], frame["support"],
                     points.sum(axis=1, skipna=False), points, frame["school_id"], frame["moved_away"].astype(bool),
                     ).completed()  # fmt: skip
+
+
+def leaving_out(episodes: Episodes, families: Sequence[str]) -> Episodes:
+    """The same episodes without these families of features. The grade stays: it says which programs are open.
+
+    Raises:
+        UnknownFamily: one is no family of theirs, or none would be left.
+    """
+    own = {name: BY_NAME[name].family for name in episodes.features.columns}
+    there = [family for family in dict.fromkeys(own.values()) if family != ALWAYS_READ]
+    wrong = [family for family in families if family not in there]
+    kept = [name for name, family in own.items() if family not in families]
+    if wrong or set(there) <= set(families):
+        said = f"there is no family of features {wrong[0]!r} to leave out" if wrong else "no feature would be left"
+        raise UnknownFamily(f"{said}; there are {', '.join(there)}")
+    return replace(episodes, features=episodes.features[kept])
 
 
 def check_sufficient(episodes: Episodes, snapshot: Snapshot) -> tuple[str, ...]:

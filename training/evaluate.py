@@ -192,6 +192,11 @@ def on_later_days(episodes: Episodes) -> Flags:
     return later
 
 
+def days_of(episodes: Episodes, chosen: Flags) -> list[date]:
+    """The decision days of some episodes, in order."""
+    return sorted(pd.to_datetime(episodes.decision_date[chosen]).dt.date.unique())
+
+
 def overlap_rows(found: JudgedEpisodes, chosen: Actions) -> Iterator[Row]:
     """How likely past practice was to choose what the policy does, by support: episodes in each range of chances."""
     for row in overlap(chosen, found.propensity).rows((NONE, *found.supports)):

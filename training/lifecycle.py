@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -35,9 +35,18 @@ from training.episodes import (
     build_episodes,
     check_sufficient,
     decision_dates,
+    leaving_out,
     planned_days,
 )
-from training.evaluate import Judgement, judge, judge_learning, judged_episodes
+from training.evaluate import (
+    JudgedEpisodes,
+    Judgement,
+    days_of,
+    judge,
+    judge_learning,
+    judged_episodes,
+    on_later_days,
+)
 from training.model_card import Facts, card_facts, card_text
 from training.model_file import RankerModel, read_model, write_model
 from training.origin import Origin, origin_of
@@ -53,12 +62,15 @@ EXPERIMENT = "handrail"
 EVALUATION = "evaluation.json"
 REFERENCE = "drift/reference.json"
 """What the students that a version learned from looked like: what drift is measured against."""
+TWIN = "twin/ranker.json"
+"""The clone of a version that learned from the earlier decision days and was judged on the later ones."""
 AS_REGISTERED = ("There is too little since the decision days that this version learned from. These are the figures "
                  "from when it was registered: a clone that learned from the earlier decision days was judged on the "
                  "later ones, not the model file itself.")  # fmt: skip
 AS_IT_IS = "The model file was judged as it is, on decision days that it did not learn from."
 _FILE = "ranker.json"
 _REFERENCE_TAG = "drift_reference"
+_TWIN_TAG = "twin"
 FoldsBy = Literal["student", "school"]
 Progress = Callable[[str, int, int], None]
 
@@ -81,7 +93,7 @@ class ModelVersion:
 
     `recipe` is a digest of all that decided what it is: records, catalog, outcome, code and parameters. Equal recipes
     give equal models; it is empty where that is not known. `reference_sha256` is that of the bytes of `REFERENCE`,
-    empty where the version was registered without one.
+    empty where the version was registered without one; `twin_sha256` is that of `TWIN`, alike.
     """
 
     version: int
@@ -93,6 +105,7 @@ class ModelVersion:
     metrics: Mapping[str, float]
     recipe: str = ""
     reference_sha256: str = ""
+    twin_sha256: str = ""
 
     def artifact(self, name: str) -> Facts | None:
         """What was found of this version under this name; None where nothing was."""
@@ -117,6 +130,14 @@ class ModelVersion:
             raise ReferenceDamaged(f"{file} is not the file that was registered: its SHA-256 is another")
         return Reference.from_json(data)
 
+    def twin(self) -> RankerModel | None:
+        """The clone that was judged in its place; None where it was registered without.
+
+        Raises:
+            ModelRefused: the file is not the one that was registered, or of another catalog of features.
+        """
+        return read_model(self.artifacts / TWIN, self.twin_sha256) if self.twin_sha256 else None
+
     def keep(self, name: str, found: Facts) -> None:
         """Keep what was found of this version, whole or not at all: MLflow's own way copies in place."""
         write_whole(self.artifacts / name, _json(found))
@@ -128,56 +149,66 @@ class ModelVersion:
 
 
 def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int = 0, ranker: BenefitRanker | None = None,
-          folds_by: FoldsBy = "student", episodes: Episodes | None = None,
+          folds_by: FoldsBy = "student", episodes: Episodes | None = None, without: Sequence[str] = (),
           progress: Progress = silently) -> ModelVersion:  # fmt: skip
     """Learn from a snapshot and register a candidate, with its card and plots.
 
     Args:
         behavior: let discipline be an input, which a district must opt in to.
+        without: families of features that are to be no input.
         ranker: its parameters are used; by default those of the design.
         folds_by: what is never split between what is learned from and what judges it.
         episodes: those of this snapshot and outcome, where they are built already.
 
     Raises:
         NotEnoughEvidence: naming what is missing; nothing is registered.
+        UnknownFamily: `without` names no family of features that could be an input, or all of them.
     """
     outcome = Outcome.of(home)
     episodes = _episodes(snapshot, outcome, behavior, progress) if episodes is None else episodes
     supports = check_sufficient(episodes, snapshot)
     reference = reference_of(episodes, planned_days(snapshot)).to_json()
     episodes = episodes.by_school() if folds_by == "school" else episodes
+    episodes = leaving_out(episodes, without)
     parameters = _parameters(ranker, seed) | {"smallest_benefit": outcome.smallest_benefit}
-    recipe = recipe_of(snapshot, home, behavior=behavior, seed=seed, ranker=ranker, folds_by=folds_by)
+    recipe = recipe_of(snapshot, home, behavior=behavior, seed=seed, ranker=ranker, folds_by=folds_by, without=without)
     made = parameters | {"supports": supports}
     progress("judging on later decision days", 0, 1)
-    judgement = judge_learning(episodes, BenefitRanker(**made), _programs(snapshot), seed)
+    twin = BenefitRanker(**made)
+    judgement = judge_learning(episodes, twin, _programs(snapshot), seed)
     progress("judging on later decision days", 1, 1)
     progress("learning from all decision days", 0, 1)
     fitted = BenefitRanker(**made).fit(episodes.features, episodes.outcome, episodes.support, episodes.student)
     progress("learning from all decision days", 1, 1)
     origin = origin_of(snapshot, outcome)
-    manifest = _manifest(origin, outcome, episodes, supports, behavior, made, judgement)
-    facts = card_facts(fitted, episodes, outcome, origin, judgement, manifest["parameters"] | {"behavior": behavior})
+    manifest = _manifest(origin, outcome, episodes, supports, behavior, made, judgement) | {"without": list(without)}
+    chosen = {"behavior": behavior, "without": ", ".join(without) or "nothing"}
+    facts = card_facts(fitted, episodes, outcome, origin, judgement, manifest["parameters"] | chosen)
     progress("registering with MLflow", 0, 1)
     (home / "models").mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=home / "models") as staging:
         file = Path(staging) / _FILE
         digest = write_model(fitted, file, manifest)
-        logged = made | {"behavior": behavior, "folds_by": folds_by}
+        learned = {"decision_dates": [str(day) for day in days_of(episodes, ~on_later_days(episodes))]}
+        twin_file = Path(staging) / "twin.json"
+        own = {_TWIN_TAG: write_model(twin, twin_file, manifest | learned)}
+        logged = made | chosen | {"folds_by": folds_by}
         found = register_model(home, file, digest, snapshot.id, judgement.metrics(), logged,
-                               tags=_tags(origin, recipe, reference),
-                               artifacts=_artifact_texts(facts, judgement) | {REFERENCE: reference})  # fmt: skip
+                               tags=_tags(origin, recipe, reference) | own,
+                               artifacts=_artifact_texts(facts, judgement) | {
+                                   REFERENCE: reference, TWIN: twin_file.read_text(encoding="utf-8")})  # fmt: skip
     progress("registering with MLflow", 1, 1)
     return found
 
 
 def recipe_of(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int = 0,
-              ranker: BenefitRanker | None = None, folds_by: FoldsBy = "student") -> str:  # fmt: skip
+              ranker: BenefitRanker | None = None, folds_by: FoldsBy = "student",
+              without: Sequence[str] = ()) -> str:  # fmt: skip
     """The digest of all that would decide what a model trained now is: not of the commit, but of the code itself."""
     origin = asdict(origin_of(snapshot, Outcome.of(home)))
     del origin["commit"]
     parts = {"origin": origin, "behavior": behavior, "seed": seed, "parameters": _parameters(ranker, seed),
-             "folds_by": folds_by}  # fmt: skip
+             "folds_by": folds_by, "without": sorted(without)}  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -202,6 +233,25 @@ def evaluate_version(snapshot: Snapshot, found: ModelVersion, home: Path, *, see
         facts = dict(registered) | {"how": AS_REGISTERED}
     found.keep(f"evaluations/on-{snapshot.id}.json", facts)
     return facts
+
+
+def judged_twin(found: ModelVersion, episodes: Episodes, seed: int = 0) -> tuple[JudgedEpisodes, BenefitRanker] | None:
+    """The clone of a version, with the episodes of decision days that it did not learn from.
+
+    None where the version was registered without one, or where nobody started a support on these days.
+
+    Raises:
+        ModelRefused: the clone's file is not what was registered.
+    """
+    twin = found.twin()
+    if twin is None:
+        return None
+    learned = set(twin.manifest["decision_dates"])
+    fresh = ~episodes.decision_date.astype(str).isin(learned).to_numpy()
+    try:
+        return judged_episodes(episodes, fresh, twin.ranker.supports_, seed), twin.ranker
+    except NotEnoughEvidence:
+        return None
 
 
 def compare_versions(snapshot: Snapshot, candidate: ModelVersion, champion: ModelVersion, home: Path, *, seed: int = 0,
@@ -424,7 +474,7 @@ def _version(client: Any, home: Path, made: Any) -> ModelVersion:
     return ModelVersion(
         int(made.version), made.run_id, made.tags["sha256"], _artifacts(home) / made.run_id / "artifacts/model" / _FILE,
         datetime.fromtimestamp(made.creation_timestamp / 1000, UTC), made.tags["snapshot"], dict(run.data.metrics),
-        made.tags.get("recipe", ""), made.tags.get(_REFERENCE_TAG, ""),
+        made.tags.get("recipe", ""), made.tags.get(_REFERENCE_TAG, ""), made.tags.get(_TWIN_TAG, ""),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import os
 import re
 import sqlite3
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from xml.etree import ElementTree
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.catalog import catalog_hash, feature_names
+from features.catalog import BY_NAME, catalog_hash, feature_names
 from handrail.demo import generate
 from records.connectors.edfi import EdFi
 from records.connectors.oneroster import OneRoster
@@ -27,18 +27,19 @@ from records.snapshots import Snapshot, load
 from training.benefit import NONE
 from training.drawn_lists import progress_since
 from training.drift import reference_of
-from training.episodes import Episodes, NotEnoughEvidence, build_episodes, planned_days
+from training.episodes import Episodes, NotEnoughEvidence, UnknownFamily, build_episodes, planned_days
 from training.lifecycle import (
     ModelVersion,
     NoModel,
     champion_version,
+    judged_twin,
     model_version,
     model_versions,
     recipe_of,
     registry,
     train,
 )
-from training.model_file import read_model
+from training.model_file import ModelRefused, read_model
 from training.origin import commit, origin_of
 from training.outcome import OUTCOME_FILE, Outcome
 from training.ranker import BenefitRanker
@@ -108,7 +109,7 @@ def test_the_registry_logs_no_row_sends_no_word_and_opens_no_pickle(home: Path):
     left = sorted(str(file.relative_to(made.artifacts)) for file in (home / "mlartifacts").rglob("*.*"))
     assert left == ["card/model_card.json", "card/model_card.md", "drift/reference.json", "evaluation.json",
                     "model/ranker.json", "plots/calibration.svg", "plots/importance.svg",
-                    "plots/overlap.svg"]  # fmt: skip
+                    "plots/overlap.svg", "twin/ranker.json"]  # fmt: skip
     with sqlite3.connect(home / "mlflow.db") as store:
         tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         assert {"runs", "datasets", "inputs"} <= set(tables)
@@ -127,7 +128,7 @@ def test_a_run_says_from_what_and_how_the_model_was_made(home: Path):
     tags = {name.removeprefix("handrail."): value for name, value in run.data.tags.items()}
     assert {name: tags[name] for name in asdict(origin) if name not in ("commit", "source")} == {
         name: value for name, value in asdict(origin).items() if name not in ("commit", "source")}  # fmt: skip
-    assert set(BenefitRanker().get_params()) | {"behavior", "folds_by"} == set(run.data.params)
+    assert set(BenefitRanker().get_params()) | {"behavior", "folds_by", "without"} == set(run.data.params)
     assert run.data.params["n_folds"] == "3" and run.data.params["behavior"] == "False"
     assert {"same_places.gain.lower", "no_limit.dr.value", "episodes"} <= set(run.data.metrics)
 
@@ -190,6 +191,41 @@ def trained(home: Path) -> ModelVersion:
     """The version that an earlier test registered, or a new one."""
     found = model_versions(home)
     return found[0] if found else train(Snapshot.current(home), home, ranker=QUICK)
+
+
+def test_the_twin_learned_from_the_earlier_days_and_is_judged_on_the_others(home: Path, episodes: Episodes):
+    made = trained(home)
+    twin = made.twin()
+    assert twin is not None and twin.ranker.supports_ == read_model(made.file, made.sha256).ranker.supports_
+    days = sorted(str(day) for day in episodes.decision_date.unique())
+    assert twin.manifest["decision_dates"] == days[: max(1, round(len(days) * 2 / 3))]
+    found = judged_twin(made, episodes)
+    assert found is not None and [str(day) for day in found[0].days] == days[len(twin.manifest["decision_dates"]) :]
+    assert judged_twin(replace(made, twin_sha256=""), episodes) is None
+    with pytest.raises(ModelRefused):
+        judged_twin(replace(made, twin_sha256="0" * 64), episodes)
+
+
+def test_a_family_that_is_left_out_is_no_input_and_makes_another_recipe(home: Path, episodes: Episodes, tmp_path: Path):
+    snapshot, some = Snapshot.current(home), episodes.take(np.arange(0, len(episodes), 2))
+    made = train(snapshot, tmp_path, ranker=QUICK, without=["assessments", "services"], episodes=some)
+    model = read_model(made.file, made.sha256)
+    families = {BY_NAME[name].family for name in model.ranker.feature_names_}
+    assert families == {BY_NAME[name].family for name in feature_names()} - {"assessments", "services"}
+    assert model.manifest["without"] == ["assessments", "services"]
+    assert registry(tmp_path).get_run(made.run_id).data.params["without"] == "assessments, services"
+    whole = recipe_of(snapshot, tmp_path, ranker=QUICK)
+    assert made.recipe == recipe_of(snapshot, tmp_path, ranker=QUICK, without=["services", "assessments"]) != whole
+
+
+@pytest.mark.parametrize(("families", "words"), [
+    (["marks"], "no family of features 'marks' to leave out; there are attendance, grades, assessments, services"),
+    (["grade_level"], "no family of features 'grade_level'"),
+    (["attendance", "grades", "assessments", "services"], "no feature would be left"),
+])  # fmt: skip
+def test_a_family_that_is_none_is_refused_by_name(home: Path, episodes: Episodes, tmp_path: Path, families, words):
+    with pytest.raises(UnknownFamily, match=words):
+        train(Snapshot.current(home), tmp_path, ranker=QUICK, without=families, episodes=episodes)
 
 
 def test_where_folds_are_by_school_drift_is_still_measured_against_students(
