@@ -1,30 +1,24 @@
-"""The gate: a declared policy turns figures with intervals into pass, fail or cannot tell.
+"""The gate: figures with errors become pass, fail or cannot tell, and these a verdict on the model.
 
-It refuses to take "not shown to be unfair" for "fair": a pass needs the whole interval on the right side of the
-threshold, and a group too small to judge is called so.
+It refuses to take "not shown to be unfair" for "fair": a pass needs the whole interval within the policy's limit. That
+every group passes is sure enough when each does at its own confidence, since a single unfair group must then pass by
+chance (Berger 1982, Technometrics 24(4)). That some group fails would come about by chance where many are compared, so
+for a failure their number counts (Holm 1979, Scandinavian Journal of Statistics 6(2)).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from statistics import NormalDist
-from typing import Any, NamedTuple
 
-POLICY_FILE = Path(__file__).with_name("policy.toml")
-GROUPS = ("sex", "race_ethnicity", "english_learner", "special_education", "unstable_housing", "meal_eligible",
-          "grade_band")  # fmt: skip
-"""What an audit can compare by."""
+import numpy as np
+from scipy.special import stdtr
 
-
-class PolicyError(ValueError):
-    """A policy file that cannot be used; the message says which entry and what would be right."""
+from fairness.checks import CHECKS
+from fairness.comparisons import Figure
+from fairness.policy import Consequence, Policy, Threshold
 
 
 class Verdict(StrEnum):
@@ -33,96 +27,61 @@ class Verdict(StrEnum):
     CANNOT_TELL = "cannot_tell"
 
 
-class Interval(NamedTuple):
-    """A figure with the lower and upper end of its interval."""
-
-    point: float
-    lower: float
-    upper: float
-
-
 @dataclass(frozen=True)
-class Policy:
-    """The thresholds, by the names in `policy.toml`; `says` and `sources` hold their words there.
+class Judged:
+    """A figure's verdict. `by_chance`: how likely a gap like this is where there is none, for all comparisons at once
+    (Holm's adjusted p value); NaN where nothing was compared."""
 
-    `reported` names groups that are shown but not counted in the verdict, each with the reason.
+    figure: Figure
+    verdict: Verdict
+    by_chance: float
+    enough: bool
+
+
+def judge(figures: Sequence[Figure], policy: Policy) -> list[Judged]:
+    """The verdict on every figure, in their order."""
+    enough = [_enough(one, policy) for one in figures]
+    tested = [place for place, one in enumerate(figures) if enough[place] and _could_matter(one, policy)]
+    adjusted = dict(zip(tested, holm([_p_value(figures[place]) for place in tested]), strict=True))
+    found = []
+    for place, one in enumerate(figures):
+        p = adjusted.get(place, _p_value(one) if enough[place] else math.nan)
+        verdict = _verdict(one, p, policy) if enough[place] else Verdict.CANNOT_TELL
+        found.append(Judged(one, verdict, p, enough[place]))
+    return found
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values adjusted for their number, stepping down from the least. Source: Holm (1979)."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted = [0.0] * len(p_values)
+    least = 0.0
+    for done, place in enumerate(order):
+        least = max(least, min(1.0, (len(order) - done) * p_values[place]))
+        adjusted[place] = least
+    return adjusted
+
+
+def consequence(verdict: Verdict, threshold: Threshold, counts: bool) -> Consequence:
+    """What an answer does: nothing where it passes or is not counted."""
+    if not counts or verdict is Verdict.PASS:
+        return Consequence.SHOWS
+    return threshold.fails if verdict is Verdict.FAIL else threshold.unsure
+
+
+def overall(answers: Iterable[tuple[Verdict, bool, Consequence]]) -> Verdict:
+    """The verdict on a model: it fails where anything stops it, and cannot be told where anything asks, or where
+    nothing that counts has passed.
+
+    Args:
+        answers: of each figure the verdict, whether it counts, and what it does.
     """
-
-    groups: tuple[str, ...]
-    intersections: tuple[tuple[str, str], ...]
-    reported: Mapping[str, str]
-    least_suggestion_ratio: float
-    most_missed_difference: float
-    need_severity: int
-    smallest_cell: int
-    fewest_in_need: int
-    confidence: float
-    valid_days: int
-    shortest_reason: int
-    says: Mapping[str, str]
-    sources: Mapping[str, str]
-
-    @classmethod
-    def declared(cls, file: Path = POLICY_FILE) -> Policy:
-        """The policy in a file.
-
-        Raises:
-            PolicyError: an entry is missing, unknown, without a source or out of its range.
-        """
-        try:
-            content = tomllib.loads(file.read_text())
-        except tomllib.TOMLDecodeError as error:
-            raise PolicyError(f"{file.name}: {error}") from None
-        thresholds = content.pop("thresholds", {})
-        _check_entries(file, content, thresholds)
-        policy = cls(
-            groups=tuple(content["groups"]), intersections=tuple((a, b) for a, b in content["intersections"]),
-            reported=dict(content["reported"]),
-            says={name: entry["says"] for name, entry in thresholds.items()},
-            sources={name: entry["source"] for name, entry in thresholds.items()},
-            **{name: thresholds[name]["value"] for name in _RANGES},
-        )  # fmt: skip
-        _check_groups(file, policy)
-        return policy
-
-    @property
-    def sha256(self) -> str:
-        """A digest of everything that the policy says: an audit counts only under the policy it was made under."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-
-    def z(self, comparisons: int) -> float:
-        """The normal quantile of each interval's end when `comparisons` intervals are to hold at once."""
-        return NormalDist().inv_cdf(1 - (1 - self.confidence) / (2 * max(comparisons, 1)))
-
-
-_RANGES: Mapping[str, tuple[type[int] | type[float], float, float]] = {
-    "least_suggestion_ratio": (float, 0.5, 1.0), "most_missed_difference": (float, 0.0, 0.5),
-    "need_severity": (int, 1, 3), "smallest_cell": (int, 10, 1000), "fewest_in_need": (int, 20, 10_000),
-    "confidence": (float, 0.8, 0.9999), "valid_days": (int, 1, 730), "shortest_reason": (int, 20, 2000),
-}  # fmt: skip
-"""Type and range of each threshold: outside it, a policy would no longer protect anybody."""
-
-
-def judge_ratio(ratio: Interval, policy: Policy) -> Verdict:
-    """Whether a group's suggestion rate is at least four fifths of that of the others.
-
-    It fails below the threshold where chance does not explain the gap, the interval lying wholly below parity: the
-    two conditions of 29 CFR 1607.4(D). It passes where the whole interval is above the threshold.
-    """
-    if any(math.isnan(value) for value in ratio):
-        return Verdict.CANNOT_TELL
-    if ratio.point < policy.least_suggestion_ratio and ratio.upper < 1:
+    found = list(answers)
+    does = {what for _, _, what in found}
+    if Consequence.STOPS in does:
         return Verdict.FAIL
-    return Verdict.PASS if ratio.lower >= policy.least_suggestion_ratio else Verdict.CANNOT_TELL
-
-
-def judge_difference(difference: Interval, policy: Policy) -> Verdict:
-    """Whether students in need are missed about as seldom in a group as among the others: judged as `judge_ratio`."""
-    if any(math.isnan(value) for value in difference):
-        return Verdict.CANNOT_TELL
-    if difference.point > policy.most_missed_difference and difference.lower > 0:
-        return Verdict.FAIL
-    return Verdict.PASS if difference.upper <= policy.most_missed_difference else Verdict.CANNOT_TELL
+    passed = any(counts and verdict is Verdict.PASS for verdict, counts, _ in found)
+    return Verdict.PASS if passed and Consequence.ASKS not in does else Verdict.CANNOT_TELL
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -134,41 +93,31 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     return Verdict.PASS if found else Verdict.CANNOT_TELL
 
 
-def overall(groups: Iterable[Verdict], intersections: Iterable[Verdict]) -> Verdict:
-    """The verdict on a model: any failing group or intersection fails it; only groups make it "cannot tell"."""
-    crossed = Verdict.FAIL if Verdict.FAIL in set(intersections) else Verdict.PASS
-    return worst([worst(groups), crossed])
+def _enough(figure: Figure, policy: Policy) -> bool:
+    fewest = figure.rows if figure.comparison == "mean" else min(figure.rows, figure.others)
+    return fewest >= policy.fewest_in_need and math.isfinite(figure.scaled) and figure.error > 0
 
 
-def _check_entries(file: Path, content: Mapping[str, Any], thresholds: Mapping[str, Any]) -> None:
-    if set(content) != {"groups", "intersections", "reported"}:
-        raise PolicyError(f"{file.name}: it must hold groups, intersections, reported and thresholds, "
-                          f"not {sorted(content)}")  # fmt: skip
-    if set(thresholds) != set(_RANGES):
-        raise PolicyError(f"{file.name}: missing or unknown thresholds: {sorted(set(thresholds) ^ set(_RANGES))}")
-    for name, (type_, low, high) in _RANGES.items():
-        entry = thresholds[name]
-        for words in ("says", "source"):
-            if not str(entry.get(words, "")).strip():
-                raise PolicyError(f"{file.name}: thresholds.{name} needs a {words!r}")
-        value = entry.get("value")
-        if not isinstance(value, type_) or isinstance(value, bool) or not low <= value <= high:
-            raise PolicyError(f"{file.name}: thresholds.{name} is {value!r}; it must be {type_.__name__} "
-                              f"from {low} to {high}")  # fmt: skip
+def _could_matter(figure: Figure, policy: Policy) -> bool:
+    """Whether failing would do anything: what is only shown takes no part in the correction for many comparisons."""
+    return (policy.counts(figure.check, figure.attribute)
+            and policy.checks[figure.check].fails is not Consequence.SHOWS)  # fmt: skip
 
 
-def _check_groups(file: Path, policy: Policy) -> None:
-    if len(set(policy.groups)) != len(policy.groups) or not policy.groups:
-        raise PolicyError(f"{file.name}: groups must be named, each once")
-    for name in policy.groups:
-        if name not in GROUPS:
-            raise PolicyError(f"{file.name}: no group {name!r}; there are {', '.join(GROUPS)}")
-    for name, why in policy.reported.items():
-        if name not in policy.groups or len(why) < policy.shortest_reason:
-            raise PolicyError(f"{file.name}: reported.{name} must be one of the groups and give a reason of "
-                              f"{policy.shortest_reason} characters or more")  # fmt: skip
-    for pair in policy.intersections:
-        if not set(pair) <= set(policy.groups) or len(set(pair)) != 2:
-            raise PolicyError(f"{file.name}: the intersection {pair} must be of two of the groups")
+def _p_value(figure: Figure) -> float:
+    """One-sided: how likely a gap so far to the group's harm is where there is none."""
+    return float(stdtr(figure.freedom, -CHECKS[figure.check].harm * figure.scaled / figure.error))
 
 
+def _verdict(figure: Figure, p: float, policy: Policy) -> Verdict:
+    """A ratio below its threshold harms, where less is harm; so does a difference above it, where more is."""
+    threshold, harm = policy.checks[figure.check], CHECKS[figure.check].harm
+    lower, upper = figure.interval(policy.confidence)
+    if figure.comparison == "ratio":
+        beyond, within = figure.gap < threshold.beyond, lower >= threshold.within
+    else:
+        beyond = harm * figure.gap > threshold.beyond
+        within = (upper if harm > 0 else -lower) <= threshold.within
+    if beyond and p < 1 - policy.confidence:
+        return Verdict.FAIL
+    return Verdict.PASS if within else Verdict.CANNOT_TELL

@@ -1,13 +1,14 @@
-"""An audit as files: JSON for machines, a chart, and a page to read and print. Nothing in them is fetched.
+"""An audit as files: JSON for machines, charts, a page to read and print, a PDF to file. Nothing in them is fetched.
 
-They lie in `home/audits/v<version>/`. The JSON is written last, so that an audit that can be read has its report.
+They lie in `home/audits/v<version>/<digest>/`, so that an audit that was signed stays as it was whatever comes after.
+The JSON is written last: an audit that can be read has its report.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,55 +16,16 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from fairness.audit import CROSS, NOBODY_SUGGESTED, NOT_RECORDED, NOTHING_RECORDED, TOO_FEW, Audit, Group
-from fairness.gate import Verdict
+from fairness import views, words
+from fairness.audit import Audit, AuditError
+from fairness.charts import dot_plot, trade_chart
 from records.files import write_whole
+from records.pdf import pdf
 
-__all__ = ["ATTRIBUTES", "VALUES", "VERDICTS", "WHY", "Audit", "Signature", "group_label", "read_audit", "write_report"]
-
-ATTRIBUTES = {
-    "sex": "Sex", "race_ethnicity": "Race or ethnicity", "english_learner": "Learning English",
-    "special_education": "Special education", "unstable_housing": "Housing", "meal_eligible": "School meals",
-    "grade_band": "Grade",
-}  # fmt: skip
-VALUES = {
-    ("sex", "female"): "Girls", ("sex", "male"): "Boys", ("sex", "another"): "Students of another sex",
-    ("race_ethnicity", "american_indian"): "American Indian or Alaska Native students",
-    ("race_ethnicity", "asian"): "Asian students",
-    ("race_ethnicity", "black"): "Black or African American students",
-    ("race_ethnicity", "hispanic"): "Hispanic or Latino students",
-    ("race_ethnicity", "pacific_islander"): "Native Hawaiian or other Pacific Islander students",
-    ("race_ethnicity", "two_or_more"): "Students of two or more races",
-    ("race_ethnicity", "white"): "White students",
-    ("english_learner", "yes"): "Students who are learning English",
-    ("english_learner", "no"): "Students who are not learning English",
-    ("special_education", "yes"): "Students with an IEP or a 504 plan",
-    ("special_education", "no"): "Students without an IEP or a 504 plan",
-    ("unstable_housing", "yes"): "Students without a stable home",
-    ("unstable_housing", "no"): "Students with a stable home",
-    ("meal_eligible", "yes"): "Eligible for free or reduced-price meals",
-    ("meal_eligible", "no"): "Not eligible for free or reduced-price meals",
-    ("grade_band", "pre_k_2"): "Pre-kindergarten to grade 2", ("grade_band", "3_5"): "Grades 3 to 5",
-    ("grade_band", "6_8"): "Grades 6 to 8", ("grade_band", "9_12"): "Grades 9 to 12",
-}  # fmt: skip
-VERDICTS = {Verdict.PASS: "Passed", Verdict.FAIL: "Failed", Verdict.CANNOT_TELL: "Cannot tell"}
-WHY = {
-    TOO_FEW: "too few students in need to judge", NOBODY_SUGGESTED: "no student in need was suggested a support",
-    NOTHING_RECORDED: "not on record for anybody",
-}  # fmt: skip
-SUMMARIES = {
-    Verdict.PASS: "Every group that the policy counts was judged, and none of them is suggested support "
-                  "less often, or missed more often, than the policy allows.",
-    Verdict.FAIL: "At least one group of students in need is suggested support less often, or missed more often, than "
-                  "the policy allows, by more than chance explains. This version may not serve.",
-    Verdict.CANNOT_TELL: "No group that the policy counts was found to be treated unfairly, but for at least one "
-                         "there is too little to say that it is treated fairly. It may serve only with a "
-                         "reviewer's written reason.",
-}  # fmt: skip
-_COLORS = {Verdict.PASS: "#0072B2", Verdict.CANNOT_TELL: "#7A7A7A", Verdict.FAIL: "#D55E00"}
-"""Blue, grey and vermillion, told apart with any colour vision (Okabe & Ito 2008); the shape says the same again."""
-_SHAPES = {Verdict.PASS: "circle", Verdict.CANNOT_TELL: "diamond", Verdict.FAIL: "square"}
-_WIDEST_RATIO = 2.0
+_TEMPLATES = Path(__file__).parent / "templates"
+_JSON = "audit.json"
+_SHORT = 16
+"""Hex digits of an audit's digest that name its folder."""
 
 
 @dataclass(frozen=True)
@@ -76,110 +38,208 @@ class Signature:
     reason: str
 
 
+@dataclass(frozen=True)
+class Charts:
+    """The charts of an audit as SVG: dots with intervals, and trade curves, empty where nothing stops the model."""
+
+    dots: str
+    curves: str
+
+    @classmethod
+    def of(cls, audit: Audit) -> Charts:
+        trades = views.trades(audit)
+        return cls(dot_plot(audit), trade_chart(trades) if trades else "")
+
+
 def write_report(audit: Audit, home: Path, signatures: Sequence[Signature] = ()) -> Path:
-    """Write audit.json, chart.svg and report.html, each whole or not at all; the report's file."""
-    folder = home / "audits" / f"v{audit.version}"
-    chart = _chart(audit)
-    write_whole(folder / "chart.svg", chart)
-    report = write_whole(folder / "report.html", _page(audit, chart, signatures))
-    write_whole(folder / "audit.json", audit.to_json())
+    """Write audit.json, report.html, report.pdf and the charts, each whole or not at all; the file of report.html."""
+    folder = audit_folder(home, audit)
+    charts = Charts.of(audit)
+    write_whole(folder / "chart.svg", charts.dots)
+    if charts.curves:
+        write_whole(folder / "curves.svg", charts.curves)
+    write_whole(folder / "report.pdf", report_pdf(audit, charts, signatures))
+    report = write_whole(folder / "report.html", report_html(audit, charts, signatures))
+    write_whole(folder / _JSON, audit.to_json())
     return report
 
 
-def read_audit(home: Path, version: int) -> Audit | None:
-    """The audit of a model version; None where it was not audited.
-
-    Raises:
-        AuditError: the file is there and cannot be read as an audit.
-    """
-    file = home / "audits" / f"v{version}" / "audit.json"
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    return Audit.from_json(text)
-
-
-def group_label(group: Group) -> str:
-    """A group in plain words."""
-    if group.value == NOT_RECORDED:
-        return "Not recorded"
-    if group.crossed:
-        pairs = zip(group.attribute.split(CROSS), group.value.split(CROSS), strict=True)
-        return ", ".join(VALUES.get(pair, pair[1]) for pair in pairs).replace(" students,", ",")
-    return VALUES.get((group.attribute, group.value), group.value)
-
-
-def _attribute_label(attribute: str) -> str:
-    first, *others = (ATTRIBUTES.get(part, part) for part in attribute.split(CROSS))
-    return " and ".join([first, *(other.lower() for other in others)])
-
-
-def _page(audit: Audit, chart: str, signatures: Sequence[Signature]) -> str:
-    loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
-    pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                               lstrip_blocks=True)  # fmt: skip
-    attributes = dict.fromkeys(group.attribute for group in audit.groups)
-    tables = [(_attribute_label(name), name, [group for group in audit.groups if group.attribute == name])
-              for name in attributes]  # fmt: skip
-    inline = re.sub(r' xmlns(:\w+)?="[^"]*"', "", chart)
-    return pages.get_template("report.html").render(
-        audit=audit, chart=Markup(inline), tables=tables, signatures=signatures, summary=SUMMARIES[audit.verdict],
-        verdicts=VERDICTS, why=WHY, label=group_label, policy=audit.policy, percent=_percent, number=_number,
-        supports=sorted({name for group in audit.groups for name in group.supports}),
-        failed=_of(audit, Verdict.FAIL, False) + _of(audit, Verdict.FAIL, True),
-        beyond=[group_label(group) for group in audit.groups
-                if group.value != NOT_RECORDED and not group.judged and group.verdict is Verdict.FAIL],
-        unsure=_of(audit, Verdict.CANNOT_TELL, False), unsure_crossed=_of(audit, Verdict.CANNOT_TELL, True),
+def report_html(audit: Audit, charts: Charts, signatures: Sequence[Signature]) -> str:
+    """The page: it stands alone, and prints."""
+    dots, curves = (_inline(svg, name) for svg, name in ((charts.dots, words.LEFT_OUT), (charts.curves, words.CURVES)))
+    return _pages().get_template("report.html").render(
+        findings=findings_html(audit, dots, curves), checks_of_all=checks_html(audit), signatures=signatures,
+        style=Markup(findings_css()), thresholds=_thresholds(audit), facts=_facts(audit), moment=_moment,
+        **_seen(audit),
     )  # fmt: skip
 
 
-def _of(audit: Audit, verdict: Verdict, crossed: bool) -> list[str]:
-    return [group_label(group) if group.value != NOT_RECORDED else _attribute_label(group.attribute)
-            for group in audit.groups
-            if group.judged and group.verdict is verdict and group.crossed is crossed]  # fmt: skip
+def report_pdf(audit: Audit, charts: Charts, signatures: Sequence[Signature]) -> bytes:
+    """The document: what the page says, of the groups that count in the verdict."""
+    seen = _seen(audit)
+    checks = [asdict(replace(one, tables=tuple(table for table in one.tables if table.counts)))
+              for one in seen["details"]]  # fmt: skip
+    told = {name: [asdict(one) for one in seen[name]] for name in ("stopping", "asking", "heats", "traces")}
+    return pdf(_TEMPLATES / "report.typ", told | {
+        "title": _title(audit), "made": _made(audit), "verdict": words.VERDICTS[audit.verdict],
+        "summary": words.SUMMARIES[audit.verdict], "short": views.in_short(audit), "dots": charts.dots,
+        "curves": charts.curves, "alts": {"dots": words.LEFT_OUT, "curves": words.CURVES},
+        "trades": [_choices(one) for one in seen["trades"]], "mending": words.MENDING, "two_counts": words.TWO_COUNTS,
+        "grid": asdict(seen["grid"]), "verdicts": words.VERDICTS, "why": words.WHY_BRIEFLY,
+        "reported": seen["reported"], "families": seen["families"],
+        "strong": f"{audit.policy['strong_proxy']:.2f}", "checks": checks, "policy": _thresholds(audit),
+        "method": words.method(audit.policy), "limits": words.LIMITS, "facts": _facts(audit),
+        "smallest": audit.policy["smallest_cell"], "digest": audit.sha256,
+        "signatures": [{"decision": one.decision.capitalize(), "name": one.name, "at": _moment(one.at),
+                        "reason": one.reason} for one in signatures],
+    })  # fmt: skip
 
 
-def _percent(share: float | None) -> str:
-    return "not shown" if share is None else f"{share:.0%}"
+def audit_folder(home: Path, audit: Audit) -> Path:
+    """Where an audit's files lie."""
+    return _versions(home, audit.version) / audit.sha256[:_SHORT]
 
 
-def _number(value: float | None, form: str = ",") -> str:
-    return "not shown" if value is None else format(value, form)
+def audits_of(home: Path, version: int) -> list[Audit]:
+    """Every audit of a version, the newest first.
+
+    Raises:
+        AuditError: a file is there and is not an audit as it was written.
+    """
+    found = [_read(file) for file in sorted(_versions(home, version).glob(f"*/{_JSON}"))]
+    return sorted(found, key=lambda audit: audit.at, reverse=True)
 
 
-def _chart(audit: Audit) -> str:
-    """The suggestion ratio of each group that may be shown, as dots with intervals: SVG."""
-    import altair as alt
-    import vl_convert
+def read_audit(home: Path, version: int) -> Audit | None:
+    """The newest audit of a version; None where it was not audited.
 
-    rows = [_dot(group) for group in audit.groups if group.ratio.point is not None and not group.crossed
-            and group.value != NOT_RECORDED]  # fmt: skip
-    data = alt.InlineData(values=rows or [{"group": "No group may be shown", "verdict": VERDICTS[audit.verdict]}])
-    order = [str(row["group"]) for row in rows]
-    x = alt.X("point:Q", title="Suggested a support, against all others in need (1: as often)",
-              scale=alt.Scale(domain=[0, _WIDEST_RATIO], clamp=True))  # fmt: skip
-    y = alt.Y("group:N", title=None, sort=order, axis=alt.Axis(labelLimit=340))
-    names = [VERDICTS[verdict] for verdict in Verdict]
-    color = alt.Color("verdict:N", title=None, scale=alt.Scale(domain=names, range=[_COLORS[v] for v in Verdict]))
-    shape = alt.Shape("verdict:N", title=None, scale=alt.Scale(domain=names, range=[_SHAPES[v] for v in Verdict]))
-    base = alt.Chart(data)
-    lines = base.mark_rule(strokeWidth=2.5).encode(x=alt.X("lower:Q"), x2="upper:Q", y=y, color=color)
-    dots = base.mark_point(filled=True, size=90, opacity=1).encode(x=x, y=y, color=color, shape=shape)
-    marks = alt.InlineData(values=[{"at": audit.policy["least_suggestion_ratio"]}, {"at": 1.0}])
-    rules = alt.Chart(marks).mark_rule(strokeDash=[4, 3], color="#444").encode(x="at:Q")
-    size = {"width": 420, "height": alt.Step(24), "padding": 40, "background": "white"}
-    chart = (rules + lines + dots).properties(**size).configure_axis(
-        labelFontSize=12, titleFontSize=12, labelColor="#222", titleColor="#222").configure_legend(
-        labelFontSize=12, orient="bottom").configure_view(stroke=None)  # fmt: skip
-    svg: str = vl_convert.vegalite_to_svg(chart.to_json())
-    return svg
+    Raises:
+        AuditError: a file is there and is not an audit as it was written.
+    """
+    return next(iter(audits_of(home, version)), None)
 
 
-def _dot(group: Group) -> dict[str, Any]:
-    upper = group.ratio.upper
+def signed_audit(home: Path, version: int, sha256: str) -> Audit | None:
+    """The audit with this digest; None where it is no longer there.
+
+    Raises:
+        AuditError: it is there and is not as it was written.
+    """
+    file = _versions(home, version) / sha256[:_SHORT] / _JSON
+    return _read(file) if file.exists() else None
+
+
+def findings_html(audit: Audit, dots: Markup, curves: Markup) -> Markup:
+    """What an audit found, as a part of a page: the report and the site show the same.
+
+    Args:
+        dots, curves: the charts as this page shows them.
+    """
+    return Markup(_pages().get_template("findings.html").render(dots=dots, curves=curves, **_seen(audit)))
+
+
+def checks_html(audit: Audit) -> Markup:
+    """Every check with every group, as a part of a page."""
+    return Markup(_pages().get_template("checks.html").render(**_seen(audit)))
+
+
+def findings_css() -> str:
+    """The look of what was found, for the report and for the site."""
+    return (_TEMPLATES / "findings.css").read_text(encoding="utf-8")
+
+
+def _read(file: Path) -> Audit:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise AuditError(f"the audit cannot be read: {error}") from None
+    audit = Audit.from_json(text)
+    if audit.sha256[:_SHORT] != file.parent.name:
+        raise AuditError("the audit is not as it was written: its digest is another")
+    return audit
+
+
+def _versions(home: Path, version: int) -> Path:
+    return home / "audits" / f"v{version}"
+
+
+def _pages() -> jinja2.Environment:
+    found = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True,
+                               undefined=jinja2.StrictUndefined, lstrip_blocks=True)  # fmt: skip
+    found.filters |= {"capital": words.capital, "code": _code}
+    return found
+
+
+def _code(text: str) -> Markup:
+    """Text with what stands between backticks as code."""
+    parts = text.split("`")
+    return Markup().join(Markup("<code>{}</code>").format(part) if place % 2 else part
+                         for place, part in enumerate(parts))  # fmt: skip
+
+
+def _inline(svg: str, alt: str) -> Markup:
+    """A chart within a page, with its words for who cannot see it; nothing where there is none."""
+    drawn = Markup(re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg))
+    return Markup('<div class="chart" role="img" aria-label="{}">{}</div>').format(alt, drawn) if svg else Markup()
+
+
+def _seen(audit: Audit) -> dict[str, Any]:
+    families, traces = views.traces(audit)
     return {
-        "group": group_label(group),
-        "verdict": VERDICTS[group.ratio.verdict], "point": group.ratio.point, "lower": group.ratio.lower,
-        "upper": _WIDEST_RATIO if upper is None else min(upper, _WIDEST_RATIO),
+        "audit": audit, "policy": audit.policy, "words": words, "title": _title(audit), "made": _made(audit),
+        "short": views.in_short(audit), "stopping": views.questions(audit.stopping),
+        "asking": views.questions(audit.asking), "grid": views.grid(audit), "heats": list(views.heats(audit)),
+        "details": views.details(audit), "families": families, "traces": traces, "trades": views.trades(audit),
+        "reported": _reported(audit),
     }  # fmt: skip
+
+
+def _choices(trade: views.Trade) -> dict[str, Any]:
+    """A trade curve's table in words."""
+    ways = []
+    for way, applies, choices in trade.ways:
+        rows = [(str(one.number), words.capital(one.setting), words.amount(one.captured),
+                 f"{words.points(one.worst_gap)} points", one.whose, words.amount(one.helped))
+                for one in choices]  # fmt: skip
+        ways.append({"way": way, "applies": applies, "choices": rows})
+    return {"title": trade.title, "ways": ways}
+
+
+def _title(audit: Audit) -> str:
+    return f"Fairness audit of model version {audit.version}"
+
+
+def _made(audit: Audit) -> str:
+    return f"Records as of {audit.as_of}. Audited on {_moment(audit.at)}."
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d at %H:%M}"
+
+
+def _thresholds(audit: Audit) -> list[tuple[str, str, str]]:
+    """What the policy says, its size, and its source."""
+    return [(says, f"{audit.policy[name]}", audit.policy["sources"][name])
+            for name, says in sorted(audit.policy["says"].items())]  # fmt: skip
+
+
+def _facts(audit: Audit) -> list[tuple[str, str]]:
+    """What was audited, and by which digests it can be told."""
+    tables = ", ".join(f"{name.replace('_', ' ')} (about {rows:,} rows)"
+                       for name, rows in sorted(audit.data["tables"].items()))  # fmt: skip
+    return [
+        ("Model", f"version {audit.version}, SHA-256 {audit.model_sha256}"),
+        ("Records", f"snapshot {audit.snapshot_id}, manifest SHA-256 {audit.data['manifest_sha256']}"),
+        ("Tables read", tables), ("Policy", f"SHA-256 {audit.policy_sha256}"),
+        ("This audit", f"SHA-256 {audit.sha256}"),
+    ]  # fmt: skip
+
+
+def _reported(audit: Audit) -> list[tuple[str, str]]:
+    """What the policy only shows, with its reason."""
+    found = []
+    for name, why in sorted(audit.policy["reported"].items()):
+        check, _, attribute = name.rpartition(":")
+        label = words.attribute_label(attribute)
+        found.append((f"{words.check_label(check)}, by {label.lower()}" if check else label, why))
+    return found

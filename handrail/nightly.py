@@ -7,14 +7,16 @@ where it is not done yet, so that a night that was cut short is finished by the 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from fairness.audit import Audit, AuditError
 from fairness.gate import Verdict
+from fairness.policy import Policy
 from fairness.report import read_audit
 from handrail.commands.models import audit_version
 from handrail.console import Step
@@ -46,7 +48,8 @@ class RetrainInProgress(SaidPlainly, RuntimeError):
 @dataclass(frozen=True)
 class Night:
     """What one night found. `compared` is None where there was nothing to compare with; `proposed`: the version is the
-    challenger now. `drift` is that of the champion, or of this version where there is none."""
+    challenger now. `drift` is that of the champion, or of this version where there is none. `reaudited`: what the
+    champion's own audit said, where one was due."""
 
     version: int
     trained: bool
@@ -54,6 +57,7 @@ class Night:
     compared: Facts | None
     proposed: bool
     drift: Drift
+    reaudited: Verdict | None = None
 
     @property
     def finding(self) -> str:
@@ -63,13 +67,13 @@ class Night:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as JSON wants them."""
         return {"version": self.version, "trained": self.trained, "audit": str(self.verdict), "finding": self.finding,
-                "proposed": self.proposed, "drift": {
+                "reaudited": str(self.reaudited) if self.reaudited else None, "proposed": self.proposed, "drift": {
                     "version": self.drift.version, "features": str(self.drift.features),
                     "outcome": str(self.drift.outcome), "train_anew": self.drift.train_anew}}  # fmt: skip
 
 
 def retrain(settings: Settings, *, behavior: bool = False, seed: int = 0, ranker: BenefitRanker | None = None,
-            step: Step) -> Night:  # fmt: skip
+            without: Sequence[str] = (), step: Step) -> Night:  # fmt: skip
     """One night's work on the current snapshot; what it found is kept with the version as night.json.
 
     Raises:
@@ -80,7 +84,7 @@ def retrain(settings: Settings, *, behavior: bool = False, seed: int = 0, ranker
     """
     with _only_one(settings.home):
         snapshot = Snapshot.current(settings.home)
-        made, trained = _newest(snapshot, settings.home, behavior, seed, ranker, step)
+        made, trained = _newest(snapshot, settings.home, behavior, seed, ranker, without, step)
         audit = _audited(settings, made, step)
         champion = _champion(settings.home)
         compared = None
@@ -92,18 +96,20 @@ def retrain(settings: Settings, *, behavior: bool = False, seed: int = 0, ranker
         if proposed:
             set_challenger(settings.home, made.version)
         drift = work_out_drift(snapshot, champion or made, settings.home, settings.now(), seed=seed, progress=step)
-        night = Night(made.version, trained, audit.verdict, compared, proposed, drift)
+        again = _reaudited(settings, champion, step)
+        night = Night(made.version, trained, audit.verdict, compared, proposed, drift, again)
         made.keep("night.json", night.to_dict())
     return night
 
 
 def _newest(snapshot: Snapshot, home: Path, behavior: bool, seed: int, ranker: BenefitRanker | None,
-            step: Step) -> tuple[ModelVersion, bool]:  # fmt: skip
+            without: Sequence[str], step: Step) -> tuple[ModelVersion, bool]:  # fmt: skip
     """The newest version, trained now unless it was made from just this."""
     versions = model_versions(home)
-    if versions and versions[0].recipe == recipe_of(snapshot, home, behavior=behavior, seed=seed, ranker=ranker):
+    recipe = recipe_of(snapshot, home, behavior=behavior, seed=seed, ranker=ranker, without=without)
+    if versions and versions[0].recipe == recipe:
         return versions[0], False
-    return train(snapshot, home, behavior=behavior, seed=seed, ranker=ranker, progress=step), True
+    return train(snapshot, home, behavior=behavior, seed=seed, ranker=ranker, without=without, progress=step), True
 
 
 def _audited(settings: Settings, made: ModelVersion, step: Step) -> Audit:
@@ -113,10 +119,20 @@ def _audited(settings: Settings, made: ModelVersion, step: Step) -> Audit:
     except AuditError:
         audit = None
     if audit is None:
-        step("auditing", 0, 1)
-        audit, _ = audit_version(settings, made.version)
-        step("auditing", 1, 1)
+        audit, _ = audit_version(settings, made.version, step)
     return audit
+
+
+def _reaudited(settings: Settings, champion: ModelVersion | None, step: Step) -> Verdict | None:
+    """Audit the champion again where its newest audit is older than the policy's days; what that said."""
+    if champion is None:
+        return None
+    before = read_audit(settings.home, champion.version)
+    due = timedelta(days=Policy.declared().reaudit_days)
+    if before is not None and settings.now() - before.at < due:
+        return None
+    audit, _ = audit_version(settings, champion.version, step)
+    return audit.verdict
 
 
 def _champion(home: Path) -> ModelVersion | None:

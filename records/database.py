@@ -365,6 +365,21 @@ class SignoffRow(Table):
     audit_sha256: Mapped[str] = mapped_column(String(64))
     decision: Mapped[str] = mapped_column(String(10))
     reason: Mapped[str] = mapped_column(Text)
+    seal: Mapped[str] = mapped_column(String(64), server_default="")
+
+
+class GateRecordRow(Table):
+    """What the fairness gate said of one audit of one model's bytes."""
+
+    __tablename__ = "gate_records"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    model_version: Mapped[int]
+    model_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    audit_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    policy_sha256: Mapped[str] = mapped_column(String(64))
+    verdict: Mapped[str] = mapped_column(String(12))
+    seal: Mapped[str] = mapped_column(String(64))
 
 
 class ProgramCostRow(Table):

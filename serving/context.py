@@ -117,7 +117,7 @@ class Site:
 
     def __init__(self, config: SiteConfig) -> None:
         self.config = config
-        self.shelf = ModelShelf(config.home, config.database)
+        self.shelf = ModelShelf(config.home, config.database, config.secret)
         self.kept = Kept()
         self.templates = templates()
 

@@ -2,7 +2,8 @@
 
 `home/effects/<snapshot>.json` holds the answer with digests of everything that it was made of. A file is never changed:
 where the costs are others, a new one takes its place and the old one stays beside it. Numbers of students are rounded
-to ten and left out below ten (`fairness.small_cells`), as are amounts and dollars that would give such a number away.
+to ten and left out below ten, as are amounts and dollars that would give such a number away
+(`fairness.disclosure_control`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 
 import pandas as pd
 
-from fairness.small_cells import about, hidden_cells
+from fairness.disclosure_control import withheld_parts
+from fairness.small_cells import about
 from features.catalog import catalog_hash
 from records.errors import SaidPlainly
 from records.files import write_whole
@@ -264,7 +266,7 @@ def _amounts(found: ProgramEffect) -> tuple[Amount, ...]:
     """By amount received, where there is an estimate at all: with fewer students a limit would be one student's."""
     if found.effect.estimate is None:
         return ()
-    hidden = hidden_cells({band.name: (band.effect.served,) for band in found.dosage}, SMALLEST)
+    hidden = withheld_parts({band.name: band.effect.served for band in found.dosage}, SMALLEST)
     told, above = [], 0.0
     for band in found.dosage:
         served = None if band.name in hidden else about(band.effect.served)

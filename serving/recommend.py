@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fairness.gate import Policy
-from fairness.signoff import approved_model
+from fairness.policy import Policy
+from fairness.signoff import Desk, approved_model
 from features.alerts import Alert, alerts
 from features.build import build_features
 from records.database import Database
@@ -108,8 +108,8 @@ class Caseload:
 class ModelShelf:
     """Keeps the approved champion loaded, and looks again whenever the registry or a signature has changed."""
 
-    def __init__(self, home: Path, database: Database) -> None:
-        self._home, self._database = home, database
+    def __init__(self, home: Path, database: Database, secret: bytes) -> None:
+        self._home, self._database, self._secret = home, database, secret
         self._seen: object = None
         self._found: tuple[RankerModel | None, str] = (None, GETTING_READY)
         self._challenger: RankerModel | None = None
@@ -143,7 +143,7 @@ class ModelShelf:
             self._ready.set()
 
     def _load(self, now: datetime) -> tuple[RankerModel | None, str]:
-        approved = approved_model(self._database, self._home, now, Policy.declared())
+        approved = approved_model(Desk(self._database, self._home, Policy.declared(), self._secret), now)
         if approved.version is None:
             return None, NOT_APPROVED
         try:
@@ -164,7 +164,8 @@ class ModelShelf:
 
     def _stamp(self, now: datetime) -> object:
         files = [self._home / name for name in ("mlflow.db", "mlflow.db-wal")]
-        files += sorted((self._home / "audits").glob("*/audit.json"))
+        files += sorted((self._home / "audits").glob("*/*/audit.json"))
+        files += sorted((self._home / "drift").glob("*.json"))
         stats = [(file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists()]
         return stats, signoffs(self._database), now.date()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import date, datetime
 
-from fairness.report import ATTRIBUTES, SUMMARIES, VERDICTS, WHY, group_label
+from fairness.words import SUMMARIES, VERDICTS
 from records.agreements import CITATIONS, LegalBasis
 from records.schema import Category
 from records.scope import EMERGENCY_BASIS, Role
@@ -127,8 +127,6 @@ BY_LOT = ("The first of these are expected to help about equally. Now and then a
           "first, as the district allows, to find out which helps more. Choose what fits.")
 VERDICTS_OF_AUDITS = VERDICTS
 SUMMARIES_OF_AUDITS = SUMMARIES
-WHY_NOT_JUDGED: Mapping[str, str] = WHY
-name_of_group = group_label
 
 
 def what_a_point_is(weights: Mapping[str, float] | None) -> str:
@@ -144,11 +142,6 @@ def what_a_point_is(weights: Mapping[str, float] | None) -> str:
 
 def support(name: str) -> str:
     return SUPPORT_LABELS.get(name, name.replace("_", " ").capitalize())
-
-
-def attribute(name: str) -> str:
-    """What an audit compares by: empty for an intersection, whose groups name both."""
-    return ATTRIBUTES.get(name, "")
 
 
 def source(name: str) -> str:

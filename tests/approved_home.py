@@ -7,9 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from fairness.audit import audit_model
-from fairness.gate import Policy
-from fairness.report import write_report
-from fairness.signoff import sign
+from fairness.policy import Policy
+from fairness.signoff import Desk, keep_audit, sign
 from records.accounts import viewer_of
 from records.database import open_database
 from records.scope import DISTRICT, Role
@@ -20,8 +19,16 @@ from training.lifecycle import register_model
 from training.model_file import read_model, write_model
 from training.ranker import BenefitRanker
 
+SECRET = b"a secret that only this test knows"
 NOW = datetime(2026, 4, 17, 10, 30)
 REASON = "Only for a test: the district in it is too small to tell anything about any group."
+
+
+def write_secret(home: Path) -> None:
+    """The secret where the settings look for it."""
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "secret").write_bytes(SECRET)
+    (home / "secret").chmod(0o600)
 
 
 def make_approved_home(home: Path) -> Path:
@@ -29,6 +36,7 @@ def make_approved_home(home: Path) -> Path:
     past = draw_past(21)
     ranker = BenefitRanker(SUPPORTS, min_leaf=50, rounds=40, n_folds=3)
     ranker.fit(past.features, past.outcome, past.support, past.student)
+    write_secret(home)
     file = home / "models" / "new.json"
     sha256 = write_model(ranker, file, {"snapshot": "none"})
     gain = {"same_places.gain.value": 1.0, "same_places.gain.lower": 0.5, "same_places.gain.upper": 1.5}
@@ -37,8 +45,9 @@ def make_approved_home(home: Path) -> Path:
     reviewer = add_organization(database, DISTRICT, Role.EQUITY_REVIEWER)[0]
     snapshot = snapshot_of(district.rows(), home / "audited")
     audit = audit_model(read_model(made.file, sha256), made.version, snapshot, NOW.date(), Policy.declared(), NOW)
-    write_report(audit, home)
-    sign(database, home, made.version, viewer_of(database, reviewer.login), REASON, NOW, Policy.declared())
+    desk = Desk(database, home, Policy.declared(), SECRET)
+    keep_audit(desk, audit)
+    sign(desk, made.version, viewer_of(database, reviewer.login), REASON, NOW)
     database.engine.dispose()
     shutil.rmtree(home / "audited")
     return home

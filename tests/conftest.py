@@ -21,10 +21,10 @@ LONGEST = (
     "tests/journeys/test_demo_journey.py", "tests/handrail/test_model_commands.py",
     "tests/test_noninterference_postgresql.py", "tests/records/test_edfi_api.py", "tests/test_noninterference.py",
     "tests/records/test_oneroster_api.py", "tests/training/test_lifecycle.py", "tests/records/test_oneroster.py",
-    "tests/records/test_snapshots.py", "tests/journeys/test_published_sample.py", "tests/fairness/test_audit.py",
+    "tests/records/test_snapshots.py", "tests/journeys/test_published_sample.py", "tests/fairness/test_publishing.py",
     "tests/serving/test_disclosure_rows.py", "tests/records/test_explanation.py", "tests/records/test_powerschool.py",
     "tests/records/test_kills.py", "tests/training/test_effects.py", "tests/fairness/test_signoff.py",
-    "tests/serving/test_scope_on_pages.py",
+    "tests/serving/test_scope_on_pages.py", "tests/fairness/test_comparisons.py", "tests/fairness/test_students.py",
 )  # fmt: skip
 """Files of a minute or more, the longest first as measured: handed out last, one would run beside an idle worker."""
 

@@ -26,9 +26,9 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from scipy.stats import binomtest
 
 from benchmarks.quality.worlds import BY_NAME, DECISIONS, SUPPORTS, Floats, Scenario, World, anyhow, draw, small
-from fairness.intervals import wilson
 from training.benefit import SMALLEST_PROPENSITY, folds_of, pseudo_outcomes
 from training.policy_value import Actions, Estimate, IntervalKind, policy_value
 
@@ -121,9 +121,10 @@ def table_of(rows: dict[Case, list[tuple[float, Estimate]]], title: str) -> Tabl
         held = sum(one.lower <= true <= one.upper for true, one in pairs)
         errors = np.array([one.value - true for true, one in pairs])
         half = np.array([(one.upper - one.lower) / 2 / 1.96 for _, one in pairs])
-        share = wilson(held, len(pairs), 1.96)
-        table.add_row(case.figure, case.nuisances, case.clusters, case.kind, f"{share.point:.1%}",
-                      f"{share.lower:.1%} to {share.upper:.1%}", f"{errors.mean():+.3f}", f"{errors.std(ddof=1):.3f}",
+        share = held / len(pairs)
+        ends = binomtest(held, len(pairs)).proportion_ci(method="wilson")
+        table.add_row(case.figure, case.nuisances, case.clusters, case.kind, f"{share:.1%}",
+                      f"{ends.low:.1%} to {ends.high:.1%}", f"{errors.mean():+.3f}", f"{errors.std(ddof=1):.3f}",
                       f"{half.mean():.3f}")  # fmt: skip
     return table
 

@@ -25,9 +25,9 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import binomtest
 
 from benchmarks.quality.worlds import BY_NAME, DECISIONS, SUPPORTS, Floats, Scenario, World, draw, small
-from fairness.intervals import wilson
 from training.benefit import folds_of, pseudo_outcomes
 from training.compare import Difference, Finding, compare, paired
 from training.episodes import Episodes
@@ -104,9 +104,9 @@ def table_of(rows: dict[str, list[tuple[float, Difference]]], title: str) -> Tab
         held = sum(one.estimate.lower <= truth <= one.estimate.upper for truth, one in pairs)
         errors = np.array([one.estimate.value - truth for truth, one in pairs])
         half = np.array([(one.estimate.upper - one.estimate.lower) / 2 / 1.96 for _, one in pairs])
-        share = wilson(better, len(pairs), 1.96)
+        ends = binomtest(better, len(pairs)).proportion_ci(method="wilson")
         table.add_row(name, f"{np.mean([truth for truth, _ in pairs]):+.3f}", f"{better} of {len(pairs)}",
-                      f"{share.lower:.1%} to {share.upper:.1%}", f"{worse}", f"{held / len(pairs):.1%}",
+                      f"{ends.low:.1%} to {ends.high:.1%}", f"{worse}", f"{held / len(pairs):.1%}",
                       f"{errors.mean():+.3f}", f"{errors.std():.3f}", f"{half.mean():.3f}")  # fmt: skip
     return table
 

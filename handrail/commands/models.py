@@ -4,37 +4,45 @@ model. How models are judged and compared is in `handrail.commands.judging`."""
 from __future__ import annotations
 
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from fairness.audit import Audit, audit_model
-from fairness.gate import Policy
-from fairness.report import read_audit, write_report
-from fairness.signoff import approved_model, refuse, rollback, sign
+from fairness.audit import Audit, Past, audit_model, reads_discipline
+from fairness.card import write_card
+from fairness.report import read_audit
+from fairness.signoff import Desk, approved_model, keep_audit, refuse, rollback, sign
+from fairness.views import questions
 from features.build import write_features
 from features.catalog import CATALOG
 from handrail.commands.accounts import password_holder
-from handrail.console import Home, out, plain_errors, print_table, progress_bar
+from handrail.console import Home, Step, out, plain_errors, print_table, progress_bar
+from handrail.desk import desk_of
 from handrail.settings import Settings, SettingsError
-from records.database import Database, open_database
 from records.scope import ScopedRecords, Viewer, pipeline_scope
 from records.snapshots import Snapshot
+from training.episodes import Episodes, build_episodes
 from training.lifecycle import (
     EVALUATION,
     FoldsBy,
     ModelVersion,
     challenger_version,
+    judged_twin,
     model_version,
     model_versions,
     train,
 )
 from training.model_file import read_model
+from training.outcome import Outcome
 
 features = typer.Typer(no_args_is_help=True, help="Numbers about students, worked out as of a day.")
 Version = Annotated[int | None, typer.Option("--version", help="Which model version; the newest by default.")]
+Without = Annotated[list[str] | None, typer.Option(
+    "--without", metavar="FAMILY",
+    help="A family of features that is to be no input, such as assessments; may be given again.")]  # fmt: skip
 Which = Annotated[int, typer.Argument(help="Which model version.")]
 Reviewer = Annotated[str, typer.Option("--as", help="Login of the equity reviewer who decides.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence that others will read.")]
@@ -62,6 +70,7 @@ def build(
 def train_candidate(
     behavior: Annotated[bool, typer.Option("--behavior", help="Let discipline be an input. Off by default.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    without: Without = None,
     folds_by: Annotated[FoldsBy, typer.Option(help="What is never split between learning and judging.")] = "student",
     home: Home = None,
 ) -> None:
@@ -70,7 +79,8 @@ def train_candidate(
         folder = Settings.from_environment(home).home
         snapshot = Snapshot.current(folder)
         with progress_bar() as step:
-            made = train(snapshot, folder, behavior=behavior, seed=seed, folds_by=folds_by, progress=step)
+            made = train(snapshot, folder, behavior=behavior, seed=seed, folds_by=folds_by, without=without or (),
+                         progress=step)  # fmt: skip
     show_candidate(made)
 
 
@@ -79,9 +89,7 @@ def audit_candidate(version: Version = None, home: Home = None) -> None:
     with plain_errors():
         settings = Settings.from_environment(home)
         with progress_bar() as step:
-            step("auditing", 0, 1)
-            made, report = audit_version(settings, version)
-            step("auditing", 1, 1)
+            made, report = audit_version(settings, version, step)
     show_audit(made, report)
 
 
@@ -91,8 +99,8 @@ def sign_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: Hom
     The reviewer's password is asked for, or read from HANDRAIL_PASSWORD. `handrail promote` is the same.
     """
     with plain_errors():
-        settings, database, who = _decider(reviewer, home)
-        sign(database, settings.home, version, who, reason, settings.now(), Policy.declared())
+        desk, who, settings = _decider(reviewer, home)
+        sign(desk, version, who, reason, settings.now())
     out.print(f"Version {version} is signed by {reviewer} and serves.", highlight=False)
 
 
@@ -103,10 +111,9 @@ def promote_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: 
     sentence of 40 characters or more. The reviewer's password is asked for, or read from HANDRAIL_PASSWORD.
     """
     with plain_errors():
-        settings, database, who = _decider(reviewer, home)
-        policy = Policy.declared()
-        before = approved_model(database, settings.home, settings.now(), policy).version
-        sign(database, settings.home, version, who, reason, settings.now(), policy)
+        desk, who, settings = _decider(reviewer, home)
+        before = approved_model(desk, settings.now()).version
+        sign(desk, version, who, reason, settings.now())
     instead = f" instead of version {before.version}" if before and before.version != version else ""
     out.print(f"Version {version} serves{instead}, signed by {reviewer}.", highlight=False)
 
@@ -117,8 +124,8 @@ def roll_back(reviewer: Reviewer, reason: Reason, home: Home = None) -> None:
     The reviewer's password is asked for, or read from HANDRAIL_PASSWORD.
     """
     with plain_errors():
-        settings, database, who = _decider(reviewer, home)
-        kept = rollback(database, settings.home, who, reason, settings.now(), Policy.declared())
+        desk, who, settings = _decider(reviewer, home)
+        kept = rollback(desk, who, reason, settings.now())
     out.print(f"Version {kept.model_version} serves again, signed by {reviewer}.", highlight=False)
 
 
@@ -128,8 +135,8 @@ def refuse_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: H
     The reviewer's password is asked for, or read from HANDRAIL_PASSWORD.
     """
     with plain_errors():
-        settings, database, who = _decider(reviewer, home)
-        refuse(database, settings.home, version, who, reason, settings.now())
+        desk, who, settings = _decider(reviewer, home)
+        refuse(desk, version, who, reason, settings.now())
     out.print(f"Version {version} is refused by {reviewer}.", highlight=False)
 
 
@@ -138,7 +145,7 @@ def list_models(home: Home = None) -> None:
     with plain_errors():
         settings = Settings.from_environment(home)
         folder = settings.home
-        approved = approved_model(open_database(settings.database_url), folder, settings.now(), Policy.declared())
+        approved = approved_model(desk_of(settings), settings.now())
         versions = model_versions(folder)
         if not versions:
             out.print(f"No model version is registered in {folder}: handrail train makes one from the records.",
@@ -159,13 +166,25 @@ def list_models(home: Home = None) -> None:
             out.print(f"None serves: {approved.why_not}", highlight=False, soft_wrap=True)
 
 
-def audit_version(settings: Settings, version: int | None) -> tuple[Audit, Path]:
+def audit_version(settings: Settings, version: int | None, step: Step, *, desk: Desk | None = None,
+                  episodes: Episodes | None = None) -> tuple[Audit, Path]:  # fmt: skip
     """Audit a version, by default the newest, as of the last day on record; the audit and its report's file."""
+    desk = desk or desk_of(settings)
     snapshot = Snapshot.current(settings.home)
     made = model_version(settings.home, version)
     model = read_model(made.file, made.sha256)
-    audit = audit_model(model, made.version, snapshot, snapshot.latest_date(), Policy.declared(), settings.now())
-    return audit, write_report(audit, settings.home)
+    if episodes is None:
+        episodes = build_episodes(snapshot, behavior=reads_discipline(model), outcome=Outcome.of(settings.home),
+                                  progress=partial(step, "looking back at decision days"))  # fmt: skip
+    step("finding what came of supports", 0, 1)
+    judged = judged_twin(made, episodes)
+    step("finding what came of supports", 1, 1)
+    audit = audit_model(model, made.version, snapshot, snapshot.latest_date(), desk.policy, settings.now(),
+                        episodes=episodes, past=Past(*judged) if judged else None, database=desk.database,
+                        progress=step)  # fmt: skip
+    report = keep_audit(desk, audit)
+    write_card(made, audit)
+    return audit, report
 
 
 def show_candidate(made: ModelVersion) -> None:
@@ -179,15 +198,18 @@ def show_candidate(made: ModelVersion) -> None:
 
 def show_audit(audit: Audit, report: Path) -> None:
     """Say how the audit ended and where to read it."""
+    for title, asked in (("It is stopped by", audit.stopping), ("A reviewer must answer in writing", audit.asking)):
+        for one in questions(asked):
+            out.print(f"{title}: {one.title}. {' '.join(one.sentences)}", highlight=False, soft_wrap=True, markup=False)
     out.print(f"Audit of version {audit.version}: {audit.verdict.replace('_', ' ')}. Read {report}", highlight=False,
               soft_wrap=True)  # fmt: skip
 
 
-def _decider(login: str, home: Path | None) -> tuple[Settings, Database, Viewer]:
+def _decider(login: str, home: Path | None) -> tuple[Desk, Viewer, Settings]:
     """Where it is decided, and by whom: whoever knows the password of this login."""
     settings = Settings.from_environment(home)
-    database = open_database(settings.database_url)
-    return settings, database, password_holder(database, login, settings.now())
+    desk = desk_of(settings)
+    return desk, password_holder(desk.database, login, settings.now()), settings
 
 
 def _gain(made: ModelVersion) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from handrail.commands.judging import say, show_comparison
+from handrail.commands.models import Without
 from handrail.console import Home, plain_errors, progress_bar
 from handrail.nightly import Night, retrain
 from handrail.settings import Settings
@@ -16,6 +17,7 @@ from serving.drift_words import summary
 def retrain_nightly(
     behavior: Annotated[bool, typer.Option("--behavior", help="Let discipline be an input. Off by default.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    without: Without = None,
     home: Home = None,
 ) -> None:
     """Train anew where something changed, audit, compare, and propose. It never lets a version serve.
@@ -24,7 +26,7 @@ def retrain_nightly(
     the first one, becomes the challenger, which a reviewer may read and promote.
     """
     with plain_errors(), progress_bar() as step:
-        night = retrain(Settings.from_environment(home), behavior=behavior, seed=seed, step=step)
+        night = retrain(Settings.from_environment(home), behavior=behavior, seed=seed, without=without or (), step=step)
     show_night(night)
 
 
@@ -37,5 +39,8 @@ def show_night(night: Night) -> None:
     say(f"Its audit: {night.verdict.replace('_', ' ')}. Against the champion: {night.finding}.")
     say(f"It is the challenger: `handrail promote {night.version}` would let it serve, with a reviewer's signature."
         if night.proposed else "It is not proposed.")  # fmt: skip
+    if night.reaudited:
+        say(f"The champion was audited again, with what staff were shown and decided: "
+            f"{night.reaudited.replace('_', ' ')}.")  # fmt: skip
     for sentence in summary(night.drift):
         say(sentence)

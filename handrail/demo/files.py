@@ -26,7 +26,7 @@ from handrail.demo.district import (
     level_of,
 )
 from handrail.demo.exports import write_export
-from handrail.demo.history import OFFERED, History, live, period_name
+from handrail.demo.history import HABIT, OFFERED, Habit, History, live, period_name
 from handrail.demo.partners import COSTS, EXPORTING, PARTNERS, agreement_text, all_staff, versions
 from handrail.demo.population import Flags, Population, draw_population
 from records.schema import RACE_ETHNICITIES, SEXES
@@ -88,12 +88,17 @@ class DemoFiles:
     """The folder of `EXPORTING`: its participants, its own export and the mapping that reads it."""
 
 
-def generate(directory: Path, *, seed: int = 2026, students: int = 16_000,
+def generate(directory: Path, *, seed: int = 2026, students: int = 16_000, habit: Habit = HABIT,
              progress: Progress = lambda step, done, total: None) -> DemoFiles:  # fmt: skip
-    """Write the demo district under `directory`."""
+    """Write the demo district under `directory`.
+
+    Args:
+        habit: which groups were offered supports less often at equal need.
+    """
     rng = np.random.default_rng(seed)
     people, days = draw_population(rng, students), calendar()
-    history = live(rng, people, days, lambda done, total: progress("living three school years", done, total))
+    history = live(rng, people, days, lambda done, total: progress("living three school years", done, total),
+                   habit)  # fmt: skip
     writer = _Writer(directory, rng, people, days, history)
     steps = (writer.roster, writer.characteristics, writer.attendance, writer.marks, writer.tests, writer.incidents,
              writer.partners, writer.consents, writer.spoil)  # fmt: skip

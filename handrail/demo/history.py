@@ -7,7 +7,7 @@ absence or low marks, and does next to nothing for a student without it. `EFFECT
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,8 +32,9 @@ EFFECTS = {
     "tutoring": "adds 7 points of 100 where marks are below 78, else half a point",
     "grandparent_readers": "adds 2 points of 100",
 }
-_HABIT = 0.55
-"""At equal need, the share of offers that Black and Hispanic students got."""
+Habit = Mapping[str, Mapping[str, float]]
+HABIT: Habit = {"black": {"": 0.55}, "hispanic": {"": 0.55}}
+"""At equal need, the share of offers that students of a group got: by race or ethnicity and support, "" for all."""
 
 OFFERED = tuple(program for partner in PARTNERS for program in partner.programs if program.support)
 
@@ -49,14 +50,15 @@ class History:
     starts: list[tuple[Ints, Ints, Ints, Ints]] = field(default_factory=list)
 
 
-def live(rng: np.random.Generator, people: Population, days: Calendar, progress: Callable[[int, int], None]) -> History:
+def live(rng: np.random.Generator, people: Population, days: Calendar, progress: Callable[[int, int], None],
+         habit: Habit = HABIT) -> History:  # fmt: skip
     """Draw every school day in order."""
-    return _Life(rng, people, days).run(progress)
+    return _Life(rng, people, days, habit).run(progress)
 
 
 class _Life:
-    def __init__(self, rng: np.random.Generator, people: Population, days: Calendar) -> None:
-        self.rng, self.people, self.days = rng, people, days
+    def __init__(self, rng: np.random.Generator, people: Population, days: Calendar, habit: Habit) -> None:
+        self.rng, self.people, self.days, self.habit = rng, people, days, habit
         self.n = len(people)
         self.history = History()
         self.left = np.zeros(self.n, dtype=np.int64)
@@ -167,7 +169,6 @@ class _Life:
 
     def _intake(self, day: int, here: Flags) -> None:
         """Each program takes in students with visible need, by habit."""
-        less = np.isin(self.people.race, [RACE_ETHNICITIES.index(race) for race in ("black", "hispanic")])
         grade = self.people.grade_in(int(self.days.year[day]))
         free = here & (self.until < day)
         scale = self.n / 16_000
@@ -175,7 +176,7 @@ class _Life:
             if not program.starts_a_round:
                 continue
             able = free & (grade >= program.min_grade) & (grade <= program.max_grade)
-            weight = np.exp(0.8 * np.clip(self._need(program), -2.5, 2.5)) * np.where(less, _HABIT, 1.0) * able
+            weight = np.exp(0.8 * np.clip(self._need(program), -2.5, 2.5)) * self._share(program) * able
             if program.support == "housing_help":
                 weight *= np.where(self.people.unstable_housing, 12.0, 1.0)
             chance = np.minimum(weight / max(weight.sum(), 1e-9) * program.starts_a_round * scale, 0.5)
@@ -185,6 +186,15 @@ class _Life:
             self.support[chosen], self.begins[chosen], self.until[chosen] = place, start, end
             free[chosen] = False
             self.history.starts.append((chosen, np.full(len(chosen), place), start, end))
+
+
+    def _share(self, program: Program) -> Floats:
+        """At equal need, the share of a program's offers that each student gets by habit."""
+        shares = np.ones(self.n)
+        for race, by_support in self.habit.items():
+            shares[self.people.race == RACE_ETHNICITIES.index(race)] = by_support.get(
+                program.support, by_support.get("", 1.0))  # fmt: skip
+        return shares
 
 
 def period_name(period: int) -> tuple[int, int]:

@@ -1,42 +1,100 @@
-"""Fairness audits: what each version of the model was found to do for whom, and who signed or refused it."""
+"""Fairness audits: which versions of the model wait for a reviewer, what each was found to do for whom, and who signed
+or refused it. Nothing here names a student: all of it is made of audits, which hold none."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Form, HTTPException
+from fastapi import APIRouter, Form, HTTPException, Query
+from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import FileResponse, RedirectResponse, Response
 
-from fairness.audit import Audit
-from fairness.gate import Policy
-from fairness.report import read_audit
-from fairness.signoff import Approved, SignoffRefused, approved_model, refuse, sign
+from fairness import words
+from fairness.audit import Audit, AuditError
+from fairness.policy import Policy
+from fairness.publishing import Finding
+from fairness.report import audit_folder, audits_of, checks_html, findings_css, findings_html
+from fairness.signoff import Approved, Desk, SignoffRefused, approved_model, refuse, sign
+from fairness.views import side_by_side
 from records.accounts import staff_names
 from records.scope import Role
-from records.signoffs import signoffs
+from records.signoffs import SIGNED, Signoff, signoffs, whole_signoffs
 from serving.context import Visit, only
-from training.lifecycle import ModelVersion, model_versions
+from training.lifecycle import ModelVersion, challenger_version, model_versions
 
 router = APIRouter()
 ForAuditors = Annotated[Visit, only(Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN)]
 ForReviewer = Annotated[Visit, only(Role.EQUITY_REVIEWER)]
+Which = Annotated[str, Query(pattern="^([0-9a-f]{64})?$")]
+Compared = Annotated[int, Query(ge=0, le=1_000_000)]
 NOT_AUDITED = "not audited yet"
+FILES: Mapping[str, str] = {"report.html": "text/html", "report.pdf": "application/pdf",
+                            "audit.json": "application/json"}  # fmt: skip
+"""What may be taken home of an audit."""
+_ESTIMATE = ("value", "lower", "upper")
+_MOST_NAMED = 3
+"""Checks that the queue names before it counts the rest."""
 
 
 @dataclass(frozen=True)
 class Audited:
-    """One registered version with its audit, if it has one."""
+    """One registered version with its audits, the newest first. `proposed`: whether it is the challenger."""
 
     version: ModelVersion
-    audit: Audit | None
+    audits: tuple[Audit, ...]
     serves: bool
+    proposed: bool = False
+
+    @property
+    def audit(self) -> Audit | None:
+        """The newest audit."""
+        return self.audits[0] if self.audits else None
+
+    def chosen(self, sha256: str) -> Audit | None:
+        """The audit with this digest, the newest where none is named; None where there is none."""
+        return self.audit if not sha256 else next((one for one in self.audits if one.sha256 == sha256), None)
 
     @property
     def verdict(self) -> str:
         return self.audit.verdict if self.audit else NOT_AUDITED
+
+    @property
+    def gain(self) -> tuple[float, float, float] | None:
+        """Over past practice at the same places, with its interval, in progress points; None if not judged."""
+        value, lower, upper = (self.version.metrics.get(f"same_places.gain.{name}") for name in _ESTIMATE)
+        return None if value is None or lower is None or upper is None else (value, lower, upper)
+
+    @property
+    def stopped_by(self) -> str:
+        """The checks that stop it, in a phrase."""
+        return _named(self.audit.stopping) if self.audit else ""
+
+    @property
+    def asked_by(self) -> str:
+        """The checks that leave a question open, in a phrase."""
+        return _named(self.audit.asking) if self.audit else ""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The version that serves, the audit that was signed of it, and until when that holds."""
+
+    found: Audited
+    audit: Audit
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One entry of the history. `whole`: whether it is as it was kept, so that it counts."""
+
+    signoff: Signoff
+    whole: bool
 
 
 class ReviewForm(BaseModel):
@@ -48,12 +106,35 @@ class ReviewForm(BaseModel):
 
 @router.get("/audits")
 def audits_page(visit: ForAuditors) -> Response:
-    return visit.page("audits.html", versions=audited_versions(visit), why_not=_approved(visit).why_not)
+    versions, history = audited_versions(visit), _history(visit)
+    decided = {(one.signoff.model_version, one.signoff.model_sha256) for one in history if one.whole}
+    waiting = [one for one in versions
+               if not one.serves and (one.version.version, one.version.sha256) not in decided]  # fmt: skip
+    return visit.page("audits.html", versions=versions, waiting=waiting, serving=_serving(versions, history),
+                      history=history, staff=staff_names(visit.database),
+                      why_not=_approved(visit).why_not)  # fmt: skip
+
+
+@router.get("/audits/compare")
+def compare(visit: ForAuditors, first: Compared = 0, second: Compared = 0, first_audit: Which = "",
+            second_audit: Which = "") -> Response:  # fmt: skip
+    """Two audits beside each other; without two versions, a form to choose them."""
+    versions = [one for one in audited_versions(visit) if one.audit]
+    if not first and not second:
+        return visit.page("audit_compare.html", versions=versions, audits=None, compared=None)
+    audits = [_chosen(visit, *one) for one in ((first, first_audit), (second, second_audit))]
+    return visit.page("audit_compare.html", versions=versions, audits=audits, compared=side_by_side(*audits))
+
+
+@router.get("/audits/findings.css")
+def look(visit: ForAuditors) -> Response:
+    """The look of what an audit found: the same file as in its report."""
+    return Response(findings_css(), media_type="text/css")
 
 
 @router.get("/audits/{version}")
-def audit_page(version: int, visit: ForAuditors) -> Response:
-    return _show(visit, _version(visit, version))
+def audit_page(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+    return _show(visit, _version(visit, version), audit)
 
 
 @router.post("/audits/{version}")
@@ -62,57 +143,158 @@ def review(version: int, visit: ForReviewer, form: Annotated[ReviewForm, Form()]
     found = _version(visit, version)
     decide = sign if form.decision == "sign" else refuse
     try:
-        decide(visit.database, visit.site.config.home, version, visit.viewer, form.reason, visit.now, Policy.declared())
+        decide(_desk(visit), version, visit.viewer, form.reason, visit.now)
     except SignoffRefused as error:
-        return _show(visit, found, str(error), 409)
+        return _show(visit, found, "", str(error), 409)
     return RedirectResponse(f"/audits/{version}", 303)
 
 
 @router.get("/audits/{version}/chart.svg")
-def chart(version: int, visit: ForAuditors) -> Response:
-    return FileResponse(_file(visit, version, "chart.svg"), media_type="image/svg+xml")
+def chart(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+    return FileResponse(_file(visit, version, audit, "chart.svg"), media_type="image/svg+xml")
+
+
+@router.get("/audits/{version}/curves.svg")
+def curves(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+    return FileResponse(_file(visit, version, audit, "curves.svg"), media_type="image/svg+xml")
 
 
 @router.get("/audits/{version}/report.html")
-def report(version: int, visit: ForAuditors) -> Response:
-    name = f"handrail-audit-version-{version}.html"
-    return FileResponse(_file(visit, version, "report.html"), media_type="text/html", filename=name)
+def report(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+    return _download(visit, version, audit, "report.html")
+
+
+@router.get("/audits/{version}/report.pdf")
+def report_pdf(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+    return _download(visit, version, audit, "report.pdf")
+
+
+@router.get("/audits/{version}/audit.json")
+def audit_json(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+    return _download(visit, version, audit, "audit.json")
 
 
 def audited_versions(visit: Visit) -> list[Audited]:
     """Every registered version, the newest first."""
+    return list(_audited(visit, model_versions(visit.site.config.home)))
+
+
+def _audited(visit: Visit, versions: list[ModelVersion]) -> Iterator[Audited]:
     home = visit.site.config.home
-    serving = _approved(visit).version
-    return [Audited(one, read_audit(home, one.version), one == serving) for one in model_versions(home)]
+    serving, proposed = _approved(visit).version, challenger_version(home)
+    for one in versions:
+        yield Audited(one, _audits(home, one.version), one == serving, one.version == proposed)
+
+
+def _audits(home: Path, version: int) -> tuple[Audit, ...]:
+    """The audits of a version, the newest first; none where one cannot be trusted, which the list of versions says."""
+    try:
+        return tuple(audits_of(home, version))
+    except AuditError:
+        return ()
 
 
 def _approved(visit: Visit) -> Approved:
-    return approved_model(visit.database, visit.site.config.home, visit.now, Policy.declared())
+    return approved_model(_desk(visit), visit.now)
+
+
+def _desk(visit: Visit) -> Desk:
+    config = visit.site.config
+    return Desk(visit.database, config.home, Policy.declared(), config.secret)
 
 
 def _version(visit: Visit, version: int) -> Audited:
-    for found in audited_versions(visit):
-        if found.version.version == version:
-            return found
+    found = [one for one in model_versions(visit.site.config.home) if one.version == version]
+    for one in _audited(visit, found):
+        return one
     raise HTTPException(404)
 
 
-def _show(visit: Visit, found: Audited, problem: str = "", status: int = 200) -> Response:
+def _chosen(visit: Visit, version: int, which: str) -> Audit:
+    audit = _version(visit, version).chosen(which)
+    if audit is None:
+        raise HTTPException(404)
+    return audit
+
+
+def _history(visit: Visit) -> list[Decision]:
+    """Every decision on record, the newest first."""
+    whole = whole_signoffs(visit.database, visit.site.config.secret)
+    return [Decision(one, one in whole) for one in signoffs(visit.database)]
+
+
+def _serving(versions: list[Audited], history: list[Decision]) -> Serving | None:
+    found = next((one for one in versions if one.serves), None)
+    signed = None if found is None else next(
+        (one.signoff for one in history if one.whole and one.signoff.decision == SIGNED
+         and one.signoff.model_version == found.version.version), None)  # fmt: skip
+    audit = found.chosen(signed.audit_sha256) if found and signed else None
+    if found is None or audit is None:
+        return None
+    return Serving(found, audit, audit.at + timedelta(days=Policy.declared().valid_days))
+
+
+def _show(visit: Visit, found: Audited, which: str, problem: str = "", status: int = 200) -> Response:
+    audit = found.chosen(which)
+    if which and audit is None:
+        raise HTTPException(404)
+    own = {} if audit is None else _findings(visit, found, audit)
     response = visit.page(
-        "audit.html", found=found, problem=problem, staff=staff_names(visit.database),
+        "audit.html", found=found, audit=audit, problem=problem, staff=staff_names(visit.database),
+        digests=[one.sha256 for one in found.audits], newest=audit is not None and audit == found.audit, files=FILES,
         signatures=signoffs(visit.database, found.version.sha256), may_sign=visit.viewer.role is Role.EQUITY_REVIEWER,
-        has_chart=_path(visit, found.version.version, "chart.svg").is_file(),
+        shortest=Policy.declared().shortest_reason, **own,
     )  # fmt: skip
     response.status_code = status
     return response
 
 
-def _file(visit: Visit, version: int, name: str) -> Path:
-    file = _path(visit, version, name)
-    if not file.is_file():
+def _findings(visit: Visit, found: Audited, audit: Audit) -> dict[str, Any]:
+    """What the page of a version shows of one audit."""
+    digest = audit.sha256
+    charts = (_image(audit, digest, "chart.svg", words.LEFT_OUT),
+              _image(audit, digest, "curves.svg", words.CURVES) if audit.curves else Markup())  # fmt: skip
+    return {"digest": digest, "findings": findings_html(audit, *charts), "checks": checks_html(audit),
+            "beside": list(_beside(visit, found, audit, digest))}  # fmt: skip
+
+
+def _image(audit: Audit, digest: str, name: str, alt: str) -> Markup:
+    return Markup('<img src="/audits/{}/{}?audit={}" alt="{}">').format(audit.version, name, digest, alt)
+
+
+def _beside(visit: Visit, found: Audited, audit: Audit, digest: str) -> Iterator[tuple[str, str]]:
+    """What an audit may be compared with: words and address."""
+
+    def address(first: Audit) -> str:
+        return (f"/audits/compare?first={first.version}&second={audit.version}&first_audit={first.sha256}"
+                f"&second_audit={digest}")  # fmt: skip
+
+    version = None if found.serves else _approved(visit).version
+    if version is not None:
+        audits = _audits(visit.site.config.home, version.version)
+        serving = _serving([Audited(version, audits, serves=True)], _history(visit))
+        if serving is not None:
+            yield "Compare with the one that serves", address(serving.audit)
+    before = found.audits[found.audits.index(audit) + 1 :]
+    if before:
+        yield "Compare with the audit before", address(before[0])
+
+
+def _named(findings: tuple[Finding, ...]) -> str:
+    """The checks of some findings in a phrase."""
+    names = list(dict.fromkeys(words.check_label(one.check) for one in findings))
+    more = [f"{len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
+    return ", ".join(names[:_MOST_NAMED] + more)
+
+
+def _download(visit: Visit, version: int, which: str, name: str) -> Response:
+    title = f"handrail-audit-version-{version}{Path(name).suffix}"
+    return FileResponse(_file(visit, version, which, name), media_type=FILES[name], filename=title)
+
+
+def _file(visit: Visit, version: int, which: str, name: str) -> Path:
+    audit = _version(visit, version).chosen(which)
+    file = audit_folder(visit.site.config.home, audit) / name if audit else None
+    if file is None or not file.is_file():
         raise HTTPException(404)
     return file
-
-
-def _path(visit: Visit, version: int, name: str) -> Path:
-    return visit.site.config.home / "audits" / f"v{version}" / name

@@ -14,15 +14,19 @@ import pandas as pd
 import pytest
 
 from fairness.audit import Audit, audit_model
-from fairness.gate import Policy, Verdict
-from fairness.report import read_audit, write_report
-from fairness.signoff import SignoffRefused, approved_model, refuse, sign
+from fairness.gate import Verdict
+from fairness.policy import Consequence, Policy
+from fairness.report import audit_folder, audits_of, read_audit, write_report
+from fairness.signoff import Desk, SignoffRefused, approved_model, keep_audit, refuse, sign
 from features.catalog import feature_names
-from records.database import Database, StaffRow, open_database
+from records.database import Database, GateRecordRow, SignoffRow, StaffRow, open_database
 from records.scope import DISTRICT, Role, Viewer
-from records.signoffs import signoffs
+from records.signoffs import SIGNED, Signoff, add_signoff, seal, signoffs
 from records.snapshots import Snapshot
 from tests.records.conftest import TODAY, add_organization, snapshot_of
+from training.drift import Realised
+from training.drift_report import Drift, write_drift
+from training.episodes import Episodes, build_episodes
 from training.lifecycle import (
     CHAMPION,
     REGISTERED_MODEL,
@@ -33,14 +37,18 @@ from training.lifecycle import (
     registry,
 )
 from training.model_file import read_model, write_model
+from training.policy_value import Estimate
 from training.ranker import BenefitRanker
 
 GAIN = {"same_places.gain.value": 1.0, "same_places.gain.lower": 0.5, "same_places.gain.upper": 1.5}
 NOW = datetime(2026, 4, 17, 9, 0)
 POLICY = Policy.declared()
+SECRET = b"the secret of this test's district"
 REASON = "I read the report; the groups it cannot judge are small, and their caseworkers were told so."
 DAYS = [day for n in range(60) if (day := date(2026, 1, 26) + timedelta(n)).weekday() < 5]
 STUDENTS = 600
+FEW = 40
+"""Asian students, too few of whom are in need to be judged."""
 
 
 def rows() -> dict[str, list[dict[str, object]]]:
@@ -58,7 +66,8 @@ def rows() -> dict[str, list[dict[str, object]]]:
                                for n, s in enumerate(ids)],
         "characteristics": [
             {"student_id": s, "sex": str(rng.choice(["female", "male"])),
-             "race_ethnicity": str(rng.choice(["white", "black", "hispanic"])), "english_learner": bool(flags[n, 0]),
+             "race_ethnicity": str(rng.choice(["white", "black", "hispanic"])) if n >= FEW else "asian",
+             "english_learner": bool(flags[n, 0]),
              "special_education": bool(flags[n, 1]), "unstable_housing": bool(flags[n, 2]),
              "meal_eligible": bool(flags[n, 3])} for n, s in enumerate(ids)],
         "attendance_events": [{"student_id": s, "school_id": "k1", "date": day, "status": "absent_unexcused"}
@@ -90,18 +99,23 @@ class World:
     version: ModelVersion
     reviewer: Viewer
     caseworker: Viewer
+    episodes: Episodes
 
     def audit(self, **changes: object) -> Audit:
         model = read_model(self.version.file, self.version.sha256)
-        audit = replace(audit_model(model, self.version.version, self.snapshot, TODAY, POLICY, NOW), **changes)
-        write_report(audit, self.home)
+        audit = audit_model(model, self.version.version, self.snapshot, TODAY, POLICY, NOW, episodes=self.episodes)
+        audit = replace(audit, **changes)
+        keep_audit(self.desk(), audit)
         return audit
 
+    def desk(self, policy: Policy = POLICY) -> Desk:
+        return Desk(self.database, self.home, policy, SECRET)
+
     def sign(self, *, by: Viewer | None = None, reason: str = REASON, now: datetime = NOW, policy: Policy = POLICY):
-        return sign(self.database, self.home, self.version.version, by or self.reviewer, reason, now, policy)
+        return sign(self.desk(policy), self.version.version, by or self.reviewer, reason, now)
 
     def approved(self, now: datetime = NOW, policy: Policy = POLICY):
-        return approved_model(self.database, self.home, now, policy)
+        return approved_model(self.desk(policy), now)
 
     def move_alias(self, version: int) -> None:
         registry(self.home).set_registered_model_alias(REGISTERED_MODEL, CHAMPION, str(version))
@@ -124,7 +138,19 @@ def world(registered: Path, tmp_path: Path) -> World:
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     reviewer, _ = add_organization(database, DISTRICT, Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST)
     (caseworker,) = add_organization(database, "tutors", Role.CASEWORKER)
-    return World(home, database, Snapshot.current(home), model_version(home), reviewer, caseworker)
+    snapshot = Snapshot.current(home)
+    return World(home, database, snapshot, model_version(home), reviewer, caseworker, build_episodes(snapshot))
+
+
+def stopping(world: World, at: datetime = NOW) -> Audit:
+    """An audit in which one group is found to be helped less."""
+    audit = world.audit()
+    first = replace(audit.findings[0], verdict=Verdict.FAIL, does=Consequence.STOPS)
+    failed = replace(audit, at=at, verdict=Verdict.FAIL, findings=(first, *audit.findings[1:]))
+    keep_audit(world.desk(), failed)
+    if at == NOW:
+        shutil.rmtree(audit_folder(world.home, audit))
+    return failed
 
 
 def test_an_audited_model_that_a_reviewer_signs_is_approved_and_the_report_names_who_signed(world: World):
@@ -136,8 +162,8 @@ def test_an_audited_model_that_a_reviewer_signs_is_approved_and_the_report_names
     approved = world.approved()
     assert (approved.version, approved.why_not) == (world.version, "")
     assert read_audit(world.home, 1) == audit
-    assert world.reviewer.name in (world.home / "audits/v1/report.html").read_text()
-    written = "".join(file.read_text() for file in (world.home / "audits").rglob("*.*"))
+    assert world.reviewer.name in (audit_folder(world.home, audit) / "report.html").read_text()
+    written = "".join(file.read_text() for file in (world.home / "audits").rglob("*.*") if file.suffix != ".pdf")
     assert "canary" not in written.lower()
 
 
@@ -149,7 +175,7 @@ def test_a_model_that_was_not_audited_or_is_unknown_cannot_be_signed(world: Worl
     with pytest.raises(SignoffRefused, match="has not been audited"):
         world.sign()
     with pytest.raises(SignoffRefused, match="There is no model version 7"):
-        sign(world.database, world.home, 7, world.reviewer, REASON, NOW, POLICY)
+        sign(world.desk(), 7, world.reviewer, REASON, NOW)
     assert world.approved().why_not == "No model is approved yet."
 
 
@@ -169,11 +195,10 @@ def test_nobody_signs_but_an_active_equity_reviewer_of_the_district(world: World
 
 
 def test_a_failed_audit_cannot_be_signed_whatever_the_reason(world: World):
-    audit = world.audit()
-    first = replace(audit.groups[0], ratio=replace(audit.groups[0].ratio, verdict=Verdict.FAIL))
-    write_report(replace(audit, verdict=Verdict.FAIL, groups=(first, *audit.groups[1:])), world.home)
+    stopping(world)
     with pytest.raises(SignoffRefused, match="failed"):
         world.sign()
+    assert champion_version(world.home) is None
 
 
 @pytest.mark.parametrize(("metrics", "words"), [({}, "never judged"), (GAIN | {"same_places.gain.lower": -0.1},
@@ -181,9 +206,9 @@ def test_a_failed_audit_cannot_be_signed_whatever_the_reason(world: World):
 def test_a_model_that_is_not_shown_to_beat_past_practice_cannot_be_signed(world: World, tmp_path: Path, metrics, words):
     file, sha256 = small_model(tmp_path, seed=2)
     made = register_model(world.home, file, sha256, world.snapshot.id, metrics, {})
-    write_report(replace(world.audit(), version=made.version, model_sha256=sha256), world.home)
+    keep_audit(world.desk(), replace(world.audit(), version=made.version, model_sha256=sha256))
     with pytest.raises(SignoffRefused, match=words):
-        sign(world.database, world.home, made.version, world.reviewer, REASON, NOW, POLICY)
+        sign(world.desk(), made.version, world.reviewer, REASON, NOW)
     assert champion_version(world.home) is None
 
 
@@ -218,7 +243,7 @@ def test_an_audit_of_another_model_cannot_be_signed(world: World, change):
 
 def test_an_old_audit_one_from_the_future_and_one_under_another_policy_do_not_count(world: World):
     world.audit()
-    late, other = NOW + timedelta(days=181), replace(POLICY, least_suggestion_ratio=0.9)
+    late, other = NOW + timedelta(days=181), replace(POLICY, need_severity=3)
     for changed, words in (({"now": late}, "older than 180 days"), ({"now": NOW - timedelta(hours=1)}, "future"),
                            ({"policy": other}, "another policy")):  # fmt: skip
         with pytest.raises(SignoffRefused, match=words):
@@ -253,30 +278,91 @@ def test_a_registered_digest_changed_by_hand_approves_nothing(world: World):  # 
 def test_a_model_refused_after_it_was_signed_serves_no_longer_even_with_the_alias_put_back(world: World):  # R61
     world.audit()
     world.sign()
-    refuse(world.database, world.home, 1, world.reviewer, "Families asked for more time.", NOW)
+    refuse(world.desk(), 1, world.reviewer, "Families asked for more time.", NOW)
     assert champion_version(world.home) is None and world.approved().version is None
     world.move_alias(1)
     assert "refused" in world.approved().why_not
     assert [one.decision for one in signoffs(world.database, world.version.sha256)] == ["refused", "signed"]
-    assert "Families asked for more time." in (world.home / "audits/v1/report.html").read_text()
+    assert "Families asked for more time." in next((world.home / "audits/v1").rglob("report.html")).read_text()
 
 
 def test_a_refusal_needs_a_reviewer_and_a_reason_and_no_audit(world: World):
     with pytest.raises(SignoffRefused, match="reason"):
-        refuse(world.database, world.home, 1, world.reviewer, " ", NOW, POLICY)
+        refuse(world.desk(), 1, world.reviewer, " ", NOW)
     with pytest.raises(SignoffRefused, match="equity reviewer"):
-        refuse(world.database, world.home, 1, world.caseworker, "No", NOW, POLICY)
-    assert refuse(world.database, world.home, 1, world.reviewer, "Not yet.", NOW, POLICY).audit_sha256 == ""
+        refuse(world.desk(), 1, world.caseworker, "No", NOW)
+    assert refuse(world.desk(), 1, world.reviewer, "Not yet.", NOW).audit_sha256 == ""
 
 
 def test_an_audit_changed_or_removed_after_the_signature_approves_nothing(world: World):
-    world.audit()
+    audit = world.audit()
     world.sign()
-    file = world.home / "audits/v1/audit.json"
+    file = audit_folder(world.home, audit) / "audit.json"
     content = json.loads(file.read_text())
     file.write_text(json.dumps(content | {"students": 590}))
-    assert "not the one that was signed" in world.approved().why_not
+    assert "its digest is another" in world.approved().why_not
     file.write_text("{}")
     assert "cannot be trusted" in world.approved().why_not
     file.unlink()
-    assert world.approved().why_not == "The audit of version 1 is missing."
+    assert world.approved().why_not == "The audit of version 1 that was signed is missing."
+
+
+def test_an_audit_that_the_gate_has_not_on_record_is_not_signed(world: World):  # R61
+    audit = world.audit()
+    shutil.rmtree(audit_folder(world.home, audit))
+    shows = tuple(replace(one, does=Consequence.SHOWS) for one in audit.findings)
+    write_report(replace(audit, verdict=Verdict.PASS, findings=shows), world.home)
+    with pytest.raises(SignoffRefused, match="The gate has no record of the audit"):
+        world.sign()
+
+
+@pytest.mark.parametrize("row", [SignoffRow, GateRecordRow])
+def test_a_row_written_into_the_database_by_hand_approves_nothing(world: World, row):  # R61
+    world.audit()
+    world.sign()
+    assert world.approved().version is not None
+    with world.database.session() as session:
+        kept = session.query(row).one()
+        kept.at = kept.at + timedelta(seconds=1)
+    assert world.approved().version is None
+    with world.database.session() as session:
+        kept = session.query(row).one()
+        kept.at = kept.at - timedelta(seconds=1)
+    assert world.approved().version is not None
+
+
+def test_a_signature_sealed_without_the_districts_secret_approves_nothing(world: World):  # R61
+    audit = world.audit()
+    forged = Signoff(NOW, world.reviewer.user_id, 1, world.version.sha256, audit.sha256, SIGNED, REASON)
+    add_signoff(world.database, forged, b"another secret")
+    world.move_alias(1)
+    assert "nobody has signed" in world.approved().why_not
+    assert seal(forged, SECRET) != seal(replace(forged, reason="x"), SECRET)
+
+
+def test_a_later_audit_that_fails_stops_a_signed_model_and_a_new_one_that_does_not_must_be_signed_again(world: World):
+    audit = world.audit()
+    world.sign()
+    later = stopping(world, NOW + timedelta(days=1))
+    assert [one.at for one in audits_of(world.home, 1)] == [later.at, audit.at]
+    assert world.approved(NOW + timedelta(days=2)).why_not == "A later audit of version 1 failed: it may not serve."
+    again = replace(audit, at=NOW + timedelta(days=3))
+    keep_audit(world.desk(), again)
+    assert world.sign(now=NOW + timedelta(days=4)).audit_sha256 == again.sha256
+    assert world.approved(NOW + timedelta(days=4)).version is not None
+
+
+def test_a_change_found_since_the_audit_asks_for_a_new_one_when_its_days_are_over(world: World):
+    world.audit()
+    world.sign()
+    found = NOW + timedelta(days=3)
+    realised = Realised((TODAY,), 500, 2.0, Estimate(0.5, 0.0, 1.0), None, ())
+    drift = Drift(found, 1, world.version.sha256, "later", "o", TODAY, True, (), None, None, realised)
+    write_drift(drift, world.home)
+    assert drift.train_anew
+    assert world.approved(found + timedelta(days=POLICY.drift_days)).version is not None
+    late = found + timedelta(days=POLICY.drift_days, seconds=1)
+    assert f"as was found on {found:%Y-%m-%d}: audit it again" in world.approved(late).why_not
+    world.audit(at=found + timedelta(days=1))
+    world.sign(now=late)
+    assert world.approved(late).version is not None

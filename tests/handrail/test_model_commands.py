@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fairness.gate import Policy, Verdict
-from fairness.report import read_audit, write_report
-from fairness.signoff import SignoffRefused, approved_model, rollback
+from fairness.gate import Verdict
+from fairness.policy import Consequence, Policy
+from fairness.report import audits_of, read_audit
+from fairness.signoff import Desk, SignoffRefused, approved_model, keep_audit, rollback
 from handrail.cli import app
 from handrail.demo import generate
 from handrail.nightly import retrain
@@ -162,6 +163,11 @@ def test_a_night_trains_only_what_is_new_compares_and_stops_at_the_gate(trained:
     assert kept == night.to_dict() and kept["drift"]["version"] == 1
     again = retrain(settings, ranker=quick, step=lambda name, done, total: None)
     assert not again.trained and again.compared == night.compared and len(model_versions(home)) == 2
+    assert again.reaudited is None and len(audits_of(home, 1)) == 1
+    month = replace(settings, today=NOW.date() + timedelta(days=POLICY.reaudit_days + 2))
+    later = retrain(month, ranker=quick, step=lambda name, done, total: None)
+    newest, before = audits_of(home, 1)
+    assert later.reaudited is newest.verdict and newest.at > before.at and before == audit
     with (home / "models" / ".retrain.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another nightly training is at work" in refused("retrain", "--home", str(home))
@@ -198,10 +204,14 @@ def again(home: Path, version: int) -> None:
     assert audit is not None
     made = register_model(home, first.file, first.sha256, first.snapshot_id, GAIN, {})
     assert made.version == version
-    groups = tuple(replace(group, ratio=replace(group.ratio, verdict=Verdict.PASS),
-                           missed_difference=replace(group.missed_difference, verdict=Verdict.PASS))
-                   for group in audit.groups)  # fmt: skip
-    write_report(replace(audit, version=version, verdict=Verdict.PASS, groups=groups), home)
+    findings = tuple(replace(one, does=Consequence.SHOWS) for one in audit.findings)
+    keep_audit(desk(home), replace(audit, version=version, verdict=Verdict.PASS, findings=findings))
+
+
+def desk(home: Path, policy: Policy = POLICY) -> Desk:
+    """The desk that the commands use."""
+    database = open_database(f"sqlite:///{home / 'handrail.db'}")
+    return Desk(database, home, policy, Settings.from_environment(home).secret())
 
 
 def decide(command: str, home: Path, *arguments: str) -> tuple[int, str]:
@@ -256,7 +266,7 @@ def test_a_rollback_is_a_signature_and_two_of_them_go_back_two_versions(home: Pa
     status, said = decide("rollback", home, "--reason", "Still.")
     assert status == 2 and "No earlier version was signed that could serve again." in said
     assert len(signoffs(database)) == before + 2 and champion_version(home) == 1
-    assert approved_model(database, home, NOW, POLICY).version == model_version(home, 1)
+    assert approved_model(desk(home), NOW).version == model_version(home, 1)
 
 
 def test_a_refused_champion_is_followed_by_the_one_before_it(home: Path):
@@ -273,26 +283,26 @@ def test_nothing_is_rolled_back_to_a_version_whose_audit_no_longer_stands(home: 
     def why(now: datetime = NOW, policy: Policy = POLICY) -> str:
         before = signoffs(database)
         with pytest.raises(SignoffRefused) as refusal:
-            rollback(database, home, eve, WORDS, now, policy)
+            rollback(desk(home, policy), eve, WORDS, now)
         assert signoffs(database) == before and champion_version(home) == 2
         return str(refusal.value)
 
     assert "is older than 180 days" in why(NOW + timedelta(days=181))
     assert "made under another policy" in why(policy=replace(POLICY, valid_days=179))
-    file, audit = model_version(home, 1).file, home / "audits" / "v1" / "audit.json"
+    file, (audit,) = model_version(home, 1).file, (home / "audits" / "v1").rglob("audit.json")
     bytes_before, audit_before = file.read_bytes(), audit.read_bytes()
     file.write_bytes(bytes_before + b" ")
     assert "is not the one that was registered" in why()
     file.write_bytes(bytes_before)
     audit.write_text(json.dumps(json.loads(audit_before) | {"students": 10_000}))
-    assert "is not the one that was signed" in why()
+    assert "its digest is another" in why()
     audit.unlink()
-    assert "The audit of version 1 is missing." in why()
+    assert "The audit of version 1 that was signed is missing." in why()
     audit.write_bytes(audit_before)
     scientist = add_staff(database, "sol@district.example", "Sol Ray", Role.DATA_SCIENTIST, DISTRICT, PASSWORD)
     with pytest.raises(SignoffRefused, match="Only the district's equity reviewer"):
-        rollback(database, home, scientist, WORDS, NOW, POLICY)
-    assert rollback(database, home, eve, WORDS, NOW, POLICY).model_version == 1
+        rollback(desk(home), scientist, WORDS, NOW)
+    assert rollback(desk(home), eve, WORDS, NOW).model_version == 1
 
 
 def test_a_registration_that_is_killed_leaves_every_version_whole(tmp_path: Path):

@@ -19,10 +19,10 @@ from records.disclosures import Disclosure, Limits, disclosures
 from records.scope import DISTRICT, Role, scope_for
 from records.snapshots import Snapshot
 from serving.app import SiteConfig, create_app
+from tests.approved_home import SECRET
 from tests.records.conftest import add_agreement, snapshot_of
 from tests.serving import district
 
-SECRET = b"a secret that only this test knows"
 PASSWORD = "a password of the test"
 NOW = datetime(2026, 4, 17, 10, 30)
 GRANTED = ["directory", "attendance", "grades", "assessments", "services"]

@@ -1,0 +1,323 @@
+"""From exact figures to what may be shown of them: rounded, and without any from which a small number would follow.
+
+Numbers of students are rounded to ten and shares to whole percents. What must be withheld is found by trying to get at
+the small numbers as an attacker would, by linear programming over everything that is shown (`disclosure_control`). The
+verdicts are those of the exact figures. Gaps of plain shares are worked out from the rounded shares, and errors from
+rounded numbers, so that they tell nothing beyond these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+import pandas as pd
+
+from fairness.checks import CHECKS
+from fairness.comparisons import NOT_RECORDED, Figure, Measure
+from fairness.disclosure_control import Fact, Name, Published, protect
+from fairness.gate import Judged, Verdict, consequence
+from fairness.past import Rows
+from fairness.policy import CROSS, Consequence, Policy
+from fairness.small_cells import about, percent
+from training.benefit import Floats
+
+Place = tuple[str, str, str, str, bool]
+"""Check, item, attribute, value; and whether it is the group's own share or that of all others."""
+TOO_FEW = "too_few"
+NOTHING_RECORDED = "nothing_recorded"
+_STUDENTS, _IN_NEED, _RECORDED = "students", "in_need", "recorded"
+_SIZES = "sizes"
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group, as it may be shown: numbers rounded to ten; None where too small or where others would follow."""
+
+    attribute: str
+    value: str
+    students: int | None
+    in_need: int | None
+
+    @property
+    def crossed(self) -> bool:
+        """Whether this is an intersection of two groups."""
+        return CROSS in self.attribute
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer to one check for one group, as it may be shown.
+
+    Attributes:
+        rate, others_rate: shares in hundredths, or progress points in tenths, of the group and of all others.
+        gap, lower, upper: how they compare, with its interval: hundredths, or tenths of a progress point.
+        does: what follows from the verdict under the policy.
+        counts: False where the policy only shows this group.
+        why: empty, or the code of why nothing could be judged.
+    """
+
+    check: str
+    item: str
+    attribute: str
+    value: str
+    verdict: Verdict
+    does: Consequence
+    counts: bool
+    rate: float | None
+    others_rate: float | None
+    gap: float | None
+    lower: float | None
+    upper: float | None
+    why: str
+
+    @property
+    def crossed(self) -> bool:
+        return CROSS in self.attribute
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What may be shown of an audit. `helped`: the share of all in need who have a support or a suggestion."""
+
+    students: int
+    in_need: int | None
+    helped: float | None
+    groups: tuple[Group, ...]
+    findings: tuple[Finding, ...]
+
+
+def publish(judged: Sequence[Judged], table: Rows, others: Sequence[Rows], in_need: Floats,
+            policy: Policy) -> Shown:  # fmt: skip
+    """What may be shown of judged figures.
+
+    Args:
+        table: the measures of the audited students; `others`: those of other rows, such as decision days.
+        in_need: 1 for each audited student in need, else 0.
+    """
+    whole = _Counts(table, in_need)
+    withheld = protect(whole.published, policy.smallest_cell)
+    shown = {fact for fact in whole.facts if fact not in withheld}
+    tables = [whole]
+    for rows in others:
+        more = _Counts(rows, None)
+        hidden = protect(more.published, policy.smallest_cell)
+        shown |= {fact for fact in more.facts if fact not in hidden}
+        tables.append(more)
+    facts = {key: fact for one in tables for key, fact in one.shares.items()}
+    findings = [_finding(one, facts, shown, policy) for one in judged]
+    unknown = [_unknown(name, policy) for name in policy.groups if (table.groups[name] == NOT_RECORDED).all()]
+    groups = []
+    for attribute, value in whole.cells:
+        sizes = [whole.published.true[name] if whole.size(name) in shown else None
+                 for name in ((_STUDENTS, attribute, value), (_IN_NEED, attribute, value))]  # fmt: skip
+        groups.append(Group(attribute, value, *(None if size is None else about(size) for size in sizes)))
+    total, need = whole.published.true[_STUDENTS,], whole.published.true[_IN_NEED,]
+    helped = whole.everybody
+    share = percent(whole.published.true[helped.names[0]] / need) if helped is not None and helped in shown else None
+    return Shown(about(total), about(need) if whole.size((_IN_NEED,)) in shown else None, share, tuple(groups),
+                 (*unknown, *findings))  # fmt: skip
+
+
+class _Counts:
+    """The counts behind some measures, how they add up, and the facts that would be shown of them."""
+
+    def __init__(self, rows: Rows, in_need: Floats | None) -> None:
+        self.rows, self.published = rows, Published()
+        self.codes = {name: pd.Categorical(rows.groups[name]) for name in rows.groups.columns}
+        self.cells = [(name, value) for name, codes in self.codes.items() for value in sorted(codes.categories)]
+        self.everybody: Fact | None = None
+        """The share of all in need who are helped; None where that is all of them."""
+        self.shares: dict[Place, Fact | None] = {}
+        self.sizes: dict[Name, Fact] = {}
+        self.wholes: list[tuple[str, Floats]] = []
+        everyone = np.ones(len(rows.groups))
+        for name, values in ((_STUDENTS, everyone), (_IN_NEED, in_need)):
+            if values is not None and any(measure.counts for measure in rows.measures):
+                self._declare(name, values)
+                self.wholes.append((name, values))
+        if in_need is not None:
+            self._show_sizes()
+        for measure in rows.measures:
+            if measure.counts:
+                self._show(measure)
+        self._nest([measure for measure in rows.measures if measure.counts])
+
+    @property
+    def facts(self) -> set[Fact]:
+        return self.published.facts
+
+    def size(self, name: Name) -> Fact | None:
+        return self.sizes.get(name)
+
+    def _show_sizes(self) -> None:
+        for name, _ in self.wholes:
+            self.sizes[name,] = self.published.rounded((name,), _SIZES)
+            for attribute, value in self.cells:
+                cell = (name, attribute, value)
+                self.sizes[cell] = self.published.rounded(cell, f"{_SIZES} by {attribute}")
+
+    def _show(self, measure: Measure) -> None:
+        """Declare what a measure counts, and the shares that would be shown of it."""
+        key, base = self._name(measure.amount), self._name(measure.out_of)
+        for part, whole, values in ((base, self._around(measure.out_of), measure.out_of), (key, base, measure.amount)):
+            if part != whole:
+                for cell in self._declare(part, values):
+                    self.published.within(cell, (whole, *cell[1:]))
+        table = f"{measure.check} {measure.item}".strip()
+        if measure.check == "suggestion" and key != base:
+            self.everybody = self.published.share((key,), (base,), table)
+        for attribute, value in self.cells:
+            if value == NOT_RECORDED:
+                continue
+            where = f"{table} by {attribute}"
+            for group, of_group in ((value, True), (_rest(value), False)):
+                known = key != base and (base, attribute, group) in self.published.true
+                self.shares[measure.check, measure.item, attribute, value, of_group] = self.published.share(
+                    (key, attribute, group), (base, attribute, group), where) if known else None  # fmt: skip
+
+    def _nest(self, measures: Sequence[Measure]) -> None:
+        """What every reader knows of counts of several checks: which lie within which, and which two make up a third.
+
+        "Missed" and "with a support or a suggestion" make up those in need, who are students.
+        """
+        counts = dict(self.wholes)
+        for measure in measures:
+            for values in (measure.out_of, measure.amount):
+                counts.setdefault(self._name(values), values)
+        inside = {(one, other) for one, other in permutations(counts, 2) if (counts[one] <= counts[other]).all()}
+        for one, other in inside:
+            if not any((one, between) in inside and (between, other) in inside for between in counts):
+                for cell in self._cells_of(one, other):
+                    self.published.within((one, *cell), (other, *cell))
+        for measure in measures:
+            part, whole, rest = (self._name(values) for values in (measure.amount, measure.out_of,
+                                                                   measure.out_of - measure.amount))  # fmt: skip
+            if rest in counts and len({part, whole, rest}) == 3:
+                for cell in self._cells_of(part, whole, rest):
+                    self.published.total((whole, *cell), [(part, *cell), (rest, *cell)])
+
+    def _cells_of(self, *names: str) -> list[Name]:
+        """The cells that are declared of all these counts."""
+        cells = ({known[1:] for known in self.published.true
+                  if known[0] == name and "but not" not in known} for name in names)
+        return sorted(set.intersection(*cells))
+
+    def _name(self, values: Floats) -> str:
+        """Equal counts have one name, since whoever reads the report knows that they are the same."""
+        digest = hashlib.sha256(values.tobytes()).hexdigest()
+        known = {hashlib.sha256(part.tobytes()).hexdigest(): name for name, part in self.wholes}
+        return known.get(digest, f"count {digest[:12]}")
+
+    def _around(self, values: Floats) -> str:
+        """The narrowest of the wholes that holds them."""
+        return next(name for name, whole in reversed(self.wholes) if (values <= whole).all())
+
+    def _declare(self, name: str, values: Floats) -> list[Name]:
+        """Counts of one kind: in all, by each value of each attribute, and how they add up. Those that must lie within
+        others are returned."""
+        add = self.published
+        if (name,) in add.true:
+            return []
+        add.count((name,), int(values.sum()))
+        found: list[Name] = [(name,)]
+        for attribute, codes in self.codes.items():
+            sums = np.bincount(codes.codes, values, len(codes.categories))
+            cells = {str(value): int(count) for value, count in zip(codes.categories, sums, strict=True)}
+            for value, count in cells.items():
+                add.count((name, attribute, value), count)
+            add.total((name,), [(name, attribute, value) for value in cells])
+            found += [(name, attribute, value) for value in cells]
+            self._recorded(name, attribute, cells)
+        for attribute in self.codes:
+            if CROSS in attribute:
+                self._cross(name, attribute)
+        return found
+
+    def _recorded(self, name: str, attribute: str, cells: Mapping[str, int]) -> None:
+        """All whose value is on record, and for each value all the others."""
+        known = [value for value in cells if value != NOT_RECORDED]
+        if len(known) < 2:
+            return
+        whole = (name, attribute, _RECORDED)
+        self.published.count(whole, sum(cells[value] for value in known))
+        self.published.total(whole, [(name, attribute, value) for value in known])
+        for value in known:
+            rest = (name, attribute, _rest(value))
+            self.published.count(rest, self.published.true[whole] - cells[value])
+            self.published.total(whole, [(name, attribute, value), rest])
+
+    def _cross(self, name: str, attribute: str) -> None:
+        """Two groups at once add up to each of both, with those of whom the other is not on record."""
+        true = self.published.true
+        crossed = self.rows.groups[attribute]
+        for place, one in enumerate(attribute.split(CROSS)):
+            half_known = set(self.rows.groups.loc[crossed == NOT_RECORDED, one])
+            for value in self.codes[one].categories:
+                if value == NOT_RECORDED:
+                    continue
+                parts = [(name, attribute, both) for both in self.codes[attribute].categories
+                         if both != NOT_RECORDED and both.split(CROSS)[place] == value]  # fmt: skip
+                if value in half_known:
+                    half = (name, attribute, f"{one} {value}, the other not on record")
+                    self.published.count(half, true[name, one, value] - sum(true[part] for part in parts))
+                    parts.append(half)
+                self.published.total((name, one, value), parts)
+
+
+def _rest(value: str) -> str:
+    """The name of all others whose value is on record."""
+    return f"all but {value}"
+
+
+def _finding(one: Judged, facts: Mapping[Place, Fact | None], shown: set[Fact], policy: Policy) -> Finding:
+    figure = one.figure
+    counts = policy.counts(figure.check, figure.attribute)
+    does = consequence(one.verdict, policy.checks[figure.check], counts)
+    if does is Consequence.ASKS and one.verdict is Verdict.CANNOT_TELL and CROSS in figure.attribute:
+        does = Consequence.SHOWS
+    why = "" if one.enough else TOO_FEW
+    return Finding(figure.check, figure.item, figure.attribute, figure.value, one.verdict, does, counts, why=why,
+                   **_figures(one, facts, shown, policy))  # fmt: skip
+
+
+def _figures(one: Judged, facts: Mapping[Place, Fact | None], shown: set[Fact],
+             policy: Policy) -> dict[str, float | None]:  # fmt: skip
+    """The group's rate, that of all others, the gap and its interval, as far as they may be shown."""
+    figure = one.figure
+    place = figure.check, figure.item, figure.attribute, figure.value
+    own, rest = (rows >= policy.fewest_in_need and told >= policy.smallest_cell
+                 for rows, told in ((figure.rows, figure.told), (figure.others, figure.others_told)))  # fmt: skip
+    plain = (*place, True) in facts
+    if plain:
+        own, rest = facts[*place, True] in shown, facts[*place, False] in shown
+    digits = 1 if CHECKS[figure.check].unit == "points" else 2
+    rate = round(figure.rate, digits) if own and math.isfinite(figure.rate) else None
+    others_rate = round(figure.others_rate, digits) if rest and math.isfinite(figure.others_rate) else None
+    found = {"rate": rate, "others_rate": others_rate, "gap": None, "lower": None, "upper": None}
+    if not one.enough or rate is None or (others_rate is None and figure.comparison != "mean"):
+        return found
+    gap = _rounded_gap(figure, rate, others_rate) if plain and not CHECKS[figure.check].matched else figure.gap
+    ends = dict(zip(("lower", "upper"), figure.interval(policy.confidence), strict=True))
+    moved = {name: end * gap / figure.gap if figure.comparison == "ratio" and figure.gap else end + gap - figure.gap
+             for name, end in ends.items()}  # fmt: skip
+    return found | {name: round(value, digits) + 0.0 if math.isfinite(value) else None
+                    for name, value in {"gap": gap, **moved}.items()}  # fmt: skip
+
+
+def _rounded_gap(figure: Figure, rate: float | None, others_rate: float | None) -> float:
+    """The gap of the shares as they are shown."""
+    if rate is None or others_rate is None or not others_rate or not rate:
+        return figure.gap
+    return rate / others_rate if figure.comparison == "ratio" else rate - others_rate
+
+
+def _unknown(name: str, policy: Policy) -> Finding:
+    """That nothing is on record by which a group could be told."""
+    does = consequence(Verdict.CANNOT_TELL, policy.checks["missed"], policy.counts("missed", name))
+    return Finding("missed", "", name, NOT_RECORDED, Verdict.CANNOT_TELL, does, policy.counts("missed", name),
+                   None, None, None, None, None, NOTHING_RECORDED)  # fmt: skip

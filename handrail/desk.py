@@ -1,0 +1,18 @@
+"""The desk at which this home's audits are kept and signed."""
+
+from __future__ import annotations
+
+from fairness.policy import Policy
+from fairness.signoff import Desk
+from handrail.settings import Settings
+from records.database import Database, open_database
+
+
+def desk_of(settings: Settings, database: Database | None = None) -> Desk:
+    """The desk of a home: with its database, which is opened where none is given, the declared policy and its secret.
+
+    Raises:
+        SettingsError: the secret cannot be used.
+        PolicyError: nor can the policy.
+    """
+    return Desk(database or open_database(settings.database_url), settings.home, Policy.declared(), settings.secret())

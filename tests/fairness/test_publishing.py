@@ -1,0 +1,367 @@
+"""What is shown: rounded, never of fewer than ten students, and nothing from which a small number would follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from functools import cache
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+from scipy.sparse import csr_array
+
+from fairness.checks import CHECKS
+from fairness.comparisons import NOT_RECORDED, Measure
+from fairness.gate import Verdict
+from fairness.past import Rows, past_supports
+from fairness.policy import CROSS, Consequence
+from fairness.publishing import Shown
+from features.catalog import feature_names
+from tests.fairness.made_up import POLICY, District, advised, made_up, size_of, the
+from training.episodes import Episodes
+
+SOME = replace(POLICY, groups=("sex", "race_ethnicity", "english_learner", "school"),
+               intersections=(("race_ethnicity", "sex"),))  # fmt: skip
+FEW = replace(SOME, groups=("sex", "race_ethnicity"))
+PLAIN = ("suggestion", "missed")
+Cell = tuple[str, str]
+EVERYBODY: Cell = ("", "")
+
+
+def some_unknown(found: District, share: float, seed: int) -> District:
+    """The same, with facts of some students not on record."""
+    groups, rng = found.students.groups.copy(), np.random.default_rng(seed)
+    for name in found.policy.groups:
+        groups.loc[rng.random(len(groups)) < share, name] = NOT_RECORDED
+    for one, two in found.policy.intersections:
+        known = (groups[one] != NOT_RECORDED) & (groups[two] != NOT_RECORDED)
+        groups[one + CROSS + two] = (groups[one] + CROSS + groups[two]).where(known, NOT_RECORDED)
+    return replace(found, students=replace(found.students, groups=groups))
+
+
+def true_counts(found: District) -> dict[tuple[str, Cell], int]:
+    """How many students, in need, missed and helped there are in each cell, counted by hand."""
+    need = (found.students.severity.max(axis=1) >= 2).to_numpy()
+    helped = need & (found.advice.listed.any(axis=1).to_numpy() | found.students.served)
+    is_open = need & found.students.may.any(axis=1).to_numpy()
+    chosen = {"students": np.ones(len(need), dtype=bool), "need": need, "missed": need & ~helped, "helped": helped,
+              "open": is_open, "missed though open": is_open & ~helped, "waiting": is_open & ~found.students.served}
+    groups = found.students.groups
+    cells = {EVERYBODY: np.ones(len(need), dtype=bool)}
+    cells |= {(name, value): (groups[name] == value).to_numpy() for name in groups for value in groups[name].unique()}
+    return {(what, cell): int((who & rows).sum()) for what, who in chosen.items() for cell, rows in cells.items()}
+
+
+WITHIN = (("need", "students"), ("missed", "need"), ("open", "need"), ("missed though open", "open"),
+          ("missed though open", "missed"), ("waiting", "open"), ("missed though open", "waiting"))  # fmt: skip
+"""Which students are counted among which others, by what the checks ask: their words say so."""
+SHARES = {"suggestion": ("helped", "need"), "missed": ("missed", "need"), "access": ("missed though open", "open"),
+          "silence": ("missed though open", "waiting")}  # fmt: skip
+
+
+class Attacker:
+    """Reads the groups and findings that are shown, and knows how they add up; asks how far each count can lie."""
+
+    def __init__(self, shown: Shown) -> None:
+        self.cells = [EVERYBODY, *((one.attribute, one.value) for one in shown.groups)]
+        self.counts = list(dict.fromkeys(name for pair in WITHIN for name in pair))
+        self.place = {key: at for at, key in enumerate(product(self.counts, self.cells))}
+        self.at_most: list[np.ndarray] = []
+        self.equal: list[np.ndarray] = []
+        self.limits: list[float] = []
+        self._adds_up()
+        for what, cell, size in self._sizes(shown):
+            if size is not None:
+                self._below(self.row((1, what, cell)), size + 4)
+                self._below(-self.row((1, what, cell)), 5 - size)
+        for one in shown.findings:
+            if one.check in SHARES and one.value != NOT_RECORDED:
+                own, whole = (one.attribute, one.value), self._recorded(one.attribute)
+                self._share(one.check, one.rate, [(1, own)])
+                self._share(one.check, one.others_rate, [*((1, cell) for cell in whole), (-1, own)])
+        self._share("suggestion", shown.helped, [(1, EVERYBODY)])
+
+    def row(self, *terms: tuple[float, str, Cell]) -> np.ndarray:
+        found = np.zeros(len(self.place))
+        for factor, what, cell in terms:
+            if what == "helped":
+                found[self.place["need", cell]] += factor
+                found[self.place["missed", cell]] -= factor
+            else:
+                found[self.place[what, cell]] += factor
+        return found
+
+    def width(self, what: str, cell: Cell) -> float:
+        rows, equal = csr_array(np.array(self.at_most)), csr_array(np.array(self.equal))
+        ends = []
+        for sign in (1, -1):
+            found = linprog(sign * self.row((1, what, cell)), rows, self.limits, equal, np.zeros(equal.shape[0]))
+            if found.status in (3, 4):
+                return math.inf
+            assert found.status == 0, found.message
+            ends.append(sign * found.fun)
+        return ends[1] - ends[0]
+
+    def _sizes(self, shown: Shown) -> Iterator[tuple[str, Cell, int | None]]:
+        yield "students", EVERYBODY, shown.students
+        yield "need", EVERYBODY, shown.in_need
+        for one in shown.groups:
+            yield "students", (one.attribute, one.value), one.students
+            yield "need", (one.attribute, one.value), one.in_need
+
+    def _recorded(self, attribute: str) -> list[Cell]:
+        return [cell for cell in self.cells if cell[0] == attribute and cell[1] != NOT_RECORDED]
+
+    def _below(self, row: np.ndarray, limit: float) -> None:
+        self.at_most.append(row)
+        self.limits.append(limit)
+
+    def _share(self, check: str, share: float | None, terms: list[tuple[int, Cell]]) -> None:
+        if share is None:
+            return
+        some, whole = (self.row(*((factor, what, cell) for factor, cell in terms)) for what in SHARES[check])
+        self._below(some - (share + 0.005) * whole, 0.0)
+        self._below((share - 0.005) * whole - some, 0.0)
+
+    def _adds_up(self) -> None:
+        for cell in self.cells:
+            for part, whole in WITHIN:
+                self._below(self.row((1, part, cell), (-1, whole, cell)), 0.0)
+            helped_too = self.row((1, "open", cell), (-1, "missed though open", cell), (-1, "helped", cell))
+            self._below(helped_too, 0.0)
+        unknown = any(value == NOT_RECORDED for name, value in self.cells if CROSS in name)
+        for what in self.counts:
+            for attribute in {name for name, _ in self.cells} - {""}:
+                parts = [cell for cell in self.cells if cell[0] == attribute]
+                self.equal.append(self.row((-1, what, EVERYBODY), *((1, what, cell) for cell in parts)))
+                for at, one in enumerate(attribute.split(CROSS) if CROSS in attribute else ()):
+                    for cell in self._recorded(one):
+                        both = [part for part in self._recorded(attribute) if part[1].split(CROSS)[at] == cell[1]]
+                        sums = self.row((-1, what, cell), *((1, what, part) for part in both))
+                        if unknown:
+                            self._below(sums, 0.0)
+                        else:
+                            self.equal.append(sums)
+
+
+def narrow(found: District, shown: Shown) -> list[tuple[str, Cell, int, float]]:
+    """The true counts below ten that the attacker ties down to fewer than ten numbers."""
+    attacker, tied = Attacker(shown), []
+    for (what, cell), count in true_counts(found).items():
+        if count < 10 and (width := attacker.width(what, cell)) < 10 - 1e-6:
+            tied.append((what, cell, count, width))
+    return tied
+
+
+SIZES = (120, 300, 450, 700, 900, 1400)
+
+
+@pytest.mark.parametrize(("seed", "only"), [
+    (0, ("missed",)), (1, ("missed",)), (2, ("missed",)),
+    (5, ("missed",)),
+    (1, PLAIN), (2, PLAIN), (3, PLAIN),
+    (5, PLAIN), (3, tuple(SHARES)),
+    (5, tuple(SHARES)),
+])  # fmt: skip
+def test_whoever_reads_all_that_is_shown_finds_no_number_below_ten(seed: int, only: tuple[str, ...]):  # R60
+    found = made_up(SIZES[seed], seed, {"asian": 0.95, "white": 0.7}, policy=SOME, only=only)
+    found = some_unknown(found, 0.05, seed) if seed % 2 else found
+    assert any(count < 10 for count in true_counts(found).values())
+    assert narrow(found, found.shown()) == []
+
+
+def test_the_attacker_is_no_fool():  # R60
+    found = made_up(900, 4, policy=SOME, only=PLAIN, races={"white": 0.6, "black": 0.385, "asian": 0.015})
+    counts, shown = true_counts(found), found.shown()
+    assert counts["need", ("race_ethnicity", "asian")] < 10
+    told = tuple(replace(one, students=round(counts["students", (one.attribute, one.value)] + 0.1, -1),
+                         in_need=round(counts["need", (one.attribute, one.value)] + 0.1, -1))
+                 for one in shown.groups)  # fmt: skip
+    assert ("need", ("race_ethnicity", "asian")) in {tied[:2] for tied in narrow(found, replace(shown, groups=told))}
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10_000), st.integers(60, 700), st.floats(0.05, 0.95), st.floats(0.02, 0.98))
+def test_no_figure_of_fewer_than_ten_students_is_shown(seed: int, students: int, need: float, rate: float):  # R60
+    found = made_up(students, seed, rate, need=need, policy=FEW, only=("missed", "captured", "late_alert"))
+    shown, table = found.shown(), found.table
+    counts, groups = true_counts(found), found.students.groups
+    for one in shown.groups:
+        cell = (one.attribute, one.value)
+        for number, what in ((one.students, "students"), (one.in_need, "need")):
+            assert number is None or (number % 10 == 0 and counts[what, cell] >= 10)
+            assert number is None or abs(number - counts[what, cell]) <= 5
+    measures = {(one.check, one.item): one for one in table.measures}
+    for one in shown.findings:
+        if one.why == "nothing_recorded":
+            continue
+        measure, column = measures[one.check, one.item], groups[one.attribute]
+        own = (column == one.value).to_numpy()
+        for share, rows in ((one.rate, own), (one.others_rate, ~own & (column != NOT_RECORDED).to_numpy())):
+            if share is None:
+                continue
+            some, whole = measure.amount[rows].sum(), measure.out_of[rows].sum()
+            assert share == pytest.approx(round(share, 2)) and abs(share - some / whole) <= 0.005 + 1e-12
+            if measure.counts:
+                assert min(some, whole - some) >= 10
+            else:
+                assert (measure.out_of[rows] > 0).sum() >= 30
+        if one.gap is not None:
+            assert one.rate is not None and one.others_rate is not None
+        if one.lower is not None:
+            assert one.gap is not None and one.lower <= one.gap
+    assert shown.students % 10 == 0 and (shown.in_need is None or shown.in_need % 10 == 0)
+
+
+@cache
+def plain_district() -> tuple[District, Shown]:
+    found = made_up(2500, 9, {"black": 0.4}, policy=SOME)
+    return found, found.shown()
+
+
+def test_the_gap_of_plain_counts_is_that_of_the_shares_beside_it():
+    found, shown = plain_district()
+    counted = {(one.check, one.item) for one in found.table.measures if one.counts}
+    seen = 0
+    for one in shown.findings:
+        if (one.check, one.item) not in counted or CHECKS[one.check].matched or one.gap is None:
+            continue
+        exact = one.rate / one.others_rate if CHECKS[one.check].comparison == "ratio" else one.rate - one.others_rate
+        assert one.gap == pytest.approx(round(exact, 2), abs=1e-9)
+        seen += 1
+    assert seen > 20
+
+
+def test_verdicts_and_what_follows_are_those_of_the_exact_figures():
+    found, shown = plain_district()
+    judged = {(one.figure.check, one.figure.item, one.figure.attribute, one.figure.value): one
+              for one in found.judged()}  # fmt: skip
+    assert len(judged) == len(shown.findings)
+    for one in shown.findings:
+        exact = judged[one.check, one.item, one.attribute, one.value]
+        assert one.verdict is exact.verdict
+        threshold = found.policy.checks[one.check]
+        does = {Verdict.PASS: Consequence.SHOWS, Verdict.FAIL: threshold.fails, Verdict.CANNOT_TELL: threshold.unsure}
+        if one.crossed and one.verdict is Verdict.CANNOT_TELL:
+            assert one.does is Consequence.SHOWS
+        else:
+            assert one.does is does[one.verdict]
+    assert the(shown, "missed", "race_ethnicity", "black").verdict is Verdict.FAIL
+
+
+def test_the_interval_moves_with_the_rounded_gap_and_keeps_its_width():
+    found, shown = plain_district()
+    for exact in (one.figure for one in found.judged() if one.figure.check in PLAIN and one.enough):
+        one = the(shown, exact.check, exact.attribute, exact.value)
+        if one.gap is None:
+            continue
+        lower, upper = exact.interval(0.95)
+        if exact.check == "missed":
+            assert one.upper - one.lower == pytest.approx(upper - lower, abs=0.0101)
+            assert one.lower == pytest.approx(lower, abs=0.0151)
+        else:
+            assert one.upper / one.lower == pytest.approx(upper / lower, rel=0.04)
+
+
+def test_a_group_that_the_policy_only_reports_is_shown_with_its_verdict_and_does_nothing():
+    found, _ = plain_district()
+    policy = replace(SOME, reported={"race_ethnicity": "x" * 40, "race_ethnicity x sex": "x" * 40})
+    shown = replace(found, policy=policy, only=PLAIN).shown()
+    black = the(shown, "missed", "race_ethnicity", "black")
+    assert (black.verdict, black.does, black.counts) == (Verdict.FAIL, Consequence.SHOWS, False)
+    assert black.rate is not None and the(shown, "missed", "sex", "female").counts
+
+
+def test_a_fact_that_is_on_record_for_nobody_asks():
+    found = made_up(1500, 5, policy=SOME, only=PLAIN)
+    unknown = found.students.groups.assign(english_learner=NOT_RECORDED)
+    shown = replace(found, students=replace(found.students, groups=unknown)).shown()
+    one = the(shown, "missed", "english_learner", NOT_RECORDED)
+    assert (one.verdict, one.does, one.why) == (Verdict.CANNOT_TELL, Consequence.ASKS, "nothing_recorded")
+    assert one.rate is one.gap is None
+    assert [each for each in shown.findings if each.attribute == "english_learner"] == [one]
+    assert size_of(shown, "english_learner", NOT_RECORDED).students == 1500
+
+
+def test_points_of_progress_are_shown_in_tenths_of_thirty_students_and_more():
+    found = made_up(800, 6, policy=SOME, only=PLAIN)
+    rng = np.random.default_rng(0)
+    groups = found.students.groups[["sex", "race_ethnicity"]].reset_index(drop=True)
+    measure = Measure("calibration", "", rng.normal(0.44, 3, 800), np.ones(800))
+    others = (Rows((measure,), groups, found.students.cohorts.reset_index(drop=True)),)
+    shown = replace(found, others=others).shown()
+    for value, size in groups["race_ethnicity"].value_counts().items():
+        one = the(shown, "calibration", "race_ethnicity", value)
+        own = (groups["race_ethnicity"] == value).to_numpy()
+        assert (one.rate is None) is (size < 30)
+        if one.rate is not None:
+            assert one.rate == round(float(measure.amount[own].mean()), 1)
+            assert one.gap == round(float(measure.amount[own].mean() - measure.amount[~own].mean()), 1)
+            assert 10 * one.lower == pytest.approx(round(10 * one.lower))
+
+
+def test_the_rows_of_other_days_are_protected_too():  # R60
+    found = made_up(900, 7, policy=SOME, only=PLAIN)
+    rng = np.random.default_rng(1)
+    groups = found.students.groups.iloc[:300].reset_index(drop=True)
+    got = (rng.random(300) < 0.15).astype(float)
+    rows = Rows((Measure("past_support", "tutoring", got, np.ones(300), np.zeros(300, dtype=np.intp)),), groups,
+                found.students.cohorts.iloc[:300].reset_index(drop=True))  # fmt: skip
+    shown = replace(found, others=(rows,)).shown()
+    hidden = 0
+    for one in [each for each in shown.findings if each.check == "past_support"]:
+        own = (groups[one.attribute] == one.value).to_numpy()
+        for share, who in ((one.rate, own), (one.others_rate, ~own)):
+            some = got[who].sum()
+            hidden += share is None
+            assert share is None or min(some, who.sum() - some) >= 10
+    assert hidden > 5
+
+
+def test_what_is_shown_is_the_same_twice():
+    found = made_up(400, 8, policy=SOME, only=PLAIN)
+    assert found.shown() == found.shown()
+    assert "CANARY" not in repr(found.shown())
+
+
+def none_of(found: District, attribute: str, value: str) -> District:
+    """The same, with no suggestion and no support for one group."""
+    own = (found.students.groups[attribute] == value).to_numpy()
+    suggested = found.advice.listed.any(axis=1).to_numpy() & ~own
+    students = replace(found.students, served=found.students.served & ~own)
+    return replace(found, students=students, advice=advised(students, suggested, found.advice.benefit))
+
+
+@pytest.mark.parametrize("check", ["captured", "exposure"])
+def test_a_share_of_benefit_does_not_say_that_nobody_of_a_group_has_a_suggestion(check: str):  # R60
+    found = none_of(made_up(900, 3, policy=SOME), "race_ethnicity", "asian")
+    shown = found.shown()
+    assert the(shown, "missed", "race_ethnicity", "asian").rate is None, "nobody is helped: withheld"
+    assert the(shown, check, "race_ethnicity", "asian").rate != 0.0
+
+
+def test_a_share_of_the_past_is_of_ten_students_and_not_of_ten_rows():  # R60
+    found = made_up(400, 14, policy=FEW, only=PLAIN, races={"white": 0.6, "black": 0.4})
+    race = found.students.groups["race_ethnicity"].copy()
+    race.iloc[:12] = "asian"
+    groups = found.students.groups.assign(race_ethnicity=race)
+    students = replace(found.students, groups=groups.assign(**{"race_ethnicity x sex": race + CROSS + groups["sex"]}))
+    who, rng = np.tile(np.arange(400), 3), np.random.default_rng(14)
+    got = np.where(who < 12, who < 4, rng.random(400)[who] < 0.4)
+    features = pd.DataFrame(math.nan, index=range(1200), columns=feature_names()).assign(
+        grade_level=5.0, absence_rate_year=0.15, absent_days_year=12.0, days_enrolled_year=80.0)  # fmt: skip
+    days = pd.Series(np.repeat([date(2025, 10, 1), date(2025, 12, 1), date(2026, 2, 2)], 400))
+    episodes = Episodes(features, pd.Series(race.index[who]), days, pd.Series(np.where(got, "tutoring", "none")),
+                        pd.Series(np.zeros(1200)))  # fmt: skip
+    programs = pd.DataFrame({"support": ["tutoring"], "min_grade": [-1.0], "max_grade": [12.0]})
+    rows = past_supports(episodes, programs, students, ("tutoring",), FEW)
+    shown = replace(found, students=students, others=(rows,)).shown()
+    assert the(shown, "past_support", "race_ethnicity", "white", "tutoring").rate is not None
+    assert the(shown, "past_support", "race_ethnicity", "asian", "tutoring").rate is None, "four of twelve students"
