@@ -17,13 +17,14 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from fairness.checks import CROSS
 from fairness.comparisons import Figure, compare
 from fairness.gate import Judged, Verdict, judge, overall
 from fairness.live import live_measures
 from fairness.measures import model_measures
 from fairness.mitigation import Curve, trade_curves
 from fairness.past import Rows, came_true, past_supports, record_measures
-from fairness.policy import CROSS, Consequence, Policy
+from fairness.policy import Consequence, Policy
 from fairness.proxies import Proxy, proxies
 from fairness.publishing import Finding, Group, publish
 from fairness.small_cells import about

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Comparison = Literal["difference", "ratio", "mean"]
+CROSS = " x "
+"""Between the names of two groups at once."""
+_MANY = ("school",)
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Check:
         rate: what the figure of the group itself is called.
         unit: "share" (of students, or of benefit) or "points" (progress points).
         about: "model" (what it suggests), "records" (what it learned from and sees), "use" (what staff see and do).
+        everywhere: whether schools and two groups at once are compared too.
         matched: whether students are compared within equal need, or within what their other records foretell.
     """
 
@@ -36,21 +40,29 @@ class Check:
     unit: Literal["share", "points"] = "share"
     about: Literal["model", "records", "use"] = "model"
     matched: bool = False
+    everywhere: bool = False
+
+    def compares(self, attribute: str) -> bool:
+        """Whether the groups of an attribute are compared: of schools and of two groups at once only the main checks
+        are asked, since what is left of most others there is too little to judge."""
+        return self.everywhere or (CROSS not in attribute and attribute not in _MANY)
 
 
 CHECKS: Mapping[str, Check] = {
     "suggestion": Check(
         "A support or a suggestion", "Of students in need, has this group a support or a suggestion as often as all "
-        "others?", "ratio", -1, "with a support or a suggestion"),
+        "others?", "ratio", -1, "with a support or a suggestion", everywhere=True),
     "missed": Check(
         "Missed", "Of students in need, has this group neither a support nor a suggestion more often than all others?",
-        "difference", 1, "with neither"),
+        "difference", 1, "with neither", everywhere=True),
     "access": Check(
         "Access at equal need", "Among students of the same need to whom some support is open, has this "
-        "group neither a support nor a suggestion more often?", "difference", 1, "with neither", matched=True),
+        "group neither a support nor a suggestion more often?", "difference", 1, "with neither", matched=True,
+        everywhere=True),
     "captured": Check(
         "Benefit captured", "Of all the benefit that open supports are expected to bring students in need, is less "
-        "captured by the first suggestion in this group?", "difference", -1, "of the benefit captured"),
+        "captured by the first suggestion in this group?", "difference", -1, "of the benefit captured",
+        everywhere=True),
     "support": Check(
         "Each support", "Among students of the same need to whom it is open, is this support suggested as often?",
         "ratio", -1, "suggested it", matched=True),
@@ -78,11 +90,11 @@ CHECKS: Mapping[str, Check] = {
     "attendance_record": Check(
         "Absences on record", "Among students about whom the other records foretell the same, are fewer absences of "
         "this group on record? Then absences may be missing, and alerts with them.", "ratio", -1, "of days absent",
-        about="records", matched=True),
+        about="records", matched=True, everywhere=True),
     "discipline_record": Check(
         "Discipline on record", "Among students about whom the other records foretell the same, has more of this group "
         "an incident on record?", "difference", 1, "with an incident", about="records",
-        matched=True),
+        matched=True, everywhere=True),
     "shown": Check(
         "Shown a suggestion", "Of students in need whose list staff opened, did as many have a suggestion on it?",
         "ratio", -1, "had one", about="use"),

@@ -142,6 +142,8 @@ def _by(attribute: str, measures: Sequence[Measure], column: pd.Series, cohort: 
     values = sorted(column[recorded].unique())
     code = pd.Categorical(column, categories=values).codes.astype(np.intp)
     for measure in measures:
+        if not CHECKS[measure.check].compares(attribute):
+            continue
         known = rates(measure, column)
         asked = recorded & (measure.out_of > 0)
         strata = 1 if measure.stratum is None else int(measure.stratum.max(initial=0)) + 1

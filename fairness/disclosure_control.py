@@ -138,7 +138,7 @@ def protect(published: Published, smallest: int = 10) -> set[Fact]:
     """The facts to withhold so that every count below `smallest` stays open by `smallest` whole students or more.
 
     Withheld are the facts that are small themselves (`Published.small`), then, while what is shown ties some small
-    count down, the least fact among those that tie it, of its own table where there is one. First each family of
+    count down, the facts that tie it, of its own table where there are any. First each family of
     counts that add up is settled with only the families it is counted in, which is quick; then all together, which
     is the proof. The same tables give the same answer in whatever order they were declared.
 
@@ -182,7 +182,7 @@ def _settle(tables: _Tables, seen: _Seen, withheld: Collection[Fact]) -> set[Fac
         for at in seen.narrow():
             ties = _ties(attacker, seen, at)
             if ties and not ties & new:
-                new |= _least(tables, tables.names[at], ties)
+                new |= _to_withhold(tables, tables.names[at], ties)
         more |= new
         attacker = _Attacker(tables, {*withheld, *more})
     return more
@@ -218,12 +218,18 @@ def _ties(attacker: _Attacker, seen: _Seen, at: int) -> set[Fact]:
     return ties
 
 
-def _least(tables: _Tables, name: Name, ties: set[Fact]) -> set[Fact]:
-    """Of the facts that tie a count, the one of the fewest students, of a table of that count if there is one."""
+def _to_withhold(tables: _Tables, name: Name, ties: set[Fact]) -> set[Fact]:
+    """Of the facts that tie a count, those of a table of that count but for the one of the most; where there is none,
+    the one of the fewest.
+
+    One at a time is no better: the next one ties it then, and in a small district more are withheld in the end.
+    """
     true = tables.published.true
     own = {fact.table for fact in tables.facts if name in (*fact.names, others(fact.names[0], fact.names[-1]))}
-    first = min(ties, key=lambda fact: (fact.table not in own, true[fact.names[0]], fact))
-    return {fact for fact in tables.facts if fact.names == first.names}
+    least = sorted(ties, key=lambda fact: (true[fact.names[0]], fact))
+    chosen = [fact for fact in least if fact.table in own]
+    names = {fact.names for fact in chosen[:-1] or chosen or least[:1]}
+    return {fact for fact in tables.facts if fact.names in names}
 
 
 class _Seen:

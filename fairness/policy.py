@@ -15,13 +15,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from fairness.checks import CHECKS, Comparison
+from fairness.checks import CHECKS, CROSS, Comparison
 
 POLICY_FILE = Path(__file__).with_name("policy.toml")
 GROUPS = ("sex", "race_ethnicity", "english_learner", "special_education", "unstable_housing", "meal_eligible",
           "grade_band", "school")  # fmt: skip
 """What an audit can compare by."""
-CROSS = " x "
 
 
 class PolicyError(ValueError):

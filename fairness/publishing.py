@@ -17,12 +17,12 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from fairness.checks import CHECKS
+from fairness.checks import CHECKS, CROSS
 from fairness.comparisons import NOT_RECORDED, Figure, Measure
 from fairness.disclosure_control import Fact, Name, Published, protect
 from fairness.gate import Judged, Verdict, consequence
 from fairness.past import Rows
-from fairness.policy import CROSS, Consequence, Policy
+from fairness.policy import Consequence, Policy
 from fairness.small_cells import about, percent
 from training.benefit import Floats
 
@@ -99,12 +99,12 @@ def publish(judged: Sequence[Judged], table: Rows, others: Sequence[Rows], in_ne
         table: the measures of the audited students; `others`: those of other rows, such as decision days.
         in_need: 1 for each audited student in need, else 0.
     """
-    whole = _Counts(table, in_need)
+    whole = _Counts(table, in_need, policy)
     withheld = protect(whole.published, policy.smallest_cell)
     shown = {fact for fact in whole.facts if fact not in withheld}
     tables = [whole]
     for rows in others:
-        more = _Counts(rows, None)
+        more = _Counts(rows, None, policy)
         hidden = protect(more.published, policy.smallest_cell)
         shown |= {fact for fact in more.facts if fact not in hidden}
         tables.append(more)
@@ -126,8 +126,9 @@ def publish(judged: Sequence[Judged], table: Rows, others: Sequence[Rows], in_ne
 class _Counts:
     """The counts behind some measures, how they add up, and the facts that would be shown of them."""
 
-    def __init__(self, rows: Rows, in_need: Floats | None) -> None:
+    def __init__(self, rows: Rows, in_need: Floats | None, policy: Policy) -> None:
         self.rows, self.published = rows, Published()
+        self.fewest, self.smallest = policy.fewest_in_need, policy.smallest_cell
         self.codes = {name: pd.Categorical(rows.groups[name]) for name in rows.groups.columns}
         self.cells = [(name, value) for name, codes in self.codes.items() for value in sorted(codes.categories)]
         self.everybody: Fact | None = None
@@ -138,14 +139,14 @@ class _Counts:
         everyone = np.ones(len(rows.groups))
         for name, values in ((_STUDENTS, everyone), (_IN_NEED, in_need)):
             if values is not None and any(measure.counts for measure in rows.measures):
-                self._declare(name, values)
+                self._declare(name, values, list(self.codes))
                 self.wholes.append((name, values))
         if in_need is not None:
             self._show_sizes()
-        for measure in rows.measures:
-            if measure.counts:
-                self._show(measure)
-        self._nest([measure for measure in rows.measures if measure.counts])
+        counts = [measure for measure in rows.measures if measure.counts]
+        for measure in sorted(counts, key=lambda measure: not CHECKS[measure.check].everywhere):
+            self._show(measure)
+        self._nest(counts)
 
     @property
     def facts(self) -> set[Fact]:
@@ -162,23 +163,32 @@ class _Counts:
                 self.sizes[cell] = self.published.rounded(cell, f"{_SIZES} by {attribute}")
 
     def _show(self, measure: Measure) -> None:
-        """Declare what a measure counts, and the shares that would be shown of it."""
+        """Declare what a measure counts, and the shares that would be shown of it: of students enough to be judged."""
+        compared = [name for name in self.codes if CHECKS[measure.check].compares(name)]
         key, base = self._name(measure.amount), self._name(measure.out_of)
         for part, whole, values in ((base, self._around(measure.out_of), measure.out_of), (key, base, measure.amount)):
             if part != whole:
-                for cell in self._declare(part, values):
+                for cell in self._declare(part, values, compared):
                     self.published.within(cell, (whole, *cell[1:]))
         table = f"{measure.check} {measure.item}".strip()
         if measure.check == "suggestion" and key != base:
             self.everybody = self.published.share((key,), (base,), table)
         for attribute, value in self.cells:
-            if value == NOT_RECORDED:
+            if value == NOT_RECORDED or attribute not in compared:
                 continue
-            where = f"{table} by {attribute}"
-            for group, of_group in ((value, True), (_rest(value), False)):
-                known = key != base and (base, attribute, group) in self.published.true
+            where, both = f"{table} by {attribute}", (value, _rest(value))
+            told = key != base and all(
+                self._enough((key, attribute, group), (base, attribute, group)) for group in both)
+            for group, of_group in zip(both, (True, False), strict=True):
                 self.shares[measure.check, measure.item, attribute, value, of_group] = self.published.share(
-                    (key, attribute, group), (base, attribute, group), where) if known else None  # fmt: skip
+                    (key, attribute, group), (base, attribute, group), where) if told else None  # fmt: skip
+
+    def _enough(self, part: Name, whole: Name) -> bool:
+        """Whether a share may be shown at all. Where that of a group may not, nor is that of all others: what all have
+        less that would give the group's away."""
+        true = self.published.true
+        size = true.get(whole, 0)
+        return size >= self.fewest and min(true[part], size - true[part]) >= self.smallest
 
     def _nest(self, measures: Sequence[Measure]) -> None:
         """What every reader knows of counts of several checks: which lie within which, and which two make up a third.
@@ -217,15 +227,16 @@ class _Counts:
         """The narrowest of the wholes that holds them."""
         return next(name for name, whole in reversed(self.wholes) if (values <= whole).all())
 
-    def _declare(self, name: str, values: Floats) -> list[Name]:
-        """Counts of one kind: in all, by each value of each attribute, and how they add up. Those that must lie within
-        others are returned."""
+    def _declare(self, name: str, values: Floats, attributes: Sequence[str]) -> list[Name]:
+        """Counts of one kind: in all, by each value of these attributes, and how they add up. Those that must lie
+        within others are returned."""
         add = self.published
         if (name,) in add.true:
             return []
         add.count((name,), int(values.sum()))
         found: list[Name] = [(name,)]
-        for attribute, codes in self.codes.items():
+        for attribute in attributes:
+            codes = self.codes[attribute]
             sums = np.bincount(codes.codes, values, len(codes.categories))
             cells = {str(value): int(count) for value, count in zip(codes.categories, sums, strict=True)}
             for value, count in cells.items():
@@ -233,7 +244,7 @@ class _Counts:
             add.total((name,), [(name, attribute, value) for value in cells])
             found += [(name, attribute, value) for value in cells]
             self._recorded(name, attribute, cells)
-        for attribute in self.codes:
+        for attribute in attributes:
             if CROSS in attribute:
                 self._cross(name, attribute)
         return found

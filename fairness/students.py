@@ -16,8 +16,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from fairness.checks import CROSS
 from fairness.comparisons import NOT_RECORDED, Codes
-from fairness.policy import CROSS, Policy
+from fairness.policy import Policy
 from features.alerts import alerts
 from features.attendance import student_days
 from features.build import build_features

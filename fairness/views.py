@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from itertools import count
 
 from fairness.audit import Audit
-from fairness.checks import CHECKS, Check
+from fairness.checks import CHECKS, CROSS, Check
 from fairness.comparisons import NOT_RECORDED
 from fairness.gate import Verdict, worst
 from fairness.mitigation import Curve
-from fairness.policy import CROSS, Consequence
+from fairness.policy import Consequence
 from fairness.proxies import ALL
 from fairness.publishing import TOO_FEW, Finding, Group
 from fairness.words import (

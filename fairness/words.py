@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fairness.checks import CHECKS
+from fairness.checks import CHECKS, CROSS
 from fairness.comparisons import NOT_RECORDED
 from fairness.gate import Verdict
-from fairness.policy import CROSS
 from fairness.publishing import NOTHING_RECORDED, TOO_FEW, Finding
 
 ATTRIBUTES = {

@@ -37,10 +37,11 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 from fairness.audit import figures, measured
+from fairness.checks import CROSS
 from fairness.comparisons import NOT_RECORDED, Measure, compare
 from fairness.gate import Judged, Verdict, consequence, judge, overall
 from fairness.past import Rows
-from fairness.policy import CROSS, Consequence, Policy
+from fairness.policy import Consequence, Policy
 from fairness.students import Students, advice_of, audited_students, severities
 from handrail.demo import generate
 from handrail.demo.history import Habit

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from fairness.audit import Audit, comparisons, verdict_of
+from fairness.checks import CROSS
 from fairness.comparisons import NOT_RECORDED, Figure, compare
 from fairness.gate import Judged, judge
 from fairness.measures import model_measures
 from fairness.past import Rows
-from fairness.policy import CROSS, Policy
+from fairness.policy import Policy
 from fairness.proxies import ALL, Proxy
 from fairness.publishing import Finding, Group, Shown, publish
 from fairness.students import Advice, Students

@@ -74,7 +74,9 @@ def test_every_check_of_the_model_gives_a_figure_for_every_group_on_record():
     groups = district().students.groups
     pairs = {(one.attribute, one.value) for one in figures()}
     assert pairs == {(name, value) for name in groups for value in groups[name].unique() if value != NOT_RECORDED}
-    assert len(figures()) == len(pairs) * len(measures())
+    asked = [(attribute, check) for attribute, _ in pairs for check, _ in measures()
+             if CHECKS[check].compares(attribute)]  # fmt: skip
+    assert len(figures()) == len(asked) > 100
     assert {one.check for one in figures()} == {"suggestion", "missed", "access", "captured", "support", "exposure",
                                                 "silence", "late_alert"}  # fmt: skip
 

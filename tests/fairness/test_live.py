@@ -45,27 +45,27 @@ def decided(student: str, action: str, organization: str = "tutors") -> Decision
     return Decision(NOW, "u1", organization, student, "tutoring", action, "why", MODEL, 1, "{}")
 
 
-def test_lists_and_decisions_are_counted_once_for_each_student_and_organization():
+def test_a_student_counts_once_with_the_newest_list_of_each_organization():
     people = students(400)
     need = pd.Series(people.in_need(POLICY), index=people.groups.index)
     names = list(people.groups.index[:300])
     lists = [a_list(name, *(["tutoring"] if place % 3 else [])) for place, name in enumerate(names)]
     lists += [a_list(names[0], "tutoring", organization="pantry"), a_list("left the district", "tutoring")]
-    lists = [a_list(names[1], day=date(2026, 4, 1)), *lists]
+    lists = [a_list(names[3], "tutoring", day=date(2026, 4, 1)), *lists]
     decisions = [decided(name, ACCEPTED if place % 2 else DISMISSED) for place, name in enumerate(names)]
+    decisions += [decided(names[1], DISMISSED), decided(names[2], ACCEPTED, organization="never showed it")]
     rows = shown_and_decided(lists, decisions, people, POLICY)
-    assert rows is not None and len(rows.groups) == 301
+    assert rows is not None and len(rows.groups) == 300
     found = {one.check: one for one in rows.measures}
-    asked = [*names, names[0]]
-    holds = [place % 3 > 0 for place in range(300)] + [True]
-    own = [*decisions, None]
-    assert found["shown"].out_of.sum() == sum(need[name] for name in asked)
-    assert found["shown"].amount.sum() == sum(need[name] and full for name, full in zip(asked, holds, strict=True))
-    for check, action in (("accepted", ACCEPTED), ("dismissed", DISMISSED)):
-        assert found[check].out_of.sum() == sum(holds)
-        assert found[check].amount.sum() == sum(
-            full and one is not None and one.action == action for full, one in zip(holds, own, strict=True))
-    assert list(rows.groups["sex"]) == [people.groups["sex"][name] for name in asked]
+    full = {name: place % 3 > 0 or place == 0 for place, name in enumerate(names)}
+    assert found["shown"].out_of.sum() == sum(need[name] for name in names)
+    assert found["shown"].amount.sum() == sum(need[name] and full[name] for name in names)
+    accepted = {name for place, name in enumerate(names) if place % 2}
+    dismissed = {name for place, name in enumerate(names) if not place % 2} | {names[1]}
+    for check, some in (("accepted", accepted), ("dismissed", dismissed)):
+        assert found[check].out_of.sum() == sum(full.values())
+        assert found[check].amount.sum() == sum(full[name] and name in some for name in names)
+    assert list(rows.groups["sex"]) == [people.groups["sex"][name] for name in sorted(names)]
 
 
 def test_a_group_whose_suggestions_staff_dismiss_more_often_is_found_and_others_are_not():

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fairness.checks import CHECKS
+from fairness.checks import CHECKS, CROSS
 from fairness.comparisons import NOT_RECORDED
-from fairness.policy import CROSS, GROUPS, POLICY_FILE, Consequence, Policy, PolicyError
+from fairness.policy import GROUPS, POLICY_FILE, Consequence, Policy, PolicyError
 from records.schema import CONSENT_CATEGORIES, Category
 
 DECLARED = Policy.declared()

@@ -16,10 +16,10 @@ from markupsafe import Markup, escape
 
 from fairness import views, words
 from fairness.audit import Audit, AuditError, verdict_of
-from fairness.checks import CHECKS
+from fairness.checks import CHECKS, CROSS
 from fairness.comparisons import NOT_RECORDED
 from fairness.gate import Verdict
-from fairness.policy import CROSS, Consequence
+from fairness.policy import Consequence
 from fairness.proxies import ALL, Proxy
 from fairness.publishing import Finding
 from fairness.report import (
