@@ -80,7 +80,7 @@ class Audit:
     policy: Mapping[str, Any]
     comparisons: int
     verdict: Verdict
-    students: int
+    students: int | None
     in_need: int | None
     helped: float | None
     behavior: bool

@@ -60,6 +60,7 @@ class Published:
         self.totals: set[tuple[Name, tuple[Name, ...]]] = set()
         self.inside: set[tuple[Name, Name]] = set()
         self.facts: set[Fact] = set()
+        self.certain: set[Fact] = set()
 
     def count(self, name: Name, true: int) -> None:
         """Declare a count. Its true value decides what is shown; no bound of `ranges` comes from it otherwise.
@@ -94,10 +95,16 @@ class Published:
             raise ValueError(f"{part} is {self.true[part]}, more than {whole}, {self.true[whole]}")
         self.inside.add((part, whole))
 
-    def rounded(self, name: Name, table: str) -> Fact:
-        """A fact that the table would show: the count rounded to ten, halves up."""
+    def rounded(self, name: Name, table: str, *, certain: bool = False) -> Fact:
+        """A fact that the table would show: the count rounded to ten, halves up.
+
+        Args:
+            certain: it is shown whatever follows from it, as the size of the whole district is known to everybody.
+        """
         self._known(name)
-        return self._shown(Fact(table, Kind.ROUNDED, (name,)))
+        fact = self._shown(Fact(table, Kind.ROUNDED, (name,)))
+        self.certain |= {fact} if certain else set()
+        return fact
 
     def share(self, part: Name, whole: Name, table: str) -> Fact:
         """A fact that the table would show: part of whole in hundredths. Declares the part within the whole.
@@ -110,7 +117,8 @@ class Published:
 
     def small(self, smallest: int) -> set[Fact]:
         """The facts that would show a count below `smallest`, or a share with as few in it or left out of it."""
-        return {fact for fact in self.facts if min(self.true[name] for name in self._told(fact)) < smallest}
+        return {fact for fact in self.facts - self.certain
+                if min(self.true[name] for name in self._told(fact)) < smallest}  # fmt: skip
 
     def ranges(self, names: Iterable[Name], withheld: Collection[Fact]) -> dict[Name, tuple[float, float]]:
         """The least and the greatest that each count may be, for all a reader knows of the facts not withheld.
@@ -143,7 +151,7 @@ def protect(published: Published, smallest: int = 10) -> set[Fact]:
     is the proof. The same tables give the same answer in whatever order they were declared.
 
     Raises:
-        ValueError: a small count would follow with nothing shown at all.
+        ValueError: a small count would follow with nothing shown but what is certain.
     """
     withheld = published.small(smallest)
     everything = _Tables.of(published)
@@ -212,9 +220,10 @@ def _ties(attacker: _Attacker, seen: _Seen, at: int) -> set[Fact]:
     if np.floor(ends[1] + NEARLY) - np.ceil(ends[-1] - NEARLY) >= seen.smallest:
         seen.drop(at)
         return set()
+    ties -= attacker.tables.published.certain
     if not ties:
         name = attacker.tables.names[at]
-        raise ValueError(f"{name} lies between {ends[-1]:g} and {ends[1]:g} with nothing shown at all")
+        raise ValueError(f"{name} lies between {ends[-1]:g} and {ends[1]:g} with nothing more to withhold")
     return ties
 
 

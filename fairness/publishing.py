@@ -30,6 +30,8 @@ Place = tuple[str, str, str, str, bool]
 """Check, item, attribute, value; and whether it is the group's own share or that of all others."""
 TOO_FEW = "too_few"
 NOTHING_RECORDED = "nothing_recorded"
+LARGE_DISTRICT = 100
+"""Students of a district whose number, rounded, is shown whatever follows from it: it is known to everybody."""
 _STUDENTS, _IN_NEED, _RECORDED = "students", "in_need", "recorded"
 _SIZES = "sizes"
 
@@ -84,7 +86,7 @@ class Finding:
 class Shown:
     """What may be shown of an audit. `helped`: the share of all in need who have a support or a suggestion."""
 
-    students: int
+    students: int | None
     in_need: int | None
     helped: float | None
     groups: tuple[Group, ...]
@@ -116,11 +118,12 @@ def publish(judged: Sequence[Judged], table: Rows, others: Sequence[Rows], in_ne
         sizes = [whole.published.true[name] if whole.size(name) in shown else None
                  for name in ((_STUDENTS, attribute, value), (_IN_NEED, attribute, value))]  # fmt: skip
         groups.append(Group(attribute, value, *(None if size is None else about(size) for size in sizes)))
-    total, need = whole.published.true[_STUDENTS,], whole.published.true[_IN_NEED,]
+    need = whole.published.true[_IN_NEED,]
+    total, in_all = (about(whole.published.true[name,]) if whole.size((name,)) in shown else None
+                     for name in (_STUDENTS, _IN_NEED))  # fmt: skip
     helped = whole.everybody
     share = percent(whole.published.true[helped.names[0]] / need) if helped is not None and helped in shown else None
-    return Shown(about(total), about(need) if whole.size((_IN_NEED,)) in shown else None, share, tuple(groups),
-                 (*unknown, *findings))  # fmt: skip
+    return Shown(total, in_all, share, tuple(groups), (*unknown, *findings))
 
 
 class _Counts:
@@ -157,7 +160,8 @@ class _Counts:
 
     def _show_sizes(self) -> None:
         for name, _ in self.wholes:
-            self.sizes[name,] = self.published.rounded((name,), _SIZES)
+            certain = name == _STUDENTS and len(self.rows.groups) >= LARGE_DISTRICT
+            self.sizes[name,] = self.published.rounded((name,), _SIZES, certain=certain)
             for attribute, value in self.cells:
                 cell = (name, attribute, value)
                 self.sizes[cell] = self.published.rounded(cell, f"{_SIZES} by {attribute}")

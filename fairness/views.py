@@ -191,7 +191,7 @@ class SideBySide:
 
 def in_short(audit: Audit) -> str:
     """An audit in a few sentences."""
-    said = [f"About {audit.students:,} students are enrolled"]
+    said = [f"{'Few' if audit.students is None else f'About {audit.students:,}'} students are enrolled"]
     if audit.in_need is not None:
         said[0] += (f"; about {audit.in_need:,} are in need: an early alert on attendance or marks says to look soon "
                     "or to act now")  # fmt: skip
@@ -342,6 +342,10 @@ def counted(audit: Audit) -> Mapping[str, int]:
             "fail": sum(one.verdict is Verdict.FAIL for one in judged), "of": len(judged)}  # fmt: skip
 
 
+def _count(students: int | None) -> str:
+    return "not shown" if students is None else f"{students:,}"
+
+
 def _by_check(findings: Sequence[Finding]) -> dict[tuple[str, str], list[Finding]]:
     order = list(CHECKS)
     found: dict[tuple[str, str], list[Finding]] = {}
@@ -385,7 +389,7 @@ def _said_as_a_whole(audit: Audit) -> Mapping[str, str]:
         "Verdict": VERDICTS[audit.verdict],
         "Audited": f"{audit.at:%Y-%m-%d at %H:%M}",
         "Records as of": f"{audit.as_of}",
-        "Students enrolled, about": f"{audit.students:,}",
+        "Students enrolled, about": _count(audit.students),
         "In need, about": "not shown" if audit.in_need is None else f"{audit.in_need:,}",
         "Of these with a support or a suggestion": amount(audit.helped),
         "Answers that stop it": f"{len(audit.stopping):,}",

@@ -272,7 +272,7 @@ def test_an_audit_of_a_real_size_is_settled():  # R60
 def test_a_count_that_follows_with_nothing_shown_is_named():
     tables = partition(30, 0)
     tables.total(("all",), [("part", "0")])
-    with pytest.raises(ValueError, match=r"\('part', '1'\) lies between 0 and 0 with nothing shown"):
+    with pytest.raises(ValueError, match=r"\('part', '1'\) lies between 0 and 0 with nothing more to withhold"):
         protect(tables)
 
 
