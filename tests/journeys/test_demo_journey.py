@@ -79,6 +79,7 @@ def test_the_reviewer_reads_the_audit_that_was_signed(page: Page, demo_site: str
     page.get_by_role("link", name=re.compile("Version 1")).first.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("1")
     expect(page.locator("main")).to_contain_text("Marcus Bell")
+    page.wait_for_load_state("load")
     chart = page.locator("main img").first
     assert chart.evaluate("image => image.complete && image.naturalWidth > 0")
 
