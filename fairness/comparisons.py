@@ -148,16 +148,10 @@ def _by(attribute: str, measures: Sequence[Measure], column: pd.Series, cohort: 
         asked = recorded & (measure.out_of > 0)
         strata = 1 if measure.stratum is None else int(measure.stratum.max(initial=0)) + 1
         cell = code * strata + (0 if measure.stratum is None else measure.stratum)
-        shape = (weights.shape[1], len(values) * strata)
-
-        def sums(amount: Floats, asked: NDArray[np.bool_] = asked, cell: Codes = cell,
-                 shape: tuple[int, int] = shape, strata: int = strata) -> Floats:  # fmt: skip
-            """By draw (the first as it is), value and stratum."""
-            flat = np.bincount(cohort[asked] * shape[1] + cell[asked], amount[asked], shape[0] * shape[1])
-            drawn: Floats = (weights @ flat.reshape(shape)).reshape(len(weights), len(values), strata)
-            return drawn
-
-        some, base = sums(measure.amount), sums(measure.out_of)
+        some, base = (
+            _sums(part[asked], cell[asked], cohort[asked], weights, len(values) * strata).reshape(
+                len(weights), len(values), strata)
+            for part in (measure.amount, measure.out_of))  # fmt: skip
         present = np.bincount(code[asked], minlength=len(values))
         bounded = CHECKS[measure.check].unit == "share" and CHECKS[measure.check].comparison != "mean"
         some_of, less = (asked & flags for flags in (measure.amount > 0, measure.amount < measure.out_of))
@@ -173,11 +167,18 @@ def _by(attribute: str, measures: Sequence[Measure], column: pd.Series, cohort: 
             own_told = min(int(count[place]) for count in told)
             rest_told = min(int(count.sum() - count[place]) for count in told)
             yield Figure(
-                measure.check, measure.item, attribute, value, rows, others,
-                known.get(value, math.nan),
+                measure.check, measure.item, attribute, value, rows, others, known.get(value, math.nan),
                 rest / rest_base if rest_base else math.nan, float(gaps[0, place]), scaled, error,
                 max(together[place] - 1, 1), own_told, rest_told,
             )  # fmt: skip
+
+
+def _sums(amount: Floats, cell: Codes, cohort: Codes, weights: Floats, cells: int) -> Floats:
+    """Sums by draw, the first as it is, and cell: shape (draws + 1, cells)."""
+    cohorts = weights.shape[1]
+    flat = np.bincount(cohort * cells + cell, amount, cohorts * cells)
+    drawn: Floats = weights @ flat.reshape(cohorts, cells)
+    return drawn
 
 
 def _gaps(some: Floats, base: Floats, comparison: Comparison) -> Floats:
