@@ -13,7 +13,8 @@ from typing import Literal
 Comparison = Literal["difference", "ratio", "mean"]
 CROSS = " x "
 """Between the names of two groups at once."""
-_MANY = ("school",)
+MANY = ("school",)
+"""Groups of which there are many."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Check:
     def compares(self, attribute: str) -> bool:
         """Whether the groups of an attribute are compared: of schools and of two groups at once only the main checks
         are asked, since what is left of most others there is too little to judge."""
-        return self.everywhere or (CROSS not in attribute and attribute not in _MANY)
+        return self.everywhere or (CROSS not in attribute and attribute not in MANY)
 
 
 CHECKS: Mapping[str, Check] = {

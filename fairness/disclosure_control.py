@@ -61,6 +61,7 @@ class Published:
         self.inside: set[tuple[Name, Name]] = set()
         self.facts: set[Fact] = set()
         self.certain: set[Fact] = set()
+        self.dear: dict[Fact, int] = {}
 
     def count(self, name: Name, true: int) -> None:
         """Declare a count. Its true value decides what is shown; no bound of `ranges` comes from it otherwise.
@@ -95,25 +96,26 @@ class Published:
             raise ValueError(f"{part} is {self.true[part]}, more than {whole}, {self.true[whole]}")
         self.inside.add((part, whole))
 
-    def rounded(self, name: Name, table: str, *, certain: bool = False) -> Fact:
+    def rounded(self, name: Name, table: str, *, certain: bool = False, dear: int = 0) -> Fact:
         """A fact that the table would show: the count rounded to ten, halves up.
 
         Args:
             certain: it is shown whatever follows from it, as the size of the whole district is known to everybody.
+            dear: of facts that tie a count the least dear is withheld first.
         """
         self._known(name)
-        fact = self._shown(Fact(table, Kind.ROUNDED, (name,)))
+        fact = self._shown(Fact(table, Kind.ROUNDED, (name,)), dear)
         self.certain |= {fact} if certain else set()
         return fact
 
-    def share(self, part: Name, whole: Name, table: str) -> Fact:
+    def share(self, part: Name, whole: Name, table: str, *, dear: int = 0) -> Fact:
         """A fact that the table would show: part of whole in hundredths. Declares the part within the whole.
 
         The others of the whole are then a count like any other, by the name `others(part, whole)`.
         """
         self.within(part, whole)
         self.count(others(part, whole), self.true[whole] - self.true[part])
-        return self._shown(Fact(table, Kind.SHARE, (part, whole)))
+        return self._shown(Fact(table, Kind.SHARE, (part, whole)), dear)
 
     def small(self, smallest: int) -> set[Fact]:
         """The facts that would show a count below `smallest`, or a share with as few in it or left out of it."""
@@ -137,8 +139,9 @@ class Published:
             raise ValueError(f"the count {name} is not declared; call count() with its true value first")
         return self.true[name]
 
-    def _shown(self, fact: Fact) -> Fact:
+    def _shown(self, fact: Fact, dear: int) -> Fact:
         self.facts.add(fact)
+        self.dear[fact] = max(dear, self.dear.get(fact, dear))
         return fact
 
 
@@ -146,7 +149,7 @@ def protect(published: Published, smallest: int = 10) -> set[Fact]:
     """The facts to withhold so that every count below `smallest` stays open by `smallest` whole students or more.
 
     Withheld are the facts that are small themselves (`Published.small`), then, while what is shown ties some small
-    count down, the facts that tie it, of its own table where there are any. First each family of
+    count down, the least dear fact among those that tie it, of its own table where there is one. First each family of
     counts that add up is settled with only the families it is counted in, which is quick; then all together, which
     is the proof. The same tables give the same answer in whatever order they were declared.
 
@@ -190,7 +193,7 @@ def _settle(tables: _Tables, seen: _Seen, withheld: Collection[Fact]) -> set[Fac
         for at in seen.narrow():
             ties = _ties(attacker, seen, at)
             if ties and not ties & new:
-                new |= _to_withhold(tables, tables.names[at], ties)
+                new |= _least(tables, tables.names[at], ties)
         more |= new
         attacker = _Attacker(tables, {*withheld, *more})
     return more
@@ -227,18 +230,16 @@ def _ties(attacker: _Attacker, seen: _Seen, at: int) -> set[Fact]:
     return ties
 
 
-def _to_withhold(tables: _Tables, name: Name, ties: set[Fact]) -> set[Fact]:
-    """Of the facts that tie a count, those of a table of that count but for the one of the most; where there is none,
-    the one of the fewest.
+def _least(tables: _Tables, name: Name, ties: set[Fact]) -> set[Fact]:
+    """Of the facts that tie a count, the least dear: then one of a table of that count, of the fewest students.
 
-    One at a time is no better: the next one ties it then, and in a small district more are withheld in the end.
+    All of them at once would be quicker in a small district, and hide most groups in a large one.
     """
     true = tables.published.true
     own = {fact.table for fact in tables.facts if name in (*fact.names, others(fact.names[0], fact.names[-1]))}
-    least = sorted(ties, key=lambda fact: (true[fact.names[0]], fact))
-    chosen = [fact for fact in least if fact.table in own]
-    names = {fact.names for fact in chosen[:-1] or chosen or least[:1]}
-    return {fact for fact in tables.facts if fact.names in names}
+    dear = tables.published.dear
+    first = min(ties, key=lambda fact: (dear[fact], fact.table not in own, true[fact.names[0]], fact))
+    return {fact for fact in tables.facts if fact.names == first.names}
 
 
 class _Seen:

@@ -17,7 +17,7 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from fairness.checks import CHECKS, CROSS
+from fairness.checks import CHECKS, CROSS, MANY
 from fairness.comparisons import NOT_RECORDED, Figure, Measure
 from fairness.disclosure_control import Fact, Name, Published, protect
 from fairness.gate import Judged, Verdict, consequence
@@ -32,6 +32,8 @@ TOO_FEW = "too_few"
 NOTHING_RECORDED = "nothing_recorded"
 LARGE_DISTRICT = 100
 """Students of a district whose number, rounded, is shown whatever follows from it: it is known to everybody."""
+_HELPED = "suggestion"
+"""The check whose share is what is left of another's, "missed"."""
 _STUDENTS, _IN_NEED, _RECORDED = "students", "in_need", "recorded"
 _SIZES = "sizes"
 
@@ -122,7 +124,8 @@ def publish(judged: Sequence[Judged], table: Rows, others: Sequence[Rows], in_ne
     total, in_all = (about(whole.published.true[name,]) if whole.size((name,)) in shown else None
                      for name in (_STUDENTS, _IN_NEED))  # fmt: skip
     helped = whole.everybody
-    share = percent(whole.published.true[helped.names[0]] / need) if helped is not None and helped in shown else None
+    missed = percent(whole.published.true[helped.names[0]] / need) if helped is not None and helped in shown else None
+    share = None if missed is None else percent(1 - missed)
     return Shown(total, in_all, share, tuple(groups), (*unknown, *findings))
 
 
@@ -134,8 +137,9 @@ class _Counts:
         self.fewest, self.smallest = policy.fewest_in_need, policy.smallest_cell
         self.codes = {name: pd.Categorical(rows.groups[name]) for name in rows.groups.columns}
         self.cells = [(name, value) for name, codes in self.codes.items() for value in sorted(codes.categories)]
+        self.plain = {name for name in self.codes if CROSS not in name and name not in MANY}
         self.everybody: Fact | None = None
-        """The share of all in need who are helped; None where that is all of them."""
+        """The share of all in need who are missed; None where that is all of them."""
         self.shares: dict[Place, Fact | None] = {}
         self.sizes: dict[Name, Fact] = {}
         self.wholes: list[tuple[str, Floats]] = []
@@ -161,31 +165,37 @@ class _Counts:
     def _show_sizes(self) -> None:
         for name, _ in self.wholes:
             certain = name == _STUDENTS and len(self.rows.groups) >= LARGE_DISTRICT
-            self.sizes[name,] = self.published.rounded((name,), _SIZES, certain=certain)
+            self.sizes[name,] = self.published.rounded((name,), _SIZES, certain=certain, dear=2)
             for attribute, value in self.cells:
                 cell = (name, attribute, value)
-                self.sizes[cell] = self.published.rounded(cell, f"{_SIZES} by {attribute}")
+                self.sizes[cell] = self.published.rounded(cell, f"{_SIZES} by {attribute}",
+                                                          dear=int(attribute in self.plain))  # fmt: skip
 
     def _show(self, measure: Measure) -> None:
-        """Declare what a measure counts, and the shares that would be shown of it: of students enough to be judged."""
+        """Declare what a measure counts, and the shares that would be shown of it: of students enough to be judged.
+
+        Who is helped is not missed: both are one share, and only one is shown, so that to withhold it is enough.
+        """
         compared = [name for name in self.codes if CHECKS[measure.check].compares(name)]
-        key, base = self._name(measure.amount), self._name(measure.out_of)
-        for part, whole, values in ((base, self._around(measure.out_of), measure.out_of), (key, base, measure.amount)):
+        amount = measure.out_of - measure.amount if measure.check == _HELPED else measure.amount
+        key, base = self._name(amount), self._name(measure.out_of)
+        for part, whole, values in ((base, self._around(measure.out_of), measure.out_of), (key, base, amount)):
             if part != whole:
                 for cell in self._declare(part, values, compared):
                     self.published.within(cell, (whole, *cell[1:]))
         table = f"{measure.check} {measure.item}".strip()
-        if measure.check == "suggestion" and key != base:
-            self.everybody = self.published.share((key,), (base,), table)
+        if measure.check == _HELPED and key != base:
+            self.everybody = self.published.share((key,), (base,), table, dear=2)
         for attribute, value in self.cells:
             if value == NOT_RECORDED or attribute not in compared:
                 continue
             where, both = f"{table} by {attribute}", (value, _rest(value))
+            dear = int(attribute in self.plain)
             told = key != base and all(
                 self._enough((key, attribute, group), (base, attribute, group)) for group in both)
             for group, of_group in zip(both, (True, False), strict=True):
                 self.shares[measure.check, measure.item, attribute, value, of_group] = self.published.share(
-                    (key, attribute, group), (base, attribute, group), where) if told else None  # fmt: skip
+                    (key, attribute, group), (base, attribute, group), where, dear=dear) if told else None
 
     def _enough(self, part: Name, whole: Name) -> bool:
         """Whether a share may be shown at all. Where that of a group may not, nor is that of all others: what all have
@@ -311,8 +321,10 @@ def _figures(one: Judged, facts: Mapping[Place, Fact | None], shown: set[Fact],
     if plain:
         own, rest = facts[*place, True] in shown, facts[*place, False] in shown
     digits = 1 if CHECKS[figure.check].unit == "points" else 2
-    rate = round(figure.rate, digits) if own and math.isfinite(figure.rate) else None
-    others_rate = round(figure.others_rate, digits) if rest and math.isfinite(figure.others_rate) else None
+    rate = _shown_rate(figure.check, figure.rate, digits) if own and math.isfinite(figure.rate) else None
+    others_rate = None
+    if rest and math.isfinite(figure.others_rate):
+        others_rate = _shown_rate(figure.check, figure.others_rate, digits)
     found = {"rate": rate, "others_rate": others_rate, "gap": None, "lower": None, "upper": None}
     if not one.enough or rate is None or (others_rate is None and figure.comparison != "mean"):
         return found
@@ -322,6 +334,10 @@ def _figures(one: Judged, facts: Mapping[Place, Fact | None], shown: set[Fact],
              for name, end in ends.items()}  # fmt: skip
     return found | {name: round(value, digits) + 0.0 if math.isfinite(value) else None
                     for name, value in {"gap": gap, **moved}.items()}  # fmt: skip
+
+
+def _shown_rate(check: str, rate: float, digits: int) -> float:
+    return percent(1 - percent(1 - rate)) if check == _HELPED else round(rate, digits)
 
 
 def _rounded_gap(figure: Figure, rate: float | None, others_rate: float | None) -> float:
