@@ -77,11 +77,15 @@ def keep_audit(desk: Desk, audit: Audit) -> Path:
     return report
 
 
-def sign(desk: Desk, version: int, reviewer: Viewer, reason: str, now: datetime) -> Signoff:
+def sign(desk: Desk, version: int, reviewer: Viewer, reason: str, now: datetime, *,
+         read: str | None = None) -> Signoff:  # fmt: skip
     """Approve a version: the signature is kept and the version becomes the champion.
 
-    Where another one serves, the version must have been found better than it (`training.compare`), or the reason must
-    be a sentence, as where the audit cannot tell.
+    It is the newest audit that is signed. Where another one serves, the version must have been found better than it
+    (`training.compare`), or the reason must be a sentence, as where the audit leaves questions open.
+
+    Args:
+        read: the digest of the audit that the reviewer has read, where that is known.
 
     Raises:
         SignoffRefused: the person may not sign, or the audit, its verdict, its age, the model's bytes, its gain
@@ -92,6 +96,9 @@ def sign(desk: Desk, version: int, reviewer: Viewer, reason: str, now: datetime)
     audit = _audit(desk.home, version)
     if audit is None:
         raise SignoffRefused(f"Version {version} has not been audited, so it cannot be signed.")
+    if read is not None and read != audit.sha256:
+        raise SignoffRefused(f"Version {version} was audited again since you opened this page: please read the new "
+                             "audit first.")  # fmt: skip
     problem = _not_servable(desk, found, audit, now) or _no_gain(found)
     if problem:
         raise SignoffRefused(problem)

@@ -101,6 +101,7 @@ class ReviewForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
     csrf: str
     decision: Literal["sign", "refuse"]
+    audit: str = Field(pattern="^[0-9a-f]{64}$")
     reason: str = Field(min_length=1, max_length=2000)
 
 
@@ -141,9 +142,12 @@ def audit_page(version: int, visit: ForAuditors, audit: Which = "") -> Response:
 def review(version: int, visit: ForReviewer, form: Annotated[ReviewForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     found = _version(visit, version)
-    decide = sign if form.decision == "sign" else refuse
+    desk = _desk(visit)
     try:
-        decide(_desk(visit), version, visit.viewer, form.reason, visit.now)
+        if form.decision == "sign":
+            sign(desk, version, visit.viewer, form.reason, visit.now, read=form.audit)
+        else:
+            refuse(desk, version, visit.viewer, form.reason, visit.now)
     except SignoffRefused as error:
         return _show(visit, found, "", str(error), 409)
     return RedirectResponse(f"/audits/{version}", 303)

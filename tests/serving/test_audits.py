@@ -65,9 +65,16 @@ def site(approved_district: Path, tmp_path: Path) -> TestSite:
     return open_site(tmp_path / "home")
 
 
-def decide(browser: httpx.Client, decision: str, reason: str) -> httpx.Response:
+def decide(browser: httpx.Client, decision: str, reason: str, version: int = 1, audit: str = "") -> httpx.Response:
+    """What the form of a version's page sends; who has no such page guesses."""
     csrf = csrf_of(browser.get("/agreements"))
-    return browser.post("/audits/1", data={"csrf": csrf, "decision": decision, "reason": reason})
+    form = {"csrf": csrf, "decision": decision, "reason": reason, "audit": audit or audit_on(browser, version)}
+    return browser.post(f"/audits/{version}", data=form)
+
+
+def audit_on(browser: httpx.Client, version: int = 1) -> str:
+    found = re.search(r'name="audit" value="([0-9a-f]{64})"', browser.get(f"/audits/{version}").text)
+    return found[1] if found else "0" * 64
 
 
 def suggests(site: TestSite) -> bool:
@@ -114,6 +121,20 @@ def test_a_refusal_takes_effect_at_the_next_request_and_a_later_signature_brings
     assert suggests(site)
 
 
+def test_an_audit_that_the_reviewer_has_not_read_is_not_signed(site: TestSite):  # R61
+    reviewer = site.browser("equity_reviewer")
+    read, before = audit_on(reviewer), signoffs(site.database)
+    audit = read_audit(site.home, 1)
+    assert audit is not None and audit.sha256 == read
+    later = replace(audit, at=audit.at + timedelta(seconds=1))
+    keep_audit(Desk(site.database, site.home, Policy.declared(), SECRET), later)
+    site.clock[0] = max(site.clock[0], later.at + timedelta(minutes=1))
+    response = decide(reviewer, "sign", LONG_REASON, audit=read)
+    assert response.status_code == 409 and "was audited again since you opened this page" in response.text
+    assert signoffs(site.database) == before
+    assert decide(reviewer, "sign", LONG_REASON).status_code == 303
+
+
 @pytest.mark.parametrize("who", ["data_scientist", "district_admin", "caseworker", "partner_admin"])
 def test_nobody_but_the_reviewer_signs_or_refuses(site: TestSite, who: str):  # R61
     before = signoffs(site.database)
@@ -126,10 +147,12 @@ def test_nobody_but_the_reviewer_signs_or_refuses(site: TestSite, who: str):  # 
 
 def test_a_form_of_another_session_or_with_other_fields_decides_nothing(site: TestSite):  # R21, R46
     before, reviewer = signoffs(site.database), site.browser("equity_reviewer")
-    form = {"csrf": csrf_of(reviewer.get("/audits/1")), "decision": "refuse", "reason": LONG_REASON}
+    form = {"csrf": csrf_of(reviewer.get("/audits/1")), "decision": "refuse", "reason": LONG_REASON,
+            "audit": audit_on(reviewer)}  # fmt: skip
     foreign = csrf_of(site.browser("equity_reviewer").get("/audits/1"))
     assert reviewer.post("/audits/1", data=form | {"csrf": foreign}).status_code == 403
-    for change in ({"approved_by": "me"}, {"decision": "approve"}, {"reason": ""}, {"reason": "x" * 2_001}):
+    for change in ({"approved_by": "me"}, {"decision": "approve"}, {"reason": ""}, {"reason": "x" * 2_001},
+                   {"audit": ""}, {"audit": "x" * 64}):  # fmt: skip
         assert reviewer.post("/audits/1", data=form | change).status_code == 422, change
     assert reviewer.post("/audits/2", data=form).status_code == 404
     assert signoffs(site.database) == before
@@ -227,9 +250,8 @@ def test_a_candidate_waits_in_the_queue_until_it_is_decided(site: TestSite):
     assert "+1.25 (+0.40 to +2.10) progress points" in second and "Challenger" not in waiting
     set_challenger(site.home, 2)
     assert "Challenger" in part(browser.get("/audits").text, "waiting").split("Version 2")[1]
-    csrf = csrf_of(browser.get("/audits/3"))
-    browser.post("/audits/3", data={"csrf": csrf, "decision": "refuse", "reason": "It fails."})
-    browser.post("/audits/2", data={"csrf": csrf, "decision": "sign", "reason": LONG_REASON})
+    decide(browser, "refuse", "It fails.", 3)
+    decide(browser, "sign", LONG_REASON, 2)
     page = browser.get("/audits").text
     assert "No version waits." in page and "Version 2" in part(page, "serves")
 
