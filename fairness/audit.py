@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -89,7 +89,7 @@ class Audit:
     proxies: tuple[Proxy, ...]
     curves: tuple[Curve, ...]
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """A digest of the canonical JSON: what a reviewer signs."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()

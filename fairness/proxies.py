@@ -14,6 +14,7 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
+from fairness.checks import CROSS
 from fairness.comparisons import NOT_RECORDED, Codes
 from fairness.students import Students
 from features.catalog import BY_NAME
@@ -53,7 +54,7 @@ def proxies(students: Students, inputs: Sequence[str], fewest: int, confidence: 
     columns[ALL] = list(inputs)
     found = []
     for attribute in students.groups.columns:
-        if attribute in LEFT_OUT or attribute not in students.groups or " x " in attribute:
+        if attribute in LEFT_OUT or CROSS in attribute:
             continue
         values = students.groups[attribute].iloc[among].reset_index(drop=True)
         cohorts = students.cohorts.iloc[among].reset_index(drop=True)

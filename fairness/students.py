@@ -23,16 +23,15 @@ from features.alerts import alerts
 from features.attendance import student_days
 from features.build import build_features
 from features.catalog import feature_names
-from records.schema import RACE_ETHNICITIES, SEXES, Category
+from records.schema import Category
 from records.scope import ScopedRecords, pipeline_scope
 from records.snapshots import Snapshot
 from training.benefit import Flags, Floats
+from training.episodes import schools_on
 from training.model_file import RankerModel
-from training.suggestions import eligible, suggest
+from training.suggestions import eligible, suggest, taking_part
 
 GRADE_BANDS = {"pre_k_2": (-1, 2), "3_5": (3, 5), "6_8": (6, 8), "9_12": (9, 12)}
-ORDER = ("yes", "no", *SEXES, *RACE_ETHNICITIES, *GRADE_BANDS)
-"""In which the values of a group are read."""
 EARLIER = 30
 """School days between a look ahead and what it should have seen coming."""
 _FAMILIES = (Category.ATTENDANCE, Category.GRADES)
@@ -71,7 +70,6 @@ class Students:
         earlier: the same thirty school days before, NaN where a student was not on the roll then.
         may: which supports are open to them, bool.
         served: who takes part in a support now, shape (students,).
-        schools: names of schools by identifier.
     """
 
     as_of: date
@@ -82,7 +80,6 @@ class Students:
     earlier: pd.Series
     may: pd.DataFrame
     served: Flags
-    schools: Mapping[str, str]
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -108,8 +105,18 @@ def audited_students(snapshot: Snapshot, as_of: date, policy: Policy, supports: 
     return Students(
         as_of, features, _groups(snapshot, as_of, policy, stays, features["grade_level"], names),
         stays.fillna("") + "|" + grades, severities(features), _earlier(snapshot, records, as_of, here),
-        eligible(records, as_of, supports).loc[here], here.isin(_taking_part(records, as_of)), names,
+        eligible(records, as_of, supports).loc[here],
+        here.isin(taking_part(records, records.frame("programs"), as_of)["student_id"]),
     )  # fmt: skip
+
+
+def crossed(groups: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+    """The groups with the policy's intersections, worked out from the single ones."""
+    pairs = {}
+    for one, two in policy.intersections:
+        known = (groups[one] != NOT_RECORDED) & (groups[two] != NOT_RECORDED)
+        pairs[one + CROSS + two] = (groups[one] + CROSS + groups[two]).where(known, NOT_RECORDED)
+    return groups.assign(**pairs)
 
 
 def advice_of(model: RankerModel, students: Students, features: pd.DataFrame | None = None) -> Advice:
@@ -119,20 +126,19 @@ def advice_of(model: RankerModel, students: Students, features: pd.DataFrame | N
     names = [name for name in ranker.supports_ if name in students.may.columns]
     shown = suggest(ranker, seen, students.may)
     rank = shown.table.pivot(index="student_id", columns="support", values="rank").reindex(index=index, columns=names)
-    benefits = ranker.benefits(seen)
-    benefit = pd.DataFrame({name: benefits[name].mean for name in names}, index=index, dtype="float64")
+    benefit = pd.DataFrame({name: one.mean for name, one in shown.benefits.items()}, index=index, columns=names,
+                           dtype="float64")  # fmt: skip
     return Advice(rank.notna(), rank.astype("float64"), benefit, shown.silence.reindex(index))
 
 
 def severities(features: pd.DataFrame) -> pd.DataFrame:
     """The severity of each student's most severe alert, by family of alerts: indexed as `features`."""
-    found = pd.DataFrame(0, index=features.index, columns=[family.value for family in _FAMILIES])
+    values = np.zeros((len(features), len(_FAMILIES)), dtype=np.intp)
     place = {str(student): row for row, student in enumerate(features.index)}
-    values = found.to_numpy(copy=True)
     for alert in alerts(features):
         row, column = place[alert.student_id], _FAMILIES.index(alert.category)
         values[row, column] = max(values[row, column], alert.severity)
-    return pd.DataFrame(values, index=found.index, columns=found.columns)
+    return pd.DataFrame(values, index=features.index, columns=[family.value for family in _FAMILIES])
 
 
 def need_codes(severity: pd.DataFrame) -> Codes:
@@ -156,10 +162,7 @@ def _groups(snapshot: Snapshot, as_of: date, policy: Policy, stays: pd.Series, g
     facts = sensitive.set_index("student_id").reindex(stays.index)
     facts = facts.assign(grade_band=grades.map(_band), school=stays.map(names))
     groups = pd.DataFrame({name: facts[name].map(_value).astype(object) for name in policy.groups}, index=stays.index)
-    for one, two in policy.intersections:
-        known = (groups[one] != NOT_RECORDED) & (groups[two] != NOT_RECORDED)
-        groups[one + CROSS + two] = (groups[one] + CROSS + groups[two]).where(known, NOT_RECORDED)
-    return groups
+    return crossed(groups, policy)
 
 
 def _earlier(snapshot: Snapshot, records: ScopedRecords, as_of: date, here: pd.Index) -> pd.Series:
@@ -178,24 +181,11 @@ def _earlier(snapshot: Snapshot, records: ScopedRecords, as_of: date, here: pd.I
 
 def _stays(records: ScopedRecords, as_of: date) -> pd.Series:
     """The school of each student enrolled on the day, the one entered last; index student_id, sorted."""
-    stays = records.frame("school_enrollments")
-    if stays.empty:
+    if records.frame("school_enrollments").empty:
         schools = records.frame("students").set_index("student_id")["school_id"]
         everyone = pd.Index(records.students, name="student_id", dtype=object)
         return schools.reindex(everyone).astype(object)
-    day, last = pd.Timestamp(as_of), pd.to_datetime(stays["exit_date"])
-    there = stays[(pd.to_datetime(stays["entry_date"]) <= day) & (last.isna() | (last >= day))]
-    there = there.sort_values(["student_id", "entry_date", "school_id"])
-    found: pd.Series = there.groupby("student_id")["school_id"].last().astype(object)
-    return found
-
-
-def _taking_part(records: ScopedRecords, as_of: date) -> set[str]:
-    """Who takes part in a program with a support on the day."""
-    services = records.frame("service_enrollments").merge(
-        records.frame("programs")[["program_id", "support"]], on="program_id")  # fmt: skip
-    day, start, end = pd.Timestamp(as_of), pd.to_datetime(services["start_date"]), pd.to_datetime(services["end_date"])
-    return set(services.loc[(start <= day) & (end.isna() | (end > day)) & services["support"].notna(), "student_id"])
+    return schools_on(records, as_of)["school_id"].astype(object)
 
 
 def _school_names(records: ScopedRecords) -> dict[str, str]:

@@ -215,10 +215,7 @@ def questions(findings: Sequence[Finding]) -> list[Question]:
     found = []
     for (check, item), some in _by_check([one for one in findings if one.why != TOO_FEW]).items():
         some.sort(key=lambda one: one.crossed)
-        said = [sentence(one) for one in some[:_LED]]
-        if len(some) > _LED:
-            said.append(f"And {len(some) - _LED} more, below.")
-        found.append(Question(check_label(check, item), CHECKS[check].asks, tuple(said)))
+        found.append(Question(check_label(check, item), CHECKS[check].asks, _led([sentence(one) for one in some])))
     return [*found, *_too_small(small)]
 
 
@@ -229,9 +226,14 @@ def _too_small(findings: Sequence[Finding]) -> Iterator[Question]:
         groups.setdefault(value_label(one.attribute, one.value), []).append(check_label(one.check, one.item))
     if groups:
         said = [f"{group}: {', '.join(checks)}." for group, checks in groups.items()]
-        more = [f"And {len(said) - _LED} more, below."] if len(said) > _LED else []
         asks = "Figures alone cannot say whether these students are treated alike. What else is known of them?"
-        yield Question("Too few students to judge", asks, (*said[:_LED], *more))
+        yield Question("Too few students to judge", asks, _led(said))
+
+
+def _led(said: Sequence[str]) -> tuple[str, ...]:
+    """The first sentences, and how many more there are."""
+    more = [f"And {len(said) - _LED} more, below."] if len(said) > _LED else []
+    return (*said[:_LED], *more)
 
 
 def grid(audit: Audit) -> Grid:
@@ -390,7 +392,7 @@ def _said_as_a_whole(audit: Audit) -> Mapping[str, str]:
         "Audited": f"{audit.at:%Y-%m-%d at %H:%M}",
         "Records as of": f"{audit.as_of}",
         "Students enrolled, about": _count(audit.students),
-        "In need, about": "not shown" if audit.in_need is None else f"{audit.in_need:,}",
+        "In need, about": _count(audit.in_need),
         "Of these with a support or a suggestion": amount(audit.helped),
         "Answers that stop it": f"{len(audit.stopping):,}",
         "Questions for the reviewer": f"{len(audit.asking):,}",
@@ -410,7 +412,7 @@ def _warm(finding: Finding | None) -> Warm:
 
 def _line(finding: Finding, size: Group | None) -> Line:
     unit = CHECKS[finding.check].unit
-    need = "not shown" if size is None or size.in_need is None else f"{size.in_need:,}"
+    need = _count(size.in_need if size else None)
     rate, others = amount(finding.rate, unit), amount(finding.others_rate, unit)
     return Line(value_label(finding.attribute, finding.value), need, rate, others, gap(finding), finding.verdict,
                 finding.counts, finding.why)  # fmt: skip

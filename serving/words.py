@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import date, datetime
 
 from fairness.words import SUMMARIES, VERDICTS
+from fairness.words import capital as capital
 from records.agreements import CITATIONS, LegalBasis
 from records.schema import Category
 from records.scope import EMERGENCY_BASIS, Role
@@ -160,11 +161,6 @@ def categories(names: Collection[str]) -> str:
 def category(name: Category) -> str:
     """One category with a capital letter, to stand by itself."""
     return capital(CATEGORIES[name])
-
-
-def capital(text: str) -> str:
-    """The text with its first letter a capital and every other as it is: "Learning English"."""
-    return text[:1].upper() + text[1:]
 
 
 def basis(name: str) -> str:

@@ -140,7 +140,7 @@ def features_on(snapshot: Snapshot, day: date, *, behavior: bool = False) -> pd.
     """The features of everybody who was on the roll on a day, by `student_id`: of an episode all but what followed."""
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", day))
     frame = build_features(records, day)[feature_names(behavior=behavior)]
-    return frame[frame.index.isin(_schools(records, day).index)]
+    return frame[frame.index.isin(schools_on(records, day).index)]
 
 
 def build_episodes(snapshot: Snapshot, *, behavior: bool = False, outcome: Outcome | None = None,
@@ -248,13 +248,13 @@ def _choices(records: ScopedRecords, day: date, outcome: Outcome) -> tuple[pd.Se
 def _stays(records: ScopedRecords, day: date, outcome: Outcome) -> pd.DataFrame:
     """Who was enrolled on the day: index student_id; school_id, and whether the student moved away in the window."""
     last = records.ask(_last_exits, day, outcome.window_days).set_index("student_id")
-    found = _schools(records, day).join(last)
+    found = schools_on(records, day).join(last)
     gone = pd.to_datetime(found["left"]) < pd.Timestamp(day) + pd.Timedelta(days=outcome.window_days)
     known: pd.DataFrame = found[["school_id"]].assign(moved_away=gone & ~found["open"].astype(bool))
     return known
 
 
-def _schools(records: ScopedRecords, day: date) -> pd.DataFrame:
+def schools_on(records: ScopedRecords, day: date) -> pd.DataFrame:
     """Who was enrolled on the day, and where: index student_id; school_id, the one that was entered last."""
     found = records.ask(_there, day)
     found = found.sort_values(["student_id", "entry_date", "school_id"])

@@ -61,7 +61,7 @@ class JudgedEpisodes:
 
     @property
     def days(self) -> list[date]:
-        return sorted(pd.to_datetime(self.episodes.decision_date).dt.date.unique())
+        return days_of(self.episodes.decision_date)
 
     @property
     def first_day(self) -> date:
@@ -192,9 +192,9 @@ def on_later_days(episodes: Episodes) -> Flags:
     return later
 
 
-def days_of(episodes: Episodes, chosen: Flags) -> list[date]:
-    """The decision days of some episodes, in order."""
-    return sorted(pd.to_datetime(episodes.decision_date[chosen]).dt.date.unique())
+def days_of(decision_date: pd.Series) -> list[date]:
+    """The decision days of episodes, each once and in order."""
+    return sorted(pd.to_datetime(decision_date).dt.date.unique())
 
 
 def overlap_rows(found: JudgedEpisodes, chosen: Actions) -> Iterator[Row]:

@@ -189,7 +189,7 @@ def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int =
     with TemporaryDirectory(dir=home / "models") as staging:
         file = Path(staging) / _FILE
         digest = write_model(fitted, file, manifest)
-        learned = {"decision_dates": [str(day) for day in days_of(episodes, ~on_later_days(episodes))]}
+        learned = {"decision_dates": [str(day) for day in days_of(episodes.decision_date[~on_later_days(episodes)])]}
         twin_file = Path(staging) / "twin.json"
         own = {_TWIN_TAG: write_model(twin, twin_file, manifest | learned)}
         logged = made | chosen | {"folds_by": folds_by}

@@ -7,7 +7,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -37,11 +37,13 @@ _EVIDENCE = [feature.name for feature in CATALOG if feature.category in (Categor
 class Suggestions:
     """`table`: student_id, support, rank (1 is best), benefit, lower, upper, sorted by student and rank.
 
-    `silence`: for every student without a row, one code of `SILENCES`.
+    `silence`: for every student without a row, one code of `SILENCES`. `benefits`: of every support that was asked
+    about, whether it is suggested or not, in the order of the students.
     """
 
     table: pd.DataFrame
     silence: pd.Series
+    benefits: Mapping[str, Benefit]
 
 
 def eligible(records: ScopedRecords, as_of: date, supports: Sequence[str]) -> pd.DataFrame:
@@ -54,12 +56,18 @@ def eligible(records: ScopedRecords, as_of: date, supports: Sequence[str]) -> pd
     grades = records.ask(grade_level, as_of).set_index("student_id")["grade_level"].reindex(index)
     programs = records.frame("programs")
     open_now = open_to_grade(programs, grades.astype("float64"), supports)
-    services = records.frame("service_enrollments").merge(programs[["program_id", "support"]], on="program_id")
-    start, end, day = pd.to_datetime(services["start_date"]), pd.to_datetime(services["end_date"]), pd.Timestamp(as_of)
-    active = services[(start <= day) & (end.isna() | (end > day)) & services["support"].isin(list(supports))]
-    for support, rows in active.groupby("support"):
+    active = taking_part(records, programs, as_of)
+    for support, rows in active[active["support"].isin(list(supports))].groupby("support"):
         open_now.loc[open_now.index.isin(rows["student_id"]), str(support)] = False
     return open_now
+
+
+def taking_part(records: ScopedRecords, programs: pd.DataFrame, as_of: date) -> pd.DataFrame:
+    """Who takes part in a program with a support on the day, as far as the scope shows it: the enrolments, with
+    `support`."""
+    services = records.frame("service_enrollments").merge(programs[["program_id", "support"]], on="program_id")
+    start, end, day = pd.to_datetime(services["start_date"]), pd.to_datetime(services["end_date"]), pd.Timestamp(as_of)
+    return services[(start <= day) & (end.isna() | (end > day)) & services["support"].notna()]
 
 
 def open_to_grade(programs: pd.DataFrame, grades: pd.Series, supports: Sequence[str]) -> pd.DataFrame:
@@ -110,20 +118,19 @@ def suggest(ranker: BenefitRanker, features: pd.DataFrame, allowed: pd.DataFrame
     known = features[_EVIDENCE].notna().any(axis=1).to_numpy()
     supports = [name for name in ranker.supports_ if name in allowed.columns]
     may = allowed[supports].to_numpy(dtype=bool)
+    found = ranker.benefits(features) if supports and len(features) else {}
     parts = []
-    if supports and len(features):
-        found = ranker.benefits(features)
-        for place, support in enumerate(supports):
-            benefit = found[support]
-            shown = np.flatnonzero(worth_suggesting(benefit, ranker.smallest_benefit) & may[:, place] & known)
-            parts.append(pd.DataFrame({
-                "student_id": features.index[shown], "support": support, "benefit": benefit.mean[shown],
-                "lower": benefit.lower[shown], "upper": benefit.upper[shown],
-            }))  # fmt: skip
+    for place, support in enumerate(supports if found else []):
+        benefit = found[support]
+        shown = np.flatnonzero(worth_suggesting(benefit, ranker.smallest_benefit) & may[:, place] & known)
+        parts.append(pd.DataFrame({
+            "student_id": features.index[shown], "support": support, "benefit": benefit.mean[shown],
+            "lower": benefit.lower[shown], "upper": benefit.upper[shown],
+        }))  # fmt: skip
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(
         columns=["student_id", "support", "benefit", "lower", "upper"])  # fmt: skip
     table = table.sort_values(["student_id", "benefit", "support"], ascending=[True, False, True], ignore_index=True)
     table["rank"] = table.groupby("student_id").cumcount() + 1
     reason = np.where(~known, LITTLE_KNOWN, np.where(may.any(axis=1), NOT_SURE, NOTHING_OPEN))
     silence = pd.Series(reason, index=features.index, dtype=object)
-    return Suggestions(table, silence[~silence.index.isin(table["student_id"])])
+    return Suggestions(table, silence[~silence.index.isin(table["student_id"])], found)

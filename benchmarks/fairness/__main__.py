@@ -38,11 +38,10 @@ from scipy.stats import binomtest
 
 from fairness.audit import figures, measured
 from fairness.checks import CROSS
-from fairness.comparisons import NOT_RECORDED, Measure, compare
+from fairness.comparisons import Measure
 from fairness.gate import Judged, Verdict, consequence, judge, overall
-from fairness.past import Rows
 from fairness.policy import Consequence, Policy
-from fairness.students import Students, advice_of, audited_students, severities
+from fairness.students import Students, advice_of, audited_students, crossed, severities
 from handrail.demo import generate
 from handrail.demo.history import Habit
 from records.connectors.oneroster import OneRoster
@@ -67,6 +66,8 @@ SIZES: Mapping[str, tuple[str, str]] = {
 }  # fmt: skip
 DEALT = ("sex", "race_ethnicity", "english_learner", "special_education", "unstable_housing", "meal_eligible")
 POINTS = 0.10
+LARGE = 200
+"""Students in need of a group that is large enough to be judged by most checks."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,8 @@ class World:
     episodes: Episodes
     model: RankerModel
 
-    def judged(self, students: Students | None = None, *, past: bool = True) -> list[Judged]:
-        table, others = measured(self.model, students or self.students, self.snapshot, POLICY,
-                                 self.episodes if past else None)  # fmt: skip
+    def judged(self, students: Students | None = None) -> list[Judged]:
+        table, others = measured(self.model, students or self.students, self.snapshot, POLICY, self.episodes)
         return judge(figures(table, others), POLICY)
 
 
@@ -130,10 +130,7 @@ def dealt_anew(students: Students, rng: np.random.Generator) -> Students:
     groups = students.groups.copy()
     for name in DEALT:
         groups[name] = rng.permutation(groups[name].to_numpy())
-    for one, two in POLICY.intersections:
-        known = (groups[one] != NOT_RECORDED) & (groups[two] != NOT_RECORDED)
-        groups[one + CROSS + two] = (groups[one] + CROSS + groups[two]).where(known, NOT_RECORDED)
-    return replace(students, groups=groups)
+    return replace(students, groups=crossed(groups, POLICY))
 
 
 def ids_of(sis: Path) -> pd.Series:
@@ -186,8 +183,7 @@ def fair(seed: int, model: RankerModel, rng: np.random.Generator, folder: Path) 
         answers = [_answer(one) for one in judged]
         plain = [(one, what) for one, what in zip(judged, answers, strict=True) if CROSS not in one.figure.attribute]
         stops = any(what is Consequence.STOPS for _, _, what in answers)
-        failed = any(one.verdict is Verdict.FAIL and POLICY.counts(one.figure.check, one.figure.attribute)
-                     for one in judged)  # fmt: skip
+        failed = any(verdict is Verdict.FAIL and counts for verdict, counts, _ in answers)
         large = [what for one, what in plain if one.enough and one.figure.rows >= LARGE]
         yield Outcome("fair: nothing stops it", not stops, 0.0)
         yield Outcome("fair: no check fails", not failed, 0.0)
@@ -198,10 +194,6 @@ def fair(seed: int, model: RankerModel, rng: np.random.Generator, folder: Path) 
 def _answer(one: Judged) -> tuple[Verdict, bool, Consequence]:
     counts = POLICY.counts(one.figure.check, one.figure.attribute)
     return one.verdict, counts, consequence(one.verdict, POLICY.checks[one.figure.check], counts)
-
-
-LARGE = 200
-"""Students in need of a group that is large enough to be judged by most checks."""
 
 
 def attendance(share: float, name: str, of: Callable[[Students, Flags, Students, Flags], Flags]) -> Scenario:
@@ -261,12 +253,10 @@ def unfair_model(seed: int, model: RankerModel, rng: np.random.Generator, folder
         taken = rng.choice(helped, round(POINTS * ours.sum()), replace=False)
         spoiled = missed.copy()
         spoiled[taken] = True
-        measures = [Measure(one.check, one.item, one.amount, one.out_of, one.stratum)
-                    for one in _told(students, spoiled, need)]  # fmt: skip
-        rows = Rows(tuple(measures), students.groups, students.cohorts)
         table, others = measured(model, students, found.snapshot, POLICY, found.episodes)
-        rest = replace(table, measures=tuple(one for one in table.measures if one.check not in {"missed", "access"}))
-        judged = judge([*compare(rows.measures, rows.groups, rows.cohorts), *figures(rest, others)], POLICY)
+        rest = [one for one in table.measures if one.check not in {"missed", "access"}]
+        told = replace(table, measures=(*_told(students, spoiled, need), *rest))
+        judged = judge(figures(told, others), POLICY)
         caught = fails(judged, "missed", attribute, value) or fails(judged, "access", attribute, value)
         others_in_need = (students.groups[attribute] != value).to_numpy() & need
         gap = float(spoiled[ours].mean() - spoiled[others_in_need].mean())

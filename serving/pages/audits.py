@@ -245,7 +245,7 @@ def _show(visit: Visit, found: Audited, which: str, problem: str = "", status: i
     own = {} if audit is None else _findings(visit, found, audit)
     response = visit.page(
         "audit.html", found=found, audit=audit, problem=problem, staff=staff_names(visit.database),
-        digests=[one.sha256 for one in found.audits], newest=audit is not None and audit == found.audit, files=FILES,
+        newest=audit is not None and audit == found.audit, files=FILES,
         signatures=signoffs(visit.database, found.version.sha256), may_sign=visit.viewer.role is Role.EQUITY_REVIEWER,
         shortest=Policy.declared().shortest_reason, **own,
     )  # fmt: skip
@@ -255,23 +255,22 @@ def _show(visit: Visit, found: Audited, which: str, problem: str = "", status: i
 
 def _findings(visit: Visit, found: Audited, audit: Audit) -> dict[str, Any]:
     """What the page of a version shows of one audit."""
-    digest = audit.sha256
-    charts = (_image(audit, digest, "chart.svg", words.LEFT_OUT),
-              _image(audit, digest, "curves.svg", words.CURVES) if audit.curves else Markup())  # fmt: skip
-    return {"digest": digest, "findings": findings_html(audit, *charts), "checks": checks_html(audit),
-            "beside": list(_beside(visit, found, audit, digest))}  # fmt: skip
+    charts = (_image(audit, "chart.svg", words.LEFT_OUT),
+              _image(audit, "curves.svg", words.CURVES) if audit.curves else Markup())  # fmt: skip
+    return {"findings": findings_html(audit, *charts), "checks": checks_html(audit),
+            "beside": list(_beside(visit, found, audit))}  # fmt: skip
 
 
-def _image(audit: Audit, digest: str, name: str, alt: str) -> Markup:
-    return Markup('<img src="/audits/{}/{}?audit={}" alt="{}">').format(audit.version, name, digest, alt)
+def _image(audit: Audit, name: str, alt: str) -> Markup:
+    return Markup('<img src="/audits/{}/{}?audit={}" alt="{}">').format(audit.version, name, audit.sha256, alt)
 
 
-def _beside(visit: Visit, found: Audited, audit: Audit, digest: str) -> Iterator[tuple[str, str]]:
+def _beside(visit: Visit, found: Audited, audit: Audit) -> Iterator[tuple[str, str]]:
     """What an audit may be compared with: words and address."""
 
     def address(first: Audit) -> str:
         return (f"/audits/compare?first={first.version}&second={audit.version}&first_audit={first.sha256}"
-                f"&second_audit={digest}")  # fmt: skip
+                f"&second_audit={audit.sha256}")  # fmt: skip
 
     version = None if found.serves else _approved(visit).version
     if version is not None:

@@ -107,7 +107,7 @@ def made_up(size: int, seed: int = 0, helped: float | Mapping[str, float] = 0.6,
     earlier = pd.Series(rng.choice([0.0, 1.0, 2.0], size), index=index)
     cohorts = pd.Series(grade.astype(str), index)
     cohorts = groups["school"].astype(str) + "|" + cohorts if "school" in groups else cohorts
-    students = Students(TODAY, features, groups, cohorts, severity, earlier, may, rng.random(size) < served, {})
+    students = Students(TODAY, features, groups, cohorts, severity, earlier, may, rng.random(size) < served)
     return District(students, advised(students, suggested, benefit), policy, only=only)
 
 

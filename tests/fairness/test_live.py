@@ -33,7 +33,7 @@ def students(count: int, seed: int = 0) -> Students:
     severity = pd.DataFrame({"attendance": np.where(rng.random(count) < 0.5, 2, 0), "grades": 0}, index=index)
     cohorts = pd.Series(rng.choice([f"c{number}" for number in range(40)], count), index=index)
     return Students(DAY, pd.DataFrame(index=index), groups, cohorts, severity, pd.Series(np.nan, index=index),
-                    pd.DataFrame({"tutoring": True}, index=index), np.zeros(count, dtype=bool), {})  # fmt: skip
+                    pd.DataFrame({"tutoring": True}, index=index), np.zeros(count, dtype=bool))  # fmt: skip
 
 
 def a_list(student: str, *supports: str, organization: str = "tutors", day: date = DAY) -> ShownList:

@@ -65,7 +65,7 @@ def district(number: int = 3_000) -> Students:
     severity = pd.DataFrame({"attendance": rng.choice([0, 2, 3], number), "grades": rng.choice([0, 2], number)}, index)
     cohorts = pd.Series(school, index) + "|" + pd.Series(rng.integers(1, 9, number).astype(str), index)
     return Students(date(2026, 4, 17), features, pd.DataFrame({RACE: race, "school": school}, index), cohorts, severity,
-                    severity.max(axis=1).astype("float64"), may, rng.random(number) < 0.15, {})  # fmt: skip
+                    severity.max(axis=1).astype("float64"), may, rng.random(number) < 0.15)  # fmt: skip
 
 
 @cache
