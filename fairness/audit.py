@@ -17,8 +17,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from fairness.checks import CROSS
-from fairness.comparisons import Figure, compare
+from fairness.checks import CHECKS, CROSS
+from fairness.comparisons import Figure, Measure, compare
 from fairness.gate import Judged, Verdict, judge, overall
 from fairness.live import live_measures
 from fairness.measures import model_measures
@@ -26,9 +26,9 @@ from fairness.mitigation import Curve, trade_curves
 from fairness.past import Rows, came_true, past_supports, record_measures
 from fairness.policy import Consequence, Policy
 from fairness.proxies import Proxy, proxies
-from fairness.publishing import Finding, Group, publish
+from fairness.publishing import Counted, Finding, Group, Shown, publish
 from fairness.small_cells import about
-from fairness.students import Students, advice_of, audited_students, without_discipline
+from fairness.students import Advice, Students, advice_of, audited_students, without_discipline
 from fairness.twins import twin_measures
 from features.catalog import BY_NAME
 from records.database import Database
@@ -36,6 +36,7 @@ from records.errors import SaidPlainly
 from records.schema import Category
 from records.scope import ScopedRecords, pipeline_scope
 from records.snapshots import Snapshot
+from training.benefit import Floats
 from training.episodes import Episodes
 from training.evaluate import JudgedEpisodes
 from training.model_file import RankerModel
@@ -56,6 +57,14 @@ class Past:
 
     judged: JudgedEpisodes
     twin: BenefitRanker
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An audit that was made of the same students before, of whichever model; None where that model cannot be read."""
+
+    audit: Audit
+    model: RankerModel | None
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,11 @@ class Audit:
     def sha256(self) -> str:
         """A digest of the canonical JSON: what a reviewer signs."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def shown(self) -> Shown:
+        """What it shows of numbers of students."""
+        return Shown(self.students, self.in_need, self.helped, self.groups, self.findings)
 
     @property
     def stopping(self) -> tuple[Finding, ...]:
@@ -134,6 +148,7 @@ _AUDIT = TypeAdapter(Audit)
 
 def audit_model(model: RankerModel, version: int, snapshot: Snapshot, as_of: date, policy: Policy, at: datetime, *,
                 episodes: Episodes | None = None, past: Past | None = None, database: Database | None = None,
+                earlier: Sequence[Earlier] = (),
                 progress: Progress = lambda name, done, total: None) -> Audit:  # fmt: skip
     """Audit a model on every student enrolled on a day.
 
@@ -142,6 +157,8 @@ def audit_model(model: RankerModel, version: int, snapshot: Snapshot, as_of: dat
         episodes: those of the snapshot; None where there are none, and then nobody asks who got what in the past.
         past: what came of supports; None where that is not known, and then nobody asks whether it came true.
         database: where lists that were shown and decisions are kept; None, and nobody asks what staff saw and did.
+        earlier: what other audits of these students have shown. Nothing is shown from which, together with it, a small
+            number would follow.
 
     Raises:
         AuditError: nobody is enrolled on that day.
@@ -158,7 +175,9 @@ def audit_model(model: RankerModel, version: int, snapshot: Snapshot, as_of: dat
     tell(2, 5)
     judged = judge(figures(table, others), policy)
     tell(3, 5)
-    shown = publish(judged, table, others, students.in_need(policy).astype("float64"), policy)
+    records = [one for one in table.measures if CHECKS[one.check].about == "records"]
+    known = [(_counted(one, snapshot, students, policy, episodes, records), one.audit.shown) for one in earlier]
+    shown = publish(judged, Counted(table, others, _flags(students, policy), policy), known)
     tell(4, 5)
     traces = proxies(students, model.ranker.feature_names_, policy.fewest_in_need, policy.confidence)
     tell(5, 5)
@@ -174,16 +193,45 @@ def measured(model: RankerModel, students: Students, snapshot: Snapshot, policy:
              episodes: Episodes | None = None, past: Past | None = None) -> tuple[Rows, list[Rows]]:  # fmt: skip
     """The measures of every check: of the audited students, and of other rows (decision days, twins)."""
     advice = advice_of(model, students)
-    discipline = reads_discipline(model)
-    blind = advice_of(model, students, without_discipline(students.features)) if discipline else None
-    measures = [*model_measures(students, advice, policy, blind), *record_measures(students)]
+    measures = [*_model_measures(model, students, advice, policy), *record_measures(students)]
     others = list(twin_measures(students, advice, list(model.ranker.feature_names_), policy))
     if episodes is not None and len(episodes):
-        records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", students.as_of))
-        others.append(past_supports(episodes, records.frame("programs"), students, model.ranker.supports_, policy))
+        others.append(_past_supports(model, students, snapshot, policy, episodes))
     if past is not None:
         others.append(came_true(past.judged, past.twin, students))
     return Rows(tuple(measures), students.groups, students.cohorts), others
+
+
+def _model_measures(model: RankerModel, students: Students, advice: Advice, policy: Policy) -> list[Measure]:
+    discipline = reads_discipline(model)
+    blind = advice_of(model, students, without_discipline(students.features)) if discipline else None
+    return model_measures(students, advice, policy, blind)
+
+
+def _past_supports(model: RankerModel, students: Students, snapshot: Snapshot, policy: Policy,
+                   episodes: Episodes) -> Rows:  # fmt: skip
+    records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", students.as_of))
+    return past_supports(episodes, records.frame("programs"), students, model.ranker.supports_, policy)
+
+
+def _counted(earlier: Earlier, snapshot: Snapshot, students: Students, policy: Policy, episodes: Episodes | None,
+             records: Sequence[Measure]) -> Counted:  # fmt: skip
+    """What an earlier audit counted, found anew since only figures of it were kept: `records` are counted alike."""
+    then, model = Policy.of(earlier.audit.policy), earlier.model
+    supports = tuple(students.may.columns) if model is None else model.ranker.supports_
+    if then != policy or set(supports) != set(students.may.columns):
+        students = audited_students(snapshot, students.as_of, then, supports)
+    measures, others = list(records), []
+    if model is not None:
+        measures += _model_measures(model, students, advice_of(model, students), then)
+        if episodes is not None and len(episodes):
+            others.append(_past_supports(model, students, snapshot, then, episodes))
+    table = Rows(tuple(measures), students.groups, students.cohorts)
+    return Counted(table, others, _flags(students, then), then)
+
+
+def _flags(students: Students, policy: Policy) -> Floats:
+    return students.in_need(policy).astype("float64")
 
 
 def figures(table: Rows, others: Sequence[Rows]) -> list[Figure]:

@@ -3,9 +3,10 @@
 Source: NCES 2011-603, Statistical Methods for Protecting Personally Identifiable Information in Aggregate Reporting,
 and for the attacker's two programs per cell Fischetti & Salazar (2001), Management Science 47(7). `Published` holds
 what would be shown, `protect` says which of it must be withheld; it refuses tables that do not add up. Three limits:
-all that is ever shown must be declared together; an attacker who guesses that a fact is withheld for its own count
-under ten, not for the sake of another, knows more than is assumed here; and one who reckons in whole students, not in
-fractions, may find a count a student or two less open.
+all that is ever shown of the same students must be declared together, as far as it was shown already by `shown_before`;
+an attacker who guesses that a fact is withheld for its own count under ten, not for the sake of another, knows more
+than is assumed here; and one who reckons in whole students, not in fractions, may find a count a student or two less
+open.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Published:
         self.inside: set[tuple[Name, Name]] = set()
         self.facts: set[Fact] = set()
         self.certain: set[Fact] = set()
+        self.before: set[Fact] = set()
         self.dear: dict[Fact, int] = {}
 
     def count(self, name: Name, true: int) -> None:
@@ -109,13 +111,23 @@ class Published:
         return fact
 
     def share(self, part: Name, whole: Name, table: str, *, dear: int = 0) -> Fact:
-        """A fact that the table would show: part of whole in hundredths. Declares the part within the whole.
+        """A fact that the table would show: part of whole in hundredths. Declares that both parts make up the whole."""
+        self.split(part, whole)
+        return self._shown(Fact(table, Kind.SHARE, (part, whole)), dear)
 
-        The others of the whole are then a count like any other, by the name `others(part, whole)`.
+    def split(self, part: Name, whole: Name) -> None:
+        """Declare the part within the whole, and the others of the whole as a count, by the name `others(part, whole)`.
+
+        Raises:
+            ValueError: the part is greater, or one is not declared.
         """
         self.within(part, whole)
         self.count(others(part, whole), self.true[whole] - self.true[part])
-        return self._shown(Fact(table, Kind.SHARE, (part, whole)), dear)
+
+    def shown_before(self, fact: Fact) -> None:
+        """Declare that a fact was shown already: it can be withheld no more."""
+        self.certain.add(fact)
+        self.before.add(fact)
 
     def small(self, smallest: int) -> set[Fact]:
         """The facts that would show a count below `smallest`, or a share with as few in it or left out of it."""
@@ -152,6 +164,8 @@ def protect(published: Published, smallest: int = 10) -> set[Fact]:
     count down, the least dear fact among those that tie it, of its own table where there is one. First each family of
     counts that add up is settled with only the families it is counted in, which is quick; then all together, which
     is the proof. The same tables give the same answer in whatever order they were declared.
+
+    A count that is tied by what was shown before cannot be opened any more; nothing is withheld for its sake.
 
     Raises:
         ValueError: a small count would follow with nothing shown but what is certain.
@@ -223,7 +237,11 @@ def _ties(attacker: _Attacker, seen: _Seen, at: int) -> set[Fact]:
     if np.floor(ends[1] + NEARLY) - np.ceil(ends[-1] - NEARLY) >= seen.smallest:
         seen.drop(at)
         return set()
+    tied_before = bool(ties & attacker.tables.published.before)
     ties -= attacker.tables.published.certain
+    if tied_before and not ties:
+        seen.drop(at)
+        return set()
     if not ties:
         name = attacker.tables.names[at]
         raise ValueError(f"{name} lies between {ends[-1]:g} and {ends[1]:g} with nothing more to withhold")

@@ -38,7 +38,7 @@ _ROUNDS = 40
 
 @dataclass(frozen=True)
 class Rows:
-    """Measures with the groups and cohorts of their rows."""
+    """Measures with the groups and cohorts of their rows, indexed by student; by number where no student is counted."""
 
     measures: tuple[Measure, ...]
     groups: pd.DataFrame
@@ -104,8 +104,8 @@ def came_true(found: JudgedEpisodes, ranker: BenefitRanker, students: Students) 
 
 
 def of_students(student: pd.Series, students: Students) -> tuple[pd.DataFrame, pd.Series]:
-    """The groups and cohorts of rows, by their students."""
-    return (students.groups.loc[student].reset_index(drop=True), students.cohorts.loc[student].reset_index(drop=True))
+    """The groups and cohorts of rows, indexed by their students."""
+    return students.groups.loc[student], students.cohorts.loc[student]
 
 
 def _foretold(students: Students, target: Floats, hidden: set[Category]) -> Codes:

@@ -15,6 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from fairness.checks import CHECKS, CROSS, Comparison
 
 POLICY_FILE = Path(__file__).with_name("policy.toml")
@@ -100,6 +102,18 @@ class Policy:
         )  # fmt: skip
         _check_groups(file, policy)
         return policy
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Policy:
+        """A policy as an audit holds it.
+
+        Raises:
+            PolicyError: it is none.
+        """
+        try:
+            return TypeAdapter(cls).validate_python(content)
+        except ValidationError as error:
+            raise PolicyError(f"the policy of an audit cannot be read: {error}") from None
 
     @property
     def attributes(self) -> tuple[str, ...]:

@@ -95,26 +95,32 @@ class Shown:
     findings: tuple[Finding, ...]
 
 
-def publish(judged: Sequence[Judged], table: Rows, others: Sequence[Rows], in_need: Floats,
-            policy: Policy) -> Shown:  # fmt: skip
+@dataclass(frozen=True)
+class Counted:
+    """What an audit counts: the measures of the audited students, those of `others` rows such as decision days, and who
+    is in need, 1 or 0 for each audited student."""
+
+    table: Rows
+    others: Sequence[Rows]
+    in_need: Floats
+    policy: Policy
+
+
+def publish(judged: Sequence[Judged], counted: Counted,
+            before: Sequence[tuple[Counted, Shown]] = ()) -> Shown:  # fmt: skip
     """What may be shown of judged figures.
 
     Args:
-        table: the measures of the audited students; `others`: those of other rows, such as decision days.
-        in_need: 1 for each audited student in need, else 0.
+        before: what other audits of the same students counted, and what was shown of it. It is withheld no more, and
+            nothing is shown from which, together with it, a small number would follow.
     """
-    whole = _Counts(table, in_need, policy)
-    withheld = protect(whole.published, policy.smallest_cell)
-    shown = {fact for fact in whole.facts if fact not in withheld}
-    tables = [whole]
-    for rows in others:
-        more = _Counts(rows, None, policy)
-        hidden = protect(more.published, policy.smallest_cell)
-        shown |= {fact for fact in more.facts if fact not in hidden}
-        tables.append(more)
-    facts = {key: fact for one in tables for key, fact in one.shares.items()}
+    policy = counted.policy
+    rooms = [_room(rows, counted, before) for rows in (counted.table, *counted.others)]
+    whole = rooms[0]
+    shown = {fact for room in rooms for fact in room.facts - protect(room.published, policy.smallest_cell)}
+    facts = {key: fact for room in rooms for key, fact in room.shares.items()}
     findings = [_finding(one, facts, shown, policy) for one in judged]
-    unknown = [_unknown(name, policy) for name in policy.groups if (table.groups[name] == NOT_RECORDED).all()]
+    unknown = [_unknown(name, policy) for name in policy.groups if (whole.rows.groups[name] == NOT_RECORDED).all()]
     groups = []
     for attribute, value in whole.cells:
         sizes = [whole.published.true[name] if whole.size(name) in shown else None
@@ -129,11 +135,30 @@ def publish(judged: Sequence[Judged], table: Rows, others: Sequence[Rows], in_ne
     return Shown(total, in_all, share, tuple(groups), (*unknown, *findings))
 
 
-class _Counts:
-    """The counts behind some measures, how they add up, and the facts that would be shown of them."""
+def _room(rows: Rows, counted: Counted, before: Sequence[tuple[Counted, Shown]]) -> _Counts:
+    """The counts of some rows, with those that other audits made of the same rows."""
+    room = _Counts(rows, counted if rows is counted.table else None, counted.policy)
+    for earlier, shown in before:
+        for same in (earlier.table, *earlier.others):
+            if same.groups.index.equals(rows.groups.index):
+                _Counts(same, earlier if same is earlier.table else None, earlier.policy, room, shown)
+    return room
 
-    def __init__(self, rows: Rows, in_need: Floats | None, policy: Policy) -> None:
-        self.rows, self.published = rows, Published()
+
+class _Counts:
+    """The counts behind some measures, how they add up, and the facts that would be shown of them.
+
+    Args:
+        counted: of the audited students, whose numbers are shown; None for other rows.
+        beside: counts of the same rows by the audit that is being made now: these are declared with them.
+        shown: what of these was shown already; None where that is to be found out.
+    """
+
+    def __init__(self, rows: Rows, counted: Counted | None, policy: Policy, beside: _Counts | None = None,
+                 shown: Shown | None = None) -> None:  # fmt: skip
+        self.rows, self.policy = rows, policy
+        self.published: Published = beside.published if beside else Published()
+        self.already = None if shown is None else _Already.of(shown)
         self.fewest, self.smallest = policy.fewest_in_need, policy.smallest_cell
         self.codes = {name: pd.Categorical(rows.groups[name]) for name in rows.groups.columns}
         self.cells = [(name, value) for name, codes in self.codes.items() for value in sorted(codes.categories)]
@@ -143,8 +168,10 @@ class _Counts:
         self.shares: dict[Place, Fact | None] = {}
         self.sizes: dict[Name, Fact] = {}
         self.wholes: list[tuple[str, Floats]] = []
-        everyone = np.ones(len(rows.groups))
-        for name, values in ((_STUDENTS, everyone), (_IN_NEED, in_need)):
+        everyone, in_need = np.ones(len(rows.groups)), counted.in_need if counted else None
+        same = beside is None or beside.policy.need_severity == policy.need_severity
+        self.need = _IN_NEED if same else f"in need from {policy.need_severity}"
+        for name, values in ((_STUDENTS, everyone), (self.need, in_need)):
             if values is not None and any(measure.counts for measure in rows.measures):
                 self._declare(name, values, list(self.codes))
                 self.wholes.append((name, values))
@@ -165,11 +192,27 @@ class _Counts:
     def _show_sizes(self) -> None:
         for name, _ in self.wholes:
             certain = name == _STUDENTS and len(self.rows.groups) >= LARGE_DISTRICT
-            self.sizes[name,] = self.published.rounded((name,), _SIZES, certain=certain, dear=2)
+            self._size((name,), _SIZES, 2, certain=certain)
             for attribute, value in self.cells:
-                cell = (name, attribute, value)
-                self.sizes[cell] = self.published.rounded(cell, f"{_SIZES} by {attribute}",
-                                                          dear=int(attribute in self.plain))  # fmt: skip
+                self._size((name, attribute, value), f"{_SIZES} by {attribute}", int(attribute in self.plain))
+
+    def _size(self, name: Name, table: str, dear: int, *, certain: bool = False) -> None:
+        if self.already is None or (name[0] == self.need, *name[1:]) in self.already.sizes:
+            self.sizes[name] = self.published.rounded(name, table, certain=certain, dear=dear)
+            self._keep(self.sizes[name])
+
+    def _share(self, part: Name, whole: Name, table: str, dear: int, *, already: bool) -> Fact | None:
+        """The share, where it is to be shown or was; nothing is shown now that another audit has not."""
+        if self.already is not None and not already:
+            self.published.split(part, whole)
+            return None
+        fact = self.published.share(part, whole, table, dear=dear)
+        self._keep(fact)
+        return fact
+
+    def _keep(self, fact: Fact) -> None:
+        if self.already is not None:
+            self.published.shown_before(fact)
 
     def _show(self, measure: Measure) -> None:
         """Declare what a measure counts, and the shares that would be shown of it: of students enough to be judged.
@@ -185,7 +228,7 @@ class _Counts:
                     self.published.within(cell, (whole, *cell[1:]))
         table = f"{measure.check} {measure.item}".strip()
         if measure.check == _HELPED and key != base:
-            self.everybody = self.published.share((key,), (base,), table, dear=2)
+            self.everybody = self._share((key,), (base,), table, 2, already=bool(self.already and self.already.helped))
         for attribute, value in self.cells:
             if value == NOT_RECORDED or attribute not in compared:
                 continue
@@ -194,8 +237,10 @@ class _Counts:
             told = key != base and all(
                 self._enough((key, attribute, group), (base, attribute, group)) for group in both)
             for group, of_group in zip(both, (True, False), strict=True):
-                self.shares[measure.check, measure.item, attribute, value, of_group] = self.published.share(
-                    (key, attribute, group), (base, attribute, group), where, dear=dear) if told else None
+                place = measure.check, measure.item, attribute, value, of_group
+                self.shares[place] = self._share(
+                    (key, attribute, group), (base, attribute, group), where, dear,
+                    already=bool(self.already and place in self.already.shares)) if told else None  # fmt: skip
 
     def _enough(self, part: Name, whole: Name) -> bool:
         """Whether a share may be shown at all. Where that of a group may not, nor is that of all others: what all have
@@ -207,12 +252,19 @@ class _Counts:
     def _nest(self, measures: Sequence[Measure]) -> None:
         """What every reader knows of counts of several checks: which lie within which, and which two make up a third.
 
-        "Missed" and "with a support or a suggestion" make up those in need, who are students.
+        "Missed" and "with a support or a suggestion" make up those in need, who are students; and those who are not
+        missed though a support is open to them are among those with a support or a suggestion.
         """
         counts = dict(self.wholes)
         for measure in measures:
             for values in (measure.out_of, measure.amount):
                 counts.setdefault(self._name(values), values)
+        for measure in measures:
+            left = measure.out_of - measure.amount
+            if any((left <= other).all() and not (measure.out_of <= other).all() for other in counts.values()):
+                self._declare(self._name(left), left, [name for name in self.codes
+                                                       if CHECKS[measure.check].compares(name)])  # fmt: skip
+                counts.setdefault(self._name(left), left)
         inside = {(one, other) for one, other in permutations(counts, 2) if (counts[one] <= counts[other]).all()}
         for one, other in inside:
             if not any((one, between) in inside and (between, other) in inside for between in counts):
@@ -245,11 +297,11 @@ class _Counts:
         """Counts of one kind: in all, by each value of these attributes, and how they add up. Those that must lie
         within others are returned."""
         add = self.published
-        if (name,) in add.true:
-            return []
+        found: list[Name] = [] if (name,) in add.true else [(name,)]
         add.count((name,), int(values.sum()))
-        found: list[Name] = [(name,)]
-        for attribute in attributes:
+        new = [attribute for attribute in attributes
+               if not any((name, attribute, value) in add.true for value in self.codes[attribute].categories)]
+        for attribute in new:
             codes = self.codes[attribute]
             sums = np.bincount(codes.codes, values, len(codes.categories))
             cells = {str(value): int(count) for value, count in zip(codes.categories, sums, strict=True)}
@@ -258,7 +310,7 @@ class _Counts:
             add.total((name,), [(name, attribute, value) for value in cells])
             found += [(name, attribute, value) for value in cells]
             self._recorded(name, attribute, cells)
-        for attribute in attributes:
+        for attribute in new:
             if CROSS in attribute:
                 self._cross(name, attribute)
         return found
@@ -292,6 +344,25 @@ class _Counts:
                     self.published.count(half, true[name, one, value] - sum(true[part] for part in parts))
                     parts.append(half)
                 self.published.total((name, one, value), parts)
+
+
+@dataclass(frozen=True)
+class _Already:
+    """What an audit has shown: `sizes` of groups, those in need apart, empty names for all; shares; that of all."""
+
+    sizes: frozenset[tuple[bool | str, ...]]
+    shares: frozenset[Place]
+    helped: bool
+
+    @classmethod
+    def of(cls, shown: Shown) -> _Already:
+        sizes: set[tuple[bool | str, ...]] = set()
+        for where, *numbers in ((), shown.students, shown.in_need), *(
+                ((one.attribute, one.value), one.students, one.in_need) for one in shown.groups):  # fmt: skip
+            sizes |= {(need, *where) for need, number in zip((False, True), numbers, strict=True) if number is not None}
+        shares = {(one.check, one.item, one.attribute, one.value, own) for one in shown.findings
+                  for own, rate in ((True, one.rate), (False, one.others_rate)) if rate is not None}  # fmt: skip
+        return cls(frozenset(sizes), frozenset(shares), shown.helped is not None)
 
 
 def _rest(value: str) -> str:

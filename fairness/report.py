@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,22 @@ def audits_of(home: Path, version: int) -> list[Audit]:
     """
     found = [_read(file) for file in sorted(_versions(home, version).glob(f"*/{_JSON}"))]
     return sorted(found, key=lambda audit: audit.at, reverse=True)
+
+
+def audits_of_records(home: Path, snapshot_id: str, as_of: date) -> list[Audit]:
+    """The newest audit of each model, under each policy, on one day of a snapshot: the oldest first.
+
+    A file that is not as it was written is passed over: nobody can say what it showed.
+    """
+    newest: dict[tuple[int, str, str], Audit] = {}
+    for file in sorted((home / "audits").glob(f"v*/*/{_JSON}")):
+        with suppress(AuditError):
+            audit = _read(file)
+            key = audit.version, audit.model_sha256, audit.policy_sha256
+            if (audit.snapshot_id, audit.as_of) == (snapshot_id, as_of) and (
+                    key not in newest or newest[key].at < audit.at):  # fmt: skip
+                newest[key] = audit
+    return sorted(newest.values(), key=lambda audit: (audit.at, audit.version))
 
 
 def read_audit(home: Path, version: int) -> Audit | None:

@@ -3,6 +3,7 @@ model. How models are judged and compared is in `handrail.commands.judging`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fairness.audit import Audit, Past, audit_model, reads_discipline
+from fairness.audit import Audit, Earlier, Past, audit_model, reads_discipline
 from fairness.card import write_card
-from fairness.report import read_audit
+from fairness.report import audits_of_records, read_audit
 from fairness.signoff import Desk, approved_model, keep_audit, refuse, rollback, sign
 from fairness.views import questions
 from features.build import write_features
@@ -35,7 +36,7 @@ from training.lifecycle import (
     model_versions,
     train,
 )
-from training.model_file import read_model
+from training.model_file import ModelRefused, read_model
 from training.outcome import Outcome
 
 features = typer.Typer(no_args_is_help=True, help="Numbers about students, worked out as of a day.")
@@ -181,10 +182,21 @@ def audit_version(settings: Settings, version: int | None, step: Step, *, desk: 
     step("finding what came of supports", 1, 1)
     audit = audit_model(model, made.version, snapshot, snapshot.latest_date(), desk.policy, settings.now(),
                         episodes=episodes, past=Past(*judged) if judged else None, database=desk.database,
-                        progress=step)  # fmt: skip
+                        earlier=list(_earlier(settings.home, snapshot)), progress=step)  # fmt: skip
     report = keep_audit(desk, audit)
     write_card(made, audit)
     return audit, report
+
+
+def _earlier(home: Path, snapshot: Snapshot) -> Iterator[Earlier]:
+    """What audits of the same students have shown. A model that is not as it was registered is not read."""
+    versions = {made.version: made for made in model_versions(home)}
+    for audit in audits_of_records(home, snapshot.id, snapshot.latest_date()):
+        try:
+            made = versions[audit.version]
+            yield Earlier(audit, read_model(made.file, audit.model_sha256))
+        except (KeyError, ModelRefused):
+            yield Earlier(audit, None)
 
 
 def show_candidate(made: ModelVersion) -> None:

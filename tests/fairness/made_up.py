@@ -18,7 +18,7 @@ from fairness.measures import model_measures
 from fairness.past import Rows
 from fairness.policy import Policy
 from fairness.proxies import ALL, Proxy
-from fairness.publishing import Finding, Group, Shown, publish
+from fairness.publishing import Counted, Finding, Group, Shown, publish
 from fairness.students import Advice, Students
 from features.catalog import feature_names
 from training.suggestions import NOT_SURE
@@ -54,14 +54,15 @@ class District:
     def judged(self) -> list[Judged]:
         return judge(self.figures(), self.policy)
 
-    def shown(self) -> Shown:
-        need = self.students.in_need(self.policy).astype("float64")
-        return publish(self.judged(), self.table, self.others, need, self.policy)
+    def counted(self) -> Counted:
+        return Counted(self.table, self.others, self.students.in_need(self.policy).astype("float64"), self.policy)
+
+    def shown(self, *before: tuple[Counted, Shown]) -> Shown:
+        return publish(self.judged(), self.counted(), before)
 
     def audit(self, **changes: object) -> Audit:
         judged = self.judged()
-        need = self.students.in_need(self.policy).astype("float64")
-        shown = publish(judged, self.table, self.others, need, self.policy)
+        shown = publish(judged, self.counted())
         data = {"manifest_sha256": "c" * 64, "tables": {"students": 3000, "attendance_events": 120_450}}
         traces = (Proxy("race_ethnicity", "attendance", 0.55, 0.51, 0.59),
                   Proxy("race_ethnicity", ALL, 0.74, 0.7, 0.78))  # fmt: skip

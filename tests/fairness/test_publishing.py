@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from functools import cache
-from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linprog
-from scipy.sparse import csr_array
 
 from fairness.checks import CHECKS, CROSS
 from fairness.comparisons import NOT_RECORDED, Measure
@@ -24,6 +20,7 @@ from fairness.past import Rows, past_supports
 from fairness.policy import Consequence
 from fairness.publishing import Shown
 from features.catalog import feature_names
+from tests.fairness.attacker import SHARES, narrow, true_counts
 from tests.fairness.made_up import POLICY, District, advised, made_up, size_of, the
 from training.episodes import Episodes
 
@@ -31,8 +28,6 @@ SOME = replace(POLICY, groups=("sex", "race_ethnicity", "english_learner", "scho
                intersections=(("race_ethnicity", "sex"),))  # fmt: skip
 FEW = replace(SOME, groups=("sex", "race_ethnicity"))
 PLAIN = ("suggestion", "missed")
-Cell = tuple[str, str]
-EVERYBODY: Cell = ("", "")
 
 
 def some_unknown(found: District, share: float, seed: int) -> District:
@@ -44,120 +39,6 @@ def some_unknown(found: District, share: float, seed: int) -> District:
         known = (groups[one] != NOT_RECORDED) & (groups[two] != NOT_RECORDED)
         groups[one + CROSS + two] = (groups[one] + CROSS + groups[two]).where(known, NOT_RECORDED)
     return replace(found, students=replace(found.students, groups=groups))
-
-
-def true_counts(found: District) -> dict[tuple[str, Cell], int]:
-    """How many students, in need, missed and helped there are in each cell, counted by hand."""
-    need = (found.students.severity.max(axis=1) >= 2).to_numpy()
-    helped = need & (found.advice.listed.any(axis=1).to_numpy() | found.students.served)
-    is_open = need & found.students.may.any(axis=1).to_numpy()
-    chosen = {"students": np.ones(len(need), dtype=bool), "need": need, "missed": need & ~helped, "helped": helped,
-              "open": is_open, "missed though open": is_open & ~helped, "waiting": is_open & ~found.students.served}
-    groups = found.students.groups
-    cells = {EVERYBODY: np.ones(len(need), dtype=bool)}
-    cells |= {(name, value): (groups[name] == value).to_numpy() for name in groups for value in groups[name].unique()}
-    return {(what, cell): int((who & rows).sum()) for what, who in chosen.items() for cell, rows in cells.items()}
-
-
-WITHIN = (("need", "students"), ("missed", "need"), ("open", "need"), ("missed though open", "open"),
-          ("missed though open", "missed"), ("waiting", "open"), ("missed though open", "waiting"))  # fmt: skip
-"""Which students are counted among which others, by what the checks ask: their words say so."""
-SHARES = {"suggestion": ("helped", "need"), "missed": ("missed", "need"), "access": ("missed though open", "open"),
-          "silence": ("missed though open", "waiting")}  # fmt: skip
-
-
-class Attacker:
-    """Reads the groups and findings that are shown, and knows how they add up; asks how far each count can lie."""
-
-    def __init__(self, shown: Shown) -> None:
-        self.cells = [EVERYBODY, *((one.attribute, one.value) for one in shown.groups)]
-        self.counts = list(dict.fromkeys(name for pair in WITHIN for name in pair))
-        self.place = {key: at for at, key in enumerate(product(self.counts, self.cells))}
-        self.at_most: list[np.ndarray] = []
-        self.equal: list[np.ndarray] = []
-        self.limits: list[float] = []
-        self._adds_up()
-        for what, cell, size in self._sizes(shown):
-            if size is not None:
-                self._below(self.row((1, what, cell)), size + 4)
-                self._below(-self.row((1, what, cell)), 5 - size)
-        for one in shown.findings:
-            if one.check in SHARES and one.value != NOT_RECORDED:
-                own, whole = (one.attribute, one.value), self._recorded(one.attribute)
-                self._share(one.check, one.rate, [(1, own)])
-                self._share(one.check, one.others_rate, [*((1, cell) for cell in whole), (-1, own)])
-        self._share("suggestion", shown.helped, [(1, EVERYBODY)])
-
-    def row(self, *terms: tuple[float, str, Cell]) -> np.ndarray:
-        found = np.zeros(len(self.place))
-        for factor, what, cell in terms:
-            if what == "helped":
-                found[self.place["need", cell]] += factor
-                found[self.place["missed", cell]] -= factor
-            else:
-                found[self.place[what, cell]] += factor
-        return found
-
-    def width(self, what: str, cell: Cell) -> float:
-        rows, equal = csr_array(np.array(self.at_most)), csr_array(np.array(self.equal))
-        ends = []
-        for sign in (1, -1):
-            found = linprog(sign * self.row((1, what, cell)), rows, self.limits, equal, np.zeros(equal.shape[0]))
-            if found.status in (3, 4):
-                return math.inf
-            assert found.status == 0, found.message
-            ends.append(sign * found.fun)
-        return ends[1] - ends[0]
-
-    def _sizes(self, shown: Shown) -> Iterator[tuple[str, Cell, int | None]]:
-        yield "students", EVERYBODY, shown.students
-        yield "need", EVERYBODY, shown.in_need
-        for one in shown.groups:
-            yield "students", (one.attribute, one.value), one.students
-            yield "need", (one.attribute, one.value), one.in_need
-
-    def _recorded(self, attribute: str) -> list[Cell]:
-        return [cell for cell in self.cells if cell[0] == attribute and cell[1] != NOT_RECORDED]
-
-    def _below(self, row: np.ndarray, limit: float) -> None:
-        self.at_most.append(row)
-        self.limits.append(limit)
-
-    def _share(self, check: str, share: float | None, terms: list[tuple[int, Cell]]) -> None:
-        if share is None:
-            return
-        some, whole = (self.row(*((factor, what, cell) for factor, cell in terms)) for what in SHARES[check])
-        self._below(some - (share + 0.005) * whole, 0.0)
-        self._below((share - 0.005) * whole - some, 0.0)
-
-    def _adds_up(self) -> None:
-        for cell in self.cells:
-            for part, whole in WITHIN:
-                self._below(self.row((1, part, cell), (-1, whole, cell)), 0.0)
-            helped_too = self.row((1, "open", cell), (-1, "missed though open", cell), (-1, "helped", cell))
-            self._below(helped_too, 0.0)
-        unknown = any(value == NOT_RECORDED for name, value in self.cells if CROSS in name)
-        for what in self.counts:
-            for attribute in {name for name, _ in self.cells} - {""}:
-                parts = [cell for cell in self.cells if cell[0] == attribute]
-                self.equal.append(self.row((-1, what, EVERYBODY), *((1, what, cell) for cell in parts)))
-                for at, one in enumerate(attribute.split(CROSS) if CROSS in attribute else ()):
-                    for cell in self._recorded(one):
-                        both = [part for part in self._recorded(attribute) if part[1].split(CROSS)[at] == cell[1]]
-                        sums = self.row((-1, what, cell), *((1, what, part) for part in both))
-                        if unknown:
-                            self._below(sums, 0.0)
-                        else:
-                            self.equal.append(sums)
-
-
-def narrow(found: District, shown: Shown) -> list[tuple[str, Cell, int, float]]:
-    """The true counts below ten that the attacker ties down to fewer than ten numbers."""
-    attacker, tied = Attacker(shown), []
-    for (what, cell), count in true_counts(found).items():
-        if count < 10 and (width := attacker.width(what, cell)) < 10 - 1e-6:
-            tied.append((what, cell, count, width))
-    return tied
 
 
 SIZES = (120, 300, 450, 700, 900, 1400)
@@ -174,7 +55,51 @@ def test_whoever_reads_all_that_is_shown_finds_no_number_below_ten(seed: int, on
     found = made_up(SIZES[seed], seed, {"asian": 0.95, "white": 0.7}, policy=SOME, only=only)
     found = some_unknown(found, 0.05, seed) if seed % 2 else found
     assert any(count < 10 for count in true_counts(found).values())
-    assert narrow(found, found.shown()) == []
+    assert narrow((found, found.shown())) == []
+
+
+def by_another_model(found: District, seed: int, rate: float) -> District:
+    """The same students, with suggestions to others of them."""
+    suggested = np.random.default_rng(seed).random(len(found.students)) < rate
+    return replace(found, advice=advised(found.students, suggested, found.advice.benefit))
+
+
+@pytest.mark.parametrize(("seed", "size", "only"), [
+    (2, 450, tuple(SHARES)), (4, 900, PLAIN), (7, 300, PLAIN), (8, 450, tuple(SHARES)), (9, 700, ("missed",)),
+])  # fmt: skip
+def test_whoever_reads_audits_of_several_models_finds_no_number_below_ten(seed: int, size: int,
+                                                                          only: tuple[str, ...]):  # R60
+    first = made_up(size, seed, {"asian": 0.95, "white": 0.7}, policy=SOME, only=only)
+    first = some_unknown(first, 0.05, seed) if seed % 2 else first
+    second, third = (by_another_model(first, seed + more, rate) for more, rate in ((1000, 0.6), (2000, 0.8)))
+    shown = first.shown()
+    again = second.shown((first.counted(), shown))
+    last = third.shown((first.counted(), shown), (second.counted(), again))
+    assert narrow((first, shown), (second, again), (third, last)) == []
+
+
+def test_two_audits_that_know_nothing_of_each_other_would_tell_together():  # R60
+    first = some_unknown(made_up(700, 9, {"asian": 0.95, "white": 0.7}, policy=SOME, only=("missed",)), 0.05, 9)
+    second = by_another_model(first, 1009, 0.6)
+    assert narrow((first, first.shown()), (second, second.shown()))
+
+
+def test_an_audit_of_the_same_model_again_shows_what_the_first_did():  # R60
+    found = made_up(450, 2, {"asian": 0.95, "white": 0.7}, policy=SOME)
+    shown = found.shown()
+    assert found.shown((found.counted(), shown)) == shown
+
+
+def test_what_was_shown_under_another_policy_counts_too():  # R60
+    first = made_up(700, 3, policy=SOME, only=PLAIN)
+    found = replace(by_another_model(first, 5, 0.7), policy=replace(SOME, groups=("sex", "race_ethnicity"),
+                                                                    need_severity=2, fewest_in_need=40))
+    found = replace(found, students=replace(found.students, groups=first.students.groups.drop(
+        columns=["english_learner", "school"])))  # fmt: skip
+    shown = first.shown()
+    assert narrow((first, shown), (found, found.shown((first.counted(), shown)))) == []
+    severe = replace(found, policy=replace(found.policy, need_severity=3))
+    assert severe.shown((first.counted(), shown)).groups
 
 
 def test_the_attacker_is_no_fool():  # R60
@@ -184,7 +109,7 @@ def test_the_attacker_is_no_fool():  # R60
     told = tuple(replace(one, students=round(counts["students", (one.attribute, one.value)] + 0.1, -1),
                          in_need=round(counts["need", (one.attribute, one.value)] + 0.1, -1))
                  for one in shown.groups)  # fmt: skip
-    assert ("need", ("race_ethnicity", "asian")) in {tied[:2] for tied in narrow(found, replace(shown, groups=told))}
+    assert ("need", ("race_ethnicity", "asian")) in {tied[:2] for tied in narrow((found, replace(shown, groups=told)))}
 
 
 @settings(max_examples=8, deadline=None)

@@ -486,7 +486,7 @@ def test_what_came_true_is_the_pseudo_outcome_of_the_best_support_less_what_was_
     expected = ranker.predict_benefit(features)["tutoring", "benefit"].to_numpy()
     assert one.check == "calibration" and one.amount == pytest.approx((benefit[:, 1] - expected)[:200], rel=1e-12)
     assert one.out_of.tolist() == [1.0] * 200
-    assert rows.groups.equals(students.groups.reset_index(drop=True))
+    assert rows.groups.equals(students.groups)
 
 
 INPUTS = ["grade_average", "absence_rate_year", "services_active"]
