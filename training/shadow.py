@@ -26,7 +26,8 @@ class FirstPlaces:
 
 @dataclass(frozen=True)
 class Shadow:
-    """`students`: each counts once, by the newest list. `same_first`: for how many both have the same support first.
+    """`students`: each counts once, by the newest list. `same_first`: for how many both have the same support first;
+    None where that, less the pairs that are told, would tell of fewer than `FEWEST`.
 
     `first_places`: pairs with at least `FEWEST` students, the most frequent first; `other`: all other pairs together,
     none or `FEWEST` at least.
@@ -48,8 +49,11 @@ def beside(lists: Iterable[ShownList]) -> Shadow:
     while told and 0 < _others(latest, told) < FEWEST:
         told.pop()
     same = sum(count for (shown, unseen), count in pairs.items() if shown == unseen)
-    tells = min(same, len(latest) - same) >= FEWEST
-    return Shadow(len(latest), same if tells else None, tuple(told), _others(latest, told))
+    other = _others(latest, told)
+    hidden = same - sum(one.students for one in told if one.shown == one.unseen)
+    tells = min(same, len(latest) - same) >= FEWEST and all(
+        part == 0 or part >= FEWEST for part in (hidden, other - hidden))  # fmt: skip
+    return Shadow(len(latest), same if tells else None, tuple(told), other)
 
 
 def _others(students: Collection[str], told: Collection[FirstPlaces]) -> int:

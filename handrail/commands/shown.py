@@ -103,7 +103,7 @@ def shadow(home: Home = None) -> None:
         found = beside(lists_shown(open_database(settings.database_url), scope, challenger.sha256))
     out.print(f"Version {version} ran unseen beside the lists of {found.students:,} students. "
               + (f"The first support was the same for {found.same_first:,}." if found.same_first is not None else
-                 "For how many the first support was the same is not told: one side is fewer than ten students."),
+                 "For how many the first support was the same is not told: fewer than ten students would stand out."),
               highlight=False, soft_wrap=True)  # fmt: skip
     if found.first_places:
         table = Table("shown first", "the challenger's first", "students", title="first places")

@@ -126,4 +126,11 @@ def test_a_shadow_tells_numbers_of_ten_or_more_and_nothing_gives_the_rest_back(s
     assert beside(every + [shown(n, "", ()) for n in range(45, 57)]).first_places[-1] == FirstPlaces(
         NO_SUGGESTION, NO_SUGGESTION, 12)
     assert beside([*every, shown(0, "food", ("tutoring",))]).same_first == 29, "each student counts once, by the newest"
+    three_alike = [shown(n, "mentoring", ("mentoring",)) for n in range(45, 48)]
+    apart = [shown(n, "mentoring", ("food",)) for n in range(48, 58)]
+    assert beside([*every, *three_alike, *apart]).same_first is None, "33 less the 30 who are told would be three"
+    two_apart = [shown(n, "mentoring", ("food",)) for n in range(58, 60)]
+    ten_alike = [shown(n, name, (name,)) for n, name in enumerate(["mentoring"] * 5 + ["health"] * 5, 60)]
+    found = beside([*every, *ten_alike, *two_apart])
+    assert (found.other, found.same_first) == (12, None), "and the rest of the others must be ten, or none"
     record_lists(site.database, [], NOW)
