@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import numpy as np
@@ -105,6 +105,22 @@ class Counted:
     in_need: Floats
     policy: Policy
 
+    def of_students(self) -> Iterator[Measure]:
+        """Every measure that counts students, of all audited students: who is in no other row is not asked about.
+
+        Raises:
+            ValueError: rows that count others cannot be protected.
+        """
+        everybody = self.table.groups.index
+        for rows in (self.table, *self.others):
+            where = everybody.get_indexer(rows.groups.index)
+            for measure in (one for one in rows.measures if one.counts):
+                if (where < 0).any():
+                    raise ValueError(f"the rows of {measure.check} are not of the audited students")
+                amount, out_of = np.zeros((2, len(everybody)))
+                amount[where], out_of[where] = measure.amount, measure.out_of
+                yield replace(measure, amount=amount, out_of=out_of, stratum=None)
+
 
 def publish(judged: Sequence[Judged], counted: Counted,
             before: Sequence[tuple[Counted, Shown]] = ()) -> Shown:  # fmt: skip
@@ -114,12 +130,11 @@ def publish(judged: Sequence[Judged], counted: Counted,
         before: what other audits of the same students counted, and what was shown of it. It is withheld no more, and
             nothing is shown from which, together with it, a small number would follow.
     """
-    policy = counted.policy
-    rooms = [_room(rows, counted, before) for rows in (counted.table, *counted.others)]
-    whole = rooms[0]
-    shown = {fact for room in rooms for fact in room.facts - protect(room.published, policy.smallest_cell)}
-    facts = {key: fact for room in rooms for key, fact in room.shares.items()}
-    findings = [_finding(one, facts, shown, policy) for one in judged]
+    policy, whole = counted.policy, _Counts(counted)
+    for earlier, known in before:
+        _Counts(earlier, whole, known)
+    shown = whole.published.facts - protect(whole.published, policy.smallest_cell)
+    findings = [_finding(one, whole.shares, shown, policy) for one in judged]
     unknown = [_unknown(name, policy) for name in policy.groups if (whole.rows.groups[name] == NOT_RECORDED).all()]
     groups = []
     for attribute, value in whole.cells:
@@ -135,28 +150,17 @@ def publish(judged: Sequence[Judged], counted: Counted,
     return Shown(total, in_all, share, tuple(groups), (*unknown, *findings))
 
 
-def _room(rows: Rows, counted: Counted, before: Sequence[tuple[Counted, Shown]]) -> _Counts:
-    """The counts of some rows, with those that other audits made of the same rows."""
-    room = _Counts(rows, counted if rows is counted.table else None, counted.policy)
-    for earlier, shown in before:
-        for same in (earlier.table, *earlier.others):
-            if same.groups.index.equals(rows.groups.index):
-                _Counts(same, earlier if same is earlier.table else None, earlier.policy, room, shown)
-    return room
-
-
 class _Counts:
     """The counts behind some measures, how they add up, and the facts that would be shown of them.
 
     Args:
-        counted: of the audited students, whose numbers are shown; None for other rows.
-        beside: counts of the same rows by the audit that is being made now: these are declared with them.
+        beside: counts of the same students by the audit that is being made now: these are declared with them.
         shown: what of these was shown already; None where that is to be found out.
     """
 
-    def __init__(self, rows: Rows, counted: Counted | None, policy: Policy, beside: _Counts | None = None,
-                 shown: Shown | None = None) -> None:  # fmt: skip
-        self.rows, self.policy = rows, policy
+    def __init__(self, counted: Counted, beside: _Counts | None = None, shown: Shown | None = None) -> None:
+        self.rows, self.policy = counted.table, counted.policy
+        rows, policy = self.rows, self.policy
         self.published: Published = beside.published if beside else Published()
         self.already = None if shown is None else _Already.of(shown)
         self.fewest, self.smallest = policy.fewest_in_need, policy.smallest_cell
@@ -168,23 +172,16 @@ class _Counts:
         self.shares: dict[Place, Fact | None] = {}
         self.sizes: dict[Name, Fact] = {}
         self.wholes: list[tuple[str, Floats]] = []
-        everyone, in_need = np.ones(len(rows.groups)), counted.in_need if counted else None
         same = beside is None or beside.policy.need_severity == policy.need_severity
         self.need = _IN_NEED if same else f"in need from {policy.need_severity}"
-        for name, values in ((_STUDENTS, everyone), (self.need, in_need)):
-            if values is not None and any(measure.counts for measure in rows.measures):
-                self._declare(name, values, list(self.codes))
-                self.wholes.append((name, values))
-        if in_need is not None:
-            self._show_sizes()
-        counts = [measure for measure in rows.measures if measure.counts]
+        for name, values in ((_STUDENTS, np.ones(len(rows.groups))), (self.need, counted.in_need)):
+            self._declare(name, values, list(self.codes))
+            self.wholes.append((name, values))
+        self._show_sizes()
+        counts = list(counted.of_students())
         for measure in sorted(counts, key=lambda measure: not CHECKS[measure.check].everywhere):
             self._show(measure)
         self._nest(counts)
-
-    @property
-    def facts(self) -> set[Fact]:
-        return self.published.facts
 
     def size(self, name: Name) -> Fact | None:
         return self.sizes.get(name)

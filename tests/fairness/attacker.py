@@ -6,10 +6,13 @@ It shares no code with what is attacked: it knows the checks by their words, how
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
@@ -20,14 +23,47 @@ from tests.fairness.made_up import District
 
 Cell = tuple[str, str]
 EVERYBODY: Cell = ("", "")
-WITHIN = (("need", "students"), ("missed", "need"), ("open", "need"), ("missed though open", "open"),
-          ("missed though open", "missed"), ("waiting", "open"), ("missed though open", "waiting"))  # fmt: skip
-"""Which students are counted among which others, by what the checks ask: their words say so."""
-SHARES = {"suggestion": ("helped", "need"), "missed": ("missed", "need"), "access": ("missed though open", "open"),
-          "silence": ("missed though open", "waiting")}  # fmt: skip
-BY_MODEL = {"missed", "helped", "missed though open"}
-"""What another model makes another of; all else is the same in every audit of the same students."""
-_COUNTED = list(dict.fromkeys(name for pair in WITHIN for name in pair))
+Counts = Mapping[tuple[str, Cell], int]
+"""How many there are of what, in each cell."""
+Row = dict[int, float]
+"""Factors of counts, by their place."""
+
+
+Tied = tuple[str, Cell, int, float]
+"""A count with its true value, and how far apart the ends are between which it must lie."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What every reader knows of what is counted: the words of the checks say so.
+
+    Attributes:
+        within: which students are counted among which others.
+        shares: of each check, with its item, which students it tells of and out of which: "a - b" are those of `a` who
+            are not of `b`, who are of them.
+        by_model: what another model makes another of; all else is the same in every audit of the same students.
+        less: differences that are counted within a third.
+    """
+
+    within: tuple[tuple[str, str], ...]
+    shares: Mapping[str, tuple[str, str]]
+    by_model: frozenset[str]
+    less: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def counted(self) -> list[str]:
+        return list(dict.fromkeys(name for pair in self.within for names in pair for name in names.split(" - ")))
+
+
+PLAIN = Known(
+    (("need", "students"), ("missed", "need"), ("open", "need"), ("missed though open", "open"),
+     ("missed though open", "missed"), ("waiting", "open"), ("missed though open", "waiting")),
+    {"suggestion": ("need - missed", "need"), "missed": ("missed", "need"), "access": ("missed though open", "open"),
+     "silence": ("missed though open", "waiting")},
+    frozenset({"missed", "missed though open"}),
+    (("open", "missed though open", "need - missed"),),
+)  # fmt: skip
+SHARES = tuple(PLAIN.shares)
 
 
 def true_counts(found: District) -> dict[tuple[str, Cell], int]:
@@ -35,10 +71,15 @@ def true_counts(found: District) -> dict[tuple[str, Cell], int]:
     need = (found.students.severity.max(axis=1) >= 2).to_numpy()
     helped = need & (found.advice.listed.any(axis=1).to_numpy() | found.students.served)
     is_open = need & found.students.may.any(axis=1).to_numpy()
-    chosen = {"students": np.ones(len(need), dtype=bool), "need": need, "missed": need & ~helped, "helped": helped,
-              "open": is_open, "missed though open": is_open & ~helped, "waiting": is_open & ~found.students.served}
-    groups = found.students.groups
-    cells = {EVERYBODY: np.ones(len(need), dtype=bool)}
+    return in_cells({
+        "students": np.ones(len(need), dtype=bool), "need": need, "missed": need & ~helped, "need - missed": helped,
+        "open": is_open, "missed though open": is_open & ~helped, "waiting": is_open & ~found.students.served,
+    }, found.students.groups)  # fmt: skip
+
+
+def in_cells(chosen: Mapping[str, np.ndarray], groups: pd.DataFrame) -> dict[tuple[str, Cell], int]:
+    """Everybody chosen, counted in all and by group."""
+    cells = {EVERYBODY: np.ones(len(groups), dtype=bool)}
     cells |= {(name, value): (groups[name] == value).to_numpy() for name in groups for value in groups[name].unique()}
     return {(what, cell): int((who & rows).sum()) for what, who in chosen.items() for cell, rows in cells.items()}
 
@@ -46,53 +87,62 @@ def true_counts(found: District) -> dict[tuple[str, Cell], int]:
 class Attacker:
     """Reads the groups and findings of one or more audits, and knows how they add up."""
 
-    def __init__(self, *audits: Shown) -> None:
+    def __init__(self, *audits: Shown, known: Known = PLAIN) -> None:
+        self.known = known
         self.cells = list(dict.fromkeys([EVERYBODY, *((one.attribute, one.value)
                                                       for shown in audits for one in shown.groups)]))  # fmt: skip
-        names = [self.name(what, audit) for audit in range(len(audits)) for what in _COUNTED]
+        names = [self.name(what, audit) for audit in range(len(audits)) for what in known.counted]
         self.place = {key: at for at, key in enumerate(product(dict.fromkeys(names), self.cells))}
-        self.at_most: list[np.ndarray] = []
-        self.equal: list[np.ndarray] = []
+        self.at_most: list[Row] = []
+        self.equal: list[Row] = []
         self.limits: list[float] = []
         for audit, shown in enumerate(audits):
             self._adds_up(audit)
             self._read(audit, shown)
 
     def name(self, what: str, audit: int) -> str:
-        return f"{what} of {audit}" if what in BY_MODEL else what
+        return f"{what} of {audit}" if what in self.known.by_model else what
 
-    def row(self, audit: int, *terms: tuple[float, str, Cell]) -> np.ndarray:
-        found = np.zeros(len(self.place))
+    def row(self, audit: int, *terms: tuple[float, str, Cell]) -> Row:
+        found: Row = {}
         for factor, what, cell in terms:
-            if what == "helped":
-                found += self.row(audit, (factor, "need", cell), (-factor, "missed", cell))
-            else:
-                found[self.place[self.name(what, audit), cell]] += factor
+            for place, name in enumerate(what.split(" - ")):
+                at = self.place[self.name(name, audit), cell]
+                found[at] = found.get(at, 0.0) + (-factor if place else factor)
         return found
 
     def width(self, what: str, cell: Cell, audit: int = 0) -> float:
         """How far apart the least and the greatest are that one count may be, for all that is shown."""
-        rows, equal = csr_array(np.array(self.at_most)), csr_array(np.array(self.equal))
         ends = []
         for sign in (1, -1):
-            goal = sign * self.row(audit, (1, what, cell))
-            found = linprog(goal, rows, self.limits, equal, np.zeros(equal.shape[0]))
+            goal = self._matrix([self.row(audit, (sign, what, cell))]).toarray()[0]
+            found = linprog(goal, *self.rows)
             if found.status in (3, 4):
                 return math.inf
             assert found.status == 0, found.message
             ends.append(sign * found.fun)
         return ends[1] - ends[0]
 
+    @cached_property
+    def rows(self) -> tuple[csr_array, list[float], csr_array, np.ndarray]:
+        return self._matrix(self.at_most), self.limits, self._matrix(self.equal), np.zeros(len(self.equal))
+
+    def _matrix(self, rows: list[Row]) -> csr_array:
+        entries = [(value, at, place) for at, row in enumerate(rows) for place, value in row.items()]
+        values, at, place = zip(*entries, strict=True)
+        return csr_array((values, (at, place)), (len(rows), len(self.place)))
+
     def _read(self, audit: int, shown: Shown) -> None:
         for what, cell, size in self._sizes(shown):
             if size is not None:
                 self._below(self.row(audit, (1, what, cell)), size + 4)
-                self._below(-self.row(audit, (1, what, cell)), 5 - size)
+                self._below(self.row(audit, (-1, what, cell)), 5 - size)
         for one in shown.findings:
-            if one.check in SHARES and one.value != NOT_RECORDED:
+            check = f"{one.check} {one.item}".strip()
+            if check in self.known.shares and one.value != NOT_RECORDED:
                 own, whole = (one.attribute, one.value), self._recorded(one.attribute)
-                self._share(audit, one.check, one.rate, [(1, own)])
-                self._share(audit, one.check, one.others_rate, [*((1, cell) for cell in whole), (-1, own)])
+                self._share(audit, check, one.rate, [(1, own)])
+                self._share(audit, check, one.others_rate, [*((1, cell) for cell in whole), (-1, own)])
         self._share(audit, "suggestion", shown.helped, [(1, EVERYBODY)])
 
     def _sizes(self, shown: Shown) -> Iterator[tuple[str, Cell, int | None]]:
@@ -105,24 +155,26 @@ class Attacker:
     def _recorded(self, attribute: str) -> list[Cell]:
         return [cell for cell in self.cells if cell[0] == attribute and cell[1] != NOT_RECORDED]
 
-    def _below(self, row: np.ndarray, limit: float) -> None:
+    def _below(self, row: Row, limit: float) -> None:
         self.at_most.append(row)
         self.limits.append(limit)
 
     def _share(self, audit: int, check: str, share: float | None, terms: list[tuple[int, Cell]]) -> None:
         if share is None:
             return
-        some, whole = (self.row(audit, *((factor, what, cell) for factor, cell in terms)) for what in SHARES[check])
-        self._below(some - (share + 0.005) * whole, 0.0)
-        self._below((share - 0.005) * whole - some, 0.0)
+        part, whole = self.known.shares[check]
+        for sign, end in ((1, share + 0.005), (-1, share - 0.005)):
+            self._below(self.row(audit, *((sign * factor, part, cell) for factor, cell in terms),
+                                 *((-sign * end * factor, whole, cell) for factor, cell in terms)), 0.0)  # fmt: skip
 
     def _adds_up(self, audit: int) -> None:
         for cell in self.cells:
-            for part, whole in WITHIN:
+            for part, whole in self.known.within:
                 self._below(self.row(audit, (1, part, cell), (-1, whole, cell)), 0.0)
-            self._below(self.row(audit, (1, "open", cell), (-1, "missed though open", cell), (-1, "helped", cell)), 0.0)
+            for one, other, whole in self.known.less:
+                self._below(self.row(audit, (1, one, cell), (-1, other, cell), (-1, whole, cell)), 0.0)
         unknown = any(value == NOT_RECORDED for name, value in self.cells if CROSS in name)
-        for what in _COUNTED:
+        for what in self.known.counted:
             for attribute in {name for name, _ in self.cells} - {""}:
                 parts = [cell for cell in self.cells if cell[0] == attribute]
                 self.equal.append(self.row(audit, (-1, what, EVERYBODY), *((1, what, cell) for cell in parts)))
@@ -136,13 +188,20 @@ class Attacker:
                             self.equal.append(sums)
 
 
-def narrow(*audits: tuple[District, Shown]) -> list[tuple[str, Cell, int, float]]:
+def narrow(*audits: tuple[District, Shown]) -> list[Tied]:
     """The true counts below ten that the attacker ties down to fewer than ten numbers."""
-    attacker, tied = Attacker(*(shown for _, shown in audits)), []
-    for audit, (found, _) in enumerate(audits):
-        for (what, cell), count in true_counts(found).items():
-            if count < 10 and (what in BY_MODEL or not audit):
-                width = attacker.width(what, cell, audit)
-                if width < 10 - 1e-6:
-                    tied.append((attacker.name(what, audit), cell, count, width))
+    return tied_down(PLAIN, *((true_counts(found), shown) for found, shown in audits))
+
+
+def tied_down(known: Known, *audits: tuple[Counts, Shown], most: int | None = None) -> list[Tied]:
+    """The same of counts of any kind; of `most` of them by chance, where that is given."""
+    attacker, tied = Attacker(*(shown for _, shown in audits), known=known), []
+    small = [(what, audit, cell, count) for audit, (counts, _) in enumerate(audits)
+             for (what, cell), count in counts.items()
+             if count < 10 and (not audit or set(what.split(" - ")) & known.by_model)]  # fmt: skip
+    asked = np.random.default_rng(0).permutation(len(small))[:most]
+    for what, audit, cell, count in (small[at] for at in sorted(asked)):
+        width = attacker.width(what, cell, audit)
+        if width < 10 - 1e-6:
+            tied.append((attacker.name(what, audit), cell, count, width))
     return tied

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from fairness.gate import Verdict
 from fairness.policy import Consequence, Policy
-from fairness.report import audits_of, read_audit
+from fairness.report import audits_of, audits_of_records, read_audit
 from fairness.signoff import Desk, SignoffRefused, approved_model, keep_audit, rollback
 from handrail.cli import app
 from handrail.demo import generate
@@ -34,6 +34,7 @@ from records.shown_lists import record_lists
 from records.signoffs import signoffs
 from records.snapshots import Snapshot, load
 from serving.words import day
+from tests.fairness.published import found_in_audits, found_in_effects, small_numbers
 from tests.training.test_drawn_lists import shown_on
 from training.compare import Finding
 from training.drawn_lists import ANOTHER, BEST, CHALLENGERS, progress_since
@@ -171,6 +172,10 @@ def test_a_night_trains_only_what_is_new_compares_and_stops_at_the_gate(trained:
     with (home / "models" / ".retrain.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another nightly training is at work" in refused("retrain", "--home", str(home))
+    run("effects", "--home", str(home))  # R60
+    snapshot = Snapshot.current(home)
+    assert len(audits_of_records(home, snapshot.id, snapshot.latest_date())) == 2
+    assert small_numbers(home) == found_in_effects(home) == found_in_audits(home, most=80) == []
 
 
 def test_a_night_on_thin_records_says_what_is_missing(approved: Path, tmp_path: Path):
