@@ -19,6 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from fairness.checks import CHECKS, CROSS
 from fairness.comparisons import Figure, Measure, compare
+from fairness.counts import Counted
+from fairness.findings import Finding, Group, Shown
 from fairness.gate import Judged, Verdict, judge, overall
 from fairness.live import live_measures
 from fairness.measures import model_measures
@@ -26,7 +28,7 @@ from fairness.mitigation import Curve, trade_curves
 from fairness.past import Rows, came_true, past_supports, record_measures
 from fairness.policy import Consequence, Policy
 from fairness.proxies import Proxy, proxies
-from fairness.publishing import Counted, Finding, Group, Shown, publish
+from fairness.publishing import publish
 from fairness.small_cells import about
 from fairness.students import Advice, Students, advice_of, audited_students, without_discipline
 from fairness.twins import twin_measures
@@ -42,7 +44,7 @@ from training.evaluate import JudgedEpisodes
 from training.model_file import RankerModel
 from training.ranker import BenefitRanker
 
-FORMAT = "handrail-audit-2"
+FORMAT = "handrail-audit-3"
 Progress = Callable[[str, int, int], None]
 
 

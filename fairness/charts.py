@@ -8,8 +8,8 @@ from typing import Any
 
 from fairness.audit import Audit
 from fairness.checks import CHECKS
+from fairness.findings import Finding
 from fairness.gate import Verdict
-from fairness.publishing import Finding
 from fairness.views import Choice, Trade
 from fairness.words import VERDICTS, WAYS, value_label
 

@@ -49,6 +49,8 @@ class Check:
         return self.everywhere or (CROSS not in attribute and attribute not in MANY)
 
 
+HELPED = "suggestion"
+"""The check whose share is what is left of another's, "missed"."""
 CHECKS: Mapping[str, Check] = {
     "suggestion": Check(
         "A support or a suggestion", "Of students in need, has this group a support or a suggestion as often as all "

@@ -103,7 +103,7 @@ class Published:
 
         Args:
             certain: it is shown whatever follows from it, as the size of the whole district is known to everybody.
-            dear: of facts that tie a count the least dear is withheld first.
+            dear: of facts that tie a count the least dear is withheld first; those below 0 together.
         """
         self._known(name)
         fact = self._shown(Fact(table, Kind.ROUNDED, (name,)), dear)
@@ -251,9 +251,12 @@ def _ties(attacker: _Attacker, seen: _Seen, at: int) -> set[Fact]:
 def _least(tables: _Tables, name: Name, ties: set[Fact]) -> set[Fact]:
     """Of the facts that tie a count, the least dear: then one of a table of that count, of the fewest students.
 
-    All of them at once would be quicker in a small district, and hide most groups in a large one.
+    All of them at once would be quicker in a small district, and hide most groups in a large one. So only those that
+    are cheap go together.
     """
     true = tables.published.true
+    if cheap := {fact for fact in ties if tables.published.dear[fact] < 0}:
+        return cheap
     own = {fact.table for fact in tables.facts if name in (*fact.names, others(fact.names[0], fact.names[-1]))}
     dear = tables.published.dear
     first = min(ties, key=lambda fact: (dear[fact], fact.table not in own, true[fact.names[0]], fact))

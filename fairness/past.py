@@ -38,7 +38,7 @@ _ROUNDS = 40
 
 @dataclass(frozen=True)
 class Rows:
-    """Measures with the groups and cohorts of their rows, indexed by student; by number where no student is counted."""
+    """Measures with the groups and cohorts of their rows, each a student, by whom they are indexed."""
 
     measures: tuple[Measure, ...]
     groups: pd.DataFrame

@@ -44,9 +44,9 @@ def twin_measures(students: Students, advice: Advice, inputs: list[str], policy:
     asked = students.in_need(policy) & ~students.served
     points = _points(students.features.loc[asked, inputs])
     suggested = advice.suggested[asked].astype("float64")
-    cohorts = students.cohorts[asked].reset_index(drop=True)
+    cohorts = students.cohorts[asked]
     for attribute in students.groups.columns:
-        column = students.groups.loc[asked, attribute].reset_index(drop=True)
+        column = students.groups.loc[asked, attribute]
         yield Rows((_of(points, suggested, column),), column.to_frame(), cohorts)
 
 

@@ -12,11 +12,11 @@ from itertools import count
 from fairness.audit import Audit
 from fairness.checks import CHECKS, CROSS, Check
 from fairness.comparisons import NOT_RECORDED
+from fairness.findings import TOO_FEW, Finding
 from fairness.gate import Verdict, worst
 from fairness.mitigation import Curve
 from fairness.policy import Consequence
 from fairness.proxies import ALL
-from fairness.publishing import TOO_FEW, Finding, Group
 from fairness.words import (
     VERDICTS,
     WAYS,
@@ -92,7 +92,7 @@ class Line:
     """One group in the table of a check."""
 
     group: str
-    in_need: str
+    n: str
     rate: str
     others: str
     gap: str
@@ -268,12 +268,11 @@ def heats(audit: Audit, check: str = "missed") -> Iterator[Heat]:
 
 def details(audit: Audit) -> list[Detail]:
     """Every check with every group."""
-    sizes = {(one.attribute, one.value): one for one in audit.groups}
     found = []
     for (name, item), some in _by_check(audit.findings).items():
         tables = []
         for attribute in dict.fromkeys(one.attribute for one in some):
-            lines = tuple(_line(one, sizes.get((attribute, one.value))) for one in some if one.attribute == attribute)
+            lines = tuple(_line(one) for one in some if one.attribute == attribute)
             tables.append(Table(_table(name, item, attribute), attribute_label(attribute),
                                 any(line.counts for line in lines), lines))  # fmt: skip
         found.append(Detail(CHECKS[name], _name(name, item), check_label(name, item), _threshold(audit, name),
@@ -410,12 +409,11 @@ def _warm(finding: Finding | None) -> Warm:
     return Warm(points(finding.gap), step, words)
 
 
-def _line(finding: Finding, size: Group | None) -> Line:
+def _line(finding: Finding) -> Line:
     unit = CHECKS[finding.check].unit
-    need = _count(size.in_need if size else None)
     rate, others = amount(finding.rate, unit), amount(finding.others_rate, unit)
-    return Line(value_label(finding.attribute, finding.value), need, rate, others, gap(finding), finding.verdict,
-                finding.counts, finding.why)  # fmt: skip
+    return Line(value_label(finding.attribute, finding.value), _count(finding.n), rate, others, gap(finding),
+                finding.verdict, finding.counts, finding.why)  # fmt: skip
 
 
 def _threshold(audit: Audit, name: str) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 from fairness.checks import CHECKS, CROSS
 from fairness.comparisons import NOT_RECORDED
+from fairness.findings import NOTHING_RECORDED, TOO_FEW, Finding
 from fairness.gate import Verdict
-from fairness.publishing import NOTHING_RECORDED, TOO_FEW, Finding
 
 ATTRIBUTES = {
     "sex": "Sex", "race_ethnicity": "Race or ethnicity", "english_learner": "Learning English",

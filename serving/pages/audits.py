@@ -16,8 +16,8 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 
 from fairness import words
 from fairness.audit import Audit, AuditError
+from fairness.findings import Finding
 from fairness.policy import Policy
-from fairness.publishing import Finding
 from fairness.report import audit_folder, audits_of, checks_html, findings_css, findings_html
 from fairness.signoff import Approved, Desk, SignoffRefused, approved_model, refuse, sign
 from fairness.views import side_by_side

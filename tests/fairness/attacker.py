@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 
 from fairness.checks import CROSS
 from fairness.comparisons import NOT_RECORDED
-from fairness.publishing import Shown
+from fairness.findings import Shown
 from tests.fairness.made_up import District
 
 Cell = tuple[str, str]

@@ -8,10 +8,10 @@ from dataclasses import asdict, replace
 from datetime import date, datetime
 
 from fairness.audit import Audit, verdict_of
+from fairness.findings import TOO_FEW, Finding, Group
 from fairness.gate import Verdict, consequence
 from fairness.mitigation import Curve, Point
 from fairness.policy import Policy
-from fairness.publishing import TOO_FEW, Finding, Group
 
 POLICY = Policy.declared()
 APPLIES = "`handrail train --without FAMILY` registers a candidate."
@@ -30,7 +30,7 @@ def finding(check: str, attribute: str, value: str, gap: float | None, verdict: 
     counts = POLICY.counts(check, attribute)
     told = (None,) * 5 if gap is None else (0.2, 0.2, gap, gap - 0.02, gap + 0.02)
     return Finding(check, item, attribute, value, verdict, consequence(verdict, POLICY.checks[check], counts), counts,
-                   *told, TOO_FEW if gap is None else "")  # fmt: skip
+                   None if gap is None else 300, *told, TOO_FEW if gap is None else "")  # fmt: skip
 
 
 def audit_of(findings: Sequence[Finding], **changes: object) -> Audit:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from fairness.checks import CHECKS, CROSS
 from fairness.comparisons import NOT_RECORDED, Measure
+from fairness.findings import Shown
 from fairness.gate import Verdict
 from fairness.past import Rows, past_supports
 from fairness.policy import Consequence
-from fairness.publishing import Shown
 from features.catalog import feature_names
 from tests.fairness.attacker import SHARES, narrow, true_counts
 from tests.fairness.made_up import POLICY, District, advised, made_up, size_of, the
@@ -218,9 +218,9 @@ def test_a_fact_that_is_on_record_for_nobody_asks():
 def test_points_of_progress_are_shown_in_tenths_of_thirty_students_and_more():
     found = made_up(800, 6, policy=SOME, only=PLAIN)
     rng = np.random.default_rng(0)
-    groups = found.students.groups[["sex", "race_ethnicity"]].reset_index(drop=True)
+    groups = found.students.groups[["sex", "race_ethnicity"]]
     measure = Measure("calibration", "", rng.normal(0.44, 3, 800), np.ones(800))
-    others = (Rows((measure,), groups, found.students.cohorts.reset_index(drop=True)),)
+    others = (Rows((measure,), groups, found.students.cohorts),)
     shown = replace(found, others=others).shown()
     for value, size in groups["race_ethnicity"].value_counts().items():
         one = the(shown, "calibration", "race_ethnicity", value)

@@ -18,10 +18,10 @@ from fairness import views, words
 from fairness.audit import Audit, AuditError, verdict_of
 from fairness.checks import CHECKS, CROSS
 from fairness.comparisons import NOT_RECORDED
+from fairness.findings import Finding
 from fairness.gate import Verdict
 from fairness.policy import Consequence
 from fairness.proxies import ALL, Proxy
-from fairness.publishing import Finding
 from fairness.report import (
     Signature,
     audit_folder,
@@ -66,7 +66,7 @@ def finding(check: str, gap: float | None = 0.0, verdict: Verdict = PASS, does: 
     ratio = CHECKS[check].comparison == "ratio"
     ends = (None, None) if gap is None else (gap * 0.8, gap * 1.2) if ratio else (gap - 0.1, gap + 0.1)
     shares = (None, None) if gap is None else (0.5, 0.4)
-    found = Finding(check, "", "race_ethnicity", "black", verdict, does, True, *shares, gap, *ends, "")
+    found = Finding(check, "", "race_ethnicity", "black", verdict, does, True, 320, *shares, gap, *ends, "")
     return replace(found, **changes)
 
 
@@ -81,6 +81,7 @@ def test_written_files_hold_no_student_and_no_small_number_and_fetch_nothing(wri
     assert len(cells) > 50 and all(int(cell.replace(",", "")) >= 10 for cell in cells)
     content = json.loads(files["audit.json"])
     sizes = [group[name] for group in content["groups"] for name in ("students", "in_need")]
+    sizes += [one["n"] for one in content["findings"]]
     sizes += [content["students"], content["in_need"], *content["data"]["tables"].values()]
     assert None in sizes and all(size is None or (size >= 10 and size % 10 == 0) for size in sizes)
 
@@ -306,13 +307,11 @@ def test_details_hold_every_finding_once_with_its_threshold():
         f"{SOME.checks['missed'].source}.")  # fmt: skip
     suggestion = next(one for one in found if one.name == "suggestion")
     assert suggestion.threshold.startswith("Fails at below 0.80 times")
-    sizes = {(group.attribute, group.value): group.in_need for group in audit().groups}
     assert [table.counts for table in missed.tables] == [one.title != "School" for one in missed.tables]
     for table, attribute in zip(missed.tables, dict.fromkeys(one.attribute for one in some("missed")), strict=True):
         assert table.title == words.attribute_label(attribute)
         for line, one in zip(table.lines, some("missed", attribute), strict=True):
-            size = sizes[one.attribute, one.value]
-            assert line.in_need == ("not shown" if size is None else f"{size:,}")
+            assert line.n == ("not shown" if one.n is None else f"{one.n:,}")
             assert (line.verdict, line.counts, line.why) == (one.verdict, one.counts, one.why)
             assert line.rate == ("not shown" if one.rate is None else f"{100 * one.rate:.0f}%")
 
