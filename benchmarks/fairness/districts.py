@@ -15,10 +15,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from fairness.audit import measured
+from fairness.audit import figures, measured
+from fairness.comparisons import Figure
 from fairness.past import Rows
 from fairness.policy import Policy
-from fairness.students import Students, audited_students, crossed
+from fairness.students import Students, advice_of, audited_students, crossed
+from fairness.twins import twin_measures
 from handrail.demo import generate
 from handrail.demo.history import Habit
 from records.connectors.oneroster import OneRoster
@@ -47,8 +49,8 @@ class World:
     episodes: Episodes
     model: RankerModel
 
-    def measured(self, students: Students | None = None) -> tuple[Rows, list[Rows]]:
-        return measured(self.model, students or self.students, self.snapshot, POLICY, self.episodes)
+    def measured(self) -> tuple[Rows, list[Rows]]:
+        return measured(self.model, self.students, self.snapshot, POLICY, self.episodes)
 
     @property
     def ours(self) -> np.ndarray:
@@ -74,11 +76,22 @@ class District:
         return read(self.source, self.folder / "true", self.model)
 
     @cached_property
-    def deals(self) -> list[tuple[Students, tuple[Rows, list[Rows]]]]:
-        """With every group fact dealt out anew among its students, some times, and what is measured of each."""
-        rng = np.random.default_rng(self.seed)
-        dealt = [dealt_anew(self.true.students, rng) for _ in range(DEALS)]
-        return [(students, self.true.measured(students)) for students in dealt]
+    def deals(self) -> list[tuple[Students, list[Figure]]]:
+        """With every group fact dealt out anew among its students, some times, and the figures of each.
+
+        What is measured of a student is the same whatever the group, but for twins.
+        """
+        rng, found = np.random.default_rng(self.seed), self.true
+        table, others = found.measured()
+        advice = advice_of(found.model, found.students)
+        alike = [rows for rows in others if rows.measures[0].check != "twins"]
+        deals = []
+        for _ in range(DEALS):
+            students = dealt_anew(found.students, rng)
+            dealt = [replace(rows, groups=students.groups.loc[rows.groups.index]) for rows in (table, *alike)]
+            twins = twin_measures(students, advice, list(found.model.ranker.feature_names_), POLICY)
+            deals.append((students, figures(dealt[0], [*dealt[1:], *twins])))
+        return deals
 
     def spoiled(self, spoil: Spoil, name: str) -> World:
         """The same district with spoiled files."""

@@ -6,7 +6,7 @@ A bias counts as caught where the check that it belongs to fails for the group t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,8 +53,8 @@ class Outcome:
 def fair(district: District) -> Iterator[Outcome]:
     """Every group fact is dealt out anew among the students, so that no group differs from the others but by chance;
     the past offered supports to all alike."""
-    for _, (table, others) in district.deals:
-        judged = judge(figures(table, others), POLICY)
+    for _, found in district.deals:
+        judged = judge(found, POLICY)
         answers = [_answer(one) for one in judged]
         plain = [(one, what) for one, what in zip(judged, answers, strict=True) if CROSS not in one.figure.attribute]
         stops = any(what is Consequence.STOPS for _, _, what in answers)
@@ -70,16 +70,16 @@ def unfair_model(district: District) -> Iterator[Outcome]:
     """A model that, at equal need, leaves 10 points more of a group in need without a suggestion: suggestions that they
     would have are withheld from as many. Groups of five sizes, in districts that are fair otherwise."""
     rng = np.random.default_rng(district.seed)
-    for (name, (attribute, value)), (students, (table, others)) in zip(SIZES.items(), district.deals, strict=True):
+    for (name, (attribute, value)), (students, found) in zip(SIZES.items(), district.deals, strict=True):
         need = students.in_need(POLICY)
         missed = need & ~students.served & ~advice_of(district.model, students).suggested
         ours = (students.groups[attribute] == value).to_numpy() & need
         taken = rng.choice(np.flatnonzero(ours & ~missed), round(POINTS * ours.sum()), replace=False)
         spoiled = missed.copy()
         spoiled[taken] = True
-        rest = replace(table, measures=tuple(one for one in table.measures if one.check not in {"missed", "access"}))
+        rest = [one for one in found if one.check not in {"missed", "access"}]
         told = compare(list(_told(students, spoiled, need)), students.groups, students.cohorts)
-        caught = fails([*told, *figures(rest, others)], ("missed", "access"), attribute, value)
+        caught = fails([*told, *rest], ("missed", "access"), attribute, value)
         others_in_need = (students.groups[attribute] != value).to_numpy() & need
         gap = float(spoiled[ours].mean() - spoiled[others_in_need].mean())
         yield Outcome(f"model: {name}", caught, gap, f"{ours.sum()} in need")
