@@ -18,14 +18,14 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from fairness.checks import CHECKS, CROSS
-from fairness.comparisons import Figure, Measure, compare
+from fairness.comparisons import Figure, Measure, Rows, compare
 from fairness.counts import Counted
 from fairness.findings import Finding, Group, Shown
 from fairness.gate import Judged, Verdict, judge, overall
 from fairness.live import live_measures
 from fairness.measures import model_measures
 from fairness.mitigation import Curve, trade_curves
-from fairness.past import Rows, came_true, past_supports, record_measures
+from fairness.past import came_true, past_supports, record_measures
 from fairness.policy import Consequence, Policy
 from fairness.proxies import Proxy, proxies
 from fairness.publishing import publish
@@ -45,11 +45,16 @@ from training.model_file import RankerModel
 from training.ranker import BenefitRanker
 
 FORMAT = "handrail-audit-3"
+_ANY_FORMAT = "handrail-audit-"
 Progress = Callable[[str, int, int], None]
 
 
 class AuditError(SaidPlainly, ValueError):
     """An audit that cannot be made or read; the message says why."""
+
+
+class AuditOutdated(AuditError):
+    """An audit as an earlier release wrote it."""
 
 
 @dataclass(frozen=True)
@@ -130,12 +135,15 @@ class Audit:
         """The audit that `to_json` wrote.
 
         Raises:
-            AuditError: the text is no audit of this format, or its verdict does not follow from its findings.
+            AuditOutdated: it is of another format.
+            AuditError: the text is no audit, or its verdict does not follow from its findings.
         """
         try:
             content = json.loads(text)
-            if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-                raise AuditError(f"the audit is not of the format {FORMAT!r}: audit the version again")
+            if not isinstance(content, dict) or not str(content.get("format", "")).startswith(_ANY_FORMAT):
+                raise AuditError("the file holds no audit: audit the version again")
+            if content.pop("format") != FORMAT:
+                raise AuditOutdated(f"the audit is not of the format {FORMAT!r}: audit the version again")
             audit = _AUDIT.validate_json(json.dumps(content))
         except (json.JSONDecodeError, ValidationError) as error:
             raise AuditError(f"the audit cannot be read: {error}") from None

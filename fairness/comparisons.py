@@ -55,6 +55,15 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Measures with the groups and cohorts of their rows, each a student, by whom they are indexed."""
+
+    measures: tuple[Measure, ...]
+    groups: pd.DataFrame
+    cohorts: pd.Series
+
+
+@dataclass(frozen=True)
 class Figure:
     """One group and one measure: exact, not to be shown.
 

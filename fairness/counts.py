@@ -15,10 +15,9 @@ import numpy as np
 import pandas as pd
 
 from fairness.checks import CHECKS, CROSS, HELPED, MANY
-from fairness.comparisons import NOT_RECORDED
+from fairness.comparisons import NOT_RECORDED, Rows
 from fairness.disclosure_control import Fact, Name, Published
 from fairness.findings import Shown
-from fairness.past import Rows
 from fairness.policy import Policy
 from training.benefit import Floats
 

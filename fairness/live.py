@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from fairness.comparisons import Measure
-from fairness.past import Rows, of_students
+from fairness.comparisons import Measure, Rows
+from fairness.past import of_students
 from fairness.policy import Policy
 from fairness.students import Students
 from records.database import Database

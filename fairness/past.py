@@ -8,13 +8,12 @@ other records foretell.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from fairness.comparisons import Codes, Measure
+from fairness.comparisons import Codes, Measure, Rows
 from fairness.policy import Policy
 from fairness.students import Students, need_codes, severities, spread
 from features.catalog import CATALOG
@@ -34,15 +33,6 @@ _FOLDS = 5
 _FORETELLING = {"objective": "regression", "num_leaves": 8, "learning_rate": 0.1, "min_data_in_leaf": 50,
                 "verbosity": -1, "num_threads": 1, "deterministic": True, "seed": 0}  # fmt: skip
 _ROUNDS = 40
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Measures with the groups and cohorts of their rows, each a student, by whom they are indexed."""
-
-    measures: tuple[Measure, ...]
-    groups: pd.DataFrame
-    cohorts: pd.Series
 
 
 def record_measures(students: Students) -> list[Measure]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from fairness.audit import Audit, AuditError
+from fairness.audit import Audit, AuditError, AuditOutdated
 from fairness.gate import Verdict
 from fairness.policy import Policy
 from fairness.report import Signature, read_audit, signed_audit, write_report
@@ -199,6 +199,8 @@ def _still_signed(desk: Desk, found: ModelVersion, now: datetime) -> tuple[Audit
     try:
         audit = signed_audit(desk.home, version, newest.audit_sha256)
         later = _audit(desk.home, version)
+    except AuditOutdated:
+        return None, f"The audit of version {version} that was signed is of an earlier release: audit and sign it anew."
     except AuditError as error:
         raise SignoffRefused(f"The audit of version {version} cannot be trusted: {error}.") from None
     if audit is None:

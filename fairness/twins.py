@@ -18,8 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from fairness.comparisons import NOT_RECORDED, Codes, Measure
-from fairness.past import Rows
+from fairness.comparisons import NOT_RECORDED, Codes, Measure, Rows
 from fairness.policy import Policy
 from fairness.students import Advice, Students
 from training.benefit import Flags, Floats

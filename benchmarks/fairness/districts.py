@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 
 from fairness.audit import figures, measured
-from fairness.comparisons import Figure
-from fairness.past import Rows
+from fairness.comparisons import Figure, Rows
 from fairness.policy import Policy
 from fairness.students import Students, advice_of, audited_students, crossed
 from fairness.twins import twin_measures

@@ -12,12 +12,11 @@ import pandas as pd
 
 from fairness.audit import Audit, comparisons, verdict_of
 from fairness.checks import CROSS
-from fairness.comparisons import NOT_RECORDED, Figure, compare
+from fairness.comparisons import NOT_RECORDED, Figure, Rows, compare
 from fairness.counts import Counted
 from fairness.findings import Finding, Group, Shown
 from fairness.gate import Judged, judge
 from fairness.measures import model_measures
-from fairness.past import Rows
 from fairness.policy import Policy
 from fairness.proxies import ALL, Proxy
 from fairness.publishing import publish

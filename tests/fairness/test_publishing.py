@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairness.checks import CHECKS, CROSS
-from fairness.comparisons import NOT_RECORDED, Measure
+from fairness.comparisons import NOT_RECORDED, Measure, Rows
 from fairness.findings import Shown
 from fairness.gate import Verdict
-from fairness.past import Rows, past_supports
+from fairness.past import past_supports
 from fairness.policy import Consequence
 from features.catalog import feature_names
 from tests.fairness.attacker import SHARES, narrow, true_counts

@@ -163,7 +163,7 @@ def altered(content: dict, **changes: object) -> str:
     (lambda c: altered(c, students=1500), "its digest is another"),
     (lambda c: altered(c, groups=c["groups"][1:]), "its digest is another"),
     (lambda c: altered(c, students="many"), "cannot be read"),
-    (lambda c: altered(c, format="handrail-audit-1"), "audit the version again"),
+    (lambda c: altered(c, format="handrail-audit-1"), "its digest is another"),
     (lambda c: json.dumps([c]), "audit the version again"),
     (lambda c: json.dumps({key: value for key, value in c.items() if key != "policy"}), "cannot be read"),
     (lambda c: "{", "cannot be read"),

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairness.audit import Audit, audit_model
+from fairness.audit import FORMAT, Audit, AuditError, audit_model
 from fairness.gate import Verdict
 from fairness.policy import Consequence, Policy
 from fairness.report import audit_folder, audits_of, read_audit, write_report
@@ -305,6 +305,26 @@ def test_an_audit_changed_or_removed_after_the_signature_approves_nothing(world:
     assert "cannot be trusted" in world.approved().why_not
     file.unlink()
     assert world.approved().why_not == "The audit of version 1 that was signed is missing."
+
+
+def test_an_audit_of_an_earlier_release_is_passed_over_and_what_was_signed_of_it_serves_no_longer(world: World):
+    audit = world.audit()
+    world.sign()
+    text = audit.to_json().replace(FORMAT, "handrail-audit-2")
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    earlier = audit_folder(world.home, audit).with_name(sha256[:16])
+    earlier.mkdir()
+    (earlier / "audit.json").write_text(text, encoding="utf-8")
+    assert read_audit(world.home, 1) == audit and world.approved().version == world.version
+    shutil.rmtree(audit_folder(world.home, audit))
+    assert read_audit(world.home, 1) is None
+    signed = Signoff(NOW, world.reviewer.user_id, 1, world.version.sha256, sha256, SIGNED, REASON)
+    add_signoff(world.database, replace(signed, at=NOW + timedelta(seconds=1)), SECRET)
+    assert world.approved().why_not == (
+        "The audit of version 1 that was signed is of an earlier release: audit and sign it anew.")
+    (earlier / "audit.json").write_text(text.replace("pass", "fail", 1), encoding="utf-8")
+    with pytest.raises(AuditError, match="its digest is another"):
+        read_audit(world.home, 1)
 
 
 def test_an_audit_that_the_gate_has_not_on_record_is_not_signed(world: World):  # R61

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from fairness.comparisons import NOT_RECORDED, Measure, compare
+from fairness.comparisons import NOT_RECORDED, Measure, Rows, compare
 from fairness.gate import Judged, Verdict, judge
 from fairness.measures import exposure, model_measures
-from fairness.past import Rows, came_true, past_supports, record_measures
+from fairness.past import came_true, past_supports, record_measures
 from fairness.policy import Policy
 from fairness.proxies import ALL, auc, proxies
 from fairness.students import (
