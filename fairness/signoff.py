@@ -68,6 +68,14 @@ class Approved:
     why_not: str = ""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What stands before a signature: a `problem` that no reason answers, or `doubts` that a written one does."""
+
+    problem: str
+    doubts: tuple[str, ...]
+
+
 def keep_audit(desk: Desk, audit: Audit) -> Path:
     """Write an audit's files and what the gate says of it; the report's file. Without both it cannot be signed."""
     report = write_report(audit, desk.home)
@@ -99,16 +107,22 @@ def sign(desk: Desk, version: int, reviewer: Viewer, reason: str, now: datetime,
     if read is not None and read != audit.sha256:
         raise SignoffRefused(f"Version {version} was audited again since you opened this page: please read the new "
                              "audit first.")  # fmt: skip
-    problem = _not_servable(desk, found, audit, now) or _no_gain(found)
-    if problem:
-        raise SignoffRefused(problem)
-    reason = _reason(reason, "signature")
-    doubts = [*_open_questions(audit), *_not_better(found, approved_model(desk, now).version)]
+    asked = asked_of_reviewer(desk, found, audit, now)
+    if asked.problem:
+        raise SignoffRefused(asked.problem)
+    reason, doubts = _reason(reason, "signature"), asked.doubts
     least = desk.policy.shortest_reason
     if doubts and len(reason) < least:
         raise SignoffRefused(f"{'; '.join(doubts)}: say in {least} characters or more why it may serve all the same.")
     return _keep(desk, found, audit, Signoff(now, reviewer.user_id, version, found.sha256, audit.sha256, SIGNED,
                                              reason))  # fmt: skip
+
+
+def asked_of_reviewer(desk: Desk, found: ModelVersion, audit: Audit, now: datetime) -> Asked:
+    """Why an audit of a version cannot be signed, or what the reviewer must answer in writing to sign it."""
+    problem = _not_servable(desk, found, audit, now) or _no_gain(found)
+    doubts = [] if problem else [*_open_questions(audit), *_not_better(found, approved_model(desk, now).version)]
+    return Asked(problem, tuple(doubts))
 
 
 def rollback(desk: Desk, reviewer: Viewer, reason: str, now: datetime) -> Signoff:

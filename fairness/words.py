@@ -120,7 +120,7 @@ def sentence(finding: Finding) -> str:
     if finding.why == NOTHING_RECORDED:
         return f"{attribute_label(finding.attribute)}: not on record for anybody, so no group can be judged."
     if finding.gap is None:
-        why = WHY.get(finding.why, "the figures are too small to show")
+        why = WHY.get(finding.why, "the figures are not shown, since a small number of students would follow from them")
         return f"{group}: {why}."
     check = CHECKS[finding.check]
     said = f"{group}: {amount(finding.rate, check.unit)} {check.rate}"

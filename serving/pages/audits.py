@@ -19,7 +19,7 @@ from fairness.audit import Audit, AuditError
 from fairness.findings import Finding
 from fairness.policy import Policy
 from fairness.report import audit_folder, audits_of, checks_html, findings_css, findings_html
-from fairness.signoff import Approved, Desk, SignoffRefused, approved_model, refuse, sign
+from fairness.signoff import Approved, Desk, SignoffRefused, approved_model, asked_of_reviewer, refuse, sign
 from fairness.views import side_by_side
 from records.accounts import staff_names
 from records.scope import Role
@@ -243,11 +243,12 @@ def _show(visit: Visit, found: Audited, which: str, problem: str = "", status: i
     if which and audit is None:
         raise HTTPException(404)
     own = {} if audit is None else _findings(visit, found, audit)
+    asked = None if audit is None else asked_of_reviewer(_desk(visit), found.version, audit, visit.now)
     response = visit.page(
         "audit.html", found=found, audit=audit, problem=problem, staff=staff_names(visit.database),
         newest=audit is not None and audit == found.audit, files=FILES,
         signatures=signoffs(visit.database, found.version.sha256), may_sign=visit.viewer.role is Role.EQUITY_REVIEWER,
-        shortest=Policy.declared().shortest_reason, **own,
+        asked=asked, shortest=Policy.declared().shortest_reason, **own,
     )  # fmt: skip
     response.status_code = status
     return response

@@ -363,8 +363,8 @@ SENTENCES = {
                         "-0.6 progress points (-0.7 to -0.5)."),
     "too few": (finding("missed", None, why="too_few"),
                 "Black or African American students: too few students to judge."),
-    "nothing to show": (finding("missed", None), "Black or African American students: the figures are too small to "
-                        "show."),
+    "nothing to show": (finding("missed", None), "Black or African American students: the figures are not shown, "
+                        "since a small number of students would follow from them."),
     "nothing on record": (finding("missed", None, why="nothing_recorded", attribute="unstable_housing",
                                   value=NOT_RECORDED),
                           "Housing: not on record for anybody, so no group can be judged."),

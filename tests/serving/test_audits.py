@@ -248,6 +248,10 @@ def test_a_candidate_waits_in_the_queue_until_it_is_decided(site: TestSite):
     assert f"<dd>{len(stopped.asking)}: " in third
     assert "Cannot tell" in second and "Stopped by" not in second
     assert "+1.25 (+0.40 to +2.10) progress points" in second and "Challenger" not in waiting
+    failed, doubtful = (browser.get(f"/audits/{version}").text for version in (3, 2))
+    assert "The audit of version 3 failed: it may not serve. You may refuse it." in failed
+    assert "Sign: it may serve" not in failed and 'value="refuse"' in failed and ">Refuse</a>" in failed
+    assert "Version 2 was not compared with version 1, which serves" in doubtful and "Sign: it may serve" in doubtful
     set_challenger(site.home, 2)
     assert "Challenger" in part(browser.get("/audits").text, "waiting").split("Version 2")[1]
     decide(browser, "refuse", "It fails.", 3)
