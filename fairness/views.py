@@ -26,7 +26,7 @@ from fairness.words import (
     difference,
     gap,
     points,
-    sentence,
+    sentences,
     setting_label,
     value_label,
 )
@@ -215,7 +215,7 @@ def questions(findings: Sequence[Finding]) -> list[Question]:
     found = []
     for (check, item), some in _by_check([one for one in findings if one.why != TOO_FEW]).items():
         some.sort(key=lambda one: one.crossed)
-        found.append(Question(check_label(check, item), CHECKS[check].asks, _led([sentence(one) for one in some])))
+        found.append(Question(check_label(check, item), CHECKS[check].asks, _led(sentences(some))))
     return [*found, *_too_small(small)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fairness.checks import CHECKS, CROSS
@@ -114,20 +114,33 @@ def check_label(check: str, item: str = "") -> str:
     return f"{title}: {item.replace('_', ' ')}" if item else title
 
 
+def sentences(findings: Sequence[Finding]) -> list[str]:
+    """Each finding in a sentence or two, with the figures that may be shown; those of which none may be, together."""
+    figures = [sentence(one) for one in findings if one.gap is not None]
+    silent: dict[str, list[str]] = {}
+    for who, why in (_without_figures(one) for one in findings if one.gap is None):
+        silent.setdefault(why, []).append(who)
+    return [*figures, *(f"{'; '.join(who)}: {why}" for why, who in silent.items())]
+
+
 def sentence(finding: Finding) -> str:
     """A finding in a sentence or two, with the figures that may be shown."""
     group = value_label(finding.attribute, finding.value)
-    if finding.why == NOTHING_RECORDED:
-        return f"{attribute_label(finding.attribute)}: not on record for anybody, so no group can be judged."
     if finding.gap is None:
-        why = WHY.get(finding.why, "the figures are not shown, since a small number of students would follow from them")
-        return f"{group}: {why}."
+        return ": ".join(_without_figures(finding))
     check = CHECKS[finding.check]
     said = f"{group}: {amount(finding.rate, check.unit)} {check.rate}"
     if check.comparison != "mean":
         said += f", all others {amount(finding.others_rate, check.unit)}"
     compared = "Among those alike in need or records, " if check.matched else ""
     return f"{said}. {compared}{gap(finding)}."
+
+
+def _without_figures(finding: Finding) -> tuple[str, str]:
+    if finding.why == NOTHING_RECORDED:
+        return attribute_label(finding.attribute), "not on record for anybody, so no group can be judged."
+    why = WHY.get(finding.why, "the figures are not shown, since a small number of students would follow from them")
+    return value_label(finding.attribute, finding.value), f"{why}."
 
 
 def gap(finding: Finding) -> str:

@@ -379,6 +379,14 @@ def test_a_finding_is_said_in_a_sentence(one: Finding, said: str):
     assert words.sentence(one) == said
 
 
+def test_groups_of_which_no_figure_may_be_shown_are_named_together_after_the_others():
+    boys = finding("missed", None, attribute="sex", value="male")
+    said = words.sentences([finding("missed", None), finding("missed", 0.1, FAIL, STOPS), boys])
+    assert said[0] == words.sentence(finding("missed", 0.1, FAIL, STOPS))
+    assert said[1:] == ["Black or African American students; Boys: the figures are not shown, since a small number of "
+                        "students would follow from them."]
+
+
 @pytest.mark.parametrize("check", CHECKS)
 def test_every_check_is_said_in_words_for_every_verdict(check: str):
     for verdict, does in ((PASS, SHOWS), (FAIL, STOPS), (CANNOT_TELL, ASKS)):
