@@ -32,7 +32,7 @@ ForAuditors = Annotated[Visit, only(Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, R
 ForReviewer = Annotated[Visit, only(Role.EQUITY_REVIEWER)]
 Which = Annotated[str, Query(pattern="^([0-9a-f]{64})?$")]
 Compared = Annotated[int, Query(ge=0, le=1_000_000)]
-NOT_AUDITED = "not audited yet"
+NOT_AUDITED, DAMAGED = "not audited yet", "audit damaged"
 FILES: Mapping[str, str] = {"report.html": "text/html", "report.pdf": "application/pdf",
                             "audit.json": "application/json"}  # fmt: skip
 """What may be taken home of an audit."""
@@ -43,12 +43,14 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Audited:
-    """One registered version with its audits, the newest first. `proposed`: whether it is the challenger."""
+    """One registered version with its audits, the newest first; none of them where one cannot be trusted, as `damage`
+    says. `proposed`: whether it is the challenger."""
 
     version: ModelVersion
     audits: tuple[Audit, ...]
     serves: bool
     proposed: bool = False
+    damage: str = ""
 
     @property
     def audit(self) -> Audit | None:
@@ -61,7 +63,7 @@ class Audited:
 
     @property
     def verdict(self) -> str:
-        return self.audit.verdict if self.audit else NOT_AUDITED
+        return self.audit.verdict if self.audit else DAMAGED if self.damage else NOT_AUDITED
 
     @property
     def gain(self) -> tuple[float, float, float] | None:
@@ -187,15 +189,11 @@ def _audited(visit: Visit, versions: list[ModelVersion]) -> Iterator[Audited]:
     home = visit.site.config.home
     serving, proposed = _approved(visit).version, challenger_version(home)
     for one in versions:
-        yield Audited(one, _audits(home, one.version), one == serving, one.version == proposed)
-
-
-def _audits(home: Path, version: int) -> tuple[Audit, ...]:
-    """The audits of a version, the newest first; none where one cannot be trusted, which the list of versions says."""
-    try:
-        return tuple(audits_of(home, version))
-    except AuditError:
-        return ()
+        try:
+            audits, damage = tuple(audits_of(home, one.version)), ""
+        except AuditError as error:
+            audits, damage = (), str(error)
+        yield Audited(one, audits, one == serving, one.version == proposed, damage)
 
 
 def _approved(visit: Visit) -> Approved:
@@ -275,8 +273,7 @@ def _beside(visit: Visit, found: Audited, audit: Audit) -> Iterator[tuple[str, s
 
     version = None if found.serves else _approved(visit).version
     if version is not None:
-        audits = _audits(visit.site.config.home, version.version)
-        serving = _serving([Audited(version, audits, serves=True)], _history(visit))
+        serving = _serving(list(_audited(visit, [version])), _history(visit))
         if serving is not None:
             yield "Compare with the one that serves", address(serving.audit)
     before = found.audits[found.audits.index(audit) + 1 :]

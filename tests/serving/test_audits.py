@@ -284,6 +284,17 @@ def test_a_decision_that_was_changed_in_the_store_is_marked_and_its_version_wait
     assert "Version 1" in part(page, "waiting") and "None serves" in part(page, "serves")
 
 
+def test_a_version_whose_audit_was_changed_is_said_to_have_one_that_cannot_be_trusted(site: TestSite):
+    audit = candidate(site)
+    file = audit_folder(site.home, audit) / "audit.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"snapshot_id": "', '"snapshot_id": "of-another-'))
+    browser, why = site.browser("equity_reviewer"), "he audit is not as it was written: its digest is another"
+    waiting = part(browser.get("/audits").text, "waiting")
+    assert "Audit damaged" in waiting and f"T{why}" in waiting
+    page = browser.get("/audits/2").text
+    assert f"An audit of this version cannot be trusted: t{why}." in page and "has not been audited" not in page
+
+
 @pytest.mark.parametrize(("name", "kind"), [("report.html", "text/html"), ("report.pdf", "application/pdf"),
                                             ("audit.json", "application/json")])  # fmt: skip
 def test_every_audit_of_a_version_can_be_taken_home(site: TestSite, name: str, kind: str):
