@@ -30,7 +30,7 @@ class Verdict(StrEnum):
 @dataclass(frozen=True)
 class Judged:
     """A figure's verdict. `by_chance`: how likely a gap like this is where there is none, for all comparisons at once
-    (Holm's adjusted p value); NaN where nothing was compared."""
+    that count, or for all that do not (Holm's adjusted p value); NaN where nothing was compared."""
 
     figure: Figure
     verdict: Verdict
@@ -39,13 +39,19 @@ class Judged:
 
 
 def judge(figures: Sequence[Figure], policy: Policy) -> list[Judged]:
-    """The verdict on every figure, in their order."""
+    """The verdict on every figure, in their order.
+
+    Figures that are only shown are corrected for their number too, but apart: they take no part in that of the others.
+    """
     enough = [_enough(one, policy) for one in figures]
-    tested = [place for place, one in enumerate(figures) if enough[place] and _could_matter(one, policy)]
-    adjusted = dict(zip(tested, holm([_p_value(figures[place]) for place in tested]), strict=True))
+    adjusted: dict[int, float] = {}
+    for matters in (True, False):
+        tested = [place for place, one in enumerate(figures)
+                  if enough[place] and _could_matter(one, policy) is matters]  # fmt: skip
+        adjusted |= zip(tested, holm([_p_value(figures[place]) for place in tested]), strict=True)
     found = []
     for place, one in enumerate(figures):
-        p = adjusted.get(place, _p_value(one) if enough[place] else math.nan)
+        p = adjusted.get(place, math.nan)
         verdict = _verdict(one, p, policy) if enough[place] else Verdict.CANNOT_TELL
         found.append(Judged(one, verdict, p, enough[place]))
     return found
@@ -99,7 +105,7 @@ def _enough(figure: Figure, policy: Policy) -> bool:
 
 
 def _could_matter(figure: Figure, policy: Policy) -> bool:
-    """Whether failing would do anything: what is only shown takes no part in the correction for many comparisons."""
+    """Whether failing would do anything."""
     return (policy.counts(figure.check, figure.attribute)
             and policy.checks[figure.check].fails is not Consequence.SHOWS)  # fmt: skip
 

@@ -172,6 +172,9 @@ def test_a_group_that_is_only_reported_is_judged_never_counts_and_takes_nothing_
     fair = [figure("missed", 0.0, 0.03, attribute=name) for name in ("school", "sex")] * 20
     assert judge([doubtful, *fair], POLICY)[0].verdict is CANNOT_TELL
     assert judge([doubtful, *fair], policy)[0].verdict is FAIL
+    among_schools = replace(doubtful, attribute="school")
+    assert judge([among_schools], policy)[0].verdict is FAIL
+    assert judge([among_schools, *fair], policy)[0].verdict is CANNOT_TELL, "what is only shown is corrected too"
     assert policy.counts("access", "sex") and not policy.counts("access", "school")
 
 
