@@ -239,10 +239,9 @@ def _ties(attacker: _Attacker, seen: _Seen, at: int) -> set[Fact]:
         return set()
     tied_before = bool(ties & attacker.tables.published.before)
     ties -= attacker.tables.published.certain
-    if tied_before and not ties:
+    if not ties and tied_before:
         seen.drop(at)
-        return set()
-    if not ties:
+    elif not ties:
         name = attacker.tables.names[at]
         raise ValueError(f"{name} lies between {ends[-1]:g} and {ends[1]:g} with nothing more to withhold")
     return ties

@@ -52,7 +52,7 @@ def publish(judged: Sequence[Judged], counted: Counted,
 def _finding(one: Judged, whole: Counts, shown: set[Fact], policy: Policy) -> Finding:
     figure = one.figure
     number = whole.numbers.get((figure.check, figure.item, figure.attribute, figure.value))
-    n = about(whole.published.true[number.names[0]]) if number in shown and number else None
+    n = about(whole.published.true[number.names[0]]) if number and number in shown else None
     counts = policy.counts(figure.check, figure.attribute)
     does = consequence(one.verdict, policy.checks[figure.check], counts)
     if does is Consequence.ASKS and one.verdict is Verdict.CANNOT_TELL and CROSS in figure.attribute:

@@ -241,12 +241,13 @@ def _show(visit: Visit, found: Audited, which: str, problem: str = "", status: i
     if which and audit is None:
         raise HTTPException(404)
     own = {} if audit is None else _findings(visit, found, audit)
-    asked = None if audit is None else asked_of_reviewer(_desk(visit), found.version, audit, visit.now)
+    asked = None
+    if audit is not None and audit == found.audit and visit.viewer.role is Role.EQUITY_REVIEWER:
+        asked = asked_of_reviewer(_desk(visit), found.version, audit, visit.now)
     response = visit.page(
         "audit.html", found=found, audit=audit, problem=problem, staff=staff_names(visit.database),
-        newest=audit is not None and audit == found.audit, files=FILES,
-        signatures=signoffs(visit.database, found.version.sha256), may_sign=visit.viewer.role is Role.EQUITY_REVIEWER,
-        asked=asked, shortest=Policy.declared().shortest_reason, **own,
+        files=FILES, signatures=signoffs(visit.database, found.version.sha256), asked=asked,
+        shortest=Policy.declared().shortest_reason, **own,
     )  # fmt: skip
     response.status_code = status
     return response
