@@ -3,6 +3,7 @@ shapes say the same again (Okabe & Ito 2008)."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,14 +29,20 @@ _NEAREST = 4.0
 _FONT = "Arial, Liberation Sans, Helvetica, sans-serif"
 """Fonts of equal widths: a chart is laid out here and drawn where it is read."""
 _NOT_DRAWN = ("school",)
+_LETTERS = 20
+"""Letters in a line of a narrow chart's labels."""
 
 
-def dot_plot(audit: Audit) -> str:
-    """How many more points of each group are missed than of all others, as dots with intervals: SVG."""
+def dot_plot(audit: Audit, narrow: bool = False) -> str:
+    """How many more points of each group are missed than of all others, as dots with intervals: SVG.
+
+    Args:
+        narrow: for a phone: one panel below the other, and labels of several lines.
+    """
     import altair as alt
 
-    rows = [_dot(one) for one in audit.findings if one.check in _DRAWN and one.gap is not None and not one.crossed
-            and one.attribute not in _NOT_DRAWN]  # fmt: skip
+    rows = [_dot(one, narrow) for one in audit.findings if one.check in _DRAWN and one.gap is not None
+            and not one.crossed and one.attribute not in _NOT_DRAWN]  # fmt: skip
     data = alt.InlineData(values=rows or [{"group": "No group may be shown", "verdict": VERDICTS[audit.verdict],
                                            "check": CHECKS[_DRAWN[0]].title}])  # fmt: skip
     order = list(dict.fromkeys(str(row["group"]) for row in rows))
@@ -43,7 +50,8 @@ def dot_plot(audit: Audit) -> str:
     most = min(_WIDEST, max([12.0, *ends]))
     x = alt.X("point:Q", title=["Points more with neither", "a support nor a suggestion"],
               scale=alt.Scale(domain=[-most, most], clamp=True))  # fmt: skip
-    y = alt.Y("group:N", title=None, sort=order, axis=alt.Axis(labelLimit=340))
+    y = alt.Y("group:N", title=None, sort=order,
+              axis=alt.Axis(labelLimit=340, labelExpr="split(datum.value, '\\n')", labelLineHeight=13))  # fmt: skip
     names = [VERDICTS[verdict] for verdict in Verdict]
     color = alt.Color("verdict:N", title=None, scale=alt.Scale(domain=names, range=[_COLORS[v] for v in Verdict]))
     shape = alt.Shape("verdict:N", title=None, scale=alt.Scale(domain=names, range=[_SHAPES[v] for v in Verdict]))
@@ -54,10 +62,11 @@ def dot_plot(audit: Audit) -> str:
     limit = base.mark_rule(strokeDash=[4, 3], color="#444").encode(
         x=alt.datum(100 * audit.policy["checks"][_DRAWN[0]]["within"]))  # fmt: skip
     titles = [CHECKS[name].title for name in _DRAWN]
-    panels = alt.layer(zero, limit, lines, dots, data=data).properties(width=230, height=alt.Step(20))
-    chart = panels.facet(columns=len(titles), facet=alt.Facet(
+    panels = alt.layer(zero, limit, lines, dots, data=data).properties(
+        width=140 if narrow else 230, height=alt.Step(42 if narrow else 20))  # fmt: skip
+    chart = panels.facet(columns=1 if narrow else len(titles), facet=alt.Facet(
         "check:N", title=None, sort=titles, header=alt.Header(labelFontSize=13, labelFontWeight="bold")))  # fmt: skip
-    return _svg(chart)
+    return _svg(chart, room=18) if narrow else _svg(chart)
 
 
 def trade_chart(trades: Sequence[Trade]) -> str:
@@ -109,22 +118,24 @@ def _spot(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in ("evened", "counts", "gap", "captured"))
 
 
-def _svg(chart: Any) -> str:
-    """Drawn with room at the left and in the legend for a reader's wider fonts."""
+def _svg(chart: Any, room: int = 60) -> str:
+    """Drawn with room at the left, in pixels, and in the legend for a reader's wider fonts."""
     import vl_convert
 
     plain = (
-        chart.properties(padding={"left": 60, "right": 20, "top": 10, "bottom": 10}, background="white")
+        chart.properties(padding={"left": room, "right": min(room, 20), "top": 10, "bottom": 10}, background="white")
         .configure(font=_FONT)
         .configure_axis(labelFontSize=12, titleFontSize=12, labelColor="#222", titleColor="#222")
-        .configure_legend(labelFontSize=12, labelLimit=0, columnPadding=40, orient="bottom")
+        .configure_legend(labelFontSize=12, labelLimit=0, columnPadding=min(room, 40), orient="bottom")
         .configure_view(stroke=None)
     )
     return str(vl_convert.vegalite_to_svg(plain.to_json()))
 
 
-def _dot(finding: Finding) -> dict[str, Any]:
+def _dot(finding: Finding, narrow: bool) -> dict[str, Any]:
     ends: Sequence[float | None] = (finding.gap, finding.lower, finding.upper)
     point, lower, upper = (0.0 if end is None else round(100 * end) for end in ends)
-    return {"check": CHECKS[finding.check].title, "group": value_label(finding.attribute, finding.value),
-            "verdict": VERDICTS[finding.verdict], "point": point, "lower": lower, "upper": upper}  # fmt: skip
+    group = value_label(finding.attribute, finding.value)
+    group = textwrap.fill(group, _LETTERS, break_on_hyphens=False) if narrow else group
+    return {"check": CHECKS[finding.check].title, "group": group, "verdict": VERDICTS[finding.verdict],
+            "point": point, "lower": lower, "upper": upper}  # fmt: skip

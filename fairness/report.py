@@ -42,15 +42,17 @@ class Signature:
 
 @dataclass(frozen=True)
 class Charts:
-    """The charts of an audit as SVG: dots with intervals, and trade curves, empty where nothing stops the model."""
+    """The charts of an audit as SVG: dots with intervals, as a page and as a phone has room for them, and trade curves,
+    empty where nothing stops the model."""
 
     dots: str
+    narrow: str
     curves: str
 
     @classmethod
     def of(cls, audit: Audit) -> Charts:
         trades = views.trades(audit)
-        return cls(dot_plot(audit), trade_chart(trades) if trades else "")
+        return cls(dot_plot(audit), dot_plot(audit, narrow=True), trade_chart(trades) if trades else "")
 
 
 def write_report(audit: Audit, home: Path, signatures: Sequence[Signature] = ()) -> Path:
@@ -58,6 +60,7 @@ def write_report(audit: Audit, home: Path, signatures: Sequence[Signature] = ())
     folder = audit_folder(home, audit)
     charts = Charts.of(audit)
     write_whole(folder / "chart.svg", charts.dots)
+    write_whole(folder / "chart-narrow.svg", charts.narrow)
     if charts.curves:
         write_whole(folder / "curves.svg", charts.curves)
     write_whole(folder / "report.pdf", report_pdf(audit, charts, signatures))
@@ -68,9 +71,12 @@ def write_report(audit: Audit, home: Path, signatures: Sequence[Signature] = ())
 
 def report_html(audit: Audit, charts: Charts, signatures: Sequence[Signature]) -> str:
     """The page: it stands alone, and prints."""
-    dots, curves = (_inline(svg, name) for svg, name in ((charts.dots, words.LEFT_OUT), (charts.curves, words.CURVES)))
+    dots, narrow, curves = (
+        _inline(svg, said, kind) for svg, said, kind in
+        ((charts.dots, words.LEFT_OUT, "audit-wide-only"), (charts.narrow, words.LEFT_OUT, "audit-narrow"),
+         (charts.curves, words.CURVES, "")))  # fmt: skip
     return _pages().get_template("report.html").render(
-        findings=findings_html(audit, dots, curves), checks_of_all=checks_html(audit), signatures=signatures,
+        findings=findings_html(audit, dots + narrow, curves), checks_of_all=checks_html(audit), signatures=signatures,
         style=Markup(findings_css()), thresholds=_thresholds(audit), facts=_facts(audit), moment=_moment,
         **_seen(audit),
     )  # fmt: skip
@@ -204,10 +210,11 @@ def _code(text: str) -> Markup:
                          for place, part in enumerate(parts))  # fmt: skip
 
 
-def _inline(svg: str, alt: str) -> Markup:
+def _inline(svg: str, alt: str, kind: str) -> Markup:
     """A chart within a page, with its words for who cannot see it; nothing where there is none."""
     drawn = Markup(re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg))
-    return Markup('<div class="chart" role="img" aria-label="{}">{}</div>').format(alt, drawn) if svg else Markup()
+    whole = Markup('<div class="chart {}" role="img" aria-label="{}">{}</div>').format(kind, alt, drawn)
+    return whole if svg else Markup()
 
 
 def _seen(audit: Audit) -> dict[str, Any]:

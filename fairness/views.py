@@ -22,9 +22,11 @@ from fairness.words import (
     WAYS,
     amount,
     attribute_label,
+    capital,
     check_label,
     difference,
     gap,
+    item_label,
     points,
     sentences,
     setting_label,
@@ -53,12 +55,15 @@ class Question:
 class Cell:
     """One check by one attribute: the worst verdict over its groups that count; None where nothing was asked.
 
-    `table` is the name of the table with its groups.
+    Attributes:
+        table: the name of the table with its groups.
+        notes: how many of these groups passed where not all did, and that it does not count where it does not.
     """
 
     verdict: Verdict | None
     counts: bool
     table: str
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -212,11 +217,23 @@ def questions(findings: Sequence[Finding]) -> list[Question]:
     """Findings as questions, a check at a time, single groups before two at once; groups too small to judge together,
     at the end."""
     small = [one for one in findings if one.why == TOO_FEW]
-    found = []
-    for (check, item), some in _by_check([one for one in findings if one.why != TOO_FEW]).items():
-        some.sort(key=lambda one: one.crossed)
-        found.append(Question(check_label(check, item), CHECKS[check].asks, _led(sentences(some))))
-    return [*found, *_too_small(small)]
+    found: dict[str, list[Finding]] = {}
+    for (check, _), some in _by_check([one for one in findings if one.why != TOO_FEW]).items():
+        found.setdefault(check, []).extend(some)
+    return [*(_question(check, some) for check, some in found.items()), *_too_small(small)]
+
+
+def _question(check: str, findings: Sequence[Finding]) -> Question:
+    """One check's question: what it is about stands in the title where that is one thing, else before each group."""
+    items = dict.fromkeys(one.item for one in findings)
+    alone = next(iter(items)) if len(items) == 1 else ""
+    said = [
+        f"{capital(item_label(item))}. {one}" if item and item != alone else one
+        for crossed in (False, True)
+        for item in items
+        for one in sentences([one for one in findings if one.item == item and one.crossed is crossed])
+    ]
+    return Question(check_label(check, alone), CHECKS[check].asks, _led(said))
 
 
 def _too_small(findings: Sequence[Finding]) -> Iterator[Question]:
@@ -245,10 +262,19 @@ def grid(audit: Audit) -> Grid:
         for attribute in attributes:
             here = [one for one in some if one.attribute == attribute]
             counted = [one for one in here if one.counts] or here
-            cells.append(Cell(worst(one.verdict for one in counted) if here else None,
-                              any(one.counts for one in here), _table(check, item, attribute)))  # fmt: skip
+            cells.append(Cell(worst(one.verdict for one in counted) if here else None, any(one.counts for one in here),
+                              _table(check, item, attribute), tuple(_notes(counted))))  # fmt: skip
         rows.append((check_label(check, item), _name(check, item), tuple(cells)))
     return Grid(tuple(attribute_label(name) for name in attributes), tuple(rows))
+
+
+def _notes(findings: Sequence[Finding]) -> Iterator[str]:
+    """What stands under a verdict of the grid."""
+    passed = sum(one.verdict is Verdict.PASS for one in findings)
+    if len(findings) > 1 and passed < len(findings):
+        yield f"{passed} of {len(findings)} passed"
+    if findings and not any(one.counts for one in findings):
+        yield "not counted"
 
 
 def heats(audit: Audit, check: str = "missed") -> Iterator[Heat]:

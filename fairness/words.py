@@ -111,7 +111,12 @@ def value_label(attribute: str, value: str) -> str:
 def check_label(check: str, item: str = "") -> str:
     """A check's title, with what it is about where it asks about several things."""
     title = CHECKS[check].title
-    return f"{title}: {item.replace('_', ' ')}" if item else title
+    return f"{title}: {item_label(item)}" if item else title
+
+
+def item_label(item: str) -> str:
+    """What one of several questions of a check is about, such as a support."""
+    return item.replace("_", " ")
 
 
 def sentences(findings: Sequence[Finding]) -> list[str]:

@@ -84,7 +84,7 @@ def retrain(settings: Settings, *, behavior: bool = False, seed: int = 0, ranker
     """
     with _only_one(settings.home):
         snapshot = Snapshot.current(settings.home)
-        made, trained = _newest(snapshot, settings.home, behavior, seed, ranker, without, step)
+        made, trained = _newest(snapshot, settings, behavior, seed, ranker, without, step)
         audit = _audited(settings, made, step)
         champion = _champion(settings.home)
         compared = None
@@ -102,14 +102,16 @@ def retrain(settings: Settings, *, behavior: bool = False, seed: int = 0, ranker
     return night
 
 
-def _newest(snapshot: Snapshot, home: Path, behavior: bool, seed: int, ranker: BenefitRanker | None,
+def _newest(snapshot: Snapshot, settings: Settings, behavior: bool, seed: int, ranker: BenefitRanker | None,
             without: Sequence[str], step: Step) -> tuple[ModelVersion, bool]:  # fmt: skip
     """The newest version, trained now unless it was made from just this."""
+    home = settings.home
     versions = model_versions(home)
     recipe = recipe_of(snapshot, home, behavior=behavior, seed=seed, ranker=ranker, without=without)
     if versions and versions[0].recipe == recipe:
         return versions[0], False
-    return train(snapshot, home, behavior=behavior, seed=seed, ranker=ranker, without=without, progress=step), True
+    return train(snapshot, home, behavior=behavior, seed=seed, ranker=ranker, without=without, progress=step,
+                 at=settings.now()), True  # fmt: skip
 
 
 def _audited(settings: Settings, made: ModelVersion, step: Step) -> Audit:

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -71,6 +71,7 @@ AS_IT_IS = "The model file was judged as it is, on decision days that it did not
 _FILE = "ranker.json"
 _REFERENCE_TAG = "drift_reference"
 _TWIN_TAG = "twin"
+_MADE_TAG = "made"
 FoldsBy = Literal["student", "school"]
 Progress = Callable[[str, int, int], None]
 
@@ -93,7 +94,8 @@ class ModelVersion:
 
     `recipe` is a digest of all that decided what it is: records, catalog, outcome, code and parameters. Equal recipes
     give equal models; it is empty where that is not known. `reference_sha256` is that of the bytes of `REFERENCE`,
-    empty where the version was registered without one; `twin_sha256` is that of `TWIN`, alike.
+    empty where the version was registered without one; `twin_sha256` is that of `TWIN`, alike. `created_at` is in the
+    district's time, without a zone.
     """
 
     version: int
@@ -150,7 +152,7 @@ class ModelVersion:
 
 def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int = 0, ranker: BenefitRanker | None = None,
           folds_by: FoldsBy = "student", episodes: Episodes | None = None, without: Sequence[str] = (),
-          progress: Progress = silently) -> ModelVersion:  # fmt: skip
+          progress: Progress = silently, at: datetime | None = None) -> ModelVersion:  # fmt: skip
     """Learn from a snapshot and register a candidate, with its card and plots.
 
     Args:
@@ -159,6 +161,7 @@ def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int =
         ranker: its parameters are used; by default those of the design.
         folds_by: what is never split between what is learned from and what judges it.
         episodes: those of this snapshot and outcome, where they are built already.
+        at: the district's time, which the version bears; by default this machine's.
 
     Raises:
         NotEnoughEvidence: naming what is missing; nothing is registered.
@@ -196,7 +199,8 @@ def train(snapshot: Snapshot, home: Path, *, behavior: bool = False, seed: int =
         found = register_model(home, file, digest, snapshot.id, judgement.metrics(), logged,
                                tags=_tags(origin, recipe, reference) | own,
                                artifacts=_artifact_texts(facts, judgement) | {
-                                   REFERENCE: reference, TWIN: twin_file.read_text(encoding="utf-8")})  # fmt: skip
+                                   REFERENCE: reference, TWIN: twin_file.read_text(encoding="utf-8")},
+                               at=at)  # fmt: skip
     progress("registering with MLflow", 1, 1)
     return found
 
@@ -282,7 +286,7 @@ def comparison(candidate: ModelVersion, champion: ModelVersion) -> Facts | None:
 
 def register_model(home: Path, file: Path, sha256: str, snapshot_id: str, metrics: Mapping[str, float],
                    parameters: Mapping[str, Any], *, tags: Mapping[str, str] | None = None,
-                   artifacts: Mapping[str, str] | None = None) -> ModelVersion:  # fmt: skip
+                   artifacts: Mapping[str, str] | None = None, at: datetime | None = None) -> ModelVersion:  # fmt: skip
     """Register a model file as a new version. It serves nobody until it is audited and signed.
 
     The version is made last: what is cut short before leaves a run that belongs to none.
@@ -290,6 +294,7 @@ def register_model(home: Path, file: Path, sha256: str, snapshot_id: str, metric
     Args:
         tags: further ones, of the run and of the version.
         artifacts: further texts to keep with the run, by the name of their file.
+        at: the district's time; by default this machine's.
     """
     client = registry(home)
     run = client.create_run(_experiment(client, home), tags=dict(tags or {}))
@@ -310,7 +315,8 @@ def register_model(home: Path, file: Path, sha256: str, snapshot_id: str, metric
     if not client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
         client.create_registered_model(REGISTERED_MODEL)
     source = f"{run.info.artifact_uri}/model"
-    own = {"sha256": sha256, "snapshot": snapshot_id} | dict(tags or {})
+    moment = (at or datetime.now()).isoformat(timespec="seconds")
+    own = {"sha256": sha256, "snapshot": snapshot_id, _MADE_TAG: moment} | dict(tags or {})
     made = client.create_model_version(REGISTERED_MODEL, source, run_id, tags=own)
     return model_version(home, int(made.version))
 
@@ -473,9 +479,15 @@ def _version(client: Any, home: Path, made: Any) -> ModelVersion:
     run = client.get_run(made.run_id)
     return ModelVersion(
         int(made.version), made.run_id, made.tags["sha256"], _artifacts(home) / made.run_id / "artifacts/model" / _FILE,
-        datetime.fromtimestamp(made.creation_timestamp / 1000, UTC), made.tags["snapshot"], dict(run.data.metrics),
+        _made_at(made), made.tags["snapshot"], dict(run.data.metrics),
         made.tags.get("recipe", ""), made.tags.get(_REFERENCE_TAG, ""), made.tags.get(_TWIN_TAG, ""),
     )  # fmt: skip
+
+
+def _made_at(made: Any) -> datetime:
+    """The district's time of a version; that of the registry where an earlier release made it."""
+    said = made.tags.get(_MADE_TAG)
+    return datetime.fromisoformat(said) if said else datetime.fromtimestamp(made.creation_timestamp / 1000)
 
 
 def _store(home: Path) -> Path:

@@ -77,11 +77,11 @@ def train_candidate(
 ) -> None:
     """Learn what helped whom, and register a candidate. It serves nobody until it is audited and signed."""
     with plain_errors():
-        folder = Settings.from_environment(home).home
-        snapshot = Snapshot.current(folder)
+        settings = Settings.from_environment(home)
+        snapshot = Snapshot.current(settings.home)
         with progress_bar() as step:
-            made = train(snapshot, folder, behavior=behavior, seed=seed, folds_by=folds_by, without=without or (),
-                         progress=step)  # fmt: skip
+            made = train(snapshot, settings.home, behavior=behavior, seed=seed, folds_by=folds_by,
+                         without=without or (), progress=step, at=settings.now())  # fmt: skip
     show_candidate(made)
 
 
@@ -164,7 +164,7 @@ def list_models(home: Home = None) -> None:
         out.print("How strong something not on record would have to be to explain a gain away: "
                   "handrail evaluate --version N", highlight=False, soft_wrap=True)  # fmt: skip
         if approved.version is None:
-            out.print(f"None serves: {approved.why_not}", highlight=False, soft_wrap=True)
+            out.print(f"None serves. {approved.why_not}", highlight=False, soft_wrap=True)
 
 
 def audit_version(settings: Settings, version: int | None, step: Step, *, desk: Desk | None = None,

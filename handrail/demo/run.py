@@ -90,7 +90,7 @@ def make_demo(folder: Path, *, students: int | None = None, seed: int = 2026,
     write_features(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day)), day, settings.home)
     step("building features", 1, 1)
     episodes = build_episodes(snapshot, progress=partial(step, "looking back at decision days"))
-    made = train(snapshot, settings.home, seed=seed, episodes=episodes, progress=step)
+    made = train(snapshot, settings.home, seed=seed, episodes=episodes, progress=step, at=settings.now())
     _audit_and_sign(settings, database, made, episodes, step)
     work_out_effects(settings, database, step, episodes)
     work_out_drift(snapshot, made, settings.home, settings.now(), seed=seed, progress=step)

@@ -110,9 +110,8 @@ class ReviewForm(BaseModel):
 @router.get("/audits")
 def audits_page(visit: ForAuditors) -> Response:
     versions, history = audited_versions(visit), _history(visit)
-    decided = {(one.signoff.model_version, one.signoff.model_sha256) for one in history if one.whole}
-    waiting = [one for one in versions
-               if not one.serves and (one.version.version, one.version.sha256) not in decided]  # fmt: skip
+    decisions = [one.signoff for one in history if one.whole]
+    waiting = [one for one in versions if _waits(one, decisions)]
     return visit.page("audits.html", versions=versions, waiting=waiting, serving=_serving(versions, history),
                       history=history, staff=staff_names(visit.database),
                       why_not=_approved(visit).why_not)  # fmt: skip
@@ -158,6 +157,11 @@ def review(version: int, visit: ForReviewer, form: Annotated[ReviewForm, Form()]
 @router.get("/audits/{version}/chart.svg")
 def chart(version: int, visit: ForAuditors, audit: Which = "") -> Response:
     return FileResponse(_file(visit, version, audit, "chart.svg"), media_type="image/svg+xml")
+
+
+@router.get("/audits/{version}/chart-narrow.svg")
+def narrow_chart(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+    return FileResponse(_file(visit, version, audit, "chart-narrow.svg"), media_type="image/svg+xml")
 
 
 @router.get("/audits/{version}/curves.svg")
@@ -225,6 +229,22 @@ def _history(visit: Visit) -> list[Decision]:
     return [Decision(one, one in whole) for one in signoffs(visit.database)]
 
 
+def _waits(found: Audited, decisions: list[Signoff]) -> bool:
+    """Whether a reviewer is asked about a version: nobody has decided on its newest audit, and it neither serves nor
+    gave way to another one that was signed.
+
+    Args:
+        decisions: those that count, the newest first.
+    """
+    version = found.version
+    own = next((one for one in decisions if (one.model_version, one.model_sha256) == (version.version, version.sha256)),
+               None)  # fmt: skip
+    if found.serves or own is None:
+        return not found.serves
+    gave_way = own.decision == SIGNED and own != next(one for one in decisions if one.decision == SIGNED)
+    return not gave_way and found.audit is not None and found.audit.sha256 != own.audit_sha256
+
+
 def _serving(versions: list[Audited], history: list[Decision]) -> Serving | None:
     found = next((one for one in versions if one.serves), None)
     signed = None if found is None else next(
@@ -255,14 +275,19 @@ def _show(visit: Visit, found: Audited, which: str, problem: str = "", status: i
 
 def _findings(visit: Visit, found: Audited, audit: Audit) -> dict[str, Any]:
     """What the page of a version shows of one audit."""
-    charts = (_image(audit, "chart.svg", words.LEFT_OUT),
-              _image(audit, "curves.svg", words.CURVES) if audit.curves else Markup())  # fmt: skip
+    dots = Markup('<picture><source media="(max-width: 46rem)" srcset="{}">{}</picture>').format(
+        _address(audit, "chart-narrow.svg"), _image(audit, "chart.svg", words.LEFT_OUT))  # fmt: skip
+    charts = dots, _image(audit, "curves.svg", words.CURVES) if audit.curves else Markup()
     return {"findings": findings_html(audit, *charts), "checks": checks_html(audit),
             "beside": list(_beside(visit, found, audit))}  # fmt: skip
 
 
 def _image(audit: Audit, name: str, alt: str) -> Markup:
-    return Markup('<img src="/audits/{}/{}?audit={}" alt="{}">').format(audit.version, name, audit.sha256, alt)
+    return Markup('<img src="{}" alt="{}">').format(_address(audit, name), alt)
+
+
+def _address(audit: Audit, name: str) -> str:
+    return f"/audits/{audit.version}/{name}?audit={audit.sha256}"
 
 
 def _beside(visit: Visit, found: Audited, audit: Audit) -> Iterator[tuple[str, str]]:

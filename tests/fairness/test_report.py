@@ -40,7 +40,7 @@ SOME = replace(POLICY, groups=("sex", "race_ethnicity", "special_education", "sc
                intersections=(("race_ethnicity", "sex"),))  # fmt: skip
 PASS, FAIL, CANNOT_TELL = Verdict.PASS, Verdict.FAIL, Verdict.CANNOT_TELL
 STOPS, ASKS, SHOWS = Consequence.STOPS, Consequence.ASKS, Consequence.SHOWS
-FILES = {"audit.json", "chart.svg", "report.html", "report.pdf"}
+FILES = {"audit.json", "chart.svg", "chart-narrow.svg", "report.html", "report.pdf"}
 
 
 @cache
@@ -226,7 +226,9 @@ def test_the_grid_shows_the_worst_verdict_of_the_groups_that_count():
         for attribute, cell in zip(attributes, rows[check], strict=True):
             verdicts = [one.verdict for one in some(check, attribute)]
             assert cell.verdict is min(verdicts, key=order.get)
-            assert cell.counts is (attribute != "school")
+            assert ("not counted" in cell.notes) is (attribute == "school")
+            told = f"{verdicts.count(PASS)} of {len(verdicts)} passed"
+            assert (told in cell.notes) is (len(verdicts) > 1 and cell.verdict is not PASS)
     assert rows["missed"][attributes.index("race_ethnicity")].verdict is FAIL
     assert {"support-mentoring", "support-tutoring"} <= set(rows)
     known = [list(CHECKS).index(anchor.partition("-")[0]) for _, anchor, _ in found.rows]
@@ -237,26 +239,40 @@ def test_the_grid_says_where_nothing_was_asked():
     kept = tuple(one for one in audit().findings if (one.check, one.attribute) != ("missed", "sex"))
     found = views.grid(replace(audit(), findings=kept))
     cell = next(cells for _, anchor, cells in found.rows if anchor == "missed")[found.columns.index("Sex")]
-    assert (cell.verdict, cell.counts) == (None, False)
+    assert (cell.verdict, cell.counts, cell.notes) == (None, False, ())
 
 
 def test_a_group_that_is_not_counted_does_not_stain_the_grid_of_those_that_are():
     two = (finding("missed", verdict=PASS), finding("missed", value="white", verdict=FAIL, counts=False))
     cells = views.grid(replace(audit(), findings=two)).rows[0][2]
-    assert [(cell.verdict, cell.counts) for cell in cells] == [(PASS, True)]
+    assert [(cell.verdict, cell.counts, cell.notes) for cell in cells] == [(PASS, True, ())]
 
 
 def test_questions_are_a_check_at_a_time_single_groups_before_two_at_once():
     found = views.questions(audit().stopping)
     checks = [one.check for one in audit().stopping]
-    assert [one.title for one in found] == list(dict.fromkeys(
-        words.check_label(one.check, one.item) for one in
-        sorted(audit().stopping, key=lambda one: (list(CHECKS).index(one.check), one.item))))  # fmt: skip
+    assert [one.title.partition(":")[0] for one in found] == [
+        check.title for name, check in CHECKS.items() if name in checks]  # fmt: skip
     assert sum(len(one.sentences) for one in found) == len(checks)
     missed = next(one for one in found if one.title == "Missed")
     assert missed.sentences[0].startswith("Black or African American students: ")
     assert missed.asks == CHECKS["missed"].asks
     assert all("Girls" in said or "Boys" in said for said in missed.sentences[1:])
+
+
+def test_a_check_that_asks_about_several_supports_is_one_question_which_names_each():
+    def past(item: str, value: str) -> Finding:
+        return finding("past_support", 0.6, value=value, item=item)
+
+    (one,) = views.questions([past("tutoring", "black"), past("housing_help", "hispanic"), past("tutoring", "asian")])
+    assert one.title == "Supports in the past"
+    assert [said.partition(":")[0] for said in one.sentences] == [
+        "Housing help. Hispanic or Latino students", "Tutoring. Black or African American students",
+        "Tutoring. Asian students"]  # fmt: skip
+    (alone,) = views.questions([past("tutoring", "black"), past("tutoring", "asian")])
+    assert alone.title == "Supports in the past: tutoring"
+    assert [said.partition(":")[0] for said in alone.sentences] == [
+        "Black or African American students", "Asian students"]  # fmt: skip
 
 
 def test_many_answers_of_one_check_are_counted_after_twelve():

@@ -112,7 +112,7 @@ def test_every_file_of_a_report_is_written_and_read_back(audit: Audit, tmp_path:
     report = write_report(audit, tmp_path)
     names = {file.name for file in audit_folder(tmp_path, audit).iterdir()}
     curves = {"curves.svg"} if audit.curves else set()
-    assert names == {"audit.json", "chart.svg", "report.html", "report.pdf"} | curves
+    assert names == {"audit.json", "chart.svg", "chart-narrow.svg", "report.html", "report.pdf"} | curves
     assert report.name == "report.html" and read_audit(tmp_path, 1) == audit
 
 

@@ -118,7 +118,7 @@ def test_only_the_reviewer_with_the_right_password_signs_or_refuses(approved: Pa
     assert (refused.returncode, refused.stdout) == (0, "Version 1 is refused by eve@district.example.\n")
     assert signoffs(database)[0].reviewer_id == reviewer.user_id
     listed = in_process("models", "--home", str(home))
-    assert (listed.returncode, "None serves: No model is approved yet." in listed.stdout) == (0, True)
+    assert (listed.returncode, "None serves. No model is approved yet." in listed.stdout) == (0, True)
 
 
 def decide(command: str, home: Path, login: str, password: str) -> subprocess.CompletedProcess[str]:

@@ -169,7 +169,7 @@ def test_an_alias_moved_by_hand_suggests_nothing_and_the_page_says_why(site: Tes
     assert not suggests(site)
     for who in ("equity_reviewer", "data_scientist", "district_admin"):
         page = site.browser(who).get("/audits").text
-        assert "None serves: The champion alias points to version 2, which nobody has signed." in page, who
+        assert "None serves. The champion alias points to version 2, which nobody has signed." in page, who
         assert "Serves now" not in page
 
 
@@ -182,9 +182,9 @@ def test_a_model_file_changed_on_disk_serves_no_longer(site: TestSite):  # R56
     assert "is not the one that was registered" in fresh.browser("data_scientist").get("/audits").text
 
 
-PAGES = ("/audits", "/audits/1", "/audits/1/chart.svg", "/audits/1/report.html", "/audits/1/report.pdf",
-         "/audits/1/audit.json", "/audits/compare", "/audits/compare?first=1&second=2", "/audits/2",
-         "/audits/2/curves.svg", "/audits/2/report.pdf")  # fmt: skip
+PAGES = ("/audits", "/audits/1", "/audits/1/chart.svg", "/audits/1/chart-narrow.svg", "/audits/1/report.html",
+         "/audits/1/report.pdf", "/audits/1/audit.json", "/audits/compare", "/audits/compare?first=1&second=2",
+         "/audits/2", "/audits/2/curves.svg", "/audits/2/report.pdf")  # fmt: skip
 
 
 def test_pages_charts_and_files_carry_no_student(site: TestSite):  # R25, R60
@@ -220,13 +220,17 @@ def candidate(site: TestSite, *, fails: bool = False, gain: Mapping[str, float] 
     audit = read_audit(site.home, 1)
     assert audit is not None
     audit = replace(audit, version=made.version)
-    if fails:
-        place = next(place for place, one in enumerate(audit.findings) if one.check == "missed" and one.counts)
-        stopped = replace(audit.findings[place], verdict=Verdict.FAIL, does=Consequence.STOPS)
-        findings = (*audit.findings[:place], stopped, *audit.findings[place + 1 :])
-        audit = replace(audit, findings=findings, verdict=Verdict.FAIL, curves=CURVES)
+    audit = stopped(audit) if fails else audit
     keep_audit(Desk(site.database, site.home, Policy.declared(), SECRET), audit)
     return audit
+
+
+def stopped(audit: Audit) -> Audit:
+    """The same with one check that stops the model."""
+    place = next(place for place, one in enumerate(audit.findings) if one.check == "missed" and one.counts)
+    fails = replace(audit.findings[place], verdict=Verdict.FAIL, does=Consequence.STOPS)
+    findings = (*audit.findings[:place], fails, *audit.findings[place + 1 :])
+    return replace(audit, findings=findings, verdict=Verdict.FAIL, curves=CURVES)
 
 
 def part(page: str, name: str) -> str:
@@ -258,6 +262,39 @@ def test_a_candidate_waits_in_the_queue_until_it_is_decided(site: TestSite):
     decide(browser, "sign", LONG_REASON, 2)
     page = browser.get("/audits").text
     assert "No version waits." in page and "Version 2" in part(page, "serves")
+
+
+def audited_again(site: TestSite, found: Audit) -> None:
+    """Version 1 is audited now, with the same findings as these, and nobody has signed that."""
+    later = replace(found, at=site.clock[0] + timedelta(seconds=1))
+    keep_audit(Desk(site.database, site.home, Policy.declared(), SECRET), later)
+    site.clock[0] += timedelta(seconds=2)
+
+
+def test_a_later_audit_of_what_serves_is_told_and_waits_for_a_signature_where_it_stops_it(site: TestSite):
+    browser, first = site.browser("equity_reviewer"), read_audit(site.home, 1)
+    assert first is not None
+    audited_again(site, first)
+    page = browser.get("/audits").text
+    assert "No version waits." in page and "<dt>Audited again</dt>" in part(page, "serves")
+    assert decide(browser, "sign", LONG_REASON).status_code == 303
+    assert "Audited again" not in browser.get("/audits").text
+    audited_again(site, stopped(first))
+    page = browser.get("/audits").text
+    assert "Version 1" in part(page, "waiting") and "A later audit of version 1 failed" in part(page, "serves")
+    decide(browser, "refuse", "It fails.")
+    assert "No version waits." in browser.get("/audits").text
+    audited_again(site, first)
+    assert "Version 1" in part(browser.get("/audits").text, "waiting"), "what was refused is no longer the newest"
+
+
+def test_a_version_that_gave_way_to_another_does_not_wait_when_it_was_audited_since(site: TestSite):
+    browser, first = site.browser("equity_reviewer"), read_audit(site.home, 1)
+    assert first is not None
+    audited_again(site, first)
+    candidate(site)
+    assert decide(browser, "sign", LONG_REASON, 2).status_code == 303
+    assert "No version waits." in browser.get("/audits").text
 
 
 def test_the_list_says_what_serves_and_until_when_its_audit_holds(site: TestSite):

@@ -58,6 +58,7 @@ ROUTES: dict[tuple[str, str], frozenset[str] | str] = {
     ("GET", "/audits/{version}"): NOBODY,
     ("POST", "/audits/{version}"): frozenset({"equity_reviewer"}),
     ("GET", "/audits/{version}/chart.svg"): NOBODY,
+    ("GET", "/audits/{version}/chart-narrow.svg"): NOBODY,
     ("GET", "/audits/{version}/curves.svg"): NOBODY,
     ("GET", "/audits/{version}/report.html"): NOBODY,
     ("GET", "/audits/{version}/report.pdf"): NOBODY,

@@ -9,6 +9,7 @@ import re
 import sqlite3
 import zipfile
 from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from xml.etree import ElementTree
@@ -29,6 +30,7 @@ from training.drawn_lists import progress_since
 from training.drift import reference_of
 from training.episodes import Episodes, NotEnoughEvidence, UnknownFamily, build_episodes, planned_days
 from training.lifecycle import (
+    REGISTERED_MODEL,
     ModelVersion,
     NoModel,
     champion_version,
@@ -36,6 +38,7 @@ from training.lifecycle import (
     model_version,
     model_versions,
     recipe_of,
+    register_model,
     registry,
     train,
 )
@@ -65,8 +68,8 @@ def test_a_candidate_is_registered_by_its_bytes_and_serves_nobody(home: Path):  
     snapshot = Snapshot.current(home)
     with pytest.raises(NoModel, match="handrail train"):
         model_version(home)
-    made = train(snapshot, home, ranker=QUICK)
-    assert model_versions(home) == [made]
+    made = train(snapshot, home, ranker=QUICK, at=datetime(2026, 4, 17, 2, 4))
+    assert model_versions(home) == [made] and made.created_at == datetime(2026, 4, 17, 2, 4)
     assert hashlib.sha256(made.file.read_bytes()).hexdigest() == made.sha256
     model = read_model(made.file, made.sha256)
     assert model.manifest["snapshot"] == snapshot.id
@@ -79,6 +82,14 @@ def test_a_candidate_is_registered_by_its_bytes_and_serves_nobody(home: Path):  
     canaries = [*students["student_id"].head(500), *set(students["last_name"])]
     held = b"\n".join(file.read_bytes() for file in stored)
     assert not [name for name in canaries if f'"{name}"'.encode() in held or f" {name} ".encode() in held]
+
+
+def test_a_version_of_an_earlier_release_bears_the_time_of_the_registry(tmp_path: Path):
+    file = tmp_path / "ranker.json"
+    file.write_text("{}")
+    made = register_model(tmp_path, file, "x", "s", {}, {})
+    registry(tmp_path).delete_model_version_tag(REGISTERED_MODEL, str(made.version), "made")
+    assert abs(model_version(tmp_path).created_at - made.created_at) < timedelta(minutes=5)
 
 
 def test_nothing_that_training_leaves_behind_is_a_pickle(home: Path):  # R57
