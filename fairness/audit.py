@@ -24,7 +24,7 @@ from fairness.findings import Finding, Group, Shown
 from fairness.gate import Judged, Verdict, judge, overall
 from fairness.live import live_measures
 from fairness.measures import model_measures
-from fairness.mitigation import Curve, trade_curves
+from fairness.mitigation import Curve, as_shown, trade_curves
 from fairness.past import came_true, past_supports, record_measures
 from fairness.policy import Consequence, Policy
 from fairness.proxies import Proxy, proxies
@@ -195,7 +195,7 @@ def audit_model(model: RankerModel, version: int, snapshot: Snapshot, as_of: dat
         version, model.sha256, snapshot.id, as_of, at, _data(snapshot), policy.sha256,
         json.loads(json.dumps(asdict(policy))), comparisons(judged), verdict_of(shown.findings), shown.students,
         shown.in_need, shown.helped, reads_discipline(model), shown.groups, shown.findings, tuple(traces),
-        tuple(_curves(model, students, snapshot, policy, shown.findings)),
+        tuple(_curves(model, students, snapshot, policy, shown)),
     )  # fmt: skip
 
 
@@ -265,12 +265,13 @@ def reads_discipline(model: RankerModel) -> bool:
 
 
 def _curves(model: RankerModel, students: Students, snapshot: Snapshot, policy: Policy,
-            findings: Sequence[Finding]) -> Iterator[Curve]:  # fmt: skip
+            shown: Shown) -> Iterator[Curve]:  # fmt: skip
     """Ways of mending what stops a model, for each attribute that stops it; of two groups at once, for the first."""
-    stopped = [one.attribute.split(CROSS)[0] for one in findings if one.does is Consequence.STOPS]
+    stopped = [one.attribute.split(CROSS)[0] for one in shown.findings if one.does is Consequence.STOPS]
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", students.as_of))
     for attribute in dict.fromkeys(stopped):
-        yield from trade_curves(model, students, policy, attribute, records.frame("programs"))
+        curves = trade_curves(model, students, policy, attribute, records.frame("programs"))
+        yield from as_shown(curves, shown.findings, shown.helped)
 
 
 def _data(snapshot: Snapshot) -> dict[str, Any]:

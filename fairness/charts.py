@@ -70,12 +70,13 @@ def dot_plot(audit: Audit, narrow: bool = False) -> str:
 
 
 def trade_chart(trades: Sequence[Trade]) -> str:
-    """Benefit captured against the worst gap, a mark for each choice with its number in the table: SVG. Places and
-    suggestions count other students, so they stand in panels of their own."""
+    """Benefit captured against the worst gap, a mark for each choice that has one shown, with its number in the table:
+    SVG. Places and suggestions count other students, so they stand in panels of their own."""
     import altair as alt
 
-    rows = _numbered([_choice(trade.title, way, choice) for trade in trades for way, _, choices in trade.ways
-                      for choice in choices])  # fmt: skip
+    rows = _numbered([_choice(trade.title, way, choice, choice.worst_gap) for trade in trades
+                      for way, _, choices in trade.ways for choice in choices
+                      if choice.worst_gap is not None])  # fmt: skip
     ways = [way for way in WAYS.values() if way in {row["way"] for row in rows}]
     places = [list(WAYS.values()).index(way) for way in ways]
     most = max(_NEAREST, *(float(row["gap"]) for row in rows))
@@ -99,10 +100,10 @@ def trade_chart(trades: Sequence[Trade]) -> str:
     return _svg(chart)
 
 
-def _choice(title: str, way: str, choice: Choice) -> dict[str, Any]:
+def _choice(title: str, way: str, choice: Choice, gap: float) -> dict[str, Any]:
     counts = "Places, of those who wait" if way == WAYS[_PLACES] else "Suggestions, of all in need"
     return {"evened": title, "way": way, "counts": counts, "number": choice.number,
-            "gap": round(100 * choice.worst_gap), "captured": round(100 * choice.captured)}  # fmt: skip
+            "gap": round(100 * gap), "captured": round(100 * choice.captured)}  # fmt: skip
 
 
 def _numbered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from scipy.special import stdtrit
 
 from fairness.checks import CHECKS, Comparison
 from fairness.small_cells import about
-from training.benefit import Floats
+from training.benefit import Flags, Floats
 
 Codes = NDArray[np.intp]
 NOT_RECORDED = "not_recorded"
@@ -77,7 +77,8 @@ class Figure:
         error: standard error of `scaled`.
         freedom: degrees of freedom, the group's cohorts less one.
         told, others_told: students whom the rate tells something of: the fewer of those with any amount and of those
-            with less than all of it. All of them where the amount has no bounds, as with progress points.
+            with less than all of it. Of a mean of -1, 0 and 1 it is how many may have either end, for all that the mean
+            says. All of them where the amount has no bounds, as with progress points.
     """
 
     check: str
@@ -110,7 +111,7 @@ class Figure:
 
 def compare(measures: Sequence[Measure], groups: pd.DataFrame, cohorts: pd.Series, draws: int = DRAWS,
             seed: int = 0) -> list[Figure]:  # fmt: skip
-    """Every group against all others, by every measure.
+    """Every group against all others, by every measure; nothing where there are no rows.
 
     Args:
         groups: a column an attribute, its values as text, `NOT_RECORDED` where unknown; rows as in the measures.
@@ -118,9 +119,11 @@ def compare(measures: Sequence[Measure], groups: pd.DataFrame, cohorts: pd.Serie
         seed: equal seeds give equal errors.
     """
     which = pd.factorize(cohorts, sort=True)[0].astype(np.intp)
-    number = int(which.max()) + 1 if len(which) else 0
+    if not len(which):
+        return []
+    number = int(which.max()) + 1
     rng = np.random.default_rng(seed)
-    weights = np.vstack([np.ones(number), rng.multinomial(number, np.full(number, 1 / max(number, 1)), draws)])
+    weights = np.vstack([np.ones(number), rng.multinomial(number, np.full(number, 1 / number), draws)])
     return [figure for attribute in groups.columns for figure in _by(attribute, measures, groups[attribute], which,
                                                                      weights)]  # fmt: skip
 
@@ -162,9 +165,7 @@ def _by(attribute: str, measures: Sequence[Measure], column: pd.Series, cohort: 
                 len(weights), len(values), strata)
             for part in (measure.amount, measure.out_of))  # fmt: skip
         present = np.bincount(code[asked], minlength=len(values))
-        bounded = CHECKS[measure.check].unit == "share" and CHECKS[measure.check].comparison != "mean"
-        some_of, less = (asked & flags for flags in (measure.amount > 0, measure.amount < measure.out_of))
-        told = [np.bincount(code[flags], minlength=len(values)) for flags in (some_of, less)] if bounded else [present]
+        told = _told(measure, asked, code, len(values))
         together = [len(np.unique(cohort[asked & (code == place)])) for place in range(len(values))]
         gaps = _gaps(some, base, CHECKS[measure.check].comparison)
         for place, value in enumerate(values):
@@ -180,6 +181,17 @@ def _by(attribute: str, measures: Sequence[Measure], column: pd.Series, cohort: 
                 rest / rest_base if rest_base else math.nan, float(gaps[0, place]), scaled, error,
                 max(together[place] - 1, 1), own_told, rest_told,
             )  # fmt: skip
+
+
+def _told(measure: Measure, asked: Flags, code: Codes, values: int) -> list[Codes]:
+    """Numbers of students by value, of which the least is whom the rate tells something of."""
+    if CHECKS[measure.check].unit != "share":
+        return [np.bincount(code[asked], minlength=values)]
+    if CHECKS[measure.check].comparison == "mean":
+        net = np.bincount(code[asked], measure.amount[asked], values)
+        return [(np.bincount(code[asked], minlength=values) - np.abs(net).astype(np.intp)) // 2]
+    some, less = (asked & flags for flags in (measure.amount > 0, measure.amount < measure.out_of))
+    return [np.bincount(code[flags], minlength=values) for flags in (some, less)]
 
 
 def _sums(amount: Floats, cell: Codes, cohort: Codes, weights: Floats, cells: int) -> Floats:

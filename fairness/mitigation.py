@@ -3,12 +3,13 @@
 Three ways beside the model as it is: a family of inputs is removed, the decision to suggest is learned under parity
 (fairlearn's reductions), or limited places are given out with floors. Everything here is worked out on a copy in memory
 and nothing is applied: each curve says how a person would apply it. Figures may be shown: they are in hundredths, and a
-number of students below the policy's smallest cell counts as none, so that no figure tells it.
+number of students below the policy's smallest cell counts as none, so that no figure tells it, nor several together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from fairlearn.reductions import DemographicParity, ErrorRate, GridSearch
 from lightgbm import LGBMClassifier
 
 from fairness.comparisons import NOT_RECORDED
+from fairness.findings import Finding
 from fairness.policy import Policy
 from fairness.small_cells import percent
 from fairness.students import Advice, Students, advice_of
@@ -60,16 +62,17 @@ class Point:
             model with all its inputs expects it.
         worst_gap: the largest gap of a group that is compared: its share with neither a support nor a suggestion, of
             students in need, less that of all others; with limited places its share without a place, of those who
-            wait.
+            wait. None where the audit does not show it.
         worst_group: whose gap that is, attribute and value.
-        helped: the share of students in need who have a support, a suggestion or a place.
+        helped: the share of students in need who have a support, a suggestion or a place; None where the audit does
+            not show it.
     """
 
     setting: str
     captured: float
-    worst_gap: float
+    worst_gap: float | None
     worst_group: tuple[str, str]
-    helped: float
+    helped: float | None
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,21 @@ def trade_curves(model: RankerModel, students: Students, policy: Policy, attribu
     progress("trade curves", len(families) + 2, len(families) + 2)
     return (_curve("as it is", "", points[:1]), _curve("family removal", "", points[1:]),
             _curve("reductions", attribute, learned), _curve("constrained matching", attribute, floored))  # fmt: skip
+
+
+def as_shown(curves: Sequence[Curve], findings: Sequence[Finding], helped: float | None) -> Iterator[Curve]:
+    """Curves in which the model as it is tells what its audit shows, and no more.
+
+    Args:
+        findings, helped: what the audit shows of groups, and of all students in need.
+    """
+    gaps = {(one.attribute, one.value): one.gap for one in findings if one.check == "missed"}
+    for curve in curves:
+        if curve.way == "as it is":
+            yield replace(curve, points=tuple(replace(one, worst_gap=gaps.get(one.worst_group), helped=helped)
+                                              for one in curve.points))  # fmt: skip
+        else:
+            yield curve
 
 
 def blind_rules(inputs: pd.DataFrame, worth: Floats, groups: pd.Series, seed: int = 0) -> list[Any]:
@@ -197,25 +215,41 @@ class _Waiting:
         """
         missed = np.zeros(len(self.groups), dtype=bool)
         missed[self.waits] = ~got
-        helped = percent(1 - float(missed.mean()))
         groups, missed = (self.own_groups, ~got) if of_waiting else (self.groups, missed)
-        gap, value = max((self._gap(missed, groups, value), value) for value in self.compared)
+        found = {}
+        for value in self.compared:
+            own, unknown = (groups == value).to_numpy(), (groups == NOT_RECORDED).to_numpy()
+            parts = [(int((missed & of).sum()), int(of.sum())) for of in (own, ~own & ~unknown, unknown)]
+            found[value] = told_of(parts, self.policy.smallest_cell)
+        value = max(self.compared, key=lambda value: (found[value].gap, value))
         captured = percent(float(benefit.sum() / self.attainable.sum()))
-        return Point(setting, captured, gap, (self.attribute, value), helped)
-
-    def _gap(self, missed: Flags, groups: pd.Series, value: str) -> float:
-        """Worked out from what might be shown of the group and of the others, so that it tells no more."""
-        own, others = ((groups == value).to_numpy(), ~groups.isin([value, NOT_RECORDED]).to_numpy())
-        one, rest = (shown_share(int((missed & of).sum()), int(of.sum()), self.policy.smallest_cell)
-                     for of in (own, others))  # fmt: skip
-        return percent(one - rest)
+        helped = percent(1 - found[value].missed / len(self.groups))
+        return Point(setting, captured, found[value].gap, (self.attribute, value), helped)
 
 
-def shown_share(some: int, whole: int, smallest: int) -> float:
-    """A share in hundredths that tells no number below `smallest`: such a number counts as none."""
-    if some < smallest:
-        return 0.0
-    return 1.0 if whole - some < smallest else percent(some / whole)
+@dataclass(frozen=True)
+class Told:
+    """What one choice tells: a group's gap, in hundredths, and how many are missed in all."""
+
+    gap: float
+    missed: int
+
+
+def told_of(parts: Sequence[tuple[int, int]], smallest: int) -> Told:
+    """What may be told of a group, all others, and those of whom it is not known: of each how many are missed, and out
+    of how many. All of it is worked out from numbers that tell none below `smallest`, so that together it tells none.
+    """
+    counts = [_told_count(some, whole, smallest) for some, whole in parts]
+    one, rest = (percent(count / whole) if whole else 0.0
+                 for count, (_, whole) in zip(counts[:2], parts, strict=False))  # fmt: skip
+    return Told(percent(one - rest), sum(counts))
+
+
+def _told_count(some: int, whole: int, smallest: int) -> int:
+    """A number out of a whole: fewer than `smallest` of them, or all but so few, count as none or all."""
+    if some < smallest or whole < 2 * smallest:
+        return 0
+    return whole if whole - some < smallest else some
 
 
 def _without(family: str, model: RankerModel, told: _Waiting) -> Point:
@@ -256,11 +290,15 @@ def undominated(points: Sequence[Point]) -> list[Point]:
 
 
 def _betters(one: Point, other: Point) -> bool:
-    return one.captured >= other.captured and one.worst_gap <= other.worst_gap and not _equals(one, other)
+    return one.captured >= other.captured and _unevenness(one) <= _unevenness(other) and not _equals(one, other)
 
 
 def _equals(one: Point, other: Point) -> bool:
     return (one.captured, one.worst_gap) == (other.captured, other.worst_gap)
+
+
+def _unevenness(point: Point) -> float:
+    return math.inf if point.worst_gap is None else point.worst_gap
 
 
 def _with_floors(told: _Waiting, programs: pd.DataFrame) -> list[Point]:

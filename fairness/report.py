@@ -233,7 +233,7 @@ def _choices(trade: views.Trade) -> dict[str, Any]:
     ways = []
     for way, applies, choices in trade.ways:
         rows = [(str(one.number), words.capital(one.setting), words.amount(one.captured),
-                 f"{words.points(one.worst_gap)} points", one.whose, words.amount(one.helped))
+                 words.worst_gap(one.worst_gap), one.whose, words.amount(one.helped))
                 for one in choices]  # fmt: skip
         ways.append({"way": way, "applies": applies, "choices": rows})
     return {"title": trade.title, "ways": ways}

@@ -142,9 +142,9 @@ class Choice:
     number: int
     setting: str
     captured: float
-    worst_gap: float
+    worst_gap: float | None
     whose: str
-    helped: float
+    helped: float | None
 
 
 @dataclass(frozen=True)
@@ -227,12 +227,9 @@ def _question(check: str, findings: Sequence[Finding]) -> Question:
     """One check's question: what it is about stands in the title where that is one thing, else before each group."""
     items = dict.fromkeys(one.item for one in findings)
     alone = next(iter(items)) if len(items) == 1 else ""
-    said = [
-        f"{capital(item_label(item))}. {one}" if item and item != alone else one
-        for crossed in (False, True)
-        for item in items
-        for one in sentences([one for one in findings if one.item == item and one.crossed is crossed])
-    ]
+    in_order = sorted(findings, key=lambda one: one.crossed)
+    said = [f"{capital(item_label(item))}. {one}" if item != alone else one
+            for item in items for one in sentences([one for one in in_order if one.item == item])]  # fmt: skip
     return Question(check_label(check, alone), CHECKS[check].asks, _led(said))
 
 

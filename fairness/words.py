@@ -178,6 +178,11 @@ def difference(check: str, change: float | None) -> str:
     return f"{change + 0.0:+.1f} progress points" if unit == "points" else f"{points(change)} points"
 
 
+def worst_gap(share: float | None) -> str:
+    """The worst gap of a choice, or that it is not shown."""
+    return "not shown" if share is None else f"{points(share)} points"
+
+
 def setting_label(setting: str) -> str:
     """What is chosen on a trade curve."""
     if setting.startswith("multiplier "):

@@ -260,6 +260,18 @@ def test_a_mean_is_compared_with_nothing():
         assert one.error == pytest.approx(spread, rel=0.15), "about the linearised error of a ratio of cohort sums"
 
 
+@given(*[st.integers(0, 60)] * 3)
+def test_a_mean_tells_of_as_many_as_may_lie_at_either_end(more: int, less: int, same: int):
+    """Who knows how many there are and their mean exactly: so many numbers with more there can be, less one."""
+    amount = np.repeat([1.0, -1.0, 0.0], [more, less, same])
+    groups = pd.DataFrame({"sex": ["female"] * len(amount)})
+    found = compare([Measure("twins", "", amount, np.ones(len(amount)))], groups, pd.Series(range(len(amount))))
+    assert len(found) == (len(amount) > 0)
+    for one in found:
+        can_be = [up for up in range(len(amount) + 1) if 0 <= up - (more - less) <= len(amount) - up]
+        assert one.told == len(can_be) - 1
+
+
 def test_an_error_grows_where_cohorts_differ_as_that_of_cohort_sums_does():
     rng = np.random.default_rng(2)
     cohort = np.repeat(np.arange(40), 25)

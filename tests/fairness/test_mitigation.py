@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
@@ -19,15 +20,18 @@ from fairness.mitigation import (
     STRENGTHS,
     Curve,
     Point,
+    Told,
+    as_shown,
     blind_rules,
     scarce_places,
-    shown_share,
+    told_of,
     trade_curves,
     undominated,
 )
 from fairness.policy import Policy
 from fairness.students import Students, advice_of
 from features.catalog import feature_names
+from tests.fairness.small_audits import finding
 from training.model_file import RankerModel
 from training.ranker import BenefitRanker
 
@@ -249,15 +253,37 @@ def test_a_group_with_too_few_is_never_named_and_where_all_are_nothing_is_shown(
         trade_curves(taught(), district(), POLICY, "faith", PROGRAMS)
 
 
-@given(st.integers(0, 200), st.integers(0, 200), st.integers(0, 9))
-def test_no_share_tells_a_number_below_the_smallest_cell(some: int, rest: int, small: int):
-    whole = some + rest
-    if some < 10:
-        assert shown_share(some, whole, 10) == shown_share(small, small + rest, 10) == 0.0
-    elif rest < 10:
-        assert shown_share(some, whole, 10) == 1.0
-    else:
-        assert shown_share(some, whole, 10) == round(some / whole, 2)
+PART = st.integers(0, 32).flatmap(lambda whole: st.tuples(st.integers(0, whole), st.just(whole)))
+LARGE = st.tuples(st.integers(10, 300), st.integers(10, 300)).map(lambda part: (part[0], sum(part)))
+
+
+@given(st.tuples(LARGE, LARGE, LARGE))
+def test_where_no_number_is_small_all_is_told_as_it_is(parts: tuple[tuple[int, int], ...]):
+    told = told_of(parts, 10)
+    (one, whole), (other, rest), _ = parts
+    assert told == Told(round(round(one / whole, 2) - round(other / rest, 2), 2), sum(some for some, _ in parts))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.tuples(PART, PART, PART))
+def test_who_knows_the_rule_and_all_sizes_finds_no_small_number_behind_a_choice(parts: tuple[tuple[int, int], ...]):
+    told = told_of(parts, 10)
+    wholes = [whole for _, whole in parts]
+    alike = [some for some in product(*(range(whole + 1) for whole in wholes))
+             if told_of(list(zip(some, wholes, strict=True)), 10) == told]  # fmt: skip
+    for place, (some, whole) in enumerate(parts):
+        if min(some, whole - some) < 10:
+            assert len({one[place] for one in alike}) >= min(10, whole + 1)
+
+
+def test_the_model_as_it_is_tells_what_its_audit_shows_and_no_more():
+    found = trade_curves(taught(), district(), POLICY, RACE, PROGRAMS)
+    group = found[0].points[0].worst_group[1]
+    shows = finding("missed", RACE, group, 0.07)
+    for gap, helped in ((0.07, 0.83), (None, None)):
+        told = list(as_shown(found, [finding("access", RACE, group, 0.5), replace(shows, gap=gap)], helped))
+        assert told[1:] == list(found[1:])
+        assert told[0].points == (replace(found[0].points[0], worst_gap=gap, helped=helped),)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8))

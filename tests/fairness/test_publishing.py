@@ -19,6 +19,8 @@ from fairness.findings import Shown
 from fairness.gate import Verdict
 from fairness.past import past_supports
 from fairness.policy import Consequence
+from fairness.publishing import publish
+from fairness.twins import twin_measures
 from features.catalog import feature_names
 from tests.fairness.attacker import SHARES, narrow, true_counts
 from tests.fairness.made_up import POLICY, District, advised, made_up, size_of, the
@@ -82,6 +84,30 @@ def test_two_audits_that_know_nothing_of_each_other_would_tell_together():  # R6
     first = some_unknown(made_up(700, 9, {"asian": 0.95, "white": 0.7}, policy=SOME, only=("missed",)), 0.05, 9)
     second = by_another_model(first, 1009, 0.6)
     assert narrow((first, first.shown()), (second, second.shown()))
+
+
+@pytest.mark.parametrize("check", ["twins", "captured"])
+def test_a_share_that_is_no_count_is_shown_where_it_tells_of_ten_or_more(check: str):  # R60
+    found = made_up(450, 2, {"asian": 0.95, "white": 0.7}, policy=FEW)
+    groups, cohorts = found.students.groups[["sex"]], found.students.cohorts
+    amount = np.random.default_rng(0).choice([-1.0, 0.0, 1.0] if check == "twins" else [0.0, 0.5, 1.0], len(groups))
+    asked = Rows((Measure(check, "", amount, np.ones(len(groups))),), groups, cohorts)
+    found = replace(found, others=(asked,), only=("missed",))
+    of = [one for one in found.judged() if one.figure.check == check]
+    assert len(of) == 2 and all(one.figure.told >= 10 for one in of)
+    for told, is_shown in ((10, True), (9, False)):
+        few = [replace(one, figure=replace(one.figure, told=told)) for one in of]
+        shown = publish(few, found.counted())
+        assert [one.rate is not None for one in shown.findings] == [is_shown] * 2
+
+
+def test_where_nobody_is_in_need_nothing_can_be_told():
+    found = made_up(450, 2, policy=FEW)
+    students = replace(found.students, severity=found.students.severity * 0)
+    twins = tuple(twin_measures(students, found.advice, feature_names(), FEW))
+    audit = replace(found, students=students, others=twins).audit()
+    assert (audit.verdict, audit.helped, audit.comparisons) == (Verdict.CANNOT_TELL, None, 0)
+    assert audit.asking and all(one.rate is None for one in audit.findings)
 
 
 def test_an_audit_of_the_same_model_again_shows_what_the_first_did():  # R60
