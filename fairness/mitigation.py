@@ -38,6 +38,8 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 """Of a floor: 1 is a group's full share of the places."""
 OTHERS = "others"
 """Students of groups too small to be compared, or of none on record: parity is not asked for them."""
+_PLACES: Way = "constrained matching"
+"""Of those who wait, and not of all in need."""
 _FOLDS = 3
 _RULE = {"n_estimators": 60, "num_leaves": 8, "learning_rate": 0.1, "min_child_samples": 30, "n_jobs": 1,
          "verbosity": -1, "deterministic": True, "force_row_wise": True}  # fmt: skip
@@ -118,22 +120,27 @@ def trade_curves(model: RankerModel, students: Students, policy: Policy, attribu
     floored = _with_floors(told, programs)
     progress("trade curves", len(families) + 2, len(families) + 2)
     return (_curve("as it is", "", points[:1]), _curve("family removal", "", points[1:]),
-            _curve("reductions", attribute, learned), _curve("constrained matching", attribute, floored))  # fmt: skip
+            _curve("reductions", attribute, learned), _curve(_PLACES, attribute, floored))  # fmt: skip
 
 
 def as_shown(curves: Sequence[Curve], findings: Sequence[Finding], helped: float | None) -> Iterator[Curve]:
-    """Curves in which the model as it is tells what its audit shows, and no more.
+    """Curves in which the model as it is tells what its audit shows, and no more; so does each choice that would leave
+    all in need as they are, as far as can be told.
 
     Args:
+        curves: those of one attribute, first that of the model as it is.
         findings, helped: what the audit shows of groups, and of all students in need.
     """
     gaps = {(one.attribute, one.value): one.gap for one in findings if one.check == "missed"}
+    now = curves[0].points[0] if curves else None
+
+    def shown(curve: Curve, one: Point) -> Point:
+        same = now is not None and curve.way != _PLACES and (
+            (one.worst_gap, one.worst_group, one.helped) == (now.worst_gap, now.worst_group, now.helped))  # fmt: skip
+        return replace(one, worst_gap=gaps.get(one.worst_group), helped=helped) if same else one
+
     for curve in curves:
-        if curve.way == "as it is":
-            yield replace(curve, points=tuple(replace(one, worst_gap=gaps.get(one.worst_group), helped=helped)
-                                              for one in curve.points))  # fmt: skip
-        else:
-            yield curve
+        yield replace(curve, points=tuple(shown(curve, one) for one in curve.points))
 
 
 def blind_rules(inputs: pd.DataFrame, worth: Floats, groups: pd.Series, seed: int = 0) -> list[Any]:

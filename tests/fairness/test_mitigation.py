@@ -280,10 +280,15 @@ def test_the_model_as_it_is_tells_what_its_audit_shows_and_no_more():
     found = trade_curves(taught(), district(), POLICY, RACE, PROGRAMS)
     group = found[0].points[0].worst_group[1]
     shows = finding("missed", RACE, group, 0.07)
+    now, removed = found[0].points[0], found[1].points[0]
+    assert (removed.worst_gap, removed.helped) != (now.worst_gap, now.helped)
+    same = replace(removed, worst_gap=now.worst_gap, worst_group=now.worst_group, helped=now.helped)
+    found = (found[0], replace(found[1], points=(same, removed)), *found[2:])
     for gap, helped in ((0.07, 0.83), (None, None)):
         told = list(as_shown(found, [finding("access", RACE, group, 0.5), replace(shows, gap=gap)], helped))
-        assert told[1:] == list(found[1:])
-        assert told[0].points == (replace(found[0].points[0], worst_gap=gap, helped=helped),)
+        assert told[0].points == (replace(now, worst_gap=gap, helped=helped),)
+        assert told[1].points == (replace(same, worst_gap=gap, helped=helped), removed)
+        assert told[2:] == list(found[2:])
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8))
