@@ -45,7 +45,7 @@ def progress_bar() -> Iterator[Step]:
         def step(name: str, done: int, total: int) -> None:
             if name not in tasks:
                 tasks[name] = bar.add_task(name, total=max(total, 1))
-            bar.update(tasks[name], completed=done)
+            bar.update(tasks[name], completed=done if total else 1)
 
         yield step
 

@@ -1,4 +1,4 @@
-"""A table is a table where its words fit the terminal, and otherwise loses none of them."""
+"""A table is a table where its words fit the terminal, and otherwise loses none of them; a bar reaches its end."""
 
 from __future__ import annotations
 
@@ -40,3 +40,13 @@ def test_where_a_word_would_be_cut_each_row_is_lines_of_its_own(monkeypatch: pyt
         "  partner       Silver Pages",
         "  points (95%)  cannot tell",
     ]
+
+
+def test_a_step_of_nothing_is_done_at_once(monkeypatch: pytest.MonkeyPatch):
+    written = StringIO()
+    monkeypatch.setattr(console, "err", Console(file=written, width=80, force_terminal=False))
+    with console.progress_bar() as step:
+        step("looking back", 0, 0)
+        step("auditing", 1, 4)
+    looked, audited = (line for line in written.getvalue().splitlines() if line)
+    assert "100%" in looked and " 25%" in audited
