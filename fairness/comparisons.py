@@ -75,6 +75,9 @@ class Figure:
         scaled: the gap on the scale of its error: its logarithm where it is a ratio, with half a student more on
             either side of each share where nobody at all is counted in one.
         error: standard error of `scaled`.
+        apart: how many errors it lies from no gap at all. That of a ratio of shares is of their difference, with the
+            error that it has where there is none: the logarithm's own grows as fewer are counted, so that the less a
+            group gets the less would be sure.
         freedom: degrees of freedom, the group's cohorts less one.
         told, others_told: students whom the rate tells something of: the fewer of those with any amount and of those
             with less than all of it. Of a mean of -1, 0 and 1 it is how many may have either end, for all that the mean
@@ -92,6 +95,7 @@ class Figure:
     gap: float
     scaled: float
     error: float
+    apart: float
     freedom: int
     told: int = 0
     others_told: int = 0
@@ -167,7 +171,7 @@ def _by(attribute: str, measures: Sequence[Measure], column: pd.Series, cohort: 
         present = np.bincount(code[asked], minlength=len(values))
         told = _told(measure, asked, code, len(values))
         together = [len(np.unique(cohort[asked & (code == place)])) for place in range(len(values))]
-        gaps = _gaps(some, base, CHECKS[measure.check].comparison)
+        gaps, apart = _gaps(some, base, CHECKS[measure.check].comparison), _differences(some, base, measure)
         for place, value in enumerate(values):
             rows, others = int(present[place]), int(present.sum() - present[place])
             one, one_base = float(some[0, place].sum()), float(base[0, place].sum())
@@ -179,7 +183,8 @@ def _by(attribute: str, measures: Sequence[Measure], column: pd.Series, cohort: 
             yield Figure(
                 measure.check, measure.item, attribute, value, rows, others, known.get(value, math.nan),
                 rest / rest_base if rest_base else math.nan, float(gaps[0, place]), scaled, error,
-                max(together[place] - 1, 1), own_told, rest_told,
+                _over(scaled, error) if apart is None else float(apart[place]), max(together[place] - 1, 1),
+                own_told, rest_told,
             )  # fmt: skip
 
 
@@ -217,6 +222,34 @@ def _gaps(some: Floats, base: Floats, comparison: Comparison) -> Floats:
         weight = np.where(both, base * rest_base / (base + rest_base), 0.0)
         apart = np.where(both, some / base - rest / rest_base, 0.0)
         return _known((weight * apart).sum(axis=2) / weight.sum(axis=2))
+
+
+def _differences(some: Floats, base: Floats, measure: Measure) -> Floats | None:
+    """How many errors the difference of each value's share and that of all others lies from none, within the strata;
+    None where it is no ratio of numbers of students.
+
+    The error is that of Mantel & Haenszel's (1959) test, where both are alike, by as much more as resampling finds that
+    students of one cohort are alike.
+    """
+    if CHECKS[measure.check].comparison != "ratio" or not measure.counts:
+        return None
+    gaps = _gaps(some, base, "difference")
+    one, out_of = some[0], base[0]
+    rest, rest_out_of = one.sum(axis=0) - one, out_of.sum(axis=0) - out_of
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = np.nan_to_num(out_of * rest_out_of / (out_of + rest_out_of))
+        spread = [share * (1 - share) for share in ((one + rest) / (out_of + rest_out_of), one / out_of,
+                                                    rest / rest_out_of)]  # fmt: skip
+        alike, own, others = (np.nan_to_num(part) for part in spread)
+        none = np.sqrt((weight * alike).sum(axis=1)) / weight.sum(axis=1)
+        parts = weight**2 * (own / np.maximum(out_of, 1) + others / np.maximum(rest_out_of, 1))
+        independent = np.sqrt(parts.sum(axis=1)) / weight.sum(axis=1)
+        together = np.nan_to_num(np.nanstd(gaps[1:], axis=0, ddof=1) / independent, posinf=1.0)
+        return _known(gaps[0] / (none * np.maximum(together, 1.0)))
+
+
+def _over(scaled: float, error: float) -> float:
+    return scaled / error if error > 0 else math.nan
 
 
 def _known(values: Floats) -> Floats:

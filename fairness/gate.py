@@ -101,7 +101,8 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 def _enough(figure: Figure, policy: Policy) -> bool:
     fewest = figure.rows if figure.comparison == "mean" else min(figure.rows, figure.others)
-    return fewest >= policy.fewest_in_need and math.isfinite(figure.scaled) and figure.error > 0
+    known = math.isfinite(figure.scaled) and math.isfinite(figure.apart) and figure.error > 0
+    return fewest >= policy.fewest_in_need and known
 
 
 def _could_matter(figure: Figure, policy: Policy) -> bool:
@@ -112,7 +113,7 @@ def _could_matter(figure: Figure, policy: Policy) -> bool:
 
 def _p_value(figure: Figure) -> float:
     """One-sided: how likely a gap so far to the group's harm is where there is none."""
-    return float(stdtr(figure.freedom, -CHECKS[figure.check].harm * figure.scaled / figure.error))
+    return float(stdtr(figure.freedom, -CHECKS[figure.check].harm * figure.apart))
 
 
 def _verdict(figure: Figure, p: float, policy: Policy) -> Verdict:

@@ -260,6 +260,38 @@ def test_a_mean_is_compared_with_nothing():
         assert one.error == pytest.approx(spread, rel=0.15), "about the linearised error of a ratio of cohort sums"
 
 
+def drawn(rng: np.random.Generator, cohorts: int, alike: float) -> tuple[list[Measure], pd.DataFrame, pd.Series]:
+    """Who of 240 and 960 students of three strata got something, with no gap; cohorts differ by so much."""
+    cohort, stratum = rng.integers(0, cohorts, 1200), rng.integers(0, 3, 1200)
+    chance = np.clip(0.2 * np.exp(rng.normal(0, alike, cohorts))[cohort] * (1 + 0.4 * stratum), 0, 1)
+    got = (rng.random(1200) < chance).astype("float64")
+    groups = pd.DataFrame({"sex": np.where(np.arange(1200) < 240, "female", "male")})
+    measure = Measure("past_support", "tutoring", got, np.ones(1200), stratum.astype(np.intp))
+    return [measure], groups, pd.Series(cohort)
+
+
+def test_a_ratio_of_shares_lies_as_far_from_chance_as_mantel_and_haenszels_test_says():
+    (measure,), groups, _ = drawn(np.random.default_rng(0), 1200, 0.0)
+    own, excess, spread = (groups["sex"] == "female").to_numpy(), 0.0, 0.0
+    for stratum in range(3):
+        here = measure.stratum == stratum
+        number, some, ours = here.sum(), measure.amount[here].sum(), (here & own).sum()
+        excess += measure.amount[here & own].sum() - ours * some / number
+        spread += ours * (number - ours) * some * (number - some) / number**3
+    by_hand = excess / math.sqrt(spread)
+    one, two = compare([measure], groups, pd.Series(range(1200)))
+    assert by_hand == pytest.approx(one.apart, rel=0.1) and abs(one.apart) <= abs(by_hand) * (1 + 1e-9)
+    assert two.apart == pytest.approx(-one.apart, rel=1e-9)
+
+
+def test_where_there_is_no_gap_chance_explains_it_as_often_as_it_says():
+    found = [compare(*drawn(np.random.default_rng(seed), 40, 0.4), draws=200)[0] for seed in range(300)]
+    p_values = student.cdf([one.apart for one in found], [one.freedom for one in found])
+    for level in (0.05, 0.2, 0.5):
+        room = 3 * math.sqrt(level * (1 - level) / len(found))
+        assert (p_values < level).mean() == pytest.approx(level, abs=room)
+
+
 @given(*[st.integers(0, 60)] * 3)
 def test_a_mean_tells_of_as_many_as_may_lie_at_either_end(more: int, less: int, same: int):
     """Who knows how many there are and their mean exactly: so many numbers with more there can be, less one."""

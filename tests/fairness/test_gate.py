@@ -31,7 +31,8 @@ def figure(check: str, gap: float, error: float, rows: int = 200, others: int = 
            attribute: str = "sex") -> Figure:  # fmt: skip
     ratio = CHECKS[check].comparison == "ratio"
     scaled = math.log(gap) if ratio and gap > 0 else gap
-    return Figure(check, "", attribute, "female", rows, others, 0.4, 0.4, gap, scaled, error, freedom)
+    apart = scaled / error if error > 0 else math.nan
+    return Figure(check, "", attribute, "female", rows, others, 0.4, 0.4, gap, scaled, error, apart, freedom)
 
 
 def verdict(*args: object, **kwargs: object) -> Verdict:
@@ -141,6 +142,7 @@ def test_fewer_than_thirty_on_either_side_cannot_be_told_whatever_the_figures_sa
 @pytest.mark.parametrize(("gap", "error"), [(math.nan, 0.1), (0.5, math.nan), (math.inf, 0.1), (0.5, 0.0)])
 def test_figures_that_say_nothing_cannot_be_told(gap: float, error: float):
     assert verdict("missed", gap, error) is CANNOT_TELL
+    assert judge([replace(figure("missed", 0.5, 0.1), apart=math.nan)], POLICY)[0].verdict is CANNOT_TELL
 
 
 def test_the_number_of_comparisons_counts_for_a_failure_and_not_for_a_pass():
