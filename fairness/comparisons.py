@@ -244,8 +244,17 @@ def _differences(some: Floats, base: Floats, measure: Measure) -> Floats | None:
         none = np.sqrt((weight * alike).sum(axis=1)) / weight.sum(axis=1)
         parts = weight**2 * (own / np.maximum(out_of, 1) + others / np.maximum(rest_out_of, 1))
         independent = np.sqrt(parts.sum(axis=1)) / weight.sum(axis=1)
-        together = np.nan_to_num(np.nanstd(gaps[1:], axis=0, ddof=1) / independent, posinf=1.0)
+        together = np.nan_to_num(_spread(gaps[1:]) / independent, posinf=1.0)
         return _known(gaps[0] / (none * np.maximum(together, 1.0)))
+
+
+def _spread(drawn: Floats) -> Floats:
+    """The standard deviation of each column's finite values; 0 where there are not two."""
+    known = np.isfinite(drawn)
+    number = known.sum(axis=0)
+    mean = np.where(known, drawn, 0.0).sum(axis=0) / np.maximum(number, 1)
+    squares = (np.where(known, drawn - mean, 0.0) ** 2).sum(axis=0)
+    return _known(np.sqrt(squares / np.maximum(number - 1, 1)))
 
 
 def _over(scaled: float, error: float) -> float:

@@ -212,7 +212,8 @@ def show_audit(audit: Audit, report: Path) -> None:
     """Say how the audit ended and where to read it."""
     for title, asked in (("It is stopped by", audit.stopping), ("A reviewer must answer in writing", audit.asking)):
         for one in questions(asked):
-            out.print(f"{title}: {one.title}. {' '.join(one.sentences)}", highlight=False, soft_wrap=True, markup=False)
+            lines = [f"{title}: {one.title}", *(f"  - {said}" for said in one.sentences)]
+            out.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
     out.print(f"Audit of version {audit.version}: {audit.verdict.replace('_', ' ')}. Read {report}", highlight=False,
               soft_wrap=True)  # fmt: skip
 
