@@ -84,7 +84,8 @@ def method(policy: Mapping[str, Any]) -> tuple[str, ...]:
         "cohorts (the students of one grade in one school) a thousand times, and are never smaller than those of "
         f"independent students. Intervals hold with a chance of {amount(policy['confidence'])} each.",
         "A check passes where the whole interval lies within the limit. It fails where the figure lies beyond the "
-        "threshold and chance does not explain it, counting how many figures were compared (Holm's procedure). "
+        "threshold and chance does not explain it, counting how many figures were compared (Holm's procedure); of how "
+        "often something was got, that is asked of the difference of the shares (Mantel and Haenszel's test). "
         "Anything else is \u201ccannot tell\u201d, which never counts as a pass.",
         "What is shown was tested as an attacker would: with all figures of this report together, no number of "
         f"students below {fewest} can be narrowed down to fewer than {fewest} possibilities.",
