@@ -245,7 +245,7 @@ def _differences(some: Floats, base: Floats, measure: Measure) -> Floats | None:
         parts = weight**2 * (own / np.maximum(out_of, 1) + others / np.maximum(rest_out_of, 1))
         independent = np.sqrt(parts.sum(axis=1)) / weight.sum(axis=1)
         together = np.nan_to_num(_spread(gaps[1:]) / independent, posinf=1.0)
-        return _known(gaps[0] / (none * np.maximum(together, 1.0)))
+        return _known(np.where(gaps[0] == 0, 0.0, gaps[0] / (none * np.maximum(together, 1.0))))
 
 
 def _spread(drawn: Floats) -> Floats:

@@ -284,6 +284,12 @@ def test_a_ratio_of_shares_lies_as_far_from_chance_as_mantel_and_haenszels_test_
     assert two.apart == pytest.approx(-one.apart, rel=1e-9)
 
 
+def test_where_everybody_got_it_there_is_no_gap_to_explain():
+    (measure,), groups, cohorts = drawn(np.random.default_rng(0), 40, 0.4)
+    for one in compare([replace(measure, amount=measure.out_of)], groups, cohorts):
+        assert (one.gap, one.scaled, one.apart) == (1.0, 0.0, 0.0) and one.error > 0
+
+
 def test_where_there_is_no_gap_chance_explains_it_as_often_as_it_says():
     found = [compare(*drawn(np.random.default_rng(seed), 40, 0.4), draws=200)[0] for seed in range(300)]
     p_values = student.cdf([one.apart for one in found], [one.freedom for one in found])
