@@ -169,7 +169,7 @@ def _by(attribute: str, measures: Sequence[Measure], column: pd.Series, cohort: 
                 len(weights), len(values), strata)
             for part in (measure.amount, measure.out_of))  # fmt: skip
         present = np.bincount(code[asked], minlength=len(values))
-        told = _told(measure, asked, code, len(values))
+        told = _told(measure, asked, code, present)
         together = [len(np.unique(cohort[asked & (code == place)])) for place in range(len(values))]
         gaps, apart = _gaps(some, base, CHECKS[measure.check].comparison), _differences(some, base, measure)
         for place, value in enumerate(values):
@@ -188,15 +188,15 @@ def _by(attribute: str, measures: Sequence[Measure], column: pd.Series, cohort: 
             )  # fmt: skip
 
 
-def _told(measure: Measure, asked: Flags, code: Codes, values: int) -> list[Codes]:
-    """Numbers of students by value, of which the least is whom the rate tells something of."""
+def _told(measure: Measure, asked: Flags, code: Codes, present: Codes) -> list[Codes]:
+    """Numbers of students by value, of which the least is whom the rate tells something of; `present`: who is asked."""
     if CHECKS[measure.check].unit != "share":
-        return [np.bincount(code[asked], minlength=values)]
+        return [present]
     if CHECKS[measure.check].comparison == "mean":
-        net = np.bincount(code[asked], measure.amount[asked], values)
-        return [(np.bincount(code[asked], minlength=values) - np.abs(net).astype(np.intp)) // 2]
+        net = np.bincount(code[asked], measure.amount[asked], len(present))
+        return [(present - np.abs(net).astype(np.intp)) // 2]
     some, less = (asked & flags for flags in (measure.amount > 0, measure.amount < measure.out_of))
-    return [np.bincount(code[flags], minlength=values) for flags in (some, less)]
+    return [np.bincount(code[flags], minlength=len(present)) for flags in (some, less)]
 
 
 def _sums(amount: Floats, cell: Codes, cohort: Codes, weights: Floats, cells: int) -> Floats:
@@ -249,12 +249,12 @@ def _differences(some: Floats, base: Floats, measure: Measure) -> Floats | None:
 
 
 def _spread(drawn: Floats) -> Floats:
-    """The standard deviation of each column's finite values; 0 where there are not two."""
+    """The standard deviation of each column's finite values; NaN where there are not two."""
     known = np.isfinite(drawn)
     number = known.sum(axis=0)
     mean = np.where(known, drawn, 0.0).sum(axis=0) / np.maximum(number, 1)
     squares = (np.where(known, drawn - mean, 0.0) ** 2).sum(axis=0)
-    return _known(np.sqrt(squares / np.maximum(number - 1, 1)))
+    return _known(np.where(number > 1, np.sqrt(squares / np.maximum(number - 1, 1)), np.nan))
 
 
 def _over(scaled: float, error: float) -> float:
@@ -272,8 +272,7 @@ def _scaled(gaps: Floats, one: tuple[float, float], other: tuple[float, float],
     ratio = CHECKS[measure.check].comparison == "ratio"
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = np.log(gaps) if ratio else gaps
-    drawn = scaled[1:][np.isfinite(scaled[1:])]
-    error = float(drawn.std(ddof=1)) if len(drawn) > 1 else math.nan
+        error = float(_spread(scaled[1:]))
     if CHECKS[measure.check].comparison == "mean":
         least = _least_error((abs(one[0]), one[1]), None, ratio)
         return float(scaled[0]), max(error, least) if math.isfinite(error) else least

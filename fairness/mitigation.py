@@ -131,16 +131,20 @@ def as_shown(curves: Sequence[Curve], findings: Sequence[Finding], helped: float
         curves: those of one attribute, first that of the model as it is.
         findings, helped: what the audit shows of groups, and of all students in need.
     """
+    if not curves:
+        return
     gaps = {(one.attribute, one.value): one.gap for one in findings if one.check == "missed"}
-    now = curves[0].points[0] if curves else None
-
-    def shown(curve: Curve, one: Point) -> Point:
-        same = now is not None and curve.way != _PLACES and (
-            (one.worst_gap, one.worst_group, one.helped) == (now.worst_gap, now.worst_group, now.helped))  # fmt: skip
-        return replace(one, worst_gap=gaps.get(one.worst_group), helped=helped) if same else one
-
+    now = curves[0].points[0]
+    gap = gaps.get(now.worst_group)
     for curve in curves:
-        yield replace(curve, points=tuple(shown(curve, one) for one in curve.points))
+        yield curve if curve.way == _PLACES else replace(curve, points=tuple(
+            replace(one, worst_gap=gap, helped=helped) if _tells(one) == _tells(now) else one
+            for one in curve.points))  # fmt: skip
+
+
+def _tells(point: Point) -> tuple[float | None, tuple[str, str], float | None]:
+    """What a choice tells of numbers of students."""
+    return point.worst_gap, point.worst_group, point.helped
 
 
 def blind_rules(inputs: pd.DataFrame, worth: Floats, groups: pd.Series, seed: int = 0) -> list[Any]:
