@@ -22,8 +22,10 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
-from records.database import Database, open_database
-from records.disclosures import (
+from records.access.scope import Grant, Role, Scope, Viewer
+from records.canonical.schema import Category
+from records.database.engine import Database, open_database
+from records.disclosure_log.disclosures import (
     Limits,
     Verification,
     count_disclosures,
@@ -33,10 +35,8 @@ from records.disclosures import (
     record_disclosures,
     verify,
 )
-from records.log_chain import GENESIS
-from records.schema import Category
-from records.scope import Grant, Role, Scope, Viewer
-from serving.disclosure_report import read_report, report_csv, report_pdf
+from records.disclosure_log.hash_chain import GENESIS
+from serving.exports.disclosure_report import read_report, report_csv, report_pdf
 
 ROWS = 1_000_000
 STUDENTS = 16_000

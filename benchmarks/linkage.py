@@ -9,8 +9,8 @@ import statistics
 import time
 from collections import Counter, defaultdict
 
-from records.identity import Match, MatchStatus
-from records.linkage import link
+from records.identity.linkage import link
+from records.identity.participants import Match, MatchStatus
 from tests.records.made_up_participants import World, found_by_exact_match, make_world
 
 SEEDS = range(1, 11)

@@ -23,17 +23,17 @@ from fastapi.testclient import TestClient
 from features.build import build_features
 from handrail.commands.site import site_config
 from handrail.settings import Settings
-from records.accounts import start_session, viewer_of
-from records.connectors.oneroster import OneRoster
-from records.database import Database, open_database
-from records.disclosures import record_disclosures, verify
-from records.schema import Category
-from records.scope import Scope, ScopedRecords, pipeline_scope, scope_for
-from records.snapshots import Snapshot, load
+from records.access.scope import Scope, ScopedRecords, pipeline_scope, scope_for
+from records.canonical.schema import Category
+from records.connectors.oneroster.files import OneRoster
+from records.database.engine import Database, open_database
+from records.disclosure_log.disclosures import record_disclosures, verify
+from records.people.accounts import start_session, viewer_of
+from records.snapshots.snapshot import Snapshot, load
 from serving.app import create_app
-from serving.recommend import Ranking, caseload
-from training.lifecycle import model_version
-from training.model_file import read_model
+from serving.students.caseload import Ranking, caseload
+from training.ranking.model_file import read_model
+from training.registry.lifecycle import model_version
 
 LOG_ROWS = 100_000
 

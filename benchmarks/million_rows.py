@@ -24,8 +24,8 @@ def peak_mb():
 LOAD = PEAK + """
 import json, sys, time
 from pathlib import Path
-from records.connectors.service_history import ServiceHistory
-from records.snapshots import load
+from records.connectors.partner_files.service_history import ServiceHistory
+from records.snapshots.snapshot import load
 start = time.perf_counter()
 report = load(ServiceHistory(), Path(sys.argv[1]), Path(sys.argv[2]), merge=True)
 seconds = time.perf_counter() - start
@@ -45,8 +45,8 @@ print(json.dumps({"seconds": seconds, "peak_mb": peak_mb()}))
 ROSTER = """
 import sys
 from pathlib import Path
-from records.connectors.oneroster import OneRoster
-from records.snapshots import load
+from records.connectors.oneroster.files import OneRoster
+from records.snapshots.snapshot import load
 load(OneRoster(), Path(sys.argv[1]), Path(sys.argv[2]))
 """
 

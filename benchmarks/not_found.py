@@ -17,11 +17,11 @@ import httpx
 from disclosure_log import postgresql, seconds
 from fastapi.testclient import TestClient
 
-from records.accounts import start_session, viewer_of
-from records.database import Database, open_database
-from records.published import publish_if_needed
-from records.scope import scope_for
-from records.snapshots import Snapshot
+from records.access.publication import publish_if_needed
+from records.access.scope import scope_for
+from records.database.engine import Database, open_database
+from records.people.accounts import start_session, viewer_of
+from records.snapshots.snapshot import Snapshot
 from serving.app import SiteConfig, create_app
 from tests.records.conftest import snapshot_of
 from tests.serving import district

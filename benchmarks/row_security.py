@@ -19,15 +19,15 @@ from unittest.mock import patch
 from fastapi.testclient import TestClient
 from sqlalchemy import insert, select
 
-import serving.context
+import serving.site.context
 from handrail.commands.site import site_config
 from handrail.settings import Settings
-from records.accounts import start_session, viewer_of
-from records.database import Table, open_database
-from records.published import publish, withdraw_others
-from records.scope import ScopedRecords, scope_for
-from records.snapshots import Snapshot
-from records.wall import WalledSnapshot
+from records.access.publication import publish, withdraw_others
+from records.access.row_security import WalledSnapshot
+from records.access.scope import ScopedRecords, scope_for
+from records.database.engine import Table, open_database
+from records.people.accounts import start_session, viewer_of
+from records.snapshots.snapshot import Snapshot
 from serving.app import create_app
 
 CASEWORKER = "caseworker@brightpath.example"
@@ -106,7 +106,7 @@ def main(folder: Path, url: str) -> None:
         walled, plain = [], []
         for _ in range(3):
             walled.append(visits(settings))
-            with patch.object(serving.context, "records_for", lambda viewer, database, snapshot, *rest: snapshot):
+            with patch.object(serving.site.context, "records_for", lambda viewer, database, snapshot, *rest: snapshot):
                 plain.append(visits(settings))
         for what in walled[0]:
             row(what, [one[what] for one in walled], [one[what] for one in plain])

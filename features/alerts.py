@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from features.catalog import BY_NAME
-from records.schema import Category
+from records.canonical.schema import Category
 
 _ATTENDANCE_WORKS = "Attendance Works, Chronic Absence: 10% of school days for any reason"
 _BALFANZ = "Balfanz, Herzog & Mac Iver (2007), Educational Psychologist 42(4): absence and failed courses in grade 6"

@@ -9,9 +9,9 @@ from typing import Any
 
 import ibis
 
-from records.queries import Day, as_date
-from records.schema import ABSENT_STATUSES
-from records.scope import ScopedRecords
+from records.access.scope import ScopedRecords
+from records.canonical.schema import ABSENT_STATUSES
+from records.snapshots.queries import Day, as_date
 
 
 def student_days(records: ScopedRecords, as_of: Day) -> Any:

@@ -22,9 +22,9 @@ from features.behavior import behavior
 from features.catalog import CATALOG, catalog_hash
 from features.grades import gradebook, grades
 from features.services import enrollments, sessions
-from records.files import write_whole
-from records.schema import Category
-from records.scope import ScopedRecords
+from records.access.scope import ScopedRecords
+from records.canonical.schema import Category
+from records.system.files import write_whole
 
 FAMILIES: tuple[Callable[[ScopedRecords, date], Any], ...] = (
     grade_level, attendance, grades, gradebook, assessments, enrollments, sessions, behavior,

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from records.schema import Category
+from records.canonical.schema import Category
 
 
 @dataclass(frozen=True)

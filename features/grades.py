@@ -7,8 +7,8 @@ from typing import Any
 
 import ibis
 
-from records.queries import Day, as_date
-from records.scope import ScopedRecords
+from records.access.scope import ScopedRecords
+from records.snapshots.queries import Day, as_date
 
 
 def grades(records: ScopedRecords, as_of: Day) -> Any:

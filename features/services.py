@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from records.queries import Day, as_date
-from records.scope import ScopedRecords
+from records.access.scope import ScopedRecords
+from records.snapshots.queries import Day, as_date
 
 
 def enrollments(records: ScopedRecords, as_of: Day) -> Any:

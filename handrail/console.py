@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from records.errors import SaidPlainly
+from records.system.errors import SaidPlainly
 
 Home = Annotated[Path | None, typer.Option("--home", help="Where Handrail keeps its data (or set HANDRAIL_HOME).")]
 out = Console()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fairness.policy import Policy
-from fairness.signoff import Desk
+from fairness.approval.signoff import Desk
+from fairness.policy.policy import Policy
 from handrail.settings import Settings
-from records.database import Database, open_database
+from records.database.engine import Database, open_database
 
 
 def desk_of(settings: Settings, database: Database | None = None) -> Desk:

@@ -14,18 +14,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from fairness.audit import Audit, AuditError
-from fairness.gate import Verdict
-from fairness.policy import Policy
-from fairness.report import read_audit
+from fairness.audit.audit import Audit, AuditError
+from fairness.gate.gate import Verdict
+from fairness.policy.policy import Policy
+from fairness.report.report import read_audit
 from handrail.commands.models import audit_version
 from handrail.console import Step
 from handrail.settings import Settings
-from records.errors import SaidPlainly
-from records.snapshots import Snapshot
-from training.compare import Finding
-from training.drift_report import Drift, work_out_drift
-from training.lifecycle import (
+from records.snapshots.snapshot import Snapshot
+from records.system.errors import SaidPlainly
+from training.evaluation.compare import Finding
+from training.monitoring.drift_report import Drift, work_out_drift
+from training.ranking.model_file import ModelRefused, read_model
+from training.ranking.ranker import BenefitRanker
+from training.registry.lifecycle import (
     ModelVersion,
     champion_version,
     compare_versions,
@@ -36,9 +38,7 @@ from training.lifecycle import (
     set_challenger,
     train,
 )
-from training.model_card import Facts
-from training.model_file import ModelRefused, read_model
-from training.ranker import BenefitRanker
+from training.registry.model_card import Facts
 
 
 class RetrainInProgress(SaidPlainly, RuntimeError):

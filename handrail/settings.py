@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
-from records.disclosures import Limits
-from records.errors import SaidPlainly
+from records.disclosure_log.disclosures import Limits
+from records.system.errors import SaidPlainly
 
 DEMO_MARK = "demo.json"
 """Written last into the home of a finished demo: the day on which it stands, and that it must stay on this machine."""

@@ -1,6 +1,6 @@
 """The site: pages for people, the same answers as JSON under /api/v1, and one shield around both.
 
-Nothing is shown that `records.scope` does not let through, and nothing before the disclosure log has it written down.
+Nothing is shown that `records.access.scope` does not let through, and nothing before the disclosure log has it written down.
 """
 
 from __future__ import annotations
@@ -13,28 +13,14 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from serving.api import v1
-from serving.context import Site, SiteConfig
-from serving.errors import error_response, install
-from serving.pages import (
-    agreements,
-    audits,
-    consents,
-    data,
-    demands,
-    disclosures,
-    drift,
-    effects,
-    emergencies,
-    front,
-    matches,
-    notices,
-    places,
-    retention,
-    sign_in,
-    student,
-    students,
-)
-from serving.security import Shield
+from serving.pages import front, sign_in
+from serving.pages.casework import places, student, students
+from serving.pages.district import agreements, consents, data, matches, notices
+from serving.pages.models import audits, drift, effects
+from serving.pages.oversight import demands, disclosures, emergencies, retention
+from serving.site.context import Site, SiteConfig
+from serving.site.errors import error_response, install
+from serving.site.security import Shield
 
 __all__ = ["SiteConfig", "create_app"]
 _PAGES = (front, sign_in, students, student, places, agreements, consents, disclosures, matches, demands, emergencies,

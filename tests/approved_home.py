@@ -6,18 +6,18 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
-from fairness.audit import audit_model
-from fairness.policy import Policy
-from fairness.signoff import Desk, keep_audit, sign
-from records.accounts import viewer_of
-from records.database import open_database
-from records.scope import DISTRICT, Role
+from fairness.approval.signoff import Desk, keep_audit, sign
+from fairness.audit.audit import audit_model
+from fairness.policy.policy import Policy
+from records.access.scope import DISTRICT, Role
+from records.database.engine import open_database
+from records.people.accounts import viewer_of
 from tests.records.conftest import add_organization, snapshot_of
 from tests.serving import district
 from tests.training.conftest import SUPPORTS, draw_past
-from training.lifecycle import register_model
-from training.model_file import read_model, write_model
-from training.ranker import BenefitRanker
+from training.ranking.model_file import read_model, write_model
+from training.ranking.ranker import BenefitRanker
+from training.registry.lifecycle import register_model
 
 SECRET = b"a secret that only this test knows"
 NOW = datetime(2026, 4, 17, 10, 30)

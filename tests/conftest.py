@@ -12,19 +12,19 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from records import accounts
-from records.database import Database, open_database
+from records.database.engine import Database, open_database
+from records.people import accounts
 from tests.stores import make_database
 
 Serving = Callable[[Path], AbstractContextManager[str]]
 LONGEST = (
     "tests/journeys/test_demo_journey.py", "tests/handrail/test_model_commands.py",
-    "tests/test_noninterference_postgresql.py", "tests/records/test_edfi_api.py", "tests/test_noninterference.py",
-    "tests/records/test_oneroster_api.py", "tests/training/test_lifecycle.py", "tests/records/test_oneroster.py",
-    "tests/records/test_snapshots.py", "tests/journeys/test_published_sample.py", "tests/fairness/test_publishing.py",
-    "tests/serving/test_disclosure_rows.py", "tests/records/test_explanation.py", "tests/records/test_powerschool.py",
-    "tests/records/test_kills.py", "tests/training/test_effects.py", "tests/fairness/test_signoff.py",
-    "tests/serving/test_scope_on_pages.py", "tests/fairness/test_comparisons.py", "tests/fairness/test_students.py",
+    "tests/test_noninterference_postgresql.py", "tests/records/connectors/test_edfi_api.py", "tests/test_noninterference.py",
+    "tests/records/connectors/test_oneroster_api.py", "tests/training/registry/test_lifecycle.py", "tests/records/connectors/test_oneroster.py",
+    "tests/records/snapshots/test_snapshots.py", "tests/journeys/test_published_sample.py", "tests/fairness/publication/test_publishing.py",
+    "tests/serving/exports/test_disclosure_rows.py", "tests/records/access/test_explanation.py", "tests/records/connectors/test_powerschool.py",
+    "tests/records/loading/test_kills.py", "tests/training/effects/test_effects.py", "tests/fairness/approval/test_signoff.py",
+    "tests/serving/students/test_scope_on_pages.py", "tests/fairness/population/test_comparisons.py", "tests/fairness/population/test_students.py",
 )  # fmt: skip
 """Files of a minute or more, the longest first as measured: handed out last, one would run beside an idle worker."""
 

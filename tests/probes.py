@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from records.accounts import start_session
-from records.database import Database, open_database
-from records.published import publish
-from records.schema import SUPPORTS
-from records.scope import Role, Viewer, scope_for
+from records.access.publication import publish
+from records.access.scope import Role, Viewer, scope_for
+from records.canonical.schema import SUPPORTS
+from records.database.engine import Database, open_database
+from records.people.accounts import start_session
 from serving.app import SiteConfig, create_app
 from tests.records.conftest import snapshot_of
 from tests.serving.conftest import SECRET, TestSite

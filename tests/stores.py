@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import create_engine, insert, select, text
 from sqlalchemy.pool import NullPool
 
-from records.database import Database, Table, open_database
+from records.database.engine import Database, Table, open_database
 
 
 def make_database(server: str, name: str, template: str = "template1") -> str:

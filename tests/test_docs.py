@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from handrail.cli import Deferred, app
-from records.agreements import parse_agreement
+from records.permissions.agreements import parse_agreement
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

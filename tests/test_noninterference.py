@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from records.accounts import start_session
-from records.database import open_database
-from records.scope import Role, scope_for
+from records.access.scope import Role, scope_for
+from records.database.engine import open_database
+from records.people.accounts import start_session
 from tests.probes import CASEWORKERS_A_WORLD, PROBES, answers, in_sqlite, probe
 from tests.records.conftest import snapshot_of
 from tests.serving.conftest import SECRET

@@ -15,8 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from records.agreements import revoke
-from records.database import (
+from records.access.scope import Role, Scope, Viewer
+from records.canonical.quarantine import Value
+from records.canonical.schema import (
+    CONSENT_CATEGORIES,
+    RACE_ETHNICITIES,
+    SEXES,
+    SUPPORTS,
+    TABLES,
+    Category,
+)
+from records.database.engine import (
     BackupRow,
     ConsentRow,
     Database,
@@ -30,9 +39,7 @@ from records.database import (
     ParticipantRow,
     StaffRow,
 )
-from records.quarantine import Value
-from records.schema import CONSENT_CATEGORIES, RACE_ETHNICITIES, SEXES, SUPPORTS, TABLES, Category
-from records.scope import Role, Scope, Viewer
+from records.permissions.agreements import revoke
 from tests.records.conftest import add_agreement, add_organization
 from tests.serving.district import school_days
 

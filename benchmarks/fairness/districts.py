@@ -15,19 +15,19 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from fairness.audit import figures, measured
-from fairness.comparisons import Figure, Rows
-from fairness.policy import Policy
-from fairness.students import Students, advice_of, audited_students, crossed
-from fairness.twins import twin_measures
+from fairness.audit.audit import figures, measured
+from fairness.measures.matched_pairs import twin_measures
+from fairness.policy.policy import Policy
+from fairness.population.comparisons import Figure, Rows
+from fairness.population.students import Students, advice_of, audited_students, crossed
 from handrail.demo import generate
 from handrail.demo.history import Habit
-from records.connectors.oneroster import OneRoster
-from records.connectors.service_history import ServiceHistory
-from records.snapshots import Snapshot, load
-from training.episodes import Episodes, build_episodes, check_sufficient
-from training.model_file import RankerModel
-from training.ranker import BenefitRanker
+from records.connectors.oneroster.files import OneRoster
+from records.connectors.partner_files.service_history import ServiceHistory
+from records.snapshots.snapshot import Snapshot, load
+from training.episodes.episodes import Episodes, build_episodes, check_sufficient
+from training.ranking.model_file import RankerModel
+from training.ranking.ranker import BenefitRanker
 
 Spoil = Callable[[Path], None]
 POLICY = Policy.declared()

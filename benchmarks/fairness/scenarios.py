@@ -15,17 +15,17 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.fairness.districts import GROUP, POLICY, District, World, overwritten, unwritten
-from fairness.audit import figures
-from fairness.checks import CROSS
-from fairness.comparisons import Figure, Measure, compare
-from fairness.gate import Judged, Verdict, consequence, judge, overall
-from fairness.policy import Consequence
-from fairness.students import Students, advice_of, severities
+from fairness.audit.audit import figures
+from fairness.gate.gate import Judged, Verdict, consequence, judge, overall
+from fairness.policy.checks import CROSS
+from fairness.policy.policy import Consequence
+from fairness.population.comparisons import Figure, Measure, compare
+from fairness.population.students import Students, advice_of, severities
 from handrail.demo.history import Habit
-from records.scope import ScopedRecords, pipeline_scope
-from training.benefit import Flags
-from training.model_file import RankerModel
-from training.suggestions import open_to_grade
+from records.access.scope import ScopedRecords, pipeline_scope
+from training.estimation.pseudo_outcomes import Flags
+from training.ranking.model_file import RankerModel
+from training.ranking.suggestions import open_to_grade
 
 Scenario = Callable[[District], Iterator["Outcome"]]
 POINTS = 0.10

@@ -24,9 +24,9 @@ from rich.progress import Progress
 
 from benchmarks.quality.rivals import RIVALS, Rival, Scorer
 from benchmarks.quality.worlds import SCENARIOS, SUPPORTS, Floats, World, draw, hidden_columns
-from records.files import write_whole
-from training.ranker import BenefitRanker
-from training.suggestions import worth_suggesting
+from records.system.files import write_whole
+from training.ranking.ranker import BenefitRanker
+from training.ranking.suggestions import worth_suggesting
 
 OURS = "Handrail"
 FOR_THIS_SCOPE = "Handrail, learned for this scope"

@@ -3,7 +3,7 @@
 Run: python -m benchmarks.quality.calibration [--seeds 5] [--scenarios base,"low overlap"]
 
 All ways learn from the same predictions of unseen episodes and their pseudo-outcomes, with the same weights:
-- slope: as Handrail does (`training.ranker.calibrated`).
+- slope: as Handrail does (`training.ranking.ranker.calibrated`).
 - isotonic: a rising step function for each support.
 - isotonic together: one for all supports, of how far a prediction lies from its support's usual one, after the levels.
 - none: predictions as they are.
@@ -23,17 +23,17 @@ import numpy as np
 import pandas as pd
 from sklearn.isotonic import IsotonicRegression
 
-import training.ranker
+import training.ranking.ranker
 from benchmarks.quality.__main__ import judged
 from benchmarks.quality.worlds import BY_NAME, SUPPORTS, Floats, World, draw
-from training.ranker import BenefitRanker
+from training.ranking.ranker import BenefitRanker
 
 _TENTHS = 10
 
 
 def compared(world: World, seed: int) -> dict[str, dict[str, float]]:
     """The figures of each way in one world."""
-    with patch.object(training.ranker, "calibrated", wraps=training.ranker.calibrated) as asked:
+    with patch.object(training.ranking.ranker, "calibrated", wraps=training.ranking.ranker.calibrated) as asked:
         ranker = BenefitRanker(SUPPORTS, random_state=seed)
         ranker.fit(world.features, world.outcome, world.support, world.student)
     _, found, unseen, *_ = asked.call_args.args

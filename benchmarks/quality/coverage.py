@@ -3,7 +3,7 @@
 Run: .venv/bin/python -m benchmarks.quality.coverage [--replications 200] [--scenario base]
 
 Every replication draws a world. The policy is the best choice by the true benefit plus noise of its own, so it owes
-nothing to the episodes. Its nuisances are cross-fitted by `training.benefit`, as in use, or are the true propensities,
+nothing to the episodes. Its nuisances are cross-fitted by `training.estimation.pseudo_outcomes`, as in use, or are the true propensities,
 to tell what the intervals miss from what the models get wrong.
 
 The truth is the population's: the mean over a large draw of new students of what would follow, given that world's
@@ -29,8 +29,8 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 from benchmarks.quality.worlds import BY_NAME, DECISIONS, SUPPORTS, Floats, Scenario, World, anyhow, draw, small
-from training.benefit import SMALLEST_PROPENSITY, folds_of, pseudo_outcomes
-from training.policy_value import Actions, Estimate, IntervalKind, policy_value
+from training.estimation.policy_value import Actions, Estimate, IntervalKind, policy_value
+from training.estimation.pseudo_outcomes import SMALLEST_PROPENSITY, folds_of, pseudo_outcomes
 
 STUDENTS, NEW_STUDENTS = 2_000, 40_000
 SCORE_NOISE = 1.5

@@ -7,11 +7,11 @@ students as past practice served, the highest scores first; a score is the true 
 Champion and candidate with equal noise are worth exactly the same in the population, since nothing else tells them
 apart: they are the hardest case of "no better". More noise makes a candidate worse, less makes it better. What a
 candidate is truly worth beyond the champion is worked out on new students. All candidates of a world are judged by
-`training.compare.paired` with nuisances cross-fitted as in use, which is what takes time; so several pairs are drawn
+`training.evaluation.compare.paired` with nuisances cross-fitted as in use, which is what takes time; so several pairs are drawn
 for each world, and the Monte Carlo intervals are a little too narrow for that.
 
 With `--learned N` another N worlds compare two real rankers: the champion learned from the earlier two episodes of each
-student, the candidate from half of these students; `training.compare.compare` judges them on the last episodes.
+student, the candidate from half of these students; `training.evaluation.compare.compare` judges them on the last episodes.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 from benchmarks.quality.worlds import BY_NAME, DECISIONS, SUPPORTS, Floats, Scenario, World, draw, small
-from training.benefit import folds_of, pseudo_outcomes
-from training.compare import Difference, Finding, compare, paired
-from training.episodes import Episodes
-from training.policy_value import Actions
-from training.ranker import BenefitRanker
-from training.suggestions import choose
+from training.episodes.episodes import Episodes
+from training.estimation.policy_value import Actions
+from training.estimation.pseudo_outcomes import folds_of, pseudo_outcomes
+from training.evaluation.compare import Difference, Finding, compare, paired
+from training.ranking.ranker import BenefitRanker
+from training.ranking.suggestions import choose
 
 STUDENTS, NEW_STUDENTS = 1_000, 10_000
 CHAMPION_NOISE = 1.5

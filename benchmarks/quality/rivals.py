@@ -17,8 +17,13 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.quality.worlds import Floats
-from training.benefit import PseudoOutcomes, folds_of, pseudo_outcomes, with_flags
-from training.parallel import ONE_THREAD, side_by_side
+from training.estimation.parallel import ONE_THREAD, side_by_side
+from training.estimation.pseudo_outcomes import (
+    PseudoOutcomes,
+    folds_of,
+    pseudo_outcomes,
+    with_flags,
+)
 
 _REGRESSOR = {"objective": "regression", "num_leaves": 15, "min_data_in_leaf": 100, "learning_rate": 0.08,
               "verbosity": -1, "deterministic": True, "force_row_wise": True} | ONE_THREAD  # fmt: skip

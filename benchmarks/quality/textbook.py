@@ -25,7 +25,7 @@ from scipy.special import expit, softmax
 from benchmarks.quality.__main__ import choices, gain
 from benchmarks.quality.rivals import RIVALS, Past, Scorer
 from benchmarks.quality.worlds import Floats
-from training.ranker import BenefitRanker
+from training.ranking.ranker import BenefitRanker
 
 FEATURES, NEW = 8, 10_000
 RIVAL_NAMES = ("T-learner", "pooled regression", "X-learner", "R-learner", "one model a support")

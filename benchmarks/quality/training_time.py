@@ -21,7 +21,7 @@ from typing import Any
 import lightgbm as lgb
 
 from benchmarks.quality.worlds import BY_NAME, SUPPORTS, draw
-from training.ranker import BenefitRanker
+from training.ranking.ranker import BenefitRanker
 
 
 class _Clock:

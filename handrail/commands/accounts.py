@@ -11,15 +11,15 @@ import typer
 
 from handrail.console import Home, existing, out, plain_errors
 from handrail.settings import Settings
-from records.accounts import (
+from records.access.scope import Role, Viewer
+from records.database.engine import Database, open_database
+from records.people.accounts import (
     AccountError,
     add_organization,
     add_staff,
     authenticate,
     read_organizations,
 )
-from records.database import Database, open_database
-from records.scope import Role, Viewer
 
 app = typer.Typer(no_args_is_help=True, help="Organisations and staff.")
 _ROLES = [role.value for role in Role if role is not Role.PIPELINE]

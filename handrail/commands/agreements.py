@@ -12,8 +12,15 @@ from rich.table import Table
 from handrail.commands.accounts import password_holder
 from handrail.console import Home, existing, out, plain_errors, print_table
 from handrail.settings import Settings
-from records.accounts import person_of
-from records.agreements import (
+from records.access.explanation import TELLS_OF, Answer, Explanation, explain, state
+from records.access.scope import DISTRICT, Role, scope_for
+from records.canonical.schema import Category
+from records.database.engine import Database, open_database
+from records.disclosure_log.disclosures import record_disclosures
+from records.people.accounts import person_of
+from records.people.district_admins import NotAnOfficer
+from records.permissions.agreement_diff import changes, compared
+from records.permissions.agreements import (
     Agreement,
     AgreementError,
     StoredAgreement,
@@ -23,15 +30,8 @@ from records.agreements import (
     save_agreement,
     versions_of,
 )
-from records.amendments import changes, compared
-from records.database import Database, open_database
-from records.disclosures import record_disclosures
-from records.explanation import TELLS_OF, Answer, Explanation, explain, state
-from records.officers import NotAnOfficer
-from records.reinstatements import reinstate
-from records.schema import Category
-from records.scope import DISTRICT, Role, scope_for
-from records.snapshots import Snapshot
+from records.permissions.reinstatements import reinstate
+from records.snapshots.snapshot import Snapshot
 
 app = typer.Typer(no_args_is_help=True, help="The agreements that say who may see what.")
 File = Annotated[Path, typer.Argument(help="An agreement as a TOML file.")]

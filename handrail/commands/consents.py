@@ -12,7 +12,9 @@ from rich.table import Table
 from handrail.commands.accounts import password_holder
 from handrail.console import Home, existing, out, plain_errors, print_table
 from handrail.settings import Settings
-from records.consents import (
+from records.access.scope import Scope, scope_for
+from records.database.engine import Database, open_database
+from records.permissions.consents import (
     Consent,
     add_consents,
     consents,
@@ -22,9 +24,7 @@ from records.consents import (
     read_day,
     revoke_consent,
 )
-from records.database import Database, open_database
-from records.scope import Scope, scope_for
-from records.snapshots import Snapshot
+from records.snapshots.snapshot import Snapshot
 
 app = typer.Typer(no_args_is_help=True, help="Families' consents and opt-outs: each counts at the next request.")
 Officer = Annotated[str, typer.Option("--as", help="Login of the district administrator who writes it down.")]

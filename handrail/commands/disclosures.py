@@ -13,9 +13,10 @@ import typer
 from handrail.commands.accounts import password_holder
 from handrail.console import Home, err, existing, out, plain_errors, progress_bar
 from handrail.settings import Settings, SettingsError
-from records.accounts import organizations, person_of
-from records.database import Database, open_database
-from records.disclosures import (
+from records.access.scope import NotInScope, Scope, ScopedRecords, Viewer, scope_for
+from records.canonical.schema import Category
+from records.database.engine import Database, open_database
+from records.disclosure_log.disclosures import (
     Exposure,
     export_head,
     exposures,
@@ -25,14 +26,20 @@ from records.disclosures import (
     verify,
     with_former_students,
 )
-from records.officers import require_officer
-from records.schema import Category
-from records.scope import NotInScope, Scope, ScopedRecords, Viewer, scope_for
-from records.snapshots import Snapshot
-from serving import words
-from serving.context import read_roster
-from serving.disclosure_report import Report, read_report, report_csv, report_html, report_pdf, report_text
-from serving.spreadsheet import spreadsheet
+from records.people.accounts import organizations, person_of
+from records.people.district_admins import require_officer
+from records.snapshots.snapshot import Snapshot
+from serving.exports.disclosure_report import (
+    Report,
+    read_report,
+    report_csv,
+    report_html,
+    report_pdf,
+    report_text,
+)
+from serving.exports.spreadsheet import spreadsheet
+from serving.site.context import read_roster
+from serving.wording import words
 
 app = typer.Typer(no_args_is_help=True, help="The log of who saw which student's record.")
 LONG = 50_000

@@ -10,10 +10,10 @@ from rich.table import Table
 from handrail.commands.judging import say
 from handrail.console import Home, plain_errors, print_table, progress_bar
 from handrail.settings import Settings
-from records.snapshots import Snapshot
-from serving import drift_words, words
-from training.drift import Change, DayChange, Realised
-from training.drift_report import Drift, drift_file, watched_version, work_out_drift
+from records.snapshots.snapshot import Snapshot
+from serving.wording import drift_words, words
+from training.evaluation.drift import Change, DayChange, Realised
+from training.monitoring.drift_report import Drift, drift_file, watched_version, work_out_drift
 
 Watched = Annotated[int | None, typer.Option("--version", help="Which model version; by default the champion, else "
                                              "the newest.")]  # fmt: skip

@@ -13,12 +13,23 @@ from rich.table import Table
 from handrail.commands.accounts import password_holder
 from handrail.console import Home, Step, existing, out, plain_errors, print_table, progress_bar
 from handrail.settings import Settings, SettingsError
-from records.accounts import organizations
-from records.database import Database, open_database
-from records.program_costs import program_costs, state_costs
-from records.scope import ScopedRecords, pipeline_scope
-from records.snapshots import Snapshot
-from serving.effect_file import (
+from records.access.scope import ScopedRecords, pipeline_scope
+from records.database.engine import Database, open_database
+from records.decisions.program_costs import program_costs, state_costs
+from records.people.accounts import organizations
+from records.snapshots.snapshot import Snapshot
+from serving.wording.effect_words import (
+    VERDICTS,
+    amount,
+    difference,
+    dollars,
+    dollars_a_point,
+    sensitivity,
+    served,
+)
+from serving.wording.words import count
+from training.effects.effects import Services, partner_effects
+from training.effects.published_effects import (
     REASONS,
     EffectsDamaged,
     Report,
@@ -29,11 +40,8 @@ from serving.effect_file import (
     tell,
     write_effects,
 )
-from serving.effect_words import VERDICTS, amount, difference, dollars, dollars_a_point, sensitivity, served
-from serving.words import count
-from training.effects import Services, partner_effects
-from training.episodes import Episodes, NotEnoughEvidence, build_episodes
-from training.outcome import Outcome
+from training.episodes.episodes import Episodes, NotEnoughEvidence, build_episodes
+from training.episodes.outcome import Outcome
 
 app = typer.Typer(help="What went along with each partner's program: an effect with its range, or why nobody can tell.")
 Officer = Annotated[str, typer.Option("--as", help="Login of the district administrator who states them.")]

@@ -10,11 +10,12 @@ from rich.table import Table
 
 from handrail.console import Home, existing, out, plain_errors, print_table
 from handrail.settings import Settings
-from records.accounts import organizations
-from records.connectors.hmis import participants
-from records.connectors.participants import NAMES, ParticipantFile, read_participants
-from records.database import open_database
-from records.identity import (
+from records.access.scope import ScopedRecords, pipeline_scope
+from records.connectors.partner_files.hmis import participants
+from records.connectors.partner_files.participants import NAMES, ParticipantFile, read_participants
+from records.database.engine import open_database
+from records.identity.linkage import link
+from records.identity.participants import (
     WAITING,
     MatchStatus,
     counts,
@@ -24,9 +25,8 @@ from records.identity import (
     roster,
     strangers,
 )
-from records.linkage import link
-from records.scope import ScopedRecords, pipeline_scope
-from records.snapshots import Snapshot
+from records.people.accounts import organizations
+from records.snapshots.snapshot import Snapshot
 
 app = typer.Typer(no_args_is_help=True, help="Who a partner's participants are among the district's students.")
 

@@ -11,8 +11,8 @@ from rich.table import Table
 from handrail.commands.models import Version
 from handrail.console import Home, out, plain_errors, print_table, progress_bar
 from handrail.settings import Settings
-from records.snapshots import Snapshot
-from training.lifecycle import (
+from records.snapshots.snapshot import Snapshot
+from training.registry.lifecycle import (
     ModelVersion,
     NoModel,
     champion_version,
@@ -21,7 +21,7 @@ from training.lifecycle import (
     model_version,
     model_versions,
 )
-from training.model_card import Facts, claim, number, overlap_grid, value_rows
+from training.registry.model_card import Facts, claim, number, overlap_grid, value_rows
 
 
 def evaluate_model(version: Version = None, home: Home = None) -> None:

@@ -14,12 +14,12 @@ from rich.table import Table
 from handrail.commands.accounts import password_holder
 from handrail.console import Home, out, plain_errors, print_table
 from handrail.settings import Settings
-from records.accounts import staff_names
-from records.database import open_database
-from records.legal_demands import demand, demands, events, why_not_released
-from records.legal_holds import holds, lift_hold, place_hold
-from records.scope import scope_for
-from records.snapshots import Snapshot
+from records.access.scope import scope_for
+from records.database.engine import open_database
+from records.law.legal_demands import demand, demands, events, why_not_released
+from records.people.accounts import staff_names
+from records.permissions.legal_holds import holds, lift_hold, place_hold
+from records.snapshots.snapshot import Snapshot
 
 app = typer.Typer(no_args_is_help=True, help="Legal demands, to read; and legal holds.")
 Officer = Annotated[str, typer.Option("--as", help="Login of the district administrator who does it.")]

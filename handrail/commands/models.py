@@ -12,21 +12,23 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fairness.audit import Audit, Earlier, Past, audit_model, reads_discipline
-from fairness.card import write_card
-from fairness.report import audits_of_records, read_audit
-from fairness.signoff import Desk, approved_model, keep_audit, refuse, rollback, sign
-from fairness.views import questions
+from fairness.approval.signoff import Desk, approved_model, keep_audit, refuse, rollback, sign
+from fairness.audit.audit import Audit, Earlier, Past, audit_model, reads_discipline
+from fairness.report.card import write_card
+from fairness.report.report import audits_of_records, read_audit
+from fairness.report.views import questions
 from features.build import write_features
 from features.catalog import CATALOG
 from handrail.commands.accounts import password_holder
 from handrail.console import Home, Step, out, plain_errors, print_table, progress_bar
 from handrail.desk import desk_of
 from handrail.settings import Settings, SettingsError
-from records.scope import ScopedRecords, Viewer, pipeline_scope
-from records.snapshots import Snapshot
-from training.episodes import Episodes, build_episodes
-from training.lifecycle import (
+from records.access.scope import ScopedRecords, Viewer, pipeline_scope
+from records.snapshots.snapshot import Snapshot
+from training.episodes.episodes import Episodes, build_episodes
+from training.episodes.outcome import Outcome
+from training.ranking.model_file import ModelRefused, read_model
+from training.registry.lifecycle import (
     EVALUATION,
     FoldsBy,
     ModelVersion,
@@ -36,8 +38,6 @@ from training.lifecycle import (
     model_versions,
     train,
 )
-from training.model_file import ModelRefused, read_model
-from training.outcome import Outcome
 
 features = typer.Typer(no_args_is_help=True, help="Numbers about students, worked out as of a day.")
 Version = Annotated[int | None, typer.Option("--version", help="Which model version; the newest by default.")]

@@ -11,7 +11,7 @@ from handrail.commands.models import Without
 from handrail.console import Home, plain_errors, progress_bar
 from handrail.nightly import Night, retrain
 from handrail.settings import Settings
-from serving.drift_words import summary
+from serving.wording.drift_words import summary
 
 
 def retrain_nightly(

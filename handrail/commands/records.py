@@ -14,27 +14,27 @@ from handrail.commands.accounts import password_holder
 from handrail.commands.retention import still_unfinished
 from handrail.console import Home, err, existing, out, plain_errors, print_table, progress_bar
 from handrail.settings import Settings, SettingsError
-from records.accounts import organizations
-from records.connectors.api_settings import ApiSettings, read_api_settings
+from records.access.publication import publish, publish_if_needed, withdraw_others
+from records.access.scope import Role, scope_for
+from records.canonical.schema import TABLES, Category
 from records.connectors.corrections import Correction, named_in, quarantine_csv, read_corrections
-from records.connectors.edfi import EdFi
-from records.connectors.edfi_api import EdFiApi
-from records.connectors.hmis import Hmis
-from records.connectors.mapping import parse_mapping
-from records.connectors.oneroster import OneRoster
-from records.connectors.oneroster_api import OneRosterApi
+from records.connectors.edfi.api import EdFiApi
+from records.connectors.edfi.files import EdFi
+from records.connectors.http.settings import ApiSettings, read_api_settings
+from records.connectors.oneroster.api import OneRosterApi
+from records.connectors.oneroster.files import OneRoster
+from records.connectors.partner_files.hmis import Hmis
+from records.connectors.partner_files.mapping import parse_mapping
+from records.connectors.partner_files.service_history import ServiceHistory
 from records.connectors.powerschool import PowerSchool
 from records.connectors.protocol import ApiConnector, Connector, PartnerConnector, Progress, SourceRefused
-from records.connectors.service_history import ServiceHistory
-from records.database import open_database
-from records.disclosures import record_disclosures
-from records.identity import forget_strangers, links, strangers
-from records.loads import LoadHeld, attendance_is_old, doubts, last_loads, note_load
-from records.published import publish, publish_if_needed, withdraw_others
-from records.retention import destroyed_before, overdue, unfinished
-from records.schema import TABLES, Category
-from records.scope import Role, scope_for
-from records.snapshots import LoadReport, NoSnapshot, Snapshot, SnapshotDamaged, load
+from records.database.engine import open_database
+from records.disclosure_log.disclosures import record_disclosures
+from records.identity.participants import forget_strangers, links, strangers
+from records.law.destruction import destroyed_before, overdue, unfinished
+from records.loading.load_history import LoadHeld, attendance_is_old, doubts, last_loads, note_load
+from records.people.accounts import organizations
+from records.snapshots.snapshot import LoadReport, NoSnapshot, Snapshot, SnapshotDamaged, load
 
 CONNECTORS: dict[str, Connector] = {
     "edfi": EdFi(),

@@ -12,8 +12,9 @@ from rich.table import Table
 from handrail.commands.accounts import password_holder
 from handrail.console import Home, out, plain_errors, print_table
 from handrail.settings import Settings
-from records.database import Database, open_database
-from records.retention import (
+from records.access.scope import Viewer
+from records.database.engine import Database, open_database
+from records.law.destruction import (
     Certificate,
     Copy,
     DestructionRefused,
@@ -28,7 +29,6 @@ from records.retention import (
     overdue,
     unfinished,
 )
-from records.scope import Viewer
 
 app = typer.Typer(no_args_is_help=True, help="Destroy a student's record, or what an agreement made, everywhere.")
 copies = typer.Typer(no_args_is_help=True, help="The copies kept elsewhere, which certificates of destruction name.")

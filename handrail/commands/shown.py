@@ -13,18 +13,23 @@ from handrail.commands.accounts import password_holder
 from handrail.commands.judging import say
 from handrail.console import Home, out, plain_errors, print_table, progress_bar
 from handrail.settings import Settings
-from records.accounts import staff_names
-from records.database import open_database
-from records.exploration import Exploration, exploration_now, exploration_settings, set_exploration
-from records.scope import pipeline_scope
-from records.shown_lists import lists_shown
-from records.snapshots import Snapshot
-from training.drawn_lists import progress_since, what_draws_tell
-from training.evaluate import SMALLEST_CELL
-from training.lifecycle import NoModel, challenger_version, model_version
-from training.model_card import claim
-from training.outcome import Outcome
-from training.shadow import beside
+from records.access.scope import pipeline_scope
+from records.database.engine import open_database
+from records.decisions.exploration import (
+    Exploration,
+    exploration_now,
+    exploration_settings,
+    set_exploration,
+)
+from records.decisions.impressions import lists_shown
+from records.people.accounts import staff_names
+from records.snapshots.snapshot import Snapshot
+from training.episodes.outcome import Outcome
+from training.evaluation.evaluate import SMALLEST_CELL
+from training.monitoring.exploration_value import progress_since, what_draws_tell
+from training.monitoring.shadow import beside
+from training.registry.lifecycle import NoModel, challenger_version, model_version
+from training.registry.model_card import claim
 
 app = typer.Typer(no_args_is_help=True, help="Whether the order of near-equal suggestions may be drawn by lot.")
 

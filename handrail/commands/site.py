@@ -14,14 +14,14 @@ import uvicorn
 from handrail.console import Home, err, existing, out, plain_errors
 from handrail.demo.partners import ORGANIZATION_NAMES, PASSWORD, all_staff
 from handrail.settings import Settings, SettingsError
+from records.access.publication import check_published
 from records.connectors.protocol import SourceRefused
-from records.database import Database, open_database
-from records.disclosures import keep_head
-from records.published import check_published
-from records.retention import DestructionRefused, finish_destructions
-from records.snapshots import LoadInProgress
+from records.database.engine import Database, open_database
+from records.disclosure_log.disclosures import keep_head
+from records.law.destruction import DestructionRefused, finish_destructions
+from records.snapshots.snapshot import LoadInProgress
 from serving.app import SiteConfig, create_app
-from serving.words import ROLES
+from serving.wording.words import ROLES
 
 
 def serve(

@@ -29,7 +29,7 @@ from handrail.demo.exports import write_export
 from handrail.demo.history import HABIT, OFFERED, Habit, History, live, period_name
 from handrail.demo.partners import COSTS, EXPORTING, PARTNERS, agreement_text, all_staff, versions
 from handrail.demo.population import Flags, Population, draw_population
-from records.schema import RACE_ETHNICITIES, SEXES
+from records.canonical.schema import RACE_ETHNICITIES, SEXES
 
 Progress = Callable[[str, int, int], None]
 

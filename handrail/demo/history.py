@@ -15,7 +15,7 @@ import numpy as np
 from handrail.demo.district import PERIODS_A_YEAR, Calendar, Ints
 from handrail.demo.partners import PARTNERS, Program
 from handrail.demo.population import Flags, Floats, Population
-from records.schema import RACE_ETHNICITIES
+from records.canonical.schema import RACE_ETHNICITIES
 
 SPELL_DAYS = 1.8
 ROUNDS = (40, 75, 110)

@@ -13,20 +13,20 @@ from pathlib import Path
 
 from handrail.demo.district import DEMO_TODAY
 from handrail.settings import Settings
-from records.accounts import viewer_of
-from records.consents import add_consents, consents, opt_out, revoke_consent
-from records.database import Database
-from records.disclosures import record_disclosures
-from records.emergencies import emergencies, end_emergency, open_emergency
-from records.identity import decide, queue
-from records.legal_demands import Paper, propose_release, record_demand, record_notice
-from records.legal_holds import place_hold
-from records.notices import mark_seen, notices
-from records.program_costs import state_costs
-from records.retention import Copy, add_backup, backup_destroyed, destroy_student
-from records.schema import Category
-from records.scope import Scope, Viewer, scope_for
-from records.snapshots import Snapshot
+from records.access.scope import Scope, Viewer, scope_for
+from records.canonical.schema import Category
+from records.database.engine import Database
+from records.decisions.program_costs import state_costs
+from records.disclosure_log.disclosures import record_disclosures
+from records.identity.participants import decide, queue
+from records.law.destruction import Copy, add_backup, backup_destroyed, destroy_student
+from records.law.legal_demands import Paper, propose_release, record_demand, record_notice
+from records.people.accounts import viewer_of
+from records.people.notices import mark_seen, notices
+from records.permissions.consents import add_consents, consents, opt_out, revoke_consent
+from records.permissions.emergencies import emergencies, end_emergency, open_emergency
+from records.permissions.legal_holds import place_hold
+from records.snapshots.snapshot import Snapshot
 
 OFFICER = "admin@district.example"
 COUNSEL = "counsel@district.example"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from handrail.demo.district import DISTRICT_NAME
-from records.program_costs import Per
-from records.scope import DISTRICT, Role
+from records.access.scope import DISTRICT, Role
+from records.decisions.program_costs import Per
 
 PASSWORD = "handrail demo only"
 """Of every demo account; a home made by `handrail demo` serves on this machine alone."""

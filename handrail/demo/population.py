@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from handrail.demo.district import ELEMENTARY, FIRST_NAMES, LAST_GRADE, LAST_NAMES, SCHOOL_YEARS, Dates, Ints, school_of
-from records.schema import RACE_ETHNICITIES, SEXES
+from records.canonical.schema import RACE_ETHNICITIES, SEXES
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

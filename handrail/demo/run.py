@@ -16,8 +16,8 @@ from datetime import datetime, time
 from functools import partial
 from pathlib import Path
 
-from fairness.policy import Policy
-from fairness.signoff import sign
+from fairness.approval.signoff import sign
+from fairness.policy.policy import Policy
 from features.build import write_features
 from features.catalog import catalog_hash
 from handrail.commands.effects import work_out_effects
@@ -29,23 +29,23 @@ from handrail.demo.paperwork import keep_paperwork, open_emergency_of_the_day, s
 from handrail.demo.partners import EXPORTING, PASSWORD
 from handrail.desk import desk_of
 from handrail.settings import DEMO_MARK, Settings
-from records.accounts import add_organization, add_staff, read_organizations, viewer_of
-from records.agreements import parse_agreement, save_agreement
-from records.connectors.mapping import parse_mapping
-from records.connectors.oneroster import OneRoster
-from records.connectors.participants import read_participants
+from records.access.scope import Role, ScopedRecords, pipeline_scope
+from records.connectors.oneroster.files import OneRoster
+from records.connectors.partner_files.mapping import parse_mapping
+from records.connectors.partner_files.participants import read_participants
+from records.connectors.partner_files.service_history import ServiceHistory
 from records.connectors.protocol import Connector
-from records.connectors.service_history import ServiceHistory
-from records.database import Database, open_database
-from records.identity import links, record_matches, roster
-from records.linkage import link
-from records.scope import Role, ScopedRecords, pipeline_scope
-from records.snapshots import LoadReport, Snapshot
-from serving.effect_file import FORMAT as EFFECTS_FORMAT
-from training.drift_report import FORMAT as DRIFT_FORMAT
-from training.drift_report import work_out_drift
-from training.episodes import Episodes, build_episodes
-from training.lifecycle import ModelVersion, train
+from records.database.engine import Database, open_database
+from records.identity.linkage import link
+from records.identity.participants import links, record_matches, roster
+from records.people.accounts import add_organization, add_staff, read_organizations, viewer_of
+from records.permissions.agreements import parse_agreement, save_agreement
+from records.snapshots.snapshot import LoadReport, Snapshot
+from training.effects.published_effects import FORMAT as EFFECTS_FORMAT
+from training.episodes.episodes import Episodes, build_episodes
+from training.monitoring.drift_report import FORMAT as DRIFT_FORMAT
+from training.monitoring.drift_report import work_out_drift
+from training.registry.lifecycle import ModelVersion, train
 
 Step = Callable[[str, int, int], None]
 USUAL_STUDENTS = 16_000

@@ -21,10 +21,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from records.canonical.never_ingest import redact, refused_kind
+from records.canonical.quarantine import BadRow, SetAside
 from records.connectors.csv_files import NOT_KEPT, Cut, csv_line, fields_of, header_of, read_line
 from records.connectors.protocol import SourceRefused
-from records.never_ingest import redact, refused_kind
-from records.quarantine import BadRow, SetAside
 
 COLUMNS = ("file", "line", "column", "reason", "columns", "raw", "as_found", "source", "organization")
 """Of the file that is handed out. `columns` names the fields of the raw line, and is empty where it cannot be put

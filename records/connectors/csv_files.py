@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from records.canonical.never_ingest import refused_kind
+from records.canonical.quarantine import BadRow, BadValue, Value, convert
+from records.canonical.schema import Table
 from records.connectors.protocol import LineSink, Progress, SourceRefused
-from records.never_ingest import refused_kind
-from records.quarantine import BadRow, BadValue, Value, convert
-from records.schema import Table
 
 _MEMO_LIMIT = 100_000
 _PROGRESS_EVERY = 20_000

@@ -20,15 +20,21 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from records.connectors.api_settings import ApiSettings
+from records.canonical.quarantine import BadRow, BadValue, Value, convert, convert_row
+from records.canonical.schema import ATTENDANCE_STATUSES, RACE_ETHNICITIES, TABLES
 from records.connectors.csv_files import quarantine, read_csv
-from records.connectors.mirror import Mirror, cut, open_mirror, whole_mirror
-from records.connectors.oneroster_rules import EXTENSIONS, FILES
+from records.connectors.http.client import (
+    Answer,
+    AnswerRefused,
+    Patience,
+    RestClient,
+    SourceUnavailable,
+)
+from records.connectors.http.mirror import Mirror, cut, open_mirror, whole_mirror
+from records.connectors.http.settings import ApiSettings
+from records.connectors.oneroster.rules import EXTENSIONS, FILES
+from records.connectors.partner_files.service_history import read_table
 from records.connectors.protocol import Progress, Sink, SourceRefused
-from records.connectors.rest import Answer, AnswerRefused, Patience, RestClient, SourceUnavailable
-from records.connectors.service_history import read_table
-from records.quarantine import BadRow, BadValue, Value, convert, convert_row
-from records.schema import ATTENDANCE_STATUSES, RACE_ETHNICITIES, TABLES
 
 OVERLAP = timedelta(days=1)
 """How far before the last load changes are asked for: PowerSchool's days are those of the district's own time."""

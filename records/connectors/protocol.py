@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from records.errors import SaidPlainly
-from records.quarantine import BadRow, Value
+from records.canonical.quarantine import BadRow, Value
+from records.system.errors import SaidPlainly
 
 Progress = Callable[[str, int, int], None]
 """Called with (file name, bytes read, bytes in all)."""

@@ -8,17 +8,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from records.disclosures import disclosures
-from records.explanation import state
-from records.schema import Category
+from records.access.explanation import state
+from records.canonical.schema import Category
+from records.disclosure_log.disclosures import disclosures
 from serving.api import shapes
-from serving.context import ForDistrict, InScope, Listed, OpenRecord, SignedIn, Visit
-from serving.pages.agreements import visible_agreements
-from serving.pages.audits import ForAuditors, audited_versions
-from serving.pages.disclosures import looks_of
-from serving.pages.student import SHOWN_CATEGORIES, keep_decision
-from serving.pages.students import ALERT_CATEGORIES, SUGGESTION_CATEGORIES
-from serving.student_record import StudentRecord, read_student
+from serving.pages.casework.student import SHOWN_CATEGORIES, keep_decision
+from serving.pages.casework.students import ALERT_CATEGORIES, SUGGESTION_CATEGORIES
+from serving.pages.district.agreements import visible_agreements
+from serving.pages.models.audits import ForAuditors, audited_versions
+from serving.pages.oversight.disclosures import looks_of
+from serving.site.context import ForDistrict, InScope, Listed, OpenRecord, SignedIn, Visit
+from serving.students.record import StudentRecord, read_student
 
 router = APIRouter(prefix="/api/v1")
 

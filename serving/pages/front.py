@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import RedirectResponse, Response
 
-from serving.context import SignedIn, navigation
+from serving.site.context import SignedIn, navigation
 
 router = APIRouter()
 

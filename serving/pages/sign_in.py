@@ -8,9 +8,9 @@ from fastapi import APIRouter, Form, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import RedirectResponse, Response
 
-from records.accounts import authenticate, end_session, start_session
-from serving.context import SignedIn, Site
-from serving.security import cookie_name, drop_session_cookie, local_path, set_session_cookie
+from records.people.accounts import authenticate, end_session, start_session
+from serving.site.context import SignedIn, Site
+from serving.site.security import cookie_name, drop_session_cookie, local_path, set_session_cookie
 
 router = APIRouter()
 NOT_KNOWN = "We do not know that login and password. Check both and try again. After several tries, wait a minute."

@@ -16,9 +16,9 @@ import pandas as pd
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
-from fairness.checks import CROSS
-from fairness.comparisons import NOT_RECORDED
-from fairness.findings import Shown
+from fairness.gate.findings import Shown
+from fairness.policy.checks import CROSS
+from fairness.population.comparisons import NOT_RECORDED
 from tests.fairness.made_up import District
 
 Cell = tuple[str, str]

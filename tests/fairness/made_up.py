@@ -10,19 +10,19 @@ from datetime import date, datetime
 import numpy as np
 import pandas as pd
 
-from fairness.audit import Audit, comparisons, verdict_of
-from fairness.checks import CROSS
-from fairness.comparisons import NOT_RECORDED, Figure, Rows, compare
-from fairness.counts import Counted
-from fairness.findings import Finding, Group, Shown
-from fairness.gate import Judged, judge
-from fairness.measures import model_measures
-from fairness.policy import Policy
-from fairness.proxies import ALL, Proxy
-from fairness.publishing import publish
-from fairness.students import Advice, Students
+from fairness.audit.audit import Audit, comparisons, verdict_of
+from fairness.gate.findings import Finding, Group, Shown
+from fairness.gate.gate import Judged, judge
+from fairness.measures.model import model_measures
+from fairness.measures.proxies import ALL, Proxy
+from fairness.policy.checks import CROSS
+from fairness.policy.policy import Policy
+from fairness.population.comparisons import NOT_RECORDED, Figure, Rows, compare
+from fairness.population.students import Advice, Students
+from fairness.publication.counts import Counted
+from fairness.publication.publishing import publish
 from features.catalog import feature_names
-from training.suggestions import NOT_SURE
+from training.ranking.suggestions import NOT_SURE
 
 POLICY = replace(Policy.declared(), reported={})
 """The declared thresholds with every group counted, whatever a district only reports."""

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linprog
 
-from fairness.audit import measured
-from fairness.checks import CHECKS
-from fairness.policy import Policy
-from fairness.report import audits_of_records
-from fairness.students import Students, advice_of, audited_students
-from records.snapshots import Snapshot
+from fairness.audit.audit import measured
+from fairness.policy.checks import CHECKS
+from fairness.policy.policy import Policy
+from fairness.population.students import Students, advice_of, audited_students
+from fairness.report.report import audits_of_records
+from records.snapshots.snapshot import Snapshot
 from tests.fairness.attacker import Counts, Known, Tied, in_cells, tied_down
-from training.episodes import Episodes, build_episodes
-from training.lifecycle import model_version
-from training.model_file import RankerModel, read_model
-from training.outcome import Outcome
+from training.episodes.episodes import Episodes, build_episodes
+from training.episodes.outcome import Outcome
+from training.ranking.model_file import RankerModel, read_model
+from training.registry.lifecycle import model_version
 
 NUMBERS = ("students", "in_need", "served", "compared", "left_out", "episodes", "other", "same_first")
 """What numbers of students, or of their records, are called in what is published."""

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import date, datetime
 
-from fairness.audit import Audit, verdict_of
-from fairness.findings import TOO_FEW, Finding, Group
-from fairness.gate import Verdict, consequence
-from fairness.mitigation import Curve, Point
-from fairness.policy import Policy
+from fairness.audit.audit import Audit, verdict_of
+from fairness.audit.mitigation import Curve, Point
+from fairness.gate.findings import TOO_FEW, Finding, Group
+from fairness.gate.gate import Verdict, consequence
+from fairness.policy.policy import Policy
 
 POLICY = Policy.declared()
 APPLIES = "`handrail train --without FAMILY` registers a candidate."

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from features.alerts import alerts
 from features.build import build_features
 from features.catalog import BY_NAME, CATALOG, feature_names
-from records.database import open_database
-from records.schema import ABSENT_STATUSES, TABLES, Category
-from records.scope import Role, ScopedRecords, Viewer, pipeline_scope, scope_for
-from records.snapshots import Snapshot
+from records.access.scope import Role, ScopedRecords, Viewer, pipeline_scope, scope_for
+from records.canonical.schema import ABSENT_STATUSES, TABLES, Category
+from records.database.engine import open_database
+from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, at_noon, snapshot_of
 
 DAYS = [day for n in range(230) if (day := date(2025, 9, 1) + timedelta(n)).weekday() < 5]

@@ -8,12 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from handrail.cli import app
-from records.accounts import Organization, add_organization, add_staff
-from records.agreements import versions_of
-from records.consents import COLUMNS, consents, opt_outs
-from records.database import Database, StaffRow, open_database
-from records.disclosures import disclosures
-from records.scope import DISTRICT, Role
+from records.access.scope import DISTRICT, Role
+from records.database.engine import Database, StaffRow, open_database
+from records.disclosure_log.disclosures import disclosures
+from records.people.accounts import Organization, add_organization, add_staff
+from records.permissions.agreements import versions_of
+from records.permissions.consents import COLUMNS, consents, opt_outs
 from tests.records import small_district
 from tests.records.conftest import agreement_text, snapshot_of
 

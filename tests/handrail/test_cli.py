@@ -10,10 +10,10 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from handrail.cli import app
-from records.accounts import Organization, add_organization, add_staff
-from records.database import open_database
-from records.scope import DISTRICT, Role
-from records.signoffs import signoffs
+from records.access.scope import DISTRICT, Role
+from records.database.engine import open_database
+from records.decisions.signoffs import signoffs
+from records.people.accounts import Organization, add_organization, add_staff
 
 PASSWORD = "a password of the test"
 

@@ -12,13 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from handrail.cli import app
-from records.accounts import Organization, add_organization, add_staff
+from records.access.scope import DISTRICT, Role
 from records.connectors.corrections import MARK
-from records.database import Database, open_database
-from records.identity import Candidate, Match, MatchStatus, Participant, record_matches
-from records.loads import loads
-from records.scope import DISTRICT, Role
-from records.snapshots import Snapshot
+from records.database.engine import Database, open_database
+from records.identity.participants import Candidate, Match, MatchStatus, Participant, record_matches
+from records.loading.load_history import loads
+from records.people.accounts import Organization, add_organization, add_staff
+from records.snapshots.snapshot import Snapshot
 
 PASSWORD = "a password of the test"
 OFFICER = "officer@district.example"

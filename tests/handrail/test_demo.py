@@ -26,16 +26,16 @@ from handrail.demo.paperwork import (
 from handrail.demo.partners import all_staff
 from handrail.demo.run import add_people, load_records
 from handrail.settings import Settings
-from records.accounts import start_session, viewer_of
-from records.agreements import parse_agreement
-from records.database import Database, open_database
-from records.disclosures import verify
-from records.emergencies import emergencies
-from records.identity import MatchStatus, counts
-from records.loads import loads
-from records.schema import SUPPORTS
-from records.scope import scope_for
-from records.snapshots import LoadReport, Snapshot
+from records.access.scope import scope_for
+from records.canonical.schema import SUPPORTS
+from records.database.engine import Database, open_database
+from records.disclosure_log.disclosures import verify
+from records.identity.participants import MatchStatus, counts
+from records.loading.load_history import loads
+from records.people.accounts import start_session, viewer_of
+from records.permissions.agreements import parse_agreement
+from records.permissions.emergencies import emergencies
+from records.snapshots.snapshot import LoadReport, Snapshot
 from serving.app import create_app
 
 STUDENTS = 400

@@ -15,11 +15,16 @@ from pathlib import Path
 import pytest
 
 from handrail.commands import disclosures as commands
-from records.accounts import Organization, add_organization, add_staff, viewer_of
-from records.database import Database, open_database
-from records.disclosures import disclosures, forget_student, keep_head, record_disclosures
-from records.schema import Category
-from records.scope import DISTRICT, Role, scope_for
+from records.access.scope import DISTRICT, Role, scope_for
+from records.canonical.schema import Category
+from records.database.engine import Database, open_database
+from records.disclosure_log.disclosures import (
+    disclosures,
+    forget_student,
+    keep_head,
+    record_disclosures,
+)
+from records.people.accounts import Organization, add_organization, add_staff, viewer_of
 from tests.handrail.test_cli import PASSWORD, in_process
 from tests.records import small_district
 from tests.records.conftest import SECRET, add_agreement, snapshot_of

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from handrail.cli import app
-from records.connectors.api_settings import read_api_settings
-from records.connectors.edfi_api import RESOURCES
-from records.snapshots import Snapshot
+from records.connectors.edfi.api import RESOURCES
+from records.connectors.http.settings import read_api_settings
+from records.snapshots.snapshot import Snapshot
 from tests.records.loopback import CLIENT, SECRET, status
 from tests.records.ods import Ods, add_student, fill
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from records.accounts import Organization, add_organization, add_staff
-from records.database import open_database
-from records.program_costs import program_costs
-from records.scope import DISTRICT, Role
-from records.snapshots import Snapshot
-from serving.effect_file import NO_SUPPORT, read_effects
+from records.access.scope import DISTRICT, Role
+from records.database.engine import open_database
+from records.decisions.program_costs import program_costs
+from records.people.accounts import Organization, add_organization, add_staff
+from records.snapshots.snapshot import Snapshot
 from tests.handrail.test_cli import PASSWORD, in_process
 from tests.records.conftest import snapshot_of
-from training.effects import FEW_SERVED, GAIN
+from training.effects.effects import FEW_SERVED, GAIN
+from training.effects.published_effects import NO_SUPPORT, read_effects
 
 FIRST, LAST = date(2024, 8, 26), date(2025, 6, 6)
 STUDENTS = [f"x{number:03d}" for number in range(240)]

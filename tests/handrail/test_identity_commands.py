@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from records.accounts import Organization, add_organization
-from records.database import open_database
-from records.identity import links
+from records.database.engine import open_database
+from records.identity.participants import links
+from records.people.accounts import Organization, add_organization
 from tests.handrail.test_cli import in_process
 from tests.records.conftest import snapshot_of
 

@@ -10,13 +10,13 @@ import typer
 
 from handrail.cli import app
 from handrail.settings import Settings
-from records.accounts import Organization, add_organization, add_staff
-from records.database import Database, open_database
-from records.legal_demands import Paper, propose_release, record_demand
-from records.legal_holds import held
-from records.schema import Category
-from records.scope import DISTRICT, Role, Viewer, scope_for
-from records.snapshots import Snapshot
+from records.access.scope import DISTRICT, Role, Viewer, scope_for
+from records.canonical.schema import Category
+from records.database.engine import Database, open_database
+from records.law.legal_demands import Paper, propose_release, record_demand
+from records.people.accounts import Organization, add_organization, add_staff
+from records.permissions.legal_holds import held
+from records.snapshots.snapshot import Snapshot
 from tests.handrail.test_cli import PASSWORD, in_process
 from tests.records import small_district
 from tests.records.conftest import SECRET, snapshot_of

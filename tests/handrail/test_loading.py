@@ -9,12 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from handrail.cli import app
-from records.accounts import Organization, add_organization, add_staff
-from records.database import open_database
-from records.disclosures import disclosures
-from records.loads import loads
-from records.scope import DISTRICT, Role
-from records.snapshots import Snapshot
+from records.access.scope import DISTRICT, Role
+from records.database.engine import open_database
+from records.disclosure_log.disclosures import disclosures
+from records.loading.load_history import loads
+from records.people.accounts import Organization, add_organization, add_staff
+from records.snapshots.snapshot import Snapshot
 
 PASSWORD = "a password of the test"
 OFFICER = "officer@district.example"

@@ -17,29 +17,32 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fairness.gate import Verdict
-from fairness.policy import Consequence, Policy
-from fairness.report import audits_of, audits_of_records, read_audit
-from fairness.signoff import Desk, SignoffRefused, approved_model, keep_audit, rollback
+from fairness.approval.signoff import Desk, SignoffRefused, approved_model, keep_audit, rollback
+from fairness.gate.gate import Verdict
+from fairness.policy.policy import Consequence, Policy
+from fairness.report.report import audits_of, audits_of_records, read_audit
 from handrail.cli import app
 from handrail.demo import generate
 from handrail.nightly import retrain
 from handrail.settings import Settings
-from records.accounts import add_staff, viewer_of
-from records.connectors.oneroster import OneRoster
-from records.connectors.service_history import ServiceHistory
-from records.database import open_database
-from records.scope import DISTRICT, Role, pipeline_scope
-from records.shown_lists import record_lists
-from records.signoffs import signoffs
-from records.snapshots import Snapshot, load
-from serving.words import day
+from records.access.scope import DISTRICT, Role, pipeline_scope
+from records.connectors.oneroster.files import OneRoster
+from records.connectors.partner_files.service_history import ServiceHistory
+from records.database.engine import open_database
+from records.decisions.impressions import record_lists
+from records.decisions.signoffs import signoffs
+from records.people.accounts import add_staff, viewer_of
+from records.snapshots.snapshot import Snapshot, load
+from serving.wording.words import day
 from tests.fairness.published import found_in_audits, found_in_effects, small_numbers
-from tests.training.test_drawn_lists import shown_on
-from training.compare import Finding
-from training.drawn_lists import ANOTHER, BEST, CHALLENGERS, progress_since
-from training.drift_report import drift_file, newest_drift
-from training.lifecycle import (
+from tests.training.monitoring.test_drawn_lists import shown_on
+from training.episodes.outcome import Outcome
+from training.evaluation.compare import Finding
+from training.monitoring.drift_report import drift_file, newest_drift
+from training.monitoring.exploration_value import ANOTHER, BEST, CHALLENGERS, progress_since
+from training.ranking.model_file import read_model
+from training.ranking.ranker import BenefitRanker
+from training.registry.lifecycle import (
     CHAMPION,
     REGISTERED_MODEL,
     challenger_version,
@@ -50,9 +53,6 @@ from training.lifecycle import (
     registry,
     set_challenger,
 )
-from training.model_file import read_model
-from training.outcome import Outcome
-from training.ranker import BenefitRanker
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 4, 17, 10, 30)
@@ -313,7 +313,7 @@ def test_nothing_is_rolled_back_to_a_version_whose_audit_no_longer_stands(home: 
 def test_a_registration_that_is_killed_leaves_every_version_whole(tmp_path: Path):
     home = tmp_path / "home"
     (tmp_path / "ranker.json").write_text("{}")
-    script = ("import sys; from pathlib import Path; from training.lifecycle import register_model\n"
+    script = ("import sys; from pathlib import Path; from training.registry.lifecycle import register_model\n"
               "for n in range(500): register_model(Path(sys.argv[1]), Path(sys.argv[2]), 'x', 's', {'a': 1.0}, "
               "{'b': 1}, artifacts={'card/card.md': 'words'})")  # fmt: skip
     command = [sys.executable, "-c", script, str(home), str(tmp_path / "ranker.json")]

@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from handrail.cli import app
-from records.accounts import Organization, add_organization
-from records.database import open_database
-from records.identity import Match, MatchStatus, Participant, decide, record_matches
-from records.snapshots import Snapshot
+from records.database.engine import open_database
+from records.identity.participants import Match, MatchStatus, Participant, decide, record_matches
+from records.people.accounts import Organization, add_organization
+from records.snapshots.snapshot import Snapshot
 
 ROSTER = "sourcedId,role,givenName,familyName,grades,orgSourcedIds\n" + "".join(
     f"s{n},student,{first},{last},05,k1\n"

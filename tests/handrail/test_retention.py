@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 from handrail.cli import app
 from handrail.commands.site import go_on_destroying
 from handrail.settings import Settings
-from records.accounts import Organization, add_organization, add_staff
-from records.database import open_database
-from records.retention import certificates
-from records.scope import DISTRICT, Role
+from records.access.scope import DISTRICT, Role
+from records.database.engine import open_database
+from records.law.destruction import certificates
+from records.people.accounts import Organization, add_organization, add_staff
 from tests.records.conftest import add_agreement, snapshot_of
 from tests.serving import district
 
@@ -87,7 +87,7 @@ def test_what_was_cut_off_is_said_finished_by_command_and_by_the_sites_start(  #
 
     for student, arguments in (("s01", ("destroy", "finish")), ("s02", ())):
         with monkeypatch.context() as patched:
-            patched.setattr("records.retention.publish_if_needed", stop)
+            patched.setattr("records.law.destruction.publish_if_needed", stop)
             code, said = run("destroy", "student", student, "--as", "officer@district.example")
             assert (code, "the disk is full" in said) == (2, True)
         for asked in (("destroy", "list"), ("records", "status")):

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from handrail.cli import app
-from records.connectors.api_settings import ApiSettings, read_api_settings
-from records.connectors.oneroster_api import RESOURCES, OneRosterApi
+from records.connectors.http.settings import ApiSettings, read_api_settings
+from records.connectors.oneroster.api import RESOURCES, OneRosterApi
 from records.connectors.powerschool import PowerSchool
-from records.snapshots import Snapshot
+from records.snapshots.snapshot import Snapshot
 from tests.records.loopback import CLIENT, SECRET
 from tests.records.made_up_roster import add_student, change, roster, write_csv
 from tests.records.powerschool_server import Server, fill

@@ -15,9 +15,9 @@ from handrail.cli import app
 from handrail.commands.site import check_address, site_config
 from handrail.demo.partners import PASSWORD, all_staff
 from handrail.settings import DEMO_MARK, Settings, SettingsError
-from records.accounts import authenticate, organizations, staff_names
-from records.database import open_database
-from records.disclosures import Limits
+from records.database.engine import open_database
+from records.disclosure_log.disclosures import Limits
+from records.people.accounts import authenticate, organizations, staff_names
 from serving.app import create_app
 
 ELSEWHERE = ("0.0.0.0", "::", "10.1.2.3", "192.168.0.7", "2001:db8::1", "handrail.district.example", "")

@@ -12,7 +12,7 @@ import typer
 
 from handrail.cli import COMMANDS, Deferred
 from handrail.console import plain_errors
-from records.errors import SaidPlainly
+from records.system.errors import SaidPlainly
 
 HEAVY = ("sklearn", "lightgbm", "fairlearn", "mlflow", "fastapi", "scipy", "splink", "typst", "uvicorn")
 """What learning, judging and serving need; none of it is needed to keep records and accounts."""
@@ -64,7 +64,7 @@ def test_keeping_records_and_accounts_imports_nothing_of_learning_and_serving(
     process = run(*arguments, HANDRAIL_HOME=str(tmp_path / "home"))
     assert process.returncode == code, process.stderr
     assert said in " ".join((process.stdout + process.stderr).split())
-    assert "records.database" in imported(process)
+    assert "records.database.engine" in imported(process)
     assert imported(process).isdisjoint(HEAVY)
 
 

@@ -18,23 +18,30 @@ import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from fairness.audit import Audit
-from fairness.gate import Verdict
-from fairness.policy import Consequence, Policy
-from fairness.report import read_audit, write_report
-from fairness.signoff import Desk, SignoffRefused, approved_model, sign
+from fairness.approval.signoff import Desk, SignoffRefused, approved_model, sign
+from fairness.audit.audit import Audit
+from fairness.gate.gate import Verdict
+from fairness.policy.policy import Consequence, Policy
+from fairness.report.report import read_audit, write_report
 from features.catalog import feature_names
 from handrail.cli import Deferred, app
 from handrail.settings import Settings
-from records.accounts import Organization, add_organization, add_staff, viewer_of
-from records.database import SignoffRow, open_database
-from records.scope import DISTRICT, Role
-from records.signoffs import SIGNED, Signoff, add_signoff
-from serving.recommend import NOT_APPROVED, ModelShelf
+from records.access.scope import DISTRICT, Role
+from records.database.engine import SignoffRow, open_database
+from records.decisions.signoffs import SIGNED, Signoff, add_signoff
+from records.people.accounts import Organization, add_organization, add_staff, viewer_of
+from serving.students.caseload import NOT_APPROVED, ModelShelf
 from tests.records.conftest import snapshot_of
-from training.lifecycle import CHAMPION, REGISTERED_MODEL, champion_version, model_version, register_model, registry
-from training.model_file import write_model
-from training.ranker import BenefitRanker
+from training.ranking.model_file import write_model
+from training.ranking.ranker import BenefitRanker
+from training.registry.lifecycle import (
+    CHAMPION,
+    REGISTERED_MODEL,
+    champion_version,
+    model_version,
+    register_model,
+    registry,
+)
 
 ROOT = Path(__file__).parents[2]
 TODAY, NOW = date(2026, 4, 17), datetime(2026, 4, 17, 10, 30)

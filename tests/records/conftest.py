@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from records.agreements import PURPOSE_KINDS, LegalBasis, parse_agreement, save_agreement
+from records.access.scope import Role, Viewer
+from records.canonical.quarantine import Value
+from records.canonical.schema import TABLES, Category
 from records.connectors.protocol import Progress, Sink
-from records.database import ConsentRow, Database, OrganizationRow, StaffRow, open_database
-from records.quarantine import Value
-from records.schema import TABLES, Category
-from records.scope import Role, Viewer
-from records.snapshots import Snapshot, load
+from records.database.engine import ConsentRow, Database, OrganizationRow, StaffRow, open_database
+from records.permissions.agreements import (
+    PURPOSE_KINDS,
+    LegalBasis,
+    parse_agreement,
+    save_agreement,
+)
+from records.snapshots.snapshot import Snapshot, load
 from tests.stores import make_database
 
 Rows = Mapping[str, Sequence[Mapping[str, Value]]]

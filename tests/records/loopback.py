@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from records.connectors.rest import Credentials, Patience, RestClient
+from records.connectors.http.client import Credentials, Patience, RestClient
 
 CLIENT, SECRET = "handrail", "the secret of the client 5d1f"
 QUICK = Patience(tries=4, first_wait=1.0, longest_wait=120.0, whole_answer=1.0, between_bytes=1.0,

@@ -16,8 +16,8 @@ from datetime import date, timedelta
 
 import pandas as pd
 
-from records.identity import Participant
-from records.nicknames import SHORT_FORMS
+from records.identity.nicknames import SHORT_FORMS
+from records.identity.participants import Participant
 
 ORGANIZATION = "tutors"
 STRANGERS = 0.12

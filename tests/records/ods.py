@@ -17,9 +17,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from records.connectors.api_settings import ApiSettings
-from records.connectors.edfi_api import EdFiApi
-from records.connectors.mirror import open_mirror
+from records.connectors.edfi.api import EdFiApi
+from records.connectors.http.mirror import open_mirror
+from records.connectors.http.settings import ApiSettings
 from tests.records.loopback import QUICK, Loopback, Reply
 
 Body = dict[str, Any]

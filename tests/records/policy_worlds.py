@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from sqlalchemy import text
 
-from records.agreements import Reinstatement, parse_agreement, revoke, save_agreement
-from records.clock import instant
-from records.database import (
+from records.access.publication import newest_publication, publish
+from records.access.scope import DISTRICT, Role, Viewer, scope_for
+from records.canonical.schema import CONSENT_CATEGORIES, Category
+from records.database.engine import (
     ConsentRow,
     Database,
     EmergencyRow,
@@ -27,10 +28,9 @@ from records.database import (
     StaffRow,
     UnfinishedDestructionRow,
 )
-from records.published import newest_publication, publish
-from records.schema import CONSENT_CATEGORIES, Category
-from records.scope import DISTRICT, Role, Viewer, scope_for
-from records.snapshots import Snapshot
+from records.permissions.agreements import Reinstatement, parse_agreement, revoke, save_agreement
+from records.snapshots.snapshot import Snapshot
+from records.system.clock import instant
 from tests.records.conftest import AGREEMENT, Rows, agreement_text, snapshot_of
 
 NOON = datetime(2026, 4, 17, 12)

@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from records.connectors.api_settings import ApiSettings
+from records.connectors.http.settings import ApiSettings
 from records.connectors.powerschool import PowerSchool
 from tests.records.loopback import QUICK, Loopback, Reply
 

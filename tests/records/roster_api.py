@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from records.connectors.api_settings import ApiSettings
-from records.connectors.oneroster_api import OneRosterApi
+from records.connectors.http.settings import ApiSettings
+from records.connectors.oneroster.api import OneRosterApi
 from tests.records.loopback import QUICK, Loopback, Reply
 from tests.records.made_up_roster import Roster
 

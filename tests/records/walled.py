@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import ProgrammingError
 
-from records.database import Database, open_database
+from records.database.engine import Database, open_database
 
 GUIDE = Path(__file__).parents[2] / "docs" / "postgresql.md"
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 from features.catalog import feature_names
 from tests.serving.conftest import TestSite
-from training.model_file import RankerModel
-from training.ranker import BenefitRanker
+from training.ranking.model_file import RankerModel
+from training.ranking.ranker import BenefitRanker
 
 
 def taught(support: str) -> RankerModel:

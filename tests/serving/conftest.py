@@ -13,11 +13,17 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from records.accounts import Organization, add_organization, add_staff, start_session, viewer_of
-from records.database import Database, open_database
-from records.disclosures import Disclosure, Limits, disclosures
-from records.scope import DISTRICT, Role, scope_for
-from records.snapshots import Snapshot
+from records.access.scope import DISTRICT, Role, scope_for
+from records.database.engine import Database, open_database
+from records.disclosure_log.disclosures import Disclosure, Limits, disclosures
+from records.people.accounts import (
+    Organization,
+    add_organization,
+    add_staff,
+    start_session,
+    viewer_of,
+)
+from records.snapshots.snapshot import Snapshot
 from serving.app import SiteConfig, create_app
 from tests.approved_home import SECRET
 from tests.records.conftest import add_agreement, snapshot_of

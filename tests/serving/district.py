@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from records.quarantine import Value
+from records.canonical.quarantine import Value
 
 Rows = dict[str, list[dict[str, Value]]]
 TODAY = date(2026, 4, 17)

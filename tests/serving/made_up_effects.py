@@ -1,4 +1,4 @@
-"""Figures of made-up programs: exact ones as `training.effects` gives them, and a report as the site reads it."""
+"""Figures of made-up programs: exact ones as `training.effects.effects` gives them, and a report as the site reads it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from records.snapshots import Snapshot
-from serving.effect_file import Inputs, Report, costs_known, inputs_of, tell, write_effects
-from training.effects import Band, Cost, Effect, ProgramEffect, cost_per_point
-from training.policy_value import Estimate
+from records.snapshots.snapshot import Snapshot
+from training.effects.effects import Band, Cost, Effect, ProgramEffect, cost_per_point
+from training.effects.published_effects import (
+    Inputs,
+    Report,
+    costs_known,
+    inputs_of,
+    tell,
+    write_effects,
+)
+from training.estimation.policy_value import Estimate
 
 AT = datetime(2026, 4, 16, 18, 5)
 INPUTS = Inputs("snapshot", "o" * 64, "c" * 64, "f" * 64)

@@ -7,8 +7,8 @@ import pandas as pd
 
 from features.catalog import feature_names
 from tests.worlds import Rows, draw_enrollment, draw_rows
-from training.model_file import RankerModel
-from training.ranker import BenefitRanker
+from training.ranking.model_file import RankerModel
+from training.ranking.ranker import BenefitRanker
 
 OWN = ("food", "mentoring")
 STUDENTS = 70

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from features.catalog import feature_names
-from training.benefit import NONE
-from training.episodes import Episodes
-from training.ranker import BenefitRanker
+from training.episodes.episodes import Episodes
+from training.estimation.pseudo_outcomes import NONE
+from training.ranking.ranker import BenefitRanker
 
 SUPPORTS = ("food", "tutoring")
 DAYS = ("2025-10-01", "2025-12-01", "2026-02-02")

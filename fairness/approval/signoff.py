@@ -1,0 +1,353 @@
+"""The signature that lets a model serve, and the question whether one may.
+
+Only `sign` and `rollback` move the alias `champion`, and only for a district's equity reviewer, for the bytes that were
+registered and audited, and for an audit that the gate has on record. The alias alone opens nothing: `approved_model`
+checks signature, gate record, audit and bytes each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from fairness.audit.audit import Audit, AuditError, AuditOutdated
+from fairness.gate.gate import Verdict
+from fairness.policy.policy import Policy
+from fairness.report.report import Signature, read_audit, signed_audit, write_report
+from records.access.scope import DISTRICT, Role, Viewer
+from records.database.engine import Database
+from records.decisions.signoffs import (
+    REFUSED,
+    SIGNED,
+    GateRecord,
+    Signoff,
+    add_gate_record,
+    add_signoff,
+    gate_records,
+    whole_signoffs,
+)
+from records.people.accounts import AccountError, staff_names, viewer_of
+from records.system.errors import SaidPlainly
+from training.evaluation.compare import Finding
+from training.monitoring.drift_report import DriftDamaged, drifts_of
+from training.registry.lifecycle import (
+    CHALLENGER,
+    CHAMPION,
+    REGISTERED_MODEL,
+    ModelVersion,
+    NoModel,
+    challenger_version,
+    champion_version,
+    comparison,
+    model_version,
+    registry,
+)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where audits are kept and signed: the database, home and policy, and the secret that seals what is kept."""
+
+    database: Database
+    home: Path
+    policy: Policy
+    secret: bytes
+
+
+class SignoffRefused(SaidPlainly, ValueError):
+    """A signature or refusal that does not count; the message says why in plain words."""
+
+
+@dataclass(frozen=True)
+class Approved:
+    """The version that may serve, or None and why there is none."""
+
+    version: ModelVersion | None
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What stands before a signature: a `problem` that no reason answers, or `doubts` that a written one does."""
+
+    problem: str
+    doubts: tuple[str, ...]
+
+
+def keep_audit(desk: Desk, audit: Audit) -> Path:
+    """Write an audit's files and what the gate says of it; the report's file. Without both it cannot be signed."""
+    report = write_report(audit, desk.home)
+    if _gate_record(desk, audit) is None:
+        add_gate_record(desk.database, GateRecord(audit.at, audit.version, audit.model_sha256, audit.sha256,
+                                                  audit.policy_sha256, audit.verdict), desk.secret)  # fmt: skip
+    return report
+
+
+def sign(desk: Desk, version: int, reviewer: Viewer, reason: str, now: datetime, *,
+         read: str | None = None) -> Signoff:  # fmt: skip
+    """Approve a version: the signature is kept and the version becomes the champion.
+
+    It is the newest audit that is signed. Where another one serves, the version must have been found better than it
+    (`training.evaluation.compare`), or the reason must be a sentence, as where the audit leaves questions open.
+
+    Args:
+        read: the digest of the audit that the reviewer has read, where that is known.
+
+    Raises:
+        SignoffRefused: the person may not sign, or the audit, its verdict, its age, the model's bytes, its gain
+            over past practice or the reason do not allow it. Nothing then changes.
+    """
+    _check_reviewer(desk.database, reviewer)
+    found = _registered(desk.home, version)
+    audit = _audit(desk.home, version)
+    if audit is None:
+        raise SignoffRefused(f"Version {version} has not been audited, so it cannot be signed.")
+    if read is not None and read != audit.sha256:
+        raise SignoffRefused(f"Version {version} was audited again since you opened this page: please read the new "
+                             "audit first.")  # fmt: skip
+    asked = asked_of_reviewer(desk, found, audit, now)
+    if asked.problem:
+        raise SignoffRefused(asked.problem)
+    reason, doubts = _reason(reason, "signature"), asked.doubts
+    least = desk.policy.shortest_reason
+    if doubts and len(reason) < least:
+        raise SignoffRefused(f"{'; '.join(doubts)}: say in {least} characters or more why it may serve all the same.")
+    return _keep(desk, found, audit, Signoff(now, reviewer.user_id, version, found.sha256, audit.sha256, SIGNED,
+                                             reason))  # fmt: skip
+
+
+def asked_of_reviewer(desk: Desk, found: ModelVersion, audit: Audit, now: datetime) -> Asked:
+    """Why an audit of a version cannot be signed, or what the reviewer must answer in writing to sign it."""
+    problem = _not_servable(desk, found, audit, now) or _no_gain(found)
+    doubts = [] if problem else [*_open_questions(audit), *_not_better(found, approved_model(desk, now).version)]
+    return Asked(problem, tuple(doubts))
+
+
+def rollback(desk: Desk, reviewer: Viewer, reason: str, now: datetime) -> Signoff:
+    """Return to the version that was signed and served before the present champion. It is a signature like another.
+
+    Raises:
+        SignoffRefused: the person may not sign, there is no earlier version, its audit is too old, was made under
+            another policy or is not the one that was signed, its bytes differ, or there is no reason. Nothing then
+            changes.
+    """
+    _check_reviewer(desk.database, reviewer)
+    version = served_before(desk)
+    if version is None:
+        raise SignoffRefused("No earlier version was signed that could serve again.")
+    found = _registered(desk.home, version)
+    audit, problem = _still_signed(desk, found, now)
+    if audit is None or problem:
+        raise SignoffRefused(f"{problem} So it cannot serve again as it was signed.")
+    said = f"Return to version {version}: {_reason(reason, 'signature')}"
+    return _keep(desk, found, audit, Signoff(now, reviewer.user_id, version, found.sha256, audit.sha256, SIGNED, said))
+
+
+def served_before(desk: Desk) -> int | None:
+    """The version that a rollback would return to; None where there is none.
+
+    Signatures lie on one another; one for a version that is beneath already, as a rollback's, takes those above it
+    away, and a refusal takes its version out. So two rollbacks go back two versions and not there and back.
+    """
+    pile: list[int] = []
+    for one in reversed(whole_signoffs(desk.database, desk.secret)):
+        if one.decision == REFUSED:
+            pile = [version for version in pile if version != one.model_version]
+        elif one.model_version in pile:
+            pile = pile[: pile.index(one.model_version) + 1]
+        else:
+            pile.append(one.model_version)
+    champion = champion_version(desk.home)
+    beneath = pile[: pile.index(champion)] if champion in pile else pile
+    return beneath[-1] if beneath else None
+
+
+def refuse(desk: Desk, version: int, reviewer: Viewer, reason: str, now: datetime) -> Signoff:
+    """Refuse a version, audited or not: from then on it may not serve, and if it did it is the champion no longer.
+
+    The policy changes nothing here: a reviewer may refuse under any.
+
+    Raises:
+        SignoffRefused: the person may not decide, the version is unknown, or there is no reason.
+    """
+    _check_reviewer(desk.database, reviewer)
+    found = _registered(desk.home, version)
+    reason = _reason(reason, "refusal")
+    try:
+        audit = read_audit(desk.home, version)
+    except AuditError:
+        audit = None
+    signoff = Signoff(now, reviewer.user_id, version, found.sha256, audit.sha256 if audit else "", REFUSED, reason)
+    add_signoff(desk.database, signoff, desk.secret)
+    if champion_version(desk.home) == version:
+        registry(desk.home).delete_registered_model_alias(REGISTERED_MODEL, CHAMPION)
+    if audit is not None:
+        _print_signatures(desk, audit)
+    return signoff
+
+
+def approved_model(desk: Desk, now: datetime) -> Approved:
+    """What serving may load. Whoever moved the alias, a version without a valid signature is not approved."""
+    version = champion_version(desk.home)
+    if version is None:
+        return Approved(None, "No model is approved yet.")
+    try:
+        found = _registered(desk.home, version)
+        _, problem = _still_signed(desk, found, now)
+    except SignoffRefused as error:
+        return Approved(None, str(error))
+    return Approved(None, problem) if problem else Approved(found)
+
+
+def _still_signed(desk: Desk, found: ModelVersion, now: datetime) -> tuple[Audit | None, str]:
+    """The audit that was signed of a version, and why that does not let it serve: empty where it does."""
+    version = found.version
+    newest = next((one for one in whole_signoffs(desk.database, desk.secret, found.sha256)
+                   if one.model_version == version), None)  # fmt: skip
+    if newest is None:
+        return None, f"The champion alias points to version {version}, which nobody has signed."
+    if newest.decision != SIGNED:
+        return None, f"The champion alias points to version {version}, which a reviewer has refused."
+    try:
+        audit = signed_audit(desk.home, version, newest.audit_sha256)
+        later = _audit(desk.home, version)
+    except AuditOutdated:
+        return None, f"The audit of version {version} that was signed is of an earlier release: audit and sign it anew."
+    except AuditError as error:
+        raise SignoffRefused(f"The audit of version {version} cannot be trusted: {error}.") from None
+    if audit is None:
+        return None, f"The audit of version {version} that was signed is missing."
+    if audit.sha256 != newest.audit_sha256:
+        return None, f"The audit of version {version} is not the one that was signed."
+    if later is not None and later.at > audit.at and later.verdict is Verdict.FAIL:
+        return audit, f"A later audit of version {version} failed: it may not serve."
+    return audit, _not_servable(desk, found, audit, now)
+
+
+def _keep(desk: Desk, found: ModelVersion, audit: Audit, signoff: Signoff) -> Signoff:
+    """Keep a signature and let its version be the champion, and the challenger no longer."""
+    add_signoff(desk.database, signoff, desk.secret)
+    client = registry(desk.home)
+    client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, str(found.version))
+    if challenger_version(desk.home) == found.version:
+        client.delete_registered_model_alias(REGISTERED_MODEL, CHALLENGER)
+    _print_signatures(desk, audit)
+    return signoff
+
+
+def _gate_record(desk: Desk, audit: Audit) -> GateRecord | None:
+    """What the gate has on record of exactly this audit."""
+    records = gate_records(desk.database, desk.secret, audit.model_sha256)
+    return next((one for one in records if one.audit_sha256 == audit.sha256), None)
+
+
+def _open_questions(audit: Audit) -> list[str]:
+    asked = len(audit.asking)
+    if not asked:
+        return []
+    return [f"The audit leaves {asked} question{'s' if asked > 1 else ''} open"]
+
+
+def _not_better(found: ModelVersion, serving: ModelVersion | None) -> list[str]:
+    """Why a version is not shown to be better than the one that serves; nothing where it is, or where none serves."""
+    if serving is None or serving.version == found.version:
+        return []
+    compared = comparison(found, serving)
+    if compared is None:
+        return [f"Version {found.version} was not compared with version {serving.version}, which serves "
+                "(`handrail compare`)"]  # fmt: skip
+    if compared["finding"] == Finding.BETTER:
+        return []
+    return [f"Version {found.version} was compared with version {serving.version}, which serves, and found "
+            f"'{compared['finding']}'"]  # fmt: skip
+
+
+def _reason(reason: str, where: str) -> str:
+    reason = reason.strip()
+    if not reason:
+        raise SignoffRefused(f"Please give a reason: it stays with your {where}.")
+    return reason
+
+
+def _not_servable(desk: Desk, found: ModelVersion, audit: Audit, now: datetime) -> str:
+    """Why a version may not serve whatever anybody signs; empty where it may."""
+    name = f"version {found.version}"
+    try:
+        digest = hashlib.sha256(found.file.read_bytes()).hexdigest()
+    except OSError:
+        return f"The file of {name} cannot be read."
+    if digest != found.sha256:
+        return f"The file of {name} is not the one that was registered."
+    if audit.version != found.version or audit.model_sha256 != found.sha256:
+        return f"The audit of {name} is of another model."
+    if audit.policy_sha256 != desk.policy.sha256:
+        return f"The audit of {name} was made under another policy: audit it again."
+    record = _gate_record(desk, audit)
+    if record is None or record.verdict != audit.verdict:
+        return f"The gate has no record of the audit of {name}: audit it again with `handrail audit`."
+    if audit.verdict is Verdict.FAIL:
+        return f"The audit of {name} failed: it may not serve."
+    if audit.at > now:
+        return f"The audit of {name} is dated in the future."
+    if now - audit.at > timedelta(days=desk.policy.valid_days):
+        return f"The audit of {name} is older than {desk.policy.valid_days} days: audit it again."
+    return _drifted(desk, found, audit, now)
+
+
+def _drifted(desk: Desk, found: ModelVersion, audit: Audit, now: datetime) -> str:
+    """Why a change found since an audit asks for a new one; empty where none was, or not for long enough yet."""
+    try:
+        since = [one.at for one in drifts_of(desk.home, found.version)
+                 if one.sha256 == found.sha256 and one.train_anew and one.at > audit.at]  # fmt: skip
+    except DriftDamaged as error:
+        return f"What has changed since the audit of version {found.version} cannot be read: {error}."
+    if since and now - min(since) > timedelta(days=desk.policy.drift_days):
+        return (f"The records have changed since the audit of version {found.version}, as was found on "
+                f"{min(since):%Y-%m-%d}: audit it again.")  # fmt: skip
+    return ""
+
+
+def _no_gain(found: ModelVersion) -> str:
+    """Why a version is not worth promoting; empty where it does better than past practice beyond chance."""
+    lower = found.metrics.get("same_places.gain.lower")
+    if lower is None:
+        return f"Version {found.version} was never judged against past practice, so it cannot be signed."
+    if lower <= 0:
+        return (f"Version {found.version} is not shown to do better than past practice at the same number of places "
+                f"(the lower end of its gain is {lower:+.2f} progress points), so it cannot be signed.")  # fmt: skip
+    return ""
+
+
+def _check_reviewer(database: Database, reviewer: Viewer) -> None:
+    try:
+        current = viewer_of(database, reviewer.login)
+    except AccountError:
+        raise SignoffRefused("Only an active member of staff may decide.") from None
+    if current != reviewer or current.role is not Role.EQUITY_REVIEWER or current.organization_id != DISTRICT:
+        raise SignoffRefused("Only the district's equity reviewer may sign or refuse a model.")
+
+
+def _registered(home: Path, version: int) -> ModelVersion:
+    try:
+        return model_version(home, version)
+    except NoModel as error:
+        raise SignoffRefused(f"{str(error).capitalize()}.") from None
+
+
+def _audit(home: Path, version: int) -> Audit | None:
+    try:
+        return read_audit(home, version)
+    except AuditError as error:
+        raise SignoffRefused(f"The audit of version {version} cannot be trusted: {error}.") from None
+
+
+def _print_signatures(desk: Desk, audit: Audit) -> None:
+    """Bring the report up to date; what was signed is the audit itself, which does not change."""
+    names = staff_names(desk.database)
+    write_report(audit, desk.home, [
+        Signature(one.at, names.get(one.reviewer_id, "somebody who has left"), one.decision, one.reason)
+        for one in whole_signoffs(desk.database, desk.secret, audit.model_sha256)
+        if one.model_version == audit.version and one.audit_sha256 == audit.sha256
+    ])  # fmt: skip

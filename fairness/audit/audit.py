@@ -1,0 +1,291 @@
+"""The fairness audit of one model: every check of `fairness.policy.checks`, group by group, with intervals and verdicts.
+
+The model sees what serving shows it at most; sensitive facts are read in this room alone, and leave only as figures of
+groups large enough. An `Audit` holds no student and no small number; it refuses to be read back when it does not say
+what it said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from functools import cached_property, partial
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from fairness.audit.mitigation import Curve, as_shown, trade_curves
+from fairness.gate.findings import Finding, Group, Shown
+from fairness.gate.gate import Judged, Verdict, judge, overall
+from fairness.measures.matched_pairs import twin_measures
+from fairness.measures.model import model_measures
+from fairness.measures.past import came_true, past_supports, record_measures
+from fairness.measures.proxies import Proxy, proxies
+from fairness.measures.use import live_measures
+from fairness.policy.checks import CHECKS, CROSS
+from fairness.policy.policy import Consequence, Policy
+from fairness.population.comparisons import Figure, Measure, Rows, compare
+from fairness.population.students import (
+    Advice,
+    Students,
+    advice_of,
+    audited_students,
+    without_discipline,
+)
+from fairness.publication.counts import Counted
+from fairness.publication.publishing import publish
+from features.catalog import BY_NAME
+from records.access.scope import ScopedRecords, pipeline_scope
+from records.canonical.schema import Category
+from records.database.engine import Database
+from records.snapshots.snapshot import Snapshot
+from records.suppression.rule import about
+from records.system.errors import SaidPlainly
+from training.episodes.episodes import Episodes
+from training.estimation.pseudo_outcomes import Floats
+from training.evaluation.evaluate import JudgedEpisodes
+from training.ranking.model_file import RankerModel
+from training.ranking.ranker import BenefitRanker
+
+FORMAT = "handrail-audit-3"
+_ANY_FORMAT = "handrail-audit-"
+Progress = Callable[[str, int, int], None]
+
+
+class AuditError(SaidPlainly, ValueError):
+    """An audit that cannot be made or read; the message says why."""
+
+
+class AuditOutdated(AuditError):
+    """An audit as an earlier release wrote it."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """What came of supports, to hold the model's expectations against: judged episodes, and the twin of the model that
+    did not learn from them."""
+
+    judged: JudgedEpisodes
+    twin: BenefitRanker
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An audit that was made of the same students before, of whichever model; None where that model cannot be read."""
+
+    audit: Audit
+    model: RankerModel | None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found, of which model, on which records, under which policy. Equal audits have equal bytes.
+
+    Attributes:
+        data: what was read: tables with their numbers of rows, rounded to ten, and where they came from.
+        comparisons: how many figures took part in the correction for their number.
+        students, in_need, helped: rounded; `helped` is the share of those in need with a support or a suggestion.
+        behavior: whether discipline is an input of the model.
+        curves: where a check of the model stops it, what ways of mending it would trade. Nothing of it is applied.
+    """
+
+    version: int
+    model_sha256: str
+    snapshot_id: str
+    as_of: date
+    at: datetime
+    data: Mapping[str, Any]
+    policy_sha256: str
+    policy: Mapping[str, Any]
+    comparisons: int
+    verdict: Verdict
+    students: int | None
+    in_need: int | None
+    helped: float | None
+    behavior: bool
+    groups: tuple[Group, ...]
+    findings: tuple[Finding, ...]
+    proxies: tuple[Proxy, ...]
+    curves: tuple[Curve, ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        """A digest of the canonical JSON: what a reviewer signs."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def shown(self) -> Shown:
+        """What it shows of numbers of students."""
+        return Shown(self.students, self.in_need, self.helped, self.groups, self.findings)
+
+    @property
+    def stopping(self) -> tuple[Finding, ...]:
+        """What stops the model."""
+        return tuple(one for one in self.findings if one.does is Consequence.STOPS)
+
+    @property
+    def asking(self) -> tuple[Finding, ...]:
+        """What the reviewer must answer in writing."""
+        return tuple(one for one in self.findings if one.does is Consequence.ASKS)
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no infinite or missing numbers."""
+        content = {"format": FORMAT} | asdict(self)
+        return json.dumps(content, sort_keys=True, indent=1, allow_nan=False, default=lambda value: value.isoformat())
+
+    @classmethod
+    def from_json(cls, text: str) -> Audit:
+        """The audit that `to_json` wrote.
+
+        Raises:
+            AuditOutdated: it is of another format.
+            AuditError: the text is no audit, or its verdict does not follow from its findings.
+        """
+        try:
+            content = json.loads(text)
+            if not isinstance(content, dict) or not str(content.get("format", "")).startswith(_ANY_FORMAT):
+                raise AuditError("the file holds no audit: audit the version again")
+            if content.pop("format") != FORMAT:
+                raise AuditOutdated(f"the audit is not of the format {FORMAT!r}: audit the version again")
+            audit = _AUDIT.validate_json(json.dumps(content))
+        except (json.JSONDecodeError, ValidationError) as error:
+            raise AuditError(f"the audit cannot be read: {error}") from None
+        found = verdict_of(audit.findings)
+        if audit.verdict is not found:
+            raise AuditError(f"the audit says {audit.verdict}, but its findings say {found}")
+        return audit
+
+
+_AUDIT = TypeAdapter(Audit)
+
+
+def audit_model(model: RankerModel, version: int, snapshot: Snapshot, as_of: date, policy: Policy, at: datetime, *,
+                episodes: Episodes | None = None, past: Past | None = None, database: Database | None = None,
+                earlier: Sequence[Earlier] = (),
+                progress: Progress = lambda name, done, total: None) -> Audit:  # fmt: skip
+    """Audit a model on every student enrolled on a day.
+
+    Args:
+        at: when the audit is made, as the caller's clock says it.
+        episodes: those of the snapshot; None where there are none, and then nobody asks who got what in the past.
+        past: what came of supports; None where that is not known, and then nobody asks whether it came true.
+        database: where lists that were shown and decisions are kept; None, and nobody asks what staff saw and did.
+        earlier: what other audits of these students have shown. Nothing is shown from which, together with it, a small
+            number would follow.
+
+    Raises:
+        AuditError: nobody is enrolled on that day.
+    """
+    tell = partial(progress, "auditing")
+    tell(0, 5)
+    students = audited_students(snapshot, as_of, policy, model.ranker.supports_)
+    if not len(students):
+        raise AuditError(f"no student is enrolled on {as_of} in the snapshot {snapshot.id}")
+    tell(1, 5)
+    table, others = measured(model, students, snapshot, policy, episodes, past)
+    used = live_measures(database, snapshot, students, model.sha256, policy) if database else None
+    others += [used] if used else []
+    tell(2, 5)
+    judged = judge(figures(table, others), policy)
+    tell(3, 5)
+    records = [one for one in table.measures if CHECKS[one.check].about == "records"]
+    known = [(_counted(one, snapshot, students, policy, episodes, records), one.audit.shown) for one in earlier]
+    shown = publish(judged, Counted(table, others, _flags(students, policy), policy), known)
+    tell(4, 5)
+    traces = proxies(students, model.ranker.feature_names_, policy.fewest_in_need, policy.confidence)
+    tell(5, 5)
+    return Audit(
+        version, model.sha256, snapshot.id, as_of, at, _data(snapshot), policy.sha256,
+        json.loads(json.dumps(asdict(policy))), comparisons(judged), verdict_of(shown.findings), shown.students,
+        shown.in_need, shown.helped, reads_discipline(model), shown.groups, shown.findings, tuple(traces),
+        tuple(_curves(model, students, snapshot, policy, shown)),
+    )  # fmt: skip
+
+
+def measured(model: RankerModel, students: Students, snapshot: Snapshot, policy: Policy,
+             episodes: Episodes | None = None, past: Past | None = None) -> tuple[Rows, list[Rows]]:  # fmt: skip
+    """The measures of every check: of the audited students, and of other rows (decision days, twins)."""
+    advice = advice_of(model, students)
+    measures = [*_model_measures(model, students, advice, policy), *record_measures(students)]
+    others = list(twin_measures(students, advice, list(model.ranker.feature_names_), policy))
+    if episodes is not None and len(episodes):
+        others.append(_past_supports(model, students, snapshot, policy, episodes))
+    if past is not None:
+        others.append(came_true(past.judged, past.twin, students))
+    return Rows(tuple(measures), students.groups, students.cohorts), others
+
+
+def _model_measures(model: RankerModel, students: Students, advice: Advice, policy: Policy) -> list[Measure]:
+    discipline = reads_discipline(model)
+    blind = advice_of(model, students, without_discipline(students.features)) if discipline else None
+    return model_measures(students, advice, policy, blind)
+
+
+def _past_supports(model: RankerModel, students: Students, snapshot: Snapshot, policy: Policy,
+                   episodes: Episodes) -> Rows:  # fmt: skip
+    records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", students.as_of))
+    return past_supports(episodes, records.frame("programs"), students, model.ranker.supports_, policy)
+
+
+def _counted(earlier: Earlier, snapshot: Snapshot, students: Students, policy: Policy, episodes: Episodes | None,
+             records: Sequence[Measure]) -> Counted:  # fmt: skip
+    """What an earlier audit counted, found anew since only figures of it were kept: `records` are counted alike."""
+    then, model = Policy.of(earlier.audit.policy), earlier.model
+    supports = tuple(students.may.columns) if model is None else model.ranker.supports_
+    if then != policy or set(supports) != set(students.may.columns):
+        students = audited_students(snapshot, students.as_of, then, supports)
+    measures, others = list(records), []
+    if model is not None:
+        measures += _model_measures(model, students, advice_of(model, students), then)
+        if episodes is not None and len(episodes):
+            others.append(_past_supports(model, students, snapshot, then, episodes))
+    table = Rows(tuple(measures), students.groups, students.cohorts)
+    return Counted(table, others, _flags(students, then), then)
+
+
+def _flags(students: Students, policy: Policy) -> Floats:
+    return students.in_need(policy).astype("float64")
+
+
+def figures(table: Rows, others: Sequence[Rows]) -> list[Figure]:
+    """The exact figures of every group and measure: not to be shown."""
+    return [one for rows in (table, *others) for one in compare(rows.measures, rows.groups, rows.cohorts)]
+
+
+def comparisons(judged: Sequence[Judged]) -> int:
+    """How many figures were judged."""
+    return sum(one.enough for one in judged)
+
+
+def verdict_of(findings: Sequence[Finding]) -> Verdict:
+    """The verdict that follows from the findings."""
+    return overall((one.verdict, one.counts, one.does) for one in findings)
+
+
+def reads_discipline(model: RankerModel) -> bool:
+    """Whether discipline is among what a model reads."""
+    return any(BY_NAME[name].category is Category.BEHAVIOR for name in model.ranker.feature_names_)
+
+
+def _curves(model: RankerModel, students: Students, snapshot: Snapshot, policy: Policy,
+            shown: Shown) -> Iterator[Curve]:  # fmt: skip
+    """Ways of mending what stops a model, for each attribute that stops it; of two groups at once, for the first."""
+    stopped = [one.attribute.split(CROSS)[0] for one in shown.findings if one.does is Consequence.STOPS]
+    records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", students.as_of))
+    for attribute in dict.fromkeys(stopped):
+        curves = trade_curves(model, students, policy, attribute, records.frame("programs"))
+        yield from as_shown(curves, shown.findings, shown.helped)
+
+
+def _data(snapshot: Snapshot) -> dict[str, Any]:
+    """The data manifest: what was read, without a number that could tell of a few."""
+    rows = snapshot.manifest["rows"]
+    return {
+        "manifest_sha256": hashlib.sha256((snapshot.path / "manifest.json").read_bytes()).hexdigest(),
+        "tables": {name: about(count) for name, count in sorted(rows.items()) if count >= 10},
+    }  # fmt: skip
+
+

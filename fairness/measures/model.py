@@ -1,0 +1,93 @@
+"""What a model does for the audited students, as measures: each check's amount and base, a row a student.
+
+A student in need who takes part in a support already is not left without one, whatever the model says: "missed" is who
+has neither a support nor a suggestion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fairness.policy.policy import Policy
+from fairness.population.comparisons import Measure
+from fairness.population.students import Advice, Students
+from training.estimation.pseudo_outcomes import Flags, Floats
+from training.ranking.suggestions import LITTLE_KNOWN, NOT_SURE
+
+_ACT_NOW = 3
+
+
+def model_measures(students: Students, advice: Advice, policy: Policy,
+                   blind: Advice | None = None) -> list[Measure]:  # fmt: skip
+    """Every measure of what a model suggests.
+
+    Args:
+        blind: what it suggests where it sees no discipline; None where discipline is no input.
+    """
+    need, waiting = students.in_need(policy), students.in_need(policy) & ~students.served
+    suggested = advice.suggested
+    missed = waiting & ~suggested
+    open_to = students.may.to_numpy(dtype=bool).any(axis=1)
+    found = [
+        Measure("suggestion", "", _counted(need & ~missed), _counted(need)),
+        Measure("missed", "", _counted(missed), _counted(need)),
+        Measure("access", "", _counted(missed & open_to), _counted(need & open_to), students.need),
+        _captured(students, advice, waiting),
+        *_supports(students, advice, need),
+        Measure("exposure", "", np.where(waiting, exposure(advice), 0.0), _counted(waiting)),
+        Measure("silence", "", _counted(waiting & open_to & _unsure(advice)), _counted(waiting & open_to)),
+        *_late_alerts(students),
+    ]  # fmt: skip
+    if blind is not None:
+        lost = waiting & blind.suggested & ~suggested
+        found.append(Measure("discipline", "", _counted(lost), _counted(waiting)))
+    return found
+
+
+def exposure(advice: Advice) -> Floats:
+    """The weight of a student's best place in the queue for a support, 0 to 1.
+
+    All to whom a support is suggested queue for it by expected benefit; place k weighs 1 / log2(1 + k), as in
+    discounted cumulative gain (Jarvelin & Kekalainen 2002, ACM TOIS 20(4)). 0 without a suggestion.
+    """
+    places = advice.benefit.where(advice.listed).rank(ascending=False, method="average").to_numpy(dtype="float64")
+    weights = np.nan_to_num(1 / np.log2(1 + places), nan=0.0)
+    best: Floats = weights.max(axis=1, initial=0.0)
+    return best
+
+
+def _captured(students: Students, advice: Advice, asked: Flags) -> Measure:
+    """Of the greatest expected benefit of an open support, what the first suggestion is expected to bring."""
+    benefit = advice.benefit.to_numpy()
+    may = students.may[advice.benefit.columns].to_numpy(dtype=bool)
+    attainable = np.where(may, benefit, 0.0).clip(min=0.0).max(axis=1, initial=0.0)
+    first = np.where(advice.rank.to_numpy() == 1, benefit, 0.0).sum(axis=1)
+    return Measure("captured", "", np.where(asked, first, 0.0), np.where(asked, attainable, 0.0))
+
+
+def _supports(students: Students, advice: Advice, need: Flags) -> Iterator[Measure]:
+    for name in advice.listed.columns:
+        asked = need & students.may[name].to_numpy(dtype=bool)
+        yield Measure("support", str(name), _counted(asked & advice.listed[name].to_numpy(dtype=bool)),
+                      _counted(asked), students.need * 2 + students.served)  # fmt: skip
+
+
+def _unsure(advice: Advice) -> Flags:
+    unsure: Flags = advice.silence.isin([NOT_SURE, LITTLE_KNOWN]).to_numpy()
+    return unsure
+
+
+def _late_alerts(students: Students) -> Iterator[Measure]:
+    """Nothing where no earlier day is on record."""
+    known = students.earlier.notna().to_numpy()
+    if known.any():
+        now = (students.severity.max(axis=1) >= _ACT_NOW).to_numpy() & known
+        yield Measure("late_alert", "", _counted(now & (students.earlier.to_numpy() == 0)), _counted(now))
+
+
+def _counted(flags: Flags) -> Floats:
+    return np.asarray(flags, dtype="float64")
+
+

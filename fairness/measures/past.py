@@ -1,0 +1,114 @@
+"""What the records hold of each group: supports given, absences and incidents written down, and what came of support.
+
+A model learns from these and sees through them, so a gap here is a question for the district, not a fault of the model.
+That two groups differ is no proof that something is amiss with the records. So students are compared within what their
+other records foretell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+
+from fairness.policy.policy import Policy
+from fairness.population.comparisons import Codes, Measure, Rows
+from fairness.population.students import Students, need_codes, severities, spread
+from features.catalog import CATALOG
+from records.canonical.schema import Category
+from training.episodes.episodes import Episodes
+from training.estimation.pseudo_outcomes import Flags, Floats, folds_of
+from training.evaluation.evaluate import JudgedEpisodes, best_benefits
+from training.ranking.ranker import BenefitRanker
+from training.ranking.suggestions import open_to_grade
+
+FEWEST_FORETOLD = 500
+"""Students below whom nothing is foretold of one record from the others."""
+_TENTHS = 10
+_MOST_DAYS = 3
+"""Decision days in need from which on they count as many."""
+_FOLDS = 5
+_FORETELLING = {"objective": "regression", "num_leaves": 8, "learning_rate": 0.1, "min_data_in_leaf": 50,
+                "verbosity": -1, "num_threads": 1, "deterministic": True, "seed": 0}  # fmt: skip
+_ROUNDS = 40
+
+
+def record_measures(students: Students) -> list[Measure]:
+    """Absences and incidents on record, within tenths of what the other records foretell of them.
+
+    Nothing where there are too few students, or where none of a kind is on record.
+    """
+    absent, days = (students.features[name].to_numpy(dtype="float64") for name in ("absent_days_year",
+                                                                                   "days_enrolled_year"))  # fmt: skip
+    incidents = students.features["incidents_year"].to_numpy(dtype="float64")
+    found: list[Measure] = []
+    if len(students) < FEWEST_FORETOLD:
+        return found
+    known = np.isfinite(absent) & (days > 0)
+    if absent[known].sum() > 0:
+        share = np.where(known, absent / np.where(known, days, 1.0), np.nan)
+        found.append(Measure("attendance_record", "", np.where(known, absent, 0.0), np.where(known, days, 0.0),
+                             _foretold(students, share, {Category.ATTENDANCE, Category.BEHAVIOR})))  # fmt: skip
+    if (incidents > 0).any():
+        has = (incidents > 0).astype("float64")
+        found.append(Measure("discipline_record", "", has, np.ones(len(has)),
+                             _foretold(students, has, {Category.BEHAVIOR})))  # fmt: skip
+    return found
+
+
+def past_supports(episodes: Episodes, programs: pd.DataFrame, students: Students, supports: Sequence[str],
+                  policy: Policy) -> Rows:  # fmt: skip
+    """Who ever started each support on the decision days, of those who were ever in need then and to whom it was open.
+
+    A student counts once: single days tell too little, since few supports begin on each. Equal need is the same most
+    severe alerts on as many days, three or more being as many.
+    """
+    rows = episodes.student.isin(students.groups.index).to_numpy()
+    own = episodes.take(np.flatnonzero(rows).astype(np.intp))
+    severity = severities(own.features.set_axis(range(len(own)), axis=0))
+    need = (severity.max(axis=1) >= policy.need_severity).to_numpy()
+    may = open_to_grade(programs, own.features["grade_level"], supports)
+    codes, who = pd.factorize(own.student, sort=True)
+    measures = []
+    for support in supports:
+        asked = need & may[support].to_numpy(dtype=bool)
+        got = asked & (own.support == support).to_numpy()
+        days, starts = (np.bincount(codes, flags, len(who)) for flags in (asked, got))
+        worst = severity[asked].groupby(codes[asked]).max().reindex(range(len(who)), fill_value=0)
+        often = np.minimum(days, _MOST_DAYS).astype(np.intp)
+        measures.append(Measure("past_support", support, (starts > 0).astype("float64"), (days > 0).astype("float64"),
+                                need_codes(worst) * (_MOST_DAYS + 1) + often))  # fmt: skip
+    return Rows(tuple(measures), *of_students(pd.Series(who), students))
+
+
+def came_true(found: JudgedEpisodes, ranker: BenefitRanker, students: Students) -> Rows:
+    """What came of each judged student's best support, doubly robust, less what was expected: progress points, the mean
+    over the decision days."""
+    expected, came = best_benefits(found, ranker)
+    apart = pd.Series(came - expected).groupby(found.episodes.student.to_numpy()).mean()
+    apart = apart[apart.index.isin(students.groups.index)]
+    measure = Measure("calibration", "", np.asarray(apart, dtype="float64"), np.ones(len(apart)))
+    return Rows((measure,), *of_students(pd.Series(apart.index), students))
+
+
+def of_students(student: pd.Series, students: Students) -> tuple[pd.DataFrame, pd.Series]:
+    """The groups and cohorts of rows, indexed by their students."""
+    return students.groups.loc[student], students.cohorts.loc[student]
+
+
+def _foretold(students: Students, target: Floats, hidden: set[Category]) -> Codes:
+    """Tenths of what the features outside `hidden` foretell of `target`, of each cohort from the others."""
+    names = [feature.name for feature in CATALOG if feature.category not in hidden]
+    rows, known = students.features[names].to_numpy(dtype="float64"), np.isfinite(target)
+    folds = folds_of(students.cohorts.reset_index(drop=True), _FOLDS, 0)
+    guess = np.full(len(target), float(np.nanmean(target)))
+    for fold in range(_FOLDS):
+        learned: Flags = known & (folds != fold)
+        if learned.sum() >= FEWEST_FORETOLD // 2 and (folds == fold).any():
+            data = lgb.Dataset(rows[learned], target[learned], free_raw_data=True)
+            model = lgb.train(_FORETELLING, data, _ROUNDS)
+            guess[folds == fold] = np.asarray(model.predict(rows[folds == fold], num_threads=1))
+    return spread(guess, _TENTHS)
+

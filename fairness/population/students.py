@@ -1,0 +1,217 @@
+"""The table that an audit is worked out of: one row a student, with need, what the model suggests, and the groups.
+
+It exists in memory alone. Need is defined without the model: early alerts from the same records. The model sees what
+serving shows it at most; sensitive facts are read here, in this room alone, and by nobody after it but as figures of
+groups.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from fairness.policy.checks import CROSS
+from fairness.policy.policy import Policy
+from fairness.population.comparisons import NOT_RECORDED, Codes
+from features.alerts import alerts
+from features.attendance import student_days
+from features.build import build_features
+from features.catalog import feature_names
+from records.access.scope import ScopedRecords, pipeline_scope
+from records.canonical.schema import Category
+from records.snapshots.snapshot import Snapshot
+from training.episodes.episodes import schools_on
+from training.estimation.pseudo_outcomes import Flags, Floats
+from training.ranking.model_file import RankerModel
+from training.ranking.suggestions import eligible, suggest, taking_part
+
+GRADE_BANDS = {"pre_k_2": (-1, 2), "3_5": (3, 5), "6_8": (6, 8), "9_12": (9, 12)}
+EARLIER = 30
+"""School days between a look ahead and what it should have seen coming."""
+_FAMILIES = (Category.ATTENDANCE, Category.GRADES)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a model says of the audited students, indexed as they are.
+
+    Attributes:
+        listed: which supports are suggested, bool; `rank`: their places, 1 is best, NaN where not suggested.
+        benefit: what is expected of each support, in progress points.
+        silence: why nothing is suggested; missing where something is.
+    """
+
+    listed: pd.DataFrame
+    rank: pd.DataFrame
+    benefit: pd.DataFrame
+    silence: pd.Series
+
+    @cached_property
+    def suggested(self) -> Flags:
+        """Who has a suggestion, shape (students,)."""
+        return np.asarray(self.listed.to_numpy(dtype=bool).any(axis=1), dtype=bool)
+
+
+@dataclass(frozen=True)
+class Students:
+    """The audited students, by `student_id`.
+
+    Attributes:
+        features: what may be known of them, discipline too.
+        groups: a column an attribute of the policy, text, `NOT_RECORDED` where unknown.
+        cohorts: school and grade, what is resampled together.
+        severity: of the most severe alert by family, 0 where there is none: shape (students, families).
+        earlier: the same thirty school days before, NaN where a student was not on the roll then.
+        may: which supports are open to them, bool.
+        served: who takes part in a support now, shape (students,).
+    """
+
+    as_of: date
+    features: pd.DataFrame
+    groups: pd.DataFrame
+    cohorts: pd.Series
+    severity: pd.DataFrame
+    earlier: pd.Series
+    may: pd.DataFrame
+    served: Flags
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def in_need(self, policy: Policy) -> Flags:
+        """Who is in need, shape (students,)."""
+        return np.asarray(self.severity.max(axis=1) >= policy.need_severity, dtype=bool)
+
+    @cached_property
+    def need(self) -> Codes:
+        """Which alerts they have, by family and severity: those with the same have the same need."""
+        return need_codes(self.severity)
+
+
+def audited_students(snapshot: Snapshot, as_of: date, policy: Policy, supports: tuple[str, ...]) -> Students:
+    """Every student enrolled on the day; every student where the source brings no enrolments at all."""
+    records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", as_of))
+    stays = _stays(records, as_of)
+    here = stays.index
+    features = build_features(records, as_of).loc[here]
+    names = _school_names(records)
+    grades = features["grade_level"].fillna(-9).astype(int).astype(str)
+    return Students(
+        as_of, features, _groups(snapshot, as_of, policy, stays, features["grade_level"], names),
+        stays.fillna("") + "|" + grades, severities(features), _earlier(snapshot, records, as_of, here),
+        eligible(records, as_of, supports).loc[here],
+        here.isin(taking_part(records, records.frame("programs"), as_of)["student_id"]),
+    )  # fmt: skip
+
+
+def crossed(groups: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+    """The groups with the policy's intersections, worked out from the single ones."""
+    pairs = {}
+    for one, two in policy.intersections:
+        known = (groups[one] != NOT_RECORDED) & (groups[two] != NOT_RECORDED)
+        pairs[one + CROSS + two] = (groups[one] + CROSS + groups[two]).where(known, NOT_RECORDED)
+    return groups.assign(**pairs)
+
+
+def advice_of(model: RankerModel, students: Students, features: pd.DataFrame | None = None) -> Advice:
+    """What a model suggests to the students, from `features` or from what may be known of them at most."""
+    seen = students.features if features is None else features
+    ranker, index = model.ranker, students.groups.index
+    names = [name for name in ranker.supports_ if name in students.may.columns]
+    shown = suggest(ranker, seen, students.may)
+    rank = shown.table.pivot(index="student_id", columns="support", values="rank").reindex(index=index, columns=names)
+    benefit = pd.DataFrame({name: one.mean for name, one in shown.benefits.items()}, index=index, columns=names,
+                           dtype="float64")  # fmt: skip
+    return Advice(rank.notna(), rank.astype("float64"), benefit, shown.silence.reindex(index))
+
+
+def severities(features: pd.DataFrame) -> pd.DataFrame:
+    """The severity of each student's most severe alert, by family of alerts: indexed as `features`."""
+    values = np.zeros((len(features), len(_FAMILIES)), dtype=np.intp)
+    place = {str(student): row for row, student in enumerate(features.index)}
+    for alert in alerts(features):
+        row, column = place[alert.student_id], _FAMILIES.index(alert.category)
+        values[row, column] = max(values[row, column], alert.severity)
+    return pd.DataFrame(values, index=features.index, columns=[family.value for family in _FAMILIES])
+
+
+def need_codes(severity: pd.DataFrame) -> Codes:
+    """One number for each combination of severities."""
+    most = 4
+    codes = np.zeros(len(severity), dtype=np.intp)
+    for name in severity.columns:
+        codes = codes * most + severity[name].to_numpy(dtype=np.intp)
+    return codes
+
+
+def without_discipline(features: pd.DataFrame) -> pd.DataFrame:
+    """The same features with those of discipline missing."""
+    hidden = set(feature_names(behavior=True)) - set(feature_names())
+    return features.assign(**dict.fromkeys(hidden, math.nan))
+
+
+def _groups(snapshot: Snapshot, as_of: date, policy: Policy, stays: pd.Series, grades: pd.Series,
+            names: Mapping[str, str]) -> pd.DataFrame:  # fmt: skip
+    sensitive = ScopedRecords(snapshot, pipeline_scope(snapshot, "audit", as_of)).frame("characteristics")
+    facts = sensitive.set_index("student_id").reindex(stays.index)
+    facts = facts.assign(grade_band=grades.map(_band), school=stays.map(names))
+    groups = pd.DataFrame({name: facts[name].map(_value).astype(object) for name in policy.groups}, index=stays.index)
+    return crossed(groups, policy)
+
+
+def _earlier(snapshot: Snapshot, records: ScopedRecords, as_of: date, here: pd.Index) -> pd.Series:
+    """The most severe alert of each student thirty school days before; NaN where that day is not on record."""
+    days = records.ask(student_days, as_of)
+    days = days.loc[days["back"] == EARLIER + 1, ["student_id", "date"]]
+    unknown = pd.Series(math.nan, index=here)
+    if days.empty:
+        return unknown
+    day = pd.to_datetime(days["date"]).max().date()
+    then = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day))
+    there = _stays(then, day).index
+    found = severities(build_features(then, day).loc[there]).max(axis=1).astype("float64")
+    return found.reindex(here)
+
+
+def _stays(records: ScopedRecords, as_of: date) -> pd.Series:
+    """The school of each student enrolled on the day, the one entered last; index student_id, sorted."""
+    if records.frame("school_enrollments").empty:
+        schools = records.frame("students").set_index("student_id")["school_id"]
+        everyone = pd.Index(records.students, name="student_id", dtype=object)
+        return schools.reindex(everyone).astype(object)
+    return schools_on(records, as_of)["school_id"].astype(object)
+
+
+def _school_names(records: ScopedRecords) -> dict[str, str]:
+    """Schools by identifier; the identifier stands beside a name that two schools have."""
+    schools = records.frame("schools")
+    unclear = schools["name"].duplicated(keep=False) | schools["name"].isna()
+    return {str(key): f"{name} ({key})" if twice else str(name)
+            for key, name, twice in zip(schools["school_id"], schools["name"], unclear, strict=True)}  # fmt: skip
+
+
+def _band(grade: float | None) -> str | None:
+    for name, (low, high) in GRADE_BANDS.items():
+        if grade is not None and low <= grade <= high:
+            return name
+    return None
+
+
+def _value(value: object) -> str:
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return NOT_RECORDED
+    return str(value) if isinstance(value, str) else ("yes" if value else "no")
+
+
+def spread(values: Floats, parts: int) -> Codes:
+    """Which of `parts` equally large parts each value lies in, by rank: 0 is the least."""
+    order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+    found: Codes = (order * parts // max(len(values), 1)).astype(np.intp)
+    return found
+

@@ -1,0 +1,279 @@
+"""An audit as files: JSON for machines, charts, a page to read and print, a PDF to file. Nothing in them is fetched.
+
+They lie in `home/audits/v<version>/<digest>/`, so that an audit that was signed stays as it was whatever comes after.
+The JSON is written last: an audit that can be read has its report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from fairness.audit.audit import Audit, AuditError, AuditOutdated
+from fairness.report import views, words
+from fairness.report.charts import dot_plot, trade_chart
+from records.system.files import write_whole
+from records.system.pdf import pdf
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_JSON = "audit.json"
+_SHORT = 16
+"""Hex digits of an audit's digest that name its folder."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A reviewer's decision as the report prints it: `decision` is "signed" or "refused"."""
+
+    at: datetime
+    name: str
+    decision: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Charts:
+    """The charts of an audit as SVG: dots with intervals, as a page and as a phone has room for them, and trade curves,
+    empty where nothing stops the model."""
+
+    dots: str
+    narrow: str
+    curves: str
+
+    @classmethod
+    def of(cls, audit: Audit) -> Charts:
+        trades = views.trades(audit)
+        return cls(dot_plot(audit), dot_plot(audit, narrow=True), trade_chart(trades) if trades else "")
+
+
+def write_report(audit: Audit, home: Path, signatures: Sequence[Signature] = ()) -> Path:
+    """Write audit.json, report.html, report.pdf and the charts, each whole or not at all; the file of report.html."""
+    folder = audit_folder(home, audit)
+    charts = Charts.of(audit)
+    write_whole(folder / "chart.svg", charts.dots)
+    write_whole(folder / "chart-narrow.svg", charts.narrow)
+    if charts.curves:
+        write_whole(folder / "curves.svg", charts.curves)
+    write_whole(folder / "report.pdf", report_pdf(audit, charts, signatures))
+    report = write_whole(folder / "report.html", report_html(audit, charts, signatures))
+    write_whole(folder / _JSON, audit.to_json())
+    return report
+
+
+def report_html(audit: Audit, charts: Charts, signatures: Sequence[Signature]) -> str:
+    """The page: it stands alone, and prints."""
+    dots, narrow, curves = (
+        _inline(svg, said, kind) for svg, said, kind in
+        ((charts.dots, words.LEFT_OUT, "audit-wide-only"), (charts.narrow, words.LEFT_OUT, "audit-narrow"),
+         (charts.curves, words.CURVES, "")))  # fmt: skip
+    return _pages().get_template("report.html").render(
+        findings=findings_html(audit, dots + narrow, curves), checks_of_all=checks_html(audit), signatures=signatures,
+        style=Markup(findings_css()), thresholds=_thresholds(audit), facts=_facts(audit), moment=_moment,
+        **_seen(audit),
+    )  # fmt: skip
+
+
+def report_pdf(audit: Audit, charts: Charts, signatures: Sequence[Signature]) -> bytes:
+    """The document: what the page says, of the groups that count in the verdict."""
+    seen = _seen(audit)
+    checks = [asdict(replace(one, tables=tuple(table for table in one.tables if table.counts)))
+              for one in seen["details"]]  # fmt: skip
+    told = {name: [asdict(one) for one in seen[name]] for name in ("stopping", "asking", "heats", "traces")}
+    return pdf(_TEMPLATES / "report.typ", told | {
+        "title": _title(audit), "made": _made(audit), "verdict": words.VERDICTS[audit.verdict],
+        "summary": words.SUMMARIES[audit.verdict], "short": views.in_short(audit), "dots": charts.dots,
+        "curves": charts.curves, "alts": {"dots": words.LEFT_OUT, "curves": words.CURVES},
+        "trades": [_choices(one) for one in seen["trades"]], "mending": words.MENDING, "two_counts": words.TWO_COUNTS,
+        "grid": asdict(seen["grid"]), "verdicts": words.VERDICTS, "why": words.WHY_BRIEFLY,
+        "reported": seen["reported"], "families": seen["families"],
+        "strong": f"{audit.policy['strong_proxy']:.2f}", "checks": checks, "policy": _thresholds(audit),
+        "method": words.method(audit.policy), "limits": words.LIMITS, "facts": _facts(audit),
+        "smallest": audit.policy["smallest_cell"], "digest": audit.sha256,
+        "signatures": [{"decision": one.decision.capitalize(), "name": one.name, "at": _moment(one.at),
+                        "reason": one.reason} for one in signatures],
+    })  # fmt: skip
+
+
+def audit_folder(home: Path, audit: Audit) -> Path:
+    """Where an audit's files lie."""
+    return _versions(home, audit.version) / audit.sha256[:_SHORT]
+
+
+def audits_of(home: Path, version: int) -> list[Audit]:
+    """Every audit of a version, the newest first. Those that an earlier release made are passed over.
+
+    Raises:
+        AuditError: a file is there and is not an audit as it was written.
+    """
+    found = []
+    for file in sorted(_versions(home, version).glob(f"*/{_JSON}")):
+        with suppress(AuditOutdated):
+            found.append(_read(file))
+    return sorted(found, key=lambda audit: audit.at, reverse=True)
+
+
+def audits_of_records(home: Path, snapshot_id: str, as_of: date) -> list[Audit]:
+    """The newest audit of each model, under each policy, on one day of a snapshot: the oldest first.
+
+    A file that is not as it was written is passed over: nobody can say what it showed.
+    """
+    newest: dict[tuple[int, str, str], Audit] = {}
+    for file in sorted((home / "audits").glob(f"v*/*/{_JSON}")):
+        with suppress(AuditError):
+            audit = _read(file)
+            key = audit.version, audit.model_sha256, audit.policy_sha256
+            if (audit.snapshot_id, audit.as_of) == (snapshot_id, as_of) and (
+                    key not in newest or newest[key].at < audit.at):  # fmt: skip
+                newest[key] = audit
+    return sorted(newest.values(), key=lambda audit: (audit.at, audit.version))
+
+
+def read_audit(home: Path, version: int) -> Audit | None:
+    """The newest audit of a version; None where it was not audited.
+
+    Raises:
+        AuditError: a file is there and is not an audit as it was written.
+    """
+    return next(iter(audits_of(home, version)), None)
+
+
+def signed_audit(home: Path, version: int, sha256: str) -> Audit | None:
+    """The audit with this digest; None where it is no longer there.
+
+    Raises:
+        AuditOutdated: an earlier release made it.
+        AuditError: it is there and is not as it was written.
+    """
+    file = _versions(home, version) / sha256[:_SHORT] / _JSON
+    return _read(file) if file.exists() else None
+
+
+def findings_html(audit: Audit, dots: Markup, curves: Markup) -> Markup:
+    """What an audit found, as a part of a page: the report and the site show the same.
+
+    Args:
+        dots, curves: the charts as this page shows them.
+    """
+    return Markup(_pages().get_template("findings.html").render(dots=dots, curves=curves, **_seen(audit)))
+
+
+def checks_html(audit: Audit) -> Markup:
+    """Every check with every group, as a part of a page."""
+    return Markup(_pages().get_template("checks.html").render(**_seen(audit)))
+
+
+def findings_css() -> str:
+    """The look of what was found, for the report and for the site."""
+    return (_TEMPLATES / "findings.css").read_text(encoding="utf-8")
+
+
+def _read(file: Path) -> Audit:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise AuditError(f"the audit cannot be read: {error}") from None
+    whole = hashlib.sha256(text.encode()).hexdigest()[:_SHORT] == file.parent.name
+    try:
+        audit = Audit.from_json(text)
+    except AuditOutdated:
+        if whole:
+            raise
+    if not whole:
+        raise AuditError("the audit is not as it was written: its digest is another")
+    return audit
+
+
+def _versions(home: Path, version: int) -> Path:
+    return home / "audits" / f"v{version}"
+
+
+def _pages() -> jinja2.Environment:
+    found = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True,
+                               undefined=jinja2.StrictUndefined, lstrip_blocks=True)  # fmt: skip
+    found.filters |= {"capital": words.capital, "code": _code}
+    return found
+
+
+def _code(text: str) -> Markup:
+    """Text with what stands between backticks as code."""
+    parts = text.split("`")
+    return Markup().join(Markup("<code>{}</code>").format(part) if place % 2 else part
+                         for place, part in enumerate(parts))  # fmt: skip
+
+
+def _inline(svg: str, alt: str, kind: str) -> Markup:
+    """A chart within a page, with its words for who cannot see it; nothing where there is none."""
+    drawn = Markup(re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg))
+    whole = Markup('<div class="chart {}" role="img" aria-label="{}">{}</div>').format(kind, alt, drawn)
+    return whole if svg else Markup()
+
+
+def _seen(audit: Audit) -> dict[str, Any]:
+    families, traces = views.traces(audit)
+    return {
+        "audit": audit, "policy": audit.policy, "words": words, "title": _title(audit), "made": _made(audit),
+        "short": views.in_short(audit), "stopping": views.questions(audit.stopping),
+        "asking": views.questions(audit.asking), "grid": views.grid(audit), "heats": list(views.heats(audit)),
+        "details": views.details(audit), "families": families, "traces": traces, "trades": views.trades(audit),
+        "reported": _reported(audit),
+    }  # fmt: skip
+
+
+def _choices(trade: views.Trade) -> dict[str, Any]:
+    """A trade curve's table in words."""
+    ways = []
+    for way, applies, choices in trade.ways:
+        rows = [(str(one.number), words.capital(one.setting), words.amount(one.captured),
+                 words.worst_gap(one.worst_gap), one.whose, words.amount(one.helped))
+                for one in choices]  # fmt: skip
+        ways.append({"way": way, "applies": applies, "choices": rows})
+    return {"title": trade.title, "ways": ways}
+
+
+def _title(audit: Audit) -> str:
+    return f"Fairness audit of model version {audit.version}"
+
+
+def _made(audit: Audit) -> str:
+    return f"Records as of {audit.as_of}. Audited on {_moment(audit.at)}."
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d at %H:%M}"
+
+
+def _thresholds(audit: Audit) -> list[tuple[str, str, str]]:
+    """What the policy says, its size, and its source."""
+    return [(says, f"{audit.policy[name]}", audit.policy["sources"][name])
+            for name, says in sorted(audit.policy["says"].items())]  # fmt: skip
+
+
+def _facts(audit: Audit) -> list[tuple[str, str]]:
+    """What was audited, and by which digests it can be told."""
+    tables = ", ".join(f"{name.replace('_', ' ')} (about {rows:,} rows)"
+                       for name, rows in sorted(audit.data["tables"].items()))  # fmt: skip
+    return [
+        ("Model", f"version {audit.version}, SHA-256 {audit.model_sha256}"),
+        ("Records", f"snapshot {audit.snapshot_id}, manifest SHA-256 {audit.data['manifest_sha256']}"),
+        ("Tables read", tables), ("Policy", f"SHA-256 {audit.policy_sha256}"),
+        ("This audit", f"SHA-256 {audit.sha256}"),
+    ]  # fmt: skip
+
+
+def _reported(audit: Audit) -> list[tuple[str, str]]:
+    """What the policy only shows, with its reason."""
+    found = []
+    for name, why in sorted(audit.policy["reported"].items()):
+        check, _, attribute = name.rpartition(":")
+        label = words.attribute_label(attribute)
+        found.append((f"{words.check_label(check)}, by {label.lower()}" if check else label, why))
+    return found

@@ -1,0 +1,297 @@
+"""The canonical tables: every column with its type, unit and data category.
+
+This module owns the shape of everything that Handrail stores about a student. Connectors write these
+tables and nothing else; a column that is not here is never stored. It refuses to guess: a table or
+column name that is unknown raises `UnknownTable` / `KeyError`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+
+
+class Category(StrEnum):
+    """A kind of data that an agreement can grant. The order is the order in which people read them."""
+
+    DIRECTORY = "directory"
+    SCHEDULE = "schedule"
+    ATTENDANCE = "attendance"
+    GRADES = "grades"
+    ASSESSMENTS = "assessments"
+    BEHAVIOR = "behavior"
+    SPECIAL_EDUCATION = "special_education"
+    ENGLISH_LEARNER = "english_learner"
+    HOUSING = "housing"
+    MEAL_ELIGIBILITY = "meal_eligibility"
+    DEMOGRAPHICS = "demographics"
+    SERVICES = "services"
+    SERVICES_OTHER = "services_other"
+
+
+CONSENT_CATEGORIES = frozenset({Category.HOUSING, Category.MEAL_ELIGIBILITY, Category.SPECIAL_EDUCATION})
+"""Categories that also need that student's own signed consent.
+
+42 U.S.C. 11432(g)(3)(G) (housing), 7 CFR 245.6 (meal eligibility), 34 CFR 300.622 (disability).
+"""
+
+
+class UnknownTable(KeyError):
+    """A table name that the canonical schema does not have."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One canonical column.
+
+    `category` is None for columns that hold no student data (keys of schools, calendars, programs).
+    """
+
+    name: str
+    type: pa.DataType
+    category: Category | None
+    description: str
+    unit: str | None = None
+    required: bool = False
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """One canonical table. `key` is unique within a snapshot; a student table has a `student_id`."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+
+    @property
+    def is_student(self) -> bool:
+        return any(column.name == "student_id" for column in self.columns)
+
+    @property
+    def is_service(self) -> bool:
+        """True when rows belong to one organisation: `services` for its own, `services_other` for the rest.
+
+        Those of the rest that tell of a child's housing need `housing` too (`records.access.scope.told_freely`).
+        """
+        return self.is_student and any(column.category is Category.SERVICES for column in self.columns)
+
+    def column(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(f"{self.name} has no column {name!r}; it has {', '.join(c.name for c in self.columns)}")
+
+    def arrow_schema(self) -> pa.Schema:
+        return pa.schema([pa.field(c.name, c.type, nullable=not c.required) for c in self.columns])
+
+
+_TEXT, _DATE, _INT, _FLOAT, _BOOL = pa.string(), pa.date32(), pa.int32(), pa.float64(), pa.bool_()
+
+ATTENDANCE_STATUSES = ("absent_excused", "absent_unexcused", "tardy", "partial", "present")
+ABSENT_STATUSES = ("absent_excused", "absent_unexcused")
+SEXES = ("female", "male", "another")
+RACE_ETHNICITIES = (
+    "american_indian", "asian", "black", "hispanic", "pacific_islander", "two_or_more", "white",
+)  # fmt: skip
+SUPPORTS = (
+    "tutoring", "mentoring", "food", "housing_help", "health", "counselling", "restorative_practice",
+    "summer_meals", "grandparent_readers", "victims_services",
+)  # fmt: skip
+
+HOUSING_SUPPORTS = frozenset({"housing_help"})
+"""Kinds of support that only somebody without a stable home is given: taking part tells of a child's housing."""
+
+
+def _directory(name: str, type_: pa.DataType, description: str, **more: object) -> Column:
+    return Column(name, type_, Category.DIRECTORY, description, **more)  # type: ignore[arg-type]
+
+
+def _student() -> Column:
+    return _directory("student_id", _TEXT, "The district's own student identifier", required=True)
+
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        Table(
+            "schools",
+            "Schools of the district",
+            (
+                Column("school_id", _TEXT, None, "The district's school identifier", required=True),
+                Column("name", _TEXT, None, "Name of the school"),
+            ),
+            ("school_id",),
+        ),
+        Table(
+            "calendar",
+            "Days on which a school held classes",
+            (
+                Column("school_id", _TEXT, None, "School", required=True),
+                Column("date", _DATE, None, "An instructional day", required=True),
+                Column("school_year", _INT, None, "Calendar year in which the school year ends", required=True),
+            ),
+            ("school_id", "date"),
+        ),
+        Table(
+            "students",
+            "One row a student",
+            (
+                _student(),
+                _directory("first_name", _TEXT, "First name"),
+                _directory("last_name", _TEXT, "Last name"),
+                _directory("birth_date", _DATE, "Date of birth"),
+                _directory("grade_level", _INT, "Grade now: -1 is pre-kindergarten, 0 kindergarten", unit="grade"),
+                _directory("school_id", _TEXT, "School now"),
+            ),
+            ("student_id",),
+        ),
+        Table(
+            "characteristics",
+            "Sensitive facts, one row a student: read by the fairness audit, never a model input",
+            (
+                _student(),
+                Column("sex", _TEXT, Category.DEMOGRAPHICS, "Sex", values=SEXES),
+                Column("race_ethnicity", _TEXT, Category.DEMOGRAPHICS, "Federal group", values=RACE_ETHNICITIES),
+                Column("english_learner", _BOOL, Category.ENGLISH_LEARNER, "Is learning English"),
+                Column("special_education", _BOOL, Category.SPECIAL_EDUCATION, "Has an IEP or a 504 plan"),
+                Column("unstable_housing", _BOOL, Category.HOUSING, "McKinney-Vento eligible"),
+                Column("meal_eligible", _BOOL, Category.MEAL_ELIGIBILITY, "Free or reduced-price meals"),
+            ),
+            ("student_id",),
+        ),
+        Table(
+            "school_enrollments",
+            "When a student was enrolled where",
+            (
+                _student(),
+                _directory("school_id", _TEXT, "School", required=True),
+                _directory("school_year", _INT, "Calendar year in which the school year ends", required=True),
+                _directory("grade_level", _INT, "Grade in that year", unit="grade"),
+                _directory("entry_date", _DATE, "First day", required=True),
+                _directory("exit_date", _DATE, "Last day, empty while enrolled"),
+            ),
+            ("student_id", "school_id", "entry_date"),
+        ),
+        Table(
+            "attendance_events",
+            "Days on which a student was not simply present",
+            (
+                _student(),
+                Column("school_id", _TEXT, Category.ATTENDANCE, "School", required=True),
+                Column("date", _DATE, Category.ATTENDANCE, "School day", required=True),
+                Column("status", _TEXT, Category.ATTENDANCE, "What was recorded", required=True,
+                       values=ATTENDANCE_STATUSES),
+            ),
+            ("student_id", "date", "status"),
+        ),
+        Table(
+            "course_grades",
+            "Marks at the end of a grading period",
+            (
+                _student(),
+                Column("course", _TEXT, Category.GRADES, "Course title", required=True),
+                Column("school_year", _INT, Category.GRADES, "Year in which the school year ends", required=True),
+                Column("period", _INT, Category.GRADES, "Grading period within the year, from 1", required=True),
+                Column("date", _DATE, Category.GRADES, "Day on which the mark was final", required=True),
+                Column("grade", _FLOAT, Category.GRADES, "Mark", unit="points of 100", required=True),
+            ),
+            ("student_id", "course", "school_year", "period"),
+        ),
+        Table(
+            "gradebook_entries",
+            "Marks for single pieces of work",
+            (
+                _student(),
+                Column("entry_id", _TEXT, Category.GRADES, "The gradebook's identifier", required=True),
+                Column("course", _TEXT, Category.GRADES, "Course title or code"),
+                Column("title", _TEXT, Category.GRADES, "Piece of work"),
+                Column("due_date", _DATE, Category.GRADES, "Day it was due"),
+                Column("grade", _FLOAT, Category.GRADES, "Mark", unit="points of 100"),
+            ),
+            ("student_id", "entry_id"),
+        ),
+        Table(
+            "assessments",
+            "Test results",
+            (
+                _student(),
+                Column("assessment", _TEXT, Category.ASSESSMENTS, "Which test", required=True),
+                Column("date", _DATE, Category.ASSESSMENTS, "Day taken", required=True),
+                Column("score", _FLOAT, Category.ASSESSMENTS, "Score on the test's own scale", required=True),
+                Column("measure", _TEXT, Category.ASSESSMENTS, "How the score is reported, for example raw score"),
+            ),
+            ("student_id", "assessment", "date", "measure"),
+        ),
+        Table(
+            "behavior_incidents",
+            "Discipline incidents, without any narrative",
+            (
+                _student(),
+                Column("incident_id", _TEXT, Category.BEHAVIOR, "The district's identifier", required=True),
+                Column("date", _DATE, Category.BEHAVIOR, "Day of the incident", required=True),
+                Column("behavior", _TEXT, Category.BEHAVIOR, "Coded kind of incident"),
+                Column("action", _TEXT, Category.BEHAVIOR, "Coded response of the school"),
+                Column("days_removed", _FLOAT, Category.BEHAVIOR, "Days out of class", unit="school days"),
+            ),
+            ("student_id", "incident_id"),
+        ),
+        Table(
+            "programs",
+            "What partners offer",
+            (
+                Column("program_id", _TEXT, None, "Program identifier", required=True),
+                Column("organization_id", _TEXT, None, "Who runs it", required=True),
+                Column("name", _TEXT, None, "Name of the program"),
+                Column("support", _TEXT, None, "Kind of support", values=SUPPORTS),
+                Column("capacity", _INT, None, "Places", unit="students"),
+                Column("cost_per_session", _FLOAT, None, "Cost", unit="US dollars"),
+                Column("min_grade", _INT, None, "Lowest grade served"),
+                Column("max_grade", _INT, None, "Highest grade served"),
+            ),
+            ("program_id",),
+        ),
+        Table(
+            "service_enrollments",
+            "Who takes part in which partner program, and when",
+            (
+                _student(),
+                Column("program_id", _TEXT, Category.SERVICES, "Program", required=True),
+                Column("organization_id", _TEXT, Category.SERVICES, "Who runs it", required=True),
+                Column("start_date", _DATE, Category.SERVICES, "First day", required=True),
+                Column("end_date", _DATE, Category.SERVICES, "Last day, empty while active"),
+                Column("exit_reason", _TEXT, Category.SERVICES, "Why it ended"),
+            ),
+            ("student_id", "program_id", "start_date"),
+        ),
+        Table(
+            "service_sessions",
+            "Single sessions of a partner program",
+            (
+                _student(),
+                Column("session_id", _TEXT, Category.SERVICES, "The partner's identifier", required=True),
+                Column("program_id", _TEXT, Category.SERVICES, "Program", required=True),
+                Column("organization_id", _TEXT, Category.SERVICES, "Who ran it", required=True),
+                Column("date", _DATE, Category.SERVICES, "Day", required=True),
+                Column("attended", _BOOL, Category.SERVICES, "Took part", required=True),
+                Column("minutes", _FLOAT, Category.SERVICES, "Length", unit="minutes"),
+            ),
+            ("organization_id", "session_id"),
+        ),
+    )
+}
+
+
+def table(name: str) -> Table:
+    """The canonical table of that name.
+
+    Raises:
+        UnknownTable: naming the tables that exist.
+    """
+    try:
+        return TABLES[name]
+    except KeyError:
+        raise UnknownTable(f"no table {name!r}; the tables are {', '.join(TABLES)}") from None

@@ -1,0 +1,123 @@
+"""A partner's list of participants as one CSV file: who they are in the partner's own words.
+
+Owns the way from a line to a `Participant`. A line that cannot be read is put aside with its reason, which names the
+line and the column and never repeats what stood there: it is about a child.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from records.canonical.quarantine import BadRow, BadValue, convert
+from records.canonical.schema import Category, Column
+from records.connectors.csv_files import Line, read_csv
+from records.connectors.protocol import SourceRefused
+from records.identity.participants import Participant
+
+_GRADES = {"PK": "-1", "K": "0", "KG": "0"}
+_LOWEST, _HIGHEST = -1, 13
+_RIGHT = {
+    "birth_date": "birth_date must be a day such as 2013-04-17, or empty",
+    "grade": f"grade must be PK, K or a number up to {_HIGHEST}, or empty",
+}
+
+
+def _text(name: str, *, required: bool = False) -> Column:
+    return Column(name, pa.string(), Category.DIRECTORY, name.replace("_", " ").capitalize(), required=required)
+
+
+COLUMNS = (
+    _text("participant_id", required=True),
+    _text("first_name", required=True),
+    _text("last_name"),
+    Column("birth_date", pa.date32(), Category.DIRECTORY, "Date of birth"),
+    Column("grade", pa.int32(), Category.DIRECTORY, "Grade", unit="grade"),
+    _text("school"),
+)
+"""The columns of the file. Each must be there; what a partner does not know stays empty."""
+
+NAMES = tuple(column.name for column in COLUMNS)
+LONGEST = {"participant_id": 80, "first_name": 200, "last_name": 200, "school": 200}
+"""Characters that the store has room for."""
+
+
+@dataclass
+class ParticipantFile:
+    """What a file held: read = participants + bad + repeated + ignored."""
+
+    file: str
+    participants: list[Participant] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
+    repeated: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
+    dropped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def read(self) -> int:
+        return len(self.participants) + len(self.bad) + self.repeated + self.ignored.total()
+
+    def quarantine(self, row: BadRow) -> None:
+        self.bad.append(row)
+
+    def ignore(self, file: str, kind: str) -> None:
+        self.ignored[kind] += 1
+
+    def drop_column(self, file: str, column: str, kind: str) -> None:
+        self.dropped[column] = kind
+
+
+def read_participants(path: Path, organization_id: str) -> ParticipantFile:
+    """Read the participants of one partner.
+
+    Raises:
+        SourceRefused: the header is missing or lacks a column.
+    """
+    try:
+        return _read(path, organization_id)
+    except SourceRefused:
+        # Without a header the first line is a child, whom the reader's own words would repeat.
+        raise SourceRefused(f"{path.name}, line 1: the header must name each of {', '.join(NAMES)} once") from None
+
+
+def _read(path: Path, organization_id: str) -> ParticipantFile:
+    found = ParticipantFile(path.name)
+    seen: dict[str, tuple[int, Participant]] = {}
+    for line in read_csv(path, NAMES, found, lambda file, done, total: None, only=NAMES):
+        try:
+            one = _participant(line, organization_id)
+            earlier, known = seen.setdefault(one.participant_id, (line.number, one))
+            if known != one:
+                raise BadValue("participant_id", f"line {earlier} has the same participant_id and other facts")
+        except BadValue as error:
+            found.quarantine(BadRow(path.name, line.number, error.column, error.reason, line.raw))
+        else:
+            if earlier == line.number:
+                found.participants.append(one)
+            else:
+                found.repeated += 1
+    return found
+
+
+def _participant(line: Line, organization_id: str) -> Participant:
+    grade = line.fields["grade"].strip().upper()
+    texts = {**line.fields, "grade": _GRADES.get(grade, grade)}
+    values = {column.name: _value(column, texts[column.name]) for column in COLUMNS}
+    return Participant(organization_id, values["participant_id"], values["first_name"], values["last_name"] or "",
+                       values["birth_date"], values["grade"], values["school"] or "")  # fmt: skip
+
+
+def _value(column: Column, text: str) -> Any:
+    try:
+        value = convert(column, text)
+    except BadValue as error:
+        raise BadValue(column.name, _RIGHT.get(column.name, error.reason)) from None
+    if isinstance(value, str) and len(value) > LONGEST[column.name]:
+        raise BadValue(column.name, f"{column.name} is longer than {LONGEST[column.name]} characters")
+    if isinstance(value, int) and not _LOWEST <= value <= _HIGHEST:
+        raise BadValue(column.name, _RIGHT[column.name])
+    return value

@@ -1,0 +1,223 @@
+"""Who may sign in: organisations, staff, passwords and the sessions of their browsers.
+
+Passwords are kept as argon2id hashes; a wrong login and a wrong password take the same work and get the same answer.
+A session ends after 30 minutes without use, after 12 hours, at sign-out, and when its person is disabled.
+Source: OWASP ASVS 5, chapters 6 and 7.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import delete, func, select, update
+
+from records.access.scope import DISTRICT, Role, Viewer
+from records.database.engine import (
+    Database,
+    OrganizationRow,
+    SignInAttemptRow,
+    StaffRow,
+    WebSessionRow,
+)
+from records.system.errors import SaidPlainly
+
+SHORTEST_PASSWORD = 12
+IDLE = timedelta(minutes=30)
+ABSOLUTE = timedelta(hours=12)
+ATTEMPTS_PER_MINUTE = 6
+HASHER = PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=1)
+"""The work of one guess: RFC 9106, section 4, the second choice, on one lane."""
+_DISTRICT_ROLES = frozenset({Role.DATA_SCIENTIST, Role.EQUITY_REVIEWER, Role.DISTRICT_ADMIN})
+
+
+class AccountError(SaidPlainly, ValueError):
+    """An account or organisation that cannot be added, or a file of them; the message says why."""
+
+
+@dataclass(frozen=True)
+class Organization:
+    organization_id: str
+    name: str
+    kind: str
+
+
+def add_organization(database: Database, organization: Organization) -> None:
+    """Add an organisation, or bring its name and kind up to date."""
+    with database.session() as session:
+        session.merge(OrganizationRow(organization_id=organization.organization_id, name=organization.name,
+                                      kind=organization.kind))  # fmt: skip
+
+
+def organizations(database: Database) -> dict[str, Organization]:
+    """All organisations by identifier."""
+    with database.session() as session:
+        rows = session.scalars(select(OrganizationRow).order_by(OrganizationRow.name)).all()
+        return {row.organization_id: Organization(row.organization_id, row.name, row.kind) for row in rows}
+
+
+def staff_names(database: Database) -> dict[str, str]:
+    """Everybody's name by user identifier."""
+    with database.session() as session:
+        return {row.user_id: row.name for row in session.scalars(select(StaffRow)).all()}
+
+
+def everybody(database: Database) -> list[Viewer]:
+    """Everybody who ever had an account, by organisation and name."""
+    with database.session() as session:
+        rows = session.scalars(select(StaffRow).order_by(StaffRow.organization_id, StaffRow.name, StaffRow.login))
+        return [_viewer(row) for row in rows]
+
+
+def add_staff(database: Database, login: str, name: str, role: Role, organization_id: str, password: str) -> Viewer:
+    """Add a person who may sign in.
+
+    Raises:
+        AccountError: the password is short, the login is taken, the organisation is unknown or the role is not its.
+    """
+    login = login.strip().lower()
+    if len(password) < SHORTEST_PASSWORD:
+        raise AccountError(f"the password of {login} has {len(password)} characters; it needs {SHORTEST_PASSWORD}")
+    if role is Role.PIPELINE or (role in _DISTRICT_ROLES) != (organization_id == DISTRICT):
+        raise AccountError(f"{login}: the role {role} does not exist at {organization_id}")
+    hashed = HASHER.hash(password)
+    with database.session() as session:
+        if session.get(OrganizationRow, organization_id) is None:
+            raise AccountError(f"{login}: there is no organisation {organization_id!r}")
+        if session.scalar(select(StaffRow).where(StaffRow.login == login)) is not None:
+            raise AccountError(f"the login {login} is taken")
+        viewer = Viewer(secrets.token_hex(8), login, name, role, organization_id)
+        session.add(StaffRow(user_id=viewer.user_id, login=login, name=name, role=role, active=True,
+                             organization_id=organization_id, password_hash=hashed))  # fmt: skip
+    return viewer
+
+
+def viewer_of(database: Database, login: str) -> Viewer:
+    """The active person behind a login.
+
+    Raises:
+        AccountError: there is none.
+    """
+    with database.session() as session:
+        row = session.scalar(select(StaffRow).where(StaffRow.login == login.strip().lower(), StaffRow.active))
+        if row is None:
+            raise AccountError(f"nobody active has the login {login!r}")
+        return _viewer(row)
+
+
+def person_of(database: Database, login: str) -> Viewer:
+    """The person behind a login, whether the account is open or closed.
+
+    Raises:
+        AccountError: there never was one.
+    """
+    with database.session() as session:
+        row = session.scalar(select(StaffRow).where(StaffRow.login == login.strip().lower()))
+        if row is None:
+            raise AccountError(f"nobody has the login {login!r}")
+        return _viewer(row)
+
+
+def authenticate(database: Database, login: str, password: str, now: datetime) -> Viewer | None:
+    """The person of this login and password; None when either is wrong or there were too many attempts."""
+    login = login.strip().lower()
+    digest = hashlib.sha256(login.encode()).hexdigest()
+    with database.session() as session:
+        recent = session.scalar(
+            select(func.count()).where(SignInAttemptRow.login_sha256 == digest,
+                                       SignInAttemptRow.at > now - timedelta(minutes=1))
+        )  # fmt: skip
+        row = session.scalar(select(StaffRow).where(StaffRow.login == login))
+        stored = row.password_hash if row is not None else _nobodys_hash()
+        viewer = _viewer(row) if row is not None and row.active else None
+    matches = _matches(stored, password)
+    with database.session() as session:
+        if viewer is not None and matches and (recent or 0) < ATTEMPTS_PER_MINUTE:
+            return viewer
+        session.execute(delete(SignInAttemptRow).where(SignInAttemptRow.at < now - timedelta(hours=1)))
+        session.add(SignInAttemptRow(login_sha256=digest, at=now))
+    return None
+
+
+def start_session(database: Database, viewer: Viewer, now: datetime) -> str:
+    """A new session's token, to be given to the browser once; only its digest is kept."""
+    token = secrets.token_urlsafe(32)
+    with database.session() as session:
+        session.add(WebSessionRow(token_sha256=_digest(token), user_id=viewer.user_id, csrf=secrets.token_urlsafe(24),
+                                  created_at=now, seen_at=now, ended_at=None))  # fmt: skip
+    return token
+
+
+def session_viewer(database: Database, token: str, now: datetime) -> tuple[Viewer, str] | None:
+    """Who a living session belongs to, and its anti-forgery token. Using a session keeps it from idling out."""
+    with database.session() as session:
+        row = session.get(WebSessionRow, _digest(token))
+        if row is None or row.ended_at is not None or now - row.seen_at > IDLE or now - row.created_at > ABSOLUTE:
+            return None
+        staff = session.get(StaffRow, row.user_id)
+        if staff is None or not staff.active:
+            return None
+        if now - row.seen_at > timedelta(minutes=1):
+            row.seen_at = now
+        return _viewer(staff), row.csrf
+
+
+def end_session(database: Database, token: str, now: datetime) -> None:
+    """Sign out: the token is dead from here on."""
+    with database.session() as session:
+        session.execute(update(WebSessionRow).where(WebSessionRow.token_sha256 == _digest(token),
+                                                    WebSessionRow.ended_at.is_(None)).values(ended_at=now))  # fmt: skip
+
+
+def read_organizations(file: Path) -> list[Organization]:
+    """Organisations from a CSV file with organization_id, name and kind."""
+    return [Organization(row["organization_id"], row["name"], row["kind"])
+            for _, row in rows_of(file, ("organization_id", "name", "kind"))]  # fmt: skip
+
+
+def rows_of(file: Path, names: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and fields of each row of a CSV file with at least these columns.
+
+    Raises:
+        AccountError: naming file and line of what cannot be read.
+    """
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.DictReader(stream, strict=True)
+        try:
+            for name in names:
+                if name not in (reader.fieldnames or ()):
+                    raise AccountError(f"{file.name}, line 1: there is no column {name!r}")
+            for row in reader:
+                if None in row or None in row.values():
+                    raise AccountError(f"{file.name}, line {reader.line_num}: too few or too many fields")
+                yield reader.line_num, row
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise AccountError(f"{file.name}, line {reader.line_num}: not CSV in UTF-8: {error}") from None
+
+
+def _viewer(row: StaffRow) -> Viewer:
+    return Viewer(row.user_id, row.login, row.name, Role(row.role), row.organization_id)
+
+
+def _matches(stored: str, password: str) -> bool:
+    try:
+        return HASHER.verify(stored, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+@cache
+def _nobodys_hash() -> str:
+    return HASHER.hash(secrets.token_urlsafe(24))
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,29 @@
+"""Who acts for the district in matters of law: an active district administrator, asked anew at each act."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from records.access.scope import DISTRICT, Role, Viewer
+from records.database.engine import StaffRow
+from records.system.errors import SaidPlainly
+
+
+class NotAnOfficer(SaidPlainly, ValueError):
+    """Somebody who does not act for the district; nothing was changed."""
+
+
+def is_officer(session: Session, viewer: Viewer) -> bool:
+    """Whether somebody is an active administrator of the district now, whatever they were when they signed in."""
+    row = session.get(StaffRow, viewer.user_id)
+    return row is not None and row.active and (row.role, row.organization_id) == (Role.DISTRICT_ADMIN, DISTRICT)
+
+
+def require_officer(session: Session, viewer: Viewer, act: str = "do this") -> None:
+    """Let nobody else pass.
+
+    Raises:
+        NotAnOfficer: they are not.
+    """
+    if not is_officer(session, viewer):
+        raise NotAnOfficer(f"{viewer.login} is not an active district administrator: only they may {act}")

@@ -1,0 +1,335 @@
+"""Fairness audits: which versions of the model wait for a reviewer, what each was found to do for whom, and who signed
+or refused it. Nothing here names a student: all of it is made of audits, which hold none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Form, HTTPException, Query
+from markupsafe import Markup
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import FileResponse, RedirectResponse, Response
+
+from fairness.approval.signoff import (
+    Approved,
+    Desk,
+    SignoffRefused,
+    approved_model,
+    asked_of_reviewer,
+    refuse,
+    sign,
+)
+from fairness.audit.audit import Audit, AuditError
+from fairness.gate.findings import Finding
+from fairness.policy.policy import Policy
+from fairness.report import words
+from fairness.report.report import audit_folder, audits_of, checks_html, findings_css, findings_html
+from fairness.report.views import side_by_side
+from records.access.scope import Role
+from records.decisions.signoffs import SIGNED, Signoff, signoffs, whole_signoffs
+from records.people.accounts import staff_names
+from serving.site.context import Visit, only
+from training.registry.lifecycle import ModelVersion, challenger_version, model_versions
+
+router = APIRouter()
+ForAuditors = Annotated[Visit, only(Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN)]
+ForReviewer = Annotated[Visit, only(Role.EQUITY_REVIEWER)]
+Which = Annotated[str, Query(pattern="^([0-9a-f]{64})?$")]
+Compared = Annotated[int, Query(ge=0, le=1_000_000)]
+NOT_AUDITED, DAMAGED = "not audited yet", "audit damaged"
+FILES: Mapping[str, str] = {"report.html": "text/html", "report.pdf": "application/pdf",
+                            "audit.json": "application/json"}  # fmt: skip
+"""What may be taken home of an audit."""
+_ESTIMATE = ("value", "lower", "upper")
+_MOST_NAMED = 3
+"""Checks that the queue names before it counts the rest."""
+
+
+@dataclass(frozen=True)
+class Audited:
+    """One registered version with its audits, the newest first; none of them where one cannot be trusted, as `damage`
+    says. `proposed`: whether it is the challenger."""
+
+    version: ModelVersion
+    audits: tuple[Audit, ...]
+    serves: bool
+    proposed: bool = False
+    damage: str = ""
+
+    @property
+    def audit(self) -> Audit | None:
+        """The newest audit."""
+        return self.audits[0] if self.audits else None
+
+    def chosen(self, sha256: str) -> Audit | None:
+        """The audit with this digest, the newest where none is named; None where there is none."""
+        return self.audit if not sha256 else next((one for one in self.audits if one.sha256 == sha256), None)
+
+    @property
+    def verdict(self) -> str:
+        return self.audit.verdict if self.audit else DAMAGED if self.damage else NOT_AUDITED
+
+    @property
+    def gain(self) -> tuple[float, float, float] | None:
+        """Over past practice at the same places, with its interval, in progress points; None if not judged."""
+        value, lower, upper = (self.version.metrics.get(f"same_places.gain.{name}") for name in _ESTIMATE)
+        return None if value is None or lower is None or upper is None else (value, lower, upper)
+
+    @property
+    def stopped_by(self) -> str:
+        """The checks that stop it, in a phrase."""
+        return _named(self.audit.stopping) if self.audit else ""
+
+    @property
+    def asked_by(self) -> str:
+        """The checks that leave a question open, in a phrase."""
+        return _named(self.audit.asking) if self.audit else ""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The version that serves, the audit that was signed of it, and until when that holds."""
+
+    found: Audited
+    audit: Audit
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One entry of the history. `whole`: whether it is as it was kept, so that it counts."""
+
+    signoff: Signoff
+    whole: bool
+
+
+class ReviewForm(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    csrf: str
+    decision: Literal["sign", "refuse"]
+    audit: str = Field(pattern="^[0-9a-f]{64}$")
+    reason: str = Field(min_length=1, max_length=2000)
+
+
+@router.get("/audits")
+def audits_page(visit: ForAuditors) -> Response:
+    versions, history = audited_versions(visit), _history(visit)
+    decisions = [one.signoff for one in history if one.whole]
+    waiting = [one for one in versions if _waits(one, decisions)]
+    return visit.page("audits.html", versions=versions, waiting=waiting, serving=_serving(versions, history),
+                      history=history, staff=staff_names(visit.database),
+                      why_not=_approved(visit).why_not)  # fmt: skip
+
+
+@router.get("/audits/compare")
+def compare(visit: ForAuditors, first: Compared = 0, second: Compared = 0, first_audit: Which = "",
+            second_audit: Which = "") -> Response:  # fmt: skip
+    """Two audits beside each other; without two versions, a form to choose them."""
+    versions = [one for one in audited_versions(visit) if one.audit]
+    if not first and not second:
+        return visit.page("audit_compare.html", versions=versions, audits=None, compared=None)
+    audits = [_chosen(visit, *one) for one in ((first, first_audit), (second, second_audit))]
+    return visit.page("audit_compare.html", versions=versions, audits=audits, compared=side_by_side(*audits))
+
+
+@router.get("/audits/findings.css")
+def look(visit: ForAuditors) -> Response:
+    """The look of what an audit found: the same file as in its report."""
+    return Response(findings_css(), media_type="text/css")
+
+
+@router.get("/audits/{version}")
+def audit_page(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+    return _show(visit, _version(visit, version), audit)
+
+
+@router.post("/audits/{version}")
+def review(version: int, visit: ForReviewer, form: Annotated[ReviewForm, Form()]) -> Response:
+    visit.check_csrf(form.csrf)
+    found = _version(visit, version)
+    desk = _desk(visit)
+    try:
+        if form.decision == "sign":
+            sign(desk, version, visit.viewer, form.reason, visit.now, read=form.audit)
+        else:
+            refuse(desk, version, visit.viewer, form.reason, visit.now)
+    except SignoffRefused as error:
+        return _show(visit, found, "", str(error), 409)
+    return RedirectResponse(f"/audits/{version}", 303)
+
+
+@router.get("/audits/{version}/chart.svg")
+def chart(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+    return FileResponse(_file(visit, version, audit, "chart.svg"), media_type="image/svg+xml")
+
+
+@router.get("/audits/{version}/chart-narrow.svg")
+def narrow_chart(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+    return FileResponse(_file(visit, version, audit, "chart-narrow.svg"), media_type="image/svg+xml")
+
+
+@router.get("/audits/{version}/curves.svg")
+def curves(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+    return FileResponse(_file(visit, version, audit, "curves.svg"), media_type="image/svg+xml")
+
+
+@router.get("/audits/{version}/report.html")
+def report(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+    return _download(visit, version, audit, "report.html")
+
+
+@router.get("/audits/{version}/report.pdf")
+def report_pdf(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+    return _download(visit, version, audit, "report.pdf")
+
+
+@router.get("/audits/{version}/audit.json")
+def audit_json(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+    return _download(visit, version, audit, "audit.json")
+
+
+def audited_versions(visit: Visit) -> list[Audited]:
+    """Every registered version, the newest first."""
+    return list(_audited(visit, model_versions(visit.site.config.home)))
+
+
+def _audited(visit: Visit, versions: list[ModelVersion]) -> Iterator[Audited]:
+    home = visit.site.config.home
+    serving, proposed = _approved(visit).version, challenger_version(home)
+    for one in versions:
+        try:
+            audits, damage = tuple(audits_of(home, one.version)), ""
+        except AuditError as error:
+            audits, damage = (), str(error)
+        yield Audited(one, audits, one == serving, one.version == proposed, damage)
+
+
+def _approved(visit: Visit) -> Approved:
+    return approved_model(_desk(visit), visit.now)
+
+
+def _desk(visit: Visit) -> Desk:
+    config = visit.site.config
+    return Desk(visit.database, config.home, Policy.declared(), config.secret)
+
+
+def _version(visit: Visit, version: int) -> Audited:
+    found = [one for one in model_versions(visit.site.config.home) if one.version == version]
+    for one in _audited(visit, found):
+        return one
+    raise HTTPException(404)
+
+
+def _chosen(visit: Visit, version: int, which: str) -> Audit:
+    audit = _version(visit, version).chosen(which)
+    if audit is None:
+        raise HTTPException(404)
+    return audit
+
+
+def _history(visit: Visit) -> list[Decision]:
+    """Every decision on record, the newest first."""
+    whole = whole_signoffs(visit.database, visit.site.config.secret)
+    return [Decision(one, one in whole) for one in signoffs(visit.database)]
+
+
+def _waits(found: Audited, decisions: list[Signoff]) -> bool:
+    """Whether a reviewer is asked about a version: nobody has decided on its newest audit, and it neither serves nor
+    gave way to another one that was signed.
+
+    Args:
+        decisions: those that count, the newest first.
+    """
+    version = found.version
+    own = next((one for one in decisions if (one.model_version, one.model_sha256) == (version.version, version.sha256)),
+               None)  # fmt: skip
+    if found.serves or own is None:
+        return not found.serves
+    gave_way = own.decision == SIGNED and own != next(one for one in decisions if one.decision == SIGNED)
+    return not gave_way and found.audit is not None and found.audit.sha256 != own.audit_sha256
+
+
+def _serving(versions: list[Audited], history: list[Decision]) -> Serving | None:
+    found = next((one for one in versions if one.serves), None)
+    signed = None if found is None else next(
+        (one.signoff for one in history if one.whole and one.signoff.decision == SIGNED
+         and one.signoff.model_version == found.version.version), None)  # fmt: skip
+    audit = found.chosen(signed.audit_sha256) if found and signed else None
+    if found is None or audit is None:
+        return None
+    return Serving(found, audit, audit.at + timedelta(days=Policy.declared().valid_days))
+
+
+def _show(visit: Visit, found: Audited, which: str, problem: str = "", status: int = 200) -> Response:
+    audit = found.chosen(which)
+    if which and audit is None:
+        raise HTTPException(404)
+    own = {} if audit is None else _findings(visit, found, audit)
+    asked = None
+    if audit is not None and audit == found.audit and visit.viewer.role is Role.EQUITY_REVIEWER:
+        asked = asked_of_reviewer(_desk(visit), found.version, audit, visit.now)
+    response = visit.page(
+        "audit.html", found=found, audit=audit, problem=problem, staff=staff_names(visit.database),
+        files=FILES, signatures=signoffs(visit.database, found.version.sha256), asked=asked,
+        shortest=Policy.declared().shortest_reason, **own,
+    )  # fmt: skip
+    response.status_code = status
+    return response
+
+
+def _findings(visit: Visit, found: Audited, audit: Audit) -> dict[str, Any]:
+    """What the page of a version shows of one audit."""
+    dots = Markup('<picture><source media="(max-width: 46rem)" srcset="{}">{}</picture>').format(
+        _address(audit, "chart-narrow.svg"), _image(audit, "chart.svg", words.LEFT_OUT))  # fmt: skip
+    charts = dots, _image(audit, "curves.svg", words.CURVES) if audit.curves else Markup()
+    return {"findings": findings_html(audit, *charts), "checks": checks_html(audit),
+            "beside": list(_beside(visit, found, audit))}  # fmt: skip
+
+
+def _image(audit: Audit, name: str, alt: str) -> Markup:
+    return Markup('<img src="{}" alt="{}">').format(_address(audit, name), alt)
+
+
+def _address(audit: Audit, name: str) -> str:
+    return f"/audits/{audit.version}/{name}?audit={audit.sha256}"
+
+
+def _beside(visit: Visit, found: Audited, audit: Audit) -> Iterator[tuple[str, str]]:
+    """What an audit may be compared with: words and address."""
+
+    def address(first: Audit) -> str:
+        return (f"/audits/compare?first={first.version}&second={audit.version}&first_audit={first.sha256}"
+                f"&second_audit={audit.sha256}")  # fmt: skip
+
+    version = None if found.serves else _approved(visit).version
+    if version is not None:
+        serving = _serving(list(_audited(visit, [version])), _history(visit))
+        if serving is not None:
+            yield "Compare with the one that serves", address(serving.audit)
+    before = found.audits[found.audits.index(audit) + 1 :]
+    if before:
+        yield "Compare with the audit before", address(before[0])
+
+
+def _named(findings: tuple[Finding, ...]) -> str:
+    """The checks of some findings in a phrase."""
+    names = list(dict.fromkeys(words.check_label(one.check) for one in findings))
+    more = [f"{len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
+    return ", ".join(names[:_MOST_NAMED] + more)
+
+
+def _download(visit: Visit, version: int, which: str, name: str) -> Response:
+    title = f"handrail-audit-version-{version}{Path(name).suffix}"
+    return FileResponse(_file(visit, version, which, name), media_type=FILES[name], filename=title)
+
+
+def _file(visit: Visit, version: int, which: str, name: str) -> Path:
+    audit = _version(visit, version).chosen(which)
+    file = audit_folder(visit.site.config.home, audit) / name if audit else None
+    if file is None or not file.is_file():
+        raise HTTPException(404)
+    return file

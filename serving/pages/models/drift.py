@@ -1,0 +1,72 @@
+"""Changes since training: do students look as they did when a model learned, and did its predictions come true?
+
+For the district's auditors. Shares of many and no single student, so no look is written down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from serving.pages.models.audits import ForAuditors
+from serving.site.charts import IndexBar, index_bars
+from serving.site.context import Visit
+from serving.wording import drift_words
+from training.episodes.outcome import Outcome, OutcomeError
+from training.evaluation.drift import MUCH_FROM, SOME_FROM, DayChange
+from training.monitoring.drift_report import Drift, DriftDamaged, newest_drift, watched_version
+from training.registry.lifecycle import NoModel
+
+router = APIRouter()
+BOUNDS = (SOME_FROM, MUCH_FROM)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A decision day and the bars of its families; `ticks` are places of the bounds in percent of the width."""
+
+    day: DayChange
+    bars: tuple[IndexBar, ...]
+    ticks: tuple[float, ...]
+
+
+@router.get("/drift")
+def drift_page(visit: ForAuditors) -> Response:
+    drift, damage = _newest(visit)
+    days = [] if drift is None else [_drawn(one) for one in reversed(drift.days)]
+    return visit.page("drift.html", drift=drift, damage=damage, days=days, said=drift_words,
+                      changed=[] if drift is None else _changed(visit, drift),
+                      point=visit.point_by(drift.outcome_sha256 if drift else None))  # fmt: skip
+
+
+def _newest(visit: Visit) -> tuple[Drift | None, str]:
+    """What was worked out last, or why it cannot be shown."""
+    try:
+        return newest_drift(visit.site.config.home), ""
+    except DriftDamaged as error:
+        return None, str(error)
+
+
+def _changed(visit: Visit, drift: Drift) -> list[str]:
+    """Why the findings are out of date, in words; empty where they are not."""
+    home, found = visit.site.config.home, []
+    if drift.snapshot_id != visit.snapshot.id:
+        found.append("newer records were loaded")
+    try:
+        watched = watched_version(home)
+        if (watched.version, watched.sha256) != (drift.version, drift.sha256):
+            found.append(f"version {watched.version} is the one to look at now")
+        if Outcome.of(home).sha256 != drift.outcome_sha256:
+            found.append("what counts as progress was changed")
+    except NoModel:
+        found.append("the version is no longer registered")
+    except OutcomeError:
+        found.append("what counts as progress was changed")
+    return found
+
+
+def _drawn(day: DayChange) -> Drawn:
+    bars, ticks = index_bars([one.worst.index for one in day.families], BOUNDS)
+    return Drawn(day, bars, ticks)

@@ -1,0 +1,44 @@
+"""What was destroyed and what should have been: certificates, agreements past their day, copies kept elsewhere."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+from fastapi import APIRouter, HTTPException
+from starlette.responses import Response
+
+from records.law.destruction import Certificate, backups, certificates, overdue, unfinished
+from serving.site.context import ForDistrict, Visit
+
+router = APIRouter()
+
+
+@router.get("/retention")
+def retention_page(visit: ForDistrict) -> Response:
+    return visit.page("retention.html", late=overdue(visit.database, visit.today),
+                      begun=unfinished(visit.database), certificates=certificates(visit.database),
+                      copies=backups(visit.database))  # fmt: skip
+
+
+@router.get("/retention/certificates/{number}.json")
+def certificate_text(number: int, visit: ForDistrict) -> Response:
+    """The certificate as it was written: what its digest is over."""
+    return Response(_certificate(visit, number).text, media_type="application/json")
+
+
+@router.get("/retention/certificates/{number}")
+def certificate_page(number: int, visit: ForDistrict) -> Response:
+    """The same facts to be read and printed."""
+    found = _certificate(visit, number)
+    facts = json.loads(found.text)
+    for copy in facts["copies_that_still_hold_it"]:
+        copy["expires_on"] = date.fromisoformat(copy["expires_on"])
+    return visit.page("certificate.html", certificate=found, facts=facts)
+
+
+def _certificate(visit: Visit, number: int) -> Certificate:
+    for one in certificates(visit.database):
+        if one.number == number:
+            return one
+    raise HTTPException(404)

@@ -1,0 +1,388 @@
+"""Signing: only a reviewer, only an audited model, only its own bytes; an alias moved by hand opens nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairness.approval.signoff import Desk, SignoffRefused, approved_model, keep_audit, refuse, sign
+from fairness.audit.audit import FORMAT, Audit, AuditError, audit_model
+from fairness.gate.gate import Verdict
+from fairness.policy.policy import Consequence, Policy
+from fairness.report.report import audit_folder, audits_of, read_audit, write_report
+from features.catalog import feature_names
+from records.access.scope import DISTRICT, Role, Viewer
+from records.database.engine import Database, GateRecordRow, SignoffRow, StaffRow, open_database
+from records.decisions.signoffs import SIGNED, Signoff, add_signoff, seal, signoffs
+from records.snapshots.snapshot import Snapshot
+from tests.records.conftest import TODAY, add_organization, snapshot_of
+from training.episodes.episodes import Episodes, build_episodes
+from training.estimation.policy_value import Estimate
+from training.evaluation.drift import Realised
+from training.monitoring.drift_report import Drift, write_drift
+from training.ranking.model_file import read_model, write_model
+from training.ranking.ranker import BenefitRanker
+from training.registry.lifecycle import (
+    CHAMPION,
+    REGISTERED_MODEL,
+    ModelVersion,
+    champion_version,
+    model_version,
+    register_model,
+    registry,
+)
+
+GAIN = {"same_places.gain.value": 1.0, "same_places.gain.lower": 0.5, "same_places.gain.upper": 1.5}
+NOW = datetime(2026, 4, 17, 9, 0)
+POLICY = Policy.declared()
+SECRET = b"the secret of this test's district"
+REASON = "I read the report; the groups it cannot judge are small, and their caseworkers were told so."
+DAYS = [day for n in range(60) if (day := date(2026, 1, 26) + timedelta(n)).weekday() < 5]
+STUDENTS = 600
+FEW = 40
+"""Asian students, too few of whom are in need to be judged."""
+
+
+def rows() -> dict[str, list[dict[str, object]]]:
+    """A fair district: every other student is absent every fifth day, whoever they are."""
+    rng = np.random.default_rng(0)
+    ids = [f"CANARY{n:04}" for n in range(STUDENTS)]
+    flags = rng.random((STUDENTS, 4)) < 0.5
+    return {
+        "schools": [{"school_id": "k1", "name": "K"}],
+        "calendar": [{"school_id": "k1", "date": day, "school_year": 2026} for day in DAYS],
+        "students": [{"student_id": s, "first_name": "Canaryname", "school_id": "k1", "grade_level": int(n % 13)}
+                     for n, s in enumerate(ids)],
+        "school_enrollments": [{"student_id": s, "school_id": "k1", "school_year": 2026, "grade_level": int(n % 13),
+                                "entry_date": DAYS[0], "exit_date": DAYS[-1] if n >= STUDENTS - 20 else None}
+                               for n, s in enumerate(ids)],
+        "characteristics": [
+            {"student_id": s, "sex": str(rng.choice(["female", "male"])),
+             "race_ethnicity": str(rng.choice(["white", "black", "hispanic"])) if n >= FEW else "asian",
+             "english_learner": bool(flags[n, 0]),
+             "special_education": bool(flags[n, 1]), "unstable_housing": bool(flags[n, 2]),
+             "meal_eligible": bool(flags[n, 3])} for n, s in enumerate(ids)],
+        "attendance_events": [{"student_id": s, "school_id": "k1", "date": day, "status": "absent_unexcused"}
+                              for n, s in enumerate(ids) if n % 2 for day in DAYS[n % 5::5]],
+        "programs": [{"program_id": "p1", "organization_id": "tutors", "name": "T", "support": "tutoring",
+                      "capacity": 50, "min_grade": -1, "max_grade": 12}],
+    }  # fmt: skip
+
+
+def small_model(folder: Path, seed: int = 0) -> tuple[Path, str]:
+    """A ranker that learnt that tutoring helps where days are missed."""
+    rng = np.random.default_rng(seed)
+    names = feature_names()
+    X = pd.DataFrame(rng.uniform(0, 1, (1200, len(names))), columns=names)
+    X["absence_rate_year"] = rng.uniform(0, 0.3, 1200)
+    support = pd.Series(np.where(rng.random(1200) < 0.5, "tutoring", "none"))
+    outcome = pd.Series(rng.normal(0, 0.5, 1200) + 5 * (support == "tutoring"))
+    ranker = BenefitRanker(supports=("tutoring",), n_folds=3, rounds=10, min_leaf=20, random_state=seed)
+    ranker.fit(X, outcome, support, pd.Series(np.arange(1200).astype(str)))
+    file = folder / f"small-{seed}.json"
+    return file, write_model(ranker, file, {"snapshot": "made up"})
+
+
+@dataclass
+class World:
+    home: Path
+    database: Database
+    snapshot: Snapshot
+    version: ModelVersion
+    reviewer: Viewer
+    caseworker: Viewer
+    episodes: Episodes
+
+    def audit(self, **changes: object) -> Audit:
+        model = read_model(self.version.file, self.version.sha256)
+        audit = audit_model(model, self.version.version, self.snapshot, TODAY, POLICY, NOW, episodes=self.episodes)
+        audit = replace(audit, **changes)
+        keep_audit(self.desk(), audit)
+        return audit
+
+    def desk(self, policy: Policy = POLICY) -> Desk:
+        return Desk(self.database, self.home, policy, SECRET)
+
+    def sign(self, *, by: Viewer | None = None, reason: str = REASON, now: datetime = NOW, policy: Policy = POLICY):
+        return sign(self.desk(policy), self.version.version, by or self.reviewer, reason, now)
+
+    def approved(self, now: datetime = NOW, policy: Policy = POLICY):
+        return approved_model(self.desk(policy), now)
+
+    def move_alias(self, version: int) -> None:
+        registry(self.home).set_registered_model_alias(REGISTERED_MODEL, CHAMPION, str(version))
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with records and one registered model: made once, since MLflow takes seconds to lay out its tables."""
+    folder = tmp_path_factory.mktemp("registered")
+    snapshot = snapshot_of(rows(), folder / "home")
+    file, sha256 = small_model(folder)
+    register_model(folder / "home", file, sha256, snapshot.id, GAIN, {})
+    return folder / "home"
+
+
+@pytest.fixture
+def world(registered: Path, tmp_path: Path) -> World:
+    home = tmp_path / "home"
+    shutil.copytree(registered, home)
+    database = open_database(f"sqlite:///{home / 'handrail.db'}")
+    reviewer, _ = add_organization(database, DISTRICT, Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST)
+    (caseworker,) = add_organization(database, "tutors", Role.CASEWORKER)
+    snapshot = Snapshot.current(home)
+    return World(home, database, snapshot, model_version(home), reviewer, caseworker, build_episodes(snapshot))
+
+
+def stopping(world: World, at: datetime = NOW) -> Audit:
+    """An audit in which one group is found to be helped less."""
+    audit = world.audit()
+    first = replace(audit.findings[0], verdict=Verdict.FAIL, does=Consequence.STOPS)
+    failed = replace(audit, at=at, verdict=Verdict.FAIL, findings=(first, *audit.findings[1:]))
+    keep_audit(world.desk(), failed)
+    if at == NOW:
+        shutil.rmtree(audit_folder(world.home, audit))
+    return failed
+
+
+def test_an_audited_model_that_a_reviewer_signs_is_approved_and_the_report_names_who_signed(world: World):
+    audit = world.audit()
+    assert audit.verdict is not Verdict.FAIL and audit.in_need == 290 and audit.students == 580
+    assert world.approved().version is None
+    signoff = world.sign()
+    assert (signoff.model_sha256, signoff.audit_sha256) == (world.version.sha256, audit.sha256)
+    approved = world.approved()
+    assert (approved.version, approved.why_not) == (world.version, "")
+    assert read_audit(world.home, 1) == audit
+    assert world.reviewer.name in (audit_folder(world.home, audit) / "report.html").read_text()
+    written = "".join(file.read_text() for file in (world.home / "audits").rglob("*.*") if file.suffix != ".pdf")
+    assert "canary" not in written.lower()
+
+
+def test_the_same_records_and_model_give_the_same_audit_to_the_byte(world: World):
+    assert world.audit().sha256 == world.audit().sha256
+
+
+def test_a_model_that_was_not_audited_or_is_unknown_cannot_be_signed(world: World):
+    with pytest.raises(SignoffRefused, match="has not been audited"):
+        world.sign()
+    with pytest.raises(SignoffRefused, match="There is no model version 7"):
+        sign(world.desk(), 7, world.reviewer, REASON, NOW)
+    assert world.approved().why_not == "No model is approved yet."
+
+
+def test_nobody_signs_but_an_active_equity_reviewer_of_the_district(world: World):
+    world.audit()
+    with pytest.raises(SignoffRefused, match="equity reviewer"):
+        world.sign(by=world.caseworker)
+    with pytest.raises(SignoffRefused, match="equity reviewer"):
+        world.sign(by=replace(world.caseworker, role=Role.EQUITY_REVIEWER, organization_id=DISTRICT))
+    with pytest.raises(SignoffRefused, match="active"):
+        world.sign(by=replace(world.reviewer, login="nobody@district.example"))
+    with world.database.session() as session:
+        session.get(StaffRow, world.reviewer.user_id).active = False
+    with pytest.raises(SignoffRefused, match="active"):
+        world.sign()
+    assert champion_version(world.home) is None and signoffs(world.database) == []
+
+
+def test_a_failed_audit_cannot_be_signed_whatever_the_reason(world: World):
+    stopping(world)
+    with pytest.raises(SignoffRefused, match="failed"):
+        world.sign()
+    assert champion_version(world.home) is None
+
+
+@pytest.mark.parametrize(("metrics", "words"), [({}, "never judged"), (GAIN | {"same_places.gain.lower": -0.1},
+                                                                       "not shown to do better")])  # fmt: skip
+def test_a_model_that_is_not_shown_to_beat_past_practice_cannot_be_signed(world: World, tmp_path: Path, metrics, words):
+    file, sha256 = small_model(tmp_path, seed=2)
+    made = register_model(world.home, file, sha256, world.snapshot.id, metrics, {})
+    keep_audit(world.desk(), replace(world.audit(), version=made.version, model_sha256=sha256))
+    with pytest.raises(SignoffRefused, match=words):
+        sign(world.desk(), made.version, world.reviewer, REASON, NOW)
+    assert champion_version(world.home) is None
+
+
+def test_a_doubtful_audit_needs_a_written_reason(world: World):
+    audit = world.audit()
+    assert audit.verdict is Verdict.CANNOT_TELL
+    with pytest.raises(SignoffRefused, match="40 characters"):
+        world.sign(reason="   fine by me   " + " " * 40)
+    with pytest.raises(SignoffRefused):
+        world.sign(reason="")
+    world.sign()
+
+
+def test_changed_model_bytes_are_neither_signed_nor_approved(world: World):
+    world.audit()
+    data = world.version.file.read_bytes()
+    world.version.file.write_bytes(data + b" ")
+    with pytest.raises(SignoffRefused, match="not the one that was registered"):
+        world.sign()
+    world.version.file.write_bytes(data)
+    world.sign()
+    world.version.file.write_bytes(data + b" ")
+    assert "not the one that was registered" in world.approved().why_not
+
+
+@pytest.mark.parametrize("change", [{"model_sha256": "b" * 64}, {"version": 1, "model_sha256": ""}])
+def test_an_audit_of_another_model_cannot_be_signed(world: World, change):
+    world.audit(**change)
+    with pytest.raises(SignoffRefused, match="of another model"):
+        world.sign()
+
+
+def test_an_old_audit_one_from_the_future_and_one_under_another_policy_do_not_count(world: World):
+    world.audit()
+    late, other = NOW + timedelta(days=181), replace(POLICY, need_severity=3)
+    for changed, words in (({"now": late}, "older than 180 days"), ({"now": NOW - timedelta(hours=1)}, "future"),
+                           ({"policy": other}, "another policy")):  # fmt: skip
+        with pytest.raises(SignoffRefused, match=words):
+            world.sign(**changed)
+    world.sign()
+    assert "older than 180 days" in world.approved(now=late).why_not
+    assert "another policy" in world.approved(policy=other).why_not
+    assert world.approved().version is not None
+
+
+def test_an_alias_moved_by_hand_approves_nothing(world: World, tmp_path: Path):  # R61
+    world.move_alias(1)
+    assert world.approved().why_not == "The champion alias points to version 1, which nobody has signed."
+    world.audit()
+    world.sign()
+    file, sha256 = small_model(tmp_path, seed=1)
+    register_model(world.home, file, sha256, world.snapshot.id, GAIN, {})
+    world.move_alias(2)
+    approved = world.approved()
+    assert approved.version is None and "version 2, which nobody has signed" in approved.why_not
+
+
+def test_a_registered_digest_changed_by_hand_approves_nothing(world: World):  # R61
+    world.audit()
+    world.sign()
+    world.version.file.write_bytes(b"{}")
+    tag = hashlib.sha256(b"{}").hexdigest()
+    registry(world.home).set_model_version_tag(REGISTERED_MODEL, "1", "sha256", tag)
+    assert "nobody has signed" in world.approved().why_not
+
+
+def test_a_model_refused_after_it_was_signed_serves_no_longer_even_with_the_alias_put_back(world: World):  # R61
+    world.audit()
+    world.sign()
+    refuse(world.desk(), 1, world.reviewer, "Families asked for more time.", NOW)
+    assert champion_version(world.home) is None and world.approved().version is None
+    world.move_alias(1)
+    assert "refused" in world.approved().why_not
+    assert [one.decision for one in signoffs(world.database, world.version.sha256)] == ["refused", "signed"]
+    assert "Families asked for more time." in next((world.home / "audits/v1").rglob("report.html")).read_text()
+
+
+def test_a_refusal_needs_a_reviewer_and_a_reason_and_no_audit(world: World):
+    with pytest.raises(SignoffRefused, match="reason"):
+        refuse(world.desk(), 1, world.reviewer, " ", NOW)
+    with pytest.raises(SignoffRefused, match="equity reviewer"):
+        refuse(world.desk(), 1, world.caseworker, "No", NOW)
+    assert refuse(world.desk(), 1, world.reviewer, "Not yet.", NOW).audit_sha256 == ""
+
+
+def test_an_audit_changed_or_removed_after_the_signature_approves_nothing(world: World):
+    audit = world.audit()
+    world.sign()
+    file = audit_folder(world.home, audit) / "audit.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"students": 590}))
+    assert "its digest is another" in world.approved().why_not
+    file.write_text("{}")
+    assert "cannot be trusted" in world.approved().why_not
+    file.unlink()
+    assert world.approved().why_not == "The audit of version 1 that was signed is missing."
+
+
+def test_an_audit_of_an_earlier_release_is_passed_over_and_what_was_signed_of_it_serves_no_longer(world: World):
+    audit = world.audit()
+    world.sign()
+    text = audit.to_json().replace(FORMAT, "handrail-audit-2")
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    earlier = audit_folder(world.home, audit).with_name(sha256[:16])
+    earlier.mkdir()
+    (earlier / "audit.json").write_text(text, encoding="utf-8")
+    assert read_audit(world.home, 1) == audit and world.approved().version == world.version
+    shutil.rmtree(audit_folder(world.home, audit))
+    assert read_audit(world.home, 1) is None
+    signed = Signoff(NOW, world.reviewer.user_id, 1, world.version.sha256, sha256, SIGNED, REASON)
+    add_signoff(world.database, replace(signed, at=NOW + timedelta(seconds=1)), SECRET)
+    assert world.approved().why_not == (
+        "The audit of version 1 that was signed is of an earlier release: audit and sign it anew.")
+    (earlier / "audit.json").write_text(text.replace("pass", "fail", 1), encoding="utf-8")
+    with pytest.raises(AuditError, match="its digest is another"):
+        read_audit(world.home, 1)
+
+
+def test_an_audit_that_the_gate_has_not_on_record_is_not_signed(world: World):  # R61
+    audit = world.audit()
+    shutil.rmtree(audit_folder(world.home, audit))
+    shows = tuple(replace(one, does=Consequence.SHOWS) for one in audit.findings)
+    write_report(replace(audit, verdict=Verdict.PASS, findings=shows), world.home)
+    with pytest.raises(SignoffRefused, match="The gate has no record of the audit"):
+        world.sign()
+
+
+@pytest.mark.parametrize("row", [SignoffRow, GateRecordRow])
+def test_a_row_written_into_the_database_by_hand_approves_nothing(world: World, row):  # R61
+    world.audit()
+    world.sign()
+    assert world.approved().version is not None
+    with world.database.session() as session:
+        kept = session.query(row).one()
+        kept.at = kept.at + timedelta(seconds=1)
+    assert world.approved().version is None
+    with world.database.session() as session:
+        kept = session.query(row).one()
+        kept.at = kept.at - timedelta(seconds=1)
+    assert world.approved().version is not None
+
+
+def test_a_signature_sealed_without_the_districts_secret_approves_nothing(world: World):  # R61
+    audit = world.audit()
+    forged = Signoff(NOW, world.reviewer.user_id, 1, world.version.sha256, audit.sha256, SIGNED, REASON)
+    add_signoff(world.database, forged, b"another secret")
+    world.move_alias(1)
+    assert "nobody has signed" in world.approved().why_not
+    assert seal(forged, SECRET) != seal(replace(forged, reason="x"), SECRET)
+
+
+def test_a_later_audit_that_fails_stops_a_signed_model_and_a_new_one_that_does_not_must_be_signed_again(world: World):
+    audit = world.audit()
+    world.sign()
+    later = stopping(world, NOW + timedelta(days=1))
+    assert [one.at for one in audits_of(world.home, 1)] == [later.at, audit.at]
+    assert world.approved(NOW + timedelta(days=2)).why_not == "A later audit of version 1 failed: it may not serve."
+    again = replace(audit, at=NOW + timedelta(days=3))
+    keep_audit(world.desk(), again)
+    assert world.sign(now=NOW + timedelta(days=4)).audit_sha256 == again.sha256
+    assert world.approved(NOW + timedelta(days=4)).version is not None
+
+
+def test_a_change_found_since_the_audit_asks_for_a_new_one_when_its_days_are_over(world: World):
+    world.audit()
+    world.sign()
+    found = NOW + timedelta(days=3)
+    realised = Realised((TODAY,), 500, 2.0, Estimate(0.5, 0.0, 1.0), None, ())
+    drift = Drift(found, 1, world.version.sha256, "later", "o", TODAY, True, (), None, None, realised)
+    write_drift(drift, world.home)
+    assert drift.train_anew
+    assert world.approved(found + timedelta(days=POLICY.drift_days)).version is not None
+    late = found + timedelta(days=POLICY.drift_days, seconds=1)
+    assert f"as was found on {found:%Y-%m-%d}: audit it again" in world.approved(late).why_not
+    world.audit(at=found + timedelta(days=1))
+    world.sign(now=late)
+    assert world.approved(late).version is not None

@@ -1,0 +1,150 @@
+"""Ten thousand damaged CSV files through one real load: no line is lost, and none takes its neighbour with it."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from records.canonical.never_ingest import redact
+from records.connectors.partner_files.service_history import read_table
+from records.connectors.protocol import FileCount, Progress, Sink, SourceRefused
+from records.snapshots.snapshot import Snapshot, load
+from tests.records import small_district
+from tests.records.conftest import snapshot_of
+
+FILES = 10_000
+HEADER = b"session_id,student_id,program_id,organization_id,date,attended,minutes"
+Edit = Callable[[bytearray, random.Random], None]
+
+
+def clean_lines(number: int, rng: random.Random) -> list[bytes]:
+    """Between two and ten good lines, whose keys no other file has."""
+    return [f"f{number}-{n},s{rng.randint(1, 6)},p1,tutors,2026-03-{n + 1:02d},{rng.choice(['true', 'no'])},45".encode()
+            for n in range(rng.randint(2, 10))]  # fmt: skip
+
+
+def put(*found: bytes) -> Edit:
+    def edit(data: bytearray, rng: random.Random) -> None:
+        place = rng.randint(0, len(data))
+        data[place:place] = rng.choice(found)
+
+    return edit
+
+
+def flip(data: bytearray, rng: random.Random) -> None:
+    data[rng.randrange(len(data))] = rng.randrange(256)
+
+
+def cut_out(data: bytearray, rng: random.Random) -> None:
+    place = rng.randrange(len(data))
+    del data[place : place + rng.randint(1, 30)]
+
+
+def cut_short(data: bytearray, rng: random.Random) -> None:
+    del data[max(1, rng.randrange(len(data))) :]
+
+
+def repeat(data: bytearray, rng: random.Random) -> None:
+    """A stretch again, somewhere else: often whole lines, which makes duplicates."""
+    lines = bytes(data).splitlines(keepends=True)
+    if len(lines) < 2 or rng.random() < 0.5:
+        start = rng.randrange(len(data))
+        again = bytes(data[start : start + rng.randint(1, 80)])
+        put(again)(data, rng)
+    else:
+        data += rng.choice(lines[1:])
+
+
+def new_endings(data: bytearray, rng: random.Random) -> None:
+    data[:] = data.replace(b"\n", rng.choice([b"\r\n", b"\r\n", b"\r\n", b"\n\r", b"\r"]))
+
+
+def byte_order_mark(data: bytearray, rng: random.Random) -> None:
+    data[:0] = b"\xef\xbb\xbf"
+
+
+EDITS: dict[Edit, int] = {
+    flip: 20, cut_out: 10, cut_short: 4, repeat: 15, new_endings: 4, byte_order_mark: 3,
+    put(b'"', b'""', b'","', b',"'): 20, put(b",", b",,", b";"): 10, put(b"\n", b"\r\n", b"\r", b"\n\n", b" \n"): 12,
+    put(b"\0", b"\0\0"): 6, put(b"\xff", b"\xc3", b"\xed\xa0\x80", b"\x80"): 8,
+    put("\u2028".encode(), "é".encode(), b"\x0b", b"\x1c", b"\x85"): 4, put(b"x" * 140_000, b'"' + b"y" * 140_000): 1,
+}  # fmt: skip
+
+
+def damaged(data: bytearray, rng: random.Random) -> bytearray:
+    for edit in rng.choices(list(EDITS), list(EDITS.values()), k=rng.randint(1, 5)):
+        edit(data, rng)
+    return data
+
+
+@dataclass
+class Damaged:
+    """A connector over damaged files, one header in ten damaged too: reader, conversion and load are the real ones.
+
+    `written` is what each file held and the good lines that it was made of.
+    """
+
+    written: dict[str, tuple[bytes, list[bytes]]] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+    name: str = "service-history"
+    tables: tuple[str, ...] = ("service_sessions",)
+
+    def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
+        rng = random.Random(35)
+        for number in range(FILES):
+            path, lines = directory / f"{number:05}.csv", clean_lines(number, rng)
+            whole = bytes(damaged(bytearray(b"\n".join([HEADER, *lines, b""])), rng)) if rng.random() < 0.1 else (
+                HEADER + b"\n" + damaged(bytearray(b"\n".join([*lines, b""])), rng))  # fmt: skip
+            path.write_bytes(whole)
+            self.written[path.name] = whole, lines
+            try:
+                read_table(path, "service_sessions", sink, progress)
+            except SourceRefused as refusal:
+                assert f"{path.name}, line 1: " in str(refusal)
+                self.refused.add(path.name)
+            path.unlink()
+
+
+def test_in_ten_thousand_damaged_files_kept_quarantined_and_duplicate_lines_are_all_lines(tmp_path: Path):  # R35
+    snapshot_of(small_district.rows() | {"service_sessions": []}, tmp_path)
+    source = Damaged()
+    (tmp_path / "in").mkdir()
+    report = load(source, tmp_path / "in", tmp_path, merge=True)
+    counts = {count.file: count for count in report.files}
+    snapshot = Snapshot.current(tmp_path)
+    loaded = set(pq.read_table(snapshot.path / "service_sessions.parquet")["session_id"].to_pylist())
+    aside = snapshot.quarantined().to_pylist()
+    contested = {(row["file"], json.loads(row["raw"])["session_id"]) for row in aside
+                 if row["reason"].startswith("another row has the same key")}  # fmt: skip
+    assert len(source.written) == FILES and len(source.refused) < FILES / 10
+    for file, (data, lines) in source.written.items():
+        count, physical = counts.get(file, FileCount(file)), data_lines(data)
+        if file in source.refused:
+            assert count.read == 0, file
+            continue
+        blank = sum(not line.strip() for line in physical)
+        assert count.kept + count.quarantined + count.duplicates == len(physical) - blank, file
+        assert count.ignored == blank, file
+        intact = data.split(b"\n")[0].removeprefix(b"\xef\xbb\xbf").rstrip(b"\r") == HEADER
+        for line in set(lines) & set(physical) if intact else ():
+            key = line.split(b",")[0].decode()
+            assert key in loaded or (file, key) in contested, (file, line)
+    for kind in ("kept", "quarantined", "duplicates"):
+        assert sum(getattr(count, kind) for count in report.files) > 1_000, kind
+    assert len(aside) == sum(count.quarantined for count in report.files)
+    for row in aside:
+        line = data_lines(source.written[row["file"]][0])[row["line"] - 2].decode("utf-8", "backslashreplace")
+        assert row["reason"] and row["raw"], row
+        assert row["raw"] == redact(line) or row["reason"].startswith(("another row", "no student")), row
+    assert pq.read_metadata(snapshot.path / "service_sessions.parquet").num_rows == sum(c.kept for c in report.files)
+
+
+def data_lines(data: bytes) -> list[bytes]:
+    """The physical lines below the header, without their endings."""
+    lines = data.split(b"\n")
+    return [line.rstrip(b"\r") for line in (lines[1:-1] if not lines[-1] else lines[1:])]

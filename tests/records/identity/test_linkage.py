@@ -1,0 +1,251 @@
+"""Linking participants to students on lists whose truth is known."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import date
+from difflib import SequenceMatcher
+from itertools import combinations
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from records.identity.linkage import COMPARISONS, FEW, READINGS, likeness, link
+from records.identity.participants import Match, MatchStatus, Participant
+from tests.records.made_up_participants import ORGANIZATION, Child, World, found_by_exact_match, make_world
+
+SEEDS = (11, 12, 13, 14)
+COLUMNS = ["student_id", "first_name", "last_name", "birth_date", "grade_level", "school"]
+
+
+@pytest.fixture(scope="module")
+def worlds() -> dict[int, tuple[World, list[Match]]]:
+    """Four lists of 600 participants beside 4,000 students each, and what was made of them."""
+    made = {seed: make_world(seed, students=4000, participants=600) for seed in SEEDS}
+    return {seed: (world, link(world.participants, world.students)) for seed, world in made.items()}
+
+
+def linked(matches: list[Match]) -> dict[str, str]:
+    return {one.participant.participant_id: one.student_id for one in matches
+            if one.status is MatchStatus.LINKED and one.student_id is not None}  # fmt: skip
+
+
+def precision_and_recall(world: World, found: dict[str, str]) -> tuple[float, float]:
+    right = sum(world.truth[participant] == student for participant, student in found.items())
+    return right / len(found), right / sum(student is not None for student in world.truth.values())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_links_are_right_and_few_are_missed(worlds: dict[int, tuple[World, list[Match]]], seed: int):
+    world, matches = worlds[seed]
+    precision, recall = precision_and_recall(world, linked(matches))
+    assert precision >= 0.995 and recall >= 0.9, (precision, recall)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_plain_look_up_would_miss_half_so_the_lists_are_not_easy(
+    worlds: dict[int, tuple[World, list[Match]]], seed: int
+):
+    world, _ = worlds[seed]
+    precision, recall = precision_and_recall(world, found_by_exact_match(world))
+    assert precision >= 0.99 and recall < 0.55, (precision, recall)
+    assert sum(student is None for student in world.truth.values()) >= 60
+    assert len(set(world.damage.values())) == 13
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whoever_is_not_linked_has_the_right_student_among_the_few_offered(
+    worlds: dict[int, tuple[World, list[Match]]], seed: int
+):
+    world, matches = worlds[seed]
+    for one in matches:
+        student = world.truth[one.participant.participant_id]
+        if one.status is not MatchStatus.LINKED and student is not None:
+            assert student in [candidate.student_id for candidate in one.candidates], one.status
+        assert len(one.candidates) <= FEW
+        assert (one.status is MatchStatus.LINKED) == (one.student_id is not None)
+
+
+def test_twins_are_never_taken_for_each_other(worlds: dict[int, tuple[World, list[Match]]]):
+    """Everybody with a twin on the roster, as they are and with a letter left out of the first name."""
+    for world, _ in worlds.values():
+        twins = twins_of(world)
+        assert len(twins) > 60
+        listed = in_their_own_words(twins)
+        slips = [replace(one, first_name=one.first_name[:2] + one.first_name[3:]) for one in listed]
+        exact, slipped = (linked(link(people, world.students)) for people in (listed, slips))
+        assert all(student == participant for found in (exact, slipped) for participant, student in found.items())
+        assert len(exact) > len(listed) // 3
+
+
+def test_a_twin_who_is_no_student_is_not_taken_for_the_one_who_is(worlds: dict[int, tuple[World, list[Match]]]):
+    for world, _ in worlds.values():
+        twins = twins_of(world)
+        away = twins.groupby(["last_name", "birth_date", "school"]).filter(names_far_apart).iloc[::2]
+        assert len(away) > 15
+        here = world.students[~world.students["student_id"].isin(away["student_id"])]
+        assert linked(link(in_their_own_words(away), here)) == {}
+
+
+def twins_of(world: World) -> pd.DataFrame:
+    return world.students.groupby(["last_name", "birth_date", "school"]).filter(lambda group: len(group) == 2)
+
+
+def names_far_apart(pair: pd.DataFrame) -> bool:
+    return SequenceMatcher(None, *pair["first_name"].str.casefold()).ratio() < 0.5
+
+
+def in_their_own_words(students: pd.DataFrame) -> list[Participant]:
+    """The students as a partner would list them who makes no mistake."""
+    return [Participant(ORGANIZATION, row.student_id, row.first_name, row.last_name, row.birth_date, row.grade_level,
+                        row.school) for row in students.itertuples()]  # fmt: skip
+
+
+JAYDEN = Child("Jayden", "O'Neil", date(2012, 4, 17), 7, "Hill Middle School")
+ROSTER = [
+    ("s1", Child("María José", "García-López", date(2013, 4, 5), 6, "Lincoln Elementary School")),
+    ("s2", Child("Robert", "Smith", date(2012, 10, 3), 7, "Hill Middle School")),
+    ("s3", JAYDEN),
+    ("s4", replace(JAYDEN, first_name="Jaylen")),
+    ("s5", Child("Anh Thư", "Nguyễn", date(2014, 1, 30), 5, "Lincoln Elementary School")),
+    ("s6", Child("Destiny", "Okafor", date(2014, 12, 9), 5, "Lincoln Elementary School")),
+]
+
+
+@pytest.fixture(scope="module")
+def roster() -> pd.DataFrame:
+    """Six children among a thousand others."""
+    others = make_world(5, students=1000, participants=10).students
+    few = pd.DataFrame([(student, *vars(child).values()) for student, child in ROSTER], columns=COLUMNS)
+    return pd.concat([others.assign(student_id="o" + others["student_id"]), few], ignore_index=True)
+
+
+def participant(first: str, last: str, born: date | None, grade: int | None = None, school: str = "",
+                participant_id: str = "p1") -> Participant:  # fmt: skip
+    return Participant(ORGANIZATION, participant_id, first, last, born, grade, school)
+
+
+@pytest.mark.parametrize(
+    ("given", "student"),
+    [
+        (participant("MARIA JOSE", "GARCIA LOPEZ", date(2013, 4, 5)), "s1"),
+        (participant("Maria", "Garcia", date(2013, 4, 5), school="Lincoln Elem."), "s1"),
+        (participant("maria josé", "lópez", date(2013, 4, 5), 6), "s1"),
+        (participant("Garcia-Lopez", "Maria Jose", date(2013, 4, 5)), "s1"),
+        (participant("María José", "García-López", date(2013, 5, 4), 6, "Lincoln Elementary"), "s1"),
+        (participant("Bob", "Smith", date(2012, 10, 3), 7, "Hill MS"), "s2"),
+        (participant("Robbert", "Smith", date(2012, 10, 3), 6, "Hill Middle"), "s2"),
+        (participant("Robert", "Smith Jr.", date(2012, 10, 3)), "s2"),
+        (participant("Anh Thu", "Nguyen", date(2014, 1, 30)), "s5"),
+        (participant("Destiny", "Okafor", None, 5, "Lincoln Elementary School"), "s6"),
+        (participant("Destiny", "Okafer", date(2014, 12, 8), 5, "Lincoln Elementary School"), "s6"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join((value.first_name, value.last_name)),
+)
+def test_what_partners_write_otherwise_is_still_the_same_child(roster: pd.DataFrame, given: Participant, student: str):
+    [match] = link([given], roster)
+    assert (match.status, match.student_id) == (MatchStatus.LINKED, student)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        participant("Jaden", "O'Neil", date(2012, 4, 17), 7, "Hill Middle School"),
+        participant("Jay", "O'Neil", date(2012, 4, 17), 7, "Hill Middle School"),
+        participant("Jayden", "O'Neil", date(2012, 4, 17), 7, "Hill Middle School"),
+        participant("Jalyn", "Oneil", date(2012, 4, 17), 7, "Hill Middle School"),
+    ],
+    ids=lambda given: given.first_name,
+)
+def test_twins_whose_names_are_a_letter_apart_are_left_to_a_person(roster: pd.DataFrame, given: Participant):
+    [match] = link([given], roster)
+    assert match.status is MatchStatus.UNSURE
+    assert {"s3", "s4"} <= {candidate.student_id for candidate in match.candidates}
+
+
+def test_a_brother_or_a_namesake_of_a_student_is_not_linked(roster: pd.DataFrame):
+    for given in (
+        participant("Thomas", "O'Neil", date(2012, 4, 17), 7, "Hill Middle School"),
+        participant("Robert", "Smith", date(2015, 2, 20), 4, "Hill Middle School"),
+        participant("Destiny", "Okafor", date(2009, 7, 2), None, "Lincoln Elementary School"),
+        participant("Destiny", "Okafor", None, 5, ""),
+    ):
+        [match] = link([given], roster)
+        assert match.status is not MatchStatus.LINKED, given
+
+
+def test_a_participant_who_fits_two_students_is_offered_both(roster: pd.DataFrame):
+    again = roster[roster["student_id"] == "s2"].assign(student_id="s2-again")
+    [match] = link([participant("Robert", "Smith", date(2012, 10, 3), 7, "Hill Middle School")],
+                   pd.concat([roster, again], ignore_index=True))  # fmt: skip
+    assert (match.status, match.student_id) == (MatchStatus.UNSURE, None)
+    assert [candidate.student_id for candidate in match.candidates] == ["s2", "s2-again"]
+    assert match.candidates[0].probability == pytest.approx(match.candidates[1].probability)
+
+
+def test_two_participants_of_one_partner_do_not_share_a_student_unless_their_rows_are_the_same(roster: pd.DataFrame):
+    one = participant("Robert", "Smith", date(2012, 10, 3), 7, "Hill Middle School")
+    other = replace(one, participant_id="p2", first_name="Bob")
+    assert [match.status for match in link([one, other], roster)] == [MatchStatus.UNSURE, MatchStatus.UNSURE]
+    same = replace(one, participant_id="p2")
+    assert linked(link([one, same], roster)) == {"p1": "s2", "p2": "s2"}
+    elsewhere = replace(other, organization_id="pantry")
+    assert linked(link([one, elsewhere], roster)) == {"p1": "s2", "p2": "s2"}
+
+
+def test_the_answer_does_not_hang_on_the_order_or_the_company(worlds: dict[int, tuple[World, list[Match]]]):
+    world, matches = worlds[SEEDS[0]]
+    shuffled = world.students.sample(frac=1, random_state=1)
+    again = link(world.participants[::-1], shuffled)[::-1]
+    assert [(one.status, one.student_id) for one in again] == [(one.status, one.student_id) for one in matches]
+
+
+def test_a_roster_without_birth_dates_grades_or_schools_links_nobody_by_name_alone():
+    bare = pd.DataFrame([("s1", "Xiomara", "Quillfeather", None, None, None), ("s2", None, None, None, None, None)],
+                        columns=COLUMNS)  # fmt: skip
+    [match] = link([participant("Xiomara", "Quillfeather", None)], bare)
+    assert match.status is MatchStatus.UNSURE
+    assert link([], bare) == []
+    [nobody] = link([participant("Xiomara", "Quillfeather", None)], bare.head(0))
+    assert (nobody.status, nobody.candidates) == (MatchStatus.NONE, ())
+
+
+def test_each_fact_has_whole_shares_and_a_level_for_everything_else():
+    for name, levels in COMPARISONS.items():
+        missing, *rest = levels
+        assert (missing.m, missing.u) == (1.0, 1.0), name
+        assert rest[-1].when == "ELSE" and not rest[-1].agrees, name
+        assert sum(level.m for level in rest) == pytest.approx(1.0, abs=0.01), name
+        assert sum(level.u for level in rest) == pytest.approx(1.0, abs=0.01), name
+        assert all(one.says != other.says for one, other in combinations(rest, 2)), name
+    assert sum(READINGS.values()) == pytest.approx(1.0)
+
+
+def test_how_alike_two_records_are_is_said_in_words(roster: pd.DataFrame):
+    given = participant("Bob", "Smyth", date(2012, 3, 10), 7, "Hill MS")
+    turned = participant("Nguyen", "Anh Thu", None, 4)
+    assert likeness([(given, "s2"), (turned, "s5")], roster) == [
+        {"first": "a short form, or one name of several", "last": "a letter or two differ",
+         "birth": "day and month in each other's place", "grade": "", "school": "the same"},
+        {"first": "the same, in the other's place", "last": "the same, in the other's place",
+         "birth": "nothing to compare", "grade": "the next one", "school": "nothing to compare"},
+    ]  # fmt: skip
+    assert likeness([], roster) == []
+
+
+def test_linking_is_silent_and_leaves_no_file(roster: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                              capfd: pytest.CaptureFixture[str],
+                                              caplog: pytest.LogCaptureFixture):  # fmt: skip  # R25
+    monkeypatch.chdir(tmp_path)
+    people = [participant("Quillfeather", "Thistlewood", date(2012, 10, 3), 7, "Hill Middle School"),
+              participant("Robert", "Smith", date(2012, 10, 3), 7, "Hill Middle School", "p2")]  # fmt: skip
+    with caplog.at_level(logging.NOTSET), caplog.at_level(1, logger="splink"):
+        matches = link(people, roster)
+        likeness([(people[1], "s2")], roster)
+    assert linked(matches) == {"p2": "s2"}
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+    told = caplog.text.casefold()
+    assert not [name for name in ("quillfeather", "thistlewood", "robert", "2012-10-03") if name in told]

@@ -1,0 +1,145 @@
+"""kill -9 at any moment: a load is done or not begun, and the log of who saw whom still holds."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from records.access.scope import Role, scope_for
+from records.canonical.schema import Category
+from records.connectors.edfi.files import EdFi
+from records.database.engine import open_database
+from records.disclosure_log.disclosures import count_disclosures, record_disclosures, verify
+from records.people.accounts import viewer_of
+from records.snapshots.snapshot import Snapshot, load
+from tests.records import small_district
+from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, at_noon, snapshot_of
+
+KILLS = 200
+STUDENTS = 400
+FORK = """
+import os, signal, sys, time
+from pathlib import Path
+{imports}
+for line in sys.stdin:
+    source, home, kill_after = line.split()
+    pid = os.fork()
+    if pid == 0:
+        {work}
+        os._exit(0)
+    if float(kill_after) >= 0:
+        time.sleep(float(kill_after))
+        os.kill(pid, signal.SIGKILL)
+    print(os.waitpid(pid, 0)[1], flush=True)
+"""
+LOADING = FORK.format(
+    imports="import pandas\nfrom records.connectors.edfi.files import EdFi\nfrom records.snapshots.snapshot import load",
+    work="load(EdFi(), Path(source), Path(home))",
+)
+LOOKING = FORK.format(
+    imports="from tests.records.loading.test_kills import look_on_and_on", work="look_on_and_on(Path(home))"
+)  # fmt: skip
+
+
+@contextmanager
+def forking(script: str) -> Iterator[subprocess.Popen[str]]:
+    """A process with everything imported, which forks one that works for each line that it is sent."""
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.communicate()
+        assert process.returncode == 0
+
+
+def run(parent: subprocess.Popen[str], source: Path, home: Path, kill_after: float = -1) -> bool:
+    """Let it work, and kill -9 it after so many seconds; whether it was killed at work."""
+    assert parent.stdin is not None and parent.stdout is not None
+    parent.stdin.write(f"{source} {home} {kill_after}\n")
+    parent.stdin.flush()
+    status = int(parent.stdout.readline())
+    assert status in (0, signal.SIGKILL), "one that nobody kills succeeds"
+    return status != 0
+
+
+def students(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    rows = "\n".join(f"<Student><StudentUniqueId>{i}</StudentUniqueId></Student>" for i in range(count))
+    (folder / "Student.xml").write_text(f'<I xmlns="http://ed-fi.org/5.2.0">\n{rows}\n</I>')
+    return folder
+
+
+def test_a_load_killed_at_two_hundred_moments_leaves_the_old_or_the_new_snapshot_whole(tmp_path: Path):  # R36
+    old, new = students(tmp_path / "old", 50), students(tmp_path / "new", STUDENTS)
+    load(EdFi(), old, tmp_path / "kept")
+    home, rng, seen = tmp_path / "home", random.Random(36), {50: 0, STUDENTS: 0}
+    with forking(LOADING) as parent:
+        for _ in range(3):
+            shutil.rmtree(home, ignore_errors=True)
+            shutil.copytree(tmp_path / "kept", home)
+            begun = time.monotonic()
+            assert not run(parent, new, home)
+            longest = time.monotonic() - begun
+        killed = 0
+        while killed < KILLS:
+            if rows_of(home) == STUDENTS:
+                shutil.rmtree(home)
+                shutil.copytree(tmp_path / "kept", home)
+            killed += run(parent, new, home, rng.uniform(0, longest))
+            seen[rows_of(home)] += 1
+        assert seen[50] > KILLS / 4, "many were killed before the end"
+        assert not run(parent, new, home)
+    assert rows_of(home) == STUDENTS
+    assert not (home / "snapshots" / ".staging").exists()
+
+
+def rows_of(home: Path) -> int:
+    """The students of the snapshot that serves, which is whole."""
+    snapshot = Snapshot.current(home)
+    rows = pq.read_table(snapshot.path / "students.parquet").num_rows
+    assert rows == snapshot.manifest["rows"]["students"]
+    assert snapshot.quarantined().num_rows == 0
+    return rows
+
+
+def test_a_log_whose_writer_is_killed_still_holds(tmp_path: Path):  # R36, R24
+    home, rng = tmp_path / "home", random.Random(24)
+    snapshot_of(small_district.rows(), home)
+    database = open_database(f"sqlite:///{home / 'handrail.db'}")
+    add_organization(database, "tutors", Role.CASEWORKER)
+    add_agreement(database)
+    before, killed, longest = 0, 0, 0.4
+    with forking(LOOKING) as parent:
+        while killed < KILLS // 10:
+            run(parent, home, home, rng.uniform(0.1, longest))
+            outcome = verify(database)
+            assert outcome.ok, outcome.problem
+            assert outcome.rows >= before and outcome.rows % 2 == 0, "both students of a look are on the log or none"
+            if outcome.rows == before:
+                longest = min(longest * 1.2, 20.0)  # killed before its first look: a busy machine needs longer
+            else:
+                killed += 1
+            before = outcome.rows
+            with closing(sqlite3.connect(home / "handrail.db")) as file:
+                assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert count_disclosures(database) > 100
+
+
+def look_on_and_on(home: Path) -> None:
+    """Write looks at two students into the log until somebody kills this process."""
+    database = open_database(f"sqlite:///{home / 'handrail.db'}")
+    viewer = viewer_of(database, "caseworker@tutors.example")
+    scope = scope_for(viewer, database, Snapshot.current(home), at_noon(TODAY), SECRET)
+    while True:
+        record_disclosures(database, scope, ["s1", "s2"], [Category.DIRECTORY], "/", datetime(2026, 4, 17, 10))

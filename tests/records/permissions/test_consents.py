@@ -1,0 +1,180 @@
+"""Consents and opt-outs: what is written down, who may write it, what counts on which day, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from records.access.scope import DISTRICT, Role, Scope, Viewer, scope_for
+from records.canonical.schema import Category
+from records.database.engine import Database, StaffRow
+from records.people.district_admins import NotAnOfficer
+from records.permissions.consents import (
+    COLUMNS,
+    ConsentRefused,
+    Signed,
+    add_consent,
+    add_consents,
+    consents,
+    end_opt_out,
+    opt_out,
+    opt_outs,
+    revoke_consent,
+)
+from records.snapshots.snapshot import Snapshot
+from tests.records import small_district
+from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, at_noon, snapshot_of
+
+NOW = datetime(2026, 4, 17, 9, 30)
+SIGNED = Signed("s1", "tutors", frozenset({Category.HOUSING, Category.GRADES}), "Tutoring", "A parent",
+                date(2026, 4, 1), date(2026, 8, 31))  # fmt: skip
+GOOD = "s1,tutors,housing;grades,Tutoring,A parent,2026-04-01,2026-08-31"
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    return snapshot_of(small_district.rows(), tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def caseworker(database: Database) -> Viewer:
+    (viewer,) = add_organization(database, "tutors", Role.CASEWORKER)
+    add_agreement(database, categories=["directory", "housing"], consent_required=["housing"])
+    return viewer
+
+
+@pytest.fixture
+def officer(database: Database, caseworker: Viewer, snapshot: Snapshot) -> Scope:
+    """The scope of a district administrator."""
+    (viewer,) = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
+    return scope_for(viewer, database, snapshot, NOW, SECRET)
+
+
+def seen(viewer: Viewer, database: Database, snapshot: Snapshot, day: date = TODAY) -> frozenset[Category]:
+    return scope_for(viewer, database, snapshot, at_noon(day), SECRET).categories("s1")
+
+
+def test_a_consent_opens_its_part_until_it_is_revoked(database, caseworker, officer, snapshot):  # R9, R10, R12
+    assert seen(caseworker, database, snapshot) == {Category.DIRECTORY}
+    kept = add_consent(database, officer, SIGNED, NOW)
+    assert kept.signed == SIGNED and (kept.recorded_by, kept.recorded_at) == ("district-district_admin", NOW)
+    assert seen(caseworker, database, snapshot) == {Category.DIRECTORY, Category.HOUSING}
+    revoked = revoke_consent(database, officer.viewer, kept.number, by="The same parent", on=TODAY, now=NOW)
+    assert (revoked.revoked_on, revoked.revoked_by) == (TODAY, "The same parent")
+    assert (revoked.revocation_recorded_by, revoked.revocation_recorded_at) == ("district-district_admin", NOW)
+    assert seen(caseworker, database, snapshot) == {Category.DIRECTORY}
+    assert consents(database, "s1") == [revoked] and consents(database, "s2") == []
+
+
+def test_a_consent_counts_from_its_signature_to_its_last_day_and_not_from_the_day_it_is_revoked(
+    database, caseworker, officer, snapshot
+):
+    kept = add_consent(database, officer, SIGNED, NOW)
+    last = revoke_consent(database, officer.viewer, kept.number, by="A parent", on=date(2026, 6, 1), now=NOW)
+    for day, counts in ((date(2026, 3, 31), False), (date(2026, 4, 1), True), (date(2026, 5, 31), True),
+                        (date(2026, 6, 1), False), (date(2026, 8, 31), False)):  # fmt: skip
+        assert last.counts(day) == counts == (Category.HOUSING in seen(caseworker, database, snapshot, day)), day
+    assert kept.counts(date(2026, 8, 31)) and not kept.counts(date(2026, 9, 1))
+
+
+def test_an_opt_out_closes_everything_until_it_ends(database, caseworker, officer, snapshot):  # R12
+    kept = opt_out(database, officer, "s1", TODAY, NOW)
+    assert seen(caseworker, database, snapshot) == frozenset()
+    assert seen(caseworker, database, snapshot, TODAY - timedelta(days=1)) == {Category.DIRECTORY}
+    with pytest.raises(ConsentRefused, match="kept this student out since 2026-04-17 already"):
+        opt_out(database, officer, "s1", TODAY, NOW)
+    ended = end_opt_out(database, officer.viewer, "s1", TODAY, NOW)
+    assert (ended.number, ended.ended, ended.end_recorded_at) == (kept.number, TODAY, NOW)
+    assert seen(caseworker, database, snapshot) == {Category.DIRECTORY}
+    assert opt_outs(database, "s1") == [ended]
+    with pytest.raises(ConsentRefused, match="keeps no student"):
+        end_opt_out(database, officer.viewer, "s1", TODAY, NOW)
+    again = opt_out(database, officer, "s1", TODAY, NOW)
+    assert [one.number for one in opt_outs(database)] == [again.number, kept.number]
+    with pytest.raises(ConsentRefused, match="begins on 2026-04-17; it cannot end on 2026-04-16"):
+        end_opt_out(database, officer.viewer, "s1", TODAY - timedelta(days=1), NOW)
+
+
+def test_a_file_is_written_down_once_however_often_it_is_read(database, officer, tmp_path):
+    file = csv_of(tmp_path, GOOD, GOOD.replace("s1", "s2"))
+    assert add_consents(database, officer, file, NOW) == 2
+    assert add_consents(database, officer, file, NOW) == 0
+    assert {one.signed.student_id for one in consents(database)} == {"s1", "s2"}
+    assert consents(database, "s1")[0].signed == SIGNED
+
+
+def test_a_consent_that_was_revoked_does_not_come_back_with_its_file(database, caseworker, officer, snapshot, tmp_path):
+    file = csv_of(tmp_path, GOOD)
+    add_consents(database, officer, file, NOW)
+    revoke_consent(database, officer.viewer, consents(database)[0].number, by="A parent", on=TODAY, now=NOW)
+    assert add_consents(database, officer, file, NOW) == 0
+    assert seen(caseworker, database, snapshot) == {Category.DIRECTORY}
+
+
+@pytest.mark.parametrize(("good", "bad", "said"), [
+    ("housing", "shoe_size", "categories names 'shoe_size'; it may name directory"),
+    ("housing;grades", " ; ", "categories is empty"),
+    ("s1", "s99", "student_id is 's99'; there is no such student"),
+    ("tutors", "nobody", "organization_id is 'nobody'; it must be a partner on record"),
+    ("tutors", "district", "organization_id is 'district'; it must be a partner on record"),
+    ("Tutoring", " ", "purpose is empty"),
+    ("A parent", "", "signer is empty"),
+    ("A parent", "x" * 201, "signer is too long"),
+    ("2026-04-01", "1 April", "signed_on is '1 April'; it must be a day such as 2026-04-17"),
+    ("2026-04-01", "2026-04-18", "signed_on is 2026-04-18, after today"),
+    ("2026-08-31", "2026-03-31", "expires_on is 2026-03-31, before the signature on 2026-04-01"),
+    ("2026-08-31", "never", "expires_on is 'never'"),
+])  # fmt: skip
+def test_one_wrong_line_is_named_and_nothing_of_its_file_is_kept(database, officer, tmp_path, good, bad, said):
+    assert good in GOOD
+    with pytest.raises(ConsentRefused, match=rf"^consents\.csv, line 3: {said}"):
+        add_consents(database, officer, csv_of(tmp_path, GOOD, GOOD.replace(good, bad)), NOW)
+    assert consents(database) == []
+
+
+def test_a_file_without_a_column_or_with_a_short_line_is_refused(database, officer, tmp_path):
+    with pytest.raises(ConsentRefused, match="line 2: too few or too many fields"):
+        add_consents(database, officer, csv_of(tmp_path, "s1,tutors"), NOW)
+    (tmp_path / "other.csv").write_text("student_id,signer\ns1,A parent\n")
+    with pytest.raises(ConsentRefused, match=r"other\.csv, line 1: there is no column 'organization_id'"):
+        add_consents(database, officer, tmp_path / "other.csv", NOW)
+
+
+def test_a_revocation_that_cannot_be_right_is_refused(database, officer):
+    kept = add_consent(database, officer, SIGNED, NOW)
+    for changes, said in (({"number": 9}, "There is no consent 9"),
+                          ({"on": date(2026, 3, 31)}, "signed on 2026-04-01; it cannot be revoked on 2026-03-31"),
+                          ({"by": " "}, "revoked_by is empty")):  # fmt: skip
+        asked = {"number": kept.number, "by": "A parent", "on": TODAY, "now": NOW} | changes
+        with pytest.raises(ConsentRefused, match=said):
+            revoke_consent(database, officer.viewer, **asked)
+    assert consents(database) == [kept]
+    revoke_consent(database, officer.viewer, kept.number, by="A parent", on=TODAY, now=NOW)
+    with pytest.raises(ConsentRefused, match="was revoked before, on 2026-04-17"):
+        revoke_consent(database, officer.viewer, kept.number, by="A parent", on=TODAY, now=NOW)
+
+
+def test_only_an_active_district_administrator_writes_anything_down(database, caseworker, officer, snapshot, tmp_path):
+    kept = add_consent(database, officer, SIGNED, NOW)
+    theirs = scope_for(caseworker, database, snapshot, NOW, SECRET)
+    with database.session() as session:
+        session.get_one(StaffRow, officer.viewer.user_id).active = False
+    for scope in (theirs, officer):
+        for act in (
+            lambda scope: add_consent(database, scope, SIGNED, NOW),
+            lambda scope: add_consents(database, scope, csv_of(tmp_path, GOOD), NOW),
+            lambda scope: revoke_consent(database, scope.viewer, kept.number, by="A parent", on=TODAY, now=NOW),
+            lambda scope: opt_out(database, scope, "s1", TODAY, NOW),
+            lambda scope: end_opt_out(database, scope.viewer, "s1", TODAY, NOW),
+        ):
+            with pytest.raises(NotAnOfficer):
+                act(scope)
+    assert consents(database) == [kept] and opt_outs(database) == []
+
+
+def csv_of(folder: Path, *lines: str) -> Path:
+    file = folder / "consents.csv"
+    file.write_text("\n".join((",".join(COLUMNS), *lines)) + "\n")
+    return file

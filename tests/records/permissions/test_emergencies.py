@@ -1,0 +1,290 @@
+"""Emergencies: what may be opened, for whom, for how long, and that the district always hears of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DatabaseError
+
+from records.access.publication import has_wall, publish
+from records.access.row_security import WalledSnapshot
+from records.access.scope import (
+    DISTRICT,
+    EMERGENCY_BASIS,
+    NotInScope,
+    Role,
+    Scope,
+    ScopedRecords,
+    Viewer,
+    scope_for,
+)
+from records.canonical.schema import CONSENT_CATEGORIES, Category
+from records.database.engine import Database, OptOutRow, StaffRow
+from records.disclosure_log.disclosures import disclosures, record_disclosures
+from records.people.notices import count_unseen, notices
+from records.permissions.agreements import parse_agreement, save_agreement
+from records.permissions.emergencies import (
+    MOST_HOURS,
+    OPENABLE,
+    Emergency,
+    EmergencyRefused,
+    emergencies,
+    end_emergency,
+    looks_under,
+    open_emergency,
+    partner_people,
+)
+from records.permissions.legal_holds import place_hold
+from records.snapshots.snapshot import Snapshot
+from tests.records import small_district
+from tests.records.conftest import (
+    SECRET,
+    TODAY,
+    add_agreement,
+    add_organization,
+    agreement_text,
+    at_noon,
+    snapshot_of,
+)
+
+NOW = at_noon(TODAY)
+THREAT = "A classmate says that First1 means to hurt themselves tonight"
+REASON = "The school they went to today is where to look for them first"
+NEVER = sorted(set(Category) - OPENABLE)
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    return snapshot_of(small_district.rows(), tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def people(database: Database) -> dict[str, Viewer]:
+    """The tutors' agreement opens name, attendance and services of s1 and s2; the college's opens nobody."""
+    caseworker, coordinator = add_organization(database, "tutors", Role.CASEWORKER, Role.COORDINATOR)
+    (evaluator,) = add_organization(database, "college", Role.CASEWORKER)
+    admin, scientist = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN, Role.DATA_SCIENTIST)
+    add_agreement(database)
+    add_agreement(database, agreement_id="a9", organization_id="college", legal_basis="audit_evaluation", supports=[])
+    return {"caseworker": caseworker, "coordinator": coordinator, "evaluator": evaluator, "admin": admin,
+            "scientist": scientist}  # fmt: skip
+
+
+def scope_of(database: Database, snapshot: Snapshot, viewer: Viewer, now: datetime = NOW) -> Scope:
+    return scope_for(viewer, database, snapshot, now, SECRET)
+
+
+def opened(database: Database, scope: Scope, student: str = "s1", **changes: Any) -> Emergency:
+    asked: dict[str, Any] = {"categories": [Category.GRADES], "threat": THREAT, "reason": REASON, "hours": 2,
+                             "now": NOW}  # fmt: skip
+    return open_emergency(database, scope, student, **(asked | changes))
+
+
+def test_a_caseworker_sees_what_was_asked_until_the_minute_it_ends(database, people, snapshot):  # R30
+    before = scope_of(database, snapshot, people["caseworker"])
+    made = opened(database, before)
+    assert made.ends_at == NOW + timedelta(hours=2)
+    assert (made.user_id, made.organization_id) == (before.viewer.user_id, "tutors")
+    seen = {}
+    for seconds in (-1, 0, 7199, 7200):
+        scope = scope_of(database, snapshot, people["caseworker"], NOW + timedelta(seconds=seconds))
+        seen[seconds] = Category.GRADES in scope.categories("s1")
+        assert Category.GRADES not in scope.categories("s2"), "only this student"
+        assert made.is_open(NOW + timedelta(seconds=seconds)) == seen[seconds]
+    assert seen == {-1: False, 0: True, 7199: True, 7200: False}
+    colleague = scope_of(database, snapshot, people["coordinator"])
+    assert Category.GRADES not in colleague.categories("s1"), "only this person"
+    marks = ScopedRecords(snapshot, scope_of(database, snapshot, people["caseworker"])).frame("course_grades")
+    assert list(marks["student_id"]) == ["s1"]
+
+
+@pytest.mark.parametrize("category", NEVER)
+def test_what_consent_guards_incidents_and_group_facts_are_never_opened(database, people, snapshot, category):  # R30
+    assert set(NEVER) >= CONSENT_CATEGORIES
+    scope = scope_of(database, snapshot, people["caseworker"])
+    with pytest.raises(EmergencyRefused, match=f"does not open this part of a record: {category.replace('_', ' ')}"):
+        opened(database, scope, categories=[Category.GRADES, category])
+    assert emergencies(database) == notices(database) == []
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"threat": "x" * 19}, "20 characters or more what is happening"),
+    ({"threat": " " * 40}, "20 characters or more what is happening"),
+    ({"reason": "because"}, "20 characters or more why these parts"),
+    ({"hours": 0}, "at most 4 hours"), ({"hours": MOST_HOURS + 0.01}, "at most 4 hours"),
+    ({"hours": -1}, "at most 4 hours"), ({"hours": float("nan")}, "at most 4 hours"),
+    ({"categories": []}, "which parts"), ({"categories": [Category.ATTENDANCE]}, "already, without an emergency"),
+    ({"user_id": "tutors-coordinator"}, "Only a caseworker, for themselves"),
+])  # fmt: skip
+def test_an_opening_that_lacks_something_opens_nothing(database, people, snapshot, change, said):  # R30
+    with pytest.raises(EmergencyRefused, match=said):
+        opened(database, scope_of(database, snapshot, people["caseworker"]), **change)
+    assert emergencies(database) == notices(database) == []
+
+
+def test_a_caseworker_opens_nobody_whom_no_agreement_shows_them(database, people, snapshot):  # R3, R30
+    scope = scope_of(database, snapshot, people["caseworker"])
+    for student in ("s3", "s4", "nobody"):
+        with pytest.raises(NotInScope, match=r"^not found$"):
+            opened(database, scope, student)
+    district = scope_of(database, snapshot, people["admin"])
+    opened(database, district, "s4", user_id=people["caseworker"].user_id)
+    scope = scope_of(database, snapshot, people["caseworker"])
+    assert "s4" in scope.students
+    with pytest.raises(NotInScope):
+        opened(database, scope, "s4", categories=[Category.ATTENDANCE])
+
+
+def test_other_roles_open_nothing_for_themselves(database, people, snapshot):
+    with pytest.raises(EmergencyRefused, match="Only a caseworker"):
+        opened(database, scope_of(database, snapshot, people["coordinator"]))
+    with pytest.raises(NotInScope):
+        opened(database, scope_of(database, snapshot, people["scientist"]))
+
+
+def test_the_district_opens_any_student_to_somebody_active_at_a_partner(database, people, snapshot):  # R30
+    district = scope_of(database, snapshot, people["admin"])
+    assert {person.user_id for person in partner_people(database, TODAY)} == {"tutors-caseworker", "tutors-coordinator"}
+    opened(database, district, "s6", user_id=people["coordinator"].user_id, categories=[Category.DIRECTORY])
+    scope = scope_of(database, snapshot, people["coordinator"])
+    assert scope.categories("s6") == {Category.DIRECTORY}
+    for user_id in (None, people["admin"].user_id, people["scientist"].user_id, "nobody"):
+        with pytest.raises(EmergencyRefused, match="somebody active at a partner"):
+            opened(database, district, "s6", user_id=user_id)
+
+
+def test_evaluation_opens_nobodys_record_in_an_emergency_either(database, people, snapshot):  # R13
+    with pytest.raises(EmergencyRefused, match="whose agreement opens students' records"):
+        opened(database, scope_of(database, snapshot, people["admin"]), user_id=people["evaluator"].user_id)
+    assert scope_of(database, snapshot, people["evaluator"]).students == set()
+
+
+def test_an_administrator_who_was_disabled_since_opens_nothing(database, people, snapshot):  # R12
+    district = scope_of(database, snapshot, people["admin"])
+    with database.session() as session:
+        session.get_one(StaffRow, people["admin"].user_id).active = False
+    with pytest.raises(EmergencyRefused):
+        opened(database, district, user_id=people["caseworker"].user_id)
+
+
+def test_the_notice_is_written_with_the_opening_or_nothing_opens(database, people, snapshot):  # R30
+    scope = scope_of(database, snapshot, people["caseworker"])
+    opened(database, scope)
+    (notice,) = notices(database, unseen=True)
+    assert notice.text == ("Somebody of tutors opened parts of a student's record for an emergency, until 14:00 on "
+                           "17 April.")  # fmt: skip
+    assert notice.path == "/emergencies" and count_unseen(database) == 1
+    for word in ("First1", "Last1", "s1", "hurt"):
+        assert word not in notice.text
+    with database.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE notices RENAME TO gone"))
+    with pytest.raises(DatabaseError):
+        opened(database, scope, categories=[Category.ASSESSMENTS])
+    assert len(emergencies(database)) == 1
+    assert Category.ASSESSMENTS not in scope_of(database, snapshot, people["caseworker"]).categories("s1")
+
+
+def test_the_district_or_whoever_opened_it_ends_it_at_once(database, people, snapshot):  # R30
+    scope = scope_of(database, snapshot, people["caseworker"])
+    first, second = opened(database, scope), opened(database, scope, categories=[Category.ASSESSMENTS])
+    later = NOW + timedelta(minutes=5)
+    with pytest.raises(EmergencyRefused, match="no emergency of yours"):
+        end_emergency(database, people["coordinator"], first.number, later)
+    with pytest.raises(EmergencyRefused, match="no emergency of yours"):
+        end_emergency(database, people["admin"], 999, later)
+    assert end_emergency(database, people["caseworker"], first.number, later).until == later
+    assert end_emergency(database, people["admin"], second.number, later).ended_at == later
+    scope = scope_of(database, snapshot, people["caseworker"], later)
+    assert scope.categories("s1") == {Category.DIRECTORY, Category.ATTENDANCE, Category.SERVICES}
+    for one in (first, second):
+        with pytest.raises(EmergencyRefused, match="is over"):
+            end_emergency(database, people["admin"], one.number, later)
+
+
+def test_it_comes_before_an_opt_out_and_before_a_hold(database, people, snapshot):
+    opened(database, scope_of(database, snapshot, people["caseworker"]))
+    with database.session() as session:
+        session.add(OptOutRow(student_id="s1", since=TODAY, ended=None))
+    place_hold(database, scope_of(database, snapshot, people["admin"]), "s1", "A lawsuit", NOW)
+    assert scope_of(database, snapshot, people["caseworker"]).categories("s1") == {Category.GRADES}
+
+
+def test_each_look_stands_on_its_own_ground(database, people, snapshot):  # R30, 99.32(a)(5)
+    """Overlapping emergencies: what the agreement opens is the agreement's, and each category counts once."""
+    scope = scope_of(database, snapshot, people["caseworker"])
+    first = opened(database, scope, categories=[Category.GRADES, Category.ATTENDANCE])
+    second = opened(database, scope, categories=[Category.GRADES, Category.ASSESSMENTS])
+    scope = scope_of(database, snapshot, people["caseworker"])
+    for ground in scope.grounds("s1"):
+        record_disclosures(database, ground, ["s1"], list(Category), "/students/{handle}", NOW)
+    assert [(row.agreement_id, row.categories, row.legal_basis, row.law_requires)
+            for row in disclosures(database)[::-1]] == [
+        ("a1", "attendance;directory;services", "school_official", False),
+        (f"emergency-{first.number}", "grades", EMERGENCY_BASIS, True),
+        (f"emergency-{second.number}", "assessments", EMERGENCY_BASIS, True),
+    ]  # fmt: skip
+    assert [looks_under(database, one) for one in (first, second)] == [1, 1]
+    assert scope.by_agreement.categories("s1") == {Category.DIRECTORY, Category.ATTENDANCE, Category.SERVICES}
+
+
+def test_the_report_finds_them_by_student_and_by_person(database, people, snapshot, tmp_path: Path):
+    district = scope_of(database, snapshot, people["admin"])
+    opened(database, district, "s4", user_id=people["caseworker"].user_id)
+    newest = opened(database, scope_of(database, snapshot, people["caseworker"]))
+    assert [one.student_id for one in emergencies(database)] == ["s1", "s4"]
+    assert emergencies(database, student_id="s1") == [newest]
+    assert len(emergencies(database, user_id=people["caseworker"].user_id)) == 2
+    assert emergencies(database, user_id=people["coordinator"].user_id) == []
+    assert (newest.threat, newest.reason, newest.opened_by) == (THREAT, REASON, people["caseworker"].user_id)
+
+
+PACIFIC = ZoneInfo("America/Los_Angeles")
+CLOCK_CHANGES = [datetime(2026, month, day, hour, minute, tzinfo=PACIFIC)
+                 for month, day in ((3, 7), (10, 31)) for hour, minute in ((21, 45), (22, 15), (22, 45), (23, 30))]
+CLOCK_CHANGES += [datetime(2026, 3, 8, 1, 50, tzinfo=PACIFIC), datetime(2026, 11, 1, 1, 10, tzinfo=PACIFIC),
+                  datetime(2026, 11, 1, 1, 50, tzinfo=PACIFIC), datetime(2026, 11, 1, 1, 10, tzinfo=PACIFIC, fold=1)]
+"""Openings on the night on which clocks go forward, and on the one on which an hour comes twice."""
+
+
+@pytest.fixture
+def in_california(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine's clock is that of a district by the Pacific."""
+    monkeypatch.setenv("TZ", PACIFIC.key)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("opening", CLOCK_CHANGES, ids=str)
+def test_four_hours_are_four_hours_on_the_nights_on_which_clocks_change(  # R30
+    database, snapshot, in_california, opening
+):
+    (caseworker,) = add_organization(database, "tutors", Role.CASEWORKER)
+    begun = opening.astimezone(UTC)
+
+    def shown_by_the_clock(minutes: int) -> datetime:
+        return (begun + timedelta(minutes=minutes)).astimezone(PACIFIC).replace(tzinfo=None)
+
+    add_agreement(database, categories=["directory"])
+    text = agreement_text(categories=["directory"]).replace("version = 1", "version = 2")
+    text = text.replace("2026-07-31", "2026-12-31").replace("2026-09-30", "2026-12-31")
+    save_agreement(database, parse_agreement(text, "a1"))
+    now = shown_by_the_clock(0)
+    made = opened(database, scope_of(database, snapshot, caseworker, now), hours=MOST_HOURS, now=now)
+    publish(database, snapshot)
+    for minutes in (0, 20, 40, 60, 80, 100, 130, 160, 190, 220, 239, 240, 260, 290, 320, 380):
+        moment = shown_by_the_clock(minutes)
+        may_see = Category.GRADES in scope_of(database, snapshot, caseworker, moment).categories("s1")
+        assert may_see == made.is_open(moment) == (minutes < 60 * MOST_HOURS), (opening, minutes)
+        if has_wall(database):
+            rows = WalledSnapshot(snapshot, database, caseworker.user_id, moment, ["s1"]).rows("course_grades")
+            assert bool(rows.num_rows) == may_see, (opening, minutes)
+    assert made.ends_at == shown_by_the_clock(60 * MOST_HOURS)

@@ -1,0 +1,104 @@
+"""The page of data loads: how fresh, what became of rows, what looks odd; and what an old feed silences."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from records.connectors.partner_files.service_history import ServiceHistory
+from records.disclosure_log.disclosures import Limits
+from records.loading.load_history import STALE_AFTER, note_load
+from records.snapshots.snapshot import LoadReport, Snapshot, load
+from tests.records.conftest import snapshot_of
+from tests.serving import district
+from tests.serving.conftest import NOW, TestSite, open_site
+
+NewSite = Callable[[str], TestSite]
+
+
+def loaded(site: TestSite, hours_ago: float) -> None:
+    report = LoadReport("rows", snapshot_id=Snapshot.current(site.home).id)
+    note_load(site.home, report, ("students", "attendance_events"), NOW - timedelta(hours=hours_ago))
+
+
+def damage(site: TestSite) -> None:
+    """Load the district again with a conflicting mark of s01, which is set aside, and a child born in 1990."""
+    rows = district.rows()
+    rows["course_grades"].append(rows["course_grades"][0] | {"grade": 11.0})
+    rows["students"][3]["birth_date"] = NOW.date().replace(year=1990)
+    snapshot_of(rows, site.home)
+
+
+def test_an_old_feed_is_said_on_each_page_and_no_absence_raises_an_alert(new_site: NewSite):  # R42
+    fresh, old = new_site("fresh"), new_site("old")
+    loaded(fresh, 35)
+    loaded(old, STALE_AFTER / timedelta(hours=1) + 0.1)
+    before, after = (site.browser("caseworker").get("/caseload").text for site in (fresh, old))
+    assert "Absent the last 5 school days in a row" in before
+    assert "Attendance was last loaded on" not in before
+    assert "Attendance was last loaded on 15 April 2026, 22:24" in after
+    assert "Absent" not in after
+    assert "Below 60" in after, "what is not about absences is still raised"
+    assert "Attendance was last loaded on" in old.browser("district_admin").get("/agreements").text
+    handle = old.handle("caseworker", "s01")
+    alerts = old.browser("caseworker").get(f"/api/v1/students/{handle}/alerts").json()["alerts"]
+    assert not [alert for alert in alerts if "Absent" in alert["headline"]]
+
+
+def test_the_page_says_how_fresh_what_is_odd_and_what_was_set_aside(site: TestSite):
+    damage(site)
+    loaded(site, 40)
+    page = site.browser("district_admin").get("/data").text
+    assert "More than 36 hours ago" in page
+    row = next(one for one in page.split("<tr>") if "Students younger than 2 or older than 22" in one)
+    assert re.findall(r"<td[^>]*>(.*?)</td>", row) == ["A date that cannot be", "1", "12", "8%"]
+    assert re.search(r"another row has the same key.*</td><td class=\"number\">1</td>", page)
+    assert "/data/quarantine.csv" in page
+    assert "/data/quarantine.csv" not in site.browser("data_scientist").get("/data").text
+
+
+def test_the_page_names_no_student(site: TestSite):
+    damage(site)
+    page = site.browser("data_scientist").get("/data").text
+    students = district.rows()["students"]
+    names = [str(row[name]) for row in students for name in ("first_name", "last_name", "student_id")]
+    assert not [name for name in names if re.search(rf"\b{name}\b", page)]
+    assert site.log() == []
+
+
+def test_the_file_of_rows_set_aside_is_the_districts_alone_and_is_written_down(site: TestSite):  # R23, R27
+    damage(site)
+    answer = site.browser("district_admin").get("/data/quarantine.csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    *rows, last = csv.DictReader(io.StringIO(answer.text))
+    assert [row["file"] for row in rows] == ["course_grades.rows"]
+    assert last["file"].startswith("# Shown to Staff district_admin, The District")
+    assert [(row.student_id, row.route) for row in site.log()] == [("s01", "/data/quarantine.csv")]
+    for who in ("caseworker", "partner_admin", "data_scientist", "equity_reviewer"):
+        assert site.browser(who).get("/data/quarantine.csv").status_code == 404
+
+
+def test_rows_that_name_too_many_students_for_a_page_are_taken_by_command(site: TestSite):  # R31
+    damage(site)
+    site.database.engine.dispose()
+    page = open_site(site.home, Limits(at_once=0)).browser("district_admin").get("/data").text
+    assert "/data/quarantine.csv" not in page and "handrail records quarantine --to FILE" in page
+
+
+def test_two_partners_who_send_the_same_kind_of_files_are_told_apart(site: TestSite, tmp_path: Path):
+    for hours, partner in ((50, "tutors"), (1, "harbor")):
+        folder = tmp_path / partner
+        folder.mkdir()
+        (folder / "programs.csv").write_text(f"program_id,organization_id,name\n{partner}-1,{partner},Help\n")
+        report = load(ServiceHistory(partner), folder, site.home, merge=True)
+        note_load(site.home, report, ("programs",), NOW - timedelta(hours=hours))
+    page = site.browser("district_admin").get("/data").text
+    rows = dict(re.findall(r'<tr><th scope="row">(Partners&#39; service history: \w+)</th><td[^>]*>(.*?)</td>', page))
+    assert sorted(rows) == ["Partners&#39; service history: Tutors", "Partners&#39; service history: harbor"]
+    assert "More than 36 hours ago" in rows["Partners&#39; service history: Tutors"]
+    assert "More than" not in rows["Partners&#39; service history: harbor"]
+    assert page.count(">Partners&#39; service history: Tutors</h2>") == 1

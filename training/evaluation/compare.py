@@ -1,0 +1,251 @@
+"""Is a candidate better than the champion? Two policies on the same episodes, with the same number of places.
+
+What one policy would have been worth is far less sure than what it would have been worth beyond another: on most
+students both choose alike, and what is unknown of them cancels. So the difference is taken episode by episode, and its
+interval is clustered by student. "Better" is said only where the whole interval lies above zero.
+
+Two model files are judged on decision days that neither learned from. Where these hold too little, the two ways of
+learning are judged instead: both learn anew from the earlier days, and the later ones judge them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from records.system.errors import SaidPlainly
+from training.episodes.episodes import FEWEST_OF_A_SUPPORT, Episodes
+from training.estimation.policy_value import (
+    FEW_CLUSTERS,
+    Actions,
+    Clusters,
+    Estimate,
+    PolicyValue,
+    action_probabilities,
+    clustered_mean,
+    self_normalised,
+)
+from training.estimation.pseudo_outcomes import NONE, Flags, Floats
+from training.estimation.sensitivity import in_words
+from training.evaluation.evaluate import (
+    JudgedEpisodes,
+    judged_episodes,
+    left_to_learn,
+    on_later_days,
+    shown,
+    without_nan,
+)
+from training.ranking.model_file import RankerModel
+from training.ranking.ranker import BenefitRanker
+
+Way = Literal["files", "learning"]
+FILES: Way = "files"
+LEARNING: Way = "learning"
+WAYS: Mapping[Way, str] = {
+    "files": "Both model files were judged as they are, on decision days that neither of them learned from.",
+    "learning": "There is too little since the decision days that the two model files learned from. So the two ways of "
+                "learning were judged, not the files: both learned anew from the earlier two thirds of the decision "
+                "days, and the later third judged them.",
+}  # fmt: skip
+
+
+class Finding(StrEnum):
+    """What a comparison shows of the candidate."""
+
+    BETTER = "better"
+    NO_BETTER = "no better shown"
+    WORSE = "worse"
+
+
+class NotComparable(SaidPlainly, ValueError):
+    """Two versions that cannot be compared; the message says why."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What one policy is worth beyond another an episode, in progress points.
+
+    `differing`: students for whom the two choose differently at least once.
+    """
+
+    estimate: Estimate
+    differing: int
+
+    @property
+    def finding(self) -> Finding:
+        """Better or worse only where the 95% interval leaves zero out, so that a candidate that is no better is called
+        better in one of forty cases; never where so few students are treated differently that no interval holds."""
+        if self.differing < FEW_CLUSTERS or not math.isfinite(self.estimate.lower + self.estimate.upper):
+            return Finding.NO_BETTER
+        if self.estimate.lower > 0:
+            return Finding.BETTER
+        return Finding.WORSE if self.estimate.upper < 0 else Finding.NO_BETTER
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A candidate against a champion on judged episodes; `places` is how many of them got a support in the past.
+
+    `deviation` is the standard deviation of the outcome among them, in progress points.
+    """
+
+    way: Way
+    first_day: date
+    last_day: date
+    episodes: int
+    places: int
+    candidate: PolicyValue
+    champion: PolicyValue
+    difference: Difference
+    deviation: float
+
+    @property
+    def finding(self) -> Finding:
+        return self.difference.finding
+
+    @property
+    def sensitivity(self) -> str:
+        """What to print beside the difference: how strong something not on record would have to be."""
+        if not self.deviation > 0:
+            return ""
+        return in_words(self.difference.estimate, self.deviation, "got what the one would choose and the other not")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as JSON wants them. Fewer than ten students who would be treated differently are not told."""
+        found = asdict(self) | {
+            "first_day": str(self.first_day), "last_day": str(self.last_day), "finding": str(self.finding),
+            "sensitivity": self.sensitivity, "how": WAYS[self.way],
+            "difference": asdict(self.difference.estimate), "differing": shown(self.difference.differing),
+        }  # fmt: skip
+        plain: dict[str, Any] = without_nan(found)
+        return plain
+
+
+def compare(episodes: Episodes, judged: Flags, programs: pd.DataFrame, candidate: BenefitRanker,
+            champion: BenefitRanker, *, way: Way = FILES, seed: int = 0) -> Comparison:  # fmt: skip
+    """Two fitted rankers on the judged episodes, from which neither of them may have learned.
+
+    Args:
+        episodes: all that there are; the propensities and expected outcomes are cross-fitted on them by student.
+        judged: which of them judge, shape (episodes,).
+        programs: which grades each support is open to.
+
+    Raises:
+        NotEnoughEvidence: nobody got a support in a judged episode.
+    """
+    supports = tuple(sorted({*candidate.supports_, *champion.supports_}))
+    found = judged_episodes(episodes, judged, supports, seed)
+    chosen = [found.choices(ranker, programs, found.places) for ranker in (candidate, champion)]
+    values = [found.value(one) for one in chosen]
+    return Comparison(way, found.first_day, found.last_day, len(found), found.places, values[0], values[1],
+                      _paired(found, *chosen), found.deviation)  # fmt: skip
+
+
+def compare_learning(episodes: Episodes, programs: pd.DataFrame, candidate: RankerModel, champion: RankerModel, *,
+                     seed: int = 0) -> Comparison:  # fmt: skip
+    """The ways in which two models were learned: their clones learn from the earlier decision days, the later judge.
+
+    Raises:
+        NotEnoughEvidence: there are too few decision days or nobody got a support on the later ones.
+        NotComparable: this version of Handrail no longer learns as one of the two did.
+    """
+    judged = on_later_days(episodes)
+    earlier = left_to_learn(episodes, judged, seed)
+    clones = [unfitted(model, earlier).fit(earlier.features[model.ranker.feature_names_], earlier.outcome,
+                                           earlier.support, earlier.student)
+              for model in (candidate, champion)]  # fmt: skip
+    return compare(episodes, judged, programs, *clones, way=LEARNING, seed=seed)
+
+
+def compare_models(episodes: Episodes, programs: pd.DataFrame, candidate: RankerModel, champion: RankerModel, *,
+                   seed: int = 0) -> Comparison:  # fmt: skip
+    """Two models: the files where there is enough that neither learned from, else the ways of learning.
+
+    Raises:
+        NotEnoughEvidence, NotComparable: as `compare_learning`.
+    """
+    fresh = fresh_days(episodes, candidate, champion)
+    if enough_to_judge(episodes, fresh):
+        return compare(episodes, fresh, programs, candidate.ranker, champion.ranker, way=FILES, seed=seed)
+    return compare_learning(episodes, programs, candidate, champion, seed=seed)
+
+
+def paired(reward: Floats, taken: Actions, candidate: Actions | Floats, champion: Actions | Floats,
+           propensity: Floats, expected: Floats, clusters: Clusters) -> Difference:  # fmt: skip
+    """The self-normalised doubly robust value of one policy less that of another, on the same episodes.
+
+    Args:
+        reward, taken, propensity, expected, clusters: as for `policy_value`.
+        candidate, champion: the two policies, as `policy` there.
+    """
+    chances = [action_probabilities(one, propensity.shape[1]) for one in (candidate, champion)]
+    rows = np.arange(len(reward))
+    missed = reward - expected[rows, taken]
+    worth = []
+    for one in chances:
+        weight = one[rows, taken] / propensity[rows, taken]
+        worth.append(self_normalised((one * expected).sum(axis=1), weight, weight * missed))
+    differs = np.abs(chances[0] - chances[1]).sum(axis=1) > 1e-9
+    estimate = clustered_mean(worth[0] - worth[1], clusters)
+    return Difference(estimate, int(pd.Series(np.asarray(clusters))[differs].nunique()))
+
+
+def new_days(days: Iterable[date], *models: RankerModel) -> list[date]:
+    """The decision days that none of the models learned from.
+
+    Raises:
+        NotComparable: a model does not say which days it learned from.
+    """
+    learned: set[str] = set().union(*(learned_days(model.manifest) for model in models))
+    return [day for day in days if str(day) not in learned]
+
+
+def learned_days(manifest: Mapping[str, Any]) -> Collection[str]:
+    """The decision days that a model learned from, as ISO dates.
+
+    Raises:
+        NotComparable: its manifest does not say.
+    """
+    days = manifest.get("decision_dates")
+    if not days:
+        raise NotComparable("a version does not say which decision days it learned from: train it again")
+    found: Collection[str] = days
+    return found
+
+
+def fresh_days(episodes: Episodes, *models: RankerModel) -> Flags:
+    """Which episodes lie on decision days that none of the models learned from, shape (episodes,)."""
+    fresh: Flags = episodes.decision_date.isin(new_days(episodes.decision_date.unique(), *models)).to_numpy()
+    return fresh
+
+
+def enough_to_judge(episodes: Episodes, judged: Flags) -> bool:
+    """Whether the judged episodes hold as many starts of supports as are asked of a support to learn from."""
+    return int((episodes.support[judged] != NONE).sum()) >= FEWEST_OF_A_SUPPORT
+
+
+def unfitted(model: RankerModel, earlier: Episodes) -> BenefitRanker:
+    """A ranker that will learn as the model did, of those of its supports that the earlier episodes hold.
+
+    Raises:
+        NotComparable: the model was learned with parameters that are no longer there.
+    """
+    parameters = dict(model.manifest.get("parameters", {}))
+    unknown = sorted(set(parameters) - set(BenefitRanker().get_params()))
+    if not parameters or unknown:
+        raise NotComparable("a version was learned in a way that Handrail no longer knows"
+                            f"{' (' + ', '.join(unknown) + ')' if unknown else ''}: train it again")  # fmt: skip
+    held = set(earlier.support)
+    return BenefitRanker(**parameters | {"supports": tuple(name for name in model.ranker.supports_ if name in held)})
+
+
+def _paired(found: JudgedEpisodes, candidate: Actions, champion: Actions) -> Difference:
+    return paired(found.reward, found.taken, candidate, champion, found.propensity, found.expected,
+                  found.episodes.student)  # fmt: skip
