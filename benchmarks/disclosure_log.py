@@ -1,6 +1,8 @@
-"""The disclosure log at size: appending, verifying and reporting, each beside a peer in the same run.
+"""The disclosure log at size: appending, verifying and reporting, each beside a peer in the same
+run.
 
-Run: .venv/bin/python benchmarks/disclosure_log.py            # SQLite, and PostgreSQL where its programs are installed
+Run: .venv/bin/python benchmarks/disclosure_log.py            # SQLite, and PostgreSQL where its
+programs are installed
      .venv/bin/python benchmarks/disclosure_log.py 100000     # fewer rows
 """
 
@@ -43,7 +45,13 @@ STUDENTS = 16_000
 ON_A_PAGE = 50
 TIMED_PAGES = 400
 NOW = datetime(2026, 4, 17, 10)
-SHOWN = [Category.DIRECTORY, Category.ATTENDANCE, Category.GRADES, Category.ASSESSMENTS, Category.SERVICES]
+SHOWN = [
+    Category.DIRECTORY,
+    Category.ATTENDANCE,
+    Category.GRADES,
+    Category.ASSESSMENTS,
+    Category.SERVICES,
+]
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -54,33 +62,61 @@ def seconds(work: Callable[[], object]) -> float:
 
 def scope() -> Scope:
     """A caseworker of a partner that may see every student of a district."""
-    viewer = Viewer("a1b2c3d4e5f60718", "worker@partner.example", "A caseworker", Role.CASEWORKER, "brightpath")
-    grant = Grant("brightpath-2025", "f" * 64, "school_official", "Tutoring after school in reading and mathematics",
-                  "brightpath", frozenset(SHOWN), ())  # fmt: skip
-    return Scope(viewer, NOW.date(), dict.fromkeys((f"student-{n:06}" for n in range(STUDENTS)), (grant,)), b"x" * 32)
+    viewer = Viewer(
+        "a1b2c3d4e5f60718", "worker@partner.example", "A caseworker", Role.CASEWORKER, "brightpath"
+    )
+    grant = Grant(
+        "brightpath-2025",
+        "f" * 64,
+        "school_official",
+        "Tutoring after school in reading and mathematics",
+        "brightpath",
+        frozenset(SHOWN),
+        (),
+    )
+    return Scope(
+        viewer,
+        NOW.date(),
+        dict.fromkeys((f"student-{n:06}" for n in range(STUDENTS)), (grant,)),
+        b"x" * 32,
+    )
 
 
 def append(database: Database, rows: int) -> None:
-    """Fill the log; of the first pages and of the last each is one transaction of 50 rows, as the site writes them."""
+    """Fill the log; of the first pages and of the last each is one transaction of 50 rows, as the
+    site writes them.
+    """
     caseworker, students = scope(), [f"student-{n:06}" for n in range(STUDENTS)]
 
     def look(number: int, shown: int) -> float:
         first = number * shown % STUDENTS
         moment = NOW + timedelta(seconds=number)
-        return seconds(lambda: record_disclosures(database, caseworker, students[first : first + shown], SHOWN,
-                                                  "/caseload", moment))  # fmt: skip
+        return seconds(
+            lambda: record_disclosures(
+                database, caseworker, students[first : first + shown], SHOWN, "/caseload", moment
+            )
+        )
 
     filled = rows - 2 * TIMED_PAGES * ON_A_PAGE
-    for what, pages, shown in (("of an empty log", TIMED_PAGES, ON_A_PAGE), ("", filled // 500, 500),
-                               (f"at {rows:,} rows", TIMED_PAGES, ON_A_PAGE)):  # fmt: skip
+    for what, pages, shown in (
+        ("of an empty log", TIMED_PAGES, ON_A_PAGE),
+        ("", filled // 500, 500),
+        (f"at {rows:,} rows", TIMED_PAGES, ON_A_PAGE),
+    ):
         taken = [look(number, shown) for number in range(pages)]
         if what:
-            print(f"| append a page of {shown} students {what} | {1000 * statistics.median(taken):.1f} ms; "
-                  f"{shown * pages / sum(taken):,.0f} rows/s |", flush=True)  # fmt: skip
+            print(
+                f"| append a page of {shown} students {what} |"
+                f" {1000 * statistics.median(taken):.1f} ms; {shown * pages / sum(taken):,.0f}"
+                " rows/s |",
+                flush=True,
+            )
 
 
 def count_the_day(database: Database) -> None:
-    """What it costs to count whom somebody saw today: on an ordinary day, and after a thousand students ten times."""
+    """What it costs to count whom somebody saw today: on an ordinary day, and after a thousand
+    students ten times.
+    """
     some = scope()
     students = [f"student-{n:06}" for n in range(1_000)]
     for user, rounds in (("an ordinary day", 0), ("a thousand students, 10,000 looks", 10)):
@@ -92,11 +128,19 @@ def count_the_day(database: Database) -> None:
         for number in range(TIMED_PAGES if rounds else 8):
             page = pages[number % len(pages)]
             for limits, times in taken.items():
-                times.append(seconds(lambda limits=limits, page=page, reader=reader: record_disclosures(  # type: ignore[misc]
-                    database, reader, page, SHOWN, "/caseload", NOW, limits)))  # fmt: skip
+                times.append(
+                    seconds(
+                        lambda limits=limits, page=page, reader=reader: record_disclosures(  # type: ignore[misc]
+                            database, reader, page, SHOWN, "/caseload", NOW, limits
+                        )
+                    )
+                )
         without, within = (1000 * statistics.median(times) for times in taken.values())
-        print(f"| append a page of {ON_A_PAGE} students, {user}; with the day's limit | {without:.1f} ms; "
-              f"{within:.1f} ms |", flush=True)  # fmt: skip
+        print(
+            f"| append a page of {ON_A_PAGE} students, {user}; with the day's limit | {without:.1f}"
+            f" ms; {within:.1f} ms |",
+            flush=True,
+        )
 
 
 def bare_chain(database: Database, rows_of_log: int) -> float:
@@ -120,23 +164,41 @@ def measure(database: Database, rows: int) -> None:
     rows = count_disclosures(database)
     outcomes: list[Verification] = []
     worked = time.process_time()
-    taken = sorted(seconds(lambda: outcomes.append(verify(database, processes=os.cpu_count() or 1))) for _ in range(5))
+    taken = sorted(
+        seconds(lambda: outcomes.append(verify(database, processes=os.cpu_count() or 1)))
+        for _ in range(5)
+    )
     worked = (time.process_time() - worked) / len(taken)
     assert all(outcome.ok and outcome.rows == rows for outcome in outcomes)
-    print(f"| verify {rows:,} rows | {taken[2]:.2f} s ({taken[0]:.2f} to {taken[-1]:.2f}); {worked:.2f} s of this "
-          "process's own work |", flush=True)  # fmt: skip
+    print(
+        f"| verify {rows:,} rows | {taken[2]:.2f} s ({taken[0]:.2f} to {taken[-1]:.2f});"
+        f" {worked:.2f} s of this process's own work |",
+        flush=True,
+    )
     bare = bare_chain(database, rows)
-    print(f"| a bare SHA-256 chain over the same rows in memory | {bare:.2f} s; ratio {taken[2] / bare:.1f} |")
+    print(
+        f"| a bare SHA-256 chain over the same rows in memory | {bare:.2f} s; ratio"
+        f" {taken[2] / bare:.1f} |"
+    )
     one = "student-000007"
-    print(f"| who looked at one student, summed up | {1000 * seconds(lambda: parties(database, one)):.1f} ms |")
+    print(
+        "| who looked at one student, summed up |"
+        f" {1000 * seconds(lambda: parties(database, one)):.1f} ms |"
+    )
     partners = seconds(lambda: count_disclosures(database, but_not="district"))
     newest = seconds(lambda: disclosures(database, but_not="district", limit=50))
-    print(f"| the site's list of partners' looks: how many; the newest 50 | {1000 * partners:.0f} ms; "
-          f"{1000 * newest:.1f} ms |", flush=True)  # fmt: skip
+    print(
+        f"| the site's list of partners' looks: how many; the newest 50 | {1000 * partners:.0f} ms;"
+        f" {1000 * newest:.1f} ms |",
+        flush=True,
+    )
     report = read_report(database, one, "A student", NOW, "Shown to somebody.")
     read = seconds(lambda: read_report(database, one, "A student", NOW, "Shown to somebody."))
-    print(f"| a family's report of {report.total} looks: read; as PDF; as CSV | {1000 * read:.1f} ms; "
-          f"{1000 * seconds(lambda: report_pdf(report)):.1f} ms; {1000 * seconds(lambda: report_csv(report)):.1f} ms |")
+    print(
+        f"| a family's report of {report.total} looks: read; as PDF; as CSV | {1000 * read:.1f} ms;"
+        f" {1000 * seconds(lambda: report_pdf(report)):.1f} ms;"
+        f" {1000 * seconds(lambda: report_csv(report)):.1f} ms |"
+    )
     user, day = scope().viewer.user_id, date(2026, 4, 17)
     breach = seconds(lambda: exposures(database, user, day, day))
     print(f"| a breach report on an account that wrote every row | {breach:.2f} s |", flush=True)
@@ -152,17 +214,37 @@ def postgresql() -> Iterator[str]:
         shutil.chown(folder, "postgres")
         as_user = ["runuser", "-u", "postgres", "--"]
     control = [*as_user, binary / "pg_ctl", "-D", folder / "data"]
-    subprocess.run([*as_user, binary / "initdb", "-D", folder / "data", "-A", "trust", "-U", "handrail"], check=True,
-                   capture_output=True, cwd="/")  # fmt: skip
-    subprocess.run([*control, "-o", f"-k {folder} -c listen_addresses=''", "-w", "-l", folder / "log", "start"],
-                   check=True, capture_output=True, cwd="/")  # fmt: skip
+    subprocess.run(
+        [*as_user, binary / "initdb", "-D", folder / "data", "-A", "trust", "-U", "handrail"],
+        check=True,
+        capture_output=True,
+        cwd="/",
+    )
+    subprocess.run(
+        [
+            *control,
+            "-o",
+            f"-k {folder} -c listen_addresses=''",
+            "-w",
+            "-l",
+            folder / "log",
+            "start",
+        ],
+        check=True,
+        capture_output=True,
+        cwd="/",
+    )
     try:
         url = f"postgresql+psycopg://handrail@/{{name}}?host={folder}"
-        with create_engine(url.format(name="postgres"), isolation_level="AUTOCOMMIT").connect() as connection:
+        with create_engine(
+            url.format(name="postgres"), isolation_level="AUTOCOMMIT"
+        ).connect() as connection:
             connection.execute(text("CREATE DATABASE log"))
         yield url.format(name="log")
     finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=False, capture_output=True, cwd="/")
+        subprocess.run(
+            [*control, "-m", "immediate", "stop"], check=False, capture_output=True, cwd="/"
+        )
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,4 +1,5 @@
-"""Times the main job on a finished demo, each figure beside a peer in the same run: machines are noisy, ratios are not.
+"""Times the main job on a finished demo, each figure beside a peer in the same run: machines are
+noisy, ratios are not.
 
 Run: .venv/bin/python benchmarks/main_job.py demo-district
 """
@@ -59,7 +60,12 @@ def loading(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as home:
         ours = seconds(lambda: load(OneRoster(), folder / "source" / "sis", Path(home)), runs=1)
     theirs = seconds(lambda: [sum(1 for _ in csv.reader(file.open())) for file in files], runs=1)
-    row("load OneRoster, 1.5 million rows, all accounted for", ours, "csv.reader counts the same files", theirs)
+    row(
+        "load OneRoster, 1.5 million rows, all accounted for",
+        ours,
+        "csv.reader counts the same files",
+        theirs,
+    )
 
 
 def features(snapshot: Snapshot) -> None:
@@ -72,23 +78,38 @@ def one_caseload(snapshot: Snapshot, scope: Scope, home: Path) -> None:
     made = model_version(home)
     texts = json.loads(made.file.read_text())["models"]
     model = read_model(made.file, made.sha256)
-    row("open the model: digest, parse, canaries", seconds(lambda: read_model(made.file, made.sha256)),
+    row(
+        "open the model: digest, parse, canaries",
+        seconds(lambda: read_model(made.file, made.sha256)),
         "LightGBM parses the same texts",
-        seconds(lambda: [lgb.Booster(model_str=text) for some in texts.values() for text in some]))  # fmt: skip
+        seconds(lambda: [lgb.Booster(model_str=text) for some in texts.values() for text in some]),
+    )
     records = ScopedRecords(snapshot, scope)
     frame = build_features(records, scope.today)
     rows = frame[model.ranker.feature_names_].to_numpy()
     boosters = [booster for some in model.ranker.models_.values() for booster in some]
-    row(f"rank 8 supports for {len(frame)} students", seconds(lambda: model.ranker.benefits(frame)),
-        "the bare boosters", seconds(lambda: [b.predict(rows, num_threads=1) for b in boosters]))  # fmt: skip
+    row(
+        f"rank 8 supports for {len(frame)} students",
+        seconds(lambda: model.ranker.benefits(frame)),
+        "the bare boosters",
+        seconds(lambda: [b.predict(rows, num_threads=1) for b in boosters]),
+    )
     few, tutoring = frame.head(50), model.ranker.models_["tutoring"]
     explainers = [shap.TreeExplainer(booster) for booster in tutoring]
-    row("explain one support for 50 students", seconds(lambda: model.ranker.contributions(few, "tutoring")),
+    row(
+        "explain one support for 50 students",
+        seconds(lambda: model.ranker.contributions(few, "tutoring")),
         "shap.TreeExplainer on the same boosters",
-        seconds(lambda: [e.shap_values(few[model.ranker.feature_names_].to_numpy()) for e in explainers]))  # fmt: skip
-    row("the whole caseload: features, alerts, ranks, reasons",
+        seconds(
+            lambda: [e.shap_values(few[model.ranker.feature_names_].to_numpy()) for e in explainers]
+        ),
+    )
+    row(
+        "the whole caseload: features, alerts, ranks, reasons",
         seconds(lambda: caseload(records, scope.today, Ranking(model))),
-        "its features alone", seconds(lambda: build_features(records, scope.today)))  # fmt: skip
+        "its features alone",
+        seconds(lambda: build_features(records, scope.today)),
+    )
 
 
 def requests(settings: Settings, database: Database) -> None:
@@ -104,7 +125,12 @@ def requests(settings: Settings, database: Database) -> None:
     row("GET /caseload, the first time", first, "GET /agreements", plain)
     row("GET /caseload, then", seconds(lambda: browser.get("/caseload")), "GET /agreements", plain)
     student = page.split('href="/students/')[1][:20]
-    row("GET one student", seconds(lambda: browser.get(f"/students/{student}")), "GET /agreements", plain)
+    row(
+        "GET one student",
+        seconds(lambda: browser.get(f"/students/{student}")),
+        "GET /agreements",
+        plain,
+    )
 
 
 def log(scope: Scope, settings: Settings) -> None:
@@ -112,11 +138,18 @@ def log(scope: Scope, settings: Settings) -> None:
         database = open_database(f"sqlite:///{Path(folder) / 'log.db'}")
         students = sorted(scope.students)[:500]
         for _ in range(LOG_ROWS // len(students)):
-            record_disclosures(database, scope, students, [Category.DIRECTORY], "/caseload", settings.now())
+            record_disclosures(
+                database, scope, students, [Category.DIRECTORY], "/caseload", settings.now()
+            )
         sample = {"seq": 1, "prev_hash": "0" * 64, "at": "x" * 23, "rest": "y" * 420}
         rows = [sample | {"seq": n} for n in range(LOG_ROWS)]
         bare = seconds(lambda: [hashlib.sha256(json.dumps(one).encode()) for one in rows], runs=1)
-        row(f"verify {LOG_ROWS:,} looks", seconds(lambda: verify(database), runs=3), "SHA-256 over JSON as long", bare)
+        row(
+            f"verify {LOG_ROWS:,} looks",
+            seconds(lambda: verify(database), runs=3),
+            "SHA-256 over JSON as long",
+            bare,
+        )
 
 
 def main(folder: Path) -> None:

@@ -1,4 +1,5 @@
-"""Loads ever longer files of sessions, each in a process of its own: rows a second, memory, and a bare DuckDB's time.
+"""Loads ever longer files of sessions, each in a process of its own: rows a second, memory, and a
+bare DuckDB's time.
 
 Run: .venv/bin/python benchmarks/million_rows.py [rows ...]
 """
@@ -21,7 +22,9 @@ def peak_mb():
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
 """
-LOAD = PEAK + """
+LOAD = (
+    PEAK
+    + """
 import json, sys, time
 from pathlib import Path
 from records.connectors.partner_files.service_history import ServiceHistory
@@ -29,9 +32,13 @@ from records.snapshots.snapshot import load
 start = time.perf_counter()
 report = load(ServiceHistory(), Path(sys.argv[1]), Path(sys.argv[2]), merge=True)
 seconds = time.perf_counter() - start
-print(json.dumps({"seconds": seconds, "peak_mb": peak_mb(), "rows": report.rows["service_sessions"]}))
+rows = report.rows["service_sessions"]
+print(json.dumps({"seconds": seconds, "peak_mb": peak_mb(), "rows": rows}))
 """
-BARE = PEAK + """
+)
+BARE = (
+    PEAK
+    + """
 import json, sys, time
 from pathlib import Path
 import duckdb
@@ -42,6 +49,7 @@ rows.order("student_id, session_id").to_parquet(str(Path(sys.argv[2]) / "bare.pa
 seconds = time.perf_counter() - start
 print(json.dumps({"seconds": seconds, "peak_mb": peak_mb()}))
 """
+)
 ROSTER = """
 import sys
 from pathlib import Path
@@ -52,7 +60,12 @@ load(OneRoster(), Path(sys.argv[1]), Path(sys.argv[2]))
 
 
 def measured(script: str, *folders: Path) -> dict[str, float]:
-    run = subprocess.run([sys.executable, "-c", script, *map(str, folders)], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", script, *map(str, folders)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     found: dict[str, float] = json.loads(run.stdout or "{}")
     return found
 
@@ -65,7 +78,9 @@ def write_roster(folder: Path) -> None:
 
 
 def write_sessions(folder: Path, rows: int) -> None:
-    """As a partner's system writes them: by day, students in no order, one row in a hundred damaged."""
+    """As a partner's system writes them: by day, students in no order, one row in a hundred
+    damaged.
+    """
     folder.mkdir()
     rng, first = random.Random(rows), date(2021, 8, 1)
     with (folder / "sessions.csv").open("w") as out:
@@ -73,11 +88,16 @@ def write_sessions(folder: Path, rows: int) -> None:
         for n in range(rows):
             attended = "perhaps" if n % 100 == 0 else rng.choice(("true", "true", "true", "false"))
             day = first + timedelta(1600 * n // rows)
-            out.write(f"x{n:08},s{rng.randrange(STUDENTS)},p{rng.randrange(9)},tutors,{day},{attended},45\n")
+            out.write(
+                f"x{n:08},s{rng.randrange(STUDENTS)},p{rng.randrange(9)},tutors,{day},{attended},45\n"
+            )
 
 
 def main(sizes: list[int]) -> None:
-    print("| rows | seconds | rows a second | peak memory | bare DuckDB: seconds | peak memory | ratio |")
+    print(
+        "| rows | seconds | rows a second | peak memory | bare DuckDB: seconds | peak memory |"
+        " ratio |"
+    )
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -87,9 +107,12 @@ def main(sizes: list[int]) -> None:
             write_sessions(source, rows)
             measured(ROSTER, folder / "roster", home)
             ours, bare = measured(LOAD, source, home), measured(BARE, source, folder)
-            print(f"| {rows:,} | {ours['seconds']:.1f} | {rows / ours['seconds']:,.0f} | {ours['peak_mb']:,.0f} MB "
-                  f"| {bare['seconds']:.2f} | {bare['peak_mb']:,.0f} MB | {ours['seconds'] / bare['seconds']:.0f} |",
-                  flush=True)  # fmt: skip
+            print(
+                f"| {rows:,} | {ours['seconds']:.1f} | {rows / ours['seconds']:,.0f} |"
+                f" {ours['peak_mb']:,.0f} MB | {bare['seconds']:.2f} | {bare['peak_mb']:,.0f} MB |"
+                f" {ours['seconds'] / bare['seconds']:.0f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

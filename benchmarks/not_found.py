@@ -1,6 +1,8 @@
-"""Whether time tells a student out of scope from one who does not exist: the same page asked for both, in turns.
+"""Whether time tells a student out of scope from one who does not exist: the same page asked for
+both, in turns.
 
-Run: PYTHONPATH=. .venv/bin/python benchmarks/not_found.py           # SQLite, and PostgreSQL where it is installed
+Run: PYTHONPATH=. .venv/bin/python benchmarks/not_found.py           # SQLite, and PostgreSQL where
+it is installed
      PYTHONPATH=. .venv/bin/python benchmarks/not_found.py 2000      # fewer calls than 20,000
 """
 
@@ -36,12 +38,16 @@ def make_home(home: Path) -> None:
     names = [f"n{number:05}" for number in range(STUDENTS)]
     rows = district.rows()
     rows["students"] = [rows["students"][1] | {"student_id": name} for name in names]
-    rows["service_enrollments"] = [rows["service_enrollments"][0] | {"student_id": name} for name in names[::4]]
+    rows["service_enrollments"] = [
+        rows["service_enrollments"][0] | {"student_id": name} for name in names[::4]
+    ]
     snapshot_of(rows, home)
 
 
 def handles(database: Database, home: Path, calls: int) -> list[tuple[str, str]]:
-    """(kind, handle) for each call: students whom the caseworker does not see, and nobody's, in turns."""
+    """(kind, handle) for each call: students whom the caseworker does not see, and nobody's, in
+    turns.
+    """
     viewer, snapshot = viewer_of(database, STAFF["caseworker"][0]), Snapshot.current(home)
     scope = scope_for(viewer, database, snapshot, NOW, SECRET)
     students = snapshot.table("students")["student_id"].to_pyarrow().to_pylist()
@@ -49,8 +55,14 @@ def handles(database: Database, home: Path, calls: int) -> list[tuple[str, str]]
     hidden = [everybody.handle(student) for student in students if student not in scope.students]
     drawn = random.Random(4)
     nobodys = [f"{drawn.getrandbits(80):020x}" for _ in hidden]
-    return [one for number in range(calls // 2) for one in (
-        ("out of scope", hidden[number % len(hidden)]), ("unknown", nobodys[number % len(nobodys)]))]  # fmt: skip
+    return [
+        one
+        for number in range(calls // 2)
+        for one in (
+            ("out of scope", hidden[number % len(hidden)]),
+            ("unknown", nobodys[number % len(nobodys)]),
+        )
+    ]
 
 
 def ask(browser: httpx.Client, handle: str) -> None:
@@ -60,7 +72,9 @@ def ask(browser: httpx.Client, handle: str) -> None:
 def measure(database: Database, home: Path, calls: int) -> None:
     fill(database)
     publish_if_needed(database, Snapshot.current(home))
-    browser = TestClient(create_app(SiteConfig(home, database, SECRET, lambda: NOW)), follow_redirects=False)
+    browser = TestClient(
+        create_app(SiteConfig(home, database, SECRET, lambda: NOW)), follow_redirects=False
+    )
     token = start_session(database, viewer_of(database, STAFF["caseworker"][0]), NOW)
     browser.cookies.set("handrail", token)
     asked = handles(database, home, calls)
@@ -69,8 +83,11 @@ def measure(database: Database, home: Path, calls: int) -> None:
         taken[kind].append(seconds(lambda handle=handle: ask(browser, handle)))  # type: ignore[misc]
     hidden, unknown = (median(times[10:]) for times in taken.values())
     name = "PostgreSQL" if database.engine.dialect.name == "postgresql" else "SQLite"
-    print(f"| {name} | {calls:,} | {1000 * hidden:.2f} ms | {1000 * unknown:.2f} ms | {hidden / unknown:.3f} |",
-          flush=True)  # fmt: skip
+    print(
+        f"| {name} | {calls:,} | {1000 * hidden:.2f} ms | {1000 * unknown:.2f} ms |"
+        f" {hidden / unknown:.3f} |",
+        flush=True,
+    )
 
 
 def main(calls: int) -> None:

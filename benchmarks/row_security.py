@@ -1,6 +1,8 @@
-"""What the second wall costs: the same site over the same PostgreSQL, reading through row-level security and without.
+"""What the second wall costs: the same site over the same PostgreSQL, reading through row-level
+security and without.
 
-Run: .venv/bin/python benchmarks/row_security.py demo-district postgresql+psycopg://OWNER@HOST/EMPTY_DATABASE
+Run: .venv/bin/python benchmarks/row_security.py demo-district
+postgresql+psycopg://OWNER@HOST/EMPTY_DATABASE
 """
 
 from __future__ import annotations
@@ -42,7 +44,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 def row(what: str, walled: list[float], plain: list[float]) -> None:
     ours, theirs = median(walled), median(plain)
-    print(f"| {what} | {1000 * ours:,.0f} ms | {1000 * theirs:,.0f} ms | {ours / theirs:.2f} |", flush=True)
+    print(
+        f"| {what} | {1000 * ours:,.0f} ms | {1000 * theirs:,.0f} ms | {ours / theirs:.2f} |",
+        flush=True,
+    )
 
 
 def move(home: Path, url: str) -> None:
@@ -58,7 +63,9 @@ def move(home: Path, url: str) -> None:
 
 
 def visits(settings: Settings) -> dict[str, float]:
-    """One person's way through a site that has nothing kept: the caseload twice, then a student twice."""
+    """One person's way through a site that has nothing kept: the caseload twice, then a student
+    twice.
+    """
     config = site_config(settings)
     app = create_app(config)
     app.state.site.shelf.wait()
@@ -66,9 +73,13 @@ def visits(settings: Settings) -> dict[str, float]:
     viewer = viewer_of(config.database, CASEWORKER)
     browser.cookies.set("handrail", start_session(config.database, viewer, settings.now()))
     found = {"GET /caseload, the first time": seconds(lambda: browser.get("/caseload"))}
-    found["GET /caseload, then"] = median(seconds(lambda: browser.get("/caseload")) for _ in range(RUNS))
+    found["GET /caseload, then"] = median(
+        seconds(lambda: browser.get("/caseload")) for _ in range(RUNS)
+    )
     student = browser.get("/caseload").text.split('href="/students/')[1][:20]
-    found["GET one student"] = median(seconds(lambda: browser.get(f"/students/{student}")) for _ in range(RUNS))
+    found["GET one student"] = median(
+        seconds(lambda: browser.get(f"/students/{student}")) for _ in range(RUNS)
+    )
     config.database.engine.dispose()
     return found
 
@@ -97,16 +108,26 @@ def main(folder: Path, url: str) -> None:
         snapshot = Snapshot.current(home)
         move(home, url)
         database = open_database(url)
-        rows, took = sum(snapshot.manifest["rows"].values()), seconds(lambda: publish(database, snapshot))
+        rows, took = (
+            sum(snapshot.manifest["rows"].values()),
+            seconds(lambda: publish(database, snapshot)),
+        )
         publish(database, snapshot)
         withdrawing = seconds(lambda: withdraw_others(database, snapshot))
-        print(f"publishing {rows:,} rows took {took:.1f} s, withdrawing the copy before {withdrawing:.1f} s\n")
+        print(
+            f"publishing {rows:,} rows took {took:.1f} s, withdrawing the copy before"
+            f" {withdrawing:.1f} s\n"
+        )
         print("| what | through the wall | without | ratio |\n|---|---|---|---|")
         tables(settings, snapshot)
         walled, plain = [], []
         for _ in range(3):
             walled.append(visits(settings))
-            with patch.object(serving.site.context, "records_for", lambda viewer, database, snapshot, *rest: snapshot):
+            with patch.object(
+                serving.site.context,
+                "records_for",
+                lambda viewer, database, snapshot, *rest: snapshot,
+            ):
                 plain.append(visits(settings))
         for what in walled[0]:
             row(what, [one[what] for one in walled], [one[what] for one in plain])

@@ -1,4 +1,6 @@
-"""Features of discipline incidents: shown where granted, a model's input only where a district opts in."""
+"""Features of discipline incidents: shown where granted, a model's input only where a district opts
+in.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One row a student from what a scope lets through, as of a day.
 
-Computed from `ScopedRecords` alone: what may not be seen is missing before a number is worked out of it. Records
-dated after `as_of` change nothing.
+Computed from `ScopedRecords` alone: what may not be seen is missing before a number is worked out
+of it. Records dated after `as_of` change nothing.
 """
 
 from __future__ import annotations
@@ -27,16 +27,23 @@ from records.canonical.schema import Category
 from records.system.files import write_whole
 
 FAMILIES: tuple[Callable[[ScopedRecords, date], Any], ...] = (
-    grade_level, attendance, grades, gradebook, assessments, enrollments, sessions, behavior,
-)  # fmt: skip
+    grade_level,
+    attendance,
+    grades,
+    gradebook,
+    assessments,
+    enrollments,
+    sessions,
+    behavior,
+)
 
 
 def build_features(records: ScopedRecords, as_of: date) -> pd.DataFrame:
     """Features of every student in `records`.
 
     Returns:
-        float64 columns in catalog order, indexed by `student_id`, sorted. NaN where the category is out of scope for
-        that student or nothing is on record.
+        float64 columns in catalog order, indexed by `student_id`, sorted. NaN where the category is
+        out of scope for that student or nothing is on record.
     """
     index = pd.Index(records.students, name="student_id", dtype=object)
     found: dict[str, pd.Series] = {}
@@ -56,7 +63,9 @@ def build_features(records: ScopedRecords, as_of: date) -> pd.DataFrame:
 
 
 def write_features(records: ScopedRecords, as_of: date, home: Path) -> Path:
-    """Write the features to `home/features/<snapshot>-<day>.parquet` with a manifest beside it; the file."""
+    """Write the features to `home/features/<snapshot>-<day>.parquet` with a manifest beside it; the
+    file.
+    """
     frame = build_features(records, as_of)
     folder = home / "features"
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,10 +73,13 @@ def write_features(records: ScopedRecords, as_of: date, home: Path) -> Path:
     staging = file.with_suffix(".new")
     frame.to_parquet(staging)
     manifest = {
-        "snapshot": records.snapshot.id, "as_of": str(as_of), "catalog": catalog_hash(), "students": len(frame),
+        "snapshot": records.snapshot.id,
+        "as_of": str(as_of),
+        "catalog": catalog_hash(),
+        "students": len(frame),
         "known": {name: int(frame[name].notna().sum()) for name in frame.columns},
         "sha256": hashlib.sha256(staging.read_bytes()).hexdigest(),
-    }  # fmt: skip
+    }
     staging.replace(file)
     write_whole(file.with_suffix(".json"), json.dumps(manifest, indent=1))
     return file
@@ -75,4 +87,6 @@ def write_features(records: ScopedRecords, as_of: date, home: Path) -> Path:
 
 def _visible(records: ScopedRecords) -> dict[Category, np.ndarray[Any, np.dtype[np.bool_]]]:
     seen = [records.scope.categories(student) for student in records.students]
-    return {category: np.array([category in one for one in seen], dtype=bool) for category in Category}
+    return {
+        category: np.array([category in one for one in seen], dtype=bool) for category in Category
+    }

@@ -16,7 +16,9 @@ def grades(records: ScopedRecords, as_of: Day) -> Any:
     marks = records.table("course_grades")
     marks = marks.filter(marks["date"] <= as_date(as_of))
     order = marks["school_year"] * 100 + marks["period"]
-    ranked = marks.mutate(back=ibis.dense_rank().over(ibis.window(group_by="student_id", order_by=ibis.desc(order))))
+    ranked = marks.mutate(
+        back=ibis.dense_rank().over(ibis.window(group_by="student_id", order_by=ibis.desc(order)))
+    )
     last, previous, grade = ranked["back"] == 0, ranked["back"] == 1, ranked["grade"]
     return ranked.group_by("student_id").aggregate(
         grade_average=grade.mean(where=last),

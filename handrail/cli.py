@@ -1,7 +1,8 @@
 """The command line. Every error is one plain sentence on standard error and exit status 2.
 
-A command's module is imported when that command is run, completed or asked for help, never before: the libraries
-behind all of them together take seconds. So a new command or group of commands is one line of `COMMANDS`.
+A command's module is imported when that command is run, completed or asked for help, never before:
+the libraries behind all of them together take seconds. So a new command or group of commands is one
+line of `COMMANDS`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typer.main import get_command, get_group
 class Place(NamedTuple):
     """`name` is a command's function or a group's `typer.Typer` in handrail/commands/`module`.py.
 
-    `help` is the first paragraph of its own help, as the list of all commands shows it; a test compares them.
+    `help` is the first paragraph of its own help, as the list of all commands shows it; a test
+    compares them.
     """
 
     module: str
@@ -28,50 +30,120 @@ class Place(NamedTuple):
 
 
 COMMANDS: Mapping[str, Place] = {
-    "load": Place("records", "load_source", "Load a source into a new snapshot. The old one serves until the new one "
-                  "is whole."),
-    "map": Place("mapping", "propose_mapping", "Propose how to read a partner's own export: which column is which, "
-                 "why, and what has to be asked."),
+    "load": Place(
+        "records",
+        "load_source",
+        "Load a source into a new snapshot. The old one serves until the new one is whole.",
+    ),
+    "map": Place(
+        "mapping",
+        "propose_mapping",
+        "Propose how to read a partner's own export: which column is which, "
+        "why, and what has to be asked.",
+    ),
     "records": Place("records", "app", "Look at what is loaded, as counts: never at a student."),
     "features": Place("models", "features", "Numbers about students, worked out as of a day."),
-    "train": Place("models", "train_candidate", "Learn what helped whom, and register a candidate. It serves nobody "
-                   "until it is audited and signed."),
-    "audit": Place("models", "audit_candidate", "Audit a candidate for disparate impact and write the report that a "
-                   "reviewer signs or refuses."),
-    "sign": Place("models", "sign_candidate", "Sign an audited candidate: from then on it serves. Only an equity "
-                  "reviewer of the district may."),
-    "evaluate": Place("judging", "evaluate_model", "Say what a version's suggestions would have been worth, on records "
-                      "that it did not learn from."),
-    "compare": Place("judging", "compare_candidate", "Compare two versions on the same episodes with the same number "
-                     "of places: is the first better?"),
-    "promote": Place("models", "promote_candidate", "Let an audited version be the champion, with an equity reviewer's "
-                     "signature; then it serves."),
-    "rollback": Place("models", "roll_back", "Return to the version that was signed and served before, if its audit "
-                      "still stands."),
-    "retrain": Place("nightly", "retrain_nightly", "Train anew where something changed, audit, compare, and propose. "
-                     "It never lets a version serve."),
-    "refuse": Place("models", "refuse_candidate", "Refuse a candidate, with the reason. If it served, it serves no "
-                    "longer."),
-    "drift": Place("drift", "drift", "Say how far students differ from those that a version learned from, and what "
-                   "came of what it predicted."),
-    "models": Place("models", "list_models", "Every registered model version, what it is worth and where it stands."),
-    "shadow": Place("shown", "shadow", "Compare the challenger's unseen lists with those that were shown, as numbers "
-                    "of students."),
-    "exploration": Place("shown", "app", "Whether the order of near-equal suggestions may be drawn by lot."),
-    "effects": Place("effects", "app", "What went along with each partner's program: an effect with its range, or why "
-                     "nobody can tell."),
+    "train": Place(
+        "models",
+        "train_candidate",
+        "Learn what helped whom, and register a candidate. It serves nobody "
+        "until it is audited and signed.",
+    ),
+    "audit": Place(
+        "models",
+        "audit_candidate",
+        "Audit a candidate for disparate impact and write the report that a "
+        "reviewer signs or refuses.",
+    ),
+    "sign": Place(
+        "models",
+        "sign_candidate",
+        "Sign an audited candidate: from then on it serves. Only an equity "
+        "reviewer of the district may.",
+    ),
+    "evaluate": Place(
+        "judging",
+        "evaluate_model",
+        "Say what a version's suggestions would have been worth, on records "
+        "that it did not learn from.",
+    ),
+    "compare": Place(
+        "judging",
+        "compare_candidate",
+        "Compare two versions on the same episodes with the same number "
+        "of places: is the first better?",
+    ),
+    "promote": Place(
+        "models",
+        "promote_candidate",
+        "Let an audited version be the champion, with an equity reviewer's "
+        "signature; then it serves.",
+    ),
+    "rollback": Place(
+        "models",
+        "roll_back",
+        "Return to the version that was signed and served before, if its audit still stands.",
+    ),
+    "retrain": Place(
+        "nightly",
+        "retrain_nightly",
+        "Train anew where something changed, audit, compare, and propose. "
+        "It never lets a version serve.",
+    ),
+    "refuse": Place(
+        "models",
+        "refuse_candidate",
+        "Refuse a candidate, with the reason. If it served, it serves no longer.",
+    ),
+    "drift": Place(
+        "drift",
+        "drift",
+        "Say how far students differ from those that a version learned from, and what "
+        "came of what it predicted.",
+    ),
+    "models": Place(
+        "models",
+        "list_models",
+        "Every registered model version, what it is worth and where it stands.",
+    ),
+    "shadow": Place(
+        "shown",
+        "shadow",
+        "Compare the challenger's unseen lists with those that were shown, as numbers of students.",
+    ),
+    "exploration": Place(
+        "shown", "app", "Whether the order of near-equal suggestions may be drawn by lot."
+    ),
+    "effects": Place(
+        "effects",
+        "app",
+        "What went along with each partner's program: an effect with its range, or why "
+        "nobody can tell.",
+    ),
     "serve": Place("site", "serve", "Serve the site until it is stopped with Ctrl-C."),
-    "demo": Place("demo", "demo", "Make a demo district, load it, train, audit, sign, and serve the site. A finished "
-                  "one is served at once."),
+    "demo": Place(
+        "demo",
+        "demo",
+        "Make a demo district, load it, train, audit, sign, and serve the site. A finished "
+        "one is served at once.",
+    ),
     "agreements": Place("agreements", "app", "The agreements that say who may see what."),
     "accounts": Place("accounts", "app", "Organisations and staff."),
-    "consents": Place("consents", "app", "Families' consents and opt-outs: each counts at the next request."),
+    "consents": Place(
+        "consents", "app", "Families' consents and opt-outs: each counts at the next request."
+    ),
     "disclosures": Place("disclosures", "app", "The log of who saw which student's record."),
-    "identity": Place("identity", "app", "Who a partner's participants are among the district's students."),
+    "identity": Place(
+        "identity", "app", "Who a partner's participants are among the district's students."
+    ),
     "legal": Place("legal", "app", "Legal demands, to read; and legal holds."),
-    "destroy": Place("retention", "app", "Destroy a student's record, or what an agreement made, everywhere."),
-    "backups": Place("retention", "copies", "The copies kept elsewhere, which certificates of destruction name."),
-}  # fmt: skip
+    "destroy": Place(
+        "retention", "app", "Destroy a student's record, or what an agreement made, everywhere."
+    ),
+    "backups": Place(
+        "retention", "copies", "The copies kept elsewhere, which certificates of destruction name."
+    ),
+}
 
 
 class Deferred(TyperCommand):
@@ -92,7 +164,9 @@ class Deferred(TyperCommand):
         return get_command(alone)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """What runs, completes and helps starts with the context that a command makes; here the real one makes it."""
+        """What runs, completes and helps starts with the context that a command makes; here the
+        real one makes it.
+        """
         return self.real.make_context(*args, **kwargs)
 
 

@@ -11,18 +11,29 @@ import typer
 from rich.console import Console
 from rich.measure import Measurement
 from rich.padding import Padding
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from records.system.errors import SaidPlainly
 
-Home = Annotated[Path | None, typer.Option("--home", help="Where Handrail keeps its data (or set HANDRAIL_HOME).")]
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", help="Where Handrail keeps its data (or set HANDRAIL_HOME)."),
+]
 out = Console()
 err = Console(stderr=True)
 Step = Callable[[str, int, int], None]
 _ANY_WIDTH = 10_000
 _FRAME, _TALLEST_ROW = 7, 3
-"""Lines around the rows of a table, and of a row on average, beyond which it is no longer read at a glance."""
+"""Lines around the rows of a table, and of a row on average, beyond which it is no longer read at a
+glance."""
 
 
 @contextmanager
@@ -38,7 +49,12 @@ def plain_errors() -> Iterator[None]:
 @contextmanager
 def progress_bar() -> Iterator[Step]:
     """A bar for each step, called with (step, done, total)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=err) as bar:
         tasks: dict[str, TaskID] = {}
 
@@ -62,7 +78,9 @@ def existing(file: Path) -> Path:
 
 
 def print_table(table: Table) -> None:
-    """A table; where the terminal is too narrow for it, each row as lines of their own, so that no word is cut."""
+    """A table; where the terminal is too narrow for it, each row as lines of their own, so that no
+    word is cut.
+    """
     needed = Measurement.get(out, out.options.update(width=_ANY_WIDTH), table).minimum
     whole = needed <= out.width
     if whole and len(out.render_lines(table)) <= _FRAME + _TALLEST_ROW * table.row_count:

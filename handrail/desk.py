@@ -9,10 +9,16 @@ from records.database.engine import Database, open_database
 
 
 def desk_of(settings: Settings, database: Database | None = None) -> Desk:
-    """The desk of a home: with its database, which is opened where none is given, the declared policy and its secret.
+    """The desk of a home: with its database, which is opened where none is given, the declared
+    policy and its secret.
 
     Raises:
         SettingsError: the secret cannot be used.
         PolicyError: nor can the policy.
     """
-    return Desk(database or open_database(settings.database_url), settings.home, Policy.declared(), settings.secret())
+    return Desk(
+        database or open_database(settings.database_url),
+        settings.home,
+        Policy.declared(),
+        settings.secret(),
+    )

@@ -1,7 +1,9 @@
-"""The nightly training: learn anew where something changed, audit, compare with the champion, and propose.
+"""The nightly training: learn anew where something changed, audit, compare with the champion, and
+propose.
 
-It stops at the gate: the most that it does is to let the alias `challenger` point to a version. Each step is done only
-where it is not done yet, so that a night that was cut short is finished by the next one.
+It stops at the gate: the most that it does is to let the alias `challenger` point to a version.
+Each step is done only where it is not done yet, so that a night that was cut short is finished by
+the next one.
 """
 
 from __future__ import annotations
@@ -47,9 +49,10 @@ class RetrainInProgress(SaidPlainly, RuntimeError):
 
 @dataclass(frozen=True)
 class Night:
-    """What one night found. `compared` is None where there was nothing to compare with; `proposed`: the version is the
-    challenger now. `drift` is that of the champion, or of this version where there is none. `reaudited`: what the
-    champion's own audit said, where one was due."""
+    """What one night found. `compared` is None where there was nothing to compare with; `proposed`:
+    the version is the challenger now. `drift` is that of the champion, or of this version where
+    there is none. `reaudited`: what the champion's own audit said, where one was due.
+    """
 
     version: int
     trained: bool
@@ -62,19 +65,41 @@ class Night:
     @property
     def finding(self) -> str:
         """How the version stands against the champion."""
-        return str(self.compared["finding"]) if self.compared else "there is no champion that it could be compared with"
+        return (
+            str(self.compared["finding"])
+            if self.compared
+            else "there is no champion that it could be compared with"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as JSON wants them."""
-        return {"version": self.version, "trained": self.trained, "audit": str(self.verdict), "finding": self.finding,
-                "reaudited": str(self.reaudited) if self.reaudited else None, "proposed": self.proposed, "drift": {
-                    "version": self.drift.version, "features": str(self.drift.features),
-                    "outcome": str(self.drift.outcome), "train_anew": self.drift.train_anew}}  # fmt: skip
+        return {
+            "version": self.version,
+            "trained": self.trained,
+            "audit": str(self.verdict),
+            "finding": self.finding,
+            "reaudited": str(self.reaudited) if self.reaudited else None,
+            "proposed": self.proposed,
+            "drift": {
+                "version": self.drift.version,
+                "features": str(self.drift.features),
+                "outcome": str(self.drift.outcome),
+                "train_anew": self.drift.train_anew,
+            },
+        }
 
 
-def retrain(settings: Settings, *, behavior: bool = False, seed: int = 0, ranker: BenefitRanker | None = None,
-            without: Sequence[str] = (), step: Step) -> Night:  # fmt: skip
-    """One night's work on the current snapshot; what it found is kept with the version as night.json.
+def retrain(
+    settings: Settings,
+    *,
+    behavior: bool = False,
+    seed: int = 0,
+    ranker: BenefitRanker | None = None,
+    without: Sequence[str] = (),
+    step: Step,
+) -> Night:
+    """One night's work on the current snapshot; what it found is kept with the version as
+    night.json.
 
     Raises:
         RetrainInProgress: another one runs.
@@ -89,29 +114,49 @@ def retrain(settings: Settings, *, behavior: bool = False, seed: int = 0, ranker
         champion = _champion(settings.home)
         compared = None
         if champion is not None and champion.version != made.version:
-            compared = comparison(made, champion) or compare_versions(snapshot, made, champion, settings.home,
-                                                                      seed=seed, progress=step)  # fmt: skip
-        better = champion is None or (compared is not None and compared["finding"] == Finding.BETTER)
+            compared = comparison(made, champion) or compare_versions(
+                snapshot, made, champion, settings.home, seed=seed, progress=step
+            )
+        better = champion is None or (
+            compared is not None and compared["finding"] == Finding.BETTER
+        )
         proposed = better and audit.verdict is not Verdict.FAIL
         if proposed:
             set_challenger(settings.home, made.version)
-        drift = work_out_drift(snapshot, champion or made, settings.home, settings.now(), seed=seed, progress=step)
+        drift = work_out_drift(
+            snapshot, champion or made, settings.home, settings.now(), seed=seed, progress=step
+        )
         again = _reaudited(settings, champion, step)
         night = Night(made.version, trained, audit.verdict, compared, proposed, drift, again)
         made.keep("night.json", night.to_dict())
     return night
 
 
-def _newest(snapshot: Snapshot, settings: Settings, behavior: bool, seed: int, ranker: BenefitRanker | None,
-            without: Sequence[str], step: Step) -> tuple[ModelVersion, bool]:  # fmt: skip
+def _newest(
+    snapshot: Snapshot,
+    settings: Settings,
+    behavior: bool,
+    seed: int,
+    ranker: BenefitRanker | None,
+    without: Sequence[str],
+    step: Step,
+) -> tuple[ModelVersion, bool]:
     """The newest version, trained now unless it was made from just this."""
     home = settings.home
     versions = model_versions(home)
     recipe = recipe_of(snapshot, home, behavior=behavior, seed=seed, ranker=ranker, without=without)
     if versions and versions[0].recipe == recipe:
         return versions[0], False
-    return train(snapshot, home, behavior=behavior, seed=seed, ranker=ranker, without=without, progress=step,
-                 at=settings.now()), True  # fmt: skip
+    return train(
+        snapshot,
+        home,
+        behavior=behavior,
+        seed=seed,
+        ranker=ranker,
+        without=without,
+        progress=step,
+        at=settings.now(),
+    ), True
 
 
 def _audited(settings: Settings, made: ModelVersion, step: Step) -> Audit:
@@ -126,7 +171,9 @@ def _audited(settings: Settings, made: ModelVersion, step: Step) -> Audit:
 
 
 def _reaudited(settings: Settings, champion: ModelVersion | None, step: Step) -> Verdict | None:
-    """Audit the champion again where its newest audit is older than the policy's days; what that said."""
+    """Audit the champion again where its newest audit is older than the policy's days; what that
+    said.
+    """
     if champion is None:
         return None
     before = read_audit(settings.home, champion.version)
@@ -138,7 +185,9 @@ def _reaudited(settings: Settings, champion: ModelVersion | None, step: Step) ->
 
 
 def _champion(home: Path) -> ModelVersion | None:
-    """The champion, if its file can still be used: one that cannot serve is nothing to be better than."""
+    """The champion, if its file can still be used: one that cannot serve is nothing to be better
+    than.
+    """
     version = champion_version(home)
     if version is None:
         return None
@@ -159,5 +208,7 @@ def _only_one(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RetrainInProgress("another nightly training is at work; this one did nothing") from None
+            raise RetrainInProgress(
+                "another nightly training is at work; this one did nothing"
+            ) from None
         yield

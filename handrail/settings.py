@@ -1,4 +1,6 @@
-"""Where Handrail keeps its data, and what day it is. Nothing else reads the environment or a clock."""
+"""Where Handrail keeps its data, and what day it is. Nothing else reads the environment or a
+clock.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,12 @@ from records.disclosure_log.disclosures import Limits
 from records.system.errors import SaidPlainly
 
 DEMO_MARK = "demo.json"
-"""Written last into the home of a finished demo: the day on which it stands, and that it must stay on this machine."""
+"""Written last into the home of a finished demo: the day on which it stands, and that it must stay
+on this machine."""
 
 LONGEST_LIST = 100
-"""Students on the longest page that the site ever makes: under a lower limit the page could not be opened."""
+"""Students on the longest page that the site ever makes: under a lower limit the page could not be
+opened."""
 
 
 class SettingsError(SaidPlainly, ValueError):
@@ -26,10 +30,11 @@ class SettingsError(SaidPlainly, ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """`home` holds snapshots, features, models and the operational database (SQLite unless `database_url` is set).
+    """`home` holds snapshots, features, models and the operational database (SQLite unless
+    `database_url` is set).
 
-    `today` holds the clock on one day, as a demo does; None is the real day. `limits` is how many students one person
-    may be shown.
+    `today` holds the clock on one day, as a demo does; None is the real day. `limits` is how many
+    students one person may be shown.
     """
 
     home: Path
@@ -39,23 +44,32 @@ class Settings:
 
     @classmethod
     def from_environment(cls, home: Path | None = None) -> Settings:
-        """Settings from `HANDRAIL_HOME` (default `./var`), `HANDRAIL_DATABASE_URL`, `HANDRAIL_TODAY`,
-        `HANDRAIL_STUDENTS_AT_ONCE` (default 200) and `HANDRAIL_STUDENTS_A_DAY` (default 1000).
+        """Settings from `HANDRAIL_HOME` (default `./var`), `HANDRAIL_DATABASE_URL`,
+        `HANDRAIL_TODAY`, `HANDRAIL_STUDENTS_AT_ONCE` (default 200) and `HANDRAIL_STUDENTS_A_DAY`
+        (default 1000).
 
         An explicit `home` wins; a demo's home says its own day.
 
         Raises:
-            SettingsError: `HANDRAIL_TODAY` is not a date, or a limit is no whole number that the site can work with.
+            SettingsError: `HANDRAIL_TODAY` is not a date, or a limit is no whole number that the
+                site can work with.
         """
         folder = (home or Path(os.environ.get("HANDRAIL_HOME", "var"))).resolve()
         named = os.environ.get("HANDRAIL_TODAY") or _demo_day(folder)
         try:
             today = date.fromisoformat(named) if named else None
         except ValueError:
-            raise SettingsError(f"HANDRAIL_TODAY is {named!r}; it must be a day such as 2026-04-17") from None
+            raise SettingsError(
+                f"HANDRAIL_TODAY is {named!r}; it must be a day such as 2026-04-17"
+            ) from None
         url = os.environ.get("HANDRAIL_DATABASE_URL") or f"sqlite:///{folder / 'handrail.db'}"
         at_once = _whole("HANDRAIL_STUDENTS_AT_ONCE", Limits.at_once, LONGEST_LIST)
-        return cls(folder, url, today, Limits(at_once, _whole("HANDRAIL_STUDENTS_A_DAY", Limits.a_day, at_once)))
+        return cls(
+            folder,
+            url,
+            today,
+            Limits(at_once, _whole("HANDRAIL_STUDENTS_A_DAY", Limits.a_day, at_once)),
+        )
 
     @property
     def on_postgresql(self) -> bool:
@@ -72,7 +86,8 @@ class Settings:
         return datetime.combine(self.today, real.time()) if self.today else real
 
     def secret(self) -> bytes:
-        """The key of the identifiers that partners see: `HANDRAIL_SECRET`, or a file in `home` made on first use.
+        """The key of the identifiers that partners see: `HANDRAIL_SECRET`, or a file in `home` made
+        on first use.
 
         Raises:
             SettingsError: the secret is short, or others than its owner may read the file.
@@ -85,10 +100,14 @@ class Settings:
         file = self.home / "secret"
         if not file.exists():
             self.home.mkdir(parents=True, exist_ok=True)
-            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            with os.fdopen(
+                os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
+            ) as stream:
                 stream.write(secrets.token_hex(32).encode())
         if stat.S_IMODE(file.stat().st_mode) & 0o077:
-            raise SettingsError(f"{file} may be read by others than its owner: run chmod 600 {file}")
+            raise SettingsError(
+                f"{file} may be read by others than its owner: run chmod 600 {file}"
+            )
         return file.read_bytes()
 
 

@@ -1,6 +1,7 @@
 """The site: pages for people, the same answers as JSON under /api/v1, and one shield around both.
 
-Nothing is shown that `records.access.scope` does not let through, and nothing before the disclosure log has it written down.
+Nothing is shown that `records.access.scope` does not let through, and nothing before the disclosure
+log has it written down.
 """
 
 from __future__ import annotations
@@ -23,8 +24,25 @@ from serving.site.errors import error_response, install
 from serving.site.security import Shield
 
 __all__ = ["SiteConfig", "create_app"]
-_PAGES = (front, sign_in, students, student, places, agreements, consents, disclosures, matches, demands, emergencies,
-          notices, retention, audits, drift, effects, data)  # fmt: skip
+_PAGES = (
+    front,
+    sign_in,
+    students,
+    student,
+    places,
+    agreements,
+    consents,
+    disclosures,
+    matches,
+    demands,
+    emergencies,
+    notices,
+    retention,
+    audits,
+    drift,
+    effects,
+    data,
+)
 
 
 def create_app(config: SiteConfig) -> FastAPI:

@@ -1,4 +1,6 @@
-"""A home in which a small model was trained, audited and signed, so that the site suggests something."""
+"""A home in which a small model was trained, audited and signed, so that the site suggests
+something.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +41,18 @@ def make_approved_home(home: Path) -> Path:
     write_secret(home)
     file = home / "models" / "new.json"
     sha256 = write_model(ranker, file, {"snapshot": "none"})
-    gain = {"same_places.gain.value": 1.0, "same_places.gain.lower": 0.5, "same_places.gain.upper": 1.5}
+    gain = {
+        "same_places.gain.value": 1.0,
+        "same_places.gain.lower": 0.5,
+        "same_places.gain.upper": 1.5,
+    }
     made = register_model(home, file, sha256, "none", gain, {})
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     reviewer = add_organization(database, DISTRICT, Role.EQUITY_REVIEWER)[0]
     snapshot = snapshot_of(district.rows(), home / "audited")
-    audit = audit_model(read_model(made.file, sha256), made.version, snapshot, NOW.date(), Policy.declared(), NOW)
+    audit = audit_model(
+        read_model(made.file, sha256), made.version, snapshot, NOW.date(), Policy.declared(), NOW
+    )
     desk = Desk(database, home, Policy.declared(), SECRET)
     keep_audit(desk, audit)
     sign(desk, made.version, viewer_of(database, reviewer.login), REASON, NOW)

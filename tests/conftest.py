@@ -18,28 +18,47 @@ from tests.stores import make_database
 
 Serving = Callable[[Path], AbstractContextManager[str]]
 LONGEST = (
-    "tests/journeys/test_demo_journey.py", "tests/handrail/test_model_commands.py",
-    "tests/test_noninterference_postgresql.py", "tests/records/connectors/test_edfi_api.py", "tests/test_noninterference.py",
-    "tests/records/connectors/test_oneroster_api.py", "tests/training/registry/test_lifecycle.py", "tests/records/connectors/test_oneroster.py",
-    "tests/records/snapshots/test_snapshots.py", "tests/journeys/test_published_sample.py", "tests/fairness/publication/test_publishing.py",
-    "tests/serving/exports/test_disclosure_rows.py", "tests/records/access/test_explanation.py", "tests/records/connectors/test_powerschool.py",
-    "tests/records/loading/test_kills.py", "tests/training/effects/test_effects.py", "tests/fairness/approval/test_signoff.py",
-    "tests/serving/students/test_scope_on_pages.py", "tests/fairness/population/test_comparisons.py", "tests/fairness/population/test_students.py",
-)  # fmt: skip
-"""Files of a minute or more, the longest first as measured: handed out last, one would run beside an idle worker."""
+    "tests/journeys/test_demo_journey.py",
+    "tests/handrail/test_model_commands.py",
+    "tests/test_noninterference_postgresql.py",
+    "tests/records/connectors/test_edfi_api.py",
+    "tests/test_noninterference.py",
+    "tests/records/connectors/test_oneroster_api.py",
+    "tests/training/registry/test_lifecycle.py",
+    "tests/records/connectors/test_oneroster.py",
+    "tests/records/snapshots/test_snapshots.py",
+    "tests/journeys/test_published_sample.py",
+    "tests/fairness/publication/test_publishing.py",
+    "tests/serving/exports/test_disclosure_rows.py",
+    "tests/records/access/test_explanation.py",
+    "tests/records/connectors/test_powerschool.py",
+    "tests/records/loading/test_kills.py",
+    "tests/training/effects/test_effects.py",
+    "tests/fairness/approval/test_signoff.py",
+    "tests/serving/students/test_scope_on_pages.py",
+    "tests/fairness/population/test_comparisons.py",
+    "tests/fairness/population/test_students.py",
+)
+"""Files of a minute or more, the longest first as measured: handed out last, one would run beside
+an idle worker."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def place(item: pytest.Item) -> int:
-        return next((place for place, path in enumerate(LONGEST) if item.nodeid.startswith(path)), len(LONGEST))
+        return next(
+            (place for place, path in enumerate(LONGEST) if item.nodeid.startswith(path)),
+            len(LONGEST),
+        )
 
     items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_passwords() -> Iterator[None]:
-    """Hundreds of accounts are made in tests: in their process a password is hashed with little work. What a command
-    hashes as a process of its own takes all that it takes (`test_published_sample` holds how much)."""
+    """Hundreds of accounts are made in tests: in their process a password is hashed with little
+    work. What a command hashes as a process of its own takes all that it takes
+    (`test_published_sample` holds how much).
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(accounts, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         yield
@@ -47,13 +66,17 @@ def quick_passwords() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of sample data that nobody here wrote: `$HANDRAIL_SHARED/data`, by default `../shared/data`.
+    """The folder of sample data that nobody here wrote: `$HANDRAIL_SHARED/data`, by default
+    `../shared/data`.
 
     In CI a missing folder fails the test; elsewhere the test is skipped, saying so.
     """
     folder = Path(os.environ.get("HANDRAIL_SHARED", "../shared")).resolve() / "data"
     if not folder.is_dir():
-        message = f"sample data not found: {folder} is not a folder; set HANDRAIL_SHARED to the folder that holds data/"
+        message = (
+            f"sample data not found: {folder} is not a folder; set HANDRAIL_SHARED to the folder"
+            " that holds data/"
+        )
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
@@ -62,11 +85,15 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def prism() -> Serving:
-    """Serves an OpenAPI document on this machine: `with prism(document) as address`. Skipped and failed as above."""
+    """Serves an OpenAPI document on this machine: `with prism(document) as address`. Skipped and
+    failed as above.
+    """
     from tests.mock_servers.prism import BINARY, serving
 
     if not BINARY.exists():
-        message = "Prism is not installed: run `make tests/mock_servers/node_modules/.package-lock.json`"
+        message = (
+            "Prism is not installed: run `make tests/mock_servers/node_modules/.package-lock.json`"
+        )
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
@@ -109,7 +136,9 @@ def empty_postgresql(postgres_server: str) -> str:
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A throw-away PostgreSQL on a socket in a temporary folder; its URL without a database name."""
+    """A throw-away PostgreSQL on a socket in a temporary folder; its URL without a database
+    name.
+    """
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not binaries:
         message = "PostgreSQL is not installed: run `make system`"
@@ -124,12 +153,35 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.chown(folder, "postgres")
         as_user = ["runuser", "-u", "postgres", "--"]
     data = folder / "data"
-    subprocess.run([*as_user, binary / "initdb", "-D", data, "-A", "trust", "-U", "handrail"],
-                   check=True, capture_output=True, cwd="/")  # fmt: skip
+    subprocess.run(
+        [*as_user, binary / "initdb", "-D", data, "-A", "trust", "-U", "handrail"],
+        check=True,
+        capture_output=True,
+        cwd="/",
+    )
     options = f"-k {folder} -c listen_addresses='' -c fsync=off"
-    subprocess.run([*as_user, binary / "pg_ctl", "-D", data, "-o", options, "-w", "-l", folder / "log", "start"],
-                   check=True, capture_output=True, cwd="/")  # fmt: skip
+    subprocess.run(
+        [
+            *as_user,
+            binary / "pg_ctl",
+            "-D",
+            data,
+            "-o",
+            options,
+            "-w",
+            "-l",
+            folder / "log",
+            "start",
+        ],
+        check=True,
+        capture_output=True,
+        cwd="/",
+    )
     yield f"postgresql+psycopg://handrail@/{{name}}?host={folder}"
-    subprocess.run([*as_user, binary / "pg_ctl", "-D", data, "-m", "immediate", "stop"],
-                   check=False, capture_output=True, cwd="/")  # fmt: skip
+    subprocess.run(
+        [*as_user, binary / "pg_ctl", "-D", data, "-m", "immediate", "stop"],
+        check=False,
+        capture_output=True,
+        cwd="/",
+    )
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,6 @@
-"""Operational stores made from others: a copy takes a fraction of what migrations and hashes of passwords take."""
+"""Operational stores made from others: a copy takes a fraction of what migrations and hashes of
+passwords take.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,21 @@ from records.database.engine import Database, Table, open_database
 
 
 def make_database(server: str, name: str, template: str = "template1") -> str:
-    """The URL of a new database of a PostgreSQL server, a copy of `template`, to which nobody may be connected."""
-    admin = create_engine(server.format(name="postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    """The URL of a new database of a PostgreSQL server, a copy of `template`, to which nobody may
+    be connected.
+    """
+    admin = create_engine(
+        server.format(name="postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool
+    )
     with admin.connect() as connection:
         connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
     return server.format(name=name)
 
 
 def copy_rows(home: Path, new: Database) -> None:
-    """Every row of the SQLite store of a home into an empty store, whose counters of rows do not move by it."""
+    """Every row of the SQLite store of a home into an empty store, whose counters of rows do not
+    move by it.
+    """
     old = open_database(f"sqlite:///{home / 'handrail.db'}")
     with old.engine.connect() as reading, new.engine.begin() as writing:
         for table in Table.metadata.sorted_tables:

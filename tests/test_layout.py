@@ -28,18 +28,24 @@ def test_nothing_outside_records_touches_an_engine_a_table_or_a_snapshot_file():
         for file in (ROOT / room).rglob("*.py"):
             for module, name in imports(file):
                 where = f"{file.relative_to(ROOT)} imports {module} {name}"
-                assert module.split(".")[0] not in ("sqlalchemy", "duckdb", "sqlite3", "psycopg"), where
+                assert module.split(".")[0] not in ("sqlalchemy", "duckdb", "sqlite3", "psycopg"), (
+                    where
+                )
                 assert module != "records.database.engine" or name in HANDLES, where
                 assert module.split(".")[0] not in ("pickle", "joblib", "shelve"), where
 
 
 def test_no_sql_text_is_written_outside_records():  # R17
-    statement = re.compile(r"^\s*(select\s.+\sfrom|insert\s+into|update\s.+\sset|delete\s+from)\s", re.I | re.S)
+    statement = re.compile(
+        r"^\s*(select\s.+\sfrom|insert\s+into|update\s.+\sset|delete\s+from)\s", re.I | re.S
+    )
     for room in ROOMS:
         for file in (ROOT / room).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    assert not statement.match(node.value), f"{file.relative_to(ROOT)}, line {node.lineno}"
+                    assert not statement.match(node.value), (
+                        f"{file.relative_to(ROOT)}, line {node.lineno}"
+                    )
 
 
 def test_the_mlflow_folder_holds_no_python_file():
@@ -53,5 +59,9 @@ def test_nothing_served_or_locked_names_another_host():
     for folder in ("serving/templates", "serving/static", "fairness/report/templates"):
         for file in (ROOT / folder).rglob("*"):
             if file.is_file():
-                text = file.read_text(encoding="utf-8", errors="replace").replace("http://www.w3.org/", "")
-                assert "http://" not in text and "https://" not in text and "//cdn" not in text, file
+                text = file.read_text(encoding="utf-8", errors="replace").replace(
+                    "http://www.w3.org/", ""
+                )
+                assert "http://" not in text and "https://" not in text and "//cdn" not in text, (
+                    file
+                )

@@ -1,4 +1,6 @@
-"""What is out of a viewer's scope changes no byte of any answer (R1); here with SQLite, the default."""
+"""What is out of a viewer's scope changes no byte of any answer (R1); here with SQLite, the
+default.
+"""
 
 from __future__ import annotations
 
@@ -16,28 +18,43 @@ from tests.serving.conftest import SECRET
 from tests.worlds import NOW, ROLES, draw_law, draw_rows
 
 STUDENTS = 60
-"""In the world in which it is only asked whether anything is suggested and whether answers differ at all."""
+"""In the world in which it is only asked whether anything is suggested and whether answers differ
+at all."""
 
 
-def test_what_is_out_of_scope_changes_no_byte_of_any_answer(approved: Path, tmp_path: Path):  # R1, R3, R5, R7, R20
+def test_what_is_out_of_scope_changes_no_byte_of_any_answer(
+    approved: Path, tmp_path: Path
+):  # R1, R3, R5, R7, R20
     probes = probe(in_sqlite(), approved, tmp_path)
     print(f"{probes.total():,} probes: {dict(probes)}")
     assert set(probes) == set(ROLES)
     assert probes.total() >= PROBES
 
 
-def test_the_model_does_suggest_and_the_answers_do_depend_on_what_is_in_scope(approved: Path, tmp_path: Path):
+def test_the_model_does_suggest_and_the_answers_do_depend_on_what_is_in_scope(
+    approved: Path, tmp_path: Path
+):
     rng = np.random.default_rng(0)
     shutil.copytree(approved, tmp_path / "home")
     database = open_database(f"sqlite:///{tmp_path / 'home' / 'handrail.db'}")
     viewers = draw_law(rng, database, [f"s{place:04d}" for place in range(STUDENTS)])
     snapshot = snapshot_of(draw_rows(np.random.default_rng(1), STUDENTS), tmp_path / "home")
-    seeing = [viewer for viewer in viewers if viewer.role is Role.CASEWORKER
-              and scope_for(viewer, database, snapshot, NOW, SECRET).students]  # fmt: skip
-    tokens = {viewer: start_session(database, viewer, NOW) for viewer in seeing[:CASEWORKERS_A_WORLD]}
+    seeing = [
+        viewer
+        for viewer in viewers
+        if viewer.role is Role.CASEWORKER
+        and scope_for(viewer, database, snapshot, NOW, SECRET).students
+    ]
+    tokens = {
+        viewer: start_session(database, viewer, NOW) for viewer in seeing[:CASEWORKERS_A_WORLD]
+    }
     assert len(tokens) == CASEWORKERS_A_WORLD
-    before = {viewer: answers(tmp_path / "home", database, token) for viewer, token in tokens.items()}
-    assert any(b"Accept" in content for answer in before.values() for _, content, _ in answer.values())
+    before = {
+        viewer: answers(tmp_path / "home", database, token) for viewer, token in tokens.items()
+    }
+    assert any(
+        b"Accept" in content for answer in before.values() for _, content, _ in answer.values()
+    )
     snapshot_of(draw_rows(np.random.default_rng(2), STUDENTS), tmp_path / "home")
     for viewer, token in tokens.items():
         assert answers(tmp_path / "home", database, token) != before[viewer], viewer

@@ -1,4 +1,6 @@
-"""What is out of a viewer's scope changes no byte of any answer (R1); here with PostgreSQL, through its second wall."""
+"""What is out of a viewer's scope changes no byte of any answer (R1); here with PostgreSQL, through
+its second wall.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,3 @@
-"""Benefit models: episodes, propensities, doubly robust pseudo-outcomes, off-policy value, registry."""
+"""Benefit models: episodes, propensities, doubly robust pseudo-outcomes, off-policy value,
+registry.
+"""

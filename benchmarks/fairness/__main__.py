@@ -1,11 +1,14 @@
-"""How often the fairness gate finds a bias that was put into a demo district, and how often it passes a fair one.
+"""How often the fairness gate finds a bias that was put into a demo district, and how often it
+passes a fair one.
 
-Run: python -m benchmarks.fairness [--worlds 40] [--models 4] [--scenarios fair,model] [--processes 2] [--out FILE.csv]
+Run: python -m benchmarks.fairness [--worlds 40] [--models 4] [--scenarios fair,model] [--processes
+2] [--out FILE.csv]
 
-Each world is a demo district of 16,000 students, drawn anew and read in like any other. What is done to it is done to
-its source files, or to the habit by which its past offered supports (benchmarks/fairness/scenarios.py says what). The
-candidates were learned in other districts of the same kind. With --out, worlds that the file holds are not made again:
-a run that was stopped goes on where it was.
+Each world is a demo district of 16,000 students, drawn anew and read in like any other. What is
+done to it is done to its source files, or to the habit by which its past offered supports
+(benchmarks/fairness/scenarios.py says what). The candidates were learned in other districts of the
+same kind. With --out, worlds that the file holds are not made again: a run that was stopped goes on
+where it was.
 """
 
 from __future__ import annotations
@@ -34,15 +37,21 @@ def tabled(outcomes: pd.DataFrame) -> Table:
         caught = int(some["caught"].sum())
         ends = binomtest(caught, len(some)).proportion_ci(method="wilson")
         gap, notes = some["gap"], some["note"].dropna().drop_duplicates()
-        table.add_row(str(name), f"{caught} of {len(some)}", f"{caught / len(some):.1%}",
-                      f"{ends.low:.1%} to {ends.high:.1%}",
-                      f"{np.mean(gap):+.3f} ({gap.min():+.3f} to {gap.max():+.3f})",
-                      "" if notes.empty else f"{notes.min()} to {notes.max()}")  # fmt: skip
+        table.add_row(
+            str(name),
+            f"{caught} of {len(some)}",
+            f"{caught / len(some):.1%}",
+            f"{ends.low:.1%} to {ends.high:.1%}",
+            f"{np.mean(gap):+.3f} ({gap.min():+.3f} to {gap.max():+.3f})",
+            "" if notes.empty else f"{notes.min()} to {notes.max()}",
+        )
     return table
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--worlds", type=int, default=40)
     parser.add_argument("--models", type=int, default=4)
     parser.add_argument("--scenarios", default=",".join(SCENARIOS))
@@ -52,12 +61,18 @@ def main() -> None:
     asked = parser.parse_args()
     names, began = asked.scenarios.split(","), time.monotonic()
     if unknown := set(names) - set(SCENARIOS):
-        parser.error(f"no such scenario: {', '.join(sorted(unknown))} (there are: {', '.join(SCENARIOS)})")
+        parser.error(
+            f"no such scenario: {', '.join(sorted(unknown))} (there are: {', '.join(SCENARIOS)})"
+        )
     parts = [pd.read_csv(asked.out)] if asked.out and asked.out.exists() else []
     done = {(int(row.seed), str(row.asked)) for part in parts for row in part.itertuples()}
     console = Console(width=150)
-    with Progress(console=console) as progress, ProcessPoolExecutor(
-            asked.processes, mp_context=multiprocessing.get_context("spawn")) as pool:  # fmt: skip
+    with (
+        Progress(console=console) as progress,
+        ProcessPoolExecutor(
+            asked.processes, mp_context=multiprocessing.get_context("spawn")
+        ) as pool,
+    ):
         task = progress.add_task("learning candidates", total=asked.models)
         models = []
         for model in pool.map(candidate, range(asked.models)):
@@ -75,8 +90,10 @@ def main() -> None:
             if asked.out:
                 pd.concat(parts).to_csv(asked.out, index=False)
     console.print(tabled(pd.concat(parts)))
-    console.print(f"{asked.worlds} districts, {asked.models} candidates, {asked.processes} processes, "
-                  f"{time.monotonic() - began:,.0f} s")  # fmt: skip
+    console.print(
+        f"{asked.worlds} districts, {asked.models} candidates, {asked.processes} processes, "
+        f"{time.monotonic() - began:,.0f} s"
+    )
 
 
 if __name__ == "__main__":

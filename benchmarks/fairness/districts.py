@@ -1,6 +1,7 @@
 """Demo districts of 16,000 students made anew, and what can be done to one's source files.
 
-The students of one district are generated once; each spoiled district is a copy of its files, spoiled and read in.
+The students of one district are generated once; each spoiled district is a copy of its files,
+spoiled and read in.
 """
 
 from __future__ import annotations
@@ -36,7 +37,14 @@ ALIKE: Habit = {}
 DEALS = 5
 ELSEWHERE = 90_000
 """Seeds from here on are of the districts that candidates learn in."""
-DEALT = ("sex", "race_ethnicity", "english_learner", "special_education", "unstable_housing", "meal_eligible")
+DEALT = (
+    "sex",
+    "race_ethnicity",
+    "english_learner",
+    "special_education",
+    "unstable_housing",
+    "meal_eligible",
+)
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,8 @@ class District:
 
     @cached_property
     def deals(self) -> list[tuple[Students, list[Figure]]]:
-        """With every group fact dealt out anew among its students, some times, and the figures of each.
+        """With every group fact dealt out anew among its students, some times, and the figures of
+        each.
 
         What is measured of a student is the same whatever the group, but for twins.
         """
@@ -87,7 +96,10 @@ class District:
         deals = []
         for _ in range(DEALS):
             students = dealt_anew(found.students, rng)
-            dealt = [replace(rows, groups=students.groups.loc[rows.groups.index]) for rows in (table, *alike)]
+            dealt = [
+                replace(rows, groups=students.groups.loc[rows.groups.index])
+                for rows in (table, *alike)
+            ]
             twins = twin_measures(students, advice, list(found.model.ranker.feature_names_), POLICY)
             deals.append((students, figures(dealt[0], [*dealt[1:], *twins])))
         return deals
@@ -101,7 +113,11 @@ class District:
 
     def with_past(self, habit: Habit) -> World:
         """The same students, offered supports by another habit."""
-        return read(source(self.folder / "past", self.seed, habit), self.folder / "past" / "home", self.model)
+        return read(
+            source(self.folder / "past", self.seed, habit),
+            self.folder / "past" / "home",
+            self.model,
+        )
 
 
 def candidate(place: int) -> RankerModel:
@@ -147,15 +163,20 @@ def unwritten(share: float, seed: int) -> Spoil:
     def spoil(sis: Path) -> None:
         lines = (sis / "attendance.csv").read_text(encoding="utf-8").splitlines(keepends=True)
         ours, chance = set(ids_of(sis)), np.random.default_rng(seed).random(len(lines))
-        kept = [line for line, drawn in zip(lines, chance, strict=True)
-                if not (drawn < share and ",absent" in line and line.split(",")[0] in ours)]  # fmt: skip
+        kept = [
+            line
+            for line, drawn in zip(lines, chance, strict=True)
+            if not (drawn < share and ",absent" in line and line.split(",")[0] in ours)
+        ]
         (sis / "attendance.csv").write_text("".join(kept), encoding="utf-8")
 
     return spoil
 
 
 def overwritten(share: float, seed: int) -> Spoil:
-    """Writes down an incident this school year of a share of the group's students, among those who had none."""
+    """Writes down an incident this school year of a share of the group's students, among those who
+    had none.
+    """
 
     def spoil(sis: Path) -> None:
         told = pd.read_csv(sis / "incidents.csv", dtype=str, keep_default_na=False)
@@ -164,7 +185,9 @@ def overwritten(share: float, seed: int) -> Spoil:
         without = ours[~ours.isin(year["userSourcedId"])]
         chosen = without.sample(round(share * len(ours)), random_state=seed)
         more = year.sample(len(chosen), replace=True, random_state=seed).assign(
-            userSourcedId=chosen.to_numpy(), incident_id=[f"more-{number}" for number in range(len(chosen))])
+            userSourcedId=chosen.to_numpy(),
+            incident_id=[f"more-{number}" for number in range(len(chosen))],
+        )
         pd.concat([told, more]).to_csv(sis / "incidents.csv", index=False, lineterminator="\n")
 
     return spoil
@@ -173,5 +196,7 @@ def overwritten(share: float, seed: int) -> Spoil:
 def ids_of(sis: Path) -> pd.Series:
     """Students of the group, in a demo's own files."""
     told = pd.read_csv(sis / "demographics.csv", dtype=str)
-    ours = (told["blackOrAfricanAmerican"] == "true") & (told["hispanicOrLatinoEthnicity"] != "true")
+    ours = (told["blackOrAfricanAmerican"] == "true") & (
+        told["hispanicOrLatinoEthnicity"] != "true"
+    )
     return told.loc[ours & (told["demographicRaceTwoOrMoreRaces"] != "true"), "sourcedId"]

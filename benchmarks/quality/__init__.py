@@ -1,1 +1,3 @@
-"""How well the ranking finds what helps: worlds whose truth is known, rivals, and real randomised data."""
+"""How well the ranking finds what helps: worlds whose truth is known, rivals, and real randomised
+data.
+"""

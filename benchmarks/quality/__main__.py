@@ -1,13 +1,15 @@
 """How much of what could be gained each way of ranking finds, in districts whose truth is known.
 
-Run: python -m benchmarks.quality [--seeds 5] [--scenarios base,null] [--learners Handrail,imitation] [--out FILE.csv]
+Run: python -m benchmarks.quality [--seeds 5] [--scenarios base,null] [--learners
+Handrail,imitation] [--out FILE.csv]
 
 Each figure is the true gain of the choices for 20,000 new students as a share of the oracle's:
-- open: everybody gets the support with the highest score; where the score is a benefit, nobody gets one below zero.
+- open: everybody gets the support with the highest score; where the score is a benefit, nobody gets
+  one below zero.
 - places: only as many as past practice served get one, those with the highest scores.
-- surely: what Handrail would suggest, with its silence where the evidence is thin.
-In the null scenario nothing can be gained, and the share of students with a suggestion is printed instead. EconML's
-learners need the libraries of `requirements-bench.lock`.
+- surely: what Handrail would suggest, with its silence where the evidence is thin. In the null
+scenario nothing can be gained, and the share of students with a suggestion is printed instead.
+EconML's learners need the libraries of `requirements-bench.lock`.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ def judged(world: World, scores: Floats, *, above_zero: bool) -> dict[str, float
 
 
 def ours(world: World, seed: int, features: pd.DataFrame, seen: pd.DataFrame) -> dict[str, float]:
-    ranker = BenefitRanker(SUPPORTS, random_state=seed).fit(features, world.outcome, world.support, world.student)
+    ranker = BenefitRanker(SUPPORTS, random_state=seed).fit(
+        features, world.outcome, world.support, world.student
+    )
     benefits = ranker.benefits(seen)
     means = np.column_stack([benefits[name].mean for name in SUPPORTS])
     sure = np.column_stack([worth_suggesting(benefits[name]) for name in SUPPORTS])
@@ -65,10 +69,12 @@ def ours(world: World, seed: int, features: pd.DataFrame, seen: pd.DataFrame) ->
     found = judged(world, means, above_zero=True)
     harmful = world.scenario.harmful
     return found | {
-        "surely": judged(world, shown, above_zero=True)["open"], "suggested": float(sure.any(axis=1).mean()),
+        "surely": judged(world, shown, above_zero=True)["open"],
+        "suggested": float(sure.any(axis=1).mean()),
         "harmful suggested": float(sure[:, SUPPORTS.index(harmful)].mean()) if harmful else np.nan,
-        "trees alone": ranker.trees_[0], "trees together": ranker.trees_[1],
-    }  # fmt: skip
+        "trees alone": ranker.trees_[0],
+        "trees together": ranker.trees_[1],
+    }
 
 
 def one(world: World, seed: int, name: str) -> dict[str, float]:
@@ -85,19 +91,30 @@ def one(world: World, seed: int, name: str) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quality", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--scenarios", default=",".join(scenario.name for scenario in SCENARIOS))
     parser.add_argument("--learners", default=",".join([OURS, *(rival.name for rival in RIVALS)]))
-    parser.add_argument("--out", help="keep every figure in this CSV file; what it has already is not run again")
+    parser.add_argument(
+        "--out", help="keep every figure in this CSV file; what it has already is not run again"
+    )
     given = parser.parse_args(arguments)
     wanted, learners = given.scenarios.split(","), given.learners.split(",")
     known = {scenario.name: scenario for scenario in SCENARIOS}
     names = {OURS, *(rival.name for rival in RIVALS)}
     for name in [*set(wanted) - set(known), *set(learners) - names]:
-        parser.error(f"there is no {name!r}; scenarios: {', '.join(known)}; learners: {', '.join(sorted(names))}")
+        parser.error(
+            f"there is no {name!r}; scenarios: {', '.join(known)}; learners:"
+            f" {', '.join(sorted(names))}"
+        )
     out = Path(given.out) if given.out else None
-    rows = pd.read_csv(out, keep_default_na=False, na_values="").to_dict("records") if out and out.exists() else []
+    rows = (
+        pd.read_csv(out, keep_default_na=False, na_values="").to_dict("records")
+        if out and out.exists()
+        else []
+    )
     done = {(row["scenario"], row["seed"], row["learner"]) for row in rows}
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("learning", total=len(wanted) * given.seeds)
@@ -109,12 +126,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
                         continue
                     start = time.perf_counter()
                     found = one(world, seed, name)
-                    rows.append({"scenario": scenario, "seed": seed, "learner": name} | found
-                                | {"seconds": time.perf_counter() - start})  # fmt: skip
+                    rows.append(
+                        {"scenario": scenario, "seed": seed, "learner": name}
+                        | found
+                        | {"seconds": time.perf_counter() - start}
+                    )
                     if out:
                         write_whole(out, pd.DataFrame(rows).to_csv(index=False))
                 progress.advance(task)
-    table = pd.DataFrame(rows).drop(columns="seed").groupby(["scenario", "learner"], sort=False).median()
+    table = (
+        pd.DataFrame(rows)
+        .drop(columns="seed")
+        .groupby(["scenario", "learner"], sort=False)
+        .median()
+    )
     with pd.option_context("display.width", 200, "display.max_rows", None):
         print(f"Medians over {given.seeds} seeds")
         print(table.round(3).to_string(na_rep=""))

@@ -1,15 +1,18 @@
-"""What turns predictions into benefits: Handrail's level and slope, beside isotonic regression and nothing.
+"""What turns predictions into benefits: Handrail's level and slope, beside isotonic regression and
+nothing.
 
 Run: python -m benchmarks.quality.calibration [--seeds 5] [--scenarios base,"low overlap"]
 
-All ways learn from the same predictions of unseen episodes and their pseudo-outcomes, with the same weights:
+All ways learn from the same predictions of unseen episodes and their pseudo-outcomes, with the same
+weights:
 - slope: as Handrail does (`training.ranking.ranker.calibrated`).
 - isotonic: a rising step function for each support.
-- isotonic together: one for all supports, of how far a prediction lies from its support's usual one, after the levels.
-- none: predictions as they are.
-For 20,000 new students: shares of the oracle's gain ("open", "places"; see `benchmarks.quality`), the root mean square
-of how far the mean benefit of each tenth of the predictions lies from the truth ("off", over supports), that of single
-students ("error"), and how many different benefits a support has.
+- isotonic together: one for all supports, of how far a prediction lies from its support's usual
+  one, after the levels.
+- none: predictions as they are. For 20,000 new students: shares of the oracle's gain ("open",
+"places"; see `benchmarks.quality`), the root mean square of how far the mean benefit of each tenth
+of the predictions lies from the truth ("off", over supports), that of single students ("error"),
+and how many different benefits a support has.
 """
 
 from __future__ import annotations
@@ -33,23 +36,33 @@ _TENTHS = 10
 
 def compared(world: World, seed: int) -> dict[str, dict[str, float]]:
     """The figures of each way in one world."""
-    with patch.object(training.ranking.ranker, "calibrated", wraps=training.ranking.ranker.calibrated) as asked:
+    with patch.object(
+        training.ranking.ranker, "calibrated", wraps=training.ranking.ranker.calibrated
+    ) as asked:
         ranker = BenefitRanker(SUPPORTS, random_state=seed)
         ranker.fit(world.features, world.outcome, world.support, world.student)
     _, found, unseen, *_ = asked.call_args.args
     values, weights = found.values, found.weights
-    raw = np.column_stack([np.mean([model.predict(world.new) for model in ranker.models_[name]], axis=0)
-                           for name in SUPPORTS])  # fmt: skip
+    raw = np.column_stack(
+        [
+            np.mean([model.predict(world.new) for model in ranker.models_[name]], axis=0)
+            for name in SUPPORTS
+        ]
+    )
     turned = [ranker.calibration_[name] for name in SUPPORTS]
     usual, level = np.array([one.usual for one in turned]), np.array([one.level for one in turned])
     together = _isotonic((unseen - usual).ravel(), (values - level).ravel(), weights.ravel())
     ways = {
         "slope": np.column_stack([one.benefit(raw[:, place]) for place, one in enumerate(turned)]),
-        "isotonic": np.column_stack([_isotonic(*columns).predict(new) for *columns, new in
-                                     zip(unseen.T, values.T, weights.T, raw.T, strict=True)]),
+        "isotonic": np.column_stack(
+            [
+                _isotonic(*columns).predict(new)
+                for *columns, new in zip(unseen.T, values.T, weights.T, raw.T, strict=True)
+            ]
+        ),
         "isotonic together": level + together.predict((raw - usual).ravel()).reshape(raw.shape),
         "none": raw,
-    }  # fmt: skip
+    }
     return {name: _figures(world, benefit) for name, benefit in ways.items()}
 
 
@@ -64,14 +77,16 @@ def _figures(world: World, benefit: Floats) -> dict[str, float]:
         tenths = np.array_split(np.argsort(said, kind="stable"), _TENTHS)
         off += [said[tenth].mean() - true[tenth].mean() for tenth in tenths]
     return judged(world, benefit, above_zero=True) | {
-        "off": float(np.sqrt(np.square(off).mean())), "error": float(np.sqrt(np.square(benefit - truth).mean())),
+        "off": float(np.sqrt(np.square(off).mean())),
+        "error": float(np.sqrt(np.square(benefit - truth).mean())),
         "different": float(np.mean([len(np.unique(said.round(9))) for said in benefit.T])),
-    }  # fmt: skip
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.calibration",
-                                     description=__doc__.splitlines()[0])  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quality.calibration", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--scenarios", default="base,low overlap,small district,harmful")
     given = parser.parse_args(arguments)

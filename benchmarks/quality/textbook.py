@@ -1,12 +1,14 @@
-"""The ranker in worlds that others made up, against meta-learners: it must not be good in our own worlds alone.
+"""The ranker in worlds that others made up, against meta-learners: it must not be good in our own
+worlds alone.
 
 Run: python -m benchmarks.quality.textbook [--rows 4000] [--seeds 3] [--worlds A/B/pair]
 
-A to D are those of Nie & Wager (2021), "Quasi-oracle estimation of heterogeneous treatment effects", Biometrika 108(2),
-section 4, with normal features in B to D. In "pair" two features help together and neither tells anything alone; in
-"pair, confounded" who needs it got it. "several" has three supports, each helping in a way of its own. In "against"
-past choices went to those who gain least. Each figure is a mean over seeds: the squared error of the benefit, and the
-true gain of giving 10,000 new people the best support above zero as a share of the oracle's.
+A to D are those of Nie & Wager (2021), "Quasi-oracle estimation of heterogeneous treatment
+effects", Biometrika 108(2), section 4, with normal features in B to D. In "pair" two features help
+together and neither tells anything alone; in "pair, confounded" who needs it got it. "several" has
+three supports, each helping in a way of its own. In "against" past choices went to those who gain
+least. Each figure is a mean over seeds: the squared error of the benefit, and the true gain of
+giving 10,000 new people the best support above zero as a share of the oracle's.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ def names_of(count: int) -> tuple[str, ...]:
 
 
 World = Callable[[Floats], tuple[Floats, Floats, Floats]]
-"""From features: the chance of each support (n, supports), the outcome without any (n,), the benefits (n, supports)."""
+"""From features: the chance of each support (n, supports), the outcome without any (n,), the
+benefits (n, supports)."""
 
 
 def _a(X: Floats) -> tuple[Floats, Floats, Floats]:
@@ -70,7 +73,11 @@ def _b(X: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _c(X: Floats) -> tuple[Floats, Floats, Floats]:
-    return expit(X[:, 1] + X[:, 2])[:, None], 2 * np.log1p(np.exp(X[:, 0] + X[:, 1] + X[:, 2])), np.ones((len(X), 1))
+    return (
+        expit(X[:, 1] + X[:, 2])[:, None],
+        2 * np.log1p(np.exp(X[:, 0] + X[:, 1] + X[:, 2])),
+        np.ones((len(X), 1)),
+    )
 
 
 def _d(X: Floats) -> tuple[Floats, Floats, Floats]:
@@ -88,7 +95,9 @@ def _pair_confounded(X: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _several(X: Floats) -> tuple[Floats, Floats, Floats]:
-    odds = np.column_stack([np.zeros(len(X)), 0.5 * X[:, 0] - 1.2, 0.5 * X[:, 1] - 1.2, 0.5 * X[:, 2] - 1.5])
+    odds = np.column_stack(
+        [np.zeros(len(X)), 0.5 * X[:, 0] - 1.2, 0.5 * X[:, 1] - 1.2, 0.5 * X[:, 2] - 1.5]
+    )
     benefit = np.column_stack([0.6 * X[:, 0] + 0.2, (X[:, 4] > 0) - 0.3, 0.5 * X[:, 5] * X[:, 6]])
     return softmax(odds, axis=1)[:, 1:], X[:, 0] + 0.5 * X[:, 3] ** 2, benefit
 
@@ -97,14 +106,25 @@ def _against(X: Floats) -> tuple[Floats, Floats, Floats]:
     return expit(-1.2 * X[:, 0] - 0.3)[:, None], X[:, 1], 0.8 * X[:, :1]
 
 
-WORLDS: dict[str, World] = {"A": _a, "B": _b, "C": _c, "D": _d, "pair": _pair, "pair, confounded": _pair_confounded,
-                            "several": _several, "against": _against}  # fmt: skip
+WORLDS: dict[str, World] = {
+    "A": _a,
+    "B": _b,
+    "C": _c,
+    "D": _d,
+    "pair": _pair,
+    "pair, confounded": _pair_confounded,
+    "several": _several,
+    "against": _against,
+}
 
 
 def drawn(name: str, rows: int, rng: np.random.Generator) -> Drawn:
     X = rng.random((rows, FEATURES)) if name == "A" else rng.normal(size=(rows, FEATURES))
     chance, usual, benefit = WORLDS[name](X)
-    got = (rng.random(rows)[:, None] > np.cumsum(np.column_stack([1 - chance.sum(axis=1), chance]), axis=1)).sum(axis=1)
+    got = (
+        rng.random(rows)[:, None]
+        > np.cumsum(np.column_stack([1 - chance.sum(axis=1), chance]), axis=1)
+    ).sum(axis=1)
     got = np.minimum(got, chance.shape[1])
     noise = (0.5 if name == "A" else 1.0) * rng.normal(size=rows)
     outcome = usual + np.column_stack([np.zeros(rows), benefit])[np.arange(rows), got] + noise
@@ -124,7 +144,9 @@ def handrail(past: Past, seed: int) -> Scorer:
     return score
 
 
-LEARNERS = {"Handrail": handrail} | {rival.name: rival.learn for rival in RIVALS if rival.name in RIVAL_NAMES}
+LEARNERS = {"Handrail": handrail} | {
+    rival.name: rival.learn for rival in RIVALS if rival.name in RIVAL_NAMES
+}
 
 
 def main() -> None:
@@ -136,7 +158,9 @@ def main() -> None:
     worlds = given.worlds.split("/")
     if unknown := [name for name in worlds if name not in WORLDS]:
         parser.error(f"there is no {unknown[0]!r}; worlds: {' / '.join(WORLDS)}")
-    table = Table("world", *LEARNERS, title=f"{given.rows:,} rows: squared error, share of the oracle's gain")
+    table = Table(
+        "world", *LEARNERS, title=f"{given.rows:,} rows: squared error, share of the oracle's gain"
+    )
     for name in track(worlds, "learning", console=Console(stderr=True)):
         figures: dict[str, list[tuple[float, float]]] = {learner: [] for learner in LEARNERS}
         for seed in range(given.seeds):
@@ -147,8 +171,13 @@ def main() -> None:
                 scores = learn(past, seed)(new.features)
                 had = gain(choices(scores, above_zero=True), new.benefit)
                 figures[learner].append((float(((scores - new.benefit) ** 2).mean()), had / most))
-        table.add_row(name, *(f"{error:.3f}, {share:.2f}" for error, share in
-                              (np.mean(pairs, axis=0) for pairs in figures.values())))  # fmt: skip
+        table.add_row(
+            name,
+            *(
+                f"{error:.3f}, {share:.2f}"
+                for error, share in (np.mean(pairs, axis=0) for pairs in figures.values())
+            ),
+        )
     Console(width=120).print(table)
 
 

@@ -2,10 +2,11 @@
 
 Run: python -m benchmarks.quality.training_time [--students 16000]
 
-The bare fits are what LightGBM itself does with the same data to make the same models: putting values into bins and
-adding trees, timed as it is done, each on the thread that does it. All else is what Handrail adds: preparing,
-predicting, choosing, calibrating. (Values that LightGBM would put into bins again for each fit are put there once for
-many, so the bare fits as a user would write them cost more than is counted here.)
+The bare fits are what LightGBM itself does with the same data to make the same models: putting
+values into bins and adding trees, timed as it is done, each on the thread that does it. All else is
+what Handrail adds: preparing, predicting, choosing, calibrating. (Values that LightGBM would put
+into bins again for each fit are put there once for many, so the bare fits as a user would write
+them cost more than is counted here.)
 """
 
 from __future__ import annotations
@@ -53,13 +54,19 @@ def main() -> None:
     given = parser.parse_args()
     world = draw(replace(BY_NAME["base"], students=given.students), 0, new_students=10)
     clock = _Clock()
-    for owner, name in ((lgb.Dataset, "construct"), (lgb.Booster, "__init__"), (lgb.Booster, "update")):
+    for owner, name in (
+        (lgb.Dataset, "construct"),
+        (lgb.Booster, "__init__"),
+        (lgb.Booster, "update"),
+    ):
         setattr(owner, name, clock.timed(getattr(owner, name)))
     start = time.process_time()
     BenefitRanker(SUPPORTS).fit(world.features, world.outcome, world.support, world.student)
     whole = time.process_time() - start
-    print(f"{len(world.outcome):,} episodes, {len(SUPPORTS)} supports: {whole:.1f} s of a processor, of which "
-          f"{clock.spent:.1f} s are bare LightGBM fits: {whole / clock.spent:.2f} times")  # fmt: skip
+    print(
+        f"{len(world.outcome):,} episodes, {len(SUPPORTS)} supports: {whole:.1f} s of a processor,"
+        f" of which {clock.spent:.1f} s are bare LightGBM fits: {whole / clock.spent:.2f} times"
+    )
 
 
 if __name__ == "__main__":

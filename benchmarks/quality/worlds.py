@@ -1,9 +1,10 @@
 """Made-up districts whose truth is known: what every support is worth to every student.
 
-A world is drawn from a scenario and a seed. The features have the catalog's names and look like a district's (shares of
-days missed, marks, test results, counts of services), with correlations through four hidden traits. What a support is
-worth is a function of features that may be seen, so that an oracle exists; habit chooses supports by need, which also
-drives what would have happened anyhow. Nothing here is shared with the demo district.
+A world is drawn from a scenario and a seed. The features have the catalog's names and look like a
+district's (shares of days missed, marks, test results, counts of services), with correlations
+through four hidden traits. What a support is worth is a function of features that may be seen, so
+that an oracle exists; habit chooses supports by need, which also drives what would have happened
+anyhow. Nothing here is shared with the demo district.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ RARE = "college"
 """Chosen for about one student in a hundred."""
 
 NOISE = 7.0
-"""Standard deviation of the outcome given everything, in progress points: what happens in a child's term anyhow."""
+"""Standard deviation of the outcome given everything, in progress points: what happens in a child's
+term anyhow."""
 
 DECISIONS = 3
 """Episodes a student; those of one student share a part of their noise."""
@@ -31,8 +33,10 @@ GRADES_HIDDEN = ("grade_", "lowest_grade", "courses_", "gradebook_", "assessment
 
 @dataclass(frozen=True)
 class Scenario:
-    """What makes a world hard. `confounding` scales how far habit follows need; `selection` how far past choices
-    follow the true benefit (below zero: those got a support whom it helps least); `shift` moves the later students."""
+    """What makes a world hard. `confounding` scales how far habit follows need; `selection` how far
+    past choices follow the true benefit (below zero: those got a support whom it helps least);
+    `shift` moves the later students.
+    """
 
     name: str
     students: int = 16_000
@@ -53,13 +57,15 @@ SCENARIOS = (
     Scenario("harmful", harmful="food"),
     Scenario("shift", shift=1.0),
     Scenario("masked", masked=True),
-)  # fmt: skip
+)
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """Episodes for learning, and new students with their true benefit of each support, shape (students, supports)."""
+    """Episodes for learning, and new students with their true benefit of each support, shape
+    (students, supports).
+    """
 
     scenario: Scenario
     features: pd.DataFrame
@@ -99,10 +105,14 @@ def draw(scenario: Scenario, seed: int, new_students: int = 20_000) -> World:
     features = _features(rng, traits, 0.0)
     new = _features(rng, _traits(rng, new_students, scenario.shift), scenario.shift)
     benefit, new_benefit = (_benefit(shape, frame, scenario) for frame in (features, new))
-    propensity, new_propensity = (_habit(shape, frame, found, scenario)
-                                  for frame, found in ((features, benefit), (new, new_benefit)))  # fmt: skip
+    propensity, new_propensity = (
+        _habit(shape, frame, found, scenario)
+        for frame, found in ((features, benefit), (new, new_benefit))
+    )
     chosen = (propensity.cumsum(axis=1) < rng.random((len(student), 1))).sum(axis=1)
-    school = (traits[:, 3] * 2 + rng.normal(size=scenario.students)[student] * 2).round().clip(-6, 6)
+    school = (
+        (traits[:, 3] * 2 + rng.normal(size=scenario.students)[student] * 2).round().clip(-6, 6)
+    )
     own, effects = rng.normal(size=scenario.students), 0.1 * NOISE * rng.normal(size=13)
     noise = NOISE * (0.4 * own[student] + np.sqrt(1 - 0.16 - 0.01) * rng.normal(size=len(student)))
     noise = noise + effects[(school + 6).astype(int)]
@@ -110,15 +120,26 @@ def draw(scenario: Scenario, seed: int, new_students: int = 20_000) -> World:
     outcome = anyhow(features) + given + noise
     names = np.array(["none", *SUPPORTS], dtype=object)
     return World(
-        scenario, features, pd.Series(names[chosen]), pd.Series(outcome), pd.Series([f"s{one:05d}" for one in student]),
-        pd.Series([f"k{int(one + 6):02d}" for one in school]), propensity, benefit, new, new_benefit, new_propensity,
+        scenario,
+        features,
+        pd.Series(names[chosen]),
+        pd.Series(outcome),
+        pd.Series([f"s{one:05d}" for one in student]),
+        pd.Series([f"k{int(one + 6):02d}" for one in school]),
+        propensity,
+        benefit,
+        new,
+        new_benefit,
+        new_propensity,
         effects,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
 class _Shape:
-    """How benefits differ between worlds: sizes and turning points drawn anew, so that nothing is tuned to one."""
+    """How benefits differ between worlds: sizes and turning points drawn anew, so that nothing is
+    tuned to one.
+    """
 
     rng: np.random.Generator
     size: Floats = field(init=False)
@@ -155,31 +176,46 @@ def _features(rng: np.random.Generator, traits: Floats, shift: float) -> pd.Data
     unexcused = rng.binomial(last_60, 1 / (1 + np.exp(-(-0.3 + 0.7 * away))))
     marks = np.clip(near(76 + 7 * learning - 3 * away, 4), 20, 100)
     before = np.clip(near(77 + 7 * learning - 2 * away, 4), 20, 100)
-    frame = pd.DataFrame({
-        "grade_level": np.clip(np.round(6 + 3.4 * age), -1, 12),
-        "absences_last_10": rng.binomial(10, recent), "absences_last_30": last_30,
-        "absence_rate_year": rng.binomial(days, rate) / days, "absence_rate_60": last_60 / np.minimum(days, 60),
-        "absence_change": last_30 / 30 - last_60 / np.minimum(days, 60),
-        "absent_days_year": rng.binomial(days, rate), "current_run": rng.geometric(1 - recent.clip(0, 0.8)) - 1,
-        "longest_run_60": np.minimum(last_60, rng.geometric(1 - rate.clip(0, 0.8))), "unexcused_60": unexcused,
-        "excused_60": last_60 - unexcused, "monday_absences_60": rng.binomial(12, rate),
-        "tardies_60": rng.poisson(np.exp(0.3 + 0.5 * away - 0.4 * belonging)), "days_enrolled_year": days,
-        "grade_average": marks, "grade_previous": before, "grade_change": marks - before,
-        "lowest_grade": np.clip(marks - np.abs(near(np.full(count, 6.0), 5)), 0, 100),
-        "courses_below_70": rng.binomial(6, 1 / (1 + np.exp((marks - 68) / 5))),
-        "courses_below_60": rng.binomial(6, 1 / (1 + np.exp((marks - 58) / 5))),
-        "grade_long_average": near(77 + 6 * learning - 2 * away, 3),
-        "gradebook_average_60": np.clip(near(marks, 5), 0, 100),
-        "assessment_last": near(500 + 38 * learning, 20), "assessment_change": near(10 - 4 * away, 15),
-        "services_active": rng.poisson(0.3, count), "service_sessions_60": rng.poisson(np.exp(-0.6 + 0.6 * belonging)),
-    }, dtype="float64")  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "grade_level": np.clip(np.round(6 + 3.4 * age), -1, 12),
+            "absences_last_10": rng.binomial(10, recent),
+            "absences_last_30": last_30,
+            "absence_rate_year": rng.binomial(days, rate) / days,
+            "absence_rate_60": last_60 / np.minimum(days, 60),
+            "absence_change": last_30 / 30 - last_60 / np.minimum(days, 60),
+            "absent_days_year": rng.binomial(days, rate),
+            "current_run": rng.geometric(1 - recent.clip(0, 0.8)) - 1,
+            "longest_run_60": np.minimum(last_60, rng.geometric(1 - rate.clip(0, 0.8))),
+            "unexcused_60": unexcused,
+            "excused_60": last_60 - unexcused,
+            "monday_absences_60": rng.binomial(12, rate),
+            "tardies_60": rng.poisson(np.exp(0.3 + 0.5 * away - 0.4 * belonging)),
+            "days_enrolled_year": days,
+            "grade_average": marks,
+            "grade_previous": before,
+            "grade_change": marks - before,
+            "lowest_grade": np.clip(marks - np.abs(near(np.full(count, 6.0), 5)), 0, 100),
+            "courses_below_70": rng.binomial(6, 1 / (1 + np.exp((marks - 68) / 5))),
+            "courses_below_60": rng.binomial(6, 1 / (1 + np.exp((marks - 58) / 5))),
+            "grade_long_average": near(77 + 6 * learning - 2 * away, 3),
+            "gradebook_average_60": np.clip(near(marks, 5), 0, 100),
+            "assessment_last": near(500 + 38 * learning, 20),
+            "assessment_change": near(10 - 4 * away, 15),
+            "services_active": rng.poisson(0.3, count),
+            "service_sessions_60": rng.poisson(np.exp(-0.6 + 0.6 * belonging)),
+        },
+        dtype="float64",
+    )
     for name in ("assessment_last", "assessment_change", "gradebook_average_60"):
         frame.loc[rng.random(count) < 0.15, name] = np.nan
     return frame
 
 
 def _scores(features: pd.DataFrame) -> Floats:
-    """What is known of a student on one scale each: absence, low marks, late and out of touch, higher grade."""
+    """What is known of a student on one scale each: absence, low marks, late and out of touch,
+    higher grade.
+    """
     absence = (features["absence_rate_60"] - 0.08) / 0.07
     marks = (76 - features["grade_average"]) / 8
     touch = (features["tardies_60"] - 1.5) / 1.6 - (features["service_sessions_60"] - 0.7)
@@ -191,14 +227,16 @@ def _benefit(shape: _Shape, features: pd.DataFrame, scenario: Scenario) -> Float
     absence, marks, touch, age = _scores(features).T
     change = np.clip(-features["grade_change"].to_numpy() / 6, -2, 2)
     unexcused = np.clip(features["unexcused_60"].to_numpy() / 3, 0, 3)
-    bent = np.column_stack([
-        _step(age - 0.6) * (0.4 + 0.5 * np.tanh(-marks)) * 1.4,
-        _step(absence - 0.3) * 1.1 - 0.25,
-        0.6 * np.tanh(unexcused - 1.0) + 0.3 * _step(absence - 1.2),
-        0.5 * np.tanh(touch) + 0.35,
-        _step(marks - 0.2) * (0.7 + 0.4 * np.tanh(change)) - 0.2 * _step(absence - 1.5),
-        0.45 * np.exp(-((age + 0.3) ** 2)) + 0.25 * np.tanh(0.8 * change) - 0.1,
-    ])  # fmt: skip
+    bent = np.column_stack(
+        [
+            _step(age - 0.6) * (0.4 + 0.5 * np.tanh(-marks)) * 1.4,
+            _step(absence - 0.3) * 1.1 - 0.25,
+            0.6 * np.tanh(unexcused - 1.0) + 0.3 * _step(absence - 1.2),
+            0.5 * np.tanh(touch) + 0.35,
+            _step(marks - 0.2) * (0.7 + 0.4 * np.tanh(change)) - 0.2 * _step(absence - 1.5),
+            0.45 * np.exp(-((age + 0.3) ** 2)) + 0.25 * np.tanh(0.8 * change) - 0.1,
+        ]
+    )
     mixed = bent - 0.12 + 0.12 * np.tanh(_scores(features) @ shape.taste.T) + 0.15 * shape.turn
     benefit: Floats = scenario.benefit * shape.size * mixed
     if scenario.harmful:
@@ -209,10 +247,22 @@ def _benefit(shape: _Shape, features: pd.DataFrame, scenario: Scenario) -> Float
 def _habit(shape: _Shape, features: pd.DataFrame, benefit: Floats, scenario: Scenario) -> Floats:
     """The chance of each choice, none first: by need, as people see it, and by nothing else."""
     absence, marks, touch, age = _scores(features).T
-    need = np.column_stack([age + 0.3 * marks, absence, 0.7 * absence + 0.2 * touch, touch + 0.3 * absence,
-                            marks, 0.4 * touch - 0.5 * age])  # fmt: skip
+    need = np.column_stack(
+        [
+            age + 0.3 * marks,
+            absence,
+            0.7 * absence + 0.2 * touch,
+            touch + 0.3 * absence,
+            marks,
+            0.4 * touch - 0.5 * age,
+        ]
+    )
     base = np.array([-4.9, -3.2, -3.4, -3.0, -2.8, -3.2])
-    logit = base + 0.55 * scenario.confounding * need - 0.12 * (scenario.confounding - 1) * need.std(axis=0)
+    logit = (
+        base
+        + 0.55 * scenario.confounding * need
+        - 0.12 * (scenario.confounding - 1) * need.std(axis=0)
+    )
     logit = logit + scenario.selection * benefit
     odds = np.exp(np.hstack([np.zeros((len(features), 1)), logit]))
     chances: Floats = odds / odds.sum(axis=1, keepdims=True)
@@ -220,12 +270,21 @@ def _habit(shape: _Shape, features: pd.DataFrame, benefit: Floats, scenario: Sce
 
 
 def anyhow(features: pd.DataFrame) -> Floats:
-    """What would follow without a support: trouble goes on, and extremes come back toward the middle."""
+    """What would follow without a support: trouble goes on, and extremes come back toward the
+    middle.
+    """
     absence, marks, touch, age = _scores(features).T
     back = 14 * np.clip(features["absence_change"].to_numpy(), -0.4, 0.4)
     falling = 0.10 * features["grade_change"].to_numpy()
-    points: Floats = (-2.2 * np.tanh(0.8 * absence) - 1.6 * np.tanh(marks) - 0.9 * np.maximum(absence * marks, 0)
-                      - 0.5 * np.tanh(touch) + back - falling + 0.4 * age)  # fmt: skip
+    points: Floats = (
+        -2.2 * np.tanh(0.8 * absence)
+        - 1.6 * np.tanh(marks)
+        - 0.9 * np.maximum(absence * marks, 0)
+        - 0.5 * np.tanh(touch)
+        + back
+        - falling
+        + 0.4 * age
+    )
     return points
 
 

@@ -1,8 +1,8 @@
 """The signature that lets a model serve, and the question whether one may.
 
-Only `sign` and `rollback` move the alias `champion`, and only for a district's equity reviewer, for the bytes that were
-registered and audited, and for an audit that the gate has on record. The alias alone opens nothing: `approved_model`
-checks signature, gate record, audit and bytes each time.
+Only `sign` and `rollback` move the alias `champion`, and only for a district's equity reviewer, for
+the bytes that were registered and audited, and for an audit that the gate has on record. The alias
+alone opens nothing: `approved_model` checks signature, gate record, audit and bytes each time.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ from training.registry.lifecycle import (
 
 @dataclass(frozen=True)
 class Desk:
-    """Where audits are kept and signed: the database, home and policy, and the secret that seals what is kept."""
+    """Where audits are kept and signed: the database, home and policy, and the secret that seals
+    what is kept.
+    """
 
     database: Database
     home: Path
@@ -70,34 +72,56 @@ class Approved:
 
 @dataclass(frozen=True)
 class Asked:
-    """What stands before a signature: a `problem` that no reason answers, or `doubts` that a written one does."""
+    """What stands before a signature: a `problem` that no reason answers, or `doubts` that a
+    written one does.
+    """
 
     problem: str
     doubts: tuple[str, ...]
 
 
 def keep_audit(desk: Desk, audit: Audit) -> Path:
-    """Write an audit's files and what the gate says of it; the report's file. Without both it cannot be signed."""
+    """Write an audit's files and what the gate says of it; the report's file. Without both it
+    cannot be signed.
+    """
     report = write_report(audit, desk.home)
     if _gate_record(desk, audit) is None:
-        add_gate_record(desk.database, GateRecord(audit.at, audit.version, audit.model_sha256, audit.sha256,
-                                                  audit.policy_sha256, audit.verdict), desk.secret)  # fmt: skip
+        add_gate_record(
+            desk.database,
+            GateRecord(
+                audit.at,
+                audit.version,
+                audit.model_sha256,
+                audit.sha256,
+                audit.policy_sha256,
+                audit.verdict,
+            ),
+            desk.secret,
+        )
     return report
 
 
-def sign(desk: Desk, version: int, reviewer: Viewer, reason: str, now: datetime, *,
-         read: str | None = None) -> Signoff:  # fmt: skip
+def sign(
+    desk: Desk,
+    version: int,
+    reviewer: Viewer,
+    reason: str,
+    now: datetime,
+    *,
+    read: str | None = None,
+) -> Signoff:
     """Approve a version: the signature is kept and the version becomes the champion.
 
-    It is the newest audit that is signed. Where another one serves, the version must have been found better than it
-    (`training.evaluation.compare`), or the reason must be a sentence, as where the audit leaves questions open.
+    It is the newest audit that is signed. Where another one serves, the version must have been
+    found better than it (`training.evaluation.compare`), or the reason must be a sentence, as where
+    the audit leaves questions open.
 
     Args:
         read: the digest of the audit that the reviewer has read, where that is known.
 
     Raises:
-        SignoffRefused: the person may not sign, or the audit, its verdict, its age, the model's bytes, its gain
-            over past practice or the reason do not allow it. Nothing then changes.
+        SignoffRefused: the person may not sign, or the audit, its verdict, its age, the model's
+            bytes, its gain over past practice or the reason do not allow it. Nothing then changes.
     """
     _check_reviewer(desk.database, reviewer)
     found = _registered(desk.home, version)
@@ -105,33 +129,48 @@ def sign(desk: Desk, version: int, reviewer: Viewer, reason: str, now: datetime,
     if audit is None:
         raise SignoffRefused(f"Version {version} has not been audited, so it cannot be signed.")
     if read is not None and read != audit.sha256:
-        raise SignoffRefused(f"Version {version} was audited again since you opened this page: please read the new "
-                             "audit first.")  # fmt: skip
+        raise SignoffRefused(
+            f"Version {version} was audited again since you opened this page: please read the new "
+            "audit first."
+        )
     asked = asked_of_reviewer(desk, found, audit, now)
     if asked.problem:
         raise SignoffRefused(asked.problem)
     reason, doubts = _reason(reason, "signature"), asked.doubts
     least = desk.policy.shortest_reason
     if doubts and len(reason) < least:
-        raise SignoffRefused(f"{'; '.join(doubts)}: say in {least} characters or more why it may serve all the same.")
-    return _keep(desk, found, audit, Signoff(now, reviewer.user_id, version, found.sha256, audit.sha256, SIGNED,
-                                             reason))  # fmt: skip
+        raise SignoffRefused(
+            f"{'; '.join(doubts)}: say in {least} characters or more why it may serve all the same."
+        )
+    return _keep(
+        desk,
+        found,
+        audit,
+        Signoff(now, reviewer.user_id, version, found.sha256, audit.sha256, SIGNED, reason),
+    )
 
 
 def asked_of_reviewer(desk: Desk, found: ModelVersion, audit: Audit, now: datetime) -> Asked:
-    """Why an audit of a version cannot be signed, or what the reviewer must answer in writing to sign it."""
+    """Why an audit of a version cannot be signed, or what the reviewer must answer in writing to
+    sign it.
+    """
     problem = _not_servable(desk, found, audit, now) or _no_gain(found)
-    doubts = [] if problem else [*_open_questions(audit), *_not_better(found, approved_model(desk, now).version)]
+    doubts = (
+        []
+        if problem
+        else [*_open_questions(audit), *_not_better(found, approved_model(desk, now).version)]
+    )
     return Asked(problem, tuple(doubts))
 
 
 def rollback(desk: Desk, reviewer: Viewer, reason: str, now: datetime) -> Signoff:
-    """Return to the version that was signed and served before the present champion. It is a signature like another.
+    """Return to the version that was signed and served before the present champion. It is a
+    signature like another.
 
     Raises:
-        SignoffRefused: the person may not sign, there is no earlier version, its audit is too old, was made under
-            another policy or is not the one that was signed, its bytes differ, or there is no reason. Nothing then
-            changes.
+        SignoffRefused: the person may not sign, there is no earlier version, its audit is too old,
+            was made under another policy or is not the one that was signed, its bytes differ, or
+            there is no reason. Nothing then changes.
     """
     _check_reviewer(desk.database, reviewer)
     version = served_before(desk)
@@ -142,14 +181,20 @@ def rollback(desk: Desk, reviewer: Viewer, reason: str, now: datetime) -> Signof
     if audit is None or problem:
         raise SignoffRefused(f"{problem} So it cannot serve again as it was signed.")
     said = f"Return to version {version}: {_reason(reason, 'signature')}"
-    return _keep(desk, found, audit, Signoff(now, reviewer.user_id, version, found.sha256, audit.sha256, SIGNED, said))
+    return _keep(
+        desk,
+        found,
+        audit,
+        Signoff(now, reviewer.user_id, version, found.sha256, audit.sha256, SIGNED, said),
+    )
 
 
 def served_before(desk: Desk) -> int | None:
     """The version that a rollback would return to; None where there is none.
 
-    Signatures lie on one another; one for a version that is beneath already, as a rollback's, takes those above it
-    away, and a refusal takes its version out. So two rollbacks go back two versions and not there and back.
+    Signatures lie on one another; one for a version that is beneath already, as a rollback's, takes
+    those above it away, and a refusal takes its version out. So two rollbacks go back two versions
+    and not there and back.
     """
     pile: list[int] = []
     for one in reversed(whole_signoffs(desk.database, desk.secret)):
@@ -165,7 +210,8 @@ def served_before(desk: Desk) -> int | None:
 
 
 def refuse(desk: Desk, version: int, reviewer: Viewer, reason: str, now: datetime) -> Signoff:
-    """Refuse a version, audited or not: from then on it may not serve, and if it did it is the champion no longer.
+    """Refuse a version, audited or not: from then on it may not serve, and if it did it is the
+    champion no longer.
 
     The policy changes nothing here: a reviewer may refuse under any.
 
@@ -179,7 +225,9 @@ def refuse(desk: Desk, version: int, reviewer: Viewer, reason: str, now: datetim
         audit = read_audit(desk.home, version)
     except AuditError:
         audit = None
-    signoff = Signoff(now, reviewer.user_id, version, found.sha256, audit.sha256 if audit else "", REFUSED, reason)
+    signoff = Signoff(
+        now, reviewer.user_id, version, found.sha256, audit.sha256 if audit else "", REFUSED, reason
+    )
     add_signoff(desk.database, signoff, desk.secret)
     if champion_version(desk.home) == version:
         registry(desk.home).delete_registered_model_alias(REGISTERED_MODEL, CHAMPION)
@@ -189,7 +237,9 @@ def refuse(desk: Desk, version: int, reviewer: Viewer, reason: str, now: datetim
 
 
 def approved_model(desk: Desk, now: datetime) -> Approved:
-    """What serving may load. Whoever moved the alias, a version without a valid signature is not approved."""
+    """What serving may load. Whoever moved the alias, a version without a valid signature is not
+    approved.
+    """
     version = champion_version(desk.home)
     if version is None:
         return Approved(None, "No model is approved yet.")
@@ -202,21 +252,40 @@ def approved_model(desk: Desk, now: datetime) -> Approved:
 
 
 def _still_signed(desk: Desk, found: ModelVersion, now: datetime) -> tuple[Audit | None, str]:
-    """The audit that was signed of a version, and why that does not let it serve: empty where it does."""
+    """The audit that was signed of a version, and why that does not let it serve: empty where it
+    does.
+    """
     version = found.version
-    newest = next((one for one in whole_signoffs(desk.database, desk.secret, found.sha256)
-                   if one.model_version == version), None)  # fmt: skip
+    newest = next(
+        (
+            one
+            for one in whole_signoffs(desk.database, desk.secret, found.sha256)
+            if one.model_version == version
+        ),
+        None,
+    )
     if newest is None:
         return None, f"The champion alias points to version {version}, which nobody has signed."
     if newest.decision != SIGNED:
-        return None, f"The champion alias points to version {version}, which a reviewer has refused."
+        return (
+            None,
+            f"The champion alias points to version {version}, which a reviewer has refused.",
+        )
     try:
         audit = signed_audit(desk.home, version, newest.audit_sha256)
         later = _audit(desk.home, version)
     except AuditOutdated:
-        return None, f"The audit of version {version} that was signed is of an earlier release: audit and sign it anew."
+        return (
+            None,
+            (
+                f"The audit of version {version} that was signed is of an earlier release: audit"
+                " and sign it anew."
+            ),
+        )
     except AuditError as error:
-        raise SignoffRefused(f"The audit of version {version} cannot be trusted: {error}.") from None
+        raise SignoffRefused(
+            f"The audit of version {version} cannot be trusted: {error}."
+        ) from None
     if audit is None:
         return None, f"The audit of version {version} that was signed is missing."
     if audit.sha256 != newest.audit_sha256:
@@ -251,17 +320,23 @@ def _open_questions(audit: Audit) -> list[str]:
 
 
 def _not_better(found: ModelVersion, serving: ModelVersion | None) -> list[str]:
-    """Why a version is not shown to be better than the one that serves; nothing where it is, or where none serves."""
+    """Why a version is not shown to be better than the one that serves; nothing where it is, or
+    where none serves.
+    """
     if serving is None or serving.version == found.version:
         return []
     compared = comparison(found, serving)
     if compared is None:
-        return [f"Version {found.version} was not compared with version {serving.version}, which serves "
-                "(`handrail compare`)"]  # fmt: skip
+        return [
+            f"Version {found.version} was not compared with version {serving.version}, which serves"
+            " (`handrail compare`)"
+        ]
     if compared["finding"] == Finding.BETTER:
         return []
-    return [f"Version {found.version} was compared with version {serving.version}, which serves, and found "
-            f"'{compared['finding']}'"]  # fmt: skip
+    return [
+        f"Version {found.version} was compared with version {serving.version}, which serves, and"
+        f" found '{compared['finding']}'"
+    ]
 
 
 def _reason(reason: str, where: str) -> str:
@@ -286,7 +361,9 @@ def _not_servable(desk: Desk, found: ModelVersion, audit: Audit, now: datetime) 
         return f"The audit of {name} was made under another policy: audit it again."
     record = _gate_record(desk, audit)
     if record is None or record.verdict != audit.verdict:
-        return f"The gate has no record of the audit of {name}: audit it again with `handrail audit`."
+        return (
+            f"The gate has no record of the audit of {name}: audit it again with `handrail audit`."
+        )
     if audit.verdict is Verdict.FAIL:
         return f"The audit of {name} failed: it may not serve."
     if audit.at > now:
@@ -297,26 +374,43 @@ def _not_servable(desk: Desk, found: ModelVersion, audit: Audit, now: datetime) 
 
 
 def _drifted(desk: Desk, found: ModelVersion, audit: Audit, now: datetime) -> str:
-    """Why a change found since an audit asks for a new one; empty where none was, or not for long enough yet."""
+    """Why a change found since an audit asks for a new one; empty where none was, or not for long
+    enough yet.
+    """
     try:
-        since = [one.at for one in drifts_of(desk.home, found.version)
-                 if one.sha256 == found.sha256 and one.train_anew and one.at > audit.at]  # fmt: skip
+        since = [
+            one.at
+            for one in drifts_of(desk.home, found.version)
+            if one.sha256 == found.sha256 and one.train_anew and one.at > audit.at
+        ]
     except DriftDamaged as error:
-        return f"What has changed since the audit of version {found.version} cannot be read: {error}."
+        return (
+            f"What has changed since the audit of version {found.version} cannot be read: {error}."
+        )
     if since and now - min(since) > timedelta(days=desk.policy.drift_days):
-        return (f"The records have changed since the audit of version {found.version}, as was found on "
-                f"{min(since):%Y-%m-%d}: audit it again.")  # fmt: skip
+        return (
+            f"The records have changed since the audit of version {found.version}, as was found on "
+            f"{min(since):%Y-%m-%d}: audit it again."
+        )
     return ""
 
 
 def _no_gain(found: ModelVersion) -> str:
-    """Why a version is not worth promoting; empty where it does better than past practice beyond chance."""
+    """Why a version is not worth promoting; empty where it does better than past practice beyond
+    chance.
+    """
     lower = found.metrics.get("same_places.gain.lower")
     if lower is None:
-        return f"Version {found.version} was never judged against past practice, so it cannot be signed."
+        return (
+            f"Version {found.version} was never judged against past practice, so it cannot be"
+            " signed."
+        )
     if lower <= 0:
-        return (f"Version {found.version} is not shown to do better than past practice at the same number of places "
-                f"(the lower end of its gain is {lower:+.2f} progress points), so it cannot be signed.")  # fmt: skip
+        return (
+            f"Version {found.version} is not shown to do better than past practice at the same"
+            f" number of places (the lower end of its gain is {lower:+.2f} progress points), so it"
+            " cannot be signed."
+        )
     return ""
 
 
@@ -325,7 +419,11 @@ def _check_reviewer(database: Database, reviewer: Viewer) -> None:
         current = viewer_of(database, reviewer.login)
     except AccountError:
         raise SignoffRefused("Only an active member of staff may decide.") from None
-    if current != reviewer or current.role is not Role.EQUITY_REVIEWER or current.organization_id != DISTRICT:
+    if (
+        current != reviewer
+        or current.role is not Role.EQUITY_REVIEWER
+        or current.organization_id != DISTRICT
+    ):
         raise SignoffRefused("Only the district's equity reviewer may sign or refuse a model.")
 
 
@@ -340,14 +438,25 @@ def _audit(home: Path, version: int) -> Audit | None:
     try:
         return read_audit(home, version)
     except AuditError as error:
-        raise SignoffRefused(f"The audit of version {version} cannot be trusted: {error}.") from None
+        raise SignoffRefused(
+            f"The audit of version {version} cannot be trusted: {error}."
+        ) from None
 
 
 def _print_signatures(desk: Desk, audit: Audit) -> None:
     """Bring the report up to date; what was signed is the audit itself, which does not change."""
     names = staff_names(desk.database)
-    write_report(audit, desk.home, [
-        Signature(one.at, names.get(one.reviewer_id, "somebody who has left"), one.decision, one.reason)
-        for one in whole_signoffs(desk.database, desk.secret, audit.model_sha256)
-        if one.model_version == audit.version and one.audit_sha256 == audit.sha256
-    ])  # fmt: skip
+    write_report(
+        audit,
+        desk.home,
+        [
+            Signature(
+                one.at,
+                names.get(one.reviewer_id, "somebody who has left"),
+                one.decision,
+                one.reason,
+            )
+            for one in whole_signoffs(desk.database, desk.secret, audit.model_sha256)
+            if one.model_version == audit.version and one.audit_sha256 == audit.sha256
+        ],
+    )

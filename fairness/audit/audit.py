@@ -1,8 +1,9 @@
-"""The fairness audit of one model: every check of `fairness.policy.checks`, group by group, with intervals and verdicts.
+"""The fairness audit of one model: every check of `fairness.policy.checks`, group by group, with
+intervals and verdicts.
 
-The model sees what serving shows it at most; sensitive facts are read in this room alone, and leave only as figures of
-groups large enough. An `Audit` holds no student and no small number; it refuses to be read back when it does not say
-what it said.
+The model sees what serving shows it at most; sensitive facts are read in this room alone, and leave
+only as figures of groups large enough. An `Audit` holds no student and no small number; it refuses
+to be read back when it does not say what it said.
 """
 
 from __future__ import annotations
@@ -65,8 +66,9 @@ class AuditOutdated(AuditError):
 
 @dataclass(frozen=True)
 class Past:
-    """What came of supports, to hold the model's expectations against: judged episodes, and the twin of the model that
-    did not learn from them."""
+    """What came of supports, to hold the model's expectations against: judged episodes, and the
+    twin of the model that did not learn from them.
+    """
 
     judged: JudgedEpisodes
     twin: BenefitRanker
@@ -74,7 +76,9 @@ class Past:
 
 @dataclass(frozen=True)
 class Earlier:
-    """An audit that was made of the same students before, of whichever model; None where that model cannot be read."""
+    """An audit that was made of the same students before, of whichever model; None where that model
+    cannot be read.
+    """
 
     audit: Audit
     model: RankerModel | None
@@ -82,14 +86,18 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found, of which model, on which records, under which policy. Equal audits have equal bytes.
+    """What was found, of which model, on which records, under which policy. Equal audits have equal
+    bytes.
 
     Attributes:
-        data: what was read: tables with their numbers of rows, rounded to ten, and where they came from.
+        data: what was read: tables with their numbers of rows, rounded to ten, and where they came
+            from.
         comparisons: how many figures took part in the correction for their number.
-        students, in_need, helped: rounded; `helped` is the share of those in need with a support or a suggestion.
+        students, in_need, helped: rounded; `helped` is the share of those in need with a support or
+            a suggestion.
         behavior: whether discipline is an input of the model.
-        curves: where a check of the model stops it, what ways of mending it would trade. Nothing of it is applied.
+        curves: where a check of the model stops it, what ways of mending it would trade. Nothing of
+            it is applied.
     """
 
     version: int
@@ -134,7 +142,13 @@ class Audit:
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no infinite or missing numbers."""
         content = {"format": FORMAT} | asdict(self)
-        return json.dumps(content, sort_keys=True, indent=1, allow_nan=False, default=lambda value: value.isoformat())
+        return json.dumps(
+            content,
+            sort_keys=True,
+            indent=1,
+            allow_nan=False,
+            default=lambda value: value.isoformat(),
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Audit:
@@ -146,10 +160,14 @@ class Audit:
         """
         try:
             content = json.loads(text)
-            if not isinstance(content, dict) or not str(content.get("format", "")).startswith(_ANY_FORMAT):
+            if not isinstance(content, dict) or not str(content.get("format", "")).startswith(
+                _ANY_FORMAT
+            ):
                 raise AuditError("the file holds no audit: audit the version again")
             if content.pop("format") != FORMAT:
-                raise AuditOutdated(f"the audit is not of the format {FORMAT!r}: audit the version again")
+                raise AuditOutdated(
+                    f"the audit is not of the format {FORMAT!r}: audit the version again"
+                )
             audit = _AUDIT.validate_json(json.dumps(content))
         except (json.JSONDecodeError, ValidationError) as error:
             raise AuditError(f"the audit cannot be read: {error}") from None
@@ -162,19 +180,32 @@ class Audit:
 _AUDIT = TypeAdapter(Audit)
 
 
-def audit_model(model: RankerModel, version: int, snapshot: Snapshot, as_of: date, policy: Policy, at: datetime, *,
-                episodes: Episodes | None = None, past: Past | None = None, database: Database | None = None,
-                earlier: Sequence[Earlier] = (),
-                progress: Progress = lambda name, done, total: None) -> Audit:  # fmt: skip
+def audit_model(
+    model: RankerModel,
+    version: int,
+    snapshot: Snapshot,
+    as_of: date,
+    policy: Policy,
+    at: datetime,
+    *,
+    episodes: Episodes | None = None,
+    past: Past | None = None,
+    database: Database | None = None,
+    earlier: Sequence[Earlier] = (),
+    progress: Progress = lambda name, done, total: None,
+) -> Audit:
     """Audit a model on every student enrolled on a day.
 
     Args:
         at: when the audit is made, as the caller's clock says it.
-        episodes: those of the snapshot; None where there are none, and then nobody asks who got what in the past.
-        past: what came of supports; None where that is not known, and then nobody asks whether it came true.
-        database: where lists that were shown and decisions are kept; None, and nobody asks what staff saw and did.
-        earlier: what other audits of these students have shown. Nothing is shown from which, together with it, a small
-            number would follow.
+        episodes: those of the snapshot; None where there are none, and then nobody asks who got
+            what in the past.
+        past: what came of supports; None where that is not known, and then nobody asks whether it
+            came true.
+        database: where lists that were shown and decisions are kept; None, and nobody asks what
+            staff saw and did.
+        earlier: what other audits of these students have shown. Nothing is shown from which,
+            together with it, a small number would follow.
 
     Raises:
         AuditError: nobody is enrolled on that day.
@@ -192,22 +223,49 @@ def audit_model(model: RankerModel, version: int, snapshot: Snapshot, as_of: dat
     judged = judge(figures(table, others), policy)
     tell(3, 5)
     records = [one for one in table.measures if CHECKS[one.check].about == "records"]
-    known = [(_counted(one, snapshot, students, policy, episodes, records), one.audit.shown) for one in earlier]
+    known = [
+        (_counted(one, snapshot, students, policy, episodes, records), one.audit.shown)
+        for one in earlier
+    ]
     shown = publish(judged, Counted(table, others, _flags(students, policy), policy), known)
     tell(4, 5)
-    traces = proxies(students, model.ranker.feature_names_, policy.fewest_in_need, policy.confidence)
+    traces = proxies(
+        students, model.ranker.feature_names_, policy.fewest_in_need, policy.confidence
+    )
     tell(5, 5)
     return Audit(
-        version, model.sha256, snapshot.id, as_of, at, _data(snapshot), policy.sha256,
-        json.loads(json.dumps(asdict(policy))), comparisons(judged), verdict_of(shown.findings), shown.students,
-        shown.in_need, shown.helped, reads_discipline(model), shown.groups, shown.findings, tuple(traces),
+        version,
+        model.sha256,
+        snapshot.id,
+        as_of,
+        at,
+        _data(snapshot),
+        policy.sha256,
+        json.loads(json.dumps(asdict(policy))),
+        comparisons(judged),
+        verdict_of(shown.findings),
+        shown.students,
+        shown.in_need,
+        shown.helped,
+        reads_discipline(model),
+        shown.groups,
+        shown.findings,
+        tuple(traces),
         tuple(_curves(model, students, snapshot, policy, shown)),
-    )  # fmt: skip
+    )
 
 
-def measured(model: RankerModel, students: Students, snapshot: Snapshot, policy: Policy,
-             episodes: Episodes | None = None, past: Past | None = None) -> tuple[Rows, list[Rows]]:  # fmt: skip
-    """The measures of every check: of the audited students, and of other rows (decision days, twins)."""
+def measured(
+    model: RankerModel,
+    students: Students,
+    snapshot: Snapshot,
+    policy: Policy,
+    episodes: Episodes | None = None,
+    past: Past | None = None,
+) -> tuple[Rows, list[Rows]]:
+    """The measures of every check: of the audited students, and of other rows (decision days,
+    twins).
+    """
     advice = advice_of(model, students)
     measures = [*_model_measures(model, students, advice, policy), *record_measures(students)]
     others = list(twin_measures(students, advice, list(model.ranker.feature_names_), policy))
@@ -218,21 +276,36 @@ def measured(model: RankerModel, students: Students, snapshot: Snapshot, policy:
     return Rows(tuple(measures), students.groups, students.cohorts), others
 
 
-def _model_measures(model: RankerModel, students: Students, advice: Advice, policy: Policy) -> list[Measure]:
+def _model_measures(
+    model: RankerModel, students: Students, advice: Advice, policy: Policy
+) -> list[Measure]:
     discipline = reads_discipline(model)
-    blind = advice_of(model, students, without_discipline(students.features)) if discipline else None
+    blind = (
+        advice_of(model, students, without_discipline(students.features)) if discipline else None
+    )
     return model_measures(students, advice, policy, blind)
 
 
-def _past_supports(model: RankerModel, students: Students, snapshot: Snapshot, policy: Policy,
-                   episodes: Episodes) -> Rows:  # fmt: skip
+def _past_supports(
+    model: RankerModel, students: Students, snapshot: Snapshot, policy: Policy, episodes: Episodes
+) -> Rows:
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", students.as_of))
-    return past_supports(episodes, records.frame("programs"), students, model.ranker.supports_, policy)
+    return past_supports(
+        episodes, records.frame("programs"), students, model.ranker.supports_, policy
+    )
 
 
-def _counted(earlier: Earlier, snapshot: Snapshot, students: Students, policy: Policy, episodes: Episodes | None,
-             records: Sequence[Measure]) -> Counted:  # fmt: skip
-    """What an earlier audit counted, found anew since only figures of it were kept: `records` are counted alike."""
+def _counted(
+    earlier: Earlier,
+    snapshot: Snapshot,
+    students: Students,
+    policy: Policy,
+    episodes: Episodes | None,
+    records: Sequence[Measure],
+) -> Counted:
+    """What an earlier audit counted, found anew since only figures of it were kept: `records` are
+    counted alike.
+    """
     then, model = Policy.of(earlier.audit.policy), earlier.model
     supports = tuple(students.may.columns) if model is None else model.ranker.supports_
     if then != policy or set(supports) != set(students.may.columns):
@@ -252,7 +325,11 @@ def _flags(students: Students, policy: Policy) -> Floats:
 
 def figures(table: Rows, others: Sequence[Rows]) -> list[Figure]:
     """The exact figures of every group and measure: not to be shown."""
-    return [one for rows in (table, *others) for one in compare(rows.measures, rows.groups, rows.cohorts)]
+    return [
+        one
+        for rows in (table, *others)
+        for one in compare(rows.measures, rows.groups, rows.cohorts)
+    ]
 
 
 def comparisons(judged: Sequence[Judged]) -> int:
@@ -270,10 +347,15 @@ def reads_discipline(model: RankerModel) -> bool:
     return any(BY_NAME[name].category is Category.BEHAVIOR for name in model.ranker.feature_names_)
 
 
-def _curves(model: RankerModel, students: Students, snapshot: Snapshot, policy: Policy,
-            shown: Shown) -> Iterator[Curve]:  # fmt: skip
-    """Ways of mending what stops a model, for each attribute that stops it; of two groups at once, for the first."""
-    stopped = [one.attribute.split(CROSS)[0] for one in shown.findings if one.does is Consequence.STOPS]
+def _curves(
+    model: RankerModel, students: Students, snapshot: Snapshot, policy: Policy, shown: Shown
+) -> Iterator[Curve]:
+    """Ways of mending what stops a model, for each attribute that stops it; of two groups at once,
+    for the first.
+    """
+    stopped = [
+        one.attribute.split(CROSS)[0] for one in shown.findings if one.does is Consequence.STOPS
+    ]
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", students.as_of))
     for attribute in dict.fromkeys(stopped):
         curves = trade_curves(model, students, policy, attribute, records.frame("programs"))
@@ -284,8 +366,8 @@ def _data(snapshot: Snapshot) -> dict[str, Any]:
     """The data manifest: what was read, without a number that could tell of a few."""
     rows = snapshot.manifest["rows"]
     return {
-        "manifest_sha256": hashlib.sha256((snapshot.path / "manifest.json").read_bytes()).hexdigest(),
+        "manifest_sha256": hashlib.sha256(
+            (snapshot.path / "manifest.json").read_bytes()
+        ).hexdigest(),
         "tables": {name: about(count) for name, count in sorted(rows.items()) if count >= 10},
-    }  # fmt: skip
-
-
+    }

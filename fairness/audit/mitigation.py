@@ -1,9 +1,11 @@
-"""What could be done where the gate fails: curves of benefit captured against parity, for a person to choose from.
+"""What could be done where the gate fails: curves of benefit captured against parity, for a person
+to choose from.
 
-Three ways beside the model as it is: a family of inputs is removed, the decision to suggest is learned under parity
-(fairlearn's reductions), or limited places are given out with floors. Everything here is worked out on a copy in memory
-and nothing is applied: each curve says how a person would apply it. Figures may be shown: they are in hundredths, and a
-number of students below the policy's smallest cell counts as none, so that no figure tells it, nor several together.
+Three ways beside the model as it is: a family of inputs is removed, the decision to suggest is
+learned under parity (fairlearn's reductions), or limited places are given out with floors.
+Everything here is worked out on a copy in memory and nothing is applied: each curve says how a
+person would apply it. Figures may be shown: they are in hundredths, and a number of students below
+the policy's smallest cell counts as none, so that no figure tells it, nor several together.
 """
 
 from __future__ import annotations
@@ -33,25 +35,42 @@ from training.registry.lifecycle import Progress, silently
 
 Way = Literal["as it is", "family removal", "reductions", "constrained matching"]
 MULTIPLIERS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 3.0)
-"""What parity weighs: so many times the usual stake of a decision, for each student of the group furthest off."""
+"""What parity weighs: so many times the usual stake of a decision, for each student of the group
+furthest off."""
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 """Of a floor: 1 is a group's full share of the places."""
 OTHERS = "others"
-"""Students of groups too small to be compared, or of none on record: parity is not asked for them."""
+"""Students of groups too small to be compared, or of none on record: parity is not asked for
+them."""
 _PLACES: Way = "constrained matching"
 """Of those who wait, and not of all in need."""
 _FOLDS = 3
-_RULE = {"n_estimators": 60, "num_leaves": 8, "learning_rate": 0.1, "min_child_samples": 30, "n_jobs": 1,
-         "verbosity": -1, "deterministic": True, "force_row_wise": True}  # fmt: skip
+_RULE = {
+    "n_estimators": 60,
+    "num_leaves": 8,
+    "learning_rate": 0.1,
+    "min_child_samples": 30,
+    "n_jobs": 1,
+    "verbosity": -1,
+    "deterministic": True,
+    "force_row_wise": True,
+}
 _APPLIES: Mapping[Way, str] = {
     "as it is": "Nothing changes.",
-    "family removal": "`handrail train --without FAMILY` registers a candidate that never reads the family; it is "
-    "audited and signed like any other.",
-    "reductions": "This is not offered for serving: it shows what a rule that is not told the group could reach, and "
-    "it suggests where the evidence is not sure enough, where the model says nothing.",
-    "constrained matching": "A person asks for floors on the site's Places page, for groups that this person may see; "
-    "nobody's suggestions change.",
-}  # fmt: skip
+    "family removal": (
+        "`handrail train --without FAMILY` registers a candidate that never reads the family; it is"
+        " audited and signed like any other."
+    ),
+    "reductions": (
+        "This is not offered for serving: it shows what a rule that is not told the group could"
+        " reach, and it suggests where the evidence is not sure enough, where the model says"
+        " nothing."
+    ),
+    "constrained matching": (
+        "A person asks for floors on the site's Places page, for groups that this person may see; "
+        "nobody's suggestions change."
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -60,14 +79,14 @@ class Point:
 
     Attributes:
         setting: what is chosen, in plain words.
-        captured: the share of the attainable expected benefit of students in need who wait that is captured, as the
-            model with all its inputs expects it.
-        worst_gap: the largest gap of a group that is compared: its share with neither a support nor a suggestion, of
-            students in need, less that of all others; with limited places its share without a place, of those who
-            wait. None where the audit does not show it.
+        captured: the share of the attainable expected benefit of students in need who wait that is
+            captured, as the model with all its inputs expects it.
+        worst_gap: the largest gap of a group that is compared: its share with neither a support nor
+            a suggestion, of students in need, less that of all others; with limited places its
+            share without a place, of those who wait. None where the audit does not show it.
         worst_group: whose gap that is, attribute and value.
-        helped: the share of students in need who have a support, a suggestion or a place; None where the audit does
-            not show it.
+        helped: the share of students in need who have a support, a suggestion or a place; None
+            where the audit does not show it.
     """
 
     setting: str
@@ -79,8 +98,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """One way. `attribute` is what is evened out, empty where nothing is asked for it; `applies`: how a person would
-    apply a point, or why it is not offered for serving."""
+    """One way. `attribute` is what is evened out, empty where nothing is asked for it; `applies`:
+    how a person would apply a point, or why it is not offered for serving.
+    """
 
     way: Way
     attribute: str
@@ -88,8 +108,16 @@ class Curve:
     applies: str
 
 
-def trade_curves(model: RankerModel, students: Students, policy: Policy, attribute: str, programs: pd.DataFrame, *,
-                 seed: int = 0, progress: Progress = silently) -> tuple[Curve, ...]:  # fmt: skip
+def trade_curves(
+    model: RankerModel,
+    students: Students,
+    policy: Policy,
+    attribute: str,
+    programs: pd.DataFrame,
+    *,
+    seed: int = 0,
+    progress: Progress = silently,
+) -> tuple[Curve, ...]:
     """Every way as a curve, first the model as it is.
 
     Args:
@@ -98,13 +126,16 @@ def trade_curves(model: RankerModel, students: Students, policy: Policy, attribu
         seed: equal seeds give equal curves.
 
     Returns:
-        Nothing where no group has enough students in need to be compared, or those who wait have nothing to gain.
+        Nothing where no group has enough students in need to be compared, or those who wait have
+        nothing to gain.
 
     Raises:
         ValueError: the audit does not compare by this attribute.
     """
     if attribute not in students.groups.columns:
-        raise ValueError(f"no attribute {attribute!r}; there are {', '.join(students.groups.columns)}")
+        raise ValueError(
+            f"no attribute {attribute!r}; there are {', '.join(students.groups.columns)}"
+        )
     told = _Waiting.of(model, students, policy, attribute)
     if not told.compared or not told.attainable.sum() > 0:
         return ()
@@ -119,13 +150,19 @@ def trade_curves(model: RankerModel, students: Students, policy: Policy, attribu
     progress("trade curves", len(families) + 1, len(families) + 2)
     floored = _with_floors(told, programs)
     progress("trade curves", len(families) + 2, len(families) + 2)
-    return (_curve("as it is", "", points[:1]), _curve("family removal", "", points[1:]),
-            _curve("reductions", attribute, learned), _curve(_PLACES, attribute, floored))  # fmt: skip
+    return (
+        _curve("as it is", "", points[:1]),
+        _curve("family removal", "", points[1:]),
+        _curve("reductions", attribute, learned),
+        _curve(_PLACES, attribute, floored),
+    )
 
 
-def as_shown(curves: Sequence[Curve], findings: Sequence[Finding], helped: float | None) -> Iterator[Curve]:
-    """Curves in which the model as it is tells what its audit shows, and no more; so does each choice that would leave
-    all in need as they are, as far as can be told.
+def as_shown(
+    curves: Sequence[Curve], findings: Sequence[Finding], helped: float | None
+) -> Iterator[Curve]:
+    """Curves in which the model as it is tells what its audit shows, and no more; so does each
+    choice that would leave all in need as they are, as far as can be told.
 
     Args:
         curves: those of one attribute, first that of the model as it is.
@@ -137,9 +174,21 @@ def as_shown(curves: Sequence[Curve], findings: Sequence[Finding], helped: float
     now = curves[0].points[0]
     gap = gaps.get(now.worst_group)
     for curve in curves:
-        yield curve if curve.way == _PLACES else replace(curve, points=tuple(
-            replace(one, worst_gap=gap, helped=helped) if _tells(one) == _tells(now) else one
-            for one in curve.points))  # fmt: skip
+        yield (
+            curve
+            if curve.way == _PLACES
+            else replace(
+                curve,
+                points=tuple(
+                    (
+                        replace(one, worst_gap=gap, helped=helped)
+                        if _tells(one) == _tells(now)
+                        else one
+                    )
+                    for one in curve.points
+                ),
+            )
+        )
 
 
 def _tells(point: Point) -> tuple[float | None, tuple[str, str], float | None]:
@@ -148,16 +197,18 @@ def _tells(point: Point) -> tuple[float | None, tuple[str, str], float | None]:
 
 
 def blind_rules(inputs: pd.DataFrame, worth: Floats, groups: pd.Series, seed: int = 0) -> list[Any]:
-    """Classifiers of "suggest" (1) or not (0), one for each of `MULTIPLIERS`, that are not told the group: it is used
-    in learning alone, as a Lagrange multiplier of demographic parity.
+    """Classifiers of "suggest" (1) or not (0), one for each of `MULTIPLIERS`, that are not told the
+    group: it is used in learning alone, as a Lagrange multiplier of demographic parity.
 
-    Source: Agarwal et al. (2018), "A Reductions Approach to Fair Classification", ICML, section 3.4. Where there are
-    many groups a grid over all their multipliers is out of reach; here these grow together, in proportion to how far
-    each group falls short of all where everybody who is worth it gets a suggestion.
+    Source: Agarwal et al. (2018), "A Reductions Approach to Fair Classification", ICML, section
+    3.4. Where there are many groups a grid over all their multipliers is out of reach; here these
+    grow together, in proportion to how far each group falls short of all where everybody who is
+    worth it gets a suggestion.
 
     Args:
         inputs: what a rule may read, shape (students, features).
-        worth: what a suggestion is worth less what it costs, in progress points; below zero it is not worth it.
+        worth: what a suggestion is worth less what it costs, in progress points; below zero it is
+            not worth it.
         groups: the group of each student; nothing is asked for `OTHERS`.
     """
     stake = float(np.abs(worth).mean())
@@ -192,10 +243,19 @@ class _Waiting:
         groups = students.groups.loc[need, attribute]
         sizes = groups[groups != NOT_RECORDED].value_counts()
         fewest = policy.fewest_in_need
-        compared = [str(value) for value, size in sizes.items() if min(size, sizes.sum() - size) >= fewest]
+        compared = [
+            str(value) for value, size in sizes.items() if min(size, sizes.sum() - size) >= fewest
+        ]
         waiting = _among(students, need & ~students.served)
-        return cls(policy, attribute, waiting, advice_of(model, waiting), groups, ~students.served[need],
-                   tuple(sorted(compared)))  # fmt: skip
+        return cls(
+            policy,
+            attribute,
+            waiting,
+            advice_of(model, waiting),
+            groups,
+            ~students.served[need],
+            tuple(sorted(compared)),
+        )
 
     @property
     def own_groups(self) -> pd.Series:
@@ -204,9 +264,13 @@ class _Waiting:
 
     @property
     def best(self) -> Floats:
-        """The greatest expected benefit of an open support of each who waits, minus infinity where none is open."""
+        """The greatest expected benefit of an open support of each who waits, minus infinity where
+        none is open.
+        """
         may = self.students.may[self.advice.benefit.columns].to_numpy(dtype=bool)
-        return _floats(np.where(may, self.advice.benefit.to_numpy(), -np.inf).max(axis=1, initial=-np.inf))
+        return _floats(
+            np.where(may, self.advice.benefit.to_numpy(), -np.inf).max(axis=1, initial=-np.inf)
+        )
 
     @property
     def attainable(self) -> Floats:
@@ -215,9 +279,15 @@ class _Waiting:
     def suggesting(self, setting: str, advice: Advice) -> Point:
         """What it would be if those who wait had these suggestions, of which the first is taken."""
         first = (advice.rank == 1).to_numpy()
-        return self.point(setting, advice.suggested, np.where(first, self.advice.benefit.to_numpy(), 0.0).sum(axis=1))
+        return self.point(
+            setting,
+            advice.suggested,
+            np.where(first, self.advice.benefit.to_numpy(), 0.0).sum(axis=1),
+        )
 
-    def point(self, setting: str, got: Flags, benefit: Floats, *, of_waiting: bool = False) -> Point:
+    def point(
+        self, setting: str, got: Flags, benefit: Floats, *, of_waiting: bool = False
+    ) -> Point:
         """One choice.
 
         Args:
@@ -230,7 +300,9 @@ class _Waiting:
         found = {}
         for value in self.compared:
             own, unknown = (groups == value).to_numpy(), (groups == NOT_RECORDED).to_numpy()
-            parts = [(int((missed & of).sum()), int(of.sum())) for of in (own, ~own & ~unknown, unknown)]
+            parts = [
+                (int((missed & of).sum()), int(of.sum())) for of in (own, ~own & ~unknown, unknown)
+            ]
             found[value] = told_of(parts, self.policy.smallest_cell)
         value = max(self.compared, key=lambda value: (found[value].gap, value))
         captured = percent(float(benefit.sum() / self.attainable.sum()))
@@ -247,34 +319,45 @@ class Told:
 
 
 def told_of(parts: Sequence[tuple[int, int]], smallest: int) -> Told:
-    """What may be told of a group, all others, and those of whom it is not known: of each how many are missed, and out
-    of how many. All of it is worked out from numbers that tell none below `smallest`, so that together it tells none.
+    """What may be told of a group, all others, and those of whom it is not known: of each how many
+    are missed, and out of how many. All of it is worked out from numbers that tell none below
+    `smallest`, so that together it tells none.
     """
     counts = [_told_count(some, whole, smallest) for some, whole in parts]
-    one, rest = (percent(count / whole) if whole else 0.0
-                 for count, (_, whole) in zip(counts[:2], parts, strict=False))  # fmt: skip
+    one, rest = (
+        percent(count / whole) if whole else 0.0
+        for count, (_, whole) in zip(counts[:2], parts, strict=False)
+    )
     return Told(percent(one - rest), sum(counts))
 
 
 def _told_count(some: int, whole: int, smallest: int) -> int:
-    """A number out of a whole: fewer than `smallest` of them, or all but so few, count as none or all."""
+    """A number out of a whole: fewer than `smallest` of them, or all but so few, count as none or
+    all.
+    """
     if some < smallest or whole < 2 * smallest:
         return 0
     return whole if whole - some < smallest else some
 
 
 def _without(family: str, model: RankerModel, told: _Waiting) -> Point:
-    hidden = {name: np.nan for name in model.ranker.feature_names_ if BY_NAME[name].family == family}
+    hidden = {
+        name: np.nan for name in model.ranker.feature_names_ if BY_NAME[name].family == family
+    }
     blinded = advice_of(model, told.students, told.students.features.assign(**hidden))
     return told.suggesting(f"without {family.replace('_', ' ')}", blinded)
 
 
 def _under_parity(model: RankerModel, told: _Waiting, seed: int) -> list[Point]:
-    """As many suggestions as the model makes now, to those whom rules learned from students of other cohorts put first.
-    With their number left open, benefit would rise by suggesting more, and nothing would be traded. The rules read what
-    the model reads, and what it expects of the best support that is open."""
+    """As many suggestions as the model makes now, to those whom rules learned from students of
+    other cohorts put first. With their number left open, benefit would rise by suggesting more, and
+    nothing would be traded. The rules read what the model reads, and what it expects of the best
+    support that is open.
+    """
     asked, places = np.flatnonzero(np.isfinite(told.best)), int(told.advice.suggested.sum())
-    inputs = told.students.features.iloc[asked][list(model.ranker.feature_names_)].assign(expected=told.best[asked])
+    inputs = told.students.features.iloc[asked][list(model.ranker.feature_names_)].assign(
+        expected=told.best[asked]
+    )
     groups = told.own_groups.iloc[asked]
     groups = groups.where(groups.isin(told.compared), OTHERS)
     worth = told.best[asked] - np.sort(told.best[asked])[-max(places, 1)]
@@ -294,14 +377,25 @@ def _under_parity(model: RankerModel, told: _Waiting, seed: int) -> list[Point]:
 
 
 def undominated(points: Sequence[Point]) -> list[Point]:
-    """Without those that another equals or betters in both benefit and parity: the first of equals stays."""
-    return [point for place, point in enumerate(points)
-            if not any(_betters(other, point) or (before < place and _equals(other, point))
-                       for before, other in enumerate(points))]  # fmt: skip
+    """Without those that another equals or betters in both benefit and parity: the first of equals
+    stays.
+    """
+    return [
+        point
+        for place, point in enumerate(points)
+        if not any(
+            _betters(other, point) or (before < place and _equals(other, point))
+            for before, other in enumerate(points)
+        )
+    ]
 
 
 def _betters(one: Point, other: Point) -> bool:
-    return one.captured >= other.captured and _unevenness(one) <= _unevenness(other) and not _equals(one, other)
+    return (
+        one.captured >= other.captured
+        and _unevenness(one) <= _unevenness(other)
+        and not _equals(one, other)
+    )
 
 
 def _equals(one: Point, other: Point) -> bool:
@@ -320,7 +414,10 @@ def _with_floors(told: _Waiting, programs: pd.DataFrame) -> list[Point]:
     sizes = told.own_groups.value_counts()
     points = []
     for strength in STRENGTHS:
-        shares = {value: strength * float(sizes.get(value, 0)) / len(told.students) for value in told.compared}
+        shares = {
+            value: strength * float(sizes.get(value, 0)) / len(told.students)
+            for value in told.compared
+        }
         try:
             given = match(benefits, capacity, floors=Floors(labels, shares)).best.given
         except FloorsImpossible:
@@ -328,24 +425,36 @@ def _with_floors(told: _Waiting, programs: pd.DataFrame) -> list[Point]:
         benefit = pd.Series({place.student: place.benefit for place in given}, dtype="float64")
         placed = told.students.groups.index
         setting = f"floor at {strength:.0%} of parity" if strength else "without floors"
-        points.append(told.point(setting, placed.isin(benefit.index), _floats(benefit.reindex(placed).fillna(0.0)),
-                                 of_waiting=True))  # fmt: skip
+        points.append(
+            told.point(
+                setting,
+                placed.isin(benefit.index),
+                _floats(benefit.reindex(placed).fillna(0.0)),
+                of_waiting=True,
+            )
+        )
     return points
 
 
 def scarce_places(programs: pd.DataFrame, advice: Advice) -> dict[str, int]:
-    """Places of each support, in proportion to its programs' capacity: as many in all as students have a suggestion, or
-    the capacity if that is less. A support without a capacity on record counts for as many as it is suggested first to.
+    """Places of each support, in proportion to its programs' capacity: as many in all as students
+    have a suggestion, or the capacity if that is less. A support without a capacity on record
+    counts for as many as it is suggested first to.
     """
     firsts = (advice.rank == 1).sum()
     offered = programs[programs["support"].notna()].groupby("support")["capacity"]
     known = offered.sum().where(~offered.apply(lambda places: places.isna().any()))
-    whole = {str(name): float(firsts[name] if pd.isna(known.get(name, 0)) else known.get(name, 0))
-             for name in advice.benefit.columns}  # fmt: skip
+    whole = {
+        str(name): float(firsts[name] if pd.isna(known.get(name, 0)) else known.get(name, 0))
+        for name in advice.benefit.columns
+    }
     total = sum(whole.values())
     places = min(int(advice.suggested.sum()), int(total))
     ends = np.cumsum([0.0, *whole.values()]) * (places / total if total else 0.0)
-    return {name: int(end) - int(start) for name, (start, end) in zip(whole, pairwise(np.round(ends)), strict=True)}
+    return {
+        name: int(end) - int(start)
+        for name, (start, end) in zip(whole, pairwise(np.round(ends)), strict=True)
+    }
 
 
 class _Parity(DemographicParity):  # type: ignore[misc]
@@ -360,7 +469,9 @@ class _Parity(DemographicParity):  # type: ignore[misc]
 
 
 class _Forgone(ErrorRate):  # type: ignore[misc]
-    """What wrong decisions forgo: fairlearn weighs each student's mistake alike, and here each has a stake."""
+    """What wrong decisions forgo: fairlearn weighs each student's mistake alike, and here each has
+    a stake.
+    """
 
     def __init__(self, worth: Floats) -> None:
         super().__init__()
@@ -375,12 +486,16 @@ class _Forgone(ErrorRate):  # type: ignore[misc]
 
 
 def _direction(yes: Flags, groups: pd.Series) -> pd.Series:
-    """Multipliers of parity, indexed as fairlearn does: "-" where a group gets too few, "+" where it gets too many.
+    """Multipliers of parity, indexed as fairlearn does: "-" where a group gets too few, "+" where
+    it gets too many.
 
-    Each is weighed by the group's size, so that each student of it counts for as much as the group falls short; the
-    group that is furthest off counts 1.
+    Each is weighed by the group's size, so that each student of it counts for as much as the group
+    falls short; the group that is furthest off counts 1.
     """
-    rates, sizes = pd.Series(yes).groupby(groups.to_numpy()).mean(), groups.value_counts(normalize=True)
+    rates, sizes = (
+        pd.Series(yes).groupby(groups.to_numpy()).mean(),
+        groups.value_counts(normalize=True),
+    )
     short = (yes.mean() - rates).where(rates.index != OTHERS, 0.0)
     furthest = float(short.abs().max())
     pushed = short * sizes.reindex(short.index) / (furthest if furthest > 0 else 1.0)
@@ -396,10 +511,15 @@ def _curve(way: Way, attribute: str, points: Sequence[Point]) -> Curve:
 def _among(students: Students, kept: Flags) -> Students:
     """Some of the students."""
     return replace(
-        students, features=students.features[kept], groups=students.groups[kept], cohorts=students.cohorts[kept],
-        severity=students.severity[kept], earlier=students.earlier[kept], may=students.may[kept],
+        students,
+        features=students.features[kept],
+        groups=students.groups[kept],
+        cohorts=students.cohorts[kept],
+        severity=students.severity[kept],
+        earlier=students.earlier[kept],
+        may=students.may[kept],
         served=students.served[kept],
-    )  # fmt: skip
+    )
 
 
 def _floats(values: Any) -> Floats:

@@ -1,4 +1,6 @@
-"""What an audit shows: groups with their sizes and the answer to every check, as it may be shown."""
+"""What an audit shows: groups with their sizes and the answer to every check, as it may be
+shown.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ NOTHING_RECORDED = "nothing_recorded"
 
 @dataclass(frozen=True)
 class Group:
-    """One group, as it may be shown: numbers rounded to ten; None where too small or where others would follow."""
+    """One group, as it may be shown: numbers rounded to ten; None where too small or where others
+    would follow.
+    """
 
     attribute: str
     value: str
@@ -33,8 +37,10 @@ class Finding:
 
     Attributes:
         n: students whom the check asks about in the group, rounded to ten.
-        rate, others_rate: shares in hundredths, or progress points in tenths, of the group and of all others.
-        gap, lower, upper: how they compare, with its interval: hundredths, or tenths of a progress point.
+        rate, others_rate: shares in hundredths, or progress points in tenths, of the group and of
+            all others.
+        gap, lower, upper: how they compare, with its interval: hundredths, or tenths of a progress
+            point.
         does: what follows from the verdict under the policy.
         counts: False where the policy only shows this group.
         why: empty, or the code of why nothing could be judged.
@@ -62,7 +68,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Shown:
-    """What may be shown of an audit. `helped`: the share of all in need who have a support or a suggestion."""
+    """What may be shown of an audit. `helped`: the share of all in need who have a support or a
+    suggestion.
+    """
 
     students: int | None
     in_need: int | None

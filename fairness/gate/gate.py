@@ -1,9 +1,10 @@
 """The gate: figures with errors become pass, fail or cannot tell, and these a verdict on the model.
 
-It refuses to take "not shown to be unfair" for "fair": a pass needs the whole interval within the policy's limit. That
-every group passes is sure enough when each does at its own confidence, since a single unfair group must then pass by
-chance (Berger 1982, Technometrics 24(4)). That some group fails would come about by chance where many are compared, so
-for a failure their number counts (Holm 1979, Scandinavian Journal of Statistics 6(2)).
+It refuses to take "not shown to be unfair" for "fair": a pass needs the whole interval within the
+policy's limit. That every group passes is sure enough when each does at its own confidence, since a
+single unfair group must then pass by chance (Berger 1982, Technometrics 24(4)). That some group
+fails would come about by chance where many are compared, so for a failure their number counts (Holm
+1979, Scandinavian Journal of Statistics 6(2)).
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Judged:
-    """A figure's verdict. `by_chance`: how likely a gap like this is where there is none, for all comparisons at once
-    that count, or for all that do not (Holm's adjusted p value); NaN where nothing was compared."""
+    """A figure's verdict. `by_chance`: how likely a gap like this is where there is none, for all
+    comparisons at once that count, or for all that do not (Holm's adjusted p value); NaN where
+    nothing was compared.
+    """
 
     figure: Figure
     verdict: Verdict
@@ -41,13 +44,17 @@ class Judged:
 def judge(figures: Sequence[Figure], policy: Policy) -> list[Judged]:
     """The verdict on every figure, in their order.
 
-    Figures that are only shown are corrected for their number too, but apart: they take no part in that of the others.
+    Figures that are only shown are corrected for their number too, but apart: they take no part in
+    that of the others.
     """
     enough = [_enough(one, policy) for one in figures]
     adjusted: dict[int, float] = {}
     for matters in (True, False):
-        tested = [place for place, one in enumerate(figures)
-                  if enough[place] and _could_matter(one, policy) is matters]  # fmt: skip
+        tested = [
+            place
+            for place, one in enumerate(figures)
+            if enough[place] and _could_matter(one, policy) is matters
+        ]
         adjusted |= zip(tested, holm([_p_value(figures[place]) for place in tested]), strict=True)
     found = []
     for place, one in enumerate(figures):
@@ -76,8 +83,8 @@ def consequence(verdict: Verdict, threshold: Threshold, counts: bool) -> Consequ
 
 
 def overall(answers: Iterable[tuple[Verdict, bool, Consequence]]) -> Verdict:
-    """The verdict on a model: it fails where anything stops it, and cannot be told where anything asks, or where
-    nothing that counts has passed.
+    """The verdict on a model: it fails where anything stops it, and cannot be told where anything
+    asks, or where nothing that counts has passed.
 
     Args:
         answers: of each figure the verdict, whether it counts, and what it does.
@@ -107,8 +114,10 @@ def _enough(figure: Figure, policy: Policy) -> bool:
 
 def _could_matter(figure: Figure, policy: Policy) -> bool:
     """Whether failing would do anything."""
-    return (policy.counts(figure.check, figure.attribute)
-            and policy.checks[figure.check].fails is not Consequence.SHOWS)  # fmt: skip
+    return (
+        policy.counts(figure.check, figure.attribute)
+        and policy.checks[figure.check].fails is not Consequence.SHOWS
+    )
 
 
 def _p_value(figure: Figure) -> float:
@@ -117,7 +126,9 @@ def _p_value(figure: Figure) -> float:
 
 
 def _verdict(figure: Figure, p: float, policy: Policy) -> Verdict:
-    """A ratio below its threshold harms, where less is harm; so does a difference above it, where more is."""
+    """A ratio below its threshold harms, where less is harm; so does a difference above it, where
+    more is.
+    """
     threshold, harm = policy.checks[figure.check], CHECKS[figure.check].harm
     lower, upper = figure.interval(policy.confidence)
     if figure.comparison == "ratio":

@@ -1,11 +1,12 @@
-"""Twins: for each student in need the most alike student outside the group and the most alike one inside it. Is the one
-outside helped more often?
+"""Twins: for each student in need the most alike student outside the group and the most alike one
+inside it. Is the one outside helped more often?
 
-No sensitive fact is an input, so to flip one in the records changes nothing by construction. What can differ is all
-that goes with it. Alike is whose inputs are nearest, each in units of its spread. The nearest lies a little nearer to
-the middle than the student does, outside and inside alike, so both are twins and the student is not (Abadie & Imbens
-2011, Journal of Business & Economic Statistics 29(1), on that bias). Where no other group has anybody near, the
-comparison says little: only pairs at most twice the usual distance count.
+No sensitive fact is an input, so to flip one in the records changes nothing by construction. What
+can differ is all that goes with it. Alike is whose inputs are nearest, each in units of its spread.
+The nearest lies a little nearer to the middle than the student does, outside and inside alike, so
+both are twins and the student is not (Abadie & Imbens 2011, Journal of Business & Economic
+Statistics 29(1), on that bias). Where no other group has anybody near, the comparison says little:
+only pairs at most twice the usual distance count.
 """
 
 from __future__ import annotations
@@ -37,9 +38,12 @@ class _Twins:
     distance: Floats
 
 
-def twin_measures(students: Students, advice: Advice, inputs: list[str], policy: Policy) -> Iterator[Rows]:
-    """For each attribute, by student in need who takes part in no support: 1 where the twin outside alone has a
-    suggestion, -1 where the one inside alone has, else 0."""
+def twin_measures(
+    students: Students, advice: Advice, inputs: list[str], policy: Policy
+) -> Iterator[Rows]:
+    """For each attribute, by student in need who takes part in no support: 1 where the twin outside
+    alone has a suggestion, -1 where the one inside alone has, else 0.
+    """
     asked = students.in_need(policy) & ~students.served
     points = _points(students.features.loc[asked, inputs])
     suggested = advice.suggested[asked].astype("float64")
@@ -51,7 +55,9 @@ def twin_measures(students: Students, advice: Advice, inputs: list[str], policy:
 
 def _of(points: Floats, suggested: Floats, column: pd.Series) -> Measure:
     found = dict(_found(points, column))
-    distances = np.concatenate([twins.distance for twins in found.values()]) if found else np.zeros(0)
+    distances = (
+        np.concatenate([twins.distance for twins in found.values()]) if found else np.zeros(0)
+    )
     far = _FAR * float(np.median(distances)) if len(distances) else 0.0
     amount, paired, errors = np.zeros(len(column)), np.zeros(len(column)), {}
     for value, twins in found.items():
@@ -72,23 +78,37 @@ def _found(points: Floats, column: pd.Series) -> Iterator[tuple[str, _Twins]]:
             distance, outside = cKDTree(points[others]).query(points[own])
             _, inside = cKDTree(points[own]).query(points[own], k=2)
             itself = inside[:, 0] == np.arange(len(own))
-            yield str(value), _Twins(own, others[outside], own[np.where(itself, inside[:, 1], inside[:, 0])], distance)
+            yield (
+                str(value),
+                _Twins(
+                    own,
+                    others[outside],
+                    own[np.where(itself, inside[:, 1], inside[:, 0])],
+                    distance,
+                ),
+            )
 
 
 def _error(suggested: Floats, outside: Codes, inside: Codes) -> float:
-    """The error of the mean difference where one student is the twin of many: each counts once, by its weight.
+    """The error of the mean difference where one student is the twin of many: each counts once, by
+    its weight.
 
     Source: Abadie & Imbens (2006), Econometrica 74(1), for matching with replacement.
     """
     both = np.concatenate([suggested[outside], suggested[inside]])
     share = (both.sum() + 1) / (len(both) + 2)
-    used = [np.bincount(twins, minlength=len(suggested)).astype("float64") for twins in (outside, inside)]
+    used = [
+        np.bincount(twins, minlength=len(suggested)).astype("float64")
+        for twins in (outside, inside)
+    ]
     squares = sum(float((count**2).sum()) for count in used)
     return math.sqrt(share * (1 - share) * squares) / len(outside)
 
 
 def _points(inputs: pd.DataFrame) -> Floats:
-    """Inputs in units of their spread; what is missing lies in the middle, and one unit apart from what is not."""
+    """Inputs in units of their spread; what is missing lies in the middle, and one unit apart from
+    what is not.
+    """
     columns = []
     for name in inputs.columns:
         values = inputs[name].to_numpy(dtype="float64")

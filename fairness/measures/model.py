@@ -1,7 +1,8 @@
-"""What a model does for the audited students, as measures: each check's amount and base, a row a student.
+"""What a model does for the audited students, as measures: each check's amount and base, a row a
+student.
 
-A student in need who takes part in a support already is not left without one, whatever the model says: "missed" is who
-has neither a support nor a suggestion.
+A student in need who takes part in a support already is not left without one, whatever the model
+says: "missed" is who has neither a support nor a suggestion.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from training.ranking.suggestions import LITTLE_KNOWN, NOT_SURE
 _ACT_NOW = 3
 
 
-def model_measures(students: Students, advice: Advice, policy: Policy,
-                   blind: Advice | None = None) -> list[Measure]:  # fmt: skip
+def model_measures(
+    students: Students, advice: Advice, policy: Policy, blind: Advice | None = None
+) -> list[Measure]:
     """Every measure of what a model suggests.
 
     Args:
@@ -37,9 +39,14 @@ def model_measures(students: Students, advice: Advice, policy: Policy,
         _captured(students, advice, waiting),
         *_supports(students, advice, need),
         Measure("exposure", "", np.where(waiting, exposure(advice), 0.0), _counted(waiting)),
-        Measure("silence", "", _counted(waiting & open_to & _unsure(advice)), _counted(waiting & open_to)),
+        Measure(
+            "silence",
+            "",
+            _counted(waiting & open_to & _unsure(advice)),
+            _counted(waiting & open_to),
+        ),
         *_late_alerts(students),
-    ]  # fmt: skip
+    ]
     if blind is not None:
         lost = waiting & blind.suggested & ~suggested
         found.append(Measure("discipline", "", _counted(lost), _counted(waiting)))
@@ -49,17 +56,24 @@ def model_measures(students: Students, advice: Advice, policy: Policy,
 def exposure(advice: Advice) -> Floats:
     """The weight of a student's best place in the queue for a support, 0 to 1.
 
-    All to whom a support is suggested queue for it by expected benefit; place k weighs 1 / log2(1 + k), as in
-    discounted cumulative gain (Jarvelin & Kekalainen 2002, ACM TOIS 20(4)). 0 without a suggestion.
+    All to whom a support is suggested queue for it by expected benefit; place k weighs 1 / log2(1 +
+    k), as in discounted cumulative gain (Jarvelin & Kekalainen 2002, ACM TOIS 20(4)). 0 without a
+    suggestion.
     """
-    places = advice.benefit.where(advice.listed).rank(ascending=False, method="average").to_numpy(dtype="float64")
+    places = (
+        advice.benefit.where(advice.listed)
+        .rank(ascending=False, method="average")
+        .to_numpy(dtype="float64")
+    )
     weights = np.nan_to_num(1 / np.log2(1 + places), nan=0.0)
     best: Floats = weights.max(axis=1, initial=0.0)
     return best
 
 
 def _captured(students: Students, advice: Advice, asked: Flags) -> Measure:
-    """Of the greatest expected benefit of an open support, what the first suggestion is expected to bring."""
+    """Of the greatest expected benefit of an open support, what the first suggestion is expected to
+    bring.
+    """
     benefit = advice.benefit.to_numpy()
     may = students.may[advice.benefit.columns].to_numpy(dtype=bool)
     attainable = np.where(may, benefit, 0.0).clip(min=0.0).max(axis=1, initial=0.0)
@@ -70,8 +84,13 @@ def _captured(students: Students, advice: Advice, asked: Flags) -> Measure:
 def _supports(students: Students, advice: Advice, need: Flags) -> Iterator[Measure]:
     for name in advice.listed.columns:
         asked = need & students.may[name].to_numpy(dtype=bool)
-        yield Measure("support", str(name), _counted(asked & advice.listed[name].to_numpy(dtype=bool)),
-                      _counted(asked), students.need * 2 + students.served)  # fmt: skip
+        yield Measure(
+            "support",
+            str(name),
+            _counted(asked & advice.listed[name].to_numpy(dtype=bool)),
+            _counted(asked),
+            students.need * 2 + students.served,
+        )
 
 
 def _unsure(advice: Advice) -> Flags:
@@ -84,10 +103,10 @@ def _late_alerts(students: Students) -> Iterator[Measure]:
     known = students.earlier.notna().to_numpy()
     if known.any():
         now = (students.severity.max(axis=1) >= _ACT_NOW).to_numpy() & known
-        yield Measure("late_alert", "", _counted(now & (students.earlier.to_numpy() == 0)), _counted(now))
+        yield Measure(
+            "late_alert", "", _counted(now & (students.earlier.to_numpy() == 0)), _counted(now)
+        )
 
 
 def _counted(flags: Flags) -> Floats:
     return np.asarray(flags, dtype="float64")
-
-

@@ -1,8 +1,9 @@
-"""What the records hold of each group: supports given, absences and incidents written down, and what came of support.
+"""What the records hold of each group: supports given, absences and incidents written down, and
+what came of support.
 
-A model learns from these and sees through them, so a gap here is a question for the district, not a fault of the model.
-That two groups differ is no proof that something is amiss with the records. So students are compared within what their
-other records foretell.
+A model learns from these and sees through them, so a gap here is a question for the district, not a
+fault of the model. That two groups differ is no proof that something is amiss with the records. So
+students are compared within what their other records foretell.
 """
 
 from __future__ import annotations
@@ -30,8 +31,16 @@ _TENTHS = 10
 _MOST_DAYS = 3
 """Decision days in need from which on they count as many."""
 _FOLDS = 5
-_FORETELLING = {"objective": "regression", "num_leaves": 8, "learning_rate": 0.1, "min_data_in_leaf": 50,
-                "verbosity": -1, "num_threads": 1, "deterministic": True, "seed": 0}  # fmt: skip
+_FORETELLING = {
+    "objective": "regression",
+    "num_leaves": 8,
+    "learning_rate": 0.1,
+    "min_data_in_leaf": 50,
+    "verbosity": -1,
+    "num_threads": 1,
+    "deterministic": True,
+    "seed": 0,
+}
 _ROUNDS = 40
 
 
@@ -40,8 +49,10 @@ def record_measures(students: Students) -> list[Measure]:
 
     Nothing where there are too few students, or where none of a kind is on record.
     """
-    absent, days = (students.features[name].to_numpy(dtype="float64") for name in ("absent_days_year",
-                                                                                   "days_enrolled_year"))  # fmt: skip
+    absent, days = (
+        students.features[name].to_numpy(dtype="float64")
+        for name in ("absent_days_year", "days_enrolled_year")
+    )
     incidents = students.features["incidents_year"].to_numpy(dtype="float64")
     found: list[Measure] = []
     if len(students) < FEWEST_FORETOLD:
@@ -49,21 +60,41 @@ def record_measures(students: Students) -> list[Measure]:
     known = np.isfinite(absent) & (days > 0)
     if absent[known].sum() > 0:
         share = np.where(known, absent / np.where(known, days, 1.0), np.nan)
-        found.append(Measure("attendance_record", "", np.where(known, absent, 0.0), np.where(known, days, 0.0),
-                             _foretold(students, share, {Category.ATTENDANCE, Category.BEHAVIOR})))  # fmt: skip
+        found.append(
+            Measure(
+                "attendance_record",
+                "",
+                np.where(known, absent, 0.0),
+                np.where(known, days, 0.0),
+                _foretold(students, share, {Category.ATTENDANCE, Category.BEHAVIOR}),
+            )
+        )
     if (incidents > 0).any():
         has = (incidents > 0).astype("float64")
-        found.append(Measure("discipline_record", "", has, np.ones(len(has)),
-                             _foretold(students, has, {Category.BEHAVIOR})))  # fmt: skip
+        found.append(
+            Measure(
+                "discipline_record",
+                "",
+                has,
+                np.ones(len(has)),
+                _foretold(students, has, {Category.BEHAVIOR}),
+            )
+        )
     return found
 
 
-def past_supports(episodes: Episodes, programs: pd.DataFrame, students: Students, supports: Sequence[str],
-                  policy: Policy) -> Rows:  # fmt: skip
-    """Who ever started each support on the decision days, of those who were ever in need then and to whom it was open.
+def past_supports(
+    episodes: Episodes,
+    programs: pd.DataFrame,
+    students: Students,
+    supports: Sequence[str],
+    policy: Policy,
+) -> Rows:
+    """Who ever started each support on the decision days, of those who were ever in need then and
+    to whom it was open.
 
-    A student counts once: single days tell too little, since few supports begin on each. Equal need is the same most
-    severe alerts on as many days, three or more being as many.
+    A student counts once: single days tell too little, since few supports begin on each. Equal need
+    is the same most severe alerts on as many days, three or more being as many.
     """
     rows = episodes.student.isin(students.groups.index).to_numpy()
     own = episodes.take(np.flatnonzero(rows).astype(np.intp))
@@ -78,14 +109,22 @@ def past_supports(episodes: Episodes, programs: pd.DataFrame, students: Students
         days, starts = (np.bincount(codes, flags, len(who)) for flags in (asked, got))
         worst = severity[asked].groupby(codes[asked]).max().reindex(range(len(who)), fill_value=0)
         often = np.minimum(days, _MOST_DAYS).astype(np.intp)
-        measures.append(Measure("past_support", support, (starts > 0).astype("float64"), (days > 0).astype("float64"),
-                                need_codes(worst) * (_MOST_DAYS + 1) + often))  # fmt: skip
+        measures.append(
+            Measure(
+                "past_support",
+                support,
+                (starts > 0).astype("float64"),
+                (days > 0).astype("float64"),
+                need_codes(worst) * (_MOST_DAYS + 1) + often,
+            )
+        )
     return Rows(tuple(measures), *of_students(pd.Series(who), students))
 
 
 def came_true(found: JudgedEpisodes, ranker: BenefitRanker, students: Students) -> Rows:
-    """What came of each judged student's best support, doubly robust, less what was expected: progress points, the mean
-    over the decision days."""
+    """What came of each judged student's best support, doubly robust, less what was expected:
+    progress points, the mean over the decision days.
+    """
     expected, came = best_benefits(found, ranker)
     apart = pd.Series(came - expected).groupby(found.episodes.student.to_numpy()).mean()
     apart = apart[apart.index.isin(students.groups.index)]
@@ -99,7 +138,9 @@ def of_students(student: pd.Series, students: Students) -> tuple[pd.DataFrame, p
 
 
 def _foretold(students: Students, target: Floats, hidden: set[Category]) -> Codes:
-    """Tenths of what the features outside `hidden` foretell of `target`, of each cohort from the others."""
+    """Tenths of what the features outside `hidden` foretell of `target`, of each cohort from the
+    others.
+    """
     names = [feature.name for feature in CATALOG if feature.category not in hidden]
     rows, known = students.features[names].to_numpy(dtype="float64"), np.isfinite(target)
     folds = folds_of(students.cohorts.reset_index(drop=True), _FOLDS, 0)
@@ -111,4 +152,3 @@ def _foretold(students: Students, target: Floats, hidden: set[Category]) -> Code
             model = lgb.train(_FORETELLING, data, _ROUNDS)
             guess[folds == fold] = np.asarray(model.predict(rows[folds == fold], num_threads=1))
     return spread(guess, _TENTHS)
-

@@ -1,8 +1,10 @@
-"""How much of a sensitive fact shows through what the model reads, family by family of its inputs, and all together.
+"""How much of a sensitive fact shows through what the model reads, family by family of its inputs,
+and all together.
 
-No sensitive fact is an input. Where one can be guessed from the inputs, a model can treat its groups differently all
-the same; that is no fault by itself, and this test decides nothing: it says where to look. Source: Feldman et al.
-(2015), Certifying and Removing Disparate Impact, KDD, which tests an input by how well it foretells the fact.
+No sensitive fact is an input. Where one can be guessed from the inputs, a model can treat its
+groups differently all the same; that is no fault by itself, and this test decides nothing: it says
+where to look. Source: Feldman et al. (2015), Certifying and Removing Disparate Impact, KDD, which
+tests an input by how well it foretells the fact.
 """
 
 from __future__ import annotations
@@ -24,8 +26,16 @@ ALL = "all"
 LEFT_OUT = ("grade_band", "school")
 """Groups that the inputs hold, or nearly: the grade is one."""
 _FOLDS, _ROUNDS, _DRAWS, _MOST = 3, 30, 200, 6_000
-_GUESSING = {"objective": "multiclass", "num_leaves": 8, "learning_rate": 0.1, "min_data_in_leaf": 40, "verbosity": -1,
-             "num_threads": 1, "deterministic": True, "seed": 0}  # fmt: skip
+_GUESSING = {
+    "objective": "multiclass",
+    "num_leaves": 8,
+    "learning_rate": 0.1,
+    "min_data_in_leaf": 40,
+    "verbosity": -1,
+    "num_threads": 1,
+    "deterministic": True,
+    "seed": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -33,8 +43,9 @@ class Proxy:
     """How well a family of inputs tells one group fact.
 
     Attributes:
-        auc: how often of two students, one of a group and one not, the right one is guessed, over the groups by their
-            size; 0.5 is chance, 1 is always. `lower` and `upper` hold it with the policy's confidence.
+        auc: how often of two students, one of a group and one not, the right one is guessed, over
+            the groups by their size; 0.5 is chance, 1 is always. `lower` and `upper` hold it with
+            the policy's confidence.
     """
 
     attribute: str
@@ -44,13 +55,18 @@ class Proxy:
     upper: float
 
 
-def proxies(students: Students, inputs: Sequence[str], fewest: int, confidence: float,
-            seed: int = 0) -> list[Proxy]:  # fmt: skip
-    """Every group fact that is on record, by every family of `inputs`, from students of other cohorts."""
+def proxies(
+    students: Students, inputs: Sequence[str], fewest: int, confidence: float, seed: int = 0
+) -> list[Proxy]:
+    """Every group fact that is on record, by every family of `inputs`, from students of other
+    cohorts.
+    """
     rng = np.random.default_rng(seed)
     among = np.sort(rng.permutation(len(students))[:_MOST])
     families = list(dict.fromkeys(BY_NAME[name].family for name in inputs))
-    columns = {family: [name for name in inputs if BY_NAME[name].family == family] for family in families}
+    columns = {
+        family: [name for name in inputs if BY_NAME[name].family == family] for family in families
+    }
     columns[ALL] = list(inputs)
     found = []
     for attribute in students.groups.columns:
@@ -58,8 +74,13 @@ def proxies(students: Students, inputs: Sequence[str], fewest: int, confidence: 
             continue
         values = students.groups[attribute].iloc[among].reset_index(drop=True)
         cohorts = students.cohorts.iloc[among].reset_index(drop=True)
-        told = values.isin([name for name, size in values.value_counts().items()
-                            if name != NOT_RECORDED and size >= fewest]).to_numpy()  # fmt: skip
+        told = values.isin(
+            [
+                name
+                for name, size in values.value_counts().items()
+                if name != NOT_RECORDED and size >= fewest
+            ]
+        ).to_numpy()
         if values[told].nunique() < 2:
             continue
         rows = students.features.iloc[among][told]
@@ -67,24 +88,41 @@ def proxies(students: Students, inputs: Sequence[str], fewest: int, confidence: 
     return found
 
 
-def _of(attribute: str, rows: pd.DataFrame, columns: dict[str, list[str]], values: pd.Series, cohorts: pd.Series,
-        confidence: float, rng: np.random.Generator) -> Iterator[Proxy]:  # fmt: skip
+def _of(
+    attribute: str,
+    rows: pd.DataFrame,
+    columns: dict[str, list[str]],
+    values: pd.Series,
+    cohorts: pd.Series,
+    confidence: float,
+    rng: np.random.Generator,
+) -> Iterator[Proxy]:
     codes, names = pd.factorize(values, sort=True)
     which = pd.factorize(cohorts, sort=True)[0]
-    drawn = rng.multinomial(which.max() + 1, np.full(which.max() + 1, 1 / (which.max() + 1)), _DRAWS)
+    drawn = rng.multinomial(
+        which.max() + 1, np.full(which.max() + 1, 1 / (which.max() + 1)), _DRAWS
+    )
     folds = folds_of(cohorts.reset_index(drop=True), _FOLDS, 0)
     for family, inputs in columns.items():
-        chances = _guessed(rows[inputs].to_numpy(dtype="float64"), codes.astype(np.intp), folds, len(names))
+        chances = _guessed(
+            rows[inputs].to_numpy(dtype="float64"), codes.astype(np.intp), folds, len(names)
+        )
         weights = np.vstack([np.ones(len(which)), drawn[:, which]])
-        aucs = np.column_stack([auc(chances[:, place], codes == place, weights) for place in range(len(names))])
+        aucs = np.column_stack(
+            [auc(chances[:, place], codes == place, weights) for place in range(len(names))]
+        )
         sizes = np.bincount(codes)
         whole = np.nansum(aucs * sizes, axis=1) / (np.isfinite(aucs) * sizes).sum(axis=1)
         tails = np.quantile(whole[1:], [(1 - confidence) / 2, (1 + confidence) / 2])
-        yield Proxy(attribute, family, round(float(whole[0]), 2), *(round(float(end), 2) for end in tails))
+        yield Proxy(
+            attribute, family, round(float(whole[0]), 2), *(round(float(end), 2) for end in tails)
+        )
 
 
 def auc(score: Floats, is_one: Flags, weights: Floats) -> Floats:
-    """Area under the curve by draw, ties by halves: weights of shape (draws, rows); NaN where one side is empty."""
+    """Area under the curve by draw, ties by halves: weights of shape (draws, rows); NaN where one
+    side is empty.
+    """
     order = np.argsort(score, kind="stable")
     weights, ones = weights[:, order], is_one[order]
     starts = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])
@@ -97,7 +135,9 @@ def auc(score: Floats, is_one: Flags, weights: Floats) -> Floats:
 
 
 def _guessed(rows: Floats, codes: Codes, folds: Codes, classes: int) -> Floats:
-    """The chance of each group, each student guessed from those of other folds: shape (students, groups)."""
+    """The chance of each group, each student guessed from those of other folds: shape (students,
+    groups).
+    """
     found = np.full((len(rows), classes), 1 / classes)
     for fold in range(_FOLDS):
         data = lgb.Dataset(rows[folds != fold], codes[folds != fold], free_raw_data=True)

@@ -1,11 +1,12 @@
-"""A group against all others: each figure with its standard error, from students resampled by cohort.
+"""A group against all others: each figure with its standard error, from students resampled by
+cohort.
 
-Students of one grade in one school share teachers and rooms, so cohorts are drawn and not students (a cluster
-bootstrap; Cameron & Miller 2015, Journal of Human Resources 50(2)). Where hardly anybody or nearly everybody is
-counted, resampling knows too little: an error is never smaller than that of independent students with one more on
-either side (Agresti & Caffo 2000, The American Statistician 54(4)), of numbers rounded to ten, so that it tells nothing
-that the numbers beside it do not. Figures here are exact and are not to be shown; `fairness.publication.publishing` says what may
-be.
+Students of one grade in one school share teachers and rooms, so cohorts are drawn and not students
+(a cluster bootstrap; Cameron & Miller 2015, Journal of Human Resources 50(2)). Where hardly anybody
+or nearly everybody is counted, resampling knows too little: an error is never smaller than that of
+independent students with one more on either side (Agresti & Caffo 2000, The American Statistician
+54(4)), of numbers rounded to ten, so that it tells nothing that the numbers beside it do not.
+Figures here are exact and are not to be shown; `fairness.publication.publishing` says what may be.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Measure:
     """What one check measures of each row, a student: an amount out of something, shape (rows,).
 
     Attributes:
-        item: what it is about where a check asks about several things, such as a support; else an empty text.
+        item: what it is about where a check asks about several things, such as a support; else an
+            empty text.
         out_of: 0 where the row is not asked about.
         stratum: rows are compared within these alone (whole numbers from 0); None: all with all.
         least_errors: for some groups, by value, an error that theirs is not below.
@@ -56,7 +58,9 @@ class Measure:
 
 @dataclass(frozen=True)
 class Rows:
-    """Measures with the groups and cohorts of their rows, each a student, by whom they are indexed."""
+    """Measures with the groups and cohorts of their rows, each a student, by whom they are
+    indexed.
+    """
 
     measures: tuple[Measure, ...]
     groups: pd.DataFrame
@@ -68,20 +72,23 @@ class Figure:
     """One group and one measure: exact, not to be shown.
 
     Attributes:
-        rows, others: students who are asked about, in the group and among those with another value on record.
+        rows, others: students who are asked about, in the group and among those with another value
+            on record.
         rate, others_rate: amount by what it is out of.
-        gap: rate less the others' rate, rate by the others' rate, or the rate alone, as the check compares; within the
-            strata, weighted as Mantel & Haenszel (1959) do. NaN where there is nothing to compare.
-        scaled: the gap on the scale of its error: its logarithm where it is a ratio, with half a student more on
-            either side of each share where nobody at all is counted in one.
+        gap: rate less the others' rate, rate by the others' rate, or the rate alone, as the check
+            compares; within the strata, weighted as Mantel & Haenszel (1959) do. NaN where there is
+            nothing to compare.
+        scaled: the gap on the scale of its error: its logarithm where it is a ratio, with half a
+            student more on either side of each share where nobody at all is counted in one.
         error: standard error of `scaled`.
-        apart: how many errors it lies from no gap at all. That of a ratio of shares is of their difference, with the
-            error that it has where there is none: the logarithm's own grows as fewer are counted, so that the less a
-            group gets the less would be sure.
+        apart: how many errors it lies from no gap at all. That of a ratio of shares is of their
+            difference, with the error that it has where there is none: the logarithm's own grows as
+            fewer are counted, so that the less a group gets the less would be sure.
         freedom: degrees of freedom, the group's cohorts less one.
-        told, others_told: students whom the rate tells something of: the fewer of those with any amount and of those
-            with less than all of it. Of a mean of -1, 0 and 1 it is how many may have either end, for all that the mean
-            says. All of them where the amount has no bounds, as with progress points.
+        told, others_told: students whom the rate tells something of: the fewer of those with any
+            amount and of those with less than all of it. Of a mean of -1, 0 and 1 it is how many
+            may have either end, for all that the mean says. All of them where the amount has no
+            bounds, as with progress points.
     """
 
     check: str
@@ -105,7 +112,9 @@ class Figure:
         return CHECKS[self.check].comparison
 
     def interval(self, confidence: float) -> tuple[float, float]:
-        """Both ends of the gap's interval: Student's t on its own scale, the logarithm for a ratio."""
+        """Both ends of the gap's interval: Student's t on its own scale, the logarithm for a
+        ratio.
+        """
         half = float(stdtrit(self.freedom, (1 + confidence) / 2)) * self.error
         lower, upper = self.scaled - half, self.scaled + half
         if self.comparison != "ratio":
@@ -113,12 +122,18 @@ class Figure:
         return min(math.exp(lower), self.gap), max(math.exp(upper), self.gap)
 
 
-def compare(measures: Sequence[Measure], groups: pd.DataFrame, cohorts: pd.Series, draws: int = DRAWS,
-            seed: int = 0) -> list[Figure]:  # fmt: skip
+def compare(
+    measures: Sequence[Measure],
+    groups: pd.DataFrame,
+    cohorts: pd.Series,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> list[Figure]:
     """Every group against all others, by every measure; nothing where there are no rows.
 
     Args:
-        groups: a column an attribute, its values as text, `NOT_RECORDED` where unknown; rows as in the measures.
+        groups: a column an attribute, its values as text, `NOT_RECORDED` where unknown; rows as in
+            the measures.
         cohorts: what is resampled together; indexed alike.
         seed: equal seeds give equal errors.
     """
@@ -127,33 +142,44 @@ def compare(measures: Sequence[Measure], groups: pd.DataFrame, cohorts: pd.Serie
         return []
     number = int(which.max()) + 1
     rng = np.random.default_rng(seed)
-    weights = np.vstack([np.ones(number), rng.multinomial(number, np.full(number, 1 / number), draws)])
-    return [figure for attribute in groups.columns for figure in _by(attribute, measures, groups[attribute], which,
-                                                                     weights)]  # fmt: skip
+    weights = np.vstack(
+        [np.ones(number), rng.multinomial(number, np.full(number, 1 / number), draws)]
+    )
+    return [
+        figure
+        for attribute in groups.columns
+        for figure in _by(attribute, measures, groups[attribute], which, weights)
+    ]
 
 
 def rates(measure: Measure, values: pd.Series) -> dict[str, float]:
     """What fairlearn's `MetricFrame` says of each group: the amount by what it is out of.
 
-    Rows that count alike are given to it once, with their number as the weight: it is slow on many rows.
+    Rows that count alike are given to it once, with their number as the weight: it is slow on many
+    rows.
     """
     asked = measure.out_of > 0
     if not asked.any():
         return {}
     base = measure.out_of[asked]
-    rows: pd.DataFrame = pd.DataFrame({"group": values[asked].to_numpy(), "share": measure.amount[asked] / base,
-                                       "weight": base})  # fmt: skip
+    rows: pd.DataFrame = pd.DataFrame(
+        {"group": values[asked].to_numpy(), "share": measure.amount[asked] / base, "weight": base}
+    )
     if measure.counts:
         rows = rows.groupby(["group", "share"])["weight"].sum().reset_index()
     found = MetricFrame(
-        metrics=mean_prediction, y_true=np.zeros(len(rows)), y_pred=rows["share"], sensitive_features=rows["group"],
+        metrics=mean_prediction,
+        y_true=np.zeros(len(rows)),
+        y_pred=rows["share"],
+        sensitive_features=rows["group"],
         sample_params={"sample_weight": rows["weight"]},
-    ).by_group  # fmt: skip
+    ).by_group
     return {str(group): float(rate) for group, rate in found.items()}
 
 
-def _by(attribute: str, measures: Sequence[Measure], column: pd.Series, cohort: Codes,
-        weights: Floats) -> Iterator[Figure]:  # fmt: skip
+def _by(
+    attribute: str, measures: Sequence[Measure], column: pd.Series, cohort: Codes, weights: Floats
+) -> Iterator[Figure]:
     recorded = (column != NOT_RECORDED).to_numpy()
     values = sorted(column[recorded].unique())
     code = pd.Categorical(column, categories=values).codes.astype(np.intp)
@@ -166,12 +192,17 @@ def _by(attribute: str, measures: Sequence[Measure], column: pd.Series, cohort: 
         cell = code * strata + (0 if measure.stratum is None else measure.stratum)
         some, base = (
             _sums(part[asked], cell[asked], cohort[asked], weights, len(values) * strata).reshape(
-                len(weights), len(values), strata)
-            for part in (measure.amount, measure.out_of))  # fmt: skip
+                len(weights), len(values), strata
+            )
+            for part in (measure.amount, measure.out_of)
+        )
         present = np.bincount(code[asked], minlength=len(values))
         told = _told(measure, asked, code, present)
         together = [len(np.unique(cohort[asked & (code == place)])) for place in range(len(values))]
-        gaps, apart = _gaps(some, base, CHECKS[measure.check].comparison), _differences(some, base, measure)
+        gaps, apart = (
+            _gaps(some, base, CHECKS[measure.check].comparison),
+            _differences(some, base, measure),
+        )
         for place, value in enumerate(values):
             rows, others = int(present[place]), int(present.sum() - present[place])
             one, one_base = float(some[0, place].sum()), float(base[0, place].sum())
@@ -181,15 +212,28 @@ def _by(attribute: str, measures: Sequence[Measure], column: pd.Series, cohort: 
             own_told = min(int(count[place]) for count in told)
             rest_told = min(int(count.sum() - count[place]) for count in told)
             yield Figure(
-                measure.check, measure.item, attribute, value, rows, others, known.get(value, math.nan),
-                rest / rest_base if rest_base else math.nan, float(gaps[0, place]), scaled, error,
-                _over(scaled, error) if apart is None else float(apart[place]), max(together[place] - 1, 1),
-                own_told, rest_told,
-            )  # fmt: skip
+                measure.check,
+                measure.item,
+                attribute,
+                value,
+                rows,
+                others,
+                known.get(value, math.nan),
+                rest / rest_base if rest_base else math.nan,
+                float(gaps[0, place]),
+                scaled,
+                error,
+                _over(scaled, error) if apart is None else float(apart[place]),
+                max(together[place] - 1, 1),
+                own_told,
+                rest_told,
+            )
 
 
 def _told(measure: Measure, asked: Flags, code: Codes, present: Codes) -> list[Codes]:
-    """Numbers of students by value, of which the least is whom the rate tells something of; `present`: who is asked."""
+    """Numbers of students by value, of which the least is whom the rate tells something of;
+    `present`: who is asked.
+    """
     if CHECKS[measure.check].unit != "share":
         return [present]
     if CHECKS[measure.check].comparison == "mean":
@@ -208,7 +252,9 @@ def _sums(amount: Floats, cell: Codes, cohort: Codes, weights: Floats, cells: in
 
 
 def _gaps(some: Floats, base: Floats, comparison: Comparison) -> Floats:
-    """By draw and value: the group's rate against that of all others, from sums by draw, value and stratum."""
+    """By draw and value: the group's rate against that of all others, from sums by draw, value and
+    stratum.
+    """
     rest, rest_base = some.sum(axis=1, keepdims=True) - some, base.sum(axis=1, keepdims=True) - base
     with np.errstate(divide="ignore", invalid="ignore"):
         if comparison == "mean":
@@ -225,11 +271,11 @@ def _gaps(some: Floats, base: Floats, comparison: Comparison) -> Floats:
 
 
 def _differences(some: Floats, base: Floats, measure: Measure) -> Floats | None:
-    """How many errors the difference of each value's share and that of all others lies from none, within the strata;
-    None where it is no ratio of numbers of students.
+    """How many errors the difference of each value's share and that of all others lies from none,
+    within the strata; None where it is no ratio of numbers of students.
 
-    The error is that of Mantel & Haenszel's (1959) test, where both are alike, by as much more as resampling finds that
-    students of one cohort are alike.
+    The error is that of Mantel & Haenszel's (1959) test, where both are alike, by as much more as
+    resampling finds that students of one cohort are alike.
     """
     if CHECKS[measure.check].comparison != "ratio" or not measure.counts:
         return None
@@ -238,8 +284,10 @@ def _differences(some: Floats, base: Floats, measure: Measure) -> Floats | None:
     rest, rest_out_of = one.sum(axis=0) - one, out_of.sum(axis=0) - out_of
     with np.errstate(divide="ignore", invalid="ignore"):
         weight = np.nan_to_num(out_of * rest_out_of / (out_of + rest_out_of))
-        spread = [share * (1 - share) for share in ((one + rest) / (out_of + rest_out_of), one / out_of,
-                                                    rest / rest_out_of)]  # fmt: skip
+        spread = [
+            share * (1 - share)
+            for share in ((one + rest) / (out_of + rest_out_of), one / out_of, rest / rest_out_of)
+        ]
         alike, own, others = (np.nan_to_num(part) for part in spread)
         none = np.sqrt((weight * alike).sum(axis=1)) / weight.sum(axis=1)
         parts = weight**2 * (own / np.maximum(out_of, 1) + others / np.maximum(rest_out_of, 1))
@@ -265,10 +313,12 @@ def _known(values: Floats) -> Floats:
     return np.asarray(values, dtype="float64")
 
 
-def _scaled(gaps: Floats, one: tuple[float, float], other: tuple[float, float],
-            measure: Measure) -> tuple[float, float]:  # fmt: skip
-    """One group's gap on the scale of its error, and the error: as resampling says, for counts no less than
-    `_least_error`."""
+def _scaled(
+    gaps: Floats, one: tuple[float, float], other: tuple[float, float], measure: Measure
+) -> tuple[float, float]:
+    """One group's gap on the scale of its error, and the error: as resampling says, for counts no
+    less than `_least_error`.
+    """
     ratio = CHECKS[measure.check].comparison == "ratio"
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = np.log(gaps) if ratio else gaps
@@ -286,7 +336,9 @@ def _scaled(gaps: Floats, one: tuple[float, float], other: tuple[float, float],
 
 
 def _least_error(one: tuple[float, float], other: tuple[float, float] | None, ratio: bool) -> float:
-    """The error of one or two independent shares, each with one more on either side, of numbers rounded to ten."""
+    """The error of one or two independent shares, each with one more on either side, of numbers
+    rounded to ten.
+    """
     squares = 0.0
     for some, base in (one,) if other is None else (one, other):
         size = about(round(base))

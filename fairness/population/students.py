@@ -1,8 +1,9 @@
-"""The table that an audit is worked out of: one row a student, with need, what the model suggests, and the groups.
+"""The table that an audit is worked out of: one row a student, with need, what the model suggests,
+and the groups.
 
-It exists in memory alone. Need is defined without the model: early alerts from the same records. The model sees what
-serving shows it at most; sensitive facts are read here, in this room alone, and by nobody after it but as figures of
-groups.
+It exists in memory alone. Need is defined without the model: early alerts from the same records.
+The model sees what serving shows it at most; sensitive facts are read here, in this room alone, and
+by nobody after it but as figures of groups.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Advice:
     """What a model says of the audited students, indexed as they are.
 
     Attributes:
-        listed: which supports are suggested, bool; `rank`: their places, 1 is best, NaN where not suggested.
+        listed: which supports are suggested, bool; `rank`: their places, 1 is best, NaN where not
+            suggested.
         benefit: what is expected of each support, in progress points.
         silence: why nothing is suggested; missing where something is.
     """
@@ -66,7 +68,8 @@ class Students:
         features: what may be known of them, discipline too.
         groups: a column an attribute of the policy, text, `NOT_RECORDED` where unknown.
         cohorts: school and grade, what is resampled together.
-        severity: of the most severe alert by family, 0 where there is none: shape (students, families).
+        severity: of the most severe alert by family, 0 where there is none: shape (students,
+            families).
         earlier: the same thirty school days before, NaN where a student was not on the roll then.
         may: which supports are open to them, bool.
         served: who takes part in a support now, shape (students,).
@@ -90,12 +93,18 @@ class Students:
 
     @cached_property
     def need(self) -> Codes:
-        """Which alerts they have, by family and severity: those with the same have the same need."""
+        """Which alerts they have, by family and severity: those with the same have the same
+        need.
+        """
         return need_codes(self.severity)
 
 
-def audited_students(snapshot: Snapshot, as_of: date, policy: Policy, supports: tuple[str, ...]) -> Students:
-    """Every student enrolled on the day; every student where the source brings no enrolments at all."""
+def audited_students(
+    snapshot: Snapshot, as_of: date, policy: Policy, supports: tuple[str, ...]
+) -> Students:
+    """Every student enrolled on the day; every student where the source brings no enrolments at
+    all.
+    """
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", as_of))
     stays = _stays(records, as_of)
     here = stays.index
@@ -103,11 +112,15 @@ def audited_students(snapshot: Snapshot, as_of: date, policy: Policy, supports: 
     names = _school_names(records)
     grades = features["grade_level"].fillna(-9).astype(int).astype(str)
     return Students(
-        as_of, features, _groups(snapshot, as_of, policy, stays, features["grade_level"], names),
-        stays.fillna("") + "|" + grades, severities(features), _earlier(snapshot, records, as_of, here),
+        as_of,
+        features,
+        _groups(snapshot, as_of, policy, stays, features["grade_level"], names),
+        stays.fillna("") + "|" + grades,
+        severities(features),
+        _earlier(snapshot, records, as_of, here),
         eligible(records, as_of, supports).loc[here],
         here.isin(taking_part(records, records.frame("programs"), as_of)["student_id"]),
-    )  # fmt: skip
+    )
 
 
 def crossed(groups: pd.DataFrame, policy: Policy) -> pd.DataFrame:
@@ -119,26 +132,40 @@ def crossed(groups: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     return groups.assign(**pairs)
 
 
-def advice_of(model: RankerModel, students: Students, features: pd.DataFrame | None = None) -> Advice:
-    """What a model suggests to the students, from `features` or from what may be known of them at most."""
+def advice_of(
+    model: RankerModel, students: Students, features: pd.DataFrame | None = None
+) -> Advice:
+    """What a model suggests to the students, from `features` or from what may be known of them at
+    most.
+    """
     seen = students.features if features is None else features
     ranker, index = model.ranker, students.groups.index
     names = [name for name in ranker.supports_ if name in students.may.columns]
     shown = suggest(ranker, seen, students.may)
-    rank = shown.table.pivot(index="student_id", columns="support", values="rank").reindex(index=index, columns=names)
-    benefit = pd.DataFrame({name: one.mean for name, one in shown.benefits.items()}, index=index, columns=names,
-                           dtype="float64")  # fmt: skip
+    rank = shown.table.pivot(index="student_id", columns="support", values="rank").reindex(
+        index=index, columns=names
+    )
+    benefit = pd.DataFrame(
+        {name: one.mean for name, one in shown.benefits.items()},
+        index=index,
+        columns=names,
+        dtype="float64",
+    )
     return Advice(rank.notna(), rank.astype("float64"), benefit, shown.silence.reindex(index))
 
 
 def severities(features: pd.DataFrame) -> pd.DataFrame:
-    """The severity of each student's most severe alert, by family of alerts: indexed as `features`."""
+    """The severity of each student's most severe alert, by family of alerts: indexed as
+    `features`.
+    """
     values = np.zeros((len(features), len(_FAMILIES)), dtype=np.intp)
     place = {str(student): row for row, student in enumerate(features.index)}
     for alert in alerts(features):
         row, column = place[alert.student_id], _FAMILIES.index(alert.category)
         values[row, column] = max(values[row, column], alert.severity)
-    return pd.DataFrame(values, index=features.index, columns=[family.value for family in _FAMILIES])
+    return pd.DataFrame(
+        values, index=features.index, columns=[family.value for family in _FAMILIES]
+    )
 
 
 def need_codes(severity: pd.DataFrame) -> Codes:
@@ -156,17 +183,29 @@ def without_discipline(features: pd.DataFrame) -> pd.DataFrame:
     return features.assign(**dict.fromkeys(hidden, math.nan))
 
 
-def _groups(snapshot: Snapshot, as_of: date, policy: Policy, stays: pd.Series, grades: pd.Series,
-            names: Mapping[str, str]) -> pd.DataFrame:  # fmt: skip
-    sensitive = ScopedRecords(snapshot, pipeline_scope(snapshot, "audit", as_of)).frame("characteristics")
+def _groups(
+    snapshot: Snapshot,
+    as_of: date,
+    policy: Policy,
+    stays: pd.Series,
+    grades: pd.Series,
+    names: Mapping[str, str],
+) -> pd.DataFrame:
+    sensitive = ScopedRecords(snapshot, pipeline_scope(snapshot, "audit", as_of)).frame(
+        "characteristics"
+    )
     facts = sensitive.set_index("student_id").reindex(stays.index)
     facts = facts.assign(grade_band=grades.map(_band), school=stays.map(names))
-    groups = pd.DataFrame({name: facts[name].map(_value).astype(object) for name in policy.groups}, index=stays.index)
+    groups = pd.DataFrame(
+        {name: facts[name].map(_value).astype(object) for name in policy.groups}, index=stays.index
+    )
     return crossed(groups, policy)
 
 
 def _earlier(snapshot: Snapshot, records: ScopedRecords, as_of: date, here: pd.Index) -> pd.Series:
-    """The most severe alert of each student thirty school days before; NaN where that day is not on record."""
+    """The most severe alert of each student thirty school days before; NaN where that day is not on
+    record.
+    """
     days = records.ask(student_days, as_of)
     days = days.loc[days["back"] == EARLIER + 1, ["student_id", "date"]]
     unknown = pd.Series(math.nan, index=here)
@@ -180,7 +219,9 @@ def _earlier(snapshot: Snapshot, records: ScopedRecords, as_of: date, here: pd.I
 
 
 def _stays(records: ScopedRecords, as_of: date) -> pd.Series:
-    """The school of each student enrolled on the day, the one entered last; index student_id, sorted."""
+    """The school of each student enrolled on the day, the one entered last; index student_id,
+    sorted.
+    """
     if records.frame("school_enrollments").empty:
         schools = records.frame("students").set_index("student_id")["school_id"]
         everyone = pd.Index(records.students, name="student_id", dtype=object)
@@ -192,8 +233,10 @@ def _school_names(records: ScopedRecords) -> dict[str, str]:
     """Schools by identifier; the identifier stands beside a name that two schools have."""
     schools = records.frame("schools")
     unclear = schools["name"].duplicated(keep=False) | schools["name"].isna()
-    return {str(key): f"{name} ({key})" if twice else str(name)
-            for key, name, twice in zip(schools["school_id"], schools["name"], unclear, strict=True)}  # fmt: skip
+    return {
+        str(key): f"{name} ({key})" if twice else str(name)
+        for key, name, twice in zip(schools["school_id"], schools["name"], unclear, strict=True)
+    }
 
 
 def _band(grade: float | None) -> str | None:
@@ -214,4 +257,3 @@ def spread(values: Floats, parts: int) -> Codes:
     order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
     found: Codes = (order * parts // max(len(values), 1)).astype(np.intp)
     return found
-

@@ -1,7 +1,8 @@
-"""The counts of students behind an audit, how they add up, and what would be shown of them: what `disclosure_control`
-is asked about.
+"""The counts of students behind an audit, how they add up, and what would be shown of them: what
+`disclosure_control` is asked about.
 
-Everything that counts audited students is declared together, with what other audits of the same students have shown.
+Everything that counts audited students is declared together, with what other audits of the same
+students have shown.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from training.estimation.pseudo_outcomes import Floats
 Place = tuple[str, str, str, str]
 """Check, item, attribute and value."""
 LARGE_DISTRICT = 100
-"""Students of a district whose number, rounded, is shown whatever follows from it: it is known to everybody."""
+"""Students of a district whose number, rounded, is shown whatever follows from it: it is known to
+everybody."""
 STUDENTS, IN_NEED = "students", "in_need"
 _RECORDED, _SIZES = "recorded", "sizes"
 
@@ -34,7 +36,8 @@ class Asked:
     """One measure of all audited students.
 
     Attributes:
-        amount, out_of: 1 or 0 for each student; `amount` is None of a measure that counts no students.
+        amount, out_of: 1 or 0 for each student; `amount` is None of a measure that counts no
+            students.
         attributes: what it is compared by.
     """
 
@@ -55,15 +58,17 @@ class Asked:
 
     @property
     def told(self) -> Floats:
-        """Whose share is shown: who is helped is not missed, and both are one share, so only one is shown and to
-        withhold it is enough."""
+        """Whose share is shown: who is helped is not missed, and both are one share, so only one is
+        shown and to withhold it is enough.
+        """
         return self.rest if self.check == HELPED or self.amount is None else self.amount
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What an audit counts: the measures of the audited students, those of `others` rows such as decision days, and who
-    is in need, 1 or 0 for each audited student."""
+    """What an audit counts: the measures of the audited students, those of `others` rows such as
+    decision days, and who is in need, 1 or 0 for each audited student.
+    """
 
     table: Rows
     others: Sequence[Rows]
@@ -84,26 +89,41 @@ class Counted:
                     raise ValueError(f"the rows of {measure.check} are not of the audited students")
                 amount, out_of = np.zeros((2, len(everybody)))
                 amount[where], out_of[where] = measure.amount, measure.out_of > 0
-                compared = tuple(name for name in rows.groups.columns if CHECKS[measure.check].compares(name))
-                yield Asked(measure.check, measure.item, amount if measure.counts else None, out_of, compared)
+                compared = tuple(
+                    name for name in rows.groups.columns if CHECKS[measure.check].compares(name)
+                )
+                yield Asked(
+                    measure.check,
+                    measure.item,
+                    amount if measure.counts else None,
+                    out_of,
+                    compared,
+                )
 
 
 class Counts:
     """The counts behind some measures, how they add up, and the facts that would be shown of them.
 
     Args:
-        beside: counts of the same students by the audit that is being made now: these are declared with them.
+        beside: counts of the same students by the audit that is being made now: these are declared
+            with them.
         shown: what of these was shown already; None where that is to be found out.
     """
 
-    def __init__(self, counted: Counted, beside: Counts | None = None, shown: Shown | None = None) -> None:
+    def __init__(
+        self, counted: Counted, beside: Counts | None = None, shown: Shown | None = None
+    ) -> None:
         self.rows, self.policy = counted.table, counted.policy
         rows, policy = self.rows, self.policy
         self.published: Published = beside.published if beside else Published()
         self.already = None if shown is None else _Already.of(shown)
         self.fewest, self.smallest = policy.fewest_in_need, policy.smallest_cell
         self.codes = {name: pd.Categorical(rows.groups[name]) for name in rows.groups.columns}
-        self.cells = [(name, value) for name, codes in self.codes.items() for value in sorted(codes.categories)]
+        self.cells = [
+            (name, value)
+            for name, codes in self.codes.items()
+            for value in sorted(codes.categories)
+        ]
         self.plain = {name for name in self.codes if CROSS not in name and name not in MANY}
         self.everybody: Fact | None = None
         """The share of all in need who are missed; None where that is all of them."""
@@ -129,15 +149,26 @@ class Counts:
             certain = name == STUDENTS and len(self.rows.groups) >= LARGE_DISTRICT
             self._size((name,), _SIZES, 2, certain=certain)
             for attribute, value in self.cells:
-                self._size((name, attribute, value), f"{_SIZES} by {attribute}", int(attribute in self.plain))
+                self._size(
+                    (name, attribute, value),
+                    f"{_SIZES} by {attribute}",
+                    int(attribute in self.plain),
+                )
 
     def _size(self, name: Name, table: str, dear: int, *, certain: bool = False) -> None:
-        if self.already is None or (IN_NEED if name[0] == self.need else STUDENTS, *name[1:]) in self.already.sizes:
+        if (
+            self.already is None
+            or (IN_NEED if name[0] == self.need else STUDENTS, *name[1:]) in self.already.sizes
+        ):
             self.sizes[name] = self.published.rounded(name, table, certain=certain, dear=dear)
             self._keep(self.sizes[name])
 
-    def _share(self, part: Name, whole: Name, table: str, dear: int, *, already: bool) -> Fact | None:
-        """The share, where it is to be shown or was; nothing is shown now that another audit has not."""
+    def _share(
+        self, part: Name, whole: Name, table: str, dear: int, *, already: bool
+    ) -> Fact | None:
+        """The share, where it is to be shown or was; nothing is shown now that another audit has
+        not.
+        """
         if self.already is not None and not already:
             self.published.split(part, whole)
             return None
@@ -150,16 +181,21 @@ class Counts:
             self.published.shown_before(fact)
 
     def _show(self, one: Asked) -> None:
-        """Declare what a measure counts, how many it asks about, and the shares that would be shown of it: of students
-        enough to be judged."""
+        """Declare what a measure counts, how many it asks about, and the shares that would be shown
+        of it: of students enough to be judged.
+        """
         key, base = self._name(one.told), self._name(one.out_of)
-        for part, whole, values in ((base, self._around(one.out_of), one.out_of), (key, base, one.told)):
+        for part, whole, values in (
+            (base, self._around(one.out_of), one.out_of),
+            (key, base, one.told),
+        ):
             if part != whole:
                 for cell in self._declare(part, values, one.attributes):
                     self.published.within(cell, (whole, *cell[1:]))
         if one.check == HELPED and key != base:
-            self.everybody = self._share((key,), (base,), one.table, 2,
-                                         already=bool(self.already and self.already.helped))  # fmt: skip
+            self.everybody = self._share(
+                (key,), (base,), one.table, 2, already=bool(self.already and self.already.helped)
+            )
         for attribute, value in self.cells:
             if value == NOT_RECORDED or attribute not in one.attributes:
                 continue
@@ -168,64 +204,99 @@ class Counts:
             if one.amount is None:
                 continue
             told = key != base and all(
-                self._enough((key, attribute, group), (base, attribute, group)) for group in both)
+                self._enough((key, attribute, group), (base, attribute, group)) for group in both
+            )
             for group, own in zip(both, (True, False), strict=True):
                 already = bool(self.already and (place, own) in self.already.shares)
-                self.shares[place, own] = self._share(
-                    (key, attribute, group), (base, attribute, group), f"{one.table} by {attribute}",
-                    int(attribute in self.plain), already=already) if told else None  # fmt: skip
+                self.shares[place, own] = (
+                    self._share(
+                        (key, attribute, group),
+                        (base, attribute, group),
+                        f"{one.table} by {attribute}",
+                        int(attribute in self.plain),
+                        already=already,
+                    )
+                    if told
+                    else None
+                )
 
     def _number(self, place: Place, name: Name) -> None:
-        """How many are asked about: where that is no size of a group already, it is the first to be withheld. Of a
-        group that is too small to be judged it is not shown, nor of schools and of two groups at once."""
+        """How many are asked about: where that is no size of a group already, it is the first to be
+        withheld. Of a group that is too small to be judged it is not shown, nor of schools and of
+        two groups at once.
+        """
         if name in self.sizes:
             self.numbers[place] = self.sizes[name]
         elif self.published.true[name] < self.fewest or place[2] not in self.plain:
             return
         elif self.already is None or place in self.already.numbers:
-            self.numbers[place] = self.published.rounded(name, f"{place[0]} {place[1]} numbers by {place[2]}", dear=-1)
+            self.numbers[place] = self.published.rounded(
+                name, f"{place[0]} {place[1]} numbers by {place[2]}", dear=-1
+            )
             self._keep(self.numbers[place])
 
     def _enough(self, part: Name, whole: Name) -> bool:
-        """Whether a share may be shown at all. Where that of a group may not, nor is that of all others: what all have
-        less that would give the group's away."""
+        """Whether a share may be shown at all. Where that of a group may not, nor is that of all
+        others: what all have less that would give the group's away.
+        """
         true = self.published.true
         size = true.get(whole, 0)
         return size >= self.fewest and min(true[part], size - true[part]) >= self.smallest
 
     def _nest(self, asked: Sequence[Asked]) -> None:
-        """What every reader knows of counts of several checks: which lie within which, and which two make up a third.
+        """What every reader knows of counts of several checks: which lie within which, and which
+        two make up a third.
 
-        "Missed" and "with a support or a suggestion" make up those in need, who are students; and those who are not
-        missed though a support is open to them are among those with a support or a suggestion.
+        "Missed" and "with a support or a suggestion" make up those in need, who are students; and
+        those who are not missed though a support is open to them are among those with a support or
+        a suggestion.
         """
         counts = dict(self.wholes)
         for one in asked:
             for values in (one.out_of, one.told, *(() if one.amount is None else (one.amount,))):
                 counts.setdefault(self._name(values), values)
         for one in asked:
-            if any((one.rest <= other).all() and not (one.out_of <= other).all() for other in counts.values()):
+            if any(
+                (one.rest <= other).all() and not (one.out_of <= other).all()
+                for other in counts.values()
+            ):
                 self._declare(self._name(one.rest), one.rest, one.attributes)
                 counts.setdefault(self._name(one.rest), one.rest)
-        inside = {(inner, outer) for inner, outer in permutations(counts, 2) if (counts[inner] <= counts[outer]).all()}
+        inside = {
+            (inner, outer)
+            for inner, outer in permutations(counts, 2)
+            if (counts[inner] <= counts[outer]).all()
+        }
         for inner, outer in inside:
-            if not any((inner, between) in inside and (between, outer) in inside for between in counts):
+            if not any(
+                (inner, between) in inside and (between, outer) in inside for between in counts
+            ):
                 for cell in self._cells_of(inner, outer):
                     self.published.within((inner, *cell), (outer, *cell))
         for one in asked:
-            part, whole, rest = (self._name(values) for values in (one.told, one.out_of, one.out_of - one.told))
+            part, whole, rest = (
+                self._name(values) for values in (one.told, one.out_of, one.out_of - one.told)
+            )
             if rest in counts and len({part, whole, rest}) == 3:
                 for cell in self._cells_of(part, whole, rest):
                     self.published.total((whole, *cell), [(part, *cell), (rest, *cell)])
 
     def _cells_of(self, *names: str) -> list[Name]:
         """The cells that are declared of all these counts."""
-        cells = ({known[1:] for known in self.published.true
-                  if known[0] == name and "but not" not in known} for name in names)
+        cells = (
+            {
+                known[1:]
+                for known in self.published.true
+                if known[0] == name and "but not" not in known
+            }
+            for name in names
+        )
         return sorted(set.intersection(*cells))
 
     def _name(self, values: Floats) -> str:
-        """Equal counts have one name, since whoever reads the report knows that they are the same."""
+        """Equal counts have one name, since whoever reads the report knows that they are the
+        same.
+        """
         digest = hashlib.sha256(values.tobytes()).hexdigest()
         known = {hashlib.sha256(part.tobytes()).hexdigest(): name for name, part in self.wholes}
         return known.get(digest, f"count {digest[:12]}")
@@ -235,17 +306,25 @@ class Counts:
         return next(name for name, whole in reversed(self.wholes) if (values <= whole).all())
 
     def _declare(self, name: str, values: Floats, attributes: Sequence[str]) -> list[Name]:
-        """Counts of one kind: in all, by each value of these attributes, and how they add up. Those that must lie
-        within others are returned."""
+        """Counts of one kind: in all, by each value of these attributes, and how they add up. Those
+        that must lie within others are returned.
+        """
         add = self.published
         found: list[Name] = [] if (name,) in add.true else [(name,)]
         add.count((name,), int(values.sum()))
-        new = [attribute for attribute in attributes
-               if not any((name, attribute, value) in add.true for value in self.codes[attribute].categories)]
+        new = [
+            attribute
+            for attribute in attributes
+            if not any(
+                (name, attribute, value) in add.true for value in self.codes[attribute].categories
+            )
+        ]
         for attribute in new:
             codes = self.codes[attribute]
             sums = np.bincount(codes.codes, values, len(codes.categories))
-            cells = {str(value): int(count) for value, count in zip(codes.categories, sums, strict=True)}
+            cells = {
+                str(value): int(count) for value, count in zip(codes.categories, sums, strict=True)
+            }
             for value, count in cells.items():
                 add.count((name, attribute, value), count)
             add.total((name,), [(name, attribute, value) for value in cells])
@@ -270,7 +349,9 @@ class Counts:
             self.published.total(whole, [(name, attribute, value), rest])
 
     def _cross(self, name: str, attribute: str) -> None:
-        """Two groups at once add up to each of both, with those of whom the other is not on record."""
+        """Two groups at once add up to each of both, with those of whom the other is not on
+        record.
+        """
         true = self.published.true
         crossed = self.rows.groups[attribute]
         for place, one in enumerate(attribute.split(CROSS)):
@@ -278,18 +359,25 @@ class Counts:
             for value in self.codes[one].categories:
                 if value == NOT_RECORDED:
                     continue
-                parts = [(name, attribute, both) for both in self.codes[attribute].categories
-                         if both != NOT_RECORDED and both.split(CROSS)[place] == value]  # fmt: skip
+                parts = [
+                    (name, attribute, both)
+                    for both in self.codes[attribute].categories
+                    if both != NOT_RECORDED and both.split(CROSS)[place] == value
+                ]
                 if value in half_known:
                     half = (name, attribute, f"{one} {value}, the other not on record")
-                    self.published.count(half, true[name, one, value] - sum(true[part] for part in parts))
+                    self.published.count(
+                        half, true[name, one, value] - sum(true[part] for part in parts)
+                    )
                     parts.append(half)
                 self.published.total((name, one, value), parts)
 
 
 @dataclass(frozen=True)
 class _Already:
-    """What an audit has shown: sizes of groups, `IN_NEED` or `STUDENTS`, and of all; numbers; shares; that of all."""
+    """What an audit has shown: sizes of groups, `IN_NEED` or `STUDENTS`, and of all; numbers;
+    shares; that of all.
+    """
 
     sizes: frozenset[Name]
     numbers: frozenset[Place]
@@ -298,15 +386,28 @@ class _Already:
 
     @classmethod
     def of(cls, shown: Shown) -> _Already:
-        sizes = {(name, *where) for where, *numbers in [
-            ((), shown.students, shown.in_need),
-            *(((one.attribute, one.value), one.students, one.in_need) for one in shown.groups),
-        ] for name, number in zip((STUDENTS, IN_NEED), numbers, strict=True) if number is not None}  # fmt: skip
+        sizes = {
+            (name, *where)
+            for where, *numbers in [
+                ((), shown.students, shown.in_need),
+                *(((one.attribute, one.value), one.students, one.in_need) for one in shown.groups),
+            ]
+            for name, number in zip((STUDENTS, IN_NEED), numbers, strict=True)
+            if number is not None
+        }
         places = {(one.check, one.item, one.attribute, one.value): one for one in shown.findings}
-        shares = {(place, own) for place, one in places.items()
-                  for own, rate in ((True, one.rate), (False, one.others_rate)) if rate is not None}  # fmt: skip
-        return cls(frozenset(sizes), frozenset(place for place, one in places.items() if one.n is not None),
-                   frozenset(shares), shown.helped is not None)  # fmt: skip
+        shares = {
+            (place, own)
+            for place, one in places.items()
+            for own, rate in ((True, one.rate), (False, one.others_rate))
+            if rate is not None
+        }
+        return cls(
+            frozenset(sizes),
+            frozenset(place for place, one in places.items() if one.n is not None),
+            frozenset(shares),
+            shown.helped is not None,
+        )
 
 
 def _rest(value: str) -> str:

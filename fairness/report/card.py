@@ -1,4 +1,6 @@
-"""The part of a model's card that its audit writes: the same findings as in the report, in short."""
+"""The part of a model's card that its audit writes: the same findings as in the report, in
+short.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,18 @@ from training.registry.lifecycle import ModelVersion
 from training.registry.model_card import card_text
 
 CARD, FACTS = "card/model_card.md", "card/model_card.json"
-_SIGNS = {Verdict.PASS: "passed", Verdict.FAIL: "**failed**", Verdict.CANNOT_TELL: "cannot tell", None: "-"}
+_SIGNS = {
+    Verdict.PASS: "passed",
+    Verdict.FAIL: "**failed**",
+    Verdict.CANNOT_TELL: "cannot tell",
+    None: "-",
+}
 
 
 def write_card(found: ModelVersion, audit: Audit) -> None:
-    """Write the version's card anew, with its newest audit; a version that was registered without a card gets none."""
+    """Write the version's card anew, with its newest audit; a version that was registered without a
+    card gets none.
+    """
     facts = found.artifact(FACTS)
     if facts is not None:
         write_whole(found.artifacts / CARD, card_text(facts) + "\n" + audit_section(audit))
@@ -27,13 +36,17 @@ def audit_section(audit: Audit) -> str:
     """An audit in Markdown."""
     parts = [
         "## Fairness",
-        f"Audited on {audit.at:%Y-%m-%d} on records as of {audit.as_of}: **{VERDICTS[audit.verdict].lower()}**. "
-        f"{SUMMARIES[audit.verdict]} Audit {audit.sha256}, policy {audit.policy_sha256}.",
+        (
+            f"Audited on {audit.at:%Y-%m-%d} on records as of {audit.as_of}:"
+            f" **{VERDICTS[audit.verdict].lower()}**. {SUMMARIES[audit.verdict]} Audit"
+            f" {audit.sha256}, policy {audit.policy_sha256}."
+        ),
         *_asked("What stops this version", questions(audit.stopping)),
         *_asked("What a reviewer must answer in writing", questions(audit.asking)),
-        "### All checks at a glance", "The worst answer over the groups of a column; brackets: shown, not counted.",
+        "### All checks at a glance",
+        "The worst answer over the groups of a column; brackets: shown, not counted.",
         _glance(audit),
-    ]  # fmt: skip
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -48,7 +61,13 @@ def _glance(audit: Audit) -> str:
     found = grid(audit)
     rows = [("Check", *found.columns), ("---",) * (1 + len(found.columns))]
     for title, _, cells in found.rows:
-        said = [_SIGNS[cell.verdict] if cell.counts or cell.verdict is None else f"({_SIGNS[cell.verdict]})"
-                for cell in cells]  # fmt: skip
+        said = [
+            (
+                _SIGNS[cell.verdict]
+                if cell.counts or cell.verdict is None
+                else f"({_SIGNS[cell.verdict]})"
+            )
+            for cell in cells
+        ]
         rows.append((title, *said))
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -1,5 +1,6 @@
-"""The charts of a report, as SVG drawn here: dots with intervals, and trade curves. Colours differ for any eye, and
-shapes say the same again (Okabe & Ito 2008)."""
+"""The charts of a report, as SVG drawn here: dots with intervals, and trade curves. Colours differ
+for any eye, and shapes say the same again (Okabe & Ito 2008).
+"""
 
 from __future__ import annotations
 
@@ -34,76 +35,143 @@ _LETTERS = 20
 
 
 def dot_plot(audit: Audit, narrow: bool = False) -> str:
-    """How many more points of each group are missed than of all others, as dots with intervals: SVG.
+    """How many more points of each group are missed than of all others, as dots with intervals:
+    SVG.
 
     Args:
         narrow: for a phone: one panel below the other, and labels of several lines.
     """
     import altair as alt
 
-    rows = [_dot(one, narrow) for one in audit.findings if one.check in _DRAWN and one.gap is not None
-            and not one.crossed and one.attribute not in _NOT_DRAWN]  # fmt: skip
-    data = alt.InlineData(values=rows or [{"group": "No group may be shown", "verdict": VERDICTS[audit.verdict],
-                                           "check": CHECKS[_DRAWN[0]].title}])  # fmt: skip
+    rows = [
+        _dot(one, narrow)
+        for one in audit.findings
+        if one.check in _DRAWN
+        and one.gap is not None
+        and not one.crossed
+        and one.attribute not in _NOT_DRAWN
+    ]
+    data = alt.InlineData(
+        values=rows
+        or [
+            {
+                "group": "No group may be shown",
+                "verdict": VERDICTS[audit.verdict],
+                "check": CHECKS[_DRAWN[0]].title,
+            }
+        ]
+    )
     order = list(dict.fromkeys(str(row["group"]) for row in rows))
     ends = [abs(float(row[end])) for row in rows for end in ("lower", "upper")]
     most = min(_WIDEST, max([12.0, *ends]))
-    x = alt.X("point:Q", title=["Points more with neither", "a support nor a suggestion"],
-              scale=alt.Scale(domain=[-most, most], clamp=True))  # fmt: skip
-    y = alt.Y("group:N", title=None, sort=order,
-              axis=alt.Axis(labelLimit=340, labelExpr="split(datum.value, '\\n')", labelLineHeight=13))  # fmt: skip
+    x = alt.X(
+        "point:Q",
+        title=["Points more with neither", "a support nor a suggestion"],
+        scale=alt.Scale(domain=[-most, most], clamp=True),
+    )
+    y = alt.Y(
+        "group:N",
+        title=None,
+        sort=order,
+        axis=alt.Axis(labelLimit=340, labelExpr="split(datum.value, '\\n')", labelLineHeight=13),
+    )
     names = [VERDICTS[verdict] for verdict in Verdict]
-    color = alt.Color("verdict:N", title=None, scale=alt.Scale(domain=names, range=[_COLORS[v] for v in Verdict]))
-    shape = alt.Shape("verdict:N", title=None, scale=alt.Scale(domain=names, range=[_SHAPES[v] for v in Verdict]))
+    color = alt.Color(
+        "verdict:N", title=None, scale=alt.Scale(domain=names, range=[_COLORS[v] for v in Verdict])
+    )
+    shape = alt.Shape(
+        "verdict:N", title=None, scale=alt.Scale(domain=names, range=[_SHAPES[v] for v in Verdict])
+    )
     base = alt.Chart()
-    lines = base.mark_rule(strokeWidth=2.5).encode(x=alt.X("lower:Q"), x2="upper:Q", y=y, color=color)
-    dots = base.mark_point(filled=True, size=80, opacity=1).encode(x=x, y=y, color=color, shape=shape)
+    lines = base.mark_rule(strokeWidth=2.5).encode(
+        x=alt.X("lower:Q"), x2="upper:Q", y=y, color=color
+    )
+    dots = base.mark_point(filled=True, size=80, opacity=1).encode(
+        x=x, y=y, color=color, shape=shape
+    )
     zero = base.mark_rule(color="#444").encode(x=alt.datum(0))
     limit = base.mark_rule(strokeDash=[4, 3], color="#444").encode(
-        x=alt.datum(100 * audit.policy["checks"][_DRAWN[0]]["within"]))  # fmt: skip
+        x=alt.datum(100 * audit.policy["checks"][_DRAWN[0]]["within"])
+    )
     titles = [CHECKS[name].title for name in _DRAWN]
     panels = alt.layer(zero, limit, lines, dots, data=data).properties(
-        width=140 if narrow else 230, height=alt.Step(42 if narrow else 20))  # fmt: skip
-    chart = panels.facet(columns=1 if narrow else len(titles), facet=alt.Facet(
-        "check:N", title=None, sort=titles, header=alt.Header(labelFontSize=13, labelFontWeight="bold")))  # fmt: skip
+        width=140 if narrow else 230, height=alt.Step(42 if narrow else 20)
+    )
+    chart = panels.facet(
+        columns=1 if narrow else len(titles),
+        facet=alt.Facet(
+            "check:N",
+            title=None,
+            sort=titles,
+            header=alt.Header(labelFontSize=13, labelFontWeight="bold"),
+        ),
+    )
     return _svg(chart, room=18) if narrow else _svg(chart)
 
 
 def trade_chart(trades: Sequence[Trade]) -> str:
-    """Benefit captured against the worst gap, a mark for each choice that has one shown, with its number in the table:
-    SVG. Places and suggestions count other students, so they stand in panels of their own."""
+    """Benefit captured against the worst gap, a mark for each choice that has one shown, with its
+    number in the table: SVG. Places and suggestions count other students, so they stand in panels
+    of their own.
+    """
     import altair as alt
 
-    rows = _numbered([_choice(trade.title, way, choice, choice.worst_gap) for trade in trades
-                      for way, _, choices in trade.ways for choice in choices
-                      if choice.worst_gap is not None])  # fmt: skip
+    rows = _numbered(
+        [
+            _choice(trade.title, way, choice, choice.worst_gap)
+            for trade in trades
+            for way, _, choices in trade.ways
+            for choice in choices
+            if choice.worst_gap is not None
+        ]
+    )
     ways = [way for way in WAYS.values() if way in {row["way"] for row in rows}]
     places = [list(WAYS.values()).index(way) for way in ways]
     most = max(_NEAREST, *(float(row["gap"]) for row in rows))
-    gap = alt.X("gap:Q", title="Worst gap of a group, in points", axis=alt.Axis(tickMinStep=1),
-                scale=alt.Scale(domain=[min(0.0, *(float(row["gap"]) for row in rows)), most + 1]))  # fmt: skip
-    captured = alt.Y("captured:Q", title="Benefit captured, in %", scale=alt.Scale(zero=False, padding=14))
-    color = alt.Color("way:N", title=None, scale=alt.Scale(domain=ways, range=[_WAY_COLORS[at] for at in places]))
-    shape = alt.Shape("way:N", title=None, scale=alt.Scale(domain=ways, range=[_WAY_SHAPES[at] for at in places]))
+    gap = alt.X(
+        "gap:Q",
+        title="Worst gap of a group, in points",
+        axis=alt.Axis(tickMinStep=1),
+        scale=alt.Scale(domain=[min(0.0, *(float(row["gap"]) for row in rows)), most + 1]),
+    )
+    captured = alt.Y(
+        "captured:Q", title="Benefit captured, in %", scale=alt.Scale(zero=False, padding=14)
+    )
+    color = alt.Color(
+        "way:N", title=None, scale=alt.Scale(domain=ways, range=[_WAY_COLORS[at] for at in places])
+    )
+    shape = alt.Shape(
+        "way:N", title=None, scale=alt.Scale(domain=ways, range=[_WAY_SHAPES[at] for at in places])
+    )
     in_order = [WAYS[way] for way in _IN_ORDER]
     data = alt.InlineData(values=rows[::-1])
     base = alt.Chart().encode(x=gap, y=captured)
-    lines = base.transform_filter(alt.FieldOneOfPredicate("way", in_order)).mark_line(strokeWidth=1.5).encode(
-        color=color, order="number:O", detail="way:N")  # fmt: skip
+    lines = (
+        base.transform_filter(alt.FieldOneOfPredicate("way", in_order))
+        .mark_line(strokeWidth=1.5)
+        .encode(color=color, order="number:O", detail="way:N")
+    )
     marks = base.mark_point(filled=True, size=70, opacity=1).encode(color=color, shape=shape)
     numbers = base.mark_text(dx=8, dy=-8, fontSize=11, color="#222").encode(text="numbers:N")
     panels = alt.layer(lines, marks, numbers, data=data).properties(width=300, height=220)
     header = alt.Header(labelFontSize=12, labelFontWeight="bold")
-    chart = panels.facet(row=alt.Row("evened:N", title=None, header=header),
-                         column=alt.Column("counts:N", title=None, header=header, sort="descending"),
-                         ).resolve_axis(x="independent", y="independent")  # fmt: skip
+    chart = panels.facet(
+        row=alt.Row("evened:N", title=None, header=header),
+        column=alt.Column("counts:N", title=None, header=header, sort="descending"),
+    ).resolve_axis(x="independent", y="independent")
     return _svg(chart)
 
 
 def _choice(title: str, way: str, choice: Choice, gap: float) -> dict[str, Any]:
     counts = "Places, of those who wait" if way == WAYS[_PLACES] else "Suggestions, of all in need"
-    return {"evened": title, "way": way, "counts": counts, "number": choice.number,
-            "gap": round(100 * gap), "captured": round(100 * choice.captured)}  # fmt: skip
+    return {
+        "evened": title,
+        "way": way,
+        "counts": counts,
+        "number": choice.number,
+        "gap": round(100 * gap),
+        "captured": round(100 * choice.captured),
+    }
 
 
 def _numbered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -111,8 +179,15 @@ def _numbered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     spots: dict[tuple[Any, ...], list[int]] = {}
     for row in rows:
         spots.setdefault(_spot(row), []).append(row["number"])
-    return [row | {"numbers": ", ".join(map(str, spots[_spot(row)])) if row["number"] == spots[_spot(row)][0] else ""}
-            for row in rows]  # fmt: skip
+    return [
+        row
+        | {
+            "numbers": ", ".join(map(str, spots[_spot(row)]))
+            if row["number"] == spots[_spot(row)][0]
+            else ""
+        }
+        for row in rows
+    ]
 
 
 def _spot(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -124,10 +199,15 @@ def _svg(chart: Any, room: int = 60) -> str:
     import vl_convert
 
     plain = (
-        chart.properties(padding={"left": room, "right": min(room, 20), "top": 10, "bottom": 10}, background="white")
+        chart.properties(
+            padding={"left": room, "right": min(room, 20), "top": 10, "bottom": 10},
+            background="white",
+        )
         .configure(font=_FONT)
         .configure_axis(labelFontSize=12, titleFontSize=12, labelColor="#222", titleColor="#222")
-        .configure_legend(labelFontSize=12, labelLimit=0, columnPadding=min(room, 40), orient="bottom")
+        .configure_legend(
+            labelFontSize=12, labelLimit=0, columnPadding=min(room, 40), orient="bottom"
+        )
         .configure_view(stroke=None)
     )
     return str(vl_convert.vegalite_to_svg(plain.to_json()))
@@ -138,5 +218,11 @@ def _dot(finding: Finding, narrow: bool) -> dict[str, Any]:
     point, lower, upper = (0.0 if end is None else round(100 * end) for end in ends)
     group = value_label(finding.attribute, finding.value)
     group = textwrap.fill(group, _LETTERS, break_on_hyphens=False) if narrow else group
-    return {"check": CHECKS[finding.check].title, "group": group, "verdict": VERDICTS[finding.verdict],
-            "point": point, "lower": lower, "upper": upper}  # fmt: skip
+    return {
+        "check": CHECKS[finding.check].title,
+        "group": group,
+        "verdict": VERDICTS[finding.verdict],
+        "point": point,
+        "lower": lower,
+        "upper": upper,
+    }

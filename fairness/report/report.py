@@ -1,7 +1,8 @@
-"""An audit as files: JSON for machines, charts, a page to read and print, a PDF to file. Nothing in them is fetched.
+"""An audit as files: JSON for machines, charts, a page to read and print, a PDF to file. Nothing in
+them is fetched.
 
-They lie in `home/audits/v<version>/<digest>/`, so that an audit that was signed stays as it was whatever comes after.
-The JSON is written last: an audit that can be read has its report.
+They lie in `home/audits/v<version>/<digest>/`, so that an audit that was signed stays as it was
+whatever comes after. The JSON is written last: an audit that can be read has its report.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ class Signature:
 
 @dataclass(frozen=True)
 class Charts:
-    """The charts of an audit as SVG: dots with intervals, as a page and as a phone has room for them, and trade curves,
-    empty where nothing stops the model."""
+    """The charts of an audit as SVG: dots with intervals, as a page and as a phone has room for
+    them, and trade curves, empty where nothing stops the model.
+    """
 
     dots: str
     narrow: str
@@ -52,11 +54,15 @@ class Charts:
     @classmethod
     def of(cls, audit: Audit) -> Charts:
         trades = views.trades(audit)
-        return cls(dot_plot(audit), dot_plot(audit, narrow=True), trade_chart(trades) if trades else "")
+        return cls(
+            dot_plot(audit), dot_plot(audit, narrow=True), trade_chart(trades) if trades else ""
+        )
 
 
 def write_report(audit: Audit, home: Path, signatures: Sequence[Signature] = ()) -> Path:
-    """Write audit.json, report.html, report.pdf and the charts, each whole or not at all; the file of report.html."""
+    """Write audit.json, report.html, report.pdf and the charts, each whole or not at all; the file
+    of report.html.
+    """
     folder = audit_folder(home, audit)
     charts = Charts.of(audit)
     write_whole(folder / "chart.svg", charts.dots)
@@ -72,35 +78,79 @@ def write_report(audit: Audit, home: Path, signatures: Sequence[Signature] = ())
 def report_html(audit: Audit, charts: Charts, signatures: Sequence[Signature]) -> str:
     """The page: it stands alone, and prints."""
     dots, narrow, curves = (
-        _inline(svg, said, kind) for svg, said, kind in
-        ((charts.dots, words.LEFT_OUT, "audit-wide-only"), (charts.narrow, words.LEFT_OUT, "audit-narrow"),
-         (charts.curves, words.CURVES, "")))  # fmt: skip
-    return _pages().get_template("report.html").render(
-        findings=findings_html(audit, dots + narrow, curves), checks_of_all=checks_html(audit), signatures=signatures,
-        style=Markup(findings_css()), thresholds=_thresholds(audit), facts=_facts(audit), moment=_moment,
-        **_seen(audit),
-    )  # fmt: skip
+        _inline(svg, said, kind)
+        for svg, said, kind in (
+            (charts.dots, words.LEFT_OUT, "audit-wide-only"),
+            (charts.narrow, words.LEFT_OUT, "audit-narrow"),
+            (charts.curves, words.CURVES, ""),
+        )
+    )
+    return (
+        _pages()
+        .get_template("report.html")
+        .render(
+            findings=findings_html(audit, dots + narrow, curves),
+            checks_of_all=checks_html(audit),
+            signatures=signatures,
+            style=Markup(findings_css()),
+            thresholds=_thresholds(audit),
+            facts=_facts(audit),
+            moment=_moment,
+            **_seen(audit),
+        )
+    )
 
 
 def report_pdf(audit: Audit, charts: Charts, signatures: Sequence[Signature]) -> bytes:
     """The document: what the page says, of the groups that count in the verdict."""
     seen = _seen(audit)
-    checks = [asdict(replace(one, tables=tuple(table for table in one.tables if table.counts)))
-              for one in seen["details"]]  # fmt: skip
-    told = {name: [asdict(one) for one in seen[name]] for name in ("stopping", "asking", "heats", "traces")}
-    return pdf(_TEMPLATES / "report.typ", told | {
-        "title": _title(audit), "made": _made(audit), "verdict": words.VERDICTS[audit.verdict],
-        "summary": words.SUMMARIES[audit.verdict], "short": views.in_short(audit), "dots": charts.dots,
-        "curves": charts.curves, "alts": {"dots": words.LEFT_OUT, "curves": words.CURVES},
-        "trades": [_choices(one) for one in seen["trades"]], "mending": words.MENDING, "two_counts": words.TWO_COUNTS,
-        "grid": asdict(seen["grid"]), "verdicts": words.VERDICTS, "why": words.WHY_BRIEFLY,
-        "reported": seen["reported"], "families": seen["families"],
-        "strong": f"{audit.policy['strong_proxy']:.2f}", "checks": checks, "policy": _thresholds(audit),
-        "method": words.method(audit.policy), "limits": words.LIMITS, "facts": _facts(audit),
-        "smallest": audit.policy["smallest_cell"], "digest": audit.sha256,
-        "signatures": [{"decision": one.decision.capitalize(), "name": one.name, "at": _moment(one.at),
-                        "reason": one.reason} for one in signatures],
-    })  # fmt: skip
+    checks = [
+        asdict(replace(one, tables=tuple(table for table in one.tables if table.counts)))
+        for one in seen["details"]
+    ]
+    told = {
+        name: [asdict(one) for one in seen[name]]
+        for name in ("stopping", "asking", "heats", "traces")
+    }
+    return pdf(
+        _TEMPLATES / "report.typ",
+        told
+        | {
+            "title": _title(audit),
+            "made": _made(audit),
+            "verdict": words.VERDICTS[audit.verdict],
+            "summary": words.SUMMARIES[audit.verdict],
+            "short": views.in_short(audit),
+            "dots": charts.dots,
+            "curves": charts.curves,
+            "alts": {"dots": words.LEFT_OUT, "curves": words.CURVES},
+            "trades": [_choices(one) for one in seen["trades"]],
+            "mending": words.MENDING,
+            "two_counts": words.TWO_COUNTS,
+            "grid": asdict(seen["grid"]),
+            "verdicts": words.VERDICTS,
+            "why": words.WHY_BRIEFLY,
+            "reported": seen["reported"],
+            "families": seen["families"],
+            "strong": f"{audit.policy['strong_proxy']:.2f}",
+            "checks": checks,
+            "policy": _thresholds(audit),
+            "method": words.method(audit.policy),
+            "limits": words.LIMITS,
+            "facts": _facts(audit),
+            "smallest": audit.policy["smallest_cell"],
+            "digest": audit.sha256,
+            "signatures": [
+                {
+                    "decision": one.decision.capitalize(),
+                    "name": one.name,
+                    "at": _moment(one.at),
+                    "reason": one.reason,
+                }
+                for one in signatures
+            ],
+        },
+    )
 
 
 def audit_folder(home: Path, audit: Audit) -> Path:
@@ -109,7 +159,8 @@ def audit_folder(home: Path, audit: Audit) -> Path:
 
 
 def audits_of(home: Path, version: int) -> list[Audit]:
-    """Every audit of a version, the newest first. Those that an earlier release made are passed over.
+    """Every audit of a version, the newest first. Those that an earlier release made are passed
+    over.
 
     Raises:
         AuditError: a file is there and is not an audit as it was written.
@@ -122,7 +173,8 @@ def audits_of(home: Path, version: int) -> list[Audit]:
 
 
 def audits_of_records(home: Path, snapshot_id: str, as_of: date) -> list[Audit]:
-    """The newest audit of each model, under each policy, on one day of a snapshot: the oldest first.
+    """The newest audit of each model, under each policy, on one day of a snapshot: the oldest
+    first.
 
     A file that is not as it was written is passed over: nobody can say what it showed.
     """
@@ -132,7 +184,8 @@ def audits_of_records(home: Path, snapshot_id: str, as_of: date) -> list[Audit]:
             audit = _read(file)
             key = audit.version, audit.model_sha256, audit.policy_sha256
             if (audit.snapshot_id, audit.as_of) == (snapshot_id, as_of) and (
-                    key not in newest or newest[key].at < audit.at):  # fmt: skip
+                key not in newest or newest[key].at < audit.at
+            ):
                 newest[key] = audit
     return sorted(newest.values(), key=lambda audit: (audit.at, audit.version))
 
@@ -163,7 +216,9 @@ def findings_html(audit: Audit, dots: Markup, curves: Markup) -> Markup:
     Args:
         dots, curves: the charts as this page shows them.
     """
-    return Markup(_pages().get_template("findings.html").render(dots=dots, curves=curves, **_seen(audit)))
+    return Markup(
+        _pages().get_template("findings.html").render(dots=dots, curves=curves, **_seen(audit))
+    )
 
 
 def checks_html(audit: Audit) -> Markup:
@@ -197,8 +252,13 @@ def _versions(home: Path, version: int) -> Path:
 
 
 def _pages() -> jinja2.Environment:
-    found = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True,
-                               undefined=jinja2.StrictUndefined, lstrip_blocks=True)  # fmt: skip
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        lstrip_blocks=True,
+    )
     found.filters |= {"capital": words.capital, "code": _code}
     return found
 
@@ -206,35 +266,57 @@ def _pages() -> jinja2.Environment:
 def _code(text: str) -> Markup:
     """Text with what stands between backticks as code."""
     parts = text.split("`")
-    return Markup().join(Markup("<code>{}</code>").format(part) if place % 2 else part
-                         for place, part in enumerate(parts))  # fmt: skip
+    return Markup().join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part
+        for place, part in enumerate(parts)
+    )
 
 
 def _inline(svg: str, alt: str, kind: str) -> Markup:
     """A chart within a page, with its words for who cannot see it; nothing where there is none."""
     drawn = Markup(re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg))
-    whole = Markup('<div class="chart {}" role="img" aria-label="{}">{}</div>').format(kind, alt, drawn)
+    whole = Markup('<div class="chart {}" role="img" aria-label="{}">{}</div>').format(
+        kind, alt, drawn
+    )
     return whole if svg else Markup()
 
 
 def _seen(audit: Audit) -> dict[str, Any]:
     families, traces = views.traces(audit)
     return {
-        "audit": audit, "policy": audit.policy, "words": words, "title": _title(audit), "made": _made(audit),
-        "short": views.in_short(audit), "stopping": views.questions(audit.stopping),
-        "asking": views.questions(audit.asking), "grid": views.grid(audit), "heats": list(views.heats(audit)),
-        "details": views.details(audit), "families": families, "traces": traces, "trades": views.trades(audit),
+        "audit": audit,
+        "policy": audit.policy,
+        "words": words,
+        "title": _title(audit),
+        "made": _made(audit),
+        "short": views.in_short(audit),
+        "stopping": views.questions(audit.stopping),
+        "asking": views.questions(audit.asking),
+        "grid": views.grid(audit),
+        "heats": list(views.heats(audit)),
+        "details": views.details(audit),
+        "families": families,
+        "traces": traces,
+        "trades": views.trades(audit),
         "reported": _reported(audit),
-    }  # fmt: skip
+    }
 
 
 def _choices(trade: views.Trade) -> dict[str, Any]:
     """A trade curve's table in words."""
     ways = []
     for way, applies, choices in trade.ways:
-        rows = [(str(one.number), words.capital(one.setting), words.amount(one.captured),
-                 words.worst_gap(one.worst_gap), one.whose, words.amount(one.helped))
-                for one in choices]  # fmt: skip
+        rows = [
+            (
+                str(one.number),
+                words.capital(one.setting),
+                words.amount(one.captured),
+                words.worst_gap(one.worst_gap),
+                one.whose,
+                words.amount(one.helped),
+            )
+            for one in choices
+        ]
         ways.append({"way": way, "applies": applies, "choices": rows})
     return {"title": trade.title, "ways": ways}
 
@@ -253,20 +335,28 @@ def _moment(at: datetime) -> str:
 
 def _thresholds(audit: Audit) -> list[tuple[str, str, str]]:
     """What the policy says, its size, and its source."""
-    return [(says, f"{audit.policy[name]}", audit.policy["sources"][name])
-            for name, says in sorted(audit.policy["says"].items())]  # fmt: skip
+    return [
+        (says, f"{audit.policy[name]}", audit.policy["sources"][name])
+        for name, says in sorted(audit.policy["says"].items())
+    ]
 
 
 def _facts(audit: Audit) -> list[tuple[str, str]]:
     """What was audited, and by which digests it can be told."""
-    tables = ", ".join(f"{name.replace('_', ' ')} (about {rows:,} rows)"
-                       for name, rows in sorted(audit.data["tables"].items()))  # fmt: skip
+    tables = ", ".join(
+        f"{name.replace('_', ' ')} (about {rows:,} rows)"
+        for name, rows in sorted(audit.data["tables"].items())
+    )
     return [
         ("Model", f"version {audit.version}, SHA-256 {audit.model_sha256}"),
-        ("Records", f"snapshot {audit.snapshot_id}, manifest SHA-256 {audit.data['manifest_sha256']}"),
-        ("Tables read", tables), ("Policy", f"SHA-256 {audit.policy_sha256}"),
+        (
+            "Records",
+            f"snapshot {audit.snapshot_id}, manifest SHA-256 {audit.data['manifest_sha256']}",
+        ),
+        ("Tables read", tables),
+        ("Policy", f"SHA-256 {audit.policy_sha256}"),
         ("This audit", f"SHA-256 {audit.sha256}"),
-    ]  # fmt: skip
+    ]
 
 
 def _reported(audit: Audit) -> list[tuple[str, str]]:

@@ -1,4 +1,5 @@
-"""An audit as a reader meets it: what must be answered, a table of verdicts, charts' numbers, and details by check.
+"""An audit as a reader meets it: what must be answered, a table of verdicts, charts' numbers, and
+details by check.
 
 The report's page, its PDF and the site's pages are all made of these, so that they say the same.
 """
@@ -53,11 +54,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Cell:
-    """One check by one attribute: the worst verdict over its groups that count; None where nothing was asked.
+    """One check by one attribute: the worst verdict over its groups that count; None where nothing
+    was asked.
 
     Attributes:
         table: the name of the table with its groups.
-        notes: how many of these groups passed where not all did, and that it does not count where it does not.
+        notes: how many of these groups passed where not all did, and that it does not count where
+            it does not.
     """
 
     verdict: Verdict | None
@@ -68,7 +71,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """Verdicts at a glance: a column an attribute, a row a check with its title and the name of its tables."""
+    """Verdicts at a glance: a column an attribute, a row a check with its title and the name of its
+    tables.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, str, tuple[Cell, ...]], ...]
@@ -137,7 +142,9 @@ class Trace:
 
 @dataclass(frozen=True)
 class Choice:
-    """A point of a trade curve: its number in table and chart, what is chosen, and what it would bring."""
+    """A point of a trade curve: its number in table and chart, what is chosen, and what it would
+    bring.
+    """
 
     number: int
     setting: str
@@ -149,7 +156,9 @@ class Choice:
 
 @dataclass(frozen=True)
 class Trade:
-    """Every way to mend what one attribute stops: its title, how it would be applied, and its choices."""
+    """Every way to mend what one attribute stops: its title, how it would be applied, and its
+    choices.
+    """
 
     title: str
     ways: tuple[tuple[str, str, tuple[Choice, ...]], ...]
@@ -159,7 +168,8 @@ class Trade:
 class Pair:
     """One group in two audits. A verdict is None where the audit did not ask.
 
-    `changed`: whether the verdict is another or the gap differs by `ALIKE` or more; `passed`: whether both pass it.
+    `changed`: whether the verdict is another or the gap differs by `ALIKE` or more; `passed`:
+    whether both pass it.
     """
 
     group: str
@@ -182,7 +192,8 @@ class SideBySide:
     """Two audits: what each says as a whole, and their gaps.
 
     Attributes:
-        changed, unresolved: of what counts in the verdict, what has changed, and what has not but does not pass.
+        changed, unresolved: of what counts in the verdict, what has changed, and what has not but
+            does not pass.
         reported: the same of what is only shown.
         alike: what passes in both and has not changed.
     """
@@ -196,17 +207,21 @@ class SideBySide:
 
 def in_short(audit: Audit) -> str:
     """An audit in a few sentences."""
-    said = [f"{'Few' if audit.students is None else f'About {audit.students:,}'} students are enrolled"]
+    said = [
+        f"{'Few' if audit.students is None else f'About {audit.students:,}'} students are enrolled"
+    ]
     if audit.in_need is not None:
-        said[0] += (f"; about {audit.in_need:,} are in need: an early alert on attendance or marks says to look soon "
-                    "or to act now")  # fmt: skip
+        said[0] += (
+            f"; about {audit.in_need:,} are in need: an early alert on attendance or marks says to"
+            " look soon or to act now"
+        )
     if audit.helped is not None:
         said.append(f"Of these, {amount(audit.helped)} take part in a support or have a suggestion")
     told = counted(audit)
     said.append(
-        f"Each group was compared with all others in {len(_by_check(audit.findings))} ways, {audit.comparisons:,} "
-        f"figures in all. Of the {told['of']:,} that count, {told['pass']:,} passed and {told['fail']:,} failed; of "
-        "the others there is too little to tell"
+        f"Each group was compared with all others in {len(_by_check(audit.findings))} ways,"
+        f" {audit.comparisons:,} figures in all. Of the {told['of']:,} that count, {told['pass']:,}"
+        f" passed and {told['fail']:,} failed; of the others there is too little to tell"
     )
     if not audit.behavior:
         said.append("Discipline is not an input of this version, so it can sway no suggestion")
@@ -214,8 +229,9 @@ def in_short(audit: Audit) -> str:
 
 
 def questions(findings: Sequence[Finding]) -> list[Question]:
-    """Findings as questions, a check at a time, single groups before two at once; groups too small to judge together,
-    at the end."""
+    """Findings as questions, a check at a time, single groups before two at once; groups too small
+    to judge together, at the end.
+    """
     small = [one for one in findings if one.why == TOO_FEW]
     found: dict[str, list[Finding]] = {}
     for (check, _), some in _by_check([one for one in findings if one.why != TOO_FEW]).items():
@@ -224,23 +240,35 @@ def questions(findings: Sequence[Finding]) -> list[Question]:
 
 
 def _question(check: str, findings: Sequence[Finding]) -> Question:
-    """One check's question: what it is about stands in the title where that is one thing, else before each group."""
+    """One check's question: what it is about stands in the title where that is one thing, else
+    before each group.
+    """
     items = dict.fromkeys(one.item for one in findings)
     alone = next(iter(items)) if len(items) == 1 else ""
     in_order = sorted(findings, key=lambda one: one.crossed)
-    said = [f"{capital(item_label(item))}. {one}" if item != alone else one
-            for item in items for one in sentences([one for one in in_order if one.item == item])]  # fmt: skip
+    said = [
+        f"{capital(item_label(item))}. {one}" if item != alone else one
+        for item in items
+        for one in sentences([one for one in in_order if one.item == item])
+    ]
     return Question(check_label(check, alone), CHECKS[check].asks, _led(said))
 
 
 def _too_small(findings: Sequence[Finding]) -> Iterator[Question]:
-    """One question of all groups that are too small, each with the checks that cannot be answered for it."""
+    """One question of all groups that are too small, each with the checks that cannot be answered
+    for it.
+    """
     groups: dict[str, list[str]] = {}
     for one in findings:
-        groups.setdefault(value_label(one.attribute, one.value), []).append(check_label(one.check, one.item))
+        groups.setdefault(value_label(one.attribute, one.value), []).append(
+            check_label(one.check, one.item)
+        )
     if groups:
         said = [f"{group}: {', '.join(checks)}." for group, checks in groups.items()]
-        asks = "Figures alone cannot say whether these students are treated alike. What else is known of them?"
+        asks = (
+            "Figures alone cannot say whether these students are treated alike. What else is known"
+            " of them?"
+        )
         yield Question("Too few students to judge", asks, _led(said))
 
 
@@ -259,8 +287,14 @@ def grid(audit: Audit) -> Grid:
         for attribute in attributes:
             here = [one for one in some if one.attribute == attribute]
             counted = [one for one in here if one.counts] or here
-            cells.append(Cell(worst(one.verdict for one in counted) if here else None, any(one.counts for one in here),
-                              _table(check, item, attribute), tuple(_notes(counted))))  # fmt: skip
+            cells.append(
+                Cell(
+                    worst(one.verdict for one in counted) if here else None,
+                    any(one.counts for one in here),
+                    _table(check, item, attribute),
+                    tuple(_notes(counted)),
+                )
+            )
         rows.append((check_label(check, item), _name(check, item), tuple(cells)))
     return Grid(tuple(attribute_label(name) for name in attributes), tuple(rows))
 
@@ -278,15 +312,25 @@ def heats(audit: Audit, check: str = "missed") -> Iterator[Heat]:
     """Each intersection of two groups as a table of colours."""
     for attribute in dict.fromkeys(one.attribute for one in audit.findings if one.crossed):
         one, two = attribute.split(CROSS)
-        found = {one.value: one for one in audit.findings if one.attribute == attribute and one.check == check}
+        found = {
+            one.value: one
+            for one in audit.findings
+            if one.attribute == attribute and one.check == check
+        }
         parts = [value.split(CROSS) for value in found]
         columns = list(dict.fromkeys(part[1] for part in sorted(parts, key=lambda part: part[1])))
         rows = tuple(
-            (value_label(one, value), tuple(_warm(found.get(value + CROSS + other)) for other in columns))
+            (
+                value_label(one, value),
+                tuple(_warm(found.get(value + CROSS + other)) for other in columns),
+            )
             for value in dict.fromkeys(part[0] for part in parts)
-        )  # fmt: skip
-        yield Heat(f"{attribute_label(one)} and {attribute_label(two).lower()}",
-                   tuple(value_label(two, other) for other in columns), rows)  # fmt: skip
+        )
+        yield Heat(
+            f"{attribute_label(one)} and {attribute_label(two).lower()}",
+            tuple(value_label(two, other) for other in columns),
+            rows,
+        )
 
 
 def details(audit: Audit) -> list[Detail]:
@@ -296,10 +340,23 @@ def details(audit: Audit) -> list[Detail]:
         tables = []
         for attribute in dict.fromkeys(one.attribute for one in some):
             lines = tuple(_line(one) for one in some if one.attribute == attribute)
-            tables.append(Table(_table(name, item, attribute), attribute_label(attribute),
-                                any(line.counts for line in lines), lines))  # fmt: skip
-        found.append(Detail(CHECKS[name], _name(name, item), check_label(name, item), _threshold(audit, name),
-                            tuple(tables)))  # fmt: skip
+            tables.append(
+                Table(
+                    _table(name, item, attribute),
+                    attribute_label(attribute),
+                    any(line.counts for line in lines),
+                    lines,
+                )
+            )
+        found.append(
+            Detail(
+                CHECKS[name],
+                _name(name, item),
+                check_label(name, item),
+                _threshold(audit, name),
+                tuple(tables),
+            )
+        )
     return found
 
 
@@ -313,8 +370,11 @@ def traces(audit: Audit) -> tuple[list[str], list[Trace]]:
         cells = []
         for family in (*families, ALL):
             one = found.get(family)
-            cells.append(("not asked", False) if one is None else
-                         (f"{one.auc:.2f} ({one.lower:.2f} to {one.upper:.2f})", one.auc >= strong))  # fmt: skip
+            cells.append(
+                ("not asked", False)
+                if one is None
+                else (f"{one.auc:.2f} ({one.lower:.2f} to {one.upper:.2f})", one.auc >= strong)
+            )
         rows.append(Trace(attribute_label(attribute), tuple(cells)))
     return [family.replace("_", " ").capitalize() for family in families] + ["All together"], rows
 
@@ -329,8 +389,17 @@ def trades(audit: Audit) -> list[Trade]:
     for attribute, curves in by_attribute.items():
         numbers, ways = count(1), []
         for curve in curves:
-            choices = tuple(Choice(next(numbers), setting_label(one.setting), one.captured, one.worst_gap,
-                                   value_label(*one.worst_group), one.helped) for one in curve.points)  # fmt: skip
+            choices = tuple(
+                Choice(
+                    next(numbers),
+                    setting_label(one.setting),
+                    one.captured,
+                    one.worst_gap,
+                    value_label(*one.worst_group),
+                    one.helped,
+                )
+                for one in curve.points
+            )
             ways.append((WAYS[curve.way], curve.applies, choices))
         found.append(Trade(attribute_label(attribute), tuple(ways)))
     return found
@@ -338,15 +407,19 @@ def trades(audit: Audit) -> list[Trade]:
 
 def side_by_side(first: Audit, second: Audit) -> SideBySide:
     """Two audits beside each other: of two versions, or of one at two times."""
-    found = [{(one.check, one.item, one.attribute, one.value): one for one in audit.findings}
-             for audit in (first, second)]  # fmt: skip
+    found = [
+        {(one.check, one.item, one.attribute, one.value): one for one in audit.findings}
+        for audit in (first, second)
+    ]
     pairs: dict[tuple[str, str], list[Pair]] = {}
     for group in _by_check([*second.findings, *first.findings]).values():
         for key in dict.fromkeys((one.check, one.item, one.attribute, one.value) for one in group):
             pairs.setdefault(key[:2], []).append(_pair(*(one.get(key) for one in found)))
 
     def kept(which: Callable[[Pair], bool]) -> Pairs:
-        by_title = ((check_label(*check), tuple(filter(which, some))) for check, some in pairs.items())
+        by_title = (
+            (check_label(*check), tuple(filter(which, some))) for check, some in pairs.items()
+        )
         return tuple((title, some) for title, some in by_title if some)
 
     return SideBySide(
@@ -361,9 +434,13 @@ def side_by_side(first: Audit, second: Audit) -> SideBySide:
 def counted(audit: Audit) -> Mapping[str, int]:
     """How many answers stop, ask, pass and fail."""
     judged = [one for one in audit.findings if one.counts]
-    return {"stop": len(audit.stopping), "ask": len(audit.asking),
-            "pass": sum(one.verdict is Verdict.PASS for one in judged),
-            "fail": sum(one.verdict is Verdict.FAIL for one in judged), "of": len(judged)}  # fmt: skip
+    return {
+        "stop": len(audit.stopping),
+        "ask": len(audit.asking),
+        "pass": sum(one.verdict is Verdict.PASS for one in judged),
+        "fail": sum(one.verdict is Verdict.FAIL for one in judged),
+        "of": len(judged),
+    }
 
 
 def _count(students: int | None) -> str:
@@ -397,9 +474,17 @@ def _pair(first: Finding | None, second: Finding | None) -> Pair:
     if one.value == NOT_RECORDED:
         group = f"{attribute_label(one.attribute)}: {group.lower()}"
     said = ["not asked" if found is None else gap(found) for found in (first, second)]
-    return Pair(group, said[0], said[1], verdicts[0], verdicts[1], difference(one.check, change),
-                any(found is not None and found.counts for found in (first, second)), changed,
-                verdicts == [Verdict.PASS, Verdict.PASS])  # fmt: skip
+    return Pair(
+        group,
+        said[0],
+        said[1],
+        verdicts[0],
+        verdicts[1],
+        difference(one.check, change),
+        any(found is not None and found.counts for found in (first, second)),
+        changed,
+        verdicts == [Verdict.PASS, Verdict.PASS],
+    )
 
 
 def _facts(first: Audit, second: Audit) -> tuple[tuple[str, str, str], ...]:
@@ -435,8 +520,16 @@ def _warm(finding: Finding | None) -> Warm:
 def _line(finding: Finding) -> Line:
     unit = CHECKS[finding.check].unit
     rate, others = amount(finding.rate, unit), amount(finding.others_rate, unit)
-    return Line(value_label(finding.attribute, finding.value), _count(finding.n), rate, others, gap(finding),
-                finding.verdict, finding.counts, finding.why)  # fmt: skip
+    return Line(
+        value_label(finding.attribute, finding.value),
+        _count(finding.n),
+        rate,
+        others,
+        gap(finding),
+        finding.verdict,
+        finding.counts,
+        finding.why,
+    )
 
 
 def _threshold(audit: Audit, name: str) -> str:
@@ -449,7 +542,13 @@ def _threshold(audit: Audit, name: str) -> str:
         unit, scale = ("progress points", 1) if check.unit == "points" else ("points", 100)
         limit = f"more than {entry['beyond'] * scale:g} {unit}, where chance does not explain it"
         passing = f"the whole interval is within {entry['within'] * scale:g} {unit}"
-    follows = {Consequence.STOPS: "stops the model", Consequence.ASKS: "asks for a written reason",
-               Consequence.SHOWS: "is shown"}  # fmt: skip
-    return (f"Fails at {limit}: {follows[Consequence(entry['fails'])]}. Passes where {passing}. Otherwise it cannot "
-            f"tell: {follows[Consequence(entry['unsure'])]}. Source: {entry['source']}.")  # fmt: skip
+    follows = {
+        Consequence.STOPS: "stops the model",
+        Consequence.ASKS: "asks for a written reason",
+        Consequence.SHOWS: "is shown",
+    }
+    return (
+        f"Fails at {limit}: {follows[Consequence(entry['fails'])]}. Passes where {passing}."
+        f" Otherwise it cannot tell: {follows[Consequence(entry['unsure'])]}. Source:"
+        f" {entry['source']}."
+    )

@@ -11,12 +11,19 @@ from fairness.policy.checks import CHECKS, CROSS
 from fairness.population.comparisons import NOT_RECORDED
 
 ATTRIBUTES = {
-    "sex": "Sex", "race_ethnicity": "Race or ethnicity", "english_learner": "Learning English",
-    "special_education": "Special education", "unstable_housing": "Housing", "meal_eligible": "School meals",
-    "grade_band": "Grade", "school": "School",
-}  # fmt: skip
+    "sex": "Sex",
+    "race_ethnicity": "Race or ethnicity",
+    "english_learner": "Learning English",
+    "special_education": "Special education",
+    "unstable_housing": "Housing",
+    "meal_eligible": "School meals",
+    "grade_band": "Grade",
+    "school": "School",
+}
 VALUES = {
-    ("sex", "female"): "Girls", ("sex", "male"): "Boys", ("sex", "another"): "Students of another sex",
+    ("sex", "female"): "Girls",
+    ("sex", "male"): "Boys",
+    ("sex", "another"): "Students of another sex",
     ("race_ethnicity", "american_indian"): "American Indian or Alaska Native students",
     ("race_ethnicity", "asian"): "Asian students",
     ("race_ethnicity", "black"): "Black or African American students",
@@ -32,44 +39,71 @@ VALUES = {
     ("unstable_housing", "no"): "Students with a stable home",
     ("meal_eligible", "yes"): "Students eligible for free or reduced-price meals",
     ("meal_eligible", "no"): "Students not eligible for free or reduced-price meals",
-    ("grade_band", "pre_k_2"): "Pre-kindergarten to grade 2", ("grade_band", "3_5"): "Grades 3 to 5",
-    ("grade_band", "6_8"): "Grades 6 to 8", ("grade_band", "9_12"): "Grades 9 to 12",
-}  # fmt: skip
+    ("grade_band", "pre_k_2"): "Pre-kindergarten to grade 2",
+    ("grade_band", "3_5"): "Grades 3 to 5",
+    ("grade_band", "6_8"): "Grades 6 to 8",
+    ("grade_band", "9_12"): "Grades 9 to 12",
+}
 VERDICTS = {Verdict.PASS: "Passed", Verdict.FAIL: "Failed", Verdict.CANNOT_TELL: "Cannot tell"}
 WHY = {
-    TOO_FEW: "too few students to judge", NOTHING_RECORDED: "not on record for anybody",
-}  # fmt: skip
+    TOO_FEW: "too few students to judge",
+    NOTHING_RECORDED: "not on record for anybody",
+}
 WHY_BRIEFLY = {TOO_FEW: "too few", NOTHING_RECORDED: "not on record"}
 """For a narrow column."""
 SUMMARIES = {
-    Verdict.PASS: "Every check that the policy counts passed for every group: none is helped less than the policy "
-                  "allows, and for none is it left open.",
-    Verdict.FAIL: "At least one group of students is helped less than the policy allows, by more than chance "
-                  "explains. This version may not serve.",
-    Verdict.CANNOT_TELL: "Nothing was found that stops this version, but there are questions that the figures alone do "
-                         "not settle. It may serve only with a reviewer's written reason.",
-}  # fmt: skip
+    Verdict.PASS: (
+        "Every check that the policy counts passed for every group: none is helped less than the"
+        " policy allows, and for none is it left open."
+    ),
+    Verdict.FAIL: (
+        "At least one group of students is helped less than the policy allows, by more than chance "
+        "explains. This version may not serve."
+    ),
+    Verdict.CANNOT_TELL: (
+        "Nothing was found that stops this version, but there are questions that the figures alone"
+        " do not settle. It may serve only with a reviewer's written reason."
+    ),
+}
 WAYS: Mapping[str, str] = {
-    "as it is": "As it is", "family removal": "Without a family of inputs",
-    "reductions": "A rule that learned to be even", "constrained matching": "Places with floors",
-}  # fmt: skip
-MENDING = ("Nothing here is applied by itself: each way was worked out on a copy, and a person chooses. Benefit "
-           "captured is the part that is reached of all that open supports are expected to bring students in need who "
-           "wait, as this version expects it.")  # fmt: skip
-TWO_COUNTS = ("\u201cPlaces with floors\u201d counts places, and its worst gap is that of students who wait. The other "
-              "ways count suggestions, and their worst gap is that of all students in need. So a gap of one kind is "
-              "not to be held against one of the other.")  # fmt: skip
-LEFT_OUT = "How much more often each group is left without, with intervals; the numbers are in the tables"
-CURVES = "Benefit captured against the worst gap, a mark for each choice; the numbers are in the table"
+    "as it is": "As it is",
+    "family removal": "Without a family of inputs",
+    "reductions": "A rule that learned to be even",
+    "constrained matching": "Places with floors",
+}
+MENDING = (
+    "Nothing here is applied by itself: each way was worked out on a copy, and a person chooses."
+    " Benefit captured is the part that is reached of all that open supports are expected to bring"
+    " students in need who wait, as this version expects it."
+)
+TWO_COUNTS = (
+    "\u201cPlaces with floors\u201d counts places, and its worst gap is that of students who wait."
+    " The other ways count suggestions, and their worst gap is that of all students in need. So a"
+    " gap of one kind is not to be held against one of the other."
+)
+LEFT_OUT = (
+    "How much more often each group is left without, with intervals; the numbers are in the tables"
+)
+CURVES = (
+    "Benefit captured against the worst gap, a mark for each choice; the numbers are in the table"
+)
 LIMITS = (
     "Partners see less than the whole record and may get fewer suggestions than counted here.",
-    "A need that leaves no trace in attendance or marks is not counted as need. Where absences of a group are not "
-    "written down, its need is not seen either: the check of absences on record looks for that, and can only ask.",
+    (
+        "A need that leaves no trace in attendance or marks is not counted as need. Where absences"
+        " of a group are not written down, its need is not seen either: the check of absences on"
+        " record looks for that, and can only ask."
+    ),
     "Being suggested a support is not being helped by it.",
-    "A gap in the records can be a gap in life: groups can differ in how often they are absent for reasons that no "
-    "check here knows.",
-    "Supports open to a grade differ, and so do suggestions: a gap between grades can be a gap in what is offered.",
-)  # fmt: skip
+    (
+        "A gap in the records can be a gap in life: groups can differ in how often they are absent"
+        " for reasons that no check here knows."
+    ),
+    (
+        "Supports open to a grade differ, and so do suggestions: a gap between grades can be a gap"
+        " in what is offered."
+    ),
+)
 """What an audit cannot show."""
 
 
@@ -77,19 +111,29 @@ def method(policy: Mapping[str, Any]) -> tuple[str, ...]:
     """How an audit is done, in a few paragraphs."""
     fewest = policy["smallest_cell"]
     return (
-        "The model was asked about every student enrolled, with all records that it may ever see and no sensitive "
-        "fact. Supports that are not open to a student were left out as they are in use. Need comes from the early "
-        "alerts, not from the model. The shares of groups are fairlearn's. Where students are compared within equal "
-        "need or equal records, the groups are weighted as Mantel and Haenszel do. Errors come from drawing whole "
-        "cohorts (the students of one grade in one school) a thousand times, and are never smaller than those of "
-        f"independent students. Intervals hold with a chance of {amount(policy['confidence'])} each.",
-        "A check passes where the whole interval lies within the limit. It fails where the figure lies beyond the "
-        "threshold and chance does not explain it, counting how many figures were compared (Holm's procedure); of how "
-        "often something was got, that is asked of the difference of the shares (Mantel and Haenszel's test). "
-        "Anything else is \u201ccannot tell\u201d, which never counts as a pass.",
-        "What is shown was tested as an attacker would: with all figures of this report together, no number of "
-        f"students below {fewest} can be narrowed down to fewer than {fewest} possibilities.",
-    )  # fmt: skip
+        (
+            "The model was asked about every student enrolled, with all records that it may ever"
+            " see and no sensitive fact. Supports that are not open to a student were left out as"
+            " they are in use. Need comes from the early alerts, not from the model. The shares of"
+            " groups are fairlearn's. Where students are compared within equal need or equal"
+            " records, the groups are weighted as Mantel and Haenszel do. Errors come from drawing"
+            " whole cohorts (the students of one grade in one school) a thousand times, and are"
+            " never smaller than those of independent students. Intervals hold with a chance of"
+            f" {amount(policy['confidence'])} each."
+        ),
+        (
+            "A check passes where the whole interval lies within the limit. It fails where the"
+            " figure lies beyond the threshold and chance does not explain it, counting how many"
+            " figures were compared (Holm's procedure); of how often something was got, that is"
+            " asked of the difference of the shares (Mantel and Haenszel's test). Anything else is"
+            " \u201ccannot tell\u201d, which never counts as a pass."
+        ),
+        (
+            "What is shown was tested as an attacker would: with all figures of this report"
+            f" together, no number of students below {fewest} can be narrowed down to fewer than"
+            f" {fewest} possibilities."
+        ),
+    )
 
 
 def attribute_label(attribute: str) -> str:
@@ -121,7 +165,9 @@ def item_label(item: str) -> str:
 
 
 def sentences(findings: Sequence[Finding]) -> list[str]:
-    """Each finding in a sentence or two, with the figures that may be shown; those of which none may be, together."""
+    """Each finding in a sentence or two, with the figures that may be shown; those of which none
+    may be, together.
+    """
     figures = [sentence(one) for one in findings if one.gap is not None]
     silent: dict[str, list[str]] = {}
     for who, why in (_without_figures(one) for one in findings if one.gap is None):
@@ -144,8 +190,14 @@ def sentence(finding: Finding) -> str:
 
 def _without_figures(finding: Finding) -> tuple[str, str]:
     if finding.why == NOTHING_RECORDED:
-        return attribute_label(finding.attribute), "not on record for anybody, so no group can be judged."
-    why = WHY.get(finding.why, "the figures are not shown, since a small number of students would follow from them")
+        return (
+            attribute_label(finding.attribute),
+            "not on record for anybody, so no group can be judged.",
+        )
+    why = WHY.get(
+        finding.why,
+        "the figures are not shown, since a small number of students would follow from them",
+    )
     return value_label(finding.attribute, finding.value), f"{why}."
 
 
@@ -176,7 +228,9 @@ def difference(check: str, change: float | None) -> str:
     comparison, unit = CHECKS[check].comparison, CHECKS[check].unit
     if comparison == "ratio":
         return f"{change + 0.0:+.2f} times"
-    return f"{change + 0.0:+.1f} progress points" if unit == "points" else f"{points(change)} points"
+    return (
+        f"{change + 0.0:+.1f} progress points" if unit == "points" else f"{points(change)} points"
+    )
 
 
 def worst_gap(share: float | None) -> str:
@@ -193,7 +247,9 @@ def setting_label(setting: str) -> str:
 
 def _within(label: str) -> str:
     """A group's label within a sentence."""
-    return label[:1].lower() + label[1:] if label.startswith(("Students ", "Girls", "Boys")) else label
+    return (
+        label[:1].lower() + label[1:] if label.startswith(("Students ", "Girls", "Boys")) else label
+    )
 
 
 def points(share: float) -> str:

@@ -27,7 +27,10 @@ _ROLES = [role.value for role in Role if role is not Role.PIPELINE]
 
 @app.command("organizations")
 def organizations(
-    file: Annotated[Path, typer.Argument(help="CSV with organization_id, name and kind; `district` is the district.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV with organization_id, name and kind; `district` is the district."),
+    ],
     home: Home = None,
 ) -> None:
     """Add organisations, or bring their names up to date."""
@@ -54,18 +57,23 @@ def staff(
         password = _password(confirm=True)
         database = open_database(Settings.from_environment(home).database_url)
         added = add_staff(database, login, name, Role(role), organization, password)
-    out.print(f"{added.login} may sign in as {added.role} of {added.organization_id}.", highlight=False)
+    out.print(
+        f"{added.login} may sign in as {added.role} of {added.organization_id}.", highlight=False
+    )
 
 
 def password_holder(database: Database, login: str, now: datetime) -> Viewer:
-    """Whoever knows the password of this login, asked for at the prompt or read from HANDRAIL_PASSWORD.
+    """Whoever knows the password of this login, asked for at the prompt or read from
+    HANDRAIL_PASSWORD.
 
     Raises:
         AccountError: login or password is wrong, or there were too many attempts.
     """
     viewer = authenticate(database, login, _password(confirm=False), now)
     if viewer is None:
-        raise AccountError(f"the login {login} or its password is wrong, or there were too many attempts")
+        raise AccountError(
+            f"the login {login} or its password is wrong, or there were too many attempts"
+        )
     return viewer
 
 

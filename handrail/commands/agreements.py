@@ -1,4 +1,6 @@
-"""`handrail agreements`: the texts that say who may see what, checked, put in force, compared, explained and ended."""
+"""`handrail agreements`: the texts that say who may see what, checked, put in force, compared,
+explained and ended.
+"""
 
 from __future__ import annotations
 
@@ -36,19 +38,26 @@ from records.snapshots.snapshot import Snapshot
 app = typer.Typer(no_args_is_help=True, help="The agreements that say who may see what.")
 File = Annotated[Path, typer.Argument(help="An agreement as a TOML file.")]
 Which = Annotated[str, typer.Argument(help="Which agreement.")]
-Version = Annotated[int | None, typer.Option("--version", help="Which version; the newest if left out.")]
+Version = Annotated[
+    int | None, typer.Option("--version", help="Which version; the newest if left out.")
+]
 _SIGNS = {"kept": " ", "added": "+", "removed": "-"}
 
 
 @app.command("check")
 def check(file: File) -> None:
-    """Read an agreement as the law asks for it; name the line of the first thing that is missing or wrong."""
+    """Read an agreement as the law asks for it; name the line of the first thing that is missing or
+    wrong.
+    """
     with plain_errors():
         agreement = read_agreement(existing(file))
     categories = ", ".join(sorted(agreement.categories))
-    out.print(f"{agreement.agreement_id} version {agreement.version} is whole: {agreement.organization_id} may see "
-              f"{categories} for: {agreement.purpose}, from {agreement.start} to {agreement.end} "
-              f"({agreement.legal_basis}).", highlight=False)  # fmt: skip
+    out.print(
+        f"{agreement.agreement_id} version {agreement.version} is whole:"
+        f" {agreement.organization_id} may see {categories} for: {agreement.purpose}, from"
+        f" {agreement.start} to {agreement.end} ({agreement.legal_basis}).",
+        highlight=False,
+    )
 
 
 @app.command("add")
@@ -65,11 +74,17 @@ def add(file: File, home: Home = None) -> None:
 @app.command("reinstate")
 def take_back(
     file: File,
-    officer: Annotated[str, typer.Option("--as", help="Login of the district administrator who takes it back.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why, in a sentence that others will read.")],
+    officer: Annotated[
+        str, typer.Option("--as", help="Login of the district administrator who takes it back.")
+    ],
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why, in a sentence that others will read.")
+    ],
     home: Home = None,
 ) -> None:
-    """Take a revocation back: put a newer version of a revoked agreement in force. The password is asked for."""
+    """Take a revocation back: put a newer version of a revoked agreement in force. The password is
+    asked for.
+    """
     with plain_errors():
         agreement = read_agreement(existing(file))
         settings = Settings.from_environment(home)
@@ -77,7 +92,10 @@ def take_back(
         before = versions_of(database, agreement.agreement_id)
         reinstate(database, agreement, password_holder(database, officer, now), reason, now)
     _say_added(agreement, before)
-    out.print("Its revocation is taken back, and the agreement's page says by whom and why.", highlight=False)
+    out.print(
+        "Its revocation is taken back, and the agreement's page says by whom and why.",
+        highlight=False,
+    )
 
 
 @app.command("list")
@@ -88,8 +106,15 @@ def show_all(home: Home = None) -> None:
         table = Table("agreement", "version", "organisation", "ground", "from", "to", "today")
         for one in all_agreements(open_database(settings.database_url)):
             found = one.agreement
-            table.add_row(found.agreement_id, str(found.version), found.organization_id, found.legal_basis,
-                          str(found.start), str(found.end), state(one, settings.now().date()))  # fmt: skip
+            table.add_row(
+                found.agreement_id,
+                str(found.version),
+                found.organization_id,
+                found.legal_basis,
+                str(found.start),
+                str(found.end),
+                state(one, settings.now().date()),
+            )
     print_table(table)
 
 
@@ -104,13 +129,21 @@ def show(agreement_id: Which, version: Version = None, home: Home = None) -> Non
 
 @app.command("diff")
 def diff(agreement_id: Which, version: Version = None, home: Home = None) -> None:
-    """What a version changes in the one before it: in words, and line by line with the newer line's number."""
+    """What a version changes in the one before it: in words, and line by line with the newer line's
+    number.
+    """
     with plain_errors():
         database = open_database(Settings.from_environment(home).database_url)
         after = _version(database, agreement_id, version).agreement
-        older = [one.agreement for one in versions_of(database, agreement_id) if one.agreement.version < after.version]
+        older = [
+            one.agreement
+            for one in versions_of(database, agreement_id)
+            if one.agreement.version < after.version
+        ]
         if not older:
-            raise AgreementError(f"version {after.version} of {agreement_id} is the first: nothing came before it")
+            raise AgreementError(
+                f"version {after.version} of {agreement_id} is the first: nothing came before it"
+            )
         lines = compared(older[0].text, after.text)
     for change in changes(older[0], after):
         out.print(change, highlight=False, soft_wrap=True, markup=False)
@@ -122,12 +155,20 @@ def diff(agreement_id: Which, version: Version = None, home: Home = None) -> Non
 def explain_scope(
     person: Annotated[str, typer.Argument(help="The login of whoever looks.")],
     student: Annotated[str, typer.Argument(help="The district's identifier of the student.")],
-    officer: Annotated[str, typer.Option("--as", help="Login of the district administrator who asks.")],
-    category: Annotated[str, typer.Option("--category", help="One part of the record, with every question.")] = "",
-    on: Annotated[str, typer.Option("--on", help="Another day than today, at noon, by what is on record now.")] = "",
+    officer: Annotated[
+        str, typer.Option("--as", help="Login of the district administrator who asks.")
+    ],
+    category: Annotated[
+        str, typer.Option("--category", help="One part of the record, with every question.")
+    ] = "",
+    on: Annotated[
+        str, typer.Option("--on", help="Another day than today, at noon, by what is on record now.")
+    ] = "",
     home: Home = None,
 ) -> None:
-    """What may this person see of this student, and which line says so? The question itself is written down."""
+    """What may this person see of this student, and which line says so? The question itself is
+    written down.
+    """
     with plain_errors():
         settings = Settings.from_environment(home)
         database, now = open_database(settings.database_url), settings.now()
@@ -135,13 +176,19 @@ def explain_scope(
         viewer, moment = person_of(database, person), _noon(on) if on else now
         who = password_holder(database, officer, now)
         if who.role is not Role.DISTRICT_ADMIN or who.organization_id != DISTRICT:
-            raise NotAnOfficer(f"{officer} is not a district administrator: only they may ask about a student")
+            raise NotAnOfficer(
+                f"{officer} is not a district administrator: only they may ask about a student"
+            )
         snapshot = Snapshot.current(settings.home)
         scope = scope_for(who, database, snapshot, now, settings.secret())
         found = explain(viewer, student, database, snapshot, moment)
         record_disclosures(database, scope, [student], TELLS_OF, "handrail agreements explain", now)
-    out.print(f"{viewer.login}, {viewer.role.replace('_', ' ')} of {viewer.organization_id}, and student {student} "
-              f"on {moment:%Y-%m-%d at %H:%M}:", highlight=False, soft_wrap=True)  # fmt: skip
+    out.print(
+        f"{viewer.login}, {viewer.role.replace('_', ' ')} of {viewer.organization_id}, and student"
+        f" {student} on {moment:%Y-%m-%d at %H:%M}:",
+        highlight=False,
+        soft_wrap=True,
+    )
     if asked is None:
         out.print(_summary(found))
         if found.housing_services:
@@ -160,8 +207,11 @@ def end(agreement_id: Which, home: Home = None) -> None:
 
 
 def _say_added(agreement: Agreement, before: list[StoredAgreement]) -> None:
-    out.print(f"{agreement.agreement_id} version {agreement.version} is in force from {agreement.start} to "
-              f"{agreement.end}.", highlight=False)  # fmt: skip
+    out.print(
+        f"{agreement.agreement_id} version {agreement.version} is in force from {agreement.start}"
+        f" to {agreement.end}.",
+        highlight=False,
+    )
     if before and before[0].agreement.version < agreement.version:
         out.print(f"What it changes in version {before[0].agreement.version}:", highlight=False)
         for change in changes(before[0].agreement, agreement):
@@ -175,7 +225,9 @@ def _version(database: Database, agreement_id: str, version: int | None) -> Stor
     for one in found:
         if version in (None, one.agreement.version):
             return one
-    raise AgreementError(f"{agreement_id} has no version {version}; the newest is {found[0].agreement.version}")
+    raise AgreementError(
+        f"{agreement_id} has no version {version}; the newest is {found[0].agreement.version}"
+    )
 
 
 def _category(name: str) -> Category:
@@ -195,8 +247,12 @@ def _summary(found: Explanation) -> Table:
     table = Table("part of the record", "seen", "what decides", "where it is written")
     for answer in found.answers:
         reason = answer.reason
-        table.add_row(answer.category, "yes" if answer.visible else "no", f"{reason.asked} {reason.answer}.",
-                      reason.written)  # fmt: skip
+        table.add_row(
+            answer.category,
+            "yes" if answer.visible else "no",
+            f"{reason.asked} {reason.answer}.",
+            reason.written,
+        )
     return table
 
 
@@ -209,5 +265,9 @@ def _print_answer(answer: Answer) -> None:
         out.print(f"By {way.name}{digest}:", highlight=False, soft_wrap=True)
         print_table(table)
     seen = "is seen" if answer.visible else "is not seen"
-    out.print(f"{answer.category} {seen}: {answer.reason.asked} {answer.reason.answer}. ({answer.reason.written})",
-              highlight=False, soft_wrap=True)  # fmt: skip
+    out.print(
+        f"{answer.category} {seen}: {answer.reason.asked} {answer.reason.answer}."
+        f" ({answer.reason.written})",
+        highlight=False,
+        soft_wrap=True,
+    )

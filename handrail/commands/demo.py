@@ -18,16 +18,30 @@ FEWEST_STUDENTS = 4_000
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where the demo is made and kept.")] = Path("demo-district"),
-    students: Annotated[int | None, typer.Option(help=f"How many students the made-up district has; {USUAL_STUDENTS:,} "
-                                                 "unless a finished one is there.")] = None,
+    folder: Annotated[Path, typer.Argument(help="Where the demo is made and kept.")] = Path(
+        "demo-district"
+    ),
+    students: Annotated[
+        int | None,
+        typer.Option(
+            help=f"How many students the made-up district has; {USUAL_STUDENTS:,} "
+            "unless a finished one is there."
+        ),
+    ] = None,
     port: Annotated[int, typer.Option(help="Port of the site.")] = 8765,
-    site: Annotated[bool, typer.Option("--site/--no-site", help="Serve the site when all is made.")] = True,
+    site: Annotated[
+        bool, typer.Option("--site/--no-site", help="Serve the site when all is made.")
+    ] = True,
 ) -> None:
-    """Make a demo district, load it, train, audit, sign, and serve the site. A finished one is served at once."""
+    """Make a demo district, load it, train, audit, sign, and serve the site. A finished one is
+    served at once.
+    """
     with plain_errors():
         if students is not None and students < FEWEST_STUDENTS:
-            raise SettingsError(f"--students is {students}; below {FEWEST_STUDENTS} there is too little to learn from")
+            raise SettingsError(
+                f"--students is {students}; below {FEWEST_STUDENTS} there is too little to learn"
+                " from"
+            )
         with progress_bar() as step:
             settings = make_demo(folder, students=students, step=step)
     _show_accounts()
@@ -40,5 +54,7 @@ def _show_accounts() -> None:
     table.add_column("sign in as", no_wrap=True)
     table.add_column("who")
     for login, name, role, organization in all_staff():
-        table.add_row(login, f"{name}, {role.value.replace('_', ' ')} of {ORGANIZATION_NAMES[organization]}")
+        table.add_row(
+            login, f"{name}, {role.value.replace('_', ' ')} of {ORGANIZATION_NAMES[organization]}"
+        )
     print_table(table)

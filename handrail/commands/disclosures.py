@@ -1,4 +1,6 @@
-"""`handrail disclosures`: the log of who saw which student's record, checked, kept and told to those who ask."""
+"""`handrail disclosures`: the log of who saw which student's record, checked, kept and told to
+those who ask.
+"""
 
 from __future__ import annotations
 
@@ -46,35 +48,57 @@ LONG = 50_000
 """Rows from which on reading the log takes long enough for a bar."""
 
 FORMATS: Mapping[str, Callable[[Report], bytes]] = {
-    "text": lambda report: report_text(report).encode(), "csv": report_csv, "html": report_html, "pdf": report_pdf,
-}  # fmt: skip
-Out = Annotated[Path | None, typer.Option("--out", help="The file to write; by default the terminal.")]
+    "text": lambda report: report_text(report).encode(),
+    "csv": report_csv,
+    "html": report_html,
+    "pdf": report_pdf,
+}
+Out = Annotated[
+    Path | None, typer.Option("--out", help="The file to write; by default the terminal.")
+]
 
 
 @app.command("verify")
 def verify_log(
-    head: Annotated[Path | None, typer.Option(help="A head that was exported earlier, to compare with.")] = None,
+    head: Annotated[
+        Path | None, typer.Option(help="A head that was exported earlier, to compare with.")
+    ] = None,
     home: Home = None,
 ) -> None:
-    """Read the whole log and find any row that was edited, removed, added or moved. Exit 1 when one is found.
+    """Read the whole log and find any row that was edited, removed, added or moved. Exit 1 when one
+    is found.
 
     The log is compared with the heads that the home has kept, too.
     """
     with plain_errors():
         settings = Settings.from_environment(home)
-        heads = [*kept_heads(settings.home), *(read_heads(existing(head)) if head is not None else ())]
+        heads = [
+            *kept_heads(settings.home),
+            *(read_heads(existing(head)) if head is not None else ()),
+        ]
         database = open_database(settings.database_url)
         with progress_bar() as step:
-            outcome = verify(database, heads, lambda done, total: (
-                step("reading the log", done, total) if total >= LONG else None), os.cpu_count() or 1)  # fmt: skip
+            outcome = verify(
+                database,
+                heads,
+                lambda done, total: step("reading the log", done, total) if total >= LONG else None,
+                os.cpu_count() or 1,
+            )
     if not outcome.ok:
-        err.print(f"handrail: the disclosure log does not hold: {outcome.problem}", highlight=False, soft_wrap=True)
+        err.print(
+            f"handrail: the disclosure log does not hold: {outcome.problem}",
+            highlight=False,
+            soft_wrap=True,
+        )
         raise typer.Exit(1)
     out.print(f"The disclosure log holds: {outcome.rows:,} rows.", highlight=False)
     if outcome.nameless:
-        out.print(f"The looks at {words.count(outcome.nameless, 'student', 'students')} name nobody any more: there "
-                  "must be as many certificates in handrail destroy list.", highlight=False,
-                  soft_wrap=True)  # fmt: skip
+        out.print(
+            f"The looks at {words.count(outcome.nameless, 'student', 'students')} name nobody any"
+            " more: there must be as many certificates in handrail destroy list.",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @app.command("head")
@@ -90,12 +114,15 @@ def head_of_log(
 @app.command("report")
 def report(
     student_id: Annotated[str, typer.Argument(help="The district's identifier of the student.")],
-    officer: Annotated[str, typer.Option("--as", help="Login of the district administrator who makes the report.")],
+    officer: Annotated[
+        str, typer.Option("--as", help="Login of the district administrator who makes the report.")
+    ],
     kind: Annotated[str, typer.Option("--format", help="One of text, csv, html, pdf.")] = "text",
     file: Out = None,
     home: Home = None,
 ) -> None:
-    """Tell a family who has looked at one student's record, and what for. Making the report is itself on the list.
+    """Tell a family who has looked at one student's record, and what for. Making the report is
+    itself on the list.
 
     The administrator's password is asked for, or read from HANDRAIL_PASSWORD.
     """
@@ -112,31 +139,48 @@ def report(
 
 @app.command("breach-report")
 def breach_report(
-    account: Annotated[str, typer.Option("--account", help="Login of the account that somebody else used.")],
-    officer: Annotated[str, typer.Option("--as", help="Login of the district administrator who makes the report.")],
+    account: Annotated[
+        str, typer.Option("--account", help="Login of the account that somebody else used.")
+    ],
+    officer: Annotated[
+        str, typer.Option("--as", help="Login of the district administrator who makes the report.")
+    ],
     since: Annotated[str, typer.Option("--from", help="The first day, such as 2026-04-01.")],
     until: Annotated[str, typer.Option("--to", help="The last day.")],
     file: Out = None,
     home: Home = None,
 ) -> None:
-    """Whose records one account saw from one day to another: which students, what of them, how often and when.
+    """Whose records one account saw from one day to another: which students, what of them, how
+    often and when.
 
-    It is a spreadsheet of identifiers, and holds no name and no value. Making it is itself a look at each of these
-    students, and written down. The administrator's password is asked for, or read from HANDRAIL_PASSWORD.
+    It is a spreadsheet of identifiers, and holds no name and no value. Making it is itself a look
+    at each of these students, and written down. The administrator's password is asked for, or read
+    from HANDRAIL_PASSWORD.
     """
     with plain_errors():
         settings = Settings.from_environment(home)
         database, now = open_database(settings.database_url), settings.now()
         first, last = _day("--from", since), _day("--to", until)
         if last < first:
-            raise SettingsError(f"--from is {since} and --to is {until}: the last day is before the first")
-        scope = _officer(settings, database, password_holder(database, officer, now), Snapshot.current(settings.home))
+            raise SettingsError(
+                f"--from is {since} and --to is {until}: the last day is before the first"
+            )
+        scope = _officer(
+            settings,
+            database,
+            password_holder(database, officer, now),
+            Snapshot.current(settings.home),
+        )
         who = person_of(database, account)
         seen = exposures(database, who.user_id, first, last)
         students = [one.student_id for one in seen if one.student_id is not None]
         record_disclosures(database, scope, students, [], "handrail disclosures breach-report", now)
-        told = (f"{account} of {who.organization_id} saw {words.count(len(seen), 'student', 'students')} in "
-                f"{words.count(sum(one.looks for one in seen), 'look', 'looks')} from {first} to {last}.")  # fmt: skip
+        told = (
+            f"{account} of {who.organization_id} saw"
+            f" {words.count(len(seen), 'student', 'students')} in"
+            f" {words.count(sum(one.looks for one in seen), 'look', 'looks')} from {first} to"
+            f" {last}."
+        )
         header = ("student", "looks", "first", "last", "what was shown")
         _deliver(spreadsheet(told, header, map(_exposed, seen)), file)
     err.print(told, highlight=False, soft_wrap=True)
@@ -154,21 +198,35 @@ def _officer(settings: Settings, database: Database, who: Viewer, snapshot: Snap
     return with_former_students(database, scope)
 
 
-def _made(settings: Settings, database: Database, who: Viewer, student_id: str, now: datetime) -> Report:
+def _made(
+    settings: Settings, database: Database, who: Viewer, student_id: str, now: datetime
+) -> Report:
     """The report, once it is written down that it is made."""
     snapshot = Snapshot.current(settings.home)
     scope = _officer(settings, database, who, snapshot)
     if student_id not in scope.students:
-        raise NotInScope(f"neither the records nor the log of disclosures know a student {student_id!r}")
+        raise NotInScope(
+            f"neither the records nor the log of disclosures know a student {student_id!r}"
+        )
     listed = read_roster(ScopedRecords(snapshot, scope, [student_id]))
     name = listed[student_id].name if scope.categories(student_id) else None
-    record_disclosures(database, scope, [student_id], [Category.DIRECTORY], "handrail disclosures report", now)
+    record_disclosures(
+        database, scope, [student_id], [Category.DIRECTORY], "handrail disclosures report", now
+    )
     officer = f"{who.name}, {organizations(database)[who.organization_id].name}"
-    return read_report(database, student_id, name, now, words.own_records_shown_to(officer, now), None)
+    return read_report(
+        database, student_id, name, now, words.own_records_shown_to(officer, now), None
+    )
 
 
 def _exposed(one: Exposure) -> tuple[str, ...]:
-    return (one.student_id or "destroyed", str(one.looks), one.first, one.last, words.categories(one.categories))
+    return (
+        one.student_id or "destroyed",
+        str(one.looks),
+        one.first,
+        one.last,
+        words.categories(one.categories),
+    )
 
 
 def _deliver(content: bytes, file: Path | None) -> None:

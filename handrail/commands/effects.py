@@ -43,13 +43,22 @@ from training.effects.published_effects import (
 from training.episodes.episodes import Episodes, NotEnoughEvidence, build_episodes
 from training.episodes.outcome import Outcome
 
-app = typer.Typer(help="What went along with each partner's program: an effect with its range, or why nobody can tell.")
-Officer = Annotated[str, typer.Option("--as", help="Login of the district administrator who states them.")]
+app = typer.Typer(
+    help=(
+        "What went along with each partner's program: an effect with its range, or why nobody can"
+        " tell."
+    )
+)
+Officer = Annotated[
+    str, typer.Option("--as", help="Login of the district administrator who states them.")
+]
 
 
 @app.callback(invoke_without_command=True)
 def effects(context: typer.Context, home: Home = None) -> None:
-    """What went along with each partner's program: an effect with its range, or why nobody can tell."""
+    """What went along with each partner's program: an effect with its range, or why nobody can
+    tell.
+    """
     with plain_errors():
         if context.invoked_subcommand is not None:
             if home is not None:
@@ -60,16 +69,22 @@ def effects(context: typer.Context, home: Home = None) -> None:
         with progress_bar() as step:
             report, file = work_out_effects(settings, database, step)
         _show(report, {key: one.name for key, one in organizations(database).items()})
-    out.print(f"Written to {file}; on the site it is the page Programs.", highlight=False, soft_wrap=True)
+    out.print(
+        f"Written to {file}; on the site it is the page Programs.", highlight=False, soft_wrap=True
+    )
 
 
 @app.command("costs")
 def costs(
-    file: Annotated[Path, typer.Argument(help="CSV with the columns program, dollars, per (student, year, session).")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV with the columns program, dollars, per (student, year, session)."),
+    ],
     officer: Officer,
     home: Home = None,
 ) -> None:
-    """State what programs cost, in place of all that was stated before. One wrong line, and nothing is changed.
+    """State what programs cost, in place of all that was stated before. One wrong line, and nothing
+    is changed.
 
     The password is asked for, or read from HANDRAIL_PASSWORD.
     """
@@ -80,16 +95,25 @@ def costs(
         gone = state_costs(database, viewer, existing(file), _programs(settings), settings.now())
         counting = program_costs(database)
     what = count(len(counting), "program costs", "programs cost")
-    out.print(f"It is stated what {what}. Run handrail effects to work it in.", highlight=False, soft_wrap=True)
+    out.print(
+        f"It is stated what {what}. Run handrail effects to work it in.",
+        highlight=False,
+        soft_wrap=True,
+    )
     if gone:
         names = ", ".join(one.price.program_id for one in gone)
-        out.print(f"Stated before and not in {file.name}, so no longer counted: {names}", highlight=False,
-                  soft_wrap=True)  # fmt: skip
+        out.print(
+            f"Stated before and not in {file.name}, so no longer counted: {names}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
-def work_out_effects(settings: Settings, database: Database, step: Step,
-                     episodes: Episodes | None = None) -> tuple[Report, Path]:  # fmt: skip
-    """The figures of the current snapshot and their file; what is there is taken if all that it was made of is alike.
+def work_out_effects(
+    settings: Settings, database: Database, step: Step, episodes: Episodes | None = None
+) -> tuple[Report, Path]:
+    """The figures of the current snapshot and their file; what is there is taken if all that it was
+    made of is alike.
 
     Args:
         episodes: those of the current snapshot and outcome, where they are built already.
@@ -99,8 +123,17 @@ def work_out_effects(settings: Settings, database: Database, step: Step,
     """
     snapshot = Snapshot.current(settings.home)
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", snapshot.latest_date()))
-    services = Services(*(records.frame(name) for name in ("programs", "service_enrollments", "service_sessions",
-                                                           "school_enrollments")))  # fmt: skip
+    services = Services(
+        *(
+            records.frame(name)
+            for name in (
+                "programs",
+                "service_enrollments",
+                "service_sessions",
+                "school_enrollments",
+            )
+        )
+    )
     known = costs_known(services.programs, program_costs(database))
     inputs = inputs_of(settings.home, snapshot.id, known)
     before = _before(settings.home, snapshot.id)
@@ -108,12 +141,17 @@ def work_out_effects(settings: Settings, database: Database, step: Step,
         return before, write_effects(before, settings.home)
     outcome = Outcome.of(settings.home)
     if episodes is None:
-        episodes = build_episodes(snapshot, outcome=outcome, progress=partial(step, "looking back at decision days"))
+        episodes = build_episodes(
+            snapshot, outcome=outcome, progress=partial(step, "looking back at decision days")
+        )
     if not len(episodes):
-        raise NotEnoughEvidence("nobody's progress is known: there must be school enrollments, attendance and marks "
-                                "before and after a day on which students were looked at")  # fmt: skip
-    found = partner_effects(episodes, services, known, outcome=outcome,
-                            progress=partial(step, "comparing students"))  # fmt: skip
+        raise NotEnoughEvidence(
+            "nobody's progress is known: there must be school enrollments, attendance and marks "
+            "before and after a day on which students were looked at"
+        )
+    found = partner_effects(
+        episodes, services, known, outcome=outcome, progress=partial(step, "comparing students")
+    )
     report = tell(found, services.programs, known, inputs, settings.now())
     return report, write_effects(report, settings.home)
 
@@ -132,24 +170,46 @@ def _programs(settings: Settings) -> list[str]:
 
 
 def _show(report: Report, partners: Mapping[str, str]) -> None:
-    table = Table("program", "partner", "served", "points (95%)", "so", "naive", "a student", "a point (95%)",
-                  title="progress beside similar students, and what it cost")  # fmt: skip
+    table = Table(
+        "program",
+        "partner",
+        "served",
+        "points (95%)",
+        "so",
+        "naive",
+        "a student",
+        "a point (95%)",
+        title="progress beside similar students, and what it cost",
+    )
     for one in report.programs:
-        table.add_row(one.name, partners.get(one.organization_id, one.organization_id), served(one.figures),
-                      difference(one.figures.estimate), VERDICTS[one.verdict], difference(one.figures.naive),
-                      dollars(one.cost_per_student), dollars_a_point(one.cost_per_point))  # fmt: skip
+        table.add_row(
+            one.name,
+            partners.get(one.organization_id, one.organization_id),
+            served(one.figures),
+            difference(one.figures.estimate),
+            VERDICTS[one.verdict],
+            difference(one.figures.naive),
+            dollars(one.cost_per_student),
+            dollars_a_point(one.cost_per_point),
+        )
     print_table(table)
     for one in report.programs:
         for line in _beside(one):
             out.print(f"{one.name}: {line}", highlight=False, soft_wrap=True)
     together = count(report.family, "program is", "programs are")
-    out.print(f"{together} compared at once: gains and losses are corrected for it (Holm), ranges "
-              "and figures by sessions are not.", highlight=False, soft_wrap=True)  # fmt: skip
+    out.print(
+        f"{together} compared at once: gains and losses are corrected for it (Holm), ranges "
+        "and figures by sessions are not.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _beside(one: Told) -> list[str]:
     """What must stand beside a figure, or in its place."""
     if one.figures.estimate is None:
         return [f"cannot tell: {REASONS[one.figures.cannot_tell]}."]
-    bands = "; ".join(f"{amount(band).lower()}: {difference(band.figures.estimate)}" for band in one.amounts)
+    bands = "; ".join(
+        f"{amount(band).lower()}: {difference(band.figures.estimate)}" for band in one.amounts
+    )
     return [sensitivity(one), *([f"by sessions attended: {bands}."] if bands else [])]

@@ -28,19 +28,30 @@ from records.identity.participants import (
 from records.people.accounts import organizations
 from records.snapshots.snapshot import Snapshot
 
-app = typer.Typer(no_args_is_help=True, help="Who a partner's participants are among the district's students.")
+app = typer.Typer(
+    no_args_is_help=True, help="Who a partner's participants are among the district's students."
+)
 
 
 @app.command("link")
 def link_file(
-    file: Annotated[Path, typer.Argument(help=f"CSV with the columns {', '.join(NAMES)}; or a folder of HMIS CSV.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help=f"CSV with the columns {', '.join(NAMES)}; or a folder of HMIS CSV."),
+    ],
     organization: Annotated[str, typer.Option(help="The partner whose participants these are.")],
     home: Home = None,
 ) -> None:
-    """Link a partner's participants to students where that is sure; the rest wait for a person, on the site."""
+    """Link a partner's participants to students where that is sure; the rest wait for a person, on
+    the site.
+    """
     with plain_errors():
         settings = Settings.from_environment(home)
-        found = participants(file, organization) if file.is_dir() else read_participants(existing(file), organization)
+        found = (
+            participants(file, organization)
+            if file.is_dir()
+            else read_participants(existing(file), organization)
+        )
         snapshot, now = Snapshot.current(settings.home), settings.now()
         students = roster(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", now.date())))
         matches = link(found.participants, students)
@@ -49,11 +60,14 @@ def link_file(
         stands = record_matches(database, organization, matches, now)
         no_students = len(strangers(database, organization))
     _show(found)
-    out.print(f"Linked to a student: {stands[MatchStatus.LINKED]:,}. "
-              f"Waiting for somebody at the district to say who they are: {sum(stands[one] for one in WAITING):,}. "
-              f"Not found among the students: {stands[MatchStatus.NONE]:,}. "
-              f"Of this partner's participants {no_students:,} are no students of the district, as somebody said.",
-              highlight=False, soft_wrap=True)  # fmt: skip
+    out.print(
+        f"Linked to a student: {stands[MatchStatus.LINKED]:,}. Waiting for somebody at the district"
+        f" to say who they are: {sum(stands[one] for one in WAITING):,}. Not found among the"
+        f" students: {stands[MatchStatus.NONE]:,}. Of this partner's participants {no_students:,}"
+        " are no students of the district, as somebody said.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command("status")
@@ -63,22 +77,37 @@ def status(home: Home = None) -> None:
         database = open_database(Settings.from_environment(home).database_url)
         by_person = [(one.participant.organization_id, one.status) for one in decided(database)]
         names, stands = organizations(database), counts(database)
-    table = Table("partner", "linked", "waiting for a person", "not found", "no student", "said by a person",
-                  title="who is who")  # fmt: skip
+    table = Table(
+        "partner",
+        "linked",
+        "waiting for a person",
+        "not found",
+        "no student",
+        "said by a person",
+        title="who is who",
+    )
     for organization_id, found in stands.items():
         no_student = by_person.count((organization_id, MatchStatus.NONE))
         linked = by_person.count((organization_id, MatchStatus.LINKED))
-        numbers = (found[MatchStatus.LINKED], sum(found[one] for one in WAITING), found[MatchStatus.NONE] - no_student,
-                   no_student, linked + no_student)  # fmt: skip
+        numbers = (
+            found[MatchStatus.LINKED],
+            sum(found[one] for one in WAITING),
+            found[MatchStatus.NONE] - no_student,
+            no_student,
+            linked + no_student,
+        )
         table.add_row(names[organization_id].name, *(f"{number:,}" for number in numbers))
     print_table(table)
 
 
 def _show(found: ParticipantFile) -> None:
     """What became of the lines of a file."""
-    out.print(f"{found.file}: {found.read:,} lines read, {len(found.participants):,} participants, "
-              f"{len(found.bad):,} put aside, {found.repeated:,} repeated, {found.ignored.total():,} ignored.",
-              highlight=False)  # fmt: skip
+    out.print(
+        f"{found.file}: {found.read:,} lines read, {len(found.participants):,} participants,"
+        f" {len(found.bad):,} put aside, {found.repeated:,} repeated, {found.ignored.total():,}"
+        " ignored.",
+        highlight=False,
+    )
     if found.bad:
         lines = Table("line", "column", "why", title="lines put aside")
         for row in found.bad:

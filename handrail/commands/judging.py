@@ -1,4 +1,6 @@
-"""`handrail evaluate` and `compare`: what a version is worth, and whether it is better than another."""
+"""`handrail evaluate` and `compare`: what a version is worth, and whether it is better than
+another.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ from training.registry.model_card import Facts, claim, number, overlap_grid, val
 
 
 def evaluate_model(version: Version = None, home: Home = None) -> None:
-    """Say what a version's suggestions would have been worth, on records that it did not learn from.
+    """Say what a version's suggestions would have been worth, on records that it did not learn
+    from.
 
     The figures are kept with the version's run in the registry.
     """
@@ -38,13 +41,19 @@ def evaluate_model(version: Version = None, home: Home = None) -> None:
 
 
 def compare_candidate(
-    first: Annotated[int | None, typer.Argument(help="The candidate; by default the newest version.")] = None,
-    second: Annotated[int | None, typer.Argument(help="What it is compared with; by default the champion.")] = None,
+    first: Annotated[
+        int | None, typer.Argument(help="The candidate; by default the newest version.")
+    ] = None,
+    second: Annotated[
+        int | None, typer.Argument(help="What it is compared with; by default the champion.")
+    ] = None,
     home: Home = None,
 ) -> None:
-    """Compare two versions on the same episodes with the same number of places: is the first better?
+    """Compare two versions on the same episodes with the same number of places: is the first
+    better?
 
-    The comparison is kept with the first version's run in the registry; `handrail promote` asks for it.
+    The comparison is kept with the first version's run in the registry; `handrail promote` asks for
+    it.
     """
     with plain_errors():
         folder = Settings.from_environment(home).home
@@ -58,18 +67,27 @@ def compare_candidate(
 def show_evaluation(made: ModelVersion, facts: Facts) -> None:
     """An evaluation as tables and sentences."""
     say(facts["how"])
-    table = Table("figure", "same number of places (95%)", "no limit on places (95%)",
-                  title=f"version {made.version}, {_days(facts)}, progress points an episode")  # fmt: skip
+    table = Table(
+        "figure",
+        "same number of places (95%)",
+        "no limit on places (95%)",
+        title=f"version {made.version}, {_days(facts)}, progress points an episode",
+    )
     for row in value_rows([facts["same_places"], facts["no_limit"]]):
         table.add_row(*row)
     print_table(table)
     heading, rows = overlap_grid(facts["overlap"])
-    overlap = Table(*heading, title="episodes by the chance that past practice chose the same, to the nearest ten")
+    overlap = Table(
+        *heading,
+        title="episodes by the chance that past practice chose the same, to the nearest ten",
+    )
     for cells in rows:
         overlap.add_row(*cells)
     print_table(overlap)
-    say(f"Gain over past practice at the same number of places: {claim(facts['same_places']['gain'])}. "
-        f"{facts['sensitivity']}")  # fmt: skip
+    say(
+        "Gain over past practice at the same number of places:"
+        f" {claim(facts['same_places']['gain'])}. {facts['sensitivity']}"
+    )
 
 
 def show_comparison(facts: Facts) -> None:
@@ -80,9 +98,11 @@ def show_comparison(facts: Facts) -> None:
     for row in value_rows([facts["candidate"], facts["champion"]]):
         table.add_row(*row)
     print_table(table)
-    say(f"{first} less {second}, on the same episodes at the same number of places: {claim(facts['difference'])} "
-        f"progress points an episode; they choose differently for {number(facts['differing'])} students. "
-        f"{facts['sensitivity']}")  # fmt: skip
+    say(
+        f"{first} less {second}, on the same episodes at the same number of places:"
+        f" {claim(facts['difference'])} progress points an episode; they choose differently for"
+        f" {number(facts['differing'])} students. {facts['sensitivity']}"
+    )
     say(f"Finding: {facts['finding']}.")
 
 
@@ -92,7 +112,10 @@ def say(words: str) -> None:
 
 
 def _days(facts: Facts) -> str:
-    return f"{facts['first_day']} to {facts['last_day']}, {facts['episodes']:,} episodes, {facts['places']:,} places"
+    return (
+        f"{facts['first_day']} to {facts['last_day']}, {facts['episodes']:,} episodes,"
+        f" {facts['places']:,} places"
+    )
 
 
 def _pair(folder: Path, first: int | None, second: int | None) -> tuple[ModelVersion, ModelVersion]:

@@ -1,6 +1,7 @@
 """`handrail legal`: the register of legal demands to read, and legal holds to place and lift.
 
-A release takes two people who are signed in on the site: no command proposes, approves or takes one.
+A release takes two people who are signed in on the site: no command proposes, approves or takes
+one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from records.permissions.legal_holds import holds, lift_hold, place_hold
 from records.snapshots.snapshot import Snapshot
 
 app = typer.Typer(no_args_is_help=True, help="Legal demands, to read; and legal holds.")
-Officer = Annotated[str, typer.Option("--as", help="Login of the district administrator who does it.")]
+Officer = Annotated[
+    str, typer.Option("--as", help="Login of the district administrator who does it.")
+]
 Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence that others will read.")]
 
 
@@ -31,35 +34,63 @@ def list_demands(home: Home = None) -> None:
     """Legal demands and where each stands, and legal holds."""
     with plain_errors():
         database = open_database(Settings.from_environment(home).database_url)
-        table = Table("demand", "came on", "paper", "issued by", "student", "stands", title="legal demands")
+        table = Table(
+            "demand", "came on", "paper", "issued by", "student", "stands", title="legal demands"
+        )
         for one in demands(database):
             paper = one.paper
-            table.add_row(str(one.number), str(paper.received_on), paper.kind, escape(paper.issuer),
-                          escape(one.student_id), one.status)  # fmt: skip
-        held = Table("hold", "since", "student", "why", "lifted", "by", "why lifted", title="legal holds")
+            table.add_row(
+                str(one.number),
+                str(paper.received_on),
+                paper.kind,
+                escape(paper.issuer),
+                escape(one.student_id),
+                one.status,
+            )
+        held = Table(
+            "hold", "since", "student", "why", "lifted", "by", "why lifted", title="legal holds"
+        )
         staff = staff_names(database)
         for hold in holds(database):
             lifted = f"{hold.lifted_at:%Y-%m-%d %H:%M}" if hold.lifted_at else ""
             by = staff.get(hold.lifted_by or "", "") if hold.lifted_at else ""
-            held.add_row(str(hold.number), f"{hold.since:%Y-%m-%d %H:%M}", escape(hold.student_id),
-                         escape(hold.reason), lifted, escape(by), escape(hold.lift_reason or ""))  # fmt: skip
+            held.add_row(
+                str(hold.number),
+                f"{hold.since:%Y-%m-%d %H:%M}",
+                escape(hold.student_id),
+                escape(hold.reason),
+                lifted,
+                escape(by),
+                escape(hold.lift_reason or ""),
+            )
     print_table(table)
     print_table(held)
 
 
 @app.command("show")
 def show(number: Annotated[int, typer.Argument(help="Which demand.")], home: Home = None) -> None:
-    """One demand: what the paper is and can compel, why it is not released if so, and all that was done about it."""
+    """One demand: what the paper is and can compel, why it is not released if so, and all that was
+    done about it.
+    """
     with plain_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
         found = demand(database, number)
-        lines = [f"Demand {number} of {found.paper.issuer} about student {found.student_id}: {found.status}.",
-                 f"{found.kind.label}. {found.kind.compels}", f"Asks for: {', '.join(sorted(found.paper.categories))}.",
-                 why_not_released(found, settings.now().date())]  # fmt: skip
+        lines = [
+            (
+                f"Demand {number} of {found.paper.issuer} about student {found.student_id}:"
+                f" {found.status}."
+            ),
+            f"{found.kind.label}. {found.kind.compels}",
+            f"Asks for: {', '.join(sorted(found.paper.categories))}.",
+            why_not_released(found, settings.now().date()),
+        ]
         staff = staff_names(database)
-        lines += [f"{event.at:%Y-%m-%d %H:%M} {event.action} by {staff.get(event.user_id, 'somebody who has left')}: "
-                  f"{event.reason}" for event in events(database, number)]  # fmt: skip
+        lines += [
+            f"{event.at:%Y-%m-%d %H:%M} {event.action} by"
+            f" {staff.get(event.user_id, 'somebody who has left')}: {event.reason}"
+            for event in events(database, number)
+        ]
     for line in filter(None, lines):
         out.print(line, highlight=False, soft_wrap=True, markup=False)
 
@@ -71,22 +102,35 @@ def hold(
     reason: Reason,
     home: Home = None,
 ) -> None:
-    """Hold one student's record: it is not destroyed and no partner sees it. The password is asked for."""
+    """Hold one student's record: it is not destroyed and no partner sees it. The password is asked
+    for.
+    """
     with plain_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
         who = password_holder(database, officer, settings.now())
-        scope = scope_for(who, database, Snapshot.current(settings.home), settings.now(), settings.secret())
+        scope = scope_for(
+            who, database, Snapshot.current(settings.home), settings.now(), settings.secret()
+        )
         placed = place_hold(database, scope, student_id, reason, settings.now())
-    out.print(f"Legal hold {placed.number} is placed. No partner sees this student from the next request on.",
-              highlight=False, soft_wrap=True)  # fmt: skip
+    out.print(
+        f"Legal hold {placed.number} is placed. No partner sees this student from the next"
+        " request on.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command("lift")
 def lift(
-    number: Annotated[int, typer.Argument(help="Which hold.")], officer: Officer, reason: Reason, home: Home = None
+    number: Annotated[int, typer.Argument(help="Which hold.")],
+    officer: Officer,
+    reason: Reason,
+    home: Home = None,
 ) -> None:
-    """Lift a hold: partners see the student again as far as agreements go. The password is asked for."""
+    """Lift a hold: partners see the student again as far as agreements go. The password is asked
+    for.
+    """
     with plain_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)

@@ -1,4 +1,6 @@
-"""`handrail map`: what a partner's export seems to hold, and a first draft of its mapping. Shows no row's values."""
+"""`handrail map`: what a partner's export seems to hold, and a first draft of its mapping. Shows no
+row's values.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,16 @@ from records.connectors.partner_files.proposal import ProposedFile, draft, propo
 
 def propose_mapping(
     files: Annotated[list[Path], typer.Argument(help="CSV files of a partner's export.")],
-    organization: Annotated[str | None, typer.Option(help="The partner whose files these are.")] = None,
-    to: Annotated[Path | None, typer.Option("--out", help="Where to write the draft, a TOML file.")] = None,
+    organization: Annotated[
+        str | None, typer.Option(help="The partner whose files these are.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Where to write the draft, a TOML file.")
+    ] = None,
 ) -> None:
-    """Propose how to read a partner's own export: which column is which, why, and what has to be asked."""
+    """Propose how to read a partner's own export: which column is which, why, and what has to be
+    asked.
+    """
     with plain_errors():
         if to is not None and to.exists():
             raise FileExistsError(f"{to} is there already; it is not written over")
@@ -26,12 +34,22 @@ def propose_mapping(
             _show(one)
         if to is not None:
             to.write_text(draft(proposed, organization), encoding="utf-8")
-            out.print(f"{to} is written; it also holds names of programs and codes of attendance. Read it, answer what "
-                      "is asked, then load with --mapping.", highlight=False, soft_wrap=True)  # fmt: skip
+            out.print(
+                f"{to} is written; it also holds names of programs and codes of attendance. Read"
+                " it, answer what is asked, then load with --mapping.",
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def _show(one: ProposedFile) -> None:
-    columns = Table("column", "is", "how sure", "why", title=f"{one.file}: {one.holds or 'not clear what it holds'}")
+    columns = Table(
+        "column",
+        "is",
+        "how sure",
+        "why",
+        title=f"{one.file}: {one.holds or 'not clear what it holds'}",
+    )
     for column in one.columns:
         columns.add_row(column.header, column.target or "not read", column.sure, column.why)
     print_table(columns)

@@ -1,5 +1,7 @@
-"""`handrail features`, `train`, `audit`, `sign`, `promote`, `rollback`, `refuse`, `models`: from records to an approved
-model. How models are judged and compared is in `handrail.commands.judging`."""
+"""`handrail features`, `train`, `audit`, `sign`, `promote`, `rollback`, `refuse`, `models`: from
+records to an approved model. How models are judged and compared is in
+`handrail.commands.judging`.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +42,19 @@ from training.registry.lifecycle import (
 )
 
 features = typer.Typer(no_args_is_help=True, help="Numbers about students, worked out as of a day.")
-Version = Annotated[int | None, typer.Option("--version", help="Which model version; the newest by default.")]
-Without = Annotated[list[str] | None, typer.Option(
-    "--without", metavar="FAMILY",
-    help="A family of features that is to be no input, such as assessments; may be given again.")]  # fmt: skip
+Version = Annotated[
+    int | None, typer.Option("--version", help="Which model version; the newest by default.")
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--without",
+        metavar="FAMILY",
+        help=(
+            "A family of features that is to be no input, such as assessments; may be given again."
+        ),
+    ),
+]
 Which = Annotated[int, typer.Argument(help="Which model version.")]
 Reviewer = Annotated[str, typer.Option("--as", help="Login of the equity reviewer who decides.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence that others will read.")]
@@ -51,7 +62,9 @@ Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence that o
 
 @features.command("build")
 def build(
-    as_of: Annotated[str | None, typer.Option(help="Day to stand on, such as 2026-04-17; the last on record.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="Day to stand on, such as 2026-04-17; the last on record.")
+    ] = None,
     home: Home = None,
 ) -> None:
     """Build the features of every student as of a day, and count how many are known."""
@@ -64,29 +77,48 @@ def build(
             step("building features", 0, 1)
             file = write_features(records, day, folder)
             step("building features", 1, 1)
-    out.print(f"{len(CATALOG)} features of {len(records.students):,} students as of {day}: {file}", highlight=False,
-              soft_wrap=True)  # fmt: skip
+    out.print(
+        f"{len(CATALOG)} features of {len(records.students):,} students as of {day}: {file}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def train_candidate(
-    behavior: Annotated[bool, typer.Option("--behavior", help="Let discipline be an input. Off by default.")] = False,
+    behavior: Annotated[
+        bool, typer.Option("--behavior", help="Let discipline be an input. Off by default.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
     without: Without = None,
-    folds_by: Annotated[FoldsBy, typer.Option(help="What is never split between learning and judging.")] = "student",
+    folds_by: Annotated[
+        FoldsBy, typer.Option(help="What is never split between learning and judging.")
+    ] = "student",
     home: Home = None,
 ) -> None:
-    """Learn what helped whom, and register a candidate. It serves nobody until it is audited and signed."""
+    """Learn what helped whom, and register a candidate. It serves nobody until it is audited and
+    signed.
+    """
     with plain_errors():
         settings = Settings.from_environment(home)
         snapshot = Snapshot.current(settings.home)
         with progress_bar() as step:
-            made = train(snapshot, settings.home, behavior=behavior, seed=seed, folds_by=folds_by,
-                         without=without or (), progress=step, at=settings.now())  # fmt: skip
+            made = train(
+                snapshot,
+                settings.home,
+                behavior=behavior,
+                seed=seed,
+                folds_by=folds_by,
+                without=without or (),
+                progress=step,
+                at=settings.now(),
+            )
     show_candidate(made)
 
 
 def audit_candidate(version: Version = None, home: Home = None) -> None:
-    """Audit a candidate for disparate impact and write the report that a reviewer signs or refuses."""
+    """Audit a candidate for disparate impact and write the report that a reviewer signs or
+    refuses.
+    """
     with plain_errors():
         settings = Settings.from_environment(home)
         with progress_bar() as step:
@@ -95,9 +127,11 @@ def audit_candidate(version: Version = None, home: Home = None) -> None:
 
 
 def sign_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: Home = None) -> None:
-    """Sign an audited candidate: from then on it serves. Only an equity reviewer of the district may.
+    """Sign an audited candidate: from then on it serves. Only an equity reviewer of the district
+    may.
 
-    The reviewer's password is asked for, or read from HANDRAIL_PASSWORD. `handrail promote` is the same.
+    The reviewer's password is asked for, or read from HANDRAIL_PASSWORD. `handrail promote` is the
+    same.
     """
     with plain_errors():
         desk, who, settings = _decider(reviewer, home)
@@ -105,17 +139,22 @@ def sign_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: Hom
     out.print(f"Version {version} is signed by {reviewer} and serves.", highlight=False)
 
 
-def promote_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: Home = None) -> None:
+def promote_candidate(
+    version: Which, reviewer: Reviewer, reason: Reason, home: Home = None
+) -> None:
     """Let an audited version be the champion, with an equity reviewer's signature; then it serves.
 
-    Where another version serves, this one must have been found better (`handrail compare`), or the reason must be a
-    sentence of 40 characters or more. The reviewer's password is asked for, or read from HANDRAIL_PASSWORD.
+    Where another version serves, this one must have been found better (`handrail compare`), or the
+    reason must be a sentence of 40 characters or more. The reviewer's password is asked for, or
+    read from HANDRAIL_PASSWORD.
     """
     with plain_errors():
         desk, who, settings = _decider(reviewer, home)
         before = approved_model(desk, settings.now()).version
         sign(desk, version, who, reason, settings.now())
-    instead = f" instead of version {before.version}" if before and before.version != version else ""
+    instead = (
+        f" instead of version {before.version}" if before and before.version != version else ""
+    )
     out.print(f"Version {version} serves{instead}, signed by {reviewer}.", highlight=False)
 
 
@@ -149,47 +188,90 @@ def list_models(home: Home = None) -> None:
         approved = approved_model(desk_of(settings), settings.now())
         versions = model_versions(folder)
         if not versions:
-            out.print(f"No model version is registered in {folder}: handrail train makes one from the records.",
-                      highlight=False, soft_wrap=True)  # fmt: skip
+            out.print(
+                f"No model version is registered in {folder}: handrail train makes one from the"
+                " records.",
+                highlight=False,
+                soft_wrap=True,
+            )
             return
         proposed = challenger_version(folder)
-        table = Table("version", "made", "gain at the same places (95%)", "audit", "stands", title="models")
+        table = Table(
+            "version", "made", "gain at the same places (95%)", "audit", "stands", title="models"
+        )
         for made in versions:
             audit = read_audit(folder, made.version)
-            table.add_row(str(made.version), f"{made.created_at:%Y-%m-%d %H:%M}", _gain(made),
-                          audit.verdict.replace("_", " ") if audit else "not yet",
-                          "serves" if approved.version == made else "challenger" if proposed == made.version else "",
-            )  # fmt: skip
+            table.add_row(
+                str(made.version),
+                f"{made.created_at:%Y-%m-%d %H:%M}",
+                _gain(made),
+                audit.verdict.replace("_", " ") if audit else "not yet",
+                (
+                    "serves"
+                    if approved.version == made
+                    else "challenger"
+                    if proposed == made.version
+                    else ""
+                ),
+            )
         print_table(table)
-        out.print("How strong something not on record would have to be to explain a gain away: "
-                  "handrail evaluate --version N", highlight=False, soft_wrap=True)  # fmt: skip
+        out.print(
+            "How strong something not on record would have to be to explain a gain away: "
+            "handrail evaluate --version N",
+            highlight=False,
+            soft_wrap=True,
+        )
         if approved.version is None:
             out.print(f"None serves. {approved.why_not}", highlight=False, soft_wrap=True)
 
 
-def audit_version(settings: Settings, version: int | None, step: Step, *, desk: Desk | None = None,
-                  episodes: Episodes | None = None) -> tuple[Audit, Path]:  # fmt: skip
-    """Audit a version, by default the newest, as of the last day on record; the audit and its report's file."""
+def audit_version(
+    settings: Settings,
+    version: int | None,
+    step: Step,
+    *,
+    desk: Desk | None = None,
+    episodes: Episodes | None = None,
+) -> tuple[Audit, Path]:
+    """Audit a version, by default the newest, as of the last day on record; the audit and its
+    report's file.
+    """
     desk = desk or desk_of(settings)
     snapshot = Snapshot.current(settings.home)
     made = model_version(settings.home, version)
     model = read_model(made.file, made.sha256)
     if episodes is None:
-        episodes = build_episodes(snapshot, behavior=reads_discipline(model), outcome=Outcome.of(settings.home),
-                                  progress=partial(step, "looking back at decision days"))  # fmt: skip
+        episodes = build_episodes(
+            snapshot,
+            behavior=reads_discipline(model),
+            outcome=Outcome.of(settings.home),
+            progress=partial(step, "looking back at decision days"),
+        )
     step("finding what came of supports", 0, 1)
     judged = judged_twin(made, episodes)
     step("finding what came of supports", 1, 1)
-    audit = audit_model(model, made.version, snapshot, snapshot.latest_date(), desk.policy, settings.now(),
-                        episodes=episodes, past=Past(*judged) if judged else None, database=desk.database,
-                        earlier=list(_earlier(settings.home, snapshot)), progress=step)  # fmt: skip
+    audit = audit_model(
+        model,
+        made.version,
+        snapshot,
+        snapshot.latest_date(),
+        desk.policy,
+        settings.now(),
+        episodes=episodes,
+        past=Past(*judged) if judged else None,
+        database=desk.database,
+        earlier=list(_earlier(settings.home, snapshot)),
+        progress=step,
+    )
     report = keep_audit(desk, audit)
     write_card(made, audit)
     return audit, report
 
 
 def _earlier(home: Path, snapshot: Snapshot) -> Iterator[Earlier]:
-    """What audits of the same students have shown. A model that is not as it was registered is not read."""
+    """What audits of the same students have shown. A model that is not as it was registered is not
+    read.
+    """
     versions = {made.version: made for made in model_versions(home)}
     for audit in audits_of_records(home, snapshot.id, snapshot.latest_date()):
         try:
@@ -202,20 +284,30 @@ def _earlier(home: Path, snapshot: Snapshot) -> Iterator[Earlier]:
 def show_candidate(made: ModelVersion) -> None:
     """Say what was registered and what it is worth."""
     judged = made.artifact(EVALUATION) or {}
-    out.print(f"Version {made.version} is registered (SHA-256 {made.sha256[:12]}...). Against past practice at the "
-              f"same number of places: {_gain(made)} progress points an episode. {judged.get('sensitivity', '')} It "
-              f"serves nobody until it is audited and signed: handrail audit. Its card: "
-              f"{made.artifacts / 'card' / 'model_card.md'}", highlight=False, soft_wrap=True)  # fmt: skip
+    out.print(
+        f"Version {made.version} is registered (SHA-256 {made.sha256[:12]}...). Against past"
+        f" practice at the same number of places: {_gain(made)} progress points an episode."
+        f" {judged.get('sensitivity', '')} It serves nobody until it is audited and signed:"
+        f" handrail audit. Its card: {made.artifacts / 'card' / 'model_card.md'}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def show_audit(audit: Audit, report: Path) -> None:
     """Say how the audit ended and where to read it."""
-    for title, asked in (("It is stopped by", audit.stopping), ("A reviewer must answer in writing", audit.asking)):
+    for title, asked in (
+        ("It is stopped by", audit.stopping),
+        ("A reviewer must answer in writing", audit.asking),
+    ):
         for one in questions(asked):
             lines = [f"{title}: {one.title}", *(f"  - {said}" for said in one.sentences)]
             out.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
-    out.print(f"Audit of version {audit.version}: {audit.verdict.replace('_', ' ')}. Read {report}", highlight=False,
-              soft_wrap=True)  # fmt: skip
+    out.print(
+        f"Audit of version {audit.version}: {audit.verdict.replace('_', ' ')}. Read {report}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _decider(login: str, home: Path | None) -> tuple[Desk, Viewer, Settings]:
@@ -226,7 +318,9 @@ def _decider(login: str, home: Path | None) -> tuple[Desk, Viewer, Settings]:
 
 
 def _gain(made: ModelVersion) -> str:
-    value, lower, upper = (made.metrics.get(f"same_places.gain.{part}") for part in ("value", "lower", "upper"))
+    value, lower, upper = (
+        made.metrics.get(f"same_places.gain.{part}") for part in ("value", "lower", "upper")
+    )
     return f"{value:+.2f} ({lower:+.2f} to {upper:+.2f})" if value is not None else "not judged"
 
 

@@ -1,4 +1,6 @@
-"""`handrail load` and `handrail records`: bringing a district's files in, and counting what came of them."""
+"""`handrail load` and `handrail records`: bringing a district's files in, and counting what came of
+them.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,13 @@ from records.connectors.partner_files.hmis import Hmis
 from records.connectors.partner_files.mapping import parse_mapping
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.connectors.powerschool import PowerSchool
-from records.connectors.protocol import ApiConnector, Connector, PartnerConnector, Progress, SourceRefused
+from records.connectors.protocol import (
+    ApiConnector,
+    Connector,
+    PartnerConnector,
+    Progress,
+    SourceRefused,
+)
 from records.database.engine import open_database
 from records.disclosure_log.disclosures import record_disclosures
 from records.identity.participants import forget_strangers, links, strangers
@@ -47,20 +55,36 @@ API_CONNECTORS: dict[str, Callable[[ApiSettings], ApiConnector]] = {
     "powerschool": PowerSchool,
 }
 SOURCES = (*CONNECTORS, *PARTNER_SOURCES, *API_CONNECTORS)
-app = typer.Typer(no_args_is_help=True, help="Look at what is loaded, as counts: never at a student.")
+app = typer.Typer(
+    no_args_is_help=True, help="Look at what is loaded, as counts: never at a student."
+)
 
 
 def load_source(
     source: Annotated[str, typer.Argument(help=f"Kind of source: {', '.join(SOURCES)}.")],
-    directory: Annotated[Path, typer.Argument(help="Folder or ZIP file of the source's files, or an API's settings.")],
-    organization: Annotated[str | None, typer.Option(help="The one partner whose files these are.")] = None,
-    mapping: Annotated[Path | None, typer.Option(help="How to read a partner's export (see `handrail map`).")] = None,
-    corrections: Annotated[
-        Path | None, typer.Option(help="A quarantine file with lines put right (see `handrail records quarantine`).")
+    directory: Annotated[
+        Path, typer.Argument(help="Folder or ZIP file of the source's files, or an API's settings.")
+    ],
+    organization: Annotated[
+        str | None, typer.Option(help="The one partner whose files these are.")
     ] = None,
-    accept: Annotated[bool, typer.Option("--accept", help="Load even what looks like a fault of the export.")] = False,
+    mapping: Annotated[
+        Path | None, typer.Option(help="How to read a partner's export (see `handrail map`).")
+    ] = None,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(
+            help="A quarantine file with lines put right (see `handrail records quarantine`)."
+        ),
+    ] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Load even what looks like a fault of the export.")
+    ] = False,
     keep: Annotated[
-        bool, typer.Option("--keep-for-changes", help="OneRoster: later exports may hold only what has changed.")
+        bool,
+        typer.Option(
+            "--keep-for-changes", help="OneRoster: later exports may hold only what has changed."
+        ),
     ] = False,
     home: Home = None,
 ) -> None:
@@ -70,23 +94,45 @@ def load_source(
         loaded = (settings.home / "snapshots" / "CURRENT").exists()
         with progress_bar() as step:
             if source in API_CONNECTORS and corrections is not None:
-                raise SourceRefused("--corrections is for files: what comes by an API is put right in the district's "
-                                    "own system, and the next load brings it")  # fmt: skip
+                raise SourceRefused(
+                    "--corrections is for files: what comes by an API is put right in the"
+                    " district's own system, and the next load brings it"
+                )
             if source in PARTNER_SOURCES:
-                connector, folder = _partner_connector(source, organization, mapping, settings), directory
+                connector, folder = (
+                    _partner_connector(source, organization, mapping, settings),
+                    directory,
+                )
             elif organization is not None or mapping is not None:
-                raise SourceRefused(f"--organization and --mapping are for {' and '.join(PARTNER_SOURCES)}")
+                raise SourceRefused(
+                    f"--organization and --mapping are for {' and '.join(PARTNER_SOURCES)}"
+                )
             else:
                 connector, folder = _open_source(source, directory, settings.home, step, keep=keep)
             merge = loaded or source in PARTNER_SOURCES
-            report = load_and_publish(settings, connector, folder, merge, step, accept=accept,
-                                      corrections=_put_right(connector, corrections))  # fmt: skip
+            report = load_and_publish(
+                settings,
+                connector,
+                folder,
+                merge,
+                step,
+                accept=accept,
+                corrections=_put_right(connector, corrections),
+            )
     show(report)
 
 
-def load_and_publish(settings: Settings, connector: Connector, directory: Path, merge: bool, step: Progress, *,
-                     accept: bool = False, corrections: Sequence[Correction] = (),
-                     at: datetime | None = None) -> LoadReport:  # fmt: skip
+def load_and_publish(
+    settings: Settings,
+    connector: Connector,
+    directory: Path,
+    merge: bool,
+    step: Progress,
+    *,
+    accept: bool = False,
+    corrections: Sequence[Correction] = (),
+    at: datetime | None = None,
+) -> LoadReport:
     """Load a source, leave out whom nobody may bring back, and write down that it was loaded.
 
     On PostgreSQL its rows are behind the second wall before they serve, and the older ones leave.
@@ -104,26 +150,40 @@ def load_and_publish(settings: Settings, connector: Connector, directory: Path, 
     def admit(snapshot: Snapshot) -> None:
         found = [] if accept else doubts(snapshot, before)
         if found:
-            raise LoadHeld(f"nothing was changed, since this looks like a fault of the export: {'; '.join(found)}. "
-                           "If it is right, give the same command with --accept")  # fmt: skip
+            raise LoadHeld(
+                "nothing was changed, since this looks like a fault of the export:"
+                f" {'; '.join(found)}. If it is right, give the same command with --accept"
+            )
         publish_if_needed(database, snapshot, step)
 
-    report = load(connector, directory, settings.home, merge=merge, progress=step, publish=admit,
-                  leave_out=destroyed_before(database, settings.secret()), corrections=corrections)  # fmt: skip
+    report = load(
+        connector,
+        directory,
+        settings.home,
+        merge=merge,
+        progress=step,
+        publish=admit,
+        leave_out=destroyed_before(database, settings.secret()),
+        corrections=corrections,
+    )
     note_load(settings.home, report, connector.tables, at or settings.now())
     if settings.on_postgresql:
         serving = Snapshot.current(settings.home)
         publish_if_needed(database, serving, step)
         left = withdraw_others(database, serving)
         if left:
-            report.notes.append(f"{left} tables of older copies are being read; `handrail records publish` removes "
-                                "them")  # fmt: skip
+            report.notes.append(
+                f"{left} tables of older copies are being read; `handrail records publish` removes "
+                "them"
+            )
     return report
 
 
 @app.command("status")
 def status(home: Home = None) -> None:
-    """Which snapshot serves, how fresh it is, and what should have been destroyed. Exit 1 when something is late."""
+    """Which snapshot serves, how fresh it is, and what should have been destroyed. Exit 1 when
+    something is late.
+    """
     with plain_errors():
         settings = Settings.from_environment(home)
         snapshot = Snapshot.current(settings.home)
@@ -134,15 +194,25 @@ def status(home: Home = None) -> None:
         newest = last_loads(settings.home).values()
         for last in sorted(newest, key=lambda last: (last.source, last.organization_id or "")):
             whose = f" of {last.organization_id}" if last.organization_id else ""
-            out.print(f"{last.source}{whose} was last loaded on {last.at:%Y-%m-%d at %H:%M}.", highlight=False)
+            out.print(
+                f"{last.source}{whose} was last loaded on {last.at:%Y-%m-%d at %H:%M}.",
+                highlight=False,
+            )
         old = attendance_is_old(settings.home, settings.now())
         database = open_database(settings.database_url)
         late, begun = overdue(database, settings.now().date()), unfinished(database)
     if old is not None:
-        err.print("handrail: attendance is older than 36 hours: no alert about absences is given", highlight=False)
+        err.print(
+            "handrail: attendance is older than 36 hours: no alert about absences is given",
+            highlight=False,
+        )
     for one in late:
-        err.print(f"handrail: what {one.agreement_id} of {one.organization_id} made was to be destroyed by "
-                  f"{one.destruction_date}", highlight=False, soft_wrap=True)  # fmt: skip
+        err.print(
+            f"handrail: what {one.agreement_id} of {one.organization_id} made was to be destroyed"
+            f" by {one.destruction_date}",
+            highlight=False,
+            soft_wrap=True,
+        )
     for line in still_unfinished(begun):
         err.print(f"handrail: {line}", highlight=False, soft_wrap=True)
     if late or begun or old is not None:
@@ -151,26 +221,42 @@ def status(home: Home = None) -> None:
 
 @app.command("publish")
 def publish_records(home: Home = None) -> None:
-    """Copy the snapshot that serves to PostgreSQL again, behind row-level security, and remove every older copy."""
+    """Copy the snapshot that serves to PostgreSQL again, behind row-level security, and remove
+    every older copy.
+    """
     with plain_errors():
         settings = Settings.from_environment(home)
         if not settings.on_postgresql:
-            raise SettingsError("only PostgreSQL has a second wall; HANDRAIL_DATABASE_URL must begin with postgresql")
+            raise SettingsError(
+                "only PostgreSQL has a second wall; HANDRAIL_DATABASE_URL must begin with"
+                " postgresql"
+            )
         database, snapshot = open_database(settings.database_url), Snapshot.current(settings.home)
         with progress_bar() as step:
             publish(database, snapshot, step)
         left = withdraw_others(database, snapshot)
-    out.print(f"Snapshot {snapshot.id} is published."
-              + (f" {left} tables of older copies are being read by somebody: publish again later." if left else ""))
+    out.print(
+        f"Snapshot {snapshot.id} is published."
+        + (
+            f" {left} tables of older copies are being read by somebody: publish again later."
+            if left
+            else ""
+        )
+    )
 
 
 @app.command("quarantine")
 def quarantine(
-    to: Annotated[Path | None, typer.Option("--to", help="Write the rows themselves to a file.")] = None,
-    officer: Annotated[str | None, typer.Option("--as", help="Login of the district administrator who reads.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Write the rows themselves to a file.")
+    ] = None,
+    officer: Annotated[
+        str | None, typer.Option("--as", help="Login of the district administrator who reads.")
+    ] = None,
     home: Home = None,
 ) -> None:
-    """The rows that could not be loaded: file, line, column and reason. The rows themselves go to a file only.
+    """The rows that could not be loaded: file, line, column and reason. The rows themselves go to a
+    file only.
 
     The file names students, so that whoever takes it gives their password and is written down.
     """
@@ -188,11 +274,32 @@ def quarantine(
 
 def show(report: LoadReport) -> None:
     """Print what a load read, kept and left out."""
-    table = Table("file", "read", "kept", "quarantined", "duplicates", "ignored", "why ignored", title="what was read")
+    table = Table(
+        "file",
+        "read",
+        "kept",
+        "quarantined",
+        "duplicates",
+        "ignored",
+        "why ignored",
+        title="what was read",
+    )
     for count in report.files:
         why = "; ".join(f"{kind} ({rows})" for kind, rows in sorted(count.ignored_kinds.items()))
-        table.add_row(count.file, *(f"{n:,}" for n in (count.read, count.kept, count.quarantined, count.duplicates,
-                                                       count.ignored)), why)  # fmt: skip
+        table.add_row(
+            count.file,
+            *(
+                f"{n:,}"
+                for n in (
+                    count.read,
+                    count.kept,
+                    count.quarantined,
+                    count.duplicates,
+                    count.ignored,
+                )
+            ),
+            why,
+        )
     print_table(table)
     for missing in report.missing:
         out.print(f"Not found: {missing.file}. Stays empty: {missing.stays_empty}.")
@@ -204,58 +311,83 @@ def show(report: LoadReport) -> None:
     out.print(f"Snapshot {report.snapshot_id} {changed} the current one.")
 
 
-def _partner_connector(source: str, organization: str | None, mapping: Path | None,
-                       settings: Settings) -> Connector:  # fmt: skip
+def _partner_connector(
+    source: str, organization: str | None, mapping: Path | None, settings: Settings
+) -> Connector:
     """The connector of a partner's files, with what is known of who its participants are."""
     if source == "hmis" and (organization is None or mapping is not None):
-        raise SourceRefused("an HMIS export needs --organization, the partner whose it is, and no --mapping")
-    found = parse_mapping(existing(mapping).read_text(encoding="utf-8"), mapping.name) if mapping is not None else None
+        raise SourceRefused(
+            "an HMIS export needs --organization, the partner whose it is, and no --mapping"
+        )
+    found = (
+        parse_mapping(existing(mapping).read_text(encoding="utf-8"), mapping.name)
+        if mapping is not None
+        else None
+    )
     if organization is None and found is not None:
         organization = found.organization_id
     if organization is None:
         return ServiceHistory()
     database = open_database(settings.database_url)
     if organization not in organizations(database):
-        raise SourceRefused(f"there is no organisation {organization!r}: run `handrail accounts organizations` first")
+        raise SourceRefused(
+            f"there is no organisation {organization!r}: run `handrail accounts organizations`"
+            " first"
+        )
     known, no_students = links(database, organization), strangers(database, organization)
     if source == "hmis":
         return Hmis(organization, known, no_students)
     return ServiceHistory(organization, found, known, no_students)
 
 
-def _open_source(source: str, given: Path, home: Path, step: Progress, *, keep: bool) -> tuple[Connector, Path]:
-    """The connector, and the folder that it reads: for an API its mirror, which is first brought up to date.
+def _open_source(
+    source: str, given: Path, home: Path, step: Progress, *, keep: bool
+) -> tuple[Connector, Path]:
+    """The connector, and the folder that it reads: for an API its mirror, which is first brought up
+    to date.
 
-    OneRoster files that were once kept for changes are kept from then on: what is kept must be what was loaded last.
+    OneRoster files that were once kept for changes are kept from then on: what is kept must be what
+    was loaded last.
     """
     kept = home / "sources" / "oneroster_files"
     if source == "oneroster" and (keep or kept.is_dir()):
         return OneRoster(kept), given
     if keep:
-        raise SourceRefused("--keep-for-changes is for oneroster: only its exports may hold what has changed")
+        raise SourceRefused(
+            "--keep-for-changes is for oneroster: only its exports may hold what has changed"
+        )
     if source in CONNECTORS:
         return CONNECTORS[source], given
     if source not in API_CONNECTORS:
         raise SourceRefused(f"there is no source {source!r}; the sources are: {', '.join(SOURCES)}")
     settings = read_api_settings(existing(given))
     if settings.kind != source:
-        raise SourceRefused(f"{given.name}: kind is {settings.kind!r}, and the command says {source!r}")
+        raise SourceRefused(
+            f"{given.name}: kind is {settings.kind!r}, and the command says {source!r}"
+        )
     connector, mirror = API_CONNECTORS[source](settings), home / "sources" / settings.name
     connector.fetch(mirror, step)
     return connector, mirror
 
 
 def _put_right(connector: Connector, file: Path | None) -> list[Correction]:
-    """The lines of this source that somebody has put right; a file may hold those of other sources too."""
+    """The lines of this source that somebody has put right; a file may hold those of other sources
+    too.
+    """
     if file is None:
         return []
     organization = connector.organization_id if isinstance(connector, PartnerConnector) else None
-    found = [one for one in read_corrections(existing(file))
-             if (one.source, one.organization_id) == (connector.name, organization)]  # fmt: skip
+    found = [
+        one
+        for one in read_corrections(existing(file))
+        if (one.source, one.organization_id) == (connector.name, organization)
+    ]
     if not found:
         whose = f" of {organization}" if organization else ""
-        raise SourceRefused(f"{file.name} puts no line of {connector.name}{whose} right, so there is nothing to load "
-                            "again")  # fmt: skip
+        raise SourceRefused(
+            f"{file.name} puts no line of {connector.name}{whose} right, so there is nothing to"
+            " load again"
+        )
     return found
 
 
@@ -268,16 +400,33 @@ def _serving(home: Path) -> Snapshot | None:
 
 def _hand_out(settings: Settings, snapshot: Snapshot, file: Path, officer: str | None) -> None:
     if officer is None:
-        raise SettingsError("--to needs --as: the file names students, and who took it is written down")
+        raise SettingsError(
+            "--to needs --as: the file names students, and who took it is written down"
+        )
     database = open_database(settings.database_url)
     viewer = password_holder(database, officer, settings.now())
     scope = scope_for(viewer, database, snapshot, settings.now(), settings.secret())
     if viewer.role is not Role.DISTRICT_ADMIN or not scope.students:
-        raise SettingsError(f"{officer} is not a district administrator: only they may take the file")
+        raise SettingsError(
+            f"{officer} is not a district administrator: only they may take the file"
+        )
     rows = snapshot.set_aside()
-    record_disclosures(database, scope, named_in(rows, scope.students), list(Category), "records quarantine",
-                       settings.now())  # fmt: skip
-    terms = f"Shown to {viewer.name} from the district's own records on {settings.now():%Y-%m-%d at %H:%M}."
+    record_disclosures(
+        database,
+        scope,
+        named_in(rows, scope.students),
+        list(Category),
+        "records quarantine",
+        settings.now(),
+    )
+    terms = (
+        f"Shown to {viewer.name} from the district's own records on"
+        f" {settings.now():%Y-%m-%d at %H:%M}."
+    )
     file.write_text(quarantine_csv(rows, terms), encoding="utf-8")
-    out.print(f"{len(rows):,} rows are in {file}: put the raw lines right, and load with --corrections {file}",
-              highlight=False, soft_wrap=True)  # fmt: skip
+    out.print(
+        f"{len(rows):,} rows are in {file}: put the raw lines right, and load with --corrections"
+        f" {file}",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -30,10 +30,18 @@ from records.law.destruction import (
     unfinished,
 )
 
-app = typer.Typer(no_args_is_help=True, help="Destroy a student's record, or what an agreement made, everywhere.")
-copies = typer.Typer(no_args_is_help=True, help="The copies kept elsewhere, which certificates of destruction name.")
-Officer = Annotated[str, typer.Option("--as", help="Login of the district administrator who destroys.")]
-File = Annotated[Path | None, typer.Option("--certificate", help="Where to write the certificate too.")]
+app = typer.Typer(
+    no_args_is_help=True, help="Destroy a student's record, or what an agreement made, everywhere."
+)
+copies = typer.Typer(
+    no_args_is_help=True, help="The copies kept elsewhere, which certificates of destruction name."
+)
+Officer = Annotated[
+    str, typer.Option("--as", help="Login of the district administrator who destroys.")
+]
+File = Annotated[
+    Path | None, typer.Option("--certificate", help="Where to write the certificate too.")
+]
 
 
 @app.command("student")
@@ -46,26 +54,36 @@ def student(
     """Remove one student from every store, for good. The next load leaves them out."""
     with plain_errors():
         settings, database, who = _begin(officer, home)
-        made = destroy_student(database, settings.home, student_id, who, settings.now(), settings.secret())
+        made = destroy_student(
+            database, settings.home, student_id, who, settings.now(), settings.secret()
+        )
         _hand_over(made, certificate)
 
 
 @app.command("agreement")
 def agreement(
-    agreement_id: Annotated[str, typer.Argument(help="An agreement that has ended or was revoked.")],
+    agreement_id: Annotated[
+        str, typer.Argument(help="An agreement that has ended or was revoked.")
+    ],
     officer: Officer,
     certificate: File = None,
     home: Home = None,
 ) -> None:
-    """Remove what an ended agreement made: decisions, consents, participants, sessions; and close its accounts."""
+    """Remove what an ended agreement made: decisions, consents, participants, sessions; and close
+    its accounts.
+    """
     with plain_errors():
         settings, database, who = _begin(officer, home)
-        _hand_over(destroy_view(database, settings.home, agreement_id, who, settings.now()), certificate)
+        _hand_over(
+            destroy_view(database, settings.home, agreement_id, who, settings.now()), certificate
+        )
 
 
 @app.command("finish")
 def finish(home: Home = None) -> None:
-    """Go on with every destruction that was begun and cut off. It was decided then: no password is asked for."""
+    """Go on with every destruction that was begun and cut off. It was decided then: no password is
+    asked for.
+    """
     with plain_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
@@ -80,7 +98,9 @@ def finish(home: Home = None) -> None:
 
 @app.command("list")
 def list_certificates(home: Home = None) -> None:
-    """Certificates so far, what is unfinished, and agreements past their day of destruction. Exit 1 for either."""
+    """Certificates so far, what is unfinished, and agreements past their day of destruction. Exit 1
+    for either.
+    """
     with plain_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
@@ -92,9 +112,12 @@ def list_certificates(home: Home = None) -> None:
     for line in still_unfinished(begun):
         out.print(line, highlight=False, soft_wrap=True)
     for ended in late:
-        out.print(f"Overdue: {ended.agreement_id} of {ended.organization_id} was to be destroyed by "
-                  f"{ended.destruction_date}: run handrail destroy agreement {ended.agreement_id}", highlight=False,
-                  soft_wrap=True)  # fmt: skip
+        out.print(
+            f"Overdue: {ended.agreement_id} of {ended.organization_id} was to be destroyed by "
+            f"{ended.destruction_date}: run handrail destroy agreement {ended.agreement_id}",
+            highlight=False,
+            soft_wrap=True,
+        )
     if late or begun:
         raise typer.Exit(1)
 
@@ -104,8 +127,10 @@ def still_unfinished(found: list[Unfinished]) -> list[str]:
     said = []
     for one in found:
         what = "a legal hold makes it wait" if one.held else "run handrail destroy finish"
-        said.append(f"Unfinished: a student's destruction that {one.officer} began at {one.begun_at:%Y-%m-%d %H:%M}: "
-                    f"{what}")  # fmt: skip
+        said.append(
+            f"Unfinished: a student's destruction that {one.officer} began at"
+            f" {one.begun_at:%Y-%m-%d %H:%M}: {what}"
+        )
     return said
 
 
@@ -113,7 +138,9 @@ def still_unfinished(found: list[Unfinished]) -> list[str]:
 def add(
     name: Annotated[str, typer.Argument(help="What the copy is called.")],
     place: Annotated[str, typer.Argument(help="Where it is kept.")],
-    expires: Annotated[str, typer.Option("--expires", help="The day it ends by itself, such as 2026-12-31.")],
+    expires: Annotated[
+        str, typer.Option("--expires", help="The day it ends by itself, such as 2026-12-31.")
+    ],
     home: Home = None,
 ) -> None:
     """Put a copy that was just made on the list."""
@@ -122,7 +149,9 @@ def add(
         try:
             day = date.fromisoformat(expires)
         except ValueError:
-            raise DestructionRefused(f"--expires is {expires!r}; it must be a day such as 2026-12-31") from None
+            raise DestructionRefused(
+                f"--expires is {expires!r}; it must be a day such as 2026-12-31"
+            ) from None
         add_backup(open_database(settings.database_url), Copy(name, place, settings.now(), day))
     out.print(f"{name} is on the list until {day}.", highlight=False)
 
@@ -140,10 +169,14 @@ def destroyed(name: Annotated[str, typer.Argument(help="Which copy.")], home: Ho
 def list_backups(home: Home = None) -> None:
     """The copies on the list."""
     with plain_errors():
-        table = Table("name", "place", "taken", "expires", "destroyed", title="copies kept elsewhere")
+        table = Table(
+            "name", "place", "taken", "expires", "destroyed", title="copies kept elsewhere"
+        )
         for copy in backups(open_database(Settings.from_environment(home).database_url)):
             gone = f"{copy.destroyed_at:%Y-%m-%d}" if copy.destroyed_at else ""
-            table.add_row(copy.name, copy.place, f"{copy.taken_at:%Y-%m-%d}", str(copy.expires_on), gone)
+            table.add_row(
+                copy.name, copy.place, f"{copy.taken_at:%Y-%m-%d}", str(copy.expires_on), gone
+            )
     print_table(table)
 
 
@@ -157,5 +190,9 @@ def _begin(officer: str, home: Path | None) -> tuple[Settings, Database, Viewer]
 def _hand_over(certificate: Certificate, file: Path | None) -> None:
     if file is not None:
         file.write_text(certificate.text + "\n", encoding="utf-8")
-    out.print(f"Certificate {certificate.number}, SHA-256 {certificate.sha256}:", highlight=False, soft_wrap=True)
+    out.print(
+        f"Certificate {certificate.number}, SHA-256 {certificate.sha256}:",
+        highlight=False,
+        soft_wrap=True,
+    )
     out.print(certificate.text, highlight=False, soft_wrap=True, markup=False)

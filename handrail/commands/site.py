@@ -30,7 +30,10 @@ def serve(
     tls_certificate: Annotated[Path | None, typer.Option(help="Certificate file (PEM).")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Key file (PEM).")] = None,
     behind_proxy: Annotated[
-        str | None, typer.Option(help="Address of the proxy that speaks TLS; only its X-Forwarded headers count.")
+        str | None,
+        typer.Option(
+            help="Address of the proxy that speaks TLS; only its X-Forwarded headers count."
+        ),
     ] = None,
     home: Home = None,
 ) -> None:
@@ -52,18 +55,38 @@ def serve(
         keep_head(config.database, settings.home, settings.now())
     address = f"{'https' if tls_certificate else 'http'}://{host}:{port}/"
     out.print(f"Handrail is at {address}  (stop it with Ctrl-C)", highlight=False)
-    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, server_header=False, date_header=True,
-                ssl_certfile=tls_certificate, ssl_keyfile=tls_key, proxy_headers=behind_proxy is not None,
-                forwarded_allow_ips=behind_proxy)  # fmt: skip
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        ssl_certfile=tls_certificate,
+        ssl_keyfile=tls_key,
+        proxy_headers=behind_proxy is not None,
+        forwarded_allow_ips=behind_proxy,
+    )
 
 
 def go_on_destroying(database: Database, settings: Settings) -> None:
-    """Finish what was cut off, or say why not: the site serves all the same, since nobody sees those records."""
+    """Finish what was cut off, or say why not: the site serves all the same, since nobody sees
+    those records.
+    """
     try:
         for made in finish_destructions(database, settings.home, settings.now()):
-            out.print(f"Finished a destruction that was cut off: certificate {made.number}.", highlight=False)
+            out.print(
+                f"Finished a destruction that was cut off: certificate {made.number}.",
+                highlight=False,
+            )
     except (DestructionRefused, LoadInProgress, SourceRefused) as error:
-        err.print(f"handrail: a destruction is unfinished: {error}", highlight=False, soft_wrap=True, markup=False)
+        err.print(
+            f"handrail: a destruction is unfinished: {error}",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def check_address(settings: Settings, host: str, encrypted: bool) -> None:
@@ -76,9 +99,14 @@ def check_address(settings: Settings, host: str, encrypted: bool) -> None:
     if loopback:
         return
     if settings.is_demo:
-        raise SettingsError(f"a demo has a printed password, so it serves on this machine alone, not on {host}")
+        raise SettingsError(
+            f"a demo has a printed password, so it serves on this machine alone, not on {host}"
+        )
     if not encrypted:
-        raise SettingsError(f"{host} can be reached by others: give --tls-certificate and --tls-key, or --behind-proxy")
+        raise SettingsError(
+            f"{host} can be reached by others: give --tls-certificate and --tls-key, or"
+            " --behind-proxy"
+        )
 
 
 def check_port(host: str, port: int) -> None:
@@ -92,18 +120,31 @@ def check_port(host: str, port: int) -> None:
             pass
     except OSError as error:
         why = os.strerror(error.errno or 0)
-        raise SettingsError(f"cannot listen on port {port} of {host} ({why}): give another --port") from None
+        raise SettingsError(
+            f"cannot listen on port {port} of {host} ({why}): give another --port"
+        ) from None
 
 
 def site_config(settings: Settings, *, secure_cookies: bool = False) -> SiteConfig:
     """The site of a home; a demo's lists its accounts on the sign-in page."""
-    demo = tuple((login, name, f"{ROLES[role]}, {ORGANIZATION_NAMES[organization]}")
-                 for login, name, role, organization in all_staff()) if settings.is_demo else ()  # fmt: skip
+    demo = (
+        tuple(
+            (login, name, f"{ROLES[role]}, {ORGANIZATION_NAMES[organization]}")
+            for login, name, role, organization in all_staff()
+        )
+        if settings.is_demo
+        else ()
+    )
     return SiteConfig(
-        home=settings.home, database=open_database(settings.database_url), secret=settings.secret(),
-        clock=settings.now, secure_cookies=secure_cookies, demo_accounts=demo,
-        demo_password=PASSWORD if demo else "", limits=settings.limits,
-    )  # fmt: skip
+        home=settings.home,
+        database=open_database(settings.database_url),
+        secret=settings.secret(),
+        clock=settings.now,
+        secure_cookies=secure_cookies,
+        demo_accounts=demo,
+        demo_password=PASSWORD if demo else "",
+        limits=settings.limits,
+    )
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,4 +1,5 @@
-"""A made-up district of 16,000 students over three school years, written as source files and read like any other.
+"""A made-up district of 16,000 students over three school years, written as source files and read
+like any other.
 
 The same seed gives the same bytes. Everybody and every place in it is fictitious.
 """

@@ -1,8 +1,9 @@
-"""What one partner sends in its own words: a list of participants with slips of the pen, an export, and its mapping.
+"""What one partner sends in its own words: a list of participants with slips of the pen, an export,
+and its mapping.
 
-The partner has numbers of its own for children, so that somebody must find out who they are. Most are easily known. Of
-three no birth date, school or grade is on the list; two are on it twice; and `STRANGERS` are at no school of the
-district.
+The partner has numbers of its own for children, so that somebody must find out who they are. Most
+are easily known. Of three no birth date, school or grade is on the list; two are on it twice; and
+`STRANGERS` are at no school of the district.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ _PLAIN = 0.82
 
 _BAD = {
     "Exits.csv": ("MW-E-99999,03/02/2026,Goals met",),
-    "Attendance.csv": ("MW-S-bad-1,{participant},Restorative circles,02/30/2026,Present,45",
-                       "MW-S-bad-2,{participant},Restorative circles,03/04/2026,Perhaps,45",
-                       "MW-S-odd-1,{participant},Restorative circles,03/05/2026,Cancelled,45"),
-}  # fmt: skip
+    "Attendance.csv": (
+        "MW-S-bad-1,{participant},Restorative circles,02/30/2026,Present,45",
+        "MW-S-bad-2,{participant},Restorative circles,03/04/2026,Perhaps,45",
+        "MW-S-odd-1,{participant},Restorative circles,03/05/2026,Cancelled,45",
+    ),
+}
 
-MAPPING = '''# How Mendworks's export is read. Each line says: what Handrail calls it = what the export calls it.
+MAPPING = """# How Mendworks's export is read. Each line says: what Handrail calls it = \
+what the export calls it.
 organization_id = "{organization_id}"
 
 [programs."{name}"]
@@ -83,35 +87,58 @@ minutes = "Duration (min)"
 
 [file.leave_out]
 attended = ["Cancelled"]
-'''
+"""
 
 
-def write_export(folder: Path, children: pd.DataFrame, taking_part: pd.DataFrame, sessions: pd.DataFrame,
-                 rng: np.random.Generator) -> None:  # fmt: skip
+def write_export(
+    folder: Path,
+    children: pd.DataFrame,
+    taking_part: pd.DataFrame,
+    sessions: pd.DataFrame,
+    rng: np.random.Generator,
+) -> None:
     """Write `participants.csv`, the three files of the export and `mapping.toml` into `folder`.
 
     Args:
-        children: who ever took part, as the district knows them: student_id, names, birth date, grade, school.
+        children: who ever took part, as the district knows them: student_id, names, birth date,
+            grade, school.
         taking_part: every partner's enrolments, with `end_date` empty while they last.
         sessions: every partner's sessions.
     """
-    numbers = pd.Series([f"MW-{number:04d}" for number in range(1, len(children) + 1)], index=children["student_id"])
-    now_there = taking_part[(taking_part["organization_id"] == EXPORTING) & (taking_part["end_date"] == "")]
+    numbers = pd.Series(
+        [f"MW-{number:04d}" for number in range(1, len(children) + 1)], index=children["student_id"]
+    )
+    now_there = taking_part[
+        (taking_part["organization_id"] == EXPORTING) & (taking_part["end_date"] == "")
+    ]
     known = now_there["student_id"].drop_duplicates().tolist()
-    _participants(children, numbers, known, rng).to_csv(folder / "participants.csv", index=False, lineterminator="\n")
-    (program,) = next(partner.programs for partner in PARTNERS if partner.organization_id == EXPORTING)
+    _participants(children, numbers, known, rng).to_csv(
+        folder / "participants.csv", index=False, lineterminator="\n"
+    )
+    (program,) = next(
+        partner.programs for partner in PARTNERS if partner.organization_id == EXPORTING
+    )
     _service_history(folder, numbers, taking_part, sessions, program.name)
     for file, lines in _BAD.items():
         with (folder / file).open("a", encoding="utf-8") as stream:
             stream.writelines(line.format(participant=numbers.iloc[0]) + "\n" for line in lines)
-    (folder / "mapping.toml").write_text(MAPPING.format(
-        organization_id=EXPORTING, name=program.name, program_id=program.program_id, support=program.support,
-        capacity=program.capacity, cost=program.cost_per_session, lowest=program.min_grade, highest=program.max_grade,
-    ))  # fmt: skip
+    (folder / "mapping.toml").write_text(
+        MAPPING.format(
+            organization_id=EXPORTING,
+            name=program.name,
+            program_id=program.program_id,
+            support=program.support,
+            capacity=program.capacity,
+            cost=program.cost_per_session,
+            lowest=program.min_grade,
+            highest=program.max_grade,
+        )
+    )
 
 
-def _participants(children: pd.DataFrame, numbers: pd.Series, now_there: list[str],
-                  rng: np.random.Generator) -> pd.DataFrame:  # fmt: skip
+def _participants(
+    children: pd.DataFrame, numbers: pd.Series, now_there: list[str], rng: np.random.Generator
+) -> pd.DataFrame:
     """The children as the partner's staff wrote them down."""
     written = children.assign(participant_id=numbers.to_numpy()).set_index("student_id", drop=False)
     slips = rng.random(len(written)) > _PLAIN
@@ -123,33 +150,53 @@ def _participants(children: pd.DataFrame, numbers: pd.Series, now_there: list[st
     bare, twice = now_there[:3], now_there[3:5]
     written.loc[bare, ["birth_date", "school", "grade"]] = ""
     written.loc[bare, "last_name"] = [_swapped(name) for name in written.loc[bare, "last_name"]]
-    again = written.loc[twice].assign(participant_id=[f"MW-{9001 + place}" for place in range(len(twice))],
-                                      grade="", school="")  # fmt: skip
-    strangers = pd.DataFrame([(f"MW-{9101 + place}", *facts) for place, facts in enumerate(STRANGERS)],
-                             columns=list(_COLUMNS))  # fmt: skip
+    again = written.loc[twice].assign(
+        participant_id=[f"MW-{9001 + place}" for place in range(len(twice))], grade="", school=""
+    )
+    strangers = pd.DataFrame(
+        [(f"MW-{9101 + place}", *facts) for place, facts in enumerate(STRANGERS)],
+        columns=list(_COLUMNS),
+    )
     return pd.concat([written[list(_COLUMNS)], again[list(_COLUMNS)], strangers])
 
 
-def _service_history(folder: Path, numbers: pd.Series, taking_part: pd.DataFrame, sessions: pd.DataFrame,
-                     program: str) -> None:  # fmt: skip
+def _service_history(
+    folder: Path,
+    numbers: pd.Series,
+    taking_part: pd.DataFrame,
+    sessions: pd.DataFrame,
+    program: str,
+) -> None:
     """Enrolments, exits and sessions as the partner's own system exports them."""
     stays = taking_part[taking_part["organization_id"] == EXPORTING].reset_index(drop=True)
     records = pd.Series([f"MW-E-{number:05d}" for number in range(1, len(stays) + 1)])
-    pd.DataFrame({
-        "Record ID": records, "Participant ID": numbers[stays["student_id"]].to_numpy(), "Program Name": program,
-        "Enrollment Date": _as_written(stays["start_date"]),
-    }).to_csv(folder / "Enrollments.csv", index=False, lineterminator="\n")  # fmt: skip
+    pd.DataFrame(
+        {
+            "Record ID": records,
+            "Participant ID": numbers[stays["student_id"]].to_numpy(),
+            "Program Name": program,
+            "Enrollment Date": _as_written(stays["start_date"]),
+        }
+    ).to_csv(folder / "Enrollments.csv", index=False, lineterminator="\n")
     over = stays["end_date"] != ""
-    pd.DataFrame({
-        "Enrollment Record ID": records[over], "Exit Date": _as_written(stays.loc[over, "end_date"]),
-        "Exit Reason": "Goals met",
-    }).to_csv(folder / "Exits.csv", index=False, lineterminator="\n")  # fmt: skip
+    pd.DataFrame(
+        {
+            "Enrollment Record ID": records[over],
+            "Exit Date": _as_written(stays.loc[over, "end_date"]),
+            "Exit Reason": "Goals met",
+        }
+    ).to_csv(folder / "Exits.csv", index=False, lineterminator="\n")
     held = sessions[sessions["organization_id"] == EXPORTING]
-    pd.DataFrame({
-        "Record ID": held["session_id"], "Participant ID": numbers[held["student_id"]].to_numpy(),
-        "Program Name": program, "Service Date": _as_written(held["date"]),
-        "Attended?": np.where(held["attended"] == "true", "Present", "No Show"), "Duration (min)": held["minutes"],
-    }).to_csv(folder / "Attendance.csv", index=False, lineterminator="\n")  # fmt: skip
+    pd.DataFrame(
+        {
+            "Record ID": held["session_id"],
+            "Participant ID": numbers[held["student_id"]].to_numpy(),
+            "Program Name": program,
+            "Service Date": _as_written(held["date"]),
+            "Attended?": np.where(held["attended"] == "true", "Present", "No Show"),
+            "Duration (min)": held["minutes"],
+        }
+    ).to_csv(folder / "Attendance.csv", index=False, lineterminator="\n")
 
 
 def _as_written(days: pd.Series) -> Any:
@@ -179,6 +226,10 @@ def _short_school(school: str) -> str:
 
 
 _COLUMNS = ("participant_id", "first_name", "last_name", "birth_date", "grade", "school")
-_SLIPS = (("last_name", _swapped, 0.4), ("first_name", _without_a_letter, 0.27), ("birth_date", _day_off, 0.03),
-          ("school", _short_school, 0.3))  # fmt: skip
+_SLIPS = (
+    ("last_name", _swapped, 0.4),
+    ("first_name", _without_a_letter, 0.27),
+    ("birth_date", _day_off, 0.03),
+    ("school", _short_school, 0.3),
+)
 """Column, slip of the pen, and how often it is this one."""

@@ -1,8 +1,10 @@
-"""Three years at school, day by day: absences, marks, tests, incidents, and who was offered which support.
+"""Three years at school, day by day: absences, marks, tests, incidents, and who was offered which
+support.
 
-The past is confounded on purpose: supports went to students with visible need, and, at equal need, less often to
-Black and Hispanic students. Their effect differs from student to student: each support helps with one cause of
-absence or low marks, and does next to nothing for a student without it. `EFFECTS` says how much.
+The past is confounded on purpose: supports went to students with visible need, and, at equal need,
+less often to Black and Hispanic students. Their effect differs from student to student: each
+support helps with one cause of absence or low marks, and does next to nothing for a student without
+it. `EFFECTS` says how much.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ EFFECTS = {
 }
 Habit = Mapping[str, Mapping[str, float]]
 HABIT: Habit = {"black": {"": 0.55}, "hispanic": {"": 0.55}}
-"""At equal need, the share of offers that students of a group got: by race or ethnicity and support, "" for all."""
+"""At equal need, the share of offers that students of a group got: by race or ethnicity and
+support, "" for all."""
 
 OFFERED = tuple(program for partner in PARTNERS for program in partner.programs if program.support)
 
@@ -50,14 +53,21 @@ class History:
     starts: list[tuple[Ints, Ints, Ints, Ints]] = field(default_factory=list)
 
 
-def live(rng: np.random.Generator, people: Population, days: Calendar, progress: Callable[[int, int], None],
-         habit: Habit = HABIT) -> History:  # fmt: skip
+def live(
+    rng: np.random.Generator,
+    people: Population,
+    days: Calendar,
+    progress: Callable[[int, int], None],
+    habit: Habit = HABIT,
+) -> History:
     """Draw every school day in order."""
     return _Life(rng, people, days, habit).run(progress)
 
 
 class _Life:
-    def __init__(self, rng: np.random.Generator, people: Population, days: Calendar, habit: Habit) -> None:
+    def __init__(
+        self, rng: np.random.Generator, people: Population, days: Calendar, habit: Habit
+    ) -> None:
         self.rng, self.people, self.days, self.habit = rng, people, days, habit
         self.n = len(people)
         self.history = History()
@@ -74,12 +84,16 @@ class _Life:
         self.tutored_in_period = np.zeros(self.n)
         self.read_in_period = np.zeros(self.n)
         self.course_offset = rng.normal(0.0, 3.5, (self.n, 4))
-        self.turn_day = np.where(rng.random(self.n) < 0.16, rng.integers(0, len(days.days), self.n), -10_000)
+        self.turn_day = np.where(
+            rng.random(self.n) < 0.16, rng.integers(0, len(days.days), self.n), -10_000
+        )
         self.names = [program.support for program in OFFERED]
 
     def run(self, progress: Callable[[int, int], None]) -> History:
         total = len(self.days.days)
-        first_of_year = {int(np.argmax(self.days.year == year)): year for year in np.unique(self.days.year)}
+        first_of_year = {
+            int(np.argmax(self.days.year == year)): year for year in np.unique(self.days.year)
+        }
         for day in range(total):
             if day in first_of_year:
                 self.left[:] = 0
@@ -101,7 +115,9 @@ class _Life:
         return here
 
     def _has(self, support: str, day: int) -> Flags:
-        has: Flags = (self.support == self.names.index(support)) & (self.begins <= day) & (day <= self.until)
+        has: Flags = (
+            (self.support == self.names.index(support)) & (self.begins <= day) & (day <= self.until)
+        )
         return has
 
     def _day(self, day: int, here: Flags) -> None:
@@ -111,9 +127,17 @@ class _Life:
         conflict = np.where(people.in_conflict, 0.07, 0.0)
         conflict *= np.where(self._has("counselling", day), 0.5, 1.0)
         conflict *= np.where(self._has("restorative_practice", day), 0.4, 1.0)
-        sick = people.illness + people.chronic_illness * np.where(self._has("health", day), 0.4, 1.0)
-        away = people.disengaged * np.where(in_turn, 4.0, 1.0) * np.where(self._has("mentoring", day), 0.35, 1.0)
-        unhoused = np.where(people.unstable_housing, 0.06, 0.0) * np.where(self._has("housing_help", day), 0.5, 1.0)
+        sick = people.illness + people.chronic_illness * np.where(
+            self._has("health", day), 0.4, 1.0
+        )
+        away = (
+            people.disengaged
+            * np.where(in_turn, 4.0, 1.0)
+            * np.where(self._has("mentoring", day), 0.35, 1.0)
+        )
+        unhoused = np.where(people.unstable_housing, 0.06, 0.0) * np.where(
+            self._has("housing_help", day), 0.5, 1.0
+        )
         other = np.minimum(away, 0.4) + conflict + unhoused
         chance = np.minimum((sick + other) / SPELL_DAYS, 0.6)
         begins = (self.left == 0) & (rng.random(self.n) < chance)
@@ -147,7 +171,9 @@ class _Life:
     def _marks(self, day: int, here: Flags) -> None:
         length = np.sum(self.days.period == self.days.period[day])
         share_absent = self.absent_in_period / length
-        helped = np.where(self.people.ability < 78, 7.0, 0.5) * np.minimum(self.tutored_in_period / length * 1.5, 1.0)
+        helped = np.where(self.people.ability < 78, 7.0, 0.5) * np.minimum(
+            self.tutored_in_period / length * 1.5, 1.0
+        )
         helped += 2.0 * np.minimum(self.read_in_period / length * 1.5, 1.0)
         level = self.people.ability + helped - 25.0 * share_absent
         marks = level[:, None] + self.course_offset + self.rng.normal(0.0, 2.5, (self.n, 4))
@@ -176,10 +202,14 @@ class _Life:
             if not program.starts_a_round:
                 continue
             able = free & (grade >= program.min_grade) & (grade <= program.max_grade)
-            weight = np.exp(0.8 * np.clip(self._need(program), -2.5, 2.5)) * self._share(program) * able
+            weight = (
+                np.exp(0.8 * np.clip(self._need(program), -2.5, 2.5)) * self._share(program) * able
+            )
             if program.support == "housing_help":
                 weight *= np.where(self.people.unstable_housing, 12.0, 1.0)
-            chance = np.minimum(weight / max(weight.sum(), 1e-9) * program.starts_a_round * scale, 0.5)
+            chance = np.minimum(
+                weight / max(weight.sum(), 1e-9) * program.starts_a_round * scale, 0.5
+            )
             chosen = np.flatnonzero(self.rng.random(self.n) < chance)
             start = day + 1 + self.rng.integers(0, 12, len(chosen))
             end = start + STAY_DAYS + self.rng.integers(-15, 25, len(chosen))
@@ -187,13 +217,13 @@ class _Life:
             free[chosen] = False
             self.history.starts.append((chosen, np.full(len(chosen), place), start, end))
 
-
     def _share(self, program: Program) -> Floats:
         """At equal need, the share of a program's offers that each student gets by habit."""
         shares = np.ones(self.n)
         for race, by_support in self.habit.items():
             shares[self.people.race == RACE_ETHNICITIES.index(race)] = by_support.get(
-                program.support, by_support.get("", 1.0))  # fmt: skip
+                program.support, by_support.get("", 1.0)
+            )
         return shares
 
 

@@ -1,7 +1,9 @@
-"""What the district's office has done around the demo's records: consents, papers that ask for them, emergencies.
+"""What the district's office has done around the demo's records: consents, papers that ask for
+them, emergencies.
 
-Each thing is done by the function that a page or a command does it with, as the person and at the moment that it says,
-in the order of time. The students are the first of a partner's list, so that the same district has the same story.
+Each thing is done by the function that a page or a command does it with, as the person and at the
+moment that it says, in the order of time. The students are the first of a partner's list, so that
+the same district has the same story.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ LOOKED = (
     (PANTRY, 0, datetime(2026, 4, 10, 16, 30)),
     (TUTOR, 1, datetime(2026, 4, 14, 15, 20)),
 )
-"""Who opened which student of their list, and when: a log that begins on the day itself would tell nothing."""
+"""Who opened which student of their list, and when: a log that begins on the day itself would tell
+nothing."""
 
 
 def keep_paperwork(settings: Settings, database: Database, signed: Path) -> None:
@@ -64,9 +67,13 @@ def keep_paperwork(settings: Settings, database: Database, signed: Path) -> None
 
 
 def state_costs_of_programs(settings: Settings, database: Database, costs: Path) -> None:
-    """What some programs cost, from the file of a district administrator, stated when the school year began."""
+    """What some programs cost, from the file of a district administrator, stated when the school
+    year began.
+    """
     at = datetime(2025, 9, 2, 14, 30)
-    programs = Snapshot.current(settings.home).table("programs")["program_id"].to_pyarrow().to_pylist()
+    programs = (
+        Snapshot.current(settings.home).table("programs")["program_id"].to_pyarrow().to_pylist()
+    )
     state_costs(database, viewer_of(database, OFFICER), costs, programs, at)
 
 
@@ -76,12 +83,19 @@ def open_emergency_of_the_day(settings: Settings, database: Database, now: datet
         return
     office = _Office(settings, database)
     open_emergency(
-        database, office.scope(OFFICER, now), office.student_of(PANTRY, now, 2, but_not_of=CLINIC),
+        database,
+        office.scope(OFFICER, now),
+        office.student_of(PANTRY, now, 2, but_not_of=CLINIC),
         categories={Category.DIRECTORY, Category.ATTENDANCE, Category.SERVICES_OTHER},
-        threat="The student was taken ill on the way to school and is at the clinic. Nobody at home answers the phone.",
-        reason="A program that knows the family may know whom to call.", hours=4, now=now,
+        threat=(
+            "The student was taken ill on the way to school and is at the clinic. Nobody at home"
+            " answers the phone."
+        ),
+        reason="A program that knows the family may know whom to call.",
+        hours=4,
+        now=now,
         user_id=office.viewer(CLINIC).user_id,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -97,7 +111,9 @@ class _Office:
         return scope_for(self.viewer(login), self.database, snapshot, at, self.settings.secret())
 
     def student_of(self, login: str, at: datetime, place: int = 0, but_not_of: str = "") -> str:
-        """A student of a partner's list, counted from 0, the same in each home of the same district."""
+        """A student of a partner's list, counted from 0, the same in each home of the same
+        district.
+        """
         others = self.scope(but_not_of, at).students if but_not_of else frozenset()
         return sorted(self.scope(login, at).by_agreement.students - others)[place]
 
@@ -112,50 +128,105 @@ class _Office:
         revoke_consent(self.database, officer.viewer, counting, by=FAMILY, on=at.date(), now=at)
 
     def answer_papers(self) -> None:
-        """One that no judge has signed; and one of a court, of which the family was told in time."""
+        """One that no judge has signed; and one of a court, of which the family was told in
+        time.
+        """
         at = datetime(2026, 3, 12, 14, 20)
         counsel = self.scope(COUNSEL, at)
         record_demand(
-            self.database, counsel, self.student_of(PANTRY, at),
-            Paper("administrative", "An immigration enforcement officer", at.date(), of_court=False,
-                  signed_by_judge=False, categories=frozenset({Category.DIRECTORY, Category.ATTENDANCE})),
-            "Two officers brought it to the front desk of the school. It was copied, and they were told that nothing "
-            "is released on it.", at,
-        )  # fmt: skip
+            self.database,
+            counsel,
+            self.student_of(PANTRY, at),
+            Paper(
+                "administrative",
+                "An immigration enforcement officer",
+                at.date(),
+                of_court=False,
+                signed_by_judge=False,
+                categories=frozenset({Category.DIRECTORY, Category.ATTENDANCE}),
+            ),
+            "Two officers brought it to the front desk of the school. It was copied, and they were"
+            " told that nothing is released on it.",
+            at,
+        )
         at = datetime(2026, 3, 23, 9, 45)
         student = self.student_of(TUTOR, at, 5)
         record_demand(
-            self.database, counsel, student,
-            Paper("subpoena", "Harrow County Family Court", at.date(), of_court=True, signed_by_judge=False,
-                  categories=frozenset({Category.DIRECTORY, Category.ATTENDANCE, Category.GRADES})),
-            "It came by post with the court's seal, in a matter of guardianship.", at,
-        )  # fmt: skip
-        place_hold(self.database, counsel, student, "A matter of guardianship before Harrow County Family Court.", at)
+            self.database,
+            counsel,
+            student,
+            Paper(
+                "subpoena",
+                "Harrow County Family Court",
+                at.date(),
+                of_court=True,
+                signed_by_judge=False,
+                categories=frozenset({Category.DIRECTORY, Category.ATTENDANCE, Category.GRADES}),
+            ),
+            "It came by post with the court's seal, in a matter of guardianship.",
+            at,
+        )
+        place_hold(
+            self.database,
+            counsel,
+            student,
+            "A matter of guardianship before Harrow County Family Court.",
+            at,
+        )
         told = datetime(2026, 3, 24, 16, 0)
-        record_notice(self.database, counsel.viewer, 2, told.date(), "",
-                      "A letter to both parents, with a copy of the subpoena.", told)  # fmt: skip
+        record_notice(
+            self.database,
+            counsel.viewer,
+            2,
+            told.date(),
+            "",
+            "A letter to both parents, with a copy of the subpoena.",
+            told,
+        )
 
     def propose(self) -> None:
         at = datetime(2026, 4, 16, 11, 0)
-        propose_release(self.database, self.viewer(COUNSEL), 2, "The family was told on 24 March and has not objected. "
-                        "The district's lawyer has checked the seal and the date.", at)  # fmt: skip
+        propose_release(
+            self.database,
+            self.viewer(COUNSEL),
+            2,
+            "The family was told on 24 March and has not objected. "
+            "The district's lawyer has checked the seal and the date.",
+            at,
+        )
 
     def say_who_one_is(self) -> None:
         """One of the participants who wait, so that there is an answer that can be taken back."""
         at = datetime(2026, 4, 17, 7, 45)
         first = queue(self.database)[0]
-        decide(self.database, first.participant.organization_id, first.participant.participant_id, first.offered[0],
-               self.viewer(COUNSEL).user_id, at)  # fmt: skip
+        decide(
+            self.database,
+            first.participant.organization_id,
+            first.participant.participant_id,
+            first.offered[0],
+            self.viewer(COUNSEL).user_id,
+            at,
+        )
 
     def open_for_a_fire(self) -> None:
-        """An emergency that a partner's caseworker opened for somebody of their own list, and ended."""
+        """An emergency that a partner's caseworker opened for somebody of their own list, and
+        ended.
+        """
         at = datetime(2026, 4, 2, 7, 50)
         scope, student = self.scope(HOUSING, at), self.student_of(HOUSING, at, 1)
         made = open_emergency(
-            self.database, scope, student, categories={Category.SERVICES_OTHER}, hours=4, now=at,
-            threat="A fire closed the building where the family lives last night, and nobody knows where they slept.",
+            self.database,
+            scope,
+            student,
+            categories={Category.SERVICES_OTHER},
+            hours=4,
+            now=at,
+            threat=(
+                "A fire closed the building where the family lives last night, and nobody knows"
+                " where they slept."
+            ),
             reason="Another program may have seen the family since.",
-        )  # fmt: skip
+        )
         for minute in (52, 58):
             self._open_record(HOUSING, student, at.replace(minute=minute), list(Category))
         end_emergency(self.database, scope.viewer, made.number, at.replace(hour=9, minute=30))
@@ -167,21 +238,41 @@ class _Office:
             self._open_record(login, self.student_of(login, at, place), at, list(Category))
 
     def destroy(self) -> None:
-        """A family that has moved away asked for it; one copy that holds the record lasts until June."""
+        """A family that has moved away asked for it; one copy that holds the record lasts until
+        June.
+        """
         at = datetime(2026, 4, 15, 10, 25)
         for name, place, day, ends in (
-            ("Copy of 2 February", "The district office's safe", datetime(2026, 2, 2, 1, 0), datetime(2026, 5, 2)),
-            ("Copy of 1 April", "The district office's safe", datetime(2026, 4, 1, 1, 0), datetime(2026, 6, 30)),
+            (
+                "Copy of 2 February",
+                "The district office's safe",
+                datetime(2026, 2, 2, 1, 0),
+                datetime(2026, 5, 2),
+            ),
+            (
+                "Copy of 1 April",
+                "The district office's safe",
+                datetime(2026, 4, 1, 1, 0),
+                datetime(2026, 6, 30),
+            ),
         ):
             add_backup(self.database, Copy(name, place, day, ends.date()))
         backup_destroyed(self.database, "Copy of 2 February", datetime(2026, 4, 1, 8, 30))
         rows = Snapshot.current(self.settings.home).table("service_enrollments")
         helped = set(rows["student_id"].to_pyarrow().to_pylist())
         nobody_knows = min(self.scope(OFFICER, at).students - helped)
-        destroy_student(self.database, self.settings.home, nobody_knows, self.viewer(OFFICER), at,
-                        self.settings.secret())  # fmt: skip
+        destroy_student(
+            self.database,
+            self.settings.home,
+            nobody_knows,
+            self.viewer(OFFICER),
+            at,
+            self.settings.secret(),
+        )
 
-    def _open_record(self, login: str, student: str, at: datetime, shown: Collection[Category]) -> None:
+    def _open_record(
+        self, login: str, student: str, at: datetime, shown: Collection[Category]
+    ) -> None:
         assert at.date() < DEMO_TODAY
         for ground in self.scope(login, at).grounds(student):
             record_disclosures(self.database, ground, [student], shown, "/students/{handle}", at)

@@ -1,8 +1,10 @@
-"""Who the demo's students are: grade, zone, sensitive facts and the hidden causes of absence and low marks.
+"""Who the demo's students are: grade, zone, sensitive facts and the hidden causes of absence and
+low marks.
 
-This module owns the draw of the students. The hidden causes are drawn without looking at race, sex, language or
-disability, so whatever a model finds to differ between those groups, the data did not put into anybody's need.
-Poverty raises food insecurity, and unstable housing raises absence, as they do outside.
+This module owns the draw of the students. The hidden causes are drawn without looking at race, sex,
+language or disability, so whatever a model finds to differ between those groups, the data did not
+put into anybody's need. Poverty raises food insecurity, and unstable housing raises absence, as
+they do outside.
 """
 
 from __future__ import annotations
@@ -12,7 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from handrail.demo.district import ELEMENTARY, FIRST_NAMES, LAST_GRADE, LAST_NAMES, SCHOOL_YEARS, Dates, Ints, school_of
+from handrail.demo.district import (
+    ELEMENTARY,
+    FIRST_NAMES,
+    LAST_GRADE,
+    LAST_NAMES,
+    SCHOOL_YEARS,
+    Dates,
+    Ints,
+    school_of,
+)
 from records.canonical.schema import RACE_ETHNICITIES, SEXES
 
 Floats = npt.NDArray[np.float64]
@@ -34,9 +45,11 @@ class Population:
     school: Ints
     """School at the start of each school year and after a move: shape (years, 2, students)."""
     move_day: Dates
-    """Day in each school year on which the second school begins, NaT without a move: shape (years, students)."""
+    """Day in each school year on which the second school begins, NaT without a move: shape (years,
+    students)."""
     entry_day: Dates
-    """First day in each school year, NaT when not in the district that year: shape (years, students)."""
+    """First day in each school year, NaT when not in the district that year: shape (years,
+    students)."""
     sex: Ints
     race: Ints
     english_learner: Flags
@@ -69,8 +82,12 @@ def draw_population(rng: np.random.Generator, students: int) -> Population:
     grade = rng.permutation(np.arange(students) % (LAST_GRADE + 1))
     race = rng.choice(len(RACE_ETHNICITIES), size=students, p=_RACE_SHARES)
     sex = rng.choice(len(SEXES), size=students, p=(0.487, 0.508, 0.005))
-    hispanic_or_asian = np.isin(race, [RACE_ETHNICITIES.index("hispanic"), RACE_ETHNICITIES.index("asian")])
-    meal_eligible = rng.random(students) < np.where(race == RACE_ETHNICITIES.index("white"), 0.44, 0.56)
+    hispanic_or_asian = np.isin(
+        race, [RACE_ETHNICITIES.index("hispanic"), RACE_ETHNICITIES.index("asian")]
+    )
+    meal_eligible = rng.random(students) < np.where(
+        race == RACE_ETHNICITIES.index("white"), 0.44, 0.56
+    )
     unstable_housing = rng.random(students) < np.where(meal_eligible, 0.045, 0.01)
     school, move_day, entry_day = _schools(rng, grade, unstable_housing)
     born_before: Dates = np.array([f"{2020 - g}-09-02" for g in grade], dtype="datetime64[D]")
@@ -91,14 +108,18 @@ def draw_population(rng: np.random.Generator, students: int) -> Population:
         ability=np.clip(rng.normal(81.0, 8.5, students), 55.0, 98.0),
         disengaged=np.minimum(np.exp(rng.normal(-4.5, 1.15, students)), 0.30),
         illness=np.clip(rng.gamma(4.0, 0.03 / 4.0, students), 0.004, 0.10),
-        chronic_illness=np.where(rng.random(students) < 0.09, rng.uniform(0.06, 0.13, students), 0.0),
+        chronic_illness=np.where(
+            rng.random(students) < 0.09, rng.uniform(0.06, 0.13, students), 0.0
+        ),
         food_insecure=rng.random(students) < np.where(meal_eligible, 0.14, 0.08),
         in_conflict=rng.random(students) < 0.075,
     )
 
 
 def _schools(rng: np.random.Generator, grade: Ints, unstable: Flags) -> tuple[Ints, Dates, Dates]:
-    """School, day of a move and day of entry by school year; a move during a year lasts into the next."""
+    """School, day of a move and day of entry by school year; a move during a year lasts into the
+    next.
+    """
     students, years = len(grade), len(SCHOOL_YEARS)
     zone = rng.integers(len(ELEMENTARY), size=students)
     school = np.zeros((years, 2, students), dtype=np.int64)
@@ -119,6 +140,8 @@ def _schools(rng: np.random.Generator, grade: Ints, unstable: Flags) -> tuple[In
         new_zone = np.where(moves, rng.integers(len(ELEMENTARY), size=students), zone)
         school[year, 1] = school_of(new_zone, np.maximum(grade_then, 0))
         moves &= school[year, 0] != school[year, 1]
-        move_day[year] = np.where(moves, days[rng.integers(95, 140, size=students)], np.datetime64("NaT"))
+        move_day[year] = np.where(
+            moves, days[rng.integers(95, 140, size=students)], np.datetime64("NaT")
+        )
         zone = np.where(moves, new_zone, zone)
     return school, move_day, entry_day

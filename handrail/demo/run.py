@@ -1,5 +1,5 @@
-"""Makes a whole demo home by the ordinary steps: files, loads, accounts, features, model, audit, signature,
-partner effects, drift.
+"""Makes a whole demo home by the ordinary steps: files, loads, accounts, features, model, audit,
+signature, partner effects, drift.
 
 Killed half-way it leaves no finished mark, and the next run begins anew.
 """
@@ -25,7 +25,11 @@ from handrail.commands.models import audit_version
 from handrail.commands.records import load_and_publish
 from handrail.demo.district import DEMO_TODAY
 from handrail.demo.files import DemoFiles, generate
-from handrail.demo.paperwork import keep_paperwork, open_emergency_of_the_day, state_costs_of_programs
+from handrail.demo.paperwork import (
+    keep_paperwork,
+    open_emergency_of_the_day,
+    state_costs_of_programs,
+)
 from handrail.demo.partners import EXPORTING, PASSWORD
 from handrail.desk import desk_of
 from handrail.settings import DEMO_MARK, Settings
@@ -51,26 +55,40 @@ Step = Callable[[str, int, int], None]
 USUAL_STUDENTS = 16_000
 REVIEWER = "equity@district.example"
 REASON = (
-    "Demo: the report was read. The groups that are too small to judge are named in it. In the past some supports were "
-    "given less often to Black and Hispanic students in need; this version is not taught to repeat that, and what it "
-    "suggests itself passes for both. To be audited again after the next records."
+    "Demo: the report was read. The groups that are too small to judge are named in it. In the past"
+    " some supports were given less often to Black and Hispanic students in need; this version is"
+    " not taught to repeat that, and what it suggests itself passes for both. To be audited again"
+    " after the next records."
 )
 
 
-def make_demo(folder: Path, *, students: int | None = None, seed: int = 2026,
-              step: Step = lambda name, done, total: None) -> Settings:  # fmt: skip
+def make_demo(
+    folder: Path,
+    *,
+    students: int | None = None,
+    seed: int = 2026,
+    step: Step = lambda name, done, total: None,
+) -> Settings:
     """Make the demo in `folder`, or take the finished one that is there; the settings of its home.
 
     One that was made with other features or another policy is made anew.
 
     Args:
-        students: how many there must be; by default as many as a finished demo has, and `USUAL_STUDENTS` in a new one.
+        students: how many there must be; by default as many as a finished demo has, and
+            `USUAL_STUDENTS` in a new one.
     """
     settings = Settings.from_environment(folder / "home")
     made = json.loads((settings.home / DEMO_MARK).read_text()) if settings.is_demo else {}
     students = students or made.get("students", USUAL_STUDENTS)
-    mark = {"today": DEMO_TODAY.isoformat(), "students": students, "seed": seed, "catalog": catalog_hash(),
-            "policy": Policy.declared().sha256, "effects": EFFECTS_FORMAT, "drift": DRIFT_FORMAT}  # fmt: skip
+    mark = {
+        "today": DEMO_TODAY.isoformat(),
+        "students": students,
+        "seed": seed,
+        "catalog": catalog_hash(),
+        "policy": Policy.declared().sha256,
+        "effects": EFFECTS_FORMAT,
+        "drift": DRIFT_FORMAT,
+    }
     if made == mark:
         open_emergency_of_the_day(settings, open_database(settings.database_url), settings.now())
         return settings
@@ -87,10 +105,14 @@ def make_demo(folder: Path, *, students: int | None = None, seed: int = 2026,
     snapshot = Snapshot.current(settings.home)
     step("building features", 0, 1)
     day = snapshot.latest_date()
-    write_features(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day)), day, settings.home)
+    write_features(
+        ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day)), day, settings.home
+    )
     step("building features", 1, 1)
     episodes = build_episodes(snapshot, progress=partial(step, "looking back at decision days"))
-    made = train(snapshot, settings.home, seed=seed, episodes=episodes, progress=step, at=settings.now())
+    made = train(
+        snapshot, settings.home, seed=seed, episodes=episodes, progress=step, at=settings.now()
+    )
     _audit_and_sign(settings, database, made, episodes, step)
     work_out_effects(settings, database, step, episodes)
     work_out_drift(snapshot, made, settings.home, settings.now(), seed=seed, progress=step)
@@ -109,23 +131,45 @@ def add_people(database: Database, files: DemoFiles, step: Step) -> None:
         people = list(csv.DictReader(stream))
     for done, person in enumerate(people):
         step("adding accounts", done, len(people))
-        add_staff(database, person["login"], person["name"], Role(person["role"]), person["organization_id"], PASSWORD)
+        add_staff(
+            database,
+            person["login"],
+            person["name"],
+            Role(person["role"]),
+            person["organization_id"],
+            PASSWORD,
+        )
     step("adding accounts", len(people), len(people))
 
 
-def load_records(settings: Settings, database: Database, files: DemoFiles, step: Step) -> list[LoadReport]:
-    """The district's files, the plain ones of its partners, and the export of one that has numbers of its own."""
+def load_records(
+    settings: Settings, database: Database, files: DemoFiles, step: Step
+) -> list[LoadReport]:
+    """The district's files, the plain ones of its partners, and the export of one that has numbers
+    of its own.
+    """
 
-    def take(what: str, connector: Connector, folder: Path, minutes: int, *, merge: bool = True) -> LoadReport:
+    def take(
+        what: str, connector: Connector, folder: Path, minutes: int, *, merge: bool = True
+    ) -> LoadReport:
         at = datetime.combine(DEMO_TODAY, time(4, minutes))
         with _as_one(what, folder, step) as told:
             return load_and_publish(settings, connector, folder, merge, told, at=at)
 
-    reports = [take("loading records", OneRoster(), files.sis, 10, merge=False),
-               take("loading service history", ServiceHistory(), files.service_history, 25)]  # fmt: skip
+    reports = [
+        take("loading records", OneRoster(), files.sis, 10, merge=False),
+        take("loading service history", ServiceHistory(), files.service_history, 25),
+    ]
     known = _link(settings, database, files, step)
     mapping = parse_mapping((files.export / "mapping.toml").read_text(), "mapping.toml")
-    reports.append(take("loading a partner's export", ServiceHistory(EXPORTING, mapping, known), files.export, 40))
+    reports.append(
+        take(
+            "loading a partner's export",
+            ServiceHistory(EXPORTING, mapping, known),
+            files.export,
+            40,
+        )
+    )
     return reports
 
 
@@ -143,8 +187,12 @@ def _as_one(what: str, folder: Path, step: Step) -> Iterator[Step]:
     step(what, whole, whole)
 
 
-def _link(settings: Settings, database: Database, files: DemoFiles, step: Step) -> Mapping[str, str]:
-    """Who the exporting partner's participants are, where that is sure; the others wait for a person."""
+def _link(
+    settings: Settings, database: Database, files: DemoFiles, step: Step
+) -> Mapping[str, str]:
+    """Who the exporting partner's participants are, where that is sure; the others wait for a
+    person.
+    """
     step("linking participants", 0, 1)
     found = read_participants(files.export / "participants.csv", EXPORTING)
     snapshot = Snapshot.current(settings.home)
@@ -155,8 +203,9 @@ def _link(settings: Settings, database: Database, files: DemoFiles, step: Step) 
     return links(database, EXPORTING)
 
 
-def _audit_and_sign(settings: Settings, database: Database, made: ModelVersion, episodes: Episodes,
-                    step: Step) -> None:  # fmt: skip
+def _audit_and_sign(
+    settings: Settings, database: Database, made: ModelVersion, episodes: Episodes, step: Step
+) -> None:
     desk = desk_of(settings, database)
     audit_version(settings, made.version, step, desk=desk, episodes=episodes)
     step("signing", 0, 1)

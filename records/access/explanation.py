@@ -1,8 +1,10 @@
-"""Why a person may or may not see a part of a student's record: every question that was asked, and where it is written.
+"""Why a person may or may not see a part of a student's record: every question that was asked, and
+where it is written.
 
-The questions are those of `records.access.scope`, put one by one about one student, and the answers agree with it. A part of
-the record is visible if one way to it is open: an agreement, an emergency, or being the district. Where none is, the
-reason is the first question that failed on the way that went furthest.
+The questions are those of `records.access.scope`, put one by one about one student, and the answers
+agree with it. A part of the record is visible if one way to it is open: an agreement, an emergency,
+or being the district. Where none is, the reason is the first question that failed on the way that
+went furthest.
 
 An explanation speaks of enrolments and consents, so it is for the district alone.
 """
@@ -41,7 +43,8 @@ from records.snapshots.snapshot import Snapshot
 from records.system.errors import SaidPlainly
 
 TELLS_OF = frozenset({Category.DIRECTORY, Category.SERVICES, Category.SERVICES_OTHER})
-"""What an explanation tells of a student: that they are on record, and in whose programs they take part."""
+"""What an explanation tells of a student: that they are on record, and in whose programs they take
+part."""
 
 _CONSENT_LAW = {
     Category.HOUSING: "42 U.S.C. 11432(g)(3)(G)",
@@ -58,7 +61,9 @@ class UnknownStudent(SaidPlainly, LookupError):
 
 @dataclass(frozen=True)
 class Condition:
-    """One question, whether it let the person through, the answer in words, and where that is written."""
+    """One question, whether it let the person through, the answer in words, and where that is
+    written.
+    """
 
     asked: str
     holds: bool
@@ -68,10 +73,11 @@ class Condition:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to a part of a record, with its questions in the order in which they were put. Open if all hold.
+    """One way to a part of a record, with its questions in the order in which they were put. Open
+    if all hold.
 
-    `opens` is what grants the part, where the others only allow it: the agreement's line, with the family's consent
-    where the law asks for one. `sha256` is over the agreement's text.
+    `opens` is what grants the part, where the others only allow it: the agreement's line, with the
+    family's consent where the law asks for one. `sha256` is over the agreement's text.
     """
 
     name: str
@@ -86,7 +92,10 @@ class Way:
     @property
     def went(self) -> int:
         """How many questions let the person through before one did not."""
-        return next((place for place, one in enumerate(self.conditions) if not one.holds), len(self.conditions))
+        return next(
+            (place for place, one in enumerate(self.conditions) if not one.holds),
+            len(self.conditions),
+        )
 
     @property
     def decides(self) -> Condition:
@@ -116,7 +125,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What one person may see of one student at one moment, in the order in which people read categories."""
+    """What one person may see of one student at one moment, in the order in which people read
+    categories.
+    """
 
     viewer: Viewer
     student_id: str
@@ -129,21 +140,27 @@ class Explanation:
 
     @property
     def housing_services(self) -> str:
-        """A sentence on other organisations' services that tell of the child's housing; empty where none are seen."""
+        """A sentence on other organisations' services that tell of the child's housing; empty where
+        none are seen.
+        """
         if Category.SERVICES_OTHER not in self.visible:
             return ""
         seen = "are seen" if Category.HOUSING in self.visible else "are not seen"
         law = _CONSENT_LAW[Category.HOUSING]
-        return (f"Other organisations' programs that help with housing, or whose kind is not on record, {seen}: that "
-                f"needs both, other partners' services and housing ({law}).")  # fmt: skip
+        return (
+            "Other organisations' programs that help with housing, or whose kind is not on record,"
+            f" {seen}: that needs both, other partners' services and housing ({law})."
+        )
 
 
-def explain(viewer: Viewer, student_id: str, database: Database, snapshot: Snapshot, now: datetime) -> Explanation:
+def explain(
+    viewer: Viewer, student_id: str, database: Database, snapshot: Snapshot, now: datetime
+) -> Explanation:
     """What `viewer` may see of this student, and why.
 
     Args:
-        now: the district's local time. Asked about another day, what is on record now is asked about that day: an
-            agreement that was revoked since is revoked.
+        now: the district's local time. Asked about another day, what is on record now is asked
+            about that day: an agreement that was revoked since is revoked.
 
     Raises:
         UnknownStudent: there is no such student on record.
@@ -151,7 +168,9 @@ def explain(viewer: Viewer, student_id: str, database: Database, snapshot: Snaps
     if not on_record(snapshot, [student_id]):
         raise UnknownStudent("no student on record has this identifier")
     account, facts = _account(database, viewer), _facts(viewer, student_id, database, snapshot)
-    answers = tuple(Answer(category, _ways(account, viewer, category, facts, now)) for category in Category)
+    answers = tuple(
+        Answer(category, _ways(account, viewer, category, facts, now)) for category in Category
+    )
     return Explanation(viewer, student_id, now, answers)
 
 
@@ -178,8 +197,15 @@ class _Facts:
     going: Condition
 
 
-_OWN = Condition("Are these the district's own records?", True, "Yes: its administrators see all of them", _ROLE_RULE)
-_NO_AGREEMENT = Condition("Has the organisation an agreement?", False, "No: none was ever added", "The agreements")
+_OWN = Condition(
+    "Are these the district's own records?",
+    True,
+    "Yes: its administrators see all of them",
+    _ROLE_RULE,
+)
+_NO_AGREEMENT = Condition(
+    "Has the organisation an agreement?", False, "No: none was ever added", "The agreements"
+)
 
 
 def _facts(viewer: Viewer, student_id: str, database: Database, snapshot: Snapshot) -> _Facts:
@@ -189,20 +215,31 @@ def _facts(viewer: Viewer, student_id: str, database: Database, snapshot: Snapsh
         [(row["program_id"], row["start_date"], row["end_date"]) for row in enrolled.to_pylist()],
         opt_outs(database, student_id),
         [hold for hold in holds(database) if hold.student_id == student_id],
-        [one for one in consents(database, student_id) if one.signed.organization_id == viewer.organization_id],
-        [one for one in emergencies(database, student_id=student_id, user_id=viewer.user_id)
-         if one.organization_id == viewer.organization_id],
+        [
+            one
+            for one in consents(database, student_id)
+            if one.signed.organization_id == viewer.organization_id
+        ],
+        [
+            one
+            for one in emergencies(database, student_id=student_id, user_id=viewer.user_id)
+            if one.organization_id == viewer.organization_id
+        ],
         _going(unfinished_of(database, student_id)),
-    )  # fmt: skip
+    )
 
 
 def _enrolled(tables: Named, organization_id: str) -> Any:
     rows = tables.table("service_enrollments").semi_join(asked_about(), "student_id")
-    mine = rows.filter(rows["organization_id"] == organization_id).order_by(["start_date", "program_id"])
+    mine = rows.filter(rows["organization_id"] == organization_id).order_by(
+        ["start_date", "program_id"]
+    )
     return mine.select("program_id", "start_date", "end_date")
 
 
-def _ways(account: Condition, viewer: Viewer, category: Category, facts: _Facts, now: datetime) -> tuple[Way, ...]:
+def _ways(
+    account: Condition, viewer: Viewer, category: Category, facts: _Facts, now: datetime
+) -> tuple[Way, ...]:
     if not account.holds:
         return (_way("the account", (), account),)
     if viewer.role is Role.DISTRICT_ADMIN and viewer.organization_id == DISTRICT:
@@ -211,27 +248,52 @@ def _ways(account: Condition, viewer: Viewer, category: Category, facts: _Facts,
     if not role.holds:
         return (_way("the role", (account,), role),)
     asked = (account, role, facts.going)
-    agreements = [_by_agreement(asked, stored, viewer.role, category, facts, now.date()) for stored in facts.agreements]
-    return (*(agreements or [_way("no agreement", asked, _NO_AGREEMENT)]),
-            *(_by_emergency(asked, one, category, now) for one in facts.emergencies))  # fmt: skip
+    agreements = [
+        _by_agreement(asked, stored, viewer.role, category, facts, now.date())
+        for stored in facts.agreements
+    ]
+    return (
+        *(agreements or [_way("no agreement", asked, _NO_AGREEMENT)]),
+        *(_by_emergency(asked, one, category, now) for one in facts.emergencies),
+    )
 
 
-def _by_agreement(asked: tuple[Condition, ...], stored: StoredAgreement, role: Role, category: Category, facts: _Facts,
-                  today: date) -> Way:  # fmt: skip
+def _by_agreement(
+    asked: tuple[Condition, ...],
+    stored: StoredAgreement,
+    role: Role,
+    category: Category,
+    facts: _Facts,
+    today: date,
+) -> Way:
     agreement = stored.agreement
     opens = granted = _granted(agreement, category)
-    conditions = (*asked, *_in_force(stored, today), _basis(agreement), _takes_part(agreement, facts.enrolled, today),
-                  _opt_out(facts.opt_outs, today), _hold(facts.holds), granted, _role_sees(role, category))  # fmt: skip
+    conditions = (
+        *asked,
+        *_in_force(stored, today),
+        _basis(agreement),
+        _takes_part(agreement, facts.enrolled, today),
+        _opt_out(facts.opt_outs, today),
+        _hold(facts.holds),
+        granted,
+        _role_sees(role, category),
+    )
     if agreement.legal_basis is LegalBasis.CONSENT or category in CONSENT_CATEGORIES:
         signed = _signed(agreement, category, facts.consents, today)
         conditions = (*conditions, signed)
-        opens = Condition(granted.asked, granted.holds, f"{granted.answer}. {signed.asked} {signed.answer}",
-                          f"{granted.written}; {signed.written}")  # fmt: skip
+        opens = Condition(
+            granted.asked,
+            granted.holds,
+            f"{granted.answer}. {signed.asked} {signed.answer}",
+            f"{granted.written}; {signed.written}",
+        )
     name = f"agreement {agreement.agreement_id}, version {agreement.version}"
     return Way(name, agreement.sha256, conditions, opens)
 
 
-def _by_emergency(asked: tuple[Condition, ...], emergency: Emergency, category: Category, now: datetime) -> Way:
+def _by_emergency(
+    asked: tuple[Condition, ...], emergency: Emergency, category: Category, now: datetime
+) -> Way:
     register = f"Emergency {emergency.number}"
     hours = f"from {_moment(emergency.opened_at)} to {_moment(emergency.until)}"
     open_now = emergency.is_open(now)
@@ -239,9 +301,13 @@ def _by_emergency(asked: tuple[Condition, ...], emergency: Emergency, category: 
     conditions = (
         *asked,
         Condition("Is the emergency open?", open_now, f"{_yes(open_now)}: {hours}", register),
-        Condition("May an emergency ever open this?", category in EMERGENCY_CATEGORIES,
-                  _yes(category in EMERGENCY_CATEGORIES), _EMERGENCY_RULE),
-    )  # fmt: skip
+        Condition(
+            "May an emergency ever open this?",
+            category in EMERGENCY_CATEGORIES,
+            _yes(category in EMERGENCY_CATEGORIES),
+            _EMERGENCY_RULE,
+        ),
+    )
     opens = Condition("Was this part of the record asked for?", named, _yes(named), register)
     return _way(f"emergency {emergency.number}", conditions, opens)
 
@@ -259,48 +325,84 @@ def _account(database: Database, viewer: Viewer) -> Condition:
         if not row.active:
             return Condition(asked, False, "No: the account is closed", written)
         same = row.role == viewer.role and row.organization_id == viewer.organization_id
-    return Condition(asked, same, "Yes" if same else "No: the account has another role or organisation now", written)
+    return Condition(
+        asked,
+        same,
+        "Yes" if same else "No: the account has another role or organisation now",
+        written,
+    )
 
 
 def _role(viewer: Viewer) -> Condition:
     opens = viewer.role in PARTNER_ROLES
-    return Condition("Does the role open single students?", opens, f"{_yes(opens)}: {viewer.role.replace('_', ' ')}",
-                     _ROLE_RULE)  # fmt: skip
+    return Condition(
+        "Does the role open single students?",
+        opens,
+        f"{_yes(opens)}: {viewer.role.replace('_', ' ')}",
+        _ROLE_RULE,
+    )
 
 
 def _in_force(stored: StoredAgreement, today: date) -> tuple[Condition, ...]:
     agreement, revoked = stored.agreement, stored.revoked_at
     started, lasts = agreement.start <= today, today <= agreement.end
     return (
-        Condition("Does the agreement stand?", revoked is None,
-                  f"No: it was revoked on {_day(revoked)}" if revoked else "Yes: it was not revoked",
-                  f"The district's revocation of {agreement.agreement_id}" if revoked else "The agreements"),
-        Condition("Has it begun?", started, f"{_yes(started)}: its first day is {_day(agreement.start)}",
-                  _line(agreement, "start")),
-        Condition("Is it still in force?", lasts, f"{_yes(lasts)}: its last day is {_day(agreement.end)}",
-                  _line(agreement, "end")),
-    )  # fmt: skip
+        Condition(
+            "Does the agreement stand?",
+            revoked is None,
+            f"No: it was revoked on {_day(revoked)}" if revoked else "Yes: it was not revoked",
+            (
+                f"The district's revocation of {agreement.agreement_id}"
+                if revoked
+                else "The agreements"
+            ),
+        ),
+        Condition(
+            "Has it begun?",
+            started,
+            f"{_yes(started)}: its first day is {_day(agreement.start)}",
+            _line(agreement, "start"),
+        ),
+        Condition(
+            "Is it still in force?",
+            lasts,
+            f"{_yes(lasts)}: its last day is {_day(agreement.end)}",
+            _line(agreement, "end"),
+        ),
+    )
 
 
 def _basis(agreement: Agreement) -> Condition:
     opens = agreement.legal_basis in PER_STUDENT_BASES
     said = f"{agreement.legal_basis.replace('_', ' ')} ({CITATIONS[agreement.legal_basis]})"
-    return Condition("Does its ground in law open single students?", opens, f"{_yes(opens)}: {said}",
-                     _line(agreement, "legal_basis"))  # fmt: skip
+    return Condition(
+        "Does its ground in law open single students?",
+        opens,
+        f"{_yes(opens)}: {said}",
+        _line(agreement, "legal_basis"),
+    )
 
 
-def _takes_part(agreement: Agreement, enrolled: list[tuple[str, date, date | None]], today: date) -> Condition:
+def _takes_part(
+    agreement: Agreement, enrolled: list[tuple[str, date, date | None]], today: date
+) -> Condition:
     asked = "Does the student take part in one of its programs today?"
     named = [one for one in enrolled if one[0] in agreement.programs]
     for program, since, until in named:
         if since <= today and (until is None or until >= today):
-            return Condition(asked, True, f"Yes: in {program} since {_day(since)}",
-                             _line(agreement, "programs", program))  # fmt: skip
+            return Condition(
+                asked,
+                True,
+                f"Yes: in {program} since {_day(since)}",
+                _line(agreement, "programs", program),
+            )
     if not named:
         return Condition(asked, False, "No: in none of them", _line(agreement, "programs"))
     program, since, until = named[-1]
     when = f"from {_day(since)}" if since > today or until is None else f"until {_day(until)}"
-    return Condition(asked, False, f"No: in {program} {when}", _line(agreement, "programs", program))
+    return Condition(
+        asked, False, f"No: in {program} {when}", _line(agreement, "programs", program)
+    )
 
 
 def _opt_out(found: list[OptOut], today: date) -> Condition:
@@ -315,7 +417,9 @@ def _hold(found: list[Hold]) -> Condition:
     asked = "Is there a legal hold on the record?"
     for one in found:
         if one.lifted_at is None:
-            return Condition(asked, False, f"Yes: since {_moment(one.since)}", f"Legal hold {one.number}")
+            return Condition(
+                asked, False, f"Yes: since {_moment(one.since)}", f"Legal hold {one.number}"
+            )
     return Condition(asked, True, "No", "The legal holds")
 
 
@@ -323,31 +427,48 @@ def _going(found: Unfinished | None) -> Condition:
     asked = "Is the record being destroyed?"
     if found is None:
         return Condition(asked, True, "No", "The certificates of destruction")
-    return Condition(asked, False, f"Yes: since {_moment(found.begun_at)}", f"Unfinished destruction {found.number}")
+    return Condition(
+        asked,
+        False,
+        f"Yes: since {_moment(found.begun_at)}",
+        f"Unfinished destruction {found.number}",
+    )
 
 
 def _granted(agreement: Agreement, category: Category) -> Condition:
     grants = category in agreement.categories
-    return Condition("Does the agreement name this part of the record?", grants, _yes(grants),
-                     _line(agreement, "categories", category))  # fmt: skip
+    return Condition(
+        "Does the agreement name this part of the record?",
+        grants,
+        _yes(grants),
+        _line(agreement, "categories", category),
+    )
 
 
 def _role_sees(role: Role, category: Category) -> Condition:
     sees = category in ROLE_CATEGORIES[role]
-    return Condition("May the role see it?", sees, f"{_yes(sees)}: {role.replace('_', ' ')}", _ROLE_RULE)
+    return Condition(
+        "May the role see it?", sees, f"{_yes(sees)}: {role.replace('_', ' ')}", _ROLE_RULE
+    )
 
 
-def _signed(agreement: Agreement, category: Category, found: list[Consent], today: date) -> Condition:
+def _signed(
+    agreement: Agreement, category: Category, found: list[Consent], today: date
+) -> Condition:
     law = _CONSENT_LAW.get(category, CITATIONS[LegalBasis.CONSENT])
     asked = f"Has the family signed for it ({law})?"
     named = [one for one in found if category in one.signed.categories]
     for one in named:
         if one.counts(today):
             signed = one.signed
-            said = f"Yes: {signed.signer} on {_day(signed.signed_on)}, until {_day(signed.expires_on)}"
+            said = (
+                f"Yes: {signed.signer} on {_day(signed.signed_on)}, until {_day(signed.expires_on)}"
+            )
             return Condition(asked, True, said, f"Consent {one.number}")
     if named:
-        return Condition(asked, False, f"No: {_why_not(named[0], today)}", f"Consent {named[0].number}")
+        return Condition(
+            asked, False, f"No: {_why_not(named[0], today)}", f"Consent {named[0].number}"
+        )
     key = "consent_required" if category in CONSENT_CATEGORIES else "legal_basis"
     return Condition(asked, False, "No: no consent names it", _line(agreement, key, category))
 
@@ -361,7 +482,10 @@ def _why_not(consent: Consent, today: date) -> str:
 
 
 def _line(agreement: Agreement, key: str, value: str = "") -> str:
-    return f"Line {agreement.line_of(key, value)} of {agreement.agreement_id}, version {agreement.version}"
+    return (
+        f"Line {agreement.line_of(key, value)} of {agreement.agreement_id}, version"
+        f" {agreement.version}"
+    )
 
 
 def _yes(holds: bool) -> str:

@@ -1,9 +1,11 @@
-"""The copies of the student tables that PostgreSQL keeps behind row-level security, and how they come and go.
+"""The copies of the student tables that PostgreSQL keeps behind row-level security, and how they
+come and go.
 
-A snapshot is published whole or not at all: one transaction makes a partition of every table, fills it and puts it
-behind the policies (`migrations/versions/0006_row_security.py`). Rows are there before the pointer of the snapshots
-moves, and those of snapshots that no longer serve are withdrawn after it moved; whatever is killed in between, the next
-load or `handrail records publish` puts right. On SQLite there are no copies and no second wall: nothing is done there.
+A snapshot is published whole or not at all: one transaction makes a partition of every table, fills
+it and puts it behind the policies (`migrations/versions/0006_row_security.py`). Rows are there
+before the pointer of the snapshots moves, and those of snapshots that no longer serve are withdrawn
+after it moved; whatever is killed in between, the next load or `handrail records publish` puts
+right. On SQLite there are no copies and no second wall: nothing is done there.
 """
 
 from __future__ import annotations
@@ -29,14 +31,17 @@ from records.system.errors import SaidPlainly
 
 SCHEMA = "district_records"
 SPLIT = "characteristics"
-"""The one table that is published a fact a row, so that the policies can tell its categories apart."""
+"""The one table that is published a fact a row, so that the policies can tell its categories
+apart."""
 
 TELLS_OF_HOUSING = "tells_of_housing"
-"""A column that services are published with: whether a row tells of a child's housing to another organisation."""
+"""A column that services are published with: whether a row tells of a child's housing to another
+organisation."""
 
 _PUBLISHING = 0x5055424C  # "PUBL": the advisory lock of whoever publishes or withdraws
 _PATIENCE = "3s"
-"""How long a withdrawal may keep readers waiting behind a long reading, a backup for instance, before it gives up."""
+"""How long a withdrawal may keep readers waiting behind a long reading, a backup for instance,
+before it gives up."""
 
 
 class PublicationRefused(SaidPlainly, ValueError):
@@ -52,8 +57,11 @@ def has_wall(database: Database) -> bool:
     return database.engine.dialect.name == "postgresql"
 
 
-def publish(database: Database, snapshot: Snapshot, progress: Progress = lambda table, done, total: None) -> None:
-    """Copy the student tables of a snapshot to PostgreSQL, in one transaction. The copies that serve stay as they are.
+def publish(
+    database: Database, snapshot: Snapshot, progress: Progress = lambda table, done, total: None
+) -> None:
+    """Copy the student tables of a snapshot to PostgreSQL, in one transaction. The copies that
+    serve stay as they are.
 
     Raises:
         PublicationRefused: a value that PostgreSQL cannot hold.
@@ -62,21 +70,26 @@ def publish(database: Database, snapshot: Snapshot, progress: Progress = lambda 
         return
     with database.engine.begin() as connection:
         _wait_for_others(connection)
-        number = connection.scalar(text(
-            "INSERT INTO district_records.publications (snapshot_id) VALUES (:snapshot) RETURNING number"
-        ), {"snapshot": snapshot.id})  # fmt: skip
+        number = connection.scalar(
+            text(
+                "INSERT INTO district_records.publications (snapshot_id) VALUES (:snapshot)"
+                " RETURNING number"
+            ),
+            {"snapshot": snapshot.id},
+        )
         for canonical in student_tables():
             try:
                 _fill(connection, canonical, snapshot, int(number or 0), progress)
             except database.engine.dialect.loaded_dbapi.DataError as error:
                 raise PublicationRefused(
-                    f"{canonical.name} of snapshot {snapshot.id} cannot be published to PostgreSQL: "
-                    f"{str(error).splitlines()[0]}"
+                    f"{canonical.name} of snapshot {snapshot.id} cannot be published to PostgreSQL:"
+                    f" {str(error).splitlines()[0]}"
                 ) from None
 
 
-def publish_if_needed(database: Database, snapshot: Snapshot,
-                      progress: Progress = lambda table, done, total: None) -> None:  # fmt: skip
+def publish_if_needed(
+    database: Database, snapshot: Snapshot, progress: Progress = lambda table, done, total: None
+) -> None:
     """Publish a snapshot unless it has a copy already.
 
     Raises:
@@ -114,19 +127,23 @@ def newest_publication(connection: Connection, snapshot: Snapshot) -> int:
     Raises:
         NotPublished: it has none.
     """
-    found: int | None = connection.scalar(text(
-        "SELECT max(number) FROM district_records.publications WHERE snapshot_id = :snapshot"
-    ), {"snapshot": snapshot.id})  # fmt: skip
+    found: int | None = connection.scalar(
+        text("SELECT max(number) FROM district_records.publications WHERE snapshot_id = :snapshot"),
+        {"snapshot": snapshot.id},
+    )
     if found is None:
-        raise NotPublished(f"snapshot {snapshot.id} is not in PostgreSQL: run `handrail records publish`")
+        raise NotPublished(
+            f"snapshot {snapshot.id} is not in PostgreSQL: run `handrail records publish`"
+        )
     return found
 
 
 def withdraw_others(database: Database, snapshot: Snapshot) -> int:
-    """Remove every copy but the newest one of `snapshot`; the number of tables that a long reading kept for later.
+    """Remove every copy but the newest one of `snapshot`; the number of tables that a long reading
+    kept for later.
 
-    A copy is out of reach at once, when its number is gone; its tables follow one by one, so that a reader never waits
-    for more than one of them.
+    A copy is out of reach at once, when its number is gone; its tables follow one by one, so that a
+    reader never waits for more than one of them.
 
     Raises:
         NotPublished: `snapshot` has no copy itself.
@@ -136,11 +153,16 @@ def withdraw_others(database: Database, snapshot: Snapshot) -> int:
     with database.engine.begin() as connection:
         _wait_for_others(connection)
         kept = newest_publication(connection, snapshot)
-        connection.execute(text("DELETE FROM district_records.publications WHERE number <> :kept"), {"kept": kept})
-        partitions = connection.scalars(text(
-            "SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid "
-            "WHERE child.relnamespace = 'district_records'::regnamespace AND child.relkind = 'r' ORDER BY child.relname"
-        )).all()  # fmt: skip
+        connection.execute(
+            text("DELETE FROM district_records.publications WHERE number <> :kept"), {"kept": kept}
+        )
+        partitions = connection.scalars(
+            text(
+                "SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid"
+                " WHERE child.relnamespace = 'district_records'::regnamespace AND child.relkind ="
+                " 'r' ORDER BY child.relname"
+            )
+        ).all()
     return sum(not _dropped(database, name) for name in partitions if not name.endswith(f"_{kept}"))
 
 
@@ -161,23 +183,35 @@ def _wait_for_others(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _PUBLISHING})
 
 
-def _fill(connection: Connection, canonical: Table, snapshot: Snapshot, number: int, progress: Progress) -> None:
+def _fill(
+    connection: Connection, canonical: Table, snapshot: Snapshot, number: int, progress: Progress
+) -> None:
     parent = f"{SCHEMA}.{canonical.name}"
     partition = f"{parent}_{number}"
     connection.execute(text(f"CREATE TABLE {partition} (LIKE {parent} INCLUDING INDEXES)"))
     connection.execute(text(f"ALTER TABLE {partition} ALTER publication SET DEFAULT {number}"))
     file = snapshot.path / f"{canonical.name}.parquet"
     if file.exists():
-        freely = told_freely(snapshot).to_pyarrow().combine_chunks() if canonical.is_service else None
+        freely = (
+            told_freely(snapshot).to_pyarrow().combine_chunks() if canonical.is_service else None
+        )
         _copy(connection, canonical, partition, pq.ParquetFile(file), freely, progress)
     connection.execute(text(f"ANALYZE {partition}"))
     for wall in ("ENABLE", "FORCE"):
         connection.execute(text(f"ALTER TABLE {partition} {wall} ROW LEVEL SECURITY"))
-    connection.execute(text(f"ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES IN ({number})"))
+    connection.execute(
+        text(f"ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES IN ({number})")
+    )
 
 
-def _copy(connection: Connection, canonical: Table, partition: str, source: Any, freely: Any,
-          progress: Progress) -> None:  # fmt: skip
+def _copy(
+    connection: Connection,
+    canonical: Table,
+    partition: str,
+    source: Any,
+    freely: Any,
+    progress: Progress,
+) -> None:
     columns = ", ".join(published_columns(canonical))
     cursor = connection.connection.driver_connection.cursor()  # type: ignore[union-attr]
     read = written = 0
@@ -191,7 +225,9 @@ def _copy(connection: Connection, canonical: Table, partition: str, source: Any,
             read, written = read + batch.num_rows, written + rows.num_rows
             progress(f"publishing {canonical.name}", read, source.metadata.num_rows)
     if cursor.rowcount != written:
-        raise PublicationRefused(f"PostgreSQL took {cursor.rowcount:,} of {written:,} rows of {canonical.name}")
+        raise PublicationRefused(
+            f"PostgreSQL took {cursor.rowcount:,} of {written:,} rows of {canonical.name}"
+        )
 
 
 def _split(canonical: Table, batch: Any) -> Any:
@@ -201,9 +237,16 @@ def _split(canonical: Table, batch: Any) -> Any:
         if column.name == "student_id":
             continue
         known = batch.filter(pc.is_valid(batch[column.name]))
-        words = [pa.array([word] * known.num_rows, pa.string()) for word in (column.category, column.name)]
+        words = [
+            pa.array([word] * known.num_rows, pa.string())
+            for word in (column.category, column.name)
+        ]
         values = pc.cast(known[column.name], pa.string())
-        found.append(pa.table([known["student_id"], *words, values], names=list(published_columns(canonical))))
+        found.append(
+            pa.table(
+                [known["student_id"], *words, values], names=list(published_columns(canonical))
+            )
+        )
     return pa.concat_tables(found)
 
 

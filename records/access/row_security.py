@@ -1,8 +1,10 @@
-"""The second wall: a partner's staff read students as a PostgreSQL role that row-level security holds.
+"""The second wall: a partner's staff read students as a PostgreSQL role that row-level security
+holds.
 
-The filter of `records.access.scope` is the first wall, and stays. Should it ever let something through, the database still
-shows this role no row that the agreements, consents and enrolments in its own tables do not open for this person now.
-The district's own people and the pipelines read the snapshot itself: every record there is the district's.
+The filter of `records.access.scope` is the first wall, and stays. Should it ever let something
+through, the database still shows this role no row that the agreements, consents and enrolments in
+its own tables do not open for this person now. The district's own people and the pipelines read the
+snapshot itself: every record there is the district's.
 """
 
 from __future__ import annotations
@@ -42,9 +44,15 @@ from records.system.clock import instant
 READER = "handrail_reader"
 
 
-def records_for(viewer: Viewer, database: Database, snapshot: Snapshot, now: datetime,
-                students: Iterable[str] | None = None) -> Snapshot | WalledSnapshot:  # fmt: skip
-    """Where this person's records are read from: behind the wall where there is one, unless they are the district's.
+def records_for(
+    viewer: Viewer,
+    database: Database,
+    snapshot: Snapshot,
+    now: datetime,
+    students: Iterable[str] | None = None,
+) -> Snapshot | WalledSnapshot:
+    """Where this person's records are read from: behind the wall where there is one, unless they
+    are the district's.
 
     Args:
         now: the district's local time.
@@ -52,12 +60,16 @@ def records_for(viewer: Viewer, database: Database, snapshot: Snapshot, now: dat
     """
     if viewer.organization_id == DISTRICT or not has_wall(database):
         return snapshot
-    return WalledSnapshot(snapshot, database, viewer.user_id, now, None if students is None else sorted(set(students)))
+    return WalledSnapshot(
+        snapshot, database, viewer.user_id, now, None if students is None else sorted(set(students))
+    )
 
 
 @dataclass(frozen=True)
 class WalledSnapshot:
-    """A snapshot as PostgreSQL shows it to one person at one moment; schools, calendars and programs as they are."""
+    """A snapshot as PostgreSQL shows it to one person at one moment; schools, calendars and
+    programs as they are.
+    """
 
     snapshot: Snapshot
     database: Database
@@ -71,7 +83,8 @@ class WalledSnapshot:
         return self.snapshot.id
 
     def table(self, name: str) -> Any:
-        """The table as an Ibis expression: the rows of the students asked for that the policies let through.
+        """The table as an Ibis expression: the rows of the students asked for that the policies let
+        through.
 
         Raises:
             UnknownTable: there is no such table.
@@ -109,7 +122,9 @@ class WalledSnapshot:
             connection.execute(_OF_PUBLICATION, {"number": str(number)})
             asked = _asked(canonical, number, self.students).compile(dialect=connection.dialect)
             cursor = connection.connection.driver_connection.cursor()  # type: ignore[union-attr]
-            found = bytearray()  # not a list of rows, which would set off the collection of all garbage
+            found = (
+                bytearray()
+            )  # not a list of rows, which would set off the collection of all garbage
             with cursor.copy(f"COPY ({asked}) TO STDOUT (FORMAT csv)", asked.params) as copy:
                 for row in copy:
                     found += row
@@ -117,7 +132,12 @@ class WalledSnapshot:
 
 
 def _who_and_when(user_id: str, now: datetime) -> dict[str, str]:
-    return {"reader": READER, "user_id": user_id, "now": now.isoformat(), "instant": instant(now).isoformat()}
+    return {
+        "reader": READER,
+        "user_id": user_id,
+        "now": now.isoformat(),
+        "instant": instant(now).isoformat(),
+    }
 
 
 _AS_READER = text(
@@ -126,15 +146,21 @@ _AS_READER = text(
     "set_config('handrail.instant', :instant, true)"
 )
 _OF_PUBLICATION = text("SELECT set_config('handrail.publication', :number, true)")
-_EVERYBODY: ColumnElement[Any] = literal_column("ARRAY(SELECT student_id FROM district_records.in_scope())")
+_EVERYBODY: ColumnElement[Any] = literal_column(
+    "ARRAY(SELECT student_id FROM district_records.in_scope())"
+)
 """Said in the query, though the policies say it too, so that the rows are found by their index."""
 
 
 def _asked(canonical: Table, number: int, students: list[str] | None) -> Select[Any]:
     names = [one.name for one in canonical.columns]
     if canonical.name == SPLIT:
-        source = table(SPLIT, *map(column, ("publication", "student_id", "name", "value")), schema=SCHEMA)
-        facts = [func.max(source.c.value).filter(source.c.name == name).label(name) for name in names[1:]]
+        source = table(
+            SPLIT, *map(column, ("publication", "student_id", "name", "value")), schema=SCHEMA
+        )
+        facts = [
+            func.max(source.c.value).filter(source.c.name == name).label(name) for name in names[1:]
+        ]
         query = select(source.c.student_id, *facts).group_by(source.c.student_id)
     else:
         source = table(canonical.name, column("publication"), *map(column, names), schema=SCHEMA)
@@ -151,7 +177,12 @@ def _arrow(canonical: Table, found: bytearray) -> pa.Table:
         pa.BufferReader(pa.py_buffer(found)),
         pyarrow.csv.ReadOptions(column_names=schema.names, use_threads=False),
         pyarrow.csv.ParseOptions(newlines_in_values=True),
-        pyarrow.csv.ConvertOptions(column_types=schema, null_values=[""], strings_can_be_null=True,
-                                   quoted_strings_can_be_null=False, true_values=["t", "true"],
-                                   false_values=["f", "false"]),
-    )  # fmt: skip
+        pyarrow.csv.ConvertOptions(
+            column_types=schema,
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            true_values=["t", "true"],
+            false_values=["f", "false"],
+        ),
+    )

@@ -1,8 +1,8 @@
 """The one choke point: every reading of a student takes a `Scope`.
 
-A scope is worked out anew at each request from the viewer, the agreements in force, the role, active program
-enrolment, consents and opt-outs. What is outside it is not "forbidden" but absent: rows are missing and values
-are null before anything downstream sees them.
+A scope is worked out anew at each request from the viewer, the agreements in force, the role,
+active program enrolment, consents and opt-outs. What is outside it is not "forbidden" but absent:
+rows are missing and values are null before anything downstream sees them.
 """
 
 from __future__ import annotations
@@ -73,23 +73,34 @@ ROLE_CATEGORIES: Mapping[Role, frozenset[Category]] = {
 }
 """The most that a role may see, whatever an agreement grants."""
 
-SENSITIVE = frozenset({Category.DEMOGRAPHICS, Category.ENGLISH_LEARNER, Category.SPECIAL_EDUCATION, Category.HOUSING,
-                       Category.MEAL_ELIGIBILITY})  # fmt: skip
+SENSITIVE = frozenset(
+    {
+        Category.DEMOGRAPHICS,
+        Category.ENGLISH_LEARNER,
+        Category.SPECIAL_EDUCATION,
+        Category.HOUSING,
+        Category.MEAL_ELIGIBILITY,
+    }
+)
 """Read by the fairness audit alone; never by the pipeline that makes features and trains models."""
 
 EMERGENCY_BASIS = "health_or_safety_emergency"
 """34 CFR 99.31(a)(10) and 99.36."""
 
-EMERGENCY_CATEGORIES = _ALL - CONSENT_CATEGORIES - {Category.BEHAVIOR, Category.DEMOGRAPHICS, Category.ENGLISH_LEARNER}
-"""The most that an emergency opens. What needs a family's consent stays closed, and so do incidents and group facts:
-none of them helps to find or treat a child in danger."""
+EMERGENCY_CATEGORIES = (
+    _ALL - CONSENT_CATEGORIES - {Category.BEHAVIOR, Category.DEMOGRAPHICS, Category.ENGLISH_LEARNER}
+)
+"""The most that an emergency opens. What needs a family's consent stays closed, and so do incidents
+and group facts: none of them helps to find or treat a child in danger."""
 
 DISTRICT = "district"
 PARTNER_ROLES = frozenset({Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN})
 
 
 class NotInScope(SaidPlainly, LookupError):
-    """No such student for this viewer. The same for a student who exists elsewhere and for one who does not."""
+    """No such student for this viewer. The same for a student who exists elsewhere and for one who
+    does not.
+    """
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,9 @@ class Viewer:
 
 @dataclass(frozen=True)
 class Grant:
-    """Why one student may be seen: an agreement's line, as it applies to this student and this role."""
+    """Why one student may be seen: an agreement's line, as it applies to this student and this
+    role.
+    """
 
     agreement_id: str
     agreement_sha256: str
@@ -134,18 +147,23 @@ class Scope:
         return frozenset().union(*(grant.categories for grant in self.grants.get(student_id, ())))
 
     def sees_housing_services(self, student_id: str) -> bool:
-        """Whether other organisations' services may be seen even where they tell of this student's housing.
+        """Whether other organisations' services may be seen even where they tell of this student's
+        housing.
 
-        The pipelines see them: whom such a help served is what training learns from, and no page reads it there.
+        The pipelines see them: whom such a help served is what training learns from, and no page
+        reads it there.
         """
         return self.viewer.role is Role.PIPELINE or Category.HOUSING in self.categories(student_id)
 
     def supports(self, student_id: str) -> tuple[str, ...]:
         """The supports that may be suggested for this student, in the agreements' order."""
-        return tuple(dict.fromkeys(s for grant in self.grants.get(student_id, ()) for s in grant.supports))
+        return tuple(
+            dict.fromkeys(s for grant in self.grants.get(student_id, ()) for s in grant.supports)
+        )
 
     def handle(self, student_id: str) -> str:
-        """The opaque identifier of a student for this organisation: 20 hex digits, another for each organisation.
+        """The opaque identifier of a student for this organisation: 20 hex digits, another for each
+        organisation.
 
         Raises:
             NotInScope: the student is not in scope.
@@ -168,15 +186,20 @@ class Scope:
 
     @cached_property
     def by_agreement(self) -> Scope:
-        """This scope without what emergencies open: lists, alerts and suggestions rest on it alone."""
+        """This scope without what emergencies open: lists, alerts and suggestions rest on it
+        alone.
+        """
         if self.viewer.role not in PARTNER_ROLES:
             return self
-        kept = {student: tuple(grant for grant in grants if grant.legal_basis != EMERGENCY_BASIS)
-                for student, grants in self.grants.items()}  # fmt: skip
+        kept = {
+            student: tuple(grant for grant in grants if grant.legal_basis != EMERGENCY_BASIS)
+            for student, grants in self.grants.items()
+        }
         return replace(self, grants={student: grants for student, grants in kept.items() if grants})
 
     def grounds(self, student_id: str) -> tuple[Scope, ...]:
-        """What opens one student, a ground at a time: agreements, then what each emergency adds to what came before.
+        """What opens one student, a ground at a time: agreements, then what each emergency adds to
+        what came before.
 
         Raises:
             NotInScope: the student is not in scope.
@@ -207,7 +230,9 @@ class Scope:
         return {self.handle(student): student for student in self.grants}
 
     def fingerprint(self) -> str:
-        """A digest of everything that decides what is visible: results may be shared only where it is equal."""
+        """A digest of everything that decides what is visible: results may be shared only where it
+        is equal.
+        """
         lines = [f"{self.viewer.organization_id} {self.viewer.role}"]
         for student in sorted(self.grants):
             seen = ",".join(sorted(self.categories(student)))
@@ -215,23 +240,35 @@ class Scope:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def scope_for(viewer: Viewer, database: Database, snapshot: Snapshot, now: datetime, secret: bytes) -> Scope:
+def scope_for(
+    viewer: Viewer, database: Database, snapshot: Snapshot, now: datetime, secret: bytes
+) -> Scope:
     """What `viewer` may see `now`. Asked anew at each request, so that a revocation counts at once.
 
     Args:
-        now: the district's local time; agreements, enrolments and consents count by its day, emergencies by its minute.
+        now: the district's local time; agreements, enrolments and consents count by its day,
+            emergencies by its minute.
     """
     today = now.date()
     with database.session() as session:
         staff = session.get(StaffRow, viewer.user_id)
-        current = staff is not None and staff.active and staff.role == viewer.role and (
-            staff.organization_id == viewer.organization_id)  # fmt: skip
+        current = (
+            staff is not None
+            and staff.active
+            and staff.role == viewer.role
+            and (staff.organization_id == viewer.organization_id)
+        )
     if not current:
         return Scope(viewer, today, {}, secret)
     going = _being_destroyed(database)
     if viewer.role is Role.DISTRICT_ADMIN and viewer.organization_id == DISTRICT:
         everyone = _everyone(snapshot, "the district's own records", _ALL)
-        return Scope(viewer, today, {one: grants for one, grants in everyone.items() if one not in going}, secret)
+        return Scope(
+            viewer,
+            today,
+            {one: grants for one, grants in everyone.items() if one not in going},
+            secret,
+        )
     if viewer.role not in PARTNER_ROLES:
         return Scope(viewer, today, {}, secret)
     closed = _opted_out(database, today) | _held(database) | going
@@ -256,16 +293,21 @@ def emergency_ground(number: int) -> str:
 
 
 def told_freely(tables: Named) -> Any:
-    """The programs, as an Ibis column of identifiers, of which taking part does not tell of a child's housing.
+    """The programs, as an Ibis column of identifiers, of which taking part does not tell of a
+    child's housing.
 
-    A program whose kind of support nobody has said, or that is on no list, is not one of them: it may be a shelter.
+    A program whose kind of support nobody has said, or that is on no list, is not one of them: it
+    may be a shelter.
     """
     programs = tables.table("programs")
-    return programs.filter(programs["support"].notnull(), programs["support"].notin(sorted(HOUSING_SUPPORTS)))[
-        "program_id"]  # fmt: skip
+    return programs.filter(
+        programs["support"].notnull(), programs["support"].notin(sorted(HOUSING_SUPPORTS))
+    )["program_id"]
 
 
-def pipeline_scope(snapshot: Snapshot, purpose: Literal["features", "training", "audit"], today: date) -> Scope:
+def pipeline_scope(
+    snapshot: Snapshot, purpose: Literal["features", "training", "audit"], today: date
+) -> Scope:
     """The system's own reading of every student. Only an audit may read sensitive categories."""
     categories = _ALL if purpose == "audit" else _ALL - SENSITIVE
     viewer = Viewer(f"pipeline-{purpose}", "", purpose, Role.PIPELINE, DISTRICT)
@@ -275,7 +317,9 @@ def pipeline_scope(snapshot: Snapshot, purpose: Literal["features", "training", 
 class ScopedRecords:
     """The canonical tables as one scope shows them, for all its students or for some of them."""
 
-    def __init__(self, snapshot: Tables, scope: Scope, students: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, snapshot: Tables, scope: Scope, students: Iterable[str] | None = None
+    ) -> None:
         self.snapshot = snapshot
         self.scope = scope
         asked = scope.students if students is None else scope.students & frozenset(students)
@@ -294,16 +338,32 @@ class ScopedRecords:
         joined = rows.inner_join(self._visible, rows["student_id"] == self._visible["_student"])
         if canonical.is_service:
             own = joined["organization_id"] == joined[_ORGANIZATION]
-            freely = joined["program_id"].isin(told_freely(self._tables)) | joined[_SEES_HOUSING_SERVICES]
-            joined = joined.filter((own & joined[_flag(Category.SERVICES)])
-                                   | (~own & joined[_flag(Category.SERVICES_OTHER)] & freely))  # fmt: skip
+            freely = (
+                joined["program_id"].isin(told_freely(self._tables))
+                | joined[_SEES_HOUSING_SERVICES]
+            )
+            joined = joined.filter(
+                (own & joined[_flag(Category.SERVICES)])
+                | (~own & joined[_flag(Category.SERVICES_OTHER)] & freely)
+            )
             return joined.select(*(column.name for column in canonical.columns))
-        facts = [column for column in canonical.columns if column.name != "student_id" and column.category]
-        masked = joined.select("student_id", **{
-            column.name: ibis.ifelse(joined[_flag(column.category)], joined[column.name],
-                                     ibis.null().cast(joined[column.name].type()))
-            for column in facts if column.category is not None
-        })  # fmt: skip
+        facts = [
+            column
+            for column in canonical.columns
+            if column.name != "student_id" and column.category
+        ]
+        masked = joined.select(
+            "student_id",
+            **{
+                column.name: ibis.ifelse(
+                    joined[_flag(column.category)],
+                    joined[column.name],
+                    ibis.null().cast(joined[column.name].type()),
+                )
+                for column in facts
+                if column.category is not None
+            },
+        )
         return masked.filter(ibis.or_(*(masked[column.name].notnull() for column in facts)))
 
     def frame(self, name: str) -> pd.DataFrame:
@@ -314,9 +374,11 @@ class ScopedRecords:
         """The answer to a query over these records, whose SQL is written out once a process.
 
         Args:
-            make: a function of a module that makes an Ibis expression of records and of what is given. It may look at
-                tables alone: asked for its scope or its students, what it gets has none.
-            given: what can be hashed. In place of a day `make` gets an expression, for `records.snapshots.queries.as_date`.
+            make: a function of a module that makes an Ibis expression of records and of what is
+                given. It may look at tables alone: asked for its scope or its students, what it
+                gets has none.
+            given: what can be hashed. In place of a day `make` gets an expression, for
+                `records.snapshots.queries.as_date`.
         """
         return written(make, _Written, *given).frame(self.snapshot, {_VISIBLE: self._seen})
 
@@ -330,14 +392,24 @@ class ScopedRecords:
 
     @cached_property
     def _seen(self) -> pa.Table:
-        """One row a student: what the scope opens of them, and whose services are the viewer's own."""
+        """One row a student: what the scope opens of them, and whose services are the viewer's
+        own.
+        """
         seen = [self.scope.categories(student) for student in self.students]
         own = [self.scope.viewer.organization_id] * len(self.students)
         housing = [self.scope.sees_housing_services(student) for student in self.students]
-        return pa.table([pa.array(self.students, pa.string()), pa.array(own, pa.string()),
-                         pa.array(housing, pa.bool_()),
-                         *(pa.array([category in categories for categories in seen], pa.bool_())
-                           for category in Category)], schema=_SEEN)  # fmt: skip
+        return pa.table(
+            [
+                pa.array(self.students, pa.string()),
+                pa.array(own, pa.string()),
+                pa.array(housing, pa.bool_()),
+                *(
+                    pa.array([category in categories for categories in seen], pa.bool_())
+                    for category in Category
+                ),
+            ],
+            schema=_SEEN,
+        )
 
 
 class _Written(ScopedRecords):
@@ -368,11 +440,19 @@ def _flag(category: Category) -> str:
     return f"_sees_{category.value}"
 
 
-_SEEN = pa.schema([("_student", pa.string()), (_ORGANIZATION, pa.string()), (_SEES_HOUSING_SERVICES, pa.bool_()),
-                   *((_flag(category), pa.bool_()) for category in Category)])  # fmt: skip
+_SEEN = pa.schema(
+    [
+        ("_student", pa.string()),
+        (_ORGANIZATION, pa.string()),
+        (_SEES_HOUSING_SERVICES, pa.bool_()),
+        *((_flag(category), pa.bool_()) for category in Category),
+    ]
+)
 
 
-def _everyone(snapshot: Snapshot, purpose: str, categories: frozenset[Category]) -> dict[str, tuple[Grant, ...]]:
+def _everyone(
+    snapshot: Snapshot, purpose: str, categories: frozenset[Category]
+) -> dict[str, tuple[Grant, ...]]:
     grant = Grant(DISTRICT, "", "own_records", purpose, DISTRICT, categories, ())
     students = over_tables(_of_students).arrow(snapshot)["student_id"].to_pylist()
     return dict.fromkeys(students, (grant,))
@@ -384,7 +464,9 @@ def _of_students(tables: Named) -> Any:
 
 def on_record(snapshot: Snapshot, students: Iterable[str]) -> frozenset[str]:
     """Those of the students that are on record."""
-    return frozenset(over_tables(_of_these).arrow(snapshot, these(students))["student_id"].to_pylist())
+    return frozenset(
+        over_tables(_of_these).arrow(snapshot, these(students))["student_id"].to_pylist()
+    )
 
 
 def _of_these(tables: Named) -> Any:
@@ -397,8 +479,15 @@ def _grant(agreement: Agreement, role: Role, consented: frozenset[Category]) -> 
         categories &= consented
     categories -= CONSENT_CATEGORIES - consented
     supports = agreement.supports if role is Role.CASEWORKER else ()
-    return Grant(agreement.agreement_id, agreement.sha256, agreement.legal_basis, agreement.purpose,
-                 agreement.organization_id, categories, supports)  # fmt: skip
+    return Grant(
+        agreement.agreement_id,
+        agreement.sha256,
+        agreement.legal_basis,
+        agreement.purpose,
+        agreement.organization_id,
+        categories,
+        supports,
+    )
 
 
 def _taking_part(snapshot: Snapshot, agreement: Agreement, today: date) -> frozenset[str]:
@@ -408,8 +497,12 @@ def _taking_part(snapshot: Snapshot, agreement: Agreement, today: date) -> froze
 
 def _enrolled_on(tables: Named, organization_id: str, programs: frozenset[str], today: Day) -> Any:
     rows, day = tables.table("service_enrollments"), as_date(today)
-    active = rows.filter(rows["organization_id"] == organization_id, rows["program_id"].isin(sorted(programs)),
-                         rows["start_date"] <= day, rows["end_date"].isnull() | (rows["end_date"] >= day))  # fmt: skip
+    active = rows.filter(
+        rows["organization_id"] == organization_id,
+        rows["program_id"].isin(sorted(programs)),
+        rows["start_date"] <= day,
+        rows["end_date"].isnull() | (rows["end_date"] >= day),
+    )
     return active.select("student_id")
 
 
@@ -422,24 +515,37 @@ def _opted_out(database: Database, today: date) -> frozenset[str]:
 def _held(database: Database) -> frozenset[str]:
     """Students whose records a legal hold freezes: no partner sees them while it lasts."""
     with database.session() as session:
-        return frozenset(session.scalars(select(LegalHoldRow.student_id).where(LegalHoldRow.lifted_at.is_(None))))
+        return frozenset(
+            session.scalars(select(LegalHoldRow.student_id).where(LegalHoldRow.lifted_at.is_(None)))
+        )
 
 
 def _being_destroyed(database: Database) -> frozenset[str]:
-    """Students whose records are being destroyed: nobody sees them any more, whatever opened them."""
+    """Students whose records are being destroyed: nobody sees them any more, whatever opened
+    them.
+    """
     with database.session() as session:
         return frozenset(session.scalars(select(UnfinishedDestructionRow.student_id)))
 
 
-def _emergencies(database: Database, snapshot: Snapshot, viewer: Viewer,
-                 now: datetime) -> list[tuple[str, Grant]]:  # fmt: skip
-    """What an open emergency lets this one person see. It comes before an opt-out and before a legal hold."""
+def _emergencies(
+    database: Database, snapshot: Snapshot, viewer: Viewer, now: datetime
+) -> list[tuple[str, Grant]]:
+    """What an open emergency lets this one person see. It comes before an opt-out and before a
+    legal hold.
+    """
     with database.session() as session:
-        query = select(EmergencyRow).where(
-            EmergencyRow.user_id == viewer.user_id, EmergencyRow.organization_id == viewer.organization_id,
-            EmergencyRow.opened_utc <= instant(now), EmergencyRow.ends_utc > instant(now),
-            EmergencyRow.ended_at.is_(None),
-        ).order_by(EmergencyRow.id)  # fmt: skip
+        query = (
+            select(EmergencyRow)
+            .where(
+                EmergencyRow.user_id == viewer.user_id,
+                EmergencyRow.organization_id == viewer.organization_id,
+                EmergencyRow.opened_utc <= instant(now),
+                EmergencyRow.ends_utc > instant(now),
+                EmergencyRow.ended_at.is_(None),
+            )
+            .order_by(EmergencyRow.id)
+        )
         found = [(row.student_id, _emergency_grant(row)) for row in session.scalars(query)]
     if not found:
         return []
@@ -448,12 +554,23 @@ def _emergencies(database: Database, snapshot: Snapshot, viewer: Viewer,
 
 
 def _emergency_grant(row: EmergencyRow) -> Grant:
-    categories = frozenset(Category(name) for name in row.categories.split(";")) & EMERGENCY_CATEGORIES
-    return Grant(emergency_ground(row.id), "", EMERGENCY_BASIS, "A health or safety emergency", row.organization_id,
-                 categories, ())  # fmt: skip
+    categories = (
+        frozenset(Category(name) for name in row.categories.split(";")) & EMERGENCY_CATEGORIES
+    )
+    return Grant(
+        emergency_ground(row.id),
+        "",
+        EMERGENCY_BASIS,
+        "A health or safety emergency",
+        row.organization_id,
+        categories,
+        (),
+    )
 
 
-def _consents(database: Database, organization_id: str, today: date) -> dict[str, frozenset[Category]]:
+def _consents(
+    database: Database, organization_id: str, today: date
+) -> dict[str, frozenset[Category]]:
     found: dict[str, frozenset[Category]] = {}
     with database.session() as session:
         query = select(ConsentRow).where(ConsentRow.organization_id == organization_id)

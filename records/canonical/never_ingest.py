@@ -1,8 +1,8 @@
 """What Handrail never stores, whatever an export holds.
 
-One list, read by every connector. A column or element that matches is dropped before anything reaches a
-disk, and its name (never its content) is given in the load report. A value shaped like a social security
-number is refused in any column.
+One list, read by every connector. A column or element that matches is dropped before anything
+reaches a disk, and its name (never its content) is given in the load report. A value shaped like a
+social security number is refused in any column.
 """
 
 from __future__ import annotations
@@ -12,18 +12,53 @@ import re
 NEVER_INGEST: dict[str, tuple[str, ...]] = {
     "social security number": ("ssn", "socialsecurity", "socsec", "nationalid"),
     "citizenship": ("citizen", "nationality"),
-    "immigration or migrant status": ("immigra", "migrant", "visa", "alienregistration", "refugee", "asylum"),
-    "place of birth": ("birthplace", "placeofbirth", "birthcountry", "countryofbirth", "birthcity", "cityofbirth",
-                       "birthstate", "stateofbirth", "stateofbirthabbreviation", "dateenteredus"),
+    "immigration or migrant status": (
+        "immigra",
+        "migrant",
+        "visa",
+        "alienregistration",
+        "refugee",
+        "asylum",
+    ),
+    "place of birth": (
+        "birthplace",
+        "placeofbirth",
+        "birthcountry",
+        "countryofbirth",
+        "birthcity",
+        "cityofbirth",
+        "birthstate",
+        "stateofbirth",
+        "stateofbirthabbreviation",
+        "dateenteredus",
+    ),
     "religion": ("religio", "faith"),
     "political opinion": ("politic",),
-    "languages of the family": ("homelanguage", "parentlanguage", "languagesofparents", "nativelanguage"),
-    "home address": ("homeaddress", "streetaddress", "streetnumber", "address1", "address2", "apartmentroom"),
-    "discipline narrative": ("narrative", "detaileddescription", "incidentdescription", "reportername"),
+    "languages of the family": (
+        "homelanguage",
+        "parentlanguage",
+        "languagesofparents",
+        "nativelanguage",
+    ),
+    "home address": (
+        "homeaddress",
+        "streetaddress",
+        "streetnumber",
+        "address1",
+        "address2",
+        "apartmentroom",
+    ),
+    "discipline narrative": (
+        "narrative",
+        "detaileddescription",
+        "incidentdescription",
+        "reportername",
+    ),
     "health or diagnosis": ("diagnos", "healthcondition", "medical", "immunization", "medication"),
     "biometric data": ("biometric", "fingerprint", "faceprint", "voiceprint"),
 }
-"""What is refused -> spellings, compared after dropping case and everything that is not a letter or digit."""
+"""What is refused -> spellings, compared after dropping case and everything that is not a letter or
+digit."""
 
 STRUCK_OUT = "[struck out]"
 _SSN_VALUE = re.compile(r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)")
@@ -40,7 +75,9 @@ def refused_kind(name: str) -> str | None:
 
 
 def holds_ssn(value: str) -> bool:
-    """True when the text holds something shaped like a social security number (ddd-dd-dddd), or held one."""
+    """True when the text holds something shaped like a social security number (ddd-dd-dddd), or
+    held one.
+    """
     return _SSN_VALUE.search(value) is not None or STRUCK_OUT in value
 
 

@@ -1,7 +1,8 @@
 """Where rows go that cannot be trusted: kept with file, line, column and reason, never lost.
 
-Owns the conversion of source text to canonical values. It refuses to guess: text that is not exactly what
-the schema asks for raises `BadValue`, which says what was found and what would be right.
+Owns the conversion of source text to canonical values. It refuses to guess: text that is not
+exactly what the schema asks for raises `BadValue`, which says what was found and what would be
+right.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from records.canonical.schema import Column, Table
 
 @dataclass(frozen=True)
 class BadRow:
-    """One physical row that was not loaded. `raw` is as it arrived, with forbidden values struck out.
+    """One physical row that was not loaded. `raw` is as it arrived, with forbidden values struck
+    out.
 
-    `columns` are the names of the fields in `raw`, written as a line of CSV: columns that are never stored are in
-    neither. It is empty where `raw` is no line of a file, so that nobody could put it right there.
+    `columns` are the names of the fields in `raw`, written as a line of CSV: columns that are never
+    stored are in neither. It is empty where `raw` is no line of a file, so that nobody could put it
+    right there.
     """
 
     file: str
@@ -33,7 +36,8 @@ class BadRow:
 
 @dataclass(frozen=True)
 class SetAside(BadRow):
-    """A row in the quarantine, and the source that it came from: its connector, and the partner whose files they were.
+    """A row in the quarantine, and the source that it came from: its connector, and the partner
+    whose files they were.
     """
 
     source: str = ""
@@ -68,7 +72,8 @@ def convert(column: Column, text: str | None) -> Value:
     """The canonical value of `text` for `column`; empty text is None.
 
     Raises:
-        BadValue: the text is missing though required, is not of the type, or is not one of the values.
+        BadValue: the text is missing though required, is not of the type, or is not one of the
+            values.
     """
     stripped = text.strip() if text is not None else ""
     if not stripped:
@@ -76,9 +81,14 @@ def convert(column: Column, text: str | None) -> Value:
             raise BadValue(column.name, f"{column.name} is empty, and a row needs it")
         return None
     if holds_ssn(stripped):
-        raise BadValue(column.name, f"{column.name} holds a number shaped like a social security number")
+        raise BadValue(
+            column.name, f"{column.name} holds a number shaped like a social security number"
+        )
     if column.values and stripped not in column.values:
-        raise BadValue(column.name, f"{column.name} is {stripped!r}; it must be one of {', '.join(column.values)}")
+        raise BadValue(
+            column.name,
+            f"{column.name} is {stripped!r}; it must be one of {', '.join(column.values)}",
+        )
     if column.type == pa.date32():
         return _date(column, stripped)
     if column.type == pa.bool_():
@@ -92,7 +102,9 @@ def _date(column: Column, text: str) -> date:
     try:
         day = date.fromisoformat(text[:10])
     except ValueError:
-        raise BadValue(column.name, f"{column.name} is {text!r}; a date must look like 2026-04-17") from None
+        raise BadValue(
+            column.name, f"{column.name} is {text!r}; a date must look like 2026-04-17"
+        ) from None
     if not _EARLIEST <= day <= _LATEST:
         raise BadValue(column.name, f"{column.name} is {day}, outside {_EARLIEST} to {_LATEST}")
     return day

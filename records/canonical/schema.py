@@ -1,8 +1,8 @@
 """The canonical tables: every column with its type, unit and data category.
 
-This module owns the shape of everything that Handrail stores about a student. Connectors write these
-tables and nothing else; a column that is not here is never stored. It refuses to guess: a table or
-column name that is unknown raises `UnknownTable` / `KeyError`.
+This module owns the shape of everything that Handrail stores about a student. Connectors write
+these tables and nothing else; a column that is not here is never stored. It refuses to guess: a
+table or column name that is unknown raises `UnknownTable` / `KeyError`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import pyarrow as pa
 
 
 class Category(StrEnum):
-    """A kind of data that an agreement can grant. The order is the order in which people read them."""
+    """A kind of data that an agreement can grant. The order is the order in which people read
+    them.
+    """
 
     DIRECTORY = "directory"
     SCHEDULE = "schedule"
@@ -31,7 +33,9 @@ class Category(StrEnum):
     SERVICES_OTHER = "services_other"
 
 
-CONSENT_CATEGORIES = frozenset({Category.HOUSING, Category.MEAL_ELIGIBILITY, Category.SPECIAL_EDUCATION})
+CONSENT_CATEGORIES = frozenset(
+    {Category.HOUSING, Category.MEAL_ELIGIBILITY, Category.SPECIAL_EDUCATION}
+)
 """Categories that also need that student's own signed consent.
 
 42 U.S.C. 11432(g)(3)(G) (housing), 7 CFR 245.6 (meal eligibility), 34 CFR 300.622 (disability).
@@ -60,7 +64,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One canonical table. `key` is unique within a snapshot; a student table has a `student_id`."""
+    """One canonical table. `key` is unique within a snapshot; a student table has a
+    `student_id`.
+    """
 
     name: str
     description: str
@@ -73,17 +79,23 @@ class Table:
 
     @property
     def is_service(self) -> bool:
-        """True when rows belong to one organisation: `services` for its own, `services_other` for the rest.
+        """True when rows belong to one organisation: `services` for its own, `services_other` for
+        the rest.
 
-        Those of the rest that tell of a child's housing need `housing` too (`records.access.scope.told_freely`).
+        Those of the rest that tell of a child's housing need `housing` too
+        (`records.access.scope.told_freely`).
         """
-        return self.is_student and any(column.category is Category.SERVICES for column in self.columns)
+        return self.is_student and any(
+            column.category is Category.SERVICES for column in self.columns
+        )
 
     def column(self, name: str) -> Column:
         for column in self.columns:
             if column.name == name:
                 return column
-        raise KeyError(f"{self.name} has no column {name!r}; it has {', '.join(c.name for c in self.columns)}")
+        raise KeyError(
+            f"{self.name} has no column {name!r}; it has {', '.join(c.name for c in self.columns)}"
+        )
 
     def arrow_schema(self) -> pa.Schema:
         return pa.schema([pa.field(c.name, c.type, nullable=not c.required) for c in self.columns])
@@ -95,15 +107,30 @@ ATTENDANCE_STATUSES = ("absent_excused", "absent_unexcused", "tardy", "partial",
 ABSENT_STATUSES = ("absent_excused", "absent_unexcused")
 SEXES = ("female", "male", "another")
 RACE_ETHNICITIES = (
-    "american_indian", "asian", "black", "hispanic", "pacific_islander", "two_or_more", "white",
-)  # fmt: skip
+    "american_indian",
+    "asian",
+    "black",
+    "hispanic",
+    "pacific_islander",
+    "two_or_more",
+    "white",
+)
 SUPPORTS = (
-    "tutoring", "mentoring", "food", "housing_help", "health", "counselling", "restorative_practice",
-    "summer_meals", "grandparent_readers", "victims_services",
-)  # fmt: skip
+    "tutoring",
+    "mentoring",
+    "food",
+    "housing_help",
+    "health",
+    "counselling",
+    "restorative_practice",
+    "summer_meals",
+    "grandparent_readers",
+    "victims_services",
+)
 
 HOUSING_SUPPORTS = frozenset({"housing_help"})
-"""Kinds of support that only somebody without a stable home is given: taking part tells of a child's housing."""
+"""Kinds of support that only somebody without a stable home is given: taking part tells of a
+child's housing."""
 
 
 def _directory(name: str, type_: pa.DataType, description: str, **more: object) -> Column:
@@ -132,7 +159,13 @@ TABLES: dict[str, Table] = {
             (
                 Column("school_id", _TEXT, None, "School", required=True),
                 Column("date", _DATE, None, "An instructional day", required=True),
-                Column("school_year", _INT, None, "Calendar year in which the school year ends", required=True),
+                Column(
+                    "school_year",
+                    _INT,
+                    None,
+                    "Calendar year in which the school year ends",
+                    required=True,
+                ),
             ),
             ("school_id", "date"),
         ),
@@ -144,7 +177,12 @@ TABLES: dict[str, Table] = {
                 _directory("first_name", _TEXT, "First name"),
                 _directory("last_name", _TEXT, "Last name"),
                 _directory("birth_date", _DATE, "Date of birth"),
-                _directory("grade_level", _INT, "Grade now: -1 is pre-kindergarten, 0 kindergarten", unit="grade"),
+                _directory(
+                    "grade_level",
+                    _INT,
+                    "Grade now: -1 is pre-kindergarten, 0 kindergarten",
+                    unit="grade",
+                ),
                 _directory("school_id", _TEXT, "School now"),
             ),
             ("student_id",),
@@ -155,11 +193,24 @@ TABLES: dict[str, Table] = {
             (
                 _student(),
                 Column("sex", _TEXT, Category.DEMOGRAPHICS, "Sex", values=SEXES),
-                Column("race_ethnicity", _TEXT, Category.DEMOGRAPHICS, "Federal group", values=RACE_ETHNICITIES),
+                Column(
+                    "race_ethnicity",
+                    _TEXT,
+                    Category.DEMOGRAPHICS,
+                    "Federal group",
+                    values=RACE_ETHNICITIES,
+                ),
                 Column("english_learner", _BOOL, Category.ENGLISH_LEARNER, "Is learning English"),
-                Column("special_education", _BOOL, Category.SPECIAL_EDUCATION, "Has an IEP or a 504 plan"),
+                Column(
+                    "special_education",
+                    _BOOL,
+                    Category.SPECIAL_EDUCATION,
+                    "Has an IEP or a 504 plan",
+                ),
                 Column("unstable_housing", _BOOL, Category.HOUSING, "McKinney-Vento eligible"),
-                Column("meal_eligible", _BOOL, Category.MEAL_ELIGIBILITY, "Free or reduced-price meals"),
+                Column(
+                    "meal_eligible", _BOOL, Category.MEAL_ELIGIBILITY, "Free or reduced-price meals"
+                ),
             ),
             ("student_id",),
         ),
@@ -169,7 +220,12 @@ TABLES: dict[str, Table] = {
             (
                 _student(),
                 _directory("school_id", _TEXT, "School", required=True),
-                _directory("school_year", _INT, "Calendar year in which the school year ends", required=True),
+                _directory(
+                    "school_year",
+                    _INT,
+                    "Calendar year in which the school year ends",
+                    required=True,
+                ),
                 _directory("grade_level", _INT, "Grade in that year", unit="grade"),
                 _directory("entry_date", _DATE, "First day", required=True),
                 _directory("exit_date", _DATE, "Last day, empty while enrolled"),
@@ -183,8 +239,14 @@ TABLES: dict[str, Table] = {
                 _student(),
                 Column("school_id", _TEXT, Category.ATTENDANCE, "School", required=True),
                 Column("date", _DATE, Category.ATTENDANCE, "School day", required=True),
-                Column("status", _TEXT, Category.ATTENDANCE, "What was recorded", required=True,
-                       values=ATTENDANCE_STATUSES),
+                Column(
+                    "status",
+                    _TEXT,
+                    Category.ATTENDANCE,
+                    "What was recorded",
+                    required=True,
+                    values=ATTENDANCE_STATUSES,
+                ),
             ),
             ("student_id", "date", "status"),
         ),
@@ -194,10 +256,26 @@ TABLES: dict[str, Table] = {
             (
                 _student(),
                 Column("course", _TEXT, Category.GRADES, "Course title", required=True),
-                Column("school_year", _INT, Category.GRADES, "Year in which the school year ends", required=True),
-                Column("period", _INT, Category.GRADES, "Grading period within the year, from 1", required=True),
-                Column("date", _DATE, Category.GRADES, "Day on which the mark was final", required=True),
-                Column("grade", _FLOAT, Category.GRADES, "Mark", unit="points of 100", required=True),
+                Column(
+                    "school_year",
+                    _INT,
+                    Category.GRADES,
+                    "Year in which the school year ends",
+                    required=True,
+                ),
+                Column(
+                    "period",
+                    _INT,
+                    Category.GRADES,
+                    "Grading period within the year, from 1",
+                    required=True,
+                ),
+                Column(
+                    "date", _DATE, Category.GRADES, "Day on which the mark was final", required=True
+                ),
+                Column(
+                    "grade", _FLOAT, Category.GRADES, "Mark", unit="points of 100", required=True
+                ),
             ),
             ("student_id", "course", "school_year", "period"),
         ),
@@ -206,7 +284,9 @@ TABLES: dict[str, Table] = {
             "Marks for single pieces of work",
             (
                 _student(),
-                Column("entry_id", _TEXT, Category.GRADES, "The gradebook's identifier", required=True),
+                Column(
+                    "entry_id", _TEXT, Category.GRADES, "The gradebook's identifier", required=True
+                ),
                 Column("course", _TEXT, Category.GRADES, "Course title or code"),
                 Column("title", _TEXT, Category.GRADES, "Piece of work"),
                 Column("due_date", _DATE, Category.GRADES, "Day it was due"),
@@ -221,8 +301,19 @@ TABLES: dict[str, Table] = {
                 _student(),
                 Column("assessment", _TEXT, Category.ASSESSMENTS, "Which test", required=True),
                 Column("date", _DATE, Category.ASSESSMENTS, "Day taken", required=True),
-                Column("score", _FLOAT, Category.ASSESSMENTS, "Score on the test's own scale", required=True),
-                Column("measure", _TEXT, Category.ASSESSMENTS, "How the score is reported, for example raw score"),
+                Column(
+                    "score",
+                    _FLOAT,
+                    Category.ASSESSMENTS,
+                    "Score on the test's own scale",
+                    required=True,
+                ),
+                Column(
+                    "measure",
+                    _TEXT,
+                    Category.ASSESSMENTS,
+                    "How the score is reported, for example raw score",
+                ),
             ),
             ("student_id", "assessment", "date", "measure"),
         ),
@@ -231,11 +322,23 @@ TABLES: dict[str, Table] = {
             "Discipline incidents, without any narrative",
             (
                 _student(),
-                Column("incident_id", _TEXT, Category.BEHAVIOR, "The district's identifier", required=True),
+                Column(
+                    "incident_id",
+                    _TEXT,
+                    Category.BEHAVIOR,
+                    "The district's identifier",
+                    required=True,
+                ),
                 Column("date", _DATE, Category.BEHAVIOR, "Day of the incident", required=True),
                 Column("behavior", _TEXT, Category.BEHAVIOR, "Coded kind of incident"),
                 Column("action", _TEXT, Category.BEHAVIOR, "Coded response of the school"),
-                Column("days_removed", _FLOAT, Category.BEHAVIOR, "Days out of class", unit="school days"),
+                Column(
+                    "days_removed",
+                    _FLOAT,
+                    Category.BEHAVIOR,
+                    "Days out of class",
+                    unit="school days",
+                ),
             ),
             ("student_id", "incident_id"),
         ),
@@ -272,7 +375,13 @@ TABLES: dict[str, Table] = {
             "Single sessions of a partner program",
             (
                 _student(),
-                Column("session_id", _TEXT, Category.SERVICES, "The partner's identifier", required=True),
+                Column(
+                    "session_id",
+                    _TEXT,
+                    Category.SERVICES,
+                    "The partner's identifier",
+                    required=True,
+                ),
                 Column("program_id", _TEXT, Category.SERVICES, "Program", required=True),
                 Column("organization_id", _TEXT, Category.SERVICES, "Who ran it", required=True),
                 Column("date", _DATE, Category.SERVICES, "Day", required=True),

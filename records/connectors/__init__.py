@@ -1,1 +1,3 @@
-"""One file a source. Each reads a folder and gives canonical rows to a `Sink`; none writes toward the district."""
+"""One file a source. Each reads a folder and gives canonical rows to a `Sink`; none writes toward
+the district.
+"""

@@ -1,10 +1,10 @@
 """Lines that were set aside, put right by a person, and read again in their place.
 
-The quarantine is handed out as a CSV file: file, line, column and reason, then the raw line under the names of its
-fields. Whoever knows better edits the raw lines; `corrected` gives a folder that is the source's own but for those
-lines. Columns that were cut out are not handed out: they stay as the source has them. A line that is no longer the one
-that was set aside is refused: the source has changed since. So is a row that is no line of a file: it is put right at
-its source.
+The quarantine is handed out as a CSV file: file, line, column and reason, then the raw line under
+the names of its fields. Whoever knows better edits the raw lines; `corrected` gives a folder that
+is the source's own but for those lines. Columns that were cut out are not handed out: they stay as
+the source has them. A line that is no longer the one that was set aside is refused: the source has
+changed since. So is a row that is no line of a file: it is put right at its source.
 """
 
 from __future__ import annotations
@@ -26,13 +26,25 @@ from records.canonical.quarantine import BadRow, SetAside
 from records.connectors.csv_files import NOT_KEPT, Cut, csv_line, fields_of, header_of, read_line
 from records.connectors.protocol import SourceRefused
 
-COLUMNS = ("file", "line", "column", "reason", "columns", "raw", "as_found", "source", "organization")
-"""Of the file that is handed out. `columns` names the fields of the raw line, and is empty where it cannot be put
-right here; `as_found` is a digest of the raw line. These two, and what says where a line came from, must stay."""
+COLUMNS = (
+    "file",
+    "line",
+    "column",
+    "reason",
+    "columns",
+    "raw",
+    "as_found",
+    "source",
+    "organization",
+)
+"""Of the file that is handed out. `columns` names the fields of the raw line, and is empty where it
+cannot be put right here; `as_found` is a digest of the raw line. These two, and what says where a
+line came from, must stay."""
 
 _WORD = re.compile(r"[\w.-]+")
 MARK = "|"
-"""Before each raw line and the names of its fields, so that no spreadsheet takes it for a formula; it is taken off."""
+"""Before each raw line and the names of its fields, so that no spreadsheet takes it for a formula;
+it is taken off."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +61,27 @@ class Correction:
 
 
 def quarantine_csv(rows: Sequence[SetAside], terms: str) -> str:
-    """What was set aside, as a CSV text to be edited: one row a line that was not loaded, and last to whom it went."""
+    """What was set aside, as a CSV text to be edited: one row a line that was not loaded, and last
+    to whom it went.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
         columns = MARK + row.columns if row.columns else ""
-        writer.writerow((_plain(row.file), row.line, row.column or "", row.reason, columns, MARK + row.raw,
-                         digest(row.raw), row.source, _plain(row.organization_id or "")))  # fmt: skip
+        writer.writerow(
+            (
+                _plain(row.file),
+                row.line,
+                row.column or "",
+                row.reason,
+                columns,
+                MARK + row.raw,
+                digest(row.raw),
+                row.source,
+                _plain(row.organization_id or ""),
+            )
+        )
     writer.writerow((f"# {terms}", *[""] * (len(COLUMNS) - 1)))
     return text.getvalue()
 
@@ -79,20 +104,25 @@ def read_corrections(file: Path) -> list[Correction]:
         try:
             for name in COLUMNS:
                 if name not in (reader.fieldnames or ()):
-                    raise SourceRefused(f"{file.name}, line 1: there is no column {name!r}; a quarantine that was "
-                                        f"handed out has {', '.join(COLUMNS)}")  # fmt: skip
+                    raise SourceRefused(
+                        f"{file.name}, line 1: there is no column {name!r}; a quarantine that was "
+                        f"handed out has {', '.join(COLUMNS)}"
+                    )
             for row in reader:
                 if not row["file"].startswith("# "):
                     found.append(_correction(f"{file.name}, line {reader.line_num}", row))
         except (csv.Error, UnicodeDecodeError) as error:
-            raise SourceRefused(f"{file.name}, after line {reader.line_num}: this is not CSV in UTF-8, as it was "
-                                f"handed out: {error}") from None  # fmt: skip
+            raise SourceRefused(
+                f"{file.name}, after line {reader.line_num}: this is not CSV in UTF-8, as it was "
+                f"handed out: {error}"
+            ) from None
     return [one for one in found if one is not None]
 
 
 @contextmanager
 def corrected(folder: Path, corrections: Sequence[Correction], within: Path) -> Iterator[Path]:
-    """The folder with these lines in place of those that were set aside; gone when the context ends.
+    """The folder with these lines in place of those that were set aside; gone when the context
+    ends.
 
     Args:
         within: where the files that differ are written for the while.
@@ -142,10 +172,19 @@ def _correction(where: str, row: dict[str, str]) -> Correction | None:
     if digest(raw) == row["as_found"]:
         return None
     if not row["columns"]:
-        raise SourceRefused(f"{where}: this row is not a line of one file as it stands there, so it cannot be put "
-                            "right here; put it right at its source, and load that again")  # fmt: skip
-    return Correction(row["file"].removeprefix("./"), int(row["line"]), raw, row["columns"].removeprefix(MARK),
-                      row["as_found"], row["source"], row["organization"].removeprefix("./") or None)  # fmt: skip
+        raise SourceRefused(
+            f"{where}: this row is not a line of one file as it stands there, so it cannot be put "
+            "right here; put it right at its source, and load that again"
+        )
+    return Correction(
+        row["file"].removeprefix("./"),
+        int(row["line"]),
+        raw,
+        row["columns"].removeprefix(MARK),
+        row["as_found"],
+        row["source"],
+        row["organization"].removeprefix("./") or None,
+    )
 
 
 def _rewrite(file: Path, copy: Path, lines: dict[int, Correction]) -> None:
@@ -156,31 +195,49 @@ def _rewrite(file: Path, copy: Path, lines: dict[int, Correction]) -> None:
         names = header_of(file, header)
         for number, line in enumerate(source, start=2):
             correction = left.pop(number, None)
-            target.write(line if correction is None else _put_right(file.name, line, correction, names))
+            target.write(
+                line if correction is None else _put_right(file.name, line, correction, names)
+            )
     if left:
-        raise SourceRefused(f"{file.name} has no line {min(left)}: the source has changed since it was set aside")
+        raise SourceRefused(
+            f"{file.name} has no line {min(left)}: the source has changed since it was set aside"
+        )
 
 
 def _put_right(file: str, line: bytes, correction: Correction, names: list[str]) -> bytes:
-    """The line with its correction: in place of all of it, or of those fields of it that were handed out."""
+    """The line with its correction: in place of all of it, or of those fields of it that were
+    handed out.
+    """
     where, ending = f"{file}, line {correction.line}", line[len(line.rstrip(b"\r\n")) :]
     columns = _fields(where, correction.columns)
     aside = _Aside()
     found = read_line(file, correction.line, line, Cut(names), aside)
-    fields = {} if found is None else {name: text for name, text in found.fields.items() if not refused_kind(name)}
+    fields = (
+        {}
+        if found is None
+        else {name: text for name, text in found.fields.items() if not refused_kind(name)}
+    )
     shown = csv_line(fields.get(name, "") for name in columns) if found is not None else NOT_KEPT
-    if correction.as_found not in (digest(redact(found.raw if found is not None else aside.raw)),
-                                   digest(redact(shown))):  # fmt: skip
-        raise SourceRefused(f"{where}: this is not the line that was set aside: the source has changed since")
+    if correction.as_found not in (
+        digest(redact(found.raw if found is not None else aside.raw)),
+        digest(redact(shown)),
+    ):
+        raise SourceRefused(
+            f"{where}: this is not the line that was set aside: the source has changed since"
+        )
     if columns == names:
         return correction.raw.encode() + ending
     right = _fields(where, correction.raw)
     if len(right) != len(columns):
-        raise SourceRefused(f"{where}: the corrected line has {len(right)} fields; it needs {len(columns)}: "
-                            f"{correction.columns}")  # fmt: skip
+        raise SourceRefused(
+            f"{where}: the corrected line has {len(right)} fields; it needs {len(columns)}: "
+            f"{correction.columns}"
+        )
     for name, field in zip(columns, right, strict=True):
         if field and name not in names:
-            raise SourceRefused(f"{where}: the correction fills {name!r}, and the file has no such column")
+            raise SourceRefused(
+                f"{where}: the correction fills {name!r}, and the file has no such column"
+            )
         fields[name] = field
     return csv_line(fields.get(name, "") for name in names).encode() + ending
 

@@ -1,8 +1,9 @@
-"""CSV in which each physical line is one record, so that one damaged line can never swallow its neighbours.
+"""CSV in which each physical line is one record, so that one damaged line can never swallow its
+neighbours.
 
-This module owns the way from bytes to fields. A line that cannot be read alone (an unclosed quote, bytes that are
-not UTF-8, too few or too many fields) is quarantined alone. Columns that are never stored are cut out before a
-field or a raw line leaves this module.
+This module owns the way from bytes to fields. A line that cannot be read alone (an unclosed quote,
+bytes that are not UTF-8, too few or too many fields) is quarantined alone. Columns that are never
+stored are cut out before a field or a raw line leaves this module.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ NOT_KEPT = "[not kept: this file has columns that are not stored]"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One readable record: `fields` by column name, `raw` and the names of its `columns` as they may be kept."""
+    """One readable record: `fields` by column name, `raw` and the names of its `columns` as they
+    may be kept.
+    """
 
     file: str
     number: int
@@ -40,13 +43,19 @@ class Line:
     columns: str = ""
 
 
-def read_csv(path: Path, required: tuple[str, ...], sink: LineSink, progress: Progress,
-             only: Container[str] | None = None) -> Iterator[Line]:  # fmt: skip
+def read_csv(
+    path: Path,
+    required: tuple[str, ...],
+    sink: LineSink,
+    progress: Progress,
+    only: Container[str] | None = None,
+) -> Iterator[Line]:
     """Yield each record of a file; what cannot be read goes to `sink`, with its line and reason.
 
     Args:
         required: columns without which the file is of no use.
-        only: columns that may leave this module; the others are cut out as if they were never to be stored.
+        only: columns that may leave this module; the others are cut out as if they were never to be
+            stored.
 
     Raises:
         SourceRefused: the header is missing, names a column twice or lacks a required one.
@@ -55,8 +64,12 @@ def read_csv(path: Path, required: tuple[str, ...], sink: LineSink, progress: Pr
     with path.open("rb") as stream:
         first = stream.readline(_LONGEST)
         header = header_of(path, first, required)
-        names = [None if _report_dropped(path.name, name, sink) or (only is not None and name not in only) else name
-                 for name in header]  # fmt: skip
+        names = [
+            None
+            if _report_dropped(path.name, name, sink) or (only is not None and name not in only)
+            else name
+            for name in header
+        ]
         cut = Cut(names)
         done = len(first)
         for number, chunk in enumerate(_lines(stream), start=2):
@@ -70,7 +83,8 @@ def read_csv(path: Path, required: tuple[str, ...], sink: LineSink, progress: Pr
 
 
 def readable(path: Path) -> Iterator[list[str]]:
-    """The header of a file, then the fields of each record that can be read: to look at, with nothing accounted for.
+    """The header of a file, then the fields of each record that can be read: to look at, with
+    nothing accounted for.
 
     Raises:
         SourceRefused: the header is missing or names a column twice.
@@ -92,7 +106,9 @@ class RowReader:
 
     def __init__(self, table: Table, source_names: Mapping[str, str] | None = None) -> None:
         renamed = source_names or {}
-        self._columns = [(column, renamed.get(column.name, column.name)) for column in table.columns]
+        self._columns = [
+            (column, renamed.get(column.name, column.name)) for column in table.columns
+        ]
         self._memo: dict[str, dict[str, Value]] = {column.name: {} for column in table.columns}
 
     def row(self, line: Line) -> dict[str, Value]:
@@ -127,18 +143,26 @@ class Cut:
 
 def csv_line(fields: Iterable[str]) -> str:
     """Fields as one line of CSV, without its end."""
-    return ",".join('"' + field.replace('"', '""') + '"' if '"' in field or "," in field else field
-                    for field in fields)  # fmt: skip
+    return ",".join(
+        '"' + field.replace('"', '""') + '"' if '"' in field or "," in field else field
+        for field in fields
+    )
 
 
 def read_line(file: str, number: int, chunk: bytes, cut: Cut, sink: LineSink) -> Line | None:
     """One physical line as a record; None where it goes to `sink`, with its reason."""
+
     def aside(reason: str, raw: str) -> None:
-        sink.quarantine(BadRow(file, number, None, reason, NOT_KEPT if cut.guarded else raw, cut.columns))
+        sink.quarantine(
+            BadRow(file, number, None, reason, NOT_KEPT if cut.guarded else raw, cut.columns)
+        )
 
     stripped = chunk.rstrip(b"\r\n")
     if len(stripped) > _LONGEST:
-        aside(f"the line is longer than {_LONGEST:,} bytes", stripped[:_SHOWN_OF_LONG].decode("utf-8", _SHOWN))
+        aside(
+            f"the line is longer than {_LONGEST:,} bytes",
+            stripped[:_SHOWN_OF_LONG].decode("utf-8", _SHOWN),
+        )
         return None
     if not stripped.strip():
         sink.ignore(file, "empty line")
@@ -169,7 +193,9 @@ def quarantine(sink: LineSink, file: str, line: Line, error: BadValue) -> None:
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Each physical line; of one that is too long only so much as shows that it is, and then the next line."""
+    """Each physical line; of one that is too long only so much as shows that it is, and then the
+    next line.
+    """
     while chunk := stream.readline(_LONGEST + 1):
         yield chunk
         while len(chunk) > _LONGEST and not chunk.endswith(b"\n"):
@@ -183,14 +209,23 @@ def header_of(path: Path, first: bytes, required: tuple[str, ...] = ()) -> list[
         SourceRefused: it is missing, names a column twice or lacks a required one.
     """
     try:
-        names = [name.strip() for name in next(csv.reader([first.decode("utf-8-sig").rstrip("\r\n")], strict=True), [])]
+        names = [
+            name.strip()
+            for name in next(
+                csv.reader([first.decode("utf-8-sig").rstrip("\r\n")], strict=True), []
+            )
+        ]
     except (UnicodeDecodeError, csv.Error) as error:
         raise SourceRefused(f"{path.name}, line 1: the header cannot be read: {error}") from None
     if not any(names):
         raise SourceRefused(f"{path.name}, line 1: there is no header")
     missing = [name for name in required if name not in names]
     if missing:  # without any needed name the line may be a child's record, and is not repeated
-        found = f"found {', '.join(names)}" if len(missing) < len(required) else "is the header missing?"
+        found = (
+            f"found {', '.join(names)}"
+            if len(missing) < len(required)
+            else "is the header missing?"
+        )
         raise SourceRefused(f"{path.name}, line 1: there is no column {missing[0]!r}; {found}")
     for name in names:
         if names.count(name) > 1:

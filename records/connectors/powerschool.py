@@ -1,11 +1,12 @@
-"""PowerSchool SIS through the named queries of Handrail's own plugin (PowerQuery) to canonical tables.
+"""PowerSchool SIS through the named queries of Handrail's own plugin (PowerQuery) to canonical
+tables.
 
-The plugin's queries (`docs/powerschool-plugin`) give rows in the order of `dcid`, each page those behind the last one
-that was read: a row that comes or goes cannot move another out of sight. Where a table says when it was last changed,
-only what has changed is asked for; the mirror must then hold as many rows as PowerSchool counts, so that a row that
-was deleted is noticed, and the query is read whole. Only the columns named here are asked for, and nothing but queries
-is ever posted.
-Source: the PowerSchool developer documentation on PowerQueries, and the PowerSchool SIS Data Dictionary,
+The plugin's queries (`docs/powerschool-plugin`) give rows in the order of `dcid`, each page those
+behind the last one that was read: a row that comes or goes cannot move another out of sight. Where
+a table says when it was last changed, only what has changed is asked for; the mirror must then hold
+as many rows as PowerSchool counts, so that a row that was deleted is noticed, and the query is read
+whole. Only the columns named here are asked for, and nothing but queries is ever posted. Source:
+the PowerSchool developer documentation on PowerQueries, and the PowerSchool SIS Data Dictionary,
 https://ps.powerschool-docs.com/pssis-data-dictionary/latest/.
 """
 
@@ -37,10 +38,12 @@ from records.connectors.partner_files.service_history import read_table
 from records.connectors.protocol import Progress, Sink, SourceRefused
 
 OVERLAP = timedelta(days=1)
-"""How far before the last load changes are asked for: PowerSchool's days are those of the district's own time."""
+"""How far before the last load changes are asked for: PowerSchool's days are those of the
+district's own time."""
 
 SWEEP_AFTER = timedelta(days=7)
-"""A whole pass once a week: a row that joins two tables is not marked as changed when only the other table was."""
+"""A whole pass once a week: a row that joins two tables is not marked as changed when only the
+other table was."""
 
 _SWEEPS = 3
 _PROGRESS_EVERY = 5_000
@@ -64,27 +67,63 @@ class Query:
         return f"/ws/schema/query/{self.name}"
 
 
-SCHOOLS = Query("org.handrail.records.school.schools", ("school_number", "name"), "names of schools")
-DAYS = Query("org.handrail.records.school.days", ("schoolid", "date_value", "yearid"),
-             "school days (so no rate of absence)")  # fmt: skip
-STUDENTS = Query("org.handrail.records.student.students",
-                 ("student_number", "first_name", "last_name", "dob", "gender", "fedethnicity", "lunchstatus",
-                  "grade_level", "schoolid", "enroll_status", "entrydate", "exitdate"),
-                 "everything", tells_changes=True)  # fmt: skip
-RACES = Query("org.handrail.records.student.races", ("student_number", "racecd"), "race and ethnicity")
-EARLIER_STAYS = Query("org.handrail.records.student.reenrollments",
-                      ("student_number", "schoolid", "grade_level", "entrydate", "exitdate"),
-                      "enrollments before the present one")  # fmt: skip
-ATTENDANCE = Query("org.handrail.records.student.attendance",
-                   ("student_number", "schoolid", "att_date", "att_code", "presence_status_cd"),
-                   "attendance: no absence can be seen")  # fmt: skip
-GRADES = Query("org.handrail.records.student.storedgrades",
-               ("student_number", "course_name", "termid", "storecode", "datestored", "percent"),
-               "course marks", tells_changes=True)  # fmt: skip
+SCHOOLS = Query(
+    "org.handrail.records.school.schools", ("school_number", "name"), "names of schools"
+)
+DAYS = Query(
+    "org.handrail.records.school.days",
+    ("schoolid", "date_value", "yearid"),
+    "school days (so no rate of absence)",
+)
+STUDENTS = Query(
+    "org.handrail.records.student.students",
+    (
+        "student_number",
+        "first_name",
+        "last_name",
+        "dob",
+        "gender",
+        "fedethnicity",
+        "lunchstatus",
+        "grade_level",
+        "schoolid",
+        "enroll_status",
+        "entrydate",
+        "exitdate",
+    ),
+    "everything",
+    tells_changes=True,
+)
+RACES = Query(
+    "org.handrail.records.student.races", ("student_number", "racecd"), "race and ethnicity"
+)
+EARLIER_STAYS = Query(
+    "org.handrail.records.student.reenrollments",
+    ("student_number", "schoolid", "grade_level", "entrydate", "exitdate"),
+    "enrollments before the present one",
+)
+ATTENDANCE = Query(
+    "org.handrail.records.student.attendance",
+    ("student_number", "schoolid", "att_date", "att_code", "presence_status_cd"),
+    "attendance: no absence can be seen",
+)
+GRADES = Query(
+    "org.handrail.records.student.storedgrades",
+    ("student_number", "course_name", "termid", "storecode", "datestored", "percent"),
+    "course marks",
+    tells_changes=True,
+)
 QUERIES = (SCHOOLS, DAYS, STUDENTS, RACES, EARLIER_STAYS, ATTENDANCE, GRADES)
 
-_OWN_TABLES = ("schools", "calendar", "students", "characteristics", "school_enrollments", "attendance_events",
-               "course_grades")  # fmt: skip
+_OWN_TABLES = (
+    "schools",
+    "calendar",
+    "students",
+    "characteristics",
+    "school_enrollments",
+    "attendance_events",
+    "course_grades",
+)
 _OTHER_EXTENSIONS = {file: name for file, name in EXTENSIONS.items() if name not in _OWN_TABLES}
 _CHARACTERISTICS = "characteristics.csv"
 _FLAGS = ("english_learner", "special_education", "unstable_housing")
@@ -93,7 +132,8 @@ _FIRST_YEAR = 1991
 
 _ACTIVE = "0"
 _ENROLLED_ONCE = (_ACTIVE, "1", "2", "3")
-"""Active, inactive, transferred out, graduated; the others are registered for later, or imported from elsewhere."""
+"""Active, inactive, transferred out, graduated; the others are registered for later, or imported
+from elsewhere."""
 
 _SEXES = {"F": "female", "M": "male", "": None}
 _MEALS = {"F": "true", "R": "true", "FDC": "true", "RDC": "true", "P": "false"}
@@ -102,7 +142,9 @@ _PERIODS = {"Q1": 1, "Q2": 2, "Q3": 3, "Q4": 4}
 
 @dataclass(frozen=True)
 class Codes:
-    """What a district's own codes mean: attendance codes, race codes, and the store codes of grading periods."""
+    """What a district's own codes mean: attendance codes, race codes, and the store codes of
+    grading periods.
+    """
 
     attendance: Mapping[str, str]
     races: Mapping[str, str]
@@ -113,8 +155,9 @@ class Codes:
 class PowerSchool:
     """The connector for one PowerSchool server.
 
-    Options: `attendance`, `races` and `periods` say what the district's codes mean; `extensions` names a folder of
-    extension files as OneRoster's, for what the plugin does not bring (tests, incidents and three characteristics).
+    Options: `attendance`, `races` and `periods` say what the district's codes mean; `extensions`
+    names a folder of extension files as OneRoster's, for what the plugin does not bring (tests,
+    incidents and three characteristics).
     """
 
     settings: ApiSettings
@@ -129,19 +172,28 @@ class PowerSchool:
         known = ("attendance", "races", "periods", "extensions")
         for name in self.settings.options:
             if name not in known:
-                raise SourceRefused(f"{self.settings.name}: there is no option {name}; the options of a powerschool "
-                                    f"source are {', '.join(known)}")  # fmt: skip
-        self.codes = Codes(self._mapping("attendance", ATTENDANCE_STATUSES), self._mapping("races", RACE_ETHNICITIES),
-                           self._mapping("periods", range(1, 13)) or _PERIODS)  # fmt: skip
+                raise SourceRefused(
+                    f"{self.settings.name}: there is no option {name}; the options of a powerschool"
+                    f" source are {', '.join(known)}"
+                )
+        self.codes = Codes(
+            self._mapping("attendance", ATTENDANCE_STATUSES),
+            self._mapping("races", RACE_ETHNICITIES),
+            self._mapping("periods", range(1, 13)) or _PERIODS,
+        )
         named = self.settings.options.get("extensions")
         self.extensions = None if named is None else self.settings.folder / str(named)
         if self.extensions is not None and not self.extensions.is_dir():
-            raise SourceRefused(f"{self.settings.name}: extensions names {self.extensions}, which is not a folder")
+            raise SourceRefused(
+                f"{self.settings.name}: extensions names {self.extensions}, which is not a folder"
+            )
         self.tables = _OWN_TABLES + (tuple(_OTHER_EXTENSIONS.values()) if self.extensions else ())
 
     def fetch(self, folder: Path, progress: Progress) -> None:
         """Bring the mirror in `folder` up to date. See `ApiConnector`."""
-        client = RestClient(self.settings.base_url, self.settings.credentials, self.patience, sleep=self.sleep)
+        client = RestClient(
+            self.settings.base_url, self.settings.credentials, self.patience, sleep=self.sleep
+        )
         with open_mirror(folder) as mirror, client:
             mirror.keep_only(query.name for query in QUERIES)
             for query in sorted(QUERIES, key=lambda query: query is not STUDENTS):
@@ -158,19 +210,29 @@ class PowerSchool:
     def _mapping(self, name: str, allowed: Any) -> dict[str, Any]:
         found = self.settings.options.get(name, {})
         if not isinstance(found, Mapping):
-            raise SourceRefused(f"{self.settings.name}: the option {name} must be a table of the district's codes")
+            raise SourceRefused(
+                f"{self.settings.name}: the option {name} must be a table of the district's codes"
+            )
         for code, meaning in found.items():
             if meaning not in allowed:
-                raise SourceRefused(f"{self.settings.name}: {name}.{code} is {meaning!r}; it must be one of "
-                                    f"{', '.join(str(one) for one in allowed)}")  # fmt: skip
+                raise SourceRefused(
+                    f"{self.settings.name}: {name}.{code} is {meaning!r}; it must be one of "
+                    f"{', '.join(str(one) for one in allowed)}"
+                )
         return dict(found)
 
 
 class _Fetch:
     """Brings the rows of one query up to date."""
 
-    def __init__(self, client: RestClient, mirror: Mirror, query: Query, settings: ApiSettings,
-                 progress: Progress) -> None:  # fmt: skip
+    def __init__(
+        self,
+        client: RestClient,
+        mirror: Mirror,
+        query: Query,
+        settings: ApiSettings,
+        progress: Progress,
+    ) -> None:
         self._client = client
         self._mirror = mirror
         self._query = query
@@ -208,9 +270,11 @@ class _Fetch:
                 self._progress(self._name, self._total, max(self._total, 1))
                 return
             since = None
-        raise SourceUnavailable(f"{self._name}: it changed each time that it was read; PowerSchool counts "
-                                f"{self._total:,} rows, and {self._mirror.count(self._name):,} could be read. What was "
-                                "fetched is kept: run the same command again")  # fmt: skip
+        raise SourceUnavailable(
+            f"{self._name}: it changed each time that it was read; PowerSchool counts "
+            f"{self._total:,} rows, and {self._mirror.count(self._name):,} could be read. What was "
+            "fetched is kept: run the same command again"
+        )
 
     def _mark_missing(self, refused: AnswerRefused) -> None:
         if refused.status not in (403, 404):
@@ -227,9 +291,13 @@ class _Fetch:
 
     def _pass(self, since: str | None) -> None:
         synced = self._mirror.synced(self._name) or {}
-        place = {"source": self._source, "changed_since": since, "after": 0,
-                 "since": (self._now - OVERLAP).date().isoformat(),
-                 "swept": self._now.isoformat() if since is None else synced.get("swept", "")}  # fmt: skip
+        place = {
+            "source": self._source,
+            "changed_since": since,
+            "after": 0,
+            "since": (self._now - OVERLAP).date().isoformat(),
+            "swept": self._now.isoformat() if since is None else synced.get("swept", ""),
+        }
         self._mirror.begin(self._name, place, sweeps=since is None)
         self._go_through(place)
 
@@ -237,25 +305,41 @@ class _Fetch:
         after = int(place["after"])
         while True:
             body = self._arguments(after, place["changed_since"])
-            rows = list(self._rows(self._client.query(self._query.path, {"pagesize": self._page_size}, body), after))
+            rows = list(
+                self._rows(
+                    self._client.query(self._query.path, {"pagesize": self._page_size}, body), after
+                )
+            )
             if not rows:
                 break
             after = int(rows[-1][0])
             self._mirror.take_page(self._name, rows, place | {"after": after})
-            self._progress(self._name, min(self._mirror.met(self._name), self._total), max(self._total, 1))
-        self._mirror.finish(self._name, {name: place[name] for name in ("source", "since", "swept")})
+            self._progress(
+                self._name, min(self._mirror.met(self._name), self._total), max(self._total, 1)
+            )
+        self._mirror.finish(
+            self._name, {name: place[name] for name in ("source", "since", "swept")}
+        )
 
     def _rows(self, answer: Answer, after: int) -> Iterator[tuple[str, dict[str, Any]]]:
         rows = answer.data.get("record", []) if isinstance(answer.data, Mapping) else None
         if not isinstance(rows, list):
-            raise SourceRefused(f"{self._name}: the answer holds no list of rows, as a PowerQuery's does")
+            raise SourceRefused(
+                f"{self._name}: the answer holds no list of rows, as a PowerQuery's does"
+            )
         last = after
         for row in rows:
-            named = {str(name).lower(): value for name, value in row.items()} if isinstance(row, Mapping) else {}
+            named = (
+                {str(name).lower(): value for name, value in row.items()}
+                if isinstance(row, Mapping)
+                else {}
+            )
             dcid = str(named.get("dcid", ""))
             if not dcid.isdecimal() or int(dcid) <= last:
-                raise SourceRefused(f"{self._name}: the rows are not in the order of dcid; install the plugin that "
-                                    "belongs to this version of Handrail")  # fmt: skip
+                raise SourceRefused(
+                    f"{self._name}: the rows are not in the order of dcid; install the plugin that "
+                    "belongs to this version of Handrail"
+                )
             last = int(dcid)
             kept, refused = cut(named, dict.fromkeys(self._query.columns, True))
             self._mirror.note_refused(self._name, refused)
@@ -270,7 +354,9 @@ class _Fetch:
         return self._total
 
     def _arguments(self, after: int, since: str | None) -> dict[str, Any]:
-        return {"after": after} | ({"changed_since": since or _LONG_AGO} if self._query.tells_changes else {})
+        return {"after": after} | (
+            {"changed_since": since or _LONG_AGO} if self._query.tells_changes else {}
+        )
 
 
 @dataclass(frozen=True)
@@ -289,7 +375,9 @@ class _Row:
 class _Reading:
     """One pass over a mirror, with the little that must be remembered between rows."""
 
-    def __init__(self, mirror: Mirror, codes: Codes, extensions: Path | None, sink: Sink, progress: Progress) -> None:
+    def __init__(
+        self, mirror: Mirror, codes: Codes, extensions: Path | None, sink: Sink, progress: Progress
+    ) -> None:
         self.mirror, self.codes, self.extensions = mirror, codes, extensions
         self.sink, self.progress = sink, progress
         self.hispanic: set[str] = set()
@@ -298,17 +386,29 @@ class _Reading:
         self.flags: dict[str, dict[str, Value]] = {}
 
     def run(self) -> None:
-        rules = {SCHOOLS: self._school, DAYS: self._day, STUDENTS: self._student, RACES: self._race,
-                 EARLIER_STAYS: self._earlier_stay, ATTENDANCE: self._attendance, GRADES: self._grade}  # fmt: skip
+        rules = {
+            SCHOOLS: self._school,
+            DAYS: self._day,
+            STUDENTS: self._student,
+            RACES: self._race,
+            EARLIER_STAYS: self._earlier_stay,
+            ATTENDANCE: self._attendance,
+            GRADES: self._grade,
+        }
         for query, rule in rules.items():
             for row in self._rows(query):
                 try:
                     rule(row)
                 except BadValue as bad:
                     shown = json.dumps(dict(row.body), default=str)
-                    self.sink.quarantine(BadRow(row.query, row.number, bad.column, bad.reason, shown))
+                    self.sink.quarantine(
+                        BadRow(row.query, row.number, bad.column, bad.reason, shown)
+                    )
         if not self.codes.races and self.mirror.count(RACES.name):
-            self.sink.note("the option races does not say what the district's race codes mean: race stays empty")
+            self.sink.note(
+                "the option races does not say what the district's race codes mean: race stays"
+                " empty"
+            )
         self._flags()
         self._characteristics()
         for file, name in _OTHER_EXTENSIONS.items():
@@ -333,21 +433,38 @@ class _Reading:
         self._keep("schools", row, school_id=row.text("school_number"), name=row.text("name"))
 
     def _day(self, row: _Row) -> None:
-        self._keep("calendar", row, school_id=row.text("schoolid"), date=row.text("date_value"),
-                   school_year=_ends_in(row, "yearid", 1))  # fmt: skip
+        self._keep(
+            "calendar",
+            row,
+            school_id=row.text("schoolid"),
+            date=row.text("date_value"),
+            school_year=_ends_in(row, "yearid", 1),
+        )
 
     def _student(self, row: _Row) -> None:
         student, status = row.text("student_number"), row.text("enroll_status")
         if status not in _ENROLLED_ONCE:
-            self.sink.ignore(row.query, f"registered for later or imported (enroll_status {status or 'is empty'})")
+            self.sink.ignore(
+                row.query,
+                f"registered for later or imported (enroll_status {status or 'is empty'})",
+            )
             return
         stay = _stay(row)
-        self._keep("students", row, student_id=student, first_name=row.text("first_name"),
-                   last_name=row.text("last_name"), birth_date=row.text("dob"), grade_level=_grade_level(row),
-                   school_id=row.text("schoolid") if status == _ACTIVE else None)  # fmt: skip
+        self._keep(
+            "students",
+            row,
+            student_id=student,
+            first_name=row.text("first_name"),
+            last_name=row.text("last_name"),
+            birth_date=row.text("dob"),
+            grade_level=_grade_level(row),
+            school_id=row.text("schoolid") if status == _ACTIVE else None,
+        )
         gender = row.text("gender").upper()
-        self.facts[student] = {"sex": _SEXES.get(gender, "another"),
-                               "meal_eligible": _MEALS.get(row.text("lunchstatus").upper())}  # fmt: skip
+        self.facts[student] = {
+            "sex": _SEXES.get(gender, "another"),
+            "meal_eligible": _MEALS.get(row.text("lunchstatus").upper()),
+        }
         if row.text("fedethnicity") == "1":
             self.hispanic.add(student)
         if stay is not None:
@@ -377,10 +494,19 @@ class _Reading:
             self.sink.ignore(row.query, f"present ({code or 'no code'})")
             return
         if status is None:
-            raise BadValue("att_code", f"att_code is {code!r}, which the option attendance does not name; it must say "
-                           f"one of {', '.join(ATTENDANCE_STATUSES)}")  # fmt: skip
-        self._keep("attendance_events", row, student_id=row.text("student_number"), school_id=row.text("schoolid"),
-                   date=row.text("att_date"), status=status)  # fmt: skip
+            raise BadValue(
+                "att_code",
+                f"att_code is {code!r}, which the option attendance does not name; it must say "
+                f"one of {', '.join(ATTENDANCE_STATUSES)}",
+            )
+        self._keep(
+            "attendance_events",
+            row,
+            student_id=row.text("student_number"),
+            school_id=row.text("schoolid"),
+            date=row.text("att_date"),
+            status=status,
+        )
 
     def _grade(self, row: _Row) -> None:
         code = row.text("storecode")
@@ -389,9 +515,16 @@ class _Reading:
         elif not row.text("percent"):
             self.sink.ignore(row.query, "a mark without a percentage")
         else:
-            self._keep("course_grades", row, student_id=row.text("student_number"), course=row.text("course_name"),
-                       school_year=_ends_in(row, "termid", 100), period=str(self.codes.periods[code]),
-                       date=row.text("datestored"), grade=row.text("percent"))  # fmt: skip
+            self._keep(
+                "course_grades",
+                row,
+                student_id=row.text("student_number"),
+                course=row.text("course_name"),
+                school_year=_ends_in(row, "termid", 100),
+                period=str(self.codes.periods[code]),
+                date=row.text("datestored"),
+                grade=row.text("percent"),
+            )
 
     def _extension(self, file: str) -> Path | None:
         path = self.extensions / file if self.extensions is not None else None
@@ -409,10 +542,16 @@ class _Reading:
             student = line.fields["userSourcedId"].strip()
             try:
                 if student not in self.facts:
-                    raise BadValue("userSourcedId", f"no student of {STUDENTS.name} has the number {student!r}")
-                found = {column.name: convert(column, line.fields.get(column.name)) for column in columns}
+                    raise BadValue(
+                        "userSourcedId", f"no student of {STUDENTS.name} has the number {student!r}"
+                    )
+                found = {
+                    column.name: convert(column, line.fields.get(column.name)) for column in columns
+                }
                 if self.flags.setdefault(student, found) != found:
-                    raise BadValue("userSourcedId", "an earlier line says something else of the same student")
+                    raise BadValue(
+                        "userSourcedId", "an earlier line says something else of the same student"
+                    )
             except BadValue as error:
                 quarantine(self.sink, path.name, line, error)
                 continue
@@ -421,26 +560,51 @@ class _Reading:
     def _characteristics(self) -> None:
         for student, facts in self.facts.items():
             races = self.races.get(student, set())
-            race = "hispanic" if student in self.hispanic else "two_or_more" if len(races) > 1 else next(
-                iter(races), None)  # fmt: skip
-            values = convert_row(TABLES["characteristics"], {"student_id": student, "race_ethnicity": race, **facts})
-            known = {name: value for name, value in self.flags.get(student, {}).items() if value is not None}
-            if any(value is not None for name, value in (values | known).items() if name != "student_id"):
+            race = (
+                "hispanic"
+                if student in self.hispanic
+                else "two_or_more"
+                if len(races) > 1
+                else next(iter(races), None)
+            )
+            values = convert_row(
+                TABLES["characteristics"], {"student_id": student, "race_ethnicity": race, **facts}
+            )
+            known = {
+                name: value
+                for name, value in self.flags.get(student, {}).items()
+                if value is not None
+            }
+            if any(
+                value is not None
+                for name, value in (values | known).items()
+                if name != "student_id"
+            ):
                 self.sink.derive("characteristics", values | known, STUDENTS.name, 0)
 
 
 def _stay(row: _Row) -> dict[str, Value] | None:
-    """One stay at one school; None for somebody who never came. PowerSchool's exit date is the day after the last."""
+    """One stay at one school; None for somebody who never came. PowerSchool's exit date is the day
+    after the last.
+    """
     table = TABLES["school_enrollments"]
     entry = convert(table.column("entry_date"), row.text("entrydate"))
     after = convert(table.column("exit_date"), row.text("exitdate"))
     if not isinstance(entry, date) or (isinstance(after, date) and after <= entry):
         return None
-    return convert_row(table, {
-        "student_id": row.text("student_number"), "school_id": row.text("schoolid"), "entry_date": entry.isoformat(),
-        "exit_date": (after - timedelta(days=1)).isoformat() if isinstance(after, date) else None,
-        "school_year": str(entry.year + (entry.month >= 7)), "grade_level": _grade_level(row),
-    })  # fmt: skip
+    return convert_row(
+        table,
+        {
+            "student_id": row.text("student_number"),
+            "school_id": row.text("schoolid"),
+            "entry_date": entry.isoformat(),
+            "exit_date": (
+                (after - timedelta(days=1)).isoformat() if isinstance(after, date) else None
+            ),
+            "school_year": str(entry.year + (entry.month >= 7)),
+            "grade_level": _grade_level(row),
+        },
+    )
 
 
 def _grade_level(row: _Row) -> str | None:
@@ -449,12 +613,16 @@ def _grade_level(row: _Row) -> str | None:
     try:
         level = int(text or "99")
     except ValueError:
-        raise BadValue("grade_level", f"grade_level is {text!r}; it must be a whole number") from None
+        raise BadValue(
+            "grade_level", f"grade_level is {text!r}; it must be a whole number"
+        ) from None
     return None if level > 13 else str(max(level, -1))
 
 
 def _ends_in(row: _Row, name: str, parts: int) -> str:
-    """The calendar year in which a school year ends, from its number (`yearid`), or from a term's (`termid`)."""
+    """The calendar year in which a school year ends, from its number (`yearid`), or from a term's
+    (`termid`).
+    """
     text = row.text(name)
     if not text.lstrip("-").isdecimal():
         raise BadValue(name, f"{name} is {text!r}; it must be a whole number")

@@ -1,8 +1,8 @@
 """What every connector is given and must give back.
 
 A physical record (a line of CSV, a top-level XML element) ends in exactly one of four counts: kept,
-quarantined, duplicate or ignored. `Sink` keeps that account; `derive` adds rows that no single record
-stands for (a calendar worked out of a term's dates) and leaves the account alone.
+quarantined, duplicate or ignored. `Sink` keeps that account; `derive` adds rows that no single
+record stands for (a calendar worked out of a term's dates) and leaves the account alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class FileCount:
-    """What became of each physical record of one file: read = kept + quarantined + duplicates + ignored."""
+    """What became of each physical record of one file: read = kept + quarantined + duplicates +
+    ignored.
+    """
 
     file: str
     kept: int = 0
@@ -44,7 +46,9 @@ class MissingFile:
 
 
 class LineSink(Protocol):
-    """Takes what a file holds besides rows: lines that cannot be trusted, empty ones, columns that are never stored."""
+    """Takes what a file holds besides rows: lines that cannot be trusted, empty ones, columns that
+    are never stored.
+    """
 
     def quarantine(self, row: BadRow) -> None: ...
 
@@ -68,7 +72,9 @@ class Sink(LineSink, Protocol):
 
 
 class Connector(Protocol):
-    """Reads one source. `tables` are what it replaces in a snapshot; the other tables stay as they are."""
+    """Reads one source. `tables` are what it replaces in a snapshot; the other tables stay as they
+    are.
+    """
 
     name: str
     tables: tuple[str, ...]
@@ -77,7 +83,8 @@ class Connector(Protocol):
         """Read every file under `directory` into `sink`.
 
         Raises:
-            SourceRefused: the folder holds nothing of this source, or a file that must not be opened.
+            SourceRefused: the folder holds nothing of this source, or a file that must not be
+                opened.
         """
 
 
@@ -85,17 +92,21 @@ class Connector(Protocol):
 class PartnerConnector(Connector, Protocol):
     """Reads what partners report of their own work.
 
-    With an `organization_id` everything that it brings is of that organisation; with None, of several.
+    With an `organization_id` everything that it brings is of that organisation; with None, of
+    several.
     """
 
     organization_id: str | None
 
 
 class ApiConnector(Connector, Protocol):
-    """Reads one source behind an API: first into its mirror, then from there as any other connector reads a folder."""
+    """Reads one source behind an API: first into its mirror, then from there as any other connector
+    reads a folder.
+    """
 
     def fetch(self, folder: Path, progress: Progress) -> None:
-        """Bring the mirror in `folder` up to date: all of it at first, later what has changed since.
+        """Bring the mirror in `folder` up to date: all of it at first, later what has changed
+        since.
 
         A fetch that was cut short goes on where it stopped. Nothing is written at the source.
 

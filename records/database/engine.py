@@ -1,7 +1,9 @@
-"""The operational store: agreements, staff, consents, opt-outs, emergencies, legal demands and the disclosure log.
+"""The operational store: agreements, staff, consents, opt-outs, emergencies, legal demands and the
+disclosure log.
 
-SQLite on one machine, PostgreSQL in production, the same code on both. `open_database` brings the schema up to
-date by Alembic before anything is read. Student records are not here: they are in snapshots.
+SQLite on one machine, PostgreSQL in production, the same code on both. `open_database` brings the
+schema up to date by Alembic before anything is read. Student records are not here: they are in
+snapshots.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ from records.system.clock import instant
 from records.system.errors import SaidPlainly
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_WRITE_LOCK = 0x48414E44  # "HAND": the one PostgreSQL advisory lock that every writer of the log takes
+_WRITE_LOCK = (
+    0x48414E44  # "HAND": the one PostgreSQL advisory lock that every writer of the log takes
+)
 
 
 class Table(DeclarativeBase):
@@ -71,7 +75,8 @@ class StaffRow(Table):
 
 
 class AgreementRow(Table):
-    """One version of one agreement, as its text. The highest version counts; a revocation ends them all.
+    """One version of one agreement, as its text. The highest version counts; a revocation ends them
+    all.
 
     A version that took a revocation back says who did, when and why.
     """
@@ -79,7 +84,9 @@ class AgreementRow(Table):
     __tablename__ = "agreements"
     agreement_id: Mapped[str] = mapped_column(String(80), primary_key=True)
     version: Mapped[int] = mapped_column(primary_key=True)
-    organization_id: Mapped[str] = mapped_column(ForeignKey("organizations.organization_id"), index=True)
+    organization_id: Mapped[str] = mapped_column(
+        ForeignKey("organizations.organization_id"), index=True
+    )
     document: Mapped[str] = mapped_column(Text)
     sha256: Mapped[str] = mapped_column(String(64))
     revoked_at: Mapped[datetime | None]
@@ -89,11 +96,15 @@ class AgreementRow(Table):
 
 
 class AgreementTermsRow(Table):
-    """What the policy in SQL reads of one version's text; void once `sha256` is not that of the text."""
+    """What the policy in SQL reads of one version's text; void once `sha256` is not that of the
+    text.
+    """
 
     __tablename__ = "agreement_terms"
     __table_args__ = (
-        ForeignKeyConstraint(["agreement_id", "version"], ["agreements.agreement_id", "agreements.version"]),
+        ForeignKeyConstraint(
+            ["agreement_id", "version"], ["agreements.agreement_id", "agreements.version"]
+        ),
     )
     agreement_id: Mapped[str] = mapped_column(String(80), primary_key=True)
     version: Mapped[int] = mapped_column(primary_key=True)
@@ -109,7 +120,9 @@ class ConsentRow(Table):
     __tablename__ = "consents"
     id: Mapped[int] = mapped_column(primary_key=True)
     student_id: Mapped[str] = mapped_column(String(80), index=True)
-    organization_id: Mapped[str] = mapped_column(ForeignKey("organizations.organization_id"), index=True)
+    organization_id: Mapped[str] = mapped_column(
+        ForeignKey("organizations.organization_id"), index=True
+    )
     categories: Mapped[str] = mapped_column(String(400))
     purpose: Mapped[str] = mapped_column(Text)
     signer: Mapped[str] = mapped_column(String(200))
@@ -136,7 +149,8 @@ class OptOutRow(Table):
 
 
 class EmergencyRow(Table):
-    """Access opened for a health or safety emergency (34 CFR 99.36): one organisation, one student, at most hours.
+    """Access opened for a health or safety emergency (34 CFR 99.36): one organisation, one student,
+    at most hours.
 
     `opened_utc` and `ends_utc` decide; the local times are what people read.
     """
@@ -145,8 +159,12 @@ class EmergencyRow(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     opened_at: Mapped[datetime]
     ends_at: Mapped[datetime]
-    opened_utc: Mapped[datetime] = mapped_column(default=lambda row: instant(row.get_current_parameters()["opened_at"]))
-    ends_utc: Mapped[datetime] = mapped_column(default=lambda row: instant(row.get_current_parameters()["ends_at"]))
+    opened_utc: Mapped[datetime] = mapped_column(
+        default=lambda row: instant(row.get_current_parameters()["opened_at"])
+    )
+    ends_utc: Mapped[datetime] = mapped_column(
+        default=lambda row: instant(row.get_current_parameters()["ends_at"])
+    )
     ended_at: Mapped[datetime | None]
     opened_by: Mapped[str] = mapped_column(String(40))
     user_id: Mapped[str] = mapped_column(String(40), index=True)
@@ -158,7 +176,9 @@ class EmergencyRow(Table):
 
 
 class LegalDemandRow(Table):
-    """A paper that asks for one student's records: a subpoena, a warrant, an officer's request. Refused by default."""
+    """A paper that asks for one student's records: a subpoena, a warrant, an officer's request.
+    Refused by default.
+    """
 
     __tablename__ = "legal_demands"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -189,7 +209,9 @@ class LegalDemandEventRow(Table):
 
 
 class LegalHoldRow(Table):
-    """Records that must neither be destroyed nor shown to a partner while a legal matter is open."""
+    """Records that must neither be destroyed nor shown to a partner while a legal matter is
+    open.
+    """
 
     __tablename__ = "legal_holds"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -203,7 +225,9 @@ class LegalHoldRow(Table):
 
 
 class NoticeRow(Table):
-    """Something that the district must look at: written in the same transaction as what it tells of."""
+    """Something that the district must look at: written in the same transaction as what it tells
+    of.
+    """
 
     __tablename__ = "notices"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -219,7 +243,9 @@ class ParticipantRow(Table):
     """A person as a partner knows them, and the district student they were found to be, if any."""
 
     __tablename__ = "participants"
-    organization_id: Mapped[str] = mapped_column(ForeignKey("organizations.organization_id"), primary_key=True)
+    organization_id: Mapped[str] = mapped_column(
+        ForeignKey("organizations.organization_id"), primary_key=True
+    )
     participant_id: Mapped[str] = mapped_column(String(80), primary_key=True)
     first_name: Mapped[str] = mapped_column(String(200))
     last_name: Mapped[str] = mapped_column(String(200))
@@ -257,9 +283,11 @@ class DestructionRow(Table):
 
 
 class UnfinishedDestructionRow(Table):
-    """A student whose record is being destroyed, from before the first store is touched until the certificate.
+    """A student whose record is being destroyed, from before the first store is touched until the
+    certificate.
 
-    `student_id` is cut out once no store holds the student any more; `subject` is what the certificate will name.
+    `student_id` is cut out once no store holds the student any more; `subject` is what the
+    certificate will name.
     """
 
     __tablename__ = "unfinished_destructions"
@@ -274,7 +302,9 @@ class UnfinishedDestructionRow(Table):
 
 
 class BackupRow(Table):
-    """A copy kept elsewhere: a certificate of destruction names the copies that still hold what was destroyed."""
+    """A copy kept elsewhere: a certificate of destruction names the copies that still hold what was
+    destroyed.
+    """
 
     __tablename__ = "backups"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -286,7 +316,9 @@ class BackupRow(Table):
 
 
 class DisclosureRow(Table):
-    """One look at one student. Holds references, identifiers and categories only: never a name, never a value."""
+    """One look at one student. Holds references, identifiers and categories only: never a name,
+    never a value.
+    """
 
     __tablename__ = "disclosures"
     __table_args__ = (Index("ix_disclosures_user_id_at", "user_id", "at"),)
@@ -307,7 +339,9 @@ class DisclosureRow(Table):
 
 
 class LogStudentRow(Table):
-    """Whom a reference of the disclosure log names. Without this row the looks stay, and are nobody's."""
+    """Whom a reference of the disclosure log names. Without this row the looks stay, and are
+    nobody's.
+    """
 
     __tablename__ = "log_students"
     student_ref: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -354,7 +388,9 @@ class DecisionRow(Table):
 
 
 class SignoffRow(Table):
-    """An equity reviewer's signature or refusal, bound to the bytes of one model and of one audit."""
+    """An equity reviewer's signature or refusal, bound to the bytes of one model and of one
+    audit.
+    """
 
     __tablename__ = "signoffs"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -383,7 +419,9 @@ class GateRecordRow(Table):
 
 
 class ProgramCostRow(Table):
-    """What a program costs, as somebody of the district stated it. It counts until `ended_at`; nothing is deleted."""
+    """What a program costs, as somebody of the district stated it. It counts until `ended_at`;
+    nothing is deleted.
+    """
 
     __tablename__ = "program_costs"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -415,7 +453,9 @@ class ShownListRow(Table):
 
 
 class ExplorationRow(Table):
-    """Whether the order of near-equal suggestions may be drawn by lot: `records.decisions.exploration`. The newest row counts."""
+    """Whether the order of near-equal suggestions may be drawn by lot:
+    `records.decisions.exploration`. The newest row counts.
+    """
 
     __tablename__ = "exploration_settings"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -477,20 +517,30 @@ def _engine(url: str) -> Engine:
     try:
         return create_engine(url, hide_parameters=True)
     except (ArgumentError, ImportError):
-        raise DatabaseUnavailable("the address of the database cannot be used; it must look like "
-                                  "postgresql+psycopg://handrail@host/handrail") from None  # fmt: skip
+        raise DatabaseUnavailable(
+            "the address of the database cannot be used; it must look like "
+            "postgresql+psycopg://handrail@host/handrail"
+        ) from None
 
 
 def _reach(engine: Engine) -> None:
-    """See that the database answers. What it says of a failure may hold what was sent, and is not repeated."""
+    """See that the database answers. What it says of a failure may hold what was sent, and is not
+    repeated.
+    """
     try:
         engine.connect().close()
     except OperationalError:
         at = engine.url
-        where = f"{at.host or 'this machine'}{f':{at.port}' if at.port else ''}" if at.drivername != "sqlite" else ""
+        where = (
+            f"{at.host or 'this machine'}{f':{at.port}' if at.port else ''}"
+            if at.drivername != "sqlite"
+            else ""
+        )
         name = f"{at.database!r} on {where}" if where else str(at.database)
-        raise DatabaseUnavailable(f"the database {name} cannot be opened: is it running, and do its login and password "
-                                  "still count?") from None  # fmt: skip
+        raise DatabaseUnavailable(
+            f"the database {name} cannot be opened: is it running, and do its login and password "
+            "still count?"
+        ) from None
 
 
 def _prepare_sqlite(connection: object, _record: object) -> None:

@@ -1,7 +1,8 @@
-"""What people did with suggestions: accepted or dismissed, with the reason and with what they were shown.
+"""What people did with suggestions: accepted or dismissed, with the reason and with what they were
+shown.
 
-A decision changes no record of the student and denies no service. It is kept for the student's file with the
-organisation that made it, and nobody else reads it.
+A decision changes no record of the student and denies no service. It is kept for the student's file
+with the organisation that made it, and nobody else reads it.
 """
 
 from __future__ import annotations
@@ -42,13 +43,24 @@ class Decision:
     shown: str
 
 
-def record_decision(database: Database, scope: Scope, student_id: str, support: str, action: str, reason: str,
-                    model_sha256: str, rank: int, shown: Mapping[str, Any], now: datetime) -> Decision:  # fmt: skip
+def record_decision(
+    database: Database,
+    scope: Scope,
+    student_id: str,
+    support: str,
+    action: str,
+    reason: str,
+    model_sha256: str,
+    rank: int,
+    shown: Mapping[str, Any],
+    now: datetime,
+) -> Decision:
     """Keep what the viewer decided about one suggestion.
 
     Raises:
         NotInScope: the student is not in the viewer's scope.
-        DecisionRefused: the action is unknown, the support is not theirs to suggest, or a dismissal gives no reason.
+        DecisionRefused: the action is unknown, the support is not theirs to suggest, or a dismissal
+            gives no reason.
     """
     scope.handle(student_id)
     reason = reason.strip()
@@ -60,10 +72,22 @@ def record_decision(database: Database, scope: Scope, student_id: str, support: 
         raise DecisionRefused("Please give a reason when you dismiss a suggestion.")
     if len(reason) > LONGEST_REASON:
         raise DecisionRefused(f"Please keep the reason within {LONGEST_REASON:,} characters.")
-    decision = Decision(now, scope.viewer.user_id, scope.viewer.organization_id, student_id, support, action, reason,
-                        model_sha256, rank, json.dumps(shown, sort_keys=True))  # fmt: skip
+    decision = Decision(
+        now,
+        scope.viewer.user_id,
+        scope.viewer.organization_id,
+        student_id,
+        support,
+        action,
+        reason,
+        model_sha256,
+        rank,
+        json.dumps(shown, sort_keys=True),
+    )
     with database.session() as session:
-        session.add(DecisionRow(**{field.name: getattr(decision, field.name) for field in fields(decision)}))
+        session.add(
+            DecisionRow(**{field.name: getattr(decision, field.name) for field in fields(decision)})
+        )
     return decision
 
 
@@ -76,7 +100,10 @@ def decisions_about(database: Database, scope: Scope, student_id: str) -> list[D
     scope.handle(student_id)
     query = (
         select(*_COLUMNS)
-        .where(DecisionRow.student_id == student_id, DecisionRow.organization_id == scope.viewer.organization_id)
+        .where(
+            DecisionRow.student_id == student_id,
+            DecisionRow.organization_id == scope.viewer.organization_id,
+        )
         .order_by(DecisionRow.at.desc(), DecisionRow.id.desc())
     )
     with database.session() as session:
@@ -84,7 +111,8 @@ def decisions_about(database: Database, scope: Scope, student_id: str) -> list[D
 
 
 def decisions_on(database: Database, scope: Scope, model_sha256: str) -> list[Decision]:
-    """What anybody decided about a scope's students on suggestions of one model, the oldest first: without reasons.
+    """What anybody decided about a scope's students on suggestions of one model, the oldest first:
+    without reasons.
 
     It is for the fairness audit, whose pipeline alone has every student in its scope.
 
@@ -93,7 +121,9 @@ def decisions_on(database: Database, scope: Scope, model_sha256: str) -> list[De
     """
     if scope.viewer.role is not Role.PIPELINE:
         raise NotInScope("Decisions of other organisations are for the audit alone.")
-    query = select(*_COLUMNS).where(DecisionRow.model_sha256 == model_sha256).order_by(DecisionRow.id)
+    query = (
+        select(*_COLUMNS).where(DecisionRow.model_sha256 == model_sha256).order_by(DecisionRow.id)
+    )
     with database.session() as session:
         found = [Decision(**row._mapping) for row in session.execute(query)]
     return [replace(one, reason="") for one in found if one.student_id in scope.students]

@@ -1,7 +1,9 @@
-"""Whether the district lets the order of near-equal supports be drawn by lot, for how many lists, and how near.
+"""Whether the district lets the order of near-equal supports be drawn by lot, for how many lists,
+and how near.
 
-A little chance in the order, written down when it is drawn, lets a later evaluation compare supports without guessing
-why one stood first. It is off until a district administrator turns it on with a reason. Every setting stays on record.
+A little chance in the order, written down when it is drawn, lets a later evaluation compare
+supports without guessing why one stood first. It is off until a district administrator turns it on
+with a reason. Every setting stays on record.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ class ExplorationRefused(SaidPlainly, ValueError):
 
 @dataclass(frozen=True)
 class Exploration:
-    """`share` of lists whose order may be drawn by lot, among supports within `within` progress points of the best."""
+    """`share` of lists whose order may be drawn by lot, among supports within `within` progress
+    points of the best.
+    """
 
     share: float = 0.0
     within: float = 0.0
@@ -50,8 +54,9 @@ class ExplorationSet:
     reason: str
 
 
-def set_exploration(database: Database, officer: Viewer, asked: Exploration, reason: str,
-                    now: datetime) -> ExplorationSet:  # fmt: skip
+def set_exploration(
+    database: Database, officer: Viewer, asked: Exploration, reason: str, now: datetime
+) -> ExplorationSet:
     """Let the order be drawn for a share of lists from now on; a share of 0 turns it off.
 
     Raises:
@@ -59,17 +64,30 @@ def set_exploration(database: Database, officer: Viewer, asked: Exploration, rea
         ExplorationRefused: a number is out of its range, or the reason is too short.
     """
     if not 0 <= asked.share <= MOST_SHARE:
-        raise ExplorationRefused(f"the share is {asked.share:g}; it must be from 0 to {MOST_SHARE:g}")
+        raise ExplorationRefused(
+            f"the share is {asked.share:g}; it must be from 0 to {MOST_SHARE:g}"
+        )
     if not 0 <= asked.within <= MOST_WITHIN or (asked.on and not asked.within):
-        raise ExplorationRefused(f"near is {asked.within:g}; it must be above 0 and at most {MOST_WITHIN:g} progress "
-                                 "points")  # fmt: skip
+        raise ExplorationRefused(
+            f"near is {asked.within:g}; it must be above 0 and at most {MOST_WITHIN:g} progress "
+            "points"
+        )
     if len(reason.strip()) < SHORTEST_REASON:
-        raise ExplorationRefused(f"the reason must be a sentence of {SHORTEST_REASON} characters or more")
+        raise ExplorationRefused(
+            f"the reason must be a sentence of {SHORTEST_REASON} characters or more"
+        )
     made = ExplorationSet(asked if asked.on else OFF, officer.user_id, now, reason.strip())
     with database.session() as session:
         require_officer(session, officer, "let the order of suggestions be drawn")
-        session.add(ExplorationRow(share=made.exploration.share, within=made.exploration.within, set_by=made.set_by,
-                                   set_at=made.set_at, reason=made.reason))  # fmt: skip
+        session.add(
+            ExplorationRow(
+                share=made.exploration.share,
+                within=made.exploration.within,
+                set_by=made.set_by,
+                set_at=made.set_at,
+                reason=made.reason,
+            )
+        )
     return made
 
 
@@ -77,13 +95,19 @@ def exploration_settings(database: Database) -> list[ExplorationSet]:
     """Every setting, the newest first."""
     query = select(ExplorationRow).order_by(ExplorationRow.id.desc())
     with database.session() as session:
-        return [ExplorationSet(Exploration(row.share, row.within), row.set_by, row.set_at, row.reason)
-                for row in session.scalars(query)]  # fmt: skip
+        return [
+            ExplorationSet(Exploration(row.share, row.within), row.set_by, row.set_at, row.reason)
+            for row in session.scalars(query)
+        ]
 
 
 def exploration_now(database: Database) -> Exploration:
     """What holds now: off where nothing was ever set."""
-    query = select(ExplorationRow.share, ExplorationRow.within).order_by(ExplorationRow.id.desc()).limit(1)
+    query = (
+        select(ExplorationRow.share, ExplorationRow.within)
+        .order_by(ExplorationRow.id.desc())
+        .limit(1)
+    )
     with database.session() as session:
         found = session.execute(query).first()
     return Exploration(*found) if found else OFF

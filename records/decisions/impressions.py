@@ -1,9 +1,10 @@
-"""Every list of suggestions that somebody was shown, with the chance that each support had to stand first.
+"""Every list of suggestions that somebody was shown, with the chance that each support had to stand
+first.
 
-Later evaluation weighs what was chosen by the chance that it was shown; where that chance was not written down, it has
-to be guessed (Bottou et al. 2013, "Counterfactual reasoning and learning systems", JMLR 14). Beside the list stands
-what a challenger would have shown, which nobody sees. A list is kept once, however often it is looked at, and goes with
-the student's other records.
+Later evaluation weighs what was chosen by the chance that it was shown; where that chance was not
+written down, it has to be guessed (Bottou et al. 2013, "Counterfactual reasoning and learning
+systems", JMLR 14). Beside the list stands what a challenger would have shown, which nobody sees. A
+list is kept once, however often it is looked at, and goes with the student's other records.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ _INSERTS = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 @dataclass(frozen=True)
 class ListedSupport:
-    """One place on a list. `first_chance`: how likely it was to stand first, 0 to 1, given what scope showed."""
+    """One place on a list. `first_chance`: how likely it was to stand first, 0 to 1, given what
+    scope showed.
+    """
 
     support: str
     rank: int
@@ -39,8 +42,8 @@ class ListedSupport:
 class ShownList:
     """One list as one organisation's staff saw it. `drawn`: its order was drawn by lot.
 
-    `challenger`: the supports that the challenger would have shown, best first; `challenger_sha256` is empty where no
-    challenger ran.
+    `challenger`: the supports that the challenger would have shown, best first; `challenger_sha256`
+    is empty where no challenger ran.
     """
 
     student_id: str
@@ -61,17 +64,29 @@ class ShownList:
     @property
     def key(self) -> str:
         """The same for the same list, and for no other."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=str).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps(asdict(self), sort_keys=True, default=str).encode()
+        ).hexdigest()
 
 
 def record_lists(database: Database, lists: Iterable[ShownList], now: datetime) -> None:
     """Keep lists that are about to be shown; one that is kept already stays as it is."""
-    rows = [{
-        "key": one.key, "shown_at": now, "student_id": one.student_id, "organization_id": one.organization_id,
-        "as_of": one.as_of, "snapshot_id": one.snapshot_id, "model_sha256": one.model_sha256,
-        "listed": json.dumps([asdict(entry) for entry in one.listed]), "drawn": one.drawn,
-        "challenger_sha256": one.challenger_sha256, "challenger": json.dumps(one.challenger),
-    } for one in lists]  # fmt: skip
+    rows = [
+        {
+            "key": one.key,
+            "shown_at": now,
+            "student_id": one.student_id,
+            "organization_id": one.organization_id,
+            "as_of": one.as_of,
+            "snapshot_id": one.snapshot_id,
+            "model_sha256": one.model_sha256,
+            "listed": json.dumps([asdict(entry) for entry in one.listed]),
+            "drawn": one.drawn,
+            "challenger_sha256": one.challenger_sha256,
+            "challenger": json.dumps(one.challenger),
+        }
+        for one in lists
+    ]
     if not rows:
         return
     with database.session() as session:
@@ -79,7 +94,9 @@ def record_lists(database: Database, lists: Iterable[ShownList], now: datetime) 
         session.execute(insert(ShownListRow).on_conflict_do_nothing(index_elements=["key"]), rows)
 
 
-def lists_shown(database: Database, scope: Scope, challenger_sha256: str | None = None) -> Sequence[ShownList]:
+def lists_shown(
+    database: Database, scope: Scope, challenger_sha256: str | None = None
+) -> Sequence[ShownList]:
     """Lists about the students of a scope, the oldest first.
 
     Args:
@@ -94,5 +111,14 @@ def lists_shown(database: Database, scope: Scope, challenger_sha256: str | None 
 
 def _shown(row: ShownListRow) -> ShownList:
     listed = tuple(ListedSupport(**entry) for entry in json.loads(row.listed))
-    return ShownList(row.student_id, row.organization_id, row.as_of, row.snapshot_id, row.model_sha256, listed,
-                     row.drawn, row.challenger_sha256, tuple(json.loads(row.challenger)))  # fmt: skip
+    return ShownList(
+        row.student_id,
+        row.organization_id,
+        row.as_of,
+        row.snapshot_id,
+        row.model_sha256,
+        listed,
+        row.drawn,
+        row.challenger_sha256,
+        tuple(json.loads(row.challenger)),
+    )

@@ -1,7 +1,9 @@
-"""What each program costs, as a district administrator states it: dollars for each student, year or session.
+"""What each program costs, as a district administrator states it: dollars for each student, year or
+session.
 
-A statement counts until another takes its place. What counted before stays on record, with who said it and when.
-Nothing of a student is here, and no cost that a partner states of itself: that comes with its files.
+A statement counts until another takes its place. What counted before stays on record, with who said
+it and when. Nothing of a student is here, and no cost that a partner states of itself: that comes
+with its files.
 """
 
 from __future__ import annotations
@@ -80,7 +82,9 @@ def read_price(fields: Mapping[str, str], known: Collection[str]) -> Price:
         raise CostRefused(f"is {program!r}; it must be a program on record: {programs}", "program")
     found = _DOLLARS.fullmatch(dollars)
     if found is None:
-        raise CostRefused(f"is {dollars!r}; it must be an amount such as 1250 or 1250.50", "dollars")
+        raise CostRefused(
+            f"is {dollars!r}; it must be an amount such as 1250 or 1250.50", "dollars"
+        )
     cents = int(found[1].replace(",", "")) * 100 + int((found[2] or "0").ljust(2, "0"))
     if cents > MOST_DOLLARS * 100:
         raise CostRefused(f"is {dollars!r}; it must be at most {MOST_DOLLARS}", "dollars")
@@ -102,22 +106,27 @@ def state_cost(database: Database, viewer: Viewer, price: Price, now: datetime) 
         _replace(session, viewer, [price], before, now)
 
 
-def state_costs(database: Database, viewer: Viewer, file: Path, known: Collection[str],
-                now: datetime) -> list[StatedCost]:  # fmt: skip
-    """Put the costs in a CSV file with the columns `COLUMNS` in the place of all that were stated before.
+def state_costs(
+    database: Database, viewer: Viewer, file: Path, known: Collection[str], now: datetime
+) -> list[StatedCost]:
+    """Put the costs in a CSV file with the columns `COLUMNS` in the place of all that were stated
+    before.
 
     Returns:
         What counted before and names a program that the file does not.
 
     Raises:
         NotAnOfficer: the viewer does not act for the district.
-        CostRefused: naming file, line and column of the first thing that is wrong; then all stays as it was.
+        CostRefused: naming file, line and column of the first thing that is wrong; then all stays
+            as it was.
     """
     with database.write_transaction() as session:
         require_officer(session, viewer, "state what programs cost")
         prices = _prices(file, known)
         before = _counting(session)
-        gone = [row for row in before if row.program_id not in {price.program_id for price in prices}]
+        gone = [
+            row for row in before if row.program_id not in {price.program_id for price in prices}
+        ]
         _replace(session, viewer, prices, before, now)
         return [_stated(row) for row in gone]
 
@@ -131,7 +140,10 @@ def program_costs(database: Database) -> dict[str, StatedCost]:
 def cost_history(database: Database) -> list[StatedCost]:
     """Every cost that was ever stated, the oldest first."""
     with database.session() as session:
-        return [_stated(row) for row in session.scalars(select(ProgramCostRow).order_by(ProgramCostRow.id))]
+        return [
+            _stated(row)
+            for row in session.scalars(select(ProgramCostRow).order_by(ProgramCostRow.id))
+        ]
 
 
 def _prices(file: Path, known: Collection[str]) -> list[Price]:
@@ -141,20 +153,30 @@ def _prices(file: Path, known: Collection[str]) -> list[Price]:
             try:
                 price = read_price(row, known)
                 if price.program_id in found:
-                    raise CostRefused(f"is {price.program_id!r}, as on line {found[price.program_id][0]}; each program "
-                                      "may be named once", "program")  # fmt: skip
+                    raise CostRefused(
+                        f"is {price.program_id!r}, as on line {found[price.program_id][0]}; each"
+                        " program may be named once",
+                        "program",
+                    )
             except CostRefused as error:
                 raise CostRefused(f"{file.name}, line {line}: {error}") from None
             found[price.program_id] = line, price
     except AccountError as error:
         raise CostRefused(str(error)) from None
     if not found:
-        raise CostRefused(f"{file.name}, line 2: there is no program; each line below the first must name one")
+        raise CostRefused(
+            f"{file.name}, line 2: there is no program; each line below the first must name one"
+        )
     return [price for _, price in found.values()]
 
 
-def _replace(session: Session, viewer: Viewer, prices: Iterable[Price], before: Iterable[ProgramCostRow],
-             now: datetime) -> None:  # fmt: skip
+def _replace(
+    session: Session,
+    viewer: Viewer,
+    prices: Iterable[Price],
+    before: Iterable[ProgramCostRow],
+    now: datetime,
+) -> None:
     """End what counted before and begin what is new; what is stated again as it was goes on."""
     new = {price.program_id: price for price in prices}
     for row in before:
@@ -163,12 +185,25 @@ def _replace(session: Session, viewer: Viewer, prices: Iterable[Price], before: 
         else:
             row.ended_by, row.ended_at = viewer.user_id, now
     for price in new.values():
-        session.add(ProgramCostRow(program_id=price.program_id, cents=price.cents, per=price.per,
-                                   stated_by=viewer.user_id, stated_at=now, ended_by=None, ended_at=None))  # fmt: skip
+        session.add(
+            ProgramCostRow(
+                program_id=price.program_id,
+                cents=price.cents,
+                per=price.per,
+                stated_by=viewer.user_id,
+                stated_at=now,
+                ended_by=None,
+                ended_at=None,
+            )
+        )
 
 
 def _counting(session: Session) -> list[ProgramCostRow]:
-    rows = select(ProgramCostRow).where(ProgramCostRow.ended_at.is_(None)).order_by(ProgramCostRow.program_id)
+    rows = (
+        select(ProgramCostRow)
+        .where(ProgramCostRow.ended_at.is_(None))
+        .order_by(ProgramCostRow.program_id)
+    )
     return list(session.scalars(rows))
 
 

@@ -1,8 +1,10 @@
-"""What the fairness gate said of each audit, and reviewers' signatures and refusals: sealed, and never changed.
+"""What the fairness gate said of each audit, and reviewers' signatures and refusals: sealed, and
+never changed.
 
-Each is bound to the bytes of one model and of one audit. A seal is made with the district's secret, so that a row that
-was written into the database, or changed there, by somebody who has not the secret does not count. A later decision
-about the same model counts instead of an earlier one; both stay on record.
+Each is bound to the bytes of one model and of one audit. A seal is made with the district's secret,
+so that a row that was written into the database, or changed there, by somebody who has not the
+secret does not count. A later decision about the same model counts instead of an earlier one; both
+stay on record.
 """
 
 from __future__ import annotations
@@ -60,17 +62,25 @@ def add_signoff(database: Database, signoff: Signoff, secret: bytes) -> None:
 
 
 def signoffs(database: Database, model_sha256: str | None = None) -> list[Signoff]:
-    """Decisions in the order in which they were kept, the newest first; of one model's bytes or of all.
+    """Decisions in the order in which they were kept, the newest first; of one model's bytes or of
+    all.
 
     They are what is on record, whether the seal is whole or not: see `whole_signoffs`.
     """
     return [signoff for signoff, _ in _signoffs(database, model_sha256)]
 
 
-def whole_signoffs(database: Database, secret: bytes, model_sha256: str | None = None) -> list[Signoff]:
-    """The decisions whose seal is whole, the newest first. A broken refusal still refuses: only signatures need one."""
-    return [one for one, found in _signoffs(database, model_sha256)
-            if one.decision == REFUSED or hmac.compare_digest(found, seal(one, secret))]  # fmt: skip
+def whole_signoffs(
+    database: Database, secret: bytes, model_sha256: str | None = None
+) -> list[Signoff]:
+    """The decisions whose seal is whole, the newest first. A broken refusal still refuses: only
+    signatures need one.
+    """
+    return [
+        one
+        for one, found in _signoffs(database, model_sha256)
+        if one.decision == REFUSED or hmac.compare_digest(found, seal(one, secret))
+    ]
 
 
 def add_gate_record(database: Database, record: GateRecord, secret: bytes) -> None:
@@ -79,14 +89,30 @@ def add_gate_record(database: Database, record: GateRecord, secret: bytes) -> No
         session.add(GateRecordRow(**asdict(record), seal=seal(record, secret)))
 
 
-def gate_records(database: Database, secret: bytes, model_sha256: str | None = None) -> list[GateRecord]:
-    """What the gate said, of one model's bytes or of all, the newest first; only rows whose seal is whole."""
+def gate_records(
+    database: Database, secret: bytes, model_sha256: str | None = None
+) -> list[GateRecord]:
+    """What the gate said, of one model's bytes or of all, the newest first; only rows whose seal is
+    whole.
+    """
     query = select(GateRecordRow).order_by(GateRecordRow.id.desc())
     if model_sha256 is not None:
         query = query.where(GateRecordRow.model_sha256 == model_sha256)
     with database.session() as session:
-        found = [(GateRecord(row.at, row.model_version, row.model_sha256, row.audit_sha256, row.policy_sha256,
-                             row.verdict), row.seal) for row in session.scalars(query)]  # fmt: skip
+        found = [
+            (
+                GateRecord(
+                    row.at,
+                    row.model_version,
+                    row.model_sha256,
+                    row.audit_sha256,
+                    row.policy_sha256,
+                    row.verdict,
+                ),
+                row.seal,
+            )
+            for row in session.scalars(query)
+        ]
     return [record for record, kept in found if hmac.compare_digest(kept, seal(record, secret))]
 
 
@@ -101,6 +127,18 @@ def _signoffs(database: Database, model_sha256: str | None) -> list[tuple[Signof
     if model_sha256 is not None:
         query = query.where(SignoffRow.model_sha256 == model_sha256)
     with database.session() as session:
-        return [(Signoff(row.at, row.reviewer_id, row.model_version, row.model_sha256, row.audit_sha256,
-                         SIGNED if row.decision == SIGNED else REFUSED, row.reason), row.seal)
-                for row in session.scalars(query)]  # fmt: skip
+        return [
+            (
+                Signoff(
+                    row.at,
+                    row.reviewer_id,
+                    row.model_version,
+                    row.model_sha256,
+                    row.audit_sha256,
+                    SIGNED if row.decision == SIGNED else REFUSED,
+                    row.reason,
+                ),
+                row.seal,
+            )
+            for row in session.scalars(query)
+        ]

@@ -1,8 +1,8 @@
 """Checking a stretch of the disclosure log's chain, in this process or in one beside it.
 
-Each row holds its own hash, so a stretch needs of the rest only the hash before it, and stretches are checked side by
-side. A process that does so imports this module and the database's driver, nothing else: all that the program imports
-takes longer than a hundred thousand rows.
+Each row holds its own hash, so a stretch needs of the rest only the hash before it, and stretches
+are checked side by side. A process that does so imports this module and the database's driver,
+nothing else: all that the program imports takes longer than a hundred thousand rows.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ _CHANGED = "row {} does not fit: it was changed, or the one before"
 
 @dataclass(frozen=True)
 class Stretch:
-    """The rows after `after` up to `until`, None for all that follow, and what a driver needs to read them.
+    """The rows after `after` up to `until`, None for all that follow, and what a driver needs to
+    read them.
 
-    `query` gives, in order, each row's number, its hash, its reference, and all that it says: field by field, or joined
-    by the database with the separator between. `heads` are the rows, with their hashes, whose heads were kept.
+    `query` gives, in order, each row's number, its hash, its reference, and all that it says: field
+    by field, or joined by the database with the separator between. `heads` are the rows, with their
+    hashes, whose heads were kept.
     """
 
     driver: str
@@ -43,7 +45,9 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Checked:
-    """The last row that was read, what is wrong there if anything, and each reference's first row."""
+    """The last row that was read, what is wrong there if anything, and each reference's first
+    row.
+    """
 
     place: int
     problem: str | None
@@ -65,7 +69,8 @@ def check(stretch: Stretch) -> Checked:
 
 
 def check_all(stretches: Sequence[Stretch], processes: int = 1) -> Iterator[Checked]:
-    """The outcomes in the order of the stretches, each as soon as it is known, from so many processes side by side.
+    """The outcomes in the order of the stretches, each as soon as it is known, from so many
+    processes side by side.
 
     Raises:
         RuntimeError: a process stopped before it was done.
@@ -75,7 +80,9 @@ def check_all(stretches: Sequence[Stretch], processes: int = 1) -> Iterator[Chec
         yield from map(check, stretches)
         return
     with ExitStack() as stack:
-        started = [stack.enter_context(_started(stretches[first::processes])) for first in range(processes)]
+        started = [
+            stack.enter_context(_started(stretches[first::processes])) for first in range(processes)
+        ]
         for process in started:
             stack.callback(process.kill)
         for place in range(len(stretches)):
@@ -96,7 +103,9 @@ def _started(stretches: Sequence[Stretch]) -> subprocess.Popen[str]:
     return process
 
 
-def _check(stretch: Stretch, driver: Any, connection: Any, firsts: dict[str, int]) -> tuple[int, str | None]:
+def _check(
+    stretch: Stretch, driver: Any, connection: Any, firsts: dict[str, int]
+) -> tuple[int, str | None]:
     place, previous = stretch.after, stretch.previous
     heads: dict[int, set[str]] = {}
     for head, kept in stretch.heads:
@@ -114,7 +123,9 @@ def _check(stretch: Stretch, driver: Any, connection: Any, firsts: dict[str, int
             if reference not in firsts:
                 firsts[reference] = place
             previous = hashed
-    except TypeError:  # SQLite keeps what is no text in a column of text; a database joins nothing with a NULL
+    except (
+        TypeError
+    ):  # SQLite keeps what is no text in a column of text; a database joins nothing with a NULL
         return place, _CHANGED.format(place)
     except driver.Error:
         return place, f"row {place + 1} cannot be read"

@@ -1,8 +1,10 @@
-"""Which district student a partner's participant is: one splink model, declared here with all its numbers.
+"""Which district student a partner's participant is: one splink model, declared here with all its
+numbers.
 
-Owns the comparison of names, birth dates, grades and schools, and the rule for when a comparison is sure enough. It
-refuses to guess: a participant who fits two students, or a student who fits two participants of one partner, is left
-for a person to say. It keeps nothing, writes no file and logs no name.
+Owns the comparison of names, birth dates, grades and schools, and the rule for when a comparison is
+sure enough. It refuses to guess: a participant who fits two students, or a student who fits two
+participants of one partner, is left for a person to say. It keeps nothing, writes no file and logs
+no name.
 """
 
 from __future__ import annotations
@@ -25,11 +27,12 @@ from records.identity.nicknames import names_gone_by
 from records.identity.participants import SURE, Candidate, Match, MatchStatus, Participant
 
 CLEAR = 300.0
-"""How many times likelier than the next student the linked one must be: twins whose names are a letter apart differ by
-less, because one slip of a pen lies between them."""
+"""How many times likelier than the next student the linked one must be: twins whose names are a
+letter apart differ by less, because one slip of a pen lies between them."""
 
 POSSIBLE = 0.02
-"""Below this probability a student is not shown to the person who decides, but as the rival of a sure one."""
+"""Below this probability a student is not shown to the person who decides, but as the rival of a
+sure one."""
 
 FEW = 3
 """How many students a person chooses from, at most."""
@@ -39,8 +42,9 @@ FEW = 3
 class Level:
     """One way in which a fact of two records can agree or differ.
 
-    `m` is how often it is so of one child's two records, `u` of two children's. With a `rarity`, agreement counts by
-    how rare that very name, day or school is on the roster, and `u` is for one of middling rarity.
+    `m` is how often it is so of one child's two records, `u` of two children's. With a `rarity`,
+    agreement counts by how rare that very name, day or school is on the roster, and `u` is for one
+    of middling rarity.
     """
 
     says: str
@@ -59,16 +63,25 @@ def _missing(condition: str, says: str = "nothing to compare") -> Level:
     return Level(says, condition, 1.0, 1.0)
 
 
-_ALIKE = ("jaro_winkler_similarity({0}_l, {0}_r) >= 0.92 or "
-          "(damerau_levenshtein({0}_l, {0}_r) <= 1 and least(length({0}_l), length({0}_r)) >= 4)")  # fmt: skip
+_ALIKE = (
+    "jaro_winkler_similarity({0}_l, {0}_r) >= 0.92 or "
+    "(damerau_levenshtein({0}_l, {0}_r) <= 1 and least(length({0}_l), length({0}_r)) >= 4)"
+)
 
 COMPARISONS: Mapping[str, tuple[Level, ...]] = {
     "first": (
         _missing("first_l is null or first_r is null"),
         Level("the same", "first_l = first_r", 0.84, 0.005, "first"),
-        Level("a short form, or one name of several", "list_has_any(given_l, given_r)", 0.06, 0.001),
+        Level(
+            "a short form, or one name of several", "list_has_any(given_l, given_r)", 0.06, 0.001
+        ),
         Level("a letter or two differ", _ALIKE.format("first"), 0.08, 0.002, "first"),
-        Level("several letters differ", "jaro_winkler_similarity(first_l, first_r) >= 0.8", 0.01, 0.012),
+        Level(
+            "several letters differ",
+            "jaro_winkler_similarity(first_l, first_r) >= 0.8",
+            0.01,
+            0.012,
+        ),
         Level("another name", "ELSE", 0.01, 0.98),
     ),
     "last": (
@@ -86,8 +99,10 @@ COMPARISONS: Mapping[str, tuple[Level, ...]] = {
         Level("another day", "ELSE", 0.02, 0.994),
     ),
     "grade": (
-        _missing("grade_l is null or grade_r is null or (birth_l is not null and birth_r is not null)",
-                 says=""),
+        _missing(
+            "grade_l is null or grade_r is null or (birth_l is not null and birth_r is not null)",
+            says="",
+        ),
         Level("the same", "grade_l = grade_r", 0.85, 0.08),
         Level("the next one", "abs(grade_l - grade_r) = 1", 0.13, 0.14),
         Level("another grade", "ELSE", 0.02, 0.78),
@@ -98,38 +113,87 @@ COMPARISONS: Mapping[str, tuple[Level, ...]] = {
         Level("much the same", _ALIKE.format("school"), 0.05, 0.01),
         Level("another school", "ELSE", 0.15, 0.83),
     ),
-}  # fmt: skip
+}
 """Each fact with its levels, the first that holds counting.
 
-The `u` are the highest of those measured on the pairs of three rosters (the demo district, the Ed-Fi sample, the
-made-up roster of the tests), rounded up; that of a school among children of one grade. The `m` say how partners' lists
-are expected to be; they are fixed because a partner with thirty participants is too small to estimate them from
-(docs/benchmarks.md). A grade follows from a birth date, so it is weighed only where there is none.
+The `u` are the highest of those measured on the pairs of three rosters (the demo district, the
+Ed-Fi sample, the made-up roster of the tests), rounded up; that of a school among children of one
+grade. The `m` say how partners' lists are expected to be; they are fixed because a partner with
+thirty participants is too small to estimate them from (docs/benchmarks.md). A grade follows from a
+birth date, so it is weighed only where there is none.
 """
 
 READINGS: Mapping[str, float] = {"as given": 0.97, "turned": 0.03}
 """How often a list has first and last names in their places, and in each other's."""
 
 _MIXED_IN = 250
-"""Students of middling rarity who are added to a roster before anything on it is called rare: a name seen once says
-little of how rare it is, and on a roster of a dozen every name is seen once."""
+"""Students of middling rarity who are added to a roster before anything on it is called rare: a
+name seen once says little of how rare it is, and on a roster of a dozen every name is seen once."""
 
 _PAIRED_BY = ("l.birth = r.birth", "l.birth = r.turned", "l.first = r.first", "l.last = r.last")
 _FAINT = 0.0001
-_PARTICLES = frozenset({"de", "del", "la", "las", "los", "el", "al", "van", "von", "der", "den", "da", "das", "do",
-                        "dos", "di", "du", "le", "bin", "ibn"})  # fmt: skip
+_PARTICLES = frozenset(
+    {
+        "de",
+        "del",
+        "la",
+        "las",
+        "los",
+        "el",
+        "al",
+        "van",
+        "von",
+        "der",
+        "den",
+        "da",
+        "das",
+        "do",
+        "dos",
+        "di",
+        "du",
+        "le",
+        "bin",
+        "ibn",
+    }
+)
 _GENERATIONS = frozenset({"jr", "sr", "ii", "iii", "iv"})
-_SCHOOL_WORDS = {"el": "elementary", "elem": "elementary", "es": "elementary", "ms": "middle", "hs": "high",
-                 "school": "", "sch": ""}  # fmt: skip
-_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "'": "", "\u2019": "", "\u02bb": "",
-                          ".": ""})  # fmt: skip
+_SCHOOL_WORDS = {
+    "el": "elementary",
+    "elem": "elementary",
+    "es": "elementary",
+    "ms": "middle",
+    "hs": "high",
+    "school": "",
+    "sch": "",
+}
+_LETTERS = str.maketrans(
+    {
+        "ø": "o",
+        "ł": "l",
+        "đ": "d",
+        "æ": "ae",
+        "œ": "oe",
+        "'": "",
+        "\u2019": "",
+        "\u02bb": "",
+        ".": "",
+    }
+)
 """What stands for a letter, or for nothing, and has no accent to take off."""
 
-_FIELDS = pa.schema([
-    ("unique_id", pa.string()), ("first", pa.string()), ("given", pa.list_(pa.string())), ("last", pa.string()),
-    ("family", pa.list_(pa.string())), ("birth", pa.string()), ("turned", pa.string()), ("grade", pa.int32()),
-    ("school", pa.string()),
-])  # fmt: skip
+_FIELDS = pa.schema(
+    [
+        ("unique_id", pa.string()),
+        ("first", pa.string()),
+        ("given", pa.list_(pa.string())),
+        ("last", pa.string()),
+        ("family", pa.list_(pa.string())),
+        ("birth", pa.string()),
+        ("turned", pa.string()),
+        ("grade", pa.int32()),
+        ("school", pa.string()),
+    ]
+)
 
 
 def link(participants: Sequence[Participant], students: pd.DataFrame) -> list[Match]:
@@ -139,10 +203,10 @@ def link(participants: Sequence[Participant], students: pd.DataFrame) -> list[Ma
         participants: of one partner or of several; each partner's are held against one another.
         students: a row each, with the columns of `records.identity.participants.roster`.
 
-    A participant is linked when the probability is at least `SURE`, the student is `CLEAR` times likelier than the
-    next, the first name agrees, and so does the birth date or the school. Before anything is compared, a participant is
-    as likely to be no student of the district as to be one. The arithmetic is that of Fellegi and Sunter, "A Theory
-    for Record Linkage" (1969).
+    A participant is linked when the probability is at least `SURE`, the student is `CLEAR` times
+    likelier than the next, the first name agrees, and so does the birth date or the school. Before
+    anything is compared, a participant is as likely to be no student of the district as to be one.
+    The arithmetic is that of Fellegi and Sunter, "A Theory for Record Linkage" (1969).
     """
     if not participants or students.empty:
         return [Match(one, MatchStatus.NONE, None, ()) for one in participants]
@@ -150,25 +214,44 @@ def link(participants: Sequence[Participant], students: pd.DataFrame) -> list[Ma
     return _one_to_one([_match(one, fits[place]) for place, one in enumerate(participants)])
 
 
-def likeness(pairs: Sequence[tuple[Participant, str]], students: pd.DataFrame) -> list[dict[str, str]]:
-    """How alike each fact of a participant and a student is, in the words of `COMPARISONS`: one answer a pair.
+def likeness(
+    pairs: Sequence[tuple[Participant, str]], students: pd.DataFrame
+) -> list[dict[str, str]]:
+    """How alike each fact of a participant and a student is, in the words of `COMPARISONS`: one
+    answer a pair.
 
-    Where the names are more alike in each other's place, `first` and `last` say so. A grade beside two birth dates has
-    no word.
+    Where the names are more alike in each other's place, `first` and `last` say so. A grade beside
+    two birth dates has no word.
     """
     if not pairs:
         return []
     found = ", ".join(f"{_which_level(levels)} as {name}" for name, levels in COMPARISONS.items())
-    sides = pa.table({"key": [f"{place} {reading}" for place in range(len(pairs)) for reading in READINGS],
-                      "student": [student for _, student in pairs for _ in READINGS]})  # fmt: skip
+    sides = pa.table(
+        {
+            "key": [f"{place} {reading}" for place in range(len(pairs)) for reading in READINGS],
+            "student": [student for _, student in pairs for _ in READINGS],
+        }
+    )
     with _engine() as engine:
         left = engine.from_arrow(_suffixed(_readings([one for one, _ in pairs]), "_l"))
         right = engine.from_arrow(_suffixed(_roster(students), "_r"))
-        joined = engine.from_arrow(sides).join(left, "key = unique_id_l").join(right, "student = unique_id_r")
+        joined = (
+            engine.from_arrow(sides)
+            .join(left, "key = unique_id_l")
+            .join(right, "student = unique_id_r")
+        )
         rows = joined.project(f"key, {found}").fetchall()
-    levels = {key: {name: COMPARISONS[name][number] for name, number in zip(COMPARISONS, numbers, strict=True)}
-              for key, *numbers in rows}  # fmt: skip
-    return [_in_words(levels[f"{place} as given"], levels[f"{place} turned"]) for place in range(len(pairs))]
+    levels = {
+        key: {
+            name: COMPARISONS[name][number]
+            for name, number in zip(COMPARISONS, numbers, strict=True)
+        }
+        for key, *numbers in rows
+    }
+    return [
+        _in_words(levels[f"{place} as given"], levels[f"{place} turned"])
+        for place in range(len(pairs))
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +274,9 @@ class _Fit:
 
 
 def _match(participant: Participant, fits: Sequence[_Fit]) -> Match:
-    ranked = sorted((fit for fit in fits if fit.named_alike), key=lambda fit: (-fit.odds, fit.student_id))
+    ranked = sorted(
+        (fit for fit in fits if fit.named_alike), key=lambda fit: (-fit.odds, fit.student_id)
+    )
     total = 1.0 + sum(fit.odds for fit in fits)
     possible = [fit for fit in ranked if fit.odds / total >= POSSIBLE]
     if not possible:
@@ -207,34 +292,53 @@ def _match(participant: Participant, fits: Sequence[_Fit]) -> Match:
 
 
 def _one_to_one(matches: Sequence[Match]) -> list[Match]:
-    """Nobody of one partner shares a student with somebody else, unless both rows say the same but for their key."""
+    """Nobody of one partner shares a student with somebody else, unless both rows say the same but
+    for their key.
+    """
     claims: defaultdict[tuple[str, str], set[Participant]] = defaultdict(set)
     for one in matches:
         if one.student_id is not None:
-            claims[one.participant.organization_id, one.student_id].add(replace(one.participant, participant_id=""))
-    return [replace(one, status=MatchStatus.UNSURE, student_id=None)
-            if one.student_id is not None and len(claims[one.participant.organization_id, one.student_id]) > 1 else one
-            for one in matches]  # fmt: skip
+            claims[one.participant.organization_id, one.student_id].add(
+                replace(one.participant, participant_id="")
+            )
+    return [
+        replace(one, status=MatchStatus.UNSURE, student_id=None)
+        if one.student_id is not None
+        and len(claims[one.participant.organization_id, one.student_id]) > 1
+        else one
+        for one in matches
+    ]
 
 
 def _fits(participants: Sequence[Participant], students: pd.DataFrame) -> Mapping[int, list[_Fit]]:
-    """By the participant's place, each student who fits at all, in the better of the two readings of the names."""
+    """By the participant's place, each student who fits at all, in the better of the two readings
+    of the names.
+    """
     roster = _roster(students)
     with _engine() as engine:
         api = DuckDBAPI(engine)
-        tables = [api.register(_readings(participants), table_name="participants"),
-                  api.register(roster, table_name="students")]  # fmt: skip
+        tables = [
+            api.register(_readings(participants), table_name="participants"),
+            api.register(roster, table_name="students"),
+        ]
         linker = Linker(tables, _settings(len(students)), log_level=None)
         for column, rarity in _rarities(roster).items():
             registered = api.register(rarity, table_name=f"rarity_of_{column}")
             linker.table_management.register_term_frequency_lookup(registered, column)
         gammas = ", ".join(f"gamma_{name}" for name in COMPARISONS)
         found = linker.inference.predict(threshold_match_probability=_FAINT, warning_mode="never")
-        pairs = found.as_duckdbpyrelation().project(f"unique_id_l, unique_id_r, match_weight, {gammas}").fetchall()
+        pairs = (
+            found.as_duckdbpyrelation()
+            .project(f"unique_id_l, unique_id_r, match_weight, {gammas}")
+            .fetchall()
+        )
     best: defaultdict[int, dict[str, _Fit]] = defaultdict(dict)
     for key, student, weight, *numbers in pairs:
         place, reading = key.split(" ", 1)
-        levels = {name: _level(COMPARISONS[name], number) for name, number in zip(COMPARISONS, numbers, strict=True)}
+        levels = {
+            name: _level(COMPARISONS[name], number)
+            for name, number in zip(COMPARISONS, numbers, strict=True)
+        }
         fit = _Fit(student, READINGS[reading] * 2.0**weight, levels)
         known = best[int(place)].get(fit.student_id)
         if known is None or fit.odds > known.odds:
@@ -246,27 +350,42 @@ def _settings(students: int) -> SettingsCreator:
     return SettingsCreator(
         link_type="link_only",
         probability_two_random_records_match=1.0 / (students + 1),
-        comparisons=[{"output_column_name": name, "comparison_levels": [_splink_level(level) for level in levels]}
-                     for name, levels in COMPARISONS.items()],
+        comparisons=[
+            {
+                "output_column_name": name,
+                "comparison_levels": [_splink_level(level) for level in levels],
+            }
+            for name, levels in COMPARISONS.items()
+        ],
         blocking_rules_to_generate_predictions=[{"blocking_rule": rule} for rule in _PAIRED_BY],
-    )  # fmt: skip
+    )
 
 
 def _splink_level(level: Level) -> dict[str, Any]:
     if level.m == level.u:
         return {"sql_condition": level.when, "is_null_level": True}
     rarity = {"tf_adjustment_column": level.rarity} if level.rarity else {}
-    return {"sql_condition": level.when, "m_probability": level.m, "u_probability": level.u} | rarity
+    return {
+        "sql_condition": level.when,
+        "m_probability": level.m,
+        "u_probability": level.u,
+    } | rarity
 
 
 def _level(levels: tuple[Level, ...], gamma: int) -> Level:
-    """The level of a splink number: -1 where the fact is missing, else counted from the last level up."""
+    """The level of a splink number: -1 where the fact is missing, else counted from the last level
+    up.
+    """
     return levels[0] if gamma < 0 else levels[len(levels) - 1 - gamma]
 
 
 def _which_level(levels: tuple[Level, ...]) -> str:
     *tested, last = range(len(levels))
-    return "case " + " ".join(f"when {levels[number].when} then {number}" for number in tested) + f" else {last} end"
+    return (
+        "case "
+        + " ".join(f"when {levels[number].when} then {number}" for number in tested)
+        + f" else {last} end"
+    )
 
 
 def _suffixed(table: pa.Table, suffix: str) -> pa.Table:
@@ -285,20 +404,32 @@ def _weight(levels: Mapping[str, Level]) -> float:
 
 
 def _rarities(roster: pa.Table) -> dict[str, pa.Table]:
-    """How often each value is met, column by column, on the roster with the middling students mixed in."""
-    middling = {level.rarity: level.u for levels in COMPARISONS.values() for level in reversed(levels) if level.rarity}
+    """How often each value is met, column by column, on the roster with the middling students mixed
+    in.
+    """
+    middling = {
+        level.rarity: level.u
+        for levels in COMPARISONS.values()
+        for level in reversed(levels)
+        if level.rarity
+    }
     found = {}
     for column, share in middling.items():
         counts = Counter(value for value in roster[column].to_pylist() if value is not None)
         among = _peers(roster) if column == "school" else dict.fromkeys(counts, counts.total())
-        shares = [(count + _MIXED_IN * share) / (among[value] + _MIXED_IN) for value, count in counts.items()]
+        shares = [
+            (count + _MIXED_IN * share) / (among[value] + _MIXED_IN)
+            for value, count in counts.items()
+        ]
         columns = (pa.array(counts, pa.string()), pa.array(shares, pa.float64()))
         found[column] = pa.Table.from_arrays(columns, names=[column, f"tf_{column}"])
     return found
 
 
 def _peers(roster: pa.Table) -> dict[str, int]:
-    """Of each school, the students of the grades that it has: no high school is rare among children of its age."""
+    """Of each school, the students of the grades that it has: no high school is rare among children
+    of its age.
+    """
     grades, schools = roster["grade"].to_pylist(), roster["school"].to_pylist()
     taught: defaultdict[str, set[int | None]] = defaultdict(set)
     for grade, school in zip(grades, schools, strict=True):
@@ -320,31 +451,48 @@ def _readings(participants: Sequence[Participant]) -> pa.Table:
 def _roster(students: pd.DataFrame) -> pa.Table:
     columns = ("student_id", "first_name", "last_name", "birth_date", "grade_level", "school")
     rows = zip(*(students[name] for name in columns), strict=True)
-    return pa.Table.from_pylist([_facts(*(None if pd.isna(value) else value for value in row)) for row in rows],
-                                schema=_FIELDS)  # fmt: skip
+    return pa.Table.from_pylist(
+        [_facts(*(None if pd.isna(value) else value for value in row)) for row in rows],
+        schema=_FIELDS,
+    )
 
 
-def _facts(key: str | None, first: str | None, last: str | None, birth: Any, grade: float | None,
-           school: str | None) -> dict[str, Any]:  # fmt: skip
-    """One record as it is compared: small letters without accents, and names also in their parts."""
+def _facts(
+    key: str | None,
+    first: str | None,
+    last: str | None,
+    birth: Any,
+    grade: float | None,
+    school: str | None,
+) -> dict[str, Any]:
+    """One record as it is compared: small letters without accents, and names also in their
+    parts.
+    """
     given = plain_words(first or "")
     family = [word for word in plain_words(last or "") if word not in _GENERATIONS]
     whole_given, whole_family = "".join(given), "".join(family)
     names = {name for word in (whole_given, *_parts(given)) for name in names_gone_by(word)}
     return {
-        "unique_id": key, "first": whole_given or None, "given": sorted(names), "last": whole_family or None,
+        "unique_id": key,
+        "first": whole_given or None,
+        "given": sorted(names),
+        "last": whole_family or None,
         "family": sorted({whole_family, *_parts(family)}),
         "birth": None if birth is None else f"{birth:%Y-%m-%d}",
         "turned": None if birth is None else f"{birth:%Y-%d-%m}",
-        "grade": None if grade is None else int(grade), "school": _school(school or "") or None,
-    }  # fmt: skip
+        "grade": None if grade is None else int(grade),
+        "school": _school(school or "") or None,
+    }
 
 
 def plain_words(text: str) -> list[str]:
     """The words of a name in small letters, without accents, apostrophes and hyphens."""
     letters = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
-    return "".join(letter if letter.isalnum() else " " for letter in letters
-                   if not unicodedata.combining(letter)).split()  # fmt: skip
+    return "".join(
+        letter if letter.isalnum() else " "
+        for letter in letters
+        if not unicodedata.combining(letter)
+    ).split()
 
 
 def _parts(words: Sequence[str]) -> list[str]:
@@ -353,7 +501,9 @@ def _parts(words: Sequence[str]) -> list[str]:
 
 def _school(text: str) -> str:
     first, *rest = plain_words(text) or [""]
-    return " ".join(word for word in (first, *(_SCHOOL_WORDS.get(word, word) for word in rest)) if word)
+    return " ".join(
+        word for word in (first, *(_SCHOOL_WORDS.get(word, word) for word in rest)) if word
+    )
 
 
 @contextmanager

@@ -1,12 +1,14 @@
-"""The end of a record: what an agreement's end or a district's decision destroys, and the certificate that says so.
+"""The end of a record: what an agreement's end or a district's decision destroys, and the
+certificate that says so.
 
-`destroy_student` removes a child from every store that Handrail has: the snapshot that serves, the older ones, feature
-tables, the mirrors of sources, the operational store, and the name behind the disclosure log's references, whose chain
-still holds. It is written down before the first store is touched: from then on nobody sees the child, and if it is cut
-off, `finish_destructions` or the same command goes on; the certificate comes last. `destroy_view` removes what one
-organisation's agreement made. Neither touches a record under a legal hold. What is destroyed stays away: the next load
-leaves it out. Copies kept elsewhere are named, with the day they expire.
-Sources: 34 CFR 99.35(b); NIST SP 800-88 (certificate of disposition).
+`destroy_student` removes a child from every store that Handrail has: the snapshot that serves, the
+older ones, feature tables, the mirrors of sources, the operational store, and the name behind the
+disclosure log's references, whose chain still holds. It is written down before the first store is
+touched: from then on nobody sees the child, and if it is cut off, `finish_destructions` or the same
+command goes on; the certificate comes last. `destroy_view` removes what one organisation's
+agreement made. Neither touches a record under a legal hold. What is destroyed stays away: the next
+load leaves it out. Copies kept elsewhere are named, with the day they expire. Sources: 34 CFR
+99.35(b); NIST SP 800-88 (certificate of disposition).
 """
 
 from __future__ import annotations
@@ -56,14 +58,30 @@ from records.snapshots.snapshot import NoSnapshot, Snapshot, count_naming, rewri
 from records.system.errors import SaidPlainly
 
 DERIVED = ("features",)
-"""Folders of a home that hold what was worked out from records: made again when they are next asked for."""
+"""Folders of a home that hold what was worked out from records: made again when they are next asked
+for."""
 
-_OF_A_STUDENT = (ConsentRow, OptOutRow, DecisionRow, ShownListRow, EmergencyRow, LegalHoldRow,
-                 ParticipantCandidateRow, ParticipantRow)  # fmt: skip
+_OF_A_STUDENT = (
+    ConsentRow,
+    OptOutRow,
+    DecisionRow,
+    ShownListRow,
+    EmergencyRow,
+    LegalHoldRow,
+    ParticipantCandidateRow,
+    ParticipantRow,
+)
 _ACT = "destroy records"
 _MADE_ANEW = "files deleted; made anew from what is left"
 _STUDENT_TABLES = frozenset(name for name, canonical in TABLES.items() if canonical.is_student)
-_OF_AN_ORGANIZATION = (ConsentRow, DecisionRow, ShownListRow, EmergencyRow, ParticipantCandidateRow, ParticipantRow)
+_OF_AN_ORGANIZATION = (
+    ConsentRow,
+    DecisionRow,
+    ShownListRow,
+    EmergencyRow,
+    ParticipantCandidateRow,
+    ParticipantRow,
+)
 
 
 class DestructionRefused(SaidPlainly, ValueError):
@@ -81,7 +99,9 @@ class Removed:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A student's destruction that was begun and has no certificate yet. `held`: a legal hold makes it wait."""
+    """A student's destruction that was begun and has no certificate yet. `held`: a legal hold makes
+    it wait.
+    """
 
     number: int
     begun_at: datetime
@@ -102,7 +122,9 @@ class Copy:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What was destroyed, by whom and when. `text` is what `sha256` is over; it names no student."""
+    """What was destroyed, by whom and when. `text` is what `sha256` is over; it names no
+    student.
+    """
 
     number: int
     at: datetime
@@ -120,21 +142,25 @@ class Overdue:
     destruction_date: date
 
 
-def destroy_student(database: Database, home: Path, student_id: str, officer: Viewer, now: datetime,
-                    secret: bytes) -> Certificate:  # fmt: skip
-    """Remove one student from every store, and keep them out of later loads; or go on where this was cut off.
+def destroy_student(
+    database: Database, home: Path, student_id: str, officer: Viewer, now: datetime, secret: bytes
+) -> Certificate:
+    """Remove one student from every store, and keep them out of later loads; or go on where this
+    was cut off.
 
     Raises:
         NotAnOfficer: the officer does not act for the district.
-        DestructionRefused: a legal hold freezes the record, no store knows the student, or the login may not rewrite
-            what PostgreSQL keeps.
+        DestructionRefused: a legal hold freezes the record, no store knows the student, or the
+            login may not rewrite what PostgreSQL keeps.
         LoadInProgress: records are being loaded; what was begun stays unfinished.
     """
     with database.session() as session:
         require_officer(session, officer, _ACT)
     _require_owner(database)
     if student_id in held(database):
-        raise DestructionRefused("a legal hold is on this record: it must be lifted before anything is destroyed")
+        raise DestructionRefused(
+            "a legal hold is on this record: it must be lifted before anything is destroyed"
+        )
     subject = digest_of(student_id, secret)
     if not _is_begun(database, subject):
         if not _known(database, home, student_id):
@@ -144,7 +170,8 @@ def destroy_student(database: Database, home: Path, student_id: str, officer: Vi
 
 
 def finish_destructions(database: Database, home: Path, now: datetime) -> list[Certificate]:
-    """Go on with every destruction of a student that was cut off, but for those that a legal hold makes wait.
+    """Go on with every destruction of a student that was cut off, but for those that a legal hold
+    makes wait.
 
     Raises:
         LoadInProgress: records are being loaded.
@@ -152,7 +179,9 @@ def finish_destructions(database: Database, home: Path, now: datetime) -> list[C
     """
     waiting = held(database)
     with database.session() as session:
-        rows = session.scalars(select(UnfinishedDestructionRow).order_by(UnfinishedDestructionRow.id))
+        rows = session.scalars(
+            select(UnfinishedDestructionRow).order_by(UnfinishedDestructionRow.id)
+        )
         subjects = [row.subject for row in rows if row.student_id not in waiting]
     if subjects:
         _require_owner(database)
@@ -163,39 +192,55 @@ def unfinished(database: Database) -> list[Unfinished]:
     """Every destruction of a student that has no certificate yet, the oldest first."""
     waiting = held(database)
     with database.session() as session:
-        rows = session.scalars(select(UnfinishedDestructionRow).order_by(UnfinishedDestructionRow.id))
-        return [Unfinished(row.id, row.begun_at, row.officer, row.student_id in waiting) for row in rows]
+        rows = session.scalars(
+            select(UnfinishedDestructionRow).order_by(UnfinishedDestructionRow.id)
+        )
+        return [
+            Unfinished(row.id, row.begun_at, row.officer, row.student_id in waiting) for row in rows
+        ]
 
 
 def unfinished_of(database: Database, student_id: str) -> Unfinished | None:
     """The destruction of this student that is under way, if one is."""
-    query = select(UnfinishedDestructionRow).where(UnfinishedDestructionRow.student_id == student_id)
+    query = select(UnfinishedDestructionRow).where(
+        UnfinishedDestructionRow.student_id == student_id
+    )
     with database.session() as session:
         row = session.scalar(query)
-        return Unfinished(row.id, row.begun_at, row.officer, student_id in held(database)) if row else None
+        return (
+            Unfinished(row.id, row.begun_at, row.officer, student_id in held(database))
+            if row
+            else None
+        )
 
 
-def destroy_view(database: Database, home: Path, agreement_id: str, officer: Viewer,
-                 now: datetime) -> Certificate:  # fmt: skip
-    """Remove what an ended agreement made: the organisation's decisions, consents, participants, emergencies, sessions.
+def destroy_view(
+    database: Database, home: Path, agreement_id: str, officer: Viewer, now: datetime
+) -> Certificate:
+    """Remove what an ended agreement made: the organisation's decisions, consents, participants,
+    emergencies, sessions.
 
     Staff of an organisation without another agreement in force can no longer sign in.
 
     Raises:
         NotAnOfficer: the officer does not act for the district.
-        DestructionRefused: there is no such agreement, or it, or another of the same organisation, is still in force.
+        DestructionRefused: there is no such agreement, or it, or another of the same organisation,
+            is still in force.
     """
     with database.session() as session:
         require_officer(session, officer, _ACT)
-    stored = next((one for one in all_agreements(database) if one.agreement.agreement_id == agreement_id), None)
+    stored = next(
+        (one for one in all_agreements(database) if one.agreement.agreement_id == agreement_id),
+        None,
+    )
     if stored is None:
         raise DestructionRefused(f"there is no agreement {agreement_id!r}")
     organization = stored.agreement.organization_id
     for one in all_agreements(database, organization):
         if one.revoked_at is None and one.agreement.end >= now.date():
             raise DestructionRefused(
-                f"agreement {one.agreement.agreement_id} of {organization} is in force until {one.agreement.end}: "
-                "what it shares is still needed; revoke it first"
+                f"agreement {one.agreement.agreement_id} of {organization} is in force until"
+                f" {one.agreement.end}: what it shares is still needed; revoke it first"
             )
     removed = _delete_derived(home)
     with database.write_transaction() as session:
@@ -203,7 +248,9 @@ def destroy_view(database: Database, home: Path, agreement_id: str, officer: Vie
             count = _rows(session.execute(delete(row).where(row.organization_id == organization)))
             removed.append(Removed(row.__tablename__, count, "rows deleted"))
         people = select(StaffRow.user_id).where(StaffRow.organization_id == organization)
-        ended = _rows(session.execute(delete(WebSessionRow).where(WebSessionRow.user_id.in_(people))))
+        ended = _rows(
+            session.execute(delete(WebSessionRow).where(WebSessionRow.user_id.in_(people)))
+        )
         removed.append(Removed(WebSessionRow.__tablename__, ended, "sessions ended and deleted"))
         active = update(StaffRow).where(StaffRow.organization_id == organization, StaffRow.active)
         closed = _rows(session.execute(active.values(active=False)))
@@ -224,15 +271,27 @@ def certificates(database: Database) -> list[Certificate]:
 def overdue(database: Database, today: date) -> list[Overdue]:
     """Agreements past their day of destruction without a certificate, the longest first."""
     with database.session() as session:
-        done = set(session.scalars(select(DestructionRow.subject).where(DestructionRow.kind == "agreement")))
-    late = [Overdue(one.agreement.agreement_id, one.agreement.organization_id, one.agreement.destruction_date)
-            for one in all_agreements(database)
-            if one.agreement.destruction_date < today and one.agreement.agreement_id not in done]  # fmt: skip
+        done = set(
+            session.scalars(
+                select(DestructionRow.subject).where(DestructionRow.kind == "agreement")
+            )
+        )
+    late = [
+        Overdue(
+            one.agreement.agreement_id,
+            one.agreement.organization_id,
+            one.agreement.destruction_date,
+        )
+        for one in all_agreements(database)
+        if one.agreement.destruction_date < today and one.agreement.agreement_id not in done
+    ]
     return sorted(late, key=lambda one: one.destruction_date)
 
 
 def destroyed_before(database: Database, secret: bytes) -> Callable[[str], bool] | None:
-    """Whether a student's records were destroyed, or are being, so that a load leaves them out; None if nobody's."""
+    """Whether a student's records were destroyed, or are being, so that a load leaves them out;
+    None if nobody's.
+    """
     with database.session() as session:
         done = select(DestructionRow.subject).where(DestructionRow.kind == "student")
         digests = frozenset(session.scalars(done.union(select(UnfinishedDestructionRow.subject))))
@@ -255,8 +314,15 @@ def add_backup(database: Database, copy: Copy) -> None:
     with database.session() as session:
         if session.scalar(select(BackupRow.id).where(BackupRow.name == copy.name)) is not None:
             raise DestructionRefused(f"a backup named {copy.name!r} is on the list already")
-        session.add(BackupRow(name=copy.name, place=copy.place, taken_at=copy.taken_at, expires_on=copy.expires_on,
-                              destroyed_at=None))  # fmt: skip
+        session.add(
+            BackupRow(
+                name=copy.name,
+                place=copy.place,
+                taken_at=copy.taken_at,
+                expires_on=copy.expires_on,
+                destroyed_at=None,
+            )
+        )
 
 
 def backup_destroyed(database: Database, name: str, now: datetime) -> None:
@@ -275,19 +341,29 @@ def backup_destroyed(database: Database, name: str, now: datetime) -> None:
 def backups(database: Database) -> list[Copy]:
     """Every copy on the list, the newest first."""
     with database.session() as session:
-        return [_copy(row) for row in session.scalars(select(BackupRow).order_by(BackupRow.taken_at.desc()))]
+        return [
+            _copy(row)
+            for row in session.scalars(select(BackupRow).order_by(BackupRow.taken_at.desc()))
+        ]
 
 
 def _require_owner(database: Database) -> None:
-    """PostgreSQL rewrites a table, so that no deleted row is left in its file, for the owner of the table alone."""
+    """PostgreSQL rewrites a table, so that no deleted row is left in its file, for the owner of the
+    table alone.
+    """
     if not has_wall(database):
         return
     with database.engine.connect() as connection:
-        owns = connection.scalar(text(
-            "SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class WHERE oid = 'public.staff'::regclass"
-        ))  # fmt: skip
+        owns = connection.scalar(
+            text(
+                "SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class WHERE oid ="
+                " 'public.staff'::regclass"
+            )
+        )
     if not owns:
-        raise DestructionRefused("only the database's owner can destroy: give the command with the owner's login")
+        raise DestructionRefused(
+            "only the database's owner can destroy: give the command with the owner's login"
+        )
 
 
 def _is_begun(database: Database, subject: str) -> bool:
@@ -297,10 +373,16 @@ def _is_begun(database: Database, subject: str) -> bool:
 
 
 def _never_there(database: Database, subject: str) -> str:
-    query = select(DestructionRow).where(DestructionRow.kind == "student", DestructionRow.subject == subject)
+    query = select(DestructionRow).where(
+        DestructionRow.kind == "student", DestructionRow.subject == subject
+    )
     with database.session() as session:
         done = session.scalar(query.order_by(DestructionRow.id.desc()))
-        certified = f": certificate {done.id} of {done.at:%Y-%m-%d} says that it was destroyed" if done else ""
+        certified = (
+            f": certificate {done.id} of {done.at:%Y-%m-%d} says that it was destroyed"
+            if done
+            else ""
+        )
     return f"no store holds a student with this identifier{certified}"
 
 
@@ -309,47 +391,89 @@ def _known(database: Database, home: Path, student_id: str) -> bool:
     if any(_rows_of(folder, student_id, ["students"]) for folder in _snapshots(home)):
         return True
     with database.session() as session:
-        if any(_count(session, row, student_id) for row in (*_OF_A_STUDENT, LegalDemandRow, LogStudentRow)):
+        if any(
+            _count(session, row, student_id)
+            for row in (*_OF_A_STUDENT, LegalDemandRow, LogStudentRow)
+        ):
             return True
     return any(_in_mirrors(home, student_id).values())
 
 
 def _found(database: Database, home: Path, student_id: str) -> list[Removed]:
-    """What every store holds of the student and will lose: counted before, so that what is cut off loses no count."""
+    """What every store holds of the student and will lose: counted before, so that what is cut off
+    loses no count.
+    """
     found = []
     with suppress(NoSnapshot):
         serving = Snapshot.current(home)
         older = [folder for folder in _snapshots(home) if folder != serving.path]
         found = [
-            Removed("snapshot", _rows_of(serving.path, student_id, TABLES), f"{serving.id} written anew without them"),
-            Removed("quarantine", count_naming(serving, student_id),
-                    "what was set aside stays counted; its content was struck out"),
+            Removed(
+                "snapshot",
+                _rows_of(serving.path, student_id, TABLES),
+                f"{serving.id} written anew without them",
+            ),
+            Removed(
+                "quarantine",
+                count_naming(serving, student_id),
+                "what was set aside stays counted; its content was struck out",
+            ),
             Removed("older snapshots", len(older), "folders deleted"),
-        ]  # fmt: skip
-    found += [Removed(f"mirror of {source}", records, "records deleted")
-              for source, records in _in_mirrors(home, student_id).items()]  # fmt: skip
+        ]
+    found += [
+        Removed(f"mirror of {source}", records, "records deleted")
+        for source, records in _in_mirrors(home, student_id).items()
+    ]
     found += [Removed(name, len(files), _MADE_ANEW) for name, files in _derived(home).items()]
     with database.session() as session:
-        found += [Removed(row.__tablename__, _count(session, row, student_id), "rows deleted") for row in _OF_A_STUDENT]
-        found.append(Removed(LegalDemandRow.__tablename__, _count(session, LegalDemandRow, student_id),
-                             "the register stays; whom it named is cut out"))  # fmt: skip
-        found.append(Removed("disclosures", _count(session, LogStudentRow, student_id),
-                             "the log stays whole; whom its references name is cut out"))  # fmt: skip
+        found += [
+            Removed(row.__tablename__, _count(session, row, student_id), "rows deleted")
+            for row in _OF_A_STUDENT
+        ]
+        found.append(
+            Removed(
+                LegalDemandRow.__tablename__,
+                _count(session, LegalDemandRow, student_id),
+                "the register stays; whom it named is cut out",
+            )
+        )
+        found.append(
+            Removed(
+                "disclosures",
+                _count(session, LogStudentRow, student_id),
+                "the log stays whole; whom its references name is cut out",
+            )
+        )
     return found
 
 
-def _begin(database: Database, subject: str, student_id: str, officer: Viewer, found: list[Removed],
-           now: datetime) -> None:  # fmt: skip
+def _begin(
+    database: Database,
+    subject: str,
+    student_id: str,
+    officer: Viewer,
+    found: list[Removed],
+    now: datetime,
+) -> None:
     """Write down what is about to be destroyed: from its commit on, nobody sees the student."""
     with database.write_transaction() as session:
-        session.add(UnfinishedDestructionRow(
-            subject=subject, student_id=student_id, begun_at=now, by=officer.user_id, officer=officer.name,
-            login=officer.login, found=[asdict(one) for one in found],
-        ))  # fmt: skip
+        session.add(
+            UnfinishedDestructionRow(
+                subject=subject,
+                student_id=student_id,
+                begun_at=now,
+                by=officer.user_id,
+                officer=officer.name,
+                login=officer.login,
+                found=[asdict(one) for one in found],
+            )
+        )
 
 
 def _finish(database: Database, home: Path, subject: str, now: datetime) -> Certificate:
-    """Do what is left of a destruction. Each step may have been done before, in part or whole; the last is the end."""
+    """Do what is left of a destruction. Each step may have been done before, in part or whole; the
+    last is the end.
+    """
     begun = select(UnfinishedDestructionRow).where(UnfinishedDestructionRow.subject == subject)
     with database.session() as session:
         row = session.scalar(begun)
@@ -362,15 +486,26 @@ def _finish(database: Database, home: Path, subject: str, now: datetime) -> Cert
         row = session.scalar(begun)
         if row is not None:
             session.delete(row)
-            return _certify(session, "student", subject, (row.by, row.officer, row.login), now,
-                            [Removed(**one) for one in row.found], begun_at=row.begun_at)  # fmt: skip
-        done = select(DestructionRow).where(DestructionRow.kind == "student", DestructionRow.subject == subject)
+            return _certify(
+                session,
+                "student",
+                subject,
+                (row.by, row.officer, row.login),
+                now,
+                [Removed(**one) for one in row.found],
+                begun_at=row.begun_at,
+            )
+        done = select(DestructionRow).where(
+            DestructionRow.kind == "student", DestructionRow.subject == subject
+        )
         return _certificate(session.scalars(done).one())
 
 
 def _from_files(database: Database, home: Path, student_id: str) -> None:
     with suppress(NoSnapshot):
-        rewrite_without(home, student_id, publish=lambda snapshot: publish_if_needed(database, snapshot))
+        rewrite_without(
+            home, student_id, publish=lambda snapshot: publish_if_needed(database, snapshot)
+        )
         withdraw_others(database, Snapshot.current(home))
     for folder in sorted((home / "sources").glob("*/")):
         with open_mirror(folder) as mirror:
@@ -386,7 +521,9 @@ def _from_store(database: Database, student_id: str) -> None:
         of_them = update(LegalDemandRow).where(LegalDemandRow.student_id == student_id)
         session.execute(of_them.values(student_id="destroyed"))
         forget_student(session, student_id)
-        begun = update(UnfinishedDestructionRow).where(UnfinishedDestructionRow.student_id == student_id)
+        begun = update(UnfinishedDestructionRow).where(
+            UnfinishedDestructionRow.student_id == student_id
+        )
         session.execute(begun.values(student_id=""))
 
 
@@ -397,12 +534,20 @@ def _snapshots(home: Path) -> list[Path]:
 
 def _rows_of(folder: Path, student_id: str, names: Iterable[str]) -> int:
     files = [folder / f"{name}.parquet" for name in names if name in _STUDENT_TABLES]
-    return sum(pq.read_table(file, columns=["student_id"], filters=[("student_id", "=", student_id)]).num_rows
-               for file in files if file.exists())  # fmt: skip
+    return sum(
+        pq.read_table(
+            file, columns=["student_id"], filters=[("student_id", "=", student_id)]
+        ).num_rows
+        for file in files
+        if file.exists()
+    )
 
 
 def _count(session: Session, row: Any, student_id: str) -> int:
-    return session.scalar(select(func.count()).select_from(row).where(row.student_id == student_id)) or 0
+    return (
+        session.scalar(select(func.count()).select_from(row).where(row.student_id == student_id))
+        or 0
+    )
 
 
 def _in_mirrors(home: Path, student_id: str) -> dict[str, int]:
@@ -425,23 +570,49 @@ def _delete_derived(home: Path) -> list[Removed]:
     return removed
 
 
-def _certify(session: Session, kind: str, subject: str, officer: tuple[str, str, str], now: datetime,
-             removed: list[Removed], begun_at: datetime | None = None) -> Certificate:  # fmt: skip
-    living = select(BackupRow).where(BackupRow.destroyed_at.is_(None), BackupRow.expires_on >= now.date(),
-                                     BackupRow.taken_at <= now)  # fmt: skip
+def _certify(
+    session: Session,
+    kind: str,
+    subject: str,
+    officer: tuple[str, str, str],
+    now: datetime,
+    removed: list[Removed],
+    begun_at: datetime | None = None,
+) -> Certificate:
+    living = select(BackupRow).where(
+        BackupRow.destroyed_at.is_(None),
+        BackupRow.expires_on >= now.date(),
+        BackupRow.taken_at <= now,
+    )
     copies = session.scalars(living.order_by(BackupRow.expires_on))
     by, name, login = officer
     facts: dict[str, Any] = {
-        "kind": kind, "subject": subject, "begun_at": (begun_at or now).isoformat(timespec="seconds"),
-        "at": now.isoformat(timespec="seconds"), "officer": name, "login": login,
+        "kind": kind,
+        "subject": subject,
+        "begun_at": (begun_at or now).isoformat(timespec="seconds"),
+        "at": now.isoformat(timespec="seconds"),
+        "officer": name,
+        "login": login,
         "removed": [asdict(one) for one in removed],
         "copies_that_still_hold_it": [
-            {"name": copy.name, "place": copy.place, "taken_at": copy.taken_at.isoformat(timespec="seconds"),
-             "expires_on": copy.expires_on.isoformat()} for copy in copies],
-    }  # fmt: skip
+            {
+                "name": copy.name,
+                "place": copy.place,
+                "taken_at": copy.taken_at.isoformat(timespec="seconds"),
+                "expires_on": copy.expires_on.isoformat(),
+            }
+            for copy in copies
+        ],
+    }
     body = json.dumps(facts, indent=1, sort_keys=True)
-    row = DestructionRow(at=now, by=by, kind=kind, subject=subject, certificate=body,
-                         sha256=hashlib.sha256(body.encode()).hexdigest())  # fmt: skip
+    row = DestructionRow(
+        at=now,
+        by=by,
+        kind=kind,
+        subject=subject,
+        certificate=body,
+        sha256=hashlib.sha256(body.encode()).hexdigest(),
+    )
     session.add(row)
     session.flush()
     return _certificate(row)
@@ -461,7 +632,9 @@ def _copy(row: BackupRow) -> Copy:
 
 
 def _wipe(database: Database) -> None:
-    """Leave no bytes of deleted rows: rewrite the database's files and empty the write-ahead log."""
+    """Leave no bytes of deleted rows: rewrite the database's files and empty the write-ahead
+    log.
+    """
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if database.engine.dialect.name == "sqlite":
             connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))

@@ -1,9 +1,11 @@
-"""Legal demands: papers that ask for one student's record, from a subpoena to an officer's bare request.
+"""Legal demands: papers that ask for one student's record, from a subpoena to an officer's bare
+request.
 
-Each is refused from the moment it is written down. It is released only where a court or a judge stands behind it and
-the family has had time to object (34 CFR 99.31(a)(9)), after one district administrator has proposed it and another
-has approved; then for a few days, to the district alone, one student and the categories that the paper names. What was
-done, by whom, when and why is only ever added to. Not legal advice: a district asks its own counsel first.
+Each is refused from the moment it is written down. It is released only where a court or a judge
+stands behind it and the family has had time to object (34 CFR 99.31(a)(9)), after one district
+administrator has proposed it and another has approved; then for a few days, to the district alone,
+one student and the categories that the paper names. What was done, by whom, when and why is only
+ever added to. Not legal advice: a district asks its own counsel first.
 """
 
 from __future__ import annotations
@@ -28,23 +30,31 @@ JUDICIAL_BASIS = "judicial_order"
 """34 CFR 99.31(a)(9): to comply with a judicial order or a lawfully issued subpoena."""
 
 NOTICE_DAYS = 14
-"""Between telling the family and a release. 34 CFR 99.31(a)(9)(ii) asks for notice in advance, so that they may seek
-protection; a subpoena may be objected to for 14 days after service (Federal Rules of Civil Procedure, 45(d)(2)(B))."""
+"""Between telling the family and a release. 34 CFR 99.31(a)(9)(ii) asks for notice in advance, so
+that they may seek protection; a subpoena may be objected to for 14 days after service (Federal
+Rules of Civil Procedure, 45(d)(2)(B))."""
 
 RELEASE_DAYS = 7
-"""From approval until a release closes again: the papers that it rests on may be withdrawn or replaced."""
+"""From approval until a release closes again: the papers that it rests on may be withdrawn or
+replaced."""
 
-DEMANDABLE = tuple(category for category in Category if category not in (
-    Category.SCHEDULE, Category.SERVICES, Category.MEAL_ELIGIBILITY))  # fmt: skip
-"""What a demand may name. Nobody keeps schedules here; every partner's services are `services_other` to the district;
-meal eligibility may not answer a subpoena (42 U.S.C. 1758(b)(6); 7 CFR 245.6)."""
+DEMANDABLE = tuple(
+    category
+    for category in Category
+    if category not in (Category.SCHEDULE, Category.SERVICES, Category.MEAL_ELIGIBILITY)
+)
+"""What a demand may name. Nobody keeps schedules here; every partner's services are
+`services_other` to the district; meal eligibility may not answer a subpoena (42 U.S.C. 1758(b)(6);
+7 CFR 245.6)."""
 
 
 _EITHER = "Please give either the day on which the family was told, or the lawful exception."
 
 
 class DemandRefused(ValueError):
-    """Something that may not be done with a demand; the message says why in plain words, and nothing was changed."""
+    """Something that may not be done with a demand; the message says why in plain words, and
+    nothing was changed.
+    """
 
 
 class NoSuchDemand(SaidPlainly, LookupError):
@@ -72,7 +82,9 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of paper: what it is called, what it can compel, and who must stand behind it for a release."""
+    """A kind of paper: what it is called, what it can compel, and who must stand behind it for a
+    release.
+    """
 
     name: str
     label: str
@@ -83,33 +95,64 @@ class Kind:
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("court_order", "A court's order",
-             "It can compel the records that it names. The family is told first, unless the order itself forbids it.",
-             "a court"),
-        Kind("subpoena", "A subpoena of a court or a grand jury",
-             "It can compel the records that it names. The family is told first and may object, unless a court has "
-             "ordered that it stay secret.", "a court"),
-        Kind("judicial_warrant", "A warrant signed by a judge",
-             "It can compel what it names, where a judge has signed it. Look for the judge's name and the court's.",
-             "a judge"),
-        Kind("administrative", "A warrant or subpoena that an agency issued itself, such as immigration enforcement",
-             "It compels nothing by itself, because no judge has signed it. Nothing is released on it, whoever brings "
-             "it. If a court orders that it be followed, record that order as a demand of its own.", ""),
-        Kind("no_paper", "A request without any paper, by the police or an immigration officer",
-             "It compels nothing. Nothing is released on it. Where somebody's life or health is in danger, open an "
-             "emergency instead.", ""),
-        Kind("parents_lawyer", "A letter from a parent's lawyer",
-             "It compels nothing by itself. A parent may see their child's record in any case (34 CFR 99.10), and may "
-             "sign a consent for others (34 CFR 99.30).", ""),
-        Kind("other", "Another paper",
-             "It compels nothing until the district's counsel says which of the others it is.", ""),
+        Kind(
+            "court_order",
+            "A court's order",
+            "It can compel the records that it names. The family is told first, unless the order"
+            " itself forbids it.",
+            "a court",
+        ),
+        Kind(
+            "subpoena",
+            "A subpoena of a court or a grand jury",
+            "It can compel the records that it names. The family is told first and may object,"
+            " unless a court has ordered that it stay secret.",
+            "a court",
+        ),
+        Kind(
+            "judicial_warrant",
+            "A warrant signed by a judge",
+            "It can compel what it names, where a judge has signed it. Look for the judge's name"
+            " and the court's.",
+            "a judge",
+        ),
+        Kind(
+            "administrative",
+            "A warrant or subpoena that an agency issued itself, such as immigration enforcement",
+            "It compels nothing by itself, because no judge has signed it. Nothing is released on"
+            " it, whoever brings it. If a court orders that it be followed, record that order as a"
+            " demand of its own.",
+            "",
+        ),
+        Kind(
+            "no_paper",
+            "A request without any paper, by the police or an immigration officer",
+            "It compels nothing. Nothing is released on it. Where somebody's life or health is in"
+            " danger, open an emergency instead.",
+            "",
+        ),
+        Kind(
+            "parents_lawyer",
+            "A letter from a parent's lawyer",
+            "It compels nothing by itself. A parent may see their child's record in any case (34"
+            " CFR 99.10), and may sign a consent for others (34 CFR 99.30).",
+            "",
+        ),
+        Kind(
+            "other",
+            "Another paper",
+            "It compels nothing until the district's counsel says which of the others it is.",
+            "",
+        ),
     )
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
 class NoticeException:
-    """A lawful reason why the family is not told. `why_not`: why nothing is released here all the same, if so."""
+    """A lawful reason why the family is not told. `why_not`: why nothing is released here all the
+    same, if so.
+    """
 
     name: str
     label: str
@@ -121,20 +164,25 @@ NOTICE_EXCEPTIONS: dict[str, NoticeException] = {
     for exception in (
         NoticeException(
             "parent_is_party",
-            "The parent is a party to the court's own case on the care or protection of a child, and the order was "
-            "made in it (20 U.S.C. 1232g(b)(2)(B))", ""),
+            "The parent is a party to the court's own case on the care or protection of a child,"
+            " and the order was made in it (20 U.S.C. 1232g(b)(2)(B))",
+            "",
+        ),
         NoticeException(
             "kept_secret",
             "A court has ordered that nobody be told (34 CFR 99.31(a)(9)(ii)(A) to (C))",
-            "A court has ordered that nobody be told. Every look is on a list that the family may read, so nothing is "
-            "released from here: the district's counsel answers."),
+            "A court has ordered that nobody be told. Every look is on a list that the family may"
+            " read, so nothing is released from here: the district's counsel answers.",
+        ),
     )
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
 class Paper:
-    """What stands on the paper, and how the family was told: a day, one of `NOTICE_EXCEPTIONS`, or not yet."""
+    """What stands on the paper, and how the family was told: a day, one of `NOTICE_EXCEPTIONS`, or
+    not yet.
+    """
 
     kind: str
     issuer: str
@@ -172,8 +220,9 @@ class Event:
     reason: str
 
 
-def record_demand(database: Database, scope: Scope, student_id: str, paper: Paper, reason: str,
-                  now: datetime) -> Demand:  # fmt: skip
+def record_demand(
+    database: Database, scope: Scope, student_id: str, paper: Paper, reason: str, now: datetime
+) -> Demand:
     """Write a demand down. It is refused from here on.
 
     Args:
@@ -191,21 +240,36 @@ def record_demand(database: Database, scope: Scope, student_id: str, paper: Pape
     with database.write_transaction() as session:
         require_officer(session, scope.viewer)
         row = LegalDemandRow(
-            received_on=paper.received_on, recorded_at=now, recorded_by=scope.viewer.user_id, student_id=student_id,
-            kind=paper.kind, issuer=paper.issuer.strip(), of_court=paper.of_court,
-            signed_by_judge=paper.signed_by_judge, parent_notified_on=paper.parent_notified_on,
-            notice_exception=paper.notice_exception, categories=";".join(sorted(paper.categories)),
+            received_on=paper.received_on,
+            recorded_at=now,
+            recorded_by=scope.viewer.user_id,
+            student_id=student_id,
+            kind=paper.kind,
+            issuer=paper.issuer.strip(),
+            of_court=paper.of_court,
+            signed_by_judge=paper.signed_by_judge,
+            parent_notified_on=paper.parent_notified_on,
+            notice_exception=paper.notice_exception,
+            categories=";".join(sorted(paper.categories)),
             status=Status.REFUSED,
-        )  # fmt: skip
+        )
         session.add(row)
         session.flush()
         _add_event(session, row, scope.viewer, Action.RECORDED, reason, now)
         return _demand(row)
 
 
-def record_notice(database: Database, viewer: Viewer, number: int, told_on: date | None, exception: str, reason: str,
-                  now: datetime) -> Demand:  # fmt: skip
-    """Write down on which day the family was told of the demand, or why the law lets them not be told.
+def record_notice(
+    database: Database,
+    viewer: Viewer,
+    number: int,
+    told_on: date | None,
+    exception: str,
+    reason: str,
+    now: datetime,
+) -> Demand:
+    """Write down on which day the family was told of the demand, or why the law lets them not be
+    told.
 
     Args:
         exception: one of `NOTICE_EXCEPTIONS`; empty where the family was told.
@@ -229,29 +293,43 @@ def record_notice(database: Database, viewer: Viewer, number: int, told_on: date
         return _demand(row)
 
 
-def propose_release(database: Database, viewer: Viewer, number: int, reason: str, now: datetime) -> Demand:
-    """The first of two: say why the demand should be answered. The district's others are told that it waits.
+def propose_release(
+    database: Database, viewer: Viewer, number: int, reason: str, now: datetime
+) -> Demand:
+    """The first of two: say why the demand should be answered. The district's others are told that
+    it waits.
 
     Raises:
         NotAnOfficer: the viewer does not act for the district.
         NoSuchDemand: there is none of this number.
-        DemandRefused: the law does not allow it, now or ever, or it is proposed or approved already.
+        DemandRefused: the law does not allow it, now or ever, or it is proposed or approved
+            already.
     """
     reason = _reason(reason)
     with database.write_transaction() as session:
         row = _open_row(session, viewer, number)
         if why := why_not_released(_demand(row), now.date()):
             raise DemandRefused(why)
-        if row.status == Status.PROPOSED or (row.status == Status.APPROVED and now < closes(_events(session, number))):
+        if row.status == Status.PROPOSED or (
+            row.status == Status.APPROVED and now < closes(_events(session, number))
+        ):
             raise DemandRefused(f"A release is {row.status} already.")
         row.status = Status.PROPOSED
         _add_event(session, row, viewer, Action.PROPOSED, reason, now)
-        give_notice(session, "legal_demand", f"{viewer.name} proposes to answer legal demand {number}. Somebody else "
-                    "must approve it or deny it.", f"/demands/{number}", now)  # fmt: skip
+        give_notice(
+            session,
+            "legal_demand",
+            f"{viewer.name} proposes to answer legal demand {number}. Somebody else "
+            "must approve it or deny it.",
+            f"/demands/{number}",
+            now,
+        )
         return _demand(row)
 
 
-def approve_release(database: Database, viewer: Viewer, number: int, reason: str, now: datetime) -> Demand:
+def approve_release(
+    database: Database, viewer: Viewer, number: int, reason: str, now: datetime
+) -> Demand:
     """The second of two: from here on the release can be taken, for `RELEASE_DAYS` days.
 
     Raises:
@@ -265,7 +343,9 @@ def approve_release(database: Database, viewer: Viewer, number: int, reason: str
         if row.status != Status.PROPOSED:
             raise DemandRefused("No release is proposed.")
         if _last(_events(session, number), Action.PROPOSED).user_id == viewer.user_id:
-            raise DemandRefused("You proposed this release. Another district administrator must approve it.")
+            raise DemandRefused(
+                "You proposed this release. Another district administrator must approve it."
+            )
         if why := why_not_released(_demand(row), now.date()):
             raise DemandRefused(why)
         row.status = Status.APPROVED
@@ -273,8 +353,11 @@ def approve_release(database: Database, viewer: Viewer, number: int, reason: str
         return _demand(row)
 
 
-def deny_release(database: Database, viewer: Viewer, number: int, reason: str, now: datetime) -> Demand:
-    """Refuse what is proposed, or close what is approved. Any one district administrator may, the proposer too.
+def deny_release(
+    database: Database, viewer: Viewer, number: int, reason: str, now: datetime
+) -> Demand:
+    """Refuse what is proposed, or close what is approved. Any one district administrator may, the
+    proposer too.
 
     Raises:
         NotAnOfficer: the viewer does not act for the district.
@@ -303,8 +386,11 @@ def approved(database: Database, viewer: Viewer, number: int, now: datetime) -> 
         return _demand(_approved_row(session, viewer, number, now))
 
 
-def record_release(database: Database, viewer: Viewer, number: int, reason: str, sha256: str, now: datetime) -> None:
-    """Write down that a release is taken, with the digest of what is handed over; the district is told.
+def record_release(
+    database: Database, viewer: Viewer, number: int, reason: str, sha256: str, now: datetime
+) -> None:
+    """Write down that a release is taken, with the digest of what is handed over; the district is
+    told.
 
     Raises:
         As `approved`; and DemandRefused where no reason is given.
@@ -313,15 +399,24 @@ def record_release(database: Database, viewer: Viewer, number: int, reason: str,
     with database.write_transaction() as session:
         row = _approved_row(session, viewer, number, now)
         _add_event(session, row, viewer, Action.RELEASED, f"{reason}\nSHA-256 {sha256}", now)
-        give_notice(session, "legal_demand", f"{viewer.name} took what answers legal demand {number}.",
-                    f"/demands/{number}", now)  # fmt: skip
+        give_notice(
+            session,
+            "legal_demand",
+            f"{viewer.name} took what answers legal demand {number}.",
+            f"/demands/{number}",
+            now,
+        )
 
 
 def demands(database: Database, limit: int | None = None) -> list[Demand]:
     """The newest first."""
     with database.session() as session:
-        return [_demand(row) for row in session.scalars(
-            select(LegalDemandRow).order_by(LegalDemandRow.id.desc()).limit(limit))]  # fmt: skip
+        return [
+            _demand(row)
+            for row in session.scalars(
+                select(LegalDemandRow).order_by(LegalDemandRow.id.desc()).limit(limit)
+            )
+        ]
 
 
 def demand(database: Database, number: int) -> Demand:
@@ -344,7 +439,9 @@ def events(database: Database, number: int) -> list[Event]:
 
 
 def why_not_released(found: Demand, today: date) -> str:
-    """Why the law does not let this demand be answered today, in a plain sentence; empty where it does."""
+    """Why the law does not let this demand be answered today, in a plain sentence; empty where it
+    does.
+    """
     paper, needs = found.paper, found.kind.needs
     if not needs:
         return "Nothing can be released on this kind of paper."
@@ -355,7 +452,11 @@ def why_not_released(found: Demand, today: date) -> str:
     if paper.parent_notified_on is None:
         return "The family has not been told. They must be, but for a lawful exception."
     ready = paper.parent_notified_on + timedelta(days=NOTICE_DAYS)
-    return f"The family was told less than {NOTICE_DAYS} days ago and may still object." if today < ready else ""
+    return (
+        f"The family was told less than {NOTICE_DAYS} days ago and may still object."
+        if today < ready
+        else ""
+    )
 
 
 def closes(done: Sequence[Event]) -> datetime:
@@ -377,9 +478,13 @@ def _last(done: Sequence[Event], action: Action) -> Event:
 def _approved_row(session: Session, viewer: Viewer, number: int, now: datetime) -> LegalDemandRow:
     row = _open_row(session, viewer, number)
     if row.status != Status.APPROVED:
-        raise DemandRefused("Nothing can be taken: two district administrators have not agreed to a release.")
+        raise DemandRefused(
+            "Nothing can be taken: two district administrators have not agreed to a release."
+        )
     if now >= closes(_events(session, number)):
-        raise DemandRefused(f"Nothing can be taken: the approval was good for {RELEASE_DAYS} days and has ended.")
+        raise DemandRefused(
+            f"Nothing can be taken: the approval was good for {RELEASE_DAYS} days and has ended."
+        )
     return row
 
 
@@ -394,7 +499,9 @@ def _open_row(session: Session, viewer: Viewer, number: int) -> LegalDemandRow:
 def _check_paper(paper: Paper, today: date) -> None:
     kind = KINDS.get(paper.kind)
     if kind is None:
-        raise DemandRefused(f"There is no kind of paper {paper.kind!r}; the kinds are {', '.join(KINDS)}.")
+        raise DemandRefused(
+            f"There is no kind of paper {paper.kind!r}; the kinds are {', '.join(KINDS)}."
+        )
     if not 0 < len(paper.issuer.strip()) <= 200:
         raise DemandRefused("Please say who issued it, in at most 200 characters.")
     if paper.received_on > today:
@@ -405,16 +512,22 @@ def _check_paper(paper: Paper, today: date) -> None:
         names = ", ".join(sorted(category.replace("_", " ") for category in never))
         raise DemandRefused(f"No demand opens this part of a record: {names}.")
     if not kind.needs and (paper.of_court or paper.signed_by_judge):
-        raise DemandRefused("This kind of paper comes from no court and has no judge's signature. If this one does, "
-                            "choose a court's order, a subpoena or a warrant signed by a judge.")  # fmt: skip
+        raise DemandRefused(
+            "This kind of paper comes from no court and has no judge's signature. If this one does,"
+            " choose a court's order, a subpoena or a warrant signed by a judge."
+        )
     _check_notice(paper.received_on, paper.parent_notified_on, paper.notice_exception, today)
 
 
 def _check_notice(received_on: date, told_on: date | None, exception: str, today: date) -> None:
     if told_on is not None and not received_on <= told_on <= today:
-        raise DemandRefused("The family can only have been told between the day the paper came and today.")
+        raise DemandRefused(
+            "The family can only have been told between the day the paper came and today."
+        )
     if exception and exception not in NOTICE_EXCEPTIONS:
-        raise DemandRefused(f"There is no exception {exception!r}; there are {', '.join(NOTICE_EXCEPTIONS)}.")
+        raise DemandRefused(
+            f"There is no exception {exception!r}; there are {', '.join(NOTICE_EXCEPTIONS)}."
+        )
     if told_on is not None and exception:
         raise DemandRefused(_EITHER)
 
@@ -425,19 +538,45 @@ def _reason(text: str) -> str:
     return text.strip()
 
 
-def _add_event(session: Session, row: LegalDemandRow, viewer: Viewer, action: Action, reason: str,
-               now: datetime) -> None:  # fmt: skip
-    session.add(LegalDemandEventRow(demand_id=row.id, at=now, user_id=viewer.user_id, action=action, reason=reason))
+def _add_event(
+    session: Session,
+    row: LegalDemandRow,
+    viewer: Viewer,
+    action: Action,
+    reason: str,
+    now: datetime,
+) -> None:
+    session.add(
+        LegalDemandEventRow(
+            demand_id=row.id, at=now, user_id=viewer.user_id, action=action, reason=reason
+        )
+    )
     session.flush()
 
 
 def _events(session: Session, number: int) -> list[Event]:
-    query = select(LegalDemandEventRow).where(LegalDemandEventRow.demand_id == number).order_by(LegalDemandEventRow.id)
-    return [Event(row.at, row.user_id, Action(row.action), row.reason) for row in session.scalars(query)]
+    query = (
+        select(LegalDemandEventRow)
+        .where(LegalDemandEventRow.demand_id == number)
+        .order_by(LegalDemandEventRow.id)
+    )
+    return [
+        Event(row.at, row.user_id, Action(row.action), row.reason) for row in session.scalars(query)
+    ]
 
 
 def _demand(row: LegalDemandRow) -> Demand:
     categories = frozenset(Category(name) for name in row.categories.split(";"))
-    paper = Paper(row.kind, row.issuer, row.received_on, row.of_court, row.signed_by_judge, categories,
-                  row.parent_notified_on, row.notice_exception)  # fmt: skip
-    return Demand(row.id, row.student_id, paper, row.recorded_at, row.recorded_by, Status(row.status))
+    paper = Paper(
+        row.kind,
+        row.issuer,
+        row.received_on,
+        row.of_court,
+        row.signed_by_judge,
+        categories,
+        row.parent_notified_on,
+        row.notice_exception,
+    )
+    return Demand(
+        row.id, row.student_id, paper, row.recorded_at, row.recorded_by, Status(row.status)
+    )

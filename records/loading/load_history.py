@@ -1,8 +1,9 @@
 """When each source was last loaded, and the loads that a person must look at before they count.
 
-A feed that suddenly holds far fewer students, or a day on which nearly everybody is absent, is more likely a fault of
-an export than the truth: such a load is held, and what served goes on serving. A feed that has stopped is said to be
-old, and alerts about absences are then not given: nobody can see who came to school yesterday.
+A feed that suddenly holds far fewer students, or a day on which nearly everybody is absent, is more
+likely a fault of an export than the truth: such a load is held, and what served goes on serving. A
+feed that has stopped is said to be old, and alerts about absences are then not given: nobody can
+see who came to school yesterday.
 """
 
 from __future__ import annotations
@@ -24,17 +25,21 @@ STALE_AFTER = timedelta(hours=36)
 """A nightly feed that missed one night, with half a day to spare (R42)."""
 
 SHRUNK = 0.20
-"""Share of students who may be gone since the last load; a district loses about 2% in an ordinary month (R42)."""
+"""Share of students who may be gone since the last load; a district loses about 2% in an ordinary
+month (R42)."""
 
 ALL_ABSENT = 0.5
-"""Share of students absent on one day above which the day is doubted: twice the worst ordinary winter day."""
+"""Share of students absent on one day above which the day is doubted: twice the worst ordinary
+winter day."""
 
 _FEWEST = 20
 """Students below whom a share says nothing."""
 
 
 class LoadHeld(SaidPlainly, ValueError):
-    """A load that is likely a fault of the export; nothing was changed until a person says that it is right."""
+    """A load that is likely a fault of the export; nothing was changed until a person says that it
+    is right.
+    """
 
 
 @dataclass(frozen=True)
@@ -52,15 +57,24 @@ class Load:
 
     @property
     def whose(self) -> tuple[str, str | None]:
-        """What tells a source from the others: its connector, and the partner whose files they are."""
+        """What tells a source from the others: its connector, and the partner whose files they
+        are.
+        """
         return self.source, self.organization_id
 
 
 def note_load(home: Path, report: LoadReport, tables: Sequence[str], at: datetime) -> Load:
     """Write down that a load was done: one line, appended."""
-    done = Load(at, report.source, report.snapshot_id, tuple(tables), sum(file.read for file in report.files),
-                sum(file.kept for file in report.files), sum(file.quarantined for file in report.files),
-                report.organization_id)  # fmt: skip
+    done = Load(
+        at,
+        report.source,
+        report.snapshot_id,
+        tuple(tables),
+        sum(file.read for file in report.files),
+        sum(file.kept for file in report.files),
+        sum(file.quarantined for file in report.files),
+        report.organization_id,
+    )
     line = json.dumps(asdict(done) | {"at": at.isoformat(timespec="seconds")}) + "\n"
     with (home / "snapshots" / "loads.jsonl").open("a+", encoding="utf-8") as log:
         log.seek(0)
@@ -72,12 +86,16 @@ def note_load(home: Path, report: LoadReport, tables: Sequence[str], at: datetim
 
 
 def loads(home: Path) -> list[Load]:
-    """Every load that was written down, the newest first. A line that was cut off in writing is passed over."""
+    """Every load that was written down, the newest first. A line that was cut off in writing is
+    passed over.
+    """
     return list(_newest_first(home))
 
 
 def last_loads(home: Path) -> dict[tuple[str, str | None], Load]:
-    """The newest load of each source, by its connector and the partner whose files they were (None: no single one)."""
+    """The newest load of each source, by its connector and the partner whose files they were (None:
+    no single one).
+    """
     newest: dict[tuple[str, str | None], Load] = {}
     for load in loads(home):
         newest.setdefault(load.whose, load)
@@ -85,26 +103,40 @@ def last_loads(home: Path) -> dict[tuple[str, str | None], Load]:
 
 
 def attendance_is_old(home: Path, now: datetime) -> datetime | None:
-    """When attendance was last loaded, if that is too long ago to go by; None when it is fresh, or was never noted."""
-    last = next((load.at for load in _newest_first(home) if "attendance_events" in load.tables), None)
+    """When attendance was last loaded, if that is too long ago to go by; None when it is fresh, or
+    was never noted.
+    """
+    last = next(
+        (load.at for load in _newest_first(home) if "attendance_events" in load.tables), None
+    )
     return last if last is not None and now - last > STALE_AFTER else None
 
 
 def doubts(new: Snapshot, current: Snapshot | None) -> list[str]:
-    """Why a person should look at a load before it counts, in plain words; empty when nothing is odd."""
+    """Why a person should look at a load before it counts, in plain words; empty when nothing is
+    odd.
+    """
     if current is None:
         return []
     return [*_shrunk(new, current), *_absent_days(new, current)]
 
 
 def _newest_first(home: Path) -> Iterator[Load]:
-    """The loads, read no further back than somebody asks: each page of the site asks for the last one."""
+    """The loads, read no further back than somebody asks: each page of the site asks for the last
+    one.
+    """
     file = home / "snapshots" / "loads.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     for line in reversed(lines):
         if line.endswith("}"):
             entry = json.loads(line)
-            yield Load(**entry | {"at": datetime.fromisoformat(entry["at"]), "tables": tuple(entry["tables"])})
+            yield Load(
+                **entry
+                | {
+                    "at": datetime.fromisoformat(entry["at"]),
+                    "tables": tuple(entry["tables"]),
+                }
+            )
 
 
 def _shrunk(new: Snapshot, current: Snapshot) -> list[str]:
@@ -122,10 +154,14 @@ def _absent_days(new: Snapshot, current: Snapshot) -> list[str]:
         return []
     with duckdb.connect() as engine:
         days = engine.execute(
-            "select date, count(distinct student_id) from read_parquet($file) "
-            "where list_contains($absent, status) and date > $since group by date having count(distinct student_id) "
-            "> $most order by date",
-            {"file": str(file), "absent": list(ABSENT_STATUSES), "since": date.fromisoformat(known_until),
-             "most": students * ALL_ABSENT},
-        ).fetchall()  # fmt: skip
+            "select date, count(distinct student_id) from read_parquet($file) where"
+            " list_contains($absent, status) and date > $since group by date having count(distinct"
+            " student_id) > $most order by date",
+            {
+                "file": str(file),
+                "absent": list(ABSENT_STATUSES),
+                "since": date.fromisoformat(known_until),
+                "most": students * ALL_ABSENT,
+            },
+        ).fetchall()
     return [f"on {day} {absent:,} of {students:,} students are absent" for day, absent in days]

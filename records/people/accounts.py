@@ -1,8 +1,8 @@
 """Who may sign in: organisations, staff, passwords and the sessions of their browsers.
 
-Passwords are kept as argon2id hashes; a wrong login and a wrong password take the same work and get the same answer.
-A session ends after 30 minutes without use, after 12 hours, at sign-out, and when its person is disabled.
-Source: OWASP ASVS 5, chapters 6 and 7.
+Passwords are kept as argon2id hashes; a wrong login and a wrong password take the same work and get
+the same answer. A session ends after 30 minutes without use, after 12 hours, at sign-out, and when
+its person is disabled. Source: OWASP ASVS 5, chapters 6 and 7.
 """
 
 from __future__ import annotations
@@ -53,15 +53,23 @@ class Organization:
 def add_organization(database: Database, organization: Organization) -> None:
     """Add an organisation, or bring its name and kind up to date."""
     with database.session() as session:
-        session.merge(OrganizationRow(organization_id=organization.organization_id, name=organization.name,
-                                      kind=organization.kind))  # fmt: skip
+        session.merge(
+            OrganizationRow(
+                organization_id=organization.organization_id,
+                name=organization.name,
+                kind=organization.kind,
+            )
+        )
 
 
 def organizations(database: Database) -> dict[str, Organization]:
     """All organisations by identifier."""
     with database.session() as session:
         rows = session.scalars(select(OrganizationRow).order_by(OrganizationRow.name)).all()
-        return {row.organization_id: Organization(row.organization_id, row.name, row.kind) for row in rows}
+        return {
+            row.organization_id: Organization(row.organization_id, row.name, row.kind)
+            for row in rows
+        }
 
 
 def staff_names(database: Database) -> dict[str, str]:
@@ -73,19 +81,26 @@ def staff_names(database: Database) -> dict[str, str]:
 def everybody(database: Database) -> list[Viewer]:
     """Everybody who ever had an account, by organisation and name."""
     with database.session() as session:
-        rows = session.scalars(select(StaffRow).order_by(StaffRow.organization_id, StaffRow.name, StaffRow.login))
+        rows = session.scalars(
+            select(StaffRow).order_by(StaffRow.organization_id, StaffRow.name, StaffRow.login)
+        )
         return [_viewer(row) for row in rows]
 
 
-def add_staff(database: Database, login: str, name: str, role: Role, organization_id: str, password: str) -> Viewer:
+def add_staff(
+    database: Database, login: str, name: str, role: Role, organization_id: str, password: str
+) -> Viewer:
     """Add a person who may sign in.
 
     Raises:
-        AccountError: the password is short, the login is taken, the organisation is unknown or the role is not its.
+        AccountError: the password is short, the login is taken, the organisation is unknown or the
+            role is not its.
     """
     login = login.strip().lower()
     if len(password) < SHORTEST_PASSWORD:
-        raise AccountError(f"the password of {login} has {len(password)} characters; it needs {SHORTEST_PASSWORD}")
+        raise AccountError(
+            f"the password of {login} has {len(password)} characters; it needs {SHORTEST_PASSWORD}"
+        )
     if role is Role.PIPELINE or (role in _DISTRICT_ROLES) != (organization_id == DISTRICT):
         raise AccountError(f"{login}: the role {role} does not exist at {organization_id}")
     hashed = HASHER.hash(password)
@@ -95,8 +110,17 @@ def add_staff(database: Database, login: str, name: str, role: Role, organizatio
         if session.scalar(select(StaffRow).where(StaffRow.login == login)) is not None:
             raise AccountError(f"the login {login} is taken")
         viewer = Viewer(secrets.token_hex(8), login, name, role, organization_id)
-        session.add(StaffRow(user_id=viewer.user_id, login=login, name=name, role=role, active=True,
-                             organization_id=organization_id, password_hash=hashed))  # fmt: skip
+        session.add(
+            StaffRow(
+                user_id=viewer.user_id,
+                login=login,
+                name=name,
+                role=role,
+                active=True,
+                organization_id=organization_id,
+                password_hash=hashed,
+            )
+        )
     return viewer
 
 
@@ -107,7 +131,9 @@ def viewer_of(database: Database, login: str) -> Viewer:
         AccountError: there is none.
     """
     with database.session() as session:
-        row = session.scalar(select(StaffRow).where(StaffRow.login == login.strip().lower(), StaffRow.active))
+        row = session.scalar(
+            select(StaffRow).where(StaffRow.login == login.strip().lower(), StaffRow.active)
+        )
         if row is None:
             raise AccountError(f"nobody active has the login {login!r}")
         return _viewer(row)
@@ -127,14 +153,18 @@ def person_of(database: Database, login: str) -> Viewer:
 
 
 def authenticate(database: Database, login: str, password: str, now: datetime) -> Viewer | None:
-    """The person of this login and password; None when either is wrong or there were too many attempts."""
+    """The person of this login and password; None when either is wrong or there were too many
+    attempts.
+    """
     login = login.strip().lower()
     digest = hashlib.sha256(login.encode()).hexdigest()
     with database.session() as session:
         recent = session.scalar(
-            select(func.count()).where(SignInAttemptRow.login_sha256 == digest,
-                                       SignInAttemptRow.at > now - timedelta(minutes=1))
-        )  # fmt: skip
+            select(func.count()).where(
+                SignInAttemptRow.login_sha256 == digest,
+                SignInAttemptRow.at > now - timedelta(minutes=1),
+            )
+        )
         row = session.scalar(select(StaffRow).where(StaffRow.login == login))
         stored = row.password_hash if row is not None else _nobodys_hash()
         viewer = _viewer(row) if row is not None and row.active else None
@@ -142,7 +172,9 @@ def authenticate(database: Database, login: str, password: str, now: datetime) -
     with database.session() as session:
         if viewer is not None and matches and (recent or 0) < ATTEMPTS_PER_MINUTE:
             return viewer
-        session.execute(delete(SignInAttemptRow).where(SignInAttemptRow.at < now - timedelta(hours=1)))
+        session.execute(
+            delete(SignInAttemptRow).where(SignInAttemptRow.at < now - timedelta(hours=1))
+        )
         session.add(SignInAttemptRow(login_sha256=digest, at=now))
     return None
 
@@ -151,16 +183,31 @@ def start_session(database: Database, viewer: Viewer, now: datetime) -> str:
     """A new session's token, to be given to the browser once; only its digest is kept."""
     token = secrets.token_urlsafe(32)
     with database.session() as session:
-        session.add(WebSessionRow(token_sha256=_digest(token), user_id=viewer.user_id, csrf=secrets.token_urlsafe(24),
-                                  created_at=now, seen_at=now, ended_at=None))  # fmt: skip
+        session.add(
+            WebSessionRow(
+                token_sha256=_digest(token),
+                user_id=viewer.user_id,
+                csrf=secrets.token_urlsafe(24),
+                created_at=now,
+                seen_at=now,
+                ended_at=None,
+            )
+        )
     return token
 
 
 def session_viewer(database: Database, token: str, now: datetime) -> tuple[Viewer, str] | None:
-    """Who a living session belongs to, and its anti-forgery token. Using a session keeps it from idling out."""
+    """Who a living session belongs to, and its anti-forgery token. Using a session keeps it from
+    idling out.
+    """
     with database.session() as session:
         row = session.get(WebSessionRow, _digest(token))
-        if row is None or row.ended_at is not None or now - row.seen_at > IDLE or now - row.created_at > ABSOLUTE:
+        if (
+            row is None
+            or row.ended_at is not None
+            or now - row.seen_at > IDLE
+            or now - row.created_at > ABSOLUTE
+        ):
             return None
         staff = session.get(StaffRow, row.user_id)
         if staff is None or not staff.active:
@@ -173,14 +220,19 @@ def session_viewer(database: Database, token: str, now: datetime) -> tuple[Viewe
 def end_session(database: Database, token: str, now: datetime) -> None:
     """Sign out: the token is dead from here on."""
     with database.session() as session:
-        session.execute(update(WebSessionRow).where(WebSessionRow.token_sha256 == _digest(token),
-                                                    WebSessionRow.ended_at.is_(None)).values(ended_at=now))  # fmt: skip
+        session.execute(
+            update(WebSessionRow)
+            .where(WebSessionRow.token_sha256 == _digest(token), WebSessionRow.ended_at.is_(None))
+            .values(ended_at=now)
+        )
 
 
 def read_organizations(file: Path) -> list[Organization]:
     """Organisations from a CSV file with organization_id, name and kind."""
-    return [Organization(row["organization_id"], row["name"], row["kind"])
-            for _, row in rows_of(file, ("organization_id", "name", "kind"))]  # fmt: skip
+    return [
+        Organization(row["organization_id"], row["name"], row["kind"])
+        for _, row in rows_of(file, ("organization_id", "name", "kind"))
+    ]
 
 
 def rows_of(file: Path, names: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -197,10 +249,14 @@ def rows_of(file: Path, names: tuple[str, ...]) -> Iterator[tuple[int, dict[str,
                     raise AccountError(f"{file.name}, line 1: there is no column {name!r}")
             for row in reader:
                 if None in row or None in row.values():
-                    raise AccountError(f"{file.name}, line {reader.line_num}: too few or too many fields")
+                    raise AccountError(
+                        f"{file.name}, line {reader.line_num}: too few or too many fields"
+                    )
                 yield reader.line_num, row
         except (csv.Error, UnicodeDecodeError) as error:
-            raise AccountError(f"{file.name}, line {reader.line_num}: not CSV in UTF-8: {error}") from None
+            raise AccountError(
+                f"{file.name}, line {reader.line_num}: not CSV in UTF-8: {error}"
+            ) from None
 
 
 def _viewer(row: StaffRow) -> Viewer:

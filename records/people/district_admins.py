@@ -1,4 +1,6 @@
-"""Who acts for the district in matters of law: an active district administrator, asked anew at each act."""
+"""Who acts for the district in matters of law: an active district administrator, asked anew at each
+act.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,15 @@ class NotAnOfficer(SaidPlainly, ValueError):
 
 
 def is_officer(session: Session, viewer: Viewer) -> bool:
-    """Whether somebody is an active administrator of the district now, whatever they were when they signed in."""
+    """Whether somebody is an active administrator of the district now, whatever they were when they
+    signed in.
+    """
     row = session.get(StaffRow, viewer.user_id)
-    return row is not None and row.active and (row.role, row.organization_id) == (Role.DISTRICT_ADMIN, DISTRICT)
+    return (
+        row is not None
+        and row.active
+        and (row.role, row.organization_id) == (Role.DISTRICT_ADMIN, DISTRICT)
+    )
 
 
 def require_officer(session: Session, viewer: Viewer, act: str = "do this") -> None:
@@ -26,4 +34,6 @@ def require_officer(session: Session, viewer: Viewer, act: str = "do this") -> N
         NotAnOfficer: they are not.
     """
     if not is_officer(session, viewer):
-        raise NotAnOfficer(f"{viewer.login} is not an active district administrator: only they may {act}")
+        raise NotAnOfficer(
+            f"{viewer.login} is not an active district administrator: only they may {act}"
+        )

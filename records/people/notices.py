@@ -1,7 +1,8 @@
-"""What the district must look at: each notice is written in the same transaction as what it tells of.
+"""What the district must look at: each notice is written in the same transaction as what it tells
+of.
 
-If a notice cannot be written, what it tells of does not happen. A notice says what was done and where to read on; it
-never names a student.
+If a notice cannot be written, what it tells of does not happen. A notice says what was done and
+where to read on; it never names a student.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from records.people.district_admins import require_officer
 
 @dataclass(frozen=True)
 class Notice:
-    """One notice. `path` is the page that says more; `seen_by` is empty until somebody has seen it."""
+    """One notice. `path` is the page that says more; `seen_by` is empty until somebody has seen
+    it.
+    """
 
     number: int
     at: datetime
@@ -42,8 +45,10 @@ def notices(database: Database, *, unseen: bool = False, limit: int = 200) -> li
     if unseen:
         query = query.where(NoticeRow.seen_at.is_(None))
     with database.session() as session:
-        return [Notice(row.id, row.at, row.kind, row.text, row.path, row.seen_at, row.seen_by)
-                for row in session.scalars(query)]  # fmt: skip
+        return [
+            Notice(row.id, row.at, row.kind, row.text, row.path, row.seen_at, row.seen_by)
+            for row in session.scalars(query)
+        ]
 
 
 def count_unseen(database: Database) -> int:
@@ -54,7 +59,8 @@ def count_unseen(database: Database) -> int:
 
 
 def mark_seen(database: Database, viewer: Viewer, number: int, now: datetime) -> None:
-    """Write down who saw a notice first. A second time, and a notice that is not there, change nothing.
+    """Write down who saw a notice first. A second time, and a notice that is not there, change
+    nothing.
 
     Raises:
         NotAnOfficer: the viewer does not act for the district.

@@ -28,19 +28,25 @@ class ComparedLine:
 def changes(before: Agreement, after: Agreement) -> list[str]:
     """Each element that differs, as a sentence, in the order in which an agreement is read."""
     old, new = tomllib.loads(before.text), tomllib.loads(after.text)
-    found = [f"{element.says.capitalize()}: {_change(old.get(element.key), new.get(element.key))}."
-             for element in ELEMENTS
-             if element.key not in _NOT_TERMS and old.get(element.key) != new.get(element.key)]  # fmt: skip
+    found = [
+        f"{element.says.capitalize()}: {_change(old.get(element.key), new.get(element.key))}."
+        for element in ELEMENTS
+        if element.key not in _NOT_TERMS and old.get(element.key) != new.get(element.key)
+    ]
     return found or ["Nothing but remarks or layout."]
 
 
 def compared(before: str, after: str) -> list[ComparedLine]:
-    """Both texts as one: what was kept, and where a line changed first the old one and then the new one."""
+    """Both texts as one: what was kept, and where a line changed first the old one and then the new
+    one.
+    """
     old, new = before.splitlines(), after.splitlines()
     lines: list[ComparedLine] = []
     for kind, i, i_end, j, j_end in SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
         if kind == "equal":
-            lines += [ComparedLine("kept", i + k + 1, j + k + 1, old[i + k]) for k in range(i_end - i)]
+            lines += [
+                ComparedLine("kept", i + k + 1, j + k + 1, old[i + k]) for k in range(i_end - i)
+            ]
         else:
             lines += [ComparedLine("removed", k + 1, None, old[k]) for k in range(i, i_end)]
             lines += [ComparedLine("added", None, k + 1, new[k]) for k in range(j, j_end)]
@@ -49,9 +55,14 @@ def compared(before: str, after: str) -> list[ComparedLine]:
 
 def _change(old: Any, new: Any) -> str:
     if isinstance(old, list) and isinstance(new, list):
-        said = (("now also", [one for one in new if one not in old]),
-                ("no longer", [one for one in old if one not in new]))  # fmt: skip
-        return "; ".join(f"{what} {_words(names)}" for what, names in said if names) or "in another order"
+        said = (
+            ("now also", [one for one in new if one not in old]),
+            ("no longer", [one for one in old if one not in new]),
+        )
+        return (
+            "; ".join(f"{what} {_words(names)}" for what, names in said if names)
+            or "in another order"
+        )
     if old is None:
         return f"{_words(new)}, where nothing was said"
     return f"{_words(new)} instead of {_words(old)}"

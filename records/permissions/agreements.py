@@ -1,8 +1,10 @@
-"""Agreements: what a partner may see, for which purpose, on which ONE legal basis, from when to when.
+"""Agreements: what a partner may see, for which purpose, on which ONE legal basis, from when to
+when.
 
-An agreement is a TOML file that a lawyer can read. This module refuses a file that lacks any element that the
-law asks a written agreement for (34 CFR 99.35(a)(3); PTAC, "Written Agreement Checklist"), and names the line.
-A text that was accepted once counts as it was accepted: a newer rule holds for newer files.
+An agreement is a TOML file that a lawyer can read. This module refuses a file that lacks any
+element that the law asks a written agreement for (34 CFR 99.35(a)(3); PTAC, "Written Agreement
+Checklist"), and names the line. A text that was accepted once counts as it was accepted: a newer
+rule holds for newer files.
 """
 
 from __future__ import annotations
@@ -49,11 +51,14 @@ PURPOSE_KINDS: Mapping[LegalBasis, tuple[str, ...]] = {
     LegalBasis.AUDIT_EVALUATION: ("audit", "evaluation", "compliance"),
     LegalBasis.STUDIES: ("predictive_tests", "student_aid", "instruction"),
 }
-"""What each basis may be used for: help to students; 34 CFR 99.35(a)(3)(ii)(B); 34 CFR 99.31(a)(6)(i)."""
+"""What each basis may be used for: help to students; 34 CFR 99.35(a)(3)(ii)(B); 34 CFR
+99.31(a)(6)(i)."""
 
 
 class AgreementError(SaidPlainly, ValueError):
-    """An agreement that cannot be accepted or is not there; of a file the message names the line."""
+    """An agreement that cannot be accepted or is not there; of a file the message names the
+    line.
+    """
 
 
 @dataclass(frozen=True)
@@ -76,21 +81,43 @@ ELEMENTS: tuple[Element, ...] = (
     Element("purpose_kind", str, "which of the purposes that its ground allows", f"{_RULE}(ii)(B)"),
     Element("activity", str, "what is done with the records, and how", f"{_RULE}(ii)(C)"),
     Element("categories", list, "which records are shared", f"{_RULE}(ii)(A)"),
-    Element("consent_required", list, "which of them also need each family's signed consent", "34 CFR 99.30"),
+    Element(
+        "consent_required",
+        list,
+        "which of them also need each family's signed consent",
+        "34 CFR 99.30",
+    ),
     Element("programs", list, "the programs whose students are meant"),
     Element("supports", list, "the supports that may be suggested"),
     Element("start", date, "the first day", "34 CFR 99.31(a)(6)(iii)(C)(1)"),
     Element("end", date, "the last day", "34 CFR 99.31(a)(6)(iii)(C)(1)"),
-    Element("destruction_date", date, "the day by which the records are destroyed", f"{_RULE}(iii) and (iv)"),
+    Element(
+        "destruction_date",
+        date,
+        "the day by which the records are destroyed",
+        f"{_RULE}(iii) and (iv)",
+    ),
     Element("officers", list, "who answers for the records", f"{_RULE}(i)"),
-    Element("safeguards", str, "how the records are protected, and whose use they are limited to", f"{_RULE}(v)"),
+    Element(
+        "safeguards",
+        str,
+        "how the records are protected, and whose use they are limited to",
+        f"{_RULE}(v)",
+    ),
     Element("redisclosure", str, "whether and how they may be passed on", f"{_RULE}(v)"),
-    Element("breach_notice_hours", int, "how soon the district hears of a breach, at most 72 hours"),
+    Element(
+        "breach_notice_hours", int, "how soon the district hears of a breach, at most 72 hours"
+    ),
 )
-"""In the order in which an agreement is read. PTAC, "Written Agreement Checklist", asks for the notice of a breach."""
+"""In the order in which an agreement is read. PTAC, "Written Agreement Checklist", asks for the
+notice of a breach."""
 
-_TYPES = {str: "words in quotes", int: "a whole number", list: "a list in square brackets",
-          date: "a day such as 2026-07-31, without quotes"}  # fmt: skip
+_TYPES = {
+    str: "words in quotes",
+    int: "a whole number",
+    list: "a list in square brackets",
+    date: "a day such as 2026-07-31, without quotes",
+}
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 _RESERVED = "explain"  # the site has a page of its own at this place among the agreements
 
@@ -140,7 +167,9 @@ def read_agreement(file: Path) -> Agreement:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise AgreementError(f"{file.name}, line {line}: not UTF-8; save it as plain text in UTF-8") from None
+        raise AgreementError(
+            f"{file.name}, line {line}: not UTF-8; save it as plain text in UTF-8"
+        ) from None
     return parse_agreement(text, file.name)
 
 
@@ -165,7 +194,10 @@ def line_of(text: str, key: str, value: str = "") -> int:
     Where the key is missing it is the line after the last.
     """
     lines = _lines(text)
-    keys = [_key_of(line) if begins else "" for line, begins in zip(lines, _begin_something(lines), strict=True)]
+    keys = [
+        _key_of(line) if begins else ""
+        for line, begins in zip(lines, _begin_something(lines), strict=True)
+    ]
     if key not in keys:
         return len(lines) + 1
     first = keys.index(key)
@@ -186,40 +218,64 @@ class Reinstatement:
     reason: str
 
 
-def save_agreement(database: Database, agreement: Agreement, reinstatement: Reinstatement | None = None) -> None:
+def save_agreement(
+    database: Database, agreement: Agreement, reinstatement: Reinstatement | None = None
+) -> None:
     """Store a new version.
 
     Args:
-        reinstatement: for a version of an agreement that was revoked (`records.permissions.reinstatements.reinstate`).
+        reinstatement: for a version of an agreement that was revoked
+            (`records.permissions.reinstatements.reinstate`).
 
     Raises:
-        AgreementError: its organisation is not known, the version exists with another text or is not the newest, or
-            the agreement was revoked and nobody takes that back.
+        AgreementError: its organisation is not known, the version exists with another text or is
+            not the newest, or the agreement was revoked and nobody takes that back.
     """
     with database.session() as session:
         if session.get(OrganizationRow, agreement.organization_id) is None:
-            raise AgreementError(f"agreement {agreement.agreement_id}: there is no organisation "
-                                 f"{agreement.organization_id!r}; add it first")  # fmt: skip
+            raise AgreementError(
+                f"agreement {agreement.agreement_id}: there is no organisation "
+                f"{agreement.organization_id!r}; add it first"
+            )
         rows = session.scalars(
-            select(AgreementRow).where(AgreementRow.agreement_id == agreement.agreement_id)
+            select(AgreementRow)
+            .where(AgreementRow.agreement_id == agreement.agreement_id)
             .order_by(AgreementRow.version)
-        ).all()  # fmt: skip
+        ).all()
         revoked_at = rows[-1].revoked_at if rows else None
         _check_revocation(agreement, revoked_at, reinstatement)
         for row in rows:
-            if row.version == agreement.version and row.sha256 == agreement.sha256 and reinstatement is None:
+            if (
+                row.version == agreement.version
+                and row.sha256 == agreement.sha256
+                and reinstatement is None
+            ):
                 return
             if row.version >= agreement.version or row.organization_id != agreement.organization_id:
                 raise AgreementError(
-                    f"agreement {agreement.agreement_id} has version {row.version} with {row.organization_id} already; "
-                    "a change needs a higher version, with the same organisation"
+                    f"agreement {agreement.agreement_id} has version {row.version} with"
+                    f" {row.organization_id} already; a change needs a higher version, with the"
+                    " same organisation"
                 )
         session.add(
-            AgreementRow(agreement_id=agreement.agreement_id, version=agreement.version, sha256=agreement.sha256,
-                         organization_id=agreement.organization_id, document=agreement.text, revoked_at=None,
-                         **({"reinstated_at": reinstatement.at, "reinstated_by": reinstatement.by,
-                             "reinstatement_reason": reinstatement.reason} if reinstatement else {}))
-        )  # fmt: skip
+            AgreementRow(
+                agreement_id=agreement.agreement_id,
+                version=agreement.version,
+                sha256=agreement.sha256,
+                organization_id=agreement.organization_id,
+                document=agreement.text,
+                revoked_at=None,
+                **(
+                    {
+                        "reinstated_at": reinstatement.at,
+                        "reinstated_by": reinstatement.by,
+                        "reinstatement_reason": reinstatement.reason,
+                    }
+                    if reinstatement
+                    else {}
+                ),
+            )
+        )
         session.flush()
         session.add(_terms(agreement))
 
@@ -231,7 +287,9 @@ def revoke(database: Database, agreement_id: str, now: datetime) -> None:
         AgreementError: there is no such agreement.
     """
     with database.session() as session:
-        rows = session.scalars(select(AgreementRow).where(AgreementRow.agreement_id == agreement_id)).all()
+        rows = session.scalars(
+            select(AgreementRow).where(AgreementRow.agreement_id == agreement_id)
+        ).all()
         if not rows:
             raise AgreementError(f"there is no agreement {agreement_id!r}")
         for row in rows:
@@ -239,9 +297,13 @@ def revoke(database: Database, agreement_id: str, now: datetime) -> None:
 
 
 def agreements_of(database: Database, organization_id: str, today: date) -> list[Agreement]:
-    """The organisation's agreements that are in force: newest version each, not revoked, within their dates."""
+    """The organisation's agreements that are in force: newest version each, not revoked, within
+    their dates.
+    """
     stored = all_agreements(database, organization_id)
-    return [one.agreement for one in stored if one.revoked_at is None and one.agreement.in_force(today)]
+    return [
+        one.agreement for one in stored if one.revoked_at is None and one.agreement.in_force(today)
+    ]
 
 
 @dataclass(frozen=True)
@@ -254,7 +316,9 @@ class StoredAgreement:
 
 
 def all_agreements(database: Database, organization_id: str | None = None) -> list[StoredAgreement]:
-    """The newest version of every agreement, of one organisation or of all: ended and revoked ones too."""
+    """The newest version of every agreement, of one organisation or of all: ended and revoked ones
+    too.
+    """
     query = select(AgreementRow).order_by(AgreementRow.agreement_id, AgreementRow.version)
     if organization_id is not None:
         query = query.where(AgreementRow.organization_id == organization_id)
@@ -265,7 +329,11 @@ def all_agreements(database: Database, organization_id: str | None = None) -> li
 
 def versions_of(database: Database, agreement_id: str) -> list[StoredAgreement]:
     """Every version of one agreement, the newest first; empty where there is none."""
-    query = select(AgreementRow).where(AgreementRow.agreement_id == agreement_id).order_by(AgreementRow.version.desc())
+    query = (
+        select(AgreementRow)
+        .where(AgreementRow.agreement_id == agreement_id)
+        .order_by(AgreementRow.version.desc())
+    )
     with database.session() as session:
         return [_stored(row) for row in session.scalars(query).all()]
 
@@ -273,16 +341,22 @@ def versions_of(database: Database, agreement_id: str) -> list[StoredAgreement]:
 def _stored(row: AgreementRow) -> StoredAgreement:
     taken_back = None
     if row.reinstated_at is not None:
-        taken_back = Reinstatement(row.reinstated_at, row.reinstated_by or "", row.reinstatement_reason or "")
-    return StoredAgreement(_agreement(tomllib.loads(row.document), row.document), row.revoked_at, taken_back)
+        taken_back = Reinstatement(
+            row.reinstated_at, row.reinstated_by or "", row.reinstatement_reason or ""
+        )
+    return StoredAgreement(
+        _agreement(tomllib.loads(row.document), row.document), row.revoked_at, taken_back
+    )
 
 
-def _check_revocation(agreement: Agreement, revoked_at: datetime | None, reinstatement: Reinstatement | None) -> None:
+def _check_revocation(
+    agreement: Agreement, revoked_at: datetime | None, reinstatement: Reinstatement | None
+) -> None:
     name = agreement.agreement_id
     if revoked_at is not None and reinstatement is None:
         raise AgreementError(
-            f"agreement {name} was revoked on {revoked_at:%Y-%m-%d}, and a newer version does not take that back: a "
-            "district administrator may, with `handrail agreements reinstate`"
+            f"agreement {name} was revoked on {revoked_at:%Y-%m-%d}, and a newer version does not"
+            " take that back: a district administrator may, with `handrail agreements reinstate`"
         )
     if reinstatement is not None and revoked_at is None:
         raise AgreementError(f"agreement {name} is not revoked: there is nothing to take back")
@@ -292,25 +366,42 @@ def _check_revocation(agreement: Agreement, revoked_at: datetime | None, reinsta
 
 def _terms(agreement: Agreement) -> AgreementTermsRow:
     return AgreementTermsRow(
-        agreement_id=agreement.agreement_id, version=agreement.version, sha256=agreement.sha256,
-        legal_basis=agreement.legal_basis, starts_on=agreement.start, ends_on=agreement.end,
-        categories=sorted(agreement.categories), programs=sorted(agreement.programs),
-    )  # fmt: skip
+        agreement_id=agreement.agreement_id,
+        version=agreement.version,
+        sha256=agreement.sha256,
+        legal_basis=agreement.legal_basis,
+        starts_on=agreement.start,
+        ends_on=agreement.end,
+        categories=sorted(agreement.categories),
+        programs=sorted(agreement.programs),
+    )
 
 
 def _agreement(found: Mapping[str, Any], text: str) -> Agreement:
-    """The agreement that a text says. Texts kept from before have no word on `purpose_kind` and what stands by it."""
+    """The agreement that a text says. Texts kept from before have no word on `purpose_kind` and
+    what stands by it.
+    """
     return Agreement(
-        agreement_id=found["agreement_id"], version=found["version"], organization_id=found["organization_id"],
-        legal_basis=LegalBasis(found["legal_basis"]), purpose=found["purpose"],
-        purpose_kind=found.get("purpose_kind", ""), activity=found.get("activity", ""),
-        categories=frozenset(map(Category, found["categories"])), programs=frozenset(found["programs"]),
-        supports=tuple(found["supports"]), start=found["start"], end=found["end"],
-        destruction_date=found["destruction_date"], officers=tuple(found["officers"]),
-        safeguards=found.get("safeguards", ""), redisclosure=found["redisclosure"],
-        breach_notice_hours=found["breach_notice_hours"], text=text,
+        agreement_id=found["agreement_id"],
+        version=found["version"],
+        organization_id=found["organization_id"],
+        legal_basis=LegalBasis(found["legal_basis"]),
+        purpose=found["purpose"],
+        purpose_kind=found.get("purpose_kind", ""),
+        activity=found.get("activity", ""),
+        categories=frozenset(map(Category, found["categories"])),
+        programs=frozenset(found["programs"]),
+        supports=tuple(found["supports"]),
+        start=found["start"],
+        end=found["end"],
+        destruction_date=found["destruction_date"],
+        officers=tuple(found["officers"]),
+        safeguards=found.get("safeguards", ""),
+        redisclosure=found["redisclosure"],
+        breach_notice_hours=found["breach_notice_hours"],
+        text=text,
         sha256=hashlib.sha256(text.encode()).hexdigest(),
-    )  # fmt: skip
+    )
 
 
 def _toml(text: str, file: str) -> dict[str, Any]:
@@ -331,12 +422,16 @@ _ENDS = {'"""': re.compile(r'(?:[^\\]|\\.)*?"""'), "'''": re.compile("[^\0]*?'''
 
 
 def _begin_something(lines: Sequence[str]) -> Iterator[bool]:
-    """Of each line, whether it stands neither in a text nor in a list that began on a line above."""
+    """Of each line, whether it stands neither in a text nor in a list that began on a line
+    above.
+    """
     opened, depth = "", 0
     for line in lines:
         yield not opened and depth == 0
         place = 0
-        while (found := (_ENDS[opened].match if opened else _TOKEN.search)(line, place)) is not None:
+        while (
+            found := (_ENDS[opened].match if opened else _TOKEN.search)(line, place)
+        ) is not None:
             place = found.end()
             if opened:
                 opened = ""
@@ -354,35 +449,56 @@ def _key_of(line: str) -> str:
 def _check_scope(reader: _Reader, agreement: Agreement) -> None:
     basis, consent = agreement.legal_basis, frozenset(reader.found["consent_required"])
     if agreement.purpose_kind not in PURPOSE_KINDS[basis]:
-        reader.refuse("purpose_kind", f"is {agreement.purpose_kind!r}, for which {basis} ({CITATIONS[basis]}) is no "
-                      f"ground; its purposes are: {', '.join(PURPOSE_KINDS[basis])}")  # fmt: skip
+        reader.refuse(
+            "purpose_kind",
+            f"is {agreement.purpose_kind!r}, for which {basis} ({CITATIONS[basis]}) is no "
+            f"ground; its purposes are: {', '.join(PURPOSE_KINDS[basis])}",
+        )
     if not agreement.categories:
         reader.refuse("categories", "is empty: an agreement that grants nothing shares nothing")
     unguarded = sorted((agreement.categories & CONSENT_CATEGORIES) - consent)
     if unguarded:
-        reader.refuse("consent_required", f"must name {', '.join(unguarded)}: the law asks for each family's consent")
+        reader.refuse(
+            "consent_required",
+            f"must name {', '.join(unguarded)}: the law asks for each family's consent",
+        )
     if consent - agreement.categories:
         reader.refuse("consent_required", "names categories that the agreement does not grant")
     beyond = sorted(consent - CONSENT_CATEGORIES)
     if beyond and basis is not LegalBasis.CONSENT:
-        reader.refuse("consent_required", f"names {', '.join(beyond)}, for which no family is asked alone; where each "
-                      'is to sign for everything, the ground is legal_basis = "consent"', beyond[0])  # fmt: skip
+        reader.refuse(
+            "consent_required",
+            f"names {', '.join(beyond)}, for which no family is asked alone; where each "
+            'is to sign for everything, the ground is legal_basis = "consent"',
+            beyond[0],
+        )
     if agreement.supports and basis not in PER_STUDENT_BASES:
-        reader.refuse("supports", f"must be empty: {basis} never opens a suggestion ({CITATIONS[basis]})")
+        reader.refuse(
+            "supports", f"must be empty: {basis} never opens a suggestion ({CITATIONS[basis]})"
+        )
     if basis in PER_STUDENT_BASES and not agreement.programs:
-        reader.refuse("programs", "is empty: students are reached only through a program that they take part in")
+        reader.refuse(
+            "programs",
+            "is empty: students are reached only through a program that they take part in",
+        )
 
 
 def _check_terms(reader: _Reader, agreement: Agreement) -> None:
     if not _IDENTIFIER.fullmatch(agreement.agreement_id) or agreement.agreement_id == _RESERVED:
-        reader.refuse("agreement_id", f"is {agreement.agreement_id!r}; it may have up to 80 letters, digits, - and _, "
-                      f"and may not be {_RESERVED!r}")  # fmt: skip
+        reader.refuse(
+            "agreement_id",
+            f"is {agreement.agreement_id!r}; it may have up to 80 letters, digits, - and _, "
+            f"and may not be {_RESERVED!r}",
+        )
     if agreement.version < 1:
         reader.refuse("version", "must be 1 or more")
     if agreement.end < agreement.start:
         reader.refuse("end", f"is {agreement.end}, before the start on {agreement.start}")
     if agreement.destruction_date < agreement.end:
-        reader.refuse("destruction_date", f"is {agreement.destruction_date}, before the end on {agreement.end}")
+        reader.refuse(
+            "destruction_date",
+            f"is {agreement.destruction_date}, before the end on {agreement.end}",
+        )
     if not 0 < agreement.breach_notice_hours <= 72:
         reader.refuse("breach_notice_hours", "must be from 1 to 72")
     if not agreement.officers:
@@ -399,11 +515,17 @@ class _Reader:
         raise AgreementError(f"{self.file}, line {line_of(self.text, key, value)}: {key} {reason}")
 
     def check_elements(self) -> None:
-        """Every element is there, of its kind and not empty; nothing else is; names are among those that exist."""
+        """Every element is there, of its kind and not empty; nothing else is; names are among those
+        that exist.
+        """
         known = {element.key for element in ELEMENTS}
         for key in self.found:
             if key not in known:
-                self.refuse(key, f"is not part of an agreement; the parts are {', '.join(e.key for e in ELEMENTS)}")
+                self.refuse(
+                    key,
+                    "is not part of an agreement; the parts are"
+                    f" {', '.join(e.key for e in ELEMENTS)}",
+                )
         for element in ELEMENTS:
             self._check(element)
         basis = self.found["legal_basis"]

@@ -1,9 +1,11 @@
-"""What families have signed, taken back and refused: consents and opt-outs, with who wrote each down and when.
+"""What families have signed, taken back and refused: consents and opt-outs, with who wrote each
+down and when.
 
-A consent names one student, one organisation and the parts of the record that it opens, from the day it was signed to
-the day it ends; a family takes it back whenever it likes. An opt-out keeps a student out of every partner's sight until
-the family ends it. Each counts at the next request. Only a district administrator writes them down; nothing is ever
-deleted here, so that what counted on a past day stays known. Source: 34 CFR 99.30.
+A consent names one student, one organisation and the parts of the record that it opens, from the
+day it was signed to the day it ends; a family takes it back whenever it likes. An opt-out keeps a
+student out of every partner's sight until the family ends it. Each counts at the next request. Only
+a district administrator writes them down; nothing is ever deleted here, so that what counted on a
+past day stays known. Source: 34 CFR 99.30.
 """
 
 from __future__ import annotations
@@ -23,7 +25,15 @@ from records.people.accounts import AccountError, rows_of
 from records.people.district_admins import require_officer
 from records.system.errors import SaidPlainly
 
-COLUMNS = ("student_id", "organization_id", "categories", "purpose", "signer", "signed_on", "expires_on")
+COLUMNS = (
+    "student_id",
+    "organization_id",
+    "categories",
+    "purpose",
+    "signer",
+    "signed_on",
+    "expires_on",
+)
 """Of a file of consents; `categories` are separated by `;`, days are written as 2026-04-17."""
 
 _LONGEST_SIGNER = 200
@@ -55,7 +65,9 @@ class Signed:
 
 @dataclass(frozen=True)
 class Consent:
-    """A consent on record. `revoked_by` took it back; the others are accounts, None for what older versions kept."""
+    """A consent on record. `revoked_by` took it back; the others are accounts, None for what older
+    versions kept.
+    """
 
     number: int
     signed: Signed
@@ -74,7 +86,9 @@ class Consent:
 
 @dataclass(frozen=True)
 class OptOut:
-    """A student kept out of every partner's sight, from the first day on; it no longer counts on the day it `ended`."""
+    """A student kept out of every partner's sight, from the first day on; it no longer counts on
+    the day it `ended`.
+    """
 
     number: int
     student_id: str
@@ -100,10 +114,14 @@ def read_consent(fields: Mapping[str, str]) -> Signed:
         if name not in tuple(Category):
             raise ConsentRefused(f"names {name!r}; it may name {', '.join(Category)}", "categories")
     return Signed(
-        fields["student_id"].strip(), fields["organization_id"].strip(), frozenset(map(Category, names)),
-        fields["purpose"].strip(), fields["signer"].strip(), read_day("signed_on", fields["signed_on"]),
+        fields["student_id"].strip(),
+        fields["organization_id"].strip(),
+        frozenset(map(Category, names)),
+        fields["purpose"].strip(),
+        fields["signer"].strip(),
+        read_day("signed_on", fields["signed_on"]),
         read_day("expires_on", fields["expires_on"]),
-    )  # fmt: skip
+    )
 
 
 def read_day(name: str, text: str) -> date:
@@ -134,11 +152,13 @@ def add_consent(database: Database, scope: Scope, signed: Signed, now: datetime)
 
 
 def add_consents(database: Database, scope: Scope, file: Path, now: datetime) -> int:
-    """Write down the consents of a CSV file with the columns `COLUMNS`; how many were not on record before.
+    """Write down the consents of a CSV file with the columns `COLUMNS`; how many were not on record
+    before.
 
     Raises:
         NotAnOfficer: the viewer does not act for the district.
-        ConsentRefused: naming file, line and column of the first thing that is wrong; then none is written down.
+        ConsentRefused: naming file, line and column of the first thing that is wrong; then none is
+            written down.
     """
     with database.write_transaction() as session:
         require_officer(session, scope.viewer)
@@ -154,7 +174,9 @@ def add_consents(database: Database, scope: Scope, file: Path, now: datetime) ->
         return (session.scalar(_COUNT) or 0) - before
 
 
-def revoke_consent(database: Database, viewer: Viewer, number: int, *, by: str, on: date, now: datetime) -> Consent:
+def revoke_consent(
+    database: Database, viewer: Viewer, number: int, *, by: str, on: date, now: datetime
+) -> Consent:
     """Write down that a family took a consent back. It no longer counts from the day `on`.
 
     Args:
@@ -162,7 +184,8 @@ def revoke_consent(database: Database, viewer: Viewer, number: int, *, by: str, 
 
     Raises:
         NotAnOfficer: the viewer does not act for the district.
-        ConsentRefused: there is no such consent, it was revoked before, or the day or the person cannot be right.
+        ConsentRefused: there is no such consent, it was revoked before, or the day or the person
+            cannot be right.
     """
     with database.write_transaction() as session:
         require_officer(session, viewer)
@@ -172,13 +195,21 @@ def revoke_consent(database: Database, viewer: Viewer, number: int, *, by: str, 
         if row.revoked_on is not None:
             raise ConsentRefused(f"Consent {number} was revoked before, on {row.revoked_on}.")
         if on < row.signed_on:
-            raise ConsentRefused(f"Consent {number} was signed on {row.signed_on}; it cannot be revoked on {on}.")
+            raise ConsentRefused(
+                f"Consent {number} was signed on {row.signed_on}; it cannot be revoked on {on}."
+            )
         row.revoked_by = _person("revoked_by", by)
-        row.revoked_on, row.revocation_recorded_by, row.revocation_recorded_at = on, viewer.user_id, now
+        row.revoked_on, row.revocation_recorded_by, row.revocation_recorded_at = (
+            on,
+            viewer.user_id,
+            now,
+        )
         return _consent(row)
 
 
-def opt_out(database: Database, scope: Scope, student_id: str, since: date, now: datetime) -> OptOut:
+def opt_out(
+    database: Database, scope: Scope, student_id: str, since: date, now: datetime
+) -> OptOut:
     """Keep a student out of every partner's sight from the day `since` on.
 
     Args:
@@ -193,15 +224,24 @@ def opt_out(database: Database, scope: Scope, student_id: str, since: date, now:
         _known(scope, student_id)
         lasting = _lasting(session, student_id, now.date())
         if lasting is not None:
-            raise ConsentRefused(f"The family has kept this student out since {lasting.since} already.")
-        row = OptOutRow(student_id=student_id, since=since, ended=None, recorded_by=scope.viewer.user_id,
-                        recorded_at=now)  # fmt: skip
+            raise ConsentRefused(
+                f"The family has kept this student out since {lasting.since} already."
+            )
+        row = OptOutRow(
+            student_id=student_id,
+            since=since,
+            ended=None,
+            recorded_by=scope.viewer.user_id,
+            recorded_at=now,
+        )
         session.add(row)
         session.flush()
         return _opt_out(row)
 
 
-def end_opt_out(database: Database, viewer: Viewer, student_id: str, on: date, now: datetime) -> OptOut:
+def end_opt_out(
+    database: Database, viewer: Viewer, student_id: str, on: date, now: datetime
+) -> OptOut:
     """Write down that a family ended its opt-out: from the day `on` it no longer counts.
 
     Raises:
@@ -244,52 +284,79 @@ def _kept(session: Session, scope: Scope, signed: Signed, now: datetime) -> Cons
     _known(scope, signed.student_id)
     _check(session, signed, now.date())
     alike = select(ConsentRow).where(
-        ConsentRow.student_id == signed.student_id, ConsentRow.organization_id == signed.organization_id,
-        ConsentRow.signer == signed.signer, ConsentRow.signed_on == signed.signed_on,
-        ConsentRow.expires_on == signed.expires_on, ConsentRow.purpose == signed.purpose,
+        ConsentRow.student_id == signed.student_id,
+        ConsentRow.organization_id == signed.organization_id,
+        ConsentRow.signer == signed.signer,
+        ConsentRow.signed_on == signed.signed_on,
+        ConsentRow.expires_on == signed.expires_on,
+        ConsentRow.purpose == signed.purpose,
         ConsentRow.categories == _categories(signed),
-    )  # fmt: skip
+    )
     found = session.scalar(alike)
     if found is not None:
         return found
     row = ConsentRow(
-        student_id=signed.student_id, organization_id=signed.organization_id, categories=_categories(signed),
-        purpose=signed.purpose, signer=signed.signer, signed_on=signed.signed_on, expires_on=signed.expires_on,
-        revoked_on=None, recorded_by=scope.viewer.user_id, recorded_at=now,
-    )  # fmt: skip
+        student_id=signed.student_id,
+        organization_id=signed.organization_id,
+        categories=_categories(signed),
+        purpose=signed.purpose,
+        signer=signed.signer,
+        signed_on=signed.signed_on,
+        expires_on=signed.expires_on,
+        revoked_on=None,
+        recorded_by=scope.viewer.user_id,
+        recorded_at=now,
+    )
     session.add(row)
     session.flush()
     return row
 
 
 def _check(session: Session, signed: Signed, today: date) -> None:
-    if signed.organization_id == DISTRICT or session.get(OrganizationRow, signed.organization_id) is None:
-        raise ConsentRefused(f"is {signed.organization_id!r}; it must be a partner on record", "organization_id")
+    if (
+        signed.organization_id == DISTRICT
+        or session.get(OrganizationRow, signed.organization_id) is None
+    ):
+        raise ConsentRefused(
+            f"is {signed.organization_id!r}; it must be a partner on record", "organization_id"
+        )
     if not signed.categories:
-        raise ConsentRefused(f"is empty; it must name at least one of {', '.join(Category)}", "categories")
+        raise ConsentRefused(
+            f"is empty; it must name at least one of {', '.join(Category)}", "categories"
+        )
     if not signed.purpose:
         raise ConsentRefused("is empty; it must say what the family agreed to", "purpose")
     _person("signer", signed.signer)
     if signed.signed_on > today:
-        raise ConsentRefused(f"is {signed.signed_on}, after today; it must be the day of the signature", "signed_on")
+        raise ConsentRefused(
+            f"is {signed.signed_on}, after today; it must be the day of the signature", "signed_on"
+        )
     if signed.expires_on < signed.signed_on:
-        raise ConsentRefused(f"is {signed.expires_on}, before the signature on {signed.signed_on}", "expires_on")
+        raise ConsentRefused(
+            f"is {signed.expires_on}, before the signature on {signed.signed_on}", "expires_on"
+        )
 
 
 def _person(name: str, text: str) -> str:
     text = text.strip()
     if not 0 < len(text) <= _LONGEST_SIGNER:
-        raise ConsentRefused(f"is {'too long' if text else 'empty'}; it must say who, by name or by relation", name)
+        raise ConsentRefused(
+            f"is {'too long' if text else 'empty'}; it must say who, by name or by relation", name
+        )
     return text
 
 
 def _known(scope: Scope, student_id: str) -> None:
     if student_id not in scope.students:
-        raise ConsentRefused(f"is {student_id!r}; there is no such student in the records", "student_id")
+        raise ConsentRefused(
+            f"is {student_id!r}; there is no such student in the records", "student_id"
+        )
 
 
 def _lasting(session: Session, student_id: str, today: date) -> OptOutRow | None:
-    rows = session.scalars(select(OptOutRow).where(OptOutRow.student_id == student_id).order_by(OptOutRow.id))
+    rows = session.scalars(
+        select(OptOutRow).where(OptOutRow.student_id == student_id).order_by(OptOutRow.id)
+    )
     return next((row for row in rows if row.ended is None or row.ended > today), None)
 
 
@@ -299,11 +366,35 @@ def _categories(signed: Signed) -> str:
 
 def _consent(row: ConsentRow) -> Consent:
     named = frozenset(Category(name) for name in row.categories.split(";"))
-    signed = Signed(row.student_id, row.organization_id, named, row.purpose, row.signer, row.signed_on, row.expires_on)
-    return Consent(row.id, signed, row.recorded_by, row.recorded_at, row.revoked_on, row.revoked_by,
-                   row.revocation_recorded_by, row.revocation_recorded_at)  # fmt: skip
+    signed = Signed(
+        row.student_id,
+        row.organization_id,
+        named,
+        row.purpose,
+        row.signer,
+        row.signed_on,
+        row.expires_on,
+    )
+    return Consent(
+        row.id,
+        signed,
+        row.recorded_by,
+        row.recorded_at,
+        row.revoked_on,
+        row.revoked_by,
+        row.revocation_recorded_by,
+        row.revocation_recorded_at,
+    )
 
 
 def _opt_out(row: OptOutRow) -> OptOut:
-    return OptOut(row.id, row.student_id, row.since, row.ended, row.recorded_by, row.recorded_at, row.end_recorded_by,
-                  row.end_recorded_at)  # fmt: skip
+    return OptOut(
+        row.id,
+        row.student_id,
+        row.since,
+        row.ended,
+        row.recorded_by,
+        row.recorded_at,
+        row.end_recorded_by,
+        row.end_recorded_at,
+    )

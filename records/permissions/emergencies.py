@@ -1,8 +1,10 @@
-"""Access opened for a health or safety emergency (34 CFR 99.31(a)(10) and 99.36), and the record that the law asks for.
+"""Access opened for a health or safety emergency (34 CFR 99.31(a)(10) and 99.36), and the record
+that the law asks for.
 
-One person sees named parts of one student's record for a few hours. Whoever opens it says which threat is seen and
-why these parts are needed (99.32(a)(5)); the district is told in the same transaction, or nothing opens. It opens the
-record to be read and nothing else: no alert, no suggestion, no list. `records.access.scope` ends it by the clock.
+One person sees named parts of one student's record for a few hours. Whoever opens it says which
+threat is seen and why these parts are needed (99.32(a)(5)); the district is told in the same
+transaction, or nothing opens. It opens the record to be read and nothing else: no alert, no
+suggestion, no list. `records.access.scope` ends it by the clock.
 """
 
 from __future__ import annotations
@@ -32,24 +34,30 @@ from records.permissions.agreements import PER_STUDENT_BASES, agreements_of
 from records.system.clock import instant, later
 
 FEWEST_LETTERS = 20
-"""Of what is said about the threat and about the need: too many to type without thinking, few enough in a hurry."""
+"""Of what is said about the threat and about the need: too many to type without thinking, few
+enough in a hurry."""
 
 MOST_HOURS = 4
-"""Long enough to find or treat a child; whoever needs more opens it again, and the district is told again."""
+"""Long enough to find or treat a child; whoever needs more opens it again, and the district is told
+again."""
 
 OPENABLE = EMERGENCY_CATEGORIES - {Category.SCHEDULE}
-"""What can be asked for. No table holds class schedules: to open them would promise what is not there."""
+"""What can be asked for. No table holds class schedules: to open them would promise what is not
+there."""
 
 
 class EmergencyRefused(ValueError):
-    """Access that cannot be opened or ended; the message says why in plain words, and nothing was changed."""
+    """Access that cannot be opened or ended; the message says why in plain words, and nothing was
+    changed.
+    """
 
 
 @dataclass(frozen=True)
 class Emergency:
     """One opening: for whom, of whom, what, from when to when, and what was said.
 
-    `organization_id` is that of `user_id`, the person who may read; `opened_by` may be the district.
+    `organization_id` is that of `user_id`, the person who may read; `opened_by` may be the
+    district.
     """
 
     number: int
@@ -75,12 +83,22 @@ class Emergency:
         return self.ended_at is None and self.opened_utc <= instant(now) < self.ends_utc
 
 
-def open_emergency(database: Database, scope: Scope, student_id: str, *, categories: Collection[Category], threat: str,
-                   reason: str, hours: float, now: datetime, user_id: str | None = None) -> Emergency:  # fmt: skip
+def open_emergency(
+    database: Database,
+    scope: Scope,
+    student_id: str,
+    *,
+    categories: Collection[Category],
+    threat: str,
+    reason: str,
+    hours: float,
+    now: datetime,
+    user_id: str | None = None,
+) -> Emergency:
     """Open parts of one student's record to one person, and tell the district.
 
-    A caseworker opens them to themselves, for a student whom an agreement shows them. A district administrator opens
-    them to `user_id`, one of `partner_people`, for any student of the district.
+    A caseworker opens them to themselves, for a student whom an agreement shows them. A district
+    administrator opens them to `user_id`, one of `partner_people`, for any student of the district.
 
     Args:
         scope: that of whoever opens.
@@ -89,7 +107,8 @@ def open_emergency(database: Database, scope: Scope, student_id: str, *, categor
 
     Raises:
         NotInScope: the student is not in the scope, or not by an agreement.
-        EmergencyRefused: something is missing, too long or never opened, or this is not theirs to do.
+        EmergencyRefused: something is missing, too long or never opened, or this is not theirs to
+            do.
     """
     scope.by_agreement.handle(student_id)
     threat, reason, asked = threat.strip(), reason.strip(), frozenset(categories)
@@ -97,13 +116,26 @@ def open_emergency(database: Database, scope: Scope, student_id: str, *, categor
     person = _for_whom(database, scope, student_id, asked, user_id, now.date())
     with database.session() as session:
         row = EmergencyRow(
-            opened_at=now, ends_at=later(now, timedelta(hours=hours)), ended_at=None, opened_by=scope.viewer.user_id,
-            user_id=person.user_id, organization_id=person.organization_id, student_id=student_id,
-            categories=";".join(sorted(asked)), threat=threat, reason=reason,
-        )  # fmt: skip
+            opened_at=now,
+            ends_at=later(now, timedelta(hours=hours)),
+            ended_at=None,
+            opened_by=scope.viewer.user_id,
+            user_id=person.user_id,
+            organization_id=person.organization_id,
+            student_id=student_id,
+            categories=";".join(sorted(asked)),
+            threat=threat,
+            reason=reason,
+        )
         session.add(row)
         session.flush()
-        give_notice(session, "emergency", _told(session, scope.viewer, person, row.ends_at), "/emergencies", now)
+        give_notice(
+            session,
+            "emergency",
+            _told(session, scope.viewer, person, row.ends_at),
+            "/emergencies",
+            now,
+        )
         return _emergency(row)
 
 
@@ -123,8 +155,13 @@ def end_emergency(database: Database, viewer: Viewer, number: int, now: datetime
         return _emergency(row)
 
 
-def emergencies(database: Database, *, student_id: str | None = None, user_id: str | None = None,
-                limit: int | None = None) -> list[Emergency]:  # fmt: skip
+def emergencies(
+    database: Database,
+    *,
+    student_id: str | None = None,
+    user_id: str | None = None,
+    limit: int | None = None,
+) -> list[Emergency]:
     """The newest first: all, of one student, or opened to one person."""
     query = select(EmergencyRow).order_by(EmergencyRow.id.desc()).limit(limit)
     if student_id is not None:
@@ -137,33 +174,48 @@ def emergencies(database: Database, *, student_id: str | None = None, user_id: s
 
 def looks_under(database: Database, emergency: Emergency) -> int:
     """How many looks were taken under it."""
-    return count_disclosures(database, student_id=emergency.student_id,
-                             agreement_id=emergency_ground(emergency.number))  # fmt: skip
+    return count_disclosures(
+        database, student_id=emergency.student_id, agreement_id=emergency_ground(emergency.number)
+    )
 
 
 def partner_people(database: Database, today: date) -> list[Viewer]:
     """The active staff for whom the district may open an emergency, by organisation and name.
 
-    Those of an organisation without an agreement that opens single students are not among them: evaluation and
-    studies open nobody's record, in an emergency either.
+    Those of an organisation without an agreement that opens single students are not among them:
+    evaluation and studies open nobody's record, in an emergency either.
     """
     query = select(StaffRow).where(StaffRow.active, StaffRow.organization_id != DISTRICT)
     with database.session() as session:
-        people = [Viewer(row.user_id, row.login, row.name, Role(row.role), row.organization_id)
-                  for row in session.scalars(query.order_by(StaffRow.organization_id, StaffRow.name))]  # fmt: skip
+        people = [
+            Viewer(row.user_id, row.login, row.name, Role(row.role), row.organization_id)
+            for row in session.scalars(query.order_by(StaffRow.organization_id, StaffRow.name))
+        ]
     opening = {
-        organization for organization in {person.organization_id for person in people}
-        if any(agreement.legal_basis in PER_STUDENT_BASES for agreement in agreements_of(database, organization, today))
-    }  # fmt: skip
-    return [person for person in people if person.organization_id in opening and person.role in PARTNER_ROLES]
+        organization
+        for organization in {person.organization_id for person in people}
+        if any(
+            agreement.legal_basis in PER_STUDENT_BASES
+            for agreement in agreements_of(database, organization, today)
+        )
+    }
+    return [
+        person
+        for person in people
+        if person.organization_id in opening and person.role in PARTNER_ROLES
+    ]
 
 
 def _check(threat: str, reason: str, asked: frozenset[Category], hours: float) -> None:
     if len(threat) < FEWEST_LETTERS:
-        raise EmergencyRefused(f"Please say in {FEWEST_LETTERS} characters or more what is happening.")
+        raise EmergencyRefused(
+            f"Please say in {FEWEST_LETTERS} characters or more what is happening."
+        )
     if len(reason) < FEWEST_LETTERS:
-        raise EmergencyRefused(f"Please say in {FEWEST_LETTERS} characters or more why these parts of the record are "
-                               "needed.")  # fmt: skip
+        raise EmergencyRefused(
+            f"Please say in {FEWEST_LETTERS} characters or more why these parts of the record are "
+            "needed."
+        )
     if not 0 < hours <= MOST_HOURS:
         raise EmergencyRefused(f"A record can be opened for at most {MOST_HOURS} hours.")
     if not asked:
@@ -173,23 +225,35 @@ def _check(threat: str, reason: str, asked: frozenset[Category], hours: float) -
         raise EmergencyRefused(f"An emergency does not open this part of a record: {names}.")
 
 
-def _for_whom(database: Database, scope: Scope, student_id: str, asked: frozenset[Category], user_id: str | None,
-              today: date) -> Viewer:  # fmt: skip
+def _for_whom(
+    database: Database,
+    scope: Scope,
+    student_id: str,
+    asked: frozenset[Category],
+    user_id: str | None,
+    today: date,
+) -> Viewer:
     viewer = scope.viewer
     if viewer.role is Role.CASEWORKER and user_id is None:
         if asked <= scope.by_agreement.categories(student_id):
-            raise EmergencyRefused("You see these parts of the record already, without an emergency.")
+            raise EmergencyRefused(
+                "You see these parts of the record already, without an emergency."
+            )
         return viewer
     with database.session() as session:
         of_district = is_officer(session, viewer)
     if not of_district:
-        raise EmergencyRefused("Only a caseworker, for themselves, or a district administrator opens a record for an "
-                               "emergency.")  # fmt: skip
+        raise EmergencyRefused(
+            "Only a caseworker, for themselves, or a district administrator opens a record for an "
+            "emergency."
+        )
     for person in partner_people(database, today):
         if person.user_id == user_id:
             return person
-    raise EmergencyRefused("Please choose who is to see the record: somebody active at a partner whose agreement "
-                           "opens students' records.")  # fmt: skip
+    raise EmergencyRefused(
+        "Please choose who is to see the record: somebody active at a partner whose agreement "
+        "opens students' records."
+    )
 
 
 def _told(session: Session, opener: Viewer, person: Viewer, until: datetime) -> str:
@@ -197,10 +261,26 @@ def _told(session: Session, opener: Viewer, person: Viewer, until: datetime) -> 
     ending = f"for an emergency, until {until:%H:%M} on {until.day} {until:%B}."
     if opener.user_id == person.user_id:
         return f"{person.name} of {organization} opened parts of a student's record {ending}"
-    return f"{opener.name} opened parts of a student's record to {person.name} of {organization} {ending}"
+    return (
+        f"{opener.name} opened parts of a student's record to {person.name} of {organization}"
+        f" {ending}"
+    )
 
 
 def _emergency(row: EmergencyRow) -> Emergency:
     categories = frozenset(Category(name) for name in row.categories.split(";"))
-    return Emergency(row.id, row.opened_at, row.ends_at, row.opened_utc, row.ends_utc, row.ended_at, row.opened_by,
-                     row.user_id, row.organization_id, row.student_id, categories, row.threat, row.reason)  # fmt: skip
+    return Emergency(
+        row.id,
+        row.opened_at,
+        row.ends_at,
+        row.opened_utc,
+        row.ends_utc,
+        row.ended_at,
+        row.opened_by,
+        row.user_id,
+        row.organization_id,
+        row.student_id,
+        categories,
+        row.threat,
+        row.reason,
+    )

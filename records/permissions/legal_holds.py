@@ -1,7 +1,9 @@
-"""Legal holds: records that are neither destroyed nor shown to a partner while a legal matter is open.
+"""Legal holds: records that are neither destroyed nor shown to a partner while a legal matter is
+open.
 
-A hold counts from the next request on, and lifting it brings everything back that agreements open. Both say why. A
-hold is never deleted: one that was lifted stays on the list, with who lifted it and why.
+A hold counts from the next request on, and lifting it brings everything back that agreements open.
+Both say why. A hold is never deleted: one that was lifted stays on the list, with who lifted it and
+why.
 """
 
 from __future__ import annotations
@@ -18,12 +20,16 @@ from records.system.errors import SaidPlainly
 
 
 class HoldRefused(SaidPlainly, ValueError):
-    """A hold that cannot be placed or lifted; the message says why in plain words, and nothing was changed."""
+    """A hold that cannot be placed or lifted; the message says why in plain words, and nothing was
+    changed.
+    """
 
 
 @dataclass(frozen=True)
 class Hold:
-    """One hold. `placed_by` and `lifted_by` are staff; of a hold that was lifted long ago nobody may know by whom."""
+    """One hold. `placed_by` and `lifted_by` are staff; of a hold that was lifted long ago nobody
+    may know by whom.
+    """
 
     number: int
     student_id: str
@@ -35,7 +41,9 @@ class Hold:
     lift_reason: str | None
 
 
-def place_hold(database: Database, scope: Scope, student_id: str, reason: str, now: datetime) -> Hold:
+def place_hold(
+    database: Database, scope: Scope, student_id: str, reason: str, now: datetime
+) -> Hold:
     """Freeze one student's records.
 
     Args:
@@ -50,12 +58,18 @@ def place_hold(database: Database, scope: Scope, student_id: str, reason: str, n
         require_officer(session, scope.viewer)
         if student_id not in scope.students:
             raise HoldRefused("There is no student with this number or code in the records.")
-        open_now = select(LegalHoldRow.id).where(LegalHoldRow.student_id == student_id,
-                                                 LegalHoldRow.lifted_at.is_(None))  # fmt: skip
+        open_now = select(LegalHoldRow.id).where(
+            LegalHoldRow.student_id == student_id, LegalHoldRow.lifted_at.is_(None)
+        )
         if session.scalar(open_now) is not None:
             raise HoldRefused("This student's records are under a legal hold already.")
-        row = LegalHoldRow(student_id=student_id, since=now, lifted_at=None, placed_by=scope.viewer.user_id,
-                           reason=reason)  # fmt: skip
+        row = LegalHoldRow(
+            student_id=student_id,
+            since=now,
+            lifted_at=None,
+            placed_by=scope.viewer.user_id,
+            reason=reason,
+        )
         session.add(row)
         session.flush()
         return _hold(row)
@@ -88,7 +102,10 @@ def held(database: Database) -> frozenset[str]:
 def holds(database: Database) -> list[Hold]:
     """Every hold, the newest first."""
     with database.session() as session:
-        return [_hold(row) for row in session.scalars(select(LegalHoldRow).order_by(LegalHoldRow.id.desc()))]
+        return [
+            _hold(row)
+            for row in session.scalars(select(LegalHoldRow).order_by(LegalHoldRow.id.desc()))
+        ]
 
 
 def _reason(text: str) -> str:
@@ -98,5 +115,13 @@ def _reason(text: str) -> str:
 
 
 def _hold(row: LegalHoldRow) -> Hold:
-    return Hold(row.id, row.student_id, row.since, row.placed_by, row.reason, row.lifted_at, row.lifted_by,
-                row.lift_reason)  # fmt: skip
+    return Hold(
+        row.id,
+        row.student_id,
+        row.since,
+        row.placed_by,
+        row.reason,
+        row.lifted_at,
+        row.lifted_by,
+        row.lift_reason,
+    )

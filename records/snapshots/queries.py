@@ -1,8 +1,9 @@
-"""Queries that Ibis writes out as SQL once a process, to be asked of any snapshot, scope and day afterwards.
+"""Queries that Ibis writes out as SQL once a process, to be asked of any snapshot, scope and day
+afterwards.
 
-Ibis takes fifty milliseconds and more to turn one expression into SQL, which DuckDB then answers in five; a page of one
-student asks six. The SQL names a stand-in for each table and each day. Who asks, and of whom, is no part of it: that is
-in the rows of the table that stands for the scope.
+Ibis takes fifty milliseconds and more to turn one expression into SQL, which DuckDB then answers in
+five; a page of one student asks six. The SQL names a stand-in for each table and each day. Who
+asks, and of whom, is no part of it: that is in the rows of the table that stands for the scope.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ _STAND_IN = "stand_in_for_"
 _ASKED = "_asked"
 _STUDENTS = pa.schema([("student_id", pa.string())])
 _NUMBERS = count()
-"""Rows that are given have a name of their own each time: no reading can take another's for its own."""
+"""Rows that are given have a name of their own each time: no reading can take another's for its
+own."""
 Day = Any
-"""A `date`, or what stands for one in a query that is to be written out: both go with `as_date` and `timedelta`."""
+"""A `date`, or what stands for one in a query that is to be written out: both go with `as_date` and
+`timedelta`."""
 
 
 class Named(Protocol):
@@ -40,7 +43,9 @@ class Named(Protocol):
 
 
 class Tables(Named, Protocol):
-    """Where tables are read from: a snapshot, or what the second wall shows of one (`records.access.row_security`)."""
+    """Where tables are read from: a snapshot, or what the second wall shows of one
+    (`records.access.row_security`).
+    """
 
     @property
     def id(self) -> str: ...
@@ -62,7 +67,9 @@ class Outline:
 
 @dataclass(frozen=True)
 class Query:
-    """One expression as SQL for DuckDB. `names` are the tables that it reads, `days` what its days are."""
+    """One expression as SQL for DuckDB. `names` are the tables that it reads, `days` what its days
+    are.
+    """
 
     sql: str
     names: tuple[str, ...]
@@ -76,12 +83,16 @@ class Query:
             given: rows for the stand-ins that are no canonical tables.
         """
         sql, engine = self.sql, tables.engine
-        registered = {f"{name}_{next(_NUMBERS)}": (name, rows) for name, rows in (given or {}).items()}
+        registered = {
+            f"{name}_{next(_NUMBERS)}": (name, rows) for name, rows in (given or {}).items()
+        }
         sources = {name: here for here, (name, _) in registered.items()}
         for place, day in enumerate(self.days):
             sql = sql.replace(_day_in_sql(place), f"DATE '{day.isoformat()}'")
         for name in self.names:
-            sql = sql.replace(f'"{_STAND_IN}{name}"', sources[name] if name in sources else tables.source(name))
+            sql = sql.replace(
+                f'"{_STAND_IN}{name}"', sources[name] if name in sources else tables.source(name)
+            )
         try:
             for here, (_, rows) in registered.items():
                 engine.register(here, rows)
@@ -93,8 +104,10 @@ class Query:
     def frame(self, tables: Tables, given: Mapping[str, pa.Table] | None = None) -> pd.DataFrame:
         """The answer as a data frame, with the types that Ibis gives its own."""
         found = self.arrow(tables, given)
-        columns = {name: column.to_pylist() if column.null_count else column.to_pandas()
-                   for name, column in zip(found.column_names, found.columns, strict=True)}  # fmt: skip
+        columns = {
+            name: column.to_pylist() if column.null_count else column.to_pandas()
+            for name, column in zip(found.column_names, found.columns, strict=True)
+        }
         frame: pd.DataFrame = PandasData.convert_table(pd.DataFrame(columns), self.schema)
         return frame
 
@@ -105,7 +118,9 @@ def stand_in(name: str, schema: pa.Schema) -> Any:
 
 
 def asked_about() -> Any:
-    """Stands for the students that a query is asked about, as an Ibis table with the column `student_id`."""
+    """Stands for the students that a query is asked about, as an Ibis table with the column
+    `student_id`.
+    """
     return stand_in(_ASKED, _STUDENTS)
 
 
@@ -115,7 +130,9 @@ def these(students: Iterable[str]) -> dict[str, pa.Table]:
 
 
 def as_date(day: Day) -> Any:
-    """A day as Ibis wants it: a `date`, or what stands for one in a query that is to be written out."""
+    """A day as Ibis wants it: a `date`, or what stands for one in a query that is to be written
+    out.
+    """
     return ibis.date(day.isoformat()) if isinstance(day, date) else day
 
 
@@ -124,8 +141,8 @@ def over_tables(make: Callable[..., Any], *given: Any) -> Query:
 
     Args:
         make: a function of a module, that looks at nothing but what it is given.
-        given: what can be hashed. In place of a day `make` gets an expression, to be used by way of `as_date`; a
-            `timedelta` may be added to it or taken from it.
+        given: what can be hashed. In place of a day `make` gets an expression, to be used by way of
+            `as_date`; a `timedelta` may be added to it or taken from it.
     """
     return written(make, Outline, *given)
 
@@ -134,8 +151,12 @@ def written(make: Callable[..., Any], on: Callable[[], Any], *given: Any) -> Que
     """The same over what `on` makes."""
     days = tuple(one for one in given if isinstance(one, date))
     places = iter(range(len(days)))
-    return replace(_written(make, on, tuple(_Day(next(places)) if isinstance(one, date) else one for one in given)),
-                   days=days)  # fmt: skip
+    return replace(
+        _written(
+            make, on, tuple(_Day(next(places)) if isinstance(one, date) else one for one in given)
+        ),
+        days=days,
+    )
 
 
 class _Day(NamedTuple):
@@ -146,7 +167,9 @@ class _Day(NamedTuple):
 
 @lru_cache(maxsize=500)
 def _written(make: Callable[..., Any], on: Callable[[], Any], given: tuple[Any, ...]) -> Query:
-    expression = make(on(), *(_stand_in_day(one.place) if isinstance(one, _Day) else one for one in given))
+    expression = make(
+        on(), *(_stand_in_day(one.place) if isinstance(one, _Day) else one for one in given)
+    )
     tables = expression.op().find(UnboundTable)
     names = tuple(sorted({one.name.removeprefix(_STAND_IN) for one in tables}))
     return Query(str(ibis.to_sql(expression, dialect="duckdb")), names, expression.schema())

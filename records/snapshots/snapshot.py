@@ -1,9 +1,10 @@
 """Immutable snapshots of the canonical tables, and the one way to make a new one.
 
-A load writes a new folder (Parquet per table, sorted by student; a manifest; the quarantine) and only then
-moves one pointer by an atomic rename: a load that is killed leaves the old snapshot serving. The same input
-gives the same snapshot. Two loads at once are refused rather than mixed. Rows go through files, never all through
-memory, so that a load of any size takes about as much of it as a small one.
+A load writes a new folder (Parquet per table, sorted by student; a manifest; the quarantine) and
+only then moves one pointer by an atomic rename: a load that is killed leaves the old snapshot
+serving. The same input gives the same snapshot. Two loads at once are refused rather than mixed.
+Rows go through files, never all through memory, so that a load of any size takes about as much of
+it as a small one.
 """
 
 from __future__ import annotations
@@ -49,11 +50,26 @@ _CHUNK_TEXT = 16_000_000
 """Characters of quarantined rows that may wait in memory: a damaged line can be long."""
 _ROW_GROUP = 100_000
 _ENGINE = {"memory_limit": "200MB", "threads": "2"}
-"""What does not fit spills into the staging folder. Each thread of a sort needs memory of its own: two are bounded."""
-_BOOKKEEPING = (("_file", pa.string()), ("_line", pa.int64()), ("_seq", pa.int64()), ("_counted", pa.bool_()))
-_QUARANTINE = pa.schema([("source", pa.string()), ("organization_id", pa.string()), ("file", pa.string()),
-                         ("line", pa.int64()), ("column", pa.string()), ("reason", pa.string()),
-                         ("raw", pa.string()), ("columns", pa.string())])  # fmt: skip
+"""What does not fit spills into the staging folder. Each thread of a sort needs memory of its own:
+two are bounded."""
+_BOOKKEEPING = (
+    ("_file", pa.string()),
+    ("_line", pa.int64()),
+    ("_seq", pa.int64()),
+    ("_counted", pa.bool_()),
+)
+_QUARANTINE = pa.schema(
+    [
+        ("source", pa.string()),
+        ("organization_id", pa.string()),
+        ("file", pa.string()),
+        ("line", pa.int64()),
+        ("column", pa.string()),
+        ("reason", pa.string()),
+        ("raw", pa.string()),
+        ("columns", pa.string()),
+    ]
+)
 
 
 DESTROYED = "[destroyed with a student's records]"
@@ -91,10 +107,14 @@ class Snapshot:
         try:
             name = pointer.read_text().strip()
         except FileNotFoundError:
-            raise NoSnapshot(f"no records are loaded in {home}: run `handrail load` first") from None
+            raise NoSnapshot(
+                f"no records are loaded in {home}: run `handrail load` first"
+            ) from None
         path = home / "snapshots" / name
         if not (path / "manifest.json").is_file():
-            raise SnapshotDamaged(f"the snapshot that serves is missing from {path.parent}: load the records again")
+            raise SnapshotDamaged(
+                f"the snapshot that serves is missing from {path.parent}: load the records again"
+            )
         return cls(name, path)
 
     @cached_property
@@ -114,7 +134,9 @@ class Snapshot:
         return engine
 
     def table(self, name: str) -> Any:
-        """The table as an Ibis expression: Parquet where there are rows, empty and typed where there are none."""
+        """The table as an Ibis expression: Parquet where there are rows, empty and typed where
+        there are none.
+        """
         canonical = table(name)
         file = self.path / f"{name}.parquet"
         if file.exists():
@@ -153,17 +175,23 @@ class Snapshot:
         return max(known)
 
 
-_DATED = {"attendance_events": "date", "course_grades": "date", "gradebook_entries": "due_date",
-          "assessments": "date", "service_sessions": "date"}  # fmt: skip
+_DATED = {
+    "attendance_events": "date",
+    "course_grades": "date",
+    "gradebook_entries": "due_date",
+    "assessments": "date",
+    "service_sessions": "date",
+}
 
 
 @dataclass
 class LoadReport:
-    """What a load read, kept and left out. For every file read = kept + quarantined + duplicates + ignored.
+    """What a load read, kept and left out. For every file read = kept + quarantined + duplicates +
+    ignored.
 
-    `organization_id` is the partner whose files these were, None for a source that reports on no single partner;
-    `organizations` are those whose programs and services this source brought, and `of_partners` says whether these were
-    partners' own files.
+    `organization_id` is the partner whose files these were, None for a source that reports on no
+    single partner; `organizations` are those whose programs and services this source brought, and
+    `of_partners` says whether these were partners' own files.
     """
 
     source: str
@@ -179,37 +207,49 @@ class LoadReport:
     rows: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"files": [asdict(count) | {"read": count.read} for count in self.files]}
+        return asdict(self) | {
+            "files": [asdict(count) | {"read": count.read} for count in self.files]
+        }
 
 
 @cache
 def _reading_engine(process: int) -> duckdb.DuckDBPyConnection:
-    """The one engine of a process for all its snapshots: to start one takes ten times as long as a small query.
+    """The one engine of a process for all its snapshots: to start one takes ten times as long as a
+    small query.
 
-    What a snapshot's connection has named is its own; a fork may not use its parent's. No file stays in its memory,
-    so that what is destroyed on disk is destroyed.
+    What a snapshot's connection has named is its own; a fork may not use its parent's. No file
+    stays in its memory, so that what is destroyed on disk is destroyed.
     """
     return duckdb.connect(config={"enable_external_file_cache": "false"})
 
 
-def load(connector: Connector, directory: Path, home: Path, *, merge: bool = False,
-         progress: Progress = lambda file, done, total: None,
-         publish: Callable[[Snapshot], None] = lambda snapshot: None,
-         leave_out: Callable[[str], bool] | None = None,
-         corrections: Sequence[Correction] = ()) -> LoadReport:  # fmt: skip
+def load(
+    connector: Connector,
+    directory: Path,
+    home: Path,
+    *,
+    merge: bool = False,
+    progress: Progress = lambda file, done, total: None,
+    publish: Callable[[Snapshot], None] = lambda snapshot: None,
+    leave_out: Callable[[str], bool] | None = None,
+    corrections: Sequence[Correction] = (),
+) -> LoadReport:
     """Read a source into a new snapshot and make it current.
 
-    With `merge`, tables that the connector does not bring are carried over from the current snapshot, and so are the
-    programs and services of organisations that this source does not bring now and did not bring before. `publish` is
-    called with the new snapshot when it is whole, before it is the current one; should it raise, the old one stays.
+    With `merge`, tables that the connector does not bring are carried over from the current
+    snapshot, and so are the programs and services of organisations that this source does not bring
+    now and did not bring before. `publish` is called with the new snapshot when it is whole, before
+    it is the current one; should it raise, the old one stays.
 
     Args:
         directory: the folder that holds the source's files, or a ZIP file of them.
-        leave_out: whether the records of a student, by identifier, were destroyed and must not come back.
+        leave_out: whether the records of a student, by identifier, were destroyed and must not come
+            back.
         corrections: lines that a person has put right, read in place of the source's own.
 
     Raises:
-        SourceRefused: the source cannot be read, or is not the one that was corrected; the current snapshot stays.
+        SourceRefused: the source cannot be read, or is not the one that was corrected; the current
+            snapshot stays.
         LoadInProgress: another load runs.
     """
     snapshots = home / "snapshots"
@@ -226,7 +266,9 @@ def load(connector: Connector, directory: Path, home: Path, *, merge: bool = Fal
 
 @dataclass(frozen=True)
 class Rewritten:
-    """What `rewrite_without` did: rows left out, quarantined rows struck out, older snapshots deleted."""
+    """What `rewrite_without` did: rows left out, quarantined rows struck out, older snapshots
+    deleted.
+    """
 
     snapshot_id: str
     rows: int
@@ -234,9 +276,11 @@ class Rewritten:
     older: int
 
 
-def rewrite_without(home: Path, student_id: str, *,
-                    publish: Callable[[Snapshot], None] = lambda snapshot: None) -> Rewritten:  # fmt: skip
-    """Write the current snapshot anew without one student, and delete every other snapshot. `publish` as in `load`.
+def rewrite_without(
+    home: Path, student_id: str, *, publish: Callable[[Snapshot], None] = lambda snapshot: None
+) -> Rewritten:
+    """Write the current snapshot anew without one student, and delete every other snapshot.
+    `publish` as in `load`.
 
     Raises:
         NoSnapshot: nothing is loaded.
@@ -247,23 +291,33 @@ def rewrite_without(home: Path, student_id: str, *,
     with _only_load(snapshots) as staging:
         old = Snapshot.current(home)
         names = _names_of(old, student_id)
-        rows = sum(_copy_without(old.path / f"{name}.parquet", staging, student_id)
-                   for name in TABLES if (old.path / f"{name}.parquet").exists())  # fmt: skip
+        rows = sum(
+            _copy_without(old.path / f"{name}.parquet", staging, student_id)
+            for name in TABLES
+            if (old.path / f"{name}.parquet").exists()
+        )
         quarantined = _strike_out(old, staging, student_id, names)
         report = LoadReport("destruction")
         files = sorted(staging.glob("[a-z]*.parquet"))
         manifest = old.manifest | {
-            "rows": {file.stem: pq.read_metadata(file).num_rows for file in files if file.stem in TABLES},
+            "rows": {
+                file.stem: pq.read_metadata(file).num_rows for file in files if file.stem in TABLES
+            },
             "hashes": {file.name: _sha256(file) for file in files},
         }
         report.snapshot_id = _digest(manifest)
         (staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
         _publish(staging, snapshots, report, publish)
-        older = [folder for folder in snapshots.iterdir()
-                 if folder.is_dir() and folder not in (staging, snapshots / report.snapshot_id)]  # fmt: skip
+        older = [
+            folder
+            for folder in snapshots.iterdir()
+            if folder.is_dir() and folder not in (staging, snapshots / report.snapshot_id)
+        ]
         for folder in older:
             shutil.rmtree(folder)
-    return Rewritten(report.snapshot_id, rows, quarantined, len(older) - (report.snapshot_id != old.id))
+    return Rewritten(
+        report.snapshot_id, rows, quarantined, len(older) - (report.snapshot_id != old.id)
+    )
 
 
 def _names_of(snapshot: Snapshot, student_id: str) -> tuple[str, ...]:
@@ -271,7 +325,9 @@ def _names_of(snapshot: Snapshot, student_id: str) -> tuple[str, ...]:
     file = snapshot.path / "students.parquet"
     if not file.exists():
         return ()
-    rows = pq.read_table(file, columns=["first_name", "last_name"], filters=[("student_id", "=", student_id)])
+    rows = pq.read_table(
+        file, columns=["first_name", "last_name"], filters=[("student_id", "=", student_id)]
+    )
     return tuple(name for row in rows.to_pylist() for name in row.values() if name)
 
 
@@ -299,11 +355,15 @@ def count_naming(snapshot: Snapshot, student_id: str) -> int:
 def _tells_of(row: Mapping[str, Any], student_id: str, names: tuple[str, ...]) -> bool:
     texts = f"{row['raw']} {row['reason']}"
     whole_id = rf"(?<![A-Za-z0-9]){re.escape(student_id)}(?![A-Za-z0-9])"
-    return re.search(whole_id, texts) is not None or (len(names) == 2 and all(name in texts for name in names))
+    return re.search(whole_id, texts) is not None or (
+        len(names) == 2 and all(name in texts for name in names)
+    )
 
 
 def _strike_out(snapshot: Snapshot, staging: Path, student_id: str, names: tuple[str, ...]) -> int:
-    """Copy the quarantine; what a row held that names the student is struck out, and the row stays counted."""
+    """Copy the quarantine; what a row held that names the student is struck out, and the row stays
+    counted.
+    """
     struck = 0
     rows = snapshot.quarantined().to_pylist()
     for row in rows:
@@ -318,18 +378,25 @@ def _previous(home: Path, report: LoadReport) -> Snapshot | None:
     try:
         return Snapshot.current(home)
     except SnapshotDamaged:
-        report.notes.append("the snapshot that served was gone, so nothing was carried over from it: load every source")
+        report.notes.append(
+            "the snapshot that served was gone, so nothing was carried over from it: load every"
+            " source"
+        )
         return None
 
 
 @contextmanager
 def _only_load(snapshots: Path) -> Iterator[Path]:
-    """Be the only one who writes snapshots, with an empty folder to write in, which is gone afterwards."""
+    """Be the only one who writes snapshots, with an empty folder to write in, which is gone
+    afterwards.
+    """
     with (snapshots / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LoadInProgress(f"another load is writing to {snapshots}; try again when it has ended") from None
+            raise LoadInProgress(
+                f"another load is writing to {snapshots}; try again when it has ended"
+            ) from None
         staging = snapshots / ".staging"
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
@@ -342,7 +409,9 @@ def _only_load(snapshots: Path) -> Iterator[Path]:
 class _Collected:
     """The `Sink` of a load: rows spill to Parquet in the staging folder, chunk by chunk."""
 
-    def __init__(self, staging: Path, connector: Connector, leave_out: Callable[[str], bool] | None) -> None:
+    def __init__(
+        self, staging: Path, connector: Connector, leave_out: Callable[[str], bool] | None
+    ) -> None:
         self.staging = staging
         self._leaves_out = lru_cache(200_000)(leave_out) if leave_out else None
         self.report = LoadReport(connector.name)
@@ -383,11 +452,21 @@ class _Collected:
     def set_aside(self, row: BadRow) -> None:
         """Keep a row in the quarantine that no physical record stands for."""
         self._seq += 1
-        if self._leaves_out and any(map(self._leaves_out, _WORD.findall(f"{row.raw} {row.reason}"))):
+        if self._leaves_out and any(
+            map(self._leaves_out, _WORD.findall(f"{row.raw} {row.reason}"))
+        ):
             row = BadRow(row.file, row.line, row.column, "not loaded", DESTROYED)
-        kept = {"source": self.report.source, "organization_id": self.report.organization_id, "file": row.file,
-                "line": row.line, "column": row.column, "reason": redact(row.reason), "raw": redact(row.raw),
-                "columns": row.columns, "_seq": self._seq}  # fmt: skip
+        kept = {
+            "source": self.report.source,
+            "organization_id": self.report.organization_id,
+            "file": row.file,
+            "line": row.line,
+            "column": row.column,
+            "reason": redact(row.reason),
+            "raw": redact(row.raw),
+            "columns": row.columns,
+            "_seq": self._seq,
+        }
         self._bad.append(kept)
         self._bad_text += len(row.raw)
         if len(self._bad) >= _CHUNK or self._bad_text >= _CHUNK_TEXT:
@@ -409,26 +488,36 @@ class _Collected:
     def note(self, text: str) -> None:
         self.report.notes.append(text)
 
-    def _add(self, name: str, values: Mapping[str, Value], file: str, line: int, counted: bool) -> None:
+    def _add(
+        self, name: str, values: Mapping[str, Value], file: str, line: int, counted: bool
+    ) -> None:
         self._seq += 1
         rows = self._rows[name]
-        rows.append((*(values.get(c.name) for c in TABLES[name].columns), file, line, self._seq, counted))
+        rows.append(
+            (*(values.get(c.name) for c in TABLES[name].columns), file, line, self._seq, counted)
+        )
         if len(rows) >= _CHUNK:
             self._spill(name)
 
     def _spill(self, name: str) -> None:
         fields = [(c.name, c.type) for c in TABLES[name].columns] + list(_BOOKKEEPING)
         columns = zip(*self._rows.pop(name), strict=True)
-        arrays = [pa.array(values, type=type_) for values, (_, type_) in zip(columns, fields, strict=True)]
+        arrays = [
+            pa.array(values, type=type_) for values, (_, type_) in zip(columns, fields, strict=True)
+        ]
         chunk = pa.Table.from_arrays(arrays, names=[field_name for field_name, _ in fields])
         pq.write_table(chunk, self.staging / f"raw-{name}-{self._chunks[name]}.parquet")
         self._chunks[name] += 1
 
     def spill_quarantine(self) -> None:
-        """Write the quarantined rows that still wait in memory; the first call leaves a file even of none."""
+        """Write the quarantined rows that still wait in memory; the first call leaves a file even
+        of none.
+        """
         schema = _QUARANTINE.append(pa.field("_seq", pa.int64()))
-        pq.write_table(pa.Table.from_pylist(self._bad, schema=schema),
-                       self.staging / f"raw-quarantine-{self._chunks['quarantine']}.parquet")  # fmt: skip
+        pq.write_table(
+            pa.Table.from_pylist(self._bad, schema=schema),
+            self.staging / f"raw-quarantine-{self._chunks['quarantine']}.parquet",
+        )
         self._chunks["quarantine"] += 1
         self._bad, self._bad_text = [], 0
 
@@ -439,18 +528,30 @@ class _Collected:
         return [name for name in TABLES if self._chunks[name]]
 
 
-def _write_tables(collected: _Collected, connector: Connector, previous: Snapshot | None) -> LoadReport:
+def _write_tables(
+    collected: _Collected, connector: Connector, previous: Snapshot | None
+) -> LoadReport:
     found, report = collected.finish(), collected.report
     if not found and not any(count.quarantined for count in report.files):
         raise SourceRefused(f"no {connector.name} records were found: is this the right folder?")
-    with duckdb.connect(config=_ENGINE | {"temp_directory": str(collected.staging / "spilled")}) as engine:
+    with duckdb.connect(
+        config=_ENGINE | {"temp_directory": str(collected.staging / "spilled")}
+    ) as engine:
         engine.execute("set enable_progress_bar = false")
         of_partners = frozenset() if report.of_partners else _of_partners(previous)
-        engine.register("of_partners", pa.table({"organization_id": pa.array(sorted(of_partners), pa.string())}))
+        engine.register(
+            "of_partners", pa.table({"organization_id": pa.array(sorted(of_partners), pa.string())})
+        )
         report.organizations = sorted(set(_organizations(engine, collected, found)) - of_partners)
         replaced = _replaced(previous, report)
-        engine.register("replaced", pa.table({"organization_id": pa.array(sorted(replaced), pa.string())}))
-        untouched = _copy_untouched(collected, connector, previous) if "students" not in found else frozenset()
+        engine.register(
+            "replaced", pa.table({"organization_id": pa.array(sorted(replaced), pa.string())})
+        )
+        untouched = (
+            _copy_untouched(collected, connector, previous)
+            if "students" not in found
+            else frozenset()
+        )
         for name in sorted(set(TABLES) - untouched, key=lambda name: (name != "students", name)):
             carried = _carried(engine, TABLES[name], connector, collected, previous)
             kept = _settle(engine, TABLES[name], collected, carried) if name in found else None
@@ -465,7 +566,11 @@ def _write_tables(collected: _Collected, connector: Connector, previous: Snapsho
             if file.exists():
                 report.rows[name] = pq.read_metadata(file).num_rows
                 if name in _DATED:
-                    last = engine.read_parquet(str(file)).aggregate(f"max({_DATED[name]})").fetchall()[0][0]
+                    last = (
+                        engine.read_parquet(str(file))
+                        .aggregate(f"max({_DATED[name]})")
+                        .fetchall()[0][0]
+                    )
                     latest[name] = str(last) if last else None
     for raw in collected.staging.glob("raw-*.parquet"):
         raw.unlink()
@@ -474,15 +579,21 @@ def _write_tables(collected: _Collected, connector: Connector, previous: Snapsho
         "sources": sorted([*sources, _told(report)], key=_source_key),
         "rows": report.rows,
         "latest": latest,
-        "hashes": {file.name: _sha256(file) for file in sorted(collected.staging.glob("[a-z]*.parquet"))},
+        "hashes": {
+            file.name: _sha256(file) for file in sorted(collected.staging.glob("[a-z]*.parquet"))
+        },
     }
     report.snapshot_id = _digest(manifest)
     (collected.staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
     return report
 
 
-def _copy_untouched(collected: _Collected, connector: Connector, previous: Snapshot | None) -> frozenset[str]:
-    """Copy the tables of which a load changes nothing, because it brings neither them nor the students; their names."""
+def _copy_untouched(
+    collected: _Collected, connector: Connector, previous: Snapshot | None
+) -> frozenset[str]:
+    """Copy the tables of which a load changes nothing, because it brings neither them nor the
+    students; their names.
+    """
     if previous is None:
         return frozenset()
     files = [previous.path / f"{name}.parquet" for name in TABLES if name not in connector.tables]
@@ -492,21 +603,29 @@ def _copy_untouched(collected: _Collected, connector: Connector, previous: Snaps
     return frozenset(file.stem for file in files)
 
 
-def _organizations(engine: duckdb.DuckDBPyConnection, collected: _Collected, found: list[str]) -> list[str]:
+def _organizations(
+    engine: duckdb.DuckDBPyConnection, collected: _Collected, found: list[str]
+) -> list[str]:
     """The partners of whom this load speaks, the one whose files these are among them."""
     one = collected.report.organization_id
     organizations = set() if one is None else {one}
     for name in found:
         if _is_partners(TABLES[name]):
             rows = engine.read_parquet(str(collected.staging / f"raw-{name}-*.parquet"))
-            organizations |= {row[0] for row in rows.project("organization_id").distinct().fetchall()}
+            organizations |= {
+                row[0] for row in rows.project("organization_id").distinct().fetchall()
+            }
     return sorted(organizations)
 
 
 def _of_partners(previous: Snapshot | None) -> frozenset[str]:
-    """The partners whose own files were loaded: a district's source neither replaces nor adds to what they said."""
+    """The partners whose own files were loaded: a district's source neither replaces nor adds to
+    what they said.
+    """
     before = [] if previous is None else previous.manifest["sources"]
-    return frozenset[str]().union(*(one["organizations"] for one in before if one.get("of_partners")))
+    return frozenset[str]().union(
+        *(one["organizations"] for one in before if one.get("of_partners"))
+    )
 
 
 def _is_partners(canonical: Table) -> bool:
@@ -514,36 +633,63 @@ def _is_partners(canonical: Table) -> bool:
 
 
 def _replaced(previous: Snapshot | None, report: LoadReport) -> frozenset[str]:
-    """The partners whose earlier programs and services make room: those of this load, and those that it brought before.
+    """The partners whose earlier programs and services make room: those of this load, and those
+    that it brought before.
 
-    So loading one partner's history leaves the others' alone, and a partner who is gone from a source is gone.
+    So loading one partner's history leaves the others' alone, and a partner who is gone from a
+    source is gone.
     """
     before = [] if previous is None else previous.manifest["sources"]
-    named = [one.get("organizations", ()) for one in before if _source_key(one) == _source_key(asdict(report))]
+    named = [
+        one.get("organizations", ())
+        for one in before
+        if _source_key(one) == _source_key(asdict(report))
+    ]
     return frozenset(report.organizations).union(*named)
 
 
-def _staying(previous: Snapshot | None, report: LoadReport, replaced: frozenset[str]) -> list[dict[str, Any]]:
+def _staying(
+    previous: Snapshot | None, report: LoadReport, replaced: frozenset[str]
+) -> list[dict[str, Any]]:
     """The reports of earlier loads of which something is still there."""
     before = [] if previous is None else previous.manifest["sources"]
     others = [one for one in before if _source_key(one) != _source_key(asdict(report))]
-    return [one | {"organization_id": one.get("organization_id"),
-                   "organizations": sorted(set(one.get("organizations", ())) - replaced)}
-            for one in others if one.get("organization_id") not in replaced]  # fmt: skip
+    return [
+        one
+        | {
+            "organization_id": one.get("organization_id"),
+            "organizations": sorted(set(one.get("organizations", ())) - replaced),
+        }
+        for one in others
+        if one.get("organization_id") not in replaced
+    ]
 
 
 def _told(report: LoadReport) -> dict[str, Any]:
-    """What a manifest tells of one load: what depends on its own files alone, whatever was loaded before."""
-    return {name: value for name, value in report.to_dict().items() if name not in ("rows", "changed", "snapshot_id")}
+    """What a manifest tells of one load: what depends on its own files alone, whatever was loaded
+    before.
+    """
+    return {
+        name: value
+        for name, value in report.to_dict().items()
+        if name not in ("rows", "changed", "snapshot_id")
+    }
 
 
 def _source_key(report: Mapping[str, Any]) -> str:
     return f"{report['source']}\n{report.get('organization_id') or ''}"
 
 
-def _carried(engine: duckdb.DuckDBPyConnection, canonical: Table, connector: Connector, collected: _Collected,
-             previous: Snapshot | None) -> duckdb.DuckDBPyRelation | None:  # fmt: skip
-    """The rows of the snapshot before that stay, but for those of students whom the district no longer has."""
+def _carried(
+    engine: duckdb.DuckDBPyConnection,
+    canonical: Table,
+    connector: Connector,
+    collected: _Collected,
+    previous: Snapshot | None,
+) -> duckdb.DuckDBPyRelation | None:
+    """The rows of the snapshot before that stay, but for those of students whom the district no
+    longer has.
+    """
     file = None if previous is None else previous.path / f"{canonical.name}.parquet"
     if file is None or not file.exists():
         return None
@@ -555,7 +701,10 @@ def _carried(engine: duckdb.DuckDBPyConnection, canonical: Table, connector: Con
     known = _known(engine, canonical, collected)
     lost = rows.filter(f"not ({known})").aggregate("count(*)").fetchall()[0][0]
     if lost:
-        collected.note(f"{lost:,} rows of {canonical.name} from an earlier load are of students not in this one")
+        collected.note(
+            f"{lost:,} rows of {canonical.name} from an earlier load are of students not in"
+            " this one"
+        )
     return rows.filter(known)
 
 
@@ -563,7 +712,9 @@ _EVERYBODY = "true"
 
 
 def _known(engine: duckdb.DuckDBPyConnection, canonical: Table, collected: _Collected) -> str:
-    """The condition that a row is of a student who is in the snapshot; true where no students are loaded at all."""
+    """The condition that a row is of a student who is in the snapshot; true where no students are
+    loaded at all.
+    """
     students = collected.staging / "students.parquet"
     if not canonical.is_student or canonical.name == "students" or not students.exists():
         return _EVERYBODY
@@ -571,9 +722,14 @@ def _known(engine: duckdb.DuckDBPyConnection, canonical: Table, collected: _Coll
     return "student_id in (select student_id from known_students)"
 
 
-def _settle(engine: duckdb.DuckDBPyConnection, canonical: Table, collected: _Collected,
-            carried: duckdb.DuckDBPyRelation | None) -> duckdb.DuckDBPyRelation:  # fmt: skip
-    """Sort out unknown students, duplicates and conflicting keys of one table; the rows that are kept.
+def _settle(
+    engine: duckdb.DuckDBPyConnection,
+    canonical: Table,
+    collected: _Collected,
+    carried: duckdb.DuckDBPyRelation | None,
+) -> duckdb.DuckDBPyRelation:
+    """Sort out unknown students, duplicates and conflicting keys of one table; the rows that are
+    kept.
 
     Rows of unknown students go first: they must not take the place of a good row with the same key.
     """
@@ -581,39 +737,66 @@ def _settle(engine: duckdb.DuckDBPyConnection, canonical: Table, collected: _Col
     rows = engine.read_parquet(str(collected.staging / f"raw-{canonical.name}-*.parquet"))
     known = _known(engine, canonical, collected)
     if known != _EVERYBODY:
-        _reject(collected, canonical, rows.filter(f"not ({known})"), "student_id",
-                "no student has this identifier in the students that were loaded")  # fmt: skip
+        _reject(
+            collected,
+            canonical,
+            rows.filter(f"not ({known})"),
+            "student_id",
+            "no student has this identifier in the students that were loaded",
+        )
         rows = rows.filter(known)
     if _is_partners(canonical):
         theirs = "organization_id in (select organization_id from of_partners)"
-        _reject(collected, canonical, rows.filter(theirs), "organization_id",
-                "this organisation's programs and services come from its own files")  # fmt: skip
+        _reject(
+            collected,
+            canonical,
+            rows.filter(theirs),
+            "organization_id",
+            "this organisation's programs and services come from its own files",
+        )
         rows = rows.filter(f"not ({theirs})")
     if carried is not None and "organization_id" not in canonical.key:
         carried.project(f"row({key}) as key").create_view("of_others", replace=True)
         rows = rows.project(f"*, row({key}) as _key")
         taken = "_key in (select key from of_others)"
-        _reject(collected, canonical, rows.filter(taken), canonical.key[0],
-                "another organisation has a row with the same key (" + ", ".join(canonical.key) + ")")  # fmt: skip
+        _reject(
+            collected,
+            canonical,
+            rows.filter(taken),
+            canonical.key[0],
+            "another organisation has a row with the same key (" + ", ".join(canonical.key) + ")",
+        )
         rows = rows.filter(f"not ({taken})")
     window = f"partition by {key} order by _seq"
     whole = "row(" + ", ".join(f'"{column.name}"' for column in canonical.columns) + ")"
-    rows.project(f"*, row_number() over ({window}) as _rank, "
-                 f"{whole} is not distinct from first_value({whole}) over ({window}) as _same"
-                 ).create("ranked")  # fmt: skip
+    rows.project(
+        f"*, row_number() over ({window}) as _rank, "
+        f"{whole} is not distinct from first_value({whole}) over ({window}) as _same"
+    ).create("ranked")
     ranked = engine.table("ranked")
     if not ranked.filter("_rank > 1").limit(1).fetchall():
         return ranked
-    _reject(collected, canonical, ranked.filter("_rank > 1 and not _same"), canonical.key[0],
-            "another row has the same key (" + ", ".join(canonical.key) + ") and other values")  # fmt: skip
-    for file, count in ranked.filter("_rank > 1 and _same and _counted").aggregate("_file, count(*)").fetchall():
+    _reject(
+        collected,
+        canonical,
+        ranked.filter("_rank > 1 and not _same"),
+        canonical.key[0],
+        "another row has the same key (" + ", ".join(canonical.key) + ") and other values",
+    )
+    for file, count in (
+        ranked.filter("_rank > 1 and _same and _counted").aggregate("_file, count(*)").fetchall()
+    ):
         collected.count(file).duplicates += count
         collected.count(file).kept -= count
     return ranked.filter("_rank = 1")
 
 
-def _write_sorted(engine: duckdb.DuckDBPyConnection, parts: list[duckdb.DuckDBPyRelation], file: Path,
-                  canonical: Table) -> None:  # fmt: skip
+def _write_sorted(
+    engine: duckdb.DuckDBPyConnection,
+    parts: list[duckdb.DuckDBPyRelation],
+    file: Path,
+    canonical: Table,
+) -> None:
     """Write a table sorted by all its columns, the first of which is the student."""
     names = ", ".join(f'"{column.name}"' for column in canonical.columns)
     rows = parts[0].project(names)
@@ -624,7 +807,9 @@ def _write_sorted(engine: duckdb.DuckDBPyConnection, parts: list[duckdb.DuckDBPy
 
 
 def _write_groups(rows: duckdb.DuckDBPyRelation, file: Path, schema: pa.Schema) -> None:
-    """Stream rows into a file in groups of one size, so that equal rows are equal bytes. No rows, no file."""
+    """Stream rows into a file in groups of one size, so that equal rows are equal bytes. No rows,
+    no file.
+    """
     groups = _groups(rows.to_arrow_reader(_ROW_GROUP), schema)
     first = next(groups, None)
     if first is not None:
@@ -645,19 +830,34 @@ def _groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa
         yield held.combine_chunks()
 
 
-def _write_quarantine(engine: duckdb.DuckDBPyConnection, collected: _Collected, previous: Snapshot | None,
-                      sources: list[dict[str, Any]]) -> None:  # fmt: skip
+def _write_quarantine(
+    engine: duckdb.DuckDBPyConnection,
+    collected: _Collected,
+    previous: Snapshot | None,
+    sources: list[dict[str, Any]],
+) -> None:
     """What this load set aside, and what is still set aside of earlier loads."""
     collected.spill_quarantine()
     names = ", ".join(f'"{name}"' for name in _QUARANTINE.names)
-    rows = engine.read_parquet(str(collected.staging / "raw-quarantine-*.parquet")).project(f"{names}, _seq")
+    rows = engine.read_parquet(str(collected.staging / "raw-quarantine-*.parquet")).project(
+        f"{names}, _seq"
+    )
     if previous is not None:
-        engine.register("staying", pa.table({"key": pa.array([_source_key(one) for one in sources], pa.string())}))
-        earlier = engine.read_parquet(str(previous.path / "quarantine.parquet"), file_row_number=True)
+        engine.register(
+            "staying",
+            pa.table({"key": pa.array([_source_key(one) for one in sources], pa.string())}),
+        )
+        earlier = engine.read_parquet(
+            str(previous.path / "quarantine.parquet"), file_row_number=True
+        )
         if "source" in earlier.columns:
-            stays = "source || chr(10) || coalesce(organization_id, '') in (select key from staying)"
-            known = ", ".join(f'"{name}"' if name in earlier.columns else f'null as "{name}"'
-                              for name in _QUARANTINE.names)  # fmt: skip
+            stays = (
+                "source || chr(10) || coalesce(organization_id, '') in (select key from staying)"
+            )
+            known = ", ".join(
+                f'"{name}"' if name in earlier.columns else f'null as "{name}"'
+                for name in _QUARANTINE.names
+            )
             rows = rows.union(earlier.filter(stays).project(f"{known}, file_row_number as _seq"))
     ordered = rows.order("source, organization_id nulls first, file, line, _seq").project(names)
     file = collected.staging / "quarantine.parquet"
@@ -666,7 +866,9 @@ def _write_quarantine(engine: duckdb.DuckDBPyConnection, collected: _Collected, 
         pq.write_table(_QUARANTINE.empty_table(), file)
 
 
-def _reject(collected: _Collected, canonical: Table, rows: duckdb.DuckDBPyRelation, column: str, reason: str) -> None:
+def _reject(
+    collected: _Collected, canonical: Table, rows: duckdb.DuckDBPyRelation, column: str, reason: str
+) -> None:
     names = [c.name for c in canonical.columns]
     quoted = ", ".join(f'"{name}"' for name in names)
     ordered = rows.project(f"_file, _line, _counted, _seq, {quoted}").order("_seq")
@@ -681,8 +883,12 @@ def _reject(collected: _Collected, canonical: Table, rows: duckdb.DuckDBPyRelati
                 collected.set_aside(bad)
 
 
-def _publish(staging: Path, snapshots: Path, report: LoadReport,
-             publish: Callable[[Snapshot], None] = lambda snapshot: None) -> None:  # fmt: skip
+def _publish(
+    staging: Path,
+    snapshots: Path,
+    report: LoadReport,
+    publish: Callable[[Snapshot], None] = lambda snapshot: None,
+) -> None:
     target = snapshots / report.snapshot_id
     pointer = snapshots / "CURRENT"
     for file in staging.iterdir():

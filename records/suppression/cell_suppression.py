@@ -1,12 +1,14 @@
-"""Tables of counts of students in which no small count follows from all that is shown, proved by linear programming.
+"""Tables of counts of students in which no small count follows from all that is shown, proved by
+linear programming.
 
-Source: NCES 2011-603, Statistical Methods for Protecting Personally Identifiable Information in Aggregate Reporting,
-and for the attacker's two programs per cell Fischetti & Salazar (2001), Management Science 47(7). `Published` holds
-what would be shown, `protect` says which of it must be withheld; it refuses tables that do not add up. Three limits:
-all that is ever shown of the same students must be declared together, as far as it was shown already by `shown_before`;
-an attacker who guesses that a fact is withheld for its own count under ten, not for the sake of another, knows more
-than is assumed here; and one who reckons in whole students, not in fractions, may find a count a student or two less
-open.
+Source: NCES 2011-603, Statistical Methods for Protecting Personally Identifiable Information in
+Aggregate Reporting, and for the attacker's two programs per cell Fischetti & Salazar (2001),
+Management Science 47(7). `Published` holds what would be shown, `protect` says which of it must be
+withheld; it refuses tables that do not add up. Three limits: all that is ever shown of the same
+students must be declared together, as far as it was shown already by `shown_before`; an attacker
+who guesses that a fact is withheld for its own count under ten, not for the sake of another, knows
+more than is assumed here; and one who reckons in whole students, not in fractions, may find a count
+a student or two less open.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ SOLVED, UNBOUNDED, UNCLEAR = 0, 3, 4
 NEARLY = 1e-6
 """Of a student: how far a solution of the solver may be off."""
 STEEPNESS, NOISE = 10, 0.03
-"""How chance orders the counts that are looked at together; the quickest of those tried on an audit of 30 measures."""
+"""How chance orders the counts that are looked at together; the quickest of those tried on an audit
+of 30 measures."""
 
 
 class Kind(StrEnum):
@@ -53,7 +56,8 @@ class Fact:
 class Published:
     """Counts of students, how they add up, and the facts that would be shown of them.
 
-    Whoever reads the tables knows the names, how they add up and the rules of rounding, but no count.
+    Whoever reads the tables knows the names, how they add up and the rules of rounding, but no
+    count.
     """
 
     def __init__(self) -> None:
@@ -66,13 +70,16 @@ class Published:
         self.dear: dict[Fact, int] = {}
 
     def count(self, name: Name, true: int) -> None:
-        """Declare a count. Its true value decides what is shown; no bound of `ranges` comes from it otherwise.
+        """Declare a count. Its true value decides what is shown; no bound of `ranges` comes from it
+        otherwise.
 
         Raises:
             ValueError: below zero, or declared before with another value.
         """
         if true < 0 or self.true.get(name, true) != true:
-            raise ValueError(f"the count {name} cannot be {true}; declared before: {self.true.get(name)}")
+            raise ValueError(
+                f"the count {name} cannot be {true}; declared before: {self.true.get(name)}"
+            )
         self.true[name] = true
 
     def total(self, whole: Name, parts: Sequence[Name]) -> None:
@@ -102,8 +109,10 @@ class Published:
         """A fact that the table would show: the count rounded to ten, halves up.
 
         Args:
-            certain: it is shown whatever follows from it, as the size of the whole district is known to everybody.
-            dear: of facts that tie a count the least dear is withheld first; those below 0 together.
+            certain: it is shown whatever follows from it, as the size of the whole district is
+                known to everybody.
+            dear: of facts that tie a count the least dear is withheld first; those below 0
+                together.
         """
         self._known(name)
         fact = self._shown(Fact(table, Kind.ROUNDED, (name,)), dear)
@@ -111,12 +120,15 @@ class Published:
         return fact
 
     def share(self, part: Name, whole: Name, table: str, *, dear: int = 0) -> Fact:
-        """A fact that the table would show: part of whole in hundredths. Declares that both parts make up the whole."""
+        """A fact that the table would show: part of whole in hundredths. Declares that both parts
+        make up the whole.
+        """
         self.split(part, whole)
         return self._shown(Fact(table, Kind.SHARE, (part, whole)), dear)
 
     def split(self, part: Name, whole: Name) -> None:
-        """Declare the part within the whole, and the others of the whole as a count, by the name `others(part, whole)`.
+        """Declare the part within the whole, and the others of the whole as a count, by the name
+        `others(part, whole)`.
 
         Raises:
             ValueError: the part is greater, or one is not declared.
@@ -130,25 +142,39 @@ class Published:
         self.before.add(fact)
 
     def small(self, smallest: int) -> set[Fact]:
-        """The facts that would show a count below `smallest`, or a share with as few in it or left out of it."""
-        return {fact for fact in self.facts - self.certain
-                if min(self.true[name] for name in self._told(fact)) < smallest}  # fmt: skip
+        """The facts that would show a count below `smallest`, or a share with as few in it or left
+        out of it.
+        """
+        return {
+            fact
+            for fact in self.facts - self.certain
+            if min(self.true[name] for name in self._told(fact)) < smallest
+        }
 
-    def ranges(self, names: Iterable[Name], withheld: Collection[Fact]) -> dict[Name, tuple[float, float]]:
-        """The least and the greatest that each count may be, for all a reader knows of the facts not withheld.
+    def ranges(
+        self, names: Iterable[Name], withheld: Collection[Fact]
+    ) -> dict[Name, tuple[float, float]]:
+        """The least and the greatest that each count may be, for all a reader knows of the facts
+        not withheld.
 
-        Two linear programs a name; students may come in fractions, so whole students leave a little less open.
+        Two linear programs a name; students may come in fractions, so whole students leave a little
+        less open.
         """
         attacker = _Attacker(_Tables.of(self), withheld)
         places = {name: attacker.place[name] for name in names}
-        return {name: (attacker.furthest(at, -1)[0], attacker.furthest(at, 1)[0]) for name, at in places.items()}
+        return {
+            name: (attacker.furthest(at, -1)[0], attacker.furthest(at, 1)[0])
+            for name, at in places.items()
+        }
 
     def _told(self, fact: Fact) -> tuple[Name, ...]:
         return fact.names if fact.kind is Kind.ROUNDED else (fact.names[0], others(*fact.names))
 
     def _known(self, name: Name) -> int:
         if name not in self.true:
-            raise ValueError(f"the count {name} is not declared; call count() with its true value first")
+            raise ValueError(
+                f"the count {name} is not declared; call count() with its true value first"
+            )
         return self.true[name]
 
     def _shown(self, fact: Fact, dear: int) -> Fact:
@@ -158,14 +184,17 @@ class Published:
 
 
 def protect(published: Published, smallest: int = 10) -> set[Fact]:
-    """The facts to withhold so that every count below `smallest` stays open by `smallest` whole students or more.
+    """The facts to withhold so that every count below `smallest` stays open by `smallest` whole
+    students or more.
 
-    Withheld are the facts that are small themselves (`Published.small`), then, while what is shown ties some small
-    count down, the least dear fact among those that tie it, of its own table where there is one. First each family of
-    counts that add up is settled with only the families it is counted in, which is quick; then all together, which
-    is the proof. The same tables give the same answer in whatever order they were declared.
+    Withheld are the facts that are small themselves (`Published.small`), then, while what is shown
+    ties some small count down, the least dear fact among those that tie it, of its own table where
+    there is one. First each family of counts that add up is settled with only the families it is
+    counted in, which is quick; then all together, which is the proof. The same tables give the same
+    answer in whatever order they were declared.
 
-    A count that is tied by what was shown before cannot be opened any more; nothing is withheld for its sake.
+    A count that is tied by what was shown before cannot be opened any more; nothing is withheld for
+    its sake.
 
     Raises:
         ValueError: a small count would follow with nothing shown but what is certain.
@@ -179,7 +208,9 @@ def protect(published: Published, smallest: int = 10) -> set[Fact]:
 
 
 def withheld_parts(counts: Mapping[str, int], smallest: int = 10) -> set[str]:
-    """Which parts of one whole must not be shown, where the whole and its parts are shown rounded to ten."""
+    """Which parts of one whole must not be shown, where the whole and its parts are shown rounded
+    to ten.
+    """
     if not counts:
         return set()
     table = Published()
@@ -214,7 +245,9 @@ def _settle(tables: _Tables, seen: _Seen, withheld: Collection[Fact]) -> set[Fac
 
 
 def _look(attacker: _Attacker, seen: _Seen) -> bool:
-    """Look for consistent counts far apart, for all small counts at once; whether some are narrow still."""
+    """Look for consistent counts far apart, for all small counts at once; whether some are narrow
+    still.
+    """
     left, before = len(seen.narrow()), None
     while left and left != before:
         before = left
@@ -243,27 +276,37 @@ def _ties(attacker: _Attacker, seen: _Seen, at: int) -> set[Fact]:
         seen.drop(at)
     elif not ties:
         name = attacker.tables.names[at]
-        raise ValueError(f"{name} lies between {ends[-1]:g} and {ends[1]:g} with nothing more to withhold")
+        raise ValueError(
+            f"{name} lies between {ends[-1]:g} and {ends[1]:g} with nothing more to withhold"
+        )
     return ties
 
 
 def _least(tables: _Tables, name: Name, ties: set[Fact]) -> set[Fact]:
-    """Of the facts that tie a count, the least dear: then one of a table of that count, of the fewest students.
+    """Of the facts that tie a count, the least dear: then one of a table of that count, of the
+    fewest students.
 
-    All of them at once would be quicker in a small district, and hide most groups in a large one. So only those that
-    are cheap go together.
+    All of them at once would be quicker in a small district, and hide most groups in a large one.
+    So only those that are cheap go together.
     """
     true = tables.published.true
     if cheap := {fact for fact in ties if tables.published.dear[fact] < 0}:
         return cheap
-    own = {fact.table for fact in tables.facts if name in (*fact.names, others(fact.names[0], fact.names[-1]))}
+    own = {
+        fact.table
+        for fact in tables.facts
+        if name in (*fact.names, others(fact.names[0], fact.names[-1]))
+    }
     dear = tables.published.dear
-    first = min(ties, key=lambda fact: (dear[fact], fact.table not in own, true[fact.names[0]], fact))
+    first = min(
+        ties, key=lambda fact: (dear[fact], fact.table not in own, true[fact.names[0]], fact)
+    )
     return {fact for fact in tables.facts if fact.names == first.names}
 
 
 class _Seen:
-    """How far apart each small count has been seen, in whole students, in sets of counts that fit all that is shown.
+    """How far apart each small count has been seen, in whole students, in sets of counts that fit
+    all that is shown.
 
     What was seen stays seen while more is withheld.
     """
@@ -271,7 +314,9 @@ class _Seen:
     def __init__(self, tables: _Tables, small: Collection[Name], smallest: int) -> None:
         true = np.array([tables.published.true[name] for name in tables.names], dtype=np.float64)
         self.least, self.greatest = true, true
-        self.small = np.array([at for at, name in enumerate(tables.names) if name in small], dtype=np.int64)
+        self.small = np.array(
+            [at for at, name in enumerate(tables.names) if name in small], dtype=np.int64
+        )
         self.smallest = smallest
         self.chance = np.random.default_rng(0)
 
@@ -283,13 +328,21 @@ class _Seen:
         self.small = self.small[self.small != at]
 
     def narrow(self) -> list[int]:
-        return [int(at) for at in self.small[(self.greatest - self.least)[self.small] < self.smallest]]
+        return [
+            int(at) for at in self.small[(self.greatest - self.least)[self.small] < self.smallest]
+        ]
 
     def goals(self, sign: int) -> dict[int, float]:
-        """Where each narrow count must be seen above (sign 1) or below (-1) to be open; no lower than 0, once seen."""
+        """Where each narrow count must be seen above (sign 1) or below (-1) to be open; no lower
+        than 0, once seen.
+        """
         if sign > 0:
             return {at: float(self.least[at]) + self.smallest for at in self.narrow()}
-        return {at: max(0.0, float(self.greatest[at]) - self.smallest) for at in self.narrow() if self.least[at] > 0}
+        return {
+            at: max(0.0, float(self.greatest[at]) - self.smallest)
+            for at in self.narrow()
+            if self.least[at] > 0
+        }
 
 
 @dataclass(frozen=True)
@@ -306,10 +359,17 @@ class _Tables:
     def of(cls, published: Published) -> _Tables:
         """All of them."""
         split = {(whole, (part, others(part, whole))) for part, whole in published.inside}
-        totals = published.totals | {(whole, parts) for whole, parts in split if parts[1] in published.true}
+        totals = published.totals | {
+            (whole, parts) for whole, parts in split if parts[1] in published.true
+        }
         facts = sorted(published.facts, key=lambda fact: (fact.table, fact.kind, fact.names))
-        return cls(published, tuple(sorted(published.true)), tuple(sorted(totals)), tuple(sorted(published.inside)),
-                   tuple(facts))  # fmt: skip
+        return cls(
+            published,
+            tuple(sorted(published.true)),
+            tuple(sorted(totals)),
+            tuple(sorted(published.inside)),
+            tuple(facts),
+        )
 
     def only(self, names: Collection[Name]) -> _Tables:
         """Of some counts."""
@@ -317,16 +377,27 @@ class _Tables:
         return _Tables(
             self.published,
             tuple(name for name in self.names if name in known),
-            tuple((whole, parts) for whole, parts in self.totals if whole in known and known.issuperset(parts)),
+            tuple(
+                (whole, parts)
+                for whole, parts in self.totals
+                if whole in known and known.issuperset(parts)
+            ),
             tuple(pair for pair in self.inside if known.issuperset(pair)),
             tuple(fact for fact in self.facts if known.issuperset(fact.names)),
         )
 
     def families(self) -> Iterator[tuple[_Tables, list[Name]]]:
-        """For each family of counts that add up, wholes first: its tables and those it is counted in; its counts."""
+        """For each family of counts that add up, wholes first: its tables and those it is counted
+        in; its counts.
+        """
         place = {name: at for at, name in enumerate(self.names)}
-        added = [(place[part], place[whole]) for whole, parts in self.published.totals for part in parts]
-        added += [(place[parts[0]], place[parts[1]]) for whole, parts in set(self.totals) - self.published.totals]
+        added = [
+            (place[part], place[whole]) for whole, parts in self.published.totals for part in parts
+        ]
+        added += [
+            (place[parts[0]], place[parts[1]])
+            for whole, parts in set(self.totals) - self.published.totals
+        ]
         ties = _rows([{one: 1.0, other: 1.0} for one, other in added], len(place))
         family = connected_components(ties.T @ ties, directed=False)[1].tolist()
         members: dict[int, list[Name]] = {one: [] for one in family}
@@ -358,25 +429,35 @@ class _Attacker:
         self.bounds = np.tile([0.0, np.inf], (len(place), 1))
         self.facts_of_count: dict[int, list[Fact]] = {}
         self.facts_of_row: dict[int, list[Fact]] = {}
-        unsplit = [(part, whole) for part, whole in tables.inside if others(part, whole) not in place]
+        unsplit = [
+            (part, whole) for part, whole in tables.inside if others(part, whole) not in place
+        ]
         at_most = [{place[part]: 1.0, place[whole]: -1.0} for part, whole in unsplit]
         for names, facts in _by_names(tables.facts, withheld).items():
             part, whole = names[0], names[-1]
             if len(names) == 1:
                 count = about(true[part])
-                self.bounds[place[part]] = max(0, count - ROUNDED_TO // 2), count + (ROUNDED_TO - 1) // 2
+                self.bounds[place[part]] = (
+                    max(0, count - ROUNDED_TO // 2),
+                    count + (ROUNDED_TO - 1) // 2,
+                )
                 self.facts_of_count[place[part]] = facts
             else:
                 share = percent(true[part] / true[whole])
                 for sign in (1.0, -1.0):
                     self.facts_of_row[len(at_most)] = facts
                     at_most.append({place[part]: sign, place[whole]: -sign * share - HALF_PERCENT})
-        equal = [{place[whole]: -1.0} | {place[part]: 1.0 for part in parts} for whole, parts in tables.totals]
+        equal = [
+            {place[whole]: -1.0} | {place[part]: 1.0 for part in parts}
+            for whole, parts in tables.totals
+        ]
         self.equal, self.at_most = _rows(equal, len(place)), _rows(at_most, len(place))
         self.outermost = self._outermost()
 
     def furthest(self, at: int, sign: int) -> tuple[float, Numbers | None, set[Fact]]:
-        """The greatest (sign 1) or least (-1) that one count may be, all counts then, and the facts that stop it."""
+        """The greatest (sign 1) or least (-1) that one count may be, all counts then, and the facts
+        that stop it.
+        """
         weights = np.zeros(len(self.place))
         weights[at] = -sign
         found = _program(weights, self.at_most, self.equal, self.bounds)
@@ -384,18 +465,30 @@ class _Attacker:
             return np.inf * sign, None, set()
         counts = _solved(found)
         stopped = _picked(self.facts_of_count, found.lower.marginals + found.upper.marginals)
-        return max(0.0, float(counts[at])), counts, stopped | _picked(self.facts_of_row, found.ineqlin.marginals)
+        return (
+            max(0.0, float(counts[at])),
+            counts,
+            stopped | _picked(self.facts_of_row, found.ineqlin.marginals),
+        )
 
     def towards(self, goals: dict[int, float], sign: int, chance: np.random.Generator) -> Numbers:
-        """All counts where many of these together are as great (sign 1) or small (-1) as their goals.
+        """All counts where many of these together are as great (sign 1) or small (-1) as their
+        goals.
 
-        Not all can be at once, so chance says which come first: those counted in the same group come together, or
-        they would hold each other back.
+        Not all can be at once, so chance says which come first: those counted in the same group
+        come together, or they would hold each other back.
         """
         places, size = np.array(list(goals)), len(self.place)
-        liking = chance.random(size)[self.outermost[places]] ** STEEPNESS + chance.random(len(goals)) * NOISE
-        moved = csr_array((np.full(len(goals), -sign), (np.arange(len(goals)), places)), (len(goals), size))
-        at_most = block_array([[self.at_most, None], [moved, sign * eye_array(len(goals))]], format="csr")
+        liking = (
+            chance.random(size)[self.outermost[places]] ** STEEPNESS
+            + chance.random(len(goals)) * NOISE
+        )
+        moved = csr_array(
+            (np.full(len(goals), -sign), (np.arange(len(goals)), places)), (len(goals), size)
+        )
+        at_most = block_array(
+            [[self.at_most, None], [moved, sign * eye_array(len(goals))]], format="csr"
+        )
         equal = hstack([self.equal, csr_array((self.equal.shape[0], len(goals)))], format="csr")
         ends = [(0.0, goal) if sign > 0 else (goal, np.inf) for goal in goals.values()]
         weights = np.concatenate([np.zeros(size), -sign * (liking + NOISE)])
@@ -418,7 +511,9 @@ class _Attacker:
         return np.array(found, dtype=np.int64)
 
 
-def _by_names(facts: Iterable[Fact], withheld: Collection[Fact]) -> dict[tuple[Name, ...], list[Fact]]:
+def _by_names(
+    facts: Iterable[Fact], withheld: Collection[Fact]
+) -> dict[tuple[Name, ...], list[Fact]]:
     """The facts not withheld; those of several tables that say the same stand together."""
     same: dict[tuple[Name, ...], list[Fact]] = {}
     for fact in facts:
@@ -435,15 +530,21 @@ def _rows(rows: Sequence[dict[int, float]], size: int) -> csr_array:
 
 
 def _picked(facts: dict[int, list[Fact]], prices: Numbers) -> set[Fact]:
-    return {fact for at in np.flatnonzero(np.abs(prices) > NEARLY) for fact in facts.get(int(at), [])}
+    return {
+        fact for at in np.flatnonzero(np.abs(prices) > NEARLY) for fact in facts.get(int(at), [])
+    }
 
 
-def _program(weights: Numbers, at_most: csr_array, equal: csr_array, bounds: Numbers) -> OptimizeResult:
+def _program(
+    weights: Numbers, at_most: csr_array, equal: csr_array, bounds: Numbers
+) -> OptimizeResult:
     """The least weighted sum of what is at most, and equal to, zero in these rows."""
     rows = at_most, np.zeros(at_most.shape[0]), equal, np.zeros(equal.shape[0]), bounds
     found = linprog(weights, *rows)
     # Before it is solved in earnest a program without an end may look like one without an answer.
-    return linprog(weights, *rows, options={"presolve": False}) if found.status == UNCLEAR else found
+    return (
+        linprog(weights, *rows, options={"presolve": False}) if found.status == UNCLEAR else found
+    )
 
 
 def _solved(found: OptimizeResult) -> Numbers:

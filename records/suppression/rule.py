@@ -1,8 +1,8 @@
 """How numbers of students are rounded before they are shown.
 
-Source: NCES 2011-603, Statistical Methods for Protecting Personally Identifiable Information in Aggregate Reporting.
-Every number of students is shown rounded to ten, every share to a whole percent. Which of them may be shown at all is
-found by `disclosure_control`.
+Source: NCES 2011-603, Statistical Methods for Protecting Personally Identifiable Information in
+Aggregate Reporting. Every number of students is shown rounded to ten, every share to a whole
+percent. Which of them may be shown at all is found by `disclosure_control`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The district's clock on the wall, and instants that go on when it is put forward or back.
 
-Handrail keeps the district's local time, which is what people read. A span of hours is counted in instants: on the
-night on which clocks go back the same hour comes twice, and on the other one an hour does not come.
+Handrail keeps the district's local time, which is what people read. A span of hours is counted in
+instants: on the night on which clocks go back the same hour comes twice, and on the other one an
+hour does not come.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 
 def instant(local: datetime) -> datetime:
-    """The same moment in UTC, without a zone. Of an hour that comes twice, `fold` says which one is meant.
+    """The same moment in UTC, without a zone. Of an hour that comes twice, `fold` says which one is
+    meant.
 
     Args:
         local: the district's local time, without a zone; the machine's own zone is the district's.

@@ -1,4 +1,6 @@
-"""Files that are written whole or not at all, so that a killed process leaves the old one or the new one."""
+"""Files that are written whole or not at all, so that a killed process leaves the old one or the
+new one.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """PDF files that a screen reader can read (PDF/UA-1), set by Typst from a room's templates.
 
-A template gets its data as JSON and never as text of its own, so that no name can be taken for a command. It may read
-no other file and no package, and the same data give the same bytes. Fonts of the machine serve only where those that
-come with Typst lack a letter.
+A template gets its data as JSON and never as text of its own, so that no name can be taken for a
+command. It may read no other file and no package, and the same data give the same bytes. Fonts of
+the machine serve only where those that come with Typst lack a letter.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _BOX = "□"
 def pdf(template: Path, data: Mapping[str, Any]) -> bytes:
     """The PDF that a template makes of `data`, which it reads by `json(bytes(sys.inputs.data))`.
 
-    A letter that no font can draw becomes a box. The template finds in `undrawn` whether there is one, and has to say
-    so, for a name must not lose its letters silently.
+    A letter that no font can draw becomes a box. The template finds in `undrawn` whether there is
+    one, and has to say so, for a name must not lose its letters silently.
 
     Raises:
         TypstError: the template cannot be set.
@@ -33,8 +33,13 @@ def pdf(template: Path, data: Mapping[str, Any]) -> bytes:
     while True:
         told = json.dumps(_boxed(data, undrawn) | {"undrawn": bool(undrawn)}, ensure_ascii=False)
         try:
-            return typst.compile(template, root=template.parent, format="pdf", pdf_standards=["ua-1"],
-                                 sys_inputs={"data": told})  # fmt: skip
+            return typst.compile(
+                template,
+                root=template.parent,
+                format="pdf",
+                pdf_standards=["ua-1"],
+                sys_inputs={"data": told},
+            )
         except typst.TypstError as error:
             found = {_plain(text) for text in _UNDRAWN.findall(str(error))}
             if not found - undrawn:

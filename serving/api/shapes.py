@@ -96,7 +96,9 @@ class ReasonEntry(BaseModel):
 class SuggestionEntry(BaseModel):
     support: str
     rank: int
-    benefit: float = Field(description="Progress points: the base plus the points of every reason, to 1e-9.")
+    benefit: float = Field(
+        description="Progress points: the base plus the points of every reason, to 1e-9."
+    )
     lower: float
     upper: float
     base: float

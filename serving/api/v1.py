@@ -1,4 +1,6 @@
-"""The same answers as the pages, as JSON, to whoever is signed in. Each student shown is written down first."""
+"""The same answers as the pages, as JSON, to whoever is signed in. Each student shown is written
+down first.
+"""
 
 from __future__ import annotations
 
@@ -31,19 +33,31 @@ def openapi(request: Request, visit: SignedIn) -> Response:
 @router.get("/me")
 def me(visit: SignedIn) -> shapes.Person:
     """Who is signed in."""
-    return shapes.Person(name=visit.viewer.name, role=visit.viewer.role, organization=visit.organization.name,
-                         csrf=visit.csrf)  # fmt: skip
+    return shapes.Person(
+        name=visit.viewer.name,
+        role=visit.viewer.role,
+        organization=visit.organization.name,
+        csrf=visit.csrf,
+    )
 
 
 @router.get("/students")
-def students(visit: SignedIn, limit: Annotated[int, Query(ge=1, le=200)] = 50,
-             offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0) -> shapes.StudentList:  # fmt: skip
+def students(
+    visit: SignedIn,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> shapes.StudentList:
     """The students in scope, by name."""
     shown = list(visit.roster)[offset : offset + limit]
     entries = [shapes.StudentEntry(**_directory(visit, visit.roster[student])) for student in shown]
     visit.disclose(shown, [Category.DIRECTORY])
-    return shapes.StudentList(total=len(visit.roster), limit=limit, offset=offset, students=entries,
-                              terms=visit.stamp(shown))  # fmt: skip
+    return shapes.StudentList(
+        total=len(visit.roster),
+        limit=limit,
+        offset=offset,
+        students=entries,
+        terms=visit.stamp(shown),
+    )
 
 
 @router.get("/students/{handle}", response_model_exclude_unset=True)
@@ -52,8 +66,11 @@ def student(student_id: OpenRecord, visit: SignedIn) -> shapes.StudentDetail:
     names = {key: organization.name for key, organization in visit.organizations.items()}
     record = read_student(visit.whole_record(student_id), student_id, visit.as_of, names)
     visit.disclose_whole(student_id, SHOWN_CATEGORIES)
-    return shapes.StudentDetail(**_directory(visit, visit.listed(student_id)), **_parts(record),
-                                terms=visit.stamp_whole(student_id))  # fmt: skip
+    return shapes.StudentDetail(
+        **_directory(visit, visit.listed(student_id)),
+        **_parts(record),
+        terms=visit.stamp_whole(student_id),
+    )
 
 
 @router.get("/students/{handle}/alerts")
@@ -62,32 +79,53 @@ def alerts(student_id: InScope, visit: SignedIn) -> shapes.AlertList:
     found = visit.caseload.alerts.get(student_id, ())
     visit.disclose([student_id], ALERT_CATEGORIES)
     return shapes.AlertList(
-        alerts=[shapes.AlertEntry(rule=one.rule, severity=one.severity, headline=one.headline, detail=one.detail,
-                                  source=one.source) for one in found],
+        alerts=[
+            shapes.AlertEntry(
+                rule=one.rule,
+                severity=one.severity,
+                headline=one.headline,
+                detail=one.detail,
+                source=one.source,
+            )
+            for one in found
+        ],
         terms=visit.stamp([student_id]),
-    )  # fmt: skip
+    )
 
 
 @router.get("/students/{handle}/suggestions")
 def suggestions(student_id: InScope, visit: SignedIn) -> shapes.SuggestionList:
-    """Ranked supports with everything that adds up to each expected benefit, or why there are none."""
+    """Ranked supports with everything that adds up to each expected benefit, or why there are
+    none.
+    """
     advice = visit.caseload.advice[student_id]
     model = visit.model[0]
     visit.disclose([student_id], SUGGESTION_CATEGORIES)
     visit.write_down_lists([student_id])
     return shapes.SuggestionList(
-        suggestions=[shapes.SuggestionEntry(**asdict(one)) for one in advice.suggestions], silence=advice.silence,
-        model_sha256=model.sha256 if model else "", terms=visit.stamp([student_id]),
-    )  # fmt: skip
+        suggestions=[shapes.SuggestionEntry(**asdict(one)) for one in advice.suggestions],
+        silence=advice.silence,
+        model_sha256=model.sha256 if model else "",
+        terms=visit.stamp([student_id]),
+    )
 
 
 @router.post("/students/{handle}/suggestions/{support}/decisions", status_code=201)
-def decide(student_id: InScope, support: str, visit: SignedIn, asked: shapes.DecisionAsked,
-           x_csrf_token: Annotated[str, Header()] = "") -> shapes.DecisionKept:  # fmt: skip
+def decide(
+    student_id: InScope,
+    support: str,
+    visit: SignedIn,
+    asked: shapes.DecisionAsked,
+    x_csrf_token: Annotated[str, Header()] = "",
+) -> shapes.DecisionKept:
     """Accept or dismiss a suggestion as it is shown now."""
     visit.check_csrf(x_csrf_token)
-    kept = keep_decision(visit, student_id, support, asked.action, asked.reason, asked.rank, asked.model_sha256)
-    return shapes.DecisionKept(support=kept.support, action=kept.action, reason=kept.reason, at=kept.at.isoformat())
+    kept = keep_decision(
+        visit, student_id, support, asked.action, asked.reason, asked.rank, asked.model_sha256
+    )
+    return shapes.DecisionKept(
+        support=kept.support, action=kept.action, reason=kept.reason, at=kept.at.isoformat()
+    )
 
 
 @router.get("/agreements")
@@ -95,53 +133,100 @@ def agreements(visit: SignedIn) -> list[shapes.AgreementEntry]:
     """The organisation's own agreements; all of them for the district."""
     return [
         shapes.AgreementEntry(
-            agreement_id=one.agreement.agreement_id, version=one.agreement.version, sha256=one.agreement.sha256,
-            organization=visit.organizations[one.agreement.organization_id].name, purpose=one.agreement.purpose,
-            legal_basis=one.agreement.legal_basis, categories=sorted(one.agreement.categories),
-            programs=sorted(one.agreement.programs), supports=list(one.agreement.supports),
-            start=one.agreement.start, end=one.agreement.end, state=state(one, visit.today),
-        ) for one in visible_agreements(visit)
-    ]  # fmt: skip
+            agreement_id=one.agreement.agreement_id,
+            version=one.agreement.version,
+            sha256=one.agreement.sha256,
+            organization=visit.organizations[one.agreement.organization_id].name,
+            purpose=one.agreement.purpose,
+            legal_basis=one.agreement.legal_basis,
+            categories=sorted(one.agreement.categories),
+            programs=sorted(one.agreement.programs),
+            supports=list(one.agreement.supports),
+            start=one.agreement.start,
+            end=one.agreement.end,
+            state=state(one, visit.today),
+        )
+        for one in visible_agreements(visit)
+    ]
 
 
 @router.get("/disclosures")
-def who_saw_what(visit: ForDistrict, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> shapes.LookList:
+def who_saw_what(
+    visit: ForDistrict, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> shapes.LookList:
     """The newest looks, for the district."""
     looks = [
-        shapes.LookEntry(at=look.at, person=look.person, organization=look.organization, student=look.handle,
-                         categories=look.categories, purpose=look.purpose, legal_basis=look.basis,
-                         agreement_id=look.agreement_id, shown_together=look.together, law_requires=look.law_requires)
+        shapes.LookEntry(
+            at=look.at,
+            person=look.person,
+            organization=look.organization,
+            student=look.handle,
+            categories=look.categories,
+            purpose=look.purpose,
+            legal_basis=look.basis,
+            agreement_id=look.agreement_id,
+            shown_together=look.together,
+            law_requires=look.law_requires,
+        )
         for look in looks_of(visit, disclosures(visit.database, limit=limit))
-    ]  # fmt: skip
+    ]
     return shapes.LookList(looks=looks, terms=visit.stamp(()))
 
 
 @router.get("/audits")
 def audits(visit: ForAuditors) -> list[shapes.AuditEntry]:
     """Every registered version and the verdict of its audit."""
-    return [shapes.AuditEntry(version=one.version.version, sha256=one.version.sha256, verdict=one.verdict,
-                              serves=one.serves) for one in audited_versions(visit)]  # fmt: skip
+    return [
+        shapes.AuditEntry(
+            version=one.version.version,
+            sha256=one.version.sha256,
+            verdict=one.verdict,
+            serves=one.serves,
+        )
+        for one in audited_versions(visit)
+    ]
 
 
 def _directory(visit: Visit, listed: Listed) -> dict[str, Any]:
-    return {"handle": visit.whole_scope.handle(listed.student_id), "name": listed.name, "grade": listed.grade,
-            "school": listed.school}  # fmt: skip
+    return {
+        "handle": visit.whole_scope.handle(listed.student_id),
+        "name": listed.name,
+        "grade": listed.grade,
+        "school": listed.school,
+    }
 
 
 def _parts(record: StudentRecord) -> dict[str, Any]:
     """The parts that are there; one that may not be seen is left out."""
     parts = {
         "attendance": record.attendance and dict(record.attendance.counts),
-        "marks": record.marks and [shapes.CourseMark(school_year=year, period=period, course=course, mark=mark)
-                                   for course, row in record.marks.rows
-                                   for (year, period), mark in zip(record.marks.periods, row, strict=True)
-                                   if mark is not None],
-        "tests": record.tests and [shapes.TestResult(test=test.name, day=day, score=score, measure=measure)
-                                   for test in record.tests for day, score, measure in test.results],
-        "incidents": record.incidents and [shapes.IncidentEntry(**asdict(one)) for one in record.incidents],
-        "programs": record.services and [
-            shapes.ProgramEntry(program=one.program, organization=one.organization, since=one.since, until=one.until,
-                                attended=one.attended, missed=one.missed) for one in record.services.enrollments],
+        "marks": record.marks
+        and [
+            shapes.CourseMark(school_year=year, period=period, course=course, mark=mark)
+            for course, row in record.marks.rows
+            for (year, period), mark in zip(record.marks.periods, row, strict=True)
+            if mark is not None
+        ],
+        "tests": record.tests
+        and [
+            shapes.TestResult(test=test.name, day=day, score=score, measure=measure)
+            for test in record.tests
+            for day, score, measure in test.results
+        ],
+        "incidents": record.incidents
+        and [shapes.IncidentEntry(**asdict(one)) for one in record.incidents],
+        "programs": record.services
+        and [
+            shapes.ProgramEntry(
+                program=one.program,
+                organization=one.organization,
+                since=one.since,
+                until=one.until,
+                attended=one.attended,
+                missed=one.missed,
+            )
+            for one in record.services.enrollments
+        ],
         "facts": record.facts and dict(record.facts),
-    }  # fmt: skip
+    }
     return {name: part for name, part in parts.items() if part is not None}

@@ -1,7 +1,8 @@
-"""What answers a legal demand, as it is handed over: a ZIP archive of spreadsheets about one student.
+"""What answers a legal demand, as it is handed over: a ZIP archive of spreadsheets about one
+student.
 
-It is made only for a demand that two people have released, from a scope narrowed to that student and to the categories
-of the demand. The disclosure log and the register have it before it leaves.
+It is made only for a demand that two people have released, from a scope narrowed to that student
+and to the categories of the demand. The disclosure log and the register have it before it leaves.
 """
 
 from __future__ import annotations
@@ -32,9 +33,20 @@ class Release:
     sha256: str
 
 
-def release(database: Database, snapshot: Snapshot, scope: Scope, number: int, *, reason: str, terms: str, route: str,
-            now: datetime, limits: Limits | None = None) -> Release:  # fmt: skip
-    """Make what is handed over: one student, the categories of the demand, nothing else. Each taking is written down.
+def release(
+    database: Database,
+    snapshot: Snapshot,
+    scope: Scope,
+    number: int,
+    *,
+    reason: str,
+    terms: str,
+    route: str,
+    now: datetime,
+    limits: Limits | None = None,
+) -> Release:
+    """Make what is handed over: one student, the categories of the demand, nothing else. Each
+    taking is written down.
 
     The disclosure log has it, and the register with its digest, before this returns.
 
@@ -48,22 +60,32 @@ def release(database: Database, snapshot: Snapshot, scope: Scope, number: int, *
     Raises:
         NotAnOfficer: the viewer does not act for the district.
         NoSuchDemand: there is none of this number.
-        DemandRefused: it is not approved, the approval has ended, no reason is given, or the record is no longer here.
+        DemandRefused: it is not approved, the approval has ended, no reason is given, or the record
+            is no longer here.
         DisclosureLogUnavailable: the log could not be written.
         TooManyStudents: whoever takes it was shown as many students today as one person may be.
     """
     if not reason.strip():
         raise DemandRefused("Please say to whom it is handed over, and how.")
     found = approved(database, scope.viewer, number, now)
-    grant = Grant(f"demand-{number}", "", JUDICIAL_BASIS, "Answering a legal demand", DISTRICT, found.paper.categories,
-                  ())  # fmt: skip
+    grant = Grant(
+        f"demand-{number}",
+        "",
+        JUDICIAL_BASIS,
+        "Answering a legal demand",
+        DISTRICT,
+        found.paper.categories,
+        (),
+    )
     try:
         narrowed = scope.narrowed(found.student_id, grant)
     except NotInScope:
         raise DemandRefused("This student's record is no longer here.") from None
     content = _archive(ScopedRecords(snapshot, narrowed), terms)
     made = Release(f"legal-demand-{number}.zip", content, hashlib.sha256(content).hexdigest())
-    record_disclosures(database, narrowed, [found.student_id], found.paper.categories, route, now, limits)
+    record_disclosures(
+        database, narrowed, [found.student_id], found.paper.categories, route, now, limits
+    )
     record_release(database, scope.viewer, number, reason, made.sha256, now)
     return made
 
@@ -75,22 +97,35 @@ def _archive(records: ScopedRecords, terms: str) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for table in TABLES.values():
             columns = _columns(table, released)
-            rows = records.table(table.name).order_by(list(table.key)).to_pyarrow().to_pylist() if columns else []
+            rows = (
+                records.table(table.name).order_by(list(table.key)).to_pyarrow().to_pylist()
+                if columns
+                else []
+            )
             if rows:
-                cells = (["" if row[name] is None else str(row[name]) for name in columns] for row in rows)
+                cells = (
+                    ["" if row[name] is None else str(row[name]) for name in columns]
+                    for row in rows
+                )
                 _write(archive, f"{table.name}.csv", spreadsheet(terms, columns, cells))
         _write(archive, "READ-ME.txt", f"{terms}\n\n{_ABOUT}\n".encode())
     return buffer.getvalue()
 
 
 def _columns(table: Table, released: frozenset[Category]) -> list[str]:
-    """The columns to hand over: those of released categories, and all of a partner's services or none."""
+    """The columns to hand over: those of released categories, and all of a partner's services or
+    none.
+    """
     if not table.is_student:
         return []
     names = [column.name for column in table.columns]
     if table.is_service:
         return names if Category.SERVICES_OTHER in released else []
-    facts = {column.name for column in table.columns if column.name != "student_id" and column.category in released}
+    facts = {
+        column.name
+        for column in table.columns
+        if column.name != "student_id" and column.category in released
+    }
     return [name for name in names if name == "student_id" or name in facts] if facts else []
 
 

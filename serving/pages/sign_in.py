@@ -1,4 +1,6 @@
-"""Signing in and out. A wrong login, a wrong password and too many attempts all get the same answer."""
+"""Signing in and out. A wrong login, a wrong password and too many attempts all get the same
+answer.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ from serving.site.context import SignedIn, Site
 from serving.site.security import cookie_name, drop_session_cookie, local_path, set_session_cookie
 
 router = APIRouter()
-NOT_KNOWN = "We do not know that login and password. Check both and try again. After several tries, wait a minute."
+NOT_KNOWN = (
+    "We do not know that login and password. Check both and try again. After several tries, wait a"
+    " minute."
+)
 
 
 class SignInForm(BaseModel):
@@ -64,5 +69,12 @@ def _end(request: Request) -> None:
 
 
 def _form(site: Site, to: str, login: str = "", problem: str = "") -> Response:
-    return site.render("sign_in.html", 401 if problem else 200, to=to, login=login, problem=problem,
-                       accounts=site.config.demo_accounts, demo_password=site.config.demo_password)  # fmt: skip
+    return site.render(
+        "sign_in.html",
+        401 if problem else 200,
+        to=to,
+        login=login,
+        problem=problem,
+        accounts=site.config.demo_accounts,
+        demo_password=site.config.demo_password,
+    )

@@ -12,7 +12,9 @@ BAR = 120
 
 @dataclass(frozen=True)
 class Line:
-    """A line over evenly spaced places: `points` for a polyline, and the same as pairs for its dots."""
+    """A line over evenly spaced places: `points` for a polyline, and the same as pairs for its
+    dots.
+    """
 
     points: str
     dots: tuple[tuple[float, float], ...]
@@ -40,9 +42,13 @@ def trend(values: Sequence[float], low: float, high: float) -> Line:
     """A line of `values` between `low` (bottom) and `high` (top)."""
     steps = max(1, len(values) - 1)
     across = (WIDTH - 2 * _MARGIN) / steps
-    dots = tuple((round(_MARGIN + place * across, 1),
-                  round(HEIGHT - _MARGIN - (value - low) / (high - low) * (HEIGHT - 2 * _MARGIN), 1))
-                 for place, value in enumerate(values))  # fmt: skip
+    dots = tuple(
+        (
+            round(_MARGIN + place * across, 1),
+            round(HEIGHT - _MARGIN - (value - low) / (high - low) * (HEIGHT - 2 * _MARGIN), 1),
+        )
+        for place, value in enumerate(values)
+    )
     return Line(" ".join(f"{x},{y}" for x, y in dots), dots)
 
 
@@ -51,15 +57,19 @@ def bars(values: Sequence[float]) -> list[Bar]:
     most = max((abs(value) for value in values), default=0.0) or 1.0
     half = BAR / 2
     widths = [max(2.0, round(abs(value) / most * half, 1)) for value in values]
-    return [Bar(half if value >= 0 else half - width, width, value >= 0)
-            for value, width in zip(values, widths, strict=True)]  # fmt: skip
+    return [
+        Bar(half if value >= 0 else half - width, width, value >= 0)
+        for value, width in zip(values, widths, strict=True)
+    ]
 
 
 def interval(lower: float, middle: float, upper: float, most: float) -> Range:
     """An interval on a scale from zero to `most`."""
     scale = WIDTH - 2 * _MARGIN
-    start, centre, end = (round(_MARGIN + max(0.0, min(value / most, 1.0)) * scale, 1)
-                          for value in (lower, middle, upper))  # fmt: skip
+    start, centre, end = (
+        round(_MARGIN + max(0.0, min(value / most, 1.0)) * scale, 1)
+        for value in (lower, middle, upper)
+    )
     return Range(start, end, centre)
 
 
@@ -74,7 +84,9 @@ class Dot:
 
 @dataclass(frozen=True)
 class DotPlot:
-    """Intervals on one scale that holds zero: places in percent of the width, so that words keep their size."""
+    """Intervals on one scale that holds zero: places in percent of the width, so that words keep
+    their size.
+    """
 
     dots: tuple[Dot, ...]
     ticks: tuple[tuple[float, str], ...]
@@ -92,7 +104,10 @@ def dot_plot(intervals: Sequence[tuple[float, float, float]]) -> DotPlot:
     def place(value: float) -> float:
         return round(edge + (100.0 - 2 * edge) * (value / step - first) / (last - first), 2)
 
-    ticks = tuple((place(tick * step), f"{tick * step:+g}" if tick else "0") for tick in range(first, last + 1))
+    ticks = tuple(
+        (place(tick * step), f"{tick * step:+g}" if tick else "0")
+        for tick in range(first, last + 1)
+    )
     return DotPlot(tuple(Dot(*map(place, one)) for one in intervals), ticks, place(0.0))
 
 
@@ -104,10 +119,17 @@ class IndexBar:
     cut: bool
 
 
-def index_bars(values: Sequence[float], bounds: Sequence[float]) -> tuple[tuple[IndexBar, ...], tuple[float, ...]]:
-    """Bars of values from zero, and the places of some bounds in percent, on one scale of twice the largest bound."""
+def index_bars(
+    values: Sequence[float], bounds: Sequence[float]
+) -> tuple[tuple[IndexBar, ...], tuple[float, ...]]:
+    """Bars of values from zero, and the places of some bounds in percent, on one scale of twice the
+    largest bound.
+    """
     most = 2 * max(bounds)
-    bars = tuple(IndexBar(round(100 * min(max(value, 0.0), most) / most, 2), value > most) for value in values)
+    bars = tuple(
+        IndexBar(round(100 * min(max(value, 0.0), most) / most, 2), value > most)
+        for value in values
+    )
     return bars, tuple(round(100 * bound / most, 2) for bound in bounds)
 
 

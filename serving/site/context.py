@@ -1,7 +1,8 @@
 """One visit: who asks, when, and what they may see, worked out anew at each request.
 
-Nothing of a student is read here but through `records.access.scope`. What is kept between requests is kept by the digest of
-everything that decides what is visible, so that no two scopes ever share it.
+Nothing of a student is read here but through `records.access.scope`. What is kept between requests
+is kept by the digest of everything that decides what is visible, so that no two scopes ever share
+it.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ class OutOfDate(Exception):
 
 
 class Kept:
-    """The last few results, each by its key. Whoever asks for one that is being worked out waits for it."""
+    """The last few results, each by its key. Whoever asks for one that is being worked out waits
+    for it.
+    """
 
     def __init__(self, size: int = _KEPT) -> None:
         self._size = size
@@ -109,7 +112,9 @@ class _Slot:
 
 @dataclass(frozen=True)
 class Listed:
-    """A student as a list shows them. An empty word is one that may not be seen or is not on record."""
+    """A student as a list shows them. An empty word is one that may not be seen or is not on
+    record.
+    """
 
     student_id: str
     name: str
@@ -123,7 +128,9 @@ class Listed:
 
 
 class Site:
-    """What lives as long as the process: configuration, templates, the model's shelf, results kept."""
+    """What lives as long as the process: configuration, templates, the model's shelf, results
+    kept.
+    """
 
     def __init__(self, config: SiteConfig) -> None:
         self.config = config
@@ -163,13 +170,17 @@ class Visit:
 
     @cached_property
     def scope(self) -> Scope:
-        """What agreements open. Lists, alerts and suggestions rest on it: no emergency changes any of them."""
+        """What agreements open. Lists, alerts and suggestions rest on it: no emergency changes any
+        of them.
+        """
         return self.whole_scope.by_agreement
 
     @cached_property
     def whole_scope(self) -> Scope:
         """The same and what emergencies open: for one student's own record alone."""
-        return scope_for(self.viewer, self.database, self.snapshot, self.now, self.site.config.secret)
+        return scope_for(
+            self.viewer, self.database, self.snapshot, self.now, self.site.config.secret
+        )
 
     @cached_property
     def log_scope(self) -> Scope:
@@ -179,7 +190,11 @@ class Visit:
     @cached_property
     def emergencies(self) -> list[Emergency]:
         """Those that are open to this person now, the newest first."""
-        return [one for one in emergencies(self.database, user_id=self.viewer.user_id) if one.is_open(self.now)]
+        return [
+            one
+            for one in emergencies(self.database, user_id=self.viewer.user_id)
+            if one.is_open(self.now)
+        ]
 
     @property
     def is_officer(self) -> bool:
@@ -198,7 +213,9 @@ class Visit:
     @cached_property
     def visible(self) -> frozenset[Category]:
         """The categories visible of at least one student."""
-        return frozenset().union(*{grant.categories for grants in self.scope.grants.values() for grant in grants})
+        return frozenset().union(
+            *{grant.categories for grants in self.scope.grants.values() for grant in grants}
+        )
 
     @cached_property
     def organizations(self) -> dict[str, Organization]:
@@ -215,7 +232,10 @@ class Visit:
             programs = self.records(()).frame("programs")
         except NoSnapshot:
             return {}
-        return {row["program_id"]: row["name"] or row["program_id"] for row in programs.to_dict("records")}
+        return {
+            row["program_id"]: row["name"] or row["program_id"]
+            for row in programs.to_dict("records")
+        }
 
     @property
     def model(self) -> tuple[RankerModel | None, str]:
@@ -228,7 +248,9 @@ class Visit:
         return words.what_a_point_is(champion.manifest.get("weights") if champion else None)
 
     def point_by(self, outcome_sha256: str | None) -> str:
-        """What a progress point is in figures worked out by this outcome, if the district has not changed it since."""
+        """What a progress point is in figures worked out by this outcome, if the district has not
+        changed it since.
+        """
         weights = weights_of(self.site.config.home, outcome_sha256) if outcome_sha256 else None
         return words.what_a_point_is(weights)
 
@@ -242,12 +264,16 @@ class Visit:
     @cached_property
     def roster(self) -> dict[str, Listed]:
         """Every student in scope, by name."""
-        found: dict[str, Listed] = self.site.kept.get(("roster", *self._key), lambda: read_roster(self.records()))
+        found: dict[str, Listed] = self.site.kept.get(
+            ("roster", *self._key), lambda: read_roster(self.records())
+        )
         return found
 
     def listed(self, student: str) -> Listed:
         """One student as their own page names them, with what emergencies open."""
-        if student in self.roster and not any(one.student_id == student for one in self.emergencies):
+        if student in self.roster and not any(
+            one.student_id == student for one in self.emergencies
+        ):
             return self.roster[student]
         return read_roster(self.whole_record(student))[student]
 
@@ -257,7 +283,8 @@ class Visit:
         quiet = [Category.ATTENDANCE] if self.attendance_is_old else []
         key = ("caseload", *self._key, *self.ranking.key, *quiet)
         found: Caseload = self.site.kept.get(
-            key, lambda: caseload(self.records(), self.as_of, self.ranking, quiet=quiet))
+            key, lambda: caseload(self.records(), self.as_of, self.ranking, quiet=quiet)
+        )
         return found
 
     @cached_property
@@ -265,24 +292,37 @@ class Visit:
         """What ranks supports now."""
         shelf, config = self.site.shelf, self.site.config
         exploration = exploration_now(self.database)
-        return Ranking(*shelf.model(self.now), shelf.challenger(self.now), exploration, config.secret)
+        return Ranking(
+            *shelf.model(self.now), shelf.challenger(self.now), exploration, config.secret
+        )
 
     def write_down_lists(self, students: Iterable[str]) -> None:
-        """Keep the suggestions of these students as they are about to be shown, for later evaluation."""
+        """Keep the suggestions of these students as they are about to be shown, for later
+        evaluation.
+        """
         advice = self.caseload.advice
-        record_lists(self.database, [
-            shown_list(self.scope, self.snapshot.id, self.as_of, self.ranking, student, advice[student])
-            for student in students
-            if student in advice and (advice[student].suggestions or advice[student].challenger)
-        ], self.now)  # fmt: skip
+        record_lists(
+            self.database,
+            [
+                shown_list(
+                    self.scope, self.snapshot.id, self.as_of, self.ranking, student, advice[student]
+                )
+                for student in students
+                if student in advice and (advice[student].suggestions or advice[student].challenger)
+            ],
+            self.now,
+        )
 
     @cached_property
     def attendance_is_old(self) -> datetime | None:
-        """When attendance was last loaded, if that is too long ago to raise an alert about absences."""
+        """When attendance was last loaded, if that is too long ago to raise an alert about
+        absences.
+        """
         return attendance_is_old(self.site.config.home, self.now)
 
     def student_named(self, text: str, scope: Scope | None = None) -> str:
-        """The student whom the district's staff name by the district's number or by the code of the student's page.
+        """The student whom the district's staff name by the district's number or by the code of the
+        student's page.
 
         Args:
             scope: in which they are looked for, by default the records that this person sees.
@@ -303,7 +343,8 @@ class Visit:
         self._write_down(self.scope, students, categories)
 
     def disclose_whole(self, student: str, categories: Collection[Category]) -> None:
-        """The same for one student's own record: what agreements open and what each emergency adds, a row each.
+        """The same for one student's own record: what agreements open and what each emergency adds,
+        a row each.
 
         Raises:
             DisclosureLogUnavailable: then nothing may be shown.
@@ -338,15 +379,21 @@ class Visit:
 
     def page(self, template: str, **values: Any) -> HTMLResponse:
         path = self.request.url.path
-        return self.site.render(template, visit=self, menu=navigation(self.viewer.role), path=path, **values)
+        return self.site.render(
+            template, visit=self, menu=navigation(self.viewer.role), path=path, **values
+        )
 
     def close(self) -> None:
         if "snapshot" in self.__dict__ and "connection" in self.snapshot.__dict__:
             self.snapshot.connection.disconnect()
 
-    def _write_down(self, scope: Scope, students: Sequence[str], categories: Collection[Category]) -> None:
+    def _write_down(
+        self, scope: Scope, students: Sequence[str], categories: Collection[Category]
+    ) -> None:
         route = self.request.scope["route"].path
-        record_disclosures(self.database, scope, students, categories, route, self.now, self.site.config.limits)
+        record_disclosures(
+            self.database, scope, students, categories, route, self.now, self.site.config.limits
+        )
 
     def _records(self, scope: Scope, students: Iterable[str] | None) -> ScopedRecords:
         asked = None if students is None else tuple(students)
@@ -361,8 +408,10 @@ class Visit:
             under.append("for a health or safety emergency (34 CFR 99.36)")
         if not under:
             return words.own_records_shown_to(who, self.now)
-        return (f"Shared with {who} {' and '.join(under)} on {words.moment(self.now)}. "
-                "Do not pass it on (34 CFR 99.33).")  # fmt: skip
+        return (
+            f"Shared with {who} {' and '.join(under)} on {words.moment(self.now)}. "
+            "Do not pass it on (34 CFR 99.33)."
+        )
 
     @property
     def _key(self) -> tuple[str, str, str]:
@@ -417,7 +466,8 @@ InScope = Annotated[str, Depends(student_in_scope)]
 
 
 def student_in_log(handle: str, visit: ForDistrict) -> str:
-    """The student behind the handle, for an officer who asks for the looks at them, whether they have left or not.
+    """The student behind the handle, for an officer who asks for the looks at them, whether they
+    have left or not.
 
     Raises:
         NotInScope: neither the records nor the log name them.
@@ -444,39 +494,54 @@ OpenRecord = Annotated[str, Depends(record_in_scope)]
 
 _PARTNER = frozenset({Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN})
 PLANNERS = frozenset({Role.CASEWORKER})
-"""Who may weigh how places are given out: nobody else's scope holds a suggestion (`records.access.scope`)."""
+"""Who may weigh how places are given out: nobody else's scope holds a suggestion
+(`records.access.scope`)."""
 
 _AUDITORS = frozenset({Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN})
 NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, frozenset[Role]], ...]], ...] = (
     ("Caseload", (("/caseload", "Caseload", _PARTNER),)),
     ("Places", (("/places", "Places", PLANNERS),)),
-    ("Students", (
-        ("/students", "All students", frozenset({Role.DISTRICT_ADMIN})),
-        ("/matches", "Who is who", frozenset({Role.DISTRICT_ADMIN})),
-        ("/consents", "Consents", frozenset({Role.DISTRICT_ADMIN})),
-    )),
-    ("Model", (
-        ("/audits", "Fairness audits", _AUDITORS),
-        ("/drift", "Changes since training", _AUDITORS),
-    )),
+    (
+        "Students",
+        (
+            ("/students", "All students", frozenset({Role.DISTRICT_ADMIN})),
+            ("/matches", "Who is who", frozenset({Role.DISTRICT_ADMIN})),
+            ("/consents", "Consents", frozenset({Role.DISTRICT_ADMIN})),
+        ),
+    ),
+    (
+        "Model",
+        (
+            ("/audits", "Fairness audits", _AUDITORS),
+            ("/drift", "Changes since training", _AUDITORS),
+        ),
+    ),
     ("Programs", (("/effects", "Programs", _AUDITORS),)),
     ("Agreements", (("/agreements", "Agreements", frozenset(Role)),)),
     ("Who saw what", (("/disclosures", "Who saw what", frozenset({Role.DISTRICT_ADMIN})),)),
-    ("Legal matters", (
-        ("/demands", "Legal demands", frozenset({Role.DISTRICT_ADMIN})),
-        ("/emergencies", "Emergencies", frozenset({Role.DISTRICT_ADMIN})),
-    )),
-    ("Records", (
-        ("/data", "Data loads", frozenset({Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN})),
-        ("/retention", "Destroyed records", frozenset({Role.DISTRICT_ADMIN})),
-    )),
-)  # fmt: skip
+    (
+        "Legal matters",
+        (
+            ("/demands", "Legal demands", frozenset({Role.DISTRICT_ADMIN})),
+            ("/emergencies", "Emergencies", frozenset({Role.DISTRICT_ADMIN})),
+        ),
+    ),
+    (
+        "Records",
+        (
+            ("/data", "Data loads", frozenset({Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN})),
+            ("/retention", "Destroyed records", frozenset({Role.DISTRICT_ADMIN})),
+        ),
+    ),
+)
 """Groups of pages: path, words, and for whom. The first that a role has is its front page."""
 
 
 @dataclass(frozen=True)
 class Links:
-    """A group of the navigation: its words, and the path and words of each of its pages that a role has."""
+    """A group of the navigation: its words, and the path and words of each of its pages that a role
+    has.
+    """
 
     label: str
     pages: tuple[tuple[str, str], ...]
@@ -497,8 +562,14 @@ def navigation(role: Role) -> list[Links]:
 
 
 def is_within(path: str, page: str) -> bool:
-    """Whether a path belongs to a page of the navigation; a caseworker's student is one of the caseload."""
-    return path == page or path.startswith(f"{page}/") or (page == "/caseload" and path.startswith("/students/"))
+    """Whether a path belongs to a page of the navigation; a caseworker's student is one of the
+    caseload.
+    """
+    return (
+        path == page
+        or path.startswith(f"{page}/")
+        or (page == "/caseload" and path.startswith("/students/"))
+    )
 
 
 def read_roster(records: ScopedRecords) -> dict[str, Listed]:
@@ -508,7 +579,9 @@ def read_roster(records: ScopedRecords) -> dict[str, Listed]:
     schools = frame["school_id"].map(schools).fillna(frame["school_id"])
     columns = (frame.index, frame["first_name"], frame["last_name"], frame["grade_level"], schools)
     listed = [_listed(*values) for values in zip(*columns, strict=True)]
-    return {one.student_id: one for one in sorted(listed, key=lambda one: (one.by_name, one.student_id))}
+    return {
+        one.student_id: one for one in sorted(listed, key=lambda one: (one.by_name, one.student_id))
+    }
 
 
 def _listed(student: str, first: Any, last: Any, grade: Any, school: Any) -> Listed:
@@ -520,11 +593,19 @@ def _listed(student: str, first: Any, last: Any, grade: Any, school: Any) -> Lis
 
 def templates() -> Environment:
     """The templates of pages: what they are given is escaped, and what is missing is an error."""
-    found = Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined,
-                        trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    found = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     found.filters["capital"] = words.capital
-    found.globals |= {"words": words, "is_within": is_within,
-                      "stylesheet": f"/static/site.css?v={_version('site.css')}"}  # fmt: skip
+    found.globals |= {
+        "words": words,
+        "is_within": is_within,
+        "stylesheet": f"/static/site.css?v={_version('site.css')}",
+    }
     return found
 
 

@@ -1,7 +1,8 @@
-"""What is said when something cannot be shown: one plain page, or one JSON object, for each kind of error.
+"""What is said when something cannot be shown: one plain page, or one JSON object, for each kind of
+error.
 
-The page for what does not exist is the same, byte for byte, as that for what is out of scope (R3): it knows neither
-the path nor the person.
+The page for what does not exist is the same, byte for byte, as that for what is out of scope (R3):
+it knows neither the path nor the person.
 """
 
 from __future__ import annotations
@@ -27,35 +28,84 @@ from serving.site.security import local_path
 API = "/api/"
 MESSAGES: dict[int, tuple[str, str]] = {
     400: ("We could not read that", "The request was not complete. Go back and try again."),
-    403: ("That form cannot be used", "It was open for too long or came from another site. Nothing was changed. "
-          "Go back to Handrail, reload the page and try again."),
-    404: ("We cannot find that page", "It may have moved, or the link may be old. Check the address, or start again "
-          "from the front page."),
-    405: ("That does not work here", "This page cannot be used in that way. Go back and try again."),
-    409: ("This list has changed", "The records or the suggestions are newer than the page you were looking at. "
-          "Nothing was recorded. Open the student's page again and look at the list as it is now."),
-    422: ("Something is missing or not right", "Nothing was changed. Go back, check what you filled in, and try "
-          "again."),
+    403: (
+        "That form cannot be used",
+        (
+            "It was open for too long or came from another site. Nothing was changed. "
+            "Go back to Handrail, reload the page and try again."
+        ),
+    ),
+    404: (
+        "We cannot find that page",
+        (
+            "It may have moved, or the link may be old. Check the address, or start again "
+            "from the front page."
+        ),
+    ),
+    405: (
+        "That does not work here",
+        "This page cannot be used in that way. Go back and try again.",
+    ),
+    409: (
+        "This list has changed",
+        (
+            "The records or the suggestions are newer than the page you were looking at. "
+            "Nothing was recorded. Open the student's page again and look at the list as it is now."
+        ),
+    ),
+    422: (
+        "Something is missing or not right",
+        "Nothing was changed. Go back, check what you filled in, and try again.",
+    ),
     429: ("That is too much at once", "Nothing was shown. Try again later."),
-    500: ("Something went wrong on our side", "Nothing was changed. Try again in a moment. If it happens again, tell "
-          "the person who looks after Handrail at the district."),
-    503: ("Records cannot be shown right now", "Every look at a record has to be written down first, and that is not "
-          "possible at the moment. No record was shown. Try again in a few minutes."),
-}  # fmt: skip
-TOO_MANY_AT_ONCE = ("Too many students at once", "At most {most:,} students can be shown at once. Nothing was shown, "
-                    "and the district was told. Ask for fewer.")  # fmt: skip
-TOO_MANY_TODAY = ("You have reached today's limit", "One person can be shown at most {most:,} different students in a "
-                  "day, and this would be more. Nothing was shown, and the district was told. The students whom you "
-                  "saw today stay open to you; others can be opened from midnight on. If your work needs more today, "
-                  "ask the district.")  # fmt: skip
-NO_RECORDS = ("No records are loaded yet", "The district has not loaded its records. Once it has, this page fills by "
-              "itself.")  # fmt: skip
+    500: (
+        "Something went wrong on our side",
+        (
+            "Nothing was changed. Try again in a moment. If it happens again, tell "
+            "the person who looks after Handrail at the district."
+        ),
+    ),
+    503: (
+        "Records cannot be shown right now",
+        (
+            "Every look at a record has to be written down first, and that is not "
+            "possible at the moment. No record was shown. Try again in a few minutes."
+        ),
+    ),
+}
+TOO_MANY_AT_ONCE = (
+    "Too many students at once",
+    (
+        "At most {most:,} students can be shown at once. Nothing was shown, "
+        "and the district was told. Ask for fewer."
+    ),
+)
+TOO_MANY_TODAY = (
+    "You have reached today's limit",
+    (
+        "One person can be shown at most {most:,} different students in a day, and this would be"
+        " more. Nothing was shown, and the district was told. The students whom you saw today stay"
+        " open to you; others can be opened from midnight on. If your work needs more today, ask"
+        " the district."
+    ),
+)
+NO_RECORDS = (
+    "No records are loaded yet",
+    "The district has not loaded its records. Once it has, this page fills by itself.",
+)
 
-NOT_PUBLISHED = ("The records are being brought up to date", "Nothing can be shown for the moment. Try again in a few "
-                 "minutes. If it happens again, tell the person who looks after Handrail at the district.")  # fmt: skip
+NOT_PUBLISHED = (
+    "The records are being brought up to date",
+    (
+        "Nothing can be shown for the moment. Try again in a few "
+        "minutes. If it happens again, tell the person who looks after Handrail at the district."
+    ),
+)
 
 
-def error_response(request: Request, status: int, message: tuple[str, str] | None = None) -> Response:
+def error_response(
+    request: Request, status: int, message: tuple[str, str] | None = None
+) -> Response:
     """The page or the JSON object that says what is wrong."""
     status = status if status in MESSAGES else (500 if status >= 500 else 400)
     title, text = message or MESSAGES[status]
@@ -92,15 +142,21 @@ def _http_error(request: Request, error: Exception) -> Response:
 def _too_many(request: Request, error: Exception) -> Response:
     assert isinstance(error, TooManyStudents)
     if error.until is None:
-        return error_response(request, 429, (TOO_MANY_AT_ONCE[0], TOO_MANY_AT_ONCE[1].format(most=error.most)))
-    response = error_response(request, 429, (TOO_MANY_TODAY[0], TOO_MANY_TODAY[1].format(most=error.most)))
+        return error_response(
+            request, 429, (TOO_MANY_AT_ONCE[0], TOO_MANY_AT_ONCE[1].format(most=error.most))
+        )
+    response = error_response(
+        request, 429, (TOO_MANY_TODAY[0], TOO_MANY_TODAY[1].format(most=error.most))
+    )
     site: Site = request.app.state.site
     left = error.until - site.config.clock()
     response.headers["Retry-After"] = str(max(1, -(-left // timedelta(seconds=1))))
     return response
 
 
-def _answering(status: int, message: tuple[str, str] | None = None) -> Callable[[Request, Exception], Response]:
+def _answering(
+    status: int, message: tuple[str, str] | None = None
+) -> Callable[[Request, Exception], Response]:
     return lambda request, error: error_response(request, status, message)
 
 

@@ -1,7 +1,8 @@
-"""What holds for every answer of the site: headers, the session cookie, and no changes asked for by another site.
+"""What holds for every answer of the site: headers, the session cookie, and no changes asked for by
+another site.
 
-Sources: OWASP ASVS 5, 3.3, 3.4 and 3.5; Fetch, "append a request Origin header" (a page with `no-referrer` posts its
-own forms with `Origin: null`, so that Sec-Fetch-Site decides there).
+Sources: OWASP ASVS 5, 3.3, 3.4 and 3.5; Fetch, "append a request Origin header" (a page with
+`no-referrer` posts its own forms with `Origin: null`, so that Sec-Fetch-Site decides there).
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 STATIC = "/static/"
-_POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
+_POLICY = (
+    "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src"
+    " 'none'"
+)
 HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -25,7 +29,9 @@ HEADERS = {
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Permissions-Policy": (
+        "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
+    ),
 }
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _STATIC_SECONDS = 24 * 60 * 60
@@ -35,12 +41,13 @@ ErrorPage = Callable[[Request, int], Response]
 
 
 class Shield:
-    """The outermost layer: refuses foreign changes, sets the headers, turns a crash into a page without a word of data.
+    """The outermost layer: refuses foreign changes, sets the headers, turns a crash into a page
+    without a word of data.
 
-    A crash is logged as kinds of errors and places in the code only: messages can hold names (R25). HEAD is answered
-    everywhere by doing what GET does and keeping the body back. Its headers tell of the record too, a length at least,
-    so the look is written down as if the body had been sent; what is out of scope is as absent to it as what is not
-    there (R3).
+    A crash is logged as kinds of errors and places in the code only: messages can hold names (R25).
+    HEAD is answered everywhere by doing what GET does and keeping the body back. Its headers tell
+    of the record too, a length at least, so the look is written down as if the body had been sent;
+    what is out of scope is as absent to it as what is not there (R3).
     """
 
     def __init__(self, app: ASGIApp, error_page: ErrorPage) -> None:
@@ -96,17 +103,23 @@ def cookie_name(secure: bool) -> str:
 
 
 def set_session_cookie(response: Response, token: str, secure: bool) -> None:
-    response.set_cookie(cookie_name(secure), token, path="/", httponly=True, samesite="lax", secure=secure)
+    response.set_cookie(
+        cookie_name(secure), token, path="/", httponly=True, samesite="lax", secure=secure
+    )
 
 
 def drop_session_cookie(response: Response, secure: bool) -> None:
-    response.delete_cookie(cookie_name(secure), path="/", httponly=True, samesite="lax", secure=secure)
+    response.delete_cookie(
+        cookie_name(secure), path="/", httponly=True, samesite="lax", secure=secure
+    )
 
 
 def local_path(asked: str) -> str:
     """Where to go after signing in: a path of this site, or its front page."""
     parts = urlsplit(asked)
-    strange = parts.scheme or parts.netloc or "\\" in asked or any(ord(letter) < 33 for letter in asked)
+    strange = (
+        parts.scheme or parts.netloc or "\\" in asked or any(ord(letter) < 33 for letter in asked)
+    )
     return asked if asked.startswith("/") and not asked.startswith("//") and not strange else "/"
 
 
@@ -120,6 +133,6 @@ def _set_headers(message: Message, path: str) -> None:
 
 def _places(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    return f"{type(error).__name__} at " + " > ".join(f"{frame.filename}:{frame.lineno}" for frame in frames[-16:])
-
-
+    return f"{type(error).__name__} at " + " > ".join(
+        f"{frame.filename}:{frame.lineno}" for frame in frames[-16:]
+    )

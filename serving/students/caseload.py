@@ -1,7 +1,9 @@
-"""One viewer's caseload: features, alerts and ranked suggestions, all from what that viewer's scope lets through.
+"""One viewer's caseload: features, alerts and ranked suggestions, all from what that viewer's scope
+lets through.
 
-The order of work is the promise: scope, then features, then the model. Nothing out of scope reaches the ranker, so
-nothing in its answer depends on it. The model is the approved champion or none; without one, alerts stand alone.
+The order of work is the promise: scope, then features, then the model. Nothing out of scope reaches
+the ranker, so nothing in its answer depends on it. The model is the approved champion or none;
+without one, alerts stand alone.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ NOT_APPROVED = "The district has not approved a way of making suggestions."
 
 @dataclass(frozen=True)
 class Suggestion:
-    """One suggested support. `benefit` is `base` plus the points of all reasons, to 1e-9; `lower` is above zero."""
+    """One suggested support. `benefit` is `base` plus the points of all reasons, to 1e-9; `lower`
+    is above zero.
+    """
 
     support: str
     rank: int
@@ -57,11 +61,13 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to say about supports for one student: suggestions, best first, or why there are none, in a sentence.
+    """What to say about supports for one student: suggestions, best first, or why there are none,
+    in a sentence.
 
     Attributes:
         first_chances: how likely each suggestion was to stand first, in their order.
-        open_to_draw: whether the order of the first ones may be drawn by lot; `drawn`: whether it was.
+        open_to_draw: whether the order of the first ones may be drawn by lot; `drawn`: whether it
+            was.
         challenger: the supports that a challenger would show, best first. Nobody is shown them.
     """
 
@@ -75,8 +81,9 @@ class Advice:
 
 @dataclass(frozen=True)
 class Ranking:
-    """What ranks: the approved champion, or none and a plain sentence why; a challenger that runs beside it unseen; and
-    whether near-equal supports may change places by lot."""
+    """What ranks: the approved champion, or none and a plain sentence why; a challenger that runs
+    beside it unseen; and whether near-equal supports may change places by lot.
+    """
 
     champion: RankerModel | None
     why_none: str = ""
@@ -95,8 +102,8 @@ class Ranking:
 class Caseload:
     """Everything computed for one scope.
 
-    `order`: students with the most urgent alert first; of equally urgent ones, first those for whom a support of the
-    viewer's own programs is suggested, since there the viewer can act.
+    `order`: students with the most urgent alert first; of equally urgent ones, first those for whom
+    a support of the viewer's own programs is suggested, since there the viewer can act.
     """
 
     features: pd.DataFrame
@@ -106,7 +113,9 @@ class Caseload:
 
 
 class ModelShelf:
-    """Keeps the approved champion loaded, and looks again whenever the registry or a signature has changed."""
+    """Keeps the approved champion loaded, and looks again whenever the registry or a signature has
+    changed.
+    """
 
     def __init__(self, home: Path, database: Database, secret: bytes) -> None:
         self._home, self._database, self._secret = home, database, secret
@@ -139,11 +148,17 @@ class ModelShelf:
         with self._lock:
             seen = self._stamp(now)
             if seen != self._seen or not self._ready.is_set():
-                self._found, self._challenger, self._seen = self._load(now), self._load_challenger(), seen
+                self._found, self._challenger, self._seen = (
+                    self._load(now),
+                    self._load_challenger(),
+                    seen,
+                )
             self._ready.set()
 
     def _load(self, now: datetime) -> tuple[RankerModel | None, str]:
-        approved = approved_model(Desk(self._database, self._home, Policy.declared(), self._secret), now)
+        approved = approved_model(
+            Desk(self._database, self._home, Policy.declared(), self._secret), now
+        )
         if approved.version is None:
             return None, NOT_APPROVED
         try:
@@ -152,13 +167,19 @@ class ModelShelf:
             return None, NOT_APPROVED
 
     def _load_challenger(self) -> RankerModel | None:
-        """The challenger, where it is another model than the one that serves and its file is what was registered."""
+        """The challenger, where it is another model than the one that serves and its file is what
+        was registered.
+        """
         champion, version = self._found[0], challenger_version(self._home)
         if version is None:
             return None
         try:
             found = model_version(self._home, version)
-            return None if champion and champion.sha256 == found.sha256 else read_model(found.file, found.sha256)
+            return (
+                None
+                if champion and champion.sha256 == found.sha256
+                else read_model(found.file, found.sha256)
+            )
         except (NoModel, ModelRefused):
             return None
 
@@ -170,8 +191,9 @@ class ModelShelf:
         return stats, signoffs(self._database), now.date()
 
 
-def caseload(records: ScopedRecords, as_of: date, ranking: Ranking, *,
-             quiet: Collection[Category] = ()) -> Caseload:  # fmt: skip
+def caseload(
+    records: ScopedRecords, as_of: date, ranking: Ranking, *, quiet: Collection[Category] = ()
+) -> Caseload:
     """Features, alerts and advice of every student in `records`, from what its scope shows.
 
     Args:
@@ -189,33 +211,67 @@ def caseload(records: ScopedRecords, as_of: date, ranking: Ranking, *,
         found = raised.get(student, [])
         act = any(suggestion.support in own for suggestion in advice[student].suggestions)
         counts = (-sum(alert.severity == severity for alert in found) for severity in (3, 2, 1))
-        return (-max((alert.severity for alert in found), default=0), not act, *counts, records.scope.handle(student))
+        return (
+            -max((alert.severity for alert in found), default=0),
+            not act,
+            *counts,
+            records.scope.handle(student),
+        )
 
-    return Caseload(features, {student: tuple(found) for student, found in raised.items()}, advice,
-                    tuple(sorted(records.students, key=urgency)))  # fmt: skip
+    return Caseload(
+        features,
+        {student: tuple(found) for student, found in raised.items()},
+        advice,
+        tuple(sorted(records.students, key=urgency)),
+    )
 
 
 def _own_supports(records: ScopedRecords) -> frozenset[str]:
     programs = records.frame("programs")
-    own = programs.loc[programs["organization_id"] == records.scope.viewer.organization_id, "support"]
+    own = programs.loc[
+        programs["organization_id"] == records.scope.viewer.organization_id, "support"
+    ]
     return frozenset(own.dropna())
 
 
-def shown_list(scope: Scope, snapshot_id: str, as_of: date, ranking: Ranking, student: str,
-               advice: Advice) -> ShownList:  # fmt: skip
-    """What is to be written down of advice that is about to be shown (`records.decisions.impressions`)."""
-    listed = tuple(ListedSupport(one.support, one.rank, round(chance, 6), round(one.benefit, 6), round(one.lower, 6))
-                   for one, chance in zip(advice.suggestions, advice.first_chances, strict=True))  # fmt: skip
-    champion, challenger = (one.sha256 if one else "" for one in (ranking.champion, ranking.challenger))
-    return ShownList(student, scope.viewer.organization_id, as_of, snapshot_id, champion, listed, advice.drawn,
-                     challenger, advice.challenger)  # fmt: skip
+def shown_list(
+    scope: Scope, snapshot_id: str, as_of: date, ranking: Ranking, student: str, advice: Advice
+) -> ShownList:
+    """What is to be written down of advice that is about to be shown
+    (`records.decisions.impressions`).
+    """
+    listed = tuple(
+        ListedSupport(
+            one.support, one.rank, round(chance, 6), round(one.benefit, 6), round(one.lower, 6)
+        )
+        for one, chance in zip(advice.suggestions, advice.first_chances, strict=True)
+    )
+    champion, challenger = (
+        one.sha256 if one else "" for one in (ranking.champion, ranking.challenger)
+    )
+    return ShownList(
+        student,
+        scope.viewer.organization_id,
+        as_of,
+        snapshot_id,
+        champion,
+        listed,
+        advice.drawn,
+        challenger,
+        advice.challenger,
+    )
 
 
-def _advice(records: ScopedRecords, features: pd.DataFrame, as_of: date, ranking: Ranking) -> dict[str, Advice]:
+def _advice(
+    records: ScopedRecords, features: pd.DataFrame, as_of: date, ranking: Ranking
+) -> dict[str, Advice]:
     scope, model = records.scope, ranking.champion
     granted = {student: scope.supports(student) for student in records.students}
     if model is None:
-        return {student: Advice((), f"No suggestion yet. {ranking.why_none}".strip()) for student in granted}
+        return {
+            student: Advice((), f"No suggestion yet. {ranking.why_none}".strip())
+            for student in granted
+        }
     advisable = [student for student in records.students if granted[student]]
     advice = {student: Advice((), NO_SUPPORTS) for student in granted if not granted[student]}
     if not advisable:
@@ -227,18 +283,29 @@ def _advice(records: ScopedRecords, features: pd.DataFrame, as_of: date, ranking
     found = suggest(model.ranker, features.loc[advisable], allowed)
     unseen = _challenged(ranking.challenger, features.loc[advisable], allowed)
     for student, code in found.silence.items():
-        advice[str(student)] = Advice((), f"No suggestion: {SILENCES[code]}.", challenger=unseen.get(str(student), ()))
-    shown, drawn = in_order(found.table, ranking.exploration, draw_by(ranking.secret, as_of, model.sha256), MOST_SHOWN)
+        advice[str(student)] = Advice(
+            (), f"No suggestion: {SILENCES[code]}.", challenger=unseen.get(str(student), ())
+        )
+    shown, drawn = in_order(
+        found.table, ranking.exploration, draw_by(ranking.secret, as_of, model.sha256), MOST_SHOWN
+    )
     chances = shown.groupby("student_id")["first_chance"].apply(tuple).to_dict()
     return advice | {
-        student: Advice(made, "", chances[student], student in drawn, drawn.get(student, False),
-                        unseen.get(student, ()))
+        student: Advice(
+            made,
+            "",
+            chances[student],
+            student in drawn,
+            drawn.get(student, False),
+            unseen.get(student, ()),
+        )
         for student, made in _explained(records, features, model, shown).items()
-    }  # fmt: skip
+    }
 
 
-def _challenged(challenger: RankerModel | None, features: pd.DataFrame,
-                allowed: pd.DataFrame) -> Mapping[str, tuple[str, ...]]:  # fmt: skip
+def _challenged(
+    challenger: RankerModel | None, features: pd.DataFrame, allowed: pd.DataFrame
+) -> Mapping[str, tuple[str, ...]]:
     """What the challenger would show each student, best first."""
     if challenger is None:
         return {}
@@ -247,21 +314,35 @@ def _challenged(challenger: RankerModel | None, features: pd.DataFrame,
     return {str(student): tuple(supports) for student, supports in shown}
 
 
-def _explained(records: ScopedRecords, features: pd.DataFrame, model: RankerModel,
-               shown: pd.DataFrame) -> dict[str, tuple[Suggestion, ...]]:  # fmt: skip
+def _explained(
+    records: ScopedRecords, features: pd.DataFrame, model: RankerModel, shown: pd.DataFrame
+) -> dict[str, tuple[Suggestion, ...]]:
     programs = records.frame("programs")
-    offered = programs.groupby("support")["name"].apply(lambda names: tuple(sorted(names))).to_dict()
+    offered = (
+        programs.groupby("support")["name"].apply(lambda names: tuple(sorted(names))).to_dict()
+    )
     made: dict[str, list[Suggestion]] = defaultdict(list)
     shown = shown.assign(visible=[_visible(records, student) for student in shown["student_id"]])
     for (support, visible), rows in shown.groupby(["support", "visible"], sort=True):
         categories = [Category(name) for name in str(visible).split(";")]
-        explained = explain(model.ranker, features.loc[rows["student_id"]], str(support), categories)
+        explained = explain(
+            model.ranker, features.loc[rows["student_id"]], str(support), categories
+        )
         for row, why in zip(rows.to_dict("records"), explained, strict=True):
-            made[str(row["student_id"])].append(Suggestion(
-                str(support), int(row["rank"]), float(row["benefit"]), float(row["lower"]), float(row["upper"]),
-                why.base, sureness(row["benefit"], row["lower"]), summary(row["benefit"]), why.reasons,
-                offered.get(support, ()),
-            ))  # fmt: skip
+            made[str(row["student_id"])].append(
+                Suggestion(
+                    str(support),
+                    int(row["rank"]),
+                    float(row["benefit"]),
+                    float(row["lower"]),
+                    float(row["upper"]),
+                    why.base,
+                    sureness(row["benefit"], row["lower"]),
+                    summary(row["benefit"]),
+                    why.reasons,
+                    offered.get(support, ()),
+                )
+            )
     return {student: tuple(sorted(found, key=lambda s: s.rank)) for student, found in made.items()}
 
 

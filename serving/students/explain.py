@@ -1,8 +1,9 @@
-"""Why a support is suggested, in plain words: TreeSHAP contributions by feature family, added up from what is visible.
+"""Why a support is suggested, in plain words: TreeSHAP contributions by feature family, added up
+from what is visible.
 
-The ranker has seen only the viewer's features, so no residual can tell of the others: what the model made of missing
-features is the same for every student with the same visible record, and is part of the starting point. Words never
-claim a cause.
+The ranker has seen only the viewer's features, so no residual can tell of the others: what the
+model made of missing features is the same for every student with the same visible record, and is
+part of the starting point. Words never claim a cause.
 """
 
 from __future__ import annotations
@@ -19,19 +20,33 @@ from records.canonical.schema import Category
 from training.ranking.ranker import BenefitRanker
 
 SUPPORT_LABELS = {
-    "tutoring": "Tutoring", "mentoring": "Mentoring", "food": "Food help", "housing_help": "Housing help",
-    "health": "Health care at school", "counselling": "Counselling", "restorative_practice": "Restorative practice",
-    "summer_meals": "Summer meals", "grandparent_readers": "Reading with a grandparent volunteer",
+    "tutoring": "Tutoring",
+    "mentoring": "Mentoring",
+    "food": "Food help",
+    "housing_help": "Housing help",
+    "health": "Health care at school",
+    "counselling": "Counselling",
+    "restorative_practice": "Restorative practice",
+    "summer_meals": "Summer meals",
+    "grandparent_readers": "Reading with a grandparent volunteer",
     "victims_services": "Victims' services",
-}  # fmt: skip
-FAMILY_LABELS = {"grade_level": "Grade", "attendance": "Attendance", "grades": "Marks", "assessments": "Test results",
-                 "services": "Partner services", "behavior": "Incidents at school"}  # fmt: skip
+}
+FAMILY_LABELS = {
+    "grade_level": "Grade",
+    "attendance": "Attendance",
+    "grades": "Marks",
+    "assessments": "Test results",
+    "services": "Partner services",
+    "behavior": "Incidents at school",
+}
 _MOST_PHRASES = 2
 
 
 @dataclass(frozen=True)
 class Reason:
-    """What one family of features adds to the expected benefit, in progress points, said in plain words."""
+    """What one family of features adds to the expected benefit, in progress points, said in plain
+    words.
+    """
 
     family: str
     phrase: str
@@ -46,21 +61,28 @@ class Explanation:
     reasons: tuple[Reason, ...]
 
 
-def explain(ranker: BenefitRanker, features: pd.DataFrame, support: str,
-            visible: Collection[Category]) -> list[Explanation]:  # fmt: skip
+def explain(
+    ranker: BenefitRanker, features: pd.DataFrame, support: str, visible: Collection[Category]
+) -> list[Explanation]:
     """One explanation a row of `features`, for viewers who may all see the same categories."""
     base, contributions = ranker.contributions(features, support)
     names = np.array(ranker.feature_names_)
     shown = np.array([BY_NAME[name].category in visible for name in names])
     values = features[ranker.feature_names_].to_numpy(dtype="float64")
-    return [_one(names, values[row], contributions[row], shown & ~np.isnan(values[row]), float(base[row]))
-            for row in range(len(features))]  # fmt: skip
+    return [
+        _one(
+            names, values[row], contributions[row], shown & ~np.isnan(values[row]), float(base[row])
+        )
+        for row in range(len(features))
+    ]
 
 
 def summary(benefit: float) -> str:
     """What the expected benefit means, without a claim of cause."""
-    return (f"Students with a similar record who took part went on to gain about {_points(benefit)} more than those "
-            "who did not.")  # fmt: skip
+    return (
+        f"Students with a similar record who took part went on to gain about {_points(benefit)}"
+        " more than those who did not."
+    )
 
 
 def sureness(benefit: float, lower: float) -> str:
@@ -75,8 +97,13 @@ def _points(value: float) -> str:
     return f"{rounded} progress {'point' if rounded == '1' else 'points'}"
 
 
-def _one(names: NDArray[np.str_], values: NDArray[np.float64], contributions: NDArray[np.float64],
-         known: NDArray[np.bool_], base: float) -> Explanation:  # fmt: skip
+def _one(
+    names: NDArray[np.str_],
+    values: NDArray[np.float64],
+    contributions: NDArray[np.float64],
+    known: NDArray[np.bool_],
+    base: float,
+) -> Explanation:
     families = np.array([BY_NAME[str(name)].family for name in names])
     reasons = []
     for family in dict.fromkeys(families[known].tolist()):
@@ -84,8 +111,12 @@ def _one(names: NDArray[np.str_], values: NDArray[np.float64], contributions: ND
         points = float(contributions[inside].sum())
         telling = np.array([BY_NAME[str(names[place])].tells for place in inside])
         same_way = inside[(contributions[inside] * points > 0) & telling]
-        strongest = same_way[np.argsort(-np.abs(contributions[same_way]), kind="stable")][:_MOST_PHRASES]
-        phrase = "; ".join(BY_NAME[str(names[place])].phrase(float(values[place])) for place in strongest)
+        strongest = same_way[np.argsort(-np.abs(contributions[same_way]), kind="stable")][
+            :_MOST_PHRASES
+        ]
+        phrase = "; ".join(
+            BY_NAME[str(names[place])].phrase(float(values[place])) for place in strongest
+        )
         reasons.append(Reason(family, phrase or "nothing that stands out", points))
     reasons.sort(key=lambda reason: -abs(reason.points))
     return Explanation(base + float(contributions[~known].sum()), tuple(reasons))

@@ -1,8 +1,9 @@
 """The order of a list of suggestions, and the chance that each of its supports had to stand first.
 
-Without exploration the best stands first, always. Where the district lets the order be drawn, a share of lists puts one
-of the supports that are nearly as good first, each with the same chance. Only what is suggested anyhow takes part:
-nobody is shown a support because of a draw, and nobody loses one.
+Without exploration the best stands first, always. Where the district lets the order be drawn, a
+share of lists puts one of the supports that are nearly as good first, each with the same chance.
+Only what is suggested anyhow takes part: nobody is shown a support because of a draw, and nobody
+loses one.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ import pandas as pd
 from records.decisions.exploration import Exploration
 
 Draw = Callable[[str], tuple[float, float]]
-"""For a student, two numbers from 0 to 1: whether the order is drawn, and which support stands first then."""
+"""For a student, two numbers from 0 to 1: whether the order is drawn, and which support stands
+first then."""
 
 
 def draw_by(secret: bytes, as_of: date, model_sha256: str) -> Draw:
-    """Draws that stay the same for a student, a week and a model, whoever looks, and that nobody can foretell."""
+    """Draws that stay the same for a student, a week and a model, whoever looks, and that nobody
+    can foretell.
+    """
     week = as_of.isocalendar()
 
     def draw(student: str) -> tuple[float, float]:
@@ -32,8 +36,9 @@ def draw_by(secret: bytes, as_of: date, model_sha256: str) -> Draw:
     return draw
 
 
-def in_order(table: pd.DataFrame, exploration: Exploration, draw: Draw,
-             places: int) -> tuple[pd.DataFrame, Mapping[str, bool]]:  # fmt: skip
+def in_order(
+    table: pd.DataFrame, exploration: Exploration, draw: Draw, places: int
+) -> tuple[pd.DataFrame, Mapping[str, bool]]:
     """Suggestions as they are to be shown.
 
     Args:
@@ -41,8 +46,8 @@ def in_order(table: pd.DataFrame, exploration: Exploration, draw: Draw,
         places: how many a student is shown; no other takes part in a draw.
 
     Returns:
-        The shown rows with `rank` as it is shown and `first_chance`, by student and rank; and by student, where the
-        order was open to a draw, whether it was drawn.
+        The shown rows with `rank` as it is shown and `first_chance`, by student and rank; and by
+        student, where the order was open to a draw, whether it was drawn.
     """
     shown = table[table["rank"] <= places].copy()
     shown["first_chance"] = (shown["rank"] == 1).astype("float64")

@@ -1,6 +1,8 @@
-"""One student's record as it is read: attendance by month, marks by period, tests, incidents, services.
+"""One student's record as it is read: attendance by month, marks by period, tests, incidents,
+services.
 
-Every part is worked out from `ScopedRecords` alone and ends on `as_of`. A part that may not be seen is not there.
+Every part is worked out from `ScopedRecords` alone and ends on `as_of`. A part that may not be seen
+is not there.
 """
 
 from __future__ import annotations
@@ -116,19 +118,33 @@ class StudentRecord:
 
 
 FACTS: tuple[tuple[Category, str, str, Mapping[Any, str]], ...] = (
-    (Category.HOUSING, "unstable_housing", "Housing",
-     {True: "The family has no stable home now (McKinney-Vento)", False: "Nothing to note"}),
-    (Category.MEAL_ELIGIBILITY, "meal_eligible", "School meals",
-     {True: "Free or reduced-price meals", False: "Full price"}),
-    (Category.SPECIAL_EDUCATION, "special_education", "Special education",
-     {True: "Has a plan (IEP or 504)", False: "No plan"}),
+    (
+        Category.HOUSING,
+        "unstable_housing",
+        "Housing",
+        {True: "The family has no stable home now (McKinney-Vento)", False: "Nothing to note"},
+    ),
+    (
+        Category.MEAL_ELIGIBILITY,
+        "meal_eligible",
+        "School meals",
+        {True: "Free or reduced-price meals", False: "Full price"},
+    ),
+    (
+        Category.SPECIAL_EDUCATION,
+        "special_education",
+        "Special education",
+        {True: "Has a plan (IEP or 504)", False: "No plan"},
+    ),
     (Category.ENGLISH_LEARNER, "english_learner", "Learning English", {True: "Yes", False: "No"}),
     (Category.DEMOGRAPHICS, "sex", "Sex", words.SEXES),
     (Category.DEMOGRAPHICS, "race_ethnicity", "Federal group", words.GROUPS),
-)  # fmt: skip
+)
 
 
-def read_student(records: ScopedRecords, student: str, as_of: date, organizations: Mapping[str, str]) -> StudentRecord:
+def read_student(
+    records: ScopedRecords, student: str, as_of: date, organizations: Mapping[str, str]
+) -> StudentRecord:
     """The record of the one student that `records` holds.
 
     Args:
@@ -140,19 +156,31 @@ def read_student(records: ScopedRecords, student: str, as_of: date, organization
         return make(records, as_of) if seen & set(categories) else None
 
     return StudentRecord(
-        part(read_attendance, Category.ATTENDANCE), part(read_marks, Category.GRADES),
-        part(read_tests, Category.ASSESSMENTS), part(read_incidents, Category.BEHAVIOR),
-        part(lambda r, d: read_services(r, d, organizations), Category.SERVICES, Category.SERVICES_OTHER),
+        part(read_attendance, Category.ATTENDANCE),
+        part(read_marks, Category.GRADES),
+        part(read_tests, Category.ASSESSMENTS),
+        part(read_incidents, Category.BEHAVIOR),
+        part(
+            lambda r, d: read_services(r, d, organizations),
+            Category.SERVICES,
+            Category.SERVICES_OTHER,
+        ),
         part(lambda r, d: read_facts(r, student), *(category for category, *_ in FACTS)),
-    )  # fmt: skip
+    )
 
 
 def read_attendance(records: ScopedRecords, as_of: date) -> Attendance:
     """Every school day of this school year up to `as_of`."""
     frame = records.ask(_days_in_order, as_of)
-    days = [SchoolDay(pd.Timestamp(row["date"]).date(), _status(row)) for row in frame.to_dict("records")]
+    days = [
+        SchoolDay(pd.Timestamp(row["date"]).date(), _status(row))
+        for row in frame.to_dict("records")
+    ]
     counts = {status: sum(day.status == status for day in days) for status in words.STATUSES}
-    months = tuple(_month(list(group)) for _, group in groupby(days, key=lambda day: (day.day.year, day.day.month)))
+    months = tuple(
+        _month(list(group))
+        for _, group in groupby(days, key=lambda day: (day.day.year, day.day.month))
+    )
     return Attendance(months, counts, _attendance_summary(len(days), counts))
 
 
@@ -165,12 +193,20 @@ def read_marks(records: ScopedRecords, as_of: date) -> Marks | None:
     by_period = dict(iter(frame.groupby(["school_year", "period"])))
     average = tuple(float(by_period[key]["grade"].mean()) for key in keys)
     courses = sorted({course for key in keys for course in by_period[key]["course"]})
-    marks = {(course, key): float(grade) for key in keys
-             for course, grade in by_period[key][["course", "grade"]].itertuples(index=False)}  # fmt: skip
+    marks = {
+        (course, key): float(grade)
+        for key in keys
+        for course, grade in by_period[key][["course", "grade"]].itertuples(index=False)
+    }
     rows = tuple((course, tuple(marks.get((course, key)) for key in keys)) for course in courses)
     names = tuple((f"{year - 1}-{year % 100:02d}", int(period)) for year, period in keys)
-    said = f"The average of all courses was {average[-1]:.0f} of 100 in period {names[-1][1]} of {names[-1][0]}"
-    said += f" and {average[0]:.0f} in period {names[0][1]} of {names[0][0]}." if len(keys) > 1 else "."
+    said = (
+        f"The average of all courses was {average[-1]:.0f} of 100 in period {names[-1][1]} of"
+        f" {names[-1][0]}"
+    )
+    said += (
+        f" and {average[0]:.0f} in period {names[0][1]} of {names[0][0]}." if len(keys) > 1 else "."
+    )
     return Marks(names, rows, average, trend(average, 0, 100), said)
 
 
@@ -182,26 +218,50 @@ def read_tests(records: ScopedRecords, as_of: date) -> tuple[Test, ...]:
 
 def read_incidents(records: ScopedRecords, as_of: date) -> tuple[Incident, ...]:
     """Incidents, the newest first."""
-    frame = _until(records.frame("behavior_incidents"), "date", as_of).sort_values("date", ascending=False)
-    return tuple(Incident(pd.Timestamp(row["date"]).date(), _text(row["behavior"]), _text(row["action"]),
-                          _number(row["days_removed"]) or 0.0) for row in frame.to_dict("records"))  # fmt: skip
+    frame = _until(records.frame("behavior_incidents"), "date", as_of).sort_values(
+        "date", ascending=False
+    )
+    return tuple(
+        Incident(
+            pd.Timestamp(row["date"]).date(),
+            _text(row["behavior"]),
+            _text(row["action"]),
+            _number(row["days_removed"]) or 0.0,
+        )
+        for row in frame.to_dict("records")
+    )
 
 
-def read_services(records: ScopedRecords, as_of: date, organizations: Mapping[str, str]) -> Services:
-    """Programs that the student takes or took part in, the newest first, and the last sessions of the viewer's own."""
+def read_services(
+    records: ScopedRecords, as_of: date, organizations: Mapping[str, str]
+) -> Services:
+    """Programs that the student takes or took part in, the newest first, and the last sessions of
+    the viewer's own.
+    """
     named = records.frame("programs").dropna(subset=["name"])
     programs: dict[str, str] = dict(zip(named["program_id"], named["name"], strict=True))
     mine = records.scope.viewer.organization_id
-    sessions = _until(records.frame("service_sessions"), "date", as_of).sort_values("date", ascending=False)
+    sessions = _until(records.frame("service_sessions"), "date", as_of).sort_values(
+        "date", ascending=False
+    )
     enrolled = _until(records.frame("service_enrollments"), "start_date", as_of)
     enrolled = enrolled.sort_values(["start_date", "program_id"], ascending=[False, True])
     own = sessions[sessions["organization_id"] == mine]
     return Services(
-        tuple(_enrollment(row, sessions, programs, organizations, mine) for row in enrolled.to_dict("records")),
-        tuple(Session(pd.Timestamp(row["date"]).date(), programs.get(row["program_id"], row["program_id"]),
-                      bool(row["attended"]), _number(row["minutes"]))
-              for row in own.head(_SESSIONS_SHOWN).to_dict("records")),
-    )  # fmt: skip
+        tuple(
+            _enrollment(row, sessions, programs, organizations, mine)
+            for row in enrolled.to_dict("records")
+        ),
+        tuple(
+            Session(
+                pd.Timestamp(row["date"]).date(),
+                programs.get(row["program_id"], row["program_id"]),
+                bool(row["attended"]),
+                _number(row["minutes"]),
+            )
+            for row in own.head(_SESSIONS_SHOWN).to_dict("records")
+        ),
+    )
 
 
 def read_facts(records: ScopedRecords, student: str) -> tuple[tuple[str, str], ...]:
@@ -209,8 +269,11 @@ def read_facts(records: ScopedRecords, student: str) -> tuple[tuple[str, str], .
     frame = records.frame("characteristics")
     row = frame.to_dict("records")[0] if len(frame) else {}
     seen = records.scope.categories(student)
-    return tuple((label, said.get(row.get(column), "Not on record"))
-                 for category, column, label, said in FACTS if category in seen)  # fmt: skip
+    return tuple(
+        (label, said.get(row.get(column), "Not on record"))
+        for category, column, label, said in FACTS
+        if category in seen
+    )
 
 
 def _days_in_order(records: ScopedRecords, as_of: Day) -> Any:
@@ -227,16 +290,22 @@ def _attendance_summary(days: int, counts: Mapping[str, int]) -> str:
     if not days:
         return "No school days are on record this year."
     absent = counts["excused"] + counts["unexcused"]
-    return (f"At school on {days - absent} of {words.count(days, 'school day', 'school days')} this year: "
-            f"{words.count(absent, 'day', 'days')} absent ({counts['excused']} excused, {counts['unexcused']} not), "
-            f"{words.count(counts['late'], 'day', 'days')} late.")  # fmt: skip
+    return (
+        f"At school on {days - absent} of {words.count(days, 'school day', 'school days')} this"
+        f" year: {words.count(absent, 'day', 'days')} absent ({counts['excused']} excused,"
+        f" {counts['unexcused']} not), {words.count(counts['late'], 'day', 'days')} late."
+    )
 
 
 def _month(days: Sequence[SchoolDay]) -> Month:
     by_day = {day.day: day for day in days}
-    return Month(f"{days[0].day:%B %Y}", tuple(
-        tuple(by_day.get(monday + timedelta(days=offset)) for offset in range(5))
-        for monday in _mondays(days[0].day, days[-1].day)))  # fmt: skip
+    return Month(
+        f"{days[0].day:%B %Y}",
+        tuple(
+            tuple(by_day.get(monday + timedelta(days=offset)) for offset in range(5))
+            for monday in _mondays(days[0].day, days[-1].day)
+        ),
+    )
 
 
 def _mondays(first: date, last: date) -> Iterator[date]:
@@ -249,15 +318,22 @@ def _mondays(first: date, last: date) -> Iterator[date]:
 def _test(name: str, rows: pd.DataFrame) -> Test:
     rows = rows.sort_values("date")
     scores = [float(score) for score in rows["score"]]
-    results = tuple((pd.Timestamp(row["date"]).date(), f"{row['score']:g}", _text(row["measure"]))
-                    for row in rows.to_dict("records"))  # fmt: skip
+    results = tuple(
+        (pd.Timestamp(row["date"]).date(), f"{row['score']:g}", _text(row["measure"]))
+        for row in rows.to_dict("records")
+    )
     said = f"{name}: {scores[0]:g} on {words.day(results[0][0])}"
     said += f", {scores[-1]:g} on {words.day(results[-1][0])}." if len(scores) > 1 else "."
     return Test(name, results, trend(scores, min(scores) - 5, max(scores) + 5), said)
 
 
-def _enrollment(row: Mapping[Any, Any], sessions: pd.DataFrame, programs: Mapping[str, str],
-                organizations: Mapping[str, str], mine: str) -> Enrollment:  # fmt: skip
+def _enrollment(
+    row: Mapping[Any, Any],
+    sessions: pd.DataFrame,
+    programs: Mapping[str, str],
+    organizations: Mapping[str, str],
+    mine: str,
+) -> Enrollment:
     since, until = pd.Timestamp(row["start_date"]), pd.Timestamp(row["end_date"])
     days = pd.to_datetime(sessions["date"])
     held = sessions[(sessions["program_id"] == row["program_id"]) & (days >= since)]
@@ -265,10 +341,16 @@ def _enrollment(row: Mapping[Any, Any], sessions: pd.DataFrame, programs: Mappin
     attended = held[held["attended"].astype(bool)]
     organization = str(row["organization_id"])
     return Enrollment(
-        programs.get(row["program_id"], row["program_id"]), organizations.get(organization, organization), since.date(),
-        None if pd.isna(until) else until.date(), _text(row["exit_reason"]), organization == mine, len(attended),
-        len(held) - len(attended), None if attended.empty else pd.Timestamp(attended["date"].max()).date(),
-    )  # fmt: skip
+        programs.get(row["program_id"], row["program_id"]),
+        organizations.get(organization, organization),
+        since.date(),
+        None if pd.isna(until) else until.date(),
+        _text(row["exit_reason"]),
+        organization == mine,
+        len(attended),
+        len(held) - len(attended),
+        None if attended.empty else pd.Timestamp(attended["date"].max()).date(),
+    )
 
 
 def _until(frame: pd.DataFrame, column: str, as_of: date) -> pd.DataFrame:

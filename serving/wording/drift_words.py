@@ -1,4 +1,6 @@
-"""What is said of drift, in plain words, by the command and on the page: what changed, what came true, what to do."""
+"""What is said of drift, in plain words, by the command and on the page: what changed, what came
+true, what to do.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,13 @@ from training.estimation.policy_value import Estimate
 from training.evaluation.drift import Came, Change, DayChange, FeatureChange, Fifth, Realised
 from training.monitoring.drift_report import Drift
 
-FIFTHS: Mapping[int, str] = {1: "the fifth with the least", 2: "the second fifth", 3: "the middle fifth",
-                             4: "the fourth fifth", 5: "the fifth with the most"}  # fmt: skip
+FIFTHS: Mapping[int, str] = {
+    1: "the fifth with the least",
+    2: "the second fifth",
+    3: "the middle fifth",
+    4: "the fourth fifth",
+    5: "the fifth with the most",
+}
 RETRAIN = "Train anew (handrail train), then audit the new version (handrail audit)."
 points = signed
 
@@ -26,19 +33,29 @@ def summary(drift: Drift) -> list[str]:
 def students(drift: Drift) -> list[str]:
     """Whether students look as they did."""
     if not drift.known:
-        return [f"Version {drift.version} was trained before it was kept what its students looked like, so changes "
-                "cannot be told. A version that is trained now keeps it."]  # fmt: skip
+        return [
+            f"Version {drift.version} was trained before it was kept what its students looked like,"
+            " so changes cannot be told. A version that is trained now keeps it."
+        ]
     if not drift.days:
-        return [f"No decision day has passed since {words.day(drift.learned_until)}, the last that version "
-                f"{drift.version} learned from, so there is nothing to compare yet. {next_day(drift)}"]  # fmt: skip
+        return [
+            f"No decision day has passed since {words.day(drift.learned_until)}, the last that"
+            f" version {drift.version} learned from, so there is nothing to compare yet."
+            f" {next_day(drift)}"
+        ]
     return [day_summary(one) for one in drift.days]
 
 
 def next_day(drift: Drift) -> str:
     """When the next decision day is."""
     if drift.next_day is None:
-        return "The next one is not in the calendar that is on record: it will be in the next school year."
-    return f"The next one is {words.day(drift.next_day)}, school day {drift.next_place} of its year."
+        return (
+            "The next one is not in the calendar that is on record: it will be in the next school"
+            " year."
+        )
+    return (
+        f"The next one is {words.day(drift.next_day)}, school day {drift.next_place} of its year."
+    )
 
 
 def day_summary(found: DayChange) -> str:
@@ -48,29 +65,43 @@ def day_summary(found: DayChange) -> str:
         return f"{at} it cannot be told whether students changed: {found.cannot_tell}."
     if found.verdict is Change.AS_BEFORE:
         return f"{at} students looked as they did when the model learned, in every kind of record."
-    changed = sorted((one for one in found.families if one.verdict is not Change.AS_BEFORE),
-                     key=lambda one: one.verdict is not Change.MUCH)  # fmt: skip
-    parts = [f"{verdict} in {', '.join(words.family(one.name).lower() for one in group)}"
-             for verdict, group in groupby(changed, key=lambda one: one.verdict)]  # fmt: skip
+    changed = sorted(
+        (one for one in found.families if one.verdict is not Change.AS_BEFORE),
+        key=lambda one: one.verdict is not Change.MUCH,
+    )
+    parts = [
+        f"{verdict} in {', '.join(words.family(one.name).lower() for one in group)}"
+        for verdict, group in groupby(changed, key=lambda one: one.verdict)
+    ]
     return f"{at} there was {' and '.join(parts)}."
 
 
 def moved(found: FeatureChange) -> str:
-    """What moved most in one feature: "Absences this school year: above 4, 22% of students then and 41% now"."""
+    """What moved most in one feature: "Absences this school year: above 4, 22% of students then and
+    41% now".
+    """
     feature = BY_NAME[found.name]
     said = []
     if found.turn is not None:
-        said.append(f"above {_value(found.turn.above, feature.unit)}, {words.share(found.turn.then)} of students then "
-                    f"and {words.share(found.turn.now)} now")  # fmt: skip
+        said.append(
+            f"above {_value(found.turn.above, feature.unit)}, {words.share(found.turn.then)} of"
+            f" students then and {words.share(found.turn.now)} now"
+        )
     if found.missing_then != found.missing_now:
-        said.append(f"not on record for {_missing(found.missing_then)} then and {_missing(found.missing_now)} now")
+        said.append(
+            f"not on record for {_missing(found.missing_then)} then and"
+            f" {_missing(found.missing_now)} now"
+        )
     return f"{feature.description}{': ' if said else ''}{'; '.join(said)}"
 
 
 def outcome(drift: Drift) -> str:
     """Whether what was predicted came true."""
     if drift.realised is None:
-        return f"Whether as much progress went with supports as was predicted cannot be told yet: {drift.why_not}."
+        return (
+            "Whether as much progress went with supports as was predicted cannot be told yet:"
+            f" {drift.why_not}."
+        )
     found = drift.realised
     return f"{CAME[found.verdict]} {_figures(found)}"
 
@@ -79,22 +110,31 @@ CAME: Mapping[Came, str] = {
     Came.AS_PREDICTED: "What went with supports is in line with what was predicted.",
     Came.MORE: "More went with supports than was predicted.",
     Came.LESS: "Less went with supports than was predicted.",
-    Came.UNKNOWN: "Whether as much progress went with supports as was predicted cannot be told: the records are too "
-                  "few to tell the prediction from no benefit at all.",
-}  # fmt: skip
+    Came.UNKNOWN: (
+        "Whether as much progress went with supports as was predicted cannot be told: the records"
+        " are too few to tell the prediction from no benefit at all."
+    ),
+}
 
 
 def what_to_do(drift: Drift) -> str:
     """The last word: what follows from it."""
     if drift.train_anew:
-        reason = "students changed much" if drift.features is Change.MUCH else "less came than was predicted"
+        reason = (
+            "students changed much"
+            if drift.features is Change.MUCH
+            else "less came than was predicted"
+        )
         return f"What to do: {reason}. {RETRAIN}"
     if not drift.known:
         return f"What to do: {RETRAIN}"
     if not drift.days:
         return "What to do: nothing now. Run handrail drift again after the next decision day."
     if drift.features is Change.SOME:
-        return "What to do: nothing now. Run handrail drift again after the next decision day: some change may grow."
+        return (
+            "What to do: nothing now. Run handrail drift again after the next decision day: some"
+            " change may grow."
+        )
     return "What to do: nothing now."
 
 
@@ -107,13 +147,19 @@ def in_words(found: Fifth) -> str:
     """Whether the range of what came to a fifth holds what was predicted."""
     if found.came.upper < found.predicted:
         return str(Came.LESS)
-    return str(Came.MORE) if found.came.lower > found.predicted else "the range holds what was predicted"
+    return (
+        str(Came.MORE)
+        if found.came.lower > found.predicted
+        else "the range holds what was predicted"
+    )
 
 
 def _figures(found: Realised) -> str:
     """The level and the slope."""
-    said = (f"On average {points(found.predicted)} points were predicted of the support that is expected to help most; "
-            f"{ranged(found.came)} came.")  # fmt: skip
+    said = (
+        f"On average {points(found.predicted)} points were predicted of the support that is"
+        f" expected to help most; {ranged(found.came)} came."
+    )
     if found.slope is not None and found.slope.upper < 1:
         said += " Students of whom more was predicted did not gain as much more as predicted."
     return said

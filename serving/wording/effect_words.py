@@ -1,7 +1,9 @@
-"""What went along with a program, in sentences for the district: a figure with its range, never a cause.
+"""What went along with a program, in sentences for the district: a figure with its range, never a
+cause.
 
-A pure function of `training.effects.published_effects`. Where nobody can tell, the sentence says so and why. Whether a program works
-is the district's judgement: the sentences say what the records show of students who were alike on record.
+A pure function of `training.effects.published_effects`. Where nobody can tell, the sentence says so
+and why. Whether a program works is the district's judgement: the sentences say what the records
+show of students who were alike on record.
 """
 
 from __future__ import annotations
@@ -32,15 +34,29 @@ VERDICTS = {
 SUMMARIES = {
     GAIN: ("went with more progress than similar students made",) * 2,
     LOSS: ("went with less progress than similar students made",) * 2,
-    NO_DIFFERENCE: ("shows no difference that can be told from chance",
-                    "show no difference that can be told from chance"),
+    NO_DIFFERENCE: (
+        "shows no difference that can be told from chance",
+        "show no difference that can be told from chance",
+    ),
     UNKNOWN: ("cannot be compared yet",) * 2,
-}  # fmt: skip
+}
 """Of one program, and of several."""
-AMOUNTS = {"low": "Fewest sessions", "middle": "A middling number", "high": "Most sessions",
-           NEVER_CAME: "Enrolled and never came"}  # fmt: skip
-PER = {"student": "for each student", "year": "a year", "session": "for each session that a student attended"}
-FOR_EACH = {"student": "Student served", "year": "Year", "session": "Session that a student attended"}
+AMOUNTS = {
+    "low": "Fewest sessions",
+    "middle": "A middling number",
+    "high": "Most sessions",
+    NEVER_CAME: "Enrolled and never came",
+}
+PER = {
+    "student": "for each student",
+    "year": "a year",
+    "session": "for each session that a student attended",
+}
+FOR_EACH = {
+    "student": "Student served",
+    "year": "Year",
+    "session": "Session that a student attended",
+}
 """As a form offers it."""
 CAVEAT = "Other things that are not on record may explain part of it."
 NOT_SHOWN = "fewer than 10"
@@ -52,7 +68,13 @@ def sentences(found: Told, family: int) -> tuple[str, ...]:
     Args:
         family: how many programs are compared at once.
     """
-    said = [_answer(found), _corrected(found, family), _left_out(found.figures), _naive(found.figures), *_costs(found)]
+    said = [
+        _answer(found),
+        _corrected(found, family),
+        _left_out(found.figures),
+        _naive(found.figures),
+        *_costs(found),
+    ]
     return tuple(sentence for sentence in said if sentence)
 
 
@@ -69,8 +91,10 @@ def summary(report: Report) -> tuple[str, ...]:
     for verdict, (one, many) in SUMMARIES.items():
         names = [program.name for program in report.programs if program.verdict == verdict]
         if names:
-            said.append(f"{count(len(names), 'program', 'programs')} {one if len(names) == 1 else many}: "
-                        f"{_listed(names)}.")  # fmt: skip
+            said.append(
+                f"{count(len(names), 'program', 'programs')} {one if len(names) == 1 else many}: "
+                f"{_listed(names)}."
+            )
     return tuple(said)
 
 
@@ -105,14 +129,22 @@ def dollars(found: float | None) -> str:
 
 
 def dollars_a_point(found: Estimate | None) -> str:
-    return "cannot tell" if found is None else f"${found.value:,.0f} (${found.lower:,.0f} to ${found.upper:,.0f})"
+    return (
+        "cannot tell"
+        if found is None
+        else f"${found.value:,.0f} (${found.lower:,.0f} to ${found.upper:,.0f})"
+    )
 
 
 def cost(found: Cost | None) -> str:
     """What was stated: "$38 for each session that a student attended"."""
     if found is None:
         return "not on record"
-    amount = f"{found.dollars:,.0f}" if found.dollars == round(found.dollars) else f"{found.dollars:,.2f}"
+    amount = (
+        f"{found.dollars:,.0f}"
+        if found.dollars == round(found.dollars)
+        else f"{found.dollars:,.2f}"
+    )
     return f"${amount} {PER[found.per]}"
 
 
@@ -124,13 +156,20 @@ def _answer(found: Told) -> str:
     low, high = _range(estimate)
     way = "more" if estimate.value > 0 else "less"
     if found.verdict in (GAIN, LOSS):
-        return (f"{who} They gained {points(abs(estimate.value))} points {way} than similar students who did not "
-                f"(between {low} and {high} points {way}). {CAVEAT}")  # fmt: skip
+        return (
+            f"{who} They gained {points(abs(estimate.value))} points {way} than similar students"
+            f" who did not (between {low} and {high} points {way}). {CAVEAT}"
+        )
     if estimate.lower < 0 < estimate.upper:
-        return (f"{who} Their progress cannot be told from that of similar students who did not: anything from "
-                f"{points(-estimate.lower)} points less to {points(estimate.upper)} points more.")  # fmt: skip
-    return (f"{who} They gained between {low} and {high} points {way} than similar students who did not, which "
-            "is not enough to tell from chance.")  # fmt: skip
+        return (
+            f"{who} Their progress cannot be told from that of similar students who did not:"
+            f" anything from {points(-estimate.lower)} points less to {points(estimate.upper)}"
+            " points more."
+        )
+    return (
+        f"{who} They gained between {low} and {high} points {way} than similar students who did"
+        " not, which is not enough to tell from chance."
+    )
 
 
 def _range(found: Estimate) -> tuple[str, str]:
@@ -144,14 +183,19 @@ def _corrected(found: Told, family: int) -> str:
     estimate = found.figures.estimate
     if found.verdict != NO_DIFFERENCE or estimate is None or estimate.lower <= 0 <= estimate.upper:
         return ""
-    return (f"By itself the range leaves out zero. But {family} programs are compared at once, and one such range "
-            f"among {family} comes up by chance too easily.")  # fmt: skip
+    return (
+        f"By itself the range leaves out zero. But {family} programs are compared at once, and one"
+        f" such range among {family} comes up by chance too easily."
+    )
 
 
 def _left_out(found: Figures) -> str:
     if found.estimate is None or found.left_out is None:
         return ""
-    return f"About {found.left_out:,} records of students who took part are left out: nobody alike went without."
+    return (
+        f"About {found.left_out:,} records of students who took part are left out: nobody alike"
+        " went without."
+    )
 
 
 def _naive(found: Figures) -> str:
@@ -159,23 +203,31 @@ def _naive(found: Figures) -> str:
         return ""
     way = "more" if found.naive.value >= 0 else "less"
     gap = points(abs(found.naive.value))
-    return (f"A naive comparison, with all who did not take part however unlike, gives {gap} points "
-            f"{way}; it mixes what went along with the program and whom it was offered to.")  # fmt: skip
+    return (
+        f"A naive comparison, with all who did not take part however unlike, gives {gap} points "
+        f"{way}; it mixes what went along with the program and whom it was offered to."
+    )
 
 
 def _costs(found: Told) -> tuple[str, ...]:
     if found.cost is None:
         return ("What the program costs is not on record.",)
     stated = f"It costs {cost(found.cost)}"
-    each = "" if found.cost.per == "student" or found.cost_per_student is None else (
-        f", which is {dollars(found.cost_per_student)} for each student served")  # fmt: skip
+    each = (
+        ""
+        if found.cost.per == "student" or found.cost_per_student is None
+        else (f", which is {dollars(found.cost_per_student)} for each student served")
+    )
     if found.verdict == UNKNOWN:
         return (f"{stated}{each}.",)
     if found.cost_per_point is None:
         unsure = "What a point of progress costs cannot be told: it is not sure that there was any."
         return f"{stated}{each}.", unsure
     low, high = found.cost_per_point.lower, found.cost_per_point.upper
-    point = f"A point of progress of one student went along with a cost of {dollars(low)} to {dollars(high)}."
+    point = (
+        f"A point of progress of one student went along with a cost of {dollars(low)} to"
+        f" {dollars(high)}."
+    )
     return f"{stated}{each}.", point
 
 

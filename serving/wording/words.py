@@ -1,4 +1,6 @@
-"""The words for everything that a page or an answer names: declared here once, never a code on a page."""
+"""The words for everything that a page or an answer names: declared here once, never a code on a
+page.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ ROLES: Mapping[Role, str] = {
 BASES: Mapping[LegalBasis, str] = {
     LegalBasis.SCHOOL_OFFICIAL: "The partner does a job the school would otherwise do itself",
     LegalBasis.CONSENT: "Each family has signed its own consent",
-    LegalBasis.AUDIT_EVALUATION: "Evaluation of programs: figures about groups, never a single student",
+    LegalBasis.AUDIT_EVALUATION: (
+        "Evaluation of programs: figures about groups, never a single student"
+    ),
     LegalBasis.STUDIES: "A study: results about groups, never a single student",
 }
 PURPOSE_KINDS: Mapping[str, str] = {
@@ -58,12 +62,19 @@ OTHER_BASES: Mapping[str, str] = {
 }
 """Grounds that no agreement gives."""
 
-DEMAND_STATUSES: Mapping[str, str] = {"refused": "Refused", "proposed": "A release is proposed",
-                                      "approved": "Approved for release"}  # fmt: skip
+DEMAND_STATUSES: Mapping[str, str] = {
+    "refused": "Refused",
+    "proposed": "A release is proposed",
+    "approved": "Approved for release",
+}
 DEMAND_ACTIONS: Mapping[str, str] = {
-    "recorded": "Recorded and refused", "notified": "Family told, or lawful exception named",
-    "proposed": "Release proposed", "approved": "Release approved", "denied": "Denied", "released": "Taken",
-}  # fmt: skip
+    "recorded": "Recorded and refused",
+    "notified": "Family told, or lawful exception named",
+    "proposed": "Release proposed",
+    "approved": "Release approved",
+    "denied": "Denied",
+    "released": "Taken",
+}
 SEVERITIES: Mapping[int, str] = {3: "Act now", 2: "Look soon", 1: "Keep an eye on"}
 ACTIONS: Mapping[str, str] = {"accepted": "Accepted", "dismissed": "Dismissed"}
 DISMISSALS: tuple[str, ...] = (
@@ -77,27 +88,51 @@ DISMISSALS: tuple[str, ...] = (
 )
 """The reasons most often given, to choose from; a few words may be added."""
 
-SOURCES: Mapping[str, str] = {"edfi": "Ed-Fi files", "edfi-api": "Ed-Fi", "oneroster": "OneRoster files",
-                             "oneroster-api": "OneRoster", "powerschool": "PowerSchool",
-                             "service-history": "Partners' service history",
-                             "hmis": "Housing partners' files (HMIS)"}  # fmt: skip
-DESTROYED: Mapping[str, str] = {"student": "One student's record", "agreement": "What an agreement made"}
+SOURCES: Mapping[str, str] = {
+    "edfi": "Ed-Fi files",
+    "edfi-api": "Ed-Fi",
+    "oneroster": "OneRoster files",
+    "oneroster-api": "OneRoster",
+    "powerschool": "PowerSchool",
+    "service-history": "Partners' service history",
+    "hmis": "Housing partners' files (HMIS)",
+}
+DESTROYED: Mapping[str, str] = {
+    "student": "One student's record",
+    "agreement": "What an agreement made",
+}
 STORES: Mapping[str, str] = {
-    "snapshot": "Records that serve", "quarantine": "Rows that were set aside", "older snapshots": "Older records",
-    "features": "Facts worked out from records", "consents": "Consents", "opt_outs": "Opt-outs",
-    "decisions": "What caseworkers did with suggestions", "shown_lists": "Suggestions that were shown",
-    "emergencies": "Emergencies", "legal_holds": "Legal holds",
-    "participants": "Participants of partners", "participant_candidates": "Students offered for participants",
-    "legal_demands": "Register of legal demands", "disclosures": "Who saw what", "staff": "Accounts",
+    "snapshot": "Records that serve",
+    "quarantine": "Rows that were set aside",
+    "older snapshots": "Older records",
+    "features": "Facts worked out from records",
+    "consents": "Consents",
+    "opt_outs": "Opt-outs",
+    "decisions": "What caseworkers did with suggestions",
+    "shown_lists": "Suggestions that were shown",
+    "emergencies": "Emergencies",
+    "legal_holds": "Legal holds",
+    "participants": "Participants of partners",
+    "participant_candidates": "Students offered for participants",
+    "legal_demands": "Register of legal demands",
+    "disclosures": "Who saw what",
+    "staff": "Accounts",
     "web_sessions": "Sessions signed in",
-}  # fmt: skip
-"""The stores that a certificate of destruction names; a mirror of a source is called as its source."""
+}
+"""The stores that a certificate of destruction names; a mirror of a source is called as its
+source."""
 
-ODDITIES: Mapping[str, str] = {"hole": "Something is missing", "date": "A date that cannot be",
-                              "contradiction": "Two facts that do not fit"}  # fmt: skip
-LISTS_OF_MATCHES: Mapping[str, str] = {"waiting": "Waiting", "unfound": "Nobody alike found",
-                                       "decided": "Said by a person",
-                                       "linked": "Linked by the comparison"}  # fmt: skip
+ODDITIES: Mapping[str, str] = {
+    "hole": "Something is missing",
+    "date": "A date that cannot be",
+    "contradiction": "Two facts that do not fit",
+}
+LISTS_OF_MATCHES: Mapping[str, str] = {
+    "waiting": "Waiting",
+    "unfound": "Nobody alike found",
+    "decided": "Said by a person",
+    "linked": "Linked by the comparison",
+}
 STATUSES: Mapping[str, str] = {
     "present": "at school",
     "excused": "absent, excused",
@@ -106,38 +141,63 @@ STATUSES: Mapping[str, str] = {
 }
 SEXES: Mapping[str, str] = {"female": "Female", "male": "Male", "another": "Another"}
 GROUPS: Mapping[str, str] = {
-    "american_indian": "American Indian or Alaska Native", "asian": "Asian", "black": "Black or African American",
-    "hispanic": "Hispanic or Latino", "pacific_islander": "Native Hawaiian or Pacific Islander",
-    "two_or_more": "Two or more races", "white": "White",
-}  # fmt: skip
+    "american_indian": "American Indian or Alaska Native",
+    "asian": "Asian",
+    "black": "Black or African American",
+    "hispanic": "Hispanic or Latino",
+    "pacific_islander": "Native Hawaiian or Pacific Islander",
+    "two_or_more": "Two or more races",
+    "white": "White",
+}
 
 
 UNITS: Mapping[str, tuple[str, str]] = {
     "attendance": ("one more school day in every hundred", "{} more school days in every hundred"),
     "grades": ("one more point of 100 in course marks", "{} more points of 100 in course marks"),
-    "courses_passed": ("one more course passed in every hundred", "{} more courses passed in every hundred"),
-    "assessments": ("one small step up in the same test, a tenth of how far students' results usually lie apart",
-                    "{} small steps up in the same test, each a tenth of how far students' results usually lie apart"),
-    "incident_free_days": ("one more school day in every hundred without an incident written up",
-                           "{} more school days in every hundred without an incident written up"),
-}  # fmt: skip
+    "courses_passed": (
+        "one more course passed in every hundred",
+        "{} more courses passed in every hundred",
+    ),
+    "assessments": (
+        (
+            "one small step up in the same test, a tenth of how far students' results usually lie"
+            " apart"
+        ),
+        (
+            "{} small steps up in the same test, each a tenth of how far students' results usually"
+            " lie apart"
+        ),
+    ),
+    "incident_free_days": (
+        "one more school day in every hundred without an incident written up",
+        "{} more school days in every hundred without an incident written up",
+    ),
+}
 """One of each measure of progress, and several."""
 
-OWN_POINT = "What a point is follows from what the district counts as progress, in its file outcome.toml."
-BY_LOT = ("The first of these are expected to help about equally. Now and then a draw decides which of them stands "
-          "first, as the district allows, to find out which helps more. Choose what fits.")
+OWN_POINT = (
+    "What a point is follows from what the district counts as progress, in its file outcome.toml."
+)
+BY_LOT = (
+    "The first of these are expected to help about equally. Now and then a draw decides which of"
+    " them stands first, as the district allows, to find out which helps more. Choose what fits."
+)
 VERDICTS_OF_AUDITS = VERDICTS
 SUMMARIES_OF_AUDITS = SUMMARIES
 
 
 def what_a_point_is(weights: Mapping[str, float] | None) -> str:
-    """A progress point in what it counts, from the weight of each measure; where they are not known, where they stand.
+    """A progress point in what it counts, from the weight of each measure; where they are not
+    known, where they stand.
 
     Args:
-        weights: progress points for one unit of each measure of `training.episodes.outcome.MEASURES`.
+        weights: progress points for one unit of each measure of
+            `training.episodes.outcome.MEASURES`.
     """
     counted = {name: weight for name, weight in (weights or {}).items() if weight > 0}
-    parts = [_worth_a_point(unit, 1 / counted[name]) for name, unit in UNITS.items() if name in counted]
+    parts = [
+        _worth_a_point(unit, 1 / counted[name]) for name, unit in UNITS.items() if name in counted
+    ]
     return f"One point is {', or '.join(parts)}." if parts else OWN_POINT
 
 
@@ -186,7 +246,11 @@ def grade(level: float | None) -> str:
 def store(name: str) -> str:
     """A store of a certificate of destruction in words."""
     of_source = name.removeprefix("mirror of ")
-    return STORES.get(name, name) if of_source == name else f"What was fetched from {source(of_source)}"
+    return (
+        STORES.get(name, name)
+        if of_source == name
+        else f"What was fetched from {source(of_source)}"
+    )
 
 
 def day(value: date) -> str:
@@ -216,4 +280,8 @@ def points(value: float) -> str:
 def _worth_a_point(unit: tuple[str, str], many: float) -> str:
     one, several = unit
     rounded = f"{many:.2g}"
-    return one if rounded == "1" else several.format({"2": "two", "3": "three", "4": "four"}.get(rounded, rounded))
+    return (
+        one
+        if rounded == "1"
+        else several.format({"2": "two", "3": "three", "4": "four"}.get(rounded, rounded))
+    )

@@ -1,6 +1,8 @@
-"""An attacker who reads all that audits of the same students show, and asks by linear programming what lies behind it.
+"""An attacker who reads all that audits of the same students show, and asks by linear programming
+what lies behind it.
 
-It shares no code with what is attacked: it knows the checks by their words, how students add up, and nothing else.
+It shares no code with what is attacked: it knows the checks by their words, how students add up,
+and nothing else.
 """
 
 from __future__ import annotations
@@ -39,9 +41,10 @@ class Known:
 
     Attributes:
         within: which students are counted among which others.
-        shares: of each check, with its item, which students it tells of and out of which: "a - b" are those of `a` who
-            are not of `b`, who are of them.
-        by_model: what another model makes another of; all else is the same in every audit of the same students.
+        shares: of each check, with its item, which students it tells of and out of which: "a - b"
+            are those of `a` who are not of `b`, who are of them.
+        by_model: what another model makes another of; all else is the same in every audit of the
+            same students.
         less: differences that are counted within a third.
     """
 
@@ -52,17 +55,32 @@ class Known:
 
     @property
     def counted(self) -> list[str]:
-        return list(dict.fromkeys(name for pair in self.within for names in pair for name in names.split(" - ")))
+        return list(
+            dict.fromkeys(
+                name for pair in self.within for names in pair for name in names.split(" - ")
+            )
+        )
 
 
 PLAIN = Known(
-    (("need", "students"), ("missed", "need"), ("open", "need"), ("missed though open", "open"),
-     ("missed though open", "missed"), ("waiting", "open"), ("missed though open", "waiting")),
-    {"suggestion": ("need - missed", "need"), "missed": ("missed", "need"), "access": ("missed though open", "open"),
-     "silence": ("missed though open", "waiting")},
+    (
+        ("need", "students"),
+        ("missed", "need"),
+        ("open", "need"),
+        ("missed though open", "open"),
+        ("missed though open", "missed"),
+        ("waiting", "open"),
+        ("missed though open", "waiting"),
+    ),
+    {
+        "suggestion": ("need - missed", "need"),
+        "missed": ("missed", "need"),
+        "access": ("missed though open", "open"),
+        "silence": ("missed though open", "waiting"),
+    },
     frozenset({"missed", "missed though open"}),
     (("open", "missed though open", "need - missed"),),
-)  # fmt: skip
+)
 SHARES = tuple(PLAIN.shares)
 
 
@@ -71,17 +89,33 @@ def true_counts(found: District) -> dict[tuple[str, Cell], int]:
     need = (found.students.severity.max(axis=1) >= 2).to_numpy()
     helped = need & (found.advice.listed.any(axis=1).to_numpy() | found.students.served)
     is_open = need & found.students.may.any(axis=1).to_numpy()
-    return in_cells({
-        "students": np.ones(len(need), dtype=bool), "need": need, "missed": need & ~helped, "need - missed": helped,
-        "open": is_open, "missed though open": is_open & ~helped, "waiting": is_open & ~found.students.served,
-    }, found.students.groups)  # fmt: skip
+    return in_cells(
+        {
+            "students": np.ones(len(need), dtype=bool),
+            "need": need,
+            "missed": need & ~helped,
+            "need - missed": helped,
+            "open": is_open,
+            "missed though open": is_open & ~helped,
+            "waiting": is_open & ~found.students.served,
+        },
+        found.students.groups,
+    )
 
 
 def in_cells(chosen: Mapping[str, np.ndarray], groups: pd.DataFrame) -> dict[tuple[str, Cell], int]:
     """Everybody chosen, counted in all and by group."""
     cells = {EVERYBODY: np.ones(len(groups), dtype=bool)}
-    cells |= {(name, value): (groups[name] == value).to_numpy() for name in groups for value in groups[name].unique()}
-    return {(what, cell): int((who & rows).sum()) for what, who in chosen.items() for cell, rows in cells.items()}
+    cells |= {
+        (name, value): (groups[name] == value).to_numpy()
+        for name in groups
+        for value in groups[name].unique()
+    }
+    return {
+        (what, cell): int((who & rows).sum())
+        for what, who in chosen.items()
+        for cell, rows in cells.items()
+    }
 
 
 class Attacker:
@@ -89,8 +123,14 @@ class Attacker:
 
     def __init__(self, *audits: Shown, known: Known = PLAIN) -> None:
         self.known = known
-        self.cells = list(dict.fromkeys([EVERYBODY, *((one.attribute, one.value)
-                                                      for shown in audits for one in shown.groups)]))  # fmt: skip
+        self.cells = list(
+            dict.fromkeys(
+                [
+                    EVERYBODY,
+                    *((one.attribute, one.value) for shown in audits for one in shown.groups),
+                ]
+            )
+        )
         names = [self.name(what, audit) for audit in range(len(audits)) for what in known.counted]
         self.place = {key: at for at, key in enumerate(product(dict.fromkeys(names), self.cells))}
         self.at_most: list[Row] = []
@@ -112,7 +152,9 @@ class Attacker:
         return found
 
     def width(self, what: str, cell: Cell, audit: int = 0) -> float:
-        """How far apart the least and the greatest are that one count may be, for all that is shown."""
+        """How far apart the least and the greatest are that one count may be, for all that is
+        shown.
+        """
         ends = []
         for sign in (1, -1):
             goal = self._matrix([self.row(audit, (sign, what, cell))]).toarray()[0]
@@ -125,10 +167,17 @@ class Attacker:
 
     @cached_property
     def rows(self) -> tuple[csr_array, list[float], csr_array, np.ndarray]:
-        return self._matrix(self.at_most), self.limits, self._matrix(self.equal), np.zeros(len(self.equal))
+        return (
+            self._matrix(self.at_most),
+            self.limits,
+            self._matrix(self.equal),
+            np.zeros(len(self.equal)),
+        )
 
     def _matrix(self, rows: list[Row]) -> csr_array:
-        entries = [(value, at, place) for at, row in enumerate(rows) for place, value in row.items()]
+        entries = [
+            (value, at, place) for at, row in enumerate(rows) for place, value in row.items()
+        ]
         values, at, place = zip(*entries, strict=True)
         return csr_array((values, (at, place)), (len(rows), len(self.place)))
 
@@ -142,7 +191,9 @@ class Attacker:
             if check in self.known.shares and one.value != NOT_RECORDED:
                 own, whole = (one.attribute, one.value), self._recorded(one.attribute)
                 self._share(audit, check, one.rate, [(1, own)])
-                self._share(audit, check, one.others_rate, [*((1, cell) for cell in whole), (-1, own)])
+                self._share(
+                    audit, check, one.others_rate, [*((1, cell) for cell in whole), (-1, own)]
+                )
         self._share(audit, "suggestion", shown.helped, [(1, EVERYBODY)])
 
     def _sizes(self, shown: Shown) -> Iterator[tuple[str, Cell, int | None]]:
@@ -159,29 +210,47 @@ class Attacker:
         self.at_most.append(row)
         self.limits.append(limit)
 
-    def _share(self, audit: int, check: str, share: float | None, terms: list[tuple[int, Cell]]) -> None:
+    def _share(
+        self, audit: int, check: str, share: float | None, terms: list[tuple[int, Cell]]
+    ) -> None:
         if share is None:
             return
         part, whole = self.known.shares[check]
         for sign, end in ((1, share + 0.005), (-1, share - 0.005)):
-            self._below(self.row(audit, *((sign * factor, part, cell) for factor, cell in terms),
-                                 *((-sign * end * factor, whole, cell) for factor, cell in terms)), 0.0)  # fmt: skip
+            self._below(
+                self.row(
+                    audit,
+                    *((sign * factor, part, cell) for factor, cell in terms),
+                    *((-sign * end * factor, whole, cell) for factor, cell in terms),
+                ),
+                0.0,
+            )
 
     def _adds_up(self, audit: int) -> None:
         for cell in self.cells:
             for part, whole in self.known.within:
                 self._below(self.row(audit, (1, part, cell), (-1, whole, cell)), 0.0)
             for one, other, whole in self.known.less:
-                self._below(self.row(audit, (1, one, cell), (-1, other, cell), (-1, whole, cell)), 0.0)
+                self._below(
+                    self.row(audit, (1, one, cell), (-1, other, cell), (-1, whole, cell)), 0.0
+                )
         unknown = any(value == NOT_RECORDED for name, value in self.cells if CROSS in name)
         for what in self.known.counted:
             for attribute in {name for name, _ in self.cells} - {""}:
                 parts = [cell for cell in self.cells if cell[0] == attribute]
-                self.equal.append(self.row(audit, (-1, what, EVERYBODY), *((1, what, cell) for cell in parts)))
+                self.equal.append(
+                    self.row(audit, (-1, what, EVERYBODY), *((1, what, cell) for cell in parts))
+                )
                 for at, one in enumerate(attribute.split(CROSS) if CROSS in attribute else ()):
                     for cell in self._recorded(one):
-                        both = [part for part in self._recorded(attribute) if part[1].split(CROSS)[at] == cell[1]]
-                        sums = self.row(audit, (-1, what, cell), *((1, what, part) for part in both))
+                        both = [
+                            part
+                            for part in self._recorded(attribute)
+                            if part[1].split(CROSS)[at] == cell[1]
+                        ]
+                        sums = self.row(
+                            audit, (-1, what, cell), *((1, what, part) for part in both)
+                        )
                         if unknown:
                             self._below(sums, 0.0)
                         else:
@@ -196,9 +265,12 @@ def narrow(*audits: tuple[District, Shown]) -> list[Tied]:
 def tied_down(known: Known, *audits: tuple[Counts, Shown], most: int | None = None) -> list[Tied]:
     """The same of counts of any kind; of `most` of them by chance, where that is given."""
     attacker, tied = Attacker(*(shown for _, shown in audits), known=known), []
-    small = [(what, audit, cell, count) for audit, (counts, _) in enumerate(audits)
-             for (what, cell), count in counts.items()
-             if count < 10 and (not audit or set(what.split(" - ")) & known.by_model)]  # fmt: skip
+    small = [
+        (what, audit, cell, count)
+        for audit, (counts, _) in enumerate(audits)
+        for (what, cell), count in counts.items()
+        if count < 10 and (not audit or set(what.split(" - ")) & known.by_model)
+    ]
     asked = np.random.default_rng(0).permutation(len(small))[:most]
     for what, audit, cell, count in (small[at] for at in sorted(asked)):
         width = attacker.width(what, cell, audit)

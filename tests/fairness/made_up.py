@@ -1,4 +1,6 @@
-"""Made-up districts: students with groups and needs drawn by chance, and what a made-up model says of them."""
+"""Made-up districts: students with groups and needs drawn by chance, and what a made-up model says
+of them.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,11 @@ class District:
 
     @property
     def table(self) -> Rows:
-        measures = tuple(one for one in model_measures(self.students, self.advice, self.policy)
-                         if one.check in self.only or not self.only)  # fmt: skip
+        measures = tuple(
+            one
+            for one in model_measures(self.students, self.advice, self.policy)
+            if one.check in self.only or not self.only
+        )
         return Rows(measures, self.students.groups, self.students.cohorts)
 
     def figures(self) -> list[Figure]:
@@ -56,7 +61,12 @@ class District:
         return judge(self.figures(), self.policy)
 
     def counted(self) -> Counted:
-        return Counted(self.table, self.others, self.students.in_need(self.policy).astype("float64"), self.policy)
+        return Counted(
+            self.table,
+            self.others,
+            self.students.in_need(self.policy).astype("float64"),
+            self.policy,
+        )
 
     def shown(self, *before: tuple[Counted, Shown]) -> Shown:
         return publish(self.judged(), self.counted(), before)
@@ -64,13 +74,34 @@ class District:
     def audit(self, **changes: object) -> Audit:
         judged = self.judged()
         shown = publish(judged, self.counted())
-        data = {"manifest_sha256": "c" * 64, "tables": {"students": 3000, "attendance_events": 120_450}}
-        traces = (Proxy("race_ethnicity", "attendance", 0.55, 0.51, 0.59),
-                  Proxy("race_ethnicity", ALL, 0.74, 0.7, 0.78))  # fmt: skip
-        audit = Audit(1, "a" * 64, "snap", TODAY, datetime(2026, 4, 17, 9), data, self.policy.sha256,
-                      json.loads(json.dumps(asdict(self.policy))), comparisons(judged), verdict_of(shown.findings),
-                      shown.students, shown.in_need, shown.helped, False, shown.groups, shown.findings, traces,
-                      ())  # fmt: skip
+        data = {
+            "manifest_sha256": "c" * 64,
+            "tables": {"students": 3000, "attendance_events": 120_450},
+        }
+        traces = (
+            Proxy("race_ethnicity", "attendance", 0.55, 0.51, 0.59),
+            Proxy("race_ethnicity", ALL, 0.74, 0.7, 0.78),
+        )
+        audit = Audit(
+            1,
+            "a" * 64,
+            "snap",
+            TODAY,
+            datetime(2026, 4, 17, 9),
+            data,
+            self.policy.sha256,
+            json.loads(json.dumps(asdict(self.policy))),
+            comparisons(judged),
+            verdict_of(shown.findings),
+            shown.students,
+            shown.in_need,
+            shown.helped,
+            False,
+            shown.groups,
+            shown.findings,
+            traces,
+            (),
+        )
         return replace(audit, **changes)
 
 
@@ -78,11 +109,20 @@ def in_order(rows: Rows) -> tuple[tuple, pd.DataFrame, pd.Series]:
     return rows.measures, rows.groups, rows.cohorts
 
 
-def made_up(size: int, seed: int = 0, helped: float | Mapping[str, float] = 0.6, *, need: float = 0.5,
-            served: float = 0.1, policy: Policy = POLICY, races: Mapping[str, float] = RACES,
-            only: tuple[str, ...] = ()) -> District:  # fmt: skip
-    """A district of so many students; of those in need and in no support, `helped` gives the share with a suggestion,
-    for all or by race (0.6 where a race is not named)."""
+def made_up(
+    size: int,
+    seed: int = 0,
+    helped: float | Mapping[str, float] = 0.6,
+    *,
+    need: float = 0.5,
+    served: float = 0.1,
+    policy: Policy = POLICY,
+    races: Mapping[str, float] = RACES,
+    only: tuple[str, ...] = (),
+) -> District:
+    """A district of so many students; of those in need and in no support, `helped` gives the share
+    with a suggestion, for all or by race (0.6 where a race is not named).
+    """
     rng = np.random.default_rng(seed)
     index = pd.Index([f"CANARY{n:05}" for n in range(size)], name="student_id")
     groups = pd.DataFrame(index=index)
@@ -91,25 +131,38 @@ def made_up(size: int, seed: int = 0, helped: float | Mapping[str, float] = 0.6,
     for name in YES_NO:
         groups[name] = rng.choice(["yes", "no"], size, p=(0.3, 0.7))
     grade = rng.integers(-1, 13, size)
-    groups["grade_band"] = pd.cut(grade, [-2, 2, 5, 8, 12], labels=["pre_k_2", "3_5", "6_8", "9_12"]).astype(str)
+    groups["grade_band"] = pd.cut(
+        grade, [-2, 2, 5, 8, 12], labels=["pre_k_2", "3_5", "6_8", "9_12"]
+    ).astype(str)
     groups["school"] = rng.choice(["Adams", "Baker", "Clark"], size, p=(0.4, 0.35, 0.25))
     groups = groups.astype(object)[list(policy.groups)]
     for one, two in policy.intersections:
         groups[one + CROSS + two] = groups[one] + CROSS + groups[two]
     in_need = rng.random(size) < need
-    severity = pd.DataFrame({"attendance": np.where(in_need, rng.choice([2, 3], size), rng.choice([0, 1], size)),
-                             "grades": np.where(in_need, rng.choice([0, 1, 2, 3], size), 0)}, index=index)  # fmt: skip
+    severity = pd.DataFrame(
+        {
+            "attendance": np.where(in_need, rng.choice([2, 3], size), rng.choice([0, 1], size)),
+            "grades": np.where(in_need, rng.choice([0, 1, 2, 3], size), 0),
+        },
+        index=index,
+    )
     may = pd.DataFrame({name: rng.random(size) < 0.8 for name in SUPPORTS}, index=index)
-    chances = groups["race_ethnicity"].map(helped).fillna(0.6) if isinstance(helped, Mapping) else helped
+    chances = (
+        groups["race_ethnicity"].map(helped).fillna(0.6) if isinstance(helped, Mapping) else helped
+    )
     suggested = rng.random(size) < np.asarray(chances, dtype="float64")
-    benefit = pd.DataFrame(rng.normal(3, 1, (size, 2)), index=index, columns=list(SUPPORTS)).clip(lower=0.1)
+    benefit = pd.DataFrame(rng.normal(3, 1, (size, 2)), index=index, columns=list(SUPPORTS)).clip(
+        lower=0.1
+    )
     names = feature_names(model_only=False)
     features = pd.DataFrame(rng.normal(0, 1, (size, len(names))), index=index, columns=names)
     features = features.assign(grade_level=grade.astype(float))
     earlier = pd.Series(rng.choice([0.0, 1.0, 2.0], size), index=index)
     cohorts = pd.Series(grade.astype(str), index)
     cohorts = groups["school"].astype(str) + "|" + cohorts if "school" in groups else cohorts
-    students = Students(TODAY, features, groups, cohorts, severity, earlier, may, rng.random(size) < served)
+    students = Students(
+        TODAY, features, groups, cohorts, severity, earlier, may, rng.random(size) < served
+    )
     return District(students, advised(students, suggested, benefit), policy, only=only)
 
 
@@ -122,8 +175,11 @@ def advised(students: Students, suggested: np.ndarray, benefit: pd.DataFrame) ->
 
 
 def the(found: Shown | Audit, check: str, attribute: str, value: str, item: str = "") -> Finding:
-    return next(one for one in found.findings
-                if (one.check, one.item, one.attribute, one.value) == (check, item, attribute, value))  # fmt: skip
+    return next(
+        one
+        for one in found.findings
+        if (one.check, one.item, one.attribute, one.value) == (check, item, attribute, value)
+    )
 
 
 def size_of(found: Shown | Audit, attribute: str, value: str) -> Group:

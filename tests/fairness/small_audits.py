@@ -16,29 +16,80 @@ from fairness.policy.policy import Policy
 POLICY = Policy.declared()
 APPLIES = "`handrail train --without FAMILY` registers a candidate."
 CURVES = (
-    Curve("as it is", "", (Point("as it is", 0.91, 0.09, ("race_ethnicity", "black"), 0.86),), "Nothing changes."),
-    Curve("family removal", "", (Point("without grades", 0.89, 0.01, ("race_ethnicity", "white"), 0.83),), APPLIES),
-    Curve("constrained matching", "race_ethnicity",
-          (Point("without floors", 0.74, 0.04, ("race_ethnicity", "black"), 0.68),
-           Point("floor at 50% of parity", 0.71, 0.02, ("race_ethnicity", "black"), 0.69)), "A person asks."),
-)  # fmt: skip
+    Curve(
+        "as it is",
+        "",
+        (Point("as it is", 0.91, 0.09, ("race_ethnicity", "black"), 0.86),),
+        "Nothing changes.",
+    ),
+    Curve(
+        "family removal",
+        "",
+        (Point("without grades", 0.89, 0.01, ("race_ethnicity", "white"), 0.83),),
+        APPLIES,
+    ),
+    Curve(
+        "constrained matching",
+        "race_ethnicity",
+        (
+            Point("without floors", 0.74, 0.04, ("race_ethnicity", "black"), 0.68),
+            Point("floor at 50% of parity", 0.71, 0.02, ("race_ethnicity", "black"), 0.69),
+        ),
+        "A person asks.",
+    ),
+)
 
 
-def finding(check: str, attribute: str, value: str, gap: float | None, verdict: Verdict = Verdict.PASS, *,
-            item: str = "") -> Finding:  # fmt: skip
+def finding(
+    check: str,
+    attribute: str,
+    value: str,
+    gap: float | None,
+    verdict: Verdict = Verdict.PASS,
+    *,
+    item: str = "",
+) -> Finding:
     """The answer to one check for one group; without a gap too few are in need."""
     counts = POLICY.counts(check, attribute)
     told = (None,) * 5 if gap is None else (0.2, 0.2, gap, gap - 0.02, gap + 0.02)
-    return Finding(check, item, attribute, value, verdict, consequence(verdict, POLICY.checks[check], counts), counts,
-                   None if gap is None else 300, *told, TOO_FEW if gap is None else "")  # fmt: skip
+    return Finding(
+        check,
+        item,
+        attribute,
+        value,
+        verdict,
+        consequence(verdict, POLICY.checks[check], counts),
+        counts,
+        None if gap is None else 300,
+        *told,
+        TOO_FEW if gap is None else "",
+    )
 
 
 def audit_of(findings: Sequence[Finding], **changes: object) -> Audit:
     """An audit of 3,000 students that found this."""
-    groups = tuple(Group(attribute, value, 1000, 300)
-                   for attribute, value in dict.fromkeys((one.attribute, one.value) for one in findings))  # fmt: skip
-    made = Audit(1, "a" * 64, "snap", date(2026, 4, 17), datetime(2026, 4, 17, 9),
-                 {"manifest_sha256": "c" * 64, "tables": {"students": 3000}}, POLICY.sha256,
-                 json.loads(json.dumps(asdict(POLICY))), len(findings), verdict_of(findings), 3000, 900, 0.8, False,
-                 groups, tuple(findings), (), ())  # fmt: skip
+    groups = tuple(
+        Group(attribute, value, 1000, 300)
+        for attribute, value in dict.fromkeys((one.attribute, one.value) for one in findings)
+    )
+    made = Audit(
+        1,
+        "a" * 64,
+        "snap",
+        date(2026, 4, 17),
+        datetime(2026, 4, 17, 9),
+        {"manifest_sha256": "c" * 64, "tables": {"students": 3000}},
+        POLICY.sha256,
+        json.loads(json.dumps(asdict(POLICY))),
+        len(findings),
+        verdict_of(findings),
+        3000,
+        900,
+        0.8,
+        False,
+        groups,
+        tuple(findings),
+        (),
+        (),
+    )
     return replace(made, **changes)

@@ -1,4 +1,6 @@
-"""Features: right by another way of counting, blind to the future, and missing where they may not be seen."""
+"""Features: right by another way of counting, blind to the future, and missing where they may not
+be seen.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,14 @@ from records.access.scope import Role, ScopedRecords, Viewer, pipeline_scope, sc
 from records.canonical.schema import ABSENT_STATUSES, TABLES, Category
 from records.database.engine import open_database
 from records.snapshots.snapshot import Snapshot
-from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, at_noon, snapshot_of
+from tests.records.conftest import (
+    SECRET,
+    TODAY,
+    add_agreement,
+    add_organization,
+    at_noon,
+    snapshot_of,
+)
 
 DAYS = [day for n in range(230) if (day := date(2025, 9, 1) + timedelta(n)).weekday() < 5]
 IDS = ["s1", "s2", "s3"]
@@ -31,35 +40,67 @@ def districts(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
     student, day = st.sampled_from(IDS), st.sampled_from(DAYS)
     statuses = st.sampled_from(["absent_excused", "absent_unexcused", "tardy"])
     absences = draw(st.dictionaries(st.tuples(student, day), statuses, max_size=80))
-    marks = draw(st.dictionaries(st.tuples(student, st.sampled_from(["Math", "Art"]), st.integers(1, 4)),
-                                 st.integers(40, 100), max_size=20))  # fmt: skip
+    marks = draw(
+        st.dictionaries(
+            st.tuples(student, st.sampled_from(["Math", "Art"]), st.integers(1, 4)),
+            st.integers(40, 100),
+            max_size=20,
+        )
+    )
     incidents = draw(st.lists(st.tuples(student, day), max_size=6))
     return {
         "schools": [{"school_id": "k1", "name": "K"}],
         "calendar": [{"school_id": "k1", "date": day, "school_year": 2026} for day in DAYS],
-        "students": [{"student_id": s, "first_name": s, "school_id": "k1", "grade_level": 4} for s in IDS],
-        "attendance_events": [{"student_id": s, "school_id": "k1", "date": d, "status": status}
-                              for (s, d), status in absences.items()],
-        "course_grades": [{"student_id": s, "course": c, "school_year": 2026, "period": p, "grade": float(mark),
-                           "date": date(2025, 9, 1) + timedelta(56 * p)} for (s, c, p), mark in marks.items()],
-        "behavior_incidents": [{"student_id": s, "incident_id": f"i{n}", "date": d, "days_removed": 1.0}
-                               for n, (s, d) in enumerate(incidents)],
-        "service_enrollments": [{"student_id": s, "program_id": "p1", "organization_id": "tutors",
-                                 "start_date": DAYS[0]} for s in IDS],
-    }  # fmt: skip
+        "students": [
+            {"student_id": s, "first_name": s, "school_id": "k1", "grade_level": 4} for s in IDS
+        ],
+        "attendance_events": [
+            {"student_id": s, "school_id": "k1", "date": d, "status": status}
+            for (s, d), status in absences.items()
+        ],
+        "course_grades": [
+            {
+                "student_id": s,
+                "course": c,
+                "school_year": 2026,
+                "period": p,
+                "grade": float(mark),
+                "date": date(2025, 9, 1) + timedelta(56 * p),
+            }
+            for (s, c, p), mark in marks.items()
+        ],
+        "behavior_incidents": [
+            {"student_id": s, "incident_id": f"i{n}", "date": d, "days_removed": 1.0}
+            for n, (s, d) in enumerate(incidents)
+        ],
+        "service_enrollments": [
+            {
+                "student_id": s,
+                "program_id": "p1",
+                "organization_id": "tutors",
+                "start_date": DAYS[0],
+            }
+            for s in IDS
+        ],
+    }
 
 
 def of(rows: dict[str, list[dict[str, Any]]], as_of: date) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as folder:
         snapshot = snapshot_of(rows, Path(folder))
-        return build_features(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", as_of)), as_of)
+        return build_features(
+            ScopedRecords(snapshot, pipeline_scope(snapshot, "features", as_of)), as_of
+        )
 
 
 @settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(rows=districts(), place=st.integers(5, len(DAYS) - 1))
 def test_records_dated_after_the_day_change_nothing(rows, place):
     as_of = DAYS[place]
-    before = {name: [row for row in table if (row.get("date") or as_of) <= as_of] for name, table in rows.items()}
+    before = {
+        name: [row for row in table if (row.get("date") or as_of) <= as_of]
+        for name, table in rows.items()
+    }
     pd.testing.assert_frame_equal(of(rows, as_of), of(before, as_of))
 
 
@@ -70,7 +111,11 @@ def test_features_agree_with_a_count_by_hand(rows, place):
     frame = of(rows, as_of)
     held = [day for day in DAYS if day <= as_of]
     for student in IDS:
-        away = {row["date"]: row["status"] for row in rows["attendance_events"] if row["student_id"] == student}
+        away = {
+            row["date"]: row["status"]
+            for row in rows["attendance_events"]
+            if row["student_id"] == student
+        }
         absent = [away.get(day) in ABSENT_STATUSES for day in held]
         row = frame.loc[student]
         assert row["absences_last_10"] == sum(absent[-10:])
@@ -80,11 +125,17 @@ def test_features_agree_with_a_count_by_hand(rows, place):
         while run < len(absent) and absent[-1 - run]:
             run += 1
         assert row["current_run"] == run
-        longest = max((len(part) for part in "".join("x" if a else " " for a in absent[-60:]).split()), default=0)
+        longest = max(
+            (len(part) for part in "".join("x" if a else " " for a in absent[-60:]).split()),
+            default=0,
+        )
         assert row["longest_run_60"] == longest
-        assert row["monday_absences_60"] == sum(a for d, a in zip(held[-60:], absent[-60:], strict=True)
-                                                if d.weekday() == 0)  # fmt: skip
-        marks = [r for r in rows["course_grades"] if r["student_id"] == student and r["date"] <= as_of]
+        assert row["monday_absences_60"] == sum(
+            a for d, a in zip(held[-60:], absent[-60:], strict=True) if d.weekday() == 0
+        )
+        marks = [
+            r for r in rows["course_grades"] if r["student_id"] == student and r["date"] <= as_of
+        ]
         if marks:
             last = max(mark["period"] for mark in marks)
             latest = [mark["grade"] for mark in marks if mark["period"] == last]
@@ -108,14 +159,26 @@ def rows_with_absences(count: int) -> dict[str, list[dict[str, Any]]]:
     return {
         "schools": [{"school_id": "k1", "name": "K"}],
         "calendar": [{"school_id": "k1", "date": day, "school_year": 2026} for day in DAYS],
-        "students": [{"student_id": s, "first_name": s, "school_id": "k1", "grade_level": 4} for s in IDS],
+        "students": [
+            {"student_id": s, "first_name": s, "school_id": "k1", "grade_level": 4} for s in IDS
+        ],
         "characteristics": [{"student_id": s, "unstable_housing": s == "s1"} for s in IDS],
-        "attendance_events": [{"student_id": s, "school_id": "k1", "date": day, "status": "absent_unexcused"}
-                              for s in ("s1", "s2") for day in held[-count:]],
+        "attendance_events": [
+            {"student_id": s, "school_id": "k1", "date": day, "status": "absent_unexcused"}
+            for s in ("s1", "s2")
+            for day in held[-count:]
+        ],
         "behavior_incidents": [{"student_id": "s1", "incident_id": "i", "date": held[-1]}],
-        "service_enrollments": [{"student_id": s, "program_id": "p1", "organization_id": "tutors",
-                                 "start_date": DAYS[0]} for s in IDS],
-    }  # fmt: skip
+        "service_enrollments": [
+            {
+                "student_id": s,
+                "program_id": "p1",
+                "organization_id": "tutors",
+                "start_date": DAYS[0],
+            }
+            for s in IDS
+        ],
+    }
 
 
 def viewed(snapshot: Snapshot, home: Path, *categories: str) -> pd.DataFrame:
@@ -127,28 +190,43 @@ def viewed(snapshot: Snapshot, home: Path, *categories: str) -> pd.DataFrame:
     return build_features(ScopedRecords(snapshot, scope), TODAY)
 
 
-def test_an_alert_names_only_what_is_granted_and_is_the_same_for_a_housed_twin(tmp_path: Path):  # R8
+def test_an_alert_names_only_what_is_granted_and_is_the_same_for_a_housed_twin(
+    tmp_path: Path,
+):  # R8
     frame = viewed(snapshot_of(rows_with_absences(4), tmp_path), tmp_path, "attendance")
-    found = [(alert.rule, alert.severity, alert.headline, alert.detail) for s in ("s1", "s2")
-             for alert in alerts(frame.loc[[s]])]  # fmt: skip
+    found = [
+        (alert.rule, alert.severity, alert.headline, alert.detail)
+        for s in ("s1", "s2")
+        for alert in alerts(frame.loc[[s]])
+    ]
     assert found[: len(found) // 2] == found[len(found) // 2 :]
     assert found[0][2] == "Absent the last 4 school days in a row"
     words = " ".join(text for alert in found for text in (alert[2], alert[3])).lower()
-    assert not any(word in words for word in ("hous", "homeless", "shelter", "mckinney", "incident"))
+    assert not any(
+        word in words for word in ("hous", "homeless", "shelter", "mckinney", "incident")
+    )
 
 
 def test_what_is_not_granted_is_missing_before_any_rule_reads_it(tmp_path: Path):
     frame = viewed(snapshot_of(rows_with_absences(9), tmp_path), tmp_path, "grades")
-    hidden = [feature.name for feature in CATALOG if feature.category not in (Category.DIRECTORY, Category.GRADES)]
+    hidden = [
+        feature.name
+        for feature in CATALOG
+        if feature.category not in (Category.DIRECTORY, Category.GRADES)
+    ]
     assert frame[hidden].isna().all(axis=None)
     assert alerts(frame) == []
 
 
-@pytest.mark.parametrize(("count", "rule"), [(2, "absent_2_in_a_row"), (3, "absent_3_in_a_row"),
-                                             (5, "absent_5_in_a_row")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("count", "rule"),
+    [(2, "absent_2_in_a_row"), (3, "absent_3_in_a_row"), (5, "absent_5_in_a_row")],
+)
 def test_absences_in_a_row_raise_their_step(count: int, rule: str, tmp_path: Path):
     frame = viewed(snapshot_of(rows_with_absences(count), tmp_path), tmp_path, "attendance")
     found = alerts(frame)
     assert {alert.student_id for alert in found} == {"s1", "s2"}
     assert [alert.rule for alert in found if alert.rule.startswith("absent")] == [rule, rule]
-    assert [alert.severity for alert in found] == sorted((alert.severity for alert in found), reverse=True)
+    assert [alert.severity for alert in found] == sorted(
+        (alert.severity for alert in found), reverse=True
+    )

@@ -35,8 +35,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         add_organization(database, Organization(key, key.capitalize(), "partner"))
     add_staff(database, CASEWORKER, "Cal Low", Role.CASEWORKER, "tutors", PASSWORD)
     add_staff(database, OFFICER, "Ola Ruiz", Role.DISTRICT_ADMIN, DISTRICT, PASSWORD)
-    (tmp_path / "a1.toml").write_text(agreement_text(
-        categories=["directory", "attendance", "housing"], consent_required=["housing"]))  # fmt: skip
+    (tmp_path / "a1.toml").write_text(
+        agreement_text(
+            categories=["directory", "attendance", "housing"], consent_required=["housing"]
+        )
+    )
     assert run(folder, "agreements", "add", str(tmp_path / "a1.toml"))[0] == 0
     return folder
 
@@ -52,19 +55,28 @@ def run(home: Path, *arguments: str) -> tuple[int, str, str]:
 
 
 def test_a_newer_version_says_what_it_changes_and_both_stay_readable(home: Path, tmp_path: Path):
-    newer = agreement_text(categories=["directory"]).replace("version = 1", "version = 2").replace("\n", "\r\n")
+    newer = (
+        agreement_text(categories=["directory"])
+        .replace("version = 1", "version = 2")
+        .replace("\n", "\r\n")
+    )
     (tmp_path / "a2.toml").write_bytes(newer.encode())
     code, said, _ = run(home, "agreements", "add", str(tmp_path / "a2.toml"))
     assert code == 0 and "a1 version 2 is in force from 2025-08-01 to 2026-07-31." in said
     assert "What it changes in version 1:" in said
     assert "Which records are shared: no longer attendance, housing." in said
     assert run(home, "agreements", "add", str(tmp_path / "a2.toml"))[1].count("\n") == 1
-    shown_text = CliRunner().invoke(app, ["agreements", "show", "a1", "--home", str(home)]).stdout_bytes
+    shown_text = (
+        CliRunner().invoke(app, ["agreements", "show", "a1", "--home", str(home)]).stdout_bytes
+    )
     assert shown_text == newer.encode()
     assert "housing" in run(home, "agreements", "show", "a1", "--version", "1")[1]
     shown = run(home, "agreements", "diff", "a1")[1]
     assert "Which records are shared: no longer attendance, housing." in shown
-    assert '+ categories = ["directory"]' in shown and '- categories = ["directory", "attendance", "housing"]' in shown
+    assert (
+        '+ categories = ["directory"]' in shown
+        and '- categories = ["directory", "attendance", "housing"]' in shown
+    )
     listed = run(home, "agreements", "list")[1]
     assert "a1" in listed and "In force" in listed
 
@@ -74,10 +86,16 @@ def test_a_newer_version_does_not_take_a_revocation_back_and_an_officer_does_wit
 ):
     assert run(home, "agreements", "revoke", "a1")[0] == 0
     assert "Revoked on 17 April 2026" in run(home, "agreements", "list")[1]
-    (tmp_path / "a2.toml").write_text(agreement_text(categories=["directory"]).replace("version = 1", "version = 2"))
+    (tmp_path / "a2.toml").write_text(
+        agreement_text(categories=["directory"]).replace("version = 1", "version = 2")
+    )
     newer = str(tmp_path / "a2.toml")
     code, _, problem = run(home, "agreements", "add", newer)
-    assert code == 2 and "a1 was revoked on 2026-04-17" in problem and "handrail agreements reinstate" in problem
+    assert (
+        code == 2
+        and "a1 was revoked on 2026-04-17" in problem
+        and "handrail agreements reinstate" in problem
+    )
     taken = ("agreements", "reinstate", newer, "--reason", "The breach was put right")
     code, _, problem = run(home, *taken, "--as", CASEWORKER)
     assert code == 2 and "only they may take a revocation back" in problem
@@ -85,25 +103,49 @@ def test_a_newer_version_does_not_take_a_revocation_back_and_an_officer_does_wit
     code, said, _ = run(home, *taken, "--as", OFFICER)
     assert code == 0 and "Its revocation is taken back" in said
     newest, first = versions_of(database_of(home), "a1")
-    assert newest.revoked_at is None and first.revoked_at is not None, "what was revoked stays on record"
-    assert newest.reinstatement is not None and newest.reinstatement.reason == "The breach was put right"
+    assert newest.revoked_at is None and first.revoked_at is not None, (
+        "what was revoked stays on record"
+    )
+    assert (
+        newest.reinstatement is not None
+        and newest.reinstatement.reason == "The breach was put right"
+    )
 
 
-def test_explaining_names_each_part_its_answer_and_its_line_and_is_written_down(home: Path):  # R15, R23
+def test_explaining_names_each_part_its_answer_and_its_line_and_is_written_down(
+    home: Path,
+):  # R15, R23
     code, said, problem = run(home, "agreements", "explain", CASEWORKER, "s1", "--as", OFFICER)
     assert (code, problem) == (0, "")
     lines = agreement_text().splitlines()
-    line = next(number for number, text in enumerate(lines, start=1) if text.startswith("categories"))
+    line = next(
+        number for number, text in enumerate(lines, start=1) if text.startswith("categories")
+    )
     assert f"Line {line} of a1, version 1" in said and "no consent names it" in said
     (look,) = disclosures(database_of(home), limit=10)
     assert (look.student_id, look.route) == ("s1", "handrail agreements explain")
-    one = run(home, "agreements", "explain", CASEWORKER, "s1", "--as", OFFICER, "--category", "attendance")[1]
+    one = run(
+        home, "agreements", "explain", CASEWORKER, "s1", "--as", OFFICER, "--category", "attendance"
+    )[1]
     (kept,) = versions_of(database_of(home), "a1")
     assert kept.agreement.sha256 in one and "Yes: in p1 since 5 January 2026" in one
     assert "attendance is seen: Does the agreement name this part of the record? Yes." in one
-    later = run(home, "agreements", "explain", CASEWORKER, "s1", "--as", OFFICER, "--on", "2026-08-01",
-                "--category", "attendance")[1]  # fmt: skip
-    assert "attendance is not seen: Is it still in force? No: its last day is 31 July 2026." in later
+    later = run(
+        home,
+        "agreements",
+        "explain",
+        CASEWORKER,
+        "s1",
+        "--as",
+        OFFICER,
+        "--on",
+        "2026-08-01",
+        "--category",
+        "attendance",
+    )[1]
+    assert (
+        "attendance is not seen: Is it still in force? No: its last day is 31 July 2026." in later
+    )
 
 
 def test_a_closed_account_is_explained_too(home: Path):
@@ -113,22 +155,57 @@ def test_a_closed_account_is_explained_too(home: Path):
     assert "No: the account is closed" in said
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
-    (("agreements", "explain", "nobody@x.example", "s1", "--as", OFFICER), "nobody has the login 'nobody@x.example'"),
-    (("agreements", "explain", CASEWORKER, "s99", "--as", OFFICER), "no student on record has this identifier"),
-    (("agreements", "explain", CASEWORKER, "s1", "--as", CASEWORKER), "is not a district administrator"),
-    (("agreements", "explain", CASEWORKER, "s1", "--as", OFFICER, "--category", "shoes"), "--category is 'shoes'"),
-    (("agreements", "explain", CASEWORKER, "s1", "--as", OFFICER, "--on", "May"), "--on is 'May'; it must be a day"),
-    (("agreements", "show", "a9"), "there is no agreement 'a9'"),
-    (("agreements", "show", "a1", "--version", "9"), "a1 has no version 9; the newest is 1"),
-    (("agreements", "diff", "a1"), "version 1 of a1 is the first"),
-    (("consents", "revoke", "9", "--as", OFFICER, "--by", "A parent"), "There is no consent 9."),
-    (("consents", "opt-out", "s99", "--as", OFFICER), "there is no such student in the records"),
-    (("consents", "opt-out", "s1", "--as", CASEWORKER), "is not an active district administrator"),
-    (("consents", "opt-out", "s1", "--as", OFFICER, "--on", "May"), "--on is 'May'; it must be a day"),
-    (("consents", "end-opt-out", "s1", "--as", OFFICER), "keeps no student with this identifier out"),
-])  # fmt: skip
-def test_wrong_use_is_one_plain_sentence_and_exit_two(home: Path, arguments: tuple[str, ...], said: str):
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("agreements", "explain", "nobody@x.example", "s1", "--as", OFFICER),
+            "nobody has the login 'nobody@x.example'",
+        ),
+        (
+            ("agreements", "explain", CASEWORKER, "s99", "--as", OFFICER),
+            "no student on record has this identifier",
+        ),
+        (
+            ("agreements", "explain", CASEWORKER, "s1", "--as", CASEWORKER),
+            "is not a district administrator",
+        ),
+        (
+            ("agreements", "explain", CASEWORKER, "s1", "--as", OFFICER, "--category", "shoes"),
+            "--category is 'shoes'",
+        ),
+        (
+            ("agreements", "explain", CASEWORKER, "s1", "--as", OFFICER, "--on", "May"),
+            "--on is 'May'; it must be a day",
+        ),
+        (("agreements", "show", "a9"), "there is no agreement 'a9'"),
+        (("agreements", "show", "a1", "--version", "9"), "a1 has no version 9; the newest is 1"),
+        (("agreements", "diff", "a1"), "version 1 of a1 is the first"),
+        (
+            ("consents", "revoke", "9", "--as", OFFICER, "--by", "A parent"),
+            "There is no consent 9.",
+        ),
+        (
+            ("consents", "opt-out", "s99", "--as", OFFICER),
+            "there is no such student in the records",
+        ),
+        (
+            ("consents", "opt-out", "s1", "--as", CASEWORKER),
+            "is not an active district administrator",
+        ),
+        (
+            ("consents", "opt-out", "s1", "--as", OFFICER, "--on", "May"),
+            "--on is 'May'; it must be a day",
+        ),
+        (
+            ("consents", "end-opt-out", "s1", "--as", OFFICER),
+            "keeps no student with this identifier out",
+        ),
+    ],
+)
+def test_wrong_use_is_one_plain_sentence_and_exit_two(
+    home: Path, arguments: tuple[str, ...], said: str
+):
     code, shown, problem = run(home, *arguments)
     assert code == 2 and said in problem and "Traceback" not in problem, (shown, problem)
     assert consents(database_of(home)) == [] and opt_outs(database_of(home)) == []
@@ -138,13 +215,21 @@ def test_wrong_use_is_one_plain_sentence_and_exit_two(home: Path, arguments: tup
 def test_consents_are_added_listed_and_revoked_with_who_did_it(home: Path, tmp_path: Path):
     row = "s1,tutors,housing,Tutoring,A parent,{},2026-08-31"
     file = tmp_path / "consents.csv"
-    file.write_text("\n".join((",".join(COLUMNS), row.format("2026-04-01"), row.format("2026-04-02"))) + "\n")
-    assert run(home, "consents", "add", str(file), "--as", OFFICER)[1].startswith("2 consents were written down")
-    assert run(home, "consents", "add", str(file), "--as", OFFICER)[1].startswith("0 consents were written down")
+    file.write_text(
+        "\n".join((",".join(COLUMNS), row.format("2026-04-01"), row.format("2026-04-02"))) + "\n"
+    )
+    assert run(home, "consents", "add", str(file), "--as", OFFICER)[1].startswith(
+        "2 consents were written down"
+    )
+    assert run(home, "consents", "add", str(file), "--as", OFFICER)[1].startswith(
+        "0 consents were written down"
+    )
     seen = ("agreements", "explain", CASEWORKER, "s1", "--as", OFFICER, "--category", "housing")
     assert "housing is seen" in run(home, *seen)[1]
     newest, oldest = (one.number for one in consents(database_of(home)))
-    said = run(home, "consents", "revoke", str(newest), "--as", OFFICER, "--by", "The same parent")[1]
+    said = run(home, "consents", "revoke", str(newest), "--as", OFFICER, "--by", "The same parent")[
+        1
+    ]
     assert f"Consent {newest} is revoked from {DAY} on." in said
     assert f"Consent {oldest}, signed on 2026-04-01, still opens housing." in said
     assert "housing is seen" in run(home, *seen)[1]
@@ -162,5 +247,8 @@ def test_an_opt_out_is_written_down_and_ended(home: Path):
     seen = ("agreements", "explain", CASEWORKER, "s1", "--as", OFFICER, "--category", "directory")
     assert "Has the family kept the student out? Yes: since 17 April 2026." in run(home, *seen)[1]
     assert "counts" in run(home, "consents", "list")[1]
-    assert "partners see this student again" in run(home, "consents", "end-opt-out", "s1", "--as", OFFICER)[1]
+    assert (
+        "partners see this student again"
+        in run(home, "consents", "end-opt-out", "s1", "--as", OFFICER)[1]
+    )
     assert "directory is seen" in run(home, *seen)[1]

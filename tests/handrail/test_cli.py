@@ -1,4 +1,6 @@
-"""The command line, used rightly and wrongly: once as a process of its own, else within this one."""
+"""The command line, used rightly and wrongly: once as a process of its own, else within this
+one.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def handrail(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def in_process(*arguments: str, password: str = PASSWORD) -> subprocess.CompletedProcess[str]:
-    """The same without a process of its own, whose start takes seconds. A crash shows as exit status 1."""
+    """The same without a process of its own, whose start takes seconds. A crash shows as exit
+    status 1.
+    """
     run = CliRunner().invoke(app, arguments, env={"HANDRAIL_PASSWORD": password})
     return subprocess.CompletedProcess(arguments, run.exit_code, run.stdout, run.stderr)
 
@@ -80,8 +84,14 @@ def test_an_empty_home_is_told_plainly_what_to_do_first(tmp_path: Path):
         (("train",), "run `handrail load` first"),
         (("features", "build"), "run `handrail load` first"),
         (("audit",), "run `handrail load` first"),
-        (("sign", "1", "--as", "nobody@district.example", "--reason", "x"), "or its password is wrong"),
-        (("refuse", "1", "--as", "nobody@district.example", "--reason", "x"), "or its password is wrong"),
+        (
+            ("sign", "1", "--as", "nobody@district.example", "--reason", "x"),
+            "or its password is wrong",
+        ),
+        (
+            ("refuse", "1", "--as", "nobody@district.example", "--reason", "x"),
+            "or its password is wrong",
+        ),
     ):
         run = in_process(*arguments, *home)
         assert run.returncode == 2, (arguments, run.stdout, run.stderr)
@@ -92,11 +102,15 @@ def test_an_empty_home_is_told_plainly_what_to_do_first(tmp_path: Path):
     assert "No model version is registered in" in run.stdout
 
 
-def test_only_the_reviewer_with_the_right_password_signs_or_refuses(approved: Path, tmp_path: Path):  # R61
+def test_only_the_reviewer_with_the_right_password_signs_or_refuses(
+    approved: Path, tmp_path: Path
+):  # R61
     home = tmp_path / "home"
     shutil.copytree(approved, home)
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
-    reviewer = add_staff(database, "eve@district.example", "Eve Green", Role.EQUITY_REVIEWER, DISTRICT, PASSWORD)
+    reviewer = add_staff(
+        database, "eve@district.example", "Eve Green", Role.EQUITY_REVIEWER, DISTRICT, PASSWORD
+    )
     add_staff(database, "sol@district.example", "Sol Ray", Role.DATA_SCIENTIST, DISTRICT, PASSWORD)
     add_organization(database, Organization("tutors", "Tutors", "partner"))
     add_staff(database, "cal@tutors.example", "Cal Low", Role.CASEWORKER, "tutors", PASSWORD)
@@ -104,10 +118,26 @@ def test_only_the_reviewer_with_the_right_password_signs_or_refuses(approved: Pa
     assert {one.decision for one in before} == {"signed"}
     for command in ("sign", "refuse"):
         for login, password, part in (
-            ("eve@district.example", "not the password", "or its password is wrong, or there were too many attempts"),
-            ("eve@tutors.example", PASSWORD, "or its password is wrong, or there were too many attempts"),
-            ("cal@tutors.example", PASSWORD, "Only the district's equity reviewer may sign or refuse a model."),
-            ("sol@district.example", PASSWORD, "Only the district's equity reviewer may sign or refuse a model."),
+            (
+                "eve@district.example",
+                "not the password",
+                "or its password is wrong, or there were too many attempts",
+            ),
+            (
+                "eve@tutors.example",
+                PASSWORD,
+                "or its password is wrong, or there were too many attempts",
+            ),
+            (
+                "cal@tutors.example",
+                PASSWORD,
+                "Only the district's equity reviewer may sign or refuse a model.",
+            ),
+            (
+                "sol@district.example",
+                PASSWORD,
+                "Only the district's equity reviewer may sign or refuse a model.",
+            ),
         ):
             run = decide(command, home, login, password)
             assert run.returncode == 2, run.stdout
@@ -115,12 +145,27 @@ def test_only_the_reviewer_with_the_right_password_signs_or_refuses(approved: Pa
             assert password not in run.stdout + run.stderr
     assert signoffs(database) == before
     refused = decide("refuse", home, "eve@district.example", PASSWORD)
-    assert (refused.returncode, refused.stdout) == (0, "Version 1 is refused by eve@district.example.\n")
+    assert (refused.returncode, refused.stdout) == (
+        0,
+        "Version 1 is refused by eve@district.example.\n",
+    )
     assert signoffs(database)[0].reviewer_id == reviewer.user_id
     listed = in_process("models", "--home", str(home))
-    assert (listed.returncode, "None serves. No model is approved yet." in listed.stdout) == (0, True)
+    assert (listed.returncode, "None serves. No model is approved yet." in listed.stdout) == (
+        0,
+        True,
+    )
 
 
 def decide(command: str, home: Path, login: str, password: str) -> subprocess.CompletedProcess[str]:
-    return in_process(command, "1", "--as", login, "--reason", "I read the report and asked those whom it is about.",
-                    "--home", str(home), password=password)  # fmt: skip
+    return in_process(
+        command,
+        "1",
+        "--as",
+        login,
+        "--reason",
+        "I read the report and asked those whom it is about.",
+        "--home",
+        str(home),
+        password=password,
+    )

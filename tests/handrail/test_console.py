@@ -1,4 +1,6 @@
-"""A table is a table where its words fit the terminal, and otherwise loses none of them; a bar reaches its end."""
+"""A table is a table where its words fit the terminal, and otherwise loses none of them; a bar
+reaches its end.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Rows of every kind of source are handed out, put right and loaded again, by the commands that somebody types."""
+"""Rows of every kind of source are handed out, put right and loaded again, by the commands that
+somebody types.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,12 @@ OFFICER = "officer@district.example"
 USERS = "sourcedId,role,givenName,familyName,grades,ssn\n" + "".join(
     f"s{n},student,Given{n},Last{n},05,\n" for n in range(4)
 )
-ATTENDANCE = "userSourcedId,school_id,date,status\ns1,k1,April,tardy\ns2,k1,2026-04-01,tardy\ns9,k1,2026-04-01,tardy\n"
+ATTENDANCE = (
+    "userSourcedId,school_id,date,status\n"
+    "s1,k1,April,tardy\n"
+    "s2,k1,2026-04-01,tardy\n"
+    "s9,k1,2026-04-01,tardy\n"
+)
 MAPPING = """\
 organization_id = "{organization}"
 [programs]
@@ -48,7 +55,9 @@ E2,P-2,Tanglewood,After School,01/05/2026,
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A district of four students, loaded from a ZIP file, with an officer and two partners' linked participants."""
+    """A district of four students, loaded from a ZIP file, with an officer and two partners' linked
+    participants.
+    """
     home = tmp_path / "home"
     monkeypatch.setenv("HANDRAIL_HOME", str(home))
     monkeypatch.setenv("HANDRAIL_PASSWORD", PASSWORD)
@@ -69,10 +78,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def linked(database: Database, organization: str) -> None:
-    record_matches(database, organization, [
-        Match(Participant(organization, f"P-{n}", f"Given{n}", f"Last{n}", None, 5, ""), MatchStatus.LINKED, f"s{n}",
-              (Candidate(f"s{n}", 1.0),)) for n in (1, 2)
-    ], datetime(2026, 4, 17, 9))  # fmt: skip
+    record_matches(
+        database,
+        organization,
+        [
+            Match(
+                Participant(organization, f"P-{n}", f"Given{n}", f"Last{n}", None, 5, ""),
+                MatchStatus.LINKED,
+                f"s{n}",
+                (Candidate(f"s{n}", 1.0),),
+            )
+            for n in (1, 2)
+        ],
+        datetime(2026, 4, 17, 9),
+    )
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -81,7 +100,9 @@ def run(*arguments: object) -> tuple[int, str]:
 
 
 def put_right(file: Path, change: Callable[[dict[str, str]], str]) -> list[dict[str, str]]:
-    """Take the quarantine, give each row's raw line to `change` and write what it says; the rows as they were."""
+    """Take the quarantine, give each row's raw line to `change` and write what it says; the rows as
+    they were.
+    """
     code, said = run("records", "quarantine", "--to", file, "--as", OFFICER)
     assert code == 0, said
     *rows, terms = csv.DictReader(file.open(newline=""))
@@ -99,7 +120,9 @@ def partner_export(folder: Path, organization: str) -> Path:
     return folder
 
 
-def test_a_row_of_a_zip_file_is_put_right_and_the_zip_file_loaded_again(home: Path, tmp_path: Path):  # R35, R38
+def test_a_row_of_a_zip_file_is_put_right_and_the_zip_file_loaded_again(
+    home: Path, tmp_path: Path
+):  # R35, R38
     source, file = tmp_path / "sis.zip", tmp_path / "aside.csv"
     before = source.read_bytes()
     put_right(file, lambda row: row["raw"].replace("April", "2026-04-02"))
@@ -111,17 +134,25 @@ def test_a_row_of_a_zip_file_is_put_right_and_the_zip_file_loaded_again(home: Pa
     assert source.read_bytes() == before and not list(home.rglob(".*rrected*"))
 
 
-def test_a_row_that_is_wrong_only_beside_others_is_put_right_at_its_source(home: Path, tmp_path: Path):  # R35
+def test_a_row_that_is_wrong_only_beside_others_is_put_right_at_its_source(
+    home: Path, tmp_path: Path
+):  # R35
     file = tmp_path / "aside.csv"
     rows = put_right(file, lambda row: row["raw"].replace("s9", "s3"))
     assert [row["columns"] != "" for row in rows] == [True, False]
     before = Snapshot.current(home).id
     code, said = run("load", "oneroster", tmp_path / "sis.zip", "--corrections", file)
-    assert code == 2 and "aside.csv, line 3: this row is not a line of one file" in said and "at its source" in said
+    assert (
+        code == 2
+        and "aside.csv, line 3: this row is not a line of one file" in said
+        and "at its source" in said
+    )
     assert Snapshot.current(home).id == before
 
 
-def test_a_row_of_a_mapped_export_is_put_right_without_what_was_cut_out(home: Path, tmp_path: Path):  # R35, R38
+def test_a_row_of_a_mapped_export_is_put_right_without_what_was_cut_out(
+    home: Path, tmp_path: Path
+):  # R35, R38
     folder, file = partner_export(tmp_path / "export", "tutors"), tmp_path / "aside.csv"
     load = ("load", "service-history", folder, "--mapping", folder / "mapping.toml")
     code, said = run(*load)
@@ -134,12 +165,18 @@ def test_a_row_of_a_mapped_export_is_put_right_without_what_was_cut_out(home: Pa
     code, said = run(*load, "--corrections", file)
     assert code == 0, said
     found = Snapshot.current(home).table("service_enrollments").to_pyarrow().to_pylist()
-    assert [(one["student_id"], str(one["start_date"])) for one in found] == [("s1", "2026-01-13"),
-                                                                              ("s2", "2026-01-05")]  # fmt: skip
-    assert not [row for row in Snapshot.current(home).set_aside() if row.source == "service-history"]
+    assert [(one["student_id"], str(one["start_date"])) for one in found] == [
+        ("s1", "2026-01-13"),
+        ("s2", "2026-01-05"),
+    ]
+    assert not [
+        row for row in Snapshot.current(home).set_aside() if row.source == "service-history"
+    ]
     (folder / "Enrollments.csv").write_text(ENROLLMENTS.replace("P-1", "P-2"))
     code, said = run(*load, "--corrections", file)
-    assert code == 2 and "Enrollments.csv, line 2" in said and "the source has changed since" in said
+    assert (
+        code == 2 and "Enrollments.csv, line 2" in said and "the source has changed since" in said
+    )
 
 
 def test_a_correction_of_a_mapped_line_must_have_its_fields(home: Path, tmp_path: Path):
@@ -147,20 +184,32 @@ def test_a_correction_of_a_mapped_line_must_have_its_fields(home: Path, tmp_path
     load = ("load", "service-history", folder, "--mapping", folder / "mapping.toml")
     code, said = run(*load)
     assert code == 0, said
-    for raw, says in (("|P-1,After School", "has 2 fields; it needs 3: Participant ID,Program Name,Enrollment Date"),
-                      ('|P-1,"After School,01/13/2026', "cannot be read")):  # fmt: skip
+    for raw, says in (
+        (
+            "|P-1,After School",
+            "has 2 fields; it needs 3: Participant ID,Program Name,Enrollment Date",
+        ),
+        ('|P-1,"After School,01/13/2026', "cannot be read"),
+    ):
         put_right(file, lambda row, raw=raw: raw if row["organization"] == "tutors" else row["raw"])
         code, said = run(*load, "--corrections", file)
         assert code == 2 and says in said, said
 
 
-def test_an_unreadable_line_of_a_mapped_export_can_be_written_anew(home: Path, tmp_path: Path):  # R35
+def test_an_unreadable_line_of_a_mapped_export_can_be_written_anew(
+    home: Path, tmp_path: Path
+):  # R35
     folder, file = partner_export(tmp_path / "export", "tutors"), tmp_path / "aside.csv"
     (folder / "Enrollments.csv").write_text(ENROLLMENTS.replace('the elder",', "the elder,"))
     load = ("load", "service-history", folder, "--mapping", folder / "mapping.toml")
     code, said = run(*load)
     assert code == 0, said
-    put_right(file, lambda row: MARK + "P-1,After School,01/13/2026" if "not kept" in row["raw"] else row["raw"])
+    put_right(
+        file,
+        lambda row: (
+            MARK + "P-1,After School,01/13/2026" if "not kept" in row["raw"] else row["raw"]
+        ),
+    )
     code, said = run(*load, "--corrections", file)
     assert code == 0, said
     assert Snapshot.current(home).manifest["rows"]["service_enrollments"] == 2
@@ -168,33 +217,56 @@ def test_an_unreadable_line_of_a_mapped_export_can_be_written_anew(home: Path, t
 
 def test_two_partners_whose_files_have_one_name_are_told_apart(home: Path, tmp_path: Path):
     folders = [partner_export(tmp_path / name, name) for name in ("tutors", "harbor")]
-    load = [("load", "service-history", folder, "--mapping", folder / "mapping.toml") for folder in folders]
+    load = [
+        ("load", "service-history", folder, "--mapping", folder / "mapping.toml")
+        for folder in folders
+    ]
     assert [run(*one)[0] for one in load] == [0, 0]
     file = tmp_path / "aside.csv"
-    put_right(file, lambda row: row["raw"].replace("January", "01/13/2026") if row["organization"] == "harbor"
-              else row["raw"])  # fmt: skip
+    put_right(
+        file,
+        lambda row: (
+            row["raw"].replace("January", "01/13/2026")
+            if row["organization"] == "harbor"
+            else row["raw"]
+        ),
+    )
     code, said = run(*load[0], "--corrections", file)
     assert code == 2 and "aside.csv puts no line of service-history of tutors right" in said
     assert run(*load[1], "--corrections", file)[0] == 0
     assert Snapshot.current(home).manifest["rows"]["service_enrollments"] == 3
 
 
-def test_rows_of_an_hmis_export_are_put_right_and_where_somebody_went_stays_cut_out(home: Path, tmp_path: Path):  # R38
+def test_rows_of_an_hmis_export_are_put_right_and_where_somebody_went_stays_cut_out(
+    home: Path, tmp_path: Path
+):  # R38
     folder, file = tmp_path / "hmis", tmp_path / "aside.csv"
     folder.mkdir()
     (folder / "Enrollment.csv").write_text(
         "EnrollmentID,PersonalID,ProjectID,DisablingCondition,EntryDate\n"
-        "E1,P-1,10,1,5 January\nE2,P-2,10,0,2026-01-05\n"
+        "E1,P-1,10,1,5 January\n"
+        "E2,P-2,10,0,2026-01-05\n"
     )
-    (folder / "Exit.csv").write_text("EnrollmentID,ExitDate,Destination,DateDeleted\nE1,2026-02-03,410,\n"
-                                     "E2,February,435,\n")  # fmt: skip
+    (folder / "Exit.csv").write_text(
+        "EnrollmentID,ExitDate,Destination,DateDeleted\nE1,2026-02-03,410,\nE2,February,435,\n"
+    )
     load = ("load", "hmis", folder, "--organization", "harbor")
     code, said = run(*load)
     assert code == 0, said
-    rows = put_right(file, lambda row: row["raw"].replace("5 January", "2026-01-05").replace("February", "2026-02-03"))
-    handed_out = {(row["file"], row["line"]): (row["columns"], row["raw"]) for row in rows if row["source"] == "hmis"}
+    rows = put_right(
+        file,
+        lambda row: row["raw"].replace("5 January", "2026-01-05").replace("February", "2026-02-03"),
+    )
+    handed_out = {
+        (row["file"], row["line"]): (row["columns"], row["raw"])
+        for row in rows
+        if row["source"] == "hmis"
+    }
     assert handed_out == {
-        ("Enrollment.csv", "2"): ("|EnrollmentID,PersonalID,ProjectID,EntryDate", "|E1,P-1,10,5 January"),
+        ("Enrollment.csv", "2"): (
+            "|EnrollmentID,PersonalID,ProjectID,EntryDate",
+            "|E1,P-1,10,5 January",
+        ),
         ("Exit.csv", "2"): ("|EnrollmentID,ExitDate", "|E1,2026-02-03"),
         ("Exit.csv", "3"): ("|EnrollmentID,ExitDate", "|E2,February"),
     }
@@ -202,11 +274,15 @@ def test_rows_of_an_hmis_export_are_put_right_and_where_somebody_went_stays_cut_
     assert code == 0, said
     found = Snapshot.current(home).table("service_enrollments").to_pyarrow().to_pylist()
     assert [(one["student_id"], str(one["end_date"]), one["exit_reason"]) for one in found] == [
-        ("s1", "2026-02-03", "Moved to a lasting home"), ("s2", "2026-02-03", "Moved to a lasting home")]  # fmt: skip
+        ("s1", "2026-02-03", "Moved to a lasting home"),
+        ("s2", "2026-02-03", "Moved to a lasting home"),
+    ]
     assert not [row for row in Snapshot.current(home).set_aside() if row.source == "hmis"]
 
 
-def test_a_row_of_an_export_that_is_kept_for_changes_is_put_right(home: Path, tmp_path: Path):  # R35
+def test_a_row_of_an_export_that_is_kept_for_changes_is_put_right(
+    home: Path, tmp_path: Path
+):  # R35
     source, file = tmp_path / "sis.zip", tmp_path / "aside.csv"
     assert run("load", "oneroster", source, "--keep-for-changes")[0] == 0
     put_right(file, lambda row: row["raw"].replace("April", "2026-04-02"))
@@ -222,5 +298,9 @@ def test_what_comes_by_an_api_is_put_right_in_the_districts_own_system(home: Pat
     before = len(loads(home))
     for source in ("edfi-api", "oneroster-api", "powerschool"):
         code, said = run("load", source, settings, "--corrections", file)
-        assert code == 2 and "--corrections is for files" in said and "the district's own system" in said
+        assert (
+            code == 2
+            and "--corrections is for files" in said
+            and "the district's own system" in said
+        )
     assert len(loads(home)) == before and not (home / "sources").exists()

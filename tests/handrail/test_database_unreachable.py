@@ -21,17 +21,26 @@ def closed_port() -> int:
         return int(taken.getsockname()[1])
 
 
-@pytest.mark.parametrize("arguments", [
-    ("records", "status"), ("identity", "status"), ("destroy", "list"), ("agreements", "list"),
-    ("disclosures", "verify"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("records", "status"),
+        ("identity", "status"),
+        ("destroy", "list"),
+        ("agreements", "list"),
+        ("disclosures", "verify"),
+    ],
+)
 def test_a_database_that_does_not_answer_is_one_plain_sentence(
     arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     snapshot_of(rows(), tmp_path)
     port = closed_port()
     monkeypatch.setenv("HANDRAIL_HOME", str(tmp_path))
-    monkeypatch.setenv("HANDRAIL_DATABASE_URL", f"postgresql+psycopg://handrail:{PASSWORD}@127.0.0.1:{port}/handrail")
+    monkeypatch.setenv(
+        "HANDRAIL_DATABASE_URL",
+        f"postgresql+psycopg://handrail:{PASSWORD}@127.0.0.1:{port}/handrail",
+    )
     run = CliRunner().invoke(app, list(arguments))
     assert run.exit_code == 2, run.output
     said = " ".join(run.stderr.split())
@@ -39,8 +48,12 @@ def test_a_database_that_does_not_answer_is_one_plain_sentence(
     assert PASSWORD not in run.output and "Traceback" not in run.output
 
 
-@pytest.mark.parametrize("url", [f"//handrail:{PASSWORD}@host", f"nosuch+driver://handrail:{PASSWORD}@host/x"])
-def test_an_address_that_is_none_is_one_plain_sentence(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    "url", [f"//handrail:{PASSWORD}@host", f"nosuch+driver://handrail:{PASSWORD}@host/x"]
+)
+def test_an_address_that_is_none_is_one_plain_sentence(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("HANDRAIL_HOME", str(tmp_path))
     monkeypatch.setenv("HANDRAIL_DATABASE_URL", url)
     run = CliRunner().invoke(app, ["identity", "status"])

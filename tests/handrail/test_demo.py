@@ -1,4 +1,6 @@
-"""The demo district: the same bytes each time, read through the ordinary connectors, with something on every page."""
+"""The demo district: the same bytes each time, read through the ordinary connectors, with something
+on every page.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ class Made:
 
     def page(self, login: str, path: str) -> httpx.Response:
         browser = TestClient(self.app, follow_redirects=True)  # type: ignore[arg-type]
-        browser.cookies.set("handrail", start_session(self.database, viewer_of(self.database, login), NOW))
+        browser.cookies.set(
+            "handrail", start_session(self.database, viewer_of(self.database, login), NOW)
+        )
         return browser.get(path)
 
 
@@ -81,8 +85,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in sorted(folder.rglob("*")) if file.is_file()}  # fmt: skip
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
 
 
 def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(tmp_path: Path):
@@ -92,7 +99,9 @@ def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(tmp_path: P
     assert digests(tmp_path / "a") != digests(tmp_path / "c")
 
 
-@pytest.mark.parametrize("what", ["loading records", "loading service history", "loading a partner's export"])
+@pytest.mark.parametrize(
+    "what", ["loading records", "loading service history", "loading a partner's export"]
+)
 def test_the_bar_of_a_load_grows_and_is_full_only_when_all_files_are_read(made: Made, what: str):
     told = [(done, total) for name, done, total in made.steps if name == what]
     shares = [done / total for done, total in told]
@@ -103,10 +112,15 @@ def test_the_bar_of_a_load_grows_and_is_full_only_when_all_files_are_read(made: 
 def test_the_demo_loads_like_any_district_and_each_bad_line_is_put_aside(made: Made):
     snapshot, files = Snapshot.current(made.settings.home), made.files
     set_aside = [row["file"] for row in snapshot.quarantined().to_pylist()]
-    assert {name: set_aside.count(name) for name in ("attendance.csv", "course_grades.csv", "sessions.csv",
-                                                     "enrollments.csv")} == {
-        "attendance.csv": 5, "course_grades.csv": 2, "sessions.csv": 3, "enrollments.csv": 2,
-    }  # fmt: skip
+    assert {
+        name: set_aside.count(name)
+        for name in ("attendance.csv", "course_grades.csv", "sessions.csv", "enrollments.csv")
+    } == {
+        "attendance.csv": 5,
+        "course_grades.csv": 2,
+        "sessions.csv": 3,
+        "enrollments.csv": 2,
+    }
     folders = (files.sis, files.service_history, files.export)
     for report, folder in zip(made.reports, folders, strict=True):
         for count in report.files:
@@ -115,21 +129,34 @@ def test_the_demo_loads_like_any_district_and_each_bad_line_is_put_aside(made: M
     assert snapshot.manifest["rows"]["students"] == STUDENTS - 1, "one was destroyed"
     offered = set(snapshot.table("programs")["support"].to_pyarrow().to_pylist())
     assert offered == {*SUPPORTS, None}
-    assert len({parse_agreement(file.read_text(), file.name).agreement_id for file in files.agreements}) == 12
+    assert (
+        len(
+            {parse_agreement(file.read_text(), file.name).agreement_id for file in files.agreements}
+        )
+        == 12
+    )
     assert len(loads(made.settings.home)) == 3, "each load is written down"
 
 
-def test_most_of_the_exporting_partners_participants_are_linked_and_some_wait_for_a_person(made: Made):
+def test_most_of_the_exporting_partners_participants_are_linked_and_some_wait_for_a_person(
+    made: Made,
+):
     stands = counts(made.database)["mendworks"]
     assert stands[MatchStatus.LINKED] > stands[MatchStatus.UNSURE] > 0
     assert stands[MatchStatus.NONE] >= 2
     rows = Snapshot.current(made.settings.home).table("service_sessions").to_pyarrow().to_pylist()
-    assert {row["program_id"] for row in rows if row["organization_id"] == "mendworks"} == {"mw-circles"}
+    assert {row["program_id"] for row in rows if row["organization_id"] == "mendworks"} == {
+        "mw-circles"
+    }
 
 
 ROWS = {
     "/students": ("399 students",),
-    "/matches": ("wait for somebody at the district", "None of these", "perhaps one child is on the list twice"),
+    "/matches": (
+        "wait for somebody at the district",
+        "None of these",
+        "perhaps one child is on the list twice",
+    ),
     "/matches?show=decided": ("Ines Moreau",),
     "/matches?show=linked": ("The comparison, which was sure",),
     "/agreements": ("BrightPath Tutoring", "Old Mill Art Workshop"),
@@ -141,8 +168,15 @@ ROWS = {
     "/demands/2": ("Release proposed", "Ines Moreau", "Approve"),
     "/emergencies": ("Open now", "Over", "Mina Castell", "Omar Teller", "2 looks"),
     "/notices": ("Mina Castell", "legal demand 2", "seen by Ines Moreau"),
-    "/effects": ("Nothing has been worked out yet", "It costs $1,150 for each student", "stated by Grace Olander",
-                 "It costs $9 for each session that a student attended. The cost is as the partner states it"),
+    "/effects": (
+        "Nothing has been worked out yet",
+        "It costs $1,150 for each student",
+        "stated by Grace Olander",
+        (
+            "It costs $9 for each session that a student attended. The cost is as the partner"
+            " states it"
+        ),
+    ),
     "/data": ("OneRoster", "17 April 2026, 04:10", "day without classes", "waiting for somebody"),
     "/retention": ("Old Mill Art Workshop", "31 March 2026", "Number 1", "Copy of 1 April"),
 }
@@ -156,21 +190,33 @@ def test_each_page_of_the_district_has_something_to_look_at(made: Made, path: st
     assert "Not written down" not in answer.text
 
 
-def test_the_consents_of_families_show_one_that_counts_one_that_ended_and_one_taken_back(made: Made):
+def test_the_consents_of_families_show_one_that_counts_one_that_ended_and_one_taken_back(
+    made: Made,
+):
     students = {line.split(",")[0] for line in made.files.consents.read_text().splitlines()[1:4]}
-    said = " ".join(made.page(OFFICER, f"/consents?student={student}").text for student in sorted(students))
+    said = " ".join(
+        made.page(OFFICER, f"/consents?student={student}").text for student in sorted(students)
+    )
     assert [word for word in ("Counts", "Ended", "Revoked") if f">{word}<" not in said] == []
 
 
 def test_the_caseworker_of_the_running_emergency_sees_what_it_opens(made: Made):
     (running,) = [one for one in emergencies(made.database) if one.is_open(NOW)]
     assert running.user_id == viewer_of(made.database, CLINIC).user_id
-    scope = scope_for(viewer_of(made.database, CLINIC), made.database, Snapshot.current(made.settings.home), NOW,
-                      made.settings.secret())  # fmt: skip
+    scope = scope_for(
+        viewer_of(made.database, CLINIC),
+        made.database,
+        Snapshot.current(made.settings.home),
+        NOW,
+        made.settings.secret(),
+    )
     assert running.student_id not in scope.by_agreement.students
     handle = scope.handle(running.student_id)
     assert handle in made.page(CLINIC, "/caseload").text
-    assert "Opened for an emergency until 17 April 2026, 14:30" in made.page(CLINIC, f"/students/{handle}").text
+    assert (
+        "Opened for an emergency until 17 April 2026, 14:30"
+        in made.page(CLINIC, f"/students/{handle}").text
+    )
     open_emergency_of_the_day(made.settings, made.database, NOW)
     assert len(emergencies(made.database)) == 2, "one that runs is enough"
 

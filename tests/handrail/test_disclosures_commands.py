@@ -47,7 +47,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for day, students in ((15, ["s1", "s2"]), (16, ["s1"])):
         now = datetime(2026, 4, day, 9, 5)
         scope = scope_for(viewer_of(database, WORKER), database, snapshot, now, SECRET)
-        record_disclosures(database, scope, students, [Category.DIRECTORY, Category.ATTENDANCE], "/caseload", now)
+        record_disclosures(
+            database, scope, students, [Category.DIRECTORY, Category.ATTENDANCE], "/caseload", now
+        )
     database.engine.dispose()
     return tmp_path / "home"
 
@@ -56,23 +58,38 @@ def opened(home: Path) -> Database:
     return open_database(f"sqlite:///{home / 'handrail.db'}")
 
 
-def report(home: Path, *options: str, student: str = "s1", who: str = OFFICER) -> subprocess.CompletedProcess[str]:
+def report(
+    home: Path, *options: str, student: str = "s1", who: str = OFFICER
+) -> subprocess.CompletedProcess[str]:
     return in_process("disclosures", "report", student, "--as", who, *options, "--home", str(home))
 
 
-def test_a_report_in_each_format_says_the_same_and_is_itself_on_the_list(home: Path, tmp_path: Path):  # R26, R27, R23
+def test_a_report_in_each_format_says_the_same_and_is_itself_on_the_list(
+    home: Path, tmp_path: Path
+):  # R26, R27, R23
     shown = report(home)
     assert shown.returncode == 0, shown.stderr
-    for part in ("3 looks until 17 April 2026", "by 2 organisations", "The Tutors", "Tutoring after school",
-                 "The law asks for a record: No (34 CFR 99.32(d)(2))", "Shown to Grace Olander, The District",
-                 "16 April 2026, 09:05: Dana Whitfield, The Tutors: name, grade and school, attendance"):  # fmt: skip
+    for part in (
+        "3 looks until 17 April 2026",
+        "by 2 organisations",
+        "The Tutors",
+        "Tutoring after school",
+        "The law asks for a record: No (34 CFR 99.32(d)(2))",
+        "Shown to Grace Olander, The District",
+        "16 April 2026, 09:05: Dana Whitfield, The Tutors: name, grade and school, attendance",
+    ):
         assert part in shown.stdout, part
     for number, kind in enumerate(("text", "csv", "html", "pdf"), start=2):
         file = tmp_path / f"report.{kind}"
         assert report(home, "--format", kind, "--out", str(file)).returncode == 0
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        told = pdf_text(file.read_bytes()) if kind == "pdf" else file.read_text(encoding="utf-8-sig")
-        assert "Shown to Grace Olander, The District from the district" in told and "The Tutors" in told, kind
+        told = (
+            pdf_text(file.read_bytes()) if kind == "pdf" else file.read_text(encoding="utf-8-sig")
+        )
+        assert (
+            "Shown to Grace Olander, The District from the district" in told
+            and "The Tutors" in told
+        ), kind
         rows = disclosures(opened(home), student_id="s1")
         assert len(rows) == 2 + number and rows[0].route == "handrail disclosures report"
 
@@ -85,15 +102,37 @@ def test_a_report_as_a_page_stands_alone(home: Path, tmp_path: Path):  # R26
     assert ".table-card" in page and "Who has looked, and what for" in page
 
 
-def test_only_a_district_administrator_with_a_password_gets_a_report(home: Path, tmp_path: Path):  # R26
+def test_only_a_district_administrator_with_a_password_gets_a_report(
+    home: Path, tmp_path: Path
+):  # R26
     for run, part in (
-        (report(home, who=WORKER), "worker@tutors.example is not an active district administrator: only they may make"),
-        (report(home, student="s99"), "neither the records nor the log of disclosures know a student 's99'"),
-        (report(home, "--format", "doc"), "--format is 'doc'; it must be one of text, csv, html, pdf"),
+        (
+            report(home, who=WORKER),
+            "worker@tutors.example is not an active district administrator: only they may make",
+        ),
+        (
+            report(home, student="s99"),
+            "neither the records nor the log of disclosures know a student 's99'",
+        ),
+        (
+            report(home, "--format", "doc"),
+            "--format is 'doc'; it must be one of text, csv, html, pdf",
+        ),
         (report(home, "--format", "pdf"), "a PDF needs a file to be written to: give --out"),
-        (in_process("disclosures", "report", "s1", "--as", OFFICER, "--home", str(home), password="wrong password"),
-         "or its password is wrong"),
-    ):  # fmt: skip
+        (
+            in_process(
+                "disclosures",
+                "report",
+                "s1",
+                "--as",
+                OFFICER,
+                "--home",
+                str(home),
+                password="wrong password",
+            ),
+            "or its password is wrong",
+        ),
+    ):
         assert (run.returncode, run.stdout) == (2, ""), part
         assert part in run.stderr.replace("\n", " ")
     assert len(disclosures(opened(home))) == 3, "what was not shown is not on the list"
@@ -101,17 +140,43 @@ def test_only_a_district_administrator_with_a_password_gets_a_report(home: Path,
 
 def test_a_report_is_not_made_when_it_cannot_be_written_down(home: Path, tmp_path: Path):  # R23
     with closing(sqlite3.connect(home / "handrail.db")) as file, file:
-        file.execute("CREATE TRIGGER closed BEFORE INSERT ON disclosures BEGIN SELECT RAISE(ABORT, 'no'); END")
+        file.execute(
+            "CREATE TRIGGER closed BEFORE INSERT ON disclosures BEGIN SELECT RAISE(ABORT,"
+            " 'no'); END"
+        )
     for kind in ("text", "csv", "html", "pdf"):
         run = report(home, "--format", kind, "--out", str(tmp_path / "report"))
-        assert run.returncode == 2 and "the disclosure log cannot be written" in run.stderr.replace("\n", " ")
+        assert run.returncode == 2 and "the disclosure log cannot be written" in run.stderr.replace(
+            "\n", " "
+        )
         assert not (tmp_path / "report").exists()
 
 
-def breach(home: Path, account: str, first: str, last: str, *options: str,
-           who: str = OFFICER, password: str = PASSWORD) -> subprocess.CompletedProcess[str]:  # fmt: skip
-    return in_process("disclosures", "breach-report", "--account", account, "--from", first, "--to", last, "--as", who,
-                      *options, "--home", str(home), password=password)  # fmt: skip
+def breach(
+    home: Path,
+    account: str,
+    first: str,
+    last: str,
+    *options: str,
+    who: str = OFFICER,
+    password: str = PASSWORD,
+) -> subprocess.CompletedProcess[str]:
+    return in_process(
+        "disclosures",
+        "breach-report",
+        "--account",
+        account,
+        "--from",
+        first,
+        "--to",
+        last,
+        "--as",
+        who,
+        *options,
+        "--home",
+        str(home),
+        password=password,
+    )
 
 
 def test_a_breach_report_lists_students_categories_and_times(home: Path, tmp_path: Path):  # R33
@@ -119,13 +184,27 @@ def test_a_breach_report_lists_students_categories_and_times(home: Path, tmp_pat
     with database.write_transaction() as session:
         forget_student(session, "s2")
     run = breach(home, WORKER, "2026-04-15", "2026-04-16")
-    told = "worker@tutors.example of tutors saw 2 students in 3 looks from 2026-04-15 to 2026-04-16."
+    told = (
+        "worker@tutors.example of tutors saw 2 students in 3 looks from 2026-04-15 to 2026-04-16."
+    )
     assert run.returncode == 0 and told in run.stderr.replace("\n", " ")
     assert list(csv.reader(io.StringIO(run.stdout, newline=""))) == [
         [f"# {told}"],
         ["student", "looks", "first", "last", "what was shown"],
-        ["s1", "2", "2026-04-15T09:05:00.000", "2026-04-16T09:05:00.000", "name, grade and school, attendance"],
-        ["destroyed", "1", "2026-04-15T09:05:00.000", "2026-04-15T09:05:00.000", "name, grade and school, attendance"],
+        [
+            "s1",
+            "2",
+            "2026-04-15T09:05:00.000",
+            "2026-04-16T09:05:00.000",
+            "name, grade and school, attendance",
+        ],
+        [
+            "destroyed",
+            "1",
+            "2026-04-15T09:05:00.000",
+            "2026-04-15T09:05:00.000",
+            "name, grade and school, attendance",
+        ],
     ]
     file = tmp_path / "breach.csv"
     assert breach(home, WORKER, "2026-04-16", "2026-04-16", "--out", str(file)).returncode == 0
@@ -138,7 +217,10 @@ def test_a_breach_report_finds_a_closed_account_and_refuses_what_it_cannot_read(
     assert "saw 1 student in 1 look" in breach(home, WORKER, "2026-04-16", "2026-04-16").stderr
     for arguments, part in (
         (("nobody@tutors.example", "2026-04-15", "2026-04-16"), "nobody@tutors.example"),
-        ((WORKER, "15 April", "2026-04-16"), "--from is '15 April'; it must be a day such as 2026-04-17"),
+        (
+            (WORKER, "15 April", "2026-04-16"),
+            "--from is '15 April'; it must be a day such as 2026-04-17",
+        ),
         ((WORKER, "2026-04-16", "2026-04-15"), "the last day is before the first"),
     ):
         run = breach(home, *arguments)
@@ -146,30 +228,46 @@ def test_a_breach_report_finds_a_closed_account_and_refuses_what_it_cannot_read(
         assert part in run.stderr.replace("\n", " ")
 
 
-def test_a_breach_report_is_for_an_officer_and_is_itself_on_the_list(home: Path, tmp_path: Path):  # R33, R26
-    refused = breach(home, WORKER, "2026-04-15", "2026-04-16", "--out", str(tmp_path / "breach.csv"), who=WORKER)
+def test_a_breach_report_is_for_an_officer_and_is_itself_on_the_list(
+    home: Path, tmp_path: Path
+):  # R33, R26
+    refused = breach(
+        home, WORKER, "2026-04-15", "2026-04-16", "--out", str(tmp_path / "breach.csv"), who=WORKER
+    )
     assert refused.returncode == 2 and not (tmp_path / "breach.csv").exists()
-    assert "worker@tutors.example is not an active district administrator" in refused.stderr.replace("\n", " ")
+    assert (
+        "worker@tutors.example is not an active district administrator"
+        in refused.stderr.replace("\n", " ")
+    )
     wrong = breach(home, WORKER, "2026-04-15", "2026-04-16", password="wrong password")
     assert (wrong.returncode, wrong.stdout) == (2, "") and len(disclosures(opened(home))) == 3
     load_without(home, "s2")
     assert breach(home, WORKER, "2026-04-15", "2026-04-16").returncode == 0
     rows = disclosures(opened(home))[:2]
     assert {(row.student_id, row.route, row.categories, row.shown_together) for row in rows} == {
-        (student, "handrail disclosures breach-report", "", 2) for student in ("s1", "s2")}  # fmt: skip
+        (student, "handrail disclosures breach-report", "", 2) for student in ("s1", "s2")
+    }
     assert "Grace Olander, The District: who had looked at it and when" in report(home).stdout
 
 
-def test_a_family_of_a_student_who_has_left_gets_the_report_too(home: Path, tmp_path: Path):  # R26: 34 CFR 99.10
+def test_a_family_of_a_student_who_has_left_gets_the_report_too(
+    home: Path, tmp_path: Path
+):  # R26: 34 CFR 99.10
     load_without(home, "s2")
     told = report(home, student="s2")
     assert told.returncode == 0, told.stderr
-    for part in ("Who has seen the record of student s2, who has left", "2 looks until", "Dana Whitfield, The Tutors",
-                 "no longer on the district's rolls, so its records hold no name any more."):  # fmt: skip
+    for part in (
+        "Who has seen the record of student s2, who has left",
+        "2 looks until",
+        "Dana Whitfield, The Tutors",
+        "no longer on the district's rolls, so its records hold no name any more.",
+    ):
         assert part in told.stdout, part
     for kind in ("csv", "html", "pdf"):
         file = tmp_path / f"report.{kind}"
-        assert report(home, "--format", kind, "--out", str(file), student="s2").returncode == 0, kind
+        assert report(home, "--format", kind, "--out", str(file), student="s2").returncode == 0, (
+            kind
+        )
     with opened(home).write_transaction() as session:
         forget_student(session, "s2")
     assert report(home, student="s2").returncode == 2, "destroyed is not found"
@@ -177,7 +275,10 @@ def test_a_family_of_a_student_who_has_left_gets_the_report_too(home: Path, tmp_
 
 def load_without(home: Path, student: str) -> None:
     rows = small_district.rows()
-    kept = {name: [row for row in found if row.get("student_id") != student] for name, found in rows.items()}
+    kept = {
+        name: [row for row in found if row.get("student_id") != student]
+        for name, found in rows.items()
+    }
     snapshot_of(kept, home)
 
 
@@ -189,14 +290,22 @@ def test_the_log_is_compared_with_every_head_that_the_home_kept(home: Path):  # 
     database = opened(home)
     keep_head(database, home, datetime(2026, 4, 17, 10))
     assert json.loads((home / "log-heads.jsonl").read_text())["seq"] == 3
-    assert (verify(home).returncode, verify(home).stdout) == (0, "The disclosure log holds: 3 rows.\n")
+    assert (verify(home).returncode, verify(home).stdout) == (
+        0,
+        "The disclosure log holds: 3 rows.\n",
+    )
     with closing(sqlite3.connect(home / "handrail.db")) as file, file:
         file.execute("DELETE FROM disclosures WHERE seq = 3")
     run = verify(home)
-    assert run.returncode == 1 and "rows 3 to 3 were cut off the end" in run.stderr.replace("\n", " ")
+    assert run.returncode == 1 and "rows 3 to 3 were cut off the end" in run.stderr.replace(
+        "\n", " "
+    )
     (home / "log-heads.jsonl").write_text("no head\n")
     run = verify(home)
-    assert run.returncode == 2 and "log-heads.jsonl, line 1 is no head of the log" in run.stderr.replace("\n", " ")
+    assert (
+        run.returncode == 2
+        and "log-heads.jsonl, line 1 is no head of the log" in run.stderr.replace("\n", " ")
+    )
 
 
 def test_a_log_that_names_nobody_any_more_points_to_the_certificates(home: Path):

@@ -1,4 +1,6 @@
-"""`handrail load edfi-api`: one command for the first load and for every night, and one sentence when it cannot."""
+"""`handrail load edfi-api`: one command for the first load and for every night, and one sentence
+when it cannot.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def run(home: Path, source: Path, kind: str = "edfi-api") -> tuple[int, str, str
     return done.exit_code, done.stdout, done.stderr
 
 
-def test_the_first_load_brings_the_district_and_the_next_one_what_has_changed(ods: Ods, source: Path, tmp_path: Path):
+def test_the_first_load_brings_the_district_and_the_next_one_what_has_changed(
+    ods: Ods, source: Path, tmp_path: Path
+):
     code, said, _ = run(tmp_path / "home", source)
     assert code == 0 and "is now the current one" in said
     assert Snapshot.current(tmp_path / "home").manifest["rows"]["students"] == 6
@@ -61,31 +65,42 @@ def test_the_first_load_brings_the_district_and_the_next_one_what_has_changed(od
     assert Snapshot.current(tmp_path / "home").manifest["rows"]["students"] == 7
 
 
-def test_a_resource_that_is_closed_is_named_with_what_stays_empty(ods: Ods, source: Path, tmp_path: Path):
+def test_a_resource_that_is_closed_is_named_with_what_stays_empty(
+    ods: Ods, source: Path, tmp_path: Path
+):
     ods.refused = {"ed-fi/grades": 403}
     code, said, _ = run(tmp_path / "home", source)
     assert code == 0
     assert "Not found: ed-fi/grades. Stays empty: course_grades" in said
 
 
-def test_a_resource_that_is_closed_after_it_was_read_refuses_the_load(ods: Ods, source: Path, tmp_path: Path):
+def test_a_resource_that_is_closed_after_it_was_read_refuses_the_load(
+    ods: Ods, source: Path, tmp_path: Path
+):
     assert run(tmp_path / "home", source)[0] == 0
     before = Snapshot.current(tmp_path / "home").id
     ods.refused = {"ed-fi/studentSchoolAttendanceEvents": 403}
     code, said, error = run(tmp_path / "home", source)
     assert (code, said) == (2, "")
-    assert "studentSchoolAttendanceEvents: the source answered 403" in error and "nothing was changed" in error
+    assert (
+        "studentSchoolAttendanceEvents: the source answered 403" in error
+        and "nothing was changed" in error
+    )
     assert Snapshot.current(tmp_path / "home").id == before
 
 
-def test_a_load_that_is_cut_short_is_one_sentence_and_the_old_records_serve(ods: Ods, source: Path, tmp_path: Path):
+def test_a_load_that_is_cut_short_is_one_sentence_and_the_old_records_serve(
+    ods: Ods, source: Path, tmp_path: Path
+):
     run(tmp_path / "home", source)
     before = Snapshot.current(tmp_path / "home").id
     add_student(ods, 40)
     ods.faults.extend([*[None] * 30, status(418)])
     code, said, error = run(tmp_path / "home", source)
     assert (code, said) == (2, "")
-    assert re.search(r"^handrail: /api/\S+: the source answered 418: check its address", error, re.M)
+    assert re.search(
+        r"^handrail: /api/\S+: the source answered 418: check its address", error, re.M
+    )
     assert "Traceback" not in error
     assert Snapshot.current(tmp_path / "home").id == before
     assert run(tmp_path / "home", source)[0] == 0
@@ -105,7 +120,9 @@ def test_settings_that_are_not_there_are_said_to_be_missing(tmp_path: Path):
     assert "nowhere.toml is not a file" in error
 
 
-def test_the_settings_that_the_guide_shows_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_settings_that_the_guide_shows_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     guide = (ROOT / "docs" / "api-sources.md").read_text()
     blocks = re.findall(r"^```toml\n(.*?)^```", guide, re.S | re.M)
     [shown] = [block for block in blocks if 'kind = "edfi-api"' in block]
@@ -116,4 +133,8 @@ def test_the_settings_that_the_guide_shows_can_be_read(tmp_path: Path, monkeypat
 
 def test_the_guide_names_every_resource_that_is_read():
     guide = (ROOT / "docs" / "api-sources.md").read_text()
-    assert [resource.name for resource in RESOURCES if f"`{resource.name.removeprefix('ed-fi/')}`" not in guide] == []
+    assert [
+        resource.name
+        for resource in RESOURCES
+        if f"`{resource.name.removeprefix('ed-fi/')}`" not in guide
+    ] == []

@@ -1,4 +1,6 @@
-"""`handrail effects` on records of a year at school, and `handrail effects costs`: used rightly and wrongly."""
+"""`handrail effects` on records of a year at school, and `handrail effects costs`: used rightly and
+wrongly.
+"""
 
 from __future__ import annotations
 
@@ -36,40 +38,99 @@ def school(number: int) -> str:
 
 
 def year_at_school() -> dict[str, list[dict[str, object]]]:
-    """A year of 240 students. Who is tutored from its 45th day on has marks that are 8 points of 100 better."""
+    """A year of 240 students. Who is tutored from its 45th day on has marks that are 8 points of
+    100 better.
+    """
     rng = np.random.default_rng(3)
     calendar = days()
     began = calendar[44]
-    marks = [(period, calendar[place]) for period, place in enumerate((20, 38, 70, 95, 140), start=1)]
+    marks = [
+        (period, calendar[place]) for period, place in enumerate((20, 38, 70, 95, 140), start=1)
+    ]
     return {
-        "schools": [{"school_id": school(number), "name": f"School {number}"} for number in range(12)],
-        "calendar": [{"school_id": school(number), "date": day, "school_year": 2025}
-                     for number in range(12) for day in calendar],
-        "students": [{"student_id": one, "first_name": "Given", "last_name": "Family", "grade_level": 6,
-                      "school_id": school(number)} for number, one in enumerate(STUDENTS)],
-        "school_enrollments": [{"student_id": one, "school_id": school(number), "entry_date": FIRST,
-                                "school_year": 2025}
-                               for number, one in enumerate(STUDENTS)],
-        "attendance_events": [{"student_id": one, "school_id": school(number), "date": calendar[day],
-                               "status": "absent_excused"} for number, one in enumerate(STUDENTS)
-                              for day in np.flatnonzero(rng.random(len(calendar)) < 0.06)],
-        "course_grades": [{"student_id": one, "course": "Mathematics", "school_year": 2025, "period": period,
-                           "date": day, "grade": float(rng.normal(75 + 8 * (one in TUTORED and day > began), 3))}
-                          for one in STUDENTS for period, day in marks],
+        "schools": [
+            {"school_id": school(number), "name": f"School {number}"} for number in range(12)
+        ],
+        "calendar": [
+            {"school_id": school(number), "date": day, "school_year": 2025}
+            for number in range(12)
+            for day in calendar
+        ],
+        "students": [
+            {
+                "student_id": one,
+                "first_name": "Given",
+                "last_name": "Family",
+                "grade_level": 6,
+                "school_id": school(number),
+            }
+            for number, one in enumerate(STUDENTS)
+        ],
+        "school_enrollments": [
+            {
+                "student_id": one,
+                "school_id": school(number),
+                "entry_date": FIRST,
+                "school_year": 2025,
+            }
+            for number, one in enumerate(STUDENTS)
+        ],
+        "attendance_events": [
+            {
+                "student_id": one,
+                "school_id": school(number),
+                "date": calendar[day],
+                "status": "absent_excused",
+            }
+            for number, one in enumerate(STUDENTS)
+            for day in np.flatnonzero(rng.random(len(calendar)) < 0.06)
+        ],
+        "course_grades": [
+            {
+                "student_id": one,
+                "course": "Mathematics",
+                "school_year": 2025,
+                "period": period,
+                "date": day,
+                "grade": float(rng.normal(75 + 8 * (one in TUTORED and day > began), 3)),
+            }
+            for one in STUDENTS
+            for period, day in marks
+        ],
         "programs": [
-            {"program_id": "p1", "organization_id": "tutors", "name": "Readers", "support": "tutoring",
-             "cost_per_session": 12.0},
+            {
+                "program_id": "p1",
+                "organization_id": "tutors",
+                "name": "Readers",
+                "support": "tutoring",
+                "cost_per_session": 12.0,
+            },
             {"program_id": "p2", "organization_id": "pantry", "name": "Bags", "support": "food"},
             {"program_id": "p3", "organization_id": "pantry", "name": "Hall", "support": None},
         ],
         "service_enrollments": [
-            {"student_id": one, "program_id": program, "organization_id": organization, "start_date": began}
-            for program, organization, some in (("p1", "tutors", TUTORED), ("p2", "pantry", FED)) for one in some],
+            {
+                "student_id": one,
+                "program_id": program,
+                "organization_id": organization,
+                "start_date": began,
+            }
+            for program, organization, some in (("p1", "tutors", TUTORED), ("p2", "pantry", FED))
+            for one in some
+        ],
         "service_sessions": [
-            {"student_id": one, "session_id": f"{one}-{turn}", "program_id": "p1", "organization_id": "tutors",
-             "date": began + timedelta(days=3 * turn), "attended": True}
-            for number, one in enumerate(TUTORED) for turn in range(1 + number % 9)],
-    }  # fmt: skip
+            {
+                "student_id": one,
+                "session_id": f"{one}-{turn}",
+                "program_id": "p1",
+                "organization_id": "tutors",
+                "date": began + timedelta(days=3 * turn),
+                "attended": True,
+            }
+            for number, one in enumerate(TUTORED)
+            for turn in range(1 + number % 9)
+        ],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +153,17 @@ def home(district: Path, tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def test_programs_are_worked_out_told_and_kept_until_something_is_another(home: Path, tmp_path: Path):
+def test_programs_are_worked_out_told_and_kept_until_something_is_another(
+    home: Path, tmp_path: Path
+):
     at = ("--home", str(home))
     costs = tmp_path / "costs.csv"
     costs.write_text("program,dollars,per\np1,900,student\n")
     stated = in_process("effects", "costs", str(costs), "--as", OFFICER, *at)
-    assert (stated.returncode, "It is stated what 1 program costs." in stated.stdout) == (0, True), stated.stderr
+    assert (stated.returncode, "It is stated what 1 program costs." in stated.stdout) == (
+        0,
+        True,
+    ), stated.stderr
     run = in_process("effects", *at)
     assert run.returncode == 0, run.stderr
     snapshot = Snapshot.current(home).id
@@ -106,12 +172,23 @@ def test_programs_are_worked_out_told_and_kept_until_something_is_another(home: 
     told = {one.program_id: one for one in report.programs}
     tutoring = told["p1"].figures
     assert told["p1"].verdict == GAIN and tutoring.served == 60
-    assert tutoring.estimate.lower < 4.0 < tutoring.estimate.upper, "8 points of 100, each worth half a point"
+    assert tutoring.estimate.lower < 4.0 < tutoring.estimate.upper, (
+        "8 points of 100, each worth half a point"
+    )
     assert (told["p2"].figures.cannot_tell, told["p2"].figures.served) == (FEW_SERVED, None)
     assert told["p3"].figures.cannot_tell == NO_SUPPORT
-    for words in ("Readers", "The Tutors", "about 60", "More progress", "by sessions attended: fewest sessions",
-                  "Readers: Something not on record would have to be", "Bags: cannot tell: fewer than 30 students",
-                  "1 program is compared at once", "$900", str(file)):  # fmt: skip
+    for words in (
+        "Readers",
+        "The Tutors",
+        "about 60",
+        "More progress",
+        "by sessions attended: fewest sessions",
+        "Readers: Something not on record would have to be",
+        "Bags: cannot tell: fewer than 30 students",
+        "1 program is compared at once",
+        "$900",
+        str(file),
+    ):
         assert words in run.stdout, words
     text = file.read_text()
     assert not [one for one in STUDENTS if one in text], "no student is in the file"
@@ -121,20 +198,36 @@ def test_programs_are_worked_out_told_and_kept_until_something_is_another(home: 
     assert file.read_bytes() == before and len(list(file.parent.iterdir())) == 1
 
 
-@pytest.mark.parametrize(("arguments", "password", "said"), [
-    (("costs", "{costs}", "--as", OFFICER), "not the password", "or its password is wrong"),
-    (("costs", "{costs}", "--as", "sol@district.example"), PASSWORD, "only they may state what programs cost"),
-    (("costs", "{wrong}", "--as", OFFICER), PASSWORD,
-     "wrong.csv, line 3: per is 'month'; it must be student, year or session"),
-    (("costs", "{home}/none.csv", "--as", OFFICER), PASSWORD, "none.csv is not a file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "password", "said"),
+    [
+        (("costs", "{costs}", "--as", OFFICER), "not the password", "or its password is wrong"),
+        (
+            ("costs", "{costs}", "--as", "sol@district.example"),
+            PASSWORD,
+            "only they may state what programs cost",
+        ),
+        (
+            ("costs", "{wrong}", "--as", OFFICER),
+            PASSWORD,
+            "wrong.csv, line 3: per is 'month'; it must be student, year or session",
+        ),
+        (("costs", "{home}/none.csv", "--as", OFFICER), PASSWORD, "none.csv is not a file"),
+    ],
+)
 def test_wrong_use_is_one_plain_sentence_and_changes_nothing(
     home: Path, tmp_path: Path, arguments: tuple[str, ...], password: str, said: str
 ):
     (tmp_path / "costs.csv").write_text("program,dollars,per\np1,900,student\n")
     (tmp_path / "wrong.csv").write_text("program,dollars,per\np1,900,student\np2,5,month\n")
     places = {"costs": tmp_path / "costs.csv", "wrong": tmp_path / "wrong.csv", "home": home}
-    run = in_process("effects", *(one.format(**places) for one in arguments), "--home", str(home), password=password)
+    run = in_process(
+        "effects",
+        *(one.format(**places) for one in arguments),
+        "--home",
+        str(home),
+        password=password,
+    )
     assert run.returncode == 2 and said in run.stderr and "Traceback" not in run.stderr, run.stderr
     assert program_costs(open_database(f"sqlite:///{home / 'handrail.db'}")) == {}
 
@@ -142,7 +235,9 @@ def test_wrong_use_is_one_plain_sentence_and_changes_nothing(
 def test_nothing_to_work_with_is_said_plainly(tmp_path: Path):
     empty = in_process("effects", "--home", str(tmp_path / "empty"))
     assert (empty.returncode, "run `handrail load` first" in empty.stderr) == (2, True)
-    early = in_process("effects", "--home", str(tmp_path / "empty"), "costs", "costs.csv", "--as", OFFICER)
+    early = in_process(
+        "effects", "--home", str(tmp_path / "empty"), "costs", "costs.csv", "--as", OFFICER
+    )
     assert (early.returncode, "--home must come after costs" in early.stderr) == (2, True)
     rows = year_at_school()
     rows["course_grades"] = rows["attendance_events"] = []

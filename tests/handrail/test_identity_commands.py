@@ -20,20 +20,38 @@ LINES = (
     "T-3,Xiomara,Okonkwo,2009-02-03,12,\n"
     "T-4,Wrenfield,Sparrow,04/17/2013,6,Harbor School\n"
 )
-NAMES = ("quillfeather", "thistlewood", "jayden", "oneil", "xiomara", "okonkwo", "wrenfield", "sparrow", "04/17")
+NAMES = (
+    "quillfeather",
+    "thistlewood",
+    "jayden",
+    "oneil",
+    "xiomara",
+    "okonkwo",
+    "wrenfield",
+    "sparrow",
+    "04/17",
+)
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A district with three students, two of them twins a letter apart, and one partner."""
-    students = (("s1", "Quillfeather", "Thistlewood", date(2013, 4, 5), 6, "k1"),
-                ("s2", "Jayden", "O'Neil", date(2012, 4, 17), 7, "k2"),
-                ("s3", "Jaylen", "O'Neil", date(2012, 4, 17), 7, "k2"))  # fmt: skip
+    students = (
+        ("s1", "Quillfeather", "Thistlewood", date(2013, 4, 5), 6, "k1"),
+        ("s2", "Jayden", "O'Neil", date(2012, 4, 17), 7, "k2"),
+        ("s3", "Jaylen", "O'Neil", date(2012, 4, 17), 7, "k2"),
+    )
     columns = ("student_id", "first_name", "last_name", "birth_date", "grade_level", "school_id")
-    snapshot_of({
-        "schools": [{"school_id": "k1", "name": "Harbor School"}, {"school_id": "k2", "name": "Hill School"}],
-        "students": [dict(zip(columns, row, strict=True)) for row in students],
-    }, tmp_path / "home")  # fmt: skip
+    snapshot_of(
+        {
+            "schools": [
+                {"school_id": "k1", "name": "Harbor School"},
+                {"school_id": "k2", "name": "Hill School"},
+            ],
+            "students": [dict(zip(columns, row, strict=True)) for row in students],
+        },
+        tmp_path / "home",
+    )
     database = open_database(f"sqlite:///{tmp_path / 'home' / 'handrail.db'}")
     add_organization(database, Organization("tutors", "The Tutors", "partner"))
     return tmp_path / "home"
@@ -47,10 +65,15 @@ def test_a_list_is_linked_and_only_counts_and_lines_are_told(home: Path, tmp_pat
     file = tmp_path / "participants.csv"
     file.write_text(HEADER + LINES)
     for _ in range(2):
-        run = in_process("identity", "link", str(file), "--organization", "tutors", "--home", str(home))
+        run = in_process(
+            "identity", "link", str(file), "--organization", "tutors", "--home", str(home)
+        )
         assert (run.returncode, run.stderr) == (0, "")
         told = plain(run.stdout)
-        assert "participants.csv: 4 lines read, 3 participants, 1 put aside, 0 repeated, 0 ignored." in told
+        assert (
+            "participants.csv: 4 lines read, 3 participants, 1 put aside, 0 repeated, 0 ignored."
+            in told
+        )
         assert "birth_date must be a day such as 2013-04-17, or empty" in told
         assert "Linked to a student: 1." in told and "Not found among the students: 1." in told
         assert "Waiting for somebody at the district to say who they are: 1." in told
@@ -59,7 +82,10 @@ def test_a_list_is_linked_and_only_counts_and_lines_are_told(home: Path, tmp_pat
     assert links(database, "tutors") == {"T-1": "s1"}
     status = in_process("identity", "status", "--home", str(home))
     assert status.returncode == 0
-    row = [cell.strip() for cell in next(line for line in status.stdout.splitlines() if "Tutors" in line).split("│")]
+    row = [
+        cell.strip()
+        for cell in next(line for line in status.stdout.splitlines() if "Tutors" in line).split("│")
+    ]
     assert row[1:-1] == ["The Tutors", "1", "1", "1", "0", "0"]
     assert not [name for name in NAMES if name in status.stdout.casefold()]
 
@@ -70,10 +96,22 @@ def test_wrong_use_is_one_plain_sentence_and_exit_two(home: Path, tmp_path: Path
     bare = tmp_path / "bare.csv"
     bare.write_text(LINES)
     for arguments, part in (
-        ((str(file), "--organization", "nobody", "--home", str(home)), "there is no organisation 'nobody'"),
-        ((str(bare), "--organization", "tutors", "--home", str(home)), "line 1: the header must name each of"),
-        ((str(tmp_path / "none.csv"), "--organization", "tutors", "--home", str(home)), "is not a file"),
-        ((str(file), "--organization", "tutors", "--home", str(tmp_path / "empty")), "run `handrail load` first"),
+        (
+            (str(file), "--organization", "nobody", "--home", str(home)),
+            "there is no organisation 'nobody'",
+        ),
+        (
+            (str(bare), "--organization", "tutors", "--home", str(home)),
+            "line 1: the header must name each of",
+        ),
+        (
+            (str(tmp_path / "none.csv"), "--organization", "tutors", "--home", str(home)),
+            "is not a file",
+        ),
+        (
+            (str(file), "--organization", "tutors", "--home", str(tmp_path / "empty")),
+            "run `handrail load` first",
+        ),
     ):
         run = in_process("identity", "link", *arguments)
         assert (run.returncode, run.stdout) == (2, ""), run.stdout

@@ -39,15 +39,23 @@ def database(home: Path) -> Database:
 @pytest.fixture
 def admin(database: Database) -> Viewer:
     add_staff(database, "cal@tutors.example", "Cal Low", Role.CASEWORKER, "tutors", PASSWORD)
-    return add_staff(database, "grace@district.example", "Grace Olander", Role.DISTRICT_ADMIN, DISTRICT, PASSWORD)
+    return add_staff(
+        database, "grace@district.example", "Grace Olander", Role.DISTRICT_ADMIN, DISTRICT, PASSWORD
+    )
 
 
-def test_a_hold_is_placed_and_lifted_with_a_district_administrators_password(database, admin, home):  # R29
+def test_a_hold_is_placed_and_lifted_with_a_district_administrators_password(
+    database, admin, home
+):  # R29
     at = ("--home", str(home))
     hold = ("legal", "hold", "s1", "--reason", "Lawsuit 26-77", *at)
     for login, password, said in (
         ("grace@district.example", "not the password", "its password is wrong"),
-        ("cal@tutors.example", PASSWORD, "cal@tutors.example is not an active district administrator"),
+        (
+            "cal@tutors.example",
+            PASSWORD,
+            "cal@tutors.example is not an active district administrator",
+        ),
     ):
         run = in_process(*hold, "--as", login, password=password)
         assert run.returncode == 2 and said in run.stderr.replace("\n", " "), run.stderr
@@ -55,11 +63,18 @@ def test_a_hold_is_placed_and_lifted_with_a_district_administrators_password(dat
     run = in_process(*hold, "--as", "grace@district.example")
     assert (run.returncode, held(database)) == (0, {"s1"}), run.stderr
     assert "No partner sees this student" in run.stdout
-    for student, said in (("s1", "under a legal hold already"), ("nobody", "no student with this number or code")):
-        again = in_process("legal", "hold", student, "--as", "grace@district.example", "--reason", "x", *at)
+    for student, said in (
+        ("s1", "under a legal hold already"),
+        ("nobody", "no student with this number or code"),
+    ):
+        again = in_process(
+            "legal", "hold", student, "--as", "grace@district.example", "--reason", "x", *at
+        )
         assert again.returncode == 2 and said in again.stderr.replace("\n", " ")
     assert "Lawsuit 26-77" in in_process("legal", "list", *at).stdout
-    lifted = in_process("legal", "lift", "1", "--as", "grace@district.example", "--reason", "Settled", *at)
+    lifted = in_process(
+        "legal", "lift", "1", "--as", "grace@district.example", "--reason", "Settled", *at
+    )
     assert (lifted.returncode, lifted.stdout) == (0, "Legal hold 1 is lifted.\n")
     assert held(database) == frozenset()
 
@@ -68,7 +83,9 @@ def test_a_demand_is_read_with_all_that_was_done_about_it(database, admin, home)
     at = ("--home", str(home))
     now = Settings.from_environment(home).now()
     told = now.date() - timedelta(days=20)
-    paper = Paper("subpoena", "County court [26-118]", told, True, False, frozenset({Category.GRADES}), told)
+    paper = Paper(
+        "subpoena", "County court [26-118]", told, True, False, frozenset({Category.GRADES}), told
+    )
     scope = scope_for(admin, database, Snapshot.current(home), now, SECRET)
     record_demand(database, scope, "s1", paper, "By post", now)
     propose_release(database, admin, 1, "Counsel has read it", now)
@@ -76,7 +93,9 @@ def test_a_demand_is_read_with_all_that_was_done_about_it(database, admin, home)
     assert "subpoena" in listed and "proposed" in listed and "[26-118]" in listed
     shown = in_process("legal", "show", "1", *at).stdout
     assert "Demand 1 of County court [26-118] about student s1: proposed." in shown
-    assert "It can compel the records that it names." in shown and "proposed by Grace Olander" in shown
+    assert (
+        "It can compel the records that it names." in shown and "proposed by Grace Olander" in shown
+    )
     assert f"{now:%Y-%m-%d %H:%M} recorded by Grace Olander: By post" in shown
     run = in_process("legal", "show", "7", *at)
     assert (run.returncode, run.stderr) == (2, "handrail: there is no legal demand 7\n")

@@ -1,4 +1,6 @@
-"""`handrail load` as it is typed: a doubtful export is held, a corrected line is read, a load is written down."""
+"""`handrail load` as it is typed: a doubtful export is held, a corrected line is read, a load is
+written down.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def district(folder: Path, students: int, *absences: str) -> Path:
     folder.mkdir(exist_ok=True)
     users = [f"s{i},student,Given{i},Last{i},05" for i in range(students)]
-    (folder / "users.csv").write_text("\n".join(["sourcedId,role,givenName,familyName,grades", *users]) + "\n")
-    (folder / "attendance.csv").write_text("\n".join(["userSourcedId,school_id,date,status", *absences]) + "\n")
+    (folder / "users.csv").write_text(
+        "\n".join(["sourcedId,role,givenName,familyName,grades", *users]) + "\n"
+    )
+    (folder / "attendance.csv").write_text(
+        "\n".join(["userSourcedId,school_id,date,status", *absences]) + "\n"
+    )
     return folder
 
 
@@ -43,12 +49,18 @@ def run(*arguments: object) -> tuple[int, str]:
     return done.exit_code, " ".join(done.output.split())
 
 
-def test_an_export_with_far_fewer_students_is_held_until_somebody_says_it_is_right(home: Path, tmp_path: Path):  # R42
+def test_an_export_with_far_fewer_students_is_held_until_somebody_says_it_is_right(
+    home: Path, tmp_path: Path
+):  # R42
     assert run("load", "oneroster", district(tmp_path / "a", 100, "s1,k1,2026-04-01,tardy"))[0] == 0
     before = Snapshot.current(home).id
     fewer = district(tmp_path / "b", 79, "s1,k1,2026-04-01,tardy")
     code, said = run("load", "oneroster", fewer)
-    assert code == 2 and "it holds 79 students, and the records that serve hold 100" in said and "--accept" in said
+    assert (
+        code == 2
+        and "it holds 79 students, and the records that serve hold 100" in said
+        and "--accept" in said
+    )
     assert Snapshot.current(home).id == before
     assert len(loads(home)) == 1
     assert run("load", "oneroster", fewer, "--accept")[0] == 0
@@ -64,18 +76,26 @@ def test_a_day_on_which_everybody_is_absent_is_held(home: Path, tmp_path: Path):
 
 
 def test_rows_set_aside_are_handed_out_put_right_and_loaded(home: Path, tmp_path: Path):  # R23, R35
-    folder, file = district(tmp_path / "a", 30, "s1,k1,April,tardy", "s2,k1,2026-04-01,tardy"), tmp_path / "aside.csv"
+    folder, file = (
+        district(tmp_path / "a", 30, "s1,k1,April,tardy", "s2,k1,2026-04-01,tardy"),
+        tmp_path / "aside.csv",
+    )
     assert run("load", "oneroster", folder)[0] == 0
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     add_organization(database, Organization(DISTRICT, "The District", "district"))
     add_staff(database, OFFICER, "Grace", Role.DISTRICT_ADMIN, DISTRICT, PASSWORD)
     add_staff(database, "data@district.example", "Priya", Role.DATA_SCIENTIST, DISTRICT, PASSWORD)
     assert "2 attendance.csv" not in run("records", "quarantine")[1]
-    for asked, says in (((), "--to needs --as"), (("--as", "data@district.example"), "not a district administrator")):
+    for asked, says in (
+        ((), "--to needs --as"),
+        (("--as", "data@district.example"), "not a district administrator"),
+    ):
         code, said = run("records", "quarantine", "--to", file, *asked)
         assert code == 2 and says in said and not file.exists()
     assert run("records", "quarantine", "--to", file, "--as", OFFICER)[0] == 0
-    assert [(look.student_id, look.route) for look in disclosures(database)] == [("s1", "records quarantine")]
+    assert [(look.student_id, look.route) for look in disclosures(database)] == [
+        ("s1", "records quarantine")
+    ]
     rows = list(csv.DictReader(file.open(newline="")))
     rows[0]["raw"] = rows[0]["raw"].replace("April", "2026-04-02")
     with file.open("w", newline="") as stream:
@@ -92,7 +112,9 @@ def test_rows_set_aside_are_handed_out_put_right_and_loaded(home: Path, tmp_path
     assert code == 2 and "the source has changed since" in said
 
 
-def test_an_old_feed_is_an_exit_status(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # R42
+def test_an_old_feed_is_an_exit_status(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):  # R42
     assert run("load", "oneroster", district(tmp_path / "a", 30, "s1,k1,2026-04-01,tardy"))[0] == 0
     code, said = run("records", "status")
     assert code == 0 and "oneroster was last loaded on 2026-04-17" in said

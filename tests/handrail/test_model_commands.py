@@ -1,5 +1,7 @@
-"""The life of a model from the command line: trained by MLflow, judged, compared, proposed at night, promoted, rolled
-back. The district is made once; what it holds is too little to show a gain, which is part of what is tested."""
+"""The life of a model from the command line: trained by MLflow, judged, compared, proposed at
+night, promoted, rolled back. The district is made once; what it holds is too little to show a gain,
+which is part of what is tested.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,10 @@ def run(*arguments: str) -> str:
 def refused(*arguments: str) -> str:
     """What a command says when it refuses."""
     result = CliRunner().invoke(app, arguments, env={"HANDRAIL_TODAY": "2026-04-18"})
-    assert result.exit_code == 2 and "Traceback" not in result.stderr, (result.stdout, result.stderr)
+    assert result.exit_code == 2 and "Traceback" not in result.stderr, (
+        result.stdout,
+        result.stderr,
+    )
     return result.stderr
 
 
@@ -83,13 +88,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = generate(folder / "source", students=1_400)
     load(OneRoster(), files.sis, folder / "home")
     load(ServiceHistory(), files.service_history, folder / "home", merge=True)
-    command = [sys.executable, "-m", "mlflow", "run", str(ROOT / "mlflow"), "--env-manager", "local",
-               "-P", f"home={folder / 'home'}"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "run",
+        str(ROOT / "mlflow"),
+        "--env-manager",
+        "local",
+        "-P",
+        f"home={folder / 'home'}",
+    ]
     environment = os.environ | {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'runs.db'}", "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'runs.db'}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }  # fmt: skip
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    }
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "home"
 
@@ -105,12 +122,23 @@ def test_a_version_is_evaluated_and_the_words_say_by_which_of_two_ways(trained: 
     said = run("evaluate", "--home", str(trained))
     made = model_version(trained)
     kept = made.artifact(f"evaluations/on-{made.snapshot_id}.json")
-    assert kept is not None and kept["how"].startswith("There is too little since the decision days")
+    assert kept is not None and kept["how"].startswith(
+        "There is too little since the decision days"
+    )
     assert kept["how"] in said and kept["sensitivity"] in said
     gain = kept["same_places"]["gain"]
     assert [gain[part] for part in ("value", "lower", "upper")] == pytest.approx(
-        [made.metrics[f"same_places.gain.{part}"] for part in ("value", "lower", "upper")])
-    for words in ("IPS", "SNIPS", "DR", "SWITCH-DR", "effective sample size", "thin overlap", "tutoring"):
+        [made.metrics[f"same_places.gain.{part}"] for part in ("value", "lower", "upper")]
+    )
+    for words in (
+        "IPS",
+        "SNIPS",
+        "DR",
+        "SWITCH-DR",
+        "effective sample size",
+        "thin overlap",
+        "tutoring",
+    ):
         assert words in said
     assert f"{gain['value']:+.2f} ({gain['lower']:+.2f} to {gain['upper']:+.2f})" in said
 
@@ -125,7 +153,9 @@ def test_drift_without_a_decision_day_since_says_when_the_next_one_is(trained: P
     if not kept.days:
         assert f"No decision day has passed since {day(kept.learned_until)}" in said
     assert "What to do:" in said and str(drift_file(trained, 1, made.snapshot_id)) in said
-    assert "there is no model version 7" in refused("drift", "--version", "7", "--home", str(trained))
+    assert "there is no model version 7" in refused(
+        "drift", "--version", "7", "--home", str(trained)
+    )
 
 
 def test_what_draws_have_shown_is_told_from_the_log_alone(trained: Path):
@@ -140,12 +170,17 @@ def test_what_draws_have_shown_is_told_from_the_log_alone(trained: Path):
     record_lists(database, shown_on(NOW.date(), students=students), NOW)
     said = run("exploration", "found", "--home", str(trained))
     known = progress_since(snapshot, Outcome.declared(), shown)
-    assert f"{len(known):,} lists of {len(known):,} students were open to a draw and have 90 days" in said
+    assert (
+        f"{len(known):,} lists of {len(known):,} students were open to a draw and have 90 days"
+        in said
+    )
     for words in (BEST, ANOTHER, CHALLENGERS, "decided by lot"):
         assert words in said
 
 
-def test_a_night_trains_only_what_is_new_compares_and_stops_at_the_gate(trained: Path, tmp_path: Path):
+def test_a_night_trains_only_what_is_new_compares_and_stops_at_the_gate(
+    trained: Path, tmp_path: Path
+):
     home = tmp_path / "home"
     shutil.copytree(trained, home)
     settings = Settings(home, f"sqlite:///{home / 'handrail.db'}", NOW.date())
@@ -157,8 +192,13 @@ def test_a_night_trains_only_what_is_new_compares_and_stops_at_the_gate(trained:
     quick = BenefitRanker(n_folds=3, rounds=20, interaction_rounds=5, min_leaf=30)
     night = retrain(settings, ranker=quick, step=lambda name, done, total: None)
     assert night.trained and night.version == 2 and night.compared is not None
-    assert night.compared["how"].startswith("There is too little since") and champion_version(home) == 1
-    assert night.proposed == (night.compared["finding"] == Finding.BETTER and night.verdict != "fail")
+    assert (
+        night.compared["how"].startswith("There is too little since")
+        and champion_version(home) == 1
+    )
+    assert night.proposed == (
+        night.compared["finding"] == Finding.BETTER and night.verdict != "fail"
+    )
     assert challenger_version(home) == (2 if night.proposed else 1)
     kept = model_version(home).artifact("night.json")
     assert kept == night.to_dict() and kept["drift"]["version"] == 1
@@ -189,12 +229,16 @@ def test_a_night_on_thin_records_says_what_is_missing(approved: Path, tmp_path: 
     assert len(model_versions(home)) == 1
     assert "version 1 is the only one" in refused("compare", "--home", str(home))
     assert "cannot be compared with itself" in refused("compare", "1", "--home", str(home))
-    assert "there is no model version 7" in refused("evaluate", "--version", "7", "--home", str(home))
+    assert "there is no model version 7" in refused(
+        "evaluate", "--version", "7", "--home", str(home)
+    )
 
 
 @pytest.fixture
 def home(approved: Path, tmp_path: Path) -> Path:
-    """Version 1 serves; version 2 has the same file and an audit of its own, which passed. Eve may sign."""
+    """Version 1 serves; version 2 has the same file and an audit of its own, which passed. Eve may
+    sign.
+    """
     home = tmp_path / "home"
     shutil.copytree(approved, home)
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
@@ -209,7 +253,9 @@ def again(home: Path, version: int) -> None:
     assert audit is not None
     made = register_model(home, first.file, first.sha256, first.snapshot_id, GAIN, {})
     assert made.version == version
-    findings = tuple(replace(one, verdict=Verdict.PASS, does=Consequence.SHOWS) for one in audit.findings)
+    findings = tuple(
+        replace(one, verdict=Verdict.PASS, does=Consequence.SHOWS) for one in audit.findings
+    )
     keep_audit(desk(home), replace(audit, version=version, verdict=Verdict.PASS, findings=findings))
 
 
@@ -222,7 +268,9 @@ def desk(home: Path, policy: Policy = POLICY) -> Desk:
 def decide(command: str, home: Path, *arguments: str) -> tuple[int, str]:
     """Exit status and words of a decision by the reviewer Eve."""
     asked = [command, *arguments, "--as", LOGIN, "--home", str(home)]
-    result = CliRunner().invoke(app, asked, env={"HANDRAIL_TODAY": "2026-04-18", "HANDRAIL_PASSWORD": PASSWORD})
+    result = CliRunner().invoke(
+        app, asked, env={"HANDRAIL_TODAY": "2026-04-18", "HANDRAIL_PASSWORD": PASSWORD}
+    )
     assert "Traceback" not in result.stderr
     return result.exit_code, result.stdout + result.stderr
 
@@ -230,19 +278,42 @@ def decide(command: str, home: Path, *arguments: str) -> tuple[int, str]:
 def compared(home: Path, finding: Finding, **changes: object) -> None:
     """Keep a comparison of version 2 with version 1 on record."""
     candidate, champion = model_version(home, 2), model_version(home, 1)
-    candidate.keep("comparisons/against-v1.json", {
-        "candidate_version": 2, "candidate_sha256": candidate.sha256, "champion_version": 1,
-        "champion_sha256": champion.sha256, "finding": str(finding)} | changes)  # fmt: skip
+    candidate.keep(
+        "comparisons/against-v1.json",
+        {
+            "candidate_version": 2,
+            "candidate_sha256": candidate.sha256,
+            "champion_version": 1,
+            "champion_sha256": champion.sha256,
+            "finding": str(finding),
+        }
+        | changes,
+    )
 
 
 def test_a_champion_is_replaced_by_what_was_found_better_or_for_a_written_reason(home: Path):
     set_challenger(home, 2)
     for finding, changes, words in (
-        (None, {}, "Version 2 was not compared with version 1, which serves (`handrail compare`): say in 40"),
-        (Finding.NO_BETTER, {}, "compared with version 1, which serves, and found 'no better shown'"),
+        (
+            None,
+            {},
+            (
+                "Version 2 was not compared with version 1, which serves (`handrail compare`): say"
+                " in 40"
+            ),
+        ),
+        (
+            Finding.NO_BETTER,
+            {},
+            "compared with version 1, which serves, and found 'no better shown'",
+        ),
         (Finding.WORSE, {}, "and found 'worse'"),
-        (Finding.BETTER, {"champion_sha256": "0" * 64}, "Version 2 was not compared with version 1"),
-    ):  # fmt: skip
+        (
+            Finding.BETTER,
+            {"champion_sha256": "0" * 64},
+            "Version 2 was not compared with version 1",
+        ),
+    ):
         if finding is not None:
             compared(home, finding, **changes)
         status, said = decide("promote", home, "2", "--reason", "Newer.")
@@ -263,7 +334,9 @@ def test_a_rollback_is_a_signature_and_two_of_them_go_back_two_versions(home: Pa
         assert decide("promote", home, version, "--reason", WORDS)[0] == 0
     before = len(signoffs(database))
     assert decide("rollback", home, "--reason", "  ")[0] == 2
-    assert decide("rollback", home, "--reason", "Too few suggestions.")[1].startswith("Version 2 serves again")
+    assert decide("rollback", home, "--reason", "Too few suggestions.")[1].startswith(
+        "Version 2 serves again"
+    )
     newest = signoffs(database)[0]
     assert (newest.model_version, newest.decision) == (2, "signed")
     assert newest.reason == "Return to version 2: Too few suggestions."
@@ -276,8 +349,13 @@ def test_a_rollback_is_a_signature_and_two_of_them_go_back_two_versions(home: Pa
 
 def test_a_refused_champion_is_followed_by_the_one_before_it(home: Path):
     assert decide("promote", home, "2", "--reason", WORDS)[0] == 0
-    assert decide("refuse", home, "2", "--reason", "It misses many.")[0] == 0 and champion_version(home) is None
-    assert decide("rollback", home, "--reason", "As before.")[0] == 0 and champion_version(home) == 1
+    assert (
+        decide("refuse", home, "2", "--reason", "It misses many.")[0] == 0
+        and champion_version(home) is None
+    )
+    assert (
+        decide("rollback", home, "--reason", "As before.")[0] == 0 and champion_version(home) == 1
+    )
 
 
 def test_nothing_is_rolled_back_to_a_version_whose_audit_no_longer_stands(home: Path):
@@ -304,7 +382,9 @@ def test_nothing_is_rolled_back_to_a_version_whose_audit_no_longer_stands(home: 
     audit.unlink()
     assert "The audit of version 1 that was signed is missing." in why()
     audit.write_bytes(audit_before)
-    scientist = add_staff(database, "sol@district.example", "Sol Ray", Role.DATA_SCIENTIST, DISTRICT, PASSWORD)
+    scientist = add_staff(
+        database, "sol@district.example", "Sol Ray", Role.DATA_SCIENTIST, DISTRICT, PASSWORD
+    )
     with pytest.raises(SignoffRefused, match="Only the district's equity reviewer"):
         rollback(desk(home), scientist, WORDS, NOW)
     assert rollback(desk(home), eve, WORDS, NOW).model_version == 1
@@ -313,9 +393,11 @@ def test_nothing_is_rolled_back_to_a_version_whose_audit_no_longer_stands(home: 
 def test_a_registration_that_is_killed_leaves_every_version_whole(tmp_path: Path):
     home = tmp_path / "home"
     (tmp_path / "ranker.json").write_text("{}")
-    script = ("import sys; from pathlib import Path; from training.registry.lifecycle import register_model\n"
-              "for n in range(500): register_model(Path(sys.argv[1]), Path(sys.argv[2]), 'x', 's', {'a': 1.0}, "
-              "{'b': 1}, artifacts={'card/card.md': 'words'})")  # fmt: skip
+    script = (
+        "import sys; from pathlib import Path; from training.registry.lifecycle import"
+        " register_model\nfor n in range(500): register_model(Path(sys.argv[1]), Path(sys.argv[2]),"
+        " 'x', 's', {'a': 1.0}, {'b': 1}, artifacts={'card/card.md': 'words'})"
+    )
     command = [sys.executable, "-c", script, str(home), str(tmp_path / "ranker.json")]
     for wait in (0.0, 0.7):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=ROOT)

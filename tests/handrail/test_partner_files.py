@@ -18,7 +18,9 @@ from records.snapshots.snapshot import Snapshot
 
 ROSTER = "sourcedId,role,givenName,familyName,grades,orgSourcedIds\n" + "".join(
     f"s{n},student,{first},{last},05,k1\n"
-    for n, (first, last) in enumerate((("Ada", "Quillfeather"), ("Bo", "Tanglewood"), ("Cy", "Ironmonger")))
+    for n, (first, last) in enumerate(
+        (("Ada", "Quillfeather"), ("Bo", "Tanglewood"), ("Cy", "Ironmonger"))
+    )
 )
 PARTICIPANTS = """\
 participant_id,first_name,last_name,birth_date,grade,school
@@ -49,11 +51,16 @@ def home(tmp_path: Path) -> Path:
     """A district of three students, loaded from a ZIP file, and one partner."""
     with zipfile.ZipFile(tmp_path / "sis.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("users.csv", ROSTER)
-        archive.writestr("demographics.csv", "sourcedId,birthDate\ns0,2015-03-04\ns1,2015-05-06\ns2,2015-07-08\n")
+        archive.writestr(
+            "demographics.csv", "sourcedId,birthDate\ns0,2015-03-04\ns1,2015-05-06\ns2,2015-07-08\n"
+        )
     folder = tmp_path / "home"
     run = handrail("load", "oneroster", tmp_path / "sis.zip", "--home", folder)
     assert run.returncode == 0, run.stderr
-    add_organization(open_database(f"sqlite:///{folder / 'handrail.db'}"), Organization("tutors", "Tutors", "partner"))
+    add_organization(
+        open_database(f"sqlite:///{folder / 'handrail.db'}"),
+        Organization("tutors", "Tutors", "partner"),
+    )
     return folder
 
 
@@ -69,10 +76,23 @@ def export(tmp_path: Path) -> Path:
 
 def test_an_export_is_mapped_linked_and_loaded(home: Path, export: Path, tmp_path: Path):
     draft = tmp_path / "mapping.toml"
-    run = handrail("map", export / "Enrollments.csv", export / "Attendance.csv", "--organization", "tutors",
-                   "--out", draft)  # fmt: skip
+    run = handrail(
+        "map",
+        export / "Enrollments.csv",
+        export / "Attendance.csv",
+        "--organization",
+        "tutors",
+        "--out",
+        draft,
+    )
     assert run.returncode == 0, run.stderr
-    for said in ("Enrollments.csv: enrollments", "Attendance.csv: sessions", "participant_id", "sure", "not read"):
+    for said in (
+        "Enrollments.csv: enrollments",
+        "Attendance.csv: sessions",
+        "participant_id",
+        "sure",
+        "not read",
+    ):
         assert said in run.stdout, run.stdout
     for value in ("Quillfeather", "P-100", "01/13/2026", "Present", "After School"):
         assert value not in run.stdout, "values of rows are not shown"
@@ -81,19 +101,36 @@ def test_an_export_is_mapped_linked_and_loaded(home: Path, export: Path, tmp_pat
     assert waiting.returncode == 0, waiting.stderr
     assert Snapshot.current(home).table("service_enrollments").count().to_pyarrow().as_py() == 0
     assert "waiting for somebody" in str(Snapshot.current(home).quarantined().to_pylist())
-    linked = handrail("identity", "link", tmp_path / "participants.csv", "--organization", "tutors", "--home", home)
-    assert linked.returncode == 0 and "Linked to a student: 2." in linked.stdout, linked.stdout + linked.stderr
+    linked = handrail(
+        "identity",
+        "link",
+        tmp_path / "participants.csv",
+        "--organization",
+        "tutors",
+        "--home",
+        home,
+    )
+    assert linked.returncode == 0 and "Linked to a student: 2." in linked.stdout, (
+        linked.stdout + linked.stderr
+    )
     assert handrail(*load).returncode == 0
     sessions = Snapshot.current(home).table("service_sessions").to_pyarrow().to_pylist()
     assert [(row["student_id"], row["session_id"], row["attended"]) for row in sessions] == [
-        ("s0", "S1/P-100", True), ("s0", "S2/P-100", True), ("s1", "S1/P-101", False)]  # fmt: skip
-    assert Snapshot.current(home).quarantined()["column"].to_pylist() == ["Participant ID"], "one is no student"
+        ("s0", "S1/P-100", True),
+        ("s0", "S2/P-100", True),
+        ("s1", "S1/P-101", False),
+    ]
+    assert Snapshot.current(home).quarantined()["column"].to_pylist() == ["Participant ID"], (
+        "one is no student"
+    )
     assert "already was the current one" in handrail(*load).stdout.replace("\n", " ")
     said_to_be_no_student(home, "P-777")
     assert "of a participant who is not a student of this district (1)" in handrail(*load).stdout
     assert Snapshot.current(home).quarantined().num_rows == 0
     told = handrail("identity", "status", "--home", home).stdout
-    assert [cell.strip() for cell in told.split("Tutors")[1].splitlines()[0].split("│")][1:-1] == list("20011")
+    assert [cell.strip() for cell in told.split("Tutors")[1].splitlines()[0].split("│")][
+        1:-1
+    ] == list("20011")
 
 
 def said_to_be_no_student(home: Path, participant_id: str) -> None:
@@ -117,7 +154,10 @@ def test_a_housing_partners_export_is_linked_and_loaded(home: Path, tmp_path: Pa
     assert "Linked to a student: 1." in linked.stdout, linked.stdout + linked.stderr
     run = handrail("load", "hmis", folder, "--organization", "tutors", "--home", home)
     assert run.returncode == 0, run.stderr
-    assert "Never stored: DisablingCondition in Enrollment.csv (disability or health)." in run.stdout.replace("\n", " ")
+    assert (
+        "Never stored: DisablingCondition in Enrollment.csv (disability or health)."
+        in run.stdout.replace("\n", " ")
+    )
     [row] = Snapshot.current(home).table("service_enrollments").to_pyarrow().to_pylist()
     assert (row["student_id"], row["program_id"]) == ("s2", "tutors-10")
 
@@ -130,15 +170,33 @@ def test_wrong_use_is_one_plain_sentence_and_exit_two(home: Path, export: Path, 
     at = ("--home", home)
     for arguments, part in (
         (("load", "hmis", export, *at), "needs --organization"),
-        (("load", "hmis", export, "--organization", "nobody", *at), "there is no organisation 'nobody'"),
-        (("load", "service-history", export, "--organization", "tutors", *at), "holds none of programs.csv"),
-        (("load", "service-history", export, "--mapping", broken, *at), "broken.toml, line 4: holds is 'nothing'"),
-        (("load", "service-history", export, "--mapping", tmp_path / "none.toml", *at), "is not a file"),
-        (("load", "oneroster", export, "--organization", "tutors", *at), "are for service-history and hmis"),
+        (
+            ("load", "hmis", export, "--organization", "nobody", *at),
+            "there is no organisation 'nobody'",
+        ),
+        (
+            ("load", "service-history", export, "--organization", "tutors", *at),
+            "holds none of programs.csv",
+        ),
+        (
+            ("load", "service-history", export, "--mapping", broken, *at),
+            "broken.toml, line 4: holds is 'nothing'",
+        ),
+        (
+            ("load", "service-history", export, "--mapping", tmp_path / "none.toml", *at),
+            "is not a file",
+        ),
+        (
+            ("load", "oneroster", export, "--organization", "tutors", *at),
+            "are for service-history and hmis",
+        ),
         (("load", "oneroster", broken, *at), "is not a folder or a ZIP file"),
         (("map", tmp_path / "none.csv"), "is not a file"),
         (("map", export / "Attendance.csv", "--out", draft), "is there already"),
     ):
         run = handrail(*arguments)
         assert run.returncode == 2, (arguments, run.stdout)
-        assert part in run.stderr.replace("\n", " ") and "Traceback" not in run.stderr, (part, run.stderr)
+        assert part in run.stderr.replace("\n", " ") and "Traceback" not in run.stderr, (
+            part,
+            run.stderr,
+        )

@@ -32,7 +32,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for organization in ("tutors", DISTRICT):
         add_organization(database, Organization(organization, organization, "partner"))
     add_agreement(database)
-    add_staff(database, "officer@district.example", "Grace", Role.DISTRICT_ADMIN, DISTRICT, PASSWORD)
+    add_staff(
+        database, "officer@district.example", "Grace", Role.DISTRICT_ADMIN, DISTRICT, PASSWORD
+    )
     add_staff(database, "data@district.example", "Priya", Role.DATA_SCIENTIST, DISTRICT, PASSWORD)
     database.engine.dispose()
     return tmp_path
@@ -46,7 +48,9 @@ def run(*arguments: str) -> tuple[int, str]:
 def test_a_student_is_destroyed_with_a_certificate_on_file(home: Path):  # R32
     file = home / "certificate.json"
     assert run("backups", "add", "monday", "vault", "--expires", "2026-12-31")[0] == 0
-    code, said = run("destroy", "student", "s01", "--as", "officer@district.example", "--certificate", str(file))
+    code, said = run(
+        "destroy", "student", "s01", "--as", "officer@district.example", "--certificate", str(file)
+    )
     assert code == 0, said
     assert "Certificate 1, SHA-256" in said
     assert json.loads(file.read_text())["copies_that_still_hold_it"][0]["name"] == "monday"
@@ -54,7 +58,9 @@ def test_a_student_is_destroyed_with_a_certificate_on_file(home: Path):  # R32
     assert (code, "no store holds a student" in said) == (2, True)
 
 
-def test_only_a_district_administrator_with_the_password_destroys(home: Path, monkeypatch: pytest.MonkeyPatch):  # R32
+def test_only_a_district_administrator_with_the_password_destroys(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+):  # R32
     code, said = run("destroy", "student", "s01", "--as", "data@district.example")
     assert (code, "only they may destroy records" in said) == (2, True)
     monkeypatch.setenv("HANDRAIL_PASSWORD", "another password")
@@ -92,7 +98,10 @@ def test_what_was_cut_off_is_said_finished_by_command_and_by_the_sites_start(  #
             assert (code, "the disk is full" in said) == (2, True)
         for asked in (("destroy", "list"), ("records", "status")):
             code, said = run(*asked)
-            assert (code, "Unfinished: a student's destruction that Grace began" in said) == (1, True), said
+            assert (code, "Unfinished: a student's destruction that Grace began" in said) == (
+                1,
+                True,
+            ), said
         if arguments:
             code, said = run(*arguments)
             assert code == 0 and "Certificate 1" in said and "No destruction is unfinished." in said

@@ -1,4 +1,6 @@
-"""`handrail load` of rosters: by the OneRoster API, by PowerSchool's queries, and from files that hold only changes."""
+"""`handrail load` of rosters: by the OneRoster API, by PowerSchool's queries, and from files that
+hold only changes.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +53,10 @@ def test_a_roster_comes_by_its_api_and_then_what_has_changed(tmp_path: Path):
     with server.running():
         server.become(made)
         base = f"{server.url}/ims/oneroster/rostering/v1p2"
-        file.write_text(SETTINGS.format(kind="oneroster-api", base=base, url=server.url, client=CLIENT)
-                        + '[options]\nextensions = "nightly"\n')  # fmt: skip
+        file.write_text(
+            SETTINGS.format(kind="oneroster-api", base=base, url=server.url, client=CLIENT)
+            + '[options]\nextensions = "nightly"\n'
+        )
         (tmp_path / "nightly").mkdir()
         (tmp_path / "nightly" / "attendance.csv").write_text(
             "userSourcedId,school_id,date,status\ns0,k1,2025-09-02,tardy\n"
@@ -61,7 +65,9 @@ def test_a_roster_comes_by_its_api_and_then_what_has_changed(tmp_path: Path):
         assert code == 0, error
         assert "is now the current one" in said and students(tmp_path / "home") == 6
         assert Snapshot.current(tmp_path / "home").manifest["rows"]["attendance_events"] == 1
-        assert "already was the current one" in run(tmp_path / "home", "oneroster-api", file)[1]  # R37
+        assert (
+            "already was the current one" in run(tmp_path / "home", "oneroster-api", file)[1]
+        )  # R37
         add_student(made, "s9", 1)
         server.become(made)
         assert run(tmp_path / "home", "oneroster-api", file)[0] == 0
@@ -72,11 +78,15 @@ def test_powerschool_comes_by_the_plugins_queries_and_then_what_has_changed(tmp_
     server, file = Server(), tmp_path / "north-county.toml"
     with server.running():
         fill(server)
-        file.write_text(SETTINGS.format(kind="powerschool", base=server.url, url=server.url, client=CLIENT))
+        file.write_text(
+            SETTINGS.format(kind="powerschool", base=server.url, url=server.url, client=CLIENT)
+        )
         code, said, error = run(tmp_path / "home", "powerschool", file)
         assert code == 0, error
         assert "is now the current one" in said and students(tmp_path / "home") == 6
-        assert "already was the current one" in run(tmp_path / "home", "powerschool", file)[1]  # R37
+        assert (
+            "already was the current one" in run(tmp_path / "home", "powerschool", file)[1]
+        )  # R37
         enroll(server, 9)
         assert run(tmp_path / "home", "powerschool", file)[0] == 0
     assert students(tmp_path / "home") == 7
@@ -92,13 +102,16 @@ def test_files_that_hold_only_changes_need_a_whole_export_that_was_kept(tmp_path
     assert not (home / "sources").exists(), "nothing is kept that nobody asked for"
     code, said, error = run(home, "oneroster", delta)
     assert (code, said) == (2, "")
-    assert re.search(r"manifest\.csv says that \S+ holds only changes .* with --keep-for-changes first", error)
+    assert re.search(
+        r"manifest\.csv says that \S+ holds only changes .* with --keep-for-changes first", error
+    )
     assert run(home, "oneroster", bulk, "--keep-for-changes")[0] == 0
     code, said, error = run(home, "oneroster", delta)
     assert code == 0, error
     assert "users.csv of earlier loads" in said
     assert Snapshot.current(home).table("students").student_id.to_pyarrow().to_pylist() == sorted(
-        id_ for id_, user in after["users.csv"].items() if user["role"] == "student")  # fmt: skip
+        id_ for id_, user in after["users.csv"].items() if user["role"] == "student"
+    )
 
 
 def test_only_oneroster_files_are_kept_for_changes(tmp_path: Path):
@@ -107,7 +120,9 @@ def test_only_oneroster_files_are_kept_for_changes(tmp_path: Path):
     assert "--keep-for-changes is for oneroster" in error
 
 
-def test_the_settings_that_the_guide_shows_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_settings_that_the_guide_shows_can_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("HANDRAIL_ONEROSTER_SECRET", SECRET)
     (tmp_path / "nightly").mkdir()
     (tmp_path / "south-county.secret").write_text(SECRET)
@@ -118,7 +133,10 @@ def test_the_settings_that_the_guide_shows_can_be_used(tmp_path: Path, monkeypat
         (tmp_path / "source.toml").write_text(block)
         found = read_api_settings(tmp_path / "source.toml")
         shown[found.kind].append(found)
-    assert [OneRosterApi(one).extensions is not None for one in shown["oneroster-api"]] == [True, False]
+    assert [OneRosterApi(one).extensions is not None for one in shown["oneroster-api"]] == [
+        True,
+        False,
+    ]
     [school] = [PowerSchool(one) for one in shown["powerschool"]]
     assert school.codes.attendance == {"A": "absent_unexcused", "E": "absent_excused", "T": "tardy"}
 

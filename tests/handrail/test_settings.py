@@ -1,4 +1,6 @@
-"""What a fresh installation starts with: no password, no way in from elsewhere, secrets that only their owner reads."""
+"""What a fresh installation starts with: no password, no way in from elsewhere, secrets that only
+their owner reads.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,15 @@ from records.disclosure_log.disclosures import Limits
 from records.people.accounts import authenticate, organizations, staff_names
 from serving.app import create_app
 
-ELSEWHERE = ("0.0.0.0", "::", "10.1.2.3", "192.168.0.7", "2001:db8::1", "handrail.district.example", "")
+ELSEWHERE = (
+    "0.0.0.0",
+    "::",
+    "10.1.2.3",
+    "192.168.0.7",
+    "2001:db8::1",
+    "handrail.district.example",
+    "",
+)
 HERE = ("127.0.0.1", "localhost", "::1", "127.0.0.2")
 
 
@@ -71,7 +81,9 @@ def test_a_demo_serves_this_machine_alone_even_over_tls(demo: Settings, encrypte
 
 
 def test_serve_listens_on_this_machine_by_default_and_has_no_debug_mode(fresh: Settings):  # R54
-    text = CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"}).output
+    text = (
+        CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"}).output
+    )
     assert re.search(r"--host .*\[default: 127\.0\.0\.1\]", text)
     assert "debug" not in text.lower() and "reload" not in text.lower()
     site = create_app(site_config(fresh))
@@ -84,11 +96,26 @@ def test_serve_refuses_in_plain_words(fresh: Settings, demo: Settings, tmp_path:
     pem.write_text("x")
     for words, part in (
         (("--host", "0.0.0.0", *other), "0.0.0.0 can be reached by others"),
-        (("--host", "0.0.0.0", "--tls-certificate", str(pem), *other), "--tls-certificate and --tls-key belong"),
-        (("--host", "0.0.0.0", "--tls-key", str(pem), *other), "--tls-certificate and --tls-key belong"),
-        (("--tls-certificate", str(tmp_path / "no.pem"), "--tls-key", str(pem), *other), "is not a file"),
-        (("--host", "0.0.0.0", "--tls-certificate", str(pem), "--tls-key", str(pem), *home), "a demo has a printed"),
-        (("--host", "0.0.0.0", "--behind-proxy", "10.0.0.2", *home), "a demo has a printed password"),
+        (
+            ("--host", "0.0.0.0", "--tls-certificate", str(pem), *other),
+            "--tls-certificate and --tls-key belong",
+        ),
+        (
+            ("--host", "0.0.0.0", "--tls-key", str(pem), *other),
+            "--tls-certificate and --tls-key belong",
+        ),
+        (
+            ("--tls-certificate", str(tmp_path / "no.pem"), "--tls-key", str(pem), *other),
+            "is not a file",
+        ),
+        (
+            ("--host", "0.0.0.0", "--tls-certificate", str(pem), "--tls-key", str(pem), *home),
+            "a demo has a printed",
+        ),
+        (
+            ("--host", "0.0.0.0", "--behind-proxy", "10.0.0.2", *home),
+            "a demo has a printed password",
+        ),
     ):
         status, said = serve(*words)
         assert (status, part in said) == (2, True), (words, said)
@@ -98,7 +125,10 @@ def test_serve_refuses_a_secret_that_others_may_read(fresh: Settings):  # R54
     fresh.secret()
     (fresh.home / "secret").chmod(0o644)
     status, said = serve("--home", str(fresh.home))
-    assert (status, "may be read by others than its owner: run chmod 600" in said.replace("\n", " ")) == (2, True), said
+    assert (
+        status,
+        "may be read by others than its owner: run chmod 600" in said.replace("\n", " "),
+    ) == (2, True), said
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o610])
@@ -109,7 +139,9 @@ def test_a_secret_that_others_may_read_is_refused(fresh: Settings, mode: int):  
         fresh.secret()
 
 
-def test_a_secret_is_made_on_first_use_for_its_owner_alone_and_stays(fresh: Settings, tmp_path: Path):  # R54
+def test_a_secret_is_made_on_first_use_for_its_owner_alone_and_stays(
+    fresh: Settings, tmp_path: Path
+):  # R54
     before = os.umask(0)
     try:
         secret = fresh.secret()
@@ -120,7 +152,9 @@ def test_a_secret_is_made_on_first_use_for_its_owner_alone_and_stays(fresh: Sett
     assert Settings.from_environment(tmp_path / "another").secret() != secret
 
 
-def test_a_short_secret_is_refused_and_a_long_one_leaves_no_file(fresh: Settings, monkeypatch):  # R54
+def test_a_short_secret_is_refused_and_a_long_one_leaves_no_file(
+    fresh: Settings, monkeypatch
+):  # R54
     monkeypatch.setenv("HANDRAIL_SECRET", "x" * 31)
     with pytest.raises(SettingsError, match="fewer than 32 characters"):
         fresh.secret()
@@ -145,15 +179,23 @@ def test_the_demos_password_opens_nothing_outside_a_demo(fresh: Settings, demo: 
 
 
 def test_no_source_file_holds_a_secret_but_the_demos_printed_password():  # R54
-    assigned = re.compile(r"(?i)(password|secret|token|api_?key)\w*\s*(:\s*\w+\s*)?=\s*[frb]?[\"'][^\"'{]{6,}[\"']")
+    assigned = re.compile(
+        r"(?i)(password|secret|token|api_?key)\w*\s*(:\s*\w+\s*)?=\s*[frb]?[\"'][^\"'{]{6,}[\"']"
+    )
     found = []
     for room in ("records", "features", "training", "fairness", "serving", "handrail"):
         for file in (Path(__file__).parents[2] / room).rglob("*.py"):
-            found += [(file.name, line.strip()) for line in file.read_text().splitlines() if assigned.search(line)]
+            found += [
+                (file.name, line.strip())
+                for line in file.read_text().splitlines()
+                if assigned.search(line)
+            ]
     assert [name for name, _ in found] == ["partners.py"], found
 
 
-def test_a_day_that_is_none_is_refused_and_a_demo_stands_on_its_own(fresh: Settings, demo: Settings, monkeypatch):
+def test_a_day_that_is_none_is_refused_and_a_demo_stands_on_its_own(
+    fresh: Settings, demo: Settings, monkeypatch
+):
     assert demo.today == date(2026, 4, 17) and demo.now().date() == date(2026, 4, 17)
     monkeypatch.setenv("HANDRAIL_TODAY", "tomorrow")
     with pytest.raises(SettingsError, match="HANDRAIL_TODAY is 'tomorrow'"):
@@ -165,15 +207,25 @@ def test_the_database_of_a_fresh_home_lies_in_it(fresh: Settings):
     assert (fresh.home / "handrail.db").is_file()
 
 
-def test_a_district_sets_how_many_students_one_person_may_be_shown(fresh: Settings, monkeypatch):  # R31
+def test_a_district_sets_how_many_students_one_person_may_be_shown(
+    fresh: Settings, monkeypatch
+):  # R31
     assert site_config(fresh).limits == Limits(200, 1_000)
     monkeypatch.setenv("HANDRAIL_STUDENTS_AT_ONCE", "120")
     monkeypatch.setenv("HANDRAIL_STUDENTS_A_DAY", "300")
     assert site_config(Settings.from_environment(fresh.home)).limits == Limits(120, 300)
-    for name, said, least in (("AT_ONCE", "99", 100), ("AT_ONCE", "all", 100), ("A_DAY", "119", 120),
-                              ("A_DAY", "-1", 120), ("A_DAY", "1e9", 120)):  # fmt: skip
+    for name, said, least in (
+        ("AT_ONCE", "99", 100),
+        ("AT_ONCE", "all", 100),
+        ("A_DAY", "119", 120),
+        ("A_DAY", "-1", 120),
+        ("A_DAY", "1e9", 120),
+    ):
         with monkeypatch.context() as changed:
             changed.setenv(f"HANDRAIL_STUDENTS_{name}", said)
-            expected = f"HANDRAIL_STUDENTS_{name} is '{said}'; it must be a whole number of at least {least}"
+            expected = (
+                f"HANDRAIL_STUDENTS_{name} is '{said}'; it must be a whole number of at least"
+                f" {least}"
+            )
             with pytest.raises(SettingsError, match=expected):
                 Settings.from_environment(fresh.home)

@@ -1,4 +1,6 @@
-"""The command line starts without the libraries that a command does not need, and still knows every command."""
+"""The command line starts without the libraries that a command does not need, and still knows every
+command.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,17 @@ from handrail.cli import COMMANDS, Deferred
 from handrail.console import plain_errors
 from records.system.errors import SaidPlainly
 
-HEAVY = ("sklearn", "lightgbm", "fairlearn", "mlflow", "fastapi", "scipy", "splink", "typst", "uvicorn")
+HEAVY = (
+    "sklearn",
+    "lightgbm",
+    "fairlearn",
+    "mlflow",
+    "fastapi",
+    "scipy",
+    "splink",
+    "typst",
+    "uvicorn",
+)
 """What learning, judging and serving need; none of it is needed to keep records and accounts."""
 
 FOR_RECORDS = (*HEAVY, "pandas", "ibis", "duckdb", "sqlalchemy")
@@ -31,16 +43,25 @@ finally:
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own; the last line that it prints names every module it has imported."""
-    return subprocess.run([sys.executable, "-c", _TELLS_MODULES, *arguments], capture_output=True, text=True,
-                          check=False, env=os.environ | environment)  # fmt: skip
+    """A command in a process of its own; the last line that it prints names every module it has
+    imported.
+    """
+    return subprocess.run(
+        [sys.executable, "-c", _TELLS_MODULES, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
 
 
 def imported(process: subprocess.CompletedProcess[str]) -> set[str]:
     return set(process.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("no-such-command",), ("--show-completion", "bash")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("no-such-command",), ("--show-completion", "bash")]
+)
 def test_what_needs_no_command_imports_none_and_no_library_of_records(arguments: tuple[str, ...]):
     modules = imported(run(*arguments))
     assert "handrail.cli" in modules
@@ -48,16 +69,27 @@ def test_what_needs_no_command_imports_none_and_no_library_of_records(arguments:
     assert not {name for name in modules if name.startswith("handrail.commands.")}
 
 
-@pytest.mark.parametrize(("arguments", "code", "said"), [
-    (("accounts", "organizations", "organizations.csv"), 0, "1 organisations are known from organizations.csv."),
-    (("agreements", "list"), 0, "agreements"),
-    (("consents", "list"), 0, "consent"),
-    (("records", "status"), 2, "run `handrail load` first"),
-    (("legal", "list"), 0, "legal demands"),
-    (("destroy", "--help"), 0, "Destroy a student's record"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (
+            ("accounts", "organizations", "organizations.csv"),
+            0,
+            "1 organisations are known from organizations.csv.",
+        ),
+        (("agreements", "list"), 0, "agreements"),
+        (("consents", "list"), 0, "consent"),
+        (("records", "status"), 2, "run `handrail load` first"),
+        (("legal", "list"), 0, "legal demands"),
+        (("destroy", "--help"), 0, "Destroy a student's record"),
+    ],
+)
 def test_keeping_records_and_accounts_imports_nothing_of_learning_and_serving(
-    arguments: tuple[str, ...], code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...],
+    code: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.chdir(tmp_path)
     Path("organizations.csv").write_text("organization_id,name,kind\nlake,Lake Tutors,partner\n")
@@ -76,7 +108,9 @@ def test_the_line_of_help_is_the_commands_own(name: str):
 
 def test_every_command_of_a_module_is_in_the_table():
     folder = Path(__file__).parents[2] / "handrail" / "commands"
-    assert {place.module for place in COMMANDS.values()} == {file.stem for file in folder.glob("[!_]*.py")}
+    assert {place.module for place in COMMANDS.values()} == {
+        file.stem for file in folder.glob("[!_]*.py")
+    }
 
 
 def test_a_command_that_is_not_there_is_answered_with_those_that_are_like_it():
@@ -85,13 +119,18 @@ def test_a_command_that_is_not_there_is_answered_with_those_that_are_like_it():
     assert "No such command 'agrements'. Did you mean 'agreements'?" in process.stderr
 
 
-@pytest.mark.parametrize(("typed", "found"), [
-    ("handrail agr", {"agreements"}),
-    ("handrail agreements re", {"reinstate", "revoke"}),
-    ("handrail load edfi --corr", {"--corrections"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("handrail agr", {"agreements"}),
+        ("handrail agreements re", {"reinstate", "revoke"}),
+        ("handrail load edfi --corr", {"--corrections"}),
+    ],
+)
 def test_a_shell_completes_commands_those_of_a_group_and_options(typed: str, found: set[str]):
-    process = run(_HANDRAIL_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1))
+    process = run(
+        _HANDRAIL_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1)
+    )
     assert set(process.stdout.splitlines()[:-1]) - {""} == found
 
 

@@ -1,5 +1,7 @@
-"""A deliberately unfair model, which helps those who miss Thursdays and not those who miss Mondays, as one group does:
-no command of the repository, with any of its flags, lets it serve; nor does anything else that a person could try."""
+"""A deliberately unfair model, which helps those who miss Thursdays and not those who miss Mondays,
+as one group does: no command of the repository, with any of its flags, lets it serve; nor does
+anything else that a person could try.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +51,10 @@ LOGIN, PASSWORD = "eve@district.example", "a password of the test"
 REASON = "I say that it may serve all the same, in far more than forty characters."
 GAIN = {"same_places.gain.value": 1.0, "same_places.gain.lower": 0.5, "same_places.gain.upper": 1.5}
 DAYS = [day for n in range(81) if (day := date(2026, 1, 26) + timedelta(n)).weekday() < 5]
-LEFT_OUT = {("serve",): "it never ends by itself; what it serves is asked of the shelf below",
-            ("demo",): "it makes a home of its own and touches no other"}  # fmt: skip
+LEFT_OUT = {
+    ("serve",): "it never ends by itself; what it serves is asked of the shelf below",
+    ("demo",): "it makes a home of its own and touches no other",
+}
 
 
 def rows() -> dict[str, list[dict[str, object]]]:
@@ -61,17 +65,46 @@ def rows() -> dict[str, list[dict[str, object]]]:
     return {
         "schools": [{"school_id": "k1", "name": "K"}],
         "calendar": [{"school_id": "k1", "date": day, "school_year": 2026} for day in DAYS],
-        "students": [{"student_id": s, "first_name": "A", "school_id": "k1", "grade_level": n % 13}
-                     for n, s in enumerate(ids)],
-        "school_enrollments": [{"student_id": s, "school_id": "k1", "school_year": 2026, "grade_level": n % 13,
-                                "entry_date": DAYS[0]} for n, s in enumerate(ids)],
-        "characteristics": [{"student_id": s, "race_ethnicity": "black" if black[s] else "white",
-                             "sex": str(rng.choice(["female", "male"]))} for s in ids],
-        "attendance_events": [{"student_id": s, "school_id": "k1", "date": day, "status": "absent_unexcused"}
-                              for s in ids for day in DAYS if day.weekday() == (0 if black[s] else 3)],
-        "programs": [{"program_id": "p1", "organization_id": "tutors", "name": "T", "support": "tutoring",
-                      "capacity": 50, "min_grade": -1, "max_grade": 12}],
-    }  # fmt: skip
+        "students": [
+            {"student_id": s, "first_name": "A", "school_id": "k1", "grade_level": n % 13}
+            for n, s in enumerate(ids)
+        ],
+        "school_enrollments": [
+            {
+                "student_id": s,
+                "school_id": "k1",
+                "school_year": 2026,
+                "grade_level": n % 13,
+                "entry_date": DAYS[0],
+            }
+            for n, s in enumerate(ids)
+        ],
+        "characteristics": [
+            {
+                "student_id": s,
+                "race_ethnicity": "black" if black[s] else "white",
+                "sex": str(rng.choice(["female", "male"])),
+            }
+            for s in ids
+        ],
+        "attendance_events": [
+            {"student_id": s, "school_id": "k1", "date": day, "status": "absent_unexcused"}
+            for s in ids
+            for day in DAYS
+            if day.weekday() == (0 if black[s] else 3)
+        ],
+        "programs": [
+            {
+                "program_id": "p1",
+                "organization_id": "tutors",
+                "name": "T",
+                "support": "tutoring",
+                "capacity": 50,
+                "min_grade": -1,
+                "max_grade": 12,
+            }
+        ],
+    }
 
 
 def unfair_ranker() -> BenefitRanker:
@@ -80,14 +113,18 @@ def unfair_ranker() -> BenefitRanker:
     X = pd.DataFrame(rng.uniform(0, 1, (1500, len(feature_names()))), columns=feature_names())
     X["monday_absences_60"] = rng.choice([0.0, 12.0], 1500)
     support = pd.Series(np.where(rng.random(1500) < 0.5, "tutoring", "none"))
-    outcome = rng.normal(0, 0.5, 1500) + 5 * ((support == "tutoring") & (X["monday_absences_60"] < 6))
+    outcome = rng.normal(0, 0.5, 1500) + 5 * (
+        (support == "tutoring") & (X["monday_absences_60"] < 6)
+    )
     ranker = BenefitRanker(("tutoring",), n_folds=3, rounds=30, min_leaf=20, scope_dropout=0.0)
     return ranker.fit(X, pd.Series(outcome), support, pd.Series(np.arange(1500).astype(str)))
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the model, registered and audited by the command, a partner's records and a reviewer."""
+    """A home with the model, registered and audited by the command, a partner's records and a
+    reviewer.
+    """
     home = tmp_path_factory.mktemp("unfair") / "home"
     snapshot = snapshot_of(rows(), home)
     file = home / "models" / "unfair.json"
@@ -95,7 +132,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     register_model(home, file, sha256, snapshot.id, GAIN, {})
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     add_organization(database, Organization(DISTRICT, "District", "district"))
-    for login, role in ((LOGIN, Role.EQUITY_REVIEWER), ("ada@district.example", Role.DISTRICT_ADMIN)):
+    for login, role in (
+        (LOGIN, Role.EQUITY_REVIEWER),
+        ("ada@district.example", Role.DISTRICT_ADMIN),
+    ):
         add_staff(database, login, "A B", role, DISTRICT, PASSWORD)
     database.engine.dispose()
     said = invoke("audit", "--home", str(home))
@@ -134,7 +174,9 @@ def invoke(*arguments: str) -> str:
 def leaves() -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Every command, hidden ones too."""
 
-    def walk(path: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    def walk(
+        path: tuple[str, ...], command: Any
+    ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
         real = command.real if isinstance(command, Deferred) else command
         if hasattr(real, "commands"):
             for name, one in real.commands.items():
@@ -147,8 +189,17 @@ def leaves() -> Iterator[tuple[tuple[str, ...], click.Command]]:
 
 def attempts(path: tuple[str, ...], command: click.Command, home: Path) -> Iterator[list[str]]:
     """The command with all that it asks for, with its flags and without."""
-    answers = {"version": "1", "reviewer": LOGIN, "reason": REASON, "home": str(home), "login": LOGIN, "first": "1",
-               "second": "1", "login_": LOGIN, "as_": LOGIN}  # fmt: skip
+    answers = {
+        "version": "1",
+        "reviewer": LOGIN,
+        "reason": REASON,
+        "home": str(home),
+        "login": LOGIN,
+        "first": "1",
+        "second": "1",
+        "login_": LOGIN,
+        "as_": LOGIN,
+    }
     plain: list[str] = []
     flags: list[str] = []
     for option in command.params:
@@ -158,7 +209,13 @@ def attempts(path: tuple[str, ...], command: click.Command, home: Path) -> Itera
         elif getattr(option, "is_flag", False):
             flags += option.opts[:1]
         elif wanted or option.required or "--as" in option.opts or "--reason" in option.opts:
-            value = LOGIN if "--as" in option.opts else REASON if "--reason" in option.opts else wanted or "1"
+            value = (
+                LOGIN
+                if "--as" in option.opts
+                else REASON
+                if "--reason" in option.opts
+                else wanted or "1"
+            )
             plain += [option.opts[0], value]
     yield [*path, *plain]
     if flags:
@@ -168,7 +225,9 @@ def attempts(path: tuple[str, ...], command: click.Command, home: Path) -> Itera
 def test_the_gate_finds_it_and_says_for_whom(home: Path):  # R61
     audit = read_audit(home, 1)
     assert audit is not None and audit.verdict is Verdict.FAIL and audit.curves
-    assert {("missed", "black"), ("access", "black")} <= {(one.check, one.value) for one in audit.stopping}
+    assert {("missed", "black"), ("access", "black")} <= {
+        (one.check, one.value) for one in audit.stopping
+    }
     assert not serves(home)
 
 
@@ -182,8 +241,14 @@ def test_no_command_with_any_flag_lets_it_serve(made: Path, tmp_path: Path):  # 
         for arguments in attempts(path, command, home):
             said = invoke(*arguments)
             assert "No such option" not in said and "No such command" not in said, (arguments, said)
-            assert not (home / "mlflow.db").exists() or champion_version(home) is None, (arguments, said)
-            assert path[-1] not in {"sign", "promote"} or "failed: it may not serve" in said.replace("\n", " "), said
+            assert not (home / "mlflow.db").exists() or champion_version(home) is None, (
+                arguments,
+                said,
+            )
+            assert path[-1] not in {
+                "sign",
+                "promote",
+            } or "failed: it may not serve" in said.replace("\n", " "), said
             tried += 1
         if path[0] in {"sign", "promote", "rollback", "retrain", "audit", "refuse", "train"}:
             assert not serves(home), path
@@ -199,7 +264,9 @@ def test_mlflows_project_runs_no_command_that_signs():
 
 def forged(audit: Audit, **changes: object) -> Audit:
     """The audit as somebody would wish it."""
-    findings = tuple(replace(one, verdict=Verdict.PASS, does=Consequence.SHOWS) for one in audit.findings)
+    findings = tuple(
+        replace(one, verdict=Verdict.PASS, does=Consequence.SHOWS) for one in audit.findings
+    )
     return replace(audit, verdict=Verdict.PASS, findings=findings, **changes)
 
 
@@ -214,19 +281,37 @@ def test_neither_the_registry_nor_the_files_nor_the_database_lets_it_serve(home:
         sign(found, 1, eve, REASON, NOW)
     sha256 = model_version(home, 1).sha256
     with found.database.session() as session:
-        session.add(SignoffRow(at=NOW, reviewer_id=eve.user_id, model_version=1, model_sha256=sha256,
-                               audit_sha256=better.sha256, decision=SIGNED, reason=REASON, seal="0" * 64))  # fmt: skip
+        session.add(
+            SignoffRow(
+                at=NOW,
+                reviewer_id=eve.user_id,
+                model_version=1,
+                model_sha256=sha256,
+                audit_sha256=better.sha256,
+                decision=SIGNED,
+                reason=REASON,
+                seal="0" * 64,
+            )
+        )
     assert not serves(home)
-    add_signoff(found.database, Signoff(NOW, eve.user_id, 1, sha256, better.sha256, SIGNED, REASON), found.secret)
+    add_signoff(
+        found.database,
+        Signoff(NOW, eve.user_id, 1, sha256, better.sha256, SIGNED, REASON),
+        found.secret,
+    )
     assert not serves(home)
 
 
 def test_a_policy_that_would_let_it_pass_is_none(tmp_path: Path):  # R61
     text = (ROOT / "fairness" / "policy.toml").read_text()
     file = tmp_path / "policy.toml"
-    for old, new in (('[checks.missed]\nbeyond = 0.05\nwithin = 0.10\nfails = "stops"',
-                      '[checks.missed]\nbeyond = 0.05\nwithin = 0.10\nfails = "shows"'),
-                     ('[checks.missed]\nbeyond = 0.05', '[checks.missed]\nbeyond = 0.95')):  # fmt: skip
+    for old, new in (
+        (
+            '[checks.missed]\nbeyond = 0.05\nwithin = 0.10\nfails = "stops"',
+            '[checks.missed]\nbeyond = 0.05\nwithin = 0.10\nfails = "shows"',
+        ),
+        ("[checks.missed]\nbeyond = 0.05", "[checks.missed]\nbeyond = 0.95"),
+    ):
         assert old in text
         file.write_text(text.replace(old, new))
         with pytest.raises(ValueError, match=r"checks\.missed"):

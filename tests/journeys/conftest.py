@@ -1,4 +1,5 @@
-"""A real browser on a real site: the whole demo, made by its own command and served by its own command.
+"""A real browser on a real site: the whole demo, made by its own command and served by its own
+command.
 
 `HANDRAIL_TEST_DEMO` may name the folder of a finished demo, to save the minutes of making one.
 """
@@ -23,14 +24,26 @@ STUDENTS = 8_000
 """Half of the usual demo: enough for a model that may be signed."""
 
 CHROMIUM = Path("/usr/bin/chromium")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 def handrail(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False,
-                          env={**os.environ, **environment})  # fmt: skip
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
 
 
 @contextmanager
@@ -39,8 +52,10 @@ def served(home: Path, **environment: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen([*COMMAND, "serve", "--port", str(port), "--home", str(home)],
-                               env={**os.environ, **environment})  # fmt: skip
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--port", str(port), "--home", str(home)],
+        env={**os.environ, **environment},
+    )
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(300):

@@ -16,7 +16,9 @@ def test_the_tutors_caseworker_accepts_tutoring_for_the_top_alert_and_the_distri
     page: Page, demo_site: str, demo_home: Path
 ):
     refused: list[str] = []
-    page.on("console", lambda message: refused.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console", lambda message: refused.append(message.text) if message.type == "error" else None
+    )
     sign_in(page, demo_site, "Dana Whitfield")
     wait_for_model(page)
     top = page.locator("table.roster tbody tr").first
@@ -47,22 +49,40 @@ def test_the_tutors_caseworker_accepts_tutoring_for_the_top_alert_and_the_distri
     assert "holds" in run.stdout
 
 
-def test_the_grandparent_readers_coordinator_sees_name_grade_school_and_own_sessions_only(page: Page, demo_site: str):
+def test_the_grandparent_readers_coordinator_sees_name_grade_school_and_own_sessions_only(
+    page: Page, demo_site: str
+):
     sign_in(page, demo_site, "Edna Marsh")
     headings = page.locator("table.roster thead th").all_inner_texts()
     assert headings == ["Student", "Grade and school", "Sessions with you this school year"]
     page.locator("table.roster tbody a").first.click()
     assert page.locator("h2").all_inner_texts() == ["Programs and sessions"]
     said = page.locator("main").inner_text().lower()
-    for word in ("absen", "mark", "test result", "incident", "born", "birth", "suggest", "alert", "hous", "meal",
-                 "female", "male", "tutoring", "pantry"):  # fmt: skip
+    for word in (
+        "absen",
+        "mark",
+        "test result",
+        "incident",
+        "born",
+        "birth",
+        "suggest",
+        "alert",
+        "hous",
+        "meal",
+        "female",
+        "male",
+        "tutoring",
+        "pantry",
+    ):
         assert not re.search(rf"\b{word}", said), word
 
 
 def test_a_dismissal_needs_a_reason_and_is_kept_with_it(page: Page, demo_site: str):
     sign_in(page, demo_site, "Noel Ferris")
     wait_for_model(page)
-    rows = page.locator("table.roster tbody tr").filter(has_not=page.locator(".suggestion-cell", has_text="None"))
+    rows = page.locator("table.roster tbody tr").filter(
+        has_not=page.locator(".suggestion-cell", has_text="None")
+    )
     rows.first.get_by_role("link").click()
     card = page.locator("li.support").first
     card.get_by_text("Dismiss…").click()
@@ -84,7 +104,9 @@ def test_the_reviewer_reads_the_audit_that_was_signed(page: Page, demo_site: str
     assert chart.evaluate("image => image.complete && image.naturalWidth > 0")
 
 
-def test_the_district_reads_what_went_along_with_each_program_and_states_what_one_costs(page: Page, demo_site: str):
+def test_the_district_reads_what_went_along_with_each_program_and_states_what_one_costs(
+    page: Page, demo_site: str
+):
     sign_in(page, demo_site, "Grace Olander")
     page.get_by_role("link", name="Programs", exact=True).click()
     expect(page.get_by_role("heading", name="In short")).to_be_visible()
@@ -96,7 +118,9 @@ def test_the_district_reads_what_went_along_with_each_program_and_states_what_on
     own.get_by_label("US dollars").fill("655.50")
     own.get_by_role("button", name="Write it down for Weekly mentoring").click()
     expect(page.get_by_role("status").first).to_contain_text("written down")
-    expect(page.locator("main")).to_contain_text("out of date: what a program costs was stated anew")
+    expect(page.locator("main")).to_contain_text(
+        "out of date: what a program costs was stated anew"
+    )
 
 
 PAGES = {
@@ -106,15 +130,32 @@ PAGES = {
     "Priya Raman": ("/audits", "/audits/1", "/effects", "/data"),
     "Marcus Bell": ("/audits", "/audits/1", "/effects"),
     "Grace Olander": (
-        "/students", "/matches", "/matches?show=decided", "/consents", "/agreements", "/agreements/brightpath-2025",
-        "/agreements/explain", "/disclosures", "/demands", "/demands/1", "/demands/2", "/demands/new", "/emergencies",
-        "/notices", "/data", "/retention", "/audits/1", "/effects",
+        "/students",
+        "/matches",
+        "/matches?show=decided",
+        "/consents",
+        "/agreements",
+        "/agreements/brightpath-2025",
+        "/agreements/explain",
+        "/disclosures",
+        "/demands",
+        "/demands/1",
+        "/demands/2",
+        "/demands/new",
+        "/emergencies",
+        "/notices",
+        "/data",
+        "/retention",
+        "/audits/1",
+        "/effects",
     ),
 }
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_pages_fit_a_phone_and_break_no_rule_of_the_content_policy(browser: Browser, demo_site: str, name: str):  # R49
+def test_pages_fit_a_phone_and_break_no_rule_of_the_content_policy(
+    browser: Browser, demo_site: str, name: str
+):  # R49
     context = browser.new_context(viewport=PHONE, is_mobile=True)
     page = context.new_page()
     said: list[str] = []
@@ -136,7 +177,7 @@ def test_pages_fit_a_phone_and_break_no_rule_of_the_content_policy(browser: Brow
     context.close()
 
 
-def test_the_second_person_approves_what_the_first_proposed_and_finds_the_way_by_the_menu_of_a_phone(
+def test_the_second_person_approves_what_the_first_proposed_by_the_menu_of_a_phone(
     browser: Browser, demo_site: str
 ):
     context = browser.new_context(viewport=PHONE, is_mobile=True)
@@ -151,8 +192,12 @@ def test_the_second_person_approves_what_the_first_proposed_and_finds_the_way_by
     context.close()
 
 
-def test_the_clinics_caseworker_reads_what_the_running_emergency_opens(page: Page, demo_site: str, demo_home: Path):
-    assert handrail("demo", str(demo_home.parent), "--no-site").returncode == 0, "opens one where none is open now"
+def test_the_clinics_caseworker_reads_what_the_running_emergency_opens(
+    page: Page, demo_site: str, demo_home: Path
+):
+    assert handrail("demo", str(demo_home.parent), "--no-site").returncode == 0, (
+        "opens one where none is open now"
+    )
     sign_in(page, demo_site, "Grace Olander")
     page.goto(f"{demo_site}/emergencies")
     running = page.locator("li.panel", has_text="Open now")
@@ -174,7 +219,9 @@ def test_a_page_is_worked_by_keyboard_alone(page: Page, demo_site: str):
         page.keyboard.press("Tab")
         if link.evaluate("node => node === document.activeElement"):
             break
-    outline = link.evaluate("node => getComputedStyle(node).outlineStyle + getComputedStyle(node).boxShadow")
+    outline = link.evaluate(
+        "node => getComputedStyle(node).outlineStyle + getComputedStyle(node).boxShadow"
+    )
     assert outline != "nonenone"
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("/students/[0-9a-f]{20}"))
@@ -189,6 +236,8 @@ def test_a_finished_demo_is_served_again_without_being_made_again(demo_home: Pat
 
 
 def test_a_demo_is_not_served_to_others(demo_home: Path):  # R54
-    run: subprocess.CompletedProcess[str] = handrail("serve", "--host", "0.0.0.0", "--home", str(demo_home))
+    run: subprocess.CompletedProcess[str] = handrail(
+        "serve", "--host", "0.0.0.0", "--home", str(demo_home)
+    )
     assert run.returncode == 2
     assert "on this machine alone" in run.stderr

@@ -1,4 +1,6 @@
-"""The Ed-Fi sample, which nobody here wrote, goes the whole way: to alerts, records and "no suggestion yet"."""
+"""The Ed-Fi sample, which nobody here wrote, goes the whole way: to alerts, records and "no
+suggestion yet".
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ breach_notice_hours = 24
 """
 
 
-def test_the_sample_is_loaded_built_refused_by_training_and_still_shown(shared_data: Path, tmp_path: Path, page: Page):
+def test_the_sample_is_loaded_built_refused_by_training_and_still_shown(
+    shared_data: Path, tmp_path: Path, page: Page
+):
     home = ("--home", str(tmp_path / "home"))
     loaded = handrail("load", "edfi", str(shared_data / "edfi"), *home)
     assert loaded.returncode == 0, loaded.stderr
@@ -51,18 +55,32 @@ def test_the_sample_is_loaded_built_refused_by_training_and_still_shown(shared_d
     assert "no model is registered: run `handrail train`" in unaudited.stderr
 
     organizations, agreement = tmp_path / "organizations.csv", tmp_path / "agreement.toml"
-    organizations.write_text("organization_id,name,kind\ndistrict,Grand Bend,district\n19255901,Check In,mentoring\n")
+    organizations.write_text(
+        "organization_id,name,kind\ndistrict,Grand Bend,district\n19255901,Check In,mentoring\n"
+    )
     agreement.write_text(AGREEMENT)
     assert handrail("accounts", "organizations", str(organizations), *home).returncode == 0
     assert handrail("agreements", "add", str(agreement), *home).returncode == 0
-    for login, role, organization in (("ann@grandbend.example", "district_admin", "district"),
-                                      ("cal@checkin.example", "caseworker", "19255901")):  # fmt: skip
-        added = handrail("accounts", "staff", login, "Somebody", role, organization, *home, HANDRAIL_PASSWORD=PASSWORD)
+    for login, role, organization in (
+        ("ann@grandbend.example", "district_admin", "district"),
+        ("cal@checkin.example", "caseworker", "19255901"),
+    ):
+        added = handrail(
+            "accounts",
+            "staff",
+            login,
+            "Somebody",
+            role,
+            organization,
+            *home,
+            HANDRAIL_PASSWORD=PASSWORD,
+        )
         assert added.returncode == 0, added.stderr
     with closing(sqlite3.connect(tmp_path / "home" / "handrail.db")) as stored:
         hashes = [one for (one,) in stored.execute("SELECT password_hash FROM staff")]
-    assert len(hashes) == 2 and all(one.startswith("$argon2id$v=19$m=65536,t=3,p=1$") for one in hashes), (
-        "RFC 9106, section 4")  # fmt: skip
+    assert len(hashes) == 2 and all(
+        one.startswith("$argon2id$v=19$m=65536,t=3,p=1$") for one in hashes
+    ), "RFC 9106, section 4"
     with served(tmp_path / "home", HANDRAIL_TODAY="2022-05-27") as site:
         sign_in_with_password(page, site, "ann@grandbend.example")
         expect(page.locator("main")).to_contain_text("960 students")

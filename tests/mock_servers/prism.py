@@ -16,12 +16,17 @@ BINARY = Path(__file__).parent / "node_modules" / ".bin" / "prism"
 
 @contextmanager
 def serving(document: Path) -> Iterator[str]:
-    """The address of a server of that document, which answers a request that it does not allow with an error."""
+    """The address of a server of that document, which answers a request that it does not allow with
+    an error.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen([BINARY, "mock", "--errors", "--port", str(port), document],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    process = subprocess.Popen(
+        [BINARY, "mock", "--errors", "--port", str(port), document],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         _wait_until_it_listens(process, f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}"

@@ -78,25 +78,50 @@ def agreement_text(**changes: object) -> str:
     import json
 
     values: dict[str, object] = {
-        "agreement_id": "a1", "organization_id": "tutors", "legal_basis": "school_official",
-        "categories": ["directory", "attendance", "services"], "consent_required": [], "programs": ["p1"],
+        "agreement_id": "a1",
+        "organization_id": "tutors",
+        "legal_basis": "school_official",
+        "categories": ["directory", "attendance", "services"],
+        "consent_required": [],
+        "programs": ["p1"],
         "supports": ["tutoring"],
-    }  # fmt: skip
+    }
     values |= changes
     values.setdefault("purpose_kind", PURPOSE_KINDS[LegalBasis(values["legal_basis"])][0])
-    return AGREEMENT.format(**{k: json.dumps(v) if isinstance(v, list) else v for k, v in values.items()})
+    return AGREEMENT.format(
+        **{k: json.dumps(v) if isinstance(v, list) else v for k, v in values.items()}
+    )
 
 
 def add_organization(database: Database, organization_id: str, *roles: Role) -> list[Viewer]:
     """The organisation with one member of staff for each role."""
-    viewers = [Viewer(f"{organization_id}-{role}", f"{role}@{organization_id}.example", "Somebody", role,
-                      organization_id) for role in roles]  # fmt: skip
+    viewers = [
+        Viewer(
+            f"{organization_id}-{role}",
+            f"{role}@{organization_id}.example",
+            "Somebody",
+            role,
+            organization_id,
+        )
+        for role in roles
+    ]
     with database.session() as session:
-        session.add(OrganizationRow(organization_id=organization_id, name=organization_id, kind="partner"))
+        session.add(
+            OrganizationRow(organization_id=organization_id, name=organization_id, kind="partner")
+        )
         session.flush()
         for viewer in viewers:
-            session.add(StaffRow(user_id=viewer.user_id, login=viewer.login, name=viewer.name, role=viewer.role,
-                                 organization_id=organization_id, password_hash="x", active=True))  # fmt: skip
+            session.add(
+                StaffRow(
+                    user_id=viewer.user_id,
+                    login=viewer.login,
+                    name=viewer.name,
+                    role=viewer.role,
+                    organization_id=organization_id,
+                    password_hash="x",
+                    active=True,
+                )
+            )
     return viewers
 
 
@@ -104,11 +129,22 @@ def add_agreement(database: Database, **changes: object) -> None:
     save_agreement(database, parse_agreement(agreement_text(**changes), "agreement.toml"))
 
 
-def add_consent(database: Database, student_id: str, *categories: Category, organization_id: str = "tutors") -> None:
+def add_consent(
+    database: Database, student_id: str, *categories: Category, organization_id: str = "tutors"
+) -> None:
     with database.session() as session:
-        session.add(ConsentRow(student_id=student_id, organization_id=organization_id, purpose="Tutoring",
-                               categories=";".join(categories), signer="A parent", signed_on=date(2025, 9, 1),
-                               expires_on=date(2026, 8, 31), revoked_on=None))  # fmt: skip
+        session.add(
+            ConsentRow(
+                student_id=student_id,
+                organization_id=organization_id,
+                purpose="Tutoring",
+                categories=";".join(categories),
+                signer="A parent",
+                signed_on=date(2025, 9, 1),
+                expires_on=date(2026, 8, 31),
+                revoked_on=None,
+            )
+        )
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -118,5 +154,8 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
         made: Callable[[str], Database] = request.getfixturevalue("new_sqlite")
         return made("handrail")
     name = f"t{abs(hash(str(tmp_path))):x}"[:30]
-    server, template = request.getfixturevalue("postgres_server"), request.getfixturevalue("empty_postgresql")
+    server, template = (
+        request.getfixturevalue("postgres_server"),
+        request.getfixturevalue("empty_postgresql"),
+    )
     return open_database(make_database(server, name, template))

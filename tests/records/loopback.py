@@ -1,4 +1,6 @@
-"""An HTTP server on this machine that gives tokens, remembers what it was asked, and fails in the ways networks do."""
+"""An HTTP server on this machine that gives tokens, remembers what it was asked, and fails in the
+ways networks do.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,14 @@ from urllib.parse import parse_qsl, urlsplit
 from records.connectors.http.client import Credentials, Patience, RestClient
 
 CLIENT, SECRET = "handrail", "the secret of the client 5d1f"
-QUICK = Patience(tries=4, first_wait=1.0, longest_wait=120.0, whole_answer=1.0, between_bytes=1.0,
-                 most_bytes=2_000_000)  # fmt: skip
+QUICK = Patience(
+    tries=4,
+    first_wait=1.0,
+    longest_wait=120.0,
+    whole_answer=1.0,
+    between_bytes=1.0,
+    most_bytes=2_000_000,
+)
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,8 @@ Fault = Callable[["Handler", Reply], None]
 class Loopback:
     """Start it with `running`. Subclasses say what it holds in `answer`.
 
-    `faults` are used up one a request, None for one that goes well; `token_faults` those of the token's address.
-    `token_counts_for` is how many requests a token is good for.
+    `faults` are used up one a request, None for one that goes well; `token_faults` those of the
+    token's address. `token_counts_for` is how many requests a token is good for.
     """
 
     def __init__(self) -> None:
@@ -71,7 +79,9 @@ class Loopback:
         server = _Server(("127.0.0.1", 0), Handler)
         server.loopback = self
         self.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread = threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
         thread.start()
         try:
             yield self
@@ -83,7 +93,9 @@ class Loopback:
     def credentials(self, secret: str = SECRET) -> Credentials:
         return Credentials(f"{self.url}/oauth/token", CLIENT, secret)
 
-    def client(self, patience: Patience = QUICK, sleep: Callable[[float], None] = lambda seconds: None) -> RestClient:
+    def client(
+        self, patience: Patience = QUICK, sleep: Callable[[float], None] = lambda seconds: None
+    ) -> RestClient:
         return RestClient(self.url, self.credentials(), patience, sleep=sleep)
 
     def token(self, authorization: str) -> Reply:
@@ -92,7 +104,9 @@ class Loopback:
             return Reply({"error": "invalid_client"}, 401)
         token = secrets.token_urlsafe(12)
         self.tokens[token] = self.token_counts_for
-        return Reply({"access_token": token, "token_type": "bearer", "expires_in": self.token_lasts})
+        return Reply(
+            {"access_token": token, "token_type": "bearer", "expires_in": self.token_lasts}
+        )
 
     def spend(self, token: str) -> bool:
         left = self.tokens.get(token, 0)
@@ -134,7 +148,10 @@ class Handler(BaseHTTPRequestHandler):
             elif not loopback.spend(token):
                 reply, faults = Reply({"message": "the token does not count"}, 401), none
             else:
-                reply, faults = loopback.answer(self.command, parts.path, params, body), loopback.faults
+                reply, faults = (
+                    loopback.answer(self.command, parts.path, params, body),
+                    loopback.faults,
+                )
             fault = faults.popleft() if faults else None
         (fault or send)(self, reply)
         with suppress(OSError):
@@ -151,13 +168,23 @@ def send(handler: Handler, reply: Reply) -> None:
 
 def status(code: int, body: str = "{}", **headers: str) -> Fault:
     def fault(handler: Handler, reply: Reply) -> None:
-        _send(handler, body.encode(), code, {name.replace("_", "-"): value for name, value in headers.items()})
+        _send(
+            handler,
+            body.encode(),
+            code,
+            {name.replace("_", "-"): value for name, value in headers.items()},
+        )
 
     return fault
 
 
 def not_json(handler: Handler, reply: Reply) -> None:
-    _send(handler, b"<html>The page you asked for is being served by our partner</html>", 200, reply.headers)
+    _send(
+        handler,
+        b"<html>The page you asked for is being served by our partner</html>",
+        200,
+        reply.headers,
+    )
 
 
 def half(handler: Handler, reply: Reply) -> None:
@@ -175,7 +202,12 @@ def truncated(handler: Handler, reply: Reply) -> None:
 def reset(handler: Handler, reply: Reply) -> None:
     """Half of the answer, then the connection breaks."""
     body = json.dumps(reply.data).encode()
-    _send(handler, body[: len(body) // 2], 200, dict(reply.headers) | {"content-length": str(len(body))})
+    _send(
+        handler,
+        body[: len(body) // 2],
+        200,
+        dict(reply.headers) | {"content-length": str(len(body))},
+    )
     handler.wfile.flush()
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     handler.connection.close()
@@ -219,7 +251,9 @@ def deep(handler: Handler, reply: Reply) -> None:
 
 def _send(handler: Handler, body: bytes, code: int, headers: Mapping[str, str]) -> None:
     handler.send_response(code)
-    for name, value in ({"content-length": str(len(body)), "content-type": "application/json"} | dict(headers)).items():
+    for name, value in (
+        {"content-length": str(len(body)), "content-type": "application/json"} | dict(headers)
+    ).items():
         handler.send_header(name, value)
     handler.end_headers()
     handler.wfile.write(body)

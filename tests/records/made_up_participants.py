@@ -1,8 +1,10 @@
-"""A made-up roster and a partner's list of participants whose truth is known: who is whom, and what was done to each.
+"""A made-up roster and a partner's list of participants whose truth is known: who is whom, and what
+was done to each.
 
-Names follow a long-tailed stock, as real ones do. Families share a surname and often a school; some children are twins,
-some of them with names a letter apart. Of the list, some are no students of the district at all, and among those are
-brothers, sisters and namesakes of students. Everybody in it is made up.
+Names follow a long-tailed stock, as real ones do. Families share a surname and often a school; some
+children are twins, some of them with names a letter apart. Of the list, some are no students of the
+district at all, and among those are brothers, sisters and namesakes of students. Everybody in it is
+made up.
 """
 
 from __future__ import annotations
@@ -24,39 +26,57 @@ STRANGERS = 0.12
 """The share of a list who are not students of the district."""
 
 FIRST_NAMES = """
-Maria Jose Liam Emma Noah Olivia Sofia Mateo Isabella Daniel Camila Sebastian Mia Alexander Valentina Santiago Emily
-Elijah Ava James Charlotte Benjamin Amelia Lucas Evelyn Ethan Abigail Michael Elizabeth Jacob Victoria Logan Natalie
-David Gabriela Joseph Samantha Samuel Andrea Anthony Daniela Gabriel Alejandra Christopher Katherine Andrew Zoe Joshua
-Nicole Nathaniel Aaliyah Christian Destiny Jonathan Jasmine Angel Kimberly Jayden Brianna Isaac Alexandra Adrian Leah
-José María Sofía Andrés Zoë Renée Chloé Nicolás Ángel Inés Beyoncé Tomás Jesús Lucía Noëlle Xiomara Tenzin Priya
-Amir Fatima Omar Aisha Yusuf Layla Mohammed Mariam Ahmed Zainab Hana Kenji Mei Wei Linh Minh An Thuy Quang Kofi Ama
-Kwame Imani Malik Keisha DeAndre Latoya Tyrone Shaniqua Marquis Jamal Dakota Cheyenne Savannah Hunter Wyatt Colton
-Mary-Kate Anne-Marie Jean-Luc Juan-Pablo Maria-Elena Luis-Miguel Mary-Ann Ana-Lucia John-Paul Sarah-Jane
+Maria Jose Liam Emma Noah Olivia Sofia Mateo Isabella Daniel Camila Sebastian Mia Alexander
+Valentina Santiago Emily Elijah Ava James Charlotte Benjamin Amelia Lucas Evelyn Ethan Abigail
+Michael Elizabeth Jacob Victoria Logan Natalie David Gabriela Joseph Samantha Samuel Andrea Anthony
+Daniela Gabriel Alejandra Christopher Katherine Andrew Zoe Joshua Nicole Nathaniel Aaliyah Christian
+Destiny Jonathan Jasmine Angel Kimberly Jayden Brianna Isaac Alexandra Adrian Leah José María Sofía
+Andrés Zoë Renée Chloé Nicolás Ángel Inés Beyoncé Tomás Jesús Lucía Noëlle Xiomara Tenzin Priya Amir
+Fatima Omar Aisha Yusuf Layla Mohammed Mariam Ahmed Zainab Hana Kenji Mei Wei Linh Minh An Thuy
+Quang Kofi Ama Kwame Imani Malik Keisha DeAndre Latoya Tyrone Shaniqua Marquis Jamal Dakota Cheyenne
+Savannah Hunter Wyatt Colton Mary-Kate Anne-Marie Jean-Luc Juan-Pablo Maria-Elena Luis-Miguel
+Mary-Ann Ana-Lucia John-Paul Sarah-Jane
 """
 LAST_NAMES = """
-Garcia Rodriguez Martinez Hernandez Lopez Gonzalez Smith Johnson Williams Brown Jones Perez Sanchez Ramirez Torres
-Miller Davis Wilson Anderson Thomas Taylor Moore Jackson Martin Lee Flores Rivera Gomez Diaz Nguyen White Harris Clark
-Lewis Robinson Walker Young Allen King Wright Scott Hill Green Adams Nelson Baker Hall Campbell Mitchell Carter Reyes
-Morales Cruz Ortiz Gutierrez Chavez Ramos Ruiz Alvarez Mendoza Vasquez Castillo Jimenez Moreno Romero Herrera Medina
-Peña Núñez Muñoz Ibáñez Yáñez Müller Françoise O'Brien O'Neil O'Connor D'Angelo McDonald MacKenzie St.Clair Tran Pham
-Patel Singh Khan Ali Hassan Mohamed Abdi Osman Okafor Mensah Owusu Diallo Traore Kim Park Choi Chen Wang Li Zhang Wu
-Vang Xiong Yang Lor Thao Yazzie Begay Tsosie Nez Kowalski Nowak Schmidt Rossi Silva Santos Oliveira Costa Pereira
+Garcia Rodriguez Martinez Hernandez Lopez Gonzalez Smith Johnson Williams Brown Jones Perez Sanchez
+Ramirez Torres Miller Davis Wilson Anderson Thomas Taylor Moore Jackson Martin Lee Flores Rivera
+Gomez Diaz Nguyen White Harris Clark Lewis Robinson Walker Young Allen King Wright Scott Hill Green
+Adams Nelson Baker Hall Campbell Mitchell Carter Reyes Morales Cruz Ortiz Gutierrez Chavez Ramos
+Ruiz Alvarez Mendoza Vasquez Castillo Jimenez Moreno Romero Herrera Medina Peña Núñez Muñoz Ibáñez
+Yáñez Müller Françoise O'Brien O'Neil O'Connor D'Angelo McDonald MacKenzie St.Clair Tran Pham Patel
+Singh Khan Ali Hassan Mohamed Abdi Osman Okafor Mensah Owusu Diallo Traore Kim Park Choi Chen Wang
+Li Zhang Wu Vang Xiong Yang Lor Thao Yazzie Begay Tsosie Nez Kowalski Nowak Schmidt Rossi Silva
+Santos Oliveira Costa Pereira
 """
 PARTICLES = ("De La ", "de ", "Van ", "Del ")
 TWINS_ALIKE = (
-    ("Jayden", "Jaylen"), ("Maria", "Mariah"), ("Ana", "Anna"), ("Mario", "Maria"), ("Kayla", "Kaylee"),
-    ("Daniel", "Daniela"), ("Aiden", "Caiden"), ("Emma", "Emily"), ("Madison", "Madeline"), ("Brian", "Brianna"),
-)  # fmt: skip
+    ("Jayden", "Jaylen"),
+    ("Maria", "Mariah"),
+    ("Ana", "Anna"),
+    ("Mario", "Maria"),
+    ("Kayla", "Kaylee"),
+    ("Daniel", "Daniela"),
+    ("Aiden", "Caiden"),
+    ("Emma", "Emily"),
+    ("Madison", "Madeline"),
+    ("Brian", "Brianna"),
+)
 SCHOOLS = tuple(
     f"{name} {kind} School"
     for kind, names in (
-        ("Elementary", "Lincoln Washington Jefferson Roosevelt Maple Oak Cedar Riverside Hillcrest Parkview Eastside "
-                       "Westgate Lakeshore Sunset Franklin Madison Monroe Adams Harbor Prairie"),
+        (
+            "Elementary",
+            (
+                "Lincoln Washington Jefferson Roosevelt Maple Oak Cedar Riverside Hillcrest"
+                " Parkview Eastside Westgate Lakeshore Sunset Franklin Madison Monroe Adams Harbor"
+                " Prairie"
+            ),
+        ),
         ("Middle", "Lincoln Central Riverside Hamilton Cesar-Chavez"),
         ("High", "Central Northside Washington"),
     )
     for name in names.split()
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +90,9 @@ class Child:
 
 @dataclass(frozen=True)
 class World:
-    """`truth` names the student of each participant, None for who is none; `damage` what was done to the row."""
+    """`truth` names the student of each participant, None for who is none; `damage` what was done
+    to the row.
+    """
 
     students: pd.DataFrame
     participants: list[Participant]
@@ -86,32 +108,50 @@ def make_world(seed: int, students: int, participants: int) -> World:
     while sum(map(len, families)) < students:
         families.append(_family(rng, names))
     rng.shuffle(families)
-    roster = [(f"s{place:05d}", child) for place, child in enumerate(child for family in families for child in family)]
+    roster = [
+        (f"s{place:05d}", child)
+        for place, child in enumerate(child for family in families for child in family)
+    ]
     strangers = round(STRANGERS * participants)
-    listed = [*_attending(rng, families, roster, participants - strangers),
-              *((None, _stranger(rng, names, roster)) for _ in range(strangers))]  # fmt: skip
+    listed = [
+        *_attending(rng, families, roster, participants - strangers),
+        *((None, _stranger(rng, names, roster)) for _ in range(strangers)),
+    ]
     rng.shuffle(listed)
     rows = []
     for place, (student, child) in enumerate(listed):
         kind = rng.choices(list(DAMAGES), [share for share, _ in DAMAGES.values()])[0]
         spoilt = DAMAGES[kind][1](rng, names, child)
-        rows.append((f"p{place:04d}", student, kind if spoilt != child else "none", _as_written(rng, spoilt)))
+        rows.append(
+            (
+                f"p{place:04d}",
+                student,
+                kind if spoilt != child else "none",
+                _as_written(rng, spoilt),
+            )
+        )
     return World(
-        pd.DataFrame([(student, *vars(child).values()) for student, child in roster],
-                     columns=["student_id", *Child.__annotations__]),
+        pd.DataFrame(
+            [(student, *vars(child).values()) for student, child in roster],
+            columns=["student_id", *Child.__annotations__],
+        ),
         [Participant(ORGANIZATION, key, *written) for key, _, _, written in rows],
         {key: student for key, student, _, _ in rows},
         {key: damage for key, _, damage, _ in rows},
-    )  # fmt: skip
+    )
 
 
 def found_by_exact_match(world: World) -> dict[str, str]:
     """What a plain look-up of names and birth date, letter for letter, would link."""
     by_facts: dict[tuple[object, ...], list[str]] = {}
     for row in world.students.itertuples():
-        by_facts.setdefault((row.first_name, row.last_name, row.birth_date), []).append(row.student_id)
-    found = {one.participant_id: by_facts.get((one.first_name, one.last_name, one.birth_date), [])
-             for one in world.participants}  # fmt: skip
+        by_facts.setdefault((row.first_name, row.last_name, row.birth_date), []).append(
+            row.student_id
+        )
+    found = {
+        one.participant_id: by_facts.get((one.first_name, one.last_name, one.birth_date), [])
+        for one in world.participants
+    }
     return {key: students[0] for key, students in found.items() if len(students) == 1}
 
 
@@ -120,8 +160,14 @@ class _Names:
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
-        self._first = (FIRST_NAMES.split(), _tail(rng, 3000, ("a", "ia", "on", "el", "us", "en", "y")))
-        self._last = (LAST_NAMES.split(), _tail(rng, 6000, ("son", "ez", "er", "ski", "man", "ova", "ton")))
+        self._first = (
+            FIRST_NAMES.split(),
+            _tail(rng, 3000, ("a", "ia", "on", "el", "us", "en", "y")),
+        )
+        self._last = (
+            LAST_NAMES.split(),
+            _tail(rng, 6000, ("son", "ez", "er", "ski", "man", "ova", "ton")),
+        )
 
     def first(self) -> str:
         return self._draw(*self._first, common=0.7, lean=1.3)
@@ -141,8 +187,10 @@ class _Names:
 
 def _tail(rng: random.Random, number: int, endings: tuple[str, ...]) -> list[str]:
     parts = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
-    return ["".join(rng.choices(parts, k=rng.choice((1, 2, 2, 3)))).capitalize() + rng.choice(endings)
-            for _ in range(number)]  # fmt: skip
+    return [
+        "".join(rng.choices(parts, k=rng.choice((1, 2, 2, 3)))).capitalize() + rng.choice(endings)
+        for _ in range(number)
+    ]
 
 
 def _family(rng: random.Random, names: _Names) -> list[Child]:
@@ -154,7 +202,9 @@ def _family(rng: random.Random, names: _Names) -> list[Child]:
     if rng.random() < 0.03:
         born = children[0].birth_date
         pair = rng.choice(TWINS_ALIKE) if rng.random() < 0.4 else (names.first(), names.first())
-        children = [_child(name, last, born, zone) for name in pair if pair[0] != pair[1]] or children
+        children = [
+            _child(name, last, born, zone) for name in pair if pair[0] != pair[1]
+        ] or children
     return children
 
 
@@ -164,8 +214,9 @@ def _child(first: str, last: str, born: date, zone: int) -> Child:
     return Child(first, last, born, grade, SCHOOLS[place])
 
 
-def _attending(rng: random.Random, families: list[list[Child]], roster: list[tuple[str, Child]],
-               wanted: int) -> list[tuple[str, Child]]:  # fmt: skip
+def _attending(
+    rng: random.Random, families: list[list[Child]], roster: list[tuple[str, Child]], wanted: int
+) -> list[tuple[str, Child]]:
     """Single children, and whole families: brothers, sisters and twins come together."""
     places = iter(roster)
     grouped = [[next(places) for _ in family] for family in families]
@@ -178,7 +229,9 @@ def _attending(rng: random.Random, families: list[list[Child]], roster: list[tup
 
 
 def _stranger(rng: random.Random, names: _Names, roster: list[tuple[str, Child]]) -> Child:
-    """Nobody of the district: somebody unrelated, a brother or sister of a student, or a student's namesake."""
+    """Nobody of the district: somebody unrelated, a brother or sister of a student, or a student's
+    namesake.
+    """
     alone = _family(rng, names)[0]
     kin = rng.choice(roster)[1]
     drawn = rng.random()
@@ -190,13 +243,17 @@ def _stranger(rng: random.Random, names: _Names, roster: list[tuple[str, Child]]
 
 
 def _as_written(rng: random.Random, child: Child) -> tuple[str, str, date | None, int | None, str]:
-    """What no partner writes quite as the district does: the school's name, and a grade that may be last year's."""
+    """What no partner writes quite as the district does: the school's name, and a grade that may be
+    last year's.
+    """
     drawn = rng.random()
     school = child.school
     if drawn < 0.15:
         school = ""
     elif drawn < 0.4:
-        school = school.replace(" School", "").replace("Elementary", "Elem.").replace("Middle", "MS")
+        school = (
+            school.replace(" School", "").replace("Elementary", "Elem.").replace("Middle", "MS")
+        )
     elif drawn < 0.48:
         school = rng.choice(SCHOOLS)
     grade = rng.choices((child.grade_level, child.grade_level - 1, None), (0.8, 0.12, 0.08))[0]
@@ -212,7 +269,9 @@ def _nothing(rng: random.Random, names: _Names, child: Child) -> Child:
 
 def _plain_letters(rng: random.Random, names: _Names, child: Child) -> Child:
     def plain(text: str) -> str:
-        bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+        bare = "".join(
+            c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)
+        )
         return rng.choice((str.upper, str.lower, str.title))(bare)
 
     return replace(child, first_name=plain(child.first_name), last_name=plain(child.last_name))
@@ -239,7 +298,10 @@ def _hyphens(rng: random.Random, names: _Names, child: Child) -> Child:
     halves = child.last_name.replace("-", " ").split()
     if len(halves) == 1:
         return replace(child, last_name=f"{child.last_name}-{names.last()}")
-    return replace(child, last_name=rng.choice((halves[0], halves[-1], "-".join(halves), " ".join(reversed(halves)))))
+    return replace(
+        child,
+        last_name=rng.choice((halves[0], halves[-1], "-".join(halves), " ".join(reversed(halves)))),
+    )
 
 
 def _new_surname(rng: random.Random, names: _Names, child: Child) -> Child:
@@ -252,7 +314,11 @@ def _no_birth_date(rng: random.Random, names: _Names, child: Child) -> Child:
 
 def _day_for_month(rng: random.Random, names: _Names, child: Child) -> Child:
     born = child.birth_date
-    return replace(child, birth_date=born.replace(month=born.day, day=born.month)) if born.day <= 12 else child
+    return (
+        replace(child, birth_date=born.replace(month=born.day, day=born.month))
+        if born.day <= 12
+        else child
+    )
 
 
 def _wrong_digit(rng: random.Random, names: _Names, child: Child) -> Child:
@@ -272,16 +338,22 @@ def _nickname(rng: random.Random, names: _Names, child: Child) -> Child:
 
 def _one_of_two_first_names(rng: random.Random, names: _Names, child: Child) -> Child:
     parts = child.first_name.split("-")
-    return replace(child, first_name=parts[0] if len(parts) > 1 else f"{child.first_name} {names.first()}")
+    return replace(
+        child, first_name=parts[0] if len(parts) > 1 else f"{child.first_name} {names.first()}"
+    )
 
 
 def _mistyped(rng: random.Random, name: str) -> str:
     at = rng.randrange(1, len(name)) if len(name) > 1 else 0
     letter = rng.choice("abcdefghijklmnopqrstuvwxyz")
-    return rng.choice((
-        name[:at] + name[at + 1 :], name[:at] + letter + name[at:], name[:at] + letter + name[at + 1 :],
-        name[: at - 1] + name[at] + name[at - 1] + name[at + 1 :] if at else name + letter,
-    ))  # fmt: skip
+    return rng.choice(
+        (
+            name[:at] + name[at + 1 :],
+            name[:at] + letter + name[at:],
+            name[:at] + letter + name[at + 1 :],
+            name[: at - 1] + name[at] + name[at - 1] + name[at + 1 :] if at else name + letter,
+        )
+    )
 
 
 DAMAGES: Mapping[str, tuple[float, Damage]] = {

@@ -1,7 +1,8 @@
-"""A small made-up roster in the words of OneRoster's CSV tables, which changes, and is written out in either version.
+"""A small made-up roster in the words of OneRoster's CSV tables, which changes, and is written out
+in either version.
 
-A roster is file -> identifier -> fields. Users have `role` and `orgSourcedIds` as version 1.1 has them; version 1.2
-writes them to roles.csv.
+A roster is file -> identifier -> fields. Users have `role` and `orgSourcedIds` as version 1.1 has
+them; version 1.2 writes them to roles.csv.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ Roster = dict[str, dict[str, Fields]]
 HEADERS = {
     "orgs.csv": "name,type",
     "academicSessions.csv": "title,type,startDate,endDate,schoolYear",
-    "users.csv": "enabledUser,orgSourcedIds,role,username,givenName,familyName,email,grades,password",
+    "users.csv": (
+        "enabledUser,orgSourcedIds,role,username,givenName,familyName,email,grades,password"
+    ),
     "demographics.csv": "birthDate,sex,asian,white,hispanicOrLatinoEthnicity,countryOfBirthCode",
     "courses.csv": "title,courseCode",
     "classes.csv": "title,grades,courseSourcedId,schoolSourcedId",
@@ -32,30 +35,63 @@ STAMP = "2026-01-15T08:00:00.000Z"
 
 def roster(students: int = 6) -> Roster:
     made: Roster = {
-        "orgs.csv": {"k1": {"name": "North School", "type": "school"}, "k2": {"name": "South School", "type": "school"},
-                     "d1": {"name": "District", "type": "district"}},
-        "academicSessions.csv": {"y": {"title": "2025-2026", "type": "schoolYear", "startDate": "2025-08-18",
-                                       "endDate": "2026-05-29", "schoolYear": "2026"}},
+        "orgs.csv": {
+            "k1": {"name": "North School", "type": "school"},
+            "k2": {"name": "South School", "type": "school"},
+            "d1": {"name": "District", "type": "district"},
+        },
+        "academicSessions.csv": {
+            "y": {
+                "title": "2025-2026",
+                "type": "schoolYear",
+                "startDate": "2025-08-18",
+                "endDate": "2026-05-29",
+                "schoolYear": "2026",
+            }
+        },
         "users.csv": {"t1": _user("Terry", "Ng", "teacher", "k1", "")},
         "demographics.csv": {},
         "courses.csv": {"m": {"title": "Algebra I", "courseCode": "MA1"}},
-        "classes.csv": {f"c{n}": {"title": f"Class {n}", "grades": f"0{5 + n}", "courseSourcedId": "m" * (n == 1),
-                                  "schoolSourcedId": f"k{n}"} for n in (1, 2)},
+        "classes.csv": {
+            f"c{n}": {
+                "title": f"Class {n}",
+                "grades": f"0{5 + n}",
+                "courseSourcedId": "m" * (n == 1),
+                "schoolSourcedId": f"k{n}",
+            }
+            for n in (1, 2)
+        },
         "enrollments.csv": {"e-t1": _enrollment("t1", 1, "teacher")},
-        "lineItems.csv": {"w1": {"title": "Quiz 1", "classSourcedId": "c1", "dueDate": "2025-10-03",
-                                 "resultValueMax": "20"}},
+        "lineItems.csv": {
+            "w1": {
+                "title": "Quiz 1",
+                "classSourcedId": "c1",
+                "dueDate": "2025-10-03",
+                "resultValueMax": "20",
+            }
+        },
         "results.csv": {},
-    }  # fmt: skip
+    }
     for number in range(students):
         add_student(made, f"s{number}", 1 + number % 2)
     return made
 
 
 def add_student(made: Roster, student: str, school: int) -> None:
-    made["users.csv"][student] = _user(f"First{student}", f"Last{student}", "student", f"k{school}", f"0{5 + school}")
-    made["demographics.csv"][student] = {"birthDate": "2014-03-02", "sex": "female", "asian": "true"}
+    made["users.csv"][student] = _user(
+        f"First{student}", f"Last{student}", "student", f"k{school}", f"0{5 + school}"
+    )
+    made["demographics.csv"][student] = {
+        "birthDate": "2014-03-02",
+        "sex": "female",
+        "asian": "true",
+    }
     made["enrollments.csv"][f"e-{student}"] = _enrollment(student, school, "student")
-    made["results.csv"][f"r-{student}"] = {"lineItemSourcedId": "w1", "studentSourcedId": student, "score": "15"}
+    made["results.csv"][f"r-{student}"] = {
+        "lineItemSourcedId": "w1",
+        "studentSourcedId": student,
+        "score": "15",
+    }
 
 
 def change(made: Roster, rng: Random) -> Roster:
@@ -69,17 +105,27 @@ def change(made: Roster, rng: Random) -> Roster:
     student = rng.choice(students)
     if kind == "leave":
         for records in after.values():
-            for id_ in [id_ for id_, fields in records.items() if student in (id_, *fields.values())]:
+            for id_ in [
+                id_ for id_, fields in records.items() if student in (id_, *fields.values())
+            ]:
                 del records[id_]
     elif kind == "rename":
-        after["users.csv"][student] |= {"familyName": f"Renamed{rng.randrange(100)}", "grades": "07"}
+        after["users.csv"][student] |= {
+            "familyName": f"Renamed{rng.randrange(100)}",
+            "grades": "07",
+        }
     elif kind == "move":
         after["users.csv"][student]["orgSourcedIds"] = "k2"
         after["enrollments.csv"][f"e-{student}"]["endDate"] = "2025-12-19"
-        after["enrollments.csv"][f"e2-{student}"] = _enrollment(student, 2, "student") | {"beginDate": "2026-01-05"}
+        after["enrollments.csv"][f"e2-{student}"] = _enrollment(student, 2, "student") | {
+            "beginDate": "2026-01-05"
+        }
     elif kind == "mark":
-        after["results.csv"][f"r-{student}"] = {"lineItemSourcedId": "w1", "studentSourcedId": student,
-                                                "score": str(rng.randrange(21))}  # fmt: skip
+        after["results.csv"][f"r-{student}"] = {
+            "lineItemSourcedId": "w1",
+            "studentSourcedId": student,
+            "score": str(rng.randrange(21)),
+        }
     elif kind == "unmark":
         after["results.csv"].pop(f"r-{student}", None)
     else:
@@ -87,9 +133,18 @@ def change(made: Roster, rng: Random) -> Roster:
     return after
 
 
-def write_csv(made: Roster, folder: Path, *, version: str = "1.2", since: Roster | None = None,
-              bulk: tuple[str, ...] = (), absent: tuple[str, ...] = ()) -> Path:  # fmt: skip
-    """Write the roster as an export: whole, or (with `since`) what has changed, but for the files named in `bulk`."""
+def write_csv(
+    made: Roster,
+    folder: Path,
+    *,
+    version: str = "1.2",
+    since: Roster | None = None,
+    bulk: tuple[str, ...] = (),
+    absent: tuple[str, ...] = (),
+) -> Path:
+    """Write the roster as an export: whole, or (with `since`) what has changed, but for the files
+    named in `bulk`.
+    """
     folder.mkdir(parents=True)
     new, old = (with_roles(one) if version == "1.2" else one for one in (made, since or {}))
     modes = {}
@@ -97,14 +152,23 @@ def write_csv(made: Roster, folder: Path, *, version: str = "1.2", since: Roster
         if file in absent:
             continue
         is_delta = since is not None and file not in bulk
-        rows = _changes(new[file], old[file]) if is_delta else {id_: ("", fields) for id_, fields in new[file].items()}
+        rows = (
+            _changes(new[file], old[file])
+            if is_delta
+            else {id_: ("", fields) for id_, fields in new[file].items()}
+        )
         modes[file] = "delta" if is_delta else "bulk"
         _write(folder / file, file, version, rows)
     with (folder / "manifest.csv").open("w", newline="") as stream:
         said = csv.writer(stream)
-        said.writerows([("propertyName", "value"), ("manifest.version", "1.0"), ("oneroster.version", version)])
+        said.writerows(
+            [("propertyName", "value"), ("manifest.version", "1.0"), ("oneroster.version", version)]
+        )
         said.writerows((f"file.{file.removesuffix('.csv')}", mode) for file, mode in modes.items())
-        said.writerows((f"file.{file.removesuffix('.csv')}", "absent") for file in (*absent, "userProfiles.csv"))
+        said.writerows(
+            (f"file.{file.removesuffix('.csv')}", "absent")
+            for file in (*absent, "userProfiles.csv")
+        )
     return folder
 
 
@@ -114,8 +178,12 @@ def with_roles(made: Roster) -> Roster:
         return made
     after = copy.deepcopy(made) | {"roles.csv": {}}
     for id_, user in after["users.csv"].items():
-        after["roles.csv"][f"role-{id_}"] = {"userSourcedId": id_, "roleType": "primary", "role": user.pop("role"),
-                                             "orgSourcedId": user.pop("orgSourcedIds")}  # fmt: skip
+        after["roles.csv"][f"role-{id_}"] = {
+            "userSourcedId": id_,
+            "roleType": "primary",
+            "role": user.pop("role"),
+            "orgSourcedId": user.pop("orgSourcedIds"),
+        }
     return after
 
 
@@ -132,13 +200,32 @@ def _write(path: Path, file: str, version: str, rows: Mapping[str, tuple[str, Fi
         out = csv.writer(stream)
         out.writerow(["sourcedId", "status", "dateLastModified", *columns])
         for id_, (status, fields) in rows.items():
-            out.writerow([id_, status, STAMP if status else "", *(fields.get(column, "") for column in columns)])
+            out.writerow(
+                [
+                    id_,
+                    status,
+                    STAMP if status else "",
+                    *(fields.get(column, "") for column in columns),
+                ]
+            )
 
 
 def _user(first: str, last: str, role: str, school: str, grade: str) -> Fields:
-    return {"givenName": first, "familyName": last, "role": role, "orgSourcedIds": school, "grades": grade}
+    return {
+        "givenName": first,
+        "familyName": last,
+        "role": role,
+        "orgSourcedIds": school,
+        "grades": grade,
+    }
 
 
 def _enrollment(user: str, number: int, role: str) -> Fields:
-    return {"userSourcedId": user, "classSourcedId": f"c{number}", "schoolSourcedId": f"k{number}", "role": role,
-            "beginDate": "2025-08-18", "endDate": ""}  # fmt: skip
+    return {
+        "userSourcedId": user,
+        "classSourcedId": f"c{number}",
+        "schoolSourcedId": f"k{number}",
+        "role": role,
+        "beginDate": "2025-08-18",
+        "endDate": "",
+    }

@@ -8,7 +8,12 @@ from pathlib import Path
 def peak_mb() -> int:
     """The most megabytes that this process held at once.
 
-    From `VmHWM`, which begins anew with a program; `ru_maxrss` begins with the size of the process that started it.
+    From `VmHWM`, which begins anew with a program; `ru_maxrss` begins with the size of the process
+    that started it.
     """
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    line = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    )
     return int(line.split()[1]) // 1024

@@ -1,4 +1,6 @@
-"""A OneRoster server on this machine: it holds a made-up roster, which changes, and obeys the standard or does not."""
+"""A OneRoster server on this machine: it holds a made-up roster, which changes, and obeys the
+standard or does not.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,21 @@ from records.connectors.oneroster.api import OneRosterApi
 from tests.records.loopback import QUICK, Loopback, Reply
 from tests.records.made_up_roster import Roster
 
-PATHS = {"1.1": {"": "/ims/oneroster/v1p1"},
-         "1.2": {"": "/ims/oneroster/rostering/v1p2", "gradebook": "/ims/oneroster/gradebook/v1p2"}}  # fmt: skip
+PATHS = {
+    "1.1": {"": "/ims/oneroster/v1p1"},
+    "1.2": {"": "/ims/oneroster/rostering/v1p2", "gradebook": "/ims/oneroster/gradebook/v1p2"},
+}
 COLLECTIONS = {
-    "schools": ("orgs.csv", "orgs"), "academicSessions": ("academicSessions.csv", "academicSessions"),
-    "students": ("users.csv", "users"), "demographics": ("demographics.csv", "demographics"),
-    "courses": ("courses.csv", "courses"), "classes": ("classes.csv", "classes"),
-    "enrollments": ("enrollments.csv", "enrollments"), "lineItems": ("lineItems.csv", "lineItems"),
+    "schools": ("orgs.csv", "orgs"),
+    "academicSessions": ("academicSessions.csv", "academicSessions"),
+    "students": ("users.csv", "users"),
+    "demographics": ("demographics.csv", "demographics"),
+    "courses": ("courses.csv", "courses"),
+    "classes": ("classes.csv", "classes"),
+    "enrollments": ("enrollments.csv", "enrollments"),
+    "lineItems": ("lineItems.csv", "lineItems"),
     "results": ("results.csv", "results"),
-}  # fmt: skip
+}
 """Path of a collection -> the file of the roster that it holds, and what its list is called."""
 LONG_AGO = timedelta(days=10)
 
@@ -41,8 +49,16 @@ class RosterApi(Loopback):
     `after_page` is called each time that a page was made, and may change what is held.
     """
 
-    def __init__(self, version: str = "1.2", *, sorts: bool = True, filters: str = "honestly", counts: bool = True,
-                 lists_deleted: bool = True, most: int = 1_000) -> None:  # fmt: skip
+    def __init__(
+        self,
+        version: str = "1.2",
+        *,
+        sorts: bool = True,
+        filters: str = "honestly",
+        counts: bool = True,
+        lists_deleted: bool = True,
+        most: int = 1_000,
+    ) -> None:
         super().__init__()
         self.version = version
         self.sorts, self.filters, self.counts = sorts, filters, counts
@@ -75,12 +91,17 @@ class RosterApi(Loopback):
 
     def settings(self, page_size: int = 3, **options: Any) -> ApiSettings:
         base = self.url + PATHS[self.version][""]
-        return ApiSettings("oneroster-api", "north", base, self.credentials(), page_size, options, Path())
+        return ApiSettings(
+            "oneroster-api", "north", base, self.credentials(), page_size, options, Path()
+        )
 
     def answer(self, method: str, path: str, params: Mapping[str, str], body: bytes) -> Reply:
         base, _, collection = path.rpartition("/")
         in_gradebook = self.version == "1.2" and collection in ("lineItems", "results")
-        if collection not in COLLECTIONS or base != PATHS[self.version]["gradebook" if in_gradebook else ""]:
+        if (
+            collection not in COLLECTIONS
+            or base != PATHS[self.version]["gradebook" if in_gradebook else ""]
+        ):
             return Reply({"imsx_codeMajor": "failure"}, 404)
         if collection in self.without:
             return Reply({"imsx_codeMajor": "failure"}, self.without[collection])
@@ -96,8 +117,11 @@ class RosterApi(Loopback):
 
     def _collection(self, collection: str) -> list[tuple[str, Held]]:
         wanted = {"schools": ("type", "school"), "students": ("role", "student")}.get(collection)
-        found = [(id_, held) for id_, held in self.held.get(COLLECTIONS[collection][0], {}).items()
-                 if wanted is None or held.fields[wanted[0]] == wanted[1]]  # fmt: skip
+        found = [
+            (id_, held)
+            for id_, held in self.held.get(COLLECTIONS[collection][0], {}).items()
+            if wanted is None or held.fields[wanted[0]] == wanted[1]
+        ]
         return sorted(found, key=lambda one: hashlib.sha256(one[0].encode()).digest())
 
     def _filtered(self, found: list[tuple[str, Held]], asked: str | None) -> list[tuple[str, Held]]:
@@ -105,12 +129,23 @@ class RosterApi(Loopback):
             return found
         since = re.fullmatch(r"dateLastModified>'([^']+)'", asked)
         assert since is not None, asked
-        return [] if self.filters == "to nothing" else [one for one in found if stamp(one[1].changed) > since[1]]
+        return (
+            []
+            if self.filters == "to nothing"
+            else [one for one in found if stamp(one[1].changed) > since[1]]
+        )
 
     def _json(self, collection: str, id_: str, held: Held) -> dict[str, Any]:
         said = json_of(collection, held.fields, self.version)
-        return self.more | said | {"sourcedId": id_, "status": "tobedeleted" if held.deleted else "active",
-                                   "dateLastModified": stamp(held.changed)}  # fmt: skip
+        return (
+            self.more
+            | said
+            | {
+                "sourcedId": id_,
+                "status": "tobedeleted" if held.deleted else "active",
+                "dateLastModified": stamp(held.changed),
+            }
+        )
 
 
 def stamp(moment: datetime) -> str:
@@ -119,12 +154,20 @@ def stamp(moment: datetime) -> str:
 
 def json_of(collection: str, fields: Mapping[str, str], version: str) -> dict[str, Any]:
     """A record as the API of that version says it."""
-    said: dict[str, Any] = {name: text for name, text in fields.items() if text and not name.endswith("SourcedId")
-                            and name not in ("orgSourcedIds", "termSourcedIds", "agentSourcedIds")}  # fmt: skip
+    said: dict[str, Any] = {
+        name: text
+        for name, text in fields.items()
+        if text
+        and not name.endswith("SourcedId")
+        and name not in ("orgSourcedIds", "termSourcedIds", "agentSourcedIds")
+    }
     for name, text in fields.items():
         if name.endswith("SourcedId") and text:
-            said[name.removesuffix("SourcedId")] = {"sourcedId": text, "href": f"https://sis.example/{text}",
-                                                    "type": name.removesuffix("SourcedId")}  # fmt: skip
+            said[name.removesuffix("SourcedId")] = {
+                "sourcedId": text,
+                "href": f"https://sis.example/{text}",
+                "type": name.removesuffix("SourcedId"),
+            }
     for name in ("grades", "subjects"):
         if name in said:
             said[name] = said[name].split(",")
@@ -134,7 +177,9 @@ def json_of(collection: str, fields: Mapping[str, str], version: str) -> dict[st
     if "dueDate" in said:
         said["dueDate"] += "T00:00:00.000Z"
     if collection == "students":
-        orgs = [{"sourcedId": org, "type": "org"} for org in fields["orgSourcedIds"].split(",") if org]
+        orgs = [
+            {"sourcedId": org, "type": "org"} for org in fields["orgSourcedIds"].split(",") if org
+        ]
         role = said.pop("role")
         if version == "1.1":
             said |= {"role": role, "orgs": orgs}

@@ -12,5 +12,7 @@ def stored(home: Path) -> Iterator[tuple[Path, bytes]]:
     """Each file with its bytes; a Parquet file with its decoded rows behind them."""
     for file in sorted(home.rglob("*")):
         if file.is_file():
-            decoded = str(pq.read_table(file).to_pylist()).encode() if file.suffix == ".parquet" else b""
+            decoded = (
+                str(pq.read_table(file).to_pylist()).encode() if file.suffix == ".parquet" else b""
+            )
             yield file, file.read_bytes() + decoded

@@ -1,4 +1,6 @@
-"""A PostgreSQL database as docs/postgresql.md sets it up: an owner who is nobody special, and the site's own login."""
+"""A PostgreSQL database as docs/postgresql.md sets it up: an owner who is nobody special, and the
+site's own login.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,14 @@ class Walled:
 def walled_database(server: str, name: str) -> Walled:
     """Do what the guide says, word for word but for the name of the database."""
     in_server, in_database, on_the_log = re.findall(r"```sql\n(.*?)```", GUIDE.read_text(), re.S)
-    _execute(server.format(name="postgres"), in_server.replace("DATABASE handrail ", f"DATABASE {name} "))
+    _execute(
+        server.format(name="postgres"), in_server.replace("DATABASE handrail ", f"DATABASE {name} ")
+    )
     _execute(server.format(name=name), in_database)
-    owner_url, site_url = (server.format(name=name).replace("//handrail@", f"//{login}@")
-                           for login in ("handrail_owner", "handrail_site"))  # fmt: skip
+    owner_url, site_url = (
+        server.format(name=name).replace("//handrail@", f"//{login}@")
+        for login in ("handrail_owner", "handrail_site")
+    )
     owner = open_database(owner_url)
     _execute(owner_url, on_the_log)
     return Walled(owner, open_database(site_url), owner_url)
@@ -42,7 +48,9 @@ def _execute(url: str, statements: str) -> None:
             try:
                 connection.execute(text(statement))
             except ProgrammingError as error:
-                there = getattr(error.orig, "sqlstate", "") == "42710"  # duplicate_object: the cluster has the role
+                there = (
+                    getattr(error.orig, "sqlstate", "") == "42710"
+                )  # duplicate_object: the cluster has the role
                 if not there or "CREATE ROLE" not in statement:
                     raise
     engine.dispose()

@@ -1,4 +1,6 @@
-"""A real ranker, taught on made-up numbers that one support is followed by progress whoever takes part."""
+"""A real ranker, taught on made-up numbers that one support is followed by progress whoever takes
+part.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,14 @@ def taught(support: str) -> RankerModel:
     given = pd.Series(np.where(rng.random(600) < 0.4, support, "none"))
     outcome = pd.Series(np.where(given == support, 4.0, 0.0) + rng.normal(0, 1, 600))
     students = pd.Series([f"t{number}" for number in range(600)])
-    ranker = BenefitRanker((support,), n_folds=2, min_leaf=30, rounds=8).fit(features, outcome, given, students)
+    ranker = BenefitRanker((support,), n_folds=2, min_leaf=30, rounds=8).fit(
+        features, outcome, given, students
+    )
     return RankerModel(ranker, {}, "ab" * 32)
 
 
 def advise(site: TestSite, model: RankerModel) -> None:
     """Let it serve. Approval itself is proved in tests/fairness."""
-    site.app.state.site.shelf = SimpleNamespace(model=lambda now: (model, ""), challenger=lambda now: None)
+    site.app.state.site.shelf = SimpleNamespace(
+        model=lambda now: (model, ""), challenger=lambda now: None
+    )

@@ -1,4 +1,6 @@
-"""The real site over a small loaded district, a SQLite store, real accounts and a clock that the test turns."""
+"""The real site over a small loaded district, a SQLite store, real accounts and a clock that the
+test turns.
+"""
 
 from __future__ import annotations
 
@@ -76,20 +78,42 @@ class TestSite:
 def open_site(home: Path, limits: Limits | None = None) -> TestSite:
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     clock = [NOW]
-    app = create_app(SiteConfig(home, database, SECRET, lambda: clock[0], limits=limits or Limits()))
+    app = create_app(
+        SiteConfig(home, database, SECRET, lambda: clock[0], limits=limits or Limits())
+    )
     app.state.site.shelf.wait()
     return TestSite(home, database, app, clock)
 
 
 def fill(database: Database) -> None:
-    """Organisations, agreements and staff: tutors and pantry see students, the college evaluates."""
-    for key, name in (("tutors", "Tutors"), ("pantry", "Pantry"), ("college", "College"), (DISTRICT, "The District")):
+    """Organisations, agreements and staff: tutors and pantry see students, the college
+    evaluates.
+    """
+    for key, name in (
+        ("tutors", "Tutors"),
+        ("pantry", "Pantry"),
+        ("college", "College"),
+        (DISTRICT, "The District"),
+    ):
         add_organization(database, Organization(key, name, "partner"))
     add_agreement(database, categories=GRANTED, supports=["tutoring", "mentoring", "food"])
-    add_agreement(database, agreement_id="a2", organization_id="pantry", categories=["directory", "services"],
-                  programs=["p2"], supports=[])  # fmt: skip
-    add_agreement(database, agreement_id="a3", organization_id="college", legal_basis="audit_evaluation",
-                  categories=["directory", "attendance"], programs=[], supports=[])  # fmt: skip
+    add_agreement(
+        database,
+        agreement_id="a2",
+        organization_id="pantry",
+        categories=["directory", "services"],
+        programs=["p2"],
+        supports=[],
+    )
+    add_agreement(
+        database,
+        agreement_id="a3",
+        organization_id="college",
+        legal_basis="audit_evaluation",
+        categories=["directory", "attendance"],
+        programs=[],
+        supports=[],
+    )
     for name, (login, role, organization) in STAFF.items():
         add_staff(database, login, f"Staff {name}", role, organization, PASSWORD)
 

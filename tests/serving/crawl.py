@@ -14,19 +14,28 @@ _MOST_STUDENTS = 3
 
 
 def crawl(browser: httpx.Client, start: str = "/") -> dict[str, httpx.Response]:
-    """Every answer by its path, from the front page on: all kinds of page, two of a long list, a few students."""
+    """Every answer by its path, from the front page on: all kinds of page, two of a long list, a
+    few students.
+    """
     found: dict[str, httpx.Response] = {}
     ahead = [start]
     while ahead:
         path = ahead.pop(0)
-        if path in found or path.startswith("/static/") or _LATER_PAGE.search(path) or _enough(path, found):
+        if (
+            path in found
+            or path.startswith("/static/")
+            or _LATER_PAGE.search(path)
+            or _enough(path, found)
+        ):
             continue
         response = found[path] = browser.get(path)
         if response.is_redirect:
             ahead.append(response.headers["location"])
         elif response.headers["content-type"].startswith("text/html"):
             links = [link.replace("&amp;", "&") for link in _LINK.findall(response.text)]
-            ahead.extend(link if link.startswith("/") else path.split("?")[0] + link for link in links)
+            ahead.extend(
+                link if link.startswith("/") else path.split("?")[0] + link for link in links
+            )
     return found
 
 

@@ -1,4 +1,6 @@
-"""Figures of made-up programs: exact ones as `training.effects.effects` gives them, and a report as the site reads it."""
+"""Figures of made-up programs: exact ones as `training.effects.effects` gives them, and a report as
+the site reads it.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,20 @@ INPUTS = Inputs("snapshot", "o" * 64, "c" * 64, "f" * 64)
 
 def found(value: float, lower: float, upper: float, **changes: object) -> Effect:
     """An effect on 123 students with an interval of Student's t on 900 degrees of freedom."""
-    made = Effect("ATT", 123, 904, Estimate(-1.234, -2.0, -0.4), "school", 14, 5.0, served_left_out=14, left_out=30,
-                  estimate=Estimate(value, lower, upper), error=(upper - lower) / 3.925, degrees=900)  # fmt: skip
+    made = Effect(
+        "ATT",
+        123,
+        904,
+        Estimate(-1.234, -2.0, -0.4),
+        "school",
+        14,
+        5.0,
+        served_left_out=14,
+        left_out=30,
+        estimate=Estimate(value, lower, upper),
+        error=(upper - lower) / 3.925,
+        degrees=900,
+    )
     return replace(made, **changes)
 
 
@@ -36,19 +50,38 @@ def silent(why: str = "few_served", served: int = 12) -> Effect:
     return found(9.9, 9.8, 9.95, estimate=None, cannot_tell=why, served=served, served_left_out=0)
 
 
-def program(effect: Effect, *bands: Band, key: str = "p1", name: str = "Readers", support: str = "tutoring",
-            organization: str = "tutors", a_year: float = 80.0,
-            cost: float | None = 600.0) -> ProgramEffect:  # fmt: skip
+def program(
+    effect: Effect,
+    *bands: Band,
+    key: str = "p1",
+    name: str = "Readers",
+    support: str = "tutoring",
+    organization: str = "tutors",
+    a_year: float = 80.0,
+    cost: float | None = 600.0,
+) -> ProgramEffect:
     price = None if cost is None else cost_per_point(cost, effect)
     return ProgramEffect(key, organization, name, support, effect, bands, a_year, cost, price)
 
 
 def programs_of(made: Sequence[ProgramEffect]) -> pd.DataFrame:
-    return pd.DataFrame([{"program_id": one.program_id, "organization_id": one.organization_id, "name": one.name,
-                          "support": one.support, "cost_per_session": float("nan")} for one in made])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "program_id": one.program_id,
+                "organization_id": one.organization_id,
+                "name": one.name,
+                "support": one.support,
+                "cost_per_session": float("nan"),
+            }
+            for one in made
+        ]
+    )
 
 
-def report_of(*made: ProgramEffect, costs: Mapping[str, Cost] | None = None, inputs: Inputs = INPUTS) -> Report:
+def report_of(
+    *made: ProgramEffect, costs: Mapping[str, Cost] | None = None, inputs: Inputs = INPUTS
+) -> Report:
     if costs is None:
         costs = {one.program_id: Cost(600.0, "student") for one in made if one.cost_per_student}
     return tell(made, programs_of(made), costs, inputs, AT)

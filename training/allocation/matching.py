@@ -1,15 +1,17 @@
-"""Limited places across a caseload: who gets which support, so that all together gain most, and who waits.
+"""Limited places across a caseload: who gets which support, so that all together gain most, and who
+waits.
 
-An exact minimum-cost flow from students through supports, beside "greedy order" (the pair with the most to gain first,
-or the students in an order that is given), so that a page can show who gains and who waits between the two. It takes
-only what a `Scope` has let through already: benefits of suggestions that the viewer may see. It reads no record and no
-sensitive fact; labels of groups, for floors, come as an argument: from a viewer's side of what that viewer sees alone.
-It decides nothing: a person does.
+An exact minimum-cost flow from students through supports, beside "greedy order" (the pair with the
+most to gain first, or the students in an order that is given), so that a page can show who gains
+and who waits between the two. It takes only what a `Scope` has let through already: benefits of
+suggestions that the viewer may see. It reads no record and no sensitive fact; labels of groups, for
+floors, come as an argument: from a viewer's side of what that viewer sees alone. It decides
+nothing: a person does.
 
-Students who may take only so many supports lie within groups with a floor; supports have a capacity. The rows of these
-constraints form two nested families, so every vertex of the linear program is whole: Edmonds (1970), "Submodular
-functions, matroids, and certain polyhedra". Solver: HiGHS through SciPy (Huangfu & Hall (2018), Mathematical
-Programming Computation 10).
+Students who may take only so many supports lie within groups with a floor; supports have a
+capacity. The rows of these constraints form two nested families, so every vertex of the linear
+program is whole: Edmonds (1970), "Submodular functions, matroids, and certain polyhedra". Solver:
+HiGHS through SciPy (Huangfu & Hall (2018), Mathematical Programming Computation 10).
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 RESOLUTION = 1e-6
-"""Progress points below which two benefits are the same: the program's costs are whole numbers of these."""
+"""Progress points below which two benefits are the same: the program's costs are whole numbers of
+these."""
 _NEXT_TO_NOTHING = 0.5
 """Costs are whole, so duals are: what is nearer to zero than this is zero."""
 
@@ -46,9 +49,14 @@ class FloorsImpossible(MatchingError):
 
     def __init__(self, asked: Mapping[str, int], group: str | None = None, most: int = 0) -> None:
         each = ", ".join(f"{label!r} {places}" for label, places in asked.items())
-        super().__init__(f"the floors cannot be met together, only each alone: {each} places" if group is None else
-                         f"the floor of group {group!r} asks for {asked[group]} places; at most {most} can be given to "
-                         "it")  # fmt: skip
+        super().__init__(
+            f"the floors cannot be met together, only each alone: {each} places"
+            if group is None
+            else (
+                f"the floor of group {group!r} asks for {asked[group]} places; at most {most} can"
+                " be given to it"
+            )
+        )
         self.asked, self.group, self.most = asked, group, most
 
 
@@ -61,7 +69,9 @@ class Place(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What one student has in greedy order and in the best plan, and the difference in progress points."""
+    """What one student has in greedy order and in the best plan, and the difference in progress
+    points.
+    """
 
     student: str
     greedy: tuple[Place, ...]
@@ -75,8 +85,8 @@ class Floors:
 
     Attributes:
         labels: the group of each student; the labels mean nothing here.
-        shares: of the places that would be given without floors, the least part for each group (0 to 1), rounded down
-            to whole places.
+        shares: of the places that would be given without floors, the least part for each group (0
+            to 1), rounded down to whole places.
     """
 
     labels: Mapping[str, str]
@@ -87,8 +97,8 @@ class Floors:
 class Plan:
     """Who gets what and who waits for what, by student id, and the benefit of all places together.
 
-    `waiting`: for each student who got less than may be had, the suggested support with the most to gain of those not
-    given.
+    `waiting`: for each student who got less than may be had, the suggested support with the most to
+    gain of those not given.
     """
 
     given: tuple[Place, ...]
@@ -98,7 +108,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Matching:
-    """The best plan beside greedy order; `without_floors` is the total that floors were paid from."""
+    """The best plan beside greedy order; `without_floors` is the total that floors were paid
+    from.
+    """
 
     best: Plan
     greedy: Plan
@@ -108,16 +120,27 @@ class Matching:
 
     @property
     def gain(self) -> float:
-        """Progress points that the best plan has over greedy order: below zero only where floors cost more."""
+        """Progress points that the best plan has over greedy order: below zero only where floors
+        cost more.
+        """
         return self.best.total - self.greedy.total
 
     def changes(self) -> tuple[Change, ...]:
-        """The students whose places differ from greedy order: those who gain most first, those who wait last."""
+        """The students whose places differ from greedy order: those who gain most first, those who
+        wait last.
+        """
         before, after = _by_student(self.greedy.given), _by_student(self.best.given)
-        found = [Change(student, before[student], after[student],
-                        sum(place.benefit for place in after[student])
-                        - sum(place.benefit for place in before[student]))
-                 for student in sorted(before.keys() | after.keys()) if before[student] != after[student]]  # fmt: skip
+        found = [
+            Change(
+                student,
+                before[student],
+                after[student],
+                sum(place.benefit for place in after[student])
+                - sum(place.benefit for place in before[student]),
+            )
+            for student in sorted(before.keys() | after.keys())
+            if before[student] != after[student]
+        ]
         return tuple(sorted(found, key=lambda change: (-change.difference, change.student)))
 
 
@@ -135,8 +158,14 @@ class _Arcs:
         return len(self.benefit)
 
     def places(self, chosen: Flags) -> tuple[Place, ...]:
-        return tuple(Place(self.students[self.student[arc]], self.supports[self.support[arc]], float(self.benefit[arc]))
-                     for arc in np.flatnonzero(chosen))  # fmt: skip
+        return tuple(
+            Place(
+                self.students[self.student[arc]],
+                self.supports[self.support[arc]],
+                float(self.benefit[arc]),
+            )
+            for arc in np.flatnonzero(chosen)
+        )
 
 
 @dataclass(frozen=True)
@@ -147,26 +176,33 @@ class _Limits:
     most: Floats
 
 
-def match(benefits: pd.DataFrame, capacity: Mapping[str, int], *, most_each: int = 1,
-          floors: Floors | None = None, order: Sequence[str] | None = None) -> Matching:  # fmt: skip
+def match(
+    benefits: pd.DataFrame,
+    capacity: Mapping[str, int],
+    *,
+    most_each: int = 1,
+    floors: Floors | None = None,
+    order: Sequence[str] | None = None,
+) -> Matching:
     """The places that add most to the expected benefit of all.
 
     Args:
-        benefits: students (index) x supports (columns) in progress points; NaN where a support is not suggested to a
-            student or not allowed. Nobody gets what is not above zero. Benefits of two supports of one student add up.
+        benefits: students (index) x supports (columns) in progress points; NaN where a support is
+            not suggested to a student or not allowed. Nobody gets what is not above zero. Benefits
+            of two supports of one student add up.
         capacity: free places of each support.
         most_each: new supports a student may start at once.
         floors: least shares of places by group; None for no floors.
-        order: who comes first in greedy order: each student in turn takes what has the most to gain of what is free.
-            None for the pair with the most to gain first, whoever it is.
+        order: who comes first in greedy order: each student in turn takes what has the most to gain
+            of what is free. None for the pair with the most to gain first, whoever it is.
 
-    Of plans worth the same (to `RESOLUTION` a place), the one that serves students earlier by id; the order of rows and
-    columns changes nothing.
+    Of plans worth the same (to `RESOLUTION` a place), the one that serves students earlier by id;
+    the order of rows and columns changes nothing.
 
     Raises:
         FloorsImpossible: no plan keeps the floors.
-        MatchingError: a student or support twice, a support without capacity, a capacity below zero, a student without
-            a label or a place in the order, by name.
+        MatchingError: a student or support twice, a support without capacity, a capacity below
+            zero, a student without a label or a place in the order, by name.
     """
     _check(benefits, capacity, most_each, floors, order)
     arcs = _arcs(benefits)
@@ -176,64 +212,102 @@ def match(benefits: pd.DataFrame, capacity: Mapping[str, int], *, most_each: int
     least: dict[str, int] = {}
     best = free
     if floors is not None:
-        least = {label: int(share * free.sum() + 1e-9) for label, share in sorted(floors.shares.items())}
+        least = {
+            label: int(share * free.sum() + 1e-9) for label, share in sorted(floors.shares.items())
+        }
         best = _best_with_floors(arcs, limits, floors.labels, least)
     without_floors = float(arcs.benefit[free].sum())
-    return Matching(_plan(arcs, best, most_each), _plan(arcs, greedy, most_each), without_floors, least)
+    return Matching(
+        _plan(arcs, best, most_each), _plan(arcs, greedy, most_each), without_floors, least
+    )
 
 
 def suggested(table: pd.DataFrame) -> pd.DataFrame:
-    """`benefits` for `match` from rows of (student_id, support, benefit), as `training.ranking.suggestions` makes them."""
+    """`benefits` for `match` from rows of (student_id, support, benefit), as
+    `training.ranking.suggestions` makes them.
+    """
     return table.pivot(index="student_id", columns="support", values="benefit")
 
 
-def _check(benefits: pd.DataFrame, capacity: Mapping[str, int], most_each: int, floors: Floors | None,
-           order: Sequence[str] | None) -> None:  # fmt: skip
+def _check(
+    benefits: pd.DataFrame,
+    capacity: Mapping[str, int],
+    most_each: int,
+    floors: Floors | None,
+    order: Sequence[str] | None,
+) -> None:
     for names, what in ((benefits.index, "student"), (benefits.columns, "support")):
         if not names.is_unique:
-            raise MatchingError(f"{what} {names[names.duplicated()][0]!r} is there twice; each must be there once")
+            raise MatchingError(
+                f"{what} {names[names.duplicated()][0]!r} is there twice; each must be there once"
+            )
     for support in benefits.columns:
         if support not in capacity:
-            raise MatchingError(f"no capacity for {support!r}; say how many places are free, 0 if there are none")
+            raise MatchingError(
+                f"no capacity for {support!r}; say how many places are free, 0 if there are none"
+            )
         if capacity[support] < 0:
-            raise MatchingError(f"capacity of {support!r} is {capacity[support]}; it must be 0 or more")
+            raise MatchingError(
+                f"capacity of {support!r} is {capacity[support]}; it must be 0 or more"
+            )
     if most_each < 1:
         raise MatchingError(f"most_each is {most_each}; it must be 1 or more")
     left_out = sorted(set(benefits.index) - set(order)) if order is not None else []
     if left_out:
-        raise MatchingError(f"student {left_out[0]!r} has no place in the order; {len(left_out)} in all have none")
+        raise MatchingError(
+            f"student {left_out[0]!r} has no place in the order; {len(left_out)} in all have none"
+        )
     if floors is None:
         return
     unlabelled = sorted(str(student) for student in benefits.index if student not in floors.labels)
     if unlabelled:
-        raise MatchingError(f"no group for student {unlabelled[0]!r}; {len(unlabelled)} in all have no label")
+        raise MatchingError(
+            f"no group for student {unlabelled[0]!r}; {len(unlabelled)} in all have no label"
+        )
     for label, share in floors.shares.items():
         if not 0 <= share <= 1:
-            raise MatchingError(f"floor of group {label!r} is {share}; it must be a share from 0 to 1")
+            raise MatchingError(
+                f"floor of group {label!r} is {share}; it must be a share from 0 to 1"
+            )
 
 
 def _arcs(benefits: pd.DataFrame) -> _Arcs:
     ordered = benefits.sort_index(axis=0).sort_index(axis=1)
     values = ordered.to_numpy(dtype="float64", na_value=np.nan)
     student, support = np.nonzero(values > RESOLUTION)
-    return _Arcs(tuple(ordered.index), tuple(ordered.columns), student, support, values[student, support])
+    return _Arcs(
+        tuple(ordered.index), tuple(ordered.columns), student, support, values[student, support]
+    )
 
 
 def _limits(arcs: _Arcs, capacity: Mapping[str, int], most_each: int) -> _Limits:
     ones, order = np.ones(len(arcs)), np.arange(len(arcs))
-    per_student = csr_array(coo_array((ones, (arcs.student, order)), shape=(len(arcs.students), len(arcs))))
-    per_support = csr_array(coo_array((ones, (arcs.support, order)), shape=(len(arcs.supports), len(arcs))))
+    per_student = csr_array(
+        coo_array((ones, (arcs.student, order)), shape=(len(arcs.students), len(arcs)))
+    )
+    per_support = csr_array(
+        coo_array((ones, (arcs.support, order)), shape=(len(arcs.supports), len(arcs)))
+    )
     crowded = np.diff(per_student.indptr) > most_each
     places = np.array([capacity[name] for name in arcs.supports], dtype="float64")
-    return _Limits(vstack([per_student[crowded], per_support], format="csr"),
-                   np.concatenate([np.full(crowded.sum(), float(most_each)), places]))  # fmt: skip
+    return _Limits(
+        vstack([per_student[crowded], per_support], format="csr"),
+        np.concatenate([np.full(crowded.sum(), float(most_each)), places]),
+    )
 
 
-def _best_with_floors(arcs: _Arcs, limits: _Limits, labels: Mapping[str, str], least: Mapping[str, int]) -> Flags:
+def _best_with_floors(
+    arcs: _Arcs, limits: _Limits, labels: Mapping[str, str], least: Mapping[str, int]
+) -> Flags:
     group = np.array([labels[student] for student in arcs.students], dtype=object)[arcs.student]
-    rows = np.array([group == label for label in least], dtype="float64").reshape(len(least), len(arcs))
+    rows = np.array([group == label for label in least], dtype="float64").reshape(
+        len(least), len(arcs)
+    )
     asked = np.array(list(least.values()), dtype="float64")
-    bounded = _Limits(vstack([limits.matrix, csr_array(-rows)], format="csr"), np.concatenate([limits.most, -asked]))
+    bounded = _Limits(
+        vstack([limits.matrix, csr_array(-rows)], format="csr"),
+        np.concatenate([limits.most, -asked]),
+    )
     try:
         return _best(arcs, bounded)
     except _Impossible:
@@ -264,7 +338,9 @@ _SOLVED, _IMPOSSIBLE = 0, 2
 
 
 def _best(arcs: _Arcs, limits: _Limits) -> Flags:
-    """The arcs of the best plan. Among equally good ones a second program, on the optimal face, prefers early ids."""
+    """The arcs of the best plan. Among equally good ones a second program, on the optimal face,
+    prefers early ids.
+    """
     if not len(arcs):
         return np.zeros(0, dtype=bool)
     whole: Floats = np.round(arcs.benefit / RESOLUTION)
@@ -275,29 +351,43 @@ def _best(arcs: _Arcs, limits: _Limits) -> Flags:
 
 
 def _solve(worth: Floats, limits: _Limits, face: _Solution | None = None) -> _Solution:
-    """The flow worth most; with `face`, among those that are optimal there (complementary slackness)."""
+    """The flow worth most; with `face`, among those that are optimal there (complementary
+    slackness).
+    """
     low, high = np.zeros(len(worth)), np.ones(len(worth))
     tight = np.zeros(len(limits.most), dtype=bool)
     if face is not None:
         low[face.fixed_high], high[face.fixed_low] = 1.0, 0.0
         tight = face.tight
     found: Any = linprog(
-        -worth, A_ub=limits.matrix[~tight], b_ub=limits.most[~tight], method="highs",
-        A_eq=limits.matrix[tight] if tight.any() else None, b_eq=limits.most[tight] if tight.any() else None,
+        -worth,
+        A_ub=limits.matrix[~tight],
+        b_ub=limits.most[~tight],
+        method="highs",
+        A_eq=limits.matrix[tight] if tight.any() else None,
+        b_eq=limits.most[tight] if tight.any() else None,
         bounds=np.column_stack([low, high]),
-    )  # fmt: skip
+    )
     if found.status == _IMPOSSIBLE and face is None:
         raise _Impossible
     if found.status != _SOLVED:
         raise MatchingError(f"the solver gave no answer: {found.message}")
     kept = np.zeros(len(limits.most), dtype=bool)
     kept[~tight] = found.ineqlin.marginals < -_NEXT_TO_NOTHING
-    return _Solution(np.asarray(found.x), found.lower.marginals > _NEXT_TO_NOTHING,
-                     found.upper.marginals < -_NEXT_TO_NOTHING, kept)  # fmt: skip
+    return _Solution(
+        np.asarray(found.x),
+        found.lower.marginals > _NEXT_TO_NOTHING,
+        found.upper.marginals < -_NEXT_TO_NOTHING,
+        kept,
+    )
 
 
-def _greedy(arcs: _Arcs, capacity: Mapping[str, int], most_each: int, order: Sequence[str] | None) -> Flags:
-    """While there are places: by turn where there is one, best benefit first, then by student and support."""
+def _greedy(
+    arcs: _Arcs, capacity: Mapping[str, int], most_each: int, order: Sequence[str] | None
+) -> Flags:
+    """While there are places: by turn where there is one, best benefit first, then by student and
+    support.
+    """
     turns = {student: turn for turn, student in enumerate(order or ())}
     turn = np.array([turns.get(student, 0) for student in arcs.students], dtype=np.intp)
     left = [capacity[name] for name in arcs.supports]
@@ -316,7 +406,9 @@ def _greedy(arcs: _Arcs, capacity: Mapping[str, int], most_each: int, order: Seq
 def _plan(arcs: _Arcs, chosen: Flags, most_each: int) -> Plan:
     counts = np.bincount(arcs.student[chosen], minlength=len(arcs.students))
     open_arcs = np.flatnonzero(~chosen & (counts[arcs.student] < most_each))
-    order = open_arcs[np.lexsort((arcs.support[open_arcs], -arcs.benefit[open_arcs], arcs.student[open_arcs]))]
+    order = open_arcs[
+        np.lexsort((arcs.support[open_arcs], -arcs.benefit[open_arcs], arcs.student[open_arcs]))
+    ]
     _, first = np.unique(arcs.student[order], return_index=True)
     waits = np.zeros(len(arcs), dtype=bool)
     waits[order[first]] = True

@@ -1,15 +1,18 @@
-"""What each partner's service achieved, for the district: an effect with its interval, or "cannot tell" with a reason.
+"""What each partner's service achieved, for the district: an effect with its interval, or "cannot
+tell" with a reason.
 
-Students served are compared with students who were not and whose records looked alike on the decision day: augmented
-inverse propensity weighting (AIPW), cross-fitted, with intervals that are robust to what students of one school share.
-The naive comparison stands beside it, called naive. It refuses a number that the data cannot carry: too few served, or
-nobody alike among those who were not. Everything here is a pure function of tables. What is not on record is not
-adjusted for; no figure here is proof of a cause.
+Students served are compared with students who were not and whose records looked alike on the
+decision day: augmented inverse propensity weighting (AIPW), cross-fitted, with intervals that are
+robust to what students of one school share. The naive comparison stands beside it, called naive. It
+refuses a number that the data cannot carry: too few served, or nobody alike among those who were
+not. Everything here is a pure function of tables. What is not on record is not adjusted for; no
+figure here is proof of a cause.
 
-Sources: Robins, Rotnitzky & Zhao (1994), JASA 89 (AIPW); Chernozhukov et al. (2018), Econometrics Journal 21
-(cross-fitting); Chiang, Kato, Ma & Sasaki (2022), JBES 40 (clusters); Crump, Hotz, Imbens & Mitnik (2009), Biometrika
-96 (trimming); Cameron & Miller (2015), Journal of Human Resources 50 (few clusters); Holm (1979), Scandinavian Journal
-of Statistics 6 (several programs at once).
+Sources: Robins, Rotnitzky & Zhao (1994), JASA 89 (AIPW); Chernozhukov et al. (2018), Econometrics
+Journal 21 (cross-fitting); Chiang, Kato, Ma & Sasaki (2022), JBES 40 (clusters); Crump, Hotz,
+Imbens & Mitnik (2009), Biometrika 96 (trimming); Cameron & Miller (2015), Journal of Human
+Resources 50 (few clusters); Holm (1979), Scandinavian Journal of Statistics 6 (several programs at
+once).
 """
 
 from __future__ import annotations
@@ -35,28 +38,33 @@ from training.estimation.sensitivity import EValue, e_value
 
 Values = NDArray[Any] | pd.Series | pd.Index
 Target = Literal["ATT", "ATE"]
-"""ATT: the effect on those who were served, which is what a service achieved. ATE: on all, had all been served."""
+"""ATT: the effect on those who were served, which is what a service achieved. ATE: on all, had all
+been served."""
 
 FEWEST = 30
-"""Students on each side (after trimming: as an effective number) below which there is no figure: with fewer the normal
-approximation behind an interval is poor."""
+"""Students on each side (after trimming: as an effective number) below which there is no figure:
+with fewer the normal approximation behind an interval is poor."""
 MOST_LEFT_OUT = 0.5
-"""Share of those whom the target is about without anybody alike, above which the rest no longer speak for them."""
+"""Share of those whom the target is about without anybody alike, above which the rest no longer
+speak for them."""
 FEWEST_SCHOOLS = 10
-"""Schools with somebody served that an interval by school needs: with fewer, cluster-robust errors are far too small
-(Cameron & Miller 2015, section VI)."""
+"""Schools with somebody served that an interval by school needs: with fewer, cluster-robust errors
+are far too small (Cameron & Miller 2015, section VI)."""
 LIKELIEST = 0.9
 """ATT: rows with a higher propensity have next to nobody alike who was not served."""
 CRUMP = 0.1
-"""ATE: rows with a propensity nearer to 0 or 1 are left out, the rule of thumb of Crump et al. (2009); see `_crump`."""
+"""ATE: rows with a propensity nearer to 0 or 1 are left out, the rule of thumb of Crump et al.
+(2009); see `_crump`."""
 
 SPLITS, SMALL = 3, 5_000
-"""Ways of splitting into folds that are averaged where there are fewer rows than this: with 400 rows one split alone
-adds a quarter to the error, which no interval shows; with many it adds next to nothing."""
+"""Ways of splitting into folds that are averaged where there are fewer rows than this: with 400
+rows one split alone adds a quarter to the error, which no interval shows; with many it adds next to
+nothing."""
 
 COMPARED, FEWEST_COMPARED = 20, 6_000
-"""Rows not served that partners' programs are compared with: so many for each row served, and no fewer than the second.
-With twice as many, intervals of 430 served in a made-up world with strong confounding were 4 to 7% narrower."""
+"""Rows not served that partners' programs are compared with: so many for each row served, and no
+fewer than the second. With twice as many, intervals of 430 served in a made-up world with strong
+confounding were 4 to 7% narrower."""
 
 FEW_SERVED = "few_served"
 FEW_COMPARED = "few_compared"
@@ -66,13 +74,24 @@ CANNOT_TELL: Mapping[str, str] = {
     FEW_SERVED: f"fewer than {FEWEST} students were served whose progress is known",
     FEW_COMPARED: f"fewer than {FEWEST} students were not served whose progress is known",
     NO_OVERLAP: "for most of the students served there is nobody alike who was not",
-    FEW_ALIKE: f"without those who have nobody alike, the comparison would rest on fewer than {FEWEST} students",
+    FEW_ALIKE: (
+        f"without those who have nobody alike, the comparison would rest on fewer than {FEWEST}"
+        " students"
+    ),
 }
 LEVEL = 0.05
 GAIN, LOSS, NO_DIFFERENCE, UNKNOWN = "gain", "loss", "no_difference", "cannot_tell"
 
-_LEAVES = {"num_leaves": 6, "max_depth": 3, "learning_rate": 0.1, "lambda_l2": 1.0, "verbosity": -1, "seed": 0,
-           "deterministic": True, "force_row_wise": True} | ONE_THREAD  # fmt: skip
+_LEAVES = {
+    "num_leaves": 6,
+    "max_depth": 3,
+    "learning_rate": 0.1,
+    "lambda_l2": 1.0,
+    "verbosity": -1,
+    "seed": 0,
+    "deterministic": True,
+    "force_row_wise": True,
+} | ONE_THREAD
 _ROUNDS = 160
 _LEAF_SHARE, _SMALLEST_LEAF, _LARGEST_LEAF = 1 / 50, 10, 50
 _CLIP = 0.001
@@ -88,16 +107,22 @@ class Effect:
 
     Attributes:
         served, compared: students (not rows) served, and not served, before anybody was left out.
-        naive: the plain difference of means, with nothing adjusted; None where a side has fewer than
-            `FEWEST` students.
+        naive: the plain difference of means, with nothing adjusted; None where a side has fewer
+            than `FEWEST` students.
         clustered_by, clusters: what the intervals are robust to, and how many of them.
-        spread: standard deviation of the outcome among those not served: the unit of a standardised effect.
-        served_left_out, left_out: rows left out for want of somebody alike: of those served, and of all.
-        effective: the rows compared, as the number that would weigh alike (Kish); NaN where none were weighed.
-        estimate: the effect with its 95% interval, or None; then `cannot_tell` holds a key of `CANNOT_TELL`.
+        spread: standard deviation of the outcome among those not served: the unit of a standardised
+            effect.
+        served_left_out, left_out: rows left out for want of somebody alike: of those served, and of
+            all.
+        effective: the rows compared, as the number that would weigh alike (Kish); NaN where none
+            were weighed.
+        estimate: the effect with its 95% interval, or None; then `cannot_tell` holds a key of
+            `CANNOT_TELL`.
         error: standard error of the estimate; NaN without one.
-        degrees: degrees of freedom of the t distribution that the interval is made of; 0 without an estimate.
-        e_value: how strong a hidden cause would have to be to explain the estimate away (`training.estimation.sensitivity`).
+        degrees: degrees of freedom of the t distribution that the interval is made of; 0 without an
+            estimate.
+        e_value: how strong a hidden cause would have to be to explain the estimate away
+            (`training.estimation.sensitivity`).
     """
 
     target: Target
@@ -118,7 +143,9 @@ class Effect:
 
     @property
     def verdict(self) -> str:
-        """`GAIN` or `LOSS` where the interval leaves out zero, `NO_DIFFERENCE` where it does not, or `UNKNOWN`."""
+        """`GAIN` or `LOSS` where the interval leaves out zero, `NO_DIFFERENCE` where it does not,
+        or `UNKNOWN`.
+        """
         if self.estimate is None:
             return UNKNOWN
         if self.estimate.lower > 0:
@@ -127,7 +154,8 @@ class Effect:
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of no difference, by the distribution of the interval; NaN without an estimate.
+        """Two-sided, of no difference, by the distribution of the interval; NaN without an
+        estimate.
 
         Below 0.05 exactly where the interval leaves out zero.
         """
@@ -160,7 +188,9 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Services:
-    """Canonical tables (`records.canonical.schema`): programs, service_enrollments, service_sessions, school_enrollments."""
+    """Canonical tables (`records.canonical.schema`): programs, service_enrollments,
+    service_sessions, school_enrollments.
+    """
 
     programs: pd.DataFrame
     enrollments: pd.DataFrame
@@ -170,10 +200,11 @@ class Services:
 
 @dataclass(frozen=True)
 class ProgramEffect:
-    """One partner's program: what it achieved, by amount received, and at what cost (US dollars; None if not known).
+    """One partner's program: what it achieved, by amount received, and at what cost (US dollars;
+    None if not known).
 
-    `cost_per_point` is the cost of one progress point of one student, with the interval that the effect's gives: None
-    unless the whole interval of the effect lies above zero.
+    `cost_per_point` is the cost of one progress point of one student, with the interval that the
+    effect's gives: None unless the whole interval of the effect lies above zero.
     """
 
     program_id: str
@@ -191,62 +222,104 @@ class ProgramEffect:
         return self.effect.verdict
 
 
-def effect(outcome: Values, treated: Values, features: pd.DataFrame, students: Values,
-           schools: Values | None = None, *, target: Target = "ATT", n_folds: int = 5,
-           folds_by_school: bool = False, thin: bool = False, seed: int = 0) -> Effect:  # fmt: skip
+def effect(
+    outcome: Values,
+    treated: Values,
+    features: pd.DataFrame,
+    students: Values,
+    schools: Values | None = None,
+    *,
+    target: Target = "ATT",
+    n_folds: int = 5,
+    folds_by_school: bool = False,
+    thin: bool = False,
+    seed: int = 0,
+) -> Effect:
     """The effect of one service against none.
 
     Args:
         outcome: what followed, shape (n,), no missing values.
         treated: whether each row was served, shape (n,), bool.
         features: what was known before, shape (n, features), float64; missing values are allowed.
-        students: who each row is about, shape (n,): nobody's outcome trains the models that judge them.
-        schools: the school of each row, shape (n,). With somebody served in `FEWEST_SCHOOLS` of them or more, the
-            interval is robust to what students of a school share, else to what rows of a student share.
+        students: who each row is about, shape (n,): nobody's outcome trains the models that judge
+            them.
+        schools: the school of each row, shape (n,). With somebody served in `FEWEST_SCHOOLS` of
+            them or more, the interval is robust to what students of a school share, else to what
+            rows of a student share.
         target: see `Target`.
-        folds_by_school: cross-fit by school where enough schools serve, so that nobody's school trains their models.
-        thin: compare with some students not served, drawn at random, where there are far more than needed (`COMPARED`).
+        folds_by_school: cross-fit by school where enough schools serve, so that nobody's school
+            trains their models.
+        thin: compare with some students not served, drawn at random, where there are far more than
+            needed (`COMPARED`).
 
-    The interval is Student's t with the clusters on the smaller side, less one, as degrees of freedom. The order of
-    rows changes nothing.
+    The interval is Student's t with the clusters on the smaller side, less one, as degrees of
+    freedom. The order of rows changes nothing.
 
     Raises:
         EffectsError: lengths differ, an outcome is missing, or a student or school is.
     """
     rows = _ordered(outcome, treated, features, students, schools)
     clusters, by = _clusters(rows)
-    found = Effect(target, _count(rows.student, rows.treated), _count(rows.student, ~rows.treated), None, by,
-                   len(np.unique(clusters)), _spread(rows))  # fmt: skip
+    found = Effect(
+        target,
+        _count(rows.student, rows.treated),
+        _count(rows.student, ~rows.treated),
+        None,
+        by,
+        len(np.unique(clusters)),
+        _spread(rows),
+    )
     if min(found.served, found.compared) < FEWEST:
         return replace(found, cannot_tell=FEW_SERVED if found.served < FEWEST else FEW_COMPARED)
     found = replace(found, naive=_naive(rows, clusters))
     if thin:
         rows = _thinned(rows, seed)
         clusters, by = _clusters(rows)
-    splits = [_folds(rows, by == "school" and folds_by_school, n_folds, seed + 1_000 * turn)
-              for turn in range(SPLITS if len(rows.outcome) < SMALL else 1)]  # fmt: skip
+    splits = [
+        _folds(rows, by == "school" and folds_by_school, n_folds, seed + 1_000 * turn)
+        for turn in range(SPLITS if len(rows.outcome) < SMALL else 1)
+    ]
     models = _nuisances(rows, splits, target)
     overlap = _overlap(rows, models.propensity, target)
-    found = replace(found, served_left_out=int((rows.treated & ~overlap.kept).sum()),
-                    left_out=int((~overlap.kept).sum()), effective=overlap.effective)  # fmt: skip
+    found = replace(
+        found,
+        served_left_out=int((rows.treated & ~overlap.kept).sum()),
+        left_out=int((~overlap.kept).sum()),
+        effective=overlap.effective,
+    )
     if overlap.cannot_tell:
         return replace(found, cannot_tell=overlap.cannot_tell)
     value, influence = _robust(rows, models, overlap, target)
     estimate, error, degrees = _interval(value, influence, clusters, rows.treated, overlap.kept)
-    return replace(found, estimate=estimate, error=error, degrees=degrees,
-                   clusters=len(np.unique(clusters[overlap.kept])),
-                   e_value=e_value(estimate, found.spread) if found.spread > 0 else None)  # fmt: skip
+    return replace(
+        found,
+        estimate=estimate,
+        error=error,
+        degrees=degrees,
+        clusters=len(np.unique(clusters[overlap.kept])),
+        e_value=e_value(estimate, found.spread) if found.spread > 0 else None,
+    )
 
 
-def dosage(outcome: Values, treated: Values, amount: Values, features: pd.DataFrame, students: Values,
-           schools: Values | None = None, **options: Any) -> tuple[Band, ...]:  # fmt: skip
-    """The effect by amount of service received, each band against none, for the students of that band (ATT).
+def dosage(
+    outcome: Values,
+    treated: Values,
+    amount: Values,
+    features: pd.DataFrame,
+    students: Values,
+    schools: Values | None = None,
+    **options: Any,
+) -> tuple[Band, ...]:
+    """The effect by amount of service received, each band against none, for the students of that
+    band (ATT).
 
-    Bands are the thirds of those served with an amount above zero; those enrolled who never came stand apart. How much
-    somebody takes part follows from how they fare too, so bands say more about who stays than about what more would do.
+    Bands are the thirds of those served with an amount above zero; those enrolled who never came
+    stand apart. How much somebody takes part follows from how they fare too, so bands say more
+    about who stays than about what more would do.
 
     Args:
-        amount: sessions attended or minutes, shape (n,), read for rows served only; missing where not recorded.
+        amount: sessions attended or minutes, shape (n,), read for rows served only; missing where
+            not recorded.
         options: as for `effect`.
     """
     came, received = np.asarray(treated, dtype=bool), np.asarray(amount, dtype="float64")
@@ -255,33 +328,50 @@ def dosage(outcome: Values, treated: Values, amount: Values, features: pd.DataFr
         return ()
     edges = [0.0, *np.quantile(some, [1 / 3, 2 / 3], method="lower"), float("inf")]
     parts = [(NEVER_CAME, came & (received == 0))]
-    parts += [(name, came & (received > low) & (received <= high))
-              for name, low, high in zip(BANDS, edges, edges[1:], strict=False)]  # fmt: skip
+    parts += [
+        (name, came & (received > low) & (received <= high))
+        for name, low, high in zip(BANDS, edges, edges[1:], strict=False)
+    ]
     found = []
     for name, band in parts:
         if band.any():
             rows = np.flatnonzero(band | ~came)
             where = None if schools is None else np.asarray(schools, dtype=object)[rows]
-            judged = effect(np.asarray(outcome)[rows], band[rows], features.iloc[rows],
-                            np.asarray(students, dtype=object)[rows], where, **options)  # fmt: skip
-            found.append(Band(name, float(received[band].min()), float(received[band].max()), judged))
+            judged = effect(
+                np.asarray(outcome)[rows],
+                band[rows],
+                features.iloc[rows],
+                np.asarray(students, dtype=object)[rows],
+                where,
+                **options,
+            )
+            found.append(
+                Band(name, float(received[band].min()), float(received[band].max()), judged)
+            )
     return tuple(found)
 
 
 def cost_per_point(per_student: float, found: Effect) -> Estimate | None:
-    """Dollars for one progress point of one student; None where the interval of the effect does not lie above zero.
+    """Dollars for one progress point of one student; None where the interval of the effect does not
+    lie above zero.
 
-    A quotient with a denominator near zero has no useful interval: Fieller (1954), JRSS B 16. The cost is taken as
-    known exactly, so that the bounds of the effect give those of the quotient.
+    A quotient with a denominator near zero has no useful interval: Fieller (1954), JRSS B 16. The
+    cost is taken as known exactly, so that the bounds of the effect give those of the quotient.
     """
     if found.estimate is None or found.estimate.lower <= 0:
         return None
-    return Estimate(*(per_student / points for points in
-                      (found.estimate.value, found.estimate.upper, found.estimate.lower)))  # fmt: skip
+    return Estimate(
+        *(
+            per_student / points
+            for points in (found.estimate.value, found.estimate.upper, found.estimate.lower)
+        )
+    )
 
 
 def cost_per_student(cost: Cost, students_a_year: float, sessions_each: float) -> float | None:
-    """Dollars for one student served; None where that takes sessions or students that are not on record."""
+    """Dollars for one student served; None where that takes sessions or students that are not on
+    record.
+    """
     if cost.per == "student":
         return cost.dollars
     if cost.per == "session":
@@ -292,45 +382,65 @@ def cost_per_student(cost: Cost, students_a_year: float, sessions_each: float) -
 def session_costs(programs: pd.DataFrame) -> dict[str, Cost]:
     """The costs by session that partners have stated in `programs`."""
     stated = programs.dropna(subset=["cost_per_session"])
-    return {str(row["program_id"]): Cost(float(row["cost_per_session"]), "session")
-            for row in stated.to_dict("records")}  # fmt: skip
+    return {
+        str(row["program_id"]): Cost(float(row["cost_per_session"]), "session")
+        for row in stated.to_dict("records")
+    }
 
 
 def served_by(episodes: Episodes, services: Services, outcome: Outcome) -> pd.DataFrame:
-    """Which program served each episode, how much of it was received within the outcome's window, and the school.
+    """Which program served each episode, how much of it was received within the outcome's window,
+    and the school.
 
     Returns:
-        Rows as in `episodes`: program_id and organization_id (missing without a support), sessions attended and minutes
-        of them (missing where the program records none), school_id on the decision day (missing if none is on record).
+        Rows as in `episodes`: program_id and organization_id (missing without a support), sessions
+        attended and minutes of them (missing where the program records none), school_id on the
+        decision day (missing if none is on record).
 
     Raises:
         EffectsError: a support that no enrollment on record explains.
     """
-    asked = pd.DataFrame({"row": np.arange(len(episodes)), "student_id": episodes.student.to_numpy(),
-                          "day": pd.to_datetime(episodes.decision_date).to_numpy(),
-                          "support": episodes.support.to_numpy()})  # fmt: skip
+    asked = pd.DataFrame(
+        {
+            "row": np.arange(len(episodes)),
+            "student_id": episodes.student.to_numpy(),
+            "day": pd.to_datetime(episodes.decision_date).to_numpy(),
+            "support": episodes.support.to_numpy(),
+        }
+    )
     begun = _begun(asked[asked["support"] != NONE], services, outcome)
     found = asked.merge(begun[["row", "program_id", "organization_id"]], on="row", how="left")
     lost = found[(found["support"] != NONE) & found["program_id"].isna()]
     if len(lost):
         first = lost.iloc[0]
-        raise EffectsError(f"{len(lost)} episodes name a support that no enrollment explains: the first is row "
-                           f"{first['row']}, {first['support']} on {first['day']:%Y-%m-%d}")  # fmt: skip
+        raise EffectsError(
+            f"{len(lost)} episodes name a support that no enrollment explains: the first is row "
+            f"{first['row']}, {first['support']} on {first['day']:%Y-%m-%d}"
+        )
     amounts = _amounts(begun, services.sessions, outcome)
-    found = found.merge(amounts, on="row", how="left").merge(_schools(asked, services.stays), on="row", how="left")
+    found = found.merge(amounts, on="row", how="left").merge(
+        _schools(asked, services.stays), on="row", how="left"
+    )
     found = found.sort_values("row").set_index(episodes.support.index)
     return found[["program_id", "organization_id", "sessions", "minutes", "school_id"]]
 
 
-def partner_effects(episodes: Episodes, services: Services, costs: Mapping[str, Cost], *,
-                    amount: Literal["sessions", "minutes"] = "sessions", outcome: Outcome | None = None,
-                    seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None,
-                    ) -> tuple[ProgramEffect, ...]:  # fmt: skip
+def partner_effects(
+    episodes: Episodes,
+    services: Services,
+    costs: Mapping[str, Cost],
+    *,
+    amount: Literal["sessions", "minutes"] = "sessions",
+    outcome: Outcome | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[ProgramEffect, ...]:
     """One answer a program that served anybody, in the order of program ids.
 
-    Those compared are the episodes in which no support began; some of these students began one later, so a real effect
-    may be somewhat larger than the figure; where they are very many, some are drawn (`COMPARED`). The decision day is
-    adjusted for beside the features: progress has seasons.
+    Those compared are the episodes in which no support began; some of these students began one
+    later, so a real effect may be somewhat larger than the figure; where they are very many, some
+    are drawn (`COMPARED`). The decision day is adjusted for beside the features: progress has
+    seasons.
 
     Args:
         costs: by program; a program without one has no figures of cost.
@@ -357,25 +467,38 @@ def partner_effects(episodes: Episodes, services: Services, costs: Mapping[str, 
         where = joined["school_id"].to_numpy()[rows] if known else None
         received = joined[amount].to_numpy(dtype="float64")[rows]
         found = effect(points, served[rows], features.iloc[rows], who, where, thin=True, seed=seed)
-        bands = dosage(points, served[rows], received, features.iloc[rows], who, where, thin=True,
-                       seed=seed)  # fmt: skip
-        yearly = _students_a_year(services.enrollments[services.enrollments["program_id"] == program], years)
+        bands = dosage(
+            points, served[rows], received, features.iloc[rows], who, where, thin=True, seed=seed
+        )
+        yearly = _students_a_year(
+            services.enrollments[services.enrollments["program_id"] == program], years
+        )
         each = float(joined.loc[served, "sessions"].mean())
         price = cost_per_student(costs[program], yearly, each) if program in costs else None
         row = programs.loc[program]
-        answers.append(ProgramEffect(
-            str(program), str(row["organization_id"]), str(program if pd.isna(row["name"]) else row["name"]),
-            str(row["support"]), found, bands, yearly,
-            price, None if price is None else cost_per_point(price, found),
-        ))  # fmt: skip
+        answers.append(
+            ProgramEffect(
+                str(program),
+                str(row["organization_id"]),
+                str(program if pd.isna(row["name"]) else row["name"]),
+                str(row["support"]),
+                found,
+                bands,
+                yearly,
+                price,
+                None if price is None else cost_per_point(price, found),
+            )
+        )
     progress(len(served_any), len(served_any))
     return tuple(answers)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values of one family, adjusted so that the chance of a single false finding stays below the level (Holm 1979).
+    """p-values of one family, adjusted so that the chance of a single false finding stays below the
+    level (Holm 1979).
 
-    It holds however the comparisons hang together, and those of programs do: they share who was not served.
+    It holds however the comparisons hang together, and those of programs do: they share who was not
+    served.
     """
     adjusted, floor = [0.0] * len(p_values), 0.0
     for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
@@ -385,39 +508,63 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 class Joint(NamedTuple):
-    """A verdict that holds together with those on all other programs, and the adjusted p-value (NaN if unknown)."""
+    """A verdict that holds together with those on all other programs, and the adjusted p-value (NaN
+    if unknown).
+    """
 
     verdict: str
     p_value: float
 
 
 def joint_verdicts(found: Sequence[ProgramEffect]) -> tuple[Joint, ...]:
-    """The verdict on each program such that, at 95%, no gain or loss among all of them is there by chance.
+    """The verdict on each program such that, at 95%, no gain or loss among all of them is there by
+    chance.
 
-    The family is the programs with an estimate. A district funds or ends a program by its verdict, so one false
-    verdict is one too many: Holm's step-down rather than a share of false findings. Intervals stay as they are.
+    The family is the programs with an estimate. A district funds or ends a program by its verdict,
+    so one false verdict is one too many: Holm's step-down rather than a share of false findings.
+    Intervals stay as they are.
     """
     told = [place for place, one in enumerate(found) if one.effect.estimate is not None]
     adjusted = dict(zip(told, holm([found[place].effect.p_value for place in told]), strict=True))
     return tuple(
-        Joint(NO_DIFFERENCE if one.verdict in (GAIN, LOSS) and adjusted[place] >= LEVEL else one.verdict,
-              adjusted.get(place, float("nan")))
+        Joint(
+            (
+                NO_DIFFERENCE
+                if one.verdict in (GAIN, LOSS) and adjusted[place] >= LEVEL
+                else one.verdict
+            ),
+            adjusted.get(place, float("nan")),
+        )
         for place, one in enumerate(found)
-    )  # fmt: skip
+    )
 
 
 def effects_table(found: Sequence[ProgramEffect]) -> pd.DataFrame:
-    """One row a program: who, how many served and left out, naive and adjusted figures, costs, verdict and reason."""
-    rows = [{
-        "program_id": one.program_id, "organization_id": one.organization_id, "support": one.support,
-        "served": one.effect.served, "left_out": one.effect.served_left_out, **_named("naive", one.effect.naive),
-        **_named("effect", one.effect.estimate),
-        **{f"effect_{band.name.replace(', ', '_').replace(' ', '_')}": _value(band.effect.estimate)
-           for band in one.dosage},
-        "cost_per_student": np.nan if one.cost_per_student is None else one.cost_per_student,
-        **_named("cost_per_point", one.cost_per_point), "verdict": one.verdict,
-        "reason": CANNOT_TELL.get(one.effect.cannot_tell, ""),
-    } for one in found]  # fmt: skip
+    """One row a program: who, how many served and left out, naive and adjusted figures, costs,
+    verdict and reason.
+    """
+    rows = [
+        {
+            "program_id": one.program_id,
+            "organization_id": one.organization_id,
+            "support": one.support,
+            "served": one.effect.served,
+            "left_out": one.effect.served_left_out,
+            **_named("naive", one.effect.naive),
+            **_named("effect", one.effect.estimate),
+            **{
+                f"effect_{band.name.replace(', ', '_').replace(' ', '_')}": _value(
+                    band.effect.estimate
+                )
+                for band in one.dosage
+            },
+            "cost_per_student": np.nan if one.cost_per_student is None else one.cost_per_student,
+            **_named("cost_per_point", one.cost_per_point),
+            "verdict": one.verdict,
+            "reason": CANNOT_TELL.get(one.effect.cannot_tell, ""),
+        }
+        for one in found
+    ]
     return pd.DataFrame(rows)
 
 
@@ -446,9 +593,16 @@ class _Overlap(NamedTuple):
     cannot_tell: str
 
 
-def _ordered(outcome: Values, treated: Values, features: pd.DataFrame, students: Values,
-             schools: Values | None) -> _Rows:  # fmt: skip
-    """Rows sorted by student and content: learners add up in the order of rows, and rounding would tell."""
+def _ordered(
+    outcome: Values,
+    treated: Values,
+    features: pd.DataFrame,
+    students: Values,
+    schools: Values | None,
+) -> _Rows:
+    """Rows sorted by student and content: learners add up in the order of rows, and rounding would
+    tell.
+    """
     values, flags = np.asarray(outcome, dtype="float64"), np.asarray(treated, dtype=bool)
     known = features.to_numpy(dtype="float64")
     named = {"treated": flags, "features": known, "students": np.asarray(students, dtype=object)}
@@ -457,25 +611,35 @@ def _ordered(outcome: Values, treated: Values, features: pd.DataFrame, students:
     for name, array in named.items():
         if len(array) != len(values):
             raise EffectsError(f"{name} has {len(array)} rows; outcome has {len(values)}")
-    for name, missing in (("outcome", np.isnan(values)), *((name, pd.isna(named[name])) for name in
-                                                           ("students", "schools") if name in named)):  # fmt: skip
+    for name, missing in (
+        ("outcome", np.isnan(values)),
+        *((name, pd.isna(named[name])) for name in ("students", "schools") if name in named),
+    ):
         if missing.any():
-            raise EffectsError(f"{name} is missing in row {int(np.flatnonzero(missing)[0])}; leave such rows out")
-    codes = [pd.factorize(named[name], sort=True)[0] for name in ("schools", "students") if name in named]
+            raise EffectsError(
+                f"{name} is missing in row {int(np.flatnonzero(missing)[0])}; leave such rows out"
+            )
+    codes = [
+        pd.factorize(named[name], sort=True)[0] for name in ("schools", "students") if name in named
+    ]
     order = np.lexsort((*known.T, values, flags, *codes))
     school = named["schools"][order] if schools is not None else None
     return _Rows(values[order], flags[order], known[order], named["students"][order], school)
 
 
 def _thinned(rows: _Rows, seed: int) -> _Rows:
-    """All rows served, and those of students not served, drawn at random, until there are enough."""
+    """All rows served, and those of students not served, drawn at random, until there are
+    enough.
+    """
     idle, busy = np.flatnonzero(~rows.treated), np.flatnonzero(rows.treated)
     student, names = pd.factorize(rows.student[idle], sort=True)
     turn = np.random.default_rng(seed).permutation(len(names))[student]
-    drawn = idle[np.argsort(turn, kind="stable")[:max(COMPARED * len(busy), FEWEST_COMPARED)]]
+    drawn = idle[np.argsort(turn, kind="stable")[: max(COMPARED * len(busy), FEWEST_COMPARED)]]
     kept = np.sort(np.concatenate([busy, drawn]))
     school = None if rows.school is None else rows.school[kept]
-    return _Rows(rows.outcome[kept], rows.treated[kept], rows.features[kept], rows.student[kept], school)
+    return _Rows(
+        rows.outcome[kept], rows.treated[kept], rows.features[kept], rows.student[kept], school
+    )
 
 
 def _count(students: NDArray[Any], chosen: Flags) -> int:
@@ -489,7 +653,9 @@ def _clusters(rows: _Rows) -> tuple[NDArray[np.intp], str]:
 
 
 def _folds(rows: _Rows, by_school: bool, n_folds: int, seed: int) -> NDArray[np.intp]:
-    """By student, or by the school that a student was at first in the alphabet, so that nobody is in two folds."""
+    """By student, or by the school that a student was at first in the alphabet, so that nobody is
+    in two folds.
+    """
     if not by_school:
         return folds_of(pd.Series(rows.student), n_folds, seed)
     first = pd.Series(rows.school).groupby(rows.student).transform("min")
@@ -497,7 +663,9 @@ def _folds(rows: _Rows, by_school: bool, n_folds: int, seed: int) -> NDArray[np.
 
 
 def _nuisances(rows: _Rows, splits: Sequence[NDArray[np.intp]], target: Target) -> _Models:
-    """Predictions of models that never saw the row's own fold, averaged over several ways of splitting."""
+    """Predictions of models that never saw the row's own fold, averaged over several ways of
+    splitting.
+    """
     sums = _Models(*(np.zeros(len(rows.outcome)) for _ in range(3)))
     chosen = rows.treated.astype("float64")
 
@@ -514,16 +682,20 @@ def _nuisances(rows: _Rows, splits: Sequence[NDArray[np.intp]], target: Target) 
             treated = untreated + _learned(rows.features[busy], beyond, "regression")(seen)
         return judged, _Models(propensity, untreated, treated)
 
-    for judged, found in side_by_side(judge, [(folds, fold) for folds in splits for fold in np.unique(folds)]):
+    for judged, found in side_by_side(
+        judge, [(folds, fold) for folds in splits for fold in np.unique(folds)]
+    ):
         for whole, part in zip(sums, found, strict=True):
             whole[judged] += part / len(splits)
     return sums._replace(propensity=np.clip(sums.propensity, _CLIP, 1.0 - _CLIP))
 
 
-def _learned(features: Floats, target: Floats,
-             objective: Literal["binary", "regression"]) -> Callable[[Floats], Floats]:  # fmt: skip
-    """LightGBM: the log odds, or the mean, given features. Stopping early by held-out loss left about twice the
-    bias: what a nuisance model smooths away stays in the effect."""
+def _learned(
+    features: Floats, target: Floats, objective: Literal["binary", "regression"]
+) -> Callable[[Floats], Floats]:
+    """LightGBM: the log odds, or the mean, given features. Stopping early by held-out loss left
+    about twice the bias: what a nuisance model smooths away stays in the effect.
+    """
     leaf = int(np.clip(len(target) * _LEAF_SHARE, _SMALLEST_LEAF, _LARGEST_LEAF))
     parameters = _LEAVES | {"objective": objective, "min_data_in_leaf": leaf}
     model = lgb.train(parameters, lgb.Dataset(features, target), _ROUNDS)
@@ -535,10 +707,12 @@ def _learned(features: Floats, target: Floats,
 
 
 def _crump(propensity: Floats, treated: Flags) -> Flags:
-    """Rows whose propensity would lie within `CRUMP` of neither 0 nor 1 were as many rows served as not.
+    """Rows whose propensity would lie within `CRUMP` of neither 0 nor 1 were as many rows served as
+    not.
 
-    As it stands the rule would leave out everybody for a service that one student in twelve has, whom nothing tells
-    from the others; a share of one half makes it a rule about who is alike, not about how common the service is.
+    As it stands the rule would leave out everybody for a service that one student in twelve has,
+    whom nothing tells from the others; a share of one half makes it a rule about who is alike, not
+    about how common the service is.
     """
     share = treated.mean()
     busy, idle = propensity * (1.0 - share), (1.0 - propensity) * share
@@ -563,11 +737,17 @@ def _overlap(rows: _Rows, propensity: Floats, target: Target) -> _Overlap:
 def _weights(treated: Flags, propensity: Floats, target: Target) -> Floats:
     """Of each row for the mean of its side; both sides then look like the target's students."""
     odds = propensity / (1.0 - propensity)
-    found: Floats = np.where(treated, 1.0, odds) if target == "ATT" else np.where(treated, 1.0 / propensity, 1.0 + odds)
+    found: Floats = (
+        np.where(treated, 1.0, odds)
+        if target == "ATT"
+        else np.where(treated, 1.0 / propensity, 1.0 + odds)
+    )
     return found
 
 
-def _robust(rows: _Rows, models: _Models, overlap: _Overlap, target: Target) -> tuple[float, Floats]:
+def _robust(
+    rows: _Rows, models: _Models, overlap: _Overlap, target: Target
+) -> tuple[float, Floats]:
     """The estimate and each row's influence on it; weights are normalised on each side (Hajek)."""
     busy, idle = overlap.weight * rows.treated, overlap.weight * ~rows.treated
     expected = models.untreated if target == "ATT" else models.treated
@@ -578,7 +758,10 @@ def _robust(rows: _Rows, models: _Models, overlap: _Overlap, target: Target) -> 
         return mean_above - mean_below, influence
     modelled = models.treated - models.untreated
     mean = float(modelled[overlap.kept].mean())
-    return mean + mean_above - mean_below, influence + overlap.kept * (modelled - mean) / overlap.kept.sum()
+    return (
+        mean + mean_above - mean_below,
+        influence + overlap.kept * (modelled - mean) / overlap.kept.sum(),
+    )
 
 
 def _spread(rows: _Rows) -> float:
@@ -589,12 +772,17 @@ def _spread(rows: _Rows) -> float:
 def _naive(rows: _Rows, clusters: NDArray[np.intp]) -> Estimate:
     busy, idle = rows.treated, ~rows.treated
     above, below = rows.outcome[busy].mean(), rows.outcome[idle].mean()
-    influence = busy * (rows.outcome - above) / busy.sum() - idle * (rows.outcome - below) / idle.sum()
-    return _interval(float(above - below), influence, clusters, busy, np.ones(len(busy), dtype=bool))[0]
+    influence = (
+        busy * (rows.outcome - above) / busy.sum() - idle * (rows.outcome - below) / idle.sum()
+    )
+    return _interval(
+        float(above - below), influence, clusters, busy, np.ones(len(busy), dtype=bool)
+    )[0]
 
 
-def _interval(value: float, influence: Floats, clusters: NDArray[np.intp], treated: Flags,
-              kept: Flags) -> tuple[Estimate, float, int]:  # fmt: skip
+def _interval(
+    value: float, influence: Floats, clusters: NDArray[np.intp], treated: Flags, kept: Flags
+) -> tuple[Estimate, float, int]:
     """The 95% interval of a sum of influences, its standard error and its degrees of freedom."""
     sums = np.bincount(clusters, weights=influence)
     count = len(np.unique(clusters[kept]))
@@ -607,12 +795,20 @@ def _interval(value: float, influence: Floats, clusters: NDArray[np.intp], treat
 
 
 def _begun(asked: pd.DataFrame, services: Services, outcome: Outcome) -> pd.DataFrame:
-    """The enrollment behind each support: the first soon after the decision, as `training.episodes.episodes` chooses it."""
-    offered = services.programs[["program_id", "organization_id", "support"]].dropna(subset=["support"])
-    taken = services.enrollments[["student_id", "program_id", "start_date"]].merge(offered, on="program_id")
+    """The enrollment behind each support: the first soon after the decision, as
+    `training.episodes.episodes` chooses it.
+    """
+    offered = services.programs[["program_id", "organization_id", "support"]].dropna(
+        subset=["support"]
+    )
+    taken = services.enrollments[["student_id", "program_id", "start_date"]].merge(
+        offered, on="program_id"
+    )
     pairs = asked.merge(taken, on="student_id", suffixes=("", "_offered"))
     start = pd.to_datetime(pairs["start_date"])
-    soon = (start > pairs["day"]) & (start <= pairs["day"] + pd.Timedelta(days=outcome.start_within_days))
+    soon = (start > pairs["day"]) & (
+        start <= pairs["day"] + pd.Timedelta(days=outcome.start_within_days)
+    )
     first = pairs.assign(start_date=start)[soon].sort_values(["row", "start_date", "program_id"])
     first = first.drop_duplicates("row")
     return first[first["support"] == first["support_offered"]]
@@ -621,9 +817,12 @@ def _begun(asked: pd.DataFrame, services: Services, outcome: Outcome) -> pd.Data
 def _amounts(begun: pd.DataFrame, sessions: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
     held = sessions[sessions["attended"].astype("boolean").fillna(False).to_numpy(dtype=bool)]
     pairs = begun[["row", "student_id", "program_id", "day"]].merge(
-        held[["student_id", "program_id", "date", "minutes"]], on=["student_id", "program_id"])  # fmt: skip
+        held[["student_id", "program_id", "date", "minutes"]], on=["student_id", "program_id"]
+    )
     day = pd.to_datetime(pairs["date"])
-    within = pairs[(day > pairs["day"]) & (day <= pairs["day"] + pd.Timedelta(days=outcome.window_days))]
+    within = pairs[
+        (day > pairs["day"]) & (day <= pairs["day"] + pd.Timedelta(days=outcome.window_days))
+    ]
     counted = within.groupby("row").agg(sessions=("program_id", "size"), minutes=("minutes", "sum"))
     counted = counted.reindex(begun["row"], fill_value=0.0).astype("float64")
     programs = begun.set_index("row")["program_id"]
@@ -636,15 +835,22 @@ def _amounts(begun: pd.DataFrame, sessions: pd.DataFrame, outcome: Outcome) -> p
 def _schools(asked: pd.DataFrame, stays: pd.DataFrame) -> pd.DataFrame:
     """The school of the latest entry that holds on the decision day."""
     pairs = asked[["row", "student_id", "day"]].merge(
-        stays[["student_id", "school_id", "entry_date", "exit_date"]], on="student_id")  # fmt: skip
+        stays[["student_id", "school_id", "entry_date", "exit_date"]], on="student_id"
+    )
     entry, left = pd.to_datetime(pairs["entry_date"]), pd.to_datetime(pairs["exit_date"])
-    there = pairs.assign(entry_date=entry)[(entry <= pairs["day"]) & (left.isna() | (left >= pairs["day"]))]
-    last = there.sort_values(["row", "entry_date", "school_id"], ascending=[True, False, True]).drop_duplicates("row")
+    there = pairs.assign(entry_date=entry)[
+        (entry <= pairs["day"]) & (left.isna() | (left >= pairs["day"]))
+    ]
+    last = there.sort_values(
+        ["row", "entry_date", "school_id"], ascending=[True, False, True]
+    ).drop_duplicates("row")
     return last[["row", "school_id"]]
 
 
 def _school_year(days: pd.Series) -> pd.Series:
-    """Calendar year in which the school year of each day ends; a school year begins on July 1, as budgets do."""
+    """Calendar year in which the school year of each day ends; a school year begins on July 1, as
+    budgets do.
+    """
     years: pd.Series = days.dt.year + (days.dt.month >= 7).astype(int)
     return years
 
@@ -655,7 +861,9 @@ def _students_a_year(enrollments: pd.DataFrame, years: Sequence[int]) -> float:
     counts = []
     for year in years:
         first, after = pd.Timestamp(year - 1, 7, 1), pd.Timestamp(year, 7, 1)
-        counts.append(enrollments.loc[(start < after) & (end.isna() | (end >= first)), "student_id"].nunique())
+        counts.append(
+            enrollments.loc[(start < after) & (end.isna() | (end >= first)), "student_id"].nunique()
+        )
     held = [count for count in counts if count]
     return float(np.mean(held)) if held else 0.0
 

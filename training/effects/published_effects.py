@@ -1,9 +1,10 @@
-"""What may be told of each program, as one file a snapshot: aggregates only, rounded, and no number that is small.
+"""What may be told of each program, as one file a snapshot: aggregates only, rounded, and no number
+that is small.
 
-`home/effects/<snapshot>.json` holds the answer with digests of everything that it was made of. A file is never changed:
-where the costs are others, a new one takes its place and the old one stays beside it. Numbers of students are rounded
-to ten and left out below ten, as are amounts and dollars that would give such a number away
-(`records.suppression.cell_suppression`).
+`home/effects/<snapshot>.json` holds the answer with digests of everything that it was made of. A
+file is never changed: where the costs are others, a new one takes its place and the old one stays
+beside it. Numbers of students are rounded to ten and left out below ten, as are amounts and dollars
+that would give such a number away (`records.suppression.cell_suppression`).
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ NO_SUPPORT, NOBODY_BEGAN = "no_support", "nobody_began"
 REASONS: Mapping[str, str] = {
     **CANNOT_TELL,
     NO_SUPPORT: "the kind of support that it gives is not on record",
-    NOBODY_BEGAN: "nobody whose progress is known began it soon after a day on which students are compared",
+    NOBODY_BEGAN: (
+        "nobody whose progress is known began it soon after a day on which students are compared"
+    ),
 }
 
 
@@ -76,8 +79,9 @@ class Figures:
     """One comparison, in progress points to two places.
 
     Attributes:
-        served, compared, left_out: students served and not served, and records of students served that nobody is
-            alike to: rounded to ten, None below ten or where another number would give one away.
+        served, compared, left_out: students served and not served, and records of students served
+            that nobody is alike to: rounded to ten, None below ten or where another number would
+            give one away.
         spread: standard deviation among those not served.
     """
 
@@ -92,7 +96,9 @@ class Figures:
 
 @dataclass(frozen=True)
 class Amount:
-    """Those served who received more than `above` sessions, and no more than `up_to` where that is not None."""
+    """Those served who received more than `above` sessions, and no more than `up_to` where that is
+    not None.
+    """
 
     name: str
     above: float
@@ -102,7 +108,9 @@ class Amount:
 
 @dataclass(frozen=True)
 class Told:
-    """One program, as it may be told. `verdict` holds for all programs at once; `p_adjusted` is what it rests on."""
+    """One program, as it may be told. `verdict` holds for all programs at once; `p_adjusted` is
+    what it rests on.
+    """
 
     program_id: str
     organization_id: str
@@ -134,9 +142,15 @@ class Report:
 
     def to_json(self) -> str:
         """Canonical JSON with its own digest."""
-        content = {"format": FORMAT, "at": self.at.isoformat(), "inputs": asdict(self.inputs),
-                   "programs": [asdict(one) for one in self.programs]}  # fmt: skip
-        return json.dumps(content | {"sha256": _digest(content)}, sort_keys=True, indent=1, allow_nan=False)
+        content = {
+            "format": FORMAT,
+            "at": self.at.isoformat(),
+            "inputs": asdict(self.inputs),
+            "programs": [asdict(one) for one in self.programs],
+        }
+        return json.dumps(
+            content | {"sha256": _digest(content)}, sort_keys=True, indent=1, allow_nan=False
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Report:
@@ -170,28 +184,49 @@ def inputs_of(home: Path, snapshot_id: str, costs: Mapping[str, Cost]) -> Inputs
     Raises:
         OutcomeError: the district's own outcome cannot be read.
     """
-    return Inputs(snapshot_id, Outcome.of(home).sha256, _digest({key: list(cost) for key, cost in costs.items()}),
-                  catalog_hash())  # fmt: skip
+    return Inputs(
+        snapshot_id,
+        Outcome.of(home).sha256,
+        _digest({key: list(cost) for key, cost in costs.items()}),
+        catalog_hash(),
+    )
 
 
-def tell(found: Sequence[ProgramEffect], programs: pd.DataFrame, costs: Mapping[str, Cost], inputs: Inputs,
-         at: datetime) -> Report:  # fmt: skip
+def tell(
+    found: Sequence[ProgramEffect],
+    programs: pd.DataFrame,
+    costs: Mapping[str, Cost],
+    inputs: Inputs,
+    at: datetime,
+) -> Report:
     """What may be told of exact figures, one entry for each program on record.
 
     Args:
         found: as `partner_effects` gives it.
         programs: the table of that name.
     """
-    by_program = {one.program_id: (one, joint) for one, joint in zip(found, joint_verdicts(found), strict=True)}
+    by_program = {
+        one.program_id: (one, joint)
+        for one, joint in zip(found, joint_verdicts(found), strict=True)
+    }
     entries = [
-        _program(*by_program[key], costs.get(key)) if key in by_program else _untold(row, costs.get(key))
-        for row in programs.to_dict("records") for key in [str(row["program_id"])]
-    ]  # fmt: skip
-    return Report(at, inputs, tuple(sorted(entries, key=lambda one: (one.name.casefold(), one.program_id))))
+        (
+            _program(*by_program[key], costs.get(key))
+            if key in by_program
+            else _untold(row, costs.get(key))
+        )
+        for row in programs.to_dict("records")
+        for key in [str(row["program_id"])]
+    ]
+    return Report(
+        at, inputs, tuple(sorted(entries, key=lambda one: (one.name.casefold(), one.program_id)))
+    )
 
 
 def write_effects(report: Report, home: Path) -> Path:
-    """Write the file, whole or not at all. One of the same snapshot with other inputs is kept beside it."""
+    """Write the file, whole or not at all. One of the same snapshot with other inputs is kept
+    beside it.
+    """
     file = _file(home, report.inputs.snapshot_id)
     try:
         before = read_effects(home, report.inputs.snapshot_id)
@@ -200,7 +235,9 @@ def write_effects(report: Report, home: Path) -> Path:
     if before == report:
         return file
     if before is not None:
-        write_whole(file.with_name(f"{file.stem}.{before.inputs.sha256[:12]}.json"), before.to_json())
+        write_whole(
+            file.with_name(f"{file.stem}.{before.inputs.sha256[:12]}.json"), before.to_json()
+        )
     return write_whole(file, report.to_json())
 
 
@@ -216,8 +253,9 @@ def read_effects(home: Path, snapshot_id: str) -> Report | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise EffectsDamaged(f"{file} is not as it was written: {error}. Take it away and run `handrail effects`"
-                             ) from None  # fmt: skip
+        raise EffectsDamaged(
+            f"{file} is not as it was written: {error}. Take it away and run `handrail effects`"
+        ) from None
 
 
 def newest_effects(home: Path, snapshot_id: str) -> Report | None:
@@ -239,11 +277,20 @@ def _program(found: ProgramEffect, joint: Joint, cost: Cost | None) -> Told:
     per_student = None if few or found.cost_per_student is None else round(found.cost_per_student)
     per_point = found.cost_per_point if joint.verdict == GAIN and not few else None
     return Told(
-        found.program_id, found.organization_id, found.name, found.support, _figures(effect, _enough(effect.served)),
-        effect.clustered_by, effect.clusters, joint.verdict,
-        None if effect.estimate is None else round(joint.p_value, 3), _amounts(found), cost, per_student,
+        found.program_id,
+        found.organization_id,
+        found.name,
+        found.support,
+        _figures(effect, _enough(effect.served)),
+        effect.clustered_by,
+        effect.clusters,
+        joint.verdict,
+        None if effect.estimate is None else round(joint.p_value, 3),
+        _amounts(found),
+        cost,
+        per_student,
         _rounded(per_point, 0),
-    )  # fmt: skip
+    )
 
 
 def _untold(row: Mapping[Any, Any], cost: Cost | None) -> Told:
@@ -251,19 +298,41 @@ def _untold(row: Mapping[Any, Any], cost: Cost | None) -> Told:
     support = "" if pd.isna(row["support"]) else str(row["support"])
     name = str(row["program_id"] if pd.isna(row["name"]) else row["name"])
     figures = Figures(None, None, None, None, None, None, NOBODY_BEGAN if support else NO_SUPPORT)
-    return Told(str(row["program_id"]), str(row["organization_id"]), name, support, figures, "", 0, UNKNOWN, None, (),
-                cost, None, None)  # fmt: skip
+    return Told(
+        str(row["program_id"]),
+        str(row["organization_id"]),
+        name,
+        support,
+        figures,
+        "",
+        0,
+        UNKNOWN,
+        None,
+        (),
+        cost,
+        None,
+        None,
+    )
 
 
 def _figures(found: Effect, served: int | None) -> Figures:
     """Of one comparison; `served` is what may be told of how many they are."""
     spread = round(found.spread, 2) if found.estimate is not None else None
-    return Figures(served, _enough(found.compared), _enough(found.served_left_out), _rounded(found.naive, 2),
-                   _rounded(found.estimate, 2), spread, found.cannot_tell)  # fmt: skip
+    return Figures(
+        served,
+        _enough(found.compared),
+        _enough(found.served_left_out),
+        _rounded(found.naive, 2),
+        _rounded(found.estimate, 2),
+        spread,
+        found.cannot_tell,
+    )
 
 
 def _amounts(found: ProgramEffect) -> tuple[Amount, ...]:
-    """By amount received, where there is an estimate at all: with fewer students a limit would be one student's."""
+    """By amount received, where there is an estimate at all: with fewer students a limit would be
+    one student's.
+    """
     if found.effect.estimate is None:
         return ()
     hidden = withheld_parts({band.name: band.effect.served for band in found.dosage}, SMALLEST)
@@ -271,7 +340,9 @@ def _amounts(found: ProgramEffect) -> tuple[Amount, ...]:
     for band in found.dosage:
         served = None if band.name in hidden else about(band.effect.served)
         last = band is found.dosage[-1]
-        told.append(Amount(band.name, above, None if last else band.most, _figures(band.effect, served)))
+        told.append(
+            Amount(band.name, above, None if last else band.most, _figures(band.effect, served))
+        )
         above = band.most
     return tuple(told)
 
@@ -285,14 +356,25 @@ def _rounded(found: Estimate | None, places: int) -> Estimate | None:
 
 
 def _told_from(content: dict[str, Any]) -> Told:
-    amounts = tuple(Amount(**one | {"figures": _figures_from(one["figures"])}) for one in content["amounts"])
+    amounts = tuple(
+        Amount(**one | {"figures": _figures_from(one["figures"])}) for one in content["amounts"]
+    )
     cost = None if content["cost"] is None else Cost(*content["cost"])
-    return Told(**content | {"figures": _figures_from(content["figures"]), "amounts": amounts, "cost": cost,
-                             "cost_per_point": _estimate_from(content["cost_per_point"])})  # fmt: skip
+    return Told(
+        **content
+        | {
+            "figures": _figures_from(content["figures"]),
+            "amounts": amounts,
+            "cost": cost,
+            "cost_per_point": _estimate_from(content["cost_per_point"]),
+        }
+    )
 
 
 def _figures_from(content: dict[str, Any]) -> Figures:
-    return Figures(**content | {name: _estimate_from(content[name]) for name in ("naive", "estimate")})
+    return Figures(
+        **content | {name: _estimate_from(content[name]) for name in ("naive", "estimate")}
+    )
 
 
 def _estimate_from(content: dict[str, float] | None) -> Estimate | None:

@@ -1,10 +1,11 @@
-"""Decision episodes: a student, a day on which a support could have been chosen, what was chosen, what followed.
+"""Decision episodes: a student, a day on which a support could have been chosen, what was chosen,
+what followed.
 
-Features are those of the decision day; progress is read from the days after it. A student who takes part in a support
-already can start another: that one is the choice, and what goes on is part of the features. Of several that start
-within the window the first is the choice, and whatever comes later is part of what followed it; who starts two
-different ones on one day says nothing of either. Nothing here reads a sensitive fact. docs/episodes.md says all this
-in plain words.
+Features are those of the decision day; progress is read from the days after it. A student who takes
+part in a support already can start another: that one is the choice, and what goes on is part of the
+features. Of several that start within the window the first is the choice, and whatever comes later
+is part of what followed it; who starts two different ones on one day says nothing of either.
+Nothing here reads a sensitive fact. docs/episodes.md says all this in plain words.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ FEWEST_EPISODES = 200
 FEWEST_OF_A_SUPPORT = 100
 FEWEST_DATES = 2
 FEWEST_SCHOOLS = 10
-"""With fewer, an interval by school is far too narrow: Cameron & Miller (2015), Journal of Human Resources 50(2)."""
+"""With fewer, an interval by school is far too narrow: Cameron & Miller (2015), Journal of Human
+Resources 50(2)."""
 Rows = TypeVar("Rows", pd.DataFrame, pd.Series)
 _POINTS = "points:"
 _FACTS = ("student_id", "decision_date", "support", "school_id", "moved_away")
@@ -47,11 +49,15 @@ class NotEnoughEvidence(SaidPlainly, ValueError):
 
 
 class UnknownFamily(SaidPlainly, ValueError):
-    """A family of features that is to be left out and is none; the message names those that there are."""
+    """A family of features that is to be left out and is none; the message names those that there
+    are.
+    """
 
 
 class DecisionDay(NamedTuple):
-    """A day of `DECISION_DAYS` in one school year: the date, which of them it is, and the year's last day."""
+    """A day of `DECISION_DAYS` in one school year: the date, which of them it is, and the year's
+    last day.
+    """
 
     day: date
     place: int
@@ -60,12 +66,16 @@ class DecisionDay(NamedTuple):
 
 @dataclass(frozen=True)
 class Episodes:
-    """Parallel rows: `features` (float64 by name), `student`, `decision_date`, `support` ("none" or one), `outcome`.
+    """Parallel rows: `features` (float64 by name), `student`, `decision_date`, `support` ("none" or
+    one), `outcome`.
 
     Attributes:
-        outcome: progress points, completed where a measure is not known (`training.episodes.censoring`).
-        points: what is known of it: progress points by measure, NaN where unknown. None where the outcome is whole.
-        school: the school on the decision day, an empty text where none is on record. None where nobody asked.
+        outcome: progress points, completed where a measure is not known
+            (`training.episodes.censoring`).
+        points: what is known of it: progress points by measure, NaN where unknown. None where the
+            outcome is whole.
+        school: the school on the decision day, an empty text where none is on record. None where
+            nobody asked.
         moved_away: whether the student left every school of the district within the window.
     """
 
@@ -90,23 +100,36 @@ class Episodes:
         def if_any(part: Rows | None) -> Rows | None:
             return None if part is None else of(part)
 
-        return Episodes(of(self.features), of(self.student), of(self.decision_date), of(self.support), of(self.outcome),
-                        if_any(self.points), if_any(self.school), if_any(self.moved_away))  # fmt: skip
+        return Episodes(
+            of(self.features),
+            of(self.student),
+            of(self.decision_date),
+            of(self.support),
+            of(self.outcome),
+            if_any(self.points),
+            if_any(self.school),
+            if_any(self.moved_away),
+        )
 
     def by_school(self) -> Episodes:
-        """The same with the school in the student's place, for folds and intervals that let no school speak of itself.
+        """The same with the school in the student's place, for folds and intervals that let no
+        school speak of itself.
 
         Raises:
             NotEnoughEvidence: there are fewer schools than `FEWEST_SCHOOLS`.
         """
         schools = pd.Series(dtype=object) if self.school is None else self.school
         if schools.nunique() < FEWEST_SCHOOLS:
-            raise NotEnoughEvidence(f"the episodes are of {schools.nunique()} schools; folds by school need "
-                                    f"{FEWEST_SCHOOLS}")  # fmt: skip
+            raise NotEnoughEvidence(
+                f"the episodes are of {schools.nunique()} schools; folds by school need "
+                f"{FEWEST_SCHOOLS}"
+            )
         return replace(self, student=schools)
 
     def completed(self, seed: int = 0) -> Episodes:
-        """The same with the outcome completed from these episodes alone, so that no other ones speak in it."""
+        """The same with the outcome completed from these episodes alone, so that no other ones
+        speak in it.
+        """
         return self._completed(seed)[0]
 
     def known(self, seed: int = 0) -> list[Known]:
@@ -123,28 +146,43 @@ class Episodes:
 def decision_dates(snapshot: Snapshot, outcome: Outcome) -> list[date]:
     """The days of `DECISION_DAYS` in every school year whose window lies within the records."""
     last, window = snapshot.latest_date(), timedelta(days=outcome.window_days)
-    return [one.day for one in planned_days(snapshot) if one.day + window <= min(last, one.year_end)]
+    return [
+        one.day for one in planned_days(snapshot) if one.day + window <= min(last, one.year_end)
+    ]
 
 
 def planned_days(snapshot: Snapshot) -> list[DecisionDay]:
-    """The days of `DECISION_DAYS` in every school year of the calendar, whether they have passed or not, by date."""
+    """The days of `DECISION_DAYS` in every school year of the calendar, whether they have passed or
+    not, by date.
+    """
     calendar = snapshot.table("calendar").select("date", "school_year").distinct().to_pandas()
     found = []
     for _, days in calendar.groupby("school_year"):
         held = sorted(pd.to_datetime(days["date"]).dt.date)
-        found += [DecisionDay(held[place], place, held[-1]) for place in DECISION_DAYS if place < len(held)]
+        found += [
+            DecisionDay(held[place], place, held[-1])
+            for place in DECISION_DAYS
+            if place < len(held)
+        ]
     return sorted(found)
 
 
 def features_on(snapshot: Snapshot, day: date, *, behavior: bool = False) -> pd.DataFrame:
-    """The features of everybody who was on the roll on a day, by `student_id`: of an episode all but what followed."""
+    """The features of everybody who was on the roll on a day, by `student_id`: of an episode all
+    but what followed.
+    """
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", day))
     frame = build_features(records, day)[feature_names(behavior=behavior)]
     return frame[frame.index.isin(schools_on(records, day).index)]
 
 
-def build_episodes(snapshot: Snapshot, *, behavior: bool = False, outcome: Outcome | None = None,
-                   progress: Callable[[int, int], None] = lambda done, total: None) -> Episodes:  # fmt: skip
+def build_episodes(
+    snapshot: Snapshot,
+    *,
+    behavior: bool = False,
+    outcome: Outcome | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Episodes:
     """All episodes of a snapshot. Students are told apart by their identifier, used for folds only.
 
     Args:
@@ -159,16 +197,27 @@ def build_episodes(snapshot: Snapshot, *, behavior: bool = False, outcome: Outco
         parts.append(_on(snapshot, day, measured, behavior))
     progress(len(dates), len(dates))
     names, counted = feature_names(behavior=behavior), list(measured.counted)
-    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(
-        columns=[*names, *(_POINTS + name for name in counted), *_FACTS])  # fmt: skip
+    frame = (
+        pd.concat(parts, ignore_index=True)
+        if parts
+        else pd.DataFrame(columns=[*names, *(_POINTS + name for name in counted), *_FACTS])
+    )
     points = frame[[_POINTS + name for name in counted]].astype("float64").set_axis(counted, axis=1)
-    return Episodes(frame[names].astype("float64"), frame["student_id"], frame["decision_date"], frame["support"],
-                    points.sum(axis=1, skipna=False), points, frame["school_id"], frame["moved_away"].astype(bool),
-                    ).completed()  # fmt: skip
+    return Episodes(
+        frame[names].astype("float64"),
+        frame["student_id"],
+        frame["decision_date"],
+        frame["support"],
+        points.sum(axis=1, skipna=False),
+        points,
+        frame["school_id"],
+        frame["moved_away"].astype(bool),
+    ).completed()
 
 
 def leaving_out(episodes: Episodes, families: Sequence[str]) -> Episodes:
-    """The same episodes without these families of features. The grade stays: it says which programs are open.
+    """The same episodes without these families of features. The grade stays: it says which programs
+    are open.
 
     Raises:
         UnknownFamily: one is no family of theirs, or none would be left.
@@ -178,7 +227,11 @@ def leaving_out(episodes: Episodes, families: Sequence[str]) -> Episodes:
     wrong = [family for family in families if family not in there]
     kept = [name for name, family in own.items() if family not in families]
     if wrong or set(there) <= set(families):
-        said = f"there is no family of features {wrong[0]!r} to leave out" if wrong else "no feature would be left"
+        said = (
+            f"there is no family of features {wrong[0]!r} to leave out"
+            if wrong
+            else "no feature would be left"
+        )
         raise UnknownFamily(f"{said}; there are {', '.join(there)}")
     return replace(episodes, features=episodes.features[kept])
 
@@ -191,27 +244,40 @@ def check_sufficient(episodes: Episodes, snapshot: Snapshot) -> tuple[str, ...]:
     """
     missing = []
     rows = snapshot.manifest["rows"]
-    for table, words in (("school_enrollments", "school enrollments (who was on the roll when)"),
-                         ("course_grades", "course marks by grading period"),
-                         ("service_enrollments", "who took part in which program")):  # fmt: skip
+    for table, words in (
+        ("school_enrollments", "school enrollments (who was on the roll when)"),
+        ("course_grades", "course marks by grading period"),
+        ("service_enrollments", "who took part in which program"),
+    ):
         if not rows.get(table):
             missing.append(f"no {words}")
     services = rows.get("service_enrollments", 0)
     if services < FEWEST_EPISODES:
-        missing.append(f"{services} program enrollments on record; at least {FEWEST_EPISODES} are needed")
+        missing.append(
+            f"{services} program enrollments on record; at least {FEWEST_EPISODES} are needed"
+        )
     dates = episodes.decision_date.nunique()
     if dates < FEWEST_DATES:
-        missing.append(f"{dates} decision days with a whole window of records after them; at least {FEWEST_DATES} are "
-                       "needed")  # fmt: skip
+        missing.append(
+            f"{dates} decision days with a whole window of records after them; at least"
+            f" {FEWEST_DATES} are needed"
+        )
     if episodes.points is not None and len(episodes):
-        missing += [f"{name}, which counts as progress, is known of {known:,} episodes; at least {FEWEST_EPISODES} are "
-                    "needed, or a weight of 0 in outcome.toml" for name, known in episodes.points.count().items()
-                    if known < FEWEST_EPISODES]  # fmt: skip
+        missing += [
+            f"{name}, which counts as progress, is known of {known:,} episodes; at least"
+            f" {FEWEST_EPISODES} are needed, or a weight of 0 in outcome.toml"
+            for name, known in episodes.points.count().items()
+            if known < FEWEST_EPISODES
+        ]
     counts = episodes.support[episodes.support != NONE].value_counts()
     enough = tuple(sorted(str(name) for name in counts.index[counts >= FEWEST_OF_A_SUPPORT]))
     if not enough:
-        most = f"the most is {counts.iloc[0]} ({counts.index[0]})" if len(counts) else "there is none"
-        missing.append(f"no support with {FEWEST_OF_A_SUPPORT} starts whose outcome is known; {most}")
+        most = (
+            f"the most is {counts.iloc[0]} ({counts.index[0]})" if len(counts) else "there is none"
+        )
+        missing.append(
+            f"no support with {FEWEST_OF_A_SUPPORT} starts whose outcome is known; {most}"
+        )
     if missing:
         raise NotEnoughEvidence("there is not enough evidence for a model: " + "; ".join(missing))
     return enough
@@ -220,7 +286,9 @@ def check_sufficient(episodes: Episodes, snapshot: Snapshot) -> tuple[str, ...]:
 def _on(snapshot: Snapshot, day: date, outcome: Outcome, behavior: bool) -> pd.DataFrame:
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", day))
     names = feature_names(behavior=behavior)
-    frame = build_features(records, day)[names].join(progress_points(records, day, outcome).add_prefix(_POINTS))
+    frame = build_features(records, day)[names].join(
+        progress_points(records, day, outcome).add_prefix(_POINTS)
+    )
     stays = _stays(records, day, outcome)
     chosen, unclear = _choices(records, day, outcome)
     frame = frame[frame.index.isin(stays.index) & ~frame.index.isin(unclear)].join(stays)
@@ -230,14 +298,18 @@ def _on(snapshot: Snapshot, day: date, outcome: Outcome, behavior: bool) -> pd.D
 
 
 def _choices(records: ScopedRecords, day: date, outcome: Outcome) -> tuple[pd.Series, set[str]]:
-    """The first support that each student started soon after, and who started two different ones on that first day."""
+    """The first support that each student started soon after, and who started two different ones on
+    that first day.
+    """
     services = records.frame("service_enrollments").merge(
-        records.frame("programs")[["program_id", "support"]], on="program_id")  # fmt: skip
+        records.frame("programs")[["program_id", "support"]], on="program_id"
+    )
     services = services[services["support"].notna()]
     start, end = pd.to_datetime(services["start_date"]), pd.to_datetime(services["end_date"])
     at = pd.Timestamp(day)
-    going_on = pd.MultiIndex.from_frame(services.loc[(start <= at) & (end.isna() | (end > at)),
-                                                     ["student_id", "support"]])  # fmt: skip
+    going_on = pd.MultiIndex.from_frame(
+        services.loc[(start <= at) & (end.isna() | (end > at)), ["student_id", "support"]]
+    )
     soon = services[(start > at) & (start <= at + pd.Timedelta(days=outcome.start_within_days))]
     soon = soon[~pd.MultiIndex.from_frame(soon[["student_id", "support"]]).isin(going_on)]
     first = soon[soon["start_date"] == soon.groupby("student_id")["start_date"].transform("min")]
@@ -246,16 +318,22 @@ def _choices(records: ScopedRecords, day: date, outcome: Outcome) -> tuple[pd.Se
 
 
 def _stays(records: ScopedRecords, day: date, outcome: Outcome) -> pd.DataFrame:
-    """Who was enrolled on the day: index student_id; school_id, and whether the student moved away in the window."""
+    """Who was enrolled on the day: index student_id; school_id, and whether the student moved away
+    in the window.
+    """
     last = records.ask(_last_exits, day, outcome.window_days).set_index("student_id")
     found = schools_on(records, day).join(last)
-    gone = pd.to_datetime(found["left"]) < pd.Timestamp(day) + pd.Timedelta(days=outcome.window_days)
+    gone = pd.to_datetime(found["left"]) < pd.Timestamp(day) + pd.Timedelta(
+        days=outcome.window_days
+    )
     known: pd.DataFrame = found[["school_id"]].assign(moved_away=gone & ~found["open"].astype(bool))
     return known
 
 
 def schools_on(records: ScopedRecords, day: date) -> pd.DataFrame:
-    """Who was enrolled on the day, and where: index student_id; school_id, the one that was entered last."""
+    """Who was enrolled on the day, and where: index student_id; school_id, the one that was entered
+    last.
+    """
     found = records.ask(_there, day)
     found = found.sort_values(["student_id", "entry_date", "school_id"])
     last: pd.DataFrame = found.groupby("student_id")[["school_id"]].last()
@@ -264,11 +342,15 @@ def schools_on(records: ScopedRecords, day: date) -> pd.DataFrame:
 
 def _there(records: ScopedRecords, day: Day) -> Any:
     stays, at = records.table("school_enrollments"), as_date(day)
-    there = stays.filter(stays["entry_date"] <= at, stays["exit_date"].isnull() | (stays["exit_date"] >= at))
+    there = stays.filter(
+        stays["entry_date"] <= at, stays["exit_date"].isnull() | (stays["exit_date"] >= at)
+    )
     return there.select("student_id", "school_id", "entry_date")
 
 
 def _last_exits(records: ScopedRecords, day: Day, window: int) -> Any:
     stays = records.table("school_enrollments")
     begun = stays.filter(stays["entry_date"] <= as_date(day + timedelta(days=window)))
-    return begun.group_by("student_id").aggregate(left=begun["exit_date"].max(), open=begun["exit_date"].isnull().any())
+    return begun.group_by("student_id").aggregate(
+        left=begun["exit_date"].max(), open=begun["exit_date"].isnull().any()
+    )

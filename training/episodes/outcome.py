@@ -1,8 +1,9 @@
 """Progress: what is measured after a decision, and what a district lets it count for.
 
-Each measure is a change from before the decision to the days after it, so that a student is compared with nobody else.
-A measure is unknown (NaN) where the records do not hold both sides: the student moved away, was given no mark or took
-no test. What becomes of the unknown is for `training.episodes.censoring`.
+Each measure is a change from before the decision to the days after it, so that a student is
+compared with nobody else. A measure is unknown (NaN) where the records do not hold both sides: the
+student moved away, was given no mark or took no test. What becomes of the unknown is for
+`training.episodes.censoring`.
 """
 
 from __future__ import annotations
@@ -36,15 +37,21 @@ MEASURES: Mapping[str, str] = {
 MARKS_BEFORE = timedelta(days=400)
 """Marks and tests further back than this say nothing of where a student stood at a decision."""
 FEWEST_TESTED = 30
-"""Students with a result before, below which a test's standard deviation is too rough to measure growth by."""
+"""Students with a result before, below which a test's standard deviation is too rough to measure
+growth by."""
 _RANGES: Mapping[str, tuple[float, float]] = {
-    "window_days": (14, 400), "start_within_days": (1, 120), "smallest_benefit": (0, 100),
-    "fewest_school_days": (5, 200), "passing_mark": (0, 100),
-}  # fmt: skip
+    "window_days": (14, 400),
+    "start_within_days": (1, 120),
+    "smallest_benefit": (0, 100),
+    "fewest_school_days": (5, 200),
+    "passing_mark": (0, 100),
+}
 
 
 class OutcomeError(SaidPlainly, ValueError):
-    """A file of weights that cannot be used; the message names the file, the entry and what would be right."""
+    """A file of weights that cannot be used; the message names the file, the entry and what would
+    be right.
+    """
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,8 @@ class Outcome:
 
     @classmethod
     def of(cls, home: Path) -> Outcome:
-        """The district's own, where `outcome.toml` lies beside its data; else the one that comes with Handrail.
+        """The district's own, where `outcome.toml` lies beside its data; else the one that comes
+        with Handrail.
 
         Raises:
             OutcomeError: as `read`.
@@ -79,8 +87,8 @@ class Outcome:
         """The outcome in a file.
 
         Raises:
-            OutcomeError: it is no TOML, or an entry is missing, unknown, no number or out of its range, or no weight
-                is above zero.
+            OutcomeError: it is no TOML, or an entry is missing, unknown, no number or out of its
+                range, or no weight is above zero.
         """
         try:
             content = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -89,14 +97,18 @@ class Outcome:
         weights = content.pop("weights", None)
         _check_names(f"{file}: ", content, _RANGES)
         if not isinstance(weights, dict):
-            raise OutcomeError(f"{file}: there must be a table [weights] with {', '.join(MEASURES)}")
+            raise OutcomeError(
+                f"{file}: there must be a table [weights] with {', '.join(MEASURES)}"
+            )
         _check_names(f"{file}: weights.", weights, MEASURES)
         for name, (low, high) in _RANGES.items():
             _check_number(f"{file}: {name}", content[name], low, high, whole=name.endswith("_days"))
         for name, weight in weights.items():
             _check_number(f"{file}: weights.{name}", weight, 0, 100)
         if not any(weights.values()):
-            raise OutcomeError(f"{file}: weights: one at least must be above 0, or there is nothing to learn from")
+            raise OutcomeError(
+                f"{file}: weights: one at least must be above 0, or there is nothing to learn from"
+            )
         return cls(**content, weights={name: float(weights[name]) for name in MEASURES})
 
     @property
@@ -111,7 +123,9 @@ class Outcome:
 
 
 def weights_of(home: Path, sha256: str) -> Mapping[str, float] | None:
-    """The weights of the district's outcome, if it is the one of this digest; None where it was changed since."""
+    """The weights of the district's outcome, if it is the one of this digest; None where it was
+    changed since.
+    """
     try:
         outcome = Outcome.of(home)
     except OutcomeError:
@@ -123,11 +137,15 @@ def progress_points(records: ScopedRecords, day: date, outcome: Outcome) -> pd.D
     """Change of each counted measure from before `day` to the days after it, times its weight.
 
     Returns:
-        Progress points, students x `outcome.counted`; NaN where a measure is not known on both sides.
+        Progress points, students x `outcome.counted`; NaN where a measure is not known on both
+        sides.
     """
     index = pd.Index(records.students, name="student_id", dtype=object)
     found = {name: _CHANGES[name](records, day, outcome) for name in outcome.counted}
-    points = {name: outcome.weights[name] * change.astype("float64").reindex(index) for name, change in found.items()}
+    points = {
+        name: outcome.weights[name] * change.astype("float64").reindex(index)
+        for name, change in found.items()
+    }
     return pd.DataFrame(points, index=index, columns=list(outcome.counted), dtype="float64")
 
 
@@ -140,7 +158,9 @@ def _incident_free(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Se
 
 
 def _fewer(rates: pd.DataFrame, outcome: Outcome) -> pd.Series:
-    """How much less there was after than before in every hundred school days, of those with enough on both sides."""
+    """How much less there was after than before in every hundred school days, of those with enough
+    on both sides.
+    """
     rates = rates.set_index("student_id")
     enough = rates[rates[["days_before", "days_after"]].min(axis=1) >= outcome.fewest_school_days]
     return 100.0 * (enough["before"] - enough["after"])
@@ -152,9 +172,14 @@ def _absences(records: ScopedRecords, day: Day, window: int) -> Any:
 
 def _incidents(records: ScopedRecords, day: Day, window: int) -> Any:
     days = student_days(records, day + timedelta(days=window))
-    incidents = records.table("behavior_incidents").select(
-        incident_student="student_id", incident_date="date").distinct()  # fmt: skip
-    joined = days.left_join(incidents, [("student_id", "incident_student"), ("date", "incident_date")])
+    incidents = (
+        records.table("behavior_incidents")
+        .select(incident_student="student_id", incident_date="date")
+        .distinct()
+    )
+    joined = days.left_join(
+        incidents, [("student_id", "incident_student"), ("date", "incident_date")]
+    )
     marked = joined.mutate(incident=joined["incident_date"].notnull().cast("int64"))
     return _two_sides(marked, day, "incident")
 
@@ -163,9 +188,11 @@ def _two_sides(days: Any, day: Day, what: str) -> Any:
     """Share of school days with `what`, before and after, and how many days there are."""
     later = days["date"] > as_date(day)
     return days.group_by("student_id").aggregate(
-        before=days[what].mean(where=~later), after=days[what].mean(where=later),
-        days_before=(~later).cast("int64").sum(), days_after=later.cast("int64").sum(),
-    )  # fmt: skip
+        before=days[what].mean(where=~later),
+        after=days[what].mean(where=later),
+        days_before=(~later).cast("int64").sum(),
+        days_after=later.cast("int64").sum(),
+    )
 
 
 def _graded(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Series:
@@ -183,17 +210,23 @@ def _higher(averages: pd.DataFrame) -> pd.Series:
 
 
 def _marks(records: ScopedRecords, day: Day, window: int, passing: float | None) -> Any:
-    """Mean of the marks given in the window and of those of the year before it; with `passing`, the share of those."""
+    """Mean of the marks given in the window and of those of the year before it; with `passing`, the
+    share of those.
+    """
     marks = _within(records.table("course_grades"), day, window)
     later = marks["date"] > as_date(day)
     value = marks["grade"] if passing is None else (marks["grade"] >= passing).cast("float64")
-    return marks.group_by("student_id").aggregate(before=value.mean(where=~later), after=value.mean(where=later))
+    return marks.group_by("student_id").aggregate(
+        before=value.mean(where=~later), after=value.mean(where=later)
+    )
 
 
 def _within(rows: Any, day: Day, window: int) -> Any:
     """Rows of the window and of `MARKS_BEFORE`."""
-    return rows.filter(rows["date"] <= as_date(day + timedelta(days=window)),
-                       rows["date"] > as_date(day - MARKS_BEFORE))  # fmt: skip
+    return rows.filter(
+        rows["date"] <= as_date(day + timedelta(days=window)),
+        rows["date"] > as_date(day - MARKS_BEFORE),
+    )
 
 
 def _results(records: ScopedRecords, day: Day, window: int) -> Any:
@@ -202,7 +235,9 @@ def _results(records: ScopedRecords, day: Day, window: int) -> Any:
 
 
 def _grown(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Series:
-    """Last result within the window less the last before it, in tenths of the test's standard deviation before."""
+    """Last result within the window less the last before it, in tenths of the test's standard
+    deviation before.
+    """
     rows = records.ask(_results, day, outcome.window_days)
     rows["measure"] = rows["measure"].fillna("")
     rows = rows.sort_values(["date", "score"])
@@ -212,16 +247,25 @@ def _grown(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Series:
     after = rows[later].groupby(keys)["score"].last()
     spread = before.groupby(level=test).agg(["std", "count"])
     usable = spread.loc[(spread["count"] >= FEWEST_TESTED) & (spread["std"] > 0), "std"]
-    grown = (after - before).dropna().rename("change").reset_index().merge(usable.reset_index(), on=test)
+    grown = (
+        (after - before)
+        .dropna()
+        .rename("change")
+        .reset_index()
+        .merge(usable.reset_index(), on=test)
+    )
     grown["tenths"] = 10.0 * grown["change"] / grown["std"]
     change: pd.Series = grown.groupby("student_id")["tenths"].mean()
     return change
 
 
 _CHANGES: Mapping[str, Callable[[ScopedRecords, date, Outcome], pd.Series]] = {
-    "attendance": _attended, "grades": _graded, "courses_passed": _passed, "assessments": _grown,
+    "attendance": _attended,
+    "grades": _graded,
+    "courses_passed": _passed,
+    "assessments": _grown,
     "incident_free_days": _incident_free,
-}  # fmt: skip
+}
 
 
 def _check_names(where: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
@@ -233,7 +277,13 @@ def _check_names(where: str, given: Mapping[str, Any], known: Mapping[str, Any])
             raise OutcomeError(f"{where}{name} is missing")
 
 
-def _check_number(where: str, value: object, low: float, high: float, *, whole: bool = False) -> None:
+def _check_number(
+    where: str, value: object, low: float, high: float, *, whole: bool = False
+) -> None:
     kind = "a whole number" if whole else "a number"
-    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not low <= value <= high:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int if whole else (int, float))
+        or not low <= value <= high
+    ):
         raise OutcomeError(f"{where} is {value!r}; it must be {kind} from {low:g} to {high:g}")

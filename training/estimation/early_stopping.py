@@ -1,4 +1,6 @@
-"""Boosted models that are grown step by step, until more trees no longer foretell what they have not seen."""
+"""Boosted models that are grown step by step, until more trees no longer foretell what they have
+not seen.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,10 @@ ENOUGH_WORSE = 2
 """Counts in a row that foretell worse than the best before no more trees are grown."""
 
 _SAID: Mapping[str, Callable[[Floats], Floats]] = {
-    "regression": lambda raw: raw, "binary": expit, "multiclass": lambda raw: softmax(raw, axis=1),
-}  # fmt: skip
+    "regression": lambda raw: raw,
+    "binary": expit,
+    "multiclass": lambda raw: softmax(raw, axis=1),
+}
 
 
 class Growing:
@@ -37,16 +41,25 @@ class Growing:
         self._trees, self._raw = 0, np.zeros(())
 
     def grow(self, count: int) -> Floats:
-        """Predictions of the judged rows with so many trees, no fewer than before: shape (n,) or (n, classes)."""
+        """Predictions of the judged rows with so many trees, no fewer than before: shape (n,) or
+        (n, classes).
+        """
         for _ in range(count - self._trees):
             self.model.update()
-        added = self.model.predict(self._judged, start_iteration=self._trees, num_iteration=count - self._trees,
-                                   raw_score=True, **ONE_THREAD)  # fmt: skip
+        added = self.model.predict(
+            self._judged,
+            start_iteration=self._trees,
+            num_iteration=count - self._trees,
+            raw_score=True,
+            **ONE_THREAD,
+        )
         self._raw, self._trees = self._raw + np.asarray(added, dtype="float64"), count
         return self._said(self._raw)
 
 
-def settled(counts: Iterable[int], grow: Callable[[int], Said], missed: Callable[[Said], float]) -> tuple[int, Said]:
+def settled(
+    counts: Iterable[int], grow: Callable[[int], Said], missed: Callable[[Said], float]
+) -> tuple[int, Said]:
     """The number of trees that foretells best, and what is said with it.
 
     Args:

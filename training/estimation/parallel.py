@@ -1,7 +1,7 @@
 """Many small fits side by side, each on one thread.
 
-One fit on many threads waits at a barrier for each tree; where another process wants the same cores that made training
-ten times slower. Fits that share nothing need no barrier.
+One fit on many threads waits at a barrier for each tree; where another process wants the same cores
+that made training ten times slower. Fits that share nothing need no barrier.
 """
 
 from __future__ import annotations
@@ -27,5 +27,7 @@ def side_by_side(function: Callable[[One], Result], items: Iterable[One]) -> lis
 
 
 def _quiet() -> None:
-    """LightGBM keeps how much it says by thread, and takes it from whatever that thread made last."""
+    """LightGBM keeps how much it says by thread, and takes it from whatever that thread made
+    last.
+    """
     lgb.Dataset(np.zeros((2, 1)), params={"verbosity": -1}).construct()

@@ -1,9 +1,11 @@
-"""What a policy would have been worth, from episodes in which another one chose: values, intervals and overlap.
+"""What a policy would have been worth, from episodes in which another one chose: values, intervals
+and overlap.
 
-Estimators: inverse propensity scores (IPS), self-normalised (SNIPS), doubly robust (DR; Dudik, Langford & Li 2011,
-"Doubly robust policy evaluation and learning", ICML) and SWITCH-DR (Wang, Agarwal & Dudik 2017, "Optimal and adaptive
-off-policy evaluation in contextual bandits", ICML). What makes episodes dependent, the student or the school, is the
-cluster of every interval. Values that are missing, and an action taken at a propensity of zero, are refused.
+Estimators: inverse propensity scores (IPS), self-normalised (SNIPS), doubly robust (DR; Dudik,
+Langford & Li 2011, "Doubly robust policy evaluation and learning", ICML) and SWITCH-DR (Wang,
+Agarwal & Dudik 2017, "Optimal and adaptive off-policy evaluation in contextual bandits", ICML).
+What makes episodes dependent, the student or the school, is the cluster of every interval. Values
+that are missing, and an action taken at a propensity of zero, are refused.
 """
 
 from __future__ import annotations
@@ -24,13 +26,14 @@ Actions = NDArray[np.intp]
 Clusters = pd.Series | NDArray[Any]
 IntervalKind = Literal["analytic", "percentile", "bias_corrected"]
 FEW_CLUSTERS = 50
-"""Below this many, intervals from resampled percentiles are too narrow; Cameron & Miller (2015), Journal of Human
-Resources 50(2), section VI, put "few" between 20 and 50."""
+"""Below this many, intervals from resampled percentiles are too narrow; Cameron & Miller (2015),
+Journal of Human Resources 50(2), section VI, put "few" between 20 and 50."""
 
 OVERLAP_EDGES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _TAIL = 0.025
 _DRAWN_AT_ONCE = 50_000
-"""Small enough to stay in a processor's cache: with 40 times as many, resampling took twice as long."""
+"""Small enough to stay in a processor's cache: with 40 times as many, resampling took twice as
+long."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class PolicyValue:
-    """What following the policy would have been worth an episode, and how much evidence that rests on."""
+    """What following the policy would have been worth an episode, and how much evidence that rests
+    on.
+    """
 
     ips: Estimate
     snips: Estimate
@@ -52,15 +57,19 @@ class PolicyValue:
     dr: Estimate
     switch_dr: Estimate
     gain: Estimate
-    """Self-normalised DR value less the mean of what was really reached: the gain over past practice.
+    """Self-normalised DR value less the mean of what was really reached: the gain over past
+    practice.
 
-    Fitted propensities give weights whose mean is not 1 (1.17 in `benchmarks/quality/coverage.py`); the correction by
-    the model's misses is divided by it, else a gain comes out too high where the outcome model is too low.
+    Fitted propensities give weights whose mean is not 1 (1.17 in `benchmarks/quality/coverage.py`);
+    the correction by the model's misses is divided by it, else a gain comes out too high where the
+    outcome model is too low.
     """
     effective_sample_size: float
-    """Episodes of a plain mean that would be as precise as the weighted ones: (sum w)^2 / sum w^2 (Kish 1965)."""
+    """Episodes of a plain mean that would be as precise as the weighted ones: (sum w)^2 / sum w^2
+    (Kish 1965)."""
     thin_overlap: float
-    """Share of episodes whose chosen action had a propensity at the floor: there the models extrapolate."""
+    """Share of episodes whose chosen action had a propensity at the floor: there the models
+    extrapolate."""
     clusters: int
 
     @property
@@ -71,46 +80,68 @@ class PolicyValue:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How likely past practice was to take what the policy takes, by action: what an overlap plot is drawn from."""
+    """How likely past practice was to take what the policy takes, by action: what an overlap plot
+    is drawn from.
+    """
 
     edges: Floats
-    """Shape (bins + 1,): a bin holds propensities above its lower edge, up to and with its upper one."""
+    """Shape (bins + 1,): a bin holds propensities above its lower edge, up to and with its upper
+    one."""
     episodes: Floats
-    """Shape (actions, bins): episodes whose chosen action is this one, each counted by the policy's probability."""
+    """Shape (actions, bins): episodes whose chosen action is this one, each counted by the policy's
+    probability."""
 
     def rows(self, names: Sequence[str]) -> Iterator[dict[str, str | float]]:
-        """One row for each action and bin, as a chart wants them; `names` are the actions', in their order."""
+        """One row for each action and bin, as a chart wants them; `names` are the actions', in
+        their order.
+        """
         for name, counts in zip(names, self.episodes, strict=True):
             for lower, upper, count in zip(self.edges, self.edges[1:], counts, strict=False):
-                yield {"action": name, "above": float(lower), "up_to": float(upper), "episodes": float(count)}
+                yield {
+                    "action": name,
+                    "above": float(lower),
+                    "up_to": float(upper),
+                    "episodes": float(count),
+                }
 
 
-def policy_value(reward: Floats, taken: Actions, policy: Actions | Floats, propensity: Floats, expected: Floats,
-                 clusters: Clusters, *, threshold: float | None = None, floor: float = SMALLEST_PROPENSITY,
-                 interval: IntervalKind = "analytic", resamples: int = 1_000,
-                 seed: int = 0) -> PolicyValue:  # fmt: skip
+def policy_value(
+    reward: Floats,
+    taken: Actions,
+    policy: Actions | Floats,
+    propensity: Floats,
+    expected: Floats,
+    clusters: Clusters,
+    *,
+    threshold: float | None = None,
+    floor: float = SMALLEST_PROPENSITY,
+    interval: IntervalKind = "analytic",
+    resamples: int = 1_000,
+    seed: int = 0,
+) -> PolicyValue:
     """The value of a policy from what another one did.
 
     Args:
         reward: outcome of each episode, shape (n,), in progress points.
         taken: index of the action that was taken, shape (n,).
-        policy: chance that the policy gives to each action, shape (n, actions), rows summing to 1; or, where it is
-            deterministic, the index of the action that it chooses, shape (n,).
+        policy: chance that the policy gives to each action, shape (n, actions), rows summing to 1;
+            or, where it is deterministic, the index of the action that it chooses, shape (n,).
         propensity, expected: chance and expected outcome of each action, shape (n, actions).
         clusters: what makes episodes dependent, the student or the school, shape (n,).
-        threshold: SWITCH-DR leaves an episode to the outcome model where its importance weight is above this. By
-            default the square root of n, at which truncated weights still give a consistent mean: Ionides (2008),
-            Journal of Computational and Graphical Statistics 17(2).
+        threshold: SWITCH-DR leaves an episode to the outcome model where its importance weight is
+            above this. By default the square root of n, at which truncated weights still give a
+            consistent mean: Ionides (2008), Journal of Computational and Graphical Statistics
+            17(2).
         floor: propensity up to which overlap counts as thin.
-        interval: "analytic" is cluster-robust (CR1) with a t-quantile; the others resample clusters, `resamples`
-            times, and are t-intervals with the resampled standard error below `FEW_CLUSTERS` clusters. Over 200 worlds
-            (`benchmarks/quality/coverage.py`) the analytic one held the true gain in 93.0%, percentiles in 92.0% and
-            bias-corrected ones in 91.5%: the first is the default, and of the resampled ones percentiles are to be
-            preferred.
+        interval: "analytic" is cluster-robust (CR1) with a t-quantile; the others resample
+            clusters, `resamples` times, and are t-intervals with the resampled standard error below
+            `FEW_CLUSTERS` clusters. Over 200 worlds (`benchmarks/quality/coverage.py`) the analytic
+            one held the true gain in 93.0%, percentiles in 92.0% and bias-corrected ones in 91.5%:
+            the first is the default, and of the resampled ones percentiles are to be preferred.
 
     Raises:
-        ValueError: shapes do not agree, a value is missing, a policy's row does not sum to 1, an action was taken at
-            a propensity of zero, or there are fewer than two clusters.
+        ValueError: shapes do not agree, a value is missing, a policy's row does not sum to 1, an
+            action was taken at a propensity of zero, or there are fewer than two clusters.
     """
     chances = action_probabilities(policy, propensity.shape[1])
     _check(reward, taken, chances, propensity, expected)
@@ -124,8 +155,12 @@ def policy_value(reward: Floats, taken: Actions, policy: Actions | Floats, prope
     ones = np.ones(len(reward))
     found, count = _estimates(
         np.column_stack([weight * reward, weight * reward, robust, switched, normalised - reward]),
-        np.column_stack([ones, weight, ones, ones, ones]), clusters, interval, resamples, seed,
-    )  # fmt: skip
+        np.column_stack([ones, weight, ones, ones, ones]),
+        clusters,
+        interval,
+        resamples,
+        seed,
+    )
     ips, snips, dr, switch_dr, gain = found
     thin = float((chances * (propensity <= floor)).sum(axis=1).mean())
     return PolicyValue(ips, snips, dr, switch_dr, gain, effective_sample_size(weight), thin, count)
@@ -145,10 +180,16 @@ def self_normalised(direct: Floats, weight: Floats, correction: Floats) -> Float
 
 
 def action_probabilities(policy: Actions | Floats, actions: int) -> Floats:
-    """The policy as chances of shape (n, actions): those given, or 1 for the action chosen, shape (n,), else 0."""
+    """The policy as chances of shape (n, actions): those given, or 1 for the action chosen, shape
+    (n,), else 0.
+    """
     given = np.asarray(policy)
     if given.ndim == 1:
-        if not np.issubdtype(given.dtype, np.integer) or (given < 0).any() or (given >= actions).any():
+        if (
+            not np.issubdtype(given.dtype, np.integer)
+            or (given < 0).any()
+            or (given >= actions).any()
+        ):
             raise ValueError(f"a chosen action must be a whole number from 0 to {actions - 1}")
         given = np.eye(actions)[given]
     return np.asarray(given, dtype="float64")
@@ -160,29 +201,52 @@ def effective_sample_size(weight: Floats) -> float:
     return float(weight.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def overlap(policy: Actions | Floats, propensity: Floats, edges: Sequence[float] = OVERLAP_EDGES) -> Overlap:
-    """The histogram of the propensity of the chosen action, by action; arrays as for `policy_value`."""
+def overlap(
+    policy: Actions | Floats, propensity: Floats, edges: Sequence[float] = OVERLAP_EDGES
+) -> Overlap:
+    """The histogram of the propensity of the chosen action, by action; arrays as for
+    `policy_value`.
+    """
     chances = action_probabilities(policy, propensity.shape[1])
     bins = len(edges) - 1
     place = np.clip(np.digitize(propensity, edges, right=True) - 1, 0, bins - 1)
-    counts = [np.bincount(place[:, one], chances[:, one], bins) for one in range(propensity.shape[1])]
+    counts = [
+        np.bincount(place[:, one], chances[:, one], bins) for one in range(propensity.shape[1])
+    ]
     return Overlap(np.asarray(edges, dtype="float64"), np.vstack(counts))
 
 
-def clustered_mean(values: Floats, clusters: Clusters, *, interval: IntervalKind = "analytic",
-                   resamples: int = 1_000, seed: int = 0) -> Estimate:  # fmt: skip
+def clustered_mean(
+    values: Floats,
+    clusters: Clusters,
+    *,
+    interval: IntervalKind = "analytic",
+    resamples: int = 1_000,
+    seed: int = 0,
+) -> Estimate:
     """The mean of `values`, shape (n,), with an interval as `policy_value` makes them."""
     column = np.asarray(values, dtype="float64")[:, None]
     return _estimates(column, np.ones_like(column), clusters, interval, resamples, seed)[0][0]
 
 
-def _estimates(numerators: Floats, denominators: Floats, clusters: Clusters, interval: IntervalKind, resamples: int,
-               seed: int) -> tuple[list[Estimate], int]:  # fmt: skip
-    """The ratio of the sums of each column, arrays of shape (n, columns), and the number of clusters."""
+def _estimates(
+    numerators: Floats,
+    denominators: Floats,
+    clusters: Clusters,
+    interval: IntervalKind,
+    resamples: int,
+    seed: int,
+) -> tuple[list[Estimate], int]:
+    """The ratio of the sums of each column, arrays of shape (n, columns), and the number of
+    clusters.
+    """
     codes, names = pd.factorize(np.asarray(clusters), sort=True)
     count = len(names)
     if len(codes) != len(numerators) or (codes < 0).any():
-        raise ValueError(f"each of {len(numerators)} episodes needs its cluster; {int((codes >= 0).sum())} have one")
+        raise ValueError(
+            f"each of {len(numerators)} episodes needs its cluster; {int((codes >= 0).sum())}"
+            " have one"
+        )
     if count < 2:
         raise ValueError(f"an interval needs at least two clusters; there is {count}")
     above, below = _sums(numerators, codes, count), _sums(denominators, codes, count)
@@ -194,20 +258,26 @@ def _estimates(numerators: Floats, denominators: Floats, clusters: Clusters, int
         redrawn = _resampled(above, below, resamples, seed)
     if count < FEW_CLUSTERS:
         return _within_t(center, np.nanstd(redrawn, axis=0), count), count
-    found = [_percentiles(value, column, interval) for value, column in zip(center, redrawn.T, strict=True)]
+    found = [
+        _percentiles(value, column, interval)
+        for value, column in zip(center, redrawn.T, strict=True)
+    ]
     return found, count
 
 
 def _within_t(center: Floats, error: Floats, clusters: int) -> list[Estimate]:
-    """CR1's small-sample factor and the t-quantile with one degree of freedom fewer than clusters, as Cameron & Miller
-    (2015), section VI."""
+    """CR1's small-sample factor and the t-quantile with one degree of freedom fewer than clusters,
+    as Cameron & Miller (2015), section VI.
+    """
     reach = stdtrit(clusters - 1, 1 - _TAIL) * np.sqrt(clusters / (clusters - 1)) * error
     ends = zip(center, center - reach, center + reach, strict=True)
     return [Estimate(float(value), float(lower), float(upper)) for value, lower, upper in ends]
 
 
 def _percentiles(center: float, redrawn: Floats, interval: IntervalKind) -> Estimate:
-    """Efron & Tibshirani (1993), "An introduction to the bootstrap", chapters 13 and 14, without acceleration."""
+    """Efron & Tibshirani (1993), "An introduction to the bootstrap", chapters 13 and 14, without
+    acceleration.
+    """
     redrawn = redrawn[~np.isnan(redrawn)]
     if not len(redrawn):
         return Estimate(float(center), np.nan, np.nan)
@@ -221,8 +291,9 @@ def _percentiles(center: float, redrawn: Floats, interval: IntervalKind) -> Esti
 
 
 def _resampled(above: Floats, below: Floats, resamples: int, seed: int) -> Floats:
-    """Ratios, shape (resamples, columns), where clusters are drawn with replacement: how often each is drawn times
-    its sums, so that no episode is touched again."""
+    """Ratios, shape (resamples, columns), where clusters are drawn with replacement: how often each
+    is drawn times its sums, so that no episode is touched again.
+    """
     rng, count = np.random.default_rng(seed), len(above)
     both = np.hstack([above, below])
     at_once = max(1, _DRAWN_AT_ONCE // count)
@@ -241,19 +312,34 @@ def _sums(values: Floats, codes: NDArray[np.intp], count: int) -> Floats:
     return np.column_stack([np.bincount(codes, column, count) for column in values.T])
 
 
-def _check(reward: Floats, taken: Actions, chances: Floats, propensity: Floats, expected: Floats) -> None:
+def _check(
+    reward: Floats, taken: Actions, chances: Floats, propensity: Floats, expected: Floats
+) -> None:
     shape = (len(reward), propensity.shape[1])
-    for name, array, wanted in (("taken", taken, shape[:1]), ("policy", chances, shape),
-                                ("propensity", propensity, shape), ("expected", expected, shape)):  # fmt: skip
+    for name, array, wanted in (
+        ("taken", taken, shape[:1]),
+        ("policy", chances, shape),
+        ("propensity", propensity, shape),
+        ("expected", expected, shape),
+    ):
         if array.shape != wanted:
-            raise ValueError(f"{name} has the shape {array.shape}; with {shape[0]} rewards it must be {wanted}")
+            raise ValueError(
+                f"{name} has the shape {array.shape}; with {shape[0]} rewards it must be {wanted}"
+            )
     if (taken < 0).any() or (taken >= shape[1]).any():
         raise ValueError(f"a taken action must be a whole number from 0 to {shape[1] - 1}")
-    _refuse(~np.isfinite(np.column_stack([reward, chances, propensity, expected]).sum(axis=1)),
-            "holds a value that is missing or infinite")  # fmt: skip
-    _refuse((chances.min(axis=1) < 0) | (np.abs(chances.sum(axis=1) - 1) > 1e-6), "has policy chances below 0 or not "
-            "summing to 1")  # fmt: skip
-    _refuse(propensity[np.arange(shape[0]), taken] <= 0, "took an action whose propensity is not above zero")
+    _refuse(
+        ~np.isfinite(np.column_stack([reward, chances, propensity, expected]).sum(axis=1)),
+        "holds a value that is missing or infinite",
+    )
+    _refuse(
+        (chances.min(axis=1) < 0) | (np.abs(chances.sum(axis=1) - 1) > 1e-6),
+        "has policy chances below 0 or not summing to 1",
+    )
+    _refuse(
+        propensity[np.arange(shape[0]), taken] <= 0,
+        "took an action whose propensity is not above zero",
+    )
 
 
 def _refuse(bad: NDArray[Any], what: str) -> None:

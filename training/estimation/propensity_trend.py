@@ -1,10 +1,12 @@
-"""What past choices tell of need: for each support a line of its benefit over the log-odds of having been chosen.
+"""What past choices tell of need: for each support a line of its benefit over the log-odds of
+having been chosen.
 
-Whoever chose a support for a student saw need in many features at once. One number that holds what they saw, the fitted
-chance of the choice, says more than each of them where few students alike were treated otherwise. How far benefit
-follows it, and whether it does, is learned from what came after, not from the habit: where past choices were no better
-than chance, the line is flat. The chance is a function of the same features as all else here, so nothing new is known.
-Source: Hahn, Murray & Carvalho (2020), "Bayesian regression tree models for causal inference", Bayesian Analysis 15(3),
+Whoever chose a support for a student saw need in many features at once. One number that holds what
+they saw, the fitted chance of the choice, says more than each of them where few students alike were
+treated otherwise. How far benefit follows it, and whether it does, is learned from what came after,
+not from the habit: where past choices were no better than chance, the line is flat. The chance is a
+function of the same features as all else here, so nothing new is known. Source: Hahn, Murray &
+Carvalho (2020), "Bayesian regression tree models for causal inference", Bayesian Analysis 15(3),
 who put the chance among the features for the same reason.
 """
 
@@ -17,8 +19,8 @@ from training.estimation.shrinkage import FEWEST_TO_POOL, toward_each_other, tow
 
 _EXTREME = 0.005
 _USUAL_SLOPE = 0.1
-"""Benefit rises by a tenth of a standard deviation of the outcome for each unit of log-odds, give or take: a prior that
-hardly holds where there is evidence."""
+"""Benefit rises by a tenth of a standard deviation of the outcome for each unit of log-odds, give
+or take: a prior that hardly holds where there is evidence."""
 _USUAL_DIFFERENCE = 0.05
 """And the slopes of two supports differ by half as much, give or take."""
 
@@ -36,11 +38,13 @@ def log_odds(propensity: Floats) -> Floats:
 
 
 def along_past_choice(found: PseudoOutcomes, odds: Floats, train: Flags) -> Floats:
-    """The benefit of each support by its log-odds alone, learned from the rows of `train`: shape (episodes, supports).
+    """The benefit of each support by its log-odds alone, learned from the rows of `train`: shape
+    (episodes, supports).
 
-    The line is for everybody, also where choices were all but settled, and overlap weights would fit it where they were
-    open alone; no weights at all would leave it to the few episodes that went against the odds. Their square root lies
-    between. Slopes are drawn toward each other by how much of their distance may be noise.
+    The line is for everybody, also where choices were all but settled, and overlap weights would
+    fit it where they were open alone; no weights at all would leave it to the few episodes that
+    went against the odds. Their square root lies between. Slopes are drawn toward each other by how
+    much of their distance may be noise.
     """
     weights = np.sqrt(found.weights[train])
     weights = weights / np.maximum(weights.sum(axis=0), 1e-12)

@@ -1,9 +1,11 @@
-"""Doubly robust pseudo-outcomes: what a support is worth against none, for each episode, cross-fitted.
+"""Doubly robust pseudo-outcomes: what a support is worth against none, for each episode,
+cross-fitted.
 
-For support s, with outcome models m_s, m_0 and propensities e_s, e_0 that never saw the student's own fold:
-psi_s = m_s - m_0 + 1[T=s](Y - m_s)/e_s - 1[T=none](Y - m_0)/e_0. Its mean given the features is the benefit when
-either the outcome model or the propensity is right. Source: Kennedy (2023), "Towards optimal doubly robust estimation
-of heterogeneous causal effects", Electronic Journal of Statistics 17(2); weights as in Nie & Wager (2021).
+For support s, with outcome models m_s, m_0 and propensities e_s, e_0 that never saw the student's
+own fold: psi_s = m_s - m_0 + 1[T=s](Y - m_s)/e_s - 1[T=none](Y - m_0)/e_0. Its mean given the
+features is the benefit when either the outcome model or the propensity is right. Source: Kennedy
+(2023), "Towards optimal doubly robust estimation of heterogeneous causal effects", Electronic
+Journal of Statistics 17(2); weights as in Nie & Wager (2021).
 """
 
 from __future__ import annotations
@@ -29,10 +31,25 @@ Flags = NDArray[np.bool_]
 SMALLEST_PROPENSITY = 0.01
 _PROPENSITY_TREES = (5, 10, 20, 35, 50, 75, 100, 150)
 _OUTCOME_TREES = (20, 40, 80, 120, 180, 250)
-_PROPENSITY = {"objective": "multiclass", "num_leaves": 8, "max_depth": 3, "lambda_l2": 5.0, "verbosity": -1,
-               "learning_rate": 0.1, "deterministic": True, "force_row_wise": True} | ONE_THREAD  # fmt: skip
-_OUTCOME = {"objective": "regression", "num_leaves": 15, "lambda_l2": 5.0, "learning_rate": 0.06,
-            "verbosity": -1, "deterministic": True, "force_row_wise": True} | ONE_THREAD  # fmt: skip
+_PROPENSITY = {
+    "objective": "multiclass",
+    "num_leaves": 8,
+    "max_depth": 3,
+    "lambda_l2": 5.0,
+    "verbosity": -1,
+    "learning_rate": 0.1,
+    "deterministic": True,
+    "force_row_wise": True,
+} | ONE_THREAD
+_OUTCOME = {
+    "objective": "regression",
+    "num_leaves": 15,
+    "lambda_l2": 5.0,
+    "learning_rate": 0.06,
+    "verbosity": -1,
+    "deterministic": True,
+    "force_row_wise": True,
+} | ONE_THREAD
 
 
 @dataclass(frozen=True)
@@ -53,8 +70,9 @@ class PseudoOutcomes:
 
 @dataclass(frozen=True)
 class CrossFitted:
-    """Models by fold, how many trees of them count, and what those say of the rows that their model did not see: a
-    mean, a chance or, shape (n, classes), chances."""
+    """Models by fold, how many trees of them count, and what those say of the rows that their model
+    did not see: a mean, a chance or, shape (n, classes), chances.
+    """
 
     models: dict[int, lgb.Booster]
     trees: int
@@ -62,28 +80,42 @@ class CrossFitted:
 
 
 def folds_of(students: pd.Series, n_folds: int, seed: int) -> NDArray[np.intp]:
-    """The fold of each episode, by student, so that nobody's own outcome trains what judges them."""
+    """The fold of each episode, by student, so that nobody's own outcome trains what judges
+    them.
+    """
     codes, uniques = pd.factorize(students, sort=True)
     shuffled = np.random.default_rng(seed).permutation(len(uniques))
     folds: NDArray[np.intp] = (shuffled[codes] % n_folds).astype(np.intp)
     return folds
 
 
-def pseudo_outcomes(features: pd.DataFrame, support: pd.Series, outcome: pd.Series, supports: tuple[str, ...],
-                    folds: NDArray[np.intp], seed: int,
-                    smallest_propensity: float = SMALLEST_PROPENSITY) -> PseudoOutcomes:  # fmt: skip
-    """Cross-fitted pseudo-outcomes of every support for every episode. Episodes with another support inform nothing.
+def pseudo_outcomes(
+    features: pd.DataFrame,
+    support: pd.Series,
+    outcome: pd.Series,
+    supports: tuple[str, ...],
+    folds: NDArray[np.intp],
+    seed: int,
+    smallest_propensity: float = SMALLEST_PROPENSITY,
+) -> PseudoOutcomes:
+    """Cross-fitted pseudo-outcomes of every support for every episode. Episodes with another
+    support inform nothing.
 
-    How many trees the models have is chosen by how well they foretell the folds that they did not see, so that a small
-    past does not get propensities that are surer than it can know.
+    How many trees the models have is chosen by how well they foretell the folds that they did not
+    see, so that a small past does not get propensities that are surer than it can know.
     """
     names = (NONE, *supports)
     treatment = np.asarray(pd.Categorical(support, categories=names).codes, dtype=np.intp)
     rows = features.to_numpy(dtype="float64")
     target = outcome.to_numpy(dtype="float64")
     given = with_flags(rows, treatment, len(names))
-    chances = cross_fitted(_PROPENSITY | {"num_class": len(names), "seed": seed}, rows, treatment, folds,
-                           _PROPENSITY_TREES)  # fmt: skip
+    chances = cross_fitted(
+        _PROPENSITY | {"num_class": len(names), "seed": seed},
+        rows,
+        treatment,
+        folds,
+        _PROPENSITY_TREES,
+    )
     propensity = np.clip(chances.unseen, smallest_propensity, 1.0)
     followed = cross_fitted(_OUTCOME | {"seed": seed}, given, target, folds, _OUTCOME_TREES)
     expected = np.zeros((len(rows), len(names)))
@@ -92,7 +124,9 @@ def pseudo_outcomes(features: pd.DataFrame, support: pd.Series, outcome: pd.Seri
         place, fold = which
         judged = folds == fold
         asked = with_flags(rows[judged], np.full(judged.sum(), place), len(names))
-        expected[judged, place] = followed.models[fold].predict(asked, num_iteration=followed.trees, **ONE_THREAD)
+        expected[judged, place] = followed.models[fold].predict(
+            asked, num_iteration=followed.trees, **ONE_THREAD
+        )
 
     side_by_side(expect, [(place, fold) for place in range(len(names)) for fold in followed.models])
     untreated = (treatment == 0) * (target - expected[:, 0]) / propensity[:, 0]
@@ -103,12 +137,19 @@ def pseudo_outcomes(features: pd.DataFrame, support: pd.Series, outcome: pd.Seri
     return PseudoOutcomes(supports, values, weights, propensity, expected, noise)
 
 
-def cross_fitted(parameters: Mapping[str, Any], rows: Floats, target: NDArray[Any], folds: NDArray[np.intp],
-                 counts: Sequence[int], usable: Flags | None = None) -> CrossFitted:  # fmt: skip
+def cross_fitted(
+    parameters: Mapping[str, Any],
+    rows: Floats,
+    target: NDArray[Any],
+    folds: NDArray[np.intp],
+    counts: Sequence[int],
+    usable: Flags | None = None,
+) -> CrossFitted:
     """A LightGBM model for each fold, learned from the usable rows of the others.
 
-    All have as many trees, the one of `counts` with which they foretell best the usable rows that they did not see.
-    Once two counts in a row foretold worse than the best, no more trees are grown.
+    All have as many trees, the one of `counts` with which they foretell best the usable rows that
+    they did not see. Once two counts in a row foretold worse than the best, no more trees are
+    grown.
 
     Args:
         target: for the objective "multiclass" the place of the class, for "binary" zero or one.
@@ -118,14 +159,18 @@ def cross_fitted(parameters: Mapping[str, Any], rows: Floats, target: NDArray[An
     def growing(fold: int) -> Growing:
         train = used & (folds != fold)
         sized = _sized(parameters, train)
-        return Growing(sized, lgb.Dataset(rows[train], target[train], params=sized), rows[folds == fold])
+        return Growing(
+            sized, lgb.Dataset(rows[train], target[train], params=sized), rows[folds == fold]
+        )
 
     models = {int(fold): growing(int(fold)) for fold in np.unique(folds)}
 
     def grow(count: int) -> Floats:
         return _together(side_by_side(methodcaller("grow", count), models.values()), folds, models)
 
-    trees, unseen = settled(counts, grow, lambda said: _missed(parameters["objective"], said[used], target[used]))
+    trees, unseen = settled(
+        counts, grow, lambda said: _missed(parameters["objective"], said[used], target[used])
+    )
     return CrossFitted({fold: one.model for fold, one in models.items()}, trees, unseen)
 
 
@@ -152,5 +197,7 @@ def _sized(parameters: Mapping[str, Any], train: Flags) -> dict[str, Any]:
 
 
 def with_flags(rows: Floats, treatment: NDArray[np.integer], count: int) -> Floats:
-    """Rows with a column of zeros and ones for each action but the first, shape (n, features + count - 1)."""
+    """Rows with a column of zeros and ones for each action but the first, shape (n, features +
+    count - 1).
+    """
     return np.hstack([rows, np.eye(count)[treatment][:, 1:]])

@@ -1,8 +1,10 @@
-"""How strong something that is not on record would have to be to explain a difference away: the E-value.
+"""How strong something that is not on record would have to be to explain a difference away: the
+E-value.
 
-Source: VanderWeele & Ding (2017), "Sensitivity analysis in observational research: introducing the E-value", Annals of
-Internal Medicine 167(4). A difference of means is read as a risk ratio of about exp(0.91 d), where d is the difference
-in standard deviations of the outcome (their table 2, after Chinn 2000). The E-value says how strong, not how likely.
+Source: VanderWeele & Ding (2017), "Sensitivity analysis in observational research: introducing the
+E-value", Annals of Internal Medicine 167(4). A difference of means is read as a risk ratio of about
+exp(0.91 d), where d is the difference in standard deviations of the outcome (their table 2, after
+Chinn 2000). The E-value says how strong, not how likely.
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ RATIO_PER_DEVIATION = 0.91
 
 @dataclass(frozen=True)
 class EValue:
-    """The least risk ratio, with both what was chosen and the outcome, that an unrecorded difference between the
-    groups must have to explain the estimate away. 1 where nothing is needed."""
+    """The least risk ratio, with both what was chosen and the outcome, that an unrecorded
+    difference between the groups must have to explain the estimate away. 1 where nothing is
+    needed.
+    """
 
     point: float
     limit: float
@@ -41,7 +45,9 @@ def e_value(difference: Estimate, deviation: float) -> EValue:
     if not all(map(math.isfinite, (difference.value, difference.lower, difference.upper))):
         raise ValueError(f"the difference and its interval must be numbers; they are {difference}")
     nearer = max(difference.lower, 0.0) if difference.value > 0 else min(difference.upper, 0.0)
-    return EValue(*(of_risk_ratio(_risk_ratio(one, deviation)) for one in (difference.value, nearer)))
+    return EValue(
+        *(of_risk_ratio(_risk_ratio(one, deviation)) for one in (difference.value, nearer))
+    )
 
 
 def of_risk_ratio(ratio: float) -> float:
@@ -50,23 +56,32 @@ def of_risk_ratio(ratio: float) -> float:
     return away + math.sqrt(away * (away - 1.0))
 
 
-def in_words(difference: Estimate, deviation: float, compared: str = "were given this support") -> str:
-    """What to print beside a claim: how strong something not on record would have to be to explain it away.
+def in_words(
+    difference: Estimate, deviation: float, compared: str = "were given this support"
+) -> str:
+    """What to print beside a claim: how strong something not on record would have to be to explain
+    it away.
 
     Args:
         difference, deviation: as for `e_value`.
-        compared: what the students whom the claim is about did or were given, after "the students who".
+        compared: what the students whom the claim is about did or were given, after "the students
+            who".
     """
     found = e_value(difference, deviation)
     if found.limit == 1.0:
-        return ("The interval holds zero: this is not told apart from no difference, so nothing that is missing from "
-                "the records is needed to explain it away.")  # fmt: skip
+        return (
+            "The interval holds zero: this is not told apart from no difference, so nothing that is"
+            " missing from the records is needed to explain it away."
+        )
     way = "well" if difference.value > 0 else "badly"
     point, limit = _times(found.point), _times(found.limit)
-    return (f"Something not on record would have to be at least {point} times as common among the students who "
-            f"{compared} as among the others, and doing {way} at least {point} times as common where it is present as "
-            f"where it is not, over and above everything on record, to explain this away; {limit} times each would be "
-            f"enough to leave it in doubt. Whether there is such a thing the records cannot say.")  # fmt: skip
+    return (
+        f"Something not on record would have to be at least {point} times as common among the"
+        f" students who {compared} as among the others, and doing {way} at least {point} times as"
+        " common where it is present as where it is not, over and above everything on record, to"
+        f" explain this away; {limit} times each would be enough to leave it in doubt. Whether"
+        " there is such a thing the records cannot say."
+    )
 
 
 def _risk_ratio(difference: float, deviation: float) -> float:

@@ -10,12 +10,16 @@ FEWEST_TO_POOL = 4
 """Estimates from which on the others say how far one of them is likely to lie from their mean."""
 
 
-def toward_each_other(levels: Floats, errors: Floats, usual_spread: float = 0.0) -> tuple[Floats, Floats]:
-    """Empirical Bayes estimates of means with known standard errors, and their own errors, shape (means,).
+def toward_each_other(
+    levels: Floats, errors: Floats, usual_spread: float = 0.0
+) -> tuple[Floats, Floats]:
+    """Empirical Bayes estimates of means with known standard errors, and their own errors, shape
+    (means,).
 
-    Each is drawn toward the mean of the others by how much of its distance may be noise, so that one far off does not
-    widen what is thought likely of itself. Source: Efron & Morris (1975), JASA 70; the variance between means by
-    DerSimonian & Laird (1986), at least `usual_spread` squared. Fewer than four stay as they are.
+    Each is drawn toward the mean of the others by how much of its distance may be noise, so that
+    one far off does not widen what is thought likely of itself. Source: Efron & Morris (1975), JASA
+    70; the variance between means by DerSimonian & Laird (1986), at least `usual_spread` squared.
+    Fewer than four stay as they are.
     """
     if len(levels) < FEWEST_TO_POOL:
         return levels, errors
@@ -25,12 +29,17 @@ def toward_each_other(levels: Floats, errors: Floats, usual_spread: float = 0.0)
         common, between = _common(levels[others], errors[others])
         between = max(between, usual_spread**2)
         kept = _kept(between, errors[place])
-        shrunk[place], sure[place] = common + kept * (levels[place] - common), np.sqrt(kept) * errors[place]
+        shrunk[place], sure[place] = (
+            common + kept * (levels[place] - common),
+            np.sqrt(kept) * errors[place],
+        )
     return shrunk, sure
 
 
 def toward_zero(levels: Floats, errors: Floats, usual_spread: float) -> Floats:
-    """Estimates less what may be noise in them, where zero is usual: for too few to say what they have in common."""
+    """Estimates less what may be noise in them, where zero is usual: for too few to say what they
+    have in common.
+    """
     shrunk: Floats = levels * _kept(usual_spread**2, errors)
     return shrunk
 
@@ -38,7 +47,9 @@ def toward_zero(levels: Floats, errors: Floats, usual_spread: float) -> Floats:
 def _kept(between: float, errors: Floats) -> Floats:
     """The share of a distance that is no noise; all of it where nothing is noise."""
     noise = np.square(errors)
-    kept: Floats = np.divide(between, between + noise, out=np.ones_like(noise), where=between + noise > 0)
+    kept: Floats = np.divide(
+        between, between + noise, out=np.ones_like(noise), where=between + noise > 0
+    )
     return kept
 
 

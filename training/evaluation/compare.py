@@ -1,11 +1,14 @@
-"""Is a candidate better than the champion? Two policies on the same episodes, with the same number of places.
+"""Is a candidate better than the champion? Two policies on the same episodes, with the same number
+of places.
 
-What one policy would have been worth is far less sure than what it would have been worth beyond another: on most
-students both choose alike, and what is unknown of them cancels. So the difference is taken episode by episode, and its
-interval is clustered by student. "Better" is said only where the whole interval lies above zero.
+What one policy would have been worth is far less sure than what it would have been worth beyond
+another: on most students both choose alike, and what is unknown of them cancels. So the difference
+is taken episode by episode, and its interval is clustered by student. "Better" is said only where
+the whole interval lies above zero.
 
-Two model files are judged on decision days that neither learned from. Where these hold too little, the two ways of
-learning are judged instead: both learn anew from the earlier days, and the later ones judge them.
+Two model files are judged on decision days that neither learned from. Where these hold too little,
+the two ways of learning are judged instead: both learn anew from the earlier days, and the later
+ones judge them.
 """
 
 from __future__ import annotations
@@ -49,11 +52,16 @@ Way = Literal["files", "learning"]
 FILES: Way = "files"
 LEARNING: Way = "learning"
 WAYS: Mapping[Way, str] = {
-    "files": "Both model files were judged as they are, on decision days that neither of them learned from.",
-    "learning": "There is too little since the decision days that the two model files learned from. So the two ways of "
-                "learning were judged, not the files: both learned anew from the earlier two thirds of the decision "
-                "days, and the later third judged them.",
-}  # fmt: skip
+    "files": (
+        "Both model files were judged as they are, on decision days that neither of them learned"
+        " from."
+    ),
+    "learning": (
+        "There is too little since the decision days that the two model files learned from. So the"
+        " two ways of learning were judged, not the files: both learned anew from the earlier two"
+        " thirds of the decision days, and the later third judged them."
+    ),
+}
 
 
 class Finding(StrEnum):
@@ -80,9 +88,13 @@ class Difference:
 
     @property
     def finding(self) -> Finding:
-        """Better or worse only where the 95% interval leaves zero out, so that a candidate that is no better is called
-        better in one of forty cases; never where so few students are treated differently that no interval holds."""
-        if self.differing < FEW_CLUSTERS or not math.isfinite(self.estimate.lower + self.estimate.upper):
+        """Better or worse only where the 95% interval leaves zero out, so that a candidate that is
+        no better is called better in one of forty cases; never where so few students are treated
+        differently that no interval holds.
+        """
+        if self.differing < FEW_CLUSTERS or not math.isfinite(
+            self.estimate.lower + self.estimate.upper
+        ):
             return Finding.NO_BETTER
         if self.estimate.lower > 0:
             return Finding.BETTER
@@ -91,7 +103,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A candidate against a champion on judged episodes; `places` is how many of them got a support in the past.
+    """A candidate against a champion on judged episodes; `places` is how many of them got a support
+    in the past.
 
     `deviation` is the standard deviation of the outcome among them, in progress points.
     """
@@ -112,28 +125,49 @@ class Comparison:
 
     @property
     def sensitivity(self) -> str:
-        """What to print beside the difference: how strong something not on record would have to be."""
+        """What to print beside the difference: how strong something not on record would have to
+        be.
+        """
         if not self.deviation > 0:
             return ""
-        return in_words(self.difference.estimate, self.deviation, "got what the one would choose and the other not")
+        return in_words(
+            self.difference.estimate,
+            self.deviation,
+            "got what the one would choose and the other not",
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as JSON wants them. Fewer than ten students who would be treated differently are not told."""
+        """Plain values, as JSON wants them. Fewer than ten students who would be treated
+        differently are not told.
+        """
         found = asdict(self) | {
-            "first_day": str(self.first_day), "last_day": str(self.last_day), "finding": str(self.finding),
-            "sensitivity": self.sensitivity, "how": WAYS[self.way],
-            "difference": asdict(self.difference.estimate), "differing": shown(self.difference.differing),
-        }  # fmt: skip
+            "first_day": str(self.first_day),
+            "last_day": str(self.last_day),
+            "finding": str(self.finding),
+            "sensitivity": self.sensitivity,
+            "how": WAYS[self.way],
+            "difference": asdict(self.difference.estimate),
+            "differing": shown(self.difference.differing),
+        }
         plain: dict[str, Any] = without_nan(found)
         return plain
 
 
-def compare(episodes: Episodes, judged: Flags, programs: pd.DataFrame, candidate: BenefitRanker,
-            champion: BenefitRanker, *, way: Way = FILES, seed: int = 0) -> Comparison:  # fmt: skip
+def compare(
+    episodes: Episodes,
+    judged: Flags,
+    programs: pd.DataFrame,
+    candidate: BenefitRanker,
+    champion: BenefitRanker,
+    *,
+    way: Way = FILES,
+    seed: int = 0,
+) -> Comparison:
     """Two fitted rankers on the judged episodes, from which neither of them may have learned.
 
     Args:
-        episodes: all that there are; the propensities and expected outcomes are cross-fitted on them by student.
+        episodes: all that there are; the propensities and expected outcomes are cross-fitted on
+            them by student.
         judged: which of them judge, shape (episodes,).
         programs: which grades each support is open to.
 
@@ -144,42 +178,82 @@ def compare(episodes: Episodes, judged: Flags, programs: pd.DataFrame, candidate
     found = judged_episodes(episodes, judged, supports, seed)
     chosen = [found.choices(ranker, programs, found.places) for ranker in (candidate, champion)]
     values = [found.value(one) for one in chosen]
-    return Comparison(way, found.first_day, found.last_day, len(found), found.places, values[0], values[1],
-                      _paired(found, *chosen), found.deviation)  # fmt: skip
+    return Comparison(
+        way,
+        found.first_day,
+        found.last_day,
+        len(found),
+        found.places,
+        values[0],
+        values[1],
+        _paired(found, *chosen),
+        found.deviation,
+    )
 
 
-def compare_learning(episodes: Episodes, programs: pd.DataFrame, candidate: RankerModel, champion: RankerModel, *,
-                     seed: int = 0) -> Comparison:  # fmt: skip
-    """The ways in which two models were learned: their clones learn from the earlier decision days, the later judge.
+def compare_learning(
+    episodes: Episodes,
+    programs: pd.DataFrame,
+    candidate: RankerModel,
+    champion: RankerModel,
+    *,
+    seed: int = 0,
+) -> Comparison:
+    """The ways in which two models were learned: their clones learn from the earlier decision days,
+    the later judge.
 
     Raises:
-        NotEnoughEvidence: there are too few decision days or nobody got a support on the later ones.
+        NotEnoughEvidence: there are too few decision days or nobody got a support on the later
+            ones.
         NotComparable: this version of Handrail no longer learns as one of the two did.
     """
     judged = on_later_days(episodes)
     earlier = left_to_learn(episodes, judged, seed)
-    clones = [unfitted(model, earlier).fit(earlier.features[model.ranker.feature_names_], earlier.outcome,
-                                           earlier.support, earlier.student)
-              for model in (candidate, champion)]  # fmt: skip
+    clones = [
+        unfitted(model, earlier).fit(
+            earlier.features[model.ranker.feature_names_],
+            earlier.outcome,
+            earlier.support,
+            earlier.student,
+        )
+        for model in (candidate, champion)
+    ]
     return compare(episodes, judged, programs, *clones, way=LEARNING, seed=seed)
 
 
-def compare_models(episodes: Episodes, programs: pd.DataFrame, candidate: RankerModel, champion: RankerModel, *,
-                   seed: int = 0) -> Comparison:  # fmt: skip
-    """Two models: the files where there is enough that neither learned from, else the ways of learning.
+def compare_models(
+    episodes: Episodes,
+    programs: pd.DataFrame,
+    candidate: RankerModel,
+    champion: RankerModel,
+    *,
+    seed: int = 0,
+) -> Comparison:
+    """Two models: the files where there is enough that neither learned from, else the ways of
+    learning.
 
     Raises:
         NotEnoughEvidence, NotComparable: as `compare_learning`.
     """
     fresh = fresh_days(episodes, candidate, champion)
     if enough_to_judge(episodes, fresh):
-        return compare(episodes, fresh, programs, candidate.ranker, champion.ranker, way=FILES, seed=seed)
+        return compare(
+            episodes, fresh, programs, candidate.ranker, champion.ranker, way=FILES, seed=seed
+        )
     return compare_learning(episodes, programs, candidate, champion, seed=seed)
 
 
-def paired(reward: Floats, taken: Actions, candidate: Actions | Floats, champion: Actions | Floats,
-           propensity: Floats, expected: Floats, clusters: Clusters) -> Difference:  # fmt: skip
-    """The self-normalised doubly robust value of one policy less that of another, on the same episodes.
+def paired(
+    reward: Floats,
+    taken: Actions,
+    candidate: Actions | Floats,
+    champion: Actions | Floats,
+    propensity: Floats,
+    expected: Floats,
+    clusters: Clusters,
+) -> Difference:
+    """The self-normalised doubly robust value of one policy less that of another, on the same
+    episodes.
 
     Args:
         reward, taken, propensity, expected, clusters: as for `policy_value`.
@@ -215,24 +289,33 @@ def learned_days(manifest: Mapping[str, Any]) -> Collection[str]:
     """
     days = manifest.get("decision_dates")
     if not days:
-        raise NotComparable("a version does not say which decision days it learned from: train it again")
+        raise NotComparable(
+            "a version does not say which decision days it learned from: train it again"
+        )
     found: Collection[str] = days
     return found
 
 
 def fresh_days(episodes: Episodes, *models: RankerModel) -> Flags:
-    """Which episodes lie on decision days that none of the models learned from, shape (episodes,)."""
-    fresh: Flags = episodes.decision_date.isin(new_days(episodes.decision_date.unique(), *models)).to_numpy()
+    """Which episodes lie on decision days that none of the models learned from, shape
+    (episodes,).
+    """
+    fresh: Flags = episodes.decision_date.isin(
+        new_days(episodes.decision_date.unique(), *models)
+    ).to_numpy()
     return fresh
 
 
 def enough_to_judge(episodes: Episodes, judged: Flags) -> bool:
-    """Whether the judged episodes hold as many starts of supports as are asked of a support to learn from."""
+    """Whether the judged episodes hold as many starts of supports as are asked of a support to
+    learn from.
+    """
     return int((episodes.support[judged] != NONE).sum()) >= FEWEST_OF_A_SUPPORT
 
 
 def unfitted(model: RankerModel, earlier: Episodes) -> BenefitRanker:
-    """A ranker that will learn as the model did, of those of its supports that the earlier episodes hold.
+    """A ranker that will learn as the model did, of those of its supports that the earlier episodes
+    hold.
 
     Raises:
         NotComparable: the model was learned with parameters that are no longer there.
@@ -240,12 +323,23 @@ def unfitted(model: RankerModel, earlier: Episodes) -> BenefitRanker:
     parameters = dict(model.manifest.get("parameters", {}))
     unknown = sorted(set(parameters) - set(BenefitRanker().get_params()))
     if not parameters or unknown:
-        raise NotComparable("a version was learned in a way that Handrail no longer knows"
-                            f"{' (' + ', '.join(unknown) + ')' if unknown else ''}: train it again")  # fmt: skip
+        raise NotComparable(
+            "a version was learned in a way that Handrail no longer knows"
+            f"{' (' + ', '.join(unknown) + ')' if unknown else ''}: train it again"
+        )
     held = set(earlier.support)
-    return BenefitRanker(**parameters | {"supports": tuple(name for name in model.ranker.supports_ if name in held)})
+    return BenefitRanker(
+        **parameters | {"supports": tuple(name for name in model.ranker.supports_ if name in held)}
+    )
 
 
 def _paired(found: JudgedEpisodes, candidate: Actions, champion: Actions) -> Difference:
-    return paired(found.reward, found.taken, candidate, champion, found.propensity, found.expected,
-                  found.episodes.student)  # fmt: skip
+    return paired(
+        found.reward,
+        found.taken,
+        candidate,
+        champion,
+        found.propensity,
+        found.expected,
+        found.episodes.student,
+    )

@@ -1,14 +1,15 @@
 """Drift: do students look as they did when a model learned, and did what it predicted come true?
 
-Features are compared with those of the same place of the school year (40th, 75th or 110th school day), so that a season
-does not look like a change. The measure is the population stability index (PSI), the sum over cells of
-(share now - share then) * ln(share now / share then). 0.1 and 0.25 are the bounds in use for "some" and "much" change
-(Siddiqi (2006), Credit risk scorecards); they say nothing of chance, which moves the index by about
-chi-square(cells - 1) * (1/n + 1/m) where nothing changed (Yurdakul & Naranjo (2020), Journal of Risk Model Validation
-14(4)). A change is said only beyond both.
+Features are compared with those of the same place of the school year (40th, 75th or 110th school
+day), so that a season does not look like a change. The measure is the population stability index
+(PSI), the sum over cells of (share now - share then) * ln(share now / share then). 0.1 and 0.25 are
+the bounds in use for "some" and "much" change (Siddiqi (2006), Credit risk scorecards); they say
+nothing of chance, which moves the index by about chi-square(cells - 1) * (1/n + 1/m) where nothing
+changed (Yurdakul & Naranjo (2020), Journal of Risk Model Validation 14(4)). A change is said only
+beyond both.
 
-What is kept and told are shares of many: no cell of fewer than ten students (NCES 2011-603), no edge that is one
-student's own value (R58).
+What is kept and told are shares of many: no cell of fewer than ten students (NCES 2011-603), no
+edge that is one student's own value (R58).
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ SOME_FROM, MUCH_FROM = 0.1, 0.25
 LEVEL = 0.05
 """Chance that a day on which nothing changed shows a change of any feature at all, at most."""
 FEWEST_EXPECTED = 30
-"""Students that a cell must be expected to hold now: with fewer, chance is not about chi-square, and a number that is
-too small to be told would decide."""
+"""Students that a cell must be expected to hold now: with fewer, chance is not about chi-square,
+and a number that is too small to be told would decide."""
 
 
 class Change(StrEnum):
@@ -71,8 +72,8 @@ class Distribution:
 
     Attributes:
         edges: a cell holds what is above one edge, up to and with the next.
-        shares: of all students, shape (edges + 1,), or none where the feature is hardly known of anybody. None is a
-            cell with fewer than ten students.
+        shares: of all students, shape (edges + 1,), or none where the feature is hardly known of
+            anybody. None is a cell with fewer than ten students.
         missing: the share of whom it is not known; None for fewer than ten.
     """
 
@@ -83,7 +84,9 @@ class Distribution:
 
 @dataclass(frozen=True)
 class PlaceReference:
-    """One place of the school year: about how many students, and each feature's distribution by name."""
+    """One place of the school year: about how many students, and each feature's distribution by
+    name.
+    """
 
     students: int
     features: Mapping[str, Distribution]
@@ -113,7 +116,9 @@ _REFERENCE = TypeAdapter(Reference)
 
 @dataclass(frozen=True)
 class Turn:
-    """Where a distribution moved most: the shares of students above a value, of those of whom it is known."""
+    """Where a distribution moved most: the shares of students above a value, of those of whom it is
+    known.
+    """
 
     above: float
     then: float
@@ -122,9 +127,11 @@ class Turn:
 
 @dataclass(frozen=True)
 class FeatureChange:
-    """One feature on one day. `chance`: the index that chance alone passes too rarely to be meant here.
+    """One feature on one day. `chance`: the index that chance alone passes too rarely to be meant
+    here.
 
-    `missing_then`, `missing_now`: shares of students of whom it is not known; None where too small to be told.
+    `missing_then`, `missing_now`: shares of students of whom it is not known; None where too small
+    to be told.
     """
 
     name: str
@@ -162,7 +169,8 @@ class FamilyChange:
 class DayChange:
     """One decision day against the same place of the years that were learned from.
 
-    `features` is empty where that cannot be compared; then `cannot_tell` says why, in words. `students` is rounded.
+    `features` is empty where that cannot be compared; then `cannot_tell` says why, in words.
+    `students` is rounded.
     """
 
     day: date
@@ -177,8 +185,14 @@ class DayChange:
         found: dict[str, list[FeatureChange]] = {}
         for one in self.features:
             found.setdefault(one.family, []).append(one)
-        return [FamilyChange(name, max(ones, key=lambda one: (_RANK[one.verdict], one.index)),
-                             float(np.mean([one.index for one in ones]))) for name, ones in found.items()]  # fmt: skip
+        return [
+            FamilyChange(
+                name,
+                max(ones, key=lambda one: (_RANK[one.verdict], one.index)),
+                float(np.mean([one.index for one in ones])),
+            )
+            for name, ones in found.items()
+        ]
 
     @property
     def verdict(self) -> Change:
@@ -190,7 +204,9 @@ _RANK = {verdict: place for place, verdict in enumerate(Change)}
 
 @dataclass(frozen=True)
 class Fifth:
-    """A fifth of the episodes by predicted benefit, the least first: what was predicted and what came, in points."""
+    """A fifth of the episodes by predicted benefit, the least first: what was predicted and what
+    came, in points.
+    """
 
     place: int
     predicted: float
@@ -200,11 +216,13 @@ class Fifth:
 
 @dataclass(frozen=True)
 class Realised:
-    """What was predicted of each student's best support, and what it came to, in progress points, doubly robust.
+    """What was predicted of each student's best support, and what it came to, in progress points,
+    doubly robust.
 
     Attributes:
         episodes: rounded to ten.
-        slope: what came for each point that was predicted; None where the same was predicted of all.
+        slope: what came for each point that was predicted; None where the same was predicted of
+            all.
     """
 
     days: tuple[date, ...]
@@ -216,8 +234,10 @@ class Realised:
 
     @property
     def verdict(self) -> Came:
-        """Less where the 95% interval of the level lies below what was predicted, or that of the slope below one: each
-        by chance alone in one of forty cases. Nothing is said where the level may as well be no benefit at all."""
+        """Less where the 95% interval of the level lies below what was predicted, or that of the
+        slope below one: each by chance alone in one of forty cases. Nothing is said where the level
+        may as well be no benefit at all.
+        """
         if self.came.upper < self.predicted or (self.slope is not None and self.slope.upper < 1):
             return Came.LESS
         if self.came.lower > self.predicted:
@@ -246,9 +266,13 @@ def reference_of(episodes: Episodes, days: Sequence[DecisionDay]) -> Reference:
         if number is not None:
             first = ~students.duplicated().to_numpy()
             coarse = coarsened(features)
-            found[int(place)] = PlaceReference(number, {
-                str(name): _distribution(_floats(features[name]), _floats(coarse[name]), first)
-                for name in features.columns})  # fmt: skip
+            found[int(place)] = PlaceReference(
+                number,
+                {
+                    str(name): _distribution(_floats(features[name]), _floats(coarse[name]), first)
+                    for name in features.columns
+                },
+            )
     return Reference(found)
 
 
@@ -260,15 +284,32 @@ def day_change(reference: Reference, day: DecisionDay, now: pd.DataFrame) -> Day
     """
     then, students = reference.places.get(day.place), shown(len(now))
     if then is None:
-        return DayChange(day.day, day.place, students, (), "the model did not learn from this place of a school year")
+        return DayChange(
+            day.day,
+            day.place,
+            students,
+            (),
+            "the model did not learn from this place of a school year",
+        )
     if min(len(now), then.students) < FEW_CLUSTERS:
-        return DayChange(day.day, day.place, students, (), f"fewer than {FEW_CLUSTERS} students are compared")
+        return DayChange(
+            day.day, day.place, students, (), f"fewer than {FEW_CLUSTERS} students are compared"
+        )
     level = LEVEL / len(then.features)
-    return DayChange(day.day, day.place, students, tuple(
-        feature_change(name, one, _floats(now[name]), then.students, level) for name, one in then.features.items()))
+    return DayChange(
+        day.day,
+        day.place,
+        students,
+        tuple(
+            feature_change(name, one, _floats(now[name]), then.students, level)
+            for name, one in then.features.items()
+        ),
+    )
 
 
-def feature_change(name: str, then: Distribution, now: Floats, students: int, level: float = LEVEL) -> FeatureChange:
+def feature_change(
+    name: str, then: Distribution, now: Floats, students: int, level: float = LEVEL
+) -> FeatureChange:
     """One feature against its distribution among `students`.
 
     Args:
@@ -280,8 +321,14 @@ def feature_change(name: str, then: Distribution, now: Floats, students: int, le
     expected, actual = _shares(told, counts, students)
     index = float(((actual - expected) * np.log(actual / expected)).sum())
     chance = float(chi2.ppf(1 - level, max(1, len(expected) - 1))) * (1 / students + 1 / len(now))
-    return FeatureChange(name, round(index, 3), round(chance, 3), _percent(then.missing),
-                         _told_share(int(counts[-1]), len(now)), _turn(then, now))  # fmt: skip
+    return FeatureChange(
+        name,
+        round(index, 3),
+        round(chance, 3),
+        _percent(then.missing),
+        _told_share(int(counts[-1]), len(now)),
+        _turn(then, now),
+    )
 
 
 def realised_outcome(found: JudgedEpisodes, ranker: BenefitRanker) -> Realised:
@@ -289,15 +336,29 @@ def realised_outcome(found: JudgedEpisodes, ranker: BenefitRanker) -> Realised:
     predicted, came = best_benefits(found, ranker)
     students, usual = found.episodes.student.to_numpy(), float(predicted.mean())
     gap = clustered_mean(came - predicted, students)
-    fifths = tuple(Fifth(row["fifth"], row["predicted"], Estimate(row["realised"], row["lower"], row["upper"]),
-                         row["episodes"]) for row in calibration_rows(found, ranker))  # fmt: skip
-    return Realised(tuple(found.days), found.published(len(found)), usual,
-                    Estimate(usual + gap.value, usual + gap.lower, usual + gap.upper),
-                    _slope(predicted, came, students), fifths)  # fmt: skip
+    fifths = tuple(
+        Fifth(
+            row["fifth"],
+            row["predicted"],
+            Estimate(row["realised"], row["lower"], row["upper"]),
+            row["episodes"],
+        )
+        for row in calibration_rows(found, ranker)
+    )
+    return Realised(
+        tuple(found.days),
+        found.published(len(found)),
+        usual,
+        Estimate(usual + gap.value, usual + gap.lower, usual + gap.upper),
+        _slope(predicted, came, students),
+        fifths,
+    )
 
 
 def _distribution(values: Floats, coarse: Floats, first: NDArray[np.bool_]) -> Distribution:
-    """Cells of about a tenth, each with ten students or more; a student counts for one cell alone, by `first`."""
+    """Cells of about a tenth, each with ten students or more; a student counts for one cell alone,
+    by `first`.
+    """
     known = ~np.isnan(values)
     if (known & first).sum() < SMALLEST_CELL:
         return Distribution((), (), 1.0)
@@ -310,11 +371,15 @@ def _distribution(values: Floats, coarse: Floats, first: NDArray[np.bool_]) -> D
         return Distribution((top,), (round(1 - (missing or 0.0), 3), None), _rounded(missing))
     counted = _counts(values, edges)[:-1]
     total = len(values) if missing is not None else int(known.sum())
-    return Distribution(tuple(edges), tuple(round(float(one) / total, 3) for one in counted), _rounded(missing))
+    return Distribution(
+        tuple(edges), tuple(round(float(one) / total, 3) for one in counted), _rounded(missing)
+    )
 
 
 def _joined(edges: list[float], sizes: list[float], least: float) -> None:
-    """Join cells in place, each with its smaller neighbour, until each has `least` or one is left."""
+    """Join cells in place, each with its smaller neighbour, until each has `least` or one is
+    left.
+    """
     while len(sizes) > 1 and min(sizes) < least:
         at = sizes.index(min(sizes))
         last = at == len(sizes) - 1
@@ -324,7 +389,9 @@ def _joined(edges: list[float], sizes: list[float], least: float) -> None:
 
 
 def _merged_for(then: Distribution, now: int) -> Distribution:
-    """The same in cells that `now` students would fill; one that is too small to be told stays as it is."""
+    """The same in cells that `now` students would fill; one that is too small to be told stays as
+    it is.
+    """
     if None in then.shares or not then.shares:
         return then
     edges, shares = list(then.edges), [float(one or 0.0) for one in then.shares]
@@ -333,12 +400,14 @@ def _merged_for(then: Distribution, now: int) -> Distribution:
 
 
 def _shares(then: Distribution, counts: NDArray[np.intp], students: int) -> tuple[Floats, Floats]:
-    """Shares then and now in each cell and, last, of whom the feature is missing, shape (cells,); each adds up to one.
+    """Shares then and now in each cell and, last, of whom the feature is missing, shape (cells,);
+    each adds up to one.
 
-    A cell of fewer than ten now counts as five: its number decides nothing. Of a cell that was too small to be told,
-    or whose number now would be by chance, the share then is taken to be what it is now, up to what it may have been.
-    So is the share missing, where it is smaller now: a first year of records has no marks of the year before, and that
-    more is known of students than then does not mislead who learned from both.
+    A cell of fewer than ten now counts as five: its number decides nothing. Of a cell that was too
+    small to be told, or whose number now would be by chance, the share then is taken to be what it
+    is now, up to what it may have been. So is the share missing, where it is smaller now: a first
+    year of records has no marks of the year before, and that more is known of students than then
+    does not mislead who learned from both.
     """
     held = np.where(counts < SMALLEST_CELL, SMALLEST_CELL / 2, counts.astype("float64"))
     actual = held / held.sum()
@@ -359,12 +428,16 @@ def _shares(then: Distribution, counts: NDArray[np.intp], students: int) -> tupl
 def _counts(values: Floats, edges: Sequence[float]) -> NDArray[np.intp]:
     """How many values lie in each cell, and last how many are missing, shape (edges + 2,)."""
     known = values[~np.isnan(values)]
-    held = np.bincount(np.searchsorted(np.asarray(edges, dtype="float64"), known - 1e-9), minlength=len(edges) + 1)
+    held = np.bincount(
+        np.searchsorted(np.asarray(edges, dtype="float64"), known - 1e-9), minlength=len(edges) + 1
+    )
     return np.append(held, len(values) - len(known))
 
 
 def _turn(then: Distribution, now: Floats) -> Turn | None:
-    """The edge above which the shares differ most, where what it tells of both is of ten students or more."""
+    """The edge above which the shares differ most, where what it tells of both is of ten students
+    or more.
+    """
     if None in then.shares or len(then.shares) < 2:
         return None
     before = np.array([float(one or 0.0) for one in then.shares])
@@ -376,11 +449,15 @@ def _turn(then: Distribution, now: Floats) -> Turn | None:
     if not enough.any():
         return None
     at = int(np.where(enough, np.abs(above_now / max(known, 1) - above_then), -1.0).argmax())
-    return Turn(then.edges[at], round(float(above_then[at]), 2), round(float(above_now[at]) / known, 2))
+    return Turn(
+        then.edges[at], round(float(above_then[at]), 2), round(float(above_now[at]) / known, 2)
+    )
 
 
 def _slope(predicted: Floats, came: Floats, students: NDArray[np.object_]) -> Estimate | None:
-    """The least-squares slope of what came on what was predicted, clustered by student by its influence function."""
+    """The least-squares slope of what came on what was predicted, clustered by student by its
+    influence function.
+    """
     off = predicted - predicted.mean()
     spread = float((off**2).mean())
     if spread < 1e-12:

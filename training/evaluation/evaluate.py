@@ -1,8 +1,10 @@
-"""Off-policy evaluation: what a policy would have been worth on episodes that it never learned from.
+"""Off-policy evaluation: what a policy would have been worth on episodes that it never learned
+from.
 
-Episodes that judge, and all that is known of a ranker judged by them: values, overlap, calibration. Chances and
-expectations of each judged episode come from models that did not see its student. What leaves this room of the numbers
-of students is rounded to ten, and left out below ten (R60): a table of overlap must not tell of a child.
+Episodes that judge, and all that is known of a ranker judged by them: values, overlap, calibration.
+Chances and expectations of each judged episode come from models that did not see its student. What
+leaves this room of the numbers of students is rounded to ten, and left out below ten (R60): a table
+of overlap must not tell of a child.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class JudgedEpisodes:
-    """Judged episodes only, with arrays of shape (n,) and (n, 1 + supports), the first column that of none.
+    """Judged episodes only, with arrays of shape (n,) and (n, 1 + supports), the first column that
+    of none.
 
     `benefit`: doubly robust pseudo-outcomes of the supports, shape (n, supports).
     """
@@ -85,21 +88,28 @@ class JudgedEpisodes:
     def choices(self, ranker: BenefitRanker, programs: pd.DataFrame, places: int | None) -> Actions:
         """What the ranker would choose, as places among (none, *supports), shape (n,)."""
         chosen = choose(ranker, self.episodes.features, programs, places)
-        among: Actions = np.array([0, *(1 + self.supports.index(name) for name in ranker.supports_)], dtype=np.intp)
+        among: Actions = np.array(
+            [0, *(1 + self.supports.index(name) for name in ranker.supports_)], dtype=np.intp
+        )
         return among[chosen]
 
     def value(self, chosen: Actions) -> PolicyValue:
         """What these choices would have been worth."""
-        return policy_value(self.reward, self.taken, chosen, self.propensity, self.expected, self.episodes.student)
+        return policy_value(
+            self.reward, self.taken, chosen, self.propensity, self.expected, self.episodes.student
+        )
 
     def published(self, count: float) -> int | None:
-        """A number of episodes as it may be told: rounded to ten; None where fewer than ten students may be behind."""
+        """A number of episodes as it may be told: rounded to ten; None where fewer than ten
+        students may be behind.
+        """
         return shown(int(count) if count >= SMALLEST_CELL * len(self.days) else 0)
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """One ranker's policy, judged: `same_places` with as many places as the past had, `no_limit` without that limit.
+    """One ranker's policy, judged: `same_places` with as many places as the past had, `no_limit`
+    without that limit.
 
     `overlap` and `calibration` are tables to publish: small numbers of students are None in them.
     """
@@ -122,22 +132,31 @@ class Judgement:
 
     def metrics(self) -> dict[str, float]:
         """Flat figures, as an experiment tracker wants them."""
-        values = {"episodes": float(self.episodes), "treated_share": self.places / self.episodes,
-                  "suggested_share": self.suggested_share}  # fmt: skip
+        values = {
+            "episodes": float(self.episodes),
+            "treated_share": self.places / self.episodes,
+            "suggested_share": self.suggested_share,
+        }
         for name in ("same_places", "no_limit"):
             values |= _flat(f"{name}.", asdict(getattr(self, name)))
         return values
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as JSON wants them."""
-        found = asdict(self) | {"first_day": str(self.first_day), "last_day": str(self.last_day),
-                                "sensitivity": self.sensitivity}  # fmt: skip
+        found = asdict(self) | {
+            "first_day": str(self.first_day),
+            "last_day": str(self.last_day),
+            "sensitivity": self.sensitivity,
+        }
         plain: dict[str, Any] = without_nan(found)
         return plain
 
 
-def judged_episodes(episodes: Episodes, judged: Flags, supports: tuple[str, ...], seed: int) -> JudgedEpisodes:
-    """The judged ones of all episodes, from which chances and expectations are learned, cross-fitted by student.
+def judged_episodes(
+    episodes: Episodes, judged: Flags, supports: tuple[str, ...], seed: int
+) -> JudgedEpisodes:
+    """The judged ones of all episodes, from which chances and expectations are learned,
+    cross-fitted by student.
 
     Episodes with another support than `supports` are left out.
 
@@ -145,31 +164,57 @@ def judged_episodes(episodes: Episodes, judged: Flags, supports: tuple[str, ...]
         NotEnoughEvidence: nobody got a support in a judged episode.
     """
     informative = episodes.support.isin([NONE, *supports]).to_numpy()
-    episodes, judged = episodes.take(np.flatnonzero(informative).astype(np.intp)), judged[informative]
+    episodes, judged = (
+        episodes.take(np.flatnonzero(informative).astype(np.intp)),
+        judged[informative],
+    )
     if not (episodes.support[judged] != NONE).any():
-        raise NotEnoughEvidence("there is not enough evidence to judge by: nobody started a support on a judged day")
-    found = pseudo_outcomes(episodes.features, episodes.support, episodes.outcome, supports,
-                            folds_of(episodes.student, 5, seed), seed)  # fmt: skip
+        raise NotEnoughEvidence(
+            "there is not enough evidence to judge by: nobody started a support on a judged day"
+        )
+    found = pseudo_outcomes(
+        episodes.features,
+        episodes.support,
+        episodes.outcome,
+        supports,
+        folds_of(episodes.student, 5, seed),
+        seed,
+    )
     own = episodes.take(np.flatnonzero(judged).astype(np.intp)).completed(seed)
-    taken = np.asarray(pd.Categorical(own.support, categories=[NONE, *supports]).codes, dtype=np.intp)
-    return JudgedEpisodes(own, supports, taken, found.propensity[judged], found.outcome[judged], found.values[judged])
+    taken = np.asarray(
+        pd.Categorical(own.support, categories=[NONE, *supports]).codes, dtype=np.intp
+    )
+    return JudgedEpisodes(
+        own, supports, taken, found.propensity[judged], found.outcome[judged], found.values[judged]
+    )
 
 
 def judge(found: JudgedEpisodes, ranker: BenefitRanker, programs: pd.DataFrame) -> Judgement:
     """A fitted ranker's policy on episodes that it did not learn from."""
     limited, free = (found.choices(ranker, programs, places) for places in (found.places, None))
     return Judgement(
-        found.first_day, found.last_day, len(found), found.places, float((free > 0).mean()), found.value(limited),
-        found.value(free), found.deviation, tuple(overlap_rows(found, limited)),
+        found.first_day,
+        found.last_day,
+        len(found),
+        found.places,
+        float((free > 0).mean()),
+        found.value(limited),
+        found.value(free),
+        found.deviation,
+        tuple(overlap_rows(found, limited)),
         tuple(calibration_rows(found, ranker)),
-    )  # fmt: skip
+    )
 
 
-def judge_learning(episodes: Episodes, ranker: BenefitRanker, programs: pd.DataFrame, seed: int = 0) -> Judgement:
-    """Let `ranker` learn from the earlier two thirds of the decision days, and judge it on the later ones.
+def judge_learning(
+    episodes: Episodes, ranker: BenefitRanker, programs: pd.DataFrame, seed: int = 0
+) -> Judgement:
+    """Let `ranker` learn from the earlier two thirds of the decision days, and judge it on the
+    later ones.
 
     Raises:
-        NotEnoughEvidence: there are too few decision days, or nobody got a support on the later ones.
+        NotEnoughEvidence: there are too few decision days, or nobody got a support on the later
+            ones.
     """
     later = on_later_days(episodes)
     supports = ranker.supports or tuple(sorted(set(episodes.support) - {NONE}))
@@ -192,8 +237,10 @@ def on_later_days(episodes: Episodes) -> Flags:
     """
     days: NDArray[Any] = np.sort(episodes.decision_date.unique())
     if len(days) < 2:
-        raise NotEnoughEvidence(f"there is not enough evidence to judge by: {len(days)} decision days, of which the "
-                                "later ones must judge what the earlier ones teach")  # fmt: skip
+        raise NotEnoughEvidence(
+            f"there is not enough evidence to judge by: {len(days)} decision days, of which the "
+            "later ones must judge what the earlier ones teach"
+        )
     later: Flags = (episodes.decision_date >= days[max(1, round(len(days) * 2 / 3))]).to_numpy()
     return later
 
@@ -204,13 +251,16 @@ def days_of(decision_date: pd.Series) -> list[date]:
 
 
 def overlap_rows(found: JudgedEpisodes, chosen: Actions) -> Iterator[Row]:
-    """How likely past practice was to choose what the policy does, by support: episodes in each range of chances."""
+    """How likely past practice was to choose what the policy does, by support: episodes in each
+    range of chances.
+    """
     for row in overlap(chosen, found.propensity).rows((NONE, *found.supports)):
         yield row | {"episodes": found.published(float(row["episodes"]))}
 
 
 def calibration_rows(found: JudgedEpisodes, ranker: BenefitRanker) -> Iterator[Row]:
-    """What was predicted of each student's best support and what it came to, doubly robust, by fifths of the former.
+    """What was predicted of each student's best support and what it came to, doubly robust, by
+    fifths of the former.
 
     Nothing where a fifth would stand for fewer than ten students.
     """
@@ -220,21 +270,31 @@ def calibration_rows(found: JudgedEpisodes, ranker: BenefitRanker) -> Iterator[R
         episodes = found.published(len(rows))
         if episodes is not None:
             came = clustered_mean(realised[rows], students[rows])
-            yield {"fifth": place + 1, "predicted": float(predicted[rows].mean()), "realised": came.value,
-                   "lower": came.lower, "upper": came.upper, "episodes": episodes}  # fmt: skip
+            yield {
+                "fifth": place + 1,
+                "predicted": float(predicted[rows].mean()),
+                "realised": came.value,
+                "lower": came.lower,
+                "upper": came.upper,
+                "episodes": episodes,
+            }
 
 
 def best_benefits(found: JudgedEpisodes, ranker: BenefitRanker) -> tuple[Floats, Floats]:
-    """What the ranker predicts of each student's best support, and its doubly robust pseudo-outcome, shape (n,)."""
+    """What the ranker predicts of each student's best support, and its doubly robust
+    pseudo-outcome, shape (n,).
+    """
     benefits = ranker.benefits(found.episodes.features)
     means = np.column_stack([benefits[name].mean for name in ranker.supports_])
     among = np.array([found.supports.index(name) for name in ranker.supports_])
     return means.max(axis=1), found.benefit[np.arange(len(found)), among[means.argmax(axis=1)]]
 
 
-def importance_rows(ranker: BenefitRanker, features: pd.DataFrame, families: Mapping[str, str],
-                    rows: int = 300) -> list[Row]:  # fmt: skip
-    """Mean absolute SHAP contribution to the benefit of a support by family of features, in progress points.
+def importance_rows(
+    ranker: BenefitRanker, features: pd.DataFrame, families: Mapping[str, str], rows: int = 300
+) -> list[Row]:
+    """Mean absolute SHAP contribution to the benefit of a support by family of features, in
+    progress points.
 
     Args:
         features: students to ask about; evenly spaced ones, as many as `rows`, are.
@@ -247,17 +307,25 @@ def importance_rows(ranker: BenefitRanker, features: pd.DataFrame, families: Map
         _, parts = ranker.contributions(asked, support)
         for family, found in sizes.items():
             found.append(float(np.abs(parts[:, names == family].sum(axis=1)).mean()))
-    found_rows: list[Row] = [{"family": family, "points": float(np.mean(found))} for family, found in sizes.items()]
+    found_rows: list[Row] = [
+        {"family": family, "points": float(np.mean(found))} for family, found in sizes.items()
+    ]
     return sorted(found_rows, key=lambda row: -row["points"])
 
 
 def shown(students: int) -> int | None:
     """A number of students as it may be published: rounded to ten (halves up), None below ten."""
-    return None if students < SMALLEST_CELL else (students + ROUNDED_TO // 2) // ROUNDED_TO * ROUNDED_TO
+    return (
+        None
+        if students < SMALLEST_CELL
+        else (students + ROUNDED_TO // 2) // ROUNDED_TO * ROUNDED_TO
+    )
 
 
 def without_nan(value: Any) -> Any:
-    """The same with None for each number that is none, and lists for tuples: what strict JSON can hold."""
+    """The same with None for each number that is none, and lists for tuples: what strict JSON can
+    hold.
+    """
     if isinstance(value, Mapping):
         return {name: without_nan(one) for name, one in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -268,5 +336,9 @@ def without_nan(value: Any) -> Any:
 def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, value in values.items():
-        found |= _flat(f"{prefix}{name}.", value) if isinstance(value, Mapping) else {f"{prefix}{name}": float(value)}
+        found |= (
+            _flat(f"{prefix}{name}.", value)
+            if isinstance(value, Mapping)
+            else {f"{prefix}{name}": float(value)}
+        )
     return found

@@ -1,4 +1,6 @@
-"""A model's plots, as SVG drawn as it is trained: overlap, calibration, importance. No more than its card tells."""
+"""A model's plots, as SVG drawn as it is trained: overlap, calibration, importance. No more than
+its card tells.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,24 @@ _BLUE, _GREY = "#0072B2", "#444"
 
 
 def overlap_plot(rows: Sequence[Row]) -> str:
-    """Bars, one panel a support: judged episodes by the chance that past practice gave to what the policy chooses."""
+    """Bars, one panel a support: judged episodes by the chance that past practice gave to what the
+    policy chooses.
+    """
     import altair as alt
 
     bars = [row | {"range": _range(row)} for row in rows if row["episodes"] is not None]
     order = list(dict.fromkeys(_range(row) for row in rows))
     x = alt.X("range:N", title="Chance that past practice chose the same", sort=order)
     y = alt.Y("episodes:Q", title="Episodes, to the nearest ten")
-    chart = _bars(bars).encode(x=x, y=y, facet=alt.Facet("action:N", columns=3, title=None, header=_header()))
-    return _svg(chart.resolve_scale(y="independent"), bars, "No number of episodes is large enough to show", width=None)
+    chart = _bars(bars).encode(
+        x=x, y=y, facet=alt.Facet("action:N", columns=3, title=None, header=_header())
+    )
+    return _svg(
+        chart.resolve_scale(y="independent"),
+        bars,
+        "No number of episodes is large enough to show",
+        width=None,
+    )
 
 
 def calibration_plot(rows: Sequence[Row]) -> str:
@@ -29,7 +40,9 @@ def calibration_plot(rows: Sequence[Row]) -> str:
 
     base = alt.Chart(alt.InlineData(values=list(rows)))
     x = alt.X("predicted:Q", title="Predicted benefit (progress points), in fifths")
-    lines = base.mark_rule(strokeWidth=2.5, color=_BLUE).encode(x=x, y=alt.Y("lower:Q"), y2="upper:Q")
+    lines = base.mark_rule(strokeWidth=2.5, color=_BLUE).encode(
+        x=x, y=alt.Y("lower:Q"), y2="upper:Q"
+    )
     y = alt.Y("realised:Q", title="What it came to, doubly robust (95%)")
     dots = base.mark_point(filled=True, size=90, opacity=1, color=_BLUE).encode(x=x, y=y)
     ends = [row[end] for row in rows for end in ("predicted", "lower", "upper")] or [0.0, 1.0]
@@ -43,7 +56,11 @@ def importance_plot(rows: Sequence[Row]) -> str:
     import altair as alt
 
     x = alt.X("points:Q", title="Mean absolute contribution (progress points)")
-    return _svg(_bars(rows).encode(x=x, y=alt.Y("family:N", title=None, sort=None)), rows, "There is nothing to show")
+    return _svg(
+        _bars(rows).encode(x=x, y=alt.Y("family:N", title=None, sort=None)),
+        rows,
+        "There is nothing to show",
+    )
 
 
 def _range(row: Row) -> str:
@@ -68,10 +85,16 @@ def _svg(chart: Any, rows: Sequence[Row], empty: str, width: int | None = 420) -
     import vl_convert
 
     if not rows:
-        chart = alt.Chart(alt.InlineData(values=[{"says": empty}])).mark_text(fontSize=13).encode(text="says:N")
+        chart = (
+            alt.Chart(alt.InlineData(values=[{"says": empty}]))
+            .mark_text(fontSize=13)
+            .encode(text="says:N")
+        )
     sized = chart if width is None else chart.properties(width=width)
-    whole = sized.properties(padding=20, background="white").configure_axis(
-        labelFontSize=12, titleFontSize=12, labelColor="#222",
-        titleColor="#222").configure_view(stroke=None)  # fmt: skip
+    whole = (
+        sized.properties(padding=20, background="white")
+        .configure_axis(labelFontSize=12, titleFontSize=12, labelColor="#222", titleColor="#222")
+        .configure_view(stroke=None)
+    )
     svg: str = vl_convert.vegalite_to_svg(whole.to_json())
     return svg

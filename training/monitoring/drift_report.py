@@ -1,7 +1,8 @@
-"""What drift was found of a model version on a snapshot, as one file: aggregates only, and what to do.
+"""What drift was found of a model version on a snapshot, as one file: aggregates only, and what to
+do.
 
-`home/drift/<version>-<snapshot>.json` holds it with its own digest. Whoever works it out again from the same version,
-records and outcome finds the same, but for the time at which it was worked out.
+`home/drift/<version>-<snapshot>.json` holds it with its own digest. Whoever works it out again from
+the same version, records and outcome finds the same, but for the time at which it was worked out.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class Drift:
         known: whether it is on record what its students looked like.
         days: the decision days since, the newest last.
         next_day, next_place: the decision day that comes next, where the calendar holds one.
-        realised: what came of what it predicted; None where that cannot be told, and `why_not` says why in words.
+        realised: what came of what it predicted; None where that cannot be told, and `why_not` says
+            why in words.
     """
 
     at: datetime
@@ -99,12 +101,18 @@ class Drift:
     def made_of(self, found: ModelVersion, snapshot_id: str, outcome_sha256: str) -> bool:
         """Whether this was worked out of just these."""
         return (self.version, self.sha256, self.snapshot_id, self.outcome_sha256) == (
-            found.version, found.sha256, snapshot_id, outcome_sha256)  # fmt: skip
+            found.version,
+            found.sha256,
+            snapshot_id,
+            outcome_sha256,
+        )
 
     def to_json(self) -> str:
         """Canonical JSON with its own digest."""
         content = {"format": FORMAT, "found": _DRIFT.dump_python(self, mode="json")}
-        return json.dumps(content | {"sha256": _digest(content)}, sort_keys=True, indent=1, allow_nan=False)
+        return json.dumps(
+            content | {"sha256": _digest(content)}, sort_keys=True, indent=1, allow_nan=False
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Drift:
@@ -133,12 +141,20 @@ def watched_version(home: Path, version: int | None = None) -> ModelVersion:
     return model_version(home, version if version is not None else champion_version(home))
 
 
-def work_out_drift(snapshot: Snapshot, found: ModelVersion, home: Path, at: datetime, *, seed: int = 0,
-                   progress: Progress = silently) -> Drift:  # fmt: skip
+def work_out_drift(
+    snapshot: Snapshot,
+    found: ModelVersion,
+    home: Path,
+    at: datetime,
+    *,
+    seed: int = 0,
+    progress: Progress = silently,
+) -> Drift:
     """What drift there is of a version on a snapshot, written down; what is there already is taken.
 
     Raises:
-        ModelRefused: the model file is not what was registered, or was trained on another catalog of features.
+        ModelRefused: the model file is not what was registered, or was trained on another catalog
+            of features.
         ReferenceDamaged: nor is what its students looked like.
         NotComparable: the version does not say which days it learned from.
     """
@@ -152,9 +168,20 @@ def work_out_drift(snapshot: Snapshot, found: ModelVersion, home: Path, at: date
     behavior = bool(model.manifest.get("behavior"))
     days = () if reference is None else _compared(snapshot, reference, since, behavior, progress)
     realised, why_not = _realised(snapshot, model, outcome, seed, progress)
-    drift = Drift(at, found.version, found.sha256, snapshot.id, outcome.sha256, until, reference is not None,
-                  days, coming.day if coming else None, coming.place if coming else None, realised,
-                  why_not)  # fmt: skip
+    drift = Drift(
+        at,
+        found.version,
+        found.sha256,
+        snapshot.id,
+        outcome.sha256,
+        until,
+        reference is not None,
+        days,
+        coming.day if coming else None,
+        coming.place if coming else None,
+        realised,
+        why_not,
+    )
     write_drift(drift, home)
     return drift
 
@@ -175,7 +202,11 @@ def newest_drift(home: Path) -> Drift | None:
     Raises:
         DriftDamaged: a file is not as it was written.
     """
-    return max((_read(file) for file in (home / "drift").glob("*.json")), key=lambda one: one.at, default=None)
+    return max(
+        (_read(file) for file in (home / "drift").glob("*.json")),
+        key=lambda one: one.at,
+        default=None,
+    )
 
 
 def drifts_of(home: Path, version: int) -> list[Drift]:
@@ -191,7 +222,9 @@ def _read(file: Path) -> Drift:
     try:
         return Drift.from_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DriftDamaged(f"{file} is not as it was written: {error}. Take it away and run `handrail drift`") from None
+        raise DriftDamaged(
+            f"{file} is not as it was written: {error}. Take it away and run `handrail drift`"
+        ) from None
 
 
 def _before(home: Path, version: int, snapshot_id: str) -> Drift | None:
@@ -203,14 +236,21 @@ def _before(home: Path, version: int, snapshot_id: str) -> Drift | None:
 
 
 def _days_after(snapshot: Snapshot, until: date) -> tuple[list[DecisionDay], DecisionDay | None]:
-    """The decision days after this one that the records have reached, and the next that they have not."""
+    """The decision days after this one that the records have reached, and the next that they have
+    not.
+    """
     planned, last = planned_days(snapshot), snapshot.latest_date()
     coming = [one for one in planned if one.day > last]
     return [one for one in planned if until < one.day <= last], coming[0] if coming else None
 
 
-def _compared(snapshot: Snapshot, reference: Reference, since: Sequence[DecisionDay], behavior: bool,
-              progress: Progress) -> tuple[DayChange, ...]:  # fmt: skip
+def _compared(
+    snapshot: Snapshot,
+    reference: Reference,
+    since: Sequence[DecisionDay],
+    behavior: bool,
+    progress: Progress,
+) -> tuple[DayChange, ...]:
     found = []
     for done, one in enumerate(since):
         progress("comparing decision days", done, len(since))
@@ -219,24 +259,39 @@ def _compared(snapshot: Snapshot, reference: Reference, since: Sequence[Decision
     return tuple(found)
 
 
-def _realised(snapshot: Snapshot, model: RankerModel, outcome: Outcome, seed: int,
-              progress: Progress) -> tuple[Realised | None, str]:  # fmt: skip
+def _realised(
+    snapshot: Snapshot, model: RankerModel, outcome: Outcome, seed: int, progress: Progress
+) -> tuple[Realised | None, str]:
     """What came of what the model predicted, or why that cannot be told."""
     if model.manifest.get("outcome") != outcome.sha256:
         return None, "what counts as progress was changed since it was trained"
     if not new_days(decision_dates(snapshot, outcome), model):
-        return None, (f"there is no decision day since whose {outcome.window_days} days of progress after it are on "
-                      "record")  # fmt: skip
+        return (
+            None,
+            (
+                f"there is no decision day since whose {outcome.window_days} days of progress after"
+                " it are on record"
+            ),
+        )
     episodes = build_episodes(
-        snapshot, behavior=bool(model.manifest.get("behavior")), outcome=outcome,
+        snapshot,
+        behavior=bool(model.manifest.get("behavior")),
+        outcome=outcome,
         progress=partial(progress, "looking back at decision days"),
-    )  # fmt: skip
+    )
     fresh = fresh_days(episodes, model)
     if not enough_to_judge(episodes, fresh):
-        return None, (f"fewer than {FEWEST_OF_A_SUPPORT} students started a support on the decision days since whose "
-                      "progress is on record")  # fmt: skip
+        return (
+            None,
+            (
+                f"fewer than {FEWEST_OF_A_SUPPORT} students started a support on the decision days"
+                " since whose progress is on record"
+            ),
+        )
     progress("judging what came of it", 0, 1)
-    found = realised_outcome(judged_episodes(episodes, fresh, model.ranker.supports_, seed), model.ranker)
+    found = realised_outcome(
+        judged_episodes(episodes, fresh, model.ranker.supports_, seed), model.ranker
+    )
     progress("judging what came of it", 1, 1)
     return found, ""
 

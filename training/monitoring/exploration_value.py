@@ -1,9 +1,10 @@
 """What the log of shown lists tells of orders, where a draw decided which support stood first.
 
-A draw is a small randomised trial of the order. How likely each support was to stand first is written down with the
-list, so no propensity is fitted and none can be wrong; nor does anybody get a support by a draw, or lose one, so this
-tells of orders alone. Source: Bottou et al. (2013), "Counterfactual reasoning and learning systems", JMLR 14; the
-estimates are self-normalised (Swaminathan & Joachims 2015, NeurIPS 28), their intervals clustered by student.
+A draw is a small randomised trial of the order. How likely each support was to stand first is
+written down with the list, so no propensity is fitted and none can be wrong; nor does anybody get a
+support by a draw, or lose one, so this tells of orders alone. Source: Bottou et al. (2013),
+"Counterfactual reasoning and learning systems", JMLR 14; the estimates are self-normalised
+(Swaminathan & Joachims 2015, NeurIPS 28), their intervals clustered by student.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from training.evaluation.compare import Difference, paired
 from training.evaluation.evaluate import SMALLEST_CELL
 
 Reward = Callable[[date], Mapping[str, float]]
-"""Progress points of students, by identifier, after a day; a student whose progress is not known is not in it."""
+"""Progress points of students, by identifier, after a day; a student whose progress is not known is
+not in it."""
 
 BEST = "what is expected to help most"
 ANOTHER = "another that is expected to help about as much"
@@ -34,7 +36,9 @@ CHALLENGERS = "what the challenger would put first"
 
 @dataclass(frozen=True)
 class Order:
-    """One way to fill the first place: its value in progress points, and how much more that is than with `BEST`."""
+    """One way to fill the first place: its value in progress points, and how much more that is than
+    with `BEST`.
+    """
 
     name: str
     value: Estimate
@@ -43,19 +47,25 @@ class Order:
 
 @dataclass(frozen=True)
 class Drawn:
-    """`lists` of `students` were open to a draw and have a known outcome. No orders where there are too few of them."""
+    """`lists` of `students` were open to a draw and have a known outcome. No orders where there are
+    too few of them.
+    """
 
     lists: int
     students: int
     orders: tuple[Order, ...]
 
 
-def what_draws_tell(lists: Iterable[ShownList], reward: Reward,
-                    progress: Callable[[int, int], None] = lambda done, total: None) -> Drawn:  # fmt: skip
+def what_draws_tell(
+    lists: Iterable[ShownList],
+    reward: Reward,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Drawn:
     """The value of each order of the lists that were open to a draw.
 
     Args:
-        reward: asked once for each day on which a list was shown; of a day too recent to tell it knows nobody.
+        reward: asked once for each day on which a list was shown; of a day too recent to tell it
+            knows nobody.
     """
     opened = [one for one in lists if any(0 < entry.first_chance < 1 for entry in one.listed)]
     days, known = sorted({one.as_of for one in opened}), {}
@@ -72,11 +82,18 @@ def what_draws_tell(lists: Iterable[ShownList], reward: Reward,
 
 
 def progress_since(snapshot: Snapshot, outcome: Outcome, day: date) -> dict[str, float]:
-    """Progress points of every student after a day; of nobody where the records do not reach that far."""
+    """Progress points of every student after a day; of nobody where the records do not reach that
+    far.
+    """
     if day + timedelta(days=outcome.window_days) > snapshot.latest_date():
         return {}
-    points = progress_points(ScopedRecords(snapshot, pipeline_scope(snapshot, "training", day)), day, outcome)
-    return {str(student): float(value) for student, value in points.sum(axis=1, skipna=False).dropna().items()}
+    points = progress_points(
+        ScopedRecords(snapshot, pipeline_scope(snapshot, "training", day)), day, outcome
+    )
+    return {
+        str(student): float(value)
+        for student, value in points.sum(axis=1, skipna=False).dropna().items()
+    }
 
 
 def _orders(judged: Sequence[ShownList], outcomes: Floats, students: pd.Series) -> Iterable[Order]:
@@ -99,10 +116,20 @@ def _orders(judged: Sequence[ShownList], outcomes: Floats, students: pd.Series) 
     for name, order in ((ANOTHER, another), (CHALLENGERS, challengers)):
         told = order.sum(axis=1) > 0
         if students[told].nunique() >= SMALLEST_CELL:
-            parts = (outcomes[told], taken[told], order[told], chances[told], usual[told], students[told])
+            parts = (
+                outcomes[told],
+                taken[told],
+                order[told],
+                chances[told],
+                usual[told],
+                students[told],
+            )
             reward, first, mine, chance, centre, who = parts
-            yield Order(name, policy_value(reward, first, mine, chance, centre, who).snips,
-                        paired(reward, first, mine, best[told], chance, centre, who))  # fmt: skip
+            yield Order(
+                name,
+                policy_value(reward, first, mine, chance, centre, who).snips,
+                paired(reward, first, mine, best[told], chance, centre, who),
+            )
 
 
 def _chance(listed: Sequence[ListedSupport], support: str) -> float:

@@ -1,6 +1,7 @@
 """How a challenger's unseen lists compare with those that were shown, as numbers of lists.
 
-Counts only: nothing here names a student, and a number behind which fewer than ten students may stand is not told.
+Counts only: nothing here names a student, and a number behind which fewer than ten students may
+stand is not told.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ class FirstPlaces:
 
 @dataclass(frozen=True)
 class Shadow:
-    """`students`: each counts once, by the newest list. `same_first`: for how many both have the same support first;
-    None where that, less the pairs that are told, would tell of fewer than `FEWEST`.
+    """`students`: each counts once, by the newest list. `same_first`: for how many both have the
+    same support first; None where that, less the pairs that are told, would tell of fewer than
+    `FEWEST`.
 
-    `first_places`: pairs with at least `FEWEST` students, the most frequent first; `other`: all other pairs together,
-    none or `FEWEST` at least.
+    `first_places`: pairs with at least `FEWEST` students, the most frequent first; `other`: all
+    other pairs together, none or `FEWEST` at least.
     """
 
     students: int
@@ -43,8 +45,10 @@ def beside(lists: Iterable[ShownList]) -> Shadow:
     """Compare what was shown with what a challenger would have shown beside it."""
     newest = {(one.student_id, one.organization_id): one for one in lists}
     latest = {student: one for (student, _), one in newest.items()}
-    pairs = Counter((one.first or NO_SUGGESTION, one.challenger[0] if one.challenger else NO_SUGGESTION)
-                    for one in latest.values())  # fmt: skip
+    pairs = Counter(
+        (one.first or NO_SUGGESTION, one.challenger[0] if one.challenger else NO_SUGGESTION)
+        for one in latest.values()
+    )
     told = [FirstPlaces(*pair, count) for pair, count in pairs.most_common() if count >= FEWEST]
     while told and 0 < _others(latest, told) < FEWEST:
         told.pop()
@@ -52,7 +56,8 @@ def beside(lists: Iterable[ShownList]) -> Shadow:
     other = _others(latest, told)
     hidden = same - sum(one.students for one in told if one.shown == one.unseen)
     tells = min(same, len(latest) - same) >= FEWEST and all(
-        part == 0 or part >= FEWEST for part in (hidden, other - hidden))  # fmt: skip
+        part == 0 or part >= FEWEST for part in (hidden, other - hidden)
+    )
     return Shadow(len(latest), same if tells else None, tuple(told), other)
 
 

@@ -1,7 +1,9 @@
-"""A ranker as one JSON file: LightGBM's texts, what they were trained on, and canary predictions. Never a pickle.
+"""A ranker as one JSON file: LightGBM's texts, what they were trained on, and canary predictions.
+Never a pickle.
 
-A file is opened only by its registered SHA-256, checked before anything is parsed: of LightGBM texts with random
-edits, half kill the process and one in twenty loads and silently predicts otherwise (R56). A file holds no real row.
+A file is opened only by its registered SHA-256, checked before anything is parsed: of LightGBM
+texts with random edits, half kill the process and one in twenty loads and silently predicts
+otherwise (R56). A file holds no real row.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ class ModelRefused(SaidPlainly, ValueError):
 
 @dataclass(frozen=True)
 class RankerModel:
-    """A loaded ranker. `manifest` says what it was trained on: snapshot, catalog, decision days, episodes."""
+    """A loaded ranker. `manifest` says what it was trained on: snapshot, catalog, decision days,
+    episodes.
+    """
 
     ranker: BenefitRanker
     manifest: Mapping[str, Any]
@@ -41,11 +45,15 @@ def write_model(ranker: BenefitRanker, file: Path, manifest: Mapping[str, Any]) 
     """Write the file; its SHA-256."""
     names = ranker.feature_names_
     content = {
-        "format": FORMAT, "catalog": catalog_hash(), "manifest": dict(manifest), "features": names,
+        "format": FORMAT,
+        "catalog": catalog_hash(),
+        "manifest": dict(manifest),
+        "features": names,
         "smallest_benefit": ranker.smallest_benefit,
-        "models": ranker.model_texts(), "canaries": _canary_benefits(ranker),
+        "models": ranker.model_texts(),
+        "canaries": _canary_benefits(ranker),
         "calibration": {name: asdict(turned) for name, turned in ranker.calibration_.items()},
-    }  # fmt: skip
+    }
     file.parent.mkdir(parents=True, exist_ok=True)
     data = json.dumps(content, sort_keys=True, allow_nan=False).encode()
     file.write_bytes(data)
@@ -56,7 +64,8 @@ def read_model(file: Path, sha256: str) -> RankerModel:
     """The ranker in a file whose bytes have this SHA-256.
 
     Raises:
-        ModelRefused: other bytes, another catalog of features, or predictions that differ from the canaries.
+        ModelRefused: other bytes, another catalog of features, or predictions that differ from the
+            canaries.
     """
     try:
         data = file.read_bytes()
@@ -66,7 +75,9 @@ def read_model(file: Path, sha256: str) -> RankerModel:
         raise ModelRefused(f"{file} is not the file that was registered: its SHA-256 is another")
     content = json.loads(data)
     if content.get("format") != FORMAT:
-        raise ModelRefused(f"{file} has the format {content.get('format')!r}; this version reads {FORMAT!r}")
+        raise ModelRefused(
+            f"{file} has the format {content.get('format')!r}; this version reads {FORMAT!r}"
+        )
     if content["catalog"] != catalog_hash():
         raise ModelRefused("the model was trained on another catalog of features: train a new one")
     calibration = {name: Calibration(**found) for name, found in content["calibration"].items()}
@@ -75,15 +86,21 @@ def read_model(file: Path, sha256: str) -> RankerModel:
     now = _canary_benefits(ranker)
     for support, values in content["canaries"].items():
         if not np.allclose(values, now[support], rtol=0, atol=1e-9):
-            raise ModelRefused(f"the model no longer predicts what it did when it was registered ({support})")
+            raise ModelRefused(
+                f"the model no longer predicts what it did when it was registered ({support})"
+            )
     return RankerModel(ranker, content["manifest"], sha256)
 
 
 def _canary_benefits(ranker: BenefitRanker) -> dict[str, list[float]]:
-    """Benefits of made-up students: each feature at a few levels, then with each data category missing in turn."""
+    """Benefits of made-up students: each feature at a few levels, then with each data category
+    missing in turn.
+    """
     names = ranker.feature_names_
     rows = [[level] * len(names) for level in _CANARY_LEVELS]
     for category in sorted({BY_NAME[name].category for name in names}):
         rows.append([np.nan if BY_NAME[name].category is category else 5.0 for name in names])
     canaries = pd.DataFrame(rows, columns=names, dtype="float64")
-    return {support: benefit.mean.tolist() for support, benefit in ranker.benefits(canaries).items()}
+    return {
+        support: benefit.mean.tolist() for support, benefit in ranker.benefits(canaries).items()
+    }

@@ -1,17 +1,20 @@
-"""The benefit ranker: for each support, the benefit expected of it for a student, and how far that is sure.
+"""The benefit ranker: for each support, the benefit expected of it for a student, and how far that
+is sure.
 
-A scikit-learn estimator. Each support has one LightGBM model a fold, trained on doubly robust pseudo-outcomes with
-whole groups of features left out at random ("scope dropout"), so that it serves a viewer who may see only some. A model
-learns what each feature adds by itself first, and what features add together only afterwards, on what is left and where
-unseen folds bear it: with outcomes as noisy as a child's term, main effects are what can mostly be learned, and
-interactions mislead early. Before both stands what the chance of having been chosen foretells
-(`training.estimation.propensity_trend`). All three together are then put into one model of the features, which is what serves,
-explains and is kept.
+A scikit-learn estimator. Each support has one LightGBM model a fold, trained on doubly robust
+pseudo-outcomes with whole groups of features left out at random ("scope dropout"), so that it
+serves a viewer who may see only some. A model learns what each feature adds by itself first, and
+what features add together only afterwards, on what is left and where unseen folds bear it: with
+outcomes as noisy as a child's term, main effects are what can mostly be learned, and interactions
+mislead early. Before both stands what the chance of having been chosen foretells
+(`training.estimation.propensity_trend`). All three together are then put into one model of the
+features, which is what serves, explains and is kept.
 
-What a support is worth on average is shrunk toward what supports are worth on the whole (empirical Bayes), so that a
-rare one borrows strength; how far students differ is shrunk by how well the folds predicted episodes that they had not
-seen. The models differ in the fold of students that they never saw; their spread gives the interval (delete-a-group
-jackknife: Kott (2001), Journal of Official Statistics 17(4)).
+What a support is worth on average is shrunk toward what supports are worth on the whole (empirical
+Bayes), so that a rare one borrows strength; how far students differ is shrunk by how well the folds
+predicted episodes that they had not seen. The models differ in the fold of students that they never
+saw; their spread gives the interval (delete-a-group jackknife: Kott (2001), Journal of Official
+Statistics 17(4)).
 """
 
 from __future__ import annotations
@@ -49,37 +52,62 @@ from training.estimation.shrinkage import toward_each_other
 SMALLEST_BENEFIT = 1.0
 """Progress points; a district sets its own in `outcome.toml`."""
 Z_90 = 1.645
-"""Lower and upper bounds are those of a 90% interval: one in twenty true benefits lies below the lower one."""
+"""Lower and upper bounds are those of a 90% interval: one in twenty true benefits lies below the
+lower one."""
 FEWEST_IN_A_LEAF = 10
 """Real episodes behind each leaf of a model file, at least (R58)."""
 _SMALLEST_PROPENSITY = 0.002
-"""The precision weights take care of small chances; a higher floor would bias what is learned of a rare support."""
+"""The precision weights take care of small chances; a higher floor would bias what is learned of a
+rare support."""
 
-_ALONE = {"num_leaves": 2, "max_depth": 1, "learning_rate": 0.05, "lambda_l2": 20.0, "feature_fraction": 0.5,
-          "extra_trees": True}  # fmt: skip
+_ALONE = {
+    "num_leaves": 2,
+    "max_depth": 1,
+    "learning_rate": 0.05,
+    "lambda_l2": 20.0,
+    "feature_fraction": 0.5,
+    "extra_trees": True,
+}
 """What each feature adds by itself. Thresholds drawn at random smooth."""
-_TOGETHER = {"num_leaves": 8, "max_depth": 4, "learning_rate": 0.08, "lambda_l2": 20.0, "feature_fraction": 0.7}
-"""What features add together. Here thresholds are sought: the first split of a pair may gain nothing by itself, and a
-random one would be no place for the second."""
-_SMOOTH = {"num_leaves": 4, "max_depth": 2, "learning_rate": 0.15, "feature_fraction": 0.7, "extra_trees": True}
-"""How the one model of the features is grown, that line and trees are put into: they hold no noise, so there is none to
-fit. Where a group of features is missing, it gives what is learned of such students on average."""
+_TOGETHER = {
+    "num_leaves": 8,
+    "max_depth": 4,
+    "learning_rate": 0.08,
+    "lambda_l2": 20.0,
+    "feature_fraction": 0.7,
+}
+"""What features add together. Here thresholds are sought: the first split of a pair may gain
+nothing by itself, and a random one would be no place for the second."""
+_SMOOTH = {
+    "num_leaves": 4,
+    "max_depth": 2,
+    "learning_rate": 0.15,
+    "feature_fraction": 0.7,
+    "extra_trees": True,
+}
+"""How the one model of the features is grown, that line and trees are put into: they hold no noise,
+so there is none to fit. Where a group of features is missing, it gives what is learned of such
+students on average."""
 _BENT = {"num_leaves": 8, "max_depth": 4, "learning_rate": 0.15, "feature_fraction": 0.7}
 """The same where features add something together."""
 _SMOOTH_TREES, _BENT_TREES = 140, 250
 _SHARES_OF_ROUNDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 _USUAL_SPREAD = 0.1
-"""Supports differ by a tenth of a standard deviation of the outcome at least: the median effect of what schools tried,
-by Kraft (2020), "Interpreting effect sizes of education interventions", Educational Researcher 49(4)."""
+"""Supports differ by a tenth of a standard deviation of the outcome at least: the median effect of
+what schools tried, by Kraft (2020), "Interpreting effect sizes of education interventions",
+Educational Researcher 49(4)."""
 
 _USUAL_SLOPE = 0.8
 _SLOPE_SPREAD = 0.25
-"""What is held of the slope before any episode speaks: models of weak signals go a little too far."""
+"""What is held of the slope before any episode speaks: models of weak signals go a little too
+far."""
 _MOST_SLOPE = 1.25
 _PLAIN = re.compile(r"[\w.-]+")
-"""Names of features that LightGBM can write into a model's text; it refuses brackets, quotes, colons and commas."""
+"""Names of features that LightGBM can write into a model's text; it refuses brackets, quotes,
+colons and commas."""
 _USUAL_VALUE = 0.5
-"""The share of episodes beyond which one value of the outcome is the usual one, and another an event."""
+"""The share of episodes beyond which one value of the outcome is the usual one, and another an
+event."""
 _ALLOWED = {"dtype": "float64", "ensure_all_finite": "allow-nan"}
 
 
@@ -93,9 +121,11 @@ class Benefit(NamedTuple):
 
 @dataclass(frozen=True)
 class Calibration:
-    """What turns the fold models' mean prediction of one support into a benefit, and how far that itself is sure.
+    """What turns the fold models' mean prediction of one support into a benefit, and how far that
+    itself is sure.
 
-    The benefit is `level + slope * (prediction - usual)`; `level_error` and `slope_error` are standard errors.
+    The benefit is `level + slope * (prediction - usual)`; `level_error` and `slope_error` are
+    standard errors.
     """
 
     level: float = 0.0
@@ -112,25 +142,37 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
     """Expected benefit of supports, in the unit of the outcome (progress points).
 
     Args:
-        supports: the supports to learn; episodes with another are left out. By default all that occur.
+        supports: the supports to learn; episodes with another are left out. By default all that
+            occur.
         n_folds: folds of students, and models a support; two or more.
-        scope_dropout: chance that a group of features (a data category) is missing in the second copy of a row.
-        min_leaf: fewest real episodes in a leaf (R58); a small past uses a fortieth of its episodes, at least ten.
+        scope_dropout: chance that a group of features (a data category) is missing in the second
+            copy of a row.
+        min_leaf: fewest real episodes in a leaf (R58); a small past uses a fortieth of its
+            episodes, at least ten.
         rounds: trees of one split each, that learn what each feature adds by itself.
         interaction_rounds: trees of depth four after them, on what is left.
         most_untreated: untreated episodes kept for each treated one.
-        feature_groups: the group of a feature by name, for scope dropout; by default its category in the catalog. A
-            feature in no group is never left out.
-        smallest_benefit: benefit below which a support is not worth a suggestion (`training.ranking.suggestions`); nothing is
-            learned from it.
-        random_state: equal seeds give equal models; a `numpy.random.RandomState` or None draws one. Which was used is
-            `seed_`.
+        feature_groups: the group of a feature by name, for scope dropout; by default its category
+            in the catalog. A feature in no group is never left out.
+        smallest_benefit: benefit below which a support is not worth a suggestion
+            (`training.ranking.suggestions`); nothing is learned from it.
+        random_state: equal seeds give equal models; a `numpy.random.RandomState` or None draws one.
+            Which was used is `seed_`.
     """
 
-    def __init__(self, supports: tuple[str, ...] | None = None, n_folds: int = 5, scope_dropout: float = 0.35,
-                 min_leaf: int = 250, rounds: int = 200, interaction_rounds: int = 150, most_untreated: float = 4.0,
-                 feature_groups: Mapping[str, str] | None = None, smallest_benefit: float = SMALLEST_BENEFIT,
-                 random_state: int | np.random.RandomState | None = 0) -> None:  # fmt: skip
+    def __init__(
+        self,
+        supports: tuple[str, ...] | None = None,
+        n_folds: int = 5,
+        scope_dropout: float = 0.35,
+        min_leaf: int = 250,
+        rounds: int = 200,
+        interaction_rounds: int = 150,
+        most_untreated: float = 4.0,
+        feature_groups: Mapping[str, str] | None = None,
+        smallest_benefit: float = SMALLEST_BENEFIT,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
         self.supports = supports
         self.n_folds = n_folds
         self.scope_dropout = scope_dropout
@@ -142,60 +184,98 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         self.smallest_benefit = smallest_benefit
         self.random_state = random_state
 
-    def fit(self, X: pd.DataFrame, y: pd.Series, support: pd.Series | None = None,
-            groups: pd.Series | None = None) -> BenefitRanker:  # fmt: skip
+    def fit(
+        self,
+        X: pd.DataFrame,
+        y: pd.Series,
+        support: pd.Series | None = None,
+        groups: pd.Series | None = None,
+    ) -> BenefitRanker:
         """Learn from episodes, one a row.
 
         Args:
-            X: features, numbers by name, shape (episodes, features); NaN where unknown or out of scope.
+            X: features, numbers by name, shape (episodes, features); NaN where unknown or out of
+                scope.
             y: the outcome, higher is better.
             support: what was chosen: "none" or the name of a support.
-            groups: the student, so that nobody's own outcome judges what was learned from it; by default each episode
-                is somebody else's.
+            groups: the student, so that nobody's own outcome judges what was learned from it; by
+                default each episode is somebody else's.
 
         Raises:
-            ValueError: a column of X holds words, `min_leaf` would let a leaf of the model stand for fewer than ten
-                episodes, there are fewer than two folds, `support` is missing, unknown in a row or of another length,
-                nobody had a support or nobody had none, or there are fewer students than folds.
+            ValueError: a column of X holds words, `min_leaf` would let a leaf of the model stand
+                for fewer than ten episodes, there are fewer than two folds, `support` is missing,
+                unknown in a row or of another length, nobody had a support or nobody had none, or
+                there are fewer students than folds.
         """
         if self.min_leaf < FEWEST_IN_A_LEAF:
-            raise ValueError(f"min_leaf is {self.min_leaf}; it must be {FEWEST_IN_A_LEAF} or more (R58)")
+            raise ValueError(
+                f"min_leaf is {self.min_leaf}; it must be {FEWEST_IN_A_LEAF} or more (R58)"
+            )
         if self.n_folds < 2:
-            raise ValueError(f"n_folds is {self.n_folds}; nothing can be judged on unseen episodes with fewer than two")
+            raise ValueError(
+                f"n_folds is {self.n_folds}; nothing can be judged on unseen episodes with fewer"
+                " than two"
+            )
         if support is None:
-            raise ValueError("support is missing: say what was chosen in each episode, 'none' or a support")
+            raise ValueError(
+                "support is missing: say what was chosen in each episode, 'none' or a support"
+            )
         self.seed_ = _seed(self.random_state)
         rng = np.random.default_rng(self.seed_)
         frame, support, outcome, groups = self._episodes(X, support, y, groups)
-        names = tuple(sorted(set(support) - {NONE})) if self.supports is None else tuple(self.supports)
+        names = (
+            tuple(sorted(set(support) - {NONE})) if self.supports is None else tuple(self.supports)
+        )
         _check_choices(support, names)
         kept = self._kept(support, names, rng)
         if groups.iloc[kept].nunique() < self.n_folds:
-            raise ValueError(f"n_samples = {len(frame)}, with {groups.iloc[kept].nunique()} students to learn from: "
-                             f"{self.n_folds} folds need one each")  # fmt: skip
+            raise ValueError(
+                f"n_samples = {len(frame)}, with {groups.iloc[kept].nunique()} students to learn"
+                f" from: {self.n_folds} folds need one each"
+            )
         frame = coarsened(frame.iloc[kept].reset_index(drop=True))
-        support, outcome, groups = (part.iloc[kept].reset_index(drop=True) for part in (support, outcome, groups))
+        support, outcome, groups = (
+            part.iloc[kept].reset_index(drop=True) for part in (support, outcome, groups)
+        )
         self.feature_names_ = [str(name) for name in frame.columns]
         folds = folds_of(groups, self.n_folds, self.seed_)
-        found = pseudo_outcomes(frame, support, _winsorized(outcome), names, folds, self.seed_,
-                                _SMALLEST_PROPENSITY)  # fmt: skip
+        found = pseudo_outcomes(
+            frame, support, _winsorized(outcome), names, folds, self.seed_, _SMALLEST_PROPENSITY
+        )
         rows = frame.to_numpy(dtype="float64")
         masked = self._masked(rows, rng)
 
         odds = log_odds(found.propensity)
         learned = [along_past_choice(found, odds, folds != fold) for fold in range(self.n_folds)]
-        binned = side_by_side(lambda fold: self._binned(rows, masked, folds != fold), range(self.n_folds))
-        learned, alone = self._grown(learned, found, folds, groups, rows, binned, _ALONE, _counts(self.rounds))
-        learned, together = self._grown(learned, found, folds, groups, rows, binned, _TOGETHER,
-                                        _counts(self.interaction_rounds), doubted=True)  # fmt: skip
+        binned = side_by_side(
+            lambda fold: self._binned(rows, masked, folds != fold), range(self.n_folds)
+        )
+        learned, alone = self._grown(
+            learned, found, folds, groups, rows, binned, _ALONE, _counts(self.rounds)
+        )
+        learned, together = self._grown(
+            learned,
+            found,
+            folds,
+            groups,
+            rows,
+            binned,
+            _TOGETHER,
+            _counts(self.interaction_rounds),
+            doubted=True,
+        )
         self.trees_ = (alone, together)
 
         whole = self._binned(rows, masked, np.ones(len(rows), dtype=bool))
         shape, trees = (_BENT, _BENT_TREES) if together else (_SMOOTH, _SMOOTH_TREES)
-        one = side_by_side(lambda which: whole.model(shape, trees, learned[which[1]][:, which[0]]),
-                           product(range(len(names)), range(self.n_folds)))  # fmt: skip
+        one = side_by_side(
+            lambda which: whole.model(shape, trees, learned[which[1]][:, which[0]]),
+            product(range(len(names)), range(self.n_folds)),
+        )
         self.supports_ = names
-        self.models_ = {name: one[place * self.n_folds :][: self.n_folds] for place, name in enumerate(names)}
+        self.models_ = {
+            name: one[place * self.n_folds :][: self.n_folds] for place, name in enumerate(names)
+        }
         self.calibration_ = calibrated(names, found, _unseen(learned, folds), folds, groups)
         return self
 
@@ -204,18 +284,31 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         copies = [rows[kept]] if masked is None else [rows[kept], masked[kept]]
         return _Binned(copies, self.feature_names_, self._leaf(int(kept.sum())), self.seed_)
 
-    def _grown(self, before: list[Floats], found: PseudoOutcomes, folds: NDArray[np.intp], groups: pd.Series,
-               rows: Floats, binned: Sequence[_Binned], shape: Mapping[str, float],
-               counts: Sequence[int], doubted: bool = False) -> tuple[list[Floats], int]:  # fmt: skip
-        """Trees of one shape on what is left of the pseudo-outcomes, as many for all supports as foretell unseen
-        episodes best, or none; and how many.
+    def _grown(
+        self,
+        before: list[Floats],
+        found: PseudoOutcomes,
+        folds: NDArray[np.intp],
+        groups: pd.Series,
+        rows: Floats,
+        binned: Sequence[_Binned],
+        shape: Mapping[str, float],
+        counts: Sequence[int],
+        doubted: bool = False,
+    ) -> tuple[list[Floats], int]:
+        """Trees of one shape on what is left of the pseudo-outcomes, as many for all supports as
+        foretell unseen episodes best, or none; and how many.
 
         Args:
-            before: for each fold what was learned without it so far, of all episodes: shape (episodes, supports).
+            before: for each fold what was learned without it so far, of all episodes: shape
+                (episodes, supports).
             binned: for each fold the rows of the others.
             doubted: only as much of what they say is kept as what they foretell is beyond chance.
         """
-        known, judged = _unseen(before, folds), [rows[folds == fold] for fold in range(self.n_folds)]
+        known, judged = (
+            _unseen(before, folds),
+            [rows[folds == fold] for fold in range(self.n_folds)],
+        )
         which = list(product(range(self.n_folds), range(known.shape[1])))
 
         def growing(one: tuple[int, int]) -> Growing:
@@ -227,7 +320,9 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         def grow(count: int) -> Floats:
             unseen = known.copy()
             if count:
-                for (fold, place), more in zip(which, side_by_side(methodcaller("grow", count), models), strict=True):
+                for (fold, place), more in zip(
+                    which, side_by_side(methodcaller("grow", count), models), strict=True
+                ):
                     unseen[folds == fold, place] += more
             return unseen
 
@@ -240,13 +335,17 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         if not trees or not kept:
             return before, 0
         after = [part.copy() for part in before]
-        added = side_by_side(lambda one: one.model.predict(rows, num_iteration=trees, **ONE_THREAD), models)
+        added = side_by_side(
+            lambda one: one.model.predict(rows, num_iteration=trees, **ONE_THREAD), models
+        )
         for (fold, place), one in zip(which, added, strict=True):
             after[fold][:, place] += kept * one
         return after, trees
 
     def benefits(self, X: pd.DataFrame) -> dict[str, Benefit]:
-        """The benefit of each support. A column of X that is missing throughout is a category that may not be seen."""
+        """The benefit of each support. A column of X that is missing throughout is a category that
+        may not be seen.
+        """
         rows = self._rows(X)
         found = {}
         for name, models in self.models_.items():
@@ -258,13 +357,18 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         """`benefits` as a table: index of X, columns (support, "benefit" | "lower" | "upper")."""
         columns: dict[tuple[str, str], Floats] = {}
         for name, benefit in self.benefits(X).items():
-            columns |= {(name, "benefit"): benefit.mean, (name, "lower"): benefit.lower, (name, "upper"): benefit.upper}
+            columns |= {
+                (name, "benefit"): benefit.mean,
+                (name, "lower"): benefit.lower,
+                (name, "upper"): benefit.upper,
+            }
         index = X.index if isinstance(X, pd.DataFrame) else None
         return pd.DataFrame(columns, index=index)
 
     def predict(self, X: pd.DataFrame) -> NDArray[np.object_]:
-        """The support of the greatest expected benefit above zero, or "none", shape (students,). Without abstention:
-        whether the evidence suffices is for `training.ranking.suggestions`."""
+        """The support of the greatest expected benefit above zero, or "none", shape (students,).
+        Without abstention: whether the evidence suffices is for `training.ranking.suggestions`.
+        """
         found = self.benefits(X)
         means = np.column_stack([benefit.mean for benefit in found.values()])
         means = np.hstack([np.zeros((len(means), 1)), means])
@@ -273,30 +377,44 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         return chosen
 
     def contributions(self, X: pd.DataFrame, support: str) -> tuple[Floats, Floats]:
-        """TreeSHAP of the mean benefit of one support: base (students,) and contributions (students, features).
+        """TreeSHAP of the mean benefit of one support: base (students,) and contributions
+        (students, features).
 
-        Base plus contributions is the mean of `benefits` to rounding. Source: Lundberg et al. (2020), Nature Machine
-        Intelligence 2, as LightGBM computes it.
+        Base plus contributions is the mean of `benefits` to rounding. Source: Lundberg et al.
+        (2020), Nature Machine Intelligence 2, as LightGBM computes it.
         """
         rows, turned = self._rows(X), self.calibration_[support]
-        parts = [np.asarray(model.predict(rows, pred_contrib=True, **ONE_THREAD)) for model in self.models_[support]]
+        parts = [
+            np.asarray(model.predict(rows, pred_contrib=True, **ONE_THREAD))
+            for model in self.models_[support]
+        ]
         mean = np.mean(parts, axis=0)
         return turned.benefit(mean[:, -1]), turned.slope * mean[:, :-1]
 
     def model_texts(self) -> dict[str, list[str]]:
         """Every model as LightGBM's own text."""
-        return {name: [model.model_to_string() for model in models] for name, models in self.models_.items()}
+        return {
+            name: [model.model_to_string() for model in models]
+            for name, models in self.models_.items()
+        }
 
     @classmethod
-    def from_texts(cls, feature_names: Sequence[str], texts: Mapping[str, Sequence[str]],
-                   calibration: Mapping[str, Calibration]) -> BenefitRanker:  # fmt: skip
-        """A fitted ranker from LightGBM's texts. Parse only bytes whose digest was checked: a damaged text can kill
-        the process."""
+    def from_texts(
+        cls,
+        feature_names: Sequence[str],
+        texts: Mapping[str, Sequence[str]],
+        calibration: Mapping[str, Calibration],
+    ) -> BenefitRanker:
+        """A fitted ranker from LightGBM's texts. Parse only bytes whose digest was checked: a
+        damaged text can kill the process.
+        """
         ranker = cls(supports=tuple(texts))
         ranker.supports_ = tuple(texts)
         ranker.feature_names_ = list(feature_names)
         ranker.n_features_in_ = len(ranker.feature_names_)
-        ranker.models_ = {name: [lgb.Booster(model_str=text) for text in models] for name, models in texts.items()}
+        ranker.models_ = {
+            name: [lgb.Booster(model_str=text) for text in models] for name, models in texts.items()
+        }
         ranker.calibration_ = dict(calibration)
         return ranker
 
@@ -305,8 +423,10 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         if isinstance(X, pd.DataFrame):
             lacking = [name for name in self.feature_names_ if name not in X.columns]
             if lacking:
-                raise ValueError(f"X lacks features that were learned from: {', '.join(lacking)}; a column that may "
-                                 "not be seen is to be there, empty")  # fmt: skip
+                raise ValueError(
+                    f"X lacks features that were learned from: {', '.join(lacking)}; a column that"
+                    " may not be seen is to be there, empty"
+                )
             named: Floats = X[self.feature_names_].to_numpy(dtype="float64")
             return named
         rows: Floats = validate_data(self, X, reset=False, **_ALLOWED)
@@ -318,31 +438,44 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         tags.target_tags.required = True
         return tags
 
-    def _episodes(self, X: pd.DataFrame, support: pd.Series, y: pd.Series,
-                  groups: pd.Series | None) -> tuple[pd.DataFrame, pd.Series, pd.Series, pd.Series]:  # fmt: skip
+    def _episodes(
+        self, X: pd.DataFrame, support: pd.Series, y: pd.Series, groups: pd.Series | None
+    ) -> tuple[pd.DataFrame, pd.Series, pd.Series, pd.Series]:
         """The parts of episodes as pandas objects with the same plain index."""
         _check_numbers(X)
         rows, outcome = validate_data(self, X, y, y_numeric=True, **_ALLOWED)
-        names = list(X.columns) if isinstance(X, pd.DataFrame) else [f"x{place}" for place in range(rows.shape[1])]
+        names = (
+            list(X.columns)
+            if isinstance(X, pd.DataFrame)
+            else [f"x{place}" for place in range(rows.shape[1])]
+        )
         frame = pd.DataFrame(rows, columns=[str(name) for name in names])
         who = frame.index if groups is None else groups
         for name, part in (("support", support), ("groups", who)):
             if len(part) != len(frame):
-                raise ValueError(f"{name} has {len(part)} rows and X {len(frame)}: each must have one an episode")
+                raise ValueError(
+                    f"{name} has {len(part)} rows and X {len(frame)}: each must have one an episode"
+                )
         outcome = np.asarray(outcome, dtype="float64")
         return frame, pd.Series(np.asarray(support)), pd.Series(outcome), pd.Series(np.asarray(who))
 
-    def _kept(self, support: pd.Series, names: tuple[str, ...], rng: np.random.Generator) -> NDArray[np.intp]:
+    def _kept(
+        self, support: pd.Series, names: tuple[str, ...], rng: np.random.Generator
+    ) -> NDArray[np.intp]:
         treated = np.flatnonzero(support.isin(names))
         untreated = np.flatnonzero(support == NONE)
         count = min(len(untreated), int(self.most_untreated * len(treated)))
-        return np.sort(np.concatenate([treated, rng.choice(untreated, count, replace=False)])).astype(np.intp)
+        return np.sort(
+            np.concatenate([treated, rng.choice(untreated, count, replace=False)])
+        ).astype(np.intp)
 
     def _groups(self) -> list[str | None]:
         """The group of each feature, None for one that nobody may be kept from."""
         if self.feature_groups is not None:
             return [self.feature_groups.get(name) for name in self.feature_names_]
-        return [str(BY_NAME[name].category) if name in BY_NAME else None for name in self.feature_names_]
+        return [
+            str(BY_NAME[name].category) if name in BY_NAME else None for name in self.feature_names_
+        ]
 
     def _masked(self, rows: Floats, rng: np.random.Generator) -> Floats | None:
         groups = self._groups()
@@ -374,47 +507,75 @@ def _check_numbers(X: pd.DataFrame) -> None:
     for name, column in columns:
         words = int((column.notna() & pd.to_numeric(column, errors="coerce").isna()).sum())
         if words:
-            raise ValueError(f"column {name!r} of X holds no number in {words:,} of {len(X):,} rows: give a category "
-                             "columns of zeros and ones (pandas.get_dummies)")  # fmt: skip
+            raise ValueError(
+                f"column {name!r} of X holds no number in {words:,} of {len(X):,} rows: give a"
+                " category columns of zeros and ones (pandas.get_dummies)"
+            )
 
 
 def _check_choices(support: pd.Series, names: Sequence[str]) -> None:
-    """What was chosen must be known in each episode, be somebody's support, and be none for others."""
+    """What was chosen must be known in each episode, be somebody's support, and be none for
+    others.
+    """
     unknown = int(support.isna().sum())
     if unknown:
-        raise ValueError(f"support is unknown in {unknown:,} of {len(support):,} episodes: say {NONE!r} or a support")
+        raise ValueError(
+            f"support is unknown in {unknown:,} of {len(support):,} episodes: say {NONE!r} or a"
+            " support"
+        )
     had = sorted({str(one) for one in support})
     if not (support == NONE).any():
-        raise ValueError(f"no episode has {NONE!r} for its support, against which benefit is measured; there are "
-                         f"{', '.join(had[:10])}")  # fmt: skip
+        raise ValueError(
+            f"no episode has {NONE!r} for its support, against which benefit is measured; there are"
+            f" {', '.join(had[:10])}"
+        )
     if not support.isin(names).any():
         wanted = f"one of {', '.join(names)}" if names else "a support"
-        raise ValueError(f"no episode has {wanted}, so there is nothing to learn; there are {', '.join(had[:10])} "
-                         f"(n_samples = {len(support)})")  # fmt: skip
+        raise ValueError(
+            f"no episode has {wanted}, so there is nothing to learn; there are"
+            f" {', '.join(had[:10])} (n_samples = {len(support)})"
+        )
 
 
 class _Binned:
-    """Rows of features, and their copies with groups missing, put into LightGBM's bins once for many models."""
+    """Rows of features, and their copies with groups missing, put into LightGBM's bins once for
+    many models.
+    """
 
-    def __init__(self, copies: Sequence[Floats], names: Sequence[str], leaf: int, seed: int) -> None:
+    def __init__(
+        self, copies: Sequence[Floats], names: Sequence[str], leaf: int, seed: int
+    ) -> None:
         self._copies = len(copies)
         self._parameters = {
-            "objective": "regression", "min_data_in_leaf": leaf * self._copies, "verbosity": -1, "seed": seed,
-            "deterministic": True, "force_row_wise": True, **ONE_THREAD,
-        }  # fmt: skip
+            "objective": "regression",
+            "min_data_in_leaf": leaf * self._copies,
+            "verbosity": -1,
+            "seed": seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            **ONE_THREAD,
+        }
         stacked = np.vstack(copies)
         self._all = np.arange(len(stacked))
         written = list(names) if all(map(_PLAIN.fullmatch, names)) else "auto"
         self._data = lgb.Dataset(stacked, feature_name=written, params=self._parameters).construct()
 
-    def growing(self, shape: Mapping[str, float], values: Floats, weights: Floats, judged: Floats) -> Growing:
-        return Growing({**self._parameters, **shape}, self._labelled(values).set_weight(self._tiled(weights)), judged)
+    def growing(
+        self, shape: Mapping[str, float], values: Floats, weights: Floats, judged: Floats
+    ) -> Growing:
+        return Growing(
+            {**self._parameters, **shape},
+            self._labelled(values).set_weight(self._tiled(weights)),
+            judged,
+        )
 
     def model(self, shape: Mapping[str, float], trees: int, values: Floats) -> lgb.Booster:
         return lgb.train({**self._parameters, **shape}, self._labelled(values), trees)
 
     def _labelled(self, values: Floats) -> lgb.Dataset:
-        """The same rows with labels of their own: models that are learned side by side cannot share those."""
+        """The same rows with labels of their own: models that are learned side by side cannot share
+        those.
+        """
         return self._data.subset(self._all).construct().set_label(self._tiled(values))
 
     def _tiled(self, values: Floats) -> Floats:
@@ -432,10 +593,13 @@ def _unseen(learned: Sequence[Floats], folds: NDArray[np.intp]) -> Floats:
     return unseen
 
 
-def foretold(found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp], groups: pd.Series) -> Floats:
-    """By how much predictions of unseen episodes lessen the weighted squared error of the pseudo-outcomes, with the
-    slope that they will be given: of each episode, shape (episodes,). (With the best slope, few trees would be chosen
-    whose slope is then held back.)"""
+def foretold(
+    found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp], groups: pd.Series
+) -> Floats:
+    """By how much predictions of unseen episodes lessen the weighted squared error of the
+    pseudo-outcomes, with the slope that they will be given: of each episode, shape (episodes,).
+    (With the best slope, few trees would be chosen whose slope is then held back.)
+    """
     apart, differs, _, _ = _compared(found, unseen, folds)
     slope, _ = _slope(found, unseen, folds, groups)
     lessened: Floats = (found.weights * slope * apart * (2 * differs - slope * apart)).sum(axis=1)
@@ -443,26 +607,35 @@ def foretold(found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp], gro
 
 
 def _beyond_chance(gained: Floats, groups: pd.Series) -> float:
-    """The share of a gain that is left when chance is taken off: one less the squared inverse of its ratio to its
-    standard error, none where that ratio is below one. In a small past some pair always foretells a little.
+    """The share of a gain that is left when chance is taken off: one less the squared inverse of
+    its ratio to its standard error, none where that ratio is below one. In a small past some pair
+    always foretells a little.
 
-    Source: the positive part of James & Stein (1961), "Estimation with quadratic loss", 4th Berkeley Symposium, vol. 1.
+    Source: the positive part of James & Stein (1961), "Estimation with quadratic loss", 4th
+    Berkeley Symposium, vol. 1.
     """
     gain, error = float(gained.sum()), _clustered(gained, groups)
     return max(0.0, 1 - (error / gain) ** 2) if gain > 0 else 0.0
 
 
-def _compared(found: PseudoOutcomes, unseen: Floats,
-              folds: NDArray[np.intp]) -> tuple[Floats, Floats, float, float]:  # fmt: skip
-    """Predictions and pseudo-outcomes within their folds, and the weighted sums of squares of the former and of the
-    products of both."""
-    apart, differs = _within(unseen, found.weights, folds), _within(found.values, found.weights, folds)
+def _compared(
+    found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp]
+) -> tuple[Floats, Floats, float, float]:
+    """Predictions and pseudo-outcomes within their folds, and the weighted sums of squares of the
+    former and of the products of both.
+    """
+    apart, differs = (
+        _within(unseen, found.weights, folds),
+        _within(found.values, found.weights, folds),
+    )
     weighted = found.weights * apart
     return apart, differs, float((weighted * apart).sum()), float((weighted * differs).sum())
 
 
 def _within(values: Floats, weights: Floats, folds: NDArray[np.intp]) -> Floats:
-    """Values less their weighted mean in their own fold: a fold's mean and what was learned without it are at odds."""
+    """Values less their weighted mean in their own fold: a fold's mean and what was learned without
+    it are at odds.
+    """
     apart = np.empty_like(values)
     for fold in np.unique(folds):
         own = folds == fold
@@ -470,55 +643,81 @@ def _within(values: Floats, weights: Floats, folds: NDArray[np.intp]) -> Floats:
     return apart
 
 
-def calibrated(names: Sequence[str], found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp],
-               groups: pd.Series) -> dict[str, Calibration]:  # fmt: skip
-    """How to turn predictions into benefits, from predictions of episodes that their model had not seen.
+def calibrated(
+    names: Sequence[str],
+    found: PseudoOutcomes,
+    unseen: Floats,
+    folds: NDArray[np.intp],
+    groups: pd.Series,
+) -> dict[str, Calibration]:
+    """How to turn predictions into benefits, from predictions of episodes that their model had not
+    seen.
 
     Args:
         found: pseudo-outcomes with their weights, shape (episodes, supports).
         unseen: predictions of the same shape.
-        folds, groups: the fold of each episode, and what makes episodes dependent, shape (episodes,).
+        folds, groups: the fold of each episode, and what makes episodes dependent, shape
+            (episodes,).
     """
     weights = found.weights / found.weights.sum(axis=0)
     levels, usual = (weights * found.values).sum(axis=0), (weights * unseen).sum(axis=0)
-    clustered = np.array([_clustered(weights[:, place] * (found.values[:, place] - levels[place]), groups)
-                          for place in range(len(names))])  # fmt: skip
+    clustered = np.array(
+        [
+            _clustered(weights[:, place] * (found.values[:, place] - levels[place]), groups)
+            for place in range(len(names))
+        ]
+    )
     errors = np.maximum(clustered, found.noise / np.sqrt(found.weights.sum(axis=0)))
     levels, errors = toward_each_other(levels, errors, _USUAL_SPREAD * found.noise)
     slope, error = _slope(found, unseen, folds, groups)
-    return {name: Calibration(float(levels[place]), slope, float(usual[place]), float(errors[place]), error)
-            for place, name in enumerate(names)}  # fmt: skip
+    return {
+        name: Calibration(
+            float(levels[place]), slope, float(usual[place]), float(errors[place]), error
+        )
+        for place, name in enumerate(names)
+    }
 
 
-def _slope(found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp], groups: pd.Series) -> tuple[float, float]:
+def _slope(
+    found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp], groups: pd.Series
+) -> tuple[float, float]:
     """By how much the benefit rises where the prediction does, with its standard error."""
     apart, differs, size, along = _compared(found, unseen, folds)
     held = 1 / _SLOPE_SPREAD**2
     if not size > 0:
         return _USUAL_SLOPE, _SLOPE_SPREAD
     slope = along / size
-    error = _clustered((found.weights * apart * (differs - slope * apart)).sum(axis=1), groups) / size
+    error = (
+        _clustered((found.weights * apart * (differs - slope * apart)).sum(axis=1), groups) / size
+    )
     said = 1 / max(error, 1e-9) ** 2
     slope = (said * slope + held * _USUAL_SLOPE) / (said + held)
     return float(np.clip(slope, 0.0, _MOST_SLOPE)), float(1 / np.sqrt(said + held))
 
 
 def interval(predictions: list[Floats], turned: Calibration) -> Benefit:
-    """Mean, lower and upper from the fold models' predictions: they differ, and their calibration is not sure."""
+    """Mean, lower and upper from the fold models' predictions: they differ, and their calibration
+    is not sure.
+    """
     stacked = np.vstack(predictions)
     raw = stacked.mean(axis=0)
     count = len(predictions)
     spread = (count - 1) / count * ((stacked - raw) ** 2).sum(axis=0)
-    error = np.sqrt(turned.slope**2 * spread + turned.level_error**2 + (turned.slope_error * (raw - turned.usual)) ** 2)
+    error = np.sqrt(
+        turned.slope**2 * spread
+        + turned.level_error**2
+        + (turned.slope_error * (raw - turned.usual)) ** 2
+    )
     mean = turned.benefit(raw)
     return Benefit(mean, mean - Z_90 * error, mean + Z_90 * error)
 
 
 def coarsened(X: pd.DataFrame) -> pd.DataFrame:
-    """Values as a model may remember them: no extremes of single students, shares to a hundredth, else whole numbers.
+    """Values as a model may remember them: no extremes of single students, shares to a hundredth,
+    else whole numbers.
 
-    A model file holds thresholds and ranges of its training data (R58). Of a feature that is in no catalog, a hundred
-    steps between its extremes are kept.
+    A model file holds thresholds and ranges of its training data (R58). Of a feature that is in no
+    catalog, a hundred steps between its extremes are kept.
     """
     columns = {}
     for name in X.columns:
@@ -542,9 +741,12 @@ def _clustered(parts: Floats, groups: pd.Series) -> float:
 
 
 def _winsorized(outcome: pd.Series) -> pd.Series:
-    """The outcome without its extremes; of a rare event, where one value is most episodes', those are what there is to
-    learn from."""
+    """The outcome without its extremes; of a rare event, where one value is most episodes', those
+    are what there is to learn from.
+    """
     if outcome.value_counts(normalize=True).iloc[0] > _USUAL_VALUE:
         return outcome
-    clipped: pd.Series = outcome.clip(float(outcome.quantile(0.002)), float(outcome.quantile(0.998)))
+    clipped: pd.Series = outcome.clip(
+        float(outcome.quantile(0.002)), float(outcome.quantile(0.998))
+    )
     return clipped

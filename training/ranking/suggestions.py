@@ -1,8 +1,9 @@
-"""From expected benefits to a short ranked list, or to silence with its reason. Serving and the audit share this.
+"""From expected benefits to a short ranked list, or to silence with its reason. Serving and the
+audit share this.
 
-A support is suggested when it is open to the student, the lower bound of its benefit is above zero and the benefit is
-not too small to matter. What may not be seen is missing from the features already, so that nothing here can depend on
-it.
+A support is suggested when it is open to the student, the lower bound of its benefit is above zero
+and the benefit is not too small to matter. What may not be seen is missing from the features
+already, so that nothing here can depend on it.
 """
 
 from __future__ import annotations
@@ -30,15 +31,20 @@ SILENCES = {
     NOTHING_OPEN: "no support is open to the student that is not received already",
     NOT_SURE: "for no support is it sure enough that it would help, and by enough to matter",
 }
-_EVIDENCE = [feature.name for feature in CATALOG if feature.category in (Category.ATTENDANCE, Category.GRADES)]
+_EVIDENCE = [
+    feature.name
+    for feature in CATALOG
+    if feature.category in (Category.ATTENDANCE, Category.GRADES)
+]
 
 
 @dataclass(frozen=True)
 class Suggestions:
-    """`table`: student_id, support, rank (1 is best), benefit, lower, upper, sorted by student and rank.
+    """`table`: student_id, support, rank (1 is best), benefit, lower, upper, sorted by student and
+    rank.
 
-    `silence`: for every student without a row, one code of `SILENCES`. `benefits`: of every support that was asked
-    about, whether it is suggested or not, in the order of the students.
+    `silence`: for every student without a row, one code of `SILENCES`. `benefits`: of every support
+    that was asked about, whether it is suggested or not, in the order of the students.
     """
 
     table: pd.DataFrame
@@ -47,7 +53,8 @@ class Suggestions:
 
 
 def eligible(records: ScopedRecords, as_of: date, supports: Sequence[str]) -> pd.DataFrame:
-    """Which supports are open: a program serves the grade, and the student is not in one of that support already.
+    """Which supports are open: a program serves the grade, and the student is not in one of that
+    support already.
 
     Returns:
         bool, students x supports. Only what the scope shows of a student's services counts.
@@ -63,19 +70,32 @@ def eligible(records: ScopedRecords, as_of: date, supports: Sequence[str]) -> pd
 
 
 def taking_part(records: ScopedRecords, programs: pd.DataFrame, as_of: date) -> pd.DataFrame:
-    """Who takes part in a program with a support on the day, as far as the scope shows it: the enrolments, with
-    `support`."""
-    services = records.frame("service_enrollments").merge(programs[["program_id", "support"]], on="program_id")
-    start, end, day = pd.to_datetime(services["start_date"]), pd.to_datetime(services["end_date"]), pd.Timestamp(as_of)
+    """Who takes part in a program with a support on the day, as far as the scope shows it: the
+    enrolments, with `support`.
+    """
+    services = records.frame("service_enrollments").merge(
+        programs[["program_id", "support"]], on="program_id"
+    )
+    start, end, day = (
+        pd.to_datetime(services["start_date"]),
+        pd.to_datetime(services["end_date"]),
+        pd.Timestamp(as_of),
+    )
     return services[(start <= day) & (end.isna() | (end > day)) & services["support"].notna()]
 
 
-def open_to_grade(programs: pd.DataFrame, grades: pd.Series, supports: Sequence[str]) -> pd.DataFrame:
-    """Which supports have a program for each grade: bool, indexed as `grades`. An unknown grade fits only no limits."""
+def open_to_grade(
+    programs: pd.DataFrame, grades: pd.Series, supports: Sequence[str]
+) -> pd.DataFrame:
+    """Which supports have a program for each grade: bool, indexed as `grades`. An unknown grade
+    fits only no limits.
+    """
     columns = {}
     for support in supports:
         fits = np.zeros(len(grades), dtype=bool)
-        offered = programs.loc[programs["support"] == support, ["min_grade", "max_grade"]].astype("float64")
+        offered = programs.loc[programs["support"] == support, ["min_grade", "max_grade"]].astype(
+            "float64"
+        )
         for low, high in offered.to_numpy():
             above = (grades >= low).to_numpy() if np.isfinite(low) else True
             below = (grades <= high).to_numpy() if np.isfinite(high) else True
@@ -90,8 +110,9 @@ def worth_suggesting(benefit: Benefit, smallest: float = SMALLEST_BENEFIT) -> Fl
     return worth
 
 
-def choose(ranker: BenefitRanker, features: pd.DataFrame, programs: pd.DataFrame,
-           places: int | None = None) -> Actions:  # fmt: skip
+def choose(
+    ranker: BenefitRanker, features: pd.DataFrame, programs: pd.DataFrame, places: int | None = None
+) -> Actions:
     """The action for each row: 0 for none, else 1 + index of the best support that is sure to help.
 
     With `places`, only so many rows get one: those with the most to gain.
@@ -99,7 +120,9 @@ def choose(ranker: BenefitRanker, features: pd.DataFrame, programs: pd.DataFrame
     benefits = ranker.benefits(features)
     may = open_to_grade(programs, features["grade_level"], ranker.supports_).to_numpy(dtype=bool)
     means = np.column_stack([benefits[name].mean for name in ranker.supports_])
-    worth = np.column_stack([worth_suggesting(benefits[name], ranker.smallest_benefit) for name in ranker.supports_])
+    worth = np.column_stack(
+        [worth_suggesting(benefits[name], ranker.smallest_benefit) for name in ranker.supports_]
+    )
     means = np.where(worth & may, means, -np.inf)
     best, most = means.argmax(axis=1), means.max(axis=1)
     chosen = np.where(np.isfinite(most), best + 1, 0)
@@ -110,7 +133,8 @@ def choose(ranker: BenefitRanker, features: pd.DataFrame, programs: pd.DataFrame
 
 
 def suggest(ranker: BenefitRanker, features: pd.DataFrame, allowed: pd.DataFrame) -> Suggestions:
-    """The ranked supports of each student in `features` (index student_id) among those that are `allowed` (same index).
+    """The ranked supports of each student in `features` (index student_id) among those that are
+    `allowed` (same index).
 
     Args:
         allowed: bool, students x supports; a support that the ranker does not know is left out.
@@ -122,14 +146,28 @@ def suggest(ranker: BenefitRanker, features: pd.DataFrame, allowed: pd.DataFrame
     parts = []
     for place, support in enumerate(supports if found else []):
         benefit = found[support]
-        shown = np.flatnonzero(worth_suggesting(benefit, ranker.smallest_benefit) & may[:, place] & known)
-        parts.append(pd.DataFrame({
-            "student_id": features.index[shown], "support": support, "benefit": benefit.mean[shown],
-            "lower": benefit.lower[shown], "upper": benefit.upper[shown],
-        }))  # fmt: skip
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(
-        columns=["student_id", "support", "benefit", "lower", "upper"])  # fmt: skip
-    table = table.sort_values(["student_id", "benefit", "support"], ascending=[True, False, True], ignore_index=True)
+        shown = np.flatnonzero(
+            worth_suggesting(benefit, ranker.smallest_benefit) & may[:, place] & known
+        )
+        parts.append(
+            pd.DataFrame(
+                {
+                    "student_id": features.index[shown],
+                    "support": support,
+                    "benefit": benefit.mean[shown],
+                    "lower": benefit.lower[shown],
+                    "upper": benefit.upper[shown],
+                }
+            )
+        )
+    table = (
+        pd.concat(parts, ignore_index=True)
+        if parts
+        else pd.DataFrame(columns=["student_id", "support", "benefit", "lower", "upper"])
+    )
+    table = table.sort_values(
+        ["student_id", "benefit", "support"], ascending=[True, False, True], ignore_index=True
+    )
     table["rank"] = table.groupby("student_id").cumcount() + 1
     reason = np.where(~known, LITTLE_KNOWN, np.where(may.any(axis=1), NOT_SURE, NOTHING_OPEN))
     silence = pd.Series(reason, index=features.index, dtype=object)

@@ -1,8 +1,8 @@
 """The model card of a version: one set of facts, as JSON for machines and as Markdown to read.
 
-What it is for and not for, what it learned from, how it was judged and how sure that is, where it ends. No row of data
-and no number of fewer than ten students is in it. Source of the form: Mitchell et al. (2019), "Model Cards for Model
-Reporting", FAT*.
+What it is for and not for, what it learned from, how it was judged and how sure that is, where it
+ends. No row of data and no number of fewer than ten students is in it. Source of the form: Mitchell
+et al. (2019), "Model Cards for Model Reporting", FAT*.
 """
 
 from __future__ import annotations
@@ -20,45 +20,81 @@ from training.ranking.ranker import BenefitRanker
 from training.registry.provenance import Origin
 
 FOR = (
-    "To put in order, for one student, the supports that a partner program offers, by how much more progress went with "
-    "each among students whose records looked alike.",
-    "To stay silent where the evidence does not suffice: then there is no suggestion, and the page says why.",
+    (
+        "To put in order, for one student, the supports that a partner program offers, by how much"
+        " more progress went with each among students whose records looked alike."
+    ),
+    (
+        "To stay silent where the evidence does not suffice: then there is no suggestion, and the"
+        " page says why."
+    ),
     "For people who know the student and decide: a suggestion is where a conversation starts.",
 )
 NOT_FOR = (
     "Not to decide anything about a child by itself, and not to keep anybody from a support.",
     "Not to foretell a student's future, to rank students by worth or danger, or to discipline.",
-    "Not to judge a teacher, a school or a partner: partner pages do that by other means, with their own limits.",
+    (
+        "Not to judge a teacher, a school or a partner: partner pages do that by other means, with"
+        " their own limits."
+    ),
     "Not for another district's students: it has learned from this one's records alone.",
 )
 LIMITS = (
-    "It learned from what people chose in the past, not from an experiment. What is not on record (a family's wish, a "
-    "counselor's hunch) may lie behind a difference; the sentence beside each claim says how strong it must be.",
-    "Where past practice hardly ever chose a support for such students, the models extrapolate: see overlap.",
-    "Progress is what the outcome below measures, over the days named there, and nothing else about a child.",
-    "Records are late, wrong or missing for some; a feature that is unknown or may not be seen counts as missing.",
-    "Whether groups of students are treated alike is not said here but in the fairness audit, which also holds who "
-    "signed or refused this version and why.",
-)  # fmt: skip
+    (
+        "It learned from what people chose in the past, not from an experiment. What is not on"
+        " record (a family's wish, a counselor's hunch) may lie behind a difference; the sentence"
+        " beside each claim says how strong it must be."
+    ),
+    (
+        "Where past practice hardly ever chose a support for such students, the models extrapolate:"
+        " see overlap."
+    ),
+    (
+        "Progress is what the outcome below measures, over the days named there, and nothing else"
+        " about a child."
+    ),
+    (
+        "Records are late, wrong or missing for some; a feature that is unknown or may not be seen"
+        " counts as missing."
+    ),
+    (
+        "Whether groups of students are treated alike is not said here but in the fairness audit,"
+        " which also holds who signed or refused this version and why."
+    ),
+)
 Facts = Mapping[str, Any]
 
 
-def card_facts(ranker: BenefitRanker, episodes: Episodes, outcome: Outcome, origin: Origin, judgement: Judgement,
-               parameters: Mapping[str, Any]) -> Facts:  # fmt: skip
+def card_facts(
+    ranker: BenefitRanker,
+    episodes: Episodes,
+    outcome: Outcome,
+    origin: Origin,
+    judgement: Judgement,
+    parameters: Mapping[str, Any],
+) -> Facts:
     """All that a card says, as plain values: the same in JSON and in Markdown."""
     counts = episodes.support.value_counts()
     families: dict[str, list[str]] = {}
     for name in ranker.feature_names_:
         families.setdefault(BY_NAME[name].family, []).append(BY_NAME[name].description)
     facts = {
-        "for": FOR, "not_for": NOT_FOR, "limits": LIMITS, "made_from": asdict(origin),
+        "for": FOR,
+        "not_for": NOT_FOR,
+        "limits": LIMITS,
+        "made_from": asdict(origin),
         "decision_days": sorted(str(day) for day in episodes.decision_date.unique()),
         "episodes": {name: shown(int(counts.get(name, 0))) for name in (NONE, *ranker.supports_)},
-        "features": families, "outcome": asdict(outcome), "parameters": parameters,
+        "features": families,
+        "outcome": asdict(outcome),
+        "parameters": parameters,
         "evaluation": judgement.to_dict(),
-        "importance": importance_rows(ranker, episodes.features, {name: BY_NAME[name].family
-                                                                  for name in ranker.feature_names_}),
-    }  # fmt: skip
+        "importance": importance_rows(
+            ranker,
+            episodes.features,
+            {name: BY_NAME[name].family for name in ranker.feature_names_},
+        ),
+    }
     plain: Facts = without_nan(facts)
     return plain
 
@@ -68,26 +104,51 @@ def card_text(facts: Facts) -> str:
     made, judged = facts["made_from"], facts["evaluation"]
     parts = [
         "# Model card: which support may help this student most",
-        "## What it is for", _points(facts["for"]), "## What it is not for", _points(facts["not_for"]),
+        "## What it is for",
+        _points(facts["for"]),
+        "## What it is not for",
+        _points(facts["not_for"]),
         "## What it learned from",
-        f"Snapshot {made['snapshot']} (manifest {made['snapshot_manifest']}), feature catalog {made['catalog']}, "
-        f"outcome {made['outcome']}, code {made['version']}{' at ' + made['commit'] if made['commit'] else ''} (source "
-        f"{made['source']}).",
-        f"Decision days: {', '.join(facts['decision_days'])}. Episodes (a student, a decision day, what was chosen and "
-        "what followed), to the nearest ten:",
-        _table(("support", "episodes"), [(name, number(count)) for name, count in facts["episodes"].items()]),
-        "Of each student it may see, where the viewer may:", _families(facts["features"]),
-        "## What counts as progress", _outcome(facts["outcome"]),
-        "## How it was judged", _judged(judged),
-        "### Overlap", "Judged episodes by the chance that past practice gave to what the policy chooses, to the "
-        "nearest ten; a dash where fewer than ten students may be behind.", overlap_table(judged["overlap"]),
-        "### Calibration", "By fifths of the predicted benefit of each student's best support:",
+        (
+            f"Snapshot {made['snapshot']} (manifest {made['snapshot_manifest']}), feature catalog"
+            f" {made['catalog']}, outcome {made['outcome']}, code"
+            f" {made['version']}{' at ' + made['commit'] if made['commit'] else ''} (source"
+            f" {made['source']})."
+        ),
+        (
+            f"Decision days: {', '.join(facts['decision_days'])}. Episodes (a student, a decision"
+            " day, what was chosen and what followed), to the nearest ten:"
+        ),
+        _table(
+            ("support", "episodes"),
+            [(name, number(count)) for name, count in facts["episodes"].items()],
+        ),
+        "Of each student it may see, where the viewer may:",
+        _families(facts["features"]),
+        "## What counts as progress",
+        _outcome(facts["outcome"]),
+        "## How it was judged",
+        _judged(judged),
+        "### Overlap",
+        (
+            "Judged episodes by the chance that past practice gave to what the policy chooses, to"
+            " the nearest ten; a dash where fewer than ten students may be behind."
+        ),
+        overlap_table(judged["overlap"]),
+        "### Calibration",
+        "By fifths of the predicted benefit of each student's best support:",
         calibration_table(judged["calibration"]),
-        "## What moves it", "Mean absolute SHAP contribution by family of features, in progress points:",
-        _table(("family", "points"), [(row["family"], f"{row['points']:.3f}") for row in facts["importance"]]),
-        "## Where it ends", _points(facts["limits"]),
-        "## How it was learned", _table(("parameter", "value"), list(facts["parameters"].items())),
-    ]  # fmt: skip
+        "## What moves it",
+        "Mean absolute SHAP contribution by family of features, in progress points:",
+        _table(
+            ("family", "points"),
+            [(row["family"], f"{row['points']:.3f}") for row in facts["importance"]],
+        ),
+        "## Where it ends",
+        _points(facts["limits"]),
+        "## How it was learned",
+        _table(("parameter", "value"), list(facts["parameters"].items())),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -104,14 +165,21 @@ def number(count: int | None) -> str:
     return "-" if count is None else f"{count:,}"
 
 
-ESTIMATES = {"ips": "inverse propensity (IPS)", "snips": "self-normalised (SNIPS)", "dr": "doubly robust (DR)",
-             "switch_dr": "SWITCH-DR", "gain": "gain over past practice"}  # fmt: skip
+ESTIMATES = {
+    "ips": "inverse propensity (IPS)",
+    "snips": "self-normalised (SNIPS)",
+    "dr": "doubly robust (DR)",
+    "switch_dr": "SWITCH-DR",
+    "gain": "gain over past practice",
+}
 
 
 def value_rows(policies: Sequence[Facts]) -> list[list[str]]:
     """Every figure of policies' values as words: its name, then one cell a policy."""
     rows = [[label, *(claim(one[name]) for one in policies)] for name, label in ESTIMATES.items()]
-    rows.append(["effective sample size", *(f"{one['effective_sample_size']:,.0f}" for one in policies)])
+    rows.append(
+        ["effective sample size", *(f"{one['effective_sample_size']:,.0f}" for one in policies)]
+    )
     rows.append(["thin overlap", *(f"{one['thin_overlap']:.1%}" for one in policies)])
     return rows
 
@@ -134,32 +202,55 @@ def calibration_table(rows: Sequence[Row]) -> str:
     """Calibration as a Markdown table; a sentence where there were too few students."""
     if not rows:
         return "Too few students to show."
-    return _table(("fifth", "predicted", "came to (95%)"),
-                  [(row["fifth"], f"{row['predicted']:+.2f}", claim(row | {"value": row["realised"]}))
-                   for row in rows])  # fmt: skip
+    return _table(
+        ("fifth", "predicted", "came to (95%)"),
+        [
+            (row["fifth"], f"{row['predicted']:+.2f}", claim(row | {"value": row["realised"]}))
+            for row in rows
+        ],
+    )
 
 
 def _judged(judged: Facts) -> str:
     gain = judged["same_places"]["gain"]
-    return "\n\n".join([
-        f"A clone that learned from the earlier decision days was judged on the later ones, {judged['first_day']} to "
-        f"{judged['last_day']}: {number(shown(judged['episodes']))} episodes, in {number(shown(judged['places']))} of "
-        "which past practice gave a support. Values are progress points an episode.",
-        _table(("figure", "same number of places", "no limit on places"),
-               value_rows([judged["same_places"], judged["no_limit"]])),
-        f"**Claim.** At the same number of places its choices went with {claim(gain)} more progress points an episode "
-        f"than past practice. {judged['sensitivity']}",
-    ])  # fmt: skip
+    return "\n\n".join(
+        [
+            (
+                "A clone that learned from the earlier decision days was judged on the later ones,"
+                f" {judged['first_day']} to {judged['last_day']}:"
+                f" {number(shown(judged['episodes']))} episodes, in"
+                f" {number(shown(judged['places']))} of which past practice gave a support. Values"
+                " are progress points an episode."
+            ),
+            _table(
+                ("figure", "same number of places", "no limit on places"),
+                value_rows([judged["same_places"], judged["no_limit"]]),
+            ),
+            (
+                f"**Claim.** At the same number of places its choices went with {claim(gain)} more"
+                f" progress points an episode than past practice. {judged['sensitivity']}"
+            ),
+        ]
+    )
 
 
 def _outcome(outcome: Facts) -> str:
-    weights = [f"{weight:g} for one more of: {MEASURES[name]}" for name, weight in outcome["weights"].items() if weight]
-    return (f"Progress points: the sum of changes over {outcome['window_days']} days after the decision, by weight: "
-            f"{'; '.join(weights)}. Below {outcome['smallest_benefit']:g} expected points nothing is suggested.")
+    weights = [
+        f"{weight:g} for one more of: {MEASURES[name]}"
+        for name, weight in outcome["weights"].items()
+        if weight
+    ]
+    return (
+        f"Progress points: the sum of changes over {outcome['window_days']} days after the"
+        f" decision, by weight: {'; '.join(weights)}. Below {outcome['smallest_benefit']:g}"
+        " expected points nothing is suggested."
+    )
 
 
 def _families(families: Mapping[str, Sequence[str]]) -> str:
-    return _points([f"{family.replace('_', ' ')}: {'; '.join(said)}" for family, said in families.items()])
+    return _points(
+        [f"{family.replace('_', ' ')}: {'; '.join(said)}" for family, said in families.items()]
+    )
 
 
 def _points(sentences: Sequence[str]) -> str:

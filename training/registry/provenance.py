@@ -1,6 +1,8 @@
-"""What a model is made from: the records, the catalog of features, the outcome and the code, each by its hash.
+"""What a model is made from: the records, the catalog of features, the outcome and the code, each
+by its hash.
 
-Two trainings of one origin with the same parameters give the same model, so that a nightly one has nothing to do.
+Two trainings of one origin with the same parameters give the same model, so that a nightly one has
+nothing to do.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ _ROOMS = ("records", "features", "training")
 
 @dataclass(frozen=True)
 class Origin:
-    """`commit` is that of the checkout that the code runs from, empty where it runs from none; `source` is a digest of
-    the code itself, which also tells what was changed since the commit."""
+    """`commit` is that of the checkout that the code runs from, empty where it runs from none;
+    `source` is a digest of the code itself, which also tells what was changed since the commit.
+    """
 
     snapshot: str
     snapshot_manifest: str
@@ -36,12 +39,21 @@ class Origin:
 def origin_of(snapshot: Snapshot, outcome: Outcome) -> Origin:
     """What a model of this snapshot and outcome, learned now by this code, is made from."""
     manifest = hashlib.sha256((snapshot.path / "manifest.json").read_bytes()).hexdigest()
-    return Origin(snapshot.id, manifest, catalog_hash(), outcome.sha256, installed_version("handrail"), commit(_ROOT),
-                  _source_digest())  # fmt: skip
+    return Origin(
+        snapshot.id,
+        manifest,
+        catalog_hash(),
+        outcome.sha256,
+        installed_version("handrail"),
+        commit(_ROOT),
+        _source_digest(),
+    )
 
 
 def commit(checkout: Path) -> str:
-    """The commit that a checkout stands on, read from git's own files, so that git need not be installed; else ""."""
+    """The commit that a checkout stands on, read from git's own files, so that git need not be
+    installed; else "".
+    """
     folder = checkout / ".git"
     try:
         if folder.is_file():
@@ -53,7 +65,9 @@ def commit(checkout: Path) -> str:
 
 
 def _ref(folder: Path, name: str) -> str:
-    """The commit of a branch. A linked work tree's branches lie in the folder that its `commondir` names."""
+    """The commit of a branch. A linked work tree's branches lie in the folder that its `commondir`
+    names.
+    """
     shared = folder / "commondir"
     common = (folder / shared.read_text().strip()).resolve() if shared.exists() else folder
     if (common / name).exists():

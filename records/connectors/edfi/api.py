@@ -1,12 +1,14 @@
-"""An Ed-Fi ODS/API (version 5 and later) to canonical tables: everything once, then only what has changed.
+"""An Ed-Fi ODS/API (version 5 and later) to canonical tables: everything once, then only what has
+changed.
 
-A resource is whole when three things hold: every window of change versions was read in a way that cannot pass over a
-record, nothing has changed since, and the mirror holds as many records as the source counts. Where they do not hold
-the resource is read anew, a bounded number of times, and then refused. Only the fields named here leave an answer; no
-request writes anything. What a record means is in `edfi_rules`.
+A resource is whole when three things hold: every window of change versions was read in a way that
+cannot pass over a record, nothing has changed since, and the mirror holds as many records as the
+source counts. Where they do not hold the resource is read anew, a bounded number of times, and then
+refused. Only the fields named here leave an answer; no request writes anything. What a record means
+is in `edfi_rules`.
 
-Source: the Ed-Fi API Design Guidelines and ODS/API documentation (https://docs.ed-fi.org), on change queries, offset
-and cursor paging.
+Source: the Ed-Fi API Design Guidelines and ODS/API documentation (https://docs.ed-fi.org), on
+change queries, offset and cursor paging.
 """
 
 from __future__ import annotations
@@ -36,23 +38,30 @@ from records.connectors.http.settings import ApiSettings
 from records.connectors.protocol import Progress, Sink, SourceRefused
 
 OVERLAP = 10_000
-"""Change versions that are read again next time. A version is given out before its transaction is committed, so one
-may appear below the newest; versions are numbered over all resources, so this costs at most so many records in all."""
+"""Change versions that are read again next time. A version is given out before its transaction is
+committed, so one may appear below the newest; versions are numbered over all resources, so this
+costs at most so many records in all."""
 
 _SWEEPS = 3
 _ROUNDS = 20
 _ROUNDS_OVER_ALL = 5
-"""So that a student who was added while marks were read is there with them. At a source that is written to all day
-each resource is whole at its own moment, and the next fetch brings the rest."""
+"""So that a student who was added while marks were read is there with them. At a source that is
+written to all day each resource is whole at its own moment, and the next fetch brings the rest."""
 
 _PROGRESS_EVERY = 5_000
 _PARTNERS_TABLES = ("programs", "service_enrollments")
-_OF_INTERVENTIONS = ("ed-fi/communityProviders", "ed-fi/interventions", "ed-fi/studentInterventionAssociations")
+_OF_INTERVENTIONS = (
+    "ed-fi/communityProviders",
+    "ed-fi/interventions",
+    "ed-fi/studentInterventionAssociations",
+)
 
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource: the interchange element whose rules it follows, the fields kept of it, what it is needed for."""
+    """One resource: the interchange element whose rules it follows, the fields kept of it, what it
+    is needed for.
+    """
 
     name: str
     kind: str
@@ -72,93 +81,243 @@ _PROGRAM = _fields(studentReference=_STUDENT, programReference=_fields("programN
 
 RESOURCES: tuple[Resource, ...] = (
     Resource("ed-fi/schools", "School", _fields("schoolId", "nameOfInstitution"), "schools"),
-    Resource("ed-fi/communityProviders", "CommunityProvider", _fields("communityProviderId", "nameOfInstitution"),
-             "who runs an intervention (its school is taken)"),
-    Resource("ed-fi/sessions", "Session",
-             _fields("beginDate", "endDate", schoolReference=_SCHOOL, schoolYearTypeReference=_SCHOOL_YEAR),
-             "school days that no calendar lists"),
-    Resource("ed-fi/gradingPeriods", "GradingPeriod",
-             _fields("gradingPeriodName", "gradingPeriodDescriptor", "periodSequence", "endDate",
-                     schoolReference=_SCHOOL, schoolYearTypeReference=_SCHOOL_YEAR),
-             "course_grades (a mark without its period has no date)"),
-    Resource("ed-fi/calendarDates", "CalendarDate",
-             _fields("date", calendarEvents=_fields("calendarEventDescriptor"),
-                     calendarReference=_fields("schoolId", "schoolYear")),
-             "calendar (the weekdays of each term are taken)"),
-    Resource("ed-fi/courses", "Course", _fields("courseCode", "courseTitle"),
-             "course titles (courses keep their codes)"),
-    Resource("ed-fi/courseOfferings", "CourseOffering", _fields("localCourseCode", "localCourseTitle"),
-             "local course titles"),
-    Resource("ed-fi/students", "Student", _fields("studentUniqueId", "firstName", "lastSurname", "birthDate"),
-             "everything"),
-    Resource("ed-fi/studentEducationOrganizationAssociations", "StudentEducationOrganizationAssociation",
-             _fields("sexDescriptor", "hispanicLatinoEthnicity", studentReference=_STUDENT,
-                     races=_fields("raceDescriptor")),
-             "sex and race_ethnicity (the fairness audit has no such groups)"),
-    Resource("ed-fi/studentSchoolAssociations", "StudentSchoolAssociation",
-             _fields("entryDate", "exitWithdrawDate", "entryGradeLevelDescriptor", studentReference=_STUDENT,
-                     schoolReference=_SCHOOL, schoolYearTypeReference=_SCHOOL_YEAR),
-             "school_enrollments and grade levels (a student's school is taken from attendance)"),
-    Resource("ed-fi/studentSchoolAttendanceEvents", "StudentSchoolAttendanceEvent",
-             _fields("eventDate", "attendanceEventCategoryDescriptor", studentReference=_STUDENT,
-                     schoolReference=_SCHOOL),
-             "attendance_events"),
-    Resource("ed-fi/studentSectionAttendanceEvents", "StudentSectionAttendanceEvent",
-             _fields("eventDate", "attendanceEventCategoryDescriptor", studentReference=_STUDENT,
-                     sectionReference=_fields("schoolId")),
-             "lateness to single classes"),
-    Resource("ed-fi/gradebookEntries", "GradebookEntry",
-             _fields("gradebookEntryIdentifier", "title", "dueDate", "dateAssigned", sectionReference=_SECTION),
-             "course, title and due date of gradebook_entries"),
-    Resource("ed-fi/studentGradebookEntries", "StudentGradebookEntry",
-             _fields("numericGradeEarned", studentReference=_STUDENT,
-                     gradebookEntryReference=_fields("gradebookEntryIdentifier")),
-             "gradebook_entries"),
-    Resource("ed-fi/grades", "Grade",
-             _fields("numericGradeEarned",
-                     gradingPeriodReference=_fields("gradingPeriodName", "gradingPeriodDescriptor", "schoolId",
-                                                    "schoolYear"),
-                     studentSectionAssociationReference=_fields("localCourseCode", "studentUniqueId")),
-             "course_grades (so no course average and no course-failing alert)"),
-    Resource("ed-fi/studentAssessments", "StudentAssessment",
-             _fields("administrationDate", studentReference=_STUDENT,
-                     assessmentReference=_fields("assessmentIdentifier"),
-                     scoreResults=_fields("result", "assessmentReportingMethodDescriptor")),
-             "assessments"),
-    Resource("ed-fi/disciplineIncidents", "DisciplineIncident",
-             _fields("incidentIdentifier", "incidentDate", schoolReference=_SCHOOL), "behavior_incidents"),
-    Resource("ed-fi/studentDisciplineIncidentBehaviorAssociations", "StudentDisciplineIncidentBehaviorAssociation",
-             _fields("behaviorDescriptor", studentReference=_STUDENT,
-                     disciplineIncidentReference=_fields("incidentIdentifier", "schoolId")),
-             "behavior_incidents"),
-    Resource("ed-fi/disciplineActions", "DisciplineAction",
-             _fields("actualDisciplineActionLength", "disciplineActionLength", studentReference=_STUDENT,
-                     disciplines=_fields("disciplineDescriptor"),
-                     studentDisciplineIncidentBehaviorAssociations=_fields(
-                         studentDisciplineIncidentBehaviorAssociationReference=_fields("incidentIdentifier",
-                                                                                       "schoolId"))),
-             "action and days_removed of behavior_incidents"),
-    Resource("ed-fi/studentSpecialEducationProgramAssociations", "StudentSpecialEducationProgramAssociation",
-             _PROGRAM, "special_education"),
-    Resource("ed-fi/studentSection504ProgramAssociations", "StudentSection504ProgramAssociation",
-             _PROGRAM, "special_education of students with a 504 plan alone"),
-    Resource("ed-fi/studentLanguageInstructionProgramAssociations", "StudentLanguageInstructionProgramAssociation",
-             _PROGRAM, "english_learner"),
-    Resource("ed-fi/studentHomelessProgramAssociations", "StudentHomelessProgramAssociation",
-             _PROGRAM, "unstable_housing"),
-    Resource("ed-fi/studentSchoolFoodServiceProgramAssociations", "StudentSchoolFoodServiceProgramAssociation",
-             _PROGRAM, "meal_eligible"),
-    Resource("ed-fi/studentProgramAssociations", "StudentProgramAssociation",
-             _PROGRAM, "english_learner of students in a language program of the general kind"),
-    Resource("ed-fi/interventions", "Intervention",
-             _fields("interventionIdentificationCode", "beginDate", "endDate",
-                     educationOrganizationReference=_fields("educationOrganizationId")),
-             "programs and service_enrollments of school-run supports"),
-    Resource("ed-fi/studentInterventionAssociations", "StudentInterventionAssociation",
-             _fields(studentReference=_STUDENT, interventionReference=_fields("interventionIdentificationCode")),
-             "service_enrollments of school-run supports"),
-)  # fmt: skip
-"""Everything that is read, in the order in which the rules need it: context, then students, then what is about them."""
+    Resource(
+        "ed-fi/communityProviders",
+        "CommunityProvider",
+        _fields("communityProviderId", "nameOfInstitution"),
+        "who runs an intervention (its school is taken)",
+    ),
+    Resource(
+        "ed-fi/sessions",
+        "Session",
+        _fields(
+            "beginDate", "endDate", schoolReference=_SCHOOL, schoolYearTypeReference=_SCHOOL_YEAR
+        ),
+        "school days that no calendar lists",
+    ),
+    Resource(
+        "ed-fi/gradingPeriods",
+        "GradingPeriod",
+        _fields(
+            "gradingPeriodName",
+            "gradingPeriodDescriptor",
+            "periodSequence",
+            "endDate",
+            schoolReference=_SCHOOL,
+            schoolYearTypeReference=_SCHOOL_YEAR,
+        ),
+        "course_grades (a mark without its period has no date)",
+    ),
+    Resource(
+        "ed-fi/calendarDates",
+        "CalendarDate",
+        _fields(
+            "date",
+            calendarEvents=_fields("calendarEventDescriptor"),
+            calendarReference=_fields("schoolId", "schoolYear"),
+        ),
+        "calendar (the weekdays of each term are taken)",
+    ),
+    Resource(
+        "ed-fi/courses",
+        "Course",
+        _fields("courseCode", "courseTitle"),
+        "course titles (courses keep their codes)",
+    ),
+    Resource(
+        "ed-fi/courseOfferings",
+        "CourseOffering",
+        _fields("localCourseCode", "localCourseTitle"),
+        "local course titles",
+    ),
+    Resource(
+        "ed-fi/students",
+        "Student",
+        _fields("studentUniqueId", "firstName", "lastSurname", "birthDate"),
+        "everything",
+    ),
+    Resource(
+        "ed-fi/studentEducationOrganizationAssociations",
+        "StudentEducationOrganizationAssociation",
+        _fields(
+            "sexDescriptor",
+            "hispanicLatinoEthnicity",
+            studentReference=_STUDENT,
+            races=_fields("raceDescriptor"),
+        ),
+        "sex and race_ethnicity (the fairness audit has no such groups)",
+    ),
+    Resource(
+        "ed-fi/studentSchoolAssociations",
+        "StudentSchoolAssociation",
+        _fields(
+            "entryDate",
+            "exitWithdrawDate",
+            "entryGradeLevelDescriptor",
+            studentReference=_STUDENT,
+            schoolReference=_SCHOOL,
+            schoolYearTypeReference=_SCHOOL_YEAR,
+        ),
+        "school_enrollments and grade levels (a student's school is taken from attendance)",
+    ),
+    Resource(
+        "ed-fi/studentSchoolAttendanceEvents",
+        "StudentSchoolAttendanceEvent",
+        _fields(
+            "eventDate",
+            "attendanceEventCategoryDescriptor",
+            studentReference=_STUDENT,
+            schoolReference=_SCHOOL,
+        ),
+        "attendance_events",
+    ),
+    Resource(
+        "ed-fi/studentSectionAttendanceEvents",
+        "StudentSectionAttendanceEvent",
+        _fields(
+            "eventDate",
+            "attendanceEventCategoryDescriptor",
+            studentReference=_STUDENT,
+            sectionReference=_fields("schoolId"),
+        ),
+        "lateness to single classes",
+    ),
+    Resource(
+        "ed-fi/gradebookEntries",
+        "GradebookEntry",
+        _fields(
+            "gradebookEntryIdentifier",
+            "title",
+            "dueDate",
+            "dateAssigned",
+            sectionReference=_SECTION,
+        ),
+        "course, title and due date of gradebook_entries",
+    ),
+    Resource(
+        "ed-fi/studentGradebookEntries",
+        "StudentGradebookEntry",
+        _fields(
+            "numericGradeEarned",
+            studentReference=_STUDENT,
+            gradebookEntryReference=_fields("gradebookEntryIdentifier"),
+        ),
+        "gradebook_entries",
+    ),
+    Resource(
+        "ed-fi/grades",
+        "Grade",
+        _fields(
+            "numericGradeEarned",
+            gradingPeriodReference=_fields(
+                "gradingPeriodName", "gradingPeriodDescriptor", "schoolId", "schoolYear"
+            ),
+            studentSectionAssociationReference=_fields("localCourseCode", "studentUniqueId"),
+        ),
+        "course_grades (so no course average and no course-failing alert)",
+    ),
+    Resource(
+        "ed-fi/studentAssessments",
+        "StudentAssessment",
+        _fields(
+            "administrationDate",
+            studentReference=_STUDENT,
+            assessmentReference=_fields("assessmentIdentifier"),
+            scoreResults=_fields("result", "assessmentReportingMethodDescriptor"),
+        ),
+        "assessments",
+    ),
+    Resource(
+        "ed-fi/disciplineIncidents",
+        "DisciplineIncident",
+        _fields("incidentIdentifier", "incidentDate", schoolReference=_SCHOOL),
+        "behavior_incidents",
+    ),
+    Resource(
+        "ed-fi/studentDisciplineIncidentBehaviorAssociations",
+        "StudentDisciplineIncidentBehaviorAssociation",
+        _fields(
+            "behaviorDescriptor",
+            studentReference=_STUDENT,
+            disciplineIncidentReference=_fields("incidentIdentifier", "schoolId"),
+        ),
+        "behavior_incidents",
+    ),
+    Resource(
+        "ed-fi/disciplineActions",
+        "DisciplineAction",
+        _fields(
+            "actualDisciplineActionLength",
+            "disciplineActionLength",
+            studentReference=_STUDENT,
+            disciplines=_fields("disciplineDescriptor"),
+            studentDisciplineIncidentBehaviorAssociations=_fields(
+                studentDisciplineIncidentBehaviorAssociationReference=_fields(
+                    "incidentIdentifier", "schoolId"
+                )
+            ),
+        ),
+        "action and days_removed of behavior_incidents",
+    ),
+    Resource(
+        "ed-fi/studentSpecialEducationProgramAssociations",
+        "StudentSpecialEducationProgramAssociation",
+        _PROGRAM,
+        "special_education",
+    ),
+    Resource(
+        "ed-fi/studentSection504ProgramAssociations",
+        "StudentSection504ProgramAssociation",
+        _PROGRAM,
+        "special_education of students with a 504 plan alone",
+    ),
+    Resource(
+        "ed-fi/studentLanguageInstructionProgramAssociations",
+        "StudentLanguageInstructionProgramAssociation",
+        _PROGRAM,
+        "english_learner",
+    ),
+    Resource(
+        "ed-fi/studentHomelessProgramAssociations",
+        "StudentHomelessProgramAssociation",
+        _PROGRAM,
+        "unstable_housing",
+    ),
+    Resource(
+        "ed-fi/studentSchoolFoodServiceProgramAssociations",
+        "StudentSchoolFoodServiceProgramAssociation",
+        _PROGRAM,
+        "meal_eligible",
+    ),
+    Resource(
+        "ed-fi/studentProgramAssociations",
+        "StudentProgramAssociation",
+        _PROGRAM,
+        "english_learner of students in a language program of the general kind",
+    ),
+    Resource(
+        "ed-fi/interventions",
+        "Intervention",
+        _fields(
+            "interventionIdentificationCode",
+            "beginDate",
+            "endDate",
+            educationOrganizationReference=_fields("educationOrganizationId"),
+        ),
+        "programs and service_enrollments of school-run supports",
+    ),
+    Resource(
+        "ed-fi/studentInterventionAssociations",
+        "StudentInterventionAssociation",
+        _fields(
+            studentReference=_STUDENT,
+            interventionReference=_fields("interventionIdentificationCode"),
+        ),
+        "service_enrollments of school-run supports",
+    ),
+)
+"""Everything that is read, in the order in which the rules need it: context, then students, then
+what is about them."""
 
 _NEEDED = "ed-fi/students"
 
@@ -167,8 +326,8 @@ _NEEDED = "ed-fi/students"
 class EdFiApi:
     """The connector for one ODS/API.
 
-    With the option `interventions` it brings the supports that schools run themselves, in place of the partners' own
-    tables; without, those tables stay as `service-history` loaded them.
+    With the option `interventions` it brings the supports that schools run themselves, in place of
+    the partners' own tables; without, those tables stay as `service-history` loaded them.
     """
 
     settings: ApiSettings
@@ -182,22 +341,34 @@ class EdFiApi:
         options = dict(self.settings.options)
         interventions = options.pop("interventions", False)
         if options or not isinstance(interventions, bool):
-            raise SourceRefused(f"{self.settings.name}: the one option of an edfi-api source is interventions, true or "
-                                f"false; found {self.settings.options!r}")  # fmt: skip
+            raise SourceRefused(
+                f"{self.settings.name}: the one option of an edfi-api source is interventions, true"
+                f" or false; found {self.settings.options!r}"
+            )
         without = () if interventions else (*_PARTNERS_TABLES, *_OF_INTERVENTIONS)
-        self.tables = tuple(name for name in TABLES if name != "service_sessions" and name not in without)
+        self.tables = tuple(
+            name for name in TABLES if name != "service_sessions" and name not in without
+        )
         self.resources = tuple(resource for resource in RESOURCES if resource.name not in without)
 
     def fetch(self, folder: Path, progress: Progress) -> None:
         """Bring the mirror in `folder` up to date. See `ApiConnector`."""
         base = urlsplit(self.settings.base_url)
-        client = RestClient(f"{base.scheme}://{base.netloc}", self.settings.credentials, self.patience,
-                            sleep=self.sleep)  # fmt: skip
+        client = RestClient(
+            f"{base.scheme}://{base.netloc}",
+            self.settings.credentials,
+            self.patience,
+            sleep=self.sleep,
+        )
         with open_mirror(folder) as mirror, client:
             api = _Api.find(client, self.settings)
             mirror.keep_only(resource.name for resource in self.resources)
-            fetches = [_Fetch(api, mirror, resource, self.settings.page_size, progress)
-                       for resource in sorted(self.resources, key=lambda resource: resource.name != _NEEDED)]
+            fetches = [
+                _Fetch(api, mirror, resource, self.settings.page_size, progress)
+                for resource in sorted(
+                    self.resources, key=lambda resource: resource.name != _NEEDED
+                )
+            ]
             versions, overlap = api.versions(), OVERLAP
             for _ in range(_ROUNDS_OVER_ALL):
                 for fetch in fetches:
@@ -208,8 +379,12 @@ class EdFiApi:
 
     def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
         """Read the mirror in `directory`. See `Connector.read`."""
-        with whole_mirror(directory, [resource.name for resource in self.resources], sink) as mirror:
-            readable = [resource for resource in self.resources if _missing(mirror, resource) is None]
+        with whole_mirror(
+            directory, [resource.name for resource in self.resources], sink
+        ) as mirror:
+            readable = [
+                resource for resource in self.resources if _missing(mirror, resource) is None
+            ]
             for resource in self.resources:
                 if resource not in readable:
                     sink.missing(resource.name, resource.stays_empty)
@@ -255,7 +430,8 @@ class _Api:
 
     @classmethod
     def find(cls, client: RestClient, settings: ApiSettings) -> _Api:
-        """The paths that the API's root names; those beside `base_url` where it is the data's own address.
+        """The paths that the API's root names; those beside `base_url` where it is the data's own
+        address.
 
         Raises:
             SourceRefused: the root names another host, or addresses with a part to fill in.
@@ -266,35 +442,55 @@ class _Api:
             urls = client.get(data + "/").data
             urls = urls.get("urls") if isinstance(urls, Mapping) else None
             if not isinstance(urls, Mapping) or not isinstance(urls.get("dataManagementApi"), str):
-                raise SourceRefused(f"{settings.base_url} is not the root of an Ed-Fi API: it has no dataManagementApi")
+                raise SourceRefused(
+                    f"{settings.base_url} is not the root of an Ed-Fi API: it has no"
+                    " dataManagementApi"
+                )
             data = _path_at(base.hostname, urls["dataManagementApi"])
-            changes = _path_at(base.hostname, str(urls.get("changeQueries") or urls["dataManagementApi"]))
+            changes = _path_at(
+                base.hostname, str(urls.get("changeQueries") or urls["dataManagementApi"])
+            )
         return cls(client, base.netloc, data, changes.replace("/data/v3", "/changeQueries/v1"))
 
     def versions(self) -> _Versions | None:
-        """None when the API does not track changes. Version 5 begins the names with a capital letter."""
+        """None when the API does not track changes. Version 5 begins the names with a capital
+        letter.
+        """
         try:
             found = self.client.get(f"{self.changes}/availableChangeVersions").data
         except AnswerRefused as refused:
             if refused.status in (403, 404):
                 return None
             raise
-        named = {str(name).lower(): version for name, version in found.items()} if isinstance(found, Mapping) else {}
+        named = (
+            {str(name).lower(): version for name, version in found.items()}
+            if isinstance(found, Mapping)
+            else {}
+        )
         oldest, newest = named.get("oldestchangeversion"), named.get("newestchangeversion")
         if not isinstance(oldest, int) or not isinstance(newest, int):
-            raise SourceRefused(f"{self.changes}/availableChangeVersions names no oldest or no newest change version")
+            raise SourceRefused(
+                f"{self.changes}/availableChangeVersions names no oldest or no newest change"
+                " version"
+            )
         return _Versions(oldest, newest)
 
 
 def _path_at(host: str | None, address: str) -> str:
-    """The path of an address that the source named; the token goes to no other host than the settings say."""
+    """The path of an address that the source named; the token goes to no other host than the
+    settings say.
+    """
     parts = urlsplit(address)
     if parts.hostname != host:
-        raise SourceRefused(f"the API's root names an address on another host ({parts.hostname}); base_url must name "
-                            "the host that holds the data")  # fmt: skip
+        raise SourceRefused(
+            f"the API's root names an address on another host ({parts.hostname}); base_url must"
+            " name the host that holds the data"
+        )
     if "{" in parts.path:
-        raise SourceRefused(f"the API's root names {parts.path}: base_url must name the district's own part of it, for "
-                            "example the school year")  # fmt: skip
+        raise SourceRefused(
+            f"the API's root names {parts.path}: base_url must name the district's own part of it,"
+            " for example the school year"
+        )
     return parts.path.rstrip("/")
 
 
@@ -304,14 +500,17 @@ _Place = dict[str, Any]
 class _Fetch:
     """Brings one resource of a mirror up to date.
 
-    Reading cannot pass over a record: a cursor stands on a record and not on a count, and pages by offset are read from
-    the last to the first over a window that is closed above, which records can leave but not enter. Those that leave
-    were changed or deleted, and are in the next window or among its deletes. So the mirror holds every record that the
-    source has, and equal counts mean that it holds no other. They differ when a record was deleted and made again
-    under the same key, since the source then lists no delete; or when the client may see more or less than before.
+    Reading cannot pass over a record: a cursor stands on a record and not on a count, and pages by
+    offset are read from the last to the first over a window that is closed above, which records can
+    leave but not enter. Those that leave were changed or deleted, and are in the next window or
+    among its deletes. So the mirror holds every record that the source has, and equal counts mean
+    that it holds no other. They differ when a record was deleted and made again under the same key,
+    since the source then lists no delete; or when the client may see more or less than before.
     """
 
-    def __init__(self, api: _Api, mirror: Mirror, resource: Resource, page_size: int, progress: Progress) -> None:
+    def __init__(
+        self, api: _Api, mirror: Mirror, resource: Resource, page_size: int, progress: Progress
+    ) -> None:
         self._api = api
         self._mirror = mirror
         self._resource = resource
@@ -321,7 +520,9 @@ class _Fetch:
         self._total = 0
         self._swept = False
         self._passed_none_over = True
-        identity = json.dumps([api.origin, api.data, resource.name, resource.wanted], sort_keys=True)
+        identity = json.dumps(
+            [api.origin, api.data, resource.name, resource.wanted], sort_keys=True
+        )
         self._source = hashlib.sha256(identity.encode()).hexdigest()[:16]
 
     def bring_up_to_date(self, overlap: int) -> None:
@@ -350,7 +551,9 @@ class _Fetch:
         self._progress(self._name, self._total, max(self._total, 1))
 
     def _finish_what_was_begun(self, newest: int | None) -> None:
-        """Go on with the pass that was cut short, if the source is still the same and still knows the place (400)."""
+        """Go on with the pass that was cut short, if the source is still the same and still knows
+        the place (400).
+        """
         place = self._mirror.place(self._name)
         if place is None or place["source"] != self._source or (newest or 0) < (place["high"] or 0):
             return
@@ -363,7 +566,9 @@ class _Fetch:
                 raise
 
     def _read_until_two_passes_agree(self) -> None:
-        """Without change versions a page by offset can pass over a record, but hardly the same one twice."""
+        """Without change versions a page by offset can pass over a record, but hardly the same one
+        twice.
+        """
         before = self._mirror.fingerprint(self._name) if self._swept else None
         for _ in range(_SWEEPS + 1):
             self._passed_none_over = True
@@ -393,7 +598,9 @@ class _Fetch:
         self._give_up()
 
     def _catch_up(self, low: int) -> bool:
-        """Read what has changed since `low` until nothing does; whether the mirror is then whole."""
+        """Read what has changed since `low` until nothing does; whether the mirror is then
+        whole.
+        """
         for _ in range(_ROUNDS):
             newest, before = self._newest(), self._mirror.count(self._name)
             met = 0
@@ -412,7 +619,9 @@ class _Fetch:
     def _newest(self) -> int:
         versions = self._api.versions()
         if versions is None:
-            raise SourceUnavailable(f"{self._name}: the source stopped tracking changes; run the same command again")
+            raise SourceUnavailable(
+                f"{self._name}: the source stopped tracking changes; run the same command again"
+            )
         return versions.newest
 
     def _sweep(self, newest: int | None) -> None:
@@ -424,15 +633,25 @@ class _Fetch:
         return self._go_through(place)
 
     def _place(self, window: _Window, *, sweeps: bool) -> _Place:
-        return {"source": self._source, "low": window.low, "high": window.high, "sweeps": sweeps, "at": {}}
+        return {
+            "source": self._source,
+            "low": window.low,
+            "high": window.high,
+            "sweeps": sweeps,
+            "at": {},
+        }
 
     def _go_through(self, place: _Place) -> bool:
-        """Go on with a pass to its end; False when its changes cannot be followed one by one, so that it has none."""
+        """Go on with a pass to its end; False when its changes cannot be followed one by one, so
+        that it has none.
+        """
         window, at = _Window(place["low"], place["high"]), place["at"]
         while at is not None:
             records, at = self._page(self._path, window, at)
             self._take(records, place | {"at": at})
-            self._progress(self._name, min(self._mirror.met(self._name), self._total), max(self._total, 1))
+            self._progress(
+                self._name, min(self._mirror.met(self._name), self._total), max(self._total, 1)
+            )
         place = place | {"at": None}
         if place["sweeps"]:
             self._swept = True
@@ -441,7 +660,9 @@ class _Fetch:
         self._mirror.finish(self._name, {"source": self._source, "newest": window.high})
         return True
 
-    def _take(self, records: list[Mapping[str, Any]], place: _Place, deleted: tuple[str, ...] = ()) -> None:
+    def _take(
+        self, records: list[Mapping[str, Any]], place: _Place, deleted: tuple[str, ...] = ()
+    ) -> None:
         page = []
         refused: dict[str, str] = {}
         for record in records:
@@ -453,7 +674,9 @@ class _Fetch:
         self._mirror.take_page(self._name, page, place, deleted=deleted)
 
     def _take_deletes(self, window: _Window, place: _Place) -> bool:
-        """A client that may not read the deletes finds them by reading everything, once in each fetch."""
+        """A client that may not read the deletes finds them by reading everything, once in each
+        fetch.
+        """
         try:
             for deletes in self._pages(f"{self._path}/deletes", window):
                 self._take([], place, tuple(self._id(delete) for delete in deletes))
@@ -464,7 +687,9 @@ class _Fetch:
         return True
 
     def _take_key_changes(self, window: _Window, place: _Place) -> bool:
-        """Read again what another record's new key has changed with it. An old server lists none (404)."""
+        """Read again what another record's new key has changed with it. An old server lists none
+        (404).
+        """
         changed: set[str] = set()
         try:
             for changes in self._pages(f"{self._path}/keyChanges", window):
@@ -477,7 +702,9 @@ class _Fetch:
             return False
         for id_ in sorted(changed):
             try:
-                self._take([self._api.client.get(f"{self._path}/{quote(id_, safe='')}").data], place)
+                self._take(
+                    [self._api.client.get(f"{self._path}/{quote(id_, safe='')}").data], place
+                )
             except AnswerRefused as refused:
                 if refused.status != 404:
                     raise
@@ -490,11 +717,13 @@ class _Fetch:
             records, at = self._page(path, window, at)
             yield records
 
-    def _page(self, path: str, window: _Window, at: _Place) -> tuple[list[Mapping[str, Any]], _Place | None]:
+    def _page(
+        self, path: str, window: _Window, at: _Place
+    ) -> tuple[list[Mapping[str, Any]], _Place | None]:
         """One page, and where the next one is; None after the last.
 
-        `at` is {} for the first page; {"token"} where the source gives cursors; else {"before", "size"}: the records
-        before that offset are still to be read, so many at a time.
+        `at` is {} for the first page; {"token"} where the source gives cursors; else {"before",
+        "size"}: the records before that offset are still to be read, so many at a time.
         """
         if "token" in at:
             answer = self._ask(path, window, pageToken=at["token"], pageSize=self._page_size)
@@ -520,17 +749,23 @@ class _Fetch:
     def _ask(self, path: str, window: _Window, **params: str | int) -> Answer:
         asked: Params = window.params() | params
         answer = self._api.client.get(path, asked)
-        if not isinstance(answer.data, list) or not all(isinstance(record, Mapping) for record in answer.data):
+        if not isinstance(answer.data, list) or not all(
+            isinstance(record, Mapping) for record in answer.data
+        ):
             raise SourceRefused(f"{path}: the answer is not a list of records")
         return answer
 
     def _count(self) -> int:
-        return self._total_of(self._path, self._ask(self._path, _Window(None, None), limit=0, totalCount="true"))
+        return self._total_of(
+            self._path, self._ask(self._path, _Window(None, None), limit=0, totalCount="true")
+        )
 
     def _total_of(self, path: str, answer: Answer) -> int:
         total = answer.headers.get("total-count", "")
         if not total.isdecimal():
-            raise SourceRefused(f"{path}: the source gives no Total-Count, so nobody can tell whether all was read")
+            raise SourceRefused(
+                f"{path}: the source gives no Total-Count, so nobody can tell whether all was read"
+            )
         return int(total)
 
     def _id(self, record: Any) -> str:
@@ -544,16 +779,19 @@ class _Fetch:
         return f"{self._api.data}/{self._name}"
 
     def _give_up(self) -> None:
-        raise SourceUnavailable(f"{self._name}: the records kept changing while they were read. What was fetched is "
-                                "kept: run the same command again at a quieter hour")  # fmt: skip
+        raise SourceUnavailable(
+            f"{self._name}: the records kept changing while they were read. What was fetched is "
+            "kept: run the same command again at a quieter hour"
+        )
 
 
 @dataclass(frozen=True)
 class _JsonRecord:
     """A record as the API gives it.
 
-    In JSON a reference holds the whole identity of what it refers to, a common part of a record (a name, an attendance
-    event) is spread over the record itself, and the name of a descriptor says that it is one.
+    In JSON a reference holds the whole identity of what it refers to, a common part of a record (a
+    name, an attendance event) is spread over the record itself, and the name of a descriptor says
+    that it is one.
     """
 
     kind: str
@@ -602,7 +840,13 @@ def _missing(mirror: Mirror, resource: Resource) -> int | None:
 
 
 def _facts_known(mirror: Mirror, resources: tuple[Resource, ...]) -> set[str]:
-    """The characteristics of which every resource could be read. One that this server does not have takes none away."""
-    status = {resource.kind: _missing(mirror, resource) for resource in resources if resource.kind in PROGRAM_FACTS}
+    """The characteristics of which every resource could be read. One that this server does not have
+    takes none away.
+    """
+    status = {
+        resource.kind: _missing(mirror, resource)
+        for resource in resources
+        if resource.kind in PROGRAM_FACTS
+    }
     read = {PROGRAM_FACTS[kind] for kind, refused in status.items() if refused is None}
     return read - {PROGRAM_FACTS[kind] for kind, refused in status.items() if refused == 403}

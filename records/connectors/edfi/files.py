@@ -1,7 +1,8 @@
 """Ed-Fi XML interchange files (Data Standard 5.2, and older namespaces) to canonical tables.
 
-Files are streamed, one record in memory at a time; a document type or an entity is refused by name. The load report
-names the elements that were met and are never stored. What a record means is in `edfi_rules`.
+Files are streamed, one record in memory at a time; a document type or an entity is refused by name.
+The load report names the elements that were met and are never stored. What a record means is in
+`edfi_rules`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ EXPECTED_FILES = {
     "EducationOrgCalendar": "calendar (so no rate of absence)",
     "MasterSchedule": "course titles (courses keep their codes)",
     "Student": "students",
-    "StudentEnrollment": "school_enrollments and grade levels (a student's school is taken from attendance)",
+    "StudentEnrollment": (
+        "school_enrollments and grade levels (a student's school is taken from attendance)"
+    ),
     "StudentSchoolAttendance": "attendance_events",
     "StudentDiscipline": "behavior_incidents",
     "StudentGrade": "course_grades (so no course average and no course-failing alert)",
@@ -47,9 +50,13 @@ class EdFi:
         """Read every `*.xml` file of `directory`. See `Connector.read`."""
         files = sorted(directory.glob("*.xml"), key=_reading_order)
         if not files:
-            raise SourceRefused(f"{directory} holds no .xml file; Ed-Fi interchange files were expected")
+            raise SourceRefused(
+                f"{directory} holds no .xml file; Ed-Fi interchange files were expected"
+            )
         for start, stays_empty in EXPECTED_FILES.items():
-            if not any(file.name.startswith(start) and _starts_exactly(file.name, start) for file in files):
+            if not any(
+                file.name.startswith(start) and _starts_exactly(file.name, start) for file in files
+            ):
                 sink.missing(f"{start}.xml", stays_empty)
         reading = Reading(sink)
         for file in files:
@@ -70,10 +77,16 @@ def stream(file: Path) -> Iterator[Any]:
     """The records of an interchange file (children of the root), one at a time, in constant memory.
 
     Raises:
-        SourceRefused: the file has a document type or entity, or is not well formed, with line and column.
+        SourceRefused: the file has a document type or entity, or is not well formed, with line and
+            column.
     """
     context = etree.iterparse(
-        str(file), events=("start", "end"), resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+        str(file),
+        events=("start", "end"),
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
     )
     depth = 0
     try:
@@ -88,7 +101,9 @@ def stream(file: Path) -> Iterator[Any]:
                     del element.getparent()[0]
     except etree.XMLSyntaxError as error:
         line, column = error.position
-        raise SourceRefused(f"{file.name}, line {line}, column {column}: not well-formed XML: {error.msg}") from None
+        raise SourceRefused(
+            f"{file.name}, line {line}, column {column}: not well-formed XML: {error.msg}"
+        ) from None
 
 
 def _refuse_document_type(file: Path, root: Any) -> None:
@@ -96,20 +111,28 @@ def _refuse_document_type(file: Path, root: Any) -> None:
     if document_type is not None:
         names = ", ".join(entity.name for entity in document_type.iterentities()) or "none"
         raise SourceRefused(
-            f"{file.name}: the file declares a document type {document_type.name!r} (entities: {names}); "
-            "Ed-Fi files have none, and one could hide or fetch other content"
+            f"{file.name}: the file declares a document type {document_type.name!r} (entities:"
+            f" {names}); Ed-Fi files have none, and one could hide or fetch other content"
         )
 
 
 def _starts_exactly(name: str, start: str) -> bool:
-    """True unless the name goes on in lower case: StudentGradebook is not StudentGrade; Student-X is Student."""
+    """True unless the name goes on in lower case: StudentGradebook is not StudentGrade; Student-X
+    is Student.
+    """
     rest = name[len(start) :]
     return not rest[:1].isalpha() or start == "StudentAssessment"
 
 
 def _reading_order(file: Path) -> tuple[int, str]:
     """Context first (schools, calendar, courses), then students, then what refers to them."""
-    first = ("EducationOrganization", "EducationOrgCalendar", "MasterSchedule", "Student.", "Student-")
+    first = (
+        "EducationOrganization",
+        "EducationOrgCalendar",
+        "MasterSchedule",
+        "Student.",
+        "Student-",
+    )
     for position, start in enumerate(first):
         if file.name.startswith(start):
             return position, file.name
@@ -118,7 +141,9 @@ def _reading_order(file: Path) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class _XmlRecord:
-    """A record of an interchange file. `children` are the elements of the record that it speaks of."""
+    """A record of an interchange file. `children` are the elements of the record that it speaks
+    of.
+    """
 
     kind: str
     file: str
@@ -129,7 +154,9 @@ class _XmlRecord:
 
     @classmethod
     def of(cls, file: str, element: Any) -> _XmlRecord:
-        return cls(_local(element), file, int(element.sourceline or 0), element.get("id"), element, element)
+        return cls(
+            _local(element), file, int(element.sourceline or 0), element.get("id"), element, element
+        )
 
     def text(self, *path: str) -> str | None:
         found = _at(self.children, *path)

@@ -1,8 +1,8 @@
 """What an Ed-Fi record means in the canonical tables, whichever way it came.
 
-One set of rules reads the interchange's XML and the ODS/API's JSON: a rule asks for a fact by its path in the
-interchange, and the record knows how its own format spells it. Names of reporters, narratives, addresses, health and
-migrant records are never asked for.
+One set of rules reads the interchange's XML and the ODS/API's JSON: a rule asks for a fact by its
+path in the interchange, and the record knows how its own format spells it. Names of reporters,
+narratives, addresses, health and migrant records are never asked for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from records.connectors.protocol import Sink
 
 NEVER_STORED = {
     "StudentMigrantEducationProgramAssociation": "migrant status: never stored",
-    "StudentNeglectedOrDelinquentProgramAssociation": "neglected or delinquent program: never stored",
+    "StudentNeglectedOrDelinquentProgramAssociation": (
+        "neglected or delinquent program: never stored"
+    ),
     "StudentHealth": "health: never stored",
 }
 PROGRAM_FACTS = {
@@ -30,31 +32,62 @@ PROGRAM_FACTS = {
     "StudentSchoolFoodServiceProgramAssociation": "meal_eligible",
 }
 """Kind of association -> the characteristic that it gives a student."""
-OTHER_PROGRAMS = ("StudentProgramAssociation", "StudentCTEProgramAssociation", "StudentTitleIPartAProgramAssociation")
+OTHER_PROGRAMS = (
+    "StudentProgramAssociation",
+    "StudentCTEProgramAssociation",
+    "StudentTitleIPartAProgramAssociation",
+)
 
 _LANGUAGE_PROGRAMS = ("Bilingual", "English as a Second Language")
 _GRADE_LEVELS = {
     name: level
     for level, name in enumerate(
-        ("Kindergarten", "First grade", "Second grade", "Third grade", "Fourth grade", "Fifth grade", "Sixth grade",
-         "Seventh grade", "Eighth grade", "Ninth grade", "Tenth grade", "Eleventh grade", "Twelfth grade")
+        (
+            "Kindergarten",
+            "First grade",
+            "Second grade",
+            "Third grade",
+            "Fourth grade",
+            "Fifth grade",
+            "Sixth grade",
+            "Seventh grade",
+            "Eighth grade",
+            "Ninth grade",
+            "Tenth grade",
+            "Eleventh grade",
+            "Twelfth grade",
+        )
     )
-} | {"Preschool/Prekindergarten": -1, "Early Education": -1, "Infant/toddler": -1}  # fmt: skip
+} | {"Preschool/Prekindergarten": -1, "Early Education": -1, "Infant/toddler": -1}
 _ATTENDANCE = {
-    "Excused Absence": "absent_excused", "Unexcused Absence": "absent_unexcused", "Tardy": "tardy",
-    "Partial": "partial", "In Attendance": "present", "Early departure": "partial",
-}  # fmt: skip
+    "Excused Absence": "absent_excused",
+    "Unexcused Absence": "absent_unexcused",
+    "Tardy": "tardy",
+    "Partial": "partial",
+    "In Attendance": "present",
+    "Early departure": "partial",
+}
 _RACES = {
-    "American Indian - Alaska Native": "american_indian", "American Indian - Alaskan Native": "american_indian",
-    "Asian": "asian", "Black - African American": "black", "White": "white",
+    "American Indian - Alaska Native": "american_indian",
+    "American Indian - Alaskan Native": "american_indian",
+    "Asian": "asian",
+    "Black - African American": "black",
+    "White": "white",
     "Native Hawaiian - Pacific Islander": "pacific_islander",
-}  # fmt: skip
+}
 _STUDENT = ("StudentReference", "StudentIdentity", "StudentUniqueId")
 _SCHOOL = ("SchoolReference", "SchoolIdentity", "SchoolId")
-_COURSE_OFFERING = ("SectionReference", "SectionIdentity", "CourseOfferingReference", "CourseOfferingIdentity")
+_COURSE_OFFERING = (
+    "SectionReference",
+    "SectionIdentity",
+    "CourseOfferingReference",
+    "CourseOfferingIdentity",
+)
 _INCIDENT = ("DisciplineIncidentReference", "DisciplineIncidentIdentity")
-_ACTS_ON = ("StudentDisciplineIncidentBehaviorAssociationReference",
-            "StudentDisciplineIncidentBehaviorAssociationIdentity")  # fmt: skip
+_ACTS_ON = (
+    "StudentDisciplineIncidentBehaviorAssociationReference",
+    "StudentDisciplineIncidentBehaviorAssociationIdentity",
+)
 
 
 class Record(Protocol):
@@ -102,7 +135,8 @@ class _Waiting:
 class Reading:
     """One pass over a source, with the little that must be remembered between records.
 
-    `facts_known` are the characteristics for which the source was whole: a student without one does not have it.
+    `facts_known` are the characteristics for which the source was whole: a student without one does
+    not have it.
     """
 
     sink: Sink
@@ -146,8 +180,10 @@ class Reading:
                 waiting.values["school_id"] = self.schools_met[student_id].most_common(1)[0][0]
             self._keep("students", waiting.values, waiting.file, waiting.line)
         if self.students and not self.enrolled:
-            self.sink.note("No enrollment records: a student's school is the one that recorded their attendance, and "
-                           "grade levels stay empty.")  # fmt: skip
+            self.sink.note(
+                "No enrollment records: a student's school is the one that recorded their"
+                " attendance, and grade levels stay empty."
+            )
         for waiting in self.incidents.values():
             self._keep("behavior_incidents", waiting.values, waiting.file, waiting.line)
         self._characteristics()
@@ -157,26 +193,45 @@ class Reading:
         self._keep(table, texts, record.file, record.line)
 
     def school(self, record: Record) -> None:
-        self.keep("schools", {"school_id": record.text("SchoolId"), "name": record.text("NameOfInstitution")}, record)
+        self.keep(
+            "schools",
+            {"school_id": record.text("SchoolId"), "name": record.text("NameOfInstitution")},
+            record,
+        )
 
     def provider(self, record: Record) -> None:
-        self.providers[record.text("CommunityProviderId") or ""] = record.text("NameOfInstitution") or ""
+        self.providers[record.text("CommunityProviderId") or ""] = (
+            record.text("NameOfInstitution") or ""
+        )
         self.sink.use(record.file)
 
     def session(self, record: Record) -> None:
-        texts = {"school_id": record.text(*_SCHOOL), "date": record.text("BeginDate"),
-                 "school_year": str(_school_year(_own_year(record)))}  # fmt: skip
+        texts = {
+            "school_id": record.text(*_SCHOOL),
+            "date": record.text("BeginDate"),
+            "school_year": str(_school_year(_own_year(record))),
+        }
         begin = convert_row(TABLES["calendar"], texts)
         end = convert_row(TABLES["calendar"], texts | {"date": record.text("EndDate")})
-        self.sessions.append((str(begin["school_id"]), begin["date"], end["date"],  # type: ignore[arg-type]
-                              int(begin["school_year"]), record.file, record.line))  # type: ignore[arg-type] # fmt: skip
+        self.sessions.append(
+            (
+                str(begin["school_id"]),
+                begin["date"],
+                end["date"],  # type: ignore[arg-type]
+                int(begin["school_year"]),
+                record.file,
+                record.line,
+            )
+        )  # type: ignore[arg-type]
         self.sink.use(record.file)
 
     def grading_period(self, record: Record) -> None:
         school, year = record.text(*_SCHOOL) or "", _school_year(_own_year(record))
         sequence = record.text("PeriodSequence") or "0"
         if not sequence.isdigit():
-            raise BadValue("PeriodSequence", f"PeriodSequence is {sequence!r}; it must be a whole number")
+            raise BadValue(
+                "PeriodSequence", f"PeriodSequence is {sequence!r}; it must be a whole number"
+            )
         for name in (record.text("GradingPeriodName"), record.code("GradingPeriod")):
             if name:
                 self.periods[(school, name, year)] = (int(sequence), record.text("EndDate") or "")
@@ -196,7 +251,9 @@ class Reading:
     def course_offering(self, record: Record) -> None:
         code = record.text("LocalCourseCode")
         if code:
-            self.course_titles[code] = record.text("LocalCourseTitle") or self.course_titles.get(code, code)
+            self.course_titles[code] = record.text("LocalCourseTitle") or self.course_titles.get(
+                code, code
+            )
         self.sink.use(record.file)
 
     def course(self, record: Record) -> None:
@@ -205,9 +262,12 @@ class Reading:
 
     def student(self, record: Record) -> None:
         student_id = record.text("StudentUniqueId")
-        texts = {"student_id": student_id, "first_name": record.text("Name", "FirstName"),
-                 "last_name": record.text("Name", "LastSurname"),
-                 "birth_date": record.text("BirthData", "BirthDate")}  # fmt: skip
+        texts = {
+            "student_id": student_id,
+            "first_name": record.text("Name", "FirstName"),
+            "last_name": record.text("Name", "LastSurname"),
+            "birth_date": record.text("BirthData", "BirthDate"),
+        }
         convert_row(TABLES["students"], texts)
         if student_id in self.students:
             self.keep("students", texts, record)
@@ -224,43 +284,69 @@ class Reading:
         entry = record.text("EntryDate")
         grade = _GRADE_LEVELS.get(record.code("EntryGradeLevel") or "")
         year = _own_year(record)
-        texts = {"student_id": student_id, "school_id": school, "entry_date": entry,
-                 "exit_date": record.text("ExitWithdrawDate"),
-                 "grade_level": None if grade is None else str(grade),
-                 "school_year": str(_school_year(year)) if year else _year_of(entry)}  # fmt: skip
+        texts = {
+            "student_id": student_id,
+            "school_id": school,
+            "entry_date": entry,
+            "exit_date": record.text("ExitWithdrawDate"),
+            "grade_level": None if grade is None else str(grade),
+            "school_year": str(_school_year(year)) if year else _year_of(entry),
+        }
         self.keep("school_enrollments", texts, record)
         self.enrolled = True
         waiting = self.students.get(student_id or "")
         if waiting is not None and (waiting.values.get("_entered") or "") <= (entry or ""):
-            waiting.values |= {"school_id": school, "grade_level": texts["grade_level"], "_entered": entry}
+            waiting.values |= {
+                "school_id": school,
+                "grade_level": texts["grade_level"],
+                "_entered": entry,
+            }
 
     def attendance(self, record: Record) -> None:
-        recorded = record.code("AttendanceEvent", "AttendanceEventCategory") or record.code("AttendanceEventCategory")
+        recorded = record.code("AttendanceEvent", "AttendanceEventCategory") or record.code(
+            "AttendanceEventCategory"
+        )
         status = _ATTENDANCE.get(recorded or "")
         if status is None:
-            raise BadValue("AttendanceEventCategory", f"AttendanceEventCategory is {recorded!r}; "
-                           f"it must be one of {', '.join(_ATTENDANCE)}")  # fmt: skip
+            raise BadValue(
+                "AttendanceEventCategory",
+                f"AttendanceEventCategory is {recorded!r}; "
+                f"it must be one of {', '.join(_ATTENDANCE)}",
+            )
         in_section = record.kind == "StudentSectionAttendanceEvent"
         if in_section and status not in ("tardy", "partial"):
-            self.sink.ignore(record.file, "absence from one class (the school day's own record is used)")
+            self.sink.ignore(
+                record.file, "absence from one class (the school day's own record is used)"
+            )
             return
         school = record.text(*(_COURSE_OFFERING if in_section else ()), *_SCHOOL)
         student_id = record.text(*_STUDENT)
         day = record.text("AttendanceEvent", "EventDate") or record.text("EventDate")
-        self.keep("attendance_events", {"student_id": student_id, "school_id": school, "status": status, "date": day},
-                  record)  # fmt: skip
+        self.keep(
+            "attendance_events",
+            {"student_id": student_id, "school_id": school, "status": status, "date": day},
+            record,
+        )
         self.schools_met.setdefault(student_id or "", Counter())[school or ""] += 1
 
     def gradebook_entry(self, record: Record) -> None:
         code = record.text(*_COURSE_OFFERING, "LocalCourseCode")
         self.gradebook[record.text("GradebookEntryIdentifier") or ""] = {
-            "course": self.course_titles.get(code or "", code), "title": record.text("Title"),
-            "due_date": record.text("DueDate") or record.text("DateAssigned")}  # fmt: skip
+            "course": self.course_titles.get(code or "", code),
+            "title": record.text("Title"),
+            "due_date": record.text("DueDate") or record.text("DateAssigned"),
+        }
         self.sink.use(record.file)
 
     def student_gradebook_entry(self, record: Record) -> None:
-        entry = record.text("GradebookEntryReference", "GradebookEntryIdentity", "GradebookEntryIdentifier")
-        texts = {"student_id": record.text(*_STUDENT), "entry_id": entry, "grade": record.text("NumericGradeEarned")}
+        entry = record.text(
+            "GradebookEntryReference", "GradebookEntryIdentity", "GradebookEntryIdentifier"
+        )
+        texts = {
+            "student_id": record.text(*_STUDENT),
+            "entry_id": entry,
+            "grade": record.text("NumericGradeEarned"),
+        }
         self.keep("gradebook_entries", texts | self.gradebook.get(entry or "", {}), record)
 
     def grade(self, record: Record) -> None:
@@ -268,29 +354,55 @@ class Reading:
         period = ("GradingPeriodReference", "GradingPeriodIdentity")
         year = _school_year(record.text(*period, "SchoolYear"))
         school = record.text(*period, *_SCHOOL) or ""
-        name = record.text(*period, "GradingPeriodName") or record.code(*period, "GradingPeriod") or ""
+        name = (
+            record.text(*period, "GradingPeriodName") or record.code(*period, "GradingPeriod") or ""
+        )
         if (school, name, year) not in self.periods:
-            raise BadValue("GradingPeriod", f"{name!r} of school {school} is not one of the grading periods")
+            raise BadValue(
+                "GradingPeriod", f"{name!r} of school {school} is not one of the grading periods"
+            )
         sequence, ended = self.periods[(school, name, year)]
         code = record.text(*section, *_COURSE_OFFERING, "LocalCourseCode") or ""
-        self.keep("course_grades", {
-            "student_id": record.text(*section, *_STUDENT), "course": self.course_titles.get(code, code),
-            "school_year": str(year), "period": str(sequence), "date": ended,
-            "grade": record.text("NumericGradeEarned")}, record)  # fmt: skip
+        self.keep(
+            "course_grades",
+            {
+                "student_id": record.text(*section, *_STUDENT),
+                "course": self.course_titles.get(code, code),
+                "school_year": str(year),
+                "period": str(sequence),
+                "date": ended,
+                "grade": record.text("NumericGradeEarned"),
+            },
+            record,
+        )
 
     def assessment(self, record: Record) -> None:
         identity = ("AssessmentReference", "AssessmentIdentity")
-        base = {"student_id": record.text(*_STUDENT), "date": record.text("AdministrationDate"),
-                "assessment": record.text(*identity, "AssessmentTitle")
-                or record.text(*identity, "AssessmentIdentifier")}  # fmt: skip
-        numeric = [one for one in record.each("ScoreResult") if _is_number(one.text("ScoreResult", "Result"))]
+        base = {
+            "student_id": record.text(*_STUDENT),
+            "date": record.text("AdministrationDate"),
+            "assessment": (
+                record.text(*identity, "AssessmentTitle")
+                or record.text(*identity, "AssessmentIdentifier")
+            ),
+        }
+        numeric = [
+            one
+            for one in record.each("ScoreResult")
+            if _is_number(one.text("ScoreResult", "Result"))
+        ]
         if not numeric:
             self.sink.ignore(record.file, "StudentAssessment without a numeric score")
             return
         for position, one in enumerate(numeric):
-            values = convert_row(TABLES["assessments"], base | {
-                "score": one.text("ScoreResult", "Result"),
-                "measure": one.code("ScoreResult", "AssessmentReportingMethod")})  # fmt: skip
+            values = convert_row(
+                TABLES["assessments"],
+                base
+                | {
+                    "score": one.text("ScoreResult", "Result"),
+                    "measure": one.code("ScoreResult", "AssessmentReportingMethod"),
+                },
+            )
             add = self.sink.keep if position == 0 else self.sink.derive
             add("assessments", values, record.file, record.line)
 
@@ -305,8 +417,15 @@ class Reading:
         student_id, incident = record.text(*_STUDENT) or "", self._incident_of(record)
         day = self.incident_dates.get(incident)
         if day is None:
-            raise BadValue("DisciplineIncidentReference", f"there is no DisciplineIncident {incident!r}")
-        texts = {"student_id": student_id, "incident_id": incident, "date": day, "behavior": record.code("Behavior")}
+            raise BadValue(
+                "DisciplineIncidentReference", f"there is no DisciplineIncident {incident!r}"
+            )
+        texts = {
+            "student_id": student_id,
+            "incident_id": incident,
+            "date": day,
+            "behavior": record.code("Behavior"),
+        }
         convert_row(TABLES["behavior_incidents"], texts)
         if (student_id, incident) in self.incidents:
             self.keep("behavior_incidents", texts, record)
@@ -318,13 +437,21 @@ class Reading:
         incidents = [self._incident_of(one, *_ACTS_ON) for one in record.each(_ACTS_ON[0])] or [""]
         for incident in incidents:
             if (student_id, incident) not in self.incidents:
-                raise BadValue(_ACTS_ON[0], f"the action names incident {incident!r}, which this student has no "
-                               "part in")  # fmt: skip
-        taken = next((code for one in record.each("Discipline") if (code := one.code("Discipline"))), None)
+                raise BadValue(
+                    _ACTS_ON[0],
+                    f"the action names incident {incident!r}, which this student has no part in",
+                )
+        taken = next(
+            (code for one in record.each("Discipline") if (code := one.code("Discipline"))), None
+        )
         for incident in incidents:
             self.incidents[(student_id, incident)].values |= {
-                "action": taken, "days_removed": record.text("ActualDisciplineActionLength")
-                or record.text("DisciplineActionLength")}  # fmt: skip
+                "action": taken,
+                "days_removed": (
+                    record.text("ActualDisciplineActionLength")
+                    or record.text("DisciplineActionLength")
+                ),
+            }
         self.sink.use(record.file)
 
     def program(self, record: Record) -> None:
@@ -342,19 +469,36 @@ class Reading:
 
     def intervention(self, record: Record) -> None:
         code = record.text("InterventionIdentificationCode")
-        school = record.text("EducationOrganizationReference", "EducationOrganizationIdentity",
-                             "EducationOrganizationId")  # fmt: skip
+        school = record.text(
+            "EducationOrganizationReference",
+            "EducationOrganizationIdentity",
+            "EducationOrganizationId",
+        )
         organization = next(iter(self.providers), school)
-        self.interventions[code or ""] = {"program_id": code, "organization_id": organization,
-                                          "start_date": record.text("BeginDate"),
-                                          "end_date": record.text("EndDate")}  # fmt: skip
-        self.keep("programs", {"program_id": code, "organization_id": organization, "name": code}, record)
+        self.interventions[code or ""] = {
+            "program_id": code,
+            "organization_id": organization,
+            "start_date": record.text("BeginDate"),
+            "end_date": record.text("EndDate"),
+        }
+        self.keep(
+            "programs", {"program_id": code, "organization_id": organization, "name": code}, record
+        )
 
     def student_intervention(self, record: Record) -> None:
-        code = record.text("InterventionReference", "InterventionIdentity", "InterventionIdentificationCode") or ""
+        code = (
+            record.text(
+                "InterventionReference", "InterventionIdentity", "InterventionIdentificationCode"
+            )
+            or ""
+        )
         if code not in self.interventions:
             raise BadValue("InterventionReference", f"there is no Intervention {code!r}")
-        self.keep("service_enrollments", {"student_id": record.text(*_STUDENT)} | self.interventions[code], record)
+        self.keep(
+            "service_enrollments",
+            {"student_id": record.text(*_STUDENT)} | self.interventions[code],
+            record,
+        )
 
     def _keep(self, table: str, texts: dict[str, str | None], file: str, line: int) -> None:
         self.sink.keep(table, convert_row(TABLES[table], texts), file, line)
@@ -363,25 +507,38 @@ class Reading:
         sex = (record.code("Sex") or "").lower()
         codes = [one.code("Race", "Race") or one.code("Race") for one in record.each("Race")]
         races = sorted({_RACES[code] for code in codes if code in _RACES})
-        race = "hispanic" if record.text("HispanicLatinoEthnicity") in ("true", "1") else (
-            "two_or_more" if len(races) > 1 else (races[0] if races else None))  # fmt: skip
+        race = (
+            "hispanic"
+            if record.text("HispanicLatinoEthnicity") in ("true", "1")
+            else ("two_or_more" if len(races) > 1 else (races[0] if races else None))
+        )
         if sex or race:
             known = self.facts.setdefault(student_id, {})
-            known["sex"] = (sex if sex in ("female", "male") else "another") if sex else known.get("sex")
+            known["sex"] = (
+                (sex if sex in ("female", "male") else "another") if sex else known.get("sex")
+            )
             known["race_ethnicity"] = race or known.get("race_ethnicity")
             self.fact_lines.setdefault(student_id, (record.file, record.line))
 
     def _incident_of(self, record: Record, *within: str) -> str:
         label = record.points_to(*within, _INCIDENT[0])
-        return self.incident_labels.get(label, label) if label else _incident_id(record, *within, *_INCIDENT)
+        return (
+            self.incident_labels.get(label, label)
+            if label
+            else _incident_id(record, *within, *_INCIDENT)
+        )
 
     def _characteristics(self) -> None:
-        absent = {fact: "false" if fact in self.facts_known else None for fact in PROGRAM_FACTS.values()}
+        absent = {
+            fact: "false" if fact in self.facts_known else None for fact in PROGRAM_FACTS.values()
+        }
         for student_id in self.students if self.facts_known else self.facts:
             waiting = self.students.get(student_id)
             file, line = self.fact_lines.get(student_id) or (waiting.file, waiting.line)  # type: ignore[union-attr]
             texts = {"student_id": student_id, **absent, **self.facts.get(student_id, {})}
-            self.sink.derive("characteristics", convert_row(TABLES["characteristics"], texts), file, line)
+            self.sink.derive(
+                "characteristics", convert_row(TABLES["characteristics"], texts), file, line
+            )
 
     def _calendar(self) -> None:
         worked_out = 0
@@ -390,13 +547,18 @@ class Reading:
                 day = begin + timedelta(days=offset)
                 if day.weekday() < 5 and f"{school} {day}" not in self.school_days:
                     self.school_days.add(f"{school} {day}")
-                    values: dict[str, Value] = {"school_id": school, "date": day, "school_year": year}
+                    values: dict[str, Value] = {
+                        "school_id": school,
+                        "date": day,
+                        "school_year": year,
+                    }
                     self.sink.derive("calendar", values, file, line)
                     worked_out += 1
         if worked_out:
             self.sink.note(
-                f"The calendar lists few school days: {worked_out} were worked out as the weekdays of each term. "
-                "Holidays count as school days until the district sends its calendar."
+                f"The calendar lists few school days: {worked_out} were worked out as the weekdays"
+                " of each term. Holidays count as school days until the district sends its"
+                " calendar."
             )
 
 
@@ -408,7 +570,9 @@ def _school_year(text: str | None) -> int:
     try:
         return int((text or "")[-4:])
     except ValueError:
-        raise BadValue("SchoolYear", f"SchoolYear is {text!r}; it must look like 2021-2022") from None
+        raise BadValue(
+            "SchoolYear", f"SchoolYear is {text!r}; it must look like 2021-2022"
+        ) from None
 
 
 def _is_number(text: str | None) -> bool:
@@ -420,11 +584,15 @@ def _is_number(text: str | None) -> bool:
 
 
 def _year_of(entry: str | None) -> str | None:
-    """The school year of an entry date: a year that begins in July ends in the next calendar year."""
+    """The school year of an entry date: a year that begins in July ends in the next calendar
+    year.
+    """
     try:
         day = date.fromisoformat((entry or "")[:10])
     except ValueError:
-        raise BadValue("EntryDate", f"EntryDate is {entry!r}; a date must look like 2021-08-23") from None
+        raise BadValue(
+            "EntryDate", f"EntryDate is {entry!r}; a date must look like 2021-08-23"
+        ) from None
     return str(day.year + 1 if day.month >= 7 else day.year)
 
 
@@ -455,4 +623,4 @@ _RULES: dict[str, Callable[[Reading, Record], None]] = {
     "Intervention": Reading.intervention,
     "StudentInterventionAssociation": Reading.student_intervention,
     **dict.fromkeys((*PROGRAM_FACTS, *OTHER_PROGRAMS), Reading.program),
-}  # fmt: skip
+}

@@ -1,8 +1,10 @@
-"""Reading a district's API: politely, read-only, and never a half-read answer taken for a whole one.
+"""Reading a district's API: politely, read-only, and never a half-read answer taken for a whole
+one.
 
-This module owns the way to the network: the token, the waiting, the limits. It refuses addresses that are not
-encrypted (but for this machine itself), redirects, and answers that are cut short, too large or too slow. No error
-of it holds anything that the source answered: an answer can hold a child's record.
+This module owns the way to the network: the token, the waiting, the limits. It refuses addresses
+that are not encrypted (but for this machine itself), redirects, and answers that are cut short, too
+large or too slow. No error of it holds anything that the source answered: an answer can hold a
+child's record.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ Params = Mapping[str, str | int]
 
 
 class SourceUnavailable(SourceRefused):
-    """The source did not give a whole answer in the time that we wait. What was fetched is kept for the next try."""
+    """The source did not give a whole answer in the time that we wait. What was fetched is kept for
+    the next try.
+    """
 
 
 class AnswerRefused(SourceRefused):
@@ -85,7 +89,9 @@ class Answer:
 
 
 class _TryAgain(Exception):
-    """Something that may pass. `wait` is what the source asked for, in seconds; None leaves it to us."""
+    """Something that may pass. `wait` is what the source asked for, in seconds; None leaves it to
+    us.
+    """
 
     def __init__(self, why: str, wait: float | None = None) -> None:
         super().__init__(why)
@@ -96,8 +102,14 @@ class _TryAgain(Exception):
 class RestClient:
     """Reads from one API. Use it as a context manager; it is not shared between threads."""
 
-    def __init__(self, base_url: str, credentials: Credentials, patience: Patience | None = None, *,
-                 sleep: Callable[[float], None] = time.sleep) -> None:  # fmt: skip
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        patience: Patience | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         """Open the way to an API.
 
         Raises:
@@ -111,8 +123,12 @@ class RestClient:
         self._sleep = sleep
         self._token = ""
         self._token_ends = 0.0
-        self._http = httpx.Client(verify=_authorities(), follow_redirects=False, headers={"accept": "application/json"},
-                                  timeout=httpx.Timeout(self._patience.between_bytes, connect=20.0))  # fmt: skip
+        self._http = httpx.Client(
+            verify=_authorities(),
+            follow_redirects=False,
+            headers={"accept": "application/json"},
+            timeout=httpx.Timeout(self._patience.between_bytes, connect=20.0),
+        )
 
     def __enter__(self) -> RestClient:
         return self
@@ -120,7 +136,9 @@ class RestClient:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def get(self, path: str, params: Params | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+    def get(
+        self, path: str, params: Params | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """One whole JSON answer.
 
         Raises:
@@ -129,7 +147,9 @@ class RestClient:
         """
         return self._whole("GET", path, params, None, headers)
 
-    def query(self, path: str, params: Params | None = None, body: Mapping[str, Any] | None = None) -> Answer:
+    def query(
+        self, path: str, params: Params | None = None, body: Mapping[str, Any] | None = None
+    ) -> Answer:
         """One whole JSON answer of an API that takes its questions by POST. Raises as `get` does.
 
         Raises:
@@ -139,8 +159,14 @@ class RestClient:
             raise ValueError(f"{path} is not the path of a PowerQuery")
         return self._whole("POST", path, params, body or {}, None)
 
-    def _whole(self, method: str, path: str, params: Params | None, body: Mapping[str, Any] | None,
-               headers: Mapping[str, str] | None) -> Answer:  # fmt: skip
+    def _whole(
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None,
+    ) -> Answer:
         wait, tries = self._patience.first_wait, 0
         while True:
             try:
@@ -150,23 +176,39 @@ class RestClient:
             except _Unauthorized:
                 self._token = ""
                 if fresh:
-                    raise AnswerRefused(f"{path}: the source refuses a token that it has just given (401)",
-                                        401) from None  # fmt: skip
+                    raise AnswerRefused(
+                        f"{path}: the source refuses a token that it has just given (401)", 401
+                    ) from None
             except _TryAgain as again:
                 tries += 1
                 if tries == self._patience.tries:
                     self._give_up(f"{path}: {again.why}, in {tries} tries")
                 if (again.wait or 0) > self._patience.longest_wait:
-                    self._give_up(f"{path}: {again.why} and asks to be left alone for {again.wait:,.0f} seconds")
-                self._sleep(again.wait if again.wait is not None else wait * random.uniform(0.5, 1.0))
+                    self._give_up(
+                        f"{path}: {again.why} and asks to be left alone for {again.wait:,.0f}"
+                        " seconds"
+                    )
+                self._sleep(
+                    again.wait if again.wait is not None else wait * random.uniform(0.5, 1.0)
+                )
                 wait = min(wait * 2, self._patience.longest_wait)
 
     def _give_up(self, why: str) -> NoReturn:
-        raise SourceUnavailable(f"{why}. What was fetched is kept: run the same command again to go on") from None
+        raise SourceUnavailable(
+            f"{why}. What was fetched is kept: run the same command again to go on"
+        ) from None
 
-    def _once(self, method: str, path: str, params: Params | None, body: Mapping[str, Any] | None,
-              headers: Mapping[str, str]) -> Answer:  # fmt: skip
-        asking = self._http.stream(method, self._base + path, params=dict(params or {}), json=body, headers=headers)
+    def _once(
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str],
+    ) -> Answer:
+        asking = self._http.stream(
+            method, self._base + path, params=dict(params or {}), json=body, headers=headers
+        )
         with _network_faults(), asking as response:
             self._check_status(path, response)
             return Answer(_json(self._read(path, response)), response.headers)
@@ -180,22 +222,34 @@ class RestClient:
         if status in _TRY_AGAIN:
             raise _TryAgain(f"the source answered {status}", _retry_after(response.headers))
         if response.is_redirect:
-            raise AnswerRefused(f"{path}: the source answered with a redirect ({status}), which is not followed: "
-                                "the token would go to another address", status)  # fmt: skip
-        raise AnswerRefused(f"{path}: the source answered {status}: check its address and what these credentials may "
-                            "read", status)  # fmt: skip
+            raise AnswerRefused(
+                f"{path}: the source answered with a redirect ({status}), which is not followed: "
+                "the token would go to another address",
+                status,
+            )
+        raise AnswerRefused(
+            f"{path}: the source answered {status}: check its address and what these credentials"
+            " may read",
+            status,
+        )
 
     def _read(self, path: str, response: httpx.Response) -> bytes:
-        """The whole body, or nothing: bounded in size and in time, so that a slow drip cannot hold a load."""
+        """The whole body, or nothing: bounded in size and in time, so that a slow drip cannot hold
+        a load.
+        """
         ends = time.monotonic() + self._patience.whole_answer
         read = bytearray()
         for part in response.iter_bytes():
             read += part
             if len(read) > self._patience.most_bytes:
-                raise SourceRefused(f"{path}: an answer is larger than {self._patience.most_bytes:,} bytes; ask for "
-                                    "smaller pages")  # fmt: skip
+                raise SourceRefused(
+                    f"{path}: an answer is larger than {self._patience.most_bytes:,} bytes; ask for"
+                    " smaller pages"
+                )
             if time.monotonic() > ends:
-                raise _TryAgain(f"an answer was not whole after {self._patience.whole_answer:g} seconds")
+                raise _TryAgain(
+                    f"an answer was not whole after {self._patience.whole_answer:g} seconds"
+                )
         return bytes(read)
 
     def _renew_token(self) -> bool:
@@ -217,7 +271,9 @@ class RestClient:
             if status in _TRY_AGAIN:
                 raise _TryAgain(f"no token could be had ({status})", _retry_after(response.headers))
             if status != 200:
-                raise AnswerRefused(f"{url} gives no token ({status}): check the client's name and secret", status)
+                raise AnswerRefused(
+                    f"{url} gives no token ({status}): check the client's name and secret", status
+                )
             found = _json(self._read(url, response))
         if not isinstance(found, dict) or not isinstance(found.get("access_token"), str):
             raise SourceRefused(f"{url} answered without a token")
@@ -235,7 +291,9 @@ def check_encrypted(address: str) -> None:
         SourceRefused: saying what would be right.
     """
     parts = urlsplit(address)
-    if parts.scheme == "https" or (parts.scheme == "http" and _is_this_machine(parts.hostname or "")):
+    if parts.scheme == "https" or (
+        parts.scheme == "http" and _is_this_machine(parts.hostname or "")
+    ):
         return
     raise SourceRefused(f"{address} is not an encrypted address: it must begin with https://")
 
@@ -266,7 +324,9 @@ def _json(body: bytes) -> Any:
 
 
 def _seconds(asked: Any) -> float:
-    """How long a token lasts; five minutes where the source does not say (RFC 6749, 5.1 only recommends it)."""
+    """How long a token lasts; five minutes where the source does not say (RFC 6749, 5.1 only
+    recommends it).
+    """
     try:
         return min(max(float(asked), 0.0), 86_400.0)
     except (TypeError, ValueError):

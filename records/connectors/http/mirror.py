@@ -1,8 +1,10 @@
-"""What a source's API last said, record by record: the ground on which a full load and a delta are the same.
+"""What a source's API last said, record by record: the ground on which a full load and a delta are
+the same.
 
-Each page that was read is one transaction, with the place from which to go on: a fetch that is killed loses no page
-and reads none twice. A record holds only the fields that its connector names; whatever must never be stored is cut out
-before anything reaches this file. A snapshot is made from a mirror only when every resource of it is whole.
+Each page that was read is one transaction, with the place from which to go on: a fetch that is
+killed loses no page and reads none twice. A record holds only the fields that its connector names;
+whatever must never be stored is cut out before anything reaches this file. A snapshot is made from
+a mirror only when every resource of it is whole.
 """
 
 from __future__ import annotations
@@ -24,16 +26,18 @@ from records.connectors.http.client import AnswerRefused
 from records.connectors.protocol import Sink, SourceRefused
 
 Wanted = Mapping[str, Any]
-"""Names of fields to keep: True for a value (or a list of values), another `Wanted` for an object or for each object
-of a list."""
+"""Names of fields to keep: True for a value (or a list of values), another `Wanted` for an object
+or for each object of a list."""
 
 _FILE = "mirror.sqlite"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
-    resource TEXT NOT NULL, id TEXT NOT NULL, pass INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (resource, id)
+    resource TEXT NOT NULL, id TEXT NOT NULL, pass INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (resource, id)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS resources (
-    resource TEXT PRIMARY KEY, pass INTEGER NOT NULL, sweeps INTEGER NOT NULL, place TEXT, synced TEXT
+    resource TEXT PRIMARY KEY, pass INTEGER NOT NULL, sweeps INTEGER NOT NULL, place TEXT,
+    synced TEXT
 );
 CREATE TABLE IF NOT EXISTS forgotten (salt TEXT NOT NULL, digest TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS refused (resource TEXT NOT NULL, field TEXT NOT NULL, kind TEXT NOT NULL,
@@ -41,7 +45,9 @@ CREATE TABLE IF NOT EXISTS refused (resource TEXT NOT NULL, field TEXT NOT NULL,
 """
 
 
-STUDENT_FIELDS = frozenset({"studentUniqueId", "student_id", "userSourcedId", "studentSourcedId", "student_number"})
+STUDENT_FIELDS = frozenset(
+    {"studentUniqueId", "student_id", "userSourcedId", "studentSourcedId", "student_number"}
+)
 """Fields, at any depth, whose value is the district's identifier of a student."""
 
 STUDENT_REFERENCES = frozenset({"user", "student"})
@@ -70,11 +76,15 @@ class Mirror:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._is_joined = False
-        self._forgotten = list(connection.execute("SELECT salt, digest FROM forgotten ORDER BY rowid"))
+        self._forgotten = list(
+            connection.execute("SELECT salt, digest FROM forgotten ORDER BY rowid")
+        )
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """All passes inside are one transaction: for a source that is read in one go and never resumed."""
+        """All passes inside are one transaction: for a source that is read in one go and never
+        resumed.
+        """
         with self._connection:
             self._is_joined = True
             try:
@@ -88,7 +98,9 @@ class Mirror:
         return json.loads(found[2]) if found and found[2] is not None else None
 
     def synced(self, resource: str) -> Any:
-        """What the last finished pass wrote down as the point from which changes count; None before the first."""
+        """What the last finished pass wrote down as the point from which changes count; None before
+        the first.
+        """
         found = self._resource(resource)
         return json.loads(found[3]) if found and found[3] is not None else None
 
@@ -97,17 +109,24 @@ class Mirror:
 
         Args:
             place: where it starts (JSON), given back by `place` until the pass is finished.
-            sweeps: the pass reads every record there is, so that one that it does not meet is gone at the source.
+            sweeps: the pass reads every record there is, so that one that it does not meet is gone
+                at the source.
         """
         with self._transaction():
             self._connection.execute(
-                "INSERT INTO resources VALUES (?, 1, ?, ?, NULL) ON CONFLICT (resource) DO UPDATE SET "
-                "pass = pass + 1, sweeps = excluded.sweeps, place = excluded.place",
+                "INSERT INTO resources VALUES (?, 1, ?, ?, NULL) ON CONFLICT (resource) DO UPDATE"
+                " SET pass = pass + 1, sweeps = excluded.sweeps, place = excluded.place",
                 (resource, int(sweeps), json.dumps(place)),
             )
 
-    def take_page(self, resource: str, records: Iterable[tuple[str, Mapping[str, Any]]], next_place: Any, *,
-                  deleted: Iterable[str] = ()) -> None:  # fmt: skip
+    def take_page(
+        self,
+        resource: str,
+        records: Iterable[tuple[str, Mapping[str, Any]]],
+        next_place: Any,
+        *,
+        deleted: Iterable[str] = (),
+    ) -> None:
         """Keep one page of a pass, and where the next one starts, in one transaction.
 
         Args:
@@ -119,24 +138,38 @@ class Mirror:
             self._connection.executemany(
                 "INSERT INTO records VALUES (?, ?, ?, ?) ON CONFLICT (resource, id) DO UPDATE SET "
                 "pass = excluded.pass, body = excluded.body",
-                [(resource, kept, number, body) for kept, body in (self._kept(id_, body) for id_, body in records)],
+                [
+                    (resource, kept, number, body)
+                    for kept, body in (self._kept(id_, body) for id_, body in records)
+                ],
             )
-            self._connection.executemany("DELETE FROM records WHERE resource = ? AND id IN (?, ?)",
-                                         [(resource, id_, self._stand_in(id_)) for id_ in deleted])  # fmt: skip
-            self._connection.execute("UPDATE resources SET place = ? WHERE resource = ?",
-                                     (json.dumps(next_place), resource))  # fmt: skip
+            self._connection.executemany(
+                "DELETE FROM records WHERE resource = ? AND id IN (?, ?)",
+                [(resource, id_, self._stand_in(id_)) for id_ in deleted],
+            )
+            self._connection.execute(
+                "UPDATE resources SET place = ? WHERE resource = ?",
+                (json.dumps(next_place), resource),
+            )
 
     def finish(self, resource: str, synced: Any) -> None:
-        """End a pass: drop what a sweeping pass did not meet, and write down from where changes count next time."""
+        """End a pass: drop what a sweeping pass did not meet, and write down from where changes
+        count next time.
+        """
         with self._transaction():
             self._connection.execute(
-                "DELETE FROM records WHERE resource = ? AND pass < (SELECT pass FROM resources WHERE resource = ?) "
-                "AND (SELECT sweeps FROM resources WHERE resource = ?)", (resource,) * 3,
-            )  # fmt: skip
-            self._connection.execute("UPDATE resources SET place = NULL, synced = ? WHERE resource = ?",
-                                     (json.dumps(synced), resource))  # fmt: skip
+                "DELETE FROM records WHERE resource = ? AND pass < (SELECT pass FROM resources"
+                " WHERE resource = ?) AND (SELECT sweeps FROM resources WHERE resource = ?)",
+                (resource,) * 3,
+            )
+            self._connection.execute(
+                "UPDATE resources SET place = NULL, synced = ? WHERE resource = ?",
+                (json.dumps(synced), resource),
+            )
 
-    def mark_missing(self, resource: str, synced: Mapping[str, Any], refused: AnswerRefused) -> None:
+    def mark_missing(
+        self, resource: str, synced: Mapping[str, Any], refused: AnswerRefused
+    ) -> None:
         """Leave a resource empty and whole, because the source does not give it.
 
         Raises:
@@ -144,24 +177,34 @@ class Mirror:
         """
         if self.count(resource):
             raise SourceRefused(
-                f"{refused}. It could be read before ({self.count(resource):,} records, which are kept), so nothing "
-                f"was changed. Ask whoever runs the source to let this client read {resource} again; to go on without "
-                "it, remove the folder in which this source is kept, and load everything anew"
+                f"{refused}. It could be read before ({self.count(resource):,} records, which are"
+                " kept), so nothing was changed. Ask whoever runs the source to let this client"
+                f" read {resource} again; to go on without it, remove the folder in which this"
+                " source is kept, and load everything anew"
             ) from None
         self.begin(resource, None, sweeps=True)
         self.finish(resource, {**synced, "missing": refused.status})
 
     def met(self, resource: str) -> int:
         """Records that the pass under way, or the last one, has met."""
-        query = ("SELECT count(*) FROM records WHERE resource = ? "
-                 "AND pass = (SELECT pass FROM resources WHERE resource = ?)")  # fmt: skip
+        query = (
+            "SELECT count(*) FROM records WHERE resource = ? "
+            "AND pass = (SELECT pass FROM resources WHERE resource = ?)"
+        )
         return int(self._connection.execute(query, (resource, resource)).fetchone()[0])
 
     def has_met(self, resource: str, id_: str) -> bool:
         """Whether the pass under way, or the last one, has met the record."""
-        query = ("SELECT 1 FROM records WHERE resource = ? AND id IN (?, ?) "
-                 "AND pass = (SELECT pass FROM resources WHERE resource = ?)")  # fmt: skip
-        return self._connection.execute(query, (resource, id_, self._stand_in(id_), resource)).fetchone() is not None
+        query = (
+            "SELECT 1 FROM records WHERE resource = ? AND id IN (?, ?) "
+            "AND pass = (SELECT pass FROM resources WHERE resource = ?)"
+        )
+        return (
+            self._connection.execute(
+                query, (resource, id_, self._stand_in(id_), resource)
+            ).fetchone()
+            is not None
+        )
 
     def count(self, resource: str) -> int:
         query = "SELECT count(*) FROM records WHERE resource = ?"
@@ -170,29 +213,37 @@ class Mirror:
     def records(self, resource: str) -> Iterator[Kept]:
         """Every record of a resource, by identifier: the same whatever order it arrived in."""
         query = "SELECT id, body FROM records WHERE resource = ? AND body <> ? ORDER BY id"
-        for number, (id_, body) in enumerate(self._connection.execute(query, (resource, _NOTHING)), start=1):
+        for number, (id_, body) in enumerate(
+            self._connection.execute(query, (resource, _NOTHING)), start=1
+        ):
             yield Kept(number, id_, json.loads(body))
 
     def keep_only(self, resources: Iterable[str]) -> None:
-        """Forget every resource but these: what a source is no longer read for is not kept either."""
+        """Forget every resource but these: what a source is no longer read for is not kept
+        either.
+        """
         names = json.dumps(list(resources))
         with self._connection:
             for table in ("records", "resources", "refused"):
-                self._connection.execute(
-                    f"DELETE FROM {table} WHERE resource NOT IN (SELECT value FROM json_each(?))", (names,)  # noqa: S608
+                unread = (
+                    f"DELETE FROM {table} WHERE resource NOT IN (SELECT value FROM json_each(?))"  # noqa: S608
                 )
+                self._connection.execute(unread, (names,))
 
     def fingerprint(self, resource: str) -> str:
         """The same for the same records, and for no others."""
         digest = hashlib.sha256()
-        for row in self._connection.execute("SELECT id, body FROM records WHERE resource = ? ORDER BY id", (resource,)):
+        for row in self._connection.execute(
+            "SELECT id, body FROM records WHERE resource = ? ORDER BY id", (resource,)
+        ):
             digest.update(json.dumps(row).encode())
         return digest.hexdigest()
 
     def forget(self, student_id: str) -> int:
         """Delete what is held of a student, and keep nothing of them again; the number of records.
 
-        What the source goes on sending of them is counted and not kept, so that a resource can still be found whole.
+        What the source goes on sending of them is counted and not kept, so that a resource can
+        still be found whole.
         """
         found = self._naming(student_id)
         salt = secrets.token_hex(16)
@@ -203,23 +254,37 @@ class Mirror:
                 "UPDATE records SET id = ?, body = ? WHERE resource = ? AND id = ?",
                 [(self._stand_in(id_), _NOTHING, resource, id_) for resource, id_ in found],
             )
-        for statement in ("PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+        for statement in (
+            "PRAGMA wal_checkpoint(TRUNCATE)",
+            "VACUUM",
+            "PRAGMA wal_checkpoint(TRUNCATE)",
+        ):
             self._connection.execute(statement)
         return len(found)
 
     def unfinished(self, resources: Iterable[str]) -> list[str]:
         """Those that are not whole: never read, or a pass is under way."""
-        return [name for name in resources if self.synced(name) is None or self.place(name) is not None]
+        return [
+            name for name in resources if self.synced(name) is None or self.place(name) is not None
+        ]
 
     def note_refused(self, resource: str, fields: Mapping[str, str]) -> None:
-        """Remember, for the load report, the names of fields that were cut out, and what kind of thing they hold."""
+        """Remember, for the load report, the names of fields that were cut out, and what kind of
+        thing they hold.
+        """
         with self._transaction():
-            self._connection.executemany("INSERT OR IGNORE INTO refused VALUES (?, ?, ?)",
-                                         [(resource, name, kind) for name, kind in sorted(fields.items())])  # fmt: skip
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO refused VALUES (?, ?, ?)",
+                [(resource, name, kind) for name, kind in sorted(fields.items())],
+            )
 
     def refused(self) -> list[tuple[str, str, str]]:
         """(resource, field, kind) of everything that was cut out and is never stored."""
-        return list(self._connection.execute("SELECT resource, field, kind FROM refused ORDER BY resource, field"))
+        return list(
+            self._connection.execute(
+                "SELECT resource, field, kind FROM refused ORDER BY resource, field"
+            )
+        )
 
     def holds(self, student_id: str) -> int:
         """How many records name the student."""
@@ -229,8 +294,11 @@ class Mirror:
         """(resource, identifier) of the records that name a student."""
         like = f"%{json.dumps(student_id)[1:-1]}%"
         query = "SELECT resource, id, body FROM records WHERE id = ? OR body LIKE ?"
-        return [(resource, id_) for resource, id_, body in self._connection.execute(query, (student_id, like))
-                if student_id in {id_, *_students_named(json.loads(body))}]  # fmt: skip
+        return [
+            (resource, id_)
+            for resource, id_, body in self._connection.execute(query, (student_id, like))
+            if student_id in {id_, *_students_named(json.loads(body))}
+        ]
 
     def _kept(self, id_: str, body: Mapping[str, Any]) -> tuple[str, str]:
         if self._forgotten and self._is_forgotten(id_, body):
@@ -239,10 +307,14 @@ class Mirror:
 
     def _is_forgotten(self, id_: str, body: Any) -> bool:
         named = {id_, *_students_named(body)}
-        return any(_digest(salt, one) == digest for one in named for salt, digest in self._forgotten)
+        return any(
+            _digest(salt, one) == digest for one in named for salt, digest in self._forgotten
+        )
 
     def _stand_in(self, id_: str) -> str:
-        """What stands for the identifier of a record of which nothing is kept: it may be a student's own."""
+        """What stands for the identifier of a record of which nothing is kept: it may be a
+        student's own.
+        """
         return f"forgotten-{_digest(self._forgotten[0][0], id_)[:32]}" if self._forgotten else id_
 
     @contextmanager
@@ -277,7 +349,9 @@ def open_mirror(folder: Path) -> Iterator[Mirror]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise MirrorInUse(f"another load reads into {folder}; try again when it has ended") from None
+            raise MirrorInUse(
+                f"another load reads into {folder}; try again when it has ended"
+            ) from None
         connection = sqlite3.connect(folder / _FILE)
         try:
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
@@ -290,7 +364,8 @@ def open_mirror(folder: Path) -> Iterator[Mirror]:
 
 @contextmanager
 def whole_mirror(folder: Path, resources: Iterable[str], sink: Sink) -> Iterator[Mirror]:
-    """The mirror in `folder`, to be read: every one of these resources is whole. What was cut out is told to `sink`.
+    """The mirror in `folder`, to be read: every one of these resources is whole. What was cut out
+    is told to `sink`.
 
     Raises:
         SourceRefused: a resource is not whole.
@@ -299,17 +374,20 @@ def whole_mirror(folder: Path, resources: Iterable[str], sink: Sink) -> Iterator
     with open_mirror(folder) as mirror:
         unfinished = mirror.unfinished(resources)
         if unfinished:
-            raise SourceRefused(f"{folder} is not whole ({', '.join(unfinished)}): load the source again")
+            raise SourceRefused(
+                f"{folder} is not whole ({', '.join(unfinished)}): load the source again"
+            )
         for resource, name, kind in mirror.refused():
             sink.drop_column(resource, name, kind)
         yield mirror
 
 
 def cut(record: Mapping[str, Any], wanted: Wanted) -> tuple[dict[str, Any], dict[str, str]]:
-    """Only what is wanted of a record, and the names (with kinds) of what it held that is never stored.
+    """Only what is wanted of a record, and the names (with kinds) of what it held that is never
+    stored.
 
-    A number shaped like a social security number is struck out of every text that is kept; a value that was struck
-    out is refused, with its reason, when the record is read.
+    A number shaped like a social security number is struck out of every text that is kept; a value
+    that was struck out is refused, with its reason, when the record is read.
     """
     refused: dict[str, str] = {}
     return _cut(record, wanted, refused), refused

@@ -1,7 +1,7 @@
 """A source behind an API, as a district writes it down: a small TOML file that holds no secret.
 
-The secret is named, never written: an environment variable, or a file that only its owner may read. This module
-refuses a file with an unknown part, a secret in it, or an address in clear.
+The secret is named, never written: an environment variable, or a file that only its owner may read.
+This module refuses a file with an unknown part, a secret in it, or an address in clear.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from records.connectors.http.client import Credentials, check_encrypted
 from records.connectors.protocol import SourceRefused
 
 _TEXTS = ("kind", "name", "base_url", "token_url", "client_id")
-_PARTS: dict[str, type] = dict.fromkeys((*_TEXTS, "scope", "client_secret_env", "client_secret_file"), str) | {
-    "page_size": int, "options": dict}  # fmt: skip
+_PARTS: dict[str, type] = dict.fromkeys(
+    (*_TEXTS, "scope", "client_secret_env", "client_secret_file"), str
+) | {"page_size": int, "options": dict}
 
 
 @dataclass(frozen=True)
 class ApiSettings:
-    """One API. `name` names its mirror; `options` are the connector's own, for example `{"interventions": true}`.
+    """One API. `name` names its mirror; `options` are the connector's own, for example
+    `{"interventions": true}`.
 
     `folder` is where the file lies that they were read from: paths in `options` begin there.
     """
@@ -50,16 +52,28 @@ def read_api_settings(file: Path) -> ApiSettings:
         raise SourceRefused(f"{file.name}: not valid TOML: {error}") from None
     for name, value in found.items():
         if name == "client_secret":
-            _refuse(file, text, name, "must not be in this file: name client_secret_env or client_secret_file instead")
+            _refuse(
+                file,
+                text,
+                name,
+                "must not be in this file: name client_secret_env or client_secret_file instead",
+            )
         if name not in _PARTS:
-            _refuse(file, text, name, f"is not part of a source's settings; the parts are {', '.join(_PARTS)}")
+            _refuse(
+                file,
+                text,
+                name,
+                f"is not part of a source's settings; the parts are {', '.join(_PARTS)}",
+            )
         if type(value) is not _PARTS[name]:
             _refuse(file, text, name, f"is {value!r}; it must be a {_PARTS[name].__name__}")
     for name in _TEXTS:
         if not found.get(name):
             _refuse(file, text, name, "is missing")
     if not found["name"].replace("-", "").isalnum():
-        _refuse(file, text, "name", f"is {found['name']!r}; it may hold letters, digits and hyphens")
+        _refuse(
+            file, text, "name", f"is {found['name']!r}; it may hold letters, digits and hyphens"
+        )
     for name in ("base_url", "token_url"):
         try:
             check_encrypted(found[name])
@@ -69,18 +83,35 @@ def read_api_settings(file: Path) -> ApiSettings:
     if not 1 <= page_size <= 10_000:
         _refuse(file, text, "page_size", f"is {page_size}; it must be from 1 to 10000")
     secret = _secret(file, text, found)
-    credentials = Credentials(found["token_url"], found["client_id"], secret, found.get("scope", ""))
-    return ApiSettings(found["kind"], found["name"], found["base_url"], credentials, page_size,
-                       found.get("options", {}), file.parent)  # fmt: skip
+    credentials = Credentials(
+        found["token_url"], found["client_id"], secret, found.get("scope", "")
+    )
+    return ApiSettings(
+        found["kind"],
+        found["name"],
+        found["base_url"],
+        credentials,
+        page_size,
+        found.get("options", {}),
+        file.parent,
+    )
 
 
 def _secret(file: Path, text: str, found: dict[str, Any]) -> str:
     variable, held_in = found.get("client_secret_env"), found.get("client_secret_file")
     if (variable is None) == (held_in is None):
-        _refuse(file, text, "client_secret_env", "or client_secret_file must say where the secret is: one of the two")
+        _refuse(
+            file,
+            text,
+            "client_secret_env",
+            "or client_secret_file must say where the secret is: one of the two",
+        )
     if variable is not None:
         if not os.environ.get(variable):
-            raise SourceRefused(f"{file.name}: the environment variable {variable} is empty; it must hold the secret")
+            raise SourceRefused(
+                f"{file.name}: the environment variable {variable} is empty; it must hold the"
+                " secret"
+            )
         return os.environ[variable]
     path = file.parent / str(held_in)
     if not path.is_file():
@@ -92,5 +123,8 @@ def _secret(file: Path, text: str, found: dict[str, Any]) -> str:
 
 def _refuse(file: Path, text: str, name: str, why: str) -> None:
     lines = text.splitlines()
-    number = next((n for n, line in enumerate(lines, start=1) if line.split("=", 1)[0].strip() == name), len(lines) + 1)
+    number = next(
+        (n for n, line in enumerate(lines, start=1) if line.split("=", 1)[0].strip() == name),
+        len(lines) + 1,
+    )
     raise SourceRefused(f"{file.name}, line {number}: {name} {why}")

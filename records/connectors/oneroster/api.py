@@ -1,11 +1,13 @@
-"""A OneRoster API (versions 1.1 and 1.2) to canonical tables: everything once, then only what has changed.
+"""A OneRoster API (versions 1.1 and 1.2) to canonical tables: everything once, then only what has
+changed.
 
-A page begins with the last record of the page before, so that a record that was deleted meanwhile cannot make another
-be passed over. What was changed meanwhile is asked for by `dateLastModified`, and the mirror must then hold as many
-records as the source counts: as it holds all that the source has, equal counts mean that it holds no other. A source
-that gives no count, or does not filter as it says, is read whole until two passes agree. No request writes anything,
-and only the fields named here leave an answer. What a record means is in `oneroster_rules`.
-Source: 1EdTech OneRoster 1.1 (https://www.imsglobal.org/oneroster-v11-final-specification, 3.4) and 1.2 REST bindings.
+A page begins with the last record of the page before, so that a record that was deleted meanwhile
+cannot make another be passed over. What was changed meanwhile is asked for by `dateLastModified`,
+and the mirror must then hold as many records as the source counts: as it holds all that the source
+has, equal counts mean that it holds no other. A source that gives no count, or does not filter as
+it says, is read whole until two passes agree. No request writes anything, and only the fields named
+here leave an answer. What a record means is in `oneroster_rules`. Source: 1EdTech OneRoster 1.1
+(https://www.imsglobal.org/oneroster-v11-final-specification, 3.4) and 1.2 REST bindings.
 """
 
 from __future__ import annotations
@@ -43,10 +45,12 @@ from records.connectors.oneroster.rules import (
 from records.connectors.protocol import Progress, Sink, SourceRefused
 
 OVERLAP = timedelta(days=1)
-"""How far before the last fetch changes are asked for: clocks differ, and some sources know the day alone."""
+"""How far before the last fetch changes are asked for: clocks differ, and some sources know the day
+alone."""
 
 SWEEP_AFTER = timedelta(days=7)
-"""A whole pass once a week, in case a source forgot to move `dateLastModified` when it changed something."""
+"""A whole pass once a week, in case a source forgot to move `dateLastModified` when it changed
+something."""
 
 _SWEEPS = 3
 _MOST_STEPS_BACK = 50
@@ -54,15 +58,24 @@ _PROGRESS_EVERY = 5_000
 _NEEDED = "students"
 _SORTED = {"sort": "sourcedId", "orderBy": "asc"}
 _LONG_AGO, _NOT_YET = "1970-01-01T00:00:00.000Z", "2999-01-01T00:00:00.000Z"
-_SCOPES = " ".join(f"https://purl.imsglobal.org/spec/or/v1p2/scope/{name}.readonly"
-                   for name in ("roster-core", "roster-demographics", "gradebook-core"))  # fmt: skip
-_ROLE = {"role": "role", "roleType": "roleType", "beginDate": "beginDate", "endDate": "endDate",
-         "orgSourcedId": "org.sourcedId"}  # fmt: skip
+_SCOPES = " ".join(
+    f"https://purl.imsglobal.org/spec/or/v1p2/scope/{name}.readonly"
+    for name in ("roster-core", "roster-demographics", "gradebook-core")
+)
+_ROLE = {
+    "role": "role",
+    "roleType": "roleType",
+    "beginDate": "beginDate",
+    "endDate": "endDate",
+    "orgSourcedId": "org.sourcedId",
+}
 
 
 @dataclass(frozen=True)
 class Resource:
-    """One collection. `fields` are the columns of the CSV table `file` -> where the JSON has them."""
+    """One collection. `fields` are the columns of the CSV table `file` -> where the JSON has
+    them.
+    """
 
     name: str
     file: str
@@ -72,7 +85,11 @@ class Resource:
     @property
     def wanted(self) -> Wanted:
         wanted: dict[str, Any] = {}
-        roles = {column: f"roles.{path}" for column, path in _ROLE.items()} if self.name == _NEEDED else {}
+        roles = (
+            {column: f"roles.{path}" for column, path in _ROLE.items()}
+            if self.name == _NEEDED
+            else {}
+        )
         for path in ("sourcedId", "status", *self.fields.values(), *roles.values()):
             *objects, last = path.split(".")
             inner = wanted
@@ -84,38 +101,92 @@ class Resource:
 
 RESOURCES: tuple[Resource, ...] = (
     Resource("schools", "orgs.csv", {"type": "type", "name": "name"}),
-    Resource("academicSessions", "academicSessions.csv",
-             {"type": "type", "startDate": "startDate", "endDate": "endDate"}),
-    Resource("students", "users.csv",
-             {"givenName": "givenName", "familyName": "familyName", "role": "role", "grades": "grades",
-              "orgSourcedIds": "orgs.sourcedId", "primaryOrgSourcedId": "primaryOrg.sourcedId"}),
-    Resource("demographics", "demographics.csv",
-             {column: column for column in ("birthDate", "birthdate", "sex", *RACES)}),
+    Resource(
+        "academicSessions",
+        "academicSessions.csv",
+        {"type": "type", "startDate": "startDate", "endDate": "endDate"},
+    ),
+    Resource(
+        "students",
+        "users.csv",
+        {
+            "givenName": "givenName",
+            "familyName": "familyName",
+            "role": "role",
+            "grades": "grades",
+            "orgSourcedIds": "orgs.sourcedId",
+            "primaryOrgSourcedId": "primaryOrg.sourcedId",
+        },
+    ),
+    Resource(
+        "demographics",
+        "demographics.csv",
+        {column: column for column in ("birthDate", "birthdate", "sex", *RACES)},
+    ),
     Resource("courses", "courses.csv", {"title": "title"}),
-    Resource("classes", "classes.csv",
-             {"title": "title", "grades": "grades", "courseSourcedId": "course.sourcedId",
-              "schoolSourcedId": "school.sourcedId"}),
-    Resource("enrollments", "enrollments.csv",
-             {"role": "role", "beginDate": "beginDate", "endDate": "endDate", "userSourcedId": "user.sourcedId",
-              "classSourcedId": "class.sourcedId", "schoolSourcedId": "school.sourcedId"}),
-    Resource("lineItems", "lineItems.csv",
-             {"title": "title", "dueDate": "dueDate", "resultValueMax": "resultValueMax",
-              "classSourcedId": "class.sourcedId"}, in_gradebook=True),
-    Resource("results", "results.csv",
-             {"score": "score", "lineItemSourcedId": "lineItem.sourcedId", "studentSourcedId": "student.sourcedId"},
-             in_gradebook=True),
-)  # fmt: skip
+    Resource(
+        "classes",
+        "classes.csv",
+        {
+            "title": "title",
+            "grades": "grades",
+            "courseSourcedId": "course.sourcedId",
+            "schoolSourcedId": "school.sourcedId",
+        },
+    ),
+    Resource(
+        "enrollments",
+        "enrollments.csv",
+        {
+            "role": "role",
+            "beginDate": "beginDate",
+            "endDate": "endDate",
+            "userSourcedId": "user.sourcedId",
+            "classSourcedId": "class.sourcedId",
+            "schoolSourcedId": "school.sourcedId",
+        },
+    ),
+    Resource(
+        "lineItems",
+        "lineItems.csv",
+        {
+            "title": "title",
+            "dueDate": "dueDate",
+            "resultValueMax": "resultValueMax",
+            "classSourcedId": "class.sourcedId",
+        },
+        in_gradebook=True,
+    ),
+    Resource(
+        "results",
+        "results.csv",
+        {
+            "score": "score",
+            "lineItemSourcedId": "lineItem.sourcedId",
+            "studentSourcedId": "student.sourcedId",
+        },
+        in_gradebook=True,
+    ),
+)
 """Everything that is read. Of users only students: staff and families are no business of ours."""
 
-_OF_ROSTERS = ("schools", "calendar", "students", "characteristics", "school_enrollments", "gradebook_entries")
+_OF_ROSTERS = (
+    "schools",
+    "calendar",
+    "students",
+    "characteristics",
+    "school_enrollments",
+    "gradebook_entries",
+)
 
 
 @dataclass
 class OneRosterApi:
     """The connector for one OneRoster API.
 
-    The option `extensions` names a folder of extension files, beside the settings unless its path is absolute. Without
-    it the tables for which OneRoster has no words stay as another source loaded them.
+    The option `extensions` names a folder of extension files, beside the settings unless its path
+    is absolute. Without it the tables for which OneRoster has no words stay as another source
+    loaded them.
     """
 
     settings: ApiSettings
@@ -129,11 +200,15 @@ class OneRosterApi:
         options = dict(self.settings.options)
         named = options.pop("extensions", None)
         if options or not isinstance(named, str | None):
-            raise SourceRefused(f"{self.settings.name}: the one option of a oneroster-api source is extensions, the "
-                                f"name of a folder; found {self.settings.options!r}")  # fmt: skip
+            raise SourceRefused(
+                f"{self.settings.name}: the one option of a oneroster-api source is extensions, the"
+                f" name of a folder; found {self.settings.options!r}"
+            )
         self.extensions = None if named is None else self.settings.folder / named
         if self.extensions is not None and not self.extensions.is_dir():
-            raise SourceRefused(f"{self.settings.name}: extensions names {self.extensions}, which is not a folder")
+            raise SourceRefused(
+                f"{self.settings.name}: extensions names {self.extensions}, which is not a folder"
+            )
         self.tables = _OF_ROSTERS + (tuple(EXTENSIONS.values()) if self.extensions else ())
         _paths(self.settings)
 
@@ -144,7 +219,9 @@ class OneRosterApi:
         if rostering != gradebook and not credentials.scope:
             credentials = replace(credentials, scope=_SCOPES)
         base = urlsplit(self.settings.base_url)
-        client = RestClient(f"{base.scheme}://{base.netloc}", credentials, self.patience, sleep=self.sleep)
+        client = RestClient(
+            f"{base.scheme}://{base.netloc}", credentials, self.patience, sleep=self.sleep
+        )
         with open_mirror(folder) as mirror, client:
             mirror.keep_only(resource.name for resource in RESOURCES)
             for resource in sorted(RESOURCES, key=lambda resource: resource.name != _NEEDED):
@@ -168,8 +245,10 @@ def _paths(settings: ApiSettings) -> tuple[str, str]:
         return path, path
     if path.endswith("/rostering/v1p2"):
         return path, path.removesuffix("/rostering/v1p2") + "/gradebook/v1p2"
-    raise SourceRefused(f"{settings.name}: base_url is {settings.base_url}; it must end in /ims/oneroster/v1p1 or in "
-                        "/ims/oneroster/rostering/v1p2")  # fmt: skip
+    raise SourceRefused(
+        f"{settings.name}: base_url is {settings.base_url}; it must end in /ims/oneroster/v1p1 or"
+        " in /ims/oneroster/rostering/v1p2"
+    )
 
 
 _Place = dict[str, Any]
@@ -178,8 +257,15 @@ _Place = dict[str, Any]
 class _Fetch:
     """Brings one resource of a mirror up to date."""
 
-    def __init__(self, client: RestClient, path: str, mirror: Mirror, resource: Resource, settings: ApiSettings,
-                 progress: Progress) -> None:  # fmt: skip
+    def __init__(
+        self,
+        client: RestClient,
+        path: str,
+        mirror: Mirror,
+        resource: Resource,
+        settings: ApiSettings,
+        progress: Progress,
+    ) -> None:
         self._client = client
         self._path = path
         self._mirror = mirror
@@ -223,16 +309,24 @@ class _Fetch:
             self._go_through(place)
 
     def _tells_changes(self) -> bool:
-        """Whether the source counts, and filters by date: everything since long ago, and nothing of the future."""
+        """Whether the source counts, and filters by date: everything since long ago, and nothing of
+        the future.
+        """
         try:
-            return self._count() is not None and self._count(_NOT_YET) == 0 and self._count(_LONG_AGO) == self._count()
+            return (
+                self._count() is not None
+                and self._count(_NOT_YET) == 0
+                and self._count(_LONG_AGO) == self._count()
+            )
         except AnswerRefused:
             return False
 
     def _follow_changes(self) -> None:
         synced = self._mirror.synced(self._name) or {}
         since = None
-        if synced.get("source") == self._source and synced.get("swept", "") > _written(self._now - SWEEP_AFTER):
+        if synced.get("source") == self._source and synced.get("swept", "") > _written(
+            self._now - SWEEP_AFTER
+        ):
             since = synced["since"]
         for _ in range(_SWEEPS):
             if since is None:
@@ -257,15 +351,26 @@ class _Fetch:
         self._give_up()
 
     def _give_up(self) -> None:
-        counted = "does not say how many there are" if self._total is None else f"counts {self._total:,} records"
-        raise SourceUnavailable(f"{self._path}: it changed each time that it was read; the source {counted}, and "
-                                f"{self._mirror.count(self._name):,} could be read. What was fetched is kept: run the "
-                                "same command again")  # fmt: skip
+        counted = (
+            "does not say how many there are"
+            if self._total is None
+            else f"counts {self._total:,} records"
+        )
+        raise SourceUnavailable(
+            f"{self._path}: it changed each time that it was read; the source {counted}, and "
+            f"{self._mirror.count(self._name):,} could be read. What was fetched is kept: run the "
+            "same command again"
+        )
 
     def _pass(self, since: str | None) -> bool:
         synced = self._mirror.synced(self._name) or {}
-        place = {"source": self._source, "filter": since, "offset": 0, "since": _written(self._now - OVERLAP),
-                 "swept": _written(self._now) if since is None else synced.get("swept", "")}  # fmt: skip
+        place = {
+            "source": self._source,
+            "filter": since,
+            "offset": 0,
+            "since": _written(self._now - OVERLAP),
+            "swept": _written(self._now) if since is None else synced.get("swept", ""),
+        }
         self._mirror.begin(self._name, place, sweeps=since is None)
         return self._go_through(place)
 
@@ -275,7 +380,9 @@ class _Fetch:
         for _ in range(_MOST_STEPS_BACK):
             offset, is_at_end = self._read_on(place, offset, furthest)
             if is_at_end:
-                self._mirror.finish(self._name, {name: place[name] for name in ("source", "since", "swept")})
+                self._mirror.finish(
+                    self._name, {name: place[name] for name in ("source", "since", "swept")}
+                )
                 return True
             furthest = max(furthest, offset)
             offset = max(0, offset - self._page_size)
@@ -285,7 +392,9 @@ class _Fetch:
         """Read pages until the end, or until one does not go on where the one before ended."""
         while True:
             start = max(0, offset - 1)
-            answer = self._ask({"limit": self._page_size + offset - start, "offset": start}, place["filter"])
+            answer = self._ask(
+                {"limit": self._page_size + offset - start, "offset": start}, place["filter"]
+            )
             records = list(self._records(answer))
             if start and not (records and self._mirror.has_met(self._name, records[0][0])):
                 return offset, False
@@ -303,8 +412,10 @@ class _Fetch:
             if not isinstance(id_, str | int) or id_ == "":
                 raise SourceRefused(f"{self._path}: a record has no sourcedId")
             if holds_ssn(str(id_)):
-                raise SourceRefused(f"{self._path}: a sourcedId is shaped like a social security number; the district "
-                                    "must give its students other identifiers")  # fmt: skip
+                raise SourceRefused(
+                    f"{self._path}: a sourcedId is shaped like a social security number; the"
+                    " district must give its students other identifiers"
+                )
             kept, refused = cut(record, self._resource.wanted)
             self._mirror.note_refused(self._name, refused)
             yield str(id_), _fields(self._resource, kept)
@@ -325,7 +436,9 @@ class _Fetch:
         except AnswerRefused as refused:
             if refused.status not in (400, 422) or not self._sort:
                 raise
-        answer = self._client.get(self._path, {name: value for name, value in asked.items() if name not in _SORTED})
+        answer = self._client.get(
+            self._path, {name: value for name, value in asked.items() if name not in _SORTED}
+        )
         self._sort = {}
         return answer
 
@@ -336,7 +449,11 @@ class _Fetch:
 
 def _only_list(data: Any, path: str) -> list[Any]:
     """The records of an answer, whatever the source calls their list."""
-    lists = [value for value in data.values() if isinstance(value, list)] if isinstance(data, Mapping) else []
+    lists = (
+        [value for value in data.values() if isinstance(value, list)]
+        if isinstance(data, Mapping)
+        else []
+    )
     if len(lists) != 1:
         raise SourceRefused(f"{path}: the answer holds no list of records, as OneRoster's do")
     return lists[0]
@@ -349,9 +466,14 @@ def _fields(resource: Resource, kept: Mapping[str, Any]) -> dict[str, str]:
         return texts
     texts |= {column: _text(kept, path) for column, path in resource.fields.items()}
     if resource.name == _NEEDED:
-        roles = [Role.of({column: _text(one, path) for column, path in _ROLE.items()}) for one in kept.get("roles", ())]
+        roles = [
+            Role.of({column: _text(one, path) for column, path in _ROLE.items()})
+            for one in kept.get("roles", ())
+        ]
         if roles:
-            texts["role"], texts["orgSourcedIds"] = role_and_school(roles, texts["primaryOrgSourcedId"])
+            texts["role"], texts["orgSourcedIds"] = role_and_school(
+                roles, texts["primaryOrgSourcedId"]
+            )
         texts["role"] = texts["role"] or "student"
     return {column: text for column, text in texts.items() if text}
 
@@ -402,7 +524,11 @@ class _Answers:
         return () if extension is None else read_csv(extension, required, self.sink, self.progress)
 
     def _extension(self, file: str) -> Path | None:
-        path = self.extensions / file if self.extensions is not None and FILES[file].is_extension else None
+        path = (
+            self.extensions / file
+            if self.extensions is not None and FILES[file].is_extension
+            else None
+        )
         return path if path is not None and path.is_file() else None
 
     def _answers(self, file: str, name: str) -> Iterator[Line]:

@@ -1,10 +1,11 @@
 """OneRoster CSV, versions 1.0 to 1.2, with the district's extension files beside it.
 
-An export is whole (bulk), or holds only what has changed since the one before (delta); `manifest.csv` says which, file
-by file. Changes are applied to what is kept of earlier exports, cut to the columns that are read, and a snapshot is
-made of the whole. An export that is not what its manifest says is refused; so are changes with nothing to apply them
-to. What a record means is in `oneroster_rules`.
-Source: 1EdTech OneRoster 1.1 and 1.2 CSV Tables, section on the manifest and on bulk and delta processing.
+An export is whole (bulk), or holds only what has changed since the one before (delta);
+`manifest.csv` says which, file by file. Changes are applied to what is kept of earlier exports, cut
+to the columns that are read, and a snapshot is made of the whole. An export that is not what its
+manifest says is refused; so are changes with nothing to apply them to. What a record means is in
+`oneroster_rules`. Source: 1EdTech OneRoster 1.1 and 1.2 CSV Tables, section on the manifest and on
+bulk and delta processing.
 """
 
 from __future__ import annotations
@@ -36,23 +37,34 @@ _DESTROYED = "of a student whose records were destroyed"
 class OneRoster:
     """Connector for a folder of OneRoster CSV files.
 
-    With `kept_in` it keeps what it reads in the mirror in that folder, so that a later export may be one of changes;
-    without, it reads whole exports only, and faster.
+    With `kept_in` it keeps what it reads in the mirror in that folder, so that a later export may
+    be one of changes; without, it reads whole exports only, and faster.
     """
 
     kept_in: Path | None = None
     name: str = field(default="oneroster", init=False)
     tables: tuple[str, ...] = field(
-        default=("schools", "calendar", "students", "characteristics", "school_enrollments", "attendance_events",
-                 "course_grades", "gradebook_entries", "assessments", "behavior_incidents"), init=False,
-    )  # fmt: skip
+        default=(
+            "schools",
+            "calendar",
+            "students",
+            "characteristics",
+            "school_enrollments",
+            "attendance_events",
+            "course_grades",
+            "gradebook_entries",
+            "assessments",
+            "behavior_incidents",
+        ),
+        init=False,
+    )
 
     def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
         """Read every file that is known; name those that are missing and those that are not read.
 
         Raises:
-            SourceRefused: there is no `users.csv`, a header lacks a column, the folder is not what its manifest says,
-                or holds changes to something that was never loaded.
+            SourceRefused: there is no `users.csv`, a header lacks a column, the folder is not what
+                its manifest says, or holds changes to something that was never loaded.
         """
         export = _Export.at(directory, sink, progress)
         if self.kept_in is None:
@@ -60,7 +72,9 @@ class OneRoster:
             Reading(_Folder(export, sink, progress), sink).run()
             return
         with open_mirror(self.kept_in) as mirror:
-            Reading(_Kept(mirror, _take(export, mirror, sink, progress), sink, progress), sink).run()
+            Reading(
+                _Kept(mirror, _take(export, mirror, sink, progress), sink, progress), sink
+            ).run()
 
 
 @dataclass(frozen=True)
@@ -78,12 +92,20 @@ class _Export:
         for file, mode in found.modes.items():
             present = (directory / file).is_file()
             if mode == ABSENT and present:
-                sink.note(f"{file} is there, but {_MANIFEST} says that it is absent: it was left alone")
+                sink.note(
+                    f"{file} is there, but {_MANIFEST} says that it is absent: it was left alone"
+                )
             if mode != ABSENT and not present and file in FILES:
-                raise SourceRefused(f"{_MANIFEST} says that {file} is {mode}, and it is not in {directory.name}: the "
-                                    "export is not whole")  # fmt: skip
+                raise SourceRefused(
+                    f"{_MANIFEST} says that {file} is {mode}, and it is not in {directory.name}:"
+                    " the export is not whole"
+                )
         for path in sorted(directory.glob("*.csv")):
-            if path.name not in FILES and path.name != _MANIFEST and found.modes.get(path.name) != ABSENT:
+            if (
+                path.name not in FILES
+                and path.name != _MANIFEST
+                and found.modes.get(path.name) != ABSENT
+            ):
                 sink.note(f"{path.name} is not a file that this connector reads; it was left alone")
         return found
 
@@ -103,14 +125,22 @@ class _Export:
         if delta is not None:
             _refuse_delta(delta)
 
-    def lines(self, file: str, required: tuple[str, ...], sink: LineSink, progress: Progress,
-              only: Container[str] | None = None) -> Iterator[Line]:  # fmt: skip
+    def lines(
+        self,
+        file: str,
+        required: tuple[str, ...],
+        sink: LineSink,
+        progress: Progress,
+        only: Container[str] | None = None,
+    ) -> Iterator[Line]:
         return read_csv(self.directory / file, required, sink, progress, only)
 
 
 def _refuse_delta(file: str) -> None:
-    raise SourceRefused(f"{_MANIFEST} says that {file} holds only changes (delta), and no whole {file} is kept that "
-                        "they could be applied to: load a bulk export with --keep-for-changes first")  # fmt: skip
+    raise SourceRefused(
+        f"{_MANIFEST} says that {file} holds only changes (delta), and no whole {file} is kept that"
+        " they could be applied to: load a bulk export with --keep-for-changes first"
+    )
 
 
 def _read_manifest(path: Path, sink: Sink, progress: Progress) -> dict[str, str]:
@@ -121,12 +151,16 @@ def _read_manifest(path: Path, sink: Sink, progress: Progress) -> dict[str, str]
         name, value = (line.fields.get(column, "").strip() for column in ("propertyName", "value"))
         sink.ignore(_MANIFEST, f"a property of the export ({name})"[:60])
         if name == "oneroster.version" and value not in _VERSIONS:
-            sink.note(f"{_MANIFEST} says version {value or '(none)'}; it was read as {_VERSIONS[-1]}")
+            sink.note(
+                f"{_MANIFEST} says version {value or '(none)'}; it was read as {_VERSIONS[-1]}"
+            )
         if name.startswith("file."):
             modes[f"{name.removeprefix('file.')}.csv"] = mode = value.lower()
             if mode not in (BULK, DELTA, ABSENT):
-                raise SourceRefused(f"{_MANIFEST}, line {line.number}: {name} is {value!r}; it must be bulk, delta or "
-                                    "absent")  # fmt: skip
+                raise SourceRefused(
+                    f"{_MANIFEST}, line {line.number}: {name} is {value!r}; it must be bulk, delta"
+                    " or absent"
+                )
     return modes
 
 
@@ -166,9 +200,11 @@ def _take(export: _Export, mirror: Mirror, sink: Sink, progress: Progress) -> fr
 
 
 class _Taking:
-    """Brings one file into the mirror. Lines that cannot be read are kept too, as the places where they were.
+    """Brings one file into the mirror. Lines that cannot be read are kept too, as the places where
+    they were.
 
-    `number` counts the times that the file was taken: it tells the lines of this export from those of earlier ones.
+    `number` counts the times that the file was taken: it tells the lines of this export from those
+    of earlier ones.
     """
 
     def __init__(self, mirror: Mirror, file: str, sink: Sink) -> None:
@@ -179,15 +215,22 @@ class _Taking:
 
     def take(self, export: _Export, progress: Progress) -> None:
         expected = FILES[self.file]
-        required = required_columns(self.file, has_roles=export.has("roles.csv") or self._roles_are_kept())
+        required = required_columns(
+            self.file, has_roles=export.has("roles.csv") or self._roles_are_kept()
+        )
         self.mirror.begin(self.file, None, sweeps=not export.is_delta(self.file))
-        for line in export.lines(self.file, required, self, progress, only=frozenset(expected.columns)):
+        for line in export.lines(
+            self.file, required, self, progress, only=frozenset(expected.columns)
+        ):
             fields = _redacted(line)
             if is_deleted(fields) and not expected.is_extension:
                 self.sink.ignore(self.file, "deleted at the source")
                 self._put(_identifier(self.file, line), None)
             else:
-                self._put(_identifier(self.file, line), {"load": self.number, "line": line.number, "fields": fields})
+                self._put(
+                    _identifier(self.file, line),
+                    {"load": self.number, "line": line.number, "fields": fields},
+                )
         self._write_page()
         for _ in range(self.kept - self.mirror.met(self.file)):
             self.sink.ignore(self.file, "said anew further down in the same file")
@@ -196,7 +239,10 @@ class _Taking:
     def quarantine(self, row: BadRow) -> None:
         self.sink.quarantine(row)
         said = hashlib.sha256(f"{row.line}\n{row.reason}\n{row.raw}".encode()).hexdigest()
-        self._put(f"unread {said}", {"load": self.number, "line": row.line, "why": [row.column, row.reason]})
+        self._put(
+            f"unread {said}",
+            {"load": self.number, "line": row.line, "why": [row.column, row.reason]},
+        )
 
     def ignore(self, file: str, kind: str) -> None:
         self.sink.ignore(file, kind)
@@ -221,7 +267,9 @@ class _Taking:
 
 
 def _identifier(file: str, line: Line) -> str:
-    """What a later line about the same thing has too; the place of the line where there is no such thing."""
+    """What a later line about the same thing has too; the place of the line where there is no such
+    thing.
+    """
     named = line.fields.get("sourcedId", "").strip()
     if file == "demographics.csv":
         named = named or line.fields.get("userSourcedId", "").strip()
@@ -236,7 +284,9 @@ def _redacted(line: Line) -> dict[str, str]:
 
 @dataclass
 class _Kept:
-    """The lines of everything that the mirror holds. `taken` are the files of the export that was just brought in."""
+    """The lines of everything that the mirror holds. `taken` are the files of the export that was
+    just brought in.
+    """
 
     mirror: Mirror
     taken: frozenset[str]
@@ -252,18 +302,28 @@ class _Kept:
 
     def lines(self, file: str, required: tuple[str, ...]) -> Iterable[Line]:
         empty = dict.fromkeys(FILES[file].columns, "")
-        total, now = self.mirror.count(file), self.mirror.synced(file) if file in self.taken else None
+        total, now = (
+            self.mirror.count(file),
+            self.mirror.synced(file) if file in self.taken else None,
+        )
         earlier, seen, seen_now = _EARLIER.format(file), 0, 0
         for kept in self.mirror.records(file):
             is_new = kept.body["load"] == now
             seen, seen_now = seen + 1, seen_now + is_new
             if "fields" in kept.body:
                 fields = empty | kept.body["fields"]
-                yield Line(file if is_new else earlier, kept.body["line"], fields, csv_line(fields.values()),
-                           csv_line(fields) if is_new else "")  # fmt: skip
+                yield Line(
+                    file if is_new else earlier,
+                    kept.body["line"],
+                    fields,
+                    csv_line(fields.values()),
+                    csv_line(fields) if is_new else "",
+                )
             elif not is_new:
                 column, reason = kept.body["why"]
-                self.sink.quarantine(BadRow(earlier, kept.body["line"], column, reason, _RAW_NOT_KEPT))
+                self.sink.quarantine(
+                    BadRow(earlier, kept.body["line"], column, reason, _RAW_NOT_KEPT)
+                )
             if seen % _PAGE == 0:
                 self.progress(file, seen, total)
         met = self.mirror.met(file) if now else 0

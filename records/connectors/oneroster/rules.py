@@ -1,10 +1,11 @@
 """What a OneRoster record means in the canonical tables, whichever way it came.
 
-One set of rules reads the CSV files of versions 1.0 to 1.2, what is kept of them for later changes, and the answers of
-the API: each gives its records as lines of the CSV tables. OneRoster carries rosters and results; it has no attendance,
-incidents or program flags. Districts export those beside it as extension files, whose columns are the canonical ones
-with the student in `userSourcedId`.
-Source: 1EdTech OneRoster 1.1 and 1.2 CSV Tables, https://www.imsglobal.org/oneroster-v11-final-csv-tables and
+One set of rules reads the CSV files of versions 1.0 to 1.2, what is kept of them for later changes,
+and the answers of the API: each gives its records as lines of the CSV tables. OneRoster carries
+rosters and results; it has no attendance, incidents or program flags. Districts export those beside
+it as extension files, whose columns are the canonical ones with the student in `userSourcedId`.
+Source: 1EdTech OneRoster 1.1 and 1.2 CSV Tables,
+https://www.imsglobal.org/oneroster-v11-final-csv-tables and
 https://www.imsglobal.org/spec/oneroster/v1p2/bind/csv.
 """
 
@@ -25,8 +26,8 @@ from records.connectors.protocol import Sink
 class File:
     """One table of OneRoster, or one of the extension files: the columns that are read of it.
 
-    `required` are those without which the file is of no use, `used` the others. `stays_empty` says what is not there
-    without the file; None where nothing is amiss.
+    `required` are those without which the file is of no use, `used` the others. `stays_empty` says
+    what is not there without the file; None where nothing is amiss.
     """
 
     required: tuple[str, ...]
@@ -62,50 +63,91 @@ RACES = (*_RACE_NAMES, _HISPANIC, _MANY_RACES)
 
 def _extension(name: str, stays_empty: str, student_column: str = "userSourcedId") -> File:
     canonical = table(name)
-    named = [(student_column if column.name == "student_id" else column.name, column.required)
-             for column in canonical.columns]  # fmt: skip
-    return File(tuple(column for column, required in named if required),
-                tuple(column for column, required in named if not required),
-                stays_empty, is_extension=True)  # fmt: skip
+    named = [
+        (student_column if column.name == "student_id" else column.name, column.required)
+        for column in canonical.columns
+    ]
+    return File(
+        tuple(column for column, required in named if required),
+        tuple(column for column, required in named if not required),
+        stays_empty,
+        is_extension=True,
+    )
 
 
 FILES: dict[str, File] = {
     "orgs.csv": File(("sourcedId", "type"), ("status", "name"), "names of schools"),
-    "academicSessions.csv": File(("sourcedId", "type", "startDate", "endDate"), ("status",), "school years"),
-    "roles.csv": File(("userSourcedId", "role", "orgSourcedId"),
-                      ("sourcedId", "status", "roleType", "beginDate", "endDate"), None),
-    "users.csv": File(("sourcedId", "givenName", "familyName"),
-                      ("status", "role", "grades", "orgSourcedIds", "primaryOrgSourcedId"), None),
-    "demographics.csv": File((), ("sourcedId", "userSourcedId", "status", "birthDate", "birthdate", "sex", *RACES),
-                             "birth dates, sex, race and ethnicity"),
-    "characteristics.csv": File(("userSourcedId",), _FLAGS, "language, disability, housing and meal facts (the "
-                                "fairness audit needs them)", is_extension=True),
+    "academicSessions.csv": File(
+        ("sourcedId", "type", "startDate", "endDate"), ("status",), "school years"
+    ),
+    "roles.csv": File(
+        ("userSourcedId", "role", "orgSourcedId"),
+        ("sourcedId", "status", "roleType", "beginDate", "endDate"),
+        None,
+    ),
+    "users.csv": File(
+        ("sourcedId", "givenName", "familyName"),
+        ("status", "role", "grades", "orgSourcedIds", "primaryOrgSourcedId"),
+        None,
+    ),
+    "demographics.csv": File(
+        (),
+        ("sourcedId", "userSourcedId", "status", "birthDate", "birthdate", "sex", *RACES),
+        "birth dates, sex, race and ethnicity",
+    ),
+    "characteristics.csv": File(
+        ("userSourcedId",),
+        _FLAGS,
+        "language, disability, housing and meal facts (the fairness audit needs them)",
+        is_extension=True,
+    ),
     "calendar.csv": _extension("calendar", "school days (worked out from terms instead)"),
     "courses.csv": File(("sourcedId", "title"), ("status",), "titles of courses"),
-    "classes.csv": File(("sourcedId", "schoolSourcedId"), ("status", "title", "grades", "courseSourcedId"),
-                        "which school a class belongs to"),
-    "enrollments.csv": File(("userSourcedId", "classSourcedId", "role"),
-                            ("sourcedId", "status", "schoolSourcedId", "beginDate", "endDate"),
-                            "when a student was enrolled where"),
-    "lineItems.csv": File(("sourcedId", "title", "classSourcedId"), ("status", "dueDate", "resultValueMax"),
-                          "marks for single pieces of work"),
-    "results.csv": File(("sourcedId", "lineItemSourcedId", "studentSourcedId", "score"), ("status",),
-                        "marks for single pieces of work"),
+    "classes.csv": File(
+        ("sourcedId", "schoolSourcedId"),
+        ("status", "title", "grades", "courseSourcedId"),
+        "which school a class belongs to",
+    ),
+    "enrollments.csv": File(
+        ("userSourcedId", "classSourcedId", "role"),
+        ("sourcedId", "status", "schoolSourcedId", "beginDate", "endDate"),
+        "when a student was enrolled where",
+    ),
+    "lineItems.csv": File(
+        ("sourcedId", "title", "classSourcedId"),
+        ("status", "dueDate", "resultValueMax"),
+        "marks for single pieces of work",
+    ),
+    "results.csv": File(
+        ("sourcedId", "lineItemSourcedId", "studentSourcedId", "score"),
+        ("status",),
+        "marks for single pieces of work",
+    ),
     "attendance.csv": _extension("attendance_events", "attendance: no absence can be seen"),
     "course_grades.csv": _extension("course_grades", "course marks"),
     "assessments.csv": _extension("assessments", "test results"),
     "incidents.csv": _extension("behavior_incidents", "behavior incidents"),
-}  # fmt: skip
-"""Every file that is read -> what is read of it. A column that is not here is not kept for later loads either."""
+}
+"""Every file that is read -> what is read of it. A column that is not here is not kept for later
+loads either."""
 
-_SEXES = {"female": "female", "f": "female", "male": "male", "m": "male", "unspecified": None, "": None}
+_SEXES = {
+    "female": "female",
+    "f": "female",
+    "male": "male",
+    "m": "male",
+    "unspecified": None,
+    "": None,
+}
 _GRADES = {"IT": -1, "PR": -1, "PK": -1, "TK": 0, "KG": 0, "K": 0}
 _DELETED = ("tobedeleted", "inactive")
 _OPEN_END = "9999-12-31"
 
 
 def required_columns(file: str, *, has_roles: bool) -> tuple[str, ...]:
-    """The columns that a file must have. Until version 1.2 brought `roles.csv`, users had their role themselves."""
+    """The columns that a file must have. Until version 1.2 brought `roles.csv`, users had their
+    role themselves.
+    """
     before_roles = file == "users.csv" and not has_roles
     return FILES[file].required + (("role",) if before_roles else ())
 
@@ -127,19 +169,34 @@ class Role:
 
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> Role:
-        return cls(fields.get("role", "").strip().lower(), fields.get("orgSourcedId", "").strip(),
-                   fields.get("roleType", "").strip().lower() == "primary", fields.get("beginDate", "").strip()[:10],
-                   fields.get("endDate", "").strip()[:10])  # fmt: skip
+        return cls(
+            fields.get("role", "").strip().lower(),
+            fields.get("orgSourcedId", "").strip(),
+            fields.get("roleType", "").strip().lower() == "primary",
+            fields.get("beginDate", "").strip()[:10],
+            fields.get("endDate", "").strip()[:10],
+        )
 
 
 def role_and_school(roles: Iterable[Role], primary_org: str) -> tuple[str, str]:
-    """Whether somebody is a student, and at which school now, from everything they are (OneRoster 1.2).
+    """Whether somebody is a student, and at which school now, from everything they are (OneRoster
+    1.2).
 
-    A student may have a role at several schools, each of them primary there. The one that the user's own record calls
-    primary comes first, then the one that lasts longest, then a primary role, then the one that began last.
+    A student may have a role at several schools, each of them primary there. The one that the
+    user's own record calls primary comes first, then the one that lasts longest, then a primary
+    role, then the one that began last.
     """
-    found = sorted(roles, key=lambda one: (one.org == primary_org, one.ends or _OPEN_END, one.is_primary, one.begins,
-                                           one.org, one.role))  # fmt: skip
+    found = sorted(
+        roles,
+        key=lambda one: (
+            one.org == primary_org,
+            one.ends or _OPEN_END,
+            one.is_primary,
+            one.begins,
+            one.org,
+            one.role,
+        ),
+    )
     as_student = [one for one in found if one.role == "student"]
     if as_student:
         return "student", as_student[-1].org
@@ -147,7 +204,9 @@ def role_and_school(roles: Iterable[Role], primary_org: str) -> tuple[str, str]:
 
 
 class Source(Protocol):
-    """Where lines come from. `only_students`: it gives no other users, so that a stranger may be one of those."""
+    """Where lines come from. `only_students`: it gives no other users, so that a stranger may be
+    one of those.
+    """
 
     only_students: bool
 
@@ -171,7 +230,9 @@ class _Facts:
 
 @dataclass
 class _Stay:
-    """One student at one school in one school year. The grade is that of the class that began first."""
+    """One student at one school in one school year. The grade is that of the class that began
+    first.
+    """
 
     first: date
     last: date | None
@@ -216,9 +277,16 @@ class Reading:
         self._demographics()
         self._characteristics()
         for row, file, number in self.students:
-            self.sink.keep("students", row | {"birth_date": self.birth_dates.get(str(row["student_id"]))}, file, number)
+            self.sink.keep(
+                "students",
+                row | {"birth_date": self.birth_dates.get(str(row["student_id"]))},
+                file,
+                number,
+            )
         for student, facts in self.facts.items():
-            self.sink.derive("characteristics", {"student_id": student} | facts.values, facts.file, facts.line)
+            self.sink.derive(
+                "characteristics", {"student_id": student} | facts.values, facts.file, facts.line
+            )
         self._calendar()
         self._courses()
         self._classes()
@@ -261,7 +329,9 @@ class Reading:
             if not self._live(line):
                 continue
             if line.fields["type"].strip().lower() != "school":
-                self.sink.ignore(line.file, f"not a school ({line.fields['type'].strip() or 'no type'})")
+                self.sink.ignore(
+                    line.file, f"not a school ({line.fields['type'].strip() or 'no type'})"
+                )
                 continue
             try:
                 row = reader.row(line)
@@ -277,11 +347,18 @@ class Reading:
             if not self._live(line):
                 continue
             try:
-                start, end = convert(column, line.fields["startDate"]), convert(column, line.fields["endDate"])
+                start, end = (
+                    convert(column, line.fields["startDate"]),
+                    convert(column, line.fields["endDate"]),
+                )
             except BadValue as error:
                 self._refuse(line, error)
                 continue
-            if line.fields["type"] == "schoolYear" and isinstance(start, date) and isinstance(end, date):
+            if (
+                line.fields["type"] == "schoolYear"
+                and isinstance(start, date)
+                and isinstance(end, date)
+            ):
                 self.years.append((start, end, end.year))
             self.sink.use(line.file)
         self.years.sort()
@@ -289,7 +366,9 @@ class Reading:
     def _roles(self) -> None:
         for line in self._lines("roles.csv"):
             if self._live(line):
-                self.roles.setdefault(line.fields["userSourcedId"].strip(), []).append(Role.of(line.fields))
+                self.roles.setdefault(line.fields["userSourcedId"].strip(), []).append(
+                    Role.of(line.fields)
+                )
                 self.sink.use(line.file)
 
     def _users(self) -> None:
@@ -306,8 +385,12 @@ class Reading:
                 student = convert(id_column, line.fields["sourcedId"])
                 row: dict[str, Value] = {
                     "student_id": student,
-                    "first_name": convert(table("students").column("first_name"), line.fields["givenName"]),
-                    "last_name": convert(table("students").column("last_name"), line.fields["familyName"]),
+                    "first_name": convert(
+                        table("students").column("first_name"), line.fields["givenName"]
+                    ),
+                    "last_name": convert(
+                        table("students").column("last_name"), line.fields["familyName"]
+                    ),
                     "grade_level": _grade(line.fields.get("grades", ""), "grades"),
                     "school_id": school or None,
                 }
@@ -338,7 +421,9 @@ class Reading:
     def _demographics(self) -> None:
         birth = table("students").column("birth_date")
         for line in self._lines("demographics.csv"):
-            key = "sourcedId" if line.fields.get("sourcedId") else "userSourcedId"  # the second is OneRoster 1.0's
+            key = (
+                "sourcedId" if line.fields.get("sourcedId") else "userSourcedId"
+            )  # the second is OneRoster 1.0's
             if not self._live(line):
                 continue
             if self.source.only_students and line.fields.get(key, "").strip() not in self.user_ids:
@@ -359,7 +444,9 @@ class Reading:
         known = self.facts.setdefault(student, _Facts(line.file, line.number)).values
         for name, value in values.items():
             if value is not None and known.get(name) not in (None, value):
-                self._bad(line, name, f"{name} differs from what an earlier line said of the same student")
+                self._bad(
+                    line, name, f"{name} differs from what an earlier line said of the same student"
+                )
                 return
         known.update({name: value for name, value in values.items() if value is not None})
         self.sink.use(line.file)
@@ -370,7 +457,9 @@ class Reading:
             if (student := self._student(line, "userSourcedId")) is None:
                 continue
             try:
-                values = {column.name: convert(column, line.fields.get(column.name)) for column in columns}
+                values = {
+                    column.name: convert(column, line.fields.get(column.name)) for column in columns
+                }
             except BadValue as error:
                 self._refuse(line, error)
                 continue
@@ -381,14 +470,21 @@ class Reading:
             self._table("calendar.csv", "calendar")
             return
         if self.years and self.schools:
-            self.sink.note("school days were worked out from the weekdays of each school year: holidays count as days")
+            self.sink.note(
+                "school days were worked out from the weekdays of each school year: holidays count"
+                " as days"
+            )
         for start, end, name in self.years:
             days = [start + timedelta(n) for n in range((end - start).days + 1)]
             for school in self.schools:
                 for day in days:
                     if day.weekday() < 5:
-                        self.sink.derive("calendar", {"school_id": school, "date": day, "school_year": name},
-                                         self.source.called("academicSessions.csv"), 0)  # fmt: skip
+                        self.sink.derive(
+                            "calendar",
+                            {"school_id": school, "date": day, "school_year": name},
+                            self.source.called("academicSessions.csv"),
+                            0,
+                        )
 
     def _courses(self) -> None:
         for line in self._lines("courses.csv"):
@@ -407,8 +503,10 @@ class Reading:
                 continue
             course = self.courses.get(line.fields.get("courseSourcedId", "").strip(), "")
             self.classes[line.fields["sourcedId"].strip()] = (
-                line.fields["schoolSourcedId"].strip(), grade, course or line.fields.get("title", "").strip(),
-            )  # fmt: skip
+                line.fields["schoolSourcedId"].strip(),
+                grade,
+                course or line.fields.get("title", "").strip(),
+            )
             self.sink.use(line.file)
 
     def _enrollments(self) -> None:
@@ -422,14 +520,21 @@ class Reading:
                 continue
             if (student := self._student(line, "userSourcedId")) is None:
                 continue
-            school, grade, _ = self.classes.get(line.fields["classSourcedId"].strip(), ("", None, ""))
+            school, grade, _ = self.classes.get(
+                line.fields["classSourcedId"].strip(), ("", None, "")
+            )
             school = line.fields.get("schoolSourcedId", "").strip() or school
             if not school:
-                self._bad(line, "classSourcedId",
-                          f"no school: {self.source.called('classes.csv')} does not have this class")  # fmt: skip
+                self._bad(
+                    line,
+                    "classSourcedId",
+                    f"no school: {self.source.called('classes.csv')} does not have this class",
+                )
                 continue
             try:
-                first, last = (convert(day, line.fields.get(name, "")) for name in ("beginDate", "endDate"))
+                first, last = (
+                    convert(day, line.fields.get(name, "")) for name in ("beginDate", "endDate")
+                )
             except BadValue as error:
                 self._refuse(line, error)
                 continue
@@ -445,9 +550,13 @@ class Reading:
                 known.add(first, last, grade)
         for (student, school, year), stay in stays.items():
             row: dict[str, Value] = {
-                "student_id": student, "school_id": school, "school_year": year, "grade_level": stay.grade,
-                "entry_date": stay.first, "exit_date": stay.last,
-            }  # fmt: skip
+                "student_id": student,
+                "school_id": school,
+                "school_year": year,
+                "grade_level": stay.grade,
+                "entry_date": stay.first,
+                "exit_date": stay.last,
+            }
             self.sink.derive("school_enrollments", row, stay.file, stay.line)
 
     def _year(self, day: date) -> int:
@@ -471,8 +580,11 @@ class Reading:
             course = self.classes.get(line.fields["classSourcedId"].strip(), ("", None, ""))[2]
             best = float(most) if isinstance(most, float) and most > 0 else 100.0
             self.line_items[line.fields["sourcedId"].strip()] = (
-                line.fields["title"].strip(), course, day if isinstance(day, date) else None, best,
-            )  # fmt: skip
+                line.fields["title"].strip(),
+                course,
+                day if isinstance(day, date) else None,
+                best,
+            )
             self.sink.use(line.file)
 
     def _results(self) -> None:
@@ -482,8 +594,11 @@ class Reading:
                 continue
             item = self.line_items.get(line.fields["lineItemSourcedId"].strip())
             if item is None:
-                self._bad(line, "lineItemSourcedId",
-                          f"{self.source.called('lineItems.csv')} does not have this piece of work")  # fmt: skip
+                self._bad(
+                    line,
+                    "lineItemSourcedId",
+                    f"{self.source.called('lineItems.csv')} does not have this piece of work",
+                )
                 continue
             try:
                 score = convert(score_column, line.fields["score"])
@@ -493,9 +608,13 @@ class Reading:
             title, course, due, best = item
             grade = 100.0 * score / best if isinstance(score, float) else None
             row: dict[str, Value] = {
-                "student_id": student, "entry_id": line.fields["sourcedId"].strip(), "course": course or None,
-                "title": title or None, "due_date": due, "grade": grade,
-            }  # fmt: skip
+                "student_id": student,
+                "entry_id": line.fields["sourcedId"].strip(),
+                "course": course or None,
+                "title": title or None,
+                "due_date": due,
+                "grade": grade,
+            }
             self.sink.keep("gradebook_entries", row, line.file, line.number)
 
 
@@ -519,7 +638,10 @@ def _demographic(fields: Mapping[str, str]) -> dict[str, Value]:
         race = "two_or_more"
     elif marked:
         race = marked[0]
-    return {"sex": _SEXES.get(fields.get("sex", "").strip().lower(), "another"), "race_ethnicity": race}
+    return {
+        "sex": _SEXES.get(fields.get("sex", "").strip().lower(), "another"),
+        "race_ethnicity": race,
+    }
 
 
 def _is_marked(fields: Mapping[str, str], name: str) -> bool:

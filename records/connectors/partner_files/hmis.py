@@ -1,10 +1,12 @@
-"""HMIS CSV, the export of housing partners' systems (HUD HMIS CSV Format Specifications, FY 2024 and FY 2026).
+"""HMIS CSV, the export of housing partners' systems (HUD HMIS CSV Format Specifications, FY 2024
+and FY 2026).
 
-Owns which few columns of it become programs, enrolments and sessions. Everything else is cut out before a line leaves
-the reader, and what is sensitive of it is named in the report: social security numbers, race, gender, veterans'
-status, disabling conditions, violence, health, and where somebody slept before or went to. Names and birth dates
-serve only to find out which student a client is (`participants`) and are never in a snapshot.
-Source: HUD, HMIS CSV Format Specifications FY 2024, https://www.hudexchange.info/resource/3824/hmis-data-dictionary/.
+Owns which few columns of it become programs, enrolments and sessions. Everything else is cut out
+before a line leaves the reader, and what is sensitive of it is named in the report: social security
+numbers, race, gender, veterans' status, disabling conditions, violence, health, and where somebody
+slept before or went to. Names and birth dates serve only to find out which student a client is
+(`participants`) and are never in a snapshot. Source: HUD, HMIS CSV Format Specifications FY 2024,
+https://www.hudexchange.info/resource/3824/hmis-data-dictionary/.
 """
 
 from __future__ import annotations
@@ -27,7 +29,14 @@ _COLUMNS = {
     "Project.csv": ("ProjectID", "ProjectName", "ProjectType", "DateDeleted"),
     "Exit.csv": ("EnrollmentID", "ExitDate", "Destination", "DateDeleted"),
     "Enrollment.csv": ("EnrollmentID", "PersonalID", "ProjectID", "EntryDate", "DateDeleted"),
-    "Services.csv": ("ServicesID", "EnrollmentID", "PersonalID", "DateProvided", "RecordType", "DateDeleted"),
+    "Services.csv": (
+        "ServicesID",
+        "EnrollmentID",
+        "PersonalID",
+        "DateProvided",
+        "RecordType",
+        "DateDeleted",
+    ),
 }
 _CLIENT = ("PersonalID", "FirstName", "LastName", "DOB", "DateDeleted")
 _STAYS_EMPTY = {
@@ -36,54 +45,161 @@ _STAYS_EMPTY = {
     "Services.csv": "single nights and services",
 }
 _OTHER_PROJECT = "7"
-_SESSIONS = {"142": "a service for runaway and homeless youth", "200": "a night in a shelter",
-             "300": "help to move on"}  # fmt: skip
-"""Records of help that a person had on a day (list 1.4 RecordType). What kind of help is not stored."""
+_SESSIONS = {
+    "142": "a service for runaway and homeless youth",
+    "200": "a night in a shelter",
+    "300": "help to move on",
+}
+"""Records of help that a person had on a day (list 1.4 RecordType). What kind of help is not
+stored."""
 _NO_SESSIONS = {
-    "141": "a service that tells of mental health (PATH)", "143": "a service that tells of health (HOPWA)",
-    "144": "a service that tells of military service (SSVF)", "151": "money that tells of health (HOPWA)",
-    "152": "money that tells of military service (SSVF)", "161": "a referral that tells of mental health (PATH)",
+    "141": "a service that tells of mental health (PATH)",
+    "143": "a service that tells of health (HOPWA)",
+    "144": "a service that tells of military service (SSVF)",
+    "151": "money that tells of health (HOPWA)",
+    "152": "money that tells of military service (SSVF)",
+    "161": "a referral that tells of mental health (PATH)",
     "210": "a voucher that tells of military service (HUD-VASH)",
-}  # fmt: skip
+}
 _LASTING_HOME = range(400, 500)
-"""Permanent situations (list 3.12.1 Destination, FY 2024 on). Every other destination would say too much of a child."""
+"""Permanent situations (list 3.12.1 Destination, FY 2024 on). Every other destination would say too
+much of a child."""
 
 SENSITIVE: dict[str, tuple[str, ...]] = {
-    "name, for linking only": ("FirstName", "MiddleName", "LastName", "NameSuffix", "NameDataQuality"),
+    "name, for linking only": (
+        "FirstName",
+        "MiddleName",
+        "LastName",
+        "NameSuffix",
+        "NameDataQuality",
+    ),
     "birth date, for linking only": ("DOB", "DOBDataQuality"),
-    "race or ethnicity": ("AmIndAKNative", "Asian", "BlackAfAmerican", "HispanicLatinaeo", "HispanicLatinao",
-                          "MidEastNAfrican", "NativeHIPacific", "NativeHIOtherPacific", "White", "RaceNone",
-                          "Ethnicity", "AdditionalRaceEthnicity"),
-    "sex, gender or sexual orientation": ("Sex", "Gender", "Woman", "Man", "Female", "Male", "NonBinary",
-                                          "NoSingleGender", "CulturallySpecific", "Transgender", "Questioning",
-                                          "DifferentIdentity", "DifferentIdentityText", "GenderNone",
-                                          "SexualOrientation", "SexualOrientationOther"),
-    "veteran status": ("VeteranStatus", "YearEnteredService", "YearSeparated", "WorldWarII", "KoreanWar", "VietnamWar",
-                       "DesertStorm", "AfghanistanOEF", "IraqOIF", "IraqOND", "OtherTheater", "MilitaryBranch",
-                       "DischargeStatus", "VAMCStation"),
-    "disability or health": ("DisablingCondition", "DisabledHoH", "DisabilityType", "DisabilityResponse",
-                             "IndefiniteAndImpairs", "MentalHealthDisorderFam", "PhysicalDisabilityFam",
-                             "AlcoholDrugUseDisorderFam", "CurrentPregnant", "PregnancyStatus", "DueDate",
-                             "GeneralHealthStatus", "DentalHealthStatus", "MentalHealthStatus", "ViralLoad",
-                             "TCellCount", "AntiRetroviral", "ClientEnrolledInPATH", "DateOfPATHStatus",
-                             "HOPWAMedAssistedLivingFac"),
-    "violence or exploitation": ("DomesticViolenceSurvivor", "DomesticViolenceVictim", "WhenOccurred",
-                                 "CurrentlyFleeing", "ExchangeForSex", "ExchangeForSexPastThreeMonths",
-                                 "CountOfExchangeForSex", "AskedOrForcedToExchangeForSex",
-                                 "AskedOrForcedToExchangeForSexPastThreeMonths", "WorkplaceViolenceThreats",
-                                 "WorkplacePromiseDifference", "CoercedToContinueWork", "LaborExploitPastThreeMonths"),
-    "justice or child welfare": ("FormerWardChildWelfare", "ChildWelfareYears", "ChildWelfareMonths",
-                                 "FormerWardJuvenileJustice", "JuvenileJusticeYears", "JuvenileJusticeMonths",
-                                 "IncarceratedParent", "IncarceratedAdult", "CriminalRecord", "PrisonDischarge",
-                                 "SexOffender"),
-    "where somebody lived or went": ("LivingSituation", "PreviousStreetESSH", "DateToStreetESSH", "RunawayYouth",
-                                     "TimesHomelessPastThreeYears", "MonthsHomelessPastThreeYears",
-                                     "LiteralHomelessHistory", "EvictionHistory", "OtherDestination"),
-    "money": ("TotalMonthlyIncome", "IncomeFromAnySource", "PercentAMI", "AnnualPercentAMI", "InsufficientIncome",
-              "FAAmount"),
+    "race or ethnicity": (
+        "AmIndAKNative",
+        "Asian",
+        "BlackAfAmerican",
+        "HispanicLatinaeo",
+        "HispanicLatinao",
+        "MidEastNAfrican",
+        "NativeHIPacific",
+        "NativeHIOtherPacific",
+        "White",
+        "RaceNone",
+        "Ethnicity",
+        "AdditionalRaceEthnicity",
+    ),
+    "sex, gender or sexual orientation": (
+        "Sex",
+        "Gender",
+        "Woman",
+        "Man",
+        "Female",
+        "Male",
+        "NonBinary",
+        "NoSingleGender",
+        "CulturallySpecific",
+        "Transgender",
+        "Questioning",
+        "DifferentIdentity",
+        "DifferentIdentityText",
+        "GenderNone",
+        "SexualOrientation",
+        "SexualOrientationOther",
+    ),
+    "veteran status": (
+        "VeteranStatus",
+        "YearEnteredService",
+        "YearSeparated",
+        "WorldWarII",
+        "KoreanWar",
+        "VietnamWar",
+        "DesertStorm",
+        "AfghanistanOEF",
+        "IraqOIF",
+        "IraqOND",
+        "OtherTheater",
+        "MilitaryBranch",
+        "DischargeStatus",
+        "VAMCStation",
+    ),
+    "disability or health": (
+        "DisablingCondition",
+        "DisabledHoH",
+        "DisabilityType",
+        "DisabilityResponse",
+        "IndefiniteAndImpairs",
+        "MentalHealthDisorderFam",
+        "PhysicalDisabilityFam",
+        "AlcoholDrugUseDisorderFam",
+        "CurrentPregnant",
+        "PregnancyStatus",
+        "DueDate",
+        "GeneralHealthStatus",
+        "DentalHealthStatus",
+        "MentalHealthStatus",
+        "ViralLoad",
+        "TCellCount",
+        "AntiRetroviral",
+        "ClientEnrolledInPATH",
+        "DateOfPATHStatus",
+        "HOPWAMedAssistedLivingFac",
+    ),
+    "violence or exploitation": (
+        "DomesticViolenceSurvivor",
+        "DomesticViolenceVictim",
+        "WhenOccurred",
+        "CurrentlyFleeing",
+        "ExchangeForSex",
+        "ExchangeForSexPastThreeMonths",
+        "CountOfExchangeForSex",
+        "AskedOrForcedToExchangeForSex",
+        "AskedOrForcedToExchangeForSexPastThreeMonths",
+        "WorkplaceViolenceThreats",
+        "WorkplacePromiseDifference",
+        "CoercedToContinueWork",
+        "LaborExploitPastThreeMonths",
+    ),
+    "justice or child welfare": (
+        "FormerWardChildWelfare",
+        "ChildWelfareYears",
+        "ChildWelfareMonths",
+        "FormerWardJuvenileJustice",
+        "JuvenileJusticeYears",
+        "JuvenileJusticeMonths",
+        "IncarceratedParent",
+        "IncarceratedAdult",
+        "CriminalRecord",
+        "PrisonDischarge",
+        "SexOffender",
+    ),
+    "where somebody lived or went": (
+        "LivingSituation",
+        "PreviousStreetESSH",
+        "DateToStreetESSH",
+        "RunawayYouth",
+        "TimesHomelessPastThreeYears",
+        "MonthsHomelessPastThreeYears",
+        "LiteralHomelessHistory",
+        "EvictionHistory",
+        "OtherDestination",
+    ),
+    "money": (
+        "TotalMonthlyIncome",
+        "IncomeFromAnySource",
+        "PercentAMI",
+        "AnnualPercentAMI",
+        "InsufficientIncome",
+        "FAAmount",
+    ),
     "language": ("PreferredLanguage", "PreferredLanguageDifferent", "TranslationNeeded"),
-    "kind of help": ("TypeProvided", "SubTypeProvided", "OtherTypeProvided", "MovingOnOtherType", "ReferralOutcome"),
-}  # fmt: skip
+    "kind of help": (
+        "TypeProvided",
+        "SubTypeProvided",
+        "OtherTypeProvided",
+        "MovingOnOtherType",
+        "ReferralOutcome",
+    ),
+}
 _KIND_OF = {column: kind for kind, columns in SENSITIVE.items() for column in columns}
 
 
@@ -91,7 +207,8 @@ class Hmis:
     """Connector for a folder of HMIS CSV files of one housing partner.
 
     Args:
-        organization_id: whose export it is; each ProjectID becomes the program `ORGANIZATION-ProjectID`.
+        organization_id: whose export it is; each ProjectID becomes the program
+            `ORGANIZATION-ProjectID`.
         links: the student of each PersonalID.
         strangers: each PersonalID of whom somebody has said that they are no student.
     """
@@ -99,7 +216,9 @@ class Hmis:
     name = "hmis"
     tables: tuple[str, ...] = ("programs", "service_enrollments", "service_sessions")
 
-    def __init__(self, organization_id: str, links: Mapping[str, str], strangers: Collection[str] = ()) -> None:
+    def __init__(
+        self, organization_id: str, links: Mapping[str, str], strangers: Collection[str] = ()
+    ) -> None:
         self.organization_id: str | None = organization_id
         self.links = links
         self.strangers = strangers
@@ -117,7 +236,9 @@ class Hmis:
         for file, stays_empty in _STAYS_EMPTY.items():
             if not (directory / file).is_file():
                 sink.missing(file, stays_empty)
-        _Reading(str(self.organization_id), self.links, self.strangers, directory, sink, progress).run()
+        _Reading(
+            str(self.organization_id), self.links, self.strangers, directory, sink, progress
+        ).run()
 
 
 def participants(directory: Path, organization_id: str) -> ParticipantFile:
@@ -131,7 +252,9 @@ def participants(directory: Path, organization_id: str) -> ParticipantFile:
         raise SourceRefused(f"{directory} has no Client.csv: nobody can be linked to a student")
     if not set(_CLIENT[:-1]) <= set(next(readable(path))):
         # Without a header the first line is a child, whom the reader's own words would repeat.
-        raise SourceRefused(f"{path.name}, line 1: the header must name each of {', '.join(_CLIENT[:-1])}")
+        raise SourceRefused(
+            f"{path.name}, line 1: the header must name each of {', '.join(_CLIENT[:-1])}"
+        )
     found = ParticipantFile(path.name)
     seen: set[str] = set()
     for line in read_csv(path, _CLIENT[:-1], found, lambda file, done, total: None, only=_CLIENT):
@@ -145,7 +268,9 @@ def participants(directory: Path, organization_id: str) -> ParticipantFile:
             found.repeated += 1
         else:
             seen.add(person)
-            found.participants.append(Participant(organization_id, person, first, last, _birth_date(born), None, ""))
+            found.participants.append(
+                Participant(organization_id, person, first, last, _birth_date(born), None, "")
+            )
     return found
 
 
@@ -172,8 +297,15 @@ def _name_what_is_cut(path: Path, sink: Sink) -> None:
 
 
 class _Reading:
-    def __init__(self, organization_id: str, links: Mapping[str, str], strangers: Collection[str], directory: Path,
-                 sink: Sink, progress: Progress) -> None:  # fmt: skip
+    def __init__(
+        self,
+        organization_id: str,
+        links: Mapping[str, str],
+        strangers: Collection[str],
+        directory: Path,
+        sink: Sink,
+        progress: Progress,
+    ) -> None:
         self.organization_id, self.links, self.strangers = organization_id, links, strangers
         self.of_strangers: set[str] = set()
         self.directory, self.sink, self.progress = directory, sink, progress
@@ -187,7 +319,9 @@ class _Reading:
         self._services()
 
     def _lines(self, file: str) -> Iterator[Line]:
-        """The records of a file that are not marked as deleted, and not of somebody who is no student."""
+        """The records of a file that are not marked as deleted, and not of somebody who is no
+        student.
+        """
         path = self.directory / file
         if not path.is_file():
             return
@@ -208,8 +342,10 @@ class _Reading:
         self.sink.quarantine(BadRow(file, line.number, column, reason, line.raw, line.columns))
 
     def _projects(self) -> None:
-        reader = RowReader(table("programs"), {"program_id": "ProjectID", "name": "ProjectName",
-                                               "organization_id": "ProjectID"})  # fmt: skip
+        reader = RowReader(
+            table("programs"),
+            {"program_id": "ProjectID", "name": "ProjectName", "organization_id": "ProjectID"},
+        )
         for line in self._lines("Project.csv"):
             try:
                 row = reader.row(line)
@@ -217,8 +353,11 @@ class _Reading:
                 quarantine(self.sink, "Project.csv", line, error)
                 continue
             housing = line.fields["ProjectType"].strip() != _OTHER_PROJECT
-            row |= {"program_id": self._program(str(row["program_id"])), "organization_id": self.organization_id,
-                    "support": "housing_help" if housing else None}  # fmt: skip
+            row |= {
+                "program_id": self._program(str(row["program_id"])),
+                "organization_id": self.organization_id,
+                "support": "housing_help" if housing else None,
+            }
             self.sink.keep("programs", row, "Project.csv", line.number)
 
     def _exits(self) -> None:
@@ -227,14 +366,18 @@ class _Reading:
             enrollment = found.fields["EnrollmentID"].strip()
             # A line may be put aside, and where somebody went must not be kept even there.
             kept = ("EnrollmentID", "ExitDate")
-            line = replace(found, raw=csv_line(found.fields[name] for name in kept), columns=csv_line(kept))
+            line = replace(
+                found, raw=csv_line(found.fields[name] for name in kept), columns=csv_line(kept)
+            )
             try:
                 day = convert(day_column, line.fields["ExitDate"])
             except BadValue as error:
                 quarantine(self.sink, "Exit.csv", line, BadValue("ExitDate", error.reason))
                 continue
             if enrollment in self.exits:
-                self._bad("Exit.csv", line, "EnrollmentID", "an earlier line ends the same enrolment")
+                self._bad(
+                    "Exit.csv", line, "EnrollmentID", "an earlier line ends the same enrolment"
+                )
                 continue
             destination = line.fields["Destination"].strip()
             lasting = destination.isdigit() and int(destination) in _LASTING_HOME
@@ -243,9 +386,15 @@ class _Reading:
 
     def _enrollments(self) -> None:
         file = "Enrollment.csv"
-        reader = RowReader(table("service_enrollments"), {
-            "student_id": "PersonalID", "program_id": "ProjectID", "organization_id": "EnrollmentID",
-            "start_date": "EntryDate"})  # fmt: skip
+        reader = RowReader(
+            table("service_enrollments"),
+            {
+                "student_id": "PersonalID",
+                "program_id": "ProjectID",
+                "organization_id": "EnrollmentID",
+                "start_date": "EntryDate",
+            },
+        )
         for line in self._lines(file):
             try:
                 row = reader.row(line)
@@ -255,8 +404,15 @@ class _Reading:
             student = self._student(file, line)
             if student is None:
                 continue
-            enrollment, program = line.fields["EnrollmentID"].strip(), self._program(str(row["program_id"]))
-            row |= {"student_id": student, "program_id": program, "organization_id": self.organization_id}
+            enrollment, program = (
+                line.fields["EnrollmentID"].strip(),
+                self._program(str(row["program_id"])),
+            )
+            row |= {
+                "student_id": student,
+                "program_id": program,
+                "organization_id": self.organization_id,
+            }
             if enrollment in self.exits:
                 _, row["end_date"], row["exit_reason"] = self.exits[enrollment]
             self.enrollments[enrollment] = student, program
@@ -267,7 +423,9 @@ class _Reading:
             elif enrollment in self.of_strangers:
                 self.sink.ignore("Exit.csv", NOT_A_STUDENT)
             else:
-                self._bad("Exit.csv", line, "EnrollmentID", "no enrolment was loaded that this exit ends")
+                self._bad(
+                    "Exit.csv", line, "EnrollmentID", "no enrolment was loaded that this exit ends"
+                )
 
     def _student(self, file: str, line: Line) -> str | None:
         """The student of a record; None, and put aside, while nobody has said who it is."""
@@ -284,22 +442,38 @@ class _Reading:
                 self.sink.ignore(file, _NO_SESSIONS[kind])
                 continue
             if kind not in _SESSIONS:
-                self._bad(file, line, "RecordType", f"RecordType is {kind!r}; it must be one of "
-                          f"{', '.join(sorted(_SESSIONS | _NO_SESSIONS))}")  # fmt: skip
+                self._bad(
+                    file,
+                    line,
+                    "RecordType",
+                    f"RecordType is {kind!r}; it must be one of "
+                    f"{', '.join(sorted(_SESSIONS | _NO_SESSIONS))}",
+                )
                 continue
             if (student := self._student(file, line)) is None:
                 continue
             known = self.enrollments.get(line.fields["EnrollmentID"].strip())
             if known is None or known[0] != student:
-                self._bad(file, line, "EnrollmentID", "no enrolment of this person was loaded that it belongs to")
+                self._bad(
+                    file,
+                    line,
+                    "EnrollmentID",
+                    "no enrolment of this person was loaded that it belongs to",
+                )
                 continue
             try:
                 row: dict[str, Value] = {
-                    "student_id": student, "program_id": known[1], "organization_id": self.organization_id,
-                    "session_id": convert(table("service_sessions").column("session_id"), line.fields["ServicesID"]),
-                    "date": convert(table("service_sessions").column("date"), line.fields["DateProvided"]),
+                    "student_id": student,
+                    "program_id": known[1],
+                    "organization_id": self.organization_id,
+                    "session_id": convert(
+                        table("service_sessions").column("session_id"), line.fields["ServicesID"]
+                    ),
+                    "date": convert(
+                        table("service_sessions").column("date"), line.fields["DateProvided"]
+                    ),
                     "attended": True,
-                }  # fmt: skip
+                }
             except BadValue as error:
                 quarantine(self.sink, file, line, error)
                 continue

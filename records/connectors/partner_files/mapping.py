@@ -1,8 +1,10 @@
-"""How a partner's export becomes service history, as a TOML file that the partner's data person can read.
+"""How a partner's export becomes service history, as a TOML file that the partner's data person can
+read.
 
-Owns the format: which file holds what, which column is which, how dates are written, what a code means. A mapping
-that lacks a column that a row needs, names a column of a kind that is never stored, or could read one date as two
-days is refused, with its line. `proposal.py` writes a first draft from an export's headers.
+Owns the format: which file holds what, which column is which, how dates are written, what a code
+means. A mapping that lacks a column that a row needs, names a column of a kind that is never
+stored, or could read one date as two days is refused, with its line. `proposal.py` writes a first
+draft from an export's headers.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ class MappingError(SaidPlainly, ValueError):
 class Kind:
     """One thing that a partner's file may hold.
 
-    `more` are columns that only a mapping has; `needs` are groups of columns, of each of which one must be there.
+    `more` are columns that only a mapping has; `needs` are groups of columns, of each of which one
+    must be there.
     """
 
     table: str
@@ -42,18 +45,40 @@ class Kind:
     @property
     def columns(self) -> tuple[str, ...]:
         """Everything that may be mapped."""
-        return (*(one.name for one in self.canonical.columns if one.name != "organization_id"), *self.more)
+        return (
+            *(one.name for one in self.canonical.columns if one.name != "organization_id"),
+            *self.more,
+        )
 
 
 KINDS: dict[str, Kind] = {
     "programs": Kind("programs", (), (("program_id",),)),
-    "enrollments": Kind("service_enrollments", ("participant_id", "enrollment_id"),
-                        (("student_id", "participant_id"), ("program_id",), ("start_date",))),
-    "exits": Kind("service_enrollments", ("participant_id", "enrollment_id"),
-                  (("enrollment_id", "student_id", "participant_id"), ("enrollment_id", "program_id"), ("end_date",))),
-    "sessions": Kind("service_sessions", ("participant_id", "hours", "start_time", "end_time"),
-                     (("student_id", "participant_id"), ("session_id",), ("program_id",), ("date",), ("attended",))),
-}  # fmt: skip
+    "enrollments": Kind(
+        "service_enrollments",
+        ("participant_id", "enrollment_id"),
+        (("student_id", "participant_id"), ("program_id",), ("start_date",)),
+    ),
+    "exits": Kind(
+        "service_enrollments",
+        ("participant_id", "enrollment_id"),
+        (
+            ("enrollment_id", "student_id", "participant_id"),
+            ("enrollment_id", "program_id"),
+            ("end_date",),
+        ),
+    ),
+    "sessions": Kind(
+        "service_sessions",
+        ("participant_id", "hours", "start_time", "end_time"),
+        (
+            ("student_id", "participant_id"),
+            ("session_id",),
+            ("program_id",),
+            ("date",),
+            ("attended",),
+        ),
+    ),
+}
 _EITHER = (("student_id", "participant_id"), ("minutes", "hours", "start_time"))
 """Columns of which a file may map only one."""
 _FILE_PARTS = ("name", "holds", "dates", "columns", "values", "leave_out", "constants")
@@ -66,8 +91,9 @@ _DATE_FORMAT = re.compile(r"(YYYY|YY|MM|DD)([-/. ]?)(YYYY|YY|MM|DD)\2(YYYY|YY|MM
 class FileMapping:
     """What one file, or every file whose name fits a pattern such as `Enrollments*.csv`, holds.
 
-    `columns` gives for each thing the export's columns that say it: one, or for `session_id` several that together
-    tell a session from all others. `values` and `leave_out` are by the export's own words, in lower case.
+    `columns` gives for each thing the export's columns that say it: one, or for `session_id`
+    several that together tell a session from all others. `values` and `leave_out` are by the
+    export's own words, in lower case.
     """
 
     name: str
@@ -83,8 +109,14 @@ class FileMapping:
         return KINDS[self.holds]
 
     def read_date(self, text: str) -> date | None:
-        """The day that a text says in one of the file's formats, None if in none. A time behind it is left out."""
-        words = text if any(" " in one for one in self.dates) else re.split(r"[ T]", text, maxsplit=1)[0]
+        """The day that a text says in one of the file's formats, None if in none. A time behind it
+        is left out.
+        """
+        words = (
+            text
+            if any(" " in one for one in self.dates)
+            else re.split(r"[ T]", text, maxsplit=1)[0]
+        )
         for one in self.dates:
             day = _parse(one, words)
             if day is not None:
@@ -94,7 +126,9 @@ class FileMapping:
 
 @dataclass(frozen=True)
 class ServiceMapping:
-    """One partner's mapping. `programs` gives each program's canonical values by its name in the export."""
+    """One partner's mapping. `programs` gives each program's canonical values by its name in the
+    export.
+    """
 
     file: str
     organization_id: str
@@ -146,17 +180,23 @@ class _Reader:
     def mapping(self) -> ServiceMapping:
         for name in self.found:
             if name not in _PARTS:
-                self.refuse((name,), f"{name} is not part of a mapping; the parts are {', '.join(_PARTS)}")
+                self.refuse(
+                    (name,), f"{name} is not part of a mapping; the parts are {', '.join(_PARTS)}"
+                )
         organization = self.word(("organization_id",), self.found.get("organization_id"))
         programs = self.part((), self.found, "programs", dict)
         files = self.part((), self.found, "file", list)
         if not files:
             self.refuse(("file",), "no [[file]] says which file holds what")
         return ServiceMapping(
-            self.file, organization,
-            {folded(name): self.program(("programs", name), name, one) for name, one in programs.items()},
+            self.file,
+            organization,
+            {
+                folded(name): self.program(("programs", name), name, one)
+                for name, one in programs.items()
+            },
             tuple(self.one_file(("file", number), one) for number, one in enumerate(files)),
-        )  # fmt: skip
+        )
 
     def program(self, place: Place, name: str, found: Any) -> dict[str, str]:
         canonical = table("programs")
@@ -165,7 +205,10 @@ class _Reader:
             self.refuse(place, f"the program {name!r} has no program_id")
         for part, value in found.items():
             if part not in allowed:
-                self.refuse((*place, part), f"{part} is not part of a program; the parts are {', '.join(allowed)}")
+                self.refuse(
+                    (*place, part),
+                    f"{part} is not part of a program; the parts are {', '.join(allowed)}",
+                )
             self.value((*place, part), canonical, part, value)
         return {"name": name} | {part: _said(value) for part, value in found.items()}
 
@@ -174,36 +217,58 @@ class _Reader:
             self.refuse(place, "a file is written as [[file]]")
         for part in found:
             if part not in _FILE_PARTS:
-                self.refuse((*place, part), f"{part} is not part of a file; the parts are {', '.join(_FILE_PARTS)}")
+                self.refuse(
+                    (*place, part),
+                    f"{part} is not part of a file; the parts are {', '.join(_FILE_PARTS)}",
+                )
         name = self.word((*place, "name"), found.get("name"))
         if "/" in name or "\\" in name:
-            self.refuse((*place, "name"), f"name is {name!r}; it must be a file's name without a folder")
+            self.refuse(
+                (*place, "name"), f"name is {name!r}; it must be a file's name without a folder"
+            )
         holds = self.word((*place, "holds"), found.get("holds"))
         if holds not in KINDS:
-            self.refuse((*place, "holds"), f"holds is {holds!r}; it must be one of {', '.join(KINDS)}")
-        mapped = FileMapping(name, holds, self.columns(place, holds, found), self.dates(place, found))
+            self.refuse(
+                (*place, "holds"), f"holds is {holds!r}; it must be one of {', '.join(KINDS)}"
+            )
+        mapped = FileMapping(
+            name, holds, self.columns(place, holds, found), self.dates(place, found)
+        )
         constants = self.constants(place, mapped, found)
         self.check_complete(place, mapped, constants)
-        return replace(mapped, constants=constants, values=self.values(place, mapped, found),
-                       leave_out=self.leave_out(place, mapped, found))  # fmt: skip
+        return replace(
+            mapped,
+            constants=constants,
+            values=self.values(place, mapped, found),
+            leave_out=self.leave_out(place, mapped, found),
+        )
 
-    def columns(self, place: Place, holds: str, found: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    def columns(
+        self, place: Place, holds: str, found: dict[str, Any]
+    ) -> dict[str, tuple[str, ...]]:
         allowed, columns = KINDS[holds].columns, {}
         for name, value in self.part(place, found, "columns", dict).items():
             at = (*place, "columns", name)
             if name not in allowed:
-                self.refuse(at, f"{name} is not something that {holds} have; they have {', '.join(allowed)}")
+                self.refuse(
+                    at, f"{name} is not something that {holds} have; they have {', '.join(allowed)}"
+                )
             several = isinstance(value, list) and name == "session_id" and value
             headers = tuple(self.word(at, one) for one in (value if several else [value]))
             for header in headers:
                 kind = refused_kind(header)
                 if kind is not None:
-                    self.refuse(at, f"{name} names the column {header!r}, which is never stored ({kind})")
+                    self.refuse(
+                        at, f"{name} names the column {header!r}, which is never stored ({kind})"
+                    )
             columns[name] = headers
         for either in _EITHER:
             both = [name for name in columns if name in either]
             if len(both) > 1:
-                self.refuse((*place, "columns", both[1]), f"{' and '.join(both)} are both mapped; one says it")
+                self.refuse(
+                    (*place, "columns", both[1]),
+                    f"{' and '.join(both)} are both mapped; one says it",
+                )
         if ("start_time" in columns) != ("end_time" in columns):
             self.refuse((*place, "columns"), "start_time and end_time are of use only together")
         return columns
@@ -214,13 +279,17 @@ class _Reader:
         for one in formats:
             match = _DATE_FORMAT.fullmatch(one)
             if match is None or {word[0] for word in match.group(1, 3, 4)} != {"Y", "M", "D"}:
-                self.refuse(at, f"dates holds {one!r}; a format is written like MM/DD/YYYY or DD.MM.YY")
+                self.refuse(
+                    at, f"dates holds {one!r}; a format is written like MM/DD/YYYY or DD.MM.YY"
+                )
         example = date(2003, 2, 1)
         for one in formats:
             written = example.strftime(_strptime(one))
             for other in formats:
                 if _parse(other, written) not in (None, example):
-                    self.refuse(at, f"dates holds {one} and {other}: one text would be read as two days")
+                    self.refuse(
+                        at, f"dates holds {one} and {other}: one text would be read as two days"
+                    )
         return formats
 
     def constants(self, place: Place, mapped: FileMapping, found: dict[str, Any]) -> dict[str, str]:
@@ -236,17 +305,26 @@ class _Reader:
             constants[name] = _said(value)
         return constants
 
-    def check_complete(self, place: Place, mapped: FileMapping, constants: Mapping[str, str]) -> None:
+    def check_complete(
+        self, place: Place, mapped: FileMapping, constants: Mapping[str, str]
+    ) -> None:
         for group in mapped.kind.needs:
             if not any(name in mapped.columns or name in constants for name in group):
-                self.refuse((*place, "columns"), f"{mapped.holds} need {' or '.join(group)}, and no column says it")
+                self.refuse(
+                    (*place, "columns"),
+                    f"{mapped.holds} need {' or '.join(group)}, and no column says it",
+                )
 
-    def values(self, place: Place, mapped: FileMapping, found: dict[str, Any]) -> dict[str, dict[str, str]]:
+    def values(
+        self, place: Place, mapped: FileMapping, found: dict[str, Any]
+    ) -> dict[str, dict[str, str]]:
         values: dict[str, dict[str, str]] = {}
         for name, words in self.part(place, found, "values", dict).items():
             at = (*place, "values", name)
             self.check_mapped(at, mapped, name)
-            if name not in (column.name for column in mapped.kind.canonical.columns) or not isinstance(words, dict):
+            if name not in (
+                column.name for column in mapped.kind.canonical.columns
+            ) or not isinstance(words, dict):
                 self.refuse(at, f"{name} has no words to translate")
             if name == "program_id" and self.found.get("programs"):
                 self.refuse(at, "program_id has its words under [programs] already")
@@ -255,7 +333,9 @@ class _Reader:
             values[name] = {folded(word): _said(value) for word, value in words.items()}
         return values
 
-    def leave_out(self, place: Place, mapped: FileMapping, found: dict[str, Any]) -> dict[str, frozenset[str]]:
+    def leave_out(
+        self, place: Place, mapped: FileMapping, found: dict[str, Any]
+    ) -> dict[str, frozenset[str]]:
         left_out = {}
         for name, words in self.part(place, found, "leave_out", dict).items():
             at = (*place, "leave_out", name)
@@ -272,7 +352,10 @@ class _Reader:
     def part(self, place: Place, found: dict[str, Any], name: str, kind: type) -> Any:
         value = found.get(name, kind())
         if type(value) is not kind:
-            self.refuse((*place, name), f"{name} is {value!r}; it must be a {'list' if kind is list else 'table'}")
+            self.refuse(
+                (*place, name),
+                f"{name} is {value!r}; it must be a {'list' if kind is list else 'table'}",
+            )
         return value
 
     def word(self, place: Place, value: Any) -> str:
@@ -291,7 +374,9 @@ class _Reader:
         raise MappingError(f"{self.file}, line {self.line_of(place)}: {reason}")
 
     def line_of(self, place: Place) -> int:
-        """The line that writes a part, or that of the nearest part around it; past the end if there is none."""
+        """The line that writes a part, or that of the nearest part around it; past the end if there
+        is none.
+        """
         lines = _lines(self.text)
         while place and place not in lines:
             place = place[:-1]

@@ -1,7 +1,7 @@
 """A partner's list of participants as one CSV file: who they are in the partner's own words.
 
-Owns the way from a line to a `Participant`. A line that cannot be read is put aside with its reason, which names the
-line and the column and never repeats what stood there: it is about a child.
+Owns the way from a line to a `Participant`. A line that cannot be read is put aside with its
+reason, which names the line and the column and never repeats what stood there: it is about a child.
 """
 
 from __future__ import annotations
@@ -28,7 +28,13 @@ _RIGHT = {
 
 
 def _text(name: str, *, required: bool = False) -> Column:
-    return Column(name, pa.string(), Category.DIRECTORY, name.replace("_", " ").capitalize(), required=required)
+    return Column(
+        name,
+        pa.string(),
+        Category.DIRECTORY,
+        name.replace("_", " ").capitalize(),
+        required=required,
+    )
 
 
 COLUMNS = (
@@ -81,7 +87,9 @@ def read_participants(path: Path, organization_id: str) -> ParticipantFile:
         return _read(path, organization_id)
     except SourceRefused:
         # Without a header the first line is a child, whom the reader's own words would repeat.
-        raise SourceRefused(f"{path.name}, line 1: the header must name each of {', '.join(NAMES)} once") from None
+        raise SourceRefused(
+            f"{path.name}, line 1: the header must name each of {', '.join(NAMES)} once"
+        ) from None
 
 
 def _read(path: Path, organization_id: str) -> ParticipantFile:
@@ -92,7 +100,9 @@ def _read(path: Path, organization_id: str) -> ParticipantFile:
             one = _participant(line, organization_id)
             earlier, known = seen.setdefault(one.participant_id, (line.number, one))
             if known != one:
-                raise BadValue("participant_id", f"line {earlier} has the same participant_id and other facts")
+                raise BadValue(
+                    "participant_id", f"line {earlier} has the same participant_id and other facts"
+                )
         except BadValue as error:
             found.quarantine(BadRow(path.name, line.number, error.column, error.reason, line.raw))
         else:
@@ -107,8 +117,15 @@ def _participant(line: Line, organization_id: str) -> Participant:
     grade = line.fields["grade"].strip().upper()
     texts = {**line.fields, "grade": _GRADES.get(grade, grade)}
     values = {column.name: _value(column, texts[column.name]) for column in COLUMNS}
-    return Participant(organization_id, values["participant_id"], values["first_name"], values["last_name"] or "",
-                       values["birth_date"], values["grade"], values["school"] or "")  # fmt: skip
+    return Participant(
+        organization_id,
+        values["participant_id"],
+        values["first_name"],
+        values["last_name"] or "",
+        values["birth_date"],
+        values["grade"],
+        values["school"] or "",
+    )
 
 
 def _value(column: Column, text: str) -> Any:
@@ -117,7 +134,9 @@ def _value(column: Column, text: str) -> Any:
     except BadValue as error:
         raise BadValue(column.name, _RIGHT.get(column.name, error.reason)) from None
     if isinstance(value, str) and len(value) > LONGEST[column.name]:
-        raise BadValue(column.name, f"{column.name} is longer than {LONGEST[column.name]} characters")
+        raise BadValue(
+            column.name, f"{column.name} is longer than {LONGEST[column.name]} characters"
+        )
     if isinstance(value, int) and not _LOWEST <= value <= _HIGHEST:
         raise BadValue(column.name, _RIGHT[column.name])
     return value

@@ -1,8 +1,10 @@
-"""A first draft of a partner's mapping, from the headers of its export and the shape of what stands below them.
+"""A first draft of a partner's mapping, from the headers of its export and the shape of what stands
+below them.
 
-Owns the words by which exports name things. It proposes only what a name says and the values do not contradict; what
-could be two things becomes a question and stays unmapped. What it tells is names of columns and kinds of values,
-never a value; the draft that is written also holds the names of programs and the codes of attendance.
+Owns the words by which exports name things. It proposes only what a name says and the values do not
+contradict; what could be two things becomes a question and stays unmapped. What it tells is names
+of columns and kinds of values, never a value; the draft that is written also holds the names of
+programs and the codes of attendance.
 """
 
 from __future__ import annotations
@@ -25,15 +27,50 @@ from records.connectors.protocol import SourceRefused
 
 _SAMPLE = 10_000
 _NAMES: dict[str, tuple[str, ...]] = {
-    "student_id": ("student number", "district student id", "district id", "local student id", "sis id", "lasid",
-                   "numero de estudiante", "numero de estudiante del distrito"),
-    "participant_id": ("participant id", "participant number", "client id", "client number", "contact id", "person id",
-                       "subject id", "subject unique identifier", "id participante", "id del participante",
-                       "numero de participante", "id cliente"),
-    "session_id": ("session id", "record id", "service id", "service delivery id", "response id",
-                   "touchpoint response id", "attendance id", "visit id", "id de sesion", "id sesion"),
-    "enrollment_id": ("enrollment id", "enrolment id", "enrollment record id", "program engagement id", "record id",
-                      "id de inscripcion"),
+    "student_id": (
+        "student number",
+        "district student id",
+        "district id",
+        "local student id",
+        "sis id",
+        "lasid",
+        "numero de estudiante",
+        "numero de estudiante del distrito",
+    ),
+    "participant_id": (
+        "participant id",
+        "participant number",
+        "client id",
+        "client number",
+        "contact id",
+        "person id",
+        "subject id",
+        "subject unique identifier",
+        "id participante",
+        "id del participante",
+        "numero de participante",
+        "id cliente",
+    ),
+    "session_id": (
+        "session id",
+        "record id",
+        "service id",
+        "service delivery id",
+        "response id",
+        "touchpoint response id",
+        "attendance id",
+        "visit id",
+        "id de sesion",
+        "id sesion",
+    ),
+    "enrollment_id": (
+        "enrollment id",
+        "enrolment id",
+        "enrollment record id",
+        "program engagement id",
+        "record id",
+        "id de inscripcion",
+    ),
     "program_id": ("program id", "program code", "codigo del programa", "id del programa"),
     "name": ("program name", "program", "nombre del programa", "programa"),
     "support": ("support", "program type", "type of support", "tipo de apoyo"),
@@ -41,25 +78,92 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "cost_per_session": ("cost per session", "costo por sesion"),
     "min_grade": ("min grade", "minimum grade", "lowest grade", "grado minimo"),
     "max_grade": ("max grade", "maximum grade", "highest grade", "grado maximo"),
-    "start_date": ("enrollment date", "enrolment date", "date enrolled", "program start date", "start date",
-                   "entry date", "fecha de inscripcion", "fecha de inicio", "fecha de ingreso"),
-    "end_date": ("exit date", "date exited", "program end date", "end date", "dismissal date", "discharge date",
-                 "withdrawal date", "fecha de salida", "fecha de egreso", "fecha de fin"),
-    "exit_reason": ("exit reason", "reason for exit", "reason for dismissal", "dismissal reason", "discharge reason",
-                    "reason for leaving", "motivo de salida", "razon de salida", "motivo de egreso"),
-    "date": ("service date", "date of service", "session date", "delivery date", "date of contact", "contact date",
-             "attendance date", "activity date", "visit date", "date", "fecha de servicio", "fecha de sesion",
-             "fecha de la sesion", "fecha"),
+    "start_date": (
+        "enrollment date",
+        "enrolment date",
+        "date enrolled",
+        "program start date",
+        "start date",
+        "entry date",
+        "fecha de inscripcion",
+        "fecha de inicio",
+        "fecha de ingreso",
+    ),
+    "end_date": (
+        "exit date",
+        "date exited",
+        "program end date",
+        "end date",
+        "dismissal date",
+        "discharge date",
+        "withdrawal date",
+        "fecha de salida",
+        "fecha de egreso",
+        "fecha de fin",
+    ),
+    "exit_reason": (
+        "exit reason",
+        "reason for exit",
+        "reason for dismissal",
+        "dismissal reason",
+        "discharge reason",
+        "reason for leaving",
+        "motivo de salida",
+        "razon de salida",
+        "motivo de egreso",
+    ),
+    "date": (
+        "service date",
+        "date of service",
+        "session date",
+        "delivery date",
+        "date of contact",
+        "contact date",
+        "attendance date",
+        "activity date",
+        "visit date",
+        "date",
+        "fecha de servicio",
+        "fecha de sesion",
+        "fecha de la sesion",
+        "fecha",
+    ),
     "attended": ("attended", "attendance", "attendance status", "present", "asistio", "asistencia"),
-    "minutes": ("minutes", "total minutes", "duration min", "duration minutes", "duration in minutes",
-                "time spent minutes", "minutos", "duracion min", "duracion minutos", "duracion en minutos"),
-    "hours": ("hours", "total hours", "duration hours", "duration hrs", "duration in hours", "service hours", "horas",
-              "duracion horas", "duracion en horas"),
-    "start_time": ("start time", "begin time", "time in", "check in time", "hora de inicio", "hora de entrada"),
+    "minutes": (
+        "minutes",
+        "total minutes",
+        "duration min",
+        "duration minutes",
+        "duration in minutes",
+        "time spent minutes",
+        "minutos",
+        "duracion min",
+        "duracion minutos",
+        "duracion en minutos",
+    ),
+    "hours": (
+        "hours",
+        "total hours",
+        "duration hours",
+        "duration hrs",
+        "duration in hours",
+        "service hours",
+        "horas",
+        "duracion horas",
+        "duracion en horas",
+    ),
+    "start_time": (
+        "start time",
+        "begin time",
+        "time in",
+        "check in time",
+        "hora de inicio",
+        "hora de entrada",
+    ),
     "end_time": ("end time", "time out", "check out time", "hora de fin", "hora de salida"),
-}  # fmt: skip
-"""What a mapping may name -> names of columns in exports of Apricot, Efforts to Outcomes and Salesforce, in English and
-Spanish, without case, accents and marks."""
+}
+"""What a mapping may name -> names of columns in exports of Apricot, Efforts to Outcomes and
+Salesforce, in English and Spanish, without case, accents and marks."""
 _UNCLEAR = {
     "student id": "is it the district's own student number (student_id) or yours (participant_id)?",
     "duration": "is it in minutes (minutes) or in hours (hours)?",
@@ -69,18 +173,76 @@ _UNCLEAR = {
     "time spent on contact": "is it in minutes (minutes) or in hours (hours)?",
 }
 _ALIKE = 0.88
-_DATE_FORMATS = ("YYYY-MM-DD", "MM/DD/YYYY", "DD/MM/YYYY", "YYYY/MM/DD", "MM-DD-YYYY", "DD-MM-YYYY", "DD.MM.YYYY",
-                 "MM/DD/YY", "DD/MM/YY")  # fmt: skip
+_DATE_FORMATS = (
+    "YYYY-MM-DD",
+    "MM/DD/YYYY",
+    "DD/MM/YYYY",
+    "YYYY/MM/DD",
+    "MM-DD-YYYY",
+    "DD-MM-YYYY",
+    "DD.MM.YYYY",
+    "MM/DD/YY",
+    "DD/MM/YY",
+)
 _PLAIN_WORDS = {"true", "false", "yes", "no", "y", "n", "t", "f", "1", "0"}
 _ATTENDED = {
-    "true": ("present", "attended", "yes", "y", "true", "1", "p", "show", "showed", "late", "tardy", "si", "sí",
-             "presente", "asistió", "asistio", "partial"),
-    "false": ("absent", "no show", "no-show", "no", "n", "false", "0", "a", "excused", "unexcused", "excused absence",
-              "unexcused absence", "did not attend", "ausente", "falta", "no asistió", "no asistio"),
-}  # fmt: skip
-_NO_SESSION = ("cancelled", "canceled", "holiday", "no session", "no class", "closed", "scheduled", "rescheduled",
-               "cancelado", "cancelada", "feriado")  # fmt: skip
-_DATES, _TIMES, _NUMBERS = ("start_date", "end_date", "date"), ("start_time", "end_time"), ("minutes", "hours")
+    "true": (
+        "present",
+        "attended",
+        "yes",
+        "y",
+        "true",
+        "1",
+        "p",
+        "show",
+        "showed",
+        "late",
+        "tardy",
+        "si",
+        "sí",
+        "presente",
+        "asistió",
+        "asistio",
+        "partial",
+    ),
+    "false": (
+        "absent",
+        "no show",
+        "no-show",
+        "no",
+        "n",
+        "false",
+        "0",
+        "a",
+        "excused",
+        "unexcused",
+        "excused absence",
+        "unexcused absence",
+        "did not attend",
+        "ausente",
+        "falta",
+        "no asistió",
+        "no asistio",
+    ),
+}
+_NO_SESSION = (
+    "cancelled",
+    "canceled",
+    "holiday",
+    "no session",
+    "no class",
+    "closed",
+    "scheduled",
+    "rescheduled",
+    "cancelado",
+    "cancelada",
+    "feriado",
+)
+_DATES, _TIMES, _NUMBERS = (
+    ("start_date", "end_date", "date"),
+    ("start_time", "end_time"),
+    ("minutes", "hours"),
+)
 _FEW = 12
 _FEW_PROGRAMS = 20
 _CLOCK = re.compile(r"(.*[ T])?\d{1,2}:\d{2}(:\d{2})?( ?[AaPp]\.?[Mm]\.?)?")
@@ -89,7 +251,9 @@ _NUMBER = re.compile(r"\d+([.,:]\d+)?")
 
 @dataclass(frozen=True)
 class Proposed:
-    """What one column of an export seems to be. `target` is None when it stays unmapped; `sure` says how sure."""
+    """What one column of an export seems to be. `target` is None when it stays unmapped; `sure`
+    says how sure.
+    """
 
     header: str
     target: str | None
@@ -99,7 +263,9 @@ class Proposed:
 
 @dataclass(frozen=True)
 class ProposedFile:
-    """What one file seems to hold. `dates` are the formats that fit; more than one asks for a choice."""
+    """What one file seems to hold. `dates` are the formats that fit; more than one asks for a
+    choice.
+    """
 
     file: str
     holds: str | None
@@ -127,7 +293,9 @@ def propose_file(path: Path) -> ProposedFile:
     rows = list(islice(records, _SAMPLE))
     shapes = {name: _shape([row[place] for row in rows]) for place, name in enumerate(header)}
     if any(_shape([name]).is_value for name in header):
-        raise SourceRefused(f"{path.name}, line 1: this is a record; the names of the columns must come first")
+        raise SourceRefused(
+            f"{path.name}, line 1: this is a record; the names of the columns must come first"
+        )
     return _File(path.name, header, shapes).propose()
 
 
@@ -135,16 +303,32 @@ def draft(files: Sequence[ProposedFile], organization_id: str | None) -> str:
     """The mapping as a TOML file with its open questions as comments."""
     organization = organization_id or "YOUR-ORGANIZATION"
     lines = [
-        "# How this partner's export is read. Each line says: what Handrail calls it = what the export calls it.",
-        "# Answer each question (marked ?), then: handrail load service-history FOLDER --mapping THIS-FILE",
+        (
+            "# How this partner's export is read. Each line says: what Handrail calls it = what the"
+            " export calls it."
+        ),
+        (
+            "# Answer each question (marked ?), then: handrail load service-history FOLDER"
+            " --mapping THIS-FILE"
+        ),
         f"organization_id = {_text(organization)}",
     ]
     names = sorted({name for one in files for name in one.programs})
     if names:
-        lines += ["", "# Which program each name in the export is. An agreement names programs by their program_id.",
-                  f"# ? For suggestions, add support = one of {', '.join(SUPPORTS)}"]  # fmt: skip
+        lines += [
+            "",
+            (
+                "# Which program each name in the export is. An agreement names programs by their"
+                " program_id."
+            ),
+            f"# ? For suggestions, add support = one of {', '.join(SUPPORTS)}",
+        ]
     for name in names:
-        lines += ["", f"[programs.{_text(name)}]", f"program_id = {_text(_slug(f'{organization} {name}'))}"]
+        lines += [
+            "",
+            f"[programs.{_text(name)}]",
+            f"program_id = {_text(_slug(f'{organization} {name}'))}",
+        ]
     for one in files:
         lines += ["", *_draft_file(one)]
     return "\n".join(lines) + "\n"
@@ -156,7 +340,10 @@ def _draft_file(one: ProposedFile) -> list[str]:
         return [f"# {one.file} is left out.", *questions]
     lines = [*questions, "[[file]]", f"name = {_text(one.file)}", f"holds = {_text(one.holds)}"]
     if one.dates:
-        lines.append(f"{'# ' if len(one.dates) > 1 else ''}dates = [{', '.join(_text(each) for each in one.dates)}]")
+        lines.append(
+            f"{'# ' if len(one.dates) > 1 else ''}dates ="
+            f" [{', '.join(_text(each) for each in one.dates)}]"
+        )
     lines += ["", "[file.columns]"]
     for target in KINDS[one.holds].columns:
         header = one.header_of(target)
@@ -164,12 +351,23 @@ def _draft_file(one: ProposedFile) -> list[str]:
             lines.append(f"session_id = [{', '.join(_text(each) for each in one.session)}]")
         elif header is not None:
             lines.append(f"{target} = {_text(header)}")
-    lines += [f"# {'never stored' if refused_kind(each.header) else 'not read'}: {_text(each.header)}"
-              for each in one.columns if each.target is None]  # fmt: skip
+    lines += [
+        f"# {'never stored' if refused_kind(each.header) else 'not read'}: {_text(each.header)}"
+        for each in one.columns
+        if each.target is None
+    ]
     if one.attended:
-        lines += ["", "[file.values.attended]", *(f"{_text(word)} = {value}" for word, value in one.attended.items())]
+        lines += [
+            "",
+            "[file.values.attended]",
+            *(f"{_text(word)} = {value}" for word, value in one.attended.items()),
+        ]
     if one.no_session:
-        lines += ["", "[file.leave_out]", f"attended = [{', '.join(_text(word) for word in one.no_session)}]"]
+        lines += [
+            "",
+            "[file.leave_out]",
+            f"attended = [{', '.join(_text(word) for word in one.no_session)}]",
+        ]
     return lines
 
 
@@ -184,13 +382,17 @@ def _slug(text: str) -> str:
 def _words(name: str) -> str:
     """A name without case, accents and marks, `EnrollmentDate` as two words."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-    plain = "".join(c for c in unicodedata.normalize("NFKD", spaced) if not unicodedata.combining(c))
+    plain = "".join(
+        c for c in unicodedata.normalize("NFKD", spaced) if not unicodedata.combining(c)
+    )
     return " ".join(re.sub(r"[^a-z0-9]+", " ", plain.lower()).split())
 
 
 @dataclass(frozen=True)
 class _Shape:
-    """What the values of one column have in common. `words` are the distinct values, folded, while they are few."""
+    """What the values of one column have in common. `words` are the distinct values, folded, while
+    they are few.
+    """
 
     filled: int
     dates: tuple[str, ...]
@@ -216,7 +418,10 @@ class _Shape:
         if target == "attended" and (self.words is None or len(self.words) > _FEW):
             return "it has too many different values for a yes or no"
         if target == "exit_reason" and (self.words is None or len(self.words) > _FEW):
-            return "it looks like free text, which may tell more of a child than a reason; map it with [file.values]"
+            return (
+                "it looks like free text, which may tell more of a child than a reason; map it with"
+                " [file.values]"
+            )
         return None
 
     def __str__(self) -> str:
@@ -231,22 +436,33 @@ class _Shape:
         if self.number:
             return "values are numbers"
         if self.words is not None and len(self.words) <= _FEW:
-            return "all values are the same" if len(self.words) == 1 else f"{len(self.words)} different values"
+            return (
+                "all values are the same"
+                if len(self.words) == 1
+                else f"{len(self.words)} different values"
+            )
         return "values are text"
 
 
 def _shape(values: Iterable[str]) -> _Shape:
     filled = [value.strip() for value in values if value.strip()]
     distinct = dict.fromkeys(filled)
-    dates = tuple(one for one in _DATE_FORMATS if filled and all(_plausible(one, value) for value in distinct))
+    dates = tuple(
+        one for one in _DATE_FORMATS if filled and all(_plausible(one, value) for value in distinct)
+    )
     words: dict[str, str] | None = {}
     for value in distinct:
         if words is not None:
             words.setdefault(folded(value), value)
             words = words if len(words) <= _FEW_PROGRAMS else None
-    return _Shape(len(filled), dates, bool(filled) and all(_CLOCK.fullmatch(value) for value in distinct),
-                  bool(filled) and all(_NUMBER.fullmatch(value) for value in distinct), words,
-                  len(distinct) < len(filled))  # fmt: skip
+    return _Shape(
+        len(filled),
+        dates,
+        bool(filled) and all(_CLOCK.fullmatch(value) for value in distinct),
+        bool(filled) and all(_NUMBER.fullmatch(value) for value in distinct),
+        words,
+        len(distinct) < len(filled),
+    )
 
 
 def _plausible(date_format: str, value: str) -> bool:
@@ -265,7 +481,9 @@ class _File:
         hits = {header: _hits(header) for header in self.header if refused_kind(header) is None}
         holds = _holds({target for targets, _ in hits.values() for target in targets})
         if holds is None:
-            self.ask("it is not clear what this file holds: programs, enrollments, exits or sessions")
+            self.ask(
+                "it is not clear what this file holds: programs, enrollments, exits or sessions"
+            )
             left = tuple(self._left(header) for header in self.header)
             return ProposedFile(self.file, None, left, questions=self.asked)
         columns = self._columns(hits, holds)
@@ -275,7 +493,9 @@ class _File:
         dates = self._dates(found)
         programs = self._programs(found)
         self._what_lacks(found, session)
-        return ProposedFile(self.file, holds, columns, dates, session, attended, no_session, programs, self.asked)
+        return ProposedFile(
+            self.file, holds, columns, dates, session, attended, no_session, programs, self.asked
+        )
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -290,7 +510,9 @@ class _File:
             return Proposed(header, None, f"never stored ({kind})")
         return Proposed(header, None, why or str(self.shapes[header]))
 
-    def _columns(self, hits: Mapping[str, tuple[tuple[str, ...], str]], holds: str) -> tuple[Proposed, ...]:
+    def _columns(
+        self, hits: Mapping[str, tuple[tuple[str, ...], str]], holds: str
+    ) -> tuple[Proposed, ...]:
         chosen: dict[str, list[tuple[str, str]]] = {}
         why_left: dict[str, str] = {}
         for header, (targets, sure) in hits.items():
@@ -318,24 +540,40 @@ class _File:
             else:
                 taken[found[0][0]] = target, found[0][1]
         return tuple(
-            Proposed(header, taken[header][0],
-                     f"name {'is' if taken[header][1] == 'sure' else 'is like'} one for this; {self.shapes[header]}",
-                     taken[header][1]) if header in taken else self._left(header, why_left.get(header, ""))
+            (
+                Proposed(
+                    header,
+                    taken[header][0],
+                    f"name {'is' if taken[header][1] == 'sure' else 'is like'} one for this;"
+                    f" {self.shapes[header]}",
+                    taken[header][1],
+                )
+                if header in taken
+                else self._left(header, why_left.get(header, ""))
+            )
             for header in self.header
-        )  # fmt: skip
+        )
 
     def _session(self, found: ProposedFile) -> tuple[str, ...]:
-        """Several columns that together tell a session from all others, where no single one does."""
+        """Several columns that together tell a session from all others, where no single one
+        does.
+        """
         who = found.header_of("participant_id") or found.header_of("student_id")
         named = found.header_of("session_id")
         if who is None or (named is not None and not self.shapes[named].repeats):
             return ()
         if named is not None:
-            self.ask(f"{named!r} is the same on several rows, so it counts together with {who!r}: is that right?")
+            self.ask(
+                f"{named!r} is the same on several rows, so it counts together with {who!r}: is"
+                " that right?"
+            )
             return named, who
         parts = [who, *(found.header_of(target) for target in ("date", "program_id", "start_time"))]
         told = tuple(part for part in parts if part is not None)
-        self.ask(f"no column identifies a session, so {', '.join(map(repr, told))} do together: is that right?")
+        self.ask(
+            f"no column identifies a session, so {', '.join(map(repr, told))} do together: is that"
+            " right?"
+        )
         return told
 
     def _attendance(self, found: ProposedFile) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -348,20 +586,32 @@ class _File:
         no_session = tuple(words[word] for word in words if word in _NO_SESSION)
         unknown = len(words) - len(known) - len(no_session)
         if unknown:
-            self.ask(f"{header!r} holds words of unknown meaning ({unknown}): add them to [file.values.attended]")
+            self.ask(
+                f"{header!r} holds words of unknown meaning ({unknown}): add them to"
+                " [file.values.attended]"
+            )
         return known, no_session
 
     def _dates(self, found: ProposedFile) -> tuple[str, ...]:
-        """The formats in which every date column can be read; several only if nothing tells them apart."""
+        """The formats in which every date column can be read; several only if nothing tells them
+        apart.
+        """
         shapes = [self.shapes[one.header] for one in found.columns if one.target in _DATES]
         fitting = [shape.dates for shape in shapes if shape.filled]
-        shared = [one for one in _DATE_FORMATS if fitting and all(one in formats for formats in fitting)]
+        shared = [
+            one for one in _DATE_FORMATS if fitting and all(one in formats for formats in fitting)
+        ]
         if not shared:
-            shared = sorted({formats[0] for formats in fitting if len(formats) == 1}, key=_DATE_FORMATS.index)
+            shared = sorted(
+                {formats[0] for formats in fitting if len(formats) == 1}, key=_DATE_FORMATS.index
+            )
             if len(shared) < len(set(fitting)):
                 self.ask("its dates are written in more than one way: put the formats under dates")
         elif len(shared) > 1:
-            self.ask(f"are its dates written {' or '.join(shared)}? No date in the sample tells: keep one under dates")
+            self.ask(
+                f"are its dates written {' or '.join(shared)}? No date in the sample tells: keep"
+                " one under dates"
+            )
         return tuple(shared)
 
     def _programs(self, found: ProposedFile) -> tuple[str, ...]:
@@ -373,11 +623,16 @@ class _File:
     def _what_lacks(self, found: ProposedFile, session: tuple[str, ...]) -> None:
         assert found.holds is not None
         for group in KINDS[found.holds].needs:
-            if any(found.header_of(target) for target in group) or (group == ("session_id",) and session):
+            if any(found.header_of(target) for target in group) or (
+                group == ("session_id",) and session
+            ):
                 continue
             said = " or ".join(group)
-            may = "; is it the same on every row? Then say it under [file.constants]" if group[0] in (
-                "attended", "program_id") else ""  # fmt: skip
+            may = (
+                "; is it the same on every row? Then say it under [file.constants]"
+                if group[0] in ("attended", "program_id")
+                else ""
+            )
             self.ask(f"no column was found for {said}, which {found.holds} need{may}")
 
 
@@ -387,7 +642,9 @@ def _hits(header: str) -> tuple[tuple[str, ...], str]:
     exact = tuple(target for target, names in _NAMES.items() if words in names)
     if exact or words in _UNCLEAR:
         return exact, "sure"
-    close = tuple(target for target, names in _NAMES.items() if any(_alike(words, name) for name in names))
+    close = tuple(
+        target for target, names in _NAMES.items() if any(_alike(words, name) for name in names)
+    )
     return close, "likely"
 
 
@@ -395,13 +652,18 @@ def _alike(words: str, name: str) -> bool:
     parts = name.split()
     if len(parts) > 1 and set(parts) <= set(words.split()):
         return True
-    return difflib.SequenceMatcher(None, words.replace(" ", ""), name.replace(" ", "")).ratio() >= _ALIKE
+    return (
+        difflib.SequenceMatcher(None, words.replace(" ", ""), name.replace(" ", "")).ratio()
+        >= _ALIKE
+    )
 
 
 def _holds(targets: set[str]) -> str | None:
     """What a file with these things in it holds."""
     person = targets & {"student_id", "participant_id"} or "enrollment_id" in targets
-    if "date" in targets and (targets & {"attended", "minutes", "hours", "start_time"} or "start_date" not in targets):
+    if "date" in targets and (
+        targets & {"attended", "minutes", "hours", "start_time"} or "start_date" not in targets
+    ):
         return "sessions"
     if "start_date" in targets:
         return "enrollments"
@@ -411,14 +673,18 @@ def _holds(targets: set[str]) -> str | None:
 
 
 def _possible(targets: Sequence[str], holds: str) -> list[str]:
-    """Those of the things that such a file may have; a program's name stands for the program where people are."""
+    """Those of the things that such a file may have; a program's name stands for the program where
+    people are.
+    """
     if holds != "programs":
         targets = tuple("program_id" if target == "name" else target for target in targets)
     return [target for target in dict.fromkeys(targets) if target in KINDS[holds].columns]
 
 
 def _narrowed(chosen: Mapping[str, list[tuple[str, str]]]) -> dict[str, list[tuple[str, str]]]:
-    """Sure names before likely ones, a program's code before its name, the district's number before the partner's."""
+    """Sure names before likely ones, a program's code before its name, the district's number before
+    the partner's.
+    """
     narrowed = {}
     for target, found in chosen.items():
         if target == "participant_id" and "student_id" in chosen:

@@ -1,9 +1,9 @@
 """Partners' service history: programs, who took part, and each session, as CSV files.
 
-Without a mapping these are `programs.csv`, `enrollments.csv` and `sessions.csv`, whose headers are the canonical
-column names; with one (see `mapping.py`) they are the partner's own export. Loaded onto the district's records that
-are there already: a student whom the district does not know is quarantined, and so is a participant of whom nobody
-has said which student it is.
+Without a mapping these are `programs.csv`, `enrollments.csv` and `sessions.csv`, whose headers are
+the canonical column names; with one (see `mapping.py`) they are the partner's own export. Loaded
+onto the district's records that are there already: a student whom the district does not know is
+quarantined, and so is a participant of whom nobody has said which student it is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ from records.connectors.csv_files import Line, RowReader, quarantine, read_csv
 from records.connectors.partner_files.mapping import FileMapping, ServiceMapping, folded
 from records.connectors.protocol import Progress, Sink, SourceRefused
 
-FILES = {"programs.csv": "programs", "enrollments.csv": "service_enrollments", "sessions.csv": "service_sessions"}
+FILES = {
+    "programs.csv": "programs",
+    "enrollments.csv": "service_enrollments",
+    "sessions.csv": "service_sessions",
+}
 WAITING = "waiting for somebody at the district to say which student this is"
 NOT_A_STUDENT = "of a participant who is not a student of this district"
 _WITHOUT = {
@@ -37,13 +41,16 @@ _HOURS = re.compile(r"(\d{1,2}):([0-5]\d)(?::[0-5]\d)?")
 
 
 class ServiceHistory:
-    """Connector for a folder of one partner's files, or of several partners' when there is no `organization_id`.
+    """Connector for a folder of one partner's files, or of several partners' when there is no
+    `organization_id`.
 
     Args:
-        organization_id: whose files these are; a row that names another organisation is quarantined.
+        organization_id: whose files these are; a row that names another organisation is
+            quarantined.
         mapping: how to read the partner's own export.
         links: the student of each of the partner's own participant identifiers.
-        strangers: participants of whom somebody has said that they are no student; what is about them is left out.
+        strangers: participants of whom somebody has said that they are no student; what is about
+            them is left out.
 
     Raises:
         SourceRefused: the mapping is another organisation's.
@@ -52,10 +59,18 @@ class ServiceHistory:
     name = "service-history"
     tables: tuple[str, ...] = tuple(FILES.values())
 
-    def __init__(self, organization_id: str | None = None, mapping: ServiceMapping | None = None,
-                 links: Mapping[str, str] | None = None, strangers: Collection[str] = ()) -> None:  # fmt: skip
+    def __init__(
+        self,
+        organization_id: str | None = None,
+        mapping: ServiceMapping | None = None,
+        links: Mapping[str, str] | None = None,
+        strangers: Collection[str] = (),
+    ) -> None:
         if mapping is not None and organization_id not in (None, mapping.organization_id):
-            raise SourceRefused(f"{mapping.file} is the mapping of {mapping.organization_id}, not of {organization_id}")
+            raise SourceRefused(
+                f"{mapping.file} is the mapping of {mapping.organization_id}, not of"
+                f" {organization_id}"
+            )
         self.organization_id = organization_id if mapping is None else mapping.organization_id
         self.mapping = mapping
         self.links = links or {}
@@ -74,13 +89,21 @@ class ServiceHistory:
             raise SourceRefused(f"{directory} holds none of {', '.join(FILES)}")
         for file, name in FILES.items():
             if (directory / file).is_file():
-                read_table(directory / file, name, sink, progress, organization_id=self.organization_id)
+                read_table(
+                    directory / file, name, sink, progress, organization_id=self.organization_id
+                )
             else:
                 sink.missing(file, _WITHOUT[file.removesuffix(".csv")])
 
 
-def read_table(path: Path, name: str, sink: Sink, progress: Progress, student_column: str = "student_id",
-               organization_id: str | None = None) -> None:  # fmt: skip
+def read_table(
+    path: Path,
+    name: str,
+    sink: Sink,
+    progress: Progress,
+    student_column: str = "student_id",
+    organization_id: str | None = None,
+) -> None:
     """Read a file whose columns are those of a canonical table, into that table.
 
     Args:
@@ -88,14 +111,19 @@ def read_table(path: Path, name: str, sink: Sink, progress: Progress, student_co
     """
     canonical = table(name)
     renamed = {"student_id": student_column}
-    required = tuple(renamed.get(column.name, column.name) for column in canonical.columns if column.required)
+    required = tuple(
+        renamed.get(column.name, column.name) for column in canonical.columns if column.required
+    )
     reader = RowReader(canonical, renamed)
     for line in read_csv(path, required, sink, progress):
         try:
             row = reader.row(line)
             if organization_id is not None and row["organization_id"] != organization_id:
-                raise BadValue("organization_id", f"organization_id is {row['organization_id']!r}; "
-                                                  f"these are the files of {organization_id}")  # fmt: skip
+                raise BadValue(
+                    "organization_id",
+                    f"organization_id is {row['organization_id']!r}; "
+                    f"these are the files of {organization_id}",
+                )
         except BadValue as error:
             quarantine(sink, path.name, line, error)
         else:
@@ -104,7 +132,9 @@ def read_table(path: Path, name: str, sink: Sink, progress: Progress, student_co
 
 @dataclass
 class _Exit:
-    """When somebody left, as a file of its own said it, until the enrolment that it ends is found."""
+    """When somebody left, as a file of its own said it, until the enrolment that it ends is
+    found.
+    """
 
     file: str
     line: Line
@@ -116,8 +146,15 @@ class _Exit:
 class _Mapped:
     """One reading of an export through its mapping."""
 
-    def __init__(self, mapping: ServiceMapping, links: Mapping[str, str], strangers: Collection[str], directory: Path,
-                 sink: Sink, progress: Progress) -> None:  # fmt: skip
+    def __init__(
+        self,
+        mapping: ServiceMapping,
+        links: Mapping[str, str],
+        strangers: Collection[str],
+        directory: Path,
+        sink: Sink,
+        progress: Progress,
+    ) -> None:
         self.mapping, self.links, self.strangers = mapping, links, strangers
         self.of_strangers: set[tuple[str, ...]] = set()
         self.directory, self.sink, self.progress = directory, sink, progress
@@ -126,8 +163,10 @@ class _Mapped:
     def run(self) -> None:
         found = self._files()
         for values in self.mapping.programs.values():
-            row = {column.name: convert(column, values.get(column.name) or self._of_partner(column))
-                   for column in table("programs").columns}  # fmt: skip
+            row = {
+                column.name: convert(column, values.get(column.name) or self._of_partner(column))
+                for column in table("programs").columns
+            }
             self.sink.derive("programs", row, self.mapping.file, 0)
         for holds in _ORDER:
             for path, mapped in found:
@@ -139,9 +178,16 @@ class _Mapped:
             elif enrollment in self.of_strangers:
                 self.sink.ignore(one.file, NOT_A_STUDENT)
             else:
-                self.sink.quarantine(BadRow(one.file, one.line.number, None,
-                                            "no enrolment was found that this exit ends", one.line.raw,
-                                            one.line.columns))  # fmt: skip
+                self.sink.quarantine(
+                    BadRow(
+                        one.file,
+                        one.line.number,
+                        None,
+                        "no enrolment was found that this exit ends",
+                        one.line.raw,
+                        one.line.columns,
+                    )
+                )
 
     def _files(self) -> list[tuple[Path, FileMapping]]:
         found: list[tuple[Path, FileMapping]] = []
@@ -152,11 +198,15 @@ class _Mapped:
             found += [(path, mapped) for path in paths]
         if not found:
             names = ", ".join(mapped.name for mapped in self.mapping.files)
-            raise SourceRefused(f"{self.directory} holds none of {names}, which {self.mapping.file} names")
+            raise SourceRefused(
+                f"{self.directory} holds none of {names}, which {self.mapping.file} names"
+            )
         read = [path.name for path, _ in found]
         for name in read:
             if read.count(name) > 1:
-                raise SourceRefused(f"{self.mapping.file} names {name} in two places; a file is read once")
+                raise SourceRefused(
+                    f"{self.mapping.file} names {name} in two places; a file is read once"
+                )
         for path in sorted(self.directory.glob("*.csv")):
             if path.name not in read:
                 self.sink.note(f"{path.name} is not in {self.mapping.file}; it was left alone")
@@ -188,14 +238,18 @@ class _Mapped:
                 self._end(row, reader.enrollment(line, row))
             self.sink.keep(mapped.kind.table, row, path.name, line.number)
 
-    def _keep_exit(self, file: str, line: Line, row: Mapping[str, Value], reader: _MappedReader) -> None:
+    def _keep_exit(
+        self, file: str, line: Line, row: Mapping[str, Value], reader: _MappedReader
+    ) -> None:
         day = row["end_date"]
         assert isinstance(day, date)
         one = _Exit(file, line, day, row["exit_reason"])
         self.exits.setdefault(reader.enrollment(line, row), []).append(one)
 
     def _end(self, row: dict[str, Value], enrollment: tuple[str, ...]) -> None:
-        """Put the first exit on or after the first day into an enrolment that has no last day of its own."""
+        """Put the first exit on or after the first day into an enrolment that has no last day of
+        its own.
+        """
         start = row["start_date"]
         assert isinstance(start, date)
         student, program = str(row["student_id"]), str(row["program_id"])
@@ -211,10 +265,14 @@ class _Mapped:
 class _MappedReader:
     """Turns lines of one file into canonical rows. Errors name the export's own columns."""
 
-    def __init__(self, mapped: FileMapping, mapping: ServiceMapping, links: Mapping[str, str]) -> None:
+    def __init__(
+        self, mapped: FileMapping, mapping: ServiceMapping, links: Mapping[str, str]
+    ) -> None:
         self.mapped, self.mapping, self.links = mapped, mapping, links
         self._cells = [self._cell(column) for column in self._columns()]
-        self._left_out = [(mapped.columns[name][0], words) for name, words in mapped.leave_out.items()]
+        self._left_out = [
+            (mapped.columns[name][0], words) for name, words in mapped.leave_out.items()
+        ]
 
     def row(self, line: Line) -> dict[str, Value]:
         """The canonical row of a line.
@@ -233,7 +291,9 @@ class _MappedReader:
         return None
 
     def enrollment(self, line: Line, row: Mapping[str, Value]) -> tuple[str, ...]:
-        """What tells an enrolment from all others: the export's identifier of it, or else student and program."""
+        """What tells an enrolment from all others: the export's identifier of it, or else student
+        and program.
+        """
         named = self.named_enrollment(line)
         return (named,) if named else (str(row["student_id"]), str(row["program_id"]))
 
@@ -247,10 +307,14 @@ class _MappedReader:
         return line.fields[self._participant].strip() if self._participant else None
 
     def _columns(self) -> Iterator[Column]:
-        """The canonical columns; of an exit, only the last day must be there, and who and which if they are mapped."""
+        """The canonical columns; of an exit, only the last day must be there, and who and which if
+        they are mapped.
+        """
         for column in self.mapped.kind.canonical.columns:
             if self.mapped.holds == "exits":
-                said = column.name in self.mapped.columns or (column.name == "student_id" and self._participant)
+                said = column.name in self.mapped.columns or (
+                    column.name == "student_id" and self._participant
+                )
                 column = replace(column, required=bool(said) and column.name != "exit_reason")
             yield column
 
@@ -275,7 +339,9 @@ class _MappedReader:
             return name, lambda line: constant
         said = replace(column, name=headers[0])
         if len(headers) > 1:
-            return name, lambda line: convert(said, "/".join(line.fields[header].strip() for header in headers))
+            return name, lambda line: convert(
+                said, "/".join(line.fields[header].strip() for header in headers)
+            )
         if name in ("start_date", "end_date", "date"):
             return name, _remembered(headers[0], lambda text: self._date(said, text))
         if name == "program_id" and self.mapping.programs:
@@ -285,7 +351,9 @@ class _MappedReader:
         words = self.mapped.values.get(name)
         if words is None:
             return name, _remembered(headers[0], lambda text: convert(said, text))
-        return name, _remembered(headers[0], lambda text: convert(said, self._translated(said, words, text)))
+        return name, _remembered(
+            headers[0], lambda text: convert(said, self._translated(said, words, text))
+        )
 
     def _student(self, text: str) -> Value:
         participant = text.strip()
@@ -304,13 +372,17 @@ class _MappedReader:
         day = self.mapped.read_date(stripped)
         if day is None:
             formats = " or ".join(self.mapped.dates)
-            raise BadValue(column.name, f"{column.name} is {stripped!r}; a date must look like {formats}")
+            raise BadValue(
+                column.name, f"{column.name} is {stripped!r}; a date must look like {formats}"
+            )
         return convert(column, day.isoformat())
 
     def _program(self, column: Column, text: str) -> Value:
         known = self.mapping.programs.get(folded(text))
         if known is None and text.strip():
-            raise BadValue(column.name, f"{column.name} is {text.strip()!r}, no program in {self.mapping.file}")
+            raise BadValue(
+                column.name, f"{column.name} is {text.strip()!r}, no program in {self.mapping.file}"
+            )
         return convert(column, known["program_id"] if known else "")
 
     def _translated(self, column: Column, words: Mapping[str, str], text: str) -> str:
@@ -319,8 +391,11 @@ class _MappedReader:
         try:
             return words[folded(text)]
         except KeyError:
-            raise BadValue(column.name, f"{column.name} is {text.strip()!r}, and {self.mapping.file} does not say "
-                                        "what that means") from None  # fmt: skip
+            raise BadValue(
+                column.name,
+                f"{column.name} is {text.strip()!r}, and {self.mapping.file} does not say "
+                "what that means",
+            ) from None
 
     def _minutes(self, line: Line) -> Value:
         first, last = self.mapped.columns["start_time"][0], self.mapped.columns["end_time"][0]

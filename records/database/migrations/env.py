@@ -1,4 +1,6 @@
-"""Alembic's entry: runs on the connection that `records.database.engine.open_database` hands over."""
+"""Alembic's entry: runs on the connection that `records.database.engine.open_database` hands
+over.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from alembic import context
 from records.database.engine import Table
 
 context.configure(
-    connection=context.config.attributes["connection"], target_metadata=Table.metadata, render_as_batch=True
+    connection=context.config.attributes["connection"],
+    target_metadata=Table.metadata,
+    render_as_batch=True,
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -1,4 +1,6 @@
-"""One student: alerts, suggested supports, what was decided, and the parts of the record that may be seen."""
+"""One student: alerts, suggested supports, what was decided, and the parts of the record that may
+be seen.
+"""
 
 from __future__ import annotations
 
@@ -47,29 +49,46 @@ def student_page(handle: str, student: OpenRecord, visit: SignedIn, done: Done =
     if supports:
         visit.write_down_lists([student])
     return visit.page(
-        "student.html", listed=visit.listed(student), handle=handle, record=record,
-        alerts=visit.caseload.alerts.get(student, ()) if alerted else (), shows_alerts=alerted, suggestions=suggestions,
-        silence=advice.silence if advice else "", suggests=bool(supports),
+        "student.html",
+        listed=visit.listed(student),
+        handle=handle,
+        record=record,
+        alerts=visit.caseload.alerts.get(student, ()) if alerted else (),
+        shows_alerts=alerted,
+        suggestions=suggestions,
+        silence=advice.silence if advice else "",
+        suggests=bool(supports),
         by_lot=bool(advice and advice.open_to_draw),
         decided=decisions_about(visit.database, visit.scope, student) if agreed else [],
-        model_sha256=visit.model[0].sha256 if visit.model[0] else "", staff=staff_names(visit.database), done=done,
+        model_sha256=visit.model[0].sha256 if visit.model[0] else "",
+        staff=staff_names(visit.database),
+        done=done,
         emergencies=[one for one in visit.emergencies if one.student_id == student],
-        may_open=agreed and visit.viewer.role is Role.CASEWORKER, stamp=visit.stamp_whole(student), charts=charts,
-        scale=max((one.upper for one in suggestions), default=1.0), point=visit.point,
-    )  # fmt: skip
+        may_open=agreed and visit.viewer.role is Role.CASEWORKER,
+        stamp=visit.stamp_whole(student),
+        charts=charts,
+        scale=max((one.upper for one in suggestions), default=1.0),
+        point=visit.point,
+    )
 
 
 @router.post("/students/{handle}/suggestions/{support}")
-def decide(handle: str, support: str, student: InScope, visit: SignedIn,
-           form: Annotated[DecisionForm, Form()]) -> Response:  # fmt: skip
+def decide(
+    handle: str,
+    support: str,
+    student: InScope,
+    visit: SignedIn,
+    form: Annotated[DecisionForm, Form()],
+) -> Response:
     visit.check_csrf(form.csrf)
     reason = ": ".join(part.strip() for part in (form.reason, form.detail) if part.strip())
     keep_decision(visit, student, support, form.action, reason, form.rank, form.model_sha256)
     return RedirectResponse(f"/students/{handle}?done={form.action}#supports", 303)
 
 
-def keep_decision(visit: Visit, student: str, support: str, action: str, reason: str, rank: int,
-                  model_sha256: str) -> Decision:  # fmt: skip
+def keep_decision(
+    visit: Visit, student: str, support: str, action: str, reason: str, rank: int, model_sha256: str
+) -> Decision:
     """Record a decision about a suggestion as it is shown now.
 
     Raises:
@@ -80,12 +99,31 @@ def keep_decision(visit: Visit, student: str, support: str, action: str, reason:
     model = visit.model[0]
     if shown is None or model is None or shown.rank != rank or model.sha256 != model_sha256:
         raise OutOfDate
-    seen = {"summary": shown.summary, "benefit": shown.benefit, "lower": shown.lower, "upper": shown.upper}
-    return record_decision(visit.database, visit.scope, student, support, action, reason, model_sha256, rank, seen,
-                           visit.now)  # fmt: skip
+    seen = {
+        "summary": shown.summary,
+        "benefit": shown.benefit,
+        "lower": shown.lower,
+        "upper": shown.upper,
+    }
+    return record_decision(
+        visit.database,
+        visit.scope,
+        student,
+        support,
+        action,
+        reason,
+        model_sha256,
+        rank,
+        seen,
+        visit.now,
+    )
 
 
 def suggestion_shown(visit: Visit, student: str, support: str) -> Suggestion | None:
     """The suggestion of this support as the student's page has it now."""
     advice = visit.caseload.advice.get(student)
-    return next((one for one in advice.suggestions if one.support == support), None) if advice else None
+    return (
+        next((one for one in advice.suggestions if one.support == support), None)
+        if advice
+        else None
+    )

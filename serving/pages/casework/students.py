@@ -1,4 +1,6 @@
-"""A partner's caseload and the district's list of students: one list, with the columns that may be seen."""
+"""A partner's caseload and the district's list of students: one list, with the columns that may be
+seen.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,12 @@ ALERT_CATEGORIES = frozenset(rule.category for rule in RULES)
 SUGGESTION_CATEGORIES = frozenset(feature.category for feature in CATALOG if feature.model_input)
 ForPartner = Annotated[Visit, only(Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN)]
 Sort = Literal["alerts", "name", "grade", "school"]
-SORTS: dict[Sort, str] = {"alerts": "Most urgent first", "name": "Name", "grade": "Grade", "school": "School"}
+SORTS: dict[Sort, str] = {
+    "alerts": "Most urgent first",
+    "name": "Name",
+    "grade": "Grade",
+    "school": "School",
+}
 
 
 @dataclass(frozen=True)
@@ -73,14 +80,24 @@ class Asked:
 
 
 @router.get("/caseload")
-def caseload_page(visit: ForPartner, q: Annotated[str, Query(max_length=80)] = "", alerts: bool = False,
-                  sort: Sort | None = None, page: Annotated[int, Query(ge=1, le=10_000)] = 1) -> Response:  # fmt: skip
+def caseload_page(
+    visit: ForPartner,
+    q: Annotated[str, Query(max_length=80)] = "",
+    alerts: bool = False,
+    sort: Sort | None = None,
+    page: Annotated[int, Query(ge=1, le=10_000)] = 1,
+) -> Response:
     return _list_page(visit, q, alerts, sort, page, "Your caseload")
 
 
 @router.get("/students")
-def students_page(visit: ForDistrict, q: Annotated[str, Query(max_length=80)] = "", alerts: bool = False,
-                  sort: Sort | None = None, page: Annotated[int, Query(ge=1, le=10_000)] = 1) -> Response:  # fmt: skip
+def students_page(
+    visit: ForDistrict,
+    q: Annotated[str, Query(max_length=80)] = "",
+    alerts: bool = False,
+    sort: Sort | None = None,
+    page: Annotated[int, Query(ge=1, le=10_000)] = 1,
+) -> Response:
     return _list_page(visit, q, alerts, sort, page, "Students")
 
 
@@ -94,32 +111,49 @@ def select_students(visit: Visit, columns: Columns, asked: Asked) -> list[str]:
     """The students that the filters let through, in the order asked for."""
     order = list(visit.roster)
     if columns.alerts and (asked.sort == "alerts" or asked.alerts):
-        order = [student for student in visit.caseload.order if not asked.alerts or student in visit.caseload.alerts]
+        order = [
+            student
+            for student in visit.caseload.order
+            if not asked.alerts or student in visit.caseload.alerts
+        ]
     if asked.sort in ("name", "grade", "school"):
         order = _sorted(visit, order, asked.sort)
     wanted = asked.q.casefold().split()
-    return [student for student in order
-            if all(word in visit.roster[student].name.casefold() for word in wanted)]  # fmt: skip
+    return [
+        student
+        for student in order
+        if all(word in visit.roster[student].name.casefold() for word in wanted)
+    ]
 
 
 def lines_of(visit: Visit, columns: Columns, students: Sequence[str]) -> list[Line]:
     """What the list says of these students."""
     sessions = sessions_of(visit.records(students), visit.as_of) if columns.sessions else {}
-    return [_line(visit, columns, student, sessions.get(student, (0, None))) for student in students]
+    return [
+        _line(visit, columns, student, sessions.get(student, (0, None))) for student in students
+    ]
 
 
 def sessions_of(records: ScopedRecords, as_of: date) -> dict[str, tuple[int, date | None]]:
-    """How many sessions each student attended this school year and when last, of those that may be seen."""
+    """How many sessions each student attended this school year and when last, of those that may be
+    seen.
+    """
     frame = records.frame("service_sessions")
     days = pd.to_datetime(frame["date"])
     started = pd.Timestamp(as_of.year if as_of.month >= 8 else as_of.year - 1, 8, 1)
-    frame = frame[frame["attended"].astype(bool) & (days >= started) & (days <= pd.Timestamp(as_of))]
+    frame = frame[
+        frame["attended"].astype(bool) & (days >= started) & (days <= pd.Timestamp(as_of))
+    ]
     found = frame.groupby("student_id")["date"].agg(["size", "max"])
-    return {str(student): (int(size), pd.Timestamp(last).date())
-            for student, size, last in found.itertuples()}  # fmt: skip
+    return {
+        str(student): (int(size), pd.Timestamp(last).date())
+        for student, size, last in found.itertuples()
+    }
 
 
-def _list_page(visit: Visit, q: str, alerts: bool, sort: Sort | None, page: int, title: str) -> Response:
+def _list_page(
+    visit: Visit, q: str, alerts: bool, sort: Sort | None, page: int, title: str
+) -> Response:
     columns = columns_for(visit)
     asked = Asked(q.strip(), alerts and columns.alerts, _sort(columns, sort), page)
     found = select_students(visit, columns, asked)
@@ -128,16 +162,28 @@ def _list_page(visit: Visit, q: str, alerts: bool, sort: Sort | None, page: int,
     visit.disclose(shown, columns.categories)
     if columns.suggestions:
         visit.write_down_lists(shown)
-    return visit.page("students.html", title=title, columns=columns, asked=asked, lines=lines, found=len(found),
-                      total=len(visit.roster), pages=max(1, -(-len(found) // PAGE)), first=(page - 1) * PAGE + 1,
-                      urgent=_urgent(visit) if columns.alerts else 0, stamp=visit.stamp(shown) if shown else "",
-                      nobody=_why_nobody(visit) if not visit.roster else "",
-                      why_no_model=visit.model[1] if columns.suggestions else "",
-                      urgent_records=urgent_records(visit))  # fmt: skip
+    return visit.page(
+        "students.html",
+        title=title,
+        columns=columns,
+        asked=asked,
+        lines=lines,
+        found=len(found),
+        total=len(visit.roster),
+        pages=max(1, -(-len(found) // PAGE)),
+        first=(page - 1) * PAGE + 1,
+        urgent=_urgent(visit) if columns.alerts else 0,
+        stamp=visit.stamp(shown) if shown else "",
+        nobody=_why_nobody(visit) if not visit.roster else "",
+        why_no_model=visit.model[1] if columns.suggestions else "",
+        urgent_records=urgent_records(visit),
+    )
 
 
 def urgent_records(visit: Visit) -> list[tuple[str, datetime]]:
-    """Handles of students who are on no list of this viewer and open to them for an emergency, each with its end."""
+    """Handles of students who are on no list of this viewer and open to them for an emergency, each
+    with its end.
+    """
     ends: dict[str, datetime] = {}
     for one in visit.emergencies:
         if one.student_id in visit.whole_scope.students - visit.scope.students:
@@ -178,11 +224,18 @@ def _why_nobody(visit: Visit) -> str:
     """A plain sentence on why a list is empty, from the viewer's own agreements alone."""
     in_force = agreements_of(visit.database, visit.viewer.organization_id, visit.today)
     if not in_force:
-        return "Your organisation has no agreement in force today, so no student's record is open to you."
+        return (
+            "Your organisation has no agreement in force today, so no student's record is open to"
+            " you."
+        )
     if all(agreement.legal_basis is LegalBasis.STUDIES for agreement in in_force):
-        return ("Your agreement is for a study. It opens results about groups of students and no single student's "
-                "record.")  # fmt: skip
+        return (
+            "Your agreement is for a study. It opens results about groups of students and no single"
+            " student's record."
+        )
     if not any(agreement.legal_basis in PER_STUDENT_BASES for agreement in in_force):
-        return ("Your agreement is for evaluation. It opens figures about groups of students and no single student's "
-                "record.")  # fmt: skip
+        return (
+            "Your agreement is for evaluation. It opens figures about groups of students and no"
+            " single student's record."
+        )
     return "No student is taking part in your programs today."

@@ -1,7 +1,8 @@
-"""Agreements as anybody can read them: a partner's own, or all of them for the district; and what one opens for whom.
+"""Agreements as anybody can read them: a partner's own, or all of them for the district; and what
+one opens for whom.
 
-The text is handed out to the byte, each version with what it changed in the one before. For the district a page says
-what one person may see of one student, and which line says so.
+The text is handed out to the byte, each version with what it changed in the one before. For the
+district a page says what one person may see of one student, and which line says so.
 """
 
 from __future__ import annotations
@@ -48,16 +49,21 @@ class Amendment:
 @router.get("/agreements")
 def agreements_page(visit: SignedIn) -> Response:
     stored = visible_agreements(visit)
-    return visit.page("agreements.html", agreements=[(one.agreement, state(one, visit.today)) for one in stored])
+    return visit.page(
+        "agreements.html", agreements=[(one.agreement, state(one, visit.today)) for one in stored]
+    )
 
 
 @router.get("/agreements/explain")
 def explain_page(
-    visit: ForDistrict, person: Annotated[str, Query(max_length=200)] = "",
+    visit: ForDistrict,
+    person: Annotated[str, Query(max_length=200)] = "",
     student: Annotated[str, Query(max_length=40)] = "",
     on: Annotated[date | None, BeforeValidator(lambda given: given or None), Query()] = None,
-) -> Response:  # fmt: skip
-    """What one person may see of one student. Asking is a look at the student, and written down as one."""
+) -> Response:
+    """What one person may see of one student. Asking is a look at the student, and written down as
+    one.
+    """
     people = everybody(visit.database)
     viewer = next((one for one in people if one.login == person), None)
     asked: dict[str, object] = {"people": people, "person": person, "student": student, "on": on}
@@ -71,8 +77,15 @@ def explain_page(
         return _not_explained(visit, NO_SUCH_PERSON, asked)
     found = _explained(visit, viewer, student_id, on)
     visit.disclose([student_id], TELLS_OF)
-    return visit.page("explain.html", **asked, found=found, viewer=viewer, listed=visit.roster[student_id], problem="",
-                      stamp=visit.stamp([student_id]))  # fmt: skip
+    return visit.page(
+        "explain.html",
+        **asked,
+        found=found,
+        viewer=viewer,
+        listed=visit.roster[student_id],
+        problem="",
+        stamp=visit.stamp([student_id]),
+    )
 
 
 @router.get("/agreements/{agreement_id}.txt")
@@ -89,52 +102,76 @@ def agreement_page(agreement_id: str, visit: SignedIn, version: Version = None) 
     programs = [visit.program_names.get(program, program) for program in sorted(agreement.programs)]
     states = {one.agreement.version: state(one, visit.today) for one in versions[:1]}
     return visit.page(
-        "agreement.html", agreement=agreement, programs=programs, versions=[one.agreement for one in versions],
+        "agreement.html",
+        agreement=agreement,
+        programs=programs,
+        versions=[one.agreement for one in versions],
         state=states.get(agreement.version, f"Replaced by version {versions[0].agreement.version}"),
         amendment=_amendment(agreement, [one.agreement for one in versions]),
         opens=what_it_opens(agreement, visit.viewer.role, programs),
         is_study=agreement.legal_basis is LegalBasis.STUDIES,
-        taken_back=shown.reinstatement if visit.is_officer else None, staff=staff_names(visit.database),
-    )  # fmt: skip
+        taken_back=shown.reinstatement if visit.is_officer else None,
+        staff=staff_names(visit.database),
+    )
 
 
 def visible_agreements(visit: Visit) -> list[StoredAgreement]:
     """The organisation's own agreements; the district's staff see all."""
-    return all_agreements(visit.database, None if visit.of_district else visit.viewer.organization_id)
+    return all_agreements(
+        visit.database, None if visit.of_district else visit.viewer.organization_id
+    )
 
 
 def what_it_opens(agreement: Agreement, role: Role, programs: list[str]) -> list[str]:
-    """What somebody in this role at the partner sees by it, in plain sentences; none for other roles."""
+    """What somebody in this role at the partner sees by it, in plain sentences; none for other
+    roles.
+    """
     if role not in PARTNER_ROLES:
         return []
     if agreement.legal_basis not in PER_STUDENT_BASES:
-        return ["It opens no single student's record, neither to you nor to a colleague: no list of students, no alert "
-                "and no suggestion. It allows figures about groups."]  # fmt: skip
+        return [
+            "It opens no single student's record, neither to you nor to a colleague: no list of"
+            " students, no alert and no suggestion. It allows figures about groups."
+        ]
     seen = agreement.categories & ROLE_CATEGORIES[role]
     signed = seen if agreement.legal_basis is LegalBasis.CONSENT else seen & CONSENT_CATEGORIES
     if not seen:
-        return ["It opens no student's record to you. It may open some to colleagues in another role."]
+        return [
+            "It opens no student's record to you. It may open some to colleagues in another role."
+        ]
     said = [f"It is about students who take part in {' or '.join(programs)} today."]
     if seen - signed:
         said.append(f"You see their {words.categories(seen - signed)}.")
     if signed:
-        said.append(f"You see {words.categories(signed)} only of those whose family has signed for it.")
+        said.append(
+            f"You see {words.categories(signed)} only of those whose family has signed for it."
+        )
     if role is Role.CASEWORKER and agreement.supports:
-        named = [words.support(agreement.supports[0]), *(words.support(one).lower() for one in agreement.supports[1:])]
+        named = [
+            words.support(agreement.supports[0]),
+            *(words.support(one).lower() for one in agreement.supports[1:]),
+        ]
         said.append(f"Handrail may suggest, where it is likely to help: {', '.join(named)}.")
     elif role is not Role.CASEWORKER:
         said.append("You see no alerts and no suggestions.")
     if Category.SERVICES_OTHER in seen:
-        housing = "those whose family has signed for housing" if Category.HOUSING in seen else "nobody"
+        housing = (
+            "those whose family has signed for housing" if Category.HOUSING in seen else "nobody"
+        )
         said.append(f"You see other partners' programs that help with housing of {housing}.")
     return [*said, "A student whose family has asked for it is kept out of your sight."]
 
 
-def _version(visit: Visit, agreement_id: str,
-             version: int | None) -> tuple[StoredAgreement, list[StoredAgreement]]:  # fmt: skip
-    """The version asked for, or the newest, and all of them; none of it exists for another organisation."""
+def _version(
+    visit: Visit, agreement_id: str, version: int | None
+) -> tuple[StoredAgreement, list[StoredAgreement]]:
+    """The version asked for, or the newest, and all of them; none of it exists for another
+    organisation.
+    """
     versions = versions_of(visit.database, agreement_id)
-    if versions and (visit.of_district or versions[0].agreement.organization_id == visit.viewer.organization_id):
+    if versions and (
+        visit.of_district or versions[0].agreement.organization_id == visit.viewer.organization_id
+    ):
         for one in versions:
             if version in (None, one.agreement.version):
                 return one, versions
@@ -143,7 +180,11 @@ def _version(visit: Visit, agreement_id: str,
 
 def _amendment(after: Agreement, versions: list[Agreement]) -> Amendment | None:
     before = next((one for one in versions if one.version < after.version), None)
-    return Amendment(before, changes(before, after), compared(before.text, after.text)) if before else None
+    return (
+        Amendment(before, changes(before, after), compared(before.text, after.text))
+        if before
+        else None
+    )
 
 
 def _explained(visit: Visit, viewer: Viewer, student_id: str, on: date | None) -> Explanation:

@@ -1,6 +1,8 @@
-"""Consents and opt-outs: what a student's family has signed, taken back and refused, for the district alone.
+"""Consents and opt-outs: what a student's family has signed, taken back and refused, for the
+district alone.
 
-Whatever is written down here counts at the next request. Nothing is deleted: what was revoked stays on the list.
+Whatever is written down here counts at the next request. Nothing is deleted: what was revoked stays
+on the list.
 """
 
 from __future__ import annotations
@@ -40,10 +42,17 @@ SAID: dict[str, str] = {
     "ended": "The end of the opt-out is written down.",
 }
 LABELS: dict[str, str] = {
-    "organization_id": "Partner", "categories": "What it opens", "purpose": "What the family agreed to",
-    "signer": "Signed by", "signed_on": "Signed on", "expires_on": "Counts until", "revoked_by": "Who took it back",
-    "revoked_on": "From which day", "since": "From which day", "ended": "From which day",
-}  # fmt: skip
+    "organization_id": "Partner",
+    "categories": "What it opens",
+    "purpose": "What the family agreed to",
+    "signer": "Signed by",
+    "signed_on": "Signed on",
+    "expires_on": "Counts until",
+    "revoked_by": "Who took it back",
+    "revoked_on": "From which day",
+    "since": "From which day",
+    "ended": "From which day",
+}
 
 
 class SignedForm(BaseModel):
@@ -72,12 +81,16 @@ class OptOutForm(BaseModel):
 
 
 @router.get("/consents")
-def consents_page(visit: ForDistrict, student: Annotated[str, Query(max_length=40)] = "") -> Response:
+def consents_page(
+    visit: ForDistrict, student: Annotated[str, Query(max_length=40)] = ""
+) -> Response:
     """The way to one student's list, and how many count today: no student is named."""
     code = student.strip()
     try:
         if code:
-            return RedirectResponse(f"/consents/{visit.scope.handle(visit.student_named(code))}", 303)
+            return RedirectResponse(
+                f"/consents/{visit.scope.handle(visit.student_named(code))}", 303
+            )
     except NotInScope:
         return _front(visit, code, NO_SUCH_STUDENT)
     return _front(visit, code)
@@ -89,11 +102,15 @@ def student_page(handle: str, visit: ForDistrict, student: InScope, done: Done =
 
 
 @router.post("/consents/{handle}")
-def add(handle: str, visit: ForDistrict, student: InScope, form: Annotated[SignedForm, Form()]) -> Response:
+def add(
+    handle: str, visit: ForDistrict, student: InScope, form: Annotated[SignedForm, Form()]
+) -> Response:
     visit.check_csrf(form.csrf)
     fields = form.model_dump(exclude={"csrf", "categories"})
     try:
-        signed = read_consent({**fields, "student_id": student, "categories": ";".join(form.categories)})
+        signed = read_consent(
+            {**fields, "student_id": student, "categories": ";".join(form.categories)}
+        )
         add_consent(visit.database, visit.scope, signed, visit.now)
     except ConsentRefused as error:
         return _of_student(visit, handle, student, problem=_in_words(error), form=form)
@@ -101,20 +118,30 @@ def add(handle: str, visit: ForDistrict, student: InScope, form: Annotated[Signe
 
 
 @router.post("/consents/{handle}/revoke")
-def revoke(handle: str, visit: ForDistrict, student: InScope, form: Annotated[RevocationForm, Form()]) -> Response:
+def revoke(
+    handle: str, visit: ForDistrict, student: InScope, form: Annotated[RevocationForm, Form()]
+) -> Response:
     visit.check_csrf(form.csrf)
     try:
         if form.number not in {one.number for one in consents(visit.database, student)}:
             raise ConsentRefused("This student has no such consent.")
-        revoke_consent(visit.database, visit.viewer, form.number, by=form.revoked_by,
-                       on=read_day("revoked_on", form.revoked_on), now=visit.now)  # fmt: skip
+        revoke_consent(
+            visit.database,
+            visit.viewer,
+            form.number,
+            by=form.revoked_by,
+            on=read_day("revoked_on", form.revoked_on),
+            now=visit.now,
+        )
     except ConsentRefused as error:
         return _of_student(visit, handle, student, problem=_in_words(error))
     return RedirectResponse(f"/consents/{handle}?done=revoked", 303)
 
 
 @router.post("/consents/{handle}/opt-out")
-def start_opt_out(handle: str, visit: ForDistrict, student: InScope, form: Annotated[OptOutForm, Form()]) -> Response:
+def start_opt_out(
+    handle: str, visit: ForDistrict, student: InScope, form: Annotated[OptOutForm, Form()]
+) -> Response:
     visit.check_csrf(form.csrf)
     try:
         opt_out(visit.database, visit.scope, student, read_day("since", form.day), visit.now)
@@ -124,7 +151,9 @@ def start_opt_out(handle: str, visit: ForDistrict, student: InScope, form: Annot
 
 
 @router.post("/consents/{handle}/opt-out/end")
-def stop_opt_out(handle: str, visit: ForDistrict, student: InScope, form: Annotated[OptOutForm, Form()]) -> Response:
+def stop_opt_out(
+    handle: str, visit: ForDistrict, student: InScope, form: Annotated[OptOutForm, Form()]
+) -> Response:
     visit.check_csrf(form.csrf)
     try:
         end_opt_out(visit.database, visit.viewer, student, read_day("ended", form.day), visit.now)
@@ -134,26 +163,48 @@ def stop_opt_out(handle: str, visit: ForDistrict, student: InScope, form: Annota
 
 
 def _front(visit: Visit, student: str, problem: str = "") -> Response:
-    counted = Counter(one.signed.organization_id for one in consents(visit.database) if one.counts(visit.today))
-    partners = [(one.name, counted[key]) for key, one in visit.organizations.items() if key in counted]
+    counted = Counter(
+        one.signed.organization_id for one in consents(visit.database) if one.counts(visit.today)
+    )
+    partners = [
+        (one.name, counted[key]) for key, one in visit.organizations.items() if key in counted
+    ]
     kept_out = len({one.student_id for one in opt_outs(visit.database) if one.counts(visit.today)})
-    response = visit.page("consents.html", student=student, problem=problem, partners=partners, kept_out=kept_out)
+    response = visit.page(
+        "consents.html", student=student, problem=problem, partners=partners, kept_out=kept_out
+    )
     response.status_code = 422 if problem else 200
     return response
 
 
-def _of_student(visit: Visit, handle: str, student: str, *, said: str = "", problem: str = "",
-                form: SignedForm | None = None) -> Response:  # fmt: skip
+def _of_student(
+    visit: Visit,
+    handle: str,
+    student: str,
+    *,
+    said: str = "",
+    problem: str = "",
+    form: SignedForm | None = None,
+) -> Response:
     visit.disclose([student], [Category.DIRECTORY])
     kept_out = opt_outs(visit.database, student)
     partners = {key: one.name for key, one in visit.organizations.items() if key != DISTRICT}
     response = visit.page(
-        "student_consents.html", handle=handle, listed=visit.roster[student], said=said, problem=problem,
-        found=[(one, _state(visit, one)) for one in consents(visit.database, student)], kept_out=kept_out,
-        lasting=next((one for one in kept_out if one.ended is None or one.ended > visit.today), None),
-        partners=partners, form=form or SignedForm(csrf=visit.csrf), staff=staff_names(visit.database),
+        "student_consents.html",
+        handle=handle,
+        listed=visit.roster[student],
+        said=said,
+        problem=problem,
+        found=[(one, _state(visit, one)) for one in consents(visit.database, student)],
+        kept_out=kept_out,
+        lasting=next(
+            (one for one in kept_out if one.ended is None or one.ended > visit.today), None
+        ),
+        partners=partners,
+        form=form or SignedForm(csrf=visit.csrf),
+        staff=staff_names(visit.database),
         stamp=visit.stamp([student]),
-    )  # fmt: skip
+    )
     response.status_code = 422 if problem else 200
     return response
 

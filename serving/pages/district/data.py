@@ -1,6 +1,8 @@
-"""How good the records are: when each source came, what became of every row, what looks odd, and what was set aside.
+"""How good the records are: when each source came, what became of every row, what looks odd, and
+what was set aside.
 
-Counts and file names, never a student; but for the file of rows that were set aside, which the district alone can have.
+Counts and file names, never a student; but for the file of rows that were set aside, which the
+district alone can have.
 """
 
 from __future__ import annotations
@@ -27,9 +29,11 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class Feed:
-    """A source, when it last came, and what was made of its files. `last` is None where no load was written down.
+    """A source, when it last came, and what was made of its files. `last` is None where no load was
+    written down.
 
-    `partner` is the name of the one partner whose files they are, empty where there is no single one.
+    `partner` is the name of the one partner whose files they are, empty where there is no single
+    one.
     """
 
     name: str
@@ -61,8 +65,17 @@ def data_page(visit: Annotated[Visit, only(Role.DISTRICT_ADMIN, Role.DATA_SCIENT
     odd, quiet = checked(visit)
     officer, rows = visit.viewer.role is Role.DISTRICT_ADMIN, visit.snapshot.set_aside()
     fits = officer and len(named_in(rows, visit.scope.students)) <= visit.site.config.limits.at_once
-    return visit.page("data.html", feeds=feeds, rows=manifest["rows"], snapshot=visit.snapshot.id, odd=odd,
-                      quiet=quiet, aside=set_aside(rows), officer=officer, fits=fits)  # fmt: skip
+    return visit.page(
+        "data.html",
+        feeds=feeds,
+        rows=manifest["rows"],
+        snapshot=visit.snapshot.id,
+        odd=odd,
+        quiet=quiet,
+        aside=set_aside(rows),
+        officer=officer,
+        fits=fits,
+    )
 
 
 @router.get("/data/quarantine.csv")
@@ -72,33 +85,48 @@ def quarantine_file(visit: ForDistrict) -> Response:
     seen = named_in(rows, visit.scope.students)
     visit.disclose(seen, list(Category))
     named = f'attachment; filename="quarantine-{visit.snapshot.id}.csv"'
-    return Response(quarantine_csv(rows, visit.stamp(seen)), media_type="text/csv; charset=utf-8",
-                    headers={"Content-Disposition": named})  # fmt: skip
+    return Response(
+        quarantine_csv(rows, visit.stamp(seen)),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": named},
+    )
 
 
-def feed(visit: Visit, report: dict[str, Any], loads: Mapping[tuple[str, str | None], Load]) -> Feed:
+def feed(
+    visit: Visit, report: dict[str, Any], loads: Mapping[tuple[str, str | None], Load]
+) -> Feed:
     organization = report.get("organization_id")
     partner = visit.organizations.get(organization or "")
     last = loads.get((report["source"], organization))
     old = last is not None and visit.now - last.at > STALE_AFTER
-    return Feed(report["source"], partner.name if partner else organization or "", last, old, report)
+    return Feed(
+        report["source"], partner.name if partner else organization or "", last, old, report
+    )
 
 
 def checked(visit: Visit) -> tuple[list[Finding], list[Gap]]:
     """What looks odd in this snapshot, worked out once a day."""
     key = ("quality", visit.snapshot.id, str(visit.today))
     found: tuple[list[Finding], list[Gap]] = visit.site.kept.get(
-        key, lambda: (findings(visit.snapshot, visit.today), quiet_spells(visit.snapshot, visit.today))
+        key,
+        lambda: (findings(visit.snapshot, visit.today), quiet_spells(visit.snapshot, visit.today)),
     )
     return found
 
 
 def set_aside(rows: Iterable[BadRow]) -> list[Aside]:
-    """How many rows were set aside, by file and reason, the most first. Values in a reason are left out."""
+    """How many rows were set aside, by file and reason, the most first. Values in a reason are left
+    out.
+    """
     found = Counter((row.file, _general(row.reason)) for row in rows)
-    return [Aside(file, reason, rows) for (file, reason), rows in sorted(found.items(), key=lambda one: -one[1])]
+    return [
+        Aside(file, reason, rows)
+        for (file, reason), rows in sorted(found.items(), key=lambda one: -one[1])
+    ]
 
 
 def _general(reason: str) -> str:
-    """A reason without what it quotes from a row, so that equal faults are counted together and name nobody."""
+    """A reason without what it quotes from a row, so that equal faults are counted together and
+    name nobody.
+    """
     return re.sub(r"'[^']*'|\"[^\"]*\"|\d{4}-\d{2}-\d{2}", "…", reason)

@@ -1,4 +1,5 @@
-"""Who is who: participants of partners whom the comparison could not surely link, for a person at the district to say.
+"""Who is who: participants of partners whom the comparison could not surely link, for a person at
+the district to say.
 
 The district's administrators alone see it: the students to choose from are in no partner's scope.
 """
@@ -55,7 +56,9 @@ class Choice:
 
 @dataclass(frozen=True)
 class Line:
-    """One participant as the partner gave them, and the students to choose from or the one who was chosen."""
+    """One participant as the partner gave them, and the students to choose from or the one who was
+    chosen.
+    """
 
     standing: Standing
     partner: str
@@ -72,7 +75,9 @@ class Line:
 
     @property
     def forgotten(self) -> bool:
-        """Whether the participant is no student, and has been for so long that the name was deleted."""
+        """Whether the participant is no student, and has been for so long that the name was
+        deleted.
+        """
         return not self.standing.waits and not self.standing.participant.first_name
 
 
@@ -104,8 +109,9 @@ class UndoForm(BaseModel):
 
 
 @router.get("/matches")
-def matches_page(visit: ForDistrict, show: View = "waiting",
-                 page: Annotated[int, Query(ge=1, le=10_000)] = 1) -> Response:  # fmt: skip
+def matches_page(
+    visit: ForDistrict, show: View = "waiting", page: Annotated[int, Query(ge=1, le=10_000)] = 1
+) -> Response:
     return _show(visit, show, page)
 
 
@@ -115,27 +121,62 @@ def say(visit: ForDistrict, form: Annotated[ChoiceForm, Form()]) -> Response:
     student = None if form.choice == NONE_OF_THESE else visit.scope.student_of(form.choice)
     looked_up = visit.scope.student_of(form.looked_up) if form.looked_up else None
     try:
-        decide(visit.database, form.organization, form.participant, student, visit.viewer.user_id, visit.now, looked_up)
+        decide(
+            visit.database,
+            form.organization,
+            form.participant,
+            student,
+            visit.viewer.user_id,
+            visit.now,
+            looked_up,
+        )
     except IdentityError as error:
         return _show(visit, form.show, 1, str(error), 409)
-    return RedirectResponse("/matches" if form.show == "waiting" else f"/matches?show={form.show}", 303)
+    return RedirectResponse(
+        "/matches" if form.show == "waiting" else f"/matches?show={form.show}", 303
+    )
 
 
 @router.post("/matches/look-up")
 def look_up(visit: ForDistrict, form: Annotated[LookUpForm, Form()]) -> Response:
-    """One participant beside the student of the district who has this number. Nothing is decided by looking."""
+    """One participant beside the student of the district who has this number. Nothing is decided by
+    looking.
+    """
     visit.check_csrf(form.csrf)
     number = form.number.strip()
     asked = (form.organization, form.participant)
-    found = [one for one in _READ[form.show](visit.database)
-             if (one.participant.organization_id, one.participant.participant_id) == asked]  # fmt: skip
+    found = [
+        one
+        for one in _READ[form.show](visit.database)
+        if (one.participant.organization_id, one.participant.participant_id) == asked
+    ]
     if not found:
-        return _show(visit, form.show, 1, "This participant is no longer on this list. Nothing was changed.", 409)
+        return _show(
+            visit,
+            form.show,
+            1,
+            "This participant is no longer on this list. Nothing was changed.",
+            409,
+        )
     if number not in visit.scope.students:
-        return _show(visit, form.show, 1, "No student of the district has this number. Nothing was changed.", 409)
-    offered = (Candidate(number, 0.0), *(one for one in found[0].candidates if one.student_id != number))
-    return _show(visit, form.show, 1, found=[replace(found[0], candidates=offered)],
-                 looked_up=visit.scope.handle(number))  # fmt: skip
+        return _show(
+            visit,
+            form.show,
+            1,
+            "No student of the district has this number. Nothing was changed.",
+            409,
+        )
+    offered = (
+        Candidate(number, 0.0),
+        *(one for one in found[0].candidates if one.student_id != number),
+    )
+    return _show(
+        visit,
+        form.show,
+        1,
+        found=[replace(found[0], candidates=offered)],
+        looked_up=visit.scope.handle(number),
+    )
 
 
 @router.post("/matches/undo")
@@ -150,7 +191,12 @@ def take_back(visit: ForDistrict, form: Annotated[UndoForm, Form()]) -> Response
 
 def lines_of(visit: Visit, standings: Sequence[Standing]) -> list[Line]:
     """These participants in words. The students on them are a look, which is written down first."""
-    pairs = [(one, student) for one in standings for student in _students(one) if student in visit.scope.students]
+    pairs = [
+        (one, student)
+        for one in standings
+        for student in _students(one)
+        if student in visit.scope.students
+    ]
     named = sorted({student for _, student in pairs})
     visit.disclose(named, [Category.DIRECTORY])
     students = roster(visit.records(named))
@@ -164,36 +210,61 @@ def lines_of(visit: Visit, standings: Sequence[Standing]) -> list[Line]:
     return [_line(visit, staff, one, choices[one]) for one in standings]
 
 
-def _show(visit: Visit, show: View, page: int, problem: str = "", status: int = 200,
-          found: Sequence[Standing] | None = None, looked_up: str = "") -> Response:  # fmt: skip
+def _show(
+    visit: Visit,
+    show: View,
+    page: int,
+    problem: str = "",
+    status: int = 200,
+    found: Sequence[Standing] | None = None,
+    looked_up: str = "",
+) -> Response:
     found = _READ[show](visit.database) if found is None else found
     shown = found[(page - 1) * PAGE : page * PAGE]
     lines = lines_of(visit, shown)
     students = {student for one in shown for student in _students(one)} & visit.scope.students
     waiting = len(queue(visit.database))
-    response = visit.page("matches.html", show=show, lines=lines, found=len(found), waiting=waiting, problem=problem,
-                          looked_up=looked_up, rivals=_rivals(found) if show == "waiting" else {}, page=page,
-                          pages=max(1, -(-len(found) // PAGE)), first=(page - 1) * PAGE + 1,
-                          stamp=visit.stamp(students) if students else "")  # fmt: skip
+    response = visit.page(
+        "matches.html",
+        show=show,
+        lines=lines,
+        found=len(found),
+        waiting=waiting,
+        problem=problem,
+        looked_up=looked_up,
+        rivals=_rivals(found) if show == "waiting" else {},
+        page=page,
+        pages=max(1, -(-len(found) // PAGE)),
+        first=(page - 1) * PAGE + 1,
+        stamp=visit.stamp(students) if students else "",
+    )
     response.status_code = status
     return response
 
 
 def _rivals(waiting: Sequence[Standing]) -> dict[Participant, list[str]]:
-    """Of each participant, the partner's other participants who wait and may be the same student."""
+    """Of each participant, the partner's other participants who wait and may be the same
+    student.
+    """
     offered: dict[tuple[str, str], list[Participant]] = {}
     for one in waiting:
         for student in one.offered:
-            offered.setdefault((one.participant.organization_id, student), []).append(one.participant)
+            offered.setdefault((one.participant.organization_id, student), []).append(
+                one.participant
+            )
     found: dict[Participant, list[str]] = {}
     for alike in offered.values():
         for given in alike:
-            found.setdefault(given, []).extend(other.participant_id for other in alike if other != given)
+            found.setdefault(given, []).extend(
+                other.participant_id for other in alike if other != given
+            )
     return {given: list(dict.fromkeys(others)) for given, others in found.items() if others}
 
 
 def _students(one: Standing) -> tuple[str, ...]:
-    """Whom the page names beside a participant: all who are offered while they wait, then the one who was chosen."""
+    """Whom the page names beside a participant: all who are offered while they wait, then the one
+    who was chosen.
+    """
     if one.waits:
         return one.offered
     return (one.student_id,) if one.student_id is not None else ()
@@ -201,13 +272,22 @@ def _students(one: Standing) -> tuple[str, ...]:
 
 def _line(visit: Visit, staff: Mapping[str, str], one: Standing, choices: Sequence[Choice]) -> Line:
     given = one.participant
-    facts = _facts(given.first_name, given.last_name, given.birth_date, given.grade_level, given.school)
+    facts = _facts(
+        given.first_name, given.last_name, given.birth_date, given.grade_level, given.school
+    )
     person = staff.get(one.decided_by, "Somebody who has left") if one.decided_by else ""
-    return Line(one, visit.organizations[given.organization_id].name, *facts, tuple(choices), person)
+    return Line(
+        one, visit.organizations[given.organization_id].name, *facts, tuple(choices), person
+    )
 
 
 def _facts(first: Any, last: Any, born: Any, grade: Any, school: Any) -> tuple[str, str, str, str]:
     """Name, birth date, grade and school in words, empty where they are not known."""
     first, last, school = ("" if pd.isna(value) else str(value) for value in (first, last, school))
     birth_date = "" if pd.isna(born) else words.day(born)
-    return f"{first} {last}".strip(), birth_date, words.grade(None if pd.isna(grade) else grade), school
+    return (
+        f"{first} {last}".strip(),
+        birth_date,
+        words.grade(None if pd.isna(grade) else grade),
+        school,
+    )

@@ -22,7 +22,9 @@ class SeenForm(BaseModel):
 
 @router.get("/notices")
 def notices_page(visit: ForDistrict) -> Response:
-    return visit.page("notices.html", notices=notices(visit.database), staff=staff_names(visit.database))
+    return visit.page(
+        "notices.html", notices=notices(visit.database), staff=staff_names(visit.database)
+    )
 
 
 @router.post("/notices/{number}/seen")

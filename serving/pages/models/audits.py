@@ -1,5 +1,7 @@
-"""Fairness audits: which versions of the model wait for a reviewer, what each was found to do for whom, and who signed
-or refused it. Nothing here names a student: all of it is made of audits, which hold none."""
+"""Fairness audits: which versions of the model wait for a reviewer, what each was found to do for
+whom, and who signed or refused it. Nothing here names a student: all of it is made of audits, which
+hold none.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,11 @@ ForReviewer = Annotated[Visit, only(Role.EQUITY_REVIEWER)]
 Which = Annotated[str, Query(pattern="^([0-9a-f]{64})?$")]
 Compared = Annotated[int, Query(ge=0, le=1_000_000)]
 NOT_AUDITED, DAMAGED = "not audited yet", "audit damaged"
-FILES: Mapping[str, str] = {"report.html": "text/html", "report.pdf": "application/pdf",
-                            "audit.json": "application/json"}  # fmt: skip
+FILES: Mapping[str, str] = {
+    "report.html": "text/html",
+    "report.pdf": "application/pdf",
+    "audit.json": "application/json",
+}
 """What may be taken home of an audit."""
 _ESTIMATE = ("value", "lower", "upper")
 _MOST_NAMED = 3
@@ -51,8 +56,9 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Audited:
-    """One registered version with its audits, the newest first; none of them where one cannot be trusted, as `damage`
-    says. `proposed`: whether it is the challenger."""
+    """One registered version with its audits, the newest first; none of them where one cannot be
+    trusted, as `damage` says. `proposed`: whether it is the challenger.
+    """
 
     version: ModelVersion
     audits: tuple[Audit, ...]
@@ -67,7 +73,11 @@ class Audited:
 
     def chosen(self, sha256: str) -> Audit | None:
         """The audit with this digest, the newest where none is named; None where there is none."""
-        return self.audit if not sha256 else next((one for one in self.audits if one.sha256 == sha256), None)
+        return (
+            self.audit
+            if not sha256
+            else next((one for one in self.audits if one.sha256 == sha256), None)
+        )
 
     @property
     def verdict(self) -> str:
@@ -75,8 +85,12 @@ class Audited:
 
     @property
     def gain(self) -> tuple[float, float, float] | None:
-        """Over past practice at the same places, with its interval, in progress points; None if not judged."""
-        value, lower, upper = (self.version.metrics.get(f"same_places.gain.{name}") for name in _ESTIMATE)
+        """Over past practice at the same places, with its interval, in progress points; None if not
+        judged.
+        """
+        value, lower, upper = (
+            self.version.metrics.get(f"same_places.gain.{name}") for name in _ESTIMATE
+        )
         return None if value is None or lower is None or upper is None else (value, lower, upper)
 
     @property
@@ -120,20 +134,33 @@ def audits_page(visit: ForAuditors) -> Response:
     versions, history = audited_versions(visit), _history(visit)
     decisions = [one.signoff for one in history if one.whole]
     waiting = [one for one in versions if _waits(one, decisions)]
-    return visit.page("audits.html", versions=versions, waiting=waiting, serving=_serving(versions, history),
-                      history=history, staff=staff_names(visit.database),
-                      why_not=_approved(visit).why_not)  # fmt: skip
+    return visit.page(
+        "audits.html",
+        versions=versions,
+        waiting=waiting,
+        serving=_serving(versions, history),
+        history=history,
+        staff=staff_names(visit.database),
+        why_not=_approved(visit).why_not,
+    )
 
 
 @router.get("/audits/compare")
-def compare(visit: ForAuditors, first: Compared = 0, second: Compared = 0, first_audit: Which = "",
-            second_audit: Which = "") -> Response:  # fmt: skip
+def compare(
+    visit: ForAuditors,
+    first: Compared = 0,
+    second: Compared = 0,
+    first_audit: Which = "",
+    second_audit: Which = "",
+) -> Response:
     """Two audits beside each other; without two versions, a form to choose them."""
     versions = [one for one in audited_versions(visit) if one.audit]
     if not first and not second:
         return visit.page("audit_compare.html", versions=versions, audits=None, compared=None)
     audits = [_chosen(visit, *one) for one in ((first, first_audit), (second, second_audit))]
-    return visit.page("audit_compare.html", versions=versions, audits=audits, compared=side_by_side(*audits))
+    return visit.page(
+        "audit_compare.html", versions=versions, audits=audits, compared=side_by_side(*audits)
+    )
 
 
 @router.get("/audits/findings.css")
@@ -169,7 +196,9 @@ def chart(version: int, visit: ForAuditors, audit: Which = "") -> Response:
 
 @router.get("/audits/{version}/chart-narrow.svg")
 def narrow_chart(version: int, visit: ForAuditors, audit: Which = "") -> Response:
-    return FileResponse(_file(visit, version, audit, "chart-narrow.svg"), media_type="image/svg+xml")
+    return FileResponse(
+        _file(visit, version, audit, "chart-narrow.svg"), media_type="image/svg+xml"
+    )
 
 
 @router.get("/audits/{version}/curves.svg")
@@ -238,33 +267,54 @@ def _history(visit: Visit) -> list[Decision]:
 
 
 def _waits(found: Audited, decisions: list[Signoff]) -> bool:
-    """Whether a reviewer is asked about a version: nobody has decided on its newest audit, and it neither serves nor
-    gave way to another one that was signed.
+    """Whether a reviewer is asked about a version: nobody has decided on its newest audit, and it
+    neither serves nor gave way to another one that was signed.
 
     Args:
         decisions: those that count, the newest first.
     """
     version = found.version
-    own = next((one for one in decisions if (one.model_version, one.model_sha256) == (version.version, version.sha256)),
-               None)  # fmt: skip
+    own = next(
+        (
+            one
+            for one in decisions
+            if (one.model_version, one.model_sha256) == (version.version, version.sha256)
+        ),
+        None,
+    )
     if found.serves or own is None:
         return not found.serves
-    gave_way = own.decision == SIGNED and own != next(one for one in decisions if one.decision == SIGNED)
+    gave_way = own.decision == SIGNED and own != next(
+        one for one in decisions if one.decision == SIGNED
+    )
     return not gave_way and found.audit is not None and found.audit.sha256 != own.audit_sha256
 
 
 def _serving(versions: list[Audited], history: list[Decision]) -> Serving | None:
     found = next((one for one in versions if one.serves), None)
-    signed = None if found is None else next(
-        (one.signoff for one in history if one.whole and one.signoff.decision == SIGNED
-         and one.signoff.model_version == found.version.version), None)  # fmt: skip
+    signed = (
+        None
+        if found is None
+        else next(
+            (
+                one.signoff
+                for one in history
+                if one.whole
+                and one.signoff.decision == SIGNED
+                and one.signoff.model_version == found.version.version
+            ),
+            None,
+        )
+    )
     audit = found.chosen(signed.audit_sha256) if found and signed else None
     if found is None or audit is None:
         return None
     return Serving(found, audit, audit.at + timedelta(days=Policy.declared().valid_days))
 
 
-def _show(visit: Visit, found: Audited, which: str, problem: str = "", status: int = 200) -> Response:
+def _show(
+    visit: Visit, found: Audited, which: str, problem: str = "", status: int = 200
+) -> Response:
     audit = found.chosen(which)
     if which and audit is None:
         raise HTTPException(404)
@@ -273,10 +323,17 @@ def _show(visit: Visit, found: Audited, which: str, problem: str = "", status: i
     if audit is not None and audit == found.audit and visit.viewer.role is Role.EQUITY_REVIEWER:
         asked = asked_of_reviewer(_desk(visit), found.version, audit, visit.now)
     response = visit.page(
-        "audit.html", found=found, audit=audit, problem=problem, staff=staff_names(visit.database),
-        files=FILES, signatures=signoffs(visit.database, found.version.sha256), asked=asked,
-        shortest=Policy.declared().shortest_reason, **own,
-    )  # fmt: skip
+        "audit.html",
+        found=found,
+        audit=audit,
+        problem=problem,
+        staff=staff_names(visit.database),
+        files=FILES,
+        signatures=signoffs(visit.database, found.version.sha256),
+        asked=asked,
+        shortest=Policy.declared().shortest_reason,
+        **own,
+    )
     response.status_code = status
     return response
 
@@ -284,10 +341,14 @@ def _show(visit: Visit, found: Audited, which: str, problem: str = "", status: i
 def _findings(visit: Visit, found: Audited, audit: Audit) -> dict[str, Any]:
     """What the page of a version shows of one audit."""
     dots = Markup('<picture><source media="(max-width: 46rem)" srcset="{}">{}</picture>').format(
-        _address(audit, "chart-narrow.svg"), _image(audit, "chart.svg", words.LEFT_OUT))  # fmt: skip
+        _address(audit, "chart-narrow.svg"), _image(audit, "chart.svg", words.LEFT_OUT)
+    )
     charts = dots, _image(audit, "curves.svg", words.CURVES) if audit.curves else Markup()
-    return {"findings": findings_html(audit, *charts), "checks": checks_html(audit),
-            "beside": list(_beside(visit, found, audit))}  # fmt: skip
+    return {
+        "findings": findings_html(audit, *charts),
+        "checks": checks_html(audit),
+        "beside": list(_beside(visit, found, audit)),
+    }
 
 
 def _image(audit: Audit, name: str, alt: str) -> Markup:
@@ -302,8 +363,10 @@ def _beside(visit: Visit, found: Audited, audit: Audit) -> Iterator[tuple[str, s
     """What an audit may be compared with: words and address."""
 
     def address(first: Audit) -> str:
-        return (f"/audits/compare?first={first.version}&second={audit.version}&first_audit={first.sha256}"
-                f"&second_audit={audit.sha256}")  # fmt: skip
+        return (
+            f"/audits/compare?first={first.version}&second={audit.version}&first_audit={first.sha256}"
+            f"&second_audit={audit.sha256}"
+        )
 
     version = None if found.serves else _approved(visit).version
     if version is not None:

@@ -1,4 +1,5 @@
-"""Changes since training: do students look as they did when a model learned, and did its predictions come true?
+"""Changes since training: do students look as they did when a model learned, and did its
+predictions come true?
 
 For the district's auditors. Shares of many and no single student, so no look is written down.
 """
@@ -25,7 +26,9 @@ BOUNDS = (SOME_FROM, MUCH_FROM)
 
 @dataclass(frozen=True)
 class Drawn:
-    """A decision day and the bars of its families; `ticks` are places of the bounds in percent of the width."""
+    """A decision day and the bars of its families; `ticks` are places of the bounds in percent of
+    the width.
+    """
 
     day: DayChange
     bars: tuple[IndexBar, ...]
@@ -36,9 +39,15 @@ class Drawn:
 def drift_page(visit: ForAuditors) -> Response:
     drift, damage = _newest(visit)
     days = [] if drift is None else [_drawn(one) for one in reversed(drift.days)]
-    return visit.page("drift.html", drift=drift, damage=damage, days=days, said=drift_words,
-                      changed=[] if drift is None else _changed(visit, drift),
-                      point=visit.point_by(drift.outcome_sha256 if drift else None))  # fmt: skip
+    return visit.page(
+        "drift.html",
+        drift=drift,
+        damage=damage,
+        days=days,
+        said=drift_words,
+        changed=[] if drift is None else _changed(visit, drift),
+        point=visit.point_by(drift.outcome_sha256 if drift else None),
+    )
 
 
 def _newest(visit: Visit) -> tuple[Drift | None, str]:

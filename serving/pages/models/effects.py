@@ -1,7 +1,9 @@
-"""Partner programs: what the records show of each beside similar students, and what it costs. For the district alone.
+"""Partner programs: what the records show of each beside similar students, and what it costs. For
+the district alone.
 
-No partner reads this page: its figures rest on students who are in no program of theirs, and what a partner is shown
-must not differ by students whom it may not see (R1). No single student is on it, so no look is written down.
+No partner reads this page: its figures rest on students who are in no program of theirs, and what a
+partner is shown must not differ by students whom it may not see (R1). No single student is on it,
+so no look is written down.
 """
 
 from __future__ import annotations
@@ -41,9 +43,11 @@ from training.episodes.outcome import OutcomeError
 router = APIRouter()
 Line = Annotated[str, Field(max_length=200)]
 CHANGED = {
-    "snapshot_id": "newer records were loaded", "costs_sha256": "what a program costs was stated anew",
-    "outcome_sha256": "what counts as progress was changed", "features_sha256": "Handrail compares students otherwise",
-}  # fmt: skip
+    "snapshot_id": "newer records were loaded",
+    "costs_sha256": "what a program costs was stated anew",
+    "outcome_sha256": "what counts as progress was changed",
+    "features_sha256": "Handrail compares students otherwise",
+}
 LABELS = {"program": "Program", "dollars": "US dollars", "per": "For each"}
 
 
@@ -57,7 +61,9 @@ class CostForm(BaseModel):
 
 @dataclass(frozen=True)
 class Entry:
-    """One program on record or in the figures: `told` is what was worked out, `cost` what it costs now."""
+    """One program on record or in the figures: `told` is what was worked out, `cost` what it costs
+    now.
+    """
 
     program_id: str
     name: str
@@ -80,24 +86,39 @@ def state(visit: ForDistrict, form: Annotated[CostForm, Form()]) -> Response:
         state_cost(visit.database, visit.viewer, read_price(form.model_dump(), known), visit.now)
     except CostRefused as error:
         label = LABELS.get(error.field)
-        return _show(visit, problem=f"{label}: this {error.reason}." if label else error.reason, form=form)
+        return _show(
+            visit, problem=f"{label}: this {error.reason}." if label else error.reason, form=form
+        )
     return RedirectResponse("/effects?done=cost", 303)
 
 
-def _show(visit: Visit, *, said: str = "", problem: str = "", form: CostForm | None = None) -> Response:
+def _show(
+    visit: Visit, *, said: str = "", problem: str = "", form: CostForm | None = None
+) -> Response:
     programs = visit.records(()).frame("programs")
     stated = program_costs(visit.database)
     costs = costs_known(programs, stated)
     report, damage = _report(visit)
-    rows: dict[str, dict[Hashable, Any]] = {str(row["program_id"]): row for row in programs.to_dict("records")}
+    rows: dict[str, dict[Hashable, Any]] = {
+        str(row["program_id"]): row for row in programs.to_dict("records")
+    }
     plot, dots = _plot(report)
     response = visit.page(
-        "effects.html", report=report, damage=damage, entries=_entries(visit, rows, report, costs, stated), plot=plot,
-        dots=dots, said=said, problem=problem, form=form,
+        "effects.html",
+        report=report,
+        damage=damage,
+        entries=_entries(visit, rows, report, costs, stated),
+        plot=plot,
+        dots=dots,
+        said=said,
+        problem=problem,
+        form=form,
         point=visit.point_by(report.inputs.outcome_sha256 if report else None),
-        changed=[] if report is None else _changed(visit, report, costs), per=PER, effect=effect_words,
+        changed=[] if report is None else _changed(visit, report, costs),
+        per=PER,
+        effect=effect_words,
         staff=staff_names(visit.database),
-    )  # fmt: skip
+    )
     response.status_code = 422 if problem else 200
     return response
 
@@ -119,16 +140,32 @@ def _changed(visit: Visit, report: Report, costs: dict[str, Cost]) -> list[str]:
     return [CHANGED[name] for name in report.inputs.changed(now)]
 
 
-def _entries(visit: Visit, programs: Mapping[str, Mapping[Hashable, Any]], report: Report | None,
-             costs: dict[str, Cost], stated: dict[str, StatedCost]) -> list[Entry]:  # fmt: skip
+def _entries(
+    visit: Visit,
+    programs: Mapping[str, Mapping[Hashable, Any]],
+    report: Report | None,
+    costs: dict[str, Cost],
+    stated: dict[str, StatedCost],
+) -> list[Entry]:
     """By name: every program on record, and those that the figures still hold."""
     told = {one.program_id: one for one in report.programs} if report else {}
     found = []
     for key in programs.keys() | told.keys():
-        partner = told[key].organization_id if key in told else str(programs[key]["organization_id"])
+        partner = (
+            told[key].organization_id if key in told else str(programs[key]["organization_id"])
+        )
         known = visit.organizations.get(partner)
         name = told[key].name if key in told else visit.program_names[key]
-        found.append(Entry(key, name, known.name if known else partner, told.get(key), costs.get(key), stated.get(key)))
+        found.append(
+            Entry(
+                key,
+                name,
+                known.name if known else partner,
+                told.get(key),
+                costs.get(key),
+                stated.get(key),
+            )
+        )
     return sorted(found, key=lambda one: (one.name.casefold(), one.program_id))
 
 

@@ -1,7 +1,8 @@
 """Legal demands and legal holds: the district's register of papers that ask for a student's record.
 
-Only a district administrator finds these pages. Each demand is refused until the law, one person and then another say
-otherwise; a release is one student's, and each taking is written down before a byte leaves.
+Only a district administrator finds these pages. Each demand is refused until the law, one person
+and then another say otherwise; a release is one student's, and each taking is written down before a
+byte leaves.
 """
 
 from __future__ import annotations
@@ -55,8 +56,10 @@ Day = Annotated[date | None, BeforeValidator(lambda given: given or None)]
 Reason = Annotated[str, Field(max_length=2000)]
 Code = Annotated[str, Field(max_length=40)]
 STEPS: dict[str, Callable[..., Demand]] = {
-    "propose": propose_release, "approve": approve_release, "deny": deny_release,
-}  # fmt: skip
+    "propose": propose_release,
+    "approve": approve_release,
+    "deny": deny_release,
+}
 
 
 class ReasonForm(BaseModel):
@@ -90,7 +93,9 @@ class HoldForm(ReasonForm):
 
 @dataclass(frozen=True)
 class About:
-    """A demand or a hold with the student it is about; None where they are no longer in the records."""
+    """A demand or a hold with the student it is about; None where they are no longer in the
+    records.
+    """
 
     what: Demand | Hold
     student: Listed | None
@@ -99,7 +104,9 @@ class About:
 
 @dataclass(frozen=True)
 class Steps:
-    """What may be done with a demand now, by whoever looks at it, and why nothing is released, if so."""
+    """What may be done with a demand now, by whoever looks at it, and why nothing is released, if
+    so.
+    """
 
     notify: bool
     propose: bool
@@ -121,7 +128,9 @@ OfPath = Annotated[Demand, Depends(demand_of)]
 
 
 @router.get("/demands")
-def demands_page(visit: ForDistrict, student: Annotated[str, Query(max_length=40)] = "") -> Response:
+def demands_page(
+    visit: ForDistrict, student: Annotated[str, Query(max_length=40)] = ""
+) -> Response:
     return _register(visit, HoldForm(csrf=visit.csrf, student=student))
 
 
@@ -135,11 +144,23 @@ def record(visit: ForDistrict, form: Annotated[DemandForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     if form.received_on is None:
         return _new(visit, form, "Please give the day on which it came.")
-    paper = Paper(form.kind, form.issuer, form.received_on, form.of_court, form.signed_by_judge,
-                  frozenset(form.categories))  # fmt: skip
+    paper = Paper(
+        form.kind,
+        form.issuer,
+        form.received_on,
+        form.of_court,
+        form.signed_by_judge,
+        frozenset(form.categories),
+    )
     try:
-        made = record_demand(visit.database, visit.scope, visit.student_named(form.student), paper,
-                             form.reason, visit.now)  # fmt: skip
+        made = record_demand(
+            visit.database,
+            visit.scope,
+            visit.student_named(form.student),
+            paper,
+            form.reason,
+            visit.now,
+        )
     except NotInScope:
         return _new(visit, form, NO_SUCH_STUDENT)
     except DemandRefused as error:
@@ -166,7 +187,15 @@ def decide(visit: ForDistrict, found: OfPath, form: Annotated[DecisionForm, Form
 def tell_family(visit: ForDistrict, found: OfPath, form: Annotated[NoticeForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     try:
-        record_notice(visit.database, visit.viewer, found.number, form.told_on, form.exception, form.reason, visit.now)
+        record_notice(
+            visit.database,
+            visit.viewer,
+            found.number,
+            form.told_on,
+            form.exception,
+            form.reason,
+            visit.now,
+        )
     except DemandRefused as error:
         return _show(visit, found, str(error))
     return RedirectResponse(f"/demands/{found.number}", 303)
@@ -174,26 +203,43 @@ def tell_family(visit: ForDistrict, found: OfPath, form: Annotated[NoticeForm, F
 
 @router.post("/demands/{number}/release")
 def take(visit: ForDistrict, found: OfPath, form: Annotated[ReasonForm, Form()]) -> Response:
-    """The file itself is the answer: a page of its own for it could be opened a second time unwritten."""
+    """The file itself is the answer: a page of its own for it could be opened a second time
+    unwritten.
+    """
     visit.check_csrf(form.csrf)
-    terms = (f"Released by {visit.viewer.name}, {visit.organization.name}, on {words.moment(visit.now)} to answer "
-             f"legal demand {found.number} of {found.paper.issuer} (34 CFR 99.31(a)(9)): for that matter alone. Do not "
-             "pass it on otherwise (34 CFR 99.33).")  # fmt: skip
+    terms = (
+        f"Released by {visit.viewer.name}, {visit.organization.name}, on {words.moment(visit.now)}"
+        f" to answer legal demand {found.number} of {found.paper.issuer} (34 CFR 99.31(a)(9)): for"
+        " that matter alone. Do not pass it on otherwise (34 CFR 99.33)."
+    )
     try:
-        made = release(visit.database, visit.snapshot, visit.scope, found.number, reason=form.reason, terms=terms,
-                       route=visit.request.scope["route"].path, now=visit.now,
-                       limits=visit.site.config.limits)  # fmt: skip
+        made = release(
+            visit.database,
+            visit.snapshot,
+            visit.scope,
+            found.number,
+            reason=form.reason,
+            terms=terms,
+            route=visit.request.scope["route"].path,
+            now=visit.now,
+            limits=visit.site.config.limits,
+        )
     except DemandRefused as error:
         return _show(visit, found, str(error))
-    return Response(made.content, media_type="application/zip",
-                    headers={"Content-Disposition": f'attachment; filename="{made.name}"'})  # fmt: skip
+    return Response(
+        made.content,
+        media_type="application/zip",
+        headers={"Content-Disposition": f'attachment; filename="{made.name}"'},
+    )
 
 
 @router.post("/holds")
 def place(visit: ForDistrict, form: Annotated[HoldForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     try:
-        place_hold(visit.database, visit.scope, visit.student_named(form.student), form.reason, visit.now)
+        place_hold(
+            visit.database, visit.scope, visit.student_named(form.student), form.reason, visit.now
+        )
     except NotInScope:
         return _register(visit, form, NO_SUCH_STUDENT)
     except HoldRefused as error:
@@ -213,17 +259,29 @@ def lift(number: int, visit: ForDistrict, form: Annotated[ReasonForm, Form()]) -
 
 def _register(visit: Visit, form: HoldForm, problem: str = "") -> Response:
     found = demands(visit.database, MOST_LISTED)
-    placed = sorted(holds(visit.database), key=lambda hold: hold.lifted_at is not None)[:MOST_LISTED]
+    placed = sorted(holds(visit.database), key=lambda hold: hold.lifted_at is not None)[
+        :MOST_LISTED
+    ]
     named = _disclose(visit, [*found, *placed])
-    response = visit.page("demands.html", found=[_about(visit, one) for one in found], most=MOST_LISTED, kinds=KINDS,
-                          placed=[_about(visit, one) for one in placed], form=form, problem=problem,
-                          staff=staff_names(visit.database), stamp=visit.stamp(named))  # fmt: skip
+    response = visit.page(
+        "demands.html",
+        found=[_about(visit, one) for one in found],
+        most=MOST_LISTED,
+        kinds=KINDS,
+        placed=[_about(visit, one) for one in placed],
+        form=form,
+        problem=problem,
+        staff=staff_names(visit.database),
+        stamp=visit.stamp(named),
+    )
     response.status_code = 422 if problem else 200
     return response
 
 
 def _new(visit: Visit, form: DemandForm, problem: str = "") -> Response:
-    response = visit.page("demand_new.html", form=form, kinds=KINDS, offered=DEMANDABLE, problem=problem)
+    response = visit.page(
+        "demand_new.html", form=form, kinds=KINDS, offered=DEMANDABLE, problem=problem
+    )
     response.status_code = 422 if problem else 200
     return response
 
@@ -233,10 +291,19 @@ def _show(visit: Visit, found: Demand, problem: str = "") -> Response:
     done = events(visit.database, found.number)
     approved = found.status is Status.APPROVED
     response = visit.page(
-        "demand.html", found=found, about=_about(visit, found), done=done, steps=_steps(visit, found), problem=problem,
-        closes=closes(done) if approved else None, exceptions=NOTICE_EXCEPTIONS, notice_days=NOTICE_DAYS,
-        release_days=RELEASE_DAYS, staff=staff_names(visit.database), stamp=visit.stamp(named),
-    )  # fmt: skip
+        "demand.html",
+        found=found,
+        about=_about(visit, found),
+        done=done,
+        steps=_steps(visit, found),
+        problem=problem,
+        closes=closes(done) if approved else None,
+        exceptions=NOTICE_EXCEPTIONS,
+        notice_days=NOTICE_DAYS,
+        release_days=RELEASE_DAYS,
+        staff=staff_names(visit.database),
+        stamp=visit.stamp(named),
+    )
     response.status_code = 409 if problem else 200
     return response
 
@@ -251,13 +318,17 @@ def _steps(visit: Visit, found: Demand) -> Steps:
         notify=paper.parent_notified_on is None and not paper.notice_exception,
         propose=not why_not and found.status is not Status.PROPOSED and not good,
         approve=found.status is Status.PROPOSED and proposers[-1] != visit.viewer.user_id,
-        deny=found.status is Status.PROPOSED or good, take=good, why_not=why_not,
-    )  # fmt: skip
+        deny=found.status is Status.PROPOSED or good,
+        take=good,
+        why_not=why_not,
+    )
 
 
 def _disclose(visit: Visit, found: Iterable[Demand | Hold]) -> list[str]:
     """The students named on a page are looks, which are written down first."""
-    named = list(dict.fromkeys(one.student_id for one in found if one.student_id in visit.scope.students))
+    named = list(
+        dict.fromkeys(one.student_id for one in found if one.student_id in visit.scope.students)
+    )
     visit.disclose(named, [Category.DIRECTORY])
     return named
 

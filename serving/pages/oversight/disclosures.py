@@ -1,4 +1,6 @@
-"""Who saw which record: the district's view of the log, and what a family is told about one student."""
+"""Who saw which record: the district's view of the log, and what a family is told about one
+student.
+"""
 
 from __future__ import annotations
 
@@ -37,20 +39,36 @@ LEFT = "A student no longer on the rolls"
 
 
 @router.get("/disclosures")
-def disclosures_page(visit: ForDistrict, student: Annotated[str, Query(max_length=80)] = "", organization: str = "",
-                     person: Annotated[str, Query(max_length=40)] = "",
-                     page: Annotated[int, Query(ge=1, le=100_000)] = 1, check: bool = False) -> Response:  # fmt: skip
+def disclosures_page(
+    visit: ForDistrict,
+    student: Annotated[str, Query(max_length=80)] = "",
+    organization: str = "",
+    person: Annotated[str, Query(max_length=40)] = "",
+    page: Annotated[int, Query(ge=1, le=100_000)] = 1,
+    check: bool = False,
+) -> Response:
     student_id = student_asked_for(visit, student) if student else None
     asked = {"user_id": person} if person else looks_by(organization)
     found = count_disclosures(visit.database, **asked, student_id=student_id)
-    rows = disclosures(visit.database, **asked, student_id=student_id, offset=(page - 1) * PAGE, limit=PAGE)
+    rows = disclosures(
+        visit.database, **asked, student_id=student_id, offset=(page - 1) * PAGE, limit=PAGE
+    )
     looks = looks_of(visit, rows)
     checked = checked_log(visit) if check else None
-    return visit.page("disclosures.html", looks=looks, found=found, pages=max(1, -(-found // PAGE)), page=page,
-                      student=student, organization=organization, checked=checked, person=person,
-                      name=staff_names(visit.database).get(person, "Somebody who has left") if person else "",
-                      handle=_handle(visit, student_id) if student_id else "",
-                      stamp=visit.stamp(()) if looks else "")  # fmt: skip
+    return visit.page(
+        "disclosures.html",
+        looks=looks,
+        found=found,
+        pages=max(1, -(-found // PAGE)),
+        page=page,
+        student=student,
+        organization=organization,
+        checked=checked,
+        person=person,
+        name=staff_names(visit.database).get(person, "Somebody who has left") if person else "",
+        handle=_handle(visit, student_id) if student_id else "",
+        stamp=visit.stamp(()) if looks else "",
+    )
 
 
 def checked_log(visit: Visit) -> Verification:
@@ -59,7 +77,8 @@ def checked_log(visit: Visit) -> Verification:
 
 
 def student_asked_for(visit: Visit, text: str) -> str:
-    """The student whom an officer names by the code of their page or by the district's number, also if they have left.
+    """The student whom an officer names by the code of their page or by the district's number, also
+    if they have left.
 
     Raises:
         NotInScope: neither the records nor the log know them.
@@ -71,7 +90,9 @@ def student_asked_for(visit: Visit, text: str) -> str:
 
 
 def looks_by(organization: str) -> dict[str, str | None]:
-    """Whose looks are asked for: by default all partners', since the district's own would bury them."""
+    """Whose looks are asked for: by default all partners', since the district's own would bury
+    them.
+    """
     if organization == EVERYBODY:
         return {}
     return {"organization_id": organization} if organization else {"but_not": DISTRICT}
@@ -85,19 +106,34 @@ def report_page(handle: str, visit: ForDistrict, student: InLog) -> Response:
 
 @router.get("/students/{handle}/disclosures.pdf")
 def report_as_pdf(visit: ForDistrict, student: InLog) -> Response:
-    return _file(report_pdf(_report(visit, student, MOST_LOOKS)), "application/pdf", "who-has-seen.pdf")
+    return _file(
+        report_pdf(_report(visit, student, MOST_LOOKS)), "application/pdf", "who-has-seen.pdf"
+    )
 
 
 @router.get("/students/{handle}/disclosures.csv")
 def report_as_csv(visit: ForDistrict, student: InLog) -> Response:
-    return _file(report_csv(_report(visit, student, None)), "text/csv; charset=utf-8", "who-has-seen.csv")
+    return _file(
+        report_csv(_report(visit, student, None)), "text/csv; charset=utf-8", "who-has-seen.csv"
+    )
 
 
 def looks_of(visit: Visit, rows: list[Disclosure]) -> list[Look]:
-    """These rows in words; the students on them are themselves looked at, which is written down first."""
-    visit.disclose_looks([student for student in dict.fromkeys(row.student_id for row in rows) if student is not None])
+    """These rows in words; the students on them are themselves looked at, which is written down
+    first.
+    """
+    visit.disclose_looks(
+        [
+            student
+            for student in dict.fromkeys(row.student_id for row in rows)
+            if student is not None
+        ]
+    )
     staff = staff_names(visit.database)
-    return [look_in_words(row, staff, visit.organizations, *_student(visit, row.student_id)) for row in rows]
+    return [
+        look_in_words(row, staff, visit.organizations, *_student(visit, row.student_id))
+        for row in rows
+    ]
 
 
 def _student(visit: Visit, student_id: str | None) -> tuple[str, str]:
@@ -113,14 +149,20 @@ def _name(visit: Visit, student_id: str) -> str | None:
 
 
 def _handle(visit: Visit, student_id: str) -> str:
-    return (visit.scope if student_id in visit.scope.students else visit.log_scope).handle(student_id)
+    return (visit.scope if student_id in visit.scope.students else visit.log_scope).handle(
+        student_id
+    )
 
 
 def _report(visit: Visit, student: str, most: int | None) -> Report:
     """The report, on which the look that it is stands already."""
     visit.disclose_looks([student])
-    return read_report(visit.database, student, _name(visit, student), visit.now, visit.stamp(()), most)
+    return read_report(
+        visit.database, student, _name(visit, student), visit.now, visit.stamp(()), most
+    )
 
 
 def _file(content: bytes, kind: str, name: str) -> Response:
-    return Response(content, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+    return Response(
+        content, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )

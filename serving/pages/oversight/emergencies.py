@@ -1,7 +1,8 @@
-"""Emergencies: a caseworker opens more of one student's record for a few hours; the district reads of each.
+"""Emergencies: a caseworker opens more of one student's record for a few hours; the district reads
+of each.
 
-What is opened is on the student's own page alone. The district's page is the report that the law asks for: who saw
-which parts of whose record, on account of which threat (34 CFR 99.32(a)(5)).
+What is opened is on the student's own page alone. The district's page is the report that the law
+asks for: who saw which parts of whose record, on account of which threat (34 CFR 99.32(a)(5)).
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class EndForm(BaseModel):
 
 @dataclass(frozen=True)
 class Told:
-    """One emergency as the district reads it. `student` is None where they are no longer in the records."""
+    """One emergency as the district reads it. `student` is None where they are no longer in the
+    records.
+    """
 
     emergency: Emergency
     student: Listed | None
@@ -76,19 +79,30 @@ def form_page(handle: str, visit: ForCaseworker, student: InScope) -> Response:
 
 
 @router.post("/students/{handle}/emergency")
-def open_for_oneself(handle: str, visit: ForCaseworker, student: InScope,
-                     form: Annotated[EmergencyForm, Form()]) -> Response:  # fmt: skip
+def open_for_oneself(
+    handle: str, visit: ForCaseworker, student: InScope, form: Annotated[EmergencyForm, Form()]
+) -> Response:
     visit.check_csrf(form.csrf)
     try:
-        open_emergency(visit.database, visit.whole_scope, student, categories=form.categories, threat=form.threat,
-                       reason=form.reason, hours=form.hours, now=visit.now)  # fmt: skip
+        open_emergency(
+            visit.database,
+            visit.whole_scope,
+            student,
+            categories=form.categories,
+            threat=form.threat,
+            reason=form.reason,
+            hours=form.hours,
+            now=visit.now,
+        )
     except EmergencyRefused as error:
         return _form(visit, handle, student, form, str(error))
     return RedirectResponse(f"/students/{handle}", 303)
 
 
 @router.post("/students/{handle}/emergency/end")
-def end_own(handle: str, visit: ForCaseworker, student: OpenRecord, form: Annotated[EndForm, Form()]) -> Response:
+def end_own(
+    handle: str, visit: ForCaseworker, student: OpenRecord, form: Annotated[EndForm, Form()]
+) -> Response:
     """Ends all that this person opened of this student."""
     visit.check_csrf(form.csrf)
     for one in visit.emergencies:
@@ -99,7 +113,9 @@ def end_own(handle: str, visit: ForCaseworker, student: OpenRecord, form: Annota
 
 
 @router.get("/emergencies")
-def emergencies_page(visit: ForDistrict, student: Annotated[str, Query(max_length=40)] = "") -> Response:
+def emergencies_page(
+    visit: ForDistrict, student: Annotated[str, Query(max_length=40)] = ""
+) -> Response:
     return _report(visit, DistrictForm(csrf=visit.csrf, student=student))
 
 
@@ -107,9 +123,17 @@ def emergencies_page(visit: ForDistrict, student: Annotated[str, Query(max_lengt
 def open_for_somebody(visit: ForDistrict, form: Annotated[DistrictForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     try:
-        open_emergency(visit.database, visit.scope, visit.student_named(form.student),
-                       categories=form.categories, threat=form.threat, reason=form.reason, hours=form.hours,
-                       now=visit.now, user_id=form.person)  # fmt: skip
+        open_emergency(
+            visit.database,
+            visit.scope,
+            visit.student_named(form.student),
+            categories=form.categories,
+            threat=form.threat,
+            reason=form.reason,
+            hours=form.hours,
+            now=visit.now,
+            user_id=form.person,
+        )
     except NotInScope:
         return _report(visit, form, "There is no student with this number or code in the records.")
     except EmergencyRefused as error:
@@ -127,12 +151,24 @@ def end(number: int, visit: ForDistrict, form: Annotated[EndForm, Form()]) -> Re
     return RedirectResponse("/emergencies", 303)
 
 
-def _form(visit: Visit, handle: str, student: str, form: EmergencyForm, problem: str = "") -> Response:
-    offered = [category for category in Category if category in OPENABLE - visit.scope.categories(student)]
+def _form(
+    visit: Visit, handle: str, student: str, form: EmergencyForm, problem: str = ""
+) -> Response:
+    offered = [
+        category for category in Category if category in OPENABLE - visit.scope.categories(student)
+    ]
     visit.disclose([student], [Category.DIRECTORY])
-    response = visit.page("emergency.html", listed=visit.roster[student], handle=handle, form=form, problem=problem,
-                          offered=offered, fewest=FEWEST_LETTERS, hours=range(1, MOST_HOURS + 1),
-                          stamp=visit.stamp([student]))  # fmt: skip
+    response = visit.page(
+        "emergency.html",
+        listed=visit.roster[student],
+        handle=handle,
+        form=form,
+        problem=problem,
+        offered=offered,
+        fewest=FEWEST_LETTERS,
+        hours=range(1, MOST_HOURS + 1),
+        stamp=visit.stamp([student]),
+    )
     response.status_code = 422 if problem else 200
     return response
 
@@ -140,15 +176,23 @@ def _form(visit: Visit, handle: str, student: str, form: EmergencyForm, problem:
 def _report(visit: Visit, form: DistrictForm, problem: str = "", status: int = 422) -> Response:
     """The newest emergencies; the names on the page are looks, which are written down first."""
     found = emergencies(visit.database, limit=MOST_LISTED)
-    named = list(dict.fromkeys(one.student_id for one in found if one.student_id in visit.scope.students))
+    named = list(
+        dict.fromkeys(one.student_id for one in found if one.student_id in visit.scope.students)
+    )
     visit.disclose(named, [Category.DIRECTORY])
     staff = staff_names(visit.database)
     response = visit.page(
-        "emergencies.html", told=[_told(visit, one, staff) for one in found], most=MOST_LISTED, form=form,
-        problem=problem, people=partner_people(visit.database, visit.today), fewest=FEWEST_LETTERS,
-        offered=[category for category in Category if category in OPENABLE], hours=range(1, MOST_HOURS + 1),
+        "emergencies.html",
+        told=[_told(visit, one, staff) for one in found],
+        most=MOST_LISTED,
+        form=form,
+        problem=problem,
+        people=partner_people(visit.database, visit.today),
+        fewest=FEWEST_LETTERS,
+        offered=[category for category in Category if category in OPENABLE],
+        hours=range(1, MOST_HOURS + 1),
         stamp=visit.stamp(named),
-    )  # fmt: skip
+    )
     response.status_code = status if problem else 200
     return response
 
@@ -157,7 +201,12 @@ def _told(visit: Visit, one: Emergency, staff: dict[str, str]) -> Told:
     known = visit.roster.get(one.student_id)
     organization = visit.organizations.get(one.organization_id)
     return Told(
-        one, known, visit.scope.handle(one.student_id) if known else "",
-        staff.get(one.user_id, "Somebody who has left"), organization.name if organization else one.organization_id,
-        staff.get(one.opened_by, "Somebody who has left"), one.is_open(visit.now), looks_under(visit.database, one),
-    )  # fmt: skip
+        one,
+        known,
+        visit.scope.handle(one.student_id) if known else "",
+        staff.get(one.user_id, "Somebody who has left"),
+        organization.name if organization else one.organization_id,
+        staff.get(one.opened_by, "Somebody who has left"),
+        one.is_open(visit.now),
+        looks_under(visit.database, one),
+    )

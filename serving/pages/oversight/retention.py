@@ -1,4 +1,6 @@
-"""What was destroyed and what should have been: certificates, agreements past their day, copies kept elsewhere."""
+"""What was destroyed and what should have been: certificates, agreements past their day, copies
+kept elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,13 @@ router = APIRouter()
 
 @router.get("/retention")
 def retention_page(visit: ForDistrict) -> Response:
-    return visit.page("retention.html", late=overdue(visit.database, visit.today),
-                      begun=unfinished(visit.database), certificates=certificates(visit.database),
-                      copies=backups(visit.database))  # fmt: skip
+    return visit.page(
+        "retention.html",
+        late=overdue(visit.database, visit.today),
+        begun=unfinished(visit.database),
+        certificates=certificates(visit.database),
+        copies=backups(visit.database),
+    )
 
 
 @router.get("/retention/certificates/{number}.json")

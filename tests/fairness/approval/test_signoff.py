@@ -1,4 +1,6 @@
-"""Signing: only a reviewer, only an audited model, only its own bytes; an alias moved by hand opens nothing."""
+"""Signing: only a reviewer, only an audited model, only its own bytes; an alias moved by hand opens
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ GAIN = {"same_places.gain.value": 1.0, "same_places.gain.lower": 0.5, "same_plac
 NOW = datetime(2026, 4, 17, 9, 0)
 POLICY = Policy.declared()
 SECRET = b"the secret of this test's district"
-REASON = "I read the report; the groups it cannot judge are small, and their caseworkers were told so."
+REASON = (
+    "I read the report; the groups it cannot judge are small, and their caseworkers were told so."
+)
 DAYS = [day for n in range(60) if (day := date(2026, 1, 26) + timedelta(n)).weekday() < 5]
 STUDENTS = 600
 FEW = 40
@@ -59,22 +63,58 @@ def rows() -> dict[str, list[dict[str, object]]]:
     return {
         "schools": [{"school_id": "k1", "name": "K"}],
         "calendar": [{"school_id": "k1", "date": day, "school_year": 2026} for day in DAYS],
-        "students": [{"student_id": s, "first_name": "Canaryname", "school_id": "k1", "grade_level": int(n % 13)}
-                     for n, s in enumerate(ids)],
-        "school_enrollments": [{"student_id": s, "school_id": "k1", "school_year": 2026, "grade_level": int(n % 13),
-                                "entry_date": DAYS[0], "exit_date": DAYS[-1] if n >= STUDENTS - 20 else None}
-                               for n, s in enumerate(ids)],
+        "students": [
+            {
+                "student_id": s,
+                "first_name": "Canaryname",
+                "school_id": "k1",
+                "grade_level": int(n % 13),
+            }
+            for n, s in enumerate(ids)
+        ],
+        "school_enrollments": [
+            {
+                "student_id": s,
+                "school_id": "k1",
+                "school_year": 2026,
+                "grade_level": int(n % 13),
+                "entry_date": DAYS[0],
+                "exit_date": DAYS[-1] if n >= STUDENTS - 20 else None,
+            }
+            for n, s in enumerate(ids)
+        ],
         "characteristics": [
-            {"student_id": s, "sex": str(rng.choice(["female", "male"])),
-             "race_ethnicity": str(rng.choice(["white", "black", "hispanic"])) if n >= FEW else "asian",
-             "english_learner": bool(flags[n, 0]),
-             "special_education": bool(flags[n, 1]), "unstable_housing": bool(flags[n, 2]),
-             "meal_eligible": bool(flags[n, 3])} for n, s in enumerate(ids)],
-        "attendance_events": [{"student_id": s, "school_id": "k1", "date": day, "status": "absent_unexcused"}
-                              for n, s in enumerate(ids) if n % 2 for day in DAYS[n % 5::5]],
-        "programs": [{"program_id": "p1", "organization_id": "tutors", "name": "T", "support": "tutoring",
-                      "capacity": 50, "min_grade": -1, "max_grade": 12}],
-    }  # fmt: skip
+            {
+                "student_id": s,
+                "sex": str(rng.choice(["female", "male"])),
+                "race_ethnicity": (
+                    str(rng.choice(["white", "black", "hispanic"])) if n >= FEW else "asian"
+                ),
+                "english_learner": bool(flags[n, 0]),
+                "special_education": bool(flags[n, 1]),
+                "unstable_housing": bool(flags[n, 2]),
+                "meal_eligible": bool(flags[n, 3]),
+            }
+            for n, s in enumerate(ids)
+        ],
+        "attendance_events": [
+            {"student_id": s, "school_id": "k1", "date": day, "status": "absent_unexcused"}
+            for n, s in enumerate(ids)
+            if n % 2
+            for day in DAYS[n % 5 :: 5]
+        ],
+        "programs": [
+            {
+                "program_id": "p1",
+                "organization_id": "tutors",
+                "name": "T",
+                "support": "tutoring",
+                "capacity": 50,
+                "min_grade": -1,
+                "max_grade": 12,
+            }
+        ],
+    }
 
 
 def small_model(folder: Path, seed: int = 0) -> tuple[Path, str]:
@@ -85,7 +125,9 @@ def small_model(folder: Path, seed: int = 0) -> tuple[Path, str]:
     X["absence_rate_year"] = rng.uniform(0, 0.3, 1200)
     support = pd.Series(np.where(rng.random(1200) < 0.5, "tutoring", "none"))
     outcome = pd.Series(rng.normal(0, 0.5, 1200) + 5 * (support == "tutoring"))
-    ranker = BenefitRanker(supports=("tutoring",), n_folds=3, rounds=10, min_leaf=20, random_state=seed)
+    ranker = BenefitRanker(
+        supports=("tutoring",), n_folds=3, rounds=10, min_leaf=20, random_state=seed
+    )
     ranker.fit(X, outcome, support, pd.Series(np.arange(1200).astype(str)))
     file = folder / f"small-{seed}.json"
     return file, write_model(ranker, file, {"snapshot": "made up"})
@@ -103,7 +145,9 @@ class World:
 
     def audit(self, **changes: object) -> Audit:
         model = read_model(self.version.file, self.version.sha256)
-        audit = audit_model(model, self.version.version, self.snapshot, TODAY, POLICY, NOW, episodes=self.episodes)
+        audit = audit_model(
+            model, self.version.version, self.snapshot, TODAY, POLICY, NOW, episodes=self.episodes
+        )
         audit = replace(audit, **changes)
         keep_audit(self.desk(), audit)
         return audit
@@ -111,7 +155,14 @@ class World:
     def desk(self, policy: Policy = POLICY) -> Desk:
         return Desk(self.database, self.home, policy, SECRET)
 
-    def sign(self, *, by: Viewer | None = None, reason: str = REASON, now: datetime = NOW, policy: Policy = POLICY):
+    def sign(
+        self,
+        *,
+        by: Viewer | None = None,
+        reason: str = REASON,
+        now: datetime = NOW,
+        policy: Policy = POLICY,
+    ):
         return sign(self.desk(policy), self.version.version, by or self.reviewer, reason, now)
 
     def approved(self, now: datetime = NOW, policy: Policy = POLICY):
@@ -123,7 +174,9 @@ class World:
 
 @pytest.fixture(scope="module")
 def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with records and one registered model: made once, since MLflow takes seconds to lay out its tables."""
+    """A home with records and one registered model: made once, since MLflow takes seconds to lay
+    out its tables.
+    """
     folder = tmp_path_factory.mktemp("registered")
     snapshot = snapshot_of(rows(), folder / "home")
     file, sha256 = small_model(folder)
@@ -139,7 +192,15 @@ def world(registered: Path, tmp_path: Path) -> World:
     reviewer, _ = add_organization(database, DISTRICT, Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST)
     (caseworker,) = add_organization(database, "tutors", Role.CASEWORKER)
     snapshot = Snapshot.current(home)
-    return World(home, database, snapshot, model_version(home), reviewer, caseworker, build_episodes(snapshot))
+    return World(
+        home,
+        database,
+        snapshot,
+        model_version(home),
+        reviewer,
+        caseworker,
+        build_episodes(snapshot),
+    )
 
 
 def stopping(world: World, at: datetime = NOW) -> Audit:
@@ -153,7 +214,9 @@ def stopping(world: World, at: datetime = NOW) -> Audit:
     return failed
 
 
-def test_an_audited_model_that_a_reviewer_signs_is_approved_and_the_report_names_who_signed(world: World):
+def test_an_audited_model_that_a_reviewer_signs_is_approved_and_the_report_names_who_signed(
+    world: World,
+):
     audit = world.audit()
     assert audit.verdict is not Verdict.FAIL and audit.in_need == 290 and audit.students == 580
     assert world.approved().version is None
@@ -163,7 +226,9 @@ def test_an_audited_model_that_a_reviewer_signs_is_approved_and_the_report_names
     assert (approved.version, approved.why_not) == (world.version, "")
     assert read_audit(world.home, 1) == audit
     assert world.reviewer.name in (audit_folder(world.home, audit) / "report.html").read_text()
-    written = "".join(file.read_text() for file in (world.home / "audits").rglob("*.*") if file.suffix != ".pdf")
+    written = "".join(
+        file.read_text() for file in (world.home / "audits").rglob("*.*") if file.suffix != ".pdf"
+    )
     assert "canary" not in written.lower()
 
 
@@ -184,7 +249,9 @@ def test_nobody_signs_but_an_active_equity_reviewer_of_the_district(world: World
     with pytest.raises(SignoffRefused, match="equity reviewer"):
         world.sign(by=world.caseworker)
     with pytest.raises(SignoffRefused, match="equity reviewer"):
-        world.sign(by=replace(world.caseworker, role=Role.EQUITY_REVIEWER, organization_id=DISTRICT))
+        world.sign(
+            by=replace(world.caseworker, role=Role.EQUITY_REVIEWER, organization_id=DISTRICT)
+        )
     with pytest.raises(SignoffRefused, match="active"):
         world.sign(by=replace(world.reviewer, login="nobody@district.example"))
     with world.database.session() as session:
@@ -201,9 +268,13 @@ def test_a_failed_audit_cannot_be_signed_whatever_the_reason(world: World):
     assert champion_version(world.home) is None
 
 
-@pytest.mark.parametrize(("metrics", "words"), [({}, "never judged"), (GAIN | {"same_places.gain.lower": -0.1},
-                                                                       "not shown to do better")])  # fmt: skip
-def test_a_model_that_is_not_shown_to_beat_past_practice_cannot_be_signed(world: World, tmp_path: Path, metrics, words):
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [({}, "never judged"), (GAIN | {"same_places.gain.lower": -0.1}, "not shown to do better")],
+)
+def test_a_model_that_is_not_shown_to_beat_past_practice_cannot_be_signed(
+    world: World, tmp_path: Path, metrics, words
+):
     file, sha256 = small_model(tmp_path, seed=2)
     made = register_model(world.home, file, sha256, world.snapshot.id, metrics, {})
     keep_audit(world.desk(), replace(world.audit(), version=made.version, model_sha256=sha256))
@@ -244,8 +315,11 @@ def test_an_audit_of_another_model_cannot_be_signed(world: World, change):
 def test_an_old_audit_one_from_the_future_and_one_under_another_policy_do_not_count(world: World):
     world.audit()
     late, other = NOW + timedelta(days=181), replace(POLICY, need_severity=3)
-    for changed, words in (({"now": late}, "older than 180 days"), ({"now": NOW - timedelta(hours=1)}, "future"),
-                           ({"policy": other}, "another policy")):  # fmt: skip
+    for changed, words in (
+        ({"now": late}, "older than 180 days"),
+        ({"now": NOW - timedelta(hours=1)}, "future"),
+        ({"policy": other}, "another policy"),
+    ):
         with pytest.raises(SignoffRefused, match=words):
             world.sign(**changed)
     world.sign()
@@ -256,7 +330,10 @@ def test_an_old_audit_one_from_the_future_and_one_under_another_policy_do_not_co
 
 def test_an_alias_moved_by_hand_approves_nothing(world: World, tmp_path: Path):  # R61
     world.move_alias(1)
-    assert world.approved().why_not == "The champion alias points to version 1, which nobody has signed."
+    assert (
+        world.approved().why_not
+        == "The champion alias points to version 1, which nobody has signed."
+    )
     world.audit()
     world.sign()
     file, sha256 = small_model(tmp_path, seed=1)
@@ -275,15 +352,23 @@ def test_a_registered_digest_changed_by_hand_approves_nothing(world: World):  # 
     assert "nobody has signed" in world.approved().why_not
 
 
-def test_a_model_refused_after_it_was_signed_serves_no_longer_even_with_the_alias_put_back(world: World):  # R61
+def test_a_model_refused_after_it_was_signed_serves_no_longer_even_with_the_alias_put_back(
+    world: World,
+):  # R61
     world.audit()
     world.sign()
     refuse(world.desk(), 1, world.reviewer, "Families asked for more time.", NOW)
     assert champion_version(world.home) is None and world.approved().version is None
     world.move_alias(1)
     assert "refused" in world.approved().why_not
-    assert [one.decision for one in signoffs(world.database, world.version.sha256)] == ["refused", "signed"]
-    assert "Families asked for more time." in next((world.home / "audits/v1").rglob("report.html")).read_text()
+    assert [one.decision for one in signoffs(world.database, world.version.sha256)] == [
+        "refused",
+        "signed",
+    ]
+    assert (
+        "Families asked for more time."
+        in next((world.home / "audits/v1").rglob("report.html")).read_text()
+    )
 
 
 def test_a_refusal_needs_a_reviewer_and_a_reason_and_no_audit(world: World):
@@ -307,7 +392,9 @@ def test_an_audit_changed_or_removed_after_the_signature_approves_nothing(world:
     assert world.approved().why_not == "The audit of version 1 that was signed is missing."
 
 
-def test_an_audit_of_an_earlier_release_is_passed_over_and_what_was_signed_of_it_serves_no_longer(world: World):
+def test_an_audit_of_an_earlier_release_is_passed_over_and_what_was_signed_of_it_serves_no_longer(
+    world: World,
+):
     audit = world.audit()
     world.sign()
     text = audit.to_json().replace(FORMAT, "handrail-audit-2")
@@ -320,8 +407,11 @@ def test_an_audit_of_an_earlier_release_is_passed_over_and_what_was_signed_of_it
     assert read_audit(world.home, 1) is None
     signed = Signoff(NOW, world.reviewer.user_id, 1, world.version.sha256, sha256, SIGNED, REASON)
     add_signoff(world.database, replace(signed, at=NOW + timedelta(seconds=1)), SECRET)
-    assert world.approved().why_not == (
-        "The audit of version 1 that was signed is of an earlier release: audit and sign it anew.")
+    assert (
+        world.approved().why_not
+        == "The audit of version 1 that was signed is of an earlier release: audit and sign it"
+        " anew."
+    )
     (earlier / "audit.json").write_text(text.replace("pass", "fail", 1), encoding="utf-8")
     with pytest.raises(AuditError, match="its digest is another"):
         read_audit(world.home, 1)
@@ -353,19 +443,26 @@ def test_a_row_written_into_the_database_by_hand_approves_nothing(world: World, 
 
 def test_a_signature_sealed_without_the_districts_secret_approves_nothing(world: World):  # R61
     audit = world.audit()
-    forged = Signoff(NOW, world.reviewer.user_id, 1, world.version.sha256, audit.sha256, SIGNED, REASON)
+    forged = Signoff(
+        NOW, world.reviewer.user_id, 1, world.version.sha256, audit.sha256, SIGNED, REASON
+    )
     add_signoff(world.database, forged, b"another secret")
     world.move_alias(1)
     assert "nobody has signed" in world.approved().why_not
     assert seal(forged, SECRET) != seal(replace(forged, reason="x"), SECRET)
 
 
-def test_a_later_audit_that_fails_stops_a_signed_model_and_a_new_one_that_does_not_must_be_signed_again(world: World):
+def test_a_later_failing_audit_stops_a_signed_model_and_the_next_one_must_be_signed_again(
+    world: World,
+):
     audit = world.audit()
     world.sign()
     later = stopping(world, NOW + timedelta(days=1))
     assert [one.at for one in audits_of(world.home, 1)] == [later.at, audit.at]
-    assert world.approved(NOW + timedelta(days=2)).why_not == "A later audit of version 1 failed: it may not serve."
+    assert (
+        world.approved(NOW + timedelta(days=2)).why_not
+        == "A later audit of version 1 failed: it may not serve."
+    )
     again = replace(audit, at=NOW + timedelta(days=3))
     keep_audit(world.desk(), again)
     assert world.sign(now=NOW + timedelta(days=4)).audit_sha256 == again.sha256
@@ -377,7 +474,9 @@ def test_a_change_found_since_the_audit_asks_for_a_new_one_when_its_days_are_ove
     world.sign()
     found = NOW + timedelta(days=3)
     realised = Realised((TODAY,), 500, 2.0, Estimate(0.5, 0.0, 1.0), None, ())
-    drift = Drift(found, 1, world.version.sha256, "later", "o", TODAY, True, (), None, None, realised)
+    drift = Drift(
+        found, 1, world.version.sha256, "later", "o", TODAY, True, (), None, None, realised
+    )
     write_drift(drift, world.home)
     assert drift.train_anew
     assert world.approved(found + timedelta(days=POLICY.drift_days)).version is not None

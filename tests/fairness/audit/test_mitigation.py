@@ -1,4 +1,6 @@
-"""Mitigation: each way as a curve of benefit against parity, with figures that anybody can work out again."""
+"""Mitigation: each way as a curve of benefit against parity, with figures that anybody can work out
+again.
+"""
 
 from __future__ import annotations
 
@@ -37,44 +39,79 @@ from training.ranking.ranker import BenefitRanker
 
 POLICY = Policy.declared()
 RACE = "race_ethnicity"
-PROGRAMS = pd.DataFrame({"support": ["tutoring", "tutoring", "mentoring", None], "capacity": [200, 100, 150, 40]})
+PROGRAMS = pd.DataFrame(
+    {"support": ["tutoring", "tutoring", "mentoring", None], "capacity": [200, 100, 150, 40]}
+)
 TOO_FEW = "pacific_islander"
 
 
 @cache
 def taught() -> RankerModel:
-    """A real ranker: tutoring brings more with absences, and with test results, in which the groups differ."""
+    """A real ranker: tutoring brings more with absences, and with test results, in which the groups
+    differ.
+    """
     rng = np.random.default_rng(5)
     features = pd.DataFrame({name: rng.normal(0, 1, 3_000) for name in feature_names()})
     chosen = pd.Series(rng.choice(["none", "tutoring", "mentoring"], 3_000))
     tutoring = 2 + 2.5 * features["assessment_last"] + 1.5 * features["absence_rate_year"]
-    worth = np.select([chosen == "tutoring", chosen == "mentoring"], [tutoring, 0.8 + features["current_run"]], 0.0)
-    ranker = BenefitRanker(("mentoring", "tutoring"), n_folds=2, min_leaf=30, rounds=60, interaction_rounds=0)
+    worth = np.select(
+        [chosen == "tutoring", chosen == "mentoring"],
+        [tutoring, 0.8 + features["current_run"]],
+        0.0,
+    )
+    ranker = BenefitRanker(
+        ("mentoring", "tutoring"), n_folds=2, min_leaf=30, rounds=60, interaction_rounds=0
+    )
     students = pd.Series([f"t{number}" for number in range(3_000)])
-    return RankerModel(ranker.fit(features, worth + rng.normal(0, 0.5, 3_000), chosen, students), {}, "ab" * 32)
+    return RankerModel(
+        ranker.fit(features, worth + rng.normal(0, 0.5, 3_000), chosen, students), {}, "ab" * 32
+    )
 
 
 @cache
 def district(number: int = 3_000) -> Students:
-    """Made-up students: test results of one group are lower; nothing is open at one school; twenty of a tiny group."""
+    """Made-up students: test results of one group are lower; nothing is open at one school; twenty
+    of a tiny group.
+    """
     rng = np.random.default_rng(7)
     index = pd.Index([f"s{place:04}" for place in range(number)], name="student_id")
-    features = pd.DataFrame({name: rng.normal(0, 1, number) for name in feature_names(model_only=False)}, index=index)
-    race = rng.choice(["white", "black", "asian", NOT_RECORDED], number, p=(0.45, 0.3, 0.2, 0.05)).astype(object)
+    features = pd.DataFrame(
+        {name: rng.normal(0, 1, number) for name in feature_names(model_only=False)}, index=index
+    )
+    race = rng.choice(
+        ["white", "black", "asian", NOT_RECORDED], number, p=(0.45, 0.3, 0.2, 0.05)
+    ).astype(object)
     race[:20] = TOO_FEW
     features["assessment_last"] -= 1.0 * (race == "black")
     school = rng.choice(["North", "South", "West"], number, p=(0.4, 0.4, 0.2)).astype(object)
-    may = pd.DataFrame({"mentoring": rng.random(number) < 0.5, "tutoring": rng.random(number) < 0.9}, index=index)
+    may = pd.DataFrame(
+        {"mentoring": rng.random(number) < 0.5, "tutoring": rng.random(number) < 0.9}, index=index
+    )
     may[school == "West"] = False
-    severity = pd.DataFrame({"attendance": rng.choice([0, 2, 3], number), "grades": rng.choice([0, 2], number)}, index)
-    cohorts = pd.Series(school, index) + "|" + pd.Series(rng.integers(1, 9, number).astype(str), index)
-    return Students(date(2026, 4, 17), features, pd.DataFrame({RACE: race, "school": school}, index), cohorts, severity,
-                    severity.max(axis=1).astype("float64"), may, rng.random(number) < 0.15)  # fmt: skip
+    severity = pd.DataFrame(
+        {"attendance": rng.choice([0, 2, 3], number), "grades": rng.choice([0, 2], number)}, index
+    )
+    cohorts = (
+        pd.Series(school, index) + "|" + pd.Series(rng.integers(1, 9, number).astype(str), index)
+    )
+    return Students(
+        date(2026, 4, 17),
+        features,
+        pd.DataFrame({RACE: race, "school": school}, index),
+        cohorts,
+        severity,
+        severity.max(axis=1).astype("float64"),
+        may,
+        rng.random(number) < 0.15,
+    )
 
 
 @cache
 def curves(attribute: str = RACE) -> dict[str, Curve]:
-    return {curve.way: curve for curve in trade_curves(taught(), district(), POLICY, attribute, PROGRAMS)}
+    return {
+        curve.way: curve
+        for curve in trade_curves(taught(), district(), POLICY, attribute, PROGRAMS)
+    }
 
 
 def by_setting(curve: Curve) -> dict[str, Point]:
@@ -83,15 +120,29 @@ def by_setting(curve: Curve) -> dict[str, Point]:
 
 def waiting() -> pd.Series:
     students = district()
-    return pd.Series((students.severity.max(axis=1) >= 2).to_numpy() & ~students.served, students.groups.index)
+    return pd.Series(
+        (students.severity.max(axis=1) >= 2).to_numpy() & ~students.served, students.groups.index
+    )
 
 
 def attainable() -> pd.Series:
     """The greatest expected benefit of an open support, one student at a time."""
     expected, may = taught().ranker.predict_benefit(district().features), district().may
-    return pd.Series({student: max([0.0, *(expected.loc[student, (name, "benefit")] for name in may.columns
-                                           if may.loc[student, name])])
-                      for student in may.index[waiting()]})  # fmt: skip
+    return pd.Series(
+        {
+            student: max(
+                [
+                    0.0,
+                    *(
+                        expected.loc[student, (name, "benefit")]
+                        for name in may.columns
+                        if may.loc[student, name]
+                    ),
+                ]
+            )
+            for student in may.index[waiting()]
+        }
+    )
 
 
 def worst(missed: pd.Series, groups: pd.Series) -> tuple[float, str]:
@@ -99,7 +150,10 @@ def worst(missed: pd.Series, groups: pd.Series) -> tuple[float, str]:
     recorded = groups[groups != NOT_RECORDED]
     found = []
     for value in set(recorded) - {TOO_FEW}:
-        own, others = missed[recorded.index][recorded == value], missed[recorded.index][recorded != value]
+        own, others = (
+            missed[recorded.index][recorded == value],
+            missed[recorded.index][recorded != value],
+        )
         assert min(own.sum(), (~own).sum(), others.sum(), (~others).sum()) >= POLICY.smallest_cell
         found.append((round(round(own.mean(), 2) - round(others.mean(), 2), 2), value))
     return max(found)
@@ -114,19 +168,28 @@ def test_each_way_is_a_curve_that_says_how_a_person_would_apply_it():
     assert "Places page" in found["constrained matching"].applies
 
 
-@pytest.mark.parametrize(("way", "setting", "hidden"), [
-    ("as it is", "as it is", []),
-    ("family removal", "without assessments", ["assessment_last", "assessment_change"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("way", "setting", "hidden"),
+    [
+        ("as it is", "as it is", []),
+        ("family removal", "without assessments", ["assessment_last", "assessment_change"]),
+    ],
+)
 def test_a_point_equals_a_count_by_hand(way: str, setting: str, hidden: list[str]):
     students, waits = district(), waiting()
     whole = taught().ranker.predict_benefit(students.features)
-    said = taught().ranker.predict_benefit(students.features.assign(**dict.fromkeys(hidden, np.nan)))
+    said = taught().ranker.predict_benefit(
+        students.features.assign(**dict.fromkeys(hidden, np.nan))
+    )
     brings = {}
     for student in students.groups.index[waits]:
-        sure = [(said.loc[student, (name, "benefit")], name) for name in ("mentoring", "tutoring")
-                if students.may.loc[student, name] and said.loc[student, (name, "lower")] > 0
-                and said.loc[student, (name, "benefit")] >= 1.0]  # fmt: skip
+        sure = [
+            (said.loc[student, (name, "benefit")], name)
+            for name in ("mentoring", "tutoring")
+            if students.may.loc[student, name]
+            and said.loc[student, (name, "lower")] > 0
+            and said.loc[student, (name, "benefit")] >= 1.0
+        ]
         if sure:
             brings[student] = whole.loc[student, (max(sure)[1], "benefit")]
     need = (students.severity.max(axis=1) >= 2).to_numpy()
@@ -139,18 +202,28 @@ def test_a_point_equals_a_count_by_hand(way: str, setting: str, hidden: list[str
 
 def test_removing_the_family_that_alone_carries_a_bias_lowers_the_gap():
     now, removed = curves()["as it is"].points[0], by_setting(curves()["family removal"])
-    assert set(removed) == {"without attendance", "without grades", "without assessments",
-                            "without services"}  # fmt: skip
+    assert set(removed) == {
+        "without attendance",
+        "without grades",
+        "without assessments",
+        "without services",
+    }
     without = removed["without assessments"]
     assert now.worst_group == (RACE, "black") and without.worst_gap < now.worst_gap - 0.05
-    assert all(point.worst_gap > now.worst_gap - 0.05 for point in removed.values() if point is not without)
+    assert all(
+        point.worst_gap > now.worst_gap - 0.05 for point in removed.values() if point is not without
+    )
 
 
 def test_rules_learned_under_parity_trade_benefit_for_parity_at_as_many_suggestions_as_now():
     now, points = curves()["as it is"].points[0], curves()["reductions"].points
     assert len(points) >= 3 and points[0].captured >= now.captured
-    assert [point.captured for point in points] == sorted({point.captured for point in points}, reverse=True)
-    assert [point.worst_gap for point in points] == sorted({point.worst_gap for point in points}, reverse=True)
+    assert [point.captured for point in points] == sorted(
+        {point.captured for point in points}, reverse=True
+    )
+    assert [point.worst_gap for point in points] == sorted(
+        {point.worst_gap for point in points}, reverse=True
+    )
     assert points[-1].worst_gap < now.worst_gap - 0.05
     assert {point.helped for point in points} == {now.helped}
 
@@ -165,8 +238,13 @@ def test_a_rule_reads_what_the_model_reads_and_never_the_group():
     assert all(rule.feature_name_ == list(inputs.columns) for rule in rules)
     gained = [worth[rule.predict(inputs) == 1].sum() for rule in rules]
     assert max(gained) == gained[0] > gained[-1]
-    shares = [pd.Series(rule.predict(inputs)).groupby(groups.to_numpy()).mean() for rule in (rules[0], rules[4])]
-    assert abs(shares[1]["black"] - shares[1]["white"]) < abs(shares[0]["black"] - shares[0]["white"])
+    shares = [
+        pd.Series(rule.predict(inputs)).groupby(groups.to_numpy()).mean()
+        for rule in (rules[0], rules[4])
+    ]
+    assert abs(shares[1]["black"] - shares[1]["white"]) < abs(
+        shares[0]["black"] - shares[0]["white"]
+    )
     shuffled = groups.sample(frac=1, random_state=0).set_axis(groups.index)
     unconstrained = blind_rules(inputs, worth, shuffled)[0]
     assert np.array_equal(unconstrained.predict_proba(inputs), rules[0].predict_proba(inputs))
@@ -186,23 +264,33 @@ def test_who_is_in_which_group_changes_no_suggestion():
     other = trade_curves(taught(), replace(students, groups=shuffled), POLICY, RACE, PROGRAMS)
     for one, another in zip(list(curves().values())[:2], other[:2], strict=True):
         assert [(point.setting, point.captured, point.helped) for point in one.points] == [
-            (point.setting, point.captured, point.helped) for point in another.points]  # fmt: skip
+            (point.setting, point.captured, point.helped) for point in another.points
+        ]
 
 
 def test_a_floor_of_full_parity_brings_the_gap_near_zero_and_no_floor_raises_benefit():
     points = curves()["constrained matching"].points
-    assert [point.setting for point in points] == ["without floors", *(f"floor at {strength:.0%} of parity"
-                                                                       for strength in STRENGTHS[1:])]  # fmt: skip
+    assert [point.setting for point in points] == [
+        "without floors",
+        *(f"floor at {strength:.0%} of parity" for strength in STRENGTHS[1:]),
+    ]
     assert points[0].worst_gap > 0.05 and points[-1].worst_gap <= 0.01
-    assert [point.captured for point in points] == sorted((point.captured for point in points), reverse=True)
+    assert [point.captured for point in points] == sorted(
+        (point.captured for point in points), reverse=True
+    )
 
 
 def test_places_without_floors_are_worth_what_another_solver_finds():
     students, waits = district(), waiting()
     features = students.features[waits]
     expected, may = taught().ranker.predict_benefit(features), students.may[waits]
-    sure = {one: may[one] & (expected[one, "lower"] > 0) & (expected[one, "benefit"] >= 1.0) for one in may.columns}
-    benefit = pd.DataFrame({name: expected[name, "benefit"].where(shown) for name, shown in sure.items()})
+    sure = {
+        one: may[one] & (expected[one, "lower"] > 0) & (expected[one, "benefit"] >= 1.0)
+        for one in may.columns
+    }
+    benefit = pd.DataFrame(
+        {name: expected[name, "benefit"].where(shown) for name, shown in sure.items()}
+    )
     places = min(int(benefit.notna().any(axis=1).sum()), 450)
     columns = np.repeat([0, 1], [round(places * 150 / 450), places - round(places * 150 / 450)])
     dense = benefit.fillna(0.0).to_numpy()[:, columns]
@@ -213,12 +301,16 @@ def test_places_without_floors_are_worth_what_another_solver_finds():
     placed.iloc[row[dense[row, column] > 0]] = True
     need = (students.severity.max(axis=1) >= 2).sum()
     assert point.helped == round(1 - (~placed).sum() / need, 2)
-    assert (point.worst_gap, point.worst_group[1]) == worst(~placed, students.groups.loc[waits, RACE])
+    assert (point.worst_gap, point.worst_group[1]) == worst(
+        ~placed, students.groups.loc[waits, RACE]
+    )
 
 
 def test_a_floor_that_no_plan_can_keep_is_left_out():  # nothing is open at West
     assert curves("school")["as it is"].points[0].worst_group == ("school", "West")
-    assert [point.setting for point in curves("school")["constrained matching"].points] == ["without floors"]
+    assert [point.setting for point in curves("school")["constrained matching"].points] == [
+        "without floors"
+    ]
 
 
 def test_places_are_as_many_as_suggestions_in_proportion_to_capacity():
@@ -235,8 +327,14 @@ def test_equal_seeds_give_equal_curves_and_nothing_of_the_students_changes():
     students = district()
     before = students.features.copy(), students.groups.copy(), students.may.copy()
     steps: list[tuple[int, int]] = []
-    again = trade_curves(taught(), students, POLICY, RACE, PROGRAMS,
-                         progress=lambda step, done, total: steps.append((done, total)))  # fmt: skip
+    again = trade_curves(
+        taught(),
+        students,
+        POLICY,
+        RACE,
+        PROGRAMS,
+        progress=lambda step, done, total: steps.append((done, total)),
+    )
     assert again == tuple(curves().values())
     assert steps == [(done, 6) for done in range(7)]
     for frame, now in zip(before, (students.features, students.groups, students.may), strict=True):
@@ -246,7 +344,10 @@ def test_equal_seeds_give_equal_curves_and_nothing_of_the_students_changes():
 def test_a_group_with_too_few_is_never_named_and_where_all_are_nothing_is_shown():
     named = {point.worst_group[1] for curve in curves().values() for point in curve.points}
     assert named <= {"white", "black", "asian"}
-    assert trade_curves(taught(), district(), replace(POLICY, fewest_in_need=5_000), RACE, PROGRAMS) == ()
+    assert (
+        trade_curves(taught(), district(), replace(POLICY, fewest_in_need=5_000), RACE, PROGRAMS)
+        == ()
+    )
     unknown = replace(district(), groups=district().groups.assign(**{RACE: NOT_RECORDED}))
     assert trade_curves(taught(), unknown, POLICY, RACE, PROGRAMS) == ()
     with pytest.raises(ValueError, match="no attribute 'faith'; there are race_ethnicity, school"):
@@ -261,16 +362,23 @@ LARGE = st.tuples(st.integers(10, 300), st.integers(10, 300)).map(lambda part: (
 def test_where_no_number_is_small_all_is_told_as_it_is(parts: tuple[tuple[int, int], ...]):
     told = told_of(parts, 10)
     (one, whole), (other, rest), _ = parts
-    assert told == Told(round(round(one / whole, 2) - round(other / rest, 2), 2), sum(some for some, _ in parts))
+    assert told == Told(
+        round(round(one / whole, 2) - round(other / rest, 2), 2), sum(some for some, _ in parts)
+    )
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.tuples(PART, PART, PART))
-def test_who_knows_the_rule_and_all_sizes_finds_no_small_number_behind_a_choice(parts: tuple[tuple[int, int], ...]):
+def test_who_knows_the_rule_and_all_sizes_finds_no_small_number_behind_a_choice(
+    parts: tuple[tuple[int, int], ...],
+):
     told = told_of(parts, 10)
     wholes = [whole for _, whole in parts]
-    alike = [some for some in product(*(range(whole + 1) for whole in wholes))
-             if told_of(list(zip(some, wholes, strict=True)), 10) == told]  # fmt: skip
+    alike = [
+        some
+        for some in product(*(range(whole + 1) for whole in wholes))
+        if told_of(list(zip(some, wholes, strict=True)), 10) == told
+    ]
     for place, (some, whole) in enumerate(parts):
         if min(some, whole - some) < 10:
             assert len({one[place] for one in alike}) >= min(10, whole + 1)
@@ -285,7 +393,9 @@ def test_the_model_as_it_is_tells_what_its_audit_shows_and_no_more():
     same = replace(removed, worst_gap=now.worst_gap, worst_group=now.worst_group, helped=now.helped)
     found = (found[0], replace(found[1], points=(same, removed)), *found[2:])
     for gap, helped in ((0.07, 0.83), (None, None)):
-        told = list(as_shown(found, [finding("access", RACE, group, 0.5), replace(shows, gap=gap)], helped))
+        told = list(
+            as_shown(found, [finding("access", RACE, group, 0.5), replace(shows, gap=gap)], helped)
+        )
         assert told[0].points == (replace(now, worst_gap=gap, helped=helped),)
         assert told[1].points == (replace(same, worst_gap=gap, helped=helped), removed)
         assert told[2:] == list(found[2:])
@@ -293,8 +403,15 @@ def test_the_model_as_it_is_tells_what_its_audit_shows_and_no_more():
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8))
 def test_no_point_that_stays_is_beaten_and_each_that_goes_is(pairs: list[tuple[int, int]]):
-    points = [Point(str(place), benefit, gap, (RACE, "white"), 1.0) for place, (benefit, gap) in enumerate(pairs)]
+    points = [
+        Point(str(place), benefit, gap, (RACE, "white"), 1.0)
+        for place, (benefit, gap) in enumerate(pairs)
+    ]
     kept = undominated(points)
     for point in points:
-        as_good = [one for one in kept if one.captured >= point.captured and one.worst_gap <= point.worst_gap]
+        as_good = [
+            one
+            for one in kept
+            if one.captured >= point.captured and one.worst_gap <= point.worst_gap
+        ]
         assert as_good == [point] if point in kept else as_good

@@ -1,4 +1,6 @@
-"""The gate: what passes, what fails and what cannot be told; how often it is wrong; what follows from each answer."""
+"""The gate: what passes, what fails and what cannot be told; how often it is wrong; what follows
+from each answer.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +24,29 @@ from tests.fairness.made_up import POLICY, advised, made_up, the
 
 PASS, FAIL, CANNOT_TELL = Verdict.PASS, Verdict.FAIL, Verdict.CANNOT_TELL
 STOPS, ASKS, SHOWS = Consequence.STOPS, Consequence.ASKS, Consequence.SHOWS
-SMALL = replace(POLICY, groups=("sex", "race_ethnicity", "grade_band", "school"),
-                intersections=(("race_ethnicity", "sex"),))  # fmt: skip
+SMALL = replace(
+    POLICY,
+    groups=("sex", "race_ethnicity", "grade_band", "school"),
+    intersections=(("race_ethnicity", "sex"),),
+)
 FEW = {"white": 0.6, "black": 0.4}
 
 
-def figure(check: str, gap: float, error: float, rows: int = 200, others: int = 800, freedom: int = 60,
-           attribute: str = "sex") -> Figure:  # fmt: skip
+def figure(
+    check: str,
+    gap: float,
+    error: float,
+    rows: int = 200,
+    others: int = 800,
+    freedom: int = 60,
+    attribute: str = "sex",
+) -> Figure:
     ratio = CHECKS[check].comparison == "ratio"
     scaled = math.log(gap) if ratio and gap > 0 else gap
     apart = scaled / error if error > 0 else math.nan
-    return Figure(check, "", attribute, "female", rows, others, 0.4, 0.4, gap, scaled, error, apart, freedom)
+    return Figure(
+        check, "", attribute, "female", rows, others, 0.4, 0.4, gap, scaled, error, apart, freedom
+    )
 
 
 def verdict(*args: object, **kwargs: object) -> Verdict:
@@ -40,9 +54,13 @@ def verdict(*args: object, **kwargs: object) -> Verdict:
 
 
 def step_down(p_values: list[float], alpha: float) -> list[bool]:
-    """Holm's own words: order them; reject while the k-th least of m is at most alpha / (m - k + 1); then stop."""
+    """Holm's own words: order them; reject while the k-th least of m is at most alpha / (m - k +
+    1); then stop.
+    """
     rejected = [False] * len(p_values)
-    for k, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place]), start=1):
+    for k, place in enumerate(
+        sorted(range(len(p_values)), key=lambda place: p_values[place]), start=1
+    ):
         if p_values[place] > alpha / (len(p_values) - k + 1):
             break
         rejected[place] = True
@@ -58,56 +76,110 @@ def test_holms_adjusted_p_values_are_those_of_a_worked_example():
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.001, 0.3))
 def test_what_is_adjusted_below_alpha_is_what_holms_steps_reject(p_values, alpha):
     adjusted = holm(p_values)
-    by_formula = [max(min(1.0, sum(other > p or (other == p and place >= first) for place, other in
-                                   enumerate(p_values)) * p) for first, p in enumerate(p_values)
-                      if (p, first) <= (mine, own)) for own, mine in enumerate(p_values)]  # fmt: skip
+    by_formula = [
+        max(
+            min(
+                1.0,
+                sum(
+                    other > p or (other == p and place >= first)
+                    for place, other in enumerate(p_values)
+                )
+                * p,
+            )
+            for first, p in enumerate(p_values)
+            if (p, first) <= (mine, own)
+        )
+        for own, mine in enumerate(p_values)
+    ]
     assert adjusted == pytest.approx(by_formula, rel=1e-12, abs=1e-15)
     close = [abs(one - alpha) < 1e-9 for one in adjusted]
-    assert all(near or (one <= alpha) is says
-               for one, says, near in zip(adjusted, step_down(p_values, alpha), close, strict=True))  # fmt: skip
+    assert all(
+        near or (one <= alpha) is says
+        for one, says, near in zip(adjusted, step_down(p_values, alpha), close, strict=True)
+    )
 
 
-@pytest.mark.parametrize(("check", "gap", "error", "expected"), [
-    # More is harm: beyond 0.05 fails; the whole interval within 0.10 passes.
-    ("missed", 0.0, 0.02, PASS), ("missed", 0.04, 0.01, PASS), ("missed", -0.3, 0.05, PASS),
-    ("missed", 0.06, 0.02, FAIL), ("missed", 0.06, 0.01, FAIL), ("missed", 0.3, 0.05, FAIL),
-    ("missed", 0.06, 0.05, CANNOT_TELL), ("missed", 0.04, 0.05, CANNOT_TELL), ("missed", 0.0, 0.08, CANNOT_TELL),
-    ("access", 0.12, 0.03, FAIL), ("access", 0.0, 0.03, PASS), ("access", 0.07, 0.06, CANNOT_TELL),
-    ("discipline_record", 0.12, 0.03, FAIL), ("discipline_record", -0.2, 0.03, PASS),
-    # Less is harm.
-    ("captured", 0.0, 0.02, PASS), ("captured", -0.04, 0.01, PASS), ("captured", 0.3, 0.05, PASS),
-    ("captured", -0.06, 0.02, FAIL), ("captured", -0.06, 0.05, CANNOT_TELL), ("captured", -0.04, 0.05, CANNOT_TELL),
-    # Progress points, and less is harm: beyond 0.5 fails, within 1.0 passes.
-    ("calibration", 0.0, 0.3, PASS), ("calibration", -0.7, 0.2, FAIL), ("calibration", -0.7, 0.5, CANNOT_TELL),
-    ("calibration", 2.0, 0.3, PASS),
-    # Ratios: below 0.80 fails; the whole interval from 0.80 on passes. Errors are of the logarithm.
-    ("suggestion", 1.0, 0.05, PASS), ("suggestion", 0.9, 0.04, PASS), ("suggestion", 0.81, 0.005, PASS),
-    ("suggestion", 1.3, 0.05, PASS), ("suggestion", 0.7, 0.1, FAIL), ("suggestion", 0.75, 0.1, FAIL),
-    ("suggestion", 0.75, 0.2, CANNOT_TELL), ("suggestion", 0.9, 0.1, CANNOT_TELL), ("support", 0.5, 0.1, FAIL),
-    ("exposure", 0.95, 0.3, CANNOT_TELL), ("attendance_record", 0.9, 0.01, FAIL),
-    ("attendance_record", 0.96, 0.01, PASS), ("attendance_record", 0.94, 0.05, PASS),
-    ("attendance_record", 0.94, 0.15, CANNOT_TELL),
-    # A mean, against nothing.
-    ("twins", 0.0, 0.02, PASS), ("twins", 0.08, 0.02, FAIL), ("twins", 0.08, 0.06, CANNOT_TELL),
-    ("twins", -0.3, 0.02, PASS),
-])  # fmt: skip
-def test_a_gap_fails_beyond_the_threshold_where_chance_does_not_explain_it_and_passes_only_well_within(
-        check: str, gap: float, error: float, expected: Verdict):  # fmt: skip
+@pytest.mark.parametrize(
+    ("check", "gap", "error", "expected"),
+    [
+        # More is harm: beyond 0.05 fails; the whole interval within 0.10 passes.
+        ("missed", 0.0, 0.02, PASS),
+        ("missed", 0.04, 0.01, PASS),
+        ("missed", -0.3, 0.05, PASS),
+        ("missed", 0.06, 0.02, FAIL),
+        ("missed", 0.06, 0.01, FAIL),
+        ("missed", 0.3, 0.05, FAIL),
+        ("missed", 0.06, 0.05, CANNOT_TELL),
+        ("missed", 0.04, 0.05, CANNOT_TELL),
+        ("missed", 0.0, 0.08, CANNOT_TELL),
+        ("access", 0.12, 0.03, FAIL),
+        ("access", 0.0, 0.03, PASS),
+        ("access", 0.07, 0.06, CANNOT_TELL),
+        ("discipline_record", 0.12, 0.03, FAIL),
+        ("discipline_record", -0.2, 0.03, PASS),
+        # Less is harm.
+        ("captured", 0.0, 0.02, PASS),
+        ("captured", -0.04, 0.01, PASS),
+        ("captured", 0.3, 0.05, PASS),
+        ("captured", -0.06, 0.02, FAIL),
+        ("captured", -0.06, 0.05, CANNOT_TELL),
+        ("captured", -0.04, 0.05, CANNOT_TELL),
+        # Progress points, and less is harm: beyond 0.5 fails, within 1.0 passes.
+        ("calibration", 0.0, 0.3, PASS),
+        ("calibration", -0.7, 0.2, FAIL),
+        ("calibration", -0.7, 0.5, CANNOT_TELL),
+        ("calibration", 2.0, 0.3, PASS),
+        # Ratios: below 0.80 fails; the whole interval from 0.80 on passes. Errors are of the log.
+        ("suggestion", 1.0, 0.05, PASS),
+        ("suggestion", 0.9, 0.04, PASS),
+        ("suggestion", 0.81, 0.005, PASS),
+        ("suggestion", 1.3, 0.05, PASS),
+        ("suggestion", 0.7, 0.1, FAIL),
+        ("suggestion", 0.75, 0.1, FAIL),
+        ("suggestion", 0.75, 0.2, CANNOT_TELL),
+        ("suggestion", 0.9, 0.1, CANNOT_TELL),
+        ("support", 0.5, 0.1, FAIL),
+        ("exposure", 0.95, 0.3, CANNOT_TELL),
+        ("attendance_record", 0.9, 0.01, FAIL),
+        ("attendance_record", 0.96, 0.01, PASS),
+        ("attendance_record", 0.94, 0.05, PASS),
+        ("attendance_record", 0.94, 0.15, CANNOT_TELL),
+        # A mean, against nothing.
+        ("twins", 0.0, 0.02, PASS),
+        ("twins", 0.08, 0.02, FAIL),
+        ("twins", 0.08, 0.06, CANNOT_TELL),
+        ("twins", -0.3, 0.02, PASS),
+    ],
+)
+def test_a_gap_fails_where_chance_does_not_explain_it_and_passes_only_well_within_the_threshold(
+    check: str, gap: float, error: float, expected: Verdict
+):
     assert verdict(check, gap, error) is expected
 
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_every_check_can_pass_fail_and_be_left_open_on_the_side_of_its_harm(check: str):
     threshold, harm = POLICY.checks[check], CHECKS[check].harm
-    worse = threshold.beyond * 0.7 if CHECKS[check].comparison == "ratio" else harm * (threshold.beyond + 0.1) * 2
+    worse = (
+        threshold.beyond * 0.7
+        if CHECKS[check].comparison == "ratio"
+        else harm * (threshold.beyond + 0.1) * 2
+    )
     better = 1.5 if CHECKS[check].comparison == "ratio" else -worse
     assert verdict(check, worse, 0.001) is FAIL
     assert verdict(check, better, 0.001) is PASS
     assert verdict(check, worse, 3.0) is CANNOT_TELL
 
 
-@given(st.sampled_from(list(CHECKS)), st.floats(-1, 3), st.floats(0.001, 2), st.integers(1, 100),
-       st.integers(0, 400), st.integers(0, 400), st.integers(0, 60))  # fmt: skip
+@given(
+    st.sampled_from(list(CHECKS)),
+    st.floats(-1, 3),
+    st.floats(0.001, 2),
+    st.integers(1, 100),
+    st.integers(0, 400),
+    st.integers(0, 400),
+    st.integers(0, 60),
+)
 def test_what_cannot_be_told_never_becomes_a_pass(check, gap, error, freedom, rows, others, more):
     gap = abs(gap) if CHECKS[check].comparison == "ratio" else gap
     one = figure(check, gap, error, rows, others, freedom)
@@ -116,14 +188,18 @@ def test_what_cannot_be_told_never_becomes_a_pass(check, gap, error, freedom, ro
     harm, within = CHECKS[check].harm, POLICY.checks[check].within
     half = student.ppf(0.975, freedom) * error
     ratio = CHECKS[check].comparison == "ratio"
-    told = (rows if CHECKS[check].comparison == "mean" else min(rows, others)) >= POLICY.fewest_in_need
+    told = (
+        rows if CHECKS[check].comparison == "mean" else min(rows, others)
+    ) >= POLICY.fewest_in_need
     if ratio:
         inside = gap > 0 and min(gap, math.exp(math.log(gap) - half)) >= within
     else:
         inside = (gap + half if harm > 0 else half - gap) <= within
     for found in (alone, among):
         if not told:
-            assert (found.verdict, found.enough) == (CANNOT_TELL, False) and math.isnan(found.by_chance)
+            assert (found.verdict, found.enough) == (CANNOT_TELL, False) and math.isnan(
+                found.by_chance
+            )
         elif found.verdict is PASS:
             assert inside
     if alone.verdict is CANNOT_TELL:
@@ -131,18 +207,32 @@ def test_what_cannot_be_told_never_becomes_a_pass(check, gap, error, freedom, ro
         assert consequence(among.verdict, POLICY.checks["missed"], True) is ASKS
 
 
-@pytest.mark.parametrize(("rows", "others", "check", "expected"), [
-    (29, 800, "missed", CANNOT_TELL), (30, 800, "missed", FAIL), (800, 29, "missed", CANNOT_TELL),
-    (29, 29, "missed", CANNOT_TELL), (30, 0, "twins", FAIL), (29, 800, "twins", CANNOT_TELL),
-])  # fmt: skip
-def test_fewer_than_thirty_on_either_side_cannot_be_told_whatever_the_figures_say(rows, others, check, expected):
+@pytest.mark.parametrize(
+    ("rows", "others", "check", "expected"),
+    [
+        (29, 800, "missed", CANNOT_TELL),
+        (30, 800, "missed", FAIL),
+        (800, 29, "missed", CANNOT_TELL),
+        (29, 29, "missed", CANNOT_TELL),
+        (30, 0, "twins", FAIL),
+        (29, 800, "twins", CANNOT_TELL),
+    ],
+)
+def test_fewer_than_thirty_on_either_side_cannot_be_told_whatever_the_figures_say(
+    rows, others, check, expected
+):
     assert verdict(check, 0.9, 0.02, rows=rows, others=others) is expected
 
 
-@pytest.mark.parametrize(("gap", "error"), [(math.nan, 0.1), (0.5, math.nan), (math.inf, 0.1), (0.5, 0.0)])
+@pytest.mark.parametrize(
+    ("gap", "error"), [(math.nan, 0.1), (0.5, math.nan), (math.inf, 0.1), (0.5, 0.0)]
+)
 def test_figures_that_say_nothing_cannot_be_told(gap: float, error: float):
     assert verdict("missed", gap, error) is CANNOT_TELL
-    assert judge([replace(figure("missed", 0.5, 0.1), apart=math.nan)], POLICY)[0].verdict is CANNOT_TELL
+    assert (
+        judge([replace(figure("missed", 0.5, 0.1), apart=math.nan)], POLICY)[0].verdict
+        is CANNOT_TELL
+    )
 
 
 def test_the_number_of_comparisons_counts_for_a_failure_and_not_for_a_pass():
@@ -156,8 +246,13 @@ def test_the_number_of_comparisons_counts_for_a_failure_and_not_for_a_pass():
 
 
 def test_p_values_are_one_sided_toward_the_groups_harm():
-    for check, gap, scaled in (("missed", 0.05, -0.05), ("captured", -0.05, -0.05), ("suggestion", 0.9, math.log(0.9)),
-                               ("captured", 0.05, 0.05), ("missed", -0.05, 0.05)):  # fmt: skip
+    for check, gap, scaled in (
+        ("missed", 0.05, -0.05),
+        ("captured", -0.05, -0.05),
+        ("suggestion", 0.9, math.log(0.9)),
+        ("captured", 0.05, 0.05),
+        ("missed", -0.05, 0.05),
+    ):
         found = judge([figure(check, gap, 0.04, freedom=9)], POLICY)[0]
         assert found.by_chance == pytest.approx(student.cdf(scaled / 0.04, 9), rel=1e-9)
 
@@ -165,34 +260,49 @@ def test_p_values_are_one_sided_toward_the_groups_harm():
 def test_a_group_that_is_only_reported_is_judged_never_counts_and_takes_nothing_from_the_others():
     policy = replace(POLICY, reported={"school": "x" * 40, "missed:sex": "y" * 40})
     doubtful = figure("missed", 0.08, 0.035, attribute="race_ethnicity")
-    many = [figure("missed", 0.3, 0.02, attribute="school"), figure("missed", 0.3, 0.02, attribute="sex")] * 20
+    many = [
+        figure("missed", 0.3, 0.02, attribute="school"),
+        figure("missed", 0.3, 0.02, attribute="sex"),
+    ] * 20
     found = judge([doubtful, *many], policy)
     assert found[0] == judge([doubtful], policy)[0] and found[0].verdict is FAIL
     assert all(one.verdict is FAIL for one in found[1:])
-    assert {consequence(one.verdict, policy.checks["missed"], policy.counts("missed", one.figure.attribute))
-            for one in found[1:]} == {SHOWS}  # fmt: skip
+    assert {
+        consequence(
+            one.verdict, policy.checks["missed"], policy.counts("missed", one.figure.attribute)
+        )
+        for one in found[1:]
+    } == {SHOWS}
     fair = [figure("missed", 0.0, 0.03, attribute=name) for name in ("school", "sex")] * 20
     assert judge([doubtful, *fair], POLICY)[0].verdict is CANNOT_TELL
     assert judge([doubtful, *fair], policy)[0].verdict is FAIL
     among_schools = replace(doubtful, attribute="school")
     assert judge([among_schools], policy)[0].verdict is FAIL
-    assert judge([among_schools, *fair], policy)[0].verdict is CANNOT_TELL, "what is only shown is corrected too"
+    assert judge([among_schools, *fair], policy)[0].verdict is CANNOT_TELL, (
+        "what is only shown is corrected too"
+    )
     assert policy.counts("access", "sex") and not policy.counts("access", "school")
 
 
-@pytest.mark.parametrize(("answer", "fails", "unsure", "counts"), product(Verdict, Consequence, (ASKS, SHOWS),
-                                                                        (True, False)))  # fmt: skip
+@pytest.mark.parametrize(
+    ("answer", "fails", "unsure", "counts"),
+    product(Verdict, Consequence, (ASKS, SHOWS), (True, False)),
+)
 def test_what_follows_is_what_the_policy_says_of_the_answer(answer, fails, unsure, counts):
     expected = {PASS: SHOWS, FAIL: fails, CANNOT_TELL: unsure}[answer] if counts else SHOWS
     assert consequence(answer, Threshold(0.05, 0.1, fails, unsure, "here"), counts) is expected
 
 
-@pytest.mark.parametrize("found", [list(some) for number in (1, 2, 3) for some in product(Consequence, repeat=number)])
+@pytest.mark.parametrize(
+    "found", [list(some) for number in (1, 2, 3) for some in product(Consequence, repeat=number)]
+)
 def test_a_model_fails_where_anything_stops_it_and_passes_only_where_nothing_asks(found):
     answers = [(CANNOT_TELL, True, does) for does in found]
     known = FAIL if STOPS in found else CANNOT_TELL
     assert overall(answers) is known
-    assert overall([*answers, (PASS, False, SHOWS)]) is known, "what passes and does not count is no pass"
+    assert overall([*answers, (PASS, False, SHOWS)]) is known, (
+        "what passes and does not count is no pass"
+    )
     passed = FAIL if STOPS in found else CANNOT_TELL if ASKS in found else PASS
     assert overall([*answers, (PASS, True, SHOWS)]) is passed
 
@@ -214,8 +324,12 @@ def test_a_tiny_group_cannot_be_told_and_asks_for_a_written_reason():  # R61
     tiny = the(shown, "missed", "race_ethnicity", "american_indian")
     assert (tiny.verdict, tiny.why, tiny.does) == (CANNOT_TELL, "too_few", ASKS)
     assert verdict_of(shown.findings) is CANNOT_TELL
-    crossed = [one for one in shown.findings if one.crossed and one.value.startswith("american_indian")]
-    assert {(one.verdict, one.does) for one in crossed} == {(CANNOT_TELL, SHOWS)}, "asked once, of the whole group"
+    crossed = [
+        one for one in shown.findings if one.crossed and one.value.startswith("american_indian")
+    ]
+    assert {(one.verdict, one.does) for one in crossed} == {(CANNOT_TELL, SHOWS)}, (
+        "asked once, of the whole group"
+    )
 
 
 def test_a_fair_district_without_a_tiny_group_passes():  # R61
@@ -227,7 +341,10 @@ def test_an_unfair_district_fails_and_says_for_whom():  # R61
     shown = made_up(6000, 2, {"black": 0.4}, policy=SMALL, only=("suggestion", "missed")).shown()
     assert verdict_of(shown.findings) is FAIL
     stopped = {(one.check, one.attribute, one.value) for one in shown.findings if one.does is STOPS}
-    assert {("missed", "race_ethnicity", "black"), ("suggestion", "race_ethnicity", "black")} <= stopped
+    assert {
+        ("missed", "race_ethnicity", "black"),
+        ("suggestion", "race_ethnicity", "black"),
+    } <= stopped
     assert all("black" in value for _, _, value in stopped)
     assert the(shown, "missed", "sex", "female").verdict is PASS
 
@@ -242,14 +359,22 @@ def test_where_nobody_is_suggested_anything_nothing_passes_the_four_fifths_rule(
 def world(rng: np.random.Generator, size: int, *, more: float = 0.0) -> list[Figure]:
     """Students in need in 24 cohorts that differ, 25 groups; of a fifth of them more are missed."""
     cohort = rng.integers(0, 24, size)
-    race = rng.choice(["white", "hispanic", "black", "asian", "american_indian"], size, p=(0.4, 0.25, 0.2, 0.1, 0.05))
+    race = rng.choice(
+        ["white", "hispanic", "black", "asian", "american_indian"],
+        size,
+        p=(0.4, 0.25, 0.2, 0.1, 0.05),
+    )
     sex = rng.choice(["female", "male"], size)
     chance = 0.35 + rng.normal(0, 0.05, 24)[cohort] + more * (race == "black")
     missed = (rng.random(size) < chance).astype(float)
     groups = pd.DataFrame({"sex": sex, "race_ethnicity": race, "school": cohort % 8})
-    groups = groups.assign(school=groups["school"].map("School {}".format), both=race + np.array(" x ") + sex)
+    groups = groups.assign(
+        school=groups["school"].map("School {}".format), both=race + np.array(" x ") + sex
+    )
     groups = groups.astype(object).rename(columns={"both": "race_ethnicity x sex"})
-    return compare([Measure("missed", "", missed, np.ones(size))], groups, pd.Series(cohort), draws=400)
+    return compare(
+        [Measure("missed", "", missed, np.ones(size))], groups, pd.Series(cohort), draws=400
+    )
 
 
 def test_fair_districts_seldom_fail():  # R61

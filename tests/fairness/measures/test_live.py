@@ -1,4 +1,6 @@
-"""What staff were shown and decided, by group: as a count by hand has it, and asked of pipelines alone."""
+"""What staff were shown and decided, by group: as a count by hand has it, and asked of pipelines
+alone.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +32,28 @@ def students(count: int, seed: int = 0) -> Students:
     rng = np.random.default_rng(seed)
     index = pd.Index([f"s{number:04}" for number in range(count)], name="student_id")
     groups = pd.DataFrame({"sex": rng.choice(["female", "male"], count)}, index=index)
-    severity = pd.DataFrame({"attendance": np.where(rng.random(count) < 0.5, 2, 0), "grades": 0}, index=index)
+    severity = pd.DataFrame(
+        {"attendance": np.where(rng.random(count) < 0.5, 2, 0), "grades": 0}, index=index
+    )
     cohorts = pd.Series(rng.choice([f"c{number}" for number in range(40)], count), index=index)
-    return Students(DAY, pd.DataFrame(index=index), groups, cohorts, severity, pd.Series(np.nan, index=index),
-                    pd.DataFrame({"tutoring": True}, index=index), np.zeros(count, dtype=bool))  # fmt: skip
+    return Students(
+        DAY,
+        pd.DataFrame(index=index),
+        groups,
+        cohorts,
+        severity,
+        pd.Series(np.nan, index=index),
+        pd.DataFrame({"tutoring": True}, index=index),
+        np.zeros(count, dtype=bool),
+    )
 
 
-def a_list(student: str, *supports: str, organization: str = "tutors", day: date = DAY) -> ShownList:
-    listed = tuple(ListedSupport(name, rank, 1.0, 2.0, 1.0) for rank, name in enumerate(supports, start=1))
+def a_list(
+    student: str, *supports: str, organization: str = "tutors", day: date = DAY
+) -> ShownList:
+    listed = tuple(
+        ListedSupport(name, rank, 1.0, 2.0, 1.0) for rank, name in enumerate(supports, start=1)
+    )
     return ShownList(student, organization, day, "snap", MODEL, listed)
 
 
@@ -50,10 +66,18 @@ def test_a_student_counts_once_with_the_newest_list_of_each_organization():
     need = pd.Series(people.in_need(POLICY), index=people.groups.index)
     names = list(people.groups.index[:300])
     lists = [a_list(name, *(["tutoring"] if place % 3 else [])) for place, name in enumerate(names)]
-    lists += [a_list(names[0], "tutoring", organization="pantry"), a_list("left the district", "tutoring")]
+    lists += [
+        a_list(names[0], "tutoring", organization="pantry"),
+        a_list("left the district", "tutoring"),
+    ]
     lists = [a_list(names[3], "tutoring", day=date(2026, 4, 1)), *lists]
-    decisions = [decided(name, ACCEPTED if place % 2 else DISMISSED) for place, name in enumerate(names)]
-    decisions += [decided(names[1], DISMISSED), decided(names[2], ACCEPTED, organization="never showed it")]
+    decisions = [
+        decided(name, ACCEPTED if place % 2 else DISMISSED) for place, name in enumerate(names)
+    ]
+    decisions += [
+        decided(names[1], DISMISSED),
+        decided(names[2], ACCEPTED, organization="never showed it"),
+    ]
     rows = shown_and_decided(lists, decisions, people, POLICY)
     assert rows is not None and len(rows.groups) == 300
     found = {one.check: one for one in rows.measures}
@@ -72,17 +96,26 @@ def test_a_group_whose_suggestions_staff_dismiss_more_often_is_found_and_others_
     people, rng = students(3000, 1), np.random.default_rng(2)
     girls = people.groups["sex"] == "female"
     lists = [a_list(name, "tutoring") for name in people.groups.index]
-    decisions = [decided(name, DISMISSED if rng.random() < (0.35 if girls[name] else 0.2) else ACCEPTED)
-                 for name in people.groups.index]  # fmt: skip
+    decisions = [
+        decided(name, DISMISSED if rng.random() < (0.35 if girls[name] else 0.2) else ACCEPTED)
+        for name in people.groups.index
+    ]
     rows = shown_and_decided(lists, decisions, people, POLICY)
-    judged = {(one.figure.check, one.figure.value): one.verdict
-              for one in judge(compare(rows.measures, rows.groups, rows.cohorts), POLICY)}  # fmt: skip
-    assert judged["dismissed", "female"] is Verdict.FAIL and judged["dismissed", "male"] is Verdict.PASS
+    judged = {
+        (one.figure.check, one.figure.value): one.verdict
+        for one in judge(compare(rows.measures, rows.groups, rows.cohorts), POLICY)
+    }
+    assert (
+        judged["dismissed", "female"] is Verdict.FAIL
+        and judged["dismissed", "male"] is Verdict.PASS
+    )
     assert judged["shown", "female"] is judged["shown", "male"] is Verdict.PASS
 
 
 def test_without_a_list_that_anybody_was_shown_nothing_is_asked(tmp_path: Path):
-    snapshot = snapshot_of({"students": [{"student_id": "s0000", "first_name": "A"}]}, tmp_path / "home")
+    snapshot = snapshot_of(
+        {"students": [{"student_id": "s0000", "first_name": "A"}]}, tmp_path / "home"
+    )
     database = open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
     assert live_measures(database, snapshot, students(1), MODEL, POLICY) is None
     record_lists(database, [a_list("s0000", "tutoring")], NOW)
@@ -90,15 +123,23 @@ def test_without_a_list_that_anybody_was_shown_nothing_is_asked(tmp_path: Path):
     assert live_measures(database, snapshot, students(1), "cd" * 32, POLICY) is None
 
 
-def test_decisions_of_all_organizations_are_read_by_a_pipeline_alone_and_without_reasons(tmp_path: Path):
-    snapshot = snapshot_of({"students": [{"student_id": name, "first_name": "A"} for name in ("s0", "s1")]},
-                           tmp_path / "home")  # fmt: skip
+def test_decisions_of_all_organizations_are_read_by_a_pipeline_alone_and_without_reasons(
+    tmp_path: Path,
+):
+    snapshot = snapshot_of(
+        {"students": [{"student_id": name, "first_name": "A"} for name in ("s0", "s1")]},
+        tmp_path / "home",
+    )
     database = open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
     for number, organization in enumerate(("tutors", "pantry")):
-        grant = Grant("a", "0" * 64, "school_official", "p", organization, frozenset(), ("tutoring",))
+        grant = Grant(
+            "a", "0" * 64, "school_official", "p", organization, frozenset(), ("tutoring",)
+        )
         viewer = Viewer(f"u{number}", "login", "Name", Role.CASEWORKER, organization)
         scope = Scope(viewer, DAY, {f"s{number}": (grant,)}, b"secret")
-        record_decision(database, scope, f"s{number}", "tutoring", DISMISSED, "a reason", MODEL, 1, {}, NOW)
+        record_decision(
+            database, scope, f"s{number}", "tutoring", DISMISSED, "a reason", MODEL, 1, {}, NOW
+        )
         with pytest.raises(NotInScope):
             decisions_on(database, scope, MODEL)
     reviewer = Scope(Viewer("u9", "eve", "Eve", Role.EQUITY_REVIEWER, DISTRICT), DAY, {}, b"secret")
@@ -106,4 +147,6 @@ def test_decisions_of_all_organizations_are_read_by_a_pipeline_alone_and_without
         decisions_on(database, reviewer, MODEL)
     found = decisions_on(database, pipeline_scope(snapshot, "audit", DAY), MODEL)
     assert [(one.student_id, one.organization_id, one.reason) for one in found] == [
-        ("s0", "tutors", ""), ("s1", "pantry", "")]  # fmt: skip
+        ("s0", "tutors", ""),
+        ("s1", "pantry", ""),
+    ]

@@ -1,4 +1,6 @@
-"""The policy: every threshold says where it comes from, and a file that protects nobody is refused in plain words."""
+"""The policy: every threshold says where it comes from, and a file that protects nobody is refused
+in plain words.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def changed(name: str, old: str, new: str, kind: str = "checks") -> tuple[str, s
 
 
 def test_every_threshold_and_every_check_names_its_source():
-    assert set(DECLARED.sources) == set(DECLARED.says) and all(map(str.strip, DECLARED.sources.values()))
+    assert set(DECLARED.sources) == set(DECLARED.says) and all(
+        map(str.strip, DECLARED.sources.values())
+    )
     assert set(DECLARED.checks) == set(CHECKS)
     for name, threshold in DECLARED.checks.items():
         assert re.search(r"\(\d{4}\)|CFR|own step", threshold.source), name
@@ -44,7 +48,11 @@ def test_the_declared_policy_is_the_one_that_the_report_explains():
     assert (DECLARED.smallest_cell, DECLARED.fewest_in_need, DECLARED.confidence) == (10, 30, 0.95)
     assert (DECLARED.checks["suggestion"].beyond, DECLARED.checks["missed"].beyond) == (0.80, 0.05)
     assert DECLARED.groups == GROUPS
-    assert DECLARED.attributes == (*GROUPS, "race_ethnicity x sex", "race_ethnicity x special_education")
+    assert DECLARED.attributes == (
+        *GROUPS,
+        "race_ethnicity x sex",
+        "race_ethnicity x special_education",
+    )
     for name in ("suggestion", "missed", "access"):
         assert DECLARED.checks[name].fails is Consequence.STOPS
         assert DECLARED.checks[name].unsure is Consequence.ASKS
@@ -52,25 +60,43 @@ def test_the_declared_policy_is_the_one_that_the_report_explains():
 
 
 def test_every_sensitive_fact_is_compared_by_and_counts():
-    facts = {"sex", "race_ethnicity", "english_learner", "special_education", "unstable_housing", "meal_eligible"}
+    facts = {
+        "sex",
+        "race_ethnicity",
+        "english_learner",
+        "special_education",
+        "unstable_housing",
+        "meal_eligible",
+    }
     assert facts <= set(DECLARED.groups)
-    assert all(DECLARED.counts(check, fact) for fact in facts for check in ("suggestion", "missed", "access"))
+    assert all(
+        DECLARED.counts(check, fact)
+        for fact in facts
+        for check in ("suggestion", "missed", "access")
+    )
     assert set(Category) >= CONSENT_CATEGORIES and NOT_RECORDED not in DECLARED.groups
 
 
 def test_what_is_only_reported_says_why_at_length():
     assert all(len(why) >= DECLARED.shortest_reason for why in DECLARED.reported.values())
-    assert not DECLARED.counts("missed", "school") and not DECLARED.counts("support", "meal_eligible")
+    assert not DECLARED.counts("missed", "school") and not DECLARED.counts(
+        "support", "meal_eligible"
+    )
     assert DECLARED.counts("support", "race_ethnicity")
     assert DECLARED.counts("missed", "race_ethnicity" + CROSS + "sex")
 
 
 def test_any_change_of_the_policy_changes_its_digest():
     others = [
-        replace(DECLARED, valid_days=181), replace(DECLARED, reported={}),
-        replace(DECLARED, checks=DECLARED.checks | {"missed": replace(DECLARED.checks["missed"], beyond=0.04)}),
-        replace(DECLARED, says=DECLARED.says | {"valid_days": "Days"}), replace(DECLARED, intersections=()),
-    ]  # fmt: skip
+        replace(DECLARED, valid_days=181),
+        replace(DECLARED, reported={}),
+        replace(
+            DECLARED,
+            checks=DECLARED.checks | {"missed": replace(DECLARED.checks["missed"], beyond=0.04)},
+        ),
+        replace(DECLARED, says=DECLARED.says | {"valid_days": "Days"}),
+        replace(DECLARED, intersections=()),
+    ]
     digests = {policy.sha256 for policy in (DECLARED, *others)}
     assert len(digests) == 1 + len(others)
     assert Policy.declared().sha256 == DECLARED.sha256
@@ -79,85 +105,165 @@ def test_any_change_of_the_policy_changes_its_digest():
 REFUSED = {
     "a smallest cell of three": (
         changed("smallest_cell", "value = 10", "value = 3", "thresholds"),
-        "smallest_cell is 3"),
+        "smallest_cell is 3",
+    ),
     "nine in need are enough": (
         changed("fewest_in_need", "value = 30", "value = 9", "thresholds"),
-        "fewest_in_need is 9"),
-    "a coin's confidence": (changed("confidence", "0.95", "0.5", "thresholds"), "confidence is 0.5"),
+        "fewest_in_need is 9",
+    ),
+    "a coin's confidence": (
+        changed("confidence", "0.95", "0.5", "thresholds"),
+        "confidence is 0.5",
+    ),
     "certainty": (changed("confidence", "0.95", "1.0", "thresholds"), "confidence is 1.0"),
-    "a whole number for a share": (changed("confidence", "0.95", "1", "thresholds"), "confidence is 1;"),
-    "days that are true": (changed("valid_days", "180", "true", "thresholds"), "valid_days is True"),
+    "a whole number for a share": (
+        changed("confidence", "0.95", "1", "thresholds"),
+        "confidence is 1;",
+    ),
+    "days that are true": (
+        changed("valid_days", "180", "true", "thresholds"),
+        "valid_days is True",
+    ),
     "days as text": (changed("valid_days", "180", '"180"', "thresholds"), "valid_days is '180'"),
-    "valid for ever": (changed("valid_days", "180", "100000", "thresholds"), "valid_days is 100000"),
-    "need by a milder alert": (changed("need_severity", "2", "0", "thresholds"), "need_severity is 0"),
+    "valid for ever": (
+        changed("valid_days", "180", "100000", "thresholds"),
+        "valid_days is 100000",
+    ),
+    "need by a milder alert": (
+        changed("need_severity", "2", "0", "thresholds"),
+        "need_severity is 0",
+    ),
     "no need at all": (changed("need_severity", "2", "4", "thresholds"), "need_severity is 4"),
-    "a reason of a word": (changed("shortest_reason", "40", "5", "thresholds"), "shortest_reason is 5"),
+    "a reason of a word": (
+        changed("shortest_reason", "40", "5", "thresholds"),
+        "shortest_reason is 5",
+    ),
     "a threshold without a source": (
         changed("valid_days", "^source = .*$", "", "thresholds"),
-        "valid_days needs a 'source'"),
+        "valid_days needs a 'source'",
+    ),
     "a threshold with an empty source": (
         changed("valid_days", "^source = .*$", 'source = "  "', "thresholds"),
-        "valid_days needs a 'source'"),
-    "a threshold without words": (changed("valid_days", "^says = .*$", "", "thresholds"), "valid_days needs a 'says'"),
-    "an unknown threshold": (("[thresholds.valid_days]", "[thresholds.valid_weeks]"), "valid_weeks"),
+        "valid_days needs a 'source'",
+    ),
+    "a threshold without words": (
+        changed("valid_days", "^says = .*$", "", "thresholds"),
+        "valid_days needs a 'says'",
+    ),
+    "an unknown threshold": (
+        ("[thresholds.valid_days]", "[thresholds.valid_weeks]"),
+        "valid_weeks",
+    ),
     "a missing threshold": ((of("drift_days", "thresholds"), ""), "drift_days"),
     "a missed need as a remark": (
         changed("missed", 'fails = "stops"', 'fails = "shows"'),
-        "checks.missed: a failing one must stop"),
+        "checks.missed: a failing one must stop",
+    ),
     "a missed need that asks": (
         changed("missed", 'fails = "stops"', 'fails = "asks"'),
-        "checks.missed: a failing one must stop"),
+        "checks.missed: a failing one must stop",
+    ),
     "four fifths as a remark": (
         changed("suggestion", 'fails = "stops"', 'fails = "shows"'),
-        "checks.suggestion: a failing one"),
-    "no doubt about access": (changed("access", 'unsure = "asks"', 'unsure = "shows"'), "checks.access: .* must ask"),
-    "doubt that stops": (changed("missed", 'unsure = "asks"', 'unsure = "stops"'), "checks.missed.unsure is 'stops'"),
-    "an unknown consequence": (changed("twins", 'fails = "asks"', 'fails = "warns"'), "checks.twins.fails is 'warns'"),
+        "checks.suggestion: a failing one",
+    ),
+    "no doubt about access": (
+        changed("access", 'unsure = "asks"', 'unsure = "shows"'),
+        "checks.access: .* must ask",
+    ),
+    "doubt that stops": (
+        changed("missed", 'unsure = "asks"', 'unsure = "stops"'),
+        "checks.missed.unsure is 'stops'",
+    ),
+    "an unknown consequence": (
+        changed("twins", 'fails = "asks"', 'fails = "warns"'),
+        "checks.twins.fails is 'warns'",
+    ),
     "an unknown check": (("[checks.twins]", "[checks.siblings]"), "siblings"),
     "a missing check": ((of("captured"), ""), "captured"),
     "a check without a source": (changed("missed", "^source = .*$", ""), "checks.missed must hold"),
-    "a check with an empty source": (changed("missed", "^source = .*$", 'source = " "'), "checks.missed must hold"),
-    "a check with one entry more": (changed("missed", "^unsure", "mercy = true\nunsure"), "checks.missed must hold"),
-    "a limit that is whole": (changed("missed", "beyond = 0.05", "beyond = 0"), "checks.missed.beyond is 0;"),
-    "a limit that nobody reaches": (changed("missed", "beyond = 0.05", "beyond = 0.9"), "checks.missed.beyond is 0.9"),
-    "a limit below nothing": (changed("missed", "within = 0.10", "within = -0.1"), "checks.missed.within is -0.1"),
+    "a check with an empty source": (
+        changed("missed", "^source = .*$", 'source = " "'),
+        "checks.missed must hold",
+    ),
+    "a check with one entry more": (
+        changed("missed", "^unsure", "mercy = true\nunsure"),
+        "checks.missed must hold",
+    ),
+    "a limit that is whole": (
+        changed("missed", "beyond = 0.05", "beyond = 0"),
+        "checks.missed.beyond is 0;",
+    ),
+    "a limit that nobody reaches": (
+        changed("missed", "beyond = 0.05", "beyond = 0.9"),
+        "checks.missed.beyond is 0.9",
+    ),
+    "a limit below nothing": (
+        changed("missed", "within = 0.10", "within = -0.1"),
+        "checks.missed.within is -0.1",
+    ),
     "one fifth for four fifths": (
         changed("suggestion", "beyond = 0.80", "beyond = 0.20"),
-        "checks.suggestion.beyond is 0.2"),
-    "five fifths": (changed("suggestion", "within = 0.80", "within = 1.25"), "checks.suggestion.within is 1.25"),
+        "checks.suggestion.beyond is 0.2",
+    ),
+    "five fifths": (
+        changed("suggestion", "within = 0.80", "within = 1.25"),
+        "checks.suggestion.within is 1.25",
+    ),
     "ten progress points": (
         changed("calibration", "beyond = 0.5", "beyond = 10.0"),
-        "checks.calibration.beyond is 10.0"),
-    "a limit that is no number": (changed("missed", "beyond = 0.05", "beyond = nan"), "checks.missed.beyond is nan"),
+        "checks.calibration.beyond is 10.0",
+    ),
+    "a limit that is no number": (
+        changed("missed", "beyond = 0.05", "beyond = nan"),
+        "checks.missed.beyond is nan",
+    ),
     "a reported group that is none": (
         ("[reported]", f'[reported]\nshoe = "{"x" * 40}"'),
-        "reported.shoe is none of the groups"),
-    "a reported check that is none": (("[reported]", f'[reported]\n"luck:sex" = "{"x" * 40}"'), "reported.luck:sex"),
-    "a reason too short": (("[reported]", '[reported]\nunstable_housing = "no"'),
-                           "reported.unstable_housing must give a reason of 40"),
+        "reported.shoe is none of the groups",
+    ),
+    "a reported check that is none": (
+        ("[reported]", f'[reported]\n"luck:sex" = "{"x" * 40}"'),
+        "reported.luck:sex",
+    ),
+    "a reason too short": (
+        ("[reported]", '[reported]\nunstable_housing = "no"'),
+        "reported.unstable_housing must give a reason of 40",
+    ),
     "a group left out that always counts": (
         ("[reported]", f'[reported]\nrace_ethnicity = "{"x" * 40}"'),
-        "reported.race_ethnicity would leave out a group"),
+        "reported.race_ethnicity would leave out a group",
+    ),
     "a main check of such a group left out": (
-        ("[reported]", f'[reported]\n"missed:sex" = "{"x" * 40}"'), "reported.missed:sex would leave out a group"),
+        ("[reported]", f'[reported]\n"missed:sex" = "{"x" * 40}"'),
+        "reported.missed:sex would leave out a group",
+    ),
     "an intersection of such a group left out": (
-        ("[reported]", f'[reported]\n"race_ethnicity x sex" = "{"x" * 40}"'), "would leave out a group"),
+        ("[reported]", f'[reported]\n"race_ethnicity x sex" = "{"x" * 40}"'),
+        "would leave out a group",
+    ),
     "a group of shoes": (('"sex", "race', '"shoe", "race'), "no group 'shoe'"),
     "a group twice": (('"sex", "race', '"sex", "sex", "race'), "each once"),
     "an intersection with itself": (
         ('[["race_ethnicity", "sex"]', '[["sex", "sex"]'),
-        "the intersection .* must be of two"),
+        "the intersection .* must be of two",
+    ),
     "an intersection of an unknown group": (
         ('[["race_ethnicity", "sex"]', '[["shoe", "sex"]'),
-        "the intersection .*shoe"),
-    "a part that is not known": (("[reported]", "[excused]\n\n[reported]"), "it must hold groups.*excused"),
+        "the intersection .*shoe",
+    ),
+    "a part that is not known": (
+        ("[reported]", "[excused]\n\n[reported]"),
+        "it must hold groups.*excused",
+    ),
     "a syntax error": (("groups = [", "groups = [["), "line"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("change", "words"), REFUSED.values(), ids=list(REFUSED))
 def test_a_policy_that_would_not_protect_anybody_is_refused_and_the_file_and_entry_are_named(
-        tmp_path: Path, change: tuple[str, str], words: str):  # fmt: skip
+    tmp_path: Path, change: tuple[str, str], words: str
+):
     old, new = change
     assert TEXT.count(old) == 1
     file = tmp_path / "policy.toml"
@@ -173,13 +279,27 @@ BROKEN = {
     "an empty list of groups": (GROUPS_LINE, "groups = []\n", "groups must be named"),
     "groups that are a word": (GROUPS_LINE, 'groups = "sex"\n', "no group|each once"),
     "groups in a list of lists": (GROUPS_LINE, 'groups = [["sex"]]\n', "groups"),
-    "an intersection of three": (PAIRS_LINE, 'intersections = [["race_ethnicity", "sex", "school"]]', "intersection"),
-    "a threshold that is a number": (re.compile(r"^\[thresholds.valid_days\]\n(.+\n)+", re.MULTILINE),
-                                     "[thresholds]\nvalid_days = 180\n", "valid_days"),
-    "a check that is a number": (re.compile(r"^\[checks.twins\]\n(.+\n)+", re.MULTILINE),
-                                 "[checks]\ntwins = 0.05\n", "twins"),
-    "a reason that is a number": (re.compile(r"^\[reported\]", re.MULTILINE), "[reported]\nsex = 1", "reported.sex"),
-}  # fmt: skip
+    "an intersection of three": (
+        PAIRS_LINE,
+        'intersections = [["race_ethnicity", "sex", "school"]]',
+        "intersection",
+    ),
+    "a threshold that is a number": (
+        re.compile(r"^\[thresholds.valid_days\]\n(.+\n)+", re.MULTILINE),
+        "[thresholds]\nvalid_days = 180\n",
+        "valid_days",
+    ),
+    "a check that is a number": (
+        re.compile(r"^\[checks.twins\]\n(.+\n)+", re.MULTILINE),
+        "[checks]\ntwins = 0.05\n",
+        "twins",
+    ),
+    "a reason that is a number": (
+        re.compile(r"^\[reported\]", re.MULTILINE),
+        "[reported]\nsex = 1",
+        "reported.sex",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", list(BROKEN))
@@ -208,7 +328,10 @@ def test_a_district_may_tighten_the_policy(tmp_path: Path):
 def test_the_file_as_it_comes_is_what_is_read():
     content = tomllib.loads(TEXT)
     assert {name: entry["value"] for name, entry in content["thresholds"].items()} == {
-        name: getattr(DECLARED, name) for name in content["thresholds"]}  # fmt: skip
+        name: getattr(DECLARED, name) for name in content["thresholds"]
+    }
     for name, entry in content["checks"].items():
         found = DECLARED.checks[name]
-        assert (found.beyond, found.within, found.fails, found.unsure, found.source) == tuple(entry.values())
+        assert (found.beyond, found.within, found.fails, found.unsure, found.source) == tuple(
+            entry.values()
+        )

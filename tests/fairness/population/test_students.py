@@ -1,4 +1,6 @@
-"""Who is audited, in need, served and missed, right against counts by hand; what each measure of them says."""
+"""Who is audited, in need, served and missed, right against counts by hand; what each measure of
+them says.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ LAST = len(BEGAN)
 
 
 def stories() -> dict[str, dict[str, object]]:
-    """Students by name: on which of the eighty days they are absent, and what else there is to know."""
+    """Students by name: on which of the eighty days they are absent, and what else there is to
+    know.
+    """
     eighth, fourth = set(range(3, LAST, 8)), set(range(3, LAST, 4))
     return {
         "never_absent": {},
@@ -61,7 +65,10 @@ def stories() -> dict[str, dict[str, object]]:
         "fails_one_course": {"marks": (58.0, 80.0)},
         "in_tutoring": {"absent": eighth, "service": ("tutor", BEGAN[40], None)},
         "out_of_tutoring_today": {"absent": eighth, "service": ("tutor", BEGAN[40], TODAY)},
-        "tutored_from_tomorrow": {"absent": eighth, "service": ("tutor", TODAY + timedelta(1), None)},
+        "tutored_from_tomorrow": {
+            "absent": eighth,
+            "service": ("tutor", TODAY + timedelta(1), None),
+        },
         "in_a_club": {"absent": eighth, "service": ("club", BEGAN[40], None)},
         "in_first_grade": {"absent": fourth, "grade": 1},
         "came_two_weeks_ago": {"absent": set(range(LAST - 5, LAST)), "entry": BEGAN[-10]},
@@ -75,33 +82,86 @@ def stories() -> dict[str, dict[str, object]]:
 def rows() -> dict[str, list[dict[str, object]]]:
     found: dict[str, list[dict[str, object]]] = {
         "schools": [{"school_id": "k1", "name": "Adams"}, {"school_id": "k2", "name": "Adams"}],
-        "calendar": [{"school_id": k, "date": day, "school_year": 2026} for k in ("k1", "k2") for day in BEGAN],
-        "programs": [{"program_id": "tutor", "organization_id": "o", "name": "T", "support": "tutoring", "capacity": 9,
-                      "min_grade": 3, "max_grade": 12},
-                     {"program_id": "club", "organization_id": "o", "name": "C", "support": None}],
-        "students": [], "school_enrollments": [], "characteristics": [], "attendance_events": [], "course_grades": [],
+        "calendar": [
+            {"school_id": k, "date": day, "school_year": 2026}
+            for k in ("k1", "k2")
+            for day in BEGAN
+        ],
+        "programs": [
+            {
+                "program_id": "tutor",
+                "organization_id": "o",
+                "name": "T",
+                "support": "tutoring",
+                "capacity": 9,
+                "min_grade": 3,
+                "max_grade": 12,
+            },
+            {"program_id": "club", "organization_id": "o", "name": "C", "support": None},
+        ],
+        "students": [],
+        "school_enrollments": [],
+        "characteristics": [],
+        "attendance_events": [],
+        "course_grades": [],
         "service_enrollments": [],
-    }  # fmt: skip
+    }
     for name, story in stories().items():
         school, grade = story.get("school", "k1"), story.get("grade", 7)
         found["students"].append({"student_id": name, "school_id": school, "grade_level": grade})
         found["school_enrollments"].append(
-            {"student_id": name, "school_id": school, "school_year": 2026, "grade_level": grade,
-             "entry_date": story.get("entry", BEGAN[0]), "exit_date": story.get("exit")})  # fmt: skip
-        facts = story.get("facts", {"sex": "female", "race_ethnicity": "black", "english_learner": True,
-                                    "special_education": False, "unstable_housing": False})  # fmt: skip
+            {
+                "student_id": name,
+                "school_id": school,
+                "school_year": 2026,
+                "grade_level": grade,
+                "entry_date": story.get("entry", BEGAN[0]),
+                "exit_date": story.get("exit"),
+            }
+        )
+        facts = story.get(
+            "facts",
+            {
+                "sex": "female",
+                "race_ethnicity": "black",
+                "english_learner": True,
+                "special_education": False,
+                "unstable_housing": False,
+            },
+        )
         if facts:
             found["characteristics"].append({"student_id": name, **facts})
-        found["attendance_events"] += [{"student_id": name, "school_id": school, "date": BEGAN[place],
-                                        "status": "absent_unexcused"}
-                                       for place in sorted(story.get("absent", ()))]  # fmt: skip
-        found["course_grades"] += [{"student_id": name, "course": f"Course {place}", "school_year": 2026, "period": 1,
-                                    "date": BEGAN[20], "grade": mark}
-                                   for place, mark in enumerate(story.get("marks", (85.0, 90.0)))]  # fmt: skip
+        found["attendance_events"] += [
+            {
+                "student_id": name,
+                "school_id": school,
+                "date": BEGAN[place],
+                "status": "absent_unexcused",
+            }
+            for place in sorted(story.get("absent", ()))
+        ]
+        found["course_grades"] += [
+            {
+                "student_id": name,
+                "course": f"Course {place}",
+                "school_year": 2026,
+                "period": 1,
+                "date": BEGAN[20],
+                "grade": mark,
+            }
+            for place, mark in enumerate(story.get("marks", (85.0, 90.0)))
+        ]
         if "service" in story:
             program, start, end = story["service"]
-            found["service_enrollments"].append({"student_id": name, "program_id": program, "organization_id": "o",
-                                                 "start_date": start, "end_date": end})  # fmt: skip
+            found["service_enrollments"].append(
+                {
+                    "student_id": name,
+                    "program_id": program,
+                    "organization_id": "o",
+                    "start_date": start,
+                    "end_date": end,
+                }
+            )
     return found
 
 
@@ -116,12 +176,25 @@ def audited(snapshot: Snapshot) -> Students:
 
 
 SEVERITY = {
-    "never_absent": (0, 0), "last_five_days": (3, 0), "last_two_days": (1, 0), "every_eighth_day": (2, 0),
-    "every_fourth_day": (3, 0), "fails_two_courses": (0, 3), "fails_one_course": (0, 2), "in_tutoring": (2, 0),
-    "out_of_tutoring_today": (2, 0), "tutored_from_tomorrow": (2, 0), "in_a_club": (2, 0), "in_first_grade": (3, 0),
-    "came_two_weeks_ago": (3, 0), "leaves_today": (2, 0), "without_facts": (0, 0), "at_the_other_school": (2, 0),
-}  # fmt: skip
-"""Of absences and of marks, as the rules of the early alerts say: 10 of 80 days is 0.125, 20 of 80 a quarter."""
+    "never_absent": (0, 0),
+    "last_five_days": (3, 0),
+    "last_two_days": (1, 0),
+    "every_eighth_day": (2, 0),
+    "every_fourth_day": (3, 0),
+    "fails_two_courses": (0, 3),
+    "fails_one_course": (0, 2),
+    "in_tutoring": (2, 0),
+    "out_of_tutoring_today": (2, 0),
+    "tutored_from_tomorrow": (2, 0),
+    "in_a_club": (2, 0),
+    "in_first_grade": (3, 0),
+    "came_two_weeks_ago": (3, 0),
+    "leaves_today": (2, 0),
+    "without_facts": (0, 0),
+    "at_the_other_school": (2, 0),
+}
+"""Of absences and of marks, as the rules of the early alerts say: 10 of 80 days is 0.125, 20 of 80
+a quarter."""
 
 
 def test_every_student_enrolled_on_the_day_is_audited_and_nobody_else(audited: Students):
@@ -131,21 +204,36 @@ def test_every_student_enrolled_on_the_day_is_audited_and_nobody_else(audited: S
 
 
 def test_need_is_what_the_early_alerts_say(audited: Students):
-    found = {str(name): tuple(row) for name, row in audited.severity[["attendance", "grades"]].iterrows()}
+    found = {
+        str(name): tuple(row) for name, row in audited.severity[["attendance", "grades"]].iterrows()
+    }
     assert found == SEVERITY
     need = dict(zip(audited.groups.index, audited.in_need(POLICY), strict=True))
     assert need == {name: max(severity) >= 2 for name, severity in SEVERITY.items()}
-    acting = dict(zip(audited.groups.index, audited.in_need(replace(POLICY, need_severity=3)), strict=True))
+    acting = dict(
+        zip(audited.groups.index, audited.in_need(replace(POLICY, need_severity=3)), strict=True)
+    )
     assert {name for name, now in acting.items() if now} == {
-        "last_five_days", "every_fourth_day", "fails_two_courses", "in_first_grade", "came_two_weeks_ago"}  # fmt: skip
+        "last_five_days",
+        "every_fourth_day",
+        "fails_two_courses",
+        "in_first_grade",
+        "came_two_weeks_ago",
+    }
 
 
 def test_who_takes_part_in_a_support_today_is_served_and_not_missed(audited: Students):
     assert set(audited.groups.index[audited.served]) == {"in_tutoring"}
-    silent = advised(audited, np.zeros(len(audited), dtype=bool), pd.DataFrame(1.0, audited.may.index, ["tutoring"]))
+    silent = advised(
+        audited,
+        np.zeros(len(audited), dtype=bool),
+        pd.DataFrame(1.0, audited.may.index, ["tutoring"]),
+    )
     measures = {one.check: one for one in model_measures(audited, silent, POLICY)}
     missed = set(audited.groups.index[measures["missed"].amount > 0])
-    assert missed == {name for name, severity in SEVERITY.items() if max(severity) >= 2} - {"in_tutoring"}
+    assert missed == {name for name, severity in SEVERITY.items() if max(severity) >= 2} - {
+        "in_tutoring"
+    }
     assert set(audited.groups.index[measures["suggestion"].amount > 0]) == {"in_tutoring"}
 
 
@@ -158,8 +246,11 @@ def test_groups_are_the_facts_on_record(audited: Students):
     groups = audited.groups
     assert list(groups.columns) == list(POLICY.attributes)
     assert set(groups.loc["without_facts", list(POLICY.groups[:6])]) == {NOT_RECORDED}
-    assert list(groups.loc["never_absent", ["sex", "race_ethnicity", "english_learner", "special_education"]]) == [
-        "female", "black", "yes", "no"]  # fmt: skip
+    assert list(
+        groups.loc[
+            "never_absent", ["sex", "race_ethnicity", "english_learner", "special_education"]
+        ]
+    ) == ["female", "black", "yes", "no"]
     assert set(groups["meal_eligible"]) == {NOT_RECORDED}
     assert groups.loc["never_absent", "race_ethnicity x sex"] == "black x female"
     assert groups.loc["without_facts", "race_ethnicity x sex"] == NOT_RECORDED
@@ -167,18 +258,32 @@ def test_groups_are_the_facts_on_record(audited: Students):
     assert groups.loc["in_first_grade", "grade_band"] == "pre_k_2"
     assert groups.loc["never_absent", "school"] == "Adams (k1)", "two schools have the name"
     assert groups.loc["at_the_other_school", "school"] == "Adams (k2)"
-    assert audited.cohorts["never_absent"] == audited.cohorts["in_tutoring"] != audited.cohorts["in_first_grade"]
-    assert audited.cohorts["at_the_other_school"] not in set(audited.cohorts.drop("at_the_other_school"))
+    assert (
+        audited.cohorts["never_absent"]
+        == audited.cohorts["in_tutoring"]
+        != audited.cohorts["in_first_grade"]
+    )
+    assert audited.cohorts["at_the_other_school"] not in set(
+        audited.cohorts.drop("at_the_other_school")
+    )
 
 
 def test_an_alert_is_late_where_there_was_none_thirty_school_days_before(audited: Students):
     assert math.isnan(audited.earlier["came_two_weeks_ago"])
     assert audited.earlier["last_five_days"] == 0 and audited.earlier["every_fourth_day"] == 3
     assert audited.earlier["fails_two_courses"] == 3
-    silent = advised(audited, np.zeros(len(audited), dtype=bool), pd.DataFrame(1.0, audited.may.index, ["tutoring"]))
+    silent = advised(
+        audited,
+        np.zeros(len(audited), dtype=bool),
+        pd.DataFrame(1.0, audited.may.index, ["tutoring"]),
+    )
     late = next(one for one in model_measures(audited, silent, POLICY) if one.check == "late_alert")
-    assert set(audited.groups.index[late.out_of > 0]) == {"last_five_days", "every_fourth_day", "fails_two_courses",
-                                                          "in_first_grade"}  # fmt: skip
+    assert set(audited.groups.index[late.out_of > 0]) == {
+        "last_five_days",
+        "every_fourth_day",
+        "fails_two_courses",
+        "in_first_grade",
+    }
     assert set(audited.groups.index[late.amount > 0]) == {"last_five_days"}
     unknown = replace(audited, earlier=pd.Series(math.nan, audited.groups.index))
     assert "late_alert" not in {one.check for one in model_measures(unknown, silent, POLICY)}
@@ -189,10 +294,16 @@ def test_advice_is_what_serving_shows_at_most(audited: Students):
     advice = advice_of(model, audited)
     expected = model.ranker.predict_benefit(audited.features)["tutoring"]
     for name in audited.groups.index:
-        worth = expected.loc[name, "lower"] > 0 and expected.loc[name, "benefit"] >= SMALLEST_BENEFIT
+        worth = (
+            expected.loc[name, "lower"] > 0 and expected.loc[name, "benefit"] >= SMALLEST_BENEFIT
+        )
         listed = bool(worth and audited.may.loc[name, "tutoring"])
         assert advice.listed.loc[name, "tutoring"] == listed
-        assert advice.rank.loc[name, "tutoring"] == 1 if listed else math.isnan(advice.rank.loc[name, "tutoring"])
+        assert (
+            advice.rank.loc[name, "tutoring"] == 1
+            if listed
+            else math.isnan(advice.rank.loc[name, "tutoring"])
+        )
         assert advice.benefit.loc[name, "tutoring"] == pytest.approx(expected.loc[name, "benefit"])
         assert pd.isna(advice.silence[name]) if listed else isinstance(advice.silence[name], str)
     assert list(advice.suggested) == list(advice.listed.any(axis=1)) and advice.suggested.any()
@@ -200,11 +311,18 @@ def test_advice_is_what_serving_shows_at_most(audited: Students):
 
 def test_captured_benefit_of_a_taught_model_equals_a_count_by_hand(audited: Students):
     model = taught("tutoring")
-    advice, expected = advice_of(model, audited), model.ranker.predict_benefit(audited.features)["tutoring", "benefit"]
-    captured = next(one for one in model_measures(audited, advice, POLICY) if one.check == "captured")
+    advice, expected = (
+        advice_of(model, audited),
+        model.ranker.predict_benefit(audited.features)["tutoring", "benefit"],
+    )
+    captured = next(
+        one for one in model_measures(audited, advice, POLICY) if one.check == "captured"
+    )
     for place, name in enumerate(audited.groups.index):
         waiting = max(SEVERITY[name]) >= 2 and name != "in_tutoring"
-        attainable = max(expected[name], 0.0) if waiting and audited.may.loc[name, "tutoring"] else 0.0
+        attainable = (
+            max(expected[name], 0.0) if waiting and audited.may.loc[name, "tutoring"] else 0.0
+        )
         first = expected[name] if waiting and advice.listed.loc[name, "tutoring"] else 0.0
         assert captured.out_of[place] == pytest.approx(attainable, abs=1e-12)
         assert captured.amount[place] == pytest.approx(first, abs=1e-12)
@@ -220,10 +338,15 @@ def test_without_enrolments_every_student_is_audited(tmp_path: Path):
 def test_discipline_can_be_hidden_and_nothing_else_goes():
     frame = made_up(50).students.features
     hidden = without_discipline(frame)
-    assert {name for name in frame if hidden[name].isna().all()} == {"incidents_60", "incidents_year",
-                                                                     "days_removed_year"}  # fmt: skip
-    pd.testing.assert_frame_equal(hidden.dropna(axis=1), frame.drop(columns=["incidents_60", "incidents_year",
-                                                                             "days_removed_year"]))  # fmt: skip
+    assert {name for name in frame if hidden[name].isna().all()} == {
+        "incidents_60",
+        "incidents_year",
+        "days_removed_year",
+    }
+    pd.testing.assert_frame_equal(
+        hidden.dropna(axis=1),
+        frame.drop(columns=["incidents_60", "incidents_year", "days_removed_year"]),
+    )
 
 
 @cache
@@ -234,8 +357,11 @@ def district() -> District:
 
 def measure(check: str, item: str = "", blind: Advice | None = None) -> Measure:
     found = district()
-    return next(one for one in model_measures(found.students, found.advice, POLICY, blind)
-                if (one.check, one.item) == (check, item))  # fmt: skip
+    return next(
+        one
+        for one in model_measures(found.students, found.advice, POLICY, blind)
+        if (one.check, one.item) == (check, item)
+    )
 
 
 def by_hand() -> pd.DataFrame:
@@ -243,14 +369,18 @@ def by_hand() -> pd.DataFrame:
     students, advice = district().students, district().advice
     found = pd.DataFrame(index=students.groups.index)
     found["need"] = [max(row) >= 2 for row in students.severity.itertuples(index=False)]
-    found["waiting"] = [need and not served for need, served in zip(found["need"], students.served, strict=True)]
+    found["waiting"] = [
+        need and not served for need, served in zip(found["need"], students.served, strict=True)
+    ]
     found["suggested"] = [any(row) for row in advice.listed.itertuples(index=False)]
     found["open"] = [any(row) for row in students.may.itertuples(index=False)]
     return found
 
 
 def equal(found: Measure, amount: pd.Series, out_of: pd.Series) -> bool:
-    return np.array_equal(found.amount, amount.astype(float)) and np.array_equal(found.out_of, out_of.astype(float))
+    return np.array_equal(found.amount, amount.astype(float)) and np.array_equal(
+        found.out_of, out_of.astype(float)
+    )
 
 
 def test_the_counts_of_each_check_are_those_of_its_words():
@@ -262,7 +392,11 @@ def test_the_counts_of_each_check_are_those_of_its_words():
     assert equal(measure("silence"), missed & who["open"], who["waiting"] & who["open"])
     students, advice = district().students, district().advice
     for name in ("mentoring", "tutoring"):
-        assert equal(measure("support", name), who["need"] & advice.listed[name], who["need"] & students.may[name])
+        assert equal(
+            measure("support", name),
+            who["need"] & advice.listed[name],
+            who["need"] & students.may[name],
+        )
     assert 0 < missed.sum() < who["waiting"].sum() < who["need"].sum() and not who["open"].all()
 
 
@@ -301,7 +435,9 @@ def test_place_in_the_queue_weighs_by_one_over_the_logarithm():
 def test_equals_in_a_queue_share_their_places():
     index = ["a", "b", "c"]
     benefit = pd.DataFrame({"tutoring": [2.0, 2.0, 5.0]}, index=index)
-    advice = Advice(benefit > 0, benefit * 0 + 1, benefit, pd.Series(None, index=index, dtype=object))
+    advice = Advice(
+        benefit > 0, benefit * 0 + 1, benefit, pd.Series(None, index=index, dtype=object)
+    )
     assert exposure(advice) == pytest.approx([1 / math.log2(3.5), 1 / math.log2(3.5), 1.0])
 
 
@@ -309,11 +445,18 @@ def test_captured_benefit_is_of_the_best_that_is_open():
     students, advice, who = district().students, district().advice, by_hand()
     found = measure("captured")
     for place, name in enumerate(students.groups.index):
-        open_to = [advice.benefit.loc[name, support] for support in advice.benefit if students.may.loc[name, support]]
+        open_to = [
+            advice.benefit.loc[name, support]
+            for support in advice.benefit
+            if students.may.loc[name, support]
+        ]
         waiting = who.loc[name, "waiting"]
         assert found.out_of[place] == (pytest.approx(max(open_to, default=0.0)) if waiting else 0.0)
-        assert found.amount[place] == (pytest.approx(max(open_to, default=0.0))
-                                       if waiting and who.loc[name, "suggested"] else 0.0)  # fmt: skip
+        assert found.amount[place] == (
+            pytest.approx(max(open_to, default=0.0))
+            if waiting and who.loc[name, "suggested"]
+            else 0.0
+        )
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))
@@ -327,26 +470,38 @@ def test_parts_of_a_spread_are_as_large_as_can_be_and_in_order(values, parts):
     found = spread(np.array(values), parts)
     sizes = np.bincount(found, minlength=parts)
     assert sizes.max() - sizes.min() <= 1
-    assert all(found[one] <= found[two] for one in range(len(values)) for two in range(len(values))
-               if values[one] < values[two])  # fmt: skip
+    assert all(
+        found[one] <= found[two]
+        for one in range(len(values))
+        for two in range(len(values))
+        if values[one] < values[two]
+    )
 
 
 RECORDS = replace(POLICY, groups=("sex", "race_ethnicity", "special_education"), intersections=())
 
 
 def on_record(seed: int, *, thinned: str = "", disciplined: str = "") -> Students:
-    """Six thousand students whose absences and incidents follow their marks; of a group some are not written down, or
-    more are."""
-    found = made_up(6000, seed, policy=RECORDS, races={"white": 0.45, "hispanic": 0.3, "black": 0.25}).students
+    """Six thousand students whose absences and incidents follow their marks; of a group some are
+    not written down, or more are.
+    """
+    found = made_up(
+        6000, seed, policy=RECORDS, races={"white": 0.45, "hispanic": 0.3, "black": 0.25}
+    ).students
     rng, race = np.random.default_rng(seed), found.groups["race_ethnicity"]
-    rate = 0.07 * np.exp(-0.4 * found.features["grade_average"] + rng.normal(0, 0.3, 6000)).clip(0, 4)
+    rate = 0.07 * np.exp(-0.4 * found.features["grade_average"] + rng.normal(0, 0.3, 6000)).clip(
+        0, 4
+    )
     absent = rng.binomial(100, rate.clip(0, 0.9))
     absent = np.where(race == thinned, rng.binomial(absent, 0.7), absent)
-    chance = (0.10 - 0.04 * found.features["grade_average"]).clip(0.01, 0.4) + 0.12 * (race == disciplined)
+    chance = (0.10 - 0.04 * found.features["grade_average"]).clip(0.01, 0.4) + 0.12 * (
+        race == disciplined
+    )
     incidents = (rng.random(6000) < chance).astype(float)
     schools = pd.Series(rng.integers(0, 60, 6000).astype(str), found.groups.index)
-    features = found.features.assign(absent_days_year=absent.astype(float), days_enrolled_year=100.0,
-                                     incidents_year=incidents)  # fmt: skip
+    features = found.features.assign(
+        absent_days_year=absent.astype(float), days_enrolled_year=100.0, incidents_year=incidents
+    )
     return replace(found, features=features, cohorts=schools)
 
 
@@ -364,12 +519,18 @@ def recorded(students: Students) -> Rows:
 
 
 def test_where_records_are_kept_alike_no_group_is_asked_about():
-    assert failed(recorded(on_record(1))) == {"attendance_record": set(), "discipline_record": set()}
+    assert failed(recorded(on_record(1))) == {
+        "attendance_record": set(),
+        "discipline_record": set(),
+    }
 
 
 def test_absences_of_one_group_that_are_not_written_down_are_found_and_of_no_other():
     students = on_record(2, thinned="black")
-    assert failed(recorded(students)) == {"attendance_record": {"black"}, "discipline_record": set()}
+    assert failed(recorded(students)) == {
+        "attendance_record": {"black"},
+        "discipline_record": set(),
+    }
     ratio = next(one for one in compare(*in_order(recorded(students))) if one.value == "black")
     assert ratio.gap == pytest.approx(0.7, abs=0.05)
 
@@ -385,9 +546,13 @@ def test_a_group_with_other_marks_is_not_asked_about_for_absences_that_follow_th
     rng = np.random.default_rng(4)
     marks = students.features["grade_average"] - 1.0 * worse
     absent = rng.binomial(100, (0.07 * np.exp(-0.4 * marks)).clip(0, 0.9)).astype(float)
-    students = replace(students, features=students.features.assign(grade_average=marks, absent_days_year=absent))
+    students = replace(
+        students, features=students.features.assign(grade_average=marks, absent_days_year=absent)
+    )
     plain = pd.Series(absent).groupby(worse.to_numpy()).mean()
-    assert plain[False] < 0.75 * plain[True], "not compared within their marks, the others would seem to be missing"
+    assert plain[False] < 0.75 * plain[True], (
+        "not compared within their marks, the others would seem to be missing"
+    )
     assert "no" not in failed(recorded(students))["attendance_record"]
 
 
@@ -399,23 +564,40 @@ def test_records_are_compared_within_tenths_of_what_the_others_foretell():
     assert np.bincount(attendance.stratum).tolist() == [600] * 10
     means = [attendance.amount[attendance.stratum == tenth].mean() for tenth in range(10)]
     assert means[9] > 2 * means[0] and np.corrcoef(means, range(10))[0, 1] > 0.8
-    other = record_measures(replace(students, features=students.features.assign(absence_rate_60=0.0, incidents_60=9.0)))
-    assert np.array_equal(other[0].stratum, attendance.stratum), "attendance and discipline do not foretell attendance"
+    other = record_measures(
+        replace(students, features=students.features.assign(absence_rate_60=0.0, incidents_60=9.0))
+    )
+    assert np.array_equal(other[0].stratum, attendance.stratum), (
+        "attendance and discipline do not foretell attendance"
+    )
 
 
 def test_nothing_is_foretold_of_few_students_or_of_what_nobody_has():
     students = on_record(6)
     few = students.groups.index[:499]
-    assert record_measures(replace(students, features=students.features.loc[few], groups=students.groups.loc[few],
-                                   cohorts=students.cohorts.loc[few])) == []  # fmt: skip
+    assert (
+        record_measures(
+            replace(
+                students,
+                features=students.features.loc[few],
+                groups=students.groups.loc[few],
+                cohorts=students.cohorts.loc[few],
+            )
+        )
+        == []
+    )
     nobody = students.features.assign(incidents_year=0.0, absent_days_year=0.0)
     assert record_measures(replace(students, features=nobody)) == []
     unknown = students.features["absent_days_year"].where(np.arange(6000) % 3 > 0)
-    attendance, _ = record_measures(replace(students, features=students.features.assign(absent_days_year=unknown)))
+    attendance, _ = record_measures(
+        replace(students, features=students.features.assign(absent_days_year=unknown))
+    )
     assert attendance.out_of[::3].sum() == 0 and (attendance.out_of > 0).sum() == 4000
 
 
-PROGRAMS = pd.DataFrame({"support": ["tutoring", "mentoring"], "min_grade": [-1.0, 6.0], "max_grade": [12.0, 12.0]})
+PROGRAMS = pd.DataFrame(
+    {"support": ["tutoring", "mentoring"], "min_grade": [-1.0, 6.0], "max_grade": [12.0, 12.0]}
+)
 
 
 @cache
@@ -426,10 +608,16 @@ def past(unfair: str = "") -> tuple[Episodes, Students]:
     student = pd.Series(np.tile(students.groups.index.to_numpy(), 2))
     rate = rng.choice([0.05, 0.15, 0.25], number)
     features = pd.DataFrame(math.nan, index=range(number), columns=feature_names())
-    features = features.assign(absence_rate_year=rate, absent_days_year=80 * rate, days_enrolled_year=80.0,
-                               grade_level=np.tile(students.features["grade_level"].to_numpy(), 2))  # fmt: skip
+    features = features.assign(
+        absence_rate_year=rate,
+        absent_days_year=80 * rate,
+        days_enrolled_year=80.0,
+        grade_level=np.tile(students.features["grade_level"].to_numpy(), 2),
+    )
     race = students.groups["race_ethnicity"].loc[student].to_numpy()
-    chance = np.select([rate > 0.2, rate > 0.1], [0.4, 0.25], 0.1) * np.where(race == unfair, 0.5, 1.0)
+    chance = np.select([rate > 0.2, rate > 0.1], [0.4, 0.25], 0.1) * np.where(
+        race == unfair, 0.5, 1.0
+    )
     support = pd.Series(np.where(rng.random(number) < chance, "tutoring", NONE))
     day = pd.Series(np.repeat([date(2025, 11, 3), date(2026, 1, 12)], 3000))
     return Episodes(features, student, day, support, pd.Series(np.zeros(number))), students
@@ -441,7 +629,9 @@ def test_a_group_that_got_a_support_half_as_often_at_equal_need_is_found_and_no_
     assert failed(found) == {"past_support": {"black"}}
     gap = next(one for one in compare(*in_order(found)) if one.value == "black").gap
     assert gap == pytest.approx(0.5, abs=0.08)
-    assert failed(past_supports(*past()[:1], PROGRAMS, past()[1], ("tutoring",), RECORDS)) == {"past_support": set()}
+    assert failed(past_supports(*past()[:1], PROGRAMS, past()[1], ("tutoring",), RECORDS)) == {
+        "past_support": set()
+    }
 
 
 def test_past_supports_are_asked_of_those_in_need_to_whom_they_were_open():
@@ -459,15 +649,29 @@ def test_past_supports_are_asked_of_those_in_need_to_whom_they_were_open():
     for one in found.measures:
         assert one.check == "past_support"
         lowest = 6 if one.item == "mentoring" else -1
-        days = [[row for row in rows[student] if features["absence_rate_year"][row] >= 0.1 and
-                 features["grade_level"][row] >= lowest] for student in kept]  # fmt: skip
+        days = [
+            [
+                row
+                for row in rows[student]
+                if features["absence_rate_year"][row] >= 0.1
+                and features["grade_level"][row] >= lowest
+            ]
+            for student in kept
+        ]
         got = [any(episodes.support[row] == one.item for row in own) for own in days]
         assert np.array_equal(one.out_of, np.array([len(own) > 0 for own in days], dtype=float))
         assert np.array_equal(one.amount, np.array(got, dtype=float))
-        worst = [max((features["absence_rate_year"][row] for row in own), default=0.0) for own in days]
-        pairs = {(stratum, min(len(own), 3), rate >= 0.2)
-                 for stratum, own, rate in zip(one.stratum, days, worst, strict=True) if own}  # fmt: skip
-        assert len(pairs) == len({stratum for stratum, _, _ in pairs}), "same need and as many days, same stratum"
+        worst = [
+            max((features["absence_rate_year"][row] for row in own), default=0.0) for own in days
+        ]
+        pairs = {
+            (stratum, min(len(own), 3), rate >= 0.2)
+            for stratum, own, rate in zip(one.stratum, days, worst, strict=True)
+            if own
+        }
+        assert len(pairs) == len({stratum for stratum, _, _ in pairs}), (
+            "same need and as many days, same stratum"
+        )
     assert list(found.cohorts) == [students.cohorts[student] for student in kept]
     assert list(found.groups["sex"]) == [students.groups["sex"][student] for student in kept]
 
@@ -477,14 +681,24 @@ def test_what_came_true_is_the_pseudo_outcome_of_the_best_support_less_what_was_
     students = made_up(200, 9).students
     features = pd.DataFrame(rng.normal(0, 1, (300, len(feature_names()))), columns=feature_names())
     student = pd.Series([*students.groups.index, *(f"gone {n}" for n in range(100))])
-    episodes = Episodes(features, student, pd.Series([TODAY] * 300), pd.Series([NONE] * 300), pd.Series(np.zeros(300)))
+    episodes = Episodes(
+        features,
+        student,
+        pd.Series([TODAY] * 300),
+        pd.Series([NONE] * 300),
+        pd.Series(np.zeros(300)),
+    )
     benefit = rng.normal(4, 2, (300, 2))
     some = np.full((300, 3), 1 / 3)
-    judged = JudgedEpisodes(episodes, ("mentoring", "tutoring"), np.zeros(300, dtype=np.intp), some, some, benefit)
+    judged = JudgedEpisodes(
+        episodes, ("mentoring", "tutoring"), np.zeros(300, dtype=np.intp), some, some, benefit
+    )
     rows = came_true(judged, ranker, students)
     (one,) = rows.measures
     expected = ranker.predict_benefit(features)["tutoring", "benefit"].to_numpy()
-    assert one.check == "calibration" and one.amount == pytest.approx((benefit[:, 1] - expected)[:200], rel=1e-12)
+    assert one.check == "calibration" and one.amount == pytest.approx(
+        (benefit[:, 1] - expected)[:200], rel=1e-12
+    )
     assert one.out_of.tolist() == [1.0] * 200
     assert rows.groups.equals(students.groups)
 
@@ -494,14 +708,19 @@ TRACE = "services_active"
 
 
 def twins_of(found: District, inputs: list[str]) -> list[Judged]:
-    figures = [one for rows in twin_measures(found.students, found.advice, inputs, RECORDS)
-               for one in compare(*in_order(rows))]  # fmt: skip
+    figures = [
+        one
+        for rows in twin_measures(found.students, found.advice, inputs, RECORDS)
+        for one in compare(*in_order(rows))
+    ]
     return judge(figures, RECORDS)
 
 
 def ruled(rule: str) -> District:
     """A rule by marks alone, or also by a family fact that nearly tells who is of a group."""
-    found = made_up(3000, 10, served=0.1, policy=RECORDS, races={"white": 0.5, "hispanic": 0.3, "black": 0.2})
+    found = made_up(
+        3000, 10, served=0.1, policy=RECORDS, races={"white": 0.5, "hispanic": 0.3, "black": 0.2}
+    )
     rng = np.random.default_rng(10)
     black = (found.students.groups["race_ethnicity"] == "black").to_numpy()
     trace = np.where(rng.random(3000) < 0.95, black, ~black).astype(float)
@@ -510,12 +729,16 @@ def ruled(rule: str) -> District:
     suggested = features["grade_average"].to_numpy() < 0.3
     if rule == "proxy":
         suggested = suggested & (trace < 0.5)
-    return replace(found, students=students, advice=advised(students, suggested, found.advice.benefit))
+    return replace(
+        found, students=students, advice=advised(students, suggested, found.advice.benefit)
+    )
 
 
 def test_a_rule_that_favours_others_through_a_proxy_is_seen_and_one_that_does_not_is_not():
-    unfair, fair = ({one.figure.value: one for one in twins_of(ruled(rule), feature_names())}
-                    for rule in ("proxy", "marks"))  # fmt: skip
+    unfair, fair = (
+        {one.figure.value: one for one in twins_of(ruled(rule), feature_names())}
+        for rule in ("proxy", "marks")
+    )
     assert unfair["black"].verdict is Verdict.FAIL and unfair["black"].figure.gap > 0.3
     assert fair["black"].verdict is not Verdict.FAIL and abs(fair["black"].figure.gap) < 0.05
     assert {value for value, one in unfair.items() if one.figure.gap > 0.15} == {"black"}
@@ -524,10 +747,14 @@ def test_a_rule_that_favours_others_through_a_proxy_is_seen_and_one_that_does_no
 def test_where_a_rule_reads_marks_alone_twins_seldom_raise_an_alarm():
     alarms = 0
     for seed in range(12):
-        found = made_up(3000, seed, policy=RECORDS, races={"white": 0.5, "hispanic": 0.3, "black": 0.2})
+        found = made_up(
+            3000, seed, policy=RECORDS, races={"white": 0.5, "hispanic": 0.3, "black": 0.2}
+        )
         students = replace(found.students, may=found.students.may | True)
         suggested = (students.features["grade_average"] < 0.7).to_numpy()
-        fair = replace(found, students=students, advice=advised(students, suggested, found.advice.benefit))
+        fair = replace(
+            found, students=students, advice=advised(students, suggested, found.advice.benefit)
+        )
         alarms += any(one.verdict is Verdict.FAIL for one in twins_of(fair, feature_names()))
     assert alarms <= 2
 
@@ -537,24 +764,39 @@ def test_where_only_the_group_itself_is_near_a_twin_is_not_found_and_that_is_no_
     assert judged["black"].verdict is not Verdict.FAIL
     found = ruled("proxy")
     black = (found.students.groups["race_ethnicity"] == "black").to_numpy()
-    copied = replace(found.students, features=found.students.features.assign(**{TRACE: black.astype(float)}))
+    copied = replace(
+        found.students, features=found.students.features.assign(**{TRACE: black.astype(float)})
+    )
     alone = {one.figure.value: one for one in twins_of(replace(found, students=copied), INPUTS)}
-    assert alone["black"].figure.rows < RECORDS.fewest_in_need and alone["black"].verdict is Verdict.CANNOT_TELL
+    assert (
+        alone["black"].figure.rows < RECORDS.fewest_in_need
+        and alone["black"].verdict is Verdict.CANNOT_TELL
+    )
 
 
 def test_a_twin_is_the_nearest_student_outside_the_group_as_another_search_finds():
     found = ruled("proxy")
-    students, need = found.students, (found.students.severity.max(axis=1) >= 2).to_numpy() & ~found.students.served
+    students, need = (
+        found.students,
+        (found.students.severity.max(axis=1) >= 2).to_numpy() & ~found.students.served,
+    )
     groups = students.groups[need].reset_index(drop=True)
     points = students.features.loc[need, INPUTS]
     points = ((points - points.median()) / points.std(ddof=0)).to_numpy()
     suggested = found.advice.listed.any(axis=1).to_numpy()[need]
-    rows = next(rows for rows in twin_measures(students, found.advice, INPUTS, RECORDS)
-                if "race_ethnicity" in rows.groups)  # fmt: skip
+    rows = next(
+        rows
+        for rows in twin_measures(students, found.advice, INPUTS, RECORDS)
+        if "race_ethnicity" in rows.groups
+    )
     distances, amounts = np.empty(len(groups)), np.empty(len(groups))
     for value in groups["race_ethnicity"].unique():
         own = (groups["race_ethnicity"] == value).to_numpy()
-        far, near = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(points[~own]).kneighbors(points[own])
+        far, near = (
+            NearestNeighbors(n_neighbors=1, algorithm="brute")
+            .fit(points[~own])
+            .kneighbors(points[own])
+        )
         _, inside = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(points[own]).kneighbors()
         distances[own] = far[:, 0]
         amounts[own] = suggested[~own][near[:, 0]].astype(float) - suggested[own][inside[:, 0]]
@@ -569,21 +811,35 @@ def test_who_is_served_or_of_an_unknown_group_has_no_twin_and_is_none():
     found = ruled("marks")
     groups = found.students.groups.copy()
     groups.iloc[:1500, groups.columns.get_loc("race_ethnicity")] = NOT_RECORDED
-    rows = next(rows for rows in twin_measures(replace(found.students, groups=groups), found.advice, INPUTS, RECORDS)
-                if "race_ethnicity" in rows.groups)  # fmt: skip
+    rows = next(
+        rows
+        for rows in twin_measures(
+            replace(found.students, groups=groups), found.advice, INPUTS, RECORDS
+        )
+        if "race_ethnicity" in rows.groups
+    )
     unknown = (rows.groups["race_ethnicity"] == NOT_RECORDED).to_numpy()
     assert unknown.any() and rows.measures[0].out_of[unknown].sum() == 0
     assert len(rows.groups) == (found.students.in_need(RECORDS) & ~found.students.served).sum()
     alone = replace(found.students, groups=groups.assign(race_ethnicity="white"))
-    one = [rows for rows in twin_measures(alone, found.advice, INPUTS, RECORDS) if "race_ethnicity" in rows.groups]
+    one = [
+        rows
+        for rows in twin_measures(alone, found.advice, INPUTS, RECORDS)
+        if "race_ethnicity" in rows.groups
+    ]
     assert one[0].measures[0].out_of.sum() == 0
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 60), st.integers(1, 40), st.booleans())
-def test_the_area_under_the_curve_is_scikit_learns_with_ties_and_weights(seed, rows, levels, weighted):
+def test_the_area_under_the_curve_is_scikit_learns_with_ties_and_weights(
+    seed, rows, levels, weighted
+):
     rng = np.random.default_rng(seed)
-    score, one = rng.integers(0, levels, rows) / levels, np.r_[True, False, rng.random(rows - 2) < 0.4]
+    score, one = (
+        rng.integers(0, levels, rows) / levels,
+        np.r_[True, False, rng.random(rows - 2) < 0.4],
+    )
     weights = rng.integers(0, 4, (3, rows)).astype(float) + 0.25 if weighted else np.ones((3, rows))
     expected = [roc_auc_score(one, score, sample_weight=weight) for weight in weights]
     assert auc(score, one, weights) == pytest.approx(expected, abs=1e-12)
@@ -595,16 +851,29 @@ def test_without_one_side_there_is_no_area():
 
 
 def test_an_input_that_copies_a_group_is_a_trace_and_noise_is_none():
-    policy = replace(POLICY, groups=("sex", "race_ethnicity", "grade_band", "school"),
-                     intersections=(("race_ethnicity", "sex"),))  # fmt: skip
+    policy = replace(
+        POLICY,
+        groups=("sex", "race_ethnicity", "grade_band", "school"),
+        intersections=(("race_ethnicity", "sex"),),
+    )
     students = made_up(2000, 11, policy=policy).students
-    copied = students.features.assign(assessment_last=(students.groups["sex"] == "male") + 0.01 * np.arange(2000) % 0.1)
+    copied = students.features.assign(
+        assessment_last=(students.groups["sex"] == "male") + 0.01 * np.arange(2000) % 0.1
+    )
     found = proxies(replace(students, features=copied), feature_names(), 30, 0.95)
     by_name = {(one.attribute, one.family): one for one in found}
-    assert {one.attribute for one in found} == {"sex", "race_ethnicity"}, "the grade is an input; schools have grades"
-    assert {one.family for one in found} == {BY_NAME[name].family for name in feature_names()} | {ALL}
+    assert {one.attribute for one in found} == {"sex", "race_ethnicity"}, (
+        "the grade is an input; schools have grades"
+    )
+    assert {one.family for one in found} == {BY_NAME[name].family for name in feature_names()} | {
+        ALL
+    }
     assert by_name["sex", "assessments"].auc >= 0.99 and by_name["sex", ALL].auc >= 0.95
-    noise = [one for key, one in by_name.items() if key[0] == "race_ethnicity" or key[1] not in ("assessments", ALL)]
+    noise = [
+        one
+        for key, one in by_name.items()
+        if key[0] == "race_ethnicity" or key[1] not in ("assessments", ALL)
+    ]
     assert all(abs(one.auc - 0.5) <= 0.06 for one in noise)
     assert all(0 <= one.lower <= one.auc <= one.upper <= 1 for one in found)
     assert proxies(replace(students, features=copied), feature_names(), 30, 0.95) == found
@@ -620,7 +889,11 @@ def test_groups_too_small_to_be_judged_leave_no_trace():
 
 def test_severity_is_that_of_the_worst_alert_of_a_family():
     frame = pd.DataFrame(math.nan, index=["a", "b"], columns=feature_names())
-    frame.loc["a", ["absence_rate_year", "absent_days_year", "days_enrolled_year", "current_run"]] = [0.15, 12, 80, 2]
+    frame.loc[
+        "a", ["absence_rate_year", "absent_days_year", "days_enrolled_year", "current_run"]
+    ] = [0.15, 12, 80, 2]
     frame.loc["b", ["courses_below_60", "courses_below_70"]] = [2, 3]
-    assert severities(frame).to_dict("index") == {"a": {"attendance": 2, "grades": 0},
-                                                  "b": {"attendance": 0, "grades": 3}}  # fmt: skip
+    assert severities(frame).to_dict("index") == {
+        "a": {"attendance": 2, "grades": 0},
+        "b": {"attendance": 0, "grades": 3},
+    }

@@ -1,4 +1,6 @@
-"""Disclosure control: an attacker written anew finds every small count open by ten in what is left to see."""
+"""Disclosure control: an attacker written anew finds every small count open by ten in what is left
+to see.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,15 @@ class Students:
     nested: tuple[tuple[str, str], ...]
 
 
-def made_up(seed: int, size: int, attributes: dict[str, int], measures: int, *, uneven: float = 0.7) -> Students:
+def made_up(
+    seed: int, size: int, attributes: dict[str, int], measures: int, *, uneven: float = 0.7
+) -> Students:
     """Students of uneven groups; half are in need, and each measure counts some of those."""
     rng = np.random.default_rng(seed)
-    groups = {name: rng.choice(n, size, p=rng.dirichlet(np.full(n, uneven))) for name, n in attributes.items()}
+    groups = {
+        name: rng.choice(n, size, p=rng.dirichlet(np.full(n, uneven)))
+        for name, n in attributes.items()
+    }
     if {"race", "sex"} <= attributes.keys():
         groups[CROSSED] = groups["race"] * attributes["sex"] + groups["sex"]
     counted = {"students": np.ones(size, dtype=bool), "in_need": rng.random(size) < 0.5}
@@ -40,23 +47,35 @@ def made_up(seed: int, size: int, attributes: dict[str, int], measures: int, *, 
             out_of = f"asked {number}"
             counted[out_of] = counted["in_need"] & (rng.random(size) < rng.uniform(0.3, 0.95))
             nested.append((out_of, "in_need"))
-        counted[f"measure {number}"] = counted[out_of] & (rng.random(size) < rng.uniform(0.03, 0.97))
+        counted[f"measure {number}"] = counted[out_of] & (
+            rng.random(size) < rng.uniform(0.03, 0.97)
+        )
         nested.append((f"measure {number}", out_of))
     return Students(groups, counted, tuple(nested))
 
 
 def published(students: Students, *, backwards: bool = False) -> Published:
-    """All tables of these students: numbers rounded, measures as shares; intersections add up both ways."""
+    """All tables of these students: numbers rounded, measures as shares; intersections add up both
+    ways.
+    """
     tables = Published()
     values = {name: sorted(set(group.tolist())) for name, group in students.groups.items()}
-    cells: list[Name] = [(), *((name, str(value)) for name, each in values.items() for value in each)]
+    cells: list[Name] = [
+        (),
+        *((name, str(value)) for name, each in values.items() for value in each),
+    ]
     order = -1 if backwards else 1
     for quantity, chosen in list(students.counted.items())[::order]:
         tables.count((quantity,), int(chosen.sum()))
         for attribute, value in cells[1:]:
-            tables.count((quantity, attribute, value), int((chosen & (students.groups[attribute] == int(value))).sum()))
+            tables.count(
+                (quantity, attribute, value),
+                int((chosen & (students.groups[attribute] == int(value))).sum()),
+            )
         for attribute in values:
-            tables.total((quantity,), [(quantity, *cell) for cell in cells[1:] if cell[0] == attribute])
+            tables.total(
+                (quantity,), [(quantity, *cell) for cell in cells[1:] if cell[0] == attribute]
+            )
         if CROSSED in values:
             of_race, of_sex = crossing(students)
             for whole, parts in (of_race | of_sex).items():
@@ -76,14 +95,18 @@ def published(students: Students, *, backwards: bool = False) -> Published:
 def crossing(students: Students) -> tuple[dict[Name, set[int]], dict[Name, set[int]]]:
     of_race: dict[Name, set[int]] = {}
     of_sex: dict[Name, set[int]] = {}
-    for race, sex, both in zip(*(students.groups[name].tolist() for name in ("race", "sex", CROSSED)), strict=True):
+    for race, sex, both in zip(
+        *(students.groups[name].tolist() for name in ("race", "sex", CROSSED)), strict=True
+    ):
         of_race.setdefault(("race", str(race)), set()).add(both)
         of_sex.setdefault(("sex", str(sex)), set()).add(both)
     return of_race, of_sex
 
 
 class Attacker:
-    """Reads what is shown, as text and numbers, and asks for the ends of a quantity; shares no code with the module."""
+    """Reads what is shown, as text and numbers, and asks for the ends of a quantity; shares no code
+    with the module.
+    """
 
     def __init__(self, tables: Published, withheld: set[Fact]) -> None:
         self.names = [name for name in tables.true if "but not" not in name]
@@ -100,7 +123,10 @@ class Attacker:
                 part, whole = fact.names
                 shown = round(tables.true[part] / tables.true[whole], 2)
                 row, of = self.sum_of([part]), self.sum_of([whole])
-                self.rows += [(row - (shown - 0.005) * of, 0.0, np.inf), (row - (shown + 0.005) * of, -np.inf, 0.0)]
+                self.rows += [
+                    (row - (shown - 0.005) * of, 0.0, np.inf),
+                    (row - (shown + 0.005) * of, -np.inf, 0.0),
+                ]
 
     def sum_of(self, names: Sequence[Name]) -> np.ndarray:
         row = np.zeros(len(self.names))
@@ -112,23 +138,32 @@ class Attacker:
         matrix, low, high = (np.array(each) for each in zip(*self.rows, strict=True))
         bounds = Bounds(0, np.inf)
         # Far above every count of these tests: an end beyond it is as good as none.
-        within = [LinearConstraint(matrix, low, high), LinearConstraint(quantity[None, :], -np.inf, 1e5)]
+        within = [
+            LinearConstraint(matrix, low, high),
+            LinearConstraint(quantity[None, :], -np.inf, 1e5),
+        ]
         ends = []
         for sign in (1, -1):
-            found = milp(sign * quantity, integrality=int(whole_students), bounds=bounds, constraints=within)
+            found = milp(
+                sign * quantity, integrality=int(whole_students), bounds=bounds, constraints=within
+            )
             assert found.status == 0, found.message
             ends.append(sign * found.fun)
         return ends[1] - ends[0]
 
 
 def narrowest(tables: Published, withheld: set[Fact], *, whole_students: bool = False) -> float:
-    """The least width that the attacker finds of all small counts and small complements of shares."""
+    """The least width that the attacker finds of all small counts and small complements of
+    shares.
+    """
     attacker = Attacker(tables, withheld)
     small = [attacker.sum_of([name]) for name in attacker.names if tables.true[name] < 10]
     for fact in tables.facts:
         if fact.kind is Kind.SHARE and tables.true[fact.names[1]] - tables.true[fact.names[0]] < 10:
             small.append(attacker.sum_of([fact.names[1]]) - attacker.sum_of([fact.names[0]]))
-    return min((attacker.width(one, whole_students=whole_students) for one in small), default=np.inf)
+    return min(
+        (attacker.width(one, whole_students=whole_students) for one in small), default=np.inf
+    )
 
 
 def partition(*counts: int, table: str = "students") -> Published:
@@ -160,23 +195,33 @@ def test_no_small_count_is_tied_down_to_fewer_than_ten_students(seed, size, meas
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=3))
-def test_by_counting_all_that_can_be_a_small_part_may_be_ten_different_numbers_and_more(counts):  # R60
+def test_by_counting_all_that_can_be_a_small_part_may_be_ten_different_numbers_and_more(
+    counts,
+):  # R60
     tables = partition(*counts)
     withheld = protect(tables)
     shown = [rounded(("part", str(number))) not in withheld for number in range(len(counts))]
-    fits = [range(count // 5 * 5 - 10, count + 10) if told else range(120)
-            for count, told in zip(counts, shown, strict=True)]  # fmt: skip
+    fits = [
+        range(count // 5 * 5 - 10, count + 10) if told else range(120)
+        for count, told in zip(counts, shown, strict=True)
+    ]
     possible = [
         guess
         for guess in product(*fits)
         if min(guess) >= 0
         and (rounded(("all",)) in withheld or tens(sum(guess)) == tens(sum(counts)))
-        and all(not told or tens(one) == tens(count) for one, count, told in zip(guess, counts, shown, strict=True))
+        and all(
+            not told or tens(one) == tens(count)
+            for one, count, told in zip(guess, counts, shown, strict=True)
+        )
     ]
     assert tuple(counts) in possible
     for number, count in enumerate(counts):
         if count < 10:
-            assert max(guess[number] for guess in possible) - min(guess[number] for guess in possible) >= 10
+            assert (
+                max(guess[number] for guess in possible) - min(guess[number] for guess in possible)
+                >= 10
+            )
 
 
 def test_a_hidden_cell_does_not_follow_from_the_total():  # R60
@@ -185,7 +230,9 @@ def test_a_hidden_cell_does_not_follow_from_the_total():  # R60
     assert rounded(("part", "1")) in withheld
     assert narrowest(tables, {rounded(("part", "1"))}) < 10
     assert narrowest(tables, withheld) >= 10
-    assert withheld == {rounded(("part", "0")), rounded(("part", "1"))}, "the next smallest is hidden, the total stays"
+    assert withheld == {rounded(("part", "0")), rounded(("part", "1"))}, (
+        "the next smallest is hidden, the total stays"
+    )
 
 
 def test_a_hidden_intersection_does_not_follow_from_its_row_and_its_column():  # R60
@@ -199,7 +246,14 @@ def test_a_hidden_intersection_does_not_follow_from_its_row_and_its_column():  #
 
 def test_rounded_counts_and_a_share_do_not_give_a_small_complement():  # R60
     tables = Published()
-    for name, count in {"in_need": 60, "suggested": 56, "here": 30, "there": 30, "s here": 28, "s there": 28}.items():
+    for name, count in {
+        "in_need": 60,
+        "suggested": 56,
+        "here": 30,
+        "there": 30,
+        "s here": 28,
+        "s there": 28,
+    }.items():
         tables.count((name,), count)
     tables.total(("in_need",), [("here",), ("there",)])
     tables.total(("suggested",), [("s here",), ("s there",)])
@@ -230,10 +284,13 @@ def test_a_figure_that_two_tables_show_is_withheld_from_both():
 def test_where_every_count_is_large_nothing_is_withheld():
     students = Students(
         {"race": np.arange(1200) % 3, "sex": np.arange(1200) // 3 % 2},
-        {"students": np.ones(1200, dtype=bool), "in_need": np.arange(1200) // 6 % 2 == 0,
-         "measure 0": np.arange(1200) // 12 % 4 == 0},
+        {
+            "students": np.ones(1200, dtype=bool),
+            "in_need": np.arange(1200) // 6 % 2 == 0,
+            "measure 0": np.arange(1200) // 12 % 4 == 0,
+        },
         (("in_need", "students"), ("measure 0", "in_need")),
-    )  # fmt: skip
+    )
     tables = published(students)
     assert min(tables.true.values()) >= 10
     assert protect(tables) == set()
@@ -258,21 +315,33 @@ def test_ranges_are_those_of_the_attacker_and_have_no_end_where_nothing_is_shown
 
 
 def test_an_audit_of_a_real_size_is_settled():  # R60
-    attributes = {"race": 7, "sex": 3, "english_learner": 2, "special_education": 2, "housing": 2, "meals": 2,
-                  "grade": 4, "school": 12}  # fmt: skip
+    attributes = {
+        "race": 7,
+        "sex": 3,
+        "english_learner": 2,
+        "special_education": 2,
+        "housing": 2,
+        "meals": 2,
+        "grade": 4,
+        "school": 12,
+    }
     tables = published(made_up(1, 3000, attributes, 12))
     withheld = protect(tables)
     assert tables.small(10) < withheld < tables.facts
     assert len(withheld - tables.small(10)) < len(tables.facts - withheld) / 2
     small = sorted(name for name, count in tables.true.items() if count < 10)
     some = small[:: len(small) // 12]
-    assert all(greatest - least >= 10 - 1e-6 for least, greatest in tables.ranges(some, withheld).values())
+    assert all(
+        greatest - least >= 10 - 1e-6 for least, greatest in tables.ranges(some, withheld).values()
+    )
 
 
 def test_a_count_that_follows_with_nothing_shown_is_named():
     tables = partition(30, 0)
     tables.total(("all",), [("part", "0")])
-    with pytest.raises(ValueError, match=r"\('part', '1'\) lies between 0 and 0 with nothing more to withhold"):
+    with pytest.raises(
+        ValueError, match=r"\('part', '1'\) lies between 0 and 0 with nothing more to withhold"
+    ):
         protect(tables)
 
 

@@ -1,4 +1,6 @@
-"""What is shown: rounded, never of fewer than ten students, and nothing from which a small number would follow."""
+"""What is shown: rounded, never of fewer than ten students, and nothing from which a small number
+would follow.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,11 @@ from tests.fairness.attacker import SHARES, narrow, true_counts
 from tests.fairness.made_up import POLICY, District, advised, made_up, size_of, the
 from training.episodes.episodes import Episodes
 
-SOME = replace(POLICY, groups=("sex", "race_ethnicity", "english_learner", "school"),
-               intersections=(("race_ethnicity", "sex"),))  # fmt: skip
+SOME = replace(
+    POLICY,
+    groups=("sex", "race_ethnicity", "english_learner", "school"),
+    intersections=(("race_ethnicity", "sex"),),
+)
 FEW = replace(SOME, groups=("sex", "race_ethnicity"))
 PLAIN = ("suggestion", "missed")
 
@@ -46,14 +51,24 @@ def some_unknown(found: District, share: float, seed: int) -> District:
 SIZES = (120, 300, 450, 700, 900, 1400)
 
 
-@pytest.mark.parametrize(("seed", "only"), [
-    (0, ("missed",)), (1, ("missed",)), (2, ("missed",)),
-    (5, ("missed",)),
-    (1, PLAIN), (2, PLAIN), (3, PLAIN),
-    (5, PLAIN), (3, SHARES),
-    (5, SHARES),
-])  # fmt: skip
-def test_whoever_reads_all_that_is_shown_finds_no_number_below_ten(seed: int, only: tuple[str, ...]):  # R60
+@pytest.mark.parametrize(
+    ("seed", "only"),
+    [
+        (0, ("missed",)),
+        (1, ("missed",)),
+        (2, ("missed",)),
+        (5, ("missed",)),
+        (1, PLAIN),
+        (2, PLAIN),
+        (3, PLAIN),
+        (5, PLAIN),
+        (3, SHARES),
+        (5, SHARES),
+    ],
+)
+def test_whoever_reads_all_that_is_shown_finds_no_number_below_ten(
+    seed: int, only: tuple[str, ...]
+):  # R60
     found = made_up(SIZES[seed], seed, {"asian": 0.95, "white": 0.7}, policy=SOME, only=only)
     found = some_unknown(found, 0.05, seed) if seed % 2 else found
     assert any(count < 10 for count in true_counts(found).values())
@@ -66,14 +81,24 @@ def by_another_model(found: District, seed: int, rate: float) -> District:
     return replace(found, advice=advised(found.students, suggested, found.advice.benefit))
 
 
-@pytest.mark.parametrize(("seed", "size", "only"), [
-    (2, 450, SHARES), (4, 900, PLAIN), (7, 300, PLAIN), (8, 450, SHARES), (9, 700, ("missed",)),
-])  # fmt: skip
-def test_whoever_reads_audits_of_several_models_finds_no_number_below_ten(seed: int, size: int,
-                                                                          only: tuple[str, ...]):  # R60
+@pytest.mark.parametrize(
+    ("seed", "size", "only"),
+    [
+        (2, 450, SHARES),
+        (4, 900, PLAIN),
+        (7, 300, PLAIN),
+        (8, 450, SHARES),
+        (9, 700, ("missed",)),
+    ],
+)
+def test_whoever_reads_audits_of_several_models_finds_no_number_below_ten(
+    seed: int, size: int, only: tuple[str, ...]
+):  # R60
     first = made_up(size, seed, {"asian": 0.95, "white": 0.7}, policy=SOME, only=only)
     first = some_unknown(first, 0.05, seed) if seed % 2 else first
-    second, third = (by_another_model(first, seed + more, rate) for more, rate in ((1000, 0.6), (2000, 0.8)))
+    second, third = (
+        by_another_model(first, seed + more, rate) for more, rate in ((1000, 0.6), (2000, 0.8))
+    )
     shown = first.shown()
     again = second.shown((first.counted(), shown))
     last = third.shown((first.counted(), shown), (second.counted(), again))
@@ -81,7 +106,9 @@ def test_whoever_reads_audits_of_several_models_finds_no_number_below_ten(seed: 
 
 
 def test_two_audits_that_know_nothing_of_each_other_would_tell_together():  # R60
-    first = some_unknown(made_up(700, 9, {"asian": 0.95, "white": 0.7}, policy=SOME, only=("missed",)), 0.05, 9)
+    first = some_unknown(
+        made_up(700, 9, {"asian": 0.95, "white": 0.7}, policy=SOME, only=("missed",)), 0.05, 9
+    )
     second = by_another_model(first, 1009, 0.6)
     assert narrow((first, first.shown()), (second, second.shown()))
 
@@ -90,7 +117,9 @@ def test_two_audits_that_know_nothing_of_each_other_would_tell_together():  # R6
 def test_a_share_that_is_no_count_is_shown_where_it_tells_of_ten_or_more(check: str):  # R60
     found = made_up(450, 2, {"asian": 0.95, "white": 0.7}, policy=FEW)
     groups, cohorts = found.students.groups[["sex"]], found.students.cohorts
-    amount = np.random.default_rng(0).choice([-1.0, 0.0, 1.0] if check == "twins" else [0.0, 0.5, 1.0], len(groups))
+    amount = np.random.default_rng(0).choice(
+        [-1.0, 0.0, 1.0] if check == "twins" else [0.0, 0.5, 1.0], len(groups)
+    )
     asked = Rows((Measure(check, "", amount, np.ones(len(groups))),), groups, cohorts)
     found = replace(found, others=(asked,), only=("missed",))
     of = [one for one in found.judged() if one.figure.check == check]
@@ -118,10 +147,16 @@ def test_an_audit_of_the_same_model_again_shows_what_the_first_did():  # R60
 
 def test_what_was_shown_under_another_policy_counts_too():  # R60
     first = made_up(700, 3, policy=SOME, only=PLAIN)
-    found = replace(by_another_model(first, 5, 0.7), policy=replace(SOME, groups=("sex", "race_ethnicity"),
-                                                                    need_severity=2, fewest_in_need=40))
-    found = replace(found, students=replace(found.students, groups=first.students.groups.drop(
-        columns=["english_learner", "school"])))  # fmt: skip
+    found = replace(
+        by_another_model(first, 5, 0.7),
+        policy=replace(SOME, groups=("sex", "race_ethnicity"), need_severity=2, fewest_in_need=40),
+    )
+    found = replace(
+        found,
+        students=replace(
+            found.students, groups=first.students.groups.drop(columns=["english_learner", "school"])
+        ),
+    )
     shown = first.shown()
     assert narrow((first, shown), (found, found.shown((first.counted(), shown)))) == []
     severe = replace(found, policy=replace(found.policy, need_severity=3))
@@ -129,19 +164,32 @@ def test_what_was_shown_under_another_policy_counts_too():  # R60
 
 
 def test_the_attacker_is_no_fool():  # R60
-    found = made_up(900, 4, policy=SOME, only=PLAIN, races={"white": 0.6, "black": 0.385, "asian": 0.015})
+    found = made_up(
+        900, 4, policy=SOME, only=PLAIN, races={"white": 0.6, "black": 0.385, "asian": 0.015}
+    )
     counts, shown = true_counts(found), found.shown()
     assert counts["need", ("race_ethnicity", "asian")] < 10
-    told = tuple(replace(one, students=round(counts["students", (one.attribute, one.value)] + 0.1, -1),
-                         in_need=round(counts["need", (one.attribute, one.value)] + 0.1, -1))
-                 for one in shown.groups)  # fmt: skip
-    assert ("need", ("race_ethnicity", "asian")) in {tied[:2] for tied in narrow((found, replace(shown, groups=told)))}
+    told = tuple(
+        replace(
+            one,
+            students=round(counts["students", (one.attribute, one.value)] + 0.1, -1),
+            in_need=round(counts["need", (one.attribute, one.value)] + 0.1, -1),
+        )
+        for one in shown.groups
+    )
+    assert ("need", ("race_ethnicity", "asian")) in {
+        tied[:2] for tied in narrow((found, replace(shown, groups=told)))
+    }
 
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000), st.integers(60, 700), st.floats(0.05, 0.95), st.floats(0.02, 0.98))
-def test_no_figure_of_fewer_than_ten_students_is_shown(seed: int, students: int, need: float, rate: float):  # R60
-    found = made_up(students, seed, rate, need=need, policy=FEW, only=("missed", "captured", "late_alert"))
+def test_no_figure_of_fewer_than_ten_students_is_shown(
+    seed: int, students: int, need: float, rate: float
+):  # R60
+    found = made_up(
+        students, seed, rate, need=need, policy=FEW, only=("missed", "captured", "late_alert")
+    )
     shown, table = found.shown(), found.table
     counts, groups = true_counts(found), found.students.groups
     for one in shown.groups:
@@ -155,11 +203,17 @@ def test_no_figure_of_fewer_than_ten_students_is_shown(seed: int, students: int,
             continue
         measure, column = measures[one.check, one.item], groups[one.attribute]
         own = (column == one.value).to_numpy()
-        for share, rows in ((one.rate, own), (one.others_rate, ~own & (column != NOT_RECORDED).to_numpy())):
+        for share, rows in (
+            (one.rate, own),
+            (one.others_rate, ~own & (column != NOT_RECORDED).to_numpy()),
+        ):
             if share is None:
                 continue
             some, whole = measure.amount[rows].sum(), measure.out_of[rows].sum()
-            assert share == pytest.approx(round(share, 2)) and abs(share - some / whole) <= 0.005 + 1e-12
+            assert (
+                share == pytest.approx(round(share, 2))
+                and abs(share - some / whole) <= 0.005 + 1e-12
+            )
             if measure.counts:
                 assert min(some, whole - some) >= 10
             else:
@@ -184,7 +238,11 @@ def test_the_gap_of_plain_counts_is_that_of_the_shares_beside_it():
     for one in shown.findings:
         if (one.check, one.item) not in counted or CHECKS[one.check].matched or one.gap is None:
             continue
-        exact = one.rate / one.others_rate if CHECKS[one.check].comparison == "ratio" else one.rate - one.others_rate
+        exact = (
+            one.rate / one.others_rate
+            if CHECKS[one.check].comparison == "ratio"
+            else one.rate - one.others_rate
+        )
         assert one.gap == pytest.approx(round(exact, 2), abs=1e-9)
         seen += 1
     assert seen > 20
@@ -192,14 +250,20 @@ def test_the_gap_of_plain_counts_is_that_of_the_shares_beside_it():
 
 def test_verdicts_and_what_follows_are_those_of_the_exact_figures():
     found, shown = plain_district()
-    judged = {(one.figure.check, one.figure.item, one.figure.attribute, one.figure.value): one
-              for one in found.judged()}  # fmt: skip
+    judged = {
+        (one.figure.check, one.figure.item, one.figure.attribute, one.figure.value): one
+        for one in found.judged()
+    }
     assert len(judged) == len(shown.findings)
     for one in shown.findings:
         exact = judged[one.check, one.item, one.attribute, one.value]
         assert one.verdict is exact.verdict
         threshold = found.policy.checks[one.check]
-        does = {Verdict.PASS: Consequence.SHOWS, Verdict.FAIL: threshold.fails, Verdict.CANNOT_TELL: threshold.unsure}
+        does = {
+            Verdict.PASS: Consequence.SHOWS,
+            Verdict.FAIL: threshold.fails,
+            Verdict.CANNOT_TELL: threshold.unsure,
+        }
         if one.crossed and one.verdict is Verdict.CANNOT_TELL:
             assert one.does is Consequence.SHOWS
         else:
@@ -235,7 +299,11 @@ def test_a_fact_that_is_on_record_for_nobody_asks():
     unknown = found.students.groups.assign(english_learner=NOT_RECORDED)
     shown = replace(found, students=replace(found.students, groups=unknown)).shown()
     one = the(shown, "missed", "english_learner", NOT_RECORDED)
-    assert (one.verdict, one.does, one.why) == (Verdict.CANNOT_TELL, Consequence.ASKS, "nothing_recorded")
+    assert (one.verdict, one.does, one.why) == (
+        Verdict.CANNOT_TELL,
+        Consequence.ASKS,
+        "nothing_recorded",
+    )
     assert one.rate is one.gap is None
     assert [each for each in shown.findings if each.attribute == "english_learner"] == [one]
     assert size_of(shown, "english_learner", NOT_RECORDED).students == 1500
@@ -254,7 +322,9 @@ def test_points_of_progress_are_shown_in_tenths_of_thirty_students_and_more():
         assert (one.rate is None) is (size < 30)
         if one.rate is not None:
             assert one.rate == round(float(measure.amount[own].mean()), 1)
-            assert one.gap == round(float(measure.amount[own].mean() - measure.amount[~own].mean()), 1)
+            assert one.gap == round(
+                float(measure.amount[own].mean() - measure.amount[~own].mean()), 1
+            )
             assert 10 * one.lower == pytest.approx(round(10 * one.lower))
 
 
@@ -263,8 +333,11 @@ def test_the_rows_of_other_days_are_protected_too():  # R60
     rng = np.random.default_rng(1)
     groups = found.students.groups.iloc[:300]
     got = (rng.random(300) < 0.15).astype(float)
-    rows = Rows((Measure("past_support", "tutoring", got, np.ones(300), np.zeros(300, dtype=np.intp)),), groups,
-                found.students.cohorts.iloc[:300])  # fmt: skip
+    rows = Rows(
+        (Measure("past_support", "tutoring", got, np.ones(300), np.zeros(300, dtype=np.intp)),),
+        groups,
+        found.students.cohorts.iloc[:300],
+    )
     shown = replace(found, others=(rows,)).shown()
     hidden = 0
     for one in [each for each in shown.findings if each.check == "past_support"]:
@@ -275,7 +348,9 @@ def test_the_rows_of_other_days_are_protected_too():  # R60
             assert share is None or min(some, who.sum() - some) >= 10
     assert hidden > 2
     stranger = replace(rows, groups=groups.rename(index={groups.index[0]: "CANARY-another"}))
-    with pytest.raises(ValueError, match="the rows of past_support are not of the audited students"):
+    with pytest.raises(
+        ValueError, match="the rows of past_support are not of the audited students"
+    ):
         replace(found, others=(stranger,)).shown()
 
 
@@ -290,14 +365,18 @@ def none_of(found: District, attribute: str, value: str) -> District:
     own = (found.students.groups[attribute] == value).to_numpy()
     suggested = found.advice.listed.any(axis=1).to_numpy() & ~own
     students = replace(found.students, served=found.students.served & ~own)
-    return replace(found, students=students, advice=advised(students, suggested, found.advice.benefit))
+    return replace(
+        found, students=students, advice=advised(students, suggested, found.advice.benefit)
+    )
 
 
 @pytest.mark.parametrize("check", ["captured", "exposure"])
 def test_a_share_of_benefit_does_not_say_that_nobody_of_a_group_has_a_suggestion(check: str):  # R60
     found = none_of(made_up(900, 3, policy=SOME), "race_ethnicity", "asian")
     shown = found.shown()
-    assert the(shown, "missed", "race_ethnicity", "asian").rate is None, "nobody is helped: withheld"
+    assert the(shown, "missed", "race_ethnicity", "asian").rate is None, (
+        "nobody is helped: withheld"
+    )
     assert the(shown, check, "race_ethnicity", "asian").rate != 0.0
 
 
@@ -306,16 +385,27 @@ def test_a_share_of_the_past_is_of_ten_students_and_not_of_ten_rows():  # R60
     race = found.students.groups["race_ethnicity"].copy()
     race.iloc[:12] = "asian"
     groups = found.students.groups.assign(race_ethnicity=race)
-    students = replace(found.students, groups=groups.assign(**{"race_ethnicity x sex": race + CROSS + groups["sex"]}))
+    students = replace(
+        found.students,
+        groups=groups.assign(**{"race_ethnicity x sex": race + CROSS + groups["sex"]}),
+    )
     who, rng = np.tile(np.arange(400), 3), np.random.default_rng(14)
     got = np.where(who < 12, who < 4, rng.random(400)[who] < 0.4)
     features = pd.DataFrame(math.nan, index=range(1200), columns=feature_names()).assign(
-        grade_level=5.0, absence_rate_year=0.15, absent_days_year=12.0, days_enrolled_year=80.0)  # fmt: skip
+        grade_level=5.0, absence_rate_year=0.15, absent_days_year=12.0, days_enrolled_year=80.0
+    )
     days = pd.Series(np.repeat([date(2025, 10, 1), date(2025, 12, 1), date(2026, 2, 2)], 400))
-    episodes = Episodes(features, pd.Series(race.index[who]), days, pd.Series(np.where(got, "tutoring", "none")),
-                        pd.Series(np.zeros(1200)))  # fmt: skip
+    episodes = Episodes(
+        features,
+        pd.Series(race.index[who]),
+        days,
+        pd.Series(np.where(got, "tutoring", "none")),
+        pd.Series(np.zeros(1200)),
+    )
     programs = pd.DataFrame({"support": ["tutoring"], "min_grade": [-1.0], "max_grade": [12.0]})
     rows = past_supports(episodes, programs, students, ("tutoring",), FEW)
     shown = replace(found, students=students, others=(rows,)).shown()
     assert the(shown, "past_support", "race_ethnicity", "white", "tutoring").rate is not None
-    assert the(shown, "past_support", "race_ethnicity", "asian", "tutoring").rate is None, "four of twelve students"
+    assert the(shown, "past_support", "race_ethnicity", "asian", "tutoring").rate is None, (
+        "four of twelve students"
+    )

@@ -1,4 +1,6 @@
-"""The report: plain words and no student, nothing small, nothing fetched; it reads back as it was or not at all."""
+"""The report: plain words and no student, nothing small, nothing fetched; it reads back as it was
+or not at all.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,12 @@ from tests.fairness.made_up import POLICY, made_up
 from tests.serving.pdf_text import pdf_text
 
 SCHOOL = "Schools differ in the programs nearby, and few have enough students to be judged alone"
-SOME = replace(POLICY, groups=("sex", "race_ethnicity", "special_education", "school"), reported={"school": SCHOOL},
-               intersections=(("race_ethnicity", "sex"),))  # fmt: skip
+SOME = replace(
+    POLICY,
+    groups=("sex", "race_ethnicity", "special_education", "school"),
+    reported={"school": SCHOOL},
+    intersections=(("race_ethnicity", "sex"),),
+)
 PASS, FAIL, CANNOT_TELL = Verdict.PASS, Verdict.FAIL, Verdict.CANNOT_TELL
 STOPS, ASKS, SHOWS = Consequence.STOPS, Consequence.ASKS, Consequence.SHOWS
 FILES = {"audit.json", "chart.svg", "chart-narrow.svg", "report.html", "report.pdf"}
@@ -57,20 +63,33 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def texts(home: Path, of: Audit) -> dict[str, str]:
-    return {file.name: pdf_text(file.read_bytes()) if file.suffix == ".pdf" else file.read_text()
-            for file in audit_folder(home, of).iterdir()}  # fmt: skip
+    return {
+        file.name: pdf_text(file.read_bytes()) if file.suffix == ".pdf" else file.read_text()
+        for file in audit_folder(home, of).iterdir()
+    }
 
 
-def finding(check: str, gap: float | None = 0.0, verdict: Verdict = PASS, does: Consequence = SHOWS,
-            **changes: object) -> Finding:  # fmt: skip
+def finding(
+    check: str,
+    gap: float | None = 0.0,
+    verdict: Verdict = PASS,
+    does: Consequence = SHOWS,
+    **changes: object,
+) -> Finding:
     ratio = CHECKS[check].comparison == "ratio"
-    ends = (None, None) if gap is None else (gap * 0.8, gap * 1.2) if ratio else (gap - 0.1, gap + 0.1)
+    ends = (
+        (None, None) if gap is None else (gap * 0.8, gap * 1.2) if ratio else (gap - 0.1, gap + 0.1)
+    )
     shares = (None, None) if gap is None else (0.5, 0.4)
-    found = Finding(check, "", "race_ethnicity", "black", verdict, does, True, 320, *shares, gap, *ends, "")
+    found = Finding(
+        check, "", "race_ethnicity", "black", verdict, does, True, 320, *shares, gap, *ends, ""
+    )
     return replace(found, **changes)
 
 
-def test_written_files_hold_no_student_and_no_small_number_and_fetch_nothing(written: Path):  # R25, R60
+def test_written_files_hold_no_student_and_no_small_number_and_fetch_nothing(
+    written: Path,
+):  # R25, R60
     files = texts(written, audit())
     assert set(files) == FILES
     assert not any("CANARY" in text for text in files.values())
@@ -90,9 +109,15 @@ def test_the_report_says_the_verdict_names_the_groups_and_that_nobody_signed(wri
     html = texts(written, audit())["report.html"]
     assert audit().verdict is FAIL and '<span class="verdict fail">Failed</span>' in html
     assert words.SUMMARIES[FAIL] in html and "Not signed yet" in html
-    stopping, asking = html.index("What stops this version"), html.index("What a reviewer must answer in writing")
+    stopping, asking = (
+        html.index("What stops this version"),
+        html.index("What a reviewer must answer in writing"),
+    )
     black = next(one for one in audit().stopping if (one.check, one.value) == ("missed", "black"))
-    said = f"Black or African American students: {black.rate:.0%} with neither, all others {black.others_rate:.0%}."
+    said = (
+        f"Black or African American students: {black.rate:.0%} with neither, all others"
+        f" {black.others_rate:.0%}."
+    )
     assert stopping < html.index(said) < asking
     tiny = "American Indian or Alaska Native students: A support or a suggestion"
     assert asking < html.index(tiny)
@@ -115,8 +140,10 @@ def test_the_charts_marks_are_the_gaps_of_the_findings(written: Path):
 
 def test_what_is_printed_is_escaped(tmp_path: Path):
     nasty = "<script>alert(1)</script>"
-    school = [replace(one, value=nasty) if (one.attribute, one.value) == ("school", "Adams") else one
-              for one in audit().findings]  # fmt: skip
+    school = [
+        replace(one, value=nasty) if (one.attribute, one.value) == ("school", "Adams") else one
+        for one in audit().findings
+    ]
     signature = Signature(datetime(2026, 4, 18, 8), nasty, "signed", nasty)
     changed = replace(audit(), snapshot_id=nasty, findings=tuple(school))
     html = write_report(changed, tmp_path, [signature]).read_text()
@@ -126,9 +153,23 @@ def test_what_is_printed_is_escaped(tmp_path: Path):
 
 
 def test_a_report_of_no_figures_at_all_can_be_written(tmp_path: Path):
-    empty = [replace(one, rate=None, others_rate=None, gap=None, lower=None, upper=None, why="too_few",
-                     verdict=CANNOT_TELL, does=ASKS) for one in audit().findings]  # fmt: skip
-    bare = replace(audit(), findings=tuple(empty), verdict=CANNOT_TELL, in_need=None, helped=None, proxies=())
+    empty = [
+        replace(
+            one,
+            rate=None,
+            others_rate=None,
+            gap=None,
+            lower=None,
+            upper=None,
+            why="too_few",
+            verdict=CANNOT_TELL,
+            does=ASKS,
+        )
+        for one in audit().findings
+    ]
+    bare = replace(
+        audit(), findings=tuple(empty), verdict=CANNOT_TELL, in_need=None, helped=None, proxies=()
+    )
     html = write_report(bare, tmp_path).read_text()
     assert "No group may be shown" in html and "Cannot tell" in html and "None" not in html
     assert "Traces of sensitive facts" not in html
@@ -145,9 +186,16 @@ def test_an_audit_reads_back_as_it_was(written: Path):
 def test_equal_audits_have_equal_bytes_and_any_change_another_digest():
     again = made_up(1600, 2, {"black": 0.25}, policy=SOME).audit()
     assert again == audit() and again.to_json() == audit().to_json()
-    changes = ({"version": 2}, {"snapshot_id": "other"}, {"students": 1610}, {"helped": 0.5}, {"behavior": True},
-               {"findings": audit().findings[1:]}, {"proxies": ()},
-               {"at": audit().at + timedelta(seconds=1)})  # fmt: skip
+    changes = (
+        {"version": 2},
+        {"snapshot_id": "other"},
+        {"students": 1610},
+        {"helped": 0.5},
+        {"behavior": True},
+        {"findings": audit().findings[1:]},
+        {"proxies": ()},
+        {"at": audit().at + timedelta(seconds=1)},
+    )
     digests = {replace(audit(), **change).sha256 for change in changes}
     assert len(digests | {audit().sha256}) == len(changes) + 1
 
@@ -156,33 +204,59 @@ def altered(content: dict, **changes: object) -> str:
     return json.dumps(content | changes)
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    (lambda c: altered(c, verdict="pass"), "the audit says pass, but its findings say fail"),
-    (lambda c: altered(c, verdict="fine"), "cannot be read"),
-    (lambda c: altered(c, findings=[one | {"does": "shows"} for one in c["findings"]]), "its findings say pass"),
-    (lambda c: altered(c, students=1500), "its digest is another"),
-    (lambda c: altered(c, groups=c["groups"][1:]), "its digest is another"),
-    (lambda c: altered(c, students="many"), "cannot be read"),
-    (lambda c: altered(c, format="handrail-audit-1"), "its digest is another"),
-    (lambda c: json.dumps([c]), "audit the version again"),
-    (lambda c: json.dumps({key: value for key, value in c.items() if key != "policy"}), "cannot be read"),
-    (lambda c: "{", "cannot be read"),
-    (lambda c: "", "cannot be read"),
-], ids=["verdict", "no verdict", "consequences", "number", "group", "text", "format", "list", "part", "json",
-        "empty"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda c: altered(c, verdict="pass"), "the audit says pass, but its findings say fail"),
+        (lambda c: altered(c, verdict="fine"), "cannot be read"),
+        (
+            lambda c: altered(c, findings=[one | {"does": "shows"} for one in c["findings"]]),
+            "its findings say pass",
+        ),
+        (lambda c: altered(c, students=1500), "its digest is another"),
+        (lambda c: altered(c, groups=c["groups"][1:]), "its digest is another"),
+        (lambda c: altered(c, students="many"), "cannot be read"),
+        (lambda c: altered(c, format="handrail-audit-1"), "its digest is another"),
+        (lambda c: json.dumps([c]), "audit the version again"),
+        (
+            lambda c: json.dumps({key: value for key, value in c.items() if key != "policy"}),
+            "cannot be read",
+        ),
+        (lambda c: "{", "cannot be read"),
+        (lambda c: "", "cannot be read"),
+    ],
+    ids=[
+        "verdict",
+        "no verdict",
+        "consequences",
+        "number",
+        "group",
+        "text",
+        "format",
+        "list",
+        "part",
+        "json",
+        "empty",
+    ],
+)
 def test_a_file_that_is_not_as_it_was_written_is_refused(tmp_path: Path, change, says: str):
     file = audit_folder(tmp_path, audit()) / "audit.json"
     file.parent.mkdir(parents=True)
     file.write_text(audit().to_json())
     assert read_audit(tmp_path, 1) == audit()
     file.write_text(change(json.loads(audit().to_json())))
-    for read in (lambda: read_audit(tmp_path, 1), lambda: audits_of(tmp_path, 1),
-                 lambda: signed_audit(tmp_path, 1, audit().sha256)):  # fmt: skip
+    for read in (
+        lambda: read_audit(tmp_path, 1),
+        lambda: audits_of(tmp_path, 1),
+        lambda: signed_audit(tmp_path, 1, audit().sha256),
+    ):
         with pytest.raises(AuditError, match=says):
             read()
 
 
-def test_an_older_audit_stays_when_a_newer_one_is_written_and_the_newest_is_read_first(written: Path, tmp_path: Path):
+def test_an_older_audit_stays_when_a_newer_one_is_written_and_the_newest_is_read_first(
+    written: Path, tmp_path: Path
+):
     before = texts(written, audit())
     ats = [audit().at + timedelta(days=days) for days in (2, 1, 3)]
     for at in ats:
@@ -201,7 +275,10 @@ def test_writing_an_audit_again_changes_no_byte_of_it(tmp_path: Path):
     write_report(audit(), tmp_path, [Signature(audit().at, "Ana Ruiz", "refused", "Not yet.")])
     two = texts(tmp_path, audit())
     assert one["audit.json"] == two["audit.json"] and one["chart.svg"] == two["chart.svg"]
-    assert "Refused</strong> by Ana Ruiz" in two["report.html"] and "Not signed yet" not in two["report.html"]
+    assert (
+        "Refused</strong> by Ana Ruiz" in two["report.html"]
+        and "Not signed yet" not in two["report.html"]
+    )
 
 
 def test_the_site_shows_what_the_report_shows(written: Path):
@@ -213,7 +290,11 @@ def test_the_site_shows_what_the_report_shows(written: Path):
 
 
 def some(check: str, attribute: str = "") -> list[Finding]:
-    return [one for one in audit().findings if one.check == check and (not attribute or one.attribute == attribute)]
+    return [
+        one
+        for one in audit().findings
+        if one.check == check and (not attribute or one.attribute == attribute)
+    ]
 
 
 def test_the_grid_shows_the_worst_verdict_of_the_groups_that_count():
@@ -238,12 +319,17 @@ def test_the_grid_shows_the_worst_verdict_of_the_groups_that_count():
 def test_the_grid_says_where_nothing_was_asked():
     kept = tuple(one for one in audit().findings if (one.check, one.attribute) != ("missed", "sex"))
     found = views.grid(replace(audit(), findings=kept))
-    cell = next(cells for _, anchor, cells in found.rows if anchor == "missed")[found.columns.index("Sex")]
+    cell = next(cells for _, anchor, cells in found.rows if anchor == "missed")[
+        found.columns.index("Sex")
+    ]
     assert (cell.verdict, cell.counts, cell.notes) == (None, False, ())
 
 
 def test_a_group_that_is_not_counted_does_not_stain_the_grid_of_those_that_are():
-    two = (finding("missed", verdict=PASS), finding("missed", value="white", verdict=FAIL, counts=False))
+    two = (
+        finding("missed", verdict=PASS),
+        finding("missed", value="white", verdict=FAIL, counts=False),
+    )
     cells = views.grid(replace(audit(), findings=two)).rows[0][2]
     assert [(cell.verdict, cell.counts, cell.notes) for cell in cells] == [(PASS, True, ())]
 
@@ -252,7 +338,8 @@ def test_questions_are_a_check_at_a_time_single_groups_before_two_at_once():
     found = views.questions(audit().stopping)
     checks = [one.check for one in audit().stopping]
     assert [one.title.partition(":")[0] for one in found] == [
-        check.title for name, check in CHECKS.items() if name in checks]  # fmt: skip
+        check.title for name, check in CHECKS.items() if name in checks
+    ]
     assert sum(len(one.sentences) for one in found) == len(checks)
     missed = next(one for one in found if one.title == "Missed")
     assert missed.sentences[0].startswith("Black or African American students: ")
@@ -264,15 +351,21 @@ def test_a_check_that_asks_about_several_supports_is_one_question_which_names_ea
     def past(item: str, value: str) -> Finding:
         return finding("past_support", 0.6, value=value, item=item)
 
-    (one,) = views.questions([past("tutoring", "black"), past("housing_help", "hispanic"), past("tutoring", "asian")])
+    (one,) = views.questions(
+        [past("tutoring", "black"), past("housing_help", "hispanic"), past("tutoring", "asian")]
+    )
     assert one.title == "Supports in the past"
     assert [said.partition(":")[0] for said in one.sentences] == [
-        "Housing help. Hispanic or Latino students", "Tutoring. Black or African American students",
-        "Tutoring. Asian students"]  # fmt: skip
+        "Housing help. Hispanic or Latino students",
+        "Tutoring. Black or African American students",
+        "Tutoring. Asian students",
+    ]
     (alone,) = views.questions([past("tutoring", "black"), past("tutoring", "asian")])
     assert alone.title == "Supports in the past: tutoring"
     assert [said.partition(":")[0] for said in alone.sentences] == [
-        "Black or African American students", "Asian students"]  # fmt: skip
+        "Black or African American students",
+        "Asian students",
+    ]
 
 
 def test_many_answers_of_one_check_are_counted_after_twelve():
@@ -283,21 +376,32 @@ def test_many_answers_of_one_check_are_counted_after_twelve():
 
 
 def test_groups_too_small_to_judge_are_one_question_with_their_checks():
-    few = [finding(check, None, value=value, why="too_few") for check in ("missed", "access") for value in
-           ("asian", "white")]  # fmt: skip
+    few = [
+        finding(check, None, value=value, why="too_few")
+        for check in ("missed", "access")
+        for value in ("asian", "white")
+    ]
     judged, small = views.questions([*few, finding("missed", 0.1)])
     assert (judged.title, len(judged.sentences)) == ("Missed", 1)
     assert small.title == "Too few students to judge"
-    assert small.sentences == ("Asian students: Missed, Access at equal need.",
-                               "White students: Missed, Access at equal need.")  # fmt: skip
+    assert small.sentences == (
+        "Asian students: Missed, Access at equal need.",
+        "White students: Missed, Access at equal need.",
+    )
 
 
-@pytest.mark.parametrize(("gap", "cell"), [
-    (0.081, views.Warm("+8", 4, "missed more often")), (0.5, views.Warm("+50", 4, "missed more often")),
-    (0.02, views.Warm("+2", 1, "missed more often")), (0.004, views.Warm("+0", 0, "as often")),
-    (-0.04, views.Warm("-4", -2, "missed less often")), (-0.3, views.Warm("-30", -4, "missed less often")),
-    (None, views.Warm("not shown", 0, "not shown")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("gap", "cell"),
+    [
+        (0.081, views.Warm("+8", 4, "missed more often")),
+        (0.5, views.Warm("+50", 4, "missed more often")),
+        (0.02, views.Warm("+2", 1, "missed more often")),
+        (0.004, views.Warm("+0", 0, "as often")),
+        (-0.04, views.Warm("-4", -2, "missed less often")),
+        (-0.3, views.Warm("-30", -4, "missed less often")),
+        (None, views.Warm("not shown", 0, "not shown")),
+    ],
+)
 def test_a_cell_of_a_heat_table_says_how_much_more_is_missed(gap, cell):
     crossed = finding("missed", gap, attribute="race_ethnicity x sex", value="black x female")
     (heat,) = views.heats(replace(audit(), findings=(crossed,)))
@@ -317,14 +421,20 @@ def test_details_hold_every_finding_once_with_its_threshold():
     found = views.details(audit())
     assert sum(len(table.lines) for one in found for table in one.tables) == len(audit().findings)
     missed = next(one for one in found if one.name == "missed")
-    assert missed.threshold == (
-        "Fails at more than 5 points, where chance does not explain it: stops the model. Passes where the whole "
-        "interval is within 10 points. Otherwise it cannot tell: asks for a written reason. Source: "
-        f"{SOME.checks['missed'].source}.")  # fmt: skip
+    assert (
+        missed.threshold
+        == "Fails at more than 5 points, where chance does not explain it: stops the model. Passes"
+        " where the whole interval is within 10 points. Otherwise it cannot tell: asks for a"
+        f" written reason. Source: {SOME.checks['missed'].source}."
+    )
     suggestion = next(one for one in found if one.name == "suggestion")
     assert suggestion.threshold.startswith("Fails at below 0.80 times")
-    assert [table.counts for table in missed.tables] == [one.title != "School" for one in missed.tables]
-    for table, attribute in zip(missed.tables, dict.fromkeys(one.attribute for one in some("missed")), strict=True):
+    assert [table.counts for table in missed.tables] == [
+        one.title != "School" for one in missed.tables
+    ]
+    for table, attribute in zip(
+        missed.tables, dict.fromkeys(one.attribute for one in some("missed")), strict=True
+    ):
         assert table.title == words.attribute_label(attribute)
         for line, one in zip(table.lines, some("missed", attribute), strict=True):
             assert line.n == ("not shown" if one.n is None else f"{one.n:,}")
@@ -335,20 +445,31 @@ def test_details_hold_every_finding_once_with_its_threshold():
 def test_a_threshold_in_progress_points_is_said_in_them():
     (one,) = views.details(replace(audit(), findings=(finding("calibration"),)))
     assert one.threshold.startswith("Fails at more than 0.5 progress points")
-    assert "within 1 progress points" in one.threshold and "Otherwise it cannot tell: is shown." in one.threshold
+    assert (
+        "within 1 progress points" in one.threshold
+        and "Otherwise it cannot tell: is shown." in one.threshold
+    )
 
 
 def test_strong_traces_are_marked_and_what_was_not_asked_says_so():
-    made = (Proxy("sex", "attendance", 0.55, 0.5, 0.6), Proxy("sex", ALL, 0.7, 0.66, 0.74),
-            Proxy("race_ethnicity", "grades", 0.69, 0.6, 0.8),
-            Proxy("race_ethnicity", ALL, 0.9, 0.85, 0.95))  # fmt: skip
+    made = (
+        Proxy("sex", "attendance", 0.55, 0.5, 0.6),
+        Proxy("sex", ALL, 0.7, 0.66, 0.74),
+        Proxy("race_ethnicity", "grades", 0.69, 0.6, 0.8),
+        Proxy("race_ethnicity", ALL, 0.9, 0.85, 0.95),
+    )
     families, rows = views.traces(replace(audit(), proxies=made))
     assert families == ["Attendance", "Grades", "All together"]
     assert rows == [
-        views.Trace("Sex", (("0.55 (0.50 to 0.60)", False), ("not asked", False), ("0.70 (0.66 to 0.74)", True))),
-        views.Trace("Race or ethnicity", (("not asked", False), ("0.69 (0.60 to 0.80)", False),
-                                          ("0.90 (0.85 to 0.95)", True))),
-    ]  # fmt: skip
+        views.Trace(
+            "Sex",
+            (("0.55 (0.50 to 0.60)", False), ("not asked", False), ("0.70 (0.66 to 0.74)", True)),
+        ),
+        views.Trace(
+            "Race or ethnicity",
+            (("not asked", False), ("0.69 (0.60 to 0.80)", False), ("0.90 (0.85 to 0.95)", True)),
+        ),
+    ]
     assert views.traces(replace(audit(), proxies=())) == (["All together"], [])
 
 
@@ -357,37 +478,81 @@ def test_what_stops_asks_and_passes_is_counted():
     assert views.counted(audit()) == {
         "stop": sum(one.does is STOPS for one in audit().findings),
         "ask": sum(one.does is ASKS for one in audit().findings),
-        "pass": sum(one.verdict is PASS for one in judged), "fail": sum(one.verdict is FAIL for one in judged),
-        "of": len(judged)}  # fmt: skip
+        "pass": sum(one.verdict is PASS for one in judged),
+        "fail": sum(one.verdict is FAIL for one in judged),
+        "of": len(judged),
+    }
     assert verdict_of(audit().findings) is FAIL
 
 
 SENTENCES = {
-    "a difference": (finding("missed", 0.1), "Black or African American students: 50% with neither, all others 40%. "
-                     "+10 points (+0 to +20)."),
-    "a ratio": (finding("suggestion", 0.75, attribute="sex", value="female"),
-                "Girls: 50% with a support or a suggestion, all others 40%. 0.75 times as often (0.60 to 0.90)."),
-    "a ratio without an end": (finding("suggestion", 2.0, upper=None, attribute="sex", value="male"),
-                               "Boys: 50% with a support or a suggestion, all others 40%. 2.00 times as often (1.60 to "
-                               "no limit)."),
-    "a matched difference": (finding("access", -0.05), "Black or African American students: 50% with neither, all "
-                             "others 40%. Among those alike in need or records, -5 points (-15 to +5)."),
-    "a mean": (finding("twins", 0.07), "Black or African American students: 50% more of the twins outside have one. "
-               "+7 points (-3 to +17)."),
-    "progress points": (finding("calibration", -0.6, rate=-0.7, others_rate=-0.1),
-                        "Black or African American students: -0.7 points gained less expected, all others -0.1 points. "
-                        "-0.6 progress points (-0.7 to -0.5)."),
-    "too few": (finding("missed", None, why="too_few"),
-                "Black or African American students: too few students to judge."),
-    "nothing to show": (finding("missed", None), "Black or African American students: the figures are not shown, "
-                        "since a small number of students would follow from them."),
-    "nothing on record": (finding("missed", None, why="nothing_recorded", attribute="unstable_housing",
-                                  value=NOT_RECORDED),
-                          "Housing: not on record for anybody, so no group can be judged."),
-    "two groups at once": (finding("missed", 0.1, attribute="race_ethnicity x sex", value="black x female"),
-                           "Black or African American, girls: 50% with neither, all others 40%. +10 points (+0 to "
-                           "+20)."),
-}  # fmt: skip
+    "a difference": (
+        finding("missed", 0.1),
+        (
+            "Black or African American students: 50% with neither, all others 40%. "
+            "+10 points (+0 to +20)."
+        ),
+    ),
+    "a ratio": (
+        finding("suggestion", 0.75, attribute="sex", value="female"),
+        (
+            "Girls: 50% with a support or a suggestion, all others 40%. 0.75 times as often (0.60"
+            " to 0.90)."
+        ),
+    ),
+    "a ratio without an end": (
+        finding("suggestion", 2.0, upper=None, attribute="sex", value="male"),
+        (
+            "Boys: 50% with a support or a suggestion, all others 40%. 2.00 times as often (1.60 to"
+            " no limit)."
+        ),
+    ),
+    "a matched difference": (
+        finding("access", -0.05),
+        (
+            "Black or African American students: 50% with neither, all "
+            "others 40%. Among those alike in need or records, -5 points (-15 to +5)."
+        ),
+    ),
+    "a mean": (
+        finding("twins", 0.07),
+        (
+            "Black or African American students: 50% more of the twins outside have one. "
+            "+7 points (-3 to +17)."
+        ),
+    ),
+    "progress points": (
+        finding("calibration", -0.6, rate=-0.7, others_rate=-0.1),
+        (
+            "Black or African American students: -0.7 points gained less expected, all others -0.1"
+            " points. -0.6 progress points (-0.7 to -0.5)."
+        ),
+    ),
+    "too few": (
+        finding("missed", None, why="too_few"),
+        "Black or African American students: too few students to judge.",
+    ),
+    "nothing to show": (
+        finding("missed", None),
+        (
+            "Black or African American students: the figures are not shown, "
+            "since a small number of students would follow from them."
+        ),
+    ),
+    "nothing on record": (
+        finding(
+            "missed", None, why="nothing_recorded", attribute="unstable_housing", value=NOT_RECORDED
+        ),
+        "Housing: not on record for anybody, so no group can be judged.",
+    ),
+    "two groups at once": (
+        finding("missed", 0.1, attribute="race_ethnicity x sex", value="black x female"),
+        (
+            "Black or African American, girls: 50% with neither, all others 40%. +10 points (+0 to "
+            "+20)."
+        ),
+    ),
+}
 
 
 @pytest.mark.parametrize(("one", "said"), SENTENCES.values(), ids=list(SENTENCES))
@@ -399,14 +564,18 @@ def test_groups_of_which_no_figure_may_be_shown_are_named_together_after_the_oth
     boys = finding("missed", None, attribute="sex", value="male")
     said = words.sentences([finding("missed", None), finding("missed", 0.1, FAIL, STOPS), boys])
     assert said[0] == words.sentence(finding("missed", 0.1, FAIL, STOPS))
-    assert said[1:] == ["Black or African American students; Boys: the figures are not shown, since a small number of "
-                        "students would follow from them."]
+    assert said[1:] == [
+        "Black or African American students; Boys: the figures are not shown, since a small number"
+        " of students would follow from them."
+    ]
 
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_every_check_is_said_in_words_for_every_verdict(check: str):
     for verdict, does in ((PASS, SHOWS), (FAIL, STOPS), (CANNOT_TELL, ASKS)):
-        said = words.sentence(finding(check, 0.1, verdict, does, item="tutoring" if check == "support" else ""))
+        said = words.sentence(
+            finding(check, 0.1, verdict, does, item="tutoring" if check == "support" else "")
+        )
         assert said.startswith("Black or African American students: ") and said.endswith(").")
         assert "None" not in said and "nan" not in said and "_" not in said
     assert CHECKS[check].asks.rstrip().endswith((".", "?"))
@@ -414,7 +583,10 @@ def test_every_check_is_said_in_words_for_every_verdict(check: str):
 
 def test_groups_supports_and_verdicts_have_words():
     assert words.check_label("support", "summer_meals") == "Each support: summer meals"
-    assert words.attribute_label("race_ethnicity x special_education") == "Race or ethnicity and special education"
+    assert (
+        words.attribute_label("race_ethnicity x special_education")
+        == "Race or ethnicity and special education"
+    )
     assert words.value_label("special_education", "yes") == "Students with an IEP or a 504 plan"
     assert words.value_label("school", "Adams") == "Adams"
     assert words.value_label("sex", NOT_RECORDED) == "Not recorded"

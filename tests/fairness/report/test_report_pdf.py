@@ -1,4 +1,6 @@
-"""The audit as a document to file: what it says, who signed, and that it can be read by everybody."""
+"""The audit as a document to file: what it says, who signed, and that it can be read by
+everybody.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +26,20 @@ from tests.fairness.small_audits import CURVES, audit_of, finding
 from tests.serving import district
 from tests.serving.pdf_text import pdf_text
 
-SIGNED = (Signature(datetime(2026, 4, 18, 10, 5), "Marcus Bell", "signed", "I read it <all> & #agree."),
-          Signature(datetime(2026, 4, 19, 11), "Ana Ruiz", "refused", "A family complained."))  # fmt: skip
-FAILING = audit_of([
-    finding("missed", "race_ethnicity", "black", 0.09, Verdict.FAIL),
-    finding("missed", "race_ethnicity", "white", -0.04),
-    finding("access", "sex", "another", None, Verdict.CANNOT_TELL),
-    finding("missed", "race_ethnicity x sex", "black x female", 0.08, Verdict.CANNOT_TELL),
-    finding("missed", "school", "School Nine", 0.2, Verdict.FAIL),
-], curves=CURVES)  # fmt: skip
+SIGNED = (
+    Signature(datetime(2026, 4, 18, 10, 5), "Marcus Bell", "signed", "I read it <all> & #agree."),
+    Signature(datetime(2026, 4, 19, 11), "Ana Ruiz", "refused", "A family complained."),
+)
+FAILING = audit_of(
+    [
+        finding("missed", "race_ethnicity", "black", 0.09, Verdict.FAIL),
+        finding("missed", "race_ethnicity", "white", -0.04),
+        finding("access", "sex", "another", None, Verdict.CANNOT_TELL),
+        finding("missed", "race_ethnicity x sex", "black x female", 0.08, Verdict.CANNOT_TELL),
+        finding("missed", "school", "School Nine", 0.2, Verdict.FAIL),
+    ],
+    curves=CURVES,
+)
 PASSING = audit_of([finding("missed", "sex", "female", 0.01)])
 
 
@@ -48,7 +55,10 @@ def test_the_document_says_the_verdict_what_stops_the_version_and_who_is_asked_a
     told = text(document(FAILING))
     assert f"Failed . {SUMMARIES[Verdict.FAIL]}" in told
     assert "What stops this version Missed" in told
-    assert "Black or African American students: 20% with neither, all others 20%. +9 points (+7 to +11)." in told
+    assert (
+        "Black or African American students: 20% with neither, all others 20%. +9 points (+7 to"
+        " +11)." in told
+    )
     assert "What a reviewer must answer in writing" in told
     assert "Too few students to judge" in told and "Students of another sex: " in told
 
@@ -72,7 +82,10 @@ def test_it_is_tagged_and_the_charts_have_words():
     file = document(FAILING)
     assert b"<pdfuaid:part>1</pdfuaid:part>" in file and b"/MarkInfo<</Marked true" in file
     assert b"/S/TH" in file and b"/S/H1" in file and b"/S/Figure" in file
-    assert b"How much more often each group is left without" in file and b"Benefit captured against" in file
+    assert (
+        b"How much more often each group is left without" in file
+        and b"Benefit captured against" in file
+    )
     assert b"Fairness audit of model version 1</rdf:li>" in file and b"/URI" not in file
 
 
@@ -83,18 +96,30 @@ def test_the_same_audit_is_the_same_document():
 def test_ways_to_mend_it_stand_only_where_something_stops_the_version():
     told = text(document(FAILING))
     assert "Nothing here is applied by itself" in told and "handrail train --without FAMILY" in told
-    assert "Floor at 50% of an even share 71% +2 points Black or African American students 69%" in told
+    assert (
+        "Floor at 50% of an even share 71% +2 points Black or African American students 69%" in told
+    )
     assert "counts places, and its worst gap is that of students who wait" in told
     assert "Ways to mend it" not in text(document(PASSING))
 
 
 def test_it_holds_method_limits_policy_and_what_was_read_and_no_single_school():
     told = text(document(FAILING))
-    for said in ("Mantel and Haenszel", "Holm's procedure", *LIMITS, "students (about 3,000 rows)", "c" * 64,
-                 FAILING.policy_sha256, "This district's own step: one audit a semester", "four-fifths"):  # fmt: skip
+    for said in (
+        "Mantel and Haenszel",
+        "Holm's procedure",
+        *LIMITS,
+        "students (about 3,000 rows)",
+        "c" * 64,
+        FAILING.policy_sha256,
+        "This district's own step: one audit a semester",
+        "four-fifths",
+    ):
         assert said in told or said in told.replace("- ", "-"), said
     assert "School Nine" not in told, "schools do not count; they are on the page"
-    assert told.index("Signatures") < told.index("Check by check"), "what is signed comes before the tables"
+    assert told.index("Signatures") < told.index("Check by check"), (
+        "what is signed comes before the tables"
+    )
 
 
 def test_page_and_document_say_the_same():
@@ -112,7 +137,9 @@ def test_every_verdict_of_the_page_leads_to_its_table_within_the_check():
     assert len(targets) > 4 and set(targets) <= set(ids) and len(ids) == len(set(ids))
     for table in re.findall(r'id="(table-[^"]+)"', page):
         before = page[: page.index(f'id="{table}"')]
-        assert before.count("<details") > before.count("</details>"), "a link opens what it leads into"
+        assert before.count("<details") > before.count("</details>"), (
+            "a link opens what it leads into"
+        )
 
 
 @pytest.mark.parametrize("audit", [FAILING, PASSING])
@@ -120,7 +147,17 @@ def test_every_file_of_a_report_is_written_and_read_back(audit: Audit, tmp_path:
     report = write_report(audit, tmp_path)
     names = {file.name for file in audit_folder(tmp_path, audit).iterdir()}
     curves = {"curves.svg"} if audit.curves else set()
-    assert names == {"audit.json", "chart.svg", "chart-narrow.svg", "report.html", "report.pdf"} | curves
+    assert (
+        names
+        == {
+            "audit.json",
+            "chart.svg",
+            "chart-narrow.svg",
+            "report.html",
+            "report.pdf",
+        }
+        | curves
+    )
     assert report.name == "report.html" and read_audit(tmp_path, 1) == audit
 
 
@@ -128,6 +165,10 @@ def test_a_real_audit_names_no_student(approved: Path):  # R25, R60
     audit = read_audit(approved, 1)
     assert audit is not None
     told = text((audit_folder(approved, audit) / "report.pdf").read_bytes())
-    names = [str(row[name]) for row in district.rows()["students"] for name in ("first_name", "last_name")]
+    names = [
+        str(row[name])
+        for row in district.rows()["students"]
+        for name in ("first_name", "last_name")
+    ]
     assert not [one for one in (*district.STUDENTS, *names, district.CANARY) if one in told]
     assert "Only for a test" in told and "Signed" in told

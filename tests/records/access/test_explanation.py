@@ -1,4 +1,6 @@
-"""An explanation says what scope does, names the first thing that stands in the way, and where it is written."""
+"""An explanation says what scope does, names the first thing that stands in the way, and where it
+is written.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ STUDENTS = 40
 GRANTED = ["directory", "attendance", "housing"]
 
 
-def test_explanations_and_scope_agree_on_thousands_of_random_probes(database: Database, tmp_path: Path):  # R15
+def test_explanations_and_scope_agree_on_thousands_of_random_probes(
+    database: Database, tmp_path: Path
+):  # R15
     rng = np.random.default_rng(15)
     snapshot = snapshot_of(draw_rows(rng, STUDENTS), tmp_path / "home")
     viewers = draw_law(rng, database, STUDENTS)
@@ -68,7 +72,9 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
 
 @pytest.fixture
 def caseworker(database: Database) -> Viewer:
-    (viewer, *_) = add_organization(database, "tutors", Role.CASEWORKER, Role.COORDINATOR, Role.DATA_SCIENTIST)
+    viewer, *_ = add_organization(
+        database, "tutors", Role.CASEWORKER, Role.COORDINATOR, Role.DATA_SCIENTIST
+    )
     add_agreement(database, categories=GRANTED, consent_required=["housing"])
     return viewer
 
@@ -76,15 +82,28 @@ def caseworker(database: Database) -> Viewer:
 def line(key: str) -> str:
     """Where the agreement of these tests says something, counted in its text."""
     numbered = enumerate(agreement_text().splitlines(), start=1)
-    return f"Line {next(number for number, text in numbered if text.startswith(f'{key} ='))} of a1, version 1"
+    return (
+        f"Line {next(number for number, text in numbered if text.startswith(f'{key} ='))} of a1,"
+        " version 1"
+    )
 
 
-def answer(viewer: Viewer, database: Database, snapshot: Snapshot, category: Category, student: str = "s1",
-           day: date = TODAY) -> Answer:  # fmt: skip
-    return explain(viewer, student, database, snapshot, at_noon(day)).answers[list(Category).index(category)]
+def answer(
+    viewer: Viewer,
+    database: Database,
+    snapshot: Snapshot,
+    category: Category,
+    student: str = "s1",
+    day: date = TODAY,
+) -> Answer:
+    return explain(viewer, student, database, snapshot, at_noon(day)).answers[
+        list(Category).index(category)
+    ]
 
 
-def test_what_is_visible_names_the_agreements_line_and_the_digest_of_its_text(database, caseworker, snapshot):  # R15
+def test_what_is_visible_names_the_agreements_line_and_the_digest_of_its_text(
+    database, caseworker, snapshot
+):  # R15
     found = answer(caseworker, database, snapshot, Category.ATTENDANCE)
     (stored,) = all_agreements(database, "tutors")
     assert found.visible and found.way.sha256 == stored.agreement.sha256
@@ -92,7 +111,10 @@ def test_what_is_visible_names_the_agreements_line_and_the_digest_of_its_text(da
     assert found.reason.written == line("categories")
     assert [one.holds for one in found.way.conditions] == [True] * len(found.way.conditions)
     asked = {one.asked: one.answer for one in found.way.conditions}
-    assert asked["Does the student take part in one of its programs today?"] == "Yes: in p1 since 5 January 2026"
+    assert (
+        asked["Does the student take part in one of its programs today?"]
+        == "Yes: in p1 since 5 January 2026"
+    )
     assert asked["Is it still in force?"] == "Yes: its last day is 31 July 2026"
 
 
@@ -103,8 +125,15 @@ def opt_out(database: Database) -> None:
 
 def hold(database: Database) -> None:
     with database.session() as session:
-        session.add(LegalHoldRow(student_id="s1", since=datetime(2026, 3, 2, 9, 5), lifted_at=None, placed_by="d",
-                                 reason="A court case"))  # fmt: skip
+        session.add(
+            LegalHoldRow(
+                student_id="s1",
+                since=datetime(2026, 3, 2, 9, 5),
+                lifted_at=None,
+                placed_by="d",
+                reason="A court case",
+            )
+        )
 
 
 def close_account(database: Database) -> None:
@@ -122,7 +151,13 @@ def nothing(database: Database) -> None:
 
 CLOSED: list[tuple[Callable[[Database], None], str, date, str, str]] = [
     (close_account, "s1", TODAY, "No: the account is closed", "The accounts"),
-    (end_agreement, "s1", TODAY, "No: it was revoked on 1 April 2026", "The district's revocation of a1"),
+    (
+        end_agreement,
+        "s1",
+        TODAY,
+        "No: it was revoked on 1 April 2026",
+        "The district's revocation of a1",
+    ),
     (nothing, "s1", date(2025, 7, 31), "No: its first day is 1 August 2025", line("start")),
     (nothing, "s1", date(2026, 8, 1), "No: its last day is 31 July 2026", line("end")),
     (nothing, "s3", TODAY, "No: in p1 until 1 December 2025", line("programs")),
@@ -130,22 +165,30 @@ CLOSED: list[tuple[Callable[[Database], None], str, date, str, str]] = [
     (nothing, "s1", date(2026, 1, 4), "No: in p1 from 5 January 2026", line("programs")),
     (opt_out, "s1", TODAY, "Yes: since 2 March 2026", "Opt-out 1"),
     (hold, "s1", TODAY, "Yes: since 2 March 2026, 09:05", "Legal hold 1"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("change", "student", "day", "said", "written"), CLOSED)
-def test_the_first_thing_that_stands_in_the_way_is_the_reason(database, caseworker, snapshot, change, student, day,
-                                                              said, written):  # R15  # fmt: skip
+def test_the_first_thing_that_stands_in_the_way_is_the_reason(
+    database, caseworker, snapshot, change, student, day, said, written
+):  # R15
     change(database)
     for category in (Category.DIRECTORY, Category.ATTENDANCE, Category.HOUSING):
         found = answer(caseworker, database, snapshot, category, student, day)
         assert not found.visible
-        assert (found.reason.answer, found.reason.written, found.reason.holds) == (said, written, False)
+        assert (found.reason.answer, found.reason.written, found.reason.holds) == (
+            said,
+            written,
+            False,
+        )
 
 
 def test_what_the_agreement_or_the_role_does_not_open_says_so(database, caseworker, snapshot):
     found = answer(caseworker, database, snapshot, Category.GRADES)
-    assert (found.reason.asked, found.reason.answer) == ("Does the agreement name this part of the record?", "No")
+    assert (found.reason.asked, found.reason.answer) == (
+        "Does the agreement name this part of the record?",
+        "No",
+    )
     assert found.reason.written == line("categories")
     coordinator = Viewer("tutors-coordinator", "", "", Role.COORDINATOR, "tutors")
     found = answer(coordinator, database, snapshot, Category.ATTENDANCE)
@@ -164,28 +207,45 @@ def test_an_evaluation_names_its_ground_as_the_reason(database, snapshot, basis)
     assert found.reason.written == line("legal_basis") and "99.31(a)" in found.reason.answer
 
 
-def test_a_consent_is_named_with_who_signed_it_when_and_until_when(database, caseworker, snapshot):  # R10
+def test_a_consent_is_named_with_who_signed_it_when_and_until_when(
+    database, caseworker, snapshot
+):  # R10
     missing = answer(caseworker, database, snapshot, Category.HOUSING)
     assert missing.reason.asked == "Has the family signed for it (42 U.S.C. 11432(g)(3)(G))?"
-    assert (missing.reason.answer, missing.reason.written) == ("No: no consent names it", line("consent_required"))
+    assert (missing.reason.answer, missing.reason.written) == (
+        "No: no consent names it",
+        line("consent_required"),
+    )
     add_consent(database, "s1", Category.HOUSING)
     signed = answer(caseworker, database, snapshot, Category.HOUSING)
-    assert signed.visible and signed.reason.asked == "Does the agreement name this part of the record?"
-    assert signed.way.conditions[-1].answer == "Yes: A parent on 1 September 2025, until 31 August 2026"
+    assert (
+        signed.visible and signed.reason.asked == "Does the agreement name this part of the record?"
+    )
+    assert (
+        signed.way.conditions[-1].answer
+        == "Yes: A parent on 1 September 2025, until 31 August 2026"
+    )
     assert signed.way.conditions[-1].written == "Consent 1"
     assert signed.reason.written == f"{line('categories')}; Consent 1"
     with database.session() as session:
         session.get_one(ConsentRow, 1).revoked_on = TODAY
     revoked = answer(caseworker, database, snapshot, Category.HOUSING)
     assert revoked.reason.answer == "No: it was revoked on 17 April 2026"
-    assert answer(caseworker, database, snapshot, Category.HOUSING, day=TODAY - timedelta(days=1)).visible
+    assert answer(
+        caseworker, database, snapshot, Category.HOUSING, day=TODAY - timedelta(days=1)
+    ).visible
 
 
-@pytest.mark.parametrize(("signed", "ends", "said"), [
-    (date(2026, 5, 1), date(2026, 8, 31), "No: it was signed on 1 May 2026 only"),
-    (date(2025, 9, 1), date(2026, 4, 16), "No: it ended on 16 April 2026"),
-])  # fmt: skip
-def test_a_consent_that_does_not_count_today_says_why(database, caseworker, snapshot, signed, ends, said):
+@pytest.mark.parametrize(
+    ("signed", "ends", "said"),
+    [
+        (date(2026, 5, 1), date(2026, 8, 31), "No: it was signed on 1 May 2026 only"),
+        (date(2025, 9, 1), date(2026, 4, 16), "No: it ended on 16 April 2026"),
+    ],
+)
+def test_a_consent_that_does_not_count_today_says_why(
+    database, caseworker, snapshot, signed, ends, said
+):
     add_consent(database, "s1", Category.HOUSING)
     with database.session() as session:
         row = session.get_one(ConsentRow, 1)
@@ -199,21 +259,44 @@ def test_the_better_of_two_agreements_answers(database, caseworker, snapshot):
     found = answer(caseworker, database, snapshot, Category.GRADES)
     assert found.visible and found.way.name == "agreement a2, version 1" and len(found.ways) == 3
     other = answer(caseworker, database, snapshot, Category.ASSESSMENTS)
-    assert other.way.name == "agreement a1, version 1" and other.reason.asked.startswith("Does the agreement name")
+    assert other.way.name == "agreement a1, version 1" and other.reason.asked.startswith(
+        "Does the agreement name"
+    )
 
 
-def test_an_emergency_opens_what_it_names_past_an_opt_out_until_it_ends(database, caseworker, snapshot):
+def test_an_emergency_opens_what_it_names_past_an_opt_out_until_it_ends(
+    database, caseworker, snapshot
+):
     opt_out(database)
     opened = datetime(2026, 4, 17, 11)  # answers are for noon
     with database.session() as session:
-        session.add(EmergencyRow(opened_at=opened, ends_at=opened + timedelta(hours=2), ended_at=None, opened_by="d",
-                                 user_id="tutors-caseworker", organization_id="tutors", student_id="s1",
-                                 categories="schedule;housing", threat="", reason=""))  # fmt: skip
+        session.add(
+            EmergencyRow(
+                opened_at=opened,
+                ends_at=opened + timedelta(hours=2),
+                ended_at=None,
+                opened_by="d",
+                user_id="tutors-caseworker",
+                organization_id="tutors",
+                student_id="s1",
+                categories="schedule;housing",
+                threat="",
+                reason="",
+            )
+        )
     found = answer(caseworker, database, snapshot, Category.SCHEDULE)
-    assert found.visible and (found.way.name, found.reason.written) == ("emergency 1", "Emergency 1")
+    assert found.visible and (found.way.name, found.reason.written) == (
+        "emergency 1",
+        "Emergency 1",
+    )
     assert not answer(caseworker, database, snapshot, Category.HOUSING).visible
-    (over,) = [one for one in explain(caseworker, "s1", database, snapshot, opened + timedelta(hours=2)).answers
-               if one.category is Category.SCHEDULE]  # fmt: skip
+    (over,) = [
+        one
+        for one in explain(
+            caseworker, "s1", database, snapshot, opened + timedelta(hours=2)
+        ).answers
+        if one.category is Category.SCHEDULE
+    ]
     assert not over.visible and over.reason.answer == "Yes: since 2 March 2026"
 
 
@@ -224,12 +307,17 @@ def test_the_district_sees_its_own_records_and_a_stranger_nothing(database, case
     found = answer(stranger, database, snapshot, Category.DIRECTORY)
     assert (found.visible, found.reason.answer) == (False, "No: there is no such account")
     moved = Viewer("tutors-coordinator", "", "", Role.CASEWORKER, "tutors")
-    assert answer(moved, database, snapshot, Category.DIRECTORY).reason.answer.startswith("No: the account has another")
+    assert answer(moved, database, snapshot, Category.DIRECTORY).reason.answer.startswith(
+        "No: the account has another"
+    )
 
 
 def test_an_organisation_without_an_agreement_is_told_so(database, snapshot):
     (viewer,) = add_organization(database, "tutors", Role.CASEWORKER)
-    assert answer(viewer, database, snapshot, Category.DIRECTORY).reason.answer == "No: none was ever added"
+    assert (
+        answer(viewer, database, snapshot, Category.DIRECTORY).reason.answer
+        == "No: none was ever added"
+    )
 
 
 def test_an_unknown_student_is_refused(database, caseworker, snapshot):

@@ -1,4 +1,6 @@
-"""R1: two districts that differ only outside a viewer's scope look the same to that viewer, to the last byte."""
+"""R1: two districts that differ only outside a viewer's scope look the same to that viewer, to the
+last byte.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,15 @@ from records.access.scope import Role, ScopedRecords, Viewer, scope_for
 from records.canonical.schema import TABLES, Category
 from records.database.engine import open_database
 from tests.records import small_district
-from tests.records.conftest import SECRET, TODAY, add_agreement, add_consent, add_organization, at_noon, snapshot_of
+from tests.records.conftest import (
+    SECRET,
+    TODAY,
+    add_agreement,
+    add_consent,
+    add_organization,
+    at_noon,
+    snapshot_of,
+)
 
 CONSENTED = (Category.HOUSING, Category.MEAL_ELIGIBILITY)
 GRANTABLE = sorted({*Category} - {Category.SPECIAL_EDUCATION})
@@ -26,15 +36,22 @@ STATUSES = ["absent_excused", "absent_unexcused", "tardy"]
 @settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(data=st.data())
 def test_changes_out_of_scope_change_nothing_that_is_shown(data: st.DataObject):  # R1
-    granted = data.draw(st.lists(st.sampled_from(GRANTABLE), unique=True, min_size=1), label="granted")
-    consents = data.draw(st.dictionaries(st.sampled_from(IDS), st.lists(st.sampled_from(GRANTABLE), min_size=1)))
+    granted = data.draw(
+        st.lists(st.sampled_from(GRANTABLE), unique=True, min_size=1), label="granted"
+    )
+    consents = data.draw(
+        st.dictionaries(st.sampled_from(IDS), st.lists(st.sampled_from(GRANTABLE), min_size=1))
+    )
     role = data.draw(st.sampled_from(ROLES), label="role")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         database = open_database(f"sqlite:///{home / 'h.db'}")
         add_organization(database, "tutors", *ROLES)
-        add_agreement(database, categories=[str(c) for c in granted],
-                      consent_required=[str(c) for c in CONSENTED if c in granted])  # fmt: skip
+        add_agreement(
+            database,
+            categories=[str(c) for c in granted],
+            consent_required=[str(c) for c in CONSENTED if c in granted],
+        )
         for student, categories in consents.items():
             add_consent(database, student, *categories)
         viewer = Viewer(f"tutors-{role}", "", "", role, "tutors")
@@ -45,16 +62,24 @@ def test_changes_out_of_scope_change_nothing_that_is_shown(data: st.DataObject):
         after = snapshot_of(scramble(rows, visible, data), home / "after")
         scope_after = scope_for(viewer, database, after, at_noon(TODAY), SECRET)
         assert scope_after.fingerprint() == scope.fingerprint()
-        assert {s: scope.handle(s) for s in scope.students} == {s: scope_after.handle(s) for s in scope_after.students}
+        assert {s: scope.handle(s) for s in scope.students} == {
+            s: scope_after.handle(s) for s in scope_after.students
+        }
         for name in TABLES:
             if TABLES[name].is_student:
-                shown = [ScopedRecords(*pair).frame(name).to_json(date_format="iso")
-                         for pair in ((before, scope), (after, scope_after))]  # fmt: skip
+                shown = [
+                    ScopedRecords(*pair).frame(name).to_json(date_format="iso")
+                    for pair in ((before, scope), (after, scope_after))
+                ]
                 assert shown[0] == shown[1], name
 
 
-def scramble(rows: small_district.Rows, visible: dict[str, frozenset[Category]], data: st.DataObject):
-    """Change, add and remove whatever the viewer may not see; who takes part in the viewer's programs stays."""
+def scramble(
+    rows: small_district.Rows, visible: dict[str, frozenset[Category]], data: st.DataObject
+):
+    """Change, add and remove whatever the viewer may not see; who takes part in the viewer's
+    programs stays.
+    """
     changed = copy.deepcopy(rows)
 
     def hidden(student: object, category: Category) -> bool:
@@ -64,26 +89,54 @@ def scramble(rows: small_district.Rows, visible: dict[str, frozenset[Category]],
         if hidden(row["student_id"], Category.DIRECTORY):
             row["last_name"] = data.draw(st.text("abc", min_size=1, max_size=3))
     for row in changed["characteristics"]:
-        for column, category in (("unstable_housing", Category.HOUSING), ("meal_eligible", Category.MEAL_ELIGIBILITY),
-                                 ("sex", Category.DEMOGRAPHICS)):  # fmt: skip
+        for column, category in (
+            ("unstable_housing", Category.HOUSING),
+            ("meal_eligible", Category.MEAL_ELIGIBILITY),
+            ("sex", Category.DEMOGRAPHICS),
+        ):
             if hidden(row["student_id"], category):
-                row[column] = data.draw(st.sampled_from([None, "female", "male"] if column == "sex"
-                                                        else [None, True, False]))  # fmt: skip
-    for table, category in (("attendance_events", Category.ATTENDANCE), ("course_grades", Category.GRADES)):
-        changed[table] = [row for row in changed[table]
-                          if not hidden(row["student_id"], category) or data.draw(st.booleans())]  # fmt: skip
+                row[column] = data.draw(
+                    st.sampled_from(
+                        [None, "female", "male"] if column == "sex" else [None, True, False]
+                    )
+                )
+    for table, category in (
+        ("attendance_events", Category.ATTENDANCE),
+        ("course_grades", Category.GRADES),
+    ):
+        changed[table] = [
+            row
+            for row in changed[table]
+            if not hidden(row["student_id"], category) or data.draw(st.booleans())
+        ]
     for student in IDS:
         if hidden(student, Category.ATTENDANCE):
             day = date(2026, 3, 2) + timedelta(days=data.draw(st.integers(0, 20)))
-            changed["attendance_events"].append({"student_id": student, "school_id": "k1", "date": day,
-                                                 "status": data.draw(st.sampled_from(STATUSES))})  # fmt: skip
+            changed["attendance_events"].append(
+                {
+                    "student_id": student,
+                    "school_id": "k1",
+                    "date": day,
+                    "status": data.draw(st.sampled_from(STATUSES)),
+                }
+            )
         if hidden(student, Category.BEHAVIOR):
-            changed["behavior_incidents"].append({"student_id": student, "incident_id": "new", "date": TODAY})
-        for program, needed in (("p2", {Category.SERVICES_OTHER}),
-                                ("p9", {Category.SERVICES_OTHER, Category.HOUSING})):  # fmt: skip
+            changed["behavior_incidents"].append(
+                {"student_id": student, "incident_id": "new", "date": TODAY}
+            )
+        for program, needed in (
+            ("p2", {Category.SERVICES_OTHER}),
+            ("p9", {Category.SERVICES_OTHER, Category.HOUSING}),
+        ):
             if any(hidden(student, category) for category in needed):
-                changed["service_enrollments"].append({"student_id": student, "program_id": program, "start_date":
-                                                       TODAY, "organization_id": "shelter"})  # fmt: skip
+                changed["service_enrollments"].append(
+                    {
+                        "student_id": student,
+                        "program_id": program,
+                        "start_date": TODAY,
+                        "organization_id": "shelter",
+                    }
+                )
     if data.draw(st.booleans()):
         changed["students"].append({"student_id": "s7", "first_name": "New", "last_name": "Child"})
     return changed

@@ -18,7 +18,14 @@ def test_python_and_sql_agree_on_a_million_decisions(postgres_server: str, tmp_p
     comparison = Comparison()
     for seed in range(WORLDS):
         database = walled_database(postgres_server, f"policy{uuid.uuid4().hex[:12]}").owner
-        compare(np.random.default_rng(seed), database, tmp_path / str(seed), STUDENTS, MOMENTS, comparison)
+        compare(
+            np.random.default_rng(seed),
+            database,
+            tmp_path / str(seed),
+            STUDENTS,
+            MOMENTS,
+            comparison,
+        )
     assert comparison.disagreed == []
     assert comparison.decisions >= DECISIONS
     assert comparison.opened > DECISIONS / 100

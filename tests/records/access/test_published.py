@@ -1,4 +1,6 @@
-"""Copies for the second wall: whole or not at all, there before they serve, gone when they no longer do."""
+"""Copies for the second wall: whole or not at all, there before they serve, gone when they no
+longer do.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,9 @@ FEW, MANY = 20, 300
 WHOLE = ("students", "school_enrollments", "attendance_events", "assessments")
 STUDENT_TABLES = [canonical.name for canonical in student_tables()]
 LOADING = FORK.format(
-    imports="from tests.records.access.test_published import load_large", work="load_large(Path(home), source)"
-)  # fmt: skip
+    imports="from tests.records.access.test_published import load_large",
+    work="load_large(Path(home), source)",
+)
 
 
 @pytest.fixture
@@ -52,7 +55,9 @@ def walled(postgres_server: str) -> Walled:
 
 
 def load_large(home: Path, url: str) -> None:
-    load_and_publish(Settings(home, url), InMemory(draw_rows(np.random.default_rng(1), MANY)), home, False, quiet)
+    load_and_publish(
+        Settings(home, url), InMemory(draw_rows(np.random.default_rng(1), MANY)), home, False, quiet
+    )
 
 
 def quiet(table: str, done: int, total: int | None) -> None:
@@ -61,21 +66,31 @@ def quiet(table: str, done: int, total: int | None) -> None:
 
 def partitions(database: Database) -> list[str]:
     with database.engine.connect() as connection:
-        return list(connection.scalars(text(
-            "SELECT relname FROM pg_class WHERE relnamespace = 'district_records'::regnamespace AND relkind = 'r' "
-            "AND relname <> 'publications' ORDER BY relname"
-        )))  # fmt: skip
+        return list(
+            connection.scalars(
+                text(
+                    "SELECT relname FROM pg_class WHERE relnamespace ="
+                    " 'district_records'::regnamespace AND relkind = 'r' AND relname <>"
+                    " 'publications' ORDER BY relname"
+                )
+            )
+        )
 
 
 def test_a_published_table_has_the_columns_of_the_schema(walled: Walled):
     """A column that is added to the schema needs a migration of its published table."""
     found = inspect(walled.owner.engine)
     for canonical in student_tables():
-        columns = [column["name"] for column in found.get_columns(canonical.name, schema="district_records")]
+        columns = [
+            column["name"]
+            for column in found.get_columns(canonical.name, schema="district_records")
+        ]
         assert columns == ["publication", *published_columns(canonical)], canonical.name
 
 
-def test_publishing_again_replaces_the_copy_and_withdraws_the_old_one(walled: Walled, tmp_path: Path):
+def test_publishing_again_replaces_the_copy_and_withdraws_the_old_one(
+    walled: Walled, tmp_path: Path
+):
     snapshot = snapshot_of(small_district.rows(), tmp_path)
     for number in (1, 2):
         publish(walled.owner, snapshot)
@@ -83,19 +98,25 @@ def test_publishing_again_replaces_the_copy_and_withdraws_the_old_one(walled: Wa
         assert partitions(walled.owner) == sorted(f"{name}_{number}" for name in STUDENT_TABLES)
 
 
-def test_what_postgresql_cannot_hold_refuses_the_load_and_the_old_records_serve(walled: Walled, tmp_path: Path):
+def test_what_postgresql_cannot_hold_refuses_the_load_and_the_old_records_serve(
+    walled: Walled, tmp_path: Path
+):
     rows = small_district.rows()
     old = snapshot_of(rows, tmp_path)
     publish(walled.owner, old)
     rows["students"][0] |= {"first_name": "A\0B"}
     with pytest.raises(PublicationRefused, match="students of snapshot"):
-        load_and_publish(Settings(tmp_path, walled.owner_url), InMemory(rows), tmp_path, False, quiet)
+        load_and_publish(
+            Settings(tmp_path, walled.owner_url), InMemory(rows), tmp_path, False, quiet
+        )
     assert Snapshot.current(tmp_path) == old
     assert is_published(walled.owner, old)
     assert len(partitions(walled.owner)) == len(STUDENT_TABLES)
 
 
-def test_a_copy_that_somebody_still_reads_is_out_of_reach_at_once_and_removed_later(walled: Walled, tmp_path: Path):
+def test_a_copy_that_somebody_still_reads_is_out_of_reach_at_once_and_removed_later(
+    walled: Walled, tmp_path: Path
+):
     old, new = snapshot_of(small_district.rows(), tmp_path), None
     publish(walled.owner, old)
     with walled.owner.engine.connect() as reading:
@@ -148,8 +169,9 @@ def test_the_command_publishes_what_serves_and_only_then_may_it_be_served(  # R1
     monkeypatch.setenv("HANDRAIL_DATABASE_URL", walled.owner_url)
     unpublished = handrail("serve", "--home", str(tmp_path), "--port", "0")
     assert unpublished.exit_code == 2
-    assert unpublished.stderr.strip() == (
-        f"handrail: snapshot {snapshot.id} is not in PostgreSQL: run `handrail records publish`"
+    assert (
+        unpublished.stderr.strip()
+        == f"handrail: snapshot {snapshot.id} is not in PostgreSQL: run `handrail records publish`"
     )
     assert handrail("records", "publish", "--home", str(tmp_path)).exit_code == 0
     check_published(walled.site, tmp_path)

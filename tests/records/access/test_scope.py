@@ -25,7 +25,15 @@ from records.database.engine import ConsentRow, Database, OptOutRow, StaffRow
 from records.permissions.agreements import revoke
 from records.snapshots.snapshot import Snapshot
 from tests.records import small_district
-from tests.records.conftest import SECRET, TODAY, add_agreement, add_consent, add_organization, at_noon, snapshot_of
+from tests.records.conftest import (
+    SECRET,
+    TODAY,
+    add_agreement,
+    add_consent,
+    add_organization,
+    at_noon,
+    snapshot_of,
+)
 from training.ranking.suggestions import eligible
 
 
@@ -36,8 +44,14 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
 
 @pytest.fixture
 def caseworker(database: Database) -> Viewer:
-    (viewer, *_) = add_organization(database, "tutors", Role.CASEWORKER, Role.COORDINATOR, Role.DATA_SCIENTIST,
-                                    Role.DISTRICT_ADMIN)  # fmt: skip
+    (viewer, *_) = add_organization(
+        database,
+        "tutors",
+        Role.CASEWORKER,
+        Role.COORDINATOR,
+        Role.DATA_SCIENTIST,
+        Role.DISTRICT_ADMIN,
+    )
     return viewer
 
 
@@ -45,7 +59,9 @@ def seen(viewer: Viewer, database: Database, snapshot: Snapshot, today: date = T
     return scope_for(viewer, database, snapshot, at_noon(today), SECRET)
 
 
-def test_a_caseworker_sees_students_active_in_the_agreements_programs(database, caseworker, snapshot):
+def test_a_caseworker_sees_students_active_in_the_agreements_programs(
+    database, caseworker, snapshot
+):
     add_agreement(database)
     scope = seen(caseworker, database, snapshot)
     assert scope.students == {"s1", "s2"}
@@ -57,14 +73,20 @@ def test_without_an_agreement_nobody_is_seen(database, caseworker, snapshot):
     assert seen(caseworker, database, snapshot).students == set()
 
 
-def test_an_agreement_opens_on_its_first_day_and_closes_after_its_last(database, caseworker, snapshot):  # R11
+def test_an_agreement_opens_on_its_first_day_and_closes_after_its_last(
+    database, caseworker, snapshot
+):  # R11
     add_agreement(database)
-    open_on = {day: bool(seen(caseworker, database, snapshot, day).students)
-               for day in (date(2026, 7, 31), date(2026, 8, 1))}  # fmt: skip
+    open_on = {
+        day: bool(seen(caseworker, database, snapshot, day).students)
+        for day in (date(2026, 7, 31), date(2026, 8, 1))
+    }
     assert open_on == {date(2026, 7, 31): True, date(2026, 8, 1): False}
 
 
-def test_revocation_opt_out_and_a_disabled_account_count_at_the_next_request(database, caseworker, snapshot):  # R12
+def test_revocation_opt_out_and_a_disabled_account_count_at_the_next_request(
+    database, caseworker, snapshot
+):  # R12
     add_agreement(database)
     with database.session() as session:
         session.add(OptOutRow(student_id="s1", since=TODAY, ended=None))
@@ -84,9 +106,14 @@ def test_evaluation_and_studies_open_no_student(database, caseworker, snapshot, 
     assert seen(caseworker, database, snapshot).students == set()
 
 
-def test_housing_and_meals_need_agreement_and_that_students_consent(database, caseworker, snapshot):  # R9, R10
-    add_agreement(database, categories=["directory", "housing", "meal_eligibility"],
-                  consent_required=["housing", "meal_eligibility"])  # fmt: skip
+def test_housing_and_meals_need_agreement_and_that_students_consent(
+    database, caseworker, snapshot
+):  # R9, R10
+    add_agreement(
+        database,
+        categories=["directory", "housing", "meal_eligibility"],
+        consent_required=["housing", "meal_eligibility"],
+    )
     add_consent(database, "s2", Category.MEAL_ELIGIBILITY, Category.BEHAVIOR)
     scope = seen(caseworker, database, snapshot)
     assert scope.categories("s1") == {Category.DIRECTORY}
@@ -104,13 +131,17 @@ def test_a_consent_agreement_shows_only_what_each_family_signed(database, casewo
     assert {s: scope.categories(s) for s in scope.students} == {"s1": {Category.DIRECTORY}}
 
 
-def test_a_coordinator_sees_names_and_own_sessions_whatever_is_granted(database, caseworker, snapshot):
+def test_a_coordinator_sees_names_and_own_sessions_whatever_is_granted(
+    database, caseworker, snapshot
+):
     add_agreement(database)
     coordinator = Viewer("tutors-coordinator", "", "", Role.COORDINATOR, "tutors")
     records = ScopedRecords(snapshot, seen(coordinator, database, snapshot))
     assert list(records.frame("students")["student_id"]) == ["s1", "s2"]
     assert list(records.frame("service_sessions")["session_id"]) == ["x1"]
-    shown = {name for name, table in TABLES.items() if table.is_student and len(records.frame(name))}
+    shown = {
+        name for name, table in TABLES.items() if table.is_student and len(records.frame(name))
+    }
     assert shown == {"students", "service_enrollments", "service_sessions"}
     assert records.scope.supports("s1") == ()
 
@@ -132,7 +163,9 @@ def test_only_the_audit_reads_sensitive_facts(snapshot):
         assert len(records.frame("students")) == 6
 
 
-def test_a_handle_is_opaque_differs_by_organisation_and_opens_nobody_else(database, caseworker, snapshot):  # R3, R19
+def test_a_handle_is_opaque_differs_by_organisation_and_opens_nobody_else(
+    database, caseworker, snapshot
+):  # R3, R19
     add_agreement(database)
     (other,) = add_organization(database, "pantry", Role.CASEWORKER)
     add_agreement(database, agreement_id="a2", organization_id="pantry", programs=["p2"])
@@ -147,7 +180,9 @@ def test_a_handle_is_opaque_differs_by_organisation_and_opens_nobody_else(databa
     assert set(errors) == {"not found"}
 
 
-def test_asking_for_a_student_out_of_scope_finds_nothing(database, caseworker, snapshot, tmp_path: Path):
+def test_asking_for_a_student_out_of_scope_finds_nothing(
+    database, caseworker, snapshot, tmp_path: Path
+):
     add_agreement(database)
     records = ScopedRecords(snapshot, seen(caseworker, database, snapshot), ["s4", "s1", "nobody"])
     assert records.students == ("s1",)
@@ -155,25 +190,47 @@ def test_asking_for_a_student_out_of_scope_finds_nothing(database, caseworker, s
 
 
 def sheltered() -> small_district.Rows:
-    """s1 and s2 are also in a shelter's program, in one whose kind nobody has said, and in one that is on no list."""
+    """s1 and s2 are also in a shelter's program, in one whose kind nobody has said, and in one that
+    is on no list.
+    """
     rows = small_district.rows()
-    rows["programs"] += [{"program_id": "p3", "organization_id": "shelter", "support": "housing_help"},
-                         {"program_id": "p4", "organization_id": "pantry", "support": None}]  # fmt: skip
+    rows["programs"] += [
+        {"program_id": "p3", "organization_id": "shelter", "support": "housing_help"},
+        {"program_id": "p4", "organization_id": "pantry", "support": None},
+    ]
     for student in ("s1", "s2"):
         for program, organization in (("p3", "shelter"), ("p4", "pantry"), ("p5", "unknown")):
-            rows["service_enrollments"].append({"student_id": student, "program_id": program, "organization_id":
-                                                organization, "start_date": date(2026, 1, 5)})  # fmt: skip
-            rows["service_sessions"].append({
-                "student_id": student, "session_id": f"{student}-{program}", "program_id": program, "organization_id":
-                organization, "date": date(2026, 4, 2), "attended": True, "minutes": 30.0,
-            })  # fmt: skip
+            rows["service_enrollments"].append(
+                {
+                    "student_id": student,
+                    "program_id": program,
+                    "organization_id": organization,
+                    "start_date": date(2026, 1, 5),
+                }
+            )
+            rows["service_sessions"].append(
+                {
+                    "student_id": student,
+                    "session_id": f"{student}-{program}",
+                    "program_id": program,
+                    "organization_id": organization,
+                    "date": date(2026, 4, 2),
+                    "attended": True,
+                    "minutes": 30.0,
+                }
+            )
     return rows
 
 
-def test_another_organisations_shelter_is_seen_only_with_housing_and_its_consent(database, caseworker, tmp_path):  # R10
+def test_another_organisations_shelter_is_seen_only_with_housing_and_its_consent(
+    database, caseworker, tmp_path
+):  # R10
     snapshot = snapshot_of(sheltered(), tmp_path / "home")
-    add_agreement(database, categories=["directory", "services", "services_other", "housing"],
-                  consent_required=["housing"])  # fmt: skip
+    add_agreement(
+        database,
+        categories=["directory", "services", "services_other", "housing"],
+        consent_required=["housing"],
+    )
     add_consent(database, "s2", Category.HOUSING)
 
     def programs(name: str) -> dict[str, set[str]]:
@@ -190,7 +247,9 @@ def test_another_organisations_shelter_is_seen_only_with_housing_and_its_consent
 
 def test_a_shelter_sees_its_own_programs_without_housing(database, tmp_path):
     (worker,) = add_organization(database, "shelter", Role.CASEWORKER)
-    add_agreement(database, agreement_id="a3", organization_id="shelter", programs=["p3"], supports=[])
+    add_agreement(
+        database, agreement_id="a3", organization_id="shelter", programs=["p3"], supports=[]
+    )
     snapshot = snapshot_of(sheltered(), tmp_path / "home")
     records = ScopedRecords(snapshot, seen(worker, database, snapshot))
     assert sorted(records.frame("service_sessions")["session_id"]) == ["s1-p3", "s2-p3"]
@@ -200,13 +259,19 @@ def test_a_shelter_sees_its_own_programs_without_housing(database, tmp_path):
 def test_features_and_what_may_be_suggested_do_not_tell_of_a_shelter(  # R5, R7
     database, caseworker, tmp_path, consented
 ):
-    add_agreement(database, categories=["directory", "services", "services_other", "housing"],
-                  consent_required=["housing"], supports=["housing_help"])  # fmt: skip
+    add_agreement(
+        database,
+        categories=["directory", "services", "services_other", "housing"],
+        consent_required=["housing"],
+        supports=["housing_help"],
+    )
     if consented:
         add_consent(database, "s1", Category.HOUSING)
     found = []
     for rows in (small_district.rows(), sheltered()):
-        rows["programs"] += [{"program_id": "p9", "organization_id": "tutors", "support": "housing_help"}]
+        rows["programs"] += [
+            {"program_id": "p9", "organization_id": "tutors", "support": "housing_help"}
+        ]
         snapshot = snapshot_of(rows, tmp_path / str(len(rows["programs"])))
         records = ScopedRecords(snapshot, seen(caseworker, database, snapshot), ["s1"])
         found.append((build_features(records, TODAY), eligible(records, TODAY, ["housing_help"])))
@@ -219,8 +284,16 @@ def test_the_district_a_release_and_the_pipelines(database, caseworker, tmp_path
     (officer,) = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
     snapshot = snapshot_of(sheltered(), tmp_path / "home")
     district = seen(officer, database, snapshot)
-    released = replace(district.grants["s1"][0], categories=frozenset({Category.DIRECTORY, Category.SERVICES_OTHER}))
-    rows = {name: len(ScopedRecords(snapshot, scope, ["s1"]).frame("service_enrollments")) for name, scope in (
-        ("district", district), ("training", pipeline_scope(snapshot, "training", TODAY)),
-        ("released without housing", district.narrowed("s1", released)))}  # fmt: skip
+    released = replace(
+        district.grants["s1"][0],
+        categories=frozenset({Category.DIRECTORY, Category.SERVICES_OTHER}),
+    )
+    rows = {
+        name: len(ScopedRecords(snapshot, scope, ["s1"]).frame("service_enrollments"))
+        for name, scope in (
+            ("district", district),
+            ("training", pipeline_scope(snapshot, "training", TODAY)),
+            ("released without housing", district.narrowed("s1", released)),
+        )
+    }
     assert rows == {"district": 5, "training": 5, "released without housing": 2}

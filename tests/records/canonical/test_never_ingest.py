@@ -10,13 +10,38 @@ from records.canonical.never_ingest import holds_ssn, redact, refused_kind
 from records.canonical.schema import TABLES
 
 SPELLINGS = (
-    "SSN", "ssn", "Student SSN", "social_security_number", "SocialSecurityNumber", "Soc Sec No", "citizenship",
-    "CitizenshipStatus", "US_Citizen", "country_of_birth", "countryOfBirthCode", "BirthCountry", "birth_city",
-    "cityOfBirth", "stateOfBirthAbbreviation", "Place of Birth", "immigration_status", "ImmigrantFlag", "migrant",
-    "Visa", "religion", "Religious affiliation", "home_language_of_parents", "Home Address", "StreetNumberName",
-    "incident_narrative", "BehaviorDetailedDescription", "Diagnosis", "MedicalAlert", "fingerprint_hash",
+    "SSN",
+    "ssn",
+    "Student SSN",
+    "social_security_number",
+    "SocialSecurityNumber",
+    "Soc Sec No",
+    "citizenship",
+    "CitizenshipStatus",
+    "US_Citizen",
+    "country_of_birth",
+    "countryOfBirthCode",
+    "BirthCountry",
+    "birth_city",
+    "cityOfBirth",
+    "stateOfBirthAbbreviation",
+    "Place of Birth",
+    "immigration_status",
+    "ImmigrantFlag",
+    "migrant",
+    "Visa",
+    "religion",
+    "Religious affiliation",
+    "home_language_of_parents",
+    "Home Address",
+    "StreetNumberName",
+    "incident_narrative",
+    "BehaviorDetailedDescription",
+    "Diagnosis",
+    "MedicalAlert",
+    "fingerprint_hash",
     "Asylum seeker",
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("header", SPELLINGS)
@@ -25,11 +50,19 @@ def test_every_spelling_is_refused(header: str):  # R38
 
 
 def test_no_canonical_column_has_a_refused_name():  # R38
-    assert [c.name for table in TABLES.values() for c in table.columns if refused_kind(c.name)] == []
+    assert [
+        c.name for table in TABLES.values() for c in table.columns if refused_kind(c.name)
+    ] == []
 
 
-@given(st.text(max_size=20), st.from_regex(r"[0-9]{3}-[0-9]{2}-[0-9]{4}", fullmatch=True), st.text(max_size=20))
-def test_a_social_security_number_never_survives_redaction(before: str, number: str, after: str):  # R38
+@given(
+    st.text(max_size=20),
+    st.from_regex(r"[0-9]{3}-[0-9]{2}-[0-9]{4}", fullmatch=True),
+    st.text(max_size=20),
+)
+def test_a_social_security_number_never_survives_redaction(
+    before: str, number: str, after: str
+):  # R38
     text = f"{before} {number} {after}"
     assert holds_ssn(text)
     assert number not in redact(text)

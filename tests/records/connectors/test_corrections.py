@@ -1,4 +1,6 @@
-"""What was set aside can be handed out, put right, and read again in its place; nothing else changes."""
+"""What was set aside can be handed out, put right, and read again in its place; nothing else
+changes.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,25 @@ from pathlib import Path
 import pytest
 
 from records.canonical.quarantine import SetAside
-from records.connectors.corrections import COLUMNS, MARK, corrected, quarantine_csv, read_corrections
+from records.connectors.corrections import (
+    COLUMNS,
+    MARK,
+    corrected,
+    quarantine_csv,
+    read_corrections,
+)
 from records.connectors.oneroster.files import OneRoster
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import Snapshot, load
 
-USERS = "sourcedId,role,givenName,familyName,grades,ssn\ns1,student,Ada,\"Love, lace\",05,\ns2,student,Bo,Berg,05,\n"
-ATTENDANCE = "userSourcedId,school_id,date,status\ns1,k1,2026-03-02,absent_excused\ns2,k1,2 March,tardy\n"
+USERS = (
+    "sourcedId,role,givenName,familyName,grades,ssn\n"
+    's1,student,Ada,"Love, lace",05,\n'
+    "s2,student,Bo,Berg,05,\n"
+)
+ATTENDANCE = (
+    "userSourcedId,school_id,date,status\ns1,k1,2026-03-02,absent_excused\ns2,k1,2 March,tardy\n"
+)
 
 
 def source(folder: Path) -> Path:
@@ -40,12 +54,21 @@ def handed_back(rows: list[dict[str, str]], file: Path) -> Path:
     return file
 
 
-def test_a_corrected_line_is_loaded_in_its_place_and_the_source_stays_as_it_was(tmp_path: Path):  # R35
+def test_a_corrected_line_is_loaded_in_its_place_and_the_source_stays_as_it_was(
+    tmp_path: Path,
+):  # R35
     folder, home = source(tmp_path / "source"), tmp_path / "home"
     load(OneRoster(), folder, home)
     (row,) = handed_out(home)
-    assert (row["file"], row["line"], row["raw"]) == ("attendance.csv", "3", MARK + "s2,k1,2 March,tardy")
-    assert (row["source"], row["columns"]) == ("oneroster", MARK + "userSourcedId,school_id,date,status")
+    assert (row["file"], row["line"], row["raw"]) == (
+        "attendance.csv",
+        "3",
+        MARK + "s2,k1,2 March,tardy",
+    )
+    assert (row["source"], row["columns"]) == (
+        "oneroster",
+        MARK + "userSourcedId,school_id,date,status",
+    )
     row["raw"] = row["raw"].replace("2 March", "2026-03-02")
     corrections = read_corrections(handed_back([row], tmp_path / "fixed.csv"))
     report = load(OneRoster(), folder, home, corrections=corrections)
@@ -58,7 +81,9 @@ def test_a_corrected_line_is_loaded_in_its_place_and_the_source_stays_as_it_was(
 
 def test_a_row_that_nobody_edited_corrects_nothing(tmp_path: Path):
     load(OneRoster(), source(tmp_path / "source"), tmp_path / "home")
-    assert read_corrections(handed_back(handed_out(tmp_path / "home"), tmp_path / "fixed.csv")) == []
+    assert (
+        read_corrections(handed_back(handed_out(tmp_path / "home"), tmp_path / "fixed.csv")) == []
+    )
 
 
 def test_a_line_with_columns_that_are_never_stored_is_put_right_without_them(tmp_path: Path):  # R38
@@ -77,27 +102,37 @@ def test_a_line_with_columns_that_are_never_stored_is_put_right_without_them(tmp
     assert names == ["Love, lace", 'Berg, "the elder"']
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    ({"file": "elsewhere.csv"}, "no file 'elsewhere.csv'"),
-    ({"file": "../users.csv"}, "no file '../users.csv'"),
-    ({"line": "99"}, "no line 99"),
-    ({"line": "2"}, "not the line that was set aside"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"file": "elsewhere.csv"}, "no file 'elsewhere.csv'"),
+        ({"file": "../users.csv"}, "no file '../users.csv'"),
+        ({"line": "99"}, "no line 99"),
+        ({"line": "2"}, "not the line that was set aside"),
+    ],
+)
 def test_a_correction_of_another_line_is_refused(tmp_path: Path, change: dict[str, str], says: str):
     folder = source(tmp_path / "source")
     load(OneRoster(), folder, tmp_path / "home")
     row = handed_out(tmp_path / "home")[0] | {"raw": MARK + "s2,k1,2026-03-02,tardy"} | change
     with pytest.raises(SourceRefused, match=says):  # noqa: SIM117
-        with corrected(folder, read_corrections(handed_back([row], tmp_path / "fixed.csv")), tmp_path):
+        with corrected(
+            folder, read_corrections(handed_back([row], tmp_path / "fixed.csv")), tmp_path
+        ):
             pass
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    ({"line": "one"}, "line 2: line is 'one'"),
-    ({"raw": "s2,k1,2026-03-02,tardy"}, "line 2: the raw line must still begin"),
-    ({"raw": MARK + "s2,k1\n2026-03-02,tardy"}, "the raw line was broken in two"),
-])  # fmt: skip
-def test_a_file_that_was_damaged_in_editing_is_refused_with_its_line(tmp_path: Path, change: dict[str, str], says: str):
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"line": "one"}, "line 2: line is 'one'"),
+        ({"raw": "s2,k1,2026-03-02,tardy"}, "line 2: the raw line must still begin"),
+        ({"raw": MARK + "s2,k1\n2026-03-02,tardy"}, "the raw line was broken in two"),
+    ],
+)
+def test_a_file_that_was_damaged_in_editing_is_refused_with_its_line(
+    tmp_path: Path, change: dict[str, str], says: str
+):
     load(OneRoster(), source(tmp_path / "source"), tmp_path / "home")
     file = handed_back([handed_out(tmp_path / "home")[0] | change], tmp_path / "fixed.csv")
     with pytest.raises(SourceRefused, match=says):
@@ -108,8 +143,12 @@ def test_a_file_that_was_damaged_in_editing_is_refused_with_its_line(tmp_path: P
 
 
 def test_no_cell_that_is_handed_out_begins_like_a_formula():  # R52
-    rows = [SetAside("=cmd.csv", 2, None, "a reason", "=1+1", "=1+1,b", "oneroster"),
-            SetAside("a.csv", 3, "x", "a reason", "@SUM(A1)", "", "hmis", "-1")]  # fmt: skip
-    cells = [cell for row in csv.reader(io.StringIO(quarantine_csv(rows, "=terms"))) for cell in row]
+    rows = [
+        SetAside("=cmd.csv", 2, None, "a reason", "=1+1", "=1+1,b", "oneroster"),
+        SetAside("a.csv", 3, "x", "a reason", "@SUM(A1)", "", "hmis", "-1"),
+    ]
+    cells = [
+        cell for row in csv.reader(io.StringIO(quarantine_csv(rows, "=terms"))) for cell in row
+    ]
     assert len(cells) == 4 * len(COLUMNS)
     assert not [cell for cell in cells if cell[:1] and cell[:1] in "=+-@\t\r"]

@@ -25,7 +25,9 @@ SESSIONS = "session_id,student_id,program_id,organization_id,date,attended,minut
 
 def write_history(folder: Path, sessions: bytes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "programs.csv").write_text(PROGRAMS + "p1,tutors,After school,tutoring,20,35.5,0,12\n")
+    (folder / "programs.csv").write_text(
+        PROGRAMS + "p1,tutors,After school,tutoring,20,35.5,0,12\n"
+    )
     (folder / "sessions.csv").write_bytes(sessions)
     return folder
 
@@ -51,8 +53,11 @@ MUTATION = st.tuples(st.sampled_from(KINDS), st.integers(0, 10**6))
 @given(mutations=st.lists(MUTATION, min_size=1, max_size=6), seed=st.integers(0, 10**6))
 def test_however_a_file_is_damaged_each_physical_line_is_accounted_for(mutations, seed):  # R35
     rng = random.Random(seed)
-    body = [f"x{n},s{rng.randint(1, 7)},p1,tutors,2026-03-{rng.randint(1, 31):02d},{rng.choice(['true', 'no', 'x'])},45"
-            for n in range(25)]  # fmt: skip
+    body = [
+        f"x{n},s{rng.randint(1, 7)},p1,tutors,2026-03-{rng.randint(1, 31):02d},"
+        f"{rng.choice(['true', 'no', 'x'])},45"
+        for n in range(25)
+    ]
     data = bytearray(("\n".join(body) + "\n").encode())
     for kind, number in mutations:
         place = number % len(data)
@@ -63,15 +68,26 @@ def test_however_a_file_is_damaged_each_physical_line_is_accounted_for(mutations
         elif kind == "copy":
             data[place:place] = data[max(0, place - 40) : place]
         else:
-            data[place:place] = {"quote": b'"', "comma": b",", "newline": b"\n", "zero": b"\0"}[kind]
+            data[place:place] = {"quote": b'"', "comma": b",", "newline": b"\n", "zero": b"\0"}[
+                kind
+            ]
     physical = len(bytes(data).split(b"\n")) - bytes(data).endswith(b"\n")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         snapshot_of(small_district.rows() | {"service_sessions": []}, home)
-        report = load(ServiceHistory(), write_history(home / "in", SESSIONS.encode() + bytes(data)), home, merge=True)
+        report = load(
+            ServiceHistory(),
+            write_history(home / "in", SESSIONS.encode() + bytes(data)),
+            home,
+            merge=True,
+        )
         count = next(count for count in report.files if count.file == "sessions.csv")
         assert count.read == physical
-        bad = [row for row in Snapshot.current(home).quarantined().to_pylist() if row["file"] == "sessions.csv"]
+        bad = [
+            row
+            for row in Snapshot.current(home).quarantined().to_pylist()
+            if row["file"] == "sessions.csv"
+        ]
         assert len(bad) == count.quarantined
         kept = [row for row in bad if not 2 <= row["line"] <= physical + 1 or not row["reason"]]
         assert not kept
@@ -79,9 +95,23 @@ def test_however_a_file_is_damaged_each_physical_line_is_accounted_for(mutations
         assert (pq.read_metadata(loaded).num_rows if loaded.exists() else 0) == count.kept
 
 
-def test_columns_that_are_never_stored_reach_no_disk_even_when_their_line_is_bad(tmp_path: Path):  # R38
-    spellings = ["SSN", "Social_Security_Number", "citizenshipStatus", "Country of Birth", "visaType", "religion",
-                 "politicalParty", "home_language", "HomeAddress", "migrantFlag", "diagnosis", "cityOfBirth"]
+def test_columns_that_are_never_stored_reach_no_disk_even_when_their_line_is_bad(
+    tmp_path: Path,
+):  # R38
+    spellings = [
+        "SSN",
+        "Social_Security_Number",
+        "citizenshipStatus",
+        "Country of Birth",
+        "visaType",
+        "religion",
+        "politicalParty",
+        "home_language",
+        "HomeAddress",
+        "migrantFlag",
+        "diagnosis",
+        "cityOfBirth",
+    ]
     folder = tmp_path / "in"
     folder.mkdir()
     header = "sourcedId,role,givenName,familyName,grades,orgSourcedIds," + ",".join(spellings)
@@ -104,7 +134,9 @@ def test_columns_that_are_never_stored_reach_no_disk_even_when_their_line_is_bad
 def test_a_line_that_never_ends_is_put_aside_without_being_read_into_memory(tmp_path: Path):  # R35
     snapshot_of(small_district.rows(), tmp_path)
     good = b"x1,s1,p1,tutors,2026-03-01,true,45\n"
-    folder = write_history(tmp_path / "in", SESSIONS.encode() + good + b"y" * 5_000_000 + b"\n" + good)
+    folder = write_history(
+        tmp_path / "in", SESSIONS.encode() + good + b"y" * 5_000_000 + b"\n" + good
+    )
     report = load(ServiceHistory(), folder, tmp_path, merge=True)
     count = next(count for count in report.files if count.file == "sessions.csv")
     assert (count.read, count.kept, count.quarantined, count.duplicates) == (3, 1, 1, 1)
@@ -116,7 +148,9 @@ def test_a_line_that_never_ends_is_put_aside_without_being_read_into_memory(tmp_
 def test_a_header_without_a_needed_column_is_refused_by_name(tmp_path: Path):
     snapshot_of(small_district.rows(), tmp_path)
     folder = write_history(tmp_path / "in", b"session,student_id\n")
-    with pytest.raises(SourceRefused, match=r"sessions\.csv, line 1: there is no column 'session_id'"):
+    with pytest.raises(
+        SourceRefused, match=r"sessions\.csv, line 1: there is no column 'session_id'"
+    ):
         load(ServiceHistory(), folder, tmp_path, merge=True)
     assert Snapshot.current(tmp_path).table("service_sessions").count().to_pyarrow().as_py() == 2
 
@@ -130,9 +164,16 @@ def test_the_published_oneroster_samples_load_with_every_line_accounted_for(
     for count in report.files:
         lines = (source / count.file).read_bytes().splitlines()
         assert count.read == len(lines) - 1, count
-    bad = {(row["file"], row["line"]): row["reason"] for row in Snapshot.current(tmp_path).quarantined().to_pylist()}
-    overlong = "the line has 19 fields and the header has 18"  # the sample's two teachers end in a comma too many
-    assert bad == ({("users.csv", 10): overlong, ("users.csv", 11): overlong} if version == "1.1" else {})
+    bad = {
+        (row["file"], row["line"]): row["reason"]
+        for row in Snapshot.current(tmp_path).quarantined().to_pylist()
+    }
+    overlong = (  # the sample's two teachers end in a comma too many
+        "the line has 19 fields and the header has 18"
+    )
+    assert bad == (
+        {("users.csv", 10): overlong, ("users.csv", 11): overlong} if version == "1.1" else {}
+    )
     assert report.rows["students"] > 0
     assert ("school_enrollments" in report.rows) == (version == "1.1"), "1.0 rosters carry no dates"
     assert any(missing.file == "attendance.csv" for missing in report.missing)
@@ -141,7 +182,9 @@ def test_the_published_oneroster_samples_load_with_every_line_accounted_for(
 def test_loading_the_district_again_keeps_the_partners_history(shared_data: Path, tmp_path: Path):
     load(OneRoster(), shared_data / "oneroster-1.1", tmp_path)
     student = Snapshot.current(tmp_path).table("students")["student_id"].min().to_pyarrow().as_py()
-    folder = write_history(tmp_path / "in", f"{SESSIONS}x1,{student},p1,tutors,2026-03-01,true,45\n".encode())
+    folder = write_history(
+        tmp_path / "in", f"{SESSIONS}x1,{student},p1,tutors,2026-03-01,true,45\n".encode()
+    )
     load(ServiceHistory(), folder, tmp_path, merge=True)
     report = load(OneRoster(), shared_data / "oneroster-1.1", tmp_path, merge=True)
     assert report.rows["service_sessions"] == 1

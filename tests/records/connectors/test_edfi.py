@@ -1,4 +1,6 @@
-"""The Ed-Fi connector, against the sample interchange that the Ed-Fi Alliance publishes and against hostile files."""
+"""The Ed-Fi connector, against the sample interchange that the Ed-Fi Alliance publishes and against
+hostile files.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from records.snapshots.snapshot import LoadReport, Snapshot, load
 
 
 @pytest.fixture(scope="module")
-def sample(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[LoadReport, Snapshot, Path]:
+def sample(
+    shared_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[LoadReport, Snapshot, Path]:
     home = tmp_path_factory.mktemp("home")
     report = load(EdFi(), shared_data / "edfi", home)
     return report, Snapshot.current(home), shared_data / "edfi"
@@ -53,19 +57,32 @@ def test_the_sample_goes_whole_into_canonical_tables(sample):
 def test_attendance_agrees_with_an_independent_reading(sample):
     _, snapshot, folder = sample
     namespace = {"e": "http://ed-fi.org/5.2.0"}
-    names = {"Excused Absence": "absent_excused", "Unexcused Absence": "absent_unexcused", "Tardy": "tardy",
-             "Partial": "partial"}  # fmt: skip
+    names = {
+        "Excused Absence": "absent_excused",
+        "Unexcused Absence": "absent_unexcused",
+        "Tardy": "tardy",
+        "Partial": "partial",
+    }
     expected = Counter()
     for event in ElementTree.parse(folder / "StudentSchoolAttendance.xml").getroot():
-        category = event.findtext("e:AttendanceEvent/e:AttendanceEventCategory", "", namespace).split("#")[1]
-        expected[(event.findtext("e:StudentReference/e:StudentIdentity/e:StudentUniqueId", "", namespace),
-                  date.fromisoformat(event.findtext("e:AttendanceEvent/e:EventDate", "", namespace)),
-                  names[category])] += 1  # fmt: skip
+        category = event.findtext(
+            "e:AttendanceEvent/e:AttendanceEventCategory", "", namespace
+        ).split("#")[1]
+        expected[
+            (
+                event.findtext(
+                    "e:StudentReference/e:StudentIdentity/e:StudentUniqueId", "", namespace
+                ),
+                date.fromisoformat(event.findtext("e:AttendanceEvent/e:EventDate", "", namespace)),
+                names[category],
+            )
+        ] += 1
     found = snapshot.table("attendance_events").to_pandas()
     rows = zip(found["student_id"], found["date"], found["status"], strict=True)
-    assert {(student, getattr(day, "date", lambda day=day: day)(), status) for student, day, status in rows} == set(
-        expected
-    )
+    assert {
+        (student, getattr(day, "date", lambda day=day: day)(), status)
+        for student, day, status in rows
+    } == set(expected)
 
 
 def test_missing_files_are_named_with_what_stays_empty(sample):
@@ -78,10 +95,22 @@ def test_missing_files_are_named_with_what_stays_empty(sample):
 
 def test_migrant_health_and_delinquency_records_are_ignored_by_name_and_never_stored(sample):  # R38
     report, snapshot, _ = sample
-    ignored = {kind for count in report.files for kind in count.ignored_kinds if "never stored" in kind}
+    ignored = {
+        kind for count in report.files for kind in count.ignored_kinds if "never stored" in kind
+    }
     assert len(ignored) == 3
-    stored = "".join(str(pq.read_table(file).to_pylist()) for file in snapshot.path.glob("*.parquet"))
-    for forbidden in ("Robbery", "Hickman, Dewayne", "Dropout Risk", "Autism", "Migrant", "Knife", "Elm Street"):
+    stored = "".join(
+        str(pq.read_table(file).to_pylist()) for file in snapshot.path.glob("*.parquet")
+    )
+    for forbidden in (
+        "Robbery",
+        "Hickman, Dewayne",
+        "Dropout Risk",
+        "Autism",
+        "Migrant",
+        "Knife",
+        "Elm Street",
+    ):
         assert forbidden not in stored
     dropped = {entry["column"] for entry in report.dropped_columns}
     assert {"Visa", "CitizenshipStatus", "BehaviorDetailedDescription", "ReporterName"} <= dropped
@@ -114,11 +143,18 @@ def interchange(folder: Path, body: str, name: str = "Student.xml") -> Path:
 
 @pytest.mark.parametrize(
     "declaration",
-    ['<!ENTITY secret SYSTEM "file:///etc/passwd">', '<!ENTITY secret "boo">', '<!ENTITY a "x"><!ENTITY secret "&a;">'],
+    [
+        '<!ENTITY secret SYSTEM "file:///etc/passwd">',
+        '<!ENTITY secret "boo">',
+        '<!ENTITY a "x"><!ENTITY secret "&a;">',
+    ],
 )
-def test_an_entity_is_refused_by_name_and_never_becomes_an_empty_value(tmp_path: Path, declaration: str):  # R40
+def test_an_entity_is_refused_by_name_and_never_becomes_an_empty_value(
+    tmp_path: Path, declaration: str
+):  # R40
     body = (
-        f"<!DOCTYPE InterchangeStudent [{declaration}]>{HEAD}<Student><StudentUniqueId>1</StudentUniqueId>"
+        "<!DOCTYPE InterchangeStudent"
+        f" [{declaration}]>{HEAD}<Student><StudentUniqueId>1</StudentUniqueId>"
         "<Name><FirstName>&secret;</FirstName></Name></Student></InterchangeStudent>"
     )
     with pytest.raises(SourceRefused, match=r"Student\.xml.*secret"):
@@ -126,7 +162,9 @@ def test_an_entity_is_refused_by_name_and_never_becomes_an_empty_value(tmp_path:
     assert not (tmp_path / "home" / "snapshots" / "CURRENT").exists()
 
 
-def test_a_file_cut_short_is_refused_with_line_and_column_and_the_old_snapshot_stays(tmp_path: Path):
+def test_a_file_cut_short_is_refused_with_line_and_column_and_the_old_snapshot_stays(
+    tmp_path: Path,
+):
     good = f"{HEAD}<Student><StudentUniqueId>1</StudentUniqueId></Student></InterchangeStudent>"
     before = load(EdFi(), interchange(tmp_path / "in", good), tmp_path / "home").snapshot_id
     interchange(tmp_path / "in", good[:-30])
@@ -166,8 +204,12 @@ def test_a_large_file_is_streamed_in_bounded_memory(tmp_path: Path):  # R40
         "n = sum(1 for _ in stream(Path(sys.argv[1])))\n"
         "print(n, peak_mb() - before)"
     )
-    run = subprocess.run([sys.executable, "-c", script, str(folder / "Student.xml")],
-                         capture_output=True, text=True, check=True)  # fmt: skip
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(folder / "Student.xml")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     records, grown = map(int, run.stdout.split())
     assert records == 25_000
     assert grown < 100
@@ -184,19 +226,28 @@ INTERVENTION = """\
 @pytest.mark.parametrize("organization", ["255901", "tutors"])
 def test_a_districts_load_leaves_what_partners_reported_alone(organization: str, tmp_path: Path):
     home, partner = tmp_path / "home", tmp_path / "partner"
-    folder = interchange(tmp_path / "in", f"{HEAD}<Student><StudentUniqueId>s1</StudentUniqueId></Student>"
-                         "</InterchangeStudent>")  # fmt: skip
+    folder = interchange(
+        tmp_path / "in",
+        f"{HEAD}<Student><StudentUniqueId>s1</StudentUniqueId></Student></InterchangeStudent>",
+    )
     load(EdFi(), folder, home)
     partner.mkdir()
-    (partner / "programs.csv").write_text("program_id,organization_id,name\nafter,tutors,After school\n")
-    (partner / "enrollments.csv").write_text("student_id,program_id,organization_id,start_date\n"
-                                             "s1,after,tutors,2026-01-05\n")  # fmt: skip
-    (partner / "sessions.csv").write_text("student_id,program_id,organization_id,session_id,date,attended\n"
-                                          "s1,after,tutors,1,2026-01-06,true\n")  # fmt: skip
+    (partner / "programs.csv").write_text(
+        "program_id,organization_id,name\nafter,tutors,After school\n"
+    )
+    (partner / "enrollments.csv").write_text(
+        "student_id,program_id,organization_id,start_date\ns1,after,tutors,2026-01-05\n"
+    )
+    (partner / "sessions.csv").write_text(
+        "student_id,program_id,organization_id,session_id,date,attended\n"
+        "s1,after,tutors,1,2026-01-06,true\n"
+    )
     load(ServiceHistory("tutors"), partner, home, merge=True)
     names = ("programs", "service_enrollments", "service_sessions")
     before = {name: Snapshot.current(home).table(name).to_pyarrow().to_pylist() for name in names}
-    (folder / "StudentIntervention.xml").write_text(INTERVENTION.format(code="reading", organization=organization))
+    (folder / "StudentIntervention.xml").write_text(
+        INTERVENTION.format(code="reading", organization=organization)
+    )
     report = load(EdFi(), folder, home, merge=True)
     snapshot = Snapshot.current(home)
     for name in names:
@@ -204,7 +255,9 @@ def test_a_districts_load_leaves_what_partners_reported_alone(organization: str,
         assert [row for row in rows if row["organization_id"] == "tutors"] == before[name] != []
     aside = [(row.file, row.column) for row in snapshot.set_aside()]
     if organization == "tutors":
-        assert aside == [("StudentIntervention.xml", "organization_id")] and report.organizations == []
+        assert (
+            aside == [("StudentIntervention.xml", "organization_id")] and report.organizations == []
+        )
     else:
         assert aside == [] and report.organizations == ["255901"]
     assert "service_sessions" not in EdFi().tables

@@ -1,4 +1,6 @@
-"""The Ed-Fi ODS/API connector against a server with state and faults: nothing lost, nothing twice, nothing written."""
+"""The Ed-Fi ODS/API connector against a server with state and faults: nothing lost, nothing twice,
+nothing written.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,20 @@ from tests.records.loopback import SECRET, Fault, status
 from tests.records.ods import Body, Ods, add_student, fill, mirrored
 
 STUDENTS, ATTENDANCE = "ed-fi/students", "ed-fi/studentSchoolAttendanceEvents"
-FEW = (STUDENTS, ATTENDANCE, "ed-fi/schools", "ed-fi/gradingPeriods", "ed-fi/grades", "ed-fi/studentAssessments")
-KINDS = {"cursors and changes": (True, True), "offsets and changes": (False, True), "cursors alone": (True, False),
-         "offsets alone": (False, False)}  # fmt: skip
+FEW = (
+    STUDENTS,
+    ATTENDANCE,
+    "ed-fi/schools",
+    "ed-fi/gradingPeriods",
+    "ed-fi/grades",
+    "ed-fi/studentAssessments",
+)
+KINDS = {
+    "cursors and changes": (True, True),
+    "offsets and changes": (False, True),
+    "cursors alone": (True, False),
+    "offsets alone": (False, False),
+}
 TRACKING = {name: kind for name, kind in KINDS.items() if kind[1]}
 KILLS = 24
 FETCHING = f"""
@@ -49,7 +62,8 @@ for line in sys.stdin:
     if pid == 0:
         secret = Credentials(url + "/oauth/token", "handrail", "the secret of the client 5d1f")
         connector = EdFiApi(ApiSettings("edfi-api", "north", url + "/api", secret, 2))
-        connector.resources = tuple(resource for resource in connector.resources if resource.name in FEW)
+        resources = connector.resources
+        connector.resources = tuple(one for one in resources if one.name in FEW)
         connector.fetch(Path(home), lambda name, done, total: None)
         os._exit(0)
     if float(kill_after) >= 0:
@@ -78,10 +92,16 @@ def fetch(connector: EdFiApi, folder: Path) -> Path:
 
 
 def differences(ods: Ods, folder: Path, names: Collection[str] = ()) -> list[str]:
-    """Resources of which the mirror is not what the server holds: an identifier too few or too many, an older fact."""
-    return [resource.name for resource in RESOURCES if (not names or resource.name in names)
-            and mirrored(folder, resource.name) != {id_: only(body, resource.wanted)
-                                                    for id_, body in ods.state(resource.name).items()}]  # fmt: skip
+    """Resources of which the mirror is not what the server holds: an identifier too few or too
+    many, an older fact.
+    """
+    return [
+        resource.name
+        for resource in RESOURCES
+        if (not names or resource.name in names)
+        and mirrored(folder, resource.name)
+        != {id_: only(body, resource.wanted) for id_, body in ods.state(resource.name).items()}
+    ]
 
 
 def only(body: Any, wanted: Any) -> Any:
@@ -109,33 +129,102 @@ def test_a_first_fetch_brings_everything_once_however_the_server_pages(
 
 
 def test_the_records_of_a_student_become_the_canonical_rows(ods: Ods, tmp_path: Path):
-    report, snapshot = loaded(ods.connector(interventions=True), tmp_path / "mirror", tmp_path / "home")
-    rows = {name: [row for row in snapshot.table(name).to_pyarrow().to_pylist() if row.get("student_id") == "s3"]
-            for name in report.rows if name != "schools"}  # fmt: skip
-    assert rows["students"] == [{"student_id": "s3", "first_name": "First3", "last_name": "Last3", "grade_level": 5,
-                                 "birth_date": day("2012-03-04"), "school_id": "2"}]  # fmt: skip
-    assert rows["characteristics"] == [{
-        "student_id": "s3", "sex": "female", "race_ethnicity": "hispanic", "english_learner": False,
-        "special_education": False, "unstable_housing": True, "meal_eligible": False}]  # fmt: skip
-    assert rows["school_enrollments"] == [{
-        "student_id": "s3", "school_id": "2", "school_year": 2026, "grade_level": 5, "entry_date": day("2025-08-25"),
-        "exit_date": None}]  # fmt: skip
+    report, snapshot = loaded(
+        ods.connector(interventions=True), tmp_path / "mirror", tmp_path / "home"
+    )
+    rows = {
+        name: [
+            row
+            for row in snapshot.table(name).to_pyarrow().to_pylist()
+            if row.get("student_id") == "s3"
+        ]
+        for name in report.rows
+        if name != "schools"
+    }
+    assert rows["students"] == [
+        {
+            "student_id": "s3",
+            "first_name": "First3",
+            "last_name": "Last3",
+            "grade_level": 5,
+            "birth_date": day("2012-03-04"),
+            "school_id": "2",
+        }
+    ]
+    assert rows["characteristics"] == [
+        {
+            "student_id": "s3",
+            "sex": "female",
+            "race_ethnicity": "hispanic",
+            "english_learner": False,
+            "special_education": False,
+            "unstable_housing": True,
+            "meal_eligible": False,
+        }
+    ]
+    assert rows["school_enrollments"] == [
+        {
+            "student_id": "s3",
+            "school_id": "2",
+            "school_year": 2026,
+            "grade_level": 5,
+            "entry_date": day("2025-08-25"),
+            "exit_date": None,
+        }
+    ]
     assert rows["attendance_events"] == [
         {"student_id": "s3", "school_id": "2", "date": day("2025-09-02"), "status": found}
-        for found in ("absent_unexcused", "tardy")]  # fmt: skip
-    assert rows["course_grades"] == [{"student_id": "s3", "course": "Art", "school_year": 2026, "period": 1,
-                                      "date": day("2025-10-10"), "grade": 83.0}]  # fmt: skip
-    assert rows["gradebook_entries"] == [{
-        "student_id": "s3", "entry_id": "e1", "course": "Mathematics", "title": "Exercise 1",
-        "due_date": day("2025-09-03"), "grade": 73.5}]  # fmt: skip
-    assert rows["assessments"] == [{"student_id": "s3", "assessment": "Reading", "date": day("2025-09-04"),
-                                    "score": 28.0, "measure": "Raw"}]  # fmt: skip
-    assert rows["behavior_incidents"] == [{
-        "student_id": "s3", "incident_id": "i2_2", "date": day("2025-09-02"), "behavior": "Other",
-        "action": "Detention", "days_removed": 1.0}]  # fmt: skip
-    assert rows["service_enrollments"] == [{
-        "student_id": "s3", "program_id": "check-in", "organization_id": "9", "start_date": day("2025-09-01"),
-        "end_date": None, "exit_reason": None}]  # fmt: skip
+        for found in ("absent_unexcused", "tardy")
+    ]
+    assert rows["course_grades"] == [
+        {
+            "student_id": "s3",
+            "course": "Art",
+            "school_year": 2026,
+            "period": 1,
+            "date": day("2025-10-10"),
+            "grade": 83.0,
+        }
+    ]
+    assert rows["gradebook_entries"] == [
+        {
+            "student_id": "s3",
+            "entry_id": "e1",
+            "course": "Mathematics",
+            "title": "Exercise 1",
+            "due_date": day("2025-09-03"),
+            "grade": 73.5,
+        }
+    ]
+    assert rows["assessments"] == [
+        {
+            "student_id": "s3",
+            "assessment": "Reading",
+            "date": day("2025-09-04"),
+            "score": 28.0,
+            "measure": "Raw",
+        }
+    ]
+    assert rows["behavior_incidents"] == [
+        {
+            "student_id": "s3",
+            "incident_id": "i2_2",
+            "date": day("2025-09-02"),
+            "behavior": "Other",
+            "action": "Detention",
+            "days_removed": 1.0,
+        }
+    ]
+    assert rows["service_enrollments"] == [
+        {
+            "student_id": "s3",
+            "program_id": "check-in",
+            "organization_id": "9",
+            "start_date": day("2025-09-01"),
+            "end_date": None,
+            "exit_reason": None,
+        }
+    ]
     assert {count.file for count in report.files} == {resource.name for resource in RESOURCES}
     assert all(count.read == len(ods.state(count.file)) for count in report.files)  # R35
     assert not any(count.quarantined for count in report.files)
@@ -159,7 +248,9 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-@pytest.mark.parametrize("kind", [(True, True), (False, False)], ids=["cursors and changes", "offsets alone"])
+@pytest.mark.parametrize(
+    "kind", [(True, True), (False, False)], ids=["cursors and changes", "offsets alone"]
+)
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_with_a_fault_on_every_third_request_nothing_is_lost_and_nothing_is_twice(
     kind: tuple[bool, bool], fault: Fault, tmp_path: Path
@@ -176,7 +267,9 @@ def test_with_a_fault_on_every_third_request_nothing_is_lost_and_nothing_is_twic
 
 
 @pytest.mark.parametrize("fault", [loopback.drip, loopback.silence], ids=["a slow drip", "silence"])
-def test_a_server_that_keeps_the_line_open_and_says_little_is_asked_again(ods: Ods, fault: Fault, tmp_path: Path):
+def test_a_server_that_keeps_the_line_open_and_says_little_is_asked_again(
+    ods: Ods, fault: Fault, tmp_path: Path
+):
     ods.faults.extend([*[None] * 20, fault, *[None] * 30, fault])
     fetch(ods.connector(only=FEW), tmp_path)
     assert differences(ods, tmp_path, FEW) == []
@@ -189,11 +282,18 @@ def test_a_token_that_ends_in_the_middle_of_a_resource_costs_no_record(ods: Ods,
     assert len(ods.tokens) > 10
 
 
-@pytest.mark.parametrize("fault", [loopback.huge, status(302, Location="https://elsewhere.example/"), status(418)],
-                         ids=["an answer beyond the limit", "a redirect", "a refusal"])  # fmt: skip
-def test_after_a_refusal_the_next_fetch_goes_on_where_it_stopped(ods: Ods, fault: Fault, tmp_path: Path):
+@pytest.mark.parametrize(
+    "fault",
+    [loopback.huge, status(302, Location="https://elsewhere.example/"), status(418)],
+    ids=["an answer beyond the limit", "a redirect", "a refusal"],
+)
+def test_after_a_refusal_the_next_fetch_goes_on_where_it_stopped(
+    ods: Ods, fault: Fault, tmp_path: Path
+):
     def between() -> None:
-        asked = [one for one in ods.asked if one.path.endswith(ATTENDANCE) and "pageToken" in one.params]
+        asked = [
+            one for one in ods.asked if one.path.endswith(ATTENDANCE) and "pageToken" in one.params
+        ]
         if len(asked) == 3 and not ods.faults:
             ods.faults.append(fault)
 
@@ -209,7 +309,10 @@ def test_after_a_refusal_the_next_fetch_goes_on_where_it_stopped(ods: Ods, fault
     fetch(ods.connector(page_size=1, interventions=True), tmp_path)
     assert differences(ods, tmp_path) == []
     pages = [asked.params for asked in ods.asked[before:] if "pageToken" in asked.params]
-    assert next(page["pageToken"] for page in pages if page["maxChangeVersion"] == str(ods.version)) == place["token"]
+    assert (
+        next(page["pageToken"] for page in pages if page["maxChangeVersion"] == str(ods.version))
+        == place["token"]
+    )
 
 
 def test_a_place_that_the_source_no_longer_knows_is_begun_anew(ods: Ods, tmp_path: Path):
@@ -220,7 +323,8 @@ def test_a_place_that_the_source_no_longer_knows_is_begun_anew(ods: Ods, tmp_pat
         assert "token" in mirror.place(STUDENTS)["at"]
     real = ods.answer
     ods.answer = lambda method, path, params, body: (  # type: ignore[method-assign]
-        loopback.Reply({}, 400) if "pageToken" in params else real(method, path, params, body))
+        loopback.Reply({}, 400) if "pageToken" in params else real(method, path, params, body)
+    )
     ods.cursors = False
     fetch(ods.connector(page_size=1, only=FEW), tmp_path)
     assert differences(ods, tmp_path, FEW) == []
@@ -252,10 +356,14 @@ def correct(ods: Ods, rng: Random) -> None:
 def changed(resource: str, rng: Random) -> Body:
     """A fact that the connector keeps, of a kind that its records have."""
     date_, number = f"2025-09-{rng.randint(1, 28):02d}", rng.randint(0, 100)
-    return {STUDENTS: {"firstName": f"Name{number}"}, ATTENDANCE: {"eventDate": date_},
-            "ed-fi/schools": {"nameOfInstitution": f"School {number}"}, "ed-fi/gradingPeriods": {"endDate": date_},
-            "ed-fi/grades": {"numericGradeEarned": number},
-            "ed-fi/studentAssessments": {"administrationDate": date_}}[resource]  # fmt: skip
+    return {
+        STUDENTS: {"firstName": f"Name{number}"},
+        ATTENDANCE: {"eventDate": date_},
+        "ed-fi/schools": {"nameOfInstitution": f"School {number}"},
+        "ed-fi/gradingPeriods": {"endDate": date_},
+        "ed-fi/grades": {"numericGradeEarned": number},
+        "ed-fi/studentAssessments": {"administrationDate": date_},
+    }[resource]
 
 
 def make_again(ods: Ods, rng: Random) -> None:
@@ -264,7 +372,9 @@ def make_again(ods: Ods, rng: Random) -> None:
 
 
 def rekey(ods: Ods, rng: Random) -> None:
-    """A student's identifier is corrected; what is about the student changes with it, and only keyChanges says so."""
+    """A student's identifier is corrected; what is about the student changes with it, and only
+    keyChanges says so.
+    """
     for id_, held in sorted(ods.held[STUDENTS].items())[:1]:
         old, new = held.body["studentUniqueId"], f"r{rng.randrange(1_000_000)}"
         ods.change(STUDENTS, id_, studentUniqueId=new)
@@ -280,8 +390,13 @@ steps = st.lists(st.sampled_from(STEPS), max_size=6)
 
 
 @settings(max_examples=16, deadline=None, suppress_health_check=list(HealthCheck))
-@given(kind=st.sampled_from(sorted(TRACKING)), page_size=st.integers(1, 3), during=steps, seed=st.integers(0, 10_000),
-       gap=st.integers(1, 9))  # fmt: skip
+@given(
+    kind=st.sampled_from(sorted(TRACKING)),
+    page_size=st.integers(1, 3),
+    during=steps,
+    seed=st.integers(0, 10_000),
+    gap=st.integers(1, 9),
+)
 def test_records_that_come_go_and_change_between_two_pages_are_not_lost(
     kind: str, page_size: int, during: list[Step], seed: int, gap: int
 ):
@@ -290,7 +405,9 @@ def test_records_that_come_go_and_change_between_two_pages_are_not_lost(
     waiting: list[Step] = []
 
     def between() -> None:
-        """While the first pages are read, so that the source is quiet before the last round over everything."""
+        """While the first pages are read, so that the source is quiet before the last round over
+        everything.
+        """
         if waiting and len(ods.asked) < calm_after and rng.randrange(gap) == 0:
             waiting.pop()(ods, rng)
 
@@ -306,7 +423,11 @@ def test_records_that_come_go_and_change_between_two_pages_are_not_lost(
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-@given(kind=st.sampled_from(sorted(KINDS)), nights=st.lists(steps, min_size=1, max_size=3), seed=st.integers(0, 10_000))
+@given(
+    kind=st.sampled_from(sorted(KINDS)),
+    nights=st.lists(steps, min_size=1, max_size=3),
+    seed=st.integers(0, 10_000),
+)
 def test_after_each_night_the_changes_alone_give_the_tables_that_everything_gives(
     kind: str, nights: list[list[Step]], seed: int
 ):
@@ -320,14 +441,18 @@ def test_after_each_night_the_changes_alone_give_the_tables_that_everything_give
             ods.nightfall(rng.choice((0, OVERLAP // 2, 2 * OVERLAP)))
             for step in night:
                 step(ods, rng)
-            changes, everything = (loaded(ods.connector(only=FEW), source, Path(folder) / f"home-{source.name}")[1]
-                                   for source in (mirror, Path(folder) / f"afresh{number}"))  # fmt: skip
+            changes, everything = (
+                loaded(ods.connector(only=FEW), source, Path(folder) / f"home-{source.name}")[1]
+                for source in (mirror, Path(folder) / f"afresh{number}")
+            )
             assert differences(ods, mirror, FEW) == []
             assert changes.manifest["hashes"] == everything.manifest["hashes"]
 
 
 @pytest.mark.parametrize("cursors", [True, False])
-def test_a_fetch_killed_at_any_moment_loses_nothing_when_it_is_run_again(cursors: bool, tmp_path: Path):  # R36
+def test_a_fetch_killed_at_any_moment_loses_nothing_when_it_is_run_again(
+    cursors: bool, tmp_path: Path
+):  # R36
     ods, rng, mirror = Ods(cursors=cursors), Random(36), tmp_path / "mirror"
     with ods.running(), forking(FETCHING) as parent:
         fill(ods)
@@ -360,14 +485,20 @@ def test_after_a_first_fetch_only_what_changed_is_asked_for(ods: Ods, tmp_path: 
     ods.delete(ATTENDANCE, sorted(ods.held[ATTENDANCE])[0])
     before = len(ods.asked)
     fetch(ods.connector(only=FEW), tmp_path)
-    pages = [asked for asked in ods.asked[before:] if "/data/v3/" in asked.path and asked.params.get("limit") != "0"]
+    pages = [
+        asked
+        for asked in ods.asked[before:]
+        if "/data/v3/" in asked.path and asked.params.get("limit") != "0"
+    ]
     assert all("minChangeVersion" in asked.params or "pageToken" in asked.params for asked in pages)
     with open_mirror(tmp_path) as mirror:
         assert mirror.met(STUDENTS) == 1
     assert differences(ods, tmp_path, FEW) == []
 
 
-def test_a_change_committed_late_under_an_older_version_is_found_the_next_time(ods: Ods, tmp_path: Path):
+def test_a_change_committed_late_under_an_older_version_is_found_the_next_time(
+    ods: Ods, tmp_path: Path
+):
     fetch(ods.connector(only=FEW), tmp_path)
     late, other = sorted(ods.held[STUDENTS])[:2]
     ods.change(STUDENTS, late, firstName="Late")
@@ -410,11 +541,15 @@ def test_another_database_under_the_same_name_is_read_anew(ods: Ods, tmp_path: P
     assert differences(other, tmp_path, FEW) == []
 
 
-def test_a_field_that_a_newer_version_reads_is_read_of_the_old_records_too(ods: Ods, tmp_path: Path):
+def test_a_field_that_a_newer_version_reads_is_read_of_the_old_records_too(
+    ods: Ods, tmp_path: Path
+):
     older = ods.connector(only=FEW)
     fewer = {"studentUniqueId": True}
-    older.resources = tuple(replace(resource, wanted=fewer) if resource.name == STUDENTS else resource
-                            for resource in older.resources)  # fmt: skip
+    older.resources = tuple(
+        replace(resource, wanted=fewer) if resource.name == STUDENTS else resource
+        for resource in older.resources
+    )
     fetch(older, tmp_path)
     ods.nightfall()
     fetch(ods.connector(only=FEW), tmp_path)
@@ -444,16 +579,24 @@ def test_a_client_that_may_not_read_the_lists_of_changes_still_loses_nothing(
         assert differences(ods, tmp_path, FEW) == []
 
 
-def test_without_change_versions_a_record_passed_over_is_found_though_the_counts_agree(tmp_path: Path):
+def test_without_change_versions_a_record_passed_over_is_found_though_the_counts_agree(
+    tmp_path: Path,
+):
     ods = Ods(cursors=False, tracks_changes=False)
     with ods.running():
         fill(ods)
         ids = sorted(ods.held[STUDENTS])
 
         def between() -> None:
-            """When the last record has been read, it goes, and a new first one moves the one before it to its place."""
+            """When the last record has been read, it goes, and a new first one moves the one before
+            it to its place.
+            """
             asked = ods.asked[-1]
-            if asked.path.endswith(STUDENTS) and asked.params.get("offset") == str(len(ids) - 1) and ids[-1] in held:
+            if (
+                asked.path.endswith(STUDENTS)
+                and asked.params.get("offset") == str(len(ids) - 1)
+                and ids[-1] in held
+            ):
                 new = replace(held.pop(ids[-1]), body={"studentUniqueId": "new"})
                 held["0" * 32] = new
 
@@ -463,14 +606,20 @@ def test_without_change_versions_a_record_passed_over_is_found_though_the_counts
     assert differences(ods, tmp_path, FEW) == []
 
 
-def test_while_other_records_change_all_day_a_resource_is_still_read_until_it_is_quiet(ods: Ods, tmp_path: Path):
+def test_while_other_records_change_all_day_a_resource_is_still_read_until_it_is_quiet(
+    ods: Ods, tmp_path: Path
+):
     fetch(ods.connector(only=FEW), tmp_path)
     changes = 9
 
     def between() -> None:
         nonlocal changes
         ods.nightfall(1)
-        if changes and ods.asked[-1].path.endswith(STUDENTS) and "minChangeVersion" in ods.asked[-1].params:
+        if (
+            changes
+            and ods.asked[-1].path.endswith(STUDENTS)
+            and "minChangeVersion" in ods.asked[-1].params
+        ):
             changes -= 1
             ods.change(STUDENTS, sorted(ods.held[STUDENTS])[0], firstName=f"Name{changes}")
 
@@ -481,12 +630,16 @@ def test_while_other_records_change_all_day_a_resource_is_still_read_until_it_is
     assert differences(ods, tmp_path, FEW) == []
 
 
-def test_a_source_that_never_holds_still_is_refused_and_the_old_records_serve(ods: Ods, tmp_path: Path):
+def test_a_source_that_never_holds_still_is_refused_and_the_old_records_serve(
+    ods: Ods, tmp_path: Path
+):
     fetch(ods.connector(only=FEW), tmp_path / "mirror")
     before = load(ods.connector(only=FEW), tmp_path / "mirror", tmp_path / "home").snapshot_id
     ods.nightfall()
     ods.between = lambda: insert(ods, Random(ods.version))
-    with pytest.raises(SourceUnavailable, match=r"the records kept changing while they were read.*quieter hour"):
+    with pytest.raises(
+        SourceUnavailable, match=r"the records kept changing while they were read.*quieter hour"
+    ):
         fetch(ods.connector(only=FEW), tmp_path / "mirror")
     assert Snapshot.current(tmp_path / "home").id == before
     ods.between = lambda: None
@@ -494,12 +647,21 @@ def test_a_source_that_never_holds_still_is_refused_and_the_old_records_serve(od
     assert differences(ods, tmp_path / "mirror", FEW) == []
 
 
-def test_a_resource_that_the_client_may_not_read_is_named_and_its_facts_stay_unknown(ods: Ods, tmp_path: Path):
-    ods.refused = {"ed-fi/grades": 403, "ed-fi/studentHomelessProgramAssociations": 403,
-                   "ed-fi/studentSection504ProgramAssociations": 404}  # fmt: skip
-    report, snapshot = loaded(ods.connector(interventions=True), tmp_path / "mirror", tmp_path / "home")
+def test_a_resource_that_the_client_may_not_read_is_named_and_its_facts_stay_unknown(
+    ods: Ods, tmp_path: Path
+):
+    ods.refused = {
+        "ed-fi/grades": 403,
+        "ed-fi/studentHomelessProgramAssociations": 403,
+        "ed-fi/studentSection504ProgramAssociations": 404,
+    }
+    report, snapshot = loaded(
+        ods.connector(interventions=True), tmp_path / "mirror", tmp_path / "home"
+    )
     assert {missing.file for missing in report.missing} == set(ods.refused)
-    assert "course_grades" in next(m.stays_empty for m in report.missing if m.file == "ed-fi/grades")
+    assert "course_grades" in next(
+        m.stays_empty for m in report.missing if m.file == "ed-fi/grades"
+    )
     assert "course_grades" not in report.rows
     facts = snapshot.table("characteristics").to_pandas()
     assert facts["unstable_housing"].isna().all()
@@ -507,11 +669,16 @@ def test_a_resource_that_the_client_may_not_read_is_named_and_its_facts_stay_unk
 
 
 @pytest.mark.parametrize("code", [403, 404])
-def test_a_resource_that_is_no_longer_open_to_the_client_is_not_taken_for_empty(ods: Ods, code: int, tmp_path: Path):
+def test_a_resource_that_is_no_longer_open_to_the_client_is_not_taken_for_empty(
+    ods: Ods, code: int, tmp_path: Path
+):
     fetch(ods.connector(interventions=True), tmp_path)
     before = mirrored(tmp_path, ATTENDANCE)
     ods.refused = {ATTENDANCE: code}
-    with pytest.raises(SourceRefused, match=rf"{ATTENDANCE}: .* {code}.* It could be read before .*to let this client"):
+    with pytest.raises(
+        SourceRefused,
+        match=rf"{ATTENDANCE}: .* {code}.* It could be read before .*to let this client",
+    ):
         fetch(ods.connector(interventions=True), tmp_path)
     assert mirrored(tmp_path, ATTENDANCE) == before != {}
     ods.refused = {}
@@ -537,7 +704,9 @@ def test_without_the_option_the_partners_own_tables_stay_as_they_are(ods: Ods, t
     report = load(connector, tmp_path / "mirror", tmp_path / "home", merge=True)
     assert report.rows["programs"] == 1
     assert mirrored(tmp_path / "mirror", "ed-fi/interventions") == {}
-    with pytest.raises(SourceRefused, match="the one option of an edfi-api source is interventions"):
+    with pytest.raises(
+        SourceRefused, match="the one option of an edfi-api source is interventions"
+    ):
         ods.connector(intervention=True)
 
 
@@ -552,9 +721,17 @@ def test_only_reading_requests_and_the_token_are_made(ods: Ods, tmp_path: Path):
 
 
 def test_what_must_never_be_stored_reaches_no_byte_under_the_home(ods: Ods, tmp_path: Path):  # R38
-    planted = {spelling: f"CANARY {spelling}" for spellings in NEVER_INGEST.values() for spelling in spellings}
-    unwanted = {"loginId": "CANARY login", "electronicMails": [{"electronicMailAddress": "CANARY mail"}],
-                "diagnosticStatement": "CANARY statement", "_ext": {"tx": {**planted}}}  # fmt: skip
+    planted = {
+        spelling: f"CANARY {spelling}"
+        for spellings in NEVER_INGEST.values()
+        for spelling in spellings
+    }
+    unwanted = {
+        "loginId": "CANARY login",
+        "electronicMails": [{"electronicMailAddress": "CANARY mail"}],
+        "diagnosticStatement": "CANARY statement",
+        "_ext": {"tx": {**planted}},
+    }
     for held in ods.held.values():
         for row in held.values():
             row.body |= planted | unwanted | {"addresses": [planted], "inner": {"deeper": planted}}
@@ -563,17 +740,28 @@ def test_what_must_never_be_stored_reaches_no_byte_under_the_home(ods: Ods, tmp_
                     row.body[name] = value | planted
                 elif isinstance(value, list):
                     row.body[name] = [one | planted for one in value if isinstance(one, Mapping)]
-    for resource, field in ((STUDENTS, "firstName"), ("ed-fi/schools", "nameOfInstitution"),
-                            ("ed-fi/courses", "courseTitle"), ("ed-fi/gradebookEntries", "title")):  # fmt: skip
+    for resource, field in (
+        (STUDENTS, "firstName"),
+        ("ed-fi/schools", "nameOfInstitution"),
+        ("ed-fi/courses", "courseTitle"),
+        ("ed-fi/gradebookEntries", "title"),
+    ):
         ods.change(resource, sorted(ods.held[resource])[0], **{field: "Ada 123-45-6789"})
     ods.faults.extend([None] * 90 + [status(418)])
     with pytest.raises(SourceRefused):
         fetch(ods.connector(interventions=True), tmp_path / "mirror")
-    assert b"First2" in b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert b"First2" in b"".join(
+        file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()
+    )
     fetch(ods.connector(interventions=True), tmp_path / "mirror")
     report, _ = loaded(ods.connector(interventions=True), tmp_path / "mirror", tmp_path / "home")
     stored = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
-    for forbidden in (b"CANARY", b"123-45-6789", SECRET.encode(), *(token.encode() for token in ods.tokens)):
+    for forbidden in (
+        b"CANARY",
+        b"123-45-6789",
+        SECRET.encode(),
+        *(token.encode() for token in ods.tokens),
+    ):
         assert forbidden not in stored
     named = {(dropped["file"], dropped["column"]) for dropped in report.dropped_columns}
     refused = [*planted, "diagnosticStatement"]
@@ -583,13 +771,21 @@ def test_what_must_never_be_stored_reaches_no_byte_under_the_home(ods: Ods, tmp_
 def test_the_records_may_lie_under_a_year_of_their_own(ods: Ods, tmp_path: Path):
     real, ods.asked = ods.answer, []
     ods.answer = lambda method, path, params, body: real(  # type: ignore[method-assign]
-        method, path.replace("/data/v3/2026/", "/data/v3/").replace("/v1/2026/", "/v1/"), params, body)
+        method,
+        path.replace("/data/v3/2026/", "/data/v3/").replace("/v1/2026/", "/v1/"),
+        params,
+        body,
+    )
     connector = ods.connector(only=FEW)
     connector.settings = replace(connector.settings, base_url=f"{ods.url}/api/data/v3/2026")
     fetch(connector, tmp_path)
     assert differences(ods, tmp_path, FEW) == []
-    assert {asked.path.split("/ed-fi/")[0] for asked in ods.asked if "/ed-fi/" in asked.path} == {"/api/data/v3/2026"}
-    assert any(asked.path == "/api/changeQueries/v1/2026/availableChangeVersions" for asked in ods.asked)
+    assert {asked.path.split("/ed-fi/")[0] for asked in ods.asked if "/ed-fi/" in asked.path} == {
+        "/api/data/v3/2026"
+    }
+    assert any(
+        asked.path == "/api/changeQueries/v1/2026/availableChangeVersions" for asked in ods.asked
+    )
 
 
 def test_version_5_spells_its_change_versions_with_a_capital(ods: Ods, tmp_path: Path):
@@ -598,7 +794,9 @@ def test_version_5_spells_its_change_versions_with_a_capital(ods: Ods, tmp_path:
     def older(method: str, path: str, params: Mapping[str, str], body: bytes) -> loopback.Reply:
         reply = real(method, path, params, body)
         if path.endswith("availableChangeVersions"):
-            return loopback.Reply({name[0].upper() + name[1:]: version for name, version in reply.data.items()})
+            return loopback.Reply(
+                {name[0].upper() + name[1:]: version for name, version in reply.data.items()}
+            )
         return reply
 
     ods.answer = older  # type: ignore[method-assign]
@@ -607,34 +805,50 @@ def test_version_5_spells_its_change_versions_with_a_capital(ods: Ods, tmp_path:
     assert differences(ods, tmp_path, FEW) == []
 
 
-@pytest.mark.parametrize(("root", "why"), [
-    ({"urls": {"dataManagementApi": "https://elsewhere.example/data/v3"}}, "another host .elsewhere.example"),
-    ({"urls": {"dataManagementApi": "http://127.0.0.1/api/{schoolYear}/data/v3"}}, "must name the district's own part"),
-    ({"urls": {}}, "it has no dataManagementApi"),
-    (["urls"], "it has no dataManagementApi"),
-])  # fmt: skip
-def test_a_root_that_leads_elsewhere_or_nowhere_is_refused(ods: Ods, root: Any, why: str, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("root", "why"),
+    [
+        (
+            {"urls": {"dataManagementApi": "https://elsewhere.example/data/v3"}},
+            "another host .elsewhere.example",
+        ),
+        (
+            {"urls": {"dataManagementApi": "http://127.0.0.1/api/{schoolYear}/data/v3"}},
+            "must name the district's own part",
+        ),
+        ({"urls": {}}, "it has no dataManagementApi"),
+        (["urls"], "it has no dataManagementApi"),
+    ],
+)
+def test_a_root_that_leads_elsewhere_or_nowhere_is_refused(
+    ods: Ods, root: Any, why: str, tmp_path: Path
+):
     ods.root = root
     with pytest.raises(SourceRefused, match=why):
         fetch(ods.connector(), tmp_path)
 
 
-@pytest.mark.parametrize(("data", "headers", "why"), [
-    ({"message": "Ada"}, {"Total-Count": "1"}, "the answer is not a list of records"),
-    (["Ada"], {"Total-Count": "1"}, "the answer is not a list of records"),
-    ([{"firstName": "Ada"}], {"Total-Count": "1"}, "a record without an id"),
-    ([{"id": 7, "firstName": "Ada"}], {"Total-Count": "1"}, "a record without an id"),
-    ([{"id": "7", "firstName": "Ada"}], {}, "gives no Total-Count"),
-    ([{"id": "7", "firstName": "Ada"}], {"Total-Count": "many"}, "gives no Total-Count"),
-    ([], {"Total-Count": "3"}, "counts 3 records and gives none"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "headers", "why"),
+    [
+        ({"message": "Ada"}, {"Total-Count": "1"}, "the answer is not a list of records"),
+        (["Ada"], {"Total-Count": "1"}, "the answer is not a list of records"),
+        ([{"firstName": "Ada"}], {"Total-Count": "1"}, "a record without an id"),
+        ([{"id": 7, "firstName": "Ada"}], {"Total-Count": "1"}, "a record without an id"),
+        ([{"id": "7", "firstName": "Ada"}], {}, "gives no Total-Count"),
+        ([{"id": "7", "firstName": "Ada"}], {"Total-Count": "many"}, "gives no Total-Count"),
+        ([], {"Total-Count": "3"}, "counts 3 records and gives none"),
+    ],
+)
 def test_an_answer_of_another_shape_is_refused_and_not_repeated_in_the_error(
     ods: Ods, data: Any, headers: dict[str, str], why: str, tmp_path: Path
 ):
     real = ods.answer
     ods.answer = lambda method, path, params, body: (  # type: ignore[method-assign]
-        loopback.Reply(data, headers=headers) if path.endswith(STUDENTS) and params.get("limit") != "0"
-        else real(method, path, params, body))  # fmt: skip
+        loopback.Reply(data, headers=headers)
+        if path.endswith(STUDENTS) and params.get("limit") != "0"
+        else real(method, path, params, body)
+    )
     with pytest.raises(SourceRefused, match=why) as found:
         fetch(ods.connector(), tmp_path)
     assert "Ada" not in str(found.value)
@@ -643,17 +857,27 @@ def test_an_answer_of_another_shape_is_refused_and_not_repeated_in_the_error(
 def test_a_source_that_gives_the_same_page_for_ever_is_refused(ods: Ods, tmp_path: Path):
     real = ods.answer
     ods.answer = lambda method, path, params, body: (  # type: ignore[method-assign]
-        replace(real(method, path, params, body), headers={"Total-Count": "9", "Next-Page-Token": "MQ=="}))
+        replace(
+            real(method, path, params, body),
+            headers={"Total-Count": "9", "Next-Page-Token": "MQ=="},
+        )
+    )
     with pytest.raises(SourceRefused, match="the same page again and again"):
         fetch(ods.connector(), tmp_path)
 
 
-def test_a_bad_record_is_quarantined_under_its_resource_and_its_neighbours_stay(ods: Ods, tmp_path: Path):
+def test_a_bad_record_is_quarantined_under_its_resource_and_its_neighbours_stay(
+    ods: Ods, tmp_path: Path
+):
     bad = sorted(ods.held[ATTENDANCE])[2]
     ods.change(ATTENDANCE, bad, eventDate="2025-02-30")
     odd = sorted(ods.held["ed-fi/studentAssessments"])[0]
-    ods.change("ed-fi/studentAssessments", odd, scoreResults={"result": "5"}, studentReference=["s1"])
-    report, snapshot = loaded(ods.connector(interventions=True), tmp_path / "mirror", tmp_path / "home")
+    ods.change(
+        "ed-fi/studentAssessments", odd, scoreResults={"result": "5"}, studentReference=["s1"]
+    )
+    report, snapshot = loaded(
+        ods.connector(interventions=True), tmp_path / "mirror", tmp_path / "home"
+    )
     [row] = snapshot.quarantined().to_pylist()
     assert (row["file"], row["line"], row["column"]) == (ATTENDANCE, 3, "date")
     assert "2025-02-30" in row["reason"]
@@ -689,12 +913,16 @@ def leaf(element: ElementTree.Element) -> tuple[str, Any]:
 
 
 def as_json(element: ElementTree.Element, linked: Mapping[str, ElementTree.Element]) -> Body:
-    """A record of the interchange in the JSON of the API, by the conventions of the Ed-Fi API Design Guidelines."""
+    """A record of the interchange in the JSON of the API, by the conventions of the Ed-Fi API
+    Design Guidelines.
+    """
     body: Body = {}
     for child in element:
         name = local(child)
         if name == ACTED_ON:
-            body.setdefault(camel(ACTED_ON.removesuffix("Reference")) + "s", []).append({camel(ACTED_ON): flat(child)})
+            body.setdefault(camel(ACTED_ON.removesuffix("Reference")) + "s", []).append(
+                {camel(ACTED_ON): flat(child)}
+            )
         elif name.endswith("Reference"):
             of = linked.get(child.get("ref", ""))
             body[camel(name)] = flat(child if of is None else of)
@@ -711,7 +939,11 @@ def as_json(element: ElementTree.Element, linked: Mapping[str, ElementTree.Eleme
 
 
 def flat(reference: ElementTree.Element) -> Body:
-    return dict(leaf(element) for element in reference.iter() if not len(element) and element is not reference)
+    return dict(
+        leaf(element)
+        for element in reference.iter()
+        if not len(element) and element is not reference
+    )
 
 
 def resource_of(kind: str) -> str:
@@ -732,11 +964,20 @@ def test_the_published_sample_gives_the_same_tables_by_its_api_and_by_its_files(
                 ods.add(resource_of(local(record)), (file.name, number), as_json(record, linked))
                 served += 1
         assert served > 5_000
-        report, by_api = loaded(ods.connector(page_size=500, interventions=True), tmp_path / "mirror", tmp_path / "api")
+        report, by_api = loaded(
+            ods.connector(page_size=500, interventions=True), tmp_path / "mirror", tmp_path / "api"
+        )
     load(EdFi(), folder, tmp_path / "files")
     by_files = Snapshot.current(tmp_path / "files")
     assert by_api.manifest["rows"] == by_files.manifest["rows"]
     tables = [name for name in by_files.manifest["hashes"] if name != "quarantine.parquet"]
-    assert [name for name in tables if by_api.manifest["hashes"][name] != by_files.manifest["hashes"][name]] == []
+    assert [
+        name
+        for name in tables
+        if by_api.manifest["hashes"][name] != by_files.manifest["hashes"][name]
+    ] == []
     assert {count.file: count.read for count in report.files} == {
-        resource.name: len(ods.held[resource.name]) for resource in RESOURCES if ods.held[resource.name]}  # fmt: skip
+        resource.name: len(ods.held[resource.name])
+        for resource in RESOURCES
+        if ods.held[resource.name]
+    }

@@ -1,4 +1,6 @@
-"""The Ed-Fi connector held to the documents of the Ed-Fi Alliance, served and judged by a program of another hand."""
+"""The Ed-Fi connector held to the documents of the Ed-Fi Alliance, served and judged by a program
+of another hand.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,17 @@ NEWER_THAN_THE_DOCUMENT = {"ed-fi/studentSection504ProgramAssociations"}
 class Front(Ods):
     """Gives the tokens, and passes every other question on to the two documents.
 
-    Their examples never move on, so the change versions are those of this server, in the shape of the document; and
-    they name the header Total-Count in words only, so it is added. The lists of deletes and of new keys are in neither.
+    Their examples never move on, so the change versions are those of this server, in the shape of
+    the document; and they name the header Total-Count in words only, so it is added. The lists of
+    deletes and of new keys are in neither.
     """
 
     def __init__(self, resources: str, changes: str) -> None:
         super().__init__()
         self.resources, self.changes = resources, changes
-        self.http = httpx.Client(headers={"authorization": "Bearer of the test", "accept": "application/json"})
+        self.http = httpx.Client(
+            headers={"authorization": "Bearer of the test", "accept": "application/json"}
+        )
         self.judged: list[tuple[str, int, str]] = []
 
     def answer(self, method: str, path: str, params: Mapping[str, str], body: bytes) -> Reply:
@@ -38,15 +43,26 @@ class Front(Ods):
             return super().answer(method, path, params, body)
         if path.endswith(("/deletes", "/keyChanges")):
             return Reply({}, 404)
-        address = path.replace("/api/data/v3", self.resources).replace("/api/changeQueries/v1", self.changes)
+        address = path.replace("/api/data/v3", self.resources).replace(
+            "/api/changeQueries/v1", self.changes
+        )
         found = self.http.request(method, address, params=params)
-        self.judged.append((path.removeprefix("/api/data/v3/"), found.status_code,
-                            found.headers.get("sl-violations", "")))  # fmt: skip
+        self.judged.append(
+            (
+                path.removeprefix("/api/data/v3/"),
+                found.status_code,
+                found.headers.get("sl-violations", ""),
+            )
+        )
         data = found.json()
         if path.endswith("/availableChangeVersions"):
             ours = super().answer(method, path, params, body)
             return ours if set(ours.data) == set(data) else Reply({}, 500)
-        return Reply(data, found.status_code, {"Total-Count": str(len(data))} if isinstance(data, list) else {})
+        return Reply(
+            data,
+            found.status_code,
+            {"Total-Count": str(len(data))} if isinstance(data, list) else {},
+        )
 
 
 @pytest.fixture(scope="module")
@@ -75,21 +91,37 @@ def test_every_request_is_one_that_the_official_documents_allow_and_every_answer
     refused = {path for path, status, violations in front.judged if status != 200 or violations}
     assert refused == NEWER_THAN_THE_DOCUMENT
     asked = {path for path, _, _ in front.judged}
-    assert asked >= {resource.name for resource in RESOURCES} | {"/api/changeQueries/v1/availableChangeVersions"}
+    assert asked >= {resource.name for resource in RESOURCES} | {
+        "/api/changeQueries/v1/availableChangeVersions"
+    }
     assert {name for one in front.asked for name in one.params} == {
-        "offset", "limit", "totalCount", "minChangeVersion", "maxChangeVersion"}  # fmt: skip
+        "offset",
+        "limit",
+        "totalCount",
+        "minChangeVersion",
+        "maxChangeVersion",
+    }
     report = load(connector, tmp_path / "mirror", tmp_path / "home")
     assert {count.file: count.read for count in report.files} == {
-        resource.name: 1 for resource in RESOURCES if resource.name not in NEWER_THAN_THE_DOCUMENT}  # fmt: skip
+        resource.name: 1 for resource in RESOURCES if resource.name not in NEWER_THAN_THE_DOCUMENT
+    }
     assert {missing.file for missing in report.missing} == NEWER_THAN_THE_DOCUMENT
     assert report.rows["students"] == 1
     dropped = {(one["file"], one["column"]) for one in report.dropped_columns}
-    assert {("ed-fi/students", "citizenshipStatusDescriptor"), ("ed-fi/students", "visas"),
-            ("ed-fi/disciplineIncidents", "reporterName")} <= dropped  # fmt: skip
+    assert {
+        ("ed-fi/students", "citizenshipStatusDescriptor"),
+        ("ed-fi/students", "visas"),
+        ("ed-fi/disciplineIncidents", "reporterName"),
+    } <= dropped
 
 
 def test_the_documents_do_judge(front: Front):
-    for wrong in ("students?limit=501", "students?offset=first", "learners", "students?minChangeVersion=now"):
+    for wrong in (
+        "students?limit=501",
+        "students?offset=first",
+        "learners",
+        "students?minChangeVersion=now",
+    ):
         assert front.http.get(f"{front.resources}/ed-fi/{wrong}").status_code >= 400, wrong
     assert httpx.get(f"{front.resources}/ed-fi/students").status_code == 401
 
@@ -106,11 +138,22 @@ def test_every_field_that_is_read_is_a_field_of_the_official_document(documents:
 def unknown(wanted: Any, schema: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
     """The wanted fields, at every depth, that the schema does not have."""
     while "$ref" in schema or "items" in schema:
-        schema = (schema["items"] if "items" in schema
-                  else document["components"]["schemas"][schema["$ref"].rpartition("/")[2]])  # fmt: skip
+        schema = (
+            schema["items"]
+            if "items" in schema
+            else document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        )
     if wanted is True:
-        return [] if "properties" not in schema else ["a value is wanted, and the document has an object"]
+        return (
+            []
+            if "properties" not in schema
+            else ["a value is wanted, and the document has an object"]
+        )
     fields = schema.get("properties", {})
     missing = [name for name in wanted if name not in fields]
     known = [name for name in wanted if name in fields]
-    return missing + [f"{name}.{inner}" for name in known for inner in unknown(wanted[name], fields[name], document)]
+    return missing + [
+        f"{name}.{inner}"
+        for name in known
+        for inner in unknown(wanted[name], fields[name], document)
+    ]

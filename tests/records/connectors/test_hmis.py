@@ -1,4 +1,6 @@
-"""HMIS CSV: a housing partner's export becomes programs, enrolments and nights, and nothing else of it is kept."""
+"""HMIS CSV: a housing partner's export becomes programs, enrolments and nights, and nothing else of
+it is kept.
+"""
 
 from __future__ import annotations
 
@@ -20,27 +22,115 @@ from tests.records.stored import stored
 
 END = ["DateCreated", "DateUpdated", "UserID", "DateDeleted", "ExportID"]
 HEADERS = {
-    "Client.csv": ["PersonalID", "FirstName", "MiddleName", "LastName", "NameSuffix", "NameDataQuality", "SSN",
-                   "SSNDataQuality", "DOB", "DOBDataQuality", "AmIndAKNative", "Asian", "BlackAfAmerican",
-                   "HispanicLatinaeo", "MidEastNAfrican", "NativeHIPacific", "White", "RaceNone",
-                   "AdditionalRaceEthnicity", "Sex", "VeteranStatus", "MilitaryBranch", *END],
-    "Project.csv": ["ProjectID", "OrganizationID", "ProjectName", "ProjectCommonName", "OperatingStartDate",
-                    "OperatingEndDate", "ContinuumProject", "ProjectType", "HousingType", "RRHSubType",
-                    "ResidentialAffiliation", "TargetPopulation", "HOPWAMedAssistedLivingFac", "PITCount", *END],
-    "Enrollment.csv": ["EnrollmentID", "PersonalID", "ProjectID", "EntryDate", "HouseholdID", "RelationshipToHoH",
-                       "EnrollmentCoC", "LivingSituation", "RentalSubsidyType", "LengthOfStay", "DisablingCondition",
-                       "RunawayYouth", "SexualOrientation", "CurrentPregnant", "PreferredLanguage", *END],
-    "Exit.csv": ["ExitID", "EnrollmentID", "PersonalID", "ExitDate", "Destination", "DestinationSubsidyType",
-                 "OtherDestination", "HousingAssessment", "ExchangeForSex", "WorkplaceViolenceThreats", *END],
-    "Services.csv": ["ServicesID", "EnrollmentID", "PersonalID", "DateProvided", "RecordType", "TypeProvided",
-                     "OtherTypeProvided", "MovingOnOtherType", "SubTypeProvided", "FAAmount", "FAStartDate",
-                     "FAEndDate", "ReferralOutcome", *END],
-    "HealthAndDV.csv": ["HealthAndDVID", "EnrollmentID", "PersonalID", "InformationDate", "DomesticViolenceSurvivor",
-                        "CurrentlyFleeing", "GeneralHealthStatus", "DueDate", *END],
-}  # fmt: skip
+    "Client.csv": [
+        "PersonalID",
+        "FirstName",
+        "MiddleName",
+        "LastName",
+        "NameSuffix",
+        "NameDataQuality",
+        "SSN",
+        "SSNDataQuality",
+        "DOB",
+        "DOBDataQuality",
+        "AmIndAKNative",
+        "Asian",
+        "BlackAfAmerican",
+        "HispanicLatinaeo",
+        "MidEastNAfrican",
+        "NativeHIPacific",
+        "White",
+        "RaceNone",
+        "AdditionalRaceEthnicity",
+        "Sex",
+        "VeteranStatus",
+        "MilitaryBranch",
+        *END,
+    ],
+    "Project.csv": [
+        "ProjectID",
+        "OrganizationID",
+        "ProjectName",
+        "ProjectCommonName",
+        "OperatingStartDate",
+        "OperatingEndDate",
+        "ContinuumProject",
+        "ProjectType",
+        "HousingType",
+        "RRHSubType",
+        "ResidentialAffiliation",
+        "TargetPopulation",
+        "HOPWAMedAssistedLivingFac",
+        "PITCount",
+        *END,
+    ],
+    "Enrollment.csv": [
+        "EnrollmentID",
+        "PersonalID",
+        "ProjectID",
+        "EntryDate",
+        "HouseholdID",
+        "RelationshipToHoH",
+        "EnrollmentCoC",
+        "LivingSituation",
+        "RentalSubsidyType",
+        "LengthOfStay",
+        "DisablingCondition",
+        "RunawayYouth",
+        "SexualOrientation",
+        "CurrentPregnant",
+        "PreferredLanguage",
+        *END,
+    ],
+    "Exit.csv": [
+        "ExitID",
+        "EnrollmentID",
+        "PersonalID",
+        "ExitDate",
+        "Destination",
+        "DestinationSubsidyType",
+        "OtherDestination",
+        "HousingAssessment",
+        "ExchangeForSex",
+        "WorkplaceViolenceThreats",
+        *END,
+    ],
+    "Services.csv": [
+        "ServicesID",
+        "EnrollmentID",
+        "PersonalID",
+        "DateProvided",
+        "RecordType",
+        "TypeProvided",
+        "OtherTypeProvided",
+        "MovingOnOtherType",
+        "SubTypeProvided",
+        "FAAmount",
+        "FAStartDate",
+        "FAEndDate",
+        "ReferralOutcome",
+        *END,
+    ],
+    "HealthAndDV.csv": [
+        "HealthAndDVID",
+        "EnrollmentID",
+        "PersonalID",
+        "InformationDate",
+        "DomesticViolenceSurvivor",
+        "CurrentlyFleeing",
+        "GeneralHealthStatus",
+        "DueDate",
+        *END,
+    ],
+}
 CANARY = "KEEPOUT"
-NEUTRAL = {"DateCreated": "2026-01-01 10:00:00", "DateUpdated": "2026-01-01 10:00:00", "UserID": "u1",
-           "DateDeleted": "", "ExportID": "x1"}  # fmt: skip
+NEUTRAL = {
+    "DateCreated": "2026-01-01 10:00:00",
+    "DateUpdated": "2026-01-01 10:00:00",
+    "UserID": "u1",
+    "DateDeleted": "",
+    "ExportID": "x1",
+}
 LINKS = {f"C{n}": f"s{n}" for n in range(1, 7)}
 
 
@@ -51,30 +141,82 @@ def write(folder: Path, file: str, *rows: dict[str, str]) -> None:
         writer = csv.DictWriter(stream, HEADERS[file])
         writer.writeheader()
         for row in rows:
-            writer.writerow({name: row.get(name, NEUTRAL.get(name, CANARY + name)) for name in HEADERS[file]})
+            writer.writerow(
+                {name: row.get(name, NEUTRAL.get(name, CANARY + name)) for name in HEADERS[file]}
+            )
 
 
 def export(folder: Path) -> Path:
-    """Two projects, seven clients, of whom the last is no student; some of what real exports hold."""
-    write(folder, "Project.csv", {"ProjectID": "10", "ProjectName": "Harbor Shelter", "ProjectType": "1"},
-          {"ProjectID": "11", "ProjectName": "Help desk", "ProjectType": "7"},
-          {"ProjectID": "12", "ProjectName": "Old", "ProjectType": "1", "DateDeleted": "2026-01-02"})  # fmt: skip
-    write(folder, "Client.csv", *({"PersonalID": f"C{n}", "FirstName": f"First{n}", "LastName": f"Last{n}",
-                                   "DOB": f"2014-01-0{n}", "SSN": f"12{n}-45-6789"} for n in range(1, 8)))  # fmt: skip
-    write(folder, "Enrollment.csv",
-          *({"EnrollmentID": f"E{n}", "PersonalID": f"C{n}", "ProjectID": "10", "EntryDate": f"2026-01-0{n}"}
-            for n in range(1, 8)),
-          {"EnrollmentID": "E8", "PersonalID": "C1", "ProjectID": "11", "EntryDate": "01/08/2026"})  # fmt: skip
-    write(folder, "Exit.csv", {"EnrollmentID": "E1", "ExitDate": "2026-02-01", "Destination": "410"},
-          {"EnrollmentID": "E2", "ExitDate": "2026-02-02", "Destination": "206"},
-          {"EnrollmentID": "E7", "ExitDate": "2026-02-02", "Destination": "9206"},
-          {"EnrollmentID": "E1", "ExitDate": "2026-02-03", "Destination": "9207"})  # fmt: skip
-    services = [("N1", "E1", "C1", "200"), ("N2", "E1", "C1", "200"), ("N3", "E2", "C2", "142"),
-                ("N4", "E2", "C2", "143"), ("N5", "E2", "C2", "144"), ("N6", "E7", "C7", "200"),
-                ("N7", "E2", "C1", "200"), ("N8", "E1", "C1", "999")]  # fmt: skip
-    write(folder, "Services.csv", *({"ServicesID": key, "EnrollmentID": enrollment, "PersonalID": person,
-                                     "DateProvided": f"2026-01-1{n}", "RecordType": kind}
-                                    for n, (key, enrollment, person, kind) in enumerate(services)))  # fmt: skip
+    """Two projects, seven clients, of whom the last is no student; some of what real exports
+    hold.
+    """
+    write(
+        folder,
+        "Project.csv",
+        {"ProjectID": "10", "ProjectName": "Harbor Shelter", "ProjectType": "1"},
+        {"ProjectID": "11", "ProjectName": "Help desk", "ProjectType": "7"},
+        {"ProjectID": "12", "ProjectName": "Old", "ProjectType": "1", "DateDeleted": "2026-01-02"},
+    )
+    write(
+        folder,
+        "Client.csv",
+        *(
+            {
+                "PersonalID": f"C{n}",
+                "FirstName": f"First{n}",
+                "LastName": f"Last{n}",
+                "DOB": f"2014-01-0{n}",
+                "SSN": f"12{n}-45-6789",
+            }
+            for n in range(1, 8)
+        ),
+    )
+    write(
+        folder,
+        "Enrollment.csv",
+        *(
+            {
+                "EnrollmentID": f"E{n}",
+                "PersonalID": f"C{n}",
+                "ProjectID": "10",
+                "EntryDate": f"2026-01-0{n}",
+            }
+            for n in range(1, 8)
+        ),
+        {"EnrollmentID": "E8", "PersonalID": "C1", "ProjectID": "11", "EntryDate": "01/08/2026"},
+    )
+    write(
+        folder,
+        "Exit.csv",
+        {"EnrollmentID": "E1", "ExitDate": "2026-02-01", "Destination": "410"},
+        {"EnrollmentID": "E2", "ExitDate": "2026-02-02", "Destination": "206"},
+        {"EnrollmentID": "E7", "ExitDate": "2026-02-02", "Destination": "9206"},
+        {"EnrollmentID": "E1", "ExitDate": "2026-02-03", "Destination": "9207"},
+    )
+    services = [
+        ("N1", "E1", "C1", "200"),
+        ("N2", "E1", "C1", "200"),
+        ("N3", "E2", "C2", "142"),
+        ("N4", "E2", "C2", "143"),
+        ("N5", "E2", "C2", "144"),
+        ("N6", "E7", "C7", "200"),
+        ("N7", "E2", "C1", "200"),
+        ("N8", "E1", "C1", "999"),
+    ]
+    write(
+        folder,
+        "Services.csv",
+        *(
+            {
+                "ServicesID": key,
+                "EnrollmentID": enrollment,
+                "PersonalID": person,
+                "DateProvided": f"2026-01-1{n}",
+                "RecordType": kind,
+            }
+            for n, (key, enrollment, person, kind) in enumerate(services)
+        ),
+    )
     write(folder, "HealthAndDV.csv", {"EnrollmentID": "E1", "PersonalID": "C1"})
     return folder
 
@@ -88,44 +230,83 @@ def loaded(tmp_path: Path) -> tuple[LoadReport, Path]:
 
 def rows(home: Path, name: str) -> list[dict[str, Any]]:
     table = Snapshot.current(home).table(name)
-    found: list[dict[str, Any]] = table.filter(table["organization_id"] == "harbor").to_pyarrow().to_pylist()
+    found: list[dict[str, Any]] = (
+        table.filter(table["organization_id"] == "harbor").to_pyarrow().to_pylist()
+    )
     return found
 
 
-def test_projects_stays_and_nights_become_programs_enrolments_and_sessions(loaded: tuple[LoadReport, Path]):  # R35
+def test_projects_stays_and_nights_become_programs_enrolments_and_sessions(
+    loaded: tuple[LoadReport, Path],
+):  # R35
     report, home = loaded
     assert [(row["program_id"], row["name"], row["support"]) for row in rows(home, "programs")] == [
-        ("harbor-10", "Harbor Shelter", "housing_help"), ("harbor-11", "Help desk", None)]  # fmt: skip
-    assert [(row["student_id"], str(row["start_date"]), str(row["end_date"]), row["exit_reason"])
-            for row in rows(home, "service_enrollments")][:3] == [
-        ("s1", "2026-01-01", "2026-02-01", "Moved to a lasting home"), ("s2", "2026-01-02", "2026-02-02", "Left"),
-        ("s3", "2026-01-03", "None", None)]  # fmt: skip
-    assert [(row["student_id"], row["session_id"], row["program_id"], row["attended"], row["minutes"])
-            for row in rows(home, "service_sessions")] == [
-        ("s1", "N1", "harbor-10", True, None), ("s1", "N2", "harbor-10", True, None),
-        ("s2", "N3", "harbor-10", True, None)]  # fmt: skip
+        ("harbor-10", "Harbor Shelter", "housing_help"),
+        ("harbor-11", "Help desk", None),
+    ]
+    assert [
+        (row["student_id"], str(row["start_date"]), str(row["end_date"]), row["exit_reason"])
+        for row in rows(home, "service_enrollments")
+    ][:3] == [
+        ("s1", "2026-01-01", "2026-02-01", "Moved to a lasting home"),
+        ("s2", "2026-01-02", "2026-02-02", "Left"),
+        ("s3", "2026-01-03", "None", None),
+    ]
+    assert [
+        (row["student_id"], row["session_id"], row["program_id"], row["attended"], row["minutes"])
+        for row in rows(home, "service_sessions")
+    ] == [
+        ("s1", "N1", "harbor-10", True, None),
+        ("s1", "N2", "harbor-10", True, None),
+        ("s2", "N3", "harbor-10", True, None),
+    ]
     counts = {one.file: (one.read, one.kept, one.quarantined, one.ignored) for one in report.files}
-    assert counts == {"Project.csv": (3, 2, 0, 1), "Exit.csv": (4, 2, 2, 0), "Enrollment.csv": (8, 6, 2, 0),
-                      "Services.csv": (8, 3, 3, 2)}  # fmt: skip
+    assert counts == {
+        "Project.csv": (3, 2, 0, 1),
+        "Exit.csv": (4, 2, 2, 0),
+        "Enrollment.csv": (8, 6, 2, 0),
+        "Services.csv": (8, 3, 3, 2),
+    }
 
 
 def test_each_record_that_was_put_aside_says_why(loaded: tuple[LoadReport, Path]):  # R35
     _, home = loaded
-    aside = [(row["file"], row["line"], row["column"], row["reason"])
-             for row in Snapshot.current(home).quarantined().to_pylist()]  # fmt: skip
+    aside = [
+        (row["file"], row["line"], row["column"], row["reason"])
+        for row in Snapshot.current(home).quarantined().to_pylist()
+    ]
     assert aside == [
         ("Enrollment.csv", 8, "PersonalID", WAITING),
-        ("Enrollment.csv", 9, "start_date", "start_date is '01/08/2026'; a date must look like 2026-04-17"),
+        (
+            "Enrollment.csv",
+            9,
+            "start_date",
+            "start_date is '01/08/2026'; a date must look like 2026-04-17",
+        ),
         ("Exit.csv", 4, "EnrollmentID", "no enrolment was loaded that this exit ends"),
         ("Exit.csv", 5, "EnrollmentID", "an earlier line ends the same enrolment"),
         ("Services.csv", 7, "PersonalID", WAITING),
-        ("Services.csv", 8, "EnrollmentID", "no enrolment of this person was loaded that it belongs to"),
-        ("Services.csv", 9, "RecordType",
-         "RecordType is '999'; it must be one of 141, 142, 143, 144, 151, 152, 161, 200, 210, 300"),
-    ]  # fmt: skip
+        (
+            "Services.csv",
+            8,
+            "EnrollmentID",
+            "no enrolment of this person was loaded that it belongs to",
+        ),
+        (
+            "Services.csv",
+            9,
+            "RecordType",
+            (
+                "RecordType is '999'; it must be one of 141, 142, 143, 144, 151, 152, 161, 200,"
+                " 210, 300"
+            ),
+        ),
+    ]
 
 
-def test_nothing_that_is_sensitive_reaches_a_disk_and_its_name_is_in_the_report(loaded: tuple[LoadReport, Path]):  # R38
+def test_nothing_that_is_sensitive_reaches_a_disk_and_its_name_is_in_the_report(
+    loaded: tuple[LoadReport, Path],
+):  # R38
     report, home = loaded
     for file, found in stored(home):
         for secret in (b"KEEPOUT", b"45-6789", b"9206", b"9207"):
@@ -138,26 +319,48 @@ def test_nothing_that_is_sensitive_reaches_a_disk_and_its_name_is_in_the_report(
     assert any(note.startswith("HealthAndDV.csv is not a file") for note in report.notes)
 
 
-def test_clients_are_told_for_linking_and_no_name_of_theirs_is_loaded(loaded: tuple[LoadReport, Path], tmp_path: Path):
+def test_clients_are_told_for_linking_and_no_name_of_theirs_is_loaded(
+    loaded: tuple[LoadReport, Path], tmp_path: Path
+):
     found = participants(tmp_path / "in", "harbor")
-    assert [(one.participant_id, one.first_name, one.last_name, one.birth_date) for one in found.participants][:2] == [
-        ("C1", "First1", "Last1", date(2014, 1, 1)), ("C2", "First2", "Last2", date(2014, 1, 2))]  # fmt: skip
-    assert (len(found.participants), found.read, found.dropped) == (7, 7, {"SSN": "social security number",
-                                                                          "SSNDataQuality": "social security number"})
+    assert [
+        (one.participant_id, one.first_name, one.last_name, one.birth_date)
+        for one in found.participants
+    ][:2] == [
+        ("C1", "First1", "Last1", date(2014, 1, 1)),
+        ("C2", "First2", "Last2", date(2014, 1, 2)),
+    ]
+    assert (len(found.participants), found.read, found.dropped) == (
+        7,
+        7,
+        {"SSN": "social security number", "SSNDataQuality": "social security number"},
+    )
     assert "First7" not in str(Snapshot.current(loaded[1]).quarantined().to_pylist())
-    write(tmp_path / "in", "Client.csv", {"PersonalID": "C1", "FirstName": "A", "DOB": "not known"},
-          {"PersonalID": "C1", "FirstName": "A"}, {"PersonalID": "C2", "FirstName": ""},
-          {"PersonalID": "C3", "DateDeleted": "2026-01-01"})  # fmt: skip
+    write(
+        tmp_path / "in",
+        "Client.csv",
+        {"PersonalID": "C1", "FirstName": "A", "DOB": "not known"},
+        {"PersonalID": "C1", "FirstName": "A"},
+        {"PersonalID": "C2", "FirstName": ""},
+        {"PersonalID": "C3", "DateDeleted": "2026-01-01"},
+    )
     found = participants(tmp_path / "in", "harbor")
     assert [(one.participant_id, one.birth_date) for one in found.participants] == [("C1", None)]
     assert (found.repeated, [(row.line, row.reason) for row in found.bad], dict(found.ignored)) == (
-        1, [(4, "FirstName is empty")], {"deleted at the source": 1})  # fmt: skip
+        1,
+        [(4, "FirstName is empty")],
+        {"deleted at the source": 1},
+    )
 
 
 def test_another_partners_rows_stay_when_an_export_is_loaded(loaded: tuple[LoadReport, Path]):
     _, home = loaded
     table = Snapshot.current(home).table("service_sessions")
-    assert sorted(set(table["organization_id"].to_pyarrow().to_pylist())) == ["harbor", "pantry", "tutors"]
+    assert sorted(set(table["organization_id"].to_pyarrow().to_pylist())) == [
+        "harbor",
+        "pantry",
+        "tutors",
+    ]
 
 
 def test_a_folder_that_is_no_export_is_refused(tmp_path: Path):
@@ -166,7 +369,9 @@ def test_a_folder_that_is_no_export_is_refused(tmp_path: Path):
     with pytest.raises(SourceRefused, match=r"has no Client\.csv"):
         participants(tmp_path, "harbor")
     (tmp_path / "Client.csv").write_text("C1,Ada,Green,2014-01-01\n")
-    with pytest.raises(SourceRefused, match=r"Client\.csv, line 1: the header must name each of") as error:
+    with pytest.raises(
+        SourceRefused, match=r"Client\.csv, line 1: the header must name each of"
+    ) as error:
         participants(tmp_path, "harbor")
     assert "Ada" not in str(error.value)
 
@@ -174,28 +379,78 @@ def test_a_folder_that_is_no_export_is_refused(tmp_path: Path):
 def test_every_line_of_a_large_made_up_export_is_accounted_for(tmp_path: Path):  # R35
     rng, home = random.Random(40), tmp_path / "home"
     snapshot_of(small_district.rows(), home)
-    stays = [{"EnrollmentID": f"E{n}", "PersonalID": f"C{rng.randint(1, 9)}", "ProjectID": "10",
-              "EntryDate": str(date(2025, 1, 1) + timedelta(n)) if rng.random() < 0.9 else "",
-              "DateDeleted": "2026-01-01" if rng.random() < 0.1 else ""} for n in range(200)]  # fmt: skip
+    stays = [
+        {
+            "EnrollmentID": f"E{n}",
+            "PersonalID": f"C{rng.randint(1, 9)}",
+            "ProjectID": "10",
+            "EntryDate": str(date(2025, 1, 1) + timedelta(n)) if rng.random() < 0.9 else "",
+            "DateDeleted": "2026-01-01" if rng.random() < 0.1 else "",
+        }
+        for n in range(200)
+    ]
     write(tmp_path / "in", "Enrollment.csv", *stays)
-    write(tmp_path / "in", "Services.csv", *(
-        {"ServicesID": f"N{rng.randint(1, 900)}", "EnrollmentID": f"E{rng.randint(0, 250)}",
-         "PersonalID": f"C{rng.randint(1, 9)}", "DateProvided": "2026-01-10",
-         "RecordType": rng.choice(["200", "142", "151", "7"])} for _ in range(2_000)))  # fmt: skip
+    write(
+        tmp_path / "in",
+        "Services.csv",
+        *(
+            {
+                "ServicesID": f"N{rng.randint(1, 900)}",
+                "EnrollmentID": f"E{rng.randint(0, 250)}",
+                "PersonalID": f"C{rng.randint(1, 9)}",
+                "DateProvided": "2026-01-10",
+                "RecordType": rng.choice(["200", "142", "151", "7"]),
+            }
+            for _ in range(2_000)
+        ),
+    )
     report = load(Hmis("harbor", LINKS), tmp_path / "in", home, merge=True)
-    assert {one.file: one.read for one in report.files} == {"Enrollment.csv": 200, "Services.csv": 2_000}
-    assert sum(one.kept for one in report.files) == len(rows(home, "service_enrollments") + rows(
-        home, "service_sessions"))  # fmt: skip
+    assert {one.file: one.read for one in report.files} == {
+        "Enrollment.csv": 200,
+        "Services.csv": 2_000,
+    }
+    assert sum(one.kept for one in report.files) == len(
+        rows(home, "service_enrollments") + rows(home, "service_sessions")
+    )
     assert {one.file for one in report.missing} == {"Project.csv", "Exit.csv"}
 
 
-def test_what_is_about_somebody_who_is_no_student_is_left_out_and_does_not_wait(tmp_path: Path):  # R35
+def test_what_is_about_somebody_who_is_no_student_is_left_out_and_does_not_wait(
+    tmp_path: Path,
+):  # R35
     home = tmp_path / "home"
-    snapshot_of(small_district.rows() | {"service_sessions": [], "service_enrollments": [], "programs": []}, home)
-    write(tmp_path / "in", "Enrollment.csv", *({"EnrollmentID": f"E{n}", "PersonalID": f"C{n}", "ProjectID": "10",
-                                                "EntryDate": "2026-01-05"} for n in (1, 7)))  # fmt: skip
-    write(tmp_path / "in", "Exit.csv", *({"EnrollmentID": f"E{n}", "PersonalID": f"C{n}", "ExitDate": "2026-02-05",
-                                          "Destination": "410"} for n in (1, 7)))  # fmt: skip
+    snapshot_of(
+        small_district.rows() | {"service_sessions": [], "service_enrollments": [], "programs": []},
+        home,
+    )
+    write(
+        tmp_path / "in",
+        "Enrollment.csv",
+        *(
+            {
+                "EnrollmentID": f"E{n}",
+                "PersonalID": f"C{n}",
+                "ProjectID": "10",
+                "EntryDate": "2026-01-05",
+            }
+            for n in (1, 7)
+        ),
+    )
+    write(
+        tmp_path / "in",
+        "Exit.csv",
+        *(
+            {
+                "EnrollmentID": f"E{n}",
+                "PersonalID": f"C{n}",
+                "ExitDate": "2026-02-05",
+                "Destination": "410",
+            }
+            for n in (1, 7)
+        ),
+    )
     report = load(Hmis("harbor", LINKS, {"C7"}), tmp_path / "in", home, merge=True)
-    counts = {count.file: (count.kept, count.quarantined, count.ignored_kinds) for count in report.files}
+    counts = {
+        count.file: (count.kept, count.quarantined, count.ignored_kinds) for count in report.files
+    }
     assert counts["Enrollment.csv"] == counts["Exit.csv"] == (1, 0, {NOT_A_STUDENT: 1})

@@ -1,4 +1,6 @@
-"""The mirror of a source: one page is one transaction, a sweep forgets what it did not meet, nothing unwanted stays."""
+"""The mirror of a source: one page is one transaction, a sweep forgets what it did not meet,
+nothing unwanted stays.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,10 @@ def test_a_pass_over_one_resource_leaves_the_others_alone(tmp_path: Path):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.text("abcdef", min_size=1, max_size=2), st.integers(0, 3)), max_size=12), st.randoms())
+@given(
+    st.lists(st.tuples(st.text("abcdef", min_size=1, max_size=2), st.integers(0, 3)), max_size=12),
+    st.randoms(),
+)
 def test_records_are_numbered_the_same_whatever_order_they_came_in(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, int]], rng: Any
 ):
@@ -84,8 +89,14 @@ def test_records_are_numbered_the_same_whatever_order_they_came_in(
 
 def test_a_fingerprint_tells_any_two_states_apart(tmp_path: Path):
     prints = set()
-    states: list[list[tuple[str, dict[str, str]]]] = [[], [("a", {})], [("a", {"b": "c"})], [("a", {}), ("b", {})],
-                                                      [("ab", {})], [("a", {"b": "C"})]]  # fmt: skip
+    states: list[list[tuple[str, dict[str, str]]]] = [
+        [],
+        [("a", {})],
+        [("a", {"b": "c"})],
+        [("a", {}), ("b", {})],
+        [("ab", {})],
+        [("a", {"b": "C"})],
+    ]
     with open_mirror(tmp_path) as mirror:
         for state in states:
             mirror.begin("students", {}, sweeps=True)
@@ -96,10 +107,17 @@ def test_a_fingerprint_tells_any_two_states_apart(tmp_path: Path):
 
 
 def test_a_second_fetch_into_the_same_mirror_is_refused(tmp_path: Path):
-    script = ("import sys; from pathlib import Path; from records.connectors.http.mirror import open_mirror\n"
-              "with open_mirror(Path(sys.argv[1])): print('open', flush=True); sys.stdin.read()")  # fmt: skip
-    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, text=True) as other:  # fmt: skip
+    script = (
+        "import sys; from pathlib import Path; from records.connectors.http.mirror import"
+        " open_mirror\nwith open_mirror(Path(sys.argv[1])): print('open', flush=True);"
+        " sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "open\n"
         with pytest.raises(MirrorInUse, match="another load reads into"), open_mirror(tmp_path):
@@ -115,25 +133,42 @@ def test_only_its_owner_can_read_a_mirror(tmp_path: Path):
 
 
 def test_only_wanted_fields_are_kept_at_every_depth():
-    wanted = {"studentReference": {"studentUniqueId": True}, "races": {"raceDescriptor": True}, "grades": True}
-    record = {"studentReference": {"studentUniqueId": "7", "link": {"href": "/students/7"}},
-              "races": [{"raceDescriptor": "White", "note": "x"}, "not an object"], "grades": ["09", {"x": 1}],
-              "loginId": "ada"}  # fmt: skip
-    assert cut(record, wanted)[0] == {"studentReference": {"studentUniqueId": "7"},
-                                      "races": [{"raceDescriptor": "White"}], "grades": ["09"]}  # fmt: skip
+    wanted = {
+        "studentReference": {"studentUniqueId": True},
+        "races": {"raceDescriptor": True},
+        "grades": True,
+    }
+    record = {
+        "studentReference": {"studentUniqueId": "7", "link": {"href": "/students/7"}},
+        "races": [{"raceDescriptor": "White", "note": "x"}, "not an object"],
+        "grades": ["09", {"x": 1}],
+        "loginId": "ada",
+    }
+    assert cut(record, wanted)[0] == {
+        "studentReference": {"studentUniqueId": "7"},
+        "races": [{"raceDescriptor": "White"}],
+        "grades": ["09"],
+    }
     assert cut({"races": "White", "grades": {"x": 1}}, wanted)[0] == {"grades": None}
 
 
 def test_what_is_never_stored_is_named_at_every_depth_and_its_value_goes_nowhere():  # R38
     planted = {spellings[0]: "CANARY" for spellings in NEVER_INGEST.values()}
-    record = {"id": "1", "inner": {"deeper": [planted]}, "name": {**planted, "first": "Ada"}, **planted}
+    record = {
+        "id": "1",
+        "inner": {"deeper": [planted]},
+        "name": {**planted, "first": "Ada"},
+        **planted,
+    }
     kept, refused = cut(record, {"name": {"first": True}, "id": True})
     assert kept == {"id": "1", "name": {"first": "Ada"}}
     assert refused == {spellings[0]: kind for kind, spellings in NEVER_INGEST.items()}
 
 
 def test_a_number_shaped_like_a_social_security_number_is_struck_out_of_what_is_kept():  # R38
-    kept, _ = cut({"name": "Ada 123-45-6789", "list": ["123-45-6789"]}, {"name": True, "list": True})
+    kept, _ = cut(
+        {"name": "Ada 123-45-6789", "list": ["123-45-6789"]}, {"name": True, "list": True}
+    )
     assert kept == {"name": f"Ada {STRUCK_OUT}", "list": [STRUCK_OUT]}
 
 

@@ -1,4 +1,6 @@
-"""Ten thousand damaged CSV files through one real load: no line is lost, and none takes its neighbour with it."""
+"""Ten thousand damaged CSV files through one real load: no line is lost, and none takes its
+neighbour with it.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,11 @@ Edit = Callable[[bytearray, random.Random], None]
 
 def clean_lines(number: int, rng: random.Random) -> list[bytes]:
     """Between two and ten good lines, whose keys no other file has."""
-    return [f"f{number}-{n},s{rng.randint(1, 6)},p1,tutors,2026-03-{n + 1:02d},{rng.choice(['true', 'no'])},45".encode()
-            for n in range(rng.randint(2, 10))]  # fmt: skip
+    return [
+        f"f{number}-{n},s{rng.randint(1, 6)},p1,tutors,2026-03-{n + 1:02d},"
+        f"{rng.choice(['true', 'no'])},45".encode()
+        for n in range(rng.randint(2, 10))
+    ]
 
 
 def put(*found: bytes) -> Edit:
@@ -69,11 +74,20 @@ def byte_order_mark(data: bytearray, rng: random.Random) -> None:
 
 
 EDITS: dict[Edit, int] = {
-    flip: 20, cut_out: 10, cut_short: 4, repeat: 15, new_endings: 4, byte_order_mark: 3,
-    put(b'"', b'""', b'","', b',"'): 20, put(b",", b",,", b";"): 10, put(b"\n", b"\r\n", b"\r", b"\n\n", b" \n"): 12,
-    put(b"\0", b"\0\0"): 6, put(b"\xff", b"\xc3", b"\xed\xa0\x80", b"\x80"): 8,
-    put("\u2028".encode(), "é".encode(), b"\x0b", b"\x1c", b"\x85"): 4, put(b"x" * 140_000, b'"' + b"y" * 140_000): 1,
-}  # fmt: skip
+    flip: 20,
+    cut_out: 10,
+    cut_short: 4,
+    repeat: 15,
+    new_endings: 4,
+    byte_order_mark: 3,
+    put(b'"', b'""', b'","', b',"'): 20,
+    put(b",", b",,", b";"): 10,
+    put(b"\n", b"\r\n", b"\r", b"\n\n", b" \n"): 12,
+    put(b"\0", b"\0\0"): 6,
+    put(b"\xff", b"\xc3", b"\xed\xa0\x80", b"\x80"): 8,
+    put("\u2028".encode(), "é".encode(), b"\x0b", b"\x1c", b"\x85"): 4,
+    put(b"x" * 140_000, b'"' + b"y" * 140_000): 1,
+}
 
 
 def damaged(data: bytearray, rng: random.Random) -> bytearray:
@@ -84,7 +98,8 @@ def damaged(data: bytearray, rng: random.Random) -> bytearray:
 
 @dataclass
 class Damaged:
-    """A connector over damaged files, one header in ten damaged too: reader, conversion and load are the real ones.
+    """A connector over damaged files, one header in ten damaged too: reader, conversion and load
+    are the real ones.
 
     `written` is what each file held and the good lines that it was made of.
     """
@@ -98,8 +113,11 @@ class Damaged:
         rng = random.Random(35)
         for number in range(FILES):
             path, lines = directory / f"{number:05}.csv", clean_lines(number, rng)
-            whole = bytes(damaged(bytearray(b"\n".join([HEADER, *lines, b""])), rng)) if rng.random() < 0.1 else (
-                HEADER + b"\n" + damaged(bytearray(b"\n".join([*lines, b""])), rng))  # fmt: skip
+            whole = (
+                bytes(damaged(bytearray(b"\n".join([HEADER, *lines, b""])), rng))
+                if rng.random() < 0.1
+                else (HEADER + b"\n" + damaged(bytearray(b"\n".join([*lines, b""])), rng))
+            )
             path.write_bytes(whole)
             self.written[path.name] = whole, lines
             try:
@@ -110,17 +128,24 @@ class Damaged:
             path.unlink()
 
 
-def test_in_ten_thousand_damaged_files_kept_quarantined_and_duplicate_lines_are_all_lines(tmp_path: Path):  # R35
+def test_in_ten_thousand_damaged_files_kept_quarantined_and_duplicate_lines_are_all_lines(
+    tmp_path: Path,
+):  # R35
     snapshot_of(small_district.rows() | {"service_sessions": []}, tmp_path)
     source = Damaged()
     (tmp_path / "in").mkdir()
     report = load(source, tmp_path / "in", tmp_path, merge=True)
     counts = {count.file: count for count in report.files}
     snapshot = Snapshot.current(tmp_path)
-    loaded = set(pq.read_table(snapshot.path / "service_sessions.parquet")["session_id"].to_pylist())
+    loaded = set(
+        pq.read_table(snapshot.path / "service_sessions.parquet")["session_id"].to_pylist()
+    )
     aside = snapshot.quarantined().to_pylist()
-    contested = {(row["file"], json.loads(row["raw"])["session_id"]) for row in aside
-                 if row["reason"].startswith("another row has the same key")}  # fmt: skip
+    contested = {
+        (row["file"], json.loads(row["raw"])["session_id"])
+        for row in aside
+        if row["reason"].startswith("another row has the same key")
+    }
     assert len(source.written) == FILES and len(source.refused) < FILES / 10
     for file, (data, lines) in source.written.items():
         count, physical = counts.get(file, FileCount(file)), data_lines(data)
@@ -138,10 +163,16 @@ def test_in_ten_thousand_damaged_files_kept_quarantined_and_duplicate_lines_are_
         assert sum(getattr(count, kind) for count in report.files) > 1_000, kind
     assert len(aside) == sum(count.quarantined for count in report.files)
     for row in aside:
-        line = data_lines(source.written[row["file"]][0])[row["line"] - 2].decode("utf-8", "backslashreplace")
+        line = data_lines(source.written[row["file"]][0])[row["line"] - 2].decode(
+            "utf-8", "backslashreplace"
+        )
         assert row["reason"] and row["raw"], row
-        assert row["raw"] == redact(line) or row["reason"].startswith(("another row", "no student")), row
-    assert pq.read_metadata(snapshot.path / "service_sessions.parquet").num_rows == sum(c.kept for c in report.files)
+        assert row["raw"] == redact(line) or row["reason"].startswith(
+            ("another row", "no student")
+        ), row
+    assert pq.read_metadata(snapshot.path / "service_sessions.parquet").num_rows == sum(
+        c.kept for c in report.files
+    )
 
 
 def data_lines(data: bytes) -> list[bytes]:

@@ -1,4 +1,6 @@
-"""OneRoster CSV: the manifest is believed, 1.2 says what 1.1 said, changes add up to the whole, no line is lost."""
+"""OneRoster CSV: the manifest is believed, 1.2 says what 1.1 said, changes add up to the whole, no
+line is lost.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from tests.records.stored import stored
 
 KILLS = 12
 EXTENSIONS = {
-    "attendance.csv": "userSourcedId,school_id,date,status\ns0,k1,2025-09-02,tardy\ns1,k2,2025-09-03,absent_excused\n",
+    "attendance.csv": (
+        "userSourcedId,school_id,date,status\ns0,k1,2025-09-02,tardy\ns1,k2,2025-09-03,absent_excused\n"
+    ),
     "characteristics.csv": "userSourcedId,english_learner\ns0,true\ns1,false\n",
 }
 
@@ -41,7 +45,9 @@ def load_kept(folder: Path, home: Path) -> LoadReport:
     return load(OneRoster(home / "sources" / "oneroster"), folder, home)
 
 
-def whole(made: Roster, where: Path, *, version: str = "1.2", extensions: bool = False) -> dict[str, str]:
+def whole(
+    made: Roster, where: Path, *, version: str = "1.2", extensions: bool = False
+) -> dict[str, str]:
     """The tables of a bulk export of the roster, read straight from its files."""
     folder = write_csv(made, where / "export", version=version)
     if extensions:
@@ -85,15 +91,28 @@ def test_version_1_2_gives_the_tables_that_version_1_1_gives(tmp_path: Path):
     [
         ([("primary", "student", "k1", "", ""), ("primary", "student", "k2", "", "")], "k2", "k2"),
         ([("primary", "student", "k1", "", ""), ("primary", "student", "k2", "", "")], "k1", "k1"),
-        ([("primary", "student", "k1", "2025-08-18", "2025-12-19"), ("primary", "student", "k2", "2026-01-05", "")],
-         "", "k2"),
+        (
+            [
+                ("primary", "student", "k1", "2025-08-18", "2025-12-19"),
+                ("primary", "student", "k2", "2026-01-05", ""),
+            ],
+            "",
+            "k2",
+        ),
         ([("secondary", "student", "k2", "", ""), ("primary", "student", "k1", "", "")], "", "k1"),
-        ([("primary", "student", "k1", "2024-08-18", ""), ("primary", "student", "k2", "2025-08-18", "")], "", "k2"),
+        (
+            [
+                ("primary", "student", "k1", "2024-08-18", ""),
+                ("primary", "student", "k2", "2025-08-18", ""),
+            ],
+            "",
+            "k2",
+        ),
         ([("primary", "teacher", "k1", "", ""), ("secondary", "student", "k2", "", "")], "", "k2"),
         ([("primary", "teacher", "k1", "", "")], "k1", None),
         ([], "k1", None),
     ],
-)  # fmt: skip
+)
 def test_a_students_school_is_that_of_the_role_that_counts(
     roles: list[tuple[str, ...]], primary: str, expected: str | None, tmp_path: Path
 ):
@@ -102,9 +121,22 @@ def test_a_students_school_is_that_of_the_role_that_counts(
         rows = [(f"r{n}", "", "", "s0", *role) for n, role in enumerate(order)]
         with (folder / "roles.csv").open("w", newline="") as stream:
             csv.writer(stream).writerows(
-                [("sourcedId", "status", "dateLastModified", "userSourcedId", "roleType", "role", "orgSourcedId",
-                  "beginDate", "endDate"), *rows, ("other", "", "", "t1", "primary", "teacher", "k1", "", "")]
-            )  # fmt: skip
+                [
+                    (
+                        "sourcedId",
+                        "status",
+                        "dateLastModified",
+                        "userSourcedId",
+                        "roleType",
+                        "role",
+                        "orgSourcedId",
+                        "beginDate",
+                        "endDate",
+                    ),
+                    *rows,
+                    ("other", "", "", "t1", "primary", "teacher", "k1", "", ""),
+                ]
+            )
         (folder / "users.csv").write_text(
             "sourcedId,givenName,familyName,primaryOrgSourcedId,password\n"
             f"s0,Ada,Green,{primary},hunter2\nt1,Terry,Ng,k1,\n"
@@ -136,10 +168,14 @@ def test_changes_add_up_to_what_a_whole_export_says(seed: int, exports: int, ver
             for _ in range(rng.randrange(4)):
                 made = change(made, rng)
             bulk = tuple(file for file in (*made, "roles.csv") if rng.random() < 0.2)
-            export = write_csv(made, folder / f"delta{number}", version=version, since=before, bulk=bulk)
+            export = write_csv(
+                made, folder / f"delta{number}", version=version, since=before, bulk=bulk
+            )
             report = load_kept(export, folder / "home")
             assert_every_line_is_accounted_for(report, export)
-        assert tables_of(folder / "home") == whole(made, folder / "again", version=version, extensions=True)
+        assert tables_of(folder / "home") == whole(
+            made, folder / "again", version=version, extensions=True
+        )
 
 
 def test_a_whole_export_that_is_kept_gives_the_tables_of_one_that_is_not(tmp_path: Path):
@@ -155,7 +191,9 @@ def test_a_later_whole_export_replaces_everything_that_was_kept(tmp_path: Path):
     after = roster(3)
     load_kept(write_csv(after, tmp_path / "second", absent=("results.csv",)), tmp_path / "home")
     assert sorted(students(tmp_path / "home")) == ["s0", "s1", "s2"]
-    assert {"gradebook_entries.parquet", "attendance_events.parquet"}.isdisjoint(tables_of(tmp_path / "home"))
+    assert {"gradebook_entries.parquet", "attendance_events.parquet"}.isdisjoint(
+        tables_of(tmp_path / "home")
+    )
     delta = write_csv(after, tmp_path / "third", since=after)
     with pytest.raises(SourceRefused, match=r"results\.csv holds only changes"):
         load_kept(delta, tmp_path / "home")
@@ -166,7 +204,9 @@ def test_extension_files_that_come_with_changes_replace_and_the_others_stay(tmp_
     made = roster()
     load_kept(lay_beside(write_csv(made, tmp_path / "bulk")), tmp_path / "home")
     delta = write_csv(made, tmp_path / "delta", since=made)
-    (delta / "attendance.csv").write_text("userSourcedId,school_id,date,status\ns2,k1,2025-09-04,tardy\n")
+    (delta / "attendance.csv").write_text(
+        "userSourcedId,school_id,date,status\ns2,k1,2025-09-04,tardy\n"
+    )
     load_kept(delta, tmp_path / "home")
     rows = Snapshot.current(tmp_path / "home").table("attendance_events").to_pyarrow().to_pylist()
     assert [(row["student_id"], str(row["date"])) for row in rows] == [("s2", "2025-09-04")]
@@ -199,45 +239,88 @@ def test_every_line_of_an_export_of_changes_ends_in_one_count(tmp_path: Path):  
 
     def user(id_: str, status: str, grade: str) -> str:
         cells = [""] * len(header)
-        for column, text in {"sourcedId": id_, "status": status, "givenName": "G", "familyName": "F",
-                             "grades": grade}.items():  # fmt: skip
+        for column, text in {
+            "sourcedId": id_,
+            "status": status,
+            "givenName": "G",
+            "familyName": "F",
+            "grades": grade,
+        }.items():
             cells[place[column]] = text
         return ",".join(cells)
 
-    lines = [user("s0", "active", "06"), user("s0", "active", "07"), user("s1", "tobedeleted", ""),
-             user("s2", "tobedeleted", ""), user("s2", "active", "08"), user("s3", "active", "ninety"), "", "a,b"]
+    lines = [
+        user("s0", "active", "06"),
+        user("s0", "active", "07"),
+        user("s1", "tobedeleted", ""),
+        user("s2", "tobedeleted", ""),
+        user("s2", "active", "08"),
+        user("s3", "active", "ninety"),
+        "",
+        "a,b",
+    ]
     with (delta / "users.csv").open("a") as stream:
         stream.write("\n".join(lines) + "\n")
     report = load_kept(delta, tmp_path / "home")
     assert_every_line_is_accounted_for(report, delta)
-    now, earlier = (next(count for count in report.files if count.file == name)
-                    for name in ("users.csv", "users.csv of earlier loads"))  # fmt: skip
+    now, earlier = (
+        next(count for count in report.files if count.file == name)
+        for name in ("users.csv", "users.csv of earlier loads")
+    )
     assert (now.kept, now.quarantined, now.duplicates, now.ignored) == (2, 2, 0, 4)
-    assert now.ignored_kinds == {"deleted at the source": 2, "said anew further down in the same file": 1,
-                                 "empty line": 1}  # fmt: skip
-    assert (earlier.kept, earlier.quarantined, earlier.ignored) == (2, 1, 1), "s4 and s5, the open quote, the teacher"
+    assert now.ignored_kinds == {
+        "deleted at the source": 2,
+        "said anew further down in the same file": 1,
+        "empty line": 1,
+    }
+    assert (earlier.kept, earlier.quarantined, earlier.ignored) == (
+        2,
+        1,
+        1,
+    ), "s4 and s5, the open quote, the teacher"
     quarantined = Snapshot.current(tmp_path / "home").quarantined().to_pylist()
-    bad = {(row["file"], row["line"], row["column"]) for row in quarantined if row["file"].startswith("users")}
-    assert bad == {("users.csv", 7, "grades"), ("users.csv", 9, None), ("users.csv of earlier loads", 9, None)}
+    bad = {
+        (row["file"], row["line"], row["column"])
+        for row in quarantined
+        if row["file"].startswith("users")
+    }
+    assert bad == {
+        ("users.csv", 7, "grades"),
+        ("users.csv", 9, None),
+        ("users.csv of earlier loads", 9, None),
+    }
     assert {id_: row["grade_level"] for id_, row in students(tmp_path / "home").items()} == {
-        "s0": 7, "s2": 8, "s4": 6, "s5": 7}  # fmt: skip
+        "s0": 7,
+        "s2": 8,
+        "s4": 6,
+        "s5": 7,
+    }
 
 
 def test_changes_without_a_whole_export_before_them_are_refused(tmp_path: Path):
     made = roster()
     delta = write_csv(made, tmp_path / "delta", since=made)
     for connector in (OneRoster(), OneRoster(tmp_path / "home" / "sources" / "oneroster")):
-        with pytest.raises(SourceRefused, match=r"orgs\.csv holds only changes .delta., .* bulk export"):
+        with pytest.raises(
+            SourceRefused, match=r"orgs\.csv holds only changes .delta., .* bulk export"
+        ):
             load(connector, delta, tmp_path / "home")
 
 
 def test_an_export_that_is_not_what_its_manifest_says_is_refused(tmp_path: Path):
     folder = write_csv(roster(), tmp_path / "in")
     (folder / "enrollments.csv").unlink()
-    with pytest.raises(SourceRefused, match=r"says that enrollments\.csv is bulk, and it is not in in: .* not whole"):
+    with pytest.raises(
+        SourceRefused,
+        match=r"says that enrollments\.csv is bulk, and it is not in in: .* not whole",
+    ):
         load(OneRoster(), folder, tmp_path / "home")
-    (folder / "manifest.csv").write_text("propertyName,value\nmanifest.version,1.0\nfile.users,everything\n")
-    with pytest.raises(SourceRefused, match=r"manifest\.csv, line 3: file\.users is 'everything'; it must be bulk"):
+    (folder / "manifest.csv").write_text(
+        "propertyName,value\nmanifest.version,1.0\nfile.users,everything\n"
+    )
+    with pytest.raises(
+        SourceRefused, match=r"manifest\.csv, line 3: file\.users is 'everything'; it must be bulk"
+    ):
         load(OneRoster(), folder, tmp_path / "home")
 
 
@@ -246,8 +329,13 @@ def test_a_file_that_the_manifest_calls_absent_is_named_and_left_alone(tmp_path:
     folder = write_csv(made, tmp_path / "in", absent=("results.csv", "lineItems.csv"))
     shutil.copy(write_csv(made, tmp_path / "other") / "results.csv", folder)
     report = load(OneRoster(), folder, tmp_path / "home")
-    assert {"results.csv", "lineItems.csv", "attendance.csv"} <= {missing.file for missing in report.missing}
-    assert any("results.csv is there, but manifest.csv says that it is absent" in note for note in report.notes)
+    assert {"results.csv", "lineItems.csv", "attendance.csv"} <= {
+        missing.file for missing in report.missing
+    }
+    assert any(
+        "results.csv is there, but manifest.csv says that it is absent" in note
+        for note in report.notes
+    )
     assert "gradebook_entries" not in report.rows
 
 
@@ -258,19 +346,27 @@ def test_a_header_without_a_needed_column_leaves_what_was_kept_as_it_was(tmp_pat
     add_student(after, "s8", 1)
     broken = write_csv(after, tmp_path / "broken", since=made)
     (broken / "enrollments.csv").write_text("sourcedId,status\ne-s8,active\n")
-    with pytest.raises(SourceRefused, match=r"enrollments\.csv, line 1: there is no column 'userSourcedId'"):
+    with pytest.raises(
+        SourceRefused, match=r"enrollments\.csv, line 1: there is no column 'userSourcedId'"
+    ):
         load_kept(broken, tmp_path / "home")
     load_kept(write_csv(made, tmp_path / "nothing", since=made), tmp_path / "home")
     assert "s8" not in students(tmp_path / "home"), "no part of the refused export was kept"
 
 
 KEEPING = FORK.format(
-    imports="import pandas\nfrom records.connectors.oneroster.files import OneRoster\nfrom records.snapshots.snapshot import load",
+    imports=(
+        "import pandas\n"
+        "from records.connectors.oneroster.files import OneRoster\n"
+        "from records.snapshots.snapshot import load"
+    ),
     work="load(OneRoster(Path(home) / 'sources' / 'oneroster'), Path(source), Path(home))",
 )
 
 
-def test_a_load_of_changes_killed_at_any_moment_leaves_what_was_kept_or_what_comes(tmp_path: Path):  # R36
+def test_a_load_of_changes_killed_at_any_moment_leaves_what_was_kept_or_what_comes(
+    tmp_path: Path,
+):  # R36
     rng, home = random.Random(12), tmp_path / "home"
     before, after = roster(150), roster(150)
     for number in range(150):
@@ -312,16 +408,32 @@ def kept_in(home: Path) -> list[str]:
 
 def test_what_is_never_stored_reaches_neither_the_mirror_nor_a_snapshot(tmp_path: Path):  # R38
     folder = write_csv(roster(), tmp_path / "in")
-    spellings = ["SSN", "citizenshipStatus", "countryOfBirthCode", "stateOfBirthAbbreviation", "cityOfBirth",
-                 "visaType", "religion", "politicalParty", "home_language", "HomeAddress", "metadata.address1",
-                 "migrantFlag", "diagnosis", "narrative"]  # fmt: skip
+    spellings = [
+        "SSN",
+        "citizenshipStatus",
+        "countryOfBirthCode",
+        "stateOfBirthAbbreviation",
+        "cityOfBirth",
+        "visaType",
+        "religion",
+        "politicalParty",
+        "home_language",
+        "HomeAddress",
+        "metadata.address1",
+        "migrantFlag",
+        "diagnosis",
+        "narrative",
+    ]
     for file in folder.glob("*.csv"):
         if file.name != "manifest.csv":
             header, *lines = file.read_text().splitlines()
             more = [column for column in spellings if column not in header]
             canaries = ",".join(f"CANARY{n}" for n in range(len(more)))
             _, *cells = lines[-1].split(",")
-            numbered = [f"123-45-6789,{','.join(cells)}", f"n1,{','.join('123-45-6789' for _ in cells)}"]
+            numbered = [
+                f"123-45-6789,{','.join(cells)}",
+                f"n1,{','.join('123-45-6789' for _ in cells)}",
+            ]
             rows = [f"{line},{canaries}" for line in (*lines, *numbered, f'"{lines[-1]}')]
             file.write_text("\n".join([",".join([header, *more]), *rows]) + "\n")
     report = load_kept(folder, tmp_path / "home")
@@ -335,7 +447,11 @@ def test_what_is_never_stored_reaches_neither_the_mirror_nor_a_snapshot(tmp_path
 def test_only_the_columns_that_are_read_are_kept(tmp_path: Path):  # R38
     made = roster()
     for user in made["users.csv"].values():
-        user |= {"password": "CANARYpassword", "email": "CANARY@mail.example", "username": "CANARYname"}
+        user |= {
+            "password": "CANARYpassword",
+            "email": "CANARY@mail.example",
+            "username": "CANARYname",
+        }
     for result in made["results.csv"].values():
         result["comment"] = "CANARY: is often ill"
     load_kept(write_csv(made, tmp_path / "in"), tmp_path / "home")
@@ -347,7 +463,15 @@ def test_a_student_whose_records_were_destroyed_does_not_come_back_with_changes(
     made, home = roster(), tmp_path / "home"
     load_kept(lay_beside(write_csv(made, tmp_path / "bulk")), home)
     with open_mirror(home / "sources" / "oneroster") as mirror:
-        held = ("user", "role", "demographics", "enrollment", "result", "attendance", "characteristics")
+        held = (
+            "user",
+            "role",
+            "demographics",
+            "enrollment",
+            "result",
+            "attendance",
+            "characteristics",
+        )
         assert mirror.forget("s0") == len(held)
     after = copy.deepcopy(made)
     after["users.csv"]["s0"]["familyName"] = "Back"

@@ -1,4 +1,6 @@
-"""The OneRoster API connector against servers with state, faults and habits: nothing lost, nothing twice."""
+"""The OneRoster API connector against servers with state, faults and habits: nothing lost, nothing
+twice.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +55,9 @@ for line in sys.stdin:
     pid = os.fork()
     if pid == 0:
         secret = Credentials(f"{url}/oauth/token", "handrail", "the secret of the client 5d1f")
-        OneRosterApi(ApiSettings("oneroster-api", "north", f"{url}/ims/oneroster/rostering/v1p2", secret, 2)).fetch(
-            Path(home), lambda name, done, total: None)
+        rostering = f"{url}/ims/oneroster/rostering/v1p2"
+        settings = ApiSettings("oneroster-api", "north", rostering, secret, 2)
+        OneRosterApi(settings).fetch(Path(home), lambda name, done, total: None)
         os._exit(0)
     if float(kill_after) >= 0:
         time.sleep(float(kill_after))
@@ -82,29 +85,48 @@ def loaded(server: RosterApi, folder: Path, home: Path, **options: Any) -> LoadR
 
 def identifiers(folder: Path) -> dict[str, set[str]]:
     with open_mirror(folder) as mirror:
-        return {resource.name: {kept.id for kept in mirror.records(resource.name)} for resource in RESOURCES}
+        return {
+            resource.name: {kept.id for kept in mirror.records(resource.name)}
+            for resource in RESOURCES
+        }
 
 
 def assert_same(server: RosterApi, made: Roster, folder: Path, where: Path) -> None:
-    """The mirror holds the server's records and no others, and gives the tables that the files of a roster give."""
+    """The mirror holds the server's records and no others, and gives the tables that the files of a
+    roster give.
+    """
     assert identifiers(folder) == {name: server.ids(name) for name in COLLECTIONS}
     where.mkdir()
     loaded(server, folder, where / "api")
     assert tables_of(where / "api") == whole(made, where / "files")
 
 
-@pytest.mark.parametrize(("habit", "page_size"), [
-    *((habit, 3) for habit in HABITS), ("by the book", 1), ("by the book", 500), ("no count", 1), ("no count", 500),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("habit", "page_size"),
+    [
+        *((habit, 3) for habit in HABITS),
+        ("by the book", 1),
+        ("by the book", 500),
+        ("no count", 1),
+        ("no count", 500),
+    ],
+)
 def test_a_first_fetch_brings_everything_once(habit: str, page_size: int, tmp_path: Path):
     server = RosterApi(**HABITS[habit])
     with server.running():
         server.become(roster(), LONG_AGO)
-        assert_same(server, roster(), fetch(server.connector(page_size), tmp_path / "mirror"), tmp_path / "made")
+        assert_same(
+            server,
+            roster(),
+            fetch(server.connector(page_size), tmp_path / "mirror"),
+            tmp_path / "made",
+        )
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
-def test_the_published_sample_gives_the_same_tables_by_api_as_by_file(version: str, shared_data: Path, tmp_path: Path):
+def test_the_published_sample_gives_the_same_tables_by_api_as_by_file(
+    version: str, shared_data: Path, tmp_path: Path
+):
     source = shared_data / "oneroster-1.1"
     server = RosterApi(version)
     with server.running():
@@ -117,7 +139,9 @@ def test_the_published_sample_gives_the_same_tables_by_api_as_by_file(version: s
 
 
 def read_sample(folder: Path) -> Roster:
-    """The sample as a roster. It has no results, and a comma too many behind each of its two teachers."""
+    """The sample as a roster. It has no results, and a comma too many behind each of its two
+    teachers.
+    """
     made: Roster = {"lineItems.csv": {}, "results.csv": {}}
     for file, _ in COLLECTIONS.values():
         if (folder / file).exists():
@@ -127,7 +151,9 @@ def read_sample(folder: Path) -> Roster:
     return made
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.integers(0, 10_000), st.sampled_from(list(HABITS)))
 def test_what_has_changed_adds_up_to_what_a_first_fetch_brings(seed: int, habits: str):
     rng, made = Random(seed), roster()
@@ -157,12 +183,16 @@ def test_a_later_fetch_asks_only_for_what_has_changed(server: RosterApi, tmp_pat
     assert all("dateLastModified>" in asked.params["filter"] for asked in pages)
 
 
-def test_once_a_week_everything_is_read_whatever_the_source_says_of_changes(server: RosterApi, tmp_path: Path):
+def test_once_a_week_everything_is_read_whatever_the_source_says_of_changes(
+    server: RosterApi, tmp_path: Path
+):
     fetch(server.connector(), tmp_path / "mirror")
     with open_mirror(tmp_path / "mirror") as mirror:
         for resource in RESOURCES:
             mirror.begin(resource.name, None, sweeps=False)
-            mirror.finish(resource.name, mirror.synced(resource.name) | {"swept": "2026-01-01T00:00:00.000Z"})
+            mirror.finish(
+                resource.name, mirror.synced(resource.name) | {"swept": "2026-01-01T00:00:00.000Z"}
+            )
     made = roster()
     made["users.csv"]["s1"]["familyName"] = "Renamed"
     server.become(made, LONG_AGO)  # the source did not move the date
@@ -191,13 +221,19 @@ def test_after_a_fault_at_any_request_nothing_is_lost_and_nothing_is_there_twice
     rng = Random(7)
     for _ in range(3 if fault is loopback.drip else 40):
         server.faults.extend([fault] * rng.randrange(1, 3) + [None] * rng.randrange(1, 6))
-    assert_same(server, roster(), fetch(server.connector(2), tmp_path / "mirror"), tmp_path / "made")
+    assert_same(
+        server, roster(), fetch(server.connector(2), tmp_path / "mirror"), tmp_path / "made"
+    )
 
 
 @pytest.mark.parametrize("counts_for", [1, 2, 5])
-def test_a_token_that_ends_in_the_middle_of_the_pages_is_renewed(counts_for: int, server: RosterApi, tmp_path: Path):
+def test_a_token_that_ends_in_the_middle_of_the_pages_is_renewed(
+    counts_for: int, server: RosterApi, tmp_path: Path
+):
     server.token_counts_for = counts_for
-    assert_same(server, roster(), fetch(server.connector(1), tmp_path / "mirror"), tmp_path / "made")
+    assert_same(
+        server, roster(), fetch(server.connector(1), tmp_path / "mirror"), tmp_path / "made"
+    )
 
 
 @pytest.mark.parametrize("habits", HABITS.values(), ids=HABITS.keys())
@@ -224,7 +260,9 @@ def test_what_changes_while_it_is_read_is_neither_lost_nor_kept_too_long(
 
 
 def fetch_until_it_holds_still(server: RosterApi, folder: Path) -> None:
-    """What was read before another collection changed is caught up by the next fetch, as the next night does."""
+    """What was read before another collection changed is caught up by the next fetch, as the next
+    night does.
+    """
     for _ in range(4):
         try:
             fetch(server.connector(2), folder)
@@ -234,17 +272,24 @@ def fetch_until_it_holds_still(server: RosterApi, folder: Path) -> None:
     fetch(server.connector(2), folder)
 
 
-def test_a_deletion_before_the_place_that_was_reached_makes_no_record_be_passed_over(tmp_path: Path):
+def test_a_deletion_before_the_place_that_was_reached_makes_no_record_be_passed_over(
+    tmp_path: Path,
+):
     made = roster(9)
     server = RosterApi(lists_deleted=False)
     gone = iter(("s0", "s1"))
 
     def one_leaves() -> None:
-        student = next(gone, None) if "students" in server.asked[-1].path and server.asked[-1].params["offset"] != "0" \
-            else None  # fmt: skip
+        student = (
+            next(gone, None)
+            if "students" in server.asked[-1].path and server.asked[-1].params["offset"] != "0"
+            else None
+        )
         if student is not None:
             for records in made.values():
-                for id_ in [id_ for id_, fields in records.items() if student in (id_, *fields.values())]:
+                for id_ in [
+                    id_ for id_, fields in records.items() if student in (id_, *fields.values())
+                ]:
                     del records[id_]
             server.become(made)
 
@@ -253,8 +298,14 @@ def test_a_deletion_before_the_place_that_was_reached_makes_no_record_be_passed_
         server.after_page = one_leaves
         fetch(server.connector(3), tmp_path / "mirror")
         assert next(gone, None) is None
-        sweeps = [asked for asked in server.asked if "students" in asked.path and asked.params["limit"] == "3"
-                  and "filter" not in asked.params and asked.params["offset"] == "0"]  # fmt: skip
+        sweeps = [
+            asked
+            for asked in server.asked
+            if "students" in asked.path
+            and asked.params["limit"] == "3"
+            and "filter" not in asked.params
+            and asked.params["offset"] == "0"
+        ]
         assert_same(server, made, tmp_path / "mirror", tmp_path / "made")
         assert len(sweeps) <= 2
 
@@ -271,22 +322,30 @@ def test_a_source_that_never_holds_still_is_refused_plainly(tmp_path: Path):
     with server.running():
         server.become(roster(), LONG_AGO)
         server.after_page = renamed
-        with pytest.raises(SourceUnavailable, match=r"students: it changed each time .* does not say how many"):
+        with pytest.raises(
+            SourceUnavailable, match=r"students: it changed each time .* does not say how many"
+        ):
             fetch(server.connector(2), tmp_path)
         with pytest.raises(SourceRefused, match="is not whole"):
             loaded(server, tmp_path, tmp_path / "home")
 
 
-def test_a_source_that_counts_more_than_it_gives_is_refused_with_both_numbers(server: RosterApi, tmp_path: Path):
+def test_a_source_that_counts_more_than_it_gives_is_refused_with_both_numbers(
+    server: RosterApi, tmp_path: Path
+):
     honest = server.answer
 
     def boasting(method: str, path: str, params: Any, body: bytes) -> loopback.Reply:
         reply = honest(method, path, params, body)
-        more = {"X-Total-Count": str(int(reply.headers["X-Total-Count"]) + ("filter" not in params))}
+        more = {
+            "X-Total-Count": str(int(reply.headers["X-Total-Count"]) + ("filter" not in params))
+        }
         return replace(reply, headers=more)
 
     server.answer = boasting  # type: ignore[method-assign]
-    with pytest.raises(SourceUnavailable, match=r"the source counts 7 records, and 6 could be read"):
+    with pytest.raises(
+        SourceUnavailable, match=r"the source counts 7 records, and 6 could be read"
+    ):
         fetch(server.connector(), tmp_path)
 
 
@@ -301,10 +360,14 @@ def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(tmp_path: Path): 
         killed = 0
         while killed < KILLS:
             if rng.random() < 0.3:
-                shutil.rmtree(folder, ignore_errors=True)  # the one before may have been killed before it made it
+                shutil.rmtree(
+                    folder, ignore_errors=True
+                )  # the one before may have been killed before it made it
             made = change(made, rng)
             server.become(made)
-            killed += fetching(parent, server, folder, rng.uniform(0, longest) * rng.random())  # most fetches are short
+            killed += fetching(
+                parent, server, folder, rng.uniform(0, longest) * rng.random()
+            )  # most fetches are short
             if rng.random() < 0.5:
                 made = change(made, rng)
                 server.become(made)
@@ -315,7 +378,9 @@ def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(tmp_path: Path): 
 
 
 def fetching(parent: Any, server: RosterApi, folder: Path, kill_after: float = -1) -> bool:
-    """Let another process fetch, and kill it after so many seconds; whether it was killed at work."""
+    """Let another process fetch, and kill it after so many seconds; whether it was killed at
+    work.
+    """
     return run(parent, server.url, folder, kill_after)  # type: ignore[arg-type]
 
 
@@ -346,7 +411,9 @@ def test_students_that_may_not_be_read_are_a_refusal(server: RosterApi, tmp_path
         fetch(server.connector(), tmp_path)
 
 
-def test_what_could_be_read_before_and_is_now_refused_is_not_taken_for_empty(server: RosterApi, tmp_path: Path):
+def test_what_could_be_read_before_and_is_now_refused_is_not_taken_for_empty(
+    server: RosterApi, tmp_path: Path
+):
     fetch(server.connector(), tmp_path)
     server.without = {"demographics": 403}
     with pytest.raises(SourceRefused, match=r"demographics: .* 403.* It could be read before"):
@@ -355,39 +422,71 @@ def test_what_could_be_read_before_and_is_now_refused_is_not_taken_for_empty(ser
 
 
 def test_what_is_never_stored_reaches_no_disk(server: RosterApi, tmp_path: Path):  # R38
-    server.more = {"ssn": "CANARY1", "citizenship": "CANARY2", "countryOfBirthCode": "CANARY3",
-                   "cityOfBirth": "CANARY4", "religion": "CANARY5", "password": "CANARY6",
-                   "comment": "CANARY7 123-45-6789",
-                   "metadata": {"visaStatus": "CANARY8", "homeLanguage": ["CANARY9"]},
-                   "userProfiles": [{"credentials": [{"password": "CANARY10"}]}]}  # fmt: skip
+    server.more = {
+        "ssn": "CANARY1",
+        "citizenship": "CANARY2",
+        "countryOfBirthCode": "CANARY3",
+        "cityOfBirth": "CANARY4",
+        "religion": "CANARY5",
+        "password": "CANARY6",
+        "comment": "CANARY7 123-45-6789",
+        "metadata": {"visaStatus": "CANARY8", "homeLanguage": ["CANARY9"]},
+        "userProfiles": [{"credentials": [{"password": "CANARY10"}]}],
+    }
     made = roster()
     made["users.csv"]["s1"]["familyName"] = "123-45-6789"
     server.become(made)
     report = loaded(server, fetch(server.connector(), tmp_path / "sources" / "north"), tmp_path)
     dropped = {one["column"] for one in report.dropped_columns if one["file"] == "students"}
-    assert dropped == {"ssn", "citizenship", "countryOfBirthCode", "cityOfBirth", "religion", "visaStatus",
-                       "homeLanguage"}  # fmt: skip
-    assert sorted(students(tmp_path)) == ["s0", "s2", "s3", "s4", "s5"], "a number for a name is not taken"
+    assert dropped == {
+        "ssn",
+        "citizenship",
+        "countryOfBirthCode",
+        "cityOfBirth",
+        "religion",
+        "visaStatus",
+        "homeLanguage",
+    }
+    assert sorted(students(tmp_path)) == [
+        "s0",
+        "s2",
+        "s3",
+        "s4",
+        "s5",
+    ], "a number for a name is not taken"
     for file, found in stored(tmp_path):
-        for secret in (b"CANARY", b"123-45-6789", SECRET.encode(), *(token.encode() for token in server.tokens)):
+        for secret in (
+            b"CANARY",
+            b"123-45-6789",
+            SECRET.encode(),
+            *(token.encode() for token in server.tokens),
+        ):
             assert secret not in found, (file, secret)
 
 
-def test_an_identifier_shaped_like_a_social_security_number_is_refused(server: RosterApi, tmp_path: Path):  # R38
+def test_an_identifier_shaped_like_a_social_security_number_is_refused(
+    server: RosterApi, tmp_path: Path
+):  # R38
     made = roster()
     add_student(made, "123-45-6789", 1)
     server.become(made)
-    with pytest.raises(SourceRefused, match="a sourcedId is shaped like a social security number") as refused:
+    with pytest.raises(
+        SourceRefused, match="a sourcedId is shaped like a social security number"
+    ) as refused:
         fetch(server.connector(), tmp_path)
     assert "123-45" not in str(refused.value)
     for file, found in stored(tmp_path):
         assert b"123-45-6789" not in found, file
 
 
-def test_extension_files_beside_the_settings_bring_what_oneroster_has_no_words_for(server: RosterApi, tmp_path: Path):
+def test_extension_files_beside_the_settings_bring_what_oneroster_has_no_words_for(
+    server: RosterApi, tmp_path: Path
+):
     folder = tmp_path / "nightly"
     folder.mkdir()
-    (folder / "attendance.csv").write_text("userSourcedId,school_id,date,status\ns0,k1,2025-09-02,tardy\n")
+    (folder / "attendance.csv").write_text(
+        "userSourcedId,school_id,date,status\ns0,k1,2025-09-02,tardy\n"
+    )
     options = {"extensions": str(folder)}
     fetch(server.connector(**options), tmp_path / "mirror")
     report = loaded(server, tmp_path / "mirror", tmp_path / "home", **options)
@@ -398,10 +497,16 @@ def test_extension_files_beside_the_settings_bring_what_oneroster_has_no_words_f
         server.connector(extensions=str(tmp_path / "elsewhere"))
 
 
-def test_an_address_or_an_option_that_is_not_known_is_refused_before_anything_is_asked(server: RosterApi):
-    with pytest.raises(SourceRefused, match=r"base_url is .*/api; it must end in /ims/oneroster/v1p1 or in "):
+def test_an_address_or_an_option_that_is_not_known_is_refused_before_anything_is_asked(
+    server: RosterApi,
+):
+    with pytest.raises(
+        SourceRefused, match=r"base_url is .*/api; it must end in /ims/oneroster/v1p1 or in "
+    ):
         OneRosterApi(replace(server.settings(), base_url=f"{server.url}/api"))
-    with pytest.raises(SourceRefused, match="the one option of a oneroster-api source is extensions"):
+    with pytest.raises(
+        SourceRefused, match="the one option of a oneroster-api source is extensions"
+    ):
         server.connector(extension="nightly")
     assert server.asked == []
 

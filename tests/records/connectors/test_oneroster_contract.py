@@ -1,4 +1,6 @@
-"""The OneRoster connector held to the documents of 1EdTech, served and judged by a program of another hand."""
+"""The OneRoster connector held to the documents of 1EdTech, served and judged by a program of
+another hand.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,17 @@ from tests.records.roster_api import PATHS, RosterApi
 class Front(RosterApi):
     """Gives the tokens, and passes every other question on to the two documents.
 
-    The fixed examples of the gradebook's document do not obey that document, so that its answers are made up, anew each
-    time: the first one that holds something is given again and again. Their count is any number, so it is set.
+    The fixed examples of the gradebook's document do not obey that document, so that its answers
+    are made up, anew each time: the first one that holds something is given again and again. Their
+    count is any number, so it is set.
     """
 
     def __init__(self, rostering: str, gradebook: str) -> None:
         super().__init__()
         self.documents = {PATHS["1.2"][""]: rostering, PATHS["1.2"]["gradebook"]: gradebook}
-        self.http = httpx.Client(headers={"authorization": "Bearer of the test", "accept": "application/json"})
+        self.http = httpx.Client(
+            headers={"authorization": "Bearer of the test", "accept": "application/json"}
+        )
         self.judged: list[tuple[str, int, str]] = []
         self.given: dict[str, Any] = {}
 
@@ -36,8 +41,12 @@ class Front(RosterApi):
         prefer = {"prefer": "dynamic=true"} if base == PATHS["1.2"]["gradebook"] else {}
         ids: set[str] = set()
         while not ids:
-            found = self.http.request(method, f"{self.documents[base]}/{collection}", params=params, headers=prefer)
-            self.judged.append((collection, found.status_code, found.headers.get("sl-violations", "")))
+            found = self.http.request(
+                method, f"{self.documents[base]}/{collection}", params=params, headers=prefer
+            )
+            self.judged.append(
+                (collection, found.status_code, found.headers.get("sl-violations", ""))
+            )
             if found.status_code != 200:
                 return Reply(found.json(), found.status_code)
             given = self.given.get(collection, found.json())
@@ -65,15 +74,28 @@ def test_every_request_is_one_that_the_official_documents_allow_and_every_answer
     for _ in range(2):
         connector.fetch(tmp_path / "mirror", lambda name, done, total: None)
     assert {(status, violations) for _, status, violations in front.judged} == {(200, "")}
-    assert {collection for collection, _, _ in front.judged} == {resource.name for resource in RESOURCES}
-    assert {name for one in front.asked for name in one.params} == {"limit", "offset", "sort", "orderBy", "filter"}
+    assert {collection for collection, _, _ in front.judged} == {
+        resource.name for resource in RESOURCES
+    }
+    assert {name for one in front.asked for name in one.params} == {
+        "limit",
+        "offset",
+        "sort",
+        "orderBy",
+        "filter",
+    }
     report = load(connector, tmp_path / "mirror", tmp_path / "home")
-    given = {collection: len({record["sourcedId"] for records in answer.values() for record in records})
-             for collection, answer in front.given.items()}  # fmt: skip
+    given = {
+        collection: len({record["sourcedId"] for records in answer.values() for record in records})
+        for collection, answer in front.given.items()
+    }
     assert {count.file: count.read for count in report.files} == given
     dropped = {(one["file"], one["column"]) for one in report.dropped_columns}
-    assert {("demographics", "countryOfBirthCode"), ("demographics", "cityOfBirth"),
-            ("demographics", "stateOfBirthAbbreviation")} <= dropped  # fmt: skip
+    assert {
+        ("demographics", "countryOfBirthCode"),
+        ("demographics", "cityOfBirth"),
+        ("demographics", "stateOfBirthAbbreviation"),
+    } <= dropped
 
 
 def test_the_scopes_of_the_official_documents_are_asked_for(front: Front, tmp_path: Path):  # R22
@@ -81,4 +103,7 @@ def test_the_scopes_of_the_official_documents_are_asked_for(front: Front, tmp_pa
     body = next(asked.body for asked in front.asked if asked.path == "/oauth/token")
     asked = dict(parse_qsl(body.decode()))["scope"].split()
     assert {scope.rsplit("/", 1)[-1] for scope in asked} == {
-        "roster-core.readonly", "roster-demographics.readonly", "gradebook-core.readonly"}  # fmt: skip
+        "roster-core.readonly",
+        "roster-demographics.readonly",
+        "gradebook-core.readonly",
+    }

@@ -1,4 +1,6 @@
-"""The PowerSchool connector against a server that runs the plugin's own queries: nothing lost, nothing twice."""
+"""The PowerSchool connector against a server that runs the plugin's own queries: nothing lost,
+nothing twice.
+"""
 
 from __future__ import annotations
 
@@ -84,8 +86,10 @@ def assert_same(server: Server, folder: Path) -> None:
     with open_mirror(folder) as mirror:
         for query in QUERIES:
             held = {kept.id: kept.body for kept in mirror.records(query.name)}
-            assert held == {dcid: {name: str(value) for name, value in row.items() if value is not None}
-                            for dcid, row in server.rows(query.name).items()}, query.name  # fmt: skip
+            assert held == {
+                dcid: {name: str(value) for name, value in row.items() if value is not None}
+                for dcid, row in server.rows(query.name).items()
+            }, query.name
 
 
 @pytest.mark.parametrize("page_size", [1, 3, 500])
@@ -97,29 +101,75 @@ def test_the_rows_of_a_student_become_the_canonical_rows(server: Server, tmp_pat
     report = loaded(server, fetch(server.connector(), tmp_path / "mirror"), tmp_path / "home")
     home, student = tmp_path / "home", "703"
     assert [row for row in rows_of(home, "students") if row["student_id"] == student] == [
-        {"student_id": "703", "first_name": "First3", "last_name": "Last3", "birth_date": date(2014, 3, 2),
-         "grade_level": 7, "school_id": "2"}]  # fmt: skip
+        {
+            "student_id": "703",
+            "first_name": "First3",
+            "last_name": "Last3",
+            "birth_date": date(2014, 3, 2),
+            "grade_level": 7,
+            "school_id": "2",
+        }
+    ]
     assert [row for row in rows_of(home, "school_enrollments") if row["student_id"] == student] == [
-        {"student_id": "703", "school_id": "2", "school_year": 2025, "grade_level": 5,
-         "entry_date": date(2024, 8, 19), "exit_date": date(2025, 5, 30)},
-        {"student_id": "703", "school_id": "2", "school_year": 2026, "grade_level": 7,
-         "entry_date": date(2025, 8, 18), "exit_date": date(2026, 5, 29)}]  # fmt: skip
+        {
+            "student_id": "703",
+            "school_id": "2",
+            "school_year": 2025,
+            "grade_level": 5,
+            "entry_date": date(2024, 8, 19),
+            "exit_date": date(2025, 5, 30),
+        },
+        {
+            "student_id": "703",
+            "school_id": "2",
+            "school_year": 2026,
+            "grade_level": 7,
+            "entry_date": date(2025, 8, 18),
+            "exit_date": date(2026, 5, 29),
+        },
+    ]
     assert [row for row in rows_of(home, "attendance_events") if row["student_id"] == student] == [
-        {"student_id": "703", "school_id": "2", "date": date(2025, 9, 2), "status": "absent_unexcused"},
-        {"student_id": "703", "school_id": "2", "date": date(2025, 9, 3), "status": "tardy"}]  # fmt: skip
+        {
+            "student_id": "703",
+            "school_id": "2",
+            "date": date(2025, 9, 2),
+            "status": "absent_unexcused",
+        },
+        {"student_id": "703", "school_id": "2", "date": date(2025, 9, 3), "status": "tardy"},
+    ]
     assert [row for row in rows_of(home, "course_grades") if row["student_id"] == student] == [
-        {"student_id": "703", "course": "Algebra I", "school_year": 2026, "period": 1, "date": date(2025, 10, 17),
-         "grade": 83.0}]  # fmt: skip
-    found = {row["student_id"]: (row["sex"], row["race_ethnicity"], row["meal_eligible"])
-             for row in rows_of(home, "characteristics")}  # fmt: skip
-    assert found == {"700": ("female", "two_or_more", True), "701": ("male", "black", False),
-                     "702": ("another", "asian", True), "703": ("female", "two_or_more", False),
-                     "704": ("male", "black", True), "705": ("another", "hispanic", False)}  # fmt: skip
-    assert {(row["school_id"], str(row["date"]), row["school_year"]) for row in rows_of(home, "calendar")} == {
-        (str(school), f"2025-09-0{day}", 2026) for school in (1, 2) for day in (2, 3, 4, 5)}  # fmt: skip
-    assert [row["school_id"] for row in rows_of(home, "schools")] == ["1", "2"], "the district office is no school"
+        {
+            "student_id": "703",
+            "course": "Algebra I",
+            "school_year": 2026,
+            "period": 1,
+            "date": date(2025, 10, 17),
+            "grade": 83.0,
+        }
+    ]
+    found = {
+        row["student_id"]: (row["sex"], row["race_ethnicity"], row["meal_eligible"])
+        for row in rows_of(home, "characteristics")
+    }
+    assert found == {
+        "700": ("female", "two_or_more", True),
+        "701": ("male", "black", False),
+        "702": ("another", "asian", True),
+        "703": ("female", "two_or_more", False),
+        "704": ("male", "black", True),
+        "705": ("another", "hispanic", False),
+    }
+    assert {
+        (row["school_id"], str(row["date"]), row["school_year"])
+        for row in rows_of(home, "calendar")
+    } == {(str(school), f"2025-09-0{day}", 2026) for school in (1, 2) for day in (2, 3, 4, 5)}
+    assert [row["school_id"] for row in rows_of(home, "schools")] == [
+        "1",
+        "2",
+    ], "the district office is no school"
     assert {count.file: count.read for count in report.files} == {
-        query.name: len(server.rows(query.name)) for query in QUERIES}  # R35 # fmt: skip
+        query.name: len(server.rows(query.name)) for query in QUERIES
+    }  # R35
 
 
 def test_students_who_never_came_or_have_gone_are_told_apart(server: Server, tmp_path: Path):
@@ -129,9 +179,22 @@ def test_students_who_never_came_or_have_gone_are_told_apart(server: Server, tmp
     server.change("students", "id = 1003", exitdate="2025-08-18")
     server.change("students", "id = 1004", grade_level=-2)
     report = loaded(server, fetch(server.connector(), tmp_path / "mirror"), tmp_path)
-    found = {row["student_id"]: (row["school_id"], row["grade_level"]) for row in rows_of(tmp_path, "students")}
-    assert found == {"700": (None, 6), "701": (None, None), "703": ("2", 7), "704": ("1", -1), "705": ("2", 7)}
-    stays = {row["student_id"] for row in rows_of(tmp_path, "school_enrollments") if row["school_year"] == 2026}
+    found = {
+        row["student_id"]: (row["school_id"], row["grade_level"])
+        for row in rows_of(tmp_path, "students")
+    }
+    assert found == {
+        "700": (None, 6),
+        "701": (None, None),
+        "703": ("2", 7),
+        "704": ("1", -1),
+        "705": ("2", 7),
+    }
+    stays = {
+        row["student_id"]
+        for row in rows_of(tmp_path, "school_enrollments")
+        if row["school_year"] == 2026
+    }
     assert "703" not in stays, "who left on the first day was never there"
     count = next(count for count in report.files if count.file == STUDENTS.name)
     assert (count.read, count.kept, count.ignored, count.quarantined) == (6, 5, 1, 0)
@@ -144,14 +207,25 @@ def test_a_code_that_the_settings_do_not_explain_is_put_aside(server: Server, tm
     server.change("storedgrades", "studentid = 1003", storecode="S1")
     server.change("storedgrades", "studentid = 1004", percent=None)
     report = loaded(server, fetch(server.connector(), tmp_path / "mirror"), tmp_path)
-    reasons = {(row["file"], row["column"]): row["reason"]
-               for row in Snapshot.current(tmp_path).quarantined().to_pylist()}  # fmt: skip
-    assert reasons[(ATTENDANCE.name, "att_code")].startswith("att_code is 'X', which the option attendance does not")
+    reasons = {
+        (row["file"], row["column"]): row["reason"]
+        for row in Snapshot.current(tmp_path).quarantined().to_pylist()
+    }
+    assert reasons[(ATTENDANCE.name, "att_code")].startswith(
+        "att_code is 'X', which the option attendance does not"
+    )
     assert reasons[(RACES.name, "racecd")] == "racecd is 'Q', which the option races does not name"
     ignored = {kind for count in report.files for kind in count.ignored_kinds}
-    assert ignored == {"present (no code)", "not a grading period (S1)", "a mark without a percentage"}
+    assert ignored == {
+        "present (no code)",
+        "not a grading period (S1)",
+        "a mark without a percentage",
+    }
     loaded(server, tmp_path / "mirror", tmp_path / "other", races={})
-    assert {row["race_ethnicity"] for row in rows_of(tmp_path / "other", "characteristics")} == {None, "hispanic"}
+    assert {row["race_ethnicity"] for row in rows_of(tmp_path / "other", "characteristics")} == {
+        None,
+        "hispanic",
+    }
 
 
 @settings(max_examples=8, deadline=None)
@@ -172,14 +246,18 @@ def test_what_has_changed_adds_up_to_what_a_first_load_brings(seed: int):
         assert tables_of(folder / "later") == tables_of(folder / "first")
 
 
-def test_a_later_load_asks_only_for_the_students_and_marks_that_have_changed(server: Server, tmp_path: Path):
+def test_a_later_load_asks_only_for_the_students_and_marks_that_have_changed(
+    server: Server, tmp_path: Path
+):
     fetch(server.connector(), tmp_path)
     server.change("students", "id = 1001", last_name="Renamed")
     server.asked.clear()
     assert_same(server, fetch(server.connector(), tmp_path))
     for query in (STUDENTS, GRADES):
         asked = [one.body for one in server.asked if one.path == query.path]
-        assert len(asked) == 1 + (query is STUDENTS), "the page with the one that changed, and the empty one behind it"
+        assert len(asked) == 1 + (query is STUDENTS), (
+            "the page with the one that changed, and the empty one behind it"
+        )
         assert all(b"1900-01-01" not in body for body in asked)
 
 
@@ -192,10 +270,16 @@ def test_a_row_that_was_never_marked_as_changed_is_not_passed_over(server: Serve
 
 
 FAULTS: dict[str, Fault] = {
-    "429 with seconds": status(429, Retry_After="3"), "500": status(500), "503": status(503),
-    "not JSON": loopback.not_json, "half of the JSON": loopback.half, "a truncated body": loopback.truncated,
-    "a reset connection": loopback.reset, "hung up": loopback.hung_up, "a slow drip": loopback.drip,
-}  # fmt: skip
+    "429 with seconds": status(429, Retry_After="3"),
+    "500": status(500),
+    "503": status(503),
+    "not JSON": loopback.not_json,
+    "half of the JSON": loopback.half,
+    "a truncated body": loopback.truncated,
+    "a reset connection": loopback.reset,
+    "hung up": loopback.hung_up,
+    "a slow drip": loopback.drip,
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
@@ -209,13 +293,17 @@ def test_after_a_fault_at_any_request_nothing_is_lost_and_nothing_is_there_twice
 
 
 @pytest.mark.parametrize("counts_for", [1, 2, 5])
-def test_a_token_that_ends_in_the_middle_of_the_pages_is_renewed(counts_for: int, server: Server, tmp_path: Path):
+def test_a_token_that_ends_in_the_middle_of_the_pages_is_renewed(
+    counts_for: int, server: Server, tmp_path: Path
+):
     server.token_counts_for, server.token_lasts = counts_for, "2504877"
     assert_same(server, fetch(server.connector(1), tmp_path))
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_what_changes_while_it_is_read_is_neither_lost_nor_kept_too_long(seed: int, server: Server, tmp_path: Path):
+def test_what_changes_while_it_is_read_is_neither_lost_nor_kept_too_long(
+    seed: int, server: Server, tmp_path: Path
+):
     rng, left = Random(seed), [14]
 
     def perhaps() -> None:
@@ -233,7 +321,9 @@ def test_what_changes_while_it_is_read_is_neither_lost_nor_kept_too_long(seed: i
     assert_same(server, fetch(server.connector(2), tmp_path))
 
 
-def test_a_row_that_is_deleted_before_the_place_that_was_reached_hides_no_other(server: Server, tmp_path: Path):
+def test_a_row_that_is_deleted_before_the_place_that_was_reached_hides_no_other(
+    server: Server, tmp_path: Path
+):
     gone = iter((1000, 1001, 1002))
 
     def one_leaves() -> None:
@@ -246,7 +336,9 @@ def test_a_row_that_is_deleted_before_the_place_that_was_reached_hides_no_other(
     assert next(gone, None) is None
 
 
-def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(server: Server, tmp_path: Path):  # R36
+def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(
+    server: Server, tmp_path: Path
+):  # R36
     rng, folder = Random(5), tmp_path / "mirror"
     with forking(FETCHING) as parent:
         begun = time.monotonic()
@@ -255,9 +347,13 @@ def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(server: Server, t
         killed = 0
         while killed < KILLS:
             if rng.random() < 0.3:
-                shutil.rmtree(folder, ignore_errors=True)  # the one before may have been killed before it made it
+                shutil.rmtree(
+                    folder, ignore_errors=True
+                )  # the one before may have been killed before it made it
             something_happens(server, rng)
-            killed += fetching(parent, server, folder, rng.uniform(0, longest) * rng.random())  # most fetches are short
+            killed += fetching(
+                parent, server, folder, rng.uniform(0, longest) * rng.random()
+            )  # most fetches are short
             if rng.random() < 0.5:
                 something_happens(server, rng)
                 assert not fetching(parent, server, folder)
@@ -267,7 +363,9 @@ def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(server: Server, t
 
 
 def fetching(parent: Any, server: Server, folder: Path, kill_after: float = -1) -> bool:
-    """Let another process fetch, and kill it after so many seconds; whether it was killed at work."""
+    """Let another process fetch, and kill it after so many seconds; whether it was killed at
+    work.
+    """
     return run(parent, server.url, folder, kill_after)  # type: ignore[arg-type]
 
 
@@ -277,55 +375,91 @@ def test_nothing_is_posted_but_queries_and_what_gets_a_token(server: Server, tmp
     fetch(server.connector(), tmp_path)
     assert {asked.method for asked in server.asked} == {"POST"}
     assert {asked.path for asked in server.asked} == {"/oauth/token"} | {
-        path for query in QUERIES for path in (query.path, f"{query.path}/count")}  # fmt: skip
+        path for query in QUERIES for path in (query.path, f"{query.path}/count")
+    }
 
 
-@pytest.mark.parametrize("path", [
-    "/ws/schema/table/students/1", "/ws/v1/student", "/ws/schema/query/../table/students", "/ws/schema/query/",
-    "/ws/schema/query/a.b/delete", "/ws/schema/query/a.b?x=1", "/WS/schema/query/a.b",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ws/schema/table/students/1",
+        "/ws/v1/student",
+        "/ws/schema/query/../table/students",
+        "/ws/schema/query/",
+        "/ws/schema/query/a.b/delete",
+        "/ws/schema/query/a.b?x=1",
+        "/WS/schema/query/a.b",
+    ],
+)
 def test_the_client_posts_to_no_other_path(path: str, server: Server):  # R22
-    with server.client() as client, pytest.raises(ValueError, match="is not the path of a PowerQuery"):
+    with (
+        server.client() as client,
+        pytest.raises(ValueError, match="is not the path of a PowerQuery"),
+    ):
         client.query(path, body={"after": 0})
     assert server.asked == []
 
 
-def test_the_plugin_may_look_at_what_its_queries_name_and_at_nothing_else(server: Server):  # R22, R38
+def test_the_plugin_may_look_at_what_its_queries_name_and_at_nothing_else(
+    server: Server,
+):  # R22, R38
     fields = [one.attrib for one in read_plugin("plugin.xml").iter() if one.tag.endswith("field")]
     assert {field["access"] for field in fields} == {"ViewOnly"}
     asked = set()
     for query in read_plugin("queries_root/handrail.named_queries.xml"):
         sql = query.findtext("sql") or ""
-        assert sql.split()[0] == "SELECT" and sql.split()[-3:-1] == ["ORDER", "BY"] and sql.strip().endswith(".dcid")
+        assert (
+            sql.split()[0] == "SELECT"
+            and sql.split()[-3:-1] == ["ORDER", "BY"]
+            and sql.strip().endswith(".dcid")
+        )
         assert len(query.attrib["name"].split(".")) == 5 and query.attrib["flattened"] == "true"
         assert server.may_read(query.attrib["name"])
         asked |= fields_in(sql)
     assert asked == {f"{field['table']}.{field['field']}" for field in fields}
-    assert {path.name for path in PLUGIN.rglob("*.*")} == {"plugin.xml", "handrail.named_queries.xml"}
+    assert {path.name for path in PLUGIN.rglob("*.*")} == {
+        "plugin.xml",
+        "handrail.named_queries.xml",
+    }
 
 
 def test_the_plugin_has_the_queries_and_columns_that_are_read(server: Server):
-    declared = {name: [str(column.text) for column in query.iter("column")] for name, query in server.queries.items()}
+    declared = {
+        name: [str(column.text) for column in query.iter("column")]
+        for name, query in server.queries.items()
+    }
     assert declared == {query.name: ["dcid", *query.columns] for query in QUERIES}
-    takes = {name: {arg.attrib["name"] for arg in query.iter("arg")} for name, query in server.queries.items()}
-    assert takes == {query.name: {"after", "changed_since"} if query.tells_changes else {"after"} for query in QUERIES}
+    takes = {
+        name: {arg.attrib["name"] for arg in query.iter("arg")}
+        for name, query in server.queries.items()
+    }
+    assert takes == {
+        query.name: {"after", "changed_since"} if query.tells_changes else {"after"}
+        for query in QUERIES
+    }
 
 
 def test_rows_that_are_not_in_order_are_refused(server: Server, tmp_path: Path):
     sql = server.queries[STUDENTS.name].find("sql")
     assert sql is not None and sql.text is not None
     sql.text = sql.text.replace("ORDER BY students.dcid", "ORDER BY students.dcid DESC")
-    with pytest.raises(SourceRefused, match=r"student\.students: the rows are not in the order of dcid; install"):
+    with pytest.raises(
+        SourceRefused, match=r"student\.students: the rows are not in the order of dcid; install"
+    ):
         fetch(server.connector(), tmp_path)
 
 
 def test_a_server_without_the_plugin_is_refused_with_what_to_do(server: Server, tmp_path: Path):
     server.without = dict.fromkeys((query.name for query in QUERIES), 404)
-    with pytest.raises(SourceRefused, match=r"answered 404.* Is Handrail's plugin installed and enabled\?"):
+    with pytest.raises(
+        SourceRefused, match=r"answered 404.* Is Handrail's plugin installed and enabled\?"
+    ):
         fetch(server.connector(), tmp_path)
 
 
-def test_a_query_that_may_not_be_asked_is_named_unless_it_could_be_before(server: Server, tmp_path: Path):
+def test_a_query_that_may_not_be_asked_is_named_unless_it_could_be_before(
+    server: Server, tmp_path: Path
+):
     server.without = {GRADES.name: 403}
     report = loaded(server, fetch(server.connector(), tmp_path / "mirror"), tmp_path / "home")
     assert {missing.file for missing in report.missing} >= {GRADES.name, "characteristics.csv"}
@@ -338,31 +472,60 @@ def test_a_query_that_may_not_be_asked_is_named_unless_it_could_be_before(server
 
 
 def test_what_is_never_stored_reaches_no_disk(server: Server, tmp_path: Path):  # R38
-    server.more = {"ssn": "CANARY1", "citizenship": "CANARY2", "HomeAddress": "CANARY3", "religion": "CANARY4",
-                   "comment": "CANARY5 123-45-6789", "birthplace": {"city": "CANARY6"}}  # fmt: skip
+    server.more = {
+        "ssn": "CANARY1",
+        "citizenship": "CANARY2",
+        "HomeAddress": "CANARY3",
+        "religion": "CANARY4",
+        "comment": "CANARY5 123-45-6789",
+        "birthplace": {"city": "CANARY6"},
+    }
     server.change("students", "id = 1001", last_name="123-45-6789")
     report = loaded(server, fetch(server.connector(), tmp_path / "sources" / "north"), tmp_path)
     dropped = {one["column"] for one in report.dropped_columns if one["file"] == STUDENTS.name}
     assert dropped == {"ssn", "citizenship", "homeaddress", "religion", "birthplace"}
-    assert {row["student_id"] for row in rows_of(tmp_path, "students")} == {"700", "702", "703", "704", "705"}
+    assert {row["student_id"] for row in rows_of(tmp_path, "students")} == {
+        "700",
+        "702",
+        "703",
+        "704",
+        "705",
+    }
     for file, found in stored(tmp_path):
-        for secret in (b"CANARY", b"123-45-6789", SECRET.encode(), *(token.encode() for token in server.tokens)):
+        for secret in (
+            b"CANARY",
+            b"123-45-6789",
+            SECRET.encode(),
+            *(token.encode() for token in server.tokens),
+        ):
             assert secret not in found, (file, secret)
 
 
-def test_extension_files_bring_what_powerschool_keeps_in_each_states_own_tables(server: Server, tmp_path: Path):
+def test_extension_files_bring_what_powerschool_keeps_in_each_states_own_tables(
+    server: Server, tmp_path: Path
+):
     folder = tmp_path / "nightly"
     folder.mkdir()
     (folder / "characteristics.csv").write_text(
         "userSourcedId,english_learner,special_education,unstable_housing,meal_eligible\n"
-        "700,true,false,,true\n701,perhaps,,,\nnobody,true,,,\n702,false,true,true,\n702,true,true,true,\n"
+        "700,true,false,,true\n"
+        "701,perhaps,,,\n"
+        "nobody,true,,,\n"
+        "702,false,true,true,\n"
+        "702,true,true,true,\n"
     )
     (folder / "incidents.csv").write_text("userSourcedId,incident_id,date\n700,i1,2025-09-03\n")
     options = {"extensions": str(folder)}
     fetch(server.connector(**options), tmp_path / "mirror")
     report = loaded(server, tmp_path / "mirror", tmp_path / "home", **options)
-    found = {row["student_id"]: (row["english_learner"], row["special_education"], row["unstable_housing"])
-             for row in rows_of(tmp_path / "home", "characteristics")}  # fmt: skip
+    found = {
+        row["student_id"]: (
+            row["english_learner"],
+            row["special_education"],
+            row["unstable_housing"],
+        )
+        for row in rows_of(tmp_path / "home", "characteristics")
+    }
     assert found["700"] == (True, False, None) and found["702"] == (False, True, True)
     assert found["701"] == (None, None, None)
     count = next(count for count in report.files if count.file == "characteristics.csv")
@@ -379,14 +542,24 @@ def test_a_student_whose_records_were_destroyed_stays_away(server: Server, tmp_p
     report = loaded(server, tmp_path / "mirror", tmp_path / "home")
     assert "703" not in {row["student_id"] for row in rows_of(tmp_path / "home", "students")}
     assert {count.file: count.read for count in report.files} == {
-        query.name: len(server.rows(query.name)) for query in QUERIES}  # R35 # fmt: skip
+        query.name: len(server.rows(query.name)) for query in QUERIES
+    }  # R35
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"atendance": {}}, "there is no option atendance; the options of a powerschool source are attendance, races"),
-        ({"attendance": {"A": "absent"}}, "attendance.A is 'absent'; it must be one of absent_excused, "),
+        (
+            {"atendance": {}},
+            (
+                "there is no option atendance; the options of a powerschool source are attendance,"
+                " races"
+            ),
+        ),
+        (
+            {"attendance": {"A": "absent"}},
+            "attendance.A is 'absent'; it must be one of absent_excused, ",
+        ),
         ({"periods": {"Q1": "first"}}, "periods.Q1 is 'first'; it must be one of 1, 2"),
         ({"races": "W"}, "the option races must be a table of the district's codes"),
         ({"extensions": "/nowhere"}, "extensions names /nowhere, which is not a folder"),

@@ -92,7 +92,9 @@ def export(folder: Path, **files: str) -> Path:
     return folder
 
 
-def load_mapped(home: Path, mapping: str = MAPPING, links: Mapping[str, str] = LINKS, **files: str) -> LoadReport:
+def load_mapped(
+    home: Path, mapping: str = MAPPING, links: Mapping[str, str] = LINKS, **files: str
+) -> LoadReport:
     snapshot_of(small_district.rows(), home)
     connector = ServiceHistory("tutors", parse_mapping(mapping, "tutors.toml"), links)
     return load(connector, export(home / "in", **files), home, merge=True)
@@ -101,7 +103,10 @@ def load_mapped(home: Path, mapping: str = MAPPING, links: Mapping[str, str] = L
 def rows(home: Path, name: str, organization: str = "tutors") -> list[dict[str, Any]]:
     table = Snapshot.current(home).table(name)
     found = table.filter(table["organization_id"] == organization).to_pyarrow().to_pylist()
-    return [{key: str(value) if "date" in key and value else value for key, value in row.items()} for row in found]
+    return [
+        {key: str(value) if "date" in key and value else value for key, value in row.items()}
+        for row in found
+    ]
 
 
 def aside(home: Path) -> list[tuple[str, int, str, str]]:
@@ -112,37 +117,82 @@ def aside(home: Path) -> list[tuple[str, int, str, str]]:
 def test_an_export_becomes_enrolments_with_their_exits_and_sessions(tmp_path: Path):  # R35
     report = load_mapped(tmp_path, Enrollments_2026=ENROLLMENTS, Exits=EXITS, Attendance=ATTENDANCE)
     assert rows(tmp_path, "service_enrollments") == [
-        {"student_id": "s1", "program_id": "p1", "organization_id": "tutors", "start_date": "2026-01-13",
-         "end_date": None, "exit_reason": None},
-        {"student_id": "s2", "program_id": "p1", "organization_id": "tutors", "start_date": "2026-01-05",
-         "end_date": "2026-03-27", "exit_reason": "Moved"},
-    ]  # fmt: skip
-    assert [(row["session_id"], row["attended"], row["minutes"]) for row in rows(tmp_path, "service_sessions")] == [
-        ("S1/P-1", True, 45.0), ("S1/P-2", False, 0.0)]  # fmt: skip
+        {
+            "student_id": "s1",
+            "program_id": "p1",
+            "organization_id": "tutors",
+            "start_date": "2026-01-13",
+            "end_date": None,
+            "exit_reason": None,
+        },
+        {
+            "student_id": "s2",
+            "program_id": "p1",
+            "organization_id": "tutors",
+            "start_date": "2026-01-05",
+            "end_date": "2026-03-27",
+            "exit_reason": "Moved",
+        },
+    ]
+    assert [
+        (row["session_id"], row["attended"], row["minutes"])
+        for row in rows(tmp_path, "service_sessions")
+    ] == [("S1/P-1", True, 45.0), ("S1/P-2", False, 0.0)]
     [program] = rows(tmp_path, "programs")
-    assert (program["program_id"], program["name"], program["support"]) == ("p1", "After School", "tutoring")
+    assert (program["program_id"], program["name"], program["support"]) == (
+        "p1",
+        "After School",
+        "tutoring",
+    )
     counts = {one.file: (one.read, one.kept, one.quarantined, one.ignored) for one in report.files}
-    assert counts == {"Enrollments_2026.csv": (5, 2, 3, 0), "Exits.csv": (3, 1, 2, 0), "Attendance.csv": (5, 2, 2, 1)}
+    assert counts == {
+        "Enrollments_2026.csv": (5, 2, 3, 0),
+        "Exits.csv": (3, 1, 2, 0),
+        "Attendance.csv": (5, 2, 2, 1),
+    }
     assert report.files[-1].ignored_kinds == {"Attended? is cancelled": 1}
 
 
 def test_what_was_put_aside_is_told_in_the_exports_own_words(tmp_path: Path):  # R35
     load_mapped(tmp_path, Enrollments=ENROLLMENTS, Exits=EXITS, Attendance=ATTENDANCE)
     assert aside(tmp_path) == [
-        ("Attendance.csv", 5, "Attended?",
-         "Attended? is 'Danced', and tutors.toml does not say what that means"),
-        ("Attendance.csv", 6, "Duration (min)",
-         "Duration (min) is '2000'; a session lasts from nothing to a whole day"),
+        (
+            "Attendance.csv",
+            5,
+            "Attended?",
+            "Attended? is 'Danced', and tutors.toml does not say what that means",
+        ),
+        (
+            "Attendance.csv",
+            6,
+            "Duration (min)",
+            "Duration (min) is '2000'; a session lasts from nothing to a whole day",
+        ),
         ("Enrollments.csv", 4, "Participant ID", WAITING),
-        ("Enrollments.csv", 5, "Program Name", "Program Name is 'Knitting', no program in tutors.toml"),
-        ("Enrollments.csv", 6, "Enrollment Date",
-         "Enrollment Date is '2026-01-05'; a date must look like MM/DD/YYYY"),
+        (
+            "Enrollments.csv",
+            5,
+            "Program Name",
+            "Program Name is 'Knitting', no program in tutors.toml",
+        ),
+        (
+            "Enrollments.csv",
+            6,
+            "Enrollment Date",
+            "Enrollment Date is '2026-01-05'; a date must look like MM/DD/YYYY",
+        ),
         ("Exits.csv", 3, None, "no enrolment was found that this exit ends"),
-        ("Exits.csv", 4, "Exit Reason",
-         "Exit Reason is 'Told us about home', and tutors.toml does not say what that means"),
-    ]  # fmt: skip
+        (
+            "Exits.csv",
+            4,
+            "Exit Reason",
+            "Exit Reason is 'Told us about home', and tutors.toml does not say what that means",
+        ),
+    ]
     kept = "".join(str(row["raw"]) for row in Snapshot.current(tmp_path).quarantined().to_pylist())
-    assert "P-3" in kept and "Cy Red" not in kept, "a column that the mapping does not name is not kept"
+    assert "P-3" in kept and "Cy Red" not in kept, (
+        "a column that the mapping does not name is not kept"
+    )
 
 
 def test_a_participant_waits_until_somebody_says_who_it_is(tmp_path: Path):
@@ -150,49 +200,81 @@ def test_a_participant_waits_until_somebody_says_who_it_is(tmp_path: Path):
     assert rows(tmp_path, "service_enrollments") == []
     assert [one[3] for one in aside(tmp_path)].count(WAITING) == 5
     load_mapped(tmp_path / "later", Enrollments=ENROLLMENTS)
-    assert [row["student_id"] for row in rows(tmp_path / "later", "service_enrollments")] == ["s1", "s2"]
+    assert [row["student_id"] for row in rows(tmp_path / "later", "service_enrollments")] == [
+        "s1",
+        "s2",
+    ]
 
 
 @pytest.mark.parametrize(
     ("columns", "texts", "minutes"),
     [
-        ('hours = "h"', "1.5", 90.0), ('hours = "h"', "1:30", 90.0), ('hours = "h"', "", None),
+        ('hours = "h"', "1.5", 90.0),
+        ('hours = "h"', "1:30", 90.0),
+        ('hours = "h"', "", None),
         ('start_time = "h"\nend_time = "to"', "15:30,16:15", 45.0),
         ('start_time = "h"\nend_time = "to"', "11:30 AM,12:15 pm", 45.0),
         ('start_time = "h"\nend_time = "to"', "2026-01-14T09:00:00,2026-01-14T10:00:00", 60.0),
     ],
-)  # fmt: skip
-def test_a_length_may_be_hours_or_from_a_time_to_a_time(columns: str, texts: str, minutes: float, tmp_path: Path):
+)
+def test_a_length_may_be_hours_or_from_a_time_to_a_time(
+    columns: str, texts: str, minutes: float, tmp_path: Path
+):
     mapping = MAPPING.replace('minutes = "Duration (min)"', columns)
     to = ",to" if "end_time" in columns else ""
-    load_mapped(tmp_path, mapping, Attendance="Record ID,Participant ID,Program Name,Service Date,Attended?,h" + to
-                + f"\nS1,P-1,After School,01/14/2026,Present,{texts}\n")  # fmt: skip
-    assert [row["minutes"] for row in rows(tmp_path, "service_sessions")] == [minutes], aside(tmp_path)
+    load_mapped(
+        tmp_path,
+        mapping,
+        Attendance="Record ID,Participant ID,Program Name,Service Date,Attended?,h"
+        + to
+        + f"\nS1,P-1,After School,01/14/2026,Present,{texts}\n",
+    )
+    assert [row["minutes"] for row in rows(tmp_path, "service_sessions")] == [minutes], aside(
+        tmp_path
+    )
 
 
-@pytest.mark.parametrize("texts", ["16:15,15:30", "25:00,26:00", "noon,13:00", "13:00 pm,14:00 pm", ",15:00"])
+@pytest.mark.parametrize(
+    "texts", ["16:15,15:30", "25:00,26:00", "noon,13:00", "13:00 pm,14:00 pm", ",15:00"]
+)
 def test_a_time_that_cannot_be_is_put_aside(texts: str, tmp_path: Path):  # R35
     mapping = MAPPING.replace('minutes = "Duration (min)"', 'start_time = "In"\nend_time = "Out"')
-    load_mapped(tmp_path, mapping, Attendance="Record ID,Participant ID,Program Name,Service Date,Attended?,In,Out"
-                f"\nS1,P-1,After School,01/14/2026,Present,{texts}\n")  # fmt: skip
+    load_mapped(
+        tmp_path,
+        mapping,
+        Attendance="Record ID,Participant ID,Program Name,Service Date,Attended?,In,Out"
+        f"\nS1,P-1,After School,01/14/2026,Present,{texts}\n",
+    )
     [(_, _, column, reason)] = aside(tmp_path)
     assert column in ("In", "Out") and ("must look like" in reason or "before" in reason)
 
 
 def test_an_exit_without_an_enrolments_identifier_ends_the_one_that_had_begun(tmp_path: Path):
-    mapping = MAPPING.replace('enrollment_id = "Enrollment Record ID"',
-                              'participant_id = "Participant ID"\nprogram_id = "Program Name"')  # fmt: skip
-    load_mapped(tmp_path, mapping, Enrollments="Record ID,Participant ID,Program Name,Enrollment Date\n"
-                "E1,P-1,After School,09/01/2025\nE2,P-1,After School,02/01/2026\n",
-                Exits="Participant ID,Program Name,Exit Date,Exit Reason\n"
-                "P-1,After School,03/01/2026,\nP-1,After School,12/20/2025,Moved away\n")  # fmt: skip
-    assert [(row["start_date"], row["end_date"], row["exit_reason"]) for row in rows(tmp_path, "service_enrollments")
-            ] == [("2025-09-01", "2025-12-20", "Moved"), ("2026-02-01", "2026-03-01", None)]  # fmt: skip
+    mapping = MAPPING.replace(
+        'enrollment_id = "Enrollment Record ID"',
+        'participant_id = "Participant ID"\nprogram_id = "Program Name"',
+    )
+    load_mapped(
+        tmp_path,
+        mapping,
+        Enrollments="Record ID,Participant ID,Program Name,Enrollment Date\n"
+        "E1,P-1,After School,09/01/2025\n"
+        "E2,P-1,After School,02/01/2026\n",
+        Exits="Participant ID,Program Name,Exit Date,Exit Reason\n"
+        "P-1,After School,03/01/2026,\n"
+        "P-1,After School,12/20/2025,Moved away\n",
+    )
+    assert [
+        (row["start_date"], row["end_date"], row["exit_reason"])
+        for row in rows(tmp_path, "service_enrollments")
+    ] == [("2025-09-01", "2025-12-20", "Moved"), ("2026-02-01", "2026-03-01", None)]
 
 
 def test_a_mapping_of_another_organisation_or_of_no_file_that_is_there_is_refused(tmp_path: Path):
     mapping = parse_mapping(MAPPING, "tutors.toml")
-    with pytest.raises(SourceRefused, match=r"tutors\.toml is the mapping of tutors, not of pantry"):
+    with pytest.raises(
+        SourceRefused, match=r"tutors\.toml is the mapping of tutors, not of pantry"
+    ):
         ServiceHistory("pantry", mapping)
     with pytest.raises(SourceRefused, match=r"holds none of Enrollments\*\.csv, Exits\.csv"):
         load_mapped(tmp_path, Something="a,b\n1,2\n")
@@ -215,31 +297,67 @@ def load_one(home: Path, organization: str, sessions: str = "", programs: str = 
 
 def test_a_row_that_names_another_organisation_is_put_aside(tmp_path: Path):  # R35
     snapshot_of(small_district.rows(), tmp_path)
-    report = load_one(tmp_path, "tutors", "x1,s1,p1,tutors,2026-03-01,true,45\nx2,s1,p2,pantry,2026-03-01,true,45\n")
+    report = load_one(
+        tmp_path,
+        "tutors",
+        "x1,s1,p1,tutors,2026-03-01,true,45\nx2,s1,p2,pantry,2026-03-01,true,45\n",
+    )
     assert report.files[-1].quarantined == 1
-    assert aside(tmp_path) == [("sessions.csv", 3, "organization_id",
-                                "organization_id is 'pantry'; these are the files of tutors")]  # fmt: skip
+    assert aside(tmp_path) == [
+        (
+            "sessions.csv",
+            3,
+            "organization_id",
+            "organization_id is 'pantry'; these are the files of tutors",
+        )
+    ]
     assert [row["session_id"] for row in rows(tmp_path, "service_sessions", "pantry")] == ["x2"]
 
 
 def test_loading_one_partner_leaves_the_others_as_they_were_and_replaces_its_own(tmp_path: Path):
     snapshot_of(small_district.rows(), tmp_path)
-    load_one(tmp_path, "tutors", "t1,s1,p1,tutors,2026-03-01,true,45\n", "p1,tutors,After school,tutoring\n")
-    load_one(tmp_path, "readers", "r1,s3,p9,readers,2026-03-02,true,20\nbad,s3,p9,readers,when,true,20\n")
-    load_one(tmp_path, "tutors", "t2,s2,p1,tutors,2026-03-03,true,45\n", "p1,tutors,After school,tutoring\n")
-    sessions = {organization: [row["session_id"] for row in rows(tmp_path, "service_sessions", organization)]
-                for organization in ("tutors", "readers", "pantry")}  # fmt: skip
+    load_one(
+        tmp_path,
+        "tutors",
+        "t1,s1,p1,tutors,2026-03-01,true,45\n",
+        "p1,tutors,After school,tutoring\n",
+    )
+    load_one(
+        tmp_path, "readers", "r1,s3,p9,readers,2026-03-02,true,20\nbad,s3,p9,readers,when,true,20\n"
+    )
+    load_one(
+        tmp_path,
+        "tutors",
+        "t2,s2,p1,tutors,2026-03-03,true,45\n",
+        "p1,tutors,After school,tutoring\n",
+    )
+    sessions = {
+        organization: [
+            row["session_id"] for row in rows(tmp_path, "service_sessions", organization)
+        ]
+        for organization in ("tutors", "readers", "pantry")
+    }
     assert sessions == {"tutors": ["t2"], "readers": ["r1"], "pantry": ["x2"]}
-    assert rows(tmp_path, "service_enrollments", "tutors") == [], "a file that a partner no longer sends is gone"
+    assert rows(tmp_path, "service_enrollments", "tutors") == [], (
+        "a file that a partner no longer sends is gone"
+    )
     assert len(rows(tmp_path, "service_enrollments", "pantry")) == 2
     snapshot = Snapshot.current(tmp_path)
     assert [(one["source"], one["organization_id"]) for one in snapshot.manifest["sources"]] == [
-        ("rows", None), ("service-history", "readers"), ("service-history", "tutors")]  # fmt: skip
-    assert [one[:2] for one in aside(tmp_path)] == [("sessions.csv", 3)], "what waits of other loads is still there"
+        ("rows", None),
+        ("service-history", "readers"),
+        ("service-history", "tutors"),
+    ]
+    assert [one[:2] for one in aside(tmp_path)] == [("sessions.csv", 3)], (
+        "what waits of other loads is still there"
+    )
 
 
 def test_the_order_in_which_partners_are_loaded_makes_no_difference(tmp_path: Path):  # R37
-    loads = (("tutors", "t1,s1,p1,tutors,2026-03-01,true,45\n"), ("readers", "r1,s3,p9,readers,2026-03-02,maybe,20\n"))
+    loads = (
+        ("tutors", "t1,s1,p1,tutors,2026-03-01,true,45\n"),
+        ("readers", "r1,s3,p9,readers,2026-03-02,maybe,20\n"),
+    )
     names = []
     for number, order in enumerate((loads, loads[::-1])):
         home = tmp_path / str(number)
@@ -253,7 +371,9 @@ def test_the_order_in_which_partners_are_loaded_makes_no_difference(tmp_path: Pa
 
 def test_a_program_of_another_organisation_cannot_be_taken(tmp_path: Path):
     snapshot_of(small_district.rows(), tmp_path)
-    load_one(tmp_path, "readers", programs="p1,readers,Reading,tutoring\np9,readers,Reading,tutoring\n")
+    load_one(
+        tmp_path, "readers", programs="p1,readers,Reading,tutoring\np9,readers,Reading,tutoring\n"
+    )
     assert [row["program_id"] for row in rows(tmp_path, "programs", "readers")] == ["p9"]
     assert [row["program_id"] for row in rows(tmp_path, "programs", "tutors")] == ["p1"]
     [(file, line, column, reason)] = aside(tmp_path)
@@ -267,8 +387,14 @@ def test_a_file_of_several_partners_replaces_those_it_brings_or_brought(tmp_path
     both = "t1,s1,p1,tutors,2026-03-01,true,45\nc1,s1,p5,choir,2026-03-01,true,45\n"
     folder = export(tmp_path / "all", sessions=SESSIONS + both)
     load(ServiceHistory(), folder, tmp_path, merge=True)
-    assert rows(tmp_path, "service_sessions", "readers") and rows(tmp_path, "service_sessions", "choir")
+    assert rows(tmp_path, "service_sessions", "readers") and rows(
+        tmp_path, "service_sessions", "choir"
+    )
     export(folder, sessions=SESSIONS + both.splitlines()[0] + "\n")
     load(ServiceHistory(), folder, tmp_path, merge=True)
-    assert rows(tmp_path, "service_sessions", "readers") and rows(tmp_path, "service_sessions", "tutors")
-    assert not rows(tmp_path, "service_sessions", "choir"), "a partner who is gone from the file is gone"
+    assert rows(tmp_path, "service_sessions", "readers") and rows(
+        tmp_path, "service_sessions", "tutors"
+    )
+    assert not rows(tmp_path, "service_sessions", "choir"), (
+        "a partner who is gone from the file is gone"
+    )

@@ -1,4 +1,6 @@
-"""What the policy in SQL reads of an agreement is what its text says: for new ones, and for those kept from before."""
+"""What the policy in SQL reads of an agreement is what its text says: for new ones, and for those
+kept from before.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,33 @@ from tests.records.conftest import add_agreement, add_organization, agreement_te
 def terms_of(database: Database) -> list[tuple[object, ...]]:
     with database.session() as session:
         rows = session.scalars(select(AgreementTermsRow).order_by(AgreementTermsRow.version))
-        return [(row.agreement_id, row.version, row.sha256, row.legal_basis, row.starts_on, row.ends_on, row.categories,
-                 row.programs) for row in rows]  # fmt: skip
+        return [
+            (
+                row.agreement_id,
+                row.version,
+                row.sha256,
+                row.legal_basis,
+                row.starts_on,
+                row.ends_on,
+                row.categories,
+                row.programs,
+            )
+            for row in rows
+        ]
 
 
 def said_by(text: str) -> tuple[object, ...]:
     said = parse_agreement(text, "agreement.toml")
-    return (said.agreement_id, said.version, said.sha256, said.legal_basis, said.start, said.end,
-            sorted(said.categories), sorted(said.programs))  # fmt: skip
+    return (
+        said.agreement_id,
+        said.version,
+        said.sha256,
+        said.legal_basis,
+        said.start,
+        said.end,
+        sorted(said.categories),
+        sorted(said.programs),
+    )
 
 
 def test_the_terms_are_kept_with_each_version(database: Database):
@@ -47,11 +68,15 @@ def engine_of_before(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
         engine = create_engine(f"sqlite:///{tmp_path / 'handrail.db'}")
     else:
         server: str = request.getfixturevalue("postgres_server")
-        with create_engine(server.format(name="postgres"), isolation_level="AUTOCOMMIT").connect() as connection:
+        with create_engine(
+            server.format(name="postgres"), isolation_level="AUTOCOMMIT"
+        ).connect() as connection:
             connection.exec_driver_sql(f'CREATE DATABASE "{tmp_path.name}"')
         engine = create_engine(server.format(name=tmp_path.name))
     config = Config()
-    config.set_main_option("script_location", str(Path(records.database.__file__).parent / "migrations"))
+    config.set_main_option(
+        "script_location", str(Path(records.database.__file__).parent / "migrations")
+    )
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0005")
@@ -59,13 +84,26 @@ def engine_of_before(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
 
 
 def test_an_agreement_from_before_gets_its_terms(engine_of_before: Engine):
-    texts = [agreement_text(), agreement_text(categories=["grades"]).replace("version = 1", "version = 2")]
+    texts = [
+        agreement_text(),
+        agreement_text(categories=["grades"]).replace("version = 1", "version = 2"),
+    ]
     with engine_of_before.begin() as connection:
-        connection.execute(insert(OrganizationRow), {"organization_id": "tutors", "name": "Tutors", "kind": "partner"})
+        connection.execute(
+            insert(OrganizationRow),
+            {"organization_id": "tutors", "name": "Tutors", "kind": "partner"},
+        )
         for version, text in enumerate(texts, start=1):
-            connection.execute(insert(AgreementRow), {
-                "agreement_id": "a1", "version": version, "organization_id": "tutors", "document": text,
-                "sha256": said_by(text)[2], "revoked_at": None,
-            })  # fmt: skip
+            connection.execute(
+                insert(AgreementRow),
+                {
+                    "agreement_id": "a1",
+                    "version": version,
+                    "organization_id": "tutors",
+                    "document": text,
+                    "sha256": said_by(text)[2],
+                    "revoked_at": None,
+                },
+            )
     database = open_database(engine_of_before.url.render_as_string(hide_password=False))
     assert terms_of(database) == [said_by(text) for text in texts]

@@ -44,7 +44,14 @@ from records.people.notices import notices
 from records.permissions.agreements import LegalBasis
 from records.snapshots.snapshot import Snapshot
 from tests.records import small_district
-from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, at_noon, snapshot_of
+from tests.records.conftest import (
+    SECRET,
+    TODAY,
+    add_agreement,
+    add_organization,
+    at_noon,
+    snapshot_of,
+)
 
 NOW = datetime(2026, 4, 17, 10)
 
@@ -63,11 +70,17 @@ def scope(database: Database, snapshot: Snapshot) -> Scope:
 
 def fill(database: Database, scope: Scope, looks: int) -> None:
     for i in range(looks):
-        record_disclosures(database, scope, ["s1", "s2"], [Category.DIRECTORY], "/", NOW + timedelta(minutes=i))
+        record_disclosures(
+            database, scope, ["s1", "s2"], [Category.DIRECTORY], "/", NOW + timedelta(minutes=i)
+        )
 
 
-def test_each_student_shown_is_one_row_with_only_the_categories_that_scope_allows(database, scope):  # R23, R25
-    record_disclosures(database, scope, ["s1", "s2"], [Category.DIRECTORY, Category.GRADES], "/students", NOW)
+def test_each_student_shown_is_one_row_with_only_the_categories_that_scope_allows(
+    database, scope
+):  # R23, R25
+    record_disclosures(
+        database, scope, ["s1", "s2"], [Category.DIRECTORY, Category.GRADES], "/students", NOW
+    )
     newest, oldest = disclosures(database)
     assert (oldest.student_id, newest.student_id, newest.shown_together) == ("s1", "s2", 2)
     assert newest.categories == "directory"
@@ -99,7 +112,10 @@ def test_a_row_names_its_student_by_a_reference_that_tells_nothing(database, sco
     with database.session() as session:
         stored = [dict(row._mapping) for row in session.execute(select(DisclosureRow.__table__))]
         names = {row.student_id: row.student_ref for row in session.scalars(select(LogStudentRow))}
-    assert {row["student_ref"] for row in stored} == set(names.values()) and set(names) == {"s1", "s2"}
+    assert {row["student_ref"] for row in stored} == set(names.values()) and set(names) == {
+        "s1",
+        "s2",
+    }
     assert all("s1" not in row.values() and len(row["student_ref"]) == 64 for row in stored)
     assert count_disclosures(database, student_id="s1") == 3
 
@@ -118,24 +134,42 @@ def test_a_forgotten_student_is_gone_from_a_log_that_still_holds(database, scope
     assert newest.student_ref != oldest.student_ref, "what comes after is not tied to what was cut"
 
 
-def test_the_law_is_asked_of_every_ground_and_an_unknown_one_is_refused(database, scope):  # R26: 34 CFR 99.32(d)
-    assert not any(law_requires(basis) for basis in ("school_official", "consent", "own_records", "parent"))
-    assert all(law_requires(basis) for basis in ("audit_evaluation", "studies", EMERGENCY_BASIS, "judicial_order"))
+def test_the_law_is_asked_of_every_ground_and_an_unknown_one_is_refused(
+    database, scope
+):  # R26: 34 CFR 99.32(d)
+    assert not any(
+        law_requires(basis) for basis in ("school_official", "consent", "own_records", "parent")
+    )
+    assert all(
+        law_requires(basis)
+        for basis in ("audit_evaluation", "studies", EMERGENCY_BASIS, "judicial_order")
+    )
     assert {*LegalBasis, EMERGENCY_BASIS} <= set(GROUNDS)
-    hearsay = {student: (replace(grants[0], legal_basis="hearsay"),) for student, grants in scope.grants.items()}
+    hearsay = {
+        student: (replace(grants[0], legal_basis="hearsay"),)
+        for student, grants in scope.grants.items()
+    }
     with pytest.raises(UnknownGround, match="'hearsay'"):
-        record_disclosures(database, replace(scope, grants=hearsay), ["s1"], [Category.DIRECTORY], "/", NOW)
+        record_disclosures(
+            database, replace(scope, grants=hearsay), ["s1"], [Category.DIRECTORY], "/", NOW
+        )
     assert verify(database).rows == 0
 
 
 def test_each_row_says_whether_the_law_requires_it(database, scope):  # R26
-    emergency = {student: (replace(grants[0], legal_basis=EMERGENCY_BASIS),)
-                 for student, grants in scope.grants.items()}  # fmt: skip
+    emergency = {
+        student: (replace(grants[0], legal_basis=EMERGENCY_BASIS),)
+        for student, grants in scope.grants.items()
+    }
     record_disclosures(database, scope, ["s1"], [Category.DIRECTORY], "/", NOW)
-    record_disclosures(database, replace(scope, grants=emergency), ["s1"], [Category.DIRECTORY], "/", NOW)
+    record_disclosures(
+        database, replace(scope, grants=emergency), ["s1"], [Category.DIRECTORY], "/", NOW
+    )
     assert [row.law_requires for row in disclosures(database)] == [True, False]
     with database.session() as session:
-        session.execute(update(DisclosureRow).where(DisclosureRow.seq == 2).values(law_requires="no"))
+        session.execute(
+            update(DisclosureRow).where(DisclosureRow.seq == 2).values(law_requires="no")
+        )
     assert verify(database).problem == "row 2 does not fit: it was changed, or the one before"
 
 
@@ -145,19 +179,27 @@ def test_looks_are_summed_by_party_and_purpose(database, scope, snapshot):  # R2
     district = pipeline_scope(snapshot, "audit", TODAY)
     record_disclosures(database, district, ["s1"], [Category.HOUSING], "/", NOW - timedelta(days=1))
     tutors, own = parties(database, "s1")
-    assert (tutors.organization_id, tutors.purpose, tutors.looks) == ("tutors", "Tutoring after school", 4)
+    assert (tutors.organization_id, tutors.purpose, tutors.looks) == (
+        "tutors",
+        "Tutoring after school",
+        4,
+    )
     assert tutors.categories == {"directory", "attendance"} and not tutors.law_requires
     assert (tutors.first, tutors.last) == ("2026-04-17T10:00:00.000", "2026-04-18T10:00:00.000")
     assert (own.organization_id, own.looks, own.categories) == ("district", 1, {"housing"})
     assert count_disclosures(database, student_id="s1", agreement_id="a1") == 4
-    assert [row.agreement_id for row in disclosures(database, agreement_id="district")] == ["district"]
+    assert [row.agreement_id for row in disclosures(database, agreement_id="district")] == [
+        "district"
+    ]
 
 
 def test_a_breach_report_counts_what_one_account_saw_between_two_days(database, scope):  # R33
     user = scope.viewer.user_id
     for day, students in ((1, ["s1"]), (2, ["s1", "s2"]), (3, ["s1", "s2"]), (4, ["s2"])):
         categories = [Category.DIRECTORY] if day == 2 else [Category.DIRECTORY, Category.ATTENDANCE]
-        record_disclosures(database, scope, students, categories, "/", datetime(2026, 4, day, 23, 59, 59))
+        record_disclosures(
+            database, scope, students, categories, "/", datetime(2026, 4, day, 23, 59, 59)
+        )
     both = frozenset({"directory", "attendance"})
     assert exposures(database, user, date(2026, 4, 2), date(2026, 4, 3)) == [
         Exposure("s1", both, 2, "2026-04-02T23:59:59.000", "2026-04-03T23:59:59.000"),
@@ -175,11 +217,15 @@ def test_of_answers_asked_for_at_once_no_two_slip_past_the_limit(database, scope
     for day in range(1, 6):
         together = Barrier(4)
 
-        def ask(first: int, now: datetime = datetime(2026, 4, day, 10), together: Barrier = together) -> bool:
+        def ask(
+            first: int, now: datetime = datetime(2026, 4, day, 10), together: Barrier = together
+        ) -> bool:
             together.wait()
             try:
                 some = [f"s{n}" for n in range(first, first + 3)]
-                record_disclosures(database, anybody, some, [Category.DIRECTORY], "/caseload", now, Limits(200, 6))
+                record_disclosures(
+                    database, anybody, some, [Category.DIRECTORY], "/caseload", now, Limits(200, 6)
+                )
             except TooManyStudents:
                 return False
             return True
@@ -194,29 +240,57 @@ def test_of_answers_asked_for_at_once_no_two_slip_past_the_limit(database, scope
 def test_a_command_and_whoever_was_seen_before_do_not_count(database, scope):  # R31
     for route, limits in (("handrail disclosures report", None), ("/caseload", Limits(200, 1))):
         record_disclosures(database, scope, ["s1"], [Category.DIRECTORY], route, NOW, limits)
-    record_disclosures(database, scope, ["s2"], [Category.DIRECTORY], "handrail disclosures report", NOW)
-    record_disclosures(database, scope, ["s1"], [Category.DIRECTORY], "/caseload", NOW, Limits(200, 1))
+    record_disclosures(
+        database, scope, ["s2"], [Category.DIRECTORY], "handrail disclosures report", NOW
+    )
+    record_disclosures(
+        database, scope, ["s1"], [Category.DIRECTORY], "/caseload", NOW, Limits(200, 1)
+    )
     with pytest.raises(TooManyStudents, match="more than 1 students in one day") as refused:
-        record_disclosures(database, scope, ["s2"], [Category.DIRECTORY], "/caseload", NOW, Limits(200, 1))
+        record_disclosures(
+            database, scope, ["s2"], [Category.DIRECTORY], "/caseload", NOW, Limits(200, 1)
+        )
     assert (refused.value.most, refused.value.until) == (1, datetime(2026, 4, 18))
-    record_disclosures(database, scope, ["s2"], [Category.DIRECTORY], "/", refused.value.until, Limits(200, 1))
+    record_disclosures(
+        database, scope, ["s2"], [Category.DIRECTORY], "/", refused.value.until, Limits(200, 1)
+    )
     assert verify(database).rows == 5
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
-ROWS = st.fixed_dictionaries({
-    "seq": st.integers(0, 10**6), "at": TEXT, "user_id": TEXT, "organization_id": TEXT, "student_ref": TEXT,
-    "categories": TEXT, "purpose": TEXT, "legal_basis": TEXT, "law_requires": TEXT, "agreement_id": TEXT,
-    "agreement_sha256": TEXT, "route": TEXT, "shown_together": st.integers(0, 300),
-})  # fmt: skip
-NEIGHBOURS = st.tuples(ROWS, st.sampled_from(["at", "user_id", "purpose", "agreement_id"]), st.integers(0, 12))
+ROWS = st.fixed_dictionaries(
+    {
+        "seq": st.integers(0, 10**6),
+        "at": TEXT,
+        "user_id": TEXT,
+        "organization_id": TEXT,
+        "student_ref": TEXT,
+        "categories": TEXT,
+        "purpose": TEXT,
+        "legal_basis": TEXT,
+        "law_requires": TEXT,
+        "agreement_id": TEXT,
+        "agreement_sha256": TEXT,
+        "route": TEXT,
+        "shown_together": st.integers(0, 300),
+    }
+)
+NEIGHBOURS = st.tuples(
+    ROWS, st.sampled_from(["at", "user_id", "purpose", "agreement_id"]), st.integers(0, 12)
+)
 
 
 @given(NEIGHBOURS, ROWS)
-def test_two_rows_that_differ_never_get_one_hash(row_and_cut, other):  # R24: the encoding is injective
+def test_two_rows_that_differ_never_get_one_hash(
+    row_and_cut, other
+):  # R24: the encoding is injective
     row, field, cut = row_and_cut
-    after = {"at": "user_id", "user_id": "organization_id", "purpose": "legal_basis", "agreement_id":
-             "agreement_sha256"}[field]  # fmt: skip
+    after = {
+        "at": "user_id",
+        "user_id": "organization_id",
+        "purpose": "legal_basis",
+        "agreement_id": "agreement_sha256",
+    }[field]
     moved = row | {field: row[field][:cut], after: row[field][cut:] + row[after]}
     written = {}
     for one in (row, other, moved):
@@ -228,20 +302,37 @@ def test_two_rows_that_differ_never_get_one_hash(row_and_cut, other):  # R24: th
         assert written.setdefault(digest, one) == one
 
 
-def test_whatever_an_agreement_says_is_read_back_as_it_was_written(database, scope):  # R24: both databases join alike
-    for said in ("", "Zoë, Nguyễn, 王小明", "a 'quoted' \\ word\n\tand a tab", "%s {x} \x1e", "e\u0301 é"):
-        record_disclosures(database, of_purpose(scope, said), ["s1"], [Category.DIRECTORY], "/" + said[:9], NOW)
+def test_whatever_an_agreement_says_is_read_back_as_it_was_written(
+    database, scope
+):  # R24: both databases join alike
+    for said in (
+        "",
+        "Zoë, Nguyễn, 王小明",
+        "a 'quoted' \\ word\n\tand a tab",
+        "%s {x} \x1e",
+        "e\u0301 é",
+    ):
+        record_disclosures(
+            database, of_purpose(scope, said), ["s1"], [Category.DIRECTORY], "/" + said[:9], NOW
+        )
         assert disclosures(database)[0].purpose == said
         assert verify(database).ok
     for said in ("a\x1fb", "\x1f"):
         with pytest.raises(DisclosureLogUnavailable, match="control character"):
-            record_disclosures(database, of_purpose(scope, said), ["s1"], [Category.DIRECTORY], "/", NOW)
+            record_disclosures(
+                database, of_purpose(scope, said), ["s1"], [Category.DIRECTORY], "/", NOW
+            )
     assert verify(database).rows == 5
 
 
 def of_purpose(scope: Scope, purpose: str) -> Scope:
-    return replace(scope, grants={student: (replace(grants[0], purpose=purpose),)
-                                  for student, grants in scope.grants.items()})  # fmt: skip
+    return replace(
+        scope,
+        grants={
+            student: (replace(grants[0], purpose=purpose),)
+            for student, grants in scope.grants.items()
+        },
+    )
 
 
 def test_progress_is_told_from_the_first_row_to_the_last(database, scope):
@@ -259,14 +350,19 @@ def test_processes_side_by_side_find_a_changed_row_on_either_database(  # R24
     assert verify(database, processes=2) == Verification(True, 12)
     with database.session() as session:
         session.execute(sql("UPDATE disclosures SET route = '/elsewhere' WHERE seq = 7"))
-    assert verify(database, processes=2).problem == "row 7 does not fit: it was changed, or the one before"
+    assert (
+        verify(database, processes=2).problem
+        == "row 7 does not fit: it was changed, or the one before"
+    )
 
 
 def test_a_damaged_head_is_refused_with_its_line(tmp_path: Path):
     file = tmp_path / "heads.jsonl"
     for second in ("{", "[]", '{"seq": 3}', '{"seq": "x", "hash": "00"}', "7"):
         file.write_text('{"seq": 1, "hash": "00"}\n' + second)
-        with pytest.raises(DisclosureLogDamaged, match=r"heads.jsonl, line 2 is no head of the log; one reads"):
+        with pytest.raises(
+            DisclosureLogDamaged, match=r"heads.jsonl, line 2 is no head of the log; one reads"
+        ):
             read_heads(file)
 
 
@@ -281,7 +377,10 @@ def test_each_kind_of_tampering_is_found_on_both_databases(database, scope, tmp_
         for place in rng.sample(range(1, len(original)), 3):
             tamper(database, kind, place, original)
             outcome = verify(database, read_heads(head))
-            assert not outcome.ok and outcome.problem is not None and "row" in outcome.problem, (kind, place)
+            assert not outcome.ok and outcome.problem is not None and "row" in outcome.problem, (
+                kind,
+                place,
+            )
             restore(database, original)
             assert verify(database, read_heads(head)).ok
 
@@ -289,16 +388,22 @@ def test_each_kind_of_tampering_is_found_on_both_databases(database, scope, tmp_
 def tamper(database: Database, kind: str, place: int, original: list[dict[str, object]]) -> None:
     with database.session() as session:
         if kind == "edit":
-            session.execute(update(DisclosureRow).where(DisclosureRow.seq == place).values(student_ref="9" * 64))
+            session.execute(
+                update(DisclosureRow).where(DisclosureRow.seq == place).values(student_ref="9" * 64)
+            )
         elif kind == "delete":
             session.execute(delete(DisclosureRow).where(DisclosureRow.seq == place))
         elif kind == "truncate":
             session.execute(delete(DisclosureRow).where(DisclosureRow.seq > place))
         elif kind == "insert":
-            session.execute(insert(DisclosureRow), [original[place - 1] | {"seq": len(original) + 1}])
+            session.execute(
+                insert(DisclosureRow), [original[place - 1] | {"seq": len(original) + 1}]
+            )
         elif kind == "reorder":
             for old, new in ((place, -2), (place + 1, place), (-2, place + 1)):
-                session.execute(update(DisclosureRow).where(DisclosureRow.seq == old).values(seq=new))
+                session.execute(
+                    update(DisclosureRow).where(DisclosureRow.seq == old).values(seq=new)
+                )
         else:
             session.execute(delete(DisclosureRow))
             previous, rows = GENESIS, []

@@ -16,29 +16,42 @@ from records.database.engine import open_database
 from records.disclosure_log.disclosures import DisclosureLogDamaged, disclosures, verify
 
 LOOKS = 25
-BASES = ("school_official", "consent", "own_records", "audit_evaluation", "health_or_safety_emergency")
+BASES = (
+    "school_official",
+    "consent",
+    "own_records",
+    "audit_evaluation",
+    "health_or_safety_emergency",
+)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database as the release before left it: the first three migrations, and a log in its format."""
+    """A database as the release before left it: the first three migrations, and a log in its
+    format.
+    """
     if request.param == "sqlite":
         address = f"sqlite:///{tmp_path / 'handrail.db'}"
     else:
         server: str = request.getfixturevalue("postgres_server")
         name = f"u{abs(hash(str(tmp_path))):x}"[:30]
-        with create_engine(server.format(name="postgres"), isolation_level="AUTOCOMMIT").connect() as connection:
+        with create_engine(
+            server.format(name="postgres"), isolation_level="AUTOCOMMIT"
+        ).connect() as connection:
             connection.execute(text(f'CREATE DATABASE "{name}"'))
         address = server.format(name=name)
     engine = create_engine(address)
     config = Config()
-    config.set_main_option("script_location", str(Path(records.database.__file__).parent / "migrations"))
+    config.set_main_option(
+        "script_location", str(Path(records.database.__file__).parent / "migrations")
+    )
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0003")
         rows = old_log()
         names = ", ".join(f":{name}" for name in rows[0])
-        connection.execute(text(f"INSERT INTO disclosures ({', '.join(rows[0])}) VALUES ({names})"), rows)  # noqa: S608
+        insert = f"INSERT INTO disclosures ({', '.join(rows[0])}) VALUES ({names})"  # noqa: S608
+        connection.execute(text(insert), rows)
     engine.dispose()
     return address
 
@@ -48,12 +61,23 @@ def old_log() -> list[dict[str, object]]:
     previous, rows = "0" * 64, []
     for seq in range(1, LOOKS + 1):
         row: dict[str, object] = {
-            "seq": seq, "at": f"2026-04-17T10:{seq:02}:00.000", "user_id": "u1", "organization_id": "tutors",
-            "student_id": f"s{seq % 4}", "categories": "attendance;directory", "purpose": 'Tutoring "after" school, ñ',
-            "legal_basis": BASES[seq % 5], "agreement_id": "a1", "agreement_sha256": "f" * 64, "route": "/students",
-            "shown_together": 3, "prev_hash": previous,
-        }  # fmt: skip
-        previous = hashlib.sha256(json.dumps(row, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+            "seq": seq,
+            "at": f"2026-04-17T10:{seq:02}:00.000",
+            "user_id": "u1",
+            "organization_id": "tutors",
+            "student_id": f"s{seq % 4}",
+            "categories": "attendance;directory",
+            "purpose": 'Tutoring "after" school, ñ',
+            "legal_basis": BASES[seq % 5],
+            "agreement_id": "a1",
+            "agreement_sha256": "f" * 64,
+            "route": "/students",
+            "shown_together": 3,
+            "prev_hash": previous,
+        }
+        previous = hashlib.sha256(
+            json.dumps(row, sort_keys=True, separators=(",", ":")).encode()
+        ).hexdigest()
         rows.append(row | {"hash": previous})
     return rows
 
@@ -62,8 +86,20 @@ def test_an_old_log_that_holds_is_written_anew_and_says_the_same(url: str):  # R
     database = open_database(url)
     assert verify(database).ok
     found = disclosures(database)[::-1]
-    kept = ("seq", "at", "user_id", "organization_id", "student_id", "categories", "purpose", "legal_basis",
-            "agreement_id", "agreement_sha256", "route", "shown_together")  # fmt: skip
+    kept = (
+        "seq",
+        "at",
+        "user_id",
+        "organization_id",
+        "student_id",
+        "categories",
+        "purpose",
+        "legal_basis",
+        "agreement_id",
+        "agreement_sha256",
+        "route",
+        "shown_together",
+    )
     assert [{name: getattr(row, name) for name in kept} for row in found] == [
         {name: row[name] for name in kept} for row in old_log()
     ]
@@ -75,18 +111,29 @@ def test_an_old_log_that_holds_is_written_anew_and_says_the_same(url: str):  # R
     assert verify(open_database(url)).rows == LOOKS, "opened a second time, it is left as it is"
 
 
-@pytest.mark.parametrize("change", ["SET student_id = 's9' WHERE seq = 7", "SET seq = 99 WHERE seq = 7",
-                                    "SET prev_hash = hash WHERE seq = 7"])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        "SET student_id = 's9' WHERE seq = 7",
+        "SET seq = 99 WHERE seq = 7",
+        "SET prev_hash = hash WHERE seq = 7",
+    ],
+)
 def test_an_old_log_that_does_not_hold_is_left_as_it_is(url: str, change: str):  # R24
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text(f"UPDATE disclosures {change}"))
         before = connection.execute(text("SELECT * FROM disclosures ORDER BY seq")).all()
-    with pytest.raises(DisclosureLogDamaged, match="does not hold at row 7, so the database is not brought up to date"):
+    with pytest.raises(
+        DisclosureLogDamaged,
+        match="does not hold at row 7, so the database is not brought up to date",
+    ):
         open_database(url)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT * FROM disclosures ORDER BY seq")).all() == before
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0003"
+        assert (
+            connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0003"
+        )
         assert "log_students" not in inspect(connection).get_table_names()
     engine.dispose()
 

@@ -1,4 +1,6 @@
-"""The disclosure log as somebody with the file and SQL can change it: each change is found, and its row is named."""
+"""The disclosure log as somebody with the file and SQL can change it: each change is found, and its
+row is named.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +28,33 @@ from records.disclosure_log.disclosures import (
 )
 from records.disclosure_log.hash_chain import GENESIS
 from tests.records import small_district
-from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, at_noon, snapshot_of
+from tests.records.conftest import (
+    SECRET,
+    TODAY,
+    add_agreement,
+    add_organization,
+    at_noon,
+    snapshot_of,
+)
 
 ROWS = 120
 NOW = datetime(2026, 4, 17, 10)
 Log = sqlite3.Connection
 _EDITS: dict[str, object] = {
-    "at": "2026-04-17T09:00:00.000", "user_id": "somebody else", "organization_id": "pantry", "student_ref": "9" * 64,
-    "categories": "directory;housing", "purpose": "another", "legal_basis": "consent", "law_requires": "yes",
-    "agreement_id": "a9", "agreement_sha256": "0" * 64, "route": "/about", "shown_together": 3, "hash": "1" * 64,
-}  # fmt: skip
+    "at": "2026-04-17T09:00:00.000",
+    "user_id": "somebody else",
+    "organization_id": "pantry",
+    "student_ref": "9" * 64,
+    "categories": "directory;housing",
+    "purpose": "another",
+    "legal_basis": "consent",
+    "law_requires": "yes",
+    "agreement_id": "a9",
+    "agreement_sha256": "0" * 64,
+    "route": "/about",
+    "shown_together": 3,
+    "hash": "1" * 64,
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +68,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scope = scope_for(viewer, database, snapshot, at_noon(TODAY), SECRET)
     for look in range(ROWS // 2):
         moment = NOW + timedelta(minutes=look)
-        record_disclosures(database, scope, ["s1", "s2"], [Category.DIRECTORY], "/students/{handle}", moment)
+        record_disclosures(
+            database, scope, ["s1", "s2"], [Category.DIRECTORY], "/students/{handle}", moment
+        )
     export_head(database, home / "head.json")
     assert verify(database, read_heads(home / "head.json")) == Verification(True, ROWS)
     database.engine.dispose()
@@ -125,7 +146,11 @@ def test_each_kind_of_tampering_at_fifty_places_is_found_and_names_its_row(
         database = open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
         outcome = verify(database, read_heads(log / "head.json"))
         database.engine.dispose()
-        assert outcome.problem is not None and outcome.problem.startswith(named), (place, named, outcome)
+        assert outcome.problem is not None and outcome.problem.startswith(named), (
+            place,
+            named,
+            outcome,
+        )
         found += not outcome.ok
     assert found == 50
 
@@ -146,8 +171,12 @@ def test_processes_side_by_side_find_the_first_of_several_changes(log: Path, tmp
     database.engine.dispose()
 
 
-@pytest.mark.parametrize(("first", "last"), [(1, 1), (17, 17), (18, 18), (18, 34), (10, 60), (1, 119)])
-def test_a_hole_is_named_by_its_first_row_wherever_a_stretch_begins(log: Path, tmp_path: Path, first: int, last: int):
+@pytest.mark.parametrize(
+    ("first", "last"), [(1, 1), (17, 17), (18, 18), (18, 34), (10, 60), (1, 119)]
+)
+def test_a_hole_is_named_by_its_first_row_wherever_a_stretch_begins(
+    log: Path, tmp_path: Path, first: int, last: int
+):
     with tampered(log, tmp_path) as file:  # R24
         file.execute("DELETE FROM disclosures WHERE seq BETWEEN ? AND ?", (first, last))
     assert (outcome_of(tmp_path).problem or "").startswith(f"row {first} ")
@@ -156,10 +185,14 @@ def test_a_hole_is_named_by_its_first_row_wherever_a_stretch_begins(log: Path, t
 def test_a_row_before_the_first_is_found(log: Path, tmp_path: Path):  # R24
     with tampered(log, tmp_path) as file:
         write(file, row_at(file, 3) | {"seq": -4})
-    assert (outcome_of(tmp_path).problem or "").startswith("row 1 is missing or out of order: -4 was found")
+    assert (outcome_of(tmp_path).problem or "").startswith(
+        "row 1 is missing or out of order: -4 was found"
+    )
 
 
-def test_a_look_given_to_another_student_is_found_by_the_reference_that_does_not_fit(log: Path, tmp_path: Path):  # R24
+def test_a_look_given_to_another_student_is_found_by_the_reference_that_does_not_fit(
+    log: Path, tmp_path: Path
+):  # R24
     with tampered(log, tmp_path) as file:
         file.executescript("""
             UPDATE log_students SET student_id = 'nobody' WHERE student_id = 's1';
@@ -170,15 +203,23 @@ def test_a_look_given_to_another_student_is_found_by_the_reference_that_does_not
 
 
 @pytest.mark.parametrize("column", ["student_id", "salt"])
-def test_a_changed_name_or_salt_behind_a_reference_is_found(log: Path, tmp_path: Path, column: str):  # R24
+def test_a_changed_name_or_salt_behind_a_reference_is_found(
+    log: Path, tmp_path: Path, column: str
+):  # R24
     with tampered(log, tmp_path) as file:
         file.execute(f"UPDATE log_students SET {column} = 's9' WHERE student_id = 's2'")  # noqa: S608
     assert outcome_of(tmp_path).problem == "row 2 was given the name of another student"
 
 
-def test_values_of_another_kind_in_the_same_words_are_found(log: Path, tmp_path: Path):  # R24: SQLite keeps any kind
-    changes = (("shown_together", 2.5), ("shown_together", "2x"), ("purpose", b"Tutoring after school"),
-               ("route", "/students/{handle}\0 and more"))  # fmt: skip
+def test_values_of_another_kind_in_the_same_words_are_found(
+    log: Path, tmp_path: Path
+):  # R24: SQLite keeps any kind
+    changes = (
+        ("shown_together", 2.5),
+        ("shown_together", "2x"),
+        ("purpose", b"Tutoring after school"),
+        ("route", "/students/{handle}\0 and more"),
+    )
     for column, value in changes:
         with tampered(log, tmp_path) as file:
             file.execute(f"UPDATE disclosures SET {column} = ? WHERE seq = 7", (value,))  # noqa: S608
@@ -212,14 +253,18 @@ def test_looks_added_after_a_head_was_kept_are_no_tampering(log: Path, tmp_path:
     assert outcome_of(tmp_path, log / "head.json") == Verification(True, ROWS + 1)
 
 
-def test_every_head_that_a_home_kept_is_compared(log: Path, tmp_path: Path):  # R24: the tail cut and written anew
+def test_every_head_that_a_home_kept_is_compared(
+    log: Path, tmp_path: Path
+):  # R24: the tail cut and written anew
     with tampered(log, tmp_path):
         pass
     database = open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
     for again in range(2):
         keep_head(database, tmp_path, NOW + timedelta(days=again))
     database.engine.dispose()
-    assert len(read_heads(tmp_path / "log-heads.jsonl")) == 1, "a head that is kept already is not kept again"
+    assert len(read_heads(tmp_path / "log-heads.jsonl")) == 1, (
+        "a head that is kept already is not kept again"
+    )
     with closing(sqlite3.connect(tmp_path / "handrail.db")) as file, file:
         rewrite(file, ROWS - 5, random.Random(24))
     database = open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
@@ -256,8 +301,10 @@ def row_at(log: Log, place: int) -> dict[str, object]:
 
 def write(log: Log, row: dict[str, object]) -> None:
     names = ", ".join(row)
-    log.execute(f"INSERT INTO disclosures ({names}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608
-                list(row.values()))  # fmt: skip
+    log.execute(
+        f"INSERT INTO disclosures ({names}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608
+        list(row.values()),
+    )
 
 
 def move(log: Log, first: int, by: int) -> None:

@@ -14,7 +14,13 @@ import pytest
 
 from records.identity.linkage import COMPARISONS, FEW, READINGS, likeness, link
 from records.identity.participants import Match, MatchStatus, Participant
-from tests.records.made_up_participants import ORGANIZATION, Child, World, found_by_exact_match, make_world
+from tests.records.made_up_participants import (
+    ORGANIZATION,
+    Child,
+    World,
+    found_by_exact_match,
+    make_world,
+)
 
 SEEDS = (11, 12, 13, 14)
 COLUMNS = ["student_id", "first_name", "last_name", "birth_date", "grade_level", "school"]
@@ -28,8 +34,11 @@ def worlds() -> dict[int, tuple[World, list[Match]]]:
 
 
 def linked(matches: list[Match]) -> dict[str, str]:
-    return {one.participant.participant_id: one.student_id for one in matches
-            if one.status is MatchStatus.LINKED and one.student_id is not None}  # fmt: skip
+    return {
+        one.participant.participant_id: one.student_id
+        for one in matches
+        if one.status is MatchStatus.LINKED and one.student_id is not None
+    }
 
 
 def precision_and_recall(world: World, found: dict[str, str]) -> tuple[float, float]:
@@ -38,7 +47,9 @@ def precision_and_recall(world: World, found: dict[str, str]) -> tuple[float, fl
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_links_are_right_and_few_are_missed(worlds: dict[int, tuple[World, list[Match]]], seed: int):
+def test_links_are_right_and_few_are_missed(
+    worlds: dict[int, tuple[World, list[Match]]], seed: int
+):
     world, matches = worlds[seed]
     precision, recall = precision_and_recall(world, linked(matches))
     assert precision >= 0.995 and recall >= 0.9, (precision, recall)
@@ -69,28 +80,40 @@ def test_whoever_is_not_linked_has_the_right_student_among_the_few_offered(
 
 
 def test_twins_are_never_taken_for_each_other(worlds: dict[int, tuple[World, list[Match]]]):
-    """Everybody with a twin on the roster, as they are and with a letter left out of the first name."""
+    """Everybody with a twin on the roster, as they are and with a letter left out of the first
+    name.
+    """
     for world, _ in worlds.values():
         twins = twins_of(world)
         assert len(twins) > 60
         listed = in_their_own_words(twins)
         slips = [replace(one, first_name=one.first_name[:2] + one.first_name[3:]) for one in listed]
         exact, slipped = (linked(link(people, world.students)) for people in (listed, slips))
-        assert all(student == participant for found in (exact, slipped) for participant, student in found.items())
+        assert all(
+            student == participant
+            for found in (exact, slipped)
+            for participant, student in found.items()
+        )
         assert len(exact) > len(listed) // 3
 
 
-def test_a_twin_who_is_no_student_is_not_taken_for_the_one_who_is(worlds: dict[int, tuple[World, list[Match]]]):
+def test_a_twin_who_is_no_student_is_not_taken_for_the_one_who_is(
+    worlds: dict[int, tuple[World, list[Match]]],
+):
     for world, _ in worlds.values():
         twins = twins_of(world)
-        away = twins.groupby(["last_name", "birth_date", "school"]).filter(names_far_apart).iloc[::2]
+        away = (
+            twins.groupby(["last_name", "birth_date", "school"]).filter(names_far_apart).iloc[::2]
+        )
         assert len(away) > 15
         here = world.students[~world.students["student_id"].isin(away["student_id"])]
         assert linked(link(in_their_own_words(away), here)) == {}
 
 
 def twins_of(world: World) -> pd.DataFrame:
-    return world.students.groupby(["last_name", "birth_date", "school"]).filter(lambda group: len(group) == 2)
+    return world.students.groupby(["last_name", "birth_date", "school"]).filter(
+        lambda group: len(group) == 2
+    )
 
 
 def names_far_apart(pair: pd.DataFrame) -> bool:
@@ -99,8 +122,18 @@ def names_far_apart(pair: pd.DataFrame) -> bool:
 
 def in_their_own_words(students: pd.DataFrame) -> list[Participant]:
     """The students as a partner would list them who makes no mistake."""
-    return [Participant(ORGANIZATION, row.student_id, row.first_name, row.last_name, row.birth_date, row.grade_level,
-                        row.school) for row in students.itertuples()]  # fmt: skip
+    return [
+        Participant(
+            ORGANIZATION,
+            row.student_id,
+            row.first_name,
+            row.last_name,
+            row.birth_date,
+            row.grade_level,
+            row.school,
+        )
+        for row in students.itertuples()
+    ]
 
 
 JAYDEN = Child("Jayden", "O'Neil", date(2012, 4, 17), 7, "Hill Middle School")
@@ -118,12 +151,20 @@ ROSTER = [
 def roster() -> pd.DataFrame:
     """Six children among a thousand others."""
     others = make_world(5, students=1000, participants=10).students
-    few = pd.DataFrame([(student, *vars(child).values()) for student, child in ROSTER], columns=COLUMNS)
+    few = pd.DataFrame(
+        [(student, *vars(child).values()) for student, child in ROSTER], columns=COLUMNS
+    )
     return pd.concat([others.assign(student_id="o" + others["student_id"]), few], ignore_index=True)
 
 
-def participant(first: str, last: str, born: date | None, grade: int | None = None, school: str = "",
-                participant_id: str = "p1") -> Participant:  # fmt: skip
+def participant(
+    first: str,
+    last: str,
+    born: date | None,
+    grade: int | None = None,
+    school: str = "",
+    participant_id: str = "p1",
+) -> Participant:
     return Participant(ORGANIZATION, participant_id, first, last, born, grade, school)
 
 
@@ -134,7 +175,10 @@ def participant(first: str, last: str, born: date | None, grade: int | None = No
         (participant("Maria", "Garcia", date(2013, 4, 5), school="Lincoln Elem."), "s1"),
         (participant("maria josé", "lópez", date(2013, 4, 5), 6), "s1"),
         (participant("Garcia-Lopez", "Maria Jose", date(2013, 4, 5)), "s1"),
-        (participant("María José", "García-López", date(2013, 5, 4), 6, "Lincoln Elementary"), "s1"),
+        (
+            participant("María José", "García-López", date(2013, 5, 4), 6, "Lincoln Elementary"),
+            "s1",
+        ),
         (participant("Bob", "Smith", date(2012, 10, 3), 7, "Hill MS"), "s2"),
         (participant("Robbert", "Smith", date(2012, 10, 3), 6, "Hill Middle"), "s2"),
         (participant("Robert", "Smith Jr.", date(2012, 10, 3)), "s2"),
@@ -142,9 +186,13 @@ def participant(first: str, last: str, born: date | None, grade: int | None = No
         (participant("Destiny", "Okafor", None, 5, "Lincoln Elementary School"), "s6"),
         (participant("Destiny", "Okafer", date(2014, 12, 8), 5, "Lincoln Elementary School"), "s6"),
     ],
-    ids=lambda value: value if isinstance(value, str) else " ".join((value.first_name, value.last_name)),
+    ids=lambda value: (
+        value if isinstance(value, str) else " ".join((value.first_name, value.last_name))
+    ),
 )
-def test_what_partners_write_otherwise_is_still_the_same_child(roster: pd.DataFrame, given: Participant, student: str):
+def test_what_partners_write_otherwise_is_still_the_same_child(
+    roster: pd.DataFrame, given: Participant, student: str
+):
     [match] = link([given], roster)
     assert (match.status, match.student_id) == (MatchStatus.LINKED, student)
 
@@ -159,7 +207,9 @@ def test_what_partners_write_otherwise_is_still_the_same_child(roster: pd.DataFr
     ],
     ids=lambda given: given.first_name,
 )
-def test_twins_whose_names_are_a_letter_apart_are_left_to_a_person(roster: pd.DataFrame, given: Participant):
+def test_twins_whose_names_are_a_letter_apart_are_left_to_a_person(
+    roster: pd.DataFrame, given: Participant
+):
     [match] = link([given], roster)
     assert match.status is MatchStatus.UNSURE
     assert {"s3", "s4"} <= {candidate.student_id for candidate in match.candidates}
@@ -178,33 +228,46 @@ def test_a_brother_or_a_namesake_of_a_student_is_not_linked(roster: pd.DataFrame
 
 def test_a_participant_who_fits_two_students_is_offered_both(roster: pd.DataFrame):
     again = roster[roster["student_id"] == "s2"].assign(student_id="s2-again")
-    [match] = link([participant("Robert", "Smith", date(2012, 10, 3), 7, "Hill Middle School")],
-                   pd.concat([roster, again], ignore_index=True))  # fmt: skip
+    [match] = link(
+        [participant("Robert", "Smith", date(2012, 10, 3), 7, "Hill Middle School")],
+        pd.concat([roster, again], ignore_index=True),
+    )
     assert (match.status, match.student_id) == (MatchStatus.UNSURE, None)
     assert [candidate.student_id for candidate in match.candidates] == ["s2", "s2-again"]
     assert match.candidates[0].probability == pytest.approx(match.candidates[1].probability)
 
 
-def test_two_participants_of_one_partner_do_not_share_a_student_unless_their_rows_are_the_same(roster: pd.DataFrame):
+def test_two_participants_of_one_partner_do_not_share_a_student_unless_their_rows_are_the_same(
+    roster: pd.DataFrame,
+):
     one = participant("Robert", "Smith", date(2012, 10, 3), 7, "Hill Middle School")
     other = replace(one, participant_id="p2", first_name="Bob")
-    assert [match.status for match in link([one, other], roster)] == [MatchStatus.UNSURE, MatchStatus.UNSURE]
+    assert [match.status for match in link([one, other], roster)] == [
+        MatchStatus.UNSURE,
+        MatchStatus.UNSURE,
+    ]
     same = replace(one, participant_id="p2")
     assert linked(link([one, same], roster)) == {"p1": "s2", "p2": "s2"}
     elsewhere = replace(other, organization_id="pantry")
     assert linked(link([one, elsewhere], roster)) == {"p1": "s2", "p2": "s2"}
 
 
-def test_the_answer_does_not_hang_on_the_order_or_the_company(worlds: dict[int, tuple[World, list[Match]]]):
+def test_the_answer_does_not_hang_on_the_order_or_the_company(
+    worlds: dict[int, tuple[World, list[Match]]],
+):
     world, matches = worlds[SEEDS[0]]
     shuffled = world.students.sample(frac=1, random_state=1)
     again = link(world.participants[::-1], shuffled)[::-1]
-    assert [(one.status, one.student_id) for one in again] == [(one.status, one.student_id) for one in matches]
+    assert [(one.status, one.student_id) for one in again] == [
+        (one.status, one.student_id) for one in matches
+    ]
 
 
 def test_a_roster_without_birth_dates_grades_or_schools_links_nobody_by_name_alone():
-    bare = pd.DataFrame([("s1", "Xiomara", "Quillfeather", None, None, None), ("s2", None, None, None, None, None)],
-                        columns=COLUMNS)  # fmt: skip
+    bare = pd.DataFrame(
+        [("s1", "Xiomara", "Quillfeather", None, None, None), ("s2", None, None, None, None, None)],
+        columns=COLUMNS,
+    )
     [match] = link([participant("Xiomara", "Quillfeather", None)], bare)
     assert match.status is MatchStatus.UNSURE
     assert link([], bare) == []
@@ -227,20 +290,36 @@ def test_how_alike_two_records_are_is_said_in_words(roster: pd.DataFrame):
     given = participant("Bob", "Smyth", date(2012, 3, 10), 7, "Hill MS")
     turned = participant("Nguyen", "Anh Thu", None, 4)
     assert likeness([(given, "s2"), (turned, "s5")], roster) == [
-        {"first": "a short form, or one name of several", "last": "a letter or two differ",
-         "birth": "day and month in each other's place", "grade": "", "school": "the same"},
-        {"first": "the same, in the other's place", "last": "the same, in the other's place",
-         "birth": "nothing to compare", "grade": "the next one", "school": "nothing to compare"},
-    ]  # fmt: skip
+        {
+            "first": "a short form, or one name of several",
+            "last": "a letter or two differ",
+            "birth": "day and month in each other's place",
+            "grade": "",
+            "school": "the same",
+        },
+        {
+            "first": "the same, in the other's place",
+            "last": "the same, in the other's place",
+            "birth": "nothing to compare",
+            "grade": "the next one",
+            "school": "nothing to compare",
+        },
+    ]
     assert likeness([], roster) == []
 
 
-def test_linking_is_silent_and_leaves_no_file(roster: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                              capfd: pytest.CaptureFixture[str],
-                                              caplog: pytest.LogCaptureFixture):  # fmt: skip  # R25
+def test_linking_is_silent_and_leaves_no_file(
+    roster: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+):  # R25
     monkeypatch.chdir(tmp_path)
-    people = [participant("Quillfeather", "Thistlewood", date(2012, 10, 3), 7, "Hill Middle School"),
-              participant("Robert", "Smith", date(2012, 10, 3), 7, "Hill Middle School", "p2")]  # fmt: skip
+    people = [
+        participant("Quillfeather", "Thistlewood", date(2012, 10, 3), 7, "Hill Middle School"),
+        participant("Robert", "Smith", date(2012, 10, 3), 7, "Hill Middle School", "p2"),
+    ]
     with caplog.at_level(logging.NOTSET), caplog.at_level(1, logger="splink"):
         matches = link(people, roster)
         likeness([(people[1], "s2")], roster)
@@ -248,4 +327,6 @@ def test_linking_is_silent_and_leaves_no_file(roster: pd.DataFrame, tmp_path: Pa
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
     told = caplog.text.casefold()
-    assert not [name for name in ("quillfeather", "thistlewood", "robert", "2012-10-03") if name in told]
+    assert not [
+        name for name in ("quillfeather", "thistlewood", "robert", "2012-10-03") if name in told
+    ]

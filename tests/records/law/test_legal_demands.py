@@ -1,4 +1,6 @@
-"""Legal demands: refused unless a court or a judge, the family's notice and two people say otherwise; and holds."""
+"""Legal demands: refused unless a court or a judge, the family's notice and two people say
+otherwise; and holds.
+"""
 
 from __future__ import annotations
 
@@ -41,11 +43,26 @@ from records.people.notices import count_unseen, mark_seen, notices
 from records.permissions.legal_holds import HoldRefused, held, holds, lift_hold, place_hold
 from records.snapshots.snapshot import Snapshot
 from tests.records import small_district
-from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, at_noon, snapshot_of
+from tests.records.conftest import (
+    SECRET,
+    TODAY,
+    add_agreement,
+    add_organization,
+    at_noon,
+    snapshot_of,
+)
 
 NOW = at_noon(TODAY)
 TOLD = TODAY - timedelta(days=NOTICE_DAYS)
-ORDER = Paper("court_order", "Juvenile court, case 26-118", TOLD, True, True, frozenset({Category.ATTENDANCE}), TOLD)
+ORDER = Paper(
+    "court_order",
+    "Juvenile court, case 26-118",
+    TOLD,
+    True,
+    True,
+    frozenset({Category.ATTENDANCE}),
+    TOLD,
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +76,17 @@ def admins(database: Database) -> list[Viewer]:
     (first,) = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
     second = replace(first, user_id="second", login="second@district.example", name="Second")
     with database.session() as session:
-        session.add(StaffRow(user_id=second.user_id, login=second.login, name=second.name, role=second.role,
-                             organization_id=DISTRICT, password_hash="x", active=True))  # fmt: skip
+        session.add(
+            StaffRow(
+                user_id=second.user_id,
+                login=second.login,
+                name=second.name,
+                role=second.role,
+                organization_id=DISTRICT,
+                password_hash="x",
+                active=True,
+            )
+        )
     (caseworker,) = add_organization(database, "tutors", Role.CASEWORKER)
     add_agreement(database)
     return [first, second, caseworker]
@@ -73,7 +99,14 @@ def scope_of(database: Database, snapshot: Snapshot, viewer: Viewer) -> Scope:
 @pytest.fixture
 def register(database: Database, snapshot: Snapshot, admins: list[Viewer]) -> Callable[..., Demand]:
     def make(paper: Paper = ORDER, student: str = "s1") -> Demand:
-        return record_demand(database, scope_of(database, snapshot, admins[0]), student, paper, "Brought by hand", NOW)
+        return record_demand(
+            database,
+            scope_of(database, snapshot, admins[0]),
+            student,
+            paper,
+            "Brought by hand",
+            NOW,
+        )
 
     return make
 
@@ -84,14 +117,20 @@ def history(database: Database, number: int) -> list[tuple[str, str, str]]:
 
 def test_a_demand_is_refused_from_the_moment_it_is_written_down(database, admins, register):  # R28
     made = register()
-    assert made.status is Status.REFUSED and demand(database, made.number) == made and demands(database) == [made]
+    assert (
+        made.status is Status.REFUSED
+        and demand(database, made.number) == made
+        and demands(database) == [made]
+    )
     assert history(database, made.number) == [("recorded", admins[0].user_id, "Brought by hand")]
     for viewer in admins[:2]:
         with pytest.raises(DemandRefused, match="two district administrators have not agreed"):
             approved(database, viewer, made.number, NOW)
 
 
-def test_one_proposes_another_approves_and_it_closes_after_its_days(database, admins, register):  # R28
+def test_one_proposes_another_approves_and_it_closes_after_its_days(
+    database, admins, register
+):  # R28
     first, second, _ = admins
     number = register().number
     propose_release(database, first, number, "Counsel has read it", NOW)
@@ -108,8 +147,16 @@ def test_one_proposes_another_approves_and_it_closes_after_its_days(database, ad
     record_release(database, second, number, "To the clerk of the court, by hand", "ab" * 32, NOW)
     record_release(database, first, number, "To the clerk again", "cd" * 32, NOW)
     assert [action for action, _, _ in history(database, number)] == [
-        "recorded", "proposed", "approved", "released", "released"]  # fmt: skip
-    assert history(database, number)[3][2] == f"To the clerk of the court, by hand\nSHA-256 {'ab' * 32}"
+        "recorded",
+        "proposed",
+        "approved",
+        "released",
+        "released",
+    ]
+    assert (
+        history(database, number)[3][2]
+        == f"To the clerk of the court, by hand\nSHA-256 {'ab' * 32}"
+    )
 
 
 def test_after_its_days_it_is_proposed_and_approved_anew(database, admins, register):  # R28
@@ -142,11 +189,19 @@ def test_either_of_them_denies_and_what_was_said_stays(database, admins, registe
     with pytest.raises(DemandRefused, match="have not agreed"):
         approved(database, first, number, NOW)
     assert [action for action, _, _ in history(database, number)] == [
-        "recorded", "proposed", "denied", "proposed", "approved", "denied"]  # fmt: skip
+        "recorded",
+        "proposed",
+        "denied",
+        "proposed",
+        "approved",
+        "denied",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["administrative", "no_paper", "parents_lawyer", "other"])
-def test_a_paper_that_no_judge_stands_behind_is_never_released(database, admins, register, kind):  # R28
+def test_a_paper_that_no_judge_stands_behind_is_never_released(
+    database, admins, register, kind
+):  # R28
     paper = replace(ORDER, kind=kind, of_court=False, signed_by_judge=False)
     number = register(paper).number
     with pytest.raises(DemandRefused, match="Nothing can be released on this kind of paper"):
@@ -156,19 +211,32 @@ def test_a_paper_that_no_judge_stands_behind_is_never_released(database, admins,
     assert [one.number for one in demands(database)] == [number]
 
 
-@pytest.mark.parametrize(("kind", "of_court", "signed", "releasable"), [
-    ("court_order", True, False, True), ("court_order", False, True, True), ("court_order", False, False, False),
-    ("subpoena", True, False, True), ("subpoena", False, False, False),
-    ("judicial_warrant", True, True, True), ("judicial_warrant", True, False, False),
-])  # fmt: skip
-def test_a_court_or_for_a_warrant_a_judge_must_stand_behind_it(register, kind, of_court, signed, releasable):  # R28
+@pytest.mark.parametrize(
+    ("kind", "of_court", "signed", "releasable"),
+    [
+        ("court_order", True, False, True),
+        ("court_order", False, True, True),
+        ("court_order", False, False, False),
+        ("subpoena", True, False, True),
+        ("subpoena", False, False, False),
+        ("judicial_warrant", True, True, True),
+        ("judicial_warrant", True, False, False),
+    ],
+)
+def test_a_court_or_for_a_warrant_a_judge_must_stand_behind_it(
+    register, kind, of_court, signed, releasable
+):  # R28
     found = register(replace(ORDER, kind=kind, of_court=of_court, signed_by_judge=signed))
     assert (why_not_released(found, TODAY) == "") == releasable
     assert releasable or "must stand behind it, and none does" in why_not_released(found, TODAY)
 
 
 def test_every_kind_says_what_it_can_compel():
-    assert [kind.name for kind in KINDS.values() if kind.needs] == ["court_order", "subpoena", "judicial_warrant"]
+    assert [kind.name for kind in KINDS.values() if kind.needs] == [
+        "court_order",
+        "subpoena",
+        "judicial_warrant",
+    ]
     assert all(("can compel" in kind.compels) == bool(kind.needs) for kind in KINDS.values())
 
 
@@ -185,20 +253,29 @@ def test_the_family_has_its_days_to_object(database, admins, register):  # R28, 
         record_notice(database, admins[0], number, TODAY, "", "Again", NOW)
 
 
-def test_a_lawful_exception_stands_in_for_notice_and_a_secret_order_is_never_released_here(database, admins, register):
+def test_a_lawful_exception_stands_in_for_notice_and_a_secret_order_is_never_released_here(
+    database, admins, register
+):
     number = register(replace(ORDER, parent_notified_on=None)).number
-    record_notice(database, admins[0], number, None, "parent_is_party", "Order of 2 April, page 1", NOW)
+    record_notice(
+        database, admins[0], number, None, "parent_is_party", "Order of 2 April, page 1", NOW
+    )
     assert why_not_released(demand(database, number), TODAY) == ""
     secret = register(replace(ORDER, parent_notified_on=None, notice_exception="kept_secret"))
     with pytest.raises(DemandRefused, match="a list that the family may read"):
         propose_release(database, admins[0], secret.number, "It is urgent", NOW)
 
 
-@pytest.mark.parametrize(("told", "exception", "said"), [
-    (None, "", "either the day"), (TOLD, "kept_secret", "either the day"), (None, "because", "no exception 'because'"),
-    (TOLD - timedelta(days=1), "", "between the day the paper came and today"),
-    (TODAY + timedelta(days=1), "", "between the day the paper came and today"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("told", "exception", "said"),
+    [
+        (None, "", "either the day"),
+        (TOLD, "kept_secret", "either the day"),
+        (None, "because", "no exception 'because'"),
+        (TOLD - timedelta(days=1), "", "between the day the paper came and today"),
+        (TODAY + timedelta(days=1), "", "between the day the paper came and today"),
+    ],
+)
 def test_a_notice_that_cannot_be_is_refused(database, admins, register, told, exception, said):
     number = register(replace(ORDER, parent_notified_on=None)).number
     with pytest.raises(DemandRefused, match=said):
@@ -206,12 +283,21 @@ def test_a_notice_that_cannot_be_is_refused(database, admins, register, told, ex
     assert len(events(database, number)) == 1
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"kind": "summons"}, "no kind of paper 'summons'"), ({"issuer": "  "}, "who issued it"),
-    ({"issuer": "x" * 201}, "who issued it"), ({"received_on": TODAY + timedelta(days=1)}, "still to come"),
-    ({"categories": frozenset()}, "which parts"), ({"notice_exception": "kept_secret"}, "either the day"),
-    *(({"categories": frozenset({category})}, "No demand opens") for category in sorted(set(Category) - {*DEMANDABLE})),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"kind": "summons"}, "no kind of paper 'summons'"),
+        ({"issuer": "  "}, "who issued it"),
+        ({"issuer": "x" * 201}, "who issued it"),
+        ({"received_on": TODAY + timedelta(days=1)}, "still to come"),
+        ({"categories": frozenset()}, "which parts"),
+        ({"notice_exception": "kept_secret"}, "either the day"),
+        *(
+            ({"categories": frozenset({category})}, "No demand opens")
+            for category in sorted(set(Category) - {*DEMANDABLE})
+        ),
+    ],
+)
 def test_a_paper_that_contradicts_itself_is_not_written_down(database, register, change, said):
     with pytest.raises(DemandRefused, match=said):
         register(replace(ORDER, **change))
@@ -222,7 +308,9 @@ def test_meal_eligibility_answers_no_demand():  # 7 CFR 245.6
     assert Category.MEAL_ELIGIBILITY not in DEMANDABLE
 
 
-def test_nobody_but_an_active_district_administrator_does_any_of_it(database, admins, snapshot, register):  # R12, R28
+def test_nobody_but_an_active_district_administrator_does_any_of_it(
+    database, admins, snapshot, register
+):  # R12, R28
     first, second, caseworker = admins
     number = register().number
     with database.session() as session:
@@ -238,16 +326,25 @@ def test_nobody_but_an_active_district_administrator_does_any_of_it(database, ad
             lambda who: lift_hold(database, who, 1, "x", NOW),
             lambda who: mark_seen(database, who, 1, NOW),
             lambda who: place_hold(database, scope_of(database, snapshot, who), "s1", "x", NOW),
-        ]  # fmt: skip
+        ]
         for act in acts:
             with pytest.raises(NotAnOfficer):
                 act(viewer)
     with pytest.raises(NotAnOfficer):
-        record_demand(database, replace(scope_of(database, snapshot, first), viewer=caseworker), "s1", ORDER, "x", NOW)
+        record_demand(
+            database,
+            replace(scope_of(database, snapshot, first), viewer=caseworker),
+            "s1",
+            ORDER,
+            "x",
+            NOW,
+        )
     assert len(events(database, number)) == 1 and holds(database) == []
 
 
-def test_what_is_not_there_and_what_gives_no_reason_is_refused(database, admins, snapshot, register):
+def test_what_is_not_there_and_what_gives_no_reason_is_refused(
+    database, admins, snapshot, register
+):
     first = admins[0]
     for act in (propose_release, approve_release, deny_release):
         with pytest.raises(NoSuchDemand, match="no legal demand 77"):
@@ -268,7 +365,9 @@ def test_a_hold_hides_the_student_at_once_and_lifting_brings_back_what_agreement
     placed = place_hold(database, district, "s1", "Lawsuit 26-77", NOW)
     assert held(database) == {"s1"}
     assert scope_of(database, snapshot, caseworker).students == {"s2"}
-    assert "s1" in scope_of(database, snapshot, second).students, "the district still reads its own records"
+    assert "s1" in scope_of(database, snapshot, second).students, (
+        "the district still reads its own records"
+    )
     with pytest.raises(HoldRefused, match="under a legal hold already"):
         place_hold(database, district, "s1", "Again", NOW)
     lift_hold(database, second, placed.number, "Settled", NOW + timedelta(days=3))

@@ -1,4 +1,6 @@
-"""What is destroyed is nowhere: not in a store, a snapshot, a mirror, the log, a quarantined row; and it stays away."""
+"""What is destroyed is nowhere: not in a store, a snapshot, a mirror, the log, a quarantined row;
+and it stays away.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,14 @@ from records.law.destruction import (
 from records.people.accounts import viewer_of
 from records.permissions.agreements import revoke
 from records.snapshots.snapshot import Snapshot
-from tests.records.conftest import SECRET, TODAY, add_agreement, add_consent, add_organization, snapshot_of
+from tests.records.conftest import (
+    SECRET,
+    TODAY,
+    add_agreement,
+    add_consent,
+    add_organization,
+    snapshot_of,
+)
 from tests.records.loading.test_kills import FORK, forking, run
 from tests.records.walled import walled_database
 from tests.worlds import draw_emergency
@@ -62,41 +71,90 @@ NOW = datetime(2026, 4, 17, 12)
 OFFICER_LOGIN = f"{Role.DISTRICT_ADMIN}@{DISTRICT}.example"
 CHILD = "CHILD7741"
 CANARIES = (CHILD, "Quillfeather", "Ottoline")
-"""Identifier, last and first name of the child who is destroyed, written where they could be overlooked."""
+"""Identifier, last and first name of the child who is destroyed, written where they could be
+overlooked."""
 
 
 def rows() -> dict[str, list[dict[str, Value]]]:
     children = [CHILD, "s2", "s3"]
     return {
         "schools": [{"school_id": "k1", "name": "Harbor"}],
-        "students": [{"student_id": CHILD, "first_name": "Ottoline", "last_name": "Quillfeather", "school_id": "k1"},
-                     {"student_id": "s2", "first_name": "Bo", "last_name": "Berg", "school_id": "k1"},
-                     {"student_id": "s3", "first_name": "Cy", "last_name": "Cole", "school_id": "k1"}],
-        "attendance_events": [{"student_id": child, "school_id": "k1", "date": TODAY, "status": "tardy"}
-                              for child in (*children, CHILD)],
-        "course_grades": [{"student_id": CHILD, "course": "Art", "school_year": 2026, "period": 1, "date": TODAY,
-                           "grade": grade} for grade in (80.0, 81.0)],
-        "programs": [{"program_id": "p1", "organization_id": "tutors", "name": "Tutoring", "support": "tutoring"}],
-        "service_enrollments": [{"student_id": child, "program_id": "p1", "organization_id": "tutors",
-                                 "start_date": date(2025, 9, 1)} for child in children],
-    }  # fmt: skip
+        "students": [
+            {
+                "student_id": CHILD,
+                "first_name": "Ottoline",
+                "last_name": "Quillfeather",
+                "school_id": "k1",
+            },
+            {"student_id": "s2", "first_name": "Bo", "last_name": "Berg", "school_id": "k1"},
+            {"student_id": "s3", "first_name": "Cy", "last_name": "Cole", "school_id": "k1"},
+        ],
+        "attendance_events": [
+            {"student_id": child, "school_id": "k1", "date": TODAY, "status": "tardy"}
+            for child in (*children, CHILD)
+        ],
+        "course_grades": [
+            {
+                "student_id": CHILD,
+                "course": "Art",
+                "school_year": 2026,
+                "period": 1,
+                "date": TODAY,
+                "grade": grade,
+            }
+            for grade in (80.0, 81.0)
+        ],
+        "programs": [
+            {
+                "program_id": "p1",
+                "organization_id": "tutors",
+                "name": "Tutoring",
+                "support": "tutoring",
+            }
+        ],
+        "service_enrollments": [
+            {
+                "student_id": child,
+                "program_id": "p1",
+                "organization_id": "tutors",
+                "start_date": date(2025, 9, 1),
+            }
+            for child in children
+        ],
+    }
 
 
 def fill(home: Path, database: Database) -> tuple[Viewer, Viewer]:
-    """A home in which every store knows the child; the district's officer and the partner's caseworker."""
+    """A home in which every store knows the child; the district's officer and the partner's
+    caseworker.
+    """
     add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
     caseworker = add_organization(database, "tutors", Role.CASEWORKER)[0]
-    officer = Viewer(f"district-{Role.DISTRICT_ADMIN}", "officer@district.example", "Grace", Role.DISTRICT_ADMIN,
-                     DISTRICT)  # fmt: skip
+    officer = Viewer(
+        f"district-{Role.DISTRICT_ADMIN}",
+        "officer@district.example",
+        "Grace",
+        Role.DISTRICT_ADMIN,
+        DISTRICT,
+    )
     add_agreement(database)
-    snapshot_of(rows() | {"assessments": [{"student_id": CHILD, "assessment": "Reading", "date": TODAY, "score": 1.0}]},
-                home)  # fmt: skip
+    snapshot_of(
+        rows()
+        | {
+            "assessments": [
+                {"student_id": CHILD, "assessment": "Reading", "date": TODAY, "score": 1.0}
+            ]
+        },
+        home,
+    )
     snapshot = snapshot_of(rows(), home)
     (home / "features").mkdir()
     (home / "features" / "old.parquet").write_bytes(CHILD.encode())
     with open_mirror(home / "sources" / "sis") as mirror:
-        for resource, body in (("students", {"studentUniqueId": CHILD, "lastSurname": "Quillfeather"}),
-                               ("absences", {"studentReference": {"studentUniqueId": CHILD}})):  # fmt: skip
+        for resource, body in (
+            ("students", {"studentUniqueId": CHILD, "lastSurname": "Quillfeather"}),
+            ("absences", {"studentReference": {"studentUniqueId": CHILD}}),
+        ):
             mirror.begin(resource, 0, sweeps=True)
             mirror.take_page(resource, [("1", body), ("2", {"studentUniqueId": "s2"})], 1)
             mirror.finish(resource, 1)
@@ -104,30 +162,72 @@ def fill(home: Path, database: Database) -> tuple[Viewer, Viewer]:
     add_consent(database, "s2", Category.HOUSING)
     with database.session() as session:
         session.add(OptOutRow(student_id=CHILD, since=TODAY, ended=TODAY))
-        session.add(DecisionRow(at=NOW, user_id="u", organization_id="tutors", student_id=CHILD, support="food",
-                                action="dismissed", reason="Ottoline eats elsewhere", model_sha256="0" * 64, rank=1,
-                                shown=json.dumps({"name": "Quillfeather"})))  # fmt: skip
-        session.add(ShownListRow(key="1" * 64, shown_at=NOW, student_id=CHILD, organization_id="tutors", as_of=TODAY,
-                                 snapshot_id="s", model_sha256="0" * 64, listed="[]", drawn=False,
-                                 challenger_sha256="", challenger="[]"))  # fmt: skip
+        session.add(
+            DecisionRow(
+                at=NOW,
+                user_id="u",
+                organization_id="tutors",
+                student_id=CHILD,
+                support="food",
+                action="dismissed",
+                reason="Ottoline eats elsewhere",
+                model_sha256="0" * 64,
+                rank=1,
+                shown=json.dumps({"name": "Quillfeather"}),
+            )
+        )
+        session.add(
+            ShownListRow(
+                key="1" * 64,
+                shown_at=NOW,
+                student_id=CHILD,
+                organization_id="tutors",
+                as_of=TODAY,
+                snapshot_id="s",
+                model_sha256="0" * 64,
+                listed="[]",
+                drawn=False,
+                challenger_sha256="",
+                challenger="[]",
+            )
+        )
         session.add(draw_emergency(CHILD, caseworker))
-        session.add(ParticipantRow(organization_id="tutors", participant_id="x1", first_name="Ottoline", school="",
-                                   last_name="Quillfeather", birth_date=None, grade_level=None, status="linked",
-                                   student_id=CHILD, decided_by="", decided_at=None))  # fmt: skip
-        session.add(ParticipantCandidateRow(organization_id="tutors", participant_id="x1", student_id=CHILD,
-                                            probability=0.9))  # fmt: skip
+        session.add(
+            ParticipantRow(
+                organization_id="tutors",
+                participant_id="x1",
+                first_name="Ottoline",
+                school="",
+                last_name="Quillfeather",
+                birth_date=None,
+                grade_level=None,
+                status="linked",
+                student_id=CHILD,
+                decided_by="",
+                decided_at=None,
+            )
+        )
+        session.add(
+            ParticipantCandidateRow(
+                organization_id="tutors", participant_id="x1", student_id=CHILD, probability=0.9
+            )
+        )
     scope = scope_for(caseworker, database, snapshot, NOW, SECRET)
     record_disclosures(database, scope, [CHILD, "s2"], [Category.DIRECTORY], "/caseload", NOW)
     return officer, caseworker
 
 
 def places_that_hold(home: Path, database: Database, words: tuple[str, ...]) -> list[str]:
-    """Every file of a home and every table of its store in which one of these words stands, as bytes or as values."""
+    """Every file of a home and every table of its store in which one of these words stands, as
+    bytes or as values.
+    """
     found = []
     for file in sorted(home.rglob("*")):
         if file.is_file():
             text = file.read_bytes().decode("latin-1")
-            whole = len(text) > 8 and text[:4] == text[-4:] == "PAR1"  # a writer may have been killed
+            whole = (
+                len(text) > 8 and text[:4] == text[-4:] == "PAR1"
+            )  # a writer may have been killed
             if file.suffix == ".parquet" and whole:
                 text += str(pq.read_table(file).to_pylist())
             found += [f"{word} in {file.relative_to(home)}" for word in words if word in text]
@@ -140,11 +240,15 @@ def places_that_hold(home: Path, database: Database, words: tuple[str, ...]) -> 
 
 @pytest.fixture
 def home(tmp_path: Path, database: Database) -> Path:
-    """The home of the store: on SQLite the store's file lies in it, so that its bytes are searched too."""
+    """The home of the store: on SQLite the store's file lies in it, so that its bytes are searched
+    too.
+    """
     return tmp_path
 
 
-def test_a_destroyed_student_is_nowhere_and_the_log_still_holds(home: Path, database: Database):  # R32
+def test_a_destroyed_student_is_nowhere_and_the_log_still_holds(
+    home: Path, database: Database
+):  # R32
     officer, _ = fill(home, database)
     before = places_that_hold(home, database, CANARIES)
     assert len(before) >= 12, before
@@ -152,25 +256,50 @@ def test_a_destroyed_student_is_nowhere_and_the_log_still_holds(home: Path, data
     assert places_that_hold(home, database, CANARIES) == []
     assert verify(database).ok
     assert [look.student_id for look in disclosures(database)] == ["s2", None]
-    assert Snapshot.current(home).table("students")["student_id"].to_pyarrow().to_pylist() == ["s2", "s3"]
-    assert Snapshot.current(home).quarantined().num_rows == 1, "the row that was set aside is still accounted for"
+    assert Snapshot.current(home).table("students")["student_id"].to_pyarrow().to_pylist() == [
+        "s2",
+        "s3",
+    ]
+    assert Snapshot.current(home).quarantined().num_rows == 1, (
+        "the row that was set aside is still accounted for"
+    )
     assert not any(name in certificate.text for name in CANARIES)
 
 
-def test_the_certificate_says_what_was_removed_from_where_by_whom(home: Path, database: Database):  # R32
+def test_the_certificate_says_what_was_removed_from_where_by_whom(
+    home: Path, database: Database
+):  # R32
     officer, _ = fill(home, database)
-    add_backup(database, Copy("monday", "vault", NOW - timedelta(days=2), TODAY + timedelta(days=28)))
-    add_backup(database, Copy("long ago", "vault", NOW - timedelta(days=90), TODAY - timedelta(days=60)))
-    add_backup(database, Copy("shredded", "vault", NOW - timedelta(days=3), TODAY + timedelta(days=28)))
+    add_backup(
+        database, Copy("monday", "vault", NOW - timedelta(days=2), TODAY + timedelta(days=28))
+    )
+    add_backup(
+        database, Copy("long ago", "vault", NOW - timedelta(days=90), TODAY - timedelta(days=60))
+    )
+    add_backup(
+        database, Copy("shredded", "vault", NOW - timedelta(days=3), TODAY + timedelta(days=28))
+    )
     backup_destroyed(database, "shredded", NOW)
     certificate = destroy_student(database, home, CHILD, officer, NOW, SECRET)
     facts = json.loads(certificate.text)
     removed = {one["store"]: one["items"] for one in facts["removed"]}
     assert removed == {
-        "snapshot": 4, "quarantine": 1, "older snapshots": 1, "mirror of sis": 2, "features": 1, "consents": 1,
-        "opt_outs": 1, "decisions": 1, "shown_lists": 1, "emergencies": 1, "legal_holds": 0,
-        "participant_candidates": 1, "participants": 1, "legal_demands": 0, "disclosures": 1,
-    }  # fmt: skip
+        "snapshot": 4,
+        "quarantine": 1,
+        "older snapshots": 1,
+        "mirror of sis": 2,
+        "features": 1,
+        "consents": 1,
+        "opt_outs": 1,
+        "decisions": 1,
+        "shown_lists": 1,
+        "emergencies": 1,
+        "legal_holds": 0,
+        "participant_candidates": 1,
+        "participants": 1,
+        "legal_demands": 0,
+        "disclosures": 1,
+    }
     assert [copy["name"] for copy in facts["copies_that_still_hold_it"]] == ["monday"]
     assert (facts["officer"], facts["login"]) == ("Grace", "officer@district.example")
     assert facts["at"] == "2026-04-17T12:00:00"
@@ -188,14 +317,24 @@ def test_a_later_load_or_fetch_leaves_the_student_out(home: Path, database: Data
     assert [gone(student) for student in (CHILD, "s2")] == [True, False]
     snapshot_of(rows(), home, leave_out=gone)
     (report,) = Snapshot.current(home).manifest["sources"]
-    assert all(f["read"] == f["kept"] + f["quarantined"] + f["duplicates"] + f["ignored"] for f in report["files"])
+    assert all(
+        f["read"] == f["kept"] + f["quarantined"] + f["duplicates"] + f["ignored"]
+        for f in report["files"]
+    )
     ignored = {f["file"]: f["ignored_kinds"] for f in report["files"] if f["ignored"]}
     assert ignored["students.rows"] == {"records of a student that were destroyed": 1}
     with open_mirror(home / "sources" / "sis") as mirror:
         mirror.begin("absences", 0, sweeps=True)
-        mirror.take_page("absences", [("1", {"studentReference": {"studentUniqueId": CHILD}}), ("2", {"x": 1})], 1)
+        mirror.take_page(
+            "absences",
+            [("1", {"studentReference": {"studentUniqueId": CHILD}}), ("2", {"x": 1})],
+            1,
+        )
         mirror.finish("absences", 1)
-        assert (mirror.count("absences"), [kept.id for kept in mirror.records("absences")]) == (2, ["2"])
+        assert (mirror.count("absences"), [kept.id for kept in mirror.records("absences")]) == (
+            2,
+            ["2"],
+        )
         mirror.begin("absences", 0, sweeps=False)
         mirror.take_page("absences", [], 1, deleted=["1"])
         assert mirror.count("absences") == 1
@@ -205,7 +344,11 @@ def test_a_later_load_or_fetch_leaves_the_student_out(home: Path, database: Data
 def test_a_legal_hold_stops_destruction(home: Path, database: Database):  # R29
     officer, _ = fill(home, database)
     with database.session() as session:
-        session.add(LegalHoldRow(student_id=CHILD, since=NOW, lifted_at=None, placed_by="u", reason="A case"))
+        session.add(
+            LegalHoldRow(
+                student_id=CHILD, since=NOW, lifted_at=None, placed_by="u", reason="A case"
+            )
+        )
     before = places_that_hold(home, database, CANARIES)
     with pytest.raises(DestructionRefused, match="legal hold"):
         destroy_student(database, home, CHILD, officer, NOW, SECRET)
@@ -232,7 +375,9 @@ def test_an_agreement_in_force_is_not_destroyed(home: Path, database: Database):
         destroy_view(database, home, "a7", officer, NOW)
 
 
-def test_what_an_ended_agreement_made_is_destroyed_and_its_accounts_are_closed(home: Path, database: Database):  # R32
+def test_what_an_ended_agreement_made_is_destroyed_and_its_accounts_are_closed(
+    home: Path, database: Database
+):  # R32
     officer, caseworker = fill(home, database)
     revoke(database, "a1", NOW)
     certificate = destroy_view(database, home, "a1", officer, NOW)
@@ -240,18 +385,30 @@ def test_what_an_ended_agreement_made_is_destroyed_and_its_accounts_are_closed(h
     assert removed["consents"] == 2
     assert removed["decisions"] == removed["participants"] == removed["staff"] == 1
     with database.session() as session:
-        for row in (ConsentRow, DecisionRow, ParticipantRow, ParticipantCandidateRow, WebSessionRow):
+        for row in (
+            ConsentRow,
+            DecisionRow,
+            ParticipantRow,
+            ParticipantCandidateRow,
+            WebSessionRow,
+        ):
             assert session.scalars(select(row)).all() == []
         staff = session.get(StaffRow, caseworker.user_id)
         assert staff is not None and not staff.active
-    assert Snapshot.current(home).table("students").count().to_pandas() == 3, "the district's own records stay"
+    assert Snapshot.current(home).table("students").count().to_pandas() == 3, (
+        "the district's own records stay"
+    )
 
 
-def test_an_agreement_past_its_day_is_overdue_until_it_is_destroyed(home: Path, database: Database):  # R32
+def test_an_agreement_past_its_day_is_overdue_until_it_is_destroyed(
+    home: Path, database: Database
+):  # R32
     officer, _ = fill(home, database)
     late = datetime(2026, 10, 1, 9)
     assert overdue(database, date(2026, 9, 30)) == []
-    assert [(one.agreement_id, one.organization_id) for one in overdue(database, late.date())] == [("a1", "tutors")]
+    assert [(one.agreement_id, one.organization_id) for one in overdue(database, late.date())] == [
+        ("a1", "tutors")
+    ]
     destroy_view(database, home, "a1", officer, late)
     assert overdue(database, late.date()) == []
 
@@ -264,12 +421,22 @@ def test_a_backup_is_named_once(database: Database):
         backup_destroyed(database, "friday", NOW)
 
 
-FIRST_STEP, LATER_STEP = "records.law.destruction.rewrite_without", "records.connectors.http.mirror.Mirror.forget"
+FIRST_STEP, LATER_STEP = (
+    "records.law.destruction.rewrite_without",
+    "records.connectors.http.mirror.Mirror.forget",
+)
 
 
-def cut_off(database: Database, home: Path, officer: Viewer, monkeypatch: pytest.MonkeyPatch,
-            step: str = LATER_STEP) -> None:  # fmt: skip
-    """Begin to destroy the child's record and be stopped at a step: the snapshot's turn, or the mirrors'."""
+def cut_off(
+    database: Database,
+    home: Path,
+    officer: Viewer,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str = LATER_STEP,
+) -> None:
+    """Begin to destroy the child's record and be stopped at a step: the snapshot's turn, or the
+    mirrors'.
+    """
     with monkeypatch.context() as patched:
         patched.setattr(step, stop)
         with pytest.raises(KeyboardInterrupt):
@@ -287,12 +454,18 @@ def test_from_its_beginning_on_nobody_sees_the_child_and_a_load_leaves_them_out(
     before = Snapshot.current(home)
     cut_off(database, home, officer, monkeypatch, FIRST_STEP)
     assert [(one.number, one.begun_at, one.officer, one.held) for one in unfinished(database)] == [
-        (1, NOW, "Grace", False)]  # fmt: skip
+        (1, NOW, "Grace", False)
+    ]
     assert certificates(database) == []
     for viewer in (officer, caseworker):
-        assert scope_for(viewer, database, before, NOW, SECRET).students == {"s2", "s3"}, "though the old records serve"
+        assert scope_for(viewer, database, before, NOW, SECRET).students == {"s2", "s3"}, (
+            "though the old records serve"
+        )
     reason = explain(caseworker, CHILD, database, before, NOW).answers[0].reason
-    assert (reason.asked, reason.written) == ("Is the record being destroyed?", "Unfinished destruction 1")
+    assert (reason.asked, reason.written) == (
+        "Is the record being destroyed?",
+        "Unfinished destruction 1",
+    )
     gone = destroyed_before(database, SECRET)
     assert gone is not None and gone(CHILD)
 
@@ -303,7 +476,11 @@ def test_a_destruction_that_was_cut_off_waits_for_a_hold_and_is_finished_once(  
     officer, _ = fill(home, database)
     cut_off(database, home, officer, monkeypatch)
     with database.session() as session:
-        session.add(LegalHoldRow(student_id=CHILD, since=NOW, lifted_at=None, placed_by="u", reason="A case"))
+        session.add(
+            LegalHoldRow(
+                student_id=CHILD, since=NOW, lifted_at=None, placed_by="u", reason="A case"
+            )
+        )
     assert finish_destructions(database, home, NOW) == []
     assert unfinished(database)[0].held
     with pytest.raises(DestructionRefused, match="legal hold"):
@@ -315,18 +492,27 @@ def test_a_destruction_that_was_cut_off_waits_for_a_hold_and_is_finished_once(  
     assert finish_destructions(database, home, later) == unfinished(database) == []
     assert certificates(database) == [made]
     facts = json.loads(made.text)
-    assert (facts["begun_at"], facts["at"], facts["officer"]) == ("2026-04-17T12:00:00", "2026-04-17T14:00:00", "Grace")
+    assert (facts["begun_at"], facts["at"], facts["officer"]) == (
+        "2026-04-17T12:00:00",
+        "2026-04-17T14:00:00",
+        "Grace",
+    )
     removed = {one["store"]: one["items"] for one in facts["removed"]}
-    assert (removed["snapshot"], removed["mirror of sis"], removed["decisions"]) == (4, 2, 1), "as counted before"
+    assert (removed["snapshot"], removed["mirror of sis"], removed["decisions"]) == (4, 2, 1), (
+        "as counted before"
+    )
     assert places_that_hold(home, database, CANARIES) == []
-    with pytest.raises(DestructionRefused, match="certificate 1 of 2026-04-17 says that it was destroyed"):
+    with pytest.raises(
+        DestructionRefused, match="certificate 1 of 2026-04-17 says that it was destroyed"
+    ):
         destroy_student(database, home, CHILD, officer, later, SECRET)
 
 
 KILLS = 24
 DESTROYING = FORK.format(
-    imports="from tests.records.law.test_retention import destroy_child", work="destroy_child(Path(home))"
-)  # fmt: skip
+    imports="from tests.records.law.test_retention import destroy_child",
+    work="destroy_child(Path(home))",
+)
 
 
 def destroy_child(home: Path) -> None:
@@ -334,7 +520,9 @@ def destroy_child(home: Path) -> None:
     destroy_student(database, home, CHILD, viewer_of(database, OFFICER_LOGIN), NOW, SECRET)
 
 
-def test_killed_at_any_moment_a_destruction_is_not_begun_or_seen_and_finished(tmp_path: Path):  # R32, R36
+def test_killed_at_any_moment_a_destruction_is_not_begun_or_seen_and_finished(
+    tmp_path: Path,
+):  # R32, R36
     kept, home, rng = tmp_path / "kept", tmp_path / "home", random.Random(32)
     database = open_database(f"sqlite:///{kept / 'handrail.db'}")
     fill(kept, database)
@@ -356,8 +544,13 @@ def test_killed_at_any_moment_a_destruction_is_not_begun_or_seen_and_finished(tm
             assert bool(holds) or under_way or done, "it is nowhere only if that is on record"
             assert not (done and holds), "a certificate is never early"
             if not under_way and not done:
-                assert scope_for(viewer_of(database, OFFICER_LOGIN), database, Snapshot.current(home), NOW,
-                                 SECRET).students >= {CHILD}  # fmt: skip
+                assert scope_for(
+                    viewer_of(database, OFFICER_LOGIN),
+                    database,
+                    Snapshot.current(home),
+                    NOW,
+                    SECRET,
+                ).students >= {CHILD}
                 destroy_child(home)
             finish_destructions(database, home, NOW)
             assert places_that_hold(home, database, CANARIES) == []

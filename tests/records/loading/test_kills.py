@@ -24,7 +24,14 @@ from records.disclosure_log.disclosures import count_disclosures, record_disclos
 from records.people.accounts import viewer_of
 from records.snapshots.snapshot import Snapshot, load
 from tests.records import small_district
-from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, at_noon, snapshot_of
+from tests.records.conftest import (
+    SECRET,
+    TODAY,
+    add_agreement,
+    add_organization,
+    at_noon,
+    snapshot_of,
+)
 
 KILLS = 200
 STUDENTS = 400
@@ -44,18 +51,27 @@ for line in sys.stdin:
     print(os.waitpid(pid, 0)[1], flush=True)
 """
 LOADING = FORK.format(
-    imports="import pandas\nfrom records.connectors.edfi.files import EdFi\nfrom records.snapshots.snapshot import load",
+    imports=(
+        "import pandas\n"
+        "from records.connectors.edfi.files import EdFi\n"
+        "from records.snapshots.snapshot import load"
+    ),
     work="load(EdFi(), Path(source), Path(home))",
 )
 LOOKING = FORK.format(
-    imports="from tests.records.loading.test_kills import look_on_and_on", work="look_on_and_on(Path(home))"
-)  # fmt: skip
+    imports="from tests.records.loading.test_kills import look_on_and_on",
+    work="look_on_and_on(Path(home))",
+)
 
 
 @contextmanager
 def forking(script: str) -> Iterator[subprocess.Popen[str]]:
-    """A process with everything imported, which forks one that works for each line that it is sent."""
-    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    """A process with everything imported, which forks one that works for each line that it is
+    sent.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
         yield process
     finally:
@@ -75,12 +91,16 @@ def run(parent: subprocess.Popen[str], source: Path, home: Path, kill_after: flo
 
 def students(folder: Path, count: int) -> Path:
     folder.mkdir()
-    rows = "\n".join(f"<Student><StudentUniqueId>{i}</StudentUniqueId></Student>" for i in range(count))
+    rows = "\n".join(
+        f"<Student><StudentUniqueId>{i}</StudentUniqueId></Student>" for i in range(count)
+    )
     (folder / "Student.xml").write_text(f'<I xmlns="http://ed-fi.org/5.2.0">\n{rows}\n</I>')
     return folder
 
 
-def test_a_load_killed_at_two_hundred_moments_leaves_the_old_or_the_new_snapshot_whole(tmp_path: Path):  # R36
+def test_a_load_killed_at_two_hundred_moments_leaves_the_old_or_the_new_snapshot_whole(
+    tmp_path: Path,
+):  # R36
     old, new = students(tmp_path / "old", 50), students(tmp_path / "new", STUDENTS)
     load(EdFi(), old, tmp_path / "kept")
     home, rng, seen = tmp_path / "home", random.Random(36), {50: 0, STUDENTS: 0}
@@ -125,9 +145,13 @@ def test_a_log_whose_writer_is_killed_still_holds(tmp_path: Path):  # R36, R24
             run(parent, home, home, rng.uniform(0.1, longest))
             outcome = verify(database)
             assert outcome.ok, outcome.problem
-            assert outcome.rows >= before and outcome.rows % 2 == 0, "both students of a look are on the log or none"
+            assert outcome.rows >= before and outcome.rows % 2 == 0, (
+                "both students of a look are on the log or none"
+            )
             if outcome.rows == before:
-                longest = min(longest * 1.2, 20.0)  # killed before its first look: a busy machine needs longer
+                longest = min(
+                    longest * 1.2, 20.0
+                )  # killed before its first look: a busy machine needs longer
             else:
                 killed += 1
             before = outcome.rows
@@ -142,4 +166,6 @@ def look_on_and_on(home: Path) -> None:
     viewer = viewer_of(database, "caseworker@tutors.example")
     scope = scope_for(viewer, database, Snapshot.current(home), at_noon(TODAY), SECRET)
     while True:
-        record_disclosures(database, scope, ["s1", "s2"], [Category.DIRECTORY], "/", datetime(2026, 4, 17, 10))
+        record_disclosures(
+            database, scope, ["s1", "s2"], [Category.DIRECTORY], "/", datetime(2026, 4, 17, 10)
+        )

@@ -1,4 +1,6 @@
-"""Holes, impossible dates and contradictions are counted; a feed that stopped or shrank is not taken for the truth."""
+"""Holes, impossible dates and contradictions are counted; a feed that stopped or shrank is not
+taken for the truth.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +34,21 @@ def test_every_check_is_about_columns_that_exist(tmp_path: Path):
     rows = district.rows()
     for name in TABLES:
         rows.setdefault(name, [])
-    rows["school_enrollments"] = [{"student_id": "s01", "school_id": "k1", "school_year": 2026,
-                                   "entry_date": date(2025, 9, 1), "exit_date": date(2025, 8, 1)}]
+    rows["school_enrollments"] = [
+        {
+            "student_id": "s01",
+            "school_id": "k1",
+            "school_year": 2026,
+            "entry_date": date(2025, 9, 1),
+            "exit_date": date(2025, 8, 1),
+        }
+    ]
     rows["gradebook_entries"] = [{"student_id": "s01", "entry_id": "e1"}]
     snapshot = snapshot_of(rows, tmp_path)
     found = counted(snapshot)
-    assert {check.table for check in CHECKS} <= {name for name in TABLES if snapshot.manifest["rows"].get(name)}
+    assert {check.table for check in CHECKS} <= {
+        name for name in TABLES if snapshot.manifest["rows"].get(name)
+    }
     assert found["enrollments that end before they begin"] == 1
     assert found["pieces of work without a mark"] == 1
     assert found["students with no enrollment at a school"] == 11
@@ -45,7 +56,11 @@ def test_every_check_is_about_columns_that_exist(tmp_path: Path):
 
 def test_holes_impossible_dates_and_contradictions_are_counted(tmp_path: Path):
     rows = district.rows()
-    rows["students"][0] |= {"birth_date": date(1990, 1, 1), "school_id": "nowhere", "first_name": None}
+    rows["students"][0] |= {
+        "birth_date": date(1990, 1, 1),
+        "school_id": "nowhere",
+        "first_name": None,
+    }
     rows["attendance_events"] += [
         {"student_id": "s02", "school_id": "k1", "date": date(2026, 4, 18), "status": "tardy"},
         {"student_id": "s02", "school_id": "k1", "date": date(2026, 5, 1), "status": "tardy"},
@@ -58,13 +73,17 @@ def test_holes_impossible_dates_and_contradictions_are_counted(tmp_path: Path):
     assert found["students younger than 2 or older than 22"] == 1
     assert found["students at a school that is not in the list of schools"] == 1
     assert found["attendance on a day in the future"] == 2
-    assert found["attendance on a day without classes at that school"] == 2, "a Saturday, and a day after the calendar"
+    assert found["attendance on a day without classes at that school"] == 2, (
+        "a Saturday, and a day after the calendar"
+    )
     assert found["marks below 0 or above 110"] == 1
     assert found["sessions of more than eight hours, or of less than none"] == 1
     assert found["sessions in the future"] == 1
     assert found["stays in a program that end before they begin"] == 1
     assert found["stays in a program that is not in the list of programs"] == 1
-    assert found["sessions of students who were not in that program"] == 5, "five of s01, whose stay names p9"
+    assert found["sessions of students who were not in that program"] == 5, (
+        "five of s01, whose stay names p9"
+    )
     assert all(0 < finding.share <= 1 for finding in findings(Snapshot.current(tmp_path), TODAY))
 
 
@@ -72,17 +91,28 @@ def test_school_days_without_a_single_record_are_a_quiet_spell(tmp_path: Path):
     rows = district.rows()
     rows["attendance_events"] = [
         {"student_id": "s02", "school_id": "k1", "date": day, "status": "tardy"}
-        for day in school_days() if not date(2026, 3, 2) <= day <= date(2026, 3, 6) and day <= date(2026, 4, 14)
-    ]  # fmt: skip
+        for day in school_days()
+        if not date(2026, 3, 2) <= day <= date(2026, 3, 6) and day <= date(2026, 4, 14)
+    ]
     spells = quiet_spells(snapshot_of(rows, tmp_path), TODAY)
     assert [(spell.first, spell.last, spell.days) for spell in spells] == [
-        (date(2026, 4, 15), date(2026, 4, 17), 3), (date(2026, 3, 2), date(2026, 3, 6), 5)]  # fmt: skip
+        (date(2026, 4, 15), date(2026, 4, 17), 3),
+        (date(2026, 3, 2), date(2026, 3, 6), 5),
+    ]
 
 
 def big(students: int) -> district.Rows:
-    return {"students": [{"student_id": f"s{i}"} for i in range(students)],
-            "attendance_events": [{"student_id": "s0", "school_id": "k1", "date": date(2026, 4, 1),
-                                   "status": "absent_excused"}]}  # fmt: skip
+    return {
+        "students": [{"student_id": f"s{i}"} for i in range(students)],
+        "attendance_events": [
+            {
+                "student_id": "s0",
+                "school_id": "k1",
+                "date": date(2026, 4, 1),
+                "status": "absent_excused",
+            }
+        ],
+    }
 
 
 def test_a_feed_with_a_fifth_fewer_students_is_doubted(tmp_path: Path):  # R42
@@ -97,16 +127,27 @@ def test_a_new_day_on_which_half_the_district_is_absent_is_doubted(tmp_path: Pat
     for absent, doubted in ((50, False), (51, True)):
         rows = big(100)
         for day in (date(2026, 3, 31), date(2026, 4, 2)):
-            rows["attendance_events"] += [{"student_id": f"s{i}", "school_id": "k1", "date": day,
-                                           "status": "absent_unexcused"} for i in range(absent)]  # fmt: skip
+            rows["attendance_events"] += [
+                {
+                    "student_id": f"s{i}",
+                    "school_id": "k1",
+                    "date": day,
+                    "status": "absent_unexcused",
+                }
+                for i in range(absent)
+            ]
         found = doubts(snapshot_of(rows, tmp_path / str(absent)), current)
-        assert found == (["on 2026-04-02 51 of 100 students are absent"] if doubted else []), "an older day is history"
+        assert found == (["on 2026-04-02 51 of 100 students are absent"] if doubted else []), (
+            "an older day is history"
+        )
 
 
 def test_loads_are_written_down_and_an_old_feed_is_known(tmp_path: Path):  # R42
     (tmp_path / "snapshots").mkdir()
     report = LoadReport("oneroster", snapshot_id="abc")
-    assert attendance_is_old(tmp_path, NOW) is None, "nothing was noted: a home from before loads were"
+    assert attendance_is_old(tmp_path, NOW) is None, (
+        "nothing was noted: a home from before loads were"
+    )
     note_load(tmp_path, report, ("students", "attendance_events"), NOW)
     later = LoadReport("service-history", snapshot_id="abd")
     note_load(tmp_path, later, ("service_sessions",), NOW + timedelta(hours=30))

@@ -33,20 +33,26 @@ def viewer(database: Database):
     return add_staff(database, "Ana@Tutors.example", "Ana", Role.CASEWORKER, "tutors", PASSWORD)
 
 
-def test_the_right_password_opens_and_a_wrong_one_or_an_unknown_login_does_not(database: Database, viewer):
+def test_the_right_password_opens_and_a_wrong_one_or_an_unknown_login_does_not(
+    database: Database, viewer
+):
     assert authenticate(database, "ana@tutors.example", PASSWORD, NOW) == viewer
     assert authenticate(database, "ana@tutors.example", "wrong password", NOW) is None
     assert authenticate(database, "bo@tutors.example", PASSWORD, NOW) is None
 
 
-def test_after_six_wrong_passwords_within_a_minute_even_the_right_one_waits(database: Database, viewer):
+def test_after_six_wrong_passwords_within_a_minute_even_the_right_one_waits(
+    database: Database, viewer
+):
     for _ in range(6):
         authenticate(database, viewer.login, "wrong password", NOW)
     assert authenticate(database, viewer.login, PASSWORD, NOW) is None
     assert authenticate(database, viewer.login, PASSWORD, NOW + timedelta(minutes=3)) == viewer
 
 
-def test_a_session_ends_idle_at_twelve_hours_at_sign_out_and_with_its_person(database: Database, viewer):
+def test_a_session_ends_idle_at_twelve_hours_at_sign_out_and_with_its_person(
+    database: Database, viewer
+):
     token = start_session(database, viewer, NOW)
     found = session_viewer(database, token, NOW + timedelta(minutes=29))
     assert found is not None and found[0] == viewer and len(found[1]) >= 24
@@ -81,12 +87,15 @@ def test_somebody_whose_account_is_closed_is_still_known_by_login(database: Data
         person_of(database, "bo@tutors.example")
 
 
-@pytest.mark.parametrize(("content", "said"), [
-    (b"organization_id,name\nx,X\n", "line 1: there is no column 'kind'"),
-    (b"organization_id,name,kind\nx,X\n", "line 2: too few or too many fields"),
-    (b'organization_id,name,kind\nx,"X,partner\n', "not CSV in UTF-8"),
-    (b"organization_id,name,kind\nx,F\xfcr alle,partner\n", "not CSV in UTF-8"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"organization_id,name\nx,X\n", "line 1: there is no column 'kind'"),
+        (b"organization_id,name,kind\nx,X\n", "line 2: too few or too many fields"),
+        (b'organization_id,name,kind\nx,"X,partner\n', "not CSV in UTF-8"),
+        (b"organization_id,name,kind\nx,F\xfcr alle,partner\n", "not CSV in UTF-8"),
+    ],
+)
 def test_a_file_that_cannot_be_read_names_its_line(tmp_path: Path, content: bytes, said: str):
     file = tmp_path / "organizations.csv"
     file.write_bytes(content)

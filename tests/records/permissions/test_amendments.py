@@ -16,8 +16,12 @@ def agreement(*replaced: tuple[str, str], **values: object) -> Agreement:
 
 
 def test_each_change_is_a_sentence_in_the_order_of_the_agreement():
-    newer = agreement(("2026-07-31", "2026-08-31"), ("version = 1", "version = 2"), supports=[],
-                      categories=["directory", "grades", "services"])  # fmt: skip
+    newer = agreement(
+        ("2026-07-31", "2026-08-31"),
+        ("version = 1", "version = 2"),
+        supports=[],
+        categories=["directory", "grades", "services"],
+    )
     assert changes(agreement(), newer) == [
         "Which records are shared: now also grades; no longer attendance.",
         "The supports that may be suggested: no longer tutoring.",
@@ -43,13 +47,19 @@ def test_remarks_alone_change_nothing():
 def test_lines_are_compared_with_the_numbers_that_they_have_in_each_version():
     lines = compared("one\ntwo\nthree\n", "one\n2\nthree\nfour\n")
     assert [(line.kind, line.before, line.after, line.text) for line in lines] == [
-        ("kept", 1, 1, "one"), ("removed", 2, None, "two"), ("added", None, 2, "2"), ("kept", 3, 3, "three"),
+        ("kept", 1, 1, "one"),
+        ("removed", 2, None, "two"),
+        ("added", None, 2, "2"),
+        ("kept", 3, 3, "three"),
         ("added", None, 4, "four"),
-    ]  # fmt: skip
+    ]
 
 
 def test_either_text_can_be_read_off_the_comparison():
-    before, after = agreement().text, agreement(("2026-07-31", "2026-08-31"), categories=["directory"]).text
+    before, after = (
+        agreement().text,
+        agreement(("2026-07-31", "2026-08-31"), categories=["directory"]).text,
+    )
     lines = compared(before, after)
     assert [line.text for line in lines if line.kind != "added"] == before.splitlines()
     assert [line.text for line in lines if line.kind != "removed"] == after.splitlines()

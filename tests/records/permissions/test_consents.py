@@ -1,4 +1,6 @@
-"""Consents and opt-outs: what is written down, who may write it, what counts on which day, and what is refused."""
+"""Consents and opt-outs: what is written down, who may write it, what counts on which day, and what
+is refused.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,25 @@ from records.permissions.consents import (
 )
 from records.snapshots.snapshot import Snapshot
 from tests.records import small_district
-from tests.records.conftest import SECRET, TODAY, add_agreement, add_organization, at_noon, snapshot_of
+from tests.records.conftest import (
+    SECRET,
+    TODAY,
+    add_agreement,
+    add_organization,
+    at_noon,
+    snapshot_of,
+)
 
 NOW = datetime(2026, 4, 17, 9, 30)
-SIGNED = Signed("s1", "tutors", frozenset({Category.HOUSING, Category.GRADES}), "Tutoring", "A parent",
-                date(2026, 4, 1), date(2026, 8, 31))  # fmt: skip
+SIGNED = Signed(
+    "s1",
+    "tutors",
+    frozenset({Category.HOUSING, Category.GRADES}),
+    "Tutoring",
+    "A parent",
+    date(2026, 4, 1),
+    date(2026, 8, 31),
+)
 GOOD = "s1,tutors,housing;grades,Tutoring,A parent,2026-04-01,2026-08-31"
 
 
@@ -52,18 +68,30 @@ def officer(database: Database, caseworker: Viewer, snapshot: Snapshot) -> Scope
     return scope_for(viewer, database, snapshot, NOW, SECRET)
 
 
-def seen(viewer: Viewer, database: Database, snapshot: Snapshot, day: date = TODAY) -> frozenset[Category]:
+def seen(
+    viewer: Viewer, database: Database, snapshot: Snapshot, day: date = TODAY
+) -> frozenset[Category]:
     return scope_for(viewer, database, snapshot, at_noon(day), SECRET).categories("s1")
 
 
-def test_a_consent_opens_its_part_until_it_is_revoked(database, caseworker, officer, snapshot):  # R9, R10, R12
+def test_a_consent_opens_its_part_until_it_is_revoked(
+    database, caseworker, officer, snapshot
+):  # R9, R10, R12
     assert seen(caseworker, database, snapshot) == {Category.DIRECTORY}
     kept = add_consent(database, officer, SIGNED, NOW)
-    assert kept.signed == SIGNED and (kept.recorded_by, kept.recorded_at) == ("district-district_admin", NOW)
+    assert kept.signed == SIGNED and (kept.recorded_by, kept.recorded_at) == (
+        "district-district_admin",
+        NOW,
+    )
     assert seen(caseworker, database, snapshot) == {Category.DIRECTORY, Category.HOUSING}
-    revoked = revoke_consent(database, officer.viewer, kept.number, by="The same parent", on=TODAY, now=NOW)
+    revoked = revoke_consent(
+        database, officer.viewer, kept.number, by="The same parent", on=TODAY, now=NOW
+    )
     assert (revoked.revoked_on, revoked.revoked_by) == (TODAY, "The same parent")
-    assert (revoked.revocation_recorded_by, revoked.revocation_recorded_at) == ("district-district_admin", NOW)
+    assert (revoked.revocation_recorded_by, revoked.revocation_recorded_at) == (
+        "district-district_admin",
+        NOW,
+    )
     assert seen(caseworker, database, snapshot) == {Category.DIRECTORY}
     assert consents(database, "s1") == [revoked] and consents(database, "s2") == []
 
@@ -72,10 +100,21 @@ def test_a_consent_counts_from_its_signature_to_its_last_day_and_not_from_the_da
     database, caseworker, officer, snapshot
 ):
     kept = add_consent(database, officer, SIGNED, NOW)
-    last = revoke_consent(database, officer.viewer, kept.number, by="A parent", on=date(2026, 6, 1), now=NOW)
-    for day, counts in ((date(2026, 3, 31), False), (date(2026, 4, 1), True), (date(2026, 5, 31), True),
-                        (date(2026, 6, 1), False), (date(2026, 8, 31), False)):  # fmt: skip
-        assert last.counts(day) == counts == (Category.HOUSING in seen(caseworker, database, snapshot, day)), day
+    last = revoke_consent(
+        database, officer.viewer, kept.number, by="A parent", on=date(2026, 6, 1), now=NOW
+    )
+    for day, counts in (
+        (date(2026, 3, 31), False),
+        (date(2026, 4, 1), True),
+        (date(2026, 5, 31), True),
+        (date(2026, 6, 1), False),
+        (date(2026, 8, 31), False),
+    ):
+        assert (
+            last.counts(day)
+            == counts
+            == (Category.HOUSING in seen(caseworker, database, snapshot, day))
+        ), day
     assert kept.counts(date(2026, 8, 31)) and not kept.counts(date(2026, 9, 1))
 
 
@@ -105,29 +144,42 @@ def test_a_file_is_written_down_once_however_often_it_is_read(database, officer,
     assert consents(database, "s1")[0].signed == SIGNED
 
 
-def test_a_consent_that_was_revoked_does_not_come_back_with_its_file(database, caseworker, officer, snapshot, tmp_path):
+def test_a_consent_that_was_revoked_does_not_come_back_with_its_file(
+    database, caseworker, officer, snapshot, tmp_path
+):
     file = csv_of(tmp_path, GOOD)
     add_consents(database, officer, file, NOW)
-    revoke_consent(database, officer.viewer, consents(database)[0].number, by="A parent", on=TODAY, now=NOW)
+    revoke_consent(
+        database, officer.viewer, consents(database)[0].number, by="A parent", on=TODAY, now=NOW
+    )
     assert add_consents(database, officer, file, NOW) == 0
     assert seen(caseworker, database, snapshot) == {Category.DIRECTORY}
 
 
-@pytest.mark.parametrize(("good", "bad", "said"), [
-    ("housing", "shoe_size", "categories names 'shoe_size'; it may name directory"),
-    ("housing;grades", " ; ", "categories is empty"),
-    ("s1", "s99", "student_id is 's99'; there is no such student"),
-    ("tutors", "nobody", "organization_id is 'nobody'; it must be a partner on record"),
-    ("tutors", "district", "organization_id is 'district'; it must be a partner on record"),
-    ("Tutoring", " ", "purpose is empty"),
-    ("A parent", "", "signer is empty"),
-    ("A parent", "x" * 201, "signer is too long"),
-    ("2026-04-01", "1 April", "signed_on is '1 April'; it must be a day such as 2026-04-17"),
-    ("2026-04-01", "2026-04-18", "signed_on is 2026-04-18, after today"),
-    ("2026-08-31", "2026-03-31", "expires_on is 2026-03-31, before the signature on 2026-04-01"),
-    ("2026-08-31", "never", "expires_on is 'never'"),
-])  # fmt: skip
-def test_one_wrong_line_is_named_and_nothing_of_its_file_is_kept(database, officer, tmp_path, good, bad, said):
+@pytest.mark.parametrize(
+    ("good", "bad", "said"),
+    [
+        ("housing", "shoe_size", "categories names 'shoe_size'; it may name directory"),
+        ("housing;grades", " ; ", "categories is empty"),
+        ("s1", "s99", "student_id is 's99'; there is no such student"),
+        ("tutors", "nobody", "organization_id is 'nobody'; it must be a partner on record"),
+        ("tutors", "district", "organization_id is 'district'; it must be a partner on record"),
+        ("Tutoring", " ", "purpose is empty"),
+        ("A parent", "", "signer is empty"),
+        ("A parent", "x" * 201, "signer is too long"),
+        ("2026-04-01", "1 April", "signed_on is '1 April'; it must be a day such as 2026-04-17"),
+        ("2026-04-01", "2026-04-18", "signed_on is 2026-04-18, after today"),
+        (
+            "2026-08-31",
+            "2026-03-31",
+            "expires_on is 2026-03-31, before the signature on 2026-04-01",
+        ),
+        ("2026-08-31", "never", "expires_on is 'never'"),
+    ],
+)
+def test_one_wrong_line_is_named_and_nothing_of_its_file_is_kept(
+    database, officer, tmp_path, good, bad, said
+):
     assert good in GOOD
     with pytest.raises(ConsentRefused, match=rf"^consents\.csv, line 3: {said}"):
         add_consents(database, officer, csv_of(tmp_path, GOOD, GOOD.replace(good, bad)), NOW)
@@ -138,15 +190,19 @@ def test_a_file_without_a_column_or_with_a_short_line_is_refused(database, offic
     with pytest.raises(ConsentRefused, match="line 2: too few or too many fields"):
         add_consents(database, officer, csv_of(tmp_path, "s1,tutors"), NOW)
     (tmp_path / "other.csv").write_text("student_id,signer\ns1,A parent\n")
-    with pytest.raises(ConsentRefused, match=r"other\.csv, line 1: there is no column 'organization_id'"):
+    with pytest.raises(
+        ConsentRefused, match=r"other\.csv, line 1: there is no column 'organization_id'"
+    ):
         add_consents(database, officer, tmp_path / "other.csv", NOW)
 
 
 def test_a_revocation_that_cannot_be_right_is_refused(database, officer):
     kept = add_consent(database, officer, SIGNED, NOW)
-    for changes, said in (({"number": 9}, "There is no consent 9"),
-                          ({"on": date(2026, 3, 31)}, "signed on 2026-04-01; it cannot be revoked on 2026-03-31"),
-                          ({"by": " "}, "revoked_by is empty")):  # fmt: skip
+    for changes, said in (
+        ({"number": 9}, "There is no consent 9"),
+        ({"on": date(2026, 3, 31)}, "signed on 2026-04-01; it cannot be revoked on 2026-03-31"),
+        ({"by": " "}, "revoked_by is empty"),
+    ):
         asked = {"number": kept.number, "by": "A parent", "on": TODAY, "now": NOW} | changes
         with pytest.raises(ConsentRefused, match=said):
             revoke_consent(database, officer.viewer, **asked)
@@ -156,7 +212,9 @@ def test_a_revocation_that_cannot_be_right_is_refused(database, officer):
         revoke_consent(database, officer.viewer, kept.number, by="A parent", on=TODAY, now=NOW)
 
 
-def test_only_an_active_district_administrator_writes_anything_down(database, caseworker, officer, snapshot, tmp_path):
+def test_only_an_active_district_administrator_writes_anything_down(
+    database, caseworker, officer, snapshot, tmp_path
+):
     kept = add_consent(database, officer, SIGNED, NOW)
     theirs = scope_for(caseworker, database, snapshot, NOW, SECRET)
     with database.session() as session:
@@ -165,7 +223,9 @@ def test_only_an_active_district_administrator_writes_anything_down(database, ca
         for act in (
             lambda scope: add_consent(database, scope, SIGNED, NOW),
             lambda scope: add_consents(database, scope, csv_of(tmp_path, GOOD), NOW),
-            lambda scope: revoke_consent(database, scope.viewer, kept.number, by="A parent", on=TODAY, now=NOW),
+            lambda scope: revoke_consent(
+                database, scope.viewer, kept.number, by="A parent", on=TODAY, now=NOW
+            ),
             lambda scope: opt_out(database, scope, "s1", TODAY, NOW),
             lambda scope: end_opt_out(database, scope.viewer, "s1", TODAY, NOW),
         ):

@@ -1,4 +1,6 @@
-"""Emergencies: what may be opened, for whom, for how long, and that the district always hears of it."""
+"""Emergencies: what may be opened, for whom, for how long, and that the district always hears of
+it.
+"""
 
 from __future__ import annotations
 
@@ -67,14 +69,31 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
 
 @pytest.fixture
 def people(database: Database) -> dict[str, Viewer]:
-    """The tutors' agreement opens name, attendance and services of s1 and s2; the college's opens nobody."""
-    caseworker, coordinator = add_organization(database, "tutors", Role.CASEWORKER, Role.COORDINATOR)
+    """The tutors' agreement opens name, attendance and services of s1 and s2; the college's opens
+    nobody.
+    """
+    caseworker, coordinator = add_organization(
+        database, "tutors", Role.CASEWORKER, Role.COORDINATOR
+    )
     (evaluator,) = add_organization(database, "college", Role.CASEWORKER)
-    admin, scientist = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN, Role.DATA_SCIENTIST)
+    admin, scientist = add_organization(
+        database, DISTRICT, Role.DISTRICT_ADMIN, Role.DATA_SCIENTIST
+    )
     add_agreement(database)
-    add_agreement(database, agreement_id="a9", organization_id="college", legal_basis="audit_evaluation", supports=[])
-    return {"caseworker": caseworker, "coordinator": coordinator, "evaluator": evaluator, "admin": admin,
-            "scientist": scientist}  # fmt: skip
+    add_agreement(
+        database,
+        agreement_id="a9",
+        organization_id="college",
+        legal_basis="audit_evaluation",
+        supports=[],
+    )
+    return {
+        "caseworker": caseworker,
+        "coordinator": coordinator,
+        "evaluator": evaluator,
+        "admin": admin,
+        "scientist": scientist,
+    }
 
 
 def scope_of(database: Database, snapshot: Snapshot, viewer: Viewer, now: datetime = NOW) -> Scope:
@@ -82,12 +101,19 @@ def scope_of(database: Database, snapshot: Snapshot, viewer: Viewer, now: dateti
 
 
 def opened(database: Database, scope: Scope, student: str = "s1", **changes: Any) -> Emergency:
-    asked: dict[str, Any] = {"categories": [Category.GRADES], "threat": THREAT, "reason": REASON, "hours": 2,
-                             "now": NOW}  # fmt: skip
+    asked: dict[str, Any] = {
+        "categories": [Category.GRADES],
+        "threat": THREAT,
+        "reason": REASON,
+        "hours": 2,
+        "now": NOW,
+    }
     return open_emergency(database, scope, student, **(asked | changes))
 
 
-def test_a_caseworker_sees_what_was_asked_until_the_minute_it_ends(database, people, snapshot):  # R30
+def test_a_caseworker_sees_what_was_asked_until_the_minute_it_ends(
+    database, people, snapshot
+):  # R30
     before = scope_of(database, snapshot, people["caseworker"])
     made = opened(database, before)
     assert made.ends_at == NOW + timedelta(hours=2)
@@ -101,35 +127,51 @@ def test_a_caseworker_sees_what_was_asked_until_the_minute_it_ends(database, peo
     assert seen == {-1: False, 0: True, 7199: True, 7200: False}
     colleague = scope_of(database, snapshot, people["coordinator"])
     assert Category.GRADES not in colleague.categories("s1"), "only this person"
-    marks = ScopedRecords(snapshot, scope_of(database, snapshot, people["caseworker"])).frame("course_grades")
+    marks = ScopedRecords(snapshot, scope_of(database, snapshot, people["caseworker"])).frame(
+        "course_grades"
+    )
     assert list(marks["student_id"]) == ["s1"]
 
 
 @pytest.mark.parametrize("category", NEVER)
-def test_what_consent_guards_incidents_and_group_facts_are_never_opened(database, people, snapshot, category):  # R30
+def test_what_consent_guards_incidents_and_group_facts_are_never_opened(
+    database, people, snapshot, category
+):  # R30
     assert set(NEVER) >= CONSENT_CATEGORIES
     scope = scope_of(database, snapshot, people["caseworker"])
-    with pytest.raises(EmergencyRefused, match=f"does not open this part of a record: {category.replace('_', ' ')}"):
+    with pytest.raises(
+        EmergencyRefused, match=f"does not open this part of a record: {category.replace('_', ' ')}"
+    ):
         opened(database, scope, categories=[Category.GRADES, category])
     assert emergencies(database) == notices(database) == []
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"threat": "x" * 19}, "20 characters or more what is happening"),
-    ({"threat": " " * 40}, "20 characters or more what is happening"),
-    ({"reason": "because"}, "20 characters or more why these parts"),
-    ({"hours": 0}, "at most 4 hours"), ({"hours": MOST_HOURS + 0.01}, "at most 4 hours"),
-    ({"hours": -1}, "at most 4 hours"), ({"hours": float("nan")}, "at most 4 hours"),
-    ({"categories": []}, "which parts"), ({"categories": [Category.ATTENDANCE]}, "already, without an emergency"),
-    ({"user_id": "tutors-coordinator"}, "Only a caseworker, for themselves"),
-])  # fmt: skip
-def test_an_opening_that_lacks_something_opens_nothing(database, people, snapshot, change, said):  # R30
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"threat": "x" * 19}, "20 characters or more what is happening"),
+        ({"threat": " " * 40}, "20 characters or more what is happening"),
+        ({"reason": "because"}, "20 characters or more why these parts"),
+        ({"hours": 0}, "at most 4 hours"),
+        ({"hours": MOST_HOURS + 0.01}, "at most 4 hours"),
+        ({"hours": -1}, "at most 4 hours"),
+        ({"hours": float("nan")}, "at most 4 hours"),
+        ({"categories": []}, "which parts"),
+        ({"categories": [Category.ATTENDANCE]}, "already, without an emergency"),
+        ({"user_id": "tutors-coordinator"}, "Only a caseworker, for themselves"),
+    ],
+)
+def test_an_opening_that_lacks_something_opens_nothing(
+    database, people, snapshot, change, said
+):  # R30
     with pytest.raises(EmergencyRefused, match=said):
         opened(database, scope_of(database, snapshot, people["caseworker"]), **change)
     assert emergencies(database) == notices(database) == []
 
 
-def test_a_caseworker_opens_nobody_whom_no_agreement_shows_them(database, people, snapshot):  # R3, R30
+def test_a_caseworker_opens_nobody_whom_no_agreement_shows_them(
+    database, people, snapshot
+):  # R3, R30
     scope = scope_of(database, snapshot, people["caseworker"])
     for student in ("s3", "s4", "nobody"):
         with pytest.raises(NotInScope, match=r"^not found$"):
@@ -149,10 +191,21 @@ def test_other_roles_open_nothing_for_themselves(database, people, snapshot):
         opened(database, scope_of(database, snapshot, people["scientist"]))
 
 
-def test_the_district_opens_any_student_to_somebody_active_at_a_partner(database, people, snapshot):  # R30
+def test_the_district_opens_any_student_to_somebody_active_at_a_partner(
+    database, people, snapshot
+):  # R30
     district = scope_of(database, snapshot, people["admin"])
-    assert {person.user_id for person in partner_people(database, TODAY)} == {"tutors-caseworker", "tutors-coordinator"}
-    opened(database, district, "s6", user_id=people["coordinator"].user_id, categories=[Category.DIRECTORY])
+    assert {person.user_id for person in partner_people(database, TODAY)} == {
+        "tutors-caseworker",
+        "tutors-coordinator",
+    }
+    opened(
+        database,
+        district,
+        "s6",
+        user_id=people["coordinator"].user_id,
+        categories=[Category.DIRECTORY],
+    )
     scope = scope_of(database, snapshot, people["coordinator"])
     assert scope.categories("s6") == {Category.DIRECTORY}
     for user_id in (None, people["admin"].user_id, people["scientist"].user_id, "nobody"):
@@ -162,7 +215,11 @@ def test_the_district_opens_any_student_to_somebody_active_at_a_partner(database
 
 def test_evaluation_opens_nobodys_record_in_an_emergency_either(database, people, snapshot):  # R13
     with pytest.raises(EmergencyRefused, match="whose agreement opens students' records"):
-        opened(database, scope_of(database, snapshot, people["admin"]), user_id=people["evaluator"].user_id)
+        opened(
+            database,
+            scope_of(database, snapshot, people["admin"]),
+            user_id=people["evaluator"].user_id,
+        )
     assert scope_of(database, snapshot, people["evaluator"]).students == set()
 
 
@@ -178,8 +235,10 @@ def test_the_notice_is_written_with_the_opening_or_nothing_opens(database, peopl
     scope = scope_of(database, snapshot, people["caseworker"])
     opened(database, scope)
     (notice,) = notices(database, unseen=True)
-    assert notice.text == ("Somebody of tutors opened parts of a student's record for an emergency, until 14:00 on "
-                           "17 April.")  # fmt: skip
+    assert notice.text == (
+        "Somebody of tutors opened parts of a student's record for an emergency, until 14:00 on "
+        "17 April."
+    )
     assert notice.path == "/emergencies" and count_unseen(database) == 1
     for word in ("First1", "Last1", "s1", "hurt"):
         assert word not in notice.text
@@ -188,12 +247,17 @@ def test_the_notice_is_written_with_the_opening_or_nothing_opens(database, peopl
     with pytest.raises(DatabaseError):
         opened(database, scope, categories=[Category.ASSESSMENTS])
     assert len(emergencies(database)) == 1
-    assert Category.ASSESSMENTS not in scope_of(database, snapshot, people["caseworker"]).categories("s1")
+    assert Category.ASSESSMENTS not in scope_of(
+        database, snapshot, people["caseworker"]
+    ).categories("s1")
 
 
 def test_the_district_or_whoever_opened_it_ends_it_at_once(database, people, snapshot):  # R30
     scope = scope_of(database, snapshot, people["caseworker"])
-    first, second = opened(database, scope), opened(database, scope, categories=[Category.ASSESSMENTS])
+    first, second = (
+        opened(database, scope),
+        opened(database, scope, categories=[Category.ASSESSMENTS]),
+    )
     later = NOW + timedelta(minutes=5)
     with pytest.raises(EmergencyRefused, match="no emergency of yours"):
         end_emergency(database, people["coordinator"], first.number, later)
@@ -217,21 +281,29 @@ def test_it_comes_before_an_opt_out_and_before_a_hold(database, people, snapshot
 
 
 def test_each_look_stands_on_its_own_ground(database, people, snapshot):  # R30, 99.32(a)(5)
-    """Overlapping emergencies: what the agreement opens is the agreement's, and each category counts once."""
+    """Overlapping emergencies: what the agreement opens is the agreement's, and each category
+    counts once.
+    """
     scope = scope_of(database, snapshot, people["caseworker"])
     first = opened(database, scope, categories=[Category.GRADES, Category.ATTENDANCE])
     second = opened(database, scope, categories=[Category.GRADES, Category.ASSESSMENTS])
     scope = scope_of(database, snapshot, people["caseworker"])
     for ground in scope.grounds("s1"):
         record_disclosures(database, ground, ["s1"], list(Category), "/students/{handle}", NOW)
-    assert [(row.agreement_id, row.categories, row.legal_basis, row.law_requires)
-            for row in disclosures(database)[::-1]] == [
+    assert [
+        (row.agreement_id, row.categories, row.legal_basis, row.law_requires)
+        for row in disclosures(database)[::-1]
+    ] == [
         ("a1", "attendance;directory;services", "school_official", False),
         (f"emergency-{first.number}", "grades", EMERGENCY_BASIS, True),
         (f"emergency-{second.number}", "assessments", EMERGENCY_BASIS, True),
-    ]  # fmt: skip
+    ]
     assert [looks_under(database, one) for one in (first, second)] == [1, 1]
-    assert scope.by_agreement.categories("s1") == {Category.DIRECTORY, Category.ATTENDANCE, Category.SERVICES}
+    assert scope.by_agreement.categories("s1") == {
+        Category.DIRECTORY,
+        Category.ATTENDANCE,
+        Category.SERVICES,
+    }
 
 
 def test_the_report_finds_them_by_student_and_by_person(database, people, snapshot, tmp_path: Path):
@@ -242,14 +314,25 @@ def test_the_report_finds_them_by_student_and_by_person(database, people, snapsh
     assert emergencies(database, student_id="s1") == [newest]
     assert len(emergencies(database, user_id=people["caseworker"].user_id)) == 2
     assert emergencies(database, user_id=people["coordinator"].user_id) == []
-    assert (newest.threat, newest.reason, newest.opened_by) == (THREAT, REASON, people["caseworker"].user_id)
+    assert (newest.threat, newest.reason, newest.opened_by) == (
+        THREAT,
+        REASON,
+        people["caseworker"].user_id,
+    )
 
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
-CLOCK_CHANGES = [datetime(2026, month, day, hour, minute, tzinfo=PACIFIC)
-                 for month, day in ((3, 7), (10, 31)) for hour, minute in ((21, 45), (22, 15), (22, 45), (23, 30))]
-CLOCK_CHANGES += [datetime(2026, 3, 8, 1, 50, tzinfo=PACIFIC), datetime(2026, 11, 1, 1, 10, tzinfo=PACIFIC),
-                  datetime(2026, 11, 1, 1, 50, tzinfo=PACIFIC), datetime(2026, 11, 1, 1, 10, tzinfo=PACIFIC, fold=1)]
+CLOCK_CHANGES = [
+    datetime(2026, month, day, hour, minute, tzinfo=PACIFIC)
+    for month, day in ((3, 7), (10, 31))
+    for hour, minute in ((21, 45), (22, 15), (22, 45), (23, 30))
+]
+CLOCK_CHANGES += [
+    datetime(2026, 3, 8, 1, 50, tzinfo=PACIFIC),
+    datetime(2026, 11, 1, 1, 10, tzinfo=PACIFIC),
+    datetime(2026, 11, 1, 1, 50, tzinfo=PACIFIC),
+    datetime(2026, 11, 1, 1, 10, tzinfo=PACIFIC, fold=1),
+]
 """Openings on the night on which clocks go forward, and on the one on which an hour comes twice."""
 
 
@@ -278,13 +361,19 @@ def test_four_hours_are_four_hours_on_the_nights_on_which_clocks_change(  # R30
     text = text.replace("2026-07-31", "2026-12-31").replace("2026-09-30", "2026-12-31")
     save_agreement(database, parse_agreement(text, "a1"))
     now = shown_by_the_clock(0)
-    made = opened(database, scope_of(database, snapshot, caseworker, now), hours=MOST_HOURS, now=now)
+    made = opened(
+        database, scope_of(database, snapshot, caseworker, now), hours=MOST_HOURS, now=now
+    )
     publish(database, snapshot)
     for minutes in (0, 20, 40, 60, 80, 100, 130, 160, 190, 220, 239, 240, 260, 290, 320, 380):
         moment = shown_by_the_clock(minutes)
-        may_see = Category.GRADES in scope_of(database, snapshot, caseworker, moment).categories("s1")
+        may_see = Category.GRADES in scope_of(database, snapshot, caseworker, moment).categories(
+            "s1"
+        )
         assert may_see == made.is_open(moment) == (minutes < 60 * MOST_HOURS), (opening, minutes)
         if has_wall(database):
-            rows = WalledSnapshot(snapshot, database, caseworker.user_id, moment, ["s1"]).rows("course_grades")
+            rows = WalledSnapshot(snapshot, database, caseworker.user_id, moment, ["s1"]).rows(
+                "course_grades"
+            )
             assert bool(rows.num_rows) == may_see, (opening, minutes)
     assert made.ends_at == shown_by_the_clock(60 * MOST_HOURS)

@@ -44,8 +44,10 @@ def test_every_family_of_features_is_as_ibis_has_it(tmp_path: Path):
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", NOW.date()))
     for day in (NOW.date(), date(2026, 1, 20)):
         for family in FAMILIES:
-            found, own = (frame.sort_values("student_id", ignore_index=True)
-                          for frame in (records.ask(family, day), family(records, day).to_pandas()))  # fmt: skip
+            found, own = (
+                frame.sort_values("student_id", ignore_index=True)
+                for frame in (records.ask(family, day), family(records, day).to_pandas())
+            )
             pd.testing.assert_frame_equal(found, own)
 
 
@@ -53,7 +55,9 @@ def test_one_written_query_answers_any_snapshot(tmp_path: Path):
     asked = over_tables(names_of_schools)
     assert asked.sql is over_tables(names_of_schools).sql
     for count in (30, 50):
-        snapshot = snapshot_of(draw_rows(np.random.default_rng(count), count), tmp_path / f"it's {count}")
+        snapshot = snapshot_of(
+            draw_rows(np.random.default_rng(count), count), tmp_path / f"it's {count}"
+        )
         own = names_of_schools(snapshot).to_pandas()
         assert len(own) > 0 and asked.frame(snapshot).equals(own)
 
@@ -83,7 +87,10 @@ def test_one_written_query_answers_any_day(tmp_path: Path):
     for day in (date(2026, 2, 3), date(2026, 3, 3), NOW.date()):
         first = pd.Timestamp(day - timedelta(days=20))
         rows = records.frame("attendance_events")
-        expected = rows[(pd.to_datetime(rows["date"]) > first) & (pd.to_datetime(rows["date"]) <= pd.Timestamp(day))]
+        expected = rows[
+            (pd.to_datetime(rows["date"]) > first)
+            & (pd.to_datetime(rows["date"]) <= pd.Timestamp(day))
+        ]
         answer = records.ask(absences_within, 20, day)
         assert sorted(answer["student_id"]) == sorted(expected["student_id"])
         found.add(len(answer))
@@ -92,7 +99,9 @@ def test_one_written_query_answers_any_day(tmp_path: Path):
 
 def absences_within(records: ScopedRecords, many: int, day: Day) -> Any:
     rows = records.table("attendance_events")
-    return rows.filter(rows["date"] > as_date(day - timedelta(days=many)), rows["date"] <= as_date(day))
+    return rows.filter(
+        rows["date"] > as_date(day - timedelta(days=many)), rows["date"] <= as_date(day)
+    )
 
 
 def names_of_schools(tables: Snapshot) -> Any:

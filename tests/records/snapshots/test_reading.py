@@ -1,4 +1,6 @@
-"""Snapshots share one engine of the process, and nothing else: what one reading has named, no other can reach."""
+"""Snapshots share one engine of the process, and nothing else: what one reading has named, no other
+can reach.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ STUDENTS = [f"s{place}" for place in range(20)]
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reading")
-    snapshot_of({"students": [{"student_id": student, "first_name": "Ana"} for student in STUDENTS]}, folder)
+    snapshot_of(
+        {"students": [{"student_id": student, "first_name": "Ana"} for student in STUDENTS]}, folder
+    )
     return folder
 
 
@@ -35,13 +39,18 @@ def test_no_reading_sees_what_another_has_named(home: Path):  # R1
     one, other = Snapshot.current(home), Snapshot.current(home)
     one.connection.con.register("named", pa.table({"student_id": STUDENTS}))
     read_table = one.table("students")
-    joined = read_table.inner_join(ibis.memtable(pa.table({"student_id": STUDENTS[:3]})), "student_id")
+    joined = read_table.inner_join(
+        ibis.memtable(pa.table({"student_id": STUDENTS[:3]})), "student_id"
+    )
     assert sorted(joined.to_pyarrow()["student_id"].to_pylist()) == STUDENTS[:3]
     for name in ("named", read_table.get_name()):
         assert len(one.connection.con.table(name).fetchall()) == len(STUDENTS)
         with pytest.raises(duckdb.CatalogException):
             other.connection.con.table(name)
-    views = "SELECT view_name FROM duckdb_views() WHERE NOT internal UNION ALL SELECT table_name FROM duckdb_tables()"
+    views = (
+        "SELECT view_name FROM duckdb_views() WHERE NOT internal UNION ALL SELECT table_name FROM"
+        " duckdb_tables()"
+    )
     assert other.connection.con.execute(views).fetchall() == []
 
 
@@ -66,8 +75,13 @@ def test_a_fork_reads_with_an_engine_of_its_own(home: Path):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_no_bytes_of_a_file_stay_in_the_engine(home: Path):  # what is destroyed on disk is destroyed
+def test_no_bytes_of_a_file_stay_in_the_engine(
+    home: Path,
+):  # what is destroyed on disk is destroyed
     snapshot = Snapshot.current(home)
     snapshot.table("students").count().execute()
-    setting = "SELECT current_setting('enable_external_file_cache'), current_setting('parquet_metadata_cache')"
+    setting = (
+        "SELECT current_setting('enable_external_file_cache'),"
+        " current_setting('parquet_metadata_cache')"
+    )
     assert snapshot.connection.con.execute(setting).fetchall() == [(False, False)]

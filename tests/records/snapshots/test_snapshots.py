@@ -26,7 +26,9 @@ HEAD = '<InterchangeStudent xmlns="http://ed-fi.org/5.2.0">'
 
 def students(folder: Path, count: int, extra: str = "") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    rows = "\n".join(f"<Student><StudentUniqueId>{i}</StudentUniqueId></Student>" for i in range(count))
+    rows = "\n".join(
+        f"<Student><StudentUniqueId>{i}</StudentUniqueId></Student>" for i in range(count)
+    )
     (folder / "Student.xml").write_text(f"{HEAD}\n{rows}\n{extra}</InterchangeStudent>")
     return folder
 
@@ -100,7 +102,8 @@ for line in sys.stdin:
     os.close(started)
     os.close(start)
     ended = dict(os.wait() for _ in partners)
-    print(json.dumps({partner: os.waitstatus_to_exitcode(ended[pid]) for pid, partner in racers.items()}), flush=True)
+    codes = {partner: os.waitstatus_to_exitcode(ended[pid]) for pid, partner in racers.items()}
+    print(json.dumps(codes), flush=True)
 """
 
 
@@ -109,7 +112,8 @@ def test_fifty_races_of_two_loads_end_as_one_after_the_other_would(tmp_path: Pat
         (tmp_path / partner).mkdir()
         (tmp_path / partner / "sessions.csv").write_text(
             "session_id,student_id,program_id,organization_id,date,attended,minutes\n"
-            + "".join(f"{n},{student},p,{partner},2026-03-01,true,45\n" for n in range(200)))  # fmt: skip
+            + "".join(f"{n},{student},p,{partner},2026-03-01,true,45\n" for n in range(200))
+        )
 
     snapshot_of(small_district.rows(), tmp_path / "base")
 
@@ -120,13 +124,17 @@ def test_fifty_races_of_two_loads_end_as_one_after_the_other_would(tmp_path: Pat
             load(ServiceHistory(partner), tmp_path / partner, home, merge=True)
         return Snapshot.current(home).id
 
-    expected = {("tutors",): serial("tutors"), ("readers",): serial("readers"),
-                ("readers", "tutors"): serial("readers", "tutors")}  # fmt: skip
+    expected = {
+        ("tutors",): serial("tutors"),
+        ("readers",): serial("readers"),
+        ("readers", "tutors"): serial("readers", "tutors"),
+    }
     assert expected["readers", "tutors"] == serial("tutors", "readers")
     assert len(set(expected.values())) == 3
     refused = 0
-    with subprocess.Popen([sys.executable, "-c", RACING], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          text=True) as parent:  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", RACING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
         assert parent.stdin is not None and parent.stdout is not None
         for number in range(50):
             home = tmp_path / f"race-{number}"
@@ -134,7 +142,9 @@ def test_fifty_races_of_two_loads_end_as_one_after_the_other_would(tmp_path: Pat
             parent.stdin.write(json.dumps([str(home), "tutors", "readers"]) + "\n")
             parent.stdin.flush()
             ended: dict[str, int] = json.loads(parent.stdout.readline())
-            assert set(ended.values()) <= {0, 3} and 0 in ended.values(), "one is done or plainly refused"
+            assert set(ended.values()) <= {0, 3} and 0 in ended.values(), (
+                "one is done or plainly refused"
+            )
             done = tuple(sorted(partner for partner, status in ended.items() if status == 0))
             assert Snapshot.current(home).id == expected[done]
             assert not (home / "snapshots" / ".staging").exists()
@@ -158,16 +168,21 @@ print(report.rows["service_sessions"], peak_mb())
 
 
 def peak_of(folder: Path, home: Path, rows: int) -> int:
-    """Megabytes that a process needs at most to load so many sessions, a hundredth of them damaged."""
+    """Megabytes that a process needs at most to load so many sessions, a hundredth of them
+    damaged.
+    """
     folder.mkdir()
     rng = random.Random(rows)
     with (folder / "sessions.csv").open("w") as out:
         out.write("session_id,student_id,program_id,organization_id,date,attended,minutes\n")
         for n in range(rows):
             attended = "perhaps" if n % 100 == 0 else "true"
-            out.write(f"x{n},s{rng.randint(1, 6)},p1,tutors,2026-{n % 12 + 1:02}-{n % 28 + 1:02},{attended},45\n")
+            student, day = rng.randint(1, 6), f"2026-{n % 12 + 1:02}-{n % 28 + 1:02}"
+            out.write(f"x{n},s{student},p1,tutors,{day},{attended},45\n")
     snapshot_of(small_district.rows() | {"service_sessions": []}, home)
-    run = subprocess.run([sys.executable, "-c", LOADING, folder, home], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", LOADING, folder, home], capture_output=True, text=True, check=True
+    )
     kept, peak = map(int, run.stdout.split())
     assert kept == rows - rows // 100
     return peak
@@ -197,11 +212,18 @@ def test_a_row_of_nobody_does_not_take_the_place_of_a_good_one_with_its_key(tmp_
     snapshot = Snapshot.current(tmp_path)
     assert snapshot.table("service_sessions")["student_id"].to_pyarrow().to_pylist() == ["s1"]
     aside = snapshot.quarantined().to_pylist()
-    assert [(row["line"], row["column"]) for row in aside] == [(1, "student_id"), (3, "organization_id")]
-    assert "no student has this identifier" in aside[0]["reason"] and "same key" in aside[1]["reason"]
+    assert [(row["line"], row["column"]) for row in aside] == [
+        (1, "student_id"),
+        (3, "organization_id"),
+    ]
+    assert (
+        "no student has this identifier" in aside[0]["reason"] and "same key" in aside[1]["reason"]
+    )
 
 
-def test_a_pointer_to_a_snapshot_that_is_gone_is_an_error_and_never_an_empty_district(tmp_path: Path):
+def test_a_pointer_to_a_snapshot_that_is_gone_is_an_error_and_never_an_empty_district(
+    tmp_path: Path,
+):
     (tmp_path / "snapshots").mkdir()
     (tmp_path / "snapshots" / "CURRENT").write_text("gone\n")
     with pytest.raises(SnapshotDamaged, match="load the records again"):
@@ -209,14 +231,20 @@ def test_a_pointer_to_a_snapshot_that_is_gone_is_an_error_and_never_an_empty_dis
 
 
 def test_a_table_without_rows_is_empty_and_typed_on_each_threads_own_connection(tmp_path: Path):
-    snapshot_of(small_district.rows() | {"service_sessions": [], "service_enrollments": []}, tmp_path)
+    snapshot_of(
+        small_district.rows() | {"service_sessions": [], "service_enrollments": []}, tmp_path
+    )
 
     def look(_: int) -> list[tuple[int, list[str]]]:
         snapshot = Snapshot.current(tmp_path)
-        empty = [snapshot.table(name) for name in ("service_sessions", "service_enrollments", "service_sessions")]
+        empty = [
+            snapshot.table(name)
+            for name in ("service_sessions", "service_enrollments", "service_sessions")
+        ]
         joined = empty[0].join(snapshot.table("students"), "student_id")
         assert {id(found) for one in (*empty, joined) for found in one._find_backends()[0]} == {
-            id(snapshot.connection)}  # fmt: skip
+            id(snapshot.connection)
+        }
         return [(one.count().to_pyarrow().as_py(), list(one.columns)) for one in (*empty, joined)]
 
     with ThreadPoolExecutor(8) as pool:

@@ -1,4 +1,6 @@
-"""What is never stored is planted in every format that partners and districts send, and then looked for on disk."""
+"""What is never stored is planted in every format that partners and districts send, and then looked
+for on disk.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,19 @@ from tests.records import small_district
 from tests.records.conftest import snapshot_of
 from tests.records.stored import stored
 
-HEADERS = ("Student SSN", "Citizenship Status", "Migrant Flag", "Country of Birth", "Religion", "Political Party",
-           "Home Language", "Home Address", "Incident Narrative", "Medical Diagnosis", "Fingerprint Hash")  # fmt: skip
+HEADERS = (
+    "Student SSN",
+    "Citizenship Status",
+    "Migrant Flag",
+    "Country of Birth",
+    "Religion",
+    "Political Party",
+    "Home Language",
+    "Home Address",
+    "Incident Narrative",
+    "Medical Diagnosis",
+    "Fingerprint Hash",
+)
 """One spelling for each kind that is never stored."""
 SECRETS = tuple(f"PLANTED{n}" for n in range(len(HEADERS)))
 NUMBERS = ("123-45-6789", "987-65-4321")
@@ -40,24 +53,49 @@ attended = "attended"
 
 
 def planted(header: str, *rows: str) -> str:
-    """A CSV file with every forbidden column, free notes with a social security number, and a damaged line."""
+    """A CSV file with every forbidden column, free notes with a social security number, and a
+    damaged line.
+    """
     more = ",".join((*HEADERS, "Notes"))
     secret = ",".join(SECRETS) + f",her number is {NUMBERS[0]}"
-    lines = [f"{header},{more}", *(f"{row},{secret}" for row in rows), f'"{rows[0]},{secret}', f"{rows[0]},{secret},x"]
+    lines = [
+        f"{header},{more}",
+        *(f"{row},{secret}" for row in rows),
+        f'"{rows[0]},{secret}',
+        f"{rows[0]},{secret},x",
+    ]
     return "\n".join(lines) + "\n"
 
 
-SESSIONS = planted("session_id,student_id,program_id,organization_id,date,attended,minutes",
-                   "x1,s1,p1,tutors,2026-03-01,true,45", "x2,s1,p1,tutors,never,true,45",
-                   f"x3,{NUMBERS[1]},p1,tutors,2026-03-01,true,45", "x4,s1,p1,tutors,2026-03-01,perhaps,45",
-                   f"x5,s1,p1,tutors,2026-03-01,{NUMBERS[1]},45", "x6,nobody,p1,tutors,2026-03-01,true,45",
-                   "x1,s1,p1,tutors,2026-03-09,true,45")  # fmt: skip
-ENROLLMENT = planted("EnrollmentID,PersonalID,ProjectID,EntryDate", "E1,C1,10,2026-01-05", "E2,C2,10,never",
-                     f"E3,C9,{NUMBERS[1]},2026-01-05", f"E4,{NUMBERS[1]},10,2026-01-05")  # fmt: skip
-SERVICES = planted("ServicesID,EnrollmentID,PersonalID,DateProvided,RecordType", "N1,E1,C1,2026-01-06,200",
-                   f"N2,E1,C1,2026-01-06,{NUMBERS[1]}", "N3,E1,C1,when,200")  # fmt: skip
-USERS = planted("sourcedId,role,givenName,familyName,grades,orgSourcedIds", "u1,student,Ada,Green,05,k1",
-                "u2,student,Bo,Blue,ninety,k1", f"u3,student,Cy,{NUMBERS[1]},05,k1")  # fmt: skip
+SESSIONS = planted(
+    "session_id,student_id,program_id,organization_id,date,attended,minutes",
+    "x1,s1,p1,tutors,2026-03-01,true,45",
+    "x2,s1,p1,tutors,never,true,45",
+    f"x3,{NUMBERS[1]},p1,tutors,2026-03-01,true,45",
+    "x4,s1,p1,tutors,2026-03-01,perhaps,45",
+    f"x5,s1,p1,tutors,2026-03-01,{NUMBERS[1]},45",
+    "x6,nobody,p1,tutors,2026-03-01,true,45",
+    "x1,s1,p1,tutors,2026-03-09,true,45",
+)
+ENROLLMENT = planted(
+    "EnrollmentID,PersonalID,ProjectID,EntryDate",
+    "E1,C1,10,2026-01-05",
+    "E2,C2,10,never",
+    f"E3,C9,{NUMBERS[1]},2026-01-05",
+    f"E4,{NUMBERS[1]},10,2026-01-05",
+)
+SERVICES = planted(
+    "ServicesID,EnrollmentID,PersonalID,DateProvided,RecordType",
+    "N1,E1,C1,2026-01-06,200",
+    f"N2,E1,C1,2026-01-06,{NUMBERS[1]}",
+    "N3,E1,C1,when,200",
+)
+USERS = planted(
+    "sourcedId,role,givenName,familyName,grades,orgSourcedIds",
+    "u1,student,Ada,Green,05,k1",
+    "u2,student,Bo,Blue,ninety,k1",
+    f"u3,student,Cy,{NUMBERS[1]},05,k1",
+)
 
 
 def load_planted(connector: Connector, folder: Path, home: Path, **files: str) -> LoadReport:
@@ -75,21 +113,37 @@ def zipped_roster(folder: Path, home: Path) -> LoadReport:
 
 
 @pytest.mark.parametrize("kind", ["canonical", "mapped", "hmis", "oneroster-zip"])
-def test_what_is_never_stored_is_nowhere_on_disk_nor_in_the_report(kind: str, tmp_path: Path):  # R38
+def test_what_is_never_stored_is_nowhere_on_disk_nor_in_the_report(
+    kind: str, tmp_path: Path
+):  # R38
     home, folder = tmp_path / "home", tmp_path / "in"
     report = {
         "canonical": lambda: load_planted(ServiceHistory(), folder, home, sessions=SESSIONS),
-        "mapped": lambda: load_planted(ServiceHistory(mapping=parse_mapping(MAPPING, "m.toml")), folder, home,
-                                       sessions=SESSIONS),
-        "hmis": lambda: load_planted(Hmis("harbor", {"C1": "s1", "C2": "s2"}), folder, home, Enrollment=ENROLLMENT,
-                                     Services=SERVICES),
+        "mapped": lambda: load_planted(
+            ServiceHistory(mapping=parse_mapping(MAPPING, "m.toml")),
+            folder,
+            home,
+            sessions=SESSIONS,
+        ),
+        "hmis": lambda: load_planted(
+            Hmis("harbor", {"C1": "s1", "C2": "s2"}),
+            folder,
+            home,
+            Enrollment=ENROLLMENT,
+            Services=SERVICES,
+        ),
         "oneroster-zip": lambda: zipped_roster(folder, home),
-    }[kind]()  # fmt: skip
-    assert sum(one.kept for one in report.files) >= 1 and sum(one.quarantined for one in report.files) >= 4
+    }[kind]()
+    assert (
+        sum(one.kept for one in report.files) >= 1
+        and sum(one.quarantined for one in report.files) >= 4
+    )
     assert {one["kind"] for one in report.dropped_columns} >= set(NEVER_INGEST)
     assert {one["column"] for one in report.dropped_columns} >= set(HEADERS)
     places = [*stored(home), (Path("report"), json.dumps(asdict(report), default=str).encode())]
-    assert any(file.name == "quarantine.parquet" and b"struck out" in found for file, found in places)
+    assert any(
+        file.name == "quarantine.parquet" and b"struck out" in found for file, found in places
+    )
     for file, found in places:
         for secret in (*SECRETS, *NUMBERS):
             assert secret.encode() not in found, (file, secret)

@@ -15,15 +15,34 @@ from tests.serving.pdf_text import pdf_text
 
 BOXES = "A box (□) stands for a letter that could not be printed here."
 LOOK = Look(
-    at="2026-04-17T10:30:00.000", person="Somebody", organization="Tutors", student="", handle="",
-    categories="attendance", purpose="Tutoring", basis="A ground", agreement_id="a1", under="agreement a1", path="",
-    together=2, law_requires=True, danger="",
-)  # fmt: skip
+    at="2026-04-17T10:30:00.000",
+    person="Somebody",
+    organization="Tutors",
+    student="",
+    handle="",
+    categories="attendance",
+    purpose="Tutoring",
+    basis="A ground",
+    agreement_id="a1",
+    under="agreement a1",
+    path="",
+    together=2,
+    law_requires=True,
+    danger="",
+)
 PARTY = PartyInWords(
-    organization="Tutors", purpose="Tutoring", basis="A ground", under="agreement a1", path="", categories="attendance",
-    looks="1 look", first="17 April 2026, 10:30", last="17 April 2026, 10:30", law="Yes (34 CFR 99.32(a)(5))",
+    organization="Tutors",
+    purpose="Tutoring",
+    basis="A ground",
+    under="agreement a1",
+    path="",
+    categories="attendance",
+    looks="1 look",
+    first="17 April 2026, 10:30",
+    last="17 April 2026, 10:30",
+    law="Yes (34 CFR 99.32(a)(5))",
     passing_on="",
-)  # fmt: skip
+)
 
 
 def about(name: str, looks: int = 1) -> Report:
@@ -36,7 +55,9 @@ def test_a_pdf_is_tagged_titled_and_of_one_language():
     assert b"<pdfuaid:part>1</pdfuaid:part>" in file and b"/MarkInfo<</Marked true" in file
     assert b"Who has seen the record of Ana Ruiz</rdf:li>" in file
     assert re.search(rb"/Lang\(en\)", file) and b"/StructTreeRoot" in file
-    assert b"/S/TH" in file and b"/S/H1" in file, "headers of tables and headings are marked as such"
+    assert b"/S/TH" in file and b"/S/H1" in file, (
+        "headers of tables and headings are marked as such"
+    )
     assert b"/URI" not in file and b"/JavaScript" not in file
 
 
@@ -52,7 +73,9 @@ def test_every_page_carries_its_number_and_the_terms():  # R27
     assert sum(page.count("The law asks for this record.") for page in pages) == 120
 
 
-@pytest.mark.parametrize("name", ["Zoë Ñandú Łukasz", "Nguyễn Thị Ánh", "Оксана Ґонта", "Ελένη", "Đặng Ư Ơ"])
+@pytest.mark.parametrize(
+    "name", ["Zoë Ñandú Łukasz", "Nguyễn Thị Ánh", "Оксана Ґонта", "Ελένη", "Đặng Ư Ơ"]
+)
 def test_names_keep_their_letters(name: str):
     told = pdf_text(report_pdf(about(name)))
     assert f"Who has seen the record of {name}" in told and BOXES not in told
@@ -64,23 +87,30 @@ def test_scripts_that_are_drawn_otherwise_are_drawn_too(name: str):
     assert set(name) <= set(told) and "□" not in told
 
 
-@pytest.mark.parametrize("name", ["王小明", "김철수", "หนูนา", "አበበ", "\U00017000\U00017001", "bell\a and nul\0"])
+@pytest.mark.parametrize(
+    "name", ["王小明", "김철수", "หนูนา", "አበበ", "\U00017000\U00017001", "bell\a and nul\0"]
+)
 def test_a_letter_that_no_font_has_is_a_box_and_the_report_says_so(name: str):
     told = pdf_text(report_pdf(about(f"Ana {name} Ruiz")))
     assert re.search("Who has seen the record of Ana .+ Ruiz", told)
     drawn = set(name) <= set(told)
-    assert drawn or (BOXES in told and "□" in told.replace(BOXES, "")), "a font of this machine has it, or a box stands"
+    assert drawn or (BOXES in told and "□" in told.replace(BOXES, "")), (
+        "a font of this machine has it, or a box stands"
+    )
 
 
 def test_a_name_is_never_taken_for_a_command():
     name = '#import "x.typ" $x^2$ *b* _i_ `raw` [y] \\ // "q" <l> @r = h'
-    assert f"Who has seen the record of {name}" in pdf_text(report_pdf(about(name))).replace("\u201d", '"').replace(
-        "\u201c", '"'
-    )
+    assert f"Who has seen the record of {name}" in pdf_text(report_pdf(about(name))).replace(
+        "\u201d", '"'
+    ).replace("\u201c", '"')
 
 
 def test_a_template_reads_no_package_and_no_file_outside_its_folder(tmp_path: Path):
-    found = [*Path("serving/templates").glob("*.typ"), *Path("fairness/report/templates").glob("*.typ")]
+    found = [
+        *Path("serving/templates").glob("*.typ"),
+        *Path("fairness/report/templates").glob("*.typ"),
+    ]
     assert len(found) == 2
     for template in found:
         assert "@" not in template.read_text() and "import" not in template.read_text()
@@ -91,6 +121,11 @@ def test_a_template_reads_no_package_and_no_file_outside_its_folder(tmp_path: Pa
 
 
 def test_a_look_without_a_purpose_says_its_ground():
-    own = replace(LOOK, purpose="", basis="The district's own records", agreement_id="", law_requires=False)
+    own = replace(
+        LOOK, purpose="", basis="The district's own records", agreement_id="", law_requires=False
+    )
     told = pdf_text(report_pdf(replace(about("Ana Ruiz"), looks=(own,))))
-    assert "The district's own records" in told.replace("\u2019", "'") and "The law asks for this record." not in told
+    assert (
+        "The district's own records" in told.replace("\u2019", "'")
+        and "The law asks for this record." not in told
+    )

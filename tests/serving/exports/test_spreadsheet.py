@@ -25,7 +25,9 @@ def test_a_plain_number_stays_a_number(number: str):  # R52
     assert harmless(number) == number
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), min_size=2, max_size=2))
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), min_size=2, max_size=2)
+)
 def test_every_cell_comes_back_as_it_was_and_none_is_a_formula(cells: list[str]):  # R52
     file = spreadsheet("Shown to somebody", ("a", "b"), [cells])
     stamp, header, *rows = csv.reader(io.StringIO(file.decode("utf-8-sig"), newline=""))

@@ -1,4 +1,6 @@
-"""Agreements on the site: the text to the byte, every version, what one opens for whom, and which line says so."""
+"""Agreements on the site: the text to the byte, every version, what one opens for whom, and which
+line says so.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,12 @@ from tests.serving.conftest import GRANTED, NOW, STAFF, TestSite
 from tests.serving.crawl import crawl
 
 PARTNERS = ["caseworker", "coordinator", "partner_admin", "pantry", "evaluator"]
-PARTS = {"attendance": Category.ATTENDANCE, "marks": Category.GRADES, "tests": Category.ASSESSMENTS,
-         "incidents": Category.BEHAVIOR}  # fmt: skip
+PARTS = {
+    "attendance": Category.ATTENDANCE,
+    "marks": Category.GRADES,
+    "tests": Category.ASSESSMENTS,
+    "incidents": Category.BEHAVIOR,
+}
 """Parts of the record in an answer of the API, and the category that each of them is."""
 
 
@@ -43,8 +49,15 @@ def test_the_plain_text_is_the_file_to_the_byte_for_whoever_sees_the_page(site: 
         assert response.content == kept.agreement.text.encode(), who
         assert response.headers["content-type"] == "text/plain; charset=utf-8"
     for who in ("pantry", "evaluator"):
-        for path in ("/agreements/a1.txt", "/agreements/a1.txt?version=1", "/agreements/a1?version=1"):
-            assert site.browser(who).get(path).content == site.browser(who).get("/agreements/none.txt").content
+        for path in (
+            "/agreements/a1.txt",
+            "/agreements/a1.txt?version=1",
+            "/agreements/a1?version=1",
+        ):
+            assert (
+                site.browser(who).get(path).content
+                == site.browser(who).get("/agreements/none.txt").content
+            )
     assert site.browser("caseworker").get("/agreements/a1.txt?version=9").status_code == 404
 
 
@@ -65,22 +78,48 @@ def test_every_version_stays_readable_with_what_it_changed(site: TestSite):
 
 
 def test_a_newer_version_counts_at_the_next_request(site: TestSite):  # R12
-    browser, path = site.browser("caseworker"), f"/api/v1/students/{site.handle('caseworker', 's01')}"
+    browser, path = (
+        site.browser("caseworker"),
+        f"/api/v1/students/{site.handle('caseworker', 's01')}",
+    )
     assert "marks" in browser.get(path).json()
     amended(site, categories=["directory", "attendance", "services"])
     assert {"marks", "tests"}.isdisjoint(browser.get(path).json())
 
 
-@pytest.mark.parametrize(("who", "said", "unsaid"), [
-    ("caseworker", ["students who take part in After-school tutoring today",
-                    "You see their name, grade and school, attendance, course marks, test results, the partner",
-                    "Handrail may suggest, where it is likely to help: Tutoring, mentoring, food"], ["no alerts"]),
-    ("coordinator", ["You see their name, grade and school, the partner", "You see no alerts and no suggestions"],
-     ["course marks.", "may suggest"]),
-    ("evaluator", ["It opens no single student&#39;s record, neither to you nor to a colleague"], ["take part in"]),
-])  # fmt: skip
-def test_a_partners_page_says_what_it_opens_for_the_role_of_its_reader(site: TestSite, who: str, said: list[str],
-                                                                       unsaid: list[str]):  # fmt: skip
+@pytest.mark.parametrize(
+    ("who", "said", "unsaid"),
+    [
+        (
+            "caseworker",
+            [
+                "students who take part in After-school tutoring today",
+                (
+                    "You see their name, grade and school, attendance, course marks, test results,"
+                    " the partner"
+                ),
+                "Handrail may suggest, where it is likely to help: Tutoring, mentoring, food",
+            ],
+            ["no alerts"],
+        ),
+        (
+            "coordinator",
+            [
+                "You see their name, grade and school, the partner",
+                "You see no alerts and no suggestions",
+            ],
+            ["course marks.", "may suggest"],
+        ),
+        (
+            "evaluator",
+            ["It opens no single student&#39;s record, neither to you nor to a colleague"],
+            ["take part in"],
+        ),
+    ],
+)
+def test_a_partners_page_says_what_it_opens_for_the_role_of_its_reader(
+    site: TestSite, who: str, said: list[str], unsaid: list[str]
+):
     page = site.browser(who).get("/agreements/" + ("a3" if who == "evaluator" else "a1")).text
     opens = re.search(r"What it opens for you.*?</section>", page, re.S)
     assert opens is not None
@@ -95,26 +134,46 @@ def test_what_needs_a_signature_is_said_apart(site: TestSite):
     assert "You see meal eligibility only of those whose family has signed for it." in page
 
 
-@pytest.mark.parametrize(("basis", "why"), [
-    (LegalBasis.AUDIT_EVALUATION, "Your agreement is for evaluation"),
-    (LegalBasis.STUDIES, "Your agreement is for a study"),
-])
-def test_evaluation_and_study_open_no_page_or_answer_about_a_student(site: TestSite, basis: str, why: str):  # R13
+@pytest.mark.parametrize(
+    ("basis", "why"),
+    [
+        (LegalBasis.AUDIT_EVALUATION, "Your agreement is for evaluation"),
+        (LegalBasis.STUDIES, "Your agreement is for a study"),
+    ],
+)
+def test_evaluation_and_study_open_no_page_or_answer_about_a_student(
+    site: TestSite, basis: str, why: str
+):  # R13
     revoke(site.database, "a3", NOW)
-    add_agreement(site.database, agreement_id="a4", organization_id="college", legal_basis=basis, supports=[],
-                  categories=GRANTED, programs=["p1", "p2"])  # fmt: skip
+    add_agreement(
+        site.database,
+        agreement_id="a4",
+        organization_id="college",
+        legal_basis=basis,
+        supports=[],
+        categories=GRANTED,
+        programs=["p1", "p2"],
+    )
     browser = site.browser("evaluator")
     assert why in browser.get("/caseload").text
     assert browser.get("/api/v1/students").json()["students"] == []
     for who in ("caseworker", "pantry", "district_admin"):
         handle = site.handle(who, "s05")
-        for path in (f"/students/{handle}", f"/students/{handle}/disclosures", f"/students/{handle}/emergency",
-                     f"/consents/{handle}", f"/api/v1/students/{handle}", f"/api/v1/students/{handle}/alerts",
-                     f"/api/v1/students/{handle}/suggestions"):  # fmt: skip
+        for path in (
+            f"/students/{handle}",
+            f"/students/{handle}/disclosures",
+            f"/students/{handle}/emergency",
+            f"/consents/{handle}",
+            f"/api/v1/students/{handle}",
+            f"/api/v1/students/{handle}/alerts",
+            f"/api/v1/students/{handle}/suggestions",
+        ):
             assert browser.get(path).status_code == 404, path
     crawled = crawl(browser)
     assert not [path for path in crawled if path.startswith(("/students/", "/api/v1/students/"))]
-    assert not any("Lastname" in page.text or district.CANARY in page.text for page in crawled.values())
+    assert not any(
+        "Lastname" in page.text or district.CANARY in page.text for page in crawled.values()
+    )
     page = browser.get("/agreements/a4").text
     assert ("Handrail makes no extracts" in page) == (basis is LegalBasis.STUDIES)
 
@@ -122,15 +181,24 @@ def test_evaluation_and_study_open_no_page_or_answer_about_a_student(site: TestS
 def test_an_explanation_names_the_line_and_is_itself_written_down(site: TestSite):  # R15, R23
     browser, handle = site.browser("district_admin"), site.handle("district_admin", "s01")
     before = len(site.log())
-    page = browser.get("/agreements/explain", params={"person": STAFF["caseworker"][0], "student": handle}).text
+    page = browser.get(
+        "/agreements/explain", params={"person": STAFF["caseworker"][0], "student": handle}
+    ).text
     (row,) = site.log()[before:]
     assert (row.student_id, row.route) == ("s01", "/agreements/explain")
     assert row.categories == "directory;services;services_other"
     (kept,) = versions_of(site.database, "a1")
-    line = kept.agreement.text.splitlines().index(next(one for one in kept.agreement.text.splitlines()
-                                                       if one.startswith("categories"))) + 1  # fmt: skip
+    line = (
+        kept.agreement.text.splitlines().index(
+            next(one for one in kept.agreement.text.splitlines() if one.startswith("categories"))
+        )
+        + 1
+    )
     assert f"Line {line} of a1, version 1" in page and kept.agreement.sha256 in page
-    assert "Staff caseworker may see: name, grade and school, attendance, course marks, test results" in page
+    assert (
+        "Staff caseworker may see: name, grade and school, attendance, course marks, test results"
+        in page
+    )
     assert "Does the agreement name this part of the record? No." in page
     assert f"Given00 {district.CANARY}" in page and "Shown to Staff district_admin" in page
 
@@ -139,12 +207,19 @@ def test_an_explanation_of_another_day_and_of_a_closed_account(site: TestSite):
     browser, handle = site.browser("district_admin"), site.handle("district_admin", "s01")
     asked = {"person": STAFF["caseworker"][0], "student": handle}
     later = browser.get("/agreements/explain", params=asked | {"on": "2026-08-01"}).text
-    assert "No: its last day is 31 July 2026" in later and "may see nothing of this student" in later
+    assert (
+        "No: its last day is 31 July 2026" in later and "may see nothing of this student" in later
+    )
     unknown = browser.get("/agreements/explain", params=asked | {"person": "nobody@tutors.example"})
     assert unknown.status_code == 422 and "Nobody has this sign-in." in unknown.text
     missing = browser.get("/agreements/explain", params=asked | {"student": "0" * 20})
-    assert missing.status_code == 422 and "There is no student with this number or code" in missing.text
-    assert "Every question" not in browser.get("/agreements/explain", params={"student": handle}).text
+    assert (
+        missing.status_code == 422
+        and "There is no student with this number or code" in missing.text
+    )
+    assert (
+        "Every question" not in browser.get("/agreements/explain", params={"student": handle}).text
+    )
 
 
 def test_what_is_explained_is_what_the_site_answers(site: TestSite):  # R15

@@ -1,4 +1,6 @@
-"""The district's page of consents: each change is checked, written down with who made it, and counts at once."""
+"""The district's page of consents: each change is checked, written down with who made it, and
+counts at once.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,13 @@ from tests.serving.conftest import NOW, STAFF, TestSite
 from tests.serving.crawl import csrf_of
 
 SIGNED = {
-    "organization_id": "tutors", "categories": ["housing", "meal_eligibility"], "purpose": "Help with housing",
-    "signer": "A parent", "signed_on": "2026-04-01", "expires_on": "2026-08-31",
-}  # fmt: skip
+    "organization_id": "tutors",
+    "categories": ["housing", "meal_eligibility"],
+    "purpose": "Help with housing",
+    "signer": "A parent",
+    "signed_on": "2026-04-01",
+    "expires_on": "2026-08-31",
+}
 
 
 @pytest.fixture
@@ -34,7 +40,9 @@ def post(browser: httpx.Client, path: str, **fields: object) -> httpx.Response:
     return browser.post(path, data={"csrf": csrf_of(browser.get("/consents"))} | fields)
 
 
-def test_a_consent_is_written_down_with_who_did_it_and_shown(site: TestSite, officer: httpx.Client, path: str):
+def test_a_consent_is_written_down_with_who_did_it_and_shown(
+    site: TestSite, officer: httpx.Client, path: str
+):
     answer = post(officer, path, **SIGNED)
     assert (answer.status_code, answer.headers["location"]) == (303, f"{path}?done=added")
     (kept,) = consents(site.database, "s01")
@@ -43,81 +51,134 @@ def test_a_consent_is_written_down_with_who_did_it_and_shown(site: TestSite, off
     assert kept.signed.categories == {Category.HOUSING, Category.MEAL_ELIGIBILITY}
     assert (kept.signed.signed_on, kept.signed.expires_on) == (date(2026, 4, 1), date(2026, 8, 31))
     page = officer.get(f"{path}?done=added").text
-    assert "Tutors may see housing, meal eligibility" in page and "The consent is written down" in page
+    assert (
+        "Tutors may see housing, meal eligibility" in page and "The consent is written down" in page
+    )
     assert "Written down by Staff district_admin on 17 April 2026, 10:30" in page
-    assert "Tutors</th><td class=\"number\">1<" in officer.get("/consents").text
+    assert 'Tutors</th><td class="number">1<' in officer.get("/consents").text
 
 
-def test_a_revocation_names_who_took_it_back_and_from_which_day(site: TestSite, officer: httpx.Client, path: str):
+def test_a_revocation_names_who_took_it_back_and_from_which_day(
+    site: TestSite, officer: httpx.Client, path: str
+):
     post(officer, path, **SIGNED)
     (kept,) = consents(site.database, "s01")
-    answer = post(officer, f"{path}/revoke", number=str(kept.number), revoked_by="The parent", revoked_on="2026-04-17")
+    answer = post(
+        officer,
+        f"{path}/revoke",
+        number=str(kept.number),
+        revoked_by="The parent",
+        revoked_on="2026-04-17",
+    )
     assert (answer.status_code, answer.headers["location"]) == (303, f"{path}?done=revoked")
     (revoked,) = consents(site.database, "s01")
     assert (revoked.revoked_by, revoked.revoked_on) == ("The parent", date(2026, 4, 17))
     page = officer.get(path).text
     assert "By The parent, from 17 April 2026 on" in page and "Revoked" in page
-    again = post(officer, f"{path}/revoke", number=str(kept.number), revoked_by="The parent", revoked_on="2026-04-17")
+    again = post(
+        officer,
+        f"{path}/revoke",
+        number=str(kept.number),
+        revoked_by="The parent",
+        revoked_on="2026-04-17",
+    )
     assert again.status_code == 422 and "was revoked before" in again.text
 
 
 def test_an_opt_out_and_its_end_are_written_down(site: TestSite, officer: httpx.Client, path: str):
-    assert post(officer, f"{path}/opt-out", day="2026-04-17").headers["location"] == f"{path}?done=kept-out"
+    assert (
+        post(officer, f"{path}/opt-out", day="2026-04-17").headers["location"]
+        == f"{path}?done=kept-out"
+    )
     assert "1 student is kept out" in officer.get("/consents").text
     page = officer.get(path).text
     assert "out of every partner's sight from 17 April 2026 on" in page and "/opt-out/end" in page
     assert post(officer, f"{path}/opt-out", day="2026-04-17").status_code == 422
-    assert post(officer, f"{path}/opt-out/end", day="2026-04-17").headers["location"] == f"{path}?done=ended"
+    assert (
+        post(officer, f"{path}/opt-out/end", day="2026-04-17").headers["location"]
+        == f"{path}?done=ended"
+    )
     (kept,) = opt_outs(site.database, "s01")
-    assert (kept.since, kept.ended, kept.end_recorded_at) == (date(2026, 4, 17), date(2026, 4, 17), NOW)
+    assert (kept.since, kept.ended, kept.end_recorded_at) == (
+        date(2026, 4, 17),
+        date(2026, 4, 17),
+        NOW,
+    )
     assert post(officer, f"{path}/opt-out/end", day="2026-04-17").status_code == 422
 
 
-@pytest.mark.parametrize(("changes", "said"), [
-    ({"organization_id": "nobody"}, "Partner: this is &#39;nobody&#39;; it must be a partner on record."),
-    ({"organization_id": "district"}, "Partner: this is"),
-    ({"categories": []}, "What it opens: this is empty"),
-    ({"purpose": " "}, "What the family agreed to: this is empty"),
-    ({"signer": ""}, "Signed by: this is empty"),
-    ({"signed_on": ""}, "Signed on: this is"),
-    ({"signed_on": "2026-04-18"}, "Signed on: this is 2026-04-18, after today"),
-    ({"expires_on": "2026-03-01"}, "Counts until: this is 2026-03-01, before the signature"),
-])  # fmt: skip
-def test_what_is_not_right_is_said_and_what_was_filled_in_stays(site: TestSite, officer: httpx.Client, path: str,
-                                                                changes: dict[str, object], said: str):  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"organization_id": "nobody"},
+            "Partner: this is &#39;nobody&#39;; it must be a partner on record.",
+        ),
+        ({"organization_id": "district"}, "Partner: this is"),
+        ({"categories": []}, "What it opens: this is empty"),
+        ({"purpose": " "}, "What the family agreed to: this is empty"),
+        ({"signer": ""}, "Signed by: this is empty"),
+        ({"signed_on": ""}, "Signed on: this is"),
+        ({"signed_on": "2026-04-18"}, "Signed on: this is 2026-04-18, after today"),
+        ({"expires_on": "2026-03-01"}, "Counts until: this is 2026-03-01, before the signature"),
+    ],
+)
+def test_what_is_not_right_is_said_and_what_was_filled_in_stays(
+    site: TestSite, officer: httpx.Client, path: str, changes: dict[str, object], said: str
+):
     answer = post(officer, path, **(SIGNED | changes))
     assert answer.status_code == 422 and said in answer.text, answer.text
     assert ("Help with housing" in answer.text) == ("purpose" not in changes)
     assert consents(site.database) == []
 
 
-def test_nothing_changes_without_the_forms_own_token_or_with_a_field_more(site: TestSite, officer: httpx.Client,
-                                                                          path: str):  # R21, R46  # fmt: skip
+def test_nothing_changes_without_the_forms_own_token_or_with_a_field_more(
+    site: TestSite, officer: httpx.Client, path: str
+):  # R21, R46
     post(officer, path, **SIGNED)
     before = consents(site.database)
-    revocation = {"number": str(before[0].number), "revoked_by": "A parent", "revoked_on": "2026-04-17"}
-    for end, fields in (("", SIGNED), ("/revoke", revocation), ("/opt-out", {"day": "2026-04-17"}),
-                        ("/opt-out/end", {"day": "2026-04-17"})):  # fmt: skip
+    revocation = {
+        "number": str(before[0].number),
+        "revoked_by": "A parent",
+        "revoked_on": "2026-04-17",
+    }
+    for end, fields in (
+        ("", SIGNED),
+        ("/revoke", revocation),
+        ("/opt-out", {"day": "2026-04-17"}),
+        ("/opt-out/end", {"day": "2026-04-17"}),
+    ):
         assert officer.post(path + end, data=fields | {"csrf": "x"}).status_code == 403
         assert post(officer, path + end, **(fields | {"recorded_by": "me"})).status_code == 422
     assert consents(site.database) == before and opt_outs(site.database) == []
 
 
-def test_a_consent_cannot_be_revoked_on_another_students_page(site: TestSite, officer: httpx.Client, path: str):
+def test_a_consent_cannot_be_revoked_on_another_students_page(
+    site: TestSite, officer: httpx.Client, path: str
+):
     post(officer, path, **SIGNED)
     (kept,) = consents(site.database)
     other = f"/consents/{site.handle('district_admin', 's02')}/revoke"
-    answer = post(officer, other, number=str(kept.number), revoked_by="A parent", revoked_on="2026-04-17")
+    answer = post(
+        officer, other, number=str(kept.number), revoked_by="A parent", revoked_on="2026-04-17"
+    )
     assert answer.status_code == 422 and "This student has no such consent." in answer.text
     assert consents(site.database) == [kept]
 
 
-def test_a_students_page_is_found_by_code_and_is_a_look(site: TestSite, officer: httpx.Client, path: str):  # R23, R27
+def test_a_students_page_is_found_by_code_and_is_a_look(
+    site: TestSite, officer: httpx.Client, path: str
+):  # R23, R27
     code = path.rsplit("/", 1)[1]
     assert officer.get("/consents", params={"student": f" {code} "}).headers["location"] == path
-    assert officer.get("/consents", params={"student": " s01 "}).headers["location"] == path, "by number"
+    assert officer.get("/consents", params={"student": " s01 "}).headers["location"] == path, (
+        "by number"
+    )
     missing = officer.get("/consents", params={"student": "0" * 20})
-    assert missing.status_code == 422 and "There is no student with this number or code" in missing.text
+    assert (
+        missing.status_code == 422
+        and "There is no student with this number or code" in missing.text
+    )
     before = len(site.log())
     assert district.CANARY not in officer.get("/consents").text and len(site.log()) == before
     page = officer.get(path).text

@@ -1,4 +1,6 @@
-"""The page of data loads: how fresh, what became of rows, what looks odd; and what an old feed silences."""
+"""The page of data loads: how fresh, what became of rows, what looks odd; and what an old feed
+silences.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,15 @@ NewSite = Callable[[str], TestSite]
 
 def loaded(site: TestSite, hours_ago: float) -> None:
     report = LoadReport("rows", snapshot_id=Snapshot.current(site.home).id)
-    note_load(site.home, report, ("students", "attendance_events"), NOW - timedelta(hours=hours_ago))
+    note_load(
+        site.home, report, ("students", "attendance_events"), NOW - timedelta(hours=hours_ago)
+    )
 
 
 def damage(site: TestSite) -> None:
-    """Load the district again with a conflicting mark of s01, which is set aside, and a child born in 1990."""
+    """Load the district again with a conflicting mark of s01, which is set aside, and a child born
+    in 1990.
+    """
     rows = district.rows()
     rows["course_grades"].append(rows["course_grades"][0] | {"grade": 11.0})
     rows["students"][3]["birth_date"] = NOW.date().replace(year=1990)
@@ -54,7 +60,9 @@ def test_the_page_says_how_fresh_what_is_odd_and_what_was_set_aside(site: TestSi
     loaded(site, 40)
     page = site.browser("district_admin").get("/data").text
     assert "More than 36 hours ago" in page
-    row = next(one for one in page.split("<tr>") if "Students younger than 2 or older than 22" in one)
+    row = next(
+        one for one in page.split("<tr>") if "Students younger than 2 or older than 22" in one
+    )
     assert re.findall(r"<td[^>]*>(.*?)</td>", row) == ["A date that cannot be", "1", "12", "8%"]
     assert re.search(r"another row has the same key.*</td><td class=\"number\">1</td>", page)
     assert "/data/quarantine.csv" in page
@@ -65,12 +73,16 @@ def test_the_page_names_no_student(site: TestSite):
     damage(site)
     page = site.browser("data_scientist").get("/data").text
     students = district.rows()["students"]
-    names = [str(row[name]) for row in students for name in ("first_name", "last_name", "student_id")]
+    names = [
+        str(row[name]) for row in students for name in ("first_name", "last_name", "student_id")
+    ]
     assert not [name for name in names if re.search(rf"\b{name}\b", page)]
     assert site.log() == []
 
 
-def test_the_file_of_rows_set_aside_is_the_districts_alone_and_is_written_down(site: TestSite):  # R23, R27
+def test_the_file_of_rows_set_aside_is_the_districts_alone_and_is_written_down(
+    site: TestSite,
+):  # R23, R27
     damage(site)
     answer = site.browser("district_admin").get("/data/quarantine.csv")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
@@ -89,16 +101,28 @@ def test_rows_that_name_too_many_students_for_a_page_are_taken_by_command(site: 
     assert "/data/quarantine.csv" not in page and "handrail records quarantine --to FILE" in page
 
 
-def test_two_partners_who_send_the_same_kind_of_files_are_told_apart(site: TestSite, tmp_path: Path):
+def test_two_partners_who_send_the_same_kind_of_files_are_told_apart(
+    site: TestSite, tmp_path: Path
+):
     for hours, partner in ((50, "tutors"), (1, "harbor")):
         folder = tmp_path / partner
         folder.mkdir()
-        (folder / "programs.csv").write_text(f"program_id,organization_id,name\n{partner}-1,{partner},Help\n")
+        (folder / "programs.csv").write_text(
+            f"program_id,organization_id,name\n{partner}-1,{partner},Help\n"
+        )
         report = load(ServiceHistory(partner), folder, site.home, merge=True)
         note_load(site.home, report, ("programs",), NOW - timedelta(hours=hours))
     page = site.browser("district_admin").get("/data").text
-    rows = dict(re.findall(r'<tr><th scope="row">(Partners&#39; service history: \w+)</th><td[^>]*>(.*?)</td>', page))
-    assert sorted(rows) == ["Partners&#39; service history: Tutors", "Partners&#39; service history: harbor"]
+    rows = dict(
+        re.findall(
+            r'<tr><th scope="row">(Partners&#39; service history: \w+)</th><td[^>]*>(.*?)</td>',
+            page,
+        )
+    )
+    assert sorted(rows) == [
+        "Partners&#39; service history: Tutors",
+        "Partners&#39; service history: harbor",
+    ]
     assert "More than 36 hours ago" in rows["Partners&#39; service history: Tutors"]
     assert "More than" not in rows["Partners&#39; service history: harbor"]
     assert page.count(">Partners&#39; service history: Tutors</h2>") == 1

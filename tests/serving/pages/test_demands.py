@@ -1,4 +1,6 @@
-"""Legal demands and holds on the site: refused by default, two people, one student, and no way for a partner."""
+"""Legal demands and holds on the site: refused by default, two people, one student, and no way for
+a partner.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ TOLD = (NOW - timedelta(days=NOTICE_DAYS)).date().isoformat()
 @pytest.fixture
 def second(site: TestSite) -> httpx.Client:
     """Another district administrator."""
-    viewer = add_staff(site.database, "second@district.example", "Second", Role.DISTRICT_ADMIN, DISTRICT, PASSWORD)
+    viewer = add_staff(
+        site.database, "second@district.example", "Second", Role.DISTRICT_ADMIN, DISTRICT, PASSWORD
+    )
     browser = site.browser()
     browser.cookies.set("handrail", start_session(site.database, viewer, NOW))
     return browser
@@ -47,9 +51,14 @@ def send(browser: httpx.Client, path: str, **fields: object) -> httpx.Response:
 def written_down(site: TestSite, browser: httpx.Client, **changes: object) -> httpx.Response:
     """A subpoena about s01 that came long enough ago."""
     asked: dict[str, object] = {
-        "student": site.handle("district_admin", "s01"), "kind": "subpoena", "issuer": "County court, 26-118",
-        "received_on": TOLD, "of_court": "true", "categories": ["attendance", "grades"], "reason": "By post",
-    }  # fmt: skip
+        "student": site.handle("district_admin", "s01"),
+        "kind": "subpoena",
+        "issuer": "County court, 26-118",
+        "received_on": TOLD,
+        "of_court": "true",
+        "categories": ["attendance", "grades"],
+        "reason": "By post",
+    }
     return send(browser, "/demands", **(asked | changes))
 
 
@@ -64,16 +73,24 @@ def approved(site: TestSite, first: httpx.Client, second: httpx.Client, **change
 
 def files_of(response: httpx.Response) -> dict[str, list[list[str]]]:
     with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
-        return {name: list(csv.reader(io.StringIO(archive.read(name).decode("utf-8-sig"))))
-                for name in archive.namelist()}  # fmt: skip
+        return {
+            name: list(csv.reader(io.StringIO(archive.read(name).decode("utf-8-sig"))))
+            for name in archive.namelist()
+        }
 
 
-def test_what_is_written_down_is_refused_and_says_what_the_paper_can_compel(site: TestSite, first: httpx.Client):  # R28
+def test_what_is_written_down_is_refused_and_says_what_the_paper_can_compel(
+    site: TestSite, first: httpx.Client
+):  # R28
     response = written_down(site, first)
     assert (response.status_code, response.headers["location"]) == (303, "/demands/1")
     page = first.get("/demands/1").text
     assert "Refused" in page and "It can compel the records that it names" in page
-    assert "The family has not been told" in page and "Quillfeather" in page and "Shown to Staff district_admin" in page
+    assert (
+        "The family has not been told" in page
+        and "Quillfeather" in page
+        and "Shown to Staff district_admin" in page
+    )
     assert "Recorded and refused</strong> by Staff district_admin on 17 April 2026, 10:30" in page
     listed = first.get("/demands").text
     assert "Demand 1" in listed and "County court, 26-118" in listed
@@ -93,16 +110,36 @@ def test_two_people_release_one_student_and_the_parts_that_the_paper_names(  # R
     rows = district.rows()
     for name in ("attendance_events", "course_grades"):
         (terms,), header, *lines = files[f"{name}.csv"]
-        assert terms.startswith("# Released by Second, The District, on 17 April 2026, 10:30 to answer legal demand 1")
+        assert terms.startswith(
+            "# Released by Second, The District, on 17 April 2026, 10:30 to answer legal demand 1"
+        )
         assert "(34 CFR 99.33)" in terms
         expected = [row for row in rows[name] if row["student_id"] == "s01"]
         assert sorted(lines) == sorted([str(row[column]) for column in header] for row in expected)
     (look,) = site.log()[before:]
-    assert (look.student_id, look.agreement_id, look.legal_basis, look.categories, look.route, look.law_requires) == (
-        "s01", "demand-1", "judicial_order", "attendance;grades", "/demands/{number}/release", True)  # fmt: skip
+    assert (
+        look.student_id,
+        look.agreement_id,
+        look.legal_basis,
+        look.categories,
+        look.route,
+        look.law_requires,
+    ) == (
+        "s01",
+        "demand-1",
+        "judicial_order",
+        "attendance;grades",
+        "/demands/{number}/release",
+        True,
+    )
     digest = hashlib.sha256(response.content).hexdigest()
     assert [event.action for event in events(site.database, 1)] == [
-        "recorded", "notified", "proposed", "approved", "released"]  # fmt: skip
+        "recorded",
+        "notified",
+        "proposed",
+        "approved",
+        "released",
+    ]
     assert digest in second.get(path).text and "To the clerk, by hand" in second.get(path).text
     report = first.get(f"/students/{site.handle('district_admin', 's01')}/disclosures").text
     assert "34 CFR 99.31(a)(9)" in report
@@ -116,27 +153,55 @@ def test_everything_that_can_be_demanded_comes_without_a_formula(  # R52
     rows["course_grades"][0]["course"] = "=HYPERLINK(1)"
     rows["behavior_incidents"][0]["days_removed"] = -1.5
     snapshot_of(rows, site.home)
-    every = ["directory", "attendance", "grades", "assessments", "behavior", "special_education", "english_learner",
-             "housing", "demographics", "services_other"]  # fmt: skip
-    files = files_of(send(second, f"{approved(site, first, second, categories=every)}/release", reason="By hand"))
-    assert set(files) == {"students.csv", "characteristics.csv", "attendance_events.csv", "course_grades.csv",
-                          "assessments.csv", "behavior_incidents.csv", "service_enrollments.csv",
-                          "service_sessions.csv", "READ-ME.txt"}  # fmt: skip
+    every = [
+        "directory",
+        "attendance",
+        "grades",
+        "assessments",
+        "behavior",
+        "special_education",
+        "english_learner",
+        "housing",
+        "demographics",
+        "services_other",
+    ]
+    files = files_of(
+        send(second, f"{approved(site, first, second, categories=every)}/release", reason="By hand")
+    )
+    assert set(files) == {
+        "students.csv",
+        "characteristics.csv",
+        "attendance_events.csv",
+        "course_grades.csv",
+        "assessments.csv",
+        "behavior_incidents.csv",
+        "service_enrollments.csv",
+        "service_sessions.csv",
+        "READ-ME.txt",
+    }
     cells = [cell for lines in files.values() for line in lines for cell in line]
     assert "'=HYPERLINK(1)" in cells and "=HYPERLINK(1)" not in cells and "-1.5" in cells
     assert "meal_eligible" not in files["characteristics.csv"][1]
-    identifiers = {line[0] for name, lines in files.items() if name.endswith(".csv") for line in lines[2:]}
+    identifiers = {
+        line[0] for name, lines in files.items() if name.endswith(".csv") for line in lines[2:]
+    }
     assert identifiers == {"s01"}
 
 
-def test_one_person_alone_releases_nothing(site: TestSite, first: httpx.Client, second: httpx.Client):  # R28
+def test_one_person_alone_releases_nothing(
+    site: TestSite, first: httpx.Client, second: httpx.Client
+):  # R28
     path = written_down(site, first).headers["location"]
     send(first, f"{path}/notice", told_on=TOLD, reason="By letter")
     send(first, path, decision="propose", reason="Read")
     page = first.get(path).text
-    assert "Another district administrator must approve it" in page and 'value="approve"' not in page
+    assert (
+        "Another district administrator must approve it" in page and 'value="approve"' not in page
+    )
     alone = send(first, path, decision="approve", reason="I agree with myself")
-    assert alone.status_code == 409 and "Another district administrator must approve it" in alone.text
+    assert (
+        alone.status_code == 409 and "Another district administrator must approve it" in alone.text
+    )
     for browser in (first, second):
         taken = send(browser, f"{path}/release", reason="Now")
         assert taken.status_code == 409 and "have not agreed" in taken.text
@@ -175,31 +240,47 @@ def test_the_family_has_its_days(site: TestSite, first: httpx.Client):  # R28
     assert "may still object" in first.get(path).text
     assert send(first, path, decision="propose", reason="Now").status_code == 409
     site.clock[0] = NOW + timedelta(days=NOTICE_DAYS)
-    assert send(site.browser("district_admin"), path, decision="propose", reason="Now").status_code == 303
+    assert (
+        send(site.browser("district_admin"), path, decision="propose", reason="Now").status_code
+        == 303
+    )
 
 
-def test_a_release_closes_at_its_minute(site: TestSite, first: httpx.Client, second: httpx.Client):  # R11, R28
+def test_a_release_closes_at_its_minute(
+    site: TestSite, first: httpx.Client, second: httpx.Client
+):  # R11, R28
     path = approved(site, first, second)
     site.clock[0] = NOW + timedelta(days=RELEASE_DAYS, seconds=-1)
-    assert send(site.browser("district_admin"), f"{path}/release", reason="To the clerk").status_code == 200
+    assert (
+        send(site.browser("district_admin"), f"{path}/release", reason="To the clerk").status_code
+        == 200
+    )
     site.clock[0] += timedelta(seconds=1)
     browser = site.browser("district_admin")
     assert send(browser, f"{path}/release", reason="To the clerk").status_code == 409
     assert "Approved, and closed since" in browser.get(path).text
 
 
-def test_without_the_log_nothing_is_released(site: TestSite, first: httpx.Client, second: httpx.Client):  # R23
+def test_without_the_log_nothing_is_released(
+    site: TestSite, first: httpx.Client, second: httpx.Client
+):  # R23
     path = approved(site, first, second)
     token = csrf_of(first.get("/agreements"))
     with site.database.engine.begin() as connection:
-        connection.execute(text("CREATE TRIGGER closed BEFORE INSERT ON disclosures BEGIN SELECT RAISE(ABORT, 'no'); "
-                                "END"))  # fmt: skip
+        connection.execute(
+            text(
+                "CREATE TRIGGER closed BEFORE INSERT ON disclosures BEGIN SELECT RAISE(ABORT,"
+                " 'no'); END"
+            )
+        )
     response = first.post(f"{path}/release", data={"csrf": token, "reason": "To the clerk"})
     assert response.status_code == 503 and b"PK" not in response.content
     assert "released" not in [event.action for event in events(site.database, 1)]
 
 
-def test_two_students_are_never_released_in_one_go(site: TestSite, first: httpx.Client, second: httpx.Client):  # R31
+def test_two_students_are_never_released_in_one_go(
+    site: TestSite, first: httpx.Client, second: httpx.Client
+):  # R31
     handles = [site.handle("district_admin", student) for student in ("s01", "s02")]
     for student in ([*handles], " ".join(handles), ",".join(handles)):
         response = written_down(site, first, student=student)
@@ -209,26 +290,50 @@ def test_two_students_are_never_released_in_one_go(site: TestSite, first: httpx.
     for extra in ({"student": handles[1]}, {"students": handles}, {"categories": "behavior"}):
         assert send(first, f"{path}/release", reason="All", **extra).status_code == 422
     answer = files_of(send(first, f"{path}/release", reason="All"))
-    assert {line[0] for name, lines in answer.items() if name.endswith(".csv") for line in lines[2:]} == {"s01"}
+    assert {
+        line[0] for name, lines in answer.items() if name.endswith(".csv") for line in lines[2:]
+    } == {"s01"}
 
 
-def test_no_partner_finds_a_way_to_take_a_record_away(site: TestSite, first: httpx.Client, second: httpx.Client):
+def test_no_partner_finds_a_way_to_take_a_record_away(
+    site: TestSite, first: httpx.Client, second: httpx.Client
+):
     # R28, R31
     path = approved(site, first, second)
-    asked = [("GET", "/demands"), ("GET", "/demands/new"), ("POST", "/demands"), ("GET", path), ("POST", path),
-             ("POST", f"{path}/notice"), ("POST", f"{path}/release"), ("POST", "/holds"), ("POST", "/holds/1/lift"),
-             ("GET", "/emergencies"), ("POST", "/emergencies"), ("POST", "/emergencies/1/end"), ("GET", "/notices"),
-             ("POST", "/notices/1/seen")]  # fmt: skip
+    asked = [
+        ("GET", "/demands"),
+        ("GET", "/demands/new"),
+        ("POST", "/demands"),
+        ("GET", path),
+        ("POST", path),
+        ("POST", f"{path}/notice"),
+        ("POST", f"{path}/release"),
+        ("POST", "/holds"),
+        ("POST", "/holds/1/lift"),
+        ("GET", "/emergencies"),
+        ("POST", "/emergencies"),
+        ("POST", "/emergencies/1/end"),
+        ("GET", "/notices"),
+        ("POST", "/notices/1/seen"),
+    ]
     for who in (*PARTNERS, "equity_reviewer", "data_scientist"):
         browser = site.browser(who)
-        token = {"csrf": csrf_of(browser.get("/agreements")), "reason": "Please", "decision": "approve"}
+        token = {
+            "csrf": csrf_of(browser.get("/agreements")),
+            "reason": "Please",
+            "decision": "approve",
+        }
         never = browser.get("/nothing/here").content
         for method, where in asked:
             response = browser.request(method, where, data=token if method == "POST" else None)
             assert (response.status_code, response.content) == (404, never), (who, method, where)
         for where, page in crawl(browser).items():
             kind = page.headers.get("content-type", "").split(";")[0]
-            assert "content-disposition" not in page.headers and kind in ("", "text/html", "text/plain"), (who, where)
+            assert "content-disposition" not in page.headers and kind in (
+                "",
+                "text/html",
+                "text/plain",
+            ), (who, where)
     assert [event.action for event in events(site.database, 1)][-1] == "approved"
 
 
@@ -238,13 +343,19 @@ def test_a_hold_hides_the_student_at_the_next_request_and_lifting_brings_them_ba
     caseworker, path = site.browser("caseworker"), f"/students/{site.handle('caseworker', 's01')}"
     assert caseworker.get(path).status_code == 200
     code = site.handle("district_admin", "s01")
-    assert send(first, "/holds", student=code, reason="Lawsuit 26-77").headers["location"] == "/demands#holds"
+    assert (
+        send(first, "/holds", student=code, reason="Lawsuit 26-77").headers["location"]
+        == "/demands#holds"
+    )
     assert held(site.database) == {"s01"}
     never = caseworker.get("/students/" + "0" * 20)
     assert (caseworker.get(path).status_code, caseworker.get(path).content) == (404, never.content)
     assert "Quillfeather" not in caseworker.get("/caseload").text
-    for student, reason, said in ((code, "Again", "under a legal hold already"), ("0" * 20, "x", "no student with"),
-                                  (code, " ", "say why")):  # fmt: skip
+    for student, reason, said in (
+        (code, "Again", "under a legal hold already"),
+        ("0" * 20, "x", "no student with"),
+        (code, " ", "say why"),
+    ):
         refused = send(first, "/holds", student=student, reason=reason)
         assert refused.status_code == 422 and said in refused.text
     assert send(first, "/holds/1/lift", reason="Settled").status_code == 303
@@ -255,27 +366,56 @@ def test_a_hold_hides_the_student_at_the_next_request_and_lifting_brings_them_ba
     assert send(first, "/holds/1/lift", reason="Again").status_code == 422
 
 
-@pytest.mark.parametrize("change", [
-    {"student": "0" * 20}, {"kind": ""}, {"kind": "summons"}, {"issuer": " "}, {"received_on": ""},
-    {"received_on": "2026-04-18"}, {"received_on": "soon"}, {"categories": []}, {"categories": ["meal_eligibility"]},
-    {"categories": ["schedule"]}, {"reason": " "}, {"status": "approved"}, {"approved_by": "me"},
-])  # fmt: skip
-def test_what_is_not_whole_is_not_written_down(site: TestSite, first: httpx.Client, change: dict[str, object]):  # R21
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"student": "0" * 20},
+        {"kind": ""},
+        {"kind": "summons"},
+        {"issuer": " "},
+        {"received_on": ""},
+        {"received_on": "2026-04-18"},
+        {"received_on": "soon"},
+        {"categories": []},
+        {"categories": ["meal_eligibility"]},
+        {"categories": ["schedule"]},
+        {"reason": " "},
+        {"status": "approved"},
+        {"approved_by": "me"},
+    ],
+)
+def test_what_is_not_whole_is_not_written_down(
+    site: TestSite, first: httpx.Client, change: dict[str, object]
+):  # R21
     assert written_down(site, first, **change).status_code == 422
     assert demands(site.database) == []
 
 
-def test_what_was_typed_is_still_there_when_something_was_missing(site: TestSite, first: httpx.Client):
+def test_what_was_typed_is_still_there_when_something_was_missing(
+    site: TestSite, first: httpx.Client
+):
     page = written_down(site, first, reason=" ", issuer='"><script>alert(1)</script>').text
     assert "Please say why" in page and "<script" not in page and "&lt;script&gt;" in page
-    assert re.search(r'value="subpoena" required checked', page) and re.search(r'value="attendance" checked', page)
+    assert re.search(r'value="subpoena" required checked', page) and re.search(
+        r'value="attendance" checked', page
+    )
 
 
-def test_another_sites_form_changes_nothing(site: TestSite, first: httpx.Client, second: httpx.Client):  # R46
+def test_another_sites_form_changes_nothing(
+    site: TestSite, first: httpx.Client, second: httpx.Client
+):  # R46
     path = approved(site, first, second)
-    for where, fields in ((f"{path}/release", {}), (path, {"decision": "deny"}), (f"{path}/notice", {}),
-                          ("/demands", {}), ("/holds", {}), ("/holds/1/lift", {})):  # fmt: skip
+    for where, fields in (
+        (f"{path}/release", {}),
+        (path, {"decision": "deny"}),
+        (f"{path}/notice", {}),
+        ("/demands", {}),
+        ("/holds", {}),
+        ("/holds/1/lift", {}),
+    ):
         response = first.post(where, data={"csrf": "forged", "reason": "x"} | fields)
         assert response.status_code == 403, where
-    assert [event.action for event in events(site.database, 1)][-1] == "approved" and held(site.database) == frozenset()
+    assert [event.action for event in events(site.database, 1)][-1] == "approved" and held(
+        site.database
+    ) == frozenset()
     assert set(STAFF) >= set(PARTNERS)

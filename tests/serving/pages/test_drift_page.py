@@ -1,4 +1,6 @@
-"""The page of changes since training: for the district's auditors alone, plain, and out of date when it is."""
+"""The page of changes since training: for the district's auditors alone, plain, and out of date
+when it is.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,13 @@ MARKS = FeatureChange("grade_average", 0.12, 0.03, 0.03, 0.31, Turn(70.0, 0.8, 0
 GRADE = FeatureChange("grade_level", 0.02, 0.03, None, None, None)
 DAY = DayChange(date(2025, 12, 9), 75, 1_800, (GRADE, ABSENCES, MARKS))
 CAME = Realised(
-    (date(2025, 12, 9),), 1_780, 1.3, Estimate(0.2, -0.4, 0.8), None,
+    (date(2025, 12, 9),),
+    1_780,
+    1.3,
+    Estimate(0.2, -0.4, 0.8),
+    None,
     (Fifth(1, 0.9, Estimate(0.6, -0.2, 1.4), 360), Fifth(5, 2.0, Estimate(0.1, -0.5, 0.7), 360)),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +58,19 @@ def site(approved_home: Path, tmp_path: Path) -> TestSite:
 def put(site: TestSite, **changes: object) -> Drift:
     """What was found of the version that is registered, on the records that serve."""
     made = model_version(site.home)
-    found = Drift(NOW, made.version, made.sha256, Snapshot.current(site.home).id, Outcome.declared().sha256,
-                  date(2025, 10, 15), True, (DAY,), date(2026, 10, 14), 40, CAME)  # fmt: skip
+    found = Drift(
+        NOW,
+        made.version,
+        made.sha256,
+        Snapshot.current(site.home).id,
+        Outcome.declared().sha256,
+        date(2025, 10, 15),
+        True,
+        (DAY,),
+        date(2026, 10, 14),
+        40,
+        CAME,
+    )
     found = replace(found, **changes)
     write_drift(found, site.home)
     return found
@@ -66,7 +83,9 @@ def test_the_district_reads_what_changed_what_came_and_what_to_do(site: TestSite
     assert "there was much change in attendance and some change in marks." in page
     assert "Absences this school year: above 4, 22% of students then and 48% now" in page
     assert "not on record for 3% then and 31% now" in page
-    assert "Less went with supports than was predicted. On average +1.3 points were predicted" in page
+    assert (
+        "Less went with supports than was predicted. On average +1.3 points were predicted" in page
+    )
     assert "What to do: students changed much. Train anew (handrail train)" in page
     assert "out of date" not in page
     assert page.count('class="drift-much"') == 1 and page.count('class="drift-some"') == 1
@@ -81,19 +100,29 @@ def test_before_anything_was_worked_out_the_page_says_which_command(site: TestSi
 def test_a_version_with_no_decision_day_since_or_without_a_reference_says_so(site: TestSite):
     put(site, days=(), realised=None, why_not="it is too early")
     page = site.browser("data_scientist").get("/drift").text
-    assert "No decision day has passed since 15 October 2025" in page and "14 October 2026, school day 40" in page
+    assert (
+        "No decision day has passed since 15 October 2025" in page
+        and "14 October 2026, school day 40" in page
+    )
     assert "cannot be told yet: it is too early" in page
     put(site, days=(), realised=None, why_not="it is too early", known=False)
-    assert "was trained before it was kept what its students looked like" in site.browser("data_scientist").get(
-        "/drift").text  # fmt: skip
+    assert (
+        "was trained before it was kept what its students looked like"
+        in site.browser("data_scientist").get("/drift").text
+    )
 
 
 def test_newer_records_another_version_or_another_outcome_make_it_out_of_date(site: TestSite):
     put(site, version=2, snapshot_id="older")
     page = site.browser("district_admin").get("/drift").text
-    assert "out of date: newer records were loaded, and version 1 is the one to look at now." in page
+    assert (
+        "out of date: newer records were loaded, and version 1 is the one to look at now." in page
+    )
     put(site, at=NOW.replace(hour=12), outcome_sha256="another")
-    assert "out of date: what counts as progress was changed." in site.browser("district_admin").get("/drift").text
+    assert (
+        "out of date: what counts as progress was changed."
+        in site.browser("district_admin").get("/drift").text
+    )
 
 
 @pytest.mark.parametrize("who", sorted(set(STAFF) - set(AUDITORS)))
@@ -114,7 +143,9 @@ def test_findings_that_were_changed_are_not_shown(site: TestSite):
 
 
 @pytest.mark.parametrize("who", AUDITORS)
-def test_the_filled_page_is_whole_html_names_no_student_and_writes_no_look_down(site: TestSite, who: str):
+def test_the_filled_page_is_whole_html_names_no_student_and_writes_no_look_down(
+    site: TestSite, who: str
+):
     put(site)
     text = site.browser(who).get("/drift").text
     page = Page(text)
@@ -123,6 +154,10 @@ def test_the_filled_page_is_whole_html_names_no_student_and_writes_no_look_down(
     assert len(ids) == len(set(ids))
     assert {attributes.get("aria-labelledby") for _, attributes in page.tags} - {None} <= set(ids)
     assert "style=" not in text and "<script" not in text and not re.search(r"risk", text, re.I)
-    names = [str(row[name]) for row in district.rows()["students"] for name in ("first_name", "last_name")]
+    names = [
+        str(row[name])
+        for row in district.rows()["students"]
+        for name in ("first_name", "last_name")
+    ]
     assert not [name for name in [*district.STUDENTS, *names] if name in text]
     assert site.log() == []

@@ -1,4 +1,6 @@
-"""Emergencies on the site: what opens for whom, until which minute, what stays as it was, and who is told."""
+"""Emergencies on the site: what opens for whom, until which minute, what stays as it was, and who
+is told.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,13 @@ REASON = "The other places they go to are where to look first"
 
 
 def fields(browser: httpx.Client, **changes: object) -> dict[str, object]:
-    return {"csrf": csrf_of(browser.get("/agreements")), "categories": ["services_other"], "threat": THREAT,
-            "reason": REASON, "hours": "2"} | changes  # fmt: skip
+    return {
+        "csrf": csrf_of(browser.get("/agreements")),
+        "categories": ["services_other"],
+        "threat": THREAT,
+        "reason": REASON,
+        "hours": "2",
+    } | changes
 
 
 def opened(site: TestSite, student: str = "s05", **changes: object) -> httpx.Response:
@@ -40,8 +47,15 @@ def opened(site: TestSite, student: str = "s05", **changes: object) -> httpx.Res
 def opened_by_district(site: TestSite, student: str, who: str, *categories: str) -> httpx.Response:
     browser = site.browser("district_admin")
     person = viewer_of(site.database, STAFF[who][0]).user_id
-    return browser.post("/emergencies", data=fields(browser, categories=list(categories), person=person,
-                                                    student=site.handle("district_admin", student)))  # fmt: skip
+    return browser.post(
+        "/emergencies",
+        data=fields(
+            browser,
+            categories=list(categories),
+            person=person,
+            student=site.handle("district_admin", student),
+        ),
+    )
 
 
 def test_it_opens_what_was_asked_says_so_and_closes_at_its_minute(site: TestSite):  # R30
@@ -54,10 +68,14 @@ def test_it_opens_what_was_asked_says_so_and_closes_at_its_minute(site: TestSite
     assert (response.status_code, response.headers["location"]) == (303, path)
     page = browser.get(path).text
     assert "Weekend bags" in page
-    assert "Opened for an emergency until 17 April 2026, 12:30: other partners&#39; services" in page
+    assert (
+        "Opened for an emergency until 17 April 2026, 12:30: other partners&#39; services" in page
+    )
     assert "The district has been told" in page
-    assert ("Shared with Staff caseworker, Tutors under agreement a1 and for a health or safety emergency "
-            "(34 CFR 99.36) on 17 April 2026, 10:30.") in page  # fmt: skip
+    assert (
+        "Shared with Staff caseworker, Tutors under agreement a1 and for a health or safety"
+        " emergency (34 CFR 99.36) on 17 April 2026, 10:30." in page
+    )
     assert "Disruption" not in page and "Housing" not in page
     other = browser.get(f"/students/{site.handle('caseworker', 's06')}").text
     assert "Weekend bags" not in other and "emergency (34" not in other, "only this student"
@@ -71,13 +89,18 @@ def test_it_opens_what_was_asked_says_so_and_closes_at_its_minute(site: TestSite
     assert "Weekend bags" not in after and "Opened for an emergency" not in after
 
 
-def test_its_looks_stand_on_its_own_ground_and_the_family_reads_them(site: TestSite):  # R23, R30, 99.32(a)(5)
+def test_its_looks_stand_on_its_own_ground_and_the_family_reads_them(
+    site: TestSite,
+):  # R23, R30, 99.32(a)(5)
     opened(site)
     handle = site.handle("caseworker", "s05")
     for path in (f"/students/{handle}", f"/api/v1/students/{handle}"):
         before = len(site.log())
         answer = site.browser("caseworker").get(path)
-        assert "Weekend bags" in answer.text and "for a health or safety emergency (34 CFR 99.36)" in answer.text
+        assert (
+            "Weekend bags" in answer.text
+            and "for a health or safety emergency (34 CFR 99.36)" in answer.text
+        )
         agreed, urgent = site.log()[before:]
         assert (agreed.agreement_id, agreed.legal_basis) == ("a1", "school_official")
         assert "services_other" not in agreed.categories
@@ -86,8 +109,12 @@ def test_its_looks_stand_on_its_own_ground_and_the_family_reads_them(site: TestS
     browser = site.browser("district_admin")
     report = browser.get(f"/students/{site.handle('district_admin', 's05')}/disclosures").text
     assert "emergency (34 CFR 99.31(a)(10) and 99.36)" in report
-    for said in ("The emergency of 17 April 2026, 10:30", f"The danger that was seen: {THREAT}.", REASON,
-                 "Staff caseworker of Tutors could read: other partners&#39; services"):  # fmt: skip
+    for said in (
+        "The emergency of 17 April 2026, 10:30",
+        f"The danger that was seen: {THREAT}.",
+        REASON,
+        "Staff caseworker of Tutors could read: other partners&#39; services",
+    ):
         assert said in report, said
     assert "Looks</dt><dd>2 looks" in browser.get("/emergencies").text
 
@@ -96,10 +123,15 @@ def test_the_district_is_told_on_every_page_until_it_has_seen_it(site: TestSite)
     browser = site.browser("district_admin")
     assert "Notices</a>" in browser.get("/agreements").text
     opened(site)
-    assert "Notices (1)</a>" in browser.get("/agreements").text and "Notices (1)</a>" in browser.get("/students").text
+    assert (
+        "Notices (1)</a>" in browser.get("/agreements").text
+        and "Notices (1)</a>" in browser.get("/students").text
+    )
     page = browser.get("/notices").text
-    assert ("Staff caseworker of Tutors opened parts of a student&#39;s record for an emergency, until 12:30 on "
-            "17 April.") in page  # fmt: skip
+    assert (
+        "Staff caseworker of Tutors opened parts of a student&#39;s record for an emergency, until"
+        " 12:30 on 17 April." in page
+    )
     assert not re.search(r"Given|Lastname|stranger|\bs05\b", page)
     response = browser.post("/notices/1/seen", data={"csrf": csrf_of(browser.get("/notices"))})
     assert response.status_code == 303
@@ -111,53 +143,95 @@ def test_the_district_is_told_on_every_page_until_it_has_seen_it(site: TestSite)
 
 def test_without_its_notice_nothing_opens(site: TestSite):  # R30
     with site.database.engine.begin() as connection:
-        connection.execute(text("CREATE TRIGGER closed BEFORE INSERT ON notices BEGIN SELECT RAISE(ABORT, 'no'); END"))
+        connection.execute(
+            text(
+                "CREATE TRIGGER closed BEFORE INSERT ON notices BEGIN SELECT RAISE(ABORT,"
+                " 'no'); END"
+            )
+        )
     assert opened(site).status_code == 500
     assert emergencies(site.database) == []
     path = f"/students/{site.handle('caseworker', 's05')}"
     assert "Weekend bags" not in site.browser("caseworker").get(path).text
 
 
-@pytest.mark.parametrize(("change", "status", "said"), [
-    *(({"categories": [str(one)]}, 422, "does not open this part") for one in sorted(set(Category) - OPENABLE)),
-    ({"threat": "bad things"}, 422, "20 characters or more what is happening"),
-    ({"reason": ""}, 422, "20 characters or more why these parts"), ({"hours": "4.5"}, 422, "at most 4 hours"),
-    ({"categories": []}, 422, "which parts"), ({"categories": ["grades"]}, 422, "already, without an emergency"),
-    ({"hours": "nan"}, 422, "at most 4 hours"), ({"categories": ["everything"]}, 422, "Something is missing"),
-    ({"approved_by": "me"}, 422, "Something is missing"), ({"csrf": "x"}, 403, "form cannot be used"),
-])  # fmt: skip
-def test_what_lacks_something_opens_nothing(site: TestSite, change: dict[str, object], status: int, said: str):  # R30
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        *(
+            ({"categories": [str(one)]}, 422, "does not open this part")
+            for one in sorted(set(Category) - OPENABLE)
+        ),
+        ({"threat": "bad things"}, 422, "20 characters or more what is happening"),
+        ({"reason": ""}, 422, "20 characters or more why these parts"),
+        ({"hours": "4.5"}, 422, "at most 4 hours"),
+        ({"categories": []}, 422, "which parts"),
+        ({"categories": ["grades"]}, 422, "already, without an emergency"),
+        ({"hours": "nan"}, 422, "at most 4 hours"),
+        ({"categories": ["everything"]}, 422, "Something is missing"),
+        ({"approved_by": "me"}, 422, "Something is missing"),
+        ({"csrf": "x"}, 403, "form cannot be used"),
+    ],
+)
+def test_what_lacks_something_opens_nothing(
+    site: TestSite, change: dict[str, object], status: int, said: str
+):  # R30
     response = opened(site, **change)
     assert response.status_code == status and said in response.text
     assert emergencies(site.database) == []
 
 
 def test_suggestions_alerts_and_lists_stay_as_they_were(site: TestSite, model: object):  # R1, R5
-    """An emergency opens a record to be read. What the model and the alerts rest on is what agreements open."""
-    site.app.state.site.shelf = SimpleNamespace(model=lambda now: (model, ""), challenger=lambda now: None)
+    """An emergency opens a record to be read. What the model and the alerts rest on is what
+    agreements open.
+    """
+    site.app.state.site.shelf = SimpleNamespace(
+        model=lambda now: (model, ""), challenger=lambda now: None
+    )
     with site.database.engine.begin() as connection:
         connection.execute(text("DELETE FROM agreement_terms"))
         connection.execute(text("DELETE FROM agreements WHERE agreement_id = 'a1'"))
-    add_agreement(site.database, categories=["directory", "services"], supports=["tutoring", "mentoring", "food"])
+    add_agreement(
+        site.database,
+        categories=["directory", "services"],
+        supports=["tutoring", "mentoring", "food"],
+    )
     browser, handle = site.browser("caseworker"), site.handle("caseworker", "s01")
-    paths = ["/caseload", "/caseload?sort=name", "/api/v1/students", f"/api/v1/students/{handle}/alerts",
-             f"/api/v1/students/{handle}/suggestions"]  # fmt: skip
+    paths = [
+        "/caseload",
+        "/caseload?sort=name",
+        "/api/v1/students",
+        f"/api/v1/students/{handle}/alerts",
+        f"/api/v1/students/{handle}/suggestions",
+    ]
     before = {path: browser.get(path).content for path in paths}
     shown = browser.get(f"/students/{handle}").text
     assert "Suggested supports" in shown and "Act now" not in shown and "Mathematics" not in shown
-    assert opened(site, "s01", categories=["attendance", "grades", "assessments"]).status_code == 303
+    assert (
+        opened(site, "s01", categories=["attendance", "grades", "assessments"]).status_code == 303
+    )
     assert {path: browser.get(path).content for path in paths} == before
     page = browser.get(f"/students/{handle}").text
-    assert "Mathematics" in page and "Reading benchmark" in page and "Attendance this school year" in page
+    assert (
+        "Mathematics" in page
+        and "Reading benchmark" in page
+        and "Attendance this school year" in page
+    )
     for heading in ("What stands out", "Act now"):
         assert heading not in page
     supports = re.compile(r'<section aria-labelledby="supports">.*?</section>', re.S)
     assert supports.findall(page) == supports.findall(shown) != []
-    assert "Act now" in site.browser("district_admin").get("/students").text, "there is something to be alerted to"
+    assert "Act now" in site.browser("district_admin").get("/students").text, (
+        "there is something to be alerted to"
+    )
 
 
-def test_a_student_whom_only_an_emergency_opens_is_on_a_page_of_their_own(site: TestSite):  # R3, R30
-    assert opened_by_district(site, "s12", "coordinator", "directory", "attendance").status_code == 303
+def test_a_student_whom_only_an_emergency_opens_is_on_a_page_of_their_own(
+    site: TestSite,
+):  # R3, R30
+    assert (
+        opened_by_district(site, "s12", "coordinator", "directory", "attendance").status_code == 303
+    )
     browser, handle = site.browser("coordinator"), site.handle("coordinator", "s12")
     listed = browser.get("/caseload").text
     assert "Given11" not in listed
@@ -166,9 +240,14 @@ def test_a_student_whom_only_an_emergency_opens_is_on_a_page_of_their_own(site: 
     page = browser.get(f"/students/{handle}").text
     assert "Given11" in page and "Attendance this school year" in page and "Mathematics" not in page
     assert "Suggested supports" not in page and "What stands out" not in page
-    assert "Shared with Staff coordinator, Tutors for a health or safety emergency (34 CFR 99.36)" in page
+    assert (
+        "Shared with Staff coordinator, Tutors for a health or safety emergency (34 CFR 99.36)"
+        in page
+    )
     assert browser.get(f"/api/v1/students/{handle}").json()["name"] == "Given11 Lastname11"
-    assert all(one["handle"] != handle for one in browser.get("/api/v1/students").json()["students"])
+    assert all(
+        one["handle"] != handle for one in browser.get("/api/v1/students").json()["students"]
+    )
     for end in ("/alerts", "/suggestions"):
         assert browser.get(f"/api/v1/students/{handle}{end}").status_code == 404
     for end in ("/emergency", "/disclosures", "/suggestions/tutoring"):
@@ -177,7 +256,11 @@ def test_a_student_whom_only_an_emergency_opens_is_on_a_page_of_their_own(site: 
     site.clock[0] = NOW + timedelta(hours=2)
     browser = site.browser("coordinator")
     gone, never = browser.get(f"/students/{handle}"), browser.get("/students/" + "0" * 20)
-    assert (gone.status_code, gone.content) == (never.status_code, never.content) == (404, never.content)
+    assert (
+        (gone.status_code, gone.content)
+        == (never.status_code, never.content)
+        == (404, never.content)
+    )
 
 
 def test_a_name_stays_closed_where_the_emergency_does_not_open_it(site: TestSite):  # R30
@@ -207,13 +290,23 @@ def test_whoever_opened_it_and_the_district_end_it_at_once(site: TestSite):  # R
     assert again.status_code == 409 and "This emergency is over" in again.text
 
 
-def test_the_districts_report_says_who_saw_whom_and_on_account_of_what(site: TestSite):  # R30, 99.32(a)(5)
+def test_the_districts_report_says_who_saw_whom_and_on_account_of_what(
+    site: TestSite,
+):  # R30, 99.32(a)(5)
     opened(site, threat=f"{THREAT} <script>alert(1)</script>")
     browser = site.browser("district_admin")
     before = len(site.log())
     page = browser.get("/emergencies").text
-    for said in ("Given04 Lastname04", "Staff caseworker, Tutors", "Other partners&#39; services", THREAT, REASON,
-                 "17 April 2026, 10:30 to 17 April 2026, 12:30", "Open now", "0 looks"):  # fmt: skip
+    for said in (
+        "Given04 Lastname04",
+        "Staff caseworker, Tutors",
+        "Other partners&#39; services",
+        THREAT,
+        REASON,
+        "17 April 2026, 10:30 to 17 April 2026, 12:30",
+        "Open now",
+        "0 looks",
+    ):
         assert said in page, said
     assert "<script" not in page
     assert [(row.student_id, row.route) for row in site.log()[before:]] == [("s05", "/emergencies")]
@@ -249,4 +342,5 @@ def test_nothing_of_another_organisations_emergency_reaches_a_partner(site: Test
     opened_by_district(site, "s05", "coordinator", "attendance")
     after = {path: page.content for path, page in crawl(site.browser("pantry")).items()}
     assert {re.sub(rb'name="csrf" value="[^"]+"', b"", page) for page in after.values()} == {
-        re.sub(rb'name="csrf" value="[^"]+"', b"", page) for page in before.values()}  # fmt: skip
+        re.sub(rb'name="csrf" value="[^"]+"', b"", page) for page in before.values()
+    }

@@ -1,4 +1,6 @@
-"""Who is who: only the district's administrators see the students to choose from, and what they say is kept."""
+"""Who is who: only the district's administrators see the students to choose from, and what they say
+is kept.
+"""
 
 from __future__ import annotations
 
@@ -43,22 +45,41 @@ def matched(site: TestSite) -> TestSite:
     return site
 
 
-def say(browser: httpx.Client, choice: str, participant: str = "T-2", **changes: str) -> httpx.Response:
-    form = {"csrf": csrf_of(browser.get("/agreements")), "organization": "tutors", "participant": participant}
+def say(
+    browser: httpx.Client, choice: str, participant: str = "T-2", **changes: str
+) -> httpx.Response:
+    form = {
+        "csrf": csrf_of(browser.get("/agreements")),
+        "organization": "tutors",
+        "participant": participant,
+    }
     return browser.post("/matches", data=form | {"choice": choice} | changes)
 
 
 def take_back(browser: httpx.Client, participant: str, show: str, **changes: str) -> httpx.Response:
-    form = {"csrf": csrf_of(browser.get("/agreements")), "organization": "tutors", "participant": participant}
+    form = {
+        "csrf": csrf_of(browser.get("/agreements")),
+        "organization": "tutors",
+        "participant": participant,
+    }
     return browser.post("/matches/undo", data=form | {"show": show} | changes)
 
 
-def test_the_page_shows_the_participant_beside_the_students_with_how_alike_each_fact_is(matched: TestSite):
+def test_the_page_shows_the_participant_beside_the_students_with_how_alike_each_fact_is(
+    matched: TestSite,
+):
     page = matched.browser("district_admin").get("/matches").text
     assert "1 participant waits for somebody at the district" in page
-    assert "Thistlewood Lastname03, participant T-2 of Tutors" in page and "As Tutors wrote it" in page
+    assert (
+        "Thistlewood Lastname03, participant T-2 of Tutors" in page and "As Tutors wrote it" in page
+    )
     row = re.sub(r"<[^>]+>", " ", page[page.index("Given03 Lastname03") :].split("</tr>")[0])
-    for words in ("First name: another name. Last name: the same.", "21 July 2013", "Grade 4", "Harbor School"):
+    for words in (
+        "First name: another name. Last name: the same.",
+        "21 July 2013",
+        "Grade 4",
+        "Harbor School",
+    ):
         assert words in row, words
     assert row.count("the same") == 3
     assert "None of these" in page and "0." not in page.split("<main")[1].split("</main>")[0]
@@ -77,15 +98,24 @@ def test_whoever_is_shown_is_written_down_first_and_stamped(matched: TestSite): 
     browser.get("/matches?show=linked")
     assert matched.log()[-1].student_id == "s03"
     logged = len(matched.log())
-    assert "Shown to" not in browser.get("/matches?show=decided").text and len(matched.log()) == logged
+    assert (
+        "Shown to" not in browser.get("/matches?show=decided").text and len(matched.log()) == logged
+    )
 
 
 @pytest.mark.parametrize("who", sorted(set(STAFF) - {"district_admin"}))
-def test_nobody_but_the_districts_administrators_finds_the_queue_or_a_way_to_answer(matched: TestSite, who: str):  # R2
+def test_nobody_but_the_districts_administrators_finds_the_queue_or_a_way_to_answer(
+    matched: TestSite, who: str
+):  # R2
     browser = matched.browser(who)
     handle = matched.handle("district_admin", "s04")
-    for response in (browser.get("/matches"), browser.get("/matches?show=linked"), say(browser, handle),
-                     say(browser, "none"), take_back(browser, "T-1", "linked")):  # fmt: skip
+    for response in (
+        browser.get("/matches"),
+        browser.get("/matches?show=linked"),
+        say(browser, handle),
+        say(browser, "none"),
+        take_back(browser, "T-1", "linked"),
+    ):
         assert response.status_code == 404
     for path, response in crawl(browser).items():
         assert "/matches" not in response.text and "Thistlewood" not in response.text, path
@@ -99,7 +129,11 @@ def test_a_choice_links_the_participant_and_keeps_who_said_so_and_when(matched: 
     assert links(matched.database, "tutors") == {"T-1": "s03", "T-2": "s04"}
     assert "Nobody is on this list." in browser.get("/matches").text
     page = browser.get("/matches?show=decided").text
-    assert "Staff district_admin" in page and "17 April 2026, 10:30" in page and "Given03 Lastname03" in page
+    assert (
+        "Staff district_admin" in page
+        and "17 April 2026, 10:30" in page
+        and "Given03 Lastname03" in page
+    )
     [kept] = decided(matched.database)
     assert kept.decided_at == NOW and kept.decided_by
 
@@ -126,7 +160,9 @@ def test_what_was_said_or_linked_can_be_taken_back(matched: TestSite, participan
     assert "Staff district_admin took back the earlier answer on 17 April 2026." in page
 
 
-def test_a_changed_participant_comes_back_saying_so_with_the_earlier_answer_marked(matched: TestSite):
+def test_a_changed_participant_comes_back_saying_so_with_the_earlier_answer_marked(
+    matched: TestSite,
+):
     browser = matched.browser("district_admin")
     say(browser, matched.handle("district_admin", "s04"))
     other = Participant("tutors", "T-2", "Wren", "Sparrow", BORN, 4, "Harbor School")
@@ -139,13 +175,18 @@ def test_a_changed_participant_comes_back_saying_so_with_the_earlier_answer_mark
     assert say(browser, "none").status_code == 303
 
 
-def test_a_late_or_foreign_answer_changes_nothing_and_is_told_plainly(matched: TestSite):  # R21, R46
+def test_a_late_or_foreign_answer_changes_nothing_and_is_told_plainly(
+    matched: TestSite,
+):  # R21, R46
     browser, before = matched.browser("district_admin"), queue(matched.database)
     handle = matched.handle("district_admin", "s04")
     other = matched.handle("district_admin", "s09")
     refused = say(browser, other)
     assert refused.status_code == 409
-    assert "That student is not one of those offered for this participant. Nothing was changed." in refused.text
+    assert (
+        "That student is not one of those offered for this participant. Nothing was changed."
+        in refused.text
+    )
     assert say(browser, "s04").status_code == 404
     assert say(browser, matched.handle("caseworker", "s04")).status_code == 404
     assert say(browser, handle, participant="T-9").status_code == 409
@@ -159,24 +200,43 @@ def test_a_late_or_foreign_answer_changes_nothing_and_is_told_plainly(matched: T
     assert queue(matched.database) == before
     say(browser, handle)
     late = say(browser, "none")
-    assert late.status_code == 409 and "Somebody has said who this participant is in the meantime." in late.text
+    assert (
+        late.status_code == 409
+        and "Somebody has said who this participant is in the meantime." in late.text
+    )
     assert links(matched.database, "tutors") == {"T-1": "s03", "T-2": "s04"}
 
 
-def look_up(browser: httpx.Client, number: str, participant: str = "T-2", show: str = "waiting") -> httpx.Response:
-    form = {"csrf": csrf_of(browser.get("/agreements")), "organization": "tutors", "participant": participant}
+def look_up(
+    browser: httpx.Client, number: str, participant: str = "T-2", show: str = "waiting"
+) -> httpx.Response:
+    form = {
+        "csrf": csrf_of(browser.get("/agreements")),
+        "organization": "tutors",
+        "participant": participant,
+    }
     return browser.post("/matches/look-up", data=form | {"number": number, "show": show})
 
 
-def test_a_student_can_be_looked_up_by_number_who_is_shown_written_down_and_then_chosen(matched: TestSite):  # R23
+def test_a_student_can_be_looked_up_by_number_who_is_shown_written_down_and_then_chosen(
+    matched: TestSite,
+):  # R23
     browser, handle = matched.browser("district_admin"), matched.handle("district_admin", "s09")
     before = len(matched.log())
     found = look_up(browser, " s09 ")
-    assert found.status_code == 200 and "Given08 Lastname08" in found.text and "Looked up by number" in found.text
+    assert (
+        found.status_code == 200
+        and "Given08 Lastname08" in found.text
+        and "Looked up by number" in found.text
+    )
     assert Page(found.text).problems == []
     assert {(one.student_id, one.route) for one in matched.log()[before:]} == {
-        ("s04", "/matches/look-up"), ("s09", "/matches/look-up")}  # fmt: skip
-    assert [one.participant.participant_id for one in queue(matched.database)] == ["T-2"], "looking decides nothing"
+        ("s04", "/matches/look-up"),
+        ("s09", "/matches/look-up"),
+    }
+    assert [one.participant.participant_id for one in queue(matched.database)] == ["T-2"], (
+        "looking decides nothing"
+    )
     assert say(browser, handle).status_code == 409, "only who was looked up may be chosen"
     assert say(browser, handle, looked_up=handle).status_code == 303
     assert links(matched.database, "tutors") == {"T-1": "s03", "T-2": "s09"}
@@ -188,17 +248,27 @@ def test_a_number_of_nobody_is_told_plainly_and_names_nobody(matched: TestSite):
     browser = matched.browser("district_admin")
     for number in ("s99", "Given08", ""):
         refused = look_up(browser, number)
-        assert refused.status_code in (409, 422) and "Given08" not in refused.text.replace(f'"{number}"', "")
-    assert "No student of the district has this number. Nothing was changed." in look_up(browser, "s99").text
+        assert refused.status_code in (409, 422) and "Given08" not in refused.text.replace(
+            f'"{number}"', ""
+        )
+    assert (
+        "No student of the district has this number. Nothing was changed."
+        in look_up(browser, "s99").text
+    )
     assert look_up(browser, "s09", participant="T-9").status_code == 409
     for who in sorted(set(STAFF) - {"district_admin"}):
         assert look_up(matched.browser(who), "s09").status_code == 404
 
 
-def test_a_participant_whom_nobody_is_like_can_be_looked_up_or_said_to_be_no_student(matched: TestSite):
+def test_a_participant_whom_nobody_is_like_can_be_looked_up_or_said_to_be_no_student(
+    matched: TestSite,
+):
     browser, handle = matched.browser("district_admin"), matched.handle("district_admin", "s09")
     page = browser.get("/matches?show=unfound").text
-    assert "Xiomara Okonkwo, participant T/3 &amp; of Tutors" in page and "Not a student of this district" in page
+    assert (
+        "Xiomara Okonkwo, participant T/3 &amp; of Tutors" in page
+        and "Not a student of this district" in page
+    )
     assert Page(page).problems == []
     assert "Given08 Lastname08" in look_up(browser, "s09", "T/3 &", "unfound").text
     answer = say(browser, handle, "T/3 &", looked_up=handle, show="unfound")
@@ -233,11 +303,22 @@ def test_each_form_can_be_read_and_worked_without_seeing(matched: TestSite):
 
 
 def test_a_long_queue_is_read_a_page_at_a_time(site: TestSite):  # R31
-    record_matches(site.database, "tutors", [
-        Match(replace(UNSURE, participant_id=f"T-{n:03d}"), MatchStatus.UNSURE, None,
-              tuple(Candidate(f"s{place:02d}", 0.3) for place in (n % 4 + 2, n % 4 + 3, n % 4 + 4)))
-        for n in range(45)
-    ], NOW)  # fmt: skip
+    record_matches(
+        site.database,
+        "tutors",
+        [
+            Match(
+                replace(UNSURE, participant_id=f"T-{n:03d}"),
+                MatchStatus.UNSURE,
+                None,
+                tuple(
+                    Candidate(f"s{place:02d}", 0.3) for place in (n % 4 + 2, n % 4 + 3, n % 4 + 4)
+                ),
+            )
+            for n in range(45)
+        ],
+        NOW,
+    )
     browser = site.browser("district_admin")
     first, second = browser.get("/matches").text, browser.get("/matches?page=2").text
     third = browser.get("/matches?page=3").text

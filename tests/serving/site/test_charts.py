@@ -1,4 +1,6 @@
-"""A dot plot keeps every interval, zero and its round ticks within the width, each where its value is."""
+"""A dot plot keeps every interval, zero and its round ticks within the width, each where its value
+is.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,11 @@ from hypothesis import strategies as st
 from serving.site.charts import dot_plot
 
 NUMBERS = st.floats(-1e4, 1e4, allow_nan=False).map(lambda value: round(value, 2))
-INTERVALS = st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS).map(lambda three: tuple(sorted(three))), min_size=1,
-                     max_size=12)  # fmt: skip
+INTERVALS = st.lists(
+    st.tuples(NUMBERS, NUMBERS, NUMBERS).map(lambda three: tuple(sorted(three))),
+    min_size=1,
+    max_size=12,
+)
 
 
 @given(INTERVALS)
@@ -28,6 +33,19 @@ def test_places_follow_values_on_one_scale(intervals: list[tuple[float, float, f
 
 
 def test_ticks_are_round_and_say_which_way():
-    assert [label for _, label in dot_plot([(-2.8, -0.7, 1.9)]).ticks] == ["-3", "-2", "-1", "0", "+1", "+2"]
-    assert [label for _, label in dot_plot([(0.1, 0.2, 0.34)]).ticks] == ["0", "+0.1", "+0.2", "+0.3", "+0.4"]
+    assert [label for _, label in dot_plot([(-2.8, -0.7, 1.9)]).ticks] == [
+        "-3",
+        "-2",
+        "-1",
+        "0",
+        "+1",
+        "+2",
+    ]
+    assert [label for _, label in dot_plot([(0.1, 0.2, 0.34)]).ticks] == [
+        "0",
+        "+0.1",
+        "+0.2",
+        "+0.3",
+        "+0.4",
+    ]
     assert next(label for _, label in dot_plot([(0.0, 0.0, 0.0)]).ticks) == "0"

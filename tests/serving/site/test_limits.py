@@ -1,4 +1,6 @@
-"""Nobody takes all students' records: so many in one answer, so many in one day, and the district is told."""
+"""Nobody takes all students' records: so many in one answer, so many in one day, and the district
+is told.
+"""
 
 from __future__ import annotations
 
@@ -49,14 +51,20 @@ def about_limits(site: TestSite) -> list[Notice]:
 
 
 @pytest.mark.parametrize("who", ["caseworker", "district_admin"])
-@pytest.mark.parametrize("path", ["/students/{}", "/api/v1/students/{}", "/api/v1/students/{}/alerts"])
+@pytest.mark.parametrize(
+    "path", ["/students/{}", "/api/v1/students/{}", "/api/v1/students/{}/alerts"]
+)
 def test_the_fifth_student_of_a_day_is_shown_to_nobody(small: TestSite, who: str, path: str):  # R31
     browser = small.browser(who)
     handles = [small.handle(who, student) for student in district.TUTORED]
     answers = [browser.get(path.format(handle)) for handle in handles]
     assert [refused(answer) for answer in answers] == [False] * 4 + [True] * 2
-    assert len(small.log()) == 4 and verify(small.database).rows == 4, "what was not shown is not on the log as shown"
-    assert answers[4].headers["retry-after"] == str(13 * 60 * 60 + 30 * 60), "to midnight from half past ten"
+    assert len(small.log()) == 4 and verify(small.database).rows == 4, (
+        "what was not shown is not on the log as shown"
+    )
+    assert answers[4].headers["retry-after"] == str(13 * 60 * 60 + 30 * 60), (
+        "to midnight from half past ten"
+    )
     if path.startswith("/api/"):
         assert answers[4].json()["error"] == "You have reached today's limit"
     else:
@@ -74,10 +82,16 @@ def test_a_spreadsheet_for_each_family_counts_as_one_student(small: TestSite):  
         assert not any(_NAME.search(answer.text) for answer in answers[4:])
 
 
-@pytest.mark.parametrize(("who", "path"), [
-    ("caseworker", "/caseload"), ("caseworker", "/api/v1/students"), ("caseworker", "/caseload?q=given"),
-    ("district_admin", "/students"), ("district_admin", "/api/v1/students?limit=4"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("who", "path"),
+    [
+        ("caseworker", "/caseload"),
+        ("caseworker", "/api/v1/students"),
+        ("caseworker", "/caseload?q=given"),
+        ("district_admin", "/students"),
+        ("district_admin", "/api/v1/students?limit=4"),
+    ],
+)
 def test_a_list_longer_than_the_limit_is_not_shown(small: TestSite, who: str, path: str):  # R31
     answer = small.browser(who).get(path)
     assert refused(answer) and "At most 3 students can be shown at once" in answer.text
@@ -94,11 +108,15 @@ def test_the_district_is_told_once_a_day_of_each_person(small: TestSite):  # R31
     refused(small.browser("caseworker").get("/caseload"))
     told = about_limits(small)[::-1]
     assert [(one.at.date().day, one.text.split(" asked")[0]) for one in told] == [
-        (17, "Staff caseworker of Tutors"), (17, "Staff district_admin of The District"),
+        (17, "Staff caseworker of Tutors"),
+        (17, "Staff district_admin of The District"),
         (18, "Staff caseworker of Tutors"),
-    ]  # fmt: skip
+    ]
     page = small.browser("district_admin").get("/notices").text
-    assert "asked for the records of more than 3 different students in one answer and was not shown them" in page
+    assert (
+        "asked for the records of more than 3 different students in one answer and was not shown"
+        " them" in page
+    )
     assert small.browser("caseworker").get("/notices").status_code == 404
 
 
@@ -124,7 +142,9 @@ def test_two_people_do_not_share_a_limit_and_the_next_day_starts_anew(small: Tes
     paths = [f"/students/{small.handle('caseworker', student)}" for student in district.TUTORED]
     assert [refused(browser.get(path)) for path in paths] == [False] * 4 + [True] * 2
     assert browser.get(paths[4]).headers["retry-after"] == "1"
-    assert not refused(small.browser("coordinator").get(paths[4])), "somebody else of the same organisation"
+    assert not refused(small.browser("coordinator").get(paths[4])), (
+        "somebody else of the same organisation"
+    )
     small.clock[0] += timedelta(seconds=1)
     assert [refused(browser.get(path)) for path in paths[2:]] == [False] * 4
 
@@ -136,20 +156,39 @@ def test_when_the_district_cannot_be_told_nothing_is_shown_either(small: TestSit
     assert answer.status_code == 503 and not _NAME.search(answer.text)
 
 
-def test_the_default_lets_a_large_caseload_be_read_and_stops_whoever_reads_on(site: TestSite):  # R31
+def test_the_default_lets_a_large_caseload_be_read_and_stops_whoever_reads_on(
+    site: TestSite,
+):  # R31
     rows = district.rows()
     many = [f"m{n:04}" for n in range(1, 1_101)]
-    rows["students"] = [row | {"student_id": student} for student in many for row in rows["students"][1:2]]
-    rows["service_enrollments"] = [rows["service_enrollments"][0] | {"student_id": student} for student in many[:618]]
-    for name in ("characteristics", "attendance_events", "course_grades", "behavior_incidents", "assessments",
-                 "service_sessions"):  # fmt: skip
+    rows["students"] = [
+        row | {"student_id": student} for student in many for row in rows["students"][1:2]
+    ]
+    rows["service_enrollments"] = [
+        rows["service_enrollments"][0] | {"student_id": student} for student in many[:618]
+    ]
+    for name in (
+        "characteristics",
+        "attendance_events",
+        "course_grades",
+        "behavior_incidents",
+        "assessments",
+        "service_sessions",
+    ):
         rows[name] = []
     snapshot_of(rows, site.home)
     caseworker, officer = site.browser("caseworker"), site.browser("district_admin")
-    assert not any(refused(caseworker.get(f"/caseload?sort=name&page={page}")) for page in range(1, 14))
+    assert not any(
+        refused(caseworker.get(f"/caseload?sort=name&page={page}")) for page in range(1, 14)
+    )
     assert len(seen_by(site, "caseworker")) == 618 and about_limits(site) == []
-    read = [refused(officer.get(f"/api/v1/students?limit=200&offset={offset}")) for offset in range(0, 1_100, 200)]
+    read = [
+        refused(officer.get(f"/api/v1/students?limit=200&offset={offset}"))
+        for offset in range(0, 1_100, 200)
+    ]
     assert read == [False] * 5 + [True]
-    assert refused(officer.get("/students?sort=name&page=21")) and not refused(officer.get("/students?sort=name"))
+    assert refused(officer.get("/students?sort=name&page=21")) and not refused(
+        officer.get("/students?sort=name")
+    )
     assert len(seen_by(site, "district_admin")) == 1_000 and len(about_limits(site)) == 1
     assert officer.get("/api/v1/students?limit=201").status_code == 422

@@ -1,4 +1,6 @@
-"""Two thousand planted names and identifiers, and notes: on every page, at every kind of error, in no log."""
+"""Two thousand planted names and identifiers, and notes: on every page, at every kind of error, in
+no log.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,18 @@ BORN = "2009-02-2"
 
 
 def planted() -> district.Rows:
-    """The small district grown to 700 students: 2,100 names and identifiers, and notes wherever text is free."""
+    """The small district grown to 700 students: 2,100 names and identifiers, and notes wherever
+    text is free.
+    """
     small = district.rows()
     grown: district.Rows = {name: [] for name in small}
     for name, rows in small.items():
         of_students = name not in ("schools", "calendar", "programs")
         for place in range(STUDENTS if of_students else 1):
             like = district.STUDENTS[place % len(district.STUDENTS)]
-            grown[name] += [marked(row, place) for row in rows if not of_students or row["student_id"] == like]
+            grown[name] += [
+                marked(row, place) for row in rows if not of_students or row["student_id"] == like
+            ]
     return grown
 
 
@@ -45,7 +51,15 @@ def marked(row: dict[str, Value], place: int) -> dict[str, Value]:
         changes["student_id"] = f"{MARK}id{place:04}"
     if "birth_date" in row:
         changes["birth_date"] = date(2009, 2, 21 + place % 8)
-    for name in ("first_name", "last_name", "course", "assessment", "measure", "behavior", "action"):
+    for name in (
+        "first_name",
+        "last_name",
+        "course",
+        "assessment",
+        "measure",
+        "behavior",
+        "action",
+    ):
         if name in row:
             changes[name] = f"{name} {MARK}{place:04}"
     for name in ("session_id", "incident_id"):
@@ -81,33 +95,63 @@ def test_no_log_holds_a_name_an_identifier_or_a_note(
         answers[response.status_code] += 1
         assert MARK not in response.text
     assert {200, 303, 401, 403, 404, 409, 422, 500, 503} <= set(answers), answers
-    assert len(set(re.findall(rf"first_name {MARK}\d+", shown))) > 50, "the pages do show what is planted"
+    assert len(set(re.findall(rf"first_name {MARK}\d+", shown))) > 50, (
+        "the pages do show what is planted"
+    )
     assert_nameless(site, caplog, capfd)
 
 
 def wrong_requests(site: TestSite, browser: httpx.Client, who: str | None) -> list[httpx.Response]:
-    """Names and notes in paths, queries, forms and bodies, as people and programs send them by mistake."""
+    """Names and notes in paths, queries, forms and bodies, as people and programs send them by
+    mistake.
+    """
     note, name = f"a note on {MARK}0007", f"first_name {MARK}0001"
-    found = [browser.get(path) for path in (
-        f"/students/{MARK}id0001", f"/caseload?q={name}", f"/students?q={name}", f"/{name}", f"/agreements/{name}",
-        f"/caseload?page={name}", f"/disclosures?student={MARK}id0001", f"/api/v1/students?limit={name}",
-        f"/api/v1/students/{MARK}id0001/suggestions", f"/audits/{MARK}",
-    )]  # fmt: skip
-    found.append(browser.post("/sign-in", data={"login": f"{MARK}@tutors.example", "password": note}))
+    found = [
+        browser.get(path)
+        for path in (
+            f"/students/{MARK}id0001",
+            f"/caseload?q={name}",
+            f"/students?q={name}",
+            f"/{name}",
+            f"/agreements/{name}",
+            f"/caseload?page={name}",
+            f"/disclosures?student={MARK}id0001",
+            f"/api/v1/students?limit={name}",
+            f"/api/v1/students/{MARK}id0001/suggestions",
+            f"/audits/{MARK}",
+        )
+    ]
+    found.append(
+        browser.post("/sign-in", data={"login": f"{MARK}@tutors.example", "password": note})
+    )
     if who not in ("caseworker", "partner_admin", "district_admin"):
         return found
     handle = site.handle(who, f"{MARK}id0001")
     page = browser.get(f"/students/{handle}")
-    form = {"csrf": csrf_of(page), "action": "dismissed", "reason": "Other", "detail": note, "rank": "9",
-            "model_sha256": "0" * 64}  # fmt: skip
+    form = {
+        "csrf": csrf_of(page),
+        "action": "dismissed",
+        "reason": "Other",
+        "detail": note,
+        "rank": "9",
+        "model_sha256": "0" * 64,
+    }
     path = f"/students/{handle}/suggestions/tutoring"
-    found += [page, browser.post(path, data=form), browser.post(path, data=form | {"csrf": name}),
-              browser.post(path, data=form | {name: note}), browser.post(path, data=form | {"rank": name}),
-              browser.post(path, data=form, headers={"Origin": f"https://{MARK}.example"})]  # fmt: skip
+    found += [
+        page,
+        browser.post(path, data=form),
+        browser.post(path, data=form | {"csrf": name}),
+        browser.post(path, data=form | {name: note}),
+        browser.post(path, data=form | {"rank": name}),
+        browser.post(path, data=form, headers={"Origin": f"https://{MARK}.example"}),
+    ]
     api, token = f"/api/v1{path}/decisions", {"X-CSRF-Token": form["csrf"]}
     body = {"action": "dismissed", "rank": 9, "model_sha256": "0" * 64, "reason": note}
-    found += [browser.post(api, json=body, headers=token), browser.post(api, json=body | {name: note}, headers=token),
-              browser.post(api, content=f'{{"reason": "{note}', headers=token)]  # fmt: skip
+    found += [
+        browser.post(api, json=body, headers=token),
+        browser.post(api, json=body | {name: note}, headers=token),
+        browser.post(api, content=f'{{"reason": "{note}', headers=token),
+    ]
     offered = re.search(r'action="([^"]+/suggestions/[a-z_]+)"', page.text)
     model = re.search(r'name="model_sha256" value="(\w+)"', page.text)
     if offered and model:
@@ -117,12 +161,22 @@ def wrong_requests(site: TestSite, browser: httpx.Client, who: str | None) -> li
 
 
 def broken(site: TestSite) -> list[httpx.Response]:
-    """A log that cannot be written, a snapshot file that cannot be read, a snapshot that is not there."""
+    """A log that cannot be written, a snapshot file that cannot be read, a snapshot that is not
+    there.
+    """
     browser = site.browser("caseworker")
-    paths = ("/caseload", f"/students/{site.handle('caseworker', f'{MARK}id0001')}", "/api/v1/students")
+    paths = (
+        "/caseload",
+        f"/students/{site.handle('caseworker', f'{MARK}id0001')}",
+        "/api/v1/students",
+    )
     with site.database.engine.begin() as connection:
-        connection.execute(text(f"CREATE TRIGGER closed BEFORE INSERT ON disclosures BEGIN "
-                                f"SELECT RAISE(ABORT, '{MARK}'); END"))  # fmt: skip
+        connection.execute(
+            text(
+                f"CREATE TRIGGER closed BEFORE INSERT ON disclosures BEGIN "
+                f"SELECT RAISE(ABORT, '{MARK}'); END"
+            )
+        )
     found = [browser.get(path) for path in paths]
     assert {response.status_code for response in found} == {503}
     current = site.home / "snapshots" / "CURRENT"
@@ -138,9 +192,15 @@ def broken(site: TestSite) -> list[httpx.Response]:
     return [*found, fresh.get("/caseload")]
 
 
-def assert_nameless(site: TestSite, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
-    """No planted text in what the site logged, printed or wrote down; httpx here is the browser of the test."""
-    ours = [record for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
+def assert_nameless(
+    site: TestSite, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """No planted text in what the site logged, printed or wrote down; httpx here is the browser of
+    the test.
+    """
+    ours = [
+        record for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))
+    ]
     assert any(record.name == "handrail.serving" for record in ours), "the crashes were logged"
     formatter = logging.Formatter("%(name)s %(message)s")
     for record in ours:

@@ -1,4 +1,6 @@
-"""Who is out of scope is as absent as who does not exist: by every route and method, to the byte."""
+"""Who is out of scope is as absent as who does not exist: by every route and method, to the
+byte.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def said(response: httpx.Response) -> tuple[int, Mapping[str, str], bytes]:
 
 
 def out_of_scope(site: TestSite, who: str) -> list[str]:
-    """A handle of another organisation's, and the one that this person would have of a student they do not see."""
+    """A handle of another organisation's, and the one that this person would have of a student they
+    do not see.
+    """
     viewer = viewer_of(site.database, STAFF[who][0])
     scope = scope_for(viewer, site.database, Snapshot.current(site.home), NOW, SECRET)
     everybody = dict.fromkeys(district.STUDENTS, next(iter(scope.grants.values()), ()))
@@ -39,15 +43,21 @@ def out_of_scope(site: TestSite, who: str) -> list[str]:
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_out_of_scope_unknown_and_malformed_are_answered_alike_by_every_route(site: TestSite, who: str):  # R3
+def test_out_of_scope_unknown_and_malformed_are_answered_alike_by_every_route(
+    site: TestSite, who: str
+):  # R3
     browser = site.browser(who)
     paths = sorted({path for _, path in routes_of(site.app.routes) if "{handle}" in path})
     taken = set(routes_of(site.app.routes))
     assert len(paths) > 12
     for path in paths:
         for method in METHODS:
-            answers = {handle: said(browser.request(method, path.format(handle=handle, support="tutoring")))
-                       for handle in (*out_of_scope(site, who), UNKNOWN, *MALFORMED)}  # fmt: skip
+            answers = {
+                handle: said(
+                    browser.request(method, path.format(handle=handle, support="tutoring"))
+                )
+                for handle in (*out_of_scope(site, who), UNKNOWN, *MALFORMED)
+            }
             first = answers[UNKNOWN]
             for handle, answer in answers.items():
                 assert answer == first, (method, path, handle)
@@ -58,17 +68,30 @@ def test_out_of_scope_unknown_and_malformed_are_answered_alike_by_every_route(si
 
 def test_head_is_get_without_its_body_and_is_as_much_a_look(site: TestSite):  # R3, R23
     browser, handle = site.browser("caseworker"), site.handle("caseworker", "s01")
-    for path in ("/caseload", f"/students/{handle}", f"/api/v1/students/{handle}", "/api/v1/students", "/agreements",
-                 "/nothing", "/static/site.css", "/"):  # fmt: skip
+    for path in (
+        "/caseload",
+        f"/students/{handle}",
+        f"/api/v1/students/{handle}",
+        "/api/v1/students",
+        "/agreements",
+        "/nothing",
+        "/static/site.css",
+        "/",
+    ):
         before = len(site.log())
         got = browser.get(path)
         assert got.status_code < 500, path
         rows = site.log()[before:]
         head = browser.head(path)
-        assert (head.status_code, head.headers, head.content) == (got.status_code, got.headers, b""), path
+        assert (head.status_code, head.headers, head.content) == (
+            got.status_code,
+            got.headers,
+            b"",
+        ), path
         again = site.log()[before + len(rows) :]
         assert [(row.student_id, row.categories, row.route) for row in again] == [
-            (row.student_id, row.categories, row.route) for row in rows], path  # fmt: skip
+            (row.student_id, row.categories, row.route) for row in rows
+        ], path
         assert bool(rows) == bool(re.search("students|caseload", path)), path
     signed_out = site.browser()
     assert signed_out.head("/caseload").headers["location"] == "/sign-in?next=/caseload"

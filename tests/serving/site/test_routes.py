@@ -99,8 +99,8 @@ ROUTES: dict[tuple[str, str], frozenset[str] | str] = {
     ("GET", "/api/v1/disclosures"): ADMIN,
     ("GET", "/api/v1/audits"): AUDITORS,
 }
-"""Who finds something there, asked of student s01, agreement a1 and a version that is not registered; an empty form
-is refused only after that."""
+"""Who finds something there, asked of student s01, agreement a1 and a version that is not
+registered; an empty form is refused only after that."""
 MALFORMED = ["0" * 20, "' OR 1=1 --", "s01", "%F0%9F%92%A9", "9" * 300]
 
 
@@ -124,7 +124,9 @@ def test_each_account_finds_what_the_table_says(site: TestSite, who: str):  # R2
     for (method, path), allowed in ROUTES.items():
         if allowed == OPEN or path == "/sign-out":
             continue
-        asked = path.format(handle=handle, support="tutoring", agreement_id="a1", version=7, number=7)
+        asked = path.format(
+            handle=handle, support="tutoring", agreement_id="a1", version=7, number=7
+        )
         status = browser.request(method, asked).status_code
         assert (status != 404) == (who in allowed), (method, path, status)
         if method == "GET" and who in allowed:
@@ -145,9 +147,14 @@ def test_nothing_is_open_to_somebody_who_is_not_signed_in(site: TestSite):  # R2
     browser = site.browser()
     for (method, path), allowed in ROUTES.items():
         if allowed != OPEN:
-            asked = path.format(handle="0" * 20, support="tutoring", agreement_id="a1", version=7, number=7)
+            asked = path.format(
+                handle="0" * 20, support="tutoring", agreement_id="a1", version=7, number=7
+            )
             response = browser.request(method, asked)
-            assert response.status_code == (401 if path.startswith("/api/") else 303), (method, path)
+            assert response.status_code == (401 if path.startswith("/api/") else 303), (
+                method,
+                path,
+            )
             if response.status_code == 303:
                 assert response.headers["location"].startswith("/sign-in")
 
@@ -156,10 +163,19 @@ def test_nothing_is_open_to_somebody_who_is_not_signed_in(site: TestSite):  # R2
 def test_who_comes_to_evaluate_or_for_a_study_finds_no_single_student_on_any_route(  # R9, R13
     site: TestSite, basis: str
 ):
-    handles = {who: site.handle(who, "s01") for who in ("caseworker", "coordinator", "partner_admin")}
-    assert all(site.browser(who).get(f"/students/{handle}").status_code == 200 for who, handle in handles.items())
-    text = agreement_text(legal_basis=basis, supports=[], categories=[*Category],
-                          consent_required=sorted(CONSENT_CATEGORIES))  # fmt: skip
+    handles = {
+        who: site.handle(who, "s01") for who in ("caseworker", "coordinator", "partner_admin")
+    }
+    assert all(
+        site.browser(who).get(f"/students/{handle}").status_code == 200
+        for who, handle in handles.items()
+    )
+    text = agreement_text(
+        legal_basis=basis,
+        supports=[],
+        categories=[*Category],
+        consent_required=sorted(CONSENT_CATEGORIES),
+    )
     save_agreement(site.database, parse_agreement(text.replace("version = 1", "version = 2"), "a1"))
     add_consent(site.database, "s01", *Category)
     for who, handle in handles.items():
@@ -169,7 +185,9 @@ def test_who_comes_to_evaluate_or_for_a_study_finds_no_single_student_on_any_rou
                 asked = browser.request(method, path.format(handle=handle, support="tutoring"))
                 assert asked.status_code == 404, (who, method, path)
         pages = crawl(browser)
-        told = " ".join(page.text for path, page in pages.items() if not path.startswith("/agreements"))
+        told = " ".join(
+            page.text for path, page in pages.items() if not path.startswith("/agreements")
+        )
         assert not any(path.startswith("/students/") for path in pages)
         assert CANARY not in told and not COUNTED.search(told), who
         assert browser.get("/api/v1/students").json()["students"] == []
@@ -180,7 +198,9 @@ COUNTED = re.compile(r"[1-9][0-9]* (of [0-9]+ )?(students|children)")
 
 
 @pytest.mark.parametrize("who", ["caseworker", "coordinator", "partner_admin", "pantry"])
-def test_no_page_of_a_partner_counts_students_by_what_needs_a_familys_consent(site: TestSite, who: str):  # R9, R10
+def test_no_page_of_a_partner_counts_students_by_what_needs_a_familys_consent(
+    site: TestSite, who: str
+):  # R9, R10
     text = agreement_text(categories=[*Category], consent_required=sorted(CONSENT_CATEGORIES))
     save_agreement(site.database, parse_agreement(text.replace("version = 1", "version = 2"), "a1"))
     for student in ("s01", "s02"):

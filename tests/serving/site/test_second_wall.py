@@ -1,4 +1,6 @@
-"""The site over PostgreSQL: the pages of SQLite to the letter, and with the filter of the code off still no leak."""
+"""The site over PostgreSQL: the pages of SQLite to the letter, and with the filter of the code off
+still no leak.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def walled(postgres_server: str) -> Walled:
 
 @pytest.fixture
 def walled_site(walled: Walled, filled_home: Path, tmp_path: Path) -> TestSite:
-    """The district of the other tests, on PostgreSQL, served by the login that is the site's own."""
+    """The district of the other tests, on PostgreSQL, served by the login that is the site's
+    own.
+    """
     home = tmp_path / "walled"
     shutil.copytree(filled_home, home)
     copy_rows(home, walled.owner)
@@ -50,8 +54,10 @@ def walled_site(walled: Walled, filled_home: Path, tmp_path: Path) -> TestSite:
 
 
 def pages(site: TestSite, who: str) -> dict[str, tuple[int, str]]:
-    return {path: (response.status_code, re.sub(r'name="csrf" value="[^"]+"', "", response.text))
-            for path, response in crawl(site.browser(who)).items()}  # fmt: skip
+    return {
+        path: (response.status_code, re.sub(r'name="csrf" value="[^"]+"', "", response.text))
+        for path, response in crawl(site.browser(who)).items()
+    }
 
 
 def names_on(site: TestSite, who: str) -> set[str]:
@@ -59,7 +65,9 @@ def names_on(site: TestSite, who: str) -> set[str]:
     return {name for name in EVERYONE if name in text}
 
 
-def test_partners_get_the_same_pages_through_the_wall_as_without_it(walled_site: TestSite, site: TestSite):  # R16
+def test_partners_get_the_same_pages_through_the_wall_as_without_it(
+    walled_site: TestSite, site: TestSite
+):  # R16
     for who in PARTNERS:
         through, plain = pages(walled_site, who), pages(site, who)
         assert through.keys() == plain.keys(), who
@@ -72,11 +80,22 @@ def test_partners_get_the_same_pages_through_the_wall_as_without_it(walled_site:
 def no_filter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The first wall is gone: everybody's scope is everything, and nothing is filtered by it.
 
-    The SQL that an earlier test has had compiled holds the filter, so none of it may serve here, nor the other way.
+    The SQL that an earlier test has had compiled holds the filter, so none of it may serve here,
+    nor the other way.
     """
 
-    def everything(viewer: Viewer, database: Database, snapshot: Snapshot, now: datetime, secret: bytes) -> Scope:
-        grant = Grant("a1", "0" * 64, "school_official", "Help", viewer.organization_id, frozenset(Category), ())
+    def everything(
+        viewer: Viewer, database: Database, snapshot: Snapshot, now: datetime, secret: bytes
+    ) -> Scope:
+        grant = Grant(
+            "a1",
+            "0" * 64,
+            "school_official",
+            "Help",
+            viewer.organization_id,
+            frozenset(Category),
+            (),
+        )
         return Scope(viewer, now.date(), dict.fromkeys(district.STUDENTS, (grant,)), secret)
 
     monkeypatch.setattr("serving.site.context.scope_for", everything)
@@ -86,17 +105,27 @@ def no_filter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     _written.cache_clear()
 
 
-@pytest.mark.parametrize(("who", "theirs"), [("caseworker", district.TUTORED), ("coordinator", district.TUTORED),
-                                             ("pantry", district.FED), ("evaluator", [])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("who", "theirs"),
+    [
+        ("caseworker", district.TUTORED),
+        ("coordinator", district.TUTORED),
+        ("pantry", district.FED),
+        ("evaluator", []),
+    ],
+)
 def test_with_the_filter_switched_off_no_page_names_a_student_out_of_scope(  # R18
     walled_site: TestSite, no_filter: None, who: str, theirs: list[str]
 ):
-    allowed = {str(row["last_name"]) for row in district.rows()["students"] if row["student_id"] in theirs}
+    allowed = {
+        str(row["last_name"]) for row in district.rows()["students"] if row["student_id"] in theirs
+    }
     assert names_on(walled_site, who) == allowed
 
 
-def test_with_the_filter_switched_off_no_page_shows_a_category_that_is_not_granted(walled_site: TestSite,
-                                                                                   no_filter: None):  # R18
+def test_with_the_filter_switched_off_no_page_shows_a_category_that_is_not_granted(
+    walled_site: TestSite, no_filter: None
+):  # R18
     for who, granted in (("caseworker", True), ("coordinator", False), ("pantry", False)):
         text = " ".join(text for _, text in pages(walled_site, who).values())
         assert ("Reading benchmark" in text) is granted, who
@@ -115,19 +144,36 @@ def test_before_its_records_are_published_the_site_says_so_and_shows_nobody(wall
     assert walled_site.log() == []
 
 
-def test_the_site_s_own_login_adds_to_the_log_and_can_change_nothing_on_it(walled_site: TestSite):  # R24, R31
-    officer, handle = walled_site.browser("district_admin"), walled_site.handle("district_admin", "s01")
+def test_the_site_s_own_login_adds_to_the_log_and_can_change_nothing_on_it(
+    walled_site: TestSite,
+):  # R24, R31
+    officer, handle = (
+        walled_site.browser("district_admin"),
+        walled_site.handle("district_admin", "s01"),
+    )
     for end in ("", "/disclosures", "/disclosures.csv"):
         assert officer.get(f"/students/{handle}{end}").status_code == 200
     assert walled_site.browser("caseworker").get("/caseload").status_code == 200
     before = verify(walled_site.database)
     assert before.ok and before.rows == 3 + len(district.TUTORED)
-    changes = ("DELETE FROM {}", "UPDATE {} SET student_ref = 'x'", "TRUNCATE {}", "DROP TABLE {}",
-               "ALTER TABLE {} DISABLE TRIGGER ALL")  # fmt: skip
-    for change in [change.format(table) for table in ("disclosures", "log_students") for change in changes]:
-        with pytest.raises(ProgrammingError) as refused, walled_site.database.engine.begin() as connection:
+    changes = (
+        "DELETE FROM {}",
+        "UPDATE {} SET student_ref = 'x'",
+        "TRUNCATE {}",
+        "DROP TABLE {}",
+        "ALTER TABLE {} DISABLE TRIGGER ALL",
+    )
+    for change in [
+        change.format(table) for table in ("disclosures", "log_students") for change in changes
+    ]:
+        with (
+            pytest.raises(ProgrammingError) as refused,
+            walled_site.database.engine.begin() as connection,
+        ):
             connection.execute(text(change))
-        assert getattr(refused.value.orig, "sqlstate", "") == "42501", change  # insufficient_privilege
+        assert getattr(refused.value.orig, "sqlstate", "") == "42501", (
+            change
+        )  # insufficient_privilege
     with pytest.raises(ProgrammingError), walled_site.database.write_transaction() as session:
         forget_student(session, "s01")
     assert verify(walled_site.database) == before
@@ -142,10 +188,17 @@ def test_the_owner_s_login_can_cut_a_name_off_the_log(walled_site: TestSite, wal
 
 
 def test_a_limit_is_kept_and_told_by_the_site_s_own_login(walled_site: TestSite):  # R31
-    app = create_app(SiteConfig(walled_site.home, walled_site.database, SECRET, lambda: NOW, limits=Limits(200, 3)))
+    app = create_app(
+        SiteConfig(
+            walled_site.home, walled_site.database, SECRET, lambda: NOW, limits=Limits(200, 3)
+        )
+    )
     site = TestSite(walled_site.home, walled_site.database, app)
     browser = site.browser("caseworker")
-    answers = [browser.get(f"/students/{site.handle('caseworker', student)}") for student in district.TUTORED]
+    answers = [
+        browser.get(f"/students/{site.handle('caseworker', student)}")
+        for student in district.TUTORED
+    ]
     assert [answer.status_code for answer in answers] == [200] * 3 + [429] * 3
     assert [one.kind for one in notices(site.database)] == ["too-many-students"]
 

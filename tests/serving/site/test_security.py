@@ -22,22 +22,35 @@ def sign_in(browser, password: str = PASSWORD, login: str = LOGIN, **more: str):
 
 
 @pytest.mark.parametrize("who", [None, *STAFF])
-def test_every_answer_has_every_header_and_asks_nothing_of_another_site(site: TestSite, who: str | None):  # R49
+def test_every_answer_has_every_header_and_asks_nothing_of_another_site(
+    site: TestSite, who: str | None
+):  # R49
     browser = site.browser(who)
     others = ("/sign-in", "/none", "/api/v1/me", "/caseload?page=x")
     pages = crawl(browser) | {path: browser.get(path) for path in others}
     for path, response in pages.items():
         headers = response.headers
         assert headers["content-security-policy"].startswith("default-src 'self';"), path
-        assert "unsafe" not in headers["content-security-policy"] and "frame-ancestors 'none'" in str(headers), path
-        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer", path
+        assert "unsafe" not in headers[
+            "content-security-policy"
+        ] and "frame-ancestors 'none'" in str(headers), path
+        assert (
+            headers["x-content-type-options"] == "nosniff"
+            and headers["referrer-policy"] == "no-referrer"
+        ), path
         assert headers["strict-transport-security"].startswith("max-age=31536000"), path
-        assert headers["cross-origin-opener-policy"] == "same-origin" and "permissions-policy" in headers, path
+        assert (
+            headers["cross-origin-opener-policy"] == "same-origin"
+            and "permissions-policy" in headers
+        ), path
         assert headers["cache-control"] == "no-store", path
         if headers.get("content-type", "").startswith("text/html"):
             assert not FOREIGN.search(response.text), path
             for tag, attributes in Page(response.text).tags:
-                assert not any(name == "style" or name.startswith("on") for name in attributes), (path, tag)
+                assert not any(name == "style" or name.startswith("on") for name in attributes), (
+                    path,
+                    tag,
+                )
 
 
 def test_no_file_of_the_site_names_another_site():  # R49
@@ -53,23 +66,40 @@ def test_static_files_may_be_kept(site: TestSite):
     assert site.browser().get("/static/none.css").headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"},
-                                     {"Origin": "https://elsewhere.example"}, {"Origin": "null"}])  # fmt: skip
-def test_a_change_asked_for_by_another_site_is_refused(site: TestSite, headers: dict[str, str]):  # R46
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://elsewhere.example"},
+        {"Origin": "null"},
+    ],
+)
+def test_a_change_asked_for_by_another_site_is_refused(
+    site: TestSite, headers: dict[str, str]
+):  # R46
     browser = site.browser("caseworker")
     csrf = csrf_of(browser.get("/caseload"))
     assert browser.post("/sign-out", data={"csrf": csrf}, headers=headers).status_code == 403
     assert browser.get("/caseload").status_code == 200
-    response = browser.post("/sign-in", data={"login": LOGIN, "password": PASSWORD}, headers=headers)
+    response = browser.post(
+        "/sign-in", data={"login": LOGIN, "password": PASSWORD}, headers=headers
+    )
     assert response.status_code == 403 and "set-cookie" not in response.headers
     assert browser.post("/api/v1/none", headers=headers).status_code == 403
 
 
-def test_the_sites_own_forms_are_let_through_though_no_referrer_makes_their_origin_null(site: TestSite):  # R46
+def test_the_sites_own_forms_are_let_through_though_no_referrer_makes_their_origin_null(
+    site: TestSite,
+):  # R46
     browser = site.browser("caseworker")
     headers = {"Origin": "null", "Sec-Fetch-Site": "same-origin"}
-    assert browser.post("/sign-out", data={"csrf": csrf_of(browser.get("/caseload"))},
-                        headers=headers).status_code == 303  # fmt: skip
+    assert (
+        browser.post(
+            "/sign-out", data={"csrf": csrf_of(browser.get("/caseload"))}, headers=headers
+        ).status_code
+        == 303
+    )
 
 
 def test_a_form_needs_the_token_of_its_own_session(site: TestSite):  # R46
@@ -83,10 +113,21 @@ def test_a_form_needs_the_token_of_its_own_session(site: TestSite):  # R46
 def test_no_get_changes_anything_but_the_log(site: TestSite):  # R46
     def stored() -> list[list[tuple[object, ...]]]:
         with site.database.engine.connect() as connection:
-            tables = ("agreements", "staff", "consents", "opt_outs", "decisions", "signoffs", "organizations",
-                      "web_sessions", "sign_in_attempts")  # fmt: skip
-            return [[tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table}")]  # noqa: S608
-                    for table in tables]  # fmt: skip
+            tables = (
+                "agreements",
+                "staff",
+                "consents",
+                "opt_outs",
+                "decisions",
+                "signoffs",
+                "organizations",
+                "web_sessions",
+                "sign_in_attempts",
+            )
+            return [
+                [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table}")]  # noqa: S608
+                for table in tables
+            ]
 
     browser = site.browser("district_admin")
     before = stored()
@@ -129,23 +170,37 @@ def test_a_session_ends_when_it_is_not_used(site: TestSite):  # R44
     assert browser.get("/caseload").headers["location"] == "/sign-in?next=/caseload"
 
 
-def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(site: TestSite, tmp_path: Path):  # R45
+def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(
+    site: TestSite, tmp_path: Path
+):  # R45
     plain = sign_in(site.browser()).headers["set-cookie"]
-    assert plain.startswith("handrail=") and "HttpOnly" in plain and "SameSite=lax" in plain and "Path=/" in plain
+    assert (
+        plain.startswith("handrail=")
+        and "HttpOnly" in plain
+        and "SameSite=lax" in plain
+        and "Path=/" in plain
+    )
     config = SiteConfig(site.home, site.database, SECRET, lambda: NOW, secure_cookies=True)
     from fastapi.testclient import TestClient
 
-    secure = sign_in(TestClient(create_app(config), base_url="https://testserver", follow_redirects=False))
+    secure = sign_in(
+        TestClient(create_app(config), base_url="https://testserver", follow_redirects=False)
+    )
     cookie = secure.headers["set-cookie"]
     assert cookie.startswith("__Host-handrail=") and "Secure" in cookie and "Domain" not in cookie
 
 
 def test_wrong_login_and_wrong_password_are_told_alike(site: TestSite):  # R48
     browser = site.browser()
-    wrong = sign_in(browser, "not the password"), sign_in(browser, PASSWORD, "nobody@tutors.example")
+    wrong = (
+        sign_in(browser, "not the password"),
+        sign_in(browser, PASSWORD, "nobody@tutors.example"),
+    )
     assert [response.status_code for response in wrong] == [401, 401]
-    texts = [response.text.replace(login, "LOGIN") for response, login in
-             zip(wrong, (LOGIN, "nobody@tutors.example"), strict=True)]  # fmt: skip
+    texts = [
+        response.text.replace(login, "LOGIN")
+        for response, login in zip(wrong, (LOGIN, "nobody@tutors.example"), strict=True)
+    ]
     assert texts[0] == texts[1] and "not the password" not in texts[0]
 
 
@@ -162,8 +217,15 @@ def test_signing_in_leads_back_to_this_site_only(site: TestSite):
     browser = site.browser()
     assert browser.get("/agreements").headers["location"] == "/sign-in?next=/agreements"
     assert sign_in(browser, next="/agreements").headers["location"] == "/agreements"
-    for foreign in ("https://elsewhere.example/", "//elsewhere.example", "/\\elsewhere.example", "javascript:x", "x",
-                    "/\t/elsewhere.example", "///elsewhere.example"):  # fmt: skip
+    for foreign in (
+        "https://elsewhere.example/",
+        "//elsewhere.example",
+        "/\\elsewhere.example",
+        "javascript:x",
+        "x",
+        "/\t/elsewhere.example",
+        "///elsewhere.example",
+    ):
         assert local_path(foreign) == "/"
 
 

@@ -1,4 +1,6 @@
-"""Whatever ends, ends for the next request: at the stroke of midnight, by a revocation, with an account, by a hold."""
+"""Whatever ends, ends for the next request: at the stroke of midnight, by a revocation, with an
+account, by a hold.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ from tests.serving.conftest import GRANTED, NOW, SECRET, STAFF, TestSite, open_s
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
 ORDINARY, SHORT, LONG = date(2026, 7, 31), date(2026, 3, 8), date(2026, 11, 1)
-"""A last day of 24 hours, one of 23 on which clocks go forward, and one of 25 on which they go back."""
+"""A last day of 24 hours, one of 23 on which clocks go forward, and one of 25 on which they go
+back."""
 
 
 def scope_of(site: TestSite, who: str, now: datetime = NOW) -> Scope:
@@ -35,9 +38,15 @@ def scope_of(site: TestSite, who: str, now: datetime = NOW) -> Scope:
 
 def answers(site: TestSite, browser: httpx.Client, handle: str) -> set[int]:
     """How the page and the answers about one student are answered now."""
-    return {browser.get(path.format(handle)).status_code
-            for path in ("/students/{}", "/api/v1/students/{}", "/api/v1/students/{}/alerts",
-                         "/api/v1/students/{}/suggestions")}  # fmt: skip
+    return {
+        browser.get(path.format(handle)).status_code
+        for path in (
+            "/students/{}",
+            "/api/v1/students/{}",
+            "/api/v1/students/{}/alerts",
+            "/api/v1/students/{}/suggestions",
+        )
+    }
 
 
 def local(moment: datetime) -> datetime:
@@ -46,11 +55,19 @@ def local(moment: datetime) -> datetime:
 
 
 @pytest.mark.parametrize("last_day", [ORDINARY, SHORT, LONG])
-def test_an_agreement_ends_with_its_last_day_while_the_session_goes_on(site: TestSite, last_day: date):  # R11
-    text = agreement_text(categories=GRANTED).replace("version = 1", "version = 2").replace("2026-07-31", str(last_day))
+def test_an_agreement_ends_with_its_last_day_while_the_session_goes_on(
+    site: TestSite, last_day: date
+):  # R11
+    text = (
+        agreement_text(categories=GRANTED)
+        .replace("version = 1", "version = 2")
+        .replace("2026-07-31", str(last_day))
+    )
     text = text.replace("2026-09-30", "2026-12-31")
     save_agreement(site.database, parse_agreement(text, "a1"))
-    midnight = datetime.combine(last_day + timedelta(days=1), datetime.min.time(), PACIFIC).astimezone(UTC)
+    midnight = datetime.combine(
+        last_day + timedelta(days=1), datetime.min.time(), PACIFIC
+    ).astimezone(UTC)
     site.clock[0] = local(midnight - timedelta(seconds=1))
     assert site.clock[0] == datetime.combine(last_day, datetime.max.time()).replace(microsecond=0)
     browser, handle = site.browser("caseworker"), site.handle("caseworker", "s01")
@@ -62,7 +79,11 @@ def test_an_agreement_ends_with_its_last_day_while_the_session_goes_on(site: Tes
 
 
 def test_the_hour_that_comes_twice_is_one_of_the_last_day(site: TestSite):  # R11
-    text = agreement_text(categories=GRANTED).replace("version = 1", "version = 2").replace("2026-07-31", str(LONG))
+    text = (
+        agreement_text(categories=GRANTED)
+        .replace("version = 1", "version = 2")
+        .replace("2026-07-31", str(LONG))
+    )
     save_agreement(site.database, parse_agreement(text.replace("2026-09-30", "2026-12-31"), "a1"))
     first = datetime(2026, 11, 1, 1, 50, tzinfo=PACIFIC).astimezone(UTC)
     site.clock[0] = local(first)
@@ -101,14 +122,22 @@ def by_suspension(site: TestSite) -> None:
 
 
 @pytest.mark.parametrize("end", [by_opt_out, by_hold, by_suspension])
-def test_what_closes_a_record_closes_it_for_the_next_request(site: TestSite, end: Callable[[TestSite], None]):  # R12
+def test_what_closes_a_record_closes_it_for_the_next_request(
+    site: TestSite, end: Callable[[TestSite], None]
+):  # R12
     browser, handle = site.browser("caseworker"), site.handle("caseworker", "s01")
     assert answers(site, browser, handle) == {200}
-    assert handle in browser.get("/caseload").text and handle in browser.get("/api/v1/students").text
+    assert (
+        handle in browser.get("/caseload").text and handle in browser.get("/api/v1/students").text
+    )
     end(site)
     assert answers(site, browser, handle) == {404}
     listed = browser.get("/caseload")
-    assert listed.status_code == 200 and handle not in listed.text and district.CANARY not in listed.text
+    assert (
+        listed.status_code == 200
+        and handle not in listed.text
+        and district.CANARY not in listed.text
+    )
     assert handle not in browser.get("/api/v1/students").text
 
 
@@ -128,15 +157,21 @@ def test_an_opt_out_that_ends_opens_the_record_again(site: TestSite):
 def test_a_closed_account_is_signed_out_at_its_next_request(site: TestSite):  # R12
     browser, handle = site.browser("caseworker"), site.handle("caseworker", "s01")
     with site.database.session() as session:
-        session.get_one(StaffRow, viewer_of(site.database, STAFF["caseworker"][0]).user_id).active = False
+        session.get_one(
+            StaffRow, viewer_of(site.database, STAFF["caseworker"][0]).user_id
+        ).active = False
     page = browser.get(f"/students/{handle}")
     assert page.status_code == 303 and page.headers["location"].startswith("/sign-in")
     assert browser.get(f"/api/v1/students/{handle}").status_code == 401
 
 
 def by_consent(site: TestSite, until: date = date(2026, 8, 31)) -> int:
-    """The tutors see only what families sign for, and the family of s01 has signed for names and attendance."""
-    text = agreement_text(legal_basis="consent", categories=GRANTED).replace("version = 1", "version = 2")
+    """The tutors see only what families sign for, and the family of s01 has signed for names and
+    attendance.
+    """
+    text = agreement_text(legal_basis="consent", categories=GRANTED).replace(
+        "version = 1", "version = 2"
+    )
     save_agreement(site.database, parse_agreement(text, "a1"))
     named = frozenset({Category.DIRECTORY, Category.ATTENDANCE})
     signed = Signed("s01", "tutors", named, "Tutoring", "A parent", date(2026, 4, 1), until)
@@ -181,7 +216,9 @@ def test_a_consents_end_changes_what_is_kept_too(site: TestSite):  # R12
     assert scope_of(site, "caseworker").fingerprint() != before
 
 
-def test_a_newer_version_of_a_revoked_agreement_opens_nothing_until_an_officer_takes_that_back(site: TestSite):  # R12
+def test_a_newer_version_of_a_revoked_agreement_opens_nothing_until_an_officer_takes_that_back(
+    site: TestSite,
+):  # R12
     browser, handle = site.browser("caseworker"), site.handle("caseworker", "s01")
     text = agreement_text(categories=GRANTED).replace("version = 1", "version = 2")
     revoke(site.database, "a1", NOW)

@@ -1,4 +1,6 @@
-"""What is out of scope is on no page: not as a word, not as a number, not as another kind of "not found"."""
+"""What is out of scope is on no page: not as a word, not as a number, not as another kind of "not
+found".
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,20 @@ Crawled = dict[str, dict[str, httpx.Response]]
 
 def test_out_of_scope_and_unknown_students_get_the_same_bytes(site: TestSite):  # R3
     browser = site.browser("caseworker")
-    others = [site.handle("pantry", "s05"), site.handle("pantry", "s09"), site.handle("district_admin", "s01")]
-    paths = ["/students/{}", "/students/{}/suggestions/tutoring", "/students/{}/disclosures", "/api/v1/students/{}",
-             "/api/v1/students/{}/alerts", "/api/v1/students/{}/suggestions",
-             "/api/v1/students/{}/suggestions/tutoring/decisions"]  # fmt: skip
+    others = [
+        site.handle("pantry", "s05"),
+        site.handle("pantry", "s09"),
+        site.handle("district_admin", "s01"),
+    ]
+    paths = [
+        "/students/{}",
+        "/students/{}/suggestions/tutoring",
+        "/students/{}/disclosures",
+        "/api/v1/students/{}",
+        "/api/v1/students/{}/alerts",
+        "/api/v1/students/{}/suggestions",
+        "/api/v1/students/{}/suggestions/tutoring/decisions",
+    ]
     for path in paths:
         for method in METHODS:
             answers = {
@@ -46,7 +58,11 @@ def test_out_of_scope_and_unknown_students_get_the_same_bytes(site: TestSite):  
 def test_an_unknown_route_answers_as_an_unknown_student(site: TestSite):  # R3
     browser = site.browser("caseworker")
     student, route = browser.get("/students/" + "0" * 20), browser.get("/nothing/here")
-    assert (student.status_code, student.content) == (route.status_code, route.content) == (404, student.content)
+    assert (
+        (student.status_code, student.content)
+        == (route.status_code, route.content)
+        == (404, student.content)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +81,9 @@ def test_no_student_identifier_of_the_district_is_on_any_page(crawled: Crawled):
 
 
 @pytest.mark.parametrize("who", PARTNERS)
-def test_districts_that_differ_only_out_of_scope_answer_alike(filled_home: Path, tmp_path: Path, who: str):  # R1, R20
+def test_districts_that_differ_only_out_of_scope_answer_alike(
+    filled_home: Path, tmp_path: Path, who: str
+):  # R1, R20
     homes = [tmp_path / name for name in ("before", "after")]
     for home in homes:
         shutil.copytree(filled_home, home)
@@ -80,15 +98,27 @@ def test_districts_that_differ_only_out_of_scope_answer_alike(filled_home: Path,
         browser = site.browser()
         browser.cookies.set("handrail", token)
         pages = crawl(browser)
-        for path in ("/caseload?q=Given1", "/caseload?sort=school", "/caseload?page=2", "/caseload?alerts=true",
-                     "/places?places_tutoring=3&floor=school", "/api/v1/students",
-                     "/api/v1/students?offset=3&limit=2", "/api/v1/agreements"):  # fmt: skip
+        for path in (
+            "/caseload?q=Given1",
+            "/caseload?sort=school",
+            "/caseload?page=2",
+            "/caseload?alerts=true",
+            "/places?places_tutoring=3&floor=school",
+            "/api/v1/students",
+            "/api/v1/students?offset=3&limit=2",
+            "/api/v1/agreements",
+        ):
             pages[path] = browser.get(path)
         for handle in re.findall(r"/students/([0-9a-f]{20})", " ".join(pages)):
             for end in ("", "/alerts", "/suggestions"):
                 path = f"/api/v1/students/{handle}{end}"
                 pages[path] = browser.get(path)
-        answers.append({path: (page.status_code, page.content, dict(page.headers)) for path, page in pages.items()})
+        answers.append(
+            {
+                path: (page.status_code, page.content, dict(page.headers))
+                for path, page in pages.items()
+            }
+        )
     assert answers[0].keys() == answers[1].keys()
     for path, answer in answers[0].items():
         assert answer == answers[1][path], path
@@ -104,17 +134,33 @@ def test_a_coordinator_sees_name_grade_school_and_own_sessions_only(site: TestSi
     browser = site.browser("coordinator")
     listed = browser.get("/caseload").text
     page = browser.get(f"/students/{site.handle('coordinator', 's01')}").text
-    assert "Given00" in page and "Grade 1" in page and "Hill School" in page and "After-school tutoring" in page
+    assert (
+        "Given00" in page
+        and "Grade 1" in page
+        and "Hill School" in page
+        and "After-school tutoring" in page
+    )
     for text in (listed, page):
-        for absent in ("Act now", "Absent", "Attendance", "Mathematics", "Reading benchmark", "Suggested", "Disruption",
-                       "Weekend bags", "Also on record"):  # fmt: skip
+        for absent in (
+            "Act now",
+            "Absent",
+            "Attendance",
+            "Mathematics",
+            "Reading benchmark",
+            "Suggested",
+            "Disruption",
+            "Weekend bags",
+            "Also on record",
+        ):
             assert absent not in text, absent
 
 
 def test_a_birth_date_is_nowhere_on_the_site(crawled: Crawled):
     for who, pages in crawled.items():
         for path, response in pages.items():
-            assert not re.search(r"2013|July 21|21 July|07[-/.]21|21[-/.]07|birth", response.text), (who, path)
+            assert not re.search(
+                r"2013|July 21|21 July|07[-/.]21|21[-/.]07|birth", response.text
+            ), (who, path)
 
 
 def test_an_evaluation_agreement_opens_no_student(site: TestSite):  # R13
@@ -122,7 +168,11 @@ def test_an_evaluation_agreement_opens_no_student(site: TestSite):  # R13
     assert "no single student" in browser.get("/caseload").text
     for who in ("caseworker", "pantry", "district_admin"):
         handle = site.handle(who, "s05")
-        for path in (f"/students/{handle}", f"/api/v1/students/{handle}", f"/api/v1/students/{handle}/suggestions"):
+        for path in (
+            f"/students/{handle}",
+            f"/api/v1/students/{handle}",
+            f"/api/v1/students/{handle}/suggestions",
+        ):
             assert browser.get(path).status_code == 404
     assert browser.get("/api/v1/students").json()["students"] == []
 
@@ -145,27 +195,52 @@ def test_an_agreement_ends_at_midnight_of_its_last_day(site: TestSite):  # R11
 
 
 def scrambled(who: str) -> district.Rows:
-    """The district with everything changed that `who` may not see; who takes part in their program stays."""
+    """The district with everything changed that `who` may not see; who takes part in their program
+    stays.
+    """
     rows = copy.deepcopy(district.rows())
     inside = {"pantry": set(district.FED), "evaluator": set()}.get(who, set(district.TUTORED))
     sees_records = who == "caseworker"
     for row in rows["students"]:
         if row["student_id"] not in inside:
-            row |= {"first_name": "Changed", "last_name": "Given1", "grade_level": 12, "school_id": "k1"}
+            row |= {
+                "first_name": "Changed",
+                "last_name": "Given1",
+                "grade_level": 12,
+                "school_id": "k1",
+            }
         row["birth_date"] = date(2010, 1, 1)
     for row in rows["characteristics"]:
-        row |= {"unstable_housing": not row["unstable_housing"], "meal_eligible": False, "sex": "male"}
-    for name, column, value in (("attendance_events", "status", "tardy"), ("course_grades", "grade", 12.0),
-                                ("assessments", "score", 1.0)):  # fmt: skip
+        row |= {
+            "unstable_housing": not row["unstable_housing"],
+            "meal_eligible": False,
+            "sex": "male",
+        }
+    for name, column, value in (
+        ("attendance_events", "status", "tardy"),
+        ("course_grades", "grade", 12.0),
+        ("assessments", "score", 1.0),
+    ):
         for row in rows[name]:
             if row["student_id"] not in inside or not sees_records:
                 row[column] = value
-    rows["behavior_incidents"] = [{"student_id": s, "incident_id": f"n{s}", "date": district.TODAY}
-                                  for s in district.STUDENTS]  # fmt: skip
+    rows["behavior_incidents"] = [
+        {"student_id": s, "incident_id": f"n{s}", "date": district.TODAY} for s in district.STUDENTS
+    ]
     own = "pantry" if who == "pantry" else "tutors"
-    rows["service_sessions"] = [row | ({} if row["organization_id"] == own else {"attended": True, "minutes": 1.0})
-                                for row in rows["service_sessions"]]  # fmt: skip
-    rows["service_enrollments"].append({"student_id": "s12", "program_id": "p3", "organization_id": "mentors",
-                                        "start_date": date(2026, 2, 2)})  # fmt: skip
-    rows["students"].append({"student_id": "s99", "first_name": "New", "last_name": "Child", "school_id": "k1"})
+    rows["service_sessions"] = [
+        row | ({} if row["organization_id"] == own else {"attended": True, "minutes": 1.0})
+        for row in rows["service_sessions"]
+    ]
+    rows["service_enrollments"].append(
+        {
+            "student_id": "s12",
+            "program_id": "p3",
+            "organization_id": "mentors",
+            "start_date": date(2026, 2, 2),
+        }
+    )
+    rows["students"].append(
+        {"student_id": "s99", "first_name": "New", "last_name": "Child", "school_id": "k1"}
+    )
     return rows

@@ -1,4 +1,6 @@
-"""What the district reads of a program: figures with a range, silence with its reason, and never a cause."""
+"""What the district reads of a program: figures with a range, silence with its reason, and never a
+cause.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from training.estimation.policy_value import Estimate
 STATED = Cost(600.0, "student")
 
 
-def told(effect: Effect, *bands: Band, price: Cost | None = STATED, each: float | None = 600.0) -> Told:
+def told(
+    effect: Effect, *bands: Band, price: Cost | None = STATED, each: float | None = 600.0
+) -> Told:
     costs = {} if price is None else {"p1": price}
     (one,) = report_of(program(effect, *bands, cost=each), costs=costs).programs
     return one
@@ -32,24 +36,41 @@ def told(effect: Effect, *bands: Band, price: Cost | None = STATED, each: float 
 
 def test_a_gain_is_a_range_beside_the_naive_figure_and_its_cost():
     said = sentences(told(found(2.0, 1.0, 3.0)), 4)
-    assert said[0] == ("About 120 students took part. They gained 2.0 points more than similar students who did not "
-                       f"(between 1.0 and 3.0 points more). {CAVEAT}")  # fmt: skip
-    assert said[1] == "About 10 records of students who took part are left out: nobody alike went without."
+    assert (
+        said[0]
+        == "About 120 students took part. They gained 2.0 points more than similar students who"
+        f" did not (between 1.0 and 3.0 points more). {CAVEAT}"
+    )
+    assert (
+        said[1]
+        == "About 10 records of students who took part are left out: nobody alike went without."
+    )
     assert "naive comparison" in said[2] and "1.2 points less" in said[2]
-    assert said[3:] == ("It costs $600 for each student.",
-                        "A point of progress of one student went along with a cost of $200 to $600.")  # fmt: skip
+    assert said[3:] == (
+        "It costs $600 for each student.",
+        "A point of progress of one student went along with a cost of $200 to $600.",
+    )
 
 
 def test_a_loss_is_said_as_plainly():
     said = sentences(told(found(-2.0, -3.0, -1.0)), 4)
-    assert "gained 2.0 points less than similar students who did not (between 1.0 and 3.0 points less)" in said[0]
-    assert said[-1] == "What a point of progress costs cannot be told: it is not sure that there was any."
+    assert (
+        "gained 2.0 points less than similar students who did not (between 1.0 and 3.0 points less)"
+        in said[0]
+    )
+    assert (
+        said[-1]
+        == "What a point of progress costs cannot be told: it is not sure that there was any."
+    )
 
 
 def test_an_interval_that_holds_zero_is_no_gain():
     said = sentences(told(found(0.5, -1.0, 2.0)), 4)
-    assert said[0] == ("About 120 students took part. Their progress cannot be told from that of similar "
-                       "students who did not: anything from 1.0 points less to 2.0 points more.")  # fmt: skip
+    assert (
+        said[0]
+        == "About 120 students took part. Their progress cannot be told from that of similar "
+        "students who did not: anything from 1.0 points less to 2.0 points more."
+    )
     assert not any("A point of progress of one student" in one for one in said)
 
 
@@ -58,8 +79,13 @@ def test_a_range_beside_zero_that_others_make_doubtful_says_why():
     report = report_of(program(found(2.0, 0.1, 3.9)), *others)
     one = next(one for one in report.programs if one.program_id == "p1")
     said = sentences(one, report.family)
-    assert "gained between 0.1 and 3.9 points more" in said[0] and "not enough to tell from chance" in said[0]
-    assert said[1].startswith("By itself the range leaves out zero. But 5 programs are compared at once")
+    assert (
+        "gained between 0.1 and 3.9 points more" in said[0]
+        and "not enough to tell from chance" in said[0]
+    )
+    assert said[1].startswith(
+        "By itself the range leaves out zero. But 5 programs are compared at once"
+    )
     assert VERDICTS[one.verdict] == "No difference that the records can show"
 
 
@@ -73,36 +99,56 @@ def test_where_nobody_can_tell_no_figure_of_an_effect_is_said(why: str):
 
 
 def test_beside_every_figure_stands_what_would_explain_it_away():
-    assert "Something not on record would have to be at least" in sensitivity(told(found(2.0, 1.0, 3.0)))
+    assert "Something not on record would have to be at least" in sensitivity(
+        told(found(2.0, 1.0, 3.0))
+    )
     assert "among the students who took part" in sensitivity(told(found(-2.0, -3.0, -1.0)))
     assert "The interval holds zero" in sensitivity(told(found(0.5, -1.0, 2.0)))
 
 
 def test_amounts_are_told_apart():
-    bands = [Band(NEVER_CAME, 0, 0, found(0.1, -1, 1.2)), Band("low", 1, 5, found(1.0, -0.2, 2.2)),
-             Band("middle", 6, 9, silent()), Band("high", 10, 30, found(3.0, 2.0, 4.0))]  # fmt: skip
+    bands = [
+        Band(NEVER_CAME, 0, 0, found(0.1, -1, 1.2)),
+        Band("low", 1, 5, found(1.0, -0.2, 2.2)),
+        Band("middle", 6, 9, silent()),
+        Band("high", 10, 30, found(3.0, 2.0, 4.0)),
+    ]
     found_bands = told(found(2.0, 1.0, 3.0), *bands).amounts
     assert [amount(one) for one in found_bands] == [
-        "Enrolled and never came", "Fewest sessions (up to 5)", "A middling number (more than 5, up to 9)",
+        "Enrolled and never came",
+        "Fewest sessions (up to 5)",
+        "A middling number (more than 5, up to 9)",
         "Most sessions (more than 9)",
-    ]  # fmt: skip
+    ]
     assert [difference(one.figures.estimate) for one in found_bands] == [
-        "+0.1 (-1.0 to +1.2)", "+1.0 (-0.2 to +2.2)", "cannot tell", "+3.0 (+2.0 to +4.0)"]  # fmt: skip
+        "+0.1 (-1.0 to +1.2)",
+        "+1.0 (-0.2 to +2.2)",
+        "cannot tell",
+        "+3.0 (+2.0 to +4.0)",
+    ]
     assert difference(Estimate(0.04, -0.04, 0.06)) == "0.0 (0.0 to +0.1)"
 
 
 def test_a_cost_is_said_as_it_was_stated_and_for_one_student():
     assert cost(Cost(38.0, "session")) == "$38 for each session that a student attended"
     assert cost(Cost(96_500.5, "year")) == "$96,500.50 a year" and cost(None) == "not on record"
-    assert sentences(told(found(2, 1, 3), price=Cost(48_000.0, "year")), 1)[3] == (
-        "It costs $48,000 a year, which is $600 for each student served.")  # fmt: skip
-    assert sentences(told(found(2, 1, 3), price=None, each=None), 1)[-1] == "What the program costs is not on record."
+    assert (
+        sentences(told(found(2, 1, 3), price=Cost(48_000.0, "year")), 1)[3]
+        == "It costs $48,000 a year, which is $600 for each student served."
+    )
+    assert (
+        sentences(told(found(2, 1, 3), price=None, each=None), 1)[-1]
+        == "What the program costs is not on record."
+    )
 
 
 def test_the_summary_names_each_program_once():
-    report = report_of(program(found(2, 1, 3), key="a", name="Alpha"), program(found(3, 2, 4), key="b", name="Beta"),
-                       program(found(-3, -4, -2), key="c", name="Gamma"),
-                       program(silent(), key="d", name="Delta"))  # fmt: skip
+    report = report_of(
+        program(found(2, 1, 3), key="a", name="Alpha"),
+        program(found(3, 2, 4), key="b", name="Beta"),
+        program(found(-3, -4, -2), key="c", name="Gamma"),
+        program(silent(), key="d", name="Delta"),
+    )
     assert summary(report) == (
         "2 programs went with more progress than similar students made: Alpha and Beta.",
         "1 program went with less progress than similar students made: Gamma.",
@@ -111,11 +157,24 @@ def test_the_summary_names_each_program_once():
 
 
 def test_no_sentence_claims_a_cause_or_shows_a_code():
-    every = [told(effect, price=price, each=each)
-             for price, each in ((None, None), (Cost(600.0, "student"), 600.0), (Cost(9_000.0, "year"), 112.5))
-             for effect in (found(2, 1, 3), found(-2, -3, -1), found(0, -1, 1), *map(silent, CANNOT_TELL))]  # fmt: skip
+    every = [
+        told(effect, price=price, each=each)
+        for price, each in (
+            (None, None),
+            (Cost(600.0, "student"), 600.0),
+            (Cost(9_000.0, "year"), 112.5),
+        )
+        for effect in (
+            found(2, 1, 3),
+            found(-2, -3, -1),
+            found(0, -1, 1),
+            *map(silent, CANNOT_TELL),
+        )
+    ]
     for one in every:
         text = " ".join(sentences(one, 3)).replace(CAVEAT, "")
         assert not re.search(r"\b(caus|effect|because of|thanks to|led to|improved|works)", text)
         assert "_" not in text
-    assert set(VERDICTS) == {"gain", "loss", "no_difference", "cannot_tell"} and set(CANNOT_TELL) < set(REASONS)
+    assert set(VERDICTS) == {"gain", "loss", "no_difference", "cannot_tell"} and set(
+        CANNOT_TELL
+    ) < set(REASONS)

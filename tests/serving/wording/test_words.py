@@ -7,13 +7,24 @@ from training.episodes.outcome import MEASURES, Outcome
 
 
 def test_a_point_is_told_in_what_the_district_lets_count():
-    assert words.what_a_point_is(Outcome.declared().weights) == (
-        "One point is one more school day in every hundred, or two more points of 100 in course marks.")  # fmt: skip
-    own = {"incident_free_days": 0.4, "attendance": 0, "courses_passed": 0.3, "grades": 0, "assessments": 0.25}
-    assert words.what_a_point_is(own) == (
-        "One point is 3.3 more courses passed in every hundred, or four small steps up in the same test, each a tenth "
-        "of how far students' results usually lie apart, or 2.5 more school days in every hundred without an incident "
-        "written up.")  # fmt: skip
+    assert (
+        words.what_a_point_is(Outcome.declared().weights)
+        == "One point is one more school day in every hundred, or two more points of 100 in course"
+        " marks."
+    )
+    own = {
+        "incident_free_days": 0.4,
+        "attendance": 0,
+        "courses_passed": 0.3,
+        "grades": 0,
+        "assessments": 0.25,
+    }
+    assert (
+        words.what_a_point_is(own)
+        == "One point is 3.3 more courses passed in every hundred, or four small steps up in the"
+        " same test, each a tenth of how far students' results usually lie apart, or 2.5 more"
+        " school days in every hundred without an incident written up."
+    )
     assert words.what_a_point_is(None) == words.what_a_point_is({}) == words.OWN_POINT
 
 

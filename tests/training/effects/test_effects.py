@@ -1,4 +1,6 @@
-"""What services achieved: right where the truth is known, honest about what rows share, and silent where it must be."""
+"""What services achieved: right where the truth is known, honest about what rows share, and silent
+where it must be.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,9 @@ from training.estimation.pseudo_outcomes import NONE
 from training.estimation.sensitivity import e_value
 
 WORKSHOP_UNIT = 0.6430088062029851
-"""Standard deviation of the outcome as the workshop gave it out (grf-labs/grf, experiments/acic18/synthetic_data.csv,
-column Y). `learning_mindset.csv` holds that column divided by it; Athey & Wager's 0.247 is in the workshop's unit."""
+"""Standard deviation of the outcome as the workshop gave it out (grf-labs/grf,
+experiments/acic18/synthetic_data.csv, column Y). `learning_mindset.csv` holds that column divided
+by it; Athey & Wager's 0.247 is in the workshop's unit."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,9 @@ class World:
 
 
 def made_up(seed: int, rows: int = 1_200, confounding: float = 1.0) -> World:
-    """Those who do worse anyway are served more often; serving adds 3 points, and more to those with a high third
-    feature, who are served more often too."""
+    """Those who do worse anyway are served more often; serving adds 3 points, and more to those
+    with a high third feature, who are served more often too.
+    """
     rng = np.random.default_rng(seed)
     known = rng.normal(size=(rows, 6))
     need = known[:, 0] + 0.5 * known[:, 1]
@@ -80,12 +84,20 @@ def judged(world: World, **options: object) -> Effect:
 def test_the_randomised_effect_of_learning_mindsets_is_found(shared_data: Path):
     rows = pd.read_csv(shared_data / "learning_mindset" / "learning_mindset.csv")
     known = rows.drop(columns=["schoolid", "intervention", "achievement_score"]).astype("float64")
-    found = effect(rows["achievement_score"], rows["intervention"] == 1, known, rows.index, rows["schoolid"],
-                   target="ATE")  # fmt: skip
+    found = effect(
+        rows["achievement_score"],
+        rows["intervention"] == 1,
+        known,
+        rows.index,
+        rows["schoolid"],
+        target="ATE",
+    )
     assert (found.clustered_by, found.clusters, found.left_out) == ("school", 76, 0)
     assert found.estimate.value * WORKSHOP_UNIT == pytest.approx(0.247, abs=0.02)
     assert 0.012 < found.error * WORKSHOP_UNIT < 0.024, "the published standard error is 0.020"
-    assert found.naive.value * WORKSHOP_UNIT > 0.247 + 2 * 0.020, "and the naive comparison is wrong"
+    assert found.naive.value * WORKSHOP_UNIT > 0.247 + 2 * 0.020, (
+        "and the naive comparison is wrong"
+    )
 
 
 def test_under_confounding_the_naive_comparison_is_wrong_and_the_adjusted_one_is_not():
@@ -107,22 +119,39 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     assert sum(covered) >= 16, "fewer than 16 of 20 come about 1 time in 400 at 95%"
 
 
-def test_with_some_of_very_many_who_were_not_served_the_answer_is_about_as_sure(monkeypatch: pytest.MonkeyPatch):
+def test_with_some_of_very_many_who_were_not_served_the_answer_is_about_as_sure(
+    monkeypatch: pytest.MonkeyPatch,
+):
     monkeypatch.setattr(effects, "FEWEST_COMPARED", 500)
     world = made_up(7, 4_000)
     served = world.treated & (np.arange(4_000) % 16 == 0)
     rows = np.flatnonzero(served | ~world.treated)
-    few = World(world.features.iloc[rows], served[rows], world.outcome[rows], world.students[rows], world.benefit[rows])
+    few = World(
+        world.features.iloc[rows],
+        served[rows],
+        world.outcome[rows],
+        world.students[rows],
+        world.benefit[rows],
+    )
     thinned, whole = judged(few, thin=True), judged(few)
     truth = few.benefit[few.treated].mean()
     assert len(rows) > 30 * served.sum(), "there is something to leave out"
-    assert (thinned.served, thinned.compared, thinned.naive) == (whole.served, whole.compared, whole.naive)
+    assert (thinned.served, thinned.compared, thinned.naive) == (
+        whole.served,
+        whole.compared,
+        whole.naive,
+    )
     assert thinned.estimate != whole.estimate and thinned.error < 1.25 * whole.error
     for found in (thinned, whole):
         assert found.estimate.lower < truth < found.estimate.upper
     order = np.random.default_rng(0).permutation(len(rows))
-    assert thinned == effect(few.outcome[order], few.treated[order], few.features.iloc[order], few.students[order],
-                             thin=True)  # fmt: skip
+    assert thinned == effect(
+        few.outcome[order],
+        few.treated[order],
+        few.features.iloc[order],
+        few.students[order],
+        thin=True,
+    )
 
 
 def test_those_served_and_everybody_are_two_questions():
@@ -137,7 +166,9 @@ def test_those_served_and_everybody_are_two_questions():
 
 def test_a_service_without_effect_is_not_told_from_none():
     world = made_up(8)
-    found = effect(world.outcome - world.benefit * world.treated, world.treated, world.features, world.students)
+    found = effect(
+        world.outcome - world.benefit * world.treated, world.treated, world.features, world.students
+    )
     assert found.verdict == NO_DIFFERENCE
     assert found.naive.upper < 0, "the naive comparison would have said that it harms"
 
@@ -148,7 +179,10 @@ def test_without_overlap_there_is_no_number():
     found = effect(world.outcome, need > 0.3, world.features, world.students)
     assert (found.estimate, found.cannot_tell, found.verdict) == (None, NO_OVERLAP, UNKNOWN)
     assert found.served_left_out > 0.5 * (need > 0.3).sum()
-    assert effect(world.outcome, need > 0.3, world.features, world.students, target="ATE").estimate is None
+    assert (
+        effect(world.outcome, need > 0.3, world.features, world.students, target="ATE").estimate
+        is None
+    )
     assert found.naive is not None
 
 
@@ -157,7 +191,12 @@ def test_too_few_served_have_no_number():
     few = np.zeros(len(world.treated), dtype=bool)
     few[:29] = True
     found = effect(world.outcome, few, world.features, world.students)
-    assert (found.estimate, found.cannot_tell, found.served, found.naive) == (None, FEW_SERVED, 29, None)
+    assert (found.estimate, found.cannot_tell, found.served, found.naive) == (
+        None,
+        FEW_SERVED,
+        29,
+        None,
+    )
     two_rows_each = np.array([f"s{number // 2:05}" for number in range(len(few))], dtype=object)
     few[:58] = True
     assert effect(world.outcome, few, world.features, two_rows_each).cannot_tell == FEW_SERVED
@@ -181,8 +220,14 @@ def test_the_order_of_rows_changes_nothing():
     twice[:100] = twice[100:200]
     for target in ("ATT", "ATE"):
         first = effect(world.outcome, world.treated, world.features, twice, schools, target=target)
-        again = effect(world.outcome[order], world.treated[order], world.features.iloc[order], twice[order],
-                       schools[order], target=target)  # fmt: skip
+        again = effect(
+            world.outcome[order],
+            world.treated[order],
+            world.features.iloc[order],
+            twice[order],
+            schools[order],
+            target=target,
+        )
         assert first == again
 
 
@@ -210,8 +255,14 @@ def test_what_a_school_shares_widens_the_interval():
     school = rng.integers(0, 25, 2_000)
     shared = 3.0 * rng.normal(size=25)[school] * world.treated
     by_student = effect(world.outcome + shared, world.treated, world.features, world.students)
-    by_school = effect(world.outcome + shared, world.treated, world.features, world.students, school)
-    assert (by_student.clustered_by, by_school.clustered_by, by_school.clusters) == ("student", "school", 25)
+    by_school = effect(
+        world.outcome + shared, world.treated, world.features, world.students, school
+    )
+    assert (by_student.clustered_by, by_school.clustered_by, by_school.clusters) == (
+        "student",
+        "school",
+        25,
+    )
     assert by_school.estimate.value == pytest.approx(by_student.estimate.value, abs=0.2)
     assert by_school.error > 2 * by_student.error
     few = effect(world.outcome, world.treated, world.features, world.students, school % 9)
@@ -223,9 +274,15 @@ def test_the_naive_interval_is_its_formula():
     school = np.arange(400) % 12
     found = effect(world.outcome, world.treated, world.features, world.students, school).naive
     up, down = world.outcome[world.treated].mean(), world.outcome[~world.treated].mean()
-    sums = [sum((world.outcome[row] - up) / world.treated.sum() if world.treated[row]
-                else -(world.outcome[row] - down) / (~world.treated).sum() for row in np.flatnonzero(school == one))
-            for one in range(12)]  # fmt: skip
+    sums = [
+        sum(
+            (world.outcome[row] - up) / world.treated.sum()
+            if world.treated[row]
+            else -(world.outcome[row] - down) / (~world.treated).sum()
+            for row in np.flatnonzero(school == one)
+        )
+        for one in range(12)
+    ]
     reach = student_t.ppf(0.975, 11) * np.sqrt(sum(value**2 for value in sums) * 12 / 11)
     assert found.value == pytest.approx(up - down, abs=1e-9)
     assert found.upper == pytest.approx(up - down + reach, abs=1e-9)
@@ -259,11 +316,24 @@ def test_more_service_with_more_effect_is_found_in_order():
 
 def test_without_sessions_on_record_there_are_no_bands():
     world = made_up(12, 300)
-    assert dosage(world.outcome, world.treated, np.full(300, np.nan), world.features, world.students) == ()
+    assert (
+        dosage(world.outcome, world.treated, np.full(300, np.nan), world.features, world.students)
+        == ()
+    )
 
 
 def told(value: float, lower: float, upper: float) -> Effect:
-    return Effect("ATT", 100, 500, None, "student", 600, 5.0, estimate=Estimate(value, lower, upper), error=1.0)
+    return Effect(
+        "ATT",
+        100,
+        500,
+        None,
+        "student",
+        600,
+        5.0,
+        estimate=Estimate(value, lower, upper),
+        error=1.0,
+    )
 
 
 def test_a_p_value_is_that_of_the_interval():
@@ -278,7 +348,9 @@ def test_a_p_value_is_that_of_the_interval():
 
 
 def test_holm_multiplies_by_how_many_are_left_and_never_goes_down():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([3 * 0.01, 2 * 0.03, 2 * 0.03, 4 * 0.005])
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx(
+        [3 * 0.01, 2 * 0.03, 2 * 0.03, 4 * 0.005]
+    )
     assert holm([]) == [] and holm([0.4]) == [0.4] and holm([0.9, 0.8]) == [1.0, 1.0]
 
 
@@ -295,7 +367,9 @@ def test_verdicts_on_several_programs_hold_together():
     others = [program_of(-5.0, 1.0), alone, program_of(0.3, 1.0), silent]
     joint = joint_verdicts(others)
     assert [one.verdict for one in joint] == [LOSS, NO_DIFFERENCE, NO_DIFFERENCE, UNKNOWN]
-    assert joint[1].p_value == pytest.approx(2 * alone.effect.p_value), "the strongest of three is out of the way"
+    assert joint[1].p_value == pytest.approx(2 * alone.effect.p_value), (
+        "the strongest of three is out of the way"
+    )
     assert np.isnan(joint[3].p_value), "who has no figure is no comparison"
 
 
@@ -303,7 +377,9 @@ def test_among_programs_without_effect_a_false_verdict_is_as_rare_as_it_says():
     rng = np.random.default_rng(5)
     families = [[program_of(value, 1.0) for value in rng.normal(size=8)] for _ in range(1_000)]
     plain = sum(any(one.verdict != NO_DIFFERENCE for one in family) for family in families)
-    joint = sum(any(one.verdict != NO_DIFFERENCE for one in joint_verdicts(family)) for family in families)
+    joint = sum(
+        any(one.verdict != NO_DIFFERENCE for one in joint_verdicts(family)) for family in families
+    )
     assert plain > 280, "eight looks, each at 5%"
     assert joint < 75, "5% of 1000 is 50, and 75 lies 3.6 standard errors above it"
 
@@ -349,84 +425,156 @@ class Town:
 
 
 def town(seed: int = 0, students: int = 700) -> Town:
-    """Two decision days, twelve schools, and three programs: one worth 4 points, one worth nothing, one very small."""
+    """Two decision days, twelve schools, and three programs: one worth 4 points, one worth nothing,
+    one very small.
+    """
     rng = np.random.default_rng(seed)
     rows = 2 * students
     features = pd.DataFrame({name: rng.normal(size=rows) for name in feature_names()})
     need = features["absence_rate_60"].to_numpy()
     drawn, first = rng.random(rows), np.arange(rows) < students
     chance = 0.3 / (1 + np.exp(-need))
-    program = np.where(drawn < chance, HELPFUL, np.where(drawn < 0.3, IDLE, np.where(drawn < 0.303, TINY, NONE)))
-    outcome = -2.0 * need + 4.0 * (program == HELPFUL) + np.where(first, 0.0, -3.0) + rng.normal(0, 3, rows)
+    program = np.where(
+        drawn < chance, HELPFUL, np.where(drawn < 0.3, IDLE, np.where(drawn < 0.303, TINY, NONE))
+    )
+    outcome = (
+        -2.0 * need
+        + 4.0 * (program == HELPFUL)
+        + np.where(first, 0.0, -3.0)
+        + rng.normal(0, 3, rows)
+    )
     names = pd.Series([f"s{number % students:04}" for number in range(rows)])
     days = pd.Series([DAYS[number // students] for number in range(rows)])
     support = {HELPFUL: "tutoring", IDLE: "mentoring", TINY: "food", NONE: NONE}
     served = np.flatnonzero(program != NONE)
-    enrollments = pd.DataFrame({
-        "student_id": names[served], "program_id": program[served],
-        "organization_id": ["o" + one[1:] for one in program[served]],
-        "start_date": [days[row] + timedelta(days=int(row % 20) + 1) for row in served],
-        "end_date": [days[row] + timedelta(days=80) for row in served],
-    })  # fmt: skip
-    sessions = pd.DataFrame([
-        {"student_id": names[row], "session_id": f"{row}-{turn}", "program_id": HELPFUL, "organization_id": "o1",
-         "date": days[row] + timedelta(days=25 + 3 * turn), "attended": turn != 1, "minutes": 30.0}
-        for row in served if program[row] == HELPFUL for turn in range(-1, 2 + row % 9)])  # fmt: skip
-    programs = pd.DataFrame({"program_id": [HELPFUL, IDLE, TINY], "organization_id": ["o1", "o2", "o3"],
-                             "name": ["Readers", "Friends", "Pantry"],
-                             "support": ["tutoring", "mentoring", "food"]})  # fmt: skip
-    stays = pd.DataFrame({"student_id": names[:students], "school_id": [f"h{n % 12:02}" for n in range(students)],
-                          "entry_date": date(2023, 8, 20), "exit_date": None})  # fmt: skip
-    return Town(Episodes(features, names, days, pd.Series([support[one] for one in program]), pd.Series(outcome)),
-                Services(programs, enrollments, sessions, stays), program)  # fmt: skip
+    enrollments = pd.DataFrame(
+        {
+            "student_id": names[served],
+            "program_id": program[served],
+            "organization_id": ["o" + one[1:] for one in program[served]],
+            "start_date": [days[row] + timedelta(days=int(row % 20) + 1) for row in served],
+            "end_date": [days[row] + timedelta(days=80) for row in served],
+        }
+    )
+    sessions = pd.DataFrame(
+        [
+            {
+                "student_id": names[row],
+                "session_id": f"{row}-{turn}",
+                "program_id": HELPFUL,
+                "organization_id": "o1",
+                "date": days[row] + timedelta(days=25 + 3 * turn),
+                "attended": turn != 1,
+                "minutes": 30.0,
+            }
+            for row in served
+            if program[row] == HELPFUL
+            for turn in range(-1, 2 + row % 9)
+        ]
+    )
+    programs = pd.DataFrame(
+        {
+            "program_id": [HELPFUL, IDLE, TINY],
+            "organization_id": ["o1", "o2", "o3"],
+            "name": ["Readers", "Friends", "Pantry"],
+            "support": ["tutoring", "mentoring", "food"],
+        }
+    )
+    stays = pd.DataFrame(
+        {
+            "student_id": names[:students],
+            "school_id": [f"h{n % 12:02}" for n in range(students)],
+            "entry_date": date(2023, 8, 20),
+            "exit_date": None,
+        }
+    )
+    return Town(
+        Episodes(
+            features, names, days, pd.Series([support[one] for one in program]), pd.Series(outcome)
+        ),
+        Services(programs, enrollments, sessions, stays),
+        program,
+    )
 
 
 def test_episodes_find_the_program_the_sessions_and_the_school_behind_them():
     made = town()
-    early = made.services.enrollments.iloc[[0]].assign(start_date=DAYS[0] - timedelta(days=9), program_id=TINY)
-    later = made.services.enrollments.iloc[[0]].assign(start_date=DAYS[0] + timedelta(days=24), program_id=TINY)
-    services = replace(made.services, enrollments=pd.concat([later, made.services.enrollments, early]))
+    early = made.services.enrollments.iloc[[0]].assign(
+        start_date=DAYS[0] - timedelta(days=9), program_id=TINY
+    )
+    later = made.services.enrollments.iloc[[0]].assign(
+        start_date=DAYS[0] + timedelta(days=24), program_id=TINY
+    )
+    services = replace(
+        made.services, enrollments=pd.concat([later, made.services.enrollments, early])
+    )
     joined = served_by(made.episodes, services, WINDOW)
     assert (joined["program_id"].fillna(NONE) == made.program).all()
-    for row in (*np.flatnonzero(made.program == HELPFUL)[:20], *np.flatnonzero(made.program == IDLE)[:3]):
+    for row in (
+        *np.flatnonzero(made.program == HELPFUL)[:20],
+        *np.flatnonzero(made.program == IDLE)[:3],
+    ):
         one, day = joined.iloc[row], made.episodes.decision_date[row]
-        held = services.sessions[(services.sessions["student_id"] == made.episodes.student[row])
-                                 & services.sessions["attended"]]  # fmt: skip
+        held = services.sessions[
+            (services.sessions["student_id"] == made.episodes.student[row])
+            & services.sessions["attended"]
+        ]
         inside = [when for when in held["date"] if day < when <= day + timedelta(days=90)]
         assert one["school_id"] == f"h{int(made.episodes.student[row][1:]) % 12:02}"
         if made.program[row] == HELPFUL:
             assert (one["sessions"], one["minutes"]) == (len(inside), 30.0 * len(inside))
         else:
-            assert np.isnan(one["sessions"]), "a program that records no sessions has no amount, not none"
+            assert np.isnan(one["sessions"]), (
+                "a program that records no sessions has no amount, not none"
+            )
 
 
 def test_an_episode_that_no_enrollment_explains_is_named():
     made = town(students=60)
     row = int(np.flatnonzero(made.program != NONE)[0])
     lost = replace(made.services, enrollments=made.services.enrollments.iloc[1:])
-    with pytest.raises(EffectsError, match=rf"1 episodes name a support .* row {row}, \w+ on 2023-11-06"):
+    with pytest.raises(
+        EffectsError, match=rf"1 episodes name a support .* row {row}, \w+ on 2023-11-06"
+    ):
         served_by(made.episodes, lost, WINDOW)
 
 
 def test_each_program_is_answered_for_with_its_costs_or_told_that_nobody_can_tell():
     made = town()
     costs = {HELPFUL: Cost(90_000.0, "year"), TINY: Cost(100.0, "student")}
-    found = {one.program_id: one for one in partner_effects(made.episodes, made.services, costs, outcome=WINDOW)}
+    found = {
+        one.program_id: one
+        for one in partner_effects(made.episodes, made.services, costs, outcome=WINDOW)
+    }
     helpful, idle, tiny = found[HELPFUL], found[IDLE], found[TINY]
     assert helpful.effect.estimate.lower < 4.0 < helpful.effect.estimate.upper
     assert (helpful.verdict, helpful.effect.clustered_by) == (GAIN, "school")
     assert idle.effect.estimate.lower < 0.0 < idle.effect.estimate.upper
-    assert (tiny.verdict, tiny.effect.cannot_tell, tiny.cost_per_point) == (UNKNOWN, FEW_SERVED, None)
-    taking_part = {name for name, one in zip(made.episodes.student, made.program, strict=True) if one == HELPFUL}
+    assert (tiny.verdict, tiny.effect.cannot_tell, tiny.cost_per_point) == (
+        UNKNOWN,
+        FEW_SERVED,
+        None,
+    )
+    taking_part = {
+        name
+        for name, one in zip(made.episodes.student, made.program, strict=True)
+        if one == HELPFUL
+    }
     assert helpful.students_a_year == len(taking_part)
     assert helpful.cost_per_student == pytest.approx(90_000.0 / len(taking_part), abs=1e-9)
     bounds = helpful.effect.estimate
-    assert helpful.cost_per_point.value * bounds.value == pytest.approx(helpful.cost_per_student, abs=1e-9)
-    assert helpful.cost_per_point.lower * bounds.upper == pytest.approx(helpful.cost_per_student, abs=1e-9)
+    assert helpful.cost_per_point.value * bounds.value == pytest.approx(
+        helpful.cost_per_student, abs=1e-9
+    )
+    assert helpful.cost_per_point.lower * bounds.upper == pytest.approx(
+        helpful.cost_per_student, abs=1e-9
+    )
     assert (idle.cost_per_student, tiny.cost_per_student) == (None, 100.0)
     assert (len(helpful.dosage), idle.dosage) == (3, ())
     table = effects_table(tuple(found.values()))
     assert table["program_id"].tolist() == [HELPFUL, IDLE, TINY]
     assert table["verdict"].tolist()[::2] == [GAIN, UNKNOWN]
     assert table["reason"].tolist()[0] == ""
-    assert table["reason"].tolist()[2] == "fewer than 30 students were served whose progress is known"
+    assert (
+        table["reason"].tolist()[2] == "fewer than 30 students were served whose progress is known"
+    )

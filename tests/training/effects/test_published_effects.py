@@ -1,4 +1,6 @@
-"""What is written of programs: aggregates that give no small number away, whole files only, nothing changed unseen."""
+"""What is written of programs: aggregates that give no small number away, whole files only, nothing
+changed unseen.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,12 @@ from training.estimation.policy_value import Estimate
 
 
 def test_what_is_written_is_read_again_and_holds_no_exact_number(tmp_path: Path):
-    bands = (Band(NEVER_CAME, 0, 0, silent(served=13)), Band("low", 1, 5, found(1.006, 0.1, 2.0, served=41)),
-             Band("middle", 6, 12, found(2, 1, 3, served=38)),
-             Band("high", 13, 44, found(3, 2, 4, served=31)))  # fmt: skip
+    bands = (
+        Band(NEVER_CAME, 0, 0, silent(served=13)),
+        Band("low", 1, 5, found(1.006, 0.1, 2.0, served=41)),
+        Band("middle", 6, 12, found(2, 1, 3, served=38)),
+        Band("high", 13, 44, found(3, 2, 4, served=31)),
+    )
     report = report_of(program(found(2.0049, 1.0, 3.0), *bands))
     write_effects(report, tmp_path)
     assert read_effects(tmp_path, "snapshot") == report
@@ -38,16 +43,25 @@ def test_what_is_written_is_read_again_and_holds_no_exact_number(tmp_path: Path)
     assert (told.figures.served, told.figures.compared, told.figures.left_out) == (120, 900, 10)
     assert told.figures.estimate == Estimate(2.0, 1.0, 3.0) and told.verdict == GAIN
     assert [one.figures.served for one in told.amounts] == [10, 40, 40, 30]
-    assert [(one.above, one.up_to) for one in told.amounts] == [(0, 0), (0, 5), (5, 12), (12, None)], (
-        "the most that somebody received is one student's number"
-    )
+    assert [(one.above, one.up_to) for one in told.amounts] == [
+        (0, 0),
+        (0, 5),
+        (5, 12),
+        (12, None),
+    ], "the most that somebody received is one student's number"
     assert (told.cost_per_student, told.cost_per_point) == (600, Estimate(299, 200, 600))
 
 
 def test_below_ten_students_nothing_tells_how_many_they_are():
     for served in range(1, 10):
-        (told,) = report_of(program(silent(served=served), Band("low", 1, 4, silent(served=served)), a_year=50.0,
-                                    cost=900.0 / served)).programs  # fmt: skip
+        (told,) = report_of(
+            program(
+                silent(served=served),
+                Band("low", 1, 4, silent(served=served)),
+                a_year=50.0,
+                cost=900.0 / served,
+            )
+        ).programs
         assert told.figures.served is None and told.amounts == ()
         assert (told.cost_per_student, told.cost_per_point) == (None, None)
     (told,) = report_of(program(found(2, 1, 3), a_year=9.5, cost=90_000 / 9.5)).programs
@@ -59,8 +73,11 @@ def test_below_ten_students_nothing_tells_how_many_they_are():
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.integers(1, 80), min_size=1, max_size=4))
 def test_no_difference_of_what_is_told_gives_a_small_number_back(sizes: list[int]):
-    names = [NEVER_CAME, "low", "middle", "high"][-len(sizes):]
-    bands = [Band(name, 1, 2, found(1, 0.5, 1.5, served=size)) for name, size in zip(names, sizes, strict=True)]
+    names = [NEVER_CAME, "low", "middle", "high"][-len(sizes) :]
+    bands = [
+        Band(name, 1, 2, found(1, 0.5, 1.5, served=size))
+        for name, size in zip(names, sizes, strict=True)
+    ]
     (told,) = report_of(program(found(2, 1, 3, served=sum(sizes)), *bands)).programs
     shown = {one.name: one.figures.served for one in told.amounts}
     for name, size in zip(names, sizes, strict=True):
@@ -71,17 +88,25 @@ def test_no_difference_of_what_is_told_gives_a_small_number_back(sizes: list[int
         most = told.figures.served + 4 - sum(size - 5 for size in others)
         least = max(0, told.figures.served - 5 - sum(size + 4 for size in others))
         possible = most - (least if len(hidden) == 1 else 0) + 1
-        assert possible >= 10, "whoever subtracts what is shown is left with ten numbers or more for each that is not"
+        assert possible >= 10, (
+            "whoever subtracts what is shown is left with ten numbers or more for each that is not"
+        )
 
 
 def test_every_program_on_record_has_an_entry_and_the_reason_of_its_silence():
-    made = (program(found(2, 1, 3)), program(silent(), key="p2", name="hall", support=""),
-            program(silent(), key="p3", name="Meals", support="food"))  # fmt: skip
+    made = (
+        program(found(2, 1, 3)),
+        program(silent(), key="p2", name="hall", support=""),
+        program(silent(), key="p3", name="Meals", support="food"),
+    )
     programs = programs_of(made)
     programs.loc[1, "support"] = None
     report = tell(made[:1], programs, {"p3": Cost(5.0, "session")}, INPUTS, AT)
     assert [(one.name, one.figures.cannot_tell) for one in report.programs] == [
-        ("hall", NO_SUPPORT), ("Meals", NOBODY_BEGAN), ("Readers", "")]  # fmt: skip
+        ("hall", NO_SUPPORT),
+        ("Meals", NOBODY_BEGAN),
+        ("Readers", ""),
+    ]
     assert report.programs[1].cost == Cost(5.0, "session") and report.family == 1
 
 
@@ -89,9 +114,15 @@ def test_verdicts_hold_together_and_a_cost_of_a_point_needs_one():
     weak = found(2.0, 0.05, 3.95)
     (alone,) = report_of(program(weak)).programs
     assert (alone.verdict, alone.cost_per_point is None) == (GAIN, False)
-    report = report_of(program(weak), *(program(found(0.1, -2, 2.2), key=f"q{place}") for place in range(4)))
+    report = report_of(
+        program(weak), *(program(found(0.1, -2, 2.2), key=f"q{place}") for place in range(4))
+    )
     told = next(one for one in report.programs if one.program_id == "p1")
-    assert (told.verdict, told.cost_per_point, told.figures.estimate.lower) == (NO_DIFFERENCE, None, 0.05)
+    assert (told.verdict, told.cost_per_point, told.figures.estimate.lower) == (
+        NO_DIFFERENCE,
+        None,
+        0.05,
+    )
     assert told.p_adjusted == pytest.approx(5 * weak.p_value, abs=5e-4)
 
 
@@ -101,7 +132,9 @@ def test_other_costs_make_another_file_and_the_old_one_stays(tmp_path: Path):
     bytes_before = file.read_bytes()
     write_effects(first, tmp_path)
     assert [one.name for one in file.parent.iterdir()] == ["snapshot.json"]
-    second = report_of(program(found(2, 1, 3), cost=700.0), inputs=replace(INPUTS, costs_sha256="d" * 64))
+    second = report_of(
+        program(found(2, 1, 3), cost=700.0), inputs=replace(INPUTS, costs_sha256="d" * 64)
+    )
     write_effects(second, tmp_path)
     kept = file.with_name(f"snapshot.{INPUTS.sha256[:12]}.json")
     assert kept.read_bytes() == bytes_before and read_effects(tmp_path, "snapshot") == second
@@ -118,10 +151,16 @@ def test_another_snapshot_shows_the_newest_figures_that_there_are(tmp_path: Path
     assert newest_effects(tmp_path, "snapshot") == old
 
 
-@pytest.mark.parametrize("change", [
-    lambda text: text.replace('"served": 120', '"served": 990'), lambda text: text[:-40], lambda text: "[]",
-    lambda text: text.replace("handrail-effects-1", "handrail-effects-0"), lambda text: json.dumps({"sha256": ""}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace('"served": 120', '"served": 990'),
+        lambda text: text[:-40],
+        lambda text: "[]",
+        lambda text: text.replace("handrail-effects-1", "handrail-effects-0"),
+        lambda text: json.dumps({"sha256": ""}),
+    ],
+)
 def test_a_file_that_was_changed_is_not_believed_and_is_named(tmp_path: Path, change):
     report = report_of(program(found(2, 1, 3)))
     file = write_effects(report, tmp_path)
@@ -133,7 +172,10 @@ def test_a_file_that_was_changed_is_not_believed_and_is_named(tmp_path: Path, ch
 
 
 def test_a_killed_write_leaves_a_whole_file(tmp_path: Path):
-    reports = [report_of(program(found(2, 1, 3)), inputs=replace(INPUTS, costs_sha256=one * 64)) for one in "ab"]
+    reports = [
+        report_of(program(found(2, 1, 3)), inputs=replace(INPUTS, costs_sha256=one * 64))
+        for one in "ab"
+    ]
     write_effects(reports[0], tmp_path)
 
     def forever() -> None:
@@ -148,4 +190,6 @@ def test_a_killed_write_leaves_a_whole_file(tmp_path: Path):
         process.kill()
         process.join()
         assert read_effects(tmp_path, "snapshot") in reports
-        assert all(Report.from_json(file.read_text()) for file in (tmp_path / "effects").glob("*.json"))
+        assert all(
+            Report.from_json(file.read_text()) for file in (tmp_path / "effects").glob("*.json")
+        )

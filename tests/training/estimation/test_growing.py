@@ -8,21 +8,38 @@ import pytest
 
 from training.estimation.early_stopping import Growing, settled
 
-PARAMETERS = {"objective": "regression", "num_leaves": 4, "verbosity": -1, "num_threads": 1, "deterministic": True}
+PARAMETERS = {
+    "objective": "regression",
+    "num_leaves": 4,
+    "verbosity": -1,
+    "num_threads": 1,
+    "deterministic": True,
+}
 
 
-@pytest.mark.parametrize(("missed", "settles_at", "tried"), [
-    ({1: 5.0, 2: 4.0, 4: 4.5, 8: 4.2, 16: 1.0}, 2, [1, 2, 4, 8]), ({1: 5.0, 2: 6.0, 4: 3.0, 8: 2.0}, 8, [1, 2, 4, 8]),
-    ({0: 1.0, 5: 1.0, 9: 1.0}, 0, [0, 5, 9]), ({3: np.nan, 4: 2.0}, 4, [3, 4]), ({3: np.nan}, 3, [3]),
-])  # fmt: skip
-def test_two_counts_in_a_row_that_foretell_worse_than_the_best_end_the_growing(missed, settles_at, tried):
+@pytest.mark.parametrize(
+    ("missed", "settles_at", "tried"),
+    [
+        ({1: 5.0, 2: 4.0, 4: 4.5, 8: 4.2, 16: 1.0}, 2, [1, 2, 4, 8]),
+        ({1: 5.0, 2: 6.0, 4: 3.0, 8: 2.0}, 8, [1, 2, 4, 8]),
+        ({0: 1.0, 5: 1.0, 9: 1.0}, 0, [0, 5, 9]),
+        ({3: np.nan, 4: 2.0}, 4, [3, 4]),
+        ({3: np.nan}, 3, [3]),
+    ],
+)
+def test_two_counts_in_a_row_that_foretell_worse_than_the_best_end_the_growing(
+    missed, settles_at, tried
+):
     asked = []
 
     def grow(count: int) -> str:
         asked.append(count)
         return f"{count} trees"
 
-    assert settled(missed, grow, lambda said: missed[int(said.split()[0])]) == (settles_at, f"{settles_at} trees")
+    assert settled(missed, grow, lambda said: missed[int(said.split()[0])]) == (
+        settles_at,
+        f"{settles_at} trees",
+    )
     assert asked == tried
 
 

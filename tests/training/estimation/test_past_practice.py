@@ -1,4 +1,6 @@
-"""The line over past choices: it holds for everybody, is learned from what came after, and not from the habit."""
+"""The line over past choices: it holds for everybody, is learned from what came after, and not from
+the habit.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,9 @@ ROWS = 40_000
 
 
 def past_with(slopes: list[float], rng: np.random.Generator) -> tuple[PseudoOutcomes, Floats]:
-    """Supports whose benefit follows the log-odds of having been chosen by these slopes, and the log-odds. The less the
-    overlap, the noisier is what is known."""
+    """Supports whose benefit follows the log-odds of having been chosen by these slopes, and the
+    log-odds. The less the overlap, the noisier is what is known.
+    """
     odds = rng.normal(-2.0, 1.5, (ROWS, len(slopes)))
     chance = np.exp(odds)
     propensity = np.column_stack([np.ones(ROWS), chance]) / (1 + chance.sum(axis=1))[:, None]
@@ -25,11 +28,16 @@ def past_with(slopes: list[float], rng: np.random.Generator) -> tuple[PseudoOutc
 
 
 def slopes_of(line: Floats, odds: Floats) -> Floats:
-    return (line.max(axis=0) - line.min(axis=0)) / (odds.max(axis=0) - odds.min(axis=0)) * np.sign(
-        [np.corrcoef(line[:, place], odds[:, place])[0, 1] for place in range(line.shape[1])])  # fmt: skip
+    return (
+        (line.max(axis=0) - line.min(axis=0))
+        / (odds.max(axis=0) - odds.min(axis=0))
+        * np.sign(
+            [np.corrcoef(line[:, place], odds[:, place])[0, 1] for place in range(line.shape[1])]
+        )
+    )
 
 
-def test_benefit_that_followed_past_choices_is_found_and_a_support_unlike_the_others_keeps_its_own():
+def test_benefit_that_followed_past_choices_is_found_and_an_unlike_support_keeps_its_own():
     found, odds = past_with([0.3, 0.3, 0.3, -0.4, 0.3], np.random.default_rng(1))
     slopes = slopes_of(along_past_choice(found, odds, np.ones(ROWS, dtype=bool)), odds)
     assert np.delete(slopes, 3) == pytest.approx(0.3, abs=0.05)
@@ -59,13 +67,16 @@ def test_the_few_supports_of_a_small_catalog_are_drawn_toward_zero():
 
 
 def test_a_line_for_everybody_heeds_those_whose_choice_was_all_but_settled():
-    """Benefit that bends: flat where choices were open, steep where they were settled. Overlap weights would not see
-    the second; their square root does."""
+    """Benefit that bends: flat where choices were open, steep where they were settled. Overlap
+    weights would not see the second; their square root does.
+    """
     found, odds = past_with([0.0] * 4, np.random.default_rng(5))
     bent = np.maximum(-odds - 3.0, 0.0)
     found.values[:] = -bent + found.values * 0.1
     line = along_past_choice(found, odds, np.ones(ROWS, dtype=bool))
     overlap = found.weights / found.weights.sum(axis=0)
     middle = (overlap * odds).sum(axis=0)
-    by_overlap = (overlap * (odds - middle) * found.values).sum(axis=0) / (overlap * (odds - middle) ** 2).sum(axis=0)
+    by_overlap = (overlap * (odds - middle) * found.values).sum(axis=0) / (
+        overlap * (odds - middle) ** 2
+    ).sum(axis=0)
     assert (slopes_of(line, odds) > by_overlap + 0.02).all()

@@ -1,4 +1,6 @@
-"""Values of a policy from what another one did: formulas, universal rules, and a library by other hands."""
+"""Values of a policy from what another one did: formulas, universal rules, and a library by other
+hands.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ class Logged(NamedTuple):
 
 
 def logged(seed: int, rows: int = 300, actions: int = 4, clusters: int = 80) -> Logged:
-    """Episodes whose actions were drawn by their propensities, and a policy that draws by other chances."""
+    """Episodes whose actions were drawn by their propensities, and a policy that draws by other
+    chances.
+    """
     rng = np.random.default_rng(seed)
     propensity = rng.dirichlet(np.full(actions, 1.5), rows).clip(0.02)
     propensity /= propensity.sum(axis=1, keepdims=True)
@@ -55,17 +59,34 @@ def logged(seed: int, rows: int = 300, actions: int = 4, clusters: int = 80) -> 
     expected = rng.normal(0, 2, (rows, actions))
     reward = expected[np.arange(rows), taken] + rng.normal(0, 3, rows)
     clustered = np.concatenate([np.arange(clusters), rng.integers(0, clusters, rows - clusters)])
-    return Logged(reward, taken, rng.dirichlet(np.full(actions, 0.4), rows), propensity, expected + 0.5, clustered)
+    return Logged(
+        reward,
+        taken,
+        rng.dirichlet(np.full(actions, 0.4), rows),
+        propensity,
+        expected + 0.5,
+        clustered,
+    )
 
 
-episodes = st.builds(logged, st.integers(0, 2**32 - 1), st.integers(60, 200), st.integers(2, 6), st.integers(2, 60))
+episodes = st.builds(
+    logged, st.integers(0, 2**32 - 1), st.integers(60, 200), st.integers(2, 6), st.integers(2, 60)
+)
 
 
 @given(episodes)
 @settings(max_examples=30, deadline=None)
 def test_each_estimator_is_its_formula(given: Logged):
     found = policy_value(*given, threshold=1.7)
-    n, weights, ips, dr, switch, model_alone, missed = len(given.reward), [], 0.0, 0.0, 0.0, 0.0, 0.0
+    n, weights, ips, dr, switch, model_alone, missed = (
+        len(given.reward),
+        [],
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+    )
     for r, a, pi, e, q, _ in zip(*given, strict=True):
         weight, model = pi[a] / e[a], sum(p * m for p, m in zip(pi, q, strict=True))
         weights.append(weight)
@@ -77,8 +98,12 @@ def test_each_estimator_is_its_formula(given: Logged):
     assert found.snips.value == pytest.approx(ips * n / sum(weights), abs=1e-9)
     assert found.dr.value == pytest.approx(dr, abs=1e-9)
     assert found.switch_dr.value == pytest.approx(switch, abs=1e-9)
-    assert found.gain.value == pytest.approx(model_alone + missed / sum(weights) - sum(given.reward) / n, abs=1e-9)
-    assert found.effective_sample_size == pytest.approx(sum(weights) ** 2 / sum(w * w for w in weights))
+    assert found.gain.value == pytest.approx(
+        model_alone + missed / sum(weights) - sum(given.reward) / n, abs=1e-9
+    )
+    assert found.effective_sample_size == pytest.approx(
+        sum(weights) ** 2 / sum(w * w for w in weights)
+    )
     assert 0 < found.effective_sample_size <= n + 1e-6
 
 
@@ -93,11 +118,15 @@ def test_switch_with_no_threshold_is_dr(given: Logged):
 @settings(max_examples=30, deadline=None)
 def test_switch_at_zero_is_the_outcome_model_alone(given: Logged):
     found = policy_value(*given, threshold=0.0)
-    assert found.switch_dr.value == pytest.approx(np.average(given.expected, axis=1, weights=given.policy).mean())
+    assert found.switch_dr.value == pytest.approx(
+        np.average(given.expected, axis=1, weights=given.policy).mean()
+    )
 
 
 def test_switch_keeps_what_weighs_just_as_much_as_the_threshold():
-    given = logged(1)._replace(policy=np.zeros(300, dtype=np.intp), propensity=np.full((300, 4), 0.25))
+    given = logged(1)._replace(
+        policy=np.zeros(300, dtype=np.intp), propensity=np.full((300, 4), 0.25)
+    )
     assert policy_value(*given, threshold=4.0).switch_dr == policy_value(*given).dr
     assert policy_value(*given, threshold=3.99).switch_dr != policy_value(*given).dr
 
@@ -121,8 +150,12 @@ def test_past_practice_itself_is_worth_the_mean_reward(given: Logged):
 @settings(max_examples=30, deadline=None)
 def test_an_action_that_is_chosen_has_all_the_chance(given: Logged):
     chosen = given.policy.argmax(axis=1)
-    certain = np.array([[float(place == one) for place in range(given.policy.shape[1])] for one in chosen])
-    assert policy_value(*given._replace(policy=chosen)) == policy_value(*given._replace(policy=certain))
+    certain = np.array(
+        [[float(place == one) for place in range(given.policy.shape[1])] for one in chosen]
+    )
+    assert policy_value(*given._replace(policy=chosen)) == policy_value(
+        *given._replace(policy=certain)
+    )
 
 
 @given(episodes, st.sampled_from(KINDS), st.integers(0, 100))
@@ -136,9 +169,13 @@ def test_nothing_depends_on_the_order_of_rows(given: Logged, kind: IntervalKind,
 
 @given(episodes, st.sampled_from(KINDS), st.integers(2, 4))
 @settings(max_examples=40, deadline=None)
-def test_rows_told_again_within_their_cluster_are_no_new_evidence(given: Logged, kind: IntervalKind, times: int):
+def test_rows_told_again_within_their_cluster_are_no_new_evidence(
+    given: Logged, kind: IntervalKind, times: int
+):
     again = given.take(np.tile(np.arange(len(given.reward)), times))
-    one, other = (policy_value(*each, threshold=5.0, interval=kind, resamples=50) for each in (given, again))
+    one, other = (
+        policy_value(*each, threshold=5.0, interval=kind, resamples=50) for each in (given, again)
+    )
     for name in ESTIMATES:
         assert _ends(getattr(one, name)) == pytest.approx(_ends(getattr(other, name)), abs=1e-7)
 
@@ -154,8 +191,12 @@ def test_dr_is_right_where_either_model_is():
     lots, who = np.tile([0.25, 0.75], (len(x), 1)), np.arange(len(x))
     wrong_model, wrong_chance = np.zeros_like(means), np.full_like(propensity, 0.5)
     for right in ((propensity, wrong_model), (wrong_chance, means)):
-        assert policy_value(reward, taken, lots, *right, who).dr.value == pytest.approx(0.75, abs=0.03)
-    assert abs(policy_value(reward, taken, lots, wrong_chance, wrong_model, who).dr.value - 0.75) > 0.2
+        assert policy_value(reward, taken, lots, *right, who).dr.value == pytest.approx(
+            0.75, abs=0.03
+        )
+    assert (
+        abs(policy_value(reward, taken, lots, wrong_chance, wrong_model, who).dr.value - 0.75) > 0.2
+    )
 
 
 def test_the_interval_covers_the_true_value_about_as_often_as_it_says():
@@ -167,22 +208,34 @@ def test_the_interval_covers_the_true_value_about_as_often_as_it_says():
         taken = (rng.random(800) < chance).astype(np.intp)
         means = np.column_stack([x, x + 1.0])
         reward = means[np.arange(800), taken] + rng.normal(0, 1, 800)
-        found = policy_value(reward, taken, np.ones(800, dtype=np.intp), np.column_stack([1 - chance, chance]),
-                             means * 0.5, np.arange(800)).dr  # fmt: skip
+        found = policy_value(
+            reward,
+            taken,
+            np.ones(800, dtype=np.intp),
+            np.column_stack([1 - chance, chance]),
+            means * 0.5,
+            np.arange(800),
+        ).dr
         covered += found.lower <= 1.0 <= found.upper
     assert 88 <= covered <= 100
 
 
 def test_propensities_that_are_all_too_small_do_not_move_the_gain():
-    """With every weight twice what it should be, DR adds the model's misses twice; the gain still adds them once."""
+    """With every weight twice what it should be, DR adds the model's misses twice; the gain still
+    adds them once.
+    """
     rng = np.random.default_rng(8)
     taken = rng.integers(0, 2, 40_000)
     reward = taken + rng.normal(size=len(taken))
     half, quarter = np.full((len(taken), 2), 0.5), np.full((len(taken), 2), 0.25)
     chosen, wrong_model = np.ones(len(taken), dtype=np.intp), np.zeros((len(taken), 2))
-    right, wrong = (policy_value(reward, taken, chosen, chance, wrong_model, np.arange(len(taken)))
-                    for chance in (half, quarter))  # fmt: skip
-    assert _ends(wrong.gain) == pytest.approx(_ends(right.gain)) and right.gain.value == pytest.approx(0.5, abs=0.03)
+    right, wrong = (
+        policy_value(reward, taken, chosen, chance, wrong_model, np.arange(len(taken)))
+        for chance in (half, quarter)
+    )
+    assert _ends(wrong.gain) == pytest.approx(
+        _ends(right.gain)
+    ) and right.gain.value == pytest.approx(0.5, abs=0.03)
     assert wrong.dr.value == pytest.approx(2 * right.dr.value)
 
 
@@ -190,12 +243,19 @@ def test_propensities_that_are_all_too_small_do_not_move_the_gain():
 @settings(max_examples=30, deadline=None)
 def test_the_analytic_interval_is_cluster_robust_with_a_t_quantile(given: Logged):
     found = policy_value(*given)
-    score = [(p * q).sum() + p[a] / e[a] * (r - q[a]) for r, a, p, e, q, _ in zip(*given, strict=True)]
+    score = [
+        (p * q).sum() + p[a] / e[a] * (r - q[a]) for r, a, p, e, q, _ in zip(*given, strict=True)
+    ]
     weight = [p[a] / e[a] for _, a, p, e, _, _ in zip(*given, strict=True)]
-    missed = [w * (r - q[a]) for w, (r, a, _, _, q, _) in zip(weight, zip(*given, strict=True), strict=True)]
+    missed = [
+        w * (r - q[a])
+        for w, (r, a, _, _, q, _) in zip(weight, zip(*given, strict=True), strict=True)
+    ]
     ratio, size = sum(missed) / sum(weight), sum(weight) / len(weight)
-    above = [(p * q).sum() + ratio + (m - ratio * w) / size - r
-             for m, w, (r, _, p, _, q, _) in zip(missed, weight, zip(*given, strict=True), strict=True)]  # fmt: skip
+    above = [
+        (p * q).sum() + ratio + (m - ratio * w) / size - r
+        for m, w, (r, _, p, _, q, _) in zip(missed, weight, zip(*given, strict=True), strict=True)
+    ]
     for estimate, values in ((found.dr, score), (found.gain, above)):
         sums: dict[int, float] = {}
         for value, cluster in zip(values, given.clusters, strict=True):
@@ -213,12 +273,20 @@ def test_percentiles_are_those_of_whole_clusters_drawn_with_replacement():
     clusters = np.repeat(np.arange(60), sizes)
     values = rng.exponential(3, 60)[clusters] + rng.exponential(1, sizes.sum())
     groups = [values[clusters == one] for one in range(60)]
-    drawn = [np.concatenate([groups[one] for one in rng.integers(0, 60, 60)]).mean() for _ in range(20_000)]
+    drawn = [
+        np.concatenate([groups[one] for one in rng.integers(0, 60, 60)]).mean()
+        for _ in range(20_000)
+    ]
     below = stats.norm.ppf(np.mean(np.array(drawn) < values.mean()))
-    tails = {"percentile": (0.025, 0.975), "bias_corrected": stats.norm.cdf(2 * below + stats.norm.ppf([0.025, 0.975]))}
+    tails = {
+        "percentile": (0.025, 0.975),
+        "bias_corrected": stats.norm.cdf(2 * below + stats.norm.ppf([0.025, 0.975])),
+    }
     for kind in KINDS[1:]:
         found = clustered_mean(values, clusters, interval=kind, resamples=20_000)
-        assert _ends(found) == pytest.approx((values.mean(), *np.quantile(drawn, tails[kind])), abs=0.03)
+        assert _ends(found) == pytest.approx(
+            (values.mean(), *np.quantile(drawn, tails[kind])), abs=0.03
+        )
 
 
 def test_the_ratio_of_snips_is_resampled_as_a_ratio():
@@ -236,7 +304,9 @@ def test_the_ratio_of_snips_is_resampled_as_a_ratio():
 
 def test_the_same_seed_gives_the_same_interval_and_another_one_another():
     given = logged(4)
-    one, same, other = (policy_value(*given, interval="percentile", seed=seed) for seed in (1, 1, 2))
+    one, same, other = (
+        policy_value(*given, interval="percentile", seed=seed) for seed in (1, 1, 2)
+    )
     assert one == same
     assert one.dr.value == other.dr.value and one.dr != other.dr
 
@@ -246,7 +316,9 @@ def test_with_few_clusters_a_resampled_interval_is_as_wide_as_the_t_interval(kin
     given = logged(3, rows=400, clusters=13)
     analytic, resampled = policy_value(*given), policy_value(*given, interval=kind, resamples=5_000)
     assert analytic.few_clusters and resampled.few_clusters
-    assert resampled.dr.upper - resampled.dr.lower == pytest.approx(analytic.dr.upper - analytic.dr.lower, rel=0.05)
+    assert resampled.dr.upper - resampled.dr.lower == pytest.approx(
+        analytic.dr.upper - analytic.dr.lower, rel=0.05
+    )
     assert not policy_value(*logged(3, rows=400, clusters=FEW_CLUSTERS)).few_clusters
 
 
@@ -271,7 +343,9 @@ def test_overlap_counts_what_the_policy_chooses_by_how_likely_it_was():
 
 @given(episodes)
 @settings(max_examples=30, deadline=None)
-def test_the_overlap_table_holds_every_episode_once_and_thin_overlap_is_its_first_column(given: Logged):
+def test_the_overlap_table_holds_every_episode_once_and_thin_overlap_is_its_first_column(
+    given: Logged,
+):
     floored = given._replace(propensity=given.propensity.clip(0.05))
     table = overlap(floored.policy, floored.propensity, edges=(0.0, 0.05, 0.3, 1.0))
     assert table.episodes.sum(axis=1) == pytest.approx(given.policy.sum(axis=0))
@@ -284,20 +358,33 @@ def test_thin_overlap_is_by_default_at_the_floor_that_propensities_are_held_to()
     chosen = np.zeros(300, dtype=np.intp)
     held = given.propensity.copy()
     held[:30, 0] = SMALLEST_PROPENSITY
-    assert policy_value(*given._replace(policy=chosen, propensity=held)).thin_overlap == pytest.approx(0.1)
+    assert policy_value(
+        *given._replace(policy=chosen, propensity=held)
+    ).thin_overlap == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize(("name", "change", "words"), [
-    ("reward", lambda array: np.where(np.arange(300) == 17, np.nan, array), "episode 17 .* missing"),
-    ("policy", lambda array: array * 0.9, "episode 0 .* summing to 1"),
-    ("policy", lambda array: np.full(300, 4), "from 0 to 3"),
-    ("policy", lambda array: array[:, :3], r"policy has the shape \(300, 3\).*\(300, 4\)"),
-    ("taken", lambda array: array - 5, "from 0 to 3"),
-    ("propensity", np.zeros_like, "episode 0 took an action whose propensity is not above zero"),
-    ("clusters", np.zeros_like, "at least two clusters"),
-    ("clusters", lambda array: pd.Series(array).where(array > 0, None), "needs its cluster"),
-    ("clusters", lambda array: array[:10], "needs its cluster"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        (
+            "reward",
+            lambda array: np.where(np.arange(300) == 17, np.nan, array),
+            "episode 17 .* missing",
+        ),
+        ("policy", lambda array: array * 0.9, "episode 0 .* summing to 1"),
+        ("policy", lambda array: np.full(300, 4), "from 0 to 3"),
+        ("policy", lambda array: array[:, :3], r"policy has the shape \(300, 3\).*\(300, 4\)"),
+        ("taken", lambda array: array - 5, "from 0 to 3"),
+        (
+            "propensity",
+            np.zeros_like,
+            "episode 0 took an action whose propensity is not above zero",
+        ),
+        ("clusters", np.zeros_like, "at least two clusters"),
+        ("clusters", lambda array: pd.Series(array).where(array > 0, None), "needs its cluster"),
+        ("clusters", lambda array: array[:10], "needs its cluster"),
+    ],
+)
 def test_what_cannot_be_judged_is_refused_by_name(name: str, change: Callable, words: str):
     given = logged(9)
     with pytest.raises(ValueError, match=words):
@@ -306,7 +393,9 @@ def test_what_cannot_be_judged_is_refused_by_name(name: str, change: Callable, w
 
 @pytest.fixture(scope="module")
 def obp() -> types.ModuleType:
-    """The estimators of Open Bandit Pipeline, without what their package imports first: torch, seaborn and more."""
+    """The estimators of Open Bandit Pipeline, without what their package imports first: torch,
+    seaborn and more.
+    """
     spec = importlib.util.find_spec("obp")
     if spec is None or spec.origin is None:
         message = "Open Bandit Pipeline is not installed: run `make .venv/.dev`"
@@ -325,26 +414,33 @@ def obp() -> types.ModuleType:
     finally:
         for name in [one for one in sys.modules if one.partition(".")[0] in ("obp", "torch")]:
             del sys.modules[name]
-        sys.modules.update({name: module for name, module in before.items() if name not in sys.modules})
+        sys.modules.update(
+            {name: module for name, module in before.items() if name not in sys.modules}
+        )
 
 
 @given(given=episodes, certain=st.booleans(), threshold=st.sampled_from([0.3, 1.0, 5.0, math.inf]))
 @settings(max_examples=60, deadline=None)
-def test_every_estimator_equals_that_of_open_bandit_pipeline(obp: types.ModuleType, given: Logged, certain: bool,
-                                                             threshold: float):  # fmt: skip
+def test_every_estimator_equals_that_of_open_bandit_pipeline(
+    obp: types.ModuleType, given: Logged, certain: bool, threshold: float
+):
     if certain:
         given = given._replace(policy=np.eye(given.policy.shape[1])[given.policy.argmax(axis=1)])
         given.taken[0] = given.policy[0].argmax()
     found = policy_value(*given, threshold=threshold)
     arrays = {
-        "reward": given.reward, "action": given.taken, "action_dist": given.policy[:, :, None],
+        "reward": given.reward,
+        "action": given.taken,
+        "action_dist": given.policy[:, :, None],
         "pscore": given.propensity[np.arange(len(given.reward)), given.taken],
         "estimated_rewards_by_reg_model": given.expected[:, :, None],
-    }  # fmt: skip
-    for ours, theirs in ((found.ips, obp.InverseProbabilityWeighting()),
-                         (found.snips, obp.SelfNormalizedInverseProbabilityWeighting()),
-                         (found.dr, obp.DoublyRobust()),
-                         (found.switch_dr, obp.SwitchDoublyRobust(tau=threshold))):  # fmt: skip
+    }
+    for ours, theirs in (
+        (found.ips, obp.InverseProbabilityWeighting()),
+        (found.snips, obp.SelfNormalizedInverseProbabilityWeighting()),
+        (found.dr, obp.DoublyRobust()),
+        (found.switch_dr, obp.SwitchDoublyRobust(tau=threshold)),
+    ):
         assert ours.value == pytest.approx(theirs.estimate_policy_value(**arrays), abs=1e-9, rel=0)
 
 

@@ -13,13 +13,17 @@ from training.estimation.policy_value import Estimate
 from training.estimation.sensitivity import e_value, in_words, of_risk_ratio
 
 sizes = st.floats(-30, 30, allow_nan=False)
-intervals = st.tuples(sizes, sizes, sizes).map(lambda three: Estimate(*(sorted(three)[one] for one in (1, 0, 2))))
+intervals = st.tuples(sizes, sizes, sizes).map(
+    lambda three: Estimate(*(sorted(three)[one] for one in (1, 0, 2)))
+)
 deviations = st.floats(0.5, 50)
 
 
 @pytest.mark.parametrize(("ratio", "printed"), [(3.9, 7.26), (1.8, 3.0), (0.5, 3.41), (1.0, 1.0)])
 def test_a_risk_ratio_has_the_e_value_of_the_published_tables(ratio: float, printed: float):
-    """3.9 (1.8 to 8.7) is the example of VanderWeele & Ding (2017): 7.26, and 3.0 for the interval."""
+    """3.9 (1.8 to 8.7) is the example of VanderWeele & Ding (2017): 7.26, and 3.0 for the
+    interval.
+    """
     assert of_risk_ratio(ratio) == pytest.approx(printed, abs=0.005)
 
 
@@ -31,14 +35,18 @@ def test_a_difference_of_means_is_standardised_first():
 
 
 @given(intervals, deviations)
-def test_harm_and_help_of_one_size_are_as_hard_to_explain_away(estimate: Estimate, deviation: float):
+def test_harm_and_help_of_one_size_are_as_hard_to_explain_away(
+    estimate: Estimate, deviation: float
+):
     turned = Estimate(-estimate.value, -estimate.upper, -estimate.lower)
     one, other = e_value(estimate, deviation), e_value(turned, deviation)
     assert (one.point, one.limit) == pytest.approx((other.point, other.limit))
 
 
 @given(intervals, deviations)
-def test_the_end_of_the_interval_is_never_harder_to_explain_away_than_the_point(estimate: Estimate, deviation: float):
+def test_the_end_of_the_interval_is_never_harder_to_explain_away_than_the_point(
+    estimate: Estimate, deviation: float
+):
     found = e_value(estimate, deviation)
     assert 1.0 <= found.limit <= found.point * (1 + 1e-12)
 
@@ -58,7 +66,9 @@ def test_the_unit_of_the_outcome_does_not_matter(estimate: Estimate, deviation: 
 
 
 def test_a_hidden_difference_as_strong_as_the_e_value_just_explains_a_ratio_away():
-    """The bounding factor of Ding & VanderWeele (2016) for two equal associations E is E^2 / (2E - 1)."""
+    """The bounding factor of Ding & VanderWeele (2016) for two equal associations E is E^2 / (2E -
+    1).
+    """
     for ratio in (1.1, 2.0, 3.9):
         strength = of_risk_ratio(ratio)
         assert strength**2 / (2 * strength - 1) == pytest.approx(ratio)
@@ -74,7 +84,10 @@ def test_the_words_hold_both_figures_rounded_down_and_the_group():
 @given(intervals, deviations)
 def test_the_words_claim_no_cause_and_use_no_jargon(estimate: Estimate, deviation: float):
     words = in_words(estimate, deviation)
-    forbidden = r"caus|effect|impact|because|e-value|confound|risk ratio|unmeasured|exposure|covariate|significan|bias"
+    forbidden = (
+        r"caus|effect|impact|because|e-value|confound|risk"
+        r" ratio|unmeasured|exposure|covariate|significan|bias"
+    )
     assert not re.search(forbidden, words, re.IGNORECASE)
     assert "explain" in words and words.endswith(".")
 

@@ -1,4 +1,6 @@
-"""Is one policy better than another: the difference is its formula, and "better" is said only where it shows."""
+"""Is one policy better than another: the difference is its formula, and "better" is said only where
+it shows.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +40,13 @@ def learned(episodes: Episodes, **changes: object) -> BenefitRanker:
 
 
 def model_of(ranker: BenefitRanker, days: tuple[str, ...], **changes: object) -> RankerModel:
-    parameters = {name: list(value) if isinstance(value, tuple) else value
-                  for name, value in ranker.get_params().items()}  # fmt: skip
-    return RankerModel(ranker, {"decision_dates": list(days), "parameters": parameters} | changes, "0" * 64)
+    parameters = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in ranker.get_params().items()
+    }
+    return RankerModel(
+        ranker, {"decision_dates": list(days), "parameters": parameters} | changes, "0" * 64
+    )
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +76,22 @@ def test_the_difference_is_that_of_the_two_gains():
     one, other = rng.integers(0, 3, rows), rng.integers(0, 3, rows)
     students = np.arange(rows) // 2
     found = paired(reward, taken, one, other, propensity, expected, students)
-    gains = [policy_value(reward, taken, policy, propensity, expected, students).gain.value for policy in (one, other)]
+    gains = [
+        policy_value(reward, taken, policy, propensity, expected, students).gain.value
+        for policy in (one, other)
+    ]
     assert found.estimate.value == pytest.approx(gains[0] - gains[1], abs=1e-9)
-    weights = [np.where(taken == policy, 1 / propensity[np.arange(rows), taken], 0.0) for policy in (one, other)]
+    weights = [
+        np.where(taken == policy, 1 / propensity[np.arange(rows), taken], 0.0)
+        for policy in (one, other)
+    ]
     missed = reward - expected[np.arange(rows), taken]
     direct = expected[np.arange(rows), one].mean() - expected[np.arange(rows), other].mean()
     ratios = [float((weight * missed).sum() / weight.sum()) for weight in weights]
     assert found.estimate.value == pytest.approx(direct + ratios[0] - ratios[1], abs=1e-9)
-    assert found.differing == len({student for student, differs in zip(students, one != other, strict=True) if differs})
+    assert found.differing == len(
+        {student for student, differs in zip(students, one != other, strict=True) if differs}
+    )
     back = paired(reward, taken, other, one, propensity, expected, students)
     assert back.estimate.value == pytest.approx(-found.estimate.value)
     assert back.estimate.upper == pytest.approx(-found.estimate.lower)
@@ -85,10 +99,13 @@ def test_the_difference_is_that_of_the_two_gains():
 
 def test_better_is_said_only_where_the_whole_interval_lies_above_zero_and_enough_students_differ():
     for estimate, differing, finding in (
-        (Estimate(0.5, 0.01, 0.99), 400, Finding.BETTER), (Estimate(0.5, -0.01, 1.01), 400, Finding.NO_BETTER),
-        (Estimate(0.5, 0.0, 1.0), 400, Finding.NO_BETTER), (Estimate(-0.5, -0.9, -0.1), 400, Finding.WORSE),
-        (Estimate(5.0, 4.0, 6.0), 49, Finding.NO_BETTER), (Estimate(np.nan, np.nan, np.nan), 400, Finding.NO_BETTER),
-    ):  # fmt: skip
+        (Estimate(0.5, 0.01, 0.99), 400, Finding.BETTER),
+        (Estimate(0.5, -0.01, 1.01), 400, Finding.NO_BETTER),
+        (Estimate(0.5, 0.0, 1.0), 400, Finding.NO_BETTER),
+        (Estimate(-0.5, -0.9, -0.1), 400, Finding.WORSE),
+        (Estimate(5.0, 4.0, 6.0), 49, Finding.NO_BETTER),
+        (Estimate(np.nan, np.nan, np.nan), 400, Finding.NO_BETTER),
+    ):
         assert Difference(estimate, differing).finding is finding
 
 
@@ -99,7 +116,9 @@ def test_a_policy_is_no_better_than_itself(episodes: Episodes, good: BenefitRank
     assert found.to_dict()["differing"] is None
 
 
-def test_what_truly_helps_more_is_found_better(episodes: Episodes, good: BenefitRanker, bad: BenefitRanker):
+def test_what_truly_helps_more_is_found_better(
+    episodes: Episodes, good: BenefitRanker, bad: BenefitRanker
+):
     judged = on_later_days(episodes)
     found = compare(episodes, judged, PROGRAMS, good, bad)
     assert found.finding is Finding.BETTER and found.candidate.dr.value > found.champion.dr.value
@@ -120,7 +139,9 @@ def test_model_files_are_judged_on_days_that_neither_learned_from_and_else_the_w
     ways = compare_models(episodes, PROGRAMS, early, all_days)
     assert (ways.way, ways.finding, ways.difference.differing) == (LEARNING, Finding.NO_BETTER, 0)
     assert "the two ways of learning" in ways.to_dict()["how"]
-    few = episodes.take(np.flatnonzero((episodes.support != NONE) & fresh_days(episodes, early))[:99])
+    few = episodes.take(
+        np.flatnonzero((episodes.support != NONE) & fresh_days(episodes, early))[:99]
+    )
     assert not enough_to_judge(few, fresh_days(few, early))
 
 
@@ -131,7 +152,9 @@ def test_a_clone_learns_with_its_own_parameters_and_its_own_features(episodes: E
     found = compare_learning(episodes, PROGRAMS, model_of(wide, DAYS), model_of(narrow, DAYS))
     assert found.way == LEARNING and found.difference.differing > 0
     with pytest.raises(NotComparable, match=r"no longer knows \(leaves\)"):
-        compare_learning(episodes, PROGRAMS, model_of(wide, DAYS), model_of(wide, DAYS, parameters={"leaves": 3}))
+        compare_learning(
+            episodes, PROGRAMS, model_of(wide, DAYS), model_of(wide, DAYS, parameters={"leaves": 3})
+        )
     with pytest.raises(NotComparable, match="does not say which decision days"):
         fresh_days(episodes, model_of(wide, ()))
 

@@ -1,4 +1,6 @@
-"""Drift: no change is called none, a change is found, and nothing that is kept or told is of fewer than ten."""
+"""Drift: no change is called none, a change is found, and nothing that is kept or told is of fewer
+than ten.
+"""
 
 from __future__ import annotations
 
@@ -48,15 +50,23 @@ from training.ranking.ranker import BenefitRanker
 from training.registry.lifecycle import REFERENCE, ModelVersion, ReferenceDamaged, register_model
 
 AT = datetime(2026, 4, 17, 10, 30)
-THEN, NOW = DecisionDay(date(2024, 12, 10), 75, date(2025, 6, 5)), DecisionDay(date(2025, 12, 9), 75, date(2026, 6, 4))
+THEN, NOW = (
+    DecisionDay(date(2024, 12, 10), 75, date(2025, 6, 5)),
+    DecisionDay(date(2025, 12, 9), 75, date(2026, 6, 4)),
+)
 
 
 def episodes_of(features: pd.DataFrame, day: date) -> Episodes:
     """Episodes in which nothing began, one a student."""
     students = pd.Series([f"s{number}" for number in range(len(features))])
     frame = features.reset_index(drop=True)
-    return Episodes(frame, students, pd.Series([day] * len(frame)), pd.Series([NONE] * len(frame)),
-                    pd.Series(0.0, index=frame.index))  # fmt: skip
+    return Episodes(
+        frame,
+        students,
+        pd.Series([day] * len(frame)),
+        pd.Series([NONE] * len(frame)),
+        pd.Series(0.0, index=frame.index),
+    )
 
 
 def distribution(values: np.ndarray, name: str = "grade_average") -> Distribution:
@@ -75,21 +85,33 @@ def absences(rng: np.random.Generator, size: int, missing: float) -> np.ndarray:
 @pytest.mark.parametrize(("then", "now"), [(300, 150), (1_500, 1_500)])
 @pytest.mark.parametrize("draw", [marks, absences])
 @pytest.mark.parametrize("missing", [0.01, 0.3])
-def test_chance_alone_is_called_a_change_in_one_of_twenty_at_most(then: int, now: int, draw, missing: float):
+def test_chance_alone_is_called_a_change_in_one_of_twenty_at_most(
+    then: int, now: int, draw, missing: float
+):
     rng, alarms, tries = np.random.default_rng(7), 0, 150
     for _ in range(tries):
-        found = feature_change("grade_average", distribution(draw(rng, then, missing)), draw(rng, now, missing), then)
+        found = feature_change(
+            "grade_average", distribution(draw(rng, then, missing)), draw(rng, now, missing), then
+        )
         alarms += found.index > found.chance
-    assert alarms / tries <= LEVEL + 2 * (LEVEL * (1 - LEVEL) / tries) ** 0.5, "two standard errors above the level"
+    assert alarms / tries <= LEVEL + 2 * (LEVEL * (1 - LEVEL) / tries) ** 0.5, (
+        "two standard errors above the level"
+    )
 
 
 def test_the_index_is_the_textbooks_where_no_cell_is_small():
     then = Distribution((70.0, 80.0, 90.0), (0.1, 0.4, 0.3, 0.2), None)
     now = np.repeat([65.0, 75.0, 85.0, 95.0], [300, 300, 200, 200])
     found = feature_change("grade_average", then, now, 1_000)
-    assert found.index == pytest.approx(0.2 * np.log(3) - 0.1 * np.log(0.75) - 0.1 * np.log(2 / 3), rel=0.01)
+    assert found.index == pytest.approx(
+        0.2 * np.log(3) - 0.1 * np.log(0.75) - 0.1 * np.log(2 / 3), rel=0.01
+    )
     assert found.verdict is Change.MUCH
-    assert found.turn is not None and (found.turn.above, found.turn.then, found.turn.now) == (70.0, 0.9, 0.7)
+    assert found.turn is not None and (found.turn.above, found.turn.then, found.turn.now) == (
+        70.0,
+        0.9,
+        0.7,
+    )
 
 
 def test_a_feature_that_stops_coming_is_much_change_and_one_of_which_more_is_known_is_none():
@@ -98,18 +120,32 @@ def test_a_feature_that_stops_coming_is_much_change_and_one_of_which_more_is_kno
     stopped = feature_change("grade_average", distribution(full), half, 1_000)
     assert stopped.verdict is Change.MUCH and stopped.missing_then is None
     assert stopped.missing_now == round(float(np.isnan(half).mean()), 2)
-    assert feature_change("grade_average", distribution(full), np.full(1_000, np.nan), 1_000).verdict is Change.MUCH
-    assert feature_change("grade_average", distribution(half), full, 1_000).verdict is Change.AS_BEFORE
+    assert (
+        feature_change("grade_average", distribution(full), np.full(1_000, np.nan), 1_000).verdict
+        is Change.MUCH
+    )
+    assert (
+        feature_change("grade_average", distribution(half), full, 1_000).verdict is Change.AS_BEFORE
+    )
     never = distribution(np.full(1_000, np.nan))
     assert feature_change("grade_average", never, full, 1_000).verdict is Change.MUCH
-    assert feature_change("grade_average", never, np.full(1_000, np.nan), 1_000).verdict is Change.AS_BEFORE
+    assert (
+        feature_change("grade_average", never, np.full(1_000, np.nan), 1_000).verdict
+        is Change.AS_BEFORE
+    )
 
 
 def test_what_was_the_same_for_everybody_and_is_no_longer_is_found():
     then = distribution(np.zeros(500), "courses_below_60")
     assert then == Distribution((0.0,), (1.0, None), None)
-    assert feature_change("courses_below_60", then, np.repeat([0.0, 2.0], [300, 200]), 500).verdict is Change.MUCH
-    assert feature_change("courses_below_60", then, np.repeat([0.0, 2.0], [495, 5]), 500).verdict is Change.AS_BEFORE
+    assert (
+        feature_change("courses_below_60", then, np.repeat([0.0, 2.0], [300, 200]), 500).verdict
+        is Change.MUCH
+    )
+    assert (
+        feature_change("courses_below_60", then, np.repeat([0.0, 2.0], [495, 5]), 500).verdict
+        is Change.AS_BEFORE
+    )
 
 
 def test_each_cell_that_is_kept_holds_ten_students_and_edges_are_coarse():  # R58, R60
@@ -131,15 +167,19 @@ def test_each_cell_that_is_kept_holds_ten_students_and_edges_are_coarse():  # R5
 
 def test_one_student_of_several_years_counts_once_for_a_cell():  # R60
     values = np.repeat([10.0, 90.0], [9 * 3, 60])
-    students = pd.Series([f"s{number // 3}" for number in range(27)] + [f"t{number}" for number in range(60)])
+    students = pd.Series(
+        [f"s{number // 3}" for number in range(27)] + [f"t{number}" for number in range(60)]
+    )
     many = replace(episodes_of(pd.DataFrame({"grade_average": values}), THEN.day), student=students)
     assert reference_of(many, [THEN]).places[75].features["grade_average"].shares == (1.0, None)
 
 
 def test_a_number_of_fewer_than_ten_students_now_changes_nothing_that_is_told():  # R60
     then = Distribution((0.0,), (0.95, 0.05), None)
-    found = [feature_change("courses_below_60", then, np.repeat([0.0, 1.0], [600 - few, few]), 600)
-             for few in (0, 4, 9)]  # fmt: skip
+    found = [
+        feature_change("courses_below_60", then, np.repeat([0.0, 1.0], [600 - few, few]), 600)
+        for few in (0, 4, 9)
+    ]
     assert len({one.turn for one in found}) == 1 and found[0].turn is None
     assert max(one.index for one in found) - min(one.index for one in found) <= 0.002
 
@@ -154,10 +194,17 @@ def test_a_place_that_was_not_learned_from_and_a_handful_of_students_cannot_be_t
     assert day_change(reference, NOW, features).verdict is Change.AS_BEFORE
 
 
-def test_what_came_is_as_predicted_and_less_where_the_model_promised_too_much(ranker: BenefitRanker):
+def test_what_came_is_as_predicted_and_less_where_the_model_promised_too_much(
+    ranker: BenefitRanker,
+):
     past = draw_past(12)
-    episodes = Episodes(past.features, past.student, pd.Series([NOW.day] * len(past.student)), past.support,
-                        past.outcome)  # fmt: skip
+    episodes = Episodes(
+        past.features,
+        past.student,
+        pd.Series([NOW.day] * len(past.student)),
+        past.support,
+        past.outcome,
+    )
     judged = judged_episodes(episodes, np.ones(len(episodes), dtype=bool), SUPPORTS, 0)
     found = realised_outcome(judged, ranker)
     best = past.truth.to_numpy().max(axis=1).mean()
@@ -165,20 +212,29 @@ def test_what_came_is_as_predicted_and_less_where_the_model_promised_too_much(ra
     assert [one.place for one in found.fifths] == [1, 2, 3, 4, 5] and found.slope is not None
     real = ranker.calibration_
     try:
-        ranker.calibration_ = {name: replace(one, level=one.level + 2.0) for name, one in real.items()}
+        ranker.calibration_ = {
+            name: replace(one, level=one.level + 2.0) for name, one in real.items()
+        }
         assert realised_outcome(judged, ranker).verdict is Came.LESS
-        ranker.calibration_ = {name: replace(one, slope=3.0 * one.slope) for name, one in real.items()}
+        ranker.calibration_ = {
+            name: replace(one, slope=3.0 * one.slope) for name, one in real.items()
+        }
         steep = realised_outcome(judged, ranker)
         assert steep.verdict is Came.LESS and steep.slope is not None and steep.slope.upper < 1
     finally:
         ranker.calibration_ = real
 
 
-@pytest.mark.parametrize(("came", "slope", "verdict"), [
-    (Estimate(1.0, 0.5, 1.5), None, Came.AS_PREDICTED), (Estimate(0.2, -0.8, 1.2), None, Came.UNKNOWN),
-    (Estimate(0.2, -0.8, 0.9), None, Came.LESS), (Estimate(3.0, 2.0, 4.0), None, Came.MORE),
-    (Estimate(1.0, 0.5, 1.5), Estimate(0.1, -0.5, 0.7), Came.LESS),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("came", "slope", "verdict"),
+    [
+        (Estimate(1.0, 0.5, 1.5), None, Came.AS_PREDICTED),
+        (Estimate(0.2, -0.8, 1.2), None, Came.UNKNOWN),
+        (Estimate(0.2, -0.8, 0.9), None, Came.LESS),
+        (Estimate(3.0, 2.0, 4.0), None, Came.MORE),
+        (Estimate(1.0, 0.5, 1.5), Estimate(0.1, -0.5, 0.7), Came.LESS),
+    ],
+)
 def test_a_range_that_holds_nothing_as_well_as_the_prediction_says_nothing(came, slope, verdict):
     assert Realised((NOW.day,), 100, 1.0, came, slope, ()).verdict is verdict
 
@@ -200,13 +256,19 @@ def home(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reference(home: Path) -> Reference:
     """What its students looked like in the December before last."""
     snapshot = Snapshot.current(home)
-    return reference_of(episodes_of(features_on(snapshot, THEN.day), THEN.day), planned_days(snapshot))
+    return reference_of(
+        episodes_of(features_on(snapshot, THEN.day), THEN.day), planned_days(snapshot)
+    )
 
 
 def twice_as_often_absent(source: Path, folder: Path, since: str) -> Path:
-    """The same files in which each absence since a day is followed by one on the student's next day at school."""
+    """The same files in which each absence since a day is followed by one on the student's next day
+    at school.
+    """
     shutil.copytree(source, folder)
-    days = sorted({line.split(",")[1] for line in (folder / "calendar.csv").read_text().splitlines()[1:]})
+    days = sorted(
+        {line.split(",")[1] for line in (folder / "calendar.csv").read_text().splitlines()[1:]}
+    )
     following = dict(pairwise(days))
     lines = (folder / "attendance.csv").read_text().splitlines()
     known, added = {line[: line.rfind(",")] for line in lines}, []
@@ -234,7 +296,11 @@ def test_a_district_that_went_on_as_before_is_said_to(home: Path, reference: Ref
 def test_absences_recorded_twice_as_often_are_much_change_of_attendance_alone(
     source: Path, reference: Reference, tmp_path: Path
 ):
-    load(OneRoster(), twice_as_often_absent(source, tmp_path / "sis", "2025-08-01"), tmp_path / "home")
+    load(
+        OneRoster(),
+        twice_as_often_absent(source, tmp_path / "sis", "2025-08-01"),
+        tmp_path / "home",
+    )
     found = day_change(reference, NOW, features_on(Snapshot.current(tmp_path / "home"), NOW.day))
     verdicts = {one.name: one.verdict for one in found.families}
     assert verdicts.pop("attendance") is Change.MUCH
@@ -247,18 +313,27 @@ def register(home: Path, ranker: BenefitRanker, reference: Reference | None) -> 
     file = home / "models" / "new.json"
     manifest = {"decision_dates": [str(date(2025, 10, 15))], "outcome": "another"}
     return register_model(
-        home, file, write_model(ranker, file, manifest), Snapshot.current(home).id, {}, {},
+        home,
+        file,
+        write_model(ranker, file, manifest),
+        Snapshot.current(home).id,
+        {},
+        {},
         tags={"drift_reference": hashlib.sha256(text.encode()).hexdigest()} if text else {},
         artifacts={REFERENCE: text} if text else {},
-    )  # fmt: skip
+    )
 
 
-def test_drift_of_a_version_is_written_once_and_read_back(home: Path, reference: Reference, ranker: BenefitRanker):
+def test_drift_of_a_version_is_written_once_and_read_back(
+    home: Path, reference: Reference, ranker: BenefitRanker
+):
     snapshot, made = Snapshot.current(home), register(home, ranker, reference)
     assert watched_version(home) == made
     found = work_out_drift(snapshot, made, home, AT)
-    assert [(one.day, one.verdict) for one in found.days] == [(NOW.day, Change.AS_BEFORE),
-                                                              (date(2026, 2, 11), Change.UNKNOWN)]  # fmt: skip
+    assert [(one.day, one.verdict) for one in found.days] == [
+        (NOW.day, Change.AS_BEFORE),
+        (date(2026, 2, 11), Change.UNKNOWN),
+    ]
     assert "did not learn from this place" in found.days[1].cannot_tell
     assert found.outcome is Came.UNKNOWN and "what counts as progress was changed" in found.why_not
     assert not found.train_anew and newest_drift(home) == found

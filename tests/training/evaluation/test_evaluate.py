@@ -1,4 +1,6 @@
-"""What a ranker is worth on later days: what is measured, what is told of it, and where nothing can be said."""
+"""What a ranker is worth on later days: what is measured, what is told of it, and where nothing can
+be said.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +42,15 @@ def test_the_clone_learned_from_the_earlier_days_alone_and_the_later_ones_judge_
 ):
     earlier = episodes.take(np.flatnonzero(~on_later_days(episodes)))
     again = BenefitRanker(SUPPORTS, n_folds=3, min_leaf=50).fit(
-        earlier.features, earlier.outcome, earlier.support, earlier.student)  # fmt: skip
+        earlier.features, earlier.outcome, earlier.support, earlier.student
+    )
     for support, benefit in again.benefits(episodes.features.head(200)).items():
         assert (benefit.mean == clone.benefits(episodes.features.head(200))[support].mean).all()
     assert (str(judgement.first_day), str(judgement.last_day)) == (DAYS[-1], DAYS[-1])
     assert judgement.episodes == len(episodes) // 3
-    assert judgement.same_places.gain.lower > 0, "it was learned from a past in which supports do help"
+    assert judgement.same_places.gain.lower > 0, (
+        "it was learned from a past in which supports do help"
+    )
 
 
 def test_figures_for_a_tracker_are_flat_and_those_of_the_judgement(judgement: Judgement):
@@ -70,11 +75,15 @@ def test_what_is_told_of_a_judged_policy_hides_few_students_and_rounds_the_other
         count = int(((chance > row["above"]) & (chance <= row["up_to"])).sum())
         assert row["episodes"] == (None if count < 10 else int(count / 10 + 0.5) * 10)
     told = [row["episodes"] for row in judgement.overlap]
-    assert None in told and sum(count or 0 for count in told) == pytest.approx(len(found), abs=5 * len(told))
+    assert None in told and sum(count or 0 for count in told) == pytest.approx(
+        len(found), abs=5 * len(told)
+    )
     predicted = [row["predicted"] for row in judgement.calibration]
     assert len(predicted) == 5 and predicted == sorted(predicted)
     assert judgement.calibration[-1]["realised"] > judgement.calibration[0]["realised"]
-    arrays = {name: getattr(found, name)[:45] for name in ("taken", "propensity", "expected", "benefit")}
+    arrays = {
+        name: getattr(found, name)[:45] for name in ("taken", "propensity", "expected", "benefit")
+    }
     few = replace(found, episodes=found.episodes.take(np.arange(45)), **arrays)
     assert judge(few, clone, PROGRAMS).calibration == ()
 

@@ -1,4 +1,6 @@
-"""Draws tell what an order is worth: by the chances on record alone, and only where enough students are known."""
+"""Draws tell what an order is worth: by the chances on record alone, and only where enough students
+are known.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +23,32 @@ BENEFIT = {"food": 3.0, "tutoring": 2.9, "health": 2.8}
 
 def shown_on(day: date, share: float = 0.1, students: list[str] = STUDENTS) -> list[ShownList]:
     """Lists as the site would show and keep them; a challenger would put tutoring first."""
-    rows = [(student, name, rank, BENEFIT[name]) for student in students for rank, name in enumerate(BENEFIT, 1)]
+    rows = [
+        (student, name, rank, BENEFIT[name])
+        for student in students
+        for rank, name in enumerate(BENEFIT, 1)
+    ]
     table = pd.DataFrame(rows, columns=["student_id", "support", "rank", "benefit"])
     shown, drawn = in_order(table, Exploration(share, 0.5), draw_by(b"secret", day, "a" * 64), 3)
     found = []
     for student, own in shown.groupby("student_id"):
-        listed = tuple(ListedSupport(one.support, one.rank, one.first_chance, one.benefit, 1.0)
-                       for one in own.itertuples())  # fmt: skip
-        found.append(ShownList(str(student), "tutors", day, "snap", "a" * 64, listed, drawn.get(str(student), False),
-                               "b" * 64, ("tutoring",)))  # fmt: skip
+        listed = tuple(
+            ListedSupport(one.support, one.rank, one.first_chance, one.benefit, 1.0)
+            for one in own.itertuples()
+        )
+        found.append(
+            ShownList(
+                str(student),
+                "tutors",
+                day,
+                "snap",
+                "a" * 64,
+                listed,
+                drawn.get(str(student), False),
+                "b" * 64,
+                ("tutoring",),
+            )
+        )
     return found
 
 
@@ -49,7 +68,11 @@ def test_what_is_better_put_first_is_found_and_by_how_much():
     told = what_draws_tell(lists, lambda day: reward)
     assert (told.lists, told.students) == (len(STUDENTS), len(STUDENTS))
     best, another, challengers = told.orders
-    assert [one.name for one in told.orders] == [BEST, ANOTHER, CHALLENGERS] and best.beyond_best is None
+    assert [one.name for one in told.orders] == [
+        BEST,
+        ANOTHER,
+        CHALLENGERS,
+    ] and best.beyond_best is None
     for one, truth in ((another, 1.5), (challengers, 2.0)):
         assert one.beyond_best.estimate.lower < truth < one.beyond_best.estimate.upper
         assert one.beyond_best.finding is Finding.BETTER
@@ -59,7 +82,10 @@ def test_what_is_better_put_first_is_found_and_by_how_much():
 
 def test_where_orders_are_worth_the_same_a_difference_is_rarely_claimed():
     lists = shown_on(DAY, students=STUDENTS[:2_000])
-    found = [what_draws_tell(lists, lambda day, seed=seed: fared(lists, {}, seed)).orders for seed in range(40)]
+    found = [
+        what_draws_tell(lists, lambda day, seed=seed: fared(lists, {}, seed)).orders
+        for seed in range(40)
+    ]
     claimed = sum(orders[1].beyond_best.finding is not Finding.NO_BETTER for orders in found)
     assert claimed <= 6, "one in twenty is expected"
 

@@ -1,4 +1,6 @@
-"""A model file opens only with the bytes that were registered, and holds no pickle and no real row."""
+"""A model file opens only with the bytes that were registered, and holds no pickle and no real
+row.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def written(ranker: BenefitRanker, tmp_path: Path) -> tuple[Path, str]:
     return file, write_model(ranker, file, {"snapshot": "x"})
 
 
-def test_a_file_read_back_predicts_the_same(written: tuple[Path, str], ranker: BenefitRanker, past: Past):
+def test_a_file_read_back_predicts_the_same(
+    written: tuple[Path, str], ranker: BenefitRanker, past: Past
+):
     model = read_model(*written)
     before, after = ranker.benefits(past.features), model.ranker.benefits(past.features)
     for support in ranker.supports_:

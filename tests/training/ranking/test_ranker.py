@@ -1,4 +1,6 @@
-"""The ranker: finds who is helped, knows when it is not sure, and explains itself without a residual."""
+"""The ranker: finds who is helped, knows when it is not sure, and explains itself without a
+residual.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from training.estimation.shrinkage import toward_each_other
 from training.ranking.ranker import BenefitRanker, _beyond_chance, calibrated
 
 
-def test_the_benefit_found_is_that_of_the_truth_and_not_the_gap_that_habit_left(past: Past, ranker: BenefitRanker):
+def test_the_benefit_found_is_that_of_the_truth_and_not_the_gap_that_habit_left(
+    past: Past, ranker: BenefitRanker
+):
     new = draw_past(12)
     found = ranker.benefits(new.features)
     for support in SUPPORTS:
@@ -25,7 +29,10 @@ def test_the_benefit_found_is_that_of_the_truth_and_not_the_gap_that_habit_left(
         true_gap = new.truth[support][helped].mean()
         assert found[support].mean[helped].mean() == pytest.approx(true_gap, abs=1.2)
         assert found[support].mean[~helped].mean() == pytest.approx(0.0, abs=0.8)
-        naive = past.outcome[past.support == support].mean() - past.outcome[past.support == "none"].mean()
+        naive = (
+            past.outcome[past.support == support].mean()
+            - past.outcome[past.support == "none"].mean()
+        )
         average = new.truth[support].mean()
         assert abs(found[support].mean.mean() - average) < abs(naive - average) / 2
         assert (found[support].lower <= found[support].mean).all()
@@ -34,26 +41,41 @@ def test_the_benefit_found_is_that_of_the_truth_and_not_the_gap_that_habit_left(
 
 def test_where_nothing_helps_hardly_anybody_gets_a_sure_benefit():
     null = draw_past(13)
-    helped = np.select([null.support == "food", null.support == "tutoring"],
-                       [null.truth["food"], null.truth["tutoring"]], 0.0)  # fmt: skip
-    fitted = BenefitRanker(SUPPORTS).fit(null.features, null.outcome - helped, null.support, null.student)
+    helped = np.select(
+        [null.support == "food", null.support == "tutoring"],
+        [null.truth["food"], null.truth["tutoring"]],
+        0.0,
+    )
+    fitted = BenefitRanker(SUPPORTS).fit(
+        null.features, null.outcome - helped, null.support, null.student
+    )
     for benefit in fitted.benefits(null.features).values():
         assert ((benefit.lower > 0) & (benefit.mean >= 1.0)).mean() <= 0.05
 
 
-def test_contributions_are_tree_shap_and_add_up_to_the_benefit(past: Past, ranker: BenefitRanker):  # R6
+def test_contributions_are_tree_shap_and_add_up_to_the_benefit(
+    past: Past, ranker: BenefitRanker
+):  # R6
     rows = past.features.head(60).copy()
     rows.iloc[::3, 5:9] = np.nan
     for support in SUPPORTS:
         base, contributions = ranker.contributions(rows, support)
-        np.testing.assert_allclose(base + contributions.sum(axis=1), ranker.benefits(rows)[support].mean,
-                                   rtol=0, atol=1e-9)  # fmt: skip
-        by_shap = [shap.TreeExplainer(model).shap_values(rows.to_numpy()) for model in ranker.models_[support]]
+        np.testing.assert_allclose(
+            base + contributions.sum(axis=1), ranker.benefits(rows)[support].mean, rtol=0, atol=1e-9
+        )
+        by_shap = [
+            shap.TreeExplainer(model).shap_values(rows.to_numpy())
+            for model in ranker.models_[support]
+        ]
         slope = ranker.calibration_[support].slope
-        np.testing.assert_allclose(contributions, slope * np.mean(by_shap, axis=0), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(
+            contributions, slope * np.mean(by_shap, axis=0), rtol=0, atol=1e-9
+        )
 
 
-def test_a_ranker_that_learned_with_dropout_stays_right_on_average_when_marks_are_hidden(ranker: BenefitRanker):
+def test_a_ranker_that_learned_with_dropout_stays_right_on_average_when_marks_are_hidden(
+    ranker: BenefitRanker,
+):
     new = draw_past(14)
     masked = new.features.copy()
     masked[[name for name in masked.columns if BY_NAME[name].category is Category.GRADES]] = np.nan
@@ -63,7 +85,9 @@ def test_a_ranker_that_learned_with_dropout_stays_right_on_average_when_marks_ar
     assert found["food"].mean[helped].mean() > found["food"].mean[~helped].mean() + 2
 
 
-def test_the_same_past_and_seed_give_the_same_model_and_a_clone_is_unfitted(past: Past, ranker: BenefitRanker):
+def test_the_same_past_and_seed_give_the_same_model_and_a_clone_is_unfitted(
+    past: Past, ranker: BenefitRanker
+):
     again = clone(ranker)
     assert not hasattr(again, "models_")
     assert again.get_params() == ranker.get_params()
@@ -79,12 +103,20 @@ def test_every_leaf_stands_for_ten_episodes_or_more(past: Past, ranker: BenefitR
             counts.append(trees.loc[trees["left_child"].isna(), "count"].min())
     assert min(counts) / 2 >= 10
     with pytest.raises(ValueError, match="min_leaf is 9"):
-        BenefitRanker(SUPPORTS, min_leaf=9).fit(past.features, past.outcome, past.support, past.student)
+        BenefitRanker(SUPPORTS, min_leaf=9).fit(
+            past.features, past.outcome, past.support, past.student
+        )
 
 
-def test_thresholds_of_a_model_are_no_single_students_values(past: Past, ranker: BenefitRanker):  # R58
-    trees = pd.concat([model.trees_to_dataframe() for models in ranker.models_.values() for model in models])
-    averages = trees.loc[trees["split_feature"] == "grade_average", "threshold"].astype(float).to_numpy()
+def test_thresholds_of_a_model_are_no_single_students_values(
+    past: Past, ranker: BenefitRanker
+):  # R58
+    trees = pd.concat(
+        [model.trees_to_dataframe() for models in ranker.models_.values() for model in models]
+    )
+    averages = (
+        trees.loc[trees["split_feature"] == "grade_average", "threshold"].astype(float).to_numpy()
+    )
     halves = averages * 2
     assert len(averages) and np.abs(halves - halves.round()).max() < 1e-6
 
@@ -115,20 +147,34 @@ def test_features_of_no_catalog_and_a_trial_of_one_support_will_do():
     y = X[:, 0] + np.where(given, 1.0 + (X[:, 1] > 0), 0.0) + rng.normal(0, 1, 4_000)
     ranker = BenefitRanker().fit(X, y, np.where(given, "program", "none"))
     found = ranker.predict_benefit(X)
-    assert list(found.columns) == [("program", "benefit"), ("program", "lower"), ("program", "upper")]
-    high, low = found["program", "benefit"][X[:, 1] > 0].mean(), found["program", "benefit"][X[:, 1] <= 0].mean()
+    assert list(found.columns) == [
+        ("program", "benefit"),
+        ("program", "lower"),
+        ("program", "upper"),
+    ]
+    high, low = (
+        found["program", "benefit"][X[:, 1] > 0].mean(),
+        found["program", "benefit"][X[:, 1] <= 0].mean(),
+    )
     assert high == pytest.approx(2.0, abs=0.25) and low == pytest.approx(1.0, abs=0.25)
     assert (ranker.predict(X) == "program").all()
 
 
-@pytest.mark.parametrize(("chosen", "supports", "words"), [
-    (["control", "x"] * 50, None, r"no episode has 'none' for its support.*there are control, x"),
-    ([0, 1] * 50, None, r"no episode has 'none'.*there are 0, 1"),
-    (["none", None] * 50, None, r"support is unknown in 50 of 100 episodes"),
-    (["none"] * 100, None, r"no episode has a support, so there is nothing to learn"),
-    (["none", "x"] * 50, ("food",), r"no episode has one of food.*there are none, x"),
-    (["none"], None, r"support has 1 rows and X 100"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("chosen", "supports", "words"),
+    [
+        (
+            ["control", "x"] * 50,
+            None,
+            r"no episode has 'none' for its support.*there are control, x",
+        ),
+        ([0, 1] * 50, None, r"no episode has 'none'.*there are 0, 1"),
+        (["none", None] * 50, None, r"support is unknown in 50 of 100 episodes"),
+        (["none"] * 100, None, r"no episode has a support, so there is nothing to learn"),
+        (["none", "x"] * 50, ("food",), r"no episode has one of food.*there are none, x"),
+        (["none"], None, r"support has 1 rows and X 100"),
+    ],
+)
 def test_choices_that_cannot_be_learned_from_are_refused_in_words(chosen, supports, words):
     X = np.random.default_rng(7).normal(0, 1, (100, 2))
     with pytest.raises(ValueError, match=words):
@@ -136,19 +182,31 @@ def test_choices_that_cannot_be_learned_from_are_refused_in_words(chosen, suppor
 
 
 def test_a_column_of_words_is_named_with_what_to_do():
-    X = pd.DataFrame({"age": [1.0, 2.0] * 50, "place": pd.Categorical(["town", None] * 50), "known": [True, None] * 50})
-    with pytest.raises(ValueError, match=r"column 'place' of X holds no number in 50 of 100 rows.*get_dummies"):
+    X = pd.DataFrame(
+        {
+            "age": [1.0, 2.0] * 50,
+            "place": pd.Categorical(["town", None] * 50),
+            "known": [True, None] * 50,
+        }
+    )
+    with pytest.raises(
+        ValueError, match=r"column 'place' of X holds no number in 50 of 100 rows.*get_dummies"
+    ):
         BenefitRanker().fit(X, X["age"], ["none", "x"] * 50)
 
 
 def test_features_and_supports_may_have_any_name():
     """What `pandas.get_dummies` and `pandas.cut` call columns, LightGBM refuses."""
     rng = np.random.default_rng(10)
-    X = pd.DataFrame(rng.normal(0, 1, (600, 3)), columns=["age: [0, 10)", 'said "yes"', "new\tline"])
+    X = pd.DataFrame(
+        rng.normal(0, 1, (600, 3)), columns=["age: [0, 10)", 'said "yes"', "new\tline"]
+    )
     support = np.where(rng.random(600) < 0.5, "club {5}", "none")
     y = X.iloc[:, 0] + (support != "none")
-    plain, named = (BenefitRanker(rounds=5, interaction_rounds=2).fit(features, y, support)
-                    for features in (X.to_numpy(), X))  # fmt: skip
+    plain, named = (
+        BenefitRanker(rounds=5, interaction_rounds=2).fit(features, y, support)
+        for features in (X.to_numpy(), X)
+    )
     found = named.predict_benefit(X)
     np.testing.assert_array_equal(found, plain.predict_benefit(X.to_numpy()))
     read = BenefitRanker.from_texts(named.feature_names_, named.model_texts(), named.calibration_)
@@ -156,7 +214,9 @@ def test_features_and_supports_may_have_any_name():
 
 
 @pytest.mark.parametrize("random_state", [None, np.random.RandomState(1), np.int64(1)])
-def test_a_random_state_may_be_all_that_scikit_learn_allows_and_the_seed_is_kept(random_state: object):
+def test_a_random_state_may_be_all_that_scikit_learn_allows_and_the_seed_is_kept(
+    random_state: object,
+):
     X = np.random.default_rng(11).normal(0, 1, (300, 2))
     support = np.where(np.arange(300) % 2 == 0, "x", "none")
     small = BenefitRanker(rounds=5, interaction_rounds=0)
@@ -181,17 +241,25 @@ def test_features_that_are_missing_altogether_are_named(past: Past, ranker: Bene
 
 
 def test_a_benefit_of_two_features_together_is_found_though_neither_tells_anything_alone():
-    """And where benefits add up, the trees that look for pairs are left out: they would learn noise."""
+    """And where benefits add up, the trees that look for pairs are left out: they would learn
+    noise.
+    """
     rng = np.random.default_rng(8)
     X = rng.normal(0, 1, (5_000, 4))
     given = np.where(rng.random(5_000) < 0.5, "program", "none")
     alike, helped = X[:, 0] * X[:, 1] > 0, given == "program"
     noise = X[:, 2] + rng.normal(0, 1, 5_000)
-    ranker = BenefitRanker().fit(X, noise + np.where(helped, np.where(alike, 1.0, -1.0), 0.0), given)
+    ranker = BenefitRanker().fit(
+        X, noise + np.where(helped, np.where(alike, 1.0, -1.0), 0.0), given
+    )
     found = ranker.predict_benefit(X)["program", "benefit"]
-    assert found[alike].mean() == pytest.approx(1.0, abs=0.2) and found[~alike].mean() == pytest.approx(-1.0, abs=0.2)
+    assert found[alike].mean() == pytest.approx(1.0, abs=0.2) and found[
+        ~alike
+    ].mean() == pytest.approx(-1.0, abs=0.2)
     assert ((found > 0) == alike).mean() > 0.9 and ranker.trees_[1] > 0
-    assert BenefitRanker().fit(X, noise + np.where(helped, 0.3 * X[:, 0], 0.0), given).trees_[1] == 0
+    assert (
+        BenefitRanker().fit(X, noise + np.where(helped, 0.3 * X[:, 0], 0.0), given).trees_[1] == 0
+    )
 
 
 def test_a_table_of_benefits_keeps_the_names_of_its_rows(past: Past, ranker: BenefitRanker):
@@ -202,7 +270,9 @@ def test_a_table_of_benefits_keeps_the_names_of_its_rows(past: Past, ranker: Ben
 
 
 def test_of_what_was_gained_on_unseen_episodes_as_much_is_believed_as_is_beyond_chance():
-    """The episodes of a student count as one: what three times the same child says is not three times as sure."""
+    """The episodes of a student count as one: what three times the same child says is not three
+    times as sure.
+    """
     alike, apart = pd.Series(np.repeat(range(4), 3)), pd.Series(range(12))
     gained = np.repeat([1.0, 1.0, -0.5, 0.5], 3)
     gain, error = 6.0, np.sqrt(3**2 + 3**2 + 1.5**2 + 1.5**2)
@@ -216,33 +286,53 @@ def test_averages_of_supports_are_drawn_together_the_more_the_less_they_are_know
     levels, errors = np.array([1.0, 1.2, 0.8, 1.1, 5.0]), np.array([0.2, 0.2, 0.2, 0.2, 2.0])
     shrunk, sure = toward_each_other(levels, errors, usual_spread=0.7)
     kept = 0.7**2 / (0.7**2 + errors**2)
-    others = [np.average(np.delete(levels, i), weights=np.delete(errors, i) ** -2.0) for i in range(5)]
+    others = [
+        np.average(np.delete(levels, i), weights=np.delete(errors, i) ** -2.0) for i in range(5)
+    ]
     assert shrunk[4] == pytest.approx(others[4] + kept[4] * (5.0 - others[4]), abs=0.01)
     assert abs(shrunk[:4] - levels[:4]).max() < 0.05 and (sure <= errors).all()
     np.testing.assert_array_equal(toward_each_other(levels[:3], errors[:3])[0], levels[:3])
 
 
 def test_predictions_that_foretell_nothing_are_not_believed():
-    """Only the usual slope speaks for them, and the more episodes say otherwise the less it does."""
+    """Only the usual slope speaks for them, and the more episodes say otherwise the less it
+    does.
+    """
     rng = np.random.default_rng(6)
     rows = 20_000
     truth = rng.normal(0, 1, (rows, 1))
     values = 2.0 + truth + rng.normal(0, 3, (rows, 1))
-    found = PseudoOutcomes(("food",), values, np.ones((rows, 1)), np.ones((rows, 2)), np.ones((rows, 2)), 3.0)
+    found = PseudoOutcomes(
+        ("food",), values, np.ones((rows, 1)), np.ones((rows, 2)), np.ones((rows, 2)), 3.0
+    )
     folds, groups = np.arange(rows) % 5, pd.Series(np.arange(rows))
-    assert calibrated(["food"], found, truth, folds, groups)["food"].slope == pytest.approx(1.0, abs=0.05)
-    assert calibrated(["food"], found, 2 * truth, folds, groups)["food"].slope == pytest.approx(0.5, abs=0.05)
+    assert calibrated(["food"], found, truth, folds, groups)["food"].slope == pytest.approx(
+        1.0, abs=0.05
+    )
+    assert calibrated(["food"], found, 2 * truth, folds, groups)["food"].slope == pytest.approx(
+        0.5, abs=0.05
+    )
     turned = calibrated(["food"], found, rng.normal(0, 1, (rows, 1)), folds, groups)["food"]
-    assert turned.slope == pytest.approx(0.0, abs=0.05) and turned.level == pytest.approx(2.0, abs=0.1)
+    assert turned.slope == pytest.approx(0.0, abs=0.05) and turned.level == pytest.approx(
+        2.0, abs=0.1
+    )
 
 
 def test_what_separates_folds_says_nothing_of_the_slope():
-    """A fold's mean and that of what was learned without it are at odds; only differences within a fold count."""
+    """A fold's mean and that of what was learned without it are at odds; only differences within a
+    fold count.
+    """
     folds, groups = np.repeat(np.arange(5), 200), pd.Series(np.arange(1_000))
     truth = np.tile(np.linspace(-1, 1, 200), 5)[:, None]
     of_fold = np.arange(5.0)[folds][:, None]
-    found = PseudoOutcomes(("food",), truth + 10 * of_fold, np.ones((1_000, 1)), np.ones((1_000, 2)),
-                           np.ones((1_000, 2)), 0.1)  # fmt: skip
+    found = PseudoOutcomes(
+        ("food",),
+        truth + 10 * of_fold,
+        np.ones((1_000, 1)),
+        np.ones((1_000, 2)),
+        np.ones((1_000, 2)),
+        0.1,
+    )
     turned = calibrated(["food"], found, truth - 10 * of_fold, folds, groups)["food"]
     assert turned.slope == pytest.approx(1.0, abs=0.01)
 

@@ -67,18 +67,36 @@ def test_without_attendance_and_marks_there_is_silence(past: Past, ranker: Benef
     assert set(found.silence) == {LITTLE_KNOWN}
 
 
-def test_a_support_is_open_where_a_program_serves_the_grade_and_it_is_not_received_already(tmp_path: Path):
+def test_a_support_is_open_where_a_program_serves_the_grade_and_it_is_not_received_already(
+    tmp_path: Path,
+):
     rows = small_district.rows()
     rows["programs"][0] |= {"min_grade": 2, "max_grade": 4}
     snapshot = snapshot_of(rows, tmp_path)
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", TODAY))
     found = eligible(records, date(2026, 4, 17), ("tutoring", "food", "health"))
-    assert found["tutoring"].to_dict() == {"s1": False, "s2": False, "s3": True, "s4": True, "s5": False, "s6": False}
-    assert found["food"].to_dict() == {"s1": False, "s2": True, "s3": True, "s4": False, "s5": True, "s6": True}
+    assert found["tutoring"].to_dict() == {
+        "s1": False,
+        "s2": False,
+        "s3": True,
+        "s4": True,
+        "s5": False,
+        "s6": False,
+    }
+    assert found["food"].to_dict() == {
+        "s1": False,
+        "s2": True,
+        "s3": True,
+        "s4": False,
+        "s5": True,
+        "s6": True,
+    }
     assert not found["health"].any()
 
 
-def test_places_go_to_those_with_the_most_to_gain_and_nobody_gets_what_is_not_sure(past: Past, ranker: BenefitRanker):
+def test_places_go_to_those_with_the_most_to_gain_and_nobody_gets_what_is_not_sure(
+    past: Past, ranker: BenefitRanker
+):
     rows = past.features.head(1_000)
     free, limited = choose(ranker, rows, PROGRAMS), choose(ranker, rows, PROGRAMS, 40)
     assert (limited > 0).sum() == 40

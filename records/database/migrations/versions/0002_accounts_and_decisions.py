@@ -20,7 +20,9 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.Column("seen_at", sa.DateTime(), nullable=False),
         sa.Column("ended_at", sa.DateTime(), nullable=True),
-        sa.ForeignKeyConstraint(["user_id"], ["staff.user_id"], name=op.f("fk_web_sessions_user_id_staff")),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["staff.user_id"], name=op.f("fk_web_sessions_user_id_staff")
+        ),
         sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_web_sessions")),
     )
     op.create_index(op.f("ix_web_sessions_user_id"), "web_sessions", ["user_id"])
@@ -59,7 +61,9 @@ def upgrade() -> None:
         sa.Column("audit_sha256", sa.String(64), nullable=False),
         sa.Column("decision", sa.String(10), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(["reviewer_id"], ["staff.user_id"], name=op.f("fk_signoffs_reviewer_id_staff")),
+        sa.ForeignKeyConstraint(
+            ["reviewer_id"], ["staff.user_id"], name=op.f("fk_signoffs_reviewer_id_staff")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_signoffs")),
     )
     op.create_index(op.f("ix_signoffs_model_sha256"), "signoffs", ["model_sha256"])

@@ -1,7 +1,8 @@
-"""The disclosure log names students by a reference that destruction can cut, and says what the law asks for
+"""The disclosure log names students by a reference that destruction can cut, and says what the law
+asks for
 
-A log that does not hold under its old encoding is left as it is. One that holds is written anew, row by row, and
-chained under the new encoding; heads exported before belong to the old chain.
+A log that does not hold under its old encoding is left as it is. One that holds is written anew,
+row by row, and chained under the new encoding; heads exported before belong to the old chain.
 """
 
 from __future__ import annotations
@@ -26,8 +27,21 @@ depends_on = None
 GENESIS = "0" * 64
 BATCH = 10_000
 NOT_RECORDED = frozenset({"school_official", "consent", "own_records"})
-HASHED = ("seq", "at", "user_id", "organization_id", "student_ref", "categories", "purpose", "legal_basis",
-          "law_requires", "agreement_id", "agreement_sha256", "route", "shown_together")  # fmt: skip
+HASHED = (
+    "seq",
+    "at",
+    "user_id",
+    "organization_id",
+    "student_ref",
+    "categories",
+    "purpose",
+    "legal_basis",
+    "law_requires",
+    "agreement_id",
+    "agreement_sha256",
+    "route",
+    "shown_together",
+)
 
 
 def upgrade() -> None:
@@ -79,8 +93,9 @@ def _verify_old_chain() -> None:
             fits = (row["seq"], row["prev_hash"]) == (count, previous)
             if not fits or row["hash"] != hashlib.sha256(text.encode()).hexdigest():
                 raise DisclosureLogDamaged(
-                    f"the disclosure log does not hold at row {count}, so the database is not brought up to date: "
-                    "keep it as it is, for it is evidence, and go on from a copy whose log holds"
+                    f"the disclosure log does not hold at row {count}, so the database is not"
+                    " brought up to date: keep it as it is, for it is evidence, and go on from a"
+                    " copy whose log holds"
                 )
             previous = row["hash"]
 
@@ -104,7 +119,9 @@ def _write_anew() -> None:
             rows.append({name: row[name] for name in HASHED} | {"hash": previous})
         connection.execute(sa.insert(logged), rows)
     if students:
-        names = sa.table("log_students", *(sa.column(name) for name in ("student_ref", "student_id", "salt")))
+        names = sa.table(
+            "log_students", *(sa.column(name) for name in ("student_ref", "student_id", "salt"))
+        )
         connection.execute(sa.insert(names), list(students.values()))
 
 
@@ -119,7 +136,12 @@ def _batches(table: str) -> Iterator[list[dict[str, Any]]]:
     rows, last = sa.table(table, sa.column("seq")), None
     while True:
         query = sa.select(sa.text("*")).select_from(rows).order_by(rows.c.seq).limit(BATCH)
-        found = op.get_bind().execute(query if last is None else query.where(rows.c.seq > last)).mappings().all()
+        found = (
+            op.get_bind()
+            .execute(query if last is None else query.where(rows.c.seq > last))
+            .mappings()
+            .all()
+        )
         if not found:
             return
         yield [dict(row) for row in found]

@@ -11,7 +11,13 @@ branch_labels = None
 depends_on = None
 
 WRITTEN_DOWN = {
-    "consents": ("recorded_by", "recorded_at", "revoked_by", "revocation_recorded_by", "revocation_recorded_at"),
+    "consents": (
+        "recorded_by",
+        "recorded_at",
+        "revoked_by",
+        "revocation_recorded_by",
+        "revocation_recorded_at",
+    ),
     "opt_outs": ("recorded_by", "recorded_at", "end_recorded_by", "end_recorded_at"),
 }
 
@@ -20,5 +26,9 @@ def upgrade() -> None:
     """Every column may be empty: of what was kept before, nobody wrote it down."""
     for table, names in WRITTEN_DOWN.items():
         for name in names:
-            kind = sa.DateTime() if name.endswith("_at") else sa.String(200 if name == "revoked_by" else 40)
+            kind = (
+                sa.DateTime()
+                if name.endswith("_at")
+                else sa.String(200 if name == "revoked_by" else 40)
+            )
             op.add_column(table, sa.Column(name, kind, nullable=True))

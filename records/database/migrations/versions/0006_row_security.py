@@ -1,8 +1,9 @@
-"""The terms of agreements as rows, and on PostgreSQL copies of the student tables behind row-level security
+"""The terms of agreements as rows, and on PostgreSQL copies of the student tables behind row-level
+security
 
-Two roles without a login share the cluster's databases. `handrail_reader` may read the copies, and of them what the
-policies let through. `handrail_scope` owns the functions that say what that is: it reads what decides, and writes
-nothing. The owner of the copies is neither, and sees no row of them.
+Two roles without a login share the cluster's databases. `handrail_reader` may read the copies, and
+of them what the policies let through. `handrail_scope` owns the functions that say what that is: it
+reads what decides, and writes nothing. The owner of the copies is neither, and sees no row of them.
 """
 
 from __future__ import annotations
@@ -17,20 +18,54 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-OWN_OR_OTHER = "CASE WHEN organization_id = (SELECT district_records.own_organization()) THEN 'services' ELSE 'services_other' END"
+OWN_OR_OTHER = (
+    "CASE WHEN organization_id = (SELECT district_records.own_organization()) THEN 'services' ELSE"
+    " 'services_other' END"
+)
 PUBLISHED = {
-    "students": ("'directory'", "first_name text, last_name text, birth_date date, grade_level integer, school_id text"),
-    "characteristics": ("category", "category text NOT NULL, name text NOT NULL, value text NOT NULL"),
-    "school_enrollments": ("'directory'", "school_id text, school_year integer, grade_level integer, entry_date date, exit_date date"),
+    "students": (
+        "'directory'",
+        "first_name text, last_name text, birth_date date, grade_level integer, school_id text",
+    ),
+    "characteristics": (
+        "category",
+        "category text NOT NULL, name text NOT NULL, value text NOT NULL",
+    ),
+    "school_enrollments": (
+        "'directory'",
+        "school_id text, school_year integer, grade_level integer, entry_date date, exit_date date",
+    ),
     "attendance_events": ("'attendance'", "school_id text, date date, status text"),
-    "course_grades": ("'grades'", "course text, school_year integer, period integer, date date, grade double precision"),
-    "gradebook_entries": ("'grades'", "entry_id text, course text, title text, due_date date, grade double precision"),
-    "assessments": ("'assessments'", "assessment text, date date, score double precision, measure text"),
-    "behavior_incidents": ("'behavior'", "incident_id text, date date, behavior text, action text, days_removed double precision"),
-    "service_enrollments": (OWN_OR_OTHER, "program_id text, organization_id text, start_date date, end_date date, exit_reason text"),
-    "service_sessions": (OWN_OR_OTHER, "session_id text, program_id text, organization_id text, date date, attended boolean, minutes double precision"),
+    "course_grades": (
+        "'grades'",
+        "course text, school_year integer, period integer, date date, grade double precision",
+    ),
+    "gradebook_entries": (
+        "'grades'",
+        "entry_id text, course text, title text, due_date date, grade double precision",
+    ),
+    "assessments": (
+        "'assessments'",
+        "assessment text, date date, score double precision, measure text",
+    ),
+    "behavior_incidents": (
+        "'behavior'",
+        "incident_id text, date date, behavior text, action text, days_removed double precision",
+    ),
+    "service_enrollments": (
+        OWN_OR_OTHER,
+        "program_id text, organization_id text, start_date date, end_date date, exit_reason text",
+    ),
+    "service_sessions": (
+        OWN_OR_OTHER,
+        (
+            "session_id text, program_id text, organization_id text, date date, attended boolean,"
+            " minutes double precision"
+        ),
+    ),
 }
-"""Each table that names a student: the category of a row, and the columns beside `publication` and `student_id`."""
+"""Each table that names a student: the category of a row, and the columns beside `publication` and
+`student_id`."""
 
 ROLES = """
 DO $$
@@ -135,13 +170,19 @@ $$
 READ_BY_SCOPE = {
     "public.staff": "user_id, active, role, organization_id",
     "public.agreements": "agreement_id, version, organization_id, document, revoked_at",
-    "public.agreement_terms": "agreement_id, version, sha256, legal_basis, starts_on, ends_on, categories, programs",
+    "public.agreement_terms": (
+        "agreement_id, version, sha256, legal_basis, starts_on, ends_on, categories, programs"
+    ),
     "public.consents": "student_id, organization_id, categories, signed_on, expires_on, revoked_on",
     "public.opt_outs": "student_id, since, ended",
     "public.legal_holds": "student_id, lifted_at",
-    "public.emergencies": "user_id, organization_id, student_id, categories, opened_at, ends_at, ended_at",
+    "public.emergencies": (
+        "user_id, organization_id, student_id, categories, opened_at, ends_at, ended_at"
+    ),
     "district_records.students": "publication, student_id",
-    "district_records.service_enrollments": "publication, student_id, organization_id, program_id, start_date, end_date",
+    "district_records.service_enrollments": (
+        "publication, student_id, organization_id, program_id, start_date, end_date"
+    ),
 }
 """All that decides who may be seen, and all that `handrail_scope` may read."""
 
@@ -167,18 +208,35 @@ def _keep_terms() -> None:
         sa.Column("ends_on", sa.Date(), nullable=False),
         sa.Column("categories", sa.JSON(), nullable=False),
         sa.Column("programs", sa.JSON(), nullable=False),
-        sa.ForeignKeyConstraint(["agreement_id", "version"], ["agreements.agreement_id", "agreements.version"],
-                                name=op.f("fk_agreement_terms_agreement_id_agreements")),
+        sa.ForeignKeyConstraint(
+            ["agreement_id", "version"],
+            ["agreements.agreement_id", "agreements.version"],
+            name=op.f("fk_agreement_terms_agreement_id_agreements"),
+        ),
         sa.PrimaryKeyConstraint("agreement_id", "version", name=op.f("pk_agreement_terms")),
     )
-    stored = op.get_bind().execute(sa.text("SELECT agreement_id, version, sha256, document FROM agreements")).all()
+    stored = (
+        op.get_bind()
+        .execute(sa.text("SELECT agreement_id, version, sha256, document FROM agreements"))
+        .all()
+    )
     for agreement_id, version, sha256, document in stored:
         found = tomllib.loads(document)
-        op.bulk_insert(terms, [{
-            "agreement_id": agreement_id, "version": version, "sha256": sha256, "legal_basis": found["legal_basis"],
-            "starts_on": found["start"], "ends_on": found["end"], "categories": sorted(found["categories"]),
-            "programs": sorted(found["programs"]),
-        }])  # fmt: skip
+        op.bulk_insert(
+            terms,
+            [
+                {
+                    "agreement_id": agreement_id,
+                    "version": version,
+                    "sha256": sha256,
+                    "legal_basis": found["legal_basis"],
+                    "starts_on": found["start"],
+                    "ends_on": found["end"],
+                    "categories": sorted(found["categories"]),
+                    "programs": sorted(found["programs"]),
+                }
+            ],
+        )
 
 
 def _build_the_wall() -> None:
@@ -186,12 +244,16 @@ def _build_the_wall() -> None:
     op.execute("CREATE SCHEMA district_records")
     op.execute("GRANT USAGE ON SCHEMA district_records TO handrail_reader")
     op.execute("GRANT USAGE, CREATE ON SCHEMA district_records TO handrail_scope")
-    op.execute("CREATE TABLE district_records.publications (number integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
-               "snapshot_id text NOT NULL, published_at timestamptz NOT NULL DEFAULT now())")  # fmt: skip
+    op.execute(
+        "CREATE TABLE district_records.publications (number integer GENERATED ALWAYS AS IDENTITY"
+        " PRIMARY KEY, snapshot_id text NOT NULL, published_at timestamptz NOT NULL DEFAULT now())"
+    )
     op.execute("GRANT SELECT ON district_records.publications TO handrail_reader")
     for table, (_, columns) in PUBLISHED.items():
-        op.execute(f"CREATE TABLE district_records.{table} (publication integer NOT NULL, student_id text NOT NULL, "
-                   f"{columns}) PARTITION BY LIST (publication)")  # fmt: skip
+        op.execute(
+            f"CREATE TABLE district_records.{table} (publication integer NOT NULL, student_id text"
+            f" NOT NULL, {columns}) PARTITION BY LIST (publication)"
+        )
         op.execute(f"CREATE INDEX ON district_records.{table} (student_id)")
         op.execute(f"ALTER TABLE district_records.{table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"ALTER TABLE district_records.{table} FORCE ROW LEVEL SECURITY")
@@ -200,7 +262,10 @@ def _build_the_wall() -> None:
     for table, columns in READ_BY_SCOPE.items():
         op.execute(f"GRANT SELECT ({columns}) ON {table} TO handrail_scope")
     for table in ("students", "service_enrollments"):
-        op.execute(f"CREATE POLICY decides ON district_records.{table} FOR SELECT TO handrail_scope USING (true)")
+        op.execute(
+            f"CREATE POLICY decides ON district_records.{table} FOR SELECT TO handrail_scope USING"
+            " (true)"
+        )
     for name, body in (("in_scope", IN_SCOPE), ("own_organization", OWN_ORGANIZATION)):
         op.execute(body)
         op.execute(f"REVOKE ALL ON FUNCTION district_records.{name}() FROM PUBLIC")
@@ -208,5 +273,7 @@ def _build_the_wall() -> None:
         op.execute(f"ALTER FUNCTION district_records.{name}() OWNER TO handrail_scope")
     op.execute("REVOKE CREATE ON SCHEMA district_records FROM handrail_scope")
     for table, (category, _) in PUBLISHED.items():
-        op.execute(f"CREATE POLICY in_scope ON district_records.{table} FOR SELECT TO handrail_reader USING ("
-                   f"publication = {ASKED} AND (student_id, {category}) IN ({PAIRS}))")  # fmt: skip
+        op.execute(
+            f"CREATE POLICY in_scope ON district_records.{table} FOR SELECT TO handrail_reader"
+            f" USING (publication = {ASKED} AND (student_id, {category}) IN ({PAIRS}))"
+        )

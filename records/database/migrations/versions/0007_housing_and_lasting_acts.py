@@ -1,7 +1,9 @@
-"""Destructions that are written down before they begin, who lifted a hold, who took a revocation back, emergencies in
-instants; and on PostgreSQL rows of programs that tell of housing, behind a policy that asks for it
+"""Destructions that are written down before they begin, who lifted a hold, who took a revocation
+back, emergencies in instants; and on PostgreSQL rows of programs that tell of housing, behind a
+policy that asks for it
 
-Copies that were published before do not say which rows tell of housing, so they go: `handrail records publish`.
+Copies that were published before do not say which rows tell of housing, so they go: `handrail
+records publish`.
 """
 
 from __future__ import annotations
@@ -21,12 +23,20 @@ _LIFTED = "\nLifted by "
 
 SERVICES = ("service_enrollments", "service_sessions")
 CATEGORY_OF = {
-    "students": "'directory'", "characteristics": "category", "school_enrollments": "'directory'",
-    "attendance_events": "'attendance'", "course_grades": "'grades'", "gradebook_entries": "'grades'",
-    "assessments": "'assessments'", "behavior_incidents": "'behavior'",
-    **dict.fromkeys(SERVICES, "CASE WHEN organization_id = (SELECT district_records.own_organization()) "
-                              "THEN 'services' ELSE 'services_other' END"),
-}  # fmt: skip
+    "students": "'directory'",
+    "characteristics": "category",
+    "school_enrollments": "'directory'",
+    "attendance_events": "'attendance'",
+    "course_grades": "'grades'",
+    "gradebook_entries": "'grades'",
+    "assessments": "'assessments'",
+    "behavior_incidents": "'behavior'",
+    **dict.fromkeys(
+        SERVICES,
+        "CASE WHEN organization_id = (SELECT district_records.own_organization()) "
+        "THEN 'services' ELSE 'services_other' END",
+    ),
+}
 """Each table that names a student: the category of a row."""
 
 IN_SCOPE = """
@@ -105,8 +115,10 @@ $$
 
 ASKED = "nullif(current_setting('handrail.publication', true), '')::integer"
 PAIRS = "SELECT student_id, category FROM district_records.in_scope()"
-HOUSING = ("AND (NOT tells_of_housing OR organization_id = (SELECT district_records.own_organization()) "
-           f"OR (student_id, 'housing') IN ({PAIRS}))")  # fmt: skip
+HOUSING = (
+    "AND (NOT tells_of_housing OR organization_id = (SELECT district_records.own_organization()) "
+    f"OR (student_id, 'housing') IN ({PAIRS}))"
+)
 
 
 def upgrade() -> None:
@@ -123,8 +135,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_unfinished_destructions")),
         sa.UniqueConstraint("subject", name=op.f("uq_unfinished_destructions_subject")),
     )
-    for name, kind in (("reinstated_at", sa.DateTime()), ("reinstated_by", sa.String(40)),
-                       ("reinstatement_reason", sa.Text())):  # fmt: skip
+    for name, kind in (
+        ("reinstated_at", sa.DateTime()),
+        ("reinstated_by", sa.String(40)),
+        ("reinstatement_reason", sa.Text()),
+    ):
         op.add_column("agreements", sa.Column(name, kind, nullable=True))
     _count_emergencies_in_instants()
     _say_who_lifted_holds()
@@ -137,10 +152,15 @@ def _count_emergencies_in_instants() -> None:
     names = {"opened_utc": "opened_at", "ends_utc": "ends_at"}
     for name in names:
         op.add_column("emergencies", sa.Column(name, sa.DateTime(), nullable=True))
-    table = sa.table("emergencies", *(sa.column(name, sa.DateTime()) for pair in names.items() for name in pair),
-                     sa.column("id", sa.Integer()))  # fmt: skip
+    table = sa.table(
+        "emergencies",
+        *(sa.column(name, sa.DateTime()) for pair in names.items() for name in pair),
+        sa.column("id", sa.Integer()),
+    )
     for row in bind.execute(sa.select(table)).mappings().all():
-        values = {name: row[local].astimezone(UTC).replace(tzinfo=None) for name, local in names.items()}
+        values = {
+            name: row[local].astimezone(UTC).replace(tzinfo=None) for name, local in names.items()
+        }
         bind.execute(sa.update(table).where(table.c.id == row["id"]).values(values))
     with op.batch_alter_table("emergencies") as emergencies:
         for name in names:
@@ -148,14 +168,18 @@ def _count_emergencies_in_instants() -> None:
 
 
 def _say_who_lifted_holds() -> None:
-    """Take apart what one text said. A name that is nobody's, or several people's, stays in the reason."""
+    """Take apart what one text said. A name that is nobody's, or several people's, stays in the
+    reason.
+    """
     op.add_column("legal_holds", sa.Column("lifted_by", sa.String(40), nullable=True))
     op.add_column("legal_holds", sa.Column("lift_reason", sa.Text(), nullable=True))
     bind = op.get_bind()
     people: dict[str, list[str]] = {}
     for user_id, name in bind.execute(sa.text("SELECT user_id, name FROM staff")).all():
         people.setdefault(name, []).append(user_id)
-    lifted = bind.execute(sa.text("SELECT id, reason FROM legal_holds WHERE lifted_at IS NOT NULL")).all()
+    lifted = bind.execute(
+        sa.text("SELECT id, reason FROM legal_holds WHERE lifted_at IS NOT NULL")
+    ).all()
     for number, text in lifted:
         reason, found, said = text.rpartition(_LIFTED)
         name, _, why = said.partition(": ")
@@ -163,23 +187,40 @@ def _say_who_lifted_holds() -> None:
             continue
         same = people.get(name, [])
         bind.execute(
-            sa.text("UPDATE legal_holds SET reason = :reason, lifted_by = :by, lift_reason = :why WHERE id = :number"),
-            {"reason": reason, "by": same[0] if len(same) == 1 else None, "why": why if len(same) == 1 else said,
-             "number": number},
-        )  # fmt: skip
+            sa.text(
+                "UPDATE legal_holds SET reason = :reason, lifted_by = :by, lift_reason = :why WHERE"
+                " id = :number"
+            ),
+            {
+                "reason": reason,
+                "by": same[0] if len(same) == 1 else None,
+                "why": why if len(same) == 1 else said,
+                "number": number,
+            },
+        )
 
 
 def _rebuild_the_wall() -> None:
     op.execute("DELETE FROM district_records.publications")
     for table in CATEGORY_OF:
-        partitions = op.get_bind().scalars(sa.text(
-            "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = CAST(:parent AS regclass)"
-        ), {"parent": f"district_records.{table}"}).all()  # fmt: skip
+        partitions = (
+            op.get_bind()
+            .scalars(
+                sa.text(
+                    "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent ="
+                    " CAST(:parent AS regclass)"
+                ),
+                {"parent": f"district_records.{table}"},
+            )
+            .all()
+        )
         for partition in partitions:
             op.execute(f"DROP TABLE {partition}")
         op.execute(f"DROP POLICY in_scope ON district_records.{table}")
     for table in SERVICES:
-        op.execute(f"ALTER TABLE district_records.{table} ADD COLUMN tells_of_housing boolean NOT NULL")
+        op.execute(
+            f"ALTER TABLE district_records.{table} ADD COLUMN tells_of_housing boolean NOT NULL"
+        )
     op.execute("GRANT SELECT (student_id) ON public.unfinished_destructions TO handrail_scope")
     op.execute("GRANT SELECT (opened_utc, ends_utc) ON public.emergencies TO handrail_scope")
     op.execute("GRANT CREATE ON SCHEMA district_records TO handrail_scope")
@@ -189,5 +230,7 @@ def _rebuild_the_wall() -> None:
     op.execute("REVOKE CREATE ON SCHEMA district_records FROM handrail_scope")
     for table, category in CATEGORY_OF.items():
         housing = HOUSING if table in SERVICES else ""
-        op.execute(f"CREATE POLICY in_scope ON district_records.{table} FOR SELECT TO handrail_reader USING ("
-                   f"publication = {ASKED} AND (student_id, {category}) IN ({PAIRS}) {housing})")  # fmt: skip
+        op.execute(
+            f"CREATE POLICY in_scope ON district_records.{table} FOR SELECT TO handrail_reader"
+            f" USING (publication = {ASKED} AND (student_id, {category}) IN ({PAIRS}) {housing})"
+        )

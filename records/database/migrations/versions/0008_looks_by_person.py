@@ -1,4 +1,6 @@
-"""An index of the disclosure log by person and time: how many students somebody saw today is asked before each look"""
+"""An index of the disclosure log by person and time: how many students somebody saw today is asked
+before each look
+"""
 
 from __future__ import annotations
 

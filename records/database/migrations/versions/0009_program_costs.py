@@ -1,4 +1,6 @@
-"""What each program costs, as the district states it: who said it, when, and until when it counted"""
+"""What each program costs, as the district states it: who said it, when, and until when it
+counted
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Lists of suggestions that were shown, with the chances of their order; and whether that order may be drawn by lot"""
+"""Lists of suggestions that were shown, with the chances of their order; and whether that order may
+be drawn by lot
+"""
 
 from __future__ import annotations
 

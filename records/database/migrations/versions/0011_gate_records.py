@@ -1,4 +1,6 @@
-"""Records of what the fairness gate said of each audit; and seals on these and on reviewers' signatures"""
+"""Records of what the fairness gate said of each audit; and seals on these and on reviewers'
+signatures
+"""
 
 from __future__ import annotations
 
