@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 
 from records.identity.linkage import link
 from records.identity.participants import Match, MatchStatus
-from tests.records.made_up_participants import World, found_by_exact_match, make_world
+from tests.records.synthetic_participants import World, found_by_exact_match, make_world
 
 SEEDS = range(1, 11)
 STUDENTS, PARTICIPANTS = 16_000, 1_000

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from training.allocation.matching import Floors, match
+from training.allocation.allocation import Floors, match
 
 SIZES = ((300, 12), (16_000, 6))
 PLACES_SHARE = 0.1

@@ -22,7 +22,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import insert, select
 
 import serving.site.context
-from handrail.commands.site import site_config
+from handrail.commands.serve import site_config
 from handrail.settings import Settings
 from records.access.publication import publish, withdraw_others
 from records.access.row_security import WalledSnapshot

@@ -62,13 +62,13 @@ COMMANDS: Mapping[str, Place] = {
         "reviewer of the district may.",
     ),
     "evaluate": Place(
-        "judging",
+        "evaluation",
         "evaluate_model",
         "Say what a version's suggestions would have been worth, on records "
         "that it did not learn from.",
     ),
     "compare": Place(
-        "judging",
+        "evaluation",
         "compare_candidate",
         "Compare two versions on the same episodes with the same number "
         "of places: is the first better?",
@@ -85,7 +85,7 @@ COMMANDS: Mapping[str, Place] = {
         "Return to the version that was signed and served before, if its audit still stands.",
     ),
     "retrain": Place(
-        "nightly",
+        "retrain",
         "retrain_nightly",
         "Train anew where something changed, audit, compare, and propose. "
         "It never lets a version serve.",
@@ -107,12 +107,12 @@ COMMANDS: Mapping[str, Place] = {
         "Every registered model version, what it is worth and where it stands.",
     ),
     "shadow": Place(
-        "shown",
+        "exploration",
         "shadow",
         "Compare the challenger's unseen lists with those that were shown, as numbers of students.",
     ),
     "exploration": Place(
-        "shown", "app", "Whether the order of near-equal suggestions may be drawn by lot."
+        "exploration", "app", "Whether the order of near-equal suggestions may be drawn by lot."
     ),
     "effects": Place(
         "effects",
@@ -120,7 +120,7 @@ COMMANDS: Mapping[str, Place] = {
         "What went along with each partner's program: an effect with its range, or why "
         "nobody can tell.",
     ),
-    "serve": Place("site", "serve", "Serve the site until it is stopped with Ctrl-C."),
+    "serve": Place("serve", "serve", "Serve the site until it is stopped with Ctrl-C."),
     "demo": Place(
         "demo",
         "demo",
@@ -138,10 +138,12 @@ COMMANDS: Mapping[str, Place] = {
     ),
     "legal": Place("legal", "app", "Legal demands, to read; and legal holds."),
     "destroy": Place(
-        "retention", "app", "Destroy a student's record, or what an agreement made, everywhere."
+        "destruction", "app", "Destroy a student's record, or what an agreement made, everywhere."
     ),
     "backups": Place(
-        "retention", "copies", "The copies kept elsewhere, which certificates of destruction name."
+        "destruction",
+        "copies",
+        "The copies kept elsewhere, which certificates of destruction name.",
     ),
 }
 

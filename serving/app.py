@@ -15,12 +15,12 @@ from starlette.staticfiles import StaticFiles
 
 from serving.api import v1
 from serving.pages import front, sign_in
-from serving.pages.casework import places, student, students
-from serving.pages.district import agreements, consents, data, matches, notices
+from serving.pages.casework import placement, student, students
+from serving.pages.district import agreements, consents, data_loads, identity_matches, notices
 from serving.pages.models import audits, drift, effects
-from serving.pages.oversight import demands, disclosures, emergencies, retention
+from serving.pages.oversight import disclosures, emergencies, legal_demands, retention
 from serving.site.context import Site, SiteConfig
-from serving.site.errors import error_response, install
+from serving.site.error_responses import error_response, install
 from serving.site.security import Shield
 
 __all__ = ["SiteConfig", "create_app"]
@@ -29,19 +29,19 @@ _PAGES = (
     sign_in,
     students,
     student,
-    places,
+    placement,
     agreements,
     consents,
     disclosures,
-    matches,
-    demands,
+    identity_matches,
+    legal_demands,
     emergencies,
     notices,
     retention,
     audits,
     drift,
     effects,
-    data,
+    data_loads,
 )
 
 

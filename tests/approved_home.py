@@ -19,7 +19,7 @@ from tests.serving import district
 from tests.training.conftest import SUPPORTS, draw_past
 from training.ranking.model_file import read_model, write_model
 from training.ranking.ranker import BenefitRanker
-from training.registry.lifecycle import register_model
+from training.registry.registry import register_model
 
 SECRET = b"a secret that only this test knows"
 NOW = datetime(2026, 4, 17, 10, 30)

@@ -14,7 +14,7 @@ from argon2 import PasswordHasher
 
 from records.database.engine import Database, open_database
 from records.people import accounts
-from tests.stores import make_database
+from tests.database_copies import make_database
 
 Serving = Callable[[Path], AbstractContextManager[str]]
 LONGEST = (
@@ -24,7 +24,7 @@ LONGEST = (
     "tests/records/connectors/test_edfi_api.py",
     "tests/test_noninterference.py",
     "tests/records/connectors/test_oneroster_api.py",
-    "tests/training/registry/test_lifecycle.py",
+    "tests/training/registry/test_registry.py",
     "tests/records/connectors/test_oneroster.py",
     "tests/records/snapshots/test_snapshots.py",
     "tests/journeys/test_published_sample.py",

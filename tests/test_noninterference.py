@@ -12,10 +12,10 @@ import numpy as np
 from records.access.scope import Role, scope_for
 from records.database.engine import open_database
 from records.people.accounts import start_session
-from tests.probes import CASEWORKERS_A_WORLD, PROBES, answers, in_sqlite, probe
+from tests.noninterference_probes import CASEWORKERS_A_WORLD, PROBES, answers, in_sqlite, probe
+from tests.random_districts import NOW, ROLES, draw_law, draw_rows
 from tests.records.conftest import snapshot_of
 from tests.serving.conftest import SECRET
-from tests.worlds import NOW, ROLES, draw_law, draw_rows
 
 STUDENTS = 60
 """In the world in which it is only asked whether anything is suggested and whether answers differ

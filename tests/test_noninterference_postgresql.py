@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.probes import PROBES, in_postgresql, probe
-from tests.worlds import ROLES
+from tests.noninterference_probes import PROBES, in_postgresql, probe
+from tests.random_districts import ROLES
 
 
 def test_what_is_out_of_scope_changes_no_byte_of_any_answer(  # R1, R3, R5, R7, R18, R20

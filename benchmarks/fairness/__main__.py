@@ -6,9 +6,9 @@ Run: python -m benchmarks.fairness [--worlds 40] [--models 4] [--scenarios fair,
 
 Each world is a demo district of 16,000 students, drawn anew and read in like any other. What is
 done to it is done to its source files, or to the habit by which its past offered supports
-(benchmarks/fairness/scenarios.py says what). The candidates were learned in other districts of the
-same kind. With --out, worlds that the file holds are not made again: a run that was stopped goes on
-where it was.
+(benchmarks/fairness/injected_bias.py says what). The candidates were learned in other districts of
+the same kind. With --out, worlds that the file holds are not made again: a run that was stopped
+goes on where it was.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from rich.progress import Progress
 from rich.table import Table
 from scipy.stats import binomtest
 
-from benchmarks.fairness.districts import candidate
-from benchmarks.fairness.scenarios import SCENARIOS, trials
+from benchmarks.fairness.generated_districts import candidate
+from benchmarks.fairness.injected_bias import SCENARIOS, trials
 
 
 def tabled(outcomes: pd.DataFrame) -> Table:

@@ -24,8 +24,8 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.quality.rivals import RIVALS, Rival, Scorer
-from benchmarks.quality.worlds import SCENARIOS, SUPPORTS, Floats, World, draw, hidden_columns
+from benchmarks.quality.baselines import RIVALS, Rival, Scorer
+from benchmarks.quality.simulation import SCENARIOS, SUPPORTS, Floats, World, draw, hidden_columns
 from records.system.files import write_whole
 from training.ranking.ranker import BenefitRanker
 from training.ranking.suggestions import worth_suggesting

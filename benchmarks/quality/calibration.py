@@ -28,7 +28,7 @@ from sklearn.isotonic import IsotonicRegression
 
 import training.ranking.ranker
 from benchmarks.quality.__main__ import judged
-from benchmarks.quality.worlds import BY_NAME, SUPPORTS, Floats, World, draw
+from benchmarks.quality.simulation import BY_NAME, SUPPORTS, Floats, World, draw
 from training.ranking.ranker import BenefitRanker
 
 _TENTHS = 10

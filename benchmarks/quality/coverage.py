@@ -30,7 +30,7 @@ from rich.progress import track
 from rich.table import Table
 from scipy.stats import binomtest
 
-from benchmarks.quality.worlds import (
+from benchmarks.quality.simulation import (
     BY_NAME,
     DECISIONS,
     SUPPORTS,

@@ -21,7 +21,7 @@ from typing import Any
 
 import lightgbm as lgb
 
-from benchmarks.quality.worlds import BY_NAME, SUPPORTS, draw
+from benchmarks.quality.simulation import BY_NAME, SUPPORTS, draw
 from training.ranking.ranker import BenefitRanker
 
 

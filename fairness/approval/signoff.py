@@ -30,9 +30,9 @@ from records.decisions.signoffs import (
 )
 from records.people.accounts import AccountError, staff_names, viewer_of
 from records.system.errors import SaidPlainly
-from training.evaluation.compare import Finding
+from training.evaluation.model_comparison import Finding
 from training.monitoring.drift_report import DriftDamaged, drifts_of
-from training.registry.lifecycle import (
+from training.registry.registry import (
     CHALLENGER,
     CHAMPION,
     REGISTERED_MODEL,
@@ -113,8 +113,8 @@ def sign(
     """Approve a version: the signature is kept and the version becomes the champion.
 
     It is the newest audit that is signed. Where another one serves, the version must have been
-    found better than it (`training.evaluation.compare`), or the reason must be a sentence, as where
-    the audit leaves questions open.
+    found better than it (`training.evaluation.model_comparison`), or the reason must be a sentence,
+    as where the audit leaves questions open.
 
     Args:
         read: the digest of the audit that the reviewer has read, where that is known.

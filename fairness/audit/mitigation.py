@@ -27,11 +27,11 @@ from fairness.population.comparisons import NOT_RECORDED
 from fairness.population.students import Advice, Students, advice_of
 from features.catalog import BY_NAME
 from records.suppression.rule import percent
-from training.allocation.matching import Floors, FloorsImpossible, match
+from training.allocation.allocation import Floors, FloorsImpossible, match
 from training.episodes.episodes import ALWAYS_READ
 from training.estimation.pseudo_outcomes import Flags, Floats, folds_of
 from training.ranking.model_file import RankerModel
-from training.registry.lifecycle import Progress, silently
+from training.registry.registry import Progress, silently
 
 Way = Literal["as it is", "family removal", "reductions", "constrained matching"]
 MULTIPLIERS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 3.0)

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from fairness.audit.audit import Audit
 from fairness.gate.gate import Verdict
 from fairness.report.views import Question, grid, questions
-from fairness.report.words import SUMMARIES, VERDICTS
+from fairness.report.wording import SUMMARIES, VERDICTS
 from records.system.files import write_whole
-from training.registry.lifecycle import ModelVersion
 from training.registry.model_card import card_text
+from training.registry.registry import ModelVersion
 
 CARD, FACTS = "card/model_card.md", "card/model_card.json"
 _SIGNS = {

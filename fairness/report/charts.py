@@ -13,7 +13,7 @@ from fairness.gate.findings import Finding
 from fairness.gate.gate import Verdict
 from fairness.policy.checks import CHECKS
 from fairness.report.views import Choice, Trade
-from fairness.report.words import VERDICTS, WAYS, value_label
+from fairness.report.wording import VERDICTS, WAYS, value_label
 
 _COLORS = {Verdict.PASS: "#0072B2", Verdict.CANNOT_TELL: "#7A7A7A", Verdict.FAIL: "#D55E00"}
 _SHAPES = {Verdict.PASS: "circle", Verdict.CANNOT_TELL: "diamond", Verdict.FAIL: "square"}

@@ -20,7 +20,8 @@ import jinja2
 from markupsafe import Markup
 
 from fairness.audit.audit import Audit, AuditError, AuditOutdated
-from fairness.report import views, words
+from fairness.report import views
+from fairness.report import wording as words
 from fairness.report.charts import dot_plot, trade_chart
 from records.system.files import write_whole
 from records.system.pdf import pdf

@@ -18,7 +18,7 @@ from fairness.measures.proxies import ALL
 from fairness.policy.checks import CHECKS, CROSS, Check
 from fairness.policy.policy import Consequence
 from fairness.population.comparisons import NOT_RECORDED
-from fairness.report.words import (
+from fairness.report.wording import (
     VERDICTS,
     WAYS,
     amount,

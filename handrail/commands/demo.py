@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from handrail.commands.site import serve
+from handrail.commands.serve import serve
 from handrail.console import plain_errors, print_table, progress_bar
+from handrail.demo.build import USUAL_STUDENTS, make_demo
 from handrail.demo.partners import ORGANIZATION_NAMES, PASSWORD, all_staff
-from handrail.demo.run import USUAL_STUDENTS, make_demo
 from handrail.settings import SettingsError
 
 FEWEST_STUDENTS = 4_000

@@ -31,6 +31,7 @@ from records.disclosure_log.disclosures import (
 from records.people.accounts import organizations, person_of
 from records.people.district_admins import require_officer
 from records.snapshots.snapshot import Snapshot
+from serving.exports.csv_export import spreadsheet
 from serving.exports.disclosure_report import (
     Report,
     read_report,
@@ -39,7 +40,6 @@ from serving.exports.disclosure_report import (
     report_pdf,
     report_text,
 )
-from serving.exports.spreadsheet import spreadsheet
 from serving.site.context import read_roster
 from serving.wording import words
 

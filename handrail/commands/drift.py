@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from handrail.commands.judging import say
+from handrail.commands.evaluation import say
 from handrail.console import Home, plain_errors, print_table, progress_bar
 from handrail.settings import Settings
 from records.snapshots.snapshot import Snapshot

@@ -12,7 +12,11 @@ from handrail.console import Home, existing, out, plain_errors, print_table
 from handrail.settings import Settings
 from records.access.scope import ScopedRecords, pipeline_scope
 from records.connectors.partner_files.hmis import participants
-from records.connectors.partner_files.participants import NAMES, ParticipantFile, read_participants
+from records.connectors.partner_files.participant_list import (
+    NAMES,
+    ParticipantFile,
+    read_participants,
+)
 from records.database.engine import open_database
 from records.identity.linkage import link
 from records.identity.participants import (

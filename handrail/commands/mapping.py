@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from handrail.console import existing, out, plain_errors, print_table
-from records.connectors.partner_files.proposal import ProposedFile, draft, propose_file
+from records.connectors.partner_files.mapping_proposal import ProposedFile, draft, propose_file
 
 
 def propose_mapping(

@@ -1,6 +1,6 @@
 """`handrail features`, `train`, `audit`, `sign`, `promote`, `rollback`, `refuse`, `models`: from
 records to an approved model. How models are judged and compared is in
-`handrail.commands.judging`.
+`handrail.commands.evaluation`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from fairness.report.report import audits_of_records, read_audit
 from fairness.report.views import questions
 from features.build import write_features
 from features.catalog import CATALOG
+from handrail.approval import desk_of
 from handrail.commands.accounts import password_holder
 from handrail.console import Home, Step, out, plain_errors, print_table, progress_bar
-from handrail.desk import desk_of
 from handrail.settings import Settings, SettingsError
 from records.access.scope import ScopedRecords, Viewer, pipeline_scope
 from records.snapshots.snapshot import Snapshot
 from training.episodes.episodes import Episodes, build_episodes
 from training.episodes.outcome import Outcome
 from training.ranking.model_file import ModelRefused, read_model
-from training.registry.lifecycle import (
+from training.registry.registry import (
     EVALUATION,
     FoldsBy,
     ModelVersion,

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from handrail.commands.accounts import password_holder
-from handrail.commands.retention import still_unfinished
+from handrail.commands.destruction import still_unfinished
 from handrail.console import Home, err, existing, out, plain_errors, print_table, progress_bar
 from handrail.settings import Settings, SettingsError
 from records.access.publication import publish, publish_if_needed, withdraw_others

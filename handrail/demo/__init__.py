@@ -7,6 +7,6 @@ The same seed gives the same bytes. Everybody and every place in it is fictitiou
 from __future__ import annotations
 
 from handrail.demo.district import DEMO_TODAY
-from handrail.demo.files import DemoFiles, generate
+from handrail.demo.source_files import DemoFiles, generate
 
 __all__ = ["DEMO_TODAY", "DemoFiles", "generate"]

@@ -33,7 +33,6 @@ import pyarrow.parquet as pq
 from records.canonical.never_ingest import redact
 from records.canonical.quarantine import BadRow, SetAside, Value
 from records.canonical.schema import TABLES, Table, table
-from records.connectors.archives import opened
 from records.connectors.corrections import Correction, corrected
 from records.connectors.protocol import (
     Connector,
@@ -43,6 +42,7 @@ from records.connectors.protocol import (
     Progress,
     SourceRefused,
 )
+from records.connectors.zip_files import opened
 from records.system.errors import SaidPlainly
 
 _CHUNK = 50_000

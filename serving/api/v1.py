@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from records.access.explanation import state
 from records.canonical.schema import Category
 from records.disclosure_log.disclosures import disclosures
-from serving.api import shapes
+from serving.api import schemas
 from serving.pages.casework.student import SHOWN_CATEGORIES, keep_decision
 from serving.pages.casework.students import ALERT_CATEGORIES, SUGGESTION_CATEGORIES
 from serving.pages.district.agreements import visible_agreements
@@ -31,9 +31,9 @@ def openapi(request: Request, visit: SignedIn) -> Response:
 
 
 @router.get("/me")
-def me(visit: SignedIn) -> shapes.Person:
+def me(visit: SignedIn) -> schemas.Person:
     """Who is signed in."""
-    return shapes.Person(
+    return schemas.Person(
         name=visit.viewer.name,
         role=visit.viewer.role,
         organization=visit.organization.name,
@@ -46,12 +46,14 @@ def students(
     visit: SignedIn,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
-) -> shapes.StudentList:
+) -> schemas.StudentList:
     """The students in scope, by name."""
     shown = list(visit.roster)[offset : offset + limit]
-    entries = [shapes.StudentEntry(**_directory(visit, visit.roster[student])) for student in shown]
+    entries = [
+        schemas.StudentEntry(**_directory(visit, visit.roster[student])) for student in shown
+    ]
     visit.disclose(shown, [Category.DIRECTORY])
-    return shapes.StudentList(
+    return schemas.StudentList(
         total=len(visit.roster),
         limit=limit,
         offset=offset,
@@ -61,12 +63,12 @@ def students(
 
 
 @router.get("/students/{handle}", response_model_exclude_unset=True)
-def student(student_id: OpenRecord, visit: SignedIn) -> shapes.StudentDetail:
+def student(student_id: OpenRecord, visit: SignedIn) -> schemas.StudentDetail:
     """One student's record, with the parts that scope lets through, in an emergency too."""
     names = {key: organization.name for key, organization in visit.organizations.items()}
     record = read_student(visit.whole_record(student_id), student_id, visit.as_of, names)
     visit.disclose_whole(student_id, SHOWN_CATEGORIES)
-    return shapes.StudentDetail(
+    return schemas.StudentDetail(
         **_directory(visit, visit.listed(student_id)),
         **_parts(record),
         terms=visit.stamp_whole(student_id),
@@ -74,13 +76,13 @@ def student(student_id: OpenRecord, visit: SignedIn) -> shapes.StudentDetail:
 
 
 @router.get("/students/{handle}/alerts")
-def alerts(student_id: InScope, visit: SignedIn) -> shapes.AlertList:
+def alerts(student_id: InScope, visit: SignedIn) -> schemas.AlertList:
     """What stands out in the record, the most urgent first."""
     found = visit.caseload.alerts.get(student_id, ())
     visit.disclose([student_id], ALERT_CATEGORIES)
-    return shapes.AlertList(
+    return schemas.AlertList(
         alerts=[
-            shapes.AlertEntry(
+            schemas.AlertEntry(
                 rule=one.rule,
                 severity=one.severity,
                 headline=one.headline,
@@ -94,7 +96,7 @@ def alerts(student_id: InScope, visit: SignedIn) -> shapes.AlertList:
 
 
 @router.get("/students/{handle}/suggestions")
-def suggestions(student_id: InScope, visit: SignedIn) -> shapes.SuggestionList:
+def suggestions(student_id: InScope, visit: SignedIn) -> schemas.SuggestionList:
     """Ranked supports with everything that adds up to each expected benefit, or why there are
     none.
     """
@@ -102,8 +104,8 @@ def suggestions(student_id: InScope, visit: SignedIn) -> shapes.SuggestionList:
     model = visit.model[0]
     visit.disclose([student_id], SUGGESTION_CATEGORIES)
     visit.write_down_lists([student_id])
-    return shapes.SuggestionList(
-        suggestions=[shapes.SuggestionEntry(**asdict(one)) for one in advice.suggestions],
+    return schemas.SuggestionList(
+        suggestions=[schemas.SuggestionEntry(**asdict(one)) for one in advice.suggestions],
         silence=advice.silence,
         model_sha256=model.sha256 if model else "",
         terms=visit.stamp([student_id]),
@@ -115,24 +117,24 @@ def decide(
     student_id: InScope,
     support: str,
     visit: SignedIn,
-    asked: shapes.DecisionAsked,
+    asked: schemas.DecisionAsked,
     x_csrf_token: Annotated[str, Header()] = "",
-) -> shapes.DecisionKept:
+) -> schemas.DecisionKept:
     """Accept or dismiss a suggestion as it is shown now."""
     visit.check_csrf(x_csrf_token)
     kept = keep_decision(
         visit, student_id, support, asked.action, asked.reason, asked.rank, asked.model_sha256
     )
-    return shapes.DecisionKept(
+    return schemas.DecisionKept(
         support=kept.support, action=kept.action, reason=kept.reason, at=kept.at.isoformat()
     )
 
 
 @router.get("/agreements")
-def agreements(visit: SignedIn) -> list[shapes.AgreementEntry]:
+def agreements(visit: SignedIn) -> list[schemas.AgreementEntry]:
     """The organisation's own agreements; all of them for the district."""
     return [
-        shapes.AgreementEntry(
+        schemas.AgreementEntry(
             agreement_id=one.agreement.agreement_id,
             version=one.agreement.version,
             sha256=one.agreement.sha256,
@@ -153,10 +155,10 @@ def agreements(visit: SignedIn) -> list[shapes.AgreementEntry]:
 @router.get("/disclosures")
 def who_saw_what(
     visit: ForDistrict, limit: Annotated[int, Query(ge=1, le=200)] = 50
-) -> shapes.LookList:
+) -> schemas.LookList:
     """The newest looks, for the district."""
     looks = [
-        shapes.LookEntry(
+        schemas.LookEntry(
             at=look.at,
             person=look.person,
             organization=look.organization,
@@ -170,14 +172,14 @@ def who_saw_what(
         )
         for look in looks_of(visit, disclosures(visit.database, limit=limit))
     ]
-    return shapes.LookList(looks=looks, terms=visit.stamp(()))
+    return schemas.LookList(looks=looks, terms=visit.stamp(()))
 
 
 @router.get("/audits")
-def audits(visit: ForAuditors) -> list[shapes.AuditEntry]:
+def audits(visit: ForAuditors) -> list[schemas.AuditEntry]:
     """Every registered version and the verdict of its audit."""
     return [
-        shapes.AuditEntry(
+        schemas.AuditEntry(
             version=one.version.version,
             sha256=one.version.sha256,
             verdict=one.verdict,
@@ -200,33 +202,40 @@ def _parts(record: StudentRecord) -> dict[str, Any]:
     """The parts that are there; one that may not be seen is left out."""
     parts = {
         "attendance": record.attendance and dict(record.attendance.counts),
-        "marks": record.marks
-        and [
-            shapes.CourseMark(school_year=year, period=period, course=course, mark=mark)
-            for course, row in record.marks.rows
-            for (year, period), mark in zip(record.marks.periods, row, strict=True)
-            if mark is not None
-        ],
-        "tests": record.tests
-        and [
-            shapes.TestResult(test=test.name, day=day, score=score, measure=measure)
-            for test in record.tests
-            for day, score, measure in test.results
-        ],
-        "incidents": record.incidents
-        and [shapes.IncidentEntry(**asdict(one)) for one in record.incidents],
-        "programs": record.services
-        and [
-            shapes.ProgramEntry(
-                program=one.program,
-                organization=one.organization,
-                since=one.since,
-                until=one.until,
-                attended=one.attended,
-                missed=one.missed,
-            )
-            for one in record.services.enrollments
-        ],
+        "marks": (
+            record.marks
+            and [
+                schemas.CourseMark(school_year=year, period=period, course=course, mark=mark)
+                for course, row in record.marks.rows
+                for (year, period), mark in zip(record.marks.periods, row, strict=True)
+                if mark is not None
+            ]
+        ),
+        "tests": (
+            record.tests
+            and [
+                schemas.TestResult(test=test.name, day=day, score=score, measure=measure)
+                for test in record.tests
+                for day, score, measure in test.results
+            ]
+        ),
+        "incidents": (
+            record.incidents and [schemas.IncidentEntry(**asdict(one)) for one in record.incidents]
+        ),
+        "programs": (
+            record.services
+            and [
+                schemas.ProgramEntry(
+                    program=one.program,
+                    organization=one.organization,
+                    since=one.since,
+                    until=one.until,
+                    attended=one.attended,
+                    missed=one.missed,
+                )
+                for one in record.services.enrollments
+            ]
+        ),
         "facts": record.facts and dict(record.facts),
     }
     return {name: part for name, part in parts.items() if part is not None}

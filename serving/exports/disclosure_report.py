@@ -23,7 +23,7 @@ from records.people.accounts import Organization, organizations, staff_names
 from records.permissions.agreements import all_agreements
 from records.permissions.emergencies import Emergency, emergencies
 from records.system.pdf import pdf
-from serving.exports.spreadsheet import spreadsheet
+from serving.exports.csv_export import spreadsheet
 from serving.site.context import templates
 from serving.wording import words
 

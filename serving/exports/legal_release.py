@@ -19,7 +19,7 @@ from records.database.engine import Database
 from records.disclosure_log.disclosures import Limits, record_disclosures
 from records.law.legal_demands import JUDICIAL_BASIS, DemandRefused, approved, record_release
 from records.snapshots.snapshot import Snapshot
-from serving.exports.spreadsheet import spreadsheet
+from serving.exports.csv_export import spreadsheet
 
 _ABOUT = "Each file is one part of the record. A part that holds nothing has no file."
 

@@ -28,11 +28,11 @@ from records.database.engine import Database
 from records.decisions.exploration import OFF, Exploration
 from records.decisions.impressions import ListedSupport, ShownList
 from records.decisions.signoffs import signoffs
-from serving.students.explain import Reason, explain, summary, sureness
-from serving.students.exploration import draw_by, in_order
+from serving.students.suggestion_order import draw_by, in_order
+from serving.students.suggestion_reasons import Reason, explain, summary, sureness
 from training.ranking.model_file import ModelRefused, RankerModel, read_model
 from training.ranking.suggestions import SILENCES, eligible, suggest
-from training.registry.lifecycle import NoModel, challenger_version, model_version
+from training.registry.registry import NoModel, challenger_version, model_version
 
 MOST_SHOWN = 3
 NO_SUPPORTS = "Your agreement names no supports to suggest."

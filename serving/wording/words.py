@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import date, datetime
 
-from fairness.report.words import SUMMARIES, VERDICTS
-from fairness.report.words import capital as capital
+from fairness.report.wording import SUMMARIES, VERDICTS
+from fairness.report.wording import capital as capital
 from records.access.scope import EMERGENCY_BASIS, Role
 from records.canonical.schema import Category
 from records.permissions.agreements import CITATIONS, LegalBasis
-from serving.students.explain import FAMILY_LABELS, SUPPORT_LABELS
+from serving.students.suggestion_reasons import FAMILY_LABELS, SUPPORT_LABELS
 
 CATEGORIES: Mapping[Category, str] = {
     Category.DIRECTORY: "name, grade and school",

@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 from fairness.gate.findings import Shown
 from fairness.policy.checks import CROSS
 from fairness.population.comparisons import NOT_RECORDED
-from tests.fairness.made_up import District
+from tests.fairness.synthetic_districts import District
 
 Cell = tuple[str, str]
 EVERYBODY: Cell = ("", "")

@@ -14,7 +14,7 @@ from records.disclosure_log.disclosures import disclosures
 from records.people.accounts import Organization, add_organization, add_staff
 from records.permissions.agreements import versions_of
 from records.permissions.consents import COLUMNS, consents, opt_outs
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import agreement_text, snapshot_of
 
 PASSWORD = "a password of the test"
@@ -29,7 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HANDRAIL_TODAY", DAY)
     monkeypatch.setenv("HANDRAIL_PASSWORD", PASSWORD)
     folder = tmp_path / "home"
-    snapshot_of(small_district.rows(), folder)
+    snapshot_of(six_student_district.rows(), folder)
     database = database_of(folder)
     for key in ("tutors", DISTRICT):
         add_organization(database, Organization(key, key.capitalize(), "partner"))

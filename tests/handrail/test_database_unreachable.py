@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from handrail.cli import app
 from tests.records.conftest import snapshot_of
-from tests.records.small_district import rows
+from tests.records.six_student_district import rows
 
 PASSWORD = "a-secret-of-the-database"
 

@@ -14,9 +14,10 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from handrail.commands.site import site_config
+from handrail.commands.serve import site_config
 from handrail.demo import DEMO_TODAY, DemoFiles, generate
-from handrail.demo.paperwork import (
+from handrail.demo.build import add_people, load_records
+from handrail.demo.office_history import (
     CLINIC,
     COUNSEL,
     HOUSING,
@@ -26,7 +27,6 @@ from handrail.demo.paperwork import (
     state_costs_of_programs,
 )
 from handrail.demo.partners import all_staff
-from handrail.demo.run import add_people, load_records
 from handrail.settings import Settings
 from records.access.scope import scope_for
 from records.canonical.schema import SUPPORTS

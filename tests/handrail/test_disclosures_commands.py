@@ -26,7 +26,7 @@ from records.disclosure_log.disclosures import (
 )
 from records.people.accounts import Organization, add_organization, add_staff, viewer_of
 from tests.handrail.test_cli import PASSWORD, in_process
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import SECRET, add_agreement, snapshot_of
 from tests.serving.pdf_text import pdf_text
 
@@ -37,7 +37,7 @@ OFFICER, WORKER = "officer@district.example", "worker@tutors.example"
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A loaded home in which a caseworker has looked at two students on two days."""
     monkeypatch.setenv("HANDRAIL_TODAY", "2026-04-17")
-    snapshot = snapshot_of(small_district.rows(), tmp_path / "home")
+    snapshot = snapshot_of(six_student_district.rows(), tmp_path / "home")
     database = opened(tmp_path / "home")
     for key, name in (("tutors", "The Tutors"), (DISTRICT, "The District")):
         add_organization(database, Organization(key, name, "partner"))
@@ -274,7 +274,7 @@ def test_a_family_of_a_student_who_has_left_gets_the_report_too(
 
 
 def load_without(home: Path, student: str) -> None:
-    rows = small_district.rows()
+    rows = six_student_district.rows()
     kept = {
         name: [row for row in found if row.get("student_id") != student]
         for name, found in rows.items()

@@ -15,8 +15,8 @@ from handrail.cli import app
 from records.connectors.edfi.api import RESOURCES
 from records.connectors.http.settings import read_api_settings
 from records.snapshots.snapshot import Snapshot
-from tests.records.loopback import CLIENT, SECRET, status
-from tests.records.ods import Ods, add_student, fill
+from tests.records.fake_edfi_api import Ods, add_student, fill
+from tests.records.fake_http_server import CLIENT, SECRET, status
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = """

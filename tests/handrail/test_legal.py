@@ -18,13 +18,13 @@ from records.people.accounts import Organization, add_organization, add_staff
 from records.permissions.legal_holds import held
 from records.snapshots.snapshot import Snapshot
 from tests.handrail.test_cli import PASSWORD, in_process
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import SECRET, snapshot_of
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    snapshot_of(small_district.rows(), tmp_path)
+    snapshot_of(six_student_district.rows(), tmp_path)
     return tmp_path
 
 

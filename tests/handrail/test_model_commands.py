@@ -25,7 +25,7 @@ from fairness.policy.policy import Consequence, Policy
 from fairness.report.report import audits_of, audits_of_records, read_audit
 from handrail.cli import app
 from handrail.demo import generate
-from handrail.nightly import retrain
+from handrail.retraining import retrain
 from handrail.settings import Settings
 from records.access.scope import DISTRICT, Role, pipeline_scope
 from records.connectors.oneroster.files import OneRoster
@@ -36,15 +36,15 @@ from records.decisions.signoffs import signoffs
 from records.people.accounts import add_staff, viewer_of
 from records.snapshots.snapshot import Snapshot, load
 from serving.wording.words import day
-from tests.fairness.published import found_in_audits, found_in_effects, small_numbers
-from tests.training.monitoring.test_drawn_lists import shown_on
+from tests.fairness.published_files import found_in_audits, found_in_effects, small_numbers
+from tests.training.monitoring.test_exploration_value import shown_on
 from training.episodes.outcome import Outcome
-from training.evaluation.compare import Finding
+from training.evaluation.model_comparison import Finding
 from training.monitoring.drift_report import drift_file, newest_drift
 from training.monitoring.exploration_value import ANOTHER, BEST, CHALLENGERS, progress_since
 from training.ranking.model_file import read_model
 from training.ranking.ranker import BenefitRanker
-from training.registry.lifecycle import (
+from training.registry.registry import (
     CHAMPION,
     REGISTERED_MODEL,
     challenger_version,
@@ -394,7 +394,7 @@ def test_a_registration_that_is_killed_leaves_every_version_whole(tmp_path: Path
     home = tmp_path / "home"
     (tmp_path / "ranker.json").write_text("{}")
     script = (
-        "import sys; from pathlib import Path; from training.registry.lifecycle import"
+        "import sys; from pathlib import Path; from training.registry.registry import"
         " register_model\nfor n in range(500): register_model(Path(sys.argv[1]), Path(sys.argv[2]),"
         " 'x', 's', {'a': 1.0}, {'b': 1}, artifacts={'card/card.md': 'words'})"
     )

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from handrail.cli import app
-from handrail.commands.site import go_on_destroying
+from handrail.commands.serve import go_on_destroying
 from handrail.settings import Settings
 from records.access.scope import DISTRICT, Role
 from records.database.engine import open_database

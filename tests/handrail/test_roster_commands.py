@@ -16,11 +16,11 @@ from records.connectors.http.settings import ApiSettings, read_api_settings
 from records.connectors.oneroster.api import RESOURCES, OneRosterApi
 from records.connectors.powerschool import PowerSchool
 from records.snapshots.snapshot import Snapshot
-from tests.records.loopback import CLIENT, SECRET
-from tests.records.made_up_roster import add_student, change, roster, write_csv
-from tests.records.powerschool_server import Server, fill
-from tests.records.powerschool_server import add_student as enroll
-from tests.records.roster_api import RosterApi
+from tests.records.fake_http_server import CLIENT, SECRET
+from tests.records.fake_oneroster_api import RosterApi
+from tests.records.fake_powerschool import Server, fill
+from tests.records.fake_powerschool import add_student as enroll
+from tests.records.synthetic_roster import add_student, change, roster, write_csv
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "api-sources.md").read_text()
 SETTINGS = """

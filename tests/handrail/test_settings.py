@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from handrail.cli import app
-from handrail.commands.site import check_address, site_config
+from handrail.commands.serve import check_address, site_config
 from handrail.demo.partners import PASSWORD, all_staff
 from handrail.settings import DEMO_MARK, Settings, SettingsError
 from records.database.engine import open_database

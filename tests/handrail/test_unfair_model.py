@@ -36,7 +36,7 @@ from serving.students.caseload import NOT_APPROVED, ModelShelf
 from tests.records.conftest import snapshot_of
 from training.ranking.model_file import write_model
 from training.ranking.ranker import BenefitRanker
-from training.registry.lifecycle import (
+from training.registry.registry import (
     CHAMPION,
     REGISTERED_MODEL,
     champion_version,

@@ -21,7 +21,7 @@ from records.permissions.agreements import (
     save_agreement,
 )
 from records.snapshots.snapshot import Snapshot, load
-from tests.stores import make_database
+from tests.database_copies import make_database
 
 Rows = Mapping[str, Sequence[Mapping[str, Value]]]
 TODAY = date(2026, 4, 17)

@@ -30,7 +30,6 @@ from training.episodes.episodes import (
     planned_days,
 )
 from training.episodes.outcome import Outcome
-from training.evaluation.compare import enough_to_judge, fresh_days, learned_days, new_days
 from training.evaluation.drift import (
     Came,
     Change,
@@ -42,8 +41,9 @@ from training.evaluation.drift import (
     worst_change,
 )
 from training.evaluation.evaluate import judged_episodes
+from training.evaluation.model_comparison import enough_to_judge, fresh_days, learned_days, new_days
 from training.ranking.model_file import RankerModel, read_model
-from training.registry.lifecycle import (
+from training.registry.registry import (
     ModelVersion,
     Progress,
     champion_version,

@@ -22,8 +22,8 @@ from records.snapshots.snapshot import Snapshot
 from training.episodes.outcome import Outcome, progress_points
 from training.estimation.policy_value import Estimate, policy_value
 from training.estimation.pseudo_outcomes import Floats
-from training.evaluation.compare import Difference, paired
 from training.evaluation.evaluate import SMALLEST_CELL
+from training.evaluation.model_comparison import Difference, paired
 
 Reward = Callable[[date], Mapping[str, float]]
 """Progress points of students, by identifier, after a day; a student whose progress is not known is

@@ -218,11 +218,11 @@ class Reading:
                 str(begin["school_id"]),
                 begin["date"],
                 end["date"],  # type: ignore[arg-type]
-                int(begin["school_year"]),
+                int(begin["school_year"]),  # type: ignore[arg-type]
                 record.file,
                 record.line,
             )
-        )  # type: ignore[arg-type]
+        )
         self.sink.use(record.file)
 
     def grading_period(self, record: Record) -> None:

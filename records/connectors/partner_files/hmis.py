@@ -20,7 +20,7 @@ from records.canonical.never_ingest import refused_kind
 from records.canonical.quarantine import BadRow, BadValue, Value, convert
 from records.canonical.schema import table
 from records.connectors.csv_files import Line, RowReader, csv_line, quarantine, read_csv, readable
-from records.connectors.partner_files.participants import ParticipantFile
+from records.connectors.partner_files.participant_list import ParticipantFile
 from records.connectors.partner_files.service_history import NOT_A_STUDENT, WAITING
 from records.connectors.protocol import Progress, Sink, SourceRefused
 from records.identity.participants import Participant

@@ -28,14 +28,14 @@ from fairness.approval.signoff import (
 from fairness.audit.audit import Audit, AuditError
 from fairness.gate.findings import Finding
 from fairness.policy.policy import Policy
-from fairness.report import words
+from fairness.report import wording
 from fairness.report.report import audit_folder, audits_of, checks_html, findings_css, findings_html
 from fairness.report.views import side_by_side
 from records.access.scope import Role
 from records.decisions.signoffs import SIGNED, Signoff, signoffs, whole_signoffs
 from records.people.accounts import staff_names
 from serving.site.context import Visit, only
-from training.registry.lifecycle import ModelVersion, challenger_version, model_versions
+from training.registry.registry import ModelVersion, challenger_version, model_versions
 
 router = APIRouter()
 ForAuditors = Annotated[Visit, only(Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN)]
@@ -341,9 +341,9 @@ def _show(
 def _findings(visit: Visit, found: Audited, audit: Audit) -> dict[str, Any]:
     """What the page of a version shows of one audit."""
     dots = Markup('<picture><source media="(max-width: 46rem)" srcset="{}">{}</picture>').format(
-        _address(audit, "chart-narrow.svg"), _image(audit, "chart.svg", words.LEFT_OUT)
+        _address(audit, "chart-narrow.svg"), _image(audit, "chart.svg", wording.LEFT_OUT)
     )
-    charts = dots, _image(audit, "curves.svg", words.CURVES) if audit.curves else Markup()
+    charts = dots, _image(audit, "curves.svg", wording.CURVES) if audit.curves else Markup()
     return {
         "findings": findings_html(audit, *charts),
         "checks": checks_html(audit),
@@ -380,7 +380,7 @@ def _beside(visit: Visit, found: Audited, audit: Audit) -> Iterator[tuple[str, s
 
 def _named(findings: tuple[Finding, ...]) -> str:
     """The checks of some findings in a phrase."""
-    names = list(dict.fromkeys(words.check_label(one.check) for one in findings))
+    names = list(dict.fromkeys(wording.check_label(one.check) for one in findings))
     more = [f"{len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
     return ", ".join(names[:_MOST_NAMED] + more)
 

@@ -18,7 +18,7 @@ from serving.wording import drift_words
 from training.episodes.outcome import Outcome, OutcomeError
 from training.evaluation.drift import MUCH_FROM, SOME_FROM, DayChange
 from training.monitoring.drift_report import Drift, DriftDamaged, newest_drift, watched_version
-from training.registry.lifecycle import NoModel
+from training.registry.registry import NoModel
 
 router = APIRouter()
 BOUNDS = (SOME_FROM, MUCH_FROM)

@@ -32,7 +32,7 @@ from training.evaluation.drift import Realised
 from training.monitoring.drift_report import Drift, write_drift
 from training.ranking.model_file import read_model, write_model
 from training.ranking.ranker import BenefitRanker
-from training.registry.lifecycle import (
+from training.registry.registry import (
     CHAMPION,
     REGISTERED_MODEL,
     ModelVersion,

@@ -33,7 +33,7 @@ from fairness.policy.policy import Policy
 from fairness.population.comparisons import NOT_RECORDED
 from fairness.population.students import Students, advice_of
 from features.catalog import feature_names
-from tests.fairness.small_audits import finding
+from tests.fairness.handwritten_audits import finding
 from training.ranking.model_file import RankerModel
 from training.ranking.ranker import BenefitRanker
 

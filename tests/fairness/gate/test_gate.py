@@ -20,7 +20,7 @@ from fairness.gate.gate import Verdict, consequence, holm, judge, overall, worst
 from fairness.policy.checks import CHECKS
 from fairness.policy.policy import Consequence, Threshold
 from fairness.population.comparisons import Figure, Measure, compare
-from tests.fairness.made_up import POLICY, advised, made_up, the
+from tests.fairness.synthetic_districts import POLICY, advised, made_up, the
 
 PASS, FAIL, CANNOT_TELL = Verdict.PASS, Verdict.FAIL, Verdict.CANNOT_TELL
 STOPS, ASKS, SHOWS = Consequence.STOPS, Consequence.ASKS, Consequence.SHOWS

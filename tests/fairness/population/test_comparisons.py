@@ -28,7 +28,7 @@ from scipy.stats import t as student
 
 from fairness.policy.checks import CHECKS
 from fairness.population.comparisons import NOT_RECORDED, Figure, Measure, compare
-from tests.fairness.made_up import POLICY, District, made_up
+from tests.fairness.synthetic_districts import POLICY, District, made_up
 
 EXACT = {"abs": 1e-12, "rel": 1e-12}
 GROUPS = replace(

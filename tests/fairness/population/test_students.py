@@ -37,9 +37,9 @@ from fairness.population.students import (
 )
 from features.catalog import BY_NAME, feature_names
 from records.snapshots.snapshot import Snapshot
-from tests.fairness.made_up import POLICY, TODAY, District, advised, in_order, made_up
+from tests.fairness.synthetic_districts import POLICY, TODAY, District, advised, in_order, made_up
 from tests.records.conftest import snapshot_of
-from tests.serving.advice import taught
+from tests.serving.trained_model import taught
 from training.episodes.episodes import Episodes
 from training.estimation.pseudo_outcomes import NONE
 from training.evaluation.evaluate import JudgedEpisodes

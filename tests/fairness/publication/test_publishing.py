@@ -25,7 +25,7 @@ from fairness.population.comparisons import NOT_RECORDED, Measure, Rows
 from fairness.publication.publishing import publish
 from features.catalog import feature_names
 from tests.fairness.attacker import SHARES, narrow, true_counts
-from tests.fairness.made_up import POLICY, District, advised, made_up, size_of, the
+from tests.fairness.synthetic_districts import POLICY, District, advised, made_up, size_of, the
 from training.episodes.episodes import Episodes
 
 SOME = replace(

@@ -23,7 +23,8 @@ from fairness.measures.proxies import ALL, Proxy
 from fairness.policy.checks import CHECKS, CROSS
 from fairness.policy.policy import Consequence
 from fairness.population.comparisons import NOT_RECORDED
-from fairness.report import views, words
+from fairness.report import views
+from fairness.report import wording as words
 from fairness.report.report import (
     Signature,
     audit_folder,
@@ -34,7 +35,7 @@ from fairness.report.report import (
     signed_audit,
     write_report,
 )
-from tests.fairness.made_up import POLICY, made_up
+from tests.fairness.synthetic_districts import POLICY, made_up
 from tests.serving.pdf_text import pdf_text
 
 SCHOOL = "Schools differ in the programs nearby, and few have enough students to be judged alone"

@@ -21,8 +21,8 @@ from fairness.report.report import (
     report_pdf,
     write_report,
 )
-from fairness.report.words import LIMITS, SUMMARIES
-from tests.fairness.small_audits import CURVES, audit_of, finding
+from fairness.report.wording import LIMITS, SUMMARIES
+from tests.fairness.handwritten_audits import CURVES, audit_of, finding
 from tests.serving import district
 from tests.serving.pdf_text import pdf_text
 

@@ -24,7 +24,7 @@ from records.database.engine import (
 )
 from records.permissions.agreements import all_agreements, revoke
 from records.snapshots.snapshot import Snapshot
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,
     TODAY,
@@ -35,7 +35,7 @@ from tests.records.conftest import (
     at_noon,
     snapshot_of,
 )
-from tests.records.policy_worlds import draw_law, draw_moment, draw_rows
+from tests.records.random_access_rules import draw_law, draw_moment, draw_rows
 
 PROBES = {"sqlite": 6_000, "postgresql": 4_000}
 STUDENTS = 40
@@ -67,7 +67,7 @@ def test_explanations_and_scope_agree_on_thousands_of_random_probes(
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return snapshot_of(small_district.rows(), tmp_path_factory.mktemp("home"))
+    return snapshot_of(six_student_district.rows(), tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture

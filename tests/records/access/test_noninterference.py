@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from records.access.scope import Role, ScopedRecords, Viewer, scope_for
 from records.canonical.schema import TABLES, Category
 from records.database.engine import open_database
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,
     TODAY,
@@ -55,7 +55,7 @@ def test_changes_out_of_scope_change_nothing_that_is_shown(data: st.DataObject):
         for student, categories in consents.items():
             add_consent(database, student, *categories)
         viewer = Viewer(f"tutors-{role}", "", "", role, "tutors")
-        rows = small_district.rows()
+        rows = six_student_district.rows()
         before = snapshot_of(rows, home / "before")
         scope = scope_for(viewer, database, before, at_noon(TODAY), SECRET)
         visible = {student: scope.categories(student) for student in IDS}
@@ -75,7 +75,7 @@ def test_changes_out_of_scope_change_nothing_that_is_shown(data: st.DataObject):
 
 
 def scramble(
-    rows: small_district.Rows, visible: dict[str, frozenset[Category]], data: st.DataObject
+    rows: six_student_district.Rows, visible: dict[str, frozenset[Category]], data: st.DataObject
 ):
     """Change, add and remove whatever the viewer may not see; who takes part in the viewer's
     programs stays.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.records.policy_worlds import Comparison, compare
-from tests.records.walled import walled_database
+from tests.records.random_access_rules import Comparison, compare
+from tests.records.row_secured_database import walled_database
 
 WORLDS, STUDENTS, MOMENTS = 4, 60, 12
 DECISIONS = 1_000_000

@@ -24,7 +24,7 @@ from records.canonical.schema import TABLES, Category
 from records.database.engine import ConsentRow, Database, OptOutRow, StaffRow
 from records.permissions.agreements import revoke
 from records.snapshots.snapshot import Snapshot
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,
     TODAY,
@@ -39,7 +39,7 @@ from training.ranking.suggestions import eligible
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return snapshot_of(small_district.rows(), tmp_path_factory.mktemp("home"))
+    return snapshot_of(six_student_district.rows(), tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture
@@ -189,11 +189,11 @@ def test_asking_for_a_student_out_of_scope_finds_nothing(
     assert set(records.frame("attendance_events")["student_id"]) == {"s1"}
 
 
-def sheltered() -> small_district.Rows:
+def sheltered() -> six_student_district.Rows:
     """s1 and s2 are also in a shelter's program, in one whose kind nobody has said, and in one that
     is on no list.
     """
-    rows = small_district.rows()
+    rows = six_student_district.rows()
     rows["programs"] += [
         {"program_id": "p3", "organization_id": "shelter", "support": "housing_help"},
         {"program_id": "p4", "organization_id": "pantry", "support": None},
@@ -268,7 +268,7 @@ def test_features_and_what_may_be_suggested_do_not_tell_of_a_shelter(  # R5, R7
     if consented:
         add_consent(database, "s1", Category.HOUSING)
     found = []
-    for rows in (small_district.rows(), sheltered()):
+    for rows in (six_student_district.rows(), sheltered()):
         rows["programs"] += [
             {"program_id": "p9", "organization_id": "tutors", "support": "housing_help"}
         ]

@@ -16,7 +16,7 @@ from records.connectors.oneroster.files import OneRoster
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import Snapshot, load
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
 
 PROGRAMS = "program_id,organization_id,name,support,capacity,cost_per_session,min_grade,max_grade\n"
@@ -33,7 +33,7 @@ def write_history(folder: Path, sessions: bytes) -> Path:
 
 
 def test_an_unclosed_quote_is_put_aside_alone_and_its_neighbours_are_kept(tmp_path: Path):  # R35
-    snapshot_of(small_district.rows(), tmp_path)
+    snapshot_of(six_student_district.rows(), tmp_path)
     lines = [f"x{n},s1,p1,tutors,2026-03-{n:02d},true,45" for n in range(1, 31)]
     lines[9] = 'x10,s1,p1,tutors,2026-03-10,"true,45'
     folder = write_history(tmp_path / "in", (SESSIONS + "\n".join(lines) + "\n").encode())
@@ -74,7 +74,7 @@ def test_however_a_file_is_damaged_each_physical_line_is_accounted_for(mutations
     physical = len(bytes(data).split(b"\n")) - bytes(data).endswith(b"\n")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        snapshot_of(small_district.rows() | {"service_sessions": []}, home)
+        snapshot_of(six_student_district.rows() | {"service_sessions": []}, home)
         report = load(
             ServiceHistory(),
             write_history(home / "in", SESSIONS.encode() + bytes(data)),
@@ -132,7 +132,7 @@ def test_columns_that_are_never_stored_reach_no_disk_even_when_their_line_is_bad
 
 
 def test_a_line_that_never_ends_is_put_aside_without_being_read_into_memory(tmp_path: Path):  # R35
-    snapshot_of(small_district.rows(), tmp_path)
+    snapshot_of(six_student_district.rows(), tmp_path)
     good = b"x1,s1,p1,tutors,2026-03-01,true,45\n"
     folder = write_history(
         tmp_path / "in", SESSIONS.encode() + good + b"y" * 5_000_000 + b"\n" + good
@@ -146,7 +146,7 @@ def test_a_line_that_never_ends_is_put_aside_without_being_read_into_memory(tmp_
 
 
 def test_a_header_without_a_needed_column_is_refused_by_name(tmp_path: Path):
-    snapshot_of(small_district.rows(), tmp_path)
+    snapshot_of(six_student_district.rows(), tmp_path)
     folder = write_history(tmp_path / "in", b"session,student_id\n")
     with pytest.raises(
         SourceRefused, match=r"sessions\.csv, line 1: there is no column 'session_id'"

@@ -199,7 +199,7 @@ def test_a_large_file_is_streamed_in_bounded_memory(tmp_path: Path):  # R40
     assert (folder / "Student.xml").stat().st_size > 100_000_000
     script = (
         "import sys; from pathlib import Path; from records.connectors.edfi.files import stream\n"
-        "from tests.records.memory import peak_mb\n"
+        "from tests.records.peak_memory import peak_mb\n"
         "before = peak_mb()\n"
         "n = sum(1 for _ in stream(Path(sys.argv[1])))\n"
         "print(n, peak_mb() - before)"

@@ -27,10 +27,10 @@ from records.connectors.http.client import AnswerRefused, SourceUnavailable
 from records.connectors.http.mirror import open_mirror
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import LoadReport, Snapshot, load
-from tests.records import loopback
+from tests.records import fake_http_server
+from tests.records.fake_edfi_api import Body, Ods, add_student, fill, mirrored
+from tests.records.fake_http_server import SECRET, Fault, status
 from tests.records.loading.test_kills import forking, run
-from tests.records.loopback import SECRET, Fault, status
-from tests.records.ods import Body, Ods, add_student, fill, mirrored
 
 STUDENTS, ATTENDANCE = "ed-fi/students", "ed-fi/studentSchoolAttendanceEvents"
 FEW = (
@@ -239,12 +239,12 @@ FAULTS: dict[str, Fault] = {
     "429 with a date": status(429, Retry_After="Wed, 01 Jan 2020 00:00:00 GMT"),
     "500": status(500),
     "503": status(503),
-    "a truncated body": loopback.truncated,
-    "half of the JSON": loopback.half,
-    "a reset": loopback.reset,
-    "hung up": loopback.hung_up,
-    "HTML": loopback.not_json,
-    "a broken encoding": loopback.broken_encoding,
+    "a truncated body": fake_http_server.truncated,
+    "half of the JSON": fake_http_server.half,
+    "a reset": fake_http_server.reset,
+    "hung up": fake_http_server.hung_up,
+    "HTML": fake_http_server.not_json,
+    "a broken encoding": fake_http_server.broken_encoding,
 }
 
 
@@ -266,7 +266,9 @@ def test_with_a_fault_on_every_third_request_nothing_is_lost_and_nothing_is_twic
     assert differences(ods, tmp_path, FEW) == []
 
 
-@pytest.mark.parametrize("fault", [loopback.drip, loopback.silence], ids=["a slow drip", "silence"])
+@pytest.mark.parametrize(
+    "fault", [fake_http_server.drip, fake_http_server.silence], ids=["a slow drip", "silence"]
+)
 def test_a_server_that_keeps_the_line_open_and_says_little_is_asked_again(
     ods: Ods, fault: Fault, tmp_path: Path
 ):
@@ -284,7 +286,7 @@ def test_a_token_that_ends_in_the_middle_of_a_resource_costs_no_record(ods: Ods,
 
 @pytest.mark.parametrize(
     "fault",
-    [loopback.huge, status(302, Location="https://elsewhere.example/"), status(418)],
+    [fake_http_server.huge, status(302, Location="https://elsewhere.example/"), status(418)],
     ids=["an answer beyond the limit", "a redirect", "a refusal"],
 )
 def test_after_a_refusal_the_next_fetch_goes_on_where_it_stopped(
@@ -323,7 +325,9 @@ def test_a_place_that_the_source_no_longer_knows_is_begun_anew(ods: Ods, tmp_pat
         assert "token" in mirror.place(STUDENTS)["at"]
     real = ods.answer
     ods.answer = lambda method, path, params, body: (  # type: ignore[method-assign]
-        loopback.Reply({}, 400) if "pageToken" in params else real(method, path, params, body)
+        fake_http_server.Reply({}, 400)
+        if "pageToken" in params
+        else real(method, path, params, body)
     )
     ods.cursors = False
     fetch(ods.connector(page_size=1, only=FEW), tmp_path)
@@ -791,10 +795,12 @@ def test_the_records_may_lie_under_a_year_of_their_own(ods: Ods, tmp_path: Path)
 def test_version_5_spells_its_change_versions_with_a_capital(ods: Ods, tmp_path: Path):
     real = ods.answer
 
-    def older(method: str, path: str, params: Mapping[str, str], body: bytes) -> loopback.Reply:
+    def older(
+        method: str, path: str, params: Mapping[str, str], body: bytes
+    ) -> fake_http_server.Reply:
         reply = real(method, path, params, body)
         if path.endswith("availableChangeVersions"):
-            return loopback.Reply(
+            return fake_http_server.Reply(
                 {name[0].upper() + name[1:]: version for name, version in reply.data.items()}
             )
         return reply
@@ -845,7 +851,7 @@ def test_an_answer_of_another_shape_is_refused_and_not_repeated_in_the_error(
 ):
     real = ods.answer
     ods.answer = lambda method, path, params, body: (  # type: ignore[method-assign]
-        loopback.Reply(data, headers=headers)
+        fake_http_server.Reply(data, headers=headers)
         if path.endswith(STUDENTS) and params.get("limit") != "0"
         else real(method, path, params, body)
     )

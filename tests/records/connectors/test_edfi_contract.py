@@ -15,8 +15,8 @@ import yaml
 from records.connectors.edfi.api import RESOURCES
 from records.snapshots.snapshot import load
 from tests.conftest import Serving
-from tests.records.loopback import Reply
-from tests.records.ods import Ods
+from tests.records.fake_edfi_api import Ods
+from tests.records.fake_http_server import Reply
 
 NEWER_THAN_THE_DOCUMENT = {"ed-fi/studentSection504ProgramAssociations"}
 """Data Standard 5.1 added it; the published document is of 5.0."""

@@ -16,9 +16,9 @@ from records.connectors.partner_files.hmis import SENSITIVE, Hmis, participants
 from records.connectors.partner_files.service_history import NOT_A_STUDENT, WAITING
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import LoadReport, Snapshot, load
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
-from tests.records.stored import stored
+from tests.records.disk_contents import stored
 
 END = ["DateCreated", "DateUpdated", "UserID", "DateDeleted", "ExportID"]
 HEADERS = {
@@ -224,7 +224,7 @@ def export(folder: Path) -> Path:
 @pytest.fixture
 def loaded(tmp_path: Path) -> tuple[LoadReport, Path]:
     home = tmp_path / "home"
-    snapshot_of(small_district.rows(), home)
+    snapshot_of(six_student_district.rows(), home)
     return load(Hmis("harbor", LINKS), export(tmp_path / "in"), home, merge=True), home
 
 
@@ -378,7 +378,7 @@ def test_a_folder_that_is_no_export_is_refused(tmp_path: Path):
 
 def test_every_line_of_a_large_made_up_export_is_accounted_for(tmp_path: Path):  # R35
     rng, home = random.Random(40), tmp_path / "home"
-    snapshot_of(small_district.rows(), home)
+    snapshot_of(six_student_district.rows(), home)
     stays = [
         {
             "EnrollmentID": f"E{n}",
@@ -420,7 +420,8 @@ def test_what_is_about_somebody_who_is_no_student_is_left_out_and_does_not_wait(
 ):  # R35
     home = tmp_path / "home"
     snapshot_of(
-        small_district.rows() | {"service_sessions": [], "service_enrollments": [], "programs": []},
+        six_student_district.rows()
+        | {"service_sessions": [], "service_enrollments": [], "programs": []},
         home,
     )
     write(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from records.connectors.partner_files.mapping import MappingError, parse_mapping
-from records.connectors.partner_files.proposal import ProposedFile, draft, propose_file
+from records.connectors.partner_files.mapping_proposal import ProposedFile, draft, propose_file
 from records.connectors.protocol import SourceRefused
 
 MAPPING = """\

@@ -16,7 +16,7 @@ from records.canonical.never_ingest import redact
 from records.connectors.partner_files.service_history import read_table
 from records.connectors.protocol import FileCount, Progress, Sink, SourceRefused
 from records.snapshots.snapshot import Snapshot, load
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
 
 FILES = 10_000
@@ -131,7 +131,7 @@ class Damaged:
 def test_in_ten_thousand_damaged_files_kept_quarantined_and_duplicate_lines_are_all_lines(
     tmp_path: Path,
 ):  # R35
-    snapshot_of(small_district.rows() | {"service_sessions": []}, tmp_path)
+    snapshot_of(six_student_district.rows() | {"service_sessions": []}, tmp_path)
     source = Damaged()
     (tmp_path / "in").mkdir()
     report = load(source, tmp_path / "in", tmp_path, merge=True)

@@ -22,9 +22,9 @@ from records.connectors.http.mirror import open_mirror
 from records.connectors.oneroster.files import OneRoster
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import LoadReport, Snapshot, load
+from tests.records.disk_contents import stored
 from tests.records.loading.test_kills import FORK, forking, run
-from tests.records.made_up_roster import Roster, add_student, change, roster, write_csv
-from tests.records.stored import stored
+from tests.records.synthetic_roster import Roster, add_student, change, roster, write_csv
 
 KILLS = 12
 EXTENSIONS = {

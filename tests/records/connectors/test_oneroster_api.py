@@ -24,13 +24,13 @@ from records.connectors.oneroster.api import RESOURCES, OneRosterApi
 from records.connectors.oneroster.files import OneRoster
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import LoadReport, Snapshot, load
-from tests.records import loopback
+from tests.records import fake_http_server
 from tests.records.connectors.test_oneroster import students, tables_of, whole
+from tests.records.disk_contents import stored
+from tests.records.fake_http_server import SECRET, Fault, status
+from tests.records.fake_oneroster_api import COLLECTIONS, LONG_AGO, RosterApi
 from tests.records.loading.test_kills import forking, run
-from tests.records.loopback import SECRET, Fault, status
-from tests.records.made_up_roster import Roster, add_student, change, roster
-from tests.records.roster_api import COLLECTIONS, LONG_AGO, RosterApi
-from tests.records.stored import stored
+from tests.records.synthetic_roster import Roster, add_student, change, roster
 
 KILLS = 12
 HABITS: dict[str, dict[str, Any]] = {
@@ -204,13 +204,13 @@ FAULTS: dict[str, Fault] = {
     "429 with a date": status(429, Retry_After="Wed, 01 Jan 2020 00:00:00 GMT"),
     "500": status(500),
     "503": status(503),
-    "not JSON": loopback.not_json,
-    "half of the JSON": loopback.half,
-    "a truncated body": loopback.truncated,
-    "a reset connection": loopback.reset,
-    "hung up": loopback.hung_up,
-    "a broken encoding": loopback.broken_encoding,
-    "a slow drip": loopback.drip,
+    "not JSON": fake_http_server.not_json,
+    "half of the JSON": fake_http_server.half,
+    "a truncated body": fake_http_server.truncated,
+    "a reset connection": fake_http_server.reset,
+    "hung up": fake_http_server.hung_up,
+    "a broken encoding": fake_http_server.broken_encoding,
+    "a slow drip": fake_http_server.drip,
 }
 
 
@@ -219,7 +219,7 @@ def test_after_a_fault_at_any_request_nothing_is_lost_and_nothing_is_there_twice
     fault: Fault, server: RosterApi, tmp_path: Path
 ):
     rng = Random(7)
-    for _ in range(3 if fault is loopback.drip else 40):
+    for _ in range(3 if fault is fake_http_server.drip else 40):
         server.faults.extend([fault] * rng.randrange(1, 3) + [None] * rng.randrange(1, 6))
     assert_same(
         server, roster(), fetch(server.connector(2), tmp_path / "mirror"), tmp_path / "made"
@@ -335,7 +335,7 @@ def test_a_source_that_counts_more_than_it_gives_is_refused_with_both_numbers(
 ):
     honest = server.answer
 
-    def boasting(method: str, path: str, params: Any, body: bytes) -> loopback.Reply:
+    def boasting(method: str, path: str, params: Any, body: bytes) -> fake_http_server.Reply:
         reply = honest(method, path, params, body)
         more = {
             "X-Total-Count": str(int(reply.headers["X-Total-Count"]) + ("filter" not in params))

@@ -15,8 +15,8 @@ import pytest
 from records.connectors.oneroster.api import RESOURCES
 from records.snapshots.snapshot import load
 from tests.conftest import Serving
-from tests.records.loopback import Reply
-from tests.records.roster_api import PATHS, RosterApi
+from tests.records.fake_http_server import Reply
+from tests.records.fake_oneroster_api import PATHS, RosterApi
 
 
 class Front(RosterApi):

@@ -22,11 +22,11 @@ from records.connectors.http.mirror import open_mirror
 from records.connectors.powerschool import ATTENDANCE, GRADES, QUERIES, RACES, STUDENTS, PowerSchool
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import LoadReport, Snapshot, load
-from tests.records import loopback
+from tests.records import fake_http_server
 from tests.records.connectors.test_oneroster import tables_of
-from tests.records.loading.test_kills import forking, run
-from tests.records.loopback import SECRET, Fault, status
-from tests.records.powerschool_server import (
+from tests.records.disk_contents import stored
+from tests.records.fake_http_server import SECRET, Fault, status
+from tests.records.fake_powerschool import (
     PLUGIN,
     Server,
     add_student,
@@ -35,7 +35,7 @@ from tests.records.powerschool_server import (
     read_plugin,
     something_happens,
 )
-from tests.records.stored import stored
+from tests.records.loading.test_kills import forking, run
 
 KILLS = 12
 FETCHING = """
@@ -273,12 +273,12 @@ FAULTS: dict[str, Fault] = {
     "429 with seconds": status(429, Retry_After="3"),
     "500": status(500),
     "503": status(503),
-    "not JSON": loopback.not_json,
-    "half of the JSON": loopback.half,
-    "a truncated body": loopback.truncated,
-    "a reset connection": loopback.reset,
-    "hung up": loopback.hung_up,
-    "a slow drip": loopback.drip,
+    "not JSON": fake_http_server.not_json,
+    "half of the JSON": fake_http_server.half,
+    "a truncated body": fake_http_server.truncated,
+    "a reset connection": fake_http_server.reset,
+    "hung up": fake_http_server.hung_up,
+    "a slow drip": fake_http_server.drip,
 }
 
 
@@ -287,7 +287,7 @@ def test_after_a_fault_at_any_request_nothing_is_lost_and_nothing_is_there_twice
     fault: Fault, server: Server, tmp_path: Path
 ):
     rng = Random(7)
-    for _ in range(3 if fault is loopback.drip else 30):
+    for _ in range(3 if fault is fake_http_server.drip else 30):
         server.faults.extend([fault] * rng.randrange(1, 3) + [None] * rng.randrange(1, 6))
     assert_same(server, fetch(server.connector(2), tmp_path))
 

@@ -12,7 +12,7 @@ from records.connectors.partner_files.mapping import parse_mapping
 from records.connectors.partner_files.service_history import WAITING, ServiceHistory
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import LoadReport, Snapshot, load
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
 
 MAPPING = """
@@ -95,7 +95,7 @@ def export(folder: Path, **files: str) -> Path:
 def load_mapped(
     home: Path, mapping: str = MAPPING, links: Mapping[str, str] = LINKS, **files: str
 ) -> LoadReport:
-    snapshot_of(small_district.rows(), home)
+    snapshot_of(six_student_district.rows(), home)
     connector = ServiceHistory("tutors", parse_mapping(mapping, "tutors.toml"), links)
     return load(connector, export(home / "in", **files), home, merge=True)
 
@@ -296,7 +296,7 @@ def load_one(home: Path, organization: str, sessions: str = "", programs: str = 
 
 
 def test_a_row_that_names_another_organisation_is_put_aside(tmp_path: Path):  # R35
-    snapshot_of(small_district.rows(), tmp_path)
+    snapshot_of(six_student_district.rows(), tmp_path)
     report = load_one(
         tmp_path,
         "tutors",
@@ -315,7 +315,7 @@ def test_a_row_that_names_another_organisation_is_put_aside(tmp_path: Path):  # 
 
 
 def test_loading_one_partner_leaves_the_others_as_they_were_and_replaces_its_own(tmp_path: Path):
-    snapshot_of(small_district.rows(), tmp_path)
+    snapshot_of(six_student_district.rows(), tmp_path)
     load_one(
         tmp_path,
         "tutors",
@@ -361,7 +361,7 @@ def test_the_order_in_which_partners_are_loaded_makes_no_difference(tmp_path: Pa
     names = []
     for number, order in enumerate((loads, loads[::-1])):
         home = tmp_path / str(number)
-        snapshot_of(small_district.rows(), home)
+        snapshot_of(six_student_district.rows(), home)
         for organization, sessions in order:
             report = load_one(home, organization, sessions)
         names.append(report.snapshot_id)
@@ -370,7 +370,7 @@ def test_the_order_in_which_partners_are_loaded_makes_no_difference(tmp_path: Pa
 
 
 def test_a_program_of_another_organisation_cannot_be_taken(tmp_path: Path):
-    snapshot_of(small_district.rows(), tmp_path)
+    snapshot_of(six_student_district.rows(), tmp_path)
     load_one(
         tmp_path, "readers", programs="p1,readers,Reading,tutoring\np9,readers,Reading,tutoring\n"
     )
@@ -382,7 +382,7 @@ def test_a_program_of_another_organisation_cannot_be_taken(tmp_path: Path):
 
 
 def test_a_file_of_several_partners_replaces_those_it_brings_or_brought(tmp_path: Path):
-    snapshot_of(small_district.rows() | {"service_sessions": []}, tmp_path)
+    snapshot_of(six_student_district.rows() | {"service_sessions": []}, tmp_path)
     load_one(tmp_path, "readers", "r1,s3,p9,readers,2026-03-02,true,20\n")
     both = "t1,s1,p1,tutors,2026-03-01,true,45\nc1,s1,p5,choir,2026-03-01,true,45\n"
     folder = export(tmp_path / "all", sessions=SESSIONS + both)

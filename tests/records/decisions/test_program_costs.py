@@ -25,7 +25,7 @@ from records.decisions.program_costs import (
 )
 from records.people.district_admins import NotAnOfficer
 from tests.records.conftest import add_organization
-from tests.records.walled import walled_database
+from tests.records.row_secured_database import walled_database
 
 MORNING, NOON, EVENING = (datetime(2026, 4, 17, hour) for hour in (9, 12, 18))
 KNOWN = {"p1", "p2", "p3"}

@@ -43,7 +43,7 @@ from records.disclosure_log.hash_chain import GENESIS
 from records.people.notices import notices
 from records.permissions.agreements import LegalBasis
 from records.snapshots.snapshot import Snapshot
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,
     TODAY,
@@ -58,7 +58,7 @@ NOW = datetime(2026, 4, 17, 10)
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return snapshot_of(small_district.rows(), tmp_path_factory.mktemp("home"))
+    return snapshot_of(six_student_district.rows(), tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture

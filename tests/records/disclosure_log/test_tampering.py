@@ -27,7 +27,7 @@ from records.disclosure_log.disclosures import (
     verify,
 )
 from records.disclosure_log.hash_chain import GENESIS
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,
     TODAY,
@@ -61,7 +61,7 @@ _EDITS: dict[str, object] = {
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose log was written look by look, with its head exported beside it."""
     home = tmp_path_factory.mktemp("logged")
-    snapshot = snapshot_of(small_district.rows(), home)
+    snapshot = snapshot_of(six_student_district.rows(), home)
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     (viewer,) = add_organization(database, "tutors", Role.CASEWORKER)
     add_agreement(database)

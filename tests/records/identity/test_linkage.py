@@ -14,7 +14,7 @@ import pytest
 
 from records.identity.linkage import COMPARISONS, FEW, READINGS, likeness, link
 from records.identity.participants import Match, MatchStatus, Participant
-from tests.records.made_up_participants import (
+from tests.records.synthetic_participants import (
     ORGANIZATION,
     Child,
     World,

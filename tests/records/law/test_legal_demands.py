@@ -42,7 +42,7 @@ from records.people.district_admins import NotAnOfficer
 from records.people.notices import count_unseen, mark_seen, notices
 from records.permissions.legal_holds import HoldRefused, held, holds, lift_hold, place_hold
 from records.snapshots.snapshot import Snapshot
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,
     TODAY,
@@ -67,7 +67,7 @@ ORDER = Paper(
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return snapshot_of(small_district.rows(), tmp_path_factory.mktemp("home"))
+    return snapshot_of(six_student_district.rows(), tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture

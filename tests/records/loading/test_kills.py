@@ -23,7 +23,7 @@ from records.database.engine import open_database
 from records.disclosure_log.disclosures import count_disclosures, record_disclosures, verify
 from records.people.accounts import viewer_of
 from records.snapshots.snapshot import Snapshot, load
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,
     TODAY,
@@ -135,7 +135,7 @@ def rows_of(home: Path) -> int:
 
 def test_a_log_whose_writer_is_killed_still_holds(tmp_path: Path):  # R36, R24
     home, rng = tmp_path / "home", random.Random(24)
-    snapshot_of(small_district.rows(), home)
+    snapshot_of(six_student_district.rows(), home)
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     add_organization(database, "tutors", Role.CASEWORKER)
     add_agreement(database)

@@ -45,7 +45,7 @@ from records.permissions.emergencies import (
 )
 from records.permissions.legal_holds import place_hold
 from records.snapshots.snapshot import Snapshot
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,
     TODAY,
@@ -64,7 +64,7 @@ NEVER = sorted(set(Category) - OPENABLE)
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return snapshot_of(small_district.rows(), tmp_path_factory.mktemp("home"))
+    return snapshot_of(six_student_district.rows(), tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture

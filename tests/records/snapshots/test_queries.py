@@ -16,9 +16,9 @@ from records.access.scope import ScopedRecords, pipeline_scope, scope_for
 from records.canonical.schema import TABLES, table
 from records.snapshots.queries import Day, as_date, over_tables
 from records.snapshots.snapshot import Snapshot
+from tests.random_districts import NOW, draw_law, draw_rows
 from tests.records.conftest import snapshot_of
 from tests.serving.conftest import SECRET
-from tests.worlds import NOW, draw_law, draw_rows
 
 
 @pytest.mark.parametrize("seed", range(3))

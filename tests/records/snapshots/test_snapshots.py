@@ -18,7 +18,7 @@ from records.connectors.edfi.files import EdFi
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.connectors.protocol import Progress, Sink
 from records.snapshots.snapshot import LoadInProgress, NoSnapshot, Snapshot, SnapshotDamaged, load
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
 
 HEAD = '<InterchangeStudent xmlns="http://ed-fi.org/5.2.0">'
@@ -115,7 +115,7 @@ def test_fifty_races_of_two_loads_end_as_one_after_the_other_would(tmp_path: Pat
             + "".join(f"{n},{student},p,{partner},2026-03-01,true,45\n" for n in range(200))
         )
 
-    snapshot_of(small_district.rows(), tmp_path / "base")
+    snapshot_of(six_student_district.rows(), tmp_path / "base")
 
     def serial(*partners: str) -> str:
         home = tmp_path / "-".join(("serial", *partners))
@@ -158,7 +158,7 @@ import sys
 from pathlib import Path
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.snapshots.snapshot import load
-from tests.records.memory import peak_mb
+from tests.records.peak_memory import peak_mb
 steps = []
 report = load(ServiceHistory(), Path(sys.argv[1]), Path(sys.argv[2]), merge=True,
               progress=lambda file, done, total: steps.append(done / total))
@@ -179,7 +179,7 @@ def peak_of(folder: Path, home: Path, rows: int) -> int:
             attended = "perhaps" if n % 100 == 0 else "true"
             student, day = rng.randint(1, 6), f"2026-{n % 12 + 1:02}-{n % 28 + 1:02}"
             out.write(f"x{n},s{student},p1,tutors,{day},{attended},45\n")
-    snapshot_of(small_district.rows() | {"service_sessions": []}, home)
+    snapshot_of(six_student_district.rows() | {"service_sessions": []}, home)
     run = subprocess.run(
         [sys.executable, "-c", LOADING, folder, home], capture_output=True, text=True, check=True
     )
@@ -201,13 +201,13 @@ class OneSession:
     tables: tuple[str, ...] = ("service_sessions",)
 
     def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
-        row = small_district.rows()["service_sessions"][0]
+        row = six_student_district.rows()["service_sessions"][0]
         for line, student in enumerate(("nobody", "s1", "s2"), start=1):
             sink.keep("service_sessions", row | {"student_id": student}, "sessions.rows", line)
 
 
 def test_a_row_of_nobody_does_not_take_the_place_of_a_good_one_with_its_key(tmp_path: Path):  # R35
-    snapshot_of(small_district.rows() | {"service_sessions": []}, tmp_path)
+    snapshot_of(six_student_district.rows() | {"service_sessions": []}, tmp_path)
     load(OneSession(), tmp_path, tmp_path, merge=True)
     snapshot = Snapshot.current(tmp_path)
     assert snapshot.table("service_sessions")["student_id"].to_pyarrow().to_pylist() == ["s1"]
@@ -232,7 +232,7 @@ def test_a_pointer_to_a_snapshot_that_is_gone_is_an_error_and_never_an_empty_dis
 
 def test_a_table_without_rows_is_empty_and_typed_on_each_threads_own_connection(tmp_path: Path):
     snapshot_of(
-        small_district.rows() | {"service_sessions": [], "service_enrollments": []}, tmp_path
+        six_student_district.rows() | {"service_sessions": [], "service_enrollments": []}, tmp_path
     )
 
     def look(_: int) -> list[tuple[int, list[str]]]:

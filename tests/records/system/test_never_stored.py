@@ -18,9 +18,9 @@ from records.connectors.partner_files.mapping import parse_mapping
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.connectors.protocol import Connector
 from records.snapshots.snapshot import LoadReport, load
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
-from tests.records.stored import stored
+from tests.records.disk_contents import stored
 
 HEADERS = (
     "Student SSN",
@@ -102,7 +102,7 @@ def load_planted(connector: Connector, folder: Path, home: Path, **files: str) -
     folder.mkdir()
     for name, text in files.items():
         (folder / f"{name}.csv").write_text(text)
-    snapshot_of(small_district.rows(), home)
+    snapshot_of(six_student_district.rows(), home)
     return load(connector, folder, home, merge=True)
 
 

@@ -30,12 +30,12 @@ from records.permissions.emergencies import open_emergency
 from records.snapshots.snapshot import Snapshot
 from serving.app import SiteConfig, create_app
 from serving.wording import words
+from tests.database_copies import copy_rows
 from tests.records.conftest import database, snapshot_of
 from tests.serving import district
 from tests.serving.conftest import NOW, SECRET, STAFF, TestSite
 from tests.serving.crawl import crawl
 from tests.serving.pdf_text import pdf_text
-from tests.stores import copy_rows
 
 __all__ = ["database"]
 _HANDLE = re.compile(r"/students/([0-9a-f]{20})")

@@ -23,14 +23,14 @@ from records.database.engine import open_database
 from records.decisions.signoffs import signoffs
 from serving.students.caseload import NOT_APPROVED
 from tests.approved_home import NOW, REASON, SECRET
-from tests.fairness.small_audits import CURVES
+from tests.fairness.handwritten_audits import CURVES
 from tests.records.conftest import snapshot_of
 from tests.serving import district
 from tests.serving.conftest import TestSite, fill, open_site
 from tests.serving.crawl import Page, csrf_of
 from tests.serving.pdf_text import pdf_text
 from tests.serving.site.test_html import check_page
-from training.registry.lifecycle import (
+from training.registry.registry import (
     CHAMPION,
     REGISTERED_MODEL,
     champion_version,

@@ -21,7 +21,7 @@ from training.episodes.outcome import Outcome
 from training.estimation.policy_value import Estimate
 from training.evaluation.drift import DayChange, FeatureChange, Fifth, Realised, Turn
 from training.monitoring.drift_report import Drift, drift_file, write_drift
-from training.registry.lifecycle import model_version
+from training.registry.registry import model_version
 
 AUDITORS = ("district_admin", "data_scientist", "equity_reviewer")
 ABSENCES = FeatureChange("absent_days_year", 0.61, 0.03, None, None, Turn(4.0, 0.22, 0.48))

@@ -16,7 +16,7 @@ from tests.records.conftest import snapshot_of
 from tests.serving import district
 from tests.serving.conftest import STAFF, TestSite
 from tests.serving.crawl import Page, csrf_of
-from tests.serving.made_up_effects import found, program, put_effects, silent
+from tests.serving.synthetic_effects import found, program, put_effects, silent
 from training.effects.effects import NEVER_CAME, Band
 
 AUDITORS = ("district_admin", "data_scientist", "equity_reviewer")

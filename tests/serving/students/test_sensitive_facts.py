@@ -21,8 +21,8 @@ from records.permissions.consents import Signed, add_consent, consents, revoke_c
 from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import agreement_text, snapshot_of
 from tests.serving import district
-from tests.serving.advice import advise, taught
 from tests.serving.conftest import GRANTED, NOW, SECRET, STAFF, TestSite, open_site
+from tests.serving.trained_model import advise, taught
 from training.ranking.model_file import RankerModel
 
 FACTS = {

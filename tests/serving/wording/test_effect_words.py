@@ -18,7 +18,7 @@ from serving.wording.effect_words import (
     sentences,
     summary,
 )
-from tests.serving.made_up_effects import found, program, report_of, silent
+from tests.serving.synthetic_effects import found, program, report_of, silent
 from training.effects.effects import CANNOT_TELL, NEVER_CAME, Band, Cost, Effect
 from training.effects.published_effects import REASONS, Told
 from training.estimation.policy_value import Estimate

@@ -14,7 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.serving.made_up_effects import AT, INPUTS, found, program, programs_of, report_of, silent
+from tests.serving.synthetic_effects import (
+    AT,
+    INPUTS,
+    found,
+    program,
+    programs_of,
+    report_of,
+    silent,
+)
 from training.effects.effects import GAIN, NEVER_CAME, NO_DIFFERENCE, Band, Cost
 from training.effects.published_effects import (
     NO_SUPPORT,

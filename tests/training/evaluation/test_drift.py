@@ -23,7 +23,6 @@ from tests.training.conftest import SUPPORTS, draw_past
 from training.episodes.episodes import DecisionDay, Episodes, features_on, planned_days
 from training.estimation.policy_value import Estimate
 from training.estimation.pseudo_outcomes import NONE
-from training.evaluation.compare import NotComparable
 from training.evaluation.drift import (
     LEVEL,
     Came,
@@ -38,6 +37,7 @@ from training.evaluation.drift import (
     reference_of,
 )
 from training.evaluation.evaluate import judged_episodes
+from training.evaluation.model_comparison import NotComparable
 from training.monitoring.drift_report import (
     DriftDamaged,
     drift_file,
@@ -47,7 +47,7 @@ from training.monitoring.drift_report import (
 )
 from training.ranking.model_file import write_model
 from training.ranking.ranker import BenefitRanker
-from training.registry.lifecycle import REFERENCE, ModelVersion, ReferenceDamaged, register_model
+from training.registry.registry import REFERENCE, ModelVersion, ReferenceDamaged, register_model
 
 AT = datetime(2026, 4, 17, 10, 30)
 THEN, NOW = (

@@ -11,7 +11,7 @@ import pandas as pd
 from features.catalog import CATALOG
 from records.access.scope import ScopedRecords, pipeline_scope
 from records.canonical.schema import Category
-from tests.records import small_district
+from tests.records import six_student_district
 from tests.records.conftest import TODAY, snapshot_of
 from tests.training.conftest import PROGRAMS, SUPPORTS, Past
 from training.ranking.ranker import BenefitRanker
@@ -70,7 +70,7 @@ def test_without_attendance_and_marks_there_is_silence(past: Past, ranker: Benef
 def test_a_support_is_open_where_a_program_serves_the_grade_and_it_is_not_received_already(
     tmp_path: Path,
 ):
-    rows = small_district.rows()
+    rows = six_student_district.rows()
     rows["programs"][0] |= {"min_grade": 2, "max_grade": 4}
     snapshot = snapshot_of(rows, tmp_path)
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", TODAY))

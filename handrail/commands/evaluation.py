@@ -1,0 +1,131 @@
+"""`handrail evaluate` and `compare`: what a version is worth, and whether it is better than
+another.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from handrail.commands.models import Version
+from handrail.console import Home, out, plain_errors, print_table, progress_bar
+from handrail.settings import Settings
+from records.snapshots.snapshot import Snapshot
+from training.registry.model_card import Facts, claim, number, overlap_grid, value_rows
+from training.registry.registry import (
+    ModelVersion,
+    NoModel,
+    champion_version,
+    compare_versions,
+    evaluate_version,
+    model_version,
+    model_versions,
+)
+
+
+def evaluate_model(version: Version = None, home: Home = None) -> None:
+    """Say what a version's suggestions would have been worth, on records that it did not learn
+    from.
+
+    The figures are kept with the version's run in the registry.
+    """
+    with plain_errors():
+        folder = Settings.from_environment(home).home
+        snapshot, made = Snapshot.current(folder), model_version(folder, version)
+        with progress_bar() as step:
+            facts = evaluate_version(snapshot, made, folder, progress=step)
+    show_evaluation(made, facts)
+
+
+def compare_candidate(
+    first: Annotated[
+        int | None, typer.Argument(help="The candidate; by default the newest version.")
+    ] = None,
+    second: Annotated[
+        int | None, typer.Argument(help="What it is compared with; by default the champion.")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Compare two versions on the same episodes with the same number of places: is the first
+    better?
+
+    The comparison is kept with the first version's run in the registry; `handrail promote` asks for
+    it.
+    """
+    with plain_errors():
+        folder = Settings.from_environment(home).home
+        snapshot = Snapshot.current(folder)
+        candidate, champion = _pair(folder, first, second)
+        with progress_bar() as step:
+            facts = compare_versions(snapshot, candidate, champion, folder, progress=step)
+    show_comparison(facts)
+
+
+def show_evaluation(made: ModelVersion, facts: Facts) -> None:
+    """An evaluation as tables and sentences."""
+    say(facts["how"])
+    table = Table(
+        "figure",
+        "same number of places (95%)",
+        "no limit on places (95%)",
+        title=f"version {made.version}, {_days(facts)}, progress points an episode",
+    )
+    for row in value_rows([facts["same_places"], facts["no_limit"]]):
+        table.add_row(*row)
+    print_table(table)
+    heading, rows = overlap_grid(facts["overlap"])
+    overlap = Table(
+        *heading,
+        title="episodes by the chance that past practice chose the same, to the nearest ten",
+    )
+    for cells in rows:
+        overlap.add_row(*cells)
+    print_table(overlap)
+    say(
+        "Gain over past practice at the same number of places:"
+        f" {claim(facts['same_places']['gain'])}. {facts['sensitivity']}"
+    )
+
+
+def show_comparison(facts: Facts) -> None:
+    """A comparison as a table and sentences, the finding last."""
+    first, second = (f"version {facts[name]}" for name in ("candidate_version", "champion_version"))
+    say(facts["how"])
+    table = Table("figure", first, second, title=f"{_days(facts)}, progress points an episode")
+    for row in value_rows([facts["candidate"], facts["champion"]]):
+        table.add_row(*row)
+    print_table(table)
+    say(
+        f"{first} less {second}, on the same episodes at the same number of places:"
+        f" {claim(facts['difference'])} progress points an episode; they choose differently for"
+        f" {number(facts['differing'])} students. {facts['sensitivity']}"
+    )
+    say(f"Finding: {facts['finding']}.")
+
+
+def say(words: str) -> None:
+    """Words as they are, on as many lines as they take."""
+    out.print(words, highlight=False, soft_wrap=True, markup=False)
+
+
+def _days(facts: Facts) -> str:
+    return (
+        f"{facts['first_day']} to {facts['last_day']}, {facts['episodes']:,} episodes,"
+        f" {facts['places']:,} places"
+    )
+
+
+def _pair(folder: Path, first: int | None, second: int | None) -> tuple[ModelVersion, ModelVersion]:
+    champion = champion_version(folder) if second is None else second
+    if champion is None:
+        raise NoModel("no version is the champion: name the version to compare with")
+    others = [made.version for made in model_versions(folder) if made.version != champion]
+    if first is None and not others:
+        raise NoModel(f"version {champion} is the only one: there is nothing to compare it with")
+    candidate = others[0] if first is None else first
+    if candidate == champion:
+        raise NoModel(f"version {champion} cannot be compared with itself")
+    return model_version(folder, candidate), model_version(folder, champion)

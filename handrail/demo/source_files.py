@@ -1,0 +1,675 @@
+"""Writes the demo district as a district and its partners would: OneRoster CSV, service history,
+agreements, people.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from handrail.demo.district import (
+    COURSES,
+    DISTRICT_ID,
+    DISTRICT_NAME,
+    FIRST_NAMES,
+    LAST_NAMES,
+    SCHOOL_IDS,
+    SCHOOL_NAMES,
+    SCHOOL_YEARS,
+    Calendar,
+    Ints,
+    calendar,
+    level_of,
+)
+from handrail.demo.partner_export import write_export
+from handrail.demo.partners import COSTS, EXPORTING, PARTNERS, agreement_text, all_staff, versions
+from handrail.demo.population import Flags, Population, draw_population
+from handrail.demo.simulation import HABIT, OFFERED, Habit, History, live, period_name
+from records.canonical.schema import RACE_ETHNICITIES, SEXES
+
+Progress = Callable[[str, int, int], None]
+
+_RACE_COLUMNS = {
+    "american_indian": "americanIndianOrAlaskaNative",
+    "asian": "asian",
+    "black": "blackOrAfricanAmerican",
+    "pacific_islander": "nativeHawaiianOrOtherPacificIslander",
+    "white": "white",
+    "two_or_more": "demographicRaceTwoOrMoreRaces",
+    "hispanic": "hispanicOrLatinoEthnicity",
+}
+_BAD_LINES = {
+    "sis/attendance.csv": (
+        "{student},harrow-lake-101,2026-02-30,absent_excused",
+        "{student},harrow-lake-101,2026-03-04,at the dentist",
+        '{student},harrow-lake-101,"2026-03-05,tardy',
+        "NOBODY,harrow-lake-101,2026-03-06,tardy",
+        "{student},harrow-lake-101,2026-03-09",
+    ),
+    "sis/course_grades.csv": (
+        "{student},Mathematics,2026,2,2026-01-15,B plus",
+        "{student},,2026,2,2026-01-15,88",
+    ),
+    "service_history/sessions.csv": (
+        "ns-bad-1,{student},ns-mentoring,northstar,2026-03-04,maybe,30",
+        "ns-bad-2,unknown-participant,ns-mentoring,northstar,2026-03-04,true,30",
+        "ns-bad-3,{student},ns-mentoring,northstar,04/03/2026,true,30",
+    ),
+    "service_history/enrollments.csv": (
+        "{student},ns-mentoring,northstar,,,",
+        "987-65-4321,ns-mentoring,northstar,2026-01-12,,",
+    ),
+}
+"""Lines as exports really hold them: each must end in quarantine with its reason."""
+
+_ODD_LINES = {
+    "sis/attendance.csv": ("{student},harrow-lake-101,2026-03-07,tardy",),
+    "sis/course_grades.csv": ("{student},Music,2026,2,2026-01-15,112",),
+    "service_history/sessions.csv": (
+        "ns-odd-1,{student},ns-mentoring,northstar,2026-03-04,true,600",
+    ),
+}
+"""Lines that can be read, and that somebody should look at: a Saturday, a mark of 112, ten hours of
+mentoring."""
+
+_TWO_DECADES = np.timedelta64(7_305, "D")
+"""By which one student's birth date is wrong, as where 1995 was typed for 2015."""
+
+
+@dataclass(frozen=True)
+class DemoFiles:
+    """Where the source files are."""
+
+    sis: Path
+    service_history: Path
+    agreements: tuple[Path, ...]
+    organizations: Path
+    staff: Path
+    consents: Path
+    costs: Path
+    export: Path
+    """The folder of `EXPORTING`: its participants, its own export and the mapping that reads it."""
+
+
+def generate(
+    directory: Path,
+    *,
+    seed: int = 2026,
+    students: int = 16_000,
+    habit: Habit = HABIT,
+    progress: Progress = lambda step, done, total: None,
+) -> DemoFiles:
+    """Write the demo district under `directory`.
+
+    Args:
+        habit: which groups were offered supports less often at equal need.
+    """
+    rng = np.random.default_rng(seed)
+    people, days = draw_population(rng, students), calendar()
+    history = live(
+        rng,
+        people,
+        days,
+        lambda done, total: progress("living three school years", done, total),
+        habit,
+    )
+    writer = _Writer(directory, rng, people, days, history)
+    steps = (
+        writer.roster,
+        writer.characteristics,
+        writer.attendance,
+        writer.marks,
+        writer.tests,
+        writer.incidents,
+        writer.partners,
+        writer.consents,
+        writer.spoil,
+    )
+    for done, step in enumerate(steps):
+        progress("writing source files", done, len(steps))
+        step()
+    progress("writing source files", len(steps), len(steps))
+    return DemoFiles(
+        directory / "sis",
+        directory / "service_history",
+        tuple(sorted((directory / "agreements").glob("*.toml"))),
+        directory / "organizations.csv",
+        directory / "staff.csv",
+        directory / "consents.csv",
+        directory / "costs.csv",
+        directory / EXPORTING,
+    )
+
+
+class _Writer:
+    def __init__(
+        self,
+        directory: Path,
+        rng: np.random.Generator,
+        people: Population,
+        days: Calendar,
+        history: History,
+    ) -> None:
+        self.directory, self.rng, self.people, self.days, self.history = (
+            directory,
+            rng,
+            people,
+            days,
+            history,
+        )
+        for folder in ("sis", "service_history", "agreements", EXPORTING):
+            (directory / folder).mkdir(parents=True, exist_ok=True)
+        order = rng.permutation(len(people))
+        self.ids = np.array([f"HL{400_000 + number}" for number in order], dtype=object)
+        self.dates = np.datetime_as_string(days.days).astype(object)
+        self.schools = np.array(SCHOOL_IDS, dtype=object)
+        entered = people.entry_day[-1]
+        self.current = np.flatnonzero(~np.isnat(entered) & (entered <= days.days[-1]))
+
+    def _write(self, file: str, columns: Mapping[str, Any]) -> None:
+        pd.DataFrame(dict(columns)).to_csv(self.directory / file, index=False, lineterminator="\n")
+
+    def _rows(self, file: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        with (self.directory / file).open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerows([header, *rows])
+
+    def _school_on(self, day: int, who: Ints) -> Any:
+        year = int(self.days.year[day])
+        moved = self.people.move_day[year][who] <= self.days.days[day]
+        return self.schools[
+            np.where(moved, self.people.school[year, 1][who], self.people.school[year, 0][who])
+        ]
+
+    def roster(self) -> None:
+        people, who = self.people, np.arange(len(self.people))
+        district: list[object] = [DISTRICT_ID, "active", DISTRICT_NAME, "district", ""]
+        self._rows(
+            "sis/orgs.csv",
+            ("sourcedId", "status", "name", "type", "parentSourcedId"),
+            [
+                district,
+                *(
+                    [school, "active", name, "school", DISTRICT_ID]
+                    for school, name in zip(SCHOOL_IDS, SCHOOL_NAMES, strict=True)
+                ),
+            ],
+        )
+        self._rows(
+            "sis/academicSessions.csv",
+            ("sourcedId", "status", "title", "type", "startDate", "endDate", "schoolYear"),
+            [
+                [
+                    f"year-{year.name}",
+                    "active",
+                    year.title,
+                    "schoolYear",
+                    year.first,
+                    year.last,
+                    year.name,
+                ]
+                for year in SCHOOL_YEARS
+            ],
+        )
+        self._rows(
+            "sis/calendar.csv",
+            ("school_id", "date", "school_year"),
+            [
+                [school, day, year.name]
+                for year in SCHOOL_YEARS
+                for day in np.datetime_as_string(year.days())
+                for school in SCHOOL_IDS
+            ],
+        )
+        present = ~np.all(np.isnat(people.entry_day), axis=0)
+        self._write(
+            "sis/users.csv",
+            {
+                "sourcedId": self.ids[present],
+                "status": "active",
+                "role": "student",
+                "givenName": np.array(FIRST_NAMES, dtype=object)[people.first_name[present]],
+                "familyName": np.array(LAST_NAMES, dtype=object)[people.last_name[present]],
+                "grades": [f"{grade:02d}" if grade else "KG" for grade in people.grade[present]],
+                "orgSourcedIds": self._school_on(len(self.days.days) - 1, who)[present],
+            },
+        )
+        self._classes()
+        self._enrollments()
+
+    def _classes(self) -> None:
+        rows = [
+            [
+                f"home-{year.name}-{school}-{grade:02d}",
+                "active",
+                f"Homeroom {grade}",
+                f"{grade:02d}" if grade else "KG",
+                "homeroom",
+                school,
+                f"year-{year.name}",
+            ]
+            for year in SCHOOL_YEARS
+            for school in SCHOOL_IDS
+            for grade in range(13)
+        ]
+        self._rows(
+            "sis/classes.csv",
+            (
+                "sourcedId",
+                "status",
+                "title",
+                "grades",
+                "classType",
+                "schoolSourcedId",
+                "termSourcedIds",
+            ),
+            rows,
+        )
+
+    def _enrollments(self) -> None:
+        parts = []
+        for index, year in enumerate(SCHOOL_YEARS):
+            entry, move = self.people.entry_day[index], self.people.move_day[index]
+            grade = np.char.zfill(np.maximum(self.people.grade_in(index), 0).astype(str), 2).astype(
+                object
+            )
+            here, moves = ~np.isnat(entry), ~np.isnat(move) & ~np.isnat(entry)
+            last = np.datetime64(year.last)
+            past = index < len(SCHOOL_YEARS) - 1
+            for place, chosen, first, end in (
+                (0, here, entry, np.where(moves, move - 1, last)),
+                (1, moves, move, np.full(len(move), last)),
+            ):
+                who = np.flatnonzero(chosen)
+                school = self.schools[self.people.school[index, place][who]]
+                ends = np.datetime_as_string(end[who]).astype(object)
+                open_ended = (end[who] == last) & (not past)
+                parts.append(
+                    pd.DataFrame(
+                        {
+                            "sourcedId": [
+                                f"e-{year.name}-{place}-{student}" for student in self.ids[who]
+                            ],
+                            "status": "active",
+                            "classSourcedId": f"home-{year.name}-" + school + "-" + grade[who],
+                            "schoolSourcedId": school,
+                            "userSourcedId": self.ids[who],
+                            "role": "student",
+                            "beginDate": np.datetime_as_string(first[who]),
+                            "endDate": np.where(open_ended, "", ends),
+                        }
+                    )
+                )
+        pd.concat(parts).to_csv(
+            self.directory / "sis/enrollments.csv", index=False, lineterminator="\n"
+        )
+
+    def characteristics(self) -> None:
+        people = self.people
+        present = ~np.all(np.isnat(people.entry_day), axis=0)
+        races = {
+            column: np.where(people.race[present] == RACE_ETHNICITIES.index(race), "true", "false")
+            for race, column in _RACE_COLUMNS.items()
+        }
+        born = people.birth_date.copy()
+        born[self.current[2]] -= _TWO_DECADES
+        sexes = np.array(["female", "male", "other"], dtype=object)
+        assert SEXES[:2] == ("female", "male")
+        self._write(
+            "sis/demographics.csv",
+            {
+                "sourcedId": self.ids[present],
+                "status": "active",
+                "birthDate": np.datetime_as_string(born[present]),
+                "sex": sexes[people.sex[present]],
+                **races,
+            },
+        )
+
+        def told(flags: Flags) -> Any:
+            return np.where(flags[present], "true", "false")
+
+        self._write(
+            "sis/characteristics.csv",
+            {
+                "userSourcedId": self.ids[present],
+                "english_learner": told(people.english_learner),
+                "special_education": told(people.special_education),
+                "unstable_housing": told(people.unstable_housing),
+                "meal_eligible": told(people.meal_eligible),
+            },
+        )
+
+    def attendance(self) -> None:
+        day = np.concatenate([part[0] for part in self.history.absences])
+        who = np.concatenate([part[1] for part in self.history.absences])
+        excused = np.concatenate([part[2] for part in self.history.absences])
+        late_day = np.concatenate([part[0] for part in self.history.tardies])
+        late_who = np.concatenate([part[1] for part in self.history.tardies])
+        status = np.where(excused, "absent_excused", "absent_unexcused")
+        frame = pd.DataFrame(
+            {
+                "day": np.concatenate([day, late_day]),
+                "who": np.concatenate([who, late_who]),
+                "status": np.concatenate([status, np.full(len(late_day), "tardy")]),
+            }
+        ).sort_values(["day", "who"], kind="stable")
+        cuts = np.flatnonzero(np.diff(frame["day"].to_numpy())) + 1
+        blocks = zip(
+            np.split(frame["day"].to_numpy(), cuts),
+            np.split(frame["who"].to_numpy(), cuts),
+            strict=True,
+        )
+        schools = [self._school_on(int(block[0]), who) for block, who in blocks]
+        self._write(
+            "sis/attendance.csv",
+            {
+                "userSourcedId": self.ids[frame["who"]],
+                "school_id": np.concatenate(schools),
+                "date": self.dates[frame["day"]],
+                "status": frame["status"].to_numpy(),
+            },
+        )
+
+    def marks(self) -> None:
+        parts = []
+        for period, who, marks in self.history.marks:
+            year, number = period_name(period)
+            level = level_of(np.maximum(self.people.grade_in(year)[who], 0))
+            end = np.datetime_as_string(SCHOOL_YEARS[year].period_ends()[number - 1])
+            for course in range(marks.shape[1]):
+                titles = np.array([courses[course] for courses in COURSES], dtype=object)[level]
+                parts.append(
+                    pd.DataFrame(
+                        {
+                            "userSourcedId": self.ids[who],
+                            "course": titles,
+                            "school_year": SCHOOL_YEARS[year].name,
+                            "period": number,
+                            "date": end,
+                            "grade": marks[:, course].astype(int),
+                        }
+                    )
+                )
+        pd.concat(parts).to_csv(
+            self.directory / "sis/course_grades.csv", index=False, lineterminator="\n"
+        )
+
+    def tests(self) -> None:
+        parts = []
+        for index in range(len(SCHOOL_YEARS)):
+            for part_of_year in (20, 95):
+                day = np.flatnonzero(self.days.year == index)[part_of_year]
+                entry = self.people.entry_day[index]
+                who = np.flatnonzero(~np.isnat(entry) & (entry <= self.days.days[day]))
+                for name in ("Reading", "Mathematics"):
+                    score = (
+                        150 + 0.9 * self.people.ability[who] + 4 * self.people.grade_in(index)[who]
+                    )
+                    score = np.round(score + self.rng.normal(0, 4, len(who)))
+                    parts.append(
+                        pd.DataFrame(
+                            {
+                                "userSourcedId": self.ids[who],
+                                "assessment": f"{name} benchmark",
+                                "date": self.dates[day],
+                                "score": score.astype(int),
+                                "measure": "scale score",
+                            }
+                        )
+                    )
+        pd.concat(parts).to_csv(
+            self.directory / "sis/assessments.csv", index=False, lineterminator="\n"
+        )
+
+    def incidents(self) -> None:
+        day = np.concatenate([part[0] for part in self.history.incidents])
+        who = np.concatenate([part[1] for part in self.history.incidents])
+        kind = np.array(["Disruption", "Disagreement", "Cutting class", "Defiance"], dtype=object)
+        actions = ("Conversation", "Detention", "In-school suspension", "Out-of-school suspension")
+        chosen = self.rng.choice(4, len(day), p=(0.5, 0.3, 0.12, 0.08))
+        self._write(
+            "sis/incidents.csv",
+            {
+                "userSourcedId": self.ids[who],
+                "incident_id": [f"inc-{number:06d}" for number in range(len(day))],
+                "date": self.dates[day],
+                "behavior": kind[self.rng.integers(0, 4, len(day))],
+                "action": np.array(actions, dtype=object)[chosen],
+                "days_removed": np.array([0, 0, 1, 2])[chosen],
+            },
+        )
+
+    def partners(self) -> None:
+        rows = [
+            [
+                program.program_id,
+                partner.organization_id,
+                program.name,
+                program.support,
+                program.capacity,
+                program.cost_per_session,
+                program.min_grade,
+                program.max_grade,
+            ]
+            for partner in PARTNERS
+            if partner.organization_id != EXPORTING
+            for program in partner.programs
+        ]
+        self._rows(
+            "service_history/programs.csv",
+            (
+                "program_id",
+                "organization_id",
+                "name",
+                "support",
+                "capacity",
+                "cost_per_session",
+                "min_grade",
+                "max_grade",
+            ),
+            rows,
+        )
+        taking_part = self._taking_part()
+        sessions = self._sessions(taking_part)
+        for file, found in (
+            ("enrollments", taking_part.drop(columns=["first", "last"])),
+            ("sessions", sessions),
+        ):
+            plain = found[found["organization_id"] != EXPORTING]
+            plain.to_csv(
+                self.directory / f"service_history/{file}.csv", index=False, lineterminator="\n"
+            )
+        write_export(
+            self.directory / EXPORTING,
+            self._children(taking_part),
+            taking_part,
+            sessions,
+            self.rng.spawn(1)[0],
+        )
+        for partner in PARTNERS:
+            for one in versions(partner):
+                name = f"{partner.organization_id}-{one.version}.toml"
+                (self.directory / "agreements" / name).write_text(agreement_text(one))
+        share = len(self.people) / 16_000
+        self._rows(
+            "costs.csv",
+            ("program", "dollars", "per"),
+            [
+                [program, round(dollars * share) if per == "year" else dollars, per]
+                for program, dollars, per in COSTS
+            ],
+        )
+        self._rows(
+            "organizations.csv",
+            ("organization_id", "name", "kind"),
+            [
+                ["district", DISTRICT_NAME, "district"],
+                *([p.organization_id, p.name, p.kind] for p in PARTNERS),
+            ],
+        )
+        self._rows(
+            "staff.csv",
+            ("login", "name", "role", "organization_id"),
+            [
+                [login, name, role.value, organization]
+                for login, name, role, organization in all_staff()
+            ],
+        )
+
+    def _taking_part(self) -> pd.DataFrame:
+        owner = {
+            program.program_id: partner.organization_id
+            for partner in PARTNERS
+            for program in partner.programs
+        }
+        student, program, start, end = (
+            np.concatenate(part) for part in zip(*self.history.starts, strict=True)
+        )
+        names = [OFFERED[place].program_id for place in program]
+        hall = self._study_hall()
+        first = len(self.days.days) - 60
+        student = np.concatenate([student, hall])
+        start = np.concatenate([start, np.full(len(hall), first)])
+        end = np.concatenate([end, np.full(len(hall), 10**6)])
+        names += ["bp-study-hall"] * len(hall)
+        last = len(self.dates) - 1
+        over = (end <= last) & (
+            self.days.year[np.minimum(start, last)] == self.days.year[np.minimum(end, last)]
+        )
+        year_last = np.array(
+            [np.flatnonzero(self.days.year == year)[-1] for year in range(len(SCHOOL_YEARS))]
+        )
+        stop = np.minimum(end, year_last[self.days.year[np.minimum(start, last)]])
+        ended = over | (stop < last)
+        frame = pd.DataFrame(
+            {
+                "student_id": self.ids[student],
+                "program_id": names,
+                "organization_id": [owner[name] for name in names],
+                "start_date": self.dates[np.minimum(start, last)],
+                "end_date": np.where(ended, self.dates[stop], ""),
+                "exit_reason": np.where(ended, "Completed", ""),
+                "first": start,
+                "last": stop,
+            }
+        )
+        return frame[start <= last].sort_values(
+            ["start_date", "program_id", "student_id"], kind="stable"
+        )
+
+    def _study_hall(self) -> Ints:
+        """Who comes to the open study hall now: mostly students with low marks or many absences."""
+        grade = self.people.grade[self.current]
+        able = self.current[(grade >= 5) & (grade <= 12)]
+        absent = np.bincount(
+            np.concatenate([part[1] for part in self.history.absences[-45:]]),
+            minlength=len(self.people),
+        )
+        need = (84 - self.people.ability[able]) / 7 + absent[able] / 6
+        weight = np.exp(np.clip(need, -3, 3))
+        count = min(max(12, round(len(self.people) * 130 / 16_000)), len(able))
+        chosen = self.rng.choice(able, size=count, replace=False, p=weight / weight.sum())
+        return np.sort(chosen)
+
+    def _children(self, taking_part: pd.DataFrame) -> pd.DataFrame:
+        """Those who ever took part at `EXPORTING`, as the district knows them, in the order of
+        their first day.
+        """
+        theirs = taking_part.loc[
+            taking_part["organization_id"] == EXPORTING, "student_id"
+        ].drop_duplicates()
+        place = pd.Series(np.arange(len(self.ids)), index=self.ids)[theirs].to_numpy()
+        people = self.people
+        school = self._school_on(len(self.days.days) - 1, np.arange(len(people)))[place]
+        return pd.DataFrame(
+            {
+                "student_id": theirs.to_numpy(),
+                "first_name": np.array(FIRST_NAMES, dtype=object)[people.first_name[place]],
+                "last_name": np.array(LAST_NAMES, dtype=object)[people.last_name[place]],
+                "birth_date": np.datetime_as_string(people.birth_date[place]).astype(object),
+                "grade": np.array(
+                    [str(grade) if grade else "K" for grade in people.grade[place]], dtype=object
+                ),
+                "school": pd.Series(SCHOOL_NAMES, index=SCHOOL_IDS)[school].to_numpy(),
+            }
+        )
+
+    def _sessions(self, taking_part: pd.DataFrame) -> pd.DataFrame:
+        counts = ((taking_part["last"] - taking_part["first"]) // 5 + 1).to_numpy()
+        row = np.repeat(np.arange(len(taking_part)), counts)
+        step = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        day = taking_part["first"].to_numpy()[row] + 5 * step
+        organization = taking_part["organization_id"].to_numpy()[row]
+        return pd.DataFrame(
+            {
+                "session_id": [f"{org}-{number:07d}" for number, org in enumerate(organization)],
+                "student_id": taking_part["student_id"].to_numpy()[row],
+                "program_id": taking_part["program_id"].to_numpy()[row],
+                "organization_id": organization,
+                "date": self.dates[day],
+                "attended": np.where(self.rng.random(len(row)) < 0.86, "true", "false"),
+                "minutes": 45,
+            }
+        )
+
+    def consents(self) -> None:
+        """Families of some students of the housing, tutoring and victims' services partners have
+        signed.
+        """
+        enrolled = pd.read_csv(
+            self.directory / "service_history/enrollments.csv", keep_default_na=False
+        )
+        active = enrolled[enrolled["end_date"] == ""]
+        asked = {
+            "keystone": ("housing", 1.0),
+            "brightpath": ("housing", 0.3),
+            "safeharbor": ("directory;attendance;services", 0.8),
+        }
+        purpose = {partner.organization_id: partner.purpose for partner in PARTNERS}
+        rows: list[list[object]] = []
+        for organization, (categories, share) in asked.items():
+            students = sorted(
+                set(active.loc[active["organization_id"] == organization, "student_id"])
+            )
+            for student in students:
+                if self.rng.random() < share:
+                    rows.append(
+                        [
+                            student,
+                            organization,
+                            categories,
+                            purpose[organization],
+                            "Parent or guardian",
+                            "2025-09-02",
+                            "2026-08-31",
+                        ]
+                    )
+        rows += [[*row[:5], "2024-09-03", "2025-08-29"] for row in rows[:3]]
+        self._rows(
+            "consents.csv",
+            (
+                "student_id",
+                "organization_id",
+                "categories",
+                "purpose",
+                "signer",
+                "signed_on",
+                "expires_on",
+            ),
+            rows,
+        )
+
+    def spoil(self) -> None:
+        for place, spoiled in ((0, _BAD_LINES), (1, _ODD_LINES)):
+            for file, lines in spoiled.items():
+                with (self.directory / file).open("a", encoding="utf-8") as stream:
+                    stream.writelines(
+                        line.format(student=self.ids[self.current[place]]) + "\n" for line in lines
+                    )

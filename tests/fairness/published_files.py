@@ -1,0 +1,212 @@
+"""Everything that a home publishes, read by one attacker: audits of all models together, effects,
+cards, drift.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linprog
+
+from fairness.audit.audit import measured
+from fairness.policy.checks import CHECKS
+from fairness.policy.policy import Policy
+from fairness.population.students import Students, advice_of, audited_students
+from fairness.report.report import audits_of_records
+from records.snapshots.snapshot import Snapshot
+from tests.fairness.attacker import Counts, Known, Tied, in_cells, tied_down
+from training.episodes.episodes import Episodes, build_episodes
+from training.episodes.outcome import Outcome
+from training.ranking.model_file import RankerModel, read_model
+from training.registry.registry import model_version
+
+NUMBERS = (
+    "students",
+    "in_need",
+    "served",
+    "compared",
+    "left_out",
+    "episodes",
+    "other",
+    "same_first",
+)
+"""What numbers of students, or of their records, are called in what is published."""
+
+
+def found_in_audits(home: Path, most: int) -> list[Tied]:
+    """The numbers below ten that all audits of the present records tie down together to fewer than
+    ten: of `most` of them, by chance.
+    """
+    snapshot = Snapshot.current(home)
+    audits = audits_of_records(home, snapshot.id, snapshot.latest_date())
+    models = [
+        read_model(made.file, made.sha256)
+        for made in (model_version(home, one.version) for one in audits)
+    ]
+    supports = tuple(dict.fromkeys(name for model in models for name in model.ranker.supports_))
+    students = audited_students(snapshot, snapshot.latest_date(), Policy.declared(), supports)
+    episodes = build_episodes(snapshot, outcome=Outcome.of(home))
+    truths = [_true(model, students, snapshot, episodes) for model in models]
+    return tied_down(
+        _known(supports), *zip(truths, (one.shown for one in audits), strict=True), most=most
+    )
+
+
+def small_numbers(home: Path) -> list[tuple[str, str, int]]:
+    """Every number of students from 1 to 9 in a file that is published."""
+    files = [
+        file
+        for pattern in (
+            "audits/**/*.json",
+            "effects/*.json",
+            "drift/*.json",
+            "mlartifacts/**/card/*.json",
+            "mlartifacts/**/night.json",
+            "mlartifacts/**/evaluation*.json",
+        )
+        for file in home.glob(pattern)
+    ]
+    assert {file.relative_to(home).parts[0] for file in files} == {
+        "audits",
+        "effects",
+        "drift",
+        "mlartifacts",
+    }
+    read = {
+        str(file.relative_to(home)): json.loads(file.read_text(encoding="utf-8")) for file in files
+    }
+    return [
+        (file, where, number)
+        for file, content in read.items()
+        for where, number in _numbers(content, "")
+        if 0 < number < 10
+    ]
+
+
+def found_in_effects(home: Path) -> list[tuple[str, float]]:
+    """The bands of an amount received whose number is left out and follows all the same, to fewer
+    than ten.
+    """
+    found = []
+    for file in (home / "effects").glob("*.json"):
+        for program in json.loads(file.read_text(encoding="utf-8"))["programs"]:
+            served = [one["figures"]["served"] for one in program["amounts"]]
+            bounds = [
+                (0, None) if number is None else (number - 5, number + 4) for number in served
+            ]
+            whole, rows, limits = program["figures"]["served"], np.empty((0, len(served))), []
+            if whole is not None:
+                rows, limits = (
+                    np.array([np.ones(len(served)), -np.ones(len(served))]),
+                    [whole + 4, 5 - whole],
+                )
+            for place in [at for at, number in enumerate(served) if number is None]:
+                goal = np.eye(len(served))[place]
+                ends = [linprog(sign * goal, rows, limits, bounds=bounds) for sign in (1, -1)]
+                if all(end.status == 0 for end in ends) and -ends[1].fun - ends[0].fun < 10:
+                    found.append((program["program_id"], -ends[1].fun - ends[0].fun))
+    return found
+
+
+def _numbers(content: Any, where: str) -> Iterator[tuple[str, int]]:
+    if isinstance(content, Mapping):
+        for name, value in content.items():
+            if name in NUMBERS and isinstance(value, int) and not isinstance(value, bool):
+                yield f"{where}.{name}", value
+            else:
+                yield from _numbers(value, f"{where}.{name}")
+    elif isinstance(content, list):
+        for value in content:
+            yield from _numbers(value, where)
+
+
+def _known(supports: tuple[str, ...]) -> Known:
+    within = [
+        ("need", "students"),
+        ("missed", "waiting"),
+        ("open", "need"),
+        ("missed though open", "missed"),
+        ("waiting", "need"),
+        ("waiting though open", "waiting"),
+        ("waiting though open", "open"),
+        ("missed though open", "waiting though open"),
+        ("silent", "missed though open"),
+        ("act now", "need"),
+        ("late", "act now"),
+        ("incident", "students"),
+    ]
+    shares = {
+        "suggestion": ("need - missed", "need"),
+        "missed": ("missed", "need"),
+        "access": ("missed though open", "open"),
+        "silence": ("silent", "waiting though open"),
+        "late_alert": ("late", "act now"),
+        "discipline_record": ("incident", "students"),
+    }
+    for name in supports:
+        within += [
+            (f"asked {name}", "open"),
+            (f"listed {name}", f"asked {name}"),
+            (f"listed {name}", "need - missed"),
+            (f"past need {name}", "students"),
+            (f"past got {name}", f"past need {name}"),
+        ]
+        shares |= {
+            f"support {name}": (f"listed {name}", f"asked {name}"),
+            f"past_support {name}": (f"past got {name}", f"past need {name}"),
+        }
+    by_model = {"missed", "missed though open", "silent", *(f"listed {name}" for name in supports)}
+    return Known(
+        tuple(within),
+        shares,
+        frozenset(by_model),
+        (("open", "missed though open", "need - missed"),),
+    )
+
+
+def _true(model: RankerModel, students: Students, snapshot: Snapshot, episodes: Episodes) -> Counts:
+    """Of what no check compares by two groups at once, the counts by one: nothing else is in any
+    table.
+    """
+    policy = Policy.declared()
+    need = students.in_need(policy)
+    missed = need & ~students.served & ~advice_of(model, students).suggested
+    is_open = need & students.may.any(axis=1).to_numpy()
+    chosen = {
+        "students": np.ones(len(need), dtype=bool),
+        "need": need,
+        "missed": missed,
+        "open": is_open,
+        "missed though open": missed & is_open,
+        "waiting": need & ~students.served,
+        "waiting though open": is_open & ~students.served,
+    }
+    table, others = measured(model, students, snapshot, policy, episodes)
+    past = next(rows for rows in others if rows.measures[0].check == "past_support")
+    ever = students.groups.index.isin(past.groups.index)
+    words = {
+        "silence": ("silent", ""),
+        "late_alert": ("late", "act now"),
+        "discipline_record": ("incident", ""),
+        "support": ("listed", "asked"),
+        "past_support": ("past got", "past need"),
+    }
+    counts = in_cells(chosen, students.groups)
+    for rows, who in ((table, np.ones(len(need), dtype=bool)), (past, ever)):
+        for measure in rows.measures:
+            for name, values in zip(
+                words.get(measure.check, ()), (measure.amount, measure.out_of), strict=False
+            ):
+                flags = np.zeros(len(need), dtype=bool)
+                flags[who] = values > 0
+                cells = in_cells({f"{name} {measure.item}".strip(): flags}, students.groups)
+                counts |= {
+                    key: count
+                    for key, count in cells.items()
+                    if name and (not key[1][0] or CHECKS[measure.check].compares(key[1][0]))
+                }
+    return counts

@@ -1,0 +1,132 @@
+"""Two audits beside each other: what has changed first, and nothing lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fairness.gate.gate import Verdict
+from fairness.report.views import Pairs, side_by_side
+from tests.fairness.handwritten_audits import audit_of, finding
+
+STEADY = finding("missed", "sex", "female", 0.01)
+
+
+def groups(pairs: Pairs) -> list[tuple[str, str]]:
+    return [(title, one.group) for title, some in pairs for one in some]
+
+
+def test_an_audit_beside_itself_has_not_changed():
+    failing = finding("missed", "sex", "male", 0.09, Verdict.FAIL)
+    audit = audit_of([STEADY, failing, finding("access", "sex", "male", 0)])
+    found = side_by_side(audit, audit)
+    assert found.changed == () and found.reported == ()
+    assert groups(found.unresolved) == [("Missed", "Boys")]
+    assert groups(found.alike) == [("Missed", "Girls"), ("Access at equal need", "Boys")]
+    assert all(first == second for _, first, second in found.facts)
+
+
+def test_another_verdict_is_a_change_and_stands_with_both_gaps_and_their_difference():
+    first, second = (
+        finding("missed", "sex", "male", 0.04),
+        finding("missed", "sex", "male", 0.09, Verdict.FAIL),
+    )
+    ((title, (pair,)),) = side_by_side(
+        audit_of([STEADY, first]), audit_of([STEADY, second])
+    ).changed
+    assert (title, pair.group, pair.difference) == ("Missed", "Boys", "+5 points")
+    assert (pair.first, pair.second) == ("+4 points (+2 to +6)", "+9 points (+7 to +11)")
+    assert (pair.first_verdict, pair.second_verdict) == (Verdict.PASS, Verdict.FAIL)
+
+
+@pytest.mark.parametrize(
+    ("check", "before", "after", "said"),
+    [
+        ("missed", 0.03, 0.05, "+2 points"),
+        ("missed", 0.03, 0.01, "-2 points"),
+        ("missed", 0.03, 0.04, ""),
+        ("suggestion", 1.0, 0.98, "-0.02 times"),
+        ("suggestion", 1.0, 1.01, ""),
+        ("calibration", 0.1, -0.2, "-0.3 progress points"),
+        ("calibration", 0.1, 0.1, ""),
+    ],
+)
+def test_a_gap_has_changed_from_two_hundredths_on(
+    check: str, before: float, after: float, said: str
+):
+    found = side_by_side(
+        *(audit_of([finding(check, "sex", "male", gap)]) for gap in (before, after))
+    )
+    assert [one.difference for _, some in found.changed for one in some] == ([said] if said else [])
+    assert len(groups(found.changed)) + len(groups(found.alike)) == 1
+
+
+def test_a_group_that_one_audit_did_not_ask_about_is_a_change():
+    new = finding("support", "sex", "male", 0.9, item="tutoring")
+    for audits, first, second in (
+        ((audit_of([STEADY]), audit_of([STEADY, new])), "not asked", "0.90 times as often"),
+        ((audit_of([STEADY, new]), audit_of([STEADY])), "0.90 times as often", "not asked"),
+    ):
+        ((title, (pair,)),) = side_by_side(*audits).changed
+        assert title == "Each support: tutoring" and pair.difference == "not known"
+        assert pair.first.startswith(first) and pair.second.startswith(second)
+        assert None in (pair.first_verdict, pair.second_verdict)
+
+
+def test_a_gap_that_may_not_be_shown_has_no_difference():
+    hidden = finding("missed", "sex", "male", None, Verdict.CANNOT_TELL)
+    found = side_by_side(audit_of([hidden]), audit_of([finding("missed", "sex", "male", 0.03)]))
+    ((_, (pair,)),) = found.changed
+    assert (pair.first, pair.difference) == ("not shown", "not known")
+    ((_, (pair,)),) = side_by_side(audit_of([hidden]), audit_of([hidden])).unresolved
+    assert (pair.first, pair.second) == ("not shown", "not shown")
+
+
+def test_what_the_policy_only_shows_stands_apart():
+    first, second = (
+        finding("missed", "school", "k1", 0.01),
+        finding("missed", "school", "k1", 0.2, Verdict.FAIL),
+    )
+    found = side_by_side(audit_of([first]), audit_of([second]))
+    assert found.changed == () and groups(found.reported) == [("Missed", "k1")]
+
+
+def test_every_finding_of_either_stands_in_exactly_one_place():
+    one = [
+        STEADY,
+        finding("missed", "school", "k1", 0.2, Verdict.FAIL),
+        finding("access", "sex", "male", 0.0),
+        finding("missed", "sex", "another", None, Verdict.CANNOT_TELL),
+    ]
+    two = [replace(STEADY, gap=0.06), *one[1:3], finding("late_alert", "sex", "female", 0.0)]
+    found = side_by_side(audit_of(one), audit_of(two))
+    placed = [
+        pair
+        for part in (found.changed, found.unresolved, found.reported, found.alike)
+        for pair in groups(part)
+    ]
+    assert sorted(placed) == sorted(
+        {
+            ("Missed", "Girls"),
+            ("Missed", "k1"),
+            ("Access at equal need", "Boys"),
+            ("Missed", "Students of another sex"),
+            ("Late alerts", "Girls"),
+        }
+    )
+
+
+def test_the_two_audits_as_a_whole():
+    failing = audit_of(
+        [finding("missed", "sex", "male", 0.09, Verdict.FAIL)], in_need=None, policy_sha256="f" * 64
+    )
+    told = {
+        label: (first, second)
+        for label, first, second in side_by_side(audit_of([STEADY]), failing).facts
+    }
+    assert told["Verdict"] == ("Passed", "Failed")
+    assert told["In need, about"] == ("900", "not shown")
+    assert told["Answers that stop it"] == ("0", "1")
+    assert told["Answers that count and passed"] == ("1 of 1", "0 of 1")
+    assert told["Policy"][1] == "f" * 12 != told["Policy"][0]

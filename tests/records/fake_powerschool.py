@@ -1,0 +1,280 @@
+"""A PowerSchool server on this machine that runs the queries of Handrail's own plugin over a small
+database.
+
+It reads the plugin as PowerSchool does: the columns of a row are those that the query declares, in
+that order, and a query of a column that the plugin has no access to is answered with 403.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from records.connectors.http.settings import ApiSettings
+from records.connectors.powerschool import PowerSchool
+from tests.records.fake_http_server import QUICK, Loopback, Reply
+
+PLUGIN = Path(__file__).parents[2] / "docs" / "powerschool-plugin"
+CODES = {
+    "attendance": {"A": "absent_unexcused", "E": "absent_excused", "T": "tardy"},
+    "races": {"W": "white", "B": "black", "S": "asian"},
+}
+LONG_AGO = timedelta(days=10)
+TABLES = {
+    "schools": "school_number, name, address1",
+    "terms": "schoolid, yearid, isyearrec, firstday, lastday",
+    "calendar_day": "schoolid, date_value, insession",
+    "students": (
+        "id, student_number, first_name, last_name, dob, gender, fedethnicity, lunchstatus,"
+        " grade_level, schoolid, enroll_status, entrydate, exitdate, ssn, street, transaction_date"
+    ),
+    "studentrace": "studentid, racecd",
+    "reenrollments": "studentid, schoolid, grade_level, entrydate, exitdate",
+    "attendance_code": "id, att_code, presence_status_cd",
+    "attendance": "studentid, schoolid, att_date, att_mode_code, attendance_codeid, att_comment",
+    "storedgrades": (
+        "studentid, course_name, termid, storecode, datestored, percent, comment_value,"
+        " transaction_date"
+    ),
+}
+
+
+class Server(Loopback):
+    """`without` are queries that these credentials may not ask, `after_answer` is called after each
+    answer.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.database = sqlite3.connect(":memory:", check_same_thread=False)
+        self.database.row_factory = sqlite3.Row
+        self.database.create_function("to_date", 2, lambda text, form: text)
+        for table, columns in TABLES.items():
+            self.database.execute(
+                f"CREATE TABLE {table} (dcid INTEGER PRIMARY KEY AUTOINCREMENT, {columns})"
+            )
+        self.queries = {
+            query.attrib["name"]: query
+            for query in read_plugin("queries_root/handrail.named_queries.xml")
+        }
+        self.access = {
+            f"{one.attrib['table']}.{one.attrib['field']}"
+            for one in read_plugin("plugin.xml").iter()
+            if one.tag.endswith("field")
+        }
+        self.without: dict[str, int] = {}
+        self.more: dict[str, Any] = {}
+        self.after_answer: Callable[[], None] = lambda: None
+        self.written = datetime.now(UTC)
+
+    def add(self, table: str, **values: Any) -> int:
+        if "transaction_date" in TABLES[table]:
+            values["transaction_date"] = self.written.strftime("%Y-%m-%d %H:%M:%S")
+        names, places = ", ".join(values), ", ".join("?" * len(values))
+        sql = f"INSERT INTO {table} ({names}) VALUES ({places})"  # noqa: S608
+        made = self.database.execute(sql, tuple(values.values()))
+        return int(made.lastrowid or 0)
+
+    def change(self, table: str, where: str, **values: Any) -> None:
+        if "transaction_date" in TABLES[table]:
+            values["transaction_date"] = self.written.strftime("%Y-%m-%d %H:%M:%S")
+        named = ", ".join(f"{name} = ?" for name in values)
+        self.database.execute(f"UPDATE {table} SET {named} WHERE {where}", tuple(values.values()))  # noqa: S608
+
+    def delete(self, table: str, where: str) -> None:
+        self.database.execute(f"DELETE FROM {table} WHERE {where}")  # noqa: S608
+
+    def rows(self, name: str) -> dict[str, dict[str, Any]]:
+        """Everything that a query gives, by dcid."""
+        found = self._run(name, {"after": 0, "changed_since": "1900-01-01"})
+        return {str(row.pop("dcid")): row for row in found}
+
+    def connector(self, page_size: int = 3, **options: Any) -> PowerSchool:
+        options = CODES | options
+        settings = ApiSettings(
+            "powerschool", "north", self.url, self.credentials(), page_size, options, Path()
+        )
+        return PowerSchool(settings, QUICK, sleep=lambda seconds: None)
+
+    def answer(self, method: str, path: str, params: Mapping[str, str], body: bytes) -> Reply:
+        found = re.fullmatch(r"/ws/schema/query/([a-z.]+)(/count)?", path)
+        if method != "POST" or found is None or found[1] not in self.queries:
+            return Reply({"message": "not found"}, 404)
+        if found[1] in self.without or not self.may_read(found[1]):
+            return Reply({"message": "no access"}, self.without.get(found[1], 403))
+        rows = self._run(found[1], json.loads(body))
+        if found[2]:
+            return Reply({"count": len(rows)})
+        size, page = int(params.get("pagesize", 100)), int(params.get("page", 1))
+        rows = rows[(page - 1) * size : page * size]
+        self.after_answer()
+        given = [
+            {name: str(value) for name, value in row.items() if value is not None} | self.more
+            for row in rows
+        ]
+        return Reply(
+            {"name": found[1]} | ({"record": given} if given else {}) | {"@extensions": ""}
+        )
+
+    def _run(self, name: str, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+        query = self.queries[name]
+        declared = {arg.attrib["name"] for arg in query.iter("arg")}
+        assert declared <= set(arguments), "an argument that the query requires is not given"
+        columns = [str(column.text) for column in query.iter("column")]
+        sql = query.findtext("sql") or ""
+        found = self.database.execute(sql, {name: arguments[name] for name in declared}).fetchall()
+        return [dict(zip(columns, row, strict=True)) for row in found]
+
+    def may_read(self, name: str) -> bool:
+        sql = self.queries[name].findtext("sql") or ""
+        return (
+            fields_in(sql)
+            | {str(one.attrib["column"]) for one in self.queries[name].iter("column")}
+            <= self.access
+        )
+
+
+def fields_in(sql: str) -> set[str]:
+    return {
+        f"{table}.{column}".upper()
+        for table, column in re.findall(r"\b([a-z_]+)\.([a-z_]+)\b", sql)
+    }
+
+
+def read_plugin(file: str) -> ElementTree.Element:
+    return ElementTree.parse(PLUGIN / file).getroot()
+
+
+def fill(server: Server, students: int = 6) -> None:
+    server.written = datetime.now(UTC) - LONG_AGO
+    for number, name in (
+        (1, "North School"),
+        (2, "South School"),
+        (999999, "Graduated Students"),
+        (0, "District"),
+    ):
+        server.add("schools", school_number=number, name=name, address1="CANARY street")
+        server.add(
+            "terms",
+            schoolid=number,
+            yearid=35,
+            isyearrec=1,
+            firstday="2025-08-18",
+            lastday="2026-05-29",
+        )
+        server.add(
+            "terms",
+            schoolid=number,
+            yearid=35,
+            isyearrec=0,
+            firstday="2025-08-18",
+            lastday="2025-12-19",
+        )
+    for day in range(1, 6):
+        for school in (1, 2):
+            server.add(
+                "calendar_day",
+                schoolid=school,
+                date_value=f"2025-09-0{day}",
+                insession=int(day != 1),
+            )
+    for code, (letter, presence) in enumerate(
+        (("A", "Absent"), ("T", "Present"), (None, "Present"), ("X", "Absent"))
+    ):
+        server.add("attendance_code", id=code, att_code=letter, presence_status_cd=presence)
+    for number in range(students):
+        add_student(server, number)
+    server.written = datetime.now(UTC)
+
+
+def add_student(server: Server, number: int) -> None:
+    school = 1 + number % 2
+    server.add(
+        "students",
+        id=1000 + number,
+        student_number=700 + number,
+        first_name=f"First{number}",
+        last_name=f"Last{number}",
+        dob="2014-03-02",
+        gender="FMX"[number % 3],
+        fedethnicity=int(number == 5),
+        lunchstatus="FP"[number % 2],
+        grade_level=5 + school,
+        schoolid=school,
+        enroll_status=0,
+        entrydate="2025-08-18",
+        exitdate="2026-05-30",
+        ssn="123-45-6789",
+        street="CANARY street",
+    )
+    server.add("studentrace", studentid=1000 + number, racecd="WBS"[number % 3])
+    if number % 3 == 0:
+        server.add("studentrace", studentid=1000 + number, racecd="S")
+        server.add(
+            "reenrollments",
+            studentid=1000 + number,
+            schoolid=2,
+            grade_level=5,
+            entrydate="2024-08-19",
+            exitdate="2025-05-31",
+        )
+    for day, code, mode in (
+        (2, 0, "ATT_ModeDaily"),
+        (3, 1, "ATT_ModeDaily"),
+        (3, 0, "ATT_ModeMeeting"),
+    ):
+        server.add(
+            "attendance",
+            studentid=1000 + number,
+            schoolid=school,
+            att_date=f"2025-09-0{day}",
+            att_mode_code=mode,
+            attendance_codeid=code,
+            att_comment="CANARY: was ill",
+        )
+    server.add(
+        "storedgrades",
+        studentid=1000 + number,
+        course_name="Algebra I",
+        termid=3501,
+        storecode="Q1",
+        datestored="2025-10-17",
+        percent=80 + number,
+        comment_value="CANARY",
+    )
+
+
+def something_happens(server: Server, rng: Random) -> None:
+    """One of the things that happen in a district, for a student who may already have gone."""
+    student = 1000 + rng.randrange(8)
+    kind = rng.choice(["arrive", "leave", "rename", "absent", "present", "regrade", "ungrade"])
+    if kind == "arrive":
+        add_student(server, rng.randrange(10, 10_000))
+    elif kind == "leave":
+        server.delete("students", f"id = {student}")
+        for table in ("studentrace", "reenrollments", "attendance", "storedgrades"):
+            server.delete(table, f"studentid = {student}")
+    elif kind == "rename":
+        server.change("students", f"id = {student}", last_name=f"Renamed{rng.randrange(100)}")
+    elif kind == "absent":
+        server.add(
+            "attendance",
+            studentid=student,
+            schoolid=1,
+            att_date=f"2025-10-{rng.randrange(10, 30)}",
+            att_mode_code="ATT_ModeDaily",
+            attendance_codeid=0,
+        )
+    elif kind == "present":
+        server.delete("attendance", f"studentid = {student} AND att_date = '2025-09-02'")
+    elif kind == "regrade":
+        server.change("storedgrades", f"studentid = {student}", percent=rng.randrange(100))
+    else:
+        server.delete("storedgrades", f"studentid = {student}")

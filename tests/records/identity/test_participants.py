@@ -1,0 +1,340 @@
+"""What is kept of who a participant is: links, the queue and people's words, on both databases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from records.access.scope import ScopedRecords, pipeline_scope
+from records.connectors.partner_files.participant_list import LONGEST, read_participants
+from records.connectors.protocol import SourceRefused
+from records.database.engine import Database
+from records.identity.linkage import link
+from records.identity.participants import (
+    NAMES_KEPT,
+    Candidate,
+    IdentityError,
+    Match,
+    MatchStatus,
+    Participant,
+    Standing,
+    counts,
+    decide,
+    decided,
+    forget_strangers,
+    linked_by_comparison,
+    links,
+    queue,
+    record_matches,
+    roster,
+    strangers,
+    undo,
+    unfound,
+)
+from tests.records.conftest import TODAY, add_organization, snapshot_of
+
+NOW = datetime(2026, 4, 17, 9, 0)
+LATER = NOW + timedelta(days=3)
+LINKED, UNSURE, NONE, CHANGED = MatchStatus
+ANA = Participant("tutors", "p1", "Ana", "Ruiz", date(2013, 4, 5), 6, "Harbor School")
+BO = Participant("tutors", "p2", "Bo", "Lin", date(2012, 10, 3), 7, "Hill School")
+CY = Participant("tutors", "p3", "Cy", "Odum", None, None, "")
+
+
+def found(participant: Participant, status: MatchStatus, *students: str) -> Match:
+    """A match of that status, with these students offered, the likeliest first."""
+    best = 0.99 if status is LINKED else 0.6
+    candidates = tuple(
+        Candidate(student, best / 2**place) for place, student in enumerate(students)
+    )
+    return Match(participant, status, students[0] if status is LINKED else None, candidates)
+
+
+MATCHES = [found(ANA, LINKED, "s1"), found(BO, UNSURE, "s2", "s3"), found(CY, NONE)]
+
+
+@pytest.fixture
+def store(database: Database) -> Database:
+    """A store in which one participant is linked, one waits and one was not found."""
+    add_organization(database, "tutors")
+    add_organization(database, "pantry")
+    record_matches(database, "tutors", MATCHES, NOW)
+    return database
+
+
+def everything(database: Database) -> list[Standing]:
+    return [*queue(database), *decided(database), *linked_by_comparison(database)]
+
+
+def standing(database: Database, participant_id: str) -> Standing:
+    [one] = [
+        one for one in everything(database) if one.participant.participant_id == participant_id
+    ]
+    return one
+
+
+def test_sure_links_count_and_unsure_ones_wait(store: Database):
+    assert links(store, "tutors") == {"p1": "s1"} and links(store, "pantry") == {}
+    [waiting] = queue(store)
+    assert waiting == Standing(BO, UNSURE, None, MATCHES[1].candidates, "", NOW)
+    assert waiting.offered == ("s2", "s3")
+    assert [one.participant for one in linked_by_comparison(store)] == [ANA] and decided(
+        store
+    ) == []
+    assert counts(store) == {"tutors": {LINKED: 1, UNSURE: 1, NONE: 1}}
+
+
+def test_the_same_matches_twice_change_nothing(store: Database):
+    decide(store, "tutors", "p2", "s3", "u1", NOW)
+    before = everything(store)
+    stands = record_matches(store, "tutors", MATCHES, LATER)
+    assert everything(store) == before
+    assert stands == {LINKED: 2, NONE: 1}
+
+
+def test_what_the_comparison_said_gives_way_to_what_it_says_later(store: Database):
+    record_matches(
+        store, "tutors", [found(ANA, UNSURE, "s1", "s9"), found(CY, LINKED, "s4")], LATER
+    )
+    assert links(store, "tutors") == {"p3": "s4"}
+    assert (standing(store, "p1").status, standing(store, "p1").decided_at) == (UNSURE, LATER)
+    assert standing(store, "p1").offered == ("s1", "s9")
+
+
+def test_a_persons_word_links_and_stays_whatever_a_later_run_finds(store: Database):
+    decide(store, "tutors", "p2", "s3", "u1", NOW)
+    assert links(store, "tutors") == {"p1": "s1", "p2": "s3"}
+    moved = replace(BO, grade_level=8, school="Harbor School", last_name="LIN")
+    for match in (found(moved, LINKED, "s2"), found(moved, UNSURE, "s2"), found(moved, NONE)):
+        record_matches(store, "tutors", [match], LATER)
+        assert standing(store, "p2") == Standing(moved, LINKED, "s3", match.candidates, "u1", NOW)
+
+
+def test_none_of_these_is_a_word_too(store: Database):
+    decide(store, "tutors", "p2", None, "u1", NOW)
+    record_matches(store, "tutors", [found(BO, LINKED, "s2")], LATER)
+    assert links(store, "tutors") == {"p1": "s1"}
+    assert (standing(store, "p2").status, standing(store, "p2").decided_by) == (NONE, "u1")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"birth_date": date(2014, 1, 1)},
+        {"birth_date": None},
+        {"last_name": "Lopez"},
+        {"first_name": "Beau"},
+    ],
+)
+@pytest.mark.parametrize("said", ["s3", None])
+def test_a_participant_who_became_somebody_else_goes_back_to_the_queue(
+    store: Database, change: dict[str, object], said: str | None
+):
+    decide(store, "tutors", "p2", said, "u1", NOW)
+    other = replace(BO, **change)  # type: ignore[arg-type]
+    for match in (found(other, LINKED, "s2"), found(other, NONE)):
+        assert record_matches(store, "tutors", [match], LATER) == {CHANGED: 1}
+        assert links(store, "tutors") == {"p1": "s1"}
+        assert standing(store, "p2") == Standing(other, CHANGED, said, match.candidates, "u1", NOW)
+        assert said is None or said in standing(store, "p2").offered
+    decide(store, "tutors", "p2", said, "u2", LATER)
+    assert (standing(store, "p2").student_id, standing(store, "p2").decided_by) == (said, "u2")
+
+
+def test_a_spelling_put_right_keeps_the_persons_word_when_the_comparison_is_sure_of_it(
+    store: Database,
+):
+    decide(store, "tutors", "p2", "s3", "u1", NOW)
+    righted = replace(BO, last_name="Linn")
+    record_matches(store, "tutors", [found(righted, LINKED, "s3")], LATER)
+    assert standing(store, "p2") == Standing(
+        righted, LINKED, "s3", (Candidate("s3", 0.99),), "u1", NOW
+    )
+
+
+def test_what_is_taken_back_waits_for_a_person_whatever_a_later_run_finds(store: Database):
+    decide(store, "tutors", "p2", "s3", "u1", NOW)
+    for participant_id in ("p1", "p2"):
+        undo(store, "tutors", participant_id, "u2", LATER)
+    assert links(store, "tutors") == {}
+    record_matches(store, "tutors", [MATCHES[0], found(BO, LINKED, "s2")], LATER)
+    assert links(store, "tutors") == {}
+    assert [(one.participant, one.status, one.decided_by) for one in queue(store)] == [
+        (ANA, UNSURE, "u2"),
+        (BO, UNSURE, "u2"),
+    ]
+    decide(store, "tutors", "p1", "s1", "u1", LATER)
+    assert links(store, "tutors") == {"p1": "s1"}
+
+
+def test_an_answer_that_was_not_asked_for_is_refused_and_changes_nothing(store: Database):
+    before = everything(store)
+    for participant_id, student, part in (
+        ("p9", "s2", "no such participant"),
+        ("p1", "s1", "in the meantime"),
+        ("p3", "s2", "not one of those offered"),
+        ("p2", "s9", "not one of those offered"),
+    ):
+        with pytest.raises(IdentityError, match=part):
+            decide(store, "tutors", participant_id, student, "u1", LATER)
+    with pytest.raises(IdentityError, match="no such participant"):
+        decide(store, "pantry", "p2", "s2", "u1", LATER)
+    for participant_id in ("p2", "p3"):
+        with pytest.raises(IdentityError, match="nothing to take back"):
+            undo(store, "tutors", participant_id, "u1", LATER)
+    with pytest.raises(IdentityError, match="no organisation 'nobody'"):
+        record_matches(store, "nobody", [], NOW)
+    assert everything(store) == before
+
+
+def test_two_participants_of_one_partner_who_claim_a_student_in_two_files_both_wait(
+    store: Database,
+):
+    rival = replace(ANA, participant_id="p4", first_name="Anna")
+    for _ in range(2):
+        assert record_matches(store, "tutors", [found(rival, LINKED, "s1")], LATER) == {UNSURE: 1}
+        assert links(store, "tutors") == {}
+        assert [one.participant.participant_id for one in queue(store)] == ["p1", "p2", "p4"]
+    decide(store, "tutors", "p1", "s1", "u1", LATER)
+    record_matches(store, "tutors", [MATCHES[0], found(rival, LINKED, "s1")], LATER)
+    assert links(store, "tutors") == {"p1": "s1"} and standing(store, "p4").status is UNSURE
+
+
+def test_one_child_listed_twice_in_the_same_words_is_linked_twice(store: Database):
+    record_matches(store, "tutors", [found(replace(ANA, participant_id="p4"), LINKED, "s1")], LATER)
+    assert links(store, "tutors") == {"p1": "s1", "p4": "s1"}
+
+
+def test_partners_do_not_get_in_each_others_way(store: Database):
+    record_matches(
+        store,
+        "pantry",
+        [found(replace(ANA, organization_id="pantry", first_name="Anna"), LINKED, "s1")],
+        LATER,
+    )
+    assert links(store, "tutors") == {"p1": "s1"} and links(store, "pantry") == {"p1": "s1"}
+
+
+def test_from_the_districts_records_to_a_link(store: Database, tmp_path: Path):
+    snapshot = snapshot_of(
+        {
+            "schools": [{"school_id": "k1", "name": "Harbor School"}],
+            "students": [
+                {
+                    "student_id": "s1",
+                    "first_name": "Ana",
+                    "last_name": "Ruiz",
+                    "birth_date": date(2013, 4, 5),
+                    "grade_level": 6,
+                    "school_id": "k1",
+                },
+                {"student_id": "s2", "first_name": "Bo", "school_id": "k7"},
+            ],
+        },
+        tmp_path / "home",
+    )
+    students = roster(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", TODAY)))
+    assert students["school"].tolist() == ["Harbor School", "k7"]
+    record_matches(store, "pantry", link([replace(ANA, organization_id="pantry")], students), NOW)
+    assert links(store, "pantry") == {"p1": "s1"}
+
+
+HEADER = "participant_id,first_name,last_name,birth_date,grade,school\n"
+
+
+def test_every_line_of_a_participants_file_is_accounted_for(tmp_path: Path):  # R35, R38
+    file = tmp_path / "participants.csv"
+    file.write_text(
+        HEADER.replace("school", "school,religion")
+        + "p1,Ana,Ruiz,2013-04-05,6,Harbor School,Methodist\n"
+        "p2,Bo,,,K,,\n"
+        "p1,Ana,Ruiz,2013-04-05,6,Harbor School,\n"
+        "p1,Ann,Ruiz,2013-04-05,6,Harbor School,\n"
+        "p3,Cy,Odum,04/17/2013,6,Harbor School,\n"
+        "p4,Di,Poe,2013-04-05,sixth,Harbor School,\n"
+        "p5,Ed,Quo,2013-04-05,99,Harbor School,\n"
+        "p6,,Ray,2013-04-05,6,Harbor School,\n"
+        'p7,"Flo,Sim,2013-04-05,6,Harbor School,\n'
+        "p8,Gus,078-05-1120,2013-04-05,6,Harbor School,\n"
+        f"p9,{'H' * (LONGEST['first_name'] + 1)},Tam,,,,\n"
+        "\n"
+    )
+    read = read_participants(file, "tutors")
+    assert read.participants == [ANA, Participant("tutors", "p2", "Bo", "", None, 0, "")]
+    assert [(row.line, row.column, row.reason) for row in read.bad] == [
+        (5, "participant_id", "line 2 has the same participant_id and other facts"),
+        (6, "birth_date", "birth_date must be a day such as 2013-04-17, or empty"),
+        (7, "grade", "grade must be PK, K or a number up to 13, or empty"),
+        (8, "grade", "grade must be PK, K or a number up to 13, or empty"),
+        (9, "first_name", "first_name is empty, and a row needs it"),
+        (10, None, "a quotation mark is opened and not closed on the same line"),
+        (11, "last_name", "last_name holds a number shaped like a social security number"),
+        (12, "first_name", "first_name is longer than 200 characters"),
+    ]
+    assert (read.read, read.repeated, read.ignored) == (12, 1, {"empty line": 1})
+    assert read.dropped == {"religion": "religion"} and "Methodist" not in str(read)
+
+
+def test_a_file_without_its_header_is_refused_without_repeating_the_child_on_its_first_line(
+    tmp_path: Path,
+):  # R25
+    file = tmp_path / "participants.csv"
+    for text in (
+        "p1,Quillfeather,Ruiz,2013-04-05,6,Harbor School\n",
+        "",
+        HEADER.replace("grade", "school"),
+    ):
+        file.write_text(text)
+        with pytest.raises(
+            SourceRefused, match=r"participants\.csv, line 1: the header must name each of"
+        ) as refused:
+            read_participants(file, "tutors")
+        assert "Quillfeather" not in str(refused.value) and refused.value.__suppress_context__
+
+
+def test_whom_nobody_is_like_may_be_said_to_be_no_student_or_one_who_was_looked_up(store: Database):
+    assert [one.participant for one in unfound(store)] == [CY] and strangers(
+        store, "tutors"
+    ) == frozenset()
+    decide(store, "tutors", "p3", None, "u1", NOW)
+    assert (
+        unfound(store) == []
+        and strangers(store, "tutors") == {"p3"}
+        and strangers(store, "pantry") == frozenset()
+    )
+    undo(store, "tutors", "p3", "u1", NOW)
+    with pytest.raises(IdentityError, match="not one of those offered"):
+        decide(store, "tutors", "p3", "s9", "u1", NOW)
+    decide(store, "tutors", "p3", "s9", "u1", NOW, looked_up="s9")
+    assert links(store, "tutors") == {"p1": "s1", "p3": "s9"}
+
+
+def test_the_name_of_a_stranger_goes_after_its_time_and_the_question_does_not_come_back(
+    store: Database,
+):  # R32
+    decide(store, "tutors", "p2", None, "u1", NOW)
+    assert forget_strangers(store, NOW + NAMES_KEPT) == 0
+    assert forget_strangers(store, NOW + NAMES_KEPT + timedelta(seconds=1)) == 1
+    assert standing(store, "p2").participant == Participant("tutors", "p2", "", "", None, None, "")
+    record_matches(store, "tutors", MATCHES, LATER)
+    record_matches(store, "tutors", [found(BO, LINKED, "s2")], LATER)
+    assert standing(store, "p2").participant.first_name == "" and queue(store) == []
+    assert strangers(store, "tutors") == {"p2"}
+    assert forget_strangers(store, NOW + 2 * NAMES_KEPT) == 0
+    assert [one.participant for one in (standing(store, "p1"), unfound(store)[0])] == [ANA, CY]
+
+
+def test_a_stranger_whose_name_is_gone_is_asked_about_when_a_student_surely_fits(
+    store: Database,
+):
+    decide(store, "tutors", "p2", None, "u1", NOW)
+    forget_strangers(store, NOW + 2 * NAMES_KEPT)
+    record_matches(store, "tutors", [found(BO, UNSURE, "s7")], LATER)
+    assert queue(store) == []
+    record_matches(store, "tutors", [found(BO, LINKED, "s7")], LATER)
+    [again] = queue(store)
+    assert (again.participant, again.status, again.offered) == (BO, CHANGED, ("s7",))
+    assert links(store, "tutors") == {"p1": "s1"}

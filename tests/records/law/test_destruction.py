@@ -1,0 +1,577 @@
+"""What is destroyed is nowhere: not in a store, a snapshot, a mirror, the log, a quarantined row;
+and it stays away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+import time
+import uuid
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import select
+
+from records.access.explanation import explain
+from records.access.publication import publish
+from records.access.scope import DISTRICT, Role, Viewer, scope_for
+from records.canonical.quarantine import Value
+from records.canonical.schema import Category
+from records.connectors.http.mirror import open_mirror
+from records.database.engine import (
+    ConsentRow,
+    Database,
+    DecisionRow,
+    LegalHoldRow,
+    OptOutRow,
+    ParticipantCandidateRow,
+    ParticipantRow,
+    ShownListRow,
+    StaffRow,
+    Table,
+    WebSessionRow,
+    open_database,
+)
+from records.disclosure_log.disclosures import disclosures, record_disclosures, verify
+from records.law.destruction import (
+    Copy,
+    DestructionRefused,
+    add_backup,
+    backup_destroyed,
+    backups,
+    certificates,
+    destroy_student,
+    destroy_view,
+    destroyed_before,
+    finish_destructions,
+    overdue,
+    unfinished,
+)
+from records.people.accounts import viewer_of
+from records.permissions.agreements import revoke
+from records.snapshots.snapshot import Snapshot
+from tests.random_districts import draw_emergency
+from tests.records.conftest import (
+    SECRET,
+    TODAY,
+    add_agreement,
+    add_consent,
+    add_organization,
+    snapshot_of,
+)
+from tests.records.loading.test_kills import FORK, forking, run
+from tests.records.row_secured_database import walled_database
+
+NOW = datetime(2026, 4, 17, 12)
+OFFICER_LOGIN = f"{Role.DISTRICT_ADMIN}@{DISTRICT}.example"
+CHILD = "CHILD7741"
+CANARIES = (CHILD, "Quillfeather", "Ottoline")
+"""Identifier, last and first name of the child who is destroyed, written where they could be
+overlooked."""
+
+
+def rows() -> dict[str, list[dict[str, Value]]]:
+    children = [CHILD, "s2", "s3"]
+    return {
+        "schools": [{"school_id": "k1", "name": "Harbor"}],
+        "students": [
+            {
+                "student_id": CHILD,
+                "first_name": "Ottoline",
+                "last_name": "Quillfeather",
+                "school_id": "k1",
+            },
+            {"student_id": "s2", "first_name": "Bo", "last_name": "Berg", "school_id": "k1"},
+            {"student_id": "s3", "first_name": "Cy", "last_name": "Cole", "school_id": "k1"},
+        ],
+        "attendance_events": [
+            {"student_id": child, "school_id": "k1", "date": TODAY, "status": "tardy"}
+            for child in (*children, CHILD)
+        ],
+        "course_grades": [
+            {
+                "student_id": CHILD,
+                "course": "Art",
+                "school_year": 2026,
+                "period": 1,
+                "date": TODAY,
+                "grade": grade,
+            }
+            for grade in (80.0, 81.0)
+        ],
+        "programs": [
+            {
+                "program_id": "p1",
+                "organization_id": "tutors",
+                "name": "Tutoring",
+                "support": "tutoring",
+            }
+        ],
+        "service_enrollments": [
+            {
+                "student_id": child,
+                "program_id": "p1",
+                "organization_id": "tutors",
+                "start_date": date(2025, 9, 1),
+            }
+            for child in children
+        ],
+    }
+
+
+def fill(home: Path, database: Database) -> tuple[Viewer, Viewer]:
+    """A home in which every store knows the child; the district's officer and the partner's
+    caseworker.
+    """
+    add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
+    caseworker = add_organization(database, "tutors", Role.CASEWORKER)[0]
+    officer = Viewer(
+        f"district-{Role.DISTRICT_ADMIN}",
+        "officer@district.example",
+        "Grace",
+        Role.DISTRICT_ADMIN,
+        DISTRICT,
+    )
+    add_agreement(database)
+    snapshot_of(
+        rows()
+        | {
+            "assessments": [
+                {"student_id": CHILD, "assessment": "Reading", "date": TODAY, "score": 1.0}
+            ]
+        },
+        home,
+    )
+    snapshot = snapshot_of(rows(), home)
+    (home / "features").mkdir()
+    (home / "features" / "old.parquet").write_bytes(CHILD.encode())
+    with open_mirror(home / "sources" / "sis") as mirror:
+        for resource, body in (
+            ("students", {"studentUniqueId": CHILD, "lastSurname": "Quillfeather"}),
+            ("absences", {"studentReference": {"studentUniqueId": CHILD}}),
+        ):
+            mirror.begin(resource, 0, sweeps=True)
+            mirror.take_page(resource, [("1", body), ("2", {"studentUniqueId": "s2"})], 1)
+            mirror.finish(resource, 1)
+    add_consent(database, CHILD, Category.HOUSING)
+    add_consent(database, "s2", Category.HOUSING)
+    with database.session() as session:
+        session.add(OptOutRow(student_id=CHILD, since=TODAY, ended=TODAY))
+        session.add(
+            DecisionRow(
+                at=NOW,
+                user_id="u",
+                organization_id="tutors",
+                student_id=CHILD,
+                support="food",
+                action="dismissed",
+                reason="Ottoline eats elsewhere",
+                model_sha256="0" * 64,
+                rank=1,
+                shown=json.dumps({"name": "Quillfeather"}),
+            )
+        )
+        session.add(
+            ShownListRow(
+                key="1" * 64,
+                shown_at=NOW,
+                student_id=CHILD,
+                organization_id="tutors",
+                as_of=TODAY,
+                snapshot_id="s",
+                model_sha256="0" * 64,
+                listed="[]",
+                drawn=False,
+                challenger_sha256="",
+                challenger="[]",
+            )
+        )
+        session.add(draw_emergency(CHILD, caseworker))
+        session.add(
+            ParticipantRow(
+                organization_id="tutors",
+                participant_id="x1",
+                first_name="Ottoline",
+                school="",
+                last_name="Quillfeather",
+                birth_date=None,
+                grade_level=None,
+                status="linked",
+                student_id=CHILD,
+                decided_by="",
+                decided_at=None,
+            )
+        )
+        session.add(
+            ParticipantCandidateRow(
+                organization_id="tutors", participant_id="x1", student_id=CHILD, probability=0.9
+            )
+        )
+    scope = scope_for(caseworker, database, snapshot, NOW, SECRET)
+    record_disclosures(database, scope, [CHILD, "s2"], [Category.DIRECTORY], "/caseload", NOW)
+    return officer, caseworker
+
+
+def places_that_hold(home: Path, database: Database, words: tuple[str, ...]) -> list[str]:
+    """Every file of a home and every table of its store in which one of these words stands, as
+    bytes or as values.
+    """
+    found = []
+    for file in sorted(home.rglob("*")):
+        if file.is_file():
+            text = file.read_bytes().decode("latin-1")
+            whole = (
+                len(text) > 8 and text[:4] == text[-4:] == "PAR1"
+            )  # a writer may have been killed
+            if file.suffix == ".parquet" and whole:
+                text += str(pq.read_table(file).to_pylist())
+            found += [f"{word} in {file.relative_to(home)}" for word in words if word in text]
+    with database.engine.connect() as connection:
+        for table in Table.metadata.sorted_tables:
+            text = str(connection.execute(select(table)).all())
+            found += [f"{word} in {table.name}" for word in words if word in text]
+    return found
+
+
+@pytest.fixture
+def home(tmp_path: Path, database: Database) -> Path:
+    """The home of the store: on SQLite the store's file lies in it, so that its bytes are searched
+    too.
+    """
+    return tmp_path
+
+
+def test_a_destroyed_student_is_nowhere_and_the_log_still_holds(
+    home: Path, database: Database
+):  # R32
+    officer, _ = fill(home, database)
+    before = places_that_hold(home, database, CANARIES)
+    assert len(before) >= 12, before
+    certificate = destroy_student(database, home, CHILD, officer, NOW, SECRET)
+    assert places_that_hold(home, database, CANARIES) == []
+    assert verify(database).ok
+    assert [look.student_id for look in disclosures(database)] == ["s2", None]
+    assert Snapshot.current(home).table("students")["student_id"].to_pyarrow().to_pylist() == [
+        "s2",
+        "s3",
+    ]
+    assert Snapshot.current(home).quarantined().num_rows == 1, (
+        "the row that was set aside is still accounted for"
+    )
+    assert not any(name in certificate.text for name in CANARIES)
+
+
+def test_the_certificate_says_what_was_removed_from_where_by_whom(
+    home: Path, database: Database
+):  # R32
+    officer, _ = fill(home, database)
+    add_backup(
+        database, Copy("monday", "vault", NOW - timedelta(days=2), TODAY + timedelta(days=28))
+    )
+    add_backup(
+        database, Copy("long ago", "vault", NOW - timedelta(days=90), TODAY - timedelta(days=60))
+    )
+    add_backup(
+        database, Copy("shredded", "vault", NOW - timedelta(days=3), TODAY + timedelta(days=28))
+    )
+    backup_destroyed(database, "shredded", NOW)
+    certificate = destroy_student(database, home, CHILD, officer, NOW, SECRET)
+    facts = json.loads(certificate.text)
+    removed = {one["store"]: one["items"] for one in facts["removed"]}
+    assert removed == {
+        "snapshot": 4,
+        "quarantine": 1,
+        "older snapshots": 1,
+        "mirror of sis": 2,
+        "features": 1,
+        "consents": 1,
+        "opt_outs": 1,
+        "decisions": 1,
+        "shown_lists": 1,
+        "emergencies": 1,
+        "legal_holds": 0,
+        "participant_candidates": 1,
+        "participants": 1,
+        "legal_demands": 0,
+        "disclosures": 1,
+    }
+    assert [copy["name"] for copy in facts["copies_that_still_hold_it"]] == ["monday"]
+    assert (facts["officer"], facts["login"]) == ("Grace", "officer@district.example")
+    assert facts["at"] == "2026-04-17T12:00:00"
+    assert certificate.sha256 == hashlib.sha256(certificate.text.encode()).hexdigest()
+    assert certificates(database) == [certificate]
+    assert [copy.name for copy in backups(database)] == ["monday", "shredded", "long ago"]
+
+
+def test_a_later_load_or_fetch_leaves_the_student_out(home: Path, database: Database):  # R32
+    officer, _ = fill(home, database)
+    assert destroyed_before(database, SECRET) is None
+    destroy_student(database, home, CHILD, officer, NOW, SECRET)
+    gone = destroyed_before(database, SECRET)
+    assert gone is not None
+    assert [gone(student) for student in (CHILD, "s2")] == [True, False]
+    snapshot_of(rows(), home, leave_out=gone)
+    (report,) = Snapshot.current(home).manifest["sources"]
+    assert all(
+        f["read"] == f["kept"] + f["quarantined"] + f["duplicates"] + f["ignored"]
+        for f in report["files"]
+    )
+    ignored = {f["file"]: f["ignored_kinds"] for f in report["files"] if f["ignored"]}
+    assert ignored["students.rows"] == {"records of a student that were destroyed": 1}
+    with open_mirror(home / "sources" / "sis") as mirror:
+        mirror.begin("absences", 0, sweeps=True)
+        mirror.take_page(
+            "absences",
+            [("1", {"studentReference": {"studentUniqueId": CHILD}}), ("2", {"x": 1})],
+            1,
+        )
+        mirror.finish("absences", 1)
+        assert (mirror.count("absences"), [kept.id for kept in mirror.records("absences")]) == (
+            2,
+            ["2"],
+        )
+        mirror.begin("absences", 0, sweeps=False)
+        mirror.take_page("absences", [], 1, deleted=["1"])
+        assert mirror.count("absences") == 1
+    assert places_that_hold(home, database, CANARIES) == []
+
+
+def test_a_legal_hold_stops_destruction(home: Path, database: Database):  # R29
+    officer, _ = fill(home, database)
+    with database.session() as session:
+        session.add(
+            LegalHoldRow(
+                student_id=CHILD, since=NOW, lifted_at=None, placed_by="u", reason="A case"
+            )
+        )
+    before = places_that_hold(home, database, CANARIES)
+    with pytest.raises(DestructionRefused, match="legal hold"):
+        destroy_student(database, home, CHILD, officer, NOW, SECRET)
+    assert places_that_hold(home, database, CANARIES) == before
+
+
+def test_nobody_is_certified_who_was_never_there(home: Path, database: Database):
+    officer, _ = fill(home, database)
+    torn = home / "snapshots" / ".staging" / "students.parquet"
+    torn.parent.mkdir()
+    torn.write_bytes(b"PAR1")  # of a load that was killed
+    with pytest.raises(DestructionRefused, match="no store holds"):
+        destroy_student(database, home, "s99", officer, NOW, SECRET)
+    assert certificates(database) == []
+    assert (home / "features" / "old.parquet").exists()
+    assert len(list((home / "snapshots").glob("*/manifest.json"))) == 2, "nothing was changed"
+
+
+def test_an_agreement_in_force_is_not_destroyed(home: Path, database: Database):
+    officer, _ = fill(home, database)
+    with pytest.raises(DestructionRefused, match="in force until 2026-07-31"):
+        destroy_view(database, home, "a1", officer, NOW)
+    with pytest.raises(DestructionRefused, match="no agreement 'a7'"):
+        destroy_view(database, home, "a7", officer, NOW)
+
+
+def test_what_an_ended_agreement_made_is_destroyed_and_its_accounts_are_closed(
+    home: Path, database: Database
+):  # R32
+    officer, caseworker = fill(home, database)
+    revoke(database, "a1", NOW)
+    certificate = destroy_view(database, home, "a1", officer, NOW)
+    removed = {one["store"]: one["items"] for one in json.loads(certificate.text)["removed"]}
+    assert removed["consents"] == 2
+    assert removed["decisions"] == removed["participants"] == removed["staff"] == 1
+    with database.session() as session:
+        for row in (
+            ConsentRow,
+            DecisionRow,
+            ParticipantRow,
+            ParticipantCandidateRow,
+            WebSessionRow,
+        ):
+            assert session.scalars(select(row)).all() == []
+        staff = session.get(StaffRow, caseworker.user_id)
+        assert staff is not None and not staff.active
+    assert Snapshot.current(home).table("students").count().to_pandas() == 3, (
+        "the district's own records stay"
+    )
+
+
+def test_an_agreement_past_its_day_is_overdue_until_it_is_destroyed(
+    home: Path, database: Database
+):  # R32
+    officer, _ = fill(home, database)
+    late = datetime(2026, 10, 1, 9)
+    assert overdue(database, date(2026, 9, 30)) == []
+    assert [(one.agreement_id, one.organization_id) for one in overdue(database, late.date())] == [
+        ("a1", "tutors")
+    ]
+    destroy_view(database, home, "a1", officer, late)
+    assert overdue(database, late.date()) == []
+
+
+def test_a_backup_is_named_once(database: Database):
+    add_backup(database, Copy("monday", "vault", NOW, TODAY))
+    with pytest.raises(DestructionRefused, match="'monday' is on the list"):
+        add_backup(database, Copy("monday", "attic", NOW, TODAY))
+    with pytest.raises(DestructionRefused, match="no backup named 'friday'"):
+        backup_destroyed(database, "friday", NOW)
+
+
+FIRST_STEP, LATER_STEP = (
+    "records.law.destruction.rewrite_without",
+    "records.connectors.http.mirror.Mirror.forget",
+)
+
+
+def cut_off(
+    database: Database,
+    home: Path,
+    officer: Viewer,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str = LATER_STEP,
+) -> None:
+    """Begin to destroy the child's record and be stopped at a step: the snapshot's turn, or the
+    mirrors'.
+    """
+    with monkeypatch.context() as patched:
+        patched.setattr(step, stop)
+        with pytest.raises(KeyboardInterrupt):
+            destroy_student(database, home, CHILD, officer, NOW, SECRET)
+
+
+def stop(*_: object, **__: object) -> int:
+    raise KeyboardInterrupt
+
+
+def test_from_its_beginning_on_nobody_sees_the_child_and_a_load_leaves_them_out(  # R32
+    home: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    officer, caseworker = fill(home, database)
+    before = Snapshot.current(home)
+    cut_off(database, home, officer, monkeypatch, FIRST_STEP)
+    assert [(one.number, one.begun_at, one.officer, one.held) for one in unfinished(database)] == [
+        (1, NOW, "Grace", False)
+    ]
+    assert certificates(database) == []
+    for viewer in (officer, caseworker):
+        assert scope_for(viewer, database, before, NOW, SECRET).students == {"s2", "s3"}, (
+            "though the old records serve"
+        )
+    reason = explain(caseworker, CHILD, database, before, NOW).answers[0].reason
+    assert (reason.asked, reason.written) == (
+        "Is the record being destroyed?",
+        "Unfinished destruction 1",
+    )
+    gone = destroyed_before(database, SECRET)
+    assert gone is not None and gone(CHILD)
+
+
+def test_a_destruction_that_was_cut_off_waits_for_a_hold_and_is_finished_once(  # R29, R32
+    home: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    officer, _ = fill(home, database)
+    cut_off(database, home, officer, monkeypatch)
+    with database.session() as session:
+        session.add(
+            LegalHoldRow(
+                student_id=CHILD, since=NOW, lifted_at=None, placed_by="u", reason="A case"
+            )
+        )
+    assert finish_destructions(database, home, NOW) == []
+    assert unfinished(database)[0].held
+    with pytest.raises(DestructionRefused, match="legal hold"):
+        destroy_student(database, home, CHILD, officer, NOW, SECRET)
+    with database.session() as session:
+        session.scalars(select(LegalHoldRow)).one().lifted_at = NOW
+    later = NOW + timedelta(hours=2)
+    (made,) = finish_destructions(database, home, later)
+    assert finish_destructions(database, home, later) == unfinished(database) == []
+    assert certificates(database) == [made]
+    facts = json.loads(made.text)
+    assert (facts["begun_at"], facts["at"], facts["officer"]) == (
+        "2026-04-17T12:00:00",
+        "2026-04-17T14:00:00",
+        "Grace",
+    )
+    removed = {one["store"]: one["items"] for one in facts["removed"]}
+    assert (removed["snapshot"], removed["mirror of sis"], removed["decisions"]) == (4, 2, 1), (
+        "as counted before"
+    )
+    assert places_that_hold(home, database, CANARIES) == []
+    with pytest.raises(
+        DestructionRefused, match="certificate 1 of 2026-04-17 says that it was destroyed"
+    ):
+        destroy_student(database, home, CHILD, officer, later, SECRET)
+
+
+KILLS = 24
+DESTROYING = FORK.format(
+    imports="from tests.records.law.test_destruction import destroy_child",
+    work="destroy_child(Path(home))",
+)
+
+
+def destroy_child(home: Path) -> None:
+    database = open_database(f"sqlite:///{home / 'handrail.db'}")
+    destroy_student(database, home, CHILD, viewer_of(database, OFFICER_LOGIN), NOW, SECRET)
+
+
+def test_killed_at_any_moment_a_destruction_is_not_begun_or_seen_and_finished(
+    tmp_path: Path,
+):  # R32, R36
+    kept, home, rng = tmp_path / "kept", tmp_path / "home", random.Random(32)
+    database = open_database(f"sqlite:///{kept / 'handrail.db'}")
+    fill(kept, database)
+    database.engine.dispose()
+    killed = seen_unfinished = 0
+    with forking(DESTROYING) as parent:
+        for _ in range(2):  # the first waits for what it imports
+            start_anew(home, kept)
+            begun = time.monotonic()
+            assert not run(parent, home, home)
+            longest = time.monotonic() - begun
+        while killed < KILLS or not seen_unfinished:
+            start_anew(home, kept)
+            was_killed = run(parent, home, home, rng.uniform(0, longest))
+            database = open_database(f"sqlite:///{home / 'handrail.db'}")
+            under_way, done = unfinished(database), certificates(database)
+            assert len(under_way) + len(done) <= 1
+            holds = places_that_hold(home, database, CANARIES)
+            assert bool(holds) or under_way or done, "it is nowhere only if that is on record"
+            assert not (done and holds), "a certificate is never early"
+            if not under_way and not done:
+                assert scope_for(
+                    viewer_of(database, OFFICER_LOGIN),
+                    database,
+                    Snapshot.current(home),
+                    NOW,
+                    SECRET,
+                ).students >= {CHILD}
+                destroy_child(home)
+            finish_destructions(database, home, NOW)
+            assert places_that_hold(home, database, CANARIES) == []
+            assert len(certificates(database)) == 1 and unfinished(database) == []
+            assert verify(database).ok
+            database.engine.dispose()
+            killed += was_killed
+            seen_unfinished += bool(under_way)
+
+
+def start_anew(home: Path, kept: Path) -> None:
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.copytree(kept, home)
+
+
+def test_the_sites_own_login_destroys_nothing(postgres_server: str, tmp_path: Path):
+    walled = walled_database(postgres_server, f"ended{uuid.uuid4().hex[:12]}")
+    officer, _ = fill(tmp_path, walled.owner)
+    publish(walled.owner, Snapshot.current(tmp_path))
+    with pytest.raises(DestructionRefused, match="the owner's login"):
+        destroy_student(walled.site, tmp_path, CHILD, officer, NOW, SECRET)
+    assert unfinished(walled.owner) == []
+    destroy_student(walled.owner, tmp_path, CHILD, officer, NOW, SECRET)
+    assert places_that_hold(tmp_path, walled.owner, CANARIES) == []
