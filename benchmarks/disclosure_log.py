@@ -28,14 +28,14 @@ from records.access.scope import Grant, Role, Scope, Viewer
 from records.canonical.schema import Category
 from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import (
-    Limits,
+    DisclosureLimits,
     Verification,
     count_disclosures,
     disclosures,
     exposures,
     parties,
     record_disclosures,
-    verify,
+    verify_log,
 )
 from records.disclosure_log.hash_chain import GENESIS
 from serving.exports.disclosure_report import read_report, report_csv, report_pdf
@@ -113,7 +113,7 @@ def append(database: Database, rows: int) -> None:
             )
 
 
-def count_the_day(database: Database) -> None:
+def time_daily_limit(database: Database) -> None:
     """What it costs to count whom somebody saw today: on an ordinary day, and after a thousand
     students ten times.
     """
@@ -124,7 +124,7 @@ def count_the_day(database: Database) -> None:
         pages = [students[first : first + ON_A_PAGE] for first in range(0, 1_000, ON_A_PAGE)]
         for page in pages * rounds:
             record_disclosures(database, reader, page, SHOWN, "/caseload", NOW)
-        taken: dict[Limits | None, list[float]] = {None: [], Limits(): []}
+        taken: dict[DisclosureLimits | None, list[float]] = {None: [], DisclosureLimits(): []}
         for number in range(TIMED_PAGES if rounds else 8):
             page = pages[number % len(pages)]
             for limits, times in taken.items():
@@ -160,12 +160,12 @@ def bare_chain(database: Database, rows_of_log: int) -> float:
 
 def measure(database: Database, rows: int) -> None:
     append(database, rows)
-    count_the_day(database)
+    time_daily_limit(database)
     rows = count_disclosures(database)
     outcomes: list[Verification] = []
     worked = time.process_time()
     taken = sorted(
-        seconds(lambda: outcomes.append(verify(database, processes=os.cpu_count() or 1)))
+        seconds(lambda: outcomes.append(verify_log(database, processes=os.cpu_count() or 1)))
         for _ in range(5)
     )
     worked = (time.process_time() - worked) / len(taken)
@@ -205,7 +205,7 @@ def measure(database: Database, rows: int) -> None:
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
+def temporary_postgresql() -> Iterator[str]:
     """A throw-away server in a temporary folder; the URL of an empty database."""
     binary = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))[-1].parent
     folder = Path(tempfile.mkdtemp(prefix="handrail-log-"))
@@ -253,7 +253,7 @@ def main(rows: int) -> None:
         print("| SQLite | |\n|---|---|")
         measure(open_database(f"sqlite:///{folder}/handrail.db"), rows)
     if list(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
-        with postgresql() as url:
+        with temporary_postgresql() as url:
             print("\n| PostgreSQL | |\n|---|---|")
             measure(open_database(url), rows)
 

@@ -26,13 +26,13 @@ from handrail.commands.serve import site_config
 from handrail.settings import Settings
 from records.access.scope import Scope, ScopedRecords, pipeline_scope, scope_for
 from records.canonical.schema import Category
-from records.connectors.oneroster.files import OneRoster
+from records.connectors.oneroster.files import OneRosterFiles
 from records.database.engine import Database, open_database
-from records.disclosure_log.disclosures import record_disclosures, verify
-from records.people.accounts import start_session, viewer_of
+from records.disclosure_log.disclosures import record_disclosures, verify_log
+from records.people.accounts import active_staff_member, start_session
 from records.snapshots.snapshot import Snapshot, load
 from serving.app import create_app
-from serving.students.caseload import Ranking, caseload
+from serving.students.caseload import RankingInputs, caseload
 from training.ranking.model_file import read_model
 from training.registry.registry import model_version
 
@@ -58,7 +58,9 @@ def row(what: str, ours: float, peer: str = "", theirs: float | None = None) -> 
 def loading(folder: Path) -> None:
     files = sorted((folder / "source" / "sis").glob("*.csv"))
     with tempfile.TemporaryDirectory() as home:
-        ours = seconds(lambda: load(OneRoster(), folder / "source" / "sis", Path(home)), runs=1)
+        ours = seconds(
+            lambda: load(OneRosterFiles(), folder / "source" / "sis", Path(home)), runs=1
+        )
     theirs = seconds(lambda: [sum(1 for _ in csv.reader(file.open())) for file in files], runs=1)
     row(
         "load OneRoster, 1.5 million rows, all accounted for",
@@ -106,7 +108,7 @@ def one_caseload(snapshot: Snapshot, scope: Scope, home: Path) -> None:
     )
     row(
         "the whole caseload: features, alerts, ranks, reasons",
-        seconds(lambda: caseload(records, scope.today, Ranking(model))),
+        seconds(lambda: caseload(records, scope.today, RankingInputs(model))),
         "its features alone",
         seconds(lambda: build_features(records, scope.today)),
     )
@@ -116,7 +118,7 @@ def requests(settings: Settings, database: Database) -> None:
     app = create_app(site_config(settings))
     app.state.site.shelf.wait()
     browser = TestClient(app, follow_redirects=False)
-    viewer = viewer_of(database, "caseworker@brightpath.example")
+    viewer = active_staff_member(database, "caseworker@brightpath.example")
     browser.cookies.set("handrail", start_session(database, viewer, settings.now()))
     start = time.perf_counter()
     page = browser.get("/caseload").text
@@ -146,7 +148,7 @@ def log(scope: Scope, settings: Settings) -> None:
         bare = seconds(lambda: [hashlib.sha256(json.dumps(one).encode()) for one in rows], runs=1)
         row(
             f"verify {LOG_ROWS:,} looks",
-            seconds(lambda: verify(database), runs=3),
+            seconds(lambda: verify_log(database), runs=3),
             "SHA-256 over JSON as long",
             bare,
         )
@@ -159,7 +161,7 @@ def main(folder: Path) -> None:
         shutil.copytree(settings.home, home)
         settings = Settings.from_environment(home)
         database, snapshot = open_database(settings.database_url), Snapshot.current(home)
-        viewer = viewer_of(database, "caseworker@brightpath.example")
+        viewer = active_staff_member(database, "caseworker@brightpath.example")
         scope = scope_for(viewer, database, snapshot, settings.now(), b"x" * 32)
         print("| what | median | beside | median | ratio |\n|---|---|---|---|---|")
         loading(folder)

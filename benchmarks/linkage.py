@@ -10,16 +10,16 @@ import statistics
 import time
 from collections import Counter, defaultdict
 
-from records.identity.linkage import link
+from records.identity.linkage import link_participants
 from records.identity.participants import Match, MatchStatus
-from tests.records.synthetic_participants import World, found_by_exact_match, make_world
+from tests.records.synthetic_participants import LinkageWorld, exact_match_links, make_world
 
 SEEDS = range(1, 11)
 STUDENTS, PARTICIPANTS = 16_000, 1_000
 STRANGER = "not a student of the district"
 
 
-def outcome(world: World, match: Match) -> str:
+def outcome(world: LinkageWorld, match: Match) -> str:
     """What became of one participant: linked rightly or wrongly, left to a person, or not found."""
     if match.status is MatchStatus.LINKED:
         return (
@@ -30,7 +30,7 @@ def outcome(world: World, match: Match) -> str:
     return str(match.status)
 
 
-def by_damage(worlds: list[tuple[World, list[Match]]]) -> None:
+def print_by_error_kind(worlds: list[tuple[LinkageWorld, list[Match]]]) -> None:
     """A row for each kind of damage, over all lists."""
     found: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for world, matches in worlds:
@@ -52,7 +52,7 @@ def by_damage(worlds: list[tuple[World, list[Match]]]) -> None:
         )
 
 
-def altogether(name: str, found: list[tuple[World, dict[str, str]]]) -> None:
+def altogether(name: str, found: list[tuple[LinkageWorld, dict[str, str]]]) -> None:
     """Precision over what was linked and recall over those who are students, all lists together and
     the worst one.
     """
@@ -73,9 +73,9 @@ def main() -> None:
     for seed in SEEDS:
         world = make_world(seed, STUDENTS, PARTICIPANTS)
         start = time.perf_counter()
-        worlds.append((world, link(world.participants, world.students)))
+        worlds.append((world, link_participants(world.participants, world.students)))
         seconds.append(time.perf_counter() - start)
-    by_damage(worlds)
+    print_by_error_kind(worlds)
     print(
         f"\n| {len(worlds)} lists | precision | recall | recall of the worst list"
         " |\n|---|---|---|---|"
@@ -95,7 +95,7 @@ def main() -> None:
         ],
     )
     altogether(
-        "a look-up letter for letter", [(world, found_by_exact_match(world)) for world, _ in worlds]
+        "a look-up letter for letter", [(world, exact_match_links(world)) for world, _ in worlds]
     )
     print(
         f"\n{PARTICIPANTS:,} participants beside {STUDENTS:,} students:"

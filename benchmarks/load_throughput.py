@@ -53,9 +53,9 @@ print(json.dumps({"seconds": seconds, "peak_mb": peak_mb()}))
 ROSTER = """
 import sys
 from pathlib import Path
-from records.connectors.oneroster.files import OneRoster
+from records.connectors.oneroster.files import OneRosterFiles
 from records.snapshots.snapshot import load
-load(OneRoster(), Path(sys.argv[1]), Path(sys.argv[2]))
+load(OneRosterFiles(), Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from training.allocation.allocation import Floors, match
+from training.allocation.allocation import Floors, allocate
 
 SIZES = ((300, 12), (16_000, 6))
 PLACES_SHARE = 0.1
@@ -64,11 +64,11 @@ def main() -> None:
     for students, supports in SIZES:
         benefits, capacity, labels = made_up(students, supports)
         start = time.perf_counter()
-        found = match(benefits, capacity)
+        found = allocate(benefits, capacity)
         middle = time.perf_counter()
         other = by_assignment(benefits, capacity)
         end = time.perf_counter()
-        match(benefits, capacity, floors=Floors(labels, {"a": 0.45, "b": 0.45}))
+        allocate(benefits, capacity, floors=Floors(labels, {"a": 0.45, "b": 0.45}))
         floored = time.perf_counter() - end
         print(
             f"| {students:,} x {supports} | {sum(capacity.values()):,} | {found.best.total:,.1f} |"

@@ -24,11 +24,11 @@ from sqlalchemy import insert, select
 import serving.site.context
 from handrail.commands.serve import site_config
 from handrail.settings import Settings
-from records.access.publication import publish, withdraw_others
-from records.access.row_security import WalledSnapshot
+from records.access.publication import publish_snapshot, withdraw_other_publications
+from records.access.row_security import RowSecuredSnapshot
 from records.access.scope import ScopedRecords, scope_for
-from records.database.engine import Table, open_database
-from records.people.accounts import start_session, viewer_of
+from records.database.engine import OrmTable, open_database
+from records.people.accounts import active_staff_member, start_session
 from records.snapshots.snapshot import Snapshot
 from serving.app import create_app
 
@@ -54,7 +54,7 @@ def move(home: Path, url: str) -> None:
     """Copy what the demo keeps in SQLite to PostgreSQL."""
     old, new = open_database(f"sqlite:///{home / 'handrail.db'}"), open_database(url)
     with old.engine.connect() as reading, new.engine.begin() as writing:
-        for table in Table.metadata.sorted_tables:
+        for table in OrmTable.metadata.sorted_tables:
             rows = [dict(found._mapping) for found in reading.execute(select(table))]
             if rows:
                 writing.execute(insert(table), rows)
@@ -70,7 +70,7 @@ def visits(settings: Settings) -> dict[str, float]:
     app = create_app(config)
     app.state.site.shelf.wait()
     browser = TestClient(app, follow_redirects=False)
-    viewer = viewer_of(config.database, CASEWORKER)
+    viewer = active_staff_member(config.database, CASEWORKER)
     browser.cookies.set("handrail", start_session(config.database, viewer, settings.now()))
     found = {"GET /caseload, the first time": seconds(lambda: browser.get("/caseload"))}
     found["GET /caseload, then"] = median(
@@ -87,13 +87,13 @@ def visits(settings: Settings) -> dict[str, float]:
 def tables(settings: Settings, snapshot: Snapshot) -> None:
     """Reading whole tables of one caseload, as features do."""
     database = open_database(settings.database_url)
-    viewer, now = viewer_of(database, CASEWORKER), settings.now()
+    viewer, now = active_staff_member(database, CASEWORKER), settings.now()
     scope = scope_for(viewer, database, snapshot, now, b"")
     for name in ("attendance_events", "course_grades", "service_sessions"):
         for asked in (None, sorted(scope.students)[:1]):
             walled, plain = [], []
             for _ in range(RUNS):
-                through = WalledSnapshot(snapshot, database, viewer.user_id, now, asked)
+                through = RowSecuredSnapshot(snapshot, database, viewer.user_id, now, asked)
                 walled.append(seconds(partial(ScopedRecords(through, scope, asked).frame, name)))
                 plain.append(seconds(partial(ScopedRecords(snapshot, scope, asked).frame, name)))
             rows = len(ScopedRecords(snapshot, scope, asked).frame(name))
@@ -110,10 +110,10 @@ def main(folder: Path, url: str) -> None:
         database = open_database(url)
         rows, took = (
             sum(snapshot.manifest["rows"].values()),
-            seconds(lambda: publish(database, snapshot)),
+            seconds(lambda: publish_snapshot(database, snapshot)),
         )
-        publish(database, snapshot)
-        withdrawing = seconds(lambda: withdraw_others(database, snapshot))
+        publish_snapshot(database, snapshot)
+        withdrawing = seconds(lambda: withdraw_other_publications(database, snapshot))
         print(
             f"publishing {rows:,} rows took {took:.1f} s, withdrawing the copy before"
             f" {withdrawing:.1f} s\n"

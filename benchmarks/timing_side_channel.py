@@ -23,12 +23,12 @@ from fastapi.testclient import TestClient
 from records.access.publication import publish_if_needed
 from records.access.scope import scope_for
 from records.database.engine import Database, open_database
-from records.people.accounts import start_session, viewer_of
+from records.people.accounts import active_staff_member, start_session
 from records.snapshots.snapshot import Snapshot
 from serving.app import SiteConfig, create_app
 from tests.records.conftest import snapshot_of
 from tests.serving import district
-from tests.serving.conftest import NOW, SECRET, STAFF, fill
+from tests.serving.conftest import NOW, SECRET, STAFF, add_partners_and_staff
 
 CALLS = 20_000
 STUDENTS = 2_000
@@ -49,7 +49,7 @@ def handles(database: Database, home: Path, calls: int) -> list[tuple[str, str]]
     """(kind, handle) for each call: students whom the caseworker does not see, and nobody's, in
     turns.
     """
-    viewer, snapshot = viewer_of(database, STAFF["caseworker"][0]), Snapshot.current(home)
+    viewer, snapshot = active_staff_member(database, STAFF["caseworker"][0]), Snapshot.current(home)
     scope = scope_for(viewer, database, snapshot, NOW, SECRET)
     students = snapshot.table("students")["student_id"].to_pyarrow().to_pylist()
     everybody = replace(scope, grants=dict.fromkeys(students, next(iter(scope.grants.values()))))
@@ -71,12 +71,12 @@ def ask(browser: httpx.Client, handle: str) -> None:
 
 
 def measure(database: Database, home: Path, calls: int) -> None:
-    fill(database)
+    add_partners_and_staff(database)
     publish_if_needed(database, Snapshot.current(home))
     browser = TestClient(
         create_app(SiteConfig(home, database, SECRET, lambda: NOW)), follow_redirects=False
     )
-    token = start_session(database, viewer_of(database, STAFF["caseworker"][0]), NOW)
+    token = start_session(database, active_staff_member(database, STAFF["caseworker"][0]), NOW)
     browser.cookies.set("handrail", token)
     asked = handles(database, home, calls)
     taken: dict[str, list[float]] = {"out of scope": [], "unknown": []}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from features.catalog import BY_NAME
+from features.catalog import FEATURES_BY_NAME
 from records.canonical.schema import Category
 
 _ATTENDANCE_WORKS = "Attendance Works, Chronic Absence: 10% of school days for any reason"
@@ -43,7 +43,7 @@ class AlertRule:
 
     @property
     def category(self) -> Category:
-        return BY_NAME[self.needs[0]].category
+        return FEATURES_BY_NAME[self.needs[0]].category
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _courses(count: float) -> str:
     return "1 course" if count == 1 else f"{count:.0f} courses"
 
 
-RULES: tuple[AlertRule, ...] = (
+ALERT_RULES: tuple[AlertRule, ...] = (
     _run("absent_5_in_a_row", 3, 5, float("inf")),
     _chronic("severe_chronic_absence", 3, 0.20, float("inf")),
     AlertRule(
@@ -142,7 +142,7 @@ RULES: tuple[AlertRule, ...] = (
 """In the order in which they are read: the first that holds is a student's headline."""
 
 
-def alerts(features: pd.DataFrame) -> list[Alert]:
+def raise_alerts(features: pd.DataFrame) -> list[Alert]:
     """Every alert that the features raise: the most severe first, then in the order of the rules,
     then by student.
 
@@ -150,7 +150,7 @@ def alerts(features: pd.DataFrame) -> list[Alert]:
         features: what `build_features` gave: float64 columns by feature name, indexed by student.
     """
     found: list[Alert] = []
-    for rule in RULES:
+    for rule in ALERT_RULES:
         known = features[list(rule.needs)].dropna()
         for student, values in zip(known.index, known.to_dict("records"), strict=True):
             row = {str(name): float(value) for name, value in values.items()}
@@ -161,7 +161,7 @@ def alerts(features: pd.DataFrame) -> list[Alert]:
                         rule.name,
                         rule.severity,
                         rule.says(row),
-                        " · ".join(BY_NAME[name].phrase(row[name]) for name in rule.needs),
+                        " · ".join(FEATURES_BY_NAME[name].phrase(row[name]) for name in rule.needs),
                         rule.source,
                         rule.category,
                     )

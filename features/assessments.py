@@ -7,10 +7,10 @@ from typing import Any
 import ibis
 
 from records.access.scope import ScopedRecords
-from records.snapshots.queries import Day, as_date
+from records.snapshots.queries import DateLike, as_date
 
 
-def assessments(records: ScopedRecords, as_of: Day) -> Any:
+def assessments(records: ScopedRecords, as_of: DateLike) -> Any:
     """One row a student: the mean of the latest scores, and the mean change since the time
     before.
     """

@@ -13,10 +13,10 @@ import ibis
 
 from records.access.scope import ScopedRecords
 from records.canonical.schema import ABSENT_STATUSES
-from records.snapshots.queries import Day, as_date
+from records.snapshots.queries import DateLike, as_date
 
 
-def student_days(records: ScopedRecords, as_of: Day) -> Any:
+def student_days(records: ScopedRecords, as_of: DateLike) -> Any:
     """One row a student and school day of this school year: date, back, absent, excused, late,
     monday.
 
@@ -57,7 +57,7 @@ def student_days(records: ScopedRecords, as_of: Day) -> Any:
     )
 
 
-def attendance(records: ScopedRecords, as_of: Day) -> Any:
+def attendance(records: ScopedRecords, as_of: DateLike) -> Any:
     """One row a student with the attendance features."""
     days = student_days(records, as_of)
     recent = days["back"] <= 60
@@ -92,7 +92,7 @@ def attendance(records: ScopedRecords, as_of: Day) -> Any:
     return joined.mutate(longest_run_60=joined["longest_run_60"].fill_null(0))
 
 
-def _stays(records: ScopedRecords, as_of: Day) -> Any:
+def _stays(records: ScopedRecords, as_of: DateLike) -> Any:
     enrolled = records.table("school_enrollments")
     enrolled = enrolled.filter(enrolled["entry_date"] <= as_date(as_of))
     latest_first = ibis.window(
@@ -123,6 +123,6 @@ def _stays(records: ScopedRecords, as_of: Day) -> Any:
     )
 
 
-def grade_level(records: ScopedRecords, as_of: Day) -> Any:
+def grade_level(records: ScopedRecords, as_of: DateLike) -> Any:
     """Grade on the day; where no enrolment is loaded, the grade now."""
     return _stays(records, as_of).select("student_id", "grade_level")

@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 from records.access.scope import ScopedRecords
-from records.snapshots.queries import Day, as_date
+from records.snapshots.queries import DateLike, as_date
 
 
-def behavior(records: ScopedRecords, as_of: Day) -> Any:
+def behavior(records: ScopedRecords, as_of: DateLike) -> Any:
     """Incidents in 60 and in 365 days up to `as_of`, and days out of class."""
     rows = records.table("behavior_incidents")
     day, year, recent = as_of, as_of - timedelta(days=365), as_of - timedelta(days=60)

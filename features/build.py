@@ -21,10 +21,10 @@ from features.attendance import attendance, grade_level
 from features.behavior import behavior
 from features.catalog import CATALOG, catalog_hash
 from features.grades import gradebook, grades
-from features.services import enrollments, sessions
+from features.services import active_programs, recent_sessions
 from records.access.scope import ScopedRecords
 from records.canonical.schema import Category
-from records.system.files import write_whole
+from records.system.files import write_atomic
 
 FAMILIES: tuple[Callable[[ScopedRecords, date], Any], ...] = (
     grade_level,
@@ -32,8 +32,8 @@ FAMILIES: tuple[Callable[[ScopedRecords, date], Any], ...] = (
     grades,
     gradebook,
     assessments,
-    enrollments,
-    sessions,
+    active_programs,
+    recent_sessions,
     behavior,
 )
 
@@ -81,7 +81,7 @@ def write_features(records: ScopedRecords, as_of: date, home: Path) -> Path:
         "sha256": hashlib.sha256(staging.read_bytes()).hexdigest(),
     }
     staging.replace(file)
-    write_whole(file.with_suffix(".json"), json.dumps(manifest, indent=1))
+    write_atomic(file.with_suffix(".json"), json.dumps(manifest, indent=1))
     return file
 
 

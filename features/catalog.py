@@ -267,7 +267,7 @@ CATALOG: tuple[Feature, ...] = (
         False,
     ),
 )
-BY_NAME = {feature.name: feature for feature in CATALOG}
+FEATURES_BY_NAME = {feature.name: feature for feature in CATALOG}
 
 
 def feature_names(*, model_only: bool = True, behavior: bool = False) -> list[str]:

@@ -8,10 +8,10 @@ from typing import Any
 import ibis
 
 from records.access.scope import ScopedRecords
-from records.snapshots.queries import Day, as_date
+from records.snapshots.queries import DateLike, as_date
 
 
-def grades(records: ScopedRecords, as_of: Day) -> Any:
+def grades(records: ScopedRecords, as_of: DateLike) -> Any:
     """One row a student with the features of marks final up to `as_of`."""
     marks = records.table("course_grades")
     marks = marks.filter(marks["date"] <= as_date(as_of))
@@ -31,7 +31,7 @@ def grades(records: ScopedRecords, as_of: Day) -> Any:
     )
 
 
-def gradebook(records: ScopedRecords, as_of: Day) -> Any:
+def gradebook(records: ScopedRecords, as_of: DateLike) -> Any:
     """The average of class work that was due in the 60 days up to `as_of`."""
     work = records.table("gradebook_entries")
     first = as_of - timedelta(days=60)

@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 from records.access.scope import ScopedRecords
-from records.snapshots.queries import Day, as_date
+from records.snapshots.queries import DateLike, as_date
 
 
-def enrollments(records: ScopedRecords, as_of: Day) -> Any:
+def active_programs(records: ScopedRecords, as_of: DateLike) -> Any:
     """Programs that the student takes part in on `as_of`."""
     rows, day = records.table("service_enrollments"), as_date(as_of)
     active = rows.filter(
@@ -18,7 +18,7 @@ def enrollments(records: ScopedRecords, as_of: Day) -> Any:
     return active.group_by("student_id").aggregate(services_active=active["program_id"].nunique())
 
 
-def sessions(records: ScopedRecords, as_of: Day) -> Any:
+def recent_sessions(records: ScopedRecords, as_of: DateLike) -> Any:
     """Sessions attended in the 60 days up to `as_of`."""
     rows, first = records.table("service_sessions"), as_of - timedelta(days=60)
     recent = rows.filter(rows["date"] <= as_date(as_of), rows["date"] > as_date(first))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fairness.approval.signoff import Desk
+from fairness.approval.signoff import ApprovalService
 from fairness.policy.policy import Policy
 from handrail.settings import Settings
 from records.database.engine import Database, open_database
 
 
-def desk_of(settings: Settings, database: Database | None = None) -> Desk:
+def approval_service(settings: Settings, database: Database | None = None) -> ApprovalService:
     """The desk of a home: with its database, which is opened where none is given, the declared
     policy and its secret.
 
@@ -16,7 +16,7 @@ def desk_of(settings: Settings, database: Database | None = None) -> Desk:
         SettingsError: the secret cannot be used.
         PolicyError: nor can the policy.
     """
-    return Desk(
+    return ApprovalService(
         database or open_database(settings.database_url),
         settings.home,
         Policy.declared(),

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from records.system.errors import SaidPlainly
+from records.system.errors import UserError
 
 Home = Annotated[
     Path | None,
@@ -29,7 +29,7 @@ Home = Annotated[
 ]
 out = Console()
 err = Console(stderr=True)
-Step = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 _ANY_WIDTH = 10_000
 _FRAME, _TALLEST_ROW = 7, 3
 """Lines around the rows of a table, and of a row on average, beyond which it is no longer read at a
@@ -37,17 +37,17 @@ glance."""
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
+def report_user_errors() -> Iterator[None]:
     """What may go wrong in ordinary use is one sentence on standard error, and exit status 2."""
     try:
         yield
-    except (SaidPlainly, OSError) as error:
+    except (UserError, OSError) as error:
         err.print(f"handrail: {error}", highlight=False, soft_wrap=True, markup=False)
         raise typer.Exit(2) from None
 
 
 @contextmanager
-def progress_bar() -> Iterator[Step]:
+def progress_bar() -> Iterator[ProgressCallback]:
     """A bar for each step, called with (step, done, total)."""
     columns = (
         TextColumn("{task.description}"),
@@ -66,7 +66,7 @@ def progress_bar() -> Iterator[Step]:
         yield step
 
 
-def existing(file: Path) -> Path:
+def require_file(file: Path) -> Path:
     """The file, if it is one.
 
     Raises:

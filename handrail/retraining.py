@@ -19,36 +19,36 @@ from typing import Any
 from fairness.audit.audit import Audit, AuditError
 from fairness.gate.gate import Verdict
 from fairness.policy.policy import Policy
-from fairness.report.report import read_audit
+from fairness.report.report import latest_audit
 from handrail.commands.models import audit_version
-from handrail.console import Step
+from handrail.console import ProgressCallback
 from handrail.settings import Settings
 from records.snapshots.snapshot import Snapshot
-from records.system.errors import SaidPlainly
-from training.evaluation.model_comparison import Finding
-from training.monitoring.drift_report import Drift, work_out_drift
-from training.ranking.model_file import ModelRefused, read_model
+from records.system.errors import UserError
+from training.evaluation.model_comparison import Superiority
+from training.monitoring.drift_report import DriftReport, compute_drift_report
+from training.ranking.model_file import InvalidModelFile, read_model
 from training.ranking.ranker import BenefitRanker
-from training.registry.model_card import Facts
+from training.registry.model_card import JsonObject
 from training.registry.registry import (
     ModelVersion,
     champion_version,
     compare_versions,
-    comparison,
     model_version,
     model_versions,
-    recipe_of,
+    recipe_digest,
     set_challenger,
+    stored_comparison,
     train,
 )
 
 
-class RetrainInProgress(SaidPlainly, RuntimeError):
+class RetrainInProgress(UserError, RuntimeError):
     """Another nightly training holds the lock."""
 
 
 @dataclass(frozen=True)
-class Night:
+class NightlyResult:
     """What one night found. `compared` is None where there was nothing to compare with; `proposed`:
     the version is the challenger now. `drift` is that of the champion, or of this version where
     there is none. `reaudited`: what the champion's own audit said, where one was due.
@@ -57,9 +57,9 @@ class Night:
     version: int
     trained: bool
     verdict: Verdict
-    compared: Facts | None
+    compared: JsonObject | None
     proposed: bool
-    drift: Drift
+    drift: DriftReport
     reaudited: Verdict | None = None
 
     @property
@@ -96,8 +96,8 @@ def retrain(
     seed: int = 0,
     ranker: BenefitRanker | None = None,
     without: Sequence[str] = (),
-    step: Step,
-) -> Night:
+    step: ProgressCallback,
+) -> NightlyResult:
     """One night's work on the current snapshot; what it found is kept with the version as
     night.json.
 
@@ -114,20 +114,22 @@ def retrain(
         champion = _champion(settings.home)
         compared = None
         if champion is not None and champion.version != made.version:
-            compared = comparison(made, champion) or compare_versions(
+            compared = stored_comparison(made, champion) or compare_versions(
                 snapshot, made, champion, settings.home, seed=seed, progress=step
             )
         better = champion is None or (
-            compared is not None and compared["finding"] == Finding.BETTER
+            compared is not None and compared["finding"] == Superiority.BETTER
         )
         proposed = better and audit.verdict is not Verdict.FAIL
         if proposed:
             set_challenger(settings.home, made.version)
-        drift = work_out_drift(
+        drift = compute_drift_report(
             snapshot, champion or made, settings.home, settings.now(), seed=seed, progress=step
         )
         again = _reaudited(settings, champion, step)
-        night = Night(made.version, trained, audit.verdict, compared, proposed, drift, again)
+        night = NightlyResult(
+            made.version, trained, audit.verdict, compared, proposed, drift, again
+        )
         made.keep("night.json", night.to_dict())
     return night
 
@@ -139,12 +141,14 @@ def _newest(
     seed: int,
     ranker: BenefitRanker | None,
     without: Sequence[str],
-    step: Step,
+    step: ProgressCallback,
 ) -> tuple[ModelVersion, bool]:
     """The newest version, trained now unless it was made from just this."""
     home = settings.home
     versions = model_versions(home)
-    recipe = recipe_of(snapshot, home, behavior=behavior, seed=seed, ranker=ranker, without=without)
+    recipe = recipe_digest(
+        snapshot, home, behavior=behavior, seed=seed, ranker=ranker, without=without
+    )
     if versions and versions[0].recipe == recipe:
         return versions[0], False
     return train(
@@ -159,10 +163,10 @@ def _newest(
     ), True
 
 
-def _audited(settings: Settings, made: ModelVersion, step: Step) -> Audit:
+def _audited(settings: Settings, made: ModelVersion, step: ProgressCallback) -> Audit:
     """The version's audit. One that is there stays as it is: a signature may rest on it."""
     try:
-        audit = read_audit(settings.home, made.version)
+        audit = latest_audit(settings.home, made.version)
     except AuditError:
         audit = None
     if audit is None:
@@ -170,13 +174,15 @@ def _audited(settings: Settings, made: ModelVersion, step: Step) -> Audit:
     return audit
 
 
-def _reaudited(settings: Settings, champion: ModelVersion | None, step: Step) -> Verdict | None:
+def _reaudited(
+    settings: Settings, champion: ModelVersion | None, step: ProgressCallback
+) -> Verdict | None:
     """Audit the champion again where its newest audit is older than the policy's days; what that
     said.
     """
     if champion is None:
         return None
-    before = read_audit(settings.home, champion.version)
+    before = latest_audit(settings.home, champion.version)
     due = timedelta(days=Policy.declared().reaudit_days)
     if before is not None and settings.now() - before.at < due:
         return None
@@ -194,7 +200,7 @@ def _champion(home: Path) -> ModelVersion | None:
     found = model_version(home, version)
     try:
         read_model(found.file, found.sha256)
-    except ModelRefused:
+    except InvalidModelFile:
         return None
     return found
 

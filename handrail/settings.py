@@ -12,19 +12,19 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
-from records.disclosure_log.disclosures import Limits
-from records.system.errors import SaidPlainly
+from records.disclosure_log.disclosures import DisclosureLimits
+from records.system.errors import UserError
 
-DEMO_MARK = "demo.json"
+DEMO_MARKER_FILE = "demo.json"
 """Written last into the home of a finished demo: the day on which it stands, and that it must stay
 on this machine."""
 
-LONGEST_LIST = 100
+MAX_STUDENTS_PER_PAGE = 100
 """Students on the longest page that the site ever makes: under a lower limit the page could not be
 opened."""
 
 
-class SettingsError(SaidPlainly, ValueError):
+class SettingsError(UserError, ValueError):
     """A setting that cannot be used; the message says which and why."""
 
 
@@ -40,7 +40,7 @@ class Settings:
     home: Path
     database_url: str
     today: date | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: DisclosureLimits = field(default_factory=DisclosureLimits)
 
     @classmethod
     def from_environment(cls, home: Path | None = None) -> Settings:
@@ -63,12 +63,16 @@ class Settings:
                 f"HANDRAIL_TODAY is {named!r}; it must be a day such as 2026-04-17"
             ) from None
         url = os.environ.get("HANDRAIL_DATABASE_URL") or f"sqlite:///{folder / 'handrail.db'}"
-        at_once = _whole("HANDRAIL_STUDENTS_AT_ONCE", Limits.at_once, LONGEST_LIST)
+        at_once = _whole(
+            "HANDRAIL_STUDENTS_AT_ONCE", DisclosureLimits.at_once, MAX_STUDENTS_PER_PAGE
+        )
         return cls(
             folder,
             url,
             today,
-            Limits(at_once, _whole("HANDRAIL_STUDENTS_A_DAY", Limits.a_day, at_once)),
+            DisclosureLimits(
+                at_once, _whole("HANDRAIL_STUDENTS_A_DAY", DisclosureLimits.a_day, at_once)
+            ),
         )
 
     @property
@@ -78,7 +82,7 @@ class Settings:
 
     @property
     def is_demo(self) -> bool:
-        return (self.home / DEMO_MARK).exists()
+        return (self.home / DEMO_MARKER_FILE).exists()
 
     def now(self) -> datetime:
         """The district's local time, without a zone."""
@@ -119,5 +123,5 @@ def _whole(name: str, default: int, least: int) -> int:
 
 
 def _demo_day(home: Path) -> str | None:
-    mark = home / DEMO_MARK
+    mark = home / DEMO_MARKER_FILE
     return str(json.loads(mark.read_text())["today"]) if mark.exists() else None

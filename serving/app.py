@@ -20,8 +20,8 @@ from serving.pages.district import agreements, consents, data_loads, identity_ma
 from serving.pages.models import audits, drift, effects
 from serving.pages.oversight import disclosures, emergencies, legal_demands, retention
 from serving.site.context import Site, SiteConfig
-from serving.site.error_responses import error_response, install
-from serving.site.security import Shield
+from serving.site.error_responses import add_exception_handlers, error_response
+from serving.site.security import SecurityMiddleware
 
 __all__ = ["SiteConfig", "create_app"]
 _PAGES = (
@@ -53,12 +53,12 @@ def create_app(config: SiteConfig) -> FastAPI:
         app.include_router(page.router, include_in_schema=False)
     app.include_router(v1.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
-    install(app)
+    add_exception_handlers(app)
 
     def error_page(request: Request, status: int) -> Response:
         request.scope.setdefault("app", app)
         return error_response(request, status)
 
-    app.add_middleware(Shield, error_page=error_page)
+    app.add_middleware(SecurityMiddleware, error_page=error_page)
     site.shelf.start(config.clock())
     return app

@@ -8,12 +8,12 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
-from fairness.approval.signoff import Desk, keep_audit, sign
+from fairness.approval.signoff import ApprovalService, record_audit, sign
 from fairness.audit.audit import audit_model
 from fairness.policy.policy import Policy
 from records.access.scope import DISTRICT, Role
 from records.database.engine import open_database
-from records.people.accounts import viewer_of
+from records.people.accounts import active_staff_member
 from tests.records.conftest import add_organization, snapshot_of
 from tests.serving import district
 from tests.training.conftest import SUPPORTS, draw_past
@@ -53,9 +53,9 @@ def make_approved_home(home: Path) -> Path:
     audit = audit_model(
         read_model(made.file, sha256), made.version, snapshot, NOW.date(), Policy.declared(), NOW
     )
-    desk = Desk(database, home, Policy.declared(), SECRET)
-    keep_audit(desk, audit)
-    sign(desk, made.version, viewer_of(database, reviewer.login), REASON, NOW)
+    desk = ApprovalService(database, home, Policy.declared(), SECRET)
+    record_audit(desk, audit)
+    sign(desk, made.version, active_staff_member(database, reviewer.login), REASON, NOW)
     database.engine.dispose()
     shutil.rmtree(home / "audited")
     return home

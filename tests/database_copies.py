@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import create_engine, insert, select, text
 from sqlalchemy.pool import NullPool
 
-from records.database.engine import Database, Table, open_database
+from records.database.engine import Database, OrmTable, open_database
 
 
 def make_database(server: str, name: str, template: str = "template1") -> str:
@@ -30,7 +30,7 @@ def copy_rows(home: Path, new: Database) -> None:
     """
     old = open_database(f"sqlite:///{home / 'handrail.db'}")
     with old.engine.connect() as reading, new.engine.begin() as writing:
-        for table in Table.metadata.sorted_tables:
+        for table in OrmTable.metadata.sorted_tables:
             rows = [dict(row._mapping) for row in reading.execute(select(table))]
             if rows:
                 writing.execute(insert(table), rows)

@@ -21,14 +21,20 @@ from pathlib import Path
 
 import numpy as np
 
-from records.access.publication import publish
+from records.access.publication import publish_snapshot
 from records.access.scope import Role, Viewer, scope_for
 from records.canonical.schema import SUPPORTS
 from records.database.engine import Database, open_database
 from records.people.accounts import start_session
 from serving.app import SiteConfig, create_app
 from tests.database_copies import copy_rows, make_database
-from tests.random_districts import NOW, draw_law, draw_rows, scramble, scramble_law
+from tests.random_districts import (
+    NOW,
+    draw_access_rules,
+    draw_rows,
+    redraw_others_access_rules,
+    redraw_out_of_scope,
+)
 from tests.records.conftest import snapshot_of
 from tests.serving.conftest import SECRET, TestSite
 from tests.serving.crawl import crawl, csrf_of
@@ -40,7 +46,7 @@ STUDENTS = 215
 PROBES = 200_000
 """How many there must be, on each kind of store."""
 
-LOOKED_AT = 4
+STUDENTS_COMPARED = 4
 """Students whose own pages and API answers are compared; the lists have all of them."""
 
 PLACES = "&".join(f"places_{support}=2" for support in SUPPORTS)
@@ -117,7 +123,7 @@ def in_postgresql(server: str) -> Stores:
     return Stores(open_store, copy, begin)
 
 
-def probe(stores: Stores, approved: Path, folder: Path) -> Counter[Role]:
+def run_probes(stores: Stores, approved: Path, folder: Path) -> Counter[Role]:
     """Draw the worlds, change what each viewer may not see, compare every answer; the probes made
     by role.
 
@@ -134,9 +140,11 @@ def probe(stores: Stores, approved: Path, folder: Path) -> Counter[Role]:
         stores.copy(start, home)
         rows = draw_rows(rng, STUDENTS)
         with opened(stores, home) as database:
-            viewers = draw_law(rng, database, [str(row["student_id"]) for row in rows["students"]])
+            viewers = draw_access_rules(
+                rng, database, [str(row["student_id"]) for row in rows["students"]]
+            )
             snapshot = snapshot_of(rows, home)
-            publish(database, snapshot)
+            publish_snapshot(database, snapshot)
             chosen = choose([viewers[place] for place in rng.permutation(len(viewers))])
             tokens = {viewer: start_session(database, viewer, NOW) for viewer in chosen}
             scopes = {
@@ -145,16 +153,16 @@ def probe(stores: Stores, approved: Path, folder: Path) -> Counter[Role]:
         for number, viewer in enumerate(chosen):
             other = folder / f"{home.name}v{number}"
             stores.copy(home, other)
-            changes = scramble(rows, scopes[viewer], rng)
+            changes = redraw_out_of_scope(rows, scopes[viewer], rng)
             with opened(stores, other) as database:
-                changes.made += scramble_law(
+                changes.made += redraw_others_access_rules(
                     rng,
                     database,
                     scopes[viewer],
                     [str(s) for s in sorted({row["student_id"] for row in rows["students"]})],
                 )
-                publish(database, snapshot_of(changes.rows, other))
-            compare(stores, viewer, tokens[viewer], home, other)
+                publish_snapshot(database, snapshot_of(changes.rows, other))
+            compare_answers(stores, viewer, tokens[viewer], home, other)
             probes[viewer.role] += len(set(changes.made))
             shutil.rmtree(other)
     return probes
@@ -167,7 +175,7 @@ def choose(viewers: Sequence[Viewer]) -> list[Viewer]:
     return [*caseworkers[:CASEWORKERS_A_WORLD], *others[:OTHERS_A_WORLD]]
 
 
-def compare(stores: Stores, viewer: Viewer, token: str, *homes: Path) -> None:
+def compare_answers(stores: Stores, viewer: Viewer, token: str, *homes: Path) -> None:
     found = []
     for home in homes:
         with opened(stores, home) as database:
@@ -199,7 +207,7 @@ def answers(home: Path, database: Database, token: str) -> Answers:
     for path in (*PAGES, *API):
         pages[f"GET {path}"] = browser.get(path)
     listed = [one["handle"] for one in browser.get("/api/v1/students?limit=200").json()["students"]]
-    for handle in sorted(listed)[:LOOKED_AT]:
+    for handle in sorted(listed)[:STUDENTS_COMPARED]:
         for path in (
             f"/students/{handle}",
             *(f"/api/v1/students/{handle}{end}" for end in ("", "/alerts", "/suggestions")),

@@ -3,8 +3,8 @@ may not see.
 
 A world is drawn from a seed: students with records of every kind, organisations on every legal
 basis, agreements in force, ended and revoked, consents, opt-outs, legal holds, emergencies, staff
-of each role. `scramble` draws anew whatever is out of one viewer's scope, in the records and in the
-operational store, and counts what it changed.
+of each role. `redraw_out_of_scope` draws anew whatever is out of one viewer's scope, in the records
+and in the operational store, and counts what it changed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from records.database.engine import (
     ParticipantRow,
     StaffRow,
 )
-from records.permissions.agreements import revoke
+from records.permissions.agreements import revoke_agreement
 from tests.records.conftest import add_agreement, add_organization
 from tests.serving.district import school_days
 
@@ -202,7 +202,9 @@ def draw_emergency(
     )
 
 
-def draw_law(rng: np.random.Generator, database: Database, students: list[str]) -> list[Viewer]:
+def draw_access_rules(
+    rng: np.random.Generator, database: Database, students: list[str]
+) -> list[Viewer]:
     """Organisations, staff and everything that opens or closes a record; the partners' staff."""
     viewers = []
     for number, organization in enumerate(ORGANIZATIONS):
@@ -228,7 +230,7 @@ def draw_law(rng: np.random.Generator, database: Database, students: list[str]) 
     return viewers
 
 
-def scramble(rows: Rows, scope: Scope, rng: np.random.Generator) -> Changes:
+def redraw_out_of_scope(rows: Rows, scope: Scope, rng: np.random.Generator) -> Changes:
     """The district with everything that `scope` does not show drawn anew.
 
     What the scope is made of stays: who takes part in the viewer's own programs.
@@ -261,7 +263,7 @@ def scramble(rows: Rows, scope: Scope, rng: np.random.Generator) -> Changes:
     return changes
 
 
-def scramble_law(
+def redraw_others_access_rules(
     rng: np.random.Generator, database: Database, scope: Scope, students: list[str]
 ) -> list[tuple[str, str]]:
     """Change what the operational store holds of others, which decides nothing for this viewer;
@@ -524,7 +526,7 @@ def _draw_agreement(
         supports=_some(rng, SUPPORTS, 6) if opens else [],
     )
     if rng.random() < 0.1:
-        revoke(database, agreement_id, NOW - timedelta(days=1))
+        revoke_agreement(database, agreement_id, NOW - timedelta(days=1))
 
 
 def _consent(rng: np.random.Generator, student: str, organization: str) -> ConsentRow:

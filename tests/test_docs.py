@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from handrail.cli import Deferred, app
+from handrail.cli import LazyCommand, app
 from records.permissions.agreements import parse_agreement
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def find(words: list[str]) -> tuple[Any, list[str]]:
 
 def real(command: Any) -> Any:
     """The command itself, for one that is not imported before it is used."""
-    return command.real if isinstance(command, Deferred) else command
+    return command.real if isinstance(command, LazyCommand) else command
 
 
 def check(line: str) -> None:

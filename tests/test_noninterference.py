@@ -12,8 +12,8 @@ import numpy as np
 from records.access.scope import Role, scope_for
 from records.database.engine import open_database
 from records.people.accounts import start_session
-from tests.noninterference_probes import CASEWORKERS_A_WORLD, PROBES, answers, in_sqlite, probe
-from tests.random_districts import NOW, ROLES, draw_law, draw_rows
+from tests.noninterference_probes import CASEWORKERS_A_WORLD, PROBES, answers, in_sqlite, run_probes
+from tests.random_districts import NOW, ROLES, draw_access_rules, draw_rows
 from tests.records.conftest import snapshot_of
 from tests.serving.conftest import SECRET
 
@@ -25,7 +25,7 @@ at all."""
 def test_what_is_out_of_scope_changes_no_byte_of_any_answer(
     approved: Path, tmp_path: Path
 ):  # R1, R3, R5, R7, R20
-    probes = probe(in_sqlite(), approved, tmp_path)
+    probes = run_probes(in_sqlite(), approved, tmp_path)
     print(f"{probes.total():,} probes: {dict(probes)}")
     assert set(probes) == set(ROLES)
     assert probes.total() >= PROBES
@@ -37,7 +37,7 @@ def test_the_model_does_suggest_and_the_answers_do_depend_on_what_is_in_scope(
     rng = np.random.default_rng(0)
     shutil.copytree(approved, tmp_path / "home")
     database = open_database(f"sqlite:///{tmp_path / 'home' / 'handrail.db'}")
-    viewers = draw_law(rng, database, [f"s{place:04d}" for place in range(STUDENTS)])
+    viewers = draw_access_rules(rng, database, [f"s{place:04d}" for place in range(STUDENTS)])
     snapshot = snapshot_of(draw_rows(np.random.default_rng(1), STUDENTS), tmp_path / "home")
     seeing = [
         viewer

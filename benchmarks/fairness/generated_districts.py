@@ -16,26 +16,31 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from fairness.audit.audit import figures, measured
-from fairness.measures.matched_pairs import twin_measures
+from fairness.audit.audit import group_comparisons, measure_population
+from fairness.measures.matched_pairs import matched_pair_measures
 from fairness.policy.policy import Policy
-from fairness.population.comparisons import Figure, Rows
-from fairness.population.students import Students, advice_of, audited_students, crossed
+from fairness.population.comparisons import GroupComparison, MeasureTable
+from fairness.population.students import (
+    AuditPopulation,
+    audit_population,
+    suggestions_for,
+    with_intersections,
+)
 from handrail.demo import generate
-from handrail.demo.simulation import Habit
-from records.connectors.oneroster.files import OneRoster
+from handrail.demo.simulation import OfferBias
+from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.snapshots.snapshot import Snapshot, load
-from training.episodes.episodes import Episodes, build_episodes, check_sufficient
+from training.episodes.episodes import Episodes, build_episodes, require_evidence
 from training.ranking.model_file import RankerModel
 from training.ranking.ranker import BenefitRanker
 
-Spoil = Callable[[Path], None]
+Injection = Callable[[Path], None]
 POLICY = Policy.declared()
 GROUP = "black"
-ALIKE: Habit = {}
-DEALS = 5
-ELSEWHERE = 90_000
+NO_BIAS: OfferBias = {}
+N_PERMUTATIONS = 5
+CANDIDATE_SEED_BASE = 90_000
 """Seeds from here on are of the districts that candidates learn in."""
 DEALT = (
     "sex",
@@ -48,16 +53,16 @@ DEALT = (
 
 
 @dataclass(frozen=True)
-class World:
+class LoadedDistrict:
     """A district as it was read in, with what a candidate says there."""
 
     snapshot: Snapshot
-    students: Students
+    students: AuditPopulation
     episodes: Episodes
     model: RankerModel
 
-    def measured(self) -> tuple[Rows, list[Rows]]:
-        return measured(self.model, self.students, self.snapshot, POLICY, self.episodes)
+    def measured(self) -> tuple[MeasureTable, list[MeasureTable]]:
+        return measure_population(self.model, self.students, self.snapshot, POLICY, self.episodes)
 
     @property
     def ours(self) -> np.ndarray:
@@ -78,12 +83,12 @@ class District:
         return source(self.folder, self.seed)
 
     @cached_property
-    def true(self) -> World:
+    def true(self) -> LoadedDistrict:
         """As it is."""
         return read(self.source, self.folder / "true", self.model)
 
     @cached_property
-    def deals(self) -> list[tuple[Students, list[Figure]]]:
+    def deals(self) -> list[tuple[AuditPopulation, list[GroupComparison]]]:
         """With every group fact dealt out anew among its students, some times, and the figures of
         each.
 
@@ -91,27 +96,29 @@ class District:
         """
         rng, found = np.random.default_rng(self.seed), self.true
         table, others = found.measured()
-        advice = advice_of(found.model, found.students)
+        advice = suggestions_for(found.model, found.students)
         alike = [rows for rows in others if rows.measures[0].check != "twins"]
         deals = []
-        for _ in range(DEALS):
-            students = dealt_anew(found.students, rng)
+        for _ in range(N_PERMUTATIONS):
+            students = permute_groups(found.students, rng)
             dealt = [
                 replace(rows, groups=students.groups.loc[rows.groups.index])
                 for rows in (table, *alike)
             ]
-            twins = twin_measures(students, advice, list(found.model.ranker.feature_names_), POLICY)
-            deals.append((students, figures(dealt[0], [*dealt[1:], *twins])))
+            twins = matched_pair_measures(
+                students, advice, list(found.model.ranker.feature_names_), POLICY
+            )
+            deals.append((students, group_comparisons(dealt[0], [*dealt[1:], *twins])))
         return deals
 
-    def spoiled(self, spoil: Spoil, name: str) -> World:
+    def spoiled(self, spoil: Injection, name: str) -> LoadedDistrict:
         """The same district with spoiled files."""
         copy = self.folder / name
         shutil.copytree(self.source, copy / "source")
         spoil(copy / "source" / "sis")
         return read(copy / "source", copy / "home", self.model)
 
-    def with_past(self, habit: Habit) -> World:
+    def with_past(self, habit: OfferBias) -> LoadedDistrict:
         """The same students, offered supports by another habit."""
         return read(
             source(self.folder / "past", self.seed, habit),
@@ -123,14 +130,16 @@ class District:
 def candidate(place: int) -> RankerModel:
     """A model learned in another district of the same kind."""
     with TemporaryDirectory() as folder:
-        snapshot = snapshot_of(source(Path(folder), ELSEWHERE + place), Path(folder) / "home")
+        snapshot = snapshot_of(
+            source(Path(folder), CANDIDATE_SEED_BASE + place), Path(folder) / "home"
+        )
         episodes = build_episodes(snapshot)
-        ranker = BenefitRanker(check_sufficient(episodes, snapshot), random_state=place)
+        ranker = BenefitRanker(require_evidence(episodes, snapshot), random_state=place)
         ranker.fit(episodes.features, episodes.outcome, episodes.support, episodes.student)
     return RankerModel(ranker, {}, f"{place:064d}")
 
 
-def source(folder: Path, seed: int, habit: Habit = ALIKE) -> Path:
+def source(folder: Path, seed: int, habit: OfferBias = NO_BIAS) -> Path:
     """A district's source files."""
     generate(folder / "source", seed=seed, habit=habit)
     return folder / "source"
@@ -138,26 +147,26 @@ def source(folder: Path, seed: int, habit: Habit = ALIKE) -> Path:
 
 def snapshot_of(files: Path, home: Path) -> Snapshot:
     """Source files, read in like any other."""
-    load(OneRoster(), files / "sis", home)
+    load(OneRosterFiles(), files / "sis", home)
     load(ServiceHistory(), files / "service_history", home, merge=True)
     return Snapshot.current(home)
 
 
-def read(files: Path, home: Path, model: RankerModel) -> World:
+def read(files: Path, home: Path, model: RankerModel) -> LoadedDistrict:
     snapshot = snapshot_of(files, home)
-    students = audited_students(snapshot, snapshot.latest_date(), POLICY, model.ranker.supports_)
-    return World(snapshot, students, build_episodes(snapshot), model)
+    students = audit_population(snapshot, snapshot.latest_date(), POLICY, model.ranker.supports_)
+    return LoadedDistrict(snapshot, students, build_episodes(snapshot), model)
 
 
-def dealt_anew(students: Students, rng: np.random.Generator) -> Students:
+def permute_groups(students: AuditPopulation, rng: np.random.Generator) -> AuditPopulation:
     """The same students with each group fact of somebody else, drawn fact by fact."""
     groups = students.groups.copy()
     for name in DEALT:
         groups[name] = rng.permutation(groups[name].to_numpy())
-    return replace(students, groups=crossed(groups, POLICY))
+    return replace(students, groups=with_intersections(groups, POLICY))
 
 
-def unwritten(share: float, seed: int) -> Spoil:
+def drop_absences(share: float, seed: int) -> Injection:
     """Leaves out a share of the group's absences."""
 
     def spoil(sis: Path) -> None:
@@ -173,7 +182,7 @@ def unwritten(share: float, seed: int) -> Spoil:
     return spoil
 
 
-def overwritten(share: float, seed: int) -> Spoil:
+def add_incidents(share: float, seed: int) -> Injection:
     """Writes down an incident this school year of a share of the group's students, among those who
     had none.
     """

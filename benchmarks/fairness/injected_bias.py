@@ -18,25 +18,31 @@ from benchmarks.fairness.generated_districts import (
     GROUP,
     POLICY,
     District,
-    World,
-    overwritten,
-    unwritten,
+    LoadedDistrict,
+    add_incidents,
+    drop_absences,
 )
-from fairness.audit.audit import figures
-from fairness.gate.gate import Judged, Verdict, consequence, judge, overall
-from fairness.policy.checks import CROSS
+from fairness.audit.audit import group_comparisons
+from fairness.gate.gate import (
+    ComparisonVerdict,
+    Verdict,
+    assign_verdicts,
+    consequence,
+    overall_verdict,
+)
+from fairness.policy.checks import INTERSECTION_SEPARATOR
 from fairness.policy.policy import Consequence
-from fairness.population.comparisons import Figure, Measure, compare
-from fairness.population.students import Students, advice_of, severities
-from handrail.demo.simulation import Habit
+from fairness.population.comparisons import GroupComparison, Measure, compare_groups
+from fairness.population.students import AuditPopulation, alert_severities, suggestions_for
+from handrail.demo.simulation import OfferBias
 from records.access.scope import ScopedRecords, pipeline_scope
-from training.estimation.pseudo_outcomes import Flags
+from training.estimation.pseudo_outcomes import BoolArray
 from training.ranking.model_file import RankerModel
 from training.ranking.suggestions import open_to_grade
 
-Scenario = Callable[[District], Iterator["Outcome"]]
+Scenario = Callable[[District], Iterator["Trial"]]
 POINTS = 0.10
-STARVED: Habit = {GROUP: {"tutoring": 0.48}}
+TUTORING_BIAS: OfferBias = {GROUP: {"tutoring": 0.48}}
 UNWRITTEN = 0.07
 SIZES: Mapping[str, tuple[str, str]] = {
     "Hispanic": ("race_ethnicity", "hispanic"),
@@ -50,7 +56,7 @@ LARGE = 200
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Trial:
     """One trial: what was to be found, whether it was, and how large it was in truth."""
 
     scenario: str
@@ -59,32 +65,36 @@ class Outcome:
     note: str = ""
 
 
-def fair(district: District) -> Iterator[Outcome]:
+def fair(district: District) -> Iterator[Trial]:
     """Every group fact is dealt out anew among the students, so that no group differs from the
     others but by chance; the past offered supports to all alike.
     """
     for _, found in district.deals:
-        judged = judge(found, POLICY)
+        judged = assign_verdicts(found, POLICY)
         answers = [_answer(one) for one in judged]
         plain = [
             (one, what)
             for one, what in zip(judged, answers, strict=True)
-            if CROSS not in one.figure.attribute
+            if INTERSECTION_SEPARATOR not in one.figure.attribute
         ]
         stops = any(what is Consequence.STOPS for _, _, what in answers)
         failed = any(verdict is Verdict.FAIL and counts for verdict, counts, _ in answers)
         large = [what for one, what in plain if one.enough and one.figure.rows >= LARGE]
-        yield Outcome("fair: nothing stops it", not stops, 0.0)
-        yield Outcome("fair: no check fails", not failed, 0.0)
-        yield Outcome(
-            f"fair: passes, groups of {LARGE} or more in need", overall(large) is Verdict.PASS, 0.0
+        yield Trial("fair: nothing stops it", not stops, 0.0)
+        yield Trial("fair: no check fails", not failed, 0.0)
+        yield Trial(
+            f"fair: passes, groups of {LARGE} or more in need",
+            overall_verdict(large) is Verdict.PASS,
+            0.0,
         )
-        yield Outcome(
-            "fair: passes, every group", overall(what for _, what in plain) is Verdict.PASS, 0.0
+        yield Trial(
+            "fair: passes, every group",
+            overall_verdict(what for _, what in plain) is Verdict.PASS,
+            0.0,
         )
 
 
-def unfair_model(district: District) -> Iterator[Outcome]:
+def unfair_model(district: District) -> Iterator[Trial]:
     """A model that, at equal need, leaves 10 points more of a group in need without a suggestion:
     suggestions that they would have are withheld from as many. Groups of five sizes, in districts
     that are fair otherwise.
@@ -94,7 +104,7 @@ def unfair_model(district: District) -> Iterator[Outcome]:
         SIZES.items(), district.deals, strict=True
     ):
         need = students.in_need(POLICY)
-        missed = need & ~students.served & ~advice_of(district.model, students).suggested
+        missed = need & ~students.served & ~suggestions_for(district.model, students).suggested
         ours = (students.groups[attribute] == value).to_numpy() & need
         taken = rng.choice(
             np.flatnonzero(ours & ~missed), round(POINTS * ours.sum()), replace=False
@@ -102,46 +112,48 @@ def unfair_model(district: District) -> Iterator[Outcome]:
         spoiled = missed.copy()
         spoiled[taken] = True
         rest = [one for one in found if one.check not in {"missed", "access"}]
-        told = compare(list(_told(students, spoiled, need)), students.groups, students.cohorts)
+        told = compare_groups(
+            list(_told(students, spoiled, need)), students.groups, students.cohorts
+        )
         caught = fails([*told, *rest], ("missed", "access"), attribute, value)
         others_in_need = (students.groups[attribute] != value).to_numpy() & need
         gap = float(spoiled[ours].mean() - spoiled[others_in_need].mean())
-        yield Outcome(f"model: {name}", caught, gap, f"{ours.sum()} in need")
+        yield Trial(f"model: {name}", caught, gap, f"{ours.sum()} in need")
 
 
-def attendance(district: District) -> Iterator[Outcome]:
+def attendance(district: District) -> Iterator[Trial]:
     """Of 100 absences of Black students 10 are not written down."""
     yield _unwritten(district, POINTS, "attendance: 10 in 100 not written down")
 
 
-def attendance_alerts(district: District) -> Iterator[Outcome]:
+def attendance_alerts(district: District) -> Iterator[Trial]:
     """So many absences of Black students are not written down that of those truly in need 10 points
     more have no alert: 7 in 100.
     """
     yield _unwritten(district, UNWRITTEN, "attendance: 10 points more without an alert")
 
 
-def discipline(district: District) -> Iterator[Outcome]:
+def discipline(district: District) -> Iterator[Trial]:
     """An incident is written down of 10 in 100 Black students who had none."""
-    found = district.spoiled(overwritten(POINTS, district.seed), "discipline")
+    found = district.spoiled(add_incidents(POINTS, district.seed), "discipline")
     before, after = (
         (one.students.features["incidents_year"] > 0).to_numpy() for one in (district.true, found)
     )
     caught = fails(_figures(found), ("discipline_record",), "race_ethnicity", GROUP)
-    yield Outcome(
+    yield Trial(
         "discipline: 10 points more with an incident",
         caught,
         _apart(after, found.ours) - _apart(before, found.ours),
     )
 
 
-def tutoring(district: District) -> Iterator[Outcome]:
+def tutoring(district: District) -> Iterator[Trial]:
     """In the past, Black students were offered tutoring so seldom that, of those whose marks were
     low, 10 points fewer started it in a school year.
     """
-    found = district.with_past(STARVED)
+    found = district.with_past(TUTORING_BIAS)
     caught = fails(_figures(found), ("past_support",), "race_ethnicity", GROUP, "tutoring")
-    yield Outcome("tutoring: 10 points fewer a year", caught, -_tutored_apart(found))
+    yield Trial("tutoring: 10 points fewer a year", caught, -_tutored_apart(found))
 
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -155,7 +167,7 @@ SCENARIOS: Mapping[str, Scenario] = {
 
 
 def trials(seed: int, model: RankerModel, names: list[str]) -> pd.DataFrame:
-    """Every trial of one district: a row an `Outcome`."""
+    """Every trial of one district: a row an `Trial`."""
     with TemporaryDirectory() as folder:
         district = District(Path(folder), seed, model)
         return pd.DataFrame(
@@ -168,15 +180,15 @@ def trials(seed: int, model: RankerModel, names: list[str]) -> pd.DataFrame:
 
 
 def fails(
-    found: Iterable[Figure],
+    found: Iterable[GroupComparison],
     checks: tuple[str, ...],
     attribute: str,
     value: str,
     item: str | None = None,
 ) -> bool:
     """Whether any of the checks fails for the group, among all that is judged."""
-    failed: list[Judged] = [
-        one for one in judge(list(found), POLICY) if one.verdict is Verdict.FAIL
+    failed: list[ComparisonVerdict] = [
+        one for one in assign_verdicts(list(found), POLICY) if one.verdict is Verdict.FAIL
     ]
     return any(
         one.figure.check in checks
@@ -186,30 +198,30 @@ def fails(
     )
 
 
-def _figures(found: World) -> list[Figure]:
-    return figures(*found.measured())
+def _figures(found: LoadedDistrict) -> list[GroupComparison]:
+    return group_comparisons(*found.measured())
 
 
-def _answer(one: Judged) -> tuple[Verdict, bool, Consequence]:
+def _answer(one: ComparisonVerdict) -> tuple[Verdict, bool, Consequence]:
     counts = POLICY.counts(one.figure.check, one.figure.attribute)
     return one.verdict, counts, consequence(one.verdict, POLICY.checks[one.figure.check], counts)
 
 
-def _unwritten(district: District, share: float, name: str) -> Outcome:
+def _unwritten(district: District, share: float, name: str) -> Trial:
     """The gap is what it does: of those truly in need, how many points more have no alert."""
-    found = district.spoiled(unwritten(share, district.seed), name)
+    found = district.spoiled(drop_absences(share, district.seed), name)
     need = district.true.students.in_need(POLICY)
     caught = fails(_figures(found), ("attendance_record",), "race_ethnicity", GROUP)
-    return Outcome(name, caught, _apart(~found.students.in_need(POLICY), found.ours, need))
+    return Trial(name, caught, _apart(~found.students.in_need(POLICY), found.ours, need))
 
 
-def _apart(flags: Flags, ours: Flags, among: Flags | None = None) -> float:
+def _apart(flags: BoolArray, ours: BoolArray, among: BoolArray | None = None) -> float:
     """The group's share less that of all others."""
     some = np.ones(len(ours), dtype=bool) if among is None else among
     return float(flags[some & ours].mean() - flags[some & ~ours].mean())
 
 
-def _tutored_apart(found: World) -> float:
+def _tutored_apart(found: LoadedDistrict) -> float:
     """The group's share less that of all others: of school years in which a student's marks were
     low, those in which tutoring began.
     """
@@ -220,7 +232,7 @@ def _tutored_apart(found: World) -> float:
     began = services[services["support"] == "tutoring"]
     begun = set(zip(began["student_id"], _school_year(began["start_date"]), strict=True))
     episodes = found.episodes
-    marks = severities(episodes.features.set_axis(range(len(episodes)), axis=0))[
+    marks = alert_severities(episodes.features.set_axis(range(len(episodes)), axis=0))[
         "grades"
     ].to_numpy()
     may = open_to_grade(records.frame("programs"), episodes.features["grade_level"], ["tutoring"])[
@@ -246,7 +258,7 @@ def _school_year(days: pd.Series) -> pd.Series:
     return (pd.to_datetime(days) - pd.DateOffset(months=7)).dt.year
 
 
-def _told(students: Students, missed: Flags, need: Flags) -> Iterator[Measure]:
+def _told(students: AuditPopulation, missed: BoolArray, need: BoolArray) -> Iterator[Measure]:
     open_to = students.may.to_numpy(dtype=bool).any(axis=1)
     yield Measure("missed", "", missed.astype(float), need.astype(float))
     yield Measure(

@@ -24,9 +24,16 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.quality.baselines import RIVALS, Rival, Scorer
-from benchmarks.quality.simulation import SCENARIOS, SUPPORTS, Floats, World, draw, hidden_columns
-from records.system.files import write_whole
+from benchmarks.quality.baselines import BASELINES, Baseline, Scorer
+from benchmarks.quality.simulation import (
+    SCENARIOS,
+    SUPPORTS,
+    Floats,
+    SimulatedDistrict,
+    hidden_columns,
+    simulate,
+)
+from records.system.files import write_atomic
 from training.ranking.ranker import BenefitRanker
 from training.ranking.suggestions import worth_suggesting
 
@@ -40,7 +47,7 @@ def gain(chosen: np.ndarray, benefit: Floats) -> float:
     return float(with_none[np.arange(len(chosen)), chosen].mean())
 
 
-def choices(scores: Floats, *, above_zero: bool, places: int | None = None) -> np.ndarray:
+def best_actions(scores: Floats, *, above_zero: bool, places: int | None = None) -> np.ndarray:
     best, most = scores.argmax(axis=1), scores.max(axis=1)
     chosen = np.where((most > 0) | (not above_zero), best + 1, 0)
     if places is not None:
@@ -48,17 +55,23 @@ def choices(scores: Floats, *, above_zero: bool, places: int | None = None) -> n
     return chosen
 
 
-def judged(world: World, scores: Floats, *, above_zero: bool) -> dict[str, float]:
+def gain_shares(world: SimulatedDistrict, scores: Floats, *, above_zero: bool) -> dict[str, float]:
     places = round(float((world.support != "none").mean()) * len(world.new))
     found = {}
     for name, limit in (("open", None), ("places", places)):
-        most = gain(choices(world.new_benefit, above_zero=True, places=limit), world.new_benefit)
-        found[name] = gain(choices(scores, above_zero=above_zero, places=limit), world.new_benefit)
+        most = gain(
+            best_actions(world.new_benefit, above_zero=True, places=limit), world.new_benefit
+        )
+        found[name] = gain(
+            best_actions(scores, above_zero=above_zero, places=limit), world.new_benefit
+        )
         found[name] /= most if most > 0 else np.nan
     return found
 
 
-def ours(world: World, seed: int, features: pd.DataFrame, seen: pd.DataFrame) -> dict[str, float]:
+def ours(
+    world: SimulatedDistrict, seed: int, features: pd.DataFrame, seen: pd.DataFrame
+) -> dict[str, float]:
     ranker = BenefitRanker(SUPPORTS, random_state=seed).fit(
         features, world.outcome, world.support, world.student
     )
@@ -66,10 +79,10 @@ def ours(world: World, seed: int, features: pd.DataFrame, seen: pd.DataFrame) ->
     means = np.column_stack([benefits[name].mean for name in SUPPORTS])
     sure = np.column_stack([worth_suggesting(benefits[name]) for name in SUPPORTS])
     shown = np.where(sure, means, -1.0)
-    found = judged(world, means, above_zero=True)
+    found = gain_shares(world, means, above_zero=True)
     harmful = world.scenario.harmful
     return found | {
-        "surely": judged(world, shown, above_zero=True)["open"],
+        "surely": gain_shares(world, shown, above_zero=True)["open"],
         "suggested": float(sure.any(axis=1).mean()),
         "harmful suggested": float(sure[:, SUPPORTS.index(harmful)].mean()) if harmful else np.nan,
         "trees alone": ranker.trees_[0],
@@ -77,7 +90,7 @@ def ours(world: World, seed: int, features: pd.DataFrame, seen: pd.DataFrame) ->
     }
 
 
-def one(world: World, seed: int, name: str) -> dict[str, float]:
+def run_learner(world: SimulatedDistrict, seed: int, name: str) -> dict[str, float]:
     """The figures of one learner in one world."""
     seen = world.hidden() if world.scenario.masked else world.new
     if name == OURS:
@@ -85,9 +98,9 @@ def one(world: World, seed: int, name: str) -> dict[str, float]:
     if name == FOR_THIS_SCOPE:
         visible = [column for column in seen.columns if column not in hidden_columns(seen)]
         return ours(world, seed, world.features[visible], seen[visible])
-    rival: Rival = next(rival for rival in RIVALS if rival.name == name)
+    rival: Baseline = next(rival for rival in BASELINES if rival.name == name)
     score: Scorer = rival.learn(world, seed)
-    return judged(world, score(seen), above_zero=rival.benefit)
+    return gain_shares(world, score(seen), above_zero=rival.benefit)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -96,14 +109,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--scenarios", default=",".join(scenario.name for scenario in SCENARIOS))
-    parser.add_argument("--learners", default=",".join([OURS, *(rival.name for rival in RIVALS)]))
+    parser.add_argument(
+        "--learners", default=",".join([OURS, *(rival.name for rival in BASELINES)])
+    )
     parser.add_argument(
         "--out", help="keep every figure in this CSV file; what it has already is not run again"
     )
     given = parser.parse_args(arguments)
     wanted, learners = given.scenarios.split(","), given.learners.split(",")
     known = {scenario.name: scenario for scenario in SCENARIOS}
-    names = {OURS, *(rival.name for rival in RIVALS)}
+    names = {OURS, *(rival.name for rival in BASELINES)}
     for name in [*set(wanted) - set(known), *set(learners) - names]:
         parser.error(
             f"there is no {name!r}; scenarios: {', '.join(known)}; learners:"
@@ -120,19 +135,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         task = progress.add_task("learning", total=len(wanted) * given.seeds)
         for seed in range(given.seeds):
             for scenario in wanted:
-                world = draw(known[scenario], seed)
+                world = simulate(known[scenario], seed)
                 for name in [*learners, *([FOR_THIS_SCOPE] if world.scenario.masked else [])]:
                     if (scenario, seed, name) in done:
                         continue
                     start = time.perf_counter()
-                    found = one(world, seed, name)
+                    found = run_learner(world, seed, name)
                     rows.append(
                         {"scenario": scenario, "seed": seed, "learner": name}
                         | found
                         | {"seconds": time.perf_counter() - start}
                     )
                     if out:
-                        write_whole(out, pd.DataFrame(rows).to_csv(index=False))
+                        write_atomic(out, pd.DataFrame(rows).to_csv(index=False))
                 progress.advance(task)
     table = (
         pd.DataFrame(rows)

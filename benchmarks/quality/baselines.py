@@ -19,12 +19,12 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.quality.simulation import Floats
-from training.estimation.parallel import ONE_THREAD, side_by_side
+from training.estimation.parallel import ONE_THREAD, parallel_map
 from training.estimation.pseudo_outcomes import (
     PseudoOutcomes,
-    folds_of,
+    append_treatment_dummies,
+    assign_folds,
     pseudo_outcomes,
-    with_flags,
 )
 
 _REGRESSOR = {
@@ -40,7 +40,7 @@ _ROUNDS = 120
 Scorer = Callable[[pd.DataFrame], Floats]
 
 
-class Past(Protocol):
+class TrainingData(Protocol):
     """Episodes to learn from: features by name, what was chosen ("none" or one of `supports`), what
     came, and who.
     """
@@ -55,17 +55,17 @@ class Past(Protocol):
 
 
 @dataclass(frozen=True)
-class Rival:
+class Baseline:
     """`learn` gives a scorer: new features in, scores (students, supports) out. `benefit`: scores
     are benefits.
     """
 
     name: str
-    learn: Callable[[Past, int], Scorer]
+    learn: Callable[[TrainingData, int], Scorer]
     benefit: bool = True
 
 
-def t_learner(past: Past, seed: int) -> Scorer:
+def t_learner(past: TrainingData, seed: int) -> Scorer:
     """One outcome model a support and one for none; the difference (Künzel et al. 2019, PNAS
     116).
     """
@@ -75,23 +75,23 @@ def t_learner(past: Past, seed: int) -> Scorer:
     def fit(name: str) -> lgb.Booster:
         return _fit(rows[chosen == name], outcome[chosen == name], seed)
 
-    models = side_by_side(fit, names)
+    models = parallel_map(fit, names)
     return lambda new: np.column_stack(
         [_predict(model, new) - _predict(models[0], new) for model in models[1:]]
     )
 
 
-def s_learner(past: Past, seed: int) -> Scorer:
+def s_learner(past: TrainingData, seed: int) -> Scorer:
     """One outcome model with the support among its inputs: pooled regression."""
     rows, outcome, chosen = _arrays(past)
     names = ("none", *past.supports)
     codes = np.asarray(pd.Categorical(chosen, categories=names).codes)
-    model = _fit(with_flags(rows, codes, len(names)), outcome, seed)
+    model = _fit(append_treatment_dummies(rows, codes, len(names)), outcome, seed)
 
     def score(new: pd.DataFrame) -> Floats:
         values = new.to_numpy(dtype="float64")
         found = [
-            _score(model, with_flags(values, np.full(len(new), place), len(names)))
+            _score(model, append_treatment_dummies(values, np.full(len(new), place), len(names)))
             for place in range(len(names))
         ]
         return np.column_stack([one - found[0] for one in found[1:]])
@@ -99,7 +99,7 @@ def s_learner(past: Past, seed: int) -> Scorer:
     return score
 
 
-def x_learner(past: Past, seed: int) -> Scorer:
+def x_learner(past: TrainingData, seed: int) -> Scorer:
     """Imputed effects of the treated and the untreated, weighted by propensity (Künzel et al.
     2019).
     """
@@ -120,7 +120,7 @@ def x_learner(past: Past, seed: int) -> Scorer:
         )
         return of_treated, of_untreated, propensity
 
-    models = side_by_side(fit, past.supports)
+    models = parallel_map(fit, past.supports)
 
     def score(new: pd.DataFrame) -> Floats:
         columns = []
@@ -134,14 +134,14 @@ def x_learner(past: Past, seed: int) -> Scorer:
     return score
 
 
-def r_learner(past: Past, seed: int) -> Scorer:
+def r_learner(past: TrainingData, seed: int) -> Scorer:
     """Residual on residual, each support against none (Nie & Wager 2021, Biometrika 108)."""
     rows, outcome, chosen = _arrays(past)
 
     def fit(name: str) -> lgb.Booster:
         pair = (chosen == name) | (chosen == "none")
         x, y, w = rows[pair], outcome[pair], (chosen == name)[pair].astype(float)
-        folds = folds_of(past.student[pair].reset_index(drop=True), 5, seed)
+        folds = assign_folds(past.student[pair].reset_index(drop=True), 5, seed)
         expected, chance = np.zeros(len(y)), np.zeros(len(y))
         for fold in range(5):
             train, judged = folds != fold, folds == fold
@@ -157,22 +157,22 @@ def r_learner(past: Past, seed: int) -> Scorer:
         residual = w - np.clip(chance, 0.01, 0.99)
         return _fit(x, (y - expected) / residual, seed, residual**2)
 
-    models = side_by_side(fit, past.supports)
+    models = parallel_map(fit, past.supports)
     return lambda new: np.column_stack([_predict(model, new) for model in models])
 
 
-def dr_each(past: Past, seed: int) -> Scorer:
+def dr_each(past: TrainingData, seed: int) -> Scorer:
     """One LightGBM a support on the doubly robust pseudo-outcomes, without sharing between
     supports.
     """
     found, rows = _pseudo(past, seed), past.features.to_numpy(dtype="float64")
-    models = side_by_side(
+    models = parallel_map(
         lambda place: _fit(rows, _clipped(found.values[:, place]), seed), range(len(past.supports))
     )
     return lambda new: np.column_stack([_predict(model, new) for model in models])
 
 
-def dr_pooled(past: Past, seed: int) -> Scorer:
+def dr_pooled(past: TrainingData, seed: int) -> Scorer:
     """One LightGBM on all pseudo-outcomes, the support a category among its inputs."""
     found = _pseudo(past, seed)
     values = np.column_stack(
@@ -181,7 +181,7 @@ def dr_pooled(past: Past, seed: int) -> Scorer:
     return _pooled(past, seed, {}, values.ravel(), weight=found.weights.ravel())
 
 
-def lambdarank(past: Past, seed: int) -> Scorer:
+def lambdarank(past: TrainingData, seed: int) -> Scorer:
     """LightGBM's `lambdarank` on the pseudo-outcomes of each episode, graded in five. It ranks, and
     knows no zero.
     """
@@ -192,7 +192,11 @@ def lambdarank(past: Past, seed: int) -> Scorer:
 
 
 def _pooled(
-    past: Past, seed: int, parameters: dict[str, str], target: np.ndarray, **data: np.ndarray
+    past: TrainingData,
+    seed: int,
+    parameters: dict[str, str],
+    target: np.ndarray,
+    **data: np.ndarray,
 ) -> Scorer:
     """One model of every pair of episode and support, the support as a category."""
     count = len(past.supports)
@@ -217,7 +221,7 @@ def _pooled(
     return score
 
 
-def imitation(past: Past, seed: int) -> Scorer:
+def imitation(past: TrainingData, seed: int) -> Scorer:
     """What people used to choose for such a student: the propensity itself."""
     rows, _, chosen = _arrays(past)
     codes = pd.Categorical(chosen, categories=["none", *past.supports]).codes
@@ -229,7 +233,7 @@ def imitation(past: Past, seed: int) -> Scorer:
     return lambda new: np.asarray(model.predict(new.to_numpy(dtype="float64"), **ONE_THREAD))[:, 1:]
 
 
-def abc_rule(past: Past, seed: int) -> Scorer:
+def abc_rule(past: TrainingData, seed: int) -> Scorer:
     """Attendance, behavior and course marks, as early-warning handbooks sort students (Balfanz et
     al. 2007).
     """
@@ -250,12 +254,12 @@ def abc_rule(past: Past, seed: int) -> Scorer:
     return score
 
 
-def at_random(past: Past, seed: int) -> Scorer:
+def at_random(past: TrainingData, seed: int) -> Scorer:
     rng = np.random.default_rng(seed)
     return lambda new: np.asarray(rng.random((len(new), len(past.supports))))
 
 
-def dr_learner(past: Past, seed: int) -> Scorer:
+def dr_learner(past: TrainingData, seed: int) -> Scorer:
     """EconML's `DRLearner` with LightGBM for each of its models."""
     from econml.dr import DRLearner
 
@@ -271,7 +275,7 @@ def dr_learner(past: Past, seed: int) -> Scorer:
     return _econml(model, past)
 
 
-def causal_forest(past: Past, seed: int) -> Scorer:
+def causal_forest(past: TrainingData, seed: int) -> Scorer:
     """EconML's `CausalForestDML` with LightGBM for its nuisance models."""
     from econml.dml import CausalForestDML
 
@@ -290,23 +294,23 @@ def causal_forest(past: Past, seed: int) -> Scorer:
     return _econml(model, past)
 
 
-RIVALS = (
-    Rival("T-learner", t_learner),
-    Rival("pooled regression", s_learner),
-    Rival("X-learner", x_learner),
-    Rival("R-learner", r_learner),
-    Rival("one model a support", dr_each),
-    Rival("pooled pseudo-outcomes", dr_pooled),
-    Rival("lambdarank", lambdarank, benefit=False),
-    Rival("EconML DRLearner", dr_learner),
-    Rival("EconML CausalForestDML", causal_forest),
-    Rival("imitation", imitation, benefit=False),
-    Rival("ABC rule", abc_rule, benefit=False),
-    Rival("random", at_random, benefit=False),
+BASELINES = (
+    Baseline("T-learner", t_learner),
+    Baseline("pooled regression", s_learner),
+    Baseline("X-learner", x_learner),
+    Baseline("R-learner", r_learner),
+    Baseline("one model a support", dr_each),
+    Baseline("pooled pseudo-outcomes", dr_pooled),
+    Baseline("lambdarank", lambdarank, benefit=False),
+    Baseline("EconML DRLearner", dr_learner),
+    Baseline("EconML CausalForestDML", causal_forest),
+    Baseline("imitation", imitation, benefit=False),
+    Baseline("ABC rule", abc_rule, benefit=False),
+    Baseline("random", at_random, benefit=False),
 )
 
 
-def _econml(model: object, past: Past) -> Scorer:
+def _econml(model: object, past: TrainingData) -> Scorer:
     middle = past.features.median()
     _, outcome, chosen = _arrays(past)
     filled = past.features.fillna(middle).to_numpy(dtype="float64")
@@ -349,7 +353,7 @@ def _classifier(seed: int) -> lgb.LGBMClassifier:
     )
 
 
-def _arrays(past: Past) -> tuple[Floats, Floats, np.ndarray]:
+def _arrays(past: TrainingData) -> tuple[Floats, Floats, np.ndarray]:
     return (
         past.features.to_numpy(dtype="float64"),
         past.outcome.to_numpy(dtype="float64"),
@@ -358,14 +362,14 @@ def _arrays(past: Past) -> tuple[Floats, Floats, np.ndarray]:
 
 
 @lru_cache(maxsize=1)
-def _pseudo(past: Past, seed: int) -> PseudoOutcomes:
+def _pseudo(past: TrainingData, seed: int) -> PseudoOutcomes:
     """Kept of the past that was asked of last: three rivals learn from the same."""
     return pseudo_outcomes(
         past.features,
         past.support,
         past.outcome,
         past.supports,
-        folds_of(past.student, 5, seed),
+        assign_folds(past.student, 5, seed),
         seed,
     )
 

@@ -5,7 +5,7 @@ Run: python -m benchmarks.quality.calibration [--seeds 5] [--scenarios base,"low
 
 All ways learn from the same predictions of unseen episodes and their pseudo-outcomes, with the same
 weights:
-- slope: as Handrail does (`training.ranking.ranker.calibrated`).
+- slope: as Handrail does (`training.ranking.ranker.fit_calibration`).
 - isotonic: a rising step function for each support.
 - isotonic together: one for all supports, of how far a prediction lies from its support's usual
   one, after the levels.
@@ -27,14 +27,20 @@ import pandas as pd
 from sklearn.isotonic import IsotonicRegression
 
 import training.ranking.ranker
-from benchmarks.quality.__main__ import judged
-from benchmarks.quality.simulation import BY_NAME, SUPPORTS, Floats, World, draw
+from benchmarks.quality.__main__ import gain_shares
+from benchmarks.quality.simulation import (
+    SCENARIOS_BY_NAME,
+    SUPPORTS,
+    Floats,
+    SimulatedDistrict,
+    simulate,
+)
 from training.ranking.ranker import BenefitRanker
 
 _TENTHS = 10
 
 
-def compared(world: World, seed: int) -> dict[str, dict[str, float]]:
+def calibration_figures(world: SimulatedDistrict, seed: int) -> dict[str, dict[str, float]]:
     """The figures of each way in one world."""
     with patch.object(
         training.ranking.ranker, "calibrated", wraps=training.ranking.ranker.calibrated
@@ -70,13 +76,13 @@ def _isotonic(predictions: Floats, values: Floats, weights: Floats) -> Any:
     return IsotonicRegression(out_of_bounds="clip").fit(predictions, values, sample_weight=weights)
 
 
-def _figures(world: World, benefit: Floats) -> dict[str, float]:
+def _figures(world: SimulatedDistrict, benefit: Floats) -> dict[str, float]:
     truth = world.new_benefit
     off = []
     for said, true in zip(benefit.T, truth.T, strict=True):
         tenths = np.array_split(np.argsort(said, kind="stable"), _TENTHS)
         off += [said[tenth].mean() - true[tenth].mean() for tenth in tenths]
-    return judged(world, benefit, above_zero=True) | {
+    return gain_shares(world, benefit, above_zero=True) | {
         "off": float(np.sqrt(np.square(off).mean())),
         "error": float(np.sqrt(np.square(benefit - truth).mean())),
         "different": float(np.mean([len(np.unique(said.round(9))) for said in benefit.T])),
@@ -92,10 +98,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     rows = []
     for name in given.scenarios.split(","):
-        if name not in BY_NAME:
-            parser.error(f"there is no {name!r}; scenarios: {', '.join(BY_NAME)}")
+        if name not in SCENARIOS_BY_NAME:
+            parser.error(f"there is no {name!r}; scenarios: {', '.join(SCENARIOS_BY_NAME)}")
         for seed in range(given.seeds):
-            for way, figures in compared(draw(BY_NAME[name], seed), seed).items():
+            for way, figures in calibration_figures(
+                simulate(SCENARIOS_BY_NAME[name], seed), seed
+            ).items():
                 rows.append({"scenario": name, "way": way} | figures)
     print(f"Medians over {given.seeds} seeds")
     print(pd.DataFrame(rows).groupby(["scenario", "way"], sort=False).median().round(3).to_string())

@@ -31,18 +31,18 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 from benchmarks.quality.simulation import (
-    BY_NAME,
     DECISIONS,
+    SCENARIOS_BY_NAME,
     SUPPORTS,
     Floats,
     Scenario,
-    World,
-    anyhow,
-    draw,
+    SimulatedDistrict,
+    simulate,
     small,
+    untreated_outcome,
 )
 from training.estimation.policy_value import Actions, Estimate, IntervalKind, policy_value
-from training.estimation.pseudo_outcomes import SMALLEST_PROPENSITY, folds_of, pseudo_outcomes
+from training.estimation.pseudo_outcomes import MIN_PROPENSITY, assign_folds, pseudo_outcomes
 
 STUDENTS, NEW_STUDENTS = 2_000, 40_000
 SCORE_NOISE = 1.5
@@ -89,7 +89,7 @@ def policy_of(benefit: Floats, rng: np.random.Generator) -> Actions:
     return np.where(scores.max(axis=1) > 0, scores.argmax(axis=1) + 1, 0).astype(np.intp)
 
 
-def truth_of(world: World, rng: np.random.Generator) -> Truth:
+def truth_of(world: SimulatedDistrict, rng: np.random.Generator) -> Truth:
     """The population's value and gain of the policy, from the world's new students."""
     if world.scenario.shift:
         raise ValueError(
@@ -100,13 +100,13 @@ def truth_of(world: World, rng: np.random.Generator) -> Truth:
     reached = given[np.arange(len(chosen)), chosen]
     practice = (world.new_propensity * given).sum(axis=1)
     return Truth(
-        float((anyhow(world.new) + reached).mean()),
+        float((untreated_outcome(world.new) + reached).mean()),
         float((reached - practice).mean()),
         school_shift(world),
     )
 
 
-def school_shift(world: World) -> float:
+def school_shift(world: SimulatedDistrict) -> float:
     """What this world's schools add to the mean outcome of its population of students.
 
     A school is a rounded sum of two normal draws of variance 4 (`worlds.draw`), kept between -6 and
@@ -121,7 +121,7 @@ def replicate(scenario: Scenario, seed: int) -> tuple[Truth, dict[Case, Estimate
     """The truth of one world, what every kind of interval says of it, thin overlap and effective
     sample size.
     """
-    world = draw(scenario, seed, NEW_STUDENTS)
+    world = simulate(scenario, seed, NEW_STUDENTS)
     rng = np.random.default_rng([seed, 1])
     truth = truth_of(world, rng)
     chosen, taken, reward = policy_of(world.benefit, rng), _codes(world), world.outcome.to_numpy()
@@ -130,7 +130,7 @@ def replicate(scenario: Scenario, seed: int) -> tuple[Truth, dict[Case, Estimate
         world.support,
         world.outcome,
         SUPPORTS,
-        folds_of(world.student, 5, seed),
+        assign_folds(world.student, 5, seed),
         seed,
     )
     found: dict[Case, Estimate] = {}
@@ -197,11 +197,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--replications", type=int, default=200)
     parser.add_argument(
-        "--scenario", default="base", choices=[name for name in BY_NAME if not BY_NAME[name].shift]
+        "--scenario",
+        default="base",
+        choices=[name for name in SCENARIOS_BY_NAME if not SCENARIOS_BY_NAME[name].shift],
     )
     parser.add_argument("--students", type=int, default=STUDENTS)
     asked = parser.parse_args()
-    scenario = small(BY_NAME[asked.scenario], asked.students)
+    scenario = small(SCENARIOS_BY_NAME[asked.scenario], asked.students)
     rows: defaultdict[Case, list[tuple[float, Estimate]]] = defaultdict(list)
     thin, sizes = [], []
     console = Console(width=150)
@@ -220,13 +222,13 @@ def main() -> None:
         )
     )
     console.print(
-        f"Chosen action at the propensity floor of {SMALLEST_PROPENSITY}: {np.mean(thin):.1%} of"
+        f"Chosen action at the propensity floor of {MIN_PROPENSITY}: {np.mean(thin):.1%} of"
         f" episodes; effective sample size {np.mean(sizes):,.0f} of"
         f" {scenario.students * DECISIONS:,}."
     )
 
 
-def _codes(world: World) -> Actions:
+def _codes(world: SimulatedDistrict) -> Actions:
     return np.asarray(pd.Categorical(world.support, categories=list(NAMES)).codes, dtype=np.intp)
 
 

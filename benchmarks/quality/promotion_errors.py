@@ -10,13 +10,13 @@ benefit plus noise of the policy's own. Champion and candidate with equal noise 
 the same in the population, since nothing else tells them apart: they are the hardest case of "no
 better". More noise makes a candidate worse, less makes it better. What a candidate is truly worth
 beyond the champion is worked out on new students. All candidates of a world are judged by
-`training.evaluation.model_comparison.paired` with nuisances cross-fitted as in use, which is what
-takes time; so several pairs are drawn for each world, and the Monte Carlo intervals are a little
-too narrow for that.
+`training.evaluation.model_comparison.paired_difference` with nuisances cross-fitted as in use,
+which is what takes time; so several pairs are drawn for each world, and the Monte Carlo intervals
+are a little too narrow for that.
 
 With `--learned N` another N worlds compare two real rankers: the champion learned from the earlier
 two episodes of each student, the candidate from half of these students;
-`training.evaluation.model_comparison.compare` judges them on the last episodes.
+`training.evaluation.model_comparison.compare_rankers` judges them on the last episodes.
 """
 
 from __future__ import annotations
@@ -33,21 +33,26 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 from benchmarks.quality.simulation import (
-    BY_NAME,
     DECISIONS,
+    SCENARIOS_BY_NAME,
     SUPPORTS,
     Floats,
     Scenario,
-    World,
-    draw,
+    SimulatedDistrict,
+    simulate,
     small,
 )
 from training.episodes.episodes import Episodes
 from training.estimation.policy_value import Actions
-from training.estimation.pseudo_outcomes import folds_of, pseudo_outcomes
-from training.evaluation.model_comparison import Difference, Finding, compare, paired
+from training.estimation.pseudo_outcomes import assign_folds, pseudo_outcomes
+from training.evaluation.model_comparison import (
+    PolicyDifference,
+    Superiority,
+    compare_rankers,
+    paired_difference,
+)
 from training.ranking.ranker import BenefitRanker
-from training.ranking.suggestions import choose
+from training.ranking.suggestions import choose_actions
 
 STUDENTS, NEW_STUDENTS = 1_000, 10_000
 CHAMPION_NOISE = 1.5
@@ -58,7 +63,7 @@ PROGRAMS = pd.DataFrame({"support": SUPPORTS, "min_grade": np.nan, "max_grade": 
 NAMES = ("none", *SUPPORTS)
 
 
-def choices(benefit: Floats, noise: float, places: int, rng: np.random.Generator) -> Actions:
+def noisy_actions(benefit: Floats, noise: float, places: int, rng: np.random.Generator) -> Actions:
     """The support with the best noisy score above zero for those with the highest, shape (n,); 0
     for none.
     """
@@ -77,11 +82,11 @@ def worth(chosen: Actions, benefit: Floats) -> float:
 
 def noisy_policies(
     scenario: Scenario, seed: int, pairs: int
-) -> Iterator[tuple[str, tuple[float, Difference]]]:
+) -> Iterator[tuple[str, tuple[float, PolicyDifference]]]:
     """Each candidate of one world, `pairs` times: its true worth beyond the champion's, and what is
     found of it.
     """
-    world = draw(scenario, seed, NEW_STUDENTS)
+    world = simulate(scenario, seed, NEW_STUDENTS)
     rng = np.random.default_rng([seed, 2])
     taken = _codes(world)
     fitted = pseudo_outcomes(
@@ -89,7 +94,7 @@ def noisy_policies(
         world.support,
         world.outcome,
         SUPPORTS,
-        folds_of(world.student, 5, seed),
+        assign_folds(world.student, 5, seed),
         seed,
     )
     places = int((taken > 0).sum())
@@ -97,17 +102,17 @@ def noisy_policies(
     reward = world.outcome.to_numpy()
     for _, (name, noise) in product(range(pairs), CANDIDATE_NOISE.items()):
         candidate, champion = (
-            choices(world.benefit, one, places, rng) for one in (noise, CHAMPION_NOISE)
+            noisy_actions(world.benefit, one, places, rng) for one in (noise, CHAMPION_NOISE)
         )
         truth = [
-            worth(choices(world.new_benefit, one, places_new, rng), world.new_benefit)
+            worth(noisy_actions(world.new_benefit, one, places_new, rng), world.new_benefit)
             for one in (noise, CHAMPION_NOISE)
         ]
         yield (
             name,
             (
                 0.0 if noise == CHAMPION_NOISE else truth[0] - truth[1],
-                paired(
+                paired_difference(
                     reward,
                     taken,
                     candidate,
@@ -120,9 +125,9 @@ def noisy_policies(
         )
 
 
-def learned_policies(scenario: Scenario, seed: int) -> tuple[float, Difference]:
+def learned_policies(scenario: Scenario, seed: int) -> tuple[float, PolicyDifference]:
     """Two real rankers of one world, the candidate learned from half of the students."""
-    world = draw(scenario, seed, NEW_STUDENTS)
+    world = simulate(scenario, seed, NEW_STUDENTS)
     day = pd.Series(np.arange(len(world.student)) % DECISIONS)
     episodes = Episodes(
         world.features,
@@ -132,18 +137,18 @@ def learned_policies(scenario: Scenario, seed: int) -> tuple[float, Difference]:
         world.outcome,
     )
     judged = (day == DECISIONS - 1).to_numpy()
-    half = (folds_of(world.student, 2, seed) == 0) & ~judged
+    half = (assign_folds(world.student, 2, seed) == 0) & ~judged
     candidate, champion = (_learned(world, np.flatnonzero(rows), seed) for rows in (half, ~judged))
-    found = compare(episodes, judged, PROGRAMS, candidate, champion, seed=seed)
+    found = compare_rankers(episodes, judged, PROGRAMS, candidate, champion, seed=seed)
     places = round(found.places / found.episodes * len(world.new))
     worths = [
-        worth(choose(ranker, world.new, PROGRAMS, places), world.new_benefit)
+        worth(choose_actions(ranker, world.new, PROGRAMS, places), world.new_benefit)
         for ranker in (candidate, champion)
     ]
     return worths[0] - worths[1], found.difference
 
 
-def table_of(rows: dict[str, list[tuple[float, Difference]]], title: str) -> Table:
+def table_of(rows: dict[str, list[tuple[float, PolicyDifference]]], title: str) -> Table:
     """How often each kind of candidate was called better and worse, and how often the interval held
     the truth.
     """
@@ -160,8 +165,8 @@ def table_of(rows: dict[str, list[tuple[float, Difference]]], title: str) -> Tab
         title=title,
     )
     for name, pairs in rows.items():
-        better = sum(one.finding is Finding.BETTER for _, one in pairs)
-        worse = sum(one.finding is Finding.WORSE for _, one in pairs)
+        better = sum(one.finding is Superiority.BETTER for _, one in pairs)
+        worse = sum(one.finding is Superiority.WORSE for _, one in pairs)
         held = sum(one.estimate.lower <= truth <= one.estimate.upper for truth, one in pairs)
         errors = np.array([one.estimate.value - truth for truth, one in pairs])
         half = np.array([(one.estimate.upper - one.estimate.lower) / 2 / 1.96 for _, one in pairs])
@@ -188,13 +193,15 @@ def main() -> None:
     )
     parser.add_argument("--learned", type=int, default=0)
     parser.add_argument(
-        "--scenario", default="base", choices=[name for name in BY_NAME if not BY_NAME[name].shift]
+        "--scenario",
+        default="base",
+        choices=[name for name in SCENARIOS_BY_NAME if not SCENARIOS_BY_NAME[name].shift],
     )
     parser.add_argument("--students", type=int, default=STUDENTS)
     parser.add_argument("--first-seed", type=int, default=0)
     asked = parser.parse_args()
-    scenario = small(BY_NAME[asked.scenario], asked.students)
-    rows: defaultdict[str, list[tuple[float, Difference]]] = defaultdict(list)
+    scenario = small(SCENARIOS_BY_NAME[asked.scenario], asked.students)
+    rows: defaultdict[str, list[tuple[float, PolicyDifference]]] = defaultdict(list)
     console = Console(width=150)
     title = f"{scenario.name}, {scenario.students:,} students"
     for done in range(asked.replications + asked.learned):
@@ -220,7 +227,7 @@ def main() -> None:
     )
 
 
-def _learned(world: World, rows: np.ndarray, seed: int) -> BenefitRanker:
+def _learned(world: SimulatedDistrict, rows: np.ndarray, seed: int) -> BenefitRanker:
     ranker = BenefitRanker(SUPPORTS, random_state=seed)
     return ranker.fit(
         world.features.iloc[rows],
@@ -230,7 +237,7 @@ def _learned(world: World, rows: np.ndarray, seed: int) -> BenefitRanker:
     )
 
 
-def _codes(world: World) -> Actions:
+def _codes(world: SimulatedDistrict) -> Actions:
     return np.asarray(pd.Categorical(world.support, categories=list(NAMES)).codes, dtype=np.intp)
 
 

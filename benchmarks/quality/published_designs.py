@@ -24,8 +24,8 @@ from rich.progress import track
 from rich.table import Table
 from scipy.special import expit, softmax
 
-from benchmarks.quality.__main__ import choices, gain
-from benchmarks.quality.baselines import RIVALS, Past, Scorer
+from benchmarks.quality.__main__ import best_actions, gain
+from benchmarks.quality.baselines import BASELINES, Scorer, TrainingData
 from benchmarks.quality.simulation import Floats
 from training.ranking.ranker import BenefitRanker
 
@@ -35,7 +35,7 @@ RIVAL_NAMES = ("T-learner", "pooled regression", "X-learner", "R-learner", "one 
 
 
 @dataclass(eq=False)
-class Drawn:
+class Sample:
     """People of a world, one episode each, and their true benefits (n, supports)."""
 
     features: pd.DataFrame
@@ -56,7 +56,7 @@ def names_of(count: int) -> tuple[str, ...]:
     return tuple(f"support {place + 1}" for place in range(count))
 
 
-World = Callable[[Floats], tuple[Floats, Floats, Floats]]
+DataGeneratingProcess = Callable[[Floats], tuple[Floats, Floats, Floats]]
 """From features: the chance of each support (n, supports), the outcome without any (n,), the
 benefits (n, supports)."""
 
@@ -106,7 +106,7 @@ def _against(X: Floats) -> tuple[Floats, Floats, Floats]:
     return expit(-1.2 * X[:, 0] - 0.3)[:, None], X[:, 1], 0.8 * X[:, :1]
 
 
-WORLDS: dict[str, World] = {
+WORLDS: dict[str, DataGeneratingProcess] = {
     "A": _a,
     "B": _b,
     "C": _c,
@@ -118,7 +118,7 @@ WORLDS: dict[str, World] = {
 }
 
 
-def drawn(name: str, rows: int, rng: np.random.Generator) -> Drawn:
+def draw_sample(name: str, rows: int, rng: np.random.Generator) -> Sample:
     X = rng.random((rows, FEATURES)) if name == "A" else rng.normal(size=(rows, FEATURES))
     chance, usual, benefit = WORLDS[name](X)
     got = (
@@ -130,10 +130,10 @@ def drawn(name: str, rows: int, rng: np.random.Generator) -> Drawn:
     outcome = usual + np.column_stack([np.zeros(rows), benefit])[np.arange(rows), got] + noise
     support = np.array(["none", *names_of(chance.shape[1])], dtype=object)[got]
     features = pd.DataFrame(X, columns=[f"x{place}" for place in range(FEATURES)])
-    return Drawn(features, pd.Series(support), pd.Series(outcome), benefit)
+    return Sample(features, pd.Series(support), pd.Series(outcome), benefit)
 
 
-def handrail(past: Past, seed: int) -> Scorer:
+def handrail(past: TrainingData, seed: int) -> Scorer:
     ranker = BenefitRanker(past.supports, random_state=seed)
     ranker.fit(past.features, past.outcome, past.support, past.student)
 
@@ -145,7 +145,7 @@ def handrail(past: Past, seed: int) -> Scorer:
 
 
 LEARNERS = {"Handrail": handrail} | {
-    rival.name: rival.learn for rival in RIVALS if rival.name in RIVAL_NAMES
+    rival.name: rival.learn for rival in BASELINES if rival.name in RIVAL_NAMES
 }
 
 
@@ -165,11 +165,11 @@ def main() -> None:
         figures: dict[str, list[tuple[float, float]]] = {learner: [] for learner in LEARNERS}
         for seed in range(given.seeds):
             rng = np.random.default_rng(seed)
-            past, new = drawn(name, given.rows, rng), drawn(name, NEW, rng)
-            most = gain(choices(new.benefit, above_zero=True), new.benefit)
+            past, new = draw_sample(name, given.rows, rng), draw_sample(name, NEW, rng)
+            most = gain(best_actions(new.benefit, above_zero=True), new.benefit)
             for learner, learn in LEARNERS.items():
                 scores = learn(past, seed)(new.features)
-                had = gain(choices(scores, above_zero=True), new.benefit)
+                had = gain(best_actions(scores, above_zero=True), new.benefit)
                 figures[learner].append((float(((scores - new.benefit) ** 2).mean()), had / most))
         table.add_row(
             name,

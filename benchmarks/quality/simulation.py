@@ -58,11 +58,11 @@ SCENARIOS = (
     Scenario("shift", shift=1.0),
     Scenario("masked", masked=True),
 )
-BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+SCENARIOS_BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
 @dataclass(frozen=True, eq=False)
-class World:
+class SimulatedDistrict:
     """Episodes for learning, and new students with their true benefit of each support, shape
     (students, supports).
     """
@@ -96,7 +96,7 @@ def hidden_columns(frame: pd.DataFrame) -> list[str]:
     return [name for name in frame.columns if str(name).startswith(GRADES_HIDDEN)]
 
 
-def draw(scenario: Scenario, seed: int, new_students: int = 20_000) -> World:
+def simulate(scenario: Scenario, seed: int, new_students: int = 20_000) -> SimulatedDistrict:
     """One world: the same scenario and seed give the same one."""
     rng = np.random.default_rng([seed, *scenario.name.encode()])
     shape = _Shape(rng)
@@ -117,9 +117,9 @@ def draw(scenario: Scenario, seed: int, new_students: int = 20_000) -> World:
     noise = NOISE * (0.4 * own[student] + np.sqrt(1 - 0.16 - 0.01) * rng.normal(size=len(student)))
     noise = noise + effects[(school + 6).astype(int)]
     given = np.hstack([np.zeros((len(student), 1)), benefit])[np.arange(len(student)), chosen]
-    outcome = anyhow(features) + given + noise
+    outcome = untreated_outcome(features) + given + noise
     names = np.array(["none", *SUPPORTS], dtype=object)
-    return World(
+    return SimulatedDistrict(
         scenario,
         features,
         pd.Series(names[chosen]),
@@ -269,7 +269,7 @@ def _habit(shape: _Shape, features: pd.DataFrame, benefit: Floats, scenario: Sce
     return chances
 
 
-def anyhow(features: pd.DataFrame) -> Floats:
+def untreated_outcome(features: pd.DataFrame) -> Floats:
     """What would follow without a support: trouble goes on, and extremes come back toward the
     middle.
     """

@@ -21,7 +21,7 @@ from typing import Any
 
 import lightgbm as lgb
 
-from benchmarks.quality.simulation import BY_NAME, SUPPORTS, draw
+from benchmarks.quality.simulation import SCENARIOS_BY_NAME, SUPPORTS, simulate
 from training.ranking.ranker import BenefitRanker
 
 
@@ -52,7 +52,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.training_time")
     parser.add_argument("--students", type=int, default=16_000)
     given = parser.parse_args()
-    world = draw(replace(BY_NAME["base"], students=given.students), 0, new_students=10)
+    world = simulate(
+        replace(SCENARIOS_BY_NAME["base"], students=given.students), 0, new_students=10
+    )
     clock = _Clock()
     for owner, name in (
         (lgb.Dataset, "construct"),

@@ -15,7 +15,7 @@ from pathlib import Path
 from fairness.audit.audit import Audit, AuditError, AuditOutdated
 from fairness.gate.gate import Verdict
 from fairness.policy.policy import Policy
-from fairness.report.report import Signature, read_audit, signed_audit, write_report
+from fairness.report.report import Signature, audit_by_digest, latest_audit, write_report
 from records.access.scope import DISTRICT, Role, Viewer
 from records.database.engine import Database
 from records.decisions.signoffs import (
@@ -26,28 +26,28 @@ from records.decisions.signoffs import (
     add_gate_record,
     add_signoff,
     gate_records,
-    whole_signoffs,
+    verified_signoffs,
 )
-from records.people.accounts import AccountError, staff_names, viewer_of
-from records.system.errors import SaidPlainly
-from training.evaluation.model_comparison import Finding
-from training.monitoring.drift_report import DriftDamaged, drifts_of
+from records.people.accounts import AccountError, active_staff_member, staff_names
+from records.system.errors import UserError
+from training.evaluation.model_comparison import Superiority
+from training.monitoring.drift_report import DriftReportCorrupt, drift_reports_of
 from training.registry.registry import (
     CHALLENGER,
     CHAMPION,
     REGISTERED_MODEL,
+    ModelNotFound,
     ModelVersion,
-    NoModel,
     challenger_version,
     champion_version,
-    comparison,
     model_version,
-    registry,
+    registry_client,
+    stored_comparison,
 )
 
 
 @dataclass(frozen=True)
-class Desk:
+class ApprovalService:
     """Where audits are kept and signed: the database, home and policy, and the secret that seals
     what is kept.
     """
@@ -58,12 +58,12 @@ class Desk:
     secret: bytes
 
 
-class SignoffRefused(SaidPlainly, ValueError):
+class SignoffRefused(UserError, ValueError):
     """A signature or refusal that does not count; the message says why in plain words."""
 
 
 @dataclass(frozen=True)
-class Approved:
+class ApprovedVersion:
     """The version that may serve, or None and why there is none."""
 
     version: ModelVersion | None
@@ -71,7 +71,7 @@ class Approved:
 
 
 @dataclass(frozen=True)
-class Asked:
+class SignoffRequirements:
     """What stands before a signature: a `problem` that no reason answers, or `doubts` that a
     written one does.
     """
@@ -80,7 +80,7 @@ class Asked:
     doubts: tuple[str, ...]
 
 
-def keep_audit(desk: Desk, audit: Audit) -> Path:
+def record_audit(desk: ApprovalService, audit: Audit) -> Path:
     """Write an audit's files and what the gate says of it; the report's file. Without both it
     cannot be signed.
     """
@@ -102,7 +102,7 @@ def keep_audit(desk: Desk, audit: Audit) -> Path:
 
 
 def sign(
-    desk: Desk,
+    desk: ApprovalService,
     version: int,
     reviewer: Viewer,
     reason: str,
@@ -133,7 +133,7 @@ def sign(
             f"Version {version} was audited again since you opened this page: please read the new "
             "audit first."
         )
-    asked = asked_of_reviewer(desk, found, audit, now)
+    asked = signoff_requirements(desk, found, audit, now)
     if asked.problem:
         raise SignoffRefused(asked.problem)
     reason, doubts = _reason(reason, "signature"), asked.doubts
@@ -150,7 +150,9 @@ def sign(
     )
 
 
-def asked_of_reviewer(desk: Desk, found: ModelVersion, audit: Audit, now: datetime) -> Asked:
+def signoff_requirements(
+    desk: ApprovalService, found: ModelVersion, audit: Audit, now: datetime
+) -> SignoffRequirements:
     """Why an audit of a version cannot be signed, or what the reviewer must answer in writing to
     sign it.
     """
@@ -160,10 +162,10 @@ def asked_of_reviewer(desk: Desk, found: ModelVersion, audit: Audit, now: dateti
         if problem
         else [*_open_questions(audit), *_not_better(found, approved_model(desk, now).version)]
     )
-    return Asked(problem, tuple(doubts))
+    return SignoffRequirements(problem, tuple(doubts))
 
 
-def rollback(desk: Desk, reviewer: Viewer, reason: str, now: datetime) -> Signoff:
+def rollback(desk: ApprovalService, reviewer: Viewer, reason: str, now: datetime) -> Signoff:
     """Return to the version that was signed and served before the present champion. It is a
     signature like another.
 
@@ -173,7 +175,7 @@ def rollback(desk: Desk, reviewer: Viewer, reason: str, now: datetime) -> Signof
             there is no reason. Nothing then changes.
     """
     _check_reviewer(desk.database, reviewer)
-    version = served_before(desk)
+    version = rollback_target(desk)
     if version is None:
         raise SignoffRefused("No earlier version was signed that could serve again.")
     found = _registered(desk.home, version)
@@ -189,7 +191,7 @@ def rollback(desk: Desk, reviewer: Viewer, reason: str, now: datetime) -> Signof
     )
 
 
-def served_before(desk: Desk) -> int | None:
+def rollback_target(desk: ApprovalService) -> int | None:
     """The version that a rollback would return to; None where there is none.
 
     Signatures lie on one another; one for a version that is beneath already, as a rollback's, takes
@@ -197,7 +199,7 @@ def served_before(desk: Desk) -> int | None:
     and not there and back.
     """
     pile: list[int] = []
-    for one in reversed(whole_signoffs(desk.database, desk.secret)):
+    for one in reversed(verified_signoffs(desk.database, desk.secret)):
         if one.decision == REFUSED:
             pile = [version for version in pile if version != one.model_version]
         elif one.model_version in pile:
@@ -209,7 +211,9 @@ def served_before(desk: Desk) -> int | None:
     return beneath[-1] if beneath else None
 
 
-def refuse(desk: Desk, version: int, reviewer: Viewer, reason: str, now: datetime) -> Signoff:
+def refuse(
+    desk: ApprovalService, version: int, reviewer: Viewer, reason: str, now: datetime
+) -> Signoff:
     """Refuse a version, audited or not: from then on it may not serve, and if it did it is the
     champion no longer.
 
@@ -222,7 +226,7 @@ def refuse(desk: Desk, version: int, reviewer: Viewer, reason: str, now: datetim
     found = _registered(desk.home, version)
     reason = _reason(reason, "refusal")
     try:
-        audit = read_audit(desk.home, version)
+        audit = latest_audit(desk.home, version)
     except AuditError:
         audit = None
     signoff = Signoff(
@@ -230,28 +234,30 @@ def refuse(desk: Desk, version: int, reviewer: Viewer, reason: str, now: datetim
     )
     add_signoff(desk.database, signoff, desk.secret)
     if champion_version(desk.home) == version:
-        registry(desk.home).delete_registered_model_alias(REGISTERED_MODEL, CHAMPION)
+        registry_client(desk.home).delete_registered_model_alias(REGISTERED_MODEL, CHAMPION)
     if audit is not None:
         _print_signatures(desk, audit)
     return signoff
 
 
-def approved_model(desk: Desk, now: datetime) -> Approved:
+def approved_model(desk: ApprovalService, now: datetime) -> ApprovedVersion:
     """What serving may load. Whoever moved the alias, a version without a valid signature is not
     approved.
     """
     version = champion_version(desk.home)
     if version is None:
-        return Approved(None, "No model is approved yet.")
+        return ApprovedVersion(None, "No model is approved yet.")
     try:
         found = _registered(desk.home, version)
         _, problem = _still_signed(desk, found, now)
     except SignoffRefused as error:
-        return Approved(None, str(error))
-    return Approved(None, problem) if problem else Approved(found)
+        return ApprovedVersion(None, str(error))
+    return ApprovedVersion(None, problem) if problem else ApprovedVersion(found)
 
 
-def _still_signed(desk: Desk, found: ModelVersion, now: datetime) -> tuple[Audit | None, str]:
+def _still_signed(
+    desk: ApprovalService, found: ModelVersion, now: datetime
+) -> tuple[Audit | None, str]:
     """The audit that was signed of a version, and why that does not let it serve: empty where it
     does.
     """
@@ -259,7 +265,7 @@ def _still_signed(desk: Desk, found: ModelVersion, now: datetime) -> tuple[Audit
     newest = next(
         (
             one
-            for one in whole_signoffs(desk.database, desk.secret, found.sha256)
+            for one in verified_signoffs(desk.database, desk.secret, found.sha256)
             if one.model_version == version
         ),
         None,
@@ -272,7 +278,7 @@ def _still_signed(desk: Desk, found: ModelVersion, now: datetime) -> tuple[Audit
             f"The champion alias points to version {version}, which a reviewer has refused.",
         )
     try:
-        audit = signed_audit(desk.home, version, newest.audit_sha256)
+        audit = audit_by_digest(desk.home, version, newest.audit_sha256)
         later = _audit(desk.home, version)
     except AuditOutdated:
         return (
@@ -295,10 +301,10 @@ def _still_signed(desk: Desk, found: ModelVersion, now: datetime) -> tuple[Audit
     return audit, _not_servable(desk, found, audit, now)
 
 
-def _keep(desk: Desk, found: ModelVersion, audit: Audit, signoff: Signoff) -> Signoff:
+def _keep(desk: ApprovalService, found: ModelVersion, audit: Audit, signoff: Signoff) -> Signoff:
     """Keep a signature and let its version be the champion, and the challenger no longer."""
     add_signoff(desk.database, signoff, desk.secret)
-    client = registry(desk.home)
+    client = registry_client(desk.home)
     client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, str(found.version))
     if challenger_version(desk.home) == found.version:
         client.delete_registered_model_alias(REGISTERED_MODEL, CHALLENGER)
@@ -306,7 +312,7 @@ def _keep(desk: Desk, found: ModelVersion, audit: Audit, signoff: Signoff) -> Si
     return signoff
 
 
-def _gate_record(desk: Desk, audit: Audit) -> GateRecord | None:
+def _gate_record(desk: ApprovalService, audit: Audit) -> GateRecord | None:
     """What the gate has on record of exactly this audit."""
     records = gate_records(desk.database, desk.secret, audit.model_sha256)
     return next((one for one in records if one.audit_sha256 == audit.sha256), None)
@@ -325,13 +331,13 @@ def _not_better(found: ModelVersion, serving: ModelVersion | None) -> list[str]:
     """
     if serving is None or serving.version == found.version:
         return []
-    compared = comparison(found, serving)
+    compared = stored_comparison(found, serving)
     if compared is None:
         return [
             f"Version {found.version} was not compared with version {serving.version}, which serves"
             " (`handrail compare`)"
         ]
-    if compared["finding"] == Finding.BETTER:
+    if compared["finding"] == Superiority.BETTER:
         return []
     return [
         f"Version {found.version} was compared with version {serving.version}, which serves, and"
@@ -346,7 +352,7 @@ def _reason(reason: str, where: str) -> str:
     return reason
 
 
-def _not_servable(desk: Desk, found: ModelVersion, audit: Audit, now: datetime) -> str:
+def _not_servable(desk: ApprovalService, found: ModelVersion, audit: Audit, now: datetime) -> str:
     """Why a version may not serve whatever anybody signs; empty where it may."""
     name = f"version {found.version}"
     try:
@@ -373,17 +379,17 @@ def _not_servable(desk: Desk, found: ModelVersion, audit: Audit, now: datetime) 
     return _drifted(desk, found, audit, now)
 
 
-def _drifted(desk: Desk, found: ModelVersion, audit: Audit, now: datetime) -> str:
+def _drifted(desk: ApprovalService, found: ModelVersion, audit: Audit, now: datetime) -> str:
     """Why a change found since an audit asks for a new one; empty where none was, or not for long
     enough yet.
     """
     try:
         since = [
             one.at
-            for one in drifts_of(desk.home, found.version)
+            for one in drift_reports_of(desk.home, found.version)
             if one.sha256 == found.sha256 and one.train_anew and one.at > audit.at
         ]
-    except DriftDamaged as error:
+    except DriftReportCorrupt as error:
         return (
             f"What has changed since the audit of version {found.version} cannot be read: {error}."
         )
@@ -416,7 +422,7 @@ def _no_gain(found: ModelVersion) -> str:
 
 def _check_reviewer(database: Database, reviewer: Viewer) -> None:
     try:
-        current = viewer_of(database, reviewer.login)
+        current = active_staff_member(database, reviewer.login)
     except AccountError:
         raise SignoffRefused("Only an active member of staff may decide.") from None
     if (
@@ -430,20 +436,20 @@ def _check_reviewer(database: Database, reviewer: Viewer) -> None:
 def _registered(home: Path, version: int) -> ModelVersion:
     try:
         return model_version(home, version)
-    except NoModel as error:
+    except ModelNotFound as error:
         raise SignoffRefused(f"{str(error).capitalize()}.") from None
 
 
 def _audit(home: Path, version: int) -> Audit | None:
     try:
-        return read_audit(home, version)
+        return latest_audit(home, version)
     except AuditError as error:
         raise SignoffRefused(
             f"The audit of version {version} cannot be trusted: {error}."
         ) from None
 
 
-def _print_signatures(desk: Desk, audit: Audit) -> None:
+def _print_signatures(desk: ApprovalService, audit: Audit) -> None:
     """Bring the report up to date; what was signed is the audit itself, which does not change."""
     names = staff_names(desk.database)
     write_report(
@@ -456,7 +462,7 @@ def _print_signatures(desk: Desk, audit: Audit) -> None:
                 one.decision,
                 one.reason,
             )
-            for one in whole_signoffs(desk.database, desk.secret, audit.model_sha256)
+            for one in verified_signoffs(desk.database, desk.secret, audit.model_sha256)
             if one.model_version == audit.version and one.audit_sha256 == audit.sha256
         ],
     )

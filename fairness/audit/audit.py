@@ -18,36 +18,36 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from fairness.audit.mitigation import Curve, as_shown, trade_curves
-from fairness.gate.findings import Finding, Group, Shown
-from fairness.gate.gate import Judged, Verdict, judge, overall
-from fairness.measures.matched_pairs import twin_measures
+from fairness.audit.mitigation import TradeoffCurve, consistent_with_audit, tradeoff_curves
+from fairness.gate.findings import Finding, Group, PublishedAudit
+from fairness.gate.gate import ComparisonVerdict, Verdict, assign_verdicts, overall_verdict
+from fairness.measures.matched_pairs import matched_pair_measures
 from fairness.measures.model import model_measures
-from fairness.measures.past import came_true, past_supports, record_measures
-from fairness.measures.proxies import Proxy, proxies
-from fairness.measures.use import live_measures
-from fairness.policy.checks import CHECKS, CROSS
+from fairness.measures.past import calibration_measures, past_support_measures, record_measures
+from fairness.measures.proxies import Proxy, proxy_strengths
+from fairness.measures.use import use_measures
+from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR
 from fairness.policy.policy import Consequence, Policy
-from fairness.population.comparisons import Figure, Measure, Rows, compare
+from fairness.population.comparisons import GroupComparison, Measure, MeasureTable, compare_groups
 from fairness.population.students import (
-    Advice,
-    Students,
-    advice_of,
-    audited_students,
-    without_discipline,
+    AuditPopulation,
+    ModelSuggestions,
+    audit_population,
+    mask_discipline,
+    suggestions_for,
 )
-from fairness.publication.counts import Counted
+from fairness.publication.counts import AuditMeasures
 from fairness.publication.publishing import publish
-from features.catalog import BY_NAME
+from features.catalog import FEATURES_BY_NAME
 from records.access.scope import ScopedRecords, pipeline_scope
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.snapshots.snapshot import Snapshot
-from records.suppression.rule import about
-from records.system.errors import SaidPlainly
+from records.suppression.rule import round_count
+from records.system.errors import UserError
 from training.episodes.episodes import Episodes
-from training.estimation.pseudo_outcomes import Floats
-from training.evaluation.evaluate import JudgedEpisodes
+from training.estimation.pseudo_outcomes import FloatArray
+from training.evaluation.evaluate import EvaluationSet
 from training.ranking.model_file import RankerModel
 from training.ranking.ranker import BenefitRanker
 
@@ -56,7 +56,7 @@ _ANY_FORMAT = "handrail-audit-"
 Progress = Callable[[str, int, int], None]
 
 
-class AuditError(SaidPlainly, ValueError):
+class AuditError(UserError, ValueError):
     """An audit that cannot be made or read; the message says why."""
 
 
@@ -65,17 +65,17 @@ class AuditOutdated(AuditError):
 
 
 @dataclass(frozen=True)
-class Past:
+class PastOutcomes:
     """What came of supports, to hold the model's expectations against: judged episodes, and the
     twin of the model that did not learn from them.
     """
 
-    judged: JudgedEpisodes
+    judged: EvaluationSet
     twin: BenefitRanker
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierAudit:
     """An audit that was made of the same students before, of whichever model; None where that model
     cannot be read.
     """
@@ -117,7 +117,7 @@ class Audit:
     groups: tuple[Group, ...]
     findings: tuple[Finding, ...]
     proxies: tuple[Proxy, ...]
-    curves: tuple[Curve, ...]
+    curves: tuple[TradeoffCurve, ...]
 
     @cached_property
     def sha256(self) -> str:
@@ -125,9 +125,9 @@ class Audit:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @property
-    def shown(self) -> Shown:
+    def shown(self) -> PublishedAudit:
         """What it shows of numbers of students."""
-        return Shown(self.students, self.in_need, self.helped, self.groups, self.findings)
+        return PublishedAudit(self.students, self.in_need, self.helped, self.groups, self.findings)
 
     @property
     def stopping(self) -> tuple[Finding, ...]:
@@ -189,9 +189,9 @@ def audit_model(
     at: datetime,
     *,
     episodes: Episodes | None = None,
-    past: Past | None = None,
+    past: PastOutcomes | None = None,
     database: Database | None = None,
-    earlier: Sequence[Earlier] = (),
+    earlier: Sequence[EarlierAudit] = (),
     progress: Progress = lambda name, done, total: None,
 ) -> Audit:
     """Audit a model on every student enrolled on a day.
@@ -212,24 +212,24 @@ def audit_model(
     """
     tell = partial(progress, "auditing")
     tell(0, 5)
-    students = audited_students(snapshot, as_of, policy, model.ranker.supports_)
+    students = audit_population(snapshot, as_of, policy, model.ranker.supports_)
     if not len(students):
         raise AuditError(f"no student is enrolled on {as_of} in the snapshot {snapshot.id}")
     tell(1, 5)
-    table, others = measured(model, students, snapshot, policy, episodes, past)
-    used = live_measures(database, snapshot, students, model.sha256, policy) if database else None
+    table, others = measure_population(model, students, snapshot, policy, episodes, past)
+    used = use_measures(database, snapshot, students, model.sha256, policy) if database else None
     others += [used] if used else []
     tell(2, 5)
-    judged = judge(figures(table, others), policy)
+    judged = assign_verdicts(group_comparisons(table, others), policy)
     tell(3, 5)
     records = [one for one in table.measures if CHECKS[one.check].about == "records"]
     known = [
         (_counted(one, snapshot, students, policy, episodes, records), one.audit.shown)
         for one in earlier
     ]
-    shown = publish(judged, Counted(table, others, _flags(students, policy), policy), known)
+    shown = publish(judged, AuditMeasures(table, others, _flags(students, policy), policy), known)
     tell(4, 5)
-    traces = proxies(
+    traces = proxy_strengths(
         students, model.ranker.feature_names_, policy.fewest_in_need, policy.confidence
     )
     tell(5, 5)
@@ -242,12 +242,12 @@ def audit_model(
         _data(snapshot),
         policy.sha256,
         json.loads(json.dumps(asdict(policy))),
-        comparisons(judged),
+        compared_count(judged),
         verdict_of(shown.findings),
         shown.students,
         shown.in_need,
         shown.helped,
-        reads_discipline(model),
+        uses_discipline(model),
         shown.groups,
         shown.findings,
         tuple(traces),
@@ -255,111 +255,125 @@ def audit_model(
     )
 
 
-def measured(
+def measure_population(
     model: RankerModel,
-    students: Students,
+    students: AuditPopulation,
     snapshot: Snapshot,
     policy: Policy,
     episodes: Episodes | None = None,
-    past: Past | None = None,
-) -> tuple[Rows, list[Rows]]:
+    past: PastOutcomes | None = None,
+) -> tuple[MeasureTable, list[MeasureTable]]:
     """The measures of every check: of the audited students, and of other rows (decision days,
     twins).
     """
-    advice = advice_of(model, students)
+    advice = suggestions_for(model, students)
     measures = [*_model_measures(model, students, advice, policy), *record_measures(students)]
-    others = list(twin_measures(students, advice, list(model.ranker.feature_names_), policy))
+    others = list(
+        matched_pair_measures(students, advice, list(model.ranker.feature_names_), policy)
+    )
     if episodes is not None and len(episodes):
         others.append(_past_supports(model, students, snapshot, policy, episodes))
     if past is not None:
-        others.append(came_true(past.judged, past.twin, students))
-    return Rows(tuple(measures), students.groups, students.cohorts), others
+        others.append(calibration_measures(past.judged, past.twin, students))
+    return MeasureTable(tuple(measures), students.groups, students.cohorts), others
 
 
 def _model_measures(
-    model: RankerModel, students: Students, advice: Advice, policy: Policy
+    model: RankerModel, students: AuditPopulation, advice: ModelSuggestions, policy: Policy
 ) -> list[Measure]:
-    discipline = reads_discipline(model)
+    discipline = uses_discipline(model)
     blind = (
-        advice_of(model, students, without_discipline(students.features)) if discipline else None
+        suggestions_for(model, students, mask_discipline(students.features)) if discipline else None
     )
     return model_measures(students, advice, policy, blind)
 
 
 def _past_supports(
-    model: RankerModel, students: Students, snapshot: Snapshot, policy: Policy, episodes: Episodes
-) -> Rows:
+    model: RankerModel,
+    students: AuditPopulation,
+    snapshot: Snapshot,
+    policy: Policy,
+    episodes: Episodes,
+) -> MeasureTable:
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", students.as_of))
-    return past_supports(
+    return past_support_measures(
         episodes, records.frame("programs"), students, model.ranker.supports_, policy
     )
 
 
 def _counted(
-    earlier: Earlier,
+    earlier: EarlierAudit,
     snapshot: Snapshot,
-    students: Students,
+    students: AuditPopulation,
     policy: Policy,
     episodes: Episodes | None,
     records: Sequence[Measure],
-) -> Counted:
+) -> AuditMeasures:
     """What an earlier audit counted, found anew since only figures of it were kept: `records` are
     counted alike.
     """
     then, model = Policy.of(earlier.audit.policy), earlier.model
     supports = tuple(students.may.columns) if model is None else model.ranker.supports_
     if then != policy or set(supports) != set(students.may.columns):
-        students = audited_students(snapshot, students.as_of, then, supports)
+        students = audit_population(snapshot, students.as_of, then, supports)
     measures, others = list(records), []
     if model is not None:
-        measures += _model_measures(model, students, advice_of(model, students), then)
+        measures += _model_measures(model, students, suggestions_for(model, students), then)
         if episodes is not None and len(episodes):
             others.append(_past_supports(model, students, snapshot, then, episodes))
-    table = Rows(tuple(measures), students.groups, students.cohorts)
-    return Counted(table, others, _flags(students, then), then)
+    table = MeasureTable(tuple(measures), students.groups, students.cohorts)
+    return AuditMeasures(table, others, _flags(students, then), then)
 
 
-def _flags(students: Students, policy: Policy) -> Floats:
+def _flags(students: AuditPopulation, policy: Policy) -> FloatArray:
     return students.in_need(policy).astype("float64")
 
 
-def figures(table: Rows, others: Sequence[Rows]) -> list[Figure]:
+def group_comparisons(table: MeasureTable, others: Sequence[MeasureTable]) -> list[GroupComparison]:
     """The exact figures of every group and measure: not to be shown."""
     return [
         one
         for rows in (table, *others)
-        for one in compare(rows.measures, rows.groups, rows.cohorts)
+        for one in compare_groups(rows.measures, rows.groups, rows.cohorts)
     ]
 
 
-def comparisons(judged: Sequence[Judged]) -> int:
+def compared_count(judged: Sequence[ComparisonVerdict]) -> int:
     """How many figures were judged."""
     return sum(one.enough for one in judged)
 
 
 def verdict_of(findings: Sequence[Finding]) -> Verdict:
     """The verdict that follows from the findings."""
-    return overall((one.verdict, one.counts, one.does) for one in findings)
+    return overall_verdict((one.verdict, one.counts, one.does) for one in findings)
 
 
-def reads_discipline(model: RankerModel) -> bool:
+def uses_discipline(model: RankerModel) -> bool:
     """Whether discipline is among what a model reads."""
-    return any(BY_NAME[name].category is Category.BEHAVIOR for name in model.ranker.feature_names_)
+    return any(
+        FEATURES_BY_NAME[name].category is Category.BEHAVIOR for name in model.ranker.feature_names_
+    )
 
 
 def _curves(
-    model: RankerModel, students: Students, snapshot: Snapshot, policy: Policy, shown: Shown
-) -> Iterator[Curve]:
+    model: RankerModel,
+    students: AuditPopulation,
+    snapshot: Snapshot,
+    policy: Policy,
+    shown: PublishedAudit,
+) -> Iterator[TradeoffCurve]:
     """Ways of mending what stops a model, for each attribute that stops it; of two groups at once,
     for the first.
     """
     stopped = [
-        one.attribute.split(CROSS)[0] for one in shown.findings if one.does is Consequence.STOPS
+        one.attribute.split(INTERSECTION_SEPARATOR)[0]
+        for one in shown.findings
+        if one.does is Consequence.STOPS
     ]
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", students.as_of))
     for attribute in dict.fromkeys(stopped):
-        curves = trade_curves(model, students, policy, attribute, records.frame("programs"))
-        yield from as_shown(curves, shown.findings, shown.helped)
+        curves = tradeoff_curves(model, students, policy, attribute, records.frame("programs"))
+        yield from consistent_with_audit(curves, shown.findings, shown.helped)
 
 
 def _data(snapshot: Snapshot) -> dict[str, Any]:
@@ -369,5 +383,5 @@ def _data(snapshot: Snapshot) -> dict[str, Any]:
         "manifest_sha256": hashlib.sha256(
             (snapshot.path / "manifest.json").read_bytes()
         ).hexdigest(),
-        "tables": {name: about(count) for name, count in sorted(rows.items()) if count >= 10},
+        "tables": {name: round_count(count) for name, count in sorted(rows.items()) if count >= 10},
     }

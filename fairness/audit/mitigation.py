@@ -24,25 +24,25 @@ from lightgbm import LGBMClassifier
 from fairness.gate.findings import Finding
 from fairness.policy.policy import Policy
 from fairness.population.comparisons import NOT_RECORDED
-from fairness.population.students import Advice, Students, advice_of
-from features.catalog import BY_NAME
-from records.suppression.rule import percent
-from training.allocation.allocation import Floors, FloorsImpossible, match
-from training.episodes.episodes import ALWAYS_READ
-from training.estimation.pseudo_outcomes import Flags, Floats, folds_of
+from fairness.population.students import AuditPopulation, ModelSuggestions, suggestions_for
+from features.catalog import FEATURES_BY_NAME
+from records.suppression.rule import round_share
+from training.allocation.allocation import Floors, InfeasibleFloors, allocate
+from training.episodes.episodes import REQUIRED_FAMILY
+from training.estimation.pseudo_outcomes import BoolArray, FloatArray, assign_folds
 from training.ranking.model_file import RankerModel
-from training.registry.registry import Progress, silently
+from training.registry.registry import ProgressCallback, no_progress
 
-Way = Literal["as it is", "family removal", "reductions", "constrained matching"]
+MitigationMethod = Literal["as it is", "family removal", "reductions", "constrained matching"]
 MULTIPLIERS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 3.0)
 """What parity weighs: so many times the usual stake of a decision, for each student of the group
 furthest off."""
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 """Of a floor: 1 is a group's full share of the places."""
-OTHERS = "others"
+OTHER_GROUPS = "others"
 """Students of groups too small to be compared, or of none on record: parity is not asked for
 them."""
-_PLACES: Way = "constrained matching"
+_PLACES: MitigationMethod = "constrained matching"
 """Of those who wait, and not of all in need."""
 _FOLDS = 3
 _RULE = {
@@ -55,7 +55,7 @@ _RULE = {
     "deterministic": True,
     "force_row_wise": True,
 }
-_APPLIES: Mapping[Way, str] = {
+_APPLIES: Mapping[MitigationMethod, str] = {
     "as it is": "Nothing changes.",
     "family removal": (
         "`handrail train --without FAMILY` registers a candidate that never reads the family; it is"
@@ -74,7 +74,7 @@ _APPLIES: Mapping[Way, str] = {
 
 
 @dataclass(frozen=True)
-class Point:
+class TradeoffPoint:
     """One choice on a curve, as it may be shown.
 
     Attributes:
@@ -97,27 +97,27 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Curve:
+class TradeoffCurve:
     """One way. `attribute` is what is evened out, empty where nothing is asked for it; `applies`:
     how a person would apply a point, or why it is not offered for serving.
     """
 
-    way: Way
+    way: MitigationMethod
     attribute: str
-    points: tuple[Point, ...]
+    points: tuple[TradeoffPoint, ...]
     applies: str
 
 
-def trade_curves(
+def tradeoff_curves(
     model: RankerModel,
-    students: Students,
+    students: AuditPopulation,
     policy: Policy,
     attribute: str,
     programs: pd.DataFrame,
     *,
     seed: int = 0,
-    progress: Progress = silently,
-) -> tuple[Curve, ...]:
+    progress: ProgressCallback = no_progress,
+) -> tuple[TradeoffCurve, ...]:
     """Every way as a curve, first the model as it is.
 
     Args:
@@ -136,11 +136,11 @@ def trade_curves(
         raise ValueError(
             f"no attribute {attribute!r}; there are {', '.join(students.groups.columns)}"
         )
-    told = _Waiting.of(model, students, policy, attribute)
+    told = _WaitingStudents.of(model, students, policy, attribute)
     if not told.compared or not told.attainable.sum() > 0:
         return ()
-    read = dict.fromkeys(BY_NAME[name].family for name in model.ranker.feature_names_)
-    families = [family for family in read if family != ALWAYS_READ]
+    read = dict.fromkeys(FEATURES_BY_NAME[name].family for name in model.ranker.feature_names_)
+    families = [family for family in read if family != REQUIRED_FAMILY]
     points = [told.suggesting("as it is", told.advice)]
     for done, family in enumerate(families):
         progress("trade curves", done, len(families) + 2)
@@ -158,9 +158,9 @@ def trade_curves(
     )
 
 
-def as_shown(
-    curves: Sequence[Curve], findings: Sequence[Finding], helped: float | None
-) -> Iterator[Curve]:
+def consistent_with_audit(
+    curves: Sequence[TradeoffCurve], findings: Sequence[Finding], helped: float | None
+) -> Iterator[TradeoffCurve]:
     """Curves in which the model as it is tells what its audit shows, and no more; so does each
     choice that would leave all in need as they are, as far as can be told.
 
@@ -191,12 +191,14 @@ def as_shown(
         )
 
 
-def _tells(point: Point) -> tuple[float | None, tuple[str, str], float | None]:
+def _tells(point: TradeoffPoint) -> tuple[float | None, tuple[str, str], float | None]:
     """What a choice tells of numbers of students."""
     return point.worst_gap, point.worst_group, point.helped
 
 
-def blind_rules(inputs: pd.DataFrame, worth: Floats, groups: pd.Series, seed: int = 0) -> list[Any]:
+def group_blind_classifiers(
+    inputs: pd.DataFrame, worth: FloatArray, groups: pd.Series, seed: int = 0
+) -> list[Any]:
     """Classifiers of "suggest" (1) or not (0), one for each of `MULTIPLIERS`, that are not told the
     group: it is used in learning alone, as a Lagrange multiplier of demographic parity.
 
@@ -209,7 +211,7 @@ def blind_rules(inputs: pd.DataFrame, worth: Floats, groups: pd.Series, seed: in
         inputs: what a rule may read, shape (students, features).
         worth: what a suggestion is worth less what it costs, in progress points; below zero it is
             not worth it.
-        groups: the group of each student; nothing is asked for `OTHERS`.
+        groups: the group of each student; nothing is asked for `OTHER_GROUPS`.
     """
     stake = float(np.abs(worth).mean())
     scaled = worth / stake if stake > 0 else worth
@@ -220,7 +222,7 @@ def blind_rules(inputs: pd.DataFrame, worth: Floats, groups: pd.Series, seed: in
 
 
 @dataclass(frozen=True)
-class _Waiting:
+class _WaitingStudents:
     """Students in need who take part in no support, among all in need.
 
     Attributes:
@@ -231,14 +233,16 @@ class _Waiting:
 
     policy: Policy
     attribute: str
-    students: Students
-    advice: Advice
+    students: AuditPopulation
+    advice: ModelSuggestions
     groups: pd.Series
-    waits: Flags
+    waits: BoolArray
     compared: tuple[str, ...]
 
     @classmethod
-    def of(cls, model: RankerModel, students: Students, policy: Policy, attribute: str) -> _Waiting:
+    def of(
+        cls, model: RankerModel, students: AuditPopulation, policy: Policy, attribute: str
+    ) -> _WaitingStudents:
         need = students.in_need(policy)
         groups = students.groups.loc[need, attribute]
         sizes = groups[groups != NOT_RECORDED].value_counts()
@@ -251,7 +255,7 @@ class _Waiting:
             policy,
             attribute,
             waiting,
-            advice_of(model, waiting),
+            suggestions_for(model, waiting),
             groups,
             ~students.served[need],
             tuple(sorted(compared)),
@@ -263,7 +267,7 @@ class _Waiting:
         return self.students.groups[self.attribute]
 
     @property
-    def best(self) -> Floats:
+    def best(self) -> FloatArray:
         """The greatest expected benefit of an open support of each who waits, minus infinity where
         none is open.
         """
@@ -273,10 +277,10 @@ class _Waiting:
         )
 
     @property
-    def attainable(self) -> Floats:
+    def attainable(self) -> FloatArray:
         return self.best.clip(min=0.0)
 
-    def suggesting(self, setting: str, advice: Advice) -> Point:
+    def suggesting(self, setting: str, advice: ModelSuggestions) -> TradeoffPoint:
         """What it would be if those who wait had these suggestions, of which the first is taken."""
         first = (advice.rank == 1).to_numpy()
         return self.point(
@@ -286,8 +290,8 @@ class _Waiting:
         )
 
     def point(
-        self, setting: str, got: Flags, benefit: Floats, *, of_waiting: bool = False
-    ) -> Point:
+        self, setting: str, got: BoolArray, benefit: FloatArray, *, of_waiting: bool = False
+    ) -> TradeoffPoint:
         """One choice.
 
         Args:
@@ -303,32 +307,32 @@ class _Waiting:
             parts = [
                 (int((missed & of).sum()), int(of.sum())) for of in (own, ~own & ~unknown, unknown)
             ]
-            found[value] = told_of(parts, self.policy.smallest_cell)
+            found[value] = publishable_gap(parts, self.policy.smallest_cell)
         value = max(self.compared, key=lambda value: (found[value].gap, value))
-        captured = percent(float(benefit.sum() / self.attainable.sum()))
-        helped = percent(1 - found[value].missed / len(self.groups))
-        return Point(setting, captured, found[value].gap, (self.attribute, value), helped)
+        captured = round_share(float(benefit.sum() / self.attainable.sum()))
+        helped = round_share(1 - found[value].missed / len(self.groups))
+        return TradeoffPoint(setting, captured, found[value].gap, (self.attribute, value), helped)
 
 
 @dataclass(frozen=True)
-class Told:
+class PublishableGap:
     """What one choice tells: a group's gap, in hundredths, and how many are missed in all."""
 
     gap: float
     missed: int
 
 
-def told_of(parts: Sequence[tuple[int, int]], smallest: int) -> Told:
+def publishable_gap(parts: Sequence[tuple[int, int]], smallest: int) -> PublishableGap:
     """What may be told of a group, all others, and those of whom it is not known: of each how many
     are missed, and out of how many. All of it is worked out from numbers that tell none below
     `smallest`, so that together it tells none.
     """
     counts = [_told_count(some, whole, smallest) for some, whole in parts]
     one, rest = (
-        percent(count / whole) if whole else 0.0
+        round_share(count / whole) if whole else 0.0
         for count, (_, whole) in zip(counts[:2], parts, strict=False)
     )
-    return Told(percent(one - rest), sum(counts))
+    return PublishableGap(round_share(one - rest), sum(counts))
 
 
 def _told_count(some: int, whole: int, smallest: int) -> int:
@@ -340,15 +344,17 @@ def _told_count(some: int, whole: int, smallest: int) -> int:
     return whole if whole - some < smallest else some
 
 
-def _without(family: str, model: RankerModel, told: _Waiting) -> Point:
+def _without(family: str, model: RankerModel, told: _WaitingStudents) -> TradeoffPoint:
     hidden = {
-        name: np.nan for name in model.ranker.feature_names_ if BY_NAME[name].family == family
+        name: np.nan
+        for name in model.ranker.feature_names_
+        if FEATURES_BY_NAME[name].family == family
     }
-    blinded = advice_of(model, told.students, told.students.features.assign(**hidden))
+    blinded = suggestions_for(model, told.students, told.students.features.assign(**hidden))
     return told.suggesting(f"without {family.replace('_', ' ')}", blinded)
 
 
-def _under_parity(model: RankerModel, told: _Waiting, seed: int) -> list[Point]:
+def _under_parity(model: RankerModel, told: _WaitingStudents, seed: int) -> list[TradeoffPoint]:
     """As many suggestions as the model makes now, to those whom rules learned from students of
     other cohorts put first. With their number left open, benefit would rise by suggesting more, and
     nothing would be traded. The rules read what the model reads, and what it expects of the best
@@ -359,24 +365,26 @@ def _under_parity(model: RankerModel, told: _Waiting, seed: int) -> list[Point]:
         expected=told.best[asked]
     )
     groups = told.own_groups.iloc[asked]
-    groups = groups.where(groups.isin(told.compared), OTHERS)
+    groups = groups.where(groups.isin(told.compared), OTHER_GROUPS)
     worth = told.best[asked] - np.sort(told.best[asked])[-max(places, 1)]
-    folds = folds_of(told.students.cohorts.iloc[asked], _FOLDS, seed)
+    folds = assign_folds(told.students.cohorts.iloc[asked], _FOLDS, seed)
     scores = np.zeros((len(MULTIPLIERS), len(asked)))
     for fold in np.unique(folds):
         own = folds == fold
         kept = ~own if (~own).any() else own
-        for row, rule in enumerate(blind_rules(inputs[kept], worth[kept], groups[kept], seed)):
+        for row, rule in enumerate(
+            group_blind_classifiers(inputs[kept], worth[kept], groups[kept], seed)
+        ):
             scores[row, own] = rule.predict_proba(inputs[own]) @ rule.classes_
     points = []
     for size, score in zip(MULTIPLIERS, scores, strict=True):
         yes = np.zeros(len(told.students), dtype=bool)
         yes[asked[np.argsort(-score, kind="stable")[:places]]] = True
         points.append(told.point(f"multiplier {size:g}", yes, np.where(yes, told.attainable, 0.0)))
-    return undominated(points)
+    return pareto_front(points)
 
 
-def undominated(points: Sequence[Point]) -> list[Point]:
+def pareto_front(points: Sequence[TradeoffPoint]) -> list[TradeoffPoint]:
     """Without those that another equals or betters in both benefit and parity: the first of equals
     stays.
     """
@@ -390,7 +398,7 @@ def undominated(points: Sequence[Point]) -> list[Point]:
     ]
 
 
-def _betters(one: Point, other: Point) -> bool:
+def _betters(one: TradeoffPoint, other: TradeoffPoint) -> bool:
     return (
         one.captured >= other.captured
         and _unevenness(one) <= _unevenness(other)
@@ -398,18 +406,18 @@ def _betters(one: Point, other: Point) -> bool:
     )
 
 
-def _equals(one: Point, other: Point) -> bool:
+def _equals(one: TradeoffPoint, other: TradeoffPoint) -> bool:
     return (one.captured, one.worst_gap) == (other.captured, other.worst_gap)
 
 
-def _unevenness(point: Point) -> float:
+def _unevenness(point: TradeoffPoint) -> float:
     return math.inf if point.worst_gap is None else point.worst_gap
 
 
-def _with_floors(told: _Waiting, programs: pd.DataFrame) -> list[Point]:
+def _with_floors(told: _WaitingStudents, programs: pd.DataFrame) -> list[TradeoffPoint]:
     """Places among what is suggested; a strength that no plan can keep is left out."""
     benefits = told.advice.benefit.where(told.advice.listed)
-    capacity = scarce_places(programs, told.advice)
+    capacity = places_by_support(programs, told.advice)
     labels = {str(student): str(value) for student, value in told.own_groups.items()}
     sizes = told.own_groups.value_counts()
     points = []
@@ -419,8 +427,8 @@ def _with_floors(told: _Waiting, programs: pd.DataFrame) -> list[Point]:
             for value in told.compared
         }
         try:
-            given = match(benefits, capacity, floors=Floors(labels, shares)).best.given
-        except FloorsImpossible:
+            given = allocate(benefits, capacity, floors=Floors(labels, shares)).best.given
+        except InfeasibleFloors:
             continue
         benefit = pd.Series({place.student: place.benefit for place in given}, dtype="float64")
         placed = told.students.groups.index
@@ -436,7 +444,7 @@ def _with_floors(told: _Waiting, programs: pd.DataFrame) -> list[Point]:
     return points
 
 
-def scarce_places(programs: pd.DataFrame, advice: Advice) -> dict[str, int]:
+def places_by_support(programs: pd.DataFrame, advice: ModelSuggestions) -> dict[str, int]:
     """Places of each support, in proportion to its programs' capacity: as many in all as students
     have a suggestion, or the capacity if that is less. A support without a capacity on record
     counts for as many as it is suggested first to.
@@ -460,7 +468,7 @@ def scarce_places(programs: pd.DataFrame, advice: Advice) -> dict[str, int]:
 class _Parity(DemographicParity):  # type: ignore[misc]
     """Demographic parity, bought with what a decision is worth."""
 
-    def __init__(self, worth: Floats) -> None:
+    def __init__(self, worth: FloatArray) -> None:
         super().__init__()
         self.worth = worth
 
@@ -473,7 +481,7 @@ class _Forgone(ErrorRate):  # type: ignore[misc]
     a stake.
     """
 
-    def __init__(self, worth: Floats) -> None:
+    def __init__(self, worth: FloatArray) -> None:
         super().__init__()
         self.worth = worth
 
@@ -485,7 +493,7 @@ class _Forgone(ErrorRate):  # type: ignore[misc]
         return pd.Series(self.worth, index=self.tags.index)
 
 
-def _direction(yes: Flags, groups: pd.Series) -> pd.Series:
+def _direction(yes: BoolArray, groups: pd.Series) -> pd.Series:
     """Multipliers of parity, indexed as fairlearn does: "-" where a group gets too few, "+" where
     it gets too many.
 
@@ -496,7 +504,7 @@ def _direction(yes: Flags, groups: pd.Series) -> pd.Series:
         pd.Series(yes).groupby(groups.to_numpy()).mean(),
         groups.value_counts(normalize=True),
     )
-    short = (yes.mean() - rates).where(rates.index != OTHERS, 0.0)
+    short = (yes.mean() - rates).where(rates.index != OTHER_GROUPS, 0.0)
     furthest = float(short.abs().max())
     pushed = short * sizes.reindex(short.index) / (furthest if furthest > 0 else 1.0)
     named = {("+", "all"): (-pushed).clip(lower=0.0), ("-", "all"): pushed.clip(lower=0.0)}
@@ -504,11 +512,11 @@ def _direction(yes: Flags, groups: pd.Series) -> pd.Series:
     return found
 
 
-def _curve(way: Way, attribute: str, points: Sequence[Point]) -> Curve:
-    return Curve(way, attribute, tuple(points), _APPLIES[way])
+def _curve(way: MitigationMethod, attribute: str, points: Sequence[TradeoffPoint]) -> TradeoffCurve:
+    return TradeoffCurve(way, attribute, tuple(points), _APPLIES[way])
 
 
-def _among(students: Students, kept: Flags) -> Students:
+def _among(students: AuditPopulation, kept: BoolArray) -> AuditPopulation:
     """Some of the students."""
     return replace(
         students,
@@ -522,5 +530,5 @@ def _among(students: Students, kept: Flags) -> Students:
     )
 
 
-def _floats(values: Any) -> Floats:
+def _floats(values: Any) -> FloatArray:
     return np.asarray(values, dtype="float64")

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fairness.gate.gate import Verdict
-from fairness.policy.checks import CROSS
+from fairness.policy.checks import INTERSECTION_SEPARATOR
 from fairness.policy.policy import Consequence
 
 TOO_FEW = "too_few"
@@ -28,7 +28,7 @@ class Group:
     @property
     def crossed(self) -> bool:
         """Whether this is an intersection of two groups."""
-        return CROSS in self.attribute
+        return INTERSECTION_SEPARATOR in self.attribute
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class Finding:
 
     @property
     def crossed(self) -> bool:
-        return CROSS in self.attribute
+        return INTERSECTION_SEPARATOR in self.attribute
 
 
 @dataclass(frozen=True)
-class Shown:
+class PublishedAudit:
     """What may be shown of an audit. `helped`: the share of all in need who have a support or a
     suggestion.
     """

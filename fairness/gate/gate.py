@@ -19,7 +19,7 @@ from scipy.special import stdtr
 
 from fairness.policy.checks import CHECKS
 from fairness.policy.policy import Consequence, Policy, Threshold
-from fairness.population.comparisons import Figure
+from fairness.population.comparisons import GroupComparison
 
 
 class Verdict(StrEnum):
@@ -29,19 +29,19 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Judged:
+class ComparisonVerdict:
     """A figure's verdict. `by_chance`: how likely a gap like this is where there is none, for all
     comparisons at once that count, or for all that do not (Holm's adjusted p value); NaN where
     nothing was compared.
     """
 
-    figure: Figure
+    figure: GroupComparison
     verdict: Verdict
     by_chance: float
     enough: bool
 
 
-def judge(figures: Sequence[Figure], policy: Policy) -> list[Judged]:
+def assign_verdicts(figures: Sequence[GroupComparison], policy: Policy) -> list[ComparisonVerdict]:
     """The verdict on every figure, in their order.
 
     Figures that are only shown are corrected for their number too, but apart: they take no part in
@@ -60,7 +60,7 @@ def judge(figures: Sequence[Figure], policy: Policy) -> list[Judged]:
     for place, one in enumerate(figures):
         p = adjusted.get(place, math.nan)
         verdict = _verdict(one, p, policy) if enough[place] else Verdict.CANNOT_TELL
-        found.append(Judged(one, verdict, p, enough[place]))
+        found.append(ComparisonVerdict(one, verdict, p, enough[place]))
     return found
 
 
@@ -82,7 +82,7 @@ def consequence(verdict: Verdict, threshold: Threshold, counts: bool) -> Consequ
     return threshold.fails if verdict is Verdict.FAIL else threshold.unsure
 
 
-def overall(answers: Iterable[tuple[Verdict, bool, Consequence]]) -> Verdict:
+def overall_verdict(answers: Iterable[tuple[Verdict, bool, Consequence]]) -> Verdict:
     """The verdict on a model: it fails where anything stops it, and cannot be told where anything
     asks, or where nothing that counts has passed.
 
@@ -97,7 +97,7 @@ def overall(answers: Iterable[tuple[Verdict, bool, Consequence]]) -> Verdict:
     return Verdict.PASS if passed and Consequence.ASKS not in does else Verdict.CANNOT_TELL
 
 
-def worst(verdicts: Iterable[Verdict]) -> Verdict:
+def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
     """Fail if any fails; else cannot tell if any is so, or if there is none; else pass."""
     found = set(verdicts)
     for verdict in (Verdict.FAIL, Verdict.CANNOT_TELL):
@@ -106,13 +106,13 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     return Verdict.PASS if found else Verdict.CANNOT_TELL
 
 
-def _enough(figure: Figure, policy: Policy) -> bool:
+def _enough(figure: GroupComparison, policy: Policy) -> bool:
     fewest = figure.rows if figure.comparison == "mean" else min(figure.rows, figure.others)
     known = math.isfinite(figure.scaled) and math.isfinite(figure.apart) and figure.error > 0
     return fewest >= policy.fewest_in_need and known
 
 
-def _could_matter(figure: Figure, policy: Policy) -> bool:
+def _could_matter(figure: GroupComparison, policy: Policy) -> bool:
     """Whether failing would do anything."""
     return (
         policy.counts(figure.check, figure.attribute)
@@ -120,12 +120,12 @@ def _could_matter(figure: Figure, policy: Policy) -> bool:
     )
 
 
-def _p_value(figure: Figure) -> float:
+def _p_value(figure: GroupComparison) -> float:
     """One-sided: how likely a gap so far to the group's harm is where there is none."""
     return float(stdtr(figure.freedom, -CHECKS[figure.check].harm * figure.apart))
 
 
-def _verdict(figure: Figure, p: float, policy: Policy) -> Verdict:
+def _verdict(figure: GroupComparison, p: float, policy: Policy) -> Verdict:
     """A ratio below its threshold harms, where less is harm; so does a difference above it, where
     more is.
     """

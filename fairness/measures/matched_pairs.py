@@ -20,9 +20,9 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from fairness.policy.policy import Policy
-from fairness.population.comparisons import NOT_RECORDED, Codes, Measure, Rows
-from fairness.population.students import Advice, Students
-from training.estimation.pseudo_outcomes import Flags, Floats
+from fairness.population.comparisons import NOT_RECORDED, Codes, Measure, MeasureTable
+from fairness.population.students import AuditPopulation, ModelSuggestions
+from training.estimation.pseudo_outcomes import BoolArray, FloatArray
 
 _FAR = 2.0
 """Times the median distance of all twins, beyond which two students are no twins."""
@@ -35,12 +35,12 @@ class _Twins:
     own: Codes
     outside: Codes
     inside: Codes
-    distance: Floats
+    distance: FloatArray
 
 
-def twin_measures(
-    students: Students, advice: Advice, inputs: list[str], policy: Policy
-) -> Iterator[Rows]:
+def matched_pair_measures(
+    students: AuditPopulation, advice: ModelSuggestions, inputs: list[str], policy: Policy
+) -> Iterator[MeasureTable]:
     """For each attribute, by student in need who takes part in no support: 1 where the twin outside
     alone has a suggestion, -1 where the one inside alone has, else 0.
     """
@@ -50,10 +50,10 @@ def twin_measures(
     cohorts = students.cohorts[asked]
     for attribute in students.groups.columns:
         column = students.groups.loc[asked, attribute]
-        yield Rows((_of(points, suggested, column),), column.to_frame(), cohorts)
+        yield MeasureTable((_of(points, suggested, column),), column.to_frame(), cohorts)
 
 
-def _of(points: Floats, suggested: Floats, column: pd.Series) -> Measure:
+def _of(points: FloatArray, suggested: FloatArray, column: pd.Series) -> Measure:
     found = dict(_found(points, column))
     distances = (
         np.concatenate([twins.distance for twins in found.values()]) if found else np.zeros(0)
@@ -61,7 +61,7 @@ def _of(points: Floats, suggested: Floats, column: pd.Series) -> Measure:
     far = _FAR * float(np.median(distances)) if len(distances) else 0.0
     amount, paired, errors = np.zeros(len(column)), np.zeros(len(column)), {}
     for value, twins in found.items():
-        near: Flags = twins.distance <= far
+        near: BoolArray = twins.distance <= far
         own, outside, inside = twins.own[near], twins.outside[near], twins.inside[near]
         amount[own], paired[own] = suggested[outside] - suggested[inside], 1.0
         if len(own):
@@ -69,7 +69,7 @@ def _of(points: Floats, suggested: Floats, column: pd.Series) -> Measure:
     return Measure("twins", "", amount, paired, least_errors=errors)
 
 
-def _found(points: Floats, column: pd.Series) -> Iterator[tuple[str, _Twins]]:
+def _found(points: FloatArray, column: pd.Series) -> Iterator[tuple[str, _Twins]]:
     known = (column != NOT_RECORDED).to_numpy()
     for value in sorted(column[known].unique()):
         own = np.flatnonzero((column == value).to_numpy())
@@ -89,7 +89,7 @@ def _found(points: Floats, column: pd.Series) -> Iterator[tuple[str, _Twins]]:
             )
 
 
-def _error(suggested: Floats, outside: Codes, inside: Codes) -> float:
+def _error(suggested: FloatArray, outside: Codes, inside: Codes) -> float:
     """The error of the mean difference where one student is the twin of many: each counts once, by
     its weight.
 
@@ -105,7 +105,7 @@ def _error(suggested: Floats, outside: Codes, inside: Codes) -> float:
     return math.sqrt(share * (1 - share) * squares) / len(outside)
 
 
-def _points(inputs: pd.DataFrame) -> Floats:
+def _points(inputs: pd.DataFrame) -> FloatArray:
     """Inputs in units of their spread; what is missing lies in the middle, and one unit apart from
     what is not.
     """

@@ -13,15 +13,18 @@ import numpy as np
 
 from fairness.policy.policy import Policy
 from fairness.population.comparisons import Measure
-from fairness.population.students import Advice, Students
-from training.estimation.pseudo_outcomes import Flags, Floats
-from training.ranking.suggestions import LITTLE_KNOWN, NOT_SURE
+from fairness.population.students import AuditPopulation, ModelSuggestions
+from training.estimation.pseudo_outcomes import BoolArray, FloatArray
+from training.ranking.suggestions import TOO_LITTLE_DATA, TOO_UNCERTAIN
 
 _ACT_NOW = 3
 
 
 def model_measures(
-    students: Students, advice: Advice, policy: Policy, blind: Advice | None = None
+    students: AuditPopulation,
+    advice: ModelSuggestions,
+    policy: Policy,
+    blind: ModelSuggestions | None = None,
 ) -> list[Measure]:
     """Every measure of what a model suggests.
 
@@ -53,7 +56,7 @@ def model_measures(
     return found
 
 
-def exposure(advice: Advice) -> Floats:
+def exposure(advice: ModelSuggestions) -> FloatArray:
     """The weight of a student's best place in the queue for a support, 0 to 1.
 
     All to whom a support is suggested queue for it by expected benefit; place k weighs 1 / log2(1 +
@@ -66,11 +69,11 @@ def exposure(advice: Advice) -> Floats:
         .to_numpy(dtype="float64")
     )
     weights = np.nan_to_num(1 / np.log2(1 + places), nan=0.0)
-    best: Floats = weights.max(axis=1, initial=0.0)
+    best: FloatArray = weights.max(axis=1, initial=0.0)
     return best
 
 
-def _captured(students: Students, advice: Advice, asked: Flags) -> Measure:
+def _captured(students: AuditPopulation, advice: ModelSuggestions, asked: BoolArray) -> Measure:
     """Of the greatest expected benefit of an open support, what the first suggestion is expected to
     bring.
     """
@@ -81,7 +84,9 @@ def _captured(students: Students, advice: Advice, asked: Flags) -> Measure:
     return Measure("captured", "", np.where(asked, first, 0.0), np.where(asked, attainable, 0.0))
 
 
-def _supports(students: Students, advice: Advice, need: Flags) -> Iterator[Measure]:
+def _supports(
+    students: AuditPopulation, advice: ModelSuggestions, need: BoolArray
+) -> Iterator[Measure]:
     for name in advice.listed.columns:
         asked = need & students.may[name].to_numpy(dtype=bool)
         yield Measure(
@@ -93,12 +98,12 @@ def _supports(students: Students, advice: Advice, need: Flags) -> Iterator[Measu
         )
 
 
-def _unsure(advice: Advice) -> Flags:
-    unsure: Flags = advice.silence.isin([NOT_SURE, LITTLE_KNOWN]).to_numpy()
+def _unsure(advice: ModelSuggestions) -> BoolArray:
+    unsure: BoolArray = advice.silence.isin([TOO_UNCERTAIN, TOO_LITTLE_DATA]).to_numpy()
     return unsure
 
 
-def _late_alerts(students: Students) -> Iterator[Measure]:
+def _late_alerts(students: AuditPopulation) -> Iterator[Measure]:
     """Nothing where no earlier day is on record."""
     known = students.earlier.notna().to_numpy()
     if known.any():
@@ -108,5 +113,5 @@ def _late_alerts(students: Students) -> Iterator[Measure]:
         )
 
 
-def _counted(flags: Flags) -> Floats:
+def _counted(flags: BoolArray) -> FloatArray:
     return np.asarray(flags, dtype="float64")

@@ -15,17 +15,22 @@ import numpy as np
 import pandas as pd
 
 from fairness.policy.policy import Policy
-from fairness.population.comparisons import Codes, Measure, Rows
-from fairness.population.students import Students, need_codes, severities, spread
+from fairness.population.comparisons import Codes, Measure, MeasureTable
+from fairness.population.students import (
+    AuditPopulation,
+    alert_severities,
+    need_codes,
+    quantile_codes,
+)
 from features.catalog import CATALOG
 from records.canonical.schema import Category
 from training.episodes.episodes import Episodes
-from training.estimation.pseudo_outcomes import Flags, Floats, folds_of
-from training.evaluation.evaluate import JudgedEpisodes, best_benefits
+from training.estimation.pseudo_outcomes import BoolArray, FloatArray, assign_folds
+from training.evaluation.evaluate import EvaluationSet, best_support_benefits
 from training.ranking.ranker import BenefitRanker
 from training.ranking.suggestions import open_to_grade
 
-FEWEST_FORETOLD = 500
+MIN_STUDENTS_TO_PREDICT = 500
 """Students below whom nothing is foretold of one record from the others."""
 _TENTHS = 10
 _MOST_DAYS = 3
@@ -44,7 +49,7 @@ _FORETELLING = {
 _ROUNDS = 40
 
 
-def record_measures(students: Students) -> list[Measure]:
+def record_measures(students: AuditPopulation) -> list[Measure]:
     """Absences and incidents on record, within tenths of what the other records foretell of them.
 
     Nothing where there are too few students, or where none of a kind is on record.
@@ -55,7 +60,7 @@ def record_measures(students: Students) -> list[Measure]:
     )
     incidents = students.features["incidents_year"].to_numpy(dtype="float64")
     found: list[Measure] = []
-    if len(students) < FEWEST_FORETOLD:
+    if len(students) < MIN_STUDENTS_TO_PREDICT:
         return found
     known = np.isfinite(absent) & (days > 0)
     if absent[known].sum() > 0:
@@ -83,13 +88,13 @@ def record_measures(students: Students) -> list[Measure]:
     return found
 
 
-def past_supports(
+def past_support_measures(
     episodes: Episodes,
     programs: pd.DataFrame,
-    students: Students,
+    students: AuditPopulation,
     supports: Sequence[str],
     policy: Policy,
-) -> Rows:
+) -> MeasureTable:
     """Who ever started each support on the decision days, of those who were ever in need then and
     to whom it was open.
 
@@ -98,7 +103,7 @@ def past_supports(
     """
     rows = episodes.student.isin(students.groups.index).to_numpy()
     own = episodes.take(np.flatnonzero(rows).astype(np.intp))
-    severity = severities(own.features.set_axis(range(len(own)), axis=0))
+    severity = alert_severities(own.features.set_axis(range(len(own)), axis=0))
     need = (severity.max(axis=1) >= policy.need_severity).to_numpy()
     may = open_to_grade(programs, own.features["grade_level"], supports)
     codes, who = pd.factorize(own.student, sort=True)
@@ -118,37 +123,41 @@ def past_supports(
                 need_codes(worst) * (_MOST_DAYS + 1) + often,
             )
         )
-    return Rows(tuple(measures), *of_students(pd.Series(who), students))
+    return MeasureTable(tuple(measures), *groups_and_cohorts(pd.Series(who), students))
 
 
-def came_true(found: JudgedEpisodes, ranker: BenefitRanker, students: Students) -> Rows:
+def calibration_measures(
+    found: EvaluationSet, ranker: BenefitRanker, students: AuditPopulation
+) -> MeasureTable:
     """What came of each judged student's best support, doubly robust, less what was expected:
     progress points, the mean over the decision days.
     """
-    expected, came = best_benefits(found, ranker)
+    expected, came = best_support_benefits(found, ranker)
     apart = pd.Series(came - expected).groupby(found.episodes.student.to_numpy()).mean()
     apart = apart[apart.index.isin(students.groups.index)]
     measure = Measure("calibration", "", np.asarray(apart, dtype="float64"), np.ones(len(apart)))
-    return Rows((measure,), *of_students(pd.Series(apart.index), students))
+    return MeasureTable((measure,), *groups_and_cohorts(pd.Series(apart.index), students))
 
 
-def of_students(student: pd.Series, students: Students) -> tuple[pd.DataFrame, pd.Series]:
+def groups_and_cohorts(
+    student: pd.Series, students: AuditPopulation
+) -> tuple[pd.DataFrame, pd.Series]:
     """The groups and cohorts of rows, indexed by their students."""
     return students.groups.loc[student], students.cohorts.loc[student]
 
 
-def _foretold(students: Students, target: Floats, hidden: set[Category]) -> Codes:
+def _foretold(students: AuditPopulation, target: FloatArray, hidden: set[Category]) -> Codes:
     """Tenths of what the features outside `hidden` foretell of `target`, of each cohort from the
     others.
     """
     names = [feature.name for feature in CATALOG if feature.category not in hidden]
     rows, known = students.features[names].to_numpy(dtype="float64"), np.isfinite(target)
-    folds = folds_of(students.cohorts.reset_index(drop=True), _FOLDS, 0)
+    folds = assign_folds(students.cohorts.reset_index(drop=True), _FOLDS, 0)
     guess = np.full(len(target), float(np.nanmean(target)))
     for fold in range(_FOLDS):
-        learned: Flags = known & (folds != fold)
-        if learned.sum() >= FEWEST_FORETOLD // 2 and (folds == fold).any():
+        learned: BoolArray = known & (folds != fold)
+        if learned.sum() >= MIN_STUDENTS_TO_PREDICT // 2 and (folds == fold).any():
             data = lgb.Dataset(rows[learned], target[learned], free_raw_data=True)
             model = lgb.train(_FORETELLING, data, _ROUNDS)
             guess[folds == fold] = np.asarray(model.predict(rows[folds == fold], num_threads=1))
-    return spread(guess, _TENTHS)
+    return quantile_codes(guess, _TENTHS)

@@ -16,14 +16,14 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from fairness.policy.checks import CROSS
+from fairness.policy.checks import INTERSECTION_SEPARATOR
 from fairness.population.comparisons import NOT_RECORDED, Codes
-from fairness.population.students import Students
-from features.catalog import BY_NAME
-from training.estimation.pseudo_outcomes import Flags, Floats, folds_of
+from fairness.population.students import AuditPopulation
+from features.catalog import FEATURES_BY_NAME
+from training.estimation.pseudo_outcomes import BoolArray, FloatArray, assign_folds
 
-ALL = "all"
-LEFT_OUT = ("grade_band", "school")
+ALL_FAMILIES = "all"
+EXCLUDED_ATTRIBUTES = ("grade_band", "school")
 """Groups that the inputs hold, or nearly: the grade is one."""
 _FOLDS, _ROUNDS, _DRAWS, _MOST = 3, 30, 200, 6_000
 _GUESSING = {
@@ -55,22 +55,23 @@ class Proxy:
     upper: float
 
 
-def proxies(
-    students: Students, inputs: Sequence[str], fewest: int, confidence: float, seed: int = 0
+def proxy_strengths(
+    students: AuditPopulation, inputs: Sequence[str], fewest: int, confidence: float, seed: int = 0
 ) -> list[Proxy]:
     """Every group fact that is on record, by every family of `inputs`, from students of other
     cohorts.
     """
     rng = np.random.default_rng(seed)
     among = np.sort(rng.permutation(len(students))[:_MOST])
-    families = list(dict.fromkeys(BY_NAME[name].family for name in inputs))
+    families = list(dict.fromkeys(FEATURES_BY_NAME[name].family for name in inputs))
     columns = {
-        family: [name for name in inputs if BY_NAME[name].family == family] for family in families
+        family: [name for name in inputs if FEATURES_BY_NAME[name].family == family]
+        for family in families
     }
-    columns[ALL] = list(inputs)
+    columns[ALL_FAMILIES] = list(inputs)
     found = []
     for attribute in students.groups.columns:
-        if attribute in LEFT_OUT or CROSS in attribute:
+        if attribute in EXCLUDED_ATTRIBUTES or INTERSECTION_SEPARATOR in attribute:
             continue
         values = students.groups[attribute].iloc[among].reset_index(drop=True)
         cohorts = students.cohorts.iloc[among].reset_index(drop=True)
@@ -102,7 +103,7 @@ def _of(
     drawn = rng.multinomial(
         which.max() + 1, np.full(which.max() + 1, 1 / (which.max() + 1)), _DRAWS
     )
-    folds = folds_of(cohorts.reset_index(drop=True), _FOLDS, 0)
+    folds = assign_folds(cohorts.reset_index(drop=True), _FOLDS, 0)
     for family, inputs in columns.items():
         chances = _guessed(
             rows[inputs].to_numpy(dtype="float64"), codes.astype(np.intp), folds, len(names)
@@ -119,7 +120,7 @@ def _of(
         )
 
 
-def auc(score: Floats, is_one: Flags, weights: Floats) -> Floats:
+def auc(score: FloatArray, is_one: BoolArray, weights: FloatArray) -> FloatArray:
     """Area under the curve by draw, ties by halves: weights of shape (draws, rows); NaN where one
     side is empty.
     """
@@ -130,11 +131,13 @@ def auc(score: Floats, is_one: Flags, weights: Floats) -> Floats:
     outside = np.add.reduceat(weights * ~ones, starts, axis=1)
     below = np.cumsum(outside, axis=1) - outside / 2
     with np.errstate(invalid="ignore"):
-        found: Floats = (inside * below).sum(axis=1) / (inside.sum(axis=1) * outside.sum(axis=1))
+        found: FloatArray = (inside * below).sum(axis=1) / (
+            inside.sum(axis=1) * outside.sum(axis=1)
+        )
     return found
 
 
-def _guessed(rows: Floats, codes: Codes, folds: Codes, classes: int) -> Floats:
+def _guessed(rows: FloatArray, codes: Codes, folds: Codes, classes: int) -> FloatArray:
     """The chance of each group, each student guessed from those of other folds: shape (students,
     groups).
     """

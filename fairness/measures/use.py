@@ -12,29 +12,38 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from fairness.measures.past import of_students
+from fairness.measures.past import groups_and_cohorts
 from fairness.policy.policy import Policy
-from fairness.population.comparisons import Measure, Rows
-from fairness.population.students import Students
+from fairness.population.comparisons import Measure, MeasureTable
+from fairness.population.students import AuditPopulation
 from records.access.scope import pipeline_scope
 from records.database.engine import Database
-from records.decisions.decisions import ACCEPTED, DISMISSED, Decision, decisions_on
-from records.decisions.impressions import ShownList, lists_shown
+from records.decisions.decisions import ACCEPTED, DISMISSED, Decision, decisions_for_model
+from records.decisions.impressions import Impression, logged_impressions
 from records.snapshots.snapshot import Snapshot
 
 
-def live_measures(
-    database: Database, snapshot: Snapshot, students: Students, model_sha256: str, policy: Policy
-) -> Rows | None:
+def use_measures(
+    database: Database,
+    snapshot: Snapshot,
+    students: AuditPopulation,
+    model_sha256: str,
+    policy: Policy,
+) -> MeasureTable | None:
     """What was shown of a model, and what came of it; None where nobody was shown anything."""
     scope = pipeline_scope(snapshot, "audit", students.as_of)
-    lists = [one for one in lists_shown(database, scope) if one.model_sha256 == model_sha256]
-    return shown_and_decided(lists, decisions_on(database, scope, model_sha256), students, policy)
+    lists = [one for one in logged_impressions(database, scope) if one.model_sha256 == model_sha256]
+    return impression_measures(
+        lists, decisions_for_model(database, scope, model_sha256), students, policy
+    )
 
 
-def shown_and_decided(
-    lists: Iterable[ShownList], decisions: Iterable[Decision], students: Students, policy: Policy
-) -> Rows | None:
+def impression_measures(
+    lists: Iterable[Impression],
+    decisions: Iterable[Decision],
+    students: AuditPopulation,
+    policy: Policy,
+) -> MeasureTable | None:
     """The measures of lists and of the decisions on them."""
     known = set(students.groups.index)
     newest = {
@@ -56,7 +65,7 @@ def shown_and_decided(
         who.isin(some).to_numpy() for some in (with_one, done[ACCEPTED], done[DISMISSED])
     )
     need = pd.Series(students.in_need(policy), index=students.groups.index)[who].to_numpy()
-    return Rows(
+    return MeasureTable(
         (
             Measure("shown", "", (need & listed).astype("float64"), need.astype("float64")),
             Measure(
@@ -66,5 +75,5 @@ def shown_and_decided(
                 "dismissed", "", (listed & dismissed).astype("float64"), listed.astype("float64")
             ),
         ),
-        *of_students(who, students),
+        *groups_and_cohorts(who, students),
     )

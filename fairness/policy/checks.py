@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Comparison = Literal["difference", "ratio", "mean"]
-CROSS = " x "
+Contrast = Literal["difference", "ratio", "mean"]
+INTERSECTION_SEPARATOR = " x "
 """Between the names of two groups at once."""
-MANY = ("school",)
+HIGH_CARDINALITY_ATTRIBUTES = ("school",)
 """Groups of which there are many."""
 
 
@@ -38,7 +38,7 @@ class Check:
 
     title: str
     asks: str
-    comparison: Comparison
+    comparison: Contrast
     harm: Literal[1, -1]
     rate: str
     unit: Literal["share", "points"] = "share"
@@ -51,10 +51,12 @@ class Check:
         only the main checks are asked, since what is left of most others there is too little to
         judge.
         """
-        return self.everywhere or (CROSS not in attribute and attribute not in MANY)
+        return self.everywhere or (
+            INTERSECTION_SEPARATOR not in attribute and attribute not in HIGH_CARDINALITY_ATTRIBUTES
+        )
 
 
-HELPED = "suggestion"
+COMPLEMENT_OF_MISSED = "suggestion"
 """The check whose share is what is left of another's, "missed"."""
 CHECKS: Mapping[str, Check] = {
     "suggestion": Check(

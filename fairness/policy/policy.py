@@ -17,10 +17,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from fairness.policy.checks import CHECKS, CROSS, Comparison
+from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR, Contrast
 
 POLICY_FILE = Path(__file__).with_name("policy.toml")
-GROUPS = (
+GROUP_ATTRIBUTES = (
     "sex",
     "race_ethnicity",
     "english_learner",
@@ -129,7 +129,7 @@ class Policy:
     @property
     def attributes(self) -> tuple[str, ...]:
         """What is compared by: every group, then every intersection of two."""
-        return (*self.groups, *(CROSS.join(pair) for pair in self.intersections))
+        return (*self.groups, *(INTERSECTION_SEPARATOR.join(pair) for pair in self.intersections))
 
     @property
     def sha256(self) -> str:
@@ -155,7 +155,7 @@ _RANGES: Mapping[str, tuple[type[int] | type[float], float, float]] = {
     "shortest_reason": (int, 20, 2000),
 }
 """Type and range of each threshold: outside it, a policy would no longer protect anybody."""
-_SIZES: Mapping[Comparison, tuple[float, float]] = {
+_SIZES: Mapping[Contrast, tuple[float, float]] = {
     "ratio": (0.5, 1.0),
     "difference": (0.0, 0.5),
     "mean": (0.0, 0.5),
@@ -271,7 +271,7 @@ def _check_shapes(file: Path, content: Mapping[str, Any]) -> None:
             raise PolicyError(f"{file.name}: reported.{name} must be a reason in words")
 
 
-def _protects(comparison: Comparison, beyond: float, within: float) -> bool:
+def _protects(comparison: Contrast, beyond: float, within: float) -> bool:
     if comparison == "ratio":
         return min(beyond, within) >= _WIDEST_RATIO
     return max(beyond, within) <= _WIDEST_GAP
@@ -281,8 +281,10 @@ def _check_groups(file: Path, policy: Policy) -> None:
     if len(set(policy.groups)) != len(policy.groups) or not policy.groups:
         raise PolicyError(f"{file.name}: groups must be named, each once")
     for name in policy.groups:
-        if name not in GROUPS:
-            raise PolicyError(f"{file.name}: no group {name!r}; there are {', '.join(GROUPS)}")
+        if name not in GROUP_ATTRIBUTES:
+            raise PolicyError(
+                f"{file.name}: no group {name!r}; there are {', '.join(GROUP_ATTRIBUTES)}"
+            )
     for pair in policy.intersections:
         if not set(pair) <= set(policy.groups) or len(set(pair)) != 2:
             raise PolicyError(f"{file.name}: the intersection {pair} must be of two of the groups")
@@ -293,7 +295,10 @@ def _check_groups(file: Path, policy: Policy) -> None:
                 f"{file.name}: reported.{name} is none of the groups, nor a check and one of them"
                 ' such as "support:meal_eligible"'
             )
-        if set(group.split(CROSS)) & set(_ALWAYS_COUNT) and check in {"", *_MUST_STOP}:
+        if set(group.split(INTERSECTION_SEPARATOR)) & set(_ALWAYS_COUNT) and check in {
+            "",
+            *_MUST_STOP,
+        }:
             raise PolicyError(
                 f"{file.name}: reported.{name} would leave out a group that always counts"
             )

@@ -21,9 +21,9 @@ from fairlearn.metrics import MetricFrame, mean_prediction
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from fairness.policy.checks import CHECKS, Comparison
-from records.suppression.rule import about
-from training.estimation.pseudo_outcomes import Flags, Floats
+from fairness.policy.checks import CHECKS, Contrast
+from records.suppression.rule import round_count
+from training.estimation.pseudo_outcomes import BoolArray, FloatArray
 
 Codes = NDArray[np.intp]
 NOT_RECORDED = "not_recorded"
@@ -44,8 +44,8 @@ class Measure:
 
     check: str
     item: str
-    amount: Floats
-    out_of: Floats
+    amount: FloatArray
+    out_of: FloatArray
     stratum: Codes | None = None
     least_errors: Mapping[str, float] | None = None
 
@@ -57,7 +57,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Rows:
+class MeasureTable:
     """Measures with the groups and cohorts of their rows, each a student, by whom they are
     indexed.
     """
@@ -68,7 +68,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Figure:
+class GroupComparison:
     """One group and one measure: exact, not to be shown.
 
     Attributes:
@@ -108,7 +108,7 @@ class Figure:
     others_told: int = 0
 
     @property
-    def comparison(self) -> Comparison:
+    def comparison(self) -> Contrast:
         return CHECKS[self.check].comparison
 
     def interval(self, confidence: float) -> tuple[float, float]:
@@ -122,13 +122,13 @@ class Figure:
         return min(math.exp(lower), self.gap), max(math.exp(upper), self.gap)
 
 
-def compare(
+def compare_groups(
     measures: Sequence[Measure],
     groups: pd.DataFrame,
     cohorts: pd.Series,
     draws: int = DRAWS,
     seed: int = 0,
-) -> list[Figure]:
+) -> list[GroupComparison]:
     """Every group against all others, by every measure; nothing where there are no rows.
 
     Args:
@@ -152,7 +152,7 @@ def compare(
     ]
 
 
-def rates(measure: Measure, values: pd.Series) -> dict[str, float]:
+def group_rates(measure: Measure, values: pd.Series) -> dict[str, float]:
     """What fairlearn's `MetricFrame` says of each group: the amount by what it is out of.
 
     Rows that count alike are given to it once, with their number as the weight: it is slow on many
@@ -178,15 +178,19 @@ def rates(measure: Measure, values: pd.Series) -> dict[str, float]:
 
 
 def _by(
-    attribute: str, measures: Sequence[Measure], column: pd.Series, cohort: Codes, weights: Floats
-) -> Iterator[Figure]:
+    attribute: str,
+    measures: Sequence[Measure],
+    column: pd.Series,
+    cohort: Codes,
+    weights: FloatArray,
+) -> Iterator[GroupComparison]:
     recorded = (column != NOT_RECORDED).to_numpy()
     values = sorted(column[recorded].unique())
     code = pd.Categorical(column, categories=values).codes.astype(np.intp)
     for measure in measures:
         if not CHECKS[measure.check].compares(attribute):
             continue
-        known = rates(measure, column)
+        known = group_rates(measure, column)
         asked = recorded & (measure.out_of > 0)
         strata = 1 if measure.stratum is None else int(measure.stratum.max(initial=0)) + 1
         cell = code * strata + (0 if measure.stratum is None else measure.stratum)
@@ -211,7 +215,7 @@ def _by(
             error = max(error, (measure.least_errors or {}).get(str(value), error))
             own_told = min(int(count[place]) for count in told)
             rest_told = min(int(count.sum() - count[place]) for count in told)
-            yield Figure(
+            yield GroupComparison(
                 measure.check,
                 measure.item,
                 attribute,
@@ -230,7 +234,7 @@ def _by(
             )
 
 
-def _told(measure: Measure, asked: Flags, code: Codes, present: Codes) -> list[Codes]:
+def _told(measure: Measure, asked: BoolArray, code: Codes, present: Codes) -> list[Codes]:
     """Numbers of students by value, of which the least is whom the rate tells something of;
     `present`: who is asked.
     """
@@ -243,15 +247,17 @@ def _told(measure: Measure, asked: Flags, code: Codes, present: Codes) -> list[C
     return [np.bincount(code[flags], minlength=len(present)) for flags in (some, less)]
 
 
-def _sums(amount: Floats, cell: Codes, cohort: Codes, weights: Floats, cells: int) -> Floats:
+def _sums(
+    amount: FloatArray, cell: Codes, cohort: Codes, weights: FloatArray, cells: int
+) -> FloatArray:
     """Sums by draw, the first as it is, and cell: shape (draws + 1, cells)."""
     cohorts = weights.shape[1]
     flat = np.bincount(cohort * cells + cell, amount, cohorts * cells)
-    drawn: Floats = weights @ flat.reshape(cohorts, cells)
+    drawn: FloatArray = weights @ flat.reshape(cohorts, cells)
     return drawn
 
 
-def _gaps(some: Floats, base: Floats, comparison: Comparison) -> Floats:
+def _gaps(some: FloatArray, base: FloatArray, comparison: Contrast) -> FloatArray:
     """By draw and value: the group's rate against that of all others, from sums by draw, value and
     stratum.
     """
@@ -270,7 +276,7 @@ def _gaps(some: Floats, base: Floats, comparison: Comparison) -> Floats:
         return _known((weight * apart).sum(axis=2) / weight.sum(axis=2))
 
 
-def _differences(some: Floats, base: Floats, measure: Measure) -> Floats | None:
+def _differences(some: FloatArray, base: FloatArray, measure: Measure) -> FloatArray | None:
     """How many errors the difference of each value's share and that of all others lies from none,
     within the strata; None where it is no ratio of numbers of students.
 
@@ -296,7 +302,7 @@ def _differences(some: Floats, base: Floats, measure: Measure) -> Floats | None:
         return _known(np.where(gaps[0] == 0, 0.0, gaps[0] / (none * np.maximum(together, 1.0))))
 
 
-def _spread(drawn: Floats) -> Floats:
+def _spread(drawn: FloatArray) -> FloatArray:
     """The standard deviation of each column's finite values; NaN where there are not two."""
     known = np.isfinite(drawn)
     number = known.sum(axis=0)
@@ -309,12 +315,12 @@ def _over(scaled: float, error: float) -> float:
     return scaled / error if error > 0 else math.nan
 
 
-def _known(values: Floats) -> Floats:
+def _known(values: FloatArray) -> FloatArray:
     return np.asarray(values, dtype="float64")
 
 
 def _scaled(
-    gaps: Floats, one: tuple[float, float], other: tuple[float, float], measure: Measure
+    gaps: FloatArray, one: tuple[float, float], other: tuple[float, float], measure: Measure
 ) -> tuple[float, float]:
     """One group's gap on the scale of its error, and the error: as resampling says, for counts no
     less than `_least_error`.
@@ -341,7 +347,7 @@ def _least_error(one: tuple[float, float], other: tuple[float, float] | None, ra
     """
     squares = 0.0
     for some, base in (one,) if other is None else (one, other):
-        size = about(round(base))
+        size = round_count(round(base))
         if not size:
             return math.nan
         share = (size * some / base + 1) / (size + 2)

@@ -17,20 +17,20 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from fairness.policy.checks import CROSS
+from fairness.policy.checks import INTERSECTION_SEPARATOR
 from fairness.policy.policy import Policy
 from fairness.population.comparisons import NOT_RECORDED, Codes
-from features.alerts import alerts
+from features.alerts import raise_alerts
 from features.attendance import student_days
 from features.build import build_features
 from features.catalog import feature_names
 from records.access.scope import ScopedRecords, pipeline_scope
 from records.canonical.schema import Category
 from records.snapshots.snapshot import Snapshot
-from training.episodes.episodes import schools_on
-from training.estimation.pseudo_outcomes import Flags, Floats
+from training.episodes.episodes import schools_as_of
+from training.estimation.pseudo_outcomes import BoolArray, FloatArray
 from training.ranking.model_file import RankerModel
-from training.ranking.suggestions import eligible, suggest, taking_part
+from training.ranking.suggestions import active_enrollments, eligible_supports, suggest
 
 GRADE_BANDS = {"pre_k_2": (-1, 2), "3_5": (3, 5), "6_8": (6, 8), "9_12": (9, 12)}
 EARLIER = 30
@@ -39,7 +39,7 @@ _FAMILIES = (Category.ATTENDANCE, Category.GRADES)
 
 
 @dataclass(frozen=True)
-class Advice:
+class ModelSuggestions:
     """What a model says of the audited students, indexed as they are.
 
     Attributes:
@@ -55,13 +55,13 @@ class Advice:
     silence: pd.Series
 
     @cached_property
-    def suggested(self) -> Flags:
+    def suggested(self) -> BoolArray:
         """Who has a suggestion, shape (students,)."""
         return np.asarray(self.listed.to_numpy(dtype=bool).any(axis=1), dtype=bool)
 
 
 @dataclass(frozen=True)
-class Students:
+class AuditPopulation:
     """The audited students, by `student_id`.
 
     Attributes:
@@ -82,12 +82,12 @@ class Students:
     severity: pd.DataFrame
     earlier: pd.Series
     may: pd.DataFrame
-    served: Flags
+    served: BoolArray
 
     def __len__(self) -> int:
         return len(self.groups)
 
-    def in_need(self, policy: Policy) -> Flags:
+    def in_need(self, policy: Policy) -> BoolArray:
         """Who is in need, shape (students,)."""
         return np.asarray(self.severity.max(axis=1) >= policy.need_severity, dtype=bool)
 
@@ -99,9 +99,9 @@ class Students:
         return need_codes(self.severity)
 
 
-def audited_students(
+def audit_population(
     snapshot: Snapshot, as_of: date, policy: Policy, supports: tuple[str, ...]
-) -> Students:
+) -> AuditPopulation:
     """Every student enrolled on the day; every student where the source brings no enrolments at
     all.
     """
@@ -111,30 +111,32 @@ def audited_students(
     features = build_features(records, as_of).loc[here]
     names = _school_names(records)
     grades = features["grade_level"].fillna(-9).astype(int).astype(str)
-    return Students(
+    return AuditPopulation(
         as_of,
         features,
         _groups(snapshot, as_of, policy, stays, features["grade_level"], names),
         stays.fillna("") + "|" + grades,
-        severities(features),
+        alert_severities(features),
         _earlier(snapshot, records, as_of, here),
-        eligible(records, as_of, supports).loc[here],
-        here.isin(taking_part(records, records.frame("programs"), as_of)["student_id"]),
+        eligible_supports(records, as_of, supports).loc[here],
+        here.isin(active_enrollments(records, records.frame("programs"), as_of)["student_id"]),
     )
 
 
-def crossed(groups: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+def with_intersections(groups: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """The groups with the policy's intersections, worked out from the single ones."""
     pairs = {}
     for one, two in policy.intersections:
         known = (groups[one] != NOT_RECORDED) & (groups[two] != NOT_RECORDED)
-        pairs[one + CROSS + two] = (groups[one] + CROSS + groups[two]).where(known, NOT_RECORDED)
+        pairs[one + INTERSECTION_SEPARATOR + two] = (
+            groups[one] + INTERSECTION_SEPARATOR + groups[two]
+        ).where(known, NOT_RECORDED)
     return groups.assign(**pairs)
 
 
-def advice_of(
-    model: RankerModel, students: Students, features: pd.DataFrame | None = None
-) -> Advice:
+def suggestions_for(
+    model: RankerModel, students: AuditPopulation, features: pd.DataFrame | None = None
+) -> ModelSuggestions:
     """What a model suggests to the students, from `features` or from what may be known of them at
     most.
     """
@@ -151,16 +153,18 @@ def advice_of(
         columns=names,
         dtype="float64",
     )
-    return Advice(rank.notna(), rank.astype("float64"), benefit, shown.silence.reindex(index))
+    return ModelSuggestions(
+        rank.notna(), rank.astype("float64"), benefit, shown.silence.reindex(index)
+    )
 
 
-def severities(features: pd.DataFrame) -> pd.DataFrame:
+def alert_severities(features: pd.DataFrame) -> pd.DataFrame:
     """The severity of each student's most severe alert, by family of alerts: indexed as
     `features`.
     """
     values = np.zeros((len(features), len(_FAMILIES)), dtype=np.intp)
     place = {str(student): row for row, student in enumerate(features.index)}
-    for alert in alerts(features):
+    for alert in raise_alerts(features):
         row, column = place[alert.student_id], _FAMILIES.index(alert.category)
         values[row, column] = max(values[row, column], alert.severity)
     return pd.DataFrame(
@@ -177,7 +181,7 @@ def need_codes(severity: pd.DataFrame) -> Codes:
     return codes
 
 
-def without_discipline(features: pd.DataFrame) -> pd.DataFrame:
+def mask_discipline(features: pd.DataFrame) -> pd.DataFrame:
     """The same features with those of discipline missing."""
     hidden = set(feature_names(behavior=True)) - set(feature_names())
     return features.assign(**dict.fromkeys(hidden, math.nan))
@@ -199,7 +203,7 @@ def _groups(
     groups = pd.DataFrame(
         {name: facts[name].map(_value).astype(object) for name in policy.groups}, index=stays.index
     )
-    return crossed(groups, policy)
+    return with_intersections(groups, policy)
 
 
 def _earlier(snapshot: Snapshot, records: ScopedRecords, as_of: date, here: pd.Index) -> pd.Series:
@@ -214,7 +218,7 @@ def _earlier(snapshot: Snapshot, records: ScopedRecords, as_of: date, here: pd.I
     day = pd.to_datetime(days["date"]).max().date()
     then = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day))
     there = _stays(then, day).index
-    found = severities(build_features(then, day).loc[there]).max(axis=1).astype("float64")
+    found = alert_severities(build_features(then, day).loc[there]).max(axis=1).astype("float64")
     return found.reindex(here)
 
 
@@ -226,7 +230,7 @@ def _stays(records: ScopedRecords, as_of: date) -> pd.Series:
         schools = records.frame("students").set_index("student_id")["school_id"]
         everyone = pd.Index(records.students, name="student_id", dtype=object)
         return schools.reindex(everyone).astype(object)
-    return schools_on(records, as_of)["school_id"].astype(object)
+    return schools_as_of(records, as_of)["school_id"].astype(object)
 
 
 def _school_names(records: ScopedRecords) -> dict[str, str]:
@@ -252,7 +256,7 @@ def _value(value: object) -> str:
     return str(value) if isinstance(value, str) else ("yes" if value else "no")
 
 
-def spread(values: Floats, parts: int) -> Codes:
+def quantile_codes(values: FloatArray, parts: int) -> Codes:
     """Which of `parts` equally large parts each value lies in, by rank: 0 is the least."""
     order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
     found: Codes = (order * parts // max(len(values), 1)).astype(np.intp)

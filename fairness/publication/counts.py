@@ -15,14 +15,19 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from fairness.gate.findings import Shown
-from fairness.policy.checks import CHECKS, CROSS, HELPED, MANY
+from fairness.gate.findings import PublishedAudit
+from fairness.policy.checks import (
+    CHECKS,
+    COMPLEMENT_OF_MISSED,
+    HIGH_CARDINALITY_ATTRIBUTES,
+    INTERSECTION_SEPARATOR,
+)
 from fairness.policy.policy import Policy
-from fairness.population.comparisons import NOT_RECORDED, Rows
-from records.suppression.cell_suppression import Fact, Name, Published
-from training.estimation.pseudo_outcomes import Floats
+from fairness.population.comparisons import NOT_RECORDED, MeasureTable
+from records.suppression.cell_suppression import CountName, LinkedTables, TableCell
+from training.estimation.pseudo_outcomes import FloatArray
 
-Place = tuple[str, str, str, str]
+FindingKey = tuple[str, str, str, str]
 """Check, item, attribute and value."""
 LARGE_DISTRICT = 100
 """Students of a district whose number, rounded, is shown whatever follows from it: it is known to
@@ -32,7 +37,7 @@ _RECORDED, _SIZES = "recorded", "sizes"
 
 
 @dataclass(frozen=True)
-class Asked:
+class StudentCounts:
     """One measure of all audited students.
 
     Attributes:
@@ -43,8 +48,8 @@ class Asked:
 
     check: str
     item: str
-    amount: Floats | None
-    out_of: Floats
+    amount: FloatArray | None
+    out_of: FloatArray
     attributes: tuple[str, ...]
 
     @property
@@ -52,30 +57,32 @@ class Asked:
         return f"{self.check} {self.item}".strip()
 
     @property
-    def rest(self) -> Floats:
+    def rest(self) -> FloatArray:
         """Those asked about who do not count."""
         return self.out_of - (0.0 if self.amount is None else self.amount)
 
     @property
-    def told(self) -> Floats:
+    def told(self) -> FloatArray:
         """Whose share is shown: who is helped is not missed, and both are one share, so only one is
         shown and to withhold it is enough.
         """
-        return self.rest if self.check == HELPED or self.amount is None else self.amount
+        return (
+            self.rest if self.check == COMPLEMENT_OF_MISSED or self.amount is None else self.amount
+        )
 
 
 @dataclass(frozen=True)
-class Counted:
+class AuditMeasures:
     """What an audit counts: the measures of the audited students, those of `others` rows such as
     decision days, and who is in need, 1 or 0 for each audited student.
     """
 
-    table: Rows
-    others: Sequence[Rows]
-    in_need: Floats
+    table: MeasureTable
+    others: Sequence[MeasureTable]
+    in_need: FloatArray
     policy: Policy
 
-    def of_students(self) -> Iterator[Asked]:
+    def of_students(self) -> Iterator[StudentCounts]:
         """Every measure, of all audited students: who is in no row of it is not asked about.
 
         Raises:
@@ -92,7 +99,7 @@ class Counted:
                 compared = tuple(
                     name for name in rows.groups.columns if CHECKS[measure.check].compares(name)
                 )
-                yield Asked(
+                yield StudentCounts(
                     measure.check,
                     measure.item,
                     amount if measure.counts else None,
@@ -101,7 +108,7 @@ class Counted:
                 )
 
 
-class Counts:
+class PublicationTables:
     """The counts behind some measures, how they add up, and the facts that would be shown of them.
 
     Args:
@@ -111,11 +118,14 @@ class Counts:
     """
 
     def __init__(
-        self, counted: Counted, beside: Counts | None = None, shown: Shown | None = None
+        self,
+        counted: AuditMeasures,
+        beside: PublicationTables | None = None,
+        shown: PublishedAudit | None = None,
     ) -> None:
         self.rows, self.policy = counted.table, counted.policy
         rows, policy = self.rows, self.policy
-        self.published: Published = beside.published if beside else Published()
+        self.published: LinkedTables = beside.published if beside else LinkedTables()
         self.already = None if shown is None else _Already.of(shown)
         self.fewest, self.smallest = policy.fewest_in_need, policy.smallest_cell
         self.codes = {name: pd.Categorical(rows.groups[name]) for name in rows.groups.columns}
@@ -124,15 +134,19 @@ class Counts:
             for name, codes in self.codes.items()
             for value in sorted(codes.categories)
         ]
-        self.plain = {name for name in self.codes if CROSS not in name and name not in MANY}
-        self.everybody: Fact | None = None
+        self.plain = {
+            name
+            for name in self.codes
+            if INTERSECTION_SEPARATOR not in name and name not in HIGH_CARDINALITY_ATTRIBUTES
+        }
+        self.everybody: TableCell | None = None
         """The share of all in need who are missed; None where that is all of them."""
-        self.shares: dict[tuple[Place, bool], Fact | None] = {}
+        self.shares: dict[tuple[FindingKey, bool], TableCell | None] = {}
         """Of the group itself, and of all others."""
-        self.numbers: dict[Place, Fact] = {}
+        self.numbers: dict[FindingKey, TableCell] = {}
         """How many of a group are asked about."""
-        self.sizes: dict[Name, Fact] = {}
-        self.wholes: list[tuple[str, Floats]] = []
+        self.sizes: dict[CountName, TableCell] = {}
+        self.wholes: list[tuple[str, FloatArray]] = []
         same = beside is None or beside.policy.need_severity == policy.need_severity
         self.need = IN_NEED if same else f"in need from {policy.need_severity}"
         for name, values in ((STUDENTS, np.ones(len(rows.groups))), (self.need, counted.in_need)):
@@ -155,7 +169,7 @@ class Counts:
                     int(attribute in self.plain),
                 )
 
-    def _size(self, name: Name, table: str, dear: int, *, certain: bool = False) -> None:
+    def _size(self, name: CountName, table: str, dear: int, *, certain: bool = False) -> None:
         if (
             self.already is None
             or (IN_NEED if name[0] == self.need else STUDENTS, *name[1:]) in self.already.sizes
@@ -164,8 +178,8 @@ class Counts:
             self._keep(self.sizes[name])
 
     def _share(
-        self, part: Name, whole: Name, table: str, dear: int, *, already: bool
-    ) -> Fact | None:
+        self, part: CountName, whole: CountName, table: str, dear: int, *, already: bool
+    ) -> TableCell | None:
         """The share, where it is to be shown or was; nothing is shown now that another audit has
         not.
         """
@@ -176,11 +190,11 @@ class Counts:
         self._keep(fact)
         return fact
 
-    def _keep(self, fact: Fact) -> None:
+    def _keep(self, fact: TableCell) -> None:
         if self.already is not None:
             self.published.shown_before(fact)
 
-    def _show(self, one: Asked) -> None:
+    def _show(self, one: StudentCounts) -> None:
         """Declare what a measure counts, how many it asks about, and the shares that would be shown
         of it: of students enough to be judged.
         """
@@ -192,7 +206,7 @@ class Counts:
             if part != whole:
                 for cell in self._declare(part, values, one.attributes):
                     self.published.within(cell, (whole, *cell[1:]))
-        if one.check == HELPED and key != base:
+        if one.check == COMPLEMENT_OF_MISSED and key != base:
             self.everybody = self._share(
                 (key,), (base,), one.table, 2, already=bool(self.already and self.already.helped)
             )
@@ -220,7 +234,7 @@ class Counts:
                     else None
                 )
 
-    def _number(self, place: Place, name: Name) -> None:
+    def _number(self, place: FindingKey, name: CountName) -> None:
         """How many are asked about: where that is no size of a group already, it is the first to be
         withheld. Of a group that is too small to be judged it is not shown, nor of schools and of
         two groups at once.
@@ -235,7 +249,7 @@ class Counts:
             )
             self._keep(self.numbers[place])
 
-    def _enough(self, part: Name, whole: Name) -> bool:
+    def _enough(self, part: CountName, whole: CountName) -> bool:
         """Whether a share may be shown at all. Where that of a group may not, nor is that of all
         others: what all have less that would give the group's away.
         """
@@ -243,7 +257,7 @@ class Counts:
         size = true.get(whole, 0)
         return size >= self.fewest and min(true[part], size - true[part]) >= self.smallest
 
-    def _nest(self, asked: Sequence[Asked]) -> None:
+    def _nest(self, asked: Sequence[StudentCounts]) -> None:
         """What every reader knows of counts of several checks: which lie within which, and which
         two make up a third.
 
@@ -281,7 +295,7 @@ class Counts:
                 for cell in self._cells_of(part, whole, rest):
                     self.published.total((whole, *cell), [(part, *cell), (rest, *cell)])
 
-    def _cells_of(self, *names: str) -> list[Name]:
+    def _cells_of(self, *names: str) -> list[CountName]:
         """The cells that are declared of all these counts."""
         cells = (
             {
@@ -293,7 +307,7 @@ class Counts:
         )
         return sorted(set.intersection(*cells))
 
-    def _name(self, values: Floats) -> str:
+    def _name(self, values: FloatArray) -> str:
         """Equal counts have one name, since whoever reads the report knows that they are the
         same.
         """
@@ -301,16 +315,16 @@ class Counts:
         known = {hashlib.sha256(part.tobytes()).hexdigest(): name for name, part in self.wholes}
         return known.get(digest, f"count {digest[:12]}")
 
-    def _around(self, values: Floats) -> str:
+    def _around(self, values: FloatArray) -> str:
         """The narrowest of the wholes that holds them."""
         return next(name for name, whole in reversed(self.wholes) if (values <= whole).all())
 
-    def _declare(self, name: str, values: Floats, attributes: Sequence[str]) -> list[Name]:
+    def _declare(self, name: str, values: FloatArray, attributes: Sequence[str]) -> list[CountName]:
         """Counts of one kind: in all, by each value of these attributes, and how they add up. Those
         that must lie within others are returned.
         """
         add = self.published
-        found: list[Name] = [] if (name,) in add.true else [(name,)]
+        found: list[CountName] = [] if (name,) in add.true else [(name,)]
         add.count((name,), int(values.sum()))
         new = [
             attribute
@@ -331,7 +345,7 @@ class Counts:
             found += [(name, attribute, value) for value in cells]
             self._recorded(name, attribute, cells)
         for attribute in new:
-            if CROSS in attribute:
+            if INTERSECTION_SEPARATOR in attribute:
                 self._cross(name, attribute)
         return found
 
@@ -354,7 +368,7 @@ class Counts:
         """
         true = self.published.true
         crossed = self.rows.groups[attribute]
-        for place, one in enumerate(attribute.split(CROSS)):
+        for place, one in enumerate(attribute.split(INTERSECTION_SEPARATOR)):
             half_known = set(self.rows.groups.loc[crossed == NOT_RECORDED, one])
             for value in self.codes[one].categories:
                 if value == NOT_RECORDED:
@@ -362,7 +376,7 @@ class Counts:
                 parts = [
                     (name, attribute, both)
                     for both in self.codes[attribute].categories
-                    if both != NOT_RECORDED and both.split(CROSS)[place] == value
+                    if both != NOT_RECORDED and both.split(INTERSECTION_SEPARATOR)[place] == value
                 ]
                 if value in half_known:
                     half = (name, attribute, f"{one} {value}, the other not on record")
@@ -379,13 +393,13 @@ class _Already:
     shares; that of all.
     """
 
-    sizes: frozenset[Name]
-    numbers: frozenset[Place]
-    shares: frozenset[tuple[Place, bool]]
+    sizes: frozenset[CountName]
+    numbers: frozenset[FindingKey]
+    shares: frozenset[tuple[FindingKey, bool]]
     helped: bool
 
     @classmethod
-    def of(cls, shown: Shown) -> _Already:
+    def of(cls, shown: PublishedAudit) -> _Already:
         sizes = {
             (name, *where)
             for where, *numbers in [

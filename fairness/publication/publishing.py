@@ -13,19 +13,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from fairness.gate.findings import NOTHING_RECORDED, TOO_FEW, Finding, Group, Shown
-from fairness.gate.gate import Judged, Verdict, consequence
-from fairness.policy.checks import CHECKS, CROSS, HELPED
+from fairness.gate.findings import NOTHING_RECORDED, TOO_FEW, Finding, Group, PublishedAudit
+from fairness.gate.gate import ComparisonVerdict, Verdict, consequence
+from fairness.policy.checks import CHECKS, COMPLEMENT_OF_MISSED, INTERSECTION_SEPARATOR
 from fairness.policy.policy import Consequence, Policy
-from fairness.population.comparisons import NOT_RECORDED, Figure
-from fairness.publication.counts import IN_NEED, STUDENTS, Counted, Counts, Place
-from records.suppression.cell_suppression import Fact, protect
-from records.suppression.rule import about, percent
+from fairness.population.comparisons import NOT_RECORDED, GroupComparison
+from fairness.publication.counts import (
+    IN_NEED,
+    STUDENTS,
+    AuditMeasures,
+    FindingKey,
+    PublicationTables,
+)
+from records.suppression.cell_suppression import TableCell, suppressed_cells
+from records.suppression.rule import round_count, round_share
 
 
 def publish(
-    judged: Sequence[Judged], counted: Counted, before: Sequence[tuple[Counted, Shown]] = ()
-) -> Shown:
+    judged: Sequence[ComparisonVerdict],
+    counted: AuditMeasures,
+    before: Sequence[tuple[AuditMeasures, PublishedAudit]] = (),
+) -> PublishedAudit:
     """What may be shown of judged figures.
 
     Args:
@@ -33,10 +41,10 @@ def publish(
             withheld no more, and nothing is shown from which, together with it, a small number
             would follow.
     """
-    policy, whole = counted.policy, Counts(counted)
+    policy, whole = counted.policy, PublicationTables(counted)
     for earlier, known in before:
-        Counts(earlier, whole, known)
-    shown = whole.published.facts - protect(whole.published, policy.smallest_cell)
+        PublicationTables(earlier, whole, known)
+    shown = whole.published.facts - suppressed_cells(whole.published, policy.smallest_cell)
     findings = [_finding(one, whole, shown, policy) for one in judged]
     unknown = [
         _unknown(name, policy)
@@ -50,33 +58,37 @@ def publish(
             for name in ((STUDENTS, attribute, value), (IN_NEED, attribute, value))
         ]
         groups.append(
-            Group(attribute, value, *(None if size is None else about(size) for size in sizes))
+            Group(
+                attribute, value, *(None if size is None else round_count(size) for size in sizes)
+            )
         )
     need = whole.published.true[IN_NEED,]
     total, in_all = (
-        about(whole.published.true[name,]) if whole.sizes.get((name,)) in shown else None
+        round_count(whole.published.true[name,]) if whole.sizes.get((name,)) in shown else None
         for name in (STUDENTS, IN_NEED)
     )
     helped = whole.everybody
     missed = (
-        percent(whole.published.true[helped.names[0]] / need)
+        round_share(whole.published.true[helped.names[0]] / need)
         if helped is not None and helped in shown
         else None
     )
-    share = None if missed is None else percent(1 - missed)
-    return Shown(total, in_all, share, tuple(groups), (*unknown, *findings))
+    share = None if missed is None else round_share(1 - missed)
+    return PublishedAudit(total, in_all, share, tuple(groups), (*unknown, *findings))
 
 
-def _finding(one: Judged, whole: Counts, shown: set[Fact], policy: Policy) -> Finding:
+def _finding(
+    one: ComparisonVerdict, whole: PublicationTables, shown: set[TableCell], policy: Policy
+) -> Finding:
     figure = one.figure
     number = whole.numbers.get((figure.check, figure.item, figure.attribute, figure.value))
-    n = about(whole.published.true[number.names[0]]) if number and number in shown else None
+    n = round_count(whole.published.true[number.names[0]]) if number and number in shown else None
     counts = policy.counts(figure.check, figure.attribute)
     does = consequence(one.verdict, policy.checks[figure.check], counts)
     if (
         does is Consequence.ASKS
         and one.verdict is Verdict.CANNOT_TELL
-        and CROSS in figure.attribute
+        and INTERSECTION_SEPARATOR in figure.attribute
     ):
         does = Consequence.SHOWS
     why = "" if one.enough else TOO_FEW
@@ -95,7 +107,10 @@ def _finding(one: Judged, whole: Counts, shown: set[Fact], policy: Policy) -> Fi
 
 
 def _figures(
-    one: Judged, facts: Mapping[tuple[Place, bool], Fact | None], shown: set[Fact], policy: Policy
+    one: ComparisonVerdict,
+    facts: Mapping[tuple[FindingKey, bool], TableCell | None],
+    shown: set[TableCell],
+    policy: Policy,
 ) -> dict[str, float | None]:
     """The group's rate, that of all others, the gap and its interval, as far as they may be
     shown.
@@ -140,10 +155,14 @@ def _figures(
 
 
 def _shown_rate(check: str, rate: float, digits: int) -> float:
-    return percent(1 - percent(1 - rate)) if check == HELPED else round(rate, digits)
+    return (
+        round_share(1 - round_share(1 - rate))
+        if check == COMPLEMENT_OF_MISSED
+        else round(rate, digits)
+    )
 
 
-def _rounded_gap(figure: Figure, rate: float | None, others_rate: float | None) -> float:
+def _rounded_gap(figure: GroupComparison, rate: float | None, others_rate: float | None) -> float:
     """The gap of the shares as they are shown."""
     if rate is None or others_rate is None or not others_rate or not rate:
         return figure.gap

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from fairness.audit.audit import Audit
 from fairness.gate.gate import Verdict
-from fairness.report.views import Question, grid, questions
-from fairness.report.wording import SUMMARIES, VERDICTS
-from records.system.files import write_whole
+from fairness.report.views import ReviewQuestion, grid, review_questions
+from fairness.report.wording import VERDICT_LABELS, VERDICT_SUMMARIES
+from records.system.files import write_atomic
 from training.registry.model_card import card_text
 from training.registry.registry import ModelVersion
 
@@ -29,7 +29,7 @@ def write_card(found: ModelVersion, audit: Audit) -> None:
     """
     facts = found.artifact(FACTS)
     if facts is not None:
-        write_whole(found.artifacts / CARD, card_text(facts) + "\n" + audit_section(audit))
+        write_atomic(found.artifacts / CARD, card_text(facts) + "\n" + audit_section(audit))
 
 
 def audit_section(audit: Audit) -> str:
@@ -38,11 +38,11 @@ def audit_section(audit: Audit) -> str:
         "## Fairness",
         (
             f"Audited on {audit.at:%Y-%m-%d} on records as of {audit.as_of}:"
-            f" **{VERDICTS[audit.verdict].lower()}**. {SUMMARIES[audit.verdict]} Audit"
-            f" {audit.sha256}, policy {audit.policy_sha256}."
+            f" **{VERDICT_LABELS[audit.verdict].lower()}**. {VERDICT_SUMMARIES[audit.verdict]}"
+            f" Audit {audit.sha256}, policy {audit.policy_sha256}."
         ),
-        *_asked("What stops this version", questions(audit.stopping)),
-        *_asked("What a reviewer must answer in writing", questions(audit.asking)),
+        *_asked("What stops this version", review_questions(audit.stopping)),
+        *_asked("What a reviewer must answer in writing", review_questions(audit.asking)),
         "### All checks at a glance",
         "The worst answer over the groups of a column; brackets: shown, not counted.",
         _glance(audit),
@@ -50,7 +50,7 @@ def audit_section(audit: Audit) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _asked(title: str, asked: Sequence[Question]) -> list[str]:
+def _asked(title: str, asked: Sequence[ReviewQuestion]) -> list[str]:
     if not asked:
         return []
     lines = [f"- {one.title}: {said}" for one in asked for said in one.sentences]

@@ -12,8 +12,8 @@ from fairness.audit.audit import Audit
 from fairness.gate.findings import Finding
 from fairness.gate.gate import Verdict
 from fairness.policy.checks import CHECKS
-from fairness.report.views import Choice, Trade
-from fairness.report.wording import VERDICTS, WAYS, value_label
+from fairness.report.views import TradeoffOption, TradeoffTable
+from fairness.report.wording import METHOD_LABELS, VERDICT_LABELS, value_label
 
 _COLORS = {Verdict.PASS: "#0072B2", Verdict.CANNOT_TELL: "#7A7A7A", Verdict.FAIL: "#D55E00"}
 _SHAPES = {Verdict.PASS: "circle", Verdict.CANNOT_TELL: "diamond", Verdict.FAIL: "square"}
@@ -56,7 +56,7 @@ def dot_plot(audit: Audit, narrow: bool = False) -> str:
         or [
             {
                 "group": "No group may be shown",
-                "verdict": VERDICTS[audit.verdict],
+                "verdict": VERDICT_LABELS[audit.verdict],
                 "check": CHECKS[_DRAWN[0]].title,
             }
         ]
@@ -75,7 +75,7 @@ def dot_plot(audit: Audit, narrow: bool = False) -> str:
         sort=order,
         axis=alt.Axis(labelLimit=340, labelExpr="split(datum.value, '\\n')", labelLineHeight=13),
     )
-    names = [VERDICTS[verdict] for verdict in Verdict]
+    names = [VERDICT_LABELS[verdict] for verdict in Verdict]
     color = alt.Color(
         "verdict:N", title=None, scale=alt.Scale(domain=names, range=[_COLORS[v] for v in Verdict])
     )
@@ -109,7 +109,7 @@ def dot_plot(audit: Audit, narrow: bool = False) -> str:
     return _svg(chart, room=18) if narrow else _svg(chart)
 
 
-def trade_chart(trades: Sequence[Trade]) -> str:
+def tradeoff_chart(trades: Sequence[TradeoffTable]) -> str:
     """Benefit captured against the worst gap, a mark for each choice that has one shown, with its
     number in the table: SVG. Places and suggestions count other students, so they stand in panels
     of their own.
@@ -125,8 +125,8 @@ def trade_chart(trades: Sequence[Trade]) -> str:
             if choice.worst_gap is not None
         ]
     )
-    ways = [way for way in WAYS.values() if way in {row["way"] for row in rows}]
-    places = [list(WAYS.values()).index(way) for way in ways]
+    ways = [way for way in METHOD_LABELS.values() if way in {row["way"] for row in rows}]
+    places = [list(METHOD_LABELS.values()).index(way) for way in ways]
     most = max(_NEAREST, *(float(row["gap"]) for row in rows))
     gap = alt.X(
         "gap:Q",
@@ -143,7 +143,7 @@ def trade_chart(trades: Sequence[Trade]) -> str:
     shape = alt.Shape(
         "way:N", title=None, scale=alt.Scale(domain=ways, range=[_WAY_SHAPES[at] for at in places])
     )
-    in_order = [WAYS[way] for way in _IN_ORDER]
+    in_order = [METHOD_LABELS[way] for way in _IN_ORDER]
     data = alt.InlineData(values=rows[::-1])
     base = alt.Chart().encode(x=gap, y=captured)
     lines = (
@@ -162,8 +162,12 @@ def trade_chart(trades: Sequence[Trade]) -> str:
     return _svg(chart)
 
 
-def _choice(title: str, way: str, choice: Choice, gap: float) -> dict[str, Any]:
-    counts = "Places, of those who wait" if way == WAYS[_PLACES] else "Suggestions, of all in need"
+def _choice(title: str, way: str, choice: TradeoffOption, gap: float) -> dict[str, Any]:
+    counts = (
+        "Places, of those who wait"
+        if way == METHOD_LABELS[_PLACES]
+        else "Suggestions, of all in need"
+    )
     return {
         "evened": title,
         "way": way,
@@ -221,7 +225,7 @@ def _dot(finding: Finding, narrow: bool) -> dict[str, Any]:
     return {
         "check": CHECKS[finding.check].title,
         "group": group,
-        "verdict": VERDICTS[finding.verdict],
+        "verdict": VERDICT_LABELS[finding.verdict],
         "point": point,
         "lower": lower,
         "upper": upper,

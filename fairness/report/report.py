@@ -22,9 +22,9 @@ from markupsafe import Markup
 from fairness.audit.audit import Audit, AuditError, AuditOutdated
 from fairness.report import views
 from fairness.report import wording as words
-from fairness.report.charts import dot_plot, trade_chart
-from records.system.files import write_whole
-from records.system.pdf import pdf
+from fairness.report.charts import dot_plot, tradeoff_chart
+from records.system.files import write_atomic
+from records.system.pdf import render_pdf
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _JSON = "audit.json"
@@ -54,9 +54,9 @@ class Charts:
 
     @classmethod
     def of(cls, audit: Audit) -> Charts:
-        trades = views.trades(audit)
+        trades = views.tradeoff_tables(audit)
         return cls(
-            dot_plot(audit), dot_plot(audit, narrow=True), trade_chart(trades) if trades else ""
+            dot_plot(audit), dot_plot(audit, narrow=True), tradeoff_chart(trades) if trades else ""
         )
 
 
@@ -66,13 +66,13 @@ def write_report(audit: Audit, home: Path, signatures: Sequence[Signature] = ())
     """
     folder = audit_folder(home, audit)
     charts = Charts.of(audit)
-    write_whole(folder / "chart.svg", charts.dots)
-    write_whole(folder / "chart-narrow.svg", charts.narrow)
+    write_atomic(folder / "chart.svg", charts.dots)
+    write_atomic(folder / "chart-narrow.svg", charts.narrow)
     if charts.curves:
-        write_whole(folder / "curves.svg", charts.curves)
-    write_whole(folder / "report.pdf", report_pdf(audit, charts, signatures))
-    report = write_whole(folder / "report.html", report_html(audit, charts, signatures))
-    write_whole(folder / _JSON, audit.to_json())
+        write_atomic(folder / "curves.svg", charts.curves)
+    write_atomic(folder / "report.pdf", report_pdf(audit, charts, signatures))
+    report = write_atomic(folder / "report.html", report_html(audit, charts, signatures))
+    write_atomic(folder / _JSON, audit.to_json())
     return report
 
 
@@ -81,9 +81,9 @@ def report_html(audit: Audit, charts: Charts, signatures: Sequence[Signature]) -
     dots, narrow, curves = (
         _inline(svg, said, kind)
         for svg, said, kind in (
-            (charts.dots, words.LEFT_OUT, "audit-wide-only"),
-            (charts.narrow, words.LEFT_OUT, "audit-narrow"),
-            (charts.curves, words.CURVES, ""),
+            (charts.dots, words.DOT_PLOT_ALT, "audit-wide-only"),
+            (charts.narrow, words.DOT_PLOT_ALT, "audit-narrow"),
+            (charts.curves, words.TRADEOFF_CHART_ALT, ""),
         )
     )
     return (
@@ -113,23 +113,23 @@ def report_pdf(audit: Audit, charts: Charts, signatures: Sequence[Signature]) ->
         name: [asdict(one) for one in seen[name]]
         for name in ("stopping", "asking", "heats", "traces")
     }
-    return pdf(
+    return render_pdf(
         _TEMPLATES / "report.typ",
         told
         | {
             "title": _title(audit),
             "made": _made(audit),
-            "verdict": words.VERDICTS[audit.verdict],
-            "summary": words.SUMMARIES[audit.verdict],
-            "short": views.in_short(audit),
+            "verdict": words.VERDICT_LABELS[audit.verdict],
+            "summary": words.VERDICT_SUMMARIES[audit.verdict],
+            "short": views.audit_summary(audit),
             "dots": charts.dots,
             "curves": charts.curves,
-            "alts": {"dots": words.LEFT_OUT, "curves": words.CURVES},
+            "alts": {"dots": words.DOT_PLOT_ALT, "curves": words.TRADEOFF_CHART_ALT},
             "trades": [_choices(one) for one in seen["trades"]],
-            "mending": words.MENDING,
-            "two_counts": words.TWO_COUNTS,
+            "mending": words.MITIGATION_INTRO,
+            "two_counts": words.PLACES_NOTE,
             "grid": asdict(seen["grid"]),
-            "verdicts": words.VERDICTS,
+            "verdicts": words.VERDICT_LABELS,
             "why": words.WHY_BRIEFLY,
             "reported": seen["reported"],
             "families": seen["families"],
@@ -137,7 +137,7 @@ def report_pdf(audit: Audit, charts: Charts, signatures: Sequence[Signature]) ->
             "checks": checks,
             "policy": _thresholds(audit),
             "method": words.method(audit.policy),
-            "limits": words.LIMITS,
+            "limits": words.LIMITATIONS,
             "facts": _facts(audit),
             "smallest": audit.policy["smallest_cell"],
             "digest": audit.sha256,
@@ -159,7 +159,7 @@ def audit_folder(home: Path, audit: Audit) -> Path:
     return _versions(home, audit.version) / audit.sha256[:_SHORT]
 
 
-def audits_of(home: Path, version: int) -> list[Audit]:
+def audits_of_version(home: Path, version: int) -> list[Audit]:
     """Every audit of a version, the newest first. Those that an earlier release made are passed
     over.
 
@@ -173,7 +173,7 @@ def audits_of(home: Path, version: int) -> list[Audit]:
     return sorted(found, key=lambda audit: audit.at, reverse=True)
 
 
-def audits_of_records(home: Path, snapshot_id: str, as_of: date) -> list[Audit]:
+def audits_of_snapshot(home: Path, snapshot_id: str, as_of: date) -> list[Audit]:
     """The newest audit of each model, under each policy, on one day of a snapshot: the oldest
     first.
 
@@ -191,16 +191,16 @@ def audits_of_records(home: Path, snapshot_id: str, as_of: date) -> list[Audit]:
     return sorted(newest.values(), key=lambda audit: (audit.at, audit.version))
 
 
-def read_audit(home: Path, version: int) -> Audit | None:
+def latest_audit(home: Path, version: int) -> Audit | None:
     """The newest audit of a version; None where it was not audited.
 
     Raises:
         AuditError: a file is there and is not an audit as it was written.
     """
-    return next(iter(audits_of(home, version)), None)
+    return next(iter(audits_of_version(home, version)), None)
 
 
-def signed_audit(home: Path, version: int, sha256: str) -> Audit | None:
+def audit_by_digest(home: Path, version: int, sha256: str) -> Audit | None:
     """The audit with this digest; None where it is no longer there.
 
     Raises:
@@ -283,27 +283,27 @@ def _inline(svg: str, alt: str, kind: str) -> Markup:
 
 
 def _seen(audit: Audit) -> dict[str, Any]:
-    families, traces = views.traces(audit)
+    families, traces = views.proxy_rows(audit)
     return {
         "audit": audit,
         "policy": audit.policy,
         "words": words,
         "title": _title(audit),
         "made": _made(audit),
-        "short": views.in_short(audit),
-        "stopping": views.questions(audit.stopping),
-        "asking": views.questions(audit.asking),
+        "short": views.audit_summary(audit),
+        "stopping": views.review_questions(audit.stopping),
+        "asking": views.review_questions(audit.asking),
         "grid": views.grid(audit),
-        "heats": list(views.heats(audit)),
+        "heats": list(views.heat_tables(audit)),
         "details": views.details(audit),
         "families": families,
         "traces": traces,
-        "trades": views.trades(audit),
+        "trades": views.tradeoff_tables(audit),
         "reported": _reported(audit),
     }
 
 
-def _choices(trade: views.Trade) -> dict[str, Any]:
+def _choices(trade: views.TradeoffTable) -> dict[str, Any]:
     """A trade curve's table in words."""
     ways = []
     for way, applies, choices in trade.ways:
@@ -311,10 +311,10 @@ def _choices(trade: views.Trade) -> dict[str, Any]:
             (
                 str(one.number),
                 words.capital(one.setting),
-                words.amount(one.captured),
-                words.worst_gap(one.worst_gap),
+                words.format_rate(one.captured),
+                words.format_worst_gap(one.worst_gap),
                 one.whose,
-                words.amount(one.helped),
+                words.format_rate(one.helped),
             )
             for one in choices
         ]

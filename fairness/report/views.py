@@ -11,24 +11,24 @@ from dataclasses import dataclass
 from itertools import count
 
 from fairness.audit.audit import Audit
-from fairness.audit.mitigation import Curve
+from fairness.audit.mitigation import TradeoffCurve
 from fairness.gate.findings import TOO_FEW, Finding
-from fairness.gate.gate import Verdict, worst
-from fairness.measures.proxies import ALL
-from fairness.policy.checks import CHECKS, CROSS, Check
+from fairness.gate.gate import Verdict, worst_verdict
+from fairness.measures.proxies import ALL_FAMILIES
+from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR, Check
 from fairness.policy.policy import Consequence
 from fairness.population.comparisons import NOT_RECORDED
 from fairness.report.wording import (
-    VERDICTS,
-    WAYS,
-    amount,
+    METHOD_LABELS,
+    VERDICT_LABELS,
     attribute_label,
     capital,
     check_label,
-    difference,
-    gap,
+    format_gap,
+    format_gap_change,
+    format_points,
+    format_rate,
     item_label,
-    points,
     sentences,
     setting_label,
     value_label,
@@ -36,7 +36,7 @@ from fairness.report.wording import (
 
 HEAT = 0.02
 """A step of a heat table's colour: two points of a hundred."""
-ALIKE = 0.02
+GAP_TOLERANCE = 0.02
 """Two audits are told apart where a gap differs by so much."""
 _STEPS = 4
 _LED = 12
@@ -44,7 +44,7 @@ _LED = 12
 
 
 @dataclass(frozen=True)
-class Question:
+class ReviewQuestion:
     """What one check stops or asks: its title and a sentence for each group."""
 
     title: str
@@ -53,7 +53,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Cell:
+class VerdictCell:
     """One check by one attribute: the worst verdict over its groups that count; None where nothing
     was asked.
 
@@ -76,11 +76,11 @@ class Grid:
     """
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, str, tuple[Cell, ...]], ...]
+    rows: tuple[tuple[str, str, tuple[VerdictCell, ...]], ...]
 
 
 @dataclass(frozen=True)
-class Warm:
+class HeatCell:
     """A cell of a heat table: its words and a step from -4 (helped more) to 4 (helped less)."""
 
     text: str
@@ -89,16 +89,16 @@ class Warm:
 
 
 @dataclass(frozen=True)
-class Heat:
+class HeatTable:
     """Two groups at once: how many more points are missed than of all others."""
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Warm, ...]], ...]
+    rows: tuple[tuple[str, tuple[HeatCell, ...]], ...]
 
 
 @dataclass(frozen=True)
-class Line:
+class GroupRow:
     """One group in the table of a check."""
 
     group: str
@@ -112,13 +112,13 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Table:
+class GroupTable:
     """A check's groups by one attribute."""
 
     name: str
     title: str
     counts: bool
-    lines: tuple[Line, ...]
+    lines: tuple[GroupRow, ...]
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,11 @@ class Detail:
     name: str
     title: str
     threshold: str
-    tables: tuple[Table, ...]
+    tables: tuple[GroupTable, ...]
 
 
 @dataclass(frozen=True)
-class Trace:
+class ProxyRow:
     """How well each family of inputs tells of one group fact: words, and whether it is strong."""
 
     attribute: str
@@ -141,7 +141,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Choice:
+class TradeoffOption:
     """A point of a trade curve: its number in table and chart, what is chosen, and what it would
     bring.
     """
@@ -155,21 +155,21 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Trade:
+class TradeoffTable:
     """Every way to mend what one attribute stops: its title, how it would be applied, and its
     choices.
     """
 
     title: str
-    ways: tuple[tuple[str, str, tuple[Choice, ...]], ...]
+    ways: tuple[tuple[str, str, tuple[TradeoffOption, ...]], ...]
 
 
 @dataclass(frozen=True)
-class Pair:
+class ComparedFinding:
     """One group in two audits. A verdict is None where the audit did not ask.
 
-    `changed`: whether the verdict is another or the gap differs by `ALIKE` or more; `passed`:
-    whether both pass it.
+    `changed`: whether the verdict is another or the gap differs by `GAP_TOLERANCE` or more;
+    `passed`: whether both pass it.
     """
 
     group: str
@@ -183,12 +183,12 @@ class Pair:
     passed: bool
 
 
-Pairs = tuple[tuple[str, tuple[Pair, ...]], ...]
+FindingsByCheck = tuple[tuple[str, tuple[ComparedFinding, ...]], ...]
 """Pairs by the title of their check."""
 
 
 @dataclass(frozen=True)
-class SideBySide:
+class AuditComparison:
     """Two audits: what each says as a whole, and their gaps.
 
     Attributes:
@@ -199,13 +199,13 @@ class SideBySide:
     """
 
     facts: tuple[tuple[str, str, str], ...]
-    changed: Pairs
-    unresolved: Pairs
-    reported: Pairs
-    alike: Pairs
+    changed: FindingsByCheck
+    unresolved: FindingsByCheck
+    reported: FindingsByCheck
+    alike: FindingsByCheck
 
 
-def in_short(audit: Audit) -> str:
+def audit_summary(audit: Audit) -> str:
     """An audit in a few sentences."""
     said = [
         f"{'Few' if audit.students is None else f'About {audit.students:,}'} students are enrolled"
@@ -216,8 +216,10 @@ def in_short(audit: Audit) -> str:
             " look soon or to act now"
         )
     if audit.helped is not None:
-        said.append(f"Of these, {amount(audit.helped)} take part in a support or have a suggestion")
-    told = counted(audit)
+        said.append(
+            f"Of these, {format_rate(audit.helped)} take part in a support or have a suggestion"
+        )
+    told = answer_counts(audit)
     said.append(
         f"Each group was compared with all others in {len(_by_check(audit.findings))} ways,"
         f" {audit.comparisons:,} figures in all. Of the {told['of']:,} that count, {told['pass']:,}"
@@ -228,7 +230,7 @@ def in_short(audit: Audit) -> str:
     return ". ".join(said) + "."
 
 
-def questions(findings: Sequence[Finding]) -> list[Question]:
+def review_questions(findings: Sequence[Finding]) -> list[ReviewQuestion]:
     """Findings as questions, a check at a time, single groups before two at once; groups too small
     to judge together, at the end.
     """
@@ -239,7 +241,7 @@ def questions(findings: Sequence[Finding]) -> list[Question]:
     return [*(_question(check, some) for check, some in found.items()), *_too_small(small)]
 
 
-def _question(check: str, findings: Sequence[Finding]) -> Question:
+def _question(check: str, findings: Sequence[Finding]) -> ReviewQuestion:
     """One check's question: what it is about stands in the title where that is one thing, else
     before each group.
     """
@@ -251,10 +253,10 @@ def _question(check: str, findings: Sequence[Finding]) -> Question:
         for item in items
         for one in sentences([one for one in in_order if one.item == item])
     ]
-    return Question(check_label(check, alone), CHECKS[check].asks, _led(said))
+    return ReviewQuestion(check_label(check, alone), CHECKS[check].asks, _led(said))
 
 
-def _too_small(findings: Sequence[Finding]) -> Iterator[Question]:
+def _too_small(findings: Sequence[Finding]) -> Iterator[ReviewQuestion]:
     """One question of all groups that are too small, each with the checks that cannot be answered
     for it.
     """
@@ -269,7 +271,7 @@ def _too_small(findings: Sequence[Finding]) -> Iterator[Question]:
             "Figures alone cannot say whether these students are treated alike. What else is known"
             " of them?"
         )
-        yield Question("Too few students to judge", asks, _led(said))
+        yield ReviewQuestion("Too few students to judge", asks, _led(said))
 
 
 def _led(said: Sequence[str]) -> tuple[str, ...]:
@@ -288,8 +290,8 @@ def grid(audit: Audit) -> Grid:
             here = [one for one in some if one.attribute == attribute]
             counted = [one for one in here if one.counts] or here
             cells.append(
-                Cell(
-                    worst(one.verdict for one in counted) if here else None,
+                VerdictCell(
+                    worst_verdict(one.verdict for one in counted) if here else None,
                     any(one.counts for one in here),
                     _table(check, item, attribute),
                     tuple(_notes(counted)),
@@ -308,25 +310,27 @@ def _notes(findings: Sequence[Finding]) -> Iterator[str]:
         yield "not counted"
 
 
-def heats(audit: Audit, check: str = "missed") -> Iterator[Heat]:
+def heat_tables(audit: Audit, check: str = "missed") -> Iterator[HeatTable]:
     """Each intersection of two groups as a table of colours."""
     for attribute in dict.fromkeys(one.attribute for one in audit.findings if one.crossed):
-        one, two = attribute.split(CROSS)
+        one, two = attribute.split(INTERSECTION_SEPARATOR)
         found = {
             one.value: one
             for one in audit.findings
             if one.attribute == attribute and one.check == check
         }
-        parts = [value.split(CROSS) for value in found]
+        parts = [value.split(INTERSECTION_SEPARATOR) for value in found]
         columns = list(dict.fromkeys(part[1] for part in sorted(parts, key=lambda part: part[1])))
         rows = tuple(
             (
                 value_label(one, value),
-                tuple(_warm(found.get(value + CROSS + other)) for other in columns),
+                tuple(
+                    _warm(found.get(value + INTERSECTION_SEPARATOR + other)) for other in columns
+                ),
             )
             for value in dict.fromkeys(part[0] for part in parts)
         )
-        yield Heat(
+        yield HeatTable(
             f"{attribute_label(one)} and {attribute_label(two).lower()}",
             tuple(value_label(two, other) for other in columns),
             rows,
@@ -341,7 +345,7 @@ def details(audit: Audit) -> list[Detail]:
         for attribute in dict.fromkeys(one.attribute for one in some):
             lines = tuple(_line(one) for one in some if one.attribute == attribute)
             tables.append(
-                Table(
+                GroupTable(
                     _table(name, item, attribute),
                     attribute_label(attribute),
                     any(line.counts for line in lines),
@@ -360,28 +364,30 @@ def details(audit: Audit) -> list[Detail]:
     return found
 
 
-def traces(audit: Audit) -> tuple[list[str], list[Trace]]:
+def proxy_rows(audit: Audit) -> tuple[list[str], list[ProxyRow]]:
     """What the inputs tell of each group fact: the families, and a row a fact."""
-    families = list(dict.fromkeys(one.family for one in audit.proxies if one.family != ALL))
+    families = list(
+        dict.fromkeys(one.family for one in audit.proxies if one.family != ALL_FAMILIES)
+    )
     strong = audit.policy["strong_proxy"]
     rows = []
     for attribute in dict.fromkeys(one.attribute for one in audit.proxies):
         found = {one.family: one for one in audit.proxies if one.attribute == attribute}
         cells = []
-        for family in (*families, ALL):
+        for family in (*families, ALL_FAMILIES):
             one = found.get(family)
             cells.append(
                 ("not asked", False)
                 if one is None
                 else (f"{one.auc:.2f} ({one.lower:.2f} to {one.upper:.2f})", one.auc >= strong)
             )
-        rows.append(Trace(attribute_label(attribute), tuple(cells)))
+        rows.append(ProxyRow(attribute_label(attribute), tuple(cells)))
     return [family.replace("_", " ").capitalize() for family in families] + ["All together"], rows
 
 
-def trades(audit: Audit) -> list[Trade]:
+def tradeoff_tables(audit: Audit) -> list[TradeoffTable]:
     """The ways to mend what stops a model: one for each attribute that does."""
-    by_attribute: dict[str, list[Curve]] = {}
+    by_attribute: dict[str, list[TradeoffCurve]] = {}
     for curve in audit.curves:
         if curve.points:
             by_attribute.setdefault(curve.points[0].worst_group[0], []).append(curve)
@@ -390,7 +396,7 @@ def trades(audit: Audit) -> list[Trade]:
         numbers, ways = count(1), []
         for curve in curves:
             choices = tuple(
-                Choice(
+                TradeoffOption(
                     next(numbers),
                     setting_label(one.setting),
                     one.captured,
@@ -400,29 +406,29 @@ def trades(audit: Audit) -> list[Trade]:
                 )
                 for one in curve.points
             )
-            ways.append((WAYS[curve.way], curve.applies, choices))
-        found.append(Trade(attribute_label(attribute), tuple(ways)))
+            ways.append((METHOD_LABELS[curve.way], curve.applies, choices))
+        found.append(TradeoffTable(attribute_label(attribute), tuple(ways)))
     return found
 
 
-def side_by_side(first: Audit, second: Audit) -> SideBySide:
+def compare_audits(first: Audit, second: Audit) -> AuditComparison:
     """Two audits beside each other: of two versions, or of one at two times."""
     found = [
         {(one.check, one.item, one.attribute, one.value): one for one in audit.findings}
         for audit in (first, second)
     ]
-    pairs: dict[tuple[str, str], list[Pair]] = {}
+    pairs: dict[tuple[str, str], list[ComparedFinding]] = {}
     for group in _by_check([*second.findings, *first.findings]).values():
         for key in dict.fromkeys((one.check, one.item, one.attribute, one.value) for one in group):
             pairs.setdefault(key[:2], []).append(_pair(*(one.get(key) for one in found)))
 
-    def kept(which: Callable[[Pair], bool]) -> Pairs:
+    def kept(which: Callable[[ComparedFinding], bool]) -> FindingsByCheck:
         by_title = (
             (check_label(*check), tuple(filter(which, some))) for check, some in pairs.items()
         )
         return tuple((title, some) for title, some in by_title if some)
 
-    return SideBySide(
+    return AuditComparison(
         _facts(first, second),
         changed=kept(lambda one: one.counts and one.changed),
         unresolved=kept(lambda one: one.counts and not one.changed and not one.passed),
@@ -431,7 +437,7 @@ def side_by_side(first: Audit, second: Audit) -> SideBySide:
     )
 
 
-def counted(audit: Audit) -> Mapping[str, int]:
+def answer_counts(audit: Audit) -> Mapping[str, int]:
     """How many answers stop, ask, pass and fail."""
     judged = [one for one in audit.findings if one.counts]
     return {
@@ -460,27 +466,29 @@ def _name(check: str, item: str) -> str:
 
 
 def _table(check: str, item: str, attribute: str) -> str:
-    return f"{_name(check, item)}-{attribute.replace(CROSS, '-')}"
+    return f"{_name(check, item)}-{attribute.replace(INTERSECTION_SEPARATOR, '-')}"
 
 
-def _pair(first: Finding | None, second: Finding | None) -> Pair:
+def _pair(first: Finding | None, second: Finding | None) -> ComparedFinding:
     one = second or first
     assert one is not None
     gaps = [None if found is None else found.gap for found in (first, second)]
     change = None if gaps[0] is None or gaps[1] is None else round(gaps[1] - gaps[0], 2)
     verdicts = [None if found is None else found.verdict for found in (first, second)]
-    changed = verdicts[0] is not verdicts[1] or (change is not None and abs(change) >= ALIKE)
+    changed = verdicts[0] is not verdicts[1] or (
+        change is not None and abs(change) >= GAP_TOLERANCE
+    )
     group = value_label(one.attribute, one.value)
     if one.value == NOT_RECORDED:
         group = f"{attribute_label(one.attribute)}: {group.lower()}"
-    said = ["not asked" if found is None else gap(found) for found in (first, second)]
-    return Pair(
+    said = ["not asked" if found is None else format_gap(found) for found in (first, second)]
+    return ComparedFinding(
         group,
         said[0],
         said[1],
         verdicts[0],
         verdicts[1],
-        difference(one.check, change),
+        format_gap_change(one.check, change),
         any(found is not None and found.counts for found in (first, second)),
         changed,
         verdicts == [Verdict.PASS, Verdict.PASS],
@@ -493,14 +501,14 @@ def _facts(first: Audit, second: Audit) -> tuple[tuple[str, str, str], ...]:
 
 
 def _said_as_a_whole(audit: Audit) -> Mapping[str, str]:
-    judged = counted(audit)
+    judged = answer_counts(audit)
     return {
-        "Verdict": VERDICTS[audit.verdict],
+        "Verdict": VERDICT_LABELS[audit.verdict],
         "Audited": f"{audit.at:%Y-%m-%d at %H:%M}",
         "Records as of": f"{audit.as_of}",
         "Students enrolled, about": _count(audit.students),
         "In need, about": _count(audit.in_need),
-        "Of these with a support or a suggestion": amount(audit.helped),
+        "Of these with a support or a suggestion": format_rate(audit.helped),
         "Answers that stop it": f"{len(audit.stopping):,}",
         "Questions for the reviewer": f"{len(audit.asking):,}",
         "Answers that count and passed": f"{judged['pass']:,} of {judged['of']:,}",
@@ -509,23 +517,23 @@ def _said_as_a_whole(audit: Audit) -> Mapping[str, str]:
     }
 
 
-def _warm(finding: Finding | None) -> Warm:
+def _warm(finding: Finding | None) -> HeatCell:
     if finding is None or finding.gap is None:
-        return Warm("not shown", 0, "not shown")
+        return HeatCell("not shown", 0, "not shown")
     step = max(-_STEPS, min(_STEPS, round(finding.gap / HEAT)))
     words = "missed more often" if step > 0 else "missed less often" if step < 0 else "as often"
-    return Warm(points(finding.gap), step, words)
+    return HeatCell(format_points(finding.gap), step, words)
 
 
-def _line(finding: Finding) -> Line:
+def _line(finding: Finding) -> GroupRow:
     unit = CHECKS[finding.check].unit
-    rate, others = amount(finding.rate, unit), amount(finding.others_rate, unit)
-    return Line(
+    rate, others = format_rate(finding.rate, unit), format_rate(finding.others_rate, unit)
+    return GroupRow(
         value_label(finding.attribute, finding.value),
         _count(finding.n),
         rate,
         others,
-        gap(finding),
+        format_gap(finding),
         finding.verdict,
         finding.counts,
         finding.why,

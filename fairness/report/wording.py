@@ -7,10 +7,10 @@ from typing import Any
 
 from fairness.gate.findings import NOTHING_RECORDED, TOO_FEW, Finding
 from fairness.gate.gate import Verdict
-from fairness.policy.checks import CHECKS, CROSS
+from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR
 from fairness.population.comparisons import NOT_RECORDED
 
-ATTRIBUTES = {
+ATTRIBUTE_LABELS = {
     "sex": "Sex",
     "race_ethnicity": "Race or ethnicity",
     "english_learner": "Learning English",
@@ -20,7 +20,7 @@ ATTRIBUTES = {
     "grade_band": "Grade",
     "school": "School",
 }
-VALUES = {
+GROUP_LABELS = {
     ("sex", "female"): "Girls",
     ("sex", "male"): "Boys",
     ("sex", "another"): "Students of another sex",
@@ -44,14 +44,18 @@ VALUES = {
     ("grade_band", "6_8"): "Grades 6 to 8",
     ("grade_band", "9_12"): "Grades 9 to 12",
 }
-VERDICTS = {Verdict.PASS: "Passed", Verdict.FAIL: "Failed", Verdict.CANNOT_TELL: "Cannot tell"}
-WHY = {
+VERDICT_LABELS = {
+    Verdict.PASS: "Passed",
+    Verdict.FAIL: "Failed",
+    Verdict.CANNOT_TELL: "Cannot tell",
+}
+REASON_LABELS = {
     TOO_FEW: "too few students to judge",
     NOTHING_RECORDED: "not on record for anybody",
 }
 WHY_BRIEFLY = {TOO_FEW: "too few", NOTHING_RECORDED: "not on record"}
 """For a narrow column."""
-SUMMARIES = {
+VERDICT_SUMMARIES = {
     Verdict.PASS: (
         "Every check that the policy counts passed for every group: none is helped less than the"
         " policy allows, and for none is it left open."
@@ -65,29 +69,29 @@ SUMMARIES = {
         " do not settle. It may serve only with a reviewer's written reason."
     ),
 }
-WAYS: Mapping[str, str] = {
+METHOD_LABELS: Mapping[str, str] = {
     "as it is": "As it is",
     "family removal": "Without a family of inputs",
     "reductions": "A rule that learned to be even",
     "constrained matching": "Places with floors",
 }
-MENDING = (
+MITIGATION_INTRO = (
     "Nothing here is applied by itself: each way was worked out on a copy, and a person chooses."
     " Benefit captured is the part that is reached of all that open supports are expected to bring"
     " students in need who wait, as this version expects it."
 )
-TWO_COUNTS = (
+PLACES_NOTE = (
     "\u201cPlaces with floors\u201d counts places, and its worst gap is that of students who wait."
     " The other ways count suggestions, and their worst gap is that of all students in need. So a"
     " gap of one kind is not to be held against one of the other."
 )
-LEFT_OUT = (
+DOT_PLOT_ALT = (
     "How much more often each group is left without, with intervals; the numbers are in the tables"
 )
-CURVES = (
+TRADEOFF_CHART_ALT = (
     "Benefit captured against the worst gap, a mark for each choice; the numbers are in the table"
 )
-LIMITS = (
+LIMITATIONS = (
     "Partners see less than the whole record and may get fewer suggestions than counted here.",
     (
         "A need that leaves no trace in attendance or marks is not counted as need. Where absences"
@@ -119,7 +123,7 @@ def method(policy: Mapping[str, Any]) -> tuple[str, ...]:
             " records, the groups are weighted as Mantel and Haenszel do. Errors come from drawing"
             " whole cohorts (the students of one grade in one school) a thousand times, and are"
             " never smaller than those of independent students. Intervals hold with a chance of"
-            f" {amount(policy['confidence'])} each."
+            f" {format_rate(policy['confidence'])} each."
         ),
         (
             "A check passes where the whole interval lies within the limit. It fails where the"
@@ -138,7 +142,9 @@ def method(policy: Mapping[str, Any]) -> tuple[str, ...]:
 
 def attribute_label(attribute: str) -> str:
     """What is compared by, in plain words."""
-    first, *others = (ATTRIBUTES.get(part, part) for part in attribute.split(CROSS))
+    first, *others = (
+        ATTRIBUTE_LABELS.get(part, part) for part in attribute.split(INTERSECTION_SEPARATOR)
+    )
     return " and ".join([first, *(other.lower() for other in others)])
 
 
@@ -146,11 +152,15 @@ def value_label(attribute: str, value: str) -> str:
     """A group in plain words."""
     if value == NOT_RECORDED:
         return "Not recorded"
-    if CROSS in attribute:
-        pairs = zip(attribute.split(CROSS), value.split(CROSS), strict=True)
-        first, *others = (VALUES.get(pair, pair[1]) for pair in pairs)
+    if INTERSECTION_SEPARATOR in attribute:
+        pairs = zip(
+            attribute.split(INTERSECTION_SEPARATOR),
+            value.split(INTERSECTION_SEPARATOR),
+            strict=True,
+        )
+        first, *others = (GROUP_LABELS.get(pair, pair[1]) for pair in pairs)
         return ", ".join([first.removesuffix(" students"), *(_within(other) for other in others)])
-    return VALUES.get((attribute, value), value)
+    return GROUP_LABELS.get((attribute, value), value)
 
 
 def check_label(check: str, item: str = "") -> str:
@@ -181,11 +191,11 @@ def sentence(finding: Finding) -> str:
     if finding.gap is None:
         return ": ".join(_without_figures(finding))
     check = CHECKS[finding.check]
-    said = f"{group}: {amount(finding.rate, check.unit)} {check.rate}"
+    said = f"{group}: {format_rate(finding.rate, check.unit)} {check.rate}"
     if check.comparison != "mean":
-        said += f", all others {amount(finding.others_rate, check.unit)}"
+        said += f", all others {format_rate(finding.others_rate, check.unit)}"
     compared = "Among those alike in need or records, " if check.matched else ""
-    return f"{said}. {compared}{gap(finding)}."
+    return f"{said}. {compared}{format_gap(finding)}."
 
 
 def _without_figures(finding: Finding) -> tuple[str, str]:
@@ -194,14 +204,14 @@ def _without_figures(finding: Finding) -> tuple[str, str]:
             attribute_label(finding.attribute),
             "not on record for anybody, so no group can be judged.",
         )
-    why = WHY.get(
+    why = REASON_LABELS.get(
         finding.why,
         "the figures are not shown, since a small number of students would follow from them",
     )
     return value_label(finding.attribute, finding.value), f"{why}."
 
 
-def gap(finding: Finding) -> str:
+def format_gap(finding: Finding) -> str:
     """The gap and its interval in words."""
     check = CHECKS[finding.check]
     low, point, high = finding.lower, finding.gap, finding.upper
@@ -211,17 +221,17 @@ def gap(finding: Finding) -> str:
         return f"{_ratio(point)} times as often ({_ratio(low)} to {_ratio(high)})"
     if check.unit == "points":
         return f"{point:+.1f} progress points ({_signed(low)} to {_signed(high)})"
-    return f"{points(point)} points ({_points(low)} to {_points(high)})"
+    return f"{format_points(point)} points ({_points(low)} to {_points(high)})"
 
 
-def amount(rate: float | None, unit: str = "share") -> str:
+def format_rate(rate: float | None, unit: str = "share") -> str:
     """A share or a number of progress points, or that it is not shown."""
     if rate is None:
         return "not shown"
     return f"{rate:.0%}" if unit == "share" else f"{rate:+.1f} points"
 
 
-def difference(check: str, change: float | None) -> str:
+def format_gap_change(check: str, change: float | None) -> str:
     """By how much a gap has changed."""
     if change is None:
         return "not known"
@@ -229,13 +239,15 @@ def difference(check: str, change: float | None) -> str:
     if comparison == "ratio":
         return f"{change + 0.0:+.2f} times"
     return (
-        f"{change + 0.0:+.1f} progress points" if unit == "points" else f"{points(change)} points"
+        f"{change + 0.0:+.1f} progress points"
+        if unit == "points"
+        else f"{format_points(change)} points"
     )
 
 
-def worst_gap(share: float | None) -> str:
+def format_worst_gap(share: float | None) -> str:
     """The worst gap of a choice, or that it is not shown."""
-    return "not shown" if share is None else f"{points(share)} points"
+    return "not shown" if share is None else f"{format_points(share)} points"
 
 
 def setting_label(setting: str) -> str:
@@ -252,7 +264,7 @@ def _within(label: str) -> str:
     )
 
 
-def points(share: float) -> str:
+def format_points(share: float) -> str:
     """A difference of two shares in points of a hundred."""
     return f"{round(100 * share) + 0:+}"
 
@@ -271,4 +283,4 @@ def _signed(value: float | None) -> str:
 
 
 def _points(value: float | None) -> str:
-    return "no limit" if value is None else points(value)
+    return "no limit" if value is None else format_points(value)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from handrail.console import Home, existing, out, plain_errors
+from handrail.console import Home, out, report_user_errors, require_file
 from handrail.settings import Settings
 from records.access.scope import Role, Viewer
 from records.database.engine import Database, open_database
@@ -34,8 +34,8 @@ def organizations(
     home: Home = None,
 ) -> None:
     """Add organisations, or bring their names up to date."""
-    with plain_errors():
-        found = read_organizations(existing(file))
+    with report_user_errors():
+        found = read_organizations(require_file(file))
         database = open_database(Settings.from_environment(home).database_url)
         for organization in found:
             add_organization(database, organization)
@@ -51,7 +51,7 @@ def staff(
     home: Home = None,
 ) -> None:
     """Add a person who may sign in. The password is asked for, or read from HANDRAIL_PASSWORD."""
-    with plain_errors():
+    with report_user_errors():
         if role not in _ROLES:
             raise AccountError(f"there is no role {role!r}; the roles are {', '.join(_ROLES)}")
         password = _password(confirm=True)
@@ -62,7 +62,7 @@ def staff(
     )
 
 
-def password_holder(database: Database, login: str, now: datetime) -> Viewer:
+def authenticated_viewer(database: Database, login: str, now: datetime) -> Viewer:
     """Whoever knows the password of this login, asked for at the prompt or read from
     HANDRAIL_PASSWORD.
 

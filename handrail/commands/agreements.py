@@ -11,26 +11,32 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from handrail.commands.accounts import password_holder
-from handrail.console import Home, existing, out, plain_errors, print_table
+from handrail.commands.accounts import authenticated_viewer
+from handrail.console import Home, out, print_table, report_user_errors, require_file
 from handrail.settings import Settings
-from records.access.explanation import TELLS_OF, Answer, Explanation, explain, state
+from records.access.explanation import (
+    EXPLAINED_CATEGORIES,
+    CategoryAccess,
+    Explanation,
+    agreement_status,
+    explain_access,
+)
 from records.access.scope import DISTRICT, Role, scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import record_disclosures
-from records.people.accounts import person_of
-from records.people.district_admins import NotAnOfficer
-from records.permissions.agreement_diff import changes, compared
+from records.people.accounts import staff_member
+from records.people.district_admins import NotADistrictAdmin
+from records.permissions.agreement_diff import describe_changes, diff_lines
 from records.permissions.agreements import (
     Agreement,
     AgreementError,
     StoredAgreement,
-    all_agreements,
+    agreement_versions,
+    latest_agreements,
     read_agreement,
-    revoke,
+    revoke_agreement,
     save_agreement,
-    versions_of,
 )
 from records.permissions.reinstatements import reinstate
 from records.snapshots.snapshot import Snapshot
@@ -49,8 +55,8 @@ def check(file: File) -> None:
     """Read an agreement as the law asks for it; name the line of the first thing that is missing or
     wrong.
     """
-    with plain_errors():
-        agreement = read_agreement(existing(file))
+    with report_user_errors():
+        agreement = read_agreement(require_file(file))
     categories = ", ".join(sorted(agreement.categories))
     out.print(
         f"{agreement.agreement_id} version {agreement.version} is whole:"
@@ -63,16 +69,16 @@ def check(file: File) -> None:
 @app.command("add")
 def add(file: File, home: Home = None) -> None:
     """Put an agreement, or a newer version of one, in force, and say what it changes."""
-    with plain_errors():
-        agreement = read_agreement(existing(file))
+    with report_user_errors():
+        agreement = read_agreement(require_file(file))
         database = open_database(Settings.from_environment(home).database_url)
-        before = versions_of(database, agreement.agreement_id)
+        before = agreement_versions(database, agreement.agreement_id)
         save_agreement(database, agreement)
     _say_added(agreement, before)
 
 
 @app.command("reinstate")
-def take_back(
+def reinstate_command(
     file: File,
     officer: Annotated[
         str, typer.Option("--as", help="Login of the district administrator who takes it back.")
@@ -85,12 +91,12 @@ def take_back(
     """Take a revocation back: put a newer version of a revoked agreement in force. The password is
     asked for.
     """
-    with plain_errors():
-        agreement = read_agreement(existing(file))
+    with report_user_errors():
+        agreement = read_agreement(require_file(file))
         settings = Settings.from_environment(home)
         database, now = open_database(settings.database_url), settings.now()
-        before = versions_of(database, agreement.agreement_id)
-        reinstate(database, agreement, password_holder(database, officer, now), reason, now)
+        before = agreement_versions(database, agreement.agreement_id)
+        reinstate(database, agreement, authenticated_viewer(database, officer, now), reason, now)
     _say_added(agreement, before)
     out.print(
         "Its revocation is taken back, and the agreement's page says by whom and why.",
@@ -99,12 +105,12 @@ def take_back(
 
 
 @app.command("list")
-def show_all(home: Home = None) -> None:
+def list_command(home: Home = None) -> None:
     """Every agreement: whose, on which ground, from when to when, and whether it counts today."""
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         table = Table("agreement", "version", "organisation", "ground", "from", "to", "today")
-        for one in all_agreements(open_database(settings.database_url)):
+        for one in latest_agreements(open_database(settings.database_url)):
             found = one.agreement
             table.add_row(
                 found.agreement_id,
@@ -113,7 +119,7 @@ def show_all(home: Home = None) -> None:
                 found.legal_basis,
                 str(found.start),
                 str(found.end),
-                state(one, settings.now().date()),
+                agreement_status(one, settings.now().date()),
             )
     print_table(table)
 
@@ -121,7 +127,7 @@ def show_all(home: Home = None) -> None:
 @app.command("show")
 def show(agreement_id: Which, version: Version = None, home: Home = None) -> None:
     """Print an agreement's text, to the last byte."""
-    with plain_errors():
+    with report_user_errors():
         database = open_database(Settings.from_environment(home).database_url)
         found = _version(database, agreement_id, version)
     typer.echo(found.agreement.text.encode(), nl=False)
@@ -132,27 +138,27 @@ def diff(agreement_id: Which, version: Version = None, home: Home = None) -> Non
     """What a version changes in the one before it: in words, and line by line with the newer line's
     number.
     """
-    with plain_errors():
+    with report_user_errors():
         database = open_database(Settings.from_environment(home).database_url)
         after = _version(database, agreement_id, version).agreement
         older = [
             one.agreement
-            for one in versions_of(database, agreement_id)
+            for one in agreement_versions(database, agreement_id)
             if one.agreement.version < after.version
         ]
         if not older:
             raise AgreementError(
                 f"version {after.version} of {agreement_id} is the first: nothing came before it"
             )
-        lines = compared(older[0].text, after.text)
-    for change in changes(older[0], after):
+        lines = diff_lines(older[0].text, after.text)
+    for change in describe_changes(older[0], after):
         out.print(change, highlight=False, soft_wrap=True, markup=False)
     for line in lines:
         typer.echo(f"{line.after or '':>4} {_SIGNS[line.kind]} {line.text}")
 
 
 @app.command("explain")
-def explain_scope(
+def explain_command(
     person: Annotated[str, typer.Argument(help="The login of whoever looks.")],
     student: Annotated[str, typer.Argument(help="The district's identifier of the student.")],
     officer: Annotated[
@@ -169,20 +175,22 @@ def explain_scope(
     """What may this person see of this student, and which line says so? The question itself is
     written down.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         database, now = open_database(settings.database_url), settings.now()
         asked = _category(category) if category else None
-        viewer, moment = person_of(database, person), _noon(on) if on else now
-        who = password_holder(database, officer, now)
+        viewer, moment = staff_member(database, person), _noon(on) if on else now
+        who = authenticated_viewer(database, officer, now)
         if who.role is not Role.DISTRICT_ADMIN or who.organization_id != DISTRICT:
-            raise NotAnOfficer(
+            raise NotADistrictAdmin(
                 f"{officer} is not a district administrator: only they may ask about a student"
             )
         snapshot = Snapshot.current(settings.home)
         scope = scope_for(who, database, snapshot, now, settings.secret())
-        found = explain(viewer, student, database, snapshot, moment)
-        record_disclosures(database, scope, [student], TELLS_OF, "handrail agreements explain", now)
+        found = explain_access(viewer, student, database, snapshot, moment)
+        record_disclosures(
+            database, scope, [student], EXPLAINED_CATEGORIES, "handrail agreements explain", now
+        )
     out.print(
         f"{viewer.login}, {viewer.role.replace('_', ' ')} of {viewer.organization_id}, and student"
         f" {student} on {moment:%Y-%m-%d at %H:%M}:",
@@ -198,11 +206,11 @@ def explain_scope(
 
 
 @app.command("revoke")
-def end(agreement_id: Which, home: Home = None) -> None:
+def revoke_command(agreement_id: Which, home: Home = None) -> None:
     """End an agreement at once: the next request sees nothing by it."""
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
-        revoke(open_database(settings.database_url), agreement_id, settings.now())
+        revoke_agreement(open_database(settings.database_url), agreement_id, settings.now())
     out.print(f"{agreement_id} is revoked. Nothing is shown by it any more.", highlight=False)
 
 
@@ -214,12 +222,12 @@ def _say_added(agreement: Agreement, before: list[StoredAgreement]) -> None:
     )
     if before and before[0].agreement.version < agreement.version:
         out.print(f"What it changes in version {before[0].agreement.version}:", highlight=False)
-        for change in changes(before[0].agreement, agreement):
+        for change in describe_changes(before[0].agreement, agreement):
             out.print(f"  {change}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _version(database: Database, agreement_id: str, version: int | None) -> StoredAgreement:
-    found = versions_of(database, agreement_id)
+    found = agreement_versions(database, agreement_id)
     if not found:
         raise AgreementError(f"there is no agreement {agreement_id!r}")
     for one in found:
@@ -256,7 +264,7 @@ def _summary(found: Explanation) -> Table:
     return table
 
 
-def _print_answer(answer: Answer) -> None:
+def _print_answer(answer: CategoryAccess) -> None:
     for way in answer.ways:
         digest = f", SHA-256 {way.sha256}" if way.sha256 else ""
         table = Table("", "question", "answer", "where it is written")

@@ -11,19 +11,19 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from handrail.commands.accounts import password_holder
-from handrail.console import Home, existing, out, plain_errors, print_table
+from handrail.commands.accounts import authenticated_viewer
+from handrail.console import Home, out, print_table, report_user_errors, require_file
 from handrail.settings import Settings
 from records.access.scope import Scope, scope_for
 from records.database.engine import Database, open_database
 from records.permissions.consents import (
     Consent,
     add_consents,
+    add_opt_out,
     consents,
     end_opt_out,
-    opt_out,
     opt_outs,
-    read_day,
+    parse_date,
     revoke_consent,
 )
 from records.snapshots.snapshot import Snapshot
@@ -31,7 +31,7 @@ from records.snapshots.snapshot import Snapshot
 app = typer.Typer(
     no_args_is_help=True, help="Families' consents and opt-outs: each counts at the next request."
 )
-Officer = Annotated[
+AdminLogin = Annotated[
     str, typer.Option("--as", help="Login of the district administrator who writes it down.")
 ]
 Student = Annotated[str, typer.Argument(help="The district's identifier of the student.")]
@@ -48,15 +48,15 @@ def add(
     file: Annotated[
         Path, typer.Argument(help="CSV of signed consents; docs/setting-up.md names its columns.")
     ],
-    officer: Officer,
+    officer: AdminLogin,
     home: Home = None,
 ) -> None:
     """Write down signed consents. One wrong line, and none is written down; what is on record stays
     as it is.
     """
-    with plain_errors():
+    with report_user_errors():
         database, scope, now = _begin(officer, home)
-        count = add_consents(database, scope, existing(file), now)
+        count = add_consents(database, scope, require_file(file), now)
     out.print(
         f"{count} consents were written down; all others were on record already.", highlight=False
     )
@@ -70,7 +70,7 @@ def show(
     home: Home = None,
 ) -> None:
     """Consents and opt-outs on record, and whether each counts today."""
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         database, today = open_database(settings.database_url), settings.now().date()
         signed = Table(
@@ -105,7 +105,7 @@ def revoke(
     number: Annotated[
         int, typer.Argument(help="Which consent, as `handrail consents list` numbers it.")
     ],
-    officer: Officer,
+    officer: AdminLogin,
     by: Annotated[
         str, typer.Option("--by", help="Who took it back: a name, or a relation to the child.")
     ],
@@ -113,7 +113,7 @@ def revoke(
     home: Home = None,
 ) -> None:
     """Write down that a family took a consent back."""
-    with plain_errors():
+    with report_user_errors():
         database, scope, now = _begin(officer, home)
         revoked = revoke_consent(database, scope.viewer, number, by=by, on=_day(on, now), now=now)
         others = [
@@ -133,18 +133,18 @@ def revoke(
 
 
 @app.command("opt-out")
-def start_opt_out(student: Student, officer: Officer, on: Day = "", home: Home = None) -> None:
+def start_opt_out(student: Student, officer: AdminLogin, on: Day = "", home: Home = None) -> None:
     """Keep a student out of every partner's sight, as the family wishes."""
-    with plain_errors():
+    with report_user_errors():
         database, scope, now = _begin(officer, home)
-        kept = opt_out(database, scope, student, _day(on, now), now)
+        kept = add_opt_out(database, scope, student, _day(on, now), now)
     out.print(f"No partner sees this student from {kept.since} on.", highlight=False)
 
 
 @app.command("end-opt-out")
-def stop_opt_out(student: Student, officer: Officer, on: Day = "", home: Home = None) -> None:
+def stop_opt_out(student: Student, officer: AdminLogin, on: Day = "", home: Home = None) -> None:
     """Write down that a family ended its opt-out."""
-    with plain_errors():
+    with report_user_errors():
         database, scope, now = _begin(officer, home)
         ended = end_opt_out(database, scope.viewer, student, _day(on, now), now)
     out.print(
@@ -156,7 +156,7 @@ def stop_opt_out(student: Student, officer: Officer, on: Day = "", home: Home = 
 def _begin(login: str, home: Path | None) -> tuple[Database, Scope, datetime]:
     settings = Settings.from_environment(home)
     database, now = open_database(settings.database_url), settings.now()
-    officer = password_holder(database, login, now)
+    officer = authenticated_viewer(database, login, now)
     return (
         database,
         scope_for(officer, database, Snapshot.current(settings.home), now, settings.secret()),
@@ -165,7 +165,7 @@ def _begin(login: str, home: Path | None) -> tuple[Database, Scope, datetime]:
 
 
 def _day(text: str, now: datetime) -> date:
-    return read_day("--on", text) if text else now.date()
+    return parse_date("--on", text) if text else now.date()
 
 
 def _state(consent: Consent, today: date) -> str:

@@ -9,12 +9,12 @@ import typer
 from rich.table import Table
 
 from handrail.commands.serve import serve
-from handrail.console import plain_errors, print_table, progress_bar
-from handrail.demo.build import USUAL_STUDENTS, make_demo
+from handrail.console import print_table, progress_bar, report_user_errors
+from handrail.demo.build import DEFAULT_STUDENTS, make_demo
 from handrail.demo.partners import ORGANIZATION_NAMES, PASSWORD, all_staff
 from handrail.settings import SettingsError
 
-FEWEST_STUDENTS = 4_000
+MIN_STUDENTS = 4_000
 
 
 def demo(
@@ -24,7 +24,7 @@ def demo(
     students: Annotated[
         int | None,
         typer.Option(
-            help=f"How many students the made-up district has; {USUAL_STUDENTS:,} "
+            help=f"How many students the made-up district has; {DEFAULT_STUDENTS:,} "
             "unless a finished one is there."
         ),
     ] = None,
@@ -36,11 +36,10 @@ def demo(
     """Make a demo district, load it, train, audit, sign, and serve the site. A finished one is
     served at once.
     """
-    with plain_errors():
-        if students is not None and students < FEWEST_STUDENTS:
+    with report_user_errors():
+        if students is not None and students < MIN_STUDENTS:
             raise SettingsError(
-                f"--students is {students}; below {FEWEST_STUDENTS} there is too little to learn"
-                " from"
+                f"--students is {students}; below {MIN_STUDENTS} there is too little to learn from"
             )
         with progress_bar() as step:
             settings = make_demo(folder, students=students, step=step)

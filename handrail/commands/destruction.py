@@ -9,34 +9,34 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from handrail.commands.accounts import password_holder
-from handrail.console import Home, out, plain_errors, print_table
+from handrail.commands.accounts import authenticated_viewer
+from handrail.console import Home, out, print_table, report_user_errors
 from handrail.settings import Settings
 from records.access.scope import Viewer
 from records.database.engine import Database, open_database
 from records.law.destruction import (
+    Backup,
     Certificate,
-    Copy,
-    DestructionRefused,
-    Unfinished,
+    DestructionError,
+    UnfinishedDestruction,
     add_backup,
-    backup_destroyed,
     backups,
     certificates,
+    destroy_agreement_data,
     destroy_student,
-    destroy_view,
     finish_destructions,
-    overdue,
-    unfinished,
+    mark_backup_destroyed,
+    overdue_destructions,
+    unfinished_destructions,
 )
 
 app = typer.Typer(
     no_args_is_help=True, help="Destroy a student's record, or what an agreement made, everywhere."
 )
-copies = typer.Typer(
+backups_app = typer.Typer(
     no_args_is_help=True, help="The copies kept elsewhere, which certificates of destruction name."
 )
-Officer = Annotated[
+AdminLogin = Annotated[
     str, typer.Option("--as", help="Login of the district administrator who destroys.")
 ]
 File = Annotated[
@@ -47,12 +47,12 @@ File = Annotated[
 @app.command("student")
 def student(
     student_id: Annotated[str, typer.Argument(help="The district's identifier of the student.")],
-    officer: Officer,
+    officer: AdminLogin,
     certificate: File = None,
     home: Home = None,
 ) -> None:
     """Remove one student from every store, for good. The next load leaves them out."""
-    with plain_errors():
+    with report_user_errors():
         settings, database, who = _begin(officer, home)
         made = destroy_student(
             database, settings.home, student_id, who, settings.now(), settings.secret()
@@ -65,17 +65,18 @@ def agreement(
     agreement_id: Annotated[
         str, typer.Argument(help="An agreement that has ended or was revoked.")
     ],
-    officer: Officer,
+    officer: AdminLogin,
     certificate: File = None,
     home: Home = None,
 ) -> None:
     """Remove what an ended agreement made: decisions, consents, participants, sessions; and close
     its accounts.
     """
-    with plain_errors():
+    with report_user_errors():
         settings, database, who = _begin(officer, home)
         _hand_over(
-            destroy_view(database, settings.home, agreement_id, who, settings.now()), certificate
+            destroy_agreement_data(database, settings.home, agreement_id, who, settings.now()),
+            certificate,
         )
 
 
@@ -84,13 +85,13 @@ def finish(home: Home = None) -> None:
     """Go on with every destruction that was begun and cut off. It was decided then: no password is
     asked for.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
         for made in finish_destructions(database, settings.home, settings.now()):
             _hand_over(made, None)
-        left = unfinished(database)
-    for line in still_unfinished(left) or ["No destruction is unfinished."]:
+        left = unfinished_destructions(database)
+    for line in describe_unfinished(left) or ["No destruction is unfinished."]:
         out.print(line, highlight=False, soft_wrap=True)
     if left:
         raise typer.Exit(1)
@@ -101,15 +102,18 @@ def list_certificates(home: Home = None) -> None:
     """Certificates so far, what is unfinished, and agreements past their day of destruction. Exit 1
     for either.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
         table = Table("certificate", "at", "what", "SHA-256", title="certificates of destruction")
         for one in certificates(database):
             table.add_row(str(one.number), f"{one.at:%Y-%m-%d %H:%M}", one.kind, one.sha256)
-        late, begun = overdue(database, settings.now().date()), unfinished(database)
+        late, begun = (
+            overdue_destructions(database, settings.now().date()),
+            unfinished_destructions(database),
+        )
     print_table(table)
-    for line in still_unfinished(begun):
+    for line in describe_unfinished(begun):
         out.print(line, highlight=False, soft_wrap=True)
     for ended in late:
         out.print(
@@ -122,7 +126,7 @@ def list_certificates(home: Home = None) -> None:
         raise typer.Exit(1)
 
 
-def still_unfinished(found: list[Unfinished]) -> list[str]:
+def describe_unfinished(found: list[UnfinishedDestruction]) -> list[str]:
     """One sentence for each destruction that has no certificate yet."""
     said = []
     for one in found:
@@ -134,7 +138,7 @@ def still_unfinished(found: list[Unfinished]) -> list[str]:
     return said
 
 
-@copies.command("add")
+@backups_app.command("add")
 def add(
     name: Annotated[str, typer.Argument(help="What the copy is called.")],
     place: Annotated[str, typer.Argument(help="Where it is kept.")],
@@ -144,31 +148,31 @@ def add(
     home: Home = None,
 ) -> None:
     """Put a copy that was just made on the list."""
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         try:
             day = date.fromisoformat(expires)
         except ValueError:
-            raise DestructionRefused(
+            raise DestructionError(
                 f"--expires is {expires!r}; it must be a day such as 2026-12-31"
             ) from None
-        add_backup(open_database(settings.database_url), Copy(name, place, settings.now(), day))
+        add_backup(open_database(settings.database_url), Backup(name, place, settings.now(), day))
     out.print(f"{name} is on the list until {day}.", highlight=False)
 
 
-@copies.command("destroyed")
+@backups_app.command("destroyed")
 def destroyed(name: Annotated[str, typer.Argument(help="Which copy.")], home: Home = None) -> None:
     """Write down that a copy is gone."""
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
-        backup_destroyed(open_database(settings.database_url), name, settings.now())
+        mark_backup_destroyed(open_database(settings.database_url), name, settings.now())
     out.print(f"{name} is written down as destroyed.", highlight=False)
 
 
-@copies.command("list")
+@backups_app.command("list")
 def list_backups(home: Home = None) -> None:
     """The copies on the list."""
-    with plain_errors():
+    with report_user_errors():
         table = Table(
             "name", "place", "taken", "expires", "destroyed", title="copies kept elsewhere"
         )
@@ -184,7 +188,7 @@ def _begin(officer: str, home: Path | None) -> tuple[Settings, Database, Viewer]
     """The home, its store, and whoever knows the officer's password."""
     settings = Settings.from_environment(home)
     database = open_database(settings.database_url)
-    return settings, database, password_holder(database, officer, settings.now())
+    return settings, database, authenticated_viewer(database, officer, settings.now())
 
 
 def _hand_over(certificate: Certificate, file: Path | None) -> None:

@@ -12,28 +12,30 @@ from typing import Annotated
 
 import typer
 
-from handrail.commands.accounts import password_holder
-from handrail.console import Home, err, existing, out, plain_errors, progress_bar
+from handrail.commands.accounts import authenticated_viewer
+from handrail.console import Home, err, out, progress_bar, report_user_errors, require_file
 from handrail.settings import Settings, SettingsError
 from records.access.scope import NotInScope, Scope, ScopedRecords, Viewer, scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import (
     Exposure,
-    export_head,
+    export_checkpoint,
     exposures,
-    kept_heads,
-    read_heads,
+    read_checkpoints,
     record_disclosures,
-    verify,
+    saved_checkpoints,
     with_former_students,
 )
-from records.people.accounts import organizations, person_of
-from records.people.district_admins import require_officer
+from records.disclosure_log.disclosures import (
+    verify_log as verify,
+)
+from records.people.accounts import organizations, staff_member
+from records.people.district_admins import require_district_admin
 from records.snapshots.snapshot import Snapshot
-from serving.exports.csv_export import spreadsheet
+from serving.exports.csv_export import csv_bytes
 from serving.exports.disclosure_report import (
-    Report,
+    DisclosureReport,
     read_report,
     report_csv,
     report_html,
@@ -44,10 +46,10 @@ from serving.site.context import read_roster
 from serving.wording import words
 
 app = typer.Typer(no_args_is_help=True, help="The log of who saw which student's record.")
-LONG = 50_000
+PROGRESS_BAR_FROM_ROWS = 50_000
 """Rows from which on reading the log takes long enough for a bar."""
 
-FORMATS: Mapping[str, Callable[[Report], bytes]] = {
+FORMATS: Mapping[str, Callable[[DisclosureReport], bytes]] = {
     "text": lambda report: report_text(report).encode(),
     "csv": report_csv,
     "html": report_html,
@@ -59,7 +61,7 @@ Out = Annotated[
 
 
 @app.command("verify")
-def verify_log(
+def verify_command(
     head: Annotated[
         Path | None, typer.Option(help="A head that was exported earlier, to compare with.")
     ] = None,
@@ -70,18 +72,22 @@ def verify_log(
 
     The log is compared with the heads that the home has kept, too.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         heads = [
-            *kept_heads(settings.home),
-            *(read_heads(existing(head)) if head is not None else ()),
+            *saved_checkpoints(settings.home),
+            *(read_checkpoints(require_file(head)) if head is not None else ()),
         ]
         database = open_database(settings.database_url)
         with progress_bar() as step:
             outcome = verify(
                 database,
                 heads,
-                lambda done, total: step("reading the log", done, total) if total >= LONG else None,
+                lambda done, total: (
+                    step("reading the log", done, total)
+                    if total >= PROGRESS_BAR_FROM_ROWS
+                    else None
+                ),
                 os.cpu_count() or 1,
             )
     if not outcome.ok:
@@ -102,12 +108,12 @@ def verify_log(
 
 
 @app.command("head")
-def head_of_log(
+def export_log_head(
     file: Annotated[Path, typer.Argument(help="Where to write the head.")], home: Home = None
 ) -> None:
     """Write the log's last hash to a file, to be kept away from this machine."""
-    with plain_errors():
-        export_head(open_database(Settings.from_environment(home).database_url), file)
+    with report_user_errors():
+        export_checkpoint(open_database(Settings.from_environment(home).database_url), file)
     out.print(f"Wrote {file}.", highlight=False)
 
 
@@ -126,14 +132,14 @@ def report(
 
     The administrator's password is asked for, or read from HANDRAIL_PASSWORD.
     """
-    with plain_errors():
+    with report_user_errors():
         if kind not in FORMATS:
             raise SettingsError(f"--format is {kind!r}; it must be one of {', '.join(FORMATS)}")
         if kind == "pdf" and file is None:
             raise SettingsError("a PDF needs a file to be written to: give --out")
         settings = Settings.from_environment(home)
         database, now = open_database(settings.database_url), settings.now()
-        who = password_holder(database, officer, now)
+        who = authenticated_viewer(database, officer, now)
         _deliver(FORMATS[kind](_made(settings, database, who, student_id, now)), file)
 
 
@@ -157,7 +163,7 @@ def breach_report(
     at each of these students, and written down. The administrator's password is asked for, or read
     from HANDRAIL_PASSWORD.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         database, now = open_database(settings.database_url), settings.now()
         first, last = _day("--from", since), _day("--to", until)
@@ -168,10 +174,10 @@ def breach_report(
         scope = _officer(
             settings,
             database,
-            password_holder(database, officer, now),
+            authenticated_viewer(database, officer, now),
             Snapshot.current(settings.home),
         )
-        who = person_of(database, account)
+        who = staff_member(database, account)
         seen = exposures(database, who.user_id, first, last)
         students = [one.student_id for one in seen if one.student_id is not None]
         record_disclosures(database, scope, students, [], "handrail disclosures breach-report", now)
@@ -182,7 +188,7 @@ def breach_report(
             f" {last}."
         )
         header = ("student", "looks", "first", "last", "what was shown")
-        _deliver(spreadsheet(told, header, map(_exposed, seen)), file)
+        _deliver(csv_bytes(told, header, map(_exposed, seen)), file)
     err.print(told, highlight=False, soft_wrap=True)
 
 
@@ -193,14 +199,14 @@ def _officer(settings: Settings, database: Database, who: Viewer, snapshot: Snap
         NotAnOfficer: they are not.
     """
     with database.session() as session:
-        require_officer(session, who, "make this report")
+        require_district_admin(session, who, "make this report")
     scope = scope_for(who, database, snapshot, settings.now(), settings.secret())
     return with_former_students(database, scope)
 
 
 def _made(
     settings: Settings, database: Database, who: Viewer, student_id: str, now: datetime
-) -> Report:
+) -> DisclosureReport:
     """The report, once it is written down that it is made."""
     snapshot = Snapshot.current(settings.home)
     scope = _officer(settings, database, who, snapshot)

@@ -9,13 +9,18 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from handrail.commands.evaluation import say
-from handrail.console import Home, plain_errors, print_table, progress_bar
+from handrail.commands.evaluation import print_text
+from handrail.console import Home, print_table, progress_bar, report_user_errors
 from handrail.settings import Settings
 from records.snapshots.snapshot import Snapshot
 from serving.wording import drift_words, words
-from training.evaluation.drift import Change, DayChange, Realised
-from training.monitoring.drift_report import Drift, drift_file, watched_version, work_out_drift
+from training.evaluation.drift import DayDrift, DriftLevel, RealizedBenefit
+from training.monitoring.drift_report import (
+    DriftReport,
+    compute_drift_report,
+    drift_report_file,
+    monitored_version,
+)
 
 Watched = Annotated[
     int | None,
@@ -32,29 +37,29 @@ def drift(version: Watched = None, home: Home = None) -> None:
     Each decision day is compared with the same place of the school years that the version learned
     from. What is found is kept in Handrail's home and shown on the site.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
-        snapshot, found = Snapshot.current(settings.home), watched_version(settings.home, version)
+        snapshot, found = Snapshot.current(settings.home), monitored_version(settings.home, version)
         with progress_bar() as step:
-            worked_out = work_out_drift(
+            worked_out = compute_drift_report(
                 snapshot, found, settings.home, settings.now(), progress=step
             )
-    show_drift(worked_out)
-    file = drift_file(settings.home, worked_out.version, worked_out.snapshot_id)
-    say(f"Written to {file}; on the site it is the page Changes since training.")
+    print_drift(worked_out)
+    file = drift_report_file(settings.home, worked_out.version, worked_out.snapshot_id)
+    print_text(f"Written to {file}; on the site it is the page Changes since training.")
 
 
-def show_drift(drift: Drift) -> None:
+def print_drift(drift: DriftReport) -> None:
     """What was found, as tables and sentences, what to do last."""
     for day in drift.days:
         _show_day(drift, day)
     if drift.realised is not None:
         _show_realised(drift, drift.realised)
     for sentence in drift_words.summary(drift):
-        say(sentence)
+        print_text(sentence)
 
 
-def _show_day(drift: Drift, day: DayChange) -> None:
+def _show_day(drift: DriftReport, day: DayDrift) -> None:
     if not day.features:
         return
     table = Table(
@@ -68,7 +73,7 @@ def _show_day(drift: Drift, day: DayChange) -> None:
     )
     for one in day.families:
         table.add_row(
-            words.family(one.name),
+            words.feature_family(one.name),
             one.verdict,
             f"{one.worst.index:.3f}",
             f"{one.worst.chance:.3f}",
@@ -76,11 +81,11 @@ def _show_day(drift: Drift, day: DayChange) -> None:
         )
     print_table(table)
     for one in day.families:
-        if one.verdict is not Change.AS_BEFORE:
-            say(f"{words.family(one.name)}: {drift_words.moved(one.worst)}.")
+        if one.verdict is not DriftLevel.AS_BEFORE:
+            print_text(f"{words.feature_family(one.name)}: {drift_words.largest_shift(one.worst)}.")
 
 
-def _show_realised(drift: Drift, realised: Realised) -> None:
+def _show_realised(drift: DriftReport, realised: RealizedBenefit) -> None:
     table = Table(
         "students by predicted benefit",
         "predicted",
@@ -90,15 +95,15 @@ def _show_realised(drift: Drift, realised: Realised) -> None:
     )
     for one in realised.fifths:
         table.add_row(
-            drift_words.FIFTHS[one.place],
+            drift_words.QUINTILES[one.place],
             drift_words.points(one.predicted),
-            drift_words.ranged(one.came),
+            drift_words.estimate_with_interval(one.came),
             f"about {one.episodes:,}",
         )
     table.add_row(
         "all",
         drift_words.points(realised.predicted),
-        drift_words.ranged(realised.came),
+        drift_words.estimate_with_interval(realised.came),
         "" if realised.episodes is None else f"about {realised.episodes:,}",
     )
     print_table(table)

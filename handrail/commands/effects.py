@@ -10,38 +10,46 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from handrail.commands.accounts import password_holder
-from handrail.console import Home, Step, existing, out, plain_errors, print_table, progress_bar
+from handrail.commands.accounts import authenticated_viewer
+from handrail.console import (
+    Home,
+    ProgressCallback,
+    out,
+    print_table,
+    progress_bar,
+    report_user_errors,
+    require_file,
+)
 from handrail.settings import Settings, SettingsError
 from records.access.scope import ScopedRecords, pipeline_scope
 from records.database.engine import Database, open_database
-from records.decisions.program_costs import program_costs, state_costs
+from records.decisions.program_costs import program_costs, replace_program_costs
 from records.people.accounts import organizations
 from records.snapshots.snapshot import Snapshot
 from serving.wording.effect_words import (
     VERDICTS,
-    amount,
-    difference,
     dollars,
-    dollars_a_point,
+    dollars_per_point,
+    dosage_range,
+    estimate_with_interval,
     sensitivity,
-    served,
+    students_served,
 )
 from serving.wording.words import count
-from training.effects.effects import Services, partner_effects
+from training.effects.effects import ServiceTables, program_effects
 from training.effects.published_effects import (
     REASONS,
-    EffectsDamaged,
-    Report,
-    Told,
-    costs_known,
-    inputs_of,
+    EffectFileCorrupt,
+    EffectReport,
+    PublishedEffect,
+    current_costs,
+    current_inputs,
+    publish_effects,
     read_effects,
-    tell,
     write_effects,
 )
 from training.episodes.episodes import Episodes, NotEnoughEvidence, build_episodes
-from training.episodes.outcome import Outcome
+from training.episodes.outcome import OutcomeDefinition
 
 app = typer.Typer(
     help=(
@@ -49,7 +57,7 @@ app = typer.Typer(
         " tell."
     )
 )
-Officer = Annotated[
+AdminLogin = Annotated[
     str, typer.Option("--as", help="Login of the district administrator who states them.")
 ]
 
@@ -59,7 +67,7 @@ def effects(context: typer.Context, home: Home = None) -> None:
     """What went along with each partner's program: an effect with its range, or why nobody can
     tell.
     """
-    with plain_errors():
+    with report_user_errors():
         if context.invoked_subcommand is not None:
             if home is not None:
                 raise SettingsError(f"--home must come after {context.invoked_subcommand}")
@@ -67,7 +75,7 @@ def effects(context: typer.Context, home: Home = None) -> None:
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
         with progress_bar() as step:
-            report, file = work_out_effects(settings, database, step)
+            report, file = compute_effects(settings, database, step)
         _show(report, {key: one.name for key, one in organizations(database).items()})
     out.print(
         f"Written to {file}; on the site it is the page Programs.", highlight=False, soft_wrap=True
@@ -80,7 +88,7 @@ def costs(
         Path,
         typer.Argument(help="CSV with the columns program, dollars, per (student, year, session)."),
     ],
-    officer: Officer,
+    officer: AdminLogin,
     home: Home = None,
 ) -> None:
     """State what programs cost, in place of all that was stated before. One wrong line, and nothing
@@ -88,11 +96,13 @@ def costs(
 
     The password is asked for, or read from HANDRAIL_PASSWORD.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
-        viewer = password_holder(database, officer, settings.now())
-        gone = state_costs(database, viewer, existing(file), _programs(settings), settings.now())
+        viewer = authenticated_viewer(database, officer, settings.now())
+        gone = replace_program_costs(
+            database, viewer, require_file(file), _programs(settings), settings.now()
+        )
         counting = program_costs(database)
     what = count(len(counting), "program costs", "programs cost")
     out.print(
@@ -109,9 +119,9 @@ def costs(
         )
 
 
-def work_out_effects(
-    settings: Settings, database: Database, step: Step, episodes: Episodes | None = None
-) -> tuple[Report, Path]:
+def compute_effects(
+    settings: Settings, database: Database, step: ProgressCallback, episodes: Episodes | None = None
+) -> tuple[EffectReport, Path]:
     """The figures of the current snapshot and their file; what is there is taken if all that it was
     made of is alike.
 
@@ -123,7 +133,7 @@ def work_out_effects(
     """
     snapshot = Snapshot.current(settings.home)
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", snapshot.latest_date()))
-    services = Services(
+    services = ServiceTables(
         *(
             records.frame(name)
             for name in (
@@ -134,12 +144,12 @@ def work_out_effects(
             )
         )
     )
-    known = costs_known(services.programs, program_costs(database))
-    inputs = inputs_of(settings.home, snapshot.id, known)
+    known = current_costs(services.programs, program_costs(database))
+    inputs = current_inputs(settings.home, snapshot.id, known)
     before = _before(settings.home, snapshot.id)
     if before is not None and before.inputs == inputs:
         return before, write_effects(before, settings.home)
-    outcome = Outcome.of(settings.home)
+    outcome = OutcomeDefinition.of(settings.home)
     if episodes is None:
         episodes = build_episodes(
             snapshot, outcome=outcome, progress=partial(step, "looking back at decision days")
@@ -149,17 +159,17 @@ def work_out_effects(
             "nobody's progress is known: there must be school enrollments, attendance and marks "
             "before and after a day on which students were looked at"
         )
-    found = partner_effects(
+    found = program_effects(
         episodes, services, known, outcome=outcome, progress=partial(step, "comparing students")
     )
-    report = tell(found, services.programs, known, inputs, settings.now())
+    report = publish_effects(found, services.programs, known, inputs, settings.now())
     return report, write_effects(report, settings.home)
 
 
-def _before(home: Path, snapshot_id: str) -> Report | None:
+def _before(home: Path, snapshot_id: str) -> EffectReport | None:
     try:
         return read_effects(home, snapshot_id)
-    except EffectsDamaged:
+    except EffectFileCorrupt:
         return None
 
 
@@ -169,7 +179,7 @@ def _programs(settings: Settings) -> list[str]:
     return found
 
 
-def _show(report: Report, partners: Mapping[str, str]) -> None:
+def _show(report: EffectReport, partners: Mapping[str, str]) -> None:
     table = Table(
         "program",
         "partner",
@@ -185,12 +195,12 @@ def _show(report: Report, partners: Mapping[str, str]) -> None:
         table.add_row(
             one.name,
             partners.get(one.organization_id, one.organization_id),
-            served(one.figures),
-            difference(one.figures.estimate),
+            students_served(one.figures),
+            estimate_with_interval(one.figures.estimate),
             VERDICTS[one.verdict],
-            difference(one.figures.naive),
+            estimate_with_interval(one.figures.naive),
             dollars(one.cost_per_student),
-            dollars_a_point(one.cost_per_point),
+            dollars_per_point(one.cost_per_point),
         )
     print_table(table)
     for one in report.programs:
@@ -205,11 +215,12 @@ def _show(report: Report, partners: Mapping[str, str]) -> None:
     )
 
 
-def _beside(one: Told) -> list[str]:
+def _beside(one: PublishedEffect) -> list[str]:
     """What must stand beside a figure, or in its place."""
     if one.figures.estimate is None:
         return [f"cannot tell: {REASONS[one.figures.cannot_tell]}."]
     bands = "; ".join(
-        f"{amount(band).lower()}: {difference(band.figures.estimate)}" for band in one.amounts
+        f"{dosage_range(band).lower()}: {estimate_with_interval(band.figures.estimate)}"
+        for band in one.amounts
     )
     return [sensitivity(one), *([f"by sessions attended: {bands}."] if bands else [])]

@@ -11,13 +11,19 @@ import typer
 from rich.table import Table
 
 from handrail.commands.models import Version
-from handrail.console import Home, out, plain_errors, print_table, progress_bar
+from handrail.console import Home, out, print_table, progress_bar, report_user_errors
 from handrail.settings import Settings
 from records.snapshots.snapshot import Snapshot
-from training.registry.model_card import Facts, claim, number, overlap_grid, value_rows
+from training.registry.model_card import (
+    JsonObject,
+    format_count,
+    format_estimate,
+    overlap_grid,
+    value_rows,
+)
 from training.registry.registry import (
+    ModelNotFound,
     ModelVersion,
-    NoModel,
     champion_version,
     compare_versions,
     evaluate_version,
@@ -32,12 +38,12 @@ def evaluate_model(version: Version = None, home: Home = None) -> None:
 
     The figures are kept with the version's run in the registry.
     """
-    with plain_errors():
+    with report_user_errors():
         folder = Settings.from_environment(home).home
         snapshot, made = Snapshot.current(folder), model_version(folder, version)
         with progress_bar() as step:
             facts = evaluate_version(snapshot, made, folder, progress=step)
-    show_evaluation(made, facts)
+    print_evaluation(made, facts)
 
 
 def compare_candidate(
@@ -55,18 +61,18 @@ def compare_candidate(
     The comparison is kept with the first version's run in the registry; `handrail promote` asks for
     it.
     """
-    with plain_errors():
+    with report_user_errors():
         folder = Settings.from_environment(home).home
         snapshot = Snapshot.current(folder)
         candidate, champion = _pair(folder, first, second)
         with progress_bar() as step:
             facts = compare_versions(snapshot, candidate, champion, folder, progress=step)
-    show_comparison(facts)
+    print_comparison(facts)
 
 
-def show_evaluation(made: ModelVersion, facts: Facts) -> None:
+def print_evaluation(made: ModelVersion, facts: JsonObject) -> None:
     """An evaluation as tables and sentences."""
-    say(facts["how"])
+    print_text(facts["how"])
     table = Table(
         "figure",
         "same number of places (95%)",
@@ -84,34 +90,34 @@ def show_evaluation(made: ModelVersion, facts: Facts) -> None:
     for cells in rows:
         overlap.add_row(*cells)
     print_table(overlap)
-    say(
+    print_text(
         "Gain over past practice at the same number of places:"
-        f" {claim(facts['same_places']['gain'])}. {facts['sensitivity']}"
+        f" {format_estimate(facts['same_places']['gain'])}. {facts['sensitivity']}"
     )
 
 
-def show_comparison(facts: Facts) -> None:
+def print_comparison(facts: JsonObject) -> None:
     """A comparison as a table and sentences, the finding last."""
     first, second = (f"version {facts[name]}" for name in ("candidate_version", "champion_version"))
-    say(facts["how"])
+    print_text(facts["how"])
     table = Table("figure", first, second, title=f"{_days(facts)}, progress points an episode")
     for row in value_rows([facts["candidate"], facts["champion"]]):
         table.add_row(*row)
     print_table(table)
-    say(
+    print_text(
         f"{first} less {second}, on the same episodes at the same number of places:"
-        f" {claim(facts['difference'])} progress points an episode; they choose differently for"
-        f" {number(facts['differing'])} students. {facts['sensitivity']}"
+        f" {format_estimate(facts['difference'])} progress points an episode; they choose"
+        f" differently for {format_count(facts['differing'])} students. {facts['sensitivity']}"
     )
-    say(f"Finding: {facts['finding']}.")
+    print_text(f"Finding: {facts['finding']}.")
 
 
-def say(words: str) -> None:
+def print_text(words: str) -> None:
     """Words as they are, on as many lines as they take."""
     out.print(words, highlight=False, soft_wrap=True, markup=False)
 
 
-def _days(facts: Facts) -> str:
+def _days(facts: JsonObject) -> str:
     return (
         f"{facts['first_day']} to {facts['last_day']}, {facts['episodes']:,} episodes,"
         f" {facts['places']:,} places"
@@ -121,11 +127,13 @@ def _days(facts: Facts) -> str:
 def _pair(folder: Path, first: int | None, second: int | None) -> tuple[ModelVersion, ModelVersion]:
     champion = champion_version(folder) if second is None else second
     if champion is None:
-        raise NoModel("no version is the champion: name the version to compare with")
+        raise ModelNotFound("no version is the champion: name the version to compare with")
     others = [made.version for made in model_versions(folder) if made.version != champion]
     if first is None and not others:
-        raise NoModel(f"version {champion} is the only one: there is nothing to compare it with")
+        raise ModelNotFound(
+            f"version {champion} is the only one: there is nothing to compare it with"
+        )
     candidate = others[0] if first is None else first
     if candidate == champion:
-        raise NoModel(f"version {champion} cannot be compared with itself")
+        raise ModelNotFound(f"version {champion} cannot be compared with itself")
     return model_version(folder, candidate), model_version(folder, champion)

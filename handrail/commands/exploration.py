@@ -11,27 +11,27 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from handrail.commands.accounts import password_holder
-from handrail.commands.evaluation import say
-from handrail.console import Home, out, plain_errors, print_table, progress_bar
+from handrail.commands.accounts import authenticated_viewer
+from handrail.commands.evaluation import print_text
+from handrail.console import Home, out, print_table, progress_bar, report_user_errors
 from handrail.settings import Settings
 from records.access.scope import pipeline_scope
 from records.database.engine import open_database
 from records.decisions.exploration import (
-    Exploration,
-    exploration_now,
+    ExplorationPolicy,
+    current_exploration,
     exploration_settings,
     set_exploration,
 )
-from records.decisions.impressions import lists_shown
+from records.decisions.impressions import logged_impressions
 from records.people.accounts import staff_names
 from records.snapshots.snapshot import Snapshot
-from training.episodes.outcome import Outcome
+from training.episodes.outcome import OutcomeDefinition
 from training.evaluation.evaluate import SMALLEST_CELL
-from training.monitoring.exploration_value import progress_since, what_draws_tell
-from training.monitoring.shadow import beside
-from training.registry.model_card import claim
-from training.registry.registry import NoModel, challenger_version, model_version
+from training.monitoring.exploration_value import estimate_exploration_value, progress_after
+from training.monitoring.shadow import compare_shadow_lists
+from training.registry.model_card import format_estimate
+from training.registry.registry import ModelNotFound, challenger_version, model_version
 
 app = typer.Typer(
     no_args_is_help=True, help="Whether the order of near-equal suggestions may be drawn by lot."
@@ -41,9 +41,9 @@ app = typer.Typer(
 @app.command("show")
 def show(home: Home = None) -> None:
     """Say what holds now, and who set what before and why."""
-    with plain_errors():
+    with report_user_errors():
         database = open_database(Settings.from_environment(home).database_url)
-        now, names = exploration_now(database), staff_names(database)
+        now, names = current_exploration(database), staff_names(database)
         out.print(_in_words(now), highlight=False, soft_wrap=True)
         table = Table("when", "who", "share of lists", "near (points)", "why", title="settings")
         for one in exploration_settings(database):
@@ -59,29 +59,29 @@ def show(home: Home = None) -> None:
 
 
 @app.command("found")
-def found(home: Home = None) -> None:
+def show_draw_results(home: Home = None) -> None:
     """Say what the draws have shown so far: how students fared by which of near-equal supports
     stood first.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
-        snapshot, outcome = Snapshot.current(settings.home), Outcome.of(settings.home)
+        snapshot, outcome = Snapshot.current(settings.home), OutcomeDefinition.of(settings.home)
         scope = pipeline_scope(snapshot, "training", settings.now().date())
-        shown = lists_shown(open_database(settings.database_url), scope)
+        shown = logged_impressions(open_database(settings.database_url), scope)
         with progress_bar() as step:
-            told = what_draws_tell(
+            told = estimate_exploration_value(
                 shown,
-                partial(progress_since, snapshot, outcome),
+                partial(progress_after, snapshot, outcome),
                 partial(step, "looking at what followed"),
             )
     if not told.orders:
-        say(
+        print_text(
             f"Too little is known yet: {told.lists:,} lists had an order that was open to a draw"
             f" and have {outcome.window_days} days of progress after them, of fewer than"
             f" {SMALLEST_CELL} students."
         )
         return
-    say(
+    print_text(
         f"{told.lists:,} lists of {told.students:,} students were open to a draw and have"
         f" {outcome.window_days} days of progress after them."
     )
@@ -90,19 +90,19 @@ def found(home: Home = None) -> None:
         beyond = one.beyond_best
         table.add_row(
             one.name,
-            claim(asdict(one.value)),
-            claim(asdict(beyond.estimate)) if beyond else "",
+            format_estimate(asdict(one.value)),
+            format_estimate(asdict(beyond.estimate)) if beyond else "",
             str(beyond.finding) if beyond else "",
         )
     print_table(table)
-    say(
+    print_text(
         "Which stood first was decided by lot, so nothing off the record can explain a difference"
         " away. It is a difference between orders of a list, not between supports."
     )
 
 
 @app.command("set")
-def set_(
+def change_exploration(
     share: Annotated[float, typer.Option(help="Share of lists, from 0 (off) to 0.1.")],
     reason: Annotated[
         str, typer.Option("--reason", help="Why, in a sentence that others will read.")
@@ -120,26 +120,30 @@ def set_(
 
     The password is asked for, or read from HANDRAIL_PASSWORD.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
-        viewer = password_holder(database, officer, settings.now())
-        made = set_exploration(database, viewer, Exploration(share, within), reason, settings.now())
+        viewer = authenticated_viewer(database, officer, settings.now())
+        made = set_exploration(
+            database, viewer, ExplorationPolicy(share, within), reason, settings.now()
+        )
     out.print(_in_words(made.exploration), highlight=False, soft_wrap=True)
 
 
 def shadow(home: Home = None) -> None:
     """Compare the challenger's unseen lists with those that were shown, as numbers of students."""
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         version = challenger_version(settings.home)
         if version is None:
-            raise NoModel(
+            raise ModelNotFound(
                 "there is no challenger: `handrail retrain` proposes one where it does better"
             )
         challenger = model_version(settings.home, version)
         scope = pipeline_scope(Snapshot.current(settings.home), "training", settings.now().date())
-        found = beside(lists_shown(open_database(settings.database_url), scope, challenger.sha256))
+        found = compare_shadow_lists(
+            logged_impressions(open_database(settings.database_url), scope, challenger.sha256)
+        )
     out.print(
         f"Version {version} ran unseen beside the lists of {found.students:,} students. "
         + (
@@ -162,7 +166,7 @@ def shadow(home: Home = None) -> None:
         print_table(table)
 
 
-def _in_words(exploration: Exploration) -> str:
+def _in_words(exploration: ExplorationPolicy) -> str:
     if not exploration.on:
         return "Exploration is off: the support that is expected to help most always stands first."
     return (

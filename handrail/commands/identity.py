@@ -8,26 +8,26 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from handrail.console import Home, existing, out, plain_errors, print_table
+from handrail.console import Home, out, print_table, report_user_errors, require_file
 from handrail.settings import Settings
 from records.access.scope import ScopedRecords, pipeline_scope
-from records.connectors.partner_files.hmis import participants
+from records.connectors.partner_files.hmis import read_clients
 from records.connectors.partner_files.participant_list import (
-    NAMES,
-    ParticipantFile,
+    COLUMN_NAMES,
+    ParticipantList,
     read_participants,
 )
 from records.database.engine import open_database
-from records.identity.linkage import link
+from records.identity.linkage import link_participants
 from records.identity.participants import (
-    WAITING,
+    OPEN_STATUSES,
     MatchStatus,
-    counts,
-    decided,
-    forget_strangers,
+    confirmed_non_students,
+    linkage_roster,
+    manually_decided,
+    purge_non_student_names,
     record_matches,
-    roster,
-    strangers,
+    status_counts,
 )
 from records.people.accounts import organizations
 from records.snapshots.snapshot import Snapshot
@@ -41,7 +41,9 @@ app = typer.Typer(
 def link_file(
     file: Annotated[
         Path,
-        typer.Argument(help=f"CSV with the columns {', '.join(NAMES)}; or a folder of HMIS CSV."),
+        typer.Argument(
+            help=f"CSV with the columns {', '.join(COLUMN_NAMES)}; or a folder of HMIS CSV."
+        ),
     ],
     organization: Annotated[str, typer.Option(help="The partner whose participants these are.")],
     home: Home = None,
@@ -49,24 +51,26 @@ def link_file(
     """Link a partner's participants to students where that is sure; the rest wait for a person, on
     the site.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         found = (
-            participants(file, organization)
+            read_clients(file, organization)
             if file.is_dir()
-            else read_participants(existing(file), organization)
+            else read_participants(require_file(file), organization)
         )
         snapshot, now = Snapshot.current(settings.home), settings.now()
-        students = roster(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", now.date())))
-        matches = link(found.participants, students)
+        students = linkage_roster(
+            ScopedRecords(snapshot, pipeline_scope(snapshot, "features", now.date()))
+        )
+        matches = link_participants(found.participants, students)
         database = open_database(settings.database_url)
-        forget_strangers(database, now)
+        purge_non_student_names(database, now)
         stands = record_matches(database, organization, matches, now)
-        no_students = len(strangers(database, organization))
+        no_students = len(confirmed_non_students(database, organization))
     _show(found)
     out.print(
         f"Linked to a student: {stands[MatchStatus.LINKED]:,}. Waiting for somebody at the district"
-        f" to say who they are: {sum(stands[one] for one in WAITING):,}. Not found among the"
+        f" to say who they are: {sum(stands[one] for one in OPEN_STATUSES):,}. Not found among the"
         f" students: {stands[MatchStatus.NONE]:,}. Of this partner's participants {no_students:,}"
         " are no students of the district, as somebody said.",
         highlight=False,
@@ -77,10 +81,12 @@ def link_file(
 @app.command("status")
 def status(home: Home = None) -> None:
     """How many participants of each partner are linked, wait for a person or were not found."""
-    with plain_errors():
+    with report_user_errors():
         database = open_database(Settings.from_environment(home).database_url)
-        by_person = [(one.participant.organization_id, one.status) for one in decided(database)]
-        names, stands = organizations(database), counts(database)
+        by_person = [
+            (one.participant.organization_id, one.status) for one in manually_decided(database)
+        ]
+        names, stands = organizations(database), status_counts(database)
     table = Table(
         "partner",
         "linked",
@@ -95,7 +101,7 @@ def status(home: Home = None) -> None:
         linked = by_person.count((organization_id, MatchStatus.LINKED))
         numbers = (
             found[MatchStatus.LINKED],
-            sum(found[one] for one in WAITING),
+            sum(found[one] for one in OPEN_STATUSES),
             found[MatchStatus.NONE] - no_student,
             no_student,
             linked + no_student,
@@ -104,7 +110,7 @@ def status(home: Home = None) -> None:
     print_table(table)
 
 
-def _show(found: ParticipantFile) -> None:
+def _show(found: ParticipantList) -> None:
     """What became of the lines of a file."""
     out.print(
         f"{found.file}: {found.read:,} lines read, {len(found.participants):,} participants,"

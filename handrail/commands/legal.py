@@ -12,18 +12,18 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from handrail.commands.accounts import password_holder
-from handrail.console import Home, out, plain_errors, print_table
+from handrail.commands.accounts import authenticated_viewer
+from handrail.console import Home, out, print_table, report_user_errors
 from handrail.settings import Settings
 from records.access.scope import scope_for
 from records.database.engine import open_database
-from records.law.legal_demands import demand, demands, events, why_not_released
+from records.law.legal_demands import demand, demands, events, release_barrier
 from records.people.accounts import staff_names
 from records.permissions.legal_holds import holds, lift_hold, place_hold
 from records.snapshots.snapshot import Snapshot
 
 app = typer.Typer(no_args_is_help=True, help="Legal demands, to read; and legal holds.")
-Officer = Annotated[
+AdminLogin = Annotated[
     str, typer.Option("--as", help="Login of the district administrator who does it.")
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence that others will read.")]
@@ -32,7 +32,7 @@ Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence that o
 @app.command("list")
 def list_demands(home: Home = None) -> None:
     """Legal demands and where each stands, and legal holds."""
-    with plain_errors():
+    with report_user_errors():
         database = open_database(Settings.from_environment(home).database_url)
         table = Table(
             "demand", "came on", "paper", "issued by", "student", "stands", title="legal demands"
@@ -72,7 +72,7 @@ def show(number: Annotated[int, typer.Argument(help="Which demand.")], home: Hom
     """One demand: what the paper is and can compel, why it is not released if so, and all that was
     done about it.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
         found = demand(database, number)
@@ -83,7 +83,7 @@ def show(number: Annotated[int, typer.Argument(help="Which demand.")], home: Hom
             ),
             f"{found.kind.label}. {found.kind.compels}",
             f"Asks for: {', '.join(sorted(found.paper.categories))}.",
-            why_not_released(found, settings.now().date()),
+            release_barrier(found, settings.now().date()),
         ]
         staff = staff_names(database)
         lines += [
@@ -98,17 +98,17 @@ def show(number: Annotated[int, typer.Argument(help="Which demand.")], home: Hom
 @app.command("hold")
 def hold(
     student_id: Annotated[str, typer.Argument(help="The district's identifier of the student.")],
-    officer: Officer,
+    officer: AdminLogin,
     reason: Reason,
     home: Home = None,
 ) -> None:
     """Hold one student's record: it is not destroyed and no partner sees it. The password is asked
     for.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
-        who = password_holder(database, officer, settings.now())
+        who = authenticated_viewer(database, officer, settings.now())
         scope = scope_for(
             who, database, Snapshot.current(settings.home), settings.now(), settings.secret()
         )
@@ -124,16 +124,16 @@ def hold(
 @app.command("lift")
 def lift(
     number: Annotated[int, typer.Argument(help="Which hold.")],
-    officer: Officer,
+    officer: AdminLogin,
     reason: Reason,
     home: Home = None,
 ) -> None:
     """Lift a hold: partners see the student again as far as agreements go. The password is asked
     for.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
-        who = password_holder(database, officer, settings.now())
+        who = authenticated_viewer(database, officer, settings.now())
         lift_hold(database, who, number, reason, settings.now())
     out.print(f"Legal hold {number} is lifted.", highlight=False)

@@ -10,8 +10,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from handrail.console import existing, out, plain_errors, print_table
-from records.connectors.partner_files.mapping_proposal import ProposedFile, draft, propose_file
+from handrail.console import out, print_table, report_user_errors, require_file
+from records.connectors.partner_files.mapping_proposal import (
+    FileProposal,
+    draft_mapping,
+    propose_file,
+)
 
 
 def propose_mapping(
@@ -26,14 +30,14 @@ def propose_mapping(
     """Propose how to read a partner's own export: which column is which, why, and what has to be
     asked.
     """
-    with plain_errors():
+    with report_user_errors():
         if to is not None and to.exists():
             raise FileExistsError(f"{to} is there already; it is not written over")
-        proposed = [propose_file(existing(file)) for file in files]
+        proposed = [propose_file(require_file(file)) for file in files]
         for one in proposed:
             _show(one)
         if to is not None:
-            to.write_text(draft(proposed, organization), encoding="utf-8")
+            to.write_text(draft_mapping(proposed, organization), encoding="utf-8")
             out.print(
                 f"{to} is written; it also holds names of programs and codes of attendance. Read"
                 " it, answer what is asked, then load with --mapping.",
@@ -42,7 +46,7 @@ def propose_mapping(
             )
 
 
-def _show(one: ProposedFile) -> None:
+def _show(one: FileProposal) -> None:
     columns = Table(
         "column",
         "is",

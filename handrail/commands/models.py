@@ -14,34 +14,50 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fairness.approval.signoff import Desk, approved_model, keep_audit, refuse, rollback, sign
-from fairness.audit.audit import Audit, Earlier, Past, audit_model, reads_discipline
+from fairness.approval.signoff import (
+    ApprovalService,
+    approved_model,
+    record_audit,
+    refuse,
+    rollback,
+    sign,
+)
+from fairness.audit.audit import Audit, EarlierAudit, PastOutcomes, audit_model, uses_discipline
 from fairness.report.card import write_card
-from fairness.report.report import audits_of_records, read_audit
-from fairness.report.views import questions
+from fairness.report.report import audits_of_snapshot, latest_audit
+from fairness.report.views import review_questions
 from features.build import write_features
 from features.catalog import CATALOG
-from handrail.approval import desk_of
-from handrail.commands.accounts import password_holder
-from handrail.console import Home, Step, out, plain_errors, print_table, progress_bar
+from handrail.approval import approval_service
+from handrail.commands.accounts import authenticated_viewer
+from handrail.console import (
+    Home,
+    ProgressCallback,
+    out,
+    print_table,
+    progress_bar,
+    report_user_errors,
+)
 from handrail.settings import Settings, SettingsError
 from records.access.scope import ScopedRecords, Viewer, pipeline_scope
 from records.snapshots.snapshot import Snapshot
 from training.episodes.episodes import Episodes, build_episodes
-from training.episodes.outcome import Outcome
-from training.ranking.model_file import ModelRefused, read_model
+from training.episodes.outcome import OutcomeDefinition
+from training.ranking.model_file import InvalidModelFile, read_model
 from training.registry.registry import (
-    EVALUATION,
+    EVALUATION_FILE,
     FoldsBy,
     ModelVersion,
     challenger_version,
-    judged_twin,
+    holdout_evaluation,
     model_version,
     model_versions,
     train,
 )
 
-features = typer.Typer(no_args_is_help=True, help="Numbers about students, worked out as of a day.")
+features_app = typer.Typer(
+    no_args_is_help=True, help="Numbers about students, worked out as of a day."
+)
 Version = Annotated[
     int | None, typer.Option("--version", help="Which model version; the newest by default.")
 ]
@@ -60,7 +76,7 @@ Reviewer = Annotated[str, typer.Option("--as", help="Login of the equity reviewe
 Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence that others will read.")]
 
 
-@features.command("build")
+@features_app.command("build")
 def build(
     as_of: Annotated[
         str | None, typer.Option(help="Day to stand on, such as 2026-04-17; the last on record.")
@@ -68,7 +84,7 @@ def build(
     home: Home = None,
 ) -> None:
     """Build the features of every student as of a day, and count how many are known."""
-    with plain_errors():
+    with report_user_errors():
         folder = Settings.from_environment(home).home
         snapshot = Snapshot.current(folder)
         day = _day(as_of) if as_of else snapshot.latest_date()
@@ -98,7 +114,7 @@ def train_candidate(
     """Learn what helped whom, and register a candidate. It serves nobody until it is audited and
     signed.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         snapshot = Snapshot.current(settings.home)
         with progress_bar() as step:
@@ -112,18 +128,18 @@ def train_candidate(
                 progress=step,
                 at=settings.now(),
             )
-    show_candidate(made)
+    print_candidate(made)
 
 
 def audit_candidate(version: Version = None, home: Home = None) -> None:
     """Audit a candidate for disparate impact and write the report that a reviewer signs or
     refuses.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         with progress_bar() as step:
             made, report = audit_version(settings, version, step)
-    show_audit(made, report)
+    print_audit(made, report)
 
 
 def sign_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: Home = None) -> None:
@@ -133,7 +149,7 @@ def sign_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: Hom
     The reviewer's password is asked for, or read from HANDRAIL_PASSWORD. `handrail promote` is the
     same.
     """
-    with plain_errors():
+    with report_user_errors():
         desk, who, settings = _decider(reviewer, home)
         sign(desk, version, who, reason, settings.now())
     out.print(f"Version {version} is signed by {reviewer} and serves.", highlight=False)
@@ -148,7 +164,7 @@ def promote_candidate(
     reason must be a sentence of 40 characters or more. The reviewer's password is asked for, or
     read from HANDRAIL_PASSWORD.
     """
-    with plain_errors():
+    with report_user_errors():
         desk, who, settings = _decider(reviewer, home)
         before = approved_model(desk, settings.now()).version
         sign(desk, version, who, reason, settings.now())
@@ -163,7 +179,7 @@ def roll_back(reviewer: Reviewer, reason: Reason, home: Home = None) -> None:
 
     The reviewer's password is asked for, or read from HANDRAIL_PASSWORD.
     """
-    with plain_errors():
+    with report_user_errors():
         desk, who, settings = _decider(reviewer, home)
         kept = rollback(desk, who, reason, settings.now())
     out.print(f"Version {kept.model_version} serves again, signed by {reviewer}.", highlight=False)
@@ -174,7 +190,7 @@ def refuse_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: H
 
     The reviewer's password is asked for, or read from HANDRAIL_PASSWORD.
     """
-    with plain_errors():
+    with report_user_errors():
         desk, who, settings = _decider(reviewer, home)
         refuse(desk, version, who, reason, settings.now())
     out.print(f"Version {version} is refused by {reviewer}.", highlight=False)
@@ -182,10 +198,10 @@ def refuse_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: H
 
 def list_models(home: Home = None) -> None:
     """Every registered model version, what it is worth and where it stands."""
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         folder = settings.home
-        approved = approved_model(desk_of(settings), settings.now())
+        approved = approved_model(approval_service(settings), settings.now())
         versions = model_versions(folder)
         if not versions:
             out.print(
@@ -200,7 +216,7 @@ def list_models(home: Home = None) -> None:
             "version", "made", "gain at the same places (95%)", "audit", "stands", title="models"
         )
         for made in versions:
-            audit = read_audit(folder, made.version)
+            audit = latest_audit(folder, made.version)
             table.add_row(
                 str(made.version),
                 f"{made.created_at:%Y-%m-%d %H:%M}",
@@ -228,27 +244,27 @@ def list_models(home: Home = None) -> None:
 def audit_version(
     settings: Settings,
     version: int | None,
-    step: Step,
+    step: ProgressCallback,
     *,
-    desk: Desk | None = None,
+    desk: ApprovalService | None = None,
     episodes: Episodes | None = None,
 ) -> tuple[Audit, Path]:
     """Audit a version, by default the newest, as of the last day on record; the audit and its
     report's file.
     """
-    desk = desk or desk_of(settings)
+    desk = desk or approval_service(settings)
     snapshot = Snapshot.current(settings.home)
     made = model_version(settings.home, version)
     model = read_model(made.file, made.sha256)
     if episodes is None:
         episodes = build_episodes(
             snapshot,
-            behavior=reads_discipline(model),
-            outcome=Outcome.of(settings.home),
+            behavior=uses_discipline(model),
+            outcome=OutcomeDefinition.of(settings.home),
             progress=partial(step, "looking back at decision days"),
         )
     step("finding what came of supports", 0, 1)
-    judged = judged_twin(made, episodes)
+    judged = holdout_evaluation(made, episodes)
     step("finding what came of supports", 1, 1)
     audit = audit_model(
         model,
@@ -258,32 +274,32 @@ def audit_version(
         desk.policy,
         settings.now(),
         episodes=episodes,
-        past=Past(*judged) if judged else None,
+        past=PastOutcomes(*judged) if judged else None,
         database=desk.database,
         earlier=list(_earlier(settings.home, snapshot)),
         progress=step,
     )
-    report = keep_audit(desk, audit)
+    report = record_audit(desk, audit)
     write_card(made, audit)
     return audit, report
 
 
-def _earlier(home: Path, snapshot: Snapshot) -> Iterator[Earlier]:
+def _earlier(home: Path, snapshot: Snapshot) -> Iterator[EarlierAudit]:
     """What audits of the same students have shown. A model that is not as it was registered is not
     read.
     """
     versions = {made.version: made for made in model_versions(home)}
-    for audit in audits_of_records(home, snapshot.id, snapshot.latest_date()):
+    for audit in audits_of_snapshot(home, snapshot.id, snapshot.latest_date()):
         try:
             made = versions[audit.version]
-            yield Earlier(audit, read_model(made.file, audit.model_sha256))
-        except (KeyError, ModelRefused):
-            yield Earlier(audit, None)
+            yield EarlierAudit(audit, read_model(made.file, audit.model_sha256))
+        except (KeyError, InvalidModelFile):
+            yield EarlierAudit(audit, None)
 
 
-def show_candidate(made: ModelVersion) -> None:
+def print_candidate(made: ModelVersion) -> None:
     """Say what was registered and what it is worth."""
-    judged = made.artifact(EVALUATION) or {}
+    judged = made.artifact(EVALUATION_FILE) or {}
     out.print(
         f"Version {made.version} is registered (SHA-256 {made.sha256[:12]}...). Against past"
         f" practice at the same number of places: {_gain(made)} progress points an episode."
@@ -294,13 +310,13 @@ def show_candidate(made: ModelVersion) -> None:
     )
 
 
-def show_audit(audit: Audit, report: Path) -> None:
+def print_audit(audit: Audit, report: Path) -> None:
     """Say how the audit ended and where to read it."""
     for title, asked in (
         ("It is stopped by", audit.stopping),
         ("A reviewer must answer in writing", audit.asking),
     ):
-        for one in questions(asked):
+        for one in review_questions(asked):
             lines = [f"{title}: {one.title}", *(f"  - {said}" for said in one.sentences)]
             out.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
     out.print(
@@ -310,11 +326,11 @@ def show_audit(audit: Audit, report: Path) -> None:
     )
 
 
-def _decider(login: str, home: Path | None) -> tuple[Desk, Viewer, Settings]:
+def _decider(login: str, home: Path | None) -> tuple[ApprovalService, Viewer, Settings]:
     """Where it is decided, and by whom: whoever knows the password of this login."""
     settings = Settings.from_environment(home)
-    desk = desk_of(settings)
-    return desk, password_holder(desk.database, login, settings.now()), settings
+    desk = approval_service(settings)
+    return desk, authenticated_viewer(desk.database, login, settings.now()), settings
 
 
 def _gain(made: ModelVersion) -> str:

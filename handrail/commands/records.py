@@ -12,19 +12,36 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from handrail.commands.accounts import password_holder
-from handrail.commands.destruction import still_unfinished
-from handrail.console import Home, err, existing, out, plain_errors, print_table, progress_bar
+from handrail.commands.accounts import authenticated_viewer
+from handrail.commands.destruction import describe_unfinished
+from handrail.console import (
+    Home,
+    err,
+    out,
+    print_table,
+    progress_bar,
+    report_user_errors,
+    require_file,
+)
 from handrail.settings import Settings, SettingsError
-from records.access.publication import publish, publish_if_needed, withdraw_others
+from records.access.publication import (
+    publish_if_needed,
+    publish_snapshot,
+    withdraw_other_publications,
+)
 from records.access.scope import Role, scope_for
 from records.canonical.schema import TABLES, Category
-from records.connectors.corrections import Correction, named_in, quarantine_csv, read_corrections
+from records.connectors.corrections import (
+    Correction,
+    quarantine_to_csv,
+    read_corrections,
+    students_named_in,
+)
 from records.connectors.edfi.api import EdFiApi
-from records.connectors.edfi.files import EdFi
+from records.connectors.edfi.files import EdFiFiles
 from records.connectors.http.settings import ApiSettings, read_api_settings
 from records.connectors.oneroster.api import OneRosterApi
-from records.connectors.oneroster.files import OneRoster
+from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.hmis import Hmis
 from records.connectors.partner_files.mapping import parse_mapping
 from records.connectors.partner_files.service_history import ServiceHistory
@@ -33,20 +50,34 @@ from records.connectors.protocol import (
     ApiConnector,
     Connector,
     PartnerConnector,
-    Progress,
+    ProgressCallback,
     SourceRefused,
 )
 from records.database.engine import open_database
 from records.disclosure_log.disclosures import record_disclosures
-from records.identity.participants import forget_strangers, links, strangers
-from records.law.destruction import destroyed_before, overdue, unfinished
-from records.loading.load_history import LoadHeld, attendance_is_old, doubts, last_loads, note_load
+from records.identity.participants import (
+    confirmed_non_students,
+    linked_students,
+    purge_non_student_names,
+)
+from records.law.destruction import (
+    destroyed_student_filter,
+    overdue_destructions,
+    unfinished_destructions,
+)
+from records.loading.load_history import (
+    SuspiciousLoad,
+    last_loads,
+    load_warnings,
+    record_load,
+    stale_attendance_since,
+)
 from records.people.accounts import organizations
 from records.snapshots.snapshot import LoadReport, NoSnapshot, Snapshot, SnapshotDamaged, load
 
-CONNECTORS: dict[str, Connector] = {
-    "edfi": EdFi(),
-    "oneroster": OneRoster(),
+FILE_CONNECTORS: dict[str, Connector] = {
+    "edfi": EdFiFiles(),
+    "oneroster": OneRosterFiles(),
 }
 PARTNER_SOURCES = ("service-history", "hmis")
 API_CONNECTORS: dict[str, Callable[[ApiSettings], ApiConnector]] = {
@@ -54,7 +85,7 @@ API_CONNECTORS: dict[str, Callable[[ApiSettings], ApiConnector]] = {
     "oneroster-api": OneRosterApi,
     "powerschool": PowerSchool,
 }
-SOURCES = (*CONNECTORS, *PARTNER_SOURCES, *API_CONNECTORS)
+SOURCES = (*FILE_CONNECTORS, *PARTNER_SOURCES, *API_CONNECTORS)
 app = typer.Typer(
     no_args_is_help=True, help="Look at what is loaded, as counts: never at a student."
 )
@@ -89,7 +120,7 @@ def load_source(
     home: Home = None,
 ) -> None:
     """Load a source into a new snapshot. The old one serves until the new one is whole."""
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         loaded = (settings.home / "snapshots" / "CURRENT").exists()
         with progress_bar() as step:
@@ -119,7 +150,7 @@ def load_source(
                 accept=accept,
                 corrections=_put_right(connector, corrections),
             )
-    show(report)
+    print_load_report(report)
 
 
 def load_and_publish(
@@ -127,7 +158,7 @@ def load_and_publish(
     connector: Connector,
     directory: Path,
     merge: bool,
-    step: Progress,
+    step: ProgressCallback,
     *,
     accept: bool = False,
     corrections: Sequence[Correction] = (),
@@ -145,12 +176,12 @@ def load_and_publish(
     """
     database = open_database(settings.database_url)
     before = _serving(settings.home)
-    forget_strangers(database, settings.now())
+    purge_non_student_names(database, settings.now())
 
     def admit(snapshot: Snapshot) -> None:
-        found = [] if accept else doubts(snapshot, before)
+        found = [] if accept else load_warnings(snapshot, before)
         if found:
-            raise LoadHeld(
+            raise SuspiciousLoad(
                 "nothing was changed, since this looks like a fault of the export:"
                 f" {'; '.join(found)}. If it is right, give the same command with --accept"
             )
@@ -163,14 +194,14 @@ def load_and_publish(
         merge=merge,
         progress=step,
         publish=admit,
-        leave_out=destroyed_before(database, settings.secret()),
+        leave_out=destroyed_student_filter(database, settings.secret()),
         corrections=corrections,
     )
-    note_load(settings.home, report, connector.tables, at or settings.now())
+    record_load(settings.home, report, connector.tables, at or settings.now())
     if settings.on_postgresql:
         serving = Snapshot.current(settings.home)
         publish_if_needed(database, serving, step)
-        left = withdraw_others(database, serving)
+        left = withdraw_other_publications(database, serving)
         if left:
             report.notes.append(
                 f"{left} tables of older copies are being read; `handrail records publish` removes "
@@ -184,7 +215,7 @@ def status(home: Home = None) -> None:
     """Which snapshot serves, how fresh it is, and what should have been destroyed. Exit 1 when
     something is late.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         snapshot = Snapshot.current(settings.home)
         counts = Table("table", "rows", "what it is", title=f"snapshot {snapshot.id}")
@@ -198,9 +229,12 @@ def status(home: Home = None) -> None:
                 f"{last.source}{whose} was last loaded on {last.at:%Y-%m-%d at %H:%M}.",
                 highlight=False,
             )
-        old = attendance_is_old(settings.home, settings.now())
+        old = stale_attendance_since(settings.home, settings.now())
         database = open_database(settings.database_url)
-        late, begun = overdue(database, settings.now().date()), unfinished(database)
+        late, begun = (
+            overdue_destructions(database, settings.now().date()),
+            unfinished_destructions(database),
+        )
     if old is not None:
         err.print(
             "handrail: attendance is older than 36 hours: no alert about absences is given",
@@ -213,7 +247,7 @@ def status(home: Home = None) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    for line in still_unfinished(begun):
+    for line in describe_unfinished(begun):
         err.print(f"handrail: {line}", highlight=False, soft_wrap=True)
     if late or begun or old is not None:
         raise typer.Exit(1)
@@ -224,7 +258,7 @@ def publish_records(home: Home = None) -> None:
     """Copy the snapshot that serves to PostgreSQL again, behind row-level security, and remove
     every older copy.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         if not settings.on_postgresql:
             raise SettingsError(
@@ -233,8 +267,8 @@ def publish_records(home: Home = None) -> None:
             )
         database, snapshot = open_database(settings.database_url), Snapshot.current(settings.home)
         with progress_bar() as step:
-            publish(database, snapshot, step)
-        left = withdraw_others(database, snapshot)
+            publish_snapshot(database, snapshot, step)
+        left = withdraw_other_publications(database, snapshot)
     out.print(
         f"Snapshot {snapshot.id} is published."
         + (
@@ -260,7 +294,7 @@ def quarantine(
 
     The file names students, so that whoever takes it gives their password and is written down.
     """
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         snapshot = Snapshot.current(settings.home)
         if to is not None:
@@ -272,7 +306,7 @@ def quarantine(
         print_table(rows)
 
 
-def show(report: LoadReport) -> None:
+def print_load_report(report: LoadReport) -> None:
     """Print what a load read, kept and left out."""
     table = Table(
         "file",
@@ -320,7 +354,7 @@ def _partner_connector(
             "an HMIS export needs --organization, the partner whose it is, and no --mapping"
         )
     found = (
-        parse_mapping(existing(mapping).read_text(encoding="utf-8"), mapping.name)
+        parse_mapping(require_file(mapping).read_text(encoding="utf-8"), mapping.name)
         if mapping is not None
         else None
     )
@@ -334,14 +368,17 @@ def _partner_connector(
             f"there is no organisation {organization!r}: run `handrail accounts organizations`"
             " first"
         )
-    known, no_students = links(database, organization), strangers(database, organization)
+    known, no_students = (
+        linked_students(database, organization),
+        confirmed_non_students(database, organization),
+    )
     if source == "hmis":
         return Hmis(organization, known, no_students)
     return ServiceHistory(organization, found, known, no_students)
 
 
 def _open_source(
-    source: str, given: Path, home: Path, step: Progress, *, keep: bool
+    source: str, given: Path, home: Path, step: ProgressCallback, *, keep: bool
 ) -> tuple[Connector, Path]:
     """The connector, and the folder that it reads: for an API its mirror, which is first brought up
     to date.
@@ -351,16 +388,16 @@ def _open_source(
     """
     kept = home / "sources" / "oneroster_files"
     if source == "oneroster" and (keep or kept.is_dir()):
-        return OneRoster(kept), given
+        return OneRosterFiles(kept), given
     if keep:
         raise SourceRefused(
             "--keep-for-changes is for oneroster: only its exports may hold what has changed"
         )
-    if source in CONNECTORS:
-        return CONNECTORS[source], given
+    if source in FILE_CONNECTORS:
+        return FILE_CONNECTORS[source], given
     if source not in API_CONNECTORS:
         raise SourceRefused(f"there is no source {source!r}; the sources are: {', '.join(SOURCES)}")
-    settings = read_api_settings(existing(given))
+    settings = read_api_settings(require_file(given))
     if settings.kind != source:
         raise SourceRefused(
             f"{given.name}: kind is {settings.kind!r}, and the command says {source!r}"
@@ -379,7 +416,7 @@ def _put_right(connector: Connector, file: Path | None) -> list[Correction]:
     organization = connector.organization_id if isinstance(connector, PartnerConnector) else None
     found = [
         one
-        for one in read_corrections(existing(file))
+        for one in read_corrections(require_file(file))
         if (one.source, one.organization_id) == (connector.name, organization)
     ]
     if not found:
@@ -404,7 +441,7 @@ def _hand_out(settings: Settings, snapshot: Snapshot, file: Path, officer: str |
             "--to needs --as: the file names students, and who took it is written down"
         )
     database = open_database(settings.database_url)
-    viewer = password_holder(database, officer, settings.now())
+    viewer = authenticated_viewer(database, officer, settings.now())
     scope = scope_for(viewer, database, snapshot, settings.now(), settings.secret())
     if viewer.role is not Role.DISTRICT_ADMIN or not scope.students:
         raise SettingsError(
@@ -414,7 +451,7 @@ def _hand_out(settings: Settings, snapshot: Snapshot, file: Path, officer: str |
     record_disclosures(
         database,
         scope,
-        named_in(rows, scope.students),
+        students_named_in(rows, scope.students),
         list(Category),
         "records quarantine",
         settings.now(),
@@ -423,7 +460,7 @@ def _hand_out(settings: Settings, snapshot: Snapshot, file: Path, officer: str |
         f"Shown to {viewer.name} from the district's own records on"
         f" {settings.now():%Y-%m-%d at %H:%M}."
     )
-    file.write_text(quarantine_csv(rows, terms), encoding="utf-8")
+    file.write_text(quarantine_to_csv(rows, terms), encoding="utf-8")
     out.print(
         f"{len(rows):,} rows are in {file}: put the raw lines right, and load with --corrections"
         f" {file}",

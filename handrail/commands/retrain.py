@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from handrail.commands.evaluation import say, show_comparison
+from handrail.commands.evaluation import print_comparison, print_text
 from handrail.commands.models import Without
-from handrail.console import Home, plain_errors, progress_bar
-from handrail.retraining import Night, retrain
+from handrail.console import Home, progress_bar, report_user_errors
+from handrail.retraining import NightlyResult, retrain
 from handrail.settings import Settings
 from serving.wording.drift_words import summary
 
@@ -29,7 +29,7 @@ def retrain_nightly(
     than the champion, or the first one, becomes the challenger, which a reviewer may read and
     promote.
     """
-    with plain_errors(), progress_bar() as step:
+    with report_user_errors(), progress_bar() as step:
         night = retrain(
             Settings.from_environment(home),
             behavior=behavior,
@@ -37,29 +37,31 @@ def retrain_nightly(
             without=without or (),
             step=step,
         )
-    show_night(night)
+    print_nightly_result(night)
 
 
-def show_night(night: Night) -> None:
+def print_nightly_result(night: NightlyResult) -> None:
     """What one night found, in sentences."""
     if night.compared:
-        show_comparison(night.compared)
-    say(
+        print_comparison(night.compared)
+    print_text(
         f"Version {night.version} is new."
         if night.trained
         else f"Nothing has changed since version {night.version} was made, so nothing was trained."
     )
-    say(f"Its audit: {night.verdict.replace('_', ' ')}. Against the champion: {night.finding}.")
-    say(
+    print_text(
+        f"Its audit: {night.verdict.replace('_', ' ')}. Against the champion: {night.finding}."
+    )
+    print_text(
         f"It is the challenger: `handrail promote {night.version}` would let it serve, with a"
         " reviewer's signature."
         if night.proposed
         else "It is not proposed."
     )
     if night.reaudited:
-        say(
+        print_text(
             "The champion was audited again, with what staff were shown and decided: "
             f"{night.reaudited.replace('_', ' ')}."
         )
     for sentence in summary(night.drift):
-        say(sentence)
+        print_text(sentence)

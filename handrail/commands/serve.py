@@ -11,14 +11,14 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from handrail.console import Home, err, existing, out, plain_errors
+from handrail.console import Home, err, out, report_user_errors, require_file
 from handrail.demo.partners import ORGANIZATION_NAMES, PASSWORD, all_staff
 from handrail.settings import Settings, SettingsError
 from records.access.publication import check_published
 from records.connectors.protocol import SourceRefused
 from records.database.engine import Database, open_database
-from records.disclosure_log.disclosures import keep_head
-from records.law.destruction import DestructionRefused, finish_destructions
+from records.disclosure_log.disclosures import save_checkpoint
+from records.law.destruction import DestructionError, finish_destructions
 from records.snapshots.snapshot import LoadInProgress
 from serving.app import SiteConfig, create_app
 from serving.wording.words import ROLES
@@ -38,21 +38,21 @@ def serve(
     home: Home = None,
 ) -> None:
     """Serve the site until it is stopped with Ctrl-C."""
-    with plain_errors():
+    with report_user_errors():
         settings = Settings.from_environment(home)
         if (tls_certificate is None) != (tls_key is None):
             raise SettingsError("--tls-certificate and --tls-key belong together")
         encrypted = tls_certificate is not None or behind_proxy is not None
-        check_address(settings, host, encrypted)
+        check_listen_address(settings, host, encrypted)
         for file in (tls_certificate, tls_key):
             if file is not None:
-                existing(file)
+                require_file(file)
         check_port(host, port)
         config = site_config(settings, secure_cookies=encrypted)
         check_published(config.database, settings.home)
-        go_on_destroying(config.database, settings)
+        resume_destructions(config.database, settings)
         app = create_app(config)
-        keep_head(config.database, settings.home, settings.now())
+        save_checkpoint(config.database, settings.home, settings.now())
     address = f"{'https' if tls_certificate else 'http'}://{host}:{port}/"
     out.print(f"Handrail is at {address}  (stop it with Ctrl-C)", highlight=False)
     uvicorn.run(
@@ -70,7 +70,7 @@ def serve(
     )
 
 
-def go_on_destroying(database: Database, settings: Settings) -> None:
+def resume_destructions(database: Database, settings: Settings) -> None:
     """Finish what was cut off, or say why not: the site serves all the same, since nobody sees
     those records.
     """
@@ -80,7 +80,7 @@ def go_on_destroying(database: Database, settings: Settings) -> None:
                 f"Finished a destruction that was cut off: certificate {made.number}.",
                 highlight=False,
             )
-    except (DestructionRefused, LoadInProgress, SourceRefused) as error:
+    except (DestructionError, LoadInProgress, SourceRefused) as error:
         err.print(
             f"handrail: a destruction is unfinished: {error}",
             highlight=False,
@@ -89,7 +89,7 @@ def go_on_destroying(database: Database, settings: Settings) -> None:
         )
 
 
-def check_address(settings: Settings, host: str, encrypted: bool) -> None:
+def check_listen_address(settings: Settings, host: str, encrypted: bool) -> None:
     """Refuse to be reached by others in clear, and a demo to be reached by others at all (R54).
 
     Raises:

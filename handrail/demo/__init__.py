@@ -7,6 +7,6 @@ The same seed gives the same bytes. Everybody and every place in it is fictitiou
 from __future__ import annotations
 
 from handrail.demo.district import DEMO_TODAY
-from handrail.demo.source_files import DemoFiles, generate
+from handrail.demo.source_files import DemoFiles, write_source_files
 
-__all__ = ["DEMO_TODAY", "DemoFiles", "generate"]
+__all__ = ["DEMO_TODAY", "DemoFiles", "write_source_files"]

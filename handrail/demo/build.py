@@ -20,39 +20,44 @@ from fairness.approval.signoff import sign
 from fairness.policy.policy import Policy
 from features.build import write_features
 from features.catalog import catalog_hash
-from handrail.approval import desk_of
-from handrail.commands.effects import work_out_effects
+from handrail.approval import approval_service
+from handrail.commands.effects import compute_effects
 from handrail.commands.models import audit_version
 from handrail.commands.records import load_and_publish
 from handrail.demo.district import DEMO_TODAY
 from handrail.demo.office_history import (
-    keep_paperwork,
-    open_emergency_of_the_day,
-    state_costs_of_programs,
+    open_todays_emergency,
+    record_program_costs,
+    simulate_office_history,
 )
-from handrail.demo.partners import EXPORTING, PASSWORD
-from handrail.demo.source_files import DemoFiles, generate
-from handrail.settings import DEMO_MARK, Settings
+from handrail.demo.partners import EXPORTING_PARTNER, PASSWORD
+from handrail.demo.source_files import DemoFiles, write_source_files
+from handrail.settings import DEMO_MARKER_FILE, Settings
 from records.access.scope import Role, ScopedRecords, pipeline_scope
-from records.connectors.oneroster.files import OneRoster
+from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.mapping import parse_mapping
 from records.connectors.partner_files.participant_list import read_participants
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.connectors.protocol import Connector
 from records.database.engine import Database, open_database
-from records.identity.linkage import link
-from records.identity.participants import links, record_matches, roster
-from records.people.accounts import add_organization, add_staff, read_organizations, viewer_of
+from records.identity.linkage import link_participants
+from records.identity.participants import linkage_roster, linked_students, record_matches
+from records.people.accounts import (
+    active_staff_member,
+    add_organization,
+    add_staff,
+    read_organizations,
+)
 from records.permissions.agreements import parse_agreement, save_agreement
 from records.snapshots.snapshot import LoadReport, Snapshot
 from training.effects.published_effects import FORMAT as EFFECTS_FORMAT
 from training.episodes.episodes import Episodes, build_episodes
 from training.monitoring.drift_report import FORMAT as DRIFT_FORMAT
-from training.monitoring.drift_report import work_out_drift
+from training.monitoring.drift_report import compute_drift_report
 from training.registry.registry import ModelVersion, train
 
-Step = Callable[[str, int, int], None]
-USUAL_STUDENTS = 16_000
+ProgressCallback = Callable[[str, int, int], None]
+DEFAULT_STUDENTS = 16_000
 REVIEWER = "equity@district.example"
 REASON = (
     "Demo: the report was read. The groups that are too small to judge are named in it. In the past"
@@ -67,7 +72,7 @@ def make_demo(
     *,
     students: int | None = None,
     seed: int = 2026,
-    step: Step = lambda name, done, total: None,
+    step: ProgressCallback = lambda name, done, total: None,
 ) -> Settings:
     """Make the demo in `folder`, or take the finished one that is there; the settings of its home.
 
@@ -75,11 +80,11 @@ def make_demo(
 
     Args:
         students: how many there must be; by default as many as a finished demo has, and
-            `USUAL_STUDENTS` in a new one.
+            `DEFAULT_STUDENTS` in a new one.
     """
     settings = Settings.from_environment(folder / "home")
-    made = json.loads((settings.home / DEMO_MARK).read_text()) if settings.is_demo else {}
-    students = students or made.get("students", USUAL_STUDENTS)
+    made = json.loads((settings.home / DEMO_MARKER_FILE).read_text()) if settings.is_demo else {}
+    students = students or made.get("students", DEFAULT_STUDENTS)
     mark = {
         "today": DEMO_TODAY.isoformat(),
         "students": students,
@@ -90,17 +95,17 @@ def make_demo(
         "drift": DRIFT_FORMAT,
     }
     if made == mark:
-        open_emergency_of_the_day(settings, open_database(settings.database_url), settings.now())
+        open_todays_emergency(settings, open_database(settings.database_url), settings.now())
         return settings
     shutil.rmtree(folder / "home", ignore_errors=True)
     settings = replace(settings, today=DEMO_TODAY)
-    files = generate(folder / "source", seed=seed, students=students, progress=step)
+    files = write_source_files(folder / "source", seed=seed, students=students, progress=step)
     database = open_database(settings.database_url)
     add_people(database, files, step)
     load_records(settings, database, files, step)
     step("keeping the office's paperwork", 0, 1)
-    keep_paperwork(settings, database, files.consents)
-    state_costs_of_programs(settings, database, files.costs)
+    simulate_office_history(settings, database, files.consents)
+    record_program_costs(settings, database, files.costs)
     step("keeping the office's paperwork", 1, 1)
     snapshot = Snapshot.current(settings.home)
     step("building features", 0, 1)
@@ -114,14 +119,14 @@ def make_demo(
         snapshot, settings.home, seed=seed, episodes=episodes, progress=step, at=settings.now()
     )
     _audit_and_sign(settings, database, made, episodes, step)
-    work_out_effects(settings, database, step, episodes)
-    work_out_drift(snapshot, made, settings.home, settings.now(), seed=seed, progress=step)
-    (settings.home / DEMO_MARK).write_text(json.dumps(mark))
-    open_emergency_of_the_day(settings, database, settings.now())
+    compute_effects(settings, database, step, episodes)
+    compute_drift_report(snapshot, made, settings.home, settings.now(), seed=seed, progress=step)
+    (settings.home / DEMO_MARKER_FILE).write_text(json.dumps(mark))
+    open_todays_emergency(settings, database, settings.now())
     return settings
 
 
-def add_people(database: Database, files: DemoFiles, step: Step) -> None:
+def add_people(database: Database, files: DemoFiles, step: ProgressCallback) -> None:
     """Organisations, agreements and staff from their files."""
     for organization in read_organizations(files.organizations):
         add_organization(database, organization)
@@ -143,7 +148,7 @@ def add_people(database: Database, files: DemoFiles, step: Step) -> None:
 
 
 def load_records(
-    settings: Settings, database: Database, files: DemoFiles, step: Step
+    settings: Settings, database: Database, files: DemoFiles, step: ProgressCallback
 ) -> list[LoadReport]:
     """The district's files, the plain ones of its partners, and the export of one that has numbers
     of its own.
@@ -157,7 +162,7 @@ def load_records(
             return load_and_publish(settings, connector, folder, merge, told, at=at)
 
     reports = [
-        take("loading records", OneRoster(), files.sis, 10, merge=False),
+        take("loading records", OneRosterFiles(), files.sis, 10, merge=False),
         take("loading service history", ServiceHistory(), files.service_history, 25),
     ]
     known = _link(settings, database, files, step)
@@ -165,7 +170,7 @@ def load_records(
     reports.append(
         take(
             "loading a partner's export",
-            ServiceHistory(EXPORTING, mapping, known),
+            ServiceHistory(EXPORTING_PARTNER, mapping, known),
             files.export,
             40,
         )
@@ -174,7 +179,7 @@ def load_records(
 
 
 @contextmanager
-def _as_one(what: str, folder: Path, step: Step) -> Iterator[Step]:
+def _as_one(what: str, folder: Path, step: ProgressCallback) -> Iterator[ProgressCallback]:
     """The progress of all files of a folder as that of one step, by their bytes."""
     sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
     read, whole = dict.fromkeys(sizes, 0.0), sum(sizes.values())
@@ -188,26 +193,34 @@ def _as_one(what: str, folder: Path, step: Step) -> Iterator[Step]:
 
 
 def _link(
-    settings: Settings, database: Database, files: DemoFiles, step: Step
+    settings: Settings, database: Database, files: DemoFiles, step: ProgressCallback
 ) -> Mapping[str, str]:
     """Who the exporting partner's participants are, where that is sure; the others wait for a
     person.
     """
     step("linking participants", 0, 1)
-    found = read_participants(files.export / "participants.csv", EXPORTING)
+    found = read_participants(files.export / "participants.csv", EXPORTING_PARTNER)
     snapshot = Snapshot.current(settings.home)
-    students = roster(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", DEMO_TODAY)))
+    students = linkage_roster(
+        ScopedRecords(snapshot, pipeline_scope(snapshot, "features", DEMO_TODAY))
+    )
     now = datetime.combine(DEMO_TODAY, time(4, 30))
-    record_matches(database, EXPORTING, link(found.participants, students), now)
+    record_matches(
+        database, EXPORTING_PARTNER, link_participants(found.participants, students), now
+    )
     step("linking participants", 1, 1)
-    return links(database, EXPORTING)
+    return linked_students(database, EXPORTING_PARTNER)
 
 
 def _audit_and_sign(
-    settings: Settings, database: Database, made: ModelVersion, episodes: Episodes, step: Step
+    settings: Settings,
+    database: Database,
+    made: ModelVersion,
+    episodes: Episodes,
+    step: ProgressCallback,
 ) -> None:
-    desk = desk_of(settings, database)
+    desk = approval_service(settings, database)
     audit_version(settings, made.version, step, desk=desk, episodes=episodes)
     step("signing", 0, 1)
-    sign(desk, made.version, viewer_of(database, REVIEWER), REASON, settings.now())
+    sign(desk, made.version, active_staff_member(database, REVIEWER), REASON, settings.now())
     step("signing", 1, 1)

@@ -18,20 +18,20 @@ from handrail.settings import Settings
 from records.access.scope import Scope, Viewer, scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database
-from records.decisions.program_costs import state_costs
+from records.decisions.program_costs import replace_program_costs
 from records.disclosure_log.disclosures import record_disclosures
-from records.identity.participants import decide, queue
-from records.law.destruction import Copy, add_backup, backup_destroyed, destroy_student
-from records.law.legal_demands import Paper, propose_release, record_demand, record_notice
-from records.people.accounts import viewer_of
+from records.identity.participants import resolve_participant, review_queue
+from records.law.destruction import Backup, add_backup, destroy_student, mark_backup_destroyed
+from records.law.legal_demands import LegalDocument, propose_release, record_demand, record_notice
+from records.people.accounts import active_staff_member
 from records.people.notices import mark_seen, notices
-from records.permissions.consents import add_consents, consents, opt_out, revoke_consent
+from records.permissions.consents import add_consents, add_opt_out, consents, revoke_consent
 from records.permissions.emergencies import emergencies, end_emergency, open_emergency
 from records.permissions.legal_holds import place_hold
 from records.snapshots.snapshot import Snapshot
 
-OFFICER = "admin@district.example"
-COUNSEL = "counsel@district.example"
+ADMIN_LOGIN = "admin@district.example"
+COUNSEL_LOGIN = "counsel@district.example"
 TUTOR = "caseworker@brightpath.example"
 MENTOR = "caseworker@northstar.example"
 HOUSING = "caseworker@keystone.example"
@@ -39,7 +39,7 @@ PANTRY = "coordinator@lakepantry.example"
 CLINIC = "caseworker@cityclinic.example"
 FAMILY = "Parent or guardian"
 
-LOOKED = (
+RECORD_VIEWS = (
     (TUTOR, 0, datetime(2026, 4, 7, 15, 12)),
     (MENTOR, 1, datetime(2026, 4, 8, 13, 40)),
     (TUTOR, 0, datetime(2026, 4, 9, 15, 55)),
@@ -50,7 +50,7 @@ LOOKED = (
 nothing."""
 
 
-def keep_paperwork(settings: Settings, database: Database, signed: Path) -> None:
+def simulate_office_history(settings: Settings, database: Database, signed: Path) -> None:
     """Do all that was done before the demo's day, and early on it.
 
     Args:
@@ -66,7 +66,7 @@ def keep_paperwork(settings: Settings, database: Database, signed: Path) -> None
     office.say_who_one_is()
 
 
-def state_costs_of_programs(settings: Settings, database: Database, costs: Path) -> None:
+def record_program_costs(settings: Settings, database: Database, costs: Path) -> None:
     """What some programs cost, from the file of a district administrator, stated when the school
     year began.
     """
@@ -74,17 +74,17 @@ def state_costs_of_programs(settings: Settings, database: Database, costs: Path)
     programs = (
         Snapshot.current(settings.home).table("programs")["program_id"].to_pyarrow().to_pylist()
     )
-    state_costs(database, viewer_of(database, OFFICER), costs, programs, at)
+    replace_program_costs(database, active_staff_member(database, ADMIN_LOGIN), costs, programs, at)
 
 
-def open_emergency_of_the_day(settings: Settings, database: Database, now: datetime) -> None:
+def open_todays_emergency(settings: Settings, database: Database, now: datetime) -> None:
     """Open a record to the school's clinic for the hours to come, unless one is open now."""
     if any(one.is_open(now) for one in emergencies(database)):
         return
     office = _Office(settings, database)
     open_emergency(
         database,
-        office.scope(OFFICER, now),
+        office.scope(ADMIN_LOGIN, now),
         office.student_of(PANTRY, now, 2, but_not_of=CLINIC),
         categories={Category.DIRECTORY, Category.ATTENDANCE, Category.SERVICES_OTHER},
         threat=(
@@ -104,7 +104,7 @@ class _Office:
     database: Database
 
     def viewer(self, login: str) -> Viewer:
-        return viewer_of(self.database, login)
+        return active_staff_member(self.database, login)
 
     def scope(self, login: str, at: datetime) -> Scope:
         snapshot = Snapshot.current(self.settings.home)
@@ -119,10 +119,10 @@ class _Office:
 
     def write_down_consents(self, signed: Path) -> None:
         began = datetime(2025, 9, 3, 9, 10)
-        add_consents(self.database, self.scope(OFFICER, began), signed, began)
+        add_consents(self.database, self.scope(ADMIN_LOGIN, began), signed, began)
         at = datetime(2026, 3, 3, 10, 5)
-        officer = self.scope(OFFICER, at)
-        opt_out(self.database, officer, self.student_of(MENTOR, at), at.date(), at)
+        officer = self.scope(ADMIN_LOGIN, at)
+        add_opt_out(self.database, officer, self.student_of(MENTOR, at), at.date(), at)
         at = datetime(2026, 3, 10, 11, 30)
         counting = min(one.number for one in consents(self.database) if one.counts(at.date()))
         revoke_consent(self.database, officer.viewer, counting, by=FAMILY, on=at.date(), now=at)
@@ -132,12 +132,12 @@ class _Office:
         time.
         """
         at = datetime(2026, 3, 12, 14, 20)
-        counsel = self.scope(COUNSEL, at)
+        counsel = self.scope(COUNSEL_LOGIN, at)
         record_demand(
             self.database,
             counsel,
             self.student_of(PANTRY, at),
-            Paper(
+            LegalDocument(
                 "administrative",
                 "An immigration enforcement officer",
                 at.date(),
@@ -155,7 +155,7 @@ class _Office:
             self.database,
             counsel,
             student,
-            Paper(
+            LegalDocument(
                 "subpoena",
                 "Harrow County Family Court",
                 at.date(),
@@ -188,7 +188,7 @@ class _Office:
         at = datetime(2026, 4, 16, 11, 0)
         propose_release(
             self.database,
-            self.viewer(COUNSEL),
+            self.viewer(COUNSEL_LOGIN),
             2,
             "The family was told on 24 March and has not objected. "
             "The district's lawyer has checked the seal and the date.",
@@ -198,13 +198,13 @@ class _Office:
     def say_who_one_is(self) -> None:
         """One of the participants who wait, so that there is an answer that can be taken back."""
         at = datetime(2026, 4, 17, 7, 45)
-        first = queue(self.database)[0]
-        decide(
+        first = review_queue(self.database)[0]
+        resolve_participant(
             self.database,
             first.participant.organization_id,
             first.participant.participant_id,
             first.offered[0],
-            self.viewer(COUNSEL).user_id,
+            self.viewer(COUNSEL_LOGIN).user_id,
             at,
         )
 
@@ -231,10 +231,12 @@ class _Office:
             self._open_record(HOUSING, student, at.replace(minute=minute), list(Category))
         end_emergency(self.database, scope.viewer, made.number, at.replace(hour=9, minute=30))
         (told,) = notices(self.database, unseen=True)
-        mark_seen(self.database, self.viewer(COUNSEL), told.number, at.replace(hour=8, minute=15))
+        mark_seen(
+            self.database, self.viewer(COUNSEL_LOGIN), told.number, at.replace(hour=8, minute=15)
+        )
 
     def look(self) -> None:
-        for login, place, at in LOOKED:
+        for login, place, at in RECORD_VIEWS:
             self._open_record(login, self.student_of(login, at, place), at, list(Category))
 
     def destroy(self) -> None:
@@ -256,16 +258,16 @@ class _Office:
                 datetime(2026, 6, 30),
             ),
         ):
-            add_backup(self.database, Copy(name, place, day, ends.date()))
-        backup_destroyed(self.database, "Copy of 2 February", datetime(2026, 4, 1, 8, 30))
+            add_backup(self.database, Backup(name, place, day, ends.date()))
+        mark_backup_destroyed(self.database, "Copy of 2 February", datetime(2026, 4, 1, 8, 30))
         rows = Snapshot.current(self.settings.home).table("service_enrollments")
         helped = set(rows["student_id"].to_pyarrow().to_pylist())
-        nobody_knows = min(self.scope(OFFICER, at).students - helped)
+        nobody_knows = min(self.scope(ADMIN_LOGIN, at).students - helped)
         destroy_student(
             self.database,
             self.settings.home,
             nobody_knows,
-            self.viewer(OFFICER),
+            self.viewer(ADMIN_LOGIN),
             at,
             self.settings.secret(),
         )

@@ -3,7 +3,7 @@ and its mapping.
 
 The partner has numbers of its own for children, so that somebody must find out who they are. Most
 are easily known. Of three no birth date, school or grade is on the list; two are on it twice; and
-`STRANGERS` are at no school of the district.
+`NON_STUDENTS` are at no school of the district.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from handrail.demo.partners import EXPORTING, PARTNERS
+from handrail.demo.partners import EXPORTING_PARTNER, PARTNERS
 
-STRANGERS = (
+NON_STUDENTS = (
     ("Wilhelmina", "Featherstonehaugh", "2013-02-11", "7", "Saint Brannock's"),
     ("Balthazar", "Quillfeather", "2015-09-30", "5", "Home school"),
 )
@@ -109,14 +109,14 @@ def write_export(
         [f"MW-{number:04d}" for number in range(1, len(children) + 1)], index=children["student_id"]
     )
     now_there = taking_part[
-        (taking_part["organization_id"] == EXPORTING) & (taking_part["end_date"] == "")
+        (taking_part["organization_id"] == EXPORTING_PARTNER) & (taking_part["end_date"] == "")
     ]
     known = now_there["student_id"].drop_duplicates().tolist()
     _participants(children, numbers, known, rng).to_csv(
         folder / "participants.csv", index=False, lineterminator="\n"
     )
     (program,) = next(
-        partner.programs for partner in PARTNERS if partner.organization_id == EXPORTING
+        partner.programs for partner in PARTNERS if partner.organization_id == EXPORTING_PARTNER
     )
     _service_history(folder, numbers, taking_part, sessions, program.name)
     for file, lines in _BAD.items():
@@ -124,7 +124,7 @@ def write_export(
             stream.writelines(line.format(participant=numbers.iloc[0]) + "\n" for line in lines)
     (folder / "mapping.toml").write_text(
         MAPPING.format(
-            organization_id=EXPORTING,
+            organization_id=EXPORTING_PARTNER,
             name=program.name,
             program_id=program.program_id,
             support=program.support,
@@ -154,7 +154,7 @@ def _participants(
         participant_id=[f"MW-{9001 + place}" for place in range(len(twice))], grade="", school=""
     )
     strangers = pd.DataFrame(
-        [(f"MW-{9101 + place}", *facts) for place, facts in enumerate(STRANGERS)],
+        [(f"MW-{9101 + place}", *facts) for place, facts in enumerate(NON_STUDENTS)],
         columns=list(_COLUMNS),
     )
     return pd.concat([written[list(_COLUMNS)], again[list(_COLUMNS)], strangers])
@@ -168,7 +168,7 @@ def _service_history(
     program: str,
 ) -> None:
     """Enrolments, exits and sessions as the partner's own system exports them."""
-    stays = taking_part[taking_part["organization_id"] == EXPORTING].reset_index(drop=True)
+    stays = taking_part[taking_part["organization_id"] == EXPORTING_PARTNER].reset_index(drop=True)
     records = pd.Series([f"MW-E-{number:05d}" for number in range(1, len(stays) + 1)])
     pd.DataFrame(
         {
@@ -186,7 +186,7 @@ def _service_history(
             "Exit Reason": "Goals met",
         }
     ).to_csv(folder / "Exits.csv", index=False, lineterminator="\n")
-    held = sessions[sessions["organization_id"] == EXPORTING]
+    held = sessions[sessions["organization_id"] == EXPORTING_PARTNER]
     pd.DataFrame(
         {
             "Record ID": held["session_id"],

@@ -10,7 +10,7 @@ from datetime import date
 
 from handrail.demo.district import DISTRICT_NAME
 from records.access.scope import DISTRICT, Role
-from records.decisions.program_costs import Per
+from records.decisions.program_costs import CostUnit
 
 PASSWORD = "handrail demo only"
 """Of every demo account; a home made by `handrail demo` serves on this machine alone."""
@@ -205,7 +205,7 @@ PARTNERS = (
 """The last of them is a partner of the past: its agreement has ended, and its day of destruction is
 over."""
 
-COSTS: tuple[tuple[str, int, Per], ...] = (
+COSTS: tuple[tuple[str, int, CostUnit], ...] = (
     ("bp-tutoring", 1_150, "student"),
     ("ns-mentoring", 640, "student"),
     ("kh-housing", 96_500, "year"),
@@ -216,7 +216,7 @@ COSTS: tuple[tuple[str, int, Per], ...] = (
 """What some programs cost, as the district states it, in US dollars; a year's in a district of
 16,000 students. Of the other programs the partners' own files say what a session costs."""
 
-EXPORTING = "mendworks"
+EXPORTING_PARTNER = "mendworks"
 """The partner that sends an export of its own system instead of the plain files; `exports` writes
 it."""
 
@@ -254,7 +254,7 @@ breach_notice_hours = {breach_notice_hours}
 """
 
 
-def versions(partner: Partner) -> Iterator[Partner]:
+def versions_of_partner(partner: Partner) -> Iterator[Partner]:
     """The partner at each version of its agreement: a first one shared less, and was less strict
     about a breach.
     """

@@ -19,10 +19,10 @@ from handrail.demo.partners import PARTNERS, Program
 from handrail.demo.population import Flags, Floats, Population
 from records.canonical.schema import RACE_ETHNICITIES
 
-SPELL_DAYS = 1.8
-ROUNDS = (40, 75, 110)
+MEAN_ABSENCE_DAYS = 1.8
+INTAKE_DAYS = (40, 75, 110)
 """School days of each year on which partners take in new students."""
-STAY_DAYS = 70
+ENROLLMENT_DAYS = 70
 MONDAY_WITHOUT_FOOD = 0.34
 EFFECTS = {
     "mentoring": "takes away 65% of absence for want of connection",
@@ -34,12 +34,14 @@ EFFECTS = {
     "tutoring": "adds 7 points of 100 where marks are below 78, else half a point",
     "grandparent_readers": "adds 2 points of 100",
 }
-Habit = Mapping[str, Mapping[str, float]]
-HABIT: Habit = {"black": {"": 0.55}, "hispanic": {"": 0.55}}
+OfferBias = Mapping[str, Mapping[str, float]]
+DEFAULT_OFFER_BIAS: OfferBias = {"black": {"": 0.55}, "hispanic": {"": 0.55}}
 """At equal need, the share of offers that students of a group got: by race or ethnicity and
 support, "" for all."""
 
-OFFERED = tuple(program for partner in PARTNERS for program in partner.programs if program.support)
+OFFERED_PROGRAMS = tuple(
+    program for partner in PARTNERS for program in partner.programs if program.support
+)
 
 
 @dataclass
@@ -53,12 +55,12 @@ class History:
     starts: list[tuple[Ints, Ints, Ints, Ints]] = field(default_factory=list)
 
 
-def live(
+def simulate_history(
     rng: np.random.Generator,
     people: Population,
     days: Calendar,
     progress: Callable[[int, int], None],
-    habit: Habit = HABIT,
+    habit: OfferBias = DEFAULT_OFFER_BIAS,
 ) -> History:
     """Draw every school day in order."""
     return _Life(rng, people, days, habit).run(progress)
@@ -66,7 +68,7 @@ def live(
 
 class _Life:
     def __init__(
-        self, rng: np.random.Generator, people: Population, days: Calendar, habit: Habit
+        self, rng: np.random.Generator, people: Population, days: Calendar, habit: OfferBias
     ) -> None:
         self.rng, self.people, self.days, self.habit = rng, people, days, habit
         self.n = len(people)
@@ -87,7 +89,7 @@ class _Life:
         self.turn_day = np.where(
             rng.random(self.n) < 0.16, rng.integers(0, len(days.days), self.n), -10_000
         )
-        self.names = [program.support for program in OFFERED]
+        self.names = [program.support for program in OFFERED_PROGRAMS]
 
     def run(self, progress: Callable[[int, int], None]) -> History:
         total = len(self.days.days)
@@ -99,7 +101,7 @@ class _Life:
                 self.left[:] = 0
                 year_start = day
             here = self._enrolled(day)
-            if day - year_start in ROUNDS:
+            if day - year_start in INTAKE_DAYS:
                 self._intake(day, here)
             self._day(day, here)
             if day in self.days.period_end:
@@ -139,9 +141,9 @@ class _Life:
             self._has("housing_help", day), 0.5, 1.0
         )
         other = np.minimum(away, 0.4) + conflict + unhoused
-        chance = np.minimum((sick + other) / SPELL_DAYS, 0.6)
+        chance = np.minimum((sick + other) / MEAN_ABSENCE_DAYS, 0.6)
         begins = (self.left == 0) & (rng.random(self.n) < chance)
-        length = rng.geometric(1.0 / SPELL_DAYS, self.n)
+        length = rng.geometric(1.0 / MEAN_ABSENCE_DAYS, self.n)
         ill = rng.random(self.n) < sick / np.maximum(sick + other, 1e-9)
         self.left = np.where(begins, length, self.left)
         self.excused = np.where(begins, ill & (rng.random(self.n) < 0.9), self.excused)
@@ -198,7 +200,7 @@ class _Life:
         grade = self.people.grade_in(int(self.days.year[day]))
         free = here & (self.until < day)
         scale = self.n / 16_000
-        for place, program in enumerate(OFFERED):
+        for place, program in enumerate(OFFERED_PROGRAMS):
             if not program.starts_a_round:
                 continue
             able = free & (grade >= program.min_grade) & (grade <= program.max_grade)
@@ -212,7 +214,7 @@ class _Life:
             )
             chosen = np.flatnonzero(self.rng.random(self.n) < chance)
             start = day + 1 + self.rng.integers(0, 12, len(chosen))
-            end = start + STAY_DAYS + self.rng.integers(-15, 25, len(chosen))
+            end = start + ENROLLMENT_DAYS + self.rng.integers(-15, 25, len(chosen))
             self.support[chosen], self.begins[chosen], self.until[chosen] = place, start, end
             free[chosen] = False
             self.history.starts.append((chosen, np.full(len(chosen), place), start, end))
@@ -227,6 +229,6 @@ class _Life:
         return shares
 
 
-def period_name(period: int) -> tuple[int, int]:
+def year_and_period(period: int) -> tuple[int, int]:
     """School-year index and grading period from 1, of a period counted through the years."""
     return period // PERIODS_A_YEAR, period % PERIODS_A_YEAR + 1

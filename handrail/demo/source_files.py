@@ -28,9 +28,23 @@ from handrail.demo.district import (
     level_of,
 )
 from handrail.demo.partner_export import write_export
-from handrail.demo.partners import COSTS, EXPORTING, PARTNERS, agreement_text, all_staff, versions
+from handrail.demo.partners import (
+    COSTS,
+    EXPORTING_PARTNER,
+    PARTNERS,
+    agreement_text,
+    all_staff,
+    versions_of_partner,
+)
 from handrail.demo.population import Flags, Population, draw_population
-from handrail.demo.simulation import HABIT, OFFERED, Habit, History, live, period_name
+from handrail.demo.simulation import (
+    DEFAULT_OFFER_BIAS,
+    OFFERED_PROGRAMS,
+    History,
+    OfferBias,
+    simulate_history,
+    year_and_period,
+)
 from records.canonical.schema import RACE_ETHNICITIES, SEXES
 
 Progress = Callable[[str, int, int], None]
@@ -97,12 +111,12 @@ class DemoFiles:
     """The folder of `EXPORTING`: its participants, its own export and the mapping that reads it."""
 
 
-def generate(
+def write_source_files(
     directory: Path,
     *,
     seed: int = 2026,
     students: int = 16_000,
-    habit: Habit = HABIT,
+    habit: OfferBias = DEFAULT_OFFER_BIAS,
     progress: Progress = lambda step, done, total: None,
 ) -> DemoFiles:
     """Write the demo district under `directory`.
@@ -112,7 +126,7 @@ def generate(
     """
     rng = np.random.default_rng(seed)
     people, days = draw_population(rng, students), calendar()
-    history = live(
+    history = simulate_history(
         rng,
         people,
         days,
@@ -143,7 +157,7 @@ def generate(
         directory / "staff.csv",
         directory / "consents.csv",
         directory / "costs.csv",
-        directory / EXPORTING,
+        directory / EXPORTING_PARTNER,
     )
 
 
@@ -163,7 +177,7 @@ class _Writer:
             days,
             history,
         )
-        for folder in ("sis", "service_history", "agreements", EXPORTING):
+        for folder in ("sis", "service_history", "agreements", EXPORTING_PARTNER):
             (directory / folder).mkdir(parents=True, exist_ok=True)
         order = rng.permutation(len(people))
         self.ids = np.array([f"HL{400_000 + number}" for number in order], dtype=object)
@@ -380,7 +394,7 @@ class _Writer:
     def marks(self) -> None:
         parts = []
         for period, who, marks in self.history.marks:
-            year, number = period_name(period)
+            year, number = year_and_period(period)
             level = level_of(np.maximum(self.people.grade_in(year)[who], 0))
             end = np.datetime_as_string(SCHOOL_YEARS[year].period_ends()[number - 1])
             for course in range(marks.shape[1]):
@@ -459,7 +473,7 @@ class _Writer:
                 program.max_grade,
             ]
             for partner in PARTNERS
-            if partner.organization_id != EXPORTING
+            if partner.organization_id != EXPORTING_PARTNER
             for program in partner.programs
         ]
         self._rows(
@@ -482,19 +496,19 @@ class _Writer:
             ("enrollments", taking_part.drop(columns=["first", "last"])),
             ("sessions", sessions),
         ):
-            plain = found[found["organization_id"] != EXPORTING]
+            plain = found[found["organization_id"] != EXPORTING_PARTNER]
             plain.to_csv(
                 self.directory / f"service_history/{file}.csv", index=False, lineterminator="\n"
             )
         write_export(
-            self.directory / EXPORTING,
+            self.directory / EXPORTING_PARTNER,
             self._children(taking_part),
             taking_part,
             sessions,
             self.rng.spawn(1)[0],
         )
         for partner in PARTNERS:
-            for one in versions(partner):
+            for one in versions_of_partner(partner):
                 name = f"{partner.organization_id}-{one.version}.toml"
                 (self.directory / "agreements" / name).write_text(agreement_text(one))
         share = len(self.people) / 16_000
@@ -532,7 +546,7 @@ class _Writer:
         student, program, start, end = (
             np.concatenate(part) for part in zip(*self.history.starts, strict=True)
         )
-        names = [OFFERED[place].program_id for place in program]
+        names = [OFFERED_PROGRAMS[place].program_id for place in program]
         hall = self._study_hall()
         first = len(self.days.days) - 60
         student = np.concatenate([student, hall])
@@ -583,7 +597,7 @@ class _Writer:
         their first day.
         """
         theirs = taking_part.loc[
-            taking_part["organization_id"] == EXPORTING, "student_id"
+            taking_part["organization_id"] == EXPORTING_PARTNER, "student_id"
         ].drop_duplicates()
         place = pd.Series(np.arange(len(self.ids)), index=self.ids)[theirs].to_numpy()
         people = self.people

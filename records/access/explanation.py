@@ -22,27 +22,32 @@ from records.access.scope import (
     ROLE_CATEGORIES,
     Role,
     Viewer,
-    on_record,
+    existing_students,
 )
 from records.canonical.schema import CONSENT_CATEGORIES, Category
 from records.database.engine import Database, StaffRow
-from records.law.destruction import Unfinished, unfinished_of
+from records.law.destruction import UnfinishedDestruction, unfinished_destruction_of
 from records.permissions.agreements import (
     CITATIONS,
     PER_STUDENT_BASES,
     Agreement,
     LegalBasis,
     StoredAgreement,
-    all_agreements,
+    latest_agreements,
 )
 from records.permissions.consents import Consent, OptOut, consents, opt_outs
 from records.permissions.emergencies import Emergency, emergencies
 from records.permissions.legal_holds import Hold, holds
-from records.snapshots.queries import Named, asked_about, over_tables, these
+from records.snapshots.queries import (
+    TableProvider,
+    compile_query,
+    students_param,
+    students_placeholder,
+)
 from records.snapshots.snapshot import Snapshot
-from records.system.errors import SaidPlainly
+from records.system.errors import UserError
 
-TELLS_OF = frozenset({Category.DIRECTORY, Category.SERVICES, Category.SERVICES_OTHER})
+EXPLAINED_CATEGORIES = frozenset({Category.DIRECTORY, Category.SERVICES, Category.SERVICES_OTHER})
 """What an explanation tells of a student: that they are on record, and in whose programs they take
 part."""
 
@@ -55,12 +60,12 @@ _ROLE_RULE = "Handrail's rule for each role"
 _EMERGENCY_RULE = "Handrail's rule for emergencies (34 CFR 99.36)"
 
 
-class UnknownStudent(SaidPlainly, LookupError):
+class UnknownStudent(UserError, LookupError):
     """No student on record has this identifier."""
 
 
 @dataclass(frozen=True)
-class Condition:
+class AccessCondition:
     """One question, whether it let the person through, the answer in words, and where that is
     written.
     """
@@ -72,7 +77,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Way:
+class AccessPath:
     """One way to a part of a record, with its questions in the order in which they were put. Open
     if all hold.
 
@@ -82,8 +87,8 @@ class Way:
 
     name: str
     sha256: str
-    conditions: tuple[Condition, ...]
-    opens: Condition
+    conditions: tuple[AccessCondition, ...]
+    opens: AccessCondition
 
     @property
     def open(self) -> bool:
@@ -98,28 +103,28 @@ class Way:
         )
 
     @property
-    def decides(self) -> Condition:
+    def decides(self) -> AccessCondition:
         return self.opens if self.open else self.conditions[self.went]
 
 
 @dataclass(frozen=True)
-class Answer:
+class CategoryAccess:
     """Whether one category may be seen, and every way to it that was tried."""
 
     category: Category
-    ways: tuple[Way, ...]
+    ways: tuple[AccessPath, ...]
 
     @property
     def visible(self) -> bool:
         return any(way.open for way in self.ways)
 
     @property
-    def way(self) -> Way:
+    def way(self) -> AccessPath:
         """The first way that is open, or else the first of those that went furthest."""
         return max(self.ways, key=lambda way: (way.open, 0 if way.open else way.went))
 
     @property
-    def reason(self) -> Condition:
+    def reason(self) -> AccessCondition:
         return self.way.decides
 
 
@@ -132,7 +137,7 @@ class Explanation:
     viewer: Viewer
     student_id: str
     now: datetime
-    answers: tuple[Answer, ...]
+    answers: tuple[CategoryAccess, ...]
 
     @property
     def visible(self) -> frozenset[Category]:
@@ -153,7 +158,7 @@ class Explanation:
         )
 
 
-def explain(
+def explain_access(
     viewer: Viewer, student_id: str, database: Database, snapshot: Snapshot, now: datetime
 ) -> Explanation:
     """What `viewer` may see of this student, and why.
@@ -165,16 +170,17 @@ def explain(
     Raises:
         UnknownStudent: there is no such student on record.
     """
-    if not on_record(snapshot, [student_id]):
+    if not existing_students(snapshot, [student_id]):
         raise UnknownStudent("no student on record has this identifier")
     account, facts = _account(database, viewer), _facts(viewer, student_id, database, snapshot)
     answers = tuple(
-        Answer(category, _ways(account, viewer, category, facts, now)) for category in Category
+        CategoryAccess(category, _ways(account, viewer, category, facts, now))
+        for category in Category
     )
     return Explanation(viewer, student_id, now, answers)
 
 
-def state(stored: StoredAgreement, today: date) -> str:
+def agreement_status(stored: StoredAgreement, today: date) -> str:
     """In a few words, whether an agreement counts today."""
     agreement = stored.agreement
     if stored.revoked_at is not None:
@@ -194,24 +200,26 @@ class _Facts:
     holds: list[Hold]
     consents: list[Consent]
     emergencies: list[Emergency]
-    going: Condition
+    going: AccessCondition
 
 
-_OWN = Condition(
+_OWN = AccessCondition(
     "Are these the district's own records?",
     True,
     "Yes: its administrators see all of them",
     _ROLE_RULE,
 )
-_NO_AGREEMENT = Condition(
+_NO_AGREEMENT = AccessCondition(
     "Has the organisation an agreement?", False, "No: none was ever added", "The agreements"
 )
 
 
 def _facts(viewer: Viewer, student_id: str, database: Database, snapshot: Snapshot) -> _Facts:
-    enrolled = over_tables(_enrolled, viewer.organization_id).arrow(snapshot, these([student_id]))
+    enrolled = compile_query(_enrolled, viewer.organization_id).arrow(
+        snapshot, students_param([student_id])
+    )
     return _Facts(
-        all_agreements(database, viewer.organization_id),
+        latest_agreements(database, viewer.organization_id),
         [(row["program_id"], row["start_date"], row["end_date"]) for row in enrolled.to_pylist()],
         opt_outs(database, student_id),
         [hold for hold in holds(database) if hold.student_id == student_id],
@@ -225,12 +233,12 @@ def _facts(viewer: Viewer, student_id: str, database: Database, snapshot: Snapsh
             for one in emergencies(database, student_id=student_id, user_id=viewer.user_id)
             if one.organization_id == viewer.organization_id
         ],
-        _going(unfinished_of(database, student_id)),
+        _going(unfinished_destruction_of(database, student_id)),
     )
 
 
-def _enrolled(tables: Named, organization_id: str) -> Any:
-    rows = tables.table("service_enrollments").semi_join(asked_about(), "student_id")
+def _enrolled(tables: TableProvider, organization_id: str) -> Any:
+    rows = tables.table("service_enrollments").semi_join(students_placeholder(), "student_id")
     mine = rows.filter(rows["organization_id"] == organization_id).order_by(
         ["start_date", "program_id"]
     )
@@ -238,8 +246,8 @@ def _enrolled(tables: Named, organization_id: str) -> Any:
 
 
 def _ways(
-    account: Condition, viewer: Viewer, category: Category, facts: _Facts, now: datetime
-) -> tuple[Way, ...]:
+    account: AccessCondition, viewer: Viewer, category: Category, facts: _Facts, now: datetime
+) -> tuple[AccessPath, ...]:
     if not account.holds:
         return (_way("the account", (), account),)
     if viewer.role is Role.DISTRICT_ADMIN and viewer.organization_id == DISTRICT:
@@ -259,13 +267,13 @@ def _ways(
 
 
 def _by_agreement(
-    asked: tuple[Condition, ...],
+    asked: tuple[AccessCondition, ...],
     stored: StoredAgreement,
     role: Role,
     category: Category,
     facts: _Facts,
     today: date,
-) -> Way:
+) -> AccessPath:
     agreement = stored.agreement
     opens = granted = _granted(agreement, category)
     conditions = (
@@ -281,51 +289,51 @@ def _by_agreement(
     if agreement.legal_basis is LegalBasis.CONSENT or category in CONSENT_CATEGORIES:
         signed = _signed(agreement, category, facts.consents, today)
         conditions = (*conditions, signed)
-        opens = Condition(
+        opens = AccessCondition(
             granted.asked,
             granted.holds,
             f"{granted.answer}. {signed.asked} {signed.answer}",
             f"{granted.written}; {signed.written}",
         )
     name = f"agreement {agreement.agreement_id}, version {agreement.version}"
-    return Way(name, agreement.sha256, conditions, opens)
+    return AccessPath(name, agreement.sha256, conditions, opens)
 
 
 def _by_emergency(
-    asked: tuple[Condition, ...], emergency: Emergency, category: Category, now: datetime
-) -> Way:
+    asked: tuple[AccessCondition, ...], emergency: Emergency, category: Category, now: datetime
+) -> AccessPath:
     register = f"Emergency {emergency.number}"
     hours = f"from {_moment(emergency.opened_at)} to {_moment(emergency.until)}"
     open_now = emergency.is_open(now)
     named = category in emergency.categories
     conditions = (
         *asked,
-        Condition("Is the emergency open?", open_now, f"{_yes(open_now)}: {hours}", register),
-        Condition(
+        AccessCondition("Is the emergency open?", open_now, f"{_yes(open_now)}: {hours}", register),
+        AccessCondition(
             "May an emergency ever open this?",
             category in EMERGENCY_CATEGORIES,
             _yes(category in EMERGENCY_CATEGORIES),
             _EMERGENCY_RULE,
         ),
     )
-    opens = Condition("Was this part of the record asked for?", named, _yes(named), register)
+    opens = AccessCondition("Was this part of the record asked for?", named, _yes(named), register)
     return _way(f"emergency {emergency.number}", conditions, opens)
 
 
-def _way(name: str, before: tuple[Condition, ...], opens: Condition) -> Way:
-    return Way(name, "", (*before, opens), opens)
+def _way(name: str, before: tuple[AccessCondition, ...], opens: AccessCondition) -> AccessPath:
+    return AccessPath(name, "", (*before, opens), opens)
 
 
-def _account(database: Database, viewer: Viewer) -> Condition:
+def _account(database: Database, viewer: Viewer) -> AccessCondition:
     asked, written = "May this person sign in?", "The accounts"
     with database.session() as session:
         row = session.get(StaffRow, viewer.user_id)
         if row is None:
-            return Condition(asked, False, "No: there is no such account", written)
+            return AccessCondition(asked, False, "No: there is no such account", written)
         if not row.active:
-            return Condition(asked, False, "No: the account is closed", written)
+            return AccessCondition(asked, False, "No: the account is closed", written)
         same = row.role == viewer.role and row.organization_id == viewer.organization_id
-    return Condition(
+    return AccessCondition(
         asked,
         same,
         "Yes" if same else "No: the account has another role or organisation now",
@@ -333,9 +341,9 @@ def _account(database: Database, viewer: Viewer) -> Condition:
     )
 
 
-def _role(viewer: Viewer) -> Condition:
+def _role(viewer: Viewer) -> AccessCondition:
     opens = viewer.role in PARTNER_ROLES
-    return Condition(
+    return AccessCondition(
         "Does the role open single students?",
         opens,
         f"{_yes(opens)}: {viewer.role.replace('_', ' ')}",
@@ -343,11 +351,11 @@ def _role(viewer: Viewer) -> Condition:
     )
 
 
-def _in_force(stored: StoredAgreement, today: date) -> tuple[Condition, ...]:
+def _in_force(stored: StoredAgreement, today: date) -> tuple[AccessCondition, ...]:
     agreement, revoked = stored.agreement, stored.revoked_at
     started, lasts = agreement.start <= today, today <= agreement.end
     return (
-        Condition(
+        AccessCondition(
             "Does the agreement stand?",
             revoked is None,
             f"No: it was revoked on {_day(revoked)}" if revoked else "Yes: it was not revoked",
@@ -357,13 +365,13 @@ def _in_force(stored: StoredAgreement, today: date) -> tuple[Condition, ...]:
                 else "The agreements"
             ),
         ),
-        Condition(
+        AccessCondition(
             "Has it begun?",
             started,
             f"{_yes(started)}: its first day is {_day(agreement.start)}",
             _line(agreement, "start"),
         ),
-        Condition(
+        AccessCondition(
             "Is it still in force?",
             lasts,
             f"{_yes(lasts)}: its last day is {_day(agreement.end)}",
@@ -372,10 +380,10 @@ def _in_force(stored: StoredAgreement, today: date) -> tuple[Condition, ...]:
     )
 
 
-def _basis(agreement: Agreement) -> Condition:
+def _basis(agreement: Agreement) -> AccessCondition:
     opens = agreement.legal_basis in PER_STUDENT_BASES
     said = f"{agreement.legal_basis.replace('_', ' ')} ({CITATIONS[agreement.legal_basis]})"
-    return Condition(
+    return AccessCondition(
         "Does its ground in law open single students?",
         opens,
         f"{_yes(opens)}: {said}",
@@ -385,49 +393,51 @@ def _basis(agreement: Agreement) -> Condition:
 
 def _takes_part(
     agreement: Agreement, enrolled: list[tuple[str, date, date | None]], today: date
-) -> Condition:
+) -> AccessCondition:
     asked = "Does the student take part in one of its programs today?"
     named = [one for one in enrolled if one[0] in agreement.programs]
     for program, since, until in named:
         if since <= today and (until is None or until >= today):
-            return Condition(
+            return AccessCondition(
                 asked,
                 True,
                 f"Yes: in {program} since {_day(since)}",
                 _line(agreement, "programs", program),
             )
     if not named:
-        return Condition(asked, False, "No: in none of them", _line(agreement, "programs"))
+        return AccessCondition(asked, False, "No: in none of them", _line(agreement, "programs"))
     program, since, until = named[-1]
     when = f"from {_day(since)}" if since > today or until is None else f"until {_day(until)}"
-    return Condition(
+    return AccessCondition(
         asked, False, f"No: in {program} {when}", _line(agreement, "programs", program)
     )
 
 
-def _opt_out(found: list[OptOut], today: date) -> Condition:
+def _opt_out(found: list[OptOut], today: date) -> AccessCondition:
     asked = "Has the family kept the student out?"
     for one in found:
         if one.counts(today):
-            return Condition(asked, False, f"Yes: since {_day(one.since)}", f"Opt-out {one.number}")
-    return Condition(asked, True, "No", "The opt-outs")
+            return AccessCondition(
+                asked, False, f"Yes: since {_day(one.since)}", f"Opt-out {one.number}"
+            )
+    return AccessCondition(asked, True, "No", "The opt-outs")
 
 
-def _hold(found: list[Hold]) -> Condition:
+def _hold(found: list[Hold]) -> AccessCondition:
     asked = "Is there a legal hold on the record?"
     for one in found:
         if one.lifted_at is None:
-            return Condition(
+            return AccessCondition(
                 asked, False, f"Yes: since {_moment(one.since)}", f"Legal hold {one.number}"
             )
-    return Condition(asked, True, "No", "The legal holds")
+    return AccessCondition(asked, True, "No", "The legal holds")
 
 
-def _going(found: Unfinished | None) -> Condition:
+def _going(found: UnfinishedDestruction | None) -> AccessCondition:
     asked = "Is the record being destroyed?"
     if found is None:
-        return Condition(asked, True, "No", "The certificates of destruction")
-    return Condition(
+        return AccessCondition(asked, True, "No", "The certificates of destruction")
+    return AccessCondition(
         asked,
         False,
         f"Yes: since {_moment(found.begun_at)}",
@@ -435,9 +445,9 @@ def _going(found: Unfinished | None) -> Condition:
     )
 
 
-def _granted(agreement: Agreement, category: Category) -> Condition:
+def _granted(agreement: Agreement, category: Category) -> AccessCondition:
     grants = category in agreement.categories
-    return Condition(
+    return AccessCondition(
         "Does the agreement name this part of the record?",
         grants,
         _yes(grants),
@@ -445,16 +455,16 @@ def _granted(agreement: Agreement, category: Category) -> Condition:
     )
 
 
-def _role_sees(role: Role, category: Category) -> Condition:
+def _role_sees(role: Role, category: Category) -> AccessCondition:
     sees = category in ROLE_CATEGORIES[role]
-    return Condition(
+    return AccessCondition(
         "May the role see it?", sees, f"{_yes(sees)}: {role.replace('_', ' ')}", _ROLE_RULE
     )
 
 
 def _signed(
     agreement: Agreement, category: Category, found: list[Consent], today: date
-) -> Condition:
+) -> AccessCondition:
     law = _CONSENT_LAW.get(category, CITATIONS[LegalBasis.CONSENT])
     asked = f"Has the family signed for it ({law})?"
     named = [one for one in found if category in one.signed.categories]
@@ -464,13 +474,13 @@ def _signed(
             said = (
                 f"Yes: {signed.signer} on {_day(signed.signed_on)}, until {_day(signed.expires_on)}"
             )
-            return Condition(asked, True, said, f"Consent {one.number}")
+            return AccessCondition(asked, True, said, f"Consent {one.number}")
     if named:
-        return Condition(
+        return AccessCondition(
             asked, False, f"No: {_why_not(named[0], today)}", f"Consent {named[0].number}"
         )
     key = "consent_required" if category in CONSENT_CATEGORIES else "legal_basis"
-    return Condition(asked, False, "No: no consent names it", _line(agreement, key, category))
+    return AccessCondition(asked, False, "No: no consent names it", _line(agreement, key, category))
 
 
 def _why_not(consent: Consent, today: date) -> str:

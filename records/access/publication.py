@@ -22,19 +22,19 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from records.access.scope import told_freely
-from records.canonical.schema import TABLES, Table
-from records.connectors.protocol import Progress
+from records.access.scope import non_housing_programs
+from records.canonical.schema import TABLES, CanonicalTable
+from records.connectors.protocol import ProgressCallback
 from records.database.engine import Database
 from records.snapshots.snapshot import NoSnapshot, Snapshot
-from records.system.errors import SaidPlainly
+from records.system.errors import UserError
 
 SCHEMA = "district_records"
-SPLIT = "characteristics"
+LONG_FORMAT_TABLE = "characteristics"
 """The one table that is published a fact a row, so that the policies can tell its categories
 apart."""
 
-TELLS_OF_HOUSING = "tells_of_housing"
+REVEALS_HOUSING = "tells_of_housing"
 """A column that services are published with: whether a row tells of a child's housing to another
 organisation."""
 
@@ -44,7 +44,7 @@ _PATIENCE = "3s"
 before it gives up."""
 
 
-class PublicationRefused(SaidPlainly, ValueError):
+class PublicationError(UserError, ValueError):
     """A snapshot that PostgreSQL cannot hold; the message names the table and why."""
 
 
@@ -52,13 +52,15 @@ class NotPublished(NoSnapshot):
     """A snapshot without a copy behind the wall: nothing may be read as if it were empty."""
 
 
-def has_wall(database: Database) -> bool:
+def has_row_security(database: Database) -> bool:
     """True on PostgreSQL; SQLite knows no row-level security."""
     return database.engine.dialect.name == "postgresql"
 
 
-def publish(
-    database: Database, snapshot: Snapshot, progress: Progress = lambda table, done, total: None
+def publish_snapshot(
+    database: Database,
+    snapshot: Snapshot,
+    progress: ProgressCallback = lambda table, done, total: None,
 ) -> None:
     """Copy the student tables of a snapshot to PostgreSQL, in one transaction. The copies that
     serve stay as they are.
@@ -66,7 +68,7 @@ def publish(
     Raises:
         PublicationRefused: a value that PostgreSQL cannot hold.
     """
-    if not has_wall(database):
+    if not has_row_security(database):
         return
     with database.engine.begin() as connection:
         _wait_for_others(connection)
@@ -81,22 +83,24 @@ def publish(
             try:
                 _fill(connection, canonical, snapshot, int(number or 0), progress)
             except database.engine.dialect.loaded_dbapi.DataError as error:
-                raise PublicationRefused(
+                raise PublicationError(
                     f"{canonical.name} of snapshot {snapshot.id} cannot be published to PostgreSQL:"
                     f" {str(error).splitlines()[0]}"
                 ) from None
 
 
 def publish_if_needed(
-    database: Database, snapshot: Snapshot, progress: Progress = lambda table, done, total: None
+    database: Database,
+    snapshot: Snapshot,
+    progress: ProgressCallback = lambda table, done, total: None,
 ) -> None:
     """Publish a snapshot unless it has a copy already.
 
     Raises:
         PublicationRefused: a value that PostgreSQL cannot hold.
     """
-    if has_wall(database) and not is_published(database, snapshot):
-        publish(database, snapshot, progress)
+    if has_row_security(database) and not is_published(database, snapshot):
+        publish_snapshot(database, snapshot, progress)
 
 
 def is_published(database: Database, snapshot: Snapshot) -> bool:
@@ -115,7 +119,7 @@ def check_published(database: Database, home: Path) -> None:
     Raises:
         NotPublished: records are loaded, and have no copy behind the wall.
     """
-    if not has_wall(database) or not (home / "snapshots" / "CURRENT").exists():
+    if not has_row_security(database) or not (home / "snapshots" / "CURRENT").exists():
         return
     with database.engine.connect() as connection:
         newest_publication(connection, Snapshot.current(home))
@@ -138,7 +142,7 @@ def newest_publication(connection: Connection, snapshot: Snapshot) -> int:
     return found
 
 
-def withdraw_others(database: Database, snapshot: Snapshot) -> int:
+def withdraw_other_publications(database: Database, snapshot: Snapshot) -> int:
     """Remove every copy but the newest one of `snapshot`; the number of tables that a long reading
     kept for later.
 
@@ -148,7 +152,7 @@ def withdraw_others(database: Database, snapshot: Snapshot) -> int:
     Raises:
         NotPublished: `snapshot` has no copy itself.
     """
-    if not has_wall(database):
+    if not has_row_security(database):
         return 0
     with database.engine.begin() as connection:
         _wait_for_others(connection)
@@ -166,16 +170,16 @@ def withdraw_others(database: Database, snapshot: Snapshot) -> int:
     return sum(not _dropped(database, name) for name in partitions if not name.endswith(f"_{kept}"))
 
 
-def student_tables() -> Iterator[Table]:
+def student_tables() -> Iterator[CanonicalTable]:
     """The canonical tables that are published: those that name a student."""
     return (canonical for canonical in TABLES.values() if canonical.is_student)
 
 
-def published_columns(canonical: Table) -> tuple[str, ...]:
+def published_columns(canonical: CanonicalTable) -> tuple[str, ...]:
     """The columns of a published table, beside the number of its publication."""
-    if canonical.name == SPLIT:
+    if canonical.name == LONG_FORMAT_TABLE:
         return "student_id", "category", "name", "value"
-    more = (TELLS_OF_HOUSING,) if canonical.is_service else ()
+    more = (REVEALS_HOUSING,) if canonical.is_service else ()
     return (*(column.name for column in canonical.columns), *more)
 
 
@@ -184,7 +188,11 @@ def _wait_for_others(connection: Connection) -> None:
 
 
 def _fill(
-    connection: Connection, canonical: Table, snapshot: Snapshot, number: int, progress: Progress
+    connection: Connection,
+    canonical: CanonicalTable,
+    snapshot: Snapshot,
+    number: int,
+    progress: ProgressCallback,
 ) -> None:
     parent = f"{SCHEMA}.{canonical.name}"
     partition = f"{parent}_{number}"
@@ -193,7 +201,9 @@ def _fill(
     file = snapshot.path / f"{canonical.name}.parquet"
     if file.exists():
         freely = (
-            told_freely(snapshot).to_pyarrow().combine_chunks() if canonical.is_service else None
+            non_housing_programs(snapshot).to_pyarrow().combine_chunks()
+            if canonical.is_service
+            else None
         )
         _copy(connection, canonical, partition, pq.ParquetFile(file), freely, progress)
     connection.execute(text(f"ANALYZE {partition}"))
@@ -206,31 +216,33 @@ def _fill(
 
 def _copy(
     connection: Connection,
-    canonical: Table,
+    canonical: CanonicalTable,
     partition: str,
     source: Any,
     freely: Any,
-    progress: Progress,
+    progress: ProgressCallback,
 ) -> None:
     columns = ", ".join(published_columns(canonical))
     cursor = connection.connection.driver_connection.cursor()  # type: ignore[union-attr]
     read = written = 0
     with cursor.copy(f"COPY {partition} ({columns}) FROM STDIN (FORMAT csv)") as copy:
         for batch in source.iter_batches():
-            rows = _split(canonical, batch) if canonical.name == SPLIT else pa.table(batch)
+            rows = (
+                _split(canonical, batch) if canonical.name == LONG_FORMAT_TABLE else pa.table(batch)
+            )
             if freely is not None:
                 told = pc.invert(pc.is_in(rows["program_id"], value_set=freely))
-                rows = rows.append_column(TELLS_OF_HOUSING, told)
+                rows = rows.append_column(REVEALS_HOUSING, told)
             copy.write(_csv(rows))
             read, written = read + batch.num_rows, written + rows.num_rows
             progress(f"publishing {canonical.name}", read, source.metadata.num_rows)
     if cursor.rowcount != written:
-        raise PublicationRefused(
+        raise PublicationError(
             f"PostgreSQL took {cursor.rowcount:,} of {written:,} rows of {canonical.name}"
         )
 
 
-def _split(canonical: Table, batch: Any) -> Any:
+def _split(canonical: CanonicalTable, batch: Any) -> Any:
     """One row for each fact that is on record."""
     found = []
     for column in canonical.columns:

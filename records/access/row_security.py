@@ -33,15 +33,20 @@ from sqlalchemy import (
     text,
 )
 
-from records.access.publication import SCHEMA, SPLIT, has_wall, newest_publication
+from records.access.publication import (
+    LONG_FORMAT_TABLE,
+    SCHEMA,
+    has_row_security,
+    newest_publication,
+)
 from records.access.scope import DISTRICT, Viewer
-from records.canonical.schema import Table
-from records.canonical.schema import table as canonical_table
+from records.canonical.schema import CanonicalTable
+from records.canonical.schema import canonical_table as canonical_table
 from records.database.engine import Database
 from records.snapshots.snapshot import Snapshot
-from records.system.clock import instant
+from records.system.clock import to_utc
 
-READER = "handrail_reader"
+READER_ROLE = "handrail_reader"
 
 
 def records_for(
@@ -50,7 +55,7 @@ def records_for(
     snapshot: Snapshot,
     now: datetime,
     students: Iterable[str] | None = None,
-) -> Snapshot | WalledSnapshot:
+) -> Snapshot | RowSecuredSnapshot:
     """Where this person's records are read from: behind the wall where there is one, unless they
     are the district's.
 
@@ -58,15 +63,15 @@ def records_for(
         now: the district's local time.
         students: the only ones that are asked for; None for all whom the wall lets through.
     """
-    if viewer.organization_id == DISTRICT or not has_wall(database):
+    if viewer.organization_id == DISTRICT or not has_row_security(database):
         return snapshot
-    return WalledSnapshot(
+    return RowSecuredSnapshot(
         snapshot, database, viewer.user_id, now, None if students is None else sorted(set(students))
     )
 
 
 @dataclass(frozen=True)
-class WalledSnapshot:
+class RowSecuredSnapshot:
     """A snapshot as PostgreSQL shows it to one person at one moment; schools, calendars and
     programs as they are.
     """
@@ -133,10 +138,10 @@ class WalledSnapshot:
 
 def _who_and_when(user_id: str, now: datetime) -> dict[str, str]:
     return {
-        "reader": READER,
+        "reader": READER_ROLE,
         "user_id": user_id,
         "now": now.isoformat(),
-        "instant": instant(now).isoformat(),
+        "instant": to_utc(now).isoformat(),
     }
 
 
@@ -152,11 +157,13 @@ _EVERYBODY: ColumnElement[Any] = literal_column(
 """Said in the query, though the policies say it too, so that the rows are found by their index."""
 
 
-def _asked(canonical: Table, number: int, students: list[str] | None) -> Select[Any]:
+def _asked(canonical: CanonicalTable, number: int, students: list[str] | None) -> Select[Any]:
     names = [one.name for one in canonical.columns]
-    if canonical.name == SPLIT:
+    if canonical.name == LONG_FORMAT_TABLE:
         source = table(
-            SPLIT, *map(column, ("publication", "student_id", "name", "value")), schema=SCHEMA
+            LONG_FORMAT_TABLE,
+            *map(column, ("publication", "student_id", "name", "value")),
+            schema=SCHEMA,
         )
         facts = [
             func.max(source.c.value).filter(source.c.name == name).label(name) for name in names[1:]
@@ -169,7 +176,7 @@ def _asked(canonical: Table, number: int, students: list[str] | None) -> Select[
     return query.where(source.c.publication == number, source.c.student_id == any_(these))
 
 
-def _arrow(canonical: Table, found: bytearray) -> pa.Table:
+def _arrow(canonical: CanonicalTable, found: bytearray) -> pa.Table:
     schema = pa.schema([(one.name, one.type) for one in canonical.columns])
     if not found:
         return schema.empty_table()

@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 from sqlalchemy import select
 
-from records.canonical.schema import CONSENT_CATEGORIES, HOUSING_SUPPORTS, Category, table
+from records.canonical.schema import CONSENT_CATEGORIES, HOUSING_SUPPORTS, Category, canonical_table
 from records.database.engine import (
     ConsentRow,
     Database,
@@ -31,22 +31,27 @@ from records.database.engine import (
     StaffRow,
     UnfinishedDestructionRow,
 )
-from records.permissions.agreements import PER_STUDENT_BASES, Agreement, LegalBasis, agreements_of
+from records.permissions.agreements import (
+    PER_STUDENT_BASES,
+    Agreement,
+    LegalBasis,
+    agreements_in_force,
+)
 from records.snapshots.queries import (
-    Day,
-    Named,
-    Outline,
-    Tables,
+    DateLike,
+    EmptyTables,
+    QueryableTables,
+    TableProvider,
     as_date,
-    asked_about,
-    over_tables,
-    stand_in,
-    these,
-    written,
+    compile_on,
+    compile_query,
+    placeholder_table,
+    students_param,
+    students_placeholder,
 )
 from records.snapshots.snapshot import Snapshot
-from records.system.clock import instant
-from records.system.errors import SaidPlainly
+from records.system.clock import to_utc
+from records.system.errors import UserError
 
 
 class Role(StrEnum):
@@ -73,7 +78,7 @@ ROLE_CATEGORIES: Mapping[Role, frozenset[Category]] = {
 }
 """The most that a role may see, whatever an agreement grants."""
 
-SENSITIVE = frozenset(
+SENSITIVE_CATEGORIES = frozenset(
     {
         Category.DEMOGRAPHICS,
         Category.ENGLISH_LEARNER,
@@ -97,7 +102,7 @@ DISTRICT = "district"
 PARTNER_ROLES = frozenset({Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN})
 
 
-class NotInScope(SaidPlainly, LookupError):
+class NotInScope(UserError, LookupError):
     """No such student for this viewer. The same for a student who exists elsewhere and for one who
     does not.
     """
@@ -274,7 +279,7 @@ def scope_for(
     closed = _opted_out(database, today) | _held(database) | going
     consents = _consents(database, viewer.organization_id, today)
     grants: dict[str, tuple[Grant, ...]] = {}
-    for agreement in agreements_of(database, viewer.organization_id, today):
+    for agreement in agreements_in_force(database, viewer.organization_id, today):
         if agreement.legal_basis not in PER_STUDENT_BASES:
             continue
         for student in _taking_part(snapshot, agreement, today) - closed:
@@ -287,12 +292,12 @@ def scope_for(
     return Scope(viewer, today, grants, secret)
 
 
-def emergency_ground(number: int) -> str:
+def emergency_reference(number: int) -> str:
     """How the log and a grant name an emergency, where else they name an agreement."""
     return f"emergency-{number}"
 
 
-def told_freely(tables: Named) -> Any:
+def non_housing_programs(tables: TableProvider) -> Any:
     """The programs, as an Ibis column of identifiers, of which taking part does not tell of a
     child's housing.
 
@@ -309,7 +314,7 @@ def pipeline_scope(
     snapshot: Snapshot, purpose: Literal["features", "training", "audit"], today: date
 ) -> Scope:
     """The system's own reading of every student. Only an audit may read sensitive categories."""
-    categories = _ALL if purpose == "audit" else _ALL - SENSITIVE
+    categories = _ALL if purpose == "audit" else _ALL - SENSITIVE_CATEGORIES
     viewer = Viewer(f"pipeline-{purpose}", "", purpose, Role.PIPELINE, DISTRICT)
     return Scope(viewer, today, _everyone(snapshot, purpose, categories), b"")
 
@@ -318,7 +323,7 @@ class ScopedRecords:
     """The canonical tables as one scope shows them, for all its students or for some of them."""
 
     def __init__(
-        self, snapshot: Tables, scope: Scope, students: Iterable[str] | None = None
+        self, snapshot: QueryableTables, scope: Scope, students: Iterable[str] | None = None
     ) -> None:
         self.snapshot = snapshot
         self.scope = scope
@@ -331,7 +336,7 @@ class ScopedRecords:
         Raises:
             UnknownTable: there is no such table.
         """
-        canonical = table(name)
+        canonical = canonical_table(name)
         rows = self._tables.table(name)
         if not canonical.is_student:
             return rows
@@ -339,7 +344,7 @@ class ScopedRecords:
         if canonical.is_service:
             own = joined["organization_id"] == joined[_ORGANIZATION]
             freely = (
-                joined["program_id"].isin(told_freely(self._tables))
+                joined["program_id"].isin(non_housing_programs(self._tables))
                 | joined[_SEES_HOUSING_SERVICES]
             )
             joined = joined.filter(
@@ -380,10 +385,10 @@ class ScopedRecords:
             given: what can be hashed. In place of a day `make` gets an expression, for
                 `records.snapshots.queries.as_date`.
         """
-        return written(make, _Written, *given).frame(self.snapshot, {_VISIBLE: self._seen})
+        return compile_on(make, _Written, *given).frame(self.snapshot, {_VISIBLE: self._seen})
 
     @property
-    def _tables(self) -> Named:
+    def _tables(self) -> TableProvider:
         return self.snapshot
 
     @cached_property
@@ -419,16 +424,16 @@ class _Written(ScopedRecords):
         pass
 
     @property
-    def _tables(self) -> Named:
-        return Outline()
+    def _tables(self) -> TableProvider:
+        return EmptyTables()
 
     @cached_property
     def _visible(self) -> Any:
-        return stand_in(_VISIBLE, _SEEN)
+        return placeholder_table(_VISIBLE, _SEEN)
 
 
 def _in_order(records: ScopedRecords, name: str) -> Any:
-    return records.table(name).order_by(list(table(name).key))
+    return records.table(name).order_by(list(canonical_table(name).key))
 
 
 _VISIBLE = "_visible"
@@ -454,23 +459,23 @@ def _everyone(
     snapshot: Snapshot, purpose: str, categories: frozenset[Category]
 ) -> dict[str, tuple[Grant, ...]]:
     grant = Grant(DISTRICT, "", "own_records", purpose, DISTRICT, categories, ())
-    students = over_tables(_of_students).arrow(snapshot)["student_id"].to_pylist()
+    students = compile_query(_of_students).arrow(snapshot)["student_id"].to_pylist()
     return dict.fromkeys(students, (grant,))
 
 
-def _of_students(tables: Named) -> Any:
+def _of_students(tables: TableProvider) -> Any:
     return tables.table("students").select("student_id")
 
 
-def on_record(snapshot: Snapshot, students: Iterable[str]) -> frozenset[str]:
+def existing_students(snapshot: Snapshot, students: Iterable[str]) -> frozenset[str]:
     """Those of the students that are on record."""
     return frozenset(
-        over_tables(_of_these).arrow(snapshot, these(students))["student_id"].to_pylist()
+        compile_query(_of_these).arrow(snapshot, students_param(students))["student_id"].to_pylist()
     )
 
 
-def _of_these(tables: Named) -> Any:
-    return _of_students(tables).semi_join(asked_about(), "student_id")
+def _of_these(tables: TableProvider) -> Any:
+    return _of_students(tables).semi_join(students_placeholder(), "student_id")
 
 
 def _grant(agreement: Agreement, role: Role, consented: frozenset[Category]) -> Grant:
@@ -491,11 +496,13 @@ def _grant(agreement: Agreement, role: Role, consented: frozenset[Category]) -> 
 
 
 def _taking_part(snapshot: Snapshot, agreement: Agreement, today: date) -> frozenset[str]:
-    query = over_tables(_enrolled_on, agreement.organization_id, agreement.programs, today)
+    query = compile_query(_enrolled_on, agreement.organization_id, agreement.programs, today)
     return frozenset(query.arrow(snapshot)["student_id"].to_pylist())
 
 
-def _enrolled_on(tables: Named, organization_id: str, programs: frozenset[str], today: Day) -> Any:
+def _enrolled_on(
+    tables: TableProvider, organization_id: str, programs: frozenset[str], today: DateLike
+) -> Any:
     rows, day = tables.table("service_enrollments"), as_date(today)
     active = rows.filter(
         rows["organization_id"] == organization_id,
@@ -540,8 +547,8 @@ def _emergencies(
             .where(
                 EmergencyRow.user_id == viewer.user_id,
                 EmergencyRow.organization_id == viewer.organization_id,
-                EmergencyRow.opened_utc <= instant(now),
-                EmergencyRow.ends_utc > instant(now),
+                EmergencyRow.opened_utc <= to_utc(now),
+                EmergencyRow.ends_utc > to_utc(now),
                 EmergencyRow.ended_at.is_(None),
             )
             .order_by(EmergencyRow.id)
@@ -549,7 +556,7 @@ def _emergencies(
         found = [(row.student_id, _emergency_grant(row)) for row in session.scalars(query)]
     if not found:
         return []
-    known = on_record(snapshot, [student for student, _ in found])
+    known = existing_students(snapshot, [student for student, _ in found])
     return [(student, grant) for student, grant in found if student in known]
 
 
@@ -558,7 +565,7 @@ def _emergency_grant(row: EmergencyRow) -> Grant:
         frozenset(Category(name) for name in row.categories.split(";")) & EMERGENCY_CATEGORIES
     )
     return Grant(
-        emergency_ground(row.id),
+        emergency_reference(row.id),
         "",
         EMERGENCY_BASIS,
         "A health or safety emergency",

@@ -65,7 +65,7 @@ _SSN_VALUE = re.compile(r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)")
 _NOT_WORD = re.compile(r"[^a-z0-9]")
 
 
-def refused_kind(name: str) -> str | None:
+def prohibited_kind(name: str) -> str | None:
     """The kind of never-stored data that a column or element of this name holds, or None."""
     plain = _NOT_WORD.sub("", name.lower())
     for kind, spellings in NEVER_INGEST.items():

@@ -13,7 +13,7 @@ from datetime import date
 import pyarrow as pa
 
 from records.canonical.never_ingest import holds_ssn
-from records.canonical.schema import Column, Table
+from records.canonical.schema import CanonicalTable, Column
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class BadRow:
 
 
 @dataclass(frozen=True)
-class SetAside(BadRow):
+class QuarantinedRow(BadRow):
     """A row in the quarantine, and the source that it came from: its connector, and the partner
     whose files they were.
     """
@@ -59,7 +59,7 @@ _EARLIEST, _LATEST = date(1980, 1, 1), date(2100, 1, 1)
 _TRUE, _FALSE = {"true", "1", "yes", "y", "t"}, {"false", "0", "no", "n", "f"}
 
 
-def convert_row(table: Table, texts: dict[str, str | None]) -> dict[str, Value]:
+def convert_row(table: CanonicalTable, texts: dict[str, str | None]) -> dict[str, Value]:
     """Canonical values of one source row; columns that the source lacks are None.
 
     Raises:

@@ -63,7 +63,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class CanonicalTable:
     """One canonical table. `key` is unique within a snapshot; a student table has a
     `student_id`.
     """
@@ -83,7 +83,7 @@ class Table:
         the rest.
 
         Those of the rest that tell of a child's housing need `housing` too
-        (`records.access.scope.told_freely`).
+        (`records.access.scope.non_housing_programs`).
         """
         return self.is_student and any(
             column.category is Category.SERVICES for column in self.columns
@@ -141,10 +141,10 @@ def _student() -> Column:
     return _directory("student_id", _TEXT, "The district's own student identifier", required=True)
 
 
-TABLES: dict[str, Table] = {
+TABLES: dict[str, CanonicalTable] = {
     table.name: table
     for table in (
-        Table(
+        CanonicalTable(
             "schools",
             "Schools of the district",
             (
@@ -153,7 +153,7 @@ TABLES: dict[str, Table] = {
             ),
             ("school_id",),
         ),
-        Table(
+        CanonicalTable(
             "calendar",
             "Days on which a school held classes",
             (
@@ -169,7 +169,7 @@ TABLES: dict[str, Table] = {
             ),
             ("school_id", "date"),
         ),
-        Table(
+        CanonicalTable(
             "students",
             "One row a student",
             (
@@ -187,7 +187,7 @@ TABLES: dict[str, Table] = {
             ),
             ("student_id",),
         ),
-        Table(
+        CanonicalTable(
             "characteristics",
             "Sensitive facts, one row a student: read by the fairness audit, never a model input",
             (
@@ -214,7 +214,7 @@ TABLES: dict[str, Table] = {
             ),
             ("student_id",),
         ),
-        Table(
+        CanonicalTable(
             "school_enrollments",
             "When a student was enrolled where",
             (
@@ -232,7 +232,7 @@ TABLES: dict[str, Table] = {
             ),
             ("student_id", "school_id", "entry_date"),
         ),
-        Table(
+        CanonicalTable(
             "attendance_events",
             "Days on which a student was not simply present",
             (
@@ -250,7 +250,7 @@ TABLES: dict[str, Table] = {
             ),
             ("student_id", "date", "status"),
         ),
-        Table(
+        CanonicalTable(
             "course_grades",
             "Marks at the end of a grading period",
             (
@@ -279,7 +279,7 @@ TABLES: dict[str, Table] = {
             ),
             ("student_id", "course", "school_year", "period"),
         ),
-        Table(
+        CanonicalTable(
             "gradebook_entries",
             "Marks for single pieces of work",
             (
@@ -294,7 +294,7 @@ TABLES: dict[str, Table] = {
             ),
             ("student_id", "entry_id"),
         ),
-        Table(
+        CanonicalTable(
             "assessments",
             "Test results",
             (
@@ -317,7 +317,7 @@ TABLES: dict[str, Table] = {
             ),
             ("student_id", "assessment", "date", "measure"),
         ),
-        Table(
+        CanonicalTable(
             "behavior_incidents",
             "Discipline incidents, without any narrative",
             (
@@ -342,7 +342,7 @@ TABLES: dict[str, Table] = {
             ),
             ("student_id", "incident_id"),
         ),
-        Table(
+        CanonicalTable(
             "programs",
             "What partners offer",
             (
@@ -357,7 +357,7 @@ TABLES: dict[str, Table] = {
             ),
             ("program_id",),
         ),
-        Table(
+        CanonicalTable(
             "service_enrollments",
             "Who takes part in which partner program, and when",
             (
@@ -370,7 +370,7 @@ TABLES: dict[str, Table] = {
             ),
             ("student_id", "program_id", "start_date"),
         ),
-        Table(
+        CanonicalTable(
             "service_sessions",
             "Single sessions of a partner program",
             (
@@ -394,7 +394,7 @@ TABLES: dict[str, Table] = {
 }
 
 
-def table(name: str) -> Table:
+def canonical_table(name: str) -> CanonicalTable:
     """The canonical table of that name.
 
     Raises:

@@ -1,10 +1,10 @@
 """Lines that were set aside, put right by a person, and read again in their place.
 
 The quarantine is handed out as a CSV file: file, line, column and reason, then the raw line under
-the names of its fields. Whoever knows better edits the raw lines; `corrected` gives a folder that
-is the source's own but for those lines. Columns that were cut out are not handed out: they stay as
-the source has them. A line that is no longer the one that was set aside is refused: the source has
-changed since. So is a row that is no line of a file: it is put right at its source.
+the names of its fields. Whoever knows better edits the raw lines; `apply_corrections` gives a
+folder that is the source's own but for those lines. Columns that were cut out are not handed out:
+they stay as the source has them. A line that is no longer the one that was set aside is refused:
+the source has changed since. So is a row that is no line of a file: it is put right at its source.
 """
 
 from __future__ import annotations
@@ -21,12 +21,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from records.canonical.never_ingest import redact, refused_kind
-from records.canonical.quarantine import BadRow, SetAside
-from records.connectors.csv_files import NOT_KEPT, Cut, csv_line, fields_of, header_of, read_line
+from records.canonical.never_ingest import prohibited_kind, redact
+from records.canonical.quarantine import BadRow, QuarantinedRow
+from records.connectors.csv_files import (
+    RAW_NOT_STORED,
+    ColumnFilter,
+    format_csv_line,
+    parse_csv_line,
+    parse_header,
+    parse_record,
+)
 from records.connectors.protocol import SourceRefused
 
-COLUMNS = (
+QUARANTINE_COLUMNS = (
     "file",
     "line",
     "column",
@@ -42,7 +49,7 @@ cannot be put right here; `as_found` is a digest of the raw line. These two, and
 line came from, must stay."""
 
 _WORD = re.compile(r"[\w.-]+")
-MARK = "|"
+FORMULA_GUARD = "|"
 """Before each raw line and the names of its fields, so that no spreadsheet takes it for a formula;
 it is taken off."""
 
@@ -60,15 +67,15 @@ class Correction:
     organization_id: str | None
 
 
-def quarantine_csv(rows: Sequence[SetAside], terms: str) -> str:
+def quarantine_to_csv(rows: Sequence[QuarantinedRow], terms: str) -> str:
     """What was set aside, as a CSV text to be edited: one row a line that was not loaded, and last
     to whom it went.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(QUARANTINE_COLUMNS)
     for row in rows:
-        columns = MARK + row.columns if row.columns else ""
+        columns = FORMULA_GUARD + row.columns if row.columns else ""
         writer.writerow(
             (
                 _plain(row.file),
@@ -76,17 +83,17 @@ def quarantine_csv(rows: Sequence[SetAside], terms: str) -> str:
                 row.column or "",
                 row.reason,
                 columns,
-                MARK + row.raw,
-                digest(row.raw),
+                FORMULA_GUARD + row.raw,
+                line_digest(row.raw),
                 row.source,
                 _plain(row.organization_id or ""),
             )
         )
-    writer.writerow((f"# {terms}", *[""] * (len(COLUMNS) - 1)))
+    writer.writerow((f"# {terms}", *[""] * (len(QUARANTINE_COLUMNS) - 1)))
     return text.getvalue()
 
 
-def named_in(rows: Sequence[BadRow], students: Collection[str]) -> list[str]:
+def students_named_in(rows: Sequence[BadRow], students: Collection[str]) -> list[str]:
     """Which of these students, by identifier, the rows name."""
     words = {word for row in rows for word in _WORD.findall(f"{row.raw} {row.reason}")}
     return sorted(words.intersection(students))
@@ -102,11 +109,11 @@ def read_corrections(file: Path) -> list[Correction]:
     with file.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream, strict=True)
         try:
-            for name in COLUMNS:
+            for name in QUARANTINE_COLUMNS:
                 if name not in (reader.fieldnames or ()):
                     raise SourceRefused(
                         f"{file.name}, line 1: there is no column {name!r}; a quarantine that was "
-                        f"handed out has {', '.join(COLUMNS)}"
+                        f"handed out has {', '.join(QUARANTINE_COLUMNS)}"
                     )
             for row in reader:
                 if not row["file"].startswith("# "):
@@ -120,7 +127,9 @@ def read_corrections(file: Path) -> list[Correction]:
 
 
 @contextmanager
-def corrected(folder: Path, corrections: Sequence[Correction], within: Path) -> Iterator[Path]:
+def apply_corrections(
+    folder: Path, corrections: Sequence[Correction], within: Path
+) -> Iterator[Path]:
     """The folder with these lines in place of those that were set aside; gone when the context
     ends.
 
@@ -149,7 +158,7 @@ def corrected(folder: Path, corrections: Sequence[Correction], within: Path) -> 
         yield copy
 
 
-def digest(raw: str) -> str:
+def line_digest(raw: str) -> str:
     return hashlib.sha256(raw.encode()).hexdigest()[:16]
 
 
@@ -164,12 +173,12 @@ def _correction(where: str, row: dict[str, str]) -> Correction | None:
         raise SourceRefused(f"{where}: too few or too many fields")
     if not row["line"].isdigit() or int(row["line"]) < 2:
         raise SourceRefused(f"{where}: line is {row['line']!r}; it must be a number, 2 or more")
-    if not row["raw"].startswith(MARK):
-        raise SourceRefused(f"{where}: the raw line must still begin with {MARK}")
+    if not row["raw"].startswith(FORMULA_GUARD):
+        raise SourceRefused(f"{where}: the raw line must still begin with {FORMULA_GUARD}")
     if "\n" in row["raw"] or "\r" in row["raw"]:
         raise SourceRefused(f"{where}: the raw line was broken in two")
-    raw = row["raw"].removeprefix(MARK)
-    if digest(raw) == row["as_found"]:
+    raw = row["raw"].removeprefix(FORMULA_GUARD)
+    if line_digest(raw) == row["as_found"]:
         return None
     if not row["columns"]:
         raise SourceRefused(
@@ -180,7 +189,7 @@ def _correction(where: str, row: dict[str, str]) -> Correction | None:
         row["file"].removeprefix("./"),
         int(row["line"]),
         raw,
-        row["columns"].removeprefix(MARK),
+        row["columns"].removeprefix(FORMULA_GUARD),
         row["as_found"],
         row["source"],
         row["organization"].removeprefix("./") or None,
@@ -192,7 +201,7 @@ def _rewrite(file: Path, copy: Path, lines: dict[int, Correction]) -> None:
     with file.open("rb") as source, copy.open("wb") as target:
         header = source.readline()
         target.write(header)
-        names = header_of(file, header)
+        names = parse_header(file, header)
         for number, line in enumerate(source, start=2):
             correction = left.pop(number, None)
             target.write(
@@ -211,16 +220,20 @@ def _put_right(file: str, line: bytes, correction: Correction, names: list[str])
     where, ending = f"{file}, line {correction.line}", line[len(line.rstrip(b"\r\n")) :]
     columns = _fields(where, correction.columns)
     aside = _Aside()
-    found = read_line(file, correction.line, line, Cut(names), aside)
+    found = parse_record(file, correction.line, line, ColumnFilter(names), aside)
     fields = (
         {}
         if found is None
-        else {name: text for name, text in found.fields.items() if not refused_kind(name)}
+        else {name: text for name, text in found.fields.items() if not prohibited_kind(name)}
     )
-    shown = csv_line(fields.get(name, "") for name in columns) if found is not None else NOT_KEPT
+    shown = (
+        format_csv_line(fields.get(name, "") for name in columns)
+        if found is not None
+        else RAW_NOT_STORED
+    )
     if correction.as_found not in (
-        digest(redact(found.raw if found is not None else aside.raw)),
-        digest(redact(shown)),
+        line_digest(redact(found.raw if found is not None else aside.raw)),
+        line_digest(redact(shown)),
     ):
         raise SourceRefused(
             f"{where}: this is not the line that was set aside: the source has changed since"
@@ -239,12 +252,12 @@ def _put_right(file: str, line: bytes, correction: Correction, names: list[str])
                 f"{where}: the correction fills {name!r}, and the file has no such column"
             )
         fields[name] = field
-    return csv_line(fields.get(name, "") for name in names).encode() + ending
+    return format_csv_line(fields.get(name, "") for name in names).encode() + ending
 
 
 def _fields(where: str, text: str) -> list[str]:
     try:
-        return fields_of(text)
+        return parse_csv_line(text)
     except csv.Error as error:
         raise SourceRefused(f"{where}: the corrected line cannot be read: {error}") from None
 

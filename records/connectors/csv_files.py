@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from records.canonical.never_ingest import refused_kind
+from records.canonical.never_ingest import prohibited_kind
 from records.canonical.quarantine import BadRow, BadValue, Value, convert
-from records.canonical.schema import Table
-from records.connectors.protocol import LineSink, Progress, SourceRefused
+from records.canonical.schema import CanonicalTable
+from records.connectors.protocol import ProgressCallback, RecordSink, SourceRefused
 
 _MEMO_LIMIT = 100_000
 _PROGRESS_EVERY = 20_000
@@ -27,11 +27,11 @@ _SHOWN_OF_LONG = 1_000
 _SHOWN = "backslashreplace"
 _UNCLOSED = "a quotation mark is opened and not closed on the same line"
 _MISPLACED = "a quoted field is followed by something else than a comma, or is too long"
-NOT_KEPT = "[not kept: this file has columns that are not stored]"
+RAW_NOT_STORED = "[not kept: this file has columns that are not stored]"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CsvRecord:
     """One readable record: `fields` by column name, `raw` and the names of its `columns` as they
     may be kept.
     """
@@ -46,10 +46,10 @@ class Line:
 def read_csv(
     path: Path,
     required: tuple[str, ...],
-    sink: LineSink,
-    progress: Progress,
+    sink: RecordSink,
+    progress: ProgressCallback,
     only: Container[str] | None = None,
-) -> Iterator[Line]:
+) -> Iterator[CsvRecord]:
     """Yield each record of a file; what cannot be read goes to `sink`, with its line and reason.
 
     Args:
@@ -63,26 +63,26 @@ def read_csv(
     total, done = path.stat().st_size, 0
     with path.open("rb") as stream:
         first = stream.readline(_LONGEST)
-        header = header_of(path, first, required)
+        header = parse_header(path, first, required)
         names = [
             None
             if _report_dropped(path.name, name, sink) or (only is not None and name not in only)
             else name
             for name in header
         ]
-        cut = Cut(names)
+        cut = ColumnFilter(names)
         done = len(first)
         for number, chunk in enumerate(_lines(stream), start=2):
             done += len(chunk)
             if number % _PROGRESS_EVERY == 0:
                 progress(path.name, done, total)
-            line = read_line(path.name, number, chunk, cut, sink)
+            line = parse_record(path.name, number, chunk, cut, sink)
             if line is not None:
                 yield line
     progress(path.name, total, total)
 
 
-def readable(path: Path) -> Iterator[list[str]]:
+def iter_readable_rows(path: Path) -> Iterator[list[str]]:
     """The header of a file, then the fields of each record that can be read: to look at, with
     nothing accounted for.
 
@@ -90,11 +90,11 @@ def readable(path: Path) -> Iterator[list[str]]:
         SourceRefused: the header is missing or names a column twice.
     """
     with path.open("rb") as stream:
-        header = header_of(path, stream.readline(_LONGEST))
+        header = parse_header(path, stream.readline(_LONGEST))
         yield header
         for chunk in _lines(stream):
             try:
-                fields = fields_of(chunk.rstrip(b"\r\n").decode("utf-8"))
+                fields = parse_csv_line(chunk.rstrip(b"\r\n").decode("utf-8"))
             except (UnicodeDecodeError, csv.Error):
                 continue
             if len(fields) == len(header):
@@ -104,14 +104,16 @@ def readable(path: Path) -> Iterator[list[str]]:
 class RowReader:
     """Turns lines into rows of one canonical table. Values met before are not converted again."""
 
-    def __init__(self, table: Table, source_names: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, table: CanonicalTable, source_names: Mapping[str, str] | None = None
+    ) -> None:
         renamed = source_names or {}
         self._columns = [
             (column, renamed.get(column.name, column.name)) for column in table.columns
         ]
         self._memo: dict[str, dict[str, Value]] = {column.name: {} for column in table.columns}
 
-    def row(self, line: Line) -> dict[str, Value]:
+    def row(self, line: CsvRecord) -> dict[str, Value]:
         """The canonical row of a line.
 
         Raises:
@@ -132,16 +134,16 @@ class RowReader:
         return row
 
 
-class Cut:
+class ColumnFilter:
     """What may leave a file: `names` of its columns in order, None for each one that is cut out."""
 
     def __init__(self, names: Sequence[str | None]) -> None:
         self.names = names
         self.guarded = None in names
-        self.columns = csv_line([name for name in names if name is not None])
+        self.columns = format_csv_line([name for name in names if name is not None])
 
 
-def csv_line(fields: Iterable[str]) -> str:
+def format_csv_line(fields: Iterable[str]) -> str:
     """Fields as one line of CSV, without its end."""
     return ",".join(
         '"' + field.replace('"', '""') + '"' if '"' in field or "," in field else field
@@ -149,12 +151,14 @@ def csv_line(fields: Iterable[str]) -> str:
     )
 
 
-def read_line(file: str, number: int, chunk: bytes, cut: Cut, sink: LineSink) -> Line | None:
+def parse_record(
+    file: str, number: int, chunk: bytes, cut: ColumnFilter, sink: RecordSink
+) -> CsvRecord | None:
     """One physical line as a record; None where it goes to `sink`, with its reason."""
 
     def aside(reason: str, raw: str) -> None:
         sink.quarantine(
-            BadRow(file, number, None, reason, NOT_KEPT if cut.guarded else raw, cut.columns)
+            BadRow(file, number, None, reason, RAW_NOT_STORED if cut.guarded else raw, cut.columns)
         )
 
     stripped = chunk.rstrip(b"\r\n")
@@ -176,7 +180,7 @@ def read_line(file: str, number: int, chunk: bytes, cut: Cut, sink: LineSink) ->
         aside("the line holds a zero byte", text)
         return None
     try:
-        fields = fields_of(text)
+        fields = parse_csv_line(text)
     except csv.Error as error:
         aside(_UNCLOSED if "unexpected end" in str(error) else _MISPLACED, text)
         return None
@@ -184,10 +188,12 @@ def read_line(file: str, number: int, chunk: bytes, cut: Cut, sink: LineSink) ->
         aside(f"the line has {len(fields)} fields and the header has {len(cut.names)}", text)
         return None
     named = {name: field for name, field in zip(cut.names, fields, strict=True) if name is not None}
-    return Line(file, number, named, csv_line(named.values()) if cut.guarded else text, cut.columns)
+    return CsvRecord(
+        file, number, named, format_csv_line(named.values()) if cut.guarded else text, cut.columns
+    )
 
 
-def quarantine(sink: LineSink, file: str, line: Line, error: BadValue) -> None:
+def quarantine_record(sink: RecordSink, file: str, line: CsvRecord, error: BadValue) -> None:
     """Put a line aside with what was wrong with it."""
     sink.quarantine(BadRow(file, line.number, error.column, error.reason, line.raw, line.columns))
 
@@ -202,7 +208,7 @@ def _lines(stream: BinaryIO) -> Iterator[bytes]:
             chunk = stream.readline(_LONGEST + 1)
 
 
-def header_of(path: Path, first: bytes, required: tuple[str, ...] = ()) -> list[str]:
+def parse_header(path: Path, first: bytes, required: tuple[str, ...] = ()) -> list[str]:
     """The names of a file's columns, from its first line.
 
     Raises:
@@ -233,14 +239,14 @@ def header_of(path: Path, first: bytes, required: tuple[str, ...] = ()) -> list[
     return names
 
 
-def _report_dropped(file: str, name: str, sink: LineSink) -> bool:
-    kind = refused_kind(name)
+def _report_dropped(file: str, name: str, sink: RecordSink) -> bool:
+    kind = prohibited_kind(name)
     if kind is not None:
         sink.drop_column(file, name, kind)
     return kind is not None
 
 
-def fields_of(text: str) -> list[str]:
+def parse_csv_line(text: str) -> list[str]:
     """The fields of one line of CSV, which must be whole (`csv.Error`)."""
     if '"' not in text:
         return text.split(",")

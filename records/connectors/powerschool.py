@@ -23,25 +23,25 @@ from typing import Any
 
 from records.canonical.quarantine import BadRow, BadValue, Value, convert, convert_row
 from records.canonical.schema import ATTENDANCE_STATUSES, RACE_ETHNICITIES, TABLES
-from records.connectors.csv_files import quarantine, read_csv
+from records.connectors.csv_files import quarantine_record, read_csv
 from records.connectors.http.client import (
-    Answer,
-    AnswerRefused,
-    Patience,
+    RequestRefused,
+    Response,
     RestClient,
+    RetryPolicy,
     SourceUnavailable,
 )
-from records.connectors.http.mirror import Mirror, cut, open_mirror, whole_mirror
+from records.connectors.http.mirror import Mirror, open_complete_mirror, open_mirror, select_fields
 from records.connectors.http.settings import ApiSettings
-from records.connectors.oneroster.rules import EXTENSIONS, FILES
-from records.connectors.partner_files.service_history import read_table
-from records.connectors.protocol import Progress, Sink, SourceRefused
+from records.connectors.oneroster.rules import EXTENSION_TABLES, FILES
+from records.connectors.partner_files.service_history import read_canonical_file
+from records.connectors.protocol import ProgressCallback, RowSink, SourceRefused
 
-OVERLAP = timedelta(days=1)
+CHANGE_OVERLAP = timedelta(days=1)
 """How far before the last load changes are asked for: PowerSchool's days are those of the
 district's own time."""
 
-SWEEP_AFTER = timedelta(days=7)
+FULL_SCAN_AFTER = timedelta(days=7)
 """A whole pass once a week: a row that joins two tables is not marked as changed when only the
 other table was."""
 
@@ -51,7 +51,7 @@ _LONG_AGO = "1900-01-01"
 
 
 @dataclass(frozen=True)
-class Query:
+class PowerQuery:
     """One named query of the plugin. Beside `columns` every row has a `dcid`.
 
     `tells_changes`: its core table has a date of last change, and the query takes `changed_since`.
@@ -67,15 +67,15 @@ class Query:
         return f"/ws/schema/query/{self.name}"
 
 
-SCHOOLS = Query(
+SCHOOLS = PowerQuery(
     "org.handrail.records.school.schools", ("school_number", "name"), "names of schools"
 )
-DAYS = Query(
+CALENDAR_DAYS = PowerQuery(
     "org.handrail.records.school.days",
     ("schoolid", "date_value", "yearid"),
     "school days (so no rate of absence)",
 )
-STUDENTS = Query(
+STUDENTS = PowerQuery(
     "org.handrail.records.student.students",
     (
         "student_number",
@@ -94,26 +94,26 @@ STUDENTS = Query(
     "everything",
     tells_changes=True,
 )
-RACES = Query(
+RACES = PowerQuery(
     "org.handrail.records.student.races", ("student_number", "racecd"), "race and ethnicity"
 )
-EARLIER_STAYS = Query(
+REENROLLMENTS = PowerQuery(
     "org.handrail.records.student.reenrollments",
     ("student_number", "schoolid", "grade_level", "entrydate", "exitdate"),
     "enrollments before the present one",
 )
-ATTENDANCE = Query(
+ATTENDANCE = PowerQuery(
     "org.handrail.records.student.attendance",
     ("student_number", "schoolid", "att_date", "att_code", "presence_status_cd"),
     "attendance: no absence can be seen",
 )
-GRADES = Query(
+STORED_GRADES = PowerQuery(
     "org.handrail.records.student.storedgrades",
     ("student_number", "course_name", "termid", "storecode", "datestored", "percent"),
     "course marks",
     tells_changes=True,
 )
-QUERIES = (SCHOOLS, DAYS, STUDENTS, RACES, EARLIER_STAYS, ATTENDANCE, GRADES)
+QUERIES = (SCHOOLS, CALENDAR_DAYS, STUDENTS, RACES, REENROLLMENTS, ATTENDANCE, STORED_GRADES)
 
 _OWN_TABLES = (
     "schools",
@@ -124,7 +124,9 @@ _OWN_TABLES = (
     "attendance_events",
     "course_grades",
 )
-_OTHER_EXTENSIONS = {file: name for file, name in EXTENSIONS.items() if name not in _OWN_TABLES}
+_OTHER_EXTENSIONS = {
+    file: name for file, name in EXTENSION_TABLES.items() if name not in _OWN_TABLES
+}
 _CHARACTERISTICS = "characteristics.csv"
 _FLAGS = ("english_learner", "special_education", "unstable_housing")
 _FIRST_YEAR = 1991
@@ -141,7 +143,7 @@ _PERIODS = {"Q1": 1, "Q2": 2, "Q3": 3, "Q4": 4}
 
 
 @dataclass(frozen=True)
-class Codes:
+class DistrictCodes:
     """What a district's own codes mean: attendance codes, race codes, and the store codes of
     grading periods.
     """
@@ -161,11 +163,11 @@ class PowerSchool:
     """
 
     settings: ApiSettings
-    patience: Patience = field(default_factory=Patience)
+    patience: RetryPolicy = field(default_factory=RetryPolicy)
     sleep: Callable[[float], None] = time.sleep
     name: str = field(default="powerschool", init=False)
     tables: tuple[str, ...] = field(init=False)
-    codes: Codes = field(init=False)
+    codes: DistrictCodes = field(init=False)
     extensions: Path | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -176,7 +178,7 @@ class PowerSchool:
                     f"{self.settings.name}: there is no option {name}; the options of a powerschool"
                     f" source are {', '.join(known)}"
                 )
-        self.codes = Codes(
+        self.codes = DistrictCodes(
             self._mapping("attendance", ATTENDANCE_STATUSES),
             self._mapping("races", RACE_ETHNICITIES),
             self._mapping("periods", range(1, 13)) or _PERIODS,
@@ -189,7 +191,7 @@ class PowerSchool:
             )
         self.tables = _OWN_TABLES + (tuple(_OTHER_EXTENSIONS.values()) if self.extensions else ())
 
-    def fetch(self, folder: Path, progress: Progress) -> None:
+    def fetch(self, folder: Path, progress: ProgressCallback) -> None:
         """Bring the mirror in `folder` up to date. See `ApiConnector`."""
         client = RestClient(
             self.settings.base_url, self.settings.credentials, self.patience, sleep=self.sleep
@@ -199,9 +201,9 @@ class PowerSchool:
             for query in sorted(QUERIES, key=lambda query: query is not STUDENTS):
                 _Fetch(client, mirror, query, self.settings, progress).bring_up_to_date()
 
-    def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
+    def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
         """Read the mirror in `directory`, and the extension files. See `Connector.read`."""
-        with whole_mirror(directory, [query.name for query in QUERIES], sink) as mirror:
+        with open_complete_mirror(directory, [query.name for query in QUERIES], sink) as mirror:
             for query in QUERIES:
                 if "missing" in mirror.synced(query.name):
                     sink.missing(query.name, query.stays_empty)
@@ -229,9 +231,9 @@ class _Fetch:
         self,
         client: RestClient,
         mirror: Mirror,
-        query: Query,
+        query: PowerQuery,
         settings: ApiSettings,
-        progress: Progress,
+        progress: ProgressCallback,
     ) -> None:
         self._client = client
         self._mirror = mirror
@@ -253,7 +255,7 @@ class _Fetch:
         """
         try:
             self._count()
-        except AnswerRefused as refused:
+        except RequestRefused as refused:
             self._mark_missing(refused)
             return
         place = self._mirror.place(self._name)
@@ -262,7 +264,7 @@ class _Fetch:
         since = self._changed_since()
         for _ in range(_SWEEPS):
             if since is None:
-                since = (self._now - OVERLAP).date().isoformat()
+                since = (self._now - CHANGE_OVERLAP).date().isoformat()
                 self._pass(None)
             if self._query.tells_changes:
                 self._pass(since)
@@ -276,7 +278,7 @@ class _Fetch:
             "fetched is kept: run the same command again"
         )
 
-    def _mark_missing(self, refused: AnswerRefused) -> None:
+    def _mark_missing(self, refused: RequestRefused) -> None:
         if refused.status not in (403, 404):
             raise refused
         if self._query is STUDENTS:
@@ -285,7 +287,7 @@ class _Fetch:
 
     def _changed_since(self) -> str | None:
         synced = self._mirror.synced(self._name) or {}
-        oldest = (self._now - SWEEP_AFTER).isoformat()
+        oldest = (self._now - FULL_SCAN_AFTER).isoformat()
         is_fresh = synced.get("source") == self._source and synced.get("swept", "") > oldest
         return str(synced["since"]) if self._query.tells_changes and is_fresh else None
 
@@ -295,7 +297,7 @@ class _Fetch:
             "source": self._source,
             "changed_since": since,
             "after": 0,
-            "since": (self._now - OVERLAP).date().isoformat(),
+            "since": (self._now - CHANGE_OVERLAP).date().isoformat(),
             "swept": self._now.isoformat() if since is None else synced.get("swept", ""),
         }
         self._mirror.begin(self._name, place, sweeps=since is None)
@@ -321,7 +323,7 @@ class _Fetch:
             self._name, {name: place[name] for name in ("source", "since", "swept")}
         )
 
-    def _rows(self, answer: Answer, after: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _rows(self, answer: Response, after: int) -> Iterator[tuple[str, dict[str, Any]]]:
         rows = answer.data.get("record", []) if isinstance(answer.data, Mapping) else None
         if not isinstance(rows, list):
             raise SourceRefused(
@@ -341,7 +343,7 @@ class _Fetch:
                     "belongs to this version of Handrail"
                 )
             last = int(dcid)
-            kept, refused = cut(named, dict.fromkeys(self._query.columns, True))
+            kept, refused = select_fields(named, dict.fromkeys(self._query.columns, True))
             self._mirror.note_refused(self._name, refused)
             yield dcid, {name: value for name, value in kept.items() if value is not None}
 
@@ -376,7 +378,12 @@ class _Reading:
     """One pass over a mirror, with the little that must be remembered between rows."""
 
     def __init__(
-        self, mirror: Mirror, codes: Codes, extensions: Path | None, sink: Sink, progress: Progress
+        self,
+        mirror: Mirror,
+        codes: DistrictCodes,
+        extensions: Path | None,
+        sink: RowSink,
+        progress: ProgressCallback,
     ) -> None:
         self.mirror, self.codes, self.extensions = mirror, codes, extensions
         self.sink, self.progress = sink, progress
@@ -388,12 +395,12 @@ class _Reading:
     def run(self) -> None:
         rules = {
             SCHOOLS: self._school,
-            DAYS: self._day,
+            CALENDAR_DAYS: self._day,
             STUDENTS: self._student,
             RACES: self._race,
-            EARLIER_STAYS: self._earlier_stay,
+            REENROLLMENTS: self._earlier_stay,
             ATTENDANCE: self._attendance,
-            GRADES: self._grade,
+            STORED_GRADES: self._grade,
         }
         for query, rule in rules.items():
             for row in self._rows(query):
@@ -413,9 +420,9 @@ class _Reading:
         self._characteristics()
         for file, name in _OTHER_EXTENSIONS.items():
             if (path := self._extension(file)) is not None:
-                read_table(path, name, self.sink, self.progress, "userSourcedId")
+                read_canonical_file(path, name, self.sink, self.progress, "userSourcedId")
 
-    def _rows(self, query: Query) -> Iterator[_Row]:
+    def _rows(self, query: PowerQuery) -> Iterator[_Row]:
         total, number = self.mirror.count(query.name), 0
         for kept in self.mirror.records(query.name):
             number = kept.number
@@ -553,7 +560,7 @@ class _Reading:
                         "userSourcedId", "an earlier line says something else of the same student"
                     )
             except BadValue as error:
-                quarantine(self.sink, path.name, line, error)
+                quarantine_record(self.sink, path.name, line, error)
                 continue
             self.sink.use(path.name)
 

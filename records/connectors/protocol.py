@@ -1,7 +1,7 @@
 """What every connector is given and must give back.
 
 A physical record (a line of CSV, a top-level XML element) ends in exactly one of four counts: kept,
-quarantined, duplicate or ignored. `Sink` keeps that account; `derive` adds rows that no single
+quarantined, duplicate or ignored. `RowSink` keeps that account; `derive` adds rows that no single
 record stands for (a calendar worked out of a term's dates) and leaves the account alone.
 """
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from records.canonical.quarantine import BadRow, Value
-from records.system.errors import SaidPlainly
+from records.system.errors import UserError
 
-Progress = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 """Called with (file name, bytes read, bytes in all)."""
 
 
@@ -45,7 +45,7 @@ class MissingFile:
     stays_empty: str
 
 
-class LineSink(Protocol):
+class RecordSink(Protocol):
     """Takes what a file holds besides rows: lines that cannot be trusted, empty ones, columns that
     are never stored.
     """
@@ -57,7 +57,7 @@ class LineSink(Protocol):
     def drop_column(self, file: str, column: str, kind: str) -> None: ...
 
 
-class Sink(LineSink, Protocol):
+class RowSink(RecordSink, Protocol):
     """Takes rows, one call a physical record (but for `derive` and `note`)."""
 
     def keep(self, table: str, values: Mapping[str, Value], file: str, line: int) -> None: ...
@@ -79,7 +79,7 @@ class Connector(Protocol):
     name: str
     tables: tuple[str, ...]
 
-    def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
+    def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
         """Read every file under `directory` into `sink`.
 
         Raises:
@@ -104,7 +104,7 @@ class ApiConnector(Connector, Protocol):
     reads a folder.
     """
 
-    def fetch(self, folder: Path, progress: Progress) -> None:
+    def fetch(self, folder: Path, progress: ProgressCallback) -> None:
         """Bring the mirror in `folder` up to date: all of it at first, later what has changed
         since.
 
@@ -115,5 +115,5 @@ class ApiConnector(Connector, Protocol):
         """
 
 
-class SourceRefused(SaidPlainly, ValueError):
+class SourceRefused(UserError, ValueError):
     """A source that cannot be read at all; nothing was changed."""

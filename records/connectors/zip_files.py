@@ -58,7 +58,7 @@ _MAC_EXTRAS = "__MACOSX"
 
 
 @dataclass(frozen=True)
-class Limits:
+class UnpackLimits:
     """What an archive may unpack to.
 
     `ratio` is bytes out for each byte in, and counts for files above `ratio_from` bytes: a small
@@ -72,11 +72,13 @@ class Limits:
     directory_bytes: int = 4 << 20
 
 
-LIMITS = Limits()
+DEFAULT_UNPACK_LIMITS = UnpackLimits()
 
 
 @contextmanager
-def opened(path: Path, within: Path, limits: Limits = LIMITS) -> Iterator[Path]:
+def open_source_folder(
+    path: Path, within: Path, limits: UnpackLimits = DEFAULT_UNPACK_LIMITS
+) -> Iterator[Path]:
     """The folder of a source's files: `path` itself, or what a ZIP file holds, unpacked below
     `within` for the while.
 
@@ -102,7 +104,7 @@ def opened(path: Path, within: Path, limits: Limits = LIMITS) -> Iterator[Path]:
         shutil.rmtree(private)
 
 
-def _unpack(path: Path, folder: Path, limits: Limits) -> None:
+def _unpack(path: Path, folder: Path, limits: UnpackLimits) -> None:
     try:
         with path.open("rb") as stream:
             _check_directory(path, stream, limits)
@@ -124,7 +126,7 @@ def _unpack(path: Path, folder: Path, limits: Limits) -> None:
         raise SourceRefused(f"{path.name} is damaged and cannot be unpacked: {error}") from None
 
 
-def _check_directory(path: Path, stream: BinaryIO, limits: Limits) -> None:
+def _check_directory(path: Path, stream: BinaryIO, limits: UnpackLimits) -> None:
     """Refuse an archive whose list of files alone would fill the memory, before that list is
     read.
     """
@@ -155,7 +157,7 @@ def _check_directory(path: Path, stream: BinaryIO, limits: Limits) -> None:
         )
 
 
-def _checked(path: Path, archive: zipfile.ZipFile, limits: Limits) -> list[zipfile.ZipInfo]:
+def _checked(path: Path, archive: zipfile.ZipFile, limits: UnpackLimits) -> list[zipfile.ZipInfo]:
     """The members to unpack, after everything that can be told without unpacking was found in
     order.
     """
@@ -230,7 +232,7 @@ def _write(
     archive: zipfile.ZipFile,
     members: list[zipfile.ZipInfo],
     folder: Path,
-    limits: Limits,
+    limits: UnpackLimits,
 ) -> None:
     total = 0
     for info in members:
@@ -256,7 +258,12 @@ def _write(
 
 
 def _write_one(
-    where: str, packed: IO[bytes], out: BinaryIO, info: zipfile.ZipInfo, limits: Limits, left: int
+    where: str,
+    packed: IO[bytes],
+    out: BinaryIO,
+    info: zipfile.ZipInfo,
+    limits: UnpackLimits,
+    left: int,
 ) -> int:
     written = 0
     while piece := packed.read(_PIECE):

@@ -34,8 +34,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from records.system.clock import instant
-from records.system.errors import SaidPlainly
+from records.system.clock import to_utc
+from records.system.errors import UserError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _WRITE_LOCK = (
@@ -43,7 +43,7 @@ _WRITE_LOCK = (
 )
 
 
-class Table(DeclarativeBase):
+class OrmTable(DeclarativeBase):
     """All operational tables."""
 
     metadata = MetaData(
@@ -56,14 +56,14 @@ class Table(DeclarativeBase):
     )
 
 
-class OrganizationRow(Table):
+class OrganizationRow(OrmTable):
     __tablename__ = "organizations"
     organization_id: Mapped[str] = mapped_column(String(80), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
     kind: Mapped[str] = mapped_column(String(40))
 
 
-class StaffRow(Table):
+class StaffRow(OrmTable):
     __tablename__ = "staff"
     user_id: Mapped[str] = mapped_column(String(40), primary_key=True)
     login: Mapped[str] = mapped_column(String(200), unique=True)
@@ -74,7 +74,7 @@ class StaffRow(Table):
     active: Mapped[bool]
 
 
-class AgreementRow(Table):
+class AgreementRow(OrmTable):
     """One version of one agreement, as its text. The highest version counts; a revocation ends them
     all.
 
@@ -95,7 +95,7 @@ class AgreementRow(Table):
     reinstatement_reason: Mapped[str | None] = mapped_column(Text)
 
 
-class AgreementTermsRow(Table):
+class AgreementTermsRow(OrmTable):
     """What the policy in SQL reads of one version's text; void once `sha256` is not that of the
     text.
     """
@@ -116,7 +116,7 @@ class AgreementTermsRow(Table):
     programs: Mapped[list[str]] = mapped_column(JSON)
 
 
-class ConsentRow(Table):
+class ConsentRow(OrmTable):
     __tablename__ = "consents"
     id: Mapped[int] = mapped_column(primary_key=True)
     student_id: Mapped[str] = mapped_column(String(80), index=True)
@@ -136,7 +136,7 @@ class ConsentRow(Table):
     revocation_recorded_at: Mapped[datetime | None]
 
 
-class OptOutRow(Table):
+class OptOutRow(OrmTable):
     __tablename__ = "opt_outs"
     id: Mapped[int] = mapped_column(primary_key=True)
     student_id: Mapped[str] = mapped_column(String(80), index=True)
@@ -148,7 +148,7 @@ class OptOutRow(Table):
     end_recorded_at: Mapped[datetime | None]
 
 
-class EmergencyRow(Table):
+class EmergencyRow(OrmTable):
     """Access opened for a health or safety emergency (34 CFR 99.36): one organisation, one student,
     at most hours.
 
@@ -160,10 +160,10 @@ class EmergencyRow(Table):
     opened_at: Mapped[datetime]
     ends_at: Mapped[datetime]
     opened_utc: Mapped[datetime] = mapped_column(
-        default=lambda row: instant(row.get_current_parameters()["opened_at"])
+        default=lambda row: to_utc(row.get_current_parameters()["opened_at"])
     )
     ends_utc: Mapped[datetime] = mapped_column(
-        default=lambda row: instant(row.get_current_parameters()["ends_at"])
+        default=lambda row: to_utc(row.get_current_parameters()["ends_at"])
     )
     ended_at: Mapped[datetime | None]
     opened_by: Mapped[str] = mapped_column(String(40))
@@ -175,7 +175,7 @@ class EmergencyRow(Table):
     reason: Mapped[str] = mapped_column(Text)
 
 
-class LegalDemandRow(Table):
+class LegalDemandRow(OrmTable):
     """A paper that asks for one student's records: a subpoena, a warrant, an officer's request.
     Refused by default.
     """
@@ -196,7 +196,7 @@ class LegalDemandRow(Table):
     status: Mapped[str] = mapped_column(String(20), index=True)
 
 
-class LegalDemandEventRow(Table):
+class LegalDemandEventRow(OrmTable):
     """What was done about a demand, by whom and why: only ever added to."""
 
     __tablename__ = "legal_demand_events"
@@ -208,7 +208,7 @@ class LegalDemandEventRow(Table):
     reason: Mapped[str] = mapped_column(Text)
 
 
-class LegalHoldRow(Table):
+class LegalHoldRow(OrmTable):
     """Records that must neither be destroyed nor shown to a partner while a legal matter is
     open.
     """
@@ -224,7 +224,7 @@ class LegalHoldRow(Table):
     lift_reason: Mapped[str | None] = mapped_column(Text)
 
 
-class NoticeRow(Table):
+class NoticeRow(OrmTable):
     """Something that the district must look at: written in the same transaction as what it tells
     of.
     """
@@ -239,7 +239,7 @@ class NoticeRow(Table):
     seen_by: Mapped[str] = mapped_column(String(40), default="")
 
 
-class ParticipantRow(Table):
+class ParticipantRow(OrmTable):
     """A person as a partner knows them, and the district student they were found to be, if any."""
 
     __tablename__ = "participants"
@@ -258,7 +258,7 @@ class ParticipantRow(Table):
     decided_at: Mapped[datetime | None]
 
 
-class ParticipantCandidateRow(Table):
+class ParticipantCandidateRow(OrmTable):
     """A student whom a participant may be, while a person has not said."""
 
     __tablename__ = "participant_candidates"
@@ -269,7 +269,7 @@ class ParticipantCandidateRow(Table):
     probability: Mapped[float]
 
 
-class DestructionRow(Table):
+class DestructionRow(OrmTable):
     """A certificate of destruction. Names no student: what was destroyed is named by a digest."""
 
     __tablename__ = "destructions"
@@ -282,7 +282,7 @@ class DestructionRow(Table):
     sha256: Mapped[str] = mapped_column(String(64))
 
 
-class UnfinishedDestructionRow(Table):
+class UnfinishedDestructionRow(OrmTable):
     """A student whose record is being destroyed, from before the first store is touched until the
     certificate.
 
@@ -301,7 +301,7 @@ class UnfinishedDestructionRow(Table):
     found: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
 
 
-class BackupRow(Table):
+class BackupRow(OrmTable):
     """A copy kept elsewhere: a certificate of destruction names the copies that still hold what was
     destroyed.
     """
@@ -315,7 +315,7 @@ class BackupRow(Table):
     destroyed_at: Mapped[datetime | None]
 
 
-class DisclosureRow(Table):
+class DisclosureRow(OrmTable):
     """One look at one student. Holds references, identifiers and categories only: never a name,
     never a value.
     """
@@ -338,7 +338,7 @@ class DisclosureRow(Table):
     hash: Mapped[str] = mapped_column(String(64))
 
 
-class LogStudentRow(Table):
+class LogStudentRow(OrmTable):
     """Whom a reference of the disclosure log names. Without this row the looks stay, and are
     nobody's.
     """
@@ -349,7 +349,7 @@ class LogStudentRow(Table):
     salt: Mapped[str] = mapped_column(String(64))
 
 
-class WebSessionRow(Table):
+class WebSessionRow(OrmTable):
     """A signed-in browser. Only a digest of its token is kept."""
 
     __tablename__ = "web_sessions"
@@ -361,7 +361,7 @@ class WebSessionRow(Table):
     ended_at: Mapped[datetime | None]
 
 
-class SignInAttemptRow(Table):
+class SignInAttemptRow(OrmTable):
     """A failed attempt to sign in, kept to slow down guessing; the login only as a digest."""
 
     __tablename__ = "sign_in_attempts"
@@ -370,7 +370,7 @@ class SignInAttemptRow(Table):
     at: Mapped[datetime]
 
 
-class DecisionRow(Table):
+class DecisionRow(OrmTable):
     """What a caseworker did with a suggestion, and what they were shown when they did it."""
 
     __tablename__ = "decisions"
@@ -387,7 +387,7 @@ class DecisionRow(Table):
     shown: Mapped[str] = mapped_column(Text)
 
 
-class SignoffRow(Table):
+class SignoffRow(OrmTable):
     """An equity reviewer's signature or refusal, bound to the bytes of one model and of one
     audit.
     """
@@ -404,7 +404,7 @@ class SignoffRow(Table):
     seal: Mapped[str] = mapped_column(String(64), server_default="")
 
 
-class GateRecordRow(Table):
+class GateRecordRow(OrmTable):
     """What the fairness gate said of one audit of one model's bytes."""
 
     __tablename__ = "gate_records"
@@ -418,7 +418,7 @@ class GateRecordRow(Table):
     seal: Mapped[str] = mapped_column(String(64))
 
 
-class ProgramCostRow(Table):
+class ProgramCostRow(OrmTable):
     """What a program costs, as somebody of the district stated it. It counts until `ended_at`;
     nothing is deleted.
     """
@@ -434,7 +434,7 @@ class ProgramCostRow(Table):
     ended_at: Mapped[datetime | None]
 
 
-class ShownListRow(Table):
+class ImpressionRow(OrmTable):
     """A list of suggestions that was shown: `records.decisions.impressions`."""
 
     __tablename__ = "shown_lists"
@@ -452,7 +452,7 @@ class ShownListRow(Table):
     challenger: Mapped[str] = mapped_column(Text)
 
 
-class ExplorationRow(Table):
+class ExplorationRow(OrmTable):
     """Whether the order of near-equal suggestions may be drawn by lot:
     `records.decisions.exploration`. The newest row counts.
     """
@@ -466,7 +466,7 @@ class ExplorationRow(Table):
     reason: Mapped[str] = mapped_column(Text)
 
 
-class DatabaseUnavailable(SaidPlainly, RuntimeError):
+class DatabaseUnavailable(UserError, RuntimeError):
     """The operational store cannot be opened; nothing was changed."""
 
 

@@ -20,10 +20,10 @@ from records.database.engine import Database, DecisionRow
 
 ACCEPTED, DISMISSED = "accepted", "dismissed"
 ACTIONS = (ACCEPTED, DISMISSED)
-LONGEST_REASON = 1000
+MAX_REASON_LENGTH = 1000
 
 
-class DecisionRefused(ValueError):
+class DecisionError(ValueError):
     """A decision that cannot be recorded; the message says why in plain words."""
 
 
@@ -65,13 +65,13 @@ def record_decision(
     scope.handle(student_id)
     reason = reason.strip()
     if action not in ACTIONS:
-        raise DecisionRefused("A suggestion is either accepted or dismissed.")
+        raise DecisionError("A suggestion is either accepted or dismissed.")
     if support not in scope.supports(student_id):
-        raise DecisionRefused("Your agreement does not name this kind of support.")
+        raise DecisionError("Your agreement does not name this kind of support.")
     if action == DISMISSED and not reason:
-        raise DecisionRefused("Please give a reason when you dismiss a suggestion.")
-    if len(reason) > LONGEST_REASON:
-        raise DecisionRefused(f"Please keep the reason within {LONGEST_REASON:,} characters.")
+        raise DecisionError("Please give a reason when you dismiss a suggestion.")
+    if len(reason) > MAX_REASON_LENGTH:
+        raise DecisionError(f"Please keep the reason within {MAX_REASON_LENGTH:,} characters.")
     decision = Decision(
         now,
         scope.viewer.user_id,
@@ -91,7 +91,7 @@ def record_decision(
     return decision
 
 
-def decisions_about(database: Database, scope: Scope, student_id: str) -> list[Decision]:
+def decisions_for_student(database: Database, scope: Scope, student_id: str) -> list[Decision]:
     """What the viewer's own organisation decided about a student, the newest first.
 
     Raises:
@@ -110,7 +110,7 @@ def decisions_about(database: Database, scope: Scope, student_id: str) -> list[D
         return [Decision(**row._mapping) for row in session.execute(query)]
 
 
-def decisions_on(database: Database, scope: Scope, model_sha256: str) -> list[Decision]:
+def decisions_for_model(database: Database, scope: Scope, model_sha256: str) -> list[Decision]:
     """What anybody decided about a scope's students on suggestions of one model, the oldest first:
     without reasons.
 

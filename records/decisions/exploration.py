@@ -15,20 +15,20 @@ from sqlalchemy import select
 
 from records.access.scope import Viewer
 from records.database.engine import Database, ExplorationRow
-from records.people.district_admins import require_officer
-from records.system.errors import SaidPlainly
+from records.people.district_admins import require_district_admin
+from records.system.errors import UserError
 
-MOST_SHARE = 0.1
-MOST_WITHIN = 1.0
-SHORTEST_REASON = 20
+MAX_SHARE = 0.1
+MAX_MARGIN = 1.0
+MIN_REASON_LENGTH = 20
 
 
-class ExplorationRefused(SaidPlainly, ValueError):
+class ExplorationError(UserError, ValueError):
     """A setting that is not allowed, and why; nothing was changed."""
 
 
 @dataclass(frozen=True)
-class Exploration:
+class ExplorationPolicy:
     """`share` of lists whose order may be drawn by lot, among supports within `within` progress
     points of the best.
     """
@@ -41,44 +41,44 @@ class Exploration:
         return self.share > 0
 
 
-OFF = Exploration()
+NO_EXPLORATION = ExplorationPolicy()
 
 
 @dataclass(frozen=True)
-class ExplorationSet:
+class ExplorationSetting:
     """One setting on record: who set it (an account), when and why."""
 
-    exploration: Exploration
+    exploration: ExplorationPolicy
     set_by: str
     set_at: datetime
     reason: str
 
 
 def set_exploration(
-    database: Database, officer: Viewer, asked: Exploration, reason: str, now: datetime
-) -> ExplorationSet:
+    database: Database, officer: Viewer, asked: ExplorationPolicy, reason: str, now: datetime
+) -> ExplorationSetting:
     """Let the order be drawn for a share of lists from now on; a share of 0 turns it off.
 
     Raises:
         NotAnOfficer: they do not act for the district.
         ExplorationRefused: a number is out of its range, or the reason is too short.
     """
-    if not 0 <= asked.share <= MOST_SHARE:
-        raise ExplorationRefused(
-            f"the share is {asked.share:g}; it must be from 0 to {MOST_SHARE:g}"
-        )
-    if not 0 <= asked.within <= MOST_WITHIN or (asked.on and not asked.within):
-        raise ExplorationRefused(
-            f"near is {asked.within:g}; it must be above 0 and at most {MOST_WITHIN:g} progress "
+    if not 0 <= asked.share <= MAX_SHARE:
+        raise ExplorationError(f"the share is {asked.share:g}; it must be from 0 to {MAX_SHARE:g}")
+    if not 0 <= asked.within <= MAX_MARGIN or (asked.on and not asked.within):
+        raise ExplorationError(
+            f"near is {asked.within:g}; it must be above 0 and at most {MAX_MARGIN:g} progress "
             "points"
         )
-    if len(reason.strip()) < SHORTEST_REASON:
-        raise ExplorationRefused(
-            f"the reason must be a sentence of {SHORTEST_REASON} characters or more"
+    if len(reason.strip()) < MIN_REASON_LENGTH:
+        raise ExplorationError(
+            f"the reason must be a sentence of {MIN_REASON_LENGTH} characters or more"
         )
-    made = ExplorationSet(asked if asked.on else OFF, officer.user_id, now, reason.strip())
+    made = ExplorationSetting(
+        asked if asked.on else NO_EXPLORATION, officer.user_id, now, reason.strip()
+    )
     with database.session() as session:
-        require_officer(session, officer, "let the order of suggestions be drawn")
+        require_district_admin(session, officer, "let the order of suggestions be drawn")
         session.add(
             ExplorationRow(
                 share=made.exploration.share,
@@ -91,17 +91,19 @@ def set_exploration(
     return made
 
 
-def exploration_settings(database: Database) -> list[ExplorationSet]:
+def exploration_settings(database: Database) -> list[ExplorationSetting]:
     """Every setting, the newest first."""
     query = select(ExplorationRow).order_by(ExplorationRow.id.desc())
     with database.session() as session:
         return [
-            ExplorationSet(Exploration(row.share, row.within), row.set_by, row.set_at, row.reason)
+            ExplorationSetting(
+                ExplorationPolicy(row.share, row.within), row.set_by, row.set_at, row.reason
+            )
             for row in session.scalars(query)
         ]
 
 
-def exploration_now(database: Database) -> Exploration:
+def current_exploration(database: Database) -> ExplorationPolicy:
     """What holds now: off where nothing was ever set."""
     query = (
         select(ExplorationRow.share, ExplorationRow.within)
@@ -110,4 +112,4 @@ def exploration_now(database: Database) -> Exploration:
     )
     with database.session() as session:
         found = session.execute(query).first()
-    return Exploration(*found) if found else OFF
+    return ExplorationPolicy(*found) if found else NO_EXPLORATION

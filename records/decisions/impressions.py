@@ -20,13 +20,13 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from records.access.scope import Scope
-from records.database.engine import Database, ShownListRow
+from records.database.engine import Database, ImpressionRow
 
 _INSERTS = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
 @dataclass(frozen=True)
-class ListedSupport:
+class RankedSupport:
     """One place on a list. `first_chance`: how likely it was to stand first, 0 to 1, given what
     scope showed.
     """
@@ -39,7 +39,7 @@ class ListedSupport:
 
 
 @dataclass(frozen=True)
-class ShownList:
+class Impression:
     """One list as one organisation's staff saw it. `drawn`: its order was drawn by lot.
 
     `challenger`: the supports that the challenger would have shown, best first; `challenger_sha256`
@@ -51,7 +51,7 @@ class ShownList:
     as_of: date
     snapshot_id: str
     model_sha256: str
-    listed: tuple[ListedSupport, ...]
+    listed: tuple[RankedSupport, ...]
     drawn: bool = False
     challenger_sha256: str = ""
     challenger: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class ShownList:
         ).hexdigest()
 
 
-def record_lists(database: Database, lists: Iterable[ShownList], now: datetime) -> None:
+def log_impressions(database: Database, lists: Iterable[Impression], now: datetime) -> None:
     """Keep lists that are about to be shown; one that is kept already stays as it is."""
     rows = [
         {
@@ -91,27 +91,27 @@ def record_lists(database: Database, lists: Iterable[ShownList], now: datetime) 
         return
     with database.session() as session:
         insert: Any = _INSERTS[session.get_bind().dialect.name]
-        session.execute(insert(ShownListRow).on_conflict_do_nothing(index_elements=["key"]), rows)
+        session.execute(insert(ImpressionRow).on_conflict_do_nothing(index_elements=["key"]), rows)
 
 
-def lists_shown(
+def logged_impressions(
     database: Database, scope: Scope, challenger_sha256: str | None = None
-) -> Sequence[ShownList]:
+) -> Sequence[Impression]:
     """Lists about the students of a scope, the oldest first.
 
     Args:
         challenger_sha256: only those beside which this challenger ran.
     """
-    query = select(ShownListRow).order_by(ShownListRow.id)
+    query = select(ImpressionRow).order_by(ImpressionRow.id)
     if challenger_sha256 is not None:
-        query = query.where(ShownListRow.challenger_sha256 == challenger_sha256)
+        query = query.where(ImpressionRow.challenger_sha256 == challenger_sha256)
     with database.session() as session:
         return [_shown(row) for row in session.scalars(query) if row.student_id in scope.students]
 
 
-def _shown(row: ShownListRow) -> ShownList:
-    listed = tuple(ListedSupport(**entry) for entry in json.loads(row.listed))
-    return ShownList(
+def _shown(row: ImpressionRow) -> Impression:
+    listed = tuple(RankedSupport(**entry) for entry in json.loads(row.listed))
+    return Impression(
         row.student_id,
         row.organization_id,
         row.as_of,

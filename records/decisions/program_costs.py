@@ -20,22 +20,22 @@ from sqlalchemy.orm import Session
 
 from records.access.scope import Viewer
 from records.database.engine import Database, ProgramCostRow
-from records.people.accounts import AccountError, rows_of
-from records.people.district_admins import require_officer
-from records.system.errors import SaidPlainly
+from records.people.accounts import AccountError, read_csv_rows
+from records.people.district_admins import require_district_admin
+from records.system.errors import UserError
 
-Per = Literal["student", "year", "session"]
-PER: tuple[Per, ...] = get_args(Per)
-COLUMNS = ("program", "dollars", "per")
+CostUnit = Literal["student", "year", "session"]
+COST_UNITS: tuple[CostUnit, ...] = get_args(CostUnit)
+COST_COLUMNS = ("program", "dollars", "per")
 """Of a file of costs, and of a form."""
-MOST_DOLLARS = 1_000_000_000
+MAX_DOLLARS = 1_000_000_000
 _DOLLARS = re.compile(r"\$?(\d+|\d{1,3}(?:,\d{3})+)(?:\.(\d{1,2}))?", re.ASCII)
 
 
-class CostRefused(SaidPlainly, ValueError):
+class ProgramCostError(UserError, ValueError):
     """A cost that cannot be written down, and why; nothing was changed.
 
-    `field` is the one of `COLUMNS` that is not right, or empty; the message names it.
+    `field` is the one of `COST_COLUMNS` that is not right, or empty; the message names it.
     """
 
     def __init__(self, reason: str, field: str = "") -> None:
@@ -44,12 +44,12 @@ class CostRefused(SaidPlainly, ValueError):
 
 
 @dataclass(frozen=True)
-class Price:
+class ProgramCost:
     """What one program costs."""
 
     program_id: str
     cents: int
-    per: Per
+    per: CostUnit
 
     @property
     def dollars(self) -> float:
@@ -60,15 +60,15 @@ class Price:
 class StatedCost:
     """A cost on record: who stated it (an account) and when, and when it ceased to count."""
 
-    price: Price
+    price: ProgramCost
     stated_by: str
     stated_at: datetime
     ended_by: str | None
     ended_at: datetime | None
 
 
-def read_price(fields: Mapping[str, str], known: Collection[str]) -> Price:
-    """A cost from the words of a form or of a file's row, by the names in `COLUMNS`.
+def parse_program_cost(fields: Mapping[str, str], known: Collection[str]) -> ProgramCost:
+    """A cost from the words of a form or of a file's row, by the names in `COST_COLUMNS`.
 
     Args:
         known: the programs on record.
@@ -76,41 +76,45 @@ def read_price(fields: Mapping[str, str], known: Collection[str]) -> Price:
     Raises:
         CostRefused: naming what is wrong and what would be right.
     """
-    program, dollars, per = (fields[name].strip() for name in COLUMNS)
+    program, dollars, per = (fields[name].strip() for name in COST_COLUMNS)
     if program not in known:
         programs = ", ".join(sorted(known)) or "there is none"
-        raise CostRefused(f"is {program!r}; it must be a program on record: {programs}", "program")
+        raise ProgramCostError(
+            f"is {program!r}; it must be a program on record: {programs}", "program"
+        )
     found = _DOLLARS.fullmatch(dollars)
     if found is None:
-        raise CostRefused(
+        raise ProgramCostError(
             f"is {dollars!r}; it must be an amount such as 1250 or 1250.50", "dollars"
         )
     cents = int(found[1].replace(",", "")) * 100 + int((found[2] or "0").ljust(2, "0"))
-    if cents > MOST_DOLLARS * 100:
-        raise CostRefused(f"is {dollars!r}; it must be at most {MOST_DOLLARS}", "dollars")
-    for one in PER:
+    if cents > MAX_DOLLARS * 100:
+        raise ProgramCostError(f"is {dollars!r}; it must be at most {MAX_DOLLARS}", "dollars")
+    for one in COST_UNITS:
         if per == one:
-            return Price(program, cents, one)
-    raise CostRefused(f"is {per!r}; it must be {', '.join(PER[:-1])} or {PER[-1]}", "per")
+            return ProgramCost(program, cents, one)
+    raise ProgramCostError(
+        f"is {per!r}; it must be {', '.join(COST_UNITS[:-1])} or {COST_UNITS[-1]}", "per"
+    )
 
 
-def state_cost(database: Database, viewer: Viewer, price: Price, now: datetime) -> None:
+def set_program_cost(database: Database, viewer: Viewer, price: ProgramCost, now: datetime) -> None:
     """Write down what one program costs, in place of what was stated before.
 
     Raises:
         NotAnOfficer: the viewer does not act for the district.
     """
     with database.write_transaction() as session:
-        require_officer(session, viewer, "state what a program costs")
+        require_district_admin(session, viewer, "state what a program costs")
         before = [row for row in _counting(session) if row.program_id == price.program_id]
         _replace(session, viewer, [price], before, now)
 
 
-def state_costs(
+def replace_program_costs(
     database: Database, viewer: Viewer, file: Path, known: Collection[str], now: datetime
 ) -> list[StatedCost]:
-    """Put the costs in a CSV file with the columns `COLUMNS` in the place of all that were stated
-    before.
+    """Put the costs in a CSV file with the columns `COST_COLUMNS` in the place of all that were
+    stated before.
 
     Returns:
         What counted before and names a program that the file does not.
@@ -121,7 +125,7 @@ def state_costs(
             as it was.
     """
     with database.write_transaction() as session:
-        require_officer(session, viewer, "state what programs cost")
+        require_district_admin(session, viewer, "state what programs cost")
         prices = _prices(file, known)
         before = _counting(session)
         gone = [
@@ -146,25 +150,25 @@ def cost_history(database: Database) -> list[StatedCost]:
         ]
 
 
-def _prices(file: Path, known: Collection[str]) -> list[Price]:
-    found: dict[str, tuple[int, Price]] = {}
+def _prices(file: Path, known: Collection[str]) -> list[ProgramCost]:
+    found: dict[str, tuple[int, ProgramCost]] = {}
     try:
-        for line, row in rows_of(file, COLUMNS):
+        for line, row in read_csv_rows(file, COST_COLUMNS):
             try:
-                price = read_price(row, known)
+                price = parse_program_cost(row, known)
                 if price.program_id in found:
-                    raise CostRefused(
+                    raise ProgramCostError(
                         f"is {price.program_id!r}, as on line {found[price.program_id][0]}; each"
                         " program may be named once",
                         "program",
                     )
-            except CostRefused as error:
-                raise CostRefused(f"{file.name}, line {line}: {error}") from None
+            except ProgramCostError as error:
+                raise ProgramCostError(f"{file.name}, line {line}: {error}") from None
             found[price.program_id] = line, price
     except AccountError as error:
-        raise CostRefused(str(error)) from None
+        raise ProgramCostError(str(error)) from None
     if not found:
-        raise CostRefused(
+        raise ProgramCostError(
             f"{file.name}, line 2: there is no program; each line below the first must name one"
         )
     return [price for _, price in found.values()]
@@ -173,7 +177,7 @@ def _prices(file: Path, known: Collection[str]) -> list[Price]:
 def _replace(
     session: Session,
     viewer: Viewer,
-    prices: Iterable[Price],
+    prices: Iterable[ProgramCost],
     before: Iterable[ProgramCostRow],
     now: datetime,
 ) -> None:
@@ -207,8 +211,8 @@ def _counting(session: Session) -> list[ProgramCostRow]:
     return list(session.scalars(rows))
 
 
-def _price(row: ProgramCostRow) -> Price:
-    return Price(row.program_id, row.cents, next(per for per in PER if per == row.per))
+def _price(row: ProgramCostRow) -> ProgramCost:
+    return ProgramCost(row.program_id, row.cents, next(per for per in COST_UNITS if per == row.per))
 
 
 def _stated(row: ProgramCostRow) -> StatedCost:

@@ -65,12 +65,12 @@ def signoffs(database: Database, model_sha256: str | None = None) -> list[Signof
     """Decisions in the order in which they were kept, the newest first; of one model's bytes or of
     all.
 
-    They are what is on record, whether the seal is whole or not: see `whole_signoffs`.
+    They are what is on record, whether the seal is whole or not: see `verified_signoffs`.
     """
     return [signoff for signoff, _ in _signoffs(database, model_sha256)]
 
 
-def whole_signoffs(
+def verified_signoffs(
     database: Database, secret: bytes, model_sha256: str | None = None
 ) -> list[Signoff]:
     """The decisions whose seal is whole, the newest first. A broken refusal still refuses: only

@@ -1,7 +1,7 @@
 """Who saw which student's record: an append-only log, each row hashed over the one before.
 
 A row is written before anything is shown, one a student; it holds references, identifiers and
-categories, never a name or a value. `verify` finds an edit, a deletion, an insertion or a
+categories, never a name or a value. `verify_log` finds an edit, a deletion, an insertion or a
 reordering; with heads kept elsewhere it also finds rows cut off the end and a log that was
 rewritten whole.
 
@@ -47,13 +47,13 @@ from records.database.engine import (
     NoticeRow,
     OrganizationRow,
 )
-from records.disclosure_log.hash_chain import GENESIS, SEPARATOR, Stretch, check_all, digest
-from records.people.district_admins import is_officer
-from records.people.notices import give_notice
+from records.disclosure_log.hash_chain import GENESIS, SEPARATOR, Segment, check_segments, digest
+from records.people.district_admins import is_district_admin
+from records.people.notices import add_notice
 from records.permissions.agreements import LegalBasis
-from records.system.errors import SaidPlainly
+from records.system.errors import UserError
 
-HEADS = "log-heads.jsonl"
+CHECKPOINTS_FILE = "log-heads.jsonl"
 """The file of a home to which each start of the site adds the log's head."""
 
 BEYOND_LIMIT = "too-many-students"
@@ -67,11 +67,11 @@ _STRETCH = 125_000
 """Rows of the log that one process checks at a time."""
 
 
-class DisclosureLogUnavailable(SaidPlainly, RuntimeError):
+class DisclosureLogUnavailable(UserError, RuntimeError):
     """The log could not be written, so nothing may be shown."""
 
 
-class DisclosureLogDamaged(SaidPlainly, ValueError):
+class DisclosureLogDamaged(UserError, ValueError):
     """A log that does not hold, or a kept head that cannot be read, where it must be relied on."""
 
 
@@ -91,12 +91,12 @@ class TooManyStudents(RuntimeError):
         self.until = until
 
 
-class UnknownGround(ValueError):
+class UnknownLegalBasis(ValueError):
     """A legal basis of which nobody has declared whether the law asks for a record."""
 
 
 @dataclass(frozen=True)
-class Limits:
+class DisclosureLimits:
     """How many different students one person may be shown in one answer, and in all answers of a
     day of the district.
 
@@ -109,7 +109,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Ground:
+class RecordkeepingRule:
     """Whether 34 CFR 99.32 asks for a record of what is shown on a legal basis, and where it says
     so.
     """
@@ -118,15 +118,15 @@ class Ground:
     citation: str
 
 
-GROUNDS: Mapping[str, Ground] = {
-    LegalBasis.SCHOOL_OFFICIAL: Ground(False, "34 CFR 99.32(d)(2)"),
-    LegalBasis.CONSENT: Ground(False, "34 CFR 99.32(d)(3)"),
-    LegalBasis.AUDIT_EVALUATION: Ground(True, "34 CFR 99.32(a)(1)"),
-    LegalBasis.STUDIES: Ground(True, "34 CFR 99.32(a)(1)"),
-    EMERGENCY_BASIS: Ground(True, "34 CFR 99.32(a)(5)"),
-    "judicial_order": Ground(True, "34 CFR 99.32(a)(1)"),
-    "own_records": Ground(False, "34 CFR 99.32(d)(2)"),
-    "parent": Ground(False, "34 CFR 99.32(d)(1)"),
+RECORDKEEPING_RULES: Mapping[str, RecordkeepingRule] = {
+    LegalBasis.SCHOOL_OFFICIAL: RecordkeepingRule(False, "34 CFR 99.32(d)(2)"),
+    LegalBasis.CONSENT: RecordkeepingRule(False, "34 CFR 99.32(d)(3)"),
+    LegalBasis.AUDIT_EVALUATION: RecordkeepingRule(True, "34 CFR 99.32(a)(1)"),
+    LegalBasis.STUDIES: RecordkeepingRule(True, "34 CFR 99.32(a)(1)"),
+    EMERGENCY_BASIS: RecordkeepingRule(True, "34 CFR 99.32(a)(5)"),
+    "judicial_order": RecordkeepingRule(True, "34 CFR 99.32(a)(1)"),
+    "own_records": RecordkeepingRule(False, "34 CFR 99.32(d)(2)"),
+    "parent": RecordkeepingRule(False, "34 CFR 99.32(d)(1)"),
 }
 """By legal basis. Handrail writes down every look; of these the law alone would ask for those that
 are `recorded`.
@@ -189,7 +189,7 @@ class Exposure:
 
 
 @dataclass(frozen=True)
-class Head:
+class Checkpoint:
     """The last row of the log at some moment."""
 
     seq: int
@@ -238,9 +238,9 @@ def law_requires(legal_basis: str) -> bool:
         UnknownGround: nobody has declared it.
     """
     try:
-        return GROUNDS[legal_basis].recorded
+        return RECORDKEEPING_RULES[legal_basis].recorded
     except KeyError:
-        raise UnknownGround(
+        raise UnknownLegalBasis(
             f"nobody has said whether the law asks for a record of {legal_basis!r}"
         ) from None
 
@@ -252,7 +252,7 @@ def record_disclosures(
     categories: Collection[Category],
     route: str,
     now: datetime,
-    limits: Limits | None = None,
+    limits: DisclosureLimits | None = None,
 ) -> None:
     """Append one row for each student that an answer is about to show.
 
@@ -297,7 +297,7 @@ def with_former_students(database: Database, scope: Scope) -> Scope:
     student whose record was destroyed is not among them; nobody else's scope grows.
     """
     with database.session() as session:
-        if not is_officer(session, scope.viewer):
+        if not is_district_admin(session, scope.viewer):
             return scope
         named = frozenset(session.scalars(select(LogStudentRow.student_id)))
     nothing = Grant(
@@ -306,7 +306,7 @@ def with_former_students(database: Database, scope: Scope) -> Scope:
     return replace(scope, grants={**dict.fromkeys(named, (nothing,)), **scope.grants})
 
 
-def forget_student(session: Session, student_id: str) -> bool:
+def unlink_student(session: Session, student_id: str) -> bool:
     """Cut a student's name off the log, whose chain still holds; False when the log has never named
     them.
 
@@ -318,9 +318,9 @@ def forget_student(session: Session, student_id: str) -> bool:
     return done.rowcount > 0
 
 
-def verify(
+def verify_log(
     database: Database,
-    heads: Iterable[Head] = (),
+    heads: Iterable[Checkpoint] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
     processes: int = 1,
 ) -> Verification:
@@ -331,11 +331,11 @@ def verify(
         processes: how many may read side by side.
     """
     kept = [(head.seq, head.hash) for head in heads]
-    total = head_of(database).seq
+    total = latest_checkpoint(database).seq
     stretches = _stretches(database, total, kept)
     firsts: dict[str, int] = {}
     rows = 0
-    for checked in check_all(stretches, processes):
+    for checked in check_segments(stretches, processes):
         rows = checked.place
         if checked.problem is not None:
             return Verification(False, rows, checked.problem)
@@ -348,32 +348,32 @@ def verify(
     return _verify_names(database, rows, firsts)
 
 
-def head_of(database: Database) -> Head:
+def latest_checkpoint(database: Database) -> Checkpoint:
     """The last row of the log; the row before the first where the log is empty."""
     with database.session() as session:
         return _last(session)
 
 
-def export_head(database: Database, file: Path) -> None:
+def export_checkpoint(database: Database, file: Path) -> None:
     """Write the head to a file, to be kept where nobody can rewrite the log with it."""
-    file.write_text(json.dumps(asdict(head_of(database))) + "\n")
+    file.write_text(json.dumps(asdict(latest_checkpoint(database))) + "\n")
 
 
-def keep_head(database: Database, home: Path, now: datetime) -> None:
+def save_checkpoint(database: Database, home: Path, now: datetime) -> None:
     """Add the head to the heads that a home keeps, unless it is the last of them."""
-    head = head_of(database)
-    if head not in kept_heads(home)[-1:]:
-        with (home / HEADS).open("a") as stream:
+    head = latest_checkpoint(database)
+    if head not in saved_checkpoints(home)[-1:]:
+        with (home / CHECKPOINTS_FILE).open("a") as stream:
             stream.write(json.dumps({"at": _moment(now)} | asdict(head)) + "\n")
 
 
-def kept_heads(home: Path) -> list[Head]:
+def saved_checkpoints(home: Path) -> list[Checkpoint]:
     """The heads that a home has kept; none before the site was first started."""
-    file = home / HEADS
-    return read_heads(file) if file.exists() else []
+    file = home / CHECKPOINTS_FILE
+    return read_checkpoints(file) if file.exists() else []
 
 
-def read_heads(file: Path) -> list[Head]:
+def read_checkpoints(file: Path) -> list[Checkpoint]:
     """The heads of a file, one a line: an exported head, or all that a home has kept.
 
     Raises:
@@ -489,7 +489,7 @@ def chain_hash(previous: str, row: Mapping[str, object]) -> str:
     return digest([*said, previous])
 
 
-def _stretches(database: Database, total: int, kept: Sequence[tuple[int, str]]) -> list[Stretch]:
+def _stretches(database: Database, total: int, kept: Sequence[tuple[int, str]]) -> list[Segment]:
     """The whole log in parts that can be checked side by side. The first begins wherever the log
     does and the last goes on to its end, so that no row stands outside of them.
     """
@@ -517,7 +517,7 @@ def _stretches(database: Database, total: int, kept: Sequence[tuple[int, str]]) 
         query = str(rows.compile(engine, compile_kwargs={"literal_binds": True}))
         heads = [head for head in kept if head[0] > after and (until is None or head[0] <= until)]
         found.append(
-            Stretch(
+            Segment(
                 engine.dialect.loaded_dbapi.__name__,
                 tuple(arguments),
                 options,
@@ -562,7 +562,11 @@ def _verify_names(database: Database, rows: int, firsts: Mapping[str, int]) -> V
 
 
 def _beyond(
-    session: Session, limits: Limits, viewer: Viewer, students: Collection[str], now: datetime
+    session: Session,
+    limits: DisclosureLimits,
+    viewer: Viewer,
+    students: Collection[str],
+    now: datetime,
 ) -> TooManyStudents | None:
     """The limit that an answer with these students would go beyond. Whoever was seen today counts
     once.
@@ -605,7 +609,7 @@ def _tell_once_a_day(
             f"{beyond.most:,} different students"
             f" {'in one day' if beyond.until else 'in one answer'}"
         )
-        give_notice(
+        add_notice(
             session,
             BEYOND_LIMIT,
             f"{viewer.name} of {organization} asked for the records of more than {most} "
@@ -658,18 +662,18 @@ def _reference(salt: str, student_id: str) -> str:
     return hmac.digest(salt.encode(), student_id.encode(), "sha256").hex()
 
 
-def _last(session: Any) -> Head:
+def _last(session: Any) -> Checkpoint:
     query = (
         select(DisclosureRow.seq, DisclosureRow.hash).order_by(DisclosureRow.seq.desc()).limit(1)
     )
     last = session.execute(query).first()
-    return Head(last.seq, last.hash) if last else Head(0, GENESIS)
+    return Checkpoint(last.seq, last.hash) if last else Checkpoint(0, GENESIS)
 
 
-def _head(file: Path, number: int, line: str) -> Head:
+def _head(file: Path, number: int, line: str) -> Checkpoint:
     try:
         found = json.loads(line)
-        return Head(int(found["seq"]), str(found["hash"]))
+        return Checkpoint(int(found["seq"]), str(found["hash"]))
     except (ValueError, TypeError, KeyError):
         raise DisclosureLogDamaged(
             f'{file.name}, line {number} is no head of the log; one reads {{"seq": 12, "hash": "64'

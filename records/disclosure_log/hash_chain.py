@@ -24,7 +24,7 @@ _CHANGED = "row {} does not fit: it was changed, or the one before"
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Segment:
     """The rows after `after` up to `until`, None for all that follow, and what a driver needs to
     read them.
 
@@ -44,7 +44,7 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Checked:
+class SegmentResult:
     """The last row that was read, what is wrong there if anything, and each reference's first
     row.
     """
@@ -59,16 +59,16 @@ def digest(said: Iterable[str]) -> str:
     return hashlib.sha256(SEPARATOR.join(said).encode()).hexdigest()
 
 
-def check(stretch: Stretch) -> Checked:
+def check_segment(stretch: Segment) -> SegmentResult:
     """Read one stretch to its end, or to the first row that does not hold."""
     driver = import_module(stretch.driver)
     firsts: dict[str, int] = {}
     with closing(driver.connect(*stretch.arguments, **stretch.options)) as connection:
         place, problem = _check(stretch, driver, connection, firsts)
-    return Checked(place, problem, firsts)
+    return SegmentResult(place, problem, firsts)
 
 
-def check_all(stretches: Sequence[Stretch], processes: int = 1) -> Iterator[Checked]:
+def check_segments(stretches: Sequence[Segment], processes: int = 1) -> Iterator[SegmentResult]:
     """The outcomes in the order of the stretches, each as soon as it is known, from so many
     processes side by side.
 
@@ -77,7 +77,7 @@ def check_all(stretches: Sequence[Stretch], processes: int = 1) -> Iterator[Chec
     """
     processes = min(processes, len(stretches))
     if processes < 2:
-        yield from map(check, stretches)
+        yield from map(check_segment, stretches)
         return
     with ExitStack() as stack:
         started = [
@@ -91,10 +91,10 @@ def check_all(stretches: Sequence[Stretch], processes: int = 1) -> Iterator[Chec
             answer = output.readline()
             if not answer:
                 raise RuntimeError("a process that read the log stopped before it was done")
-            yield Checked(**json.loads(answer))
+            yield SegmentResult(**json.loads(answer))
 
 
-def _started(stretches: Sequence[Stretch]) -> subprocess.Popen[str]:
+def _started(stretches: Sequence[Segment]) -> subprocess.Popen[str]:
     command = [sys.executable, "-P", "-m", __name__]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
@@ -104,7 +104,7 @@ def _started(stretches: Sequence[Stretch]) -> subprocess.Popen[str]:
 
 
 def _check(
-    stretch: Stretch, driver: Any, connection: Any, firsts: dict[str, int]
+    stretch: Segment, driver: Any, connection: Any, firsts: dict[str, int]
 ) -> tuple[int, str | None]:
     place, previous = stretch.after, stretch.previous
     heads: dict[int, set[str]] = {}
@@ -144,4 +144,4 @@ def _rows(driver: Any, connection: Any, query: str) -> Iterable[tuple[Any, ...]]
 
 if __name__ == "__main__":
     for asked in json.load(sys.stdin):
-        print(json.dumps(asdict(check(Stretch(**asked)))), flush=True)
+        print(json.dumps(asdict(check_segment(Segment(**asked)))), flush=True)

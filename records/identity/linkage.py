@@ -23,23 +23,23 @@ import pyarrow as pa
 from splink import Linker, SettingsCreator
 from splink.backends.duckdb import DuckDBAPI
 
-from records.identity.nicknames import names_gone_by
-from records.identity.participants import SURE, Candidate, Match, MatchStatus, Participant
+from records.identity.nicknames import possible_full_names
+from records.identity.participants import LINK_THRESHOLD, Candidate, Match, MatchStatus, Participant
 
-CLEAR = 300.0
+MIN_ODDS_RATIO = 300.0
 """How many times likelier than the next student the linked one must be: twins whose names are a
 letter apart differ by less, because one slip of a pen lies between them."""
 
-POSSIBLE = 0.02
+CANDIDATE_THRESHOLD = 0.02
 """Below this probability a student is not shown to the person who decides, but as the rival of a
 sure one."""
 
-FEW = 3
+MAX_CANDIDATES = 3
 """How many students a person chooses from, at most."""
 
 
 @dataclass(frozen=True)
-class Level:
+class ComparisonLevel:
     """One way in which a fact of two records can agree or differ.
 
     `m` is how often it is so of one child's two records, `u` of two children's. With a `rarity`,
@@ -59,8 +59,8 @@ class Level:
         return self.m > self.u
 
 
-def _missing(condition: str, says: str = "nothing to compare") -> Level:
-    return Level(says, condition, 1.0, 1.0)
+def _missing(condition: str, says: str = "nothing to compare") -> ComparisonLevel:
+    return ComparisonLevel(says, condition, 1.0, 1.0)
 
 
 _ALIKE = (
@@ -68,50 +68,54 @@ _ALIKE = (
     "(damerau_levenshtein({0}_l, {0}_r) <= 1 and least(length({0}_l), length({0}_r)) >= 4)"
 )
 
-COMPARISONS: Mapping[str, tuple[Level, ...]] = {
+COMPARISONS: Mapping[str, tuple[ComparisonLevel, ...]] = {
     "first": (
         _missing("first_l is null or first_r is null"),
-        Level("the same", "first_l = first_r", 0.84, 0.005, "first"),
-        Level(
+        ComparisonLevel("the same", "first_l = first_r", 0.84, 0.005, "first"),
+        ComparisonLevel(
             "a short form, or one name of several", "list_has_any(given_l, given_r)", 0.06, 0.001
         ),
-        Level("a letter or two differ", _ALIKE.format("first"), 0.08, 0.002, "first"),
-        Level(
+        ComparisonLevel("a letter or two differ", _ALIKE.format("first"), 0.08, 0.002, "first"),
+        ComparisonLevel(
             "several letters differ",
             "jaro_winkler_similarity(first_l, first_r) >= 0.8",
             0.01,
             0.012,
         ),
-        Level("another name", "ELSE", 0.01, 0.98),
+        ComparisonLevel("another name", "ELSE", 0.01, 0.98),
     ),
     "last": (
         _missing("last_l is null or last_r is null"),
-        Level("the same", "last_l = last_r", 0.82, 0.005, "last"),
-        Level("one surname of several", "list_has_any(family_l, family_r)", 0.06, 0.005),
-        Level("a letter or two differ", _ALIKE.format("last"), 0.07, 0.002, "last"),
-        Level("another name", "ELSE", 0.05, 0.988),
+        ComparisonLevel("the same", "last_l = last_r", 0.82, 0.005, "last"),
+        ComparisonLevel("one surname of several", "list_has_any(family_l, family_r)", 0.06, 0.005),
+        ComparisonLevel("a letter or two differ", _ALIKE.format("last"), 0.07, 0.002, "last"),
+        ComparisonLevel("another name", "ELSE", 0.05, 0.988),
     ),
     "birth": (
         _missing("birth_l is null or birth_r is null"),
-        Level("the same", "birth_l = birth_r", 0.93, 0.00025, "birth"),
-        Level("day and month in each other's place", "birth_l = turned_r", 0.02, 0.0001, "birth"),
-        Level("one digit differs", "damerau_levenshtein(birth_l, birth_r) <= 1", 0.03, 0.006),
-        Level("another day", "ELSE", 0.02, 0.994),
+        ComparisonLevel("the same", "birth_l = birth_r", 0.93, 0.00025, "birth"),
+        ComparisonLevel(
+            "day and month in each other's place", "birth_l = turned_r", 0.02, 0.0001, "birth"
+        ),
+        ComparisonLevel(
+            "one digit differs", "damerau_levenshtein(birth_l, birth_r) <= 1", 0.03, 0.006
+        ),
+        ComparisonLevel("another day", "ELSE", 0.02, 0.994),
     ),
     "grade": (
         _missing(
             "grade_l is null or grade_r is null or (birth_l is not null and birth_r is not null)",
             says="",
         ),
-        Level("the same", "grade_l = grade_r", 0.85, 0.08),
-        Level("the next one", "abs(grade_l - grade_r) = 1", 0.13, 0.14),
-        Level("another grade", "ELSE", 0.02, 0.78),
+        ComparisonLevel("the same", "grade_l = grade_r", 0.85, 0.08),
+        ComparisonLevel("the next one", "abs(grade_l - grade_r) = 1", 0.13, 0.14),
+        ComparisonLevel("another grade", "ELSE", 0.02, 0.78),
     ),
     "school": (
         _missing("school_l is null or school_r is null"),
-        Level("the same", "school_l = school_r", 0.8, 0.16, "school"),
-        Level("much the same", _ALIKE.format("school"), 0.05, 0.01),
-        Level("another school", "ELSE", 0.15, 0.83),
+        ComparisonLevel("the same", "school_l = school_r", 0.8, 0.16, "school"),
+        ComparisonLevel("much the same", _ALIKE.format("school"), 0.05, 0.01),
+        ComparisonLevel("another school", "ELSE", 0.15, 0.83),
     ),
 }
 """Each fact with its levels, the first that holds counting.
@@ -123,7 +127,7 @@ thirty participants is too small to estimate them from (docs/benchmarks.md). A g
 birth date, so it is weighed only where there is none.
 """
 
-READINGS: Mapping[str, float] = {"as given": 0.97, "turned": 0.03}
+NAME_ORDERS: Mapping[str, float] = {"as given": 0.97, "turned": 0.03}
 """How often a list has first and last names in their places, and in each other's."""
 
 _MIXED_IN = 250
@@ -196,17 +200,17 @@ _FIELDS = pa.schema(
 )
 
 
-def link(participants: Sequence[Participant], students: pd.DataFrame) -> list[Match]:
+def link_participants(participants: Sequence[Participant], students: pd.DataFrame) -> list[Match]:
     """A match for each participant, in their order.
 
     Args:
         participants: of one partner or of several; each partner's are held against one another.
-        students: a row each, with the columns of `records.identity.participants.roster`.
+        students: a row each, with the columns of `records.identity.participants.linkage_roster`.
 
-    A participant is linked when the probability is at least `SURE`, the student is `CLEAR` times
-    likelier than the next, the first name agrees, and so does the birth date or the school. Before
-    anything is compared, a participant is as likely to be no student of the district as to be one.
-    The arithmetic is that of Fellegi and Sunter, "A Theory for Record Linkage" (1969).
+    A participant is linked when the probability is at least `SURE`, the student is `MIN_ODDS_RATIO`
+    times likelier than the next, the first name agrees, and so does the birth date or the school.
+    Before anything is compared, a participant is as likely to be no student of the district as to
+    be one. The arithmetic is that of Fellegi and Sunter, "A Theory for Record Linkage" (1969).
     """
     if not participants or students.empty:
         return [Match(one, MatchStatus.NONE, None, ()) for one in participants]
@@ -214,7 +218,7 @@ def link(participants: Sequence[Participant], students: pd.DataFrame) -> list[Ma
     return _one_to_one([_match(one, fits[place]) for place, one in enumerate(participants)])
 
 
-def likeness(
+def describe_similarity(
     pairs: Sequence[tuple[Participant, str]], students: pd.DataFrame
 ) -> list[dict[str, str]]:
     """How alike each fact of a participant and a student is, in the words of `COMPARISONS`: one
@@ -228,8 +232,8 @@ def likeness(
     found = ", ".join(f"{_which_level(levels)} as {name}" for name, levels in COMPARISONS.items())
     sides = pa.table(
         {
-            "key": [f"{place} {reading}" for place in range(len(pairs)) for reading in READINGS],
-            "student": [student for _, student in pairs for _ in READINGS],
+            "key": [f"{place} {reading}" for place in range(len(pairs)) for reading in NAME_ORDERS],
+            "student": [student for _, student in pairs for _ in NAME_ORDERS],
         }
     )
     with _engine() as engine:
@@ -260,7 +264,7 @@ class _Fit:
 
     student_id: str
     odds: float
-    levels: Mapping[str, Level]
+    levels: Mapping[str, ComparisonLevel]
 
     @cached_property
     def enough(self) -> bool:
@@ -278,14 +282,16 @@ def _match(participant: Participant, fits: Sequence[_Fit]) -> Match:
         (fit for fit in fits if fit.named_alike), key=lambda fit: (-fit.odds, fit.student_id)
     )
     total = 1.0 + sum(fit.odds for fit in fits)
-    possible = [fit for fit in ranked if fit.odds / total >= POSSIBLE]
+    possible = [fit for fit in ranked if fit.odds / total >= CANDIDATE_THRESHOLD]
     if not possible:
         return Match(participant, MatchStatus.NONE, None, ())
     best, *rivals = ranked
-    sure = best.enough and best.odds / total >= SURE
-    close = [fit for fit in rivals if sure and CLEAR * fit.odds > best.odds]
+    sure = best.enough and best.odds / total >= LINK_THRESHOLD
+    close = [fit for fit in rivals if sure and MIN_ODDS_RATIO * fit.odds > best.odds]
     offered = dict.fromkeys([*possible, *close])
-    candidates = tuple(Candidate(fit.student_id, fit.odds / total) for fit in offered)[:FEW]
+    candidates = tuple(Candidate(fit.student_id, fit.odds / total) for fit in offered)[
+        :MAX_CANDIDATES
+    ]
     if sure and not close:
         return Match(participant, MatchStatus.LINKED, best.student_id, candidates)
     return Match(participant, MatchStatus.UNSURE, None, candidates)
@@ -339,7 +345,7 @@ def _fits(participants: Sequence[Participant], students: pd.DataFrame) -> Mappin
             name: _level(COMPARISONS[name], number)
             for name, number in zip(COMPARISONS, numbers, strict=True)
         }
-        fit = _Fit(student, READINGS[reading] * 2.0**weight, levels)
+        fit = _Fit(student, NAME_ORDERS[reading] * 2.0**weight, levels)
         known = best[int(place)].get(fit.student_id)
         if known is None or fit.odds > known.odds:
             best[int(place)][fit.student_id] = fit
@@ -361,7 +367,7 @@ def _settings(students: int) -> SettingsCreator:
     )
 
 
-def _splink_level(level: Level) -> dict[str, Any]:
+def _splink_level(level: ComparisonLevel) -> dict[str, Any]:
     if level.m == level.u:
         return {"sql_condition": level.when, "is_null_level": True}
     rarity = {"tf_adjustment_column": level.rarity} if level.rarity else {}
@@ -372,14 +378,14 @@ def _splink_level(level: Level) -> dict[str, Any]:
     } | rarity
 
 
-def _level(levels: tuple[Level, ...], gamma: int) -> Level:
+def _level(levels: tuple[ComparisonLevel, ...], gamma: int) -> ComparisonLevel:
     """The level of a splink number: -1 where the fact is missing, else counted from the last level
     up.
     """
     return levels[0] if gamma < 0 else levels[len(levels) - 1 - gamma]
 
 
-def _which_level(levels: tuple[Level, ...]) -> str:
+def _which_level(levels: tuple[ComparisonLevel, ...]) -> str:
     *tested, last = range(len(levels))
     return (
         "case "
@@ -392,14 +398,16 @@ def _suffixed(table: pa.Table, suffix: str) -> pa.Table:
     return table.rename_columns([f"{name}{suffix}" for name in table.column_names])
 
 
-def _in_words(given: Mapping[str, Level], turned: Mapping[str, Level]) -> dict[str, str]:
-    if READINGS["turned"] * _weight(turned) > READINGS["as given"] * _weight(given):
+def _in_words(
+    given: Mapping[str, ComparisonLevel], turned: Mapping[str, ComparisonLevel]
+) -> dict[str, str]:
+    if NAME_ORDERS["turned"] * _weight(turned) > NAME_ORDERS["as given"] * _weight(given):
         swapped = {name: f"{turned[name].says}, in the other's place" for name in ("first", "last")}
         return {name: level.says for name, level in turned.items()} | swapped
     return {name: level.says for name, level in given.items()}
 
 
-def _weight(levels: Mapping[str, Level]) -> float:
+def _weight(levels: Mapping[str, ComparisonLevel]) -> float:
     return levels["first"].m / levels["first"].u * levels["last"].m / levels["last"].u
 
 
@@ -468,10 +476,10 @@ def _facts(
     """One record as it is compared: small letters without accents, and names also in their
     parts.
     """
-    given = plain_words(first or "")
-    family = [word for word in plain_words(last or "") if word not in _GENERATIONS]
+    given = normalized_words(first or "")
+    family = [word for word in normalized_words(last or "") if word not in _GENERATIONS]
     whole_given, whole_family = "".join(given), "".join(family)
-    names = {name for word in (whole_given, *_parts(given)) for name in names_gone_by(word)}
+    names = {name for word in (whole_given, *_parts(given)) for name in possible_full_names(word)}
     return {
         "unique_id": key,
         "first": whole_given or None,
@@ -485,7 +493,7 @@ def _facts(
     }
 
 
-def plain_words(text: str) -> list[str]:
+def normalized_words(text: str) -> list[str]:
     """The words of a name in small letters, without accents, apostrophes and hyphens."""
     letters = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
     return "".join(
@@ -500,7 +508,7 @@ def _parts(words: Sequence[str]) -> list[str]:
 
 
 def _school(text: str) -> str:
-    first, *rest = plain_words(text) or [""]
+    first, *rest = normalized_words(text) or [""]
     return " ".join(
         word for word in (first, *(_SCHOOL_WORDS.get(word, word) for word in rest)) if word
     )

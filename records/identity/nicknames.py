@@ -109,7 +109,7 @@ SHORT_FORMS: Mapping[str, str] = {
 accents."""
 
 
-def names_gone_by(name: str) -> frozenset[str]:
+def possible_full_names(name: str) -> frozenset[str]:
     """The name itself and every full name that it may be short for."""
     return _FULL_NAMES.get(name, frozenset()) | {name}
 

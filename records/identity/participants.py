@@ -26,19 +26,19 @@ from records.database.engine import (
     ParticipantCandidateRow,
     ParticipantRow,
 )
-from records.system.errors import SaidPlainly
+from records.system.errors import UserError
 
-SURE = 0.98
+LINK_THRESHOLD = 0.98
 """The least probability of a link. Most links are far above it: on lists whose truth is known,
 about one in ten thousand is wrong (docs/benchmarks.md)."""
 
 
-NAMES_KEPT = timedelta(days=30)
+NAME_RETENTION = timedelta(days=30)
 """How long the name of a participant who is no student stays: so long an answer given in error can
 be seen."""
 
 
-class IdentityError(SaidPlainly, ValueError):
+class IdentityError(UserError, ValueError):
     """A link that cannot be recorded or undone; the message says why."""
 
 
@@ -53,8 +53,8 @@ class MatchStatus(StrEnum):
     CHANGED = "changed"
 
 
-WAITING = (MatchStatus.UNSURE, MatchStatus.CHANGED)
-SETTLED = (MatchStatus.LINKED, MatchStatus.NONE)
+OPEN_STATUSES = (MatchStatus.UNSURE, MatchStatus.CHANGED)
+CLOSED_STATUSES = (MatchStatus.LINKED, MatchStatus.NONE)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ParticipantLink:
     """What is kept of a participant.
 
     `decided_by` is who last had a hand in it, empty where nobody had; `student_id` of one that is
@@ -114,7 +114,7 @@ class Standing:
         return tuple(dict.fromkeys([*(one.student_id for one in self.candidates), *earlier]))
 
 
-def roster(records: ScopedRecords) -> pd.DataFrame:
+def linkage_roster(records: ScopedRecords) -> pd.DataFrame:
     """The students of `records` as they are compared: names, birth date, grade, and the school by
     its name.
     """
@@ -152,7 +152,7 @@ def record_matches(
         )
 
 
-def links(database: Database, organization_id: str) -> Mapping[str, str]:
+def linked_students(database: Database, organization_id: str) -> Mapping[str, str]:
     """The student of each participant of an organisation who is linked to one."""
     query = select(ParticipantRow).where(
         ParticipantRow.organization_id == organization_id,
@@ -166,12 +166,12 @@ def links(database: Database, organization_id: str) -> Mapping[str, str]:
         }
 
 
-def queue(database: Database) -> list[Standing]:
+def review_queue(database: Database) -> list[ParticipantLink]:
     """Participants who wait for a person, in the order of partner and participant."""
-    return _standings(database, ParticipantRow.status.in_(WAITING))
+    return _standings(database, ParticipantRow.status.in_(OPEN_STATUSES))
 
 
-def unfound(database: Database) -> list[Standing]:
+def unmatched(database: Database) -> list[ParticipantLink]:
     """Participants for whom the comparison found no student, and of whom nobody has said more, in
     the same order.
     """
@@ -180,7 +180,7 @@ def unfound(database: Database) -> list[Standing]:
     )
 
 
-def strangers(database: Database, organization_id: str) -> frozenset[str]:
+def confirmed_non_students(database: Database, organization_id: str) -> frozenset[str]:
     """Participants of an organisation of whom a person has said that they are no student of this
     district.
     """
@@ -193,9 +193,9 @@ def strangers(database: Database, organization_id: str) -> frozenset[str]:
         return frozenset(session.scalars(query))
 
 
-def forget_strangers(database: Database, now: datetime) -> int:
-    """Delete name, birth date, grade and school of those who have been no student for `NAMES_KEPT`;
-    how many these are.
+def purge_non_student_names(database: Database, now: datetime) -> int:
+    """Delete name, birth date, grade and school of those who have been no student for
+    `NAME_RETENTION`; how many these are.
 
     Their number stays, and the students that were refused for them, so that the question is not
     asked again.
@@ -203,7 +203,7 @@ def forget_strangers(database: Database, now: datetime) -> int:
     old = (
         ParticipantRow.status == MatchStatus.NONE,
         ParticipantRow.decided_by != "",
-        ParticipantRow.decided_at < now - NAMES_KEPT,
+        ParticipantRow.decided_at < now - NAME_RETENTION,
         ParticipantRow.first_name != "",
     )
     with database.write_transaction() as session:
@@ -214,17 +214,17 @@ def forget_strangers(database: Database, now: datetime) -> int:
         return len(rows)
 
 
-def decided(database: Database) -> list[Standing]:
+def manually_decided(database: Database) -> list[ParticipantLink]:
     """Participants about whom a person has said who they are, or that they are none, the latest
     first.
     """
     found = _standings(
-        database, ParticipantRow.status.in_(SETTLED), ParticipantRow.decided_by != ""
+        database, ParticipantRow.status.in_(CLOSED_STATUSES), ParticipantRow.decided_by != ""
     )
     return sorted(found, key=lambda one: one.decided_at or datetime.min, reverse=True)
 
 
-def linked_by_comparison(database: Database) -> list[Standing]:
+def automatically_linked(database: Database) -> list[ParticipantLink]:
     """Participants whom the comparison alone has linked, in the order of partner and
     participant.
     """
@@ -233,7 +233,7 @@ def linked_by_comparison(database: Database) -> list[Standing]:
     )
 
 
-def counts(database: Database) -> Mapping[str, Counter[MatchStatus]]:
+def status_counts(database: Database) -> Mapping[str, Counter[MatchStatus]]:
     """How many participants of each organisation stand where."""
     found: defaultdict[str, Counter[MatchStatus]] = defaultdict(Counter)
     with database.session() as session:
@@ -244,7 +244,7 @@ def counts(database: Database) -> Mapping[str, Counter[MatchStatus]]:
     return dict(sorted(found.items()))
 
 
-def decide(
+def resolve_participant(
     database: Database,
     organization_id: str,
     participant_id: str,
@@ -284,7 +284,7 @@ def decide(
         row.student_id, row.decided_by, row.decided_at = student_id, decided_by, now
 
 
-def undo(
+def reopen_participant(
     database: Database, organization_id: str, participant_id: str, undone_by: str, now: datetime
 ) -> None:
     """Take back a link or a "none of these": the participant waits until a person says anew,
@@ -295,7 +295,9 @@ def undo(
     """
     with database.write_transaction() as session:
         row = _row(session, organization_id, participant_id)
-        if row.status not in SETTLED or (row.status == MatchStatus.NONE and not row.decided_by):
+        if row.status not in CLOSED_STATUSES or (
+            row.status == MatchStatus.NONE and not row.decided_by
+        ):
             raise IdentityError(
                 "Nothing is settled about this participant, so there is nothing to take back."
             )
@@ -337,7 +339,7 @@ def _settle(session: Session, rows: dict[str, ParticipantRow], match: Match) -> 
     elif not row.decided_by:
         row.status, row.student_id = match.status, match.student_id
     elif (
-        row.status in SETTLED
+        row.status in CLOSED_STATUSES
         and _who(row) != _who(one)
         and (match.student_id is None or match.student_id != row.student_id)
     ):
@@ -375,7 +377,7 @@ def _part_rivals(
             claims[row.student_id].append(row)
     sure = select(ParticipantCandidateRow).where(
         ParticipantCandidateRow.organization_id == organization_id,
-        ParticipantCandidateRow.probability >= SURE,
+        ParticipantCandidateRow.probability >= LINK_THRESHOLD,
     )
     for candidate in session.scalars(sure):
         row = rows[candidate.participant_id]
@@ -390,7 +392,7 @@ def _part_rivals(
 
 def _is_open(status: str, decided_by: str) -> bool:
     """Whether a person may say who a participant is."""
-    return status in WAITING or (status == MatchStatus.NONE and not decided_by)
+    return status in OPEN_STATUSES or (status == MatchStatus.NONE and not decided_by)
 
 
 def _is_forgotten(row: ParticipantRow) -> bool:
@@ -430,7 +432,7 @@ def _row(session: Session, organization_id: str, participant_id: str) -> Partici
     return row
 
 
-def _standings(database: Database, *conditions: Any) -> list[Standing]:
+def _standings(database: Database, *conditions: Any) -> list[ParticipantLink]:
     query = select(ParticipantRow).where(*conditions)
     order = (ParticipantRow.organization_id, ParticipantRow.participant_id)
     with database.session() as session:
@@ -454,7 +456,7 @@ def _candidates(session: Session, *conditions: Any) -> dict[tuple[str, str], lis
 
 def _standing(
     row: ParticipantRow, candidates: Mapping[tuple[str, str], Sequence[Candidate]]
-) -> Standing:
+) -> ParticipantLink:
     participant = Participant(
         row.organization_id,
         row.participant_id,
@@ -465,7 +467,7 @@ def _standing(
         row.school,
     )
     theirs = candidates.get((row.organization_id, row.participant_id), ())
-    return Standing(
+    return ParticipantLink(
         participant,
         MatchStatus(row.status),
         row.student_id,

@@ -5,10 +5,10 @@ certificate that says so.
 older ones, feature tables, the mirrors of sources, the operational store, and the name behind the
 disclosure log's references, whose chain still holds. It is written down before the first store is
 touched: from then on nobody sees the child, and if it is cut off, `finish_destructions` or the same
-command goes on; the certificate comes last. `destroy_view` removes what one organisation's
-agreement made. Neither touches a record under a legal hold. What is destroyed stays away: the next
-load leaves it out. Copies kept elsewhere are named, with the day they expire. Sources: 34 CFR
-99.35(b); NIST SP 800-88 (certificate of disposition).
+command goes on; the certificate comes last. `destroy_agreement_data` removes what one
+organisation's agreement made. Neither touches a record under a legal hold. What is destroyed stays
+away: the next load leaves it out. Copies kept elsewhere are named, with the day they expire.
+Sources: 34 CFR 99.35(b); NIST SP 800-88 (certificate of disposition).
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ import pyarrow.parquet as pq
 from sqlalchemy import CursorResult, Result, delete, func, select, text, update
 from sqlalchemy.orm import Session
 
-from records.access.publication import has_wall, publish_if_needed, withdraw_others
+from records.access.publication import (
+    has_row_security,
+    publish_if_needed,
+    withdraw_other_publications,
+)
 from records.access.scope import Viewer
 from records.canonical.schema import TABLES
 from records.connectors.http.mirror import open_mirror
@@ -39,25 +43,30 @@ from records.database.engine import (
     DecisionRow,
     DestructionRow,
     EmergencyRow,
+    ImpressionRow,
     LegalDemandRow,
     LegalHoldRow,
     LogStudentRow,
     OptOutRow,
     ParticipantCandidateRow,
     ParticipantRow,
-    ShownListRow,
     StaffRow,
     UnfinishedDestructionRow,
     WebSessionRow,
 )
-from records.disclosure_log.disclosures import forget_student
-from records.people.district_admins import require_officer
-from records.permissions.agreements import all_agreements
-from records.permissions.legal_holds import held
-from records.snapshots.snapshot import NoSnapshot, Snapshot, count_naming, rewrite_without
-from records.system.errors import SaidPlainly
+from records.disclosure_log.disclosures import unlink_student
+from records.people.district_admins import require_district_admin
+from records.permissions.agreements import latest_agreements
+from records.permissions.legal_holds import students_on_hold
+from records.snapshots.snapshot import (
+    NoSnapshot,
+    Snapshot,
+    count_quarantined_mentions,
+    rewrite_without_student,
+)
+from records.system.errors import UserError
 
-DERIVED = ("features",)
+DERIVED_FOLDERS = ("features",)
 """Folders of a home that hold what was worked out from records: made again when they are next asked
 for."""
 
@@ -65,7 +74,7 @@ _OF_A_STUDENT = (
     ConsentRow,
     OptOutRow,
     DecisionRow,
-    ShownListRow,
+    ImpressionRow,
     EmergencyRow,
     LegalHoldRow,
     ParticipantCandidateRow,
@@ -77,19 +86,19 @@ _STUDENT_TABLES = frozenset(name for name, canonical in TABLES.items() if canoni
 _OF_AN_ORGANIZATION = (
     ConsentRow,
     DecisionRow,
-    ShownListRow,
+    ImpressionRow,
     EmergencyRow,
     ParticipantCandidateRow,
     ParticipantRow,
 )
 
 
-class DestructionRefused(SaidPlainly, ValueError):
+class DestructionError(UserError, ValueError):
     """Something that must not be destroyed, or is not there; nothing was changed."""
 
 
 @dataclass(frozen=True)
-class Removed:
+class RemovedItems:
     """What was removed from one store. `items` are rows, or files."""
 
     store: str
@@ -98,7 +107,7 @@ class Removed:
 
 
 @dataclass(frozen=True)
-class Unfinished:
+class UnfinishedDestruction:
     """A student's destruction that was begun and has no certificate yet. `held`: a legal hold makes
     it wait.
     """
@@ -110,7 +119,7 @@ class Unfinished:
 
 
 @dataclass(frozen=True)
-class Copy:
+class Backup:
     """A backup: where it is, when it was made, and when it ends by itself."""
 
     name: str
@@ -155,16 +164,16 @@ def destroy_student(
         LoadInProgress: records are being loaded; what was begun stays unfinished.
     """
     with database.session() as session:
-        require_officer(session, officer, _ACT)
+        require_district_admin(session, officer, _ACT)
     _require_owner(database)
-    if student_id in held(database):
-        raise DestructionRefused(
+    if student_id in students_on_hold(database):
+        raise DestructionError(
             "a legal hold is on this record: it must be lifted before anything is destroyed"
         )
-    subject = digest_of(student_id, secret)
+    subject = destroyed_student_digest(student_id, secret)
     if not _is_begun(database, subject):
         if not _known(database, home, student_id):
-            raise DestructionRefused(_never_there(database, subject))
+            raise DestructionError(_never_there(database, subject))
         _begin(database, subject, student_id, officer, _found(database, home, student_id), now)
     return _finish(database, home, subject, now)
 
@@ -177,7 +186,7 @@ def finish_destructions(database: Database, home: Path, now: datetime) -> list[C
         LoadInProgress: records are being loaded.
         DestructionRefused: the login may not rewrite what PostgreSQL keeps.
     """
-    waiting = held(database)
+    waiting = students_on_hold(database)
     with database.session() as session:
         rows = session.scalars(
             select(UnfinishedDestructionRow).order_by(UnfinishedDestructionRow.id)
@@ -188,19 +197,20 @@ def finish_destructions(database: Database, home: Path, now: datetime) -> list[C
     return [_finish(database, home, subject, now) for subject in subjects]
 
 
-def unfinished(database: Database) -> list[Unfinished]:
+def unfinished_destructions(database: Database) -> list[UnfinishedDestruction]:
     """Every destruction of a student that has no certificate yet, the oldest first."""
-    waiting = held(database)
+    waiting = students_on_hold(database)
     with database.session() as session:
         rows = session.scalars(
             select(UnfinishedDestructionRow).order_by(UnfinishedDestructionRow.id)
         )
         return [
-            Unfinished(row.id, row.begun_at, row.officer, row.student_id in waiting) for row in rows
+            UnfinishedDestruction(row.id, row.begun_at, row.officer, row.student_id in waiting)
+            for row in rows
         ]
 
 
-def unfinished_of(database: Database, student_id: str) -> Unfinished | None:
+def unfinished_destruction_of(database: Database, student_id: str) -> UnfinishedDestruction | None:
     """The destruction of this student that is under way, if one is."""
     query = select(UnfinishedDestructionRow).where(
         UnfinishedDestructionRow.student_id == student_id
@@ -208,13 +218,15 @@ def unfinished_of(database: Database, student_id: str) -> Unfinished | None:
     with database.session() as session:
         row = session.scalar(query)
         return (
-            Unfinished(row.id, row.begun_at, row.officer, student_id in held(database))
+            UnfinishedDestruction(
+                row.id, row.begun_at, row.officer, student_id in students_on_hold(database)
+            )
             if row
             else None
         )
 
 
-def destroy_view(
+def destroy_agreement_data(
     database: Database, home: Path, agreement_id: str, officer: Viewer, now: datetime
 ) -> Certificate:
     """Remove what an ended agreement made: the organisation's decisions, consents, participants,
@@ -228,17 +240,17 @@ def destroy_view(
             is still in force.
     """
     with database.session() as session:
-        require_officer(session, officer, _ACT)
+        require_district_admin(session, officer, _ACT)
     stored = next(
-        (one for one in all_agreements(database) if one.agreement.agreement_id == agreement_id),
+        (one for one in latest_agreements(database) if one.agreement.agreement_id == agreement_id),
         None,
     )
     if stored is None:
-        raise DestructionRefused(f"there is no agreement {agreement_id!r}")
+        raise DestructionError(f"there is no agreement {agreement_id!r}")
     organization = stored.agreement.organization_id
-    for one in all_agreements(database, organization):
+    for one in latest_agreements(database, organization):
         if one.revoked_at is None and one.agreement.end >= now.date():
-            raise DestructionRefused(
+            raise DestructionError(
                 f"agreement {one.agreement.agreement_id} of {organization} is in force until"
                 f" {one.agreement.end}: what it shares is still needed; revoke it first"
             )
@@ -246,15 +258,17 @@ def destroy_view(
     with database.write_transaction() as session:
         for row in _OF_AN_ORGANIZATION:
             count = _rows(session.execute(delete(row).where(row.organization_id == organization)))
-            removed.append(Removed(row.__tablename__, count, "rows deleted"))
+            removed.append(RemovedItems(row.__tablename__, count, "rows deleted"))
         people = select(StaffRow.user_id).where(StaffRow.organization_id == organization)
         ended = _rows(
             session.execute(delete(WebSessionRow).where(WebSessionRow.user_id.in_(people)))
         )
-        removed.append(Removed(WebSessionRow.__tablename__, ended, "sessions ended and deleted"))
+        removed.append(
+            RemovedItems(WebSessionRow.__tablename__, ended, "sessions ended and deleted")
+        )
         active = update(StaffRow).where(StaffRow.organization_id == organization, StaffRow.active)
         closed = _rows(session.execute(active.values(active=False)))
-        removed.append(Removed(StaffRow.__tablename__, closed, "accounts closed"))
+        removed.append(RemovedItems(StaffRow.__tablename__, closed, "accounts closed"))
         who = (officer.user_id, officer.name, officer.login)
         certificate = _certify(session, "agreement", agreement_id, who, now, removed)
     _wipe(database)
@@ -268,7 +282,7 @@ def certificates(database: Database) -> list[Certificate]:
         return [_certificate(row) for row in rows]
 
 
-def overdue(database: Database, today: date) -> list[Overdue]:
+def overdue_destructions(database: Database, today: date) -> list[Overdue]:
     """Agreements past their day of destruction without a certificate, the longest first."""
     with database.session() as session:
         done = set(
@@ -282,13 +296,13 @@ def overdue(database: Database, today: date) -> list[Overdue]:
             one.agreement.organization_id,
             one.agreement.destruction_date,
         )
-        for one in all_agreements(database)
+        for one in latest_agreements(database)
         if one.agreement.destruction_date < today and one.agreement.agreement_id not in done
     ]
     return sorted(late, key=lambda one: one.destruction_date)
 
 
-def destroyed_before(database: Database, secret: bytes) -> Callable[[str], bool] | None:
+def destroyed_student_filter(database: Database, secret: bytes) -> Callable[[str], bool] | None:
     """Whether a student's records were destroyed, or are being, so that a load leaves them out;
     None if nobody's.
     """
@@ -297,15 +311,15 @@ def destroyed_before(database: Database, secret: bytes) -> Callable[[str], bool]
         digests = frozenset(session.scalars(done.union(select(UnfinishedDestructionRow.subject))))
     if not digests:
         return None
-    return lambda student_id: digest_of(student_id, secret) in digests
+    return lambda student_id: destroyed_student_digest(student_id, secret) in digests
 
 
-def digest_of(student_id: str, secret: bytes) -> str:
+def destroyed_student_digest(student_id: str, secret: bytes) -> str:
     """How a certificate names a student: 64 hex digits that only this installation can work out."""
     return hmac.new(secret, f"destroyed\0{student_id}".encode(), hashlib.sha256).hexdigest()
 
 
-def add_backup(database: Database, copy: Copy) -> None:
+def add_backup(database: Database, copy: Backup) -> None:
     """Put a copy on the list of those that a certificate of destruction names.
 
     Raises:
@@ -313,7 +327,7 @@ def add_backup(database: Database, copy: Copy) -> None:
     """
     with database.session() as session:
         if session.scalar(select(BackupRow.id).where(BackupRow.name == copy.name)) is not None:
-            raise DestructionRefused(f"a backup named {copy.name!r} is on the list already")
+            raise DestructionError(f"a backup named {copy.name!r} is on the list already")
         session.add(
             BackupRow(
                 name=copy.name,
@@ -325,7 +339,7 @@ def add_backup(database: Database, copy: Copy) -> None:
         )
 
 
-def backup_destroyed(database: Database, name: str, now: datetime) -> None:
+def mark_backup_destroyed(database: Database, name: str, now: datetime) -> None:
     """Write down that a copy is gone.
 
     Raises:
@@ -334,11 +348,11 @@ def backup_destroyed(database: Database, name: str, now: datetime) -> None:
     with database.session() as session:
         row = session.scalar(select(BackupRow).where(BackupRow.name == name))
         if row is None:
-            raise DestructionRefused(f"there is no backup named {name!r} on the list")
+            raise DestructionError(f"there is no backup named {name!r} on the list")
         row.destroyed_at = row.destroyed_at or now
 
 
-def backups(database: Database) -> list[Copy]:
+def backups(database: Database) -> list[Backup]:
     """Every copy on the list, the newest first."""
     with database.session() as session:
         return [
@@ -351,7 +365,7 @@ def _require_owner(database: Database) -> None:
     """PostgreSQL rewrites a table, so that no deleted row is left in its file, for the owner of the
     table alone.
     """
-    if not has_wall(database):
+    if not has_row_security(database):
         return
     with database.engine.connect() as connection:
         owns = connection.scalar(
@@ -361,7 +375,7 @@ def _require_owner(database: Database) -> None:
             )
         )
     if not owns:
-        raise DestructionRefused(
+        raise DestructionError(
             "only the database's owner can destroy: give the command with the owner's login"
         )
 
@@ -399,7 +413,7 @@ def _known(database: Database, home: Path, student_id: str) -> bool:
     return any(_in_mirrors(home, student_id).values())
 
 
-def _found(database: Database, home: Path, student_id: str) -> list[Removed]:
+def _found(database: Database, home: Path, student_id: str) -> list[RemovedItems]:
     """What every store holds of the student and will lose: counted before, so that what is cut off
     loses no count.
     """
@@ -408,37 +422,37 @@ def _found(database: Database, home: Path, student_id: str) -> list[Removed]:
         serving = Snapshot.current(home)
         older = [folder for folder in _snapshots(home) if folder != serving.path]
         found = [
-            Removed(
+            RemovedItems(
                 "snapshot",
                 _rows_of(serving.path, student_id, TABLES),
                 f"{serving.id} written anew without them",
             ),
-            Removed(
+            RemovedItems(
                 "quarantine",
-                count_naming(serving, student_id),
+                count_quarantined_mentions(serving, student_id),
                 "what was set aside stays counted; its content was struck out",
             ),
-            Removed("older snapshots", len(older), "folders deleted"),
+            RemovedItems("older snapshots", len(older), "folders deleted"),
         ]
     found += [
-        Removed(f"mirror of {source}", records, "records deleted")
+        RemovedItems(f"mirror of {source}", records, "records deleted")
         for source, records in _in_mirrors(home, student_id).items()
     ]
-    found += [Removed(name, len(files), _MADE_ANEW) for name, files in _derived(home).items()]
+    found += [RemovedItems(name, len(files), _MADE_ANEW) for name, files in _derived(home).items()]
     with database.session() as session:
         found += [
-            Removed(row.__tablename__, _count(session, row, student_id), "rows deleted")
+            RemovedItems(row.__tablename__, _count(session, row, student_id), "rows deleted")
             for row in _OF_A_STUDENT
         ]
         found.append(
-            Removed(
+            RemovedItems(
                 LegalDemandRow.__tablename__,
                 _count(session, LegalDemandRow, student_id),
                 "the register stays; whom it named is cut out",
             )
         )
         found.append(
-            Removed(
+            RemovedItems(
                 "disclosures",
                 _count(session, LogStudentRow, student_id),
                 "the log stays whole; whom its references name is cut out",
@@ -452,7 +466,7 @@ def _begin(
     subject: str,
     student_id: str,
     officer: Viewer,
-    found: list[Removed],
+    found: list[RemovedItems],
     now: datetime,
 ) -> None:
     """Write down what is about to be destroyed: from its commit on, nobody sees the student."""
@@ -492,7 +506,7 @@ def _finish(database: Database, home: Path, subject: str, now: datetime) -> Cert
                 subject,
                 (row.by, row.officer, row.login),
                 now,
-                [Removed(**one) for one in row.found],
+                [RemovedItems(**one) for one in row.found],
                 begun_at=row.begun_at,
             )
         done = select(DestructionRow).where(
@@ -503,10 +517,10 @@ def _finish(database: Database, home: Path, subject: str, now: datetime) -> Cert
 
 def _from_files(database: Database, home: Path, student_id: str) -> None:
     with suppress(NoSnapshot):
-        rewrite_without(
+        rewrite_without_student(
             home, student_id, publish=lambda snapshot: publish_if_needed(database, snapshot)
         )
-        withdraw_others(database, Snapshot.current(home))
+        withdraw_other_publications(database, Snapshot.current(home))
     for folder in sorted((home / "sources").glob("*/")):
         with open_mirror(folder) as mirror:
             mirror.forget(student_id)
@@ -520,7 +534,7 @@ def _from_store(database: Database, student_id: str) -> None:
             session.execute(delete(row).where(row.student_id == student_id))
         of_them = update(LegalDemandRow).where(LegalDemandRow.student_id == student_id)
         session.execute(of_them.values(student_id="destroyed"))
-        forget_student(session, student_id)
+        unlink_student(session, student_id)
         begun = update(UnfinishedDestructionRow).where(
             UnfinishedDestructionRow.student_id == student_id
         )
@@ -560,12 +574,15 @@ def _in_mirrors(home: Path, student_id: str) -> dict[str, int]:
 
 
 def _derived(home: Path) -> dict[str, list[Path]]:
-    return {name: [file for file in (home / name).rglob("*") if file.is_file()] for name in DERIVED}
+    return {
+        name: [file for file in (home / name).rglob("*") if file.is_file()]
+        for name in DERIVED_FOLDERS
+    }
 
 
-def _delete_derived(home: Path) -> list[Removed]:
-    removed = [Removed(name, len(files), _MADE_ANEW) for name, files in _derived(home).items()]
-    for name in DERIVED:
+def _delete_derived(home: Path) -> list[RemovedItems]:
+    removed = [RemovedItems(name, len(files), _MADE_ANEW) for name, files in _derived(home).items()]
+    for name in DERIVED_FOLDERS:
         shutil.rmtree(home / name, ignore_errors=True)
     return removed
 
@@ -576,7 +593,7 @@ def _certify(
     subject: str,
     officer: tuple[str, str, str],
     now: datetime,
-    removed: list[Removed],
+    removed: list[RemovedItems],
     begun_at: datetime | None = None,
 ) -> Certificate:
     living = select(BackupRow).where(
@@ -627,8 +644,8 @@ def _certificate(row: DestructionRow) -> Certificate:
     return Certificate(row.id, row.at, row.kind, row.certificate, row.sha256)
 
 
-def _copy(row: BackupRow) -> Copy:
-    return Copy(row.name, row.place, row.taken_at, row.expires_on, row.destroyed_at)
+def _copy(row: BackupRow) -> Backup:
+    return Backup(row.name, row.place, row.taken_at, row.expires_on, row.destroyed_at)
 
 
 def _wipe(database: Database) -> None:

@@ -22,9 +22,9 @@ from sqlalchemy.orm import Session
 from records.access.scope import Scope, Viewer
 from records.canonical.schema import Category
 from records.database.engine import Database, LegalDemandEventRow, LegalDemandRow
-from records.people.district_admins import require_officer
-from records.people.notices import give_notice
-from records.system.errors import SaidPlainly
+from records.people.district_admins import require_district_admin
+from records.people.notices import add_notice
+from records.system.errors import UserError
 
 JUDICIAL_BASIS = "judicial_order"
 """34 CFR 99.31(a)(9): to comply with a judicial order or a lawfully issued subpoena."""
@@ -38,7 +38,7 @@ RELEASE_DAYS = 7
 """From approval until a release closes again: the papers that it rests on may be withdrawn or
 replaced."""
 
-DEMANDABLE = tuple(
+DEMANDABLE_CATEGORIES = tuple(
     category
     for category in Category
     if category not in (Category.SCHEDULE, Category.SERVICES, Category.MEAL_ELIGIBILITY)
@@ -51,17 +51,17 @@ DEMANDABLE = tuple(
 _EITHER = "Please give either the day on which the family was told, or the lawful exception."
 
 
-class DemandRefused(ValueError):
+class LegalDemandError(ValueError):
     """Something that may not be done with a demand; the message says why in plain words, and
     nothing was changed.
     """
 
 
-class NoSuchDemand(SaidPlainly, LookupError):
+class NoSuchDemand(UserError, LookupError):
     """There is no demand of this number."""
 
 
-class Status(StrEnum):
+class DemandStatus(StrEnum):
     """Where a demand stands. `refused` is where each begins, and where a denial leads back to."""
 
     REFUSED = "refused"
@@ -69,7 +69,7 @@ class Status(StrEnum):
     APPROVED = "approved"
 
 
-class Action(StrEnum):
+class DemandAction(StrEnum):
     """What was done about a demand."""
 
     RECORDED = "recorded"
@@ -81,7 +81,7 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True)
-class Kind:
+class DocumentKind:
     """A kind of paper: what it is called, what it can compel, and who must stand behind it for a
     release.
     """
@@ -92,31 +92,31 @@ class Kind:
     needs: Literal["a court", "a judge", ""]
 
 
-KINDS: dict[str, Kind] = {
+DOCUMENT_KINDS: dict[str, DocumentKind] = {
     kind.name: kind
     for kind in (
-        Kind(
+        DocumentKind(
             "court_order",
             "A court's order",
             "It can compel the records that it names. The family is told first, unless the order"
             " itself forbids it.",
             "a court",
         ),
-        Kind(
+        DocumentKind(
             "subpoena",
             "A subpoena of a court or a grand jury",
             "It can compel the records that it names. The family is told first and may object,"
             " unless a court has ordered that it stay secret.",
             "a court",
         ),
-        Kind(
+        DocumentKind(
             "judicial_warrant",
             "A warrant signed by a judge",
             "It can compel what it names, where a judge has signed it. Look for the judge's name"
             " and the court's.",
             "a judge",
         ),
-        Kind(
+        DocumentKind(
             "administrative",
             "A warrant or subpoena that an agency issued itself, such as immigration enforcement",
             "It compels nothing by itself, because no judge has signed it. Nothing is released on"
@@ -124,21 +124,21 @@ KINDS: dict[str, Kind] = {
             " demand of its own.",
             "",
         ),
-        Kind(
+        DocumentKind(
             "no_paper",
             "A request without any paper, by the police or an immigration officer",
             "It compels nothing. Nothing is released on it. Where somebody's life or health is in"
             " danger, open an emergency instead.",
             "",
         ),
-        Kind(
+        DocumentKind(
             "parents_lawyer",
             "A letter from a parent's lawyer",
             "It compels nothing by itself. A parent may see their child's record in any case (34"
             " CFR 99.10), and may sign a consent for others (34 CFR 99.30).",
             "",
         ),
-        Kind(
+        DocumentKind(
             "other",
             "Another paper",
             "It compels nothing until the district's counsel says which of the others it is.",
@@ -179,7 +179,7 @@ NOTICE_EXCEPTIONS: dict[str, NoticeException] = {
 
 
 @dataclass(frozen=True)
-class Paper:
+class LegalDocument:
     """What stands on the paper, and how the family was told: a day, one of `NOTICE_EXCEPTIONS`, or
     not yet.
     """
@@ -200,28 +200,33 @@ class Demand:
 
     number: int
     student_id: str
-    paper: Paper
+    paper: LegalDocument
     recorded_at: datetime
     recorded_by: str
-    status: Status
+    status: DemandStatus
 
     @property
-    def kind(self) -> Kind:
-        return KINDS[self.paper.kind]
+    def kind(self) -> DocumentKind:
+        return DOCUMENT_KINDS[self.paper.kind]
 
 
 @dataclass(frozen=True)
-class Event:
+class DemandEvent:
     """Something that was done about a demand, and why."""
 
     at: datetime
     user_id: str
-    action: Action
+    action: DemandAction
     reason: str
 
 
 def record_demand(
-    database: Database, scope: Scope, student_id: str, paper: Paper, reason: str, now: datetime
+    database: Database,
+    scope: Scope,
+    student_id: str,
+    paper: LegalDocument,
+    reason: str,
+    now: datetime,
 ) -> Demand:
     """Write a demand down. It is refused from here on.
 
@@ -236,9 +241,9 @@ def record_demand(
     reason = _reason(reason)
     _check_paper(paper, now.date())
     if student_id not in scope.students:
-        raise DemandRefused("There is no student with this number or code in the records.")
+        raise LegalDemandError("There is no student with this number or code in the records.")
     with database.write_transaction() as session:
-        require_officer(session, scope.viewer)
+        require_district_admin(session, scope.viewer)
         row = LegalDemandRow(
             received_on=paper.received_on,
             recorded_at=now,
@@ -251,11 +256,11 @@ def record_demand(
             parent_notified_on=paper.parent_notified_on,
             notice_exception=paper.notice_exception,
             categories=";".join(sorted(paper.categories)),
-            status=Status.REFUSED,
+            status=DemandStatus.REFUSED,
         )
         session.add(row)
         session.flush()
-        _add_event(session, row, scope.viewer, Action.RECORDED, reason, now)
+        _add_event(session, row, scope.viewer, DemandAction.RECORDED, reason, now)
         return _demand(row)
 
 
@@ -284,12 +289,12 @@ def record_notice(
     with database.write_transaction() as session:
         row = _open_row(session, viewer, number)
         if row.parent_notified_on is not None or row.notice_exception:
-            raise DemandRefused("How the family was told is written down already.")
+            raise LegalDemandError("How the family was told is written down already.")
         if told_on is None and not exception:
-            raise DemandRefused(_EITHER)
+            raise LegalDemandError(_EITHER)
         _check_notice(row.received_on, told_on, exception, now.date())
         row.parent_notified_on, row.notice_exception = told_on, exception
-        _add_event(session, row, viewer, Action.NOTIFIED, reason, now)
+        _add_event(session, row, viewer, DemandAction.NOTIFIED, reason, now)
         return _demand(row)
 
 
@@ -308,15 +313,16 @@ def propose_release(
     reason = _reason(reason)
     with database.write_transaction() as session:
         row = _open_row(session, viewer, number)
-        if why := why_not_released(_demand(row), now.date()):
-            raise DemandRefused(why)
-        if row.status == Status.PROPOSED or (
-            row.status == Status.APPROVED and now < closes(_events(session, number))
+        if why := release_barrier(_demand(row), now.date()):
+            raise LegalDemandError(why)
+        if row.status == DemandStatus.PROPOSED or (
+            row.status == DemandStatus.APPROVED
+            and now < release_closes_at(_events(session, number))
         ):
-            raise DemandRefused(f"A release is {row.status} already.")
-        row.status = Status.PROPOSED
-        _add_event(session, row, viewer, Action.PROPOSED, reason, now)
-        give_notice(
+            raise LegalDemandError(f"A release is {row.status} already.")
+        row.status = DemandStatus.PROPOSED
+        _add_event(session, row, viewer, DemandAction.PROPOSED, reason, now)
+        add_notice(
             session,
             "legal_demand",
             f"{viewer.name} proposes to answer legal demand {number}. Somebody else "
@@ -340,16 +346,16 @@ def approve_release(
     reason = _reason(reason)
     with database.write_transaction() as session:
         row = _open_row(session, viewer, number)
-        if row.status != Status.PROPOSED:
-            raise DemandRefused("No release is proposed.")
-        if _last(_events(session, number), Action.PROPOSED).user_id == viewer.user_id:
-            raise DemandRefused(
+        if row.status != DemandStatus.PROPOSED:
+            raise LegalDemandError("No release is proposed.")
+        if _last(_events(session, number), DemandAction.PROPOSED).user_id == viewer.user_id:
+            raise LegalDemandError(
                 "You proposed this release. Another district administrator must approve it."
             )
-        if why := why_not_released(_demand(row), now.date()):
-            raise DemandRefused(why)
-        row.status = Status.APPROVED
-        _add_event(session, row, viewer, Action.APPROVED, reason, now)
+        if why := release_barrier(_demand(row), now.date()):
+            raise LegalDemandError(why)
+        row.status = DemandStatus.APPROVED
+        _add_event(session, row, viewer, DemandAction.APPROVED, reason, now)
         return _demand(row)
 
 
@@ -367,14 +373,14 @@ def deny_release(
     reason = _reason(reason)
     with database.write_transaction() as session:
         row = _open_row(session, viewer, number)
-        if row.status == Status.REFUSED:
-            raise DemandRefused("This demand is refused already.")
-        row.status = Status.REFUSED
-        _add_event(session, row, viewer, Action.DENIED, reason, now)
+        if row.status == DemandStatus.REFUSED:
+            raise LegalDemandError("This demand is refused already.")
+        row.status = DemandStatus.REFUSED
+        _add_event(session, row, viewer, DemandAction.DENIED, reason, now)
         return _demand(row)
 
 
-def approved(database: Database, viewer: Viewer, number: int, now: datetime) -> Demand:
+def approved_demand(database: Database, viewer: Viewer, number: int, now: datetime) -> Demand:
     """A demand whose release this district administrator may take now.
 
     Raises:
@@ -393,13 +399,13 @@ def record_release(
     told.
 
     Raises:
-        As `approved`; and DemandRefused where no reason is given.
+        As `approved_demand`; and DemandRefused where no reason is given.
     """
     reason = _reason(reason)
     with database.write_transaction() as session:
         row = _approved_row(session, viewer, number, now)
-        _add_event(session, row, viewer, Action.RELEASED, f"{reason}\nSHA-256 {sha256}", now)
-        give_notice(
+        _add_event(session, row, viewer, DemandAction.RELEASED, f"{reason}\nSHA-256 {sha256}", now)
+        add_notice(
             session,
             "legal_demand",
             f"{viewer.name} took what answers legal demand {number}.",
@@ -432,13 +438,13 @@ def demand(database: Database, number: int) -> Demand:
         return _demand(row)
 
 
-def events(database: Database, number: int) -> list[Event]:
+def events(database: Database, number: int) -> list[DemandEvent]:
     """What was done about a demand, the oldest first."""
     with database.session() as session:
         return _events(session, number)
 
 
-def why_not_released(found: Demand, today: date) -> str:
+def release_barrier(found: Demand, today: date) -> str:
     """Why the law does not let this demand be answered today, in a plain sentence; empty where it
     does.
     """
@@ -459,16 +465,16 @@ def why_not_released(found: Demand, today: date) -> str:
     )
 
 
-def closes(done: Sequence[Event]) -> datetime:
+def release_closes_at(done: Sequence[DemandEvent]) -> datetime:
     """When the release closes that the last approval among these events opened.
 
     Raises:
         LookupError: none of them is an approval.
     """
-    return _last(done, Action.APPROVED).at + timedelta(days=RELEASE_DAYS)
+    return _last(done, DemandAction.APPROVED).at + timedelta(days=RELEASE_DAYS)
 
 
-def _last(done: Sequence[Event], action: Action) -> Event:
+def _last(done: Sequence[DemandEvent], action: DemandAction) -> DemandEvent:
     for event in reversed(done):
         if event.action is action:
             return event
@@ -477,42 +483,42 @@ def _last(done: Sequence[Event], action: Action) -> Event:
 
 def _approved_row(session: Session, viewer: Viewer, number: int, now: datetime) -> LegalDemandRow:
     row = _open_row(session, viewer, number)
-    if row.status != Status.APPROVED:
-        raise DemandRefused(
+    if row.status != DemandStatus.APPROVED:
+        raise LegalDemandError(
             "Nothing can be taken: two district administrators have not agreed to a release."
         )
-    if now >= closes(_events(session, number)):
-        raise DemandRefused(
+    if now >= release_closes_at(_events(session, number)):
+        raise LegalDemandError(
             f"Nothing can be taken: the approval was good for {RELEASE_DAYS} days and has ended."
         )
     return row
 
 
 def _open_row(session: Session, viewer: Viewer, number: int) -> LegalDemandRow:
-    require_officer(session, viewer)
+    require_district_admin(session, viewer)
     row = session.get(LegalDemandRow, number)
     if row is None:
         raise NoSuchDemand(f"there is no legal demand {number}")
     return row
 
 
-def _check_paper(paper: Paper, today: date) -> None:
-    kind = KINDS.get(paper.kind)
+def _check_paper(paper: LegalDocument, today: date) -> None:
+    kind = DOCUMENT_KINDS.get(paper.kind)
     if kind is None:
-        raise DemandRefused(
-            f"There is no kind of paper {paper.kind!r}; the kinds are {', '.join(KINDS)}."
+        raise LegalDemandError(
+            f"There is no kind of paper {paper.kind!r}; the kinds are {', '.join(DOCUMENT_KINDS)}."
         )
     if not 0 < len(paper.issuer.strip()) <= 200:
-        raise DemandRefused("Please say who issued it, in at most 200 characters.")
+        raise LegalDemandError("Please say who issued it, in at most 200 characters.")
     if paper.received_on > today:
-        raise DemandRefused("It cannot have come on a day that is still to come.")
+        raise LegalDemandError("It cannot have come on a day that is still to come.")
     if not paper.categories:
-        raise DemandRefused("Please choose which parts of the record it asks for.")
-    if never := paper.categories - set(DEMANDABLE):
+        raise LegalDemandError("Please choose which parts of the record it asks for.")
+    if never := paper.categories - set(DEMANDABLE_CATEGORIES):
         names = ", ".join(sorted(category.replace("_", " ") for category in never))
-        raise DemandRefused(f"No demand opens this part of a record: {names}.")
+        raise LegalDemandError(f"No demand opens this part of a record: {names}.")
     if not kind.needs and (paper.of_court or paper.signed_by_judge):
-        raise DemandRefused(
+        raise LegalDemandError(
             "This kind of paper comes from no court and has no judge's signature. If this one does,"
             " choose a court's order, a subpoena or a warrant signed by a judge."
         )
@@ -521,20 +527,20 @@ def _check_paper(paper: Paper, today: date) -> None:
 
 def _check_notice(received_on: date, told_on: date | None, exception: str, today: date) -> None:
     if told_on is not None and not received_on <= told_on <= today:
-        raise DemandRefused(
+        raise LegalDemandError(
             "The family can only have been told between the day the paper came and today."
         )
     if exception and exception not in NOTICE_EXCEPTIONS:
-        raise DemandRefused(
+        raise LegalDemandError(
             f"There is no exception {exception!r}; there are {', '.join(NOTICE_EXCEPTIONS)}."
         )
     if told_on is not None and exception:
-        raise DemandRefused(_EITHER)
+        raise LegalDemandError(_EITHER)
 
 
 def _reason(text: str) -> str:
     if not text.strip():
-        raise DemandRefused("Please say why.")
+        raise LegalDemandError("Please say why.")
     return text.strip()
 
 
@@ -542,7 +548,7 @@ def _add_event(
     session: Session,
     row: LegalDemandRow,
     viewer: Viewer,
-    action: Action,
+    action: DemandAction,
     reason: str,
     now: datetime,
 ) -> None:
@@ -554,20 +560,21 @@ def _add_event(
     session.flush()
 
 
-def _events(session: Session, number: int) -> list[Event]:
+def _events(session: Session, number: int) -> list[DemandEvent]:
     query = (
         select(LegalDemandEventRow)
         .where(LegalDemandEventRow.demand_id == number)
         .order_by(LegalDemandEventRow.id)
     )
     return [
-        Event(row.at, row.user_id, Action(row.action), row.reason) for row in session.scalars(query)
+        DemandEvent(row.at, row.user_id, DemandAction(row.action), row.reason)
+        for row in session.scalars(query)
     ]
 
 
 def _demand(row: LegalDemandRow) -> Demand:
     categories = frozenset(Category(name) for name in row.categories.split(";"))
-    paper = Paper(
+    paper = LegalDocument(
         row.kind,
         row.issuer,
         row.received_on,
@@ -578,5 +585,5 @@ def _demand(row: LegalDemandRow) -> Demand:
         row.notice_exception,
     )
     return Demand(
-        row.id, row.student_id, paper, row.recorded_at, row.recorded_by, Status(row.status)
+        row.id, row.student_id, paper, row.recorded_at, row.recorded_by, DemandStatus(row.status)
     )

@@ -19,16 +19,16 @@ import duckdb
 
 from records.canonical.schema import ABSENT_STATUSES
 from records.snapshots.snapshot import LoadReport, Snapshot
-from records.system.errors import SaidPlainly
+from records.system.errors import UserError
 
 STALE_AFTER = timedelta(hours=36)
 """A nightly feed that missed one night, with half a day to spare (R42)."""
 
-SHRUNK = 0.20
+MAX_STUDENT_LOSS = 0.20
 """Share of students who may be gone since the last load; a district loses about 2% in an ordinary
 month (R42)."""
 
-ALL_ABSENT = 0.5
+MAX_ABSENT_SHARE = 0.5
 """Share of students absent on one day above which the day is doubted: twice the worst ordinary
 winter day."""
 
@@ -36,7 +36,7 @@ _FEWEST = 20
 """Students below whom a share says nothing."""
 
 
-class LoadHeld(SaidPlainly, ValueError):
+class SuspiciousLoad(UserError, ValueError):
     """A load that is likely a fault of the export; nothing was changed until a person says that it
     is right.
     """
@@ -63,7 +63,7 @@ class Load:
         return self.source, self.organization_id
 
 
-def note_load(home: Path, report: LoadReport, tables: Sequence[str], at: datetime) -> Load:
+def record_load(home: Path, report: LoadReport, tables: Sequence[str], at: datetime) -> Load:
     """Write down that a load was done: one line, appended."""
     done = Load(
         at,
@@ -102,7 +102,7 @@ def last_loads(home: Path) -> dict[tuple[str, str | None], Load]:
     return newest
 
 
-def attendance_is_old(home: Path, now: datetime) -> datetime | None:
+def stale_attendance_since(home: Path, now: datetime) -> datetime | None:
     """When attendance was last loaded, if that is too long ago to go by; None when it is fresh, or
     was never noted.
     """
@@ -112,7 +112,7 @@ def attendance_is_old(home: Path, now: datetime) -> datetime | None:
     return last if last is not None and now - last > STALE_AFTER else None
 
 
-def doubts(new: Snapshot, current: Snapshot | None) -> list[str]:
+def load_warnings(new: Snapshot, current: Snapshot | None) -> list[str]:
     """Why a person should look at a load before it counts, in plain words; empty when nothing is
     odd.
     """
@@ -141,7 +141,7 @@ def _newest_first(home: Path) -> Iterator[Load]:
 
 def _shrunk(new: Snapshot, current: Snapshot) -> list[str]:
     before, after = (snapshot.manifest["rows"].get("students", 0) for snapshot in (current, new))
-    if before < _FEWEST or after >= before * (1 - SHRUNK):
+    if before < _FEWEST or after >= before * (1 - MAX_STUDENT_LOSS):
         return []
     return [f"it holds {after:,} students, and the records that serve hold {before:,}"]
 
@@ -161,7 +161,7 @@ def _absent_days(new: Snapshot, current: Snapshot) -> list[str]:
                 "file": str(file),
                 "absent": list(ABSENT_STATUSES),
                 "since": date.fromisoformat(known_until),
-                "most": students * ALL_ABSENT,
+                "most": students * MAX_ABSENT_SHARE,
             },
         ).fetchall()
     return [f"on {day} {absent:,} of {students:,} students are absent" for day, absent in days]

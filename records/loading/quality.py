@@ -15,13 +15,13 @@ import duckdb
 from records.canonical.schema import TABLES
 from records.snapshots.snapshot import Snapshot
 
-YOUNGEST, OLDEST = 2, 22
+MIN_AGE, MAX_AGE = 2, 22
 """Ages at which a student may be enrolled: preschool special education to the end of the
 entitlement at 21 (34 CFR 300.101), and a year to either side."""
 
 
 @dataclass(frozen=True)
-class Check:
+class QualityCheck:
     """A condition that no row, or few, should meet. `{today}` stands for the day of the look.
 
     `needs` are other tables that the condition reads; without them it is not asked.
@@ -35,7 +35,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Finding:
+class QualityFinding:
     """How many rows of a table meet a check's condition, of how many."""
 
     table: str
@@ -51,84 +51,86 @@ class Finding:
 
 
 HOLE, DATE, CONTRADICTION = "hole", "date", "contradiction"
-CHECKS: tuple[Check, ...] = (
-    Check("students", HOLE, "students without a name", "first_name is null or last_name is null"),
-    Check("students", HOLE, "students without a date of birth", "birth_date is null"),
-    Check("students", HOLE, "students without a grade", "grade_level is null"),
-    Check("students", HOLE, "students without a school", "school_id is null"),
-    Check(
+QUALITY_CHECKS: tuple[QualityCheck, ...] = (
+    QualityCheck(
+        "students", HOLE, "students without a name", "first_name is null or last_name is null"
+    ),
+    QualityCheck("students", HOLE, "students without a date of birth", "birth_date is null"),
+    QualityCheck("students", HOLE, "students without a grade", "grade_level is null"),
+    QualityCheck("students", HOLE, "students without a school", "school_id is null"),
+    QualityCheck(
         "students",
         DATE,
-        f"students younger than {YOUNGEST} or older than {OLDEST}",
-        f"birth_date is not null and datediff('year', birth_date, {{today}}) not between {YOUNGEST}"
-        f" and {OLDEST}",
+        f"students younger than {MIN_AGE} or older than {MAX_AGE}",
+        f"birth_date is not null and datediff('year', birth_date, {{today}}) not between {MIN_AGE}"
+        f" and {MAX_AGE}",
     ),
-    Check(
+    QualityCheck(
         "students",
         CONTRADICTION,
         "students at a school that is not in the list of schools",
         "school_id is not null and school_id not in (select school_id from schools)",
         ("schools",),
     ),
-    Check(
+    QualityCheck(
         "students",
         HOLE,
         "students with no enrollment at a school",
         "student_id not in (select student_id from school_enrollments)",
         ("school_enrollments",),
     ),
-    Check(
+    QualityCheck(
         "students",
         HOLE,
         "students with nothing recorded about attendance",
         "student_id not in (select student_id from attendance_events)",
         ("attendance_events",),
     ),
-    Check(
+    QualityCheck(
         "school_enrollments",
         DATE,
         "enrollments that end before they begin",
         "exit_date < entry_date",
     ),
-    Check(
+    QualityCheck(
         "school_enrollments", DATE, "enrollments that begin in the future", "entry_date > {today}"
     ),
-    Check("attendance_events", DATE, "attendance on a day in the future", "date > {today}"),
-    Check(
+    QualityCheck("attendance_events", DATE, "attendance on a day in the future", "date > {today}"),
+    QualityCheck(
         "attendance_events",
         CONTRADICTION,
         "attendance on a day without classes at that school",
         "(school_id, date) not in (select school_id, date from calendar)",
         ("calendar",),
     ),
-    Check("course_grades", DATE, "marks of a day in the future", "date > {today}"),
-    Check(
+    QualityCheck("course_grades", DATE, "marks of a day in the future", "date > {today}"),
+    QualityCheck(
         "course_grades", CONTRADICTION, "marks below 0 or above 110", "grade not between 0 and 110"
     ),
-    Check("gradebook_entries", HOLE, "pieces of work without a mark", "grade is null"),
-    Check("assessments", DATE, "tests taken in the future", "date > {today}"),
-    Check("behavior_incidents", DATE, "incidents in the future", "date > {today}"),
-    Check(
+    QualityCheck("gradebook_entries", HOLE, "pieces of work without a mark", "grade is null"),
+    QualityCheck("assessments", DATE, "tests taken in the future", "date > {today}"),
+    QualityCheck("behavior_incidents", DATE, "incidents in the future", "date > {today}"),
+    QualityCheck(
         "service_enrollments",
         DATE,
         "stays in a program that end before they begin",
         "end_date < start_date",
     ),
-    Check(
+    QualityCheck(
         "service_enrollments",
         CONTRADICTION,
         "stays in a program that is not in the list of programs",
         "program_id not in (select program_id from programs)",
         ("programs",),
     ),
-    Check("service_sessions", DATE, "sessions in the future", "date > {today}"),
-    Check(
+    QualityCheck("service_sessions", DATE, "sessions in the future", "date > {today}"),
+    QualityCheck(
         "service_sessions",
         CONTRADICTION,
         "sessions of more than eight hours, or of less than none",
         "minutes is not null and minutes not between 0 and 480",
     ),
-    Check(
+    QualityCheck(
         "service_sessions",
         CONTRADICTION,
         "sessions of students who were not in that program",
@@ -139,7 +141,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 @dataclass(frozen=True)
-class Gap:
+class AttendanceGap:
     """School days in a row, at all schools, on which no attendance at all was recorded."""
 
     first: date
@@ -147,17 +149,17 @@ class Gap:
     days: int
 
 
-LONGEST_QUIET = 2
+MAX_GAP_DAYS = 2
 """School days without a single record of attendance in the whole district that are not yet worth a
 question."""
 
 
-def findings(snapshot: Snapshot, today: date) -> list[Finding]:
+def quality_findings(snapshot: Snapshot, today: date) -> list[QualityFinding]:
     """Every check that found something, in the order in which they are declared."""
     with duckdb.connect() as engine:
         there = _views(engine, snapshot)
         found = []
-        for check in CHECKS:
+        for check in QUALITY_CHECKS:
             if check.table in there and there.issuperset(check.needs):
                 rows = _count(
                     engine,
@@ -166,14 +168,14 @@ def findings(snapshot: Snapshot, today: date) -> list[Finding]:
                 )
                 if rows:
                     found.append(
-                        Finding(
+                        QualityFinding(
                             check.table, check.kind, check.words, rows, _count(engine, check.table)
                         )
                     )
     return found
 
 
-def quiet_spells(snapshot: Snapshot, today: date) -> list[Gap]:
+def attendance_gaps(snapshot: Snapshot, today: date) -> list[AttendanceGap]:
     """School days in a row without any attendance record between the first record and today, the
     latest first.
     """
@@ -193,9 +195,9 @@ def quiet_spells(snapshot: Snapshot, today: date) -> list[Gap]:
         else:
             spells[-1].append(day)
     return [
-        Gap(spell[0], spell[-1], len(spell))
+        AttendanceGap(spell[0], spell[-1], len(spell))
         for spell in reversed(spells)
-        if len(spell) > LONGEST_QUIET
+        if len(spell) > MAX_GAP_DAYS
     ]
 
 

@@ -28,18 +28,18 @@ from records.database.engine import (
     StaffRow,
     WebSessionRow,
 )
-from records.system.errors import SaidPlainly
+from records.system.errors import UserError
 
-SHORTEST_PASSWORD = 12
-IDLE = timedelta(minutes=30)
-ABSOLUTE = timedelta(hours=12)
+MIN_PASSWORD_LENGTH = 12
+IDLE_TIMEOUT = timedelta(minutes=30)
+ABSOLUTE_TIMEOUT = timedelta(hours=12)
 ATTEMPTS_PER_MINUTE = 6
 HASHER = PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=1)
 """The work of one guess: RFC 9106, section 4, the second choice, on one lane."""
 _DISTRICT_ROLES = frozenset({Role.DATA_SCIENTIST, Role.EQUITY_REVIEWER, Role.DISTRICT_ADMIN})
 
 
-class AccountError(SaidPlainly, ValueError):
+class AccountError(UserError, ValueError):
     """An account or organisation that cannot be added, or a file of them; the message says why."""
 
 
@@ -78,7 +78,7 @@ def staff_names(database: Database) -> dict[str, str]:
         return {row.user_id: row.name for row in session.scalars(select(StaffRow)).all()}
 
 
-def everybody(database: Database) -> list[Viewer]:
+def all_staff(database: Database) -> list[Viewer]:
     """Everybody who ever had an account, by organisation and name."""
     with database.session() as session:
         rows = session.scalars(
@@ -97,9 +97,10 @@ def add_staff(
             role is not its.
     """
     login = login.strip().lower()
-    if len(password) < SHORTEST_PASSWORD:
+    if len(password) < MIN_PASSWORD_LENGTH:
         raise AccountError(
-            f"the password of {login} has {len(password)} characters; it needs {SHORTEST_PASSWORD}"
+            f"the password of {login} has {len(password)} characters; it needs"
+            f" {MIN_PASSWORD_LENGTH}"
         )
     if role is Role.PIPELINE or (role in _DISTRICT_ROLES) != (organization_id == DISTRICT):
         raise AccountError(f"{login}: the role {role} does not exist at {organization_id}")
@@ -124,7 +125,7 @@ def add_staff(
     return viewer
 
 
-def viewer_of(database: Database, login: str) -> Viewer:
+def active_staff_member(database: Database, login: str) -> Viewer:
     """The active person behind a login.
 
     Raises:
@@ -139,7 +140,7 @@ def viewer_of(database: Database, login: str) -> Viewer:
         return _viewer(row)
 
 
-def person_of(database: Database, login: str) -> Viewer:
+def staff_member(database: Database, login: str) -> Viewer:
     """The person behind a login, whether the account is open or closed.
 
     Raises:
@@ -205,8 +206,8 @@ def session_viewer(database: Database, token: str, now: datetime) -> tuple[Viewe
         if (
             row is None
             or row.ended_at is not None
-            or now - row.seen_at > IDLE
-            or now - row.created_at > ABSOLUTE
+            or now - row.seen_at > IDLE_TIMEOUT
+            or now - row.created_at > ABSOLUTE_TIMEOUT
         ):
             return None
         staff = session.get(StaffRow, row.user_id)
@@ -231,11 +232,11 @@ def read_organizations(file: Path) -> list[Organization]:
     """Organisations from a CSV file with organization_id, name and kind."""
     return [
         Organization(row["organization_id"], row["name"], row["kind"])
-        for _, row in rows_of(file, ("organization_id", "name", "kind"))
+        for _, row in read_csv_rows(file, ("organization_id", "name", "kind"))
     ]
 
 
-def rows_of(file: Path, names: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+def read_csv_rows(file: Path, names: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and fields of each row of a CSV file with at least these columns.
 
     Raises:

@@ -8,14 +8,14 @@ from sqlalchemy.orm import Session
 
 from records.access.scope import DISTRICT, Role, Viewer
 from records.database.engine import StaffRow
-from records.system.errors import SaidPlainly
+from records.system.errors import UserError
 
 
-class NotAnOfficer(SaidPlainly, ValueError):
+class NotADistrictAdmin(UserError, ValueError):
     """Somebody who does not act for the district; nothing was changed."""
 
 
-def is_officer(session: Session, viewer: Viewer) -> bool:
+def is_district_admin(session: Session, viewer: Viewer) -> bool:
     """Whether somebody is an active administrator of the district now, whatever they were when they
     signed in.
     """
@@ -27,13 +27,13 @@ def is_officer(session: Session, viewer: Viewer) -> bool:
     )
 
 
-def require_officer(session: Session, viewer: Viewer, act: str = "do this") -> None:
+def require_district_admin(session: Session, viewer: Viewer, act: str = "do this") -> None:
     """Let nobody else pass.
 
     Raises:
         NotAnOfficer: they are not.
     """
-    if not is_officer(session, viewer):
-        raise NotAnOfficer(
+    if not is_district_admin(session, viewer):
+        raise NotADistrictAdmin(
             f"{viewer.login} is not an active district administrator: only they may {act}"
         )

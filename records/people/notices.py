@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from records.access.scope import Viewer
 from records.database.engine import Database, NoticeRow
-from records.people.district_admins import require_officer
+from records.people.district_admins import require_district_admin
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Notice:
     seen_by: str
 
 
-def give_notice(session: Session, kind: str, text: str, path: str, now: datetime) -> None:
+def add_notice(session: Session, kind: str, text: str, path: str, now: datetime) -> None:
     """Add a notice to a transaction that is already open."""
     session.add(NoticeRow(at=now, kind=kind, text=text, path=path, seen_at=None, seen_by=""))
     session.flush()
@@ -66,7 +66,7 @@ def mark_seen(database: Database, viewer: Viewer, number: int, now: datetime) ->
         NotAnOfficer: the viewer does not act for the district.
     """
     with database.session() as session:
-        require_officer(session, viewer)
+        require_district_admin(session, viewer)
         row = session.get(NoticeRow, number)
         if row is not None and row.seen_at is None:
             row.seen_at, row.seen_by = now, viewer.user_id

@@ -16,7 +16,7 @@ _NOT_TERMS = frozenset({"agreement_id", "version"})
 
 
 @dataclass(frozen=True)
-class ComparedLine:
+class DiffLine:
     """A line of either text, and its number in each; None where that version does not have it."""
 
     kind: Literal["kept", "added", "removed"]
@@ -25,7 +25,7 @@ class ComparedLine:
     text: str
 
 
-def changes(before: Agreement, after: Agreement) -> list[str]:
+def describe_changes(before: Agreement, after: Agreement) -> list[str]:
     """Each element that differs, as a sentence, in the order in which an agreement is read."""
     old, new = tomllib.loads(before.text), tomllib.loads(after.text)
     found = [
@@ -36,20 +36,18 @@ def changes(before: Agreement, after: Agreement) -> list[str]:
     return found or ["Nothing but remarks or layout."]
 
 
-def compared(before: str, after: str) -> list[ComparedLine]:
+def diff_lines(before: str, after: str) -> list[DiffLine]:
     """Both texts as one: what was kept, and where a line changed first the old one and then the new
     one.
     """
     old, new = before.splitlines(), after.splitlines()
-    lines: list[ComparedLine] = []
+    lines: list[DiffLine] = []
     for kind, i, i_end, j, j_end in SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
         if kind == "equal":
-            lines += [
-                ComparedLine("kept", i + k + 1, j + k + 1, old[i + k]) for k in range(i_end - i)
-            ]
+            lines += [DiffLine("kept", i + k + 1, j + k + 1, old[i + k]) for k in range(i_end - i)]
         else:
-            lines += [ComparedLine("removed", k + 1, None, old[k]) for k in range(i, i_end)]
-            lines += [ComparedLine("added", None, k + 1, new[k]) for k in range(j, j_end)]
+            lines += [DiffLine("removed", k + 1, None, old[k]) for k in range(i, i_end)]
+            lines += [DiffLine("added", None, k + 1, new[k]) for k in range(j, j_end)]
     return lines
 
 

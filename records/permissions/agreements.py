@@ -23,7 +23,7 @@ from sqlalchemy import select
 
 from records.canonical.schema import CONSENT_CATEGORIES, SUPPORTS, Category
 from records.database.engine import AgreementRow, AgreementTermsRow, Database, OrganizationRow
-from records.system.errors import SaidPlainly
+from records.system.errors import UserError
 
 
 class LegalBasis(StrEnum):
@@ -55,7 +55,7 @@ PURPOSE_KINDS: Mapping[LegalBasis, tuple[str, ...]] = {
 99.31(a)(6)(i)."""
 
 
-class AgreementError(SaidPlainly, ValueError):
+class AgreementError(UserError, ValueError):
     """An agreement that cannot be accepted or is not there; of a file the message names the
     line.
     """
@@ -152,7 +152,7 @@ class Agreement:
 
     def line_of(self, key: str, value: str = "") -> int:
         """The line of the text that says `key`, or within its list the line that names `value`."""
-        return line_of(self.text, key, value)
+        return line_number_of(self.text, key, value)
 
 
 def read_agreement(file: Path) -> Agreement:
@@ -188,7 +188,7 @@ def parse_agreement(text: str, file: str) -> Agreement:
     return agreement
 
 
-def line_of(text: str, key: str, value: str = "") -> int:
+def line_number_of(text: str, key: str, value: str = "") -> int:
     """The line on which a key of a TOML text stands, or the line of its list that names `value`.
 
     Where the key is missing it is the line after the last.
@@ -280,7 +280,7 @@ def save_agreement(
         session.add(_terms(agreement))
 
 
-def revoke(database: Database, agreement_id: str, now: datetime) -> None:
+def revoke_agreement(database: Database, agreement_id: str, now: datetime) -> None:
     """End an agreement at once: the next request sees nothing by it.
 
     Raises:
@@ -296,11 +296,11 @@ def revoke(database: Database, agreement_id: str, now: datetime) -> None:
             row.revoked_at = row.revoked_at or now
 
 
-def agreements_of(database: Database, organization_id: str, today: date) -> list[Agreement]:
+def agreements_in_force(database: Database, organization_id: str, today: date) -> list[Agreement]:
     """The organisation's agreements that are in force: newest version each, not revoked, within
     their dates.
     """
-    stored = all_agreements(database, organization_id)
+    stored = latest_agreements(database, organization_id)
     return [
         one.agreement for one in stored if one.revoked_at is None and one.agreement.in_force(today)
     ]
@@ -315,7 +315,9 @@ class StoredAgreement:
     reinstatement: Reinstatement | None = None
 
 
-def all_agreements(database: Database, organization_id: str | None = None) -> list[StoredAgreement]:
+def latest_agreements(
+    database: Database, organization_id: str | None = None
+) -> list[StoredAgreement]:
     """The newest version of every agreement, of one organisation or of all: ended and revoked ones
     too.
     """
@@ -327,7 +329,7 @@ def all_agreements(database: Database, organization_id: str | None = None) -> li
         return [_stored(row) for row in newest.values()]
 
 
-def versions_of(database: Database, agreement_id: str) -> list[StoredAgreement]:
+def agreement_versions(database: Database, agreement_id: str) -> list[StoredAgreement]:
     """Every version of one agreement, the newest first; empty where there is none."""
     query = (
         select(AgreementRow)
@@ -512,7 +514,9 @@ class _Reader:
     found: dict[str, Any]
 
     def refuse(self, key: str, reason: str, value: str = "") -> NoReturn:
-        raise AgreementError(f"{self.file}, line {line_of(self.text, key, value)}: {key} {reason}")
+        raise AgreementError(
+            f"{self.file}, line {line_number_of(self.text, key, value)}: {key} {reason}"
+        )
 
     def check_elements(self) -> None:
         """Every element is there, of its kind and not empty; nothing else is; names are among those

@@ -21,11 +21,11 @@ from sqlalchemy.orm import Session
 from records.access.scope import DISTRICT, Scope, Viewer
 from records.canonical.schema import Category
 from records.database.engine import ConsentRow, Database, OptOutRow, OrganizationRow
-from records.people.accounts import AccountError, rows_of
-from records.people.district_admins import require_officer
-from records.system.errors import SaidPlainly
+from records.people.accounts import AccountError, read_csv_rows
+from records.people.district_admins import require_district_admin
+from records.system.errors import UserError
 
-COLUMNS = (
+CONSENT_COLUMNS = (
     "student_id",
     "organization_id",
     "categories",
@@ -39,10 +39,10 @@ COLUMNS = (
 _LONGEST_SIGNER = 200
 
 
-class ConsentRefused(SaidPlainly, ValueError):
+class ConsentError(UserError, ValueError):
     """A consent or an opt-out that cannot be written down, and why; nothing was changed.
 
-    `field` is the one of `COLUMNS` that is not right, or empty; the message names it.
+    `field` is the one of `CONSENT_COLUMNS` that is not right, or empty; the message names it.
     """
 
     def __init__(self, reason: str, field: str = "") -> None:
@@ -51,7 +51,7 @@ class ConsentRefused(SaidPlainly, ValueError):
 
 
 @dataclass(frozen=True)
-class Signed:
+class SignedConsent:
     """What a family signed. Both days count."""
 
     student_id: str
@@ -70,7 +70,7 @@ class Consent:
     """
 
     number: int
-    signed: Signed
+    signed: SignedConsent
     recorded_by: str | None
     recorded_at: datetime | None
     revoked_on: date | None
@@ -103,8 +103,8 @@ class OptOut:
         return self.since <= today and (self.ended is None or self.ended > today)
 
 
-def read_consent(fields: Mapping[str, str]) -> Signed:
-    """A consent from the words of a form or of a file's row, by the names in `COLUMNS`.
+def parse_consent(fields: Mapping[str, str]) -> SignedConsent:
+    """A consent from the words of a form or of a file's row, by the names in `CONSENT_COLUMNS`.
 
     Raises:
         ConsentRefused: naming what is wrong and what would be right.
@@ -112,19 +112,19 @@ def read_consent(fields: Mapping[str, str]) -> Signed:
     names = [name.strip() for name in fields["categories"].split(";") if name.strip()]
     for name in names:
         if name not in tuple(Category):
-            raise ConsentRefused(f"names {name!r}; it may name {', '.join(Category)}", "categories")
-    return Signed(
+            raise ConsentError(f"names {name!r}; it may name {', '.join(Category)}", "categories")
+    return SignedConsent(
         fields["student_id"].strip(),
         fields["organization_id"].strip(),
         frozenset(map(Category, names)),
         fields["purpose"].strip(),
         fields["signer"].strip(),
-        read_day("signed_on", fields["signed_on"]),
-        read_day("expires_on", fields["expires_on"]),
+        parse_date("signed_on", fields["signed_on"]),
+        parse_date("expires_on", fields["expires_on"]),
     )
 
 
-def read_day(name: str, text: str) -> date:
+def parse_date(name: str, text: str) -> date:
     """A day as it is written in forms, files and options.
 
     Raises:
@@ -133,10 +133,10 @@ def read_day(name: str, text: str) -> date:
     try:
         return date.fromisoformat(text.strip())
     except ValueError:
-        raise ConsentRefused(f"is {text!r}; it must be a day such as 2026-04-17", name) from None
+        raise ConsentError(f"is {text!r}; it must be a day such as 2026-04-17", name) from None
 
 
-def add_consent(database: Database, scope: Scope, signed: Signed, now: datetime) -> Consent:
+def add_consent(database: Database, scope: Scope, signed: SignedConsent, now: datetime) -> Consent:
     """Write down one consent; one that is on record already stays as it is, revoked or not.
 
     Args:
@@ -147,13 +147,13 @@ def add_consent(database: Database, scope: Scope, signed: Signed, now: datetime)
         ConsentRefused: the student or the organisation is unknown, or the consent is not whole.
     """
     with database.write_transaction() as session:
-        require_officer(session, scope.viewer)
+        require_district_admin(session, scope.viewer)
         return _consent(_kept(session, scope, signed, now))
 
 
 def add_consents(database: Database, scope: Scope, file: Path, now: datetime) -> int:
-    """Write down the consents of a CSV file with the columns `COLUMNS`; how many were not on record
-    before.
+    """Write down the consents of a CSV file with the columns `CONSENT_COLUMNS`; how many were not
+    on record before.
 
     Raises:
         NotAnOfficer: the viewer does not act for the district.
@@ -161,16 +161,16 @@ def add_consents(database: Database, scope: Scope, file: Path, now: datetime) ->
             written down.
     """
     with database.write_transaction() as session:
-        require_officer(session, scope.viewer)
+        require_district_admin(session, scope.viewer)
         before = session.scalar(_COUNT) or 0
         try:
-            for line, row in rows_of(file, COLUMNS):
+            for line, row in read_csv_rows(file, CONSENT_COLUMNS):
                 try:
-                    _kept(session, scope, read_consent(row), now)
-                except ConsentRefused as error:
-                    raise ConsentRefused(f"{file.name}, line {line}: {error}") from None
+                    _kept(session, scope, parse_consent(row), now)
+                except ConsentError as error:
+                    raise ConsentError(f"{file.name}, line {line}: {error}") from None
         except AccountError as error:
-            raise ConsentRefused(str(error)) from None
+            raise ConsentError(str(error)) from None
         return (session.scalar(_COUNT) or 0) - before
 
 
@@ -188,14 +188,14 @@ def revoke_consent(
             cannot be right.
     """
     with database.write_transaction() as session:
-        require_officer(session, viewer)
+        require_district_admin(session, viewer)
         row = session.get(ConsentRow, number)
         if row is None:
-            raise ConsentRefused(f"There is no consent {number}.")
+            raise ConsentError(f"There is no consent {number}.")
         if row.revoked_on is not None:
-            raise ConsentRefused(f"Consent {number} was revoked before, on {row.revoked_on}.")
+            raise ConsentError(f"Consent {number} was revoked before, on {row.revoked_on}.")
         if on < row.signed_on:
-            raise ConsentRefused(
+            raise ConsentError(
                 f"Consent {number} was signed on {row.signed_on}; it cannot be revoked on {on}."
             )
         row.revoked_by = _person("revoked_by", by)
@@ -207,7 +207,7 @@ def revoke_consent(
         return _consent(row)
 
 
-def opt_out(
+def add_opt_out(
     database: Database, scope: Scope, student_id: str, since: date, now: datetime
 ) -> OptOut:
     """Keep a student out of every partner's sight from the day `since` on.
@@ -220,11 +220,11 @@ def opt_out(
         ConsentRefused: there is no such student, or they are kept out already.
     """
     with database.write_transaction() as session:
-        require_officer(session, scope.viewer)
+        require_district_admin(session, scope.viewer)
         _known(scope, student_id)
         lasting = _lasting(session, student_id, now.date())
         if lasting is not None:
-            raise ConsentRefused(
+            raise ConsentError(
                 f"The family has kept this student out since {lasting.since} already."
             )
         row = OptOutRow(
@@ -249,12 +249,12 @@ def end_opt_out(
         ConsentRefused: no opt-out of this student lasts, or it began later.
     """
     with database.write_transaction() as session:
-        require_officer(session, viewer)
+        require_district_admin(session, viewer)
         row = _lasting(session, student_id, now.date())
         if row is None:
-            raise ConsentRefused("The family keeps no student with this identifier out.")
+            raise ConsentError("The family keeps no student with this identifier out.")
         if on < row.since:
-            raise ConsentRefused(f"The opt-out begins on {row.since}; it cannot end on {on}.")
+            raise ConsentError(f"The opt-out begins on {row.since}; it cannot end on {on}.")
         row.ended, row.end_recorded_by, row.end_recorded_at = on, viewer.user_id, now
         return _opt_out(row)
 
@@ -280,7 +280,7 @@ def opt_outs(database: Database, student_id: str | None = None) -> list[OptOut]:
 _COUNT = select(func.count()).select_from(ConsentRow)
 
 
-def _kept(session: Session, scope: Scope, signed: Signed, now: datetime) -> ConsentRow:
+def _kept(session: Session, scope: Scope, signed: SignedConsent, now: datetime) -> ConsentRow:
     _known(scope, signed.student_id)
     _check(session, signed, now.date())
     alike = select(ConsentRow).where(
@@ -312,27 +312,27 @@ def _kept(session: Session, scope: Scope, signed: Signed, now: datetime) -> Cons
     return row
 
 
-def _check(session: Session, signed: Signed, today: date) -> None:
+def _check(session: Session, signed: SignedConsent, today: date) -> None:
     if (
         signed.organization_id == DISTRICT
         or session.get(OrganizationRow, signed.organization_id) is None
     ):
-        raise ConsentRefused(
+        raise ConsentError(
             f"is {signed.organization_id!r}; it must be a partner on record", "organization_id"
         )
     if not signed.categories:
-        raise ConsentRefused(
+        raise ConsentError(
             f"is empty; it must name at least one of {', '.join(Category)}", "categories"
         )
     if not signed.purpose:
-        raise ConsentRefused("is empty; it must say what the family agreed to", "purpose")
+        raise ConsentError("is empty; it must say what the family agreed to", "purpose")
     _person("signer", signed.signer)
     if signed.signed_on > today:
-        raise ConsentRefused(
+        raise ConsentError(
             f"is {signed.signed_on}, after today; it must be the day of the signature", "signed_on"
         )
     if signed.expires_on < signed.signed_on:
-        raise ConsentRefused(
+        raise ConsentError(
             f"is {signed.expires_on}, before the signature on {signed.signed_on}", "expires_on"
         )
 
@@ -340,7 +340,7 @@ def _check(session: Session, signed: Signed, today: date) -> None:
 def _person(name: str, text: str) -> str:
     text = text.strip()
     if not 0 < len(text) <= _LONGEST_SIGNER:
-        raise ConsentRefused(
+        raise ConsentError(
             f"is {'too long' if text else 'empty'}; it must say who, by name or by relation", name
         )
     return text
@@ -348,7 +348,7 @@ def _person(name: str, text: str) -> str:
 
 def _known(scope: Scope, student_id: str) -> None:
     if student_id not in scope.students:
-        raise ConsentRefused(
+        raise ConsentError(
             f"is {student_id!r}; there is no such student in the records", "student_id"
         )
 
@@ -360,13 +360,13 @@ def _lasting(session: Session, student_id: str, today: date) -> OptOutRow | None
     return next((row for row in rows if row.ended is None or row.ended > today), None)
 
 
-def _categories(signed: Signed) -> str:
+def _categories(signed: SignedConsent) -> str:
     return ";".join(category for category in Category if category in signed.categories)
 
 
 def _consent(row: ConsentRow) -> Consent:
     named = frozenset(Category(name) for name in row.categories.split(";"))
-    signed = Signed(
+    signed = SignedConsent(
         row.student_id,
         row.organization_id,
         named,

@@ -23,30 +23,30 @@ from records.access.scope import (
     Role,
     Scope,
     Viewer,
-    emergency_ground,
+    emergency_reference,
 )
 from records.canonical.schema import Category
 from records.database.engine import Database, EmergencyRow, OrganizationRow, StaffRow
 from records.disclosure_log.disclosures import count_disclosures
-from records.people.district_admins import is_officer
-from records.people.notices import give_notice
-from records.permissions.agreements import PER_STUDENT_BASES, agreements_of
-from records.system.clock import instant, later
+from records.people.district_admins import is_district_admin
+from records.people.notices import add_notice
+from records.permissions.agreements import PER_STUDENT_BASES, agreements_in_force
+from records.system.clock import add_elapsed, to_utc
 
-FEWEST_LETTERS = 20
+MIN_STATEMENT_LENGTH = 20
 """Of what is said about the threat and about the need: too many to type without thinking, few
 enough in a hurry."""
 
-MOST_HOURS = 4
+MAX_HOURS = 4
 """Long enough to find or treat a child; whoever needs more opens it again, and the district is told
 again."""
 
-OPENABLE = EMERGENCY_CATEGORIES - {Category.SCHEDULE}
+REQUESTABLE_CATEGORIES = EMERGENCY_CATEGORIES - {Category.SCHEDULE}
 """What can be asked for. No table holds class schedules: to open them would promise what is not
 there."""
 
 
-class EmergencyRefused(ValueError):
+class EmergencyError(ValueError):
     """Access that cannot be opened or ended; the message says why in plain words, and nothing was
     changed.
     """
@@ -80,7 +80,7 @@ class Emergency:
         return self.ended_at or self.ends_at
 
     def is_open(self, now: datetime) -> bool:
-        return self.ended_at is None and self.opened_utc <= instant(now) < self.ends_utc
+        return self.ended_at is None and self.opened_utc <= to_utc(now) < self.ends_utc
 
 
 def open_emergency(
@@ -98,7 +98,8 @@ def open_emergency(
     """Open parts of one student's record to one person, and tell the district.
 
     A caseworker opens them to themselves, for a student whom an agreement shows them. A district
-    administrator opens them to `user_id`, one of `partner_people`, for any student of the district.
+    administrator opens them to `user_id`, one of `eligible_partner_staff`, for any student of the
+    district.
 
     Args:
         scope: that of whoever opens.
@@ -117,7 +118,7 @@ def open_emergency(
     with database.session() as session:
         row = EmergencyRow(
             opened_at=now,
-            ends_at=later(now, timedelta(hours=hours)),
+            ends_at=add_elapsed(now, timedelta(hours=hours)),
             ended_at=None,
             opened_by=scope.viewer.user_id,
             user_id=person.user_id,
@@ -129,7 +130,7 @@ def open_emergency(
         )
         session.add(row)
         session.flush()
-        give_notice(
+        add_notice(
             session,
             "emergency",
             _told(session, scope.viewer, person, row.ends_at),
@@ -147,10 +148,12 @@ def end_emergency(database: Database, viewer: Viewer, number: int, now: datetime
     """
     with database.session() as session:
         row = session.get(EmergencyRow, number)
-        if row is None or not (row.opened_by == viewer.user_id or is_officer(session, viewer)):
-            raise EmergencyRefused("There is no emergency of yours to end.")
+        if row is None or not (
+            row.opened_by == viewer.user_id or is_district_admin(session, viewer)
+        ):
+            raise EmergencyError("There is no emergency of yours to end.")
         if not _emergency(row).is_open(now):
-            raise EmergencyRefused("This emergency is over.")
+            raise EmergencyError("This emergency is over.")
         row.ended_at = now
         return _emergency(row)
 
@@ -172,14 +175,16 @@ def emergencies(
         return [_emergency(row) for row in session.scalars(query)]
 
 
-def looks_under(database: Database, emergency: Emergency) -> int:
+def emergency_disclosure_count(database: Database, emergency: Emergency) -> int:
     """How many looks were taken under it."""
     return count_disclosures(
-        database, student_id=emergency.student_id, agreement_id=emergency_ground(emergency.number)
+        database,
+        student_id=emergency.student_id,
+        agreement_id=emergency_reference(emergency.number),
     )
 
 
-def partner_people(database: Database, today: date) -> list[Viewer]:
+def eligible_partner_staff(database: Database, today: date) -> list[Viewer]:
     """The active staff for whom the district may open an emergency, by organisation and name.
 
     Those of an organisation without an agreement that opens single students are not among them:
@@ -196,7 +201,7 @@ def partner_people(database: Database, today: date) -> list[Viewer]:
         for organization in {person.organization_id for person in people}
         if any(
             agreement.legal_basis in PER_STUDENT_BASES
-            for agreement in agreements_of(database, organization, today)
+            for agreement in agreements_in_force(database, organization, today)
         )
     }
     return [
@@ -207,22 +212,22 @@ def partner_people(database: Database, today: date) -> list[Viewer]:
 
 
 def _check(threat: str, reason: str, asked: frozenset[Category], hours: float) -> None:
-    if len(threat) < FEWEST_LETTERS:
-        raise EmergencyRefused(
-            f"Please say in {FEWEST_LETTERS} characters or more what is happening."
+    if len(threat) < MIN_STATEMENT_LENGTH:
+        raise EmergencyError(
+            f"Please say in {MIN_STATEMENT_LENGTH} characters or more what is happening."
         )
-    if len(reason) < FEWEST_LETTERS:
-        raise EmergencyRefused(
-            f"Please say in {FEWEST_LETTERS} characters or more why these parts of the record are "
-            "needed."
+    if len(reason) < MIN_STATEMENT_LENGTH:
+        raise EmergencyError(
+            f"Please say in {MIN_STATEMENT_LENGTH} characters or more why these parts of the record"
+            " are needed."
         )
-    if not 0 < hours <= MOST_HOURS:
-        raise EmergencyRefused(f"A record can be opened for at most {MOST_HOURS} hours.")
+    if not 0 < hours <= MAX_HOURS:
+        raise EmergencyError(f"A record can be opened for at most {MAX_HOURS} hours.")
     if not asked:
-        raise EmergencyRefused("Please choose which parts of the record are needed.")
-    if never := asked - OPENABLE:
+        raise EmergencyError("Please choose which parts of the record are needed.")
+    if never := asked - REQUESTABLE_CATEGORIES:
         names = ", ".join(sorted(category.replace("_", " ") for category in never))
-        raise EmergencyRefused(f"An emergency does not open this part of a record: {names}.")
+        raise EmergencyError(f"An emergency does not open this part of a record: {names}.")
 
 
 def _for_whom(
@@ -236,21 +241,19 @@ def _for_whom(
     viewer = scope.viewer
     if viewer.role is Role.CASEWORKER and user_id is None:
         if asked <= scope.by_agreement.categories(student_id):
-            raise EmergencyRefused(
-                "You see these parts of the record already, without an emergency."
-            )
+            raise EmergencyError("You see these parts of the record already, without an emergency.")
         return viewer
     with database.session() as session:
-        of_district = is_officer(session, viewer)
+        of_district = is_district_admin(session, viewer)
     if not of_district:
-        raise EmergencyRefused(
+        raise EmergencyError(
             "Only a caseworker, for themselves, or a district administrator opens a record for an "
             "emergency."
         )
-    for person in partner_people(database, today):
+    for person in eligible_partner_staff(database, today):
         if person.user_id == user_id:
             return person
-    raise EmergencyRefused(
+    raise EmergencyError(
         "Please choose who is to see the record: somebody active at a partner whose agreement "
         "opens students' records."
     )

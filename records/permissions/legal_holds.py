@@ -15,11 +15,11 @@ from sqlalchemy import select
 
 from records.access.scope import Scope, Viewer
 from records.database.engine import Database, LegalHoldRow
-from records.people.district_admins import require_officer
-from records.system.errors import SaidPlainly
+from records.people.district_admins import require_district_admin
+from records.system.errors import UserError
 
 
-class HoldRefused(SaidPlainly, ValueError):
+class LegalHoldError(UserError, ValueError):
     """A hold that cannot be placed or lifted; the message says why in plain words, and nothing was
     changed.
     """
@@ -55,14 +55,14 @@ def place_hold(
     """
     reason = _reason(reason)
     with database.write_transaction() as session:
-        require_officer(session, scope.viewer)
+        require_district_admin(session, scope.viewer)
         if student_id not in scope.students:
-            raise HoldRefused("There is no student with this number or code in the records.")
+            raise LegalHoldError("There is no student with this number or code in the records.")
         open_now = select(LegalHoldRow.id).where(
             LegalHoldRow.student_id == student_id, LegalHoldRow.lifted_at.is_(None)
         )
         if session.scalar(open_now) is not None:
-            raise HoldRefused("This student's records are under a legal hold already.")
+            raise LegalHoldError("This student's records are under a legal hold already.")
         row = LegalHoldRow(
             student_id=student_id,
             since=now,
@@ -84,17 +84,17 @@ def lift_hold(database: Database, viewer: Viewer, number: int, reason: str, now:
     """
     reason = _reason(reason)
     with database.write_transaction() as session:
-        require_officer(session, viewer)
+        require_district_admin(session, viewer)
         row = session.get(LegalHoldRow, number)
         if row is None:
-            raise HoldRefused(f"There is no legal hold {number}.")
+            raise LegalHoldError(f"There is no legal hold {number}.")
         if row.lifted_at is not None:
-            raise HoldRefused(f"Legal hold {number} was lifted before.")
+            raise LegalHoldError(f"Legal hold {number} was lifted before.")
         row.lifted_at, row.lifted_by, row.lift_reason = now, viewer.user_id, reason
         return _hold(row)
 
 
-def held(database: Database) -> frozenset[str]:
+def students_on_hold(database: Database) -> frozenset[str]:
     """Students whose records a hold freezes now."""
     return frozenset(hold.student_id for hold in holds(database) if hold.lifted_at is None)
 
@@ -110,7 +110,7 @@ def holds(database: Database) -> list[Hold]:
 
 def _reason(text: str) -> str:
     if not text.strip():
-        raise HoldRefused("Please say why.")
+        raise LegalHoldError("Please say why.")
     return text.strip()
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from records.access.scope import Viewer
 from records.database.engine import Database
-from records.people.district_admins import require_officer
+from records.people.district_admins import require_district_admin
 from records.permissions.agreements import Agreement, Reinstatement, save_agreement
 
 
@@ -27,5 +27,5 @@ def reinstate(
             given.
     """
     with database.session() as session:
-        require_officer(session, officer, "take a revocation back")
+        require_district_admin(session, officer, "take a revocation back")
     save_agreement(database, agreement, Reinstatement(now, officer.user_id, reason.strip()))

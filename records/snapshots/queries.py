@@ -22,7 +22,7 @@ import pyarrow as pa
 from ibis.expr.operations import UnboundTable
 from ibis.formats.pandas import PandasData
 
-from records.canonical.schema import table
+from records.canonical.schema import canonical_table
 
 _STAND_IN = "stand_in_for_"
 _ASKED = "_asked"
@@ -30,19 +30,19 @@ _STUDENTS = pa.schema([("student_id", pa.string())])
 _NUMBERS = count()
 """Rows that are given have a name of their own each time: no reading can take another's for its
 own."""
-Day = Any
+DateLike = Any
 """A `date`, or what stands for one in a query that is to be written out: both go with `as_date` and
 `timedelta`."""
 
 
-class Named(Protocol):
+class TableProvider(Protocol):
     """Tables as an expression wants them."""
 
     def table(self, name: str) -> Any:
         """A canonical table as an Ibis expression."""
 
 
-class Tables(Named, Protocol):
+class QueryableTables(TableProvider, Protocol):
     """Where tables are read from: a snapshot, or what the second wall shows of one
     (`records.access.row_security`).
     """
@@ -58,15 +58,17 @@ class Tables(Named, Protocol):
         """What reads the sources; not to be shared between threads."""
 
 
-class Outline:
+class EmptyTables:
     """Tables that have columns and no rows, for an expression that is only to be written out."""
 
     def table(self, name: str) -> Any:
-        return stand_in(name, pa.schema([(one.name, one.type) for one in table(name).columns]))
+        return placeholder_table(
+            name, pa.schema([(one.name, one.type) for one in canonical_table(name).columns])
+        )
 
 
 @dataclass(frozen=True)
-class Query:
+class CompiledQuery:
     """One expression as SQL for DuckDB. `names` are the tables that it reads, `days` what its days
     are.
     """
@@ -76,7 +78,9 @@ class Query:
     schema: Any = field(repr=False)
     days: tuple[date, ...] = ()
 
-    def arrow(self, tables: Tables, given: Mapping[str, pa.Table] | None = None) -> pa.Table:
+    def arrow(
+        self, tables: QueryableTables, given: Mapping[str, pa.Table] | None = None
+    ) -> pa.Table:
         """The answer as an Arrow table.
 
         Args:
@@ -101,7 +105,9 @@ class Query:
             for here in registered:
                 engine.unregister(here)
 
-    def frame(self, tables: Tables, given: Mapping[str, pa.Table] | None = None) -> pd.DataFrame:
+    def frame(
+        self, tables: QueryableTables, given: Mapping[str, pa.Table] | None = None
+    ) -> pd.DataFrame:
         """The answer as a data frame, with the types that Ibis gives its own."""
         found = self.arrow(tables, given)
         columns = {
@@ -112,31 +118,31 @@ class Query:
         return frame
 
 
-def stand_in(name: str, schema: pa.Schema) -> Any:
-    """A table without rows whose name in SQL is known to `Query`."""
+def placeholder_table(name: str, schema: pa.Schema) -> Any:
+    """A table without rows whose name in SQL is known to `CompiledQuery`."""
     return ibis.table(ibis.Schema.from_pyarrow(schema), name=_STAND_IN + name)
 
 
-def asked_about() -> Any:
+def students_placeholder() -> Any:
     """Stands for the students that a query is asked about, as an Ibis table with the column
     `student_id`.
     """
-    return stand_in(_ASKED, _STUDENTS)
+    return placeholder_table(_ASKED, _STUDENTS)
 
 
-def these(students: Iterable[str]) -> dict[str, pa.Table]:
-    """The rows that `asked_about` stands for, to be given to a query."""
+def students_param(students: Iterable[str]) -> dict[str, pa.Table]:
+    """The rows that `students_placeholder` stands for, to be given to a query."""
     return {_ASKED: pa.table([pa.array(students, pa.string())], schema=_STUDENTS)}
 
 
-def as_date(day: Day) -> Any:
+def as_date(day: DateLike) -> Any:
     """A day as Ibis wants it: a `date`, or what stands for one in a query that is to be written
     out.
     """
     return ibis.date(day.isoformat()) if isinstance(day, date) else day
 
 
-def over_tables(make: Callable[..., Any], *given: Any) -> Query:
+def compile_query(make: Callable[..., Any], *given: Any) -> CompiledQuery:
     """What `make` makes of tables and of what is given, written out once.
 
     Args:
@@ -144,10 +150,10 @@ def over_tables(make: Callable[..., Any], *given: Any) -> Query:
         given: what can be hashed. In place of a day `make` gets an expression, to be used by way of
             `as_date`; a `timedelta` may be added to it or taken from it.
     """
-    return written(make, Outline, *given)
+    return compile_on(make, EmptyTables, *given)
 
 
-def written(make: Callable[..., Any], on: Callable[[], Any], *given: Any) -> Query:
+def compile_on(make: Callable[..., Any], on: Callable[[], Any], *given: Any) -> CompiledQuery:
     """The same over what `on` makes."""
     days = tuple(one for one in given if isinstance(one, date))
     places = iter(range(len(days)))
@@ -166,13 +172,15 @@ class _Day(NamedTuple):
 
 
 @lru_cache(maxsize=500)
-def _written(make: Callable[..., Any], on: Callable[[], Any], given: tuple[Any, ...]) -> Query:
+def _written(
+    make: Callable[..., Any], on: Callable[[], Any], given: tuple[Any, ...]
+) -> CompiledQuery:
     expression = make(
         on(), *(_stand_in_day(one.place) if isinstance(one, _Day) else one for one in given)
     )
     tables = expression.op().find(UnboundTable)
     names = tuple(sorted({one.name.removeprefix(_STAND_IN) for one in tables}))
-    return Query(str(ibis.to_sql(expression, dialect="duckdb")), names, expression.schema())
+    return CompiledQuery(str(ibis.to_sql(expression, dialect="duckdb")), names, expression.schema())
 
 
 def _stand_in_day(place: int) -> Any:

@@ -31,19 +31,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from records.canonical.never_ingest import redact
-from records.canonical.quarantine import BadRow, SetAside, Value
-from records.canonical.schema import TABLES, Table, table
-from records.connectors.corrections import Correction, corrected
+from records.canonical.quarantine import BadRow, QuarantinedRow, Value
+from records.canonical.schema import TABLES, CanonicalTable, canonical_table
+from records.connectors.corrections import Correction, apply_corrections
 from records.connectors.protocol import (
     Connector,
     FileCount,
     MissingFile,
     PartnerConnector,
-    Progress,
+    ProgressCallback,
     SourceRefused,
 )
-from records.connectors.zip_files import opened
-from records.system.errors import SaidPlainly
+from records.connectors.zip_files import open_source_folder
+from records.system.errors import UserError
 
 _CHUNK = 50_000
 _CHUNK_TEXT = 16_000_000
@@ -76,15 +76,15 @@ DESTROYED = "[destroyed with a student's records]"
 _WORD = re.compile(r"[\w.-]+")
 
 
-class NoSnapshot(SaidPlainly, LookupError):
+class NoSnapshot(UserError, LookupError):
     """Nothing has been loaded yet."""
 
 
-class SnapshotDamaged(SaidPlainly, RuntimeError):
+class SnapshotDamaged(UserError, RuntimeError):
     """The pointer names a snapshot that is not there: nothing may be read as if it were empty."""
 
 
-class LoadInProgress(SaidPlainly, RuntimeError):
+class LoadInProgress(UserError, RuntimeError):
     """Another load holds the lock."""
 
 
@@ -137,7 +137,7 @@ class Snapshot:
         """The table as an Ibis expression: Parquet where there are rows, empty and typed where
         there are none.
         """
-        canonical = table(name)
+        canonical = canonical_table(name)
         file = self.path / f"{name}.parquet"
         if file.exists():
             return self.connection.read_parquet(file)
@@ -146,7 +146,7 @@ class Snapshot:
 
     def source(self, name: str) -> str:
         """The same as what may follow FROM in a query to `engine`."""
-        canonical = table(name)
+        canonical = canonical_table(name)
         file = self.path / f"{name}.parquet"
         if file.exists():
             quoted = str(file).replace("'", "''")
@@ -157,10 +157,10 @@ class Snapshot:
     def quarantined(self) -> pa.Table:
         return pq.read_table(self.path / "quarantine.parquet")
 
-    def set_aside(self) -> list[SetAside]:
+    def set_aside(self) -> list[QuarantinedRow]:
         """The rows that were not loaded, by source, file and line."""
         rows = self.quarantined().to_pylist()
-        return [SetAside(**row | {"columns": row.get("columns") or ""}) for row in rows]
+        return [QuarantinedRow(**row | {"columns": row.get("columns") or ""}) for row in rows]
 
     def latest_date(self) -> date:
         """The last day on which anything was recorded of a student: the default `as_of`.
@@ -229,7 +229,7 @@ def load(
     home: Path,
     *,
     merge: bool = False,
-    progress: Progress = lambda file, done, total: None,
+    progress: ProgressCallback = lambda file, done, total: None,
     publish: Callable[[Snapshot], None] = lambda snapshot: None,
     leave_out: Callable[[str], bool] | None = None,
     corrections: Sequence[Correction] = (),
@@ -256,7 +256,10 @@ def load(
     snapshots.mkdir(parents=True, exist_ok=True)
     with _only_load(snapshots) as staging:
         collected = _Collected(staging, connector, leave_out)
-        with opened(directory, staging) as folder, corrected(folder, corrections, staging) as right:
+        with (
+            open_source_folder(directory, staging) as folder,
+            apply_corrections(folder, corrections, staging) as right,
+        ):
             connector.read(right, collected, progress)
         previous = _previous(home, collected.report) if merge else None
         report = _write_tables(collected, connector, previous)
@@ -266,8 +269,8 @@ def load(
 
 @dataclass(frozen=True)
 class Rewritten:
-    """What `rewrite_without` did: rows left out, quarantined rows struck out, older snapshots
-    deleted.
+    """What `rewrite_without_student` did: rows left out, quarantined rows struck out, older
+    snapshots deleted.
     """
 
     snapshot_id: str
@@ -276,7 +279,7 @@ class Rewritten:
     older: int
 
 
-def rewrite_without(
+def rewrite_without_student(
     home: Path, student_id: str, *, publish: Callable[[Snapshot], None] = lambda snapshot: None
 ) -> Rewritten:
     """Write the current snapshot anew without one student, and delete every other snapshot.
@@ -346,7 +349,7 @@ def _copy_without(file: Path, staging: Path, student_id: str) -> int:
     return left_out
 
 
-def count_naming(snapshot: Snapshot, student_id: str) -> int:
+def count_quarantined_mentions(snapshot: Snapshot, student_id: str) -> int:
     """How many rows that were set aside name the student."""
     names = _names_of(snapshot, student_id)
     return sum(_tells_of(row, student_id, names) for row in snapshot.quarantined().to_pylist())
@@ -628,7 +631,7 @@ def _of_partners(previous: Snapshot | None) -> frozenset[str]:
     )
 
 
-def _is_partners(canonical: Table) -> bool:
+def _is_partners(canonical: CanonicalTable) -> bool:
     return any(column.name == "organization_id" for column in canonical.columns)
 
 
@@ -682,7 +685,7 @@ def _source_key(report: Mapping[str, Any]) -> str:
 
 def _carried(
     engine: duckdb.DuckDBPyConnection,
-    canonical: Table,
+    canonical: CanonicalTable,
     connector: Connector,
     collected: _Collected,
     previous: Snapshot | None,
@@ -711,7 +714,9 @@ def _carried(
 _EVERYBODY = "true"
 
 
-def _known(engine: duckdb.DuckDBPyConnection, canonical: Table, collected: _Collected) -> str:
+def _known(
+    engine: duckdb.DuckDBPyConnection, canonical: CanonicalTable, collected: _Collected
+) -> str:
     """The condition that a row is of a student who is in the snapshot; true where no students are
     loaded at all.
     """
@@ -724,7 +729,7 @@ def _known(engine: duckdb.DuckDBPyConnection, canonical: Table, collected: _Coll
 
 def _settle(
     engine: duckdb.DuckDBPyConnection,
-    canonical: Table,
+    canonical: CanonicalTable,
     collected: _Collected,
     carried: duckdb.DuckDBPyRelation | None,
 ) -> duckdb.DuckDBPyRelation:
@@ -795,7 +800,7 @@ def _write_sorted(
     engine: duckdb.DuckDBPyConnection,
     parts: list[duckdb.DuckDBPyRelation],
     file: Path,
-    canonical: Table,
+    canonical: CanonicalTable,
 ) -> None:
     """Write a table sorted by all its columns, the first of which is the student."""
     names = ", ".join(f'"{column.name}"' for column in canonical.columns)
@@ -867,7 +872,11 @@ def _write_quarantine(
 
 
 def _reject(
-    collected: _Collected, canonical: Table, rows: duckdb.DuckDBPyRelation, column: str, reason: str
+    collected: _Collected,
+    canonical: CanonicalTable,
+    rows: duckdb.DuckDBPyRelation,
+    column: str,
+    reason: str,
 ) -> None:
     names = [c.name for c in canonical.columns]
     quoted = ", ".join(f'"{name}"' for name in names)

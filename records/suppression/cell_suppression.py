@@ -3,12 +3,12 @@ linear programming.
 
 Source: NCES 2011-603, Statistical Methods for Protecting Personally Identifiable Information in
 Aggregate Reporting, and for the attacker's two programs per cell Fischetti & Salazar (2001),
-Management Science 47(7). `Published` holds what would be shown, `protect` says which of it must be
-withheld; it refuses tables that do not add up. Three limits: all that is ever shown of the same
-students must be declared together, as far as it was shown already by `shown_before`; an attacker
-who guesses that a fact is withheld for its own count under ten, not for the sake of another, knows
-more than is assumed here; and one who reckons in whole students, not in fractions, may find a count
-a student or two less open.
+Management Science 47(7). `LinkedTables` holds what would be shown, `suppressed_cells` says which of
+it must be withheld; it refuses tables that do not add up. Three limits: all that is ever shown of
+the same students must be declared together, as far as it was shown already by `shown_before`; an
+attacker who guesses that a fact is withheld for its own count under ten, not for the sake of
+another, knows more than is assumed here; and one who reckons in whole students, not in fractions,
+may find a count a student or two less open.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from scipy.optimize import OptimizeResult, linprog
 from scipy.sparse import block_array, csr_array, eye_array, hstack
 from scipy.sparse.csgraph import connected_components
 
-from records.suppression.rule import ROUNDED_TO, about, percent
+from records.suppression.rule import ROUNDING_BASE, round_count, round_share
 
-Name = tuple[str, ...]
+CountName = tuple[str, ...]
 Numbers = npt.NDArray[np.float64]
 HALF_PERCENT = 0.005
 SOLVED, UNBOUNDED, UNCLEAR = 0, 3, 4
@@ -37,7 +37,7 @@ STEEPNESS, NOISE = 10, 0.03
 of 30 measures."""
 
 
-class Kind(StrEnum):
+class CellKind(StrEnum):
     """How a fact is shown: a count rounded to ten, or a share in hundredths."""
 
     ROUNDED = "rounded"
@@ -45,15 +45,15 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, order=True)
-class Fact:
+class TableCell:
     """One figure that a table would show: of one count, or of a part and its whole."""
 
     table: str
-    kind: Kind
-    names: tuple[Name, ...]
+    kind: CellKind
+    names: tuple[CountName, ...]
 
 
-class Published:
+class LinkedTables:
     """Counts of students, how they add up, and the facts that would be shown of them.
 
     Whoever reads the tables knows the names, how they add up and the rules of rounding, but no
@@ -61,15 +61,15 @@ class Published:
     """
 
     def __init__(self) -> None:
-        self.true: dict[Name, int] = {}
-        self.totals: set[tuple[Name, tuple[Name, ...]]] = set()
-        self.inside: set[tuple[Name, Name]] = set()
-        self.facts: set[Fact] = set()
-        self.certain: set[Fact] = set()
-        self.before: set[Fact] = set()
-        self.dear: dict[Fact, int] = {}
+        self.true: dict[CountName, int] = {}
+        self.totals: set[tuple[CountName, tuple[CountName, ...]]] = set()
+        self.inside: set[tuple[CountName, CountName]] = set()
+        self.facts: set[TableCell] = set()
+        self.certain: set[TableCell] = set()
+        self.before: set[TableCell] = set()
+        self.dear: dict[TableCell, int] = {}
 
-    def count(self, name: Name, true: int) -> None:
+    def count(self, name: CountName, true: int) -> None:
         """Declare a count. Its true value decides what is shown; no bound of `ranges` comes from it
         otherwise.
 
@@ -82,7 +82,7 @@ class Published:
             )
         self.true[name] = true
 
-    def total(self, whole: Name, parts: Sequence[Name]) -> None:
+    def total(self, whole: CountName, parts: Sequence[CountName]) -> None:
         """Declare that the parts add up to the whole, as every reader knows.
 
         Raises:
@@ -95,7 +95,7 @@ class Published:
             raise ValueError(f"the parts of {whole} add up to {found}, not to {self.true[whole]}")
         self.totals.add((whole, tuple(sorted(parts))))
 
-    def within(self, part: Name, whole: Name) -> None:
+    def within(self, part: CountName, whole: CountName) -> None:
         """Declare that the part is counted in the whole, as every reader knows.
 
         Raises:
@@ -105,7 +105,9 @@ class Published:
             raise ValueError(f"{part} is {self.true[part]}, more than {whole}, {self.true[whole]}")
         self.inside.add((part, whole))
 
-    def rounded(self, name: Name, table: str, *, certain: bool = False, dear: int = 0) -> Fact:
+    def rounded(
+        self, name: CountName, table: str, *, certain: bool = False, dear: int = 0
+    ) -> TableCell:
         """A fact that the table would show: the count rounded to ten, halves up.
 
         Args:
@@ -115,33 +117,33 @@ class Published:
                 together.
         """
         self._known(name)
-        fact = self._shown(Fact(table, Kind.ROUNDED, (name,)), dear)
+        fact = self._shown(TableCell(table, CellKind.ROUNDED, (name,)), dear)
         self.certain |= {fact} if certain else set()
         return fact
 
-    def share(self, part: Name, whole: Name, table: str, *, dear: int = 0) -> Fact:
+    def share(self, part: CountName, whole: CountName, table: str, *, dear: int = 0) -> TableCell:
         """A fact that the table would show: part of whole in hundredths. Declares that both parts
         make up the whole.
         """
         self.split(part, whole)
-        return self._shown(Fact(table, Kind.SHARE, (part, whole)), dear)
+        return self._shown(TableCell(table, CellKind.SHARE, (part, whole)), dear)
 
-    def split(self, part: Name, whole: Name) -> None:
+    def split(self, part: CountName, whole: CountName) -> None:
         """Declare the part within the whole, and the others of the whole as a count, by the name
-        `others(part, whole)`.
+        `complement(part, whole)`.
 
         Raises:
             ValueError: the part is greater, or one is not declared.
         """
         self.within(part, whole)
-        self.count(others(part, whole), self.true[whole] - self.true[part])
+        self.count(complement(part, whole), self.true[whole] - self.true[part])
 
-    def shown_before(self, fact: Fact) -> None:
+    def shown_before(self, fact: TableCell) -> None:
         """Declare that a fact was shown already: it can be withheld no more."""
         self.certain.add(fact)
         self.before.add(fact)
 
-    def small(self, smallest: int) -> set[Fact]:
+    def small(self, smallest: int) -> set[TableCell]:
         """The facts that would show a count below `smallest`, or a share with as few in it or left
         out of it.
         """
@@ -152,46 +154,50 @@ class Published:
         }
 
     def ranges(
-        self, names: Iterable[Name], withheld: Collection[Fact]
-    ) -> dict[Name, tuple[float, float]]:
+        self, names: Iterable[CountName], withheld: Collection[TableCell]
+    ) -> dict[CountName, tuple[float, float]]:
         """The least and the greatest that each count may be, for all a reader knows of the facts
         not withheld.
 
         Two linear programs a name; students may come in fractions, so whole students leave a little
         less open.
         """
-        attacker = _Attacker(_Tables.of(self), withheld)
+        attacker = _Attacker(_Subtables.of(self), withheld)
         places = {name: attacker.place[name] for name in names}
         return {
             name: (attacker.furthest(at, -1)[0], attacker.furthest(at, 1)[0])
             for name, at in places.items()
         }
 
-    def _told(self, fact: Fact) -> tuple[Name, ...]:
-        return fact.names if fact.kind is Kind.ROUNDED else (fact.names[0], others(*fact.names))
+    def _told(self, fact: TableCell) -> tuple[CountName, ...]:
+        return (
+            fact.names
+            if fact.kind is CellKind.ROUNDED
+            else (fact.names[0], complement(*fact.names))
+        )
 
-    def _known(self, name: Name) -> int:
+    def _known(self, name: CountName) -> int:
         if name not in self.true:
             raise ValueError(
                 f"the count {name} is not declared; call count() with its true value first"
             )
         return self.true[name]
 
-    def _shown(self, fact: Fact, dear: int) -> Fact:
+    def _shown(self, fact: TableCell, dear: int) -> TableCell:
         self.facts.add(fact)
         self.dear[fact] = max(dear, self.dear.get(fact, dear))
         return fact
 
 
-def protect(published: Published, smallest: int = 10) -> set[Fact]:
+def suppressed_cells(published: LinkedTables, smallest: int = 10) -> set[TableCell]:
     """The facts to withhold so that every count below `smallest` stays open by `smallest` whole
     students or more.
 
-    Withheld are the facts that are small themselves (`Published.small`), then, while what is shown
-    ties some small count down, the least dear fact among those that tie it, of its own table where
-    there is one. First each family of counts that add up is settled with only the families it is
-    counted in, which is quick; then all together, which is the proof. The same tables give the same
-    answer in whatever order they were declared.
+    Withheld are the facts that are small themselves (`LinkedTables.small`), then, while what is
+    shown ties some small count down, the least dear fact among those that tie it, of its own table
+    where there is one. First each family of counts that add up is settled with only the families it
+    is counted in, which is quick; then all together, which is the proof. The same tables give the
+    same answer in whatever order they were declared.
 
     A count that is tied by what was shown before cannot be opened any more; nothing is withheld for
     its sake.
@@ -200,51 +206,55 @@ def protect(published: Published, smallest: int = 10) -> set[Fact]:
         ValueError: a small count would follow with nothing shown but what is certain.
     """
     withheld = published.small(smallest)
-    everything = _Tables.of(published)
+    everything = _Subtables.of(published)
     for tables, counts in [*everything.families(), (everything, everything.names)]:
         small = {name for name in counts if published.true[name] < smallest}
-        withheld |= _settle(tables, _Seen(tables, small, smallest), withheld)
+        withheld |= _complementary_suppression(
+            tables, _AuditedRanges(tables, small, smallest), withheld
+        )
     return withheld
 
 
-def withheld_parts(counts: Mapping[str, int], smallest: int = 10) -> set[str]:
+def suppressed_parts(counts: Mapping[str, int], smallest: int = 10) -> set[str]:
     """Which parts of one whole must not be shown, where the whole and its parts are shown rounded
     to ten.
     """
     if not counts:
         return set()
-    table = Published()
+    table = LinkedTables()
     table.count(("whole",), sum(counts.values()))
     for name, count in counts.items():
         table.count(("part", name), count)
     table.total(("whole",), [("part", name) for name in counts])
     facts = {table.rounded(("part", name), "parts"): name for name in counts}
     table.rounded(("whole",), "whole")
-    withheld = protect(table, smallest)
+    withheld = suppressed_cells(table, smallest)
     return {name for fact, name in facts.items() if fact in withheld}
 
 
-def others(part: Name, whole: Name) -> Name:
+def complement(part: CountName, whole: CountName) -> CountName:
     """The name of the count of those in the whole and not in the part."""
     return (*whole, "but not", *part)
 
 
-def _settle(tables: _Tables, seen: _Seen, withheld: Collection[Fact]) -> set[Fact]:
+def _complementary_suppression(
+    tables: _Subtables, seen: _AuditedRanges, withheld: Collection[TableCell]
+) -> set[TableCell]:
     """What must be withheld more for the small counts to stay open in these tables."""
-    more: set[Fact] = set()
+    more: set[TableCell] = set()
     attacker = _Attacker(tables, withheld)
-    while _look(attacker, seen):
-        new: set[Fact] = set()
+    while _audit(attacker, seen):
+        new: set[TableCell] = set()
         for at in seen.narrow():
-            ties = _ties(attacker, seen, at)
+            ties = _binding_constraints(attacker, seen, at)
             if ties and not ties & new:
-                new |= _least(tables, tables.names[at], ties)
+                new |= _cheapest(tables, tables.names[at], ties)
         more |= new
         attacker = _Attacker(tables, {*withheld, *more})
     return more
 
 
-def _look(attacker: _Attacker, seen: _Seen) -> bool:
+def _audit(attacker: _Attacker, seen: _AuditedRanges) -> bool:
     """Look for consistent counts far apart, for all small counts at once; whether some are narrow
     still.
     """
@@ -258,9 +268,9 @@ def _look(attacker: _Attacker, seen: _Seen) -> bool:
     return left > 0
 
 
-def _ties(attacker: _Attacker, seen: _Seen, at: int) -> set[Fact]:
+def _binding_constraints(attacker: _Attacker, seen: _AuditedRanges, at: int) -> set[TableCell]:
     """The facts that tie a small count down; none if it turns out to be open."""
-    ties: set[Fact] = set()
+    ties: set[TableCell] = set()
     ends = {-1: 0.0}
     for sign in (1,) if seen.least[at] == 0 else (-1, 1):
         ends[sign], counts, facts = attacker.furthest(at, sign)
@@ -282,7 +292,7 @@ def _ties(attacker: _Attacker, seen: _Seen, at: int) -> set[Fact]:
     return ties
 
 
-def _least(tables: _Tables, name: Name, ties: set[Fact]) -> set[Fact]:
+def _cheapest(tables: _Subtables, name: CountName, ties: set[TableCell]) -> set[TableCell]:
     """Of the facts that tie a count, the least dear: then one of a table of that count, of the
     fewest students.
 
@@ -295,7 +305,7 @@ def _least(tables: _Tables, name: Name, ties: set[Fact]) -> set[Fact]:
     own = {
         fact.table
         for fact in tables.facts
-        if name in (*fact.names, others(fact.names[0], fact.names[-1]))
+        if name in (*fact.names, complement(fact.names[0], fact.names[-1]))
     }
     dear = tables.published.dear
     first = min(
@@ -304,14 +314,14 @@ def _least(tables: _Tables, name: Name, ties: set[Fact]) -> set[Fact]:
     return {fact for fact in tables.facts if fact.names == first.names}
 
 
-class _Seen:
+class _AuditedRanges:
     """How far apart each small count has been seen, in whole students, in sets of counts that fit
     all that is shown.
 
     What was seen stays seen while more is withheld.
     """
 
-    def __init__(self, tables: _Tables, small: Collection[Name], smallest: int) -> None:
+    def __init__(self, tables: _Subtables, small: Collection[CountName], smallest: int) -> None:
         true = np.array([tables.published.true[name] for name in tables.names], dtype=np.float64)
         self.least, self.greatest = true, true
         self.small = np.array(
@@ -346,19 +356,19 @@ class _Seen:
 
 
 @dataclass(frozen=True)
-class _Tables:
+class _Subtables:
     """Some counts in order, with all that ties only these together."""
 
-    published: Published
-    names: tuple[Name, ...]
-    totals: tuple[tuple[Name, tuple[Name, ...]], ...]
-    inside: tuple[tuple[Name, Name], ...]
-    facts: tuple[Fact, ...]
+    published: LinkedTables
+    names: tuple[CountName, ...]
+    totals: tuple[tuple[CountName, tuple[CountName, ...]], ...]
+    inside: tuple[tuple[CountName, CountName], ...]
+    facts: tuple[TableCell, ...]
 
     @classmethod
-    def of(cls, published: Published) -> _Tables:
+    def of(cls, published: LinkedTables) -> _Subtables:
         """All of them."""
-        split = {(whole, (part, others(part, whole))) for part, whole in published.inside}
+        split = {(whole, (part, complement(part, whole))) for part, whole in published.inside}
         totals = published.totals | {
             (whole, parts) for whole, parts in split if parts[1] in published.true
         }
@@ -371,10 +381,10 @@ class _Tables:
             tuple(facts),
         )
 
-    def only(self, names: Collection[Name]) -> _Tables:
+    def only(self, names: Collection[CountName]) -> _Subtables:
         """Of some counts."""
         known = set(names)
-        return _Tables(
+        return _Subtables(
             self.published,
             tuple(name for name in self.names if name in known),
             tuple(
@@ -386,7 +396,7 @@ class _Tables:
             tuple(fact for fact in self.facts if known.issuperset(fact.names)),
         )
 
-    def families(self) -> Iterator[tuple[_Tables, list[Name]]]:
+    def families(self) -> Iterator[tuple[_Subtables, list[CountName]]]:
         """For each family of counts that add up, wholes first: its tables and those it is counted
         in; its counts.
         """
@@ -400,7 +410,7 @@ class _Tables:
         ]
         ties = _rows([{one: 1.0, other: 1.0} for one, other in added], len(place))
         family = connected_components(ties.T @ ties, directed=False)[1].tolist()
-        members: dict[int, list[Name]] = {one: [] for one in family}
+        members: dict[int, list[CountName]] = {one: [] for one in family}
         above: dict[int, set[int]] = {one: {one} for one in family}
         for name, one in zip(self.names, family, strict=True):
             members[one].append(name)
@@ -422,28 +432,28 @@ def _reached(start: int, above: dict[int, set[int]]) -> set[int]:
 class _Attacker:
     """The linear programs of a reader who knows every fact of these tables that is not withheld."""
 
-    def __init__(self, tables: _Tables, withheld: Collection[Fact]) -> None:
+    def __init__(self, tables: _Subtables, withheld: Collection[TableCell]) -> None:
         self.tables = tables
         true = tables.published.true
         self.place = place = {name: at for at, name in enumerate(tables.names)}
         self.bounds = np.tile([0.0, np.inf], (len(place), 1))
-        self.facts_of_count: dict[int, list[Fact]] = {}
-        self.facts_of_row: dict[int, list[Fact]] = {}
+        self.facts_of_count: dict[int, list[TableCell]] = {}
+        self.facts_of_row: dict[int, list[TableCell]] = {}
         unsplit = [
-            (part, whole) for part, whole in tables.inside if others(part, whole) not in place
+            (part, whole) for part, whole in tables.inside if complement(part, whole) not in place
         ]
         at_most = [{place[part]: 1.0, place[whole]: -1.0} for part, whole in unsplit]
         for names, facts in _by_names(tables.facts, withheld).items():
             part, whole = names[0], names[-1]
             if len(names) == 1:
-                count = about(true[part])
+                count = round_count(true[part])
                 self.bounds[place[part]] = (
-                    max(0, count - ROUNDED_TO // 2),
-                    count + (ROUNDED_TO - 1) // 2,
+                    max(0, count - ROUNDING_BASE // 2),
+                    count + (ROUNDING_BASE - 1) // 2,
                 )
                 self.facts_of_count[place[part]] = facts
             else:
-                share = percent(true[part] / true[whole])
+                share = round_share(true[part] / true[whole])
                 for sign in (1.0, -1.0):
                     self.facts_of_row[len(at_most)] = facts
                     at_most.append({place[part]: sign, place[whole]: -sign * share - HALF_PERCENT})
@@ -454,7 +464,7 @@ class _Attacker:
         self.equal, self.at_most = _rows(equal, len(place)), _rows(at_most, len(place))
         self.outermost = self._outermost()
 
-    def furthest(self, at: int, sign: int) -> tuple[float, Numbers | None, set[Fact]]:
+    def furthest(self, at: int, sign: int) -> tuple[float, Numbers | None, set[TableCell]]:
         """The greatest (sign 1) or least (-1) that one count may be, all counts then, and the facts
         that stop it.
         """
@@ -497,10 +507,10 @@ class _Attacker:
 
     def _outermost(self) -> npt.NDArray[np.int64]:
         """For each count the one that it is counted in, and is itself in no other."""
-        above: dict[Name, Name] = {}
+        above: dict[CountName, CountName] = {}
         for part, whole in self.tables.inside:
             above.setdefault(part, whole)
-            above.setdefault(others(part, whole), whole)
+            above.setdefault(complement(part, whole), whole)
         found = []
         for name in self.tables.names:
             passed = {name}
@@ -512,10 +522,10 @@ class _Attacker:
 
 
 def _by_names(
-    facts: Iterable[Fact], withheld: Collection[Fact]
-) -> dict[tuple[Name, ...], list[Fact]]:
+    facts: Iterable[TableCell], withheld: Collection[TableCell]
+) -> dict[tuple[CountName, ...], list[TableCell]]:
     """The facts not withheld; those of several tables that say the same stand together."""
-    same: dict[tuple[Name, ...], list[Fact]] = {}
+    same: dict[tuple[CountName, ...], list[TableCell]] = {}
     for fact in facts:
         if fact not in withheld:
             same.setdefault(fact.names, []).append(fact)
@@ -529,7 +539,7 @@ def _rows(rows: Sequence[dict[int, float]], size: int) -> csr_array:
     return csr_array((values, (at, columns)), (len(rows), size))
 
 
-def _picked(facts: dict[int, list[Fact]], prices: Numbers) -> set[Fact]:
+def _picked(facts: dict[int, list[TableCell]], prices: Numbers) -> set[TableCell]:
     return {
         fact for at in np.flatnonzero(np.abs(prices) > NEARLY) for fact in facts.get(int(at), [])
     }

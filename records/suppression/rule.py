@@ -7,14 +7,14 @@ percent. Which of them may be shown at all is found by `disclosure_control`.
 
 from __future__ import annotations
 
-ROUNDED_TO = 10
+ROUNDING_BASE = 10
 
 
-def about(count: int) -> int:
+def round_count(count: int) -> int:
     """A number of students, rounded to ten (halves up)."""
-    return (count + ROUNDED_TO // 2) // ROUNDED_TO * ROUNDED_TO
+    return (count + ROUNDING_BASE // 2) // ROUNDING_BASE * ROUNDING_BASE
 
 
-def percent(share: float) -> float:
+def round_share(share: float) -> float:
     """A share in hundredths."""
     return round(share, 2)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 
-def instant(local: datetime) -> datetime:
+def to_utc(local: datetime) -> datetime:
     """The same moment in UTC, without a zone. Of an hour that comes twice, `fold` says which one is
     meant.
 
@@ -20,6 +20,6 @@ def instant(local: datetime) -> datetime:
     return local.astimezone(UTC).replace(tzinfo=None)
 
 
-def later(local: datetime, span: timedelta) -> datetime:
+def add_elapsed(local: datetime, span: timedelta) -> datetime:
     """What the clock shows when so much time has really passed."""
     return datetime.fromtimestamp(local.timestamp() + span.total_seconds())

@@ -5,7 +5,7 @@ for a programmer.
 from __future__ import annotations
 
 
-class SaidPlainly(Exception):
+class UserError(Exception):
     """An error whose message is told as it is. The rooms' errors of ordinary use inherit it beside
     their own kind.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def write_whole(file: Path, content: str | bytes) -> Path:
+def write_atomic(file: Path, content: str | bytes) -> Path:
     """Write bytes, or text in UTF-8, to a file, and its folder where there is none; the file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     staging = file.with_name(f"{file.name}.new")

@@ -20,7 +20,7 @@ _ESCAPE = re.compile(r"\\u\{([0-9a-f]+)\}|\\(.)")
 _BOX = "□"
 
 
-def pdf(template: Path, data: Mapping[str, Any]) -> bytes:
+def render_pdf(template: Path, data: Mapping[str, Any]) -> bytes:
     """The PDF that a template makes of `data`, which it reads by `json(bytes(sys.inputs.data))`.
 
     A letter that no font can draw becomes a box. The template finds in `undrawn` whether there is

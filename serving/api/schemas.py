@@ -114,7 +114,7 @@ class SuggestionList(Terms):
     model_sha256: str
 
 
-class DecisionAsked(BaseModel):
+class DecisionRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
     action: str
     reason: str = Field("", max_length=1000)
@@ -122,7 +122,7 @@ class DecisionAsked(BaseModel):
     model_sha256: str
 
 
-class DecisionKept(BaseModel):
+class DecisionResponse(BaseModel):
     support: str
     action: str
     reason: str
@@ -144,7 +144,7 @@ class AgreementEntry(BaseModel):
     sha256: str
 
 
-class LookEntry(BaseModel):
+class DisclosureEntry(BaseModel):
     at: str
     person: str
     organization: str
@@ -157,8 +157,8 @@ class LookEntry(BaseModel):
     law_requires: bool
 
 
-class LookList(Terms):
-    looks: list[LookEntry]
+class DisclosureList(Terms):
+    looks: list[DisclosureEntry]
 
 
 class AuditEntry(BaseModel):

@@ -10,28 +10,35 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from records.access.explanation import state
+from records.access.explanation import agreement_status
 from records.canonical.schema import Category
 from records.disclosure_log.disclosures import disclosures
 from serving.api import schemas
-from serving.pages.casework.student import SHOWN_CATEGORIES, keep_decision
+from serving.pages.casework.student import STUDENT_PAGE_CATEGORIES, decide_on_suggestion
 from serving.pages.casework.students import ALERT_CATEGORIES, SUGGESTION_CATEGORIES
 from serving.pages.district.agreements import visible_agreements
-from serving.pages.models.audits import ForAuditors, audited_versions
-from serving.pages.oversight.disclosures import looks_of
-from serving.site.context import ForDistrict, InScope, Listed, OpenRecord, SignedIn, Visit
+from serving.pages.models.audits import AuditorVisit, audited_versions
+from serving.pages.oversight.disclosures import disclosure_lines
+from serving.site.context import (
+    CurrentVisit,
+    DistrictAdminVisit,
+    RosterEntry,
+    StudentInFullScope,
+    StudentInScope,
+    Visit,
+)
 from serving.students.record import StudentRecord, read_student
 
 router = APIRouter(prefix="/api/v1")
 
 
 @router.get("/openapi.json", include_in_schema=False)
-def openapi(request: Request, visit: SignedIn) -> Response:
+def openapi(request: Request, visit: CurrentVisit) -> Response:
     return JSONResponse(request.app.openapi())
 
 
 @router.get("/me")
-def me(visit: SignedIn) -> schemas.Person:
+def me(visit: CurrentVisit) -> schemas.Person:
     """Who is signed in."""
     return schemas.Person(
         name=visit.viewer.name,
@@ -43,7 +50,7 @@ def me(visit: SignedIn) -> schemas.Person:
 
 @router.get("/students")
 def students(
-    visit: SignedIn,
+    visit: CurrentVisit,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> schemas.StudentList:
@@ -63,11 +70,11 @@ def students(
 
 
 @router.get("/students/{handle}", response_model_exclude_unset=True)
-def student(student_id: OpenRecord, visit: SignedIn) -> schemas.StudentDetail:
+def student(student_id: StudentInFullScope, visit: CurrentVisit) -> schemas.StudentDetail:
     """One student's record, with the parts that scope lets through, in an emergency too."""
     names = {key: organization.name for key, organization in visit.organizations.items()}
     record = read_student(visit.whole_record(student_id), student_id, visit.as_of, names)
-    visit.disclose_whole(student_id, SHOWN_CATEGORIES)
+    visit.disclose_whole(student_id, STUDENT_PAGE_CATEGORIES)
     return schemas.StudentDetail(
         **_directory(visit, visit.listed(student_id)),
         **_parts(record),
@@ -76,7 +83,7 @@ def student(student_id: OpenRecord, visit: SignedIn) -> schemas.StudentDetail:
 
 
 @router.get("/students/{handle}/alerts")
-def alerts(student_id: InScope, visit: SignedIn) -> schemas.AlertList:
+def alerts(student_id: StudentInScope, visit: CurrentVisit) -> schemas.AlertList:
     """What stands out in the record, the most urgent first."""
     found = visit.caseload.alerts.get(student_id, ())
     visit.disclose([student_id], ALERT_CATEGORIES)
@@ -96,7 +103,7 @@ def alerts(student_id: InScope, visit: SignedIn) -> schemas.AlertList:
 
 
 @router.get("/students/{handle}/suggestions")
-def suggestions(student_id: InScope, visit: SignedIn) -> schemas.SuggestionList:
+def suggestions(student_id: StudentInScope, visit: CurrentVisit) -> schemas.SuggestionList:
     """Ranked supports with everything that adds up to each expected benefit, or why there are
     none.
     """
@@ -114,24 +121,24 @@ def suggestions(student_id: InScope, visit: SignedIn) -> schemas.SuggestionList:
 
 @router.post("/students/{handle}/suggestions/{support}/decisions", status_code=201)
 def decide(
-    student_id: InScope,
+    student_id: StudentInScope,
     support: str,
-    visit: SignedIn,
-    asked: schemas.DecisionAsked,
+    visit: CurrentVisit,
+    asked: schemas.DecisionRequest,
     x_csrf_token: Annotated[str, Header()] = "",
-) -> schemas.DecisionKept:
+) -> schemas.DecisionResponse:
     """Accept or dismiss a suggestion as it is shown now."""
     visit.check_csrf(x_csrf_token)
-    kept = keep_decision(
+    kept = decide_on_suggestion(
         visit, student_id, support, asked.action, asked.reason, asked.rank, asked.model_sha256
     )
-    return schemas.DecisionKept(
+    return schemas.DecisionResponse(
         support=kept.support, action=kept.action, reason=kept.reason, at=kept.at.isoformat()
     )
 
 
 @router.get("/agreements")
-def agreements(visit: SignedIn) -> list[schemas.AgreementEntry]:
+def agreements(visit: CurrentVisit) -> list[schemas.AgreementEntry]:
     """The organisation's own agreements; all of them for the district."""
     return [
         schemas.AgreementEntry(
@@ -146,7 +153,7 @@ def agreements(visit: SignedIn) -> list[schemas.AgreementEntry]:
             supports=list(one.agreement.supports),
             start=one.agreement.start,
             end=one.agreement.end,
-            state=state(one, visit.today),
+            state=agreement_status(one, visit.today),
         )
         for one in visible_agreements(visit)
     ]
@@ -154,11 +161,11 @@ def agreements(visit: SignedIn) -> list[schemas.AgreementEntry]:
 
 @router.get("/disclosures")
 def who_saw_what(
-    visit: ForDistrict, limit: Annotated[int, Query(ge=1, le=200)] = 50
-) -> schemas.LookList:
+    visit: DistrictAdminVisit, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> schemas.DisclosureList:
     """The newest looks, for the district."""
     looks = [
-        schemas.LookEntry(
+        schemas.DisclosureEntry(
             at=look.at,
             person=look.person,
             organization=look.organization,
@@ -170,13 +177,13 @@ def who_saw_what(
             shown_together=look.together,
             law_requires=look.law_requires,
         )
-        for look in looks_of(visit, disclosures(visit.database, limit=limit))
+        for look in disclosure_lines(visit, disclosures(visit.database, limit=limit))
     ]
-    return schemas.LookList(looks=looks, terms=visit.stamp(()))
+    return schemas.DisclosureList(looks=looks, terms=visit.stamp(()))
 
 
 @router.get("/audits")
-def audits(visit: ForAuditors) -> list[schemas.AuditEntry]:
+def audits(visit: AuditorVisit) -> list[schemas.AuditEntry]:
     """Every registered version and the verdict of its audit."""
     return [
         schemas.AuditEntry(
@@ -189,7 +196,7 @@ def audits(visit: ForAuditors) -> list[schemas.AuditEntry]:
     ]
 
 
-def _directory(visit: Visit, listed: Listed) -> dict[str, Any]:
+def _directory(visit: Visit, listed: RosterEntry) -> dict[str, Any]:
     return {
         "handle": visit.whole_scope.handle(listed.student_id),
         "name": listed.name,

@@ -16,7 +16,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  #
 _NEGATIVE_NUMBER = re.compile(r"-\d+(\.\d+)?")
 
 
-def spreadsheet(stamp: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
+def csv_bytes(stamp: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
     """A CSV file: on the first line the terms on which it was made, on the second the names of the
     columns.
 
@@ -26,11 +26,11 @@ def spreadsheet(stamp: str, header: Sequence[str], rows: Iterable[Sequence[str]]
     writer = csv.writer(text)
     writer.writerow([f"# {stamp}"])
     writer.writerow(header)
-    writer.writerows([harmless(cell) for cell in row] for row in rows)
+    writer.writerows([escape_formula(cell) for cell in row] for row in rows)
     return text.getvalue().encode("utf-8-sig")
 
 
-def harmless(cell: str) -> str:
+def escape_formula(cell: str) -> str:
     """The cell, with an apostrophe in front where a spreadsheet could take it for a formula."""
     return (
         f"'{cell}" if cell.startswith(_FORMULA) and not _NEGATIVE_NUMBER.fullmatch(cell) else cell

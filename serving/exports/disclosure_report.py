@@ -15,19 +15,25 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from records.access.scope import EMERGENCY_BASIS, emergency_ground
+from records.access.scope import EMERGENCY_BASIS, emergency_reference
 from records.database.engine import Database
-from records.disclosure_log.disclosures import GROUNDS, Disclosure, Party, disclosures, parties
+from records.disclosure_log.disclosures import (
+    RECORDKEEPING_RULES,
+    Disclosure,
+    Party,
+    disclosures,
+    parties,
+)
 from records.law.legal_demands import JUDICIAL_BASIS
 from records.people.accounts import Organization, organizations, staff_names
-from records.permissions.agreements import all_agreements
+from records.permissions.agreements import latest_agreements
 from records.permissions.emergencies import Emergency, emergencies
-from records.system.pdf import pdf
-from serving.exports.csv_export import spreadsheet
-from serving.site.context import templates
+from records.system.pdf import render_pdf
+from serving.exports.csv_export import csv_bytes
+from serving.site.context import template_environment
 from serving.wording import words
 
-MOST_LOOKS = 5_000
+MAX_DISCLOSURES_LISTED = 5_000
 """Looks that a page or a PDF lists, the newest; it says so when there are more. The summary counts
 them all."""
 
@@ -73,7 +79,7 @@ HEADER = (
     "students in the same list",
     "the danger that was seen in an emergency",
 )
-ONLY_LOOKS = "who had looked at it and when"
+DISCLOSURE_LIST_ONLY = "who had looked at it and when"
 """What a look at nothing of the record itself has shown."""
 
 _OWN = "own_records"
@@ -83,7 +89,7 @@ _HERE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
-class Look:
+class DisclosureLine:
     """One look in words. `student` and `handle` are for lists of several students; a handle is
     empty where the student was destroyed. `under` is empty for the district's own looks, `purpose`
     for those and for emergencies; `path` is the district's page about what it was under. `danger`
@@ -107,7 +113,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class PartyInWords:
+class PartySummary:
     """All looks by one organisation for one purpose. `passing_on` is what its agreement says of
     it.
     """
@@ -126,14 +132,14 @@ class PartyInWords:
 
 
 @dataclass(frozen=True)
-class Report:
+class DisclosureReport:
     """What is told about one student's record. `looks` are the newest of `total`."""
 
     title: str
     lead: str
     total: int
-    parties: tuple[PartyInWords, ...]
-    looks: tuple[Look, ...]
+    parties: tuple[PartySummary, ...]
+    looks: tuple[DisclosureLine, ...]
     about: tuple[tuple[str, str], ...]
     stamp: str
 
@@ -144,8 +150,8 @@ def read_report(
     name: str | None,
     now: datetime,
     stamp: str,
-    most: int | None = MOST_LOOKS,
-) -> Report:
+    most: int | None = MAX_DISCLOSURES_LISTED,
+) -> DisclosureReport:
     """Everything that the log says of one student, as of now.
 
     Args:
@@ -154,7 +160,8 @@ def read_report(
     """
     known, staff = organizations(database), staff_names(database)
     passing_on = {
-        one.agreement.agreement_id: one.agreement.redisclosure for one in all_agreements(database)
+        one.agreement.agreement_id: one.agreement.redisclosure
+        for one in latest_agreements(database)
     }
     found = parties(database, student_id)
     total = sum(party.looks for party in found)
@@ -162,44 +169,44 @@ def read_report(
     organizations_named = {party.organization_id for party in found}
     cut = f" The list has the newest {len(rows):,} of them." if len(rows) < total else ""
     opened = emergencies(database, student_id=student_id)
-    dangers = {emergency_ground(one.number): _danger(one) for one in opened}
+    dangers = {emergency_reference(one.number): _danger(one) for one in opened}
     told = (
         *(() if name else (_left(student_id),)),
         *(_emergency(one, known, staff) for one in opened),
     )
-    return Report(
+    return DisclosureReport(
         f"Who has seen the record of {name or f'student {student_id}, who has left'}",
-        f"{words.count(total, 'look', 'looks')} until {words.moment(now)}, by "
+        f"{words.count(total, 'look', 'looks')} until {words.date_time(now)}, by "
         f"{words.count(len(organizations_named), 'organisation', 'organisations')}.{cut}",
         total,
         tuple(_party(party, known, passing_on) for party in found),
-        tuple(look_in_words(row, staff, known, "", "", dangers) for row in rows),
+        tuple(disclosure_line(row, staff, known, "", "", dangers) for row in rows),
         told + ABOUT,
         stamp,
     )
 
 
-def look_in_words(
+def disclosure_line(
     row: Disclosure,
     staff: Mapping[str, str],
     known: Mapping[str, Organization],
     student: str,
     handle: str,
     dangers: Mapping[str, str] | None = None,
-) -> Look:
+) -> DisclosureLine:
     """One row of the log in words.
 
     Args:
         dangers: what was said of each emergency, by the ground that the log names.
     """
     own = row.legal_basis == _OWN
-    return Look(
+    return DisclosureLine(
         row.at,
         staff.get(row.user_id, "Somebody who has left"),
         _organization(row.organization_id, known),
         student,
         handle,
-        words.categories(row.categories.split(";")) or ONLY_LOOKS,
+        words.categories(row.categories.split(";")) or DISCLOSURE_LIST_ONLY,
         _purpose(row),
         words.basis(row.legal_basis),
         "" if own else row.agreement_id,
@@ -210,7 +217,7 @@ def look_in_words(
     )
 
 
-def report_csv(report: Report) -> bytes:
+def report_csv(report: DisclosureReport) -> bytes:
     """The looks as a spreadsheet, one a line."""
     rows = (
         (
@@ -227,26 +234,30 @@ def report_csv(report: Report) -> bytes:
         )
         for look in report.looks
     )
-    return spreadsheet(report.stamp, HEADER, rows)
+    return csv_bytes(report.stamp, HEADER, rows)
 
 
-def report_pdf(report: Report) -> bytes:
+def report_pdf(report: DisclosureReport) -> bytes:
     """The report to be printed or sent."""
-    looks = [asdict(look) | {"at": words.moment(look.at)} for look in report.looks]
+    looks = [asdict(look) | {"at": words.date_time(look.at)} for look in report.looks]
     summed = [asdict(party) | {"under": words.capital(party.under)} for party in report.parties]
-    return pdf(
+    return render_pdf(
         _HERE / "templates" / "report.typ", asdict(report) | {"looks": looks, "parties": summed}
     )
 
 
-def report_html(report: Report) -> bytes:
+def report_html(report: DisclosureReport) -> bytes:
     """The report as a page that stands alone."""
     style = Markup((_HERE / "static" / "site.css").read_text())
-    page = templates().get_template("report_file.html").render(report=report, stylesheet_text=style)
+    page = (
+        template_environment()
+        .get_template("report_file.html")
+        .render(report=report, stylesheet_text=style)
+    )
     return page.encode()
 
 
-def report_text(report: Report) -> str:
+def report_text(report: DisclosureReport) -> str:
     """The report for a terminal: what a page says, line by line."""
     lines = [report.title, report.stamp, "", report.lead]
     for party in report.parties:
@@ -269,17 +280,17 @@ def report_text(report: Report) -> str:
 
 def _party(
     party: Party, known: Mapping[str, Organization], passing_on: Mapping[str, str]
-) -> PartyInWords:
-    citation = GROUNDS[party.legal_basis].citation
-    return PartyInWords(
+) -> PartySummary:
+    citation = RECORDKEEPING_RULES[party.legal_basis].citation
+    return PartySummary(
         _organization(party.organization_id, known),
         _purpose(party),
         words.basis(party.legal_basis),
         *_under(party.legal_basis, party.agreement_id),
-        words.categories(party.categories) or ONLY_LOOKS,
+        words.categories(party.categories) or DISCLOSURE_LIST_ONLY,
         words.count(party.looks, "look", "looks"),
-        words.moment(party.first),
-        words.moment(party.last),
+        words.date_time(party.first),
+        words.date_time(party.last),
         f"{'Yes' if party.law_requires else 'No'} ({citation})",
         passing_on.get(party.agreement_id, ""),
     )
@@ -324,9 +335,9 @@ def _emergency(
         f" {_organization(one.organization_id, known)}"
     )
     opened = (
-        f"Until {words.moment(one.until)}, {who} could read: {words.categories(one.categories)}."
+        f"Until {words.date_time(one.until)}, {who} could read: {words.categories(one.categories)}."
     )
-    return f"The emergency of {words.moment(one.opened_at)}", f"{opened} {_danger(one)}"
+    return f"The emergency of {words.date_time(one.opened_at)}", f"{opened} {_danger(one)}"
 
 
 def _danger(one: Emergency) -> str:
@@ -340,6 +351,6 @@ def _organization(organization_id: str, known: Mapping[str, Organization]) -> st
     return known[organization_id].name if organization_id in known else organization_id
 
 
-def _line(look: Look) -> str:
+def _line(look: DisclosureLine) -> str:
     law = "; the law asks for this record" if look.law_requires else ""
-    return f"{words.moment(look.at)}: {look.person}, {look.organization}: {look.categories}{law}"
+    return f"{words.date_time(look.at)}: {look.person}, {look.organization}: {look.categories}{law}"

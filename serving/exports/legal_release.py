@@ -14,18 +14,23 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from records.access.scope import DISTRICT, Grant, NotInScope, Scope, ScopedRecords
-from records.canonical.schema import TABLES, Category, Table
+from records.canonical.schema import TABLES, CanonicalTable, Category
 from records.database.engine import Database
-from records.disclosure_log.disclosures import Limits, record_disclosures
-from records.law.legal_demands import JUDICIAL_BASIS, DemandRefused, approved, record_release
+from records.disclosure_log.disclosures import DisclosureLimits, record_disclosures
+from records.law.legal_demands import (
+    JUDICIAL_BASIS,
+    LegalDemandError,
+    approved_demand,
+    record_release,
+)
 from records.snapshots.snapshot import Snapshot
-from serving.exports.csv_export import spreadsheet
+from serving.exports.csv_export import csv_bytes
 
 _ABOUT = "Each file is one part of the record. A part that holds nothing has no file."
 
 
 @dataclass(frozen=True)
-class Release:
+class ReleaseArchive:
     """What is handed over: a ZIP archive. `sha256` is over its content."""
 
     name: str
@@ -33,7 +38,7 @@ class Release:
     sha256: str
 
 
-def release(
+def create_release(
     database: Database,
     snapshot: Snapshot,
     scope: Scope,
@@ -43,8 +48,8 @@ def release(
     terms: str,
     route: str,
     now: datetime,
-    limits: Limits | None = None,
-) -> Release:
+    limits: DisclosureLimits | None = None,
+) -> ReleaseArchive:
     """Make what is handed over: one student, the categories of the demand, nothing else. Each
     taking is written down.
 
@@ -66,8 +71,8 @@ def release(
         TooManyStudents: whoever takes it was shown as many students today as one person may be.
     """
     if not reason.strip():
-        raise DemandRefused("Please say to whom it is handed over, and how.")
-    found = approved(database, scope.viewer, number, now)
+        raise LegalDemandError("Please say to whom it is handed over, and how.")
+    found = approved_demand(database, scope.viewer, number, now)
     grant = Grant(
         f"demand-{number}",
         "",
@@ -80,9 +85,11 @@ def release(
     try:
         narrowed = scope.narrowed(found.student_id, grant)
     except NotInScope:
-        raise DemandRefused("This student's record is no longer here.") from None
+        raise LegalDemandError("This student's record is no longer here.") from None
     content = _archive(ScopedRecords(snapshot, narrowed), terms)
-    made = Release(f"legal-demand-{number}.zip", content, hashlib.sha256(content).hexdigest())
+    made = ReleaseArchive(
+        f"legal-demand-{number}.zip", content, hashlib.sha256(content).hexdigest()
+    )
     record_disclosures(
         database, narrowed, [found.student_id], found.paper.categories, route, now, limits
     )
@@ -107,12 +114,12 @@ def _archive(records: ScopedRecords, terms: str) -> bytes:
                     ["" if row[name] is None else str(row[name]) for name in columns]
                     for row in rows
                 )
-                _write(archive, f"{table.name}.csv", spreadsheet(terms, columns, cells))
+                _write(archive, f"{table.name}.csv", csv_bytes(terms, columns, cells))
         _write(archive, "READ-ME.txt", f"{terms}\n\n{_ABOUT}\n".encode())
     return buffer.getvalue()
 
 
-def _columns(table: Table, released: frozenset[Category]) -> list[str]:
+def _columns(table: CanonicalTable, released: frozenset[Category]) -> list[str]:
     """The columns to hand over: those of released categories, and all of a partner's services or
     none.
     """

@@ -5,11 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import RedirectResponse, Response
 
-from serving.site.context import SignedIn, navigation
+from serving.site.context import CurrentVisit, navigation
 
 router = APIRouter()
 
 
 @router.get("/")
-def front(visit: SignedIn) -> Response:
+def front(visit: CurrentVisit) -> Response:
     return RedirectResponse(navigation(visit.viewer.role)[0].pages[0][0], 303)

@@ -11,11 +11,16 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import RedirectResponse, Response
 
 from records.people.accounts import authenticate, end_session, start_session
-from serving.site.context import SignedIn, Site
-from serving.site.security import cookie_name, drop_session_cookie, local_path, set_session_cookie
+from serving.site.context import CurrentVisit, Site
+from serving.site.security import (
+    cookie_name,
+    drop_session_cookie,
+    safe_redirect_path,
+    set_session_cookie,
+)
 
 router = APIRouter()
-NOT_KNOWN = (
+SIGN_IN_FAILED = (
     "We do not know that login and password. Check both and try again. After several tries, wait a"
     " minute."
 )
@@ -35,7 +40,7 @@ class SignOutForm(BaseModel):
 
 @router.get("/sign-in")
 def show(request: Request, next: str = "/") -> Response:
-    return _form(request.app.state.site, local_path(next))
+    return _form(request.app.state.site, safe_redirect_path(next))
 
 
 @router.post("/sign-in")
@@ -45,15 +50,15 @@ def enter(request: Request, form: Annotated[SignInForm, Form()]) -> Response:
     now = config.clock()
     viewer = authenticate(config.database, form.login, form.password, now)
     if viewer is None:
-        return _form(site, local_path(form.next), form.login, NOT_KNOWN)
+        return _form(site, safe_redirect_path(form.next), form.login, SIGN_IN_FAILED)
     _end(request)
-    response = RedirectResponse(local_path(form.next), 303)
+    response = RedirectResponse(safe_redirect_path(form.next), 303)
     set_session_cookie(response, start_session(config.database, viewer, now), config.secure_cookies)
     return response
 
 
 @router.post("/sign-out")
-def leave(request: Request, visit: SignedIn, form: Annotated[SignOutForm, Form()]) -> Response:
+def leave(request: Request, visit: CurrentVisit, form: Annotated[SignOutForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     _end(request)
     response = RedirectResponse("/sign-in", 303)

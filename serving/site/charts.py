@@ -11,7 +11,7 @@ BAR = 120
 
 
 @dataclass(frozen=True)
-class Line:
+class Sparkline:
     """A line over evenly spaced places: `points` for a polyline, and the same as pairs for its
     dots.
     """
@@ -30,7 +30,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Range:
+class IntervalMark:
     """An interval on a scale from zero: where it starts and ends, and where its middle is."""
 
     start: float
@@ -38,7 +38,7 @@ class Range:
     middle: float
 
 
-def trend(values: Sequence[float], low: float, high: float) -> Line:
+def sparkline(values: Sequence[float], low: float, high: float) -> Sparkline:
     """A line of `values` between `low` (bottom) and `high` (top)."""
     steps = max(1, len(values) - 1)
     across = (WIDTH - 2 * _MARGIN) / steps
@@ -49,7 +49,7 @@ def trend(values: Sequence[float], low: float, high: float) -> Line:
         )
         for place, value in enumerate(values)
     )
-    return Line(" ".join(f"{x},{y}" for x, y in dots), dots)
+    return Sparkline(" ".join(f"{x},{y}" for x, y in dots), dots)
 
 
 def bars(values: Sequence[float]) -> list[Bar]:
@@ -63,14 +63,14 @@ def bars(values: Sequence[float]) -> list[Bar]:
     ]
 
 
-def interval(lower: float, middle: float, upper: float, most: float) -> Range:
+def interval(lower: float, middle: float, upper: float, most: float) -> IntervalMark:
     """An interval on a scale from zero to `most`."""
     scale = WIDTH - 2 * _MARGIN
     start, centre, end = (
         round(_MARGIN + max(0.0, min(value / most, 1.0)) * scale, 1)
         for value in (lower, middle, upper)
     )
-    return Range(start, end, centre)
+    return IntervalMark(start, end, centre)
 
 
 @dataclass(frozen=True)
@@ -112,22 +112,22 @@ def dot_plot(intervals: Sequence[tuple[float, float, float]]) -> DotPlot:
 
 
 @dataclass(frozen=True)
-class IndexBar:
+class CappedBar:
     """A bar from zero, in percent of the width; `cut` where the value is beyond the scale."""
 
     width: float
     cut: bool
 
 
-def index_bars(
+def capped_bars(
     values: Sequence[float], bounds: Sequence[float]
-) -> tuple[tuple[IndexBar, ...], tuple[float, ...]]:
+) -> tuple[tuple[CappedBar, ...], tuple[float, ...]]:
     """Bars of values from zero, and the places of some bounds in percent, on one scale of twice the
     largest bound.
     """
     most = 2 * max(bounds)
     bars = tuple(
-        IndexBar(round(100 * min(max(value, 0.0), most) / most, 2), value > most)
+        CappedBar(round(100 * min(max(value, 0.0), most) / most, 2), value > most)
         for value in values
     )
     return bars, tuple(round(100 * bound / most, 2) for bound in bounds)

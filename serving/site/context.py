@@ -36,16 +36,26 @@ from records.access.scope import (
 )
 from records.canonical.schema import Category
 from records.database.engine import Database
-from records.decisions.exploration import exploration_now
-from records.decisions.impressions import record_lists
-from records.disclosure_log.disclosures import Limits, record_disclosures, with_former_students
-from records.loading.load_history import attendance_is_old
+from records.decisions.exploration import current_exploration
+from records.decisions.impressions import log_impressions
+from records.disclosure_log.disclosures import (
+    DisclosureLimits,
+    record_disclosures,
+    with_former_students,
+)
+from records.loading.load_history import stale_attendance_since
 from records.people.accounts import Organization, organizations, session_viewer
 from records.people.notices import count_unseen
 from records.permissions.emergencies import Emergency, emergencies
 from records.snapshots.snapshot import NoSnapshot, Snapshot
 from serving.site.security import cookie_name
-from serving.students.caseload import Caseload, ModelShelf, Ranking, caseload, shown_list
+from serving.students.caseload import (
+    ApprovedModelCache,
+    Caseload,
+    RankingInputs,
+    caseload,
+    impression_of,
+)
 from serving.wording import words
 from training.episodes.outcome import weights_of
 from training.ranking.model_file import RankerModel
@@ -66,22 +76,22 @@ class SiteConfig:
     secure_cookies: bool = False
     demo_accounts: tuple[tuple[str, str, str], ...] = ()
     demo_password: str = ""
-    limits: Limits = field(default_factory=Limits)
+    limits: DisclosureLimits = field(default_factory=DisclosureLimits)
 
 
-class SignInNeeded(Exception):
+class SignInRequired(Exception):
     """Nobody is signed in."""
 
 
-class Forbidden(Exception):
+class InvalidCsrfToken(Exception):
     """The form was not made by this session's own page."""
 
 
-class OutOfDate(Exception):
+class StaleSuggestion(Exception):
     """What was shown is no longer what is suggested."""
 
 
-class Kept:
+class ResultCache:
     """The last few results, each by its key. Whoever asks for one that is being worked out waits
     for it.
     """
@@ -111,7 +121,7 @@ class _Slot:
 
 
 @dataclass(frozen=True)
-class Listed:
+class RosterEntry:
     """A student as a list shows them. An empty word is one that may not be seen or is not on
     record.
     """
@@ -134,9 +144,9 @@ class Site:
 
     def __init__(self, config: SiteConfig) -> None:
         self.config = config
-        self.shelf = ModelShelf(config.home, config.database, config.secret)
-        self.kept = Kept()
-        self.templates = templates()
+        self.shelf = ApprovedModelCache(config.home, config.database, config.secret)
+        self.kept = ResultCache()
+        self.templates = template_environment()
 
     def render(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         return HTMLResponse(self.templates.get_template(template).render(**values), status)
@@ -245,14 +255,14 @@ class Visit:
     def point(self) -> str:
         """What a progress point of the served model is."""
         champion = self.model[0]
-        return words.what_a_point_is(champion.manifest.get("weights") if champion else None)
+        return words.progress_point_text(champion.manifest.get("weights") if champion else None)
 
     def point_by(self, outcome_sha256: str | None) -> str:
         """What a progress point is in figures worked out by this outcome, if the district has not
         changed it since.
         """
         weights = weights_of(self.site.config.home, outcome_sha256) if outcome_sha256 else None
-        return words.what_a_point_is(weights)
+        return words.progress_point_text(weights)
 
     def records(self, students: Iterable[str] | None = None) -> ScopedRecords:
         return self._records(self.scope, students)
@@ -262,14 +272,14 @@ class Visit:
         return self._records(self.whole_scope, [student])
 
     @cached_property
-    def roster(self) -> dict[str, Listed]:
+    def roster(self) -> dict[str, RosterEntry]:
         """Every student in scope, by name."""
-        found: dict[str, Listed] = self.site.kept.get(
+        found: dict[str, RosterEntry] = self.site.kept.get(
             ("roster", *self._key), lambda: read_roster(self.records())
         )
         return found
 
-    def listed(self, student: str) -> Listed:
+    def listed(self, student: str) -> RosterEntry:
         """One student as their own page names them, with what emergencies open."""
         if student in self.roster and not any(
             one.student_id == student for one in self.emergencies
@@ -288,11 +298,11 @@ class Visit:
         return found
 
     @cached_property
-    def ranking(self) -> Ranking:
+    def ranking(self) -> RankingInputs:
         """What ranks supports now."""
         shelf, config = self.site.shelf, self.site.config
-        exploration = exploration_now(self.database)
-        return Ranking(
+        exploration = current_exploration(self.database)
+        return RankingInputs(
             *shelf.model(self.now), shelf.challenger(self.now), exploration, config.secret
         )
 
@@ -301,10 +311,10 @@ class Visit:
         evaluation.
         """
         advice = self.caseload.advice
-        record_lists(
+        log_impressions(
             self.database,
             [
-                shown_list(
+                impression_of(
                     self.scope, self.snapshot.id, self.as_of, self.ranking, student, advice[student]
                 )
                 for student in students
@@ -318,7 +328,7 @@ class Visit:
         """When attendance was last loaded, if that is too long ago to raise an alert about
         absences.
         """
-        return attendance_is_old(self.site.config.home, self.now)
+        return stale_attendance_since(self.site.config.home, self.now)
 
     def student_named(self, text: str, scope: Scope | None = None) -> str:
         """The student whom the district's staff name by the district's number or by the code of the
@@ -375,7 +385,7 @@ class Visit:
     def check_csrf(self, given: str) -> None:
         """Refuse a form that this session's own pages did not make."""
         if given != self.csrf:
-            raise Forbidden
+            raise InvalidCsrfToken
 
     def page(self, template: str, **values: Any) -> HTMLResponse:
         path = self.request.url.path
@@ -409,7 +419,7 @@ class Visit:
         if not under:
             return words.own_records_shown_to(who, self.now)
         return (
-            f"Shared with {who} {' and '.join(under)} on {words.moment(self.now)}. "
+            f"Shared with {who} {' and '.join(under)} on {words.date_time(self.now)}. "
             "Do not pass it on (34 CFR 99.33)."
         )
 
@@ -418,7 +428,7 @@ class Visit:
         return self.snapshot.id, self.scope.fingerprint(), str(self.as_of)
 
 
-def signed_in(request: Request) -> Iterator[Visit]:
+def current_visit(request: Request) -> Iterator[Visit]:
     """The visit of whoever is signed in.
 
     Raises:
@@ -428,7 +438,7 @@ def signed_in(request: Request) -> Iterator[Visit]:
     token = request.cookies.get(cookie_name(site.config.secure_cookies))
     found = session_viewer(site.config.database, token, site.config.clock()) if token else None
     if found is None:
-        raise SignInNeeded
+        raise SignInRequired
     visit = Visit(site, request, *found)
     try:
         yield visit
@@ -436,13 +446,13 @@ def signed_in(request: Request) -> Iterator[Visit]:
         visit.close()
 
 
-SignedIn = Annotated[Visit, Depends(signed_in)]
+CurrentVisit = Annotated[Visit, Depends(current_visit)]
 
 
-def only(*roles: Role) -> Any:
+def require_role(*roles: Role) -> Any:
     """The visit of somebody in one of these roles; for everybody else the page does not exist."""
 
-    def allowed(visit: SignedIn) -> Visit:
+    def allowed(visit: CurrentVisit) -> Visit:
         if visit.viewer.role not in roles:
             raise HTTPException(404)
         return visit
@@ -450,10 +460,10 @@ def only(*roles: Role) -> Any:
     return Depends(allowed)
 
 
-ForDistrict = Annotated[Visit, only(Role.DISTRICT_ADMIN)]
+DistrictAdminVisit = Annotated[Visit, require_role(Role.DISTRICT_ADMIN)]
 
 
-def student_in_scope(handle: str, visit: SignedIn) -> str:
+def student_in_scope(handle: str, visit: CurrentVisit) -> str:
     """The student behind the handle of the path, before anything else of the request is looked at.
 
     Raises:
@@ -462,10 +472,10 @@ def student_in_scope(handle: str, visit: SignedIn) -> str:
     return visit.scope.student_of(handle)
 
 
-InScope = Annotated[str, Depends(student_in_scope)]
+StudentInScope = Annotated[str, Depends(student_in_scope)]
 
 
-def student_in_log(handle: str, visit: ForDistrict) -> str:
+def student_in_log(handle: str, visit: DistrictAdminVisit) -> str:
     """The student behind the handle, for an officer who asks for the looks at them, whether they
     have left or not.
 
@@ -478,10 +488,10 @@ def student_in_log(handle: str, visit: ForDistrict) -> str:
         return visit.log_scope.student_of(handle)
 
 
-InLog = Annotated[str, Depends(student_in_log)]
+StudentInLog = Annotated[str, Depends(student_in_log)]
 
 
-def record_in_scope(handle: str, visit: SignedIn) -> str:
+def student_in_full_scope(handle: str, visit: CurrentVisit) -> str:
     """The student behind the handle, where an emergency may have opened the record too.
 
     Raises:
@@ -490,17 +500,17 @@ def record_in_scope(handle: str, visit: SignedIn) -> str:
     return visit.whole_scope.student_of(handle)
 
 
-OpenRecord = Annotated[str, Depends(record_in_scope)]
+StudentInFullScope = Annotated[str, Depends(student_in_full_scope)]
 
 _PARTNER = frozenset({Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN})
-PLANNERS = frozenset({Role.CASEWORKER})
+PLACEMENT_ROLES = frozenset({Role.CASEWORKER})
 """Who may weigh how places are given out: nobody else's scope holds a suggestion
 (`records.access.scope`)."""
 
 _AUDITORS = frozenset({Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN})
 NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, frozenset[Role]], ...]], ...] = (
     ("Caseload", (("/caseload", "Caseload", _PARTNER),)),
-    ("Places", (("/places", "Places", PLANNERS),)),
+    ("Places", (("/places", "Places", PLACEMENT_ROLES),)),
     (
         "Students",
         (
@@ -538,7 +548,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, frozenset[Role]], ...]], ...]
 
 
 @dataclass(frozen=True)
-class Links:
+class NavigationGroup:
     """A group of the navigation: its words, and the path and words of each of its pages that a role
     has.
     """
@@ -551,13 +561,13 @@ class Links:
         return any(is_within(path, page) for page, _ in self.pages)
 
 
-def navigation(role: Role) -> list[Links]:
+def navigation(role: Role) -> list[NavigationGroup]:
     """The groups of which a role has a page. A group of one page is called as the page is."""
     found = []
     for label, pages in NAVIGATION:
         links = tuple((path, words) for path, words, roles in pages if role in roles)
         if links:
-            found.append(Links(label if len(links) > 1 else links[0][1], links))
+            found.append(NavigationGroup(label if len(links) > 1 else links[0][1], links))
     return found
 
 
@@ -572,7 +582,7 @@ def is_within(path: str, page: str) -> bool:
     )
 
 
-def read_roster(records: ScopedRecords) -> dict[str, Listed]:
+def read_roster(records: ScopedRecords) -> dict[str, RosterEntry]:
     """Every student of `records`, by last name, and first name."""
     schools = records.frame("schools").set_index("school_id")["name"]
     frame = records.frame("students").set_index("student_id").reindex(list(records.students))
@@ -584,14 +594,14 @@ def read_roster(records: ScopedRecords) -> dict[str, Listed]:
     }
 
 
-def _listed(student: str, first: Any, last: Any, grade: Any, school: Any) -> Listed:
+def _listed(student: str, first: Any, last: Any, grade: Any, school: Any) -> RosterEntry:
     first, last, school = ("" if pd.isna(value) else str(value) for value in (first, last, school))
     name = f"{first} {last}".strip() or "Name not shared"
     level = None if pd.isna(grade) else int(grade)
-    return Listed(student, name, (last.casefold(), first.casefold()), level, school)
+    return RosterEntry(student, name, (last.casefold(), first.casefold()), level, school)
 
 
-def templates() -> Environment:
+def template_environment() -> Environment:
     """The templates of pages: what they are given is escaped, and what is missing is an error."""
     found = Environment(
         loader=FileSystemLoader(_HERE / "templates"),

@@ -18,12 +18,12 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from records.access.publication import NotPublished
 from records.access.scope import NotInScope
-from records.decisions.decisions import DecisionRefused
+from records.decisions.decisions import DecisionError
 from records.disclosure_log.disclosures import DisclosureLogUnavailable, TooManyStudents
-from records.people.district_admins import NotAnOfficer
+from records.people.district_admins import NotADistrictAdmin
 from records.snapshots.snapshot import NoSnapshot
-from serving.site.context import Forbidden, OutOfDate, SignInNeeded, Site
-from serving.site.security import local_path
+from serving.site.context import InvalidCsrfToken, SignInRequired, Site, StaleSuggestion
+from serving.site.security import safe_redirect_path
 
 API = "/api/"
 MESSAGES: dict[int, tuple[str, str]] = {
@@ -115,20 +115,20 @@ def error_response(
     return site.render("error.html", status, title=title, text=text)
 
 
-def install(app: FastAPI) -> None:
+def add_exception_handlers(app: FastAPI) -> None:
     """Answer each of the rooms' errors in its own way."""
     app.exception_handler(HTTPException)(_http_error)
     app.exception_handler(RequestValidationError)(_answering(422))
     app.exception_handler(NotInScope)(_answering(404))
-    app.exception_handler(NotAnOfficer)(_answering(404))
-    app.exception_handler(Forbidden)(_answering(403))
-    app.exception_handler(OutOfDate)(_answering(409))
+    app.exception_handler(NotADistrictAdmin)(_answering(404))
+    app.exception_handler(InvalidCsrfToken)(_answering(403))
+    app.exception_handler(StaleSuggestion)(_answering(409))
     app.exception_handler(DisclosureLogUnavailable)(_answering(503))
     app.exception_handler(TooManyStudents)(_too_many)
     app.exception_handler(NoSnapshot)(_answering(503, NO_RECORDS))
     app.exception_handler(NotPublished)(_answering(503, NOT_PUBLISHED))
-    app.exception_handler(DecisionRefused)(_refused)
-    app.exception_handler(SignInNeeded)(_sign_in)
+    app.exception_handler(DecisionError)(_refused)
+    app.exception_handler(SignInRequired)(_sign_in)
 
 
 def _http_error(request: Request, error: Exception) -> Response:
@@ -167,5 +167,5 @@ def _refused(request: Request, error: Exception) -> Response:
 def _sign_in(request: Request, error: Exception) -> Response:
     if request.url.path.startswith(API):
         return JSONResponse({"error": "Nobody is signed in", "message": "Sign in first."}, 401)
-    asked = local_path(request.url.path) if request.method == "GET" else "/"
+    asked = safe_redirect_path(request.url.path) if request.method == "GET" else "/"
     return RedirectResponse("/sign-in" if asked == "/" else f"/sign-in?next={asked}", 303)

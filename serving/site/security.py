@@ -40,7 +40,7 @@ _log = logging.getLogger("handrail.serving")
 ErrorPage = Callable[[Request, int], Response]
 
 
-class Shield:
+class SecurityMiddleware:
     """The outermost layer: refuses foreign changes, sets the headers, turns a crash into a page
     without a word of data.
 
@@ -72,7 +72,7 @@ class Shield:
                 message["body"] = b""
             await send(message)
 
-        if comes_from_elsewhere(request.method, request.headers):
+        if is_cross_site_change(request.method, request.headers):
             await self.error_page(request, 403)(scope, receive, send_guarded)
             return
         try:
@@ -84,7 +84,7 @@ class Shield:
             await self.error_page(request, 500)(scope, receive, send_guarded)
 
 
-def comes_from_elsewhere(method: str, headers: Headers) -> bool:
+def is_cross_site_change(method: str, headers: Headers) -> bool:
     """Whether a request that could change something was started by a page of another site."""
     if method in _SAFE_METHODS:
         return False
@@ -114,7 +114,7 @@ def drop_session_cookie(response: Response, secure: bool) -> None:
     )
 
 
-def local_path(asked: str) -> str:
+def safe_redirect_path(asked: str) -> str:
     """Where to go after signing in: a path of this site, or its front page."""
     parts = urlsplit(asked)
     strange = (

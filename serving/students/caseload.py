@@ -18,26 +18,31 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fairness.approval.signoff import Desk, approved_model
+from fairness.approval.signoff import ApprovalService, approved_model
 from fairness.policy.policy import Policy
-from features.alerts import Alert, alerts
+from features.alerts import Alert, raise_alerts
 from features.build import build_features
 from records.access.scope import Scope, ScopedRecords
 from records.canonical.schema import Category
 from records.database.engine import Database
-from records.decisions.exploration import OFF, Exploration
-from records.decisions.impressions import ListedSupport, ShownList
+from records.decisions.exploration import NO_EXPLORATION, ExplorationPolicy
+from records.decisions.impressions import Impression, RankedSupport
 from records.decisions.signoffs import signoffs
-from serving.students.suggestion_order import draw_by, in_order
-from serving.students.suggestion_reasons import Reason, explain, summary, sureness
-from training.ranking.model_file import ModelRefused, RankerModel, read_model
-from training.ranking.suggestions import SILENCES, eligible, suggest
-from training.registry.registry import NoModel, challenger_version, model_version
+from serving.students.suggestion_order import order_suggestions, weekly_draw
+from serving.students.suggestion_reasons import (
+    Reason,
+    benefit_sentence,
+    confidence_label,
+    explain_suggestions,
+)
+from training.ranking.model_file import InvalidModelFile, RankerModel, read_model
+from training.ranking.suggestions import ABSTENTION_REASONS, eligible_supports, suggest
+from training.registry.registry import ModelNotFound, challenger_version, model_version
 
-MOST_SHOWN = 3
+MAX_SUGGESTIONS_SHOWN = 3
 NO_SUPPORTS = "Your agreement names no supports to suggest."
 GETTING_READY = "Suggestions are getting ready; look again in a moment."
-NOT_APPROVED = "The district has not approved a way of making suggestions."
+NO_APPROVED_MODEL = "The district has not approved a way of making suggestions."
 """All that a caseworker needs to know; reviewers read the reason on the audit's page."""
 
 
@@ -80,7 +85,7 @@ class Advice:
 
 
 @dataclass(frozen=True)
-class Ranking:
+class RankingInputs:
     """What ranks: the approved champion, or none and a plain sentence why; a challenger that runs
     beside it unseen; and whether near-equal supports may change places by lot.
     """
@@ -88,7 +93,7 @@ class Ranking:
     champion: RankerModel | None
     why_none: str = ""
     challenger: RankerModel | None = None
-    exploration: Exploration = OFF
+    exploration: ExplorationPolicy = NO_EXPLORATION
     secret: bytes = b""
 
     @property
@@ -112,7 +117,7 @@ class Caseload:
     order: tuple[str, ...]
 
 
-class ModelShelf:
+class ApprovedModelCache:
     """Keeps the approved champion loaded, and looks again whenever the registry or a signature has
     changed.
     """
@@ -157,14 +162,14 @@ class ModelShelf:
 
     def _load(self, now: datetime) -> tuple[RankerModel | None, str]:
         approved = approved_model(
-            Desk(self._database, self._home, Policy.declared(), self._secret), now
+            ApprovalService(self._database, self._home, Policy.declared(), self._secret), now
         )
         if approved.version is None:
-            return None, NOT_APPROVED
+            return None, NO_APPROVED_MODEL
         try:
             return read_model(approved.version.file, approved.version.sha256), ""
-        except ModelRefused:
-            return None, NOT_APPROVED
+        except InvalidModelFile:
+            return None, NO_APPROVED_MODEL
 
     def _load_challenger(self) -> RankerModel | None:
         """The challenger, where it is another model than the one that serves and its file is what
@@ -180,7 +185,7 @@ class ModelShelf:
                 if champion and champion.sha256 == found.sha256
                 else read_model(found.file, found.sha256)
             )
-        except (NoModel, ModelRefused):
+        except (ModelNotFound, InvalidModelFile):
             return None
 
     def _stamp(self, now: datetime) -> object:
@@ -192,7 +197,7 @@ class ModelShelf:
 
 
 def caseload(
-    records: ScopedRecords, as_of: date, ranking: Ranking, *, quiet: Collection[Category] = ()
+    records: ScopedRecords, as_of: date, ranking: RankingInputs, *, quiet: Collection[Category] = ()
 ) -> Caseload:
     """Features, alerts and advice of every student in `records`, from what its scope shows.
 
@@ -201,7 +206,7 @@ def caseload(
     """
     features = build_features(records, as_of)
     raised: dict[str, list[Alert]] = defaultdict(list)
-    for alert in alerts(features):
+    for alert in raise_alerts(features):
         if alert.category not in quiet:
             raised[alert.student_id].append(alert)
     advice = _advice(records, features, as_of, ranking)
@@ -234,14 +239,19 @@ def _own_supports(records: ScopedRecords) -> frozenset[str]:
     return frozenset(own.dropna())
 
 
-def shown_list(
-    scope: Scope, snapshot_id: str, as_of: date, ranking: Ranking, student: str, advice: Advice
-) -> ShownList:
+def impression_of(
+    scope: Scope,
+    snapshot_id: str,
+    as_of: date,
+    ranking: RankingInputs,
+    student: str,
+    advice: Advice,
+) -> Impression:
     """What is to be written down of advice that is about to be shown
     (`records.decisions.impressions`).
     """
     listed = tuple(
-        ListedSupport(
+        RankedSupport(
             one.support, one.rank, round(chance, 6), round(one.benefit, 6), round(one.lower, 6)
         )
         for one, chance in zip(advice.suggestions, advice.first_chances, strict=True)
@@ -249,7 +259,7 @@ def shown_list(
     champion, challenger = (
         one.sha256 if one else "" for one in (ranking.champion, ranking.challenger)
     )
-    return ShownList(
+    return Impression(
         student,
         scope.viewer.organization_id,
         as_of,
@@ -263,7 +273,7 @@ def shown_list(
 
 
 def _advice(
-    records: ScopedRecords, features: pd.DataFrame, as_of: date, ranking: Ranking
+    records: ScopedRecords, features: pd.DataFrame, as_of: date, ranking: RankingInputs
 ) -> dict[str, Advice]:
     scope, model = records.scope, ranking.champion
     granted = {student: scope.supports(student) for student in records.students}
@@ -277,17 +287,22 @@ def _advice(
     if not advisable:
         return advice
     supports = sorted({support for student in advisable for support in granted[student]})
-    allowed = eligible(records, as_of, supports).loc[advisable]
+    allowed = eligible_supports(records, as_of, supports).loc[advisable]
     for support in supports:
         allowed[support] &= np.array([support in granted[student] for student in advisable])
     found = suggest(model.ranker, features.loc[advisable], allowed)
     unseen = _challenged(ranking.challenger, features.loc[advisable], allowed)
     for student, code in found.silence.items():
         advice[str(student)] = Advice(
-            (), f"No suggestion: {SILENCES[code]}.", challenger=unseen.get(str(student), ())
+            (),
+            f"No suggestion: {ABSTENTION_REASONS[code]}.",
+            challenger=unseen.get(str(student), ()),
         )
-    shown, drawn = in_order(
-        found.table, ranking.exploration, draw_by(ranking.secret, as_of, model.sha256), MOST_SHOWN
+    shown, drawn = order_suggestions(
+        found.table,
+        ranking.exploration,
+        weekly_draw(ranking.secret, as_of, model.sha256),
+        MAX_SUGGESTIONS_SHOWN,
     )
     chances = shown.groupby("student_id")["first_chance"].apply(tuple).to_dict()
     return advice | {
@@ -310,7 +325,7 @@ def _challenged(
     if challenger is None:
         return {}
     table = suggest(challenger.ranker, features, allowed).table
-    shown = table[table["rank"] <= MOST_SHOWN].groupby("student_id")["support"]
+    shown = table[table["rank"] <= MAX_SUGGESTIONS_SHOWN].groupby("student_id")["support"]
     return {str(student): tuple(supports) for student, supports in shown}
 
 
@@ -325,7 +340,7 @@ def _explained(
     shown = shown.assign(visible=[_visible(records, student) for student in shown["student_id"]])
     for (support, visible), rows in shown.groupby(["support", "visible"], sort=True):
         categories = [Category(name) for name in str(visible).split(";")]
-        explained = explain(
+        explained = explain_suggestions(
             model.ranker, features.loc[rows["student_id"]], str(support), categories
         )
         for row, why in zip(rows.to_dict("records"), explained, strict=True):
@@ -337,8 +352,8 @@ def _explained(
                     float(row["lower"]),
                     float(row["upper"]),
                     why.base,
-                    sureness(row["benefit"], row["lower"]),
-                    summary(row["benefit"]),
+                    confidence_label(row["benefit"], row["lower"]),
+                    benefit_sentence(row["benefit"]),
                     why.reasons,
                     offered.get(support, ()),
                 )

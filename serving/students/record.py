@@ -18,8 +18,8 @@ import pandas as pd
 from features.attendance import student_days
 from records.access.scope import ScopedRecords
 from records.canonical.schema import Category
-from records.snapshots.queries import Day
-from serving.site.charts import Line, trend
+from records.snapshots.queries import DateLike
+from serving.site.charts import Sparkline, sparkline
 from serving.wording import words
 
 _PERIODS_SHOWN = 6
@@ -33,7 +33,7 @@ class SchoolDay:
 
     @property
     def label(self) -> str:
-        return f"{self.day:%A} {self.day.day} {self.day:%B}: {words.STATUSES[self.status]}"
+        return f"{self.day:%A} {self.day.day} {self.day:%B}: {words.DAY_STATUSES[self.status]}"
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,21 @@ class Attendance:
 
 
 @dataclass(frozen=True)
-class Marks:
+class CourseGrades:
     """`rows`: course, then one mark a period (None where there is none); `average` likewise."""
 
     periods: tuple[tuple[str, int], ...]
     rows: tuple[tuple[str, tuple[float | None, ...]], ...]
     average: tuple[float | None, ...]
-    line: Line
+    line: Sparkline
     summary: str
 
 
 @dataclass(frozen=True)
-class Test:
+class TestScores:
     name: str
     results: tuple[tuple[date, str, str], ...]
-    line: Line
+    line: Sparkline
     summary: str
 
 
@@ -79,7 +79,7 @@ class Incident:
 
 
 @dataclass(frozen=True)
-class Enrollment:
+class ProgramEnrollment:
     program: str
     organization: str
     since: date
@@ -92,7 +92,7 @@ class Enrollment:
 
 
 @dataclass(frozen=True)
-class Session:
+class ServiceSession:
     day: date
     program: str
     attended: bool
@@ -101,8 +101,8 @@ class Session:
 
 @dataclass(frozen=True)
 class Services:
-    enrollments: tuple[Enrollment, ...]
-    sessions: tuple[Session, ...]
+    enrollments: tuple[ProgramEnrollment, ...]
+    sessions: tuple[ServiceSession, ...]
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ class StudentRecord:
     """None is a part that may not be seen."""
 
     attendance: Attendance | None
-    marks: Marks | None
-    tests: tuple[Test, ...] | None
+    marks: CourseGrades | None
+    tests: tuple[TestScores, ...] | None
     incidents: tuple[Incident, ...] | None
     services: Services | None
     facts: tuple[tuple[str, str], ...] | None
@@ -138,7 +138,7 @@ FACTS: tuple[tuple[Category, str, str, Mapping[Any, str]], ...] = (
     ),
     (Category.ENGLISH_LEARNER, "english_learner", "Learning English", {True: "Yes", False: "No"}),
     (Category.DEMOGRAPHICS, "sex", "Sex", words.SEXES),
-    (Category.DEMOGRAPHICS, "race_ethnicity", "Federal group", words.GROUPS),
+    (Category.DEMOGRAPHICS, "race_ethnicity", "Federal group", words.RACE_ETHNICITY_GROUPS),
 )
 
 
@@ -157,8 +157,8 @@ def read_student(
 
     return StudentRecord(
         part(read_attendance, Category.ATTENDANCE),
-        part(read_marks, Category.GRADES),
-        part(read_tests, Category.ASSESSMENTS),
+        part(read_course_grades, Category.GRADES),
+        part(read_test_scores, Category.ASSESSMENTS),
         part(read_incidents, Category.BEHAVIOR),
         part(
             lambda r, d: read_services(r, d, organizations),
@@ -176,7 +176,7 @@ def read_attendance(records: ScopedRecords, as_of: date) -> Attendance:
         SchoolDay(pd.Timestamp(row["date"]).date(), _status(row))
         for row in frame.to_dict("records")
     ]
-    counts = {status: sum(day.status == status for day in days) for status in words.STATUSES}
+    counts = {status: sum(day.status == status for day in days) for status in words.DAY_STATUSES}
     months = tuple(
         _month(list(group))
         for _, group in groupby(days, key=lambda day: (day.day.year, day.day.month))
@@ -184,7 +184,7 @@ def read_attendance(records: ScopedRecords, as_of: date) -> Attendance:
     return Attendance(months, counts, _attendance_summary(len(days), counts))
 
 
-def read_marks(records: ScopedRecords, as_of: date) -> Marks | None:
+def read_course_grades(records: ScopedRecords, as_of: date) -> CourseGrades | None:
     """Course marks of the last grading periods, and their average; None where there are none."""
     frame = _until(records.frame("course_grades"), "date", as_of)
     keys = sorted(set(zip(frame["school_year"], frame["period"], strict=True)))[-_PERIODS_SHOWN:]
@@ -207,10 +207,10 @@ def read_marks(records: ScopedRecords, as_of: date) -> Marks | None:
     said += (
         f" and {average[0]:.0f} in period {names[0][1]} of {names[0][0]}." if len(keys) > 1 else "."
     )
-    return Marks(names, rows, average, trend(average, 0, 100), said)
+    return CourseGrades(names, rows, average, sparkline(average, 0, 100), said)
 
 
-def read_tests(records: ScopedRecords, as_of: date) -> tuple[Test, ...]:
+def read_test_scores(records: ScopedRecords, as_of: date) -> tuple[TestScores, ...]:
     """Results of each test, the oldest first."""
     frame = _until(records.frame("assessments"), "date", as_of)
     return tuple(_test(str(name), rows) for name, rows in frame.groupby("assessment", sort=True))
@@ -253,7 +253,7 @@ def read_services(
             for row in enrolled.to_dict("records")
         ),
         tuple(
-            Session(
+            ServiceSession(
                 pd.Timestamp(row["date"]).date(),
                 programs.get(row["program_id"], row["program_id"]),
                 bool(row["attended"]),
@@ -276,7 +276,7 @@ def read_facts(records: ScopedRecords, student: str) -> tuple[tuple[str, str], .
     )
 
 
-def _days_in_order(records: ScopedRecords, as_of: Day) -> Any:
+def _days_in_order(records: ScopedRecords, as_of: DateLike) -> Any:
     return student_days(records, as_of).order_by("date")
 
 
@@ -315,7 +315,7 @@ def _mondays(first: date, last: date) -> Iterator[date]:
         monday += timedelta(days=7)
 
 
-def _test(name: str, rows: pd.DataFrame) -> Test:
+def _test(name: str, rows: pd.DataFrame) -> TestScores:
     rows = rows.sort_values("date")
     scores = [float(score) for score in rows["score"]]
     results = tuple(
@@ -324,7 +324,7 @@ def _test(name: str, rows: pd.DataFrame) -> Test:
     )
     said = f"{name}: {scores[0]:g} on {words.day(results[0][0])}"
     said += f", {scores[-1]:g} on {words.day(results[-1][0])}." if len(scores) > 1 else "."
-    return Test(name, results, trend(scores, min(scores) - 5, max(scores) + 5), said)
+    return TestScores(name, results, sparkline(scores, min(scores) - 5, max(scores) + 5), said)
 
 
 def _enrollment(
@@ -333,14 +333,14 @@ def _enrollment(
     programs: Mapping[str, str],
     organizations: Mapping[str, str],
     mine: str,
-) -> Enrollment:
+) -> ProgramEnrollment:
     since, until = pd.Timestamp(row["start_date"]), pd.Timestamp(row["end_date"])
     days = pd.to_datetime(sessions["date"])
     held = sessions[(sessions["program_id"] == row["program_id"]) & (days >= since)]
     held = held if pd.isna(until) else held[pd.to_datetime(held["date"]) <= until]
     attended = held[held["attended"].astype(bool)]
     organization = str(row["organization_id"])
-    return Enrollment(
+    return ProgramEnrollment(
         programs.get(row["program_id"], row["program_id"]),
         organizations.get(organization, organization),
         since.date(),

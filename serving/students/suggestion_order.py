@@ -15,14 +15,14 @@ from datetime import date
 
 import pandas as pd
 
-from records.decisions.exploration import Exploration
+from records.decisions.exploration import ExplorationPolicy
 
 Draw = Callable[[str], tuple[float, float]]
 """For a student, two numbers from 0 to 1: whether the order is drawn, and which support stands
 first then."""
 
 
-def draw_by(secret: bytes, as_of: date, model_sha256: str) -> Draw:
+def weekly_draw(secret: bytes, as_of: date, model_sha256: str) -> Draw:
     """Draws that stay the same for a student, a week and a model, whoever looks, and that nobody
     can foretell.
     """
@@ -36,8 +36,8 @@ def draw_by(secret: bytes, as_of: date, model_sha256: str) -> Draw:
     return draw
 
 
-def in_order(
-    table: pd.DataFrame, exploration: Exploration, draw: Draw, places: int
+def order_suggestions(
+    table: pd.DataFrame, exploration: ExplorationPolicy, draw: Draw, places: int
 ) -> tuple[pd.DataFrame, Mapping[str, bool]]:
     """Suggestions as they are to be shown.
 

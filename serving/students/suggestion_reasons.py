@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.catalog import BY_NAME
+from features.catalog import FEATURES_BY_NAME
 from records.canonical.schema import Category
 from training.ranking.ranker import BenefitRanker
 
@@ -31,7 +31,7 @@ SUPPORT_LABELS = {
     "grandparent_readers": "Reading with a grandparent volunteer",
     "victims_services": "Victims' services",
 }
-FAMILY_LABELS = {
+FEATURE_FAMILY_LABELS = {
     "grade_level": "Grade",
     "attendance": "Attendance",
     "grades": "Marks",
@@ -54,20 +54,20 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class SuggestionExplanation:
     """`base` plus the points of all reasons is the benefit, to 1e-9."""
 
     base: float
     reasons: tuple[Reason, ...]
 
 
-def explain(
+def explain_suggestions(
     ranker: BenefitRanker, features: pd.DataFrame, support: str, visible: Collection[Category]
-) -> list[Explanation]:
+) -> list[SuggestionExplanation]:
     """One explanation a row of `features`, for viewers who may all see the same categories."""
     base, contributions = ranker.contributions(features, support)
     names = np.array(ranker.feature_names_)
-    shown = np.array([BY_NAME[name].category in visible for name in names])
+    shown = np.array([FEATURES_BY_NAME[name].category in visible for name in names])
     values = features[ranker.feature_names_].to_numpy(dtype="float64")
     return [
         _one(
@@ -77,7 +77,7 @@ def explain(
     ]
 
 
-def summary(benefit: float) -> str:
+def benefit_sentence(benefit: float) -> str:
     """What the expected benefit means, without a claim of cause."""
     return (
         f"Students with a similar record who took part went on to gain about {_points(benefit)}"
@@ -85,7 +85,7 @@ def summary(benefit: float) -> str:
     )
 
 
-def sureness(benefit: float, lower: float) -> str:
+def confidence_label(benefit: float, lower: float) -> str:
     """How sure the ranker is, in a word or two."""
     if lower >= 0.6 * benefit:
         return "very sure"
@@ -103,20 +103,20 @@ def _one(
     contributions: NDArray[np.float64],
     known: NDArray[np.bool_],
     base: float,
-) -> Explanation:
-    families = np.array([BY_NAME[str(name)].family for name in names])
+) -> SuggestionExplanation:
+    families = np.array([FEATURES_BY_NAME[str(name)].family for name in names])
     reasons = []
     for family in dict.fromkeys(families[known].tolist()):
         inside = np.flatnonzero(known & (families == family))
         points = float(contributions[inside].sum())
-        telling = np.array([BY_NAME[str(names[place])].tells for place in inside])
+        telling = np.array([FEATURES_BY_NAME[str(names[place])].tells for place in inside])
         same_way = inside[(contributions[inside] * points > 0) & telling]
         strongest = same_way[np.argsort(-np.abs(contributions[same_way]), kind="stable")][
             :_MOST_PHRASES
         ]
         phrase = "; ".join(
-            BY_NAME[str(names[place])].phrase(float(values[place])) for place in strongest
+            FEATURES_BY_NAME[str(names[place])].phrase(float(values[place])) for place in strongest
         )
         reasons.append(Reason(family, phrase or "nothing that stands out", points))
     reasons.sort(key=lambda reason: -abs(reason.points))
-    return Explanation(base + float(contributions[~known].sum()), tuple(reasons))
+    return SuggestionExplanation(base + float(contributions[~known].sum()), tuple(reasons))

@@ -7,14 +7,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import groupby
 
-from features.catalog import BY_NAME
+from features.catalog import FEATURES_BY_NAME
 from serving.wording import words
-from serving.wording.effect_words import ends, signed
+from serving.wording.effect_words import interval_text, signed_points
 from training.estimation.policy_value import Estimate
-from training.evaluation.drift import Came, Change, DayChange, FeatureChange, Fifth, Realised
-from training.monitoring.drift_report import Drift
+from training.evaluation.drift import (
+    DayDrift,
+    DriftLevel,
+    FeatureDrift,
+    PredictionCheck,
+    Quintile,
+    RealizedBenefit,
+)
+from training.monitoring.drift_report import DriftReport
 
-FIFTHS: Mapping[int, str] = {
+QUINTILES: Mapping[int, str] = {
     1: "the fifth with the least",
     2: "the second fifth",
     3: "the middle fifth",
@@ -22,15 +29,15 @@ FIFTHS: Mapping[int, str] = {
     5: "the fifth with the most",
 }
 RETRAIN = "Train anew (handrail train), then audit the new version (handrail audit)."
-points = signed
+points = signed_points
 
 
-def summary(drift: Drift) -> list[str]:
+def summary(drift: DriftReport) -> list[str]:
     """All that somebody in a hurry needs, what to do last."""
-    return [*students(drift), outcome(drift), what_to_do(drift)]
+    return [*students(drift), outcome_sentence(drift), recommended_action(drift)]
 
 
-def students(drift: Drift) -> list[str]:
+def students(drift: DriftReport) -> list[str]:
     """Whether students look as they did."""
     if not drift.known:
         return [
@@ -46,7 +53,7 @@ def students(drift: Drift) -> list[str]:
     return [day_summary(one) for one in drift.days]
 
 
-def next_day(drift: Drift) -> str:
+def next_day(drift: DriftReport) -> str:
     """When the next decision day is."""
     if drift.next_day is None:
         return (
@@ -58,29 +65,29 @@ def next_day(drift: Drift) -> str:
     )
 
 
-def day_summary(found: DayChange) -> str:
+def day_summary(found: DayDrift) -> str:
     """One decision day in a sentence."""
     at = f"On {words.day(found.day)}, school day {found.place} of its year,"
     if not found.features:
         return f"{at} it cannot be told whether students changed: {found.cannot_tell}."
-    if found.verdict is Change.AS_BEFORE:
+    if found.verdict is DriftLevel.AS_BEFORE:
         return f"{at} students looked as they did when the model learned, in every kind of record."
     changed = sorted(
-        (one for one in found.families if one.verdict is not Change.AS_BEFORE),
-        key=lambda one: one.verdict is not Change.MUCH,
+        (one for one in found.families if one.verdict is not DriftLevel.AS_BEFORE),
+        key=lambda one: one.verdict is not DriftLevel.MUCH,
     )
     parts = [
-        f"{verdict} in {', '.join(words.family(one.name).lower() for one in group)}"
+        f"{verdict} in {', '.join(words.feature_family(one.name).lower() for one in group)}"
         for verdict, group in groupby(changed, key=lambda one: one.verdict)
     ]
     return f"{at} there was {' and '.join(parts)}."
 
 
-def moved(found: FeatureChange) -> str:
+def largest_shift(found: FeatureDrift) -> str:
     """What moved most in one feature: "Absences this school year: above 4, 22% of students then and
     41% now".
     """
-    feature = BY_NAME[found.name]
+    feature = FEATURES_BY_NAME[found.name]
     said = []
     if found.turn is not None:
         said.append(
@@ -95,7 +102,7 @@ def moved(found: FeatureChange) -> str:
     return f"{feature.description}{': ' if said else ''}{'; '.join(said)}"
 
 
-def outcome(drift: Drift) -> str:
+def outcome_sentence(drift: DriftReport) -> str:
     """Whether what was predicted came true."""
     if drift.realised is None:
         return (
@@ -103,26 +110,26 @@ def outcome(drift: Drift) -> str:
             f" {drift.why_not}."
         )
     found = drift.realised
-    return f"{CAME[found.verdict]} {_figures(found)}"
+    return f"{OUTCOME_SENTENCES[found.verdict]} {_figures(found)}"
 
 
-CAME: Mapping[Came, str] = {
-    Came.AS_PREDICTED: "What went with supports is in line with what was predicted.",
-    Came.MORE: "More went with supports than was predicted.",
-    Came.LESS: "Less went with supports than was predicted.",
-    Came.UNKNOWN: (
+OUTCOME_SENTENCES: Mapping[PredictionCheck, str] = {
+    PredictionCheck.AS_PREDICTED: "What went with supports is in line with what was predicted.",
+    PredictionCheck.MORE: "More went with supports than was predicted.",
+    PredictionCheck.LESS: "Less went with supports than was predicted.",
+    PredictionCheck.UNKNOWN: (
         "Whether as much progress went with supports as was predicted cannot be told: the records"
         " are too few to tell the prediction from no benefit at all."
     ),
 }
 
 
-def what_to_do(drift: Drift) -> str:
+def recommended_action(drift: DriftReport) -> str:
     """The last word: what follows from it."""
     if drift.train_anew:
         reason = (
             "students changed much"
-            if drift.features is Change.MUCH
+            if drift.features is DriftLevel.MUCH
             else "less came than was predicted"
         )
         return f"What to do: {reason}. {RETRAIN}"
@@ -130,7 +137,7 @@ def what_to_do(drift: Drift) -> str:
         return f"What to do: {RETRAIN}"
     if not drift.days:
         return "What to do: nothing now. Run handrail drift again after the next decision day."
-    if drift.features is Change.SOME:
+    if drift.features is DriftLevel.SOME:
         return (
             "What to do: nothing now. Run handrail drift again after the next decision day: some"
             " change may grow."
@@ -138,27 +145,27 @@ def what_to_do(drift: Drift) -> str:
     return "What to do: nothing now."
 
 
-def ranged(found: Estimate) -> str:
+def estimate_with_interval(found: Estimate) -> str:
     """A figure with its range: "+1.2 (+0.4 to +2.0)"."""
-    return f"{signed(found.value)} ({ends(found)})"
+    return f"{signed_points(found.value)} ({interval_text(found)})"
 
 
-def in_words(found: Fifth) -> str:
+def quintile_verdict(found: Quintile) -> str:
     """Whether the range of what came to a fifth holds what was predicted."""
     if found.came.upper < found.predicted:
-        return str(Came.LESS)
+        return str(PredictionCheck.LESS)
     return (
-        str(Came.MORE)
+        str(PredictionCheck.MORE)
         if found.came.lower > found.predicted
         else "the range holds what was predicted"
     )
 
 
-def _figures(found: Realised) -> str:
+def _figures(found: RealizedBenefit) -> str:
     """The level and the slope."""
     said = (
         f"On average {points(found.predicted)} points were predicted of the support that is"
-        f" expected to help most; {ranged(found.came)} came."
+        f" expected to help most; {estimate_with_interval(found.came)} came."
     )
     if found.slope is not None and found.slope.upper < 1:
         said += " Students of whom more was predicted did not gain as much more as predicted."

@@ -12,18 +12,18 @@ from collections.abc import Sequence
 
 from serving.wording import words
 from serving.wording.words import count, points
-from training.effects.effects import GAIN, LOSS, NEVER_CAME, NO_DIFFERENCE, UNKNOWN, Cost
+from training.effects.effects import GAIN, LOSS, NEVER_ATTENDED, NO_DIFFERENCE, UNKNOWN, Cost
 from training.effects.published_effects import (
     NO_SUPPORT,
     NOBODY_BEGAN,
     REASONS,
-    Amount,
-    Figures,
-    Report,
-    Told,
+    DosageBand,
+    EffectFigures,
+    EffectReport,
+    PublishedEffect,
 )
 from training.estimation.policy_value import Estimate
-from training.estimation.sensitivity import in_words
+from training.estimation.sensitivity import e_value_sentence
 
 VERDICTS = {
     GAIN: "More progress than similar students",
@@ -41,28 +41,28 @@ SUMMARIES = {
     UNKNOWN: ("cannot be compared yet",) * 2,
 }
 """Of one program, and of several."""
-AMOUNTS = {
+DOSAGE_LABELS = {
     "low": "Fewest sessions",
     "middle": "A middling number",
     "high": "Most sessions",
-    NEVER_CAME: "Enrolled and never came",
+    NEVER_ATTENDED: "Enrolled and never came",
 }
-PER = {
+COST_UNIT_PHRASES = {
     "student": "for each student",
     "year": "a year",
     "session": "for each session that a student attended",
 }
-FOR_EACH = {
+COST_UNIT_LABELS = {
     "student": "Student served",
     "year": "Year",
     "session": "Session that a student attended",
 }
 """As a form offers it."""
 CAVEAT = "Other things that are not on record may explain part of it."
-NOT_SHOWN = "fewer than 10"
+SUPPRESSED_COUNT = "fewer than 10"
 
 
-def sentences(found: Told, family: int) -> tuple[str, ...]:
+def sentences(found: PublishedEffect, family: int) -> tuple[str, ...]:
     """What to say of one program, the answer first.
 
     Args:
@@ -78,14 +78,14 @@ def sentences(found: Told, family: int) -> tuple[str, ...]:
     return tuple(sentence for sentence in said if sentence)
 
 
-def sensitivity(found: Told) -> str:
+def sensitivity(found: PublishedEffect) -> str:
     """How strong something not on record would have to be; empty where nothing is claimed."""
     if found.figures.estimate is None or not found.figures.spread:
         return ""
-    return in_words(found.figures.estimate, found.figures.spread, "took part")
+    return e_value_sentence(found.figures.estimate, found.figures.spread, "took part")
 
 
-def summary(report: Report) -> tuple[str, ...]:
+def summary(report: EffectReport) -> tuple[str, ...]:
     """One sentence for each verdict that a program has, with the names."""
     said = []
     for verdict, (one, many) in SUMMARIES.items():
@@ -98,37 +98,39 @@ def summary(report: Report) -> tuple[str, ...]:
     return tuple(said)
 
 
-def served(found: Figures) -> str:
+def students_served(found: EffectFigures) -> str:
     """How many students were served: "about 120"."""
     if found.cannot_tell in (NO_SUPPORT, NOBODY_BEGAN):
         return "not counted"
-    return NOT_SHOWN if found.served is None else f"about {found.served:,}"
+    return SUPPRESSED_COUNT if found.served is None else f"about {found.served:,}"
 
 
-def amount(found: Amount) -> str:
+def dosage_range(found: DosageBand) -> str:
     """Which students a band holds: "Fewest sessions (up to 5)"."""
-    if found.name == NEVER_CAME:
-        return AMOUNTS[NEVER_CAME]
+    if found.name == NEVER_ATTENDED:
+        return DOSAGE_LABELS[NEVER_ATTENDED]
     low = f"more than {found.above:,.0f}" if found.above else ""
     high = f"up to {found.up_to:,.0f}" if found.up_to is not None else ""
-    return f"{AMOUNTS[found.name]} ({', '.join(filter(None, (low, high))) or 'any number'})"
+    return f"{DOSAGE_LABELS[found.name]} ({', '.join(filter(None, (low, high))) or 'any number'})"
 
 
-def difference(found: Estimate | None) -> str:
+def estimate_with_interval(found: Estimate | None) -> str:
     """A difference in points with its range: "+2.0 (+1.0 to +3.0)"."""
-    return "cannot tell" if found is None else f"{signed(found.value)} ({ends(found)})"
+    return (
+        "cannot tell" if found is None else f"{signed_points(found.value)} ({interval_text(found)})"
+    )
 
 
-def ends(found: Estimate) -> str:
+def interval_text(found: Estimate) -> str:
     """The range alone: "+1.0 to +3.0"."""
-    return f"{signed(found.lower)} to {signed(found.upper)}"
+    return f"{signed_points(found.lower)} to {signed_points(found.upper)}"
 
 
 def dollars(found: float | None) -> str:
     return "not known" if found is None else f"${found:,.0f}"
 
 
-def dollars_a_point(found: Estimate | None) -> str:
+def dollars_per_point(found: Estimate | None) -> str:
     return (
         "cannot tell"
         if found is None
@@ -136,7 +138,7 @@ def dollars_a_point(found: Estimate | None) -> str:
     )
 
 
-def cost(found: Cost | None) -> str:
+def cost_text(found: Cost | None) -> str:
     """What was stated: "$38 for each session that a student attended"."""
     if found is None:
         return "not on record"
@@ -145,14 +147,14 @@ def cost(found: Cost | None) -> str:
         if found.dollars == round(found.dollars)
         else f"{found.dollars:,.2f}"
     )
-    return f"${amount} {PER[found.per]}"
+    return f"${amount} {COST_UNIT_PHRASES[found.per]}"
 
 
-def _answer(found: Told) -> str:
+def _answer(found: PublishedEffect) -> str:
     estimate = found.figures.estimate
     if estimate is None:
         return f"Cannot tell: {REASONS[found.figures.cannot_tell]}."
-    who = f"{words.capital(served(found.figures))} students took part."
+    who = f"{words.capital(students_served(found.figures))} students took part."
     low, high = _range(estimate)
     way = "more" if estimate.value > 0 else "less"
     if found.verdict in (GAIN, LOSS):
@@ -178,7 +180,7 @@ def _range(found: Estimate) -> tuple[str, str]:
     return points(low), points(high)
 
 
-def _corrected(found: Told, family: int) -> str:
+def _corrected(found: PublishedEffect, family: int) -> str:
     """Why a range that leaves out zero is no finding here."""
     estimate = found.figures.estimate
     if found.verdict != NO_DIFFERENCE or estimate is None or estimate.lower <= 0 <= estimate.upper:
@@ -189,7 +191,7 @@ def _corrected(found: Told, family: int) -> str:
     )
 
 
-def _left_out(found: Figures) -> str:
+def _left_out(found: EffectFigures) -> str:
     if found.estimate is None or found.left_out is None:
         return ""
     return (
@@ -198,7 +200,7 @@ def _left_out(found: Figures) -> str:
     )
 
 
-def _naive(found: Figures) -> str:
+def _naive(found: EffectFigures) -> str:
     if found.naive is None:
         return ""
     way = "more" if found.naive.value >= 0 else "less"
@@ -209,10 +211,10 @@ def _naive(found: Figures) -> str:
     )
 
 
-def _costs(found: Told) -> tuple[str, ...]:
+def _costs(found: PublishedEffect) -> tuple[str, ...]:
     if found.cost is None:
         return ("What the program costs is not on record.",)
-    stated = f"It costs {cost(found.cost)}"
+    stated = f"It costs {cost_text(found.cost)}"
     each = (
         ""
         if found.cost.per == "student" or found.cost_per_student is None
@@ -235,6 +237,6 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def signed(value: float) -> str:
+def signed_points(value: float) -> str:
     said = points(value)
     return f"+{said}" if value > 0 and said != "0.0" else said

@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import date, datetime
 
-from fairness.report.wording import SUMMARIES, VERDICTS
+from fairness.report.wording import VERDICT_LABELS, VERDICT_SUMMARIES
 from fairness.report.wording import capital as capital
 from records.access.scope import EMERGENCY_BASIS, Role
 from records.canonical.schema import Category
 from records.permissions.agreements import CITATIONS, LegalBasis
-from serving.students.suggestion_reasons import FAMILY_LABELS, SUPPORT_LABELS
+from serving.students.suggestion_reasons import FEATURE_FAMILY_LABELS, SUPPORT_LABELS
 
 CATEGORIES: Mapping[Category, str] = {
     Category.DIRECTORY: "name, grade and school",
@@ -54,7 +54,7 @@ PURPOSE_KINDS: Mapping[str, str] = {
     "student_aid": "Running student aid",
     "instruction": "Improving teaching",
 }
-OTHER_BASES: Mapping[str, str] = {
+NON_AGREEMENT_BASES: Mapping[str, str] = {
     "own_records": "The district's own records",
     EMERGENCY_BASIS: "A health or safety emergency (34 CFR 99.31(a)(10) and 99.36)",
     "judicial_order": "An order of a court (34 CFR 99.31(a)(9))",
@@ -76,8 +76,8 @@ DEMAND_ACTIONS: Mapping[str, str] = {
     "released": "Taken",
 }
 SEVERITIES: Mapping[int, str] = {3: "Act now", 2: "Look soon", 1: "Keep an eye on"}
-ACTIONS: Mapping[str, str] = {"accepted": "Accepted", "dismissed": "Dismissed"}
-DISMISSALS: tuple[str, ...] = (
+DECISION_ACTIONS: Mapping[str, str] = {"accepted": "Accepted", "dismissed": "Dismissed"}
+DISMISSAL_REASONS: tuple[str, ...] = (
     "The family said no",
     "The student already has this kind of help elsewhere",
     "The times or the place do not work",
@@ -97,7 +97,7 @@ SOURCES: Mapping[str, str] = {
     "service-history": "Partners' service history",
     "hmis": "Housing partners' files (HMIS)",
 }
-DESTROYED: Mapping[str, str] = {
+DESTRUCTION_KINDS: Mapping[str, str] = {
     "student": "One student's record",
     "agreement": "What an agreement made",
 }
@@ -122,25 +122,25 @@ STORES: Mapping[str, str] = {
 """The stores that a certificate of destruction names; a mirror of a source is called as its
 source."""
 
-ODDITIES: Mapping[str, str] = {
+QUALITY_FINDING_KINDS: Mapping[str, str] = {
     "hole": "Something is missing",
     "date": "A date that cannot be",
     "contradiction": "Two facts that do not fit",
 }
-LISTS_OF_MATCHES: Mapping[str, str] = {
+MATCH_LISTS: Mapping[str, str] = {
     "waiting": "Waiting",
     "unfound": "Nobody alike found",
     "decided": "Said by a person",
     "linked": "Linked by the comparison",
 }
-STATUSES: Mapping[str, str] = {
+DAY_STATUSES: Mapping[str, str] = {
     "present": "at school",
     "excused": "absent, excused",
     "unexcused": "absent, not excused",
     "late": "late",
 }
 SEXES: Mapping[str, str] = {"female": "Female", "male": "Male", "another": "Another"}
-GROUPS: Mapping[str, str] = {
+RACE_ETHNICITY_GROUPS: Mapping[str, str] = {
     "american_indian": "American Indian or Alaska Native",
     "asian": "Asian",
     "black": "Black or African American",
@@ -151,7 +151,7 @@ GROUPS: Mapping[str, str] = {
 }
 
 
-UNITS: Mapping[str, tuple[str, str]] = {
+PROGRESS_UNITS: Mapping[str, tuple[str, str]] = {
     "attendance": ("one more school day in every hundred", "{} more school days in every hundred"),
     "grades": ("one more point of 100 in course marks", "{} more points of 100 in course marks"),
     "courses_passed": (
@@ -178,25 +178,27 @@ UNITS: Mapping[str, tuple[str, str]] = {
 OWN_POINT = (
     "What a point is follows from what the district counts as progress, in its file outcome.toml."
 )
-BY_LOT = (
+RANDOMIZED_ORDER_NOTE = (
     "The first of these are expected to help about equally. Now and then a draw decides which of"
     " them stands first, as the district allows, to find out which helps more. Choose what fits."
 )
-VERDICTS_OF_AUDITS = VERDICTS
-SUMMARIES_OF_AUDITS = SUMMARIES
+AUDIT_VERDICTS = VERDICT_LABELS
+AUDIT_SUMMARIES = VERDICT_SUMMARIES
 
 
-def what_a_point_is(weights: Mapping[str, float] | None) -> str:
+def progress_point_text(weights: Mapping[str, float] | None) -> str:
     """A progress point in what it counts, from the weight of each measure; where they are not
     known, where they stand.
 
     Args:
         weights: progress points for one unit of each measure of
-            `training.episodes.outcome.MEASURES`.
+            `training.episodes.outcome.MEASURE_UNITS`.
     """
     counted = {name: weight for name, weight in (weights or {}).items() if weight > 0}
     parts = [
-        _worth_a_point(unit, 1 / counted[name]) for name, unit in UNITS.items() if name in counted
+        _worth_a_point(unit, 1 / counted[name])
+        for name, unit in PROGRESS_UNITS.items()
+        if name in counted
     ]
     return f"One point is {', or '.join(parts)}." if parts else OWN_POINT
 
@@ -209,8 +211,8 @@ def source(name: str) -> str:
     return SOURCES.get(name, name)
 
 
-def family(name: str) -> str:
-    return FAMILY_LABELS.get(name, name.replace("_", " ").capitalize())
+def feature_family(name: str) -> str:
+    return FEATURE_FAMILY_LABELS.get(name, name.replace("_", " ").capitalize())
 
 
 def categories(names: Collection[str]) -> str:
@@ -225,15 +227,15 @@ def category(name: Category) -> str:
 
 def basis(name: str) -> str:
     """A legal basis in words with its citation; the district's own reading has none."""
-    if name in OTHER_BASES:
-        return OTHER_BASES[name]
+    if name in NON_AGREEMENT_BASES:
+        return NON_AGREEMENT_BASES[name]
     found = LegalBasis(name)
     return f"{BASES[found]} ({CITATIONS[found]})"
 
 
 def own_records_shown_to(who: str, now: datetime) -> str:
     """What stands by a record that is shown to the district itself."""
-    return f"Shown to {who} from the district's own records on {moment(now)}."
+    return f"Shown to {who} from the district's own records on {date_time(now)}."
 
 
 def grade(level: float | None) -> str:
@@ -257,7 +259,7 @@ def day(value: date) -> str:
     return f"{value.day} {value:%B %Y}"
 
 
-def moment(value: datetime | str) -> str:
+def date_time(value: datetime | str) -> str:
     """A time as it is read: "17 April 2026, 09:05"."""
     found = datetime.fromisoformat(value) if isinstance(value, str) else value
     return f"{day(found)}, {found:%H:%M}"

@@ -18,8 +18,8 @@ import pandas as pd
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
-from fairness.gate.findings import Shown
-from fairness.policy.checks import CROSS
+from fairness.gate.findings import PublishedAudit
+from fairness.policy.checks import INTERSECTION_SEPARATOR
 from fairness.population.comparisons import NOT_RECORDED
 from tests.fairness.synthetic_districts import District
 
@@ -36,7 +36,7 @@ Tied = tuple[str, Cell, int, float]
 
 
 @dataclass(frozen=True)
-class Known:
+class PublicKnowledge:
     """What every reader knows of what is counted: the words of the checks say so.
 
     Attributes:
@@ -62,7 +62,7 @@ class Known:
         )
 
 
-PLAIN = Known(
+DEFAULT_KNOWLEDGE = PublicKnowledge(
     (
         ("need", "students"),
         ("missed", "need"),
@@ -81,7 +81,7 @@ PLAIN = Known(
     frozenset({"missed", "missed though open"}),
     (("open", "missed though open", "need - missed"),),
 )
-SHARES = tuple(PLAIN.shares)
+SHARES = tuple(DEFAULT_KNOWLEDGE.shares)
 
 
 def true_counts(found: District) -> dict[tuple[str, Cell], int]:
@@ -121,7 +121,7 @@ def in_cells(chosen: Mapping[str, np.ndarray], groups: pd.DataFrame) -> dict[tup
 class Attacker:
     """Reads the groups and findings of one or more audits, and knows how they add up."""
 
-    def __init__(self, *audits: Shown, known: Known = PLAIN) -> None:
+    def __init__(self, *audits: PublishedAudit, known: PublicKnowledge = DEFAULT_KNOWLEDGE) -> None:
         self.known = known
         self.cells = list(
             dict.fromkeys(
@@ -181,7 +181,7 @@ class Attacker:
         values, at, place = zip(*entries, strict=True)
         return csr_array((values, (at, place)), (len(rows), len(self.place)))
 
-    def _read(self, audit: int, shown: Shown) -> None:
+    def _read(self, audit: int, shown: PublishedAudit) -> None:
         for what, cell, size in self._sizes(shown):
             if size is not None:
                 self._below(self.row(audit, (1, what, cell)), size + 4)
@@ -196,7 +196,7 @@ class Attacker:
                 )
         self._share(audit, "suggestion", shown.helped, [(1, EVERYBODY)])
 
-    def _sizes(self, shown: Shown) -> Iterator[tuple[str, Cell, int | None]]:
+    def _sizes(self, shown: PublishedAudit) -> Iterator[tuple[str, Cell, int | None]]:
         yield "students", EVERYBODY, shown.students
         yield "need", EVERYBODY, shown.in_need
         for one in shown.groups:
@@ -234,19 +234,25 @@ class Attacker:
                 self._below(
                     self.row(audit, (1, one, cell), (-1, other, cell), (-1, whole, cell)), 0.0
                 )
-        unknown = any(value == NOT_RECORDED for name, value in self.cells if CROSS in name)
+        unknown = any(
+            value == NOT_RECORDED for name, value in self.cells if INTERSECTION_SEPARATOR in name
+        )
         for what in self.known.counted:
             for attribute in {name for name, _ in self.cells} - {""}:
                 parts = [cell for cell in self.cells if cell[0] == attribute]
                 self.equal.append(
                     self.row(audit, (-1, what, EVERYBODY), *((1, what, cell) for cell in parts))
                 )
-                for at, one in enumerate(attribute.split(CROSS) if CROSS in attribute else ()):
+                for at, one in enumerate(
+                    attribute.split(INTERSECTION_SEPARATOR)
+                    if INTERSECTION_SEPARATOR in attribute
+                    else ()
+                ):
                     for cell in self._recorded(one):
                         both = [
                             part
                             for part in self._recorded(attribute)
-                            if part[1].split(CROSS)[at] == cell[1]
+                            if part[1].split(INTERSECTION_SEPARATOR)[at] == cell[1]
                         ]
                         sums = self.row(
                             audit, (-1, what, cell), *((1, what, part) for part in both)
@@ -257,12 +263,14 @@ class Attacker:
                             self.equal.append(sums)
 
 
-def narrow(*audits: tuple[District, Shown]) -> list[Tied]:
+def small_counts_tied_down(*audits: tuple[District, PublishedAudit]) -> list[Tied]:
     """The true counts below ten that the attacker ties down to fewer than ten numbers."""
-    return tied_down(PLAIN, *((true_counts(found), shown) for found, shown in audits))
+    return tied_down(DEFAULT_KNOWLEDGE, *((true_counts(found), shown) for found, shown in audits))
 
 
-def tied_down(known: Known, *audits: tuple[Counts, Shown], most: int | None = None) -> list[Tied]:
+def tied_down(
+    known: PublicKnowledge, *audits: tuple[Counts, PublishedAudit], most: int | None = None
+) -> list[Tied]:
     """The same of counts of any kind; of `most` of them by chance, where that is given."""
     attacker, tied = Attacker(*(shown for _, shown in audits), known=known), []
     small = [

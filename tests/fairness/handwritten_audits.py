@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from datetime import date, datetime
 
 from fairness.audit.audit import Audit, verdict_of
-from fairness.audit.mitigation import Curve, Point
+from fairness.audit.mitigation import TradeoffCurve, TradeoffPoint
 from fairness.gate.findings import TOO_FEW, Finding, Group
 from fairness.gate.gate import Verdict, consequence
 from fairness.policy.policy import Policy
@@ -16,24 +16,24 @@ from fairness.policy.policy import Policy
 POLICY = Policy.declared()
 APPLIES = "`handrail train --without FAMILY` registers a candidate."
 CURVES = (
-    Curve(
+    TradeoffCurve(
         "as it is",
         "",
-        (Point("as it is", 0.91, 0.09, ("race_ethnicity", "black"), 0.86),),
+        (TradeoffPoint("as it is", 0.91, 0.09, ("race_ethnicity", "black"), 0.86),),
         "Nothing changes.",
     ),
-    Curve(
+    TradeoffCurve(
         "family removal",
         "",
-        (Point("without grades", 0.89, 0.01, ("race_ethnicity", "white"), 0.83),),
+        (TradeoffPoint("without grades", 0.89, 0.01, ("race_ethnicity", "white"), 0.83),),
         APPLIES,
     ),
-    Curve(
+    TradeoffCurve(
         "constrained matching",
         "race_ethnicity",
         (
-            Point("without floors", 0.74, 0.04, ("race_ethnicity", "black"), 0.68),
-            Point("floor at 50% of parity", 0.71, 0.02, ("race_ethnicity", "black"), 0.69),
+            TradeoffPoint("without floors", 0.74, 0.04, ("race_ethnicity", "black"), 0.68),
+            TradeoffPoint("floor at 50% of parity", 0.71, 0.02, ("race_ethnicity", "black"), 0.69),
         ),
         "A person asks.",
     ),

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linprog
 
-from fairness.audit.audit import measured
+from fairness.audit.audit import measure_population
 from fairness.policy.checks import CHECKS
 from fairness.policy.policy import Policy
-from fairness.population.students import Students, advice_of, audited_students
-from fairness.report.report import audits_of_records
+from fairness.population.students import AuditPopulation, audit_population, suggestions_for
+from fairness.report.report import audits_of_snapshot
 from records.snapshots.snapshot import Snapshot
-from tests.fairness.attacker import Counts, Known, Tied, in_cells, tied_down
+from tests.fairness.attacker import Counts, PublicKnowledge, Tied, in_cells, tied_down
 from training.episodes.episodes import Episodes, build_episodes
-from training.episodes.outcome import Outcome
+from training.episodes.outcome import OutcomeDefinition
 from training.ranking.model_file import RankerModel, read_model
 from training.registry.registry import model_version
 
@@ -37,19 +37,19 @@ NUMBERS = (
 """What numbers of students, or of their records, are called in what is published."""
 
 
-def found_in_audits(home: Path, most: int) -> list[Tied]:
+def small_counts_in_audits(home: Path, most: int) -> list[Tied]:
     """The numbers below ten that all audits of the present records tie down together to fewer than
     ten: of `most` of them, by chance.
     """
     snapshot = Snapshot.current(home)
-    audits = audits_of_records(home, snapshot.id, snapshot.latest_date())
+    audits = audits_of_snapshot(home, snapshot.id, snapshot.latest_date())
     models = [
         read_model(made.file, made.sha256)
         for made in (model_version(home, one.version) for one in audits)
     ]
     supports = tuple(dict.fromkeys(name for model in models for name in model.ranker.supports_))
-    students = audited_students(snapshot, snapshot.latest_date(), Policy.declared(), supports)
-    episodes = build_episodes(snapshot, outcome=Outcome.of(home))
+    students = audit_population(snapshot, snapshot.latest_date(), Policy.declared(), supports)
+    episodes = build_episodes(snapshot, outcome=OutcomeDefinition.of(home))
     truths = [_true(model, students, snapshot, episodes) for model in models]
     return tied_down(
         _known(supports), *zip(truths, (one.shown for one in audits), strict=True), most=most
@@ -87,7 +87,7 @@ def small_numbers(home: Path) -> list[tuple[str, str, int]]:
     ]
 
 
-def found_in_effects(home: Path) -> list[tuple[str, float]]:
+def small_counts_in_effects(home: Path) -> list[tuple[str, float]]:
     """The bands of an amount received whose number is left out and follows all the same, to fewer
     than ten.
     """
@@ -124,7 +124,7 @@ def _numbers(content: Any, where: str) -> Iterator[tuple[str, int]]:
             yield from _numbers(value, where)
 
 
-def _known(supports: tuple[str, ...]) -> Known:
+def _known(supports: tuple[str, ...]) -> PublicKnowledge:
     within = [
         ("need", "students"),
         ("missed", "waiting"),
@@ -160,7 +160,7 @@ def _known(supports: tuple[str, ...]) -> Known:
             f"past_support {name}": (f"past got {name}", f"past need {name}"),
         }
     by_model = {"missed", "missed though open", "silent", *(f"listed {name}" for name in supports)}
-    return Known(
+    return PublicKnowledge(
         tuple(within),
         shares,
         frozenset(by_model),
@@ -168,13 +168,15 @@ def _known(supports: tuple[str, ...]) -> Known:
     )
 
 
-def _true(model: RankerModel, students: Students, snapshot: Snapshot, episodes: Episodes) -> Counts:
+def _true(
+    model: RankerModel, students: AuditPopulation, snapshot: Snapshot, episodes: Episodes
+) -> Counts:
     """Of what no check compares by two groups at once, the counts by one: nothing else is in any
     table.
     """
     policy = Policy.declared()
     need = students.in_need(policy)
-    missed = need & ~students.served & ~advice_of(model, students).suggested
+    missed = need & ~students.served & ~suggestions_for(model, students).suggested
     is_open = need & students.may.any(axis=1).to_numpy()
     chosen = {
         "students": np.ones(len(need), dtype=bool),
@@ -185,7 +187,7 @@ def _true(model: RankerModel, students: Students, snapshot: Snapshot, episodes: 
         "waiting": need & ~students.served,
         "waiting though open": is_open & ~students.served,
     }
-    table, others = measured(model, students, snapshot, policy, episodes)
+    table, others = measure_population(model, students, snapshot, policy, episodes)
     past = next(rows for rows in others if rows.measures[0].check == "past_support")
     ever = students.groups.index.isin(past.groups.index)
     words = {

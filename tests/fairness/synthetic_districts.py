@@ -12,19 +12,24 @@ from datetime import date, datetime
 import numpy as np
 import pandas as pd
 
-from fairness.audit.audit import Audit, comparisons, verdict_of
-from fairness.gate.findings import Finding, Group, Shown
-from fairness.gate.gate import Judged, judge
+from fairness.audit.audit import Audit, compared_count, verdict_of
+from fairness.gate.findings import Finding, Group, PublishedAudit
+from fairness.gate.gate import ComparisonVerdict, assign_verdicts
 from fairness.measures.model import model_measures
-from fairness.measures.proxies import ALL, Proxy
-from fairness.policy.checks import CROSS
+from fairness.measures.proxies import ALL_FAMILIES, Proxy
+from fairness.policy.checks import INTERSECTION_SEPARATOR
 from fairness.policy.policy import Policy
-from fairness.population.comparisons import NOT_RECORDED, Figure, Rows, compare
-from fairness.population.students import Advice, Students
-from fairness.publication.counts import Counted
+from fairness.population.comparisons import (
+    NOT_RECORDED,
+    GroupComparison,
+    MeasureTable,
+    compare_groups,
+)
+from fairness.population.students import AuditPopulation, ModelSuggestions
+from fairness.publication.counts import AuditMeasures
 from fairness.publication.publishing import publish
 from features.catalog import feature_names
-from training.ranking.suggestions import NOT_SURE
+from training.ranking.suggestions import TOO_UNCERTAIN
 
 POLICY = replace(Policy.declared(), reported={})
 """The declared thresholds with every group counted, whatever a district only reports."""
@@ -38,37 +43,39 @@ TODAY = date(2026, 4, 17)
 class District:
     """Students, what a model says of them, and every step of the audit from there."""
 
-    students: Students
-    advice: Advice
+    students: AuditPopulation
+    advice: ModelSuggestions
     policy: Policy = POLICY
-    others: tuple[Rows, ...] = ()
+    others: tuple[MeasureTable, ...] = ()
     only: tuple[str, ...] = ()
     """The checks that are asked, where it is not all."""
 
     @property
-    def table(self) -> Rows:
+    def table(self) -> MeasureTable:
         measures = tuple(
             one
             for one in model_measures(self.students, self.advice, self.policy)
             if one.check in self.only or not self.only
         )
-        return Rows(measures, self.students.groups, self.students.cohorts)
+        return MeasureTable(measures, self.students.groups, self.students.cohorts)
 
-    def figures(self) -> list[Figure]:
-        return [one for rows in (self.table, *self.others) for one in compare(*in_order(rows))]
+    def figures(self) -> list[GroupComparison]:
+        return [
+            one for rows in (self.table, *self.others) for one in compare_groups(*in_order(rows))
+        ]
 
-    def judged(self) -> list[Judged]:
-        return judge(self.figures(), self.policy)
+    def judged(self) -> list[ComparisonVerdict]:
+        return assign_verdicts(self.figures(), self.policy)
 
-    def counted(self) -> Counted:
-        return Counted(
+    def counted(self) -> AuditMeasures:
+        return AuditMeasures(
             self.table,
             self.others,
             self.students.in_need(self.policy).astype("float64"),
             self.policy,
         )
 
-    def shown(self, *before: tuple[Counted, Shown]) -> Shown:
+    def shown(self, *before: tuple[AuditMeasures, PublishedAudit]) -> PublishedAudit:
         return publish(self.judged(), self.counted(), before)
 
     def audit(self, **changes: object) -> Audit:
@@ -80,7 +87,7 @@ class District:
         }
         traces = (
             Proxy("race_ethnicity", "attendance", 0.55, 0.51, 0.59),
-            Proxy("race_ethnicity", ALL, 0.74, 0.7, 0.78),
+            Proxy("race_ethnicity", ALL_FAMILIES, 0.74, 0.7, 0.78),
         )
         audit = Audit(
             1,
@@ -91,7 +98,7 @@ class District:
             data,
             self.policy.sha256,
             json.loads(json.dumps(asdict(self.policy))),
-            comparisons(judged),
+            compared_count(judged),
             verdict_of(shown.findings),
             shown.students,
             shown.in_need,
@@ -105,11 +112,11 @@ class District:
         return replace(audit, **changes)
 
 
-def in_order(rows: Rows) -> tuple[tuple, pd.DataFrame, pd.Series]:
+def in_order(rows: MeasureTable) -> tuple[tuple, pd.DataFrame, pd.Series]:
     return rows.measures, rows.groups, rows.cohorts
 
 
-def made_up(
+def synthetic_district(
     size: int,
     seed: int = 0,
     helped: float | Mapping[str, float] = 0.6,
@@ -137,7 +144,9 @@ def made_up(
     groups["school"] = rng.choice(["Adams", "Baker", "Clark"], size, p=(0.4, 0.35, 0.25))
     groups = groups.astype(object)[list(policy.groups)]
     for one, two in policy.intersections:
-        groups[one + CROSS + two] = groups[one] + CROSS + groups[two]
+        groups[one + INTERSECTION_SEPARATOR + two] = (
+            groups[one] + INTERSECTION_SEPARATOR + groups[two]
+        )
     in_need = rng.random(size) < need
     severity = pd.DataFrame(
         {
@@ -160,21 +169,25 @@ def made_up(
     earlier = pd.Series(rng.choice([0.0, 1.0, 2.0], size), index=index)
     cohorts = pd.Series(grade.astype(str), index)
     cohorts = groups["school"].astype(str) + "|" + cohorts if "school" in groups else cohorts
-    students = Students(
+    students = AuditPopulation(
         TODAY, features, groups, cohorts, severity, earlier, may, rng.random(size) < served
     )
-    return District(students, advised(students, suggested, benefit), policy, only=only)
+    return District(students, advice_from(students, suggested, benefit), policy, only=only)
 
 
-def advised(students: Students, suggested: np.ndarray, benefit: pd.DataFrame) -> Advice:
+def advice_from(
+    students: AuditPopulation, suggested: np.ndarray, benefit: pd.DataFrame
+) -> ModelSuggestions:
     """To whom something is suggested, every open support is, the most benefit first."""
     listed = students.may & suggested[:, None]
     rank = benefit.where(listed).rank(axis=1, ascending=False, method="first")
-    silence = pd.Series(NOT_SURE, index=listed.index, dtype=object)[~listed.any(axis=1)]
-    return Advice(listed, rank, benefit, silence.reindex(listed.index))
+    silence = pd.Series(TOO_UNCERTAIN, index=listed.index, dtype=object)[~listed.any(axis=1)]
+    return ModelSuggestions(listed, rank, benefit, silence.reindex(listed.index))
 
 
-def the(found: Shown | Audit, check: str, attribute: str, value: str, item: str = "") -> Finding:
+def find_finding(
+    found: PublishedAudit | Audit, check: str, attribute: str, value: str, item: str = ""
+) -> Finding:
     return next(
         one
         for one in found.findings
@@ -182,8 +195,16 @@ def the(found: Shown | Audit, check: str, attribute: str, value: str, item: str 
     )
 
 
-def size_of(found: Shown | Audit, attribute: str, value: str) -> Group:
+def size_of(found: PublishedAudit | Audit, attribute: str, value: str) -> Group:
     return next(one for one in found.groups if (one.attribute, one.value) == (attribute, value))
 
 
-__all__ = ["NOT_RECORDED", "POLICY", "District", "advised", "made_up", "size_of", "the"]
+__all__ = [
+    "NOT_RECORDED",
+    "POLICY",
+    "District",
+    "advice_from",
+    "find_finding",
+    "size_of",
+    "synthetic_district",
+]

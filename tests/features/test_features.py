@@ -15,9 +15,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from features.alerts import alerts
+from features.alerts import raise_alerts
 from features.build import build_features
-from features.catalog import BY_NAME, CATALOG, feature_names
+from features.catalog import CATALOG, FEATURES_BY_NAME, feature_names
 from records.access.scope import Role, ScopedRecords, Viewer, pipeline_scope, scope_for
 from records.canonical.schema import ABSENT_STATUSES, TABLES, Category
 from records.database.engine import open_database
@@ -147,8 +147,8 @@ def test_features_agree_with_a_count_by_hand(rows, place):
 
 def test_the_catalog_is_what_is_built_and_no_sensitive_fact_or_discipline_is_a_model_input():
     sensitive = {column.name for column in TABLES["characteristics"].columns} - {"student_id"}
-    assert not sensitive & set(BY_NAME)
-    assert not any(BY_NAME[name].category is Category.BEHAVIOR for name in feature_names())
+    assert not sensitive & set(FEATURES_BY_NAME)
+    assert not any(FEATURES_BY_NAME[name].category is Category.BEHAVIOR for name in feature_names())
     assert len(feature_names(behavior=True)) == len(CATALOG) >= 29
     for feature in CATALOG:
         assert feature.phrase(3.0) and feature.description
@@ -197,7 +197,7 @@ def test_an_alert_names_only_what_is_granted_and_is_the_same_for_a_housed_twin(
     found = [
         (alert.rule, alert.severity, alert.headline, alert.detail)
         for s in ("s1", "s2")
-        for alert in alerts(frame.loc[[s]])
+        for alert in raise_alerts(frame.loc[[s]])
     ]
     assert found[: len(found) // 2] == found[len(found) // 2 :]
     assert found[0][2] == "Absent the last 4 school days in a row"
@@ -215,7 +215,7 @@ def test_what_is_not_granted_is_missing_before_any_rule_reads_it(tmp_path: Path)
         if feature.category not in (Category.DIRECTORY, Category.GRADES)
     ]
     assert frame[hidden].isna().all(axis=None)
-    assert alerts(frame) == []
+    assert raise_alerts(frame) == []
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_what_is_not_granted_is_missing_before_any_rule_reads_it(tmp_path: Path)
 )
 def test_absences_in_a_row_raise_their_step(count: int, rule: str, tmp_path: Path):
     frame = viewed(snapshot_of(rows_with_absences(count), tmp_path), tmp_path, "attendance")
-    found = alerts(frame)
+    found = raise_alerts(frame)
     assert {alert.student_id for alert in found} == {"s1", "s2"}
     assert [alert.rule for alert in found if alert.rule.startswith("absent")] == [rule, rule]
     assert [alert.severity for alert in found] == sorted(

@@ -12,8 +12,8 @@ from records.access.scope import DISTRICT, Role
 from records.database.engine import Database, StaffRow, open_database
 from records.disclosure_log.disclosures import disclosures
 from records.people.accounts import Organization, add_organization, add_staff
-from records.permissions.agreements import versions_of
-from records.permissions.consents import COLUMNS, consents, opt_outs
+from records.permissions.agreements import agreement_versions
+from records.permissions.consents import CONSENT_COLUMNS, consents, opt_outs
 from tests.records import six_student_district
 from tests.records.conftest import agreement_text, snapshot_of
 
@@ -99,10 +99,10 @@ def test_a_newer_version_does_not_take_a_revocation_back_and_an_officer_does_wit
     taken = ("agreements", "reinstate", newer, "--reason", "The breach was put right")
     code, _, problem = run(home, *taken, "--as", CASEWORKER)
     assert code == 2 and "only they may take a revocation back" in problem
-    assert [one.agreement.version for one in versions_of(database_of(home), "a1")] == [1]
+    assert [one.agreement.version for one in agreement_versions(database_of(home), "a1")] == [1]
     code, said, _ = run(home, *taken, "--as", OFFICER)
     assert code == 0 and "Its revocation is taken back" in said
-    newest, first = versions_of(database_of(home), "a1")
+    newest, first = agreement_versions(database_of(home), "a1")
     assert newest.revoked_at is None and first.revoked_at is not None, (
         "what was revoked stays on record"
     )
@@ -127,7 +127,7 @@ def test_explaining_names_each_part_its_answer_and_its_line_and_is_written_down(
     one = run(
         home, "agreements", "explain", CASEWORKER, "s1", "--as", OFFICER, "--category", "attendance"
     )[1]
-    (kept,) = versions_of(database_of(home), "a1")
+    (kept,) = agreement_versions(database_of(home), "a1")
     assert kept.agreement.sha256 in one and "Yes: in p1 since 5 January 2026" in one
     assert "attendance is seen: Does the agreement name this part of the record? Yes." in one
     later = run(
@@ -216,7 +216,8 @@ def test_consents_are_added_listed_and_revoked_with_who_did_it(home: Path, tmp_p
     row = "s1,tutors,housing,Tutoring,A parent,{},2026-08-31"
     file = tmp_path / "consents.csv"
     file.write_text(
-        "\n".join((",".join(COLUMNS), row.format("2026-04-01"), row.format("2026-04-02"))) + "\n"
+        "\n".join((",".join(CONSENT_COLUMNS), row.format("2026-04-01"), row.format("2026-04-02")))
+        + "\n"
     )
     assert run(home, "consents", "add", str(file), "--as", OFFICER)[1].startswith(
         "2 consents were written down"

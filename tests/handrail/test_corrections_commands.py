@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from handrail.cli import app
 from records.access.scope import DISTRICT, Role
-from records.connectors.corrections import MARK
+from records.connectors.corrections import FORMULA_GUARD
 from records.database.engine import Database, open_database
 from records.identity.participants import Candidate, Match, MatchStatus, Participant, record_matches
 from records.loading.load_history import loads
@@ -160,8 +160,8 @@ def test_a_row_of_a_mapped_export_is_put_right_without_what_was_cut_out(
     rows = put_right(file, lambda row: row["raw"].replace("January", "01/13/2026"))
     [row] = [row for row in rows if row["source"] == "service-history"]
     assert (row["organization"], row["line"]) == ("tutors", "2")
-    assert row["columns"] == MARK + "Participant ID,Program Name,Enrollment Date"
-    assert row["raw"] == MARK + "P-1,After School,January"
+    assert row["columns"] == FORMULA_GUARD + "Participant ID,Program Name,Enrollment Date"
+    assert row["raw"] == FORMULA_GUARD + "P-1,After School,January"
     code, said = run(*load, "--corrections", file)
     assert code == 0, said
     found = Snapshot.current(home).table("service_enrollments").to_pyarrow().to_pylist()
@@ -207,7 +207,9 @@ def test_an_unreadable_line_of_a_mapped_export_can_be_written_anew(
     put_right(
         file,
         lambda row: (
-            MARK + "P-1,After School,01/13/2026" if "not kept" in row["raw"] else row["raw"]
+            FORMULA_GUARD + "P-1,After School,01/13/2026"
+            if "not kept" in row["raw"]
+            else row["raw"]
         ),
     )
     code, said = run(*load, "--corrections", file)

@@ -18,23 +18,23 @@ from handrail.commands.serve import site_config
 from handrail.demo import DEMO_TODAY, DemoFiles, generate
 from handrail.demo.build import add_people, load_records
 from handrail.demo.office_history import (
+    ADMIN_LOGIN,
     CLINIC,
-    COUNSEL,
+    COUNSEL_LOGIN,
     HOUSING,
-    OFFICER,
-    keep_paperwork,
-    open_emergency_of_the_day,
-    state_costs_of_programs,
+    open_todays_emergency,
+    record_program_costs,
+    simulate_office_history,
 )
 from handrail.demo.partners import all_staff
 from handrail.settings import Settings
 from records.access.scope import scope_for
 from records.canonical.schema import SUPPORTS
 from records.database.engine import Database, open_database
-from records.disclosure_log.disclosures import verify
-from records.identity.participants import MatchStatus, counts
+from records.disclosure_log.disclosures import verify_log
+from records.identity.participants import MatchStatus, status_counts
 from records.loading.load_history import loads
-from records.people.accounts import start_session, viewer_of
+from records.people.accounts import active_staff_member, start_session
 from records.permissions.agreements import parse_agreement
 from records.permissions.emergencies import emergencies
 from records.snapshots.snapshot import LoadReport, Snapshot
@@ -58,7 +58,7 @@ class Made:
     def page(self, login: str, path: str) -> httpx.Response:
         browser = TestClient(self.app, follow_redirects=True)  # type: ignore[arg-type]
         browser.cookies.set(
-            "handrail", start_session(self.database, viewer_of(self.database, login), NOW)
+            "handrail", start_session(self.database, active_staff_member(self.database, login), NOW)
         )
         return browser.get(path)
 
@@ -76,9 +76,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     database = open_database(settings.database_url)
     add_people(database, files, step)
     reports = load_records(settings, database, files, step)
-    keep_paperwork(settings, database, files.consents)
-    state_costs_of_programs(settings, database, files.costs)
-    open_emergency_of_the_day(settings, database, NOW)
+    simulate_office_history(settings, database, files.consents)
+    record_program_costs(settings, database, files.costs)
+    open_todays_emergency(settings, database, NOW)
     app = create_app(replace(site_config(settings), clock=lambda: NOW))
     yield Made(settings, database, files, reports, steps, app)
     database.engine.dispose()
@@ -141,7 +141,7 @@ def test_the_demo_loads_like_any_district_and_each_bad_line_is_put_aside(made: M
 def test_most_of_the_exporting_partners_participants_are_linked_and_some_wait_for_a_person(
     made: Made,
 ):
-    stands = counts(made.database)["mendworks"]
+    stands = status_counts(made.database)["mendworks"]
     assert stands[MatchStatus.LINKED] > stands[MatchStatus.UNSURE] > 0
     assert stands[MatchStatus.NONE] >= 2
     rows = Snapshot.current(made.settings.home).table("service_sessions").to_pyarrow().to_pylist()
@@ -184,7 +184,7 @@ ROWS = {
 
 @pytest.mark.parametrize("path", ROWS)
 def test_each_page_of_the_district_has_something_to_look_at(made: Made, path: str):
-    answer = made.page(OFFICER, path)
+    answer = made.page(ADMIN_LOGIN, path)
     assert answer.status_code == 200
     assert [words for words in ROWS[path] if words not in answer.text] == []
     assert "Not written down" not in answer.text
@@ -195,16 +195,16 @@ def test_the_consents_of_families_show_one_that_counts_one_that_ended_and_one_ta
 ):
     students = {line.split(",")[0] for line in made.files.consents.read_text().splitlines()[1:4]}
     said = " ".join(
-        made.page(OFFICER, f"/consents?student={student}").text for student in sorted(students)
+        made.page(ADMIN_LOGIN, f"/consents?student={student}").text for student in sorted(students)
     )
     assert [word for word in ("Counts", "Ended", "Revoked") if f">{word}<" not in said] == []
 
 
 def test_the_caseworker_of_the_running_emergency_sees_what_it_opens(made: Made):
     (running,) = [one for one in emergencies(made.database) if one.is_open(NOW)]
-    assert running.user_id == viewer_of(made.database, CLINIC).user_id
+    assert running.user_id == active_staff_member(made.database, CLINIC).user_id
     scope = scope_for(
-        viewer_of(made.database, CLINIC),
+        active_staff_member(made.database, CLINIC),
         made.database,
         Snapshot.current(made.settings.home),
         NOW,
@@ -217,12 +217,12 @@ def test_the_caseworker_of_the_running_emergency_sees_what_it_opens(made: Made):
         "Opened for an emergency until 17 April 2026, 14:30"
         in made.page(CLINIC, f"/students/{handle}").text
     )
-    open_emergency_of_the_day(made.settings, made.database, NOW)
+    open_todays_emergency(made.settings, made.database, NOW)
     assert len(emergencies(made.database)) == 2, "one that runs is enough"
 
 
 def test_every_account_has_a_page_and_the_log_holds(made: Made):
     for login, _, _, _ in all_staff():
         assert made.page(login, "/").status_code == 200, login
-    assert verify(made.database).ok
-    assert {COUNSEL, HOUSING} < {login for login, *_ in all_staff()}
+    assert verify_log(made.database).ok
+    assert {COUNSEL_LOGIN, HOUSING} < {login for login, *_ in all_staff()}

@@ -20,11 +20,11 @@ from records.canonical.schema import Category
 from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import (
     disclosures,
-    forget_student,
-    keep_head,
     record_disclosures,
+    save_checkpoint,
+    unlink_student,
 )
-from records.people.accounts import Organization, add_organization, add_staff, viewer_of
+from records.people.accounts import Organization, active_staff_member, add_organization, add_staff
 from tests.handrail.test_cli import PASSWORD, in_process
 from tests.records import six_student_district
 from tests.records.conftest import SECRET, add_agreement, snapshot_of
@@ -46,7 +46,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     add_staff(database, WORKER, "Dana Whitfield", Role.CASEWORKER, "tutors", PASSWORD)
     for day, students in ((15, ["s1", "s2"]), (16, ["s1"])):
         now = datetime(2026, 4, day, 9, 5)
-        scope = scope_for(viewer_of(database, WORKER), database, snapshot, now, SECRET)
+        scope = scope_for(active_staff_member(database, WORKER), database, snapshot, now, SECRET)
         record_disclosures(
             database, scope, students, [Category.DIRECTORY, Category.ATTENDANCE], "/caseload", now
         )
@@ -182,7 +182,7 @@ def breach(
 def test_a_breach_report_lists_students_categories_and_times(home: Path, tmp_path: Path):  # R33
     database = opened(home)
     with database.write_transaction() as session:
-        forget_student(session, "s2")
+        unlink_student(session, "s2")
     run = breach(home, WORKER, "2026-04-15", "2026-04-16")
     told = (
         "worker@tutors.example of tutors saw 2 students in 3 looks from 2026-04-15 to 2026-04-16."
@@ -269,7 +269,7 @@ def test_a_family_of_a_student_who_has_left_gets_the_report_too(
             kind
         )
     with opened(home).write_transaction() as session:
-        forget_student(session, "s2")
+        unlink_student(session, "s2")
     assert report(home, student="s2").returncode == 2, "destroyed is not found"
 
 
@@ -288,7 +288,7 @@ def verify(home: Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_log_is_compared_with_every_head_that_the_home_kept(home: Path):  # R24
     database = opened(home)
-    keep_head(database, home, datetime(2026, 4, 17, 10))
+    save_checkpoint(database, home, datetime(2026, 4, 17, 10))
     assert json.loads((home / "log-heads.jsonl").read_text())["seq"] == 3
     assert (verify(home).returncode, verify(home).stdout) == (
         0,
@@ -310,11 +310,11 @@ def test_the_log_is_compared_with_every_head_that_the_home_kept(home: Path):  # 
 
 def test_a_log_that_names_nobody_any_more_points_to_the_certificates(home: Path):
     with opened(home).write_transaction() as session:
-        forget_student(session, "s1")
+        unlink_student(session, "s1")
     assert "The looks at 1 student name nobody any more" in verify(home).stdout
 
 
 def test_a_long_log_is_read_with_a_bar(home: Path, monkeypatch: pytest.MonkeyPatch):
     assert "reading the log" not in verify(home).stderr
-    monkeypatch.setattr(commands, "LONG", 1)
+    monkeypatch.setattr(commands, "PROGRESS_BAR_FROM_ROWS", 1)
     assert "reading the log" in verify(home).stderr

@@ -15,7 +15,7 @@ from handrail.cli import app
 from records.connectors.edfi.api import RESOURCES
 from records.connectors.http.settings import read_api_settings
 from records.snapshots.snapshot import Snapshot
-from tests.records.fake_edfi_api import Ods, add_student, fill
+from tests.records.fake_edfi_api import FakeEdFiApi, add_student, fill
 from tests.records.fake_http_server import CLIENT, SECRET, status
 
 ROOT = Path(__file__).parents[2]
@@ -31,15 +31,15 @@ page_size = 2
 
 
 @pytest.fixture
-def ods() -> Iterator[Ods]:
-    server = Ods()
+def ods() -> Iterator[FakeEdFiApi]:
+    server = FakeEdFiApi()
     with server.running():
         fill(server)
         yield server
 
 
 @pytest.fixture
-def source(ods: Ods, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def source(ods: FakeEdFiApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NORTH_COUNTY_SECRET", SECRET)
     file = tmp_path / "north-county.toml"
     file.write_text(SETTINGS.format(url=ods.url, client=CLIENT))
@@ -52,7 +52,7 @@ def run(home: Path, source: Path, kind: str = "edfi-api") -> tuple[int, str, str
 
 
 def test_the_first_load_brings_the_district_and_the_next_one_what_has_changed(
-    ods: Ods, source: Path, tmp_path: Path
+    ods: FakeEdFiApi, source: Path, tmp_path: Path
 ):
     code, said, _ = run(tmp_path / "home", source)
     assert code == 0 and "is now the current one" in said
@@ -66,7 +66,7 @@ def test_the_first_load_brings_the_district_and_the_next_one_what_has_changed(
 
 
 def test_a_resource_that_is_closed_is_named_with_what_stays_empty(
-    ods: Ods, source: Path, tmp_path: Path
+    ods: FakeEdFiApi, source: Path, tmp_path: Path
 ):
     ods.refused = {"ed-fi/grades": 403}
     code, said, _ = run(tmp_path / "home", source)
@@ -75,7 +75,7 @@ def test_a_resource_that_is_closed_is_named_with_what_stays_empty(
 
 
 def test_a_resource_that_is_closed_after_it_was_read_refuses_the_load(
-    ods: Ods, source: Path, tmp_path: Path
+    ods: FakeEdFiApi, source: Path, tmp_path: Path
 ):
     assert run(tmp_path / "home", source)[0] == 0
     before = Snapshot.current(tmp_path / "home").id
@@ -90,7 +90,7 @@ def test_a_resource_that_is_closed_after_it_was_read_refuses_the_load(
 
 
 def test_a_load_that_is_cut_short_is_one_sentence_and_the_old_records_serve(
-    ods: Ods, source: Path, tmp_path: Path
+    ods: FakeEdFiApi, source: Path, tmp_path: Path
 ):
     run(tmp_path / "home", source)
     before = Snapshot.current(tmp_path / "home").id

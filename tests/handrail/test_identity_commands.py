@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from records.database.engine import open_database
-from records.identity.participants import links
+from records.identity.participants import linked_students
 from records.people.accounts import Organization, add_organization
 from tests.handrail.test_cli import in_process
 from tests.records.conftest import snapshot_of
@@ -79,7 +79,7 @@ def test_a_list_is_linked_and_only_counts_and_lines_are_told(home: Path, tmp_pat
         assert "Waiting for somebody at the district to say who they are: 1." in told
         assert not [name for name in NAMES if name in told.casefold()]
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
-    assert links(database, "tutors") == {"T-1": "s1"}
+    assert linked_students(database, "tutors") == {"T-1": "s1"}
     status = in_process("identity", "status", "--home", str(home))
     assert status.returncode == 0
     row = [

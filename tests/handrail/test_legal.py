@@ -13,9 +13,9 @@ from handrail.settings import Settings
 from records.access.scope import DISTRICT, Role, Viewer, scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database, open_database
-from records.law.legal_demands import Paper, propose_release, record_demand
+from records.law.legal_demands import LegalDocument, propose_release, record_demand
 from records.people.accounts import Organization, add_organization, add_staff
-from records.permissions.legal_holds import held
+from records.permissions.legal_holds import students_on_hold
 from records.snapshots.snapshot import Snapshot
 from tests.handrail.test_cli import PASSWORD, in_process
 from tests.records import six_student_district
@@ -59,9 +59,9 @@ def test_a_hold_is_placed_and_lifted_with_a_district_administrators_password(
     ):
         run = in_process(*hold, "--as", login, password=password)
         assert run.returncode == 2 and said in run.stderr.replace("\n", " "), run.stderr
-    assert held(database) == frozenset()
+    assert students_on_hold(database) == frozenset()
     run = in_process(*hold, "--as", "grace@district.example")
-    assert (run.returncode, held(database)) == (0, {"s1"}), run.stderr
+    assert (run.returncode, students_on_hold(database)) == (0, {"s1"}), run.stderr
     assert "No partner sees this student" in run.stdout
     for student, said in (
         ("s1", "under a legal hold already"),
@@ -76,14 +76,14 @@ def test_a_hold_is_placed_and_lifted_with_a_district_administrators_password(
         "legal", "lift", "1", "--as", "grace@district.example", "--reason", "Settled", *at
     )
     assert (lifted.returncode, lifted.stdout) == (0, "Legal hold 1 is lifted.\n")
-    assert held(database) == frozenset()
+    assert students_on_hold(database) == frozenset()
 
 
 def test_a_demand_is_read_with_all_that_was_done_about_it(database, admin, home):
     at = ("--home", str(home))
     now = Settings.from_environment(home).now()
     told = now.date() - timedelta(days=20)
-    paper = Paper(
+    paper = LegalDocument(
         "subpoena", "County court [26-118]", told, True, False, frozenset({Category.GRADES}), told
     )
     scope = scope_for(admin, database, Snapshot.current(home), now, SECRET)

@@ -19,29 +19,44 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fairness.approval.signoff import Desk, SignoffRefused, approved_model, keep_audit, rollback
+from fairness.approval.signoff import (
+    ApprovalService,
+    SignoffRefused,
+    approved_model,
+    record_audit,
+    rollback,
+)
 from fairness.gate.gate import Verdict
 from fairness.policy.policy import Consequence, Policy
-from fairness.report.report import audits_of, audits_of_records, read_audit
+from fairness.report.report import audits_of_snapshot, audits_of_version, latest_audit
 from handrail.cli import app
 from handrail.demo import generate
 from handrail.retraining import retrain
 from handrail.settings import Settings
 from records.access.scope import DISTRICT, Role, pipeline_scope
-from records.connectors.oneroster.files import OneRoster
+from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.database.engine import open_database
-from records.decisions.impressions import record_lists
+from records.decisions.impressions import log_impressions
 from records.decisions.signoffs import signoffs
-from records.people.accounts import add_staff, viewer_of
+from records.people.accounts import active_staff_member, add_staff
 from records.snapshots.snapshot import Snapshot, load
 from serving.wording.words import day
-from tests.fairness.published_files import found_in_audits, found_in_effects, small_numbers
+from tests.fairness.published_files import (
+    small_counts_in_audits,
+    small_counts_in_effects,
+    small_numbers,
+)
 from tests.training.monitoring.test_exploration_value import shown_on
-from training.episodes.outcome import Outcome
-from training.evaluation.model_comparison import Finding
-from training.monitoring.drift_report import drift_file, newest_drift
-from training.monitoring.exploration_value import ANOTHER, BEST, CHALLENGERS, progress_since
+from training.episodes.outcome import OutcomeDefinition
+from training.evaluation.model_comparison import Superiority
+from training.monitoring.drift_report import drift_report_file, newest_drift_report
+from training.monitoring.exploration_value import (
+    BEST_FIRST,
+    CHALLENGER_FIRST,
+    NEAR_BEST_FIRST,
+    progress_after,
+)
 from training.ranking.model_file import read_model
 from training.ranking.ranker import BenefitRanker
 from training.registry.registry import (
@@ -52,7 +67,7 @@ from training.registry.registry import (
     model_version,
     model_versions,
     register_model,
-    registry,
+    registry_client,
     set_challenger,
 )
 
@@ -86,7 +101,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A district whose first version was trained by `mlflow run`."""
     folder = tmp_path_factory.mktemp("district")
     files = generate(folder / "source", students=1_400)
-    load(OneRoster(), files.sis, folder / "home")
+    load(OneRosterFiles(), files.sis, folder / "home")
     load(ServiceHistory(), files.service_history, folder / "home", merge=True)
     command = [
         sys.executable,
@@ -148,11 +163,11 @@ def test_drift_without_a_decision_day_since_says_when_the_next_one_is(trained: P
     reference = made.reference()
     assert reference is not None and set(reference.places) == {40, 75, 110}
     said = run("drift", "--home", str(trained))
-    kept = newest_drift(trained)
+    kept = newest_drift_report(trained)
     assert kept is not None and (kept.version, kept.snapshot_id) == (1, made.snapshot_id)
     if not kept.days:
         assert f"No decision day has passed since {day(kept.learned_until)}" in said
-    assert "What to do:" in said and str(drift_file(trained, 1, made.snapshot_id)) in said
+    assert "What to do:" in said and str(drift_report_file(trained, 1, made.snapshot_id)) in said
     assert "there is no model version 7" in refused(
         "drift", "--version", "7", "--home", str(trained)
     )
@@ -166,15 +181,15 @@ def test_what_draws_have_shown_is_told_from_the_log_alone(trained: Path):
     made = model_version(trained)
     shown = date.fromisoformat(read_model(made.file, made.sha256).manifest["decision_dates"][1])
     database = open_database(f"sqlite:///{trained / 'handrail.db'}")
-    record_lists(database, shown_on(shown, students=students), NOW)
-    record_lists(database, shown_on(NOW.date(), students=students), NOW)
+    log_impressions(database, shown_on(shown, students=students), NOW)
+    log_impressions(database, shown_on(NOW.date(), students=students), NOW)
     said = run("exploration", "found", "--home", str(trained))
-    known = progress_since(snapshot, Outcome.declared(), shown)
+    known = progress_after(snapshot, OutcomeDefinition.declared(), shown)
     assert (
         f"{len(known):,} lists of {len(known):,} students were open to a draw and have 90 days"
         in said
     )
-    for words in (BEST, ANOTHER, CHALLENGERS, "decided by lot"):
+    for words in (BEST_FIRST, NEAR_BEST_FIRST, CHALLENGER_FIRST, "decided by lot"):
         assert words in said
 
 
@@ -186,9 +201,9 @@ def test_a_night_trains_only_what_is_new_compares_and_stops_at_the_gate(
     settings = Settings(home, f"sqlite:///{home / 'handrail.db'}", NOW.date())
     said = run("retrain", "--home", str(home))
     assert "Nothing has changed since version 1" in said and "It is the challenger" in said
-    audit = read_audit(home, 1)
+    audit = latest_audit(home, 1)
     assert audit is not None and (challenger_version(home), champion_version(home)) == (1, None)
-    registry(home).set_registered_model_alias(REGISTERED_MODEL, CHAMPION, "1")
+    registry_client(home).set_registered_model_alias(REGISTERED_MODEL, CHAMPION, "1")
     quick = BenefitRanker(n_folds=3, rounds=20, interaction_rounds=5, min_leaf=30)
     night = retrain(settings, ranker=quick, step=lambda name, done, total: None)
     assert night.trained and night.version == 2 and night.compared is not None
@@ -197,25 +212,30 @@ def test_a_night_trains_only_what_is_new_compares_and_stops_at_the_gate(
         and champion_version(home) == 1
     )
     assert night.proposed == (
-        night.compared["finding"] == Finding.BETTER and night.verdict != "fail"
+        night.compared["finding"] == Superiority.BETTER and night.verdict != "fail"
     )
     assert challenger_version(home) == (2 if night.proposed else 1)
     kept = model_version(home).artifact("night.json")
     assert kept == night.to_dict() and kept["drift"]["version"] == 1
     again = retrain(settings, ranker=quick, step=lambda name, done, total: None)
     assert not again.trained and again.compared == night.compared and len(model_versions(home)) == 2
-    assert again.reaudited is None and len(audits_of(home, 1)) == 1
+    assert again.reaudited is None and len(audits_of_version(home, 1)) == 1
     month = replace(settings, today=NOW.date() + timedelta(days=POLICY.reaudit_days + 2))
     later = retrain(month, ranker=quick, step=lambda name, done, total: None)
-    newest, before = audits_of(home, 1)
+    newest, before = audits_of_version(home, 1)
     assert later.reaudited is newest.verdict and newest.at > before.at and before == audit
     with (home / "models" / ".retrain.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another nightly training is at work" in refused("retrain", "--home", str(home))
     run("effects", "--home", str(home))  # R60
     snapshot = Snapshot.current(home)
-    assert len(audits_of_records(home, snapshot.id, snapshot.latest_date())) == 2
-    assert small_numbers(home) == found_in_effects(home) == found_in_audits(home, most=80) == []
+    assert len(audits_of_snapshot(home, snapshot.id, snapshot.latest_date())) == 2
+    assert (
+        small_numbers(home)
+        == small_counts_in_effects(home)
+        == small_counts_in_audits(home, most=80)
+        == []
+    )
 
 
 def test_a_night_on_thin_records_says_what_is_missing(approved: Path, tmp_path: Path):
@@ -224,7 +244,7 @@ def test_a_night_on_thin_records_says_what_is_missing(approved: Path, tmp_path: 
     for command in ("evaluate", "compare", "retrain"):
         assert "run `handrail load` first" in refused(command, "--home", str(home))
     files = generate(tmp_path / "source", students=300)
-    load(OneRoster(), files.sis, home)
+    load(OneRosterFiles(), files.sis, home)
     assert "there is not enough evidence for a model" in refused("retrain", "--home", str(home))
     assert len(model_versions(home)) == 1
     assert "version 1 is the only one" in refused("compare", "--home", str(home))
@@ -249,20 +269,22 @@ def home(approved: Path, tmp_path: Path) -> Path:
 
 def again(home: Path, version: int) -> None:
     """The first version registered once more, with its audit, as if that had passed."""
-    first, audit = model_version(home, 1), read_audit(home, 1)
+    first, audit = model_version(home, 1), latest_audit(home, 1)
     assert audit is not None
     made = register_model(home, first.file, first.sha256, first.snapshot_id, GAIN, {})
     assert made.version == version
     findings = tuple(
         replace(one, verdict=Verdict.PASS, does=Consequence.SHOWS) for one in audit.findings
     )
-    keep_audit(desk(home), replace(audit, version=version, verdict=Verdict.PASS, findings=findings))
+    record_audit(
+        desk(home), replace(audit, version=version, verdict=Verdict.PASS, findings=findings)
+    )
 
 
-def desk(home: Path, policy: Policy = POLICY) -> Desk:
+def desk(home: Path, policy: Policy = POLICY) -> ApprovalService:
     """The desk that the commands use."""
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
-    return Desk(database, home, policy, Settings.from_environment(home).secret())
+    return ApprovalService(database, home, policy, Settings.from_environment(home).secret())
 
 
 def decide(command: str, home: Path, *arguments: str) -> tuple[int, str]:
@@ -275,7 +297,7 @@ def decide(command: str, home: Path, *arguments: str) -> tuple[int, str]:
     return result.exit_code, result.stdout + result.stderr
 
 
-def compared(home: Path, finding: Finding, **changes: object) -> None:
+def compared(home: Path, finding: Superiority, **changes: object) -> None:
     """Keep a comparison of version 2 with version 1 on record."""
     candidate, champion = model_version(home, 2), model_version(home, 1)
     candidate.keep(
@@ -303,13 +325,13 @@ def test_a_champion_is_replaced_by_what_was_found_better_or_for_a_written_reason
             ),
         ),
         (
-            Finding.NO_BETTER,
+            Superiority.NO_BETTER,
             {},
             "compared with version 1, which serves, and found 'no better shown'",
         ),
-        (Finding.WORSE, {}, "and found 'worse'"),
+        (Superiority.WORSE, {}, "and found 'worse'"),
         (
-            Finding.BETTER,
+            Superiority.BETTER,
             {"champion_sha256": "0" * 64},
             "Version 2 was not compared with version 1",
         ),
@@ -319,7 +341,7 @@ def test_a_champion_is_replaced_by_what_was_found_better_or_for_a_written_reason
         status, said = decide("promote", home, "2", "--reason", "Newer.")
         assert status == 2 and words in said
         assert (champion_version(home), challenger_version(home)) == (1, 2)
-    compared(home, Finding.BETTER)
+    compared(home, Superiority.BETTER)
     status, said = decide("promote", home, "2", "--reason", "Newer.")
     assert (status, said) == (0, f"Version 2 serves instead of version 1, signed by {LOGIN}.\n")
     assert (champion_version(home), challenger_version(home)) == (2, None)
@@ -360,7 +382,7 @@ def test_a_refused_champion_is_followed_by_the_one_before_it(home: Path):
 
 def test_nothing_is_rolled_back_to_a_version_whose_audit_no_longer_stands(home: Path):
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
-    eve = viewer_of(database, LOGIN)
+    eve = active_staff_member(database, LOGIN)
     assert decide("promote", home, "2", "--reason", WORDS)[0] == 0
 
     def why(now: datetime = NOW, policy: Policy = POLICY) -> str:

@@ -12,7 +12,13 @@ from typer.testing import CliRunner
 
 from handrail.cli import app
 from records.database.engine import open_database
-from records.identity.participants import Match, MatchStatus, Participant, decide, record_matches
+from records.identity.participants import (
+    Match,
+    MatchStatus,
+    Participant,
+    record_matches,
+    resolve_participant,
+)
 from records.people.accounts import Organization, add_organization
 from records.snapshots.snapshot import Snapshot
 
@@ -138,7 +144,7 @@ def said_to_be_no_student(home: Path, participant_id: str) -> None:
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     nobody = Participant("tutors", participant_id, "Nobody", "Nowhere", None, None, "")
     record_matches(database, "tutors", [Match(nobody, MatchStatus.NONE, None, ())], now)
-    decide(database, "tutors", participant_id, None, "somebody", now)
+    resolve_participant(database, "tutors", participant_id, None, "somebody", now)
 
 
 def test_a_housing_partners_export_is_linked_and_loaded(home: Path, tmp_path: Path):

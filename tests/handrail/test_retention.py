@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from handrail.cli import app
-from handrail.commands.serve import go_on_destroying
+from handrail.commands.serve import resume_destructions
 from handrail.settings import Settings
 from records.access.scope import DISTRICT, Role
 from records.database.engine import open_database
@@ -107,6 +107,6 @@ def test_what_was_cut_off_is_said_finished_by_command_and_by_the_sites_start(  #
             assert code == 0 and "Certificate 1" in said and "No destruction is unfinished." in said
         else:
             settings = Settings.from_environment(home)
-            go_on_destroying(open_database(settings.database_url), settings)
+            resume_destructions(open_database(settings.database_url), settings)
         assert "Unfinished" not in run("destroy", "list")[1]
     assert len(certificates(open_database(f"sqlite:///{home / 'handrail.db'}"))) == 2

@@ -17,8 +17,8 @@ from records.connectors.oneroster.api import RESOURCES, OneRosterApi
 from records.connectors.powerschool import PowerSchool
 from records.snapshots.snapshot import Snapshot
 from tests.records.fake_http_server import CLIENT, SECRET
-from tests.records.fake_oneroster_api import RosterApi
-from tests.records.fake_powerschool import Server, fill
+from tests.records.fake_oneroster_api import FakeOneRosterApi
+from tests.records.fake_powerschool import FakePowerSchool, fill
 from tests.records.fake_powerschool import add_student as enroll
 from tests.records.synthetic_roster import add_student, change, roster, write_csv
 
@@ -49,7 +49,7 @@ def students(home: Path) -> int:
 
 
 def test_a_roster_comes_by_its_api_and_then_what_has_changed(tmp_path: Path):
-    server, made, file = RosterApi(), roster(), tmp_path / "north-county.toml"
+    server, made, file = FakeOneRosterApi(), roster(), tmp_path / "north-county.toml"
     with server.running():
         server.become(made)
         base = f"{server.url}/ims/oneroster/rostering/v1p2"
@@ -75,7 +75,7 @@ def test_a_roster_comes_by_its_api_and_then_what_has_changed(tmp_path: Path):
 
 
 def test_powerschool_comes_by_the_plugins_queries_and_then_what_has_changed(tmp_path: Path):
-    server, file = Server(), tmp_path / "north-county.toml"
+    server, file = FakePowerSchool(), tmp_path / "north-county.toml"
     with server.running():
         fill(server)
         file.write_text(

@@ -14,11 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 from handrail.cli import app
-from handrail.commands.serve import check_address, site_config
+from handrail.commands.serve import check_listen_address, site_config
 from handrail.demo.partners import PASSWORD, all_staff
-from handrail.settings import DEMO_MARK, Settings, SettingsError
+from handrail.settings import DEMO_MARKER_FILE, Settings, SettingsError
 from records.database.engine import open_database
-from records.disclosure_log.disclosures import Limits
+from records.disclosure_log.disclosures import DisclosureLimits
 from records.people.accounts import authenticate, organizations, staff_names
 from serving.app import create_app
 
@@ -48,7 +48,7 @@ def fresh(tmp_path: Path) -> Settings:
 @pytest.fixture
 def demo(fresh: Settings) -> Settings:
     fresh.home.mkdir()
-    (fresh.home / DEMO_MARK).write_text('{"today": "2026-04-17"}')
+    (fresh.home / DEMO_MARKER_FILE).write_text('{"today": "2026-04-17"}')
     return Settings.from_environment(fresh.home)
 
 
@@ -62,22 +62,22 @@ def serve(*words: str) -> tuple[int, str]:
 @pytest.mark.parametrize("host", ELSEWHERE)
 def test_nobody_elsewhere_reaches_the_site_in_clear(fresh: Settings, host: str):  # R54
     with pytest.raises(SettingsError, match="--tls-certificate and --tls-key, or --behind-proxy"):
-        check_address(fresh, host, encrypted=False)
-    check_address(fresh, host, encrypted=True)
+        check_listen_address(fresh, host, encrypted=False)
+    check_listen_address(fresh, host, encrypted=True)
 
 
 @pytest.mark.parametrize("host", HERE)
 def test_this_machine_reaches_it_in_clear(fresh: Settings, host: str):  # R54
-    check_address(fresh, host, encrypted=False)
+    check_listen_address(fresh, host, encrypted=False)
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_a_demo_serves_this_machine_alone_even_over_tls(demo: Settings, encrypted: bool):  # R54
     for host in ELSEWHERE:
         with pytest.raises(SettingsError, match="a demo has a printed password"):
-            check_address(demo, host, encrypted)
+            check_listen_address(demo, host, encrypted)
     for host in HERE:
-        check_address(demo, host, encrypted)
+        check_listen_address(demo, host, encrypted)
 
 
 def test_serve_listens_on_this_machine_by_default_and_has_no_debug_mode(fresh: Settings):  # R54
@@ -174,7 +174,7 @@ def test_a_fresh_home_has_no_account_no_organisation_and_no_password(fresh: Sett
 
 def test_the_demos_password_opens_nothing_outside_a_demo(fresh: Settings, demo: Settings):
     assert site_config(demo).demo_password == PASSWORD
-    (demo.home / DEMO_MARK).unlink()
+    (demo.home / DEMO_MARKER_FILE).unlink()
     assert site_config(demo).demo_password == ""
 
 
@@ -210,10 +210,10 @@ def test_the_database_of_a_fresh_home_lies_in_it(fresh: Settings):
 def test_a_district_sets_how_many_students_one_person_may_be_shown(
     fresh: Settings, monkeypatch
 ):  # R31
-    assert site_config(fresh).limits == Limits(200, 1_000)
+    assert site_config(fresh).limits == DisclosureLimits(200, 1_000)
     monkeypatch.setenv("HANDRAIL_STUDENTS_AT_ONCE", "120")
     monkeypatch.setenv("HANDRAIL_STUDENTS_A_DAY", "300")
-    assert site_config(Settings.from_environment(fresh.home)).limits == Limits(120, 300)
+    assert site_config(Settings.from_environment(fresh.home)).limits == DisclosureLimits(120, 300)
     for name, said, least in (
         ("AT_ONCE", "99", 100),
         ("AT_ONCE", "all", 100),

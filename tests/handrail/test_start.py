@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from handrail.cli import COMMANDS, Deferred
-from handrail.console import plain_errors
-from records.system.errors import SaidPlainly
+from handrail.cli import COMMANDS, LazyCommand
+from handrail.console import report_user_errors
+from records.system.errors import UserError
 
 HEAVY = (
     "sklearn",
@@ -102,7 +102,7 @@ def test_keeping_records_and_accounts_imports_nothing_of_learning_and_serving(
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_line_of_help_is_the_commands_own(name: str):
-    real = Deferred(name, COMMANDS[name]).real
+    real = LazyCommand(name, COMMANDS[name]).real
     assert " ".join((real.help or "").split("\n\n")[0].split()) == COMMANDS[name].help
 
 
@@ -140,8 +140,8 @@ def test_a_group_without_a_command_shows_its_help():
 
 
 def test_an_error_of_no_ordinary_use_is_never_said_plainly(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(typer.Exit), plain_errors():
-        raise SaidPlainly("the plain words")
+    with pytest.raises(typer.Exit), report_user_errors():
+        raise UserError("the plain words")
     assert capsys.readouterr().err == "handrail: the plain words\n"
-    with pytest.raises(ValueError, match="a fault"), plain_errors():
+    with pytest.raises(ValueError, match="a fault"), report_user_errors():
         raise ValueError("a fault")

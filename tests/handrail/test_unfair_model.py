@@ -20,19 +20,19 @@ import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from fairness.approval.signoff import Desk, SignoffRefused, approved_model, sign
+from fairness.approval.signoff import ApprovalService, SignoffRefused, approved_model, sign
 from fairness.audit.audit import Audit
 from fairness.gate.gate import Verdict
 from fairness.policy.policy import Consequence, Policy
-from fairness.report.report import read_audit, write_report
+from fairness.report.report import latest_audit, write_report
 from features.catalog import feature_names
-from handrail.cli import Deferred, app
+from handrail.cli import LazyCommand, app
 from handrail.settings import Settings
 from records.access.scope import DISTRICT, Role
 from records.database.engine import SignoffRow, open_database
 from records.decisions.signoffs import SIGNED, Signoff, add_signoff
-from records.people.accounts import Organization, add_organization, add_staff, viewer_of
-from serving.students.caseload import NOT_APPROVED, ModelShelf
+from records.people.accounts import Organization, active_staff_member, add_organization, add_staff
+from serving.students.caseload import NO_APPROVED_MODEL, ApprovedModelCache
 from tests.records.conftest import snapshot_of
 from training.ranking.model_file import write_model
 from training.ranking.ranker import BenefitRanker
@@ -42,7 +42,7 @@ from training.registry.registry import (
     champion_version,
     model_version,
     register_model,
-    registry,
+    registry_client,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -149,19 +149,21 @@ def home(made: Path, tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def desk(home: Path) -> Desk:
+def desk(home: Path) -> ApprovalService:
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
-    return Desk(database, home, Policy.declared(), Settings.from_environment(home).secret())
+    return ApprovalService(
+        database, home, Policy.declared(), Settings.from_environment(home).secret()
+    )
 
 
 def serves(home: Path) -> bool:
     """Whether anything is approved, or would be loaded by the site."""
     found = desk(home)
-    shelf = ModelShelf(home, found.database, found.secret)
+    shelf = ApprovedModelCache(home, found.database, found.secret)
     shelf.start(NOW)
     shelf.wait()
     loaded, why = shelf.model(NOW)
-    assert (loaded is None) == (why == NOT_APPROVED)
+    assert (loaded is None) == (why == NO_APPROVED_MODEL)
     return approved_model(found, NOW).version is not None or loaded is not None
 
 
@@ -177,7 +179,7 @@ def leaves() -> Iterator[tuple[tuple[str, ...], click.Command]]:
     def walk(
         path: tuple[str, ...], command: Any
     ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-        real = command.real if isinstance(command, Deferred) else command
+        real = command.real if isinstance(command, LazyCommand) else command
         if hasattr(real, "commands"):
             for name, one in real.commands.items():
                 yield from walk((*path, name), one)
@@ -223,7 +225,7 @@ def attempts(path: tuple[str, ...], command: click.Command, home: Path) -> Itera
 
 
 def test_the_gate_finds_it_and_says_for_whom(home: Path):  # R61
-    audit = read_audit(home, 1)
+    audit = latest_audit(home, 1)
     assert audit is not None and audit.verdict is Verdict.FAIL and audit.curves
     assert {("missed", "black"), ("access", "black")} <= {
         (one.check, one.value) for one in audit.stopping
@@ -271,9 +273,9 @@ def forged(audit: Audit, **changes: object) -> Audit:
 
 
 def test_neither_the_registry_nor_the_files_nor_the_database_lets_it_serve(home: Path):  # R61
-    found, audit = desk(home), read_audit(home, 1)
-    eve = viewer_of(found.database, LOGIN)
-    registry(home).set_registered_model_alias(REGISTERED_MODEL, CHAMPION, "1")
+    found, audit = desk(home), latest_audit(home, 1)
+    eve = active_staff_member(found.database, LOGIN)
+    registry_client(home).set_registered_model_alias(REGISTERED_MODEL, CHAMPION, "1")
     assert not serves(home)
     better = forged(audit, at=audit.at + timedelta(minutes=1))
     write_report(better, home)

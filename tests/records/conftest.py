@@ -12,7 +12,7 @@ import pytest
 from records.access.scope import Role, Viewer
 from records.canonical.quarantine import Value
 from records.canonical.schema import TABLES, Category
-from records.connectors.protocol import Progress, Sink
+from records.connectors.protocol import ProgressCallback, RowSink
 from records.database.engine import ConsentRow, Database, OrganizationRow, StaffRow, open_database
 from records.permissions.agreements import (
     PURPOSE_KINDS,
@@ -36,7 +36,7 @@ class InMemory:
     name: str = "rows"
     tables: tuple[str, ...] = tuple(TABLES)
 
-    def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
+    def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
         for table, rows in self.rows.items():
             for line, row in enumerate(rows, start=1):
                 sink.keep(table, row, f"{table}.rows", line)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 
-def stored(home: Path) -> Iterator[tuple[Path, bytes]]:
+def files_on_disk(home: Path) -> Iterator[tuple[Path, bytes]]:
     """Each file with its bytes; a Parquet file with its decoded rows behind them."""
     for file in sorted(home.rglob("*")):
         if file.is_file():

@@ -22,7 +22,7 @@ from typing import Any
 from records.connectors.edfi.api import EdFiApi
 from records.connectors.http.mirror import open_mirror
 from records.connectors.http.settings import ApiSettings
-from tests.records.fake_http_server import QUICK, Loopback, Reply
+from tests.records.fake_http_server import QUICK, FakeHttpServer, Reply
 
 Body = dict[str, Any]
 Key = tuple[Any, ...]
@@ -30,14 +30,14 @@ PAGES_OF = 3
 
 
 @dataclass
-class Held:
+class StoredRecord:
     number: int
     version: int
     key: Key
     body: Body
 
 
-class Ods(Loopback):
+class FakeEdFiApi(FakeHttpServer):
     """`refused` are resources that this client may not read, with their status; `between` runs
     after each page.
     """
@@ -47,7 +47,7 @@ class Ods(Loopback):
         self.cursors = cursors
         self.tracks_changes = tracks_changes
         self.refused: dict[str, int] = {}
-        self.held: dict[str, dict[str, Held]] = defaultdict(dict)
+        self.held: dict[str, dict[str, StoredRecord]] = defaultdict(dict)
         self.deletes: dict[str, list[tuple[str, int, Key]]] = defaultdict(list)
         self.key_changes: dict[str, list[tuple[str, int]]] = defaultdict(list)
         self.version = self.oldest = 0
@@ -60,7 +60,7 @@ class Ods(Loopback):
         with self.lock:
             id_ = f"{self._rng.getrandbits(128):032x}"
             self._number += 1
-            self.held[resource][id_] = Held(self._number, self._next(), key, body)
+            self.held[resource][id_] = StoredRecord(self._number, self._next(), key, body)
             return id_
 
     def change(self, resource: str, id_: str, **fields: Any) -> None:
@@ -216,7 +216,7 @@ def descriptor(kind: str, code: str) -> str:
     return f"{_URI}/{kind}Descriptor#{code}"
 
 
-def fill(ods: Ods, students: int = 6) -> None:
+def fill(ods: FakeEdFiApi, students: int = 6) -> None:
     """A small district: each resource that is read has records, and every fact of a student has its
     own table.
     """
@@ -316,7 +316,7 @@ def fill(ods: Ods, students: int = 6) -> None:
         add_student(ods, number)
 
 
-def add_student(ods: Ods, number: int) -> None:
+def add_student(ods: FakeEdFiApi, number: int) -> None:
     student, school = f"s{number}", 1 + number % 2
     of = {
         "studentReference": {

@@ -19,10 +19,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from records.connectors.http.client import Credentials, Patience, RestClient
+from records.connectors.http.client import Credentials, RestClient, RetryPolicy
 
 CLIENT, SECRET = "handrail", "the secret of the client 5d1f"
-QUICK = Patience(
+QUICK = RetryPolicy(
     tries=4,
     first_wait=1.0,
     longest_wait=120.0,
@@ -33,7 +33,7 @@ QUICK = Patience(
 
 
 @dataclass(frozen=True)
-class Asked:
+class RecordedRequest:
     """One request, as it arrived."""
 
     method: str
@@ -54,7 +54,7 @@ Fault = Callable[["Handler", Reply], None]
 """Answers a request in its own way, given what should have been answered."""
 
 
-class Loopback:
+class FakeHttpServer:
     """Start it with `running`. Subclasses say what it holds in `answer`.
 
     `faults` are used up one a request, None for one that goes well; `token_faults` those of the
@@ -62,7 +62,7 @@ class Loopback:
     """
 
     def __init__(self) -> None:
-        self.asked: list[Asked] = []
+        self.asked: list[RecordedRequest] = []
         self.faults: deque[Fault | None] = deque()
         self.token_faults: deque[Fault | None] = deque()
         self.tokens: dict[str, int] = {}
@@ -75,7 +75,7 @@ class Loopback:
         return Reply([{"path": path, **params}])
 
     @contextmanager
-    def running(self) -> Iterator[Loopback]:
+    def running(self) -> Iterator[FakeHttpServer]:
         server = _Server(("127.0.0.1", 0), Handler)
         server.loopback = self
         self.url = f"http://127.0.0.1:{server.server_port}"
@@ -94,7 +94,7 @@ class Loopback:
         return Credentials(f"{self.url}/oauth/token", CLIENT, secret)
 
     def client(
-        self, patience: Patience = QUICK, sleep: Callable[[float], None] = lambda seconds: None
+        self, patience: RetryPolicy = QUICK, sleep: Callable[[float], None] = lambda seconds: None
     ) -> RestClient:
         return RestClient(self.url, self.credentials(), patience, sleep=sleep)
 
@@ -117,7 +117,7 @@ class Loopback:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
-    loopback: Loopback
+    loopback: FakeHttpServer
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away (or was killed) is no news."""
@@ -142,7 +142,7 @@ class Handler(BaseHTTPRequestHandler):
         token = authorization.removeprefix("Bearer ")
         none: deque[Fault | None] = deque()
         with loopback.lock:
-            loopback.asked.append(Asked(self.command, parts.path, params, token, body))
+            loopback.asked.append(RecordedRequest(self.command, parts.path, params, token, body))
             if parts.path == "/oauth/token":
                 reply, faults = loopback.token(authorization), loopback.token_faults
             elif not loopback.spend(token):

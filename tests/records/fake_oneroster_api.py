@@ -14,7 +14,7 @@ from typing import Any
 
 from records.connectors.http.settings import ApiSettings
 from records.connectors.oneroster.api import OneRosterApi
-from tests.records.fake_http_server import QUICK, Loopback, Reply
+from tests.records.fake_http_server import QUICK, FakeHttpServer, Reply
 from tests.records.synthetic_roster import Roster
 
 PATHS = {
@@ -37,13 +37,13 @@ LONG_AGO = timedelta(days=10)
 
 
 @dataclass
-class Held:
+class StoredRecord:
     fields: dict[str, str]
     changed: datetime
     deleted: bool = False
 
 
-class RosterApi(Loopback):
+class FakeOneRosterApi(FakeHttpServer):
     """`without` are collections that these credentials may not read, and the status that says so.
 
     `after_page` is called each time that a page was made, and may change what is held.
@@ -63,7 +63,7 @@ class RosterApi(Loopback):
         self.version = version
         self.sorts, self.filters, self.counts = sorts, filters, counts
         self.lists_deleted, self.most = lists_deleted, most
-        self.held: dict[str, dict[str, Held]] = {}
+        self.held: dict[str, dict[str, StoredRecord]] = {}
         self.without: dict[str, int] = {}
         self.more: dict[str, Any] = {}
         self.after_page: Callable[[], None] = lambda: None
@@ -76,12 +76,12 @@ class RosterApi(Loopback):
             for id_, record in list(held.items()):
                 if id_ not in records and not record.deleted:
                     if self.lists_deleted:
-                        held[id_] = Held(record.fields, now, deleted=True)
+                        held[id_] = StoredRecord(record.fields, now, deleted=True)
                     else:
                         del held[id_]
             for id_, fields in records.items():
                 if id_ not in held or held[id_].deleted or held[id_].fields != fields:
-                    held[id_] = Held(dict(fields), now)
+                    held[id_] = StoredRecord(dict(fields), now)
 
     def ids(self, collection: str) -> set[str]:
         return {id_ for id_, _ in self._collection(collection)}
@@ -115,7 +115,7 @@ class RosterApi(Loopback):
             self.after_page()
         return Reply({COLLECTIONS[collection][1]: page}, headers=headers)
 
-    def _collection(self, collection: str) -> list[tuple[str, Held]]:
+    def _collection(self, collection: str) -> list[tuple[str, StoredRecord]]:
         wanted = {"schools": ("type", "school"), "students": ("role", "student")}.get(collection)
         found = [
             (id_, held)
@@ -124,7 +124,9 @@ class RosterApi(Loopback):
         ]
         return sorted(found, key=lambda one: hashlib.sha256(one[0].encode()).digest())
 
-    def _filtered(self, found: list[tuple[str, Held]], asked: str | None) -> list[tuple[str, Held]]:
+    def _filtered(
+        self, found: list[tuple[str, StoredRecord]], asked: str | None
+    ) -> list[tuple[str, StoredRecord]]:
         if asked is None or self.filters == "not at all":
             return found
         since = re.fullmatch(r"dateLastModified>'([^']+)'", asked)
@@ -135,7 +137,7 @@ class RosterApi(Loopback):
             else [one for one in found if stamp(one[1].changed) > since[1]]
         )
 
-    def _json(self, collection: str, id_: str, held: Held) -> dict[str, Any]:
+    def _json(self, collection: str, id_: str, held: StoredRecord) -> dict[str, Any]:
         said = json_of(collection, held.fields, self.version)
         return (
             self.more

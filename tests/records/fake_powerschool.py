@@ -19,7 +19,7 @@ from typing import Any
 
 from records.connectors.http.settings import ApiSettings
 from records.connectors.powerschool import PowerSchool
-from tests.records.fake_http_server import QUICK, Loopback, Reply
+from tests.records.fake_http_server import QUICK, FakeHttpServer, Reply
 
 PLUGIN = Path(__file__).parents[2] / "docs" / "powerschool-plugin"
 CODES = {
@@ -46,7 +46,7 @@ TABLES = {
 }
 
 
-class Server(Loopback):
+class FakePowerSchool(FakeHttpServer):
     """`without` are queries that these credentials may not ask, `after_answer` is called after each
     answer.
     """
@@ -152,7 +152,7 @@ def read_plugin(file: str) -> ElementTree.Element:
     return ElementTree.parse(PLUGIN / file).getroot()
 
 
-def fill(server: Server, students: int = 6) -> None:
+def fill(server: FakePowerSchool, students: int = 6) -> None:
     server.written = datetime.now(UTC) - LONG_AGO
     for number, name in (
         (1, "North School"),
@@ -194,7 +194,7 @@ def fill(server: Server, students: int = 6) -> None:
     server.written = datetime.now(UTC)
 
 
-def add_student(server: Server, number: int) -> None:
+def add_student(server: FakePowerSchool, number: int) -> None:
     school = 1 + number % 2
     server.add(
         "students",
@@ -251,7 +251,7 @@ def add_student(server: Server, number: int) -> None:
     )
 
 
-def something_happens(server: Server, rng: Random) -> None:
+def random_change(server: FakePowerSchool, rng: Random) -> None:
     """One of the things that happen in a district, for a student who may already have gone."""
     student = 1000 + rng.randrange(8)
     kind = rng.choice(["arrive", "leave", "rename", "absent", "present", "regrade", "ungrade"])

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import text
 
-from records.access.publication import newest_publication, publish
+from records.access.publication import newest_publication, publish_snapshot
 from records.access.scope import DISTRICT, Role, Viewer, scope_for
 from records.canonical.schema import CONSENT_CATEGORIES, Category
 from records.database.engine import (
@@ -30,9 +30,14 @@ from records.database.engine import (
     StaffRow,
     UnfinishedDestructionRow,
 )
-from records.permissions.agreements import Reinstatement, parse_agreement, revoke, save_agreement
+from records.permissions.agreements import (
+    Reinstatement,
+    parse_agreement,
+    revoke_agreement,
+    save_agreement,
+)
 from records.snapshots.snapshot import Snapshot
-from records.system.clock import instant
+from records.system.clock import to_utc
 from tests.records.conftest import AGREEMENT, Rows, agreement_text, snapshot_of
 
 NOON = datetime(2026, 4, 17, 12)
@@ -170,7 +175,7 @@ def draw_rows(rng: np.random.Generator, students: int) -> Rows:
     }
 
 
-def draw_law(rng: np.random.Generator, database: Database, students: int) -> list[Viewer]:
+def draw_access_rules(rng: np.random.Generator, database: Database, students: int) -> list[Viewer]:
     """Organisations, staff and all that opens or closes a record; everybody who may ask."""
     viewers = []
     with database.session() as session:
@@ -240,7 +245,7 @@ class Comparison:
         self.disagreed += [(viewer.user_id, now, *pair) for pair in sorted(said ^ found)]
 
 
-def compare(
+def compare_policies(
     rng: np.random.Generator,
     database: Database,
     home: Path,
@@ -252,9 +257,9 @@ def compare(
     moments.
     """
     snapshot = snapshot_of(draw_rows(rng, students), home)
-    publish(database, snapshot)
+    publish_snapshot(database, snapshot)
     viewers = [
-        *draw_law(rng, database, students),
+        *draw_access_rules(rng, database, students),
         Viewer("stranger", "", "", Role.CASEWORKER, ORGANIZATIONS[0]),
     ]
     for _ in range(moments):
@@ -271,7 +276,7 @@ def in_scope(
         settings = {
             "user_id": user_id,
             "now": str(now),
-            "instant": str(instant(now)),
+            "instant": str(to_utc(now)),
             "publication": str(newest_publication(connection, snapshot)),
         }
         connection.execute(text("SET LOCAL ROLE handrail_reader"))
@@ -333,7 +338,7 @@ def _draw_agreement(
         save_agreement(database, parse_agreement(text, agreement_id), taken_back)
         revoked = bool(rng.random() < 0.2)
         if revoked:
-            revoke(database, agreement_id, NOON)
+            revoke_agreement(database, agreement_id, NOON)
 
 
 def _closings_and_openings(

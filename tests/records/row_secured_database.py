@@ -17,7 +17,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "postgresql.md"
 
 
 @dataclass(frozen=True)
-class Walled:
+class RowSecuredDatabase:
     """One database, opened by each of its logins."""
 
     owner: Database
@@ -25,7 +25,7 @@ class Walled:
     owner_url: str
 
 
-def walled_database(server: str, name: str) -> Walled:
+def row_secured_database(server: str, name: str) -> RowSecuredDatabase:
     """Do what the guide says, word for word but for the name of the database."""
     in_server, in_database, on_the_log = re.findall(r"```sql\n(.*?)```", GUIDE.read_text(), re.S)
     _execute(
@@ -38,7 +38,7 @@ def walled_database(server: str, name: str) -> Walled:
     )
     owner = open_database(owner_url)
     _execute(owner_url, on_the_log)
-    return Walled(owner, open_database(site_url), owner_url)
+    return RowSecuredDatabase(owner, open_database(site_url), owner_url)
 
 
 def _execute(url: str, statements: str) -> None:

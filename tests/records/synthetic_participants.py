@@ -22,7 +22,7 @@ from records.identity.nicknames import SHORT_FORMS
 from records.identity.participants import Participant
 
 ORGANIZATION = "tutors"
-STRANGERS = 0.12
+NON_STUDENT_SHARE = 0.12
 """The share of a list who are not students of the district."""
 
 FIRST_NAMES = """
@@ -89,7 +89,7 @@ class Child:
 
 
 @dataclass(frozen=True)
-class World:
+class LinkageWorld:
     """`truth` names the student of each participant, None for who is none; `damage` what was done
     to the row.
     """
@@ -100,7 +100,7 @@ class World:
     damage: Mapping[str, str]
 
 
-def make_world(seed: int, students: int, participants: int) -> World:
+def make_world(seed: int, students: int, participants: int) -> LinkageWorld:
     """Children of the district and a list of participants. The same seed gives the same world."""
     rng = random.Random(seed)
     names = _Names(rng)
@@ -112,7 +112,7 @@ def make_world(seed: int, students: int, participants: int) -> World:
         (f"s{place:05d}", child)
         for place, child in enumerate(child for family in families for child in family)
     ]
-    strangers = round(STRANGERS * participants)
+    strangers = round(NON_STUDENT_SHARE * participants)
     listed = [
         *_attending(rng, families, roster, participants - strangers),
         *((None, _stranger(rng, names, roster)) for _ in range(strangers)),
@@ -130,7 +130,7 @@ def make_world(seed: int, students: int, participants: int) -> World:
                 _as_written(rng, spoilt),
             )
         )
-    return World(
+    return LinkageWorld(
         pd.DataFrame(
             [(student, *vars(child).values()) for student, child in roster],
             columns=["student_id", *Child.__annotations__],
@@ -141,7 +141,7 @@ def make_world(seed: int, students: int, participants: int) -> World:
     )
 
 
-def found_by_exact_match(world: World) -> dict[str, str]:
+def exact_match_links(world: LinkageWorld) -> dict[str, str]:
     """What a plain look-up of names and birth date, letter for letter, would link."""
     by_facts: dict[tuple[object, ...], list[str]] = {}
     for row in world.students.itertuples():

@@ -17,13 +17,13 @@ from fastapi.testclient import TestClient
 
 from records.access.scope import DISTRICT, Role, scope_for
 from records.database.engine import Database, open_database
-from records.disclosure_log.disclosures import Disclosure, Limits, disclosures
+from records.disclosure_log.disclosures import Disclosure, DisclosureLimits, disclosures
 from records.people.accounts import (
     Organization,
+    active_staff_member,
     add_organization,
     add_staff,
     start_session,
-    viewer_of,
 )
 from records.snapshots.snapshot import Snapshot
 from serving.app import SiteConfig, create_app
@@ -60,13 +60,13 @@ class TestSite:
         """A browser, signed in as `who` unless that is None; it follows no redirects."""
         client = TestClient(self.app, follow_redirects=False)
         if who is not None:
-            viewer = viewer_of(self.database, STAFF[who][0])
+            viewer = active_staff_member(self.database, STAFF[who][0])
             client.cookies.set("handrail", start_session(self.database, viewer, self.clock[0]))
         return client
 
     def handle(self, who: str, student: str) -> str:
         """The handle by which the organisation of `who` knows a student."""
-        viewer = viewer_of(self.database, STAFF[who][0])
+        viewer = active_staff_member(self.database, STAFF[who][0])
         scope = scope_for(viewer, self.database, Snapshot.current(self.home), self.clock[0], SECRET)
         return scope.handle(student)
 
@@ -75,17 +75,17 @@ class TestSite:
         return disclosures(self.database, limit=100_000)[::-1]
 
 
-def open_site(home: Path, limits: Limits | None = None) -> TestSite:
+def open_site(home: Path, limits: DisclosureLimits | None = None) -> TestSite:
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     clock = [NOW]
     app = create_app(
-        SiteConfig(home, database, SECRET, lambda: clock[0], limits=limits or Limits())
+        SiteConfig(home, database, SECRET, lambda: clock[0], limits=limits or DisclosureLimits())
     )
     app.state.site.shelf.wait()
     return TestSite(home, database, app, clock)
 
 
-def fill(database: Database) -> None:
+def add_partners_and_staff(database: Database) -> None:
     """Organisations, agreements and staff: tutors and pantry see students, the college
     evaluates.
     """
@@ -124,7 +124,7 @@ def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("district")
     snapshot_of(district.rows(), home)
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
-    fill(database)
+    add_partners_and_staff(database)
     database.engine.dispose()
     return home
 

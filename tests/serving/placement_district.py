@@ -52,7 +52,7 @@ def planning_rows() -> Rows:
     return rows
 
 
-def taught() -> RankerModel:
+def train_placement_model() -> RankerModel:
     """A real ranker: both supports are followed by progress, food more so with many absences,
     tutoring the same.
     """

@@ -12,22 +12,22 @@ from pathlib import Path
 import pandas as pd
 
 from records.snapshots.snapshot import Snapshot
-from training.effects.effects import Band, Cost, Effect, ProgramEffect, cost_per_point
+from training.effects.effects import Cost, DoseBand, Effect, ProgramEffect, cost_per_point
 from training.effects.published_effects import (
-    Inputs,
-    Report,
-    costs_known,
-    inputs_of,
-    tell,
+    EffectInputs,
+    EffectReport,
+    current_costs,
+    current_inputs,
+    publish_effects,
     write_effects,
 )
 from training.estimation.policy_value import Estimate
 
 AT = datetime(2026, 4, 16, 18, 5)
-INPUTS = Inputs("snapshot", "o" * 64, "c" * 64, "f" * 64)
+INPUTS = EffectInputs("snapshot", "o" * 64, "c" * 64, "f" * 64)
 
 
-def found(value: float, lower: float, upper: float, **changes: object) -> Effect:
+def effect_of(value: float, lower: float, upper: float, **changes: object) -> Effect:
     """An effect on 123 students with an interval of Student's t on 900 degrees of freedom."""
     made = Effect(
         "ATT",
@@ -46,13 +46,15 @@ def found(value: float, lower: float, upper: float, **changes: object) -> Effect
     return replace(made, **changes)
 
 
-def silent(why: str = "few_served", served: int = 12) -> Effect:
-    return found(9.9, 9.8, 9.95, estimate=None, cannot_tell=why, served=served, served_left_out=0)
+def suppressed_effect(why: str = "few_served", served: int = 12) -> Effect:
+    return effect_of(
+        9.9, 9.8, 9.95, estimate=None, cannot_tell=why, served=served, served_left_out=0
+    )
 
 
 def program(
     effect: Effect,
-    *bands: Band,
+    *bands: DoseBand,
     key: str = "p1",
     name: str = "Readers",
     support: str = "tutoring",
@@ -80,18 +82,18 @@ def programs_of(made: Sequence[ProgramEffect]) -> pd.DataFrame:
 
 
 def report_of(
-    *made: ProgramEffect, costs: Mapping[str, Cost] | None = None, inputs: Inputs = INPUTS
-) -> Report:
+    *made: ProgramEffect, costs: Mapping[str, Cost] | None = None, inputs: EffectInputs = INPUTS
+) -> EffectReport:
     if costs is None:
         costs = {one.program_id: Cost(600.0, "student") for one in made if one.cost_per_student}
-    return tell(made, programs_of(made), costs, inputs, AT)
+    return publish_effects(made, programs_of(made), costs, inputs, AT)
 
 
-def put_effects(home: Path, *made: ProgramEffect) -> Report:
+def put_effects(home: Path, *made: ProgramEffect) -> EffectReport:
     """Figures of the snapshot that serves in `home`, where no cost is stated by the district."""
     snapshot = Snapshot.current(home)
     programs = snapshot.table("programs").to_pandas()
-    costs = costs_known(programs, {})
-    report = tell(made, programs, costs, inputs_of(home, snapshot.id, costs), AT)
+    costs = current_costs(programs, {})
+    report = publish_effects(made, programs, costs, current_inputs(home, snapshot.id, costs), AT)
     write_effects(report, home)
     return report

@@ -15,7 +15,7 @@ from training.ranking.model_file import RankerModel
 from training.ranking.ranker import BenefitRanker
 
 
-def taught(support: str) -> RankerModel:
+def train_model(support: str) -> RankerModel:
     rng = np.random.default_rng(3)
     features = pd.DataFrame({name: rng.normal(0, 1, 600) for name in feature_names()})
     given = pd.Series(np.where(rng.random(600) < 0.4, support, "none"))
@@ -27,7 +27,7 @@ def taught(support: str) -> RankerModel:
     return RankerModel(ranker, {}, "ab" * 32)
 
 
-def advise(site: TestSite, model: RankerModel) -> None:
+def install_model(site: TestSite, model: RankerModel) -> None:
     """Let it serve. Approval itself is proved in tests/fairness."""
     site.app.state.site.shelf = SimpleNamespace(
         model=lambda now: (model, ""), challenger=lambda now: None

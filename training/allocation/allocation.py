@@ -37,11 +37,11 @@ _NEXT_TO_NOTHING = 0.5
 """Costs are whole, so duals are: what is nearer to zero than this is zero."""
 
 
-class MatchingError(ValueError):
+class AllocationError(ValueError):
     """The benefits, the places or the floors do not go together; the message names which."""
 
 
-class FloorsImpossible(MatchingError):
+class InfeasibleFloors(AllocationError):
     """Floors that no plan keeps: `asked` places of each group.
 
     `group` can get at most `most` of its own; None where each group alone could have what is asked.
@@ -60,7 +60,7 @@ class FloorsImpossible(MatchingError):
         self.asked, self.group, self.most = asked, group, most
 
 
-class Place(NamedTuple):
+class Assignment(NamedTuple):
     """One student and one support, with the expected benefit in progress points."""
 
     student: str
@@ -68,14 +68,14 @@ class Place(NamedTuple):
     benefit: float
 
 
-class Change(NamedTuple):
+class AssignmentChange(NamedTuple):
     """What one student has in greedy order and in the best plan, and the difference in progress
     points.
     """
 
     student: str
-    greedy: tuple[Place, ...]
-    best: tuple[Place, ...]
+    greedy: tuple[Assignment, ...]
+    best: tuple[Assignment, ...]
     difference: float
 
 
@@ -101,13 +101,13 @@ class Plan:
     gain of those not given.
     """
 
-    given: tuple[Place, ...]
-    waiting: tuple[Place, ...]
+    given: tuple[Assignment, ...]
+    waiting: tuple[Assignment, ...]
     total: float
 
 
 @dataclass(frozen=True)
-class Matching:
+class Allocation:
     """The best plan beside greedy order; `without_floors` is the total that floors were paid
     from.
     """
@@ -125,13 +125,13 @@ class Matching:
         """
         return self.best.total - self.greedy.total
 
-    def changes(self) -> tuple[Change, ...]:
+    def changes(self) -> tuple[AssignmentChange, ...]:
         """The students whose places differ from greedy order: those who gain most first, those who
         wait last.
         """
         before, after = _by_student(self.greedy.given), _by_student(self.best.given)
         found = [
-            Change(
+            AssignmentChange(
                 student,
                 before[student],
                 after[student],
@@ -157,9 +157,9 @@ class _Arcs:
     def __len__(self) -> int:
         return len(self.benefit)
 
-    def places(self, chosen: Flags) -> tuple[Place, ...]:
+    def places(self, chosen: Flags) -> tuple[Assignment, ...]:
         return tuple(
-            Place(
+            Assignment(
                 self.students[self.student[arc]],
                 self.supports[self.support[arc]],
                 float(self.benefit[arc]),
@@ -176,14 +176,14 @@ class _Limits:
     most: Floats
 
 
-def match(
+def allocate(
     benefits: pd.DataFrame,
     capacity: Mapping[str, int],
     *,
     most_each: int = 1,
     floors: Floors | None = None,
     order: Sequence[str] | None = None,
-) -> Matching:
+) -> Allocation:
     """The places that add most to the expected benefit of all.
 
     Args:
@@ -217,13 +217,13 @@ def match(
         }
         best = _best_with_floors(arcs, limits, floors.labels, least)
     without_floors = float(arcs.benefit[free].sum())
-    return Matching(
+    return Allocation(
         _plan(arcs, best, most_each), _plan(arcs, greedy, most_each), without_floors, least
     )
 
 
-def suggested(table: pd.DataFrame) -> pd.DataFrame:
-    """`benefits` for `match` from rows of (student_id, support, benefit), as
+def benefit_matrix(table: pd.DataFrame) -> pd.DataFrame:
+    """`benefits` for `allocate` from rows of (student_id, support, benefit), as
     `training.ranking.suggestions` makes them.
     """
     return table.pivot(index="student_id", columns="support", values="benefit")
@@ -238,35 +238,35 @@ def _check(
 ) -> None:
     for names, what in ((benefits.index, "student"), (benefits.columns, "support")):
         if not names.is_unique:
-            raise MatchingError(
+            raise AllocationError(
                 f"{what} {names[names.duplicated()][0]!r} is there twice; each must be there once"
             )
     for support in benefits.columns:
         if support not in capacity:
-            raise MatchingError(
+            raise AllocationError(
                 f"no capacity for {support!r}; say how many places are free, 0 if there are none"
             )
         if capacity[support] < 0:
-            raise MatchingError(
+            raise AllocationError(
                 f"capacity of {support!r} is {capacity[support]}; it must be 0 or more"
             )
     if most_each < 1:
-        raise MatchingError(f"most_each is {most_each}; it must be 1 or more")
+        raise AllocationError(f"most_each is {most_each}; it must be 1 or more")
     left_out = sorted(set(benefits.index) - set(order)) if order is not None else []
     if left_out:
-        raise MatchingError(
+        raise AllocationError(
             f"student {left_out[0]!r} has no place in the order; {len(left_out)} in all have none"
         )
     if floors is None:
         return
     unlabelled = sorted(str(student) for student in benefits.index if student not in floors.labels)
     if unlabelled:
-        raise MatchingError(
+        raise AllocationError(
             f"no group for student {unlabelled[0]!r}; {len(unlabelled)} in all have no label"
         )
     for label, share in floors.shares.items():
         if not 0 <= share <= 1:
-            raise MatchingError(
+            raise AllocationError(
                 f"floor of group {label!r} is {share}; it must be a share from 0 to 1"
             )
 
@@ -314,12 +314,12 @@ def _best_with_floors(
         raise _why_impossible(limits, rows, least) from None
 
 
-def _why_impossible(limits: _Limits, rows: Floats, least: Mapping[str, int]) -> FloorsImpossible:
+def _why_impossible(limits: _Limits, rows: Floats, least: Mapping[str, int]) -> InfeasibleFloors:
     for row, (label, places) in zip(rows, least.items(), strict=True):
         most = round(float(_solve(row, limits).flow @ row))
         if most < places:
-            return FloorsImpossible(least, label, most)
-    return FloorsImpossible(least)
+            return InfeasibleFloors(least, label, most)
+    return InfeasibleFloors(least)
 
 
 class _Impossible(Exception):
@@ -371,7 +371,7 @@ def _solve(worth: Floats, limits: _Limits, face: _Solution | None = None) -> _So
     if found.status == _IMPOSSIBLE and face is None:
         raise _Impossible
     if found.status != _SOLVED:
-        raise MatchingError(f"the solver gave no answer: {found.message}")
+        raise AllocationError(f"the solver gave no answer: {found.message}")
     kept = np.zeros(len(limits.most), dtype=bool)
     kept[~tight] = found.ineqlin.marginals < -_NEXT_TO_NOTHING
     return _Solution(
@@ -415,8 +415,8 @@ def _plan(arcs: _Arcs, chosen: Flags, most_each: int) -> Plan:
     return Plan(arcs.places(chosen), arcs.places(waits), float(arcs.benefit[chosen].sum()))
 
 
-def _by_student(places: Sequence[Place]) -> defaultdict[str, tuple[Place, ...]]:
-    found: defaultdict[str, tuple[Place, ...]] = defaultdict(tuple)
+def _by_student(places: Sequence[Assignment]) -> defaultdict[str, tuple[Assignment, ...]]:
+    found: defaultdict[str, tuple[Assignment, ...]] = defaultdict(tuple)
     for place in places:
         found[place.student] += (place,)
     return found

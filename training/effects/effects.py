@@ -28,31 +28,31 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import t as student_t
 
-from records.system.errors import SaidPlainly
+from records.system.errors import UserError
 from training.episodes.episodes import Episodes
-from training.episodes.outcome import Outcome
-from training.estimation.parallel import ONE_THREAD, side_by_side
+from training.episodes.outcome import OutcomeDefinition
+from training.estimation.parallel import ONE_THREAD, parallel_map
 from training.estimation.policy_value import Estimate, effective_sample_size
-from training.estimation.pseudo_outcomes import NONE, Flags, Floats, folds_of
+from training.estimation.pseudo_outcomes import NONE, BoolArray, FloatArray, assign_folds
 from training.estimation.sensitivity import EValue, e_value
 
 Values = NDArray[Any] | pd.Series | pd.Index
-Target = Literal["ATT", "ATE"]
+Estimand = Literal["ATT", "ATE"]
 """ATT: the effect on those who were served, which is what a service achieved. ATE: on all, had all
 been served."""
 
-FEWEST = 30
+MIN_STUDENTS = 30
 """Students on each side (after trimming: as an effective number) below which there is no figure:
 with fewer the normal approximation behind an interval is poor."""
-MOST_LEFT_OUT = 0.5
+MAX_TRIMMED_SHARE = 0.5
 """Share of those whom the target is about without anybody alike, above which the rest no longer
 speak for them."""
-FEWEST_SCHOOLS = 10
+MIN_SCHOOL_CLUSTERS = 10
 """Schools with somebody served that an interval by school needs: with fewer, cluster-robust errors
 are far too small (Cameron & Miller 2015, section VI)."""
-LIKELIEST = 0.9
+MAX_PROPENSITY = 0.9
 """ATT: rows with a higher propensity have next to nobody alike who was not served."""
-CRUMP = 0.1
+CRUMP_BOUND = 0.1
 """ATE: rows with a propensity nearer to 0 or 1 are left out, the rule of thumb of Crump et al.
 (2009); see `_crump`."""
 
@@ -61,25 +61,25 @@ SPLITS, SMALL = 3, 5_000
 rows one split alone adds a quarter to the error, which no interval shows; with many it adds next to
 nothing."""
 
-COMPARED, FEWEST_COMPARED = 20, 6_000
+CONTROLS_PER_SERVED, MIN_CONTROLS = 20, 6_000
 """Rows not served that partners' programs are compared with: so many for each row served, and no
 fewer than the second. With twice as many, intervals of 430 served in a made-up world with strong
 confounding were 4 to 7% narrower."""
 
 FEW_SERVED = "few_served"
-FEW_COMPARED = "few_compared"
+FEW_CONTROLS = "few_compared"
 NO_OVERLAP = "no_overlap"
-FEW_ALIKE = "few_alike"
-CANNOT_TELL: Mapping[str, str] = {
-    FEW_SERVED: f"fewer than {FEWEST} students were served whose progress is known",
-    FEW_COMPARED: f"fewer than {FEWEST} students were not served whose progress is known",
+FEW_AFTER_TRIMMING = "few_alike"
+NO_ESTIMATE_REASONS: Mapping[str, str] = {
+    FEW_SERVED: f"fewer than {MIN_STUDENTS} students were served whose progress is known",
+    FEW_CONTROLS: f"fewer than {MIN_STUDENTS} students were not served whose progress is known",
     NO_OVERLAP: "for most of the students served there is nobody alike who was not",
-    FEW_ALIKE: (
-        f"without those who have nobody alike, the comparison would rest on fewer than {FEWEST}"
-        " students"
+    FEW_AFTER_TRIMMING: (
+        "without those who have nobody alike, the comparison would rest on fewer than"
+        f" {MIN_STUDENTS} students"
     ),
 }
-LEVEL = 0.05
+SIGNIFICANCE_LEVEL = 0.05
 GAIN, LOSS, NO_DIFFERENCE, UNKNOWN = "gain", "loss", "no_difference", "cannot_tell"
 
 _LEAVES = {
@@ -97,7 +97,7 @@ _LEAF_SHARE, _SMALLEST_LEAF, _LARGEST_LEAF = 1 / 50, 10, 50
 _CLIP = 0.001
 
 
-class EffectsError(SaidPlainly, ValueError):
+class EffectsError(UserError, ValueError):
     """The tables do not fit together; the message names the row or the program."""
 
 
@@ -108,7 +108,7 @@ class Effect:
     Attributes:
         served, compared: students (not rows) served, and not served, before anybody was left out.
         naive: the plain difference of means, with nothing adjusted; None where a side has fewer
-            than `FEWEST` students.
+            than `MIN_STUDENTS` students.
         clustered_by, clusters: what the intervals are robust to, and how many of them.
         spread: standard deviation of the outcome among those not served: the unit of a standardised
             effect.
@@ -117,7 +117,7 @@ class Effect:
         effective: the rows compared, as the number that would weigh alike (Kish); NaN where none
             were weighed.
         estimate: the effect with its 95% interval, or None; then `cannot_tell` holds a key of
-            `CANNOT_TELL`.
+            `NO_ESTIMATE_REASONS`.
         error: standard error of the estimate; NaN without one.
         degrees: degrees of freedom of the t distribution that the interval is made of; 0 without an
             estimate.
@@ -125,7 +125,7 @@ class Effect:
             (`training.estimation.sensitivity`).
     """
 
-    target: Target
+    target: Estimand
     served: int
     compared: int
     naive: Estimate | None
@@ -166,7 +166,7 @@ class Effect:
         return float(2 * student_t.sf(abs(self.estimate.value) / self.error, self.degrees))
 
 
-class Band(NamedTuple):
+class DoseBand(NamedTuple):
     """Those served who received `least` to `most` (sessions or minutes), each band against none."""
 
     name: str
@@ -175,8 +175,8 @@ class Band(NamedTuple):
     effect: Effect
 
 
-NEVER_CAME = "enrolled, never came"
-BANDS = ("low", "middle", "high")
+NEVER_ATTENDED = "enrolled, never came"
+DOSE_BANDS = ("low", "middle", "high")
 
 
 class Cost(NamedTuple):
@@ -187,7 +187,7 @@ class Cost(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Services:
+class ServiceTables:
     """Canonical tables (`records.canonical.schema`): programs, service_enrollments,
     service_sessions, school_enrollments.
     """
@@ -212,7 +212,7 @@ class ProgramEffect:
     name: str
     support: str
     effect: Effect
-    dosage: tuple[Band, ...]
+    dosage: tuple[DoseBand, ...]
     students_a_year: float
     cost_per_student: float | None
     cost_per_point: Estimate | None
@@ -222,14 +222,14 @@ class ProgramEffect:
         return self.effect.verdict
 
 
-def effect(
+def estimate_effect(
     outcome: Values,
     treated: Values,
     features: pd.DataFrame,
     students: Values,
     schools: Values | None = None,
     *,
-    target: Target = "ATT",
+    target: Estimand = "ATT",
     n_folds: int = 5,
     folds_by_school: bool = False,
     thin: bool = False,
@@ -243,14 +243,14 @@ def effect(
         features: what was known before, shape (n, features), float64; missing values are allowed.
         students: who each row is about, shape (n,): nobody's outcome trains the models that judge
             them.
-        schools: the school of each row, shape (n,). With somebody served in `FEWEST_SCHOOLS` of
-            them or more, the interval is robust to what students of a school share, else to what
+        schools: the school of each row, shape (n,). With somebody served in `MIN_SCHOOL_CLUSTERS`
+            of them or more, the interval is robust to what students of a school share, else to what
             rows of a student share.
-        target: see `Target`.
+        target: see `Estimand`.
         folds_by_school: cross-fit by school where enough schools serve, so that nobody's school
             trains their models.
         thin: compare with some students not served, drawn at random, where there are far more than
-            needed (`COMPARED`).
+            needed (`CONTROLS_PER_SERVED`).
 
     The interval is Student's t with the clusters on the smaller side, less one, as degrees of
     freedom. The order of rows changes nothing.
@@ -258,7 +258,7 @@ def effect(
     Raises:
         EffectsError: lengths differ, an outcome is missing, or a student or school is.
     """
-    rows = _ordered(outcome, treated, features, students, schools)
+    rows = _sorted_rows(outcome, treated, features, students, schools)
     clusters, by = _clusters(rows)
     found = Effect(
         target,
@@ -269,8 +269,10 @@ def effect(
         len(np.unique(clusters)),
         _spread(rows),
     )
-    if min(found.served, found.compared) < FEWEST:
-        return replace(found, cannot_tell=FEW_SERVED if found.served < FEWEST else FEW_COMPARED)
+    if min(found.served, found.compared) < MIN_STUDENTS:
+        return replace(
+            found, cannot_tell=FEW_SERVED if found.served < MIN_STUDENTS else FEW_CONTROLS
+        )
     found = replace(found, naive=_naive(rows, clusters))
     if thin:
         rows = _thinned(rows, seed)
@@ -301,7 +303,7 @@ def effect(
     )
 
 
-def dosage(
+def dose_response(
     outcome: Values,
     treated: Values,
     amount: Values,
@@ -309,7 +311,7 @@ def dosage(
     students: Values,
     schools: Values | None = None,
     **options: Any,
-) -> tuple[Band, ...]:
+) -> tuple[DoseBand, ...]:
     """The effect by amount of service received, each band against none, for the students of that
     band (ATT).
 
@@ -320,24 +322,24 @@ def dosage(
     Args:
         amount: sessions attended or minutes, shape (n,), read for rows served only; missing where
             not recorded.
-        options: as for `effect`.
+        options: as for `estimate_effect`.
     """
     came, received = np.asarray(treated, dtype=bool), np.asarray(amount, dtype="float64")
     some = received[came & (received > 0)]
     if not len(some):
         return ()
     edges = [0.0, *np.quantile(some, [1 / 3, 2 / 3], method="lower"), float("inf")]
-    parts = [(NEVER_CAME, came & (received == 0))]
+    parts = [(NEVER_ATTENDED, came & (received == 0))]
     parts += [
         (name, came & (received > low) & (received <= high))
-        for name, low, high in zip(BANDS, edges, edges[1:], strict=False)
+        for name, low, high in zip(DOSE_BANDS, edges, edges[1:], strict=False)
     ]
     found = []
     for name, band in parts:
         if band.any():
             rows = np.flatnonzero(band | ~came)
             where = None if schools is None else np.asarray(schools, dtype=object)[rows]
-            judged = effect(
+            judged = estimate_effect(
                 np.asarray(outcome)[rows],
                 band[rows],
                 features.iloc[rows],
@@ -346,7 +348,7 @@ def dosage(
                 **options,
             )
             found.append(
-                Band(name, float(received[band].min()), float(received[band].max()), judged)
+                DoseBand(name, float(received[band].min()), float(received[band].max()), judged)
             )
     return tuple(found)
 
@@ -388,7 +390,9 @@ def session_costs(programs: pd.DataFrame) -> dict[str, Cost]:
     }
 
 
-def served_by(episodes: Episodes, services: Services, outcome: Outcome) -> pd.DataFrame:
+def programs_of_episodes(
+    episodes: Episodes, services: ServiceTables, outcome: OutcomeDefinition
+) -> pd.DataFrame:
     """Which program served each episode, how much of it was received within the outcome's window,
     and the school.
 
@@ -425,13 +429,13 @@ def served_by(episodes: Episodes, services: Services, outcome: Outcome) -> pd.Da
     return found[["program_id", "organization_id", "sessions", "minutes", "school_id"]]
 
 
-def partner_effects(
+def program_effects(
     episodes: Episodes,
-    services: Services,
+    services: ServiceTables,
     costs: Mapping[str, Cost],
     *,
     amount: Literal["sessions", "minutes"] = "sessions",
-    outcome: Outcome | None = None,
+    outcome: OutcomeDefinition | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[ProgramEffect, ...]:
@@ -439,15 +443,15 @@ def partner_effects(
 
     Those compared are the episodes in which no support began; some of these students began one
     later, so a real effect may be somewhat larger than the figure; where they are very many, some
-    are drawn (`COMPARED`). The decision day is adjusted for beside the features: progress has
-    seasons.
+    are drawn (`CONTROLS_PER_SERVED`). The decision day is adjusted for beside the features:
+    progress has seasons.
 
     Args:
         costs: by program; a program without one has no figures of cost.
         amount: what dosage counts.
         progress: called with how many programs are done, of how many.
     """
-    joined = served_by(episodes, services, outcome or Outcome.declared())
+    joined = programs_of_episodes(episodes, services, outcome or OutcomeDefinition.declared())
     days = pd.to_datetime(episodes.decision_date)
     features = episodes.features.reset_index(drop=True).assign(
         decision_day=(days - pd.Timestamp("2000-01-01")).dt.days.to_numpy(dtype="float64"),
@@ -466,8 +470,10 @@ def partner_effects(
         points, who = episodes.outcome.to_numpy()[rows], episodes.student.to_numpy()[rows]
         where = joined["school_id"].to_numpy()[rows] if known else None
         received = joined[amount].to_numpy(dtype="float64")[rows]
-        found = effect(points, served[rows], features.iloc[rows], who, where, thin=True, seed=seed)
-        bands = dosage(
+        found = estimate_effect(
+            points, served[rows], features.iloc[rows], who, where, thin=True, seed=seed
+        )
+        bands = dose_response(
             points, served[rows], received, features.iloc[rows], who, where, thin=True, seed=seed
         )
         yearly = _students_a_year(
@@ -507,7 +513,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-class Joint(NamedTuple):
+class JointVerdict(NamedTuple):
     """A verdict that holds together with those on all other programs, and the adjusted p-value (NaN
     if unknown).
     """
@@ -516,7 +522,7 @@ class Joint(NamedTuple):
     p_value: float
 
 
-def joint_verdicts(found: Sequence[ProgramEffect]) -> tuple[Joint, ...]:
+def joint_verdicts(found: Sequence[ProgramEffect]) -> tuple[JointVerdict, ...]:
     """The verdict on each program such that, at 95%, no gain or loss among all of them is there by
     chance.
 
@@ -527,10 +533,10 @@ def joint_verdicts(found: Sequence[ProgramEffect]) -> tuple[Joint, ...]:
     told = [place for place, one in enumerate(found) if one.effect.estimate is not None]
     adjusted = dict(zip(told, holm([found[place].effect.p_value for place in told]), strict=True))
     return tuple(
-        Joint(
+        JointVerdict(
             (
                 NO_DIFFERENCE
-                if one.verdict in (GAIN, LOSS) and adjusted[place] >= LEVEL
+                if one.verdict in (GAIN, LOSS) and adjusted[place] >= SIGNIFICANCE_LEVEL
                 else one.verdict
             ),
             adjusted.get(place, float("nan")),
@@ -561,7 +567,7 @@ def effects_table(found: Sequence[ProgramEffect]) -> pd.DataFrame:
             "cost_per_student": np.nan if one.cost_per_student is None else one.cost_per_student,
             **_named("cost_per_point", one.cost_per_point),
             "verdict": one.verdict,
-            "reason": CANNOT_TELL.get(one.effect.cannot_tell, ""),
+            "reason": NO_ESTIMATE_REASONS.get(one.effect.cannot_tell, ""),
         }
         for one in found
     ]
@@ -572,28 +578,28 @@ def effects_table(found: Sequence[ProgramEffect]) -> pd.DataFrame:
 class _Rows:
     """Parallel arrays in an order that their content alone decides."""
 
-    outcome: Floats
-    treated: Flags
-    features: Floats
+    outcome: FloatArray
+    treated: BoolArray
+    features: FloatArray
     student: NDArray[Any]
     school: NDArray[Any] | None
 
 
 class _Models(NamedTuple):
-    propensity: Floats
-    untreated: Floats
-    treated: Floats
+    propensity: FloatArray
+    untreated: FloatArray
+    treated: FloatArray
     """Expected outcome if served; equal to `untreated` where the target does not need it."""
 
 
 class _Overlap(NamedTuple):
-    kept: Flags
-    weight: Floats
+    kept: BoolArray
+    weight: FloatArray
     effective: float
     cannot_tell: str
 
 
-def _ordered(
+def _sorted_rows(
     outcome: Values,
     treated: Values,
     features: pd.DataFrame,
@@ -634,7 +640,9 @@ def _thinned(rows: _Rows, seed: int) -> _Rows:
     idle, busy = np.flatnonzero(~rows.treated), np.flatnonzero(rows.treated)
     student, names = pd.factorize(rows.student[idle], sort=True)
     turn = np.random.default_rng(seed).permutation(len(names))[student]
-    drawn = idle[np.argsort(turn, kind="stable")[: max(COMPARED * len(busy), FEWEST_COMPARED)]]
+    drawn = idle[
+        np.argsort(turn, kind="stable")[: max(CONTROLS_PER_SERVED * len(busy), MIN_CONTROLS)]
+    ]
     kept = np.sort(np.concatenate([busy, drawn]))
     school = None if rows.school is None else rows.school[kept]
     return _Rows(
@@ -642,12 +650,12 @@ def _thinned(rows: _Rows, seed: int) -> _Rows:
     )
 
 
-def _count(students: NDArray[Any], chosen: Flags) -> int:
+def _count(students: NDArray[Any], chosen: BoolArray) -> int:
     return len(pd.unique(students[chosen]))
 
 
 def _clusters(rows: _Rows) -> tuple[NDArray[np.intp], str]:
-    if rows.school is not None and _count(rows.school, rows.treated) >= FEWEST_SCHOOLS:
+    if rows.school is not None and _count(rows.school, rows.treated) >= MIN_SCHOOL_CLUSTERS:
         return pd.factorize(rows.school, sort=True)[0], "school"
     return pd.factorize(rows.student, sort=True)[0], "student"
 
@@ -657,19 +665,19 @@ def _folds(rows: _Rows, by_school: bool, n_folds: int, seed: int) -> NDArray[np.
     in two folds.
     """
     if not by_school:
-        return folds_of(pd.Series(rows.student), n_folds, seed)
+        return assign_folds(pd.Series(rows.student), n_folds, seed)
     first = pd.Series(rows.school).groupby(rows.student).transform("min")
-    return folds_of(first, n_folds, seed)
+    return assign_folds(first, n_folds, seed)
 
 
-def _nuisances(rows: _Rows, splits: Sequence[NDArray[np.intp]], target: Target) -> _Models:
+def _nuisances(rows: _Rows, splits: Sequence[NDArray[np.intp]], target: Estimand) -> _Models:
     """Predictions of models that never saw the row's own fold, averaged over several ways of
     splitting.
     """
     sums = _Models(*(np.zeros(len(rows.outcome)) for _ in range(3)))
     chosen = rows.treated.astype("float64")
 
-    def judge(split_and_fold: tuple[NDArray[np.intp], int]) -> tuple[Flags, _Models]:
+    def judge(split_and_fold: tuple[NDArray[np.intp], int]) -> tuple[BoolArray, _Models]:
         folds, fold = split_and_fold
         train, judged = folds != fold, folds == fold
         seen = rows.features[judged]
@@ -682,7 +690,7 @@ def _nuisances(rows: _Rows, splits: Sequence[NDArray[np.intp]], target: Target) 
             treated = untreated + _learned(rows.features[busy], beyond, "regression")(seen)
         return judged, _Models(propensity, untreated, treated)
 
-    for judged, found in side_by_side(
+    for judged, found in parallel_map(
         judge, [(folds, fold) for folds in splits for fold in np.unique(folds)]
     ):
         for whole, part in zip(sums, found, strict=True):
@@ -691,8 +699,8 @@ def _nuisances(rows: _Rows, splits: Sequence[NDArray[np.intp]], target: Target) 
 
 
 def _learned(
-    features: Floats, target: Floats, objective: Literal["binary", "regression"]
-) -> Callable[[Floats], Floats]:
+    features: FloatArray, target: FloatArray, objective: Literal["binary", "regression"]
+) -> Callable[[FloatArray], FloatArray]:
     """LightGBM: the log odds, or the mean, given features. Stopping early by held-out loss left
     about twice the bias: what a nuisance model smooths away stays in the effect.
     """
@@ -700,15 +708,15 @@ def _learned(
     parameters = _LEAVES | {"objective": objective, "min_data_in_leaf": leaf}
     model = lgb.train(parameters, lgb.Dataset(features, target), _ROUNDS)
 
-    def predict(rows: Floats) -> Floats:
+    def predict(rows: FloatArray) -> FloatArray:
         return np.asarray(model.predict(rows, raw_score=True, **ONE_THREAD), dtype="float64")
 
     return predict
 
 
-def _crump(propensity: Floats, treated: Flags) -> Flags:
-    """Rows whose propensity would lie within `CRUMP` of neither 0 nor 1 were as many rows served as
-    not.
+def _crump(propensity: FloatArray, treated: BoolArray) -> BoolArray:
+    """Rows whose propensity would lie within `CRUMP_BOUND` of neither 0 nor 1 were as many rows
+    served as not.
 
     As it stands the rule would leave out everybody for a service that one student in twelve has,
     whom nothing tells from the others; a share of one half makes it a rule about who is alike, not
@@ -717,27 +725,27 @@ def _crump(propensity: Floats, treated: Flags) -> Flags:
     share = treated.mean()
     busy, idle = propensity * (1.0 - share), (1.0 - propensity) * share
     even = busy / (busy + idle)
-    kept: Flags = (even >= CRUMP) & (even <= 1.0 - CRUMP)
+    kept: BoolArray = (even >= CRUMP_BOUND) & (even <= 1.0 - CRUMP_BOUND)
     return kept
 
 
-def _overlap(rows: _Rows, propensity: Floats, target: Target) -> _Overlap:
-    kept = propensity <= LIKELIEST if target == "ATT" else _crump(propensity, rows.treated)
+def _overlap(rows: _Rows, propensity: FloatArray, target: Estimand) -> _Overlap:
+    kept = propensity <= MAX_PROPENSITY if target == "ATT" else _crump(propensity, rows.treated)
     weight = _weights(rows.treated, propensity, target) * kept
     busy, idle = (effective_sample_size(weight[side]) for side in (rows.treated, ~rows.treated))
     about = [rows.treated] if target == "ATT" else [rows.treated, np.ones(len(kept), dtype=bool)]
     reason = ""
-    if max(float((~kept[side]).mean()) for side in about) > MOST_LEFT_OUT:
+    if max(float((~kept[side]).mean()) for side in about) > MAX_TRIMMED_SHARE:
         reason = NO_OVERLAP
-    elif min(busy, idle, _count(rows.student, rows.treated & kept)) < FEWEST:
-        reason = FEW_ALIKE
+    elif min(busy, idle, _count(rows.student, rows.treated & kept)) < MIN_STUDENTS:
+        reason = FEW_AFTER_TRIMMING
     return _Overlap(kept, weight, idle, reason)
 
 
-def _weights(treated: Flags, propensity: Floats, target: Target) -> Floats:
+def _weights(treated: BoolArray, propensity: FloatArray, target: Estimand) -> FloatArray:
     """Of each row for the mean of its side; both sides then look like the target's students."""
     odds = propensity / (1.0 - propensity)
-    found: Floats = (
+    found: FloatArray = (
         np.where(treated, 1.0, odds)
         if target == "ATT"
         else np.where(treated, 1.0 / propensity, 1.0 + odds)
@@ -746,8 +754,8 @@ def _weights(treated: Flags, propensity: Floats, target: Target) -> Floats:
 
 
 def _robust(
-    rows: _Rows, models: _Models, overlap: _Overlap, target: Target
-) -> tuple[float, Floats]:
+    rows: _Rows, models: _Models, overlap: _Overlap, target: Estimand
+) -> tuple[float, FloatArray]:
     """The estimate and each row's influence on it; weights are normalised on each side (Hajek)."""
     busy, idle = overlap.weight * rows.treated, overlap.weight * ~rows.treated
     expected = models.untreated if target == "ATT" else models.treated
@@ -781,7 +789,11 @@ def _naive(rows: _Rows, clusters: NDArray[np.intp]) -> Estimate:
 
 
 def _interval(
-    value: float, influence: Floats, clusters: NDArray[np.intp], treated: Flags, kept: Flags
+    value: float,
+    influence: FloatArray,
+    clusters: NDArray[np.intp],
+    treated: BoolArray,
+    kept: BoolArray,
 ) -> tuple[Estimate, float, int]:
     """The 95% interval of a sum of influences, its standard error and its degrees of freedom."""
     sums = np.bincount(clusters, weights=influence)
@@ -794,7 +806,9 @@ def _interval(
     return Estimate(value, value - reach, value + reach), error, degrees
 
 
-def _begun(asked: pd.DataFrame, services: Services, outcome: Outcome) -> pd.DataFrame:
+def _begun(
+    asked: pd.DataFrame, services: ServiceTables, outcome: OutcomeDefinition
+) -> pd.DataFrame:
     """The enrollment behind each support: the first soon after the decision, as
     `training.episodes.episodes` chooses it.
     """
@@ -814,7 +828,9 @@ def _begun(asked: pd.DataFrame, services: Services, outcome: Outcome) -> pd.Data
     return first[first["support"] == first["support_offered"]]
 
 
-def _amounts(begun: pd.DataFrame, sessions: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
+def _amounts(
+    begun: pd.DataFrame, sessions: pd.DataFrame, outcome: OutcomeDefinition
+) -> pd.DataFrame:
     held = sessions[sessions["attended"].astype("boolean").fillna(False).to_numpy(dtype=bool)]
     pairs = begun[["row", "student_id", "program_id", "day"]].merge(
         held[["student_id", "program_id", "date", "minutes"]], on=["student_id", "program_id"]

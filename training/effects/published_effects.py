@@ -21,22 +21,22 @@ import pandas as pd
 
 from features.catalog import catalog_hash
 from records.decisions.program_costs import StatedCost
-from records.suppression.cell_suppression import withheld_parts
-from records.suppression.rule import about
-from records.system.errors import SaidPlainly
-from records.system.files import write_whole
+from records.suppression.cell_suppression import suppressed_parts
+from records.suppression.rule import round_count
+from records.system.errors import UserError
+from records.system.files import write_atomic
 from training.effects.effects import (
-    CANNOT_TELL,
     GAIN,
+    NO_ESTIMATE_REASONS,
     UNKNOWN,
     Cost,
     Effect,
-    Joint,
+    JointVerdict,
     ProgramEffect,
     joint_verdicts,
     session_costs,
 )
-from training.episodes.outcome import Outcome
+from training.episodes.outcome import OutcomeDefinition
 from training.estimation.policy_value import Estimate
 
 FORMAT = "handrail-effects-1"
@@ -44,7 +44,7 @@ SMALLEST = 10
 """Students below which a number is left out."""
 NO_SUPPORT, NOBODY_BEGAN = "no_support", "nobody_began"
 REASONS: Mapping[str, str] = {
-    **CANNOT_TELL,
+    **NO_ESTIMATE_REASONS,
     NO_SUPPORT: "the kind of support that it gives is not on record",
     NOBODY_BEGAN: (
         "nobody whose progress is known began it soon after a day on which students are compared"
@@ -52,12 +52,12 @@ REASONS: Mapping[str, str] = {
 }
 
 
-class EffectsDamaged(SaidPlainly, ValueError):
+class EffectFileCorrupt(UserError, ValueError):
     """A file of figures that is not as it was written; the message names it."""
 
 
 @dataclass(frozen=True)
-class Inputs:
+class EffectInputs:
     """What figures are made of. Two sets of figures with the same inputs are the same."""
 
     snapshot_id: str
@@ -69,13 +69,13 @@ class Inputs:
     def sha256(self) -> str:
         return _digest(asdict(self))
 
-    def changed(self, now: Inputs) -> tuple[str, ...]:
+    def changed(self, now: EffectInputs) -> tuple[str, ...]:
         """Which of these are others now: names of fields."""
         return tuple(name for name, value in asdict(self).items() if value != getattr(now, name))
 
 
 @dataclass(frozen=True)
-class Figures:
+class EffectFigures:
     """One comparison, in progress points to two places.
 
     Attributes:
@@ -95,7 +95,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Amount:
+class DosageBand:
     """Those served who received more than `above` sessions, and no more than `up_to` where that is
     not None.
     """
@@ -103,11 +103,11 @@ class Amount:
     name: str
     above: float
     up_to: float | None
-    figures: Figures
+    figures: EffectFigures
 
 
 @dataclass(frozen=True)
-class Told:
+class PublishedEffect:
     """One program, as it may be told. `verdict` holds for all programs at once; `p_adjusted` is
     what it rests on.
     """
@@ -116,24 +116,24 @@ class Told:
     organization_id: str
     name: str
     support: str
-    figures: Figures
+    figures: EffectFigures
     clustered_by: str
     clusters: int
     verdict: str
     p_adjusted: float | None
-    amounts: tuple[Amount, ...]
+    amounts: tuple[DosageBand, ...]
     cost: Cost | None
     cost_per_student: int | None
     cost_per_point: Estimate | None
 
 
 @dataclass(frozen=True)
-class Report:
+class EffectReport:
     """Every program on record, by name, with when it was worked out and of what."""
 
     at: datetime
-    inputs: Inputs
-    programs: tuple[Told, ...]
+    inputs: EffectInputs
+    programs: tuple[PublishedEffect, ...]
 
     @property
     def family(self) -> int:
@@ -153,7 +153,7 @@ class Report:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> Report:
+    def from_json(cls, text: str) -> EffectReport:
         """The report that `to_json` wrote.
 
         Raises:
@@ -164,12 +164,14 @@ class Report:
             if content.pop("sha256") != _digest(content) or content["format"] != FORMAT:
                 raise ValueError("its digest or its format is another")
             programs = tuple(_told_from(one) for one in content["programs"])
-            return cls(datetime.fromisoformat(content["at"]), Inputs(**content["inputs"]), programs)
+            return cls(
+                datetime.fromisoformat(content["at"]), EffectInputs(**content["inputs"]), programs
+            )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"it has no or another {error}") from None
 
 
-def costs_known(programs: pd.DataFrame, stated: Mapping[str, StatedCost]) -> dict[str, Cost]:
+def current_costs(programs: pd.DataFrame, stated: Mapping[str, StatedCost]) -> dict[str, Cost]:
     """What programs on record cost: as the district states it, else as the partner does."""
     costs = session_costs(programs)
     for program in programs["program_id"]:
@@ -178,31 +180,31 @@ def costs_known(programs: pd.DataFrame, stated: Mapping[str, StatedCost]) -> dic
     return costs
 
 
-def inputs_of(home: Path, snapshot_id: str, costs: Mapping[str, Cost]) -> Inputs:
+def current_inputs(home: Path, snapshot_id: str, costs: Mapping[str, Cost]) -> EffectInputs:
     """What figures would be made of now.
 
     Raises:
         OutcomeError: the district's own outcome cannot be read.
     """
-    return Inputs(
+    return EffectInputs(
         snapshot_id,
-        Outcome.of(home).sha256,
+        OutcomeDefinition.of(home).sha256,
         _digest({key: list(cost) for key, cost in costs.items()}),
         catalog_hash(),
     )
 
 
-def tell(
+def publish_effects(
     found: Sequence[ProgramEffect],
     programs: pd.DataFrame,
     costs: Mapping[str, Cost],
-    inputs: Inputs,
+    inputs: EffectInputs,
     at: datetime,
-) -> Report:
+) -> EffectReport:
     """What may be told of exact figures, one entry for each program on record.
 
     Args:
-        found: as `partner_effects` gives it.
+        found: as `program_effects` gives it.
         programs: the table of that name.
     """
     by_program = {
@@ -218,30 +220,30 @@ def tell(
         for row in programs.to_dict("records")
         for key in [str(row["program_id"])]
     ]
-    return Report(
+    return EffectReport(
         at, inputs, tuple(sorted(entries, key=lambda one: (one.name.casefold(), one.program_id)))
     )
 
 
-def write_effects(report: Report, home: Path) -> Path:
+def write_effects(report: EffectReport, home: Path) -> Path:
     """Write the file, whole or not at all. One of the same snapshot with other inputs is kept
     beside it.
     """
     file = _file(home, report.inputs.snapshot_id)
     try:
         before = read_effects(home, report.inputs.snapshot_id)
-    except EffectsDamaged:
+    except EffectFileCorrupt:
         before = None
     if before == report:
         return file
     if before is not None:
-        write_whole(
+        write_atomic(
             file.with_name(f"{file.stem}.{before.inputs.sha256[:12]}.json"), before.to_json()
         )
-    return write_whole(file, report.to_json())
+    return write_atomic(file, report.to_json())
 
 
-def read_effects(home: Path, snapshot_id: str) -> Report | None:
+def read_effects(home: Path, snapshot_id: str) -> EffectReport | None:
     """The figures of a snapshot; None where there are none.
 
     Raises:
@@ -249,16 +251,16 @@ def read_effects(home: Path, snapshot_id: str) -> Report | None:
     """
     file = _file(home, snapshot_id)
     try:
-        return Report.from_json(file.read_text(encoding="utf-8"))
+        return EffectReport.from_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise EffectsDamaged(
+        raise EffectFileCorrupt(
             f"{file} is not as it was written: {error}. Take it away and run `handrail effects`"
         ) from None
 
 
-def newest_effects(home: Path, snapshot_id: str) -> Report | None:
+def newest_effects(home: Path, snapshot_id: str) -> EffectReport | None:
     """The figures of this snapshot, else the newest of another; None where there are none at all.
 
     Raises:
@@ -271,12 +273,12 @@ def newest_effects(home: Path, snapshot_id: str) -> Report | None:
     return max((one for one in others if one is not None), key=lambda one: one.at, default=None)
 
 
-def _program(found: ProgramEffect, joint: Joint, cost: Cost | None) -> Told:
+def _program(found: ProgramEffect, joint: JointVerdict, cost: Cost | None) -> PublishedEffect:
     effect = found.effect
     few = min(effect.served, found.students_a_year) < SMALLEST
     per_student = None if few or found.cost_per_student is None else round(found.cost_per_student)
     per_point = found.cost_per_point if joint.verdict == GAIN and not few else None
-    return Told(
+    return PublishedEffect(
         found.program_id,
         found.organization_id,
         found.name,
@@ -293,12 +295,14 @@ def _program(found: ProgramEffect, joint: Joint, cost: Cost | None) -> Told:
     )
 
 
-def _untold(row: Mapping[Any, Any], cost: Cost | None) -> Told:
+def _untold(row: Mapping[Any, Any], cost: Cost | None) -> PublishedEffect:
     """A program that served nobody who is compared."""
     support = "" if pd.isna(row["support"]) else str(row["support"])
     name = str(row["program_id"] if pd.isna(row["name"]) else row["name"])
-    figures = Figures(None, None, None, None, None, None, NOBODY_BEGAN if support else NO_SUPPORT)
-    return Told(
+    figures = EffectFigures(
+        None, None, None, None, None, None, NOBODY_BEGAN if support else NO_SUPPORT
+    )
+    return PublishedEffect(
         str(row["program_id"]),
         str(row["organization_id"]),
         name,
@@ -315,10 +319,10 @@ def _untold(row: Mapping[Any, Any], cost: Cost | None) -> Told:
     )
 
 
-def _figures(found: Effect, served: int | None) -> Figures:
+def _figures(found: Effect, served: int | None) -> EffectFigures:
     """Of one comparison; `served` is what may be told of how many they are."""
     spread = round(found.spread, 2) if found.estimate is not None else None
-    return Figures(
+    return EffectFigures(
         served,
         _enough(found.compared),
         _enough(found.served_left_out),
@@ -329,38 +333,38 @@ def _figures(found: Effect, served: int | None) -> Figures:
     )
 
 
-def _amounts(found: ProgramEffect) -> tuple[Amount, ...]:
+def _amounts(found: ProgramEffect) -> tuple[DosageBand, ...]:
     """By amount received, where there is an estimate at all: with fewer students a limit would be
     one student's.
     """
     if found.effect.estimate is None:
         return ()
-    hidden = withheld_parts({band.name: band.effect.served for band in found.dosage}, SMALLEST)
+    hidden = suppressed_parts({band.name: band.effect.served for band in found.dosage}, SMALLEST)
     told, above = [], 0.0
     for band in found.dosage:
-        served = None if band.name in hidden else about(band.effect.served)
+        served = None if band.name in hidden else round_count(band.effect.served)
         last = band is found.dosage[-1]
         told.append(
-            Amount(band.name, above, None if last else band.most, _figures(band.effect, served))
+            DosageBand(band.name, above, None if last else band.most, _figures(band.effect, served))
         )
         above = band.most
     return tuple(told)
 
 
 def _enough(number: int) -> int | None:
-    return about(number) if number >= SMALLEST else None
+    return round_count(number) if number >= SMALLEST else None
 
 
 def _rounded(found: Estimate | None, places: int) -> Estimate | None:
     return None if found is None else Estimate(*(round(value, places) for value in astuple(found)))
 
 
-def _told_from(content: dict[str, Any]) -> Told:
+def _told_from(content: dict[str, Any]) -> PublishedEffect:
     amounts = tuple(
-        Amount(**one | {"figures": _figures_from(one["figures"])}) for one in content["amounts"]
+        DosageBand(**one | {"figures": _figures_from(one["figures"])}) for one in content["amounts"]
     )
     cost = None if content["cost"] is None else Cost(*content["cost"])
-    return Told(
+    return PublishedEffect(
         **content
         | {
             "figures": _figures_from(content["figures"]),
@@ -371,8 +375,8 @@ def _told_from(content: dict[str, Any]) -> Told:
     )
 
 
-def _figures_from(content: dict[str, Any]) -> Figures:
-    return Figures(
+def _figures_from(content: dict[str, Any]) -> EffectFigures:
+    return EffectFigures(
         **content | {name: _estimate_from(content[name]) for name in ("naive", "estimate")}
     )
 

@@ -19,15 +19,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from training.estimation.parallel import ONE_THREAD
-from training.estimation.pseudo_outcomes import Flags, Floats, cross_fitted, folds_of, with_flags
+from training.estimation.pseudo_outcomes import (
+    BoolArray,
+    FloatArray,
+    append_treatment_dummies,
+    assign_folds,
+    cross_fit,
+)
 
 N_FOLDS = 5
-SMALLEST_CHANCE = 0.1
+MIN_OBSERVED_PROBABILITY = 0.1
 """Known outcomes count ten times at most: heavier weights would let single episodes decide."""
-HARDLY_EVER = 0.02
+NOT_APPLICABLE_BELOW = 0.02
 """Students who are alike and whose measure is known in fewer than one in fifty are ones it does not
 apply to (no marks in kindergarten): it counts as no change for them, whatever they were given."""
-FEWEST_KNOWN = 50
+MIN_OBSERVED = 50
 """Known episodes, below which there is nothing to learn from who is known and what of."""
 _TREES = (5, 10, 20, 40, 60, 100)
 _KNOWN = {
@@ -48,7 +54,7 @@ _SHARED = {"verbosity": -1, "deterministic": True, "force_row_wise": True} | ONE
 
 
 @dataclass(frozen=True)
-class Known:
+class CensoringReport:
     """How far one measure was known: a line of the report on an outcome.
 
     `effective`: known episodes, as the number that would weigh alike (Kish).
@@ -61,13 +67,13 @@ class Known:
     effective: float
 
 
-def complete(
+def impute_censored(
     points: pd.DataFrame,
     features: pd.DataFrame,
     support: pd.Series,
     students: pd.Series,
     seed: int = 0,
-) -> tuple[pd.Series, list[Known]]:
+) -> tuple[pd.Series, list[CensoringReport]]:
     """The sum of all measures, completed where some are not known.
 
     Args:
@@ -80,11 +86,11 @@ def complete(
         the sum.
 
     A measure that hardly anybody has counts as no change for the others; whether that is evidence
-    enough is for `training.episodes.episodes.check_sufficient`.
+    enough is for `training.episodes.episodes.require_evidence`.
     """
     codes, names = pd.factorize(support, sort=True)
-    given = with_flags(features.to_numpy(dtype="float64"), codes, len(names))
-    folds = folds_of(students, min(N_FOLDS, students.nunique()), seed)
+    given = append_treatment_dummies(features.to_numpy(dtype="float64"), codes, len(names))
+    folds = assign_folds(students, min(N_FOLDS, students.nunique()), seed)
     whole, report = np.zeros(len(points)), []
     for measure in points.columns:
         values, found = _completed(
@@ -96,40 +102,38 @@ def complete(
 
 
 def _completed(
-    measure: str, values: Floats, given: Floats, folds: NDArray[np.intp], seed: int
-) -> tuple[Floats, Known]:
+    measure: str, values: FloatArray, given: FloatArray, folds: NDArray[np.intp], seed: int
+) -> tuple[FloatArray, CensoringReport]:
     known = np.isfinite(values)
     if known.all():
-        return values, Known(measure, len(values), len(values), 0, float(len(values)))
-    if known.sum() < FEWEST_KNOWN:
-        return np.where(known, values, 0.0), Known(
+        return values, CensoringReport(measure, len(values), len(values), 0, float(len(values)))
+    if known.sum() < MIN_OBSERVED:
+        return np.where(known, values, 0.0), CensoringReport(
             measure, len(values), int(known.sum()), int((~known).sum()), 0.0
         )
     chance = _chances(known, given, folds, seed)
     expected = _expected(np.where(known, values, 0.0), known, given, folds, seed)
-    applies = known | (chance >= HARDLY_EVER)
-    weight = known / np.maximum(chance, SMALLEST_CHANCE)
+    applies = known | (chance >= NOT_APPLICABLE_BELOW)
+    weight = known / np.maximum(chance, MIN_OBSERVED_PROBABILITY)
     completed = np.where(
         applies, expected + np.where(known, weight * (values - expected), 0.0), 0.0
     )
     effective = float(weight.sum() ** 2 / (weight**2).sum())
-    return completed, Known(
+    return completed, CensoringReport(
         measure, len(values), int(known.sum()), int((~applies).sum()), effective
     )
 
 
-def _chances(known: Flags, given: Floats, folds: NDArray[np.intp], seed: int) -> Floats:
+def _chances(known: BoolArray, given: FloatArray, folds: NDArray[np.intp], seed: int) -> FloatArray:
     """Chance that the measure is known, from models that did not see the student."""
-    found = cross_fitted(
+    found = cross_fit(
         _KNOWN | _SHARED | {"seed": seed}, given, known.astype("float64"), folds, _TREES
     )
     return np.clip(found.unseen, 1e-6, 1 - 1e-6)
 
 
 def _expected(
-    values: Floats, known: Flags, given: Floats, folds: NDArray[np.intp], seed: int
-) -> Floats:
+    values: FloatArray, known: BoolArray, given: FloatArray, folds: NDArray[np.intp], seed: int
+) -> FloatArray:
     """What is expected of the measure, from models that did not see the student."""
-    return cross_fitted(
-        _POINTS | _SHARED | {"seed": seed}, given, values, folds, _TREES, known
-    ).unseen
+    return cross_fit(_POINTS | _SHARED | {"seed": seed}, given, values, folds, _TREES, known).unseen

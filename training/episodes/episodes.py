@@ -20,23 +20,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.build import build_features
-from features.catalog import BY_NAME, feature_names
+from features.catalog import FEATURES_BY_NAME, feature_names
 from records.access.scope import ScopedRecords, pipeline_scope
-from records.snapshots.queries import Day, as_date
+from records.snapshots.queries import DateLike, as_date
 from records.snapshots.snapshot import Snapshot
-from records.system.errors import SaidPlainly
-from training.episodes.censoring import Known, complete
-from training.episodes.outcome import Outcome, progress_points
+from records.system.errors import UserError
+from training.episodes.censoring import CensoringReport, impute_censored
+from training.episodes.outcome import OutcomeDefinition, progress_points
 from training.estimation.pseudo_outcomes import NONE
 
 DECISION_DAYS = (40, 75, 110)
 """School days of a year at which students are looked at, about one a term."""
-ALWAYS_READ = "grade_level"
+REQUIRED_FAMILY = "grade_level"
 """The family of features that decides which programs are open."""
-FEWEST_EPISODES = 200
-FEWEST_OF_A_SUPPORT = 100
-FEWEST_DATES = 2
-FEWEST_SCHOOLS = 10
+MIN_EPISODES = 200
+MIN_STARTS_PER_SUPPORT = 100
+MIN_DECISION_DAYS = 2
+MIN_SCHOOL_CLUSTERS = 10
 """With fewer, an interval by school is far too narrow: Cameron & Miller (2015), Journal of Human
 Resources 50(2)."""
 Rows = TypeVar("Rows", pd.DataFrame, pd.Series)
@@ -44,11 +44,11 @@ _POINTS = "points:"
 _FACTS = ("student_id", "decision_date", "support", "school_id", "moved_away")
 
 
-class NotEnoughEvidence(SaidPlainly, ValueError):
+class NotEnoughEvidence(UserError, ValueError):
     """The records cannot support a model; the message names what is missing."""
 
 
-class UnknownFamily(SaidPlainly, ValueError):
+class UnknownFeatureFamily(UserError, ValueError):
     """A family of features that is to be left out and is none; the message names those that there
     are.
     """
@@ -116,13 +116,13 @@ class Episodes:
         school speak of itself.
 
         Raises:
-            NotEnoughEvidence: there are fewer schools than `FEWEST_SCHOOLS`.
+            NotEnoughEvidence: there are fewer schools than `MIN_SCHOOL_CLUSTERS`.
         """
         schools = pd.Series(dtype=object) if self.school is None else self.school
-        if schools.nunique() < FEWEST_SCHOOLS:
+        if schools.nunique() < MIN_SCHOOL_CLUSTERS:
             raise NotEnoughEvidence(
                 f"the episodes are of {schools.nunique()} schools; folds by school need "
-                f"{FEWEST_SCHOOLS}"
+                f"{MIN_SCHOOL_CLUSTERS}"
             )
         return replace(self, student=schools)
 
@@ -132,26 +132,30 @@ class Episodes:
         """
         return self._completed(seed)[0]
 
-    def known(self, seed: int = 0) -> list[Known]:
+    def known(self, seed: int = 0) -> list[CensoringReport]:
         """How far each measure is known."""
         return self._completed(seed)[1]
 
-    def _completed(self, seed: int) -> tuple[Episodes, list[Known]]:
+    def _completed(self, seed: int) -> tuple[Episodes, list[CensoringReport]]:
         if self.points is None or not len(self):
             return self, []
-        outcome, report = complete(self.points, self.features, self.support, self.student, seed)
+        outcome, report = impute_censored(
+            self.points, self.features, self.support, self.student, seed
+        )
         return replace(self, outcome=outcome), report
 
 
-def decision_dates(snapshot: Snapshot, outcome: Outcome) -> list[date]:
+def complete_decision_days(snapshot: Snapshot, outcome: OutcomeDefinition) -> list[date]:
     """The days of `DECISION_DAYS` in every school year whose window lies within the records."""
     last, window = snapshot.latest_date(), timedelta(days=outcome.window_days)
     return [
-        one.day for one in planned_days(snapshot) if one.day + window <= min(last, one.year_end)
+        one.day
+        for one in calendar_decision_days(snapshot)
+        if one.day + window <= min(last, one.year_end)
     ]
 
 
-def planned_days(snapshot: Snapshot) -> list[DecisionDay]:
+def calendar_decision_days(snapshot: Snapshot) -> list[DecisionDay]:
     """The days of `DECISION_DAYS` in every school year of the calendar, whether they have passed or
     not, by date.
     """
@@ -167,20 +171,20 @@ def planned_days(snapshot: Snapshot) -> list[DecisionDay]:
     return sorted(found)
 
 
-def features_on(snapshot: Snapshot, day: date, *, behavior: bool = False) -> pd.DataFrame:
+def features_as_of(snapshot: Snapshot, day: date, *, behavior: bool = False) -> pd.DataFrame:
     """The features of everybody who was on the roll on a day, by `student_id`: of an episode all
     but what followed.
     """
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", day))
     frame = build_features(records, day)[feature_names(behavior=behavior)]
-    return frame[frame.index.isin(schools_on(records, day).index)]
+    return frame[frame.index.isin(schools_as_of(records, day).index)]
 
 
 def build_episodes(
     snapshot: Snapshot,
     *,
     behavior: bool = False,
-    outcome: Outcome | None = None,
+    outcome: OutcomeDefinition | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Episodes:
     """All episodes of a snapshot. Students are told apart by their identifier, used for folds only.
@@ -189,8 +193,8 @@ def build_episodes(
         behavior: let discipline be among the features, which a district must opt in to.
         outcome: what counts as progress; by default as it comes with Handrail.
     """
-    measured = outcome or Outcome.declared()
-    dates = decision_dates(snapshot, measured)
+    measured = outcome or OutcomeDefinition.declared()
+    dates = complete_decision_days(snapshot, measured)
     parts = []
     for done, day in enumerate(dates):
         progress(done, len(dates))
@@ -215,15 +219,15 @@ def build_episodes(
     ).completed()
 
 
-def leaving_out(episodes: Episodes, families: Sequence[str]) -> Episodes:
+def drop_feature_families(episodes: Episodes, families: Sequence[str]) -> Episodes:
     """The same episodes without these families of features. The grade stays: it says which programs
     are open.
 
     Raises:
         UnknownFamily: one is no family of theirs, or none would be left.
     """
-    own = {name: BY_NAME[name].family for name in episodes.features.columns}
-    there = [family for family in dict.fromkeys(own.values()) if family != ALWAYS_READ]
+    own = {name: FEATURES_BY_NAME[name].family for name in episodes.features.columns}
+    there = [family for family in dict.fromkeys(own.values()) if family != REQUIRED_FAMILY]
     wrong = [family for family in families if family not in there]
     kept = [name for name, family in own.items() if family not in families]
     if wrong or set(there) <= set(families):
@@ -232,11 +236,11 @@ def leaving_out(episodes: Episodes, families: Sequence[str]) -> Episodes:
             if wrong
             else "no feature would be left"
         )
-        raise UnknownFamily(f"{said}; there are {', '.join(there)}")
+        raise UnknownFeatureFamily(f"{said}; there are {', '.join(there)}")
     return replace(episodes, features=episodes.features[kept])
 
 
-def check_sufficient(episodes: Episodes, snapshot: Snapshot) -> tuple[str, ...]:
+def require_evidence(episodes: Episodes, snapshot: Snapshot) -> tuple[str, ...]:
     """The supports that there is evidence for, in alphabetical order.
 
     Raises:
@@ -252,38 +256,38 @@ def check_sufficient(episodes: Episodes, snapshot: Snapshot) -> tuple[str, ...]:
         if not rows.get(table):
             missing.append(f"no {words}")
     services = rows.get("service_enrollments", 0)
-    if services < FEWEST_EPISODES:
+    if services < MIN_EPISODES:
         missing.append(
-            f"{services} program enrollments on record; at least {FEWEST_EPISODES} are needed"
+            f"{services} program enrollments on record; at least {MIN_EPISODES} are needed"
         )
     dates = episodes.decision_date.nunique()
-    if dates < FEWEST_DATES:
+    if dates < MIN_DECISION_DAYS:
         missing.append(
             f"{dates} decision days with a whole window of records after them; at least"
-            f" {FEWEST_DATES} are needed"
+            f" {MIN_DECISION_DAYS} are needed"
         )
     if episodes.points is not None and len(episodes):
         missing += [
             f"{name}, which counts as progress, is known of {known:,} episodes; at least"
-            f" {FEWEST_EPISODES} are needed, or a weight of 0 in outcome.toml"
+            f" {MIN_EPISODES} are needed, or a weight of 0 in outcome.toml"
             for name, known in episodes.points.count().items()
-            if known < FEWEST_EPISODES
+            if known < MIN_EPISODES
         ]
     counts = episodes.support[episodes.support != NONE].value_counts()
-    enough = tuple(sorted(str(name) for name in counts.index[counts >= FEWEST_OF_A_SUPPORT]))
+    enough = tuple(sorted(str(name) for name in counts.index[counts >= MIN_STARTS_PER_SUPPORT]))
     if not enough:
         most = (
             f"the most is {counts.iloc[0]} ({counts.index[0]})" if len(counts) else "there is none"
         )
         missing.append(
-            f"no support with {FEWEST_OF_A_SUPPORT} starts whose outcome is known; {most}"
+            f"no support with {MIN_STARTS_PER_SUPPORT} starts whose outcome is known; {most}"
         )
     if missing:
         raise NotEnoughEvidence("there is not enough evidence for a model: " + "; ".join(missing))
     return enough
 
 
-def _on(snapshot: Snapshot, day: date, outcome: Outcome, behavior: bool) -> pd.DataFrame:
+def _on(snapshot: Snapshot, day: date, outcome: OutcomeDefinition, behavior: bool) -> pd.DataFrame:
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", day))
     names = feature_names(behavior=behavior)
     frame = build_features(records, day)[names].join(
@@ -297,7 +301,9 @@ def _on(snapshot: Snapshot, day: date, outcome: Outcome, behavior: bool) -> pd.D
     return frame.rename_axis("student_id").reset_index()
 
 
-def _choices(records: ScopedRecords, day: date, outcome: Outcome) -> tuple[pd.Series, set[str]]:
+def _choices(
+    records: ScopedRecords, day: date, outcome: OutcomeDefinition
+) -> tuple[pd.Series, set[str]]:
     """The first support that each student started soon after, and who started two different ones on
     that first day.
     """
@@ -317,12 +323,12 @@ def _choices(records: ScopedRecords, day: date, outcome: Outcome) -> tuple[pd.Se
     return kinds["first"], set(kinds.index[kinds["nunique"] > 1])
 
 
-def _stays(records: ScopedRecords, day: date, outcome: Outcome) -> pd.DataFrame:
+def _stays(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.DataFrame:
     """Who was enrolled on the day: index student_id; school_id, and whether the student moved away
     in the window.
     """
     last = records.ask(_last_exits, day, outcome.window_days).set_index("student_id")
-    found = schools_on(records, day).join(last)
+    found = schools_as_of(records, day).join(last)
     gone = pd.to_datetime(found["left"]) < pd.Timestamp(day) + pd.Timedelta(
         days=outcome.window_days
     )
@@ -330,7 +336,7 @@ def _stays(records: ScopedRecords, day: date, outcome: Outcome) -> pd.DataFrame:
     return known
 
 
-def schools_on(records: ScopedRecords, day: date) -> pd.DataFrame:
+def schools_as_of(records: ScopedRecords, day: date) -> pd.DataFrame:
     """Who was enrolled on the day, and where: index student_id; school_id, the one that was entered
     last.
     """
@@ -340,7 +346,7 @@ def schools_on(records: ScopedRecords, day: date) -> pd.DataFrame:
     return last
 
 
-def _there(records: ScopedRecords, day: Day) -> Any:
+def _there(records: ScopedRecords, day: DateLike) -> Any:
     stays, at = records.table("school_enrollments"), as_date(day)
     there = stays.filter(
         stays["entry_date"] <= at, stays["exit_date"].isnull() | (stays["exit_date"] >= at)
@@ -348,7 +354,7 @@ def _there(records: ScopedRecords, day: Day) -> Any:
     return there.select("student_id", "school_id", "entry_date")
 
 
-def _last_exits(records: ScopedRecords, day: Day, window: int) -> Any:
+def _last_exits(records: ScopedRecords, day: DateLike, window: int) -> Any:
     stays = records.table("school_enrollments")
     begun = stays.filter(stays["entry_date"] <= as_date(day + timedelta(days=window)))
     return begun.group_by("student_id").aggregate(

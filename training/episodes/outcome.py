@@ -22,11 +22,11 @@ import pandas as pd
 
 from features.attendance import student_days
 from records.access.scope import ScopedRecords
-from records.snapshots.queries import Day, as_date
-from records.system.errors import SaidPlainly
+from records.snapshots.queries import DateLike, as_date
+from records.system.errors import UserError
 
 OUTCOME_FILE = Path(__file__).parent / "outcome.toml"
-MEASURES: Mapping[str, str] = {
+MEASURE_UNITS: Mapping[str, str] = {
     "attendance": "school days attended in every hundred",
     "grades": "points of 100 in the course average",
     "courses_passed": "courses passed in every hundred",
@@ -34,9 +34,9 @@ MEASURES: Mapping[str, str] = {
     "incident_free_days": "school days without an incident in every hundred",
 }
 """Every measure with its unit, in which one more is worth its weight."""
-MARKS_BEFORE = timedelta(days=400)
+BASELINE_LOOKBACK = timedelta(days=400)
 """Marks and tests further back than this say nothing of where a student stood at a decision."""
-FEWEST_TESTED = 30
+MIN_TESTED_STUDENTS = 30
 """Students with a result before, below which a test's standard deviation is too rough to measure
 growth by."""
 _RANGES: Mapping[str, tuple[float, float]] = {
@@ -48,14 +48,14 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 }
 
 
-class OutcomeError(SaidPlainly, ValueError):
+class OutcomeError(UserError, ValueError):
     """A file of weights that cannot be used; the message names the file, the entry and what would
     be right.
     """
 
 
 @dataclass(frozen=True)
-class Outcome:
+class OutcomeDefinition:
     """How progress is measured: `training/outcome.toml`, or a district's own copy."""
 
     window_days: int
@@ -67,12 +67,12 @@ class Outcome:
 
     @classmethod
     @cache
-    def declared(cls) -> Outcome:
+    def declared(cls) -> OutcomeDefinition:
         """The one that comes with Handrail."""
         return cls.read(OUTCOME_FILE)
 
     @classmethod
-    def of(cls, home: Path) -> Outcome:
+    def of(cls, home: Path) -> OutcomeDefinition:
         """The district's own, where `outcome.toml` lies beside its data; else the one that comes
         with Handrail.
 
@@ -83,7 +83,7 @@ class Outcome:
         return cls.read(own) if own.exists() else cls.declared()
 
     @classmethod
-    def read(cls, file: Path) -> Outcome:
+    def read(cls, file: Path) -> OutcomeDefinition:
         """The outcome in a file.
 
         Raises:
@@ -98,9 +98,9 @@ class Outcome:
         _check_names(f"{file}: ", content, _RANGES)
         if not isinstance(weights, dict):
             raise OutcomeError(
-                f"{file}: there must be a table [weights] with {', '.join(MEASURES)}"
+                f"{file}: there must be a table [weights] with {', '.join(MEASURE_UNITS)}"
             )
-        _check_names(f"{file}: weights.", weights, MEASURES)
+        _check_names(f"{file}: weights.", weights, MEASURE_UNITS)
         for name, (low, high) in _RANGES.items():
             _check_number(f"{file}: {name}", content[name], low, high, whole=name.endswith("_days"))
         for name, weight in weights.items():
@@ -109,12 +109,12 @@ class Outcome:
             raise OutcomeError(
                 f"{file}: weights: one at least must be above 0, or there is nothing to learn from"
             )
-        return cls(**content, weights={name: float(weights[name]) for name in MEASURES})
+        return cls(**content, weights={name: float(weights[name]) for name in MEASURE_UNITS})
 
     @property
     def counted(self) -> tuple[str, ...]:
-        """The measures that count, in the order of `MEASURES`."""
-        return tuple(name for name in MEASURES if self.weights[name] > 0)
+        """The measures that count, in the order of `MEASURE_UNITS`."""
+        return tuple(name for name in MEASURE_UNITS if self.weights[name] > 0)
 
     @property
     def sha256(self) -> str:
@@ -127,13 +127,13 @@ def weights_of(home: Path, sha256: str) -> Mapping[str, float] | None:
     changed since.
     """
     try:
-        outcome = Outcome.of(home)
+        outcome = OutcomeDefinition.of(home)
     except OutcomeError:
         return None
     return outcome.weights if outcome.sha256 == sha256 else None
 
 
-def progress_points(records: ScopedRecords, day: date, outcome: Outcome) -> pd.DataFrame:
+def progress_points(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.DataFrame:
     """Change of each counted measure from before `day` to the days after it, times its weight.
 
     Returns:
@@ -149,15 +149,15 @@ def progress_points(records: ScopedRecords, day: date, outcome: Outcome) -> pd.D
     return pd.DataFrame(points, index=index, columns=list(outcome.counted), dtype="float64")
 
 
-def _attended(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Series:
+def _attended(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.Series:
     return _fewer(records.ask(_absences, day, outcome.window_days), outcome)
 
 
-def _incident_free(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Series:
+def _incident_free(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.Series:
     return _fewer(records.ask(_incidents, day, outcome.window_days), outcome)
 
 
-def _fewer(rates: pd.DataFrame, outcome: Outcome) -> pd.Series:
+def _fewer(rates: pd.DataFrame, outcome: OutcomeDefinition) -> pd.Series:
     """How much less there was after than before in every hundred school days, of those with enough
     on both sides.
     """
@@ -166,11 +166,11 @@ def _fewer(rates: pd.DataFrame, outcome: Outcome) -> pd.Series:
     return 100.0 * (enough["before"] - enough["after"])
 
 
-def _absences(records: ScopedRecords, day: Day, window: int) -> Any:
+def _absences(records: ScopedRecords, day: DateLike, window: int) -> Any:
     return _two_sides(student_days(records, day + timedelta(days=window)), day, "absent")
 
 
-def _incidents(records: ScopedRecords, day: Day, window: int) -> Any:
+def _incidents(records: ScopedRecords, day: DateLike, window: int) -> Any:
     days = student_days(records, day + timedelta(days=window))
     incidents = (
         records.table("behavior_incidents")
@@ -184,7 +184,7 @@ def _incidents(records: ScopedRecords, day: Day, window: int) -> Any:
     return _two_sides(marked, day, "incident")
 
 
-def _two_sides(days: Any, day: Day, what: str) -> Any:
+def _two_sides(days: Any, day: DateLike, what: str) -> Any:
     """Share of school days with `what`, before and after, and how many days there are."""
     later = days["date"] > as_date(day)
     return days.group_by("student_id").aggregate(
@@ -195,11 +195,11 @@ def _two_sides(days: Any, day: Day, what: str) -> Any:
     )
 
 
-def _graded(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Series:
+def _graded(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.Series:
     return _higher(records.ask(_marks, day, outcome.window_days, None))
 
 
-def _passed(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Series:
+def _passed(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.Series:
     return 100.0 * _higher(records.ask(_marks, day, outcome.window_days, outcome.passing_mark))
 
 
@@ -209,7 +209,7 @@ def _higher(averages: pd.DataFrame) -> pd.Series:
     return change
 
 
-def _marks(records: ScopedRecords, day: Day, window: int, passing: float | None) -> Any:
+def _marks(records: ScopedRecords, day: DateLike, window: int, passing: float | None) -> Any:
     """Mean of the marks given in the window and of those of the year before it; with `passing`, the
     share of those.
     """
@@ -221,20 +221,20 @@ def _marks(records: ScopedRecords, day: Day, window: int, passing: float | None)
     )
 
 
-def _within(rows: Any, day: Day, window: int) -> Any:
-    """Rows of the window and of `MARKS_BEFORE`."""
+def _within(rows: Any, day: DateLike, window: int) -> Any:
+    """Rows of the window and of `BASELINE_LOOKBACK`."""
     return rows.filter(
         rows["date"] <= as_date(day + timedelta(days=window)),
-        rows["date"] > as_date(day - MARKS_BEFORE),
+        rows["date"] > as_date(day - BASELINE_LOOKBACK),
     )
 
 
-def _results(records: ScopedRecords, day: Day, window: int) -> Any:
+def _results(records: ScopedRecords, day: DateLike, window: int) -> Any:
     tests = _within(records.table("assessments"), day, window)
     return tests.select("student_id", "assessment", "measure", "date", "score")
 
 
-def _grown(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Series:
+def _grown(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.Series:
     """Last result within the window less the last before it, in tenths of the test's standard
     deviation before.
     """
@@ -246,7 +246,7 @@ def _grown(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Series:
     before = rows[~later].groupby(keys)["score"].last()
     after = rows[later].groupby(keys)["score"].last()
     spread = before.groupby(level=test).agg(["std", "count"])
-    usable = spread.loc[(spread["count"] >= FEWEST_TESTED) & (spread["std"] > 0), "std"]
+    usable = spread.loc[(spread["count"] >= MIN_TESTED_STUDENTS) & (spread["std"] > 0), "std"]
     grown = (
         (after - before)
         .dropna()
@@ -259,7 +259,7 @@ def _grown(records: ScopedRecords, day: date, outcome: Outcome) -> pd.Series:
     return change
 
 
-_CHANGES: Mapping[str, Callable[[ScopedRecords, date, Outcome], pd.Series]] = {
+_CHANGES: Mapping[str, Callable[[ScopedRecords, date, OutcomeDefinition], pd.Series]] = {
     "attendance": _attended,
     "grades": _graded,
     "courses_passed": _passed,

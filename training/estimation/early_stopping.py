@@ -14,19 +14,19 @@ from scipy.special import expit, softmax
 
 from training.estimation.parallel import ONE_THREAD
 
-Floats = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 Said = TypeVar("Said")
-ENOUGH_WORSE = 2
+PATIENCE = 2
 """Counts in a row that foretell worse than the best before no more trees are grown."""
 
-_SAID: Mapping[str, Callable[[Floats], Floats]] = {
+_SAID: Mapping[str, Callable[[FloatArray], FloatArray]] = {
     "regression": lambda raw: raw,
     "binary": expit,
     "multiclass": lambda raw: softmax(raw, axis=1),
 }
 
 
-class Growing:
+class StagedBooster:
     """One model that gets trees step by step, and what it says of the rows that judge it.
 
     Args:
@@ -35,12 +35,14 @@ class Growing:
         judged: rows that it does not learn from, shape (n, features).
     """
 
-    def __init__(self, parameters: Mapping[str, Any], data: lgb.Dataset, judged: Floats) -> None:
+    def __init__(
+        self, parameters: Mapping[str, Any], data: lgb.Dataset, judged: FloatArray
+    ) -> None:
         self.model = lgb.Booster(dict(parameters), data)
         self._said, self._judged = _SAID[str(parameters["objective"])], judged
         self._trees, self._raw = 0, np.zeros(())
 
-    def grow(self, count: int) -> Floats:
+    def grow(self, count: int) -> FloatArray:
         """Predictions of the judged rows with so many trees, no fewer than before: shape (n,) or
         (n, classes).
         """
@@ -57,7 +59,7 @@ class Growing:
         return self._said(self._raw)
 
 
-def settled(
+def select_rounds(
     counts: Iterable[int], grow: Callable[[int], Said], missed: Callable[[Said], float]
 ) -> tuple[int, Said]:
     """The number of trees that foretells best, and what is said with it.
@@ -78,7 +80,7 @@ def settled(
         if found is None or far < least:
             found = count, said
         worse, least = (0, far) if far < least else (worse + 1, least)
-        if worse == ENOUGH_WORSE:
+        if worse == PATIENCE:
             break
     if found is None:
         raise ValueError("there are no numbers of trees to try")

@@ -20,7 +20,7 @@ ONE_THREAD = {"num_threads": 1}
 """LightGBM's parameter for what runs here."""
 
 
-def side_by_side(function: Callable[[One], Result], items: Iterable[One]) -> list[Result]:
+def parallel_map(function: Callable[[One], Result], items: Iterable[One]) -> list[Result]:
     """`function` of each item, in their order, on as many threads as there are processors."""
     with ThreadPoolExecutor(os.cpu_count(), initializer=_quiet) as pool:
         return list(pool.map(function, items))

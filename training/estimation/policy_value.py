@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from training.estimation.pseudo_outcomes import SMALLEST_PROPENSITY, Floats
+from training.estimation.pseudo_outcomes import MIN_PROPENSITY, FloatArray
 
 Actions = NDArray[np.intp]
 Clusters = pd.Series | NDArray[Any]
@@ -84,10 +84,10 @@ class Overlap:
     is drawn from.
     """
 
-    edges: Floats
+    edges: FloatArray
     """Shape (bins + 1,): a bin holds propensities above its lower edge, up to and with its upper
     one."""
-    episodes: Floats
+    episodes: FloatArray
     """Shape (actions, bins): episodes whose chosen action is this one, each counted by the policy's
     probability."""
 
@@ -106,15 +106,15 @@ class Overlap:
 
 
 def policy_value(
-    reward: Floats,
+    reward: FloatArray,
     taken: Actions,
-    policy: Actions | Floats,
-    propensity: Floats,
-    expected: Floats,
+    policy: Actions | FloatArray,
+    propensity: FloatArray,
+    expected: FloatArray,
     clusters: Clusters,
     *,
     threshold: float | None = None,
-    floor: float = SMALLEST_PROPENSITY,
+    floor: float = MIN_PROPENSITY,
     interval: IntervalKind = "analytic",
     resamples: int = 1_000,
     seed: int = 0,
@@ -151,7 +151,7 @@ def policy_value(
     correction = weight * (reward - expected[rows, taken])
     largest = np.sqrt(len(reward)) if threshold is None else threshold
     robust, switched = direct + correction, direct + np.where(weight <= largest, correction, 0.0)
-    normalised = self_normalised(direct, weight, correction)
+    normalised = self_normalized(direct, weight, correction)
     ones = np.ones(len(reward))
     found, count = _estimates(
         np.column_stack([weight * reward, weight * reward, robust, switched, normalised - reward]),
@@ -166,7 +166,7 @@ def policy_value(
     return PolicyValue(ips, snips, dr, switch_dr, gain, effective_sample_size(weight), thin, count)
 
 
-def self_normalised(direct: Floats, weight: Floats, correction: Floats) -> Floats:
+def self_normalized(direct: FloatArray, weight: FloatArray, correction: FloatArray) -> FloatArray:
     """Values, shape (n,), whose mean is the direct one plus the weighted mean of the corrections.
 
     They vary as that ratio of means does (the delta method).
@@ -175,11 +175,11 @@ def self_normalised(direct: Floats, weight: Floats, correction: Floats) -> Float
     if not size > 0:
         return direct
     ratio = float(correction.mean()) / size
-    varying: Floats = direct + ratio + (correction - ratio * weight) / size
+    varying: FloatArray = direct + ratio + (correction - ratio * weight) / size
     return varying
 
 
-def action_probabilities(policy: Actions | Floats, actions: int) -> Floats:
+def action_probabilities(policy: Actions | FloatArray, actions: int) -> FloatArray:
     """The policy as chances of shape (n, actions): those given, or 1 for the action chosen, shape
     (n,), else 0.
     """
@@ -195,14 +195,14 @@ def action_probabilities(policy: Actions | Floats, actions: int) -> Floats:
     return np.asarray(given, dtype="float64")
 
 
-def effective_sample_size(weight: Floats) -> float:
+def effective_sample_size(weight: FloatArray) -> float:
     """(sum w)^2 / sum w^2 of importance weights, shape (n,); 0 where all are 0."""
     squares = float((weight**2).sum())
     return float(weight.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def overlap(
-    policy: Actions | Floats, propensity: Floats, edges: Sequence[float] = OVERLAP_EDGES
+def overlap_histogram(
+    policy: Actions | FloatArray, propensity: FloatArray, edges: Sequence[float] = OVERLAP_EDGES
 ) -> Overlap:
     """The histogram of the propensity of the chosen action, by action; arrays as for
     `policy_value`.
@@ -217,7 +217,7 @@ def overlap(
 
 
 def clustered_mean(
-    values: Floats,
+    values: FloatArray,
     clusters: Clusters,
     *,
     interval: IntervalKind = "analytic",
@@ -230,8 +230,8 @@ def clustered_mean(
 
 
 def _estimates(
-    numerators: Floats,
-    denominators: Floats,
+    numerators: FloatArray,
+    denominators: FloatArray,
     clusters: Clusters,
     interval: IntervalKind,
     resamples: int,
@@ -265,7 +265,7 @@ def _estimates(
     return found, count
 
 
-def _within_t(center: Floats, error: Floats, clusters: int) -> list[Estimate]:
+def _within_t(center: FloatArray, error: FloatArray, clusters: int) -> list[Estimate]:
     """CR1's small-sample factor and the t-quantile with one degree of freedom fewer than clusters,
     as Cameron & Miller (2015), section VI.
     """
@@ -274,7 +274,7 @@ def _within_t(center: Floats, error: Floats, clusters: int) -> list[Estimate]:
     return [Estimate(float(value), float(lower), float(upper)) for value, lower, upper in ends]
 
 
-def _percentiles(center: float, redrawn: Floats, interval: IntervalKind) -> Estimate:
+def _percentiles(center: float, redrawn: FloatArray, interval: IntervalKind) -> Estimate:
     """Efron & Tibshirani (1993), "An introduction to the bootstrap", chapters 13 and 14, without
     acceleration.
     """
@@ -290,7 +290,7 @@ def _percentiles(center: float, redrawn: Floats, interval: IntervalKind) -> Esti
     return Estimate(float(center), float(lower), float(upper))
 
 
-def _resampled(above: Floats, below: Floats, resamples: int, seed: int) -> Floats:
+def _resampled(above: FloatArray, below: FloatArray, resamples: int, seed: int) -> FloatArray:
     """Ratios, shape (resamples, columns), where clusters are drawn with replacement: how often each
     is drawn times its sums, so that no episode is touched again.
     """
@@ -304,16 +304,20 @@ def _resampled(above: Floats, below: Floats, resamples: int, seed: int) -> Float
         times = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
         totals.append(times.astype("float64") @ both)
     found = np.vstack(totals)
-    ratios: Floats = found[:, : above.shape[1]] / found[:, above.shape[1] :]
+    ratios: FloatArray = found[:, : above.shape[1]] / found[:, above.shape[1] :]
     return ratios
 
 
-def _sums(values: Floats, codes: NDArray[np.intp], count: int) -> Floats:
+def _sums(values: FloatArray, codes: NDArray[np.intp], count: int) -> FloatArray:
     return np.column_stack([np.bincount(codes, column, count) for column in values.T])
 
 
 def _check(
-    reward: Floats, taken: Actions, chances: Floats, propensity: Floats, expected: Floats
+    reward: FloatArray,
+    taken: Actions,
+    chances: FloatArray,
+    propensity: FloatArray,
+    expected: FloatArray,
 ) -> None:
     shape = (len(reward), propensity.shape[1])
     for name, array, wanted in (

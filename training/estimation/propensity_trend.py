@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.estimation.pseudo_outcomes import Flags, Floats, PseudoOutcomes
-from training.estimation.shrinkage import FEWEST_TO_POOL, toward_each_other, toward_zero
+from training.estimation.pseudo_outcomes import BoolArray, FloatArray, PseudoOutcomes
+from training.estimation.shrinkage import MIN_TO_POOL, shrink_to_mean, shrink_to_zero
 
 _EXTREME = 0.005
 _USUAL_SLOPE = 0.1
@@ -25,7 +25,7 @@ _USUAL_DIFFERENCE = 0.05
 """And the slopes of two supports differ by half as much, give or take."""
 
 
-def log_odds(propensity: Floats) -> Floats:
+def propensity_log_odds(propensity: FloatArray) -> FloatArray:
     """Of each support against none, without its extremes: shape (episodes, supports).
 
     Args:
@@ -33,11 +33,11 @@ def log_odds(propensity: Floats) -> Floats:
     """
     odds = np.log(propensity[:, 1:] / propensity[:, :1])
     lowest, highest = np.quantile(odds, [_EXTREME, 1 - _EXTREME], axis=0)
-    clipped: Floats = np.clip(odds, lowest, highest)
+    clipped: FloatArray = np.clip(odds, lowest, highest)
     return clipped
 
 
-def along_past_choice(found: PseudoOutcomes, odds: Floats, train: Flags) -> Floats:
+def propensity_trend(found: PseudoOutcomes, odds: FloatArray, train: BoolArray) -> FloatArray:
     """The benefit of each support by its log-odds alone, learned from the rows of `train`: shape
     (episodes, supports).
 
@@ -54,13 +54,13 @@ def along_past_choice(found: PseudoOutcomes, odds: Floats, train: Flags) -> Floa
     slope = (weights * (x - middle) * (y - level)).sum(axis=0) / spread
     missed = y - level - slope * (x - middle)
     error = np.sqrt((weights**2 * (x - middle) ** 2 * missed**2).sum(axis=0)) / spread
-    line: Floats = level + _held(slope, error, found.noise) * (odds - middle)
+    line: FloatArray = level + _held(slope, error, found.noise) * (odds - middle)
     return line
 
 
-def _held(slope: Floats, error: Floats, noise: float) -> Floats:
+def _held(slope: FloatArray, error: FloatArray, noise: float) -> FloatArray:
     """Slopes less what may be noise in them."""
-    if len(slope) < FEWEST_TO_POOL:
-        return toward_zero(slope, error, _USUAL_SLOPE * noise)
-    held, _ = toward_each_other(slope, error, _USUAL_DIFFERENCE * noise)
+    if len(slope) < MIN_TO_POOL:
+        return shrink_to_zero(slope, error, _USUAL_SLOPE * noise)
+    held, _ = shrink_to_mean(slope, error, _USUAL_DIFFERENCE * noise)
     return held

@@ -20,15 +20,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.estimation.early_stopping import Growing, settled
-from training.estimation.parallel import ONE_THREAD, side_by_side
+from training.estimation.early_stopping import StagedBooster, select_rounds
+from training.estimation.parallel import ONE_THREAD, parallel_map
 
 NONE = "none"
 """The choice of no support."""
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-SMALLEST_PROPENSITY = 0.01
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+MIN_PROPENSITY = 0.01
 _PROPENSITY_TREES = (5, 10, 20, 35, 50, 75, 100, 150)
 _OUTCOME_TREES = (20, 40, 80, 120, 180, 250)
 _PROPENSITY = {
@@ -57,11 +57,11 @@ class PseudoOutcomes:
     """Arrays of shape (episodes, supports): the pseudo-outcome and the precision weight of each."""
 
     supports: tuple[str, ...]
-    values: Floats
-    weights: Floats
-    propensity: Floats
+    values: FloatArray
+    weights: FloatArray
+    propensity: FloatArray
     """Shape (episodes, 1 + supports); the first column is that of no support."""
-    outcome: Floats
+    outcome: FloatArray
     """Expected outcome, of the same shape as `propensity`."""
 
     noise: float
@@ -69,17 +69,17 @@ class PseudoOutcomes:
 
 
 @dataclass(frozen=True)
-class CrossFitted:
+class CrossFit:
     """Models by fold, how many trees of them count, and what those say of the rows that their model
     did not see: a mean, a chance or, shape (n, classes), chances.
     """
 
     models: dict[int, lgb.Booster]
     trees: int
-    unseen: Floats
+    unseen: FloatArray
 
 
-def folds_of(students: pd.Series, n_folds: int, seed: int) -> NDArray[np.intp]:
+def assign_folds(students: pd.Series, n_folds: int, seed: int) -> NDArray[np.intp]:
     """The fold of each episode, by student, so that nobody's own outcome trains what judges
     them.
     """
@@ -96,7 +96,7 @@ def pseudo_outcomes(
     supports: tuple[str, ...],
     folds: NDArray[np.intp],
     seed: int,
-    smallest_propensity: float = SMALLEST_PROPENSITY,
+    smallest_propensity: float = MIN_PROPENSITY,
 ) -> PseudoOutcomes:
     """Cross-fitted pseudo-outcomes of every support for every episode. Episodes with another
     support inform nothing.
@@ -108,8 +108,8 @@ def pseudo_outcomes(
     treatment = np.asarray(pd.Categorical(support, categories=names).codes, dtype=np.intp)
     rows = features.to_numpy(dtype="float64")
     target = outcome.to_numpy(dtype="float64")
-    given = with_flags(rows, treatment, len(names))
-    chances = cross_fitted(
+    given = append_treatment_dummies(rows, treatment, len(names))
+    chances = cross_fit(
         _PROPENSITY | {"num_class": len(names), "seed": seed},
         rows,
         treatment,
@@ -117,18 +117,18 @@ def pseudo_outcomes(
         _PROPENSITY_TREES,
     )
     propensity = np.clip(chances.unseen, smallest_propensity, 1.0)
-    followed = cross_fitted(_OUTCOME | {"seed": seed}, given, target, folds, _OUTCOME_TREES)
+    followed = cross_fit(_OUTCOME | {"seed": seed}, given, target, folds, _OUTCOME_TREES)
     expected = np.zeros((len(rows), len(names)))
 
     def expect(which: tuple[int, int]) -> None:
         place, fold = which
         judged = folds == fold
-        asked = with_flags(rows[judged], np.full(judged.sum(), place), len(names))
+        asked = append_treatment_dummies(rows[judged], np.full(judged.sum(), place), len(names))
         expected[judged, place] = followed.models[fold].predict(
             asked, num_iteration=followed.trees, **ONE_THREAD
         )
 
-    side_by_side(expect, [(place, fold) for place in range(len(names)) for fold in followed.models])
+    parallel_map(expect, [(place, fold) for place in range(len(names)) for fold in followed.models])
     untreated = (treatment == 0) * (target - expected[:, 0]) / propensity[:, 0]
     treated = np.eye(len(names))[treatment] * (target[:, None] - expected) / propensity
     values = expected[:, 1:] - expected[:, :1] + treated[:, 1:] - untreated[:, None]
@@ -137,14 +137,14 @@ def pseudo_outcomes(
     return PseudoOutcomes(supports, values, weights, propensity, expected, noise)
 
 
-def cross_fitted(
+def cross_fit(
     parameters: Mapping[str, Any],
-    rows: Floats,
+    rows: FloatArray,
     target: NDArray[Any],
     folds: NDArray[np.intp],
     counts: Sequence[int],
-    usable: Flags | None = None,
-) -> CrossFitted:
+    usable: BoolArray | None = None,
+) -> CrossFit:
     """A LightGBM model for each fold, learned from the usable rows of the others.
 
     All have as many trees, the one of `counts` with which they foretell best the usable rows that
@@ -156,25 +156,27 @@ def cross_fitted(
     """
     used = np.ones(len(folds), dtype=bool) if usable is None else usable
 
-    def growing(fold: int) -> Growing:
+    def growing(fold: int) -> StagedBooster:
         train = used & (folds != fold)
         sized = _sized(parameters, train)
-        return Growing(
+        return StagedBooster(
             sized, lgb.Dataset(rows[train], target[train], params=sized), rows[folds == fold]
         )
 
     models = {int(fold): growing(int(fold)) for fold in np.unique(folds)}
 
-    def grow(count: int) -> Floats:
-        return _together(side_by_side(methodcaller("grow", count), models.values()), folds, models)
+    def grow(count: int) -> FloatArray:
+        return _together(parallel_map(methodcaller("grow", count), models.values()), folds, models)
 
-    trees, unseen = settled(
+    trees, unseen = select_rounds(
         counts, grow, lambda said: _missed(parameters["objective"], said[used], target[used])
     )
-    return CrossFitted({fold: one.model for fold, one in models.items()}, trees, unseen)
+    return CrossFit({fold: one.model for fold, one in models.items()}, trees, unseen)
 
 
-def _together(parts: Sequence[Floats], folds: NDArray[np.intp], counted: Iterable[int]) -> Floats:
+def _together(
+    parts: Sequence[FloatArray], folds: NDArray[np.intp], counted: Iterable[int]
+) -> FloatArray:
     """What the folds' models say of the rows that they did not see."""
     whole = np.zeros((len(folds), *parts[0].shape[1:]))
     for fold, own in zip(counted, parts, strict=True):
@@ -182,7 +184,7 @@ def _together(parts: Sequence[Floats], folds: NDArray[np.intp], counted: Iterabl
     return whole
 
 
-def _missed(objective: str, said: Floats, target: NDArray[Any]) -> float:
+def _missed(objective: str, said: FloatArray, target: NDArray[Any]) -> float:
     """How far predictions are from what came: squared error, or the surprise at a choice."""
     if objective == "regression":
         return float(((target - said) ** 2).mean())
@@ -191,12 +193,14 @@ def _missed(objective: str, said: Floats, target: NDArray[Any]) -> float:
     return float(-np.log(np.maximum(chance, 1e-6)).mean())
 
 
-def _sized(parameters: Mapping[str, Any], train: Flags) -> dict[str, Any]:
+def _sized(parameters: Mapping[str, Any], train: BoolArray) -> dict[str, Any]:
     """The same with leaves that a small past can fill."""
     return dict(parameters) | {"min_data_in_leaf": max(10, min(100, int(train.sum()) // 100))}
 
 
-def with_flags(rows: Floats, treatment: NDArray[np.integer], count: int) -> Floats:
+def append_treatment_dummies(
+    rows: FloatArray, treatment: NDArray[np.integer], count: int
+) -> FloatArray:
     """Rows with a column of zeros and ones for each action but the first, shape (n, features +
     count - 1).
     """

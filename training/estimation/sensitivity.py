@@ -46,17 +46,17 @@ def e_value(difference: Estimate, deviation: float) -> EValue:
         raise ValueError(f"the difference and its interval must be numbers; they are {difference}")
     nearer = max(difference.lower, 0.0) if difference.value > 0 else min(difference.upper, 0.0)
     return EValue(
-        *(of_risk_ratio(_risk_ratio(one, deviation)) for one in (difference.value, nearer))
+        *(e_value_of_risk_ratio(_risk_ratio(one, deviation)) for one in (difference.value, nearer))
     )
 
 
-def of_risk_ratio(ratio: float) -> float:
+def e_value_of_risk_ratio(ratio: float) -> float:
     """RR + sqrt(RR (RR - 1)), of 1/RR where RR is below 1: VanderWeele & Ding (2017), table 1."""
     away = max(ratio, 1.0 / ratio)
     return away + math.sqrt(away * (away - 1.0))
 
 
-def in_words(
+def e_value_sentence(
     difference: Estimate, deviation: float, compared: str = "were given this support"
 ) -> str:
     """What to print beside a claim: how strong something not on record would have to be to explain

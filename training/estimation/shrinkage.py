@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.estimation.pseudo_outcomes import Floats
+from training.estimation.pseudo_outcomes import FloatArray
 
-FEWEST_TO_POOL = 4
+MIN_TO_POOL = 4
 """Estimates from which on the others say how far one of them is likely to lie from their mean."""
 
 
-def toward_each_other(
-    levels: Floats, errors: Floats, usual_spread: float = 0.0
-) -> tuple[Floats, Floats]:
+def shrink_to_mean(
+    levels: FloatArray, errors: FloatArray, usual_spread: float = 0.0
+) -> tuple[FloatArray, FloatArray]:
     """Empirical Bayes estimates of means with known standard errors, and their own errors, shape
     (means,).
 
@@ -21,7 +21,7 @@ def toward_each_other(
     70; the variance between means by DerSimonian & Laird (1986), at least `usual_spread` squared.
     Fewer than four stay as they are.
     """
-    if len(levels) < FEWEST_TO_POOL:
+    if len(levels) < MIN_TO_POOL:
         return levels, errors
     shrunk, sure = np.empty_like(levels), np.empty_like(levels)
     for place in range(len(levels)):
@@ -36,24 +36,24 @@ def toward_each_other(
     return shrunk, sure
 
 
-def toward_zero(levels: Floats, errors: Floats, usual_spread: float) -> Floats:
+def shrink_to_zero(levels: FloatArray, errors: FloatArray, usual_spread: float) -> FloatArray:
     """Estimates less what may be noise in them, where zero is usual: for too few to say what they
     have in common.
     """
-    shrunk: Floats = levels * _kept(usual_spread**2, errors)
+    shrunk: FloatArray = levels * _kept(usual_spread**2, errors)
     return shrunk
 
 
-def _kept(between: float, errors: Floats) -> Floats:
+def _kept(between: float, errors: FloatArray) -> FloatArray:
     """The share of a distance that is no noise; all of it where nothing is noise."""
     noise = np.square(errors)
-    kept: Floats = np.divide(
+    kept: FloatArray = np.divide(
         between, between + noise, out=np.ones_like(noise), where=between + noise > 0
     )
     return kept
 
 
-def _common(levels: Floats, errors: Floats) -> tuple[float, float]:
+def _common(levels: FloatArray, errors: FloatArray) -> tuple[float, float]:
     """Mean and variance of what means with known errors have in common."""
     precision = 1 / np.maximum(errors, 1e-9) ** 2
     common = float((precision * levels).sum() / precision.sum())

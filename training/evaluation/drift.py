@@ -26,29 +26,29 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from scipy.stats import chi2
 
-from features.catalog import BY_NAME
+from features.catalog import FEATURES_BY_NAME
 from training.episodes.episodes import DecisionDay, Episodes
 from training.estimation.policy_value import FEW_CLUSTERS, Estimate, clustered_mean
-from training.estimation.pseudo_outcomes import Floats
+from training.estimation.pseudo_outcomes import FloatArray
 from training.evaluation.evaluate import (
     SMALLEST_CELL,
-    JudgedEpisodes,
-    best_benefits,
+    EvaluationSet,
+    best_support_benefits,
     calibration_rows,
-    shown,
+    published_count,
 )
-from training.ranking.ranker import BenefitRanker, coarsened
+from training.ranking.ranker import BenefitRanker, coarsen
 
 BINS = 10
-SOME_FROM, MUCH_FROM = 0.1, 0.25
-LEVEL = 0.05
+MODERATE_PSI, MAJOR_PSI = 0.1, 0.25
+FALSE_ALARM_RATE = 0.05
 """Chance that a day on which nothing changed shows a change of any feature at all, at most."""
-FEWEST_EXPECTED = 30
+MIN_EXPECTED_COUNT = 30
 """Students that a cell must be expected to hold now: with fewer, chance is not about chi-square,
 and a number that is too small to be told would decide."""
 
 
-class Change(StrEnum):
+class DriftLevel(StrEnum):
     """How much a feature, a family or a day differs from the days that a model learned from."""
 
     UNKNOWN = "cannot tell"
@@ -57,7 +57,7 @@ class Change(StrEnum):
     MUCH = "much change"
 
 
-class Came(StrEnum):
+class PredictionCheck(StrEnum):
     """How what came of supports stands against what was predicted."""
 
     UNKNOWN = "cannot tell"
@@ -83,7 +83,7 @@ class Distribution:
 
 
 @dataclass(frozen=True)
-class PlaceReference:
+class SchoolDayReference:
     """One place of the school year: about how many students, and each feature's distribution by
     name.
     """
@@ -93,16 +93,16 @@ class PlaceReference:
 
 
 @dataclass(frozen=True)
-class Reference:
+class DriftReference:
     """What a model's students looked like, by place of the school year."""
 
-    places: Mapping[int, PlaceReference]
+    places: Mapping[int, SchoolDayReference]
 
     def to_json(self) -> str:
         return _REFERENCE.dump_json(self, indent=1).decode()
 
     @classmethod
-    def from_json(cls, data: bytes) -> Reference:
+    def from_json(cls, data: bytes) -> DriftReference:
         """The reference that `to_json` wrote.
 
         Raises:
@@ -111,11 +111,11 @@ class Reference:
         return _REFERENCE.validate_json(data)
 
 
-_REFERENCE = TypeAdapter(Reference)
+_REFERENCE = TypeAdapter(DriftReference)
 
 
 @dataclass(frozen=True)
-class Turn:
+class LargestShift:
     """Where a distribution moved most: the shares of students above a value, of those of whom it is
     known.
     """
@@ -126,7 +126,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class FeatureChange:
+class FeatureDrift:
     """One feature on one day. `chance`: the index that chance alone passes too rarely to be meant
     here.
 
@@ -139,34 +139,34 @@ class FeatureChange:
     chance: float
     missing_then: float | None
     missing_now: float | None
-    turn: Turn | None
+    turn: LargestShift | None
 
     @property
     def family(self) -> str:
-        return BY_NAME[self.name].family
+        return FEATURES_BY_NAME[self.name].family
 
     @property
-    def verdict(self) -> Change:
-        if self.index < SOME_FROM or self.index <= self.chance:
-            return Change.AS_BEFORE
-        return Change.MUCH if self.index >= MUCH_FROM else Change.SOME
+    def verdict(self) -> DriftLevel:
+        if self.index < MODERATE_PSI or self.index <= self.chance:
+            return DriftLevel.AS_BEFORE
+        return DriftLevel.MUCH if self.index >= MAJOR_PSI else DriftLevel.SOME
 
 
 @dataclass(frozen=True)
-class FamilyChange:
+class FamilyDrift:
     """A family of features on one day: the feature that changed most, and the mean index."""
 
     name: str
-    worst: FeatureChange
+    worst: FeatureDrift
     mean: float
 
     @property
-    def verdict(self) -> Change:
+    def verdict(self) -> DriftLevel:
         return self.worst.verdict
 
 
 @dataclass(frozen=True)
-class DayChange:
+class DayDrift:
     """One decision day against the same place of the years that were learned from.
 
     `features` is empty where that cannot be compared; then `cannot_tell` says why, in words.
@@ -176,17 +176,17 @@ class DayChange:
     day: date
     place: int
     students: int | None
-    features: tuple[FeatureChange, ...]
+    features: tuple[FeatureDrift, ...]
     cannot_tell: str = ""
 
     @property
-    def families(self) -> list[FamilyChange]:
+    def families(self) -> list[FamilyDrift]:
         """In the order of the catalog."""
-        found: dict[str, list[FeatureChange]] = {}
+        found: dict[str, list[FeatureDrift]] = {}
         for one in self.features:
             found.setdefault(one.family, []).append(one)
         return [
-            FamilyChange(
+            FamilyDrift(
                 name,
                 max(ones, key=lambda one: (_RANK[one.verdict], one.index)),
                 float(np.mean([one.index for one in ones])),
@@ -195,15 +195,15 @@ class DayChange:
         ]
 
     @property
-    def verdict(self) -> Change:
-        return worst_change([one.verdict for one in self.features])
+    def verdict(self) -> DriftLevel:
+        return worst_level([one.verdict for one in self.features])
 
 
-_RANK = {verdict: place for place, verdict in enumerate(Change)}
+_RANK = {verdict: place for place, verdict in enumerate(DriftLevel)}
 
 
 @dataclass(frozen=True)
-class Fifth:
+class Quintile:
     """A fifth of the episodes by predicted benefit, the least first: what was predicted and what
     came, in points.
     """
@@ -215,7 +215,7 @@ class Fifth:
 
 
 @dataclass(frozen=True)
-class Realised:
+class RealizedBenefit:
     """What was predicted of each student's best support, and what it came to, in progress points,
     doubly robust.
 
@@ -230,27 +230,31 @@ class Realised:
     predicted: float
     came: Estimate
     slope: Estimate | None
-    fifths: tuple[Fifth, ...]
+    fifths: tuple[Quintile, ...]
 
     @property
-    def verdict(self) -> Came:
+    def verdict(self) -> PredictionCheck:
         """Less where the 95% interval of the level lies below what was predicted, or that of the
         slope below one: each by chance alone in one of forty cases. Nothing is said where the level
         may as well be no benefit at all.
         """
         if self.came.upper < self.predicted or (self.slope is not None and self.slope.upper < 1):
-            return Came.LESS
+            return PredictionCheck.LESS
         if self.came.lower > self.predicted:
-            return Came.MORE
-        return Came.UNKNOWN if self.came.lower <= 0 < self.predicted else Came.AS_PREDICTED
+            return PredictionCheck.MORE
+        return (
+            PredictionCheck.UNKNOWN
+            if self.came.lower <= 0 < self.predicted
+            else PredictionCheck.AS_PREDICTED
+        )
 
 
-def worst_change(found: Sequence[Change]) -> Change:
+def worst_level(found: Sequence[DriftLevel]) -> DriftLevel:
     """The greatest change among these; `UNKNOWN` where there is none."""
-    return max(found, key=lambda one: _RANK[one], default=Change.UNKNOWN)
+    return max(found, key=lambda one: _RANK[one], default=DriftLevel.UNKNOWN)
 
 
-def reference_of(episodes: Episodes, days: Sequence[DecisionDay]) -> Reference:
+def build_reference(episodes: Episodes, days: Sequence[DecisionDay]) -> DriftReference:
     """What the students of episodes looked like at each place of the school year.
 
     Args:
@@ -262,29 +266,29 @@ def reference_of(episodes: Episodes, days: Sequence[DecisionDay]) -> Reference:
     for place in sorted(set(place_of.values()) & set(places)):
         rows = (places == place).to_numpy()
         features, students = episodes.features[rows], episodes.student[rows]
-        number = shown(students.nunique())
+        number = published_count(students.nunique())
         if number is not None:
             first = ~students.duplicated().to_numpy()
-            coarse = coarsened(features)
-            found[int(place)] = PlaceReference(
+            coarse = coarsen(features)
+            found[int(place)] = SchoolDayReference(
                 number,
                 {
                     str(name): _distribution(_floats(features[name]), _floats(coarse[name]), first)
                     for name in features.columns
                 },
             )
-    return Reference(found)
+    return DriftReference(found)
 
 
-def day_change(reference: Reference, day: DecisionDay, now: pd.DataFrame) -> DayChange:
+def compare_day(reference: DriftReference, day: DecisionDay, now: pd.DataFrame) -> DayDrift:
     """One decision day against the reference of its place.
 
     Args:
         now: the features of the day, one row a student.
     """
-    then, students = reference.places.get(day.place), shown(len(now))
+    then, students = reference.places.get(day.place), published_count(len(now))
     if then is None:
-        return DayChange(
+        return DayDrift(
             day.day,
             day.place,
             students,
@@ -292,24 +296,24 @@ def day_change(reference: Reference, day: DecisionDay, now: pd.DataFrame) -> Day
             "the model did not learn from this place of a school year",
         )
     if min(len(now), then.students) < FEW_CLUSTERS:
-        return DayChange(
+        return DayDrift(
             day.day, day.place, students, (), f"fewer than {FEW_CLUSTERS} students are compared"
         )
-    level = LEVEL / len(then.features)
-    return DayChange(
+    level = FALSE_ALARM_RATE / len(then.features)
+    return DayDrift(
         day.day,
         day.place,
         students,
         tuple(
-            feature_change(name, one, _floats(now[name]), then.students, level)
+            compare_feature(name, one, _floats(now[name]), then.students, level)
             for name, one in then.features.items()
         ),
     )
 
 
-def feature_change(
-    name: str, then: Distribution, now: Floats, students: int, level: float = LEVEL
-) -> FeatureChange:
+def compare_feature(
+    name: str, then: Distribution, now: FloatArray, students: int, level: float = FALSE_ALARM_RATE
+) -> FeatureDrift:
     """One feature against its distribution among `students`.
 
     Args:
@@ -321,7 +325,7 @@ def feature_change(
     expected, actual = _shares(told, counts, students)
     index = float(((actual - expected) * np.log(actual / expected)).sum())
     chance = float(chi2.ppf(1 - level, max(1, len(expected) - 1))) * (1 / students + 1 / len(now))
-    return FeatureChange(
+    return FeatureDrift(
         name,
         round(index, 3),
         round(chance, 3),
@@ -331,13 +335,13 @@ def feature_change(
     )
 
 
-def realised_outcome(found: JudgedEpisodes, ranker: BenefitRanker) -> Realised:
+def realized_benefit(found: EvaluationSet, ranker: BenefitRanker) -> RealizedBenefit:
     """What a ranker predicted on episodes that it did not learn from, and what it came to."""
-    predicted, came = best_benefits(found, ranker)
+    predicted, came = best_support_benefits(found, ranker)
     students, usual = found.episodes.student.to_numpy(), float(predicted.mean())
     gap = clustered_mean(came - predicted, students)
     fifths = tuple(
-        Fifth(
+        Quintile(
             row["fifth"],
             row["predicted"],
             Estimate(row["realised"], row["lower"], row["upper"]),
@@ -345,7 +349,7 @@ def realised_outcome(found: JudgedEpisodes, ranker: BenefitRanker) -> Realised:
         )
         for row in calibration_rows(found, ranker)
     )
-    return Realised(
+    return RealizedBenefit(
         tuple(found.days),
         found.published(len(found)),
         usual,
@@ -355,7 +359,7 @@ def realised_outcome(found: JudgedEpisodes, ranker: BenefitRanker) -> Realised:
     )
 
 
-def _distribution(values: Floats, coarse: Floats, first: NDArray[np.bool_]) -> Distribution:
+def _distribution(values: FloatArray, coarse: FloatArray, first: NDArray[np.bool_]) -> Distribution:
     """Cells of about a tenth, each with ten students or more; a student counts for one cell alone,
     by `first`.
     """
@@ -395,11 +399,13 @@ def _merged_for(then: Distribution, now: int) -> Distribution:
     if None in then.shares or not then.shares:
         return then
     edges, shares = list(then.edges), [float(one or 0.0) for one in then.shares]
-    _joined(edges, shares, FEWEST_EXPECTED / now)
+    _joined(edges, shares, MIN_EXPECTED_COUNT / now)
     return Distribution(tuple(edges), tuple(shares), then.missing)
 
 
-def _shares(then: Distribution, counts: NDArray[np.intp], students: int) -> tuple[Floats, Floats]:
+def _shares(
+    then: Distribution, counts: NDArray[np.intp], students: int
+) -> tuple[FloatArray, FloatArray]:
     """Shares then and now in each cell and, last, of whom the feature is missing, shape (cells,);
     each adds up to one.
 
@@ -414,7 +420,7 @@ def _shares(then: Distribution, counts: NDArray[np.intp], students: int) -> tupl
     told = np.array([one if one is not None else np.nan for one in (*then.shares, then.missing)])
     if not then.shares:
         told = np.array([np.nan, then.missing if then.missing is not None else np.nan])
-    few = FEWEST_EXPECTED / int(counts.sum())
+    few = MIN_EXPECTED_COUNT / int(counts.sum())
     rare = np.isnan(told) | (told < few)
     rare[-1] |= bool(then.shares) and actual[-1] < told[-1]
     limit = np.maximum(np.where(np.isnan(told), SMALLEST_CELL / students, told), few)
@@ -425,7 +431,7 @@ def _shares(then: Distribution, counts: NDArray[np.intp], students: int) -> tupl
     return expected, actual
 
 
-def _counts(values: Floats, edges: Sequence[float]) -> NDArray[np.intp]:
+def _counts(values: FloatArray, edges: Sequence[float]) -> NDArray[np.intp]:
     """How many values lie in each cell, and last how many are missing, shape (edges + 2,)."""
     known = values[~np.isnan(values)]
     held = np.bincount(
@@ -434,7 +440,7 @@ def _counts(values: Floats, edges: Sequence[float]) -> NDArray[np.intp]:
     return np.append(held, len(values) - len(known))
 
 
-def _turn(then: Distribution, now: Floats) -> Turn | None:
+def _turn(then: Distribution, now: FloatArray) -> LargestShift | None:
     """The edge above which the shares differ most, where what it tells of both is of ten students
     or more.
     """
@@ -449,12 +455,14 @@ def _turn(then: Distribution, now: Floats) -> Turn | None:
     if not enough.any():
         return None
     at = int(np.where(enough, np.abs(above_now / max(known, 1) - above_then), -1.0).argmax())
-    return Turn(
+    return LargestShift(
         then.edges[at], round(float(above_then[at]), 2), round(float(above_now[at]) / known, 2)
     )
 
 
-def _slope(predicted: Floats, came: Floats, students: NDArray[np.object_]) -> Estimate | None:
+def _slope(
+    predicted: FloatArray, came: FloatArray, students: NDArray[np.object_]
+) -> Estimate | None:
     """The least-squares slope of what came on what was predicted, clustered by student by its
     influence function.
     """
@@ -479,5 +487,5 @@ def _rounded(share: float | None) -> float | None:
     return None if share is None else round(share, 3)
 
 
-def _floats(column: pd.Series) -> Floats:
+def _floats(column: pd.Series) -> FloatArray:
     return column.to_numpy(dtype="float64")

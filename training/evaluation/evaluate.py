@@ -24,24 +24,30 @@ from training.estimation.policy_value import (
     Actions,
     PolicyValue,
     clustered_mean,
-    overlap,
+    overlap_histogram,
     policy_value,
 )
-from training.estimation.pseudo_outcomes import NONE, Flags, Floats, folds_of, pseudo_outcomes
-from training.estimation.sensitivity import in_words
+from training.estimation.pseudo_outcomes import (
+    NONE,
+    BoolArray,
+    FloatArray,
+    assign_folds,
+    pseudo_outcomes,
+)
+from training.estimation.sensitivity import e_value_sentence
 from training.ranking.ranker import BenefitRanker
-from training.ranking.suggestions import choose
+from training.ranking.suggestions import choose_actions
 
 SMALLEST_CELL = 10
 """Fewest students behind a number that is published (NCES 2011-603)."""
 ROUNDED_TO = 10
-FIFTHS = 5
-GETS = "got what it would choose"
+N_CALIBRATION_BINS = 5
+TREATED_PHRASE = "got what it would choose"
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class JudgedEpisodes:
+class EvaluationSet:
     """Judged episodes only, with arrays of shape (n,) and (n, 1 + supports), the first column that
     of none.
 
@@ -51,15 +57,15 @@ class JudgedEpisodes:
     episodes: Episodes
     supports: tuple[str, ...]
     taken: Actions
-    propensity: Floats
-    expected: Floats
-    benefit: Floats
+    propensity: FloatArray
+    expected: FloatArray
+    benefit: FloatArray
 
     def __len__(self) -> int:
         return len(self.episodes)
 
     @property
-    def reward(self) -> Floats:
+    def reward(self) -> FloatArray:
         """The outcomes, in progress points."""
         return self.episodes.outcome.to_numpy(dtype="float64")
 
@@ -70,7 +76,7 @@ class JudgedEpisodes:
 
     @property
     def days(self) -> list[date]:
-        return days_of(self.episodes.decision_date)
+        return distinct_days(self.episodes.decision_date)
 
     @property
     def first_day(self) -> date:
@@ -87,7 +93,7 @@ class JudgedEpisodes:
 
     def choices(self, ranker: BenefitRanker, programs: pd.DataFrame, places: int | None) -> Actions:
         """What the ranker would choose, as places among (none, *supports), shape (n,)."""
-        chosen = choose(ranker, self.episodes.features, programs, places)
+        chosen = choose_actions(ranker, self.episodes.features, programs, places)
         among: Actions = np.array(
             [0, *(1 + self.supports.index(name) for name in ranker.supports_)], dtype=np.intp
         )
@@ -103,11 +109,11 @@ class JudgedEpisodes:
         """A number of episodes as it may be told: rounded to ten; None where fewer than ten
         students may be behind.
         """
-        return shown(int(count) if count >= SMALLEST_CELL * len(self.days) else 0)
+        return published_count(int(count) if count >= SMALLEST_CELL * len(self.days) else 0)
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Evaluation:
     """One ranker's policy, judged: `same_places` with as many places as the past had, `no_limit`
     without that limit.
 
@@ -128,7 +134,11 @@ class Judgement:
     @property
     def sensitivity(self) -> str:
         """What to print beside the gain at the same places."""
-        return in_words(self.same_places.gain, self.deviation, GETS) if self.deviation > 0 else ""
+        return (
+            e_value_sentence(self.same_places.gain, self.deviation, TREATED_PHRASE)
+            if self.deviation > 0
+            else ""
+        )
 
     def metrics(self) -> dict[str, float]:
         """Flat figures, as an experiment tracker wants them."""
@@ -148,13 +158,13 @@ class Judgement:
             "last_day": str(self.last_day),
             "sensitivity": self.sensitivity,
         }
-        plain: dict[str, Any] = without_nan(found)
+        plain: dict[str, Any] = nan_to_none(found)
         return plain
 
 
-def judged_episodes(
-    episodes: Episodes, judged: Flags, supports: tuple[str, ...], seed: int
-) -> JudgedEpisodes:
+def evaluation_set(
+    episodes: Episodes, judged: BoolArray, supports: tuple[str, ...], seed: int
+) -> EvaluationSet:
     """The judged ones of all episodes, from which chances and expectations are learned,
     cross-fitted by student.
 
@@ -177,22 +187,22 @@ def judged_episodes(
         episodes.support,
         episodes.outcome,
         supports,
-        folds_of(episodes.student, 5, seed),
+        assign_folds(episodes.student, 5, seed),
         seed,
     )
     own = episodes.take(np.flatnonzero(judged).astype(np.intp)).completed(seed)
     taken = np.asarray(
         pd.Categorical(own.support, categories=[NONE, *supports]).codes, dtype=np.intp
     )
-    return JudgedEpisodes(
+    return EvaluationSet(
         own, supports, taken, found.propensity[judged], found.outcome[judged], found.values[judged]
     )
 
 
-def judge(found: JudgedEpisodes, ranker: BenefitRanker, programs: pd.DataFrame) -> Judgement:
+def evaluate(found: EvaluationSet, ranker: BenefitRanker, programs: pd.DataFrame) -> Evaluation:
     """A fitted ranker's policy on episodes that it did not learn from."""
     limited, free = (found.choices(ranker, programs, places) for places in (found.places, None))
-    return Judgement(
+    return Evaluation(
         found.first_day,
         found.last_day,
         len(found),
@@ -206,9 +216,9 @@ def judge(found: JudgedEpisodes, ranker: BenefitRanker, programs: pd.DataFrame) 
     )
 
 
-def judge_learning(
+def evaluate_on_later_days(
     episodes: Episodes, ranker: BenefitRanker, programs: pd.DataFrame, seed: int = 0
-) -> Judgement:
+) -> Evaluation:
     """Let `ranker` learn from the earlier two thirds of the decision days, and judge it on the
     later ones.
 
@@ -216,20 +226,20 @@ def judge_learning(
         NotEnoughEvidence: there are too few decision days, or nobody got a support on the later
             ones.
     """
-    later = on_later_days(episodes)
+    later = later_days_mask(episodes)
     supports = ranker.supports or tuple(sorted(set(episodes.support) - {NONE}))
-    found = judged_episodes(episodes, later, tuple(supports), seed)
-    earlier = left_to_learn(episodes, later, seed)
+    found = evaluation_set(episodes, later, tuple(supports), seed)
+    earlier = training_split(episodes, later, seed)
     ranker.fit(earlier.features, earlier.outcome, earlier.support, earlier.student)
-    return judge(found, ranker, programs)
+    return evaluate(found, ranker, programs)
 
 
-def left_to_learn(episodes: Episodes, judged: Flags, seed: int) -> Episodes:
+def training_split(episodes: Episodes, judged: BoolArray, seed: int) -> Episodes:
     """The episodes that do not judge, with outcomes completed from themselves alone."""
     return episodes.take(np.flatnonzero(~judged).astype(np.intp)).completed(seed)
 
 
-def on_later_days(episodes: Episodes) -> Flags:
+def later_days_mask(episodes: Episodes) -> BoolArray:
     """Which episodes lie in the later third of the decision days, shape (episodes,).
 
     Raises:
@@ -241,32 +251,34 @@ def on_later_days(episodes: Episodes) -> Flags:
             f"there is not enough evidence to judge by: {len(days)} decision days, of which the "
             "later ones must judge what the earlier ones teach"
         )
-    later: Flags = (episodes.decision_date >= days[max(1, round(len(days) * 2 / 3))]).to_numpy()
+    later: BoolArray = (episodes.decision_date >= days[max(1, round(len(days) * 2 / 3))]).to_numpy()
     return later
 
 
-def days_of(decision_date: pd.Series) -> list[date]:
+def distinct_days(decision_date: pd.Series) -> list[date]:
     """The decision days of episodes, each once and in order."""
     return sorted(pd.to_datetime(decision_date).dt.date.unique())
 
 
-def overlap_rows(found: JudgedEpisodes, chosen: Actions) -> Iterator[Row]:
+def overlap_rows(found: EvaluationSet, chosen: Actions) -> Iterator[Row]:
     """How likely past practice was to choose what the policy does, by support: episodes in each
     range of chances.
     """
-    for row in overlap(chosen, found.propensity).rows((NONE, *found.supports)):
+    for row in overlap_histogram(chosen, found.propensity).rows((NONE, *found.supports)):
         yield row | {"episodes": found.published(float(row["episodes"]))}
 
 
-def calibration_rows(found: JudgedEpisodes, ranker: BenefitRanker) -> Iterator[Row]:
+def calibration_rows(found: EvaluationSet, ranker: BenefitRanker) -> Iterator[Row]:
     """What was predicted of each student's best support and what it came to, doubly robust, by
     fifths of the former.
 
     Nothing where a fifth would stand for fewer than ten students.
     """
-    predicted, realised = best_benefits(found, ranker)
+    predicted, realised = best_support_benefits(found, ranker)
     students = found.episodes.student.to_numpy()
-    for place, rows in enumerate(np.array_split(np.argsort(predicted, kind="stable"), FIFTHS)):
+    for place, rows in enumerate(
+        np.array_split(np.argsort(predicted, kind="stable"), N_CALIBRATION_BINS)
+    ):
         episodes = found.published(len(rows))
         if episodes is not None:
             came = clustered_mean(realised[rows], students[rows])
@@ -280,7 +292,9 @@ def calibration_rows(found: JudgedEpisodes, ranker: BenefitRanker) -> Iterator[R
             }
 
 
-def best_benefits(found: JudgedEpisodes, ranker: BenefitRanker) -> tuple[Floats, Floats]:
+def best_support_benefits(
+    found: EvaluationSet, ranker: BenefitRanker
+) -> tuple[FloatArray, FloatArray]:
     """What the ranker predicts of each student's best support, and its doubly robust
     pseudo-outcome, shape (n,).
     """
@@ -313,7 +327,7 @@ def importance_rows(
     return sorted(found_rows, key=lambda row: -row["points"])
 
 
-def shown(students: int) -> int | None:
+def published_count(students: int) -> int | None:
     """A number of students as it may be published: rounded to ten (halves up), None below ten."""
     return (
         None
@@ -322,14 +336,14 @@ def shown(students: int) -> int | None:
     )
 
 
-def without_nan(value: Any) -> Any:
+def nan_to_none(value: Any) -> Any:
     """The same with None for each number that is none, and lists for tuples: what strict JSON can
     hold.
     """
     if isinstance(value, Mapping):
-        return {name: without_nan(one) for name, one in value.items()}
+        return {name: nan_to_none(one) for name, one in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [without_nan(one) for one in value]
+        return [nan_to_none(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -23,8 +23,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from records.system.errors import SaidPlainly
-from training.episodes.episodes import FEWEST_OF_A_SUPPORT, Episodes
+from records.system.errors import UserError
+from training.episodes.episodes import MIN_STARTS_PER_SUPPORT, Episodes
 from training.estimation.policy_value import (
     FEW_CLUSTERS,
     Actions,
@@ -33,25 +33,25 @@ from training.estimation.policy_value import (
     PolicyValue,
     action_probabilities,
     clustered_mean,
-    self_normalised,
+    self_normalized,
 )
-from training.estimation.pseudo_outcomes import NONE, Flags, Floats
-from training.estimation.sensitivity import in_words
+from training.estimation.pseudo_outcomes import NONE, BoolArray, FloatArray
+from training.estimation.sensitivity import e_value_sentence
 from training.evaluation.evaluate import (
-    JudgedEpisodes,
-    judged_episodes,
-    left_to_learn,
-    on_later_days,
-    shown,
-    without_nan,
+    EvaluationSet,
+    evaluation_set,
+    later_days_mask,
+    nan_to_none,
+    published_count,
+    training_split,
 )
 from training.ranking.model_file import RankerModel
 from training.ranking.ranker import BenefitRanker
 
-Way = Literal["files", "learning"]
-FILES: Way = "files"
-LEARNING: Way = "learning"
-WAYS: Mapping[Way, str] = {
+ComparisonMode = Literal["files", "learning"]
+AS_REGISTERED_FILES: ComparisonMode = "files"
+REFITTED: ComparisonMode = "learning"
+MODE_DESCRIPTIONS: Mapping[ComparisonMode, str] = {
     "files": (
         "Both model files were judged as they are, on decision days that neither of them learned"
         " from."
@@ -64,7 +64,7 @@ WAYS: Mapping[Way, str] = {
 }
 
 
-class Finding(StrEnum):
+class Superiority(StrEnum):
     """What a comparison shows of the candidate."""
 
     BETTER = "better"
@@ -72,12 +72,12 @@ class Finding(StrEnum):
     WORSE = "worse"
 
 
-class NotComparable(SaidPlainly, ValueError):
+class NotComparable(UserError, ValueError):
     """Two versions that cannot be compared; the message says why."""
 
 
 @dataclass(frozen=True)
-class Difference:
+class PolicyDifference:
     """What one policy is worth beyond another an episode, in progress points.
 
     `differing`: students for whom the two choose differently at least once.
@@ -87,7 +87,7 @@ class Difference:
     differing: int
 
     @property
-    def finding(self) -> Finding:
+    def finding(self) -> Superiority:
         """Better or worse only where the 95% interval leaves zero out, so that a candidate that is
         no better is called better in one of forty cases; never where so few students are treated
         differently that no interval holds.
@@ -95,32 +95,32 @@ class Difference:
         if self.differing < FEW_CLUSTERS or not math.isfinite(
             self.estimate.lower + self.estimate.upper
         ):
-            return Finding.NO_BETTER
+            return Superiority.NO_BETTER
         if self.estimate.lower > 0:
-            return Finding.BETTER
-        return Finding.WORSE if self.estimate.upper < 0 else Finding.NO_BETTER
+            return Superiority.BETTER
+        return Superiority.WORSE if self.estimate.upper < 0 else Superiority.NO_BETTER
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PolicyComparison:
     """A candidate against a champion on judged episodes; `places` is how many of them got a support
     in the past.
 
     `deviation` is the standard deviation of the outcome among them, in progress points.
     """
 
-    way: Way
+    way: ComparisonMode
     first_day: date
     last_day: date
     episodes: int
     places: int
     candidate: PolicyValue
     champion: PolicyValue
-    difference: Difference
+    difference: PolicyDifference
     deviation: float
 
     @property
-    def finding(self) -> Finding:
+    def finding(self) -> Superiority:
         return self.difference.finding
 
     @property
@@ -130,7 +130,7 @@ class Comparison:
         """
         if not self.deviation > 0:
             return ""
-        return in_words(
+        return e_value_sentence(
             self.difference.estimate,
             self.deviation,
             "got what the one would choose and the other not",
@@ -145,24 +145,24 @@ class Comparison:
             "last_day": str(self.last_day),
             "finding": str(self.finding),
             "sensitivity": self.sensitivity,
-            "how": WAYS[self.way],
+            "how": MODE_DESCRIPTIONS[self.way],
             "difference": asdict(self.difference.estimate),
-            "differing": shown(self.difference.differing),
+            "differing": published_count(self.difference.differing),
         }
-        plain: dict[str, Any] = without_nan(found)
+        plain: dict[str, Any] = nan_to_none(found)
         return plain
 
 
-def compare(
+def compare_rankers(
     episodes: Episodes,
-    judged: Flags,
+    judged: BoolArray,
     programs: pd.DataFrame,
     candidate: BenefitRanker,
     champion: BenefitRanker,
     *,
-    way: Way = FILES,
+    way: ComparisonMode = AS_REGISTERED_FILES,
     seed: int = 0,
-) -> Comparison:
+) -> PolicyComparison:
     """Two fitted rankers on the judged episodes, from which neither of them may have learned.
 
     Args:
@@ -175,10 +175,10 @@ def compare(
         NotEnoughEvidence: nobody got a support in a judged episode.
     """
     supports = tuple(sorted({*candidate.supports_, *champion.supports_}))
-    found = judged_episodes(episodes, judged, supports, seed)
+    found = evaluation_set(episodes, judged, supports, seed)
     chosen = [found.choices(ranker, programs, found.places) for ranker in (candidate, champion)]
     values = [found.value(one) for one in chosen]
-    return Comparison(
+    return PolicyComparison(
         way,
         found.first_day,
         found.last_day,
@@ -191,14 +191,14 @@ def compare(
     )
 
 
-def compare_learning(
+def compare_refitted(
     episodes: Episodes,
     programs: pd.DataFrame,
     candidate: RankerModel,
     champion: RankerModel,
     *,
     seed: int = 0,
-) -> Comparison:
+) -> PolicyComparison:
     """The ways in which two models were learned: their clones learn from the earlier decision days,
     the later judge.
 
@@ -207,10 +207,10 @@ def compare_learning(
             ones.
         NotComparable: this version of Handrail no longer learns as one of the two did.
     """
-    judged = on_later_days(episodes)
-    earlier = left_to_learn(episodes, judged, seed)
+    judged = later_days_mask(episodes)
+    earlier = training_split(episodes, judged, seed)
     clones = [
-        unfitted(model, earlier).fit(
+        unfitted_clone(model, earlier).fit(
             earlier.features[model.ranker.feature_names_],
             earlier.outcome,
             earlier.support,
@@ -218,7 +218,7 @@ def compare_learning(
         )
         for model in (candidate, champion)
     ]
-    return compare(episodes, judged, programs, *clones, way=LEARNING, seed=seed)
+    return compare_rankers(episodes, judged, programs, *clones, way=REFITTED, seed=seed)
 
 
 def compare_models(
@@ -228,30 +228,36 @@ def compare_models(
     champion: RankerModel,
     *,
     seed: int = 0,
-) -> Comparison:
+) -> PolicyComparison:
     """Two models: the files where there is enough that neither learned from, else the ways of
     learning.
 
     Raises:
-        NotEnoughEvidence, NotComparable: as `compare_learning`.
+        NotEnoughEvidence, NotComparable: as `compare_refitted`.
     """
-    fresh = fresh_days(episodes, candidate, champion)
+    fresh = not_trained_on_mask(episodes, candidate, champion)
     if enough_to_judge(episodes, fresh):
-        return compare(
-            episodes, fresh, programs, candidate.ranker, champion.ranker, way=FILES, seed=seed
+        return compare_rankers(
+            episodes,
+            fresh,
+            programs,
+            candidate.ranker,
+            champion.ranker,
+            way=AS_REGISTERED_FILES,
+            seed=seed,
         )
-    return compare_learning(episodes, programs, candidate, champion, seed=seed)
+    return compare_refitted(episodes, programs, candidate, champion, seed=seed)
 
 
-def paired(
-    reward: Floats,
+def paired_difference(
+    reward: FloatArray,
     taken: Actions,
-    candidate: Actions | Floats,
-    champion: Actions | Floats,
-    propensity: Floats,
-    expected: Floats,
+    candidate: Actions | FloatArray,
+    champion: Actions | FloatArray,
+    propensity: FloatArray,
+    expected: FloatArray,
     clusters: Clusters,
-) -> Difference:
+) -> PolicyDifference:
     """The self-normalised doubly robust value of one policy less that of another, on the same
     episodes.
 
@@ -265,23 +271,23 @@ def paired(
     worth = []
     for one in chances:
         weight = one[rows, taken] / propensity[rows, taken]
-        worth.append(self_normalised((one * expected).sum(axis=1), weight, weight * missed))
+        worth.append(self_normalized((one * expected).sum(axis=1), weight, weight * missed))
     differs = np.abs(chances[0] - chances[1]).sum(axis=1) > 1e-9
     estimate = clustered_mean(worth[0] - worth[1], clusters)
-    return Difference(estimate, int(pd.Series(np.asarray(clusters))[differs].nunique()))
+    return PolicyDifference(estimate, int(pd.Series(np.asarray(clusters))[differs].nunique()))
 
 
-def new_days(days: Iterable[date], *models: RankerModel) -> list[date]:
+def days_not_trained_on(days: Iterable[date], *models: RankerModel) -> list[date]:
     """The decision days that none of the models learned from.
 
     Raises:
         NotComparable: a model does not say which days it learned from.
     """
-    learned: set[str] = set().union(*(learned_days(model.manifest) for model in models))
+    learned: set[str] = set().union(*(trained_days(model.manifest) for model in models))
     return [day for day in days if str(day) not in learned]
 
 
-def learned_days(manifest: Mapping[str, Any]) -> Collection[str]:
+def trained_days(manifest: Mapping[str, Any]) -> Collection[str]:
     """The decision days that a model learned from, as ISO dates.
 
     Raises:
@@ -296,24 +302,24 @@ def learned_days(manifest: Mapping[str, Any]) -> Collection[str]:
     return found
 
 
-def fresh_days(episodes: Episodes, *models: RankerModel) -> Flags:
+def not_trained_on_mask(episodes: Episodes, *models: RankerModel) -> BoolArray:
     """Which episodes lie on decision days that none of the models learned from, shape
     (episodes,).
     """
-    fresh: Flags = episodes.decision_date.isin(
-        new_days(episodes.decision_date.unique(), *models)
+    fresh: BoolArray = episodes.decision_date.isin(
+        days_not_trained_on(episodes.decision_date.unique(), *models)
     ).to_numpy()
     return fresh
 
 
-def enough_to_judge(episodes: Episodes, judged: Flags) -> bool:
+def enough_to_judge(episodes: Episodes, judged: BoolArray) -> bool:
     """Whether the judged episodes hold as many starts of supports as are asked of a support to
     learn from.
     """
-    return int((episodes.support[judged] != NONE).sum()) >= FEWEST_OF_A_SUPPORT
+    return int((episodes.support[judged] != NONE).sum()) >= MIN_STARTS_PER_SUPPORT
 
 
-def unfitted(model: RankerModel, earlier: Episodes) -> BenefitRanker:
+def unfitted_clone(model: RankerModel, earlier: Episodes) -> BenefitRanker:
     """A ranker that will learn as the model did, of those of its supports that the earlier episodes
     hold.
 
@@ -333,8 +339,8 @@ def unfitted(model: RankerModel, earlier: Episodes) -> BenefitRanker:
     )
 
 
-def _paired(found: JudgedEpisodes, candidate: Actions, champion: Actions) -> Difference:
-    return paired(
+def _paired(found: EvaluationSet, candidate: Actions, champion: Actions) -> PolicyDifference:
+    return paired_difference(
         found.reward,
         found.taken,
         candidate,

@@ -19,47 +19,52 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from records.snapshots.snapshot import Snapshot
-from records.system.errors import SaidPlainly
-from records.system.files import write_whole
+from records.system.errors import UserError
+from records.system.files import write_atomic
 from training.episodes.episodes import (
-    FEWEST_OF_A_SUPPORT,
+    MIN_STARTS_PER_SUPPORT,
     DecisionDay,
     build_episodes,
-    decision_dates,
-    features_on,
-    planned_days,
+    calendar_decision_days,
+    complete_decision_days,
+    features_as_of,
 )
-from training.episodes.outcome import Outcome
+from training.episodes.outcome import OutcomeDefinition
 from training.evaluation.drift import (
-    Came,
-    Change,
-    DayChange,
-    Realised,
-    Reference,
-    day_change,
-    realised_outcome,
-    worst_change,
+    DayDrift,
+    DriftLevel,
+    DriftReference,
+    PredictionCheck,
+    RealizedBenefit,
+    compare_day,
+    realized_benefit,
+    worst_level,
 )
-from training.evaluation.evaluate import judged_episodes
-from training.evaluation.model_comparison import enough_to_judge, fresh_days, learned_days, new_days
+from training.evaluation.evaluate import evaluation_set
+from training.evaluation.model_comparison import (
+    days_not_trained_on,
+    enough_to_judge,
+    not_trained_on_mask,
+    trained_days,
+)
 from training.ranking.model_file import RankerModel, read_model
 from training.registry.registry import (
     ModelVersion,
-    Progress,
+    ProgressCallback,
     champion_version,
     model_version,
-    silently,
+    no_progress,
 )
 
 FORMAT = "handrail-drift-1"
 
 
-class DriftDamaged(SaidPlainly, ValueError):
+class DriftReportCorrupt(UserError, ValueError):
     """A file of findings that is not as it was written; the message names it."""
 
 
 @dataclass(frozen=True)
-class Drift:
+class DriftReport:
     """What was found of one version on one snapshot.
 
     Attributes:
@@ -78,25 +83,25 @@ class Drift:
     outcome_sha256: str
     learned_until: date
     known: bool
-    days: tuple[DayChange, ...]
+    days: tuple[DayDrift, ...]
     next_day: date | None
     next_place: int | None
-    realised: Realised | None
+    realised: RealizedBenefit | None
     why_not: str = ""
 
     @property
-    def features(self) -> Change:
+    def features(self) -> DriftLevel:
         """The greatest change on any decision day since."""
-        return worst_change([one.verdict for one in self.days])
+        return worst_level([one.verdict for one in self.days])
 
     @property
-    def outcome(self) -> Came:
-        return Came.UNKNOWN if self.realised is None else self.realised.verdict
+    def outcome(self) -> PredictionCheck:
+        return PredictionCheck.UNKNOWN if self.realised is None else self.realised.verdict
 
     @property
     def train_anew(self) -> bool:
         """Whether the version is to be trained anew and audited again."""
-        return self.features is Change.MUCH or self.outcome is Came.LESS
+        return self.features is DriftLevel.MUCH or self.outcome is PredictionCheck.LESS
 
     def made_of(self, found: ModelVersion, snapshot_id: str, outcome_sha256: str) -> bool:
         """Whether this was worked out of just these."""
@@ -115,7 +120,7 @@ class Drift:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> Drift:
+    def from_json(cls, text: str) -> DriftReport:
         """What `to_json` wrote.
 
         Raises:
@@ -129,10 +134,10 @@ class Drift:
         return _DRIFT.validate_json(json.dumps(content["found"]))
 
 
-_DRIFT = TypeAdapter(Drift)
+_DRIFT = TypeAdapter(DriftReport)
 
 
-def watched_version(home: Path, version: int | None = None) -> ModelVersion:
+def monitored_version(home: Path, version: int | None = None) -> ModelVersion:
     """The version that drift is asked of: this one, else the champion, else the newest.
 
     Raises:
@@ -141,15 +146,15 @@ def watched_version(home: Path, version: int | None = None) -> ModelVersion:
     return model_version(home, version if version is not None else champion_version(home))
 
 
-def work_out_drift(
+def compute_drift_report(
     snapshot: Snapshot,
     found: ModelVersion,
     home: Path,
     at: datetime,
     *,
     seed: int = 0,
-    progress: Progress = silently,
-) -> Drift:
+    progress: ProgressCallback = no_progress,
+) -> DriftReport:
     """What drift there is of a version on a snapshot, written down; what is there already is taken.
 
     Raises:
@@ -158,17 +163,17 @@ def work_out_drift(
         ReferenceDamaged: nor is what its students looked like.
         NotComparable: the version does not say which days it learned from.
     """
-    outcome = Outcome.of(home)
+    outcome = OutcomeDefinition.of(home)
     before = _before(home, found.version, snapshot.id)
     if before is not None and before.made_of(found, snapshot.id, outcome.sha256):
         return before
     model, reference = read_model(found.file, found.sha256), found.reference()
-    until = max(date.fromisoformat(day) for day in learned_days(model.manifest))
+    until = max(date.fromisoformat(day) for day in trained_days(model.manifest))
     since, coming = _days_after(snapshot, until)
     behavior = bool(model.manifest.get("behavior"))
     days = () if reference is None else _compared(snapshot, reference, since, behavior, progress)
     realised, why_not = _realised(snapshot, model, outcome, seed, progress)
-    drift = Drift(
+    drift = DriftReport(
         at,
         found.version,
         found.sha256,
@@ -182,21 +187,21 @@ def work_out_drift(
         realised,
         why_not,
     )
-    write_drift(drift, home)
+    write_drift_report(drift, home)
     return drift
 
 
-def write_drift(drift: Drift, home: Path) -> Path:
+def write_drift_report(drift: DriftReport, home: Path) -> Path:
     """Write the file, whole or not at all."""
-    return write_whole(drift_file(home, drift.version, drift.snapshot_id), drift.to_json())
+    return write_atomic(drift_report_file(home, drift.version, drift.snapshot_id), drift.to_json())
 
 
-def drift_file(home: Path, version: int, snapshot_id: str) -> Path:
+def drift_report_file(home: Path, version: int, snapshot_id: str) -> Path:
     """Where what was found of a version on a snapshot is kept."""
     return home / "drift" / f"{version}-{snapshot_id}.json"
 
 
-def newest_drift(home: Path) -> Drift | None:
+def newest_drift_report(home: Path) -> DriftReport | None:
     """What was worked out last, of whichever version and records; None where nothing was.
 
     Raises:
@@ -209,7 +214,7 @@ def newest_drift(home: Path) -> Drift | None:
     )
 
 
-def drifts_of(home: Path, version: int) -> list[Drift]:
+def drift_reports_of(home: Path, version: int) -> list[DriftReport]:
     """What was worked out of one version, on whichever records.
 
     Raises:
@@ -218,20 +223,20 @@ def drifts_of(home: Path, version: int) -> list[Drift]:
     return [_read(file) for file in sorted((home / "drift").glob(f"{version}-*.json"))]
 
 
-def _read(file: Path) -> Drift:
+def _read(file: Path) -> DriftReport:
     try:
-        return Drift.from_json(file.read_text(encoding="utf-8"))
+        return DriftReport.from_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DriftDamaged(
+        raise DriftReportCorrupt(
             f"{file} is not as it was written: {error}. Take it away and run `handrail drift`"
         ) from None
 
 
-def _before(home: Path, version: int, snapshot_id: str) -> Drift | None:
-    file = drift_file(home, version, snapshot_id)
+def _before(home: Path, version: int, snapshot_id: str) -> DriftReport | None:
+    file = drift_report_file(home, version, snapshot_id)
     try:
         return _read(file) if file.exists() else None
-    except DriftDamaged:
+    except DriftReportCorrupt:
         return None
 
 
@@ -239,33 +244,39 @@ def _days_after(snapshot: Snapshot, until: date) -> tuple[list[DecisionDay], Dec
     """The decision days after this one that the records have reached, and the next that they have
     not.
     """
-    planned, last = planned_days(snapshot), snapshot.latest_date()
+    planned, last = calendar_decision_days(snapshot), snapshot.latest_date()
     coming = [one for one in planned if one.day > last]
     return [one for one in planned if until < one.day <= last], coming[0] if coming else None
 
 
 def _compared(
     snapshot: Snapshot,
-    reference: Reference,
+    reference: DriftReference,
     since: Sequence[DecisionDay],
     behavior: bool,
-    progress: Progress,
-) -> tuple[DayChange, ...]:
+    progress: ProgressCallback,
+) -> tuple[DayDrift, ...]:
     found = []
     for done, one in enumerate(since):
         progress("comparing decision days", done, len(since))
-        found.append(day_change(reference, one, features_on(snapshot, one.day, behavior=behavior)))
+        found.append(
+            compare_day(reference, one, features_as_of(snapshot, one.day, behavior=behavior))
+        )
     progress("comparing decision days", len(since), len(since))
     return tuple(found)
 
 
 def _realised(
-    snapshot: Snapshot, model: RankerModel, outcome: Outcome, seed: int, progress: Progress
-) -> tuple[Realised | None, str]:
+    snapshot: Snapshot,
+    model: RankerModel,
+    outcome: OutcomeDefinition,
+    seed: int,
+    progress: ProgressCallback,
+) -> tuple[RealizedBenefit | None, str]:
     """What came of what the model predicted, or why that cannot be told."""
     if model.manifest.get("outcome") != outcome.sha256:
         return None, "what counts as progress was changed since it was trained"
-    if not new_days(decision_dates(snapshot, outcome), model):
+    if not days_not_trained_on(complete_decision_days(snapshot, outcome), model):
         return (
             None,
             (
@@ -279,18 +290,18 @@ def _realised(
         outcome=outcome,
         progress=partial(progress, "looking back at decision days"),
     )
-    fresh = fresh_days(episodes, model)
+    fresh = not_trained_on_mask(episodes, model)
     if not enough_to_judge(episodes, fresh):
         return (
             None,
             (
-                f"fewer than {FEWEST_OF_A_SUPPORT} students started a support on the decision days"
-                " since whose progress is on record"
+                f"fewer than {MIN_STARTS_PER_SUPPORT} students started a support on the decision"
+                " days since whose progress is on record"
             ),
         )
     progress("judging what came of it", 0, 1)
-    found = realised_outcome(
-        judged_episodes(episodes, fresh, model.ranker.supports_, seed), model.ranker
+    found = realized_benefit(
+        evaluation_set(episodes, fresh, model.ranker.supports_, seed), model.ranker
     )
     progress("judging what came of it", 1, 1)
     return found, ""

@@ -17,50 +17,50 @@ import numpy as np
 import pandas as pd
 
 from records.access.scope import ScopedRecords, pipeline_scope
-from records.decisions.impressions import ListedSupport, ShownList
+from records.decisions.impressions import Impression, RankedSupport
 from records.snapshots.snapshot import Snapshot
-from training.episodes.outcome import Outcome, progress_points
+from training.episodes.outcome import OutcomeDefinition, progress_points
 from training.estimation.policy_value import Estimate, policy_value
-from training.estimation.pseudo_outcomes import Floats
+from training.estimation.pseudo_outcomes import FloatArray
 from training.evaluation.evaluate import SMALLEST_CELL
-from training.evaluation.model_comparison import Difference, paired
+from training.evaluation.model_comparison import PolicyDifference, paired_difference
 
 Reward = Callable[[date], Mapping[str, float]]
 """Progress points of students, by identifier, after a day; a student whose progress is not known is
 not in it."""
 
-BEST = "what is expected to help most"
-ANOTHER = "another that is expected to help about as much"
-CHALLENGERS = "what the challenger would put first"
+BEST_FIRST = "what is expected to help most"
+NEAR_BEST_FIRST = "another that is expected to help about as much"
+CHALLENGER_FIRST = "what the challenger would put first"
 
 
 @dataclass(frozen=True)
-class Order:
+class FirstSlotPolicy:
     """One way to fill the first place: its value in progress points, and how much more that is than
-    with `BEST`.
+    with `BEST_FIRST`.
     """
 
     name: str
     value: Estimate
-    beyond_best: Difference | None
+    beyond_best: PolicyDifference | None
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ExplorationValue:
     """`lists` of `students` were open to a draw and have a known outcome. No orders where there are
     too few of them.
     """
 
     lists: int
     students: int
-    orders: tuple[Order, ...]
+    orders: tuple[FirstSlotPolicy, ...]
 
 
-def what_draws_tell(
-    lists: Iterable[ShownList],
+def estimate_exploration_value(
+    lists: Iterable[Impression],
     reward: Reward,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Drawn:
+) -> ExplorationValue:
     """The value of each order of the lists that were open to a draw.
 
     Args:
@@ -76,12 +76,14 @@ def what_draws_tell(
     judged = [one for one in opened if one.student_id in known[one.as_of]]
     students = pd.Series([one.student_id for one in judged], dtype=object)
     if students.nunique() < SMALLEST_CELL:
-        return Drawn(len(judged), students.nunique(), ())
+        return ExplorationValue(len(judged), students.nunique(), ())
     outcomes = np.array([known[one.as_of][one.student_id] for one in judged])
-    return Drawn(len(judged), students.nunique(), tuple(_orders(judged, outcomes, students)))
+    return ExplorationValue(
+        len(judged), students.nunique(), tuple(_orders(judged, outcomes, students))
+    )
 
 
-def progress_since(snapshot: Snapshot, outcome: Outcome, day: date) -> dict[str, float]:
+def progress_after(snapshot: Snapshot, outcome: OutcomeDefinition, day: date) -> dict[str, float]:
     """Progress points of every student after a day; of nobody where the records do not reach that
     far.
     """
@@ -96,7 +98,9 @@ def progress_since(snapshot: Snapshot, outcome: Outcome, day: date) -> dict[str,
     }
 
 
-def _orders(judged: Sequence[ShownList], outcomes: Floats, students: pd.Series) -> Iterable[Order]:
+def _orders(
+    judged: Sequence[Impression], outcomes: FloatArray, students: pd.Series
+) -> Iterable[FirstSlotPolicy]:
     names = sorted({entry.support for one in judged for entry in one.listed})
     chances, best, another, challengers = (np.zeros((len(judged), len(names))) for _ in range(4))
     taken = np.zeros(len(judged), dtype=np.intp)
@@ -112,8 +116,10 @@ def _orders(judged: Sequence[ShownList], outcomes: Floats, students: pd.Series) 
         if one.challenger and _chance(one.listed, one.challenger[0]) > 0:
             challengers[row, names.index(one.challenger[0])] = 1.0
     usual = np.full(chances.shape, outcomes.mean())
-    yield Order(BEST, policy_value(outcomes, taken, best, chances, usual, students).snips, None)
-    for name, order in ((ANOTHER, another), (CHALLENGERS, challengers)):
+    yield FirstSlotPolicy(
+        BEST_FIRST, policy_value(outcomes, taken, best, chances, usual, students).snips, None
+    )
+    for name, order in ((NEAR_BEST_FIRST, another), (CHALLENGER_FIRST, challengers)):
         told = order.sum(axis=1) > 0
         if students[told].nunique() >= SMALLEST_CELL:
             parts = (
@@ -125,12 +131,12 @@ def _orders(judged: Sequence[ShownList], outcomes: Floats, students: pd.Series) 
                 students[told],
             )
             reward, first, mine, chance, centre, who = parts
-            yield Order(
+            yield FirstSlotPolicy(
                 name,
                 policy_value(reward, first, mine, chance, centre, who).snips,
-                paired(reward, first, mine, best[told], chance, centre, who),
+                paired_difference(reward, first, mine, best[told], chance, centre, who),
             )
 
 
-def _chance(listed: Sequence[ListedSupport], support: str) -> float:
+def _chance(listed: Sequence[RankedSupport], support: str) -> float:
     return next((entry.first_chance for entry in listed if entry.support == support), 0.0)

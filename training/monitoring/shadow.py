@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from records.decisions.impressions import ShownList
+from records.decisions.impressions import Impression
 
 FEWEST = 10
 NO_SUGGESTION = "no suggestion"
 
 
 @dataclass(frozen=True)
-class FirstPlaces:
+class TopSuggestionPair:
     """Students whose list had `shown` first and, in the challenger's, `unseen`."""
 
     shown: str
@@ -26,7 +26,7 @@ class FirstPlaces:
 
 
 @dataclass(frozen=True)
-class Shadow:
+class ShadowComparison:
     """`students`: each counts once, by the newest list. `same_first`: for how many both have the
     same support first; None where that, less the pairs that are told, would tell of fewer than
     `FEWEST`.
@@ -37,11 +37,11 @@ class Shadow:
 
     students: int
     same_first: int | None
-    first_places: tuple[FirstPlaces, ...]
+    first_places: tuple[TopSuggestionPair, ...]
     other: int
 
 
-def beside(lists: Iterable[ShownList]) -> Shadow:
+def compare_shadow_lists(lists: Iterable[Impression]) -> ShadowComparison:
     """Compare what was shown with what a challenger would have shown beside it."""
     newest = {(one.student_id, one.organization_id): one for one in lists}
     latest = {student: one for (student, _), one in newest.items()}
@@ -49,7 +49,9 @@ def beside(lists: Iterable[ShownList]) -> Shadow:
         (one.first or NO_SUGGESTION, one.challenger[0] if one.challenger else NO_SUGGESTION)
         for one in latest.values()
     )
-    told = [FirstPlaces(*pair, count) for pair, count in pairs.most_common() if count >= FEWEST]
+    told = [
+        TopSuggestionPair(*pair, count) for pair, count in pairs.most_common() if count >= FEWEST
+    ]
     while told and 0 < _others(latest, told) < FEWEST:
         told.pop()
     same = sum(count for (shown, unseen), count in pairs.items() if shown == unseen)
@@ -58,8 +60,8 @@ def beside(lists: Iterable[ShownList]) -> Shadow:
     tells = min(same, len(latest) - same) >= FEWEST and all(
         part == 0 or part >= FEWEST for part in (hidden, other - hidden)
     )
-    return Shadow(len(latest), same if tells else None, tuple(told), other)
+    return ShadowComparison(len(latest), same if tells else None, tuple(told), other)
 
 
-def _others(students: Collection[str], told: Collection[FirstPlaces]) -> int:
+def _others(students: Collection[str], told: Collection[TopSuggestionPair]) -> int:
     return len(students) - sum(one.students for one in told)

@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.catalog import BY_NAME, catalog_hash
-from records.system.errors import SaidPlainly
+from features.catalog import FEATURES_BY_NAME, catalog_hash
+from records.system.errors import UserError
 from training.ranking.ranker import BenefitRanker, Calibration
 
 FORMAT = "handrail-ranker-3"
 _CANARY_LEVELS = (0.0, 1.0, 5.0, 20.0, 60.0, 85.0)
 
 
-class ModelRefused(SaidPlainly, ValueError):
+class InvalidModelFile(UserError, ValueError):
     """A model file that must not be used; the message says why."""
 
 
@@ -70,23 +70,27 @@ def read_model(file: Path, sha256: str) -> RankerModel:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise ModelRefused(f"the model file cannot be read: {error}") from None
+        raise InvalidModelFile(f"the model file cannot be read: {error}") from None
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise ModelRefused(f"{file} is not the file that was registered: its SHA-256 is another")
+        raise InvalidModelFile(
+            f"{file} is not the file that was registered: its SHA-256 is another"
+        )
     content = json.loads(data)
     if content.get("format") != FORMAT:
-        raise ModelRefused(
+        raise InvalidModelFile(
             f"{file} has the format {content.get('format')!r}; this version reads {FORMAT!r}"
         )
     if content["catalog"] != catalog_hash():
-        raise ModelRefused("the model was trained on another catalog of features: train a new one")
+        raise InvalidModelFile(
+            "the model was trained on another catalog of features: train a new one"
+        )
     calibration = {name: Calibration(**found) for name, found in content["calibration"].items()}
     ranker = BenefitRanker.from_texts(content["features"], content["models"], calibration)
     ranker.smallest_benefit = content["smallest_benefit"]
     now = _canary_benefits(ranker)
     for support, values in content["canaries"].items():
         if not np.allclose(values, now[support], rtol=0, atol=1e-9):
-            raise ModelRefused(
+            raise InvalidModelFile(
                 f"the model no longer predicts what it did when it was registered ({support})"
             )
     return RankerModel(ranker, content["manifest"], sha256)
@@ -98,8 +102,10 @@ def _canary_benefits(ranker: BenefitRanker) -> dict[str, list[float]]:
     """
     names = ranker.feature_names_
     rows = [[level] * len(names) for level in _CANARY_LEVELS]
-    for category in sorted({BY_NAME[name].category for name in names}):
-        rows.append([np.nan if BY_NAME[name].category is category else 5.0 for name in names])
+    for category in sorted({FEATURES_BY_NAME[name].category for name in names}):
+        rows.append(
+            [np.nan if FEATURES_BY_NAME[name].category is category else 5.0 for name in names]
+        )
     canaries = pd.DataFrame(rows, columns=names, dtype="float64")
     return {
         support: benefit.mean.tolist() for support, benefit in ranker.benefits(canaries).items()

@@ -35,32 +35,32 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from features.catalog import BY_NAME
-from training.estimation.early_stopping import Growing, settled
-from training.estimation.parallel import ONE_THREAD, side_by_side
-from training.estimation.propensity_trend import along_past_choice, log_odds
+from features.catalog import FEATURES_BY_NAME
+from training.estimation.early_stopping import StagedBooster, select_rounds
+from training.estimation.parallel import ONE_THREAD, parallel_map
+from training.estimation.propensity_trend import propensity_log_odds, propensity_trend
 from training.estimation.pseudo_outcomes import (
     NONE,
-    Flags,
-    Floats,
+    BoolArray,
+    FloatArray,
     PseudoOutcomes,
-    folds_of,
+    assign_folds,
     pseudo_outcomes,
 )
-from training.estimation.shrinkage import toward_each_other
+from training.estimation.shrinkage import shrink_to_mean
 
 SMALLEST_BENEFIT = 1.0
 """Progress points; a district sets its own in `outcome.toml`."""
 Z_90 = 1.645
 """Lower and upper bounds are those of a 90% interval: one in twenty true benefits lies below the
 lower one."""
-FEWEST_IN_A_LEAF = 10
+MIN_LEAF = 10
 """Real episodes behind each leaf of a model file, at least (R58)."""
 _SMALLEST_PROPENSITY = 0.002
 """The precision weights take care of small chances; a higher floor would bias what is learned of a
 rare support."""
 
-_ALONE = {
+_MAIN_EFFECTS = {
     "num_leaves": 2,
     "max_depth": 1,
     "learning_rate": 0.05,
@@ -69,7 +69,7 @@ _ALONE = {
     "extra_trees": True,
 }
 """What each feature adds by itself. Thresholds drawn at random smooth."""
-_TOGETHER = {
+_INTERACTIONS = {
     "num_leaves": 8,
     "max_depth": 4,
     "learning_rate": 0.08,
@@ -78,7 +78,7 @@ _TOGETHER = {
 }
 """What features add together. Here thresholds are sought: the first split of a pair may gain
 nothing by itself, and a random one would be no place for the second."""
-_SMOOTH = {
+_DISTILL_ADDITIVE = {
     "num_leaves": 4,
     "max_depth": 2,
     "learning_rate": 0.15,
@@ -88,7 +88,7 @@ _SMOOTH = {
 """How the one model of the features is grown, that line and trees are put into: they hold no noise,
 so there is none to fit. Where a group of features is missing, it gives what is learned of such
 students on average."""
-_BENT = {"num_leaves": 8, "max_depth": 4, "learning_rate": 0.15, "feature_fraction": 0.7}
+_DISTILL_FULL = {"num_leaves": 8, "max_depth": 4, "learning_rate": 0.15, "feature_fraction": 0.7}
 """The same where features add something together."""
 _SMOOTH_TREES, _BENT_TREES = 140, 250
 _SHARES_OF_ROUNDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
@@ -114,9 +114,9 @@ _ALLOWED = {"dtype": "float64", "ensure_all_finite": "allow-nan"}
 class Benefit(NamedTuple):
     """Expected benefit of one support in the outcome's unit: arrays of shape (students,)."""
 
-    mean: Floats
-    lower: Floats
-    upper: Floats
+    mean: FloatArray
+    lower: FloatArray
+    upper: FloatArray
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Calibration:
     level_error: float = 0.0
     slope_error: float = 0.0
 
-    def benefit(self, raw: Floats) -> Floats:
+    def benefit(self, raw: FloatArray) -> FloatArray:
         return self.level + self.slope * (raw - self.usual)
 
 
@@ -207,10 +207,8 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
                 unknown in a row or of another length, nobody had a support or nobody had none, or
                 there are fewer students than folds.
         """
-        if self.min_leaf < FEWEST_IN_A_LEAF:
-            raise ValueError(
-                f"min_leaf is {self.min_leaf}; it must be {FEWEST_IN_A_LEAF} or more (R58)"
-            )
+        if self.min_leaf < MIN_LEAF:
+            raise ValueError(f"min_leaf is {self.min_leaf}; it must be {MIN_LEAF} or more (R58)")
         if self.n_folds < 2:
             raise ValueError(
                 f"n_folds is {self.n_folds}; nothing can be judged on unseen episodes with fewer"
@@ -233,25 +231,25 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
                 f"n_samples = {len(frame)}, with {groups.iloc[kept].nunique()} students to learn"
                 f" from: {self.n_folds} folds need one each"
             )
-        frame = coarsened(frame.iloc[kept].reset_index(drop=True))
+        frame = coarsen(frame.iloc[kept].reset_index(drop=True))
         support, outcome, groups = (
             part.iloc[kept].reset_index(drop=True) for part in (support, outcome, groups)
         )
         self.feature_names_ = [str(name) for name in frame.columns]
-        folds = folds_of(groups, self.n_folds, self.seed_)
+        folds = assign_folds(groups, self.n_folds, self.seed_)
         found = pseudo_outcomes(
             frame, support, _winsorized(outcome), names, folds, self.seed_, _SMALLEST_PROPENSITY
         )
         rows = frame.to_numpy(dtype="float64")
         masked = self._masked(rows, rng)
 
-        odds = log_odds(found.propensity)
-        learned = [along_past_choice(found, odds, folds != fold) for fold in range(self.n_folds)]
-        binned = side_by_side(
+        odds = propensity_log_odds(found.propensity)
+        learned = [propensity_trend(found, odds, folds != fold) for fold in range(self.n_folds)]
+        binned = parallel_map(
             lambda fold: self._binned(rows, masked, folds != fold), range(self.n_folds)
         )
         learned, alone = self._grown(
-            learned, found, folds, groups, rows, binned, _ALONE, _counts(self.rounds)
+            learned, found, folds, groups, rows, binned, _MAIN_EFFECTS, _counts(self.rounds)
         )
         learned, together = self._grown(
             learned,
@@ -260,15 +258,17 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
             groups,
             rows,
             binned,
-            _TOGETHER,
+            _INTERACTIONS,
             _counts(self.interaction_rounds),
             doubted=True,
         )
         self.trees_ = (alone, together)
 
         whole = self._binned(rows, masked, np.ones(len(rows), dtype=bool))
-        shape, trees = (_BENT, _BENT_TREES) if together else (_SMOOTH, _SMOOTH_TREES)
-        one = side_by_side(
+        shape, trees = (
+            (_DISTILL_FULL, _BENT_TREES) if together else (_DISTILL_ADDITIVE, _SMOOTH_TREES)
+        )
+        one = parallel_map(
             lambda which: whole.model(shape, trees, learned[which[1]][:, which[0]]),
             product(range(len(names)), range(self.n_folds)),
         )
@@ -276,26 +276,26 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         self.models_ = {
             name: one[place * self.n_folds :][: self.n_folds] for place, name in enumerate(names)
         }
-        self.calibration_ = calibrated(names, found, _unseen(learned, folds), folds, groups)
+        self.calibration_ = fit_calibration(names, found, _unseen(learned, folds), folds, groups)
         return self
 
-    def _binned(self, rows: Floats, masked: Floats | None, kept: Flags) -> _Binned:
+    def _binned(self, rows: FloatArray, masked: FloatArray | None, kept: BoolArray) -> _Binned:
         """The rows that are kept, and their copies, in bins."""
         copies = [rows[kept]] if masked is None else [rows[kept], masked[kept]]
         return _Binned(copies, self.feature_names_, self._leaf(int(kept.sum())), self.seed_)
 
     def _grown(
         self,
-        before: list[Floats],
+        before: list[FloatArray],
         found: PseudoOutcomes,
         folds: NDArray[np.intp],
         groups: pd.Series,
-        rows: Floats,
+        rows: FloatArray,
         binned: Sequence[_Binned],
         shape: Mapping[str, float],
         counts: Sequence[int],
         doubted: bool = False,
-    ) -> tuple[list[Floats], int]:
+    ) -> tuple[list[FloatArray], int]:
         """Trees of one shape on what is left of the pseudo-outcomes, as many for all supports as
         foretell unseen episodes best, or none; and how many.
 
@@ -311,31 +311,33 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         )
         which = list(product(range(self.n_folds), range(known.shape[1])))
 
-        def growing(one: tuple[int, int]) -> Growing:
+        def growing(one: tuple[int, int]) -> StagedBooster:
             fold, place = one
             others = folds != fold
             left = found.values[others, place] - before[fold][others, place]
             return binned[fold].growing(shape, left, found.weights[others, place], judged[fold])
 
-        def grow(count: int) -> Floats:
+        def grow(count: int) -> FloatArray:
             unseen = known.copy()
             if count:
                 for (fold, place), more in zip(
-                    which, side_by_side(methodcaller("grow", count), models), strict=True
+                    which, parallel_map(methodcaller("grow", count), models), strict=True
                 ):
                     unseen[folds == fold, place] += more
             return unseen
 
-        def lessened(unseen: Floats) -> Floats:
-            return foretold(found, unseen, folds, groups)
+        def lessened(unseen: FloatArray) -> FloatArray:
+            return error_reduction(found, unseen, folds, groups)
 
-        models = side_by_side(growing, which) if counts else []
-        trees, unseen = settled([0, *counts], grow, lambda unseen: -float(lessened(unseen).sum()))
-        kept = _beyond_chance(lessened(unseen) - lessened(known), groups) if doubted else 1.0
+        models = parallel_map(growing, which) if counts else []
+        trees, unseen = select_rounds(
+            [0, *counts], grow, lambda unseen: -float(lessened(unseen).sum())
+        )
+        kept = _james_stein_factor(lessened(unseen) - lessened(known), groups) if doubted else 1.0
         if not trees or not kept:
             return before, 0
         after = [part.copy() for part in before]
-        added = side_by_side(
+        added = parallel_map(
             lambda one: one.model.predict(rows, num_iteration=trees, **ONE_THREAD), models
         )
         for (fold, place), one in zip(which, added, strict=True):
@@ -350,12 +352,12 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         found = {}
         for name, models in self.models_.items():
             predictions = [np.asarray(model.predict(rows, **ONE_THREAD)) for model in models]
-            found[name] = interval(predictions, self.calibration_[name])
+            found[name] = benefit_interval(predictions, self.calibration_[name])
         return found
 
     def predict_benefit(self, X: pd.DataFrame) -> pd.DataFrame:
         """`benefits` as a table: index of X, columns (support, "benefit" | "lower" | "upper")."""
-        columns: dict[tuple[str, str], Floats] = {}
+        columns: dict[tuple[str, str], FloatArray] = {}
         for name, benefit in self.benefits(X).items():
             columns |= {
                 (name, "benefit"): benefit.mean,
@@ -376,7 +378,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         chosen: NDArray[np.object_] = names[means.argmax(axis=1)]
         return chosen
 
-    def contributions(self, X: pd.DataFrame, support: str) -> tuple[Floats, Floats]:
+    def contributions(self, X: pd.DataFrame, support: str) -> tuple[FloatArray, FloatArray]:
         """TreeSHAP of the mean benefit of one support: base (students,) and contributions
         (students, features).
 
@@ -418,7 +420,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         ranker.calibration_ = dict(calibration)
         return ranker
 
-    def _rows(self, X: pd.DataFrame) -> Floats:
+    def _rows(self, X: pd.DataFrame) -> FloatArray:
         check_is_fitted(self, "models_")
         if isinstance(X, pd.DataFrame):
             lacking = [name for name in self.feature_names_ if name not in X.columns]
@@ -427,9 +429,9 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
                     f"X lacks features that were learned from: {', '.join(lacking)}; a column that"
                     " may not be seen is to be there, empty"
                 )
-            named: Floats = X[self.feature_names_].to_numpy(dtype="float64")
+            named: FloatArray = X[self.feature_names_].to_numpy(dtype="float64")
             return named
-        rows: Floats = validate_data(self, X, reset=False, **_ALLOWED)
+        rows: FloatArray = validate_data(self, X, reset=False, **_ALLOWED)
         return rows
 
     def __sklearn_tags__(self) -> Tags:
@@ -474,10 +476,11 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         if self.feature_groups is not None:
             return [self.feature_groups.get(name) for name in self.feature_names_]
         return [
-            str(BY_NAME[name].category) if name in BY_NAME else None for name in self.feature_names_
+            str(FEATURES_BY_NAME[name].category) if name in FEATURES_BY_NAME else None
+            for name in self.feature_names_
         ]
 
-    def _masked(self, rows: Floats, rng: np.random.Generator) -> Floats | None:
+    def _masked(self, rows: FloatArray, rng: np.random.Generator) -> FloatArray | None:
         groups = self._groups()
         named = sorted({group for group in groups if group is not None})
         if not named or self.scope_dropout <= 0:
@@ -491,7 +494,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
 
     def _leaf(self, rows: int) -> int:
         """Fewest real episodes in a leaf where so many are learned from."""
-        return max(FEWEST_IN_A_LEAF, min(self.min_leaf, rows // 40))
+        return max(MIN_LEAF, min(self.min_leaf, rows // 40))
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:
@@ -543,7 +546,7 @@ class _Binned:
     """
 
     def __init__(
-        self, copies: Sequence[Floats], names: Sequence[str], leaf: int, seed: int
+        self, copies: Sequence[FloatArray], names: Sequence[str], leaf: int, seed: int
     ) -> None:
         self._copies = len(copies)
         self._parameters = {
@@ -561,24 +564,28 @@ class _Binned:
         self._data = lgb.Dataset(stacked, feature_name=written, params=self._parameters).construct()
 
     def growing(
-        self, shape: Mapping[str, float], values: Floats, weights: Floats, judged: Floats
-    ) -> Growing:
-        return Growing(
+        self,
+        shape: Mapping[str, float],
+        values: FloatArray,
+        weights: FloatArray,
+        judged: FloatArray,
+    ) -> StagedBooster:
+        return StagedBooster(
             {**self._parameters, **shape},
             self._labelled(values).set_weight(self._tiled(weights)),
             judged,
         )
 
-    def model(self, shape: Mapping[str, float], trees: int, values: Floats) -> lgb.Booster:
+    def model(self, shape: Mapping[str, float], trees: int, values: FloatArray) -> lgb.Booster:
         return lgb.train({**self._parameters, **shape}, self._labelled(values), trees)
 
-    def _labelled(self, values: Floats) -> lgb.Dataset:
+    def _labelled(self, values: FloatArray) -> lgb.Dataset:
         """The same rows with labels of their own: models that are learned side by side cannot share
         those.
         """
         return self._data.subset(self._all).construct().set_label(self._tiled(values))
 
-    def _tiled(self, values: Floats) -> Floats:
+    def _tiled(self, values: FloatArray) -> FloatArray:
         return np.tile(values, self._copies)
 
 
@@ -587,26 +594,28 @@ def _counts(most: int) -> list[int]:
     return sorted({max(1, round(share * most)) for share in _SHARES_OF_ROUNDS}) if most else []
 
 
-def _unseen(learned: Sequence[Floats], folds: NDArray[np.intp]) -> Floats:
+def _unseen(learned: Sequence[FloatArray], folds: NDArray[np.intp]) -> FloatArray:
     """Of each episode what was learned without its own fold: shape (episodes, supports)."""
-    unseen: Floats = np.stack(learned)[folds, np.arange(len(folds))]
+    unseen: FloatArray = np.stack(learned)[folds, np.arange(len(folds))]
     return unseen
 
 
-def foretold(
-    found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp], groups: pd.Series
-) -> Floats:
+def error_reduction(
+    found: PseudoOutcomes, unseen: FloatArray, folds: NDArray[np.intp], groups: pd.Series
+) -> FloatArray:
     """By how much predictions of unseen episodes lessen the weighted squared error of the
     pseudo-outcomes, with the slope that they will be given: of each episode, shape (episodes,).
     (With the best slope, few trees would be chosen whose slope is then held back.)
     """
     apart, differs, _, _ = _compared(found, unseen, folds)
     slope, _ = _slope(found, unseen, folds, groups)
-    lessened: Floats = (found.weights * slope * apart * (2 * differs - slope * apart)).sum(axis=1)
+    lessened: FloatArray = (found.weights * slope * apart * (2 * differs - slope * apart)).sum(
+        axis=1
+    )
     return lessened
 
 
-def _beyond_chance(gained: Floats, groups: pd.Series) -> float:
+def _james_stein_factor(gained: FloatArray, groups: pd.Series) -> float:
     """The share of a gain that is left when chance is taken off: one less the squared inverse of
     its ratio to its standard error, none where that ratio is below one. In a small past some pair
     always foretells a little.
@@ -619,8 +628,8 @@ def _beyond_chance(gained: Floats, groups: pd.Series) -> float:
 
 
 def _compared(
-    found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp]
-) -> tuple[Floats, Floats, float, float]:
+    found: PseudoOutcomes, unseen: FloatArray, folds: NDArray[np.intp]
+) -> tuple[FloatArray, FloatArray, float, float]:
     """Predictions and pseudo-outcomes within their folds, and the weighted sums of squares of the
     former and of the products of both.
     """
@@ -632,7 +641,7 @@ def _compared(
     return apart, differs, float((weighted * apart).sum()), float((weighted * differs).sum())
 
 
-def _within(values: Floats, weights: Floats, folds: NDArray[np.intp]) -> Floats:
+def _within(values: FloatArray, weights: FloatArray, folds: NDArray[np.intp]) -> FloatArray:
     """Values less their weighted mean in their own fold: a fold's mean and what was learned without
     it are at odds.
     """
@@ -643,10 +652,10 @@ def _within(values: Floats, weights: Floats, folds: NDArray[np.intp]) -> Floats:
     return apart
 
 
-def calibrated(
+def fit_calibration(
     names: Sequence[str],
     found: PseudoOutcomes,
-    unseen: Floats,
+    unseen: FloatArray,
     folds: NDArray[np.intp],
     groups: pd.Series,
 ) -> dict[str, Calibration]:
@@ -668,7 +677,7 @@ def calibrated(
         ]
     )
     errors = np.maximum(clustered, found.noise / np.sqrt(found.weights.sum(axis=0)))
-    levels, errors = toward_each_other(levels, errors, _USUAL_SPREAD * found.noise)
+    levels, errors = shrink_to_mean(levels, errors, _USUAL_SPREAD * found.noise)
     slope, error = _slope(found, unseen, folds, groups)
     return {
         name: Calibration(
@@ -679,7 +688,7 @@ def calibrated(
 
 
 def _slope(
-    found: PseudoOutcomes, unseen: Floats, folds: NDArray[np.intp], groups: pd.Series
+    found: PseudoOutcomes, unseen: FloatArray, folds: NDArray[np.intp], groups: pd.Series
 ) -> tuple[float, float]:
     """By how much the benefit rises where the prediction does, with its standard error."""
     apart, differs, size, along = _compared(found, unseen, folds)
@@ -695,7 +704,7 @@ def _slope(
     return float(np.clip(slope, 0.0, _MOST_SLOPE)), float(1 / np.sqrt(said + held))
 
 
-def interval(predictions: list[Floats], turned: Calibration) -> Benefit:
+def benefit_interval(predictions: list[FloatArray], turned: Calibration) -> Benefit:
     """Mean, lower and upper from the fold models' predictions: they differ, and their calibration
     is not sure.
     """
@@ -712,7 +721,7 @@ def interval(predictions: list[Floats], turned: Calibration) -> Benefit:
     return Benefit(mean, mean - Z_90 * error, mean + Z_90 * error)
 
 
-def coarsened(X: pd.DataFrame) -> pd.DataFrame:
+def coarsen(X: pd.DataFrame) -> pd.DataFrame:
     """Values as a model may remember them: no extremes of single students, shares to a hundredth,
     else whole numbers.
 
@@ -729,12 +738,12 @@ def coarsened(X: pd.DataFrame) -> pd.DataFrame:
 
 
 def _step(name: str, width: float) -> float:
-    if name in BY_NAME:
-        return 0.01 if BY_NAME[name].unit.startswith("share") else 1.0
+    if name in FEATURES_BY_NAME:
+        return 0.01 if FEATURES_BY_NAME[name].unit.startswith("share") else 1.0
     return float(width / 100) if np.isfinite(width) and width > 0 else 1.0
 
 
-def _clustered(parts: Floats, groups: pd.Series) -> float:
+def _clustered(parts: FloatArray, groups: pd.Series) -> float:
     """The standard error of a sum of dependent parts."""
     sums = pd.Series(parts).groupby(groups.to_numpy()).sum().to_numpy()
     return float(np.sqrt((sums**2).sum()))

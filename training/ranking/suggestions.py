@@ -20,16 +20,16 @@ from features.catalog import CATALOG
 from records.access.scope import ScopedRecords
 from records.canonical.schema import Category
 from training.estimation.policy_value import Actions
-from training.estimation.pseudo_outcomes import Flags
+from training.estimation.pseudo_outcomes import BoolArray
 from training.ranking.ranker import SMALLEST_BENEFIT, Benefit, BenefitRanker
 
-LITTLE_KNOWN = "little_known"
-NOTHING_OPEN = "nothing_open"
-NOT_SURE = "not_sure"
-SILENCES = {
-    LITTLE_KNOWN: "neither attendance nor marks may be seen, or none are on record",
-    NOTHING_OPEN: "no support is open to the student that is not received already",
-    NOT_SURE: "for no support is it sure enough that it would help, and by enough to matter",
+TOO_LITTLE_DATA = "little_known"
+NO_OPEN_SUPPORT = "nothing_open"
+TOO_UNCERTAIN = "not_sure"
+ABSTENTION_REASONS = {
+    TOO_LITTLE_DATA: "neither attendance nor marks may be seen, or none are on record",
+    NO_OPEN_SUPPORT: "no support is open to the student that is not received already",
+    TOO_UNCERTAIN: "for no support is it sure enough that it would help, and by enough to matter",
 }
 _EVIDENCE = [
     feature.name
@@ -43,8 +43,9 @@ class Suggestions:
     """`table`: student_id, support, rank (1 is best), benefit, lower, upper, sorted by student and
     rank.
 
-    `silence`: for every student without a row, one code of `SILENCES`. `benefits`: of every support
-    that was asked about, whether it is suggested or not, in the order of the students.
+    `silence`: for every student without a row, one code of `ABSTENTION_REASONS`. `benefits`: of
+    every support that was asked about, whether it is suggested or not, in the order of the
+    students.
     """
 
     table: pd.DataFrame
@@ -52,7 +53,7 @@ class Suggestions:
     benefits: Mapping[str, Benefit]
 
 
-def eligible(records: ScopedRecords, as_of: date, supports: Sequence[str]) -> pd.DataFrame:
+def eligible_supports(records: ScopedRecords, as_of: date, supports: Sequence[str]) -> pd.DataFrame:
     """Which supports are open: a program serves the grade, and the student is not in one of that
     support already.
 
@@ -63,13 +64,13 @@ def eligible(records: ScopedRecords, as_of: date, supports: Sequence[str]) -> pd
     grades = records.ask(grade_level, as_of).set_index("student_id")["grade_level"].reindex(index)
     programs = records.frame("programs")
     open_now = open_to_grade(programs, grades.astype("float64"), supports)
-    active = taking_part(records, programs, as_of)
+    active = active_enrollments(records, programs, as_of)
     for support, rows in active[active["support"].isin(list(supports))].groupby("support"):
         open_now.loc[open_now.index.isin(rows["student_id"]), str(support)] = False
     return open_now
 
 
-def taking_part(records: ScopedRecords, programs: pd.DataFrame, as_of: date) -> pd.DataFrame:
+def active_enrollments(records: ScopedRecords, programs: pd.DataFrame, as_of: date) -> pd.DataFrame:
     """Who takes part in a program with a support on the day, as far as the scope shows it: the
     enrolments, with `support`.
     """
@@ -104,13 +105,13 @@ def open_to_grade(
     return pd.DataFrame(columns, index=grades.index, dtype=bool)
 
 
-def worth_suggesting(benefit: Benefit, smallest: float = SMALLEST_BENEFIT) -> Flags:
+def worth_suggesting(benefit: Benefit, smallest: float = SMALLEST_BENEFIT) -> BoolArray:
     """Whether a support is sure enough to help, and by `smallest` at least: shape (students,)."""
-    worth: Flags = (benefit.lower > 0) & (benefit.mean >= smallest)
+    worth: BoolArray = (benefit.lower > 0) & (benefit.mean >= smallest)
     return worth
 
 
-def choose(
+def choose_actions(
     ranker: BenefitRanker, features: pd.DataFrame, programs: pd.DataFrame, places: int | None = None
 ) -> Actions:
     """The action for each row: 0 for none, else 1 + index of the best support that is sure to help.
@@ -169,6 +170,8 @@ def suggest(ranker: BenefitRanker, features: pd.DataFrame, allowed: pd.DataFrame
         ["student_id", "benefit", "support"], ascending=[True, False, True], ignore_index=True
     )
     table["rank"] = table.groupby("student_id").cumcount() + 1
-    reason = np.where(~known, LITTLE_KNOWN, np.where(may.any(axis=1), NOT_SURE, NOTHING_OPEN))
+    reason = np.where(
+        ~known, TOO_LITTLE_DATA, np.where(may.any(axis=1), TOO_UNCERTAIN, NO_OPEN_SUPPORT)
+    )
     silence = pd.Series(reason, index=features.index, dtype=object)
     return Suggestions(table, silence[~silence.index.isin(table["student_id"])], found)

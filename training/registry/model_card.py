@@ -11,15 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from features.catalog import BY_NAME
+from features.catalog import FEATURES_BY_NAME
 from training.episodes.episodes import Episodes
-from training.episodes.outcome import MEASURES, Outcome
+from training.episodes.outcome import MEASURE_UNITS, OutcomeDefinition
 from training.estimation.pseudo_outcomes import NONE
-from training.evaluation.evaluate import Judgement, Row, importance_rows, shown, without_nan
+from training.evaluation.evaluate import (
+    Evaluation,
+    Row,
+    importance_rows,
+    nan_to_none,
+    published_count,
+)
 from training.ranking.ranker import BenefitRanker
-from training.registry.provenance import Origin
+from training.registry.provenance import Provenance
 
-FOR = (
+INTENDED_USES = (
     (
         "To put in order, for one student, the supports that a partner program offers, by how much"
         " more progress went with each among students whose records looked alike."
@@ -30,7 +36,7 @@ FOR = (
     ),
     "For people who know the student and decide: a suggestion is where a conversation starts.",
 )
-NOT_FOR = (
+OUT_OF_SCOPE_USES = (
     "Not to decide anything about a child by itself, and not to keep anybody from a support.",
     "Not to foretell a student's future, to rank students by worth or danger, or to discipline.",
     (
@@ -39,7 +45,7 @@ NOT_FOR = (
     ),
     "Not for another district's students: it has learned from this one's records alone.",
 )
-LIMITS = (
+LIMITATIONS = (
     (
         "It learned from what people chose in the past, not from an experiment. What is not on"
         " record (a family's wish, a counselor's hunch) may lie behind a difference; the sentence"
@@ -62,29 +68,33 @@ LIMITS = (
         " which also holds who signed or refused this version and why."
     ),
 )
-Facts = Mapping[str, Any]
+JsonObject = Mapping[str, Any]
 
 
 def card_facts(
     ranker: BenefitRanker,
     episodes: Episodes,
-    outcome: Outcome,
-    origin: Origin,
-    judgement: Judgement,
+    outcome: OutcomeDefinition,
+    origin: Provenance,
+    judgement: Evaluation,
     parameters: Mapping[str, Any],
-) -> Facts:
+) -> JsonObject:
     """All that a card says, as plain values: the same in JSON and in Markdown."""
     counts = episodes.support.value_counts()
     families: dict[str, list[str]] = {}
     for name in ranker.feature_names_:
-        families.setdefault(BY_NAME[name].family, []).append(BY_NAME[name].description)
+        families.setdefault(FEATURES_BY_NAME[name].family, []).append(
+            FEATURES_BY_NAME[name].description
+        )
     facts = {
-        "for": FOR,
-        "not_for": NOT_FOR,
-        "limits": LIMITS,
+        "for": INTENDED_USES,
+        "not_for": OUT_OF_SCOPE_USES,
+        "limits": LIMITATIONS,
         "made_from": asdict(origin),
         "decision_days": sorted(str(day) for day in episodes.decision_date.unique()),
-        "episodes": {name: shown(int(counts.get(name, 0))) for name in (NONE, *ranker.supports_)},
+        "episodes": {
+            name: published_count(int(counts.get(name, 0))) for name in (NONE, *ranker.supports_)
+        },
         "features": families,
         "outcome": asdict(outcome),
         "parameters": parameters,
@@ -92,14 +102,14 @@ def card_facts(
         "importance": importance_rows(
             ranker,
             episodes.features,
-            {name: BY_NAME[name].family for name in ranker.feature_names_},
+            {name: FEATURES_BY_NAME[name].family for name in ranker.feature_names_},
         ),
     }
-    plain: Facts = without_nan(facts)
+    plain: JsonObject = nan_to_none(facts)
     return plain
 
 
-def card_text(facts: Facts) -> str:
+def card_text(facts: JsonObject) -> str:
     """The card in Markdown."""
     made, judged = facts["made_from"], facts["evaluation"]
     parts = [
@@ -121,7 +131,7 @@ def card_text(facts: Facts) -> str:
         ),
         _table(
             ("support", "episodes"),
-            [(name, number(count)) for name, count in facts["episodes"].items()],
+            [(name, format_count(count)) for name, count in facts["episodes"].items()],
         ),
         "Of each student it may see, where the viewer may:",
         _families(facts["features"]),
@@ -152,7 +162,7 @@ def card_text(facts: Facts) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def claim(estimate: Mapping[str, float | None]) -> str:
+def format_estimate(estimate: Mapping[str, float | None]) -> str:
     """An estimate in progress points with its 95% interval."""
     value, lower, upper = (estimate[part] for part in ("value", "lower", "upper"))
     if value is None or lower is None or upper is None:
@@ -160,12 +170,12 @@ def claim(estimate: Mapping[str, float | None]) -> str:
     return f"{value:+.2f} ({lower:+.2f} to {upper:+.2f})"
 
 
-def number(count: int | None) -> str:
+def format_count(count: int | None) -> str:
     """A number of episodes or students that may be published, or a dash."""
     return "-" if count is None else f"{count:,}"
 
 
-ESTIMATES = {
+ESTIMATOR_LABELS = {
     "ips": "inverse propensity (IPS)",
     "snips": "self-normalised (SNIPS)",
     "dr": "doubly robust (DR)",
@@ -174,9 +184,12 @@ ESTIMATES = {
 }
 
 
-def value_rows(policies: Sequence[Facts]) -> list[list[str]]:
+def value_rows(policies: Sequence[JsonObject]) -> list[list[str]]:
     """Every figure of policies' values as words: its name, then one cell a policy."""
-    rows = [[label, *(claim(one[name]) for one in policies)] for name, label in ESTIMATES.items()]
+    rows = [
+        [label, *(format_estimate(one[name]) for one in policies)]
+        for name, label in ESTIMATOR_LABELS.items()
+    ]
     rows.append(
         ["effective sample size", *(f"{one['effective_sample_size']:,.0f}" for one in policies)]
     )
@@ -192,7 +205,7 @@ def overlap_table(rows: Sequence[Row]) -> str:
 def overlap_grid(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Overlap as a heading and rows of words."""
     edges = list(dict.fromkeys((row["above"], row["up_to"]) for row in rows))
-    counts = {(row["action"], row["above"]): number(row["episodes"]) for row in rows}
+    counts = {(row["action"], row["above"]): format_count(row["episodes"]) for row in rows}
     actions = list(dict.fromkeys(row["action"] for row in rows))
     heading = ["chosen", *(f"{above:g} to {up_to:g}" for above, up_to in edges)]
     return heading, [[action, *(counts[action, above] for above, _ in edges)] for action in actions]
@@ -205,38 +218,43 @@ def calibration_table(rows: Sequence[Row]) -> str:
     return _table(
         ("fifth", "predicted", "came to (95%)"),
         [
-            (row["fifth"], f"{row['predicted']:+.2f}", claim(row | {"value": row["realised"]}))
+            (
+                row["fifth"],
+                f"{row['predicted']:+.2f}",
+                format_estimate(row | {"value": row["realised"]}),
+            )
             for row in rows
         ],
     )
 
 
-def _judged(judged: Facts) -> str:
+def _judged(judged: JsonObject) -> str:
     gain = judged["same_places"]["gain"]
     return "\n\n".join(
         [
             (
                 "A clone that learned from the earlier decision days was judged on the later ones,"
                 f" {judged['first_day']} to {judged['last_day']}:"
-                f" {number(shown(judged['episodes']))} episodes, in"
-                f" {number(shown(judged['places']))} of which past practice gave a support. Values"
-                " are progress points an episode."
+                f" {format_count(published_count(judged['episodes']))} episodes, in"
+                f" {format_count(published_count(judged['places']))} of which past practice gave a"
+                " support. Values are progress points an episode."
             ),
             _table(
                 ("figure", "same number of places", "no limit on places"),
                 value_rows([judged["same_places"], judged["no_limit"]]),
             ),
             (
-                f"**Claim.** At the same number of places its choices went with {claim(gain)} more"
-                f" progress points an episode than past practice. {judged['sensitivity']}"
+                "**Claim.** At the same number of places its choices went with"
+                f" {format_estimate(gain)} more progress points an episode than past practice."
+                f" {judged['sensitivity']}"
             ),
         ]
     )
 
 
-def _outcome(outcome: Facts) -> str:
+def _outcome(outcome: JsonObject) -> str:
     weights = [
-        f"{weight:g} for one more of: {MEASURES[name]}"
+        f"{weight:g} for one more of: {MEASURE_UNITS[name]}"
         for name, weight in outcome["weights"].items()
         if weight
     ]

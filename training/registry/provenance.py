@@ -14,7 +14,7 @@ from pathlib import Path
 
 from features.catalog import catalog_hash
 from records.snapshots.snapshot import Snapshot
-from training.episodes.outcome import Outcome
+from training.episodes.outcome import OutcomeDefinition
 
 _ROOT = Path(__file__).parents[2]
 _ROOMS = ("records", "features", "training")
@@ -22,8 +22,8 @@ _ROOMS = ("records", "features", "training")
 
 
 @dataclass(frozen=True)
-class Origin:
-    """`commit` is that of the checkout that the code runs from, empty where it runs from none;
+class Provenance:
+    """`git_commit` is that of the checkout that the code runs from, empty where it runs from none;
     `source` is a digest of the code itself, which also tells what was changed since the commit.
     """
 
@@ -36,21 +36,21 @@ class Origin:
     source: str
 
 
-def origin_of(snapshot: Snapshot, outcome: Outcome) -> Origin:
+def current_provenance(snapshot: Snapshot, outcome: OutcomeDefinition) -> Provenance:
     """What a model of this snapshot and outcome, learned now by this code, is made from."""
     manifest = hashlib.sha256((snapshot.path / "manifest.json").read_bytes()).hexdigest()
-    return Origin(
+    return Provenance(
         snapshot.id,
         manifest,
         catalog_hash(),
         outcome.sha256,
         installed_version("handrail"),
-        commit(_ROOT),
+        git_commit(_ROOT),
         _source_digest(),
     )
 
 
-def commit(checkout: Path) -> str:
+def git_commit(checkout: Path) -> str:
     """The commit that a checkout stands on, read from git's own files, so that git need not be
     installed; else "".
     """

@@ -26,40 +26,40 @@ import pandas as pd
 
 from records.access.scope import ScopedRecords, pipeline_scope
 from records.snapshots.snapshot import Snapshot
-from records.system.errors import SaidPlainly
-from records.system.files import write_whole
+from records.system.errors import UserError
+from records.system.files import write_atomic
 from training.episodes.episodes import (
     Episodes,
     NotEnoughEvidence,
     build_episodes,
-    check_sufficient,
-    decision_dates,
-    leaving_out,
-    planned_days,
+    calendar_decision_days,
+    complete_decision_days,
+    drop_feature_families,
+    require_evidence,
 )
-from training.episodes.outcome import Outcome
+from training.episodes.outcome import OutcomeDefinition
 from training.estimation.pseudo_outcomes import NONE
-from training.evaluation.drift import Reference, reference_of
+from training.evaluation.drift import DriftReference, build_reference
 from training.evaluation.evaluate import (
-    JudgedEpisodes,
-    Judgement,
-    days_of,
-    judge,
-    judge_learning,
-    judged_episodes,
-    on_later_days,
+    Evaluation,
+    EvaluationSet,
+    distinct_days,
+    evaluate,
+    evaluate_on_later_days,
+    evaluation_set,
+    later_days_mask,
 )
 from training.evaluation.model_comparison import (
     compare_models,
+    days_not_trained_on,
     enough_to_judge,
-    fresh_days,
-    new_days,
+    not_trained_on_mask,
 )
 from training.evaluation.plots import calibration_plot, importance_plot, overlap_plot
 from training.ranking.model_file import RankerModel, read_model, write_model
 from training.ranking.ranker import BenefitRanker
-from training.registry.model_card import Facts, card_facts, card_text
-from training.registry.provenance import Origin, origin_of
+from training.registry.model_card import JsonObject, card_facts, card_text
+from training.registry.provenance import Provenance, current_provenance
 
 REGISTERED_MODEL = "handrail-ranker"
 CHAMPION = "champion"
@@ -67,35 +67,37 @@ CHALLENGER = "challenger"
 """The newest version that was found better than the champion, or the newest where there is none. It
 serves nobody."""
 EXPERIMENT = "handrail"
-EVALUATION = "evaluation.json"
-REFERENCE = "drift/reference.json"
+EVALUATION_FILE = "evaluation.json"
+DRIFT_REFERENCE_FILE = "drift/reference.json"
 """What the students that a version learned from looked like: what drift is measured against."""
-TWIN = "twin/ranker.json"
+HOLDOUT_CLONE_FILE = "twin/ranker.json"
 """The clone of a version that learned from the earlier decision days and was judged on the later
 ones."""
-AS_REGISTERED = (
+HOW_EVALUATED_AT_REGISTRATION = (
     "There is too little since the decision days that this version learned from. These are the"
     " figures from when it was registered: a clone that learned from the earlier decision days was"
     " judged on the later ones, not the model file itself."
 )
-AS_IT_IS = "The model file was judged as it is, on decision days that it did not learn from."
+HOW_EVALUATED_ON_NEW_DAYS = (
+    "The model file was judged as it is, on decision days that it did not learn from."
+)
 _FILE = "ranker.json"
 _REFERENCE_TAG = "drift_reference"
 _TWIN_TAG = "twin"
 _MADE_TAG = "made"
 FoldsBy = Literal["student", "school"]
-Progress = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 
 
-def silently(step: str, done: int, total: int) -> None:
+def no_progress(step: str, done: int, total: int) -> None:
     """No progress is told."""
 
 
-class NoModel(SaidPlainly, LookupError):
+class ModelNotFound(UserError, LookupError):
     """No such model version is registered."""
 
 
-class ReferenceDamaged(SaidPlainly, ValueError):
+class DriftReferenceCorrupt(UserError, ValueError):
     """What a version's students looked like is not as it was registered."""
 
 
@@ -105,9 +107,9 @@ class ModelVersion:
 
     `recipe` is a digest of all that decided what it is: records, catalog, outcome, code and
     parameters. Equal recipes give equal models; it is empty where that is not known.
-    `reference_sha256` is that of the bytes of `REFERENCE`, empty where the version was registered
-    without one; `twin_sha256` is that of `TWIN`, alike. `created_at` is in the district's time,
-    without a zone.
+    `reference_sha256` is that of the bytes of `DRIFT_REFERENCE_FILE`, empty where the version was
+    registered without one; `twin_sha256` is that of `HOLDOUT_CLONE_FILE`, alike. `created_at` is in
+    the district's time, without a zone.
     """
 
     version: int
@@ -121,15 +123,15 @@ class ModelVersion:
     reference_sha256: str = ""
     twin_sha256: str = ""
 
-    def artifact(self, name: str) -> Facts | None:
+    def artifact(self, name: str) -> JsonObject | None:
         """What was found of this version under this name; None where nothing was."""
         file = self.artifacts / name
-        found: Facts | None = (
+        found: JsonObject | None = (
             json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
         )
         return found
 
-    def reference(self) -> Reference | None:
+    def reference(self) -> DriftReference | None:
         """What its students looked like; None where it was registered without.
 
         Raises:
@@ -137,18 +139,18 @@ class ModelVersion:
         """
         if not self.reference_sha256:
             return None
-        file = self.artifacts / REFERENCE
+        file = self.artifacts / DRIFT_REFERENCE_FILE
         try:
             data = file.read_bytes()
         except OSError as error:
-            raise ReferenceDamaged(
+            raise DriftReferenceCorrupt(
                 f"what version {self.version} learned from cannot be read: {error}"
             ) from None
         if hashlib.sha256(data).hexdigest() != self.reference_sha256:
-            raise ReferenceDamaged(
+            raise DriftReferenceCorrupt(
                 f"{file} is not the file that was registered: its SHA-256 is another"
             )
-        return Reference.from_json(data)
+        return DriftReference.from_json(data)
 
     def twin(self) -> RankerModel | None:
         """The clone that was judged in its place; None where it was registered without.
@@ -157,13 +159,17 @@ class ModelVersion:
             ModelRefused: the file is not the one that was registered, or of another catalog of
                 features.
         """
-        return read_model(self.artifacts / TWIN, self.twin_sha256) if self.twin_sha256 else None
+        return (
+            read_model(self.artifacts / HOLDOUT_CLONE_FILE, self.twin_sha256)
+            if self.twin_sha256
+            else None
+        )
 
-    def keep(self, name: str, found: Facts) -> None:
+    def keep(self, name: str, found: JsonObject) -> None:
         """Keep what was found of this version, whole or not at all: MLflow's own way copies in
         place.
         """
-        write_whole(self.artifacts / name, _json(found))
+        write_atomic(self.artifacts / name, _json(found))
 
     @property
     def artifacts(self) -> Path:
@@ -181,7 +187,7 @@ def train(
     folds_by: FoldsBy = "student",
     episodes: Episodes | None = None,
     without: Sequence[str] = (),
-    progress: Progress = silently,
+    progress: ProgressCallback = no_progress,
     at: datetime | None = None,
 ) -> ModelVersion:
     """Learn from a snapshot and register a candidate, with its card and plots.
@@ -198,14 +204,14 @@ def train(
         NotEnoughEvidence: naming what is missing; nothing is registered.
         UnknownFamily: `without` names no family of features that could be an input, or all of them.
     """
-    outcome = Outcome.of(home)
+    outcome = OutcomeDefinition.of(home)
     episodes = _episodes(snapshot, outcome, behavior, progress) if episodes is None else episodes
-    supports = check_sufficient(episodes, snapshot)
-    reference = reference_of(episodes, planned_days(snapshot)).to_json()
+    supports = require_evidence(episodes, snapshot)
+    reference = build_reference(episodes, calendar_decision_days(snapshot)).to_json()
     episodes = episodes.by_school() if folds_by == "school" else episodes
-    episodes = leaving_out(episodes, without)
+    episodes = drop_feature_families(episodes, without)
     parameters = _parameters(ranker, seed) | {"smallest_benefit": outcome.smallest_benefit}
-    recipe = recipe_of(
+    recipe = recipe_digest(
         snapshot,
         home,
         behavior=behavior,
@@ -217,14 +223,14 @@ def train(
     made = parameters | {"supports": supports}
     progress("judging on later decision days", 0, 1)
     twin = BenefitRanker(**made)
-    judgement = judge_learning(episodes, twin, _programs(snapshot), seed)
+    judgement = evaluate_on_later_days(episodes, twin, _programs(snapshot), seed)
     progress("judging on later decision days", 1, 1)
     progress("learning from all decision days", 0, 1)
     fitted = BenefitRanker(**made).fit(
         episodes.features, episodes.outcome, episodes.support, episodes.student
     )
     progress("learning from all decision days", 1, 1)
-    origin = origin_of(snapshot, outcome)
+    origin = current_provenance(snapshot, outcome)
     manifest = _manifest(origin, outcome, episodes, supports, behavior, made, judgement) | {
         "without": list(without)
     }
@@ -239,7 +245,8 @@ def train(
         digest = write_model(fitted, file, manifest)
         learned = {
             "decision_dates": [
-                str(day) for day in days_of(episodes.decision_date[~on_later_days(episodes)])
+                str(day)
+                for day in distinct_days(episodes.decision_date[~later_days_mask(episodes)])
             ]
         }
         twin_file = Path(staging) / "twin.json"
@@ -255,8 +262,8 @@ def train(
             tags=_tags(origin, recipe, reference) | own,
             artifacts=_artifact_texts(facts, judgement)
             | {
-                REFERENCE: reference,
-                TWIN: twin_file.read_text(encoding="utf-8"),
+                DRIFT_REFERENCE_FILE: reference,
+                HOLDOUT_CLONE_FILE: twin_file.read_text(encoding="utf-8"),
             },
             at=at,
         )
@@ -264,7 +271,7 @@ def train(
     return found
 
 
-def recipe_of(
+def recipe_digest(
     snapshot: Snapshot,
     home: Path,
     *,
@@ -277,7 +284,7 @@ def recipe_of(
     """The digest of all that would decide what a model trained now is: not of the commit, but of
     the code itself.
     """
-    origin = asdict(origin_of(snapshot, Outcome.of(home)))
+    origin = asdict(current_provenance(snapshot, OutcomeDefinition.of(home)))
     del origin["commit"]
     parts = {
         "origin": origin,
@@ -296,8 +303,8 @@ def evaluate_version(
     home: Path,
     *,
     seed: int = 0,
-    progress: Progress = silently,
-) -> Facts:
+    progress: ProgressCallback = no_progress,
+) -> JsonObject:
     """What a version's policy is worth, kept with it; `how` says by which of two ways it was
     judged.
 
@@ -311,20 +318,20 @@ def evaluate_version(
     model = read_model(found.file, found.sha256)
     facts = _on_new_days(snapshot, model, home, seed, progress)
     if facts is None:
-        registered = found.artifact(EVALUATION)
+        registered = found.artifact(EVALUATION_FILE)
         if registered is None:
             raise NotEnoughEvidence(
                 f"there is too little since the days that version {found.version} learned from, "
                 "and no evaluation was registered with it"
             )
-        facts = dict(registered) | {"how": AS_REGISTERED}
+        facts = dict(registered) | {"how": HOW_EVALUATED_AT_REGISTRATION}
     found.keep(f"evaluations/on-{snapshot.id}.json", facts)
     return facts
 
 
-def judged_twin(
+def holdout_evaluation(
     found: ModelVersion, episodes: Episodes, seed: int = 0
-) -> tuple[JudgedEpisodes, BenefitRanker] | None:
+) -> tuple[EvaluationSet, BenefitRanker] | None:
     """The clone of a version, with the episodes of decision days that it did not learn from.
 
     None where the version was registered without one, or where nobody started a support on these
@@ -339,7 +346,7 @@ def judged_twin(
     learned = set(twin.manifest["decision_dates"])
     fresh = ~episodes.decision_date.astype(str).isin(learned).to_numpy()
     try:
-        return judged_episodes(episodes, fresh, twin.ranker.supports_, seed), twin.ranker
+        return evaluation_set(episodes, fresh, twin.ranker.supports_, seed), twin.ranker
     except NotEnoughEvidence:
         return None
 
@@ -351,8 +358,8 @@ def compare_versions(
     home: Path,
     *,
     seed: int = 0,
-    progress: Progress = silently,
-) -> Facts:
+    progress: ProgressCallback = no_progress,
+) -> JsonObject:
     """A candidate against a champion on the same episodes and the same number of places, kept with
     the candidate.
 
@@ -363,7 +370,7 @@ def compare_versions(
     """
     models = [read_model(one.file, one.sha256) for one in (candidate, champion)]
     behavior = any(bool(model.manifest.get("behavior")) for model in models)
-    episodes = _episodes(snapshot, Outcome.of(home), behavior, progress)
+    episodes = _episodes(snapshot, OutcomeDefinition.of(home), behavior, progress)
     progress("comparing", 0, 1)
     found = compare_models(episodes, _programs(snapshot), models[0], models[1], seed=seed)
     progress("comparing", 1, 1)
@@ -372,7 +379,7 @@ def compare_versions(
     return facts
 
 
-def comparison(candidate: ModelVersion, champion: ModelVersion) -> Facts | None:
+def stored_comparison(candidate: ModelVersion, champion: ModelVersion) -> JsonObject | None:
     """The newest comparison on record of exactly these two models; None where there is none."""
     found = candidate.artifact(_against(champion))
     same = found is not None and all(
@@ -402,7 +409,7 @@ def register_model(
         artifacts: further texts to keep with the run, by the name of their file.
         at: the district's time; by default this machine's.
     """
-    client = registry(home)
+    client = registry_client(home)
     run = client.create_run(_experiment(client, home), tags=dict(tags or {}))
     run_id = run.info.run_id
     for name, value in parameters.items():
@@ -431,7 +438,7 @@ def model_versions(home: Path) -> list[ModelVersion]:
     """Every registered version, the newest first; none where nothing was ever registered."""
     if not _store(home).exists():
         return []
-    client = registry(home)
+    client = registry_client(home)
     found = client.search_model_versions(f"name = '{REGISTERED_MODEL}'")
     return sorted((_version(client, home, made) for made in found), key=lambda made: -made.version)
 
@@ -445,7 +452,7 @@ def model_version(home: Path, version: int | None = None) -> ModelVersion:
     for found in model_versions(home):
         if version is None or found.version == version:
             return found
-    raise NoModel(
+    raise ModelNotFound(
         f"there is no model version {version}"
         if version
         else "no model is registered: run `handrail train`"
@@ -464,10 +471,10 @@ def challenger_version(home: Path) -> int | None:
 
 def set_challenger(home: Path, version: int) -> None:
     """Let the alias `challenger` point to a version. That opens nothing: it proposes."""
-    registry(home).set_registered_model_alias(REGISTERED_MODEL, CHALLENGER, str(version))
+    registry_client(home).set_registered_model_alias(REGISTERED_MODEL, CHALLENGER, str(version))
 
 
-def registry(home: Path) -> Any:
+def registry_client(home: Path) -> Any:
     """MLflow's client on this home's registry."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "true"
@@ -495,32 +502,34 @@ def _lay_out(store: Path) -> None:
     staging.unlink()
 
 
-def _episodes(snapshot: Snapshot, outcome: Outcome, behavior: bool, progress: Progress) -> Episodes:
+def _episodes(
+    snapshot: Snapshot, outcome: OutcomeDefinition, behavior: bool, progress: ProgressCallback
+) -> Episodes:
     told = partial(progress, "looking back at decision days")
     return build_episodes(snapshot, behavior=behavior, outcome=outcome, progress=told)
 
 
 def _on_new_days(
-    snapshot: Snapshot, model: RankerModel, home: Path, seed: int, progress: Progress
-) -> Facts | None:
+    snapshot: Snapshot, model: RankerModel, home: Path, seed: int, progress: ProgressCallback
+) -> JsonObject | None:
     """The model file judged on decision days that it did not learn from; None where these hold too
     little.
     """
-    outcome = Outcome.of(home)
-    if not new_days(decision_dates(snapshot, outcome), model):
+    outcome = OutcomeDefinition.of(home)
+    if not days_not_trained_on(complete_decision_days(snapshot, outcome), model):
         return None
     episodes = _episodes(snapshot, outcome, bool(model.manifest.get("behavior")), progress)
-    fresh = fresh_days(episodes, model)
+    fresh = not_trained_on_mask(episodes, model)
     if not enough_to_judge(episodes, fresh):
         return None
     progress("judging on days that it did not learn from", 0, 1)
-    found = judge(
-        judged_episodes(episodes, fresh, model.ranker.supports_, seed),
+    found = evaluate(
+        evaluation_set(episodes, fresh, model.ranker.supports_, seed),
         model.ranker,
         _programs(snapshot),
     )
     progress("judging on days that it did not learn from", 1, 1)
-    return found.to_dict() | {"how": AS_IT_IS}
+    return found.to_dict() | {"how": HOW_EVALUATED_ON_NEW_DAYS}
 
 
 def _programs(snapshot: Snapshot) -> pd.DataFrame:
@@ -535,13 +544,13 @@ def _parameters(ranker: BenefitRanker | None, seed: int) -> dict[str, Any]:
 
 
 def _manifest(
-    origin: Origin,
-    outcome: Outcome,
+    origin: Provenance,
+    outcome: OutcomeDefinition,
     episodes: Episodes,
     supports: tuple[str, ...],
     behavior: bool,
     parameters: Mapping[str, Any],
-    judgement: Judgement,
+    judgement: Evaluation,
 ) -> dict[str, Any]:
     counts = episodes.support.value_counts()
     return {
@@ -558,18 +567,18 @@ def _manifest(
     }
 
 
-def _tags(origin: Origin, recipe: str, reference: str) -> dict[str, str]:
+def _tags(origin: Provenance, recipe: str, reference: str) -> dict[str, str]:
     """MLflow has a name of its own for the commit."""
     own = {f"handrail.{name}": value for name, value in asdict(origin).items()}
     own |= {"recipe": recipe, _REFERENCE_TAG: hashlib.sha256(reference.encode()).hexdigest()}
     return own | ({"mlflow.source.git.commit": origin.commit} if origin.commit else {})
 
 
-def _artifact_texts(facts: Facts, judgement: Judgement) -> dict[str, str]:
+def _artifact_texts(facts: JsonObject, judgement: Evaluation) -> dict[str, str]:
     return {
         "card/model_card.md": card_text(facts),
         "card/model_card.json": _json(facts),
-        EVALUATION: _json(judgement.to_dict()),
+        EVALUATION_FILE: _json(judgement.to_dict()),
         "plots/overlap.svg": overlap_plot(judgement.overlap),
         "plots/calibration.svg": calibration_plot(judgement.calibration),
         "plots/importance.svg": importance_plot(facts["importance"]),
@@ -590,14 +599,14 @@ def _against(champion: ModelVersion) -> str:
     return f"comparisons/against-v{champion.version}.json"
 
 
-def _json(facts: Facts) -> str:
+def _json(facts: JsonObject) -> str:
     return json.dumps(facts, sort_keys=True, indent=1, allow_nan=False)
 
 
 def _aliased(home: Path, alias: str) -> int | None:
     if not _store(home).exists():
         return None
-    found = registry(home).search_registered_models(f"name = '{REGISTERED_MODEL}'")
+    found = registry_client(home).search_registered_models(f"name = '{REGISTERED_MODEL}'")
     version = found[0].aliases.get(alias) if found else None
     return int(version) if version is not None else None
 

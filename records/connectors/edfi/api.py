@@ -24,20 +24,26 @@ from urllib.parse import quote, urlsplit
 
 from records.canonical.never_ingest import redact
 from records.canonical.schema import TABLES
-from records.connectors.edfi.rules import PROGRAM_FACTS, Reading
+from records.connectors.edfi.rules import PROGRAM_CHARACTERISTICS, EdFiNormalizer
 from records.connectors.http.client import (
-    Answer,
-    AnswerRefused,
     Params,
-    Patience,
+    RequestRefused,
+    Response,
     RestClient,
+    RetryPolicy,
     SourceUnavailable,
 )
-from records.connectors.http.mirror import Mirror, Wanted, cut, open_mirror, whole_mirror
+from records.connectors.http.mirror import (
+    FieldSelection,
+    Mirror,
+    open_complete_mirror,
+    open_mirror,
+    select_fields,
+)
 from records.connectors.http.settings import ApiSettings
-from records.connectors.protocol import Progress, Sink, SourceRefused
+from records.connectors.protocol import ProgressCallback, RowSink, SourceRefused
 
-OVERLAP = 10_000
+CHANGE_VERSION_OVERLAP = 10_000
 """Change versions that are read again next time. A version is given out before its transaction is
 committed, so one may appear below the newest; versions are numbered over all resources, so this
 costs at most so many records in all."""
@@ -58,18 +64,18 @@ _OF_INTERVENTIONS = (
 
 
 @dataclass(frozen=True)
-class Resource:
+class EdFiResource:
     """One resource: the interchange element whose rules it follows, the fields kept of it, what it
     is needed for.
     """
 
     name: str
     kind: str
-    wanted: Wanted
+    wanted: FieldSelection
     stays_empty: str
 
 
-def _fields(*names: str, **inner: Wanted) -> Wanted:
+def _fields(*names: str, **inner: FieldSelection) -> FieldSelection:
     return dict.fromkeys(names, True) | inner
 
 
@@ -79,15 +85,15 @@ _SCHOOL_YEAR = _fields("schoolYear")
 _SECTION = _fields("localCourseCode", "schoolId")
 _PROGRAM = _fields(studentReference=_STUDENT, programReference=_fields("programName"))
 
-RESOURCES: tuple[Resource, ...] = (
-    Resource("ed-fi/schools", "School", _fields("schoolId", "nameOfInstitution"), "schools"),
-    Resource(
+RESOURCES: tuple[EdFiResource, ...] = (
+    EdFiResource("ed-fi/schools", "School", _fields("schoolId", "nameOfInstitution"), "schools"),
+    EdFiResource(
         "ed-fi/communityProviders",
         "CommunityProvider",
         _fields("communityProviderId", "nameOfInstitution"),
         "who runs an intervention (its school is taken)",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/sessions",
         "Session",
         _fields(
@@ -95,7 +101,7 @@ RESOURCES: tuple[Resource, ...] = (
         ),
         "school days that no calendar lists",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/gradingPeriods",
         "GradingPeriod",
         _fields(
@@ -108,7 +114,7 @@ RESOURCES: tuple[Resource, ...] = (
         ),
         "course_grades (a mark without its period has no date)",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/calendarDates",
         "CalendarDate",
         _fields(
@@ -118,25 +124,25 @@ RESOURCES: tuple[Resource, ...] = (
         ),
         "calendar (the weekdays of each term are taken)",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/courses",
         "Course",
         _fields("courseCode", "courseTitle"),
         "course titles (courses keep their codes)",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/courseOfferings",
         "CourseOffering",
         _fields("localCourseCode", "localCourseTitle"),
         "local course titles",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/students",
         "Student",
         _fields("studentUniqueId", "firstName", "lastSurname", "birthDate"),
         "everything",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/studentEducationOrganizationAssociations",
         "StudentEducationOrganizationAssociation",
         _fields(
@@ -147,7 +153,7 @@ RESOURCES: tuple[Resource, ...] = (
         ),
         "sex and race_ethnicity (the fairness audit has no such groups)",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/studentSchoolAssociations",
         "StudentSchoolAssociation",
         _fields(
@@ -160,7 +166,7 @@ RESOURCES: tuple[Resource, ...] = (
         ),
         "school_enrollments and grade levels (a student's school is taken from attendance)",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/studentSchoolAttendanceEvents",
         "StudentSchoolAttendanceEvent",
         _fields(
@@ -171,7 +177,7 @@ RESOURCES: tuple[Resource, ...] = (
         ),
         "attendance_events",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/studentSectionAttendanceEvents",
         "StudentSectionAttendanceEvent",
         _fields(
@@ -182,7 +188,7 @@ RESOURCES: tuple[Resource, ...] = (
         ),
         "lateness to single classes",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/gradebookEntries",
         "GradebookEntry",
         _fields(
@@ -194,7 +200,7 @@ RESOURCES: tuple[Resource, ...] = (
         ),
         "course, title and due date of gradebook_entries",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/studentGradebookEntries",
         "StudentGradebookEntry",
         _fields(
@@ -204,7 +210,7 @@ RESOURCES: tuple[Resource, ...] = (
         ),
         "gradebook_entries",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/grades",
         "Grade",
         _fields(
@@ -216,7 +222,7 @@ RESOURCES: tuple[Resource, ...] = (
         ),
         "course_grades (so no course average and no course-failing alert)",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/studentAssessments",
         "StudentAssessment",
         _fields(
@@ -227,13 +233,13 @@ RESOURCES: tuple[Resource, ...] = (
         ),
         "assessments",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/disciplineIncidents",
         "DisciplineIncident",
         _fields("incidentIdentifier", "incidentDate", schoolReference=_SCHOOL),
         "behavior_incidents",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/studentDisciplineIncidentBehaviorAssociations",
         "StudentDisciplineIncidentBehaviorAssociation",
         _fields(
@@ -243,7 +249,7 @@ RESOURCES: tuple[Resource, ...] = (
         ),
         "behavior_incidents",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/disciplineActions",
         "DisciplineAction",
         _fields(
@@ -259,43 +265,43 @@ RESOURCES: tuple[Resource, ...] = (
         ),
         "action and days_removed of behavior_incidents",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/studentSpecialEducationProgramAssociations",
         "StudentSpecialEducationProgramAssociation",
         _PROGRAM,
         "special_education",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/studentSection504ProgramAssociations",
         "StudentSection504ProgramAssociation",
         _PROGRAM,
         "special_education of students with a 504 plan alone",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/studentLanguageInstructionProgramAssociations",
         "StudentLanguageInstructionProgramAssociation",
         _PROGRAM,
         "english_learner",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/studentHomelessProgramAssociations",
         "StudentHomelessProgramAssociation",
         _PROGRAM,
         "unstable_housing",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/studentSchoolFoodServiceProgramAssociations",
         "StudentSchoolFoodServiceProgramAssociation",
         _PROGRAM,
         "meal_eligible",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/studentProgramAssociations",
         "StudentProgramAssociation",
         _PROGRAM,
         "english_learner of students in a language program of the general kind",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/interventions",
         "Intervention",
         _fields(
@@ -306,7 +312,7 @@ RESOURCES: tuple[Resource, ...] = (
         ),
         "programs and service_enrollments of school-run supports",
     ),
-    Resource(
+    EdFiResource(
         "ed-fi/studentInterventionAssociations",
         "StudentInterventionAssociation",
         _fields(
@@ -331,11 +337,11 @@ class EdFiApi:
     """
 
     settings: ApiSettings
-    patience: Patience = field(default_factory=Patience)
+    patience: RetryPolicy = field(default_factory=RetryPolicy)
     sleep: Callable[[float], None] = time.sleep
     name: str = field(default="edfi-api", init=False)
     tables: tuple[str, ...] = field(init=False)
-    resources: tuple[Resource, ...] = field(init=False)
+    resources: tuple[EdFiResource, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         options = dict(self.settings.options)
@@ -351,7 +357,7 @@ class EdFiApi:
         )
         self.resources = tuple(resource for resource in RESOURCES if resource.name not in without)
 
-    def fetch(self, folder: Path, progress: Progress) -> None:
+    def fetch(self, folder: Path, progress: ProgressCallback) -> None:
         """Bring the mirror in `folder` up to date. See `ApiConnector`."""
         base = urlsplit(self.settings.base_url)
         client = RestClient(
@@ -369,7 +375,7 @@ class EdFiApi:
                     self.resources, key=lambda resource: resource.name != _NEEDED
                 )
             ]
-            versions, overlap = api.versions(), OVERLAP
+            versions, overlap = api.versions(), CHANGE_VERSION_OVERLAP
             for _ in range(_ROUNDS_OVER_ALL):
                 for fetch in fetches:
                     fetch.bring_up_to_date(overlap)
@@ -377,9 +383,9 @@ class EdFiApi:
                 if versions == before:
                     break
 
-    def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
+    def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
         """Read the mirror in `directory`. See `Connector.read`."""
-        with whole_mirror(
+        with open_complete_mirror(
             directory, [resource.name for resource in self.resources], sink
         ) as mirror:
             readable = [
@@ -388,7 +394,7 @@ class EdFiApi:
             for resource in self.resources:
                 if resource not in readable:
                     sink.missing(resource.name, resource.stays_empty)
-            reading = Reading(sink, _facts_known(mirror, self.resources))
+            reading = EdFiNormalizer(sink, _facts_known(mirror, self.resources))
             for resource in readable:
                 total = mirror.count(resource.name)
                 for kept in mirror.records(resource.name):
@@ -458,7 +464,7 @@ class _Api:
         """
         try:
             found = self.client.get(f"{self.changes}/availableChangeVersions").data
-        except AnswerRefused as refused:
+        except RequestRefused as refused:
             if refused.status in (403, 404):
                 return None
             raise
@@ -509,7 +515,12 @@ class _Fetch:
     """
 
     def __init__(
-        self, api: _Api, mirror: Mirror, resource: Resource, page_size: int, progress: Progress
+        self,
+        api: _Api,
+        mirror: Mirror,
+        resource: EdFiResource,
+        page_size: int,
+        progress: ProgressCallback,
     ) -> None:
         self._api = api
         self._mirror = mirror
@@ -537,7 +548,7 @@ class _Fetch:
         """
         try:
             self._total = self._count()
-        except AnswerRefused as refused:
+        except RequestRefused as refused:
             if refused.status not in (403, 404) or self._name == _NEEDED:
                 raise
             self._mirror.mark_missing(self._name, {"source": self._source}, refused)
@@ -561,7 +572,7 @@ class _Fetch:
             return
         try:
             self._go_through(place)
-        except AnswerRefused as refused:
+        except RequestRefused as refused:
             if refused.status != 400:
                 raise
 
@@ -667,7 +678,7 @@ class _Fetch:
         refused: dict[str, str] = {}
         for record in records:
             id_ = self._id(record)
-            kept, found = cut(record, self._resource.wanted)
+            kept, found = select_fields(record, self._resource.wanted)
             page.append((id_, kept))
             refused |= found
         self._mirror.note_refused(self._name, refused)
@@ -680,7 +691,7 @@ class _Fetch:
         try:
             for deletes in self._pages(f"{self._path}/deletes", window):
                 self._take([], place, tuple(self._id(delete) for delete in deletes))
-        except AnswerRefused as refused:
+        except RequestRefused as refused:
             if refused.status not in (403, 404):
                 raise
             return self._swept
@@ -694,7 +705,7 @@ class _Fetch:
         try:
             for changes in self._pages(f"{self._path}/keyChanges", window):
                 changed.update(self._id(change) for change in changes)
-        except AnswerRefused as refused:
+        except RequestRefused as refused:
             if refused.status not in (403, 404):
                 raise
             return refused.status == 404 or self._swept
@@ -705,7 +716,7 @@ class _Fetch:
                 self._take(
                     [self._api.client.get(f"{self._path}/{quote(id_, safe='')}").data], place
                 )
-            except AnswerRefused as refused:
+            except RequestRefused as refused:
                 if refused.status != 404:
                     raise
                 self._take([], place, (id_,))
@@ -746,7 +757,7 @@ class _Fetch:
         self._passed_none_over = False
         return answer.data, {"before": total, "size": len(answer.data)}
 
-    def _ask(self, path: str, window: _Window, **params: str | int) -> Answer:
+    def _ask(self, path: str, window: _Window, **params: str | int) -> Response:
         asked: Params = window.params() | params
         answer = self._api.client.get(path, asked)
         if not isinstance(answer.data, list) or not all(
@@ -760,7 +771,7 @@ class _Fetch:
             self._path, self._ask(self._path, _Window(None, None), limit=0, totalCount="true")
         )
 
-    def _total_of(self, path: str, answer: Answer) -> int:
+    def _total_of(self, path: str, answer: Response) -> int:
         total = answer.headers.get("total-count", "")
         if not total.isdecimal():
             raise SourceRefused(
@@ -833,20 +844,22 @@ def _as_text(value: Any) -> str | None:
     return str(value).lower() if isinstance(value, bool) else str(value).strip()
 
 
-def _missing(mirror: Mirror, resource: Resource) -> int | None:
+def _missing(mirror: Mirror, resource: EdFiResource) -> int | None:
     """The status with which the source refused the resource, or None."""
     status: int | None = mirror.synced(resource.name).get("missing")
     return status
 
 
-def _facts_known(mirror: Mirror, resources: tuple[Resource, ...]) -> set[str]:
+def _facts_known(mirror: Mirror, resources: tuple[EdFiResource, ...]) -> set[str]:
     """The characteristics of which every resource could be read. One that this server does not have
     takes none away.
     """
     status = {
         resource.kind: _missing(mirror, resource)
         for resource in resources
-        if resource.kind in PROGRAM_FACTS
+        if resource.kind in PROGRAM_CHARACTERISTICS
     }
-    read = {PROGRAM_FACTS[kind] for kind, refused in status.items() if refused is None}
-    return read - {PROGRAM_FACTS[kind] for kind, refused in status.items() if refused == 403}
+    read = {PROGRAM_CHARACTERISTICS[kind] for kind, refused in status.items() if refused is None}
+    return read - {
+        PROGRAM_CHARACTERISTICS[kind] for kind, refused in status.items() if refused == 403
+    }

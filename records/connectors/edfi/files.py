@@ -14,10 +14,10 @@ from typing import Any
 
 from lxml import etree
 
-from records.canonical.never_ingest import refused_kind
+from records.canonical.never_ingest import prohibited_kind
 from records.canonical.schema import TABLES
-from records.connectors.edfi.rules import OTHER_PROGRAMS, PROGRAM_FACTS, Reading
-from records.connectors.protocol import Progress, Sink, SourceRefused
+from records.connectors.edfi.rules import OTHER_PROGRAMS, PROGRAM_CHARACTERISTICS, EdFiNormalizer
+from records.connectors.protocol import ProgressCallback, RowSink, SourceRefused
 
 EXPECTED_FILES = {
     "EducationOrganization": "schools",
@@ -40,13 +40,13 @@ EXPECTED_FILES = {
 
 
 @dataclass
-class EdFi:
+class EdFiFiles:
     """The connector for a folder of Ed-Fi XML interchange files."""
 
     name: str = "edfi"
     tables: tuple[str, ...] = tuple(name for name in TABLES if name != "service_sessions")
 
-    def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
+    def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
         """Read every `*.xml` file of `directory`. See `Connector.read`."""
         files = sorted(directory.glob("*.xml"), key=_reading_order)
         if not files:
@@ -58,14 +58,14 @@ class EdFi:
                 file.name.startswith(start) and _starts_exactly(file.name, start) for file in files
             ):
                 sink.missing(f"{start}.xml", stays_empty)
-        reading = Reading(sink)
+        reading = EdFiNormalizer(sink)
         for file in files:
             size = file.stat().st_size
-            for element in stream(file):
+            for element in stream_records(file):
                 record = _XmlRecord.of(file.name, element)
                 _report_refused(sink, file.name, element)
-                if record.kind in PROGRAM_FACTS or record.kind in OTHER_PROGRAMS:
-                    reading.facts_known.update(PROGRAM_FACTS.values())
+                if record.kind in PROGRAM_CHARACTERISTICS or record.kind in OTHER_PROGRAMS:
+                    reading.facts_known.update(PROGRAM_CHARACTERISTICS.values())
                 reading.take(record)
                 if element.sourceline and element.sourceline % 2000 < 3:
                     progress(file.name, min(size, element.sourceline * 40), size)
@@ -73,7 +73,7 @@ class EdFi:
         reading.finish()
 
 
-def stream(file: Path) -> Iterator[Any]:
+def stream_records(file: Path) -> Iterator[Any]:
     """The records of an interchange file (children of the root), one at a time, in constant memory.
 
     Raises:
@@ -183,14 +183,14 @@ class _XmlRecord:
         raw = " ".join("".join(self.element.itertext()).split())[:2000]
         for child in self.element.iterdescendants():
             text = (child.text or "").strip()
-            if text and refused_kind(_local(child)):
+            if text and prohibited_kind(_local(child)):
                 raw = raw.replace(" ".join(text.split()), "[not stored]")
         return raw
 
 
-def _report_refused(sink: Sink, file: str, element: Any) -> None:
+def _report_refused(sink: RowSink, file: str, element: Any) -> None:
     for child in element.iterdescendants():
-        kind = refused_kind(_local(child))
+        kind = prohibited_kind(_local(child))
         if kind is not None:
             sink.drop_column(file, _local(child), kind)
 

@@ -15,16 +15,16 @@ from typing import Protocol
 
 from records.canonical.quarantine import BadRow, BadValue, Value, convert_row
 from records.canonical.schema import TABLES
-from records.connectors.protocol import Sink
+from records.connectors.protocol import RowSink
 
-NEVER_STORED = {
+NEVER_STORED_KINDS = {
     "StudentMigrantEducationProgramAssociation": "migrant status: never stored",
     "StudentNeglectedOrDelinquentProgramAssociation": (
         "neglected or delinquent program: never stored"
     ),
     "StudentHealth": "health: never stored",
 }
-PROGRAM_FACTS = {
+PROGRAM_CHARACTERISTICS = {
     "StudentSpecialEducationProgramAssociation": "special_education",
     "StudentSection504ProgramAssociation": "special_education",
     "StudentLanguageInstructionProgramAssociation": "english_learner",
@@ -90,7 +90,7 @@ _ACTS_ON = (
 )
 
 
-class Record(Protocol):
+class EdFiRecord(Protocol):
     """One Ed-Fi record. Every path is that of the XML interchange."""
 
     @property
@@ -112,7 +112,7 @@ class Record(Protocol):
     def code(self, *path: str) -> str | None:
         """The code of a descriptor, without its namespace."""
 
-    def each(self, name: str) -> Iterator[Record]:
+    def each(self, name: str) -> Iterator[EdFiRecord]:
         """The record once for each of its elements of that name, with that one alone."""
 
     def points_to(self, *path: str) -> str | None:
@@ -132,14 +132,14 @@ class _Waiting:
 
 
 @dataclass
-class Reading:
+class EdFiNormalizer:
     """One pass over a source, with the little that must be remembered between records.
 
     `facts_known` are the characteristics for which the source was whole: a student without one does
     not have it.
     """
 
-    sink: Sink
+    sink: RowSink
     facts_known: set[str] = field(default_factory=set)
     students: dict[str, _Waiting] = field(default_factory=dict)
     schools_met: dict[str, Counter[str]] = field(default_factory=dict)
@@ -157,9 +157,9 @@ class Reading:
     providers: dict[str, str] = field(default_factory=dict)
     interventions: dict[str, dict[str, str | None]] = field(default_factory=dict)
 
-    def take(self, record: Record) -> None:
+    def take(self, record: EdFiRecord) -> None:
         """Send one record where it belongs; a bad value quarantines this record alone."""
-        never = NEVER_STORED.get(record.kind)
+        never = NEVER_STORED_KINDS.get(record.kind)
         if never:
             self.sink.ignore(record.file, never)
             return
@@ -189,23 +189,23 @@ class Reading:
         self._characteristics()
         self._calendar()
 
-    def keep(self, table: str, texts: dict[str, str | None], record: Record) -> None:
+    def keep(self, table: str, texts: dict[str, str | None], record: EdFiRecord) -> None:
         self._keep(table, texts, record.file, record.line)
 
-    def school(self, record: Record) -> None:
+    def school(self, record: EdFiRecord) -> None:
         self.keep(
             "schools",
             {"school_id": record.text("SchoolId"), "name": record.text("NameOfInstitution")},
             record,
         )
 
-    def provider(self, record: Record) -> None:
+    def provider(self, record: EdFiRecord) -> None:
         self.providers[record.text("CommunityProviderId") or ""] = (
             record.text("NameOfInstitution") or ""
         )
         self.sink.use(record.file)
 
-    def session(self, record: Record) -> None:
+    def session(self, record: EdFiRecord) -> None:
         texts = {
             "school_id": record.text(*_SCHOOL),
             "date": record.text("BeginDate"),
@@ -225,7 +225,7 @@ class Reading:
         )
         self.sink.use(record.file)
 
-    def grading_period(self, record: Record) -> None:
+    def grading_period(self, record: EdFiRecord) -> None:
         school, year = record.text(*_SCHOOL) or "", _school_year(_own_year(record))
         sequence = record.text("PeriodSequence") or "0"
         if not sequence.isdigit():
@@ -237,7 +237,7 @@ class Reading:
                 self.periods[(school, name, year)] = (int(sequence), record.text("EndDate") or "")
         self.sink.use(record.file)
 
-    def calendar_date(self, record: Record) -> None:
+    def calendar_date(self, record: EdFiRecord) -> None:
         events = [one.code("CalendarEvent") or "" for one in record.each("CalendarEvent")]
         if not any(event.lower() == "instructional day" for event in events):
             self.sink.ignore(record.file, "CalendarDate without classes")
@@ -248,7 +248,7 @@ class Reading:
         self.school_days.add(f"{school} {(day or '')[:10]}")
         self.keep("calendar", {"school_id": school, "date": day, "school_year": str(year)}, record)
 
-    def course_offering(self, record: Record) -> None:
+    def course_offering(self, record: EdFiRecord) -> None:
         code = record.text("LocalCourseCode")
         if code:
             self.course_titles[code] = record.text("LocalCourseTitle") or self.course_titles.get(
@@ -256,11 +256,11 @@ class Reading:
             )
         self.sink.use(record.file)
 
-    def course(self, record: Record) -> None:
+    def course(self, record: EdFiRecord) -> None:
         self.course_titles[record.text("CourseCode") or ""] = record.text("CourseTitle") or ""
         self.sink.use(record.file)
 
-    def student(self, record: Record) -> None:
+    def student(self, record: EdFiRecord) -> None:
         student_id = record.text("StudentUniqueId")
         texts = {
             "student_id": student_id,
@@ -275,11 +275,11 @@ class Reading:
         self.students[str(student_id)] = _Waiting(record.file, record.line, texts)
         self._demographics(str(student_id), record)
 
-    def student_organization(self, record: Record) -> None:
+    def student_organization(self, record: EdFiRecord) -> None:
         self._demographics(record.text(*_STUDENT) or "", record)
         self.sink.use(record.file)
 
-    def enrollment(self, record: Record) -> None:
+    def enrollment(self, record: EdFiRecord) -> None:
         student_id, school = record.text(*_STUDENT), record.text(*_SCHOOL)
         entry = record.text("EntryDate")
         grade = _GRADE_LEVELS.get(record.code("EntryGradeLevel") or "")
@@ -302,7 +302,7 @@ class Reading:
                 "_entered": entry,
             }
 
-    def attendance(self, record: Record) -> None:
+    def attendance(self, record: EdFiRecord) -> None:
         recorded = record.code("AttendanceEvent", "AttendanceEventCategory") or record.code(
             "AttendanceEventCategory"
         )
@@ -329,7 +329,7 @@ class Reading:
         )
         self.schools_met.setdefault(student_id or "", Counter())[school or ""] += 1
 
-    def gradebook_entry(self, record: Record) -> None:
+    def gradebook_entry(self, record: EdFiRecord) -> None:
         code = record.text(*_COURSE_OFFERING, "LocalCourseCode")
         self.gradebook[record.text("GradebookEntryIdentifier") or ""] = {
             "course": self.course_titles.get(code or "", code),
@@ -338,7 +338,7 @@ class Reading:
         }
         self.sink.use(record.file)
 
-    def student_gradebook_entry(self, record: Record) -> None:
+    def student_gradebook_entry(self, record: EdFiRecord) -> None:
         entry = record.text(
             "GradebookEntryReference", "GradebookEntryIdentity", "GradebookEntryIdentifier"
         )
@@ -349,7 +349,7 @@ class Reading:
         }
         self.keep("gradebook_entries", texts | self.gradebook.get(entry or "", {}), record)
 
-    def grade(self, record: Record) -> None:
+    def grade(self, record: EdFiRecord) -> None:
         section = ("StudentSectionAssociationReference", "StudentSectionAssociationIdentity")
         period = ("GradingPeriodReference", "GradingPeriodIdentity")
         year = _school_year(record.text(*period, "SchoolYear"))
@@ -376,7 +376,7 @@ class Reading:
             record,
         )
 
-    def assessment(self, record: Record) -> None:
+    def assessment(self, record: EdFiRecord) -> None:
         identity = ("AssessmentReference", "AssessmentIdentity")
         base = {
             "student_id": record.text(*_STUDENT),
@@ -406,14 +406,14 @@ class Reading:
             add = self.sink.keep if position == 0 else self.sink.derive
             add("assessments", values, record.file, record.line)
 
-    def incident(self, record: Record) -> None:
+    def incident(self, record: EdFiRecord) -> None:
         incident = _incident_id(record)
         self.incident_dates[incident] = record.text("IncidentDate") or ""
         if record.label:
             self.incident_labels[record.label] = incident
         self.sink.use(record.file)
 
-    def incident_behavior(self, record: Record) -> None:
+    def incident_behavior(self, record: EdFiRecord) -> None:
         student_id, incident = record.text(*_STUDENT) or "", self._incident_of(record)
         day = self.incident_dates.get(incident)
         if day is None:
@@ -432,7 +432,7 @@ class Reading:
             return
         self.incidents[(student_id, incident)] = _Waiting(record.file, record.line, texts)
 
-    def discipline_action(self, record: Record) -> None:
+    def discipline_action(self, record: EdFiRecord) -> None:
         student_id = record.text(*_STUDENT) or ""
         incidents = [self._incident_of(one, *_ACTS_ON) for one in record.each(_ACTS_ON[0])] or [""]
         for incident in incidents:
@@ -454,9 +454,9 @@ class Reading:
             }
         self.sink.use(record.file)
 
-    def program(self, record: Record) -> None:
+    def program(self, record: EdFiRecord) -> None:
         name = record.text("ProgramReference", "ProgramIdentity", "ProgramName") or ""
-        fact = PROGRAM_FACTS.get(record.kind)
+        fact = PROGRAM_CHARACTERISTICS.get(record.kind)
         if record.kind == "StudentProgramAssociation" and name.startswith(_LANGUAGE_PROGRAMS):
             fact = "english_learner"
         if fact is None:
@@ -467,7 +467,7 @@ class Reading:
         self.fact_lines.setdefault(student_id, (record.file, record.line))
         self.sink.use(record.file)
 
-    def intervention(self, record: Record) -> None:
+    def intervention(self, record: EdFiRecord) -> None:
         code = record.text("InterventionIdentificationCode")
         school = record.text(
             "EducationOrganizationReference",
@@ -485,7 +485,7 @@ class Reading:
             "programs", {"program_id": code, "organization_id": organization, "name": code}, record
         )
 
-    def student_intervention(self, record: Record) -> None:
+    def student_intervention(self, record: EdFiRecord) -> None:
         code = (
             record.text(
                 "InterventionReference", "InterventionIdentity", "InterventionIdentificationCode"
@@ -503,7 +503,7 @@ class Reading:
     def _keep(self, table: str, texts: dict[str, str | None], file: str, line: int) -> None:
         self.sink.keep(table, convert_row(TABLES[table], texts), file, line)
 
-    def _demographics(self, student_id: str, record: Record) -> None:
+    def _demographics(self, student_id: str, record: EdFiRecord) -> None:
         sex = (record.code("Sex") or "").lower()
         codes = [one.code("Race", "Race") or one.code("Race") for one in record.each("Race")]
         races = sorted({_RACES[code] for code in codes if code in _RACES})
@@ -520,7 +520,7 @@ class Reading:
             known["race_ethnicity"] = race or known.get("race_ethnicity")
             self.fact_lines.setdefault(student_id, (record.file, record.line))
 
-    def _incident_of(self, record: Record, *within: str) -> str:
+    def _incident_of(self, record: EdFiRecord, *within: str) -> str:
         label = record.points_to(*within, _INCIDENT[0])
         return (
             self.incident_labels.get(label, label)
@@ -530,7 +530,8 @@ class Reading:
 
     def _characteristics(self) -> None:
         absent = {
-            fact: "false" if fact in self.facts_known else None for fact in PROGRAM_FACTS.values()
+            fact: "false" if fact in self.facts_known else None
+            for fact in PROGRAM_CHARACTERISTICS.values()
         }
         for student_id in self.students if self.facts_known else self.facts:
             waiting = self.students.get(student_id)
@@ -562,7 +563,7 @@ class Reading:
             )
 
 
-def _own_year(record: Record) -> str | None:
+def _own_year(record: EdFiRecord) -> str | None:
     return record.text("SchoolYear") or record.text("SchoolYearTypeReference", "SchoolYear")
 
 
@@ -596,31 +597,31 @@ def _year_of(entry: str | None) -> str | None:
     return str(day.year + 1 if day.month >= 7 else day.year)
 
 
-def _incident_id(record: Record, *within: str) -> str:
+def _incident_id(record: EdFiRecord, *within: str) -> str:
     return f"{record.text(*within, 'IncidentIdentifier')}_{record.text(*within, *_SCHOOL)}"
 
 
-_RULES: dict[str, Callable[[Reading, Record], None]] = {
-    "School": Reading.school,
-    "CommunityProvider": Reading.provider,
-    "Session": Reading.session,
-    "GradingPeriod": Reading.grading_period,
-    "CalendarDate": Reading.calendar_date,
-    "Course": Reading.course,
-    "CourseOffering": Reading.course_offering,
-    "Student": Reading.student,
-    "StudentEducationOrganizationAssociation": Reading.student_organization,
-    "StudentSchoolAssociation": Reading.enrollment,
-    "StudentSchoolAttendanceEvent": Reading.attendance,
-    "StudentSectionAttendanceEvent": Reading.attendance,
-    "GradebookEntry": Reading.gradebook_entry,
-    "StudentGradebookEntry": Reading.student_gradebook_entry,
-    "Grade": Reading.grade,
-    "StudentAssessment": Reading.assessment,
-    "DisciplineIncident": Reading.incident,
-    "StudentDisciplineIncidentBehaviorAssociation": Reading.incident_behavior,
-    "DisciplineAction": Reading.discipline_action,
-    "Intervention": Reading.intervention,
-    "StudentInterventionAssociation": Reading.student_intervention,
-    **dict.fromkeys((*PROGRAM_FACTS, *OTHER_PROGRAMS), Reading.program),
+_RULES: dict[str, Callable[[EdFiNormalizer, EdFiRecord], None]] = {
+    "School": EdFiNormalizer.school,
+    "CommunityProvider": EdFiNormalizer.provider,
+    "Session": EdFiNormalizer.session,
+    "GradingPeriod": EdFiNormalizer.grading_period,
+    "CalendarDate": EdFiNormalizer.calendar_date,
+    "Course": EdFiNormalizer.course,
+    "CourseOffering": EdFiNormalizer.course_offering,
+    "Student": EdFiNormalizer.student,
+    "StudentEducationOrganizationAssociation": EdFiNormalizer.student_organization,
+    "StudentSchoolAssociation": EdFiNormalizer.enrollment,
+    "StudentSchoolAttendanceEvent": EdFiNormalizer.attendance,
+    "StudentSectionAttendanceEvent": EdFiNormalizer.attendance,
+    "GradebookEntry": EdFiNormalizer.gradebook_entry,
+    "StudentGradebookEntry": EdFiNormalizer.student_gradebook_entry,
+    "Grade": EdFiNormalizer.grade,
+    "StudentAssessment": EdFiNormalizer.assessment,
+    "DisciplineIncident": EdFiNormalizer.incident,
+    "StudentDisciplineIncidentBehaviorAssociation": EdFiNormalizer.incident_behavior,
+    "DisciplineAction": EdFiNormalizer.discipline_action,
+    "Intervention": EdFiNormalizer.intervention,
+    "StudentInterventionAssociation": EdFiNormalizer.student_intervention,
+    **dict.fromkeys((*PROGRAM_CHARACTERISTICS, *OTHER_PROGRAMS), EdFiNormalizer.program),
 }

@@ -41,7 +41,7 @@ class SourceUnavailable(SourceRefused):
     """
 
 
-class AnswerRefused(SourceRefused):
+class RequestRefused(SourceRefused):
     """The source answered that it will not give this, and asking again would not help."""
 
     def __init__(self, why: str, status: int) -> None:
@@ -60,7 +60,7 @@ class Credentials:
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long a source is waited for. Seconds, but for `tries` and `most_bytes`."""
 
     tries: int = 6
@@ -72,7 +72,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """One whole answer: what its JSON says, and its headers."""
 
     data: Any
@@ -106,7 +106,7 @@ class RestClient:
         self,
         base_url: str,
         credentials: Credentials,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
         *,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -116,10 +116,10 @@ class RestClient:
             SourceRefused: an address is in clear and not on this machine.
         """
         for address in (base_url, credentials.token_url):
-            check_encrypted(address)
+            require_https(address)
         self._base = base_url.rstrip("/")
         self._credentials = credentials
-        self._patience = patience or Patience()
+        self._patience = patience or RetryPolicy()
         self._sleep = sleep
         self._token = ""
         self._token_ends = 0.0
@@ -138,7 +138,7 @@ class RestClient:
 
     def get(
         self, path: str, params: Params | None = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> Response:
         """One whole JSON answer.
 
         Raises:
@@ -149,7 +149,7 @@ class RestClient:
 
     def query(
         self, path: str, params: Params | None = None, body: Mapping[str, Any] | None = None
-    ) -> Answer:
+    ) -> Response:
         """One whole JSON answer of an API that takes its questions by POST. Raises as `get` does.
 
         Raises:
@@ -166,7 +166,7 @@ class RestClient:
         params: Params | None,
         body: Mapping[str, Any] | None,
         headers: Mapping[str, str] | None,
-    ) -> Answer:
+    ) -> Response:
         wait, tries = self._patience.first_wait, 0
         while True:
             try:
@@ -176,7 +176,7 @@ class RestClient:
             except _Unauthorized:
                 self._token = ""
                 if fresh:
-                    raise AnswerRefused(
+                    raise RequestRefused(
                         f"{path}: the source refuses a token that it has just given (401)", 401
                     ) from None
             except _TryAgain as again:
@@ -205,13 +205,13 @@ class RestClient:
         params: Params | None,
         body: Mapping[str, Any] | None,
         headers: Mapping[str, str],
-    ) -> Answer:
+    ) -> Response:
         asking = self._http.stream(
             method, self._base + path, params=dict(params or {}), json=body, headers=headers
         )
         with _network_faults(), asking as response:
             self._check_status(path, response)
-            return Answer(_json(self._read(path, response)), response.headers)
+            return Response(_json(self._read(path, response)), response.headers)
 
     def _check_status(self, path: str, response: httpx.Response) -> None:
         status = response.status_code
@@ -222,12 +222,12 @@ class RestClient:
         if status in _TRY_AGAIN:
             raise _TryAgain(f"the source answered {status}", _retry_after(response.headers))
         if response.is_redirect:
-            raise AnswerRefused(
+            raise RequestRefused(
                 f"{path}: the source answered with a redirect ({status}), which is not followed: "
                 "the token would go to another address",
                 status,
             )
-        raise AnswerRefused(
+        raise RequestRefused(
             f"{path}: the source answered {status}: check its address and what these credentials"
             " may read",
             status,
@@ -271,7 +271,7 @@ class RestClient:
             if status in _TRY_AGAIN:
                 raise _TryAgain(f"no token could be had ({status})", _retry_after(response.headers))
             if status != 200:
-                raise AnswerRefused(
+                raise RequestRefused(
                     f"{url} gives no token ({status}): check the client's name and secret", status
                 )
             found = _json(self._read(url, response))
@@ -284,7 +284,7 @@ class _Unauthorized(Exception):
     """The token does not count, or no longer."""
 
 
-def check_encrypted(address: str) -> None:
+def require_https(address: str) -> None:
     """Refuse an address over which records or a secret would go in clear.
 
     Raises:

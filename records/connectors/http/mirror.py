@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from records.canonical.never_ingest import redact, refused_kind
-from records.connectors.http.client import AnswerRefused
-from records.connectors.protocol import Sink, SourceRefused
+from records.canonical.never_ingest import prohibited_kind, redact
+from records.connectors.http.client import RequestRefused
+from records.connectors.protocol import RowSink, SourceRefused
 
-Wanted = Mapping[str, Any]
-"""Names of fields to keep: True for a value (or a list of values), another `Wanted` for an object
-or for each object of a list."""
+FieldSelection = Mapping[str, Any]
+"""Names of fields to keep: True for a value (or a list of values), another `FieldSelection` for an
+object or for each object of a list."""
 
 _FILE = "mirror.sqlite"
 _SCHEMA = """
@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS refused (resource TEXT NOT NULL, field TEXT NOT NULL,
 """
 
 
-STUDENT_FIELDS = frozenset(
+STUDENT_ID_FIELDS = frozenset(
     {"studentUniqueId", "student_id", "userSourcedId", "studentSourcedId", "student_number"}
 )
 """Fields, at any depth, whose value is the district's identifier of a student."""
@@ -57,12 +57,12 @@ _NOTHING = "null"
 """The body of a record of which nothing may be kept: it counts, and says nothing."""
 
 
-class MirrorInUse(SourceRefused):
+class MirrorLocked(SourceRefused):
     """Another fetch writes to this mirror."""
 
 
 @dataclass(frozen=True)
-class Kept:
+class MirrorRecord:
     """One record of a mirror. `number` counts from 1 within its resource, in the order of `id`."""
 
     number: int
@@ -130,7 +130,7 @@ class Mirror:
         """Keep one page of a pass, and where the next one starts, in one transaction.
 
         Args:
-            records: (identifier, body), already cut to what is wanted by `cut`.
+            records: (identifier, body), already cut to what is wanted by `select_fields`.
             deleted: identifiers that the source says are gone.
         """
         number = self._pass(resource)
@@ -168,7 +168,7 @@ class Mirror:
             )
 
     def mark_missing(
-        self, resource: str, synced: Mapping[str, Any], refused: AnswerRefused
+        self, resource: str, synced: Mapping[str, Any], refused: RequestRefused
     ) -> None:
         """Leave a resource empty and whole, because the source does not give it.
 
@@ -210,13 +210,13 @@ class Mirror:
         query = "SELECT count(*) FROM records WHERE resource = ?"
         return int(self._connection.execute(query, (resource,)).fetchone()[0])
 
-    def records(self, resource: str) -> Iterator[Kept]:
+    def records(self, resource: str) -> Iterator[MirrorRecord]:
         """Every record of a resource, by identifier: the same whatever order it arrived in."""
         query = "SELECT id, body FROM records WHERE resource = ? AND body <> ? ORDER BY id"
         for number, (id_, body) in enumerate(
             self._connection.execute(query, (resource, _NOTHING)), start=1
         ):
-            yield Kept(number, id_, json.loads(body))
+            yield MirrorRecord(number, id_, json.loads(body))
 
     def keep_only(self, resources: Iterable[str]) -> None:
         """Forget every resource but these: what a source is no longer read for is not kept
@@ -349,7 +349,7 @@ def open_mirror(folder: Path) -> Iterator[Mirror]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise MirrorInUse(
+            raise MirrorLocked(
                 f"another load reads into {folder}; try again when it has ended"
             ) from None
         connection = sqlite3.connect(folder / _FILE)
@@ -363,7 +363,7 @@ def open_mirror(folder: Path) -> Iterator[Mirror]:
 
 
 @contextmanager
-def whole_mirror(folder: Path, resources: Iterable[str], sink: Sink) -> Iterator[Mirror]:
+def open_complete_mirror(folder: Path, resources: Iterable[str], sink: RowSink) -> Iterator[Mirror]:
     """The mirror in `folder`, to be read: every one of these resources is whole. What was cut out
     is told to `sink`.
 
@@ -382,7 +382,9 @@ def whole_mirror(folder: Path, resources: Iterable[str], sink: Sink) -> Iterator
         yield mirror
 
 
-def cut(record: Mapping[str, Any], wanted: Wanted) -> tuple[dict[str, Any], dict[str, str]]:
+def select_fields(
+    record: Mapping[str, Any], wanted: FieldSelection
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Only what is wanted of a record, and the names (with kinds) of what it held that is never
     stored.
 
@@ -400,7 +402,7 @@ def _students_named(value: Any) -> Iterator[str]:
             yield from _students_named(one)
     elif isinstance(value, Mapping):
         for name, held in value.items():
-            if name in STUDENT_FIELDS and isinstance(held, str | int):
+            if name in STUDENT_ID_FIELDS and isinstance(held, str | int):
                 yield str(held)
             elif name in STUDENT_REFERENCES and isinstance(held, Mapping):
                 yield str(held.get("sourcedId"))
@@ -411,7 +413,9 @@ def _digest(salt: str, student_id: str) -> str:
     return hmac.new(salt.encode(), student_id.encode(), hashlib.sha256).hexdigest()
 
 
-def _cut(record: Mapping[str, Any], wanted: Wanted, refused: dict[str, str]) -> dict[str, Any]:
+def _cut(
+    record: Mapping[str, Any], wanted: FieldSelection, refused: dict[str, str]
+) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, value in record.items():
         shape = wanted.get(name)
@@ -435,7 +439,7 @@ def _plain(value: Any) -> Any:
 
 
 def _note_refused(name: str, value: Any, refused: dict[str, str]) -> None:
-    kind = refused_kind(name)
+    kind = prohibited_kind(name)
     if kind is not None:
         refused[name] = kind
     for inner in value if isinstance(value, list) else [value]:

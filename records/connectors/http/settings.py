@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from records.connectors.http.client import Credentials, check_encrypted
+from records.connectors.http.client import Credentials, require_https
 from records.connectors.protocol import SourceRefused
 
 _TEXTS = ("kind", "name", "base_url", "token_url", "client_id")
@@ -76,7 +76,7 @@ def read_api_settings(file: Path) -> ApiSettings:
         )
     for name in ("base_url", "token_url"):
         try:
-            check_encrypted(found[name])
+            require_https(found[name])
         except SourceRefused as error:
             _refuse(file, text, name, f"will not do: {error}")
     page_size = found.get("page_size", 500)

@@ -23,32 +23,38 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from records.canonical.never_ingest import holds_ssn
-from records.connectors.csv_files import Line, read_csv
+from records.connectors.csv_files import CsvRecord, read_csv
 from records.connectors.http.client import (
-    Answer,
-    AnswerRefused,
-    Patience,
+    RequestRefused,
+    Response,
     RestClient,
+    RetryPolicy,
     SourceUnavailable,
 )
-from records.connectors.http.mirror import Mirror, Wanted, cut, open_mirror, whole_mirror
+from records.connectors.http.mirror import (
+    FieldSelection,
+    Mirror,
+    open_complete_mirror,
+    open_mirror,
+    select_fields,
+)
 from records.connectors.http.settings import ApiSettings
 from records.connectors.oneroster.rules import (
-    EXTENSIONS,
+    EXTENSION_TABLES,
     FILES,
-    RACES,
-    Reading,
-    Role,
+    RACE_COLUMNS,
+    OneRosterNormalizer,
+    OneRosterRole,
+    current_role_and_school,
     is_deleted,
-    role_and_school,
 )
-from records.connectors.protocol import Progress, Sink, SourceRefused
+from records.connectors.protocol import ProgressCallback, RowSink, SourceRefused
 
-OVERLAP = timedelta(days=1)
+CHANGE_OVERLAP = timedelta(days=1)
 """How far before the last fetch changes are asked for: clocks differ, and some sources know the day
 alone."""
 
-SWEEP_AFTER = timedelta(days=7)
+FULL_SCAN_AFTER = timedelta(days=7)
 """A whole pass once a week, in case a source forgot to move `dateLastModified` when it changed
 something."""
 
@@ -72,7 +78,7 @@ _ROLE = {
 
 
 @dataclass(frozen=True)
-class Resource:
+class OneRosterResource:
     """One collection. `fields` are the columns of the CSV table `file` -> where the JSON has
     them.
     """
@@ -83,7 +89,7 @@ class Resource:
     in_gradebook: bool = False
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> FieldSelection:
         wanted: dict[str, Any] = {}
         roles = (
             {column: f"roles.{path}" for column, path in _ROLE.items()}
@@ -99,14 +105,14 @@ class Resource:
         return wanted
 
 
-RESOURCES: tuple[Resource, ...] = (
-    Resource("schools", "orgs.csv", {"type": "type", "name": "name"}),
-    Resource(
+RESOURCES: tuple[OneRosterResource, ...] = (
+    OneRosterResource("schools", "orgs.csv", {"type": "type", "name": "name"}),
+    OneRosterResource(
         "academicSessions",
         "academicSessions.csv",
         {"type": "type", "startDate": "startDate", "endDate": "endDate"},
     ),
-    Resource(
+    OneRosterResource(
         "students",
         "users.csv",
         {
@@ -118,13 +124,13 @@ RESOURCES: tuple[Resource, ...] = (
             "primaryOrgSourcedId": "primaryOrg.sourcedId",
         },
     ),
-    Resource(
+    OneRosterResource(
         "demographics",
         "demographics.csv",
-        {column: column for column in ("birthDate", "birthdate", "sex", *RACES)},
+        {column: column for column in ("birthDate", "birthdate", "sex", *RACE_COLUMNS)},
     ),
-    Resource("courses", "courses.csv", {"title": "title"}),
-    Resource(
+    OneRosterResource("courses", "courses.csv", {"title": "title"}),
+    OneRosterResource(
         "classes",
         "classes.csv",
         {
@@ -134,7 +140,7 @@ RESOURCES: tuple[Resource, ...] = (
             "schoolSourcedId": "school.sourcedId",
         },
     ),
-    Resource(
+    OneRosterResource(
         "enrollments",
         "enrollments.csv",
         {
@@ -146,7 +152,7 @@ RESOURCES: tuple[Resource, ...] = (
             "schoolSourcedId": "school.sourcedId",
         },
     ),
-    Resource(
+    OneRosterResource(
         "lineItems",
         "lineItems.csv",
         {
@@ -157,7 +163,7 @@ RESOURCES: tuple[Resource, ...] = (
         },
         in_gradebook=True,
     ),
-    Resource(
+    OneRosterResource(
         "results",
         "results.csv",
         {
@@ -190,7 +196,7 @@ class OneRosterApi:
     """
 
     settings: ApiSettings
-    patience: Patience = field(default_factory=Patience)
+    patience: RetryPolicy = field(default_factory=RetryPolicy)
     sleep: Callable[[float], None] = time.sleep
     name: str = field(default="oneroster-api", init=False)
     tables: tuple[str, ...] = field(init=False)
@@ -209,10 +215,10 @@ class OneRosterApi:
             raise SourceRefused(
                 f"{self.settings.name}: extensions names {self.extensions}, which is not a folder"
             )
-        self.tables = _OF_ROSTERS + (tuple(EXTENSIONS.values()) if self.extensions else ())
+        self.tables = _OF_ROSTERS + (tuple(EXTENSION_TABLES.values()) if self.extensions else ())
         _paths(self.settings)
 
-    def fetch(self, folder: Path, progress: Progress) -> None:
+    def fetch(self, folder: Path, progress: ProgressCallback) -> None:
         """Bring the mirror in `folder` up to date. See `ApiConnector`."""
         rostering, gradebook = _paths(self.settings)
         credentials = self.settings.credentials
@@ -228,10 +234,12 @@ class OneRosterApi:
                 path = f"{gradebook if resource.in_gradebook else rostering}/{resource.name}"
                 _Fetch(client, path, mirror, resource, self.settings, progress).bring_up_to_date()
 
-    def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
+    def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
         """Read the mirror in `directory`, and the extension files. See `Connector.read`."""
-        with whole_mirror(directory, [resource.name for resource in RESOURCES], sink) as mirror:
-            Reading(_Answers(mirror, self.extensions, sink, progress), sink).run()
+        with open_complete_mirror(
+            directory, [resource.name for resource in RESOURCES], sink
+        ) as mirror:
+            OneRosterNormalizer(_Answers(mirror, self.extensions, sink, progress), sink).run()
 
 
 def _paths(settings: ApiSettings) -> tuple[str, str]:
@@ -262,9 +270,9 @@ class _Fetch:
         client: RestClient,
         path: str,
         mirror: Mirror,
-        resource: Resource,
+        resource: OneRosterResource,
         settings: ApiSettings,
-        progress: Progress,
+        progress: ProgressCallback,
     ) -> None:
         self._client = client
         self._path = path
@@ -288,7 +296,7 @@ class _Fetch:
         """
         try:
             self._count()
-        except AnswerRefused as refused:
+        except RequestRefused as refused:
             self._mark_missing(refused)
             return
         self._finish_what_was_begun()
@@ -298,7 +306,7 @@ class _Fetch:
             self._read_until_two_passes_agree()
         self._show_progress()
 
-    def _mark_missing(self, refused: AnswerRefused) -> None:
+    def _mark_missing(self, refused: RequestRefused) -> None:
         if refused.status not in (403, 404) or self._name == _NEEDED:
             raise refused
         self._mirror.mark_missing(self._name, {"source": self._source}, refused)
@@ -318,19 +326,19 @@ class _Fetch:
                 and self._count(_NOT_YET) == 0
                 and self._count(_LONG_AGO) == self._count()
             )
-        except AnswerRefused:
+        except RequestRefused:
             return False
 
     def _follow_changes(self) -> None:
         synced = self._mirror.synced(self._name) or {}
         since = None
         if synced.get("source") == self._source and synced.get("swept", "") > _written(
-            self._now - SWEEP_AFTER
+            self._now - FULL_SCAN_AFTER
         ):
             since = synced["since"]
         for _ in range(_SWEEPS):
             if since is None:
-                since = _written(self._now - OVERLAP)
+                since = _written(self._now - CHANGE_OVERLAP)
                 if not self._pass(None):
                     continue
             if self._pass(since) and self._mirror.count(self._name) == self._count():
@@ -368,7 +376,7 @@ class _Fetch:
             "source": self._source,
             "filter": since,
             "offset": 0,
-            "since": _written(self._now - OVERLAP),
+            "since": _written(self._now - CHANGE_OVERLAP),
             "swept": _written(self._now) if since is None else synced.get("swept", ""),
         }
         self._mirror.begin(self._name, place, sweeps=since is None)
@@ -406,7 +414,7 @@ class _Fetch:
             if (total is not None and offset >= total) or not (brings_more or offset < furthest):
                 return offset, True
 
-    def _records(self, answer: Answer) -> Iterator[tuple[str, dict[str, str]]]:
+    def _records(self, answer: Response) -> Iterator[tuple[str, dict[str, str]]]:
         for record in _only_list(answer.data, self._path):
             id_ = record.get("sourcedId") if isinstance(record, Mapping) else None
             if not isinstance(id_, str | int) or id_ == "":
@@ -416,7 +424,7 @@ class _Fetch:
                     f"{self._path}: a sourcedId is shaped like a social security number; the"
                     " district must give its students other identifiers"
                 )
-            kept, refused = cut(record, self._resource.wanted)
+            kept, refused = select_fields(record, self._resource.wanted)
             self._mirror.note_refused(self._name, refused)
             yield str(id_), _fields(self._resource, kept)
 
@@ -427,13 +435,13 @@ class _Fetch:
             self._total, self._now = total, answer.clock
         return total
 
-    def _ask(self, params: Mapping[str, int], since: str | None) -> Answer:
+    def _ask(self, params: Mapping[str, int], since: str | None) -> Response:
         asked: dict[str, str | int] = {**params, **self._sort}
         if since is not None:
             asked["filter"] = f"dateLastModified>'{since}'"
         try:
             return self._client.get(self._path, asked)
-        except AnswerRefused as refused:
+        except RequestRefused as refused:
             if refused.status not in (400, 422) or not self._sort:
                 raise
         answer = self._client.get(
@@ -459,7 +467,7 @@ def _only_list(data: Any, path: str) -> list[Any]:
     return lists[0]
 
 
-def _fields(resource: Resource, kept: Mapping[str, Any]) -> dict[str, str]:
+def _fields(resource: OneRosterResource, kept: Mapping[str, Any]) -> dict[str, str]:
     """A record in the columns of its CSV table; of one that is deleted, that it is."""
     texts = {"sourcedId": _text(kept, "sourcedId"), "status": _text(kept, "status")}
     if is_deleted(texts):
@@ -467,11 +475,11 @@ def _fields(resource: Resource, kept: Mapping[str, Any]) -> dict[str, str]:
     texts |= {column: _text(kept, path) for column, path in resource.fields.items()}
     if resource.name == _NEEDED:
         roles = [
-            Role.of({column: _text(one, path) for column, path in _ROLE.items()})
+            OneRosterRole.of({column: _text(one, path) for column, path in _ROLE.items()})
             for one in kept.get("roles", ())
         ]
         if roles:
-            texts["role"], texts["orgSourcedIds"] = role_and_school(
+            texts["role"], texts["orgSourcedIds"] = current_role_and_school(
                 roles, texts["primaryOrgSourcedId"]
             )
         texts["role"] = texts["role"] or "student"
@@ -490,7 +498,7 @@ def _text(kept: Any, path: str) -> str:
     return "" if kept is None else str(kept)
 
 
-def _total(answer: Answer) -> int | None:
+def _total(answer: Response) -> int | None:
     counted = answer.headers.get("x-total-count", "").strip()
     return int(counted) if counted.isdecimal() else None
 
@@ -505,8 +513,8 @@ class _Answers:
 
     mirror: Mirror
     extensions: Path | None
-    sink: Sink
-    progress: Progress
+    sink: RowSink
+    progress: ProgressCallback
     only_students: bool = True
 
     def has(self, file: str) -> bool:
@@ -517,7 +525,7 @@ class _Answers:
     def called(self, file: str) -> str:
         return _OF_FILE[file].name if file in _OF_FILE else file
 
-    def lines(self, file: str, required: tuple[str, ...]) -> Iterable[Line]:
+    def lines(self, file: str, required: tuple[str, ...]) -> Iterable[CsvRecord]:
         if file in _OF_FILE:
             return self._answers(file, _OF_FILE[file].name)
         extension = self._extension(file)
@@ -531,13 +539,13 @@ class _Answers:
         )
         return path if path is not None and path.is_file() else None
 
-    def _answers(self, file: str, name: str) -> Iterator[Line]:
+    def _answers(self, file: str, name: str) -> Iterator[CsvRecord]:
         empty, total, number = dict.fromkeys(FILES[file].columns, ""), self.mirror.count(name), 0
         for kept in self.mirror.records(name):
             number, fields = kept.number, empty | dict(kept.body)
             if number % _PROGRESS_EVERY == 0:
                 self.progress(name, number, total)
-            yield Line(name, number, fields, ",".join(fields.values()))
+            yield CsvRecord(name, number, fields, ",".join(fields.values()))
         for _ in range(total - number):
             self.sink.ignore(name, "of a student whose records were destroyed")
         self.progress(name, total, max(total, 1))

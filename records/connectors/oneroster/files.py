@@ -18,10 +18,15 @@ from typing import Any
 
 from records.canonical.never_ingest import holds_ssn, redact
 from records.canonical.quarantine import BadRow
-from records.connectors.csv_files import Line, csv_line, read_csv
+from records.connectors.csv_files import CsvRecord, format_csv_line, read_csv
 from records.connectors.http.mirror import Mirror, open_mirror
-from records.connectors.oneroster.rules import FILES, Reading, is_deleted, required_columns
-from records.connectors.protocol import LineSink, Progress, Sink, SourceRefused
+from records.connectors.oneroster.rules import (
+    FILES,
+    OneRosterNormalizer,
+    is_deleted,
+    required_columns,
+)
+from records.connectors.protocol import ProgressCallback, RecordSink, RowSink, SourceRefused
 
 BULK, DELTA, ABSENT = "bulk", "delta", "absent"
 
@@ -34,7 +39,7 @@ _DESTROYED = "of a student whose records were destroyed"
 
 
 @dataclass
-class OneRoster:
+class OneRosterFiles:
     """Connector for a folder of OneRoster CSV files.
 
     With `kept_in` it keeps what it reads in the mirror in that folder, so that a later export may
@@ -59,7 +64,7 @@ class OneRoster:
         init=False,
     )
 
-    def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
+    def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
         """Read every file that is known; name those that are missing and those that are not read.
 
         Raises:
@@ -69,10 +74,10 @@ class OneRoster:
         export = _Export.at(directory, sink, progress)
         if self.kept_in is None:
             export.refuse_changes()
-            Reading(_Folder(export, sink, progress), sink).run()
+            OneRosterNormalizer(_Folder(export, sink, progress), sink).run()
             return
         with open_mirror(self.kept_in) as mirror:
-            Reading(
+            OneRosterNormalizer(
                 _Kept(mirror, _take(export, mirror, sink, progress), sink, progress), sink
             ).run()
 
@@ -85,7 +90,7 @@ class _Export:
     modes: Mapping[str, str]
 
     @classmethod
-    def at(cls, directory: Path, sink: Sink, progress: Progress) -> _Export:
+    def at(cls, directory: Path, sink: RowSink, progress: ProgressCallback) -> _Export:
         found = cls(directory, _read_manifest(directory / _MANIFEST, sink, progress))
         if not found.has("users.csv") and DELTA not in found.modes.values():
             raise SourceRefused(f"{directory} has no users.csv: it is not a OneRoster CSV folder")
@@ -129,10 +134,10 @@ class _Export:
         self,
         file: str,
         required: tuple[str, ...],
-        sink: LineSink,
-        progress: Progress,
+        sink: RecordSink,
+        progress: ProgressCallback,
         only: Container[str] | None = None,
-    ) -> Iterator[Line]:
+    ) -> Iterator[CsvRecord]:
         return read_csv(self.directory / file, required, sink, progress, only)
 
 
@@ -143,7 +148,7 @@ def _refuse_delta(file: str) -> None:
     )
 
 
-def _read_manifest(path: Path, sink: Sink, progress: Progress) -> dict[str, str]:
+def _read_manifest(path: Path, sink: RowSink, progress: ProgressCallback) -> dict[str, str]:
     modes: dict[str, str] = {}
     if not path.is_file():
         return modes
@@ -169,8 +174,8 @@ class _Folder:
     """The lines of a whole export, straight from its files."""
 
     export: _Export
-    sink: Sink
-    progress: Progress
+    sink: RowSink
+    progress: ProgressCallback
     only_students: bool = False
 
     def has(self, file: str) -> bool:
@@ -179,11 +184,13 @@ class _Folder:
     def called(self, file: str) -> str:
         return file
 
-    def lines(self, file: str, required: tuple[str, ...]) -> Iterable[Line]:
+    def lines(self, file: str, required: tuple[str, ...]) -> Iterable[CsvRecord]:
         return self.export.lines(file, required, self.sink, self.progress) if self.has(file) else ()
 
 
-def _take(export: _Export, mirror: Mirror, sink: Sink, progress: Progress) -> frozenset[str]:
+def _take(
+    export: _Export, mirror: Mirror, sink: RowSink, progress: ProgressCallback
+) -> frozenset[str]:
     """Bring an export into the mirror, all of it or nothing; the files that it held."""
     taken = []
     with mirror.at_once():
@@ -207,13 +214,13 @@ class _Taking:
     of earlier ones.
     """
 
-    def __init__(self, mirror: Mirror, file: str, sink: Sink) -> None:
+    def __init__(self, mirror: Mirror, file: str, sink: RowSink) -> None:
         self.mirror, self.file, self.sink = mirror, file, sink
         self.number = int(mirror.synced(file) or 0) + 1
         self.page: dict[str, dict[str, Any] | None] = {}
         self.kept = 0
 
-    def take(self, export: _Export, progress: Progress) -> None:
+    def take(self, export: _Export, progress: ProgressCallback) -> None:
         expected = FILES[self.file]
         required = required_columns(
             self.file, has_roles=export.has("roles.csv") or self._roles_are_kept()
@@ -266,7 +273,7 @@ class _Taking:
         return bool(self.mirror.synced("roles.csv"))
 
 
-def _identifier(file: str, line: Line) -> str:
+def _identifier(file: str, line: CsvRecord) -> str:
     """What a later line about the same thing has too; the place of the line where there is no such
     thing.
     """
@@ -277,7 +284,7 @@ def _identifier(file: str, line: Line) -> str:
     return named if is_named else f"line {line.number:012}"
 
 
-def _redacted(line: Line) -> dict[str, str]:
+def _redacted(line: CsvRecord) -> dict[str, str]:
     told = holds_ssn(line.raw)
     return {name: redact(text) if told else text for name, text in line.fields.items() if text}
 
@@ -290,8 +297,8 @@ class _Kept:
 
     mirror: Mirror
     taken: frozenset[str]
-    sink: Sink
-    progress: Progress
+    sink: RowSink
+    progress: ProgressCallback
     only_students: bool = False
 
     def has(self, file: str) -> bool:
@@ -300,7 +307,7 @@ class _Kept:
     def called(self, file: str) -> str:
         return file
 
-    def lines(self, file: str, required: tuple[str, ...]) -> Iterable[Line]:
+    def lines(self, file: str, required: tuple[str, ...]) -> Iterable[CsvRecord]:
         empty = dict.fromkeys(FILES[file].columns, "")
         total, now = (
             self.mirror.count(file),
@@ -312,12 +319,12 @@ class _Kept:
             seen, seen_now = seen + 1, seen_now + is_new
             if "fields" in kept.body:
                 fields = empty | kept.body["fields"]
-                yield Line(
+                yield CsvRecord(
                     file if is_new else earlier,
                     kept.body["line"],
                     fields,
-                    csv_line(fields.values()),
-                    csv_line(fields) if is_new else "",
+                    format_csv_line(fields.values()),
+                    format_csv_line(fields) if is_new else "",
                 )
             elif not is_new:
                 column, reason = kept.body["why"]

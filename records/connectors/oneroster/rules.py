@@ -17,13 +17,13 @@ from datetime import date, timedelta
 from typing import Protocol
 
 from records.canonical.quarantine import BadRow, BadValue, Value, convert
-from records.canonical.schema import table
-from records.connectors.csv_files import Line, RowReader, quarantine
-from records.connectors.protocol import Sink
+from records.canonical.schema import canonical_table
+from records.connectors.csv_files import CsvRecord, RowReader, quarantine_record
+from records.connectors.protocol import RowSink
 
 
 @dataclass(frozen=True)
-class File:
+class SourceFile:
     """One table of OneRoster, or one of the extension files: the columns that are read of it.
 
     `required` are those without which the file is of no use, `used` the others. `stays_empty` says
@@ -40,7 +40,7 @@ class File:
         return self.required + self.used
 
 
-EXTENSIONS = {
+EXTENSION_TABLES = {
     "attendance.csv": "attendance_events",
     "course_grades.csv": "course_grades",
     "assessments.csv": "assessments",
@@ -57,17 +57,17 @@ _RACE_NAMES = {
     "white": "white",
 }
 _HISPANIC, _MANY_RACES = "hispanicOrLatinoEthnicity", "demographicRaceTwoOrMoreRaces"
-RACES = (*_RACE_NAMES, _HISPANIC, _MANY_RACES)
+RACE_COLUMNS = (*_RACE_NAMES, _HISPANIC, _MANY_RACES)
 """The columns of demographics that say a race or ethnicity."""
 
 
-def _extension(name: str, stays_empty: str, student_column: str = "userSourcedId") -> File:
-    canonical = table(name)
+def _extension(name: str, stays_empty: str, student_column: str = "userSourcedId") -> SourceFile:
+    canonical = canonical_table(name)
     named = [
         (student_column if column.name == "student_id" else column.name, column.required)
         for column in canonical.columns
     ]
-    return File(
+    return SourceFile(
         tuple(column for column, required in named if required),
         tuple(column for column, required in named if not required),
         stays_empty,
@@ -75,50 +75,50 @@ def _extension(name: str, stays_empty: str, student_column: str = "userSourcedId
     )
 
 
-FILES: dict[str, File] = {
-    "orgs.csv": File(("sourcedId", "type"), ("status", "name"), "names of schools"),
-    "academicSessions.csv": File(
+FILES: dict[str, SourceFile] = {
+    "orgs.csv": SourceFile(("sourcedId", "type"), ("status", "name"), "names of schools"),
+    "academicSessions.csv": SourceFile(
         ("sourcedId", "type", "startDate", "endDate"), ("status",), "school years"
     ),
-    "roles.csv": File(
+    "roles.csv": SourceFile(
         ("userSourcedId", "role", "orgSourcedId"),
         ("sourcedId", "status", "roleType", "beginDate", "endDate"),
         None,
     ),
-    "users.csv": File(
+    "users.csv": SourceFile(
         ("sourcedId", "givenName", "familyName"),
         ("status", "role", "grades", "orgSourcedIds", "primaryOrgSourcedId"),
         None,
     ),
-    "demographics.csv": File(
+    "demographics.csv": SourceFile(
         (),
-        ("sourcedId", "userSourcedId", "status", "birthDate", "birthdate", "sex", *RACES),
+        ("sourcedId", "userSourcedId", "status", "birthDate", "birthdate", "sex", *RACE_COLUMNS),
         "birth dates, sex, race and ethnicity",
     ),
-    "characteristics.csv": File(
+    "characteristics.csv": SourceFile(
         ("userSourcedId",),
         _FLAGS,
         "language, disability, housing and meal facts (the fairness audit needs them)",
         is_extension=True,
     ),
     "calendar.csv": _extension("calendar", "school days (worked out from terms instead)"),
-    "courses.csv": File(("sourcedId", "title"), ("status",), "titles of courses"),
-    "classes.csv": File(
+    "courses.csv": SourceFile(("sourcedId", "title"), ("status",), "titles of courses"),
+    "classes.csv": SourceFile(
         ("sourcedId", "schoolSourcedId"),
         ("status", "title", "grades", "courseSourcedId"),
         "which school a class belongs to",
     ),
-    "enrollments.csv": File(
+    "enrollments.csv": SourceFile(
         ("userSourcedId", "classSourcedId", "role"),
         ("sourcedId", "status", "schoolSourcedId", "beginDate", "endDate"),
         "when a student was enrolled where",
     ),
-    "lineItems.csv": File(
+    "lineItems.csv": SourceFile(
         ("sourcedId", "title", "classSourcedId"),
         ("status", "dueDate", "resultValueMax"),
         "marks for single pieces of work",
     ),
-    "results.csv": File(
+    "results.csv": SourceFile(
         ("sourcedId", "lineItemSourcedId", "studentSourcedId", "score"),
         ("status",),
         "marks for single pieces of work",
@@ -158,7 +158,7 @@ def is_deleted(fields: Mapping[str, str]) -> bool:
 
 
 @dataclass(frozen=True)
-class Role:
+class OneRosterRole:
     """What a user is at one organisation. Dates as the source has them; empty where it has none."""
 
     role: str
@@ -168,7 +168,7 @@ class Role:
     ends: str
 
     @classmethod
-    def of(cls, fields: Mapping[str, str]) -> Role:
+    def of(cls, fields: Mapping[str, str]) -> OneRosterRole:
         return cls(
             fields.get("role", "").strip().lower(),
             fields.get("orgSourcedId", "").strip(),
@@ -178,7 +178,7 @@ class Role:
         )
 
 
-def role_and_school(roles: Iterable[Role], primary_org: str) -> tuple[str, str]:
+def current_role_and_school(roles: Iterable[OneRosterRole], primary_org: str) -> tuple[str, str]:
     """Whether somebody is a student, and at which school now, from everything they are (OneRoster
     1.2).
 
@@ -203,7 +203,7 @@ def role_and_school(roles: Iterable[Role], primary_org: str) -> tuple[str, str]:
     return (found[-1].role if found else ""), ""
 
 
-class Source(Protocol):
+class OneRosterSource(Protocol):
     """Where lines come from. `only_students`: it gives no other users, so that a stranger may be
     one of those.
     """
@@ -215,7 +215,7 @@ class Source(Protocol):
     def called(self, file: str) -> str:
         """The name under which the people of the district know this file."""
 
-    def lines(self, file: str, required: tuple[str, ...]) -> Iterable[Line]:
+    def lines(self, file: str, required: tuple[str, ...]) -> Iterable[CsvRecord]:
         """Its records, none where there is no such file."""
 
 
@@ -247,10 +247,10 @@ class _Stay:
         self.last = None if self.last is None or last is None else max(self.last, last)
 
 
-class Reading:
+class OneRosterNormalizer:
     """One pass over a source into a sink."""
 
-    def __init__(self, source: Source, sink: Sink) -> None:
+    def __init__(self, source: OneRosterSource, sink: RowSink) -> None:
         self.source, self.sink = source, sink
         self.has_roles = source.has("roles.csv")
         self.facts: dict[str, _Facts] = {}
@@ -258,7 +258,7 @@ class Reading:
         self.students: list[tuple[dict[str, Value], str, int]] = []
         self.user_ids: set[str] = set()
         self.other_ids: set[str] = set()
-        self.roles: dict[str, list[Role]] = {}
+        self.roles: dict[str, list[OneRosterRole]] = {}
         self.years: list[tuple[date, date, int]] = []
         self.schools: list[str] = []
         self.classes: dict[str, tuple[str, int | None, str]] = {}
@@ -293,28 +293,28 @@ class Reading:
         self._enrollments()
         self._line_items()
         self._results()
-        for file, name in EXTENSIONS.items():
+        for file, name in EXTENSION_TABLES.items():
             self._table(file, name, "userSourcedId")
 
-    def _lines(self, file: str) -> Iterable[Line]:
+    def _lines(self, file: str) -> Iterable[CsvRecord]:
         return self.source.lines(file, required_columns(file, has_roles=self.has_roles))
 
-    def _live(self, line: Line) -> bool:
+    def _live(self, line: CsvRecord) -> bool:
         """False, and counted as ignored, for a record that the source marks as deleted."""
         deleted = is_deleted(line.fields)
         if deleted:
             self.sink.ignore(line.file, "deleted at the source")
         return not deleted
 
-    def _bad(self, line: Line, column: str | None, reason: str) -> None:
+    def _bad(self, line: CsvRecord, column: str | None, reason: str) -> None:
         self.sink.quarantine(BadRow(line.file, line.number, column, reason, line.raw, line.columns))
 
-    def _refuse(self, line: Line, error: BadValue) -> None:
-        quarantine(self.sink, line.file, line, error)
+    def _refuse(self, line: CsvRecord, error: BadValue) -> None:
+        quarantine_record(self.sink, line.file, line, error)
 
     def _table(self, file: str, name: str, student_column: str = "student_id") -> None:
         """Read a file whose columns are those of a canonical table, into that table."""
-        reader = RowReader(table(name), {"student_id": student_column})
+        reader = RowReader(canonical_table(name), {"student_id": student_column})
         for line in self._lines(file):
             try:
                 row = reader.row(line)
@@ -324,7 +324,7 @@ class Reading:
                 self.sink.keep(name, row, line.file, line.number)
 
     def _orgs(self) -> None:
-        reader = RowReader(table("schools"), {"school_id": "sourcedId"})
+        reader = RowReader(canonical_table("schools"), {"school_id": "sourcedId"})
         for line in self._lines("orgs.csv"):
             if not self._live(line):
                 continue
@@ -342,7 +342,7 @@ class Reading:
             self.sink.keep("schools", row, line.file, line.number)
 
     def _academic_sessions(self) -> None:
-        column = table("school_enrollments").column("entry_date")
+        column = canonical_table("school_enrollments").column("entry_date")
         for line in self._lines("academicSessions.csv"):
             if not self._live(line):
                 continue
@@ -367,12 +367,12 @@ class Reading:
         for line in self._lines("roles.csv"):
             if self._live(line):
                 self.roles.setdefault(line.fields["userSourcedId"].strip(), []).append(
-                    Role.of(line.fields)
+                    OneRosterRole.of(line.fields)
                 )
                 self.sink.use(line.file)
 
     def _users(self) -> None:
-        id_column = table("students").column("student_id")
+        id_column = canonical_table("students").column("student_id")
         for line in self._lines("users.csv"):
             if not self._live(line):
                 continue
@@ -386,10 +386,10 @@ class Reading:
                 row: dict[str, Value] = {
                     "student_id": student,
                     "first_name": convert(
-                        table("students").column("first_name"), line.fields["givenName"]
+                        canonical_table("students").column("first_name"), line.fields["givenName"]
                     ),
                     "last_name": convert(
-                        table("students").column("last_name"), line.fields["familyName"]
+                        canonical_table("students").column("last_name"), line.fields["familyName"]
                     ),
                     "grade_level": _grade(line.fields.get("grades", ""), "grades"),
                     "school_id": school or None,
@@ -403,10 +403,10 @@ class Reading:
     def _role_and_school(self, fields: Mapping[str, str]) -> tuple[str, str]:
         if self.has_roles:
             roles = self.roles.get(fields["sourcedId"].strip(), ())
-            return role_and_school(roles, fields.get("primaryOrgSourcedId", "").strip())
+            return current_role_and_school(roles, fields.get("primaryOrgSourcedId", "").strip())
         return fields["role"].strip().lower(), fields.get("orgSourcedIds", "").split(",")[0].strip()
 
-    def _student(self, line: Line, column: str) -> str | None:
+    def _student(self, line: CsvRecord, column: str) -> str | None:
         """The student of a record; None, and accounted for, when it is somebody else or nobody."""
         student = line.fields.get(column, "").strip()
         if student in self.user_ids:
@@ -419,7 +419,7 @@ class Reading:
         return None
 
     def _demographics(self) -> None:
-        birth = table("students").column("birth_date")
+        birth = canonical_table("students").column("birth_date")
         for line in self._lines("demographics.csv"):
             key = (
                 "sourcedId" if line.fields.get("sourcedId") else "userSourcedId"
@@ -440,7 +440,7 @@ class Reading:
                 self.birth_dates[student] = born
             self._learn(student, line, _demographic(line.fields))
 
-    def _learn(self, student: str, line: Line, values: Mapping[str, Value]) -> None:
+    def _learn(self, student: str, line: CsvRecord, values: Mapping[str, Value]) -> None:
         known = self.facts.setdefault(student, _Facts(line.file, line.number)).values
         for name, value in values.items():
             if value is not None and known.get(name) not in (None, value):
@@ -452,7 +452,7 @@ class Reading:
         self.sink.use(line.file)
 
     def _characteristics(self) -> None:
-        columns = [table("characteristics").column(name) for name in _FLAGS]
+        columns = [canonical_table("characteristics").column(name) for name in _FLAGS]
         for line in self._lines("characteristics.csv"):
             if (student := self._student(line, "userSourcedId")) is None:
                 continue
@@ -510,7 +510,7 @@ class Reading:
             self.sink.use(line.file)
 
     def _enrollments(self) -> None:
-        day = table("school_enrollments").column("exit_date")
+        day = canonical_table("school_enrollments").column("exit_date")
         stays: dict[tuple[str, str, int], _Stay] = {}
         for line in self._lines("enrollments.csv"):
             if not self._live(line):
@@ -566,8 +566,8 @@ class Reading:
         return day.year + (day.month >= 7)
 
     def _line_items(self) -> None:
-        due = table("gradebook_entries").column("due_date")
-        number = table("gradebook_entries").column("grade")
+        due = canonical_table("gradebook_entries").column("due_date")
+        number = canonical_table("gradebook_entries").column("grade")
         for line in self._lines("lineItems.csv"):
             if not self._live(line):
                 continue
@@ -588,7 +588,7 @@ class Reading:
             self.sink.use(line.file)
 
     def _results(self) -> None:
-        score_column = table("gradebook_entries").column("grade")
+        score_column = canonical_table("gradebook_entries").column("grade")
         for line in self._lines("results.csv"):
             if not self._live(line) or (student := self._student(line, "studentSourcedId")) is None:
                 continue

@@ -5,7 +5,7 @@ Owns which few columns of it become programs, enrolments and sessions. Everythin
 before a line leaves the reader, and what is sensitive of it is named in the report: social security
 numbers, race, gender, veterans' status, disabling conditions, violence, health, and where somebody
 slept before or went to. Names and birth dates serve only to find out which student a client is
-(`participants`) and are never in a snapshot. Source: HUD, HMIS CSV Format Specifications FY 2024,
+(`read_clients`) and are never in a snapshot. Source: HUD, HMIS CSV Format Specifications FY 2024,
 https://www.hudexchange.info/resource/3824/hmis-data-dictionary/.
 """
 
@@ -16,13 +16,23 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from records.canonical.never_ingest import refused_kind
+from records.canonical.never_ingest import prohibited_kind
 from records.canonical.quarantine import BadRow, BadValue, Value, convert
-from records.canonical.schema import table
-from records.connectors.csv_files import Line, RowReader, csv_line, quarantine, read_csv, readable
-from records.connectors.partner_files.participant_list import ParticipantFile
-from records.connectors.partner_files.service_history import NOT_A_STUDENT, WAITING
-from records.connectors.protocol import Progress, Sink, SourceRefused
+from records.canonical.schema import canonical_table
+from records.connectors.csv_files import (
+    CsvRecord,
+    RowReader,
+    format_csv_line,
+    iter_readable_rows,
+    quarantine_record,
+    read_csv,
+)
+from records.connectors.partner_files.participant_list import ParticipantList
+from records.connectors.partner_files.service_history import (
+    AWAITING_IDENTIFICATION,
+    NOT_A_STUDENT_REASON,
+)
+from records.connectors.protocol import ProgressCallback, RowSink, SourceRefused
 from records.identity.participants import Participant
 
 _COLUMNS = {
@@ -65,7 +75,7 @@ _LASTING_HOME = range(400, 500)
 """Permanent situations (list 3.12.1 Destination, FY 2024 on). Every other destination would say too
 much of a child."""
 
-SENSITIVE: dict[str, tuple[str, ...]] = {
+SENSITIVE_COLUMNS: dict[str, tuple[str, ...]] = {
     "name, for linking only": (
         "FirstName",
         "MiddleName",
@@ -200,7 +210,7 @@ SENSITIVE: dict[str, tuple[str, ...]] = {
         "ReferralOutcome",
     ),
 }
-_KIND_OF = {column: kind for kind, columns in SENSITIVE.items() for column in columns}
+_KIND_OF = {column: kind for kind, columns in SENSITIVE_COLUMNS.items() for column in columns}
 
 
 class Hmis:
@@ -223,11 +233,11 @@ class Hmis:
         self.links = links
         self.strangers = strangers
 
-    def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
+    def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
         """Read projects, exits, enrolments and services; name what is cut out and what is not read.
 
         Raises:
-            SourceRefused: there is no `Enrollment.csv`, or a header lacks a column.
+            SourceRefused: there is no `ProgramEnrollment.csv`, or a header lacks a column.
         """
         if not (directory / "Enrollment.csv").is_file():
             raise SourceRefused(f"{directory} has no Enrollment.csv: it is not an HMIS CSV folder")
@@ -241,7 +251,7 @@ class Hmis:
         ).run()
 
 
-def participants(directory: Path, organization_id: str) -> ParticipantFile:
+def read_clients(directory: Path, organization_id: str) -> ParticipantList:
     """The clients of an export as they are linked to students. This module stores nothing of them.
 
     Raises:
@@ -250,12 +260,12 @@ def participants(directory: Path, organization_id: str) -> ParticipantFile:
     path = directory / "Client.csv"
     if not path.is_file():
         raise SourceRefused(f"{directory} has no Client.csv: nobody can be linked to a student")
-    if not set(_CLIENT[:-1]) <= set(next(readable(path))):
+    if not set(_CLIENT[:-1]) <= set(next(iter_readable_rows(path))):
         # Without a header the first line is a child, whom the reader's own words would repeat.
         raise SourceRefused(
             f"{path.name}, line 1: the header must name each of {', '.join(_CLIENT[:-1])}"
         )
-    found = ParticipantFile(path.name)
+    found = ParticipantList(path.name)
     seen: set[str] = set()
     for line in read_csv(path, _CLIENT[:-1], found, lambda file, done, total: None, only=_CLIENT):
         person, first, last, born = (line.fields[name].strip() for name in _CLIENT[:-1])
@@ -282,15 +292,15 @@ def _birth_date(text: str) -> date | None:
         return None
 
 
-def _name_what_is_cut(path: Path, sink: Sink) -> None:
-    header = next(readable(path))
+def _name_what_is_cut(path: Path, sink: RowSink) -> None:
+    header = next(iter_readable_rows(path))
     for name in header:
         kind = _KIND_OF.get(name)
-        if kind is not None and refused_kind(name) is None:
+        if kind is not None and prohibited_kind(name) is None:
             sink.drop_column(path.name, name, kind)
     if path.name not in _COLUMNS:
         for name in header:
-            refused = refused_kind(name)
+            refused = prohibited_kind(name)
             if refused is not None:
                 sink.drop_column(path.name, name, refused)
         sink.note(f"{path.name} is not a file that this connector reads; it was left alone")
@@ -303,13 +313,13 @@ class _Reading:
         links: Mapping[str, str],
         strangers: Collection[str],
         directory: Path,
-        sink: Sink,
-        progress: Progress,
+        sink: RowSink,
+        progress: ProgressCallback,
     ) -> None:
         self.organization_id, self.links, self.strangers = organization_id, links, strangers
         self.of_strangers: set[str] = set()
         self.directory, self.sink, self.progress = directory, sink, progress
-        self.exits: dict[str, tuple[Line, date, str]] = {}
+        self.exits: dict[str, tuple[CsvRecord, date, str]] = {}
         self.enrollments: dict[str, tuple[str, str]] = {}
 
     def run(self) -> None:
@@ -318,7 +328,7 @@ class _Reading:
         self._enrollments()
         self._services()
 
-    def _lines(self, file: str) -> Iterator[Line]:
+    def _lines(self, file: str) -> Iterator[CsvRecord]:
         """The records of a file that are not marked as deleted, and not of somebody who is no
         student.
         """
@@ -330,7 +340,7 @@ class _Reading:
             if line.fields.get("DateDeleted", "").strip():
                 self.sink.ignore(file, "deleted at the source")
             elif line.fields.get("PersonalID", "").strip() in self.strangers:
-                self.sink.ignore(file, NOT_A_STUDENT)
+                self.sink.ignore(file, NOT_A_STUDENT_REASON)
                 self.of_strangers.add(line.fields["EnrollmentID"].strip())
             else:
                 yield line
@@ -338,19 +348,19 @@ class _Reading:
     def _program(self, project: str) -> str:
         return f"{self.organization_id}-{project}"
 
-    def _bad(self, file: str, line: Line, column: str, reason: str) -> None:
+    def _bad(self, file: str, line: CsvRecord, column: str, reason: str) -> None:
         self.sink.quarantine(BadRow(file, line.number, column, reason, line.raw, line.columns))
 
     def _projects(self) -> None:
         reader = RowReader(
-            table("programs"),
+            canonical_table("programs"),
             {"program_id": "ProjectID", "name": "ProjectName", "organization_id": "ProjectID"},
         )
         for line in self._lines("Project.csv"):
             try:
                 row = reader.row(line)
             except BadValue as error:
-                quarantine(self.sink, "Project.csv", line, error)
+                quarantine_record(self.sink, "Project.csv", line, error)
                 continue
             housing = line.fields["ProjectType"].strip() != _OTHER_PROJECT
             row |= {
@@ -361,18 +371,20 @@ class _Reading:
             self.sink.keep("programs", row, "Project.csv", line.number)
 
     def _exits(self) -> None:
-        day_column = table("service_sessions").column("date")
+        day_column = canonical_table("service_sessions").column("date")
         for found in self._lines("Exit.csv"):
             enrollment = found.fields["EnrollmentID"].strip()
             # A line may be put aside, and where somebody went must not be kept even there.
             kept = ("EnrollmentID", "ExitDate")
             line = replace(
-                found, raw=csv_line(found.fields[name] for name in kept), columns=csv_line(kept)
+                found,
+                raw=format_csv_line(found.fields[name] for name in kept),
+                columns=format_csv_line(kept),
             )
             try:
                 day = convert(day_column, line.fields["ExitDate"])
             except BadValue as error:
-                quarantine(self.sink, "Exit.csv", line, BadValue("ExitDate", error.reason))
+                quarantine_record(self.sink, "Exit.csv", line, BadValue("ExitDate", error.reason))
                 continue
             if enrollment in self.exits:
                 self._bad(
@@ -387,7 +399,7 @@ class _Reading:
     def _enrollments(self) -> None:
         file = "Enrollment.csv"
         reader = RowReader(
-            table("service_enrollments"),
+            canonical_table("service_enrollments"),
             {
                 "student_id": "PersonalID",
                 "program_id": "ProjectID",
@@ -399,7 +411,7 @@ class _Reading:
             try:
                 row = reader.row(line)
             except BadValue as error:
-                quarantine(self.sink, file, line, error)
+                quarantine_record(self.sink, file, line, error)
                 continue
             student = self._student(file, line)
             if student is None:
@@ -421,17 +433,17 @@ class _Reading:
             if enrollment in self.enrollments:
                 self.sink.use("Exit.csv")
             elif enrollment in self.of_strangers:
-                self.sink.ignore("Exit.csv", NOT_A_STUDENT)
+                self.sink.ignore("Exit.csv", NOT_A_STUDENT_REASON)
             else:
                 self._bad(
                     "Exit.csv", line, "EnrollmentID", "no enrolment was loaded that this exit ends"
                 )
 
-    def _student(self, file: str, line: Line) -> str | None:
+    def _student(self, file: str, line: CsvRecord) -> str | None:
         """The student of a record; None, and put aside, while nobody has said who it is."""
         student = self.links.get(line.fields["PersonalID"].strip())
         if student is None:
-            self._bad(file, line, "PersonalID", WAITING)
+            self._bad(file, line, "PersonalID", AWAITING_IDENTIFICATION)
         return student
 
     def _services(self) -> None:
@@ -467,14 +479,16 @@ class _Reading:
                     "program_id": known[1],
                     "organization_id": self.organization_id,
                     "session_id": convert(
-                        table("service_sessions").column("session_id"), line.fields["ServicesID"]
+                        canonical_table("service_sessions").column("session_id"),
+                        line.fields["ServicesID"],
                     ),
                     "date": convert(
-                        table("service_sessions").column("date"), line.fields["DateProvided"]
+                        canonical_table("service_sessions").column("date"),
+                        line.fields["DateProvided"],
                     ),
                     "attended": True,
                 }
             except BadValue as error:
-                quarantine(self.sink, file, line, error)
+                quarantine_record(self.sink, file, line, error)
                 continue
             self.sink.keep("service_sessions", row, file, line.number)

@@ -16,18 +16,18 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, NoReturn
 
-from records.canonical.never_ingest import refused_kind
+from records.canonical.never_ingest import prohibited_kind
 from records.canonical.quarantine import BadValue, convert
-from records.canonical.schema import Table, table
-from records.system.errors import SaidPlainly
+from records.canonical.schema import CanonicalTable, canonical_table
+from records.system.errors import UserError
 
 
-class MappingError(SaidPlainly, ValueError):
+class MappingError(UserError, ValueError):
     """A mapping that cannot be used; the message names file and line."""
 
 
 @dataclass(frozen=True)
-class Kind:
+class FileKind:
     """One thing that a partner's file may hold.
 
     `more` are columns that only a mapping has; `needs` are groups of columns, of each of which one
@@ -39,8 +39,8 @@ class Kind:
     needs: tuple[tuple[str, ...], ...]
 
     @property
-    def canonical(self) -> Table:
-        return table(self.table)
+    def canonical(self) -> CanonicalTable:
+        return canonical_table(self.table)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -51,14 +51,14 @@ class Kind:
         )
 
 
-KINDS: dict[str, Kind] = {
-    "programs": Kind("programs", (), (("program_id",),)),
-    "enrollments": Kind(
+FILE_KINDS: dict[str, FileKind] = {
+    "programs": FileKind("programs", (), (("program_id",),)),
+    "enrollments": FileKind(
         "service_enrollments",
         ("participant_id", "enrollment_id"),
         (("student_id", "participant_id"), ("program_id",), ("start_date",)),
     ),
-    "exits": Kind(
+    "exits": FileKind(
         "service_enrollments",
         ("participant_id", "enrollment_id"),
         (
@@ -67,7 +67,7 @@ KINDS: dict[str, Kind] = {
             ("end_date",),
         ),
     ),
-    "sessions": Kind(
+    "sessions": FileKind(
         "service_sessions",
         ("participant_id", "hours", "start_time", "end_time"),
         (
@@ -105,8 +105,8 @@ class FileMapping:
     constants: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def kind(self) -> Kind:
-        return KINDS[self.holds]
+    def kind(self) -> FileKind:
+        return FILE_KINDS[self.holds]
 
     def read_date(self, text: str) -> date | None:
         """The day that a text says in one of the file's formats, None if in none. A time behind it
@@ -149,7 +149,7 @@ def parse_mapping(text: str, file: str) -> ServiceMapping:
     return _Reader(text, file, found).mapping()
 
 
-def folded(text: str) -> str:
+def normalize_word(text: str) -> str:
     """The form in which the words of an export are compared."""
     return " ".join(text.split()).casefold()
 
@@ -167,7 +167,7 @@ def _strptime(date_format: str) -> str:
     return date_format
 
 
-Place = tuple[str | int, ...]
+TomlPath = tuple[str | int, ...]
 _KEY = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)\s*=""")
 
 
@@ -192,14 +192,14 @@ class _Reader:
             self.file,
             organization,
             {
-                folded(name): self.program(("programs", name), name, one)
+                normalize_word(name): self.program(("programs", name), name, one)
                 for name, one in programs.items()
             },
             tuple(self.one_file(("file", number), one) for number, one in enumerate(files)),
         )
 
-    def program(self, place: Place, name: str, found: Any) -> dict[str, str]:
-        canonical = table("programs")
+    def program(self, place: TomlPath, name: str, found: Any) -> dict[str, str]:
+        canonical = canonical_table("programs")
         allowed = [column.name for column in canonical.columns if column.name != "organization_id"]
         if not isinstance(found, dict) or "program_id" not in found:
             self.refuse(place, f"the program {name!r} has no program_id")
@@ -212,7 +212,7 @@ class _Reader:
             self.value((*place, part), canonical, part, value)
         return {"name": name} | {part: _said(value) for part, value in found.items()}
 
-    def one_file(self, place: Place, found: Any) -> FileMapping:
+    def one_file(self, place: TomlPath, found: Any) -> FileMapping:
         if not isinstance(found, dict):
             self.refuse(place, "a file is written as [[file]]")
         for part in found:
@@ -227,9 +227,9 @@ class _Reader:
                 (*place, "name"), f"name is {name!r}; it must be a file's name without a folder"
             )
         holds = self.word((*place, "holds"), found.get("holds"))
-        if holds not in KINDS:
+        if holds not in FILE_KINDS:
             self.refuse(
-                (*place, "holds"), f"holds is {holds!r}; it must be one of {', '.join(KINDS)}"
+                (*place, "holds"), f"holds is {holds!r}; it must be one of {', '.join(FILE_KINDS)}"
             )
         mapped = FileMapping(
             name, holds, self.columns(place, holds, found), self.dates(place, found)
@@ -244,9 +244,9 @@ class _Reader:
         )
 
     def columns(
-        self, place: Place, holds: str, found: dict[str, Any]
+        self, place: TomlPath, holds: str, found: dict[str, Any]
     ) -> dict[str, tuple[str, ...]]:
-        allowed, columns = KINDS[holds].columns, {}
+        allowed, columns = FILE_KINDS[holds].columns, {}
         for name, value in self.part(place, found, "columns", dict).items():
             at = (*place, "columns", name)
             if name not in allowed:
@@ -256,7 +256,7 @@ class _Reader:
             several = isinstance(value, list) and name == "session_id" and value
             headers = tuple(self.word(at, one) for one in (value if several else [value]))
             for header in headers:
-                kind = refused_kind(header)
+                kind = prohibited_kind(header)
                 if kind is not None:
                     self.refuse(
                         at, f"{name} names the column {header!r}, which is never stored ({kind})"
@@ -273,7 +273,7 @@ class _Reader:
             self.refuse((*place, "columns"), "start_time and end_time are of use only together")
         return columns
 
-    def dates(self, place: Place, found: dict[str, Any]) -> tuple[str, ...]:
+    def dates(self, place: TomlPath, found: dict[str, Any]) -> tuple[str, ...]:
         at = (*place, "dates")
         formats = tuple(self.word(at, one) for one in self.part(place, found, "dates", list))
         for one in formats:
@@ -292,7 +292,9 @@ class _Reader:
                     )
         return formats
 
-    def constants(self, place: Place, mapped: FileMapping, found: dict[str, Any]) -> dict[str, str]:
+    def constants(
+        self, place: TomlPath, mapped: FileMapping, found: dict[str, Any]
+    ) -> dict[str, str]:
         constants = {}
         canonical = mapped.kind.canonical
         for name, value in self.part(place, found, "constants", dict).items():
@@ -306,7 +308,7 @@ class _Reader:
         return constants
 
     def check_complete(
-        self, place: Place, mapped: FileMapping, constants: Mapping[str, str]
+        self, place: TomlPath, mapped: FileMapping, constants: Mapping[str, str]
     ) -> None:
         for group in mapped.kind.needs:
             if not any(name in mapped.columns or name in constants for name in group):
@@ -316,7 +318,7 @@ class _Reader:
                 )
 
     def values(
-        self, place: Place, mapped: FileMapping, found: dict[str, Any]
+        self, place: TomlPath, mapped: FileMapping, found: dict[str, Any]
     ) -> dict[str, dict[str, str]]:
         values: dict[str, dict[str, str]] = {}
         for name, words in self.part(place, found, "values", dict).items():
@@ -330,11 +332,11 @@ class _Reader:
                 self.refuse(at, "program_id has its words under [programs] already")
             for word, value in words.items():
                 self.value((*at, word), mapped.kind.canonical, name, value)
-            values[name] = {folded(word): _said(value) for word, value in words.items()}
+            values[name] = {normalize_word(word): _said(value) for word, value in words.items()}
         return values
 
     def leave_out(
-        self, place: Place, mapped: FileMapping, found: dict[str, Any]
+        self, place: TomlPath, mapped: FileMapping, found: dict[str, Any]
     ) -> dict[str, frozenset[str]]:
         left_out = {}
         for name, words in self.part(place, found, "leave_out", dict).items():
@@ -342,14 +344,14 @@ class _Reader:
             self.check_mapped(at, mapped, name)
             if not isinstance(words, list):
                 self.refuse(at, f"{name} must be a list of words")
-            left_out[name] = frozenset(folded(self.word(at, word)) for word in words)
+            left_out[name] = frozenset(normalize_word(self.word(at, word)) for word in words)
         return left_out
 
-    def check_mapped(self, place: Place, mapped: FileMapping, name: str) -> None:
+    def check_mapped(self, place: TomlPath, mapped: FileMapping, name: str) -> None:
         if len(mapped.columns.get(name, ())) != 1:
             self.refuse(place, f"{name} is not one of the columns mapped above")
 
-    def part(self, place: Place, found: dict[str, Any], name: str, kind: type) -> Any:
+    def part(self, place: TomlPath, found: dict[str, Any], name: str, kind: type) -> Any:
         value = found.get(name, kind())
         if type(value) is not kind:
             self.refuse(
@@ -358,22 +360,22 @@ class _Reader:
             )
         return value
 
-    def word(self, place: Place, value: Any) -> str:
+    def word(self, place: TomlPath, value: Any) -> str:
         if not isinstance(value, str) or not value.strip():
             said = "is missing" if value is None else f"is {value!r}; it must be words"
             self.refuse(place, f"{place[-1]} {said}")
         return str(value)
 
-    def value(self, place: Place, canonical: Table, name: str, value: Any) -> None:
+    def value(self, place: TomlPath, canonical: CanonicalTable, name: str, value: Any) -> None:
         try:
             convert(canonical.column(name), _said(value))
         except BadValue as error:
             self.refuse(place, error.reason)
 
-    def refuse(self, place: Place, reason: str) -> NoReturn:
+    def refuse(self, place: TomlPath, reason: str) -> NoReturn:
         raise MappingError(f"{self.file}, line {self.line_of(place)}: {reason}")
 
-    def line_of(self, place: Place) -> int:
+    def line_of(self, place: TomlPath) -> int:
         """The line that writes a part, or that of the nearest part around it; past the end if there
         is none.
         """
@@ -387,10 +389,10 @@ def _said(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _lines(text: str) -> dict[Place, int]:
+def _lines(text: str) -> dict[TomlPath, int]:
     """Where each section and each key of a section stands."""
-    lines: dict[Place, int] = {}
-    section: Place = ()
+    lines: dict[TomlPath, int] = {}
+    section: TomlPath = ()
     files = -1
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
@@ -404,12 +406,12 @@ def _lines(text: str) -> dict[Place, int]:
     return lines
 
 
-def _section(header: str, files: int) -> Place:
+def _section(header: str, files: int) -> TomlPath:
     try:
         found: Any = tomllib.loads(header)
     except tomllib.TOMLDecodeError:
         return ()
-    place: Place = ()
+    place: TomlPath = ()
     while found:
         name = next(iter(found))
         place = (*place, name, files) if name == "file" and not place else (*place, name)

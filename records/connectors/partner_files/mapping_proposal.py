@@ -19,10 +19,10 @@ from datetime import date
 from itertools import islice
 from pathlib import Path
 
-from records.canonical.never_ingest import refused_kind
+from records.canonical.never_ingest import prohibited_kind
 from records.canonical.schema import SUPPORTS
-from records.connectors.csv_files import readable
-from records.connectors.partner_files.mapping import KINDS, FileMapping, folded
+from records.connectors.csv_files import iter_readable_rows
+from records.connectors.partner_files.mapping import FILE_KINDS, FileMapping, normalize_word
 from records.connectors.protocol import SourceRefused
 
 _SAMPLE = 10_000
@@ -250,7 +250,7 @@ _NUMBER = re.compile(r"\d+([.,:]\d+)?")
 
 
 @dataclass(frozen=True)
-class Proposed:
+class ColumnProposal:
     """What one column of an export seems to be. `target` is None when it stays unmapped; `sure`
     says how sure.
     """
@@ -262,14 +262,14 @@ class Proposed:
 
 
 @dataclass(frozen=True)
-class ProposedFile:
+class FileProposal:
     """What one file seems to hold. `dates` are the formats that fit; more than one asks for a
     choice.
     """
 
     file: str
     holds: str | None
-    columns: tuple[Proposed, ...]
+    columns: tuple[ColumnProposal, ...]
     dates: tuple[str, ...] = ()
     session: tuple[str, ...] = ()
     attended: Mapping[str, str] = field(default_factory=dict)
@@ -282,13 +282,13 @@ class ProposedFile:
         return next((one.header for one in self.columns if one.target == target), None)
 
 
-def propose_file(path: Path) -> ProposedFile:
+def propose_file(path: Path) -> FileProposal:
     """Look at a file's header and its first records, and say what it seems to hold.
 
     Raises:
         SourceRefused: there is no header, or the first line is a record.
     """
-    records = readable(path)
+    records = iter_readable_rows(path)
     header = next(records)
     rows = list(islice(records, _SAMPLE))
     shapes = {name: _shape([row[place] for row in rows]) for place, name in enumerate(header)}
@@ -299,7 +299,7 @@ def propose_file(path: Path) -> ProposedFile:
     return _File(path.name, header, shapes).propose()
 
 
-def draft(files: Sequence[ProposedFile], organization_id: str | None) -> str:
+def draft_mapping(files: Sequence[FileProposal], organization_id: str | None) -> str:
     """The mapping as a TOML file with its open questions as comments."""
     organization = organization_id or "YOUR-ORGANIZATION"
     lines = [
@@ -334,7 +334,7 @@ def draft(files: Sequence[ProposedFile], organization_id: str | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _draft_file(one: ProposedFile) -> list[str]:
+def _draft_file(one: FileProposal) -> list[str]:
     questions = [f"# ? {question}" for question in one.questions]
     if one.holds is None:
         return [f"# {one.file} is left out.", *questions]
@@ -345,14 +345,14 @@ def _draft_file(one: ProposedFile) -> list[str]:
             f" [{', '.join(_text(each) for each in one.dates)}]"
         )
     lines += ["", "[file.columns]"]
-    for target in KINDS[one.holds].columns:
+    for target in FILE_KINDS[one.holds].columns:
         header = one.header_of(target)
         if target == "session_id" and one.session:
             lines.append(f"session_id = [{', '.join(_text(each) for each in one.session)}]")
         elif header is not None:
             lines.append(f"{target} = {_text(header)}")
     lines += [
-        f"# {'never stored' if refused_kind(each.header) else 'not read'}: {_text(each.header)}"
+        f"# {'never stored' if prohibited_kind(each.header) else 'not read'}: {_text(each.header)}"
         for each in one.columns
         if each.target is None
     ]
@@ -453,7 +453,7 @@ def _shape(values: Iterable[str]) -> _Shape:
     words: dict[str, str] | None = {}
     for value in distinct:
         if words is not None:
-            words.setdefault(folded(value), value)
+            words.setdefault(normalize_word(value), value)
             words = words if len(words) <= _FEW_PROGRAMS else None
     return _Shape(
         len(filled),
@@ -477,23 +477,23 @@ class _File:
         self.file, self.header, self.shapes = file, header, shapes
         self.questions: list[str] = []
 
-    def propose(self) -> ProposedFile:
-        hits = {header: _hits(header) for header in self.header if refused_kind(header) is None}
+    def propose(self) -> FileProposal:
+        hits = {header: _hits(header) for header in self.header if prohibited_kind(header) is None}
         holds = _holds({target for targets, _ in hits.values() for target in targets})
         if holds is None:
             self.ask(
                 "it is not clear what this file holds: programs, enrollments, exits or sessions"
             )
             left = tuple(self._left(header) for header in self.header)
-            return ProposedFile(self.file, None, left, questions=self.asked)
+            return FileProposal(self.file, None, left, questions=self.asked)
         columns = self._columns(hits, holds)
-        found = ProposedFile(self.file, holds, columns)
+        found = FileProposal(self.file, holds, columns)
         session = self._session(found) if holds == "sessions" else ()
         attended, no_session = self._attendance(found)
         dates = self._dates(found)
         programs = self._programs(found)
         self._what_lacks(found, session)
-        return ProposedFile(
+        return FileProposal(
             self.file, holds, columns, dates, session, attended, no_session, programs, self.asked
         )
 
@@ -504,15 +504,15 @@ class _File:
     def ask(self, question: str) -> None:
         self.questions.append(f"{self.file}: {question}")
 
-    def _left(self, header: str, why: str = "") -> Proposed:
-        kind = refused_kind(header)
+    def _left(self, header: str, why: str = "") -> ColumnProposal:
+        kind = prohibited_kind(header)
         if kind is not None:
-            return Proposed(header, None, f"never stored ({kind})")
-        return Proposed(header, None, why or str(self.shapes[header]))
+            return ColumnProposal(header, None, f"never stored ({kind})")
+        return ColumnProposal(header, None, why or str(self.shapes[header]))
 
     def _columns(
         self, hits: Mapping[str, tuple[tuple[str, ...], str]], holds: str
-    ) -> tuple[Proposed, ...]:
+    ) -> tuple[ColumnProposal, ...]:
         chosen: dict[str, list[tuple[str, str]]] = {}
         why_left: dict[str, str] = {}
         for header, (targets, sure) in hits.items():
@@ -541,7 +541,7 @@ class _File:
                 taken[found[0][0]] = target, found[0][1]
         return tuple(
             (
-                Proposed(
+                ColumnProposal(
                     header,
                     taken[header][0],
                     f"name {'is' if taken[header][1] == 'sure' else 'is like'} one for this;"
@@ -554,7 +554,7 @@ class _File:
             for header in self.header
         )
 
-    def _session(self, found: ProposedFile) -> tuple[str, ...]:
+    def _session(self, found: FileProposal) -> tuple[str, ...]:
         """Several columns that together tell a session from all others, where no single one
         does.
         """
@@ -576,7 +576,7 @@ class _File:
         )
         return told
 
-    def _attendance(self, found: ProposedFile) -> tuple[dict[str, str], tuple[str, ...]]:
+    def _attendance(self, found: FileProposal) -> tuple[dict[str, str], tuple[str, ...]]:
         header = found.header_of("attended")
         words = self.shapes[header].words if header is not None else None
         if not words or set(words) <= _PLAIN_WORDS:
@@ -592,7 +592,7 @@ class _File:
             )
         return known, no_session
 
-    def _dates(self, found: ProposedFile) -> tuple[str, ...]:
+    def _dates(self, found: FileProposal) -> tuple[str, ...]:
         """The formats in which every date column can be read; several only if nothing tells them
         apart.
         """
@@ -614,15 +614,15 @@ class _File:
             )
         return tuple(shared)
 
-    def _programs(self, found: ProposedFile) -> tuple[str, ...]:
+    def _programs(self, found: FileProposal) -> tuple[str, ...]:
         header = found.header_of("program_id")
         words = self.shapes[header].words if header is not None else None
         named = header is not None and "name" in _hits(header)[0] and found.holds != "programs"
         return tuple(words.values()) if words and named else ()
 
-    def _what_lacks(self, found: ProposedFile, session: tuple[str, ...]) -> None:
+    def _what_lacks(self, found: FileProposal, session: tuple[str, ...]) -> None:
         assert found.holds is not None
-        for group in KINDS[found.holds].needs:
+        for group in FILE_KINDS[found.holds].needs:
             if any(found.header_of(target) for target in group) or (
                 group == ("session_id",) and session
             ):
@@ -678,7 +678,7 @@ def _possible(targets: Sequence[str], holds: str) -> list[str]:
     """
     if holds != "programs":
         targets = tuple("program_id" if target == "name" else target for target in targets)
-    return [target for target in dict.fromkeys(targets) if target in KINDS[holds].columns]
+    return [target for target in dict.fromkeys(targets) if target in FILE_KINDS[holds].columns]
 
 
 def _narrowed(chosen: Mapping[str, list[tuple[str, str]]]) -> dict[str, list[tuple[str, str]]]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from records.canonical.quarantine import BadRow, BadValue, convert
 from records.canonical.schema import Category, Column
-from records.connectors.csv_files import Line, read_csv
+from records.connectors.csv_files import CsvRecord, read_csv
 from records.connectors.protocol import SourceRefused
 from records.identity.participants import Participant
 
@@ -37,7 +37,7 @@ def _text(name: str, *, required: bool = False) -> Column:
     )
 
 
-COLUMNS = (
+PARTICIPANT_COLUMNS = (
     _text("participant_id", required=True),
     _text("first_name", required=True),
     _text("last_name"),
@@ -47,13 +47,13 @@ COLUMNS = (
 )
 """The columns of the file. Each must be there; what a partner does not know stays empty."""
 
-NAMES = tuple(column.name for column in COLUMNS)
-LONGEST = {"participant_id": 80, "first_name": 200, "last_name": 200, "school": 200}
+COLUMN_NAMES = tuple(column.name for column in PARTICIPANT_COLUMNS)
+MAX_LENGTHS = {"participant_id": 80, "first_name": 200, "last_name": 200, "school": 200}
 """Characters that the store has room for."""
 
 
 @dataclass
-class ParticipantFile:
+class ParticipantList:
     """What a file held: read = participants + bad + repeated + ignored."""
 
     file: str
@@ -77,7 +77,7 @@ class ParticipantFile:
         self.dropped[column] = kind
 
 
-def read_participants(path: Path, organization_id: str) -> ParticipantFile:
+def read_participants(path: Path, organization_id: str) -> ParticipantList:
     """Read the participants of one partner.
 
     Raises:
@@ -88,14 +88,16 @@ def read_participants(path: Path, organization_id: str) -> ParticipantFile:
     except SourceRefused:
         # Without a header the first line is a child, whom the reader's own words would repeat.
         raise SourceRefused(
-            f"{path.name}, line 1: the header must name each of {', '.join(NAMES)} once"
+            f"{path.name}, line 1: the header must name each of {', '.join(COLUMN_NAMES)} once"
         ) from None
 
 
-def _read(path: Path, organization_id: str) -> ParticipantFile:
-    found = ParticipantFile(path.name)
+def _read(path: Path, organization_id: str) -> ParticipantList:
+    found = ParticipantList(path.name)
     seen: dict[str, tuple[int, Participant]] = {}
-    for line in read_csv(path, NAMES, found, lambda file, done, total: None, only=NAMES):
+    for line in read_csv(
+        path, COLUMN_NAMES, found, lambda file, done, total: None, only=COLUMN_NAMES
+    ):
         try:
             one = _participant(line, organization_id)
             earlier, known = seen.setdefault(one.participant_id, (line.number, one))
@@ -113,10 +115,10 @@ def _read(path: Path, organization_id: str) -> ParticipantFile:
     return found
 
 
-def _participant(line: Line, organization_id: str) -> Participant:
+def _participant(line: CsvRecord, organization_id: str) -> Participant:
     grade = line.fields["grade"].strip().upper()
     texts = {**line.fields, "grade": _GRADES.get(grade, grade)}
-    values = {column.name: _value(column, texts[column.name]) for column in COLUMNS}
+    values = {column.name: _value(column, texts[column.name]) for column in PARTICIPANT_COLUMNS}
     return Participant(
         organization_id,
         values["participant_id"],
@@ -133,9 +135,9 @@ def _value(column: Column, text: str) -> Any:
         value = convert(column, text)
     except BadValue as error:
         raise BadValue(column.name, _RIGHT.get(column.name, error.reason)) from None
-    if isinstance(value, str) and len(value) > LONGEST[column.name]:
+    if isinstance(value, str) and len(value) > MAX_LENGTHS[column.name]:
         raise BadValue(
-            column.name, f"{column.name} is longer than {LONGEST[column.name]} characters"
+            column.name, f"{column.name} is longer than {MAX_LENGTHS[column.name]} characters"
         )
     if isinstance(value, int) and not _LOWEST <= value <= _HIGHEST:
         raise BadValue(column.name, _RIGHT[column.name])

@@ -15,18 +15,18 @@ from datetime import date
 from pathlib import Path
 
 from records.canonical.quarantine import BadRow, BadValue, Value, convert
-from records.canonical.schema import Column, table
-from records.connectors.csv_files import Line, RowReader, quarantine, read_csv
-from records.connectors.partner_files.mapping import FileMapping, ServiceMapping, folded
-from records.connectors.protocol import Progress, Sink, SourceRefused
+from records.canonical.schema import Column, canonical_table
+from records.connectors.csv_files import CsvRecord, RowReader, quarantine_record, read_csv
+from records.connectors.partner_files.mapping import FileMapping, ServiceMapping, normalize_word
+from records.connectors.protocol import ProgressCallback, RowSink, SourceRefused
 
-FILES = {
+PLAIN_FILES = {
     "programs.csv": "programs",
     "enrollments.csv": "service_enrollments",
     "sessions.csv": "service_sessions",
 }
-WAITING = "waiting for somebody at the district to say which student this is"
-NOT_A_STUDENT = "of a participant who is not a student of this district"
+AWAITING_IDENTIFICATION = "waiting for somebody at the district to say which student this is"
+NOT_A_STUDENT_REASON = "of a participant who is not a student of this district"
 _WITHOUT = {
     "programs": "what partners offer; nothing can be suggested",
     "enrollments": "who takes part; no partner sees any student",
@@ -57,7 +57,7 @@ class ServiceHistory:
     """
 
     name = "service-history"
-    tables: tuple[str, ...] = tuple(FILES.values())
+    tables: tuple[str, ...] = tuple(PLAIN_FILES.values())
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class ServiceHistory:
         self.links = links or {}
         self.strangers = strangers
 
-    def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
+    def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
         """Read the files that the mapping names, or the three.
 
         Raises:
@@ -85,22 +85,22 @@ class ServiceHistory:
         if self.mapping is not None:
             _Mapped(self.mapping, self.links, self.strangers, directory, sink, progress).run()
             return
-        if not any((directory / file).is_file() for file in FILES):
-            raise SourceRefused(f"{directory} holds none of {', '.join(FILES)}")
-        for file, name in FILES.items():
+        if not any((directory / file).is_file() for file in PLAIN_FILES):
+            raise SourceRefused(f"{directory} holds none of {', '.join(PLAIN_FILES)}")
+        for file, name in PLAIN_FILES.items():
             if (directory / file).is_file():
-                read_table(
+                read_canonical_file(
                     directory / file, name, sink, progress, organization_id=self.organization_id
                 )
             else:
                 sink.missing(file, _WITHOUT[file.removesuffix(".csv")])
 
 
-def read_table(
+def read_canonical_file(
     path: Path,
     name: str,
-    sink: Sink,
-    progress: Progress,
+    sink: RowSink,
+    progress: ProgressCallback,
     student_column: str = "student_id",
     organization_id: str | None = None,
 ) -> None:
@@ -109,7 +109,7 @@ def read_table(
     Args:
         organization_id: the one organisation that its rows may name.
     """
-    canonical = table(name)
+    canonical = canonical_table(name)
     renamed = {"student_id": student_column}
     required = tuple(
         renamed.get(column.name, column.name) for column in canonical.columns if column.required
@@ -125,7 +125,7 @@ def read_table(
                     f"these are the files of {organization_id}",
                 )
         except BadValue as error:
-            quarantine(sink, path.name, line, error)
+            quarantine_record(sink, path.name, line, error)
         else:
             sink.keep(name, row, path.name, line.number)
 
@@ -137,7 +137,7 @@ class _Exit:
     """
 
     file: str
-    line: Line
+    line: CsvRecord
     day: date
     reason: Value
     used: bool = False
@@ -152,8 +152,8 @@ class _Mapped:
         links: Mapping[str, str],
         strangers: Collection[str],
         directory: Path,
-        sink: Sink,
-        progress: Progress,
+        sink: RowSink,
+        progress: ProgressCallback,
     ) -> None:
         self.mapping, self.links, self.strangers = mapping, links, strangers
         self.of_strangers: set[tuple[str, ...]] = set()
@@ -165,7 +165,7 @@ class _Mapped:
         for values in self.mapping.programs.values():
             row = {
                 column.name: convert(column, values.get(column.name) or self._of_partner(column))
-                for column in table("programs").columns
+                for column in canonical_table("programs").columns
             }
             self.sink.derive("programs", row, self.mapping.file, 0)
         for holds in _ORDER:
@@ -176,7 +176,7 @@ class _Mapped:
             if one.used:
                 self.sink.use(one.file)
             elif enrollment in self.of_strangers:
-                self.sink.ignore(one.file, NOT_A_STUDENT)
+                self.sink.ignore(one.file, NOT_A_STUDENT_REASON)
             else:
                 self.sink.quarantine(
                     BadRow(
@@ -221,7 +221,7 @@ class _Mapped:
         for line in read_csv(path, headers, self.sink, self.progress, only=frozenset(headers)):
             left_out = reader.left_out(line)
             if left_out is None and reader.participant(line) in self.strangers:
-                left_out = NOT_A_STUDENT
+                left_out = NOT_A_STUDENT_REASON
                 self.of_strangers.add((reader.named_enrollment(line),))
             if left_out is not None:
                 self.sink.ignore(path.name, left_out)
@@ -229,7 +229,7 @@ class _Mapped:
             try:
                 row = reader.row(line)
             except BadValue as error:
-                quarantine(self.sink, path.name, line, error)
+                quarantine_record(self.sink, path.name, line, error)
                 continue
             if mapped.holds == "exits":
                 self._keep_exit(path.name, line, row, reader)
@@ -239,7 +239,7 @@ class _Mapped:
             self.sink.keep(mapped.kind.table, row, path.name, line.number)
 
     def _keep_exit(
-        self, file: str, line: Line, row: Mapping[str, Value], reader: _MappedReader
+        self, file: str, line: CsvRecord, row: Mapping[str, Value], reader: _MappedReader
     ) -> None:
         day = row["end_date"]
         assert isinstance(day, date)
@@ -274,7 +274,7 @@ class _MappedReader:
             (mapped.columns[name][0], words) for name, words in mapped.leave_out.items()
         ]
 
-    def row(self, line: Line) -> dict[str, Value]:
+    def row(self, line: CsvRecord) -> dict[str, Value]:
         """The canonical row of a line.
 
         Raises:
@@ -282,27 +282,27 @@ class _MappedReader:
         """
         return {name: read(line) for name, read in self._cells}
 
-    def left_out(self, line: Line) -> str | None:
+    def left_out(self, line: CsvRecord) -> str | None:
         """Why a line is to be left out, None if it is not."""
         for header, words in self._left_out:
-            word = folded(line.fields[header])
+            word = normalize_word(line.fields[header])
             if word in words:
                 return f"{header} is {word}"
         return None
 
-    def enrollment(self, line: Line, row: Mapping[str, Value]) -> tuple[str, ...]:
+    def enrollment(self, line: CsvRecord, row: Mapping[str, Value]) -> tuple[str, ...]:
         """What tells an enrolment from all others: the export's identifier of it, or else student
         and program.
         """
         named = self.named_enrollment(line)
         return (named,) if named else (str(row["student_id"]), str(row["program_id"]))
 
-    def named_enrollment(self, line: Line) -> str:
+    def named_enrollment(self, line: CsvRecord) -> str:
         """The export's identifier of an enrolment; empty where it has none."""
         header = self.mapped.columns.get("enrollment_id")
         return line.fields[header[0]].strip() if header else ""
 
-    def participant(self, line: Line) -> str | None:
+    def participant(self, line: CsvRecord) -> str | None:
         """The partner's identifier of the person; None where the file says the student."""
         return line.fields[self._participant].strip() if self._participant else None
 
@@ -323,7 +323,7 @@ class _MappedReader:
         headers = self.mapped.columns.get("participant_id")
         return headers[0] if headers else None
 
-    def _cell(self, column: Column) -> tuple[str, Callable[[Line], Value]]:
+    def _cell(self, column: Column) -> tuple[str, Callable[[CsvRecord], Value]]:
         name, headers = column.name, self.mapped.columns.get(column.name, ())
         if name == "organization_id":
             return name, lambda line: self.mapping.organization_id
@@ -363,7 +363,7 @@ class _MappedReader:
         try:
             return self.links[participant]
         except KeyError:
-            raise BadValue(header, WAITING) from None
+            raise BadValue(header, AWAITING_IDENTIFICATION) from None
 
     def _date(self, column: Column, text: str) -> Value:
         stripped = text.strip()
@@ -378,7 +378,7 @@ class _MappedReader:
         return convert(column, day.isoformat())
 
     def _program(self, column: Column, text: str) -> Value:
-        known = self.mapping.programs.get(folded(text))
+        known = self.mapping.programs.get(normalize_word(text))
         if known is None and text.strip():
             raise BadValue(
                 column.name, f"{column.name} is {text.strip()!r}, no program in {self.mapping.file}"
@@ -389,7 +389,7 @@ class _MappedReader:
         if not text.strip():
             return ""
         try:
-            return words[folded(text)]
+            return words[normalize_word(text)]
         except KeyError:
             raise BadValue(
                 column.name,
@@ -397,7 +397,7 @@ class _MappedReader:
                 "what that means",
             ) from None
 
-    def _minutes(self, line: Line) -> Value:
+    def _minutes(self, line: CsvRecord) -> Value:
         first, last = self.mapped.columns["start_time"][0], self.mapped.columns["end_time"][0]
         start, end = line.fields[first].strip(), line.fields[last].strip()
         if not start and not end:
@@ -408,11 +408,11 @@ class _MappedReader:
         return float(minutes)
 
 
-def _remembered(header: str, read: Callable[[str], Value]) -> Callable[[Line], Value]:
+def _remembered(header: str, read: Callable[[str], Value]) -> Callable[[CsvRecord], Value]:
     """Reads one column, and no text twice."""
     memo: dict[str, Value] = {}
 
-    def cell(line: Line) -> Value:
+    def cell(line: CsvRecord) -> Value:
         text = line.fields[header]
         try:
             return memo[text]
@@ -430,7 +430,9 @@ def _length(header: str, text: str, minutes_each: int) -> float | None:
     clock = _HOURS.fullmatch(text) if minutes_each == 60 else None
     if clock is not None:
         return 60.0 * int(clock[1]) + int(clock[2])
-    found = convert(replace(table("service_sessions").column("minutes"), name=header), text)
+    found = convert(
+        replace(canonical_table("service_sessions").column("minutes"), name=header), text
+    )
     if not isinstance(found, float):
         return None
     if not 0 <= found * minutes_each <= _LONGEST_SESSION:

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from alembic import context
 
-from records.database.engine import Table
+from records.database.engine import OrmTable
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Table.metadata,
+    target_metadata=OrmTable.metadata,
     render_as_batch=True,
 )
 with context.begin_transaction():

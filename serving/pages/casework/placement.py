@@ -18,17 +18,23 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from fairness.population.students import GRADE_BANDS
-from fairness.report.wording import VALUES
+from fairness.report.wording import GROUP_LABELS
 from records.canonical.schema import Category
-from serving.pages.casework.students import PAGE, columns_for
-from serving.site.context import PLANNERS, Listed, Visit, only
+from serving.pages.casework.students import PAGE_SIZE, columns_for
+from serving.site.context import PLACEMENT_ROLES, RosterEntry, Visit, require_role
 from serving.students.caseload import Suggestion
 from serving.wording import words
-from training.allocation.allocation import Floors, FloorsImpossible, Matching, match, suggested
+from training.allocation.allocation import (
+    Allocation,
+    Floors,
+    InfeasibleFloors,
+    allocate,
+    benefit_matrix,
+)
 
 router = APIRouter()
-ForPlanners = Annotated[Visit, only(*PLANNERS)]
-MOST_PLACES = 10_000
+PlannerVisit = Annotated[Visit, require_role(*PLACEMENT_ROLES)]
+MAX_PLACES = 10_000
 CHANGES_SHOWN = 20
 """Students on each of the two lists of changes: with a page of the plan, fewer than one answer may
 show."""
@@ -43,14 +49,14 @@ FLOORS: Mapping[FloorName, str] = {
 }
 _NOT_SEEN = ""
 _BAND = {
-    level: VALUES["grade_band", band]
+    level: GROUP_LABELS["grade_band", band]
     for band, (low, high) in GRADE_BANDS.items()
     for level in range(low, high + 1)
 }
 
 
 @dataclass(frozen=True)
-class Offer:
+class SupportCapacity:
     """A support of the viewer's own programs that may be suggested: the places free on record, None
     where unknown.
     """
@@ -61,7 +67,7 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlacementRequest:
     """What the form asks for, as it was written and as it was read."""
 
     texts: Mapping[str, str]
@@ -78,20 +84,20 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Line:
+class PlacementItem:
     """One student to whom a support of these is suggested: what they would get in the plan and in
     order of urgency, or what they wait for.
     """
 
     handle: str
-    student: Listed
+    student: RosterEntry
     planned: Suggestion | None
     in_turn: Suggestion | None
     waits_for: Suggestion
 
 
 @dataclass(frozen=True)
-class Group:
+class FloorGroup:
     """A group with a floor: students to whom something is suggested, and places in both orders."""
 
     label: str
@@ -102,7 +108,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Result:
+class PlacementResult:
     """A plan as the page shows it.
 
     Attributes:
@@ -117,31 +123,31 @@ class Result:
             it is not.
     """
 
-    found: Matching
+    found: Allocation
     planned: Mapping[str, str]
     in_turn: Mapping[str, str]
     students: tuple[str, ...]
     gained: tuple[str, ...]
     lost: tuple[str, ...]
     others: int
-    groups: tuple[Group, ...]
+    groups: tuple[FloorGroup, ...]
     impossible: tuple[str, ...]
 
 
 @router.get("/places")
 def places_page(
-    visit: ForPlanners, floor: FloorName = "", page: Annotated[int, Query(ge=1, le=10_000)] = 1
+    visit: PlannerVisit, floor: FloorName = "", page: Annotated[int, Query(ge=1, le=10_000)] = 1
 ) -> Response:
     offers = _offers(visit)
     floors = _floors_open(visit)
-    asked = read_asked(offers, visit.request.query_params, floor if floor in floors else "", page)
+    asked = read_request(offers, visit.request.query_params, floor if floor in floors else "", page)
     options = _options(visit, offers)
     result = (
         None
         if asked.problems or not options or not any(asked.places.values())
         else _plan(visit, options, asked)
     )
-    students = result.students[(page - 1) * PAGE : page * PAGE] if result else ()
+    students = result.students[(page - 1) * PAGE_SIZE : page * PAGE_SIZE] if result else ()
     gained, lost = (
         (result.gained[:CHANGES_SHOWN], result.lost[:CHANGES_SHOWN])
         if result and page == 1
@@ -163,9 +169,9 @@ def places_page(
         lines=[lines[student] for student in students],
         gained=[lines[student] for student in gained],
         lost=[lines[student] for student in lost],
-        pages=max(1, -(-len(result.students) // PAGE)) if result else 1,
-        first=(page - 1) * PAGE + 1,
-        most=MOST_PLACES,
+        pages=max(1, -(-len(result.students) // PAGE_SIZE)) if result else 1,
+        first=(page - 1) * PAGE_SIZE + 1,
+        most=MAX_PLACES,
         why_no_model=visit.model[1] if offers else "",
         nothing=_why_nothing(visit, offers, options),
         point=visit.point,
@@ -175,9 +181,9 @@ def places_page(
     return response
 
 
-def read_asked(
-    offers: Sequence[Offer], given: Mapping[str, str], floor: FloorName, page: int
-) -> Asked:
+def read_request(
+    offers: Sequence[SupportCapacity], given: Mapping[str, str], floor: FloorName, page: int
+) -> PlacementRequest:
     """What the form asks for: a number that was not given is what is free on record, an empty one
     is no place.
     """
@@ -189,12 +195,12 @@ def read_asked(
     problems = {
         support: (
             f"{words.support(support)}: write the places as a whole number from 0 to"
-            f" {MOST_PLACES:,}."
+            f" {MAX_PLACES:,}."
         )
         for support, number in places.items()
         if number is None
     }
-    return Asked(
+    return PlacementRequest(
         texts, {support: number or 0 for support, number in places.items()}, problems, floor, page
     )
 
@@ -212,11 +218,11 @@ def fair_shares(labels: Mapping[str, str], part: float = 1.0) -> Floors:
 
 def _number(text: str) -> int | None:
     """A whole number of places, None for what is not one."""
-    whole = text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_PLACES))
-    return int(text) if whole and int(text) <= MOST_PLACES else None
+    whole = text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_PLACES))
+    return int(text) if whole and int(text) <= MAX_PLACES else None
 
 
-def _offers(visit: Visit) -> list[Offer]:
+def _offers(visit: Visit) -> list[SupportCapacity]:
     programs = visit.records(()).frame("programs")
     own = programs[
         (programs["organization_id"] == visit.viewer.organization_id) & programs["support"].notna()
@@ -235,15 +241,19 @@ def _offers(visit: Visit) -> list[Offer]:
     ]
 
 
-def _offer(support: str, programs: pd.DataFrame, taken: Mapping[str, int] | None) -> Offer:
+def _offer(
+    support: str, programs: pd.DataFrame, taken: Mapping[str, int] | None
+) -> SupportCapacity:
     if programs["capacity"].isna().any():
-        return Offer(support, None, "How many places there are is not on record.")
+        return SupportCapacity(support, None, "How many places there are is not on record.")
     places = int(programs["capacity"].sum())
     all_places = words.count(places, "place", "places")
     if taken is None:
-        return Offer(support, None, f"{all_places} on record; who has one now is not open to you.")
+        return SupportCapacity(
+            support, None, f"{all_places} on record; who has one now is not open to you."
+        )
     used = sum(taken.get(str(program), 0) for program in programs["program_id"])
-    return Offer(
+    return SupportCapacity(
         support,
         max(0, places - used),
         f"{all_places} on record; {words.count(used, 'student', 'students')} "
@@ -293,7 +303,7 @@ def _labels(
     }
 
 
-def _options(visit: Visit, offers: Sequence[Offer]) -> dict[str, dict[str, Suggestion]]:
+def _options(visit: Visit, offers: Sequence[SupportCapacity]) -> dict[str, dict[str, Suggestion]]:
     """By student, in the caseload's order, and support: what is suggested of what the viewer
     offers.
     """
@@ -308,7 +318,9 @@ def _options(visit: Visit, offers: Sequence[Offer]) -> dict[str, dict[str, Sugge
     return {student: suggestions for student, suggestions in found.items() if suggestions}
 
 
-def _why_nothing(visit: Visit, offers: Sequence[Offer], options: Mapping[str, object]) -> str:
+def _why_nothing(
+    visit: Visit, offers: Sequence[SupportCapacity], options: Mapping[str, object]
+) -> str:
     if not offers:
         return (
             "There is nothing to plan. Your role or your agreement shows you no suggestion of a"
@@ -319,31 +331,33 @@ def _why_nothing(visit: Visit, offers: Sequence[Offer], options: Mapping[str, ob
     return ""
 
 
-def _plan(visit: Visit, options: Mapping[str, Mapping[str, Suggestion]], asked: Asked) -> Result:
+def _plan(
+    visit: Visit, options: Mapping[str, Mapping[str, Suggestion]], asked: PlacementRequest
+) -> PlacementResult:
     rows = [
         (student, one.support, one.benefit)
         for student, found in options.items()
         for one in found.values()
     ]
-    benefits = suggested(pd.DataFrame(rows, columns=["student_id", "support", "benefit"]))
+    benefits = benefit_matrix(pd.DataFrame(rows, columns=["student_id", "support", "benefit"]))
     order = list(options)
     labels = _labels(visit, order, asked.floor) if asked.floor else {}
     part = 0.5 if asked.floor.endswith("_half") else 1.0
     impossible: list[str] = []
     try:
-        found = match(
+        found = allocate(
             benefits,
             asked.places,
             order=order,
             floors=fair_shares(labels, part) if labels else None,
         )
-    except FloorsImpossible as error:
+    except InfeasibleFloors as error:
         impossible = [_why(error), *_what_else(benefits, asked.places, labels, part)]
-        found = match(benefits, asked.places, order=order)
+        found = allocate(benefits, asked.places, order=order)
     return _told(order, found, labels, tuple(impossible))
 
 
-def _why(error: FloorsImpossible) -> str:
+def _why(error: InfeasibleFloors) -> str:
     if error.group is None:
         return (
             "What you ask for each group could be given to any one of them, but not to all of them"
@@ -363,8 +377,8 @@ def _what_else(
     if part < 1:
         return ["The plan below is the one without it."]
     try:
-        match(benefits, places, floors=fair_shares(labels, 0.5))
-    except FloorsImpossible:
+        allocate(benefits, places, floors=fair_shares(labels, 0.5))
+    except InfeasibleFloors:
         return [
             "Half of a fair share is not possible either. The plan below is the one without it."
         ]
@@ -375,8 +389,8 @@ def _what_else(
 
 
 def _told(
-    order: Sequence[str], found: Matching, labels: Mapping[str, str], impossible: tuple[str, ...]
-) -> Result:
+    order: Sequence[str], found: Allocation, labels: Mapping[str, str], impossible: tuple[str, ...]
+) -> PlacementResult:
     planned, in_turn = (
         {place.student: place.support for place in plan.given}
         for plan in (found.best, found.greedy)
@@ -385,7 +399,7 @@ def _told(
     waiting = [student for student in order if student not in planned]
     sizes = Counter(labels.values())
     groups = (
-        Group(
+        FloorGroup(
             label or "Not open to you",
             size,
             found.floors.get(label, 0),
@@ -394,7 +408,7 @@ def _told(
         )
         for label, size in sorted(sizes.items(), key=lambda item: (not item[0], item[0]))
     )
-    return Result(
+    return PlacementResult(
         found,
         planned,
         in_turn,
@@ -409,9 +423,11 @@ def _told(
     )
 
 
-def _line(visit: Visit, student: str, options: Mapping[str, Suggestion], result: Result) -> Line:
+def _line(
+    visit: Visit, student: str, options: Mapping[str, Suggestion], result: PlacementResult
+) -> PlacementItem:
     planned, in_turn = (
         options.get(orders.get(student, "")) for orders in (result.planned, result.in_turn)
     )
     most = max(options.values(), key=lambda one: one.benefit)
-    return Line(visit.scope.handle(student), visit.roster[student], planned, in_turn, most)
+    return PlacementItem(visit.scope.handle(student), visit.roster[student], planned, in_turn, most)

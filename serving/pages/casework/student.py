@@ -12,17 +12,23 @@ from starlette.responses import RedirectResponse, Response
 
 from records.access.scope import Role
 from records.canonical.schema import Category
-from records.decisions.decisions import Decision, decisions_about, record_decision
+from records.decisions.decisions import Decision, decisions_for_student, record_decision
 from records.people.accounts import staff_names
 from serving.pages.casework.students import ALERT_CATEGORIES
 from serving.site import charts
-from serving.site.context import InScope, OpenRecord, OutOfDate, SignedIn, Visit
+from serving.site.context import (
+    CurrentVisit,
+    StaleSuggestion,
+    StudentInFullScope,
+    StudentInScope,
+    Visit,
+)
 from serving.students.caseload import Suggestion
 from serving.students.record import read_student
 
 router = APIRouter()
 Done = Literal["", "accepted", "dismissed"]
-SHOWN_CATEGORIES = frozenset(Category) - {Category.SCHEDULE}
+STUDENT_PAGE_CATEGORIES = frozenset(Category) - {Category.SCHEDULE}
 """What the page shows where scope allows it: class schedules are not on it."""
 
 
@@ -37,7 +43,9 @@ class DecisionForm(BaseModel):
 
 
 @router.get("/students/{handle}")
-def student_page(handle: str, student: OpenRecord, visit: SignedIn, done: Done = "") -> Response:
+def student_page(
+    handle: str, student: StudentInFullScope, visit: CurrentVisit, done: Done = ""
+) -> Response:
     names = {key: organization.name for key, organization in visit.organizations.items()}
     record = read_student(visit.whole_record(student), student, visit.as_of, names)
     agreed = student in visit.scope.students
@@ -45,7 +53,7 @@ def student_page(handle: str, student: OpenRecord, visit: SignedIn, done: Done =
     alerted = bool(visit.scope.categories(student) & ALERT_CATEGORIES)
     advice = visit.caseload.advice.get(student) if supports else None
     suggestions = advice.suggestions if advice else ()
-    visit.disclose_whole(student, SHOWN_CATEGORIES)
+    visit.disclose_whole(student, STUDENT_PAGE_CATEGORIES)
     if supports:
         visit.write_down_lists([student])
     return visit.page(
@@ -59,7 +67,7 @@ def student_page(handle: str, student: OpenRecord, visit: SignedIn, done: Done =
         silence=advice.silence if advice else "",
         suggests=bool(supports),
         by_lot=bool(advice and advice.open_to_draw),
-        decided=decisions_about(visit.database, visit.scope, student) if agreed else [],
+        decided=decisions_for_student(visit.database, visit.scope, student) if agreed else [],
         model_sha256=visit.model[0].sha256 if visit.model[0] else "",
         staff=staff_names(visit.database),
         done=done,
@@ -76,17 +84,17 @@ def student_page(handle: str, student: OpenRecord, visit: SignedIn, done: Done =
 def decide(
     handle: str,
     support: str,
-    student: InScope,
-    visit: SignedIn,
+    student: StudentInScope,
+    visit: CurrentVisit,
     form: Annotated[DecisionForm, Form()],
 ) -> Response:
     visit.check_csrf(form.csrf)
     reason = ": ".join(part.strip() for part in (form.reason, form.detail) if part.strip())
-    keep_decision(visit, student, support, form.action, reason, form.rank, form.model_sha256)
+    decide_on_suggestion(visit, student, support, form.action, reason, form.rank, form.model_sha256)
     return RedirectResponse(f"/students/{handle}?done={form.action}#supports", 303)
 
 
-def keep_decision(
+def decide_on_suggestion(
     visit: Visit, student: str, support: str, action: str, reason: str, rank: int, model_sha256: str
 ) -> Decision:
     """Record a decision about a suggestion as it is shown now.
@@ -95,10 +103,10 @@ def keep_decision(
         OutOfDate: another suggestion, rank or model is shown now.
         DecisionRefused: the action or the reason is not right.
     """
-    shown = suggestion_shown(visit, student, support)
+    shown = current_suggestion(visit, student, support)
     model = visit.model[0]
     if shown is None or model is None or shown.rank != rank or model.sha256 != model_sha256:
-        raise OutOfDate
+        raise StaleSuggestion
     seen = {
         "summary": shown.summary,
         "benefit": shown.benefit,
@@ -119,7 +127,7 @@ def keep_decision(
     )
 
 
-def suggestion_shown(visit: Visit, student: str, support: str) -> Suggestion | None:
+def current_suggestion(visit: Visit, student: str, support: str) -> Suggestion | None:
     """The suggestion of this support as the student's page has it now."""
     advice = visit.caseload.advice.get(student)
     return (

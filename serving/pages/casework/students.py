@@ -13,19 +13,19 @@ import pandas as pd
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from features.alerts import RULES, Alert
+from features.alerts import ALERT_RULES, Alert
 from features.catalog import CATALOG
 from records.access.scope import Role, ScopedRecords
 from records.canonical.schema import Category
-from records.permissions.agreements import PER_STUDENT_BASES, LegalBasis, agreements_of
-from serving.site.context import ForDistrict, Listed, Visit, only
+from records.permissions.agreements import PER_STUDENT_BASES, LegalBasis, agreements_in_force
+from serving.site.context import DistrictAdminVisit, RosterEntry, Visit, require_role
 from serving.students.caseload import Suggestion
 
 router = APIRouter()
-PAGE = 50
-ALERT_CATEGORIES = frozenset(rule.category for rule in RULES)
+PAGE_SIZE = 50
+ALERT_CATEGORIES = frozenset(rule.category for rule in ALERT_RULES)
 SUGGESTION_CATEGORIES = frozenset(feature.category for feature in CATALOG if feature.model_input)
-ForPartner = Annotated[Visit, only(Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN)]
+PartnerVisit = Annotated[Visit, require_role(Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN)]
 Sort = Literal["alerts", "name", "grade", "school"]
 SORTS: dict[Sort, str] = {
     "alerts": "Most urgent first",
@@ -36,7 +36,7 @@ SORTS: dict[Sort, str] = {
 
 
 @dataclass(frozen=True)
-class Columns:
+class ListColumns:
     """Which columns exist for a viewer: those that the scope allows for at least one student."""
 
     alerts: bool
@@ -58,11 +58,11 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Line:
+class StudentItem:
     """One student on the list."""
 
     handle: str
-    student: Listed
+    student: RosterEntry
     alerts: tuple[Alert, ...]
     suggestion: Suggestion | None
     sessions: int
@@ -70,7 +70,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ListQuery:
     """What the filters ask for."""
 
     q: str
@@ -81,7 +81,7 @@ class Asked:
 
 @router.get("/caseload")
 def caseload_page(
-    visit: ForPartner,
+    visit: PartnerVisit,
     q: Annotated[str, Query(max_length=80)] = "",
     alerts: bool = False,
     sort: Sort | None = None,
@@ -92,7 +92,7 @@ def caseload_page(
 
 @router.get("/students")
 def students_page(
-    visit: ForDistrict,
+    visit: DistrictAdminVisit,
     q: Annotated[str, Query(max_length=80)] = "",
     alerts: bool = False,
     sort: Sort | None = None,
@@ -101,13 +101,15 @@ def students_page(
     return _list_page(visit, q, alerts, sort, page, "Students")
 
 
-def columns_for(visit: Visit) -> Columns:
+def columns_for(visit: Visit) -> ListColumns:
     alerts = bool(visit.visible & ALERT_CATEGORIES)
     suggestions = any(grant.supports for grants in visit.scope.grants.values() for grant in grants)
-    return Columns(alerts, suggestions, sessions=Category.SERVICES in visit.visible and not alerts)
+    return ListColumns(
+        alerts, suggestions, sessions=Category.SERVICES in visit.visible and not alerts
+    )
 
 
-def select_students(visit: Visit, columns: Columns, asked: Asked) -> list[str]:
+def select_students(visit: Visit, columns: ListColumns, asked: ListQuery) -> list[str]:
     """The students that the filters let through, in the order asked for."""
     order = list(visit.roster)
     if columns.alerts and (asked.sort == "alerts" or asked.alerts):
@@ -126,15 +128,15 @@ def select_students(visit: Visit, columns: Columns, asked: Asked) -> list[str]:
     ]
 
 
-def lines_of(visit: Visit, columns: Columns, students: Sequence[str]) -> list[Line]:
+def student_items(visit: Visit, columns: ListColumns, students: Sequence[str]) -> list[StudentItem]:
     """What the list says of these students."""
-    sessions = sessions_of(visit.records(students), visit.as_of) if columns.sessions else {}
+    sessions = session_counts(visit.records(students), visit.as_of) if columns.sessions else {}
     return [
         _line(visit, columns, student, sessions.get(student, (0, None))) for student in students
     ]
 
 
-def sessions_of(records: ScopedRecords, as_of: date) -> dict[str, tuple[int, date | None]]:
+def session_counts(records: ScopedRecords, as_of: date) -> dict[str, tuple[int, date | None]]:
     """How many sessions each student attended this school year and when last, of those that may be
     seen.
     """
@@ -155,10 +157,10 @@ def _list_page(
     visit: Visit, q: str, alerts: bool, sort: Sort | None, page: int, title: str
 ) -> Response:
     columns = columns_for(visit)
-    asked = Asked(q.strip(), alerts and columns.alerts, _sort(columns, sort), page)
+    asked = ListQuery(q.strip(), alerts and columns.alerts, _sort(columns, sort), page)
     found = select_students(visit, columns, asked)
-    shown = found[(page - 1) * PAGE : page * PAGE]
-    lines = lines_of(visit, columns, shown)
+    shown = found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
+    lines = student_items(visit, columns, shown)
     visit.disclose(shown, columns.categories)
     if columns.suggestions:
         visit.write_down_lists(shown)
@@ -170,17 +172,17 @@ def _list_page(
         lines=lines,
         found=len(found),
         total=len(visit.roster),
-        pages=max(1, -(-len(found) // PAGE)),
-        first=(page - 1) * PAGE + 1,
+        pages=max(1, -(-len(found) // PAGE_SIZE)),
+        first=(page - 1) * PAGE_SIZE + 1,
         urgent=_urgent(visit) if columns.alerts else 0,
         stamp=visit.stamp(shown) if shown else "",
         nobody=_why_nobody(visit) if not visit.roster else "",
         why_no_model=visit.model[1] if columns.suggestions else "",
-        urgent_records=urgent_records(visit),
+        urgent_records=emergency_records(visit),
     )
 
 
-def urgent_records(visit: Visit) -> list[tuple[str, datetime]]:
+def emergency_records(visit: Visit) -> list[tuple[str, datetime]]:
     """Handles of students who are on no list of this viewer and open to them for an emergency, each
     with its end.
     """
@@ -191,7 +193,7 @@ def urgent_records(visit: Visit) -> list[tuple[str, datetime]]:
     return [(visit.whole_scope.handle(student), end) for student, end in ends.items()]
 
 
-def _sort(columns: Columns, asked: Sort | None) -> Sort:
+def _sort(columns: ListColumns, asked: Sort | None) -> Sort:
     return asked if asked in columns.sorts else ("alerts" if columns.alerts else "name")
 
 
@@ -209,11 +211,13 @@ def _or_last(level: int | None) -> int:
     return 99 if level is None else level
 
 
-def _line(visit: Visit, columns: Columns, student: str, sessions: tuple[int, date | None]) -> Line:
+def _line(
+    visit: Visit, columns: ListColumns, student: str, sessions: tuple[int, date | None]
+) -> StudentItem:
     alerts = visit.caseload.alerts.get(student, ()) if columns.alerts else ()
     advice = visit.caseload.advice.get(student) if columns.suggestions else None
     first = advice.suggestions[0] if advice and advice.suggestions else None
-    return Line(visit.scope.handle(student), visit.roster[student], alerts, first, *sessions)
+    return StudentItem(visit.scope.handle(student), visit.roster[student], alerts, first, *sessions)
 
 
 def _urgent(visit: Visit) -> int:
@@ -222,7 +226,7 @@ def _urgent(visit: Visit) -> int:
 
 def _why_nobody(visit: Visit) -> str:
     """A plain sentence on why a list is empty, from the viewer's own agreements alone."""
-    in_force = agreements_of(visit.database, visit.viewer.organization_id, visit.today)
+    in_force = agreements_in_force(visit.database, visit.viewer.organization_id, visit.today)
     if not in_force:
         return (
             "Your organisation has no agreement in force today, so no student's record is open to"

@@ -15,20 +15,25 @@ from fastapi import APIRouter, HTTPException, Query
 from pydantic import BeforeValidator
 from starlette.responses import Response
 
-from records.access.explanation import TELLS_OF, Explanation, explain, state
+from records.access.explanation import (
+    EXPLAINED_CATEGORIES,
+    Explanation,
+    agreement_status,
+    explain_access,
+)
 from records.access.scope import PARTNER_ROLES, ROLE_CATEGORIES, NotInScope, Role, Viewer
 from records.canonical.schema import CONSENT_CATEGORIES, Category
-from records.people.accounts import everybody, staff_names
-from records.permissions.agreement_diff import ComparedLine, changes, compared
+from records.people.accounts import all_staff, staff_names
+from records.permissions.agreement_diff import DiffLine, describe_changes, diff_lines
 from records.permissions.agreements import (
     PER_STUDENT_BASES,
     Agreement,
     LegalBasis,
     StoredAgreement,
-    all_agreements,
-    versions_of,
+    agreement_versions,
+    latest_agreements,
 )
-from serving.site.context import ForDistrict, SignedIn, Visit
+from serving.site.context import CurrentVisit, DistrictAdminVisit, Visit
 from serving.wording import words
 
 router = APIRouter()
@@ -38,25 +43,26 @@ NO_SUCH_PERSON = "Nobody has this sign-in."
 
 
 @dataclass(frozen=True)
-class Amendment:
+class VersionDiff:
     """What a version changed in the one before it."""
 
     before: Agreement
     changes: list[str]
-    lines: list[ComparedLine]
+    lines: list[DiffLine]
 
 
 @router.get("/agreements")
-def agreements_page(visit: SignedIn) -> Response:
+def agreements_page(visit: CurrentVisit) -> Response:
     stored = visible_agreements(visit)
     return visit.page(
-        "agreements.html", agreements=[(one.agreement, state(one, visit.today)) for one in stored]
+        "agreements.html",
+        agreements=[(one.agreement, agreement_status(one, visit.today)) for one in stored],
     )
 
 
 @router.get("/agreements/explain")
 def explain_page(
-    visit: ForDistrict,
+    visit: DistrictAdminVisit,
     person: Annotated[str, Query(max_length=200)] = "",
     student: Annotated[str, Query(max_length=40)] = "",
     on: Annotated[date | None, BeforeValidator(lambda given: given or None), Query()] = None,
@@ -64,7 +70,7 @@ def explain_page(
     """What one person may see of one student. Asking is a look at the student, and written down as
     one.
     """
-    people = everybody(visit.database)
+    people = all_staff(visit.database)
     viewer = next((one for one in people if one.login == person), None)
     asked: dict[str, object] = {"people": people, "person": person, "student": student, "on": on}
     if not person or not student:
@@ -76,7 +82,7 @@ def explain_page(
     if viewer is None:
         return _not_explained(visit, NO_SUCH_PERSON, asked)
     found = _explained(visit, viewer, student_id, on)
-    visit.disclose([student_id], TELLS_OF)
+    visit.disclose([student_id], EXPLAINED_CATEGORIES)
     return visit.page(
         "explain.html",
         **asked,
@@ -89,18 +95,18 @@ def explain_page(
 
 
 @router.get("/agreements/{agreement_id}.txt")
-def agreement_text(agreement_id: str, visit: SignedIn, version: Version = None) -> Response:
+def agreement_text(agreement_id: str, visit: CurrentVisit, version: Version = None) -> Response:
     """The file as it was signed, to the byte."""
     shown, _ = _version(visit, agreement_id, version)
     return Response(shown.agreement.text.encode(), media_type="text/plain; charset=utf-8")
 
 
 @router.get("/agreements/{agreement_id}")
-def agreement_page(agreement_id: str, visit: SignedIn, version: Version = None) -> Response:
+def agreement_page(agreement_id: str, visit: CurrentVisit, version: Version = None) -> Response:
     shown, versions = _version(visit, agreement_id, version)
     agreement = shown.agreement
     programs = [visit.program_names.get(program, program) for program in sorted(agreement.programs)]
-    states = {one.agreement.version: state(one, visit.today) for one in versions[:1]}
+    states = {one.agreement.version: agreement_status(one, visit.today) for one in versions[:1]}
     return visit.page(
         "agreement.html",
         agreement=agreement,
@@ -108,7 +114,7 @@ def agreement_page(agreement_id: str, visit: SignedIn, version: Version = None) 
         versions=[one.agreement for one in versions],
         state=states.get(agreement.version, f"Replaced by version {versions[0].agreement.version}"),
         amendment=_amendment(agreement, [one.agreement for one in versions]),
-        opens=what_it_opens(agreement, visit.viewer.role, programs),
+        opens=access_sentences(agreement, visit.viewer.role, programs),
         is_study=agreement.legal_basis is LegalBasis.STUDIES,
         taken_back=shown.reinstatement if visit.is_officer else None,
         staff=staff_names(visit.database),
@@ -117,12 +123,12 @@ def agreement_page(agreement_id: str, visit: SignedIn, version: Version = None) 
 
 def visible_agreements(visit: Visit) -> list[StoredAgreement]:
     """The organisation's own agreements; the district's staff see all."""
-    return all_agreements(
+    return latest_agreements(
         visit.database, None if visit.of_district else visit.viewer.organization_id
     )
 
 
-def what_it_opens(agreement: Agreement, role: Role, programs: list[str]) -> list[str]:
+def access_sentences(agreement: Agreement, role: Role, programs: list[str]) -> list[str]:
     """What somebody in this role at the partner sees by it, in plain sentences; none for other
     roles.
     """
@@ -168,7 +174,7 @@ def _version(
     """The version asked for, or the newest, and all of them; none of it exists for another
     organisation.
     """
-    versions = versions_of(visit.database, agreement_id)
+    versions = agreement_versions(visit.database, agreement_id)
     if versions and (
         visit.of_district or versions[0].agreement.organization_id == visit.viewer.organization_id
     ):
@@ -178,10 +184,10 @@ def _version(
     raise HTTPException(404)
 
 
-def _amendment(after: Agreement, versions: list[Agreement]) -> Amendment | None:
+def _amendment(after: Agreement, versions: list[Agreement]) -> VersionDiff | None:
     before = next((one for one in versions if one.version < after.version), None)
     return (
-        Amendment(before, changes(before, after), compared(before.text, after.text))
+        VersionDiff(before, describe_changes(before, after), diff_lines(before.text, after.text))
         if before
         else None
     )
@@ -189,7 +195,7 @@ def _amendment(after: Agreement, versions: list[Agreement]) -> Amendment | None:
 
 def _explained(visit: Visit, viewer: Viewer, student_id: str, on: date | None) -> Explanation:
     moment = visit.now if on is None or on == visit.today else datetime.combine(on, time(12))
-    return explain(viewer, student_id, visit.database, visit.snapshot, moment)
+    return explain_access(viewer, student_id, visit.database, visit.snapshot, moment)
 
 
 def _not_explained(visit: Visit, problem: str, asked: dict[str, object]) -> Response:

@@ -19,29 +19,29 @@ from records.canonical.schema import Category
 from records.people.accounts import staff_names
 from records.permissions.consents import (
     Consent,
-    ConsentRefused,
+    ConsentError,
     add_consent,
+    add_opt_out,
     consents,
     end_opt_out,
-    opt_out,
     opt_outs,
-    read_consent,
-    read_day,
+    parse_consent,
+    parse_date,
     revoke_consent,
 )
-from serving.site.context import ForDistrict, InScope, Visit
+from serving.site.context import DistrictAdminVisit, StudentInScope, Visit
 
 router = APIRouter()
 NO_SUCH_STUDENT = "There is no student with this number or code in the records."
-Line = Annotated[str, Field(max_length=200)]
+ShortText = Annotated[str, Field(max_length=200)]
 Done = Literal["", "added", "revoked", "kept-out", "ended"]
-SAID: dict[str, str] = {
+DONE_MESSAGES: dict[str, str] = {
     "added": "The consent is written down. It counts from the next request on.",
     "revoked": "The revocation is written down.",
     "kept-out": "The opt-out is written down.",
     "ended": "The end of the opt-out is written down.",
 }
-LABELS: dict[str, str] = {
+FIELD_LABELS: dict[str, str] = {
     "organization_id": "Partner",
     "categories": "What it opens",
     "purpose": "What the family agreed to",
@@ -55,34 +55,34 @@ LABELS: dict[str, str] = {
 }
 
 
-class SignedForm(BaseModel):
+class ConsentForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
     csrf: str
-    organization_id: Line = ""
+    organization_id: ShortText = ""
     categories: list[Category] = []
     purpose: Annotated[str, Field(max_length=2000)] = ""
-    signer: Line = ""
-    signed_on: Line = ""
-    expires_on: Line = ""
+    signer: ShortText = ""
+    signed_on: ShortText = ""
+    expires_on: ShortText = ""
 
 
 class RevocationForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
     csrf: str
     number: int
-    revoked_by: Line = ""
-    revoked_on: Line = ""
+    revoked_by: ShortText = ""
+    revoked_on: ShortText = ""
 
 
 class OptOutForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
     csrf: str
-    day: Line = ""
+    day: ShortText = ""
 
 
 @router.get("/consents")
 def consents_page(
-    visit: ForDistrict, student: Annotated[str, Query(max_length=40)] = ""
+    visit: DistrictAdminVisit, student: Annotated[str, Query(max_length=40)] = ""
 ) -> Response:
     """The way to one student's list, and how many count today: no student is named."""
     code = student.strip()
@@ -97,67 +97,81 @@ def consents_page(
 
 
 @router.get("/consents/{handle}")
-def student_page(handle: str, visit: ForDistrict, student: InScope, done: Done = "") -> Response:
-    return _of_student(visit, handle, student, said=SAID.get(done, ""))
+def student_page(
+    handle: str, visit: DistrictAdminVisit, student: StudentInScope, done: Done = ""
+) -> Response:
+    return _of_student(visit, handle, student, said=DONE_MESSAGES.get(done, ""))
 
 
 @router.post("/consents/{handle}")
 def add(
-    handle: str, visit: ForDistrict, student: InScope, form: Annotated[SignedForm, Form()]
+    handle: str,
+    visit: DistrictAdminVisit,
+    student: StudentInScope,
+    form: Annotated[ConsentForm, Form()],
 ) -> Response:
     visit.check_csrf(form.csrf)
     fields = form.model_dump(exclude={"csrf", "categories"})
     try:
-        signed = read_consent(
+        signed = parse_consent(
             {**fields, "student_id": student, "categories": ";".join(form.categories)}
         )
         add_consent(visit.database, visit.scope, signed, visit.now)
-    except ConsentRefused as error:
+    except ConsentError as error:
         return _of_student(visit, handle, student, problem=_in_words(error), form=form)
     return RedirectResponse(f"/consents/{handle}?done=added", 303)
 
 
 @router.post("/consents/{handle}/revoke")
 def revoke(
-    handle: str, visit: ForDistrict, student: InScope, form: Annotated[RevocationForm, Form()]
+    handle: str,
+    visit: DistrictAdminVisit,
+    student: StudentInScope,
+    form: Annotated[RevocationForm, Form()],
 ) -> Response:
     visit.check_csrf(form.csrf)
     try:
         if form.number not in {one.number for one in consents(visit.database, student)}:
-            raise ConsentRefused("This student has no such consent.")
+            raise ConsentError("This student has no such consent.")
         revoke_consent(
             visit.database,
             visit.viewer,
             form.number,
             by=form.revoked_by,
-            on=read_day("revoked_on", form.revoked_on),
+            on=parse_date("revoked_on", form.revoked_on),
             now=visit.now,
         )
-    except ConsentRefused as error:
+    except ConsentError as error:
         return _of_student(visit, handle, student, problem=_in_words(error))
     return RedirectResponse(f"/consents/{handle}?done=revoked", 303)
 
 
 @router.post("/consents/{handle}/opt-out")
 def start_opt_out(
-    handle: str, visit: ForDistrict, student: InScope, form: Annotated[OptOutForm, Form()]
+    handle: str,
+    visit: DistrictAdminVisit,
+    student: StudentInScope,
+    form: Annotated[OptOutForm, Form()],
 ) -> Response:
     visit.check_csrf(form.csrf)
     try:
-        opt_out(visit.database, visit.scope, student, read_day("since", form.day), visit.now)
-    except ConsentRefused as error:
+        add_opt_out(visit.database, visit.scope, student, parse_date("since", form.day), visit.now)
+    except ConsentError as error:
         return _of_student(visit, handle, student, problem=_in_words(error))
     return RedirectResponse(f"/consents/{handle}?done=kept-out", 303)
 
 
 @router.post("/consents/{handle}/opt-out/end")
 def stop_opt_out(
-    handle: str, visit: ForDistrict, student: InScope, form: Annotated[OptOutForm, Form()]
+    handle: str,
+    visit: DistrictAdminVisit,
+    student: StudentInScope,
+    form: Annotated[OptOutForm, Form()],
 ) -> Response:
     visit.check_csrf(form.csrf)
     try:
-        end_opt_out(visit.database, visit.viewer, student, read_day("ended", form.day), visit.now)
-    except ConsentRefused as error:
+        end_opt_out(visit.database, visit.viewer, student, parse_date("ended", form.day), visit.now)
+    except ConsentError as error:
         return _of_student(visit, handle, student, problem=_in_words(error))
     return RedirectResponse(f"/consents/{handle}?done=ended", 303)
 
@@ -184,7 +198,7 @@ def _of_student(
     *,
     said: str = "",
     problem: str = "",
-    form: SignedForm | None = None,
+    form: ConsentForm | None = None,
 ) -> Response:
     visit.disclose([student], [Category.DIRECTORY])
     kept_out = opt_outs(visit.database, student)
@@ -201,7 +215,7 @@ def _of_student(
             (one for one in kept_out if one.ended is None or one.ended > visit.today), None
         ),
         partners=partners,
-        form=form or SignedForm(csrf=visit.csrf),
+        form=form or ConsentForm(csrf=visit.csrf),
         staff=staff_names(visit.database),
         stamp=visit.stamp([student]),
     )
@@ -217,6 +231,6 @@ def _state(visit: Visit, consent: Consent) -> str:
     return "Ended" if consent.signed.expires_on < visit.today else "Not yet"
 
 
-def _in_words(error: ConsentRefused) -> str:
-    label = LABELS.get(error.field)
+def _in_words(error: ConsentError) -> str:
+    label = FIELD_LABELS.get(error.field)
     return f"{label}: this {error.reason}." if label else error.reason

@@ -19,10 +19,10 @@ from starlette.responses import Response
 from records.access.scope import Role
 from records.canonical.quarantine import BadRow
 from records.canonical.schema import Category
-from records.connectors.corrections import named_in, quarantine_csv
+from records.connectors.corrections import quarantine_to_csv, students_named_in
 from records.loading.load_history import STALE_AFTER, Load, last_loads
-from records.loading.quality import Finding, Gap, findings, quiet_spells
-from serving.site.context import ForDistrict, Visit, only
+from records.loading.quality import AttendanceGap, QualityFinding, attendance_gaps, quality_findings
+from serving.site.context import DistrictAdminVisit, Visit, require_role
 
 router = APIRouter()
 
@@ -49,7 +49,7 @@ class Feed:
 
 
 @dataclass(frozen=True)
-class Aside:
+class QuarantineCount:
     """Rows of one file that were set aside for one reason."""
 
     file: str
@@ -58,13 +58,18 @@ class Aside:
 
 
 @router.get("/data")
-def data_page(visit: Annotated[Visit, only(Role.DISTRICT_ADMIN, Role.DATA_SCIENTIST)]) -> Response:
+def data_page(
+    visit: Annotated[Visit, require_role(Role.DISTRICT_ADMIN, Role.DATA_SCIENTIST)],
+) -> Response:
     manifest = visit.snapshot.manifest
     last = last_loads(visit.site.config.home)
     feeds = [feed(visit, source, last) for source in manifest["sources"]]
-    odd, quiet = checked(visit)
+    odd, quiet = quality_lines(visit)
     officer, rows = visit.viewer.role is Role.DISTRICT_ADMIN, visit.snapshot.set_aside()
-    fits = officer and len(named_in(rows, visit.scope.students)) <= visit.site.config.limits.at_once
+    fits = (
+        officer
+        and len(students_named_in(rows, visit.scope.students)) <= visit.site.config.limits.at_once
+    )
     return visit.page(
         "data.html",
         feeds=feeds,
@@ -72,21 +77,21 @@ def data_page(visit: Annotated[Visit, only(Role.DISTRICT_ADMIN, Role.DATA_SCIENT
         snapshot=visit.snapshot.id,
         odd=odd,
         quiet=quiet,
-        aside=set_aside(rows),
+        aside=quarantine_counts(rows),
         officer=officer,
         fits=fits,
     )
 
 
 @router.get("/data/quarantine.csv")
-def quarantine_file(visit: ForDistrict) -> Response:
+def quarantine_file(visit: DistrictAdminVisit) -> Response:
     """The rows that were set aside, to be put right. Whoever they name is written down as seen."""
     rows = visit.snapshot.set_aside()
-    seen = named_in(rows, visit.scope.students)
+    seen = students_named_in(rows, visit.scope.students)
     visit.disclose(seen, list(Category))
     named = f'attachment; filename="quarantine-{visit.snapshot.id}.csv"'
     return Response(
-        quarantine_csv(rows, visit.stamp(seen)),
+        quarantine_to_csv(rows, visit.stamp(seen)),
         media_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": named},
     )
@@ -104,23 +109,26 @@ def feed(
     )
 
 
-def checked(visit: Visit) -> tuple[list[Finding], list[Gap]]:
+def quality_lines(visit: Visit) -> tuple[list[QualityFinding], list[AttendanceGap]]:
     """What looks odd in this snapshot, worked out once a day."""
     key = ("quality", visit.snapshot.id, str(visit.today))
-    found: tuple[list[Finding], list[Gap]] = visit.site.kept.get(
+    found: tuple[list[QualityFinding], list[AttendanceGap]] = visit.site.kept.get(
         key,
-        lambda: (findings(visit.snapshot, visit.today), quiet_spells(visit.snapshot, visit.today)),
+        lambda: (
+            quality_findings(visit.snapshot, visit.today),
+            attendance_gaps(visit.snapshot, visit.today),
+        ),
     )
     return found
 
 
-def set_aside(rows: Iterable[BadRow]) -> list[Aside]:
+def quarantine_counts(rows: Iterable[BadRow]) -> list[QuarantineCount]:
     """How many rows were set aside, by file and reason, the most first. Values in a reason are left
     out.
     """
     found = Counter((row.file, _general(row.reason)) for row in rows)
     return [
-        Aside(file, reason, rows)
+        QuarantineCount(file, reason, rows)
         for (file, reason), rows in sorted(found.items(), key=lambda one: -one[1])
     ]
 

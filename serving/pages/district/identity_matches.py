@@ -16,33 +16,38 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import RedirectResponse, Response
 
 from records.canonical.schema import Category
-from records.identity.linkage import likeness
+from records.identity.linkage import describe_similarity
 from records.identity.participants import (
     Candidate,
     IdentityError,
     Participant,
-    Standing,
-    decide,
-    decided,
-    linked_by_comparison,
-    queue,
-    roster,
-    undo,
-    unfound,
+    ParticipantLink,
+    automatically_linked,
+    linkage_roster,
+    manually_decided,
+    reopen_participant,
+    resolve_participant,
+    review_queue,
+    unmatched,
 )
 from records.people.accounts import staff_names
-from serving.site.context import ForDistrict, Visit
+from serving.site.context import DistrictAdminVisit, Visit
 from serving.wording import words
 
 router = APIRouter()
 PAGE = 20
-NONE_OF_THESE = "none"
-View = Literal["waiting", "unfound", "decided", "linked"]
-_READ = {"waiting": queue, "unfound": unfound, "decided": decided, "linked": linked_by_comparison}
+NO_MATCH = "none"
+MatchList = Literal["waiting", "unfound", "decided", "linked"]
+_READ = {
+    "waiting": review_queue,
+    "unfound": unmatched,
+    "decided": manually_decided,
+    "linked": automatically_linked,
+}
 
 
 @dataclass(frozen=True)
-class Choice:
+class CandidateItem:
     """A student of the district beside a participant: `alike` says of each fact how alike it is."""
 
     handle: str
@@ -55,22 +60,22 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Line:
+class ParticipantItem:
     """One participant as the partner gave them, and the students to choose from or the one who was
     chosen.
     """
 
-    standing: Standing
+    standing: ParticipantLink
     partner: str
     name: str
     birth_date: str
     grade: str
     school: str
-    choices: tuple[Choice, ...]
+    choices: tuple[CandidateItem, ...]
     person: str
 
     @property
-    def chosen(self) -> Choice | None:
+    def chosen(self) -> CandidateItem | None:
         return self.choices[0] if self.choices else None
 
     @property
@@ -88,7 +93,7 @@ class ChoiceForm(BaseModel):
     participant: str = Field(max_length=80)
     choice: str = Field(max_length=40)
     looked_up: str = Field("", max_length=40)
-    show: View = "waiting"
+    show: MatchList = "waiting"
 
 
 class LookUpForm(BaseModel):
@@ -105,23 +110,25 @@ class UndoForm(BaseModel):
     csrf: str
     organization: str = Field(max_length=80)
     participant: str = Field(max_length=80)
-    show: View
+    show: MatchList
 
 
 @router.get("/matches")
 def matches_page(
-    visit: ForDistrict, show: View = "waiting", page: Annotated[int, Query(ge=1, le=10_000)] = 1
+    visit: DistrictAdminVisit,
+    show: MatchList = "waiting",
+    page: Annotated[int, Query(ge=1, le=10_000)] = 1,
 ) -> Response:
     return _show(visit, show, page)
 
 
 @router.post("/matches")
-def say(visit: ForDistrict, form: Annotated[ChoiceForm, Form()]) -> Response:
+def save_answer(visit: DistrictAdminVisit, form: Annotated[ChoiceForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
-    student = None if form.choice == NONE_OF_THESE else visit.scope.student_of(form.choice)
+    student = None if form.choice == NO_MATCH else visit.scope.student_of(form.choice)
     looked_up = visit.scope.student_of(form.looked_up) if form.looked_up else None
     try:
-        decide(
+        resolve_participant(
             visit.database,
             form.organization,
             form.participant,
@@ -138,7 +145,7 @@ def say(visit: ForDistrict, form: Annotated[ChoiceForm, Form()]) -> Response:
 
 
 @router.post("/matches/look-up")
-def look_up(visit: ForDistrict, form: Annotated[LookUpForm, Form()]) -> Response:
+def look_up(visit: DistrictAdminVisit, form: Annotated[LookUpForm, Form()]) -> Response:
     """One participant beside the student of the district who has this number. Nothing is decided by
     looking.
     """
@@ -180,16 +187,18 @@ def look_up(visit: ForDistrict, form: Annotated[LookUpForm, Form()]) -> Response
 
 
 @router.post("/matches/undo")
-def take_back(visit: ForDistrict, form: Annotated[UndoForm, Form()]) -> Response:
+def undo_answer(visit: DistrictAdminVisit, form: Annotated[UndoForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     try:
-        undo(visit.database, form.organization, form.participant, visit.viewer.user_id, visit.now)
+        reopen_participant(
+            visit.database, form.organization, form.participant, visit.viewer.user_id, visit.now
+        )
     except IdentityError as error:
         return _show(visit, form.show, 1, str(error), 409)
     return RedirectResponse(f"/matches?show={form.show}", 303)
 
 
-def lines_of(visit: Visit, standings: Sequence[Standing]) -> list[Line]:
+def participant_items(visit: Visit, standings: Sequence[ParticipantLink]) -> list[ParticipantItem]:
     """These participants in words. The students on them are a look, which is written down first."""
     pairs = [
         (one, student)
@@ -199,31 +208,33 @@ def lines_of(visit: Visit, standings: Sequence[Standing]) -> list[Line]:
     ]
     named = sorted({student for _, student in pairs})
     visit.disclose(named, [Category.DIRECTORY])
-    students = roster(visit.records(named))
+    students = linkage_roster(visit.records(named))
     facts = {row[0]: _facts(*row[1:]) for row in students.itertuples(index=False)}
-    alike = likeness([(one.participant, student) for one, student in pairs], students)
-    choices: dict[Standing, list[Choice]] = {one: [] for one in standings}
+    alike = describe_similarity([(one.participant, student) for one, student in pairs], students)
+    choices: dict[ParticipantLink, list[CandidateItem]] = {one: [] for one in standings}
     for (one, student), how in zip(pairs, alike, strict=True):
         said_before = one.waits and student == one.student_id
-        choices[one].append(Choice(visit.scope.handle(student), *facts[student], how, said_before))
+        choices[one].append(
+            CandidateItem(visit.scope.handle(student), *facts[student], how, said_before)
+        )
     staff = staff_names(visit.database)
     return [_line(visit, staff, one, choices[one]) for one in standings]
 
 
 def _show(
     visit: Visit,
-    show: View,
+    show: MatchList,
     page: int,
     problem: str = "",
     status: int = 200,
-    found: Sequence[Standing] | None = None,
+    found: Sequence[ParticipantLink] | None = None,
     looked_up: str = "",
 ) -> Response:
     found = _READ[show](visit.database) if found is None else found
     shown = found[(page - 1) * PAGE : page * PAGE]
-    lines = lines_of(visit, shown)
+    lines = participant_items(visit, shown)
     students = {student for one in shown for student in _students(one)} & visit.scope.students
-    waiting = len(queue(visit.database))
+    waiting = len(review_queue(visit.database))
     response = visit.page(
         "matches.html",
         show=show,
@@ -242,7 +253,7 @@ def _show(
     return response
 
 
-def _rivals(waiting: Sequence[Standing]) -> dict[Participant, list[str]]:
+def _rivals(waiting: Sequence[ParticipantLink]) -> dict[Participant, list[str]]:
     """Of each participant, the partner's other participants who wait and may be the same
     student.
     """
@@ -261,7 +272,7 @@ def _rivals(waiting: Sequence[Standing]) -> dict[Participant, list[str]]:
     return {given: list(dict.fromkeys(others)) for given, others in found.items() if others}
 
 
-def _students(one: Standing) -> tuple[str, ...]:
+def _students(one: ParticipantLink) -> tuple[str, ...]:
     """Whom the page names beside a participant: all who are offered while they wait, then the one
     who was chosen.
     """
@@ -270,13 +281,15 @@ def _students(one: Standing) -> tuple[str, ...]:
     return (one.student_id,) if one.student_id is not None else ()
 
 
-def _line(visit: Visit, staff: Mapping[str, str], one: Standing, choices: Sequence[Choice]) -> Line:
+def _line(
+    visit: Visit, staff: Mapping[str, str], one: ParticipantLink, choices: Sequence[CandidateItem]
+) -> ParticipantItem:
     given = one.participant
     facts = _facts(
         given.first_name, given.last_name, given.birth_date, given.grade_level, given.school
     )
     person = staff.get(one.decided_by, "Somebody who has left") if one.decided_by else ""
-    return Line(
+    return ParticipantItem(
         one, visit.organizations[given.organization_id].name, *facts, tuple(choices), person
     )
 

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from records.people.accounts import staff_names
 from records.people.notices import mark_seen, notices
-from serving.site.context import ForDistrict
+from serving.site.context import DistrictAdminVisit
 
 router = APIRouter()
 
@@ -21,14 +21,14 @@ class SeenForm(BaseModel):
 
 
 @router.get("/notices")
-def notices_page(visit: ForDistrict) -> Response:
+def notices_page(visit: DistrictAdminVisit) -> Response:
     return visit.page(
         "notices.html", notices=notices(visit.database), staff=staff_names(visit.database)
     )
 
 
 @router.post("/notices/{number}/seen")
-def seen(number: int, visit: ForDistrict, form: Annotated[SeenForm, Form()]) -> Response:
+def seen(number: int, visit: DistrictAdminVisit, form: Annotated[SeenForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     mark_seen(visit.database, visit.viewer, number, visit.now)
     return RedirectResponse("/notices", 303)

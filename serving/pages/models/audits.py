@@ -17,31 +17,39 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from fairness.approval.signoff import (
-    Approved,
-    Desk,
+    ApprovalService,
+    ApprovedVersion,
     SignoffRefused,
     approved_model,
-    asked_of_reviewer,
     refuse,
     sign,
+    signoff_requirements,
 )
 from fairness.audit.audit import Audit, AuditError
 from fairness.gate.findings import Finding
 from fairness.policy.policy import Policy
 from fairness.report import wording
-from fairness.report.report import audit_folder, audits_of, checks_html, findings_css, findings_html
-from fairness.report.views import side_by_side
+from fairness.report.report import (
+    audit_folder,
+    audits_of_version,
+    checks_html,
+    findings_css,
+    findings_html,
+)
+from fairness.report.views import compare_audits
 from records.access.scope import Role
-from records.decisions.signoffs import SIGNED, Signoff, signoffs, whole_signoffs
+from records.decisions.signoffs import SIGNED, Signoff, signoffs, verified_signoffs
 from records.people.accounts import staff_names
-from serving.site.context import Visit, only
+from serving.site.context import Visit, require_role
 from training.registry.registry import ModelVersion, challenger_version, model_versions
 
 router = APIRouter()
-ForAuditors = Annotated[Visit, only(Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN)]
-ForReviewer = Annotated[Visit, only(Role.EQUITY_REVIEWER)]
-Which = Annotated[str, Query(pattern="^([0-9a-f]{64})?$")]
-Compared = Annotated[int, Query(ge=0, le=1_000_000)]
+AuditorVisit = Annotated[
+    Visit, require_role(Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN)
+]
+ReviewerVisit = Annotated[Visit, require_role(Role.EQUITY_REVIEWER)]
+AuditDigest = Annotated[str, Query(pattern="^([0-9a-f]{64})?$")]
+VersionNumber = Annotated[int, Query(ge=0, le=1_000_000)]
 NOT_AUDITED, DAMAGED = "not audited yet", "audit damaged"
 FILES: Mapping[str, str] = {
     "report.html": "text/html",
@@ -55,7 +63,7 @@ _MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
-class Audited:
+class AuditedVersion:
     """One registered version with its audits, the newest first; none of them where one cannot be
     trusted, as `damage` says. `proposed`: whether it is the challenger.
     """
@@ -105,16 +113,16 @@ class Audited:
 
 
 @dataclass(frozen=True)
-class Serving:
+class ServingVersion:
     """The version that serves, the audit that was signed of it, and until when that holds."""
 
-    found: Audited
+    found: AuditedVersion
     audit: Audit
     until: datetime
 
 
 @dataclass(frozen=True)
-class Decision:
+class SignoffEntry:
     """One entry of the history. `whole`: whether it is as it was kept, so that it counts."""
 
     signoff: Signoff
@@ -130,7 +138,7 @@ class ReviewForm(BaseModel):
 
 
 @router.get("/audits")
-def audits_page(visit: ForAuditors) -> Response:
+def audits_page(visit: AuditorVisit) -> Response:
     versions, history = audited_versions(visit), _history(visit)
     decisions = [one.signoff for one in history if one.whole]
     waiting = [one for one in versions if _waits(one, decisions)]
@@ -147,11 +155,11 @@ def audits_page(visit: ForAuditors) -> Response:
 
 @router.get("/audits/compare")
 def compare(
-    visit: ForAuditors,
-    first: Compared = 0,
-    second: Compared = 0,
-    first_audit: Which = "",
-    second_audit: Which = "",
+    visit: AuditorVisit,
+    first: VersionNumber = 0,
+    second: VersionNumber = 0,
+    first_audit: AuditDigest = "",
+    second_audit: AuditDigest = "",
 ) -> Response:
     """Two audits beside each other; without two versions, a form to choose them."""
     versions = [one for one in audited_versions(visit) if one.audit]
@@ -159,23 +167,23 @@ def compare(
         return visit.page("audit_compare.html", versions=versions, audits=None, compared=None)
     audits = [_chosen(visit, *one) for one in ((first, first_audit), (second, second_audit))]
     return visit.page(
-        "audit_compare.html", versions=versions, audits=audits, compared=side_by_side(*audits)
+        "audit_compare.html", versions=versions, audits=audits, compared=compare_audits(*audits)
     )
 
 
 @router.get("/audits/findings.css")
-def look(visit: ForAuditors) -> Response:
+def findings_stylesheet(visit: AuditorVisit) -> Response:
     """The look of what an audit found: the same file as in its report."""
     return Response(findings_css(), media_type="text/css")
 
 
 @router.get("/audits/{version}")
-def audit_page(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+def audit_page(version: int, visit: AuditorVisit, audit: AuditDigest = "") -> Response:
     return _show(visit, _version(visit, version), audit)
 
 
 @router.post("/audits/{version}")
-def review(version: int, visit: ForReviewer, form: Annotated[ReviewForm, Form()]) -> Response:
+def review(version: int, visit: ReviewerVisit, form: Annotated[ReviewForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     found = _version(visit, version)
     desk = _desk(visit)
@@ -190,63 +198,63 @@ def review(version: int, visit: ForReviewer, form: Annotated[ReviewForm, Form()]
 
 
 @router.get("/audits/{version}/chart.svg")
-def chart(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+def chart(version: int, visit: AuditorVisit, audit: AuditDigest = "") -> Response:
     return FileResponse(_file(visit, version, audit, "chart.svg"), media_type="image/svg+xml")
 
 
 @router.get("/audits/{version}/chart-narrow.svg")
-def narrow_chart(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+def narrow_chart(version: int, visit: AuditorVisit, audit: AuditDigest = "") -> Response:
     return FileResponse(
         _file(visit, version, audit, "chart-narrow.svg"), media_type="image/svg+xml"
     )
 
 
 @router.get("/audits/{version}/curves.svg")
-def curves(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+def curves(version: int, visit: AuditorVisit, audit: AuditDigest = "") -> Response:
     return FileResponse(_file(visit, version, audit, "curves.svg"), media_type="image/svg+xml")
 
 
 @router.get("/audits/{version}/report.html")
-def report(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+def report(version: int, visit: AuditorVisit, audit: AuditDigest = "") -> Response:
     return _download(visit, version, audit, "report.html")
 
 
 @router.get("/audits/{version}/report.pdf")
-def report_pdf(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+def report_pdf(version: int, visit: AuditorVisit, audit: AuditDigest = "") -> Response:
     return _download(visit, version, audit, "report.pdf")
 
 
 @router.get("/audits/{version}/audit.json")
-def audit_json(version: int, visit: ForAuditors, audit: Which = "") -> Response:
+def audit_json(version: int, visit: AuditorVisit, audit: AuditDigest = "") -> Response:
     return _download(visit, version, audit, "audit.json")
 
 
-def audited_versions(visit: Visit) -> list[Audited]:
+def audited_versions(visit: Visit) -> list[AuditedVersion]:
     """Every registered version, the newest first."""
     return list(_audited(visit, model_versions(visit.site.config.home)))
 
 
-def _audited(visit: Visit, versions: list[ModelVersion]) -> Iterator[Audited]:
+def _audited(visit: Visit, versions: list[ModelVersion]) -> Iterator[AuditedVersion]:
     home = visit.site.config.home
     serving, proposed = _approved(visit).version, challenger_version(home)
     for one in versions:
         try:
-            audits, damage = tuple(audits_of(home, one.version)), ""
+            audits, damage = tuple(audits_of_version(home, one.version)), ""
         except AuditError as error:
             audits, damage = (), str(error)
-        yield Audited(one, audits, one == serving, one.version == proposed, damage)
+        yield AuditedVersion(one, audits, one == serving, one.version == proposed, damage)
 
 
-def _approved(visit: Visit) -> Approved:
+def _approved(visit: Visit) -> ApprovedVersion:
     return approved_model(_desk(visit), visit.now)
 
 
-def _desk(visit: Visit) -> Desk:
+def _desk(visit: Visit) -> ApprovalService:
     config = visit.site.config
-    return Desk(visit.database, config.home, Policy.declared(), config.secret)
+    return ApprovalService(visit.database, config.home, Policy.declared(), config.secret)
 
 
-def _version(visit: Visit, version: int) -> Audited:
+def _version(visit: Visit, version: int) -> AuditedVersion:
     found = [one for one in model_versions(visit.site.config.home) if one.version == version]
     for one in _audited(visit, found):
         return one
@@ -260,13 +268,13 @@ def _chosen(visit: Visit, version: int, which: str) -> Audit:
     return audit
 
 
-def _history(visit: Visit) -> list[Decision]:
+def _history(visit: Visit) -> list[SignoffEntry]:
     """Every decision on record, the newest first."""
-    whole = whole_signoffs(visit.database, visit.site.config.secret)
-    return [Decision(one, one in whole) for one in signoffs(visit.database)]
+    whole = verified_signoffs(visit.database, visit.site.config.secret)
+    return [SignoffEntry(one, one in whole) for one in signoffs(visit.database)]
 
 
-def _waits(found: Audited, decisions: list[Signoff]) -> bool:
+def _waits(found: AuditedVersion, decisions: list[Signoff]) -> bool:
     """Whether a reviewer is asked about a version: nobody has decided on its newest audit, and it
     neither serves nor gave way to another one that was signed.
 
@@ -290,7 +298,7 @@ def _waits(found: Audited, decisions: list[Signoff]) -> bool:
     return not gave_way and found.audit is not None and found.audit.sha256 != own.audit_sha256
 
 
-def _serving(versions: list[Audited], history: list[Decision]) -> Serving | None:
+def _serving(versions: list[AuditedVersion], history: list[SignoffEntry]) -> ServingVersion | None:
     found = next((one for one in versions if one.serves), None)
     signed = (
         None
@@ -309,11 +317,11 @@ def _serving(versions: list[Audited], history: list[Decision]) -> Serving | None
     audit = found.chosen(signed.audit_sha256) if found and signed else None
     if found is None or audit is None:
         return None
-    return Serving(found, audit, audit.at + timedelta(days=Policy.declared().valid_days))
+    return ServingVersion(found, audit, audit.at + timedelta(days=Policy.declared().valid_days))
 
 
 def _show(
-    visit: Visit, found: Audited, which: str, problem: str = "", status: int = 200
+    visit: Visit, found: AuditedVersion, which: str, problem: str = "", status: int = 200
 ) -> Response:
     audit = found.chosen(which)
     if which and audit is None:
@@ -321,7 +329,7 @@ def _show(
     own = {} if audit is None else _findings(visit, found, audit)
     asked = None
     if audit is not None and audit == found.audit and visit.viewer.role is Role.EQUITY_REVIEWER:
-        asked = asked_of_reviewer(_desk(visit), found.version, audit, visit.now)
+        asked = signoff_requirements(_desk(visit), found.version, audit, visit.now)
     response = visit.page(
         "audit.html",
         found=found,
@@ -338,12 +346,15 @@ def _show(
     return response
 
 
-def _findings(visit: Visit, found: Audited, audit: Audit) -> dict[str, Any]:
+def _findings(visit: Visit, found: AuditedVersion, audit: Audit) -> dict[str, Any]:
     """What the page of a version shows of one audit."""
     dots = Markup('<picture><source media="(max-width: 46rem)" srcset="{}">{}</picture>').format(
-        _address(audit, "chart-narrow.svg"), _image(audit, "chart.svg", wording.LEFT_OUT)
+        _address(audit, "chart-narrow.svg"), _image(audit, "chart.svg", wording.DOT_PLOT_ALT)
     )
-    charts = dots, _image(audit, "curves.svg", wording.CURVES) if audit.curves else Markup()
+    charts = (
+        dots,
+        _image(audit, "curves.svg", wording.TRADEOFF_CHART_ALT) if audit.curves else Markup(),
+    )
     return {
         "findings": findings_html(audit, *charts),
         "checks": checks_html(audit),
@@ -359,7 +370,7 @@ def _address(audit: Audit, name: str) -> str:
     return f"/audits/{audit.version}/{name}?audit={audit.sha256}"
 
 
-def _beside(visit: Visit, found: Audited, audit: Audit) -> Iterator[tuple[str, str]]:
+def _beside(visit: Visit, found: AuditedVersion, audit: Audit) -> Iterator[tuple[str, str]]:
     """What an audit may be compared with: words and address."""
 
     def address(first: Audit) -> str:

@@ -11,32 +11,37 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from serving.pages.models.audits import ForAuditors
-from serving.site.charts import IndexBar, index_bars
+from serving.pages.models.audits import AuditorVisit
+from serving.site.charts import CappedBar, capped_bars
 from serving.site.context import Visit
 from serving.wording import drift_words
-from training.episodes.outcome import Outcome, OutcomeError
-from training.evaluation.drift import MUCH_FROM, SOME_FROM, DayChange
-from training.monitoring.drift_report import Drift, DriftDamaged, newest_drift, watched_version
-from training.registry.registry import NoModel
+from training.episodes.outcome import OutcomeDefinition, OutcomeError
+from training.evaluation.drift import MAJOR_PSI, MODERATE_PSI, DayDrift
+from training.monitoring.drift_report import (
+    DriftReport,
+    DriftReportCorrupt,
+    monitored_version,
+    newest_drift_report,
+)
+from training.registry.registry import ModelNotFound
 
 router = APIRouter()
-BOUNDS = (SOME_FROM, MUCH_FROM)
+BOUNDS = (MODERATE_PSI, MAJOR_PSI)
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DayChart:
     """A decision day and the bars of its families; `ticks` are places of the bounds in percent of
     the width.
     """
 
-    day: DayChange
-    bars: tuple[IndexBar, ...]
+    day: DayDrift
+    bars: tuple[CappedBar, ...]
     ticks: tuple[float, ...]
 
 
 @router.get("/drift")
-def drift_page(visit: ForAuditors) -> Response:
+def drift_page(visit: AuditorVisit) -> Response:
     drift, damage = _newest(visit)
     days = [] if drift is None else [_drawn(one) for one in reversed(drift.days)]
     return visit.page(
@@ -50,32 +55,32 @@ def drift_page(visit: ForAuditors) -> Response:
     )
 
 
-def _newest(visit: Visit) -> tuple[Drift | None, str]:
+def _newest(visit: Visit) -> tuple[DriftReport | None, str]:
     """What was worked out last, or why it cannot be shown."""
     try:
-        return newest_drift(visit.site.config.home), ""
-    except DriftDamaged as error:
+        return newest_drift_report(visit.site.config.home), ""
+    except DriftReportCorrupt as error:
         return None, str(error)
 
 
-def _changed(visit: Visit, drift: Drift) -> list[str]:
+def _changed(visit: Visit, drift: DriftReport) -> list[str]:
     """Why the findings are out of date, in words; empty where they are not."""
     home, found = visit.site.config.home, []
     if drift.snapshot_id != visit.snapshot.id:
         found.append("newer records were loaded")
     try:
-        watched = watched_version(home)
+        watched = monitored_version(home)
         if (watched.version, watched.sha256) != (drift.version, drift.sha256):
             found.append(f"version {watched.version} is the one to look at now")
-        if Outcome.of(home).sha256 != drift.outcome_sha256:
+        if OutcomeDefinition.of(home).sha256 != drift.outcome_sha256:
             found.append("what counts as progress was changed")
-    except NoModel:
+    except ModelNotFound:
         found.append("the version is no longer registered")
     except OutcomeError:
         found.append("what counts as progress was changed")
     return found
 
 
-def _drawn(day: DayChange) -> Drawn:
-    bars, ticks = index_bars([one.worst.index for one in day.families], BOUNDS)
-    return Drawn(day, bars, ticks)
+def _drawn(day: DayDrift) -> DayChart:
+    bars, ticks = capped_bars([one.worst.index for one in day.families], BOUNDS)
+    return DayChart(day, bars, ticks)

@@ -17,50 +17,50 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import RedirectResponse, Response
 
 from records.decisions.program_costs import (
-    PER,
-    CostRefused,
+    COST_UNITS,
+    ProgramCostError,
     StatedCost,
+    parse_program_cost,
     program_costs,
-    read_price,
-    state_cost,
+    set_program_cost,
 )
 from records.people.accounts import staff_names
-from serving.pages.models.audits import ForAuditors
+from serving.pages.models.audits import AuditorVisit
 from serving.site.charts import Dot, DotPlot, dot_plot
-from serving.site.context import ForDistrict, Visit
+from serving.site.context import DistrictAdminVisit, Visit
 from serving.wording import effect_words
 from training.effects.effects import Cost
 from training.effects.published_effects import (
-    EffectsDamaged,
-    Report,
-    Told,
-    costs_known,
-    inputs_of,
+    EffectFileCorrupt,
+    EffectReport,
+    PublishedEffect,
+    current_costs,
+    current_inputs,
     newest_effects,
 )
 from training.episodes.outcome import OutcomeError
 
 router = APIRouter()
-Line = Annotated[str, Field(max_length=200)]
-CHANGED = {
+ShortText = Annotated[str, Field(max_length=200)]
+OUTDATED_REASONS = {
     "snapshot_id": "newer records were loaded",
     "costs_sha256": "what a program costs was stated anew",
     "outcome_sha256": "what counts as progress was changed",
     "features_sha256": "Handrail compares students otherwise",
 }
-LABELS = {"program": "Program", "dollars": "US dollars", "per": "For each"}
+FIELD_LABELS = {"program": "Program", "dollars": "US dollars", "per": "For each"}
 
 
 class CostForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
     csrf: str
-    program: Line = ""
-    dollars: Line = ""
-    per: Line = ""
+    program: ShortText = ""
+    dollars: ShortText = ""
+    per: ShortText = ""
 
 
 @dataclass(frozen=True)
-class Entry:
+class ProgramItem:
     """One program on record or in the figures: `told` is what was worked out, `cost` what it costs
     now.
     """
@@ -68,24 +68,26 @@ class Entry:
     program_id: str
     name: str
     partner: str
-    told: Told | None
+    told: PublishedEffect | None
     cost: Cost | None
     stated: StatedCost | None
 
 
 @router.get("/effects")
-def effects_page(visit: ForAuditors, done: Literal["", "cost"] = "") -> Response:
+def effects_page(visit: AuditorVisit, done: Literal["", "cost"] = "") -> Response:
     return _show(visit, said="What the program costs is written down." if done else "")
 
 
 @router.post("/effects/costs")
-def state(visit: ForDistrict, form: Annotated[CostForm, Form()]) -> Response:
+def record_cost(visit: DistrictAdminVisit, form: Annotated[CostForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     known = {str(program) for program in visit.records(()).frame("programs")["program_id"]}
     try:
-        state_cost(visit.database, visit.viewer, read_price(form.model_dump(), known), visit.now)
-    except CostRefused as error:
-        label = LABELS.get(error.field)
+        set_program_cost(
+            visit.database, visit.viewer, parse_program_cost(form.model_dump(), known), visit.now
+        )
+    except ProgramCostError as error:
+        label = FIELD_LABELS.get(error.field)
         return _show(
             visit, problem=f"{label}: this {error.reason}." if label else error.reason, form=form
         )
@@ -97,7 +99,7 @@ def _show(
 ) -> Response:
     programs = visit.records(()).frame("programs")
     stated = program_costs(visit.database)
-    costs = costs_known(programs, stated)
+    costs = current_costs(programs, stated)
     report, damage = _report(visit)
     rows: dict[str, dict[Hashable, Any]] = {
         str(row["program_id"]): row for row in programs.to_dict("records")
@@ -115,7 +117,7 @@ def _show(
         form=form,
         point=visit.point_by(report.inputs.outcome_sha256 if report else None),
         changed=[] if report is None else _changed(visit, report, costs),
-        per=PER,
+        per=COST_UNITS,
         effect=effect_words,
         staff=staff_names(visit.database),
     )
@@ -123,30 +125,30 @@ def _show(
     return response
 
 
-def _report(visit: Visit) -> tuple[Report | None, str]:
+def _report(visit: Visit) -> tuple[EffectReport | None, str]:
     """The figures that there are, or why they cannot be shown."""
     try:
         return newest_effects(visit.site.config.home, visit.snapshot.id), ""
-    except EffectsDamaged as error:
+    except EffectFileCorrupt as error:
         return None, str(error)
 
 
-def _changed(visit: Visit, report: Report, costs: dict[str, Cost]) -> list[str]:
+def _changed(visit: Visit, report: EffectReport, costs: dict[str, Cost]) -> list[str]:
     """Why the figures are out of date, in words; empty where they are not."""
     try:
-        now = inputs_of(visit.site.config.home, visit.snapshot.id, costs)
+        now = current_inputs(visit.site.config.home, visit.snapshot.id, costs)
     except OutcomeError:
-        return [CHANGED["outcome_sha256"]]
-    return [CHANGED[name] for name in report.inputs.changed(now)]
+        return [OUTDATED_REASONS["outcome_sha256"]]
+    return [OUTDATED_REASONS[name] for name in report.inputs.changed(now)]
 
 
 def _entries(
     visit: Visit,
     programs: Mapping[str, Mapping[Hashable, Any]],
-    report: Report | None,
+    report: EffectReport | None,
     costs: dict[str, Cost],
     stated: dict[str, StatedCost],
-) -> list[Entry]:
+) -> list[ProgramItem]:
     """By name: every program on record, and those that the figures still hold."""
     told = {one.program_id: one for one in report.programs} if report else {}
     found = []
@@ -157,7 +159,7 @@ def _entries(
         known = visit.organizations.get(partner)
         name = told[key].name if key in told else visit.program_names[key]
         found.append(
-            Entry(
+            ProgramItem(
                 key,
                 name,
                 known.name if known else partner,
@@ -169,7 +171,7 @@ def _entries(
     return sorted(found, key=lambda one: (one.name.casefold(), one.program_id))
 
 
-def _plot(report: Report | None) -> tuple[DotPlot | None, dict[str, Dot]]:
+def _plot(report: EffectReport | None) -> tuple[DotPlot | None, dict[str, Dot]]:
     """A dot for each program that has an estimate, by program."""
     told = {one.program_id: one.figures.estimate for one in report.programs} if report else {}
     known = {key: (one.lower, one.value, one.upper) for key, one in told.items() if one is not None}

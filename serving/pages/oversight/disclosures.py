@@ -16,50 +16,54 @@ from records.disclosure_log.disclosures import (
     Verification,
     count_disclosures,
     disclosures,
-    kept_heads,
-    verify,
+    saved_checkpoints,
+    verify_log,
 )
 from records.people.accounts import staff_names
 from serving.exports.disclosure_report import (
-    MOST_LOOKS,
-    Look,
-    Report,
-    look_in_words,
+    MAX_DISCLOSURES_LISTED,
+    DisclosureLine,
+    DisclosureReport,
+    disclosure_line,
     read_report,
     report_csv,
     report_pdf,
 )
-from serving.site.context import ForDistrict, InLog, Visit
+from serving.site.context import DistrictAdminVisit, StudentInLog, Visit
 
 router = APIRouter()
-PAGE = 50
+PAGE_SIZE = 50
 EVERYBODY = "everybody"
 DESTROYED = "A student whose record was destroyed"
-LEFT = "A student no longer on the rolls"
+FORMER_STUDENT = "A student no longer on the rolls"
 
 
 @router.get("/disclosures")
 def disclosures_page(
-    visit: ForDistrict,
+    visit: DistrictAdminVisit,
     student: Annotated[str, Query(max_length=80)] = "",
     organization: str = "",
     person: Annotated[str, Query(max_length=40)] = "",
     page: Annotated[int, Query(ge=1, le=100_000)] = 1,
     check: bool = False,
 ) -> Response:
-    student_id = student_asked_for(visit, student) if student else None
-    asked = {"user_id": person} if person else looks_by(organization)
+    student_id = find_logged_student(visit, student) if student else None
+    asked = {"user_id": person} if person else viewer_filter(organization)
     found = count_disclosures(visit.database, **asked, student_id=student_id)
     rows = disclosures(
-        visit.database, **asked, student_id=student_id, offset=(page - 1) * PAGE, limit=PAGE
+        visit.database,
+        **asked,
+        student_id=student_id,
+        offset=(page - 1) * PAGE_SIZE,
+        limit=PAGE_SIZE,
     )
-    looks = looks_of(visit, rows)
-    checked = checked_log(visit) if check else None
+    looks = disclosure_lines(visit, rows)
+    checked = verify_disclosure_log(visit) if check else None
     return visit.page(
         "disclosures.html",
         looks=looks,
         found=found,
-        pages=max(1, -(-found // PAGE)),
+        pages=max(1, -(-found // PAGE_SIZE)),
         page=page,
         student=student,
         organization=organization,
@@ -71,12 +75,14 @@ def disclosures_page(
     )
 
 
-def checked_log(visit: Visit) -> Verification:
+def verify_disclosure_log(visit: Visit) -> Verification:
     """The whole log read, and compared with the heads that the home has kept."""
-    return verify(visit.database, kept_heads(visit.site.config.home), processes=os.cpu_count() or 1)
+    return verify_log(
+        visit.database, saved_checkpoints(visit.site.config.home), processes=os.cpu_count() or 1
+    )
 
 
-def student_asked_for(visit: Visit, text: str) -> str:
+def find_logged_student(visit: Visit, text: str) -> str:
     """The student whom an officer names by the code of their page or by the district's number, also
     if they have left.
 
@@ -89,7 +95,7 @@ def student_asked_for(visit: Visit, text: str) -> str:
         return visit.student_named(text, visit.log_scope)
 
 
-def looks_by(organization: str) -> dict[str, str | None]:
+def viewer_filter(organization: str) -> dict[str, str | None]:
     """Whose looks are asked for: by default all partners', since the district's own would bury
     them.
     """
@@ -99,26 +105,28 @@ def looks_by(organization: str) -> dict[str, str | None]:
 
 
 @router.get("/students/{handle}/disclosures")
-def report_page(handle: str, visit: ForDistrict, student: InLog) -> Response:
-    report = _report(visit, student, MOST_LOOKS)
+def report_page(handle: str, visit: DistrictAdminVisit, student: StudentInLog) -> Response:
+    report = _report(visit, student, MAX_DISCLOSURES_LISTED)
     return visit.page("report.html", report=report, name=_name(visit, student), handle=handle)
 
 
 @router.get("/students/{handle}/disclosures.pdf")
-def report_as_pdf(visit: ForDistrict, student: InLog) -> Response:
+def report_as_pdf(visit: DistrictAdminVisit, student: StudentInLog) -> Response:
     return _file(
-        report_pdf(_report(visit, student, MOST_LOOKS)), "application/pdf", "who-has-seen.pdf"
+        report_pdf(_report(visit, student, MAX_DISCLOSURES_LISTED)),
+        "application/pdf",
+        "who-has-seen.pdf",
     )
 
 
 @router.get("/students/{handle}/disclosures.csv")
-def report_as_csv(visit: ForDistrict, student: InLog) -> Response:
+def report_as_csv(visit: DistrictAdminVisit, student: StudentInLog) -> Response:
     return _file(
         report_csv(_report(visit, student, None)), "text/csv; charset=utf-8", "who-has-seen.csv"
     )
 
 
-def looks_of(visit: Visit, rows: list[Disclosure]) -> list[Look]:
+def disclosure_lines(visit: Visit, rows: list[Disclosure]) -> list[DisclosureLine]:
     """These rows in words; the students on them are themselves looked at, which is written down
     first.
     """
@@ -131,7 +139,7 @@ def looks_of(visit: Visit, rows: list[Disclosure]) -> list[Look]:
     )
     staff = staff_names(visit.database)
     return [
-        look_in_words(row, staff, visit.organizations, *_student(visit, row.student_id))
+        disclosure_line(row, staff, visit.organizations, *_student(visit, row.student_id))
         for row in rows
     ]
 
@@ -140,7 +148,7 @@ def _student(visit: Visit, student_id: str | None) -> tuple[str, str]:
     """Name and handle."""
     if student_id is None:
         return DESTROYED, ""
-    return _name(visit, student_id) or LEFT, _handle(visit, student_id)
+    return _name(visit, student_id) or FORMER_STUDENT, _handle(visit, student_id)
 
 
 def _name(visit: Visit, student_id: str) -> str | None:
@@ -154,7 +162,7 @@ def _handle(visit: Visit, student_id: str) -> str:
     )
 
 
-def _report(visit: Visit, student: str, most: int | None) -> Report:
+def _report(visit: Visit, student: str, most: int | None) -> DisclosureReport:
     """The report, on which the look that it is stands already."""
     visit.disclose_looks([student])
     return read_report(

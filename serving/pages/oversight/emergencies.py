@@ -18,38 +18,45 @@ from records.access.scope import NotInScope, Role
 from records.canonical.schema import Category
 from records.people.accounts import staff_names
 from records.permissions.emergencies import (
-    FEWEST_LETTERS,
-    MOST_HOURS,
-    OPENABLE,
+    MAX_HOURS,
+    MIN_STATEMENT_LENGTH,
+    REQUESTABLE_CATEGORIES,
     Emergency,
-    EmergencyRefused,
+    EmergencyError,
+    eligible_partner_staff,
     emergencies,
+    emergency_disclosure_count,
     end_emergency,
-    looks_under,
     open_emergency,
-    partner_people,
 )
-from serving.site.context import ForDistrict, InScope, Listed, OpenRecord, Visit, only
+from serving.site.context import (
+    DistrictAdminVisit,
+    RosterEntry,
+    StudentInFullScope,
+    StudentInScope,
+    Visit,
+    require_role,
+)
 
 router = APIRouter()
-ForCaseworker = Annotated[Visit, only(Role.CASEWORKER)]
-MOST_LISTED = 100
-Words = Annotated[str, Field(max_length=2000)]
-Code = Annotated[str, Field(max_length=40)]
+ForCaseworker = Annotated[Visit, require_role(Role.CASEWORKER)]
+MAX_LISTED = 100
+LongText = Annotated[str, Field(max_length=2000)]
+ShortText = Annotated[str, Field(max_length=40)]
 
 
 class EmergencyForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
     csrf: str
     categories: list[Category] = []
-    threat: Words = ""
-    reason: Words = ""
+    threat: LongText = ""
+    reason: LongText = ""
     hours: float = 1
 
 
-class DistrictForm(EmergencyForm):
-    student: Code = ""
-    person: Code = ""
+class DistrictEmergencyForm(EmergencyForm):
+    student: ShortText = ""
+    person: ShortText = ""
 
 
 class EndForm(BaseModel):
@@ -58,13 +65,13 @@ class EndForm(BaseModel):
 
 
 @dataclass(frozen=True)
-class Told:
+class EmergencyItem:
     """One emergency as the district reads it. `student` is None where they are no longer in the
     records.
     """
 
     emergency: Emergency
-    student: Listed | None
+    student: RosterEntry | None
     handle: str
     person: str
     organization: str
@@ -74,13 +81,16 @@ class Told:
 
 
 @router.get("/students/{handle}/emergency")
-def form_page(handle: str, visit: ForCaseworker, student: InScope) -> Response:
+def form_page(handle: str, visit: ForCaseworker, student: StudentInScope) -> Response:
     return _form(visit, handle, student, EmergencyForm(csrf=visit.csrf))
 
 
 @router.post("/students/{handle}/emergency")
 def open_for_oneself(
-    handle: str, visit: ForCaseworker, student: InScope, form: Annotated[EmergencyForm, Form()]
+    handle: str,
+    visit: ForCaseworker,
+    student: StudentInScope,
+    form: Annotated[EmergencyForm, Form()],
 ) -> Response:
     visit.check_csrf(form.csrf)
     try:
@@ -94,14 +104,14 @@ def open_for_oneself(
             hours=form.hours,
             now=visit.now,
         )
-    except EmergencyRefused as error:
+    except EmergencyError as error:
         return _form(visit, handle, student, form, str(error))
     return RedirectResponse(f"/students/{handle}", 303)
 
 
 @router.post("/students/{handle}/emergency/end")
 def end_own(
-    handle: str, visit: ForCaseworker, student: OpenRecord, form: Annotated[EndForm, Form()]
+    handle: str, visit: ForCaseworker, student: StudentInFullScope, form: Annotated[EndForm, Form()]
 ) -> Response:
     """Ends all that this person opened of this student."""
     visit.check_csrf(form.csrf)
@@ -114,13 +124,15 @@ def end_own(
 
 @router.get("/emergencies")
 def emergencies_page(
-    visit: ForDistrict, student: Annotated[str, Query(max_length=40)] = ""
+    visit: DistrictAdminVisit, student: Annotated[str, Query(max_length=40)] = ""
 ) -> Response:
-    return _report(visit, DistrictForm(csrf=visit.csrf, student=student))
+    return _report(visit, DistrictEmergencyForm(csrf=visit.csrf, student=student))
 
 
 @router.post("/emergencies")
-def open_for_somebody(visit: ForDistrict, form: Annotated[DistrictForm, Form()]) -> Response:
+def open_for_somebody(
+    visit: DistrictAdminVisit, form: Annotated[DistrictEmergencyForm, Form()]
+) -> Response:
     visit.check_csrf(form.csrf)
     try:
         open_emergency(
@@ -136,18 +148,18 @@ def open_for_somebody(visit: ForDistrict, form: Annotated[DistrictForm, Form()])
         )
     except NotInScope:
         return _report(visit, form, "There is no student with this number or code in the records.")
-    except EmergencyRefused as error:
+    except EmergencyError as error:
         return _report(visit, form, str(error))
     return RedirectResponse("/emergencies", 303)
 
 
 @router.post("/emergencies/{number}/end")
-def end(number: int, visit: ForDistrict, form: Annotated[EndForm, Form()]) -> Response:
+def end(number: int, visit: DistrictAdminVisit, form: Annotated[EndForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     try:
         end_emergency(visit.database, visit.viewer, number, visit.now)
-    except EmergencyRefused as error:
-        return _report(visit, DistrictForm(csrf=visit.csrf), str(error), 409)
+    except EmergencyError as error:
+        return _report(visit, DistrictEmergencyForm(csrf=visit.csrf), str(error), 409)
     return RedirectResponse("/emergencies", 303)
 
 
@@ -155,7 +167,9 @@ def _form(
     visit: Visit, handle: str, student: str, form: EmergencyForm, problem: str = ""
 ) -> Response:
     offered = [
-        category for category in Category if category in OPENABLE - visit.scope.categories(student)
+        category
+        for category in Category
+        if category in REQUESTABLE_CATEGORIES - visit.scope.categories(student)
     ]
     visit.disclose([student], [Category.DIRECTORY])
     response = visit.page(
@@ -165,17 +179,19 @@ def _form(
         form=form,
         problem=problem,
         offered=offered,
-        fewest=FEWEST_LETTERS,
-        hours=range(1, MOST_HOURS + 1),
+        fewest=MIN_STATEMENT_LENGTH,
+        hours=range(1, MAX_HOURS + 1),
         stamp=visit.stamp([student]),
     )
     response.status_code = 422 if problem else 200
     return response
 
 
-def _report(visit: Visit, form: DistrictForm, problem: str = "", status: int = 422) -> Response:
+def _report(
+    visit: Visit, form: DistrictEmergencyForm, problem: str = "", status: int = 422
+) -> Response:
     """The newest emergencies; the names on the page are looks, which are written down first."""
-    found = emergencies(visit.database, limit=MOST_LISTED)
+    found = emergencies(visit.database, limit=MAX_LISTED)
     named = list(
         dict.fromkeys(one.student_id for one in found if one.student_id in visit.scope.students)
     )
@@ -184,23 +200,23 @@ def _report(visit: Visit, form: DistrictForm, problem: str = "", status: int = 4
     response = visit.page(
         "emergencies.html",
         told=[_told(visit, one, staff) for one in found],
-        most=MOST_LISTED,
+        most=MAX_LISTED,
         form=form,
         problem=problem,
-        people=partner_people(visit.database, visit.today),
-        fewest=FEWEST_LETTERS,
-        offered=[category for category in Category if category in OPENABLE],
-        hours=range(1, MOST_HOURS + 1),
+        people=eligible_partner_staff(visit.database, visit.today),
+        fewest=MIN_STATEMENT_LENGTH,
+        offered=[category for category in Category if category in REQUESTABLE_CATEGORIES],
+        hours=range(1, MAX_HOURS + 1),
         stamp=visit.stamp(named),
     )
     response.status_code = status if problem else 200
     return response
 
 
-def _told(visit: Visit, one: Emergency, staff: dict[str, str]) -> Told:
+def _told(visit: Visit, one: Emergency, staff: dict[str, str]) -> EmergencyItem:
     known = visit.roster.get(one.student_id)
     organization = visit.organizations.get(one.organization_id)
-    return Told(
+    return EmergencyItem(
         one,
         known,
         visit.scope.handle(one.student_id) if known else "",
@@ -208,5 +224,5 @@ def _told(visit: Visit, one: Emergency, staff: dict[str, str]) -> Told:
         organization.name if organization else one.organization_id,
         staff.get(one.opened_by, "Somebody who has left"),
         one.is_open(visit.now),
-        looks_under(visit.database, one),
+        emergency_disclosure_count(visit.database, one),
     )

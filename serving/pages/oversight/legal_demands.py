@@ -19,19 +19,18 @@ from starlette.responses import RedirectResponse, Response
 from records.access.scope import NotInScope
 from records.canonical.schema import Category
 from records.law.legal_demands import (
-    DEMANDABLE,
-    KINDS,
+    DEMANDABLE_CATEGORIES,
+    DOCUMENT_KINDS,
     NOTICE_DAYS,
     NOTICE_EXCEPTIONS,
     RELEASE_DAYS,
-    Action,
     Demand,
-    DemandRefused,
+    DemandAction,
+    DemandStatus,
+    LegalDemandError,
+    LegalDocument,
     NoSuchDemand,
-    Paper,
-    Status,
     approve_release,
-    closes,
     demand,
     demands,
     deny_release,
@@ -39,23 +38,24 @@ from records.law.legal_demands import (
     propose_release,
     record_demand,
     record_notice,
-    why_not_released,
+    release_barrier,
+    release_closes_at,
 )
 from records.people.accounts import staff_names
-from records.permissions.legal_holds import Hold, HoldRefused, holds, lift_hold, place_hold
-from serving.exports.legal_release import release
-from serving.site.context import ForDistrict, Listed, Visit
+from records.permissions.legal_holds import Hold, LegalHoldError, holds, lift_hold, place_hold
+from serving.exports.legal_release import create_release
+from serving.site.context import DistrictAdminVisit, RosterEntry, Visit
 from serving.wording import words
 
 router = APIRouter()
-MOST_LISTED = 50
+MAX_LISTED = 50
 """Demands, and holds: together no more students than the site shows at once."""
 
 NO_SUCH_STUDENT = "There is no student with this number or code in the records."
 Day = Annotated[date | None, BeforeValidator(lambda given: given or None)]
 Reason = Annotated[str, Field(max_length=2000)]
 Code = Annotated[str, Field(max_length=40)]
-STEPS: dict[str, Callable[..., Demand]] = {
+RELEASE_DECISIONS: dict[str, Callable[..., Demand]] = {
     "propose": propose_release,
     "approve": approve_release,
     "deny": deny_release,
@@ -92,18 +92,18 @@ class HoldForm(ReasonForm):
 
 
 @dataclass(frozen=True)
-class About:
+class LegalMatterItem:
     """A demand or a hold with the student it is about; None where they are no longer in the
     records.
     """
 
     what: Demand | Hold
-    student: Listed | None
+    student: RosterEntry | None
     handle: str
 
 
 @dataclass(frozen=True)
-class Steps:
+class AllowedActions:
     """What may be done with a demand now, by whoever looks at it, and why nothing is released, if
     so.
     """
@@ -116,7 +116,7 @@ class Steps:
     why_not: str
 
 
-def demand_of(number: int, visit: ForDistrict) -> Demand:
+def demand_from_path(number: int, visit: DistrictAdminVisit) -> Demand:
     """The demand of the path, before anything else of the request is looked at."""
     try:
         return demand(visit.database, number)
@@ -124,27 +124,29 @@ def demand_of(number: int, visit: ForDistrict) -> Demand:
         raise HTTPException(404) from None
 
 
-OfPath = Annotated[Demand, Depends(demand_of)]
+DemandFromPath = Annotated[Demand, Depends(demand_from_path)]
 
 
 @router.get("/demands")
 def demands_page(
-    visit: ForDistrict, student: Annotated[str, Query(max_length=40)] = ""
+    visit: DistrictAdminVisit, student: Annotated[str, Query(max_length=40)] = ""
 ) -> Response:
     return _register(visit, HoldForm(csrf=visit.csrf, student=student))
 
 
 @router.get("/demands/new")
-def new_page(visit: ForDistrict, student: Annotated[str, Query(max_length=40)] = "") -> Response:
+def new_page(
+    visit: DistrictAdminVisit, student: Annotated[str, Query(max_length=40)] = ""
+) -> Response:
     return _new(visit, DemandForm(csrf=visit.csrf, student=student))
 
 
 @router.post("/demands")
-def record(visit: ForDistrict, form: Annotated[DemandForm, Form()]) -> Response:
+def record(visit: DistrictAdminVisit, form: Annotated[DemandForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     if form.received_on is None:
         return _new(visit, form, "Please give the day on which it came.")
-    paper = Paper(
+    paper = LegalDocument(
         form.kind,
         form.issuer,
         form.received_on,
@@ -163,28 +165,34 @@ def record(visit: ForDistrict, form: Annotated[DemandForm, Form()]) -> Response:
         )
     except NotInScope:
         return _new(visit, form, NO_SUCH_STUDENT)
-    except DemandRefused as error:
+    except LegalDemandError as error:
         return _new(visit, form, str(error))
     return RedirectResponse(f"/demands/{made.number}", 303)
 
 
 @router.get("/demands/{number}")
-def demand_page(visit: ForDistrict, found: OfPath) -> Response:
+def demand_page(visit: DistrictAdminVisit, found: DemandFromPath) -> Response:
     return _show(visit, found)
 
 
 @router.post("/demands/{number}")
-def decide(visit: ForDistrict, found: OfPath, form: Annotated[DecisionForm, Form()]) -> Response:
+def decide(
+    visit: DistrictAdminVisit, found: DemandFromPath, form: Annotated[DecisionForm, Form()]
+) -> Response:
     visit.check_csrf(form.csrf)
     try:
-        STEPS[form.decision](visit.database, visit.viewer, found.number, form.reason, visit.now)
-    except DemandRefused as error:
+        RELEASE_DECISIONS[form.decision](
+            visit.database, visit.viewer, found.number, form.reason, visit.now
+        )
+    except LegalDemandError as error:
         return _show(visit, found, str(error))
     return RedirectResponse(f"/demands/{found.number}", 303)
 
 
 @router.post("/demands/{number}/notice")
-def tell_family(visit: ForDistrict, found: OfPath, form: Annotated[NoticeForm, Form()]) -> Response:
+def record_family_notice(
+    visit: DistrictAdminVisit, found: DemandFromPath, form: Annotated[NoticeForm, Form()]
+) -> Response:
     visit.check_csrf(form.csrf)
     try:
         record_notice(
@@ -196,24 +204,27 @@ def tell_family(visit: ForDistrict, found: OfPath, form: Annotated[NoticeForm, F
             form.reason,
             visit.now,
         )
-    except DemandRefused as error:
+    except LegalDemandError as error:
         return _show(visit, found, str(error))
     return RedirectResponse(f"/demands/{found.number}", 303)
 
 
 @router.post("/demands/{number}/release")
-def take(visit: ForDistrict, found: OfPath, form: Annotated[ReasonForm, Form()]) -> Response:
+def download_release(
+    visit: DistrictAdminVisit, found: DemandFromPath, form: Annotated[ReasonForm, Form()]
+) -> Response:
     """The file itself is the answer: a page of its own for it could be opened a second time
     unwritten.
     """
     visit.check_csrf(form.csrf)
     terms = (
-        f"Released by {visit.viewer.name}, {visit.organization.name}, on {words.moment(visit.now)}"
-        f" to answer legal demand {found.number} of {found.paper.issuer} (34 CFR 99.31(a)(9)): for"
-        " that matter alone. Do not pass it on otherwise (34 CFR 99.33)."
+        f"Released by {visit.viewer.name}, {visit.organization.name}, on"
+        f" {words.date_time(visit.now)} to answer legal demand {found.number} of"
+        f" {found.paper.issuer} (34 CFR 99.31(a)(9)): for that matter alone. Do not pass it on"
+        " otherwise (34 CFR 99.33)."
     )
     try:
-        made = release(
+        made = create_release(
             visit.database,
             visit.snapshot,
             visit.scope,
@@ -224,7 +235,7 @@ def take(visit: ForDistrict, found: OfPath, form: Annotated[ReasonForm, Form()])
             now=visit.now,
             limits=visit.site.config.limits,
         )
-    except DemandRefused as error:
+    except LegalDemandError as error:
         return _show(visit, found, str(error))
     return Response(
         made.content,
@@ -234,7 +245,7 @@ def take(visit: ForDistrict, found: OfPath, form: Annotated[ReasonForm, Form()])
 
 
 @router.post("/holds")
-def place(visit: ForDistrict, form: Annotated[HoldForm, Form()]) -> Response:
+def place(visit: DistrictAdminVisit, form: Annotated[HoldForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     try:
         place_hold(
@@ -242,32 +253,30 @@ def place(visit: ForDistrict, form: Annotated[HoldForm, Form()]) -> Response:
         )
     except NotInScope:
         return _register(visit, form, NO_SUCH_STUDENT)
-    except HoldRefused as error:
+    except LegalHoldError as error:
         return _register(visit, form, str(error))
     return RedirectResponse("/demands#holds", 303)
 
 
 @router.post("/holds/{number}/lift")
-def lift(number: int, visit: ForDistrict, form: Annotated[ReasonForm, Form()]) -> Response:
+def lift(number: int, visit: DistrictAdminVisit, form: Annotated[ReasonForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     try:
         lift_hold(visit.database, visit.viewer, number, form.reason, visit.now)
-    except HoldRefused as error:
+    except LegalHoldError as error:
         return _register(visit, HoldForm(csrf=visit.csrf), str(error))
     return RedirectResponse("/demands#holds", 303)
 
 
 def _register(visit: Visit, form: HoldForm, problem: str = "") -> Response:
-    found = demands(visit.database, MOST_LISTED)
-    placed = sorted(holds(visit.database), key=lambda hold: hold.lifted_at is not None)[
-        :MOST_LISTED
-    ]
+    found = demands(visit.database, MAX_LISTED)
+    placed = sorted(holds(visit.database), key=lambda hold: hold.lifted_at is not None)[:MAX_LISTED]
     named = _disclose(visit, [*found, *placed])
     response = visit.page(
         "demands.html",
         found=[_about(visit, one) for one in found],
-        most=MOST_LISTED,
-        kinds=KINDS,
+        most=MAX_LISTED,
+        kinds=DOCUMENT_KINDS,
         placed=[_about(visit, one) for one in placed],
         form=form,
         problem=problem,
@@ -280,7 +289,11 @@ def _register(visit: Visit, form: HoldForm, problem: str = "") -> Response:
 
 def _new(visit: Visit, form: DemandForm, problem: str = "") -> Response:
     response = visit.page(
-        "demand_new.html", form=form, kinds=KINDS, offered=DEMANDABLE, problem=problem
+        "demand_new.html",
+        form=form,
+        kinds=DOCUMENT_KINDS,
+        offered=DEMANDABLE_CATEGORIES,
+        problem=problem,
     )
     response.status_code = 422 if problem else 200
     return response
@@ -289,7 +302,7 @@ def _new(visit: Visit, form: DemandForm, problem: str = "") -> Response:
 def _show(visit: Visit, found: Demand, problem: str = "") -> Response:
     named = _disclose(visit, [found])
     done = events(visit.database, found.number)
-    approved = found.status is Status.APPROVED
+    approved = found.status is DemandStatus.APPROVED
     response = visit.page(
         "demand.html",
         found=found,
@@ -297,7 +310,7 @@ def _show(visit: Visit, found: Demand, problem: str = "") -> Response:
         done=done,
         steps=_steps(visit, found),
         problem=problem,
-        closes=closes(done) if approved else None,
+        closes=release_closes_at(done) if approved else None,
         exceptions=NOTICE_EXCEPTIONS,
         notice_days=NOTICE_DAYS,
         release_days=RELEASE_DAYS,
@@ -308,17 +321,17 @@ def _show(visit: Visit, found: Demand, problem: str = "") -> Response:
     return response
 
 
-def _steps(visit: Visit, found: Demand) -> Steps:
+def _steps(visit: Visit, found: Demand) -> AllowedActions:
     done = events(visit.database, found.number)
-    proposers = [event.user_id for event in done if event.action is Action.PROPOSED]
-    good = found.status is Status.APPROVED and visit.now < closes(done)
-    why_not = why_not_released(found, visit.today)
+    proposers = [event.user_id for event in done if event.action is DemandAction.PROPOSED]
+    good = found.status is DemandStatus.APPROVED and visit.now < release_closes_at(done)
+    why_not = release_barrier(found, visit.today)
     paper = found.paper
-    return Steps(
+    return AllowedActions(
         notify=paper.parent_notified_on is None and not paper.notice_exception,
-        propose=not why_not and found.status is not Status.PROPOSED and not good,
-        approve=found.status is Status.PROPOSED and proposers[-1] != visit.viewer.user_id,
-        deny=found.status is Status.PROPOSED or good,
+        propose=not why_not and found.status is not DemandStatus.PROPOSED and not good,
+        approve=found.status is DemandStatus.PROPOSED and proposers[-1] != visit.viewer.user_id,
+        deny=found.status is DemandStatus.PROPOSED or good,
         take=good,
         why_not=why_not,
     )
@@ -333,6 +346,6 @@ def _disclose(visit: Visit, found: Iterable[Demand | Hold]) -> list[str]:
     return named
 
 
-def _about(visit: Visit, what: Demand | Hold) -> About:
+def _about(visit: Visit, what: Demand | Hold) -> LegalMatterItem:
     known = visit.roster.get(what.student_id)
-    return About(what, known, visit.scope.handle(what.student_id) if known else "")
+    return LegalMatterItem(what, known, visit.scope.handle(what.student_id) if known else "")

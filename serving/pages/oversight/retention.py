@@ -10,31 +10,37 @@ from datetime import date
 from fastapi import APIRouter, HTTPException
 from starlette.responses import Response
 
-from records.law.destruction import Certificate, backups, certificates, overdue, unfinished
-from serving.site.context import ForDistrict, Visit
+from records.law.destruction import (
+    Certificate,
+    backups,
+    certificates,
+    overdue_destructions,
+    unfinished_destructions,
+)
+from serving.site.context import DistrictAdminVisit, Visit
 
 router = APIRouter()
 
 
 @router.get("/retention")
-def retention_page(visit: ForDistrict) -> Response:
+def retention_page(visit: DistrictAdminVisit) -> Response:
     return visit.page(
         "retention.html",
-        late=overdue(visit.database, visit.today),
-        begun=unfinished(visit.database),
+        late=overdue_destructions(visit.database, visit.today),
+        begun=unfinished_destructions(visit.database),
         certificates=certificates(visit.database),
         copies=backups(visit.database),
     )
 
 
 @router.get("/retention/certificates/{number}.json")
-def certificate_text(number: int, visit: ForDistrict) -> Response:
+def certificate_text(number: int, visit: DistrictAdminVisit) -> Response:
     """The certificate as it was written: what its digest is over."""
     return Response(_certificate(visit, number).text, media_type="application/json")
 
 
 @router.get("/retention/certificates/{number}")
-def certificate_page(number: int, visit: ForDistrict) -> Response:
+def certificate_page(number: int, visit: DistrictAdminVisit) -> Response:
     """The same facts to be read and printed."""
     found = _certificate(visit, number)
     facts = json.loads(found.text)

@@ -15,11 +15,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairness.approval.signoff import Desk, SignoffRefused, approved_model, keep_audit, refuse, sign
+from fairness.approval.signoff import (
+    ApprovalService,
+    SignoffRefused,
+    approved_model,
+    record_audit,
+    refuse,
+    sign,
+)
 from fairness.audit.audit import FORMAT, Audit, AuditError, audit_model
 from fairness.gate.gate import Verdict
 from fairness.policy.policy import Consequence, Policy
-from fairness.report.report import audit_folder, audits_of, read_audit, write_report
+from fairness.report.report import audit_folder, audits_of_version, latest_audit, write_report
 from features.catalog import feature_names
 from records.access.scope import DISTRICT, Role, Viewer
 from records.database.engine import Database, GateRecordRow, SignoffRow, StaffRow, open_database
@@ -28,8 +35,8 @@ from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import TODAY, add_organization, snapshot_of
 from training.episodes.episodes import Episodes, build_episodes
 from training.estimation.policy_value import Estimate
-from training.evaluation.drift import Realised
-from training.monitoring.drift_report import Drift, write_drift
+from training.evaluation.drift import RealizedBenefit
+from training.monitoring.drift_report import DriftReport, write_drift_report
 from training.ranking.model_file import read_model, write_model
 from training.ranking.ranker import BenefitRanker
 from training.registry.registry import (
@@ -39,7 +46,7 @@ from training.registry.registry import (
     champion_version,
     model_version,
     register_model,
-    registry,
+    registry_client,
 )
 
 GAIN = {"same_places.gain.value": 1.0, "same_places.gain.lower": 0.5, "same_places.gain.upper": 1.5}
@@ -149,11 +156,11 @@ class World:
             model, self.version.version, self.snapshot, TODAY, POLICY, NOW, episodes=self.episodes
         )
         audit = replace(audit, **changes)
-        keep_audit(self.desk(), audit)
+        record_audit(self.desk(), audit)
         return audit
 
-    def desk(self, policy: Policy = POLICY) -> Desk:
-        return Desk(self.database, self.home, policy, SECRET)
+    def desk(self, policy: Policy = POLICY) -> ApprovalService:
+        return ApprovalService(self.database, self.home, policy, SECRET)
 
     def sign(
         self,
@@ -169,7 +176,9 @@ class World:
         return approved_model(self.desk(policy), now)
 
     def move_alias(self, version: int) -> None:
-        registry(self.home).set_registered_model_alias(REGISTERED_MODEL, CHAMPION, str(version))
+        registry_client(self.home).set_registered_model_alias(
+            REGISTERED_MODEL, CHAMPION, str(version)
+        )
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +217,7 @@ def stopping(world: World, at: datetime = NOW) -> Audit:
     audit = world.audit()
     first = replace(audit.findings[0], verdict=Verdict.FAIL, does=Consequence.STOPS)
     failed = replace(audit, at=at, verdict=Verdict.FAIL, findings=(first, *audit.findings[1:]))
-    keep_audit(world.desk(), failed)
+    record_audit(world.desk(), failed)
     if at == NOW:
         shutil.rmtree(audit_folder(world.home, audit))
     return failed
@@ -224,7 +233,7 @@ def test_an_audited_model_that_a_reviewer_signs_is_approved_and_the_report_names
     assert (signoff.model_sha256, signoff.audit_sha256) == (world.version.sha256, audit.sha256)
     approved = world.approved()
     assert (approved.version, approved.why_not) == (world.version, "")
-    assert read_audit(world.home, 1) == audit
+    assert latest_audit(world.home, 1) == audit
     assert world.reviewer.name in (audit_folder(world.home, audit) / "report.html").read_text()
     written = "".join(
         file.read_text() for file in (world.home / "audits").rglob("*.*") if file.suffix != ".pdf"
@@ -277,7 +286,7 @@ def test_a_model_that_is_not_shown_to_beat_past_practice_cannot_be_signed(
 ):
     file, sha256 = small_model(tmp_path, seed=2)
     made = register_model(world.home, file, sha256, world.snapshot.id, metrics, {})
-    keep_audit(world.desk(), replace(world.audit(), version=made.version, model_sha256=sha256))
+    record_audit(world.desk(), replace(world.audit(), version=made.version, model_sha256=sha256))
     with pytest.raises(SignoffRefused, match=words):
         sign(world.desk(), made.version, world.reviewer, REASON, NOW)
     assert champion_version(world.home) is None
@@ -348,7 +357,7 @@ def test_a_registered_digest_changed_by_hand_approves_nothing(world: World):  # 
     world.sign()
     world.version.file.write_bytes(b"{}")
     tag = hashlib.sha256(b"{}").hexdigest()
-    registry(world.home).set_model_version_tag(REGISTERED_MODEL, "1", "sha256", tag)
+    registry_client(world.home).set_model_version_tag(REGISTERED_MODEL, "1", "sha256", tag)
     assert "nobody has signed" in world.approved().why_not
 
 
@@ -402,9 +411,9 @@ def test_an_audit_of_an_earlier_release_is_passed_over_and_what_was_signed_of_it
     earlier = audit_folder(world.home, audit).with_name(sha256[:16])
     earlier.mkdir()
     (earlier / "audit.json").write_text(text, encoding="utf-8")
-    assert read_audit(world.home, 1) == audit and world.approved().version == world.version
+    assert latest_audit(world.home, 1) == audit and world.approved().version == world.version
     shutil.rmtree(audit_folder(world.home, audit))
-    assert read_audit(world.home, 1) is None
+    assert latest_audit(world.home, 1) is None
     signed = Signoff(NOW, world.reviewer.user_id, 1, world.version.sha256, sha256, SIGNED, REASON)
     add_signoff(world.database, replace(signed, at=NOW + timedelta(seconds=1)), SECRET)
     assert (
@@ -414,7 +423,7 @@ def test_an_audit_of_an_earlier_release_is_passed_over_and_what_was_signed_of_it
     )
     (earlier / "audit.json").write_text(text.replace("pass", "fail", 1), encoding="utf-8")
     with pytest.raises(AuditError, match="its digest is another"):
-        read_audit(world.home, 1)
+        latest_audit(world.home, 1)
 
 
 def test_an_audit_that_the_gate_has_not_on_record_is_not_signed(world: World):  # R61
@@ -458,13 +467,13 @@ def test_a_later_failing_audit_stops_a_signed_model_and_the_next_one_must_be_sig
     audit = world.audit()
     world.sign()
     later = stopping(world, NOW + timedelta(days=1))
-    assert [one.at for one in audits_of(world.home, 1)] == [later.at, audit.at]
+    assert [one.at for one in audits_of_version(world.home, 1)] == [later.at, audit.at]
     assert (
         world.approved(NOW + timedelta(days=2)).why_not
         == "A later audit of version 1 failed: it may not serve."
     )
     again = replace(audit, at=NOW + timedelta(days=3))
-    keep_audit(world.desk(), again)
+    record_audit(world.desk(), again)
     assert world.sign(now=NOW + timedelta(days=4)).audit_sha256 == again.sha256
     assert world.approved(NOW + timedelta(days=4)).version is not None
 
@@ -473,11 +482,11 @@ def test_a_change_found_since_the_audit_asks_for_a_new_one_when_its_days_are_ove
     world.audit()
     world.sign()
     found = NOW + timedelta(days=3)
-    realised = Realised((TODAY,), 500, 2.0, Estimate(0.5, 0.0, 1.0), None, ())
-    drift = Drift(
+    realised = RealizedBenefit((TODAY,), 500, 2.0, Estimate(0.5, 0.0, 1.0), None, ())
+    drift = DriftReport(
         found, 1, world.version.sha256, "later", "o", TODAY, True, (), None, None, realised
     )
-    write_drift(drift, world.home)
+    write_drift_report(drift, world.home)
     assert drift.train_anew
     assert world.approved(found + timedelta(days=POLICY.drift_days)).version is not None
     late = found + timedelta(days=POLICY.drift_days, seconds=1)

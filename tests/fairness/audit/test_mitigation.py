@@ -19,19 +19,19 @@ from scipy.optimize import linear_sum_assignment
 from fairness.audit.mitigation import (
     MULTIPLIERS,
     STRENGTHS,
-    Curve,
-    Point,
-    Told,
-    as_shown,
-    blind_rules,
-    scarce_places,
-    told_of,
-    trade_curves,
-    undominated,
+    PublishableGap,
+    TradeoffCurve,
+    TradeoffPoint,
+    consistent_with_audit,
+    group_blind_classifiers,
+    pareto_front,
+    places_by_support,
+    publishable_gap,
+    tradeoff_curves,
 )
 from fairness.policy.policy import Policy
 from fairness.population.comparisons import NOT_RECORDED
-from fairness.population.students import Students, advice_of
+from fairness.population.students import AuditPopulation, suggestions_for
 from features.catalog import feature_names
 from tests.fairness.handwritten_audits import finding
 from training.ranking.model_file import RankerModel
@@ -69,7 +69,7 @@ def taught() -> RankerModel:
 
 
 @cache
-def district(number: int = 3_000) -> Students:
+def district(number: int = 3_000) -> AuditPopulation:
     """Made-up students: test results of one group are lower; nothing is open at one school; twenty
     of a tiny group.
     """
@@ -94,7 +94,7 @@ def district(number: int = 3_000) -> Students:
     cohorts = (
         pd.Series(school, index) + "|" + pd.Series(rng.integers(1, 9, number).astype(str), index)
     )
-    return Students(
+    return AuditPopulation(
         date(2026, 4, 17),
         features,
         pd.DataFrame({RACE: race, "school": school}, index),
@@ -107,14 +107,14 @@ def district(number: int = 3_000) -> Students:
 
 
 @cache
-def curves(attribute: str = RACE) -> dict[str, Curve]:
+def curves(attribute: str = RACE) -> dict[str, TradeoffCurve]:
     return {
         curve.way: curve
-        for curve in trade_curves(taught(), district(), POLICY, attribute, PROGRAMS)
+        for curve in tradeoff_curves(taught(), district(), POLICY, attribute, PROGRAMS)
     }
 
 
-def by_setting(curve: Curve) -> dict[str, Point]:
+def by_setting(curve: TradeoffCurve) -> dict[str, TradeoffPoint]:
     return {point.setting: point for point in curve.points}
 
 
@@ -233,7 +233,7 @@ def test_a_rule_reads_what_the_model_reads_and_never_the_group():
     inputs = students.features[list(taught().ranker.feature_names_)]
     worth = inputs["assessment_last"].to_numpy() + rng.normal(0, 0.1, len(inputs))
     groups = students.groups[RACE]
-    rules = blind_rules(inputs, worth, groups)
+    rules = group_blind_classifiers(inputs, worth, groups)
     assert len(rules) == len(MULTIPLIERS)
     assert all(rule.feature_name_ == list(inputs.columns) for rule in rules)
     gained = [worth[rule.predict(inputs) == 1].sum() for rule in rules]
@@ -246,7 +246,7 @@ def test_a_rule_reads_what_the_model_reads_and_never_the_group():
         shares[0]["black"] - shares[0]["white"]
     )
     shuffled = groups.sample(frac=1, random_state=0).set_axis(groups.index)
-    unconstrained = blind_rules(inputs, worth, shuffled)[0]
+    unconstrained = group_blind_classifiers(inputs, worth, shuffled)[0]
     assert np.array_equal(unconstrained.predict_proba(inputs), rules[0].predict_proba(inputs))
 
 
@@ -254,14 +254,14 @@ def test_where_nothing_or_everything_is_worth_it_every_rule_says_so():
     inputs, groups = district().features, district().groups[RACE]
     for worth, says in ((-1.0, 0), (1.0, 1)):
         for one in (groups, groups.where(groups.isna(), "white")):
-            rules = blind_rules(inputs, np.full(len(inputs), worth), one)
+            rules = group_blind_classifiers(inputs, np.full(len(inputs), worth), one)
             assert all((rule.predict(inputs) == says).all() for rule in rules)
 
 
 def test_who_is_in_which_group_changes_no_suggestion():
     students = district()
     shuffled = students.groups.sample(frac=1, random_state=3).set_axis(students.groups.index)
-    other = trade_curves(taught(), replace(students, groups=shuffled), POLICY, RACE, PROGRAMS)
+    other = tradeoff_curves(taught(), replace(students, groups=shuffled), POLICY, RACE, PROGRAMS)
     for one, another in zip(list(curves().values())[:2], other[:2], strict=True):
         assert [(point.setting, point.captured, point.helped) for point in one.points] == [
             (point.setting, point.captured, point.helped) for point in another.points
@@ -314,20 +314,20 @@ def test_a_floor_that_no_plan_can_keep_is_left_out():  # nothing is open at West
 
 
 def test_places_are_as_many_as_suggestions_in_proportion_to_capacity():
-    advice = advice_of(taught(), district())
+    advice = suggestions_for(taught(), district())
     suggested, firsts = int(advice.suggested.sum()), (advice.rank == 1).sum()
-    assert scarce_places(PROGRAMS, advice) == {"mentoring": 150, "tutoring": 300}
-    many = scarce_places(PROGRAMS.assign(capacity=PROGRAMS["capacity"] * 100), advice)
+    assert places_by_support(PROGRAMS, advice) == {"mentoring": 150, "tutoring": 300}
+    many = places_by_support(PROGRAMS.assign(capacity=PROGRAMS["capacity"] * 100), advice)
     assert sum(many.values()) == suggested and many["mentoring"] == round(suggested / 3)
     unknown = PROGRAMS.assign(capacity=[200, None, 0, 40])
-    assert scarce_places(unknown, advice) == {"mentoring": 0, "tutoring": firsts["tutoring"]}
+    assert places_by_support(unknown, advice) == {"mentoring": 0, "tutoring": firsts["tutoring"]}
 
 
 def test_equal_seeds_give_equal_curves_and_nothing_of_the_students_changes():
     students = district()
     before = students.features.copy(), students.groups.copy(), students.may.copy()
     steps: list[tuple[int, int]] = []
-    again = trade_curves(
+    again = tradeoff_curves(
         taught(),
         students,
         POLICY,
@@ -345,13 +345,13 @@ def test_a_group_with_too_few_is_never_named_and_where_all_are_nothing_is_shown(
     named = {point.worst_group[1] for curve in curves().values() for point in curve.points}
     assert named <= {"white", "black", "asian"}
     assert (
-        trade_curves(taught(), district(), replace(POLICY, fewest_in_need=5_000), RACE, PROGRAMS)
+        tradeoff_curves(taught(), district(), replace(POLICY, fewest_in_need=5_000), RACE, PROGRAMS)
         == ()
     )
     unknown = replace(district(), groups=district().groups.assign(**{RACE: NOT_RECORDED}))
-    assert trade_curves(taught(), unknown, POLICY, RACE, PROGRAMS) == ()
+    assert tradeoff_curves(taught(), unknown, POLICY, RACE, PROGRAMS) == ()
     with pytest.raises(ValueError, match="no attribute 'faith'; there are race_ethnicity, school"):
-        trade_curves(taught(), district(), POLICY, "faith", PROGRAMS)
+        tradeoff_curves(taught(), district(), POLICY, "faith", PROGRAMS)
 
 
 PART = st.integers(0, 32).flatmap(lambda whole: st.tuples(st.integers(0, whole), st.just(whole)))
@@ -360,9 +360,9 @@ LARGE = st.tuples(st.integers(10, 300), st.integers(10, 300)).map(lambda part: (
 
 @given(st.tuples(LARGE, LARGE, LARGE))
 def test_where_no_number_is_small_all_is_told_as_it_is(parts: tuple[tuple[int, int], ...]):
-    told = told_of(parts, 10)
+    told = publishable_gap(parts, 10)
     (one, whole), (other, rest), _ = parts
-    assert told == Told(
+    assert told == PublishableGap(
         round(round(one / whole, 2) - round(other / rest, 2), 2), sum(some for some, _ in parts)
     )
 
@@ -372,12 +372,12 @@ def test_where_no_number_is_small_all_is_told_as_it_is(parts: tuple[tuple[int, i
 def test_who_knows_the_rule_and_all_sizes_finds_no_small_number_behind_a_choice(
     parts: tuple[tuple[int, int], ...],
 ):
-    told = told_of(parts, 10)
+    told = publishable_gap(parts, 10)
     wholes = [whole for _, whole in parts]
     alike = [
         some
         for some in product(*(range(whole + 1) for whole in wholes))
-        if told_of(list(zip(some, wholes, strict=True)), 10) == told
+        if publishable_gap(list(zip(some, wholes, strict=True)), 10) == told
     ]
     for place, (some, whole) in enumerate(parts):
         if min(some, whole - some) < 10:
@@ -385,7 +385,7 @@ def test_who_knows_the_rule_and_all_sizes_finds_no_small_number_behind_a_choice(
 
 
 def test_the_model_as_it_is_tells_what_its_audit_shows_and_no_more():
-    found = trade_curves(taught(), district(), POLICY, RACE, PROGRAMS)
+    found = tradeoff_curves(taught(), district(), POLICY, RACE, PROGRAMS)
     group = found[0].points[0].worst_group[1]
     shows = finding("missed", RACE, group, 0.07)
     now, removed = found[0].points[0], found[1].points[0]
@@ -394,7 +394,9 @@ def test_the_model_as_it_is_tells_what_its_audit_shows_and_no_more():
     found = (found[0], replace(found[1], points=(same, removed)), *found[2:])
     for gap, helped in ((0.07, 0.83), (None, None)):
         told = list(
-            as_shown(found, [finding("access", RACE, group, 0.5), replace(shows, gap=gap)], helped)
+            consistent_with_audit(
+                found, [finding("access", RACE, group, 0.5), replace(shows, gap=gap)], helped
+            )
         )
         assert told[0].points == (replace(now, worst_gap=gap, helped=helped),)
         assert told[1].points == (replace(same, worst_gap=gap, helped=helped), removed)
@@ -404,10 +406,10 @@ def test_the_model_as_it_is_tells_what_its_audit_shows_and_no_more():
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8))
 def test_no_point_that_stays_is_beaten_and_each_that_goes_is(pairs: list[tuple[int, int]]):
     points = [
-        Point(str(place), benefit, gap, (RACE, "white"), 1.0)
+        TradeoffPoint(str(place), benefit, gap, (RACE, "white"), 1.0)
         for place, (benefit, gap) in enumerate(pairs)
     ]
-    kept = undominated(points)
+    kept = pareto_front(points)
     for point in points:
         as_good = [
             one

@@ -16,11 +16,18 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 
 from fairness.audit.audit import verdict_of
-from fairness.gate.gate import Verdict, consequence, holm, judge, overall, worst
+from fairness.gate.gate import (
+    Verdict,
+    assign_verdicts,
+    consequence,
+    holm,
+    overall_verdict,
+    worst_verdict,
+)
 from fairness.policy.checks import CHECKS
 from fairness.policy.policy import Consequence, Threshold
-from fairness.population.comparisons import Figure, Measure, compare
-from tests.fairness.synthetic_districts import POLICY, advised, made_up, the
+from fairness.population.comparisons import GroupComparison, Measure, compare_groups
+from tests.fairness.synthetic_districts import POLICY, advice_from, find_finding, synthetic_district
 
 PASS, FAIL, CANNOT_TELL = Verdict.PASS, Verdict.FAIL, Verdict.CANNOT_TELL
 STOPS, ASKS, SHOWS = Consequence.STOPS, Consequence.ASKS, Consequence.SHOWS
@@ -40,17 +47,17 @@ def figure(
     others: int = 800,
     freedom: int = 60,
     attribute: str = "sex",
-) -> Figure:
+) -> GroupComparison:
     ratio = CHECKS[check].comparison == "ratio"
     scaled = math.log(gap) if ratio and gap > 0 else gap
     apart = scaled / error if error > 0 else math.nan
-    return Figure(
+    return GroupComparison(
         check, "", attribute, "female", rows, others, 0.4, 0.4, gap, scaled, error, apart, freedom
     )
 
 
 def verdict(*args: object, **kwargs: object) -> Verdict:
-    return judge([figure(*args, **kwargs)], POLICY)[0].verdict
+    return assign_verdicts([figure(*args, **kwargs)], POLICY)[0].verdict
 
 
 def step_down(p_values: list[float], alpha: float) -> list[bool]:
@@ -183,8 +190,8 @@ def test_every_check_can_pass_fail_and_be_left_open_on_the_side_of_its_harm(chec
 def test_what_cannot_be_told_never_becomes_a_pass(check, gap, error, freedom, rows, others, more):
     gap = abs(gap) if CHECKS[check].comparison == "ratio" else gap
     one = figure(check, gap, error, rows, others, freedom)
-    alone, *_ = judge([one], POLICY)
-    among, *_ = judge([one, *[figure("missed", 0.0, 0.02)] * more], POLICY)
+    alone, *_ = assign_verdicts([one], POLICY)
+    among, *_ = assign_verdicts([one, *[figure("missed", 0.0, 0.02)] * more], POLICY)
     harm, within = CHECKS[check].harm, POLICY.checks[check].within
     half = student.ppf(0.975, freedom) * error
     ratio = CHECKS[check].comparison == "ratio"
@@ -230,7 +237,7 @@ def test_fewer_than_thirty_on_either_side_cannot_be_told_whatever_the_figures_sa
 def test_figures_that_say_nothing_cannot_be_told(gap: float, error: float):
     assert verdict("missed", gap, error) is CANNOT_TELL
     assert (
-        judge([replace(figure("missed", 0.5, 0.1), apart=math.nan)], POLICY)[0].verdict
+        assign_verdicts([replace(figure("missed", 0.5, 0.1), apart=math.nan)], POLICY)[0].verdict
         is CANNOT_TELL
     )
 
@@ -239,7 +246,7 @@ def test_the_number_of_comparisons_counts_for_a_failure_and_not_for_a_pass():
     doubtful, fair = figure("missed", 0.08, 0.035), figure("missed", 0.0, 0.02)
     p = student.sf(0.08 / 0.035, 60)
     for number in (1, 3, 20):
-        found = judge([doubtful, *[fair] * (number - 1)], POLICY)
+        found = assign_verdicts([doubtful, *[fair] * (number - 1)], POLICY)
         assert found[0].by_chance == pytest.approx(min(1.0, number * p))
         assert found[0].verdict is (FAIL if number * p < 0.05 else CANNOT_TELL)
         assert all(one.verdict is PASS for one in found[1:])
@@ -253,7 +260,7 @@ def test_p_values_are_one_sided_toward_the_groups_harm():
         ("captured", 0.05, 0.05),
         ("missed", -0.05, 0.05),
     ):
-        found = judge([figure(check, gap, 0.04, freedom=9)], POLICY)[0]
+        found = assign_verdicts([figure(check, gap, 0.04, freedom=9)], POLICY)[0]
         assert found.by_chance == pytest.approx(student.cdf(scaled / 0.04, 9), rel=1e-9)
 
 
@@ -264,8 +271,8 @@ def test_a_group_that_is_only_reported_is_judged_never_counts_and_takes_nothing_
         figure("missed", 0.3, 0.02, attribute="school"),
         figure("missed", 0.3, 0.02, attribute="sex"),
     ] * 20
-    found = judge([doubtful, *many], policy)
-    assert found[0] == judge([doubtful], policy)[0] and found[0].verdict is FAIL
+    found = assign_verdicts([doubtful, *many], policy)
+    assert found[0] == assign_verdicts([doubtful], policy)[0] and found[0].verdict is FAIL
     assert all(one.verdict is FAIL for one in found[1:])
     assert {
         consequence(
@@ -274,11 +281,11 @@ def test_a_group_that_is_only_reported_is_judged_never_counts_and_takes_nothing_
         for one in found[1:]
     } == {SHOWS}
     fair = [figure("missed", 0.0, 0.03, attribute=name) for name in ("school", "sex")] * 20
-    assert judge([doubtful, *fair], POLICY)[0].verdict is CANNOT_TELL
-    assert judge([doubtful, *fair], policy)[0].verdict is FAIL
+    assert assign_verdicts([doubtful, *fair], POLICY)[0].verdict is CANNOT_TELL
+    assert assign_verdicts([doubtful, *fair], policy)[0].verdict is FAIL
     among_schools = replace(doubtful, attribute="school")
-    assert judge([among_schools], policy)[0].verdict is FAIL
-    assert judge([among_schools, *fair], policy)[0].verdict is CANNOT_TELL, (
+    assert assign_verdicts([among_schools], policy)[0].verdict is FAIL
+    assert assign_verdicts([among_schools, *fair], policy)[0].verdict is CANNOT_TELL, (
         "what is only shown is corrected too"
     )
     assert policy.counts("access", "sex") and not policy.counts("access", "school")
@@ -299,29 +306,31 @@ def test_what_follows_is_what_the_policy_says_of_the_answer(answer, fails, unsur
 def test_a_model_fails_where_anything_stops_it_and_passes_only_where_nothing_asks(found):
     answers = [(CANNOT_TELL, True, does) for does in found]
     known = FAIL if STOPS in found else CANNOT_TELL
-    assert overall(answers) is known
-    assert overall([*answers, (PASS, False, SHOWS)]) is known, (
+    assert overall_verdict(answers) is known
+    assert overall_verdict([*answers, (PASS, False, SHOWS)]) is known, (
         "what passes and does not count is no pass"
     )
     passed = FAIL if STOPS in found else CANNOT_TELL if ASKS in found else PASS
-    assert overall([*answers, (PASS, True, SHOWS)]) is passed
+    assert overall_verdict([*answers, (PASS, True, SHOWS)]) is passed
 
 
 def test_where_nothing_was_asked_it_cannot_be_told():
-    assert overall([]) is CANNOT_TELL
+    assert overall_verdict([]) is CANNOT_TELL
 
 
 def test_the_worst_of_no_verdict_is_that_it_cannot_be_told():
-    assert worst([]) is CANNOT_TELL
-    assert worst([PASS, PASS]) is PASS
-    assert worst([PASS, CANNOT_TELL]) is CANNOT_TELL
-    assert worst([PASS, FAIL, CANNOT_TELL]) is FAIL
+    assert worst_verdict([]) is CANNOT_TELL
+    assert worst_verdict([PASS, PASS]) is PASS
+    assert worst_verdict([PASS, CANNOT_TELL]) is CANNOT_TELL
+    assert worst_verdict([PASS, FAIL, CANNOT_TELL]) is FAIL
 
 
 def test_a_tiny_group_cannot_be_told_and_asks_for_a_written_reason():  # R61
-    found = made_up(5000, 4, {"american_indian": 0.0}, policy=SMALL, only=("suggestion", "missed"))
+    found = synthetic_district(
+        5000, 4, {"american_indian": 0.0}, policy=SMALL, only=("suggestion", "missed")
+    )
     shown = found.shown()
-    tiny = the(shown, "missed", "race_ethnicity", "american_indian")
+    tiny = find_finding(shown, "missed", "race_ethnicity", "american_indian")
     assert (tiny.verdict, tiny.why, tiny.does) == (CANNOT_TELL, "too_few", ASKS)
     assert verdict_of(shown.findings) is CANNOT_TELL
     crossed = [
@@ -333,12 +342,16 @@ def test_a_tiny_group_cannot_be_told_and_asks_for_a_written_reason():  # R61
 
 
 def test_a_fair_district_without_a_tiny_group_passes():  # R61
-    found = made_up(20_000, 3, policy=SMALL, races=FEW, only=("suggestion", "missed", "access"))
+    found = synthetic_district(
+        20_000, 3, policy=SMALL, races=FEW, only=("suggestion", "missed", "access")
+    )
     assert verdict_of(found.shown().findings) is PASS
 
 
 def test_an_unfair_district_fails_and_says_for_whom():  # R61
-    shown = made_up(6000, 2, {"black": 0.4}, policy=SMALL, only=("suggestion", "missed")).shown()
+    shown = synthetic_district(
+        6000, 2, {"black": 0.4}, policy=SMALL, only=("suggestion", "missed")
+    ).shown()
     assert verdict_of(shown.findings) is FAIL
     stopped = {(one.check, one.attribute, one.value) for one in shown.findings if one.does is STOPS}
     assert {
@@ -346,17 +359,17 @@ def test_an_unfair_district_fails_and_says_for_whom():  # R61
         ("suggestion", "race_ethnicity", "black"),
     } <= stopped
     assert all("black" in value for _, _, value in stopped)
-    assert the(shown, "missed", "sex", "female").verdict is PASS
+    assert find_finding(shown, "missed", "sex", "female").verdict is PASS
 
 
 def test_where_nobody_is_suggested_anything_nothing_passes_the_four_fifths_rule():
-    found = made_up(3000, 7, served=0.0, policy=SMALL, races=FEW, only=("suggestion",))
-    nobody = advised(found.students, np.zeros(3000, dtype=bool), found.advice.benefit)
+    found = synthetic_district(3000, 7, served=0.0, policy=SMALL, races=FEW, only=("suggestion",))
+    nobody = advice_from(found.students, np.zeros(3000, dtype=bool), found.advice.benefit)
     judged = replace(found, advice=nobody).judged()
     assert {one.verdict for one in judged} == {CANNOT_TELL}
 
 
-def world(rng: np.random.Generator, size: int, *, more: float = 0.0) -> list[Figure]:
+def world(rng: np.random.Generator, size: int, *, more: float = 0.0) -> list[GroupComparison]:
     """Students in need in 24 cohorts that differ, 25 groups; of a fifth of them more are missed."""
     cohort = rng.integers(0, 24, size)
     race = rng.choice(
@@ -372,7 +385,7 @@ def world(rng: np.random.Generator, size: int, *, more: float = 0.0) -> list[Fig
         school=groups["school"].map("School {}".format), both=race + np.array(" x ") + sex
     )
     groups = groups.astype(object).rename(columns={"both": "race_ethnicity x sex"})
-    return compare(
+    return compare_groups(
         [Measure("missed", "", missed, np.ones(size))], groups, pd.Series(cohort), draws=400
     )
 
@@ -381,7 +394,7 @@ def test_fair_districts_seldom_fail():  # R61
     rng, worlds = np.random.default_rng(21), 200
     failed = 0
     for _ in range(worlds):
-        judged = judge(world(rng, 1500), POLICY)
+        judged = assign_verdicts(world(rng, 1500), POLICY)
         assert len(judged) == 25
         failed += any(one.verdict is FAIL for one in judged)
     assert failed / worlds <= 0.08
@@ -390,6 +403,6 @@ def test_fair_districts_seldom_fail():  # R61
 def test_a_district_in_which_a_fifth_are_missed_ten_points_more_often_fails():  # R61
     rng = np.random.default_rng(22)
     for _ in range(10):
-        judged = judge(world(rng, 4000, more=0.10), POLICY)
+        judged = assign_verdicts(world(rng, 4000, more=0.10), POLICY)
         failed = {one.figure.value for one in judged if one.verdict is FAIL}
         assert "black" in failed

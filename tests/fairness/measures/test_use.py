@@ -11,15 +11,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairness.gate.gate import Verdict, judge
-from fairness.measures.use import live_measures, shown_and_decided
+from fairness.gate.gate import Verdict, assign_verdicts
+from fairness.measures.use import impression_measures, use_measures
 from fairness.policy.policy import Policy
-from fairness.population.comparisons import compare
-from fairness.population.students import Students
+from fairness.population.comparisons import compare_groups
+from fairness.population.students import AuditPopulation
 from records.access.scope import DISTRICT, Grant, NotInScope, Role, Scope, Viewer, pipeline_scope
 from records.database.engine import open_database
-from records.decisions.decisions import ACCEPTED, DISMISSED, Decision, decisions_on, record_decision
-from records.decisions.impressions import ListedSupport, ShownList, record_lists
+from records.decisions.decisions import (
+    ACCEPTED,
+    DISMISSED,
+    Decision,
+    decisions_for_model,
+    record_decision,
+)
+from records.decisions.impressions import Impression, RankedSupport, log_impressions
 from tests.records.conftest import snapshot_of
 
 POLICY = Policy.declared()
@@ -27,7 +33,7 @@ NOW, DAY = datetime(2026, 4, 17, 9), date(2026, 4, 17)
 MODEL = "ab" * 32
 
 
-def students(count: int, seed: int = 0) -> Students:
+def students(count: int, seed: int = 0) -> AuditPopulation:
     """Made-up students, half of them girls, half of them in need."""
     rng = np.random.default_rng(seed)
     index = pd.Index([f"s{number:04}" for number in range(count)], name="student_id")
@@ -36,7 +42,7 @@ def students(count: int, seed: int = 0) -> Students:
         {"attendance": np.where(rng.random(count) < 0.5, 2, 0), "grades": 0}, index=index
     )
     cohorts = pd.Series(rng.choice([f"c{number}" for number in range(40)], count), index=index)
-    return Students(
+    return AuditPopulation(
         DAY,
         pd.DataFrame(index=index),
         groups,
@@ -50,11 +56,11 @@ def students(count: int, seed: int = 0) -> Students:
 
 def a_list(
     student: str, *supports: str, organization: str = "tutors", day: date = DAY
-) -> ShownList:
+) -> Impression:
     listed = tuple(
-        ListedSupport(name, rank, 1.0, 2.0, 1.0) for rank, name in enumerate(supports, start=1)
+        RankedSupport(name, rank, 1.0, 2.0, 1.0) for rank, name in enumerate(supports, start=1)
     )
-    return ShownList(student, organization, day, "snap", MODEL, listed)
+    return Impression(student, organization, day, "snap", MODEL, listed)
 
 
 def decided(student: str, action: str, organization: str = "tutors") -> Decision:
@@ -78,7 +84,7 @@ def test_a_student_counts_once_with_the_newest_list_of_each_organization():
         decided(names[1], DISMISSED),
         decided(names[2], ACCEPTED, organization="never showed it"),
     ]
-    rows = shown_and_decided(lists, decisions, people, POLICY)
+    rows = impression_measures(lists, decisions, people, POLICY)
     assert rows is not None and len(rows.groups) == 300
     found = {one.check: one for one in rows.measures}
     full = {name: place % 3 > 0 or place == 0 for place, name in enumerate(names)}
@@ -100,10 +106,10 @@ def test_a_group_whose_suggestions_staff_dismiss_more_often_is_found_and_others_
         decided(name, DISMISSED if rng.random() < (0.35 if girls[name] else 0.2) else ACCEPTED)
         for name in people.groups.index
     ]
-    rows = shown_and_decided(lists, decisions, people, POLICY)
+    rows = impression_measures(lists, decisions, people, POLICY)
     judged = {
         (one.figure.check, one.figure.value): one.verdict
-        for one in judge(compare(rows.measures, rows.groups, rows.cohorts), POLICY)
+        for one in assign_verdicts(compare_groups(rows.measures, rows.groups, rows.cohorts), POLICY)
     }
     assert (
         judged["dismissed", "female"] is Verdict.FAIL
@@ -117,10 +123,10 @@ def test_without_a_list_that_anybody_was_shown_nothing_is_asked(tmp_path: Path):
         {"students": [{"student_id": "s0000", "first_name": "A"}]}, tmp_path / "home"
     )
     database = open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
-    assert live_measures(database, snapshot, students(1), MODEL, POLICY) is None
-    record_lists(database, [a_list("s0000", "tutoring")], NOW)
-    assert live_measures(database, snapshot, students(1), MODEL, POLICY) is not None
-    assert live_measures(database, snapshot, students(1), "cd" * 32, POLICY) is None
+    assert use_measures(database, snapshot, students(1), MODEL, POLICY) is None
+    log_impressions(database, [a_list("s0000", "tutoring")], NOW)
+    assert use_measures(database, snapshot, students(1), MODEL, POLICY) is not None
+    assert use_measures(database, snapshot, students(1), "cd" * 32, POLICY) is None
 
 
 def test_decisions_of_all_organizations_are_read_by_a_pipeline_alone_and_without_reasons(
@@ -141,11 +147,11 @@ def test_decisions_of_all_organizations_are_read_by_a_pipeline_alone_and_without
             database, scope, f"s{number}", "tutoring", DISMISSED, "a reason", MODEL, 1, {}, NOW
         )
         with pytest.raises(NotInScope):
-            decisions_on(database, scope, MODEL)
+            decisions_for_model(database, scope, MODEL)
     reviewer = Scope(Viewer("u9", "eve", "Eve", Role.EQUITY_REVIEWER, DISTRICT), DAY, {}, b"secret")
     with pytest.raises(NotInScope):
-        decisions_on(database, reviewer, MODEL)
-    found = decisions_on(database, pipeline_scope(snapshot, "audit", DAY), MODEL)
+        decisions_for_model(database, reviewer, MODEL)
+    found = decisions_for_model(database, pipeline_scope(snapshot, "audit", DAY), MODEL)
     assert [(one.student_id, one.organization_id, one.reason) for one in found] == [
         ("s0", "tutors", ""),
         ("s1", "pantry", ""),

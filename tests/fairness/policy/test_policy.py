@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fairness.policy.checks import CHECKS, CROSS
-from fairness.policy.policy import GROUPS, POLICY_FILE, Consequence, Policy, PolicyError
+from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR
+from fairness.policy.policy import GROUP_ATTRIBUTES, POLICY_FILE, Consequence, Policy, PolicyError
 from fairness.population.comparisons import NOT_RECORDED
 from records.canonical.schema import CONSENT_CATEGORIES, Category
 
@@ -47,9 +47,9 @@ def test_every_threshold_and_every_check_names_its_source():
 def test_the_declared_policy_is_the_one_that_the_report_explains():
     assert (DECLARED.smallest_cell, DECLARED.fewest_in_need, DECLARED.confidence) == (10, 30, 0.95)
     assert (DECLARED.checks["suggestion"].beyond, DECLARED.checks["missed"].beyond) == (0.80, 0.05)
-    assert DECLARED.groups == GROUPS
+    assert DECLARED.groups == GROUP_ATTRIBUTES
     assert DECLARED.attributes == (
-        *GROUPS,
+        *GROUP_ATTRIBUTES,
         "race_ethnicity x sex",
         "race_ethnicity x special_education",
     )
@@ -83,7 +83,7 @@ def test_what_is_only_reported_says_why_at_length():
         "support", "meal_eligible"
     )
     assert DECLARED.counts("support", "race_ethnicity")
-    assert DECLARED.counts("missed", "race_ethnicity" + CROSS + "sex")
+    assert DECLARED.counts("missed", "race_ethnicity" + INTERSECTION_SEPARATOR + "sex")
 
 
 def test_any_change_of_the_policy_changes_its_digest():

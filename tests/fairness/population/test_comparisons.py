@@ -27,8 +27,8 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 
 from fairness.policy.checks import CHECKS
-from fairness.population.comparisons import NOT_RECORDED, Figure, Measure, compare
-from tests.fairness.synthetic_districts import POLICY, District, made_up
+from fairness.population.comparisons import NOT_RECORDED, GroupComparison, Measure, compare_groups
+from tests.fairness.synthetic_districts import POLICY, District, synthetic_district
 
 EXACT = {"abs": 1e-12, "rel": 1e-12}
 GROUPS = replace(
@@ -39,7 +39,7 @@ GROUPS = replace(
 @cache
 def district() -> District:
     """Of some students a fact is not on record."""
-    found = made_up(1500, 3, {"black": 0.4}, policy=GROUPS)
+    found = synthetic_district(1500, 3, {"black": 0.4}, policy=GROUPS)
     groups, rng = found.students.groups.copy(), np.random.default_rng(0)
     for name in ("sex", "race_ethnicity"):
         groups.loc[rng.random(len(groups)) < 0.05, name] = NOT_RECORDED
@@ -55,7 +55,7 @@ def district() -> District:
 
 
 @cache
-def figures() -> tuple[Figure, ...]:
+def figures() -> tuple[GroupComparison, ...]:
     return tuple(district().figures())
 
 
@@ -64,7 +64,7 @@ def measures() -> dict[tuple[str, str], Measure]:
     return {(one.check, one.item): one for one in district().table.measures}
 
 
-def asked(figure: Figure) -> tuple[pd.DataFrame, Measure]:
+def asked(figure: GroupComparison) -> tuple[pd.DataFrame, Measure]:
     """The rows that a figure is about: those with a value on record that the check asks about."""
     measure = measures()[figure.check, figure.item]
     column = district().students.groups[figure.attribute]
@@ -79,7 +79,7 @@ def asked(figure: Figure) -> tuple[pd.DataFrame, Measure]:
     return rows[(column != NOT_RECORDED).to_numpy() & (measure.out_of > 0)], measure
 
 
-def compared() -> list[Figure]:
+def compared() -> list[GroupComparison]:
     return [one for one in figures() if not math.isnan(one.gap)]
 
 
@@ -231,8 +231,8 @@ def test_who_has_no_value_on_record_takes_no_part():
     groups, cohorts = found.students.groups[["sex"]], found.students.cohorts
     known = (groups["sex"] != NOT_RECORDED).to_numpy()
     without = replace(measure, amount=measure.amount[known], out_of=measure.out_of[known])
-    here = compare([measure], groups, cohorts)
-    there = compare([without], groups[known], cohorts[known])
+    here = compare_groups([measure], groups, cohorts)
+    there = compare_groups([without], groups[known], cohorts[known])
     assert 0 < kept.sum() < known.sum() < len(known)
     assert [(one.value, one.rate, one.others_rate, one.gap) for one in here] == [
         (one.value, one.rate, one.others_rate, one.gap) for one in there
@@ -242,7 +242,7 @@ def test_who_has_no_value_on_record_takes_no_part():
 
 def test_equal_seeds_give_equal_figures_and_others_nearly_the_same_errors():
     one, two, three = (
-        compare(
+        compare_groups(
             [measures()["missed", ""]],
             district().students.groups,
             district().students.cohorts,
@@ -258,13 +258,15 @@ def test_equal_seeds_give_equal_figures_and_others_nearly_the_same_errors():
     )
 
 
-def counted(check: str, own: tuple[int, int], others: tuple[int, int], cohorts: int = 20) -> Figure:
+def counted(
+    check: str, own: tuple[int, int], others: tuple[int, int], cohorts: int = 20
+) -> GroupComparison:
     """The figure of a group in which so many of so many are counted, against the others."""
     (some, size), (rest, rest_size) = own, others
     amount = np.r_[np.arange(size) < some, np.arange(rest_size) < rest].astype(float)
     groups = pd.DataFrame({"sex": ["female"] * size + ["male"] * rest_size})
     cohort = pd.Series(np.arange(size + rest_size) % cohorts)
-    return compare([Measure(check, "", amount, np.ones(len(amount)))], groups, cohort)[0]
+    return compare_groups([Measure(check, "", amount, np.ones(len(amount)))], groups, cohort)[0]
 
 
 def least(some: int, size: int, *, log: bool) -> float:
@@ -318,7 +320,7 @@ def test_a_group_without_others_and_one_that_nobody_is_asked_about_have_no_gap()
     measure = Measure("missed", "", only_adams, only_adams)
     found = {
         (one.attribute, one.value): one
-        for one in compare([measure], groups, pd.Series(np.arange(50) % 5))
+        for one in compare_groups([measure], groups, pd.Series(np.arange(50) % 5))
     }
     assert found["sex", "female"].others == 0 and math.isnan(found["sex", "female"].gap)
     assert found["school", "Baker"].rows == 0 and math.isnan(found["school", "Baker"].rate)
@@ -334,7 +336,7 @@ def test_a_mean_is_compared_with_nothing():
     amount = amount * paired
     groups = pd.DataFrame({"sex": rng.choice(["female", "male", NOT_RECORDED], 300)})
     cohorts = pd.Series(np.arange(300) % 30)
-    for one in compare([Measure("twins", "", amount, paired)], groups, cohorts):
+    for one in compare_groups([Measure("twins", "", amount, paired)], groups, cohorts):
         own = (groups["sex"] == one.value).to_numpy() & (paired > 0)
         assert one.rows == own.sum()
         assert (
@@ -374,7 +376,7 @@ def test_a_ratio_of_shares_lies_as_far_from_chance_as_mantel_and_haenszels_test_
         excess += measure.amount[here & own].sum() - ours * some / number
         spread += ours * (number - ours) * some * (number - some) / number**3
     by_hand = excess / math.sqrt(spread)
-    one, two = compare([measure], groups, pd.Series(range(1200)))
+    one, two = compare_groups([measure], groups, pd.Series(range(1200)))
     assert by_hand == pytest.approx(one.apart, rel=0.1) and abs(one.apart) <= abs(by_hand) * (
         1 + 1e-9
     )
@@ -383,13 +385,14 @@ def test_a_ratio_of_shares_lies_as_far_from_chance_as_mantel_and_haenszels_test_
 
 def test_where_everybody_got_it_there_is_no_gap_to_explain():
     (measure,), groups, cohorts = drawn(np.random.default_rng(0), 40, 0.4)
-    for one in compare([replace(measure, amount=measure.out_of)], groups, cohorts):
+    for one in compare_groups([replace(measure, amount=measure.out_of)], groups, cohorts):
         assert (one.gap, one.scaled, one.apart) == (1.0, 0.0, 0.0) and one.error > 0
 
 
 def test_where_there_is_no_gap_chance_explains_it_as_often_as_it_says():
     found = [
-        compare(*drawn(np.random.default_rng(seed), 40, 0.4), draws=200)[0] for seed in range(300)
+        compare_groups(*drawn(np.random.default_rng(seed), 40, 0.4), draws=200)[0]
+        for seed in range(300)
     ]
     p_values = student.cdf([one.apart for one in found], [one.freedom for one in found])
     for level in (0.05, 0.2, 0.5):
@@ -404,7 +407,7 @@ def test_a_mean_tells_of_as_many_as_may_lie_at_either_end(more: int, less: int, 
     """
     amount = np.repeat([1.0, -1.0, 0.0], [more, less, same])
     groups = pd.DataFrame({"sex": ["female"] * len(amount)})
-    found = compare(
+    found = compare_groups(
         [Measure("twins", "", amount, np.ones(len(amount)))], groups, pd.Series(range(len(amount)))
     )
     assert len(found) == (len(amount) > 0)
@@ -421,7 +424,9 @@ def test_an_error_grows_where_cohorts_differ_as_that_of_cohort_sums_does():
     amount = (rng.random(1000) < rng.beta(1, 1, 40)[cohort]).astype(float)
     own = rng.random(40)[cohort] < 0.5
     groups = pd.DataFrame({"sex": np.where(own, "female", "male")})
-    female = compare([Measure("missed", "", amount, np.ones(1000))], groups, pd.Series(cohort))[0]
+    female = compare_groups(
+        [Measure("missed", "", amount, np.ones(1000))], groups, pd.Series(cohort)
+    )[0]
     square = 0.0
     for side, rate in ((own, female.rate), (~own, female.others_rate)):
         sums = [(amount[side & (cohort == c)] - rate).sum() / side.sum() for c in range(40)]
@@ -455,7 +460,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(check: str, truth: 
         amount = (rng.random(size) < chance).astype(float)
         stratum = need.astype(np.intp) if check == "access" else None
         groups = pd.DataFrame({"sex": np.where(own, "female", "male")})
-        one = compare(
+        one = compare_groups(
             [Measure(check, "", amount, np.ones(size), stratum)],
             groups,
             pd.Series(cohort),

@@ -18,31 +18,38 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from fairness.gate.gate import Judged, Verdict, judge
-from fairness.measures.matched_pairs import twin_measures
+from fairness.gate.gate import ComparisonVerdict, Verdict, assign_verdicts
+from fairness.measures.matched_pairs import matched_pair_measures
 from fairness.measures.model import exposure, model_measures
-from fairness.measures.past import came_true, past_supports, record_measures
-from fairness.measures.proxies import ALL, auc, proxies
+from fairness.measures.past import calibration_measures, past_support_measures, record_measures
+from fairness.measures.proxies import ALL_FAMILIES, auc, proxy_strengths
 from fairness.policy.policy import Policy
-from fairness.population.comparisons import NOT_RECORDED, Measure, Rows, compare
+from fairness.population.comparisons import NOT_RECORDED, Measure, MeasureTable, compare_groups
 from fairness.population.students import (
-    Advice,
-    Students,
-    advice_of,
-    audited_students,
+    AuditPopulation,
+    ModelSuggestions,
+    alert_severities,
+    audit_population,
+    mask_discipline,
     need_codes,
-    severities,
-    spread,
-    without_discipline,
+    quantile_codes,
+    suggestions_for,
 )
-from features.catalog import BY_NAME, feature_names
+from features.catalog import FEATURES_BY_NAME, feature_names
 from records.snapshots.snapshot import Snapshot
-from tests.fairness.synthetic_districts import POLICY, TODAY, District, advised, in_order, made_up
+from tests.fairness.synthetic_districts import (
+    POLICY,
+    TODAY,
+    District,
+    advice_from,
+    in_order,
+    synthetic_district,
+)
 from tests.records.conftest import snapshot_of
-from tests.serving.trained_model import taught
+from tests.serving.trained_model import train_model
 from training.episodes.episodes import Episodes
 from training.estimation.pseudo_outcomes import NONE
-from training.evaluation.evaluate import JudgedEpisodes
+from training.evaluation.evaluate import EvaluationSet
 from training.ranking.ranker import SMALLEST_BENEFIT
 
 BEGAN = [day for n in range(112) if (day := TODAY - timedelta(n)).weekday() < 5][::-1]
@@ -171,8 +178,8 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
 
 
 @pytest.fixture(scope="module")
-def audited(snapshot: Snapshot) -> Students:
-    return audited_students(snapshot, TODAY, POLICY, ("tutoring",))
+def audited(snapshot: Snapshot) -> AuditPopulation:
+    return audit_population(snapshot, TODAY, POLICY, ("tutoring",))
 
 
 SEVERITY = {
@@ -197,13 +204,13 @@ SEVERITY = {
 a quarter."""
 
 
-def test_every_student_enrolled_on_the_day_is_audited_and_nobody_else(audited: Students):
+def test_every_student_enrolled_on_the_day_is_audited_and_nobody_else(audited: AuditPopulation):
     assert list(audited.groups.index) == sorted(stories().keys() - {"moved_away"})
     assert list(audited.features.index) == list(audited.may.index) == list(audited.groups.index)
     assert len(audited) == len(stories()) - 1
 
 
-def test_need_is_what_the_early_alerts_say(audited: Students):
+def test_need_is_what_the_early_alerts_say(audited: AuditPopulation):
     found = {
         str(name): tuple(row) for name, row in audited.severity[["attendance", "grades"]].iterrows()
     }
@@ -222,9 +229,9 @@ def test_need_is_what_the_early_alerts_say(audited: Students):
     }
 
 
-def test_who_takes_part_in_a_support_today_is_served_and_not_missed(audited: Students):
+def test_who_takes_part_in_a_support_today_is_served_and_not_missed(audited: AuditPopulation):
     assert set(audited.groups.index[audited.served]) == {"in_tutoring"}
-    silent = advised(
+    silent = advice_from(
         audited,
         np.zeros(len(audited), dtype=bool),
         pd.DataFrame(1.0, audited.may.index, ["tutoring"]),
@@ -237,12 +244,14 @@ def test_who_takes_part_in_a_support_today_is_served_and_not_missed(audited: Stu
     assert set(audited.groups.index[measures["suggestion"].amount > 0]) == {"in_tutoring"}
 
 
-def test_supports_are_open_by_grade_and_to_those_who_do_not_take_part_already(audited: Students):
+def test_supports_are_open_by_grade_and_to_those_who_do_not_take_part_already(
+    audited: AuditPopulation,
+):
     closed = set(audited.may.index[~audited.may["tutoring"]])
     assert closed == {"in_first_grade", "in_tutoring"}
 
 
-def test_groups_are_the_facts_on_record(audited: Students):
+def test_groups_are_the_facts_on_record(audited: AuditPopulation):
     groups = audited.groups
     assert list(groups.columns) == list(POLICY.attributes)
     assert set(groups.loc["without_facts", list(POLICY.groups[:6])]) == {NOT_RECORDED}
@@ -268,11 +277,11 @@ def test_groups_are_the_facts_on_record(audited: Students):
     )
 
 
-def test_an_alert_is_late_where_there_was_none_thirty_school_days_before(audited: Students):
+def test_an_alert_is_late_where_there_was_none_thirty_school_days_before(audited: AuditPopulation):
     assert math.isnan(audited.earlier["came_two_weeks_ago"])
     assert audited.earlier["last_five_days"] == 0 and audited.earlier["every_fourth_day"] == 3
     assert audited.earlier["fails_two_courses"] == 3
-    silent = advised(
+    silent = advice_from(
         audited,
         np.zeros(len(audited), dtype=bool),
         pd.DataFrame(1.0, audited.may.index, ["tutoring"]),
@@ -289,9 +298,9 @@ def test_an_alert_is_late_where_there_was_none_thirty_school_days_before(audited
     assert "late_alert" not in {one.check for one in model_measures(unknown, silent, POLICY)}
 
 
-def test_advice_is_what_serving_shows_at_most(audited: Students):
-    model = taught("tutoring")
-    advice = advice_of(model, audited)
+def test_advice_is_what_serving_shows_at_most(audited: AuditPopulation):
+    model = train_model("tutoring")
+    advice = suggestions_for(model, audited)
     expected = model.ranker.predict_benefit(audited.features)["tutoring"]
     for name in audited.groups.index:
         worth = (
@@ -309,10 +318,10 @@ def test_advice_is_what_serving_shows_at_most(audited: Students):
     assert list(advice.suggested) == list(advice.listed.any(axis=1)) and advice.suggested.any()
 
 
-def test_captured_benefit_of_a_taught_model_equals_a_count_by_hand(audited: Students):
-    model = taught("tutoring")
+def test_captured_benefit_of_a_taught_model_equals_a_count_by_hand(audited: AuditPopulation):
+    model = train_model("tutoring")
     advice, expected = (
-        advice_of(model, audited),
+        suggestions_for(model, audited),
         model.ranker.predict_benefit(audited.features)["tutoring", "benefit"],
     )
     captured = next(
@@ -331,13 +340,13 @@ def test_captured_benefit_of_a_taught_model_equals_a_count_by_hand(audited: Stud
 
 def test_without_enrolments_every_student_is_audited(tmp_path: Path):
     few = rows() | {"school_enrollments": []}
-    found = audited_students(snapshot_of(few, tmp_path), TODAY, POLICY, ("tutoring",))
+    found = audit_population(snapshot_of(few, tmp_path), TODAY, POLICY, ("tutoring",))
     assert set(found.groups.index) == set(stories())
 
 
 def test_discipline_can_be_hidden_and_nothing_else_goes():
-    frame = made_up(50).students.features
-    hidden = without_discipline(frame)
+    frame = synthetic_district(50).students.features
+    hidden = mask_discipline(frame)
     assert {name for name in frame if hidden[name].isna().all()} == {
         "incidents_60",
         "incidents_year",
@@ -352,10 +361,10 @@ def test_discipline_can_be_hidden_and_nothing_else_goes():
 @cache
 def district() -> District:
     """Students of whom one support is open to some, with other places in the lists of each."""
-    return made_up(400, 12)
+    return synthetic_district(400, 12)
 
 
-def measure(check: str, item: str = "", blind: Advice | None = None) -> Measure:
+def measure(check: str, item: str = "", blind: ModelSuggestions | None = None) -> Measure:
     found = district()
     return next(
         one
@@ -411,7 +420,7 @@ def test_equal_need_is_the_same_alerts_and_for_a_support_also_whether_one_is_rec
 
 def test_a_suggestion_that_seeing_discipline_takes_away_is_counted():
     found, who = district(), by_hand()
-    blind = advised(found.students, np.ones(400, dtype=bool), found.advice.benefit)
+    blind = advice_from(found.students, np.ones(400, dtype=bool), found.advice.benefit)
     lost = who["waiting"] & who["open"] & ~who["suggested"]
     assert equal(measure("discipline", blind=blind), lost, who["waiting"])
     assert "discipline" not in {one.check for one in found.table.measures}
@@ -435,7 +444,7 @@ def test_place_in_the_queue_weighs_by_one_over_the_logarithm():
 def test_equals_in_a_queue_share_their_places():
     index = ["a", "b", "c"]
     benefit = pd.DataFrame({"tutoring": [2.0, 2.0, 5.0]}, index=index)
-    advice = Advice(
+    advice = ModelSuggestions(
         benefit > 0, benefit * 0 + 1, benefit, pd.Series(None, index=index, dtype=object)
     )
     assert exposure(advice) == pytest.approx([1 / math.log2(3.5), 1 / math.log2(3.5), 1.0])
@@ -467,7 +476,7 @@ def test_each_combination_of_alerts_has_its_own_number(pairs):
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=60), st.integers(1, 10))
 def test_parts_of_a_spread_are_as_large_as_can_be_and_in_order(values, parts):
-    found = spread(np.array(values), parts)
+    found = quantile_codes(np.array(values), parts)
     sizes = np.bincount(found, minlength=parts)
     assert sizes.max() - sizes.min() <= 1
     assert all(
@@ -481,11 +490,11 @@ def test_parts_of_a_spread_are_as_large_as_can_be_and_in_order(values, parts):
 RECORDS = replace(POLICY, groups=("sex", "race_ethnicity", "special_education"), intersections=())
 
 
-def on_record(seed: int, *, thinned: str = "", disciplined: str = "") -> Students:
+def on_record(seed: int, *, thinned: str = "", disciplined: str = "") -> AuditPopulation:
     """Six thousand students whose absences and incidents follow their marks; of a group some are
     not written down, or more are.
     """
-    found = made_up(
+    found = synthetic_district(
         6000, seed, policy=RECORDS, races={"white": 0.45, "hispanic": 0.3, "black": 0.25}
     ).students
     rng, race = np.random.default_rng(seed), found.groups["race_ethnicity"]
@@ -505,17 +514,17 @@ def on_record(seed: int, *, thinned: str = "", disciplined: str = "") -> Student
     return replace(found, features=features, cohorts=schools)
 
 
-def failed(rows: Rows, policy: Policy = RECORDS) -> dict[str, set[str]]:
+def failed(rows: MeasureTable, policy: Policy = RECORDS) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    for one in judge(compare(*in_order(rows)), policy):
+    for one in assign_verdicts(compare_groups(*in_order(rows)), policy):
         found.setdefault(one.figure.check, set())
         if one.verdict is Verdict.FAIL:
             found[one.figure.check].add(one.figure.value)
     return found
 
 
-def recorded(students: Students) -> Rows:
-    return Rows(tuple(record_measures(students)), students.groups, students.cohorts)
+def recorded(students: AuditPopulation) -> MeasureTable:
+    return MeasureTable(tuple(record_measures(students)), students.groups, students.cohorts)
 
 
 def test_where_records_are_kept_alike_no_group_is_asked_about():
@@ -531,7 +540,9 @@ def test_absences_of_one_group_that_are_not_written_down_are_found_and_of_no_oth
         "attendance_record": {"black"},
         "discipline_record": set(),
     }
-    ratio = next(one for one in compare(*in_order(recorded(students))) if one.value == "black")
+    ratio = next(
+        one for one in compare_groups(*in_order(recorded(students))) if one.value == "black"
+    )
     assert ratio.gap == pytest.approx(0.7, abs=0.05)
 
 
@@ -601,9 +612,9 @@ PROGRAMS = pd.DataFrame(
 
 
 @cache
-def past(unfair: str = "") -> tuple[Episodes, Students]:
+def past(unfair: str = "") -> tuple[Episodes, AuditPopulation]:
     """Two decision days of three thousand students, whose absences alone raise alerts."""
-    students, rng = made_up(3000, 7, policy=RECORDS).students, np.random.default_rng(7)
+    students, rng = synthetic_district(3000, 7, policy=RECORDS).students, np.random.default_rng(7)
     number = 6000
     student = pd.Series(np.tile(students.groups.index.to_numpy(), 2))
     rate = rng.choice([0.05, 0.15, 0.25], number)
@@ -625,13 +636,13 @@ def past(unfair: str = "") -> tuple[Episodes, Students]:
 
 def test_a_group_that_got_a_support_half_as_often_at_equal_need_is_found_and_no_other():
     episodes, students = past("black")
-    found = past_supports(episodes, PROGRAMS, students, ("tutoring",), RECORDS)
+    found = past_support_measures(episodes, PROGRAMS, students, ("tutoring",), RECORDS)
     assert failed(found) == {"past_support": {"black"}}
-    gap = next(one for one in compare(*in_order(found)) if one.value == "black").gap
+    gap = next(one for one in compare_groups(*in_order(found)) if one.value == "black").gap
     assert gap == pytest.approx(0.5, abs=0.08)
-    assert failed(past_supports(*past()[:1], PROGRAMS, past()[1], ("tutoring",), RECORDS)) == {
-        "past_support": set()
-    }
+    assert failed(
+        past_support_measures(*past()[:1], PROGRAMS, past()[1], ("tutoring",), RECORDS)
+    ) == {"past_support": set()}
 
 
 def test_past_supports_are_asked_of_those_in_need_to_whom_they_were_open():
@@ -639,7 +650,7 @@ def test_past_supports_are_asked_of_those_in_need_to_whom_they_were_open():
     gone = episodes.student.iloc[5]
     here = students.groups.index != gone
     fewer = replace(students, groups=students.groups[here], cohorts=students.cohorts[here])
-    found = past_supports(episodes, PROGRAMS, fewer, ("mentoring", "tutoring"), RECORDS)
+    found = past_support_measures(episodes, PROGRAMS, fewer, ("mentoring", "tutoring"), RECORDS)
     kept = sorted({student for student in episodes.student if student != gone})
     assert len(kept) == 2999 == len(found.groups)
     features, rows = episodes.features, {student: [] for student in kept}
@@ -677,8 +688,8 @@ def test_past_supports_are_asked_of_those_in_need_to_whom_they_were_open():
 
 
 def test_what_came_true_is_the_pseudo_outcome_of_the_best_support_less_what_was_expected():
-    rng, ranker = np.random.default_rng(9), taught("tutoring").ranker
-    students = made_up(200, 9).students
+    rng, ranker = np.random.default_rng(9), train_model("tutoring").ranker
+    students = synthetic_district(200, 9).students
     features = pd.DataFrame(rng.normal(0, 1, (300, len(feature_names()))), columns=feature_names())
     student = pd.Series([*students.groups.index, *(f"gone {n}" for n in range(100))])
     episodes = Episodes(
@@ -690,10 +701,10 @@ def test_what_came_true_is_the_pseudo_outcome_of_the_best_support_less_what_was_
     )
     benefit = rng.normal(4, 2, (300, 2))
     some = np.full((300, 3), 1 / 3)
-    judged = JudgedEpisodes(
+    judged = EvaluationSet(
         episodes, ("mentoring", "tutoring"), np.zeros(300, dtype=np.intp), some, some, benefit
     )
-    rows = came_true(judged, ranker, students)
+    rows = calibration_measures(judged, ranker, students)
     (one,) = rows.measures
     expected = ranker.predict_benefit(features)["tutoring", "benefit"].to_numpy()
     assert one.check == "calibration" and one.amount == pytest.approx(
@@ -707,18 +718,18 @@ INPUTS = ["grade_average", "absence_rate_year", "services_active"]
 TRACE = "services_active"
 
 
-def twins_of(found: District, inputs: list[str]) -> list[Judged]:
+def twins_of(found: District, inputs: list[str]) -> list[ComparisonVerdict]:
     figures = [
         one
-        for rows in twin_measures(found.students, found.advice, inputs, RECORDS)
-        for one in compare(*in_order(rows))
+        for rows in matched_pair_measures(found.students, found.advice, inputs, RECORDS)
+        for one in compare_groups(*in_order(rows))
     ]
-    return judge(figures, RECORDS)
+    return assign_verdicts(figures, RECORDS)
 
 
 def ruled(rule: str) -> District:
     """A rule by marks alone, or also by a family fact that nearly tells who is of a group."""
-    found = made_up(
+    found = synthetic_district(
         3000, 10, served=0.1, policy=RECORDS, races={"white": 0.5, "hispanic": 0.3, "black": 0.2}
     )
     rng = np.random.default_rng(10)
@@ -730,7 +741,7 @@ def ruled(rule: str) -> District:
     if rule == "proxy":
         suggested = suggested & (trace < 0.5)
     return replace(
-        found, students=students, advice=advised(students, suggested, found.advice.benefit)
+        found, students=students, advice=advice_from(students, suggested, found.advice.benefit)
     )
 
 
@@ -747,13 +758,13 @@ def test_a_rule_that_favours_others_through_a_proxy_is_seen_and_one_that_does_no
 def test_where_a_rule_reads_marks_alone_twins_seldom_raise_an_alarm():
     alarms = 0
     for seed in range(12):
-        found = made_up(
+        found = synthetic_district(
             3000, seed, policy=RECORDS, races={"white": 0.5, "hispanic": 0.3, "black": 0.2}
         )
         students = replace(found.students, may=found.students.may | True)
         suggested = (students.features["grade_average"] < 0.7).to_numpy()
         fair = replace(
-            found, students=students, advice=advised(students, suggested, found.advice.benefit)
+            found, students=students, advice=advice_from(students, suggested, found.advice.benefit)
         )
         alarms += any(one.verdict is Verdict.FAIL for one in twins_of(fair, feature_names()))
     assert alarms <= 2
@@ -786,7 +797,7 @@ def test_a_twin_is_the_nearest_student_outside_the_group_as_another_search_finds
     suggested = found.advice.listed.any(axis=1).to_numpy()[need]
     rows = next(
         rows
-        for rows in twin_measures(students, found.advice, INPUTS, RECORDS)
+        for rows in matched_pair_measures(students, found.advice, INPUTS, RECORDS)
         if "race_ethnicity" in rows.groups
     )
     distances, amounts = np.empty(len(groups)), np.empty(len(groups))
@@ -813,7 +824,7 @@ def test_who_is_served_or_of_an_unknown_group_has_no_twin_and_is_none():
     groups.iloc[:1500, groups.columns.get_loc("race_ethnicity")] = NOT_RECORDED
     rows = next(
         rows
-        for rows in twin_measures(
+        for rows in matched_pair_measures(
             replace(found.students, groups=groups), found.advice, INPUTS, RECORDS
         )
         if "race_ethnicity" in rows.groups
@@ -824,7 +835,7 @@ def test_who_is_served_or_of_an_unknown_group_has_no_twin_and_is_none():
     alone = replace(found.students, groups=groups.assign(race_ethnicity="white"))
     one = [
         rows
-        for rows in twin_measures(alone, found.advice, INPUTS, RECORDS)
+        for rows in matched_pair_measures(alone, found.advice, INPUTS, RECORDS)
         if "race_ethnicity" in rows.groups
     ]
     assert one[0].measures[0].out_of.sum() == 0
@@ -856,35 +867,35 @@ def test_an_input_that_copies_a_group_is_a_trace_and_noise_is_none():
         groups=("sex", "race_ethnicity", "grade_band", "school"),
         intersections=(("race_ethnicity", "sex"),),
     )
-    students = made_up(2000, 11, policy=policy).students
+    students = synthetic_district(2000, 11, policy=policy).students
     copied = students.features.assign(
         assessment_last=(students.groups["sex"] == "male") + 0.01 * np.arange(2000) % 0.1
     )
-    found = proxies(replace(students, features=copied), feature_names(), 30, 0.95)
+    found = proxy_strengths(replace(students, features=copied), feature_names(), 30, 0.95)
     by_name = {(one.attribute, one.family): one for one in found}
     assert {one.attribute for one in found} == {"sex", "race_ethnicity"}, (
         "the grade is an input; schools have grades"
     )
-    assert {one.family for one in found} == {BY_NAME[name].family for name in feature_names()} | {
-        ALL
-    }
-    assert by_name["sex", "assessments"].auc >= 0.99 and by_name["sex", ALL].auc >= 0.95
+    assert {one.family for one in found} == {
+        FEATURES_BY_NAME[name].family for name in feature_names()
+    } | {ALL_FAMILIES}
+    assert by_name["sex", "assessments"].auc >= 0.99 and by_name["sex", ALL_FAMILIES].auc >= 0.95
     noise = [
         one
         for key, one in by_name.items()
-        if key[0] == "race_ethnicity" or key[1] not in ("assessments", ALL)
+        if key[0] == "race_ethnicity" or key[1] not in ("assessments", ALL_FAMILIES)
     ]
     assert all(abs(one.auc - 0.5) <= 0.06 for one in noise)
     assert all(0 <= one.lower <= one.auc <= one.upper <= 1 for one in found)
-    assert proxies(replace(students, features=copied), feature_names(), 30, 0.95) == found
+    assert proxy_strengths(replace(students, features=copied), feature_names(), 30, 0.95) == found
 
 
 def test_groups_too_small_to_be_judged_leave_no_trace():
-    students = made_up(2000, 11).students
+    students = synthetic_district(2000, 11).students
     groups = students.groups[["sex"]].assign(sex=["another"] * 20 + ["male"] * 1980)
-    assert proxies(replace(students, groups=groups), ["grade_average"], 30, 0.95) == []
+    assert proxy_strengths(replace(students, groups=groups), ["grade_average"], 30, 0.95) == []
     unknown = students.groups[["sex"]].assign(sex=NOT_RECORDED)
-    assert proxies(replace(students, groups=unknown), ["grade_average"], 30, 0.95) == []
+    assert proxy_strengths(replace(students, groups=unknown), ["grade_average"], 30, 0.95) == []
 
 
 def test_severity_is_that_of_the_worst_alert_of_a_family():
@@ -893,7 +904,7 @@ def test_severity_is_that_of_the_worst_alert_of_a_family():
         "a", ["absence_rate_year", "absent_days_year", "days_enrolled_year", "current_run"]
     ] = [0.15, 12, 80, 2]
     frame.loc["b", ["courses_below_60", "courses_below_70"]] = [2, 3]
-    assert severities(frame).to_dict("index") == {
+    assert alert_severities(frame).to_dict("index") == {
         "a": {"attendance": 2, "grades": 0},
         "b": {"attendance": 0, "grades": 3},
     }

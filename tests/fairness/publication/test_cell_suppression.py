@@ -14,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from records.suppression.cell_suppression import Fact, Kind, Name, Published, others, protect
+from records.suppression.cell_suppression import (
+    CellKind,
+    CountName,
+    LinkedTables,
+    TableCell,
+    complement,
+    suppressed_cells,
+)
 
 CROSSED = "race x sex"
 
@@ -54,13 +61,13 @@ def made_up(
     return Students(groups, counted, tuple(nested))
 
 
-def published(students: Students, *, backwards: bool = False) -> Published:
+def published(students: Students, *, backwards: bool = False) -> LinkedTables:
     """All tables of these students: numbers rounded, measures as shares; intersections add up both
     ways.
     """
-    tables = Published()
+    tables = LinkedTables()
     values = {name: sorted(set(group.tolist())) for name, group in students.groups.items()}
-    cells: list[Name] = [
+    cells: list[CountName] = [
         (),
         *((name, str(value)) for name, each in values.items() for value in each),
     ]
@@ -92,9 +99,9 @@ def published(students: Students, *, backwards: bool = False) -> Published:
     return tables
 
 
-def crossing(students: Students) -> tuple[dict[Name, set[int]], dict[Name, set[int]]]:
-    of_race: dict[Name, set[int]] = {}
-    of_sex: dict[Name, set[int]] = {}
+def crossing(students: Students) -> tuple[dict[CountName, set[int]], dict[CountName, set[int]]]:
+    of_race: dict[CountName, set[int]] = {}
+    of_sex: dict[CountName, set[int]] = {}
     for race, sex, both in zip(
         *(students.groups[name].tolist() for name in ("race", "sex", CROSSED)), strict=True
     ):
@@ -108,7 +115,7 @@ class Attacker:
     with the module.
     """
 
-    def __init__(self, tables: Published, withheld: set[Fact]) -> None:
+    def __init__(self, tables: LinkedTables, withheld: set[TableCell]) -> None:
         self.names = [name for name in tables.true if "but not" not in name]
         self.rows: list[tuple[np.ndarray, float, float]] = []
         for whole, parts in tables.totals:
@@ -116,7 +123,7 @@ class Attacker:
         for part, whole in tables.inside:
             self.rows.append((self.sum_of([whole]) - self.sum_of([part]), 0.0, np.inf))
         for fact in tables.facts - withheld:
-            if fact.kind is Kind.ROUNDED:
+            if fact.kind is CellKind.ROUNDED:
                 shown = 10 * tens(tables.true[fact.names[0]])
                 self.rows.append((self.sum_of(fact.names), shown - 5, shown + 4))
             else:
@@ -128,7 +135,7 @@ class Attacker:
                     (row - (shown + 0.005) * of, -np.inf, 0.0),
                 ]
 
-    def sum_of(self, names: Sequence[Name]) -> np.ndarray:
+    def sum_of(self, names: Sequence[CountName]) -> np.ndarray:
         row = np.zeros(len(self.names))
         for name in names:
             row[self.names.index(name)] += 1
@@ -152,23 +159,28 @@ class Attacker:
         return ends[1] - ends[0]
 
 
-def narrowest(tables: Published, withheld: set[Fact], *, whole_students: bool = False) -> float:
+def narrowest(
+    tables: LinkedTables, withheld: set[TableCell], *, whole_students: bool = False
+) -> float:
     """The least width that the attacker finds of all small counts and small complements of
     shares.
     """
     attacker = Attacker(tables, withheld)
     small = [attacker.sum_of([name]) for name in attacker.names if tables.true[name] < 10]
     for fact in tables.facts:
-        if fact.kind is Kind.SHARE and tables.true[fact.names[1]] - tables.true[fact.names[0]] < 10:
+        if (
+            fact.kind is CellKind.SHARE
+            and tables.true[fact.names[1]] - tables.true[fact.names[0]] < 10
+        ):
             small.append(attacker.sum_of([fact.names[1]]) - attacker.sum_of([fact.names[0]]))
     return min(
         (attacker.width(one, whole_students=whole_students) for one in small), default=np.inf
     )
 
 
-def partition(*counts: int, table: str = "students") -> Published:
+def partition(*counts: int, table: str = "students") -> LinkedTables:
     """A total and its parts, all of them shown rounded."""
-    tables = Published()
+    tables = LinkedTables()
     tables.count(("all",), sum(counts))
     for number, count in enumerate(counts):
         tables.count(("part", str(number)), count)
@@ -182,15 +194,15 @@ def tens(count: int) -> int:
     return int(count / 10 + 0.5)
 
 
-def rounded(name: Name, table: str = "students") -> Fact:
-    return Fact(table, Kind.ROUNDED, (name,))
+def rounded(name: CountName, table: str = "students") -> TableCell:
+    return TableCell(table, CellKind.ROUNDED, (name,))
 
 
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10_000), st.integers(30, 900), st.integers(0, 3))
 def test_no_small_count_is_tied_down_to_fewer_than_ten_students(seed, size, measures):  # R60
     tables = published(made_up(seed, size, {"race": 3, "sex": 2, "english_learner": 2}, measures))
-    assert narrowest(tables, protect(tables)) >= 10 - 1e-6
+    assert narrowest(tables, suppressed_cells(tables)) >= 10 - 1e-6
 
 
 @settings(max_examples=25, deadline=None)
@@ -199,7 +211,7 @@ def test_by_counting_all_that_can_be_a_small_part_may_be_ten_different_numbers_a
     counts,
 ):  # R60
     tables = partition(*counts)
-    withheld = protect(tables)
+    withheld = suppressed_cells(tables)
     shown = [rounded(("part", str(number))) not in withheld for number in range(len(counts))]
     fits = [
         range(count // 5 * 5 - 10, count + 10) if told else range(120)
@@ -226,7 +238,7 @@ def test_by_counting_all_that_can_be_a_small_part_may_be_ten_different_numbers_a
 
 def test_a_hidden_cell_does_not_follow_from_the_total():  # R60
     tables = partition(46, 4)
-    withheld = protect(tables)
+    withheld = suppressed_cells(tables)
     assert rounded(("part", "1")) in withheld
     assert narrowest(tables, {rounded(("part", "1"))}) < 10
     assert narrowest(tables, withheld) >= 10
@@ -239,13 +251,13 @@ def test_a_hidden_intersection_does_not_follow_from_its_row_and_its_column():  #
     tables = published(made_up(4, 600, {"race": 4, "sex": 2}, 2, uneven=1.5))
     own = tables.small(10)
     assert narrowest(tables, own) < 10, "the intersections of these students are small"
-    withheld = protect(tables)
+    withheld = suppressed_cells(tables)
     assert narrowest(tables, withheld) >= 10 - 1e-6
     assert own < withheld < tables.facts
 
 
 def test_rounded_counts_and_a_share_do_not_give_a_small_complement():  # R60
-    tables = Published()
+    tables = LinkedTables()
     for name, count in {
         "in_need": 60,
         "suggested": 56,
@@ -263,22 +275,22 @@ def test_rounded_counts_and_a_share_do_not_give_a_small_complement():  # R60
         tables.rounded((part,), "suggestions")
         tables.rounded((whole,), "students")
     assert narrowest(tables, tables.small(10)) < 10, "46 to 64 in need less 55 to 64 suggested"
-    assert narrowest(tables, protect(tables)) >= 10 - 1e-6
+    assert narrowest(tables, suppressed_cells(tables)) >= 10 - 1e-6
 
 
 def test_a_share_is_shown_only_with_ten_students_on_either_side():  # R60
     for part, shown in ((0, False), (9, False), (10, True), (50, True), (51, False), (60, False)):
-        tables = Published()
+        tables = LinkedTables()
         tables.count(("in_need",), 60)
         tables.count(("suggested",), part)
         share = tables.share(("suggested",), ("in_need",), "suggestions")
-        assert (share not in protect(tables)) is shown
+        assert (share not in suppressed_cells(tables)) is shown
 
 
 def test_a_figure_that_two_tables_show_is_withheld_from_both():
     tables = partition(46, 4)
     again = tables.rounded(("part", "0"), "another page")
-    assert {again, rounded(("part", "0"))} <= protect(tables)
+    assert {again, rounded(("part", "0"))} <= suppressed_cells(tables)
 
 
 def test_where_every_count_is_large_nothing_is_withheld():
@@ -293,13 +305,17 @@ def test_where_every_count_is_large_nothing_is_withheld():
     )
     tables = published(students)
     assert min(tables.true.values()) >= 10
-    assert protect(tables) == set()
+    assert suppressed_cells(tables) == set()
 
 
 def test_the_answer_is_the_same_twice_and_in_whatever_order_the_tables_were_declared():
     students = made_up(3, 300, {"race": 4, "sex": 2, "english_learner": 2}, 3)
-    first = protect(published(students))
-    assert first == protect(published(students)) == protect(published(students, backwards=True))
+    first = suppressed_cells(published(students))
+    assert (
+        first
+        == suppressed_cells(published(students))
+        == suppressed_cells(published(students, backwards=True))
+    )
     assert sorted(first)[0] in first
 
 
@@ -326,7 +342,7 @@ def test_an_audit_of_a_real_size_is_settled():  # R60
         "school": 12,
     }
     tables = published(made_up(1, 3000, attributes, 12))
-    withheld = protect(tables)
+    withheld = suppressed_cells(tables)
     assert tables.small(10) < withheld < tables.facts
     assert len(withheld - tables.small(10)) < len(tables.facts - withheld) / 2
     small = sorted(name for name, count in tables.true.items() if count < 10)
@@ -342,7 +358,7 @@ def test_a_count_that_follows_with_nothing_shown_is_named():
     with pytest.raises(
         ValueError, match=r"\('part', '1'\) lies between 0 and 0 with nothing more to withhold"
     ):
-        protect(tables)
+        suppressed_cells(tables)
 
 
 def test_tables_that_do_not_add_up_are_refused():
@@ -360,4 +376,4 @@ def test_tables_that_do_not_add_up_are_refused():
     with pytest.raises(ValueError, match="cannot be -1"):
         tables.count(("nobody",), -1)
     tables.share(("part", "0"), ("all",), "students")
-    assert tables.true[others(("part", "0"), ("all",))] == 20
+    assert tables.true[complement(("part", "0"), ("all",))] == 20

@@ -15,17 +15,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairness.gate.findings import Shown
+from fairness.gate.findings import PublishedAudit
 from fairness.gate.gate import Verdict
-from fairness.measures.matched_pairs import twin_measures
-from fairness.measures.past import past_supports
-from fairness.policy.checks import CHECKS, CROSS
+from fairness.measures.matched_pairs import matched_pair_measures
+from fairness.measures.past import past_support_measures
+from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR
 from fairness.policy.policy import Consequence
-from fairness.population.comparisons import NOT_RECORDED, Measure, Rows
+from fairness.population.comparisons import NOT_RECORDED, Measure, MeasureTable
 from fairness.publication.publishing import publish
 from features.catalog import feature_names
-from tests.fairness.attacker import SHARES, narrow, true_counts
-from tests.fairness.synthetic_districts import POLICY, District, advised, made_up, size_of, the
+from tests.fairness.attacker import SHARES, small_counts_tied_down, true_counts
+from tests.fairness.synthetic_districts import (
+    POLICY,
+    District,
+    advice_from,
+    find_finding,
+    size_of,
+    synthetic_district,
+)
 from training.episodes.episodes import Episodes
 
 SOME = replace(
@@ -44,7 +51,9 @@ def some_unknown(found: District, share: float, seed: int) -> District:
         groups.loc[rng.random(len(groups)) < share, name] = NOT_RECORDED
     for one, two in found.policy.intersections:
         known = (groups[one] != NOT_RECORDED) & (groups[two] != NOT_RECORDED)
-        groups[one + CROSS + two] = (groups[one] + CROSS + groups[two]).where(known, NOT_RECORDED)
+        groups[one + INTERSECTION_SEPARATOR + two] = (
+            groups[one] + INTERSECTION_SEPARATOR + groups[two]
+        ).where(known, NOT_RECORDED)
     return replace(found, students=replace(found.students, groups=groups))
 
 
@@ -69,16 +78,18 @@ SIZES = (120, 300, 450, 700, 900, 1400)
 def test_whoever_reads_all_that_is_shown_finds_no_number_below_ten(
     seed: int, only: tuple[str, ...]
 ):  # R60
-    found = made_up(SIZES[seed], seed, {"asian": 0.95, "white": 0.7}, policy=SOME, only=only)
+    found = synthetic_district(
+        SIZES[seed], seed, {"asian": 0.95, "white": 0.7}, policy=SOME, only=only
+    )
     found = some_unknown(found, 0.05, seed) if seed % 2 else found
     assert any(count < 10 for count in true_counts(found).values())
-    assert narrow((found, found.shown())) == []
+    assert small_counts_tied_down((found, found.shown())) == []
 
 
 def by_another_model(found: District, seed: int, rate: float) -> District:
     """The same students, with suggestions to others of them."""
     suggested = np.random.default_rng(seed).random(len(found.students)) < rate
-    return replace(found, advice=advised(found.students, suggested, found.advice.benefit))
+    return replace(found, advice=advice_from(found.students, suggested, found.advice.benefit))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +105,7 @@ def by_another_model(found: District, seed: int, rate: float) -> District:
 def test_whoever_reads_audits_of_several_models_finds_no_number_below_ten(
     seed: int, size: int, only: tuple[str, ...]
 ):  # R60
-    first = made_up(size, seed, {"asian": 0.95, "white": 0.7}, policy=SOME, only=only)
+    first = synthetic_district(size, seed, {"asian": 0.95, "white": 0.7}, policy=SOME, only=only)
     first = some_unknown(first, 0.05, seed) if seed % 2 else first
     second, third = (
         by_another_model(first, seed + more, rate) for more, rate in ((1000, 0.6), (2000, 0.8))
@@ -102,25 +113,27 @@ def test_whoever_reads_audits_of_several_models_finds_no_number_below_ten(
     shown = first.shown()
     again = second.shown((first.counted(), shown))
     last = third.shown((first.counted(), shown), (second.counted(), again))
-    assert narrow((first, shown), (second, again), (third, last)) == []
+    assert small_counts_tied_down((first, shown), (second, again), (third, last)) == []
 
 
 def test_two_audits_that_know_nothing_of_each_other_would_tell_together():  # R60
     first = some_unknown(
-        made_up(700, 9, {"asian": 0.95, "white": 0.7}, policy=SOME, only=("missed",)), 0.05, 9
+        synthetic_district(700, 9, {"asian": 0.95, "white": 0.7}, policy=SOME, only=("missed",)),
+        0.05,
+        9,
     )
     second = by_another_model(first, 1009, 0.6)
-    assert narrow((first, first.shown()), (second, second.shown()))
+    assert small_counts_tied_down((first, first.shown()), (second, second.shown()))
 
 
 @pytest.mark.parametrize("check", ["twins", "captured"])
 def test_a_share_that_is_no_count_is_shown_where_it_tells_of_ten_or_more(check: str):  # R60
-    found = made_up(450, 2, {"asian": 0.95, "white": 0.7}, policy=FEW)
+    found = synthetic_district(450, 2, {"asian": 0.95, "white": 0.7}, policy=FEW)
     groups, cohorts = found.students.groups[["sex"]], found.students.cohorts
     amount = np.random.default_rng(0).choice(
         [-1.0, 0.0, 1.0] if check == "twins" else [0.0, 0.5, 1.0], len(groups)
     )
-    asked = Rows((Measure(check, "", amount, np.ones(len(groups))),), groups, cohorts)
+    asked = MeasureTable((Measure(check, "", amount, np.ones(len(groups))),), groups, cohorts)
     found = replace(found, others=(asked,), only=("missed",))
     of = [one for one in found.judged() if one.figure.check == check]
     assert len(of) == 2 and all(one.figure.told >= 10 for one in of)
@@ -131,22 +144,22 @@ def test_a_share_that_is_no_count_is_shown_where_it_tells_of_ten_or_more(check: 
 
 
 def test_where_nobody_is_in_need_nothing_can_be_told():
-    found = made_up(450, 2, policy=FEW)
+    found = synthetic_district(450, 2, policy=FEW)
     students = replace(found.students, severity=found.students.severity * 0)
-    twins = tuple(twin_measures(students, found.advice, feature_names(), FEW))
+    twins = tuple(matched_pair_measures(students, found.advice, feature_names(), FEW))
     audit = replace(found, students=students, others=twins).audit()
     assert (audit.verdict, audit.helped, audit.comparisons) == (Verdict.CANNOT_TELL, None, 0)
     assert audit.asking and all(one.rate is None for one in audit.findings)
 
 
 def test_an_audit_of_the_same_model_again_shows_what_the_first_did():  # R60
-    found = made_up(450, 2, {"asian": 0.95, "white": 0.7}, policy=SOME)
+    found = synthetic_district(450, 2, {"asian": 0.95, "white": 0.7}, policy=SOME)
     shown = found.shown()
     assert found.shown((found.counted(), shown)) == shown
 
 
 def test_what_was_shown_under_another_policy_counts_too():  # R60
-    first = made_up(700, 3, policy=SOME, only=PLAIN)
+    first = synthetic_district(700, 3, policy=SOME, only=PLAIN)
     found = replace(
         by_another_model(first, 5, 0.7),
         policy=replace(SOME, groups=("sex", "race_ethnicity"), need_severity=2, fewest_in_need=40),
@@ -158,13 +171,15 @@ def test_what_was_shown_under_another_policy_counts_too():  # R60
         ),
     )
     shown = first.shown()
-    assert narrow((first, shown), (found, found.shown((first.counted(), shown)))) == []
+    assert (
+        small_counts_tied_down((first, shown), (found, found.shown((first.counted(), shown)))) == []
+    )
     severe = replace(found, policy=replace(found.policy, need_severity=3))
     assert severe.shown((first.counted(), shown)).groups
 
 
 def test_the_attacker_is_no_fool():  # R60
-    found = made_up(
+    found = synthetic_district(
         900, 4, policy=SOME, only=PLAIN, races={"white": 0.6, "black": 0.385, "asian": 0.015}
     )
     counts, shown = true_counts(found), found.shown()
@@ -178,7 +193,7 @@ def test_the_attacker_is_no_fool():  # R60
         for one in shown.groups
     )
     assert ("need", ("race_ethnicity", "asian")) in {
-        tied[:2] for tied in narrow((found, replace(shown, groups=told)))
+        tied[:2] for tied in small_counts_tied_down((found, replace(shown, groups=told)))
     }
 
 
@@ -187,7 +202,7 @@ def test_the_attacker_is_no_fool():  # R60
 def test_no_figure_of_fewer_than_ten_students_is_shown(
     seed: int, students: int, need: float, rate: float
 ):  # R60
-    found = made_up(
+    found = synthetic_district(
         students, seed, rate, need=need, policy=FEW, only=("missed", "captured", "late_alert")
     )
     shown, table = found.shown(), found.table
@@ -226,8 +241,8 @@ def test_no_figure_of_fewer_than_ten_students_is_shown(
 
 
 @cache
-def plain_district() -> tuple[District, Shown]:
-    found = made_up(2500, 9, {"black": 0.4}, policy=SOME)
+def plain_district() -> tuple[District, PublishedAudit]:
+    found = synthetic_district(2500, 9, {"black": 0.4}, policy=SOME)
     return found, found.shown()
 
 
@@ -268,13 +283,13 @@ def test_verdicts_and_what_follows_are_those_of_the_exact_figures():
             assert one.does is Consequence.SHOWS
         else:
             assert one.does is does[one.verdict]
-    assert the(shown, "missed", "race_ethnicity", "black").verdict is Verdict.FAIL
+    assert find_finding(shown, "missed", "race_ethnicity", "black").verdict is Verdict.FAIL
 
 
 def test_the_interval_moves_with_the_rounded_gap_and_keeps_its_width():
     found, shown = plain_district()
     for exact in (one.figure for one in found.judged() if one.figure.check in PLAIN and one.enough):
-        one = the(shown, exact.check, exact.attribute, exact.value)
+        one = find_finding(shown, exact.check, exact.attribute, exact.value)
         if one.gap is None:
             continue
         lower, upper = exact.interval(0.95)
@@ -289,16 +304,16 @@ def test_a_group_that_the_policy_only_reports_is_shown_with_its_verdict_and_does
     found, _ = plain_district()
     policy = replace(SOME, reported={"race_ethnicity": "x" * 40, "race_ethnicity x sex": "x" * 40})
     shown = replace(found, policy=policy, only=PLAIN).shown()
-    black = the(shown, "missed", "race_ethnicity", "black")
+    black = find_finding(shown, "missed", "race_ethnicity", "black")
     assert (black.verdict, black.does, black.counts) == (Verdict.FAIL, Consequence.SHOWS, False)
-    assert black.rate is not None and the(shown, "missed", "sex", "female").counts
+    assert black.rate is not None and find_finding(shown, "missed", "sex", "female").counts
 
 
 def test_a_fact_that_is_on_record_for_nobody_asks():
-    found = made_up(1500, 5, policy=SOME, only=PLAIN)
+    found = synthetic_district(1500, 5, policy=SOME, only=PLAIN)
     unknown = found.students.groups.assign(english_learner=NOT_RECORDED)
     shown = replace(found, students=replace(found.students, groups=unknown)).shown()
-    one = the(shown, "missed", "english_learner", NOT_RECORDED)
+    one = find_finding(shown, "missed", "english_learner", NOT_RECORDED)
     assert (one.verdict, one.does, one.why) == (
         Verdict.CANNOT_TELL,
         Consequence.ASKS,
@@ -310,14 +325,14 @@ def test_a_fact_that_is_on_record_for_nobody_asks():
 
 
 def test_points_of_progress_are_shown_in_tenths_of_thirty_students_and_more():
-    found = made_up(800, 6, policy=SOME, only=PLAIN)
+    found = synthetic_district(800, 6, policy=SOME, only=PLAIN)
     rng = np.random.default_rng(0)
     groups = found.students.groups[["sex", "race_ethnicity"]]
     measure = Measure("calibration", "", rng.normal(0.44, 3, 800), np.ones(800))
-    others = (Rows((measure,), groups, found.students.cohorts),)
+    others = (MeasureTable((measure,), groups, found.students.cohorts),)
     shown = replace(found, others=others).shown()
     for value, size in groups["race_ethnicity"].value_counts().items():
-        one = the(shown, "calibration", "race_ethnicity", value)
+        one = find_finding(shown, "calibration", "race_ethnicity", value)
         own = (groups["race_ethnicity"] == value).to_numpy()
         assert (one.rate is None) is (size < 30)
         if one.rate is not None:
@@ -329,11 +344,11 @@ def test_points_of_progress_are_shown_in_tenths_of_thirty_students_and_more():
 
 
 def test_the_rows_of_other_days_are_protected_too():  # R60
-    found = made_up(900, 7, policy=SOME, only=PLAIN)
+    found = synthetic_district(900, 7, policy=SOME, only=PLAIN)
     rng = np.random.default_rng(1)
     groups = found.students.groups.iloc[:300]
     got = (rng.random(300) < 0.15).astype(float)
-    rows = Rows(
+    rows = MeasureTable(
         (Measure("past_support", "tutoring", got, np.ones(300), np.zeros(300, dtype=np.intp)),),
         groups,
         found.students.cohorts.iloc[:300],
@@ -355,7 +370,7 @@ def test_the_rows_of_other_days_are_protected_too():  # R60
 
 
 def test_what_is_shown_is_the_same_twice():
-    found = made_up(400, 8, policy=SOME, only=PLAIN)
+    found = synthetic_district(400, 8, policy=SOME, only=PLAIN)
     assert found.shown() == found.shown()
     assert "CANARY" not in repr(found.shown())
 
@@ -366,28 +381,30 @@ def none_of(found: District, attribute: str, value: str) -> District:
     suggested = found.advice.listed.any(axis=1).to_numpy() & ~own
     students = replace(found.students, served=found.students.served & ~own)
     return replace(
-        found, students=students, advice=advised(students, suggested, found.advice.benefit)
+        found, students=students, advice=advice_from(students, suggested, found.advice.benefit)
     )
 
 
 @pytest.mark.parametrize("check", ["captured", "exposure"])
 def test_a_share_of_benefit_does_not_say_that_nobody_of_a_group_has_a_suggestion(check: str):  # R60
-    found = none_of(made_up(900, 3, policy=SOME), "race_ethnicity", "asian")
+    found = none_of(synthetic_district(900, 3, policy=SOME), "race_ethnicity", "asian")
     shown = found.shown()
-    assert the(shown, "missed", "race_ethnicity", "asian").rate is None, (
+    assert find_finding(shown, "missed", "race_ethnicity", "asian").rate is None, (
         "nobody is helped: withheld"
     )
-    assert the(shown, check, "race_ethnicity", "asian").rate != 0.0
+    assert find_finding(shown, check, "race_ethnicity", "asian").rate != 0.0
 
 
 def test_a_share_of_the_past_is_of_ten_students_and_not_of_ten_rows():  # R60
-    found = made_up(400, 14, policy=FEW, only=PLAIN, races={"white": 0.6, "black": 0.4})
+    found = synthetic_district(400, 14, policy=FEW, only=PLAIN, races={"white": 0.6, "black": 0.4})
     race = found.students.groups["race_ethnicity"].copy()
     race.iloc[:12] = "asian"
     groups = found.students.groups.assign(race_ethnicity=race)
     students = replace(
         found.students,
-        groups=groups.assign(**{"race_ethnicity x sex": race + CROSS + groups["sex"]}),
+        groups=groups.assign(
+            **{"race_ethnicity x sex": race + INTERSECTION_SEPARATOR + groups["sex"]}
+        ),
     )
     who, rng = np.tile(np.arange(400), 3), np.random.default_rng(14)
     got = np.where(who < 12, who < 4, rng.random(400)[who] < 0.4)
@@ -403,9 +420,11 @@ def test_a_share_of_the_past_is_of_ten_students_and_not_of_ten_rows():  # R60
         pd.Series(np.zeros(1200)),
     )
     programs = pd.DataFrame({"support": ["tutoring"], "min_grade": [-1.0], "max_grade": [12.0]})
-    rows = past_supports(episodes, programs, students, ("tutoring",), FEW)
+    rows = past_support_measures(episodes, programs, students, ("tutoring",), FEW)
     shown = replace(found, students=students, others=(rows,)).shown()
-    assert the(shown, "past_support", "race_ethnicity", "white", "tutoring").rate is not None
-    assert the(shown, "past_support", "race_ethnicity", "asian", "tutoring").rate is None, (
-        "four of twelve students"
+    assert (
+        find_finding(shown, "past_support", "race_ethnicity", "white", "tutoring").rate is not None
     )
+    assert (
+        find_finding(shown, "past_support", "race_ethnicity", "asian", "tutoring").rate is None
+    ), "four of twelve students"

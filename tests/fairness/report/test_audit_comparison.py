@@ -7,20 +7,20 @@ from dataclasses import replace
 import pytest
 
 from fairness.gate.gate import Verdict
-from fairness.report.views import Pairs, side_by_side
+from fairness.report.views import FindingsByCheck, compare_audits
 from tests.fairness.handwritten_audits import audit_of, finding
 
 STEADY = finding("missed", "sex", "female", 0.01)
 
 
-def groups(pairs: Pairs) -> list[tuple[str, str]]:
+def groups(pairs: FindingsByCheck) -> list[tuple[str, str]]:
     return [(title, one.group) for title, some in pairs for one in some]
 
 
 def test_an_audit_beside_itself_has_not_changed():
     failing = finding("missed", "sex", "male", 0.09, Verdict.FAIL)
     audit = audit_of([STEADY, failing, finding("access", "sex", "male", 0)])
-    found = side_by_side(audit, audit)
+    found = compare_audits(audit, audit)
     assert found.changed == () and found.reported == ()
     assert groups(found.unresolved) == [("Missed", "Boys")]
     assert groups(found.alike) == [("Missed", "Girls"), ("Access at equal need", "Boys")]
@@ -32,7 +32,7 @@ def test_another_verdict_is_a_change_and_stands_with_both_gaps_and_their_differe
         finding("missed", "sex", "male", 0.04),
         finding("missed", "sex", "male", 0.09, Verdict.FAIL),
     )
-    ((title, (pair,)),) = side_by_side(
+    ((title, (pair,)),) = compare_audits(
         audit_of([STEADY, first]), audit_of([STEADY, second])
     ).changed
     assert (title, pair.group, pair.difference) == ("Missed", "Boys", "+5 points")
@@ -55,7 +55,7 @@ def test_another_verdict_is_a_change_and_stands_with_both_gaps_and_their_differe
 def test_a_gap_has_changed_from_two_hundredths_on(
     check: str, before: float, after: float, said: str
 ):
-    found = side_by_side(
+    found = compare_audits(
         *(audit_of([finding(check, "sex", "male", gap)]) for gap in (before, after))
     )
     assert [one.difference for _, some in found.changed for one in some] == ([said] if said else [])
@@ -68,7 +68,7 @@ def test_a_group_that_one_audit_did_not_ask_about_is_a_change():
         ((audit_of([STEADY]), audit_of([STEADY, new])), "not asked", "0.90 times as often"),
         ((audit_of([STEADY, new]), audit_of([STEADY])), "0.90 times as often", "not asked"),
     ):
-        ((title, (pair,)),) = side_by_side(*audits).changed
+        ((title, (pair,)),) = compare_audits(*audits).changed
         assert title == "Each support: tutoring" and pair.difference == "not known"
         assert pair.first.startswith(first) and pair.second.startswith(second)
         assert None in (pair.first_verdict, pair.second_verdict)
@@ -76,10 +76,10 @@ def test_a_group_that_one_audit_did_not_ask_about_is_a_change():
 
 def test_a_gap_that_may_not_be_shown_has_no_difference():
     hidden = finding("missed", "sex", "male", None, Verdict.CANNOT_TELL)
-    found = side_by_side(audit_of([hidden]), audit_of([finding("missed", "sex", "male", 0.03)]))
+    found = compare_audits(audit_of([hidden]), audit_of([finding("missed", "sex", "male", 0.03)]))
     ((_, (pair,)),) = found.changed
     assert (pair.first, pair.difference) == ("not shown", "not known")
-    ((_, (pair,)),) = side_by_side(audit_of([hidden]), audit_of([hidden])).unresolved
+    ((_, (pair,)),) = compare_audits(audit_of([hidden]), audit_of([hidden])).unresolved
     assert (pair.first, pair.second) == ("not shown", "not shown")
 
 
@@ -88,7 +88,7 @@ def test_what_the_policy_only_shows_stands_apart():
         finding("missed", "school", "k1", 0.01),
         finding("missed", "school", "k1", 0.2, Verdict.FAIL),
     )
-    found = side_by_side(audit_of([first]), audit_of([second]))
+    found = compare_audits(audit_of([first]), audit_of([second]))
     assert found.changed == () and groups(found.reported) == [("Missed", "k1")]
 
 
@@ -100,7 +100,7 @@ def test_every_finding_of_either_stands_in_exactly_one_place():
         finding("missed", "sex", "another", None, Verdict.CANNOT_TELL),
     ]
     two = [replace(STEADY, gap=0.06), *one[1:3], finding("late_alert", "sex", "female", 0.0)]
-    found = side_by_side(audit_of(one), audit_of(two))
+    found = compare_audits(audit_of(one), audit_of(two))
     placed = [
         pair
         for part in (found.changed, found.unresolved, found.reported, found.alike)
@@ -123,7 +123,7 @@ def test_the_two_audits_as_a_whole():
     )
     told = {
         label: (first, second)
-        for label, first, second in side_by_side(audit_of([STEADY]), failing).facts
+        for label, first, second in compare_audits(audit_of([STEADY]), failing).facts
     }
     assert told["Verdict"] == ("Passed", "Failed")
     assert told["In need, about"] == ("900", "not shown")

@@ -19,23 +19,23 @@ from markupsafe import Markup, escape
 from fairness.audit.audit import Audit, AuditError, verdict_of
 from fairness.gate.findings import Finding
 from fairness.gate.gate import Verdict
-from fairness.measures.proxies import ALL, Proxy
-from fairness.policy.checks import CHECKS, CROSS
+from fairness.measures.proxies import ALL_FAMILIES, Proxy
+from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR
 from fairness.policy.policy import Consequence
 from fairness.population.comparisons import NOT_RECORDED
 from fairness.report import views
 from fairness.report import wording as words
 from fairness.report.report import (
     Signature,
+    audit_by_digest,
     audit_folder,
-    audits_of,
+    audits_of_version,
     checks_html,
     findings_html,
-    read_audit,
-    signed_audit,
+    latest_audit,
     write_report,
 )
-from tests.fairness.synthetic_districts import POLICY, made_up
+from tests.fairness.synthetic_districts import POLICY, synthetic_district
 from tests.serving.pdf_text import pdf_text
 
 SCHOOL = "Schools differ in the programs nearby, and few have enough students to be judged alone"
@@ -53,7 +53,7 @@ FILES = {"audit.json", "chart.svg", "chart-narrow.svg", "report.html", "report.p
 @cache
 def audit() -> Audit:
     """Of a district in which one group is missed more often, and another is tiny."""
-    return made_up(1600, 2, {"black": 0.25}, policy=SOME).audit()
+    return synthetic_district(1600, 2, {"black": 0.25}, policy=SOME).audit()
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_written_files_hold_no_student_and_no_small_number_and_fetch_nothing(
 def test_the_report_says_the_verdict_names_the_groups_and_that_nobody_signed(written: Path):
     html = texts(written, audit())["report.html"]
     assert audit().verdict is FAIL and '<span class="verdict fail">Failed</span>' in html
-    assert words.SUMMARIES[FAIL] in html and "Not signed yet" in html
+    assert words.VERDICT_SUMMARIES[FAIL] in html and "Not signed yet" in html
     stopping, asking = (
         html.index("What stops this version"),
         html.index("What a reviewer must answer in writing"),
@@ -177,15 +177,15 @@ def test_a_report_of_no_figures_at_all_can_be_written(tmp_path: Path):
 
 
 def test_an_audit_reads_back_as_it_was(written: Path):
-    assert read_audit(written, 1) == audit()
-    assert signed_audit(written, 1, audit().sha256) == audit()
+    assert latest_audit(written, 1) == audit()
+    assert audit_by_digest(written, 1, audit().sha256) == audit()
     assert Audit.from_json(audit().to_json()) == audit()
-    assert read_audit(written, 2) is None and audits_of(written, 2) == []
-    assert signed_audit(written, 1, "0" * 64) is None
+    assert latest_audit(written, 2) is None and audits_of_version(written, 2) == []
+    assert audit_by_digest(written, 1, "0" * 64) is None
 
 
 def test_equal_audits_have_equal_bytes_and_any_change_another_digest():
-    again = made_up(1600, 2, {"black": 0.25}, policy=SOME).audit()
+    again = synthetic_district(1600, 2, {"black": 0.25}, policy=SOME).audit()
     assert again == audit() and again.to_json() == audit().to_json()
     changes = (
         {"version": 2},
@@ -244,12 +244,12 @@ def test_a_file_that_is_not_as_it_was_written_is_refused(tmp_path: Path, change,
     file = audit_folder(tmp_path, audit()) / "audit.json"
     file.parent.mkdir(parents=True)
     file.write_text(audit().to_json())
-    assert read_audit(tmp_path, 1) == audit()
+    assert latest_audit(tmp_path, 1) == audit()
     file.write_text(change(json.loads(audit().to_json())))
     for read in (
-        lambda: read_audit(tmp_path, 1),
-        lambda: audits_of(tmp_path, 1),
-        lambda: signed_audit(tmp_path, 1, audit().sha256),
+        lambda: latest_audit(tmp_path, 1),
+        lambda: audits_of_version(tmp_path, 1),
+        lambda: audit_by_digest(tmp_path, 1, audit().sha256),
     ):
         with pytest.raises(AuditError, match=says):
             read()
@@ -264,10 +264,13 @@ def test_an_older_audit_stays_when_a_newer_one_is_written_and_the_newest_is_read
         file = audit_folder(written, replace(audit(), at=at)) / "audit.json"
         file.parent.mkdir()
         file.write_text(replace(audit(), at=at).to_json())
-    assert [one.at for one in audits_of(written, 1)] == [*sorted(ats, reverse=True), audit().at]
-    assert read_audit(written, 1).at == max(ats)
+    assert [one.at for one in audits_of_version(written, 1)] == [
+        *sorted(ats, reverse=True),
+        audit().at,
+    ]
+    assert latest_audit(written, 1).at == max(ats)
     assert texts(written, audit()) == before
-    assert signed_audit(written, 1, audit().sha256) == audit()
+    assert audit_by_digest(written, 1, audit().sha256) == audit()
     assert tmp_path not in written.parents
 
 
@@ -336,7 +339,7 @@ def test_a_group_that_is_not_counted_does_not_stain_the_grid_of_those_that_are()
 
 
 def test_questions_are_a_check_at_a_time_single_groups_before_two_at_once():
-    found = views.questions(audit().stopping)
+    found = views.review_questions(audit().stopping)
     checks = [one.check for one in audit().stopping]
     assert [one.title.partition(":")[0] for one in found] == [
         check.title for name, check in CHECKS.items() if name in checks
@@ -352,7 +355,7 @@ def test_a_check_that_asks_about_several_supports_is_one_question_which_names_ea
     def past(item: str, value: str) -> Finding:
         return finding("past_support", 0.6, value=value, item=item)
 
-    (one,) = views.questions(
+    (one,) = views.review_questions(
         [past("tutoring", "black"), past("housing_help", "hispanic"), past("tutoring", "asian")]
     )
     assert one.title == "Supports in the past"
@@ -361,7 +364,7 @@ def test_a_check_that_asks_about_several_supports_is_one_question_which_names_ea
         "Tutoring. Black or African American students",
         "Tutoring. Asian students",
     ]
-    (alone,) = views.questions([past("tutoring", "black"), past("tutoring", "asian")])
+    (alone,) = views.review_questions([past("tutoring", "black"), past("tutoring", "asian")])
     assert alone.title == "Supports in the past: tutoring"
     assert [said.partition(":")[0] for said in alone.sentences] == [
         "Black or African American students",
@@ -371,9 +374,9 @@ def test_a_check_that_asks_about_several_supports_is_one_question_which_names_ea
 
 def test_many_answers_of_one_check_are_counted_after_twelve():
     many = [finding("missed", 0.1, attribute="school", value=f"School {n}") for n in range(15)]
-    (one,) = views.questions(many)
+    (one,) = views.review_questions(many)
     assert len(one.sentences) == 13 and one.sentences[-1] == "And 3 more, below."
-    assert views.questions([]) == []
+    assert views.review_questions([]) == []
 
 
 def test_groups_too_small_to_judge_are_one_question_with_their_checks():
@@ -382,7 +385,7 @@ def test_groups_too_small_to_judge_are_one_question_with_their_checks():
         for check in ("missed", "access")
         for value in ("asian", "white")
     ]
-    judged, small = views.questions([*few, finding("missed", 0.1)])
+    judged, small = views.review_questions([*few, finding("missed", 0.1)])
     assert (judged.title, len(judged.sentences)) == ("Missed", 1)
     assert small.title == "Too few students to judge"
     assert small.sentences == (
@@ -394,26 +397,26 @@ def test_groups_too_small_to_judge_are_one_question_with_their_checks():
 @pytest.mark.parametrize(
     ("gap", "cell"),
     [
-        (0.081, views.Warm("+8", 4, "missed more often")),
-        (0.5, views.Warm("+50", 4, "missed more often")),
-        (0.02, views.Warm("+2", 1, "missed more often")),
-        (0.004, views.Warm("+0", 0, "as often")),
-        (-0.04, views.Warm("-4", -2, "missed less often")),
-        (-0.3, views.Warm("-30", -4, "missed less often")),
-        (None, views.Warm("not shown", 0, "not shown")),
+        (0.081, views.HeatCell("+8", 4, "missed more often")),
+        (0.5, views.HeatCell("+50", 4, "missed more often")),
+        (0.02, views.HeatCell("+2", 1, "missed more often")),
+        (0.004, views.HeatCell("+0", 0, "as often")),
+        (-0.04, views.HeatCell("-4", -2, "missed less often")),
+        (-0.3, views.HeatCell("-30", -4, "missed less often")),
+        (None, views.HeatCell("not shown", 0, "not shown")),
     ],
 )
 def test_a_cell_of_a_heat_table_says_how_much_more_is_missed(gap, cell):
     crossed = finding("missed", gap, attribute="race_ethnicity x sex", value="black x female")
-    (heat,) = views.heats(replace(audit(), findings=(crossed,)))
+    (heat,) = views.heat_tables(replace(audit(), findings=(crossed,)))
     assert (heat.title, heat.columns) == ("Race or ethnicity and sex", ("Girls",))
     assert heat.rows == (("Black or African American students", (cell,)),)
 
 
 def test_a_heat_table_has_a_row_and_a_column_for_each_group_and_a_gap_where_nobody_is():
-    (heat,) = views.heats(audit())
+    (heat,) = views.heat_tables(audit())
     values = {one.value for one in some("missed", "race_ethnicity x sex")}
-    assert len(heat.rows) == len({value.split(CROSS)[0] for value in values})
+    assert len(heat.rows) == len({value.split(INTERSECTION_SEPARATOR)[0] for value in values})
     assert set(heat.columns) == {"Girls", "Boys"}
     assert sum(len(cells) for _, cells in heat.rows) == 2 * len(heat.rows)
 
@@ -455,28 +458,28 @@ def test_a_threshold_in_progress_points_is_said_in_them():
 def test_strong_traces_are_marked_and_what_was_not_asked_says_so():
     made = (
         Proxy("sex", "attendance", 0.55, 0.5, 0.6),
-        Proxy("sex", ALL, 0.7, 0.66, 0.74),
+        Proxy("sex", ALL_FAMILIES, 0.7, 0.66, 0.74),
         Proxy("race_ethnicity", "grades", 0.69, 0.6, 0.8),
-        Proxy("race_ethnicity", ALL, 0.9, 0.85, 0.95),
+        Proxy("race_ethnicity", ALL_FAMILIES, 0.9, 0.85, 0.95),
     )
-    families, rows = views.traces(replace(audit(), proxies=made))
+    families, rows = views.proxy_rows(replace(audit(), proxies=made))
     assert families == ["Attendance", "Grades", "All together"]
     assert rows == [
-        views.Trace(
+        views.ProxyRow(
             "Sex",
             (("0.55 (0.50 to 0.60)", False), ("not asked", False), ("0.70 (0.66 to 0.74)", True)),
         ),
-        views.Trace(
+        views.ProxyRow(
             "Race or ethnicity",
             (("not asked", False), ("0.69 (0.60 to 0.80)", False), ("0.90 (0.85 to 0.95)", True)),
         ),
     ]
-    assert views.traces(replace(audit(), proxies=())) == (["All together"], [])
+    assert views.proxy_rows(replace(audit(), proxies=())) == (["All together"], [])
 
 
 def test_what_stops_asks_and_passes_is_counted():
     judged = [one for one in audit().findings if one.attribute != "school"]
-    assert views.counted(audit()) == {
+    assert views.answer_counts(audit()) == {
         "stop": sum(one.does is STOPS for one in audit().findings),
         "ask": sum(one.does is ASKS for one in audit().findings),
         "pass": sum(one.verdict is PASS for one in judged),
@@ -591,7 +594,7 @@ def test_groups_supports_and_verdicts_have_words():
     assert words.value_label("special_education", "yes") == "Students with an IEP or a 504 plan"
     assert words.value_label("school", "Adams") == "Adams"
     assert words.value_label("sex", NOT_RECORDED) == "Not recorded"
-    assert set(words.VERDICTS) == set(words.SUMMARIES) == set(Verdict)
+    assert set(words.VERDICT_LABELS) == set(words.VERDICT_SUMMARIES) == set(Verdict)
 
 
 def numbers(value: object, path: str = "") -> Iterator[tuple[str, float]]:

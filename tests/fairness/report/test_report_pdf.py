@@ -16,12 +16,12 @@ from fairness.report.report import (
     Charts,
     Signature,
     audit_folder,
-    read_audit,
+    latest_audit,
     report_html,
     report_pdf,
     write_report,
 )
-from fairness.report.wording import LIMITS, SUMMARIES
+from fairness.report.wording import LIMITATIONS, VERDICT_SUMMARIES
 from tests.fairness.handwritten_audits import CURVES, audit_of, finding
 from tests.serving import district
 from tests.serving.pdf_text import pdf_text
@@ -53,7 +53,7 @@ def text(file: bytes) -> str:
 
 def test_the_document_says_the_verdict_what_stops_the_version_and_who_is_asked_about():  # R60
     told = text(document(FAILING))
-    assert f"Failed . {SUMMARIES[Verdict.FAIL]}" in told
+    assert f"Failed . {VERDICT_SUMMARIES[Verdict.FAIL]}" in told
     assert "What stops this version Missed" in told
     assert (
         "Black or African American students: 20% with neither, all others 20%. +9 points (+7 to"
@@ -108,7 +108,7 @@ def test_it_holds_method_limits_policy_and_what_was_read_and_no_single_school():
     for said in (
         "Mantel and Haenszel",
         "Holm's procedure",
-        *LIMITS,
+        *LIMITATIONS,
         "students (about 3,000 rows)",
         "c" * 64,
         FAILING.policy_sha256,
@@ -158,11 +158,11 @@ def test_every_file_of_a_report_is_written_and_read_back(audit: Audit, tmp_path:
         }
         | curves
     )
-    assert report.name == "report.html" and read_audit(tmp_path, 1) == audit
+    assert report.name == "report.html" and latest_audit(tmp_path, 1) == audit
 
 
 def test_a_real_audit_names_no_student(approved: Path):  # R25, R60
-    audit = read_audit(approved, 1)
+    audit = latest_audit(approved, 1)
     assert audit is not None
     told = text((audit_folder(approved, audit) / "report.pdf").read_bytes())
     names = [

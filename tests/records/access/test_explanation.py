@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from records.access.explanation import Answer, UnknownStudent, explain
+from records.access.explanation import CategoryAccess, UnknownStudent, explain_access
 from records.access.scope import DISTRICT, Role, Viewer, scope_for
 from records.canonical.schema import Category
 from records.database.engine import (
@@ -22,7 +22,7 @@ from records.database.engine import (
     OptOutRow,
     StaffRow,
 )
-from records.permissions.agreements import all_agreements, revoke
+from records.permissions.agreements import latest_agreements, revoke_agreement
 from records.snapshots.snapshot import Snapshot
 from tests.records import six_student_district
 from tests.records.conftest import (
@@ -35,7 +35,7 @@ from tests.records.conftest import (
     at_noon,
     snapshot_of,
 )
-from tests.records.random_access_rules import draw_law, draw_moment, draw_rows
+from tests.records.random_access_rules import draw_access_rules, draw_moment, draw_rows
 
 PROBES = {"sqlite": 6_000, "postgresql": 4_000}
 STUDENTS = 40
@@ -47,7 +47,7 @@ def test_explanations_and_scope_agree_on_thousands_of_random_probes(
 ):  # R15
     rng = np.random.default_rng(15)
     snapshot = snapshot_of(draw_rows(rng, STUDENTS), tmp_path / "home")
-    viewers = draw_law(rng, database, STUDENTS)
+    viewers = draw_access_rules(rng, database, STUDENTS)
     probes = opened = 0
     reasons: set[str] = set()
     while probes < PROBES[database.engine.dialect.name]:
@@ -55,7 +55,7 @@ def test_explanations_and_scope_agree_on_thousands_of_random_probes(
         scope = scope_for(viewer, database, snapshot, now, SECRET)
         for number in rng.choice(STUDENTS, 6, replace=False):
             student = f"s{number:03d}"
-            found = explain(viewer, student, database, snapshot, now)
+            found = explain_access(viewer, student, database, snapshot, now)
             assert found.visible == scope.categories(student), (viewer.user_id, student, now)
             assert [answer.category for answer in found.answers] == list(Category)
             assert all(answer.reason.holds == answer.visible for answer in found.answers)
@@ -95,8 +95,8 @@ def answer(
     category: Category,
     student: str = "s1",
     day: date = TODAY,
-) -> Answer:
-    return explain(viewer, student, database, snapshot, at_noon(day)).answers[
+) -> CategoryAccess:
+    return explain_access(viewer, student, database, snapshot, at_noon(day)).answers[
         list(Category).index(category)
     ]
 
@@ -105,7 +105,7 @@ def test_what_is_visible_names_the_agreements_line_and_the_digest_of_its_text(
     database, caseworker, snapshot
 ):  # R15
     found = answer(caseworker, database, snapshot, Category.ATTENDANCE)
-    (stored,) = all_agreements(database, "tutors")
+    (stored,) = latest_agreements(database, "tutors")
     assert found.visible and found.way.sha256 == stored.agreement.sha256
     assert found.way.name == "agreement a1, version 1"
     assert found.reason.written == line("categories")
@@ -142,7 +142,7 @@ def close_account(database: Database) -> None:
 
 
 def end_agreement(database: Database) -> None:
-    revoke(database, "a1", datetime(2026, 4, 1, 8))
+    revoke_agreement(database, "a1", datetime(2026, 4, 1, 8))
 
 
 def nothing(database: Database) -> None:
@@ -292,7 +292,7 @@ def test_an_emergency_opens_what_it_names_past_an_opt_out_until_it_ends(
     assert not answer(caseworker, database, snapshot, Category.HOUSING).visible
     (over,) = [
         one
-        for one in explain(
+        for one in explain_access(
             caseworker, "s1", database, snapshot, opened + timedelta(hours=2)
         ).answers
         if one.category is Category.SCHEDULE
@@ -302,7 +302,9 @@ def test_an_emergency_opens_what_it_names_past_an_opt_out_until_it_ends(
 
 def test_the_district_sees_its_own_records_and_a_stranger_nothing(database, caseworker, snapshot):
     (officer,) = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
-    assert explain(officer, "s6", database, snapshot, at_noon(TODAY)).visible == set(Category)
+    assert explain_access(officer, "s6", database, snapshot, at_noon(TODAY)).visible == set(
+        Category
+    )
     stranger = Viewer("nobody", "", "", Role.CASEWORKER, "tutors")
     found = answer(stranger, database, snapshot, Category.DIRECTORY)
     assert (found.visible, found.reason.answer) == (False, "No: there is no such account")
@@ -322,4 +324,4 @@ def test_an_organisation_without_an_agreement_is_told_so(database, snapshot):
 
 def test_an_unknown_student_is_refused(database, caseworker, snapshot):
     with pytest.raises(UnknownStudent, match="no student on record"):
-        explain(caseworker, "s99", database, snapshot, at_noon(TODAY))
+        explain_access(caseworker, "s99", database, snapshot, at_noon(TODAY))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.records.random_access_rules import Comparison, compare
-from tests.records.row_secured_database import walled_database
+from tests.records.random_access_rules import Comparison, compare_policies
+from tests.records.row_secured_database import row_secured_database
 
 WORLDS, STUDENTS, MOMENTS = 4, 60, 12
 DECISIONS = 1_000_000
@@ -17,8 +17,8 @@ DECISIONS = 1_000_000
 def test_python_and_sql_agree_on_a_million_decisions(postgres_server: str, tmp_path: Path):  # R16
     comparison = Comparison()
     for seed in range(WORLDS):
-        database = walled_database(postgres_server, f"policy{uuid.uuid4().hex[:12]}").owner
-        compare(
+        database = row_secured_database(postgres_server, f"policy{uuid.uuid4().hex[:12]}").owner
+        compare_policies(
             np.random.default_rng(seed),
             database,
             tmp_path / str(seed),

@@ -20,16 +20,16 @@ from handrail.cli import app
 from handrail.commands.records import load_and_publish
 from handrail.settings import Settings
 from records.access.publication import (
-    PublicationRefused,
+    PublicationError,
     check_published,
     is_published,
-    publish,
     publish_if_needed,
+    publish_snapshot,
     published_columns,
     student_tables,
-    withdraw_others,
+    withdraw_other_publications,
 )
-from records.access.row_security import WalledSnapshot
+from records.access.row_security import RowSecuredSnapshot
 from records.access.scope import DISTRICT, Role
 from records.database.engine import Database
 from records.snapshots.snapshot import Snapshot
@@ -37,7 +37,7 @@ from tests.records import six_student_district
 from tests.records.conftest import InMemory, add_organization, snapshot_of
 from tests.records.loading.test_kills import FORK, forking, run
 from tests.records.random_access_rules import NOON, draw_rows
-from tests.records.row_secured_database import Walled, walled_database
+from tests.records.row_secured_database import RowSecuredDatabase, row_secured_database
 
 KILLS = 14
 FEW, MANY = 20, 300
@@ -50,8 +50,8 @@ LOADING = FORK.format(
 
 
 @pytest.fixture
-def walled(postgres_server: str) -> Walled:
-    return walled_database(postgres_server, f"published{uuid.uuid4().hex[:12]}")
+def walled(postgres_server: str) -> RowSecuredDatabase:
+    return row_secured_database(postgres_server, f"published{uuid.uuid4().hex[:12]}")
 
 
 def load_large(home: Path, url: str) -> None:
@@ -77,7 +77,7 @@ def partitions(database: Database) -> list[str]:
         )
 
 
-def test_a_published_table_has_the_columns_of_the_schema(walled: Walled):
+def test_a_published_table_has_the_columns_of_the_schema(walled: RowSecuredDatabase):
     """A column that is added to the schema needs a migration of its published table."""
     found = inspect(walled.owner.engine)
     for canonical in student_tables():
@@ -89,23 +89,23 @@ def test_a_published_table_has_the_columns_of_the_schema(walled: Walled):
 
 
 def test_publishing_again_replaces_the_copy_and_withdraws_the_old_one(
-    walled: Walled, tmp_path: Path
+    walled: RowSecuredDatabase, tmp_path: Path
 ):
     snapshot = snapshot_of(six_student_district.rows(), tmp_path)
     for number in (1, 2):
-        publish(walled.owner, snapshot)
-        assert withdraw_others(walled.owner, snapshot) == 0
+        publish_snapshot(walled.owner, snapshot)
+        assert withdraw_other_publications(walled.owner, snapshot) == 0
         assert partitions(walled.owner) == sorted(f"{name}_{number}" for name in STUDENT_TABLES)
 
 
 def test_what_postgresql_cannot_hold_refuses_the_load_and_the_old_records_serve(
-    walled: Walled, tmp_path: Path
+    walled: RowSecuredDatabase, tmp_path: Path
 ):
     rows = six_student_district.rows()
     old = snapshot_of(rows, tmp_path)
-    publish(walled.owner, old)
+    publish_snapshot(walled.owner, old)
     rows["students"][0] |= {"first_name": "A\0B"}
-    with pytest.raises(PublicationRefused, match="students of snapshot"):
+    with pytest.raises(PublicationError, match="students of snapshot"):
         load_and_publish(
             Settings(tmp_path, walled.owner_url), InMemory(rows), tmp_path, False, quiet
         )
@@ -115,27 +115,27 @@ def test_what_postgresql_cannot_hold_refuses_the_load_and_the_old_records_serve(
 
 
 def test_a_copy_that_somebody_still_reads_is_out_of_reach_at_once_and_removed_later(
-    walled: Walled, tmp_path: Path
+    walled: RowSecuredDatabase, tmp_path: Path
 ):
     old, new = snapshot_of(six_student_district.rows(), tmp_path), None
-    publish(walled.owner, old)
+    publish_snapshot(walled.owner, old)
     with walled.owner.engine.connect() as reading:
         reading.execute(text("SELECT 1 FROM district_records.students_1"))
         new = snapshot_of(draw_rows(np.random.default_rng(2), 5), tmp_path)
-        publish(walled.owner, new)
-        assert withdraw_others(walled.owner, new) == 1
+        publish_snapshot(walled.owner, new)
+        assert withdraw_other_publications(walled.owner, new) == 1
         assert not is_published(walled.owner, old)
-    assert withdraw_others(walled.owner, new) == 0
+    assert withdraw_other_publications(walled.owner, new) == 0
     assert partitions(walled.owner) == sorted(f"{name}_2" for name in STUDENT_TABLES)
 
 
 def test_a_publication_killed_at_any_moment_leaves_what_serves_published_and_whole(  # R36
-    walled: Walled, tmp_path: Path
+    walled: RowSecuredDatabase, tmp_path: Path
 ):
     (officer,) = add_organization(walled.owner, DISTRICT, Role.DISTRICT_ADMIN)
     home, kept, rng = tmp_path / "home", tmp_path / "kept", random.Random(36)
     old = snapshot_of(draw_rows(np.random.default_rng(0), FEW), kept)
-    publish(walled.owner, old)
+    publish_snapshot(walled.owner, old)
     killed = {FEW: 0, MANY: 0}
     with forking(LOADING) as parent:
         for _ in range(2):
@@ -148,7 +148,9 @@ def test_a_publication_killed_at_any_moment_leaves_what_serves_published_and_who
                 start_anew(home, kept)
                 publish_if_needed(walled.owner, old)
             was_killed = run(parent, walled.owner_url, home, rng.uniform(0, longest))
-            serving = WalledSnapshot(Snapshot.current(home), walled.owner, officer.user_id, NOON)
+            serving = RowSecuredSnapshot(
+                Snapshot.current(home), walled.owner, officer.user_id, NOON
+            )
             students = {len(set(serving.rows(name)["student_id"].to_pylist())) for name in WHOLE}
             assert len(students) == 1
             killed[students.pop()] += was_killed
@@ -163,7 +165,7 @@ def start_anew(home: Path, kept: Path) -> None:
 
 
 def test_the_command_publishes_what_serves_and_only_then_may_it_be_served(  # R18
-    walled: Walled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    walled: RowSecuredDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     snapshot = snapshot_of(six_student_district.rows(), tmp_path)
     monkeypatch.setenv("HANDRAIL_DATABASE_URL", walled.owner_url)

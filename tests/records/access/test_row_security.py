@@ -19,12 +19,12 @@ from sqlalchemy.exc import ProgrammingError
 from records.access.publication import (
     SCHEMA,
     NotPublished,
-    has_wall,
+    has_row_security,
     newest_publication,
-    publish,
+    publish_snapshot,
     student_tables,
 )
-from records.access.row_security import WalledSnapshot, records_for
+from records.access.row_security import RowSecuredSnapshot, records_for
 from records.access.scope import DISTRICT, Role, ScopedRecords, Viewer, scope_for
 from records.canonical.schema import TABLES, Category
 from records.database.engine import AgreementRow, AgreementTermsRow, Database, open_database
@@ -40,8 +40,8 @@ from tests.records.conftest import (
     at_noon,
     snapshot_of,
 )
-from tests.records.random_access_rules import NOON, SUPPORT, draw_law, draw_rows
-from tests.records.row_secured_database import Walled, walled_database
+from tests.records.random_access_rules import NOON, SUPPORT, draw_access_rules, draw_rows
+from tests.records.row_secured_database import RowSecuredDatabase, row_secured_database
 
 PARTNERS = (Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN)
 STUDENTS = 60
@@ -49,23 +49,23 @@ STUDENT_TABLES = [canonical.name for canonical in student_tables()]
 
 
 @pytest.fixture(scope="module")
-def walled(postgres_server: str) -> Walled:
-    return walled_database(postgres_server, f"walled{uuid.uuid4().hex[:12]}")
+def walled(postgres_server: str) -> RowSecuredDatabase:
+    return row_secured_database(postgres_server, f"walled{uuid.uuid4().hex[:12]}")
 
 
 @pytest.fixture(scope="module")
-def snapshot(walled: Walled, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+def snapshot(walled: RowSecuredDatabase, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     """A random world, published."""
     found = snapshot_of(
         draw_rows(np.random.default_rng(18), STUDENTS), tmp_path_factory.mktemp("home")
     )
-    publish(walled.owner, found)
+    publish_snapshot(walled.owner, found)
     return found
 
 
 @pytest.fixture(scope="module")
-def viewers(walled: Walled, snapshot: Snapshot) -> list[Viewer]:
-    return draw_law(np.random.default_rng(18), walled.owner, STUDENTS)
+def viewers(walled: RowSecuredDatabase, snapshot: Snapshot) -> list[Viewer]:
+    return draw_access_rules(np.random.default_rng(18), walled.owner, STUDENTS)
 
 
 @pytest.fixture
@@ -81,13 +81,18 @@ def no_filter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
 
 
 def test_with_the_filter_switched_off_nothing_out_of_scope_is_shown(  # R18
-    walled: Walled, snapshot: Snapshot, viewers: list[Viewer], no_filter: Callable[[], None]
+    walled: RowSecuredDatabase,
+    snapshot: Snapshot,
+    viewers: list[Viewer],
+    no_filter: Callable[[], None],
 ):
     scopes = {viewer: scope_for(viewer, walled.site, snapshot, NOON, SECRET) for viewer in viewers}
     no_filter()
     shown = dict.fromkeys(Role, 0)
     for viewer, scope in scopes.items():
-        records = ScopedRecords(WalledSnapshot(snapshot, walled.site, viewer.user_id, NOON), scope)
+        records = ScopedRecords(
+            RowSecuredSnapshot(snapshot, walled.site, viewer.user_id, NOON), scope
+        )
         for name in STUDENT_TABLES:
             for row in records.frame(name).to_dict("records"):
                 known = {
@@ -124,7 +129,7 @@ def categories_of(
 
 
 def test_what_a_partner_sees_is_the_same_through_the_wall_and_without_it(  # R16
-    walled: Walled, snapshot: Snapshot, viewers: list[Viewer]
+    walled: RowSecuredDatabase, snapshot: Snapshot, viewers: list[Viewer]
 ):
     partners = [
         viewer
@@ -136,7 +141,7 @@ def test_what_a_partner_sees_is_the_same_through_the_wall_and_without_it(  # R16
         scope = scope_for(viewer, walled.site, snapshot, NOON, SECRET)
         for asked in (None, [*sorted(scope.students)[:3], "s001", "s002", "nobody"]):
             tables = records_for(viewer, walled.site, snapshot, NOON, asked)
-            assert isinstance(tables, WalledSnapshot)
+            assert isinstance(tables, RowSecuredSnapshot)
             for name in TABLES:
                 plain = ScopedRecords(snapshot, scope, asked).frame(name)
                 pd.testing.assert_frame_equal(
@@ -147,12 +152,12 @@ def test_what_a_partner_sees_is_the_same_through_the_wall_and_without_it(  # R16
 
 
 def test_every_text_number_and_missing_value_comes_back_as_it_was_loaded(
-    walled: Walled, snapshot: Snapshot, viewers: list[Viewer]
+    walled: RowSecuredDatabase, snapshot: Snapshot, viewers: list[Viewer]
 ):
     district = next(
         viewer for viewer in viewers if viewer.user_id == f"{DISTRICT}-{Role.DISTRICT_ADMIN}"
     )
-    through = WalledSnapshot(snapshot, walled.owner, district.user_id, NOON)
+    through = RowSecuredSnapshot(snapshot, walled.owner, district.user_id, NOON)
     seen = scope_for(
         district, walled.owner, snapshot, NOON, SECRET
     ).students  # all but those being destroyed
@@ -169,7 +174,7 @@ def test_every_text_number_and_missing_value_comes_back_as_it_was_loaded(
 
 
 def test_the_district_reads_its_snapshot_and_so_does_everybody_on_sqlite(
-    walled: Walled, snapshot: Snapshot, tmp_path: Path
+    walled: RowSecuredDatabase, snapshot: Snapshot, tmp_path: Path
 ):
     caseworker = Viewer("tutors-caseworker", "", "", Role.CASEWORKER, "tutors")
     officer = Viewer("d", "", "", Role.DISTRICT_ADMIN, DISTRICT)
@@ -190,7 +195,7 @@ CLOSED = [
 
 @pytest.mark.parametrize("changed", CLOSED)
 def test_without_a_person_a_moment_and_a_publication_no_row_is_shown(
-    walled: Walled, snapshot: Snapshot, viewers: list[Viewer], changed: dict[str, str]
+    walled: RowSecuredDatabase, snapshot: Snapshot, viewers: list[Viewer], changed: dict[str, str]
 ):
     district = next(
         viewer for viewer in viewers if viewer.user_id == f"{DISTRICT}-{Role.DISTRICT_ADMIN}"
@@ -207,14 +212,16 @@ def test_without_a_person_a_moment_and_a_publication_no_row_is_shown(
         assert [count(connection, name) for name in STUDENT_TABLES] == [0] * len(STUDENT_TABLES)
 
 
-def test_the_owner_of_the_copies_sees_no_row_of_them(walled: Walled, snapshot: Snapshot):  # R18
+def test_the_owner_of_the_copies_sees_no_row_of_them(
+    walled: RowSecuredDatabase, snapshot: Snapshot
+):  # R18
     with walled.owner.engine.connect() as connection:
         assert connection.scalar(text("SELECT current_user")) == "handrail_owner"
         assert [count(connection, name) for name in STUDENT_TABLES] == [0] * len(STUDENT_TABLES)
 
 
 def test_every_copy_is_behind_policies_that_its_reader_cannot_go_around(
-    walled: Walled, snapshot: Snapshot
+    walled: RowSecuredDatabase, snapshot: Snapshot
 ):  # R18
     with walled.owner.engine.connect() as connection:
         forced = {
@@ -249,7 +256,7 @@ def test_every_copy_is_behind_policies_that_its_reader_cannot_go_around(
 
 
 def test_the_reader_may_read_the_copies_and_nothing_else_and_write_nothing(
-    walled: Walled, snapshot: Snapshot
+    walled: RowSecuredDatabase, snapshot: Snapshot
 ):  # R22
     with walled.owner.engine.connect() as connection:
         rights = connection.execute(
@@ -284,7 +291,7 @@ def test_the_reader_may_read_the_copies_and_nothing_else_and_write_nothing(
     ],
 )
 def test_what_the_reader_may_not_do_is_refused(
-    walled: Walled, snapshot: Snapshot, statement: str
+    walled: RowSecuredDatabase, snapshot: Snapshot, statement: str
 ):  # R18, R22
     with walled.site.engine.connect() as connection:
         as_reader(connection)
@@ -296,13 +303,13 @@ def test_what_the_reader_may_not_do_is_refused(
 def test_an_agreement_whose_text_was_changed_by_hand_opens_nothing(
     database: Database, tmp_path: Path
 ):
-    if not has_wall(database):
+    if not has_row_security(database):
         return
     (caseworker,) = add_organization(database, "tutors", Role.CASEWORKER)
     add_agreement(database)
     snapshot = snapshot_of(six_student_district.rows(), tmp_path / "home")
-    publish(database, snapshot)
-    through = WalledSnapshot(snapshot, database, caseworker.user_id, at_noon(TODAY))
+    publish_snapshot(database, snapshot)
+    through = RowSecuredSnapshot(snapshot, database, caseworker.user_id, at_noon(TODAY))
     assert through.rows("students")["student_id"].to_pylist() == ["s1", "s2"]
     with database.session() as session:
         row = session.scalars(select(AgreementRow)).one()
@@ -310,7 +317,7 @@ def test_an_agreement_whose_text_was_changed_by_hand_opens_nothing(
     assert through.rows("students").num_rows == 0
 
 
-def test_the_terms_are_those_of_the_text(walled: Walled, viewers: list[Viewer]):
+def test_the_terms_are_those_of_the_text(walled: RowSecuredDatabase, viewers: list[Viewer]):
     with walled.owner.session() as session:
         terms = {
             (row.agreement_id, row.version): row
@@ -333,11 +340,11 @@ def test_the_terms_are_those_of_the_text(walled: Walled, viewers: list[Viewer]):
 
 
 def test_a_snapshot_that_is_not_published_is_an_error_and_never_an_empty_district(
-    walled: Walled, tmp_path: Path
+    walled: RowSecuredDatabase, tmp_path: Path
 ):
     other = snapshot_of(six_student_district.rows(), tmp_path)
     with pytest.raises(NotPublished, match="handrail records publish"):
-        WalledSnapshot(other, walled.site, "tutors-caseworker", NOON).rows("students")
+        RowSecuredSnapshot(other, walled.site, "tutors-caseworker", NOON).rows("students")
 
 
 def as_reader(connection: Connection, **settings: str) -> None:

@@ -22,7 +22,7 @@ from records.access.scope import (
 )
 from records.canonical.schema import TABLES, Category
 from records.database.engine import ConsentRow, Database, OptOutRow, StaffRow
-from records.permissions.agreements import revoke
+from records.permissions.agreements import revoke_agreement
 from records.snapshots.snapshot import Snapshot
 from tests.records import six_student_district
 from tests.records.conftest import (
@@ -34,7 +34,7 @@ from tests.records.conftest import (
     at_noon,
     snapshot_of,
 )
-from training.ranking.suggestions import eligible
+from training.ranking.suggestions import eligible_supports
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_revocation_opt_out_and_a_disabled_account_count_at_the_next_request(
     assert seen(caseworker, database, snapshot).students == set()
     with database.session() as session:
         session.get_one(StaffRow, caseworker.user_id).active = True
-    revoke(database, "a1", datetime(2026, 4, 17, 9))
+    revoke_agreement(database, "a1", datetime(2026, 4, 17, 9))
     assert seen(caseworker, database, snapshot).students == set()
 
 
@@ -274,7 +274,9 @@ def test_features_and_what_may_be_suggested_do_not_tell_of_a_shelter(  # R5, R7
         ]
         snapshot = snapshot_of(rows, tmp_path / str(len(rows["programs"])))
         records = ScopedRecords(snapshot, seen(caseworker, database, snapshot), ["s1"])
-        found.append((build_features(records, TODAY), eligible(records, TODAY, ["housing_help"])))
+        found.append(
+            (build_features(records, TODAY), eligible_supports(records, TODAY, ["housing_help"]))
+        )
     (plain, open_to_all), (unhoused, open_to_them) = found
     assert plain.equals(unhoused) != consented
     assert open_to_all.equals(open_to_them) != consented

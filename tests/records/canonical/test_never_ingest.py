@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from records.canonical.never_ingest import holds_ssn, redact, refused_kind
+from records.canonical.never_ingest import holds_ssn, prohibited_kind, redact
 from records.canonical.schema import TABLES
 
 SPELLINGS = (
@@ -46,12 +46,12 @@ SPELLINGS = (
 
 @pytest.mark.parametrize("header", SPELLINGS)
 def test_every_spelling_is_refused(header: str):  # R38
-    assert refused_kind(header) is not None
+    assert prohibited_kind(header) is not None
 
 
 def test_no_canonical_column_has_a_refused_name():  # R38
     assert [
-        c.name for table in TABLES.values() for c in table.columns if refused_kind(c.name)
+        c.name for table in TABLES.values() for c in table.columns if prohibited_kind(c.name)
     ] == []
 
 

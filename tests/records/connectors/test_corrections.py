@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from records.canonical.quarantine import SetAside
+from records.canonical.quarantine import QuarantinedRow
 from records.connectors.corrections import (
-    COLUMNS,
-    MARK,
-    corrected,
-    quarantine_csv,
+    FORMULA_GUARD,
+    QUARANTINE_COLUMNS,
+    apply_corrections,
+    quarantine_to_csv,
     read_corrections,
 )
-from records.connectors.oneroster.files import OneRoster
+from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import Snapshot, load
 
@@ -40,7 +40,7 @@ def source(folder: Path) -> Path:
 
 
 def handed_out(home: Path) -> list[dict[str, str]]:
-    text = quarantine_csv(Snapshot.current(home).set_aside(), "Shown to somebody.")
+    text = quarantine_to_csv(Snapshot.current(home).set_aside(), "Shown to somebody.")
     *lines, terms = csv.DictReader(io.StringIO(text))
     assert terms["file"] == "# Shown to somebody."
     return lines
@@ -48,7 +48,7 @@ def handed_out(home: Path) -> list[dict[str, str]]:
 
 def handed_back(rows: list[dict[str, str]], file: Path) -> Path:
     with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
+        writer = csv.DictWriter(stream, QUARANTINE_COLUMNS)
         writer.writeheader()
         writer.writerows([*rows, {"file": "# Shown to somebody."}])
     return file
@@ -58,20 +58,20 @@ def test_a_corrected_line_is_loaded_in_its_place_and_the_source_stays_as_it_was(
     tmp_path: Path,
 ):  # R35
     folder, home = source(tmp_path / "source"), tmp_path / "home"
-    load(OneRoster(), folder, home)
+    load(OneRosterFiles(), folder, home)
     (row,) = handed_out(home)
     assert (row["file"], row["line"], row["raw"]) == (
         "attendance.csv",
         "3",
-        MARK + "s2,k1,2 March,tardy",
+        FORMULA_GUARD + "s2,k1,2 March,tardy",
     )
     assert (row["source"], row["columns"]) == (
         "oneroster",
-        MARK + "userSourcedId,school_id,date,status",
+        FORMULA_GUARD + "userSourcedId,school_id,date,status",
     )
     row["raw"] = row["raw"].replace("2 March", "2026-03-02")
     corrections = read_corrections(handed_back([row], tmp_path / "fixed.csv"))
-    report = load(OneRoster(), folder, home, corrections=corrections)
+    report = load(OneRosterFiles(), folder, home, corrections=corrections)
     assert not (home / "snapshots" / ".staging").exists()
     (count,) = [one for one in report.files if one.file == "attendance.csv"]
     assert (count.read, count.kept, count.quarantined) == (2, 2, 0)
@@ -80,7 +80,7 @@ def test_a_corrected_line_is_loaded_in_its_place_and_the_source_stays_as_it_was(
 
 
 def test_a_row_that_nobody_edited_corrects_nothing(tmp_path: Path):
-    load(OneRoster(), source(tmp_path / "source"), tmp_path / "home")
+    load(OneRosterFiles(), source(tmp_path / "source"), tmp_path / "home")
     assert (
         read_corrections(handed_back(handed_out(tmp_path / "home"), tmp_path / "fixed.csv")) == []
     )
@@ -89,15 +89,15 @@ def test_a_row_that_nobody_edited_corrects_nothing(tmp_path: Path):
 def test_a_line_with_columns_that_are_never_stored_is_put_right_without_them(tmp_path: Path):  # R38
     folder, home = source(tmp_path / "source"), tmp_path / "home"
     (folder / "users.csv").write_text(USERS.replace("Bo,Berg,05,", "Bo,Berg,fifth,123-45-6789"))
-    load(OneRoster(), folder, home)
+    load(OneRosterFiles(), folder, home)
     (row,) = [one for one in handed_out(home) if one["file"] == "users.csv"]
-    assert row["raw"] == MARK + "s2,student,Bo,Berg,fifth"
-    row["raw"] = MARK + 's2,student,Bo,"Berg, ""the elder""",05'
+    assert row["raw"] == FORMULA_GUARD + "s2,student,Bo,Berg,fifth"
+    row["raw"] = FORMULA_GUARD + 's2,student,Bo,"Berg, ""the elder""",05'
     corrections = read_corrections(handed_back([row], tmp_path / "fixed.csv"))
-    with corrected(folder, corrections, tmp_path) as right:
+    with apply_corrections(folder, corrections, tmp_path) as right:
         assert "123-45-6789" not in (right / "users.csv").read_text()
     assert not right.exists()
-    load(OneRoster(), folder, home, corrections=corrections)
+    load(OneRosterFiles(), folder, home, corrections=corrections)
     names = Snapshot.current(home).table("students").to_pandas()["last_name"].tolist()
     assert names == ["Love, lace", 'Berg, "the elder"']
 
@@ -113,10 +113,14 @@ def test_a_line_with_columns_that_are_never_stored_is_put_right_without_them(tmp
 )
 def test_a_correction_of_another_line_is_refused(tmp_path: Path, change: dict[str, str], says: str):
     folder = source(tmp_path / "source")
-    load(OneRoster(), folder, tmp_path / "home")
-    row = handed_out(tmp_path / "home")[0] | {"raw": MARK + "s2,k1,2026-03-02,tardy"} | change
+    load(OneRosterFiles(), folder, tmp_path / "home")
+    row = (
+        handed_out(tmp_path / "home")[0]
+        | {"raw": FORMULA_GUARD + "s2,k1,2026-03-02,tardy"}
+        | change
+    )
     with pytest.raises(SourceRefused, match=says):  # noqa: SIM117
-        with corrected(
+        with apply_corrections(
             folder, read_corrections(handed_back([row], tmp_path / "fixed.csv")), tmp_path
         ):
             pass
@@ -127,13 +131,13 @@ def test_a_correction_of_another_line_is_refused(tmp_path: Path, change: dict[st
     [
         ({"line": "one"}, "line 2: line is 'one'"),
         ({"raw": "s2,k1,2026-03-02,tardy"}, "line 2: the raw line must still begin"),
-        ({"raw": MARK + "s2,k1\n2026-03-02,tardy"}, "the raw line was broken in two"),
+        ({"raw": FORMULA_GUARD + "s2,k1\n2026-03-02,tardy"}, "the raw line was broken in two"),
     ],
 )
 def test_a_file_that_was_damaged_in_editing_is_refused_with_its_line(
     tmp_path: Path, change: dict[str, str], says: str
 ):
-    load(OneRoster(), source(tmp_path / "source"), tmp_path / "home")
+    load(OneRosterFiles(), source(tmp_path / "source"), tmp_path / "home")
     file = handed_back([handed_out(tmp_path / "home")[0] | change], tmp_path / "fixed.csv")
     with pytest.raises(SourceRefused, match=says):
         read_corrections(file)
@@ -144,11 +148,11 @@ def test_a_file_that_was_damaged_in_editing_is_refused_with_its_line(
 
 def test_no_cell_that_is_handed_out_begins_like_a_formula():  # R52
     rows = [
-        SetAside("=cmd.csv", 2, None, "a reason", "=1+1", "=1+1,b", "oneroster"),
-        SetAside("a.csv", 3, "x", "a reason", "@SUM(A1)", "", "hmis", "-1"),
+        QuarantinedRow("=cmd.csv", 2, None, "a reason", "=1+1", "=1+1,b", "oneroster"),
+        QuarantinedRow("a.csv", 3, "x", "a reason", "@SUM(A1)", "", "hmis", "-1"),
     ]
     cells = [
-        cell for row in csv.reader(io.StringIO(quarantine_csv(rows, "=terms"))) for cell in row
+        cell for row in csv.reader(io.StringIO(quarantine_to_csv(rows, "=terms"))) for cell in row
     ]
-    assert len(cells) == 4 * len(COLUMNS)
+    assert len(cells) == 4 * len(QUARANTINE_COLUMNS)
     assert not [cell for cell in cells if cell[:1] and cell[:1] in "=+-@\t\r"]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from records.canonical.never_ingest import NEVER_INGEST
-from records.connectors.oneroster.files import OneRoster
+from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import Snapshot, load
@@ -120,7 +120,7 @@ def test_columns_that_are_never_stored_reach_no_disk_even_when_their_line_is_bad
         f"{header}\nu1,student,Ada,Green,05,k1,{secret}\nu2,student,Bo,Blue,ninety,k1,{secret}\n"
         f'u3,student,"Cy,Red,05,k1,{secret}\nu4,student,123-45-6789,Pink,05,k1,{secret}\n'
     )
-    report = load(OneRoster(), folder, tmp_path)
+    report = load(OneRosterFiles(), folder, tmp_path)
     assert {dropped["column"] for dropped in report.dropped_columns} == set(spellings)
     assert {dropped["kind"] for dropped in report.dropped_columns} <= set(NEVER_INGEST)
     [count] = report.files
@@ -160,7 +160,7 @@ def test_the_published_oneroster_samples_load_with_every_line_accounted_for(
     version: str, shared_data: Path, tmp_path: Path
 ):
     source = shared_data / f"oneroster-{version}"
-    report = load(OneRoster(), source, tmp_path)
+    report = load(OneRosterFiles(), source, tmp_path)
     for count in report.files:
         lines = (source / count.file).read_bytes().splitlines()
         assert count.read == len(lines) - 1, count
@@ -180,11 +180,11 @@ def test_the_published_oneroster_samples_load_with_every_line_accounted_for(
 
 
 def test_loading_the_district_again_keeps_the_partners_history(shared_data: Path, tmp_path: Path):
-    load(OneRoster(), shared_data / "oneroster-1.1", tmp_path)
+    load(OneRosterFiles(), shared_data / "oneroster-1.1", tmp_path)
     student = Snapshot.current(tmp_path).table("students")["student_id"].min().to_pyarrow().as_py()
     folder = write_history(
         tmp_path / "in", f"{SESSIONS}x1,{student},p1,tutors,2026-03-01,true,45\n".encode()
     )
     load(ServiceHistory(), folder, tmp_path, merge=True)
-    report = load(OneRoster(), shared_data / "oneroster-1.1", tmp_path, merge=True)
+    report = load(OneRosterFiles(), shared_data / "oneroster-1.1", tmp_path, merge=True)
     assert report.rows["service_sessions"] == 1

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from records.connectors.edfi.files import EdFi
+from records.connectors.edfi.files import EdFiFiles
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import LoadReport, Snapshot, load
@@ -25,7 +25,7 @@ def sample(
     shared_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[LoadReport, Snapshot, Path]:
     home = tmp_path_factory.mktemp("home")
-    report = load(EdFi(), shared_data / "edfi", home)
+    report = load(EdFiFiles(), shared_data / "edfi", home)
     return report, Snapshot.current(home), shared_data / "edfi"
 
 
@@ -124,7 +124,7 @@ def test_an_incident_takes_its_date_from_the_incident_it_refers_to(sample):
 
 
 def test_the_older_namespace_brings_enrolments_and_grades(shared_data: Path, tmp_path: Path):
-    load(EdFi(), shared_data / "edfi-sdg", tmp_path)
+    load(EdFiFiles(), shared_data / "edfi-sdg", tmp_path)
     snapshot = Snapshot.current(tmp_path)
     assert snapshot.manifest["rows"]["school_enrollments"] == 1400
     students = snapshot.table("students").to_pandas()
@@ -158,7 +158,7 @@ def test_an_entity_is_refused_by_name_and_never_becomes_an_empty_value(
         "<Name><FirstName>&secret;</FirstName></Name></Student></InterchangeStudent>"
     )
     with pytest.raises(SourceRefused, match=r"Student\.xml.*secret"):
-        load(EdFi(), interchange(tmp_path / "in", body), tmp_path / "home")
+        load(EdFiFiles(), interchange(tmp_path / "in", body), tmp_path / "home")
     assert not (tmp_path / "home" / "snapshots" / "CURRENT").exists()
 
 
@@ -166,10 +166,10 @@ def test_a_file_cut_short_is_refused_with_line_and_column_and_the_old_snapshot_s
     tmp_path: Path,
 ):
     good = f"{HEAD}<Student><StudentUniqueId>1</StudentUniqueId></Student></InterchangeStudent>"
-    before = load(EdFi(), interchange(tmp_path / "in", good), tmp_path / "home").snapshot_id
+    before = load(EdFiFiles(), interchange(tmp_path / "in", good), tmp_path / "home").snapshot_id
     interchange(tmp_path / "in", good[:-30])
     with pytest.raises(SourceRefused, match=r"Student\.xml, line 1, column \d+"):
-        load(EdFi(), tmp_path / "in", tmp_path / "home")
+        load(EdFiFiles(), tmp_path / "in", tmp_path / "home")
     assert Snapshot.current(tmp_path / "home").id == before
 
 
@@ -179,7 +179,7 @@ def test_a_bad_record_is_quarantined_with_its_line_and_its_neighbours_stay(tmp_p
         for i, day in enumerate(["2014-01-01", "2014-13-01", "2015-02-02"])
     )
     folder = interchange(tmp_path / "in", f"{HEAD}\n{rows}\n</InterchangeStudent>")
-    report = load(EdFi(), folder, tmp_path / "home")
+    report = load(EdFiFiles(), folder, tmp_path / "home")
     (bad,) = Snapshot.current(tmp_path / "home").quarantined().to_pylist()
     assert (bad["file"], bad["line"], bad["column"]) == ("Student.xml", 3, "birth_date")
     assert "2014-13-01" in bad["reason"]
@@ -198,11 +198,9 @@ def test_a_large_file_is_streamed_in_bounded_memory(tmp_path: Path):  # R40
         out.write("</InterchangeStudent>")
     assert (folder / "Student.xml").stat().st_size > 100_000_000
     script = (
-        "import sys; from pathlib import Path; from records.connectors.edfi.files import stream\n"
-        "from tests.records.peak_memory import peak_mb\n"
-        "before = peak_mb()\n"
-        "n = sum(1 for _ in stream(Path(sys.argv[1])))\n"
-        "print(n, peak_mb() - before)"
+        "import sys; from pathlib import Path; from records.connectors.edfi.files import"
+        " stream_records\nfrom tests.records.peak_memory import peak_mb\nbefore = peak_mb()\nn ="
+        " sum(1 for _ in stream(Path(sys.argv[1])))\nprint(n, peak_mb() - before)"
     )
     run = subprocess.run(
         [sys.executable, "-c", script, str(folder / "Student.xml")],
@@ -230,7 +228,7 @@ def test_a_districts_load_leaves_what_partners_reported_alone(organization: str,
         tmp_path / "in",
         f"{HEAD}<Student><StudentUniqueId>s1</StudentUniqueId></Student></InterchangeStudent>",
     )
-    load(EdFi(), folder, home)
+    load(EdFiFiles(), folder, home)
     partner.mkdir()
     (partner / "programs.csv").write_text(
         "program_id,organization_id,name\nafter,tutors,After school\n"
@@ -248,7 +246,7 @@ def test_a_districts_load_leaves_what_partners_reported_alone(organization: str,
     (folder / "StudentIntervention.xml").write_text(
         INTERVENTION.format(code="reading", organization=organization)
     )
-    report = load(EdFi(), folder, home, merge=True)
+    report = load(EdFiFiles(), folder, home, merge=True)
     snapshot = Snapshot.current(home)
     for name in names:
         rows = snapshot.table(name).to_pyarrow().to_pylist()
@@ -260,4 +258,4 @@ def test_a_districts_load_leaves_what_partners_reported_alone(organization: str,
         )
     else:
         assert aside == [] and report.organizations == ["255901"]
-    assert "service_sessions" not in EdFi().tables
+    assert "service_sessions" not in EdFiFiles().tables

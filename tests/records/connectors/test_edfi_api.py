@@ -21,14 +21,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from records.canonical.never_ingest import NEVER_INGEST
-from records.connectors.edfi.api import OVERLAP, RESOURCES, EdFiApi
-from records.connectors.edfi.files import EdFi
-from records.connectors.http.client import AnswerRefused, SourceUnavailable
+from records.connectors.edfi.api import CHANGE_VERSION_OVERLAP, RESOURCES, EdFiApi
+from records.connectors.edfi.files import EdFiFiles
+from records.connectors.http.client import RequestRefused, SourceUnavailable
 from records.connectors.http.mirror import open_mirror
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import LoadReport, Snapshot, load
 from tests.records import fake_http_server
-from tests.records.fake_edfi_api import Body, Ods, add_student, fill, mirrored
+from tests.records.fake_edfi_api import Body, FakeEdFiApi, add_student, fill, mirrored
 from tests.records.fake_http_server import SECRET, Fault, status
 from tests.records.loading.test_kills import forking, run
 
@@ -74,8 +74,8 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def ods() -> Iterator[Ods]:
-    server = Ods()
+def ods() -> Iterator[FakeEdFiApi]:
+    server = FakeEdFiApi()
     with server.running():
         fill(server)
         server.nightfall()
@@ -91,7 +91,7 @@ def fetch(connector: EdFiApi, folder: Path) -> Path:
     return folder
 
 
-def differences(ods: Ods, folder: Path, names: Collection[str] = ()) -> list[str]:
+def differences(ods: FakeEdFiApi, folder: Path, names: Collection[str] = ()) -> list[str]:
     """Resources of which the mirror is not what the server holds: an identifier too few or too
     many, an older fact.
     """
@@ -121,14 +121,14 @@ def loaded(connector: EdFiApi, folder: Path, home: Path) -> tuple[LoadReport, Sn
 def test_a_first_fetch_brings_everything_once_however_the_server_pages(
     kind: tuple[bool, bool], page_size: int, tmp_path: Path
 ):
-    ods = Ods(cursors=kind[0], tracks_changes=kind[1])
+    ods = FakeEdFiApi(cursors=kind[0], tracks_changes=kind[1])
     with ods.running():
         fill(ods, students=7)
         fetch(ods.connector(page_size=page_size, interventions=True), tmp_path)
     assert differences(ods, tmp_path) == []
 
 
-def test_the_records_of_a_student_become_the_canonical_rows(ods: Ods, tmp_path: Path):
+def test_the_records_of_a_student_become_the_canonical_rows(ods: FakeEdFiApi, tmp_path: Path):
     report, snapshot = loaded(
         ods.connector(interventions=True), tmp_path / "mirror", tmp_path / "home"
     )
@@ -255,7 +255,7 @@ FAULTS: dict[str, Fault] = {
 def test_with_a_fault_on_every_third_request_nothing_is_lost_and_nothing_is_twice(
     kind: tuple[bool, bool], fault: Fault, tmp_path: Path
 ):
-    ods = Ods(cursors=kind[0], tracks_changes=kind[1])
+    ods = FakeEdFiApi(cursors=kind[0], tracks_changes=kind[1])
     with ods.running():
         fill(ods)
         ods.faults.extend([None, None, fault] * 200)
@@ -270,14 +270,16 @@ def test_with_a_fault_on_every_third_request_nothing_is_lost_and_nothing_is_twic
     "fault", [fake_http_server.drip, fake_http_server.silence], ids=["a slow drip", "silence"]
 )
 def test_a_server_that_keeps_the_line_open_and_says_little_is_asked_again(
-    ods: Ods, fault: Fault, tmp_path: Path
+    ods: FakeEdFiApi, fault: Fault, tmp_path: Path
 ):
     ods.faults.extend([*[None] * 20, fault, *[None] * 30, fault])
     fetch(ods.connector(only=FEW), tmp_path)
     assert differences(ods, tmp_path, FEW) == []
 
 
-def test_a_token_that_ends_in_the_middle_of_a_resource_costs_no_record(ods: Ods, tmp_path: Path):
+def test_a_token_that_ends_in_the_middle_of_a_resource_costs_no_record(
+    ods: FakeEdFiApi, tmp_path: Path
+):
     ods.token_counts_for = 3
     fetch(ods.connector(page_size=1, only=FEW), tmp_path)
     assert differences(ods, tmp_path, FEW) == []
@@ -290,7 +292,7 @@ def test_a_token_that_ends_in_the_middle_of_a_resource_costs_no_record(ods: Ods,
     ids=["an answer beyond the limit", "a redirect", "a refusal"],
 )
 def test_after_a_refusal_the_next_fetch_goes_on_where_it_stopped(
-    ods: Ods, fault: Fault, tmp_path: Path
+    ods: FakeEdFiApi, fault: Fault, tmp_path: Path
 ):
     def between() -> None:
         asked = [
@@ -317,7 +319,7 @@ def test_after_a_refusal_the_next_fetch_goes_on_where_it_stopped(
     )
 
 
-def test_a_place_that_the_source_no_longer_knows_is_begun_anew(ods: Ods, tmp_path: Path):
+def test_a_place_that_the_source_no_longer_knows_is_begun_anew(ods: FakeEdFiApi, tmp_path: Path):
     with pytest.raises(SourceRefused):
         ods.faults.extend([*[None] * 8, status(418)])
         fetch(ods.connector(page_size=1, only=FEW), tmp_path)
@@ -334,25 +336,25 @@ def test_a_place_that_the_source_no_longer_knows_is_begun_anew(ods: Ods, tmp_pat
     assert differences(ods, tmp_path, FEW) == []
 
 
-Step = Callable[[Ods, Random], None]
+Step = Callable[[FakeEdFiApi, Random], None]
 
 
-def insert(ods: Ods, rng: Random) -> None:
+def insert(ods: FakeEdFiApi, rng: Random) -> None:
     add_student(ods, rng.randrange(100, 1_000_000))
 
 
-def somewhere(ods: Ods, rng: Random) -> tuple[str, str] | None:
+def somewhere(ods: FakeEdFiApi, rng: Random) -> tuple[str, str] | None:
     resource = rng.choice(FEW)
     ids = sorted(ods.held[resource])
     return (resource, rng.choice(ids)) if ids else None
 
 
-def remove(ods: Ods, rng: Random) -> None:
+def remove(ods: FakeEdFiApi, rng: Random) -> None:
     if found := somewhere(ods, rng):
         ods.delete(*found)
 
 
-def correct(ods: Ods, rng: Random) -> None:
+def correct(ods: FakeEdFiApi, rng: Random) -> None:
     if found := somewhere(ods, rng):
         ods.change(*found, **changed(found[0], rng))
 
@@ -370,12 +372,12 @@ def changed(resource: str, rng: Random) -> Body:
     }[resource]
 
 
-def make_again(ods: Ods, rng: Random) -> None:
+def make_again(ods: FakeEdFiApi, rng: Random) -> None:
     if found := somewhere(ods, rng):
         ods.make_again(*found)
 
 
-def rekey(ods: Ods, rng: Random) -> None:
+def rekey(ods: FakeEdFiApi, rng: Random) -> None:
     """A student's identifier is corrected; what is about the student changes with it, and only
     keyChanges says so.
     """
@@ -405,7 +407,7 @@ def test_records_that_come_go_and_change_between_two_pages_are_not_lost(
     kind: str, page_size: int, during: list[Step], seed: int, gap: int
 ):
     cursors, tracks = TRACKING[kind]
-    ods, rng = Ods(cursors=cursors, tracks_changes=tracks, seed=seed), Random(seed)
+    ods, rng = FakeEdFiApi(cursors=cursors, tracks_changes=tracks, seed=seed), Random(seed)
     waiting: list[Step] = []
 
     def between() -> None:
@@ -421,7 +423,7 @@ def test_records_that_come_go_and_change_between_two_pages_are_not_lost(
         ods.between = between
         for _ in range(2):
             waiting[:], calm_after = during, len(ods.asked) + 80
-            ods.nightfall(seed % (2 * OVERLAP))
+            ods.nightfall(seed % (2 * CHANGE_VERSION_OVERLAP))
             fetch(ods.connector(page_size=page_size, only=FEW), Path(folder))
             assert differences(ods, Path(folder), FEW) == []
 
@@ -436,13 +438,13 @@ def test_after_each_night_the_changes_alone_give_the_tables_that_everything_give
     kind: str, nights: list[list[Step]], seed: int
 ):
     cursors, tracks = KINDS[kind]
-    ods, rng = Ods(cursors=cursors, tracks_changes=tracks, seed=seed), Random(seed)
+    ods, rng = FakeEdFiApi(cursors=cursors, tracks_changes=tracks, seed=seed), Random(seed)
     with tempfile.TemporaryDirectory() as folder, ods.running():
         fill(ods, students=5)
         ods.nightfall()
         mirror = fetch(ods.connector(only=FEW), Path(folder) / "mirror")
         for number, night in enumerate(nights):
-            ods.nightfall(rng.choice((0, OVERLAP // 2, 2 * OVERLAP)))
+            ods.nightfall(rng.choice((0, CHANGE_VERSION_OVERLAP // 2, 2 * CHANGE_VERSION_OVERLAP)))
             for step in night:
                 step(ods, rng)
             changes, everything = (
@@ -457,7 +459,7 @@ def test_after_each_night_the_changes_alone_give_the_tables_that_everything_give
 def test_a_fetch_killed_at_any_moment_loses_nothing_when_it_is_run_again(
     cursors: bool, tmp_path: Path
 ):  # R36
-    ods, rng, mirror = Ods(cursors=cursors), Random(36), tmp_path / "mirror"
+    ods, rng, mirror = FakeEdFiApi(cursors=cursors), Random(36), tmp_path / "mirror"
     with ods.running(), forking(FETCHING) as parent:
         fill(ods)
         ods.nightfall()
@@ -482,7 +484,7 @@ def test_a_fetch_killed_at_any_moment_loses_nothing_when_it_is_run_again(
     assert differences(ods, mirror, FEW) == []
 
 
-def test_after_a_first_fetch_only_what_changed_is_asked_for(ods: Ods, tmp_path: Path):
+def test_after_a_first_fetch_only_what_changed_is_asked_for(ods: FakeEdFiApi, tmp_path: Path):
     fetch(ods.connector(only=FEW), tmp_path)
     ods.nightfall()
     add_student(ods, 50)
@@ -501,7 +503,7 @@ def test_after_a_first_fetch_only_what_changed_is_asked_for(ods: Ods, tmp_path: 
 
 
 def test_a_change_committed_late_under_an_older_version_is_found_the_next_time(
-    ods: Ods, tmp_path: Path
+    ods: FakeEdFiApi, tmp_path: Path
 ):
     fetch(ods.connector(only=FEW), tmp_path)
     late, other = sorted(ods.held[STUDENTS])[:2]
@@ -512,7 +514,7 @@ def test_a_change_committed_late_under_an_older_version_is_found_the_next_time(
     assert differences(ods, tmp_path, FEW) == []
 
 
-def test_an_older_database_put_back_at_the_source_is_read_anew(ods: Ods, tmp_path: Path):
+def test_an_older_database_put_back_at_the_source_is_read_anew(ods: FakeEdFiApi, tmp_path: Path):
     id_, version = sorted(ods.held[STUDENTS])[0], ods.version
     older = replace(ods.held[STUDENTS][id_])
     fetch(ods.connector(only=FEW), tmp_path)
@@ -524,7 +526,9 @@ def test_an_older_database_put_back_at_the_source_is_read_anew(ods: Ods, tmp_pat
     assert differences(ods, tmp_path, FEW) == []
 
 
-def test_a_source_that_has_forgotten_what_changed_since_is_read_anew(ods: Ods, tmp_path: Path):
+def test_a_source_that_has_forgotten_what_changed_since_is_read_anew(
+    ods: FakeEdFiApi, tmp_path: Path
+):
     fetch(ods.connector(only=FEW), tmp_path)
     ods.nightfall()
     ods.delete(ATTENDANCE, sorted(ods.held[ATTENDANCE])[0])
@@ -535,9 +539,9 @@ def test_a_source_that_has_forgotten_what_changed_since_is_read_anew(ods: Ods, t
     assert differences(ods, tmp_path, FEW) == []
 
 
-def test_another_database_under_the_same_name_is_read_anew(ods: Ods, tmp_path: Path):
+def test_another_database_under_the_same_name_is_read_anew(ods: FakeEdFiApi, tmp_path: Path):
     fetch(ods.connector(only=FEW), tmp_path)
-    other = Ods(seed=5)
+    other = FakeEdFiApi(seed=5)
     with other.running():
         fill(other, students=2)
         other.nightfall(100_000)
@@ -546,7 +550,7 @@ def test_another_database_under_the_same_name_is_read_anew(ods: Ods, tmp_path: P
 
 
 def test_a_field_that_a_newer_version_reads_is_read_of_the_old_records_too(
-    ods: Ods, tmp_path: Path
+    ods: FakeEdFiApi, tmp_path: Path
 ):
     older = ods.connector(only=FEW)
     fewer = {"studentUniqueId": True}
@@ -560,7 +564,9 @@ def test_a_field_that_a_newer_version_reads_is_read_of_the_old_records_too(
     assert differences(ods, tmp_path, FEW) == []
 
 
-def test_a_new_key_that_changes_more_than_a_page_of_records_is_followed(ods: Ods, tmp_path: Path):
+def test_a_new_key_that_changes_more_than_a_page_of_records_is_followed(
+    ods: FakeEdFiApi, tmp_path: Path
+):
     fetch(ods.connector(only=FEW), tmp_path)
     ods.nightfall()
     for id_ in sorted(ods.held[ATTENDANCE])[:5]:
@@ -572,7 +578,7 @@ def test_a_new_key_that_changes_more_than_a_page_of_records_is_followed(ods: Ods
 @pytest.mark.parametrize("code", [403, 404])
 @pytest.mark.parametrize("what", ["deletes", "keyChanges"])
 def test_a_client_that_may_not_read_the_lists_of_changes_still_loses_nothing(
-    ods: Ods, what: str, code: int, tmp_path: Path
+    ods: FakeEdFiApi, what: str, code: int, tmp_path: Path
 ):
     ods.refused = {f"{resource.name}/{what}": code for resource in RESOURCES}
     fetch(ods.connector(only=FEW), tmp_path)
@@ -586,7 +592,7 @@ def test_a_client_that_may_not_read_the_lists_of_changes_still_loses_nothing(
 def test_without_change_versions_a_record_passed_over_is_found_though_the_counts_agree(
     tmp_path: Path,
 ):
-    ods = Ods(cursors=False, tracks_changes=False)
+    ods = FakeEdFiApi(cursors=False, tracks_changes=False)
     with ods.running():
         fill(ods)
         ids = sorted(ods.held[STUDENTS])
@@ -611,7 +617,7 @@ def test_without_change_versions_a_record_passed_over_is_found_though_the_counts
 
 
 def test_while_other_records_change_all_day_a_resource_is_still_read_until_it_is_quiet(
-    ods: Ods, tmp_path: Path
+    ods: FakeEdFiApi, tmp_path: Path
 ):
     fetch(ods.connector(only=FEW), tmp_path)
     changes = 9
@@ -635,7 +641,7 @@ def test_while_other_records_change_all_day_a_resource_is_still_read_until_it_is
 
 
 def test_a_source_that_never_holds_still_is_refused_and_the_old_records_serve(
-    ods: Ods, tmp_path: Path
+    ods: FakeEdFiApi, tmp_path: Path
 ):
     fetch(ods.connector(only=FEW), tmp_path / "mirror")
     before = load(ods.connector(only=FEW), tmp_path / "mirror", tmp_path / "home").snapshot_id
@@ -652,7 +658,7 @@ def test_a_source_that_never_holds_still_is_refused_and_the_old_records_serve(
 
 
 def test_a_resource_that_the_client_may_not_read_is_named_and_its_facts_stay_unknown(
-    ods: Ods, tmp_path: Path
+    ods: FakeEdFiApi, tmp_path: Path
 ):
     ods.refused = {
         "ed-fi/grades": 403,
@@ -674,7 +680,7 @@ def test_a_resource_that_the_client_may_not_read_is_named_and_its_facts_stay_unk
 
 @pytest.mark.parametrize("code", [403, 404])
 def test_a_resource_that_is_no_longer_open_to_the_client_is_not_taken_for_empty(
-    ods: Ods, code: int, tmp_path: Path
+    ods: FakeEdFiApi, code: int, tmp_path: Path
 ):
     fetch(ods.connector(interventions=True), tmp_path)
     before = mirrored(tmp_path, ATTENDANCE)
@@ -691,15 +697,17 @@ def test_a_resource_that_is_no_longer_open_to_the_client_is_not_taken_for_empty(
 
 
 @pytest.mark.parametrize("code", [403, 404])
-def test_without_students_there_is_nothing_to_load(ods: Ods, code: int, tmp_path: Path):
+def test_without_students_there_is_nothing_to_load(ods: FakeEdFiApi, code: int, tmp_path: Path):
     fetch(ods.connector(interventions=True), tmp_path)
     ods.refused = {resource.name: code for resource in RESOURCES}
-    with pytest.raises(AnswerRefused, match=rf"/ed-fi/students: the source answered {code}"):
+    with pytest.raises(RequestRefused, match=rf"/ed-fi/students: the source answered {code}"):
         fetch(ods.connector(interventions=True), tmp_path)
     assert differences(ods, tmp_path) == []
 
 
-def test_without_the_option_the_partners_own_tables_stay_as_they_are(ods: Ods, tmp_path: Path):
+def test_without_the_option_the_partners_own_tables_stay_as_they_are(
+    ods: FakeEdFiApi, tmp_path: Path
+):
     fetch(ods.connector(interventions=True), tmp_path / "mirror")
     load(ods.connector(interventions=True), tmp_path / "mirror", tmp_path / "home")
     ods.delete("ed-fi/interventions", sorted(ods.held["ed-fi/interventions"])[0])
@@ -714,7 +722,7 @@ def test_without_the_option_the_partners_own_tables_stay_as_they_are(ods: Ods, t
         ods.connector(intervention=True)
 
 
-def test_only_reading_requests_and_the_token_are_made(ods: Ods, tmp_path: Path):  # R22
+def test_only_reading_requests_and_the_token_are_made(ods: FakeEdFiApi, tmp_path: Path):  # R22
     fetch(ods.connector(interventions=True), tmp_path)
     for step in STEPS:
         ods.nightfall()
@@ -724,7 +732,9 @@ def test_only_reading_requests_and_the_token_are_made(ods: Ods, tmp_path: Path):
     assert methods == {("POST", "/oauth/token")}
 
 
-def test_what_must_never_be_stored_reaches_no_byte_under_the_home(ods: Ods, tmp_path: Path):  # R38
+def test_what_must_never_be_stored_reaches_no_byte_under_the_home(
+    ods: FakeEdFiApi, tmp_path: Path
+):  # R38
     planted = {
         spelling: f"CANARY {spelling}"
         for spellings in NEVER_INGEST.values()
@@ -772,7 +782,7 @@ def test_what_must_never_be_stored_reaches_no_byte_under_the_home(ods: Ods, tmp_
     assert named == {(resource.name, spelling) for resource in RESOURCES for spelling in refused}
 
 
-def test_the_records_may_lie_under_a_year_of_their_own(ods: Ods, tmp_path: Path):
+def test_the_records_may_lie_under_a_year_of_their_own(ods: FakeEdFiApi, tmp_path: Path):
     real, ods.asked = ods.answer, []
     ods.answer = lambda method, path, params, body: real(  # type: ignore[method-assign]
         method,
@@ -792,7 +802,7 @@ def test_the_records_may_lie_under_a_year_of_their_own(ods: Ods, tmp_path: Path)
     )
 
 
-def test_version_5_spells_its_change_versions_with_a_capital(ods: Ods, tmp_path: Path):
+def test_version_5_spells_its_change_versions_with_a_capital(ods: FakeEdFiApi, tmp_path: Path):
     real = ods.answer
 
     def older(
@@ -827,7 +837,7 @@ def test_version_5_spells_its_change_versions_with_a_capital(ods: Ods, tmp_path:
     ],
 )
 def test_a_root_that_leads_elsewhere_or_nowhere_is_refused(
-    ods: Ods, root: Any, why: str, tmp_path: Path
+    ods: FakeEdFiApi, root: Any, why: str, tmp_path: Path
 ):
     ods.root = root
     with pytest.raises(SourceRefused, match=why):
@@ -847,7 +857,7 @@ def test_a_root_that_leads_elsewhere_or_nowhere_is_refused(
     ],
 )
 def test_an_answer_of_another_shape_is_refused_and_not_repeated_in_the_error(
-    ods: Ods, data: Any, headers: dict[str, str], why: str, tmp_path: Path
+    ods: FakeEdFiApi, data: Any, headers: dict[str, str], why: str, tmp_path: Path
 ):
     real = ods.answer
     ods.answer = lambda method, path, params, body: (  # type: ignore[method-assign]
@@ -860,7 +870,7 @@ def test_an_answer_of_another_shape_is_refused_and_not_repeated_in_the_error(
     assert "Ada" not in str(found.value)
 
 
-def test_a_source_that_gives_the_same_page_for_ever_is_refused(ods: Ods, tmp_path: Path):
+def test_a_source_that_gives_the_same_page_for_ever_is_refused(ods: FakeEdFiApi, tmp_path: Path):
     real = ods.answer
     ods.answer = lambda method, path, params, body: (  # type: ignore[method-assign]
         replace(
@@ -873,7 +883,7 @@ def test_a_source_that_gives_the_same_page_for_ever_is_refused(ods: Ods, tmp_pat
 
 
 def test_a_bad_record_is_quarantined_under_its_resource_and_its_neighbours_stay(
-    ods: Ods, tmp_path: Path
+    ods: FakeEdFiApi, tmp_path: Path
 ):
     bad = sorted(ods.held[ATTENDANCE])[2]
     ods.change(ATTENDANCE, bad, eventDate="2025-02-30")
@@ -960,7 +970,7 @@ def resource_of(kind: str) -> str:
 def test_the_published_sample_gives_the_same_tables_by_its_api_and_by_its_files(
     shared_data: Path, cursors: bool, tmp_path: Path
 ):
-    folder, ods = shared_data / "edfi", Ods(cursors=cursors)
+    folder, ods = shared_data / "edfi", FakeEdFiApi(cursors=cursors)
     with ods.running():
         served = 0
         for file in sorted(folder.glob("*.xml")):
@@ -973,7 +983,7 @@ def test_the_published_sample_gives_the_same_tables_by_its_api_and_by_its_files(
         report, by_api = loaded(
             ods.connector(page_size=500, interventions=True), tmp_path / "mirror", tmp_path / "api"
         )
-    load(EdFi(), folder, tmp_path / "files")
+    load(EdFiFiles(), folder, tmp_path / "files")
     by_files = Snapshot.current(tmp_path / "files")
     assert by_api.manifest["rows"] == by_files.manifest["rows"]
     tables = [name for name in by_files.manifest["hashes"] if name != "quarantine.parquet"]

@@ -15,14 +15,14 @@ import yaml
 from records.connectors.edfi.api import RESOURCES
 from records.snapshots.snapshot import load
 from tests.conftest import Serving
-from tests.records.fake_edfi_api import Ods
+from tests.records.fake_edfi_api import FakeEdFiApi
 from tests.records.fake_http_server import Reply
 
 NEWER_THAN_THE_DOCUMENT = {"ed-fi/studentSection504ProgramAssociations"}
 """Data Standard 5.1 added it; the published document is of 5.0."""
 
 
-class Front(Ods):
+class Front(FakeEdFiApi):
     """Gives the tokens, and passes every other question on to the two documents.
 
     Their examples never move on, so the change versions are those of this server, in the shape of

@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 
-from records.connectors.partner_files.hmis import SENSITIVE, Hmis, participants
-from records.connectors.partner_files.service_history import NOT_A_STUDENT, WAITING
+from records.connectors.partner_files.hmis import SENSITIVE_COLUMNS, Hmis, read_clients
+from records.connectors.partner_files.service_history import (
+    AWAITING_IDENTIFICATION,
+    NOT_A_STUDENT_REASON,
+)
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import LoadReport, Snapshot, load
 from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
-from tests.records.disk_contents import stored
+from tests.records.disk_contents import files_on_disk
 
 END = ["DateCreated", "DateUpdated", "UserID", "DateDeleted", "ExportID"]
 HEADERS = {
@@ -276,7 +279,7 @@ def test_each_record_that_was_put_aside_says_why(loaded: tuple[LoadReport, Path]
         for row in Snapshot.current(home).quarantined().to_pylist()
     ]
     assert aside == [
-        ("Enrollment.csv", 8, "PersonalID", WAITING),
+        ("Enrollment.csv", 8, "PersonalID", AWAITING_IDENTIFICATION),
         (
             "Enrollment.csv",
             9,
@@ -285,7 +288,7 @@ def test_each_record_that_was_put_aside_says_why(loaded: tuple[LoadReport, Path]
         ),
         ("Exit.csv", 4, "EnrollmentID", "no enrolment was loaded that this exit ends"),
         ("Exit.csv", 5, "EnrollmentID", "an earlier line ends the same enrolment"),
-        ("Services.csv", 7, "PersonalID", WAITING),
+        ("Services.csv", 7, "PersonalID", AWAITING_IDENTIFICATION),
         (
             "Services.csv",
             8,
@@ -308,12 +311,12 @@ def test_nothing_that_is_sensitive_reaches_a_disk_and_its_name_is_in_the_report(
     loaded: tuple[LoadReport, Path],
 ):  # R38
     report, home = loaded
-    for file, found in stored(home):
+    for file, found in files_on_disk(home):
         for secret in (b"KEEPOUT", b"45-6789", b"9206", b"9207"):
             assert secret not in found, (file, secret)
     named = {one["column"]: one["kind"] for one in report.dropped_columns}
     assert named["SSN"] == "social security number"
-    sensitive = {column for columns in SENSITIVE.values() for column in columns}
+    sensitive = {column for columns in SENSITIVE_COLUMNS.values() for column in columns}
     for file, header in HEADERS.items():
         assert sensitive & set(header) <= set(named), file
     assert any(note.startswith("HealthAndDV.csv is not a file") for note in report.notes)
@@ -322,7 +325,7 @@ def test_nothing_that_is_sensitive_reaches_a_disk_and_its_name_is_in_the_report(
 def test_clients_are_told_for_linking_and_no_name_of_theirs_is_loaded(
     loaded: tuple[LoadReport, Path], tmp_path: Path
 ):
-    found = participants(tmp_path / "in", "harbor")
+    found = read_clients(tmp_path / "in", "harbor")
     assert [
         (one.participant_id, one.first_name, one.last_name, one.birth_date)
         for one in found.participants
@@ -344,7 +347,7 @@ def test_clients_are_told_for_linking_and_no_name_of_theirs_is_loaded(
         {"PersonalID": "C2", "FirstName": ""},
         {"PersonalID": "C3", "DateDeleted": "2026-01-01"},
     )
-    found = participants(tmp_path / "in", "harbor")
+    found = read_clients(tmp_path / "in", "harbor")
     assert [(one.participant_id, one.birth_date) for one in found.participants] == [("C1", None)]
     assert (found.repeated, [(row.line, row.reason) for row in found.bad], dict(found.ignored)) == (
         1,
@@ -367,12 +370,12 @@ def test_a_folder_that_is_no_export_is_refused(tmp_path: Path):
     with pytest.raises(SourceRefused, match=r"has no Enrollment\.csv"):
         load(Hmis("harbor", {}), tmp_path, tmp_path)
     with pytest.raises(SourceRefused, match=r"has no Client\.csv"):
-        participants(tmp_path, "harbor")
+        read_clients(tmp_path, "harbor")
     (tmp_path / "Client.csv").write_text("C1,Ada,Green,2014-01-01\n")
     with pytest.raises(
         SourceRefused, match=r"Client\.csv, line 1: the header must name each of"
     ) as error:
-        participants(tmp_path, "harbor")
+        read_clients(tmp_path, "harbor")
     assert "Ada" not in str(error.value)
 
 
@@ -454,4 +457,4 @@ def test_what_is_about_somebody_who_is_no_student_is_left_out_and_does_not_wait(
     counts = {
         count.file: (count.kept, count.quarantined, count.ignored_kinds) for count in report.files
     }
-    assert counts["Enrollment.csv"] == counts["Exit.csv"] == (1, 0, {NOT_A_STUDENT: 1})
+    assert counts["Enrollment.csv"] == counts["Exit.csv"] == (1, 0, {NOT_A_STUDENT_REASON: 1})

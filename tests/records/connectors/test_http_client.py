@@ -14,18 +14,23 @@ from email.utils import format_datetime
 
 import pytest
 
-from records.connectors.http.client import AnswerRefused, Credentials, RestClient, SourceUnavailable
+from records.connectors.http.client import (
+    Credentials,
+    RequestRefused,
+    RestClient,
+    SourceUnavailable,
+)
 from records.connectors.protocol import SourceRefused
 from tests.records import fake_http_server
-from tests.records.fake_http_server import CLIENT, QUICK, SECRET, Fault, Loopback, status
+from tests.records.fake_http_server import CLIENT, QUICK, SECRET, FakeHttpServer, Fault, status
 
 CHILD = "Ada Canary Greenfield"
 WHOLE = [{"path": "/students", "page": "7"}]
 
 
 @pytest.fixture
-def server() -> Iterator[Loopback]:
-    with Loopback().running() as running:
+def server() -> Iterator[FakeHttpServer]:
+    with FakeHttpServer().running() as running:
         yield running
 
 
@@ -54,7 +59,7 @@ PASSING = {
 
 @pytest.mark.parametrize("faults", PASSING.values(), ids=PASSING.keys())
 def test_after_a_fault_that_passes_the_same_question_has_its_whole_answer(
-    server: Loopback, faults: list[Fault]
+    server: FakeHttpServer, faults: list[Fault]
 ):
     server.faults.extend(faults)
     with server.client() as client:
@@ -65,13 +70,13 @@ def test_after_a_fault_that_passes_the_same_question_has_its_whole_answer(
 
 
 @pytest.mark.parametrize("faults", PASSING.values(), ids=PASSING.keys())
-def test_a_token_is_asked_for_as_patiently_as_a_page(server: Loopback, faults: list[Fault]):
+def test_a_token_is_asked_for_as_patiently_as_a_page(server: FakeHttpServer, faults: list[Fault]):
     server.token_faults.extend(faults)
     with server.client() as client:
         assert client.get("/students", {"page": 7}).data == WHOLE
 
 
-def test_the_source_says_how_long_to_wait_and_is_believed(server: Loopback):
+def test_the_source_says_how_long_to_wait_and_is_believed(server: FakeHttpServer):
     waited: list[float] = []
     until = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
     server.faults.extend([status(429, Retry_After="7"), status(503, Retry_After=until)])
@@ -82,7 +87,7 @@ def test_the_source_says_how_long_to_wait_and_is_believed(server: Loopback):
 
 
 def test_without_a_word_of_the_source_each_wait_is_longer_than_the_last_and_none_is_the_same(
-    server: Loopback,
+    server: FakeHttpServer,
 ):
     waited: list[float] = []
     server.faults.extend([status(500)] * 3)
@@ -93,7 +98,7 @@ def test_without_a_word_of_the_source_each_wait_is_longer_than_the_last_and_none
     ] * 3
 
 
-def test_a_source_that_asks_to_be_left_alone_for_an_hour_is_left_alone(server: Loopback):
+def test_a_source_that_asks_to_be_left_alone_for_an_hour_is_left_alone(server: FakeHttpServer):
     waited: list[float] = []
     server.faults.extend([status(429, Retry_After="3600")])
     with (
@@ -108,7 +113,7 @@ def test_a_source_that_asks_to_be_left_alone_for_an_hour_is_left_alone(server: L
     assert len(server.asked) == 2
 
 
-def test_after_so_many_tries_the_client_gives_up_and_says_where(server: Loopback):
+def test_after_so_many_tries_the_client_gives_up_and_says_where(server: FakeHttpServer):
     server.faults.extend([status(503)] * 9)
     with (
         server.client() as client,
@@ -121,7 +126,9 @@ def test_after_so_many_tries_the_client_gives_up_and_says_where(server: Loopback
     assert len([asked for asked in server.asked if asked.path == "/students"]) == QUICK.tries
 
 
-def test_a_token_that_ends_between_two_pages_is_replaced_and_no_page_is_lost(server: Loopback):
+def test_a_token_that_ends_between_two_pages_is_replaced_and_no_page_is_lost(
+    server: FakeHttpServer,
+):
     server.token_counts_for = 2
     with server.client() as client:
         pages = [client.get("/students", {"page": page}).data[0]["page"] for page in range(7)]
@@ -129,14 +136,14 @@ def test_a_token_that_ends_between_two_pages_is_replaced_and_no_page_is_lost(ser
     assert len(server.tokens) == 4
 
 
-def test_a_token_that_ends_while_the_client_waits_is_replaced_each_time(server: Loopback):
+def test_a_token_that_ends_while_the_client_waits_is_replaced_each_time(server: FakeHttpServer):
     server.token_counts_for = 1
     server.faults.extend([status(503)] * 3)
     with server.client() as client:
         assert client.get("/students", {"page": 7}).data == WHOLE
 
 
-def test_a_token_is_renewed_before_its_time_is_over(server: Loopback):
+def test_a_token_is_renewed_before_its_time_is_over(server: FakeHttpServer):
     server.token_lasts = 0
     with server.client() as client:
         client.get("/a")
@@ -146,7 +153,7 @@ def test_a_token_is_renewed_before_its_time_is_over(server: Loopback):
 
 
 @pytest.mark.parametrize("lasts", [None, "half an hour", [], "1800"])
-def test_a_token_whose_time_is_not_said_plainly_still_serves(server: Loopback, lasts: object):
+def test_a_token_whose_time_is_not_said_plainly_still_serves(server: FakeHttpServer, lasts: object):
     server.token_lasts = lasts
     with server.client() as client:
         client.get("/a")
@@ -154,21 +161,21 @@ def test_a_token_whose_time_is_not_said_plainly_still_serves(server: Loopback, l
     assert len(server.tokens) == 1
 
 
-def test_a_source_that_refuses_its_own_token_is_not_asked_on_and_on(server: Loopback):
+def test_a_source_that_refuses_its_own_token_is_not_asked_on_and_on(server: FakeHttpServer):
     server.token_counts_for = 0
     with (
         server.client() as client,
-        pytest.raises(AnswerRefused, match=r"refuses a token that it has just given"),
+        pytest.raises(RequestRefused, match=r"refuses a token that it has just given"),
     ):
         client.get("/students")
     assert len(server.asked) == 2
 
 
-def test_a_wrong_secret_is_said_plainly(server: Loopback):
+def test_a_wrong_secret_is_said_plainly(server: FakeHttpServer):
     with (
         RestClient(server.url, server.credentials("another"), QUICK) as client,
         pytest.raises(
-            AnswerRefused,
+            RequestRefused,
             match=r"/oauth/token gives no token \(401\): check the client's name and secret",
         ),
     ):
@@ -177,19 +184,19 @@ def test_a_wrong_secret_is_said_plainly(server: Loopback):
 
 @pytest.mark.parametrize("code", [400, 403, 404, 409, 418])
 def test_what_the_source_will_not_give_is_asked_for_once_and_its_status_is_kept(
-    server: Loopback, code: int
+    server: FakeHttpServer, code: int
 ):
     server.faults.append(status(code))
     with (
         server.client() as client,
-        pytest.raises(AnswerRefused, match=f"/students: the source answered {code}") as no,
+        pytest.raises(RequestRefused, match=f"/students: the source answered {code}") as no,
     ):
         client.get("/students")
     assert no.value.status == code
     assert len(server.asked) == 2
 
 
-def test_an_answer_beyond_the_limit_is_refused_before_it_is_whole(server: Loopback):
+def test_an_answer_beyond_the_limit_is_refused_before_it_is_whole(server: FakeHttpServer):
     server.faults.append(fake_http_server.huge)
     with (
         server.client() as client,
@@ -205,18 +212,18 @@ def test_an_answer_beyond_the_limit_is_refused_before_it_is_whole(server: Loopba
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_a_redirect_is_refused_and_no_token_goes_to_another_host(server: Loopback, code: int):
-    with Loopback().running() as elsewhere:
+def test_a_redirect_is_refused_and_no_token_goes_to_another_host(server: FakeHttpServer, code: int):
+    with FakeHttpServer().running() as elsewhere:
         server.faults.append(status(code, Location=f"{elsewhere.url}/students"))
         server.token_faults.append(status(code, Location=f"{elsewhere.url}/oauth/token"))
         with (
             server.client() as client,
-            pytest.raises(AnswerRefused, match=r"/oauth/token gives no token"),
+            pytest.raises(RequestRefused, match=r"/oauth/token gives no token"),
         ):
             client.get("/students")
         with (
             server.client() as client,
-            pytest.raises(AnswerRefused, match=r"a redirect .* which is not followed"),
+            pytest.raises(RequestRefused, match=r"a redirect .* which is not followed"),
         ):
             client.get("/students")
     assert elsewhere.asked == []
@@ -241,7 +248,7 @@ def test_an_address_in_clear_is_refused_before_anything_is_sent(address: str):
         RestClient("https://district.example", Credentials(address, CLIENT, SECRET))
 
 
-def test_only_reading_requests_and_the_token_are_made(server: Loopback):  # R22
+def test_only_reading_requests_and_the_token_are_made(server: FakeHttpServer):  # R22
     with server.client() as client:
         client.get("/students")
     assert [(asked.method, asked.path) for asked in server.asked] == [
@@ -251,7 +258,7 @@ def test_only_reading_requests_and_the_token_are_made(server: Loopback):  # R22
 
 
 def test_no_error_and_no_log_holds_a_secret_a_token_or_what_was_answered(  # R25
-    server: Loopback, caplog: pytest.LogCaptureFixture
+    server: FakeHttpServer, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.DEBUG)
     said = []

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from records.connectors.partner_files.mapping import MappingError, parse_mapping
-from records.connectors.partner_files.mapping_proposal import ProposedFile, draft, propose_file
+from records.connectors.partner_files.mapping_proposal import (
+    FileProposal,
+    draft_mapping,
+    propose_file,
+)
 from records.connectors.protocol import SourceRefused
 
 MAPPING = """\
@@ -165,12 +169,12 @@ def test_a_mapping_that_is_not_toml_or_maps_no_file_is_refused():
         parse_mapping('organization_id = "tutors"', "x.toml")
 
 
-def proposed(folder: Path, file: str, text: str) -> ProposedFile:
+def proposed(folder: Path, file: str, text: str) -> FileProposal:
     (folder / file).write_text(text, encoding="utf-8")
     return propose_file(folder / file)
 
 
-def targets(found: ProposedFile) -> dict[str, str]:
+def targets(found: FileProposal) -> dict[str, str]:
     return {one.header: one.target for one in found.columns if one.target is not None}
 
 
@@ -219,7 +223,7 @@ def test_an_apricot_export_is_proposed_whole_and_the_draft_is_a_mapping(tmp_path
         "Record ID",
         "Participant ID",
     ), "one record of a group stands on several rows"
-    mapping = parse_mapping(draft([enrollments, sessions], "tutors"), "draft.toml")
+    mapping = parse_mapping(draft_mapping([enrollments, sessions], "tutors"), "draft.toml")
     assert mapping.organization_id == "tutors"
     assert mapping.programs["after school tutoring"]["program_id"] == "tutors-after-school-tutoring"
     assert mapping.files[1].values["attended"] == {"present": "true", "no show": "false"}
@@ -228,7 +232,7 @@ def test_an_apricot_export_is_proposed_whole_and_the_draft_is_a_mapping(tmp_path
 
 def test_a_draft_holds_no_value_of_a_child_even_where_a_column_is_misused(tmp_path: Path):  # R38
     files = [proposed(tmp_path, "e.csv", APRICOT), proposed(tmp_path, "s.csv", APRICOT_SESSIONS)]
-    text = draft(files, "tutors") + "".join(str(one) for one in files)
+    text = draft_mapping(files, "tutors") + "".join(str(one) for one in files)
     for value in ("Lopez", "Reyes", "P-100", "6789", "Danced", "Moved", "01/13/2026"):
         assert value not in text, value
 
@@ -335,7 +339,7 @@ def test_exports_of_other_systems_are_told_by_their_headers(
         dates,
         (),
     )
-    parse_mapping(draft([found], "tutors"), "draft.toml")
+    parse_mapping(draft_mapping([found], "tutors"), "draft.toml")
 
 
 @pytest.mark.parametrize(
@@ -391,7 +395,7 @@ def test_what_could_be_two_things_is_asked_and_not_guessed(
     found = proposed(tmp_path, "export.csv", text)
     assert unmapped <= {one.header for one in found.columns if one.target is None}
     assert any(question in one for one in found.questions), found.questions
-    assert question in draft([found], None)
+    assert question in draft_mapping([found], None)
 
 
 def test_a_file_without_a_header_is_refused_and_no_child_is_repeated(tmp_path: Path):

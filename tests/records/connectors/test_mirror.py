@@ -16,7 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from records.canonical.never_ingest import NEVER_INGEST, STRUCK_OUT
-from records.connectors.http.mirror import Kept, Mirror, MirrorInUse, cut, open_mirror
+from records.connectors.http.mirror import (
+    Mirror,
+    MirrorLocked,
+    MirrorRecord,
+    open_mirror,
+    select_fields,
+)
 
 
 def held(mirror: Mirror, resource: str = "students") -> dict[str, Any]:
@@ -74,7 +80,7 @@ def test_records_are_numbered_the_same_whatever_order_they_came_in(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, int]], rng: Any
 ):
     unique = list(dict(pairs).items())
-    found: list[tuple[list[Kept], str]] = []
+    found: list[tuple[list[MirrorRecord], str]] = []
     for _ in range(2):
         rng.shuffle(unique)
         with open_mirror(tmp_path_factory.mktemp("mirror")) as mirror:
@@ -120,7 +126,7 @@ def test_a_second_fetch_into_the_same_mirror_is_refused(tmp_path: Path):
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "open\n"
-        with pytest.raises(MirrorInUse, match="another load reads into"), open_mirror(tmp_path):
+        with pytest.raises(MirrorLocked, match="another load reads into"), open_mirror(tmp_path):
             pass
         other.communicate()
     with open_mirror(tmp_path):
@@ -144,12 +150,12 @@ def test_only_wanted_fields_are_kept_at_every_depth():
         "grades": ["09", {"x": 1}],
         "loginId": "ada",
     }
-    assert cut(record, wanted)[0] == {
+    assert select_fields(record, wanted)[0] == {
         "studentReference": {"studentUniqueId": "7"},
         "races": [{"raceDescriptor": "White"}],
         "grades": ["09"],
     }
-    assert cut({"races": "White", "grades": {"x": 1}}, wanted)[0] == {"grades": None}
+    assert select_fields({"races": "White", "grades": {"x": 1}}, wanted)[0] == {"grades": None}
 
 
 def test_what_is_never_stored_is_named_at_every_depth_and_its_value_goes_nowhere():  # R38
@@ -160,13 +166,13 @@ def test_what_is_never_stored_is_named_at_every_depth_and_its_value_goes_nowhere
         "name": {**planted, "first": "Ada"},
         **planted,
     }
-    kept, refused = cut(record, {"name": {"first": True}, "id": True})
+    kept, refused = select_fields(record, {"name": {"first": True}, "id": True})
     assert kept == {"id": "1", "name": {"first": "Ada"}}
     assert refused == {spellings[0]: kind for kind, spellings in NEVER_INGEST.items()}
 
 
 def test_a_number_shaped_like_a_social_security_number_is_struck_out_of_what_is_kept():  # R38
-    kept, _ = cut(
+    kept, _ = select_fields(
         {"name": "Ada 123-45-6789", "list": ["123-45-6789"]}, {"name": True, "list": True}
     )
     assert kept == {"name": f"Ada {STRUCK_OUT}", "list": [STRUCK_OUT]}

@@ -13,8 +13,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from records.canonical.never_ingest import redact
-from records.connectors.partner_files.service_history import read_table
-from records.connectors.protocol import FileCount, Progress, Sink, SourceRefused
+from records.connectors.partner_files.service_history import read_canonical_file
+from records.connectors.protocol import FileCount, ProgressCallback, RowSink, SourceRefused
 from records.snapshots.snapshot import Snapshot, load
 from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
@@ -109,7 +109,7 @@ class Damaged:
     name: str = "service-history"
     tables: tuple[str, ...] = ("service_sessions",)
 
-    def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
+    def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
         rng = random.Random(35)
         for number in range(FILES):
             path, lines = directory / f"{number:05}.csv", clean_lines(number, rng)
@@ -121,7 +121,7 @@ class Damaged:
             path.write_bytes(whole)
             self.written[path.name] = whole, lines
             try:
-                read_table(path, "service_sessions", sink, progress)
+                read_canonical_file(path, "service_sessions", sink, progress)
             except SourceRefused as refusal:
                 assert f"{path.name}, line 1: " in str(refusal)
                 self.refused.add(path.name)

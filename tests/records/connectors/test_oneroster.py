@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from records.connectors.http.mirror import open_mirror
-from records.connectors.oneroster.files import OneRoster
+from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import LoadReport, Snapshot, load
-from tests.records.disk_contents import stored
+from tests.records.disk_contents import files_on_disk
 from tests.records.loading.test_kills import FORK, forking, run
 from tests.records.synthetic_roster import Roster, add_student, change, roster, write_csv
 
@@ -42,7 +42,7 @@ def tables_of(home: Path) -> dict[str, str]:
 
 
 def load_kept(folder: Path, home: Path) -> LoadReport:
-    return load(OneRoster(home / "sources" / "oneroster"), folder, home)
+    return load(OneRosterFiles(home / "sources" / "oneroster"), folder, home)
 
 
 def whole(
@@ -52,7 +52,7 @@ def whole(
     folder = write_csv(made, where / "export", version=version)
     if extensions:
         lay_beside(folder)
-    load(OneRoster(), folder, where / "home")
+    load(OneRosterFiles(), folder, where / "home")
     return tables_of(where / "home")
 
 
@@ -141,7 +141,7 @@ def test_a_students_school_is_that_of_the_role_that_counts(
             "sourcedId,givenName,familyName,primaryOrgSourcedId,password\n"
             f"s0,Ada,Green,{primary},hunter2\nt1,Terry,Ng,k1,\n"
         )
-        load(OneRoster(), folder, tmp_path / "home")
+        load(OneRosterFiles(), folder, tmp_path / "home")
         found = students(tmp_path / "home")
         assert (found["s0"]["school_id"] if found else None) == expected
 
@@ -300,7 +300,10 @@ def test_every_line_of_an_export_of_changes_ends_in_one_count(tmp_path: Path):  
 def test_changes_without_a_whole_export_before_them_are_refused(tmp_path: Path):
     made = roster()
     delta = write_csv(made, tmp_path / "delta", since=made)
-    for connector in (OneRoster(), OneRoster(tmp_path / "home" / "sources" / "oneroster")):
+    for connector in (
+        OneRosterFiles(),
+        OneRosterFiles(tmp_path / "home" / "sources" / "oneroster"),
+    ):
         with pytest.raises(
             SourceRefused, match=r"orgs\.csv holds only changes .delta., .* bulk export"
         ):
@@ -314,21 +317,21 @@ def test_an_export_that_is_not_what_its_manifest_says_is_refused(tmp_path: Path)
         SourceRefused,
         match=r"says that enrollments\.csv is bulk, and it is not in in: .* not whole",
     ):
-        load(OneRoster(), folder, tmp_path / "home")
+        load(OneRosterFiles(), folder, tmp_path / "home")
     (folder / "manifest.csv").write_text(
         "propertyName,value\nmanifest.version,1.0\nfile.users,everything\n"
     )
     with pytest.raises(
         SourceRefused, match=r"manifest\.csv, line 3: file\.users is 'everything'; it must be bulk"
     ):
-        load(OneRoster(), folder, tmp_path / "home")
+        load(OneRosterFiles(), folder, tmp_path / "home")
 
 
 def test_a_file_that_the_manifest_calls_absent_is_named_and_left_alone(tmp_path: Path):
     made = roster()
     folder = write_csv(made, tmp_path / "in", absent=("results.csv", "lineItems.csv"))
     shutil.copy(write_csv(made, tmp_path / "other") / "results.csv", folder)
-    report = load(OneRoster(), folder, tmp_path / "home")
+    report = load(OneRosterFiles(), folder, tmp_path / "home")
     assert {"results.csv", "lineItems.csv", "attendance.csv"} <= {
         missing.file for missing in report.missing
     }
@@ -357,7 +360,7 @@ def test_a_header_without_a_needed_column_leaves_what_was_kept_as_it_was(tmp_pat
 KEEPING = FORK.format(
     imports=(
         "import pandas\n"
-        "from records.connectors.oneroster.files import OneRoster\n"
+        "from records.connectors.oneroster.files import OneRosterFiles\n"
         "from records.snapshots.snapshot import load"
     ),
     work="load(OneRoster(Path(home) / 'sources' / 'oneroster'), Path(source), Path(home))",
@@ -440,7 +443,7 @@ def test_what_is_never_stored_reaches_neither_the_mirror_nor_a_snapshot(tmp_path
     assert set(spellings) <= {dropped["column"] for dropped in report.dropped_columns}
     assert students(tmp_path / "home"), "the rest of each line was kept"
     assert (tmp_path / "home" / "sources" / "oneroster" / "mirror.sqlite").exists()
-    for file, found in stored(tmp_path / "home"):
+    for file, found in files_on_disk(tmp_path / "home"):
         assert b"CANARY" not in found and b"123-45-6789" not in found, file
 
 
@@ -455,7 +458,7 @@ def test_only_the_columns_that_are_read_are_kept(tmp_path: Path):  # R38
     for result in made["results.csv"].values():
         result["comment"] = "CANARY: is often ill"
     load_kept(write_csv(made, tmp_path / "in"), tmp_path / "home")
-    for file, found in stored(tmp_path / "home"):
+    for file, found in files_on_disk(tmp_path / "home"):
         assert b"CANARY" not in found, file
 
 

@@ -18,17 +18,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from records.connectors.http.client import AnswerRefused, SourceUnavailable
+from records.connectors.http.client import RequestRefused, SourceUnavailable
 from records.connectors.http.mirror import open_mirror
 from records.connectors.oneroster.api import RESOURCES, OneRosterApi
-from records.connectors.oneroster.files import OneRoster
+from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import LoadReport, Snapshot, load
 from tests.records import fake_http_server
 from tests.records.connectors.test_oneroster import students, tables_of, whole
-from tests.records.disk_contents import stored
+from tests.records.disk_contents import files_on_disk
 from tests.records.fake_http_server import SECRET, Fault, status
-from tests.records.fake_oneroster_api import COLLECTIONS, LONG_AGO, RosterApi
+from tests.records.fake_oneroster_api import COLLECTIONS, LONG_AGO, FakeOneRosterApi
 from tests.records.loading.test_kills import forking, run
 from tests.records.synthetic_roster import Roster, add_student, change, roster
 
@@ -67,8 +67,8 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def server() -> Iterator[RosterApi]:
-    made = RosterApi()
+def server() -> Iterator[FakeOneRosterApi]:
+    made = FakeOneRosterApi()
     with made.running():
         made.become(roster(), LONG_AGO)
         yield made
@@ -79,7 +79,7 @@ def fetch(connector: OneRosterApi, folder: Path) -> Path:
     return folder
 
 
-def loaded(server: RosterApi, folder: Path, home: Path, **options: Any) -> LoadReport:
+def loaded(server: FakeOneRosterApi, folder: Path, home: Path, **options: Any) -> LoadReport:
     return load(server.connector(**options), folder, home)
 
 
@@ -91,7 +91,7 @@ def identifiers(folder: Path) -> dict[str, set[str]]:
         }
 
 
-def assert_same(server: RosterApi, made: Roster, folder: Path, where: Path) -> None:
+def assert_same(server: FakeOneRosterApi, made: Roster, folder: Path, where: Path) -> None:
     """The mirror holds the server's records and no others, and gives the tables that the files of a
     roster give.
     """
@@ -112,7 +112,7 @@ def assert_same(server: RosterApi, made: Roster, folder: Path, where: Path) -> N
     ],
 )
 def test_a_first_fetch_brings_everything_once(habit: str, page_size: int, tmp_path: Path):
-    server = RosterApi(**HABITS[habit])
+    server = FakeOneRosterApi(**HABITS[habit])
     with server.running():
         server.become(roster(), LONG_AGO)
         assert_same(
@@ -128,12 +128,12 @@ def test_the_published_sample_gives_the_same_tables_by_api_as_by_file(
     version: str, shared_data: Path, tmp_path: Path
 ):
     source = shared_data / "oneroster-1.1"
-    server = RosterApi(version)
+    server = FakeOneRosterApi(version)
     with server.running():
         server.become(read_sample(source), LONG_AGO)
         fetch(server.connector(), tmp_path / "mirror")
         report = loaded(server, tmp_path / "mirror", tmp_path / "api")
-    load(OneRoster(), source, tmp_path / "files")
+    load(OneRosterFiles(), source, tmp_path / "files")
     assert report.rows["students"] == 8 and report.rows["school_enrollments"] > 0
     assert tables_of(tmp_path / "api") == tables_of(tmp_path / "files")
 
@@ -157,7 +157,7 @@ def read_sample(folder: Path) -> Roster:
 @given(st.integers(0, 10_000), st.sampled_from(list(HABITS)))
 def test_what_has_changed_adds_up_to_what_a_first_fetch_brings(seed: int, habits: str):
     rng, made = Random(seed), roster()
-    server = RosterApi(**HABITS[habits])
+    server = FakeOneRosterApi(**HABITS[habits])
     with tempfile.TemporaryDirectory() as name, server.running():
         folder = Path(name)
         server.become(made, LONG_AGO)
@@ -171,7 +171,7 @@ def test_what_has_changed_adds_up_to_what_a_first_fetch_brings(seed: int, habits
         assert_same(server, made, folder / "mirror", folder / "made")
 
 
-def test_a_later_fetch_asks_only_for_what_has_changed(server: RosterApi, tmp_path: Path):
+def test_a_later_fetch_asks_only_for_what_has_changed(server: FakeOneRosterApi, tmp_path: Path):
     fetch(server.connector(500), tmp_path)
     made = roster()
     made["users.csv"]["s1"]["familyName"] = "Renamed"
@@ -184,7 +184,7 @@ def test_a_later_fetch_asks_only_for_what_has_changed(server: RosterApi, tmp_pat
 
 
 def test_once_a_week_everything_is_read_whatever_the_source_says_of_changes(
-    server: RosterApi, tmp_path: Path
+    server: FakeOneRosterApi, tmp_path: Path
 ):
     fetch(server.connector(), tmp_path / "mirror")
     with open_mirror(tmp_path / "mirror") as mirror:
@@ -216,7 +216,7 @@ FAULTS: dict[str, Fault] = {
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_after_a_fault_at_any_request_nothing_is_lost_and_nothing_is_there_twice(
-    fault: Fault, server: RosterApi, tmp_path: Path
+    fault: Fault, server: FakeOneRosterApi, tmp_path: Path
 ):
     rng = Random(7)
     for _ in range(3 if fault is fake_http_server.drip else 40):
@@ -228,7 +228,7 @@ def test_after_a_fault_at_any_request_nothing_is_lost_and_nothing_is_there_twice
 
 @pytest.mark.parametrize("counts_for", [1, 2, 5])
 def test_a_token_that_ends_in_the_middle_of_the_pages_is_renewed(
-    counts_for: int, server: RosterApi, tmp_path: Path
+    counts_for: int, server: FakeOneRosterApi, tmp_path: Path
 ):
     server.token_counts_for = counts_for
     assert_same(
@@ -242,7 +242,7 @@ def test_what_changes_while_it_is_read_is_neither_lost_nor_kept_too_long(
     seed: int, habits: dict[str, Any], tmp_path: Path
 ):
     rng, made = Random(seed), [roster(12)]
-    server = RosterApi(**habits)
+    server = FakeOneRosterApi(**habits)
     left = 14
 
     def something_happens() -> None:
@@ -259,7 +259,7 @@ def test_what_changes_while_it_is_read_is_neither_lost_nor_kept_too_long(
         assert_same(server, made[0], tmp_path / "mirror", tmp_path / "made")
 
 
-def fetch_until_it_holds_still(server: RosterApi, folder: Path) -> None:
+def fetch_until_it_holds_still(server: FakeOneRosterApi, folder: Path) -> None:
     """What was read before another collection changed is caught up by the next fetch, as the next
     night does.
     """
@@ -276,7 +276,7 @@ def test_a_deletion_before_the_place_that_was_reached_makes_no_record_be_passed_
     tmp_path: Path,
 ):
     made = roster(9)
-    server = RosterApi(lists_deleted=False)
+    server = FakeOneRosterApi(lists_deleted=False)
     gone = iter(("s0", "s1"))
 
     def one_leaves() -> None:
@@ -311,7 +311,7 @@ def test_a_deletion_before_the_place_that_was_reached_makes_no_record_be_passed_
 
 
 def test_a_source_that_never_holds_still_is_refused_plainly(tmp_path: Path):
-    server = RosterApi(counts=False)
+    server = FakeOneRosterApi(counts=False)
     number = iter(range(10_000))
 
     def renamed() -> None:
@@ -331,7 +331,7 @@ def test_a_source_that_never_holds_still_is_refused_plainly(tmp_path: Path):
 
 
 def test_a_source_that_counts_more_than_it_gives_is_refused_with_both_numbers(
-    server: RosterApi, tmp_path: Path
+    server: FakeOneRosterApi, tmp_path: Path
 ):
     honest = server.answer
 
@@ -351,7 +351,7 @@ def test_a_source_that_counts_more_than_it_gives_is_refused_with_both_numbers(
 
 def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(tmp_path: Path):  # R36
     rng, folder = Random(5), tmp_path / "mirror"
-    server, made = RosterApi(), roster(20)
+    server, made = FakeOneRosterApi(), roster(20)
     with server.running(), forking(FETCHING) as parent:
         server.become(made, LONG_AGO)
         begun = time.monotonic()
@@ -377,14 +377,16 @@ def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(tmp_path: Path): 
         assert_same(server, made, folder, tmp_path / "made")
 
 
-def fetching(parent: Any, server: RosterApi, folder: Path, kill_after: float = -1) -> bool:
+def fetching(parent: Any, server: FakeOneRosterApi, folder: Path, kill_after: float = -1) -> bool:
     """Let another process fetch, and kill it after so many seconds; whether it was killed at
     work.
     """
     return run(parent, server.url, folder, kill_after)  # type: ignore[arg-type]
 
 
-def test_only_gets_and_the_posts_for_a_token_are_made(server: RosterApi, tmp_path: Path):  # R22
+def test_only_gets_and_the_posts_for_a_token_are_made(
+    server: FakeOneRosterApi, tmp_path: Path
+):  # R22
     fetch(server.connector(), tmp_path)
     made = roster()
     add_student(made, "s9", 1)
@@ -395,7 +397,9 @@ def test_only_gets_and_the_posts_for_a_token_are_made(server: RosterApi, tmp_pat
     assert {asked.method for asked in server.asked} == {"GET", "POST"}
 
 
-def test_what_may_not_be_read_is_named_with_what_stays_empty(server: RosterApi, tmp_path: Path):
+def test_what_may_not_be_read_is_named_with_what_stays_empty(
+    server: FakeOneRosterApi, tmp_path: Path
+):
     server.without = {"demographics": 403, "lineItems": 404, "results": 404}
     report = loaded(server, fetch(server.connector(), tmp_path / "mirror"), tmp_path / "home")
     missing = {one.file: one.stays_empty for one in report.missing}
@@ -405,14 +409,14 @@ def test_what_may_not_be_read_is_named_with_what_stays_empty(server: RosterApi, 
     assert_same(server, roster(), fetch(server.connector(), tmp_path / "mirror"), tmp_path / "made")
 
 
-def test_students_that_may_not_be_read_are_a_refusal(server: RosterApi, tmp_path: Path):
+def test_students_that_may_not_be_read_are_a_refusal(server: FakeOneRosterApi, tmp_path: Path):
     server.without = {"students": 403}
-    with pytest.raises(AnswerRefused, match=r"students: the source answered 403"):
+    with pytest.raises(RequestRefused, match=r"students: the source answered 403"):
         fetch(server.connector(), tmp_path)
 
 
 def test_what_could_be_read_before_and_is_now_refused_is_not_taken_for_empty(
-    server: RosterApi, tmp_path: Path
+    server: FakeOneRosterApi, tmp_path: Path
 ):
     fetch(server.connector(), tmp_path)
     server.without = {"demographics": 403}
@@ -421,7 +425,7 @@ def test_what_could_be_read_before_and_is_now_refused_is_not_taken_for_empty(
     assert identifiers(tmp_path)["demographics"] == server.ids("demographics")
 
 
-def test_what_is_never_stored_reaches_no_disk(server: RosterApi, tmp_path: Path):  # R38
+def test_what_is_never_stored_reaches_no_disk(server: FakeOneRosterApi, tmp_path: Path):  # R38
     server.more = {
         "ssn": "CANARY1",
         "citizenship": "CANARY2",
@@ -454,7 +458,7 @@ def test_what_is_never_stored_reaches_no_disk(server: RosterApi, tmp_path: Path)
         "s4",
         "s5",
     ], "a number for a name is not taken"
-    for file, found in stored(tmp_path):
+    for file, found in files_on_disk(tmp_path):
         for secret in (
             b"CANARY",
             b"123-45-6789",
@@ -465,7 +469,7 @@ def test_what_is_never_stored_reaches_no_disk(server: RosterApi, tmp_path: Path)
 
 
 def test_an_identifier_shaped_like_a_social_security_number_is_refused(
-    server: RosterApi, tmp_path: Path
+    server: FakeOneRosterApi, tmp_path: Path
 ):  # R38
     made = roster()
     add_student(made, "123-45-6789", 1)
@@ -475,12 +479,12 @@ def test_an_identifier_shaped_like_a_social_security_number_is_refused(
     ) as refused:
         fetch(server.connector(), tmp_path)
     assert "123-45" not in str(refused.value)
-    for file, found in stored(tmp_path):
+    for file, found in files_on_disk(tmp_path):
         assert b"123-45-6789" not in found, file
 
 
 def test_extension_files_beside_the_settings_bring_what_oneroster_has_no_words_for(
-    server: RosterApi, tmp_path: Path
+    server: FakeOneRosterApi, tmp_path: Path
 ):
     folder = tmp_path / "nightly"
     folder.mkdir()
@@ -498,7 +502,7 @@ def test_extension_files_beside_the_settings_bring_what_oneroster_has_no_words_f
 
 
 def test_an_address_or_an_option_that_is_not_known_is_refused_before_anything_is_asked(
-    server: RosterApi,
+    server: FakeOneRosterApi,
 ):
     with pytest.raises(
         SourceRefused, match=r"base_url is .*/api; it must end in /ims/oneroster/v1p1 or in "
@@ -511,7 +515,9 @@ def test_an_address_or_an_option_that_is_not_known_is_refused_before_anything_is
     assert server.asked == []
 
 
-def test_a_student_whose_records_were_destroyed_stays_away(server: RosterApi, tmp_path: Path):
+def test_a_student_whose_records_were_destroyed_stays_away(
+    server: FakeOneRosterApi, tmp_path: Path
+):
     fetch(server.connector(), tmp_path / "mirror")
     with open_mirror(tmp_path / "mirror") as mirror:
         assert mirror.forget("s1") == 4

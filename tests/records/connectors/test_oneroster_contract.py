@@ -16,10 +16,10 @@ from records.connectors.oneroster.api import RESOURCES
 from records.snapshots.snapshot import load
 from tests.conftest import Serving
 from tests.records.fake_http_server import Reply
-from tests.records.fake_oneroster_api import PATHS, RosterApi
+from tests.records.fake_oneroster_api import PATHS, FakeOneRosterApi
 
 
-class Front(RosterApi):
+class Front(FakeOneRosterApi):
     """Gives the tokens, and passes every other question on to the two documents.
 
     The fixed examples of the gradebook's document do not obey that document, so that its answers

@@ -19,21 +19,28 @@ from hypothesis import strategies as st
 
 from records.connectors.http.client import SourceUnavailable
 from records.connectors.http.mirror import open_mirror
-from records.connectors.powerschool import ATTENDANCE, GRADES, QUERIES, RACES, STUDENTS, PowerSchool
+from records.connectors.powerschool import (
+    ATTENDANCE,
+    QUERIES,
+    RACES,
+    STORED_GRADES,
+    STUDENTS,
+    PowerSchool,
+)
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import LoadReport, Snapshot, load
 from tests.records import fake_http_server
 from tests.records.connectors.test_oneroster import tables_of
-from tests.records.disk_contents import stored
+from tests.records.disk_contents import files_on_disk
 from tests.records.fake_http_server import SECRET, Fault, status
 from tests.records.fake_powerschool import (
     PLUGIN,
-    Server,
+    FakePowerSchool,
     add_student,
     fields_in,
     fill,
+    random_change,
     read_plugin,
-    something_happens,
 )
 from tests.records.loading.test_kills import forking, run
 
@@ -60,8 +67,8 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    made = Server()
+def server() -> Iterator[FakePowerSchool]:
+    made = FakePowerSchool()
     with made.running():
         fill(made)
         yield made
@@ -72,7 +79,7 @@ def fetch(connector: PowerSchool, folder: Path) -> Path:
     return folder
 
 
-def loaded(server: Server, folder: Path, home: Path, **options: Any) -> LoadReport:
+def loaded(server: FakePowerSchool, folder: Path, home: Path, **options: Any) -> LoadReport:
     return load(server.connector(**options), folder, home)
 
 
@@ -81,7 +88,7 @@ def rows_of(home: Path, table: str) -> list[dict[str, Any]]:
     return found
 
 
-def assert_same(server: Server, folder: Path) -> None:
+def assert_same(server: FakePowerSchool, folder: Path) -> None:
     """The mirror holds every row that each query gives, as it gives it, and no other."""
     with open_mirror(folder) as mirror:
         for query in QUERIES:
@@ -93,11 +100,13 @@ def assert_same(server: Server, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("page_size", [1, 3, 500])
-def test_a_first_load_brings_every_row_once(page_size: int, server: Server, tmp_path: Path):
+def test_a_first_load_brings_every_row_once(
+    page_size: int, server: FakePowerSchool, tmp_path: Path
+):
     assert_same(server, fetch(server.connector(page_size), tmp_path))
 
 
-def test_the_rows_of_a_student_become_the_canonical_rows(server: Server, tmp_path: Path):
+def test_the_rows_of_a_student_become_the_canonical_rows(server: FakePowerSchool, tmp_path: Path):
     report = loaded(server, fetch(server.connector(), tmp_path / "mirror"), tmp_path / "home")
     home, student = tmp_path / "home", "703"
     assert [row for row in rows_of(home, "students") if row["student_id"] == student] == [
@@ -172,7 +181,9 @@ def test_the_rows_of_a_student_become_the_canonical_rows(server: Server, tmp_pat
     }  # R35
 
 
-def test_students_who_never_came_or_have_gone_are_told_apart(server: Server, tmp_path: Path):
+def test_students_who_never_came_or_have_gone_are_told_apart(
+    server: FakePowerSchool, tmp_path: Path
+):
     server.change("students", "id = 1000", enroll_status=2)
     server.change("students", "id = 1001", enroll_status=3, grade_level=99, schoolid=999999)
     server.change("students", "id = 1002", enroll_status=-1)
@@ -200,7 +211,9 @@ def test_students_who_never_came_or_have_gone_are_told_apart(server: Server, tmp
     assert (count.read, count.kept, count.ignored, count.quarantined) == (6, 5, 1, 0)
 
 
-def test_a_code_that_the_settings_do_not_explain_is_put_aside(server: Server, tmp_path: Path):
+def test_a_code_that_the_settings_do_not_explain_is_put_aside(
+    server: FakePowerSchool, tmp_path: Path
+):
     server.change("attendance", "studentid = 1001", attendance_codeid=3)
     server.change("attendance", "studentid = 1002", attendance_codeid=2)
     server.change("studentrace", "studentid = 1004", racecd="Q")
@@ -231,7 +244,7 @@ def test_a_code_that_the_settings_do_not_explain_is_put_aside(server: Server, tm
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000))
 def test_what_has_changed_adds_up_to_what_a_first_load_brings(seed: int):
-    rng, server = Random(seed), Server()
+    rng, server = Random(seed), FakePowerSchool()
     with tempfile.TemporaryDirectory() as name, server.running():
         folder = Path(name)
         fill(server, students=5)
@@ -239,7 +252,7 @@ def test_what_has_changed_adds_up_to_what_a_first_load_brings(seed: int):
         fetch(connector, folder / "mirror")
         for _ in range(3):
             for _ in range(rng.randrange(4)):
-                something_happens(server, rng)
+                random_change(server, rng)
             assert_same(server, fetch(connector, folder / "mirror"))
         loaded(server, folder / "mirror", folder / "later")
         loaded(server, fetch(connector, folder / "new"), folder / "first")
@@ -247,13 +260,13 @@ def test_what_has_changed_adds_up_to_what_a_first_load_brings(seed: int):
 
 
 def test_a_later_load_asks_only_for_the_students_and_marks_that_have_changed(
-    server: Server, tmp_path: Path
+    server: FakePowerSchool, tmp_path: Path
 ):
     fetch(server.connector(), tmp_path)
     server.change("students", "id = 1001", last_name="Renamed")
     server.asked.clear()
     assert_same(server, fetch(server.connector(), tmp_path))
-    for query in (STUDENTS, GRADES):
+    for query in (STUDENTS, STORED_GRADES):
         asked = [one.body for one in server.asked if one.path == query.path]
         assert len(asked) == 1 + (query is STUDENTS), (
             "the page with the one that changed, and the empty one behind it"
@@ -261,7 +274,9 @@ def test_a_later_load_asks_only_for_the_students_and_marks_that_have_changed(
         assert all(b"1900-01-01" not in body for body in asked)
 
 
-def test_a_row_that_was_never_marked_as_changed_is_not_passed_over(server: Server, tmp_path: Path):
+def test_a_row_that_was_never_marked_as_changed_is_not_passed_over(
+    server: FakePowerSchool, tmp_path: Path
+):
     server.database.execute("UPDATE students SET transaction_date = NULL WHERE id = 1002")
     assert_same(server, fetch(server.connector(), tmp_path))
     add_student(server, 9)
@@ -284,7 +299,7 @@ FAULTS: dict[str, Fault] = {
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_after_a_fault_at_any_request_nothing_is_lost_and_nothing_is_there_twice(
-    fault: Fault, server: Server, tmp_path: Path
+    fault: Fault, server: FakePowerSchool, tmp_path: Path
 ):
     rng = Random(7)
     for _ in range(3 if fault is fake_http_server.drip else 30):
@@ -294,7 +309,7 @@ def test_after_a_fault_at_any_request_nothing_is_lost_and_nothing_is_there_twice
 
 @pytest.mark.parametrize("counts_for", [1, 2, 5])
 def test_a_token_that_ends_in_the_middle_of_the_pages_is_renewed(
-    counts_for: int, server: Server, tmp_path: Path
+    counts_for: int, server: FakePowerSchool, tmp_path: Path
 ):
     server.token_counts_for, server.token_lasts = counts_for, "2504877"
     assert_same(server, fetch(server.connector(1), tmp_path))
@@ -302,14 +317,14 @@ def test_a_token_that_ends_in_the_middle_of_the_pages_is_renewed(
 
 @pytest.mark.parametrize("seed", range(6))
 def test_what_changes_while_it_is_read_is_neither_lost_nor_kept_too_long(
-    seed: int, server: Server, tmp_path: Path
+    seed: int, server: FakePowerSchool, tmp_path: Path
 ):
     rng, left = Random(seed), [14]
 
     def perhaps() -> None:
         if left[0] and rng.random() < 0.5:
             left[0] -= 1
-            something_happens(server, rng)
+            random_change(server, rng)
 
     server.after_answer = perhaps
     for _ in range(4):
@@ -322,7 +337,7 @@ def test_what_changes_while_it_is_read_is_neither_lost_nor_kept_too_long(
 
 
 def test_a_row_that_is_deleted_before_the_place_that_was_reached_hides_no_other(
-    server: Server, tmp_path: Path
+    server: FakePowerSchool, tmp_path: Path
 ):
     gone = iter((1000, 1001, 1002))
 
@@ -337,7 +352,7 @@ def test_a_row_that_is_deleted_before_the_place_that_was_reached_hides_no_other(
 
 
 def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(
-    server: Server, tmp_path: Path
+    server: FakePowerSchool, tmp_path: Path
 ):  # R36
     rng, folder = Random(5), tmp_path / "mirror"
     with forking(FETCHING) as parent:
@@ -350,26 +365,28 @@ def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(
                 shutil.rmtree(
                     folder, ignore_errors=True
                 )  # the one before may have been killed before it made it
-            something_happens(server, rng)
+            random_change(server, rng)
             killed += fetching(
                 parent, server, folder, rng.uniform(0, longest) * rng.random()
             )  # most fetches are short
             if rng.random() < 0.5:
-                something_happens(server, rng)
+                random_change(server, rng)
                 assert not fetching(parent, server, folder)
                 assert_same(server, folder)
         assert not fetching(parent, server, folder)
     assert_same(server, folder)
 
 
-def fetching(parent: Any, server: Server, folder: Path, kill_after: float = -1) -> bool:
+def fetching(parent: Any, server: FakePowerSchool, folder: Path, kill_after: float = -1) -> bool:
     """Let another process fetch, and kill it after so many seconds; whether it was killed at
     work.
     """
     return run(parent, server.url, folder, kill_after)  # type: ignore[arg-type]
 
 
-def test_nothing_is_posted_but_queries_and_what_gets_a_token(server: Server, tmp_path: Path):  # R22
+def test_nothing_is_posted_but_queries_and_what_gets_a_token(
+    server: FakePowerSchool, tmp_path: Path
+):  # R22
     fetch(server.connector(), tmp_path)
     add_student(server, 9)
     fetch(server.connector(), tmp_path)
@@ -391,7 +408,7 @@ def test_nothing_is_posted_but_queries_and_what_gets_a_token(server: Server, tmp
         "/WS/schema/query/a.b",
     ],
 )
-def test_the_client_posts_to_no_other_path(path: str, server: Server):  # R22
+def test_the_client_posts_to_no_other_path(path: str, server: FakePowerSchool):  # R22
     with (
         server.client() as client,
         pytest.raises(ValueError, match="is not the path of a PowerQuery"),
@@ -401,7 +418,7 @@ def test_the_client_posts_to_no_other_path(path: str, server: Server):  # R22
 
 
 def test_the_plugin_may_look_at_what_its_queries_name_and_at_nothing_else(
-    server: Server,
+    server: FakePowerSchool,
 ):  # R22, R38
     fields = [one.attrib for one in read_plugin("plugin.xml").iter() if one.tag.endswith("field")]
     assert {field["access"] for field in fields} == {"ViewOnly"}
@@ -423,7 +440,7 @@ def test_the_plugin_may_look_at_what_its_queries_name_and_at_nothing_else(
     }
 
 
-def test_the_plugin_has_the_queries_and_columns_that_are_read(server: Server):
+def test_the_plugin_has_the_queries_and_columns_that_are_read(server: FakePowerSchool):
     declared = {
         name: [str(column.text) for column in query.iter("column")]
         for name, query in server.queries.items()
@@ -439,7 +456,7 @@ def test_the_plugin_has_the_queries_and_columns_that_are_read(server: Server):
     }
 
 
-def test_rows_that_are_not_in_order_are_refused(server: Server, tmp_path: Path):
+def test_rows_that_are_not_in_order_are_refused(server: FakePowerSchool, tmp_path: Path):
     sql = server.queries[STUDENTS.name].find("sql")
     assert sql is not None and sql.text is not None
     sql.text = sql.text.replace("ORDER BY students.dcid", "ORDER BY students.dcid DESC")
@@ -449,7 +466,9 @@ def test_rows_that_are_not_in_order_are_refused(server: Server, tmp_path: Path):
         fetch(server.connector(), tmp_path)
 
 
-def test_a_server_without_the_plugin_is_refused_with_what_to_do(server: Server, tmp_path: Path):
+def test_a_server_without_the_plugin_is_refused_with_what_to_do(
+    server: FakePowerSchool, tmp_path: Path
+):
     server.without = dict.fromkeys((query.name for query in QUERIES), 404)
     with pytest.raises(
         SourceRefused, match=r"answered 404.* Is Handrail's plugin installed and enabled\?"
@@ -458,20 +477,23 @@ def test_a_server_without_the_plugin_is_refused_with_what_to_do(server: Server, 
 
 
 def test_a_query_that_may_not_be_asked_is_named_unless_it_could_be_before(
-    server: Server, tmp_path: Path
+    server: FakePowerSchool, tmp_path: Path
 ):
-    server.without = {GRADES.name: 403}
+    server.without = {STORED_GRADES.name: 403}
     report = loaded(server, fetch(server.connector(), tmp_path / "mirror"), tmp_path / "home")
-    assert {missing.file for missing in report.missing} >= {GRADES.name, "characteristics.csv"}
+    assert {missing.file for missing in report.missing} >= {
+        STORED_GRADES.name,
+        "characteristics.csv",
+    }
     assert "course_grades" not in report.rows
     server.without = {}
     assert_same(server, fetch(server.connector(), tmp_path / "mirror"))
-    server.without = {GRADES.name: 403}
+    server.without = {STORED_GRADES.name: 403}
     with pytest.raises(SourceRefused, match=r"403.* It could be read before"):
         fetch(server.connector(), tmp_path / "mirror")
 
 
-def test_what_is_never_stored_reaches_no_disk(server: Server, tmp_path: Path):  # R38
+def test_what_is_never_stored_reaches_no_disk(server: FakePowerSchool, tmp_path: Path):  # R38
     server.more = {
         "ssn": "CANARY1",
         "citizenship": "CANARY2",
@@ -491,7 +513,7 @@ def test_what_is_never_stored_reaches_no_disk(server: Server, tmp_path: Path):  
         "704",
         "705",
     }
-    for file, found in stored(tmp_path):
+    for file, found in files_on_disk(tmp_path):
         for secret in (
             b"CANARY",
             b"123-45-6789",
@@ -502,7 +524,7 @@ def test_what_is_never_stored_reaches_no_disk(server: Server, tmp_path: Path):  
 
 
 def test_extension_files_bring_what_powerschool_keeps_in_each_states_own_tables(
-    server: Server, tmp_path: Path
+    server: FakePowerSchool, tmp_path: Path
 ):
     folder = tmp_path / "nightly"
     folder.mkdir()
@@ -534,7 +556,7 @@ def test_extension_files_bring_what_powerschool_keeps_in_each_states_own_tables(
     assert "behavior_incidents" not in server.connector().tables, "what another source loaded stays"
 
 
-def test_a_student_whose_records_were_destroyed_stays_away(server: Server, tmp_path: Path):
+def test_a_student_whose_records_were_destroyed_stays_away(server: FakePowerSchool, tmp_path: Path):
     fetch(server.connector(), tmp_path / "mirror")
     with open_mirror(tmp_path / "mirror") as mirror:
         assert mirror.forget("703") > 4
@@ -566,7 +588,7 @@ def test_a_student_whose_records_were_destroyed_stays_away(server: Server, tmp_p
     ],
 )
 def test_an_option_that_cannot_be_used_is_refused_before_anything_is_asked(
-    options: dict[str, Any], said: str, server: Server
+    options: dict[str, Any], said: str, server: FakePowerSchool
 ):
     with pytest.raises(SourceRefused) as refused:
         server.connector(**options)

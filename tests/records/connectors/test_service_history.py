@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from records.connectors.partner_files.mapping import parse_mapping
-from records.connectors.partner_files.service_history import WAITING, ServiceHistory
+from records.connectors.partner_files.service_history import AWAITING_IDENTIFICATION, ServiceHistory
 from records.connectors.protocol import SourceRefused
 from records.snapshots.snapshot import LoadReport, Snapshot, load
 from tests.records import six_student_district
@@ -168,7 +168,7 @@ def test_what_was_put_aside_is_told_in_the_exports_own_words(tmp_path: Path):  #
             "Duration (min)",
             "Duration (min) is '2000'; a session lasts from nothing to a whole day",
         ),
-        ("Enrollments.csv", 4, "Participant ID", WAITING),
+        ("Enrollments.csv", 4, "Participant ID", AWAITING_IDENTIFICATION),
         (
             "Enrollments.csv",
             5,
@@ -198,7 +198,7 @@ def test_what_was_put_aside_is_told_in_the_exports_own_words(tmp_path: Path):  #
 def test_a_participant_waits_until_somebody_says_who_it_is(tmp_path: Path):
     load_mapped(tmp_path, links={}, Enrollments=ENROLLMENTS)
     assert rows(tmp_path, "service_enrollments") == []
-    assert [one[3] for one in aside(tmp_path)].count(WAITING) == 5
+    assert [one[3] for one in aside(tmp_path)].count(AWAITING_IDENTIFICATION) == 5
     load_mapped(tmp_path / "later", Enrollments=ENROLLMENTS)
     assert [row["student_id"] for row in rows(tmp_path / "later", "service_enrollments")] == [
         "s1",

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from records.connectors.oneroster.files import OneRoster
+from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.protocol import SourceRefused
-from records.connectors.zip_files import Limits, opened
+from records.connectors.zip_files import UnpackLimits, open_source_folder
 from records.snapshots.snapshot import load
 
-SMALL = Limits(files=5, bytes=300_000, ratio=50, ratio_from=1_000)
+SMALL = UnpackLimits(files=5, bytes=300_000, ratio=50, ratio_from=1_000)
 USERS = "sourcedId,role,givenName,familyName,grades,orgSourcedIds\nu1,student,Ada,Green,05,k1\n"
 
 
@@ -36,10 +36,10 @@ def zipped(
     return path
 
 
-def unpacked(path: Path, within: Path, limits: Limits = SMALL) -> dict[str, bytes]:
+def unpacked(path: Path, within: Path, limits: UnpackLimits = SMALL) -> dict[str, bytes]:
     """What an archive unpacks to, by name."""
     within.mkdir(exist_ok=True)
-    with opened(path, within, limits) as folder:
+    with open_source_folder(path, within, limits) as folder:
         return {
             str(file.relative_to(folder)): file.read_bytes()
             for file in folder.rglob("*")
@@ -47,7 +47,7 @@ def unpacked(path: Path, within: Path, limits: Limits = SMALL) -> dict[str, byte
         }
 
 
-def is_refused(path: Path, within: Path, part: str, limits: Limits = SMALL) -> None:
+def is_refused(path: Path, within: Path, part: str, limits: UnpackLimits = SMALL) -> None:
     with pytest.raises(SourceRefused, match=part) as error:
         unpacked(path, within, limits)
     assert path.name in str(error.value)
@@ -59,10 +59,10 @@ def is_refused(path: Path, within: Path, part: str, limits: Limits = SMALL) -> N
 
 def test_what_is_unpacked_is_private_and_gone_afterwards_even_after_an_error(tmp_path: Path):  # R39
     path = zipped(tmp_path / "x.zip", ("users.csv", "a\n"), ("more/b.csv", "b\n"))
-    with opened(path, tmp_path) as folder:
+    with open_source_folder(path, tmp_path) as folder:
         assert {file.name for file in folder.rglob("*.csv")} == {"users.csv", "b.csv"}
         assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
-    with pytest.raises(ZeroDivisionError), opened(path, tmp_path):
+    with pytest.raises(ZeroDivisionError), open_source_folder(path, tmp_path):
         _ = 1 / 0
     assert list(tmp_path.iterdir()) == [path]
 
@@ -76,13 +76,13 @@ def test_an_archive_of_one_folder_is_that_folder_and_a_macs_own_files_are_left_o
     )
     assert unpacked(path, tmp_path / "in") == {"users.csv": b"a\n"}
     (tmp_path / "folder").mkdir()
-    with opened(tmp_path / "folder", tmp_path) as folder:
+    with open_source_folder(tmp_path / "folder", tmp_path) as folder:
         assert folder == tmp_path / "folder"
     (tmp_path / "text").write_text("no archive")
     for path in (tmp_path / "text", tmp_path / "nowhere"):
         with (
             pytest.raises(SourceRefused, match="is not a folder or a ZIP file"),
-            opened(path, tmp_path),
+            open_source_folder(path, tmp_path),
         ):
             pass
 
@@ -268,13 +268,11 @@ def test_a_bomb_fills_neither_memory_nor_disk(tmp_path: Path):  # R39
             member.write(bytes(1 << 20))
     edited(bomb, central=lambda header: set_field(header, 24, "<I", 9 << 20))
     script = (
-        "import sys; from pathlib import Path; from records.connectors.zip_files import opened\n"
-        "from tests.records.peak_memory import peak_mb\n"
-        "from records.connectors.protocol import SourceRefused\n"
-        "try:\n"
-        "    with opened(Path(sys.argv[1]), Path(sys.argv[2])): print('opened')\n"
-        "except SourceRefused: print('refused')\n"
-        "print(peak_mb())"
+        "import sys; from pathlib import Path; from records.connectors.zip_files import"
+        " open_source_folder\nfrom tests.records.peak_memory import peak_mb\nfrom"
+        " records.connectors.protocol import SourceRefused\ntry:\n    with"
+        " opened(Path(sys.argv[1]), Path(sys.argv[2])): print('opened')\nexcept SourceRefused:"
+        " print('refused')\nprint(peak_mb())"
     )
     (tmp_path / "in").mkdir()
     run = subprocess.run(
@@ -294,7 +292,7 @@ def test_a_zip_file_loads_as_its_folder_does(tmp_path: Path):
     (folder / "users.csv").write_text(USERS)
     path = zipped(tmp_path / "export.zip", ("export/users.csv", USERS))
     ours, theirs = (
-        load(OneRoster(), source, tmp_path / str(n)) for n, source in enumerate((path, folder))
+        load(OneRosterFiles(), source, tmp_path / str(n)) for n, source in enumerate((path, folder))
     )
     assert ours.snapshot_id == theirs.snapshot_id and ours.rows == {"students": 1}
     assert {file.name for file in (tmp_path / "0" / "snapshots").iterdir()} == {
@@ -304,7 +302,7 @@ def test_a_zip_file_loads_as_its_folder_does(tmp_path: Path):
     }
     path = zipped(tmp_path / "bad.zip", ("../users.csv", USERS))
     with pytest.raises(SourceRefused, match="outside its folder"):
-        load(OneRoster(), path, tmp_path / "0")
+        load(OneRosterFiles(), path, tmp_path / "0")
     assert {file.name for file in (tmp_path / "0" / "snapshots").iterdir()} == {
         ".lock",
         "CURRENT",

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, select, text
 import records.database
 from records.database.engine import EmergencyRow, open_database
 from records.permissions.legal_holds import holds
-from records.system.clock import instant
+from records.system.clock import to_utc
 
 MORNING = datetime(2026, 4, 17, 9, 30)
 
@@ -92,4 +92,4 @@ def test_what_a_hold_said_when_it_was_lifted_is_taken_apart(url: str):
     )
     with database.session() as session:
         row = session.scalars(select(EmergencyRow)).one()
-        assert (row.opened_utc, row.ends_utc) == (instant(MORNING), instant(MORNING))
+        assert (row.opened_utc, row.ends_utc) == (to_utc(MORNING), to_utc(MORNING))

@@ -15,17 +15,17 @@ from sqlalchemy.exc import ProgrammingError
 from records.access.scope import DISTRICT, Role
 from records.database.engine import Database
 from records.decisions.program_costs import (
-    CostRefused,
-    Price,
+    ProgramCost,
+    ProgramCostError,
     cost_history,
+    parse_program_cost,
     program_costs,
-    read_price,
-    state_cost,
-    state_costs,
+    replace_program_costs,
+    set_program_cost,
 )
-from records.people.district_admins import NotAnOfficer
+from records.people.district_admins import NotADistrictAdmin
 from tests.records.conftest import add_organization
-from tests.records.row_secured_database import walled_database
+from tests.records.row_secured_database import row_secured_database
 
 MORNING, NOON, EVENING = (datetime(2026, 4, 17, hour) for hour in (9, 12, 18))
 KNOWN = {"p1", "p2", "p3"}
@@ -46,14 +46,14 @@ def test_a_file_takes_the_place_of_all_that_was_stated_and_what_is_alike_goes_on
 ):
     officer, other = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN, Role.DATA_SCIENTIST)
     first = written(tmp_path, "p1,1150,student", 'p2,"$96,500.50",year')
-    assert state_costs(database, officer, first, KNOWN, MORNING) == []
-    state_cost(database, officer, Price("p3", 3_800, "session"), NOON)
+    assert replace_program_costs(database, officer, first, KNOWN, MORNING) == []
+    set_program_cost(database, officer, ProgramCost("p3", 3_800, "session"), NOON)
     assert counting(database) == {
         "p1": (1150.0, "student"),
         "p2": (96_500.5, "year"),
         "p3": (38.0, "session"),
     }
-    gone = state_costs(
+    gone = replace_program_costs(
         database, officer, written(tmp_path, "p2,90000,year", "p1,1150,student"), KNOWN, EVENING
     )
     assert [one.price.program_id for one in gone] == ["p3"]
@@ -65,10 +65,10 @@ def test_a_file_takes_the_place_of_all_that_was_stated_and_what_is_alike_goes_on
         ("p3", NOON, EVENING),
     ]
     assert {one.stated_by for one in ended} == {one.ended_by for one in ended} == {officer.user_id}
-    with pytest.raises(NotAnOfficer, match="only they may state what programs cost"):
-        state_costs(database, other, first, KNOWN, EVENING)
-    with pytest.raises(NotAnOfficer):
-        state_cost(database, other, Price("p1", 1, "year"), EVENING)
+    with pytest.raises(NotADistrictAdmin, match="only they may state what programs cost"):
+        replace_program_costs(database, other, first, KNOWN, EVENING)
+    with pytest.raises(NotADistrictAdmin):
+        set_program_cost(database, other, ProgramCost("p1", 1, "year"), EVENING)
     assert len(cost_history(database)) == 4
 
 
@@ -102,9 +102,9 @@ def test_a_wrong_line_is_named_with_its_column_and_nothing_is_changed(
 ):
     database = new_sqlite("wrong")
     (officer,) = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
-    state_cost(database, officer, Price("p2", 100, "year"), MORNING)
-    with pytest.raises(CostRefused) as refused:
-        state_costs(database, officer, written(tmp_path, *lines), KNOWN, NOON)
+    set_program_cost(database, officer, ProgramCost("p2", 100, "year"), MORNING)
+    with pytest.raises(ProgramCostError) as refused:
+        replace_program_costs(database, officer, written(tmp_path, *lines), KNOWN, NOON)
     assert said in str(refused.value)
     assert counting(database) == {"p2": (1.0, "year")} and len(cost_history(database)) == 1
 
@@ -112,8 +112,8 @@ def test_a_wrong_line_is_named_with_its_column_and_nothing_is_changed(
 def test_a_missing_column_is_named(new_sqlite, tmp_path: Path):
     database = new_sqlite("missing")
     (officer,) = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
-    with pytest.raises(CostRefused, match=r"costs\.csv, line 1: there is no column 'per'"):
-        state_costs(
+    with pytest.raises(ProgramCostError, match=r"costs\.csv, line 1: there is no column 'per'"):
+        replace_program_costs(
             database, officer, written(tmp_path, "p1,5", header="program,dollars"), KNOWN, NOON
         )
 
@@ -131,17 +131,17 @@ def test_a_missing_column_is_named(new_sqlite, tmp_path: Path):
 def test_amounts_are_kept_to_the_cent(new_sqlite, dollars: str, cents: int):
     database = new_sqlite("cents")
     (officer,) = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
-    price = read_price({"program": "p1", "dollars": dollars, "per": "year"}, KNOWN)
-    state_cost(database, officer, price, NOON)
-    assert program_costs(database)["p1"].price == Price("p1", cents, "year")
+    price = parse_program_cost({"program": "p1", "dollars": dollars, "per": "year"}, KNOWN)
+    set_program_cost(database, officer, price, NOON)
+    assert program_costs(database)["p1"].price == ProgramCost("p1", cents, "year")
 
 
 def test_on_postgresql_the_site_states_costs_and_what_reads_students_for_it_sees_none(
     postgres_server: str,
 ):
-    walled = walled_database(postgres_server, f"costs{uuid.uuid4().hex[:12]}")
+    walled = row_secured_database(postgres_server, f"costs{uuid.uuid4().hex[:12]}")
     (officer,) = add_organization(walled.owner, DISTRICT, Role.DISTRICT_ADMIN)
-    state_cost(walled.site, officer, Price("p1", 100_000_000_000, "year"), NOON)
+    set_program_cost(walled.site, officer, ProgramCost("p1", 100_000_000_000, "year"), NOON)
     assert counting(walled.site) == {"p1": (1e9, "year")}
     for role in ("handrail_reader", "handrail_scope"):
         refused = pytest.raises(

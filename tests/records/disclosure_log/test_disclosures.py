@@ -19,25 +19,25 @@ from records.access.scope import EMERGENCY_BASIS, NotInScope, Role, Scope, pipel
 from records.canonical.schema import Category
 from records.database.engine import Database, DisclosureRow, LogStudentRow
 from records.disclosure_log.disclosures import (
-    GROUNDS,
+    RECORDKEEPING_RULES,
+    DisclosureLimits,
     DisclosureLogDamaged,
     DisclosureLogUnavailable,
     Exposure,
-    Limits,
     TooManyStudents,
-    UnknownGround,
+    UnknownLegalBasis,
     Verification,
     chain_hash,
     count_disclosures,
     disclosures,
-    export_head,
+    export_checkpoint,
     exposures,
-    forget_student,
     law_requires,
     parties,
-    read_heads,
+    read_checkpoints,
     record_disclosures,
-    verify,
+    unlink_student,
+    verify_log,
 )
 from records.disclosure_log.hash_chain import GENESIS
 from records.people.notices import notices
@@ -87,13 +87,13 @@ def test_each_student_shown_is_one_row_with_only_the_categories_that_scope_allow
     assert newest.legal_basis == "school_official"
     assert not newest.law_requires
     assert not any(name in str(newest) for name in ("First", "Last", "Somebody"))
-    assert verify(database).rows == 2
+    assert verify_log(database).rows == 2
 
 
 def test_a_student_out_of_scope_cannot_be_logged_as_shown(database, scope):
     with pytest.raises(NotInScope):
         record_disclosures(database, scope, ["s1", "s4"], [Category.DIRECTORY], "/", NOW)
-    assert verify(database).rows == 0
+    assert verify_log(database).rows == 0
 
 
 def test_a_log_that_cannot_be_written_refuses_and_says_so(database, scope):  # R23
@@ -104,7 +104,7 @@ def test_a_log_that_cannot_be_written_refuses_and_says_so(database, scope):  # R
             record_disclosures(database, scope, ["s1"], [Category.DIRECTORY], "/", NOW)
         with database.engine.begin() as connection:
             connection.execute(sql(f"ALTER TABLE gone RENAME TO {table}"))
-    assert verify(database).rows == 0
+    assert verify_log(database).rows == 0
 
 
 def test_a_row_names_its_student_by_a_reference_that_tells_nothing(database, scope):  # R25
@@ -123,9 +123,9 @@ def test_a_row_names_its_student_by_a_reference_that_tells_nothing(database, sco
 def test_a_forgotten_student_is_gone_from_a_log_that_still_holds(database, scope):
     fill(database, scope, 3)
     with database.write_transaction() as session:
-        assert forget_student(session, "s1")
-        assert not forget_student(session, "s4"), "nobody has ever looked at s4"
-    outcome = verify(database)
+        assert unlink_student(session, "s1")
+        assert not unlink_student(session, "s4"), "nobody has ever looked at s4"
+    outcome = verify_log(database)
     assert (outcome.ok, outcome.rows, outcome.nameless) == (True, 6, 1)
     assert disclosures(database, student_id="s1") == [] and parties(database, "s1") == []
     assert [row.student_id for row in disclosures(database)] == ["s2", None] * 3
@@ -144,16 +144,16 @@ def test_the_law_is_asked_of_every_ground_and_an_unknown_one_is_refused(
         law_requires(basis)
         for basis in ("audit_evaluation", "studies", EMERGENCY_BASIS, "judicial_order")
     )
-    assert {*LegalBasis, EMERGENCY_BASIS} <= set(GROUNDS)
+    assert {*LegalBasis, EMERGENCY_BASIS} <= set(RECORDKEEPING_RULES)
     hearsay = {
         student: (replace(grants[0], legal_basis="hearsay"),)
         for student, grants in scope.grants.items()
     }
-    with pytest.raises(UnknownGround, match="'hearsay'"):
+    with pytest.raises(UnknownLegalBasis, match="'hearsay'"):
         record_disclosures(
             database, replace(scope, grants=hearsay), ["s1"], [Category.DIRECTORY], "/", NOW
         )
-    assert verify(database).rows == 0
+    assert verify_log(database).rows == 0
 
 
 def test_each_row_says_whether_the_law_requires_it(database, scope):  # R26
@@ -170,7 +170,7 @@ def test_each_row_says_whether_the_law_requires_it(database, scope):  # R26
         session.execute(
             update(DisclosureRow).where(DisclosureRow.seq == 2).values(law_requires="no")
         )
-    assert verify(database).problem == "row 2 does not fit: it was changed, or the one before"
+    assert verify_log(database).problem == "row 2 does not fit: it was changed, or the one before"
 
 
 def test_looks_are_summed_by_party_and_purpose(database, scope, snapshot):  # R26
@@ -207,7 +207,7 @@ def test_a_breach_report_counts_what_one_account_saw_between_two_days(database, 
     ]
     assert exposures(database, "somebody else", date(2026, 4, 1), date(2026, 4, 30)) == []
     with database.write_transaction() as session:
-        forget_student(session, "s1")
+        unlink_student(session, "s1")
     last = exposures(database, user, date(2026, 4, 3), date(2026, 4, 4))
     assert [(one.student_id, one.looks) for one in last] == [("s2", 2), (None, 1)]
 
@@ -224,7 +224,13 @@ def test_of_answers_asked_for_at_once_no_two_slip_past_the_limit(database, scope
             try:
                 some = [f"s{n}" for n in range(first, first + 3)]
                 record_disclosures(
-                    database, anybody, some, [Category.DIRECTORY], "/caseload", now, Limits(200, 6)
+                    database,
+                    anybody,
+                    some,
+                    [Category.DIRECTORY],
+                    "/caseload",
+                    now,
+                    DisclosureLimits(200, 6),
                 )
             except TooManyStudents:
                 return False
@@ -232,29 +238,44 @@ def test_of_answers_asked_for_at_once_no_two_slip_past_the_limit(database, scope
 
         with ThreadPoolExecutor(4) as pool:
             assert sorted(pool.map(ask, (0, 3, 6, 9))) == [False, False, True, True]
-    outcome = verify(database)
+    outcome = verify_log(database)
     assert (outcome.ok, outcome.rows) == (True, 5 * 6)
     assert [one.at.day for one in notices(database)] == [5, 4, 3, 2, 1]
 
 
 def test_a_command_and_whoever_was_seen_before_do_not_count(database, scope):  # R31
-    for route, limits in (("handrail disclosures report", None), ("/caseload", Limits(200, 1))):
+    for route, limits in (
+        ("handrail disclosures report", None),
+        ("/caseload", DisclosureLimits(200, 1)),
+    ):
         record_disclosures(database, scope, ["s1"], [Category.DIRECTORY], route, NOW, limits)
     record_disclosures(
         database, scope, ["s2"], [Category.DIRECTORY], "handrail disclosures report", NOW
     )
     record_disclosures(
-        database, scope, ["s1"], [Category.DIRECTORY], "/caseload", NOW, Limits(200, 1)
+        database, scope, ["s1"], [Category.DIRECTORY], "/caseload", NOW, DisclosureLimits(200, 1)
     )
     with pytest.raises(TooManyStudents, match="more than 1 students in one day") as refused:
         record_disclosures(
-            database, scope, ["s2"], [Category.DIRECTORY], "/caseload", NOW, Limits(200, 1)
+            database,
+            scope,
+            ["s2"],
+            [Category.DIRECTORY],
+            "/caseload",
+            NOW,
+            DisclosureLimits(200, 1),
         )
     assert (refused.value.most, refused.value.until) == (1, datetime(2026, 4, 18))
     record_disclosures(
-        database, scope, ["s2"], [Category.DIRECTORY], "/", refused.value.until, Limits(200, 1)
+        database,
+        scope,
+        ["s2"],
+        [Category.DIRECTORY],
+        "/",
+        refused.value.until,
+        DisclosureLimits(200, 1),
     )
-    assert verify(database).rows == 5
+    assert verify_log(database).rows == 5
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -316,13 +337,13 @@ def test_whatever_an_agreement_says_is_read_back_as_it_was_written(
             database, of_purpose(scope, said), ["s1"], [Category.DIRECTORY], "/" + said[:9], NOW
         )
         assert disclosures(database)[0].purpose == said
-        assert verify(database).ok
+        assert verify_log(database).ok
     for said in ("a\x1fb", "\x1f"):
         with pytest.raises(DisclosureLogUnavailable, match="control character"):
             record_disclosures(
                 database, of_purpose(scope, said), ["s1"], [Category.DIRECTORY], "/", NOW
             )
-    assert verify(database).rows == 5
+    assert verify_log(database).rows == 5
 
 
 def of_purpose(scope: Scope, purpose: str) -> Scope:
@@ -338,7 +359,7 @@ def of_purpose(scope: Scope, purpose: str) -> Scope:
 def test_progress_is_told_from_the_first_row_to_the_last(database, scope):
     fill(database, scope, 5)
     told: list[tuple[int, int]] = []
-    verify(database, progress=lambda done, total: told.append((done, total)))
+    verify_log(database, progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (10, 10)
 
 
@@ -347,11 +368,11 @@ def test_processes_side_by_side_find_a_changed_row_on_either_database(  # R24
 ):
     monkeypatch.setattr("records.disclosure_log.disclosures._STRETCH", 4)
     fill(database, scope, 6)
-    assert verify(database, processes=2) == Verification(True, 12)
+    assert verify_log(database, processes=2) == Verification(True, 12)
     with database.session() as session:
         session.execute(sql("UPDATE disclosures SET route = '/elsewhere' WHERE seq = 7"))
     assert (
-        verify(database, processes=2).problem
+        verify_log(database, processes=2).problem
         == "row 7 does not fit: it was changed, or the one before"
     )
 
@@ -363,26 +384,26 @@ def test_a_damaged_head_is_refused_with_its_line(tmp_path: Path):
         with pytest.raises(
             DisclosureLogDamaged, match=r"heads.jsonl, line 2 is no head of the log; one reads"
         ):
-            read_heads(file)
+            read_checkpoints(file)
 
 
 def test_each_kind_of_tampering_is_found_on_both_databases(database, scope, tmp_path: Path):  # R24
     fill(database, scope, 10)
     head = tmp_path / "head.json"
-    export_head(database, head)
+    export_checkpoint(database, head)
     with database.session() as session:
         original = [dict(row._mapping) for row in session.execute(select(DisclosureRow.__table__))]
     rng = random.Random(24)
     for kind in ("edit", "delete", "insert", "reorder", "truncate", "rewrite"):
         for place in rng.sample(range(1, len(original)), 3):
             tamper(database, kind, place, original)
-            outcome = verify(database, read_heads(head))
+            outcome = verify_log(database, read_checkpoints(head))
             assert not outcome.ok and outcome.problem is not None and "row" in outcome.problem, (
                 kind,
                 place,
             )
             restore(database, original)
-            assert verify(database, read_heads(head)).ok
+            assert verify_log(database, read_checkpoints(head)).ok
 
 
 def tamper(database: Database, kind: str, place: int, original: list[dict[str, object]]) -> None:

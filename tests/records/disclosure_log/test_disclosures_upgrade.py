@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, inspect, text
 
 import records.database
 from records.database.engine import open_database
-from records.disclosure_log.disclosures import DisclosureLogDamaged, disclosures, verify
+from records.disclosure_log.disclosures import DisclosureLogDamaged, disclosures, verify_log
 
 LOOKS = 25
 BASES = (
@@ -84,7 +84,7 @@ def old_log() -> list[dict[str, object]]:
 
 def test_an_old_log_that_holds_is_written_anew_and_says_the_same(url: str):  # R24
     database = open_database(url)
-    assert verify(database).ok
+    assert verify_log(database).ok
     found = disclosures(database)[::-1]
     kept = (
         "seq",
@@ -108,7 +108,7 @@ def test_an_old_log_that_holds_is_written_anew_and_says_the_same(url: str):  # R
     assert len({row.student_ref for row in found}) == 4
     assert len(disclosures(database, student_id="s1")) == 7
     database.engine.dispose()
-    assert verify(open_database(url)).rows == LOOKS, "opened a second time, it is left as it is"
+    assert verify_log(open_database(url)).rows == LOOKS, "opened a second time, it is left as it is"
 
 
 @pytest.mark.parametrize(
@@ -151,4 +151,4 @@ def test_an_upgrade_that_fails_half_way_leaves_the_old_log(url: str):  # R24, R3
         assert inspect(connection).get_table_names().count("log_students") == 0
         connection.execute(text("DROP TABLE pk_hindrance"))
     engine.dispose()
-    assert verify(open_database(url)).rows == LOOKS
+    assert verify_log(open_database(url)).rows == LOOKS

@@ -20,11 +20,11 @@ from records.database.engine import open_database
 from records.disclosure_log.disclosures import (
     Verification,
     chain_hash,
-    export_head,
-    keep_head,
-    read_heads,
+    export_checkpoint,
+    read_checkpoints,
     record_disclosures,
-    verify,
+    save_checkpoint,
+    verify_log,
 )
 from records.disclosure_log.hash_chain import GENESIS
 from tests.records import six_student_district
@@ -71,8 +71,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
         record_disclosures(
             database, scope, ["s1", "s2"], [Category.DIRECTORY], "/students/{handle}", moment
         )
-    export_head(database, home / "head.json")
-    assert verify(database, read_heads(home / "head.json")) == Verification(True, ROWS)
+    export_checkpoint(database, home / "head.json")
+    assert verify_log(database, read_checkpoints(home / "head.json")) == Verification(True, ROWS)
     database.engine.dispose()
     return home
 
@@ -144,7 +144,7 @@ def test_each_kind_of_tampering_at_fifty_places_is_found_and_names_its_row(
         with tampered(log, tmp_path) as file:
             named = kind(file, place, rng)
         database = open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
-        outcome = verify(database, read_heads(log / "head.json"))
+        outcome = verify_log(database, read_checkpoints(log / "head.json"))
         database.engine.dispose()
         assert outcome.problem is not None and outcome.problem.startswith(named), (
             place,
@@ -158,8 +158,10 @@ def test_each_kind_of_tampering_at_fifty_places_is_found_and_names_its_row(
 def test_processes_side_by_side_find_the_first_of_several_changes(log: Path, tmp_path: Path):  # R24
     database = open_database(f"sqlite:///{log / 'handrail.db'}")
     told: list[tuple[int, int]] = []
-    heads = read_heads(log / "head.json")
-    outcome = verify(database, heads, lambda done, total: told.append((done, total)), processes=3)
+    heads = read_checkpoints(log / "head.json")
+    outcome = verify_log(
+        database, heads, lambda done, total: told.append((done, total)), processes=3
+    )
     assert outcome == Verification(True, ROWS)
     assert told == [(min(done, ROWS), ROWS) for done in range(17, ROWS + 17, 17)]
     database.engine.dispose()
@@ -167,7 +169,7 @@ def test_processes_side_by_side_find_the_first_of_several_changes(log: Path, tmp
         for place in (99, 40, 18):
             edit(file, place, random.Random(place))
     database = open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
-    assert (verify(database, heads, processes=3).problem or "").startswith("row 18 ")
+    assert (verify_log(database, heads, processes=3).problem or "").startswith("row 18 ")
     database.engine.dispose()
 
 
@@ -260,17 +262,17 @@ def test_every_head_that_a_home_kept_is_compared(
         pass
     database = open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
     for again in range(2):
-        keep_head(database, tmp_path, NOW + timedelta(days=again))
+        save_checkpoint(database, tmp_path, NOW + timedelta(days=again))
     database.engine.dispose()
-    assert len(read_heads(tmp_path / "log-heads.jsonl")) == 1, (
+    assert len(read_checkpoints(tmp_path / "log-heads.jsonl")) == 1, (
         "a head that is kept already is not kept again"
     )
     with closing(sqlite3.connect(tmp_path / "handrail.db")) as file, file:
         rewrite(file, ROWS - 5, random.Random(24))
     database = open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
-    keep_head(database, tmp_path, NOW)
+    save_checkpoint(database, tmp_path, NOW)
     database.engine.dispose()
-    assert len(read_heads(tmp_path / "log-heads.jsonl")) == 2
+    assert len(read_checkpoints(tmp_path / "log-heads.jsonl")) == 2
     assert outcome_of(tmp_path).ok
     found = outcome_of(tmp_path, tmp_path / "log-heads.jsonl")
     assert found.problem == f"row {ROWS} is not the one whose head was kept"
@@ -278,7 +280,7 @@ def test_every_head_that_a_home_kept_is_compared(
 
 def outcome_of(folder: Path, heads: Path | None = None) -> Verification:
     database = open_database(f"sqlite:///{folder / 'handrail.db'}")
-    outcome = verify(database, read_heads(heads) if heads else ())
+    outcome = verify_log(database, read_checkpoints(heads) if heads else ())
     database.engine.dispose()
     return outcome
 

@@ -12,13 +12,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from records.identity.linkage import COMPARISONS, FEW, READINGS, likeness, link
+from records.identity.linkage import (
+    COMPARISONS,
+    MAX_CANDIDATES,
+    NAME_ORDERS,
+    describe_similarity,
+    link_participants,
+)
 from records.identity.participants import Match, MatchStatus, Participant
 from tests.records.synthetic_participants import (
     ORGANIZATION,
     Child,
-    World,
-    found_by_exact_match,
+    LinkageWorld,
+    exact_match_links,
     make_world,
 )
 
@@ -27,10 +33,13 @@ COLUMNS = ["student_id", "first_name", "last_name", "birth_date", "grade_level",
 
 
 @pytest.fixture(scope="module")
-def worlds() -> dict[int, tuple[World, list[Match]]]:
+def worlds() -> dict[int, tuple[LinkageWorld, list[Match]]]:
     """Four lists of 600 participants beside 4,000 students each, and what was made of them."""
     made = {seed: make_world(seed, students=4000, participants=600) for seed in SEEDS}
-    return {seed: (world, link(world.participants, world.students)) for seed, world in made.items()}
+    return {
+        seed: (world, link_participants(world.participants, world.students))
+        for seed, world in made.items()
+    }
 
 
 def linked(matches: list[Match]) -> dict[str, str]:
@@ -41,14 +50,14 @@ def linked(matches: list[Match]) -> dict[str, str]:
     }
 
 
-def precision_and_recall(world: World, found: dict[str, str]) -> tuple[float, float]:
+def precision_and_recall(world: LinkageWorld, found: dict[str, str]) -> tuple[float, float]:
     right = sum(world.truth[participant] == student for participant, student in found.items())
     return right / len(found), right / sum(student is not None for student in world.truth.values())
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_links_are_right_and_few_are_missed(
-    worlds: dict[int, tuple[World, list[Match]]], seed: int
+    worlds: dict[int, tuple[LinkageWorld, list[Match]]], seed: int
 ):
     world, matches = worlds[seed]
     precision, recall = precision_and_recall(world, linked(matches))
@@ -57,10 +66,10 @@ def test_links_are_right_and_few_are_missed(
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_plain_look_up_would_miss_half_so_the_lists_are_not_easy(
-    worlds: dict[int, tuple[World, list[Match]]], seed: int
+    worlds: dict[int, tuple[LinkageWorld, list[Match]]], seed: int
 ):
     world, _ = worlds[seed]
-    precision, recall = precision_and_recall(world, found_by_exact_match(world))
+    precision, recall = precision_and_recall(world, exact_match_links(world))
     assert precision >= 0.99 and recall < 0.55, (precision, recall)
     assert sum(student is None for student in world.truth.values()) >= 60
     assert len(set(world.damage.values())) == 13
@@ -68,18 +77,18 @@ def test_a_plain_look_up_would_miss_half_so_the_lists_are_not_easy(
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whoever_is_not_linked_has_the_right_student_among_the_few_offered(
-    worlds: dict[int, tuple[World, list[Match]]], seed: int
+    worlds: dict[int, tuple[LinkageWorld, list[Match]]], seed: int
 ):
     world, matches = worlds[seed]
     for one in matches:
         student = world.truth[one.participant.participant_id]
         if one.status is not MatchStatus.LINKED and student is not None:
             assert student in [candidate.student_id for candidate in one.candidates], one.status
-        assert len(one.candidates) <= FEW
+        assert len(one.candidates) <= MAX_CANDIDATES
         assert (one.status is MatchStatus.LINKED) == (one.student_id is not None)
 
 
-def test_twins_are_never_taken_for_each_other(worlds: dict[int, tuple[World, list[Match]]]):
+def test_twins_are_never_taken_for_each_other(worlds: dict[int, tuple[LinkageWorld, list[Match]]]):
     """Everybody with a twin on the roster, as they are and with a letter left out of the first
     name.
     """
@@ -88,7 +97,9 @@ def test_twins_are_never_taken_for_each_other(worlds: dict[int, tuple[World, lis
         assert len(twins) > 60
         listed = in_their_own_words(twins)
         slips = [replace(one, first_name=one.first_name[:2] + one.first_name[3:]) for one in listed]
-        exact, slipped = (linked(link(people, world.students)) for people in (listed, slips))
+        exact, slipped = (
+            linked(link_participants(people, world.students)) for people in (listed, slips)
+        )
         assert all(
             student == participant
             for found in (exact, slipped)
@@ -98,7 +109,7 @@ def test_twins_are_never_taken_for_each_other(worlds: dict[int, tuple[World, lis
 
 
 def test_a_twin_who_is_no_student_is_not_taken_for_the_one_who_is(
-    worlds: dict[int, tuple[World, list[Match]]],
+    worlds: dict[int, tuple[LinkageWorld, list[Match]]],
 ):
     for world, _ in worlds.values():
         twins = twins_of(world)
@@ -107,10 +118,10 @@ def test_a_twin_who_is_no_student_is_not_taken_for_the_one_who_is(
         )
         assert len(away) > 15
         here = world.students[~world.students["student_id"].isin(away["student_id"])]
-        assert linked(link(in_their_own_words(away), here)) == {}
+        assert linked(link_participants(in_their_own_words(away), here)) == {}
 
 
-def twins_of(world: World) -> pd.DataFrame:
+def twins_of(world: LinkageWorld) -> pd.DataFrame:
     return world.students.groupby(["last_name", "birth_date", "school"]).filter(
         lambda group: len(group) == 2
     )
@@ -193,7 +204,7 @@ def participant(
 def test_what_partners_write_otherwise_is_still_the_same_child(
     roster: pd.DataFrame, given: Participant, student: str
 ):
-    [match] = link([given], roster)
+    [match] = link_participants([given], roster)
     assert (match.status, match.student_id) == (MatchStatus.LINKED, student)
 
 
@@ -210,7 +221,7 @@ def test_what_partners_write_otherwise_is_still_the_same_child(
 def test_twins_whose_names_are_a_letter_apart_are_left_to_a_person(
     roster: pd.DataFrame, given: Participant
 ):
-    [match] = link([given], roster)
+    [match] = link_participants([given], roster)
     assert match.status is MatchStatus.UNSURE
     assert {"s3", "s4"} <= {candidate.student_id for candidate in match.candidates}
 
@@ -222,13 +233,13 @@ def test_a_brother_or_a_namesake_of_a_student_is_not_linked(roster: pd.DataFrame
         participant("Destiny", "Okafor", date(2009, 7, 2), None, "Lincoln Elementary School"),
         participant("Destiny", "Okafor", None, 5, ""),
     ):
-        [match] = link([given], roster)
+        [match] = link_participants([given], roster)
         assert match.status is not MatchStatus.LINKED, given
 
 
 def test_a_participant_who_fits_two_students_is_offered_both(roster: pd.DataFrame):
     again = roster[roster["student_id"] == "s2"].assign(student_id="s2-again")
-    [match] = link(
+    [match] = link_participants(
         [participant("Robert", "Smith", date(2012, 10, 3), 7, "Hill Middle School")],
         pd.concat([roster, again], ignore_index=True),
     )
@@ -242,22 +253,22 @@ def test_two_participants_of_one_partner_do_not_share_a_student_unless_their_row
 ):
     one = participant("Robert", "Smith", date(2012, 10, 3), 7, "Hill Middle School")
     other = replace(one, participant_id="p2", first_name="Bob")
-    assert [match.status for match in link([one, other], roster)] == [
+    assert [match.status for match in link_participants([one, other], roster)] == [
         MatchStatus.UNSURE,
         MatchStatus.UNSURE,
     ]
     same = replace(one, participant_id="p2")
-    assert linked(link([one, same], roster)) == {"p1": "s2", "p2": "s2"}
+    assert linked(link_participants([one, same], roster)) == {"p1": "s2", "p2": "s2"}
     elsewhere = replace(other, organization_id="pantry")
-    assert linked(link([one, elsewhere], roster)) == {"p1": "s2", "p2": "s2"}
+    assert linked(link_participants([one, elsewhere], roster)) == {"p1": "s2", "p2": "s2"}
 
 
 def test_the_answer_does_not_hang_on_the_order_or_the_company(
-    worlds: dict[int, tuple[World, list[Match]]],
+    worlds: dict[int, tuple[LinkageWorld, list[Match]]],
 ):
     world, matches = worlds[SEEDS[0]]
     shuffled = world.students.sample(frac=1, random_state=1)
-    again = link(world.participants[::-1], shuffled)[::-1]
+    again = link_participants(world.participants[::-1], shuffled)[::-1]
     assert [(one.status, one.student_id) for one in again] == [
         (one.status, one.student_id) for one in matches
     ]
@@ -268,10 +279,10 @@ def test_a_roster_without_birth_dates_grades_or_schools_links_nobody_by_name_alo
         [("s1", "Xiomara", "Quillfeather", None, None, None), ("s2", None, None, None, None, None)],
         columns=COLUMNS,
     )
-    [match] = link([participant("Xiomara", "Quillfeather", None)], bare)
+    [match] = link_participants([participant("Xiomara", "Quillfeather", None)], bare)
     assert match.status is MatchStatus.UNSURE
-    assert link([], bare) == []
-    [nobody] = link([participant("Xiomara", "Quillfeather", None)], bare.head(0))
+    assert link_participants([], bare) == []
+    [nobody] = link_participants([participant("Xiomara", "Quillfeather", None)], bare.head(0))
     assert (nobody.status, nobody.candidates) == (MatchStatus.NONE, ())
 
 
@@ -283,13 +294,13 @@ def test_each_fact_has_whole_shares_and_a_level_for_everything_else():
         assert sum(level.m for level in rest) == pytest.approx(1.0, abs=0.01), name
         assert sum(level.u for level in rest) == pytest.approx(1.0, abs=0.01), name
         assert all(one.says != other.says for one, other in combinations(rest, 2)), name
-    assert sum(READINGS.values()) == pytest.approx(1.0)
+    assert sum(NAME_ORDERS.values()) == pytest.approx(1.0)
 
 
 def test_how_alike_two_records_are_is_said_in_words(roster: pd.DataFrame):
     given = participant("Bob", "Smyth", date(2012, 3, 10), 7, "Hill MS")
     turned = participant("Nguyen", "Anh Thu", None, 4)
-    assert likeness([(given, "s2"), (turned, "s5")], roster) == [
+    assert describe_similarity([(given, "s2"), (turned, "s5")], roster) == [
         {
             "first": "a short form, or one name of several",
             "last": "a letter or two differ",
@@ -305,7 +316,7 @@ def test_how_alike_two_records_are_is_said_in_words(roster: pd.DataFrame):
             "school": "nothing to compare",
         },
     ]
-    assert likeness([], roster) == []
+    assert describe_similarity([], roster) == []
 
 
 def test_linking_is_silent_and_leaves_no_file(
@@ -321,8 +332,8 @@ def test_linking_is_silent_and_leaves_no_file(
         participant("Robert", "Smith", date(2012, 10, 3), 7, "Hill Middle School", "p2"),
     ]
     with caplog.at_level(logging.NOTSET), caplog.at_level(1, logger="splink"):
-        matches = link(people, roster)
-        likeness([(people[1], "s2")], roster)
+        matches = link_participants(people, roster)
+        describe_similarity([(people[1], "s2")], roster)
     assert linked(matches) == {"p2": "s2"}
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []

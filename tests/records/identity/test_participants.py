@@ -9,30 +9,30 @@ from pathlib import Path
 import pytest
 
 from records.access.scope import ScopedRecords, pipeline_scope
-from records.connectors.partner_files.participant_list import LONGEST, read_participants
+from records.connectors.partner_files.participant_list import MAX_LENGTHS, read_participants
 from records.connectors.protocol import SourceRefused
 from records.database.engine import Database
-from records.identity.linkage import link
+from records.identity.linkage import link_participants
 from records.identity.participants import (
-    NAMES_KEPT,
+    NAME_RETENTION,
     Candidate,
     IdentityError,
     Match,
     MatchStatus,
     Participant,
-    Standing,
-    counts,
-    decide,
-    decided,
-    forget_strangers,
-    linked_by_comparison,
-    links,
-    queue,
+    ParticipantLink,
+    automatically_linked,
+    confirmed_non_students,
+    linkage_roster,
+    linked_students,
+    manually_decided,
+    purge_non_student_names,
     record_matches,
-    roster,
-    strangers,
-    undo,
-    unfound,
+    reopen_participant,
+    resolve_participant,
+    review_queue,
+    status_counts,
+    unmatched,
 )
 from tests.records.conftest import TODAY, add_organization, snapshot_of
 
@@ -65,11 +65,11 @@ def store(database: Database) -> Database:
     return database
 
 
-def everything(database: Database) -> list[Standing]:
-    return [*queue(database), *decided(database), *linked_by_comparison(database)]
+def everything(database: Database) -> list[ParticipantLink]:
+    return [*review_queue(database), *manually_decided(database), *automatically_linked(database)]
 
 
-def standing(database: Database, participant_id: str) -> Standing:
+def standing(database: Database, participant_id: str) -> ParticipantLink:
     [one] = [
         one for one in everything(database) if one.participant.participant_id == participant_id
     ]
@@ -77,18 +77,20 @@ def standing(database: Database, participant_id: str) -> Standing:
 
 
 def test_sure_links_count_and_unsure_ones_wait(store: Database):
-    assert links(store, "tutors") == {"p1": "s1"} and links(store, "pantry") == {}
-    [waiting] = queue(store)
-    assert waiting == Standing(BO, UNSURE, None, MATCHES[1].candidates, "", NOW)
+    assert (
+        linked_students(store, "tutors") == {"p1": "s1"} and linked_students(store, "pantry") == {}
+    )
+    [waiting] = review_queue(store)
+    assert waiting == ParticipantLink(BO, UNSURE, None, MATCHES[1].candidates, "", NOW)
     assert waiting.offered == ("s2", "s3")
-    assert [one.participant for one in linked_by_comparison(store)] == [ANA] and decided(
+    assert [one.participant for one in automatically_linked(store)] == [ANA] and manually_decided(
         store
     ) == []
-    assert counts(store) == {"tutors": {LINKED: 1, UNSURE: 1, NONE: 1}}
+    assert status_counts(store) == {"tutors": {LINKED: 1, UNSURE: 1, NONE: 1}}
 
 
 def test_the_same_matches_twice_change_nothing(store: Database):
-    decide(store, "tutors", "p2", "s3", "u1", NOW)
+    resolve_participant(store, "tutors", "p2", "s3", "u1", NOW)
     before = everything(store)
     stands = record_matches(store, "tutors", MATCHES, LATER)
     assert everything(store) == before
@@ -99,24 +101,26 @@ def test_what_the_comparison_said_gives_way_to_what_it_says_later(store: Databas
     record_matches(
         store, "tutors", [found(ANA, UNSURE, "s1", "s9"), found(CY, LINKED, "s4")], LATER
     )
-    assert links(store, "tutors") == {"p3": "s4"}
+    assert linked_students(store, "tutors") == {"p3": "s4"}
     assert (standing(store, "p1").status, standing(store, "p1").decided_at) == (UNSURE, LATER)
     assert standing(store, "p1").offered == ("s1", "s9")
 
 
 def test_a_persons_word_links_and_stays_whatever_a_later_run_finds(store: Database):
-    decide(store, "tutors", "p2", "s3", "u1", NOW)
-    assert links(store, "tutors") == {"p1": "s1", "p2": "s3"}
+    resolve_participant(store, "tutors", "p2", "s3", "u1", NOW)
+    assert linked_students(store, "tutors") == {"p1": "s1", "p2": "s3"}
     moved = replace(BO, grade_level=8, school="Harbor School", last_name="LIN")
     for match in (found(moved, LINKED, "s2"), found(moved, UNSURE, "s2"), found(moved, NONE)):
         record_matches(store, "tutors", [match], LATER)
-        assert standing(store, "p2") == Standing(moved, LINKED, "s3", match.candidates, "u1", NOW)
+        assert standing(store, "p2") == ParticipantLink(
+            moved, LINKED, "s3", match.candidates, "u1", NOW
+        )
 
 
 def test_none_of_these_is_a_word_too(store: Database):
-    decide(store, "tutors", "p2", None, "u1", NOW)
+    resolve_participant(store, "tutors", "p2", None, "u1", NOW)
     record_matches(store, "tutors", [found(BO, LINKED, "s2")], LATER)
-    assert links(store, "tutors") == {"p1": "s1"}
+    assert linked_students(store, "tutors") == {"p1": "s1"}
     assert (standing(store, "p2").status, standing(store, "p2").decided_by) == (NONE, "u1")
 
 
@@ -133,41 +137,43 @@ def test_none_of_these_is_a_word_too(store: Database):
 def test_a_participant_who_became_somebody_else_goes_back_to_the_queue(
     store: Database, change: dict[str, object], said: str | None
 ):
-    decide(store, "tutors", "p2", said, "u1", NOW)
+    resolve_participant(store, "tutors", "p2", said, "u1", NOW)
     other = replace(BO, **change)  # type: ignore[arg-type]
     for match in (found(other, LINKED, "s2"), found(other, NONE)):
         assert record_matches(store, "tutors", [match], LATER) == {CHANGED: 1}
-        assert links(store, "tutors") == {"p1": "s1"}
-        assert standing(store, "p2") == Standing(other, CHANGED, said, match.candidates, "u1", NOW)
+        assert linked_students(store, "tutors") == {"p1": "s1"}
+        assert standing(store, "p2") == ParticipantLink(
+            other, CHANGED, said, match.candidates, "u1", NOW
+        )
         assert said is None or said in standing(store, "p2").offered
-    decide(store, "tutors", "p2", said, "u2", LATER)
+    resolve_participant(store, "tutors", "p2", said, "u2", LATER)
     assert (standing(store, "p2").student_id, standing(store, "p2").decided_by) == (said, "u2")
 
 
 def test_a_spelling_put_right_keeps_the_persons_word_when_the_comparison_is_sure_of_it(
     store: Database,
 ):
-    decide(store, "tutors", "p2", "s3", "u1", NOW)
+    resolve_participant(store, "tutors", "p2", "s3", "u1", NOW)
     righted = replace(BO, last_name="Linn")
     record_matches(store, "tutors", [found(righted, LINKED, "s3")], LATER)
-    assert standing(store, "p2") == Standing(
+    assert standing(store, "p2") == ParticipantLink(
         righted, LINKED, "s3", (Candidate("s3", 0.99),), "u1", NOW
     )
 
 
 def test_what_is_taken_back_waits_for_a_person_whatever_a_later_run_finds(store: Database):
-    decide(store, "tutors", "p2", "s3", "u1", NOW)
+    resolve_participant(store, "tutors", "p2", "s3", "u1", NOW)
     for participant_id in ("p1", "p2"):
-        undo(store, "tutors", participant_id, "u2", LATER)
-    assert links(store, "tutors") == {}
+        reopen_participant(store, "tutors", participant_id, "u2", LATER)
+    assert linked_students(store, "tutors") == {}
     record_matches(store, "tutors", [MATCHES[0], found(BO, LINKED, "s2")], LATER)
-    assert links(store, "tutors") == {}
-    assert [(one.participant, one.status, one.decided_by) for one in queue(store)] == [
+    assert linked_students(store, "tutors") == {}
+    assert [(one.participant, one.status, one.decided_by) for one in review_queue(store)] == [
         (ANA, UNSURE, "u2"),
         (BO, UNSURE, "u2"),
     ]
-    decide(store, "tutors", "p1", "s1", "u1", LATER)
-    assert links(store, "tutors") == {"p1": "s1"}
+    resolve_participant(store, "tutors", "p1", "s1", "u1", LATER)
+    assert linked_students(store, "tutors") == {"p1": "s1"}
 
 
 def test_an_answer_that_was_not_asked_for_is_refused_and_changes_nothing(store: Database):
@@ -179,12 +185,12 @@ def test_an_answer_that_was_not_asked_for_is_refused_and_changes_nothing(store: 
         ("p2", "s9", "not one of those offered"),
     ):
         with pytest.raises(IdentityError, match=part):
-            decide(store, "tutors", participant_id, student, "u1", LATER)
+            resolve_participant(store, "tutors", participant_id, student, "u1", LATER)
     with pytest.raises(IdentityError, match="no such participant"):
-        decide(store, "pantry", "p2", "s2", "u1", LATER)
+        resolve_participant(store, "pantry", "p2", "s2", "u1", LATER)
     for participant_id in ("p2", "p3"):
         with pytest.raises(IdentityError, match="nothing to take back"):
-            undo(store, "tutors", participant_id, "u1", LATER)
+            reopen_participant(store, "tutors", participant_id, "u1", LATER)
     with pytest.raises(IdentityError, match="no organisation 'nobody'"):
         record_matches(store, "nobody", [], NOW)
     assert everything(store) == before
@@ -196,16 +202,18 @@ def test_two_participants_of_one_partner_who_claim_a_student_in_two_files_both_w
     rival = replace(ANA, participant_id="p4", first_name="Anna")
     for _ in range(2):
         assert record_matches(store, "tutors", [found(rival, LINKED, "s1")], LATER) == {UNSURE: 1}
-        assert links(store, "tutors") == {}
-        assert [one.participant.participant_id for one in queue(store)] == ["p1", "p2", "p4"]
-    decide(store, "tutors", "p1", "s1", "u1", LATER)
+        assert linked_students(store, "tutors") == {}
+        assert [one.participant.participant_id for one in review_queue(store)] == ["p1", "p2", "p4"]
+    resolve_participant(store, "tutors", "p1", "s1", "u1", LATER)
     record_matches(store, "tutors", [MATCHES[0], found(rival, LINKED, "s1")], LATER)
-    assert links(store, "tutors") == {"p1": "s1"} and standing(store, "p4").status is UNSURE
+    assert (
+        linked_students(store, "tutors") == {"p1": "s1"} and standing(store, "p4").status is UNSURE
+    )
 
 
 def test_one_child_listed_twice_in_the_same_words_is_linked_twice(store: Database):
     record_matches(store, "tutors", [found(replace(ANA, participant_id="p4"), LINKED, "s1")], LATER)
-    assert links(store, "tutors") == {"p1": "s1", "p4": "s1"}
+    assert linked_students(store, "tutors") == {"p1": "s1", "p4": "s1"}
 
 
 def test_partners_do_not_get_in_each_others_way(store: Database):
@@ -215,7 +223,9 @@ def test_partners_do_not_get_in_each_others_way(store: Database):
         [found(replace(ANA, organization_id="pantry", first_name="Anna"), LINKED, "s1")],
         LATER,
     )
-    assert links(store, "tutors") == {"p1": "s1"} and links(store, "pantry") == {"p1": "s1"}
+    assert linked_students(store, "tutors") == {"p1": "s1"} and linked_students(
+        store, "pantry"
+    ) == {"p1": "s1"}
 
 
 def test_from_the_districts_records_to_a_link(store: Database, tmp_path: Path):
@@ -236,10 +246,12 @@ def test_from_the_districts_records_to_a_link(store: Database, tmp_path: Path):
         },
         tmp_path / "home",
     )
-    students = roster(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", TODAY)))
+    students = linkage_roster(ScopedRecords(snapshot, pipeline_scope(snapshot, "features", TODAY)))
     assert students["school"].tolist() == ["Harbor School", "k7"]
-    record_matches(store, "pantry", link([replace(ANA, organization_id="pantry")], students), NOW)
-    assert links(store, "pantry") == {"p1": "s1"}
+    record_matches(
+        store, "pantry", link_participants([replace(ANA, organization_id="pantry")], students), NOW
+    )
+    assert linked_students(store, "pantry") == {"p1": "s1"}
 
 
 HEADER = "participant_id,first_name,last_name,birth_date,grade,school\n"
@@ -259,7 +271,7 @@ def test_every_line_of_a_participants_file_is_accounted_for(tmp_path: Path):  # 
         "p6,,Ray,2013-04-05,6,Harbor School,\n"
         'p7,"Flo,Sim,2013-04-05,6,Harbor School,\n'
         "p8,Gus,078-05-1120,2013-04-05,6,Harbor School,\n"
-        f"p9,{'H' * (LONGEST['first_name'] + 1)},Tam,,,,\n"
+        f"p9,{'H' * (MAX_LENGTHS['first_name'] + 1)},Tam,,,,\n"
         "\n"
     )
     read = read_participants(file, "tutors")
@@ -296,45 +308,45 @@ def test_a_file_without_its_header_is_refused_without_repeating_the_child_on_its
 
 
 def test_whom_nobody_is_like_may_be_said_to_be_no_student_or_one_who_was_looked_up(store: Database):
-    assert [one.participant for one in unfound(store)] == [CY] and strangers(
+    assert [one.participant for one in unmatched(store)] == [CY] and confirmed_non_students(
         store, "tutors"
     ) == frozenset()
-    decide(store, "tutors", "p3", None, "u1", NOW)
+    resolve_participant(store, "tutors", "p3", None, "u1", NOW)
     assert (
-        unfound(store) == []
-        and strangers(store, "tutors") == {"p3"}
-        and strangers(store, "pantry") == frozenset()
+        unmatched(store) == []
+        and confirmed_non_students(store, "tutors") == {"p3"}
+        and confirmed_non_students(store, "pantry") == frozenset()
     )
-    undo(store, "tutors", "p3", "u1", NOW)
+    reopen_participant(store, "tutors", "p3", "u1", NOW)
     with pytest.raises(IdentityError, match="not one of those offered"):
-        decide(store, "tutors", "p3", "s9", "u1", NOW)
-    decide(store, "tutors", "p3", "s9", "u1", NOW, looked_up="s9")
-    assert links(store, "tutors") == {"p1": "s1", "p3": "s9"}
+        resolve_participant(store, "tutors", "p3", "s9", "u1", NOW)
+    resolve_participant(store, "tutors", "p3", "s9", "u1", NOW, looked_up="s9")
+    assert linked_students(store, "tutors") == {"p1": "s1", "p3": "s9"}
 
 
 def test_the_name_of_a_stranger_goes_after_its_time_and_the_question_does_not_come_back(
     store: Database,
 ):  # R32
-    decide(store, "tutors", "p2", None, "u1", NOW)
-    assert forget_strangers(store, NOW + NAMES_KEPT) == 0
-    assert forget_strangers(store, NOW + NAMES_KEPT + timedelta(seconds=1)) == 1
+    resolve_participant(store, "tutors", "p2", None, "u1", NOW)
+    assert purge_non_student_names(store, NOW + NAME_RETENTION) == 0
+    assert purge_non_student_names(store, NOW + NAME_RETENTION + timedelta(seconds=1)) == 1
     assert standing(store, "p2").participant == Participant("tutors", "p2", "", "", None, None, "")
     record_matches(store, "tutors", MATCHES, LATER)
     record_matches(store, "tutors", [found(BO, LINKED, "s2")], LATER)
-    assert standing(store, "p2").participant.first_name == "" and queue(store) == []
-    assert strangers(store, "tutors") == {"p2"}
-    assert forget_strangers(store, NOW + 2 * NAMES_KEPT) == 0
-    assert [one.participant for one in (standing(store, "p1"), unfound(store)[0])] == [ANA, CY]
+    assert standing(store, "p2").participant.first_name == "" and review_queue(store) == []
+    assert confirmed_non_students(store, "tutors") == {"p2"}
+    assert purge_non_student_names(store, NOW + 2 * NAME_RETENTION) == 0
+    assert [one.participant for one in (standing(store, "p1"), unmatched(store)[0])] == [ANA, CY]
 
 
 def test_a_stranger_whose_name_is_gone_is_asked_about_when_a_student_surely_fits(
     store: Database,
 ):
-    decide(store, "tutors", "p2", None, "u1", NOW)
-    forget_strangers(store, NOW + 2 * NAMES_KEPT)
+    resolve_participant(store, "tutors", "p2", None, "u1", NOW)
+    purge_non_student_names(store, NOW + 2 * NAME_RETENTION)
     record_matches(store, "tutors", [found(BO, UNSURE, "s7")], LATER)
-    assert queue(store) == []
+    assert review_queue(store) == []
     record_matches(store, "tutors", [found(BO, LINKED, "s7")], LATER)
-    [again] = queue(store)
+    [again] = review_queue(store)
     assert (again.participant, again.status, again.offered) == (BO, CHANGED, ("s7",))
-    assert links(store, "tutors") == {"p1": "s1"}
+    assert linked_students(store, "tutors") == {"p1": "s1"}

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select
 
-from records.access.explanation import explain
-from records.access.publication import publish
+from records.access.explanation import explain_access
+from records.access.publication import publish_snapshot
 from records.access.scope import DISTRICT, Role, Viewer, scope_for
 from records.canonical.quarantine import Value
 from records.canonical.schema import Category
@@ -27,33 +27,33 @@ from records.database.engine import (
     ConsentRow,
     Database,
     DecisionRow,
+    ImpressionRow,
     LegalHoldRow,
     OptOutRow,
+    OrmTable,
     ParticipantCandidateRow,
     ParticipantRow,
-    ShownListRow,
     StaffRow,
-    Table,
     WebSessionRow,
     open_database,
 )
-from records.disclosure_log.disclosures import disclosures, record_disclosures, verify
+from records.disclosure_log.disclosures import disclosures, record_disclosures, verify_log
 from records.law.destruction import (
-    Copy,
-    DestructionRefused,
+    Backup,
+    DestructionError,
     add_backup,
-    backup_destroyed,
     backups,
     certificates,
+    destroy_agreement_data,
     destroy_student,
-    destroy_view,
-    destroyed_before,
+    destroyed_student_filter,
     finish_destructions,
-    overdue,
-    unfinished,
+    mark_backup_destroyed,
+    overdue_destructions,
+    unfinished_destructions,
 )
-from records.people.accounts import viewer_of
-from records.permissions.agreements import revoke
+from records.people.accounts import active_staff_member
+from records.permissions.agreements import revoke_agreement
 from records.snapshots.snapshot import Snapshot
 from tests.random_districts import draw_emergency
 from tests.records.conftest import (
@@ -65,7 +65,7 @@ from tests.records.conftest import (
     snapshot_of,
 )
 from tests.records.loading.test_kills import FORK, forking, run
-from tests.records.row_secured_database import walled_database
+from tests.records.row_secured_database import row_secured_database
 
 NOW = datetime(2026, 4, 17, 12)
 OFFICER_LOGIN = f"{Role.DISTRICT_ADMIN}@{DISTRICT}.example"
@@ -177,7 +177,7 @@ def fill(home: Path, database: Database) -> tuple[Viewer, Viewer]:
             )
         )
         session.add(
-            ShownListRow(
+            ImpressionRow(
                 key="1" * 64,
                 shown_at=NOW,
                 student_id=CHILD,
@@ -232,7 +232,7 @@ def places_that_hold(home: Path, database: Database, words: tuple[str, ...]) -> 
                 text += str(pq.read_table(file).to_pylist())
             found += [f"{word} in {file.relative_to(home)}" for word in words if word in text]
     with database.engine.connect() as connection:
-        for table in Table.metadata.sorted_tables:
+        for table in OrmTable.metadata.sorted_tables:
             text = str(connection.execute(select(table)).all())
             found += [f"{word} in {table.name}" for word in words if word in text]
     return found
@@ -254,7 +254,7 @@ def test_a_destroyed_student_is_nowhere_and_the_log_still_holds(
     assert len(before) >= 12, before
     certificate = destroy_student(database, home, CHILD, officer, NOW, SECRET)
     assert places_that_hold(home, database, CANARIES) == []
-    assert verify(database).ok
+    assert verify_log(database).ok
     assert [look.student_id for look in disclosures(database)] == ["s2", None]
     assert Snapshot.current(home).table("students")["student_id"].to_pyarrow().to_pylist() == [
         "s2",
@@ -271,15 +271,15 @@ def test_the_certificate_says_what_was_removed_from_where_by_whom(
 ):  # R32
     officer, _ = fill(home, database)
     add_backup(
-        database, Copy("monday", "vault", NOW - timedelta(days=2), TODAY + timedelta(days=28))
+        database, Backup("monday", "vault", NOW - timedelta(days=2), TODAY + timedelta(days=28))
     )
     add_backup(
-        database, Copy("long ago", "vault", NOW - timedelta(days=90), TODAY - timedelta(days=60))
+        database, Backup("long ago", "vault", NOW - timedelta(days=90), TODAY - timedelta(days=60))
     )
     add_backup(
-        database, Copy("shredded", "vault", NOW - timedelta(days=3), TODAY + timedelta(days=28))
+        database, Backup("shredded", "vault", NOW - timedelta(days=3), TODAY + timedelta(days=28))
     )
-    backup_destroyed(database, "shredded", NOW)
+    mark_backup_destroyed(database, "shredded", NOW)
     certificate = destroy_student(database, home, CHILD, officer, NOW, SECRET)
     facts = json.loads(certificate.text)
     removed = {one["store"]: one["items"] for one in facts["removed"]}
@@ -310,9 +310,9 @@ def test_the_certificate_says_what_was_removed_from_where_by_whom(
 
 def test_a_later_load_or_fetch_leaves_the_student_out(home: Path, database: Database):  # R32
     officer, _ = fill(home, database)
-    assert destroyed_before(database, SECRET) is None
+    assert destroyed_student_filter(database, SECRET) is None
     destroy_student(database, home, CHILD, officer, NOW, SECRET)
-    gone = destroyed_before(database, SECRET)
+    gone = destroyed_student_filter(database, SECRET)
     assert gone is not None
     assert [gone(student) for student in (CHILD, "s2")] == [True, False]
     snapshot_of(rows(), home, leave_out=gone)
@@ -350,7 +350,7 @@ def test_a_legal_hold_stops_destruction(home: Path, database: Database):  # R29
             )
         )
     before = places_that_hold(home, database, CANARIES)
-    with pytest.raises(DestructionRefused, match="legal hold"):
+    with pytest.raises(DestructionError, match="legal hold"):
         destroy_student(database, home, CHILD, officer, NOW, SECRET)
     assert places_that_hold(home, database, CANARIES) == before
 
@@ -360,7 +360,7 @@ def test_nobody_is_certified_who_was_never_there(home: Path, database: Database)
     torn = home / "snapshots" / ".staging" / "students.parquet"
     torn.parent.mkdir()
     torn.write_bytes(b"PAR1")  # of a load that was killed
-    with pytest.raises(DestructionRefused, match="no store holds"):
+    with pytest.raises(DestructionError, match="no store holds"):
         destroy_student(database, home, "s99", officer, NOW, SECRET)
     assert certificates(database) == []
     assert (home / "features" / "old.parquet").exists()
@@ -369,18 +369,18 @@ def test_nobody_is_certified_who_was_never_there(home: Path, database: Database)
 
 def test_an_agreement_in_force_is_not_destroyed(home: Path, database: Database):
     officer, _ = fill(home, database)
-    with pytest.raises(DestructionRefused, match="in force until 2026-07-31"):
-        destroy_view(database, home, "a1", officer, NOW)
-    with pytest.raises(DestructionRefused, match="no agreement 'a7'"):
-        destroy_view(database, home, "a7", officer, NOW)
+    with pytest.raises(DestructionError, match="in force until 2026-07-31"):
+        destroy_agreement_data(database, home, "a1", officer, NOW)
+    with pytest.raises(DestructionError, match="no agreement 'a7'"):
+        destroy_agreement_data(database, home, "a7", officer, NOW)
 
 
 def test_what_an_ended_agreement_made_is_destroyed_and_its_accounts_are_closed(
     home: Path, database: Database
 ):  # R32
     officer, caseworker = fill(home, database)
-    revoke(database, "a1", NOW)
-    certificate = destroy_view(database, home, "a1", officer, NOW)
+    revoke_agreement(database, "a1", NOW)
+    certificate = destroy_agreement_data(database, home, "a1", officer, NOW)
     removed = {one["store"]: one["items"] for one in json.loads(certificate.text)["removed"]}
     assert removed["consents"] == 2
     assert removed["decisions"] == removed["participants"] == removed["staff"] == 1
@@ -405,20 +405,21 @@ def test_an_agreement_past_its_day_is_overdue_until_it_is_destroyed(
 ):  # R32
     officer, _ = fill(home, database)
     late = datetime(2026, 10, 1, 9)
-    assert overdue(database, date(2026, 9, 30)) == []
-    assert [(one.agreement_id, one.organization_id) for one in overdue(database, late.date())] == [
-        ("a1", "tutors")
-    ]
-    destroy_view(database, home, "a1", officer, late)
-    assert overdue(database, late.date()) == []
+    assert overdue_destructions(database, date(2026, 9, 30)) == []
+    assert [
+        (one.agreement_id, one.organization_id)
+        for one in overdue_destructions(database, late.date())
+    ] == [("a1", "tutors")]
+    destroy_agreement_data(database, home, "a1", officer, late)
+    assert overdue_destructions(database, late.date()) == []
 
 
 def test_a_backup_is_named_once(database: Database):
-    add_backup(database, Copy("monday", "vault", NOW, TODAY))
-    with pytest.raises(DestructionRefused, match="'monday' is on the list"):
-        add_backup(database, Copy("monday", "attic", NOW, TODAY))
-    with pytest.raises(DestructionRefused, match="no backup named 'friday'"):
-        backup_destroyed(database, "friday", NOW)
+    add_backup(database, Backup("monday", "vault", NOW, TODAY))
+    with pytest.raises(DestructionError, match="'monday' is on the list"):
+        add_backup(database, Backup("monday", "attic", NOW, TODAY))
+    with pytest.raises(DestructionError, match="no backup named 'friday'"):
+        mark_backup_destroyed(database, "friday", NOW)
 
 
 FIRST_STEP, LATER_STEP = (
@@ -453,20 +454,21 @@ def test_from_its_beginning_on_nobody_sees_the_child_and_a_load_leaves_them_out(
     officer, caseworker = fill(home, database)
     before = Snapshot.current(home)
     cut_off(database, home, officer, monkeypatch, FIRST_STEP)
-    assert [(one.number, one.begun_at, one.officer, one.held) for one in unfinished(database)] == [
-        (1, NOW, "Grace", False)
-    ]
+    assert [
+        (one.number, one.begun_at, one.officer, one.held)
+        for one in unfinished_destructions(database)
+    ] == [(1, NOW, "Grace", False)]
     assert certificates(database) == []
     for viewer in (officer, caseworker):
         assert scope_for(viewer, database, before, NOW, SECRET).students == {"s2", "s3"}, (
             "though the old records serve"
         )
-    reason = explain(caseworker, CHILD, database, before, NOW).answers[0].reason
+    reason = explain_access(caseworker, CHILD, database, before, NOW).answers[0].reason
     assert (reason.asked, reason.written) == (
         "Is the record being destroyed?",
         "Unfinished destruction 1",
     )
-    gone = destroyed_before(database, SECRET)
+    gone = destroyed_student_filter(database, SECRET)
     assert gone is not None and gone(CHILD)
 
 
@@ -482,14 +484,14 @@ def test_a_destruction_that_was_cut_off_waits_for_a_hold_and_is_finished_once(  
             )
         )
     assert finish_destructions(database, home, NOW) == []
-    assert unfinished(database)[0].held
-    with pytest.raises(DestructionRefused, match="legal hold"):
+    assert unfinished_destructions(database)[0].held
+    with pytest.raises(DestructionError, match="legal hold"):
         destroy_student(database, home, CHILD, officer, NOW, SECRET)
     with database.session() as session:
         session.scalars(select(LegalHoldRow)).one().lifted_at = NOW
     later = NOW + timedelta(hours=2)
     (made,) = finish_destructions(database, home, later)
-    assert finish_destructions(database, home, later) == unfinished(database) == []
+    assert finish_destructions(database, home, later) == unfinished_destructions(database) == []
     assert certificates(database) == [made]
     facts = json.loads(made.text)
     assert (facts["begun_at"], facts["at"], facts["officer"]) == (
@@ -503,7 +505,7 @@ def test_a_destruction_that_was_cut_off_waits_for_a_hold_and_is_finished_once(  
     )
     assert places_that_hold(home, database, CANARIES) == []
     with pytest.raises(
-        DestructionRefused, match="certificate 1 of 2026-04-17 says that it was destroyed"
+        DestructionError, match="certificate 1 of 2026-04-17 says that it was destroyed"
     ):
         destroy_student(database, home, CHILD, officer, later, SECRET)
 
@@ -517,7 +519,9 @@ DESTROYING = FORK.format(
 
 def destroy_child(home: Path) -> None:
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
-    destroy_student(database, home, CHILD, viewer_of(database, OFFICER_LOGIN), NOW, SECRET)
+    destroy_student(
+        database, home, CHILD, active_staff_member(database, OFFICER_LOGIN), NOW, SECRET
+    )
 
 
 def test_killed_at_any_moment_a_destruction_is_not_begun_or_seen_and_finished(
@@ -538,14 +542,14 @@ def test_killed_at_any_moment_a_destruction_is_not_begun_or_seen_and_finished(
             start_anew(home, kept)
             was_killed = run(parent, home, home, rng.uniform(0, longest))
             database = open_database(f"sqlite:///{home / 'handrail.db'}")
-            under_way, done = unfinished(database), certificates(database)
+            under_way, done = unfinished_destructions(database), certificates(database)
             assert len(under_way) + len(done) <= 1
             holds = places_that_hold(home, database, CANARIES)
             assert bool(holds) or under_way or done, "it is nowhere only if that is on record"
             assert not (done and holds), "a certificate is never early"
             if not under_way and not done:
                 assert scope_for(
-                    viewer_of(database, OFFICER_LOGIN),
+                    active_staff_member(database, OFFICER_LOGIN),
                     database,
                     Snapshot.current(home),
                     NOW,
@@ -554,8 +558,8 @@ def test_killed_at_any_moment_a_destruction_is_not_begun_or_seen_and_finished(
                 destroy_child(home)
             finish_destructions(database, home, NOW)
             assert places_that_hold(home, database, CANARIES) == []
-            assert len(certificates(database)) == 1 and unfinished(database) == []
-            assert verify(database).ok
+            assert len(certificates(database)) == 1 and unfinished_destructions(database) == []
+            assert verify_log(database).ok
             database.engine.dispose()
             killed += was_killed
             seen_unfinished += bool(under_way)
@@ -567,11 +571,11 @@ def start_anew(home: Path, kept: Path) -> None:
 
 
 def test_the_sites_own_login_destroys_nothing(postgres_server: str, tmp_path: Path):
-    walled = walled_database(postgres_server, f"ended{uuid.uuid4().hex[:12]}")
+    walled = row_secured_database(postgres_server, f"ended{uuid.uuid4().hex[:12]}")
     officer, _ = fill(tmp_path, walled.owner)
-    publish(walled.owner, Snapshot.current(tmp_path))
-    with pytest.raises(DestructionRefused, match="the owner's login"):
+    publish_snapshot(walled.owner, Snapshot.current(tmp_path))
+    with pytest.raises(DestructionError, match="the owner's login"):
         destroy_student(walled.site, tmp_path, CHILD, officer, NOW, SECRET)
-    assert unfinished(walled.owner) == []
+    assert unfinished_destructions(walled.owner) == []
     destroy_student(walled.owner, tmp_path, CHILD, officer, NOW, SECRET)
     assert places_that_hold(tmp_path, walled.owner, CANARIES) == []

@@ -15,19 +15,18 @@ from records.access.scope import DISTRICT, Role, Scope, Viewer, scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database, StaffRow
 from records.law.legal_demands import (
-    DEMANDABLE,
-    KINDS,
+    DEMANDABLE_CATEGORIES,
+    DOCUMENT_KINDS,
     NOTICE_DAYS,
     RELEASE_DAYS,
-    Action,
     Demand,
-    DemandRefused,
+    DemandAction,
+    DemandStatus,
+    LegalDemandError,
+    LegalDocument,
     NoSuchDemand,
-    Paper,
-    Status,
     approve_release,
-    approved,
-    closes,
+    approved_demand,
     demand,
     demands,
     deny_release,
@@ -36,11 +35,18 @@ from records.law.legal_demands import (
     record_demand,
     record_notice,
     record_release,
-    why_not_released,
+    release_barrier,
+    release_closes_at,
 )
-from records.people.district_admins import NotAnOfficer
+from records.people.district_admins import NotADistrictAdmin
 from records.people.notices import count_unseen, mark_seen, notices
-from records.permissions.legal_holds import HoldRefused, held, holds, lift_hold, place_hold
+from records.permissions.legal_holds import (
+    LegalHoldError,
+    holds,
+    lift_hold,
+    place_hold,
+    students_on_hold,
+)
 from records.snapshots.snapshot import Snapshot
 from tests.records import six_student_district
 from tests.records.conftest import (
@@ -54,7 +60,7 @@ from tests.records.conftest import (
 
 NOW = at_noon(TODAY)
 TOLD = TODAY - timedelta(days=NOTICE_DAYS)
-ORDER = Paper(
+ORDER = LegalDocument(
     "court_order",
     "Juvenile court, case 26-118",
     TOLD,
@@ -98,7 +104,7 @@ def scope_of(database: Database, snapshot: Snapshot, viewer: Viewer) -> Scope:
 
 @pytest.fixture
 def register(database: Database, snapshot: Snapshot, admins: list[Viewer]) -> Callable[..., Demand]:
-    def make(paper: Paper = ORDER, student: str = "s1") -> Demand:
+    def make(paper: LegalDocument = ORDER, student: str = "s1") -> Demand:
         return record_demand(
             database,
             scope_of(database, snapshot, admins[0]),
@@ -118,14 +124,14 @@ def history(database: Database, number: int) -> list[tuple[str, str, str]]:
 def test_a_demand_is_refused_from_the_moment_it_is_written_down(database, admins, register):  # R28
     made = register()
     assert (
-        made.status is Status.REFUSED
+        made.status is DemandStatus.REFUSED
         and demand(database, made.number) == made
         and demands(database) == [made]
     )
     assert history(database, made.number) == [("recorded", admins[0].user_id, "Brought by hand")]
     for viewer in admins[:2]:
-        with pytest.raises(DemandRefused, match="two district administrators have not agreed"):
-            approved(database, viewer, made.number, NOW)
+        with pytest.raises(LegalDemandError, match="two district administrators have not agreed"):
+            approved_demand(database, viewer, made.number, NOW)
 
 
 def test_one_proposes_another_approves_and_it_closes_after_its_days(
@@ -134,16 +140,19 @@ def test_one_proposes_another_approves_and_it_closes_after_its_days(
     first, second, _ = admins
     number = register().number
     propose_release(database, first, number, "Counsel has read it", NOW)
-    assert demand(database, number).status is Status.PROPOSED
+    assert demand(database, number).status is DemandStatus.PROPOSED
     assert "Somebody else must approve it" in notices(database, unseen=True)[0].text
-    with pytest.raises(DemandRefused, match="Another district administrator must approve"):
+    with pytest.raises(LegalDemandError, match="Another district administrator must approve"):
         approve_release(database, first, number, "I agree with myself", NOW)
     approve_release(database, second, number, "So have I", NOW)
-    assert closes(events(database, number)) == NOW + timedelta(days=RELEASE_DAYS)
+    assert release_closes_at(events(database, number)) == NOW + timedelta(days=RELEASE_DAYS)
     end = NOW + timedelta(days=RELEASE_DAYS)
-    assert approved(database, first, number, end - timedelta(seconds=1)).status is Status.APPROVED
-    with pytest.raises(DemandRefused, match="has ended"):
-        approved(database, first, number, end)
+    assert (
+        approved_demand(database, first, number, end - timedelta(seconds=1)).status
+        is DemandStatus.APPROVED
+    )
+    with pytest.raises(LegalDemandError, match="has ended"):
+        approved_demand(database, first, number, end)
     record_release(database, second, number, "To the clerk of the court, by hand", "ab" * 32, NOW)
     record_release(database, first, number, "To the clerk again", "cd" * 32, NOW)
     assert [action for action, _, _ in history(database, number)] == [
@@ -164,30 +173,30 @@ def test_after_its_days_it_is_proposed_and_approved_anew(database, admins, regis
     number = register().number
     propose_release(database, first, number, "Read", NOW)
     approve_release(database, second, number, "Read", NOW)
-    with pytest.raises(DemandRefused, match="approved already"):
+    with pytest.raises(LegalDemandError, match="approved already"):
         propose_release(database, second, number, "Again", NOW)
     later = NOW + timedelta(days=RELEASE_DAYS)
     propose_release(database, second, number, "The clerk lost it", later)
-    with pytest.raises(DemandRefused, match="Another"):
+    with pytest.raises(LegalDemandError, match="Another"):
         approve_release(database, second, number, "Mine", later)
     approve_release(database, first, number, "Fine", later)
-    assert approved(database, first, number, later)
+    assert approved_demand(database, first, number, later)
 
 
 def test_either_of_them_denies_and_what_was_said_stays(database, admins, register):  # R28
     first, second, _ = admins
     number = register().number
-    with pytest.raises(DemandRefused, match="refused already"):
+    with pytest.raises(LegalDemandError, match="refused already"):
         deny_release(database, second, number, "No", NOW)
     propose_release(database, first, number, "Read", NOW)
     deny_release(database, second, number, "It names another child", NOW)
-    with pytest.raises(DemandRefused, match="No release is proposed"):
+    with pytest.raises(LegalDemandError, match="No release is proposed"):
         approve_release(database, second, number, "After all", NOW)
     propose_release(database, first, number, "It was put right", NOW)
     approve_release(database, second, number, "Yes", NOW)
     deny_release(database, first, number, "The court withdrew it", NOW)
-    with pytest.raises(DemandRefused, match="have not agreed"):
-        approved(database, first, number, NOW)
+    with pytest.raises(LegalDemandError, match="have not agreed"):
+        approved_demand(database, first, number, NOW)
     assert [action for action, _, _ in history(database, number)] == [
         "recorded",
         "proposed",
@@ -204,9 +213,9 @@ def test_a_paper_that_no_judge_stands_behind_is_never_released(
 ):  # R28
     paper = replace(ORDER, kind=kind, of_court=False, signed_by_judge=False)
     number = register(paper).number
-    with pytest.raises(DemandRefused, match="Nothing can be released on this kind of paper"):
+    with pytest.raises(LegalDemandError, match="Nothing can be released on this kind of paper"):
         propose_release(database, admins[0], number, "They insist", NOW)
-    with pytest.raises(DemandRefused, match="comes from no court"):
+    with pytest.raises(LegalDemandError, match="comes from no court"):
         register(replace(paper, signed_by_judge=True))
     assert [one.number for one in demands(database)] == [number]
 
@@ -227,29 +236,31 @@ def test_a_court_or_for_a_warrant_a_judge_must_stand_behind_it(
     register, kind, of_court, signed, releasable
 ):  # R28
     found = register(replace(ORDER, kind=kind, of_court=of_court, signed_by_judge=signed))
-    assert (why_not_released(found, TODAY) == "") == releasable
-    assert releasable or "must stand behind it, and none does" in why_not_released(found, TODAY)
+    assert (release_barrier(found, TODAY) == "") == releasable
+    assert releasable or "must stand behind it, and none does" in release_barrier(found, TODAY)
 
 
 def test_every_kind_says_what_it_can_compel():
-    assert [kind.name for kind in KINDS.values() if kind.needs] == [
+    assert [kind.name for kind in DOCUMENT_KINDS.values() if kind.needs] == [
         "court_order",
         "subpoena",
         "judicial_warrant",
     ]
-    assert all(("can compel" in kind.compels) == bool(kind.needs) for kind in KINDS.values())
+    assert all(
+        ("can compel" in kind.compels) == bool(kind.needs) for kind in DOCUMENT_KINDS.values()
+    )
 
 
 def test_the_family_has_its_days_to_object(database, admins, register):  # R28, 99.31(a)(9)(ii)
     paper = replace(ORDER, parent_notified_on=None)
     number = register(paper).number
-    assert "has not been told" in why_not_released(demand(database, number), TODAY)
+    assert "has not been told" in release_barrier(demand(database, number), TODAY)
     record_notice(database, admins[0], number, TOLD, "", "By letter", NOW)
     found = demand(database, number)
-    assert "may still object" in why_not_released(found, TODAY - timedelta(days=1))
-    assert why_not_released(found, TODAY) == ""
+    assert "may still object" in release_barrier(found, TODAY - timedelta(days=1))
+    assert release_barrier(found, TODAY) == ""
     assert history(database, number)[-1] == ("notified", admins[0].user_id, "By letter")
-    with pytest.raises(DemandRefused, match="written down already"):
+    with pytest.raises(LegalDemandError, match="written down already"):
         record_notice(database, admins[0], number, TODAY, "", "Again", NOW)
 
 
@@ -260,9 +271,9 @@ def test_a_lawful_exception_stands_in_for_notice_and_a_secret_order_is_never_rel
     record_notice(
         database, admins[0], number, None, "parent_is_party", "Order of 2 April, page 1", NOW
     )
-    assert why_not_released(demand(database, number), TODAY) == ""
+    assert release_barrier(demand(database, number), TODAY) == ""
     secret = register(replace(ORDER, parent_notified_on=None, notice_exception="kept_secret"))
-    with pytest.raises(DemandRefused, match="a list that the family may read"):
+    with pytest.raises(LegalDemandError, match="a list that the family may read"):
         propose_release(database, admins[0], secret.number, "It is urgent", NOW)
 
 
@@ -278,7 +289,7 @@ def test_a_lawful_exception_stands_in_for_notice_and_a_secret_order_is_never_rel
 )
 def test_a_notice_that_cannot_be_is_refused(database, admins, register, told, exception, said):
     number = register(replace(ORDER, parent_notified_on=None)).number
-    with pytest.raises(DemandRefused, match=said):
+    with pytest.raises(LegalDemandError, match=said):
         record_notice(database, admins[0], number, told, exception, "So it was", NOW)
     assert len(events(database, number)) == 1
 
@@ -294,18 +305,18 @@ def test_a_notice_that_cannot_be_is_refused(database, admins, register, told, ex
         ({"notice_exception": "kept_secret"}, "either the day"),
         *(
             ({"categories": frozenset({category})}, "No demand opens")
-            for category in sorted(set(Category) - {*DEMANDABLE})
+            for category in sorted(set(Category) - {*DEMANDABLE_CATEGORIES})
         ),
     ],
 )
 def test_a_paper_that_contradicts_itself_is_not_written_down(database, register, change, said):
-    with pytest.raises(DemandRefused, match=said):
+    with pytest.raises(LegalDemandError, match=said):
         register(replace(ORDER, **change))
     assert demands(database) == []
 
 
 def test_meal_eligibility_answers_no_demand():  # 7 CFR 245.6
-    assert Category.MEAL_ELIGIBILITY not in DEMANDABLE
+    assert Category.MEAL_ELIGIBILITY not in DEMANDABLE_CATEGORIES
 
 
 def test_nobody_but_an_active_district_administrator_does_any_of_it(
@@ -321,16 +332,16 @@ def test_nobody_but_an_active_district_administrator_does_any_of_it(
             lambda who: approve_release(database, who, number, "x", NOW),
             lambda who: deny_release(database, who, number, "x", NOW),
             lambda who: record_notice(database, who, number, TOLD, "", "x", NOW),
-            lambda who: approved(database, who, number, NOW),
+            lambda who: approved_demand(database, who, number, NOW),
             lambda who: record_release(database, who, number, "x", "", NOW),
             lambda who: lift_hold(database, who, 1, "x", NOW),
             lambda who: mark_seen(database, who, 1, NOW),
             lambda who: place_hold(database, scope_of(database, snapshot, who), "s1", "x", NOW),
         ]
         for act in acts:
-            with pytest.raises(NotAnOfficer):
+            with pytest.raises(NotADistrictAdmin):
                 act(viewer)
-    with pytest.raises(NotAnOfficer):
+    with pytest.raises(NotADistrictAdmin):
         record_demand(
             database,
             replace(scope_of(database, snapshot, first), viewer=caseworker),
@@ -349,11 +360,11 @@ def test_what_is_not_there_and_what_gives_no_reason_is_refused(
     for act in (propose_release, approve_release, deny_release):
         with pytest.raises(NoSuchDemand, match="no legal demand 77"):
             act(database, first, 77, "x", NOW)
-        with pytest.raises(DemandRefused, match="say why"):
+        with pytest.raises(LegalDemandError, match="say why"):
             act(database, first, register().number, "  ", NOW)
     with pytest.raises(NoSuchDemand):
         demand(database, 77)
-    with pytest.raises(DemandRefused, match="no student with this number or code"):
+    with pytest.raises(LegalDemandError, match="no student with this number or code"):
         register(student="nobody")
 
 
@@ -363,25 +374,25 @@ def test_a_hold_hides_the_student_at_once_and_lifting_brings_back_what_agreement
     first, second, caseworker = admins
     district = scope_of(database, snapshot, first)
     placed = place_hold(database, district, "s1", "Lawsuit 26-77", NOW)
-    assert held(database) == {"s1"}
+    assert students_on_hold(database) == {"s1"}
     assert scope_of(database, snapshot, caseworker).students == {"s2"}
     assert "s1" in scope_of(database, snapshot, second).students, (
         "the district still reads its own records"
     )
-    with pytest.raises(HoldRefused, match="under a legal hold already"):
+    with pytest.raises(LegalHoldError, match="under a legal hold already"):
         place_hold(database, district, "s1", "Again", NOW)
     lift_hold(database, second, placed.number, "Settled", NOW + timedelta(days=3))
-    assert held(database) == frozenset()
+    assert students_on_hold(database) == frozenset()
     assert scope_of(database, snapshot, caseworker).students == {"s1", "s2"}
     (kept,) = holds(database)
     assert (kept.placed_by, kept.reason) == (first.user_id, "Lawsuit 26-77")
     assert (kept.lifted_at, kept.lifted_by) == (NOW + timedelta(days=3), second.user_id)
     assert kept.lift_reason == "Settled"
     for number, said in ((placed.number, "lifted before"), (99, "no legal hold 99")):
-        with pytest.raises(HoldRefused, match=said):
+        with pytest.raises(LegalHoldError, match=said):
             lift_hold(database, first, number, "Again", NOW)
     for student, reason, said in (("nobody", "x", "no student"), ("s2", " ", "say why")):
-        with pytest.raises(HoldRefused, match=said):
+        with pytest.raises(LegalHoldError, match=said):
             place_hold(database, district, student, reason, NOW)
 
 
@@ -408,5 +419,9 @@ def test_the_register_only_grows(database, admins, register):  # R28
         now = events(database, number)
         assert now[: len(seen)] == seen and len(now) == len(seen) + 2
         seen = now
-    assert {event.action for event in seen} == {Action.RECORDED, Action.PROPOSED, Action.DENIED}
+    assert {event.action for event in seen} == {
+        DemandAction.RECORDED,
+        DemandAction.PROPOSED,
+        DemandAction.DENIED,
+    }
     assert demand(database, number).paper.received_on == date(2026, 4, 3)

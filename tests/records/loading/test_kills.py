@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 
 from records.access.scope import Role, scope_for
 from records.canonical.schema import Category
-from records.connectors.edfi.files import EdFi
+from records.connectors.edfi.files import EdFiFiles
 from records.database.engine import open_database
-from records.disclosure_log.disclosures import count_disclosures, record_disclosures, verify
-from records.people.accounts import viewer_of
+from records.disclosure_log.disclosures import count_disclosures, record_disclosures, verify_log
+from records.people.accounts import active_staff_member
 from records.snapshots.snapshot import Snapshot, load
 from tests.records import six_student_district
 from tests.records.conftest import (
@@ -53,7 +53,7 @@ for line in sys.stdin:
 LOADING = FORK.format(
     imports=(
         "import pandas\n"
-        "from records.connectors.edfi.files import EdFi\n"
+        "from records.connectors.edfi.files import EdFiFiles\n"
         "from records.snapshots.snapshot import load"
     ),
     work="load(EdFi(), Path(source), Path(home))",
@@ -102,7 +102,7 @@ def test_a_load_killed_at_two_hundred_moments_leaves_the_old_or_the_new_snapshot
     tmp_path: Path,
 ):  # R36
     old, new = students(tmp_path / "old", 50), students(tmp_path / "new", STUDENTS)
-    load(EdFi(), old, tmp_path / "kept")
+    load(EdFiFiles(), old, tmp_path / "kept")
     home, rng, seen = tmp_path / "home", random.Random(36), {50: 0, STUDENTS: 0}
     with forking(LOADING) as parent:
         for _ in range(3):
@@ -143,7 +143,7 @@ def test_a_log_whose_writer_is_killed_still_holds(tmp_path: Path):  # R36, R24
     with forking(LOOKING) as parent:
         while killed < KILLS // 10:
             run(parent, home, home, rng.uniform(0.1, longest))
-            outcome = verify(database)
+            outcome = verify_log(database)
             assert outcome.ok, outcome.problem
             assert outcome.rows >= before and outcome.rows % 2 == 0, (
                 "both students of a look are on the log or none"
@@ -163,7 +163,7 @@ def test_a_log_whose_writer_is_killed_still_holds(tmp_path: Path):  # R36, R24
 def look_on_and_on(home: Path) -> None:
     """Write looks at two students into the log until somebody kills this process."""
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
-    viewer = viewer_of(database, "caseworker@tutors.example")
+    viewer = active_staff_member(database, "caseworker@tutors.example")
     scope = scope_for(viewer, database, Snapshot.current(home), at_noon(TODAY), SECRET)
     while True:
         record_disclosures(

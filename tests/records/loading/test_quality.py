@@ -10,13 +10,13 @@ from pathlib import Path
 from records.canonical.schema import TABLES
 from records.loading.load_history import (
     STALE_AFTER,
-    attendance_is_old,
-    doubts,
     last_loads,
+    load_warnings,
     loads,
-    note_load,
+    record_load,
+    stale_attendance_since,
 )
-from records.loading.quality import CHECKS, findings, quiet_spells
+from records.loading.quality import QUALITY_CHECKS, attendance_gaps, quality_findings
 from records.snapshots.snapshot import LoadReport, Snapshot
 from tests.records.conftest import snapshot_of
 from tests.serving import district
@@ -27,7 +27,7 @@ NOW = datetime(2026, 4, 17, 7)
 
 
 def counted(snapshot: Snapshot) -> dict[str, int]:
-    return {finding.words: finding.rows for finding in findings(snapshot, TODAY)}
+    return {finding.words: finding.rows for finding in quality_findings(snapshot, TODAY)}
 
 
 def test_every_check_is_about_columns_that_exist(tmp_path: Path):
@@ -46,7 +46,7 @@ def test_every_check_is_about_columns_that_exist(tmp_path: Path):
     rows["gradebook_entries"] = [{"student_id": "s01", "entry_id": "e1"}]
     snapshot = snapshot_of(rows, tmp_path)
     found = counted(snapshot)
-    assert {check.table for check in CHECKS} <= {
+    assert {check.table for check in QUALITY_CHECKS} <= {
         name for name in TABLES if snapshot.manifest["rows"].get(name)
     }
     assert found["enrollments that end before they begin"] == 1
@@ -84,7 +84,9 @@ def test_holes_impossible_dates_and_contradictions_are_counted(tmp_path: Path):
     assert found["sessions of students who were not in that program"] == 5, (
         "five of s01, whose stay names p9"
     )
-    assert all(0 < finding.share <= 1 for finding in findings(Snapshot.current(tmp_path), TODAY))
+    assert all(
+        0 < finding.share <= 1 for finding in quality_findings(Snapshot.current(tmp_path), TODAY)
+    )
 
 
 def test_school_days_without_a_single_record_are_a_quiet_spell(tmp_path: Path):
@@ -94,7 +96,7 @@ def test_school_days_without_a_single_record_are_a_quiet_spell(tmp_path: Path):
         for day in school_days()
         if not date(2026, 3, 2) <= day <= date(2026, 3, 6) and day <= date(2026, 4, 14)
     ]
-    spells = quiet_spells(snapshot_of(rows, tmp_path), TODAY)
+    spells = attendance_gaps(snapshot_of(rows, tmp_path), TODAY)
     assert [(spell.first, spell.last, spell.days) for spell in spells] == [
         (date(2026, 4, 15), date(2026, 4, 17), 3),
         (date(2026, 3, 2), date(2026, 3, 6), 5),
@@ -117,9 +119,11 @@ def big(students: int) -> district.Rows:
 
 def test_a_feed_with_a_fifth_fewer_students_is_doubted(tmp_path: Path):  # R42
     current, same, fewer = (snapshot_of(big(n), tmp_path / str(n)) for n in (100, 80, 79))
-    assert doubts(current, None) == []
-    assert doubts(same, current) == []
-    assert doubts(fewer, current) == ["it holds 79 students, and the records that serve hold 100"]
+    assert load_warnings(current, None) == []
+    assert load_warnings(same, current) == []
+    assert load_warnings(fewer, current) == [
+        "it holds 79 students, and the records that serve hold 100"
+    ]
 
 
 def test_a_new_day_on_which_half_the_district_is_absent_is_doubted(tmp_path: Path):  # R42
@@ -136,7 +140,7 @@ def test_a_new_day_on_which_half_the_district_is_absent_is_doubted(tmp_path: Pat
                 }
                 for i in range(absent)
             ]
-        found = doubts(snapshot_of(rows, tmp_path / str(absent)), current)
+        found = load_warnings(snapshot_of(rows, tmp_path / str(absent)), current)
         assert found == (["on 2026-04-02 51 of 100 students are absent"] if doubted else []), (
             "an older day is history"
         )
@@ -145,23 +149,23 @@ def test_a_new_day_on_which_half_the_district_is_absent_is_doubted(tmp_path: Pat
 def test_loads_are_written_down_and_an_old_feed_is_known(tmp_path: Path):  # R42
     (tmp_path / "snapshots").mkdir()
     report = LoadReport("oneroster", snapshot_id="abc")
-    assert attendance_is_old(tmp_path, NOW) is None, (
+    assert stale_attendance_since(tmp_path, NOW) is None, (
         "nothing was noted: a home from before loads were"
     )
-    note_load(tmp_path, report, ("students", "attendance_events"), NOW)
+    record_load(tmp_path, report, ("students", "attendance_events"), NOW)
     later = LoadReport("service-history", snapshot_id="abd")
-    note_load(tmp_path, later, ("service_sessions",), NOW + timedelta(hours=30))
-    assert attendance_is_old(tmp_path, NOW + STALE_AFTER) is None
-    assert attendance_is_old(tmp_path, NOW + STALE_AFTER + timedelta(seconds=1)) == NOW
+    record_load(tmp_path, later, ("service_sessions",), NOW + timedelta(hours=30))
+    assert stale_attendance_since(tmp_path, NOW + STALE_AFTER) is None
+    assert stale_attendance_since(tmp_path, NOW + STALE_AFTER + timedelta(seconds=1)) == NOW
     assert [load.source for load in loads(tmp_path)] == ["service-history", "oneroster"]
     assert last_loads(tmp_path)["oneroster", None].at == NOW
 
 
 def test_a_line_of_the_list_of_loads_that_was_cut_off_loses_no_other(tmp_path: Path):
     (tmp_path / "snapshots").mkdir()
-    note_load(tmp_path, LoadReport("oneroster", snapshot_id="abc"), ("students",), NOW)
+    record_load(tmp_path, LoadReport("oneroster", snapshot_id="abc"), ("students",), NOW)
     with (tmp_path / "snapshots" / "loads.jsonl").open("a") as log:
         log.write('{"at": "2026-')
     assert len(loads(tmp_path)) == 1
-    note_load(tmp_path, LoadReport("edfi", snapshot_id="abd"), ("students",), NOW)
+    record_load(tmp_path, LoadReport("edfi", snapshot_id="abd"), ("students",), NOW)
     assert [load.source for load in loads(tmp_path)] == ["edfi", "oneroster"]

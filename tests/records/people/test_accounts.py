@@ -17,9 +17,9 @@ from records.people.accounts import (
     add_staff,
     authenticate,
     end_session,
-    person_of,
     read_organizations,
     session_viewer,
+    staff_member,
     start_session,
 )
 
@@ -82,9 +82,9 @@ def test_accounts_that_should_not_exist_are_refused_with_the_reason(database: Da
 def test_somebody_whose_account_is_closed_is_still_known_by_login(database: Database, viewer):
     with database.session() as session:
         session.execute(update(StaffRow).values(active=False))
-    assert person_of(database, " ANA@tutors.example ") == viewer
+    assert staff_member(database, " ANA@tutors.example ") == viewer
     with pytest.raises(AccountError, match="nobody has the login"):
-        person_of(database, "bo@tutors.example")
+        staff_member(database, "bo@tutors.example")
 
 
 @pytest.mark.parametrize(

@@ -11,18 +11,18 @@ import pytest
 
 from records.access.scope import DISTRICT, Role
 from records.database.engine import AgreementRow, Database
-from records.people.district_admins import NotAnOfficer
+from records.people.district_admins import NotADistrictAdmin
 from records.permissions.agreements import (
     PURPOSE_KINDS,
     AgreementError,
     Reinstatement,
-    agreements_of,
-    line_of,
+    agreement_versions,
+    agreements_in_force,
+    line_number_of,
     parse_agreement,
     read_agreement,
-    revoke,
+    revoke_agreement,
     save_agreement,
-    versions_of,
 )
 from records.permissions.reinstatements import reinstate
 from tests.records.conftest import add_organization, agreement_text
@@ -177,7 +177,7 @@ def test_a_file_is_kept_to_the_last_byte(database: Database, tmp_path: Path):
     )
     file.write_bytes(content)
     save_agreement(database, read_agreement(file))
-    (kept,) = versions_of(database, "a1")
+    (kept,) = agreement_versions(database, "a1")
     assert kept.agreement.text.encode() == content
     assert kept.agreement.sha256 == hashlib.sha256(content).hexdigest()
 
@@ -210,8 +210,8 @@ def test_a_key_within_a_longer_text_or_list_is_not_taken_for_the_line_of_the_key
         where = max(
             number for number, line in enumerate(lines, start=1) if line.startswith(f"{key} =")
         )
-        assert line_of(text, key) == where, key
-    assert line_of(text, "officers", "end") == 9
+        assert line_number_of(text, key) == where, key
+    assert line_number_of(text, "officers", "end") == 9
 
 
 def test_a_line_is_found_by_its_key_and_in_a_long_list_by_what_it_names():
@@ -224,9 +224,14 @@ def test_a_line_is_found_by_its_key_and_in_a_long_list_by_what_it_names():
         "]\n"
         "end = 2026-07-31\n"
     )
-    assert [line_of(text, key) for key in ("start", "categories", "end", "none")] == [1, 3, 7, 8]
-    assert line_of(text, "categories", "grades") == 5
-    assert line_of(text, "categories", "attendance") == 3
+    assert [line_number_of(text, key) for key in ("start", "categories", "end", "none")] == [
+        1,
+        3,
+        7,
+        8,
+    ]
+    assert line_number_of(text, "categories", "grades") == 5
+    assert line_number_of(text, "categories", "attendance") == 3
 
 
 def test_an_agreement_with_somebody_unknown_is_refused(database: Database):
@@ -245,7 +250,7 @@ def test_a_text_that_was_accepted_before_a_rule_was_made_still_counts(database: 
     )
     with database.session() as session:
         session.get_one(AgreementRow, ("a1", 1)).document = older
-    (kept,) = agreements_of(database, "tutors", date(2026, 4, 17))
+    (kept,) = agreements_in_force(database, "tutors", date(2026, 4, 17))
     assert (kept.purpose, kept.activity, kept.safeguards) == ("Tutoring after school", "", "")
 
 
@@ -260,10 +265,10 @@ def test_a_stored_version_cannot_be_changed_and_a_newer_one_replaces_it(database
         )
     newer = agreement_text(categories=["directory"]).replace("version = 1", "version = 2")
     save_agreement(database, parse_agreement(newer, "a.toml"))
-    (current,) = agreements_of(database, "tutors", date(2026, 4, 17))
+    (current,) = agreements_in_force(database, "tutors", date(2026, 4, 17))
     assert (current.version, current.categories) == (2, {"directory"})
-    assert [one.agreement.version for one in versions_of(database, "a1")] == [2, 1]
-    assert versions_of(database, "a2") == []
+    assert [one.agreement.version for one in agreement_versions(database, "a1")] == [2, 1]
+    assert agreement_versions(database, "a2") == []
 
 
 def test_a_revocation_lasts_until_it_is_taken_back_with_a_reason(database: Database):  # R12
@@ -277,7 +282,7 @@ def test_a_revocation_lasts_until_it_is_taken_back_with_a_reason(database: Datab
     save_agreement(database, first)
     with pytest.raises(AgreementError, match="not revoked: there is nothing to take back"):
         reinstate(database, second, officer, "A mistake", now)
-    revoke(database, "a1", now)
+    revoke_agreement(database, "a1", now)
     for again in (first, second):
         with pytest.raises(AgreementError, match="was revoked on 2026-04-17"):
             save_agreement(database, again)
@@ -285,13 +290,13 @@ def test_a_revocation_lasts_until_it_is_taken_back_with_a_reason(database: Datab
         reinstate(database, second, officer, "  ", now)
     with pytest.raises(AgreementError, match="needs a higher version"):
         reinstate(database, first, officer, "A mistake", now)
-    with pytest.raises(NotAnOfficer):
+    with pytest.raises(NotADistrictAdmin):
         reinstate(database, second, caseworker, "A mistake", now)
-    assert agreements_of(database, "tutors", today) == []
+    assert agreements_in_force(database, "tutors", today) == []
     reinstate(database, second, officer, " A mistake ", now)
-    assert [one.version for one in agreements_of(database, "tutors", today)] == [2]
-    newest, oldest = versions_of(database, "a1")
+    assert [one.version for one in agreements_in_force(database, "tutors", today)] == [2]
+    newest, oldest = agreement_versions(database, "a1")
     assert newest.reinstatement == Reinstatement(now, officer.user_id, "A mistake")
     assert oldest.revoked_at == now
     save_agreement(database, third)
-    assert [one.version for one in agreements_of(database, "tutors", today)] == [3]
+    assert [one.version for one in agreements_in_force(database, "tutors", today)] == [3]

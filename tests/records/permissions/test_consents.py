@@ -12,16 +12,16 @@ import pytest
 from records.access.scope import DISTRICT, Role, Scope, Viewer, scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database, StaffRow
-from records.people.district_admins import NotAnOfficer
+from records.people.district_admins import NotADistrictAdmin
 from records.permissions.consents import (
-    COLUMNS,
-    ConsentRefused,
-    Signed,
+    CONSENT_COLUMNS,
+    ConsentError,
+    SignedConsent,
     add_consent,
     add_consents,
+    add_opt_out,
     consents,
     end_opt_out,
-    opt_out,
     opt_outs,
     revoke_consent,
 )
@@ -37,7 +37,7 @@ from tests.records.conftest import (
 )
 
 NOW = datetime(2026, 4, 17, 9, 30)
-SIGNED = Signed(
+SIGNED = SignedConsent(
     "s1",
     "tutors",
     frozenset({Category.HOUSING, Category.GRADES}),
@@ -119,20 +119,20 @@ def test_a_consent_counts_from_its_signature_to_its_last_day_and_not_from_the_da
 
 
 def test_an_opt_out_closes_everything_until_it_ends(database, caseworker, officer, snapshot):  # R12
-    kept = opt_out(database, officer, "s1", TODAY, NOW)
+    kept = add_opt_out(database, officer, "s1", TODAY, NOW)
     assert seen(caseworker, database, snapshot) == frozenset()
     assert seen(caseworker, database, snapshot, TODAY - timedelta(days=1)) == {Category.DIRECTORY}
-    with pytest.raises(ConsentRefused, match="kept this student out since 2026-04-17 already"):
-        opt_out(database, officer, "s1", TODAY, NOW)
+    with pytest.raises(ConsentError, match="kept this student out since 2026-04-17 already"):
+        add_opt_out(database, officer, "s1", TODAY, NOW)
     ended = end_opt_out(database, officer.viewer, "s1", TODAY, NOW)
     assert (ended.number, ended.ended, ended.end_recorded_at) == (kept.number, TODAY, NOW)
     assert seen(caseworker, database, snapshot) == {Category.DIRECTORY}
     assert opt_outs(database, "s1") == [ended]
-    with pytest.raises(ConsentRefused, match="keeps no student"):
+    with pytest.raises(ConsentError, match="keeps no student"):
         end_opt_out(database, officer.viewer, "s1", TODAY, NOW)
-    again = opt_out(database, officer, "s1", TODAY, NOW)
+    again = add_opt_out(database, officer, "s1", TODAY, NOW)
     assert [one.number for one in opt_outs(database)] == [again.number, kept.number]
-    with pytest.raises(ConsentRefused, match="begins on 2026-04-17; it cannot end on 2026-04-16"):
+    with pytest.raises(ConsentError, match="begins on 2026-04-17; it cannot end on 2026-04-16"):
         end_opt_out(database, officer.viewer, "s1", TODAY - timedelta(days=1), NOW)
 
 
@@ -181,17 +181,17 @@ def test_one_wrong_line_is_named_and_nothing_of_its_file_is_kept(
     database, officer, tmp_path, good, bad, said
 ):
     assert good in GOOD
-    with pytest.raises(ConsentRefused, match=rf"^consents\.csv, line 3: {said}"):
+    with pytest.raises(ConsentError, match=rf"^consents\.csv, line 3: {said}"):
         add_consents(database, officer, csv_of(tmp_path, GOOD, GOOD.replace(good, bad)), NOW)
     assert consents(database) == []
 
 
 def test_a_file_without_a_column_or_with_a_short_line_is_refused(database, officer, tmp_path):
-    with pytest.raises(ConsentRefused, match="line 2: too few or too many fields"):
+    with pytest.raises(ConsentError, match="line 2: too few or too many fields"):
         add_consents(database, officer, csv_of(tmp_path, "s1,tutors"), NOW)
     (tmp_path / "other.csv").write_text("student_id,signer\ns1,A parent\n")
     with pytest.raises(
-        ConsentRefused, match=r"other\.csv, line 1: there is no column 'organization_id'"
+        ConsentError, match=r"other\.csv, line 1: there is no column 'organization_id'"
     ):
         add_consents(database, officer, tmp_path / "other.csv", NOW)
 
@@ -204,11 +204,11 @@ def test_a_revocation_that_cannot_be_right_is_refused(database, officer):
         ({"by": " "}, "revoked_by is empty"),
     ):
         asked = {"number": kept.number, "by": "A parent", "on": TODAY, "now": NOW} | changes
-        with pytest.raises(ConsentRefused, match=said):
+        with pytest.raises(ConsentError, match=said):
             revoke_consent(database, officer.viewer, **asked)
     assert consents(database) == [kept]
     revoke_consent(database, officer.viewer, kept.number, by="A parent", on=TODAY, now=NOW)
-    with pytest.raises(ConsentRefused, match="was revoked before, on 2026-04-17"):
+    with pytest.raises(ConsentError, match="was revoked before, on 2026-04-17"):
         revoke_consent(database, officer.viewer, kept.number, by="A parent", on=TODAY, now=NOW)
 
 
@@ -226,15 +226,15 @@ def test_only_an_active_district_administrator_writes_anything_down(
             lambda scope: revoke_consent(
                 database, scope.viewer, kept.number, by="A parent", on=TODAY, now=NOW
             ),
-            lambda scope: opt_out(database, scope, "s1", TODAY, NOW),
+            lambda scope: add_opt_out(database, scope, "s1", TODAY, NOW),
             lambda scope: end_opt_out(database, scope.viewer, "s1", TODAY, NOW),
         ):
-            with pytest.raises(NotAnOfficer):
+            with pytest.raises(NotADistrictAdmin):
                 act(scope)
     assert consents(database) == [kept] and opt_outs(database) == []
 
 
 def csv_of(folder: Path, *lines: str) -> Path:
     file = folder / "consents.csv"
-    file.write_text("\n".join((",".join(COLUMNS), *lines)) + "\n")
+    file.write_text("\n".join((",".join(CONSENT_COLUMNS), *lines)) + "\n")
     return file

@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
-from records.access.publication import has_wall, publish
-from records.access.row_security import WalledSnapshot
+from records.access.publication import has_row_security, publish_snapshot
+from records.access.row_security import RowSecuredSnapshot
 from records.access.scope import (
     DISTRICT,
     EMERGENCY_BASIS,
@@ -33,15 +33,15 @@ from records.disclosure_log.disclosures import disclosures, record_disclosures
 from records.people.notices import count_unseen, notices
 from records.permissions.agreements import parse_agreement, save_agreement
 from records.permissions.emergencies import (
-    MOST_HOURS,
-    OPENABLE,
+    MAX_HOURS,
+    REQUESTABLE_CATEGORIES,
     Emergency,
-    EmergencyRefused,
+    EmergencyError,
+    eligible_partner_staff,
     emergencies,
+    emergency_disclosure_count,
     end_emergency,
-    looks_under,
     open_emergency,
-    partner_people,
 )
 from records.permissions.legal_holds import place_hold
 from records.snapshots.snapshot import Snapshot
@@ -59,7 +59,7 @@ from tests.records.conftest import (
 NOW = at_noon(TODAY)
 THREAT = "A classmate says that First1 means to hurt themselves tonight"
 REASON = "The school they went to today is where to look for them first"
-NEVER = sorted(set(Category) - OPENABLE)
+NEVER = sorted(set(Category) - REQUESTABLE_CATEGORIES)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_what_consent_guards_incidents_and_group_facts_are_never_opened(
     assert set(NEVER) >= CONSENT_CATEGORIES
     scope = scope_of(database, snapshot, people["caseworker"])
     with pytest.raises(
-        EmergencyRefused, match=f"does not open this part of a record: {category.replace('_', ' ')}"
+        EmergencyError, match=f"does not open this part of a record: {category.replace('_', ' ')}"
     ):
         opened(database, scope, categories=[Category.GRADES, category])
     assert emergencies(database) == notices(database) == []
@@ -153,7 +153,7 @@ def test_what_consent_guards_incidents_and_group_facts_are_never_opened(
         ({"threat": " " * 40}, "20 characters or more what is happening"),
         ({"reason": "because"}, "20 characters or more why these parts"),
         ({"hours": 0}, "at most 4 hours"),
-        ({"hours": MOST_HOURS + 0.01}, "at most 4 hours"),
+        ({"hours": MAX_HOURS + 0.01}, "at most 4 hours"),
         ({"hours": -1}, "at most 4 hours"),
         ({"hours": float("nan")}, "at most 4 hours"),
         ({"categories": []}, "which parts"),
@@ -164,7 +164,7 @@ def test_what_consent_guards_incidents_and_group_facts_are_never_opened(
 def test_an_opening_that_lacks_something_opens_nothing(
     database, people, snapshot, change, said
 ):  # R30
-    with pytest.raises(EmergencyRefused, match=said):
+    with pytest.raises(EmergencyError, match=said):
         opened(database, scope_of(database, snapshot, people["caseworker"]), **change)
     assert emergencies(database) == notices(database) == []
 
@@ -185,7 +185,7 @@ def test_a_caseworker_opens_nobody_whom_no_agreement_shows_them(
 
 
 def test_other_roles_open_nothing_for_themselves(database, people, snapshot):
-    with pytest.raises(EmergencyRefused, match="Only a caseworker"):
+    with pytest.raises(EmergencyError, match="Only a caseworker"):
         opened(database, scope_of(database, snapshot, people["coordinator"]))
     with pytest.raises(NotInScope):
         opened(database, scope_of(database, snapshot, people["scientist"]))
@@ -195,7 +195,7 @@ def test_the_district_opens_any_student_to_somebody_active_at_a_partner(
     database, people, snapshot
 ):  # R30
     district = scope_of(database, snapshot, people["admin"])
-    assert {person.user_id for person in partner_people(database, TODAY)} == {
+    assert {person.user_id for person in eligible_partner_staff(database, TODAY)} == {
         "tutors-caseworker",
         "tutors-coordinator",
     }
@@ -209,12 +209,12 @@ def test_the_district_opens_any_student_to_somebody_active_at_a_partner(
     scope = scope_of(database, snapshot, people["coordinator"])
     assert scope.categories("s6") == {Category.DIRECTORY}
     for user_id in (None, people["admin"].user_id, people["scientist"].user_id, "nobody"):
-        with pytest.raises(EmergencyRefused, match="somebody active at a partner"):
+        with pytest.raises(EmergencyError, match="somebody active at a partner"):
             opened(database, district, "s6", user_id=user_id)
 
 
 def test_evaluation_opens_nobodys_record_in_an_emergency_either(database, people, snapshot):  # R13
-    with pytest.raises(EmergencyRefused, match="whose agreement opens students' records"):
+    with pytest.raises(EmergencyError, match="whose agreement opens students' records"):
         opened(
             database,
             scope_of(database, snapshot, people["admin"]),
@@ -227,7 +227,7 @@ def test_an_administrator_who_was_disabled_since_opens_nothing(database, people,
     district = scope_of(database, snapshot, people["admin"])
     with database.session() as session:
         session.get_one(StaffRow, people["admin"].user_id).active = False
-    with pytest.raises(EmergencyRefused):
+    with pytest.raises(EmergencyError):
         opened(database, district, user_id=people["caseworker"].user_id)
 
 
@@ -259,16 +259,16 @@ def test_the_district_or_whoever_opened_it_ends_it_at_once(database, people, sna
         opened(database, scope, categories=[Category.ASSESSMENTS]),
     )
     later = NOW + timedelta(minutes=5)
-    with pytest.raises(EmergencyRefused, match="no emergency of yours"):
+    with pytest.raises(EmergencyError, match="no emergency of yours"):
         end_emergency(database, people["coordinator"], first.number, later)
-    with pytest.raises(EmergencyRefused, match="no emergency of yours"):
+    with pytest.raises(EmergencyError, match="no emergency of yours"):
         end_emergency(database, people["admin"], 999, later)
     assert end_emergency(database, people["caseworker"], first.number, later).until == later
     assert end_emergency(database, people["admin"], second.number, later).ended_at == later
     scope = scope_of(database, snapshot, people["caseworker"], later)
     assert scope.categories("s1") == {Category.DIRECTORY, Category.ATTENDANCE, Category.SERVICES}
     for one in (first, second):
-        with pytest.raises(EmergencyRefused, match="is over"):
+        with pytest.raises(EmergencyError, match="is over"):
             end_emergency(database, people["admin"], one.number, later)
 
 
@@ -298,7 +298,7 @@ def test_each_look_stands_on_its_own_ground(database, people, snapshot):  # R30,
         (f"emergency-{first.number}", "grades", EMERGENCY_BASIS, True),
         (f"emergency-{second.number}", "assessments", EMERGENCY_BASIS, True),
     ]
-    assert [looks_under(database, one) for one in (first, second)] == [1, 1]
+    assert [emergency_disclosure_count(database, one) for one in (first, second)] == [1, 1]
     assert scope.by_agreement.categories("s1") == {
         Category.DIRECTORY,
         Category.ATTENDANCE,
@@ -361,19 +361,17 @@ def test_four_hours_are_four_hours_on_the_nights_on_which_clocks_change(  # R30
     text = text.replace("2026-07-31", "2026-12-31").replace("2026-09-30", "2026-12-31")
     save_agreement(database, parse_agreement(text, "a1"))
     now = shown_by_the_clock(0)
-    made = opened(
-        database, scope_of(database, snapshot, caseworker, now), hours=MOST_HOURS, now=now
-    )
-    publish(database, snapshot)
+    made = opened(database, scope_of(database, snapshot, caseworker, now), hours=MAX_HOURS, now=now)
+    publish_snapshot(database, snapshot)
     for minutes in (0, 20, 40, 60, 80, 100, 130, 160, 190, 220, 239, 240, 260, 290, 320, 380):
         moment = shown_by_the_clock(minutes)
         may_see = Category.GRADES in scope_of(database, snapshot, caseworker, moment).categories(
             "s1"
         )
-        assert may_see == made.is_open(moment) == (minutes < 60 * MOST_HOURS), (opening, minutes)
-        if has_wall(database):
-            rows = WalledSnapshot(snapshot, database, caseworker.user_id, moment, ["s1"]).rows(
+        assert may_see == made.is_open(moment) == (minutes < 60 * MAX_HOURS), (opening, minutes)
+        if has_row_security(database):
+            rows = RowSecuredSnapshot(snapshot, database, caseworker.user_id, moment, ["s1"]).rows(
                 "course_grades"
             )
             assert bool(rows.num_rows) == may_see, (opening, minutes)
-    assert made.ends_at == shown_by_the_clock(60 * MOST_HOURS)
+    assert made.ends_at == shown_by_the_clock(60 * MAX_HOURS)

@@ -13,10 +13,10 @@ import pytest
 
 from features.build import FAMILIES
 from records.access.scope import ScopedRecords, pipeline_scope, scope_for
-from records.canonical.schema import TABLES, table
-from records.snapshots.queries import Day, as_date, over_tables
+from records.canonical.schema import TABLES, canonical_table
+from records.snapshots.queries import DateLike, as_date, compile_query
 from records.snapshots.snapshot import Snapshot
-from tests.random_districts import NOW, draw_law, draw_rows
+from tests.random_districts import NOW, draw_access_rules, draw_rows
 from tests.records.conftest import snapshot_of
 from tests.serving.conftest import SECRET
 
@@ -28,14 +28,14 @@ def test_every_table_of_every_scope_is_as_ibis_has_it(seed: int, new_sqlite, tmp
     if seed:
         del rows["assessments"]
     database, snapshot = new_sqlite("law"), snapshot_of(rows, tmp_path)
-    viewers = draw_law(rng, database, [str(row["student_id"]) for row in rows["students"]])
+    viewers = draw_access_rules(rng, database, [str(row["student_id"]) for row in rows["students"]])
     scopes = [scope_for(viewer, database, snapshot, NOW, SECRET) for viewer in viewers]
     seen = [scope for scope in scopes if scope.students][:5]
     assert len(seen) > 2
     for scope in [*seen, scopes[-1], pipeline_scope(snapshot, "audit", NOW.date())]:
         records = ScopedRecords(snapshot, scope)
         for name in TABLES:
-            own = records.table(name).order_by(list(table(name).key)).to_pandas()
+            own = records.table(name).order_by(list(canonical_table(name).key)).to_pandas()
             pd.testing.assert_frame_equal(records.frame(name), own)
 
 
@@ -52,8 +52,8 @@ def test_every_family_of_features_is_as_ibis_has_it(tmp_path: Path):
 
 
 def test_one_written_query_answers_any_snapshot(tmp_path: Path):
-    asked = over_tables(names_of_schools)
-    assert asked.sql is over_tables(names_of_schools).sql
+    asked = compile_query(names_of_schools)
+    assert asked.sql is compile_query(names_of_schools).sql
     for count in (30, 50):
         snapshot = snapshot_of(
             draw_rows(np.random.default_rng(count), count), tmp_path / f"it's {count}"
@@ -97,7 +97,7 @@ def test_one_written_query_answers_any_day(tmp_path: Path):
     assert len(found) > 1
 
 
-def absences_within(records: ScopedRecords, many: int, day: Day) -> Any:
+def absences_within(records: ScopedRecords, many: int, day: DateLike) -> Any:
     rows = records.table("attendance_events")
     return rows.filter(
         rows["date"] > as_date(day - timedelta(days=many)), rows["date"] <= as_date(day)

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from records.canonical.schema import TABLES
-from records.connectors.edfi.files import EdFi
+from records.connectors.edfi.files import EdFiFiles
 from records.connectors.partner_files.service_history import ServiceHistory
-from records.connectors.protocol import Progress, Sink
+from records.connectors.protocol import ProgressCallback, RowSink
 from records.snapshots.snapshot import LoadInProgress, NoSnapshot, Snapshot, SnapshotDamaged, load
 from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
@@ -40,7 +40,7 @@ def test_without_a_load_there_is_no_snapshot_and_the_error_says_what_to_run(tmp_
 
 def test_the_same_files_twice_change_nothing(tmp_path: Path):  # R37
     folder = students(tmp_path / "in", 5)
-    first, second = (load(EdFi(), folder, tmp_path / "home") for _ in range(2))
+    first, second = (load(EdFiFiles(), folder, tmp_path / "home") for _ in range(2))
     assert (first.snapshot_id, first.changed, second.changed) == (second.snapshot_id, True, False)
 
 
@@ -49,7 +49,7 @@ def test_an_equal_row_is_a_duplicate_and_a_conflicting_row_is_quarantined(tmp_pa
         "<Student><StudentUniqueId>1</StudentUniqueId></Student>"
         "<Student><StudentUniqueId>2</StudentUniqueId><Name><FirstName>Ada</FirstName></Name></Student>"
     )
-    report = load(EdFi(), students(tmp_path / "in", 4, extra), tmp_path / "home")
+    report = load(EdFiFiles(), students(tmp_path / "in", 4, extra), tmp_path / "home")
     (count,) = report.files
     assert (count.read, count.kept, count.duplicates, count.quarantined) == (6, 4, 1, 1)
     assert "same key" in Snapshot.current(tmp_path / "home").quarantined().to_pylist()[0]["reason"]
@@ -63,7 +63,7 @@ def test_a_row_of_an_unknown_student_is_quarantined(tmp_path: Path):
         "<StudentIdentity><StudentUniqueId>99</StudentUniqueId></StudentIdentity></StudentReference><SchoolReference>"
         "<SchoolIdentity><SchoolId>7</SchoolId></SchoolIdentity></SchoolReference></StudentSchoolAttendanceEvent></I>"
     )
-    load(EdFi(), folder, tmp_path / "home")
+    load(EdFiFiles(), folder, tmp_path / "home")
     snapshot = Snapshot.current(tmp_path / "home")
     assert snapshot.table("attendance_events").count().execute() == 0
     assert snapshot.quarantined().to_pylist()[0]["column"] == "student_id"
@@ -75,7 +75,7 @@ def test_two_loads_at_once_are_refused_not_mixed(tmp_path: Path):  # R37
     with (tmp_path / "home" / "snapshots" / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(LoadInProgress):
-            load(EdFi(), folder, tmp_path / "home")
+            load(EdFiFiles(), folder, tmp_path / "home")
 
 
 RACING = """
@@ -200,7 +200,7 @@ class OneSession:
     name = "rows"
     tables: tuple[str, ...] = ("service_sessions",)
 
-    def read(self, directory: Path, sink: Sink, progress: Progress) -> None:
+    def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
         row = six_student_district.rows()["service_sessions"][0]
         for line, student in enumerate(("nobody", "s1", "s2"), start=1):
             sink.keep("service_sessions", row | {"student_id": student}, "sessions.rows", line)

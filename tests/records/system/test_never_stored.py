@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from records.canonical.never_ingest import NEVER_INGEST
-from records.connectors.oneroster.files import OneRoster
+from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.hmis import Hmis
 from records.connectors.partner_files.mapping import parse_mapping
 from records.connectors.partner_files.service_history import ServiceHistory
@@ -20,7 +20,7 @@ from records.connectors.protocol import Connector
 from records.snapshots.snapshot import LoadReport, load
 from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
-from tests.records.disk_contents import stored
+from tests.records.disk_contents import files_on_disk
 
 HEADERS = (
     "Student SSN",
@@ -109,7 +109,7 @@ def load_planted(connector: Connector, folder: Path, home: Path, **files: str) -
 def zipped_roster(folder: Path, home: Path) -> LoadReport:
     with zipfile.ZipFile(folder.with_suffix(".zip"), "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("users.csv", USERS)
-    return load(OneRoster(), folder.with_suffix(".zip"), home)
+    return load(OneRosterFiles(), folder.with_suffix(".zip"), home)
 
 
 @pytest.mark.parametrize("kind", ["canonical", "mapped", "hmis", "oneroster-zip"])
@@ -140,7 +140,10 @@ def test_what_is_never_stored_is_nowhere_on_disk_nor_in_the_report(
     )
     assert {one["kind"] for one in report.dropped_columns} >= set(NEVER_INGEST)
     assert {one["column"] for one in report.dropped_columns} >= set(HEADERS)
-    places = [*stored(home), (Path("report"), json.dumps(asdict(report), default=str).encode())]
+    places = [
+        *files_on_disk(home),
+        (Path("report"), json.dumps(asdict(report), default=str).encode()),
+    ]
     assert any(
         file.name == "quarantine.parquet" and b"struck out" in found for file, found in places
     )

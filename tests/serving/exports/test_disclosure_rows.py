@@ -23,9 +23,9 @@ from records.disclosure_log.disclosures import (
     Disclosure,
     count_disclosures,
     disclosures,
-    forget_student,
+    unlink_student,
 )
-from records.people.accounts import viewer_of
+from records.people.accounts import active_staff_member
 from records.permissions.emergencies import open_emergency
 from records.snapshots.snapshot import Snapshot
 from serving.app import SiteConfig, create_app
@@ -85,7 +85,7 @@ class Reader:
 
     def __post_init__(self) -> None:
         self.browser = self.site.browser(self.who)
-        viewer = viewer_of(self.site.database, STAFF[self.who][0])
+        viewer = active_staff_member(self.site.database, STAFF[self.who][0])
         scope = scope_for(viewer, self.site.database, Snapshot.current(self.site.home), NOW, SECRET)
         self.signs = {
             sign: student
@@ -321,7 +321,7 @@ def test_the_spreadsheet_holds_every_look_and_its_terms(site: TestSite):  # R26,
 def test_a_destroyed_student_is_nobody_on_the_list(site: TestSite):
     site.browser("caseworker").get(f"/students/{site.handle('caseworker', 's01')}")
     with site.database.write_transaction() as session:
-        forget_student(session, "s01")
+        unlink_student(session, "s01")
     page = site.browser("district_admin").get("/disclosures?check=true").text
     assert "A student whose record was destroyed" in page and "Quillfeather" not in page
     assert "the looks at 1 student name nobody any more" in page
@@ -377,7 +377,7 @@ def test_a_family_of_a_student_who_has_left_is_still_told_who_looked(
     for who in ("caseworker", "data_scientist", "equity_reviewer"):
         assert site.browser(who).get(f"/students/{handle}/disclosures").status_code == 404
     with site.database.write_transaction() as session:
-        forget_student(session, "s01")
+        unlink_student(session, "s01")
     for end in ("", ".pdf", ".csv"):
         assert officer.get(f"/students/{handle}/disclosures{end}").status_code == 404, (
             "destroyed is not found"
@@ -390,7 +390,7 @@ def test_a_look_in_an_emergency_says_so_in_words_with_its_number_and_what_was_fe
 ):  # R30
     feared = "The student has been missing since this morning"
     needed = "The last days at school say whom to ask first"
-    viewer = viewer_of(site.database, STAFF["pantry"][0])
+    viewer = active_staff_member(site.database, STAFF["pantry"][0])
     scope = scope_for(viewer, site.database, Snapshot.current(site.home), NOW, SECRET)
     open_emergency(
         site.database,

@@ -9,12 +9,18 @@ from pathlib import Path
 import pytest
 from typst import TypstError
 
-from records.system.pdf import pdf
-from serving.exports.disclosure_report import ABOUT, Look, PartyInWords, Report, report_pdf
+from records.system.pdf import render_pdf
+from serving.exports.disclosure_report import (
+    ABOUT,
+    DisclosureLine,
+    DisclosureReport,
+    PartySummary,
+    report_pdf,
+)
 from tests.serving.pdf_text import pdf_text
 
 BOXES = "A box (□) stands for a letter that could not be printed here."
-LOOK = Look(
+LOOK = DisclosureLine(
     at="2026-04-17T10:30:00.000",
     person="Somebody",
     organization="Tutors",
@@ -30,7 +36,7 @@ LOOK = Look(
     law_requires=True,
     danger="",
 )
-PARTY = PartyInWords(
+PARTY = PartySummary(
     organization="Tutors",
     purpose="Tutoring",
     basis="A ground",
@@ -45,9 +51,11 @@ PARTY = PartyInWords(
 )
 
 
-def about(name: str, looks: int = 1) -> Report:
+def about(name: str, looks: int = 1) -> DisclosureReport:
     title = f"Who has seen the record of {name}"
-    return Report(title, "1 look.", looks, (PARTY,), (LOOK,) * looks, ABOUT, "Shown to somebody.")
+    return DisclosureReport(
+        title, "1 look.", looks, (PARTY,), (LOOK,) * looks, ABOUT, "Shown to somebody."
+    )
 
 
 def test_a_pdf_is_tagged_titled_and_of_one_language():
@@ -117,7 +125,7 @@ def test_a_template_reads_no_package_and_no_file_outside_its_folder(tmp_path: Pa
     (tmp_path.parent / "secret").write_text("secret")
     (tmp_path / "wrong.typ").write_text('#set document(title: "x")\n#read("../secret")')
     with pytest.raises(TypstError):
-        pdf(tmp_path / "wrong.typ", {})
+        render_pdf(tmp_path / "wrong.typ", {})
 
 
 def test_a_look_without_a_purpose_says_its_ground():

@@ -8,15 +8,15 @@ import re
 
 import pytest
 
-from records.access.explanation import explain
+from records.access.explanation import explain_access
 from records.canonical.schema import Category
-from records.people.accounts import viewer_of
+from records.people.accounts import active_staff_member
 from records.permissions.agreements import (
     LegalBasis,
+    agreement_versions,
     parse_agreement,
-    revoke,
+    revoke_agreement,
     save_agreement,
-    versions_of,
 )
 from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import add_agreement, agreement_text
@@ -43,7 +43,7 @@ def amended(site: TestSite, **changes: object) -> str:
 
 
 def test_the_plain_text_is_the_file_to_the_byte_for_whoever_sees_the_page(site: TestSite):
-    (kept,) = versions_of(site.database, "a1")
+    (kept,) = agreement_versions(site.database, "a1")
     for who in ("caseworker", "coordinator", "district_admin", "equity_reviewer"):
         response = site.browser(who).get("/agreements/a1.txt")
         assert response.content == kept.agreement.text.encode(), who
@@ -62,11 +62,11 @@ def test_the_plain_text_is_the_file_to_the_byte_for_whoever_sees_the_page(site: 
 
 
 def test_every_version_stays_readable_with_what_it_changed(site: TestSite):
-    first = versions_of(site.database, "a1")[0].agreement
+    first = agreement_versions(site.database, "a1")[0].agreement
     text = amended(site, categories=["directory", "attendance", "services"])
     browser = site.browser("caseworker")
     page = browser.get("/agreements/a1").text
-    newest = versions_of(site.database, "a1")[0].agreement
+    newest = agreement_versions(site.database, "a1")[0].agreement
     assert newest.sha256 in page and first.sha256 in page and "Version 2" in page
     assert "What version 2 changed in version 1" in page
     assert "Which records are shared: no longer grades, assessments." in page
@@ -144,7 +144,7 @@ def test_what_needs_a_signature_is_said_apart(site: TestSite):
 def test_evaluation_and_study_open_no_page_or_answer_about_a_student(
     site: TestSite, basis: str, why: str
 ):  # R13
-    revoke(site.database, "a3", NOW)
+    revoke_agreement(site.database, "a3", NOW)
     add_agreement(
         site.database,
         agreement_id="a4",
@@ -187,7 +187,7 @@ def test_an_explanation_names_the_line_and_is_itself_written_down(site: TestSite
     (row,) = site.log()[before:]
     assert (row.student_id, row.route) == ("s01", "/agreements/explain")
     assert row.categories == "directory;services;services_other"
-    (kept,) = versions_of(site.database, "a1")
+    (kept,) = agreement_versions(site.database, "a1")
     line = (
         kept.agreement.text.splitlines().index(
             next(one for one in kept.agreement.text.splitlines() if one.startswith("categories"))
@@ -226,9 +226,9 @@ def test_what_is_explained_is_what_the_site_answers(site: TestSite):  # R15
     snapshot = Snapshot.current(site.home)
     asked = 0
     for who in PARTNERS:
-        viewer, browser = viewer_of(site.database, STAFF[who][0]), site.browser(who)
+        viewer, browser = active_staff_member(site.database, STAFF[who][0]), site.browser(who)
         for student in district.STUDENTS:
-            visible = explain(viewer, student, site.database, snapshot, NOW).visible
+            visible = explain_access(viewer, student, site.database, snapshot, NOW).visible
             if not visible:
                 with pytest.raises(LookupError):
                     site.handle(who, student)

@@ -14,19 +14,19 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fairness.approval.signoff import Desk, keep_audit
+from fairness.approval.signoff import ApprovalService, record_audit
 from fairness.audit.audit import Audit
 from fairness.gate.gate import Verdict
 from fairness.policy.policy import Consequence, Policy
-from fairness.report.report import audit_folder, read_audit
+from fairness.report.report import audit_folder, latest_audit
 from records.database.engine import open_database
 from records.decisions.signoffs import signoffs
-from serving.students.caseload import NOT_APPROVED
+from serving.students.caseload import NO_APPROVED_MODEL
 from tests.approved_home import NOW, REASON, SECRET
 from tests.fairness.handwritten_audits import CURVES
 from tests.records.conftest import snapshot_of
 from tests.serving import district
-from tests.serving.conftest import TestSite, fill, open_site
+from tests.serving.conftest import TestSite, add_partners_and_staff, open_site
 from tests.serving.crawl import Page, csrf_of
 from tests.serving.pdf_text import pdf_text
 from tests.serving.site.test_html import check_page
@@ -36,7 +36,7 @@ from training.registry.registry import (
     champion_version,
     model_version,
     register_model,
-    registry,
+    registry_client,
     set_challenger,
 )
 
@@ -57,7 +57,7 @@ def approved_district(approved: Path, tmp_path_factory: pytest.TempPathFactory) 
     ]
     snapshot_of(rows, home)
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
-    fill(database)
+    add_partners_and_staff(database)
     database.engine.dispose()
     return home
 
@@ -95,7 +95,7 @@ def suggests(site: TestSite) -> bool:
     """
     browser = site.browser("caseworker")
     page = browser.get(f"/students/{site.handle('caseworker', ADVISED)}").text
-    assert ("Accept" in page) != (NOT_APPROVED in page)
+    assert ("Accept" in page) != (NO_APPROVED_MODEL in page)
     assert ("Food" in browser.get("/caseload").text) == ("Accept" in page)
     return "Accept" in page
 
@@ -136,7 +136,7 @@ def test_a_refusal_takes_effect_at_the_next_request_and_a_later_signature_brings
     student = caseworker.get(
         f"/api/v1/students/{site.handle('caseworker', 's01')}/suggestions"
     ).json()
-    assert student["suggestions"] == [] and NOT_APPROVED in str(student)
+    assert student["suggestions"] == [] and NO_APPROVED_MODEL in str(student)
     assert decide(reviewer, "sign", LONG_REASON).status_code == 303
     assert suggests(site)
 
@@ -144,10 +144,10 @@ def test_a_refusal_takes_effect_at_the_next_request_and_a_later_signature_brings
 def test_an_audit_that_the_reviewer_has_not_read_is_not_signed(site: TestSite):  # R61
     reviewer = site.browser("equity_reviewer")
     read, before = audit_on(reviewer), signoffs(site.database)
-    audit = read_audit(site.home, 1)
+    audit = latest_audit(site.home, 1)
     assert audit is not None and audit.sha256 == read
     later = replace(audit, at=audit.at + timedelta(seconds=1))
-    keep_audit(Desk(site.database, site.home, Policy.declared(), SECRET), later)
+    record_audit(ApprovalService(site.database, site.home, Policy.declared(), SECRET), later)
     site.clock[0] = max(site.clock[0], later.at + timedelta(minutes=1))
     response = decide(reviewer, "sign", LONG_REASON, audit=read)
     assert (
@@ -202,7 +202,9 @@ def test_an_alias_moved_by_hand_suggests_nothing_and_the_page_says_why(site: Tes
     copy = site.home / "models" / "copy.json"
     shutil.copyfile(first.file, copy)
     second = register_model(site.home, copy, first.sha256, "none", gain, {})
-    registry(site.home).set_registered_model_alias(REGISTERED_MODEL, CHAMPION, str(second.version))
+    registry_client(site.home).set_registered_model_alias(
+        REGISTERED_MODEL, CHAMPION, str(second.version)
+    )
     assert not suggests(site)
     for who in ("equity_reviewer", "data_scientist", "district_admin"):
         page = site.browser(who).get("/audits").text
@@ -283,11 +285,11 @@ def candidate(site: TestSite, *, fails: bool = False, gain: Mapping[str, float] 
     copy = site.home / "models" / "copy.json"
     shutil.copyfile(first.file, copy)
     made = register_model(site.home, copy, first.sha256, "none", gain, {})
-    audit = read_audit(site.home, 1)
+    audit = latest_audit(site.home, 1)
     assert audit is not None
     audit = replace(audit, version=made.version)
     audit = stopped(audit) if fails else audit
-    keep_audit(Desk(site.database, site.home, Policy.declared(), SECRET), audit)
+    record_audit(ApprovalService(site.database, site.home, Policy.declared(), SECRET), audit)
     return audit
 
 
@@ -346,14 +348,14 @@ def test_a_candidate_waits_in_the_queue_until_it_is_decided(site: TestSite):
 def audited_again(site: TestSite, found: Audit) -> None:
     """Version 1 is audited now, with the same findings as these, and nobody has signed that."""
     later = replace(found, at=site.clock[0] + timedelta(seconds=1))
-    keep_audit(Desk(site.database, site.home, Policy.declared(), SECRET), later)
+    record_audit(ApprovalService(site.database, site.home, Policy.declared(), SECRET), later)
     site.clock[0] += timedelta(seconds=2)
 
 
 def test_a_later_audit_of_what_serves_is_told_and_waits_for_a_signature_where_it_stops_it(
     site: TestSite,
 ):
-    browser, first = site.browser("equity_reviewer"), read_audit(site.home, 1)
+    browser, first = site.browser("equity_reviewer"), latest_audit(site.home, 1)
     assert first is not None
     audited_again(site, first)
     page = browser.get("/audits").text
@@ -374,7 +376,7 @@ def test_a_later_audit_of_what_serves_is_told_and_waits_for_a_signature_where_it
 
 
 def test_a_version_that_gave_way_to_another_does_not_wait_when_it_was_audited_since(site: TestSite):
-    browser, first = site.browser("equity_reviewer"), read_audit(site.home, 1)
+    browser, first = site.browser("equity_reviewer"), latest_audit(site.home, 1)
     assert first is not None
     audited_again(site, first)
     candidate(site)
@@ -446,10 +448,10 @@ def test_a_version_whose_audit_was_changed_is_said_to_have_one_that_cannot_be_tr
     ],
 )
 def test_every_audit_of_a_version_can_be_taken_home(site: TestSite, name: str, kind: str):
-    first = read_audit(site.home, 1)
+    first = latest_audit(site.home, 1)
     assert first is not None
     second = replace(first, at=first.at + timedelta(hours=1))
-    keep_audit(Desk(site.database, site.home, Policy.declared(), SECRET), second)
+    record_audit(ApprovalService(site.database, site.home, Policy.declared(), SECRET), second)
     browser = site.browser("district_admin")
     for audit in (first, second):
         response = browser.get(f"/audits/1/{name}?audit={audit.sha256}")
@@ -474,7 +476,7 @@ def test_every_audit_of_a_version_can_be_taken_home(site: TestSite, name: str, k
 def test_a_candidate_is_held_against_what_serves_and_an_audit_against_the_one_before(
     site: TestSite,
 ):
-    first = read_audit(site.home, 1)
+    first = latest_audit(site.home, 1)
     assert first is not None
     browser = site.browser("data_scientist")
     assert "/audits/compare" not in browser.get("/audits/1").text
@@ -489,7 +491,7 @@ def test_a_candidate_is_held_against_what_serves_and_an_audit_against_the_one_be
     assert "Missed" in changed and "Failed" in changed and changed.count('scope="row">') == 1
     assert "<td>0</td><td>1</td>" in page, "answers that stop it"
     again = replace(first, at=first.at + timedelta(hours=1))
-    keep_audit(Desk(site.database, site.home, Policy.declared(), SECRET), again)
+    record_audit(ApprovalService(site.database, site.home, Policy.declared(), SECRET), again)
     assert "Compare with the audit before" in browser.get("/audits/1").text
     assert (
         "Compare with the audit before" not in browser.get(f"/audits/1?audit={first.sha256}").text

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from records.canonical.schema import Category
-from records.people.accounts import viewer_of
+from records.people.accounts import active_staff_member
 from records.permissions.consents import consents, opt_outs
 from tests.serving import district
 from tests.serving.conftest import NOW, STAFF, TestSite
@@ -46,7 +46,7 @@ def test_a_consent_is_written_down_with_who_did_it_and_shown(
     answer = post(officer, path, **SIGNED)
     assert (answer.status_code, answer.headers["location"]) == (303, f"{path}?done=added")
     (kept,) = consents(site.database, "s01")
-    me = viewer_of(site.database, STAFF["district_admin"][0]).user_id
+    me = active_staff_member(site.database, STAFF["district_admin"][0]).user_id
     assert (kept.recorded_by, kept.recorded_at) == (me, NOW)
     assert kept.signed.categories == {Category.HOUSING, Category.MEAL_ELIGIBILITY}
     assert (kept.signed.signed_on, kept.signed.expires_on) == (date(2026, 4, 1), date(2026, 8, 31))

@@ -12,8 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from records.connectors.partner_files.service_history import ServiceHistory
-from records.disclosure_log.disclosures import Limits
-from records.loading.load_history import STALE_AFTER, note_load
+from records.disclosure_log.disclosures import DisclosureLimits
+from records.loading.load_history import STALE_AFTER, record_load
 from records.snapshots.snapshot import LoadReport, Snapshot, load
 from tests.records.conftest import snapshot_of
 from tests.serving import district
@@ -24,7 +24,7 @@ NewSite = Callable[[str], TestSite]
 
 def loaded(site: TestSite, hours_ago: float) -> None:
     report = LoadReport("rows", snapshot_id=Snapshot.current(site.home).id)
-    note_load(
+    record_load(
         site.home, report, ("students", "attendance_events"), NOW - timedelta(hours=hours_ago)
     )
 
@@ -97,7 +97,12 @@ def test_the_file_of_rows_set_aside_is_the_districts_alone_and_is_written_down(
 def test_rows_that_name_too_many_students_for_a_page_are_taken_by_command(site: TestSite):  # R31
     damage(site)
     site.database.engine.dispose()
-    page = open_site(site.home, Limits(at_once=0)).browser("district_admin").get("/data").text
+    page = (
+        open_site(site.home, DisclosureLimits(at_once=0))
+        .browser("district_admin")
+        .get("/data")
+        .text
+    )
     assert "/data/quarantine.csv" not in page and "handrail records quarantine --to FILE" in page
 
 
@@ -111,7 +116,7 @@ def test_two_partners_who_send_the_same_kind_of_files_are_told_apart(
             f"program_id,organization_id,name\n{partner}-1,{partner},Help\n"
         )
         report = load(ServiceHistory(partner), folder, site.home, merge=True)
-        note_load(site.home, report, ("programs",), NOW - timedelta(hours=hours))
+        record_load(site.home, report, ("programs",), NOW - timedelta(hours=hours))
     page = site.browser("district_admin").get("/data").text
     rows = dict(
         re.findall(

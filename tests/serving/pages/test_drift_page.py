@@ -15,26 +15,35 @@ import pytest
 from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import snapshot_of
 from tests.serving import district
-from tests.serving.conftest import NOW, STAFF, TestSite, fill, open_site
+from tests.serving.conftest import NOW, STAFF, TestSite, add_partners_and_staff, open_site
 from tests.serving.crawl import Page
-from training.episodes.outcome import Outcome
+from training.episodes.outcome import OutcomeDefinition
 from training.estimation.policy_value import Estimate
-from training.evaluation.drift import DayChange, FeatureChange, Fifth, Realised, Turn
-from training.monitoring.drift_report import Drift, drift_file, write_drift
+from training.evaluation.drift import (
+    DayDrift,
+    FeatureDrift,
+    LargestShift,
+    Quintile,
+    RealizedBenefit,
+)
+from training.monitoring.drift_report import DriftReport, drift_report_file, write_drift_report
 from training.registry.registry import model_version
 
 AUDITORS = ("district_admin", "data_scientist", "equity_reviewer")
-ABSENCES = FeatureChange("absent_days_year", 0.61, 0.03, None, None, Turn(4.0, 0.22, 0.48))
-MARKS = FeatureChange("grade_average", 0.12, 0.03, 0.03, 0.31, Turn(70.0, 0.8, 0.78))
-GRADE = FeatureChange("grade_level", 0.02, 0.03, None, None, None)
-DAY = DayChange(date(2025, 12, 9), 75, 1_800, (GRADE, ABSENCES, MARKS))
-CAME = Realised(
+ABSENCES = FeatureDrift("absent_days_year", 0.61, 0.03, None, None, LargestShift(4.0, 0.22, 0.48))
+MARKS = FeatureDrift("grade_average", 0.12, 0.03, 0.03, 0.31, LargestShift(70.0, 0.8, 0.78))
+GRADE = FeatureDrift("grade_level", 0.02, 0.03, None, None, None)
+DAY = DayDrift(date(2025, 12, 9), 75, 1_800, (GRADE, ABSENCES, MARKS))
+CAME = RealizedBenefit(
     (date(2025, 12, 9),),
     1_780,
     1.3,
     Estimate(0.2, -0.4, 0.8),
     None,
-    (Fifth(1, 0.9, Estimate(0.6, -0.2, 1.4), 360), Fifth(5, 2.0, Estimate(0.1, -0.5, 0.7), 360)),
+    (
+        Quintile(1, 0.9, Estimate(0.6, -0.2, 1.4), 360),
+        Quintile(5, 2.0, Estimate(0.1, -0.5, 0.7), 360),
+    ),
 )
 
 
@@ -51,19 +60,19 @@ def approved_home(approved: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def site(approved_home: Path, tmp_path: Path) -> TestSite:
     shutil.copytree(approved_home, tmp_path / "home")
     found = open_site(tmp_path / "home")
-    fill(found.database)
+    add_partners_and_staff(found.database)
     return found
 
 
-def put(site: TestSite, **changes: object) -> Drift:
+def put(site: TestSite, **changes: object) -> DriftReport:
     """What was found of the version that is registered, on the records that serve."""
     made = model_version(site.home)
-    found = Drift(
+    found = DriftReport(
         NOW,
         made.version,
         made.sha256,
         Snapshot.current(site.home).id,
-        Outcome.declared().sha256,
+        OutcomeDefinition.declared().sha256,
         date(2025, 10, 15),
         True,
         (DAY,),
@@ -72,7 +81,7 @@ def put(site: TestSite, **changes: object) -> Drift:
         CAME,
     )
     found = replace(found, **changes)
-    write_drift(found, site.home)
+    write_drift_report(found, site.home)
     return found
 
 
@@ -136,7 +145,7 @@ def test_nobody_of_a_partner_finds_the_page(site: TestSite, who: str):
 
 def test_findings_that_were_changed_are_not_shown(site: TestSite):
     found = put(site)
-    file = drift_file(site.home, found.version, found.snapshot_id)
+    file = drift_report_file(site.home, found.version, found.snapshot_id)
     file.write_text(file.read_text().replace("0.48", "0.28"))
     page = site.browser("district_admin").get("/drift").text
     assert "The findings cannot be shown." in page and "28%" not in page

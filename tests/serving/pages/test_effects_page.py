@@ -16,8 +16,8 @@ from tests.records.conftest import snapshot_of
 from tests.serving import district
 from tests.serving.conftest import STAFF, TestSite
 from tests.serving.crawl import Page, csrf_of
-from tests.serving.synthetic_effects import found, program, put_effects, silent
-from training.effects.effects import NEVER_CAME, Band
+from tests.serving.synthetic_effects import effect_of, program, put_effects, suppressed_effect
+from training.effects.effects import NEVER_ATTENDED, DoseBand
 
 AUDITORS = ("district_admin", "data_scientist", "equity_reviewer")
 FIGURES = re.compile(r"4\.3|about 120|\$600|Readers")
@@ -26,15 +26,15 @@ FIGURES = re.compile(r"4\.3|about 120|\$600|Readers")
 def fill_page(site: TestSite) -> None:
     """A gain that was paid for, a loss, and a program that nobody can tell anything about."""
     bands = (
-        Band(NEVER_CAME, 0, 0, silent(served=11)),
-        Band("low", 1, 5, found(1.0, -0.2, 2.2, served=40)),
-        Band("high", 6, 31, found(6.0, 5.0, 7.0, served=72)),
+        DoseBand(NEVER_ATTENDED, 0, 0, suppressed_effect(served=11)),
+        DoseBand("low", 1, 5, effect_of(1.0, -0.2, 2.2, served=40)),
+        DoseBand("high", 6, 31, effect_of(6.0, 5.0, 7.0, served=72)),
     )
     put_effects(
         site.home,
-        program(found(4.3, 3.0, 5.6), *bands),
+        program(effect_of(4.3, 3.0, 5.6), *bands),
         program(
-            found(-2.0, -3.0, -1.0),
+            effect_of(-2.0, -3.0, -1.0),
             key="p2",
             name="Weekend bags",
             support="food",

@@ -14,8 +14,8 @@ from sqlalchemy import text
 
 from records.access.scope import scope_for
 from records.canonical.schema import Category
-from records.people.accounts import viewer_of
-from records.permissions.emergencies import OPENABLE, emergencies
+from records.people.accounts import active_staff_member
+from records.permissions.emergencies import REQUESTABLE_CATEGORIES, emergencies
 from records.permissions.legal_holds import place_hold
 from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import add_agreement
@@ -46,7 +46,7 @@ def opened(site: TestSite, student: str = "s05", **changes: object) -> httpx.Res
 
 def opened_by_district(site: TestSite, student: str, who: str, *categories: str) -> httpx.Response:
     browser = site.browser("district_admin")
-    person = viewer_of(site.database, STAFF[who][0]).user_id
+    person = active_staff_member(site.database, STAFF[who][0]).user_id
     return browser.post(
         "/emergencies",
         data=fields(
@@ -160,7 +160,7 @@ def test_without_its_notice_nothing_opens(site: TestSite):  # R30
     [
         *(
             ({"categories": [str(one)]}, 422, "does not open this part")
-            for one in sorted(set(Category) - OPENABLE)
+            for one in sorted(set(Category) - REQUESTABLE_CATEGORIES)
         ),
         ({"threat": "bad things"}, 422, "20 characters or more what is happening"),
         ({"reason": ""}, 422, "20 characters or more why these parts"),
@@ -318,14 +318,14 @@ def test_the_district_opens_for_partners_staff_alone(site: TestSite):  # R13
         refused = opened_by_district(site, "s12", who, "attendance")
         assert refused.status_code == 422 and "somebody active at a partner" in refused.text
     browser = site.browser("district_admin")
-    person = viewer_of(site.database, STAFF["pantry"][0]).user_id
+    person = active_staff_member(site.database, STAFF["pantry"][0]).user_id
     refused = browser.post("/emergencies", data=fields(browser, person=person, student="0" * 20))
     assert refused.status_code == 422 and "no student with this number or code" in refused.text
     assert emergencies(site.database) == []
 
 
 def test_a_record_under_a_hold_is_opened_by_the_district_alone(site: TestSite):  # R12, R29
-    admin = viewer_of(site.database, STAFF["district_admin"][0])
+    admin = active_staff_member(site.database, STAFF["district_admin"][0])
     path = f"/students/{site.handle('caseworker', 's05')}"
     scope = scope_for(admin, site.database, Snapshot.current(site.home), NOW, SECRET)
     place_hold(site.database, scope, "s05", "A lawsuit", NOW)

@@ -12,16 +12,16 @@ import httpx
 import pytest
 
 from records.identity.participants import (
-    NAMES_KEPT,
+    NAME_RETENTION,
     Candidate,
     Match,
     MatchStatus,
     Participant,
-    decided,
-    forget_strangers,
-    links,
-    queue,
+    linked_students,
+    manually_decided,
+    purge_non_student_names,
     record_matches,
+    review_queue,
 )
 from tests.serving import district
 from tests.serving.conftest import NOW, STAFF, TestSite
@@ -88,7 +88,7 @@ def test_the_page_shows_the_participant_beside_the_students_with_how_alike_each_
 
 def test_whoever_is_shown_is_written_down_first_and_stamped(matched: TestSite):  # R23, R27
     browser = matched.browser("district_admin")
-    offered = {student for one in queue(matched.database) for student in one.offered}
+    offered = {student for one in review_queue(matched.database) for student in one.offered}
     before = len(matched.log())
     page = browser.get("/matches").text
     looks = matched.log()[before:]
@@ -119,14 +119,17 @@ def test_nobody_but_the_districts_administrators_finds_the_queue_or_a_way_to_ans
         assert response.status_code == 404
     for path, response in crawl(browser).items():
         assert "/matches" not in response.text and "Thistlewood" not in response.text, path
-    assert links(matched.database, "tutors") == {"T-1": "s03"} and decided(matched.database) == []
+    assert (
+        linked_students(matched.database, "tutors") == {"T-1": "s03"}
+        and manually_decided(matched.database) == []
+    )
 
 
 def test_a_choice_links_the_participant_and_keeps_who_said_so_and_when(matched: TestSite):
     browser = matched.browser("district_admin")
     response = say(browser, matched.handle("district_admin", "s04"))
     assert (response.status_code, response.headers["location"]) == (303, "/matches")
-    assert links(matched.database, "tutors") == {"T-1": "s03", "T-2": "s04"}
+    assert linked_students(matched.database, "tutors") == {"T-1": "s03", "T-2": "s04"}
     assert "Nobody is on this list." in browser.get("/matches").text
     page = browser.get("/matches?show=decided").text
     assert (
@@ -134,14 +137,17 @@ def test_a_choice_links_the_participant_and_keeps_who_said_so_and_when(matched: 
         and "17 April 2026, 10:30" in page
         and "Given03 Lastname03" in page
     )
-    [kept] = decided(matched.database)
+    [kept] = manually_decided(matched.database)
     assert kept.decided_at == NOW and kept.decided_by
 
 
 def test_none_of_these_leaves_the_participant_unlinked_and_off_the_queue(matched: TestSite):
     browser = matched.browser("district_admin")
     assert say(browser, "none").status_code == 303
-    assert links(matched.database, "tutors") == {"T-1": "s03"} and queue(matched.database) == []
+    assert (
+        linked_students(matched.database, "tutors") == {"T-1": "s03"}
+        and review_queue(matched.database) == []
+    )
     assert "Not a student of this district" in browser.get("/matches?show=decided").text
 
 
@@ -152,9 +158,9 @@ def test_what_was_said_or_linked_can_be_taken_back(matched: TestSite, participan
     matched.clock[0] = NOW + timedelta(minutes=5)
     response = take_back(browser, participant, show)
     assert (response.status_code, response.headers["location"]) == (303, f"/matches?show={show}")
-    assert participant not in links(matched.database, "tutors")
+    assert participant not in linked_students(matched.database, "tutors")
     record_matches(matched.database, "tutors", MATCHES, matched.clock[0])
-    assert participant not in links(matched.database, "tutors")
+    assert participant not in linked_students(matched.database, "tutors")
     page = browser.get("/matches").text
     assert f"participant {participant} of Tutors" in page
     assert "Staff district_admin took back the earlier answer on 17 April 2026." in page
@@ -171,14 +177,14 @@ def test_a_changed_participant_comes_back_saying_so_with_the_earlier_answer_mark
     assert "said on 17 April 2026 which student this is." in page
     assert "Since then Tutors has changed the name or the birth date" in page
     assert "The earlier answer" in page and "Given03 Lastname03" in page
-    assert links(matched.database, "tutors") == {"T-1": "s03"}
+    assert linked_students(matched.database, "tutors") == {"T-1": "s03"}
     assert say(browser, "none").status_code == 303
 
 
 def test_a_late_or_foreign_answer_changes_nothing_and_is_told_plainly(
     matched: TestSite,
 ):  # R21, R46
-    browser, before = matched.browser("district_admin"), queue(matched.database)
+    browser, before = matched.browser("district_admin"), review_queue(matched.database)
     handle = matched.handle("district_admin", "s04")
     other = matched.handle("district_admin", "s09")
     refused = say(browser, other)
@@ -197,14 +203,14 @@ def test_a_late_or_foreign_answer_changes_nothing_and_is_told_plainly(
         assert response.status_code in (404, 422), change
     assert take_back(browser, "T-1", "everything").status_code == 422
     assert take_back(browser, "T-2", "decided").status_code == 409
-    assert queue(matched.database) == before
+    assert review_queue(matched.database) == before
     say(browser, handle)
     late = say(browser, "none")
     assert (
         late.status_code == 409
         and "Somebody has said who this participant is in the meantime." in late.text
     )
-    assert links(matched.database, "tutors") == {"T-1": "s03", "T-2": "s04"}
+    assert linked_students(matched.database, "tutors") == {"T-1": "s03", "T-2": "s04"}
 
 
 def look_up(
@@ -234,13 +240,13 @@ def test_a_student_can_be_looked_up_by_number_who_is_shown_written_down_and_then
         ("s04", "/matches/look-up"),
         ("s09", "/matches/look-up"),
     }
-    assert [one.participant.participant_id for one in queue(matched.database)] == ["T-2"], (
+    assert [one.participant.participant_id for one in review_queue(matched.database)] == ["T-2"], (
         "looking decides nothing"
     )
     assert say(browser, handle).status_code == 409, "only who was looked up may be chosen"
     assert say(browser, handle, looked_up=handle).status_code == 303
-    assert links(matched.database, "tutors") == {"T-1": "s03", "T-2": "s09"}
-    [kept] = decided(matched.database)
+    assert linked_students(matched.database, "tutors") == {"T-1": "s03", "T-2": "s09"}
+    [kept] = manually_decided(matched.database)
     assert kept.decided_by and kept.decided_at == NOW
 
 
@@ -281,7 +287,9 @@ def test_a_participant_whom_nobody_is_like_can_be_looked_up_or_said_to_be_no_stu
 def test_the_name_of_somebody_who_is_no_student_is_deleted_and_the_page_says_so(matched: TestSite):
     browser = matched.browser("district_admin")
     say(browser, "none")
-    assert forget_strangers(matched.database, NOW + NAMES_KEPT + timedelta(minutes=1)) == 1
+    assert (
+        purge_non_student_names(matched.database, NOW + NAME_RETENTION + timedelta(minutes=1)) == 1
+    )
     page = browser.get("/matches?show=decided").text
     assert "Name deleted 30 days after the answer" in page and "Thistlewood" not in page
 

@@ -16,19 +16,19 @@ import pandas as pd
 import pytest
 
 from records.access.scope import Scope, ScopedRecords, pipeline_scope
-from records.decisions.impressions import lists_shown
-from records.people.accounts import start_session, viewer_of
+from records.decisions.impressions import logged_impressions
+from records.people.accounts import active_staff_member, start_session
 from records.snapshots.snapshot import Snapshot
-from serving.site.context import PLANNERS
-from serving.students.caseload import Caseload, Ranking, caseload
-from tests.random_districts import scramble
+from serving.site.context import PLACEMENT_ROLES
+from serving.students.caseload import Caseload, RankingInputs, caseload
+from tests.random_districts import redraw_out_of_scope
 from tests.records.conftest import snapshot_of
 from tests.serving.conftest import NOW, STAFF, TestSite, open_site
-from tests.serving.placement_district import OWN, planning_rows, taught
+from tests.serving.placement_district import OWN, planning_rows, train_placement_model
 from tests.serving.site.test_html import check_page
 from tests.serving.students.test_decisions import scope_of
-from tests.serving.trained_model import advise
-from training.allocation.allocation import Matching, match
+from tests.serving.trained_model import install_model
+from training.allocation.allocation import Allocation, allocate
 from training.ranking.model_file import RankerModel
 
 ASK = "/places?places_food=6&places_mentoring=9"
@@ -37,7 +37,7 @@ _HANDLE = re.compile(r"/students/([0-9a-f]{20})")
 
 @pytest.fixture(scope="module")
 def ranker() -> RankerModel:
-    return taught()
+    return train_placement_model()
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def scope(planning: TestSite) -> Scope:
 def advised(planning: TestSite, ranker: RankerModel, scope: Scope) -> Caseload:
     """What the caseworker's scope suggests, worked out beside the site."""
     return caseload(
-        ScopedRecords(Snapshot.current(planning.home), scope), NOW.date(), Ranking(ranker)
+        ScopedRecords(Snapshot.current(planning.home), scope), NOW.date(), RankingInputs(ranker)
     )
 
 
@@ -101,14 +101,14 @@ def benefits(advised: Caseload) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def plan(advised: Caseload, benefits: pd.DataFrame) -> Matching:
-    return match(benefits, {"food": 6, "mentoring": 9}, order=advised.order)
+def plan(advised: Caseload, benefits: pd.DataFrame) -> Allocation:
+    return allocate(benefits, {"food": 6, "mentoring": 9}, order=advised.order)
 
 
 def site_of(planning_home: Path, ranker: RankerModel, home: Path) -> TestSite:
     shutil.copytree(planning_home, home)
     site = open_site(home)
-    advise(site, ranker)
+    install_model(site, ranker)
     return site
 
 
@@ -139,7 +139,7 @@ def test_the_page_is_there_for_those_alone_whose_scope_may_hold_suggestions(
     nowhere = site.browser("caseworker").get("/nothing/here")
     for who, (_, role, _) in STAFF.items():
         answer = site.browser(who).get(ASK)
-        if role in PLANNERS:
+        if role in PLACEMENT_ROLES:
             assert answer.status_code == 200 and 'aria-current="page"' in answer.text, who
         else:
             assert (answer.status_code, answer.content) == (404, nowhere.content), who
@@ -151,7 +151,7 @@ def test_the_page_is_there_for_those_alone_whose_scope_may_hold_suggestions(
 
 
 def test_the_plan_is_the_best_over_what_the_scope_suggests_beside_the_order_of_urgency(
-    planning: TestSite, scope: Scope, benefits: pd.DataFrame, plan: Matching
+    planning: TestSite, scope: Scope, benefits: pd.DataFrame, plan: Allocation
 ):
     assert plan.gain > 0.1 and len(benefits) > 50, "there is something to choose, and a second page"
     page = planning.browser("caseworker").get(ASK)
@@ -175,7 +175,7 @@ def test_the_plan_is_the_best_over_what_the_scope_suggests_beside_the_order_of_u
 
 
 def test_who_would_change_places_stands_on_two_lists(
-    planning: TestSite, scope: Scope, plan: Matching
+    planning: TestSite, scope: Scope, plan: Allocation
 ):
     best, greedy = ({place.student for place in side.given} for side in (plan.best, plan.greedy))
     assert best - greedy and greedy - best
@@ -237,7 +237,7 @@ def test_every_student_who_is_shown_is_on_the_log_once_and_their_list_is_kept(
     )
     training = pipeline_scope(Snapshot.current(planning.home), "training", NOW.date())
     assert {row.student_id for row in rows} <= {
-        one.student_id for one in lists_shown(planning.database, training)
+        one.student_id for one in logged_impressions(planning.database, training)
     }
 
 
@@ -373,12 +373,12 @@ def test_nothing_out_of_scope_changes_a_byte(
 ):  # R1, R20
     changed = site_of(planning_home, ranker, tmp_path / "other")
     token = start_session(
-        planning.database, viewer_of(planning.database, STAFF["caseworker"][0]), NOW
+        planning.database, active_staff_member(planning.database, STAFF["caseworker"][0]), NOW
     )
     for site in (planning, changed):
         site.database.engine.dispose()
     shutil.copyfile(planning.home / "handrail.db", changed.home / "handrail.db")
-    changes = scramble(planning_rows(), scope, np.random.default_rng(3))
+    changes = redraw_out_of_scope(planning_rows(), scope, np.random.default_rng(3))
     assert len(set(changes.made)) > 1_000 and len(scope.students) == 60
     snapshot_of(changes.rows, changed.home)
     for end in (

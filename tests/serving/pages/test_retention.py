@@ -9,14 +9,14 @@ from html import unescape
 
 import pytest
 
-from records.law.destruction import Copy, add_backup, certificates, destroy_student
-from records.people.accounts import viewer_of
+from records.law.destruction import Backup, add_backup, certificates, destroy_student
+from records.people.accounts import active_staff_member
 from tests.serving import district
 from tests.serving.conftest import NOW, SECRET, STAFF, TestSite
 
 
 def destroy(site: TestSite, student: str) -> None:
-    officer = viewer_of(site.database, STAFF["district_admin"][0])
+    officer = active_staff_member(site.database, STAFF["district_admin"][0])
     destroy_student(site.database, site.home, student, officer, NOW, SECRET)
 
 
@@ -51,7 +51,7 @@ def test_a_destroyed_student_is_not_found_in_the_next_request(site: TestSite):  
 def test_the_certificate_can_be_read_and_names_no_student(site: TestSite):  # R32
     add_backup(
         site.database,
-        Copy("monday", "vault", NOW - timedelta(days=1), NOW.date() + timedelta(days=9)),
+        Backup("monday", "vault", NOW - timedelta(days=1), NOW.date() + timedelta(days=9)),
     )
     destroy(site, "s01")
     browser = site.browser("district_admin")

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from records.disclosure_log.disclosures import Limits, verify
+from records.disclosure_log.disclosures import DisclosureLimits, verify_log
 from records.people.notices import Notice, notices
 from tests.records.conftest import snapshot_of
 from tests.serving import district
@@ -25,7 +25,7 @@ _NAME = re.compile("Given[0-9]+|Lastname|Quillfeather")
 def small(filled_home: Path, tmp_path: Path) -> TestSite:
     """At most three students in one answer, at most four in a day."""
     shutil.copytree(filled_home, tmp_path / "home")
-    return open_site(tmp_path / "home", Limits(at_once=3, a_day=4))
+    return open_site(tmp_path / "home", DisclosureLimits(at_once=3, a_day=4))
 
 
 def seen_by(site: TestSite, who: str) -> set[str | None]:
@@ -59,7 +59,7 @@ def test_the_fifth_student_of_a_day_is_shown_to_nobody(small: TestSite, who: str
     handles = [small.handle(who, student) for student in district.TUTORED]
     answers = [browser.get(path.format(handle)) for handle in handles]
     assert [refused(answer) for answer in answers] == [False] * 4 + [True] * 2
-    assert len(small.log()) == 4 and verify(small.database).rows == 4, (
+    assert len(small.log()) == 4 and verify_log(small.database).rows == 4, (
         "what was not shown is not on the log as shown"
     )
     assert answers[4].headers["retry-after"] == str(13 * 60 * 60 + 30 * 60), (

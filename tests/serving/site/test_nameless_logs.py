@@ -20,7 +20,7 @@ from records.canonical.schema import Category
 from records.database.engine import open_database
 from tests.records.conftest import add_consent, snapshot_of
 from tests.serving import district
-from tests.serving.conftest import STAFF, TestSite, fill, open_site
+from tests.serving.conftest import STAFF, TestSite, add_partners_and_staff, open_site
 from tests.serving.crawl import crawl, csrf_of
 
 STUDENTS = 700
@@ -75,7 +75,7 @@ def site(approved: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Te
     shutil.copytree(approved, tmp_path / "home")
     snapshot_of(planted(), tmp_path / "home")
     database = open_database(f"sqlite:///{tmp_path / 'home' / 'handrail.db'}")
-    fill(database)
+    add_partners_and_staff(database)
     add_consent(database, f"{MARK}id0000", Category.HOUSING)
     database.engine.dispose()
     return open_site(tmp_path / "home")

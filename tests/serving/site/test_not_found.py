@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from records.access.scope import scope_for
-from records.people.accounts import viewer_of
+from records.people.accounts import active_staff_member
 from records.snapshots.snapshot import Snapshot
 from tests.serving import district
 from tests.serving.conftest import NOW, SECRET, STAFF, TestSite
@@ -33,7 +33,7 @@ def out_of_scope(site: TestSite, who: str) -> list[str]:
     """A handle of another organisation's, and the one that this person would have of a student they
     do not see.
     """
-    viewer = viewer_of(site.database, STAFF[who][0])
+    viewer = active_staff_member(site.database, STAFF[who][0])
     scope = scope_for(viewer, site.database, Snapshot.current(site.home), NOW, SECRET)
     everybody = dict.fromkeys(district.STUDENTS, next(iter(scope.grants.values()), ()))
     would_be = replace(scope, grants=everybody)

@@ -15,17 +15,17 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from records.access.publication import publish
+from records.access.publication import publish_snapshot
 from records.access.scope import Grant, Scope, ScopedRecords, Viewer
 from records.canonical.schema import Category
 from records.database.engine import Database
-from records.disclosure_log.disclosures import Limits, forget_student, verify
+from records.disclosure_log.disclosures import DisclosureLimits, unlink_student, verify_log
 from records.people.notices import notices
 from records.snapshots.queries import _written
 from records.snapshots.snapshot import Snapshot
 from serving.app import SiteConfig, create_app
 from tests.database_copies import copy_rows
-from tests.records.row_secured_database import Walled, walled_database
+from tests.records.row_secured_database import RowSecuredDatabase, row_secured_database
 from tests.serving import district
 from tests.serving.conftest import NOW, SECRET, TestSite
 from tests.serving.crawl import crawl
@@ -35,19 +35,19 @@ EVERYONE = {f"Lastname{place:02d}" for place in range(1, 12)} | {district.CANARY
 
 
 @pytest.fixture
-def walled(postgres_server: str) -> Walled:
-    return walled_database(postgres_server, f"site{uuid.uuid4().hex[:12]}")
+def walled(postgres_server: str) -> RowSecuredDatabase:
+    return row_secured_database(postgres_server, f"site{uuid.uuid4().hex[:12]}")
 
 
 @pytest.fixture
-def walled_site(walled: Walled, filled_home: Path, tmp_path: Path) -> TestSite:
+def walled_site(walled: RowSecuredDatabase, filled_home: Path, tmp_path: Path) -> TestSite:
     """The district of the other tests, on PostgreSQL, served by the login that is the site's
     own.
     """
     home = tmp_path / "walled"
     shutil.copytree(filled_home, home)
     copy_rows(home, walled.owner)
-    publish(walled.owner, Snapshot.current(home))
+    publish_snapshot(walled.owner, Snapshot.current(home))
     app = create_app(SiteConfig(home, walled.site, SECRET, lambda: NOW))
     app.state.site.shelf.wait()
     return TestSite(home, walled.site, app)
@@ -154,7 +154,7 @@ def test_the_site_s_own_login_adds_to_the_log_and_can_change_nothing_on_it(
     for end in ("", "/disclosures", "/disclosures.csv"):
         assert officer.get(f"/students/{handle}{end}").status_code == 200
     assert walled_site.browser("caseworker").get("/caseload").status_code == 200
-    before = verify(walled_site.database)
+    before = verify_log(walled_site.database)
     assert before.ok and before.rows == 3 + len(district.TUTORED)
     changes = (
         "DELETE FROM {}",
@@ -175,22 +175,28 @@ def test_the_site_s_own_login_adds_to_the_log_and_can_change_nothing_on_it(
             change
         )  # insufficient_privilege
     with pytest.raises(ProgrammingError), walled_site.database.write_transaction() as session:
-        forget_student(session, "s01")
-    assert verify(walled_site.database) == before
+        unlink_student(session, "s01")
+    assert verify_log(walled_site.database) == before
 
 
-def test_the_owner_s_login_can_cut_a_name_off_the_log(walled_site: TestSite, walled: Walled):
+def test_the_owner_s_login_can_cut_a_name_off_the_log(
+    walled_site: TestSite, walled: RowSecuredDatabase
+):
     walled_site.browser("caseworker").get("/caseload")
     with walled.owner.write_transaction() as session:
-        assert forget_student(session, "s01")
-    found = verify(walled_site.database)
+        assert unlink_student(session, "s01")
+    found = verify_log(walled_site.database)
     assert (found.ok, found.nameless) == (True, 1)
 
 
 def test_a_limit_is_kept_and_told_by_the_site_s_own_login(walled_site: TestSite):  # R31
     app = create_app(
         SiteConfig(
-            walled_site.home, walled_site.database, SECRET, lambda: NOW, limits=Limits(200, 3)
+            walled_site.home,
+            walled_site.database,
+            SECRET,
+            lambda: NOW,
+            limits=DisclosureLimits(200, 3),
         )
     )
     site = TestSite(walled_site.home, walled_site.database, app)

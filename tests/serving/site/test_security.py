@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from serving.app import SiteConfig, create_app
-from serving.site.security import local_path
+from serving.site.security import safe_redirect_path
 from tests.serving.conftest import NOW, PASSWORD, SECRET, STAFF, TestSite
 from tests.serving.crawl import Page, crawl, csrf_of
 
@@ -226,7 +226,7 @@ def test_signing_in_leads_back_to_this_site_only(site: TestSite):
         "/\t/elsewhere.example",
         "///elsewhere.example",
     ):
-        assert local_path(foreign) == "/"
+        assert safe_redirect_path(foreign) == "/"
 
 
 def test_without_records_the_site_says_so(site: TestSite):

@@ -12,8 +12,8 @@ import pytest
 
 from features.catalog import feature_names
 from records.access.scope import NotInScope, Scope, scope_for
-from records.decisions.decisions import DecisionRefused, decisions_about, record_decision
-from records.people.accounts import viewer_of
+from records.decisions.decisions import DecisionError, decisions_for_student, record_decision
+from records.people.accounts import active_staff_member
 from records.snapshots.snapshot import Snapshot
 from tests.serving.conftest import NOW, SECRET, STAFF, TestSite
 from tests.serving.crawl import csrf_of
@@ -47,7 +47,7 @@ def advised(site: TestSite, model: RankerModel) -> TestSite:
 
 
 def scope_of(site: TestSite, who: str) -> Scope:
-    viewer = viewer_of(site.database, STAFF[who][0])
+    viewer = active_staff_member(site.database, STAFF[who][0])
     return scope_for(viewer, site.database, Snapshot.current(site.home), NOW, SECRET)
 
 
@@ -79,7 +79,7 @@ def test_accepting_is_kept_with_who_when_and_what_was_shown(advised: TestSite): 
         303,
         f"{path}?done=accepted#supports",
     )
-    (kept,) = decisions_about(advised.database, scope_of(advised, "caseworker"), "s02")
+    (kept,) = decisions_for_student(advised.database, scope_of(advised, "caseworker"), "s02")
     assert (kept.action, kept.support, kept.rank, kept.model_sha256, kept.at) == (
         "accepted",
         "mentoring",
@@ -104,14 +104,14 @@ def test_dismissing_needs_a_reason(advised: TestSite):  # R34
     path = f"/students/{handle}/suggestions/mentoring"
     refused = browser.post(path, data=fields | {"reason": "", "detail": "  "})
     assert refused.status_code == 422 and "reason" in refused.text
-    assert decisions_about(advised.database, scope_of(advised, "caseworker"), "s02") == []
+    assert decisions_for_student(advised.database, scope_of(advised, "caseworker"), "s02") == []
     assert (
         browser.post(
             path, data=fields | {"reason": "No place is free", "detail": "till May"}
         ).status_code
         == 303
     )
-    (kept,) = decisions_about(advised.database, scope_of(advised, "caseworker"), "s02")
+    (kept,) = decisions_for_student(advised.database, scope_of(advised, "caseworker"), "s02")
     assert kept.reason == "No place is free: till May"
 
 
@@ -127,7 +127,7 @@ def test_a_list_that_has_changed_is_not_decided_on(advised: TestSite, change: di
     response = browser.post(f"/students/{handle}/suggestions/mentoring", data=fields | change)
     assert response.status_code == 409 and "This list has changed" in response.text
     assert browser.post(f"/students/{handle}/suggestions/food", data=fields).status_code == 409
-    assert decisions_about(advised.database, scope_of(advised, "caseworker"), "s02") == []
+    assert decisions_for_student(advised.database, scope_of(advised, "caseworker"), "s02") == []
 
 
 def test_extra_fields_and_wrong_tokens_decide_nothing(advised: TestSite):  # R21, R46
@@ -147,17 +147,17 @@ def test_extra_fields_and_wrong_tokens_decide_nothing(advised: TestSite):  # R21
     token = {"X-CSRF-Token": browser.get("/api/v1/me").json()["csrf"]}
     assert browser.post(api, json=body).status_code == 403
     assert browser.post(api, json=body | {"approved_by": "me"}, headers=token).status_code == 422
-    assert decisions_about(advised.database, scope_of(advised, "caseworker"), "s02") == []
+    assert decisions_for_student(advised.database, scope_of(advised, "caseworker"), "s02") == []
     assert browser.post(api, json=body, headers=token).status_code == 201
-    assert len(decisions_about(advised.database, scope_of(advised, "caseworker"), "s02")) == 1
+    assert len(decisions_for_student(advised.database, scope_of(advised, "caseworker"), "s02")) == 1
 
 
 def test_a_decision_stays_within_the_organisation_that_made_it(site: TestSite):
     mine, theirs = scope_of(site, "caseworker"), scope_of(site, "pantry")
     record_decision(site.database, mine, "s05", "tutoring", "accepted", "", SHA, 1, {}, NOW)
-    assert len(decisions_about(site.database, mine, "s05")) == 1
-    assert decisions_about(site.database, theirs, "s05") == []
-    assert decisions_about(site.database, scope_of(site, "district_admin"), "s05") == []
+    assert len(decisions_for_student(site.database, mine, "s05")) == 1
+    assert decisions_for_student(site.database, theirs, "s05") == []
+    assert decisions_for_student(site.database, scope_of(site, "district_admin"), "s05") == []
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_decision_stays_within_the_organisation_that_made_it(site: TestSite):
 def test_a_decision_that_says_nothing_is_refused(
     site: TestSite, support: str, action: str, reason: str
 ):
-    with pytest.raises(DecisionRefused):
+    with pytest.raises(DecisionError):
         record_decision(
             site.database,
             scope_of(site, "caseworker"),
@@ -195,4 +195,4 @@ def test_nothing_is_decided_about_a_student_out_of_scope(site: TestSite):  # R3
                 site.database, scope, student, "tutoring", "accepted", "", SHA, 1, {}, datetime.min
             )
         with pytest.raises(NotInScope):
-            decisions_about(site.database, scope, student)
+            decisions_for_student(site.database, scope, student)

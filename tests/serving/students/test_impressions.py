@@ -12,26 +12,31 @@ import pytest
 
 from records.access.scope import pipeline_scope
 from records.decisions.exploration import (
-    OFF,
-    Exploration,
-    ExplorationRefused,
-    exploration_now,
+    NO_EXPLORATION,
+    ExplorationError,
+    ExplorationPolicy,
+    current_exploration,
     exploration_settings,
     set_exploration,
 )
-from records.decisions.impressions import ListedSupport, ShownList, lists_shown, record_lists
-from records.people.accounts import viewer_of
-from records.people.district_admins import NotAnOfficer
+from records.decisions.impressions import (
+    Impression,
+    RankedSupport,
+    log_impressions,
+    logged_impressions,
+)
+from records.people.accounts import active_staff_member
+from records.people.district_admins import NotADistrictAdmin
 from records.snapshots.snapshot import Snapshot
-from serving.students.suggestion_order import draw_by, in_order
+from serving.students.suggestion_order import order_suggestions, weekly_draw
 from tests.serving.conftest import NOW, STAFF, TestSite
 from tests.serving.students.test_decisions import SHA, model, scope_of  # noqa: F401
-from training.monitoring.shadow import NO_SUGGESTION, FirstPlaces, beside
+from training.monitoring.shadow import NO_SUGGESTION, TopSuggestionPair, compare_shadow_lists
 from training.ranking.model_file import RankerModel
 
 STUDENTS = [f"s{n:05d}" for n in range(20_000)]
 REASON = "To learn whether food or tutoring helps more."
-DRAW = draw_by(b"secret", NOW.date(), SHA)
+DRAW = weekly_draw(b"secret", NOW.date(), SHA)
 
 
 def table(benefits: dict[str, float]) -> pd.DataFrame:
@@ -46,12 +51,17 @@ def table(benefits: dict[str, float]) -> pd.DataFrame:
 
 
 def lists(database, home):
-    return lists_shown(database, pipeline_scope(Snapshot.current(home), "training", NOW.date()))
+    return logged_impressions(
+        database, pipeline_scope(Snapshot.current(home), "training", NOW.date())
+    )
 
 
 def test_without_exploration_the_best_stands_first_for_sure():
-    shown, drawn = in_order(
-        table({"food": 3.0, "tutoring": 2.9, "health": 2.0, "mentoring": 1.5}), OFF, DRAW, 3
+    shown, drawn = order_suggestions(
+        table({"food": 3.0, "tutoring": 2.9, "health": 2.0, "mentoring": 1.5}),
+        NO_EXPLORATION,
+        DRAW,
+        3,
     )
     assert not drawn and set(shown["rank"]) == {1, 2, 3}
     assert (shown["first_chance"] == (shown["support"] == "food")).all()
@@ -59,7 +69,7 @@ def test_without_exploration_the_best_stands_first_for_sure():
 
 def test_what_stands_first_does_so_as_often_as_its_chance_says():
     benefits = {"food": 3.0, "tutoring": 2.9, "health": 2.6, "mentoring": 1.5}
-    shown, drawn = in_order(table(benefits), Exploration(0.1, 0.5), DRAW, 4)
+    shown, drawn = order_suggestions(table(benefits), ExplorationPolicy(0.1, 0.5), DRAW, 4)
     assert set(drawn) == set(STUDENTS) and 0.09 < np.mean(list(drawn.values())) < 0.11
     chances = shown.groupby("support")["first_chance"].agg(["min", "max"])
     assert chances.loc["food"].tolist() == pytest.approx([0.9 + 0.1 / 3] * 2)
@@ -85,11 +95,13 @@ def test_what_stands_first_does_so_as_often_as_its_chance_says():
 
 
 def test_who_is_not_shown_takes_no_part_and_a_draw_holds_for_its_week():
-    shown, drawn = in_order(table({"food": 3.0, "tutoring": 2.95}), Exploration(0.1, 0.5), DRAW, 1)
+    shown, drawn = order_suggestions(
+        table({"food": 3.0, "tutoring": 2.95}), ExplorationPolicy(0.1, 0.5), DRAW, 1
+    )
     assert not drawn and (shown["support"] == "food").all() and (shown["first_chance"] == 1).all()
-    again = draw_by(b"secret", NOW.date(), SHA)
+    again = weekly_draw(b"secret", NOW.date(), SHA)
     assert [again(one) for one in STUDENTS[:50]] == [DRAW(one) for one in STUDENTS[:50]]
-    other = draw_by(b"other secret", NOW.date(), SHA)
+    other = weekly_draw(b"other secret", NOW.date(), SHA)
     assert [other(one) for one in STUDENTS[:50]] != [DRAW(one) for one in STUDENTS[:50]]
 
 
@@ -97,26 +109,29 @@ def test_only_a_district_administrator_turns_it_on_within_bounds_and_every_setti
     site: TestSite,
 ):
     officer, caseworker = (
-        viewer_of(site.database, STAFF[who][0]) for who in ("district_admin", "caseworker")
+        active_staff_member(site.database, STAFF[who][0])
+        for who in ("district_admin", "caseworker")
     )
-    with pytest.raises(NotAnOfficer, match="only they may let the order of suggestions be drawn"):
-        set_exploration(site.database, caseworker, Exploration(0.05, 0.5), REASON, NOW)
-    for asked, message in (
-        (Exploration(0.2, 0.5), "share is 0.2; it must be from 0 to 0.1"),
-        (Exploration(0.05, 3.0), "near is 3; it must be above 0 and at most 1"),
-        (Exploration(0.05, 0.0), "near is 0"),
+    with pytest.raises(
+        NotADistrictAdmin, match="only they may let the order of suggestions be drawn"
     ):
-        with pytest.raises(ExplorationRefused, match=message):
+        set_exploration(site.database, caseworker, ExplorationPolicy(0.05, 0.5), REASON, NOW)
+    for asked, message in (
+        (ExplorationPolicy(0.2, 0.5), "share is 0.2; it must be from 0 to 0.1"),
+        (ExplorationPolicy(0.05, 3.0), "near is 3; it must be above 0 and at most 1"),
+        (ExplorationPolicy(0.05, 0.0), "near is 0"),
+    ):
+        with pytest.raises(ExplorationError, match=message):
             set_exploration(site.database, officer, asked, REASON, NOW)
-    with pytest.raises(ExplorationRefused, match="reason must be a sentence"):
-        set_exploration(site.database, officer, Exploration(0.05, 0.5), "because", NOW)
+    with pytest.raises(ExplorationError, match="reason must be a sentence"):
+        set_exploration(site.database, officer, ExplorationPolicy(0.05, 0.5), "because", NOW)
     before = len(exploration_settings(site.database))
-    set_exploration(site.database, officer, Exploration(0.05, 0.5), REASON, NOW)
-    assert exploration_now(site.database) == Exploration(0.05, 0.5)
+    set_exploration(site.database, officer, ExplorationPolicy(0.05, 0.5), REASON, NOW)
+    assert current_exploration(site.database) == ExplorationPolicy(0.05, 0.5)
     set_exploration(
-        site.database, officer, Exploration(0.0, 0.5), "It was on for a whole term.", NOW
+        site.database, officer, ExplorationPolicy(0.0, 0.5), "It was on for a whole term.", NOW
     )
-    assert exploration_now(site.database) == OFF
+    assert current_exploration(site.database) == NO_EXPLORATION
     settings = exploration_settings(site.database)[
         : len(exploration_settings(site.database)) - before
     ]
@@ -150,37 +165,37 @@ def test_a_list_is_kept_once_with_its_chances_and_what_a_challenger_would_show(
     (entry,) = own.listed
     assert (entry.support, entry.rank, entry.first_chance) == ("mentoring", 1, 1.0)
     assert entry.benefit > entry.lower > 0 and own.challenger == ("mentoring",)
-    found = beside(kept)
+    found = compare_shadow_lists(kept)
     assert found.students == len(kept) and found.same_first is None and not found.first_places
 
 
 def test_a_shadow_tells_numbers_of_ten_or_more_and_nothing_gives_the_rest_back(site: TestSite):
-    def shown(number: int, first: str, unseen: tuple[str, ...]) -> ShownList:
-        listed = (ListedSupport(first, 1, 1.0, 2.0, 1.0),) if first else ()
-        return ShownList(f"s{number}", "o", NOW.date(), "snap", SHA, listed, challenger=unseen)
+    def shown(number: int, first: str, unseen: tuple[str, ...]) -> Impression:
+        listed = (RankedSupport(first, 1, 1.0, 2.0, 1.0),) if first else ()
+        return Impression(f"s{number}", "o", NOW.date(), "snap", SHA, listed, challenger=unseen)
 
     every = [shown(n, "food", ("food",)) for n in range(30)]
     every += [shown(n, "food", ("tutoring", "food")) for n in range(30, 45)]
-    found = beside([*every, *(shown(n, "", ("food",)) for n in range(45, 48))])
+    found = compare_shadow_lists([*every, *(shown(n, "", ("food",)) for n in range(45, 48))])
     assert (found.students, found.same_first, found.other) == (48, 30, 18)
-    assert found.first_places == (FirstPlaces("food", "food", 30),)
-    assert beside(every + [shown(n, "", ()) for n in range(45, 57)]).first_places[
+    assert found.first_places == (TopSuggestionPair("food", "food", 30),)
+    assert compare_shadow_lists(every + [shown(n, "", ()) for n in range(45, 57)]).first_places[
         -1
-    ] == FirstPlaces(NO_SUGGESTION, NO_SUGGESTION, 12)
-    assert beside([*every, shown(0, "food", ("tutoring",))]).same_first == 29, (
+    ] == TopSuggestionPair(NO_SUGGESTION, NO_SUGGESTION, 12)
+    assert compare_shadow_lists([*every, shown(0, "food", ("tutoring",))]).same_first == 29, (
         "each student counts once, by the newest"
     )
     three_alike = [shown(n, "mentoring", ("mentoring",)) for n in range(45, 48)]
     apart = [shown(n, "mentoring", ("food",)) for n in range(48, 58)]
-    assert beside([*every, *three_alike, *apart]).same_first is None, (
+    assert compare_shadow_lists([*every, *three_alike, *apart]).same_first is None, (
         "33 less the 30 who are told would be three"
     )
     two_apart = [shown(n, "mentoring", ("food",)) for n in range(58, 60)]
     ten_alike = [
         shown(n, name, (name,)) for n, name in enumerate(["mentoring"] * 5 + ["health"] * 5, 60)
     ]
-    found = beside([*every, *ten_alike, *two_apart])
+    found = compare_shadow_lists([*every, *ten_alike, *two_apart])
     assert (found.other, found.same_first) == (12, None), (
         "and the rest of the others must be ten, or none"
     )
-    record_lists(site.database, [], NOW)
+    log_impressions(site.database, [], NOW)

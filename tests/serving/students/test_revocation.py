@@ -15,9 +15,20 @@ import pytest
 from records.access.scope import Scope, scope_for
 from records.canonical.schema import Category
 from records.database.engine import StaffRow
-from records.people.accounts import viewer_of
-from records.permissions.agreements import AgreementError, parse_agreement, revoke, save_agreement
-from records.permissions.consents import Signed, add_consent, end_opt_out, opt_out, revoke_consent
+from records.people.accounts import active_staff_member
+from records.permissions.agreements import (
+    AgreementError,
+    parse_agreement,
+    revoke_agreement,
+    save_agreement,
+)
+from records.permissions.consents import (
+    SignedConsent,
+    add_consent,
+    add_opt_out,
+    end_opt_out,
+    revoke_consent,
+)
 from records.permissions.legal_holds import place_hold
 from records.permissions.reinstatements import reinstate
 from records.snapshots.snapshot import Snapshot
@@ -32,7 +43,7 @@ back."""
 
 
 def scope_of(site: TestSite, who: str, now: datetime = NOW) -> Scope:
-    viewer = viewer_of(site.database, STAFF[who][0])
+    viewer = active_staff_member(site.database, STAFF[who][0])
     return scope_for(viewer, site.database, Snapshot.current(site.home), now, SECRET)
 
 
@@ -109,7 +120,7 @@ def test_taking_part_ends_with_its_last_day(site: TestSite):  # R11
 
 
 def by_opt_out(site: TestSite) -> None:
-    opt_out(site.database, scope_of(site, "district_admin"), "s01", NOW.date(), NOW)
+    add_opt_out(site.database, scope_of(site, "district_admin"), "s01", NOW.date(), NOW)
 
 
 def by_hold(site: TestSite) -> None:
@@ -118,7 +129,7 @@ def by_hold(site: TestSite) -> None:
 
 def by_suspension(site: TestSite) -> None:
     """An organisation is suspended by revoking all that it has."""
-    revoke(site.database, "a1", NOW)
+    revoke_agreement(site.database, "a1", NOW)
 
 
 @pytest.mark.parametrize("end", [by_opt_out, by_hold, by_suspension])
@@ -158,7 +169,7 @@ def test_a_closed_account_is_signed_out_at_its_next_request(site: TestSite):  # 
     browser, handle = site.browser("caseworker"), site.handle("caseworker", "s01")
     with site.database.session() as session:
         session.get_one(
-            StaffRow, viewer_of(site.database, STAFF["caseworker"][0]).user_id
+            StaffRow, active_staff_member(site.database, STAFF["caseworker"][0]).user_id
         ).active = False
     page = browser.get(f"/students/{handle}")
     assert page.status_code == 303 and page.headers["location"].startswith("/sign-in")
@@ -174,7 +185,7 @@ def by_consent(site: TestSite, until: date = date(2026, 8, 31)) -> int:
     )
     save_agreement(site.database, parse_agreement(text, "a1"))
     named = frozenset({Category.DIRECTORY, Category.ATTENDANCE})
-    signed = Signed("s01", "tutors", named, "Tutoring", "A parent", date(2026, 4, 1), until)
+    signed = SignedConsent("s01", "tutors", named, "Tutoring", "A parent", date(2026, 4, 1), until)
     return add_consent(site.database, scope_of(site, "district_admin"), signed, NOW).number
 
 
@@ -221,7 +232,7 @@ def test_a_newer_version_of_a_revoked_agreement_opens_nothing_until_an_officer_t
 ):  # R12
     browser, handle = site.browser("caseworker"), site.handle("caseworker", "s01")
     text = agreement_text(categories=GRANTED).replace("version = 1", "version = 2")
-    revoke(site.database, "a1", NOW)
+    revoke_agreement(site.database, "a1", NOW)
     with pytest.raises(AgreementError, match="was revoked"):
         save_agreement(site.database, parse_agreement(text, "a1"))
     assert answers(site, browser, handle) == {404}

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from records.people.accounts import start_session, viewer_of
-from records.permissions.agreements import revoke
+from records.people.accounts import active_staff_member, start_session
+from records.permissions.agreements import revoke_agreement
 from tests.records.conftest import snapshot_of
 from tests.serving import district
 from tests.serving.conftest import NOW, STAFF, TestSite, open_site
@@ -88,7 +88,7 @@ def test_districts_that_differ_only_out_of_scope_answer_alike(
     for home in homes:
         shutil.copytree(filled_home, home)
     before = open_site(homes[0])
-    token = start_session(before.database, viewer_of(before.database, STAFF[who][0]), NOW)
+    token = start_session(before.database, active_staff_member(before.database, STAFF[who][0]), NOW)
     before.database.engine.dispose()
     shutil.copyfile(homes[0] / "handrail.db", homes[1] / "handrail.db")
     snapshot_of(scrambled(who), homes[1])
@@ -180,7 +180,7 @@ def test_an_evaluation_agreement_opens_no_student(site: TestSite):  # R13
 def test_a_revoked_agreement_closes_the_page_at_the_next_request(site: TestSite):  # R12
     browser, path = site.browser("caseworker"), f"/students/{site.handle('caseworker', 's01')}"
     assert browser.get(path).status_code == 200
-    revoke(site.database, "a1", NOW)
+    revoke_agreement(site.database, "a1", NOW)
     assert browser.get(path).status_code == 404
     assert "no agreement in force" in browser.get("/caseload").text
 

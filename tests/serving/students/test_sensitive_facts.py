@@ -15,14 +15,14 @@ import pytest
 
 from records.access.scope import Scope, scope_for
 from records.canonical.schema import Category
-from records.people.accounts import start_session, viewer_of
+from records.people.accounts import active_staff_member, start_session
 from records.permissions.agreements import parse_agreement, save_agreement
-from records.permissions.consents import Signed, add_consent, consents, revoke_consent
+from records.permissions.consents import SignedConsent, add_consent, consents, revoke_consent
 from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import agreement_text, snapshot_of
 from tests.serving import district
 from tests.serving.conftest import GRANTED, NOW, SECRET, STAFF, TestSite, open_site
-from tests.serving.trained_model import advise, taught
+from tests.serving.trained_model import install_model, train_model
 from training.ranking.model_file import RankerModel
 
 FACTS = {
@@ -44,14 +44,14 @@ FACTS = {
 
 @pytest.fixture(scope="module")
 def model() -> RankerModel:
-    return taught("mentoring")
+    return train_model("mentoring")
 
 
 @pytest.fixture
 def granting(site: TestSite, model: RankerModel) -> TestSite:
     """The tutors' agreement names all three; no family has signed yet. A model serves."""
     grant(site)
-    advise(site, model)
+    install_model(site, model)
     return site
 
 
@@ -88,7 +88,7 @@ def answers(
 
 
 def officer_of(site: TestSite) -> Scope:
-    viewer = viewer_of(site.database, STAFF["district_admin"][0])
+    viewer = active_staff_member(site.database, STAFF["district_admin"][0])
     return scope_for(viewer, site.database, Snapshot.current(site.home), NOW, SECRET)
 
 
@@ -100,7 +100,7 @@ def test_without_a_consent_absent_with_one_shown_and_gone_when_it_is_revoked(
     browser, officer = granting.browser("caseworker"), officer_of(granting)
     for path, text in answers(granting, browser).items():
         assert not words.search(text), path
-    signed = Signed(
+    signed = SignedConsent(
         "s01",
         "tutors",
         frozenset({category}),
@@ -128,7 +128,7 @@ def test_without_a_consent_absent_with_one_shown_and_gone_when_it_is_revoked(
 
 
 def test_a_consent_opens_nothing_that_the_agreement_does_not_name(site: TestSite):  # R9, R10
-    everything = Signed(
+    everything = SignedConsent(
         "s01",
         "tutors",
         frozenset(Category),
@@ -143,7 +143,7 @@ def test_a_consent_opens_nothing_that_the_agreement_does_not_name(site: TestSite
 
 
 def test_a_consent_for_one_partner_opens_nothing_to_another(granting: TestSite):  # R9, R10
-    signed = Signed(
+    signed = SignedConsent(
         "s01", "pantry", frozenset(FACTS), "Help", "A parent", date(2026, 4, 1), date(2026, 8, 31)
     )
     kept = add_consent(granting.database, officer_of(granting), signed, NOW)
@@ -156,7 +156,7 @@ def test_suggestions_are_the_same_with_and_without_the_consents(granting: TestSi
     browser, handle = granting.browser("caseworker"), granting.handle("caseworker", "s02")
     before = browser.get(f"/api/v1/students/{handle}/suggestions").json()
     assert [one["support"] for one in before["suggestions"]] == ["mentoring"]
-    signed = Signed(
+    signed = SignedConsent(
         "s02", "tutors", frozenset(FACTS), "Help", "A parent", date(2026, 4, 1), date(2026, 8, 31)
     )
     add_consent(granting.database, officer_of(granting), signed, NOW)
@@ -216,14 +216,16 @@ def test_a_homeless_student_and_a_housed_twin_get_the_same_alert_and_the_same_pl
         shutil.copytree(filled_home, home)
     first = open_site(homes["s01"])
     grant(first)
-    token = start_session(first.database, viewer_of(first.database, STAFF["caseworker"][0]), NOW)
+    token = start_session(
+        first.database, active_staff_member(first.database, STAFF["caseworker"][0]), NOW
+    )
     first.database.engine.dispose()
     shutil.copyfile(homes["s01"] / "handrail.db", homes["s02"] / "handrail.db")
     seen = []
     for homeless, home in homes.items():
         snapshot_of(twins(homeless), home)
         site = open_site(home)
-        advise(site, model)
+        install_model(site, model)
         browser = site.browser()
         browser.cookies.set("handrail", token)
         told = {

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from serving.wording import words
-from training.episodes.outcome import MEASURES, Outcome
+from training.episodes.outcome import MEASURE_UNITS, OutcomeDefinition
 
 
 def test_a_point_is_told_in_what_the_district_lets_count():
     assert (
-        words.what_a_point_is(Outcome.declared().weights)
+        words.progress_point_text(OutcomeDefinition.declared().weights)
         == "One point is one more school day in every hundred, or two more points of 100 in course"
         " marks."
     )
@@ -20,13 +20,13 @@ def test_a_point_is_told_in_what_the_district_lets_count():
         "assessments": 0.25,
     }
     assert (
-        words.what_a_point_is(own)
+        words.progress_point_text(own)
         == "One point is 3.3 more courses passed in every hundred, or four small steps up in the"
         " same test, each a tenth of how far students' results usually lie apart, or 2.5 more"
         " school days in every hundred without an incident written up."
     )
-    assert words.what_a_point_is(None) == words.what_a_point_is({}) == words.OWN_POINT
+    assert words.progress_point_text(None) == words.progress_point_text({}) == words.OWN_POINT
 
 
 def test_every_measure_has_words():
-    assert set(words.UNITS) == set(MEASURES)
+    assert set(words.PROGRESS_UNITS) == set(MEASURE_UNITS)

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.allocation.allocation import (
+    Allocation,
+    AllocationError,
     Floors,
-    FloorsImpossible,
-    Matching,
-    MatchingError,
-    match,
-    suggested,
+    InfeasibleFloors,
+    allocate,
+    benefit_matrix,
 )
 
 ILLUSTRATION = pd.DataFrame(
@@ -69,7 +69,7 @@ def worth(benefits: pd.DataFrame, plan: tuple[tuple[int, ...], ...]) -> float:
 
 
 def keeps_the_rules(
-    found: Matching, benefits: pd.DataFrame, capacity: dict[str, int], most_each: int
+    found: Allocation, benefits: pd.DataFrame, capacity: dict[str, int], most_each: int
 ) -> None:
     for plan in (found.best, found.greedy):
         assert len(set(plan.given)) == len(plan.given)
@@ -83,7 +83,7 @@ def keeps_the_rules(
 
 
 def test_the_best_plan_takes_a_place_from_one_who_loses_less():
-    found = match(ILLUSTRATION, {"mentoring": 1, "tutoring": 1})
+    found = allocate(ILLUSTRATION, {"mentoring": 1, "tutoring": 1})
     assert [(p.student, p.support) for p in found.greedy.given] == [
         ("ana", "mentoring"),
         ("cy", "tutoring"),
@@ -102,14 +102,16 @@ def test_the_best_plan_takes_a_place_from_one_who_loses_less():
 
 
 def test_greedy_order_may_be_given_and_then_each_takes_their_best_in_turn():
-    found = match(ILLUSTRATION, {"mentoring": 1, "tutoring": 1}, order=["zoe", "cy", "ben", "ana"])
+    found = allocate(
+        ILLUSTRATION, {"mentoring": 1, "tutoring": 1}, order=["zoe", "cy", "ben", "ana"]
+    )
     assert [(p.student, p.support) for p in found.greedy.given] == [
         ("ben", "mentoring"),
         ("cy", "tutoring"),
     ]
-    assert found.best == match(ILLUSTRATION, {"mentoring": 1, "tutoring": 1}).best
+    assert found.best == allocate(ILLUSTRATION, {"mentoring": 1, "tutoring": 1}).best
     assert found.gain == 2.0 and [c.student for c in found.changes()] == ["ana", "cy"]
-    both = match(
+    both = allocate(
         ILLUSTRATION, {"mentoring": 1, "tutoring": 1}, order=["ben", "ana", "cy"], most_each=2
     )
     assert [(p.student, p.support) for p in both.greedy.given] == [
@@ -126,9 +128,11 @@ def test_no_order_of_students_is_better_than_the_best_plan(
     benefits, capacity, most_each = case
     order = list(benefits.index)
     random.shuffle(order)
-    found = match(benefits, capacity, most_each=most_each, order=order)
+    found = allocate(benefits, capacity, most_each=most_each, order=order)
     keeps_the_rules(found, benefits, capacity, most_each)
-    assert found.gain >= -1e-4 and found.best == match(benefits, capacity, most_each=most_each).best
+    assert (
+        found.gain >= -1e-4 and found.best == allocate(benefits, capacity, most_each=most_each).best
+    )
 
 
 @settings(max_examples=150, deadline=None)
@@ -137,7 +141,7 @@ def test_no_plan_is_better_and_greedy_order_never_is(
     case: tuple[pd.DataFrame, dict[str, int], int],
 ):
     benefits, capacity, most_each = case
-    found = match(benefits, capacity, most_each=most_each)
+    found = allocate(benefits, capacity, most_each=most_each)
     keeps_the_rules(found, benefits, capacity, most_each)
     most = max(worth(benefits, plan) for plan in every_plan(benefits, capacity, most_each))
     assert found.best.total == pytest.approx(most, abs=1e-4)
@@ -154,7 +158,7 @@ def test_the_order_of_rows_and_columns_changes_nothing(
     random.shuffle(rows)
     random.shuffle(columns)
     shuffled = dict(random.sample(list(capacity.items()), len(capacity)))
-    assert match(benefits, capacity, most_each=most_each) == match(
+    assert allocate(benefits, capacity, most_each=most_each) == allocate(
         benefits.loc[rows, columns], shuffled, most_each=most_each
     )
 
@@ -167,7 +171,7 @@ def test_floors_are_kept_at_the_least_cost_or_named(
     benefits, capacity, most_each = case
     labels = {name: data.draw(st.sampled_from(["north", "south"])) for name in benefits.index}
     share = data.draw(st.sampled_from([0.25, 0.5, 0.75, 1.0]))
-    free = match(benefits, capacity, most_each=most_each)
+    free = allocate(benefits, capacity, most_each=most_each)
     least = int(share * len(free.best.given))
     side = np.array([labels[name] == "south" for name in benefits.index])
     fair = [
@@ -178,9 +182,9 @@ def test_floors_are_kept_at_the_least_cost_or_named(
     floors = Floors(labels, {"south": share})
     if not fair:
         with pytest.raises(
-            FloorsImpossible, match=rf"'south' asks for {least} places; at most \d can"
+            InfeasibleFloors, match=rf"'south' asks for {least} places; at most \d can"
         ) as error:
-            match(benefits, capacity, most_each=most_each, floors=floors)
+            allocate(benefits, capacity, most_each=most_each, floors=floors)
         most = max(np.array(plan)[side].sum() for plan in every_plan(benefits, capacity, most_each))
         assert (error.value.group, error.value.most, error.value.asked) == (
             "south",
@@ -188,7 +192,7 @@ def test_floors_are_kept_at_the_least_cost_or_named(
             {"south": least},
         )
         return
-    found = match(benefits, capacity, most_each=most_each, floors=floors)
+    found = allocate(benefits, capacity, most_each=most_each, floors=floors)
     keeps_the_rules(found, benefits, capacity, most_each)
     assert found.floors == {"south": least}
     assert sum(labels[place.student] == "south" for place in found.best.given) >= least
@@ -202,28 +206,31 @@ def test_floors_that_only_fail_together_are_all_named():
     )
     floors = Floors({"a": "north", "b": "north", "c": "south"}, {"north": 1.0, "south": 1.0})
     with pytest.raises(
-        MatchingError, match="floor of group 'north' asks for 2 places; at most 1 can"
+        AllocationError, match="floor of group 'north' asks for 2 places; at most 1 can"
     ):
-        match(benefits, {"tutoring": 1, "food": 1}, floors=floors)
+        allocate(benefits, {"tutoring": 1, "food": 1}, floors=floors)
     apart = pd.DataFrame({"tutoring": [5.0, 4.0]}, index=["a", "c"])
     with pytest.raises(
-        MatchingError, match="cannot be met together, only each alone: 'north' 1, 'south' 1 places"
+        AllocationError,
+        match="cannot be met together, only each alone: 'north' 1, 'south' 1 places",
     ):
-        match(apart, {"tutoring": 1}, floors=floors)
+        allocate(apart, {"tutoring": 1}, floors=floors)
 
 
 def test_of_equal_benefits_the_earlier_ids_are_served():
     names = [f"s{number}" for number in range(9)]
     benefits = pd.DataFrame({"food": 2.0, "tutoring": 2.0}, index=names[::-1])
-    found = match(benefits, {"food": 2, "tutoring": 3})
+    found = allocate(benefits, {"food": 2, "tutoring": 3})
     assert sorted(place.student for place in found.best.given) == names[:5]
     assert [place.student for place in found.best.waiting] == names[5:]
 
 
 def test_nobody_to_place_is_an_empty_plan():
     nothing = pd.DataFrame({"food": [np.nan]}, index=["a"])
-    assert match(nothing, {"food": 3}) == Matching(*[match(nothing, {"food": 0}).best] * 2, 0.0)
-    assert match(nothing.iloc[:0], {"food": 3}).best.given == ()
+    assert allocate(nothing, {"food": 3}) == Allocation(
+        *[allocate(nothing, {"food": 0}).best] * 2, 0.0
+    )
+    assert allocate(nothing.iloc[:0], {"food": 3}).best.given == ()
 
 
 @pytest.mark.parametrize(
@@ -249,8 +256,8 @@ def test_nobody_to_place_is_an_empty_plan():
 )
 def test_what_does_not_fit_is_named(change: dict[str, object], message: str):
     given = {"benefits": ILLUSTRATION, "capacity": {"mentoring": 1, "tutoring": 1}} | change
-    with pytest.raises(MatchingError, match=message):
-        match(**given)
+    with pytest.raises(AllocationError, match=message):
+        allocate(**given)
 
 
 def test_a_list_of_suggestions_becomes_benefits():
@@ -261,7 +268,7 @@ def test_a_list_of_suggestions_becomes_benefits():
             "benefit": [2.0, 3.0, 1.5],
         }
     )
-    found = match(suggested(table), {"food": 1, "tutoring": 1})
+    found = allocate(benefit_matrix(table), {"food": 1, "tutoring": 1})
     assert [(p.student, p.support, p.benefit) for p in found.best.given] == [
         ("a", "tutoring", 3.0),
         ("b", "food", 1.5),

@@ -16,11 +16,11 @@ from scipy.stats import t as student_t
 from features.catalog import feature_names
 from training.effects import effects
 from training.effects.effects import (
-    FEW_ALIKE,
+    FEW_AFTER_TRIMMING,
     FEW_SERVED,
     GAIN,
     LOSS,
-    NEVER_CAME,
+    NEVER_ATTENDED,
     NO_DIFFERENCE,
     NO_OVERLAP,
     UNKNOWN,
@@ -28,20 +28,20 @@ from training.effects.effects import (
     Effect,
     EffectsError,
     ProgramEffect,
-    Services,
+    ServiceTables,
     cost_per_point,
     cost_per_student,
-    dosage,
-    effect,
+    dose_response,
     effects_table,
+    estimate_effect,
     holm,
     joint_verdicts,
-    partner_effects,
-    served_by,
+    program_effects,
+    programs_of_episodes,
     session_costs,
 )
 from training.episodes.episodes import Episodes
-from training.episodes.outcome import Outcome
+from training.episodes.outcome import OutcomeDefinition
 from training.estimation.policy_value import Estimate
 from training.estimation.pseudo_outcomes import NONE
 from training.estimation.sensitivity import e_value
@@ -78,13 +78,13 @@ def made_up(seed: int, rows: int = 1_200, confounding: float = 1.0) -> World:
 
 
 def judged(world: World, **options: object) -> Effect:
-    return effect(world.outcome, world.treated, world.features, world.students, **options)
+    return estimate_effect(world.outcome, world.treated, world.features, world.students, **options)
 
 
 def test_the_randomised_effect_of_learning_mindsets_is_found(shared_data: Path):
     rows = pd.read_csv(shared_data / "learning_mindset" / "learning_mindset.csv")
     known = rows.drop(columns=["schoolid", "intervention", "achievement_score"]).astype("float64")
-    found = effect(
+    found = estimate_effect(
         rows["achievement_score"],
         rows["intervention"] == 1,
         known,
@@ -122,7 +122,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
 def test_with_some_of_very_many_who_were_not_served_the_answer_is_about_as_sure(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(effects, "FEWEST_COMPARED", 500)
+    monkeypatch.setattr(effects, "MIN_CONTROLS", 500)
     world = made_up(7, 4_000)
     served = world.treated & (np.arange(4_000) % 16 == 0)
     rows = np.flatnonzero(served | ~world.treated)
@@ -145,7 +145,7 @@ def test_with_some_of_very_many_who_were_not_served_the_answer_is_about_as_sure(
     for found in (thinned, whole):
         assert found.estimate.lower < truth < found.estimate.upper
     order = np.random.default_rng(0).permutation(len(rows))
-    assert thinned == effect(
+    assert thinned == estimate_effect(
         few.outcome[order],
         few.treated[order],
         few.features.iloc[order],
@@ -166,7 +166,7 @@ def test_those_served_and_everybody_are_two_questions():
 
 def test_a_service_without_effect_is_not_told_from_none():
     world = made_up(8)
-    found = effect(
+    found = estimate_effect(
         world.outcome - world.benefit * world.treated, world.treated, world.features, world.students
     )
     assert found.verdict == NO_DIFFERENCE
@@ -176,11 +176,13 @@ def test_a_service_without_effect_is_not_told_from_none():
 def test_without_overlap_there_is_no_number():
     world = made_up(2)
     need = world.features["feature 0"].fillna(0).to_numpy()
-    found = effect(world.outcome, need > 0.3, world.features, world.students)
+    found = estimate_effect(world.outcome, need > 0.3, world.features, world.students)
     assert (found.estimate, found.cannot_tell, found.verdict) == (None, NO_OVERLAP, UNKNOWN)
     assert found.served_left_out > 0.5 * (need > 0.3).sum()
     assert (
-        effect(world.outcome, need > 0.3, world.features, world.students, target="ATE").estimate
+        estimate_effect(
+            world.outcome, need > 0.3, world.features, world.students, target="ATE"
+        ).estimate
         is None
     )
     assert found.naive is not None
@@ -190,7 +192,7 @@ def test_too_few_served_have_no_number():
     world = made_up(2)
     few = np.zeros(len(world.treated), dtype=bool)
     few[:29] = True
-    found = effect(world.outcome, few, world.features, world.students)
+    found = estimate_effect(world.outcome, few, world.features, world.students)
     assert (found.estimate, found.cannot_tell, found.served, found.naive) == (
         None,
         FEW_SERVED,
@@ -199,7 +201,9 @@ def test_too_few_served_have_no_number():
     )
     two_rows_each = np.array([f"s{number // 2:05}" for number in range(len(few))], dtype=object)
     few[:58] = True
-    assert effect(world.outcome, few, world.features, two_rows_each).cannot_tell == FEW_SERVED
+    assert (
+        estimate_effect(world.outcome, few, world.features, two_rows_each).cannot_tell == FEW_SERVED
+    )
 
 
 def test_those_served_who_resemble_few_others_have_no_number():
@@ -208,8 +212,10 @@ def test_those_served_who_resemble_few_others_have_no_number():
     treated = np.arange(820) < 180
     features = pd.DataFrame({"alike": alike, "noise": rng.normal(size=820)})
     apart = np.where((alike == 1) & ~treated & (np.arange(820) >= 195), 0.0, alike)
-    found = effect(rng.normal(size=820), treated, features.assign(alike=apart), np.arange(820))
-    assert (found.estimate, found.cannot_tell in (FEW_ALIKE, NO_OVERLAP)) == (None, True)
+    found = estimate_effect(
+        rng.normal(size=820), treated, features.assign(alike=apart), np.arange(820)
+    )
+    assert (found.estimate, found.cannot_tell in (FEW_AFTER_TRIMMING, NO_OVERLAP)) == (None, True)
 
 
 def test_the_order_of_rows_changes_nothing():
@@ -219,8 +225,10 @@ def test_the_order_of_rows_changes_nothing():
     twice = world.students.copy()
     twice[:100] = twice[100:200]
     for target in ("ATT", "ATE"):
-        first = effect(world.outcome, world.treated, world.features, twice, schools, target=target)
-        again = effect(
+        first = estimate_effect(
+            world.outcome, world.treated, world.features, twice, schools, target=target
+        )
+        again = estimate_effect(
             world.outcome[order],
             world.treated[order],
             world.features.iloc[order],
@@ -236,7 +244,7 @@ def test_nobodys_outcome_trains_the_model_that_judges_them(by_school: bool):
     world = made_up(9, 600)
     students = np.array([f"s{number // 2:04}" for number in range(600)], dtype=object)
     schools = np.array([f"school {number // 2 % 20:02}" for number in range(600)], dtype=object)
-    rows = effects._ordered(world.outcome, world.treated, world.features, students, schools)
+    rows = effects._sorted_rows(world.outcome, world.treated, world.features, students, schools)
     folds = effects._folds(rows, by_school, 5, 0)
     assert pd.Series(folds).groupby(rows.school if by_school else rows.student).nunique().max() == 1
     assert len(np.unique(folds)) == 5
@@ -254,8 +262,10 @@ def test_what_a_school_shares_widens_the_interval():
     world = made_up(7, 2_000, confounding=0.0)
     school = rng.integers(0, 25, 2_000)
     shared = 3.0 * rng.normal(size=25)[school] * world.treated
-    by_student = effect(world.outcome + shared, world.treated, world.features, world.students)
-    by_school = effect(
+    by_student = estimate_effect(
+        world.outcome + shared, world.treated, world.features, world.students
+    )
+    by_school = estimate_effect(
         world.outcome + shared, world.treated, world.features, world.students, school
     )
     assert (by_student.clustered_by, by_school.clustered_by, by_school.clusters) == (
@@ -265,14 +275,16 @@ def test_what_a_school_shares_widens_the_interval():
     )
     assert by_school.estimate.value == pytest.approx(by_student.estimate.value, abs=0.2)
     assert by_school.error > 2 * by_student.error
-    few = effect(world.outcome, world.treated, world.features, world.students, school % 9)
+    few = estimate_effect(world.outcome, world.treated, world.features, world.students, school % 9)
     assert few.clustered_by == "student", "nine schools are too few for an interval by school"
 
 
 def test_the_naive_interval_is_its_formula():
     world = made_up(1, 400, confounding=0.0)
     school = np.arange(400) % 12
-    found = effect(world.outcome, world.treated, world.features, world.students, school).naive
+    found = estimate_effect(
+        world.outcome, world.treated, world.features, world.students, school
+    ).naive
     up, down = world.outcome[world.treated].mean(), world.outcome[~world.treated].mean()
     sums = [
         sum(
@@ -302,8 +314,8 @@ def test_more_service_with_more_effect_is_found_in_order():
     amount = np.where(world.treated, rng.integers(0, 31, 4_000), np.nan)
     amount[np.flatnonzero(world.treated)[:60]] = 0.0
     outcome = world.outcome - world.benefit * world.treated + 0.25 * np.nan_to_num(amount)
-    bands = dosage(outcome, world.treated, amount, world.features, world.students)
-    assert [band.name for band in bands] == [NEVER_CAME, "low", "middle", "high"]
+    bands = dose_response(outcome, world.treated, amount, world.features, world.students)
+    assert [band.name for band in bands] == [NEVER_ATTENDED, "low", "middle", "high"]
     values = [band.effect.estimate.value for band in bands]
     assert values == sorted(values)
     for band in bands:
@@ -317,7 +329,9 @@ def test_more_service_with_more_effect_is_found_in_order():
 def test_without_sessions_on_record_there_are_no_bands():
     world = made_up(12, 300)
     assert (
-        dosage(world.outcome, world.treated, np.full(300, np.nan), world.features, world.students)
+        dose_response(
+            world.outcome, world.treated, np.full(300, np.nan), world.features, world.students
+        )
         == ()
     )
 
@@ -407,20 +421,20 @@ def test_a_missing_outcome_or_a_short_column_is_named():
     gap = world.outcome.copy()
     gap[7] = np.nan
     with pytest.raises(EffectsError, match="outcome is missing in row 7"):
-        effect(gap, world.treated, world.features, world.students)
+        estimate_effect(gap, world.treated, world.features, world.students)
     with pytest.raises(EffectsError, match="students has 49 rows; outcome has 50"):
-        effect(world.outcome, world.treated, world.features, world.students[1:])
+        estimate_effect(world.outcome, world.treated, world.features, world.students[1:])
 
 
 DAYS = (date(2023, 11, 6), date(2024, 2, 5))
 HELPFUL, IDLE, TINY = "p1", "p2", "p3"
-WINDOW = replace(Outcome.declared(), window_days=90, start_within_days=25)
+WINDOW = replace(OutcomeDefinition.declared(), window_days=90, start_within_days=25)
 
 
 @dataclass(frozen=True)
 class Town:
     episodes: Episodes
-    services: Services
+    services: ServiceTables
     program: np.ndarray
 
 
@@ -492,7 +506,7 @@ def town(seed: int = 0, students: int = 700) -> Town:
         Episodes(
             features, names, days, pd.Series([support[one] for one in program]), pd.Series(outcome)
         ),
-        Services(programs, enrollments, sessions, stays),
+        ServiceTables(programs, enrollments, sessions, stays),
         program,
     )
 
@@ -508,7 +522,7 @@ def test_episodes_find_the_program_the_sessions_and_the_school_behind_them():
     services = replace(
         made.services, enrollments=pd.concat([later, made.services.enrollments, early])
     )
-    joined = served_by(made.episodes, services, WINDOW)
+    joined = programs_of_episodes(made.episodes, services, WINDOW)
     assert (joined["program_id"].fillna(NONE) == made.program).all()
     for row in (
         *np.flatnonzero(made.program == HELPFUL)[:20],
@@ -536,7 +550,7 @@ def test_an_episode_that_no_enrollment_explains_is_named():
     with pytest.raises(
         EffectsError, match=rf"1 episodes name a support .* row {row}, \w+ on 2023-11-06"
     ):
-        served_by(made.episodes, lost, WINDOW)
+        programs_of_episodes(made.episodes, lost, WINDOW)
 
 
 def test_each_program_is_answered_for_with_its_costs_or_told_that_nobody_can_tell():
@@ -544,7 +558,7 @@ def test_each_program_is_answered_for_with_its_costs_or_told_that_nobody_can_tel
     costs = {HELPFUL: Cost(90_000.0, "year"), TINY: Cost(100.0, "student")}
     found = {
         one.program_id: one
-        for one in partner_effects(made.episodes, made.services, costs, outcome=WINDOW)
+        for one in program_effects(made.episodes, made.services, costs, outcome=WINDOW)
     }
     helpful, idle, tiny = found[HELPFUL], found[IDLE], found[TINY]
     assert helpful.effect.estimate.lower < 4.0 < helpful.effect.estimate.upper

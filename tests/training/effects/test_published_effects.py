@@ -17,21 +17,21 @@ from hypothesis import strategies as st
 from tests.serving.synthetic_effects import (
     AT,
     INPUTS,
-    found,
+    effect_of,
     program,
     programs_of,
     report_of,
-    silent,
+    suppressed_effect,
 )
-from training.effects.effects import GAIN, NEVER_CAME, NO_DIFFERENCE, Band, Cost
+from training.effects.effects import GAIN, NEVER_ATTENDED, NO_DIFFERENCE, Cost, DoseBand
 from training.effects.published_effects import (
     NO_SUPPORT,
     NOBODY_BEGAN,
-    EffectsDamaged,
-    Report,
+    EffectFileCorrupt,
+    EffectReport,
     newest_effects,
+    publish_effects,
     read_effects,
-    tell,
     write_effects,
 )
 from training.estimation.policy_value import Estimate
@@ -39,12 +39,12 @@ from training.estimation.policy_value import Estimate
 
 def test_what_is_written_is_read_again_and_holds_no_exact_number(tmp_path: Path):
     bands = (
-        Band(NEVER_CAME, 0, 0, silent(served=13)),
-        Band("low", 1, 5, found(1.006, 0.1, 2.0, served=41)),
-        Band("middle", 6, 12, found(2, 1, 3, served=38)),
-        Band("high", 13, 44, found(3, 2, 4, served=31)),
+        DoseBand(NEVER_ATTENDED, 0, 0, suppressed_effect(served=13)),
+        DoseBand("low", 1, 5, effect_of(1.006, 0.1, 2.0, served=41)),
+        DoseBand("middle", 6, 12, effect_of(2, 1, 3, served=38)),
+        DoseBand("high", 13, 44, effect_of(3, 2, 4, served=31)),
     )
-    report = report_of(program(found(2.0049, 1.0, 3.0), *bands))
+    report = report_of(program(effect_of(2.0049, 1.0, 3.0), *bands))
     write_effects(report, tmp_path)
     assert read_effects(tmp_path, "snapshot") == report
     (told,) = report.programs
@@ -64,29 +64,29 @@ def test_below_ten_students_nothing_tells_how_many_they_are():
     for served in range(1, 10):
         (told,) = report_of(
             program(
-                silent(served=served),
-                Band("low", 1, 4, silent(served=served)),
+                suppressed_effect(served=served),
+                DoseBand("low", 1, 4, suppressed_effect(served=served)),
                 a_year=50.0,
                 cost=900.0 / served,
             )
         ).programs
         assert told.figures.served is None and told.amounts == ()
         assert (told.cost_per_student, told.cost_per_point) == (None, None)
-    (told,) = report_of(program(found(2, 1, 3), a_year=9.5, cost=90_000 / 9.5)).programs
+    (told,) = report_of(program(effect_of(2, 1, 3), a_year=9.5, cost=90_000 / 9.5)).programs
     assert told.cost_per_student is None, "90,000 a year would tell that there are nine or ten"
-    (told,) = report_of(program(found(2, 1, 3, served_left_out=9))).programs
+    (told,) = report_of(program(effect_of(2, 1, 3, served_left_out=9))).programs
     assert told.figures.left_out is None
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.integers(1, 80), min_size=1, max_size=4))
 def test_no_difference_of_what_is_told_gives_a_small_number_back(sizes: list[int]):
-    names = [NEVER_CAME, "low", "middle", "high"][-len(sizes) :]
+    names = [NEVER_ATTENDED, "low", "middle", "high"][-len(sizes) :]
     bands = [
-        Band(name, 1, 2, found(1, 0.5, 1.5, served=size))
+        DoseBand(name, 1, 2, effect_of(1, 0.5, 1.5, served=size))
         for name, size in zip(names, sizes, strict=True)
     ]
-    (told,) = report_of(program(found(2, 1, 3, served=sum(sizes)), *bands)).programs
+    (told,) = report_of(program(effect_of(2, 1, 3, served=sum(sizes)), *bands)).programs
     shown = {one.name: one.figures.served for one in told.amounts}
     for name, size in zip(names, sizes, strict=True):
         assert shown[name] is None if size < 10 else shown[name] in (None, (size + 5) // 10 * 10)
@@ -103,13 +103,13 @@ def test_no_difference_of_what_is_told_gives_a_small_number_back(sizes: list[int
 
 def test_every_program_on_record_has_an_entry_and_the_reason_of_its_silence():
     made = (
-        program(found(2, 1, 3)),
-        program(silent(), key="p2", name="hall", support=""),
-        program(silent(), key="p3", name="Meals", support="food"),
+        program(effect_of(2, 1, 3)),
+        program(suppressed_effect(), key="p2", name="hall", support=""),
+        program(suppressed_effect(), key="p3", name="Meals", support="food"),
     )
     programs = programs_of(made)
     programs.loc[1, "support"] = None
-    report = tell(made[:1], programs, {"p3": Cost(5.0, "session")}, INPUTS, AT)
+    report = publish_effects(made[:1], programs, {"p3": Cost(5.0, "session")}, INPUTS, AT)
     assert [(one.name, one.figures.cannot_tell) for one in report.programs] == [
         ("hall", NO_SUPPORT),
         ("Meals", NOBODY_BEGAN),
@@ -119,11 +119,11 @@ def test_every_program_on_record_has_an_entry_and_the_reason_of_its_silence():
 
 
 def test_verdicts_hold_together_and_a_cost_of_a_point_needs_one():
-    weak = found(2.0, 0.05, 3.95)
+    weak = effect_of(2.0, 0.05, 3.95)
     (alone,) = report_of(program(weak)).programs
     assert (alone.verdict, alone.cost_per_point is None) == (GAIN, False)
     report = report_of(
-        program(weak), *(program(found(0.1, -2, 2.2), key=f"q{place}") for place in range(4))
+        program(weak), *(program(effect_of(0.1, -2, 2.2), key=f"q{place}") for place in range(4))
     )
     told = next(one for one in report.programs if one.program_id == "p1")
     assert (told.verdict, told.cost_per_point, told.figures.estimate.lower) == (
@@ -135,13 +135,13 @@ def test_verdicts_hold_together_and_a_cost_of_a_point_needs_one():
 
 
 def test_other_costs_make_another_file_and_the_old_one_stays(tmp_path: Path):
-    first = report_of(program(found(2, 1, 3)))
+    first = report_of(program(effect_of(2, 1, 3)))
     file = write_effects(first, tmp_path)
     bytes_before = file.read_bytes()
     write_effects(first, tmp_path)
     assert [one.name for one in file.parent.iterdir()] == ["snapshot.json"]
     second = report_of(
-        program(found(2, 1, 3), cost=700.0), inputs=replace(INPUTS, costs_sha256="d" * 64)
+        program(effect_of(2, 1, 3), cost=700.0), inputs=replace(INPUTS, costs_sha256="d" * 64)
     )
     write_effects(second, tmp_path)
     kept = file.with_name(f"snapshot.{INPUTS.sha256[:12]}.json")
@@ -151,7 +151,7 @@ def test_other_costs_make_another_file_and_the_old_one_stays(tmp_path: Path):
 
 def test_another_snapshot_shows_the_newest_figures_that_there_are(tmp_path: Path):
     assert newest_effects(tmp_path, "snapshot") is None
-    old = report_of(program(found(2, 1, 3)))
+    old = report_of(program(effect_of(2, 1, 3)))
     new = replace(old, at=old.at.replace(year=2027), inputs=replace(INPUTS, snapshot_id="later"))
     for report in (new, old):
         write_effects(report, tmp_path)
@@ -170,10 +170,10 @@ def test_another_snapshot_shows_the_newest_figures_that_there_are(tmp_path: Path
     ],
 )
 def test_a_file_that_was_changed_is_not_believed_and_is_named(tmp_path: Path, change):
-    report = report_of(program(found(2, 1, 3)))
+    report = report_of(program(effect_of(2, 1, 3)))
     file = write_effects(report, tmp_path)
     file.write_text(change(file.read_text()))
-    with pytest.raises(EffectsDamaged, match=r"snapshot\.json is not as it was written"):
+    with pytest.raises(EffectFileCorrupt, match=r"snapshot\.json is not as it was written"):
         read_effects(tmp_path, "snapshot")
     write_effects(report, tmp_path)
     assert read_effects(tmp_path, "snapshot") == report, "the command writes it anew"
@@ -181,7 +181,7 @@ def test_a_file_that_was_changed_is_not_believed_and_is_named(tmp_path: Path, ch
 
 def test_a_killed_write_leaves_a_whole_file(tmp_path: Path):
     reports = [
-        report_of(program(found(2, 1, 3)), inputs=replace(INPUTS, costs_sha256=one * 64))
+        report_of(program(effect_of(2, 1, 3)), inputs=replace(INPUTS, costs_sha256=one * 64))
         for one in "ab"
     ]
     write_effects(reports[0], tmp_path)
@@ -199,5 +199,6 @@ def test_a_killed_write_leaves_a_whole_file(tmp_path: Path):
         process.join()
         assert read_effects(tmp_path, "snapshot") in reports
         assert all(
-            Report.from_json(file.read_text()) for file in (tmp_path / "effects").glob("*.json")
+            EffectReport.from_json(file.read_text())
+            for file in (tmp_path / "effects").glob("*.json")
         )

@@ -16,14 +16,20 @@ import pytest
 from records.access.scope import ScopedRecords, pipeline_scope
 from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import snapshot_of
-from training.episodes.censoring import complete
-from training.episodes.episodes import Episodes, NotEnoughEvidence, build_episodes, check_sufficient
-from training.episodes.outcome import MEASURES, OUTCOME_FILE, Outcome, OutcomeError, progress_points
+from training.episodes.censoring import impute_censored
+from training.episodes.episodes import Episodes, NotEnoughEvidence, build_episodes, require_evidence
+from training.episodes.outcome import (
+    MEASURE_UNITS,
+    OUTCOME_FILE,
+    OutcomeDefinition,
+    OutcomeError,
+    progress_points,
+)
 from training.estimation.pseudo_outcomes import NONE
 
 SCHOOL_DAYS = [day for n in range(280) if (day := date(2025, 9, 1) + timedelta(n)).weekday() < 5]
 DECIDED = SCHOOL_DAYS[40]
-ALL = replace(Outcome.declared(), weights=dict.fromkeys(MEASURES, 1.0))
+ALL = replace(OutcomeDefinition.declared(), weights=dict.fromkeys(MEASURE_UNITS, 1.0))
 TESTED = 30
 
 
@@ -88,7 +94,7 @@ def district(folder: Path, **tables: list[dict[str, Any]]) -> Snapshot:
     return snapshot_of(rows | tables, folder)
 
 
-def points(snapshot: Snapshot, outcome: Outcome = ALL) -> pd.DataFrame:
+def points(snapshot: Snapshot, outcome: OutcomeDefinition = ALL) -> pd.DataFrame:
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", DECIDED))
     return progress_points(records, DECIDED, outcome)
 
@@ -158,7 +164,7 @@ def test_days_after_a_student_left_are_not_days_attended(tmp_path: Path):
 
 
 def test_a_weight_of_zero_leaves_a_measure_out_and_others_scale(tmp_path: Path):
-    outcome = replace(ALL, weights=dict.fromkeys(MEASURES, 0.0) | {"attendance": 0.5})
+    outcome = replace(ALL, weights=dict.fromkeys(MEASURE_UNITS, 0.0) | {"attendance": 0.5})
     found = points(
         district(
             tmp_path,
@@ -238,7 +244,9 @@ def test_completed_outcomes_are_right_where_those_who_stay_differ():
     off, naive_off = [], []
     for seed in range(3):
         features, support, points, value = censored(seed)
-        found, report = complete(points, features, support, pd.Series(np.arange(len(features))))
+        found, report = impute_censored(
+            points, features, support, pd.Series(np.arange(len(features)))
+        )
         helped = support == "food"
 
         def difference(outcome: pd.Series, helped: pd.Series = helped) -> float:
@@ -254,7 +262,7 @@ def test_completed_outcomes_are_right_where_those_who_stay_differ():
 
 def test_what_is_known_of_all_is_just_added_up():
     points = pd.DataFrame({"attendance": [1.0, -2.0, 3.0], "grades": [0.5, 0.0, -1.0]})
-    found, _ = complete(
+    found, _ = impute_censored(
         points,
         pd.DataFrame({"x": [0.0, 1.0, 2.0]}),
         pd.Series([NONE, "food", NONE]),
@@ -267,7 +275,7 @@ def test_a_measure_that_does_not_apply_counts_as_no_change():
     features, support, points, _ = censored(1, 4_000)
     young = features["other"] > 0
     points["grades"] = np.where(young, np.nan, 5.0)
-    found, report = complete(
+    found, report = impute_censored(
         points[["grades"]], features, support, pd.Series(np.arange(len(features)))
     )
     assert report[0].does_not_apply > 0.9 * young.sum()
@@ -276,7 +284,7 @@ def test_a_measure_that_does_not_apply_counts_as_no_change():
 
 def test_a_measure_that_hardly_anybody_has_is_no_evidence(tmp_path: Path):
     points = pd.DataFrame({"grades": [np.nan, 2.0]})
-    found, report = complete(
+    found, report = impute_censored(
         points, pd.DataFrame({"x": [0.0, 1.0]}), pd.Series([NONE, NONE]), pd.Series(["a", "b"])
     )
     assert found.tolist() == [0.0, 2.0] and report[0].effective == 0
@@ -285,7 +293,7 @@ def test_a_measure_that_hardly_anybody_has_is_no_evidence(tmp_path: Path):
         NotEnoughEvidence,
         match="grades, which counts as progress, is known of 0 episodes; at least",
     ):
-        check_sufficient(build_episodes(snapshot), snapshot)
+        require_evidence(build_episodes(snapshot), snapshot)
 
 
 @pytest.mark.parametrize(
@@ -321,21 +329,21 @@ def test_a_wrong_file_of_weights_is_said_plainly(tmp_path: Path, old: str, new: 
     file = tmp_path / "outcome.toml"
     file.write_text(OUTCOME_FILE.read_text().replace(old, new, 1))
     with pytest.raises(OutcomeError) as refused:
-        Outcome.of(tmp_path)
+        OutcomeDefinition.of(tmp_path)
     assert str(file) in str(refused.value) and message in str(refused.value)
 
 
 def test_a_district_sets_its_own_weights_and_without_them_those_of_handrail_count(tmp_path: Path):
-    assert Outcome.of(tmp_path) == Outcome.declared()
+    assert OutcomeDefinition.of(tmp_path) == OutcomeDefinition.declared()
     (tmp_path / "outcome.toml").write_text(
         OUTCOME_FILE.read_text().replace("grades = 0.5", "grades = 0.2")
     )
-    own = Outcome.of(tmp_path)
-    assert own.weights["grades"] == 0.2 and own.sha256 != Outcome.declared().sha256
+    own = OutcomeDefinition.of(tmp_path)
+    assert own.weights["grades"] == 0.2 and own.sha256 != OutcomeDefinition.declared().sha256
     (tmp_path / "outcome.toml").write_text(
         OUTCOME_FILE.read_text()
         .replace("attendance = 1.0", "attendance = 0")
         .replace("grades = 0.5", "grades = 0")
     )
     with pytest.raises(OutcomeError, match="one at least must be above 0"):
-        Outcome.of(tmp_path)
+        OutcomeDefinition.of(tmp_path)

@@ -6,7 +6,7 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from training.estimation.early_stopping import Growing, settled
+from training.estimation.early_stopping import StagedBooster, select_rounds
 
 PARAMETERS = {
     "objective": "regression",
@@ -36,7 +36,7 @@ def test_two_counts_in_a_row_that_foretell_worse_than_the_best_end_the_growing(
         asked.append(count)
         return f"{count} trees"
 
-    assert settled(missed, grow, lambda said: missed[int(said.split()[0])]) == (
+    assert select_rounds(missed, grow, lambda said: missed[int(said.split()[0])]) == (
         settles_at,
         f"{settles_at} trees",
     )
@@ -45,14 +45,14 @@ def test_two_counts_in_a_row_that_foretell_worse_than_the_best_end_the_growing(
 
 def test_without_counts_there_is_nothing_to_settle():
     with pytest.raises(ValueError, match="no numbers of trees"):
-        settled([], str, float)
+        select_rounds([], str, float)
 
 
 def test_growing_step_by_step_is_training_at_once():
     rng = np.random.default_rng(0)
     rows, new = rng.normal(size=(600, 4)), rng.normal(size=(50, 4))
     values = rows[:, 0] * rows[:, 1] + rng.normal(size=600)
-    growing = Growing(PARAMETERS, lgb.Dataset(rows, values, params=PARAMETERS), new)
+    growing = StagedBooster(PARAMETERS, lgb.Dataset(rows, values, params=PARAMETERS), new)
     for count in (3, 10, 25):
         at_once = lgb.train(PARAMETERS, lgb.Dataset(rows, values, params=PARAMETERS), count)
         np.testing.assert_allclose(growing.grow(count), at_once.predict(new), rtol=0, atol=1e-12)

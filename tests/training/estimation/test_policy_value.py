@@ -25,10 +25,10 @@ from training.estimation.policy_value import (
     FEW_CLUSTERS,
     IntervalKind,
     clustered_mean,
-    overlap,
+    overlap_histogram,
     policy_value,
 )
-from training.estimation.pseudo_outcomes import SMALLEST_PROPENSITY
+from training.estimation.pseudo_outcomes import MIN_PROPENSITY
 
 KINDS: tuple[IntervalKind, ...] = ("analytic", "percentile", "bias_corrected")
 ESTIMATES = ("ips", "snips", "dr", "switch_dr", "gain")
@@ -334,7 +334,7 @@ def test_snips_is_not_a_number_where_nobody_got_what_the_policy_chooses():
 
 def test_overlap_counts_what_the_policy_chooses_by_how_likely_it_was():
     propensity = np.array([[0.99, 0.01], [0.8, 0.2], [0.5, 0.5], [0.3, 0.7]])
-    found = overlap(np.array([1, 1, 1, 0]), propensity, edges=(0.0, 0.01, 0.2, 0.5, 1.0))
+    found = overlap_histogram(np.array([1, 1, 1, 0]), propensity, edges=(0.0, 0.01, 0.2, 0.5, 1.0))
     assert found.episodes.tolist() == [[0, 0, 1, 0], [1, 1, 1, 0]]
     rows = list(found.rows(("none", "food")))
     assert rows[2] == {"action": "none", "above": 0.2, "up_to": 0.5, "episodes": 1.0}
@@ -347,7 +347,7 @@ def test_the_overlap_table_holds_every_episode_once_and_thin_overlap_is_its_firs
     given: Logged,
 ):
     floored = given._replace(propensity=given.propensity.clip(0.05))
-    table = overlap(floored.policy, floored.propensity, edges=(0.0, 0.05, 0.3, 1.0))
+    table = overlap_histogram(floored.policy, floored.propensity, edges=(0.0, 0.05, 0.3, 1.0))
     assert table.episodes.sum(axis=1) == pytest.approx(given.policy.sum(axis=0))
     thin = policy_value(*floored, floor=0.05).thin_overlap
     assert thin == pytest.approx(table.episodes[:, 0].sum() / len(given.reward))
@@ -357,7 +357,7 @@ def test_thin_overlap_is_by_default_at_the_floor_that_propensities_are_held_to()
     given = logged(7)
     chosen = np.zeros(300, dtype=np.intp)
     held = given.propensity.copy()
-    held[:30, 0] = SMALLEST_PROPENSITY
+    held[:30, 0] = MIN_PROPENSITY
     assert policy_value(
         *given._replace(policy=chosen, propensity=held)
     ).thin_overlap == pytest.approx(0.1)

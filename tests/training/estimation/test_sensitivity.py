@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from training.estimation.policy_value import Estimate
-from training.estimation.sensitivity import e_value, in_words, of_risk_ratio
+from training.estimation.sensitivity import e_value, e_value_of_risk_ratio, e_value_sentence
 
 sizes = st.floats(-30, 30, allow_nan=False)
 intervals = st.tuples(sizes, sizes, sizes).map(
@@ -24,7 +24,7 @@ def test_a_risk_ratio_has_the_e_value_of_the_published_tables(ratio: float, prin
     """3.9 (1.8 to 8.7) is the example of VanderWeele & Ding (2017): 7.26, and 3.0 for the
     interval.
     """
-    assert of_risk_ratio(ratio) == pytest.approx(printed, abs=0.005)
+    assert e_value_of_risk_ratio(ratio) == pytest.approx(printed, abs=0.005)
 
 
 def test_a_difference_of_means_is_standardised_first():
@@ -55,7 +55,7 @@ def test_the_end_of_the_interval_is_never_harder_to_explain_away_than_the_point(
 def test_nothing_is_needed_where_the_interval_holds_zero(estimate: Estimate, deviation: float):
     assume(estimate.lower <= 0 <= estimate.upper)
     assert e_value(estimate, deviation).limit == 1.0
-    assert "holds zero" in in_words(estimate, deviation)
+    assert "holds zero" in e_value_sentence(estimate, deviation)
 
 
 @given(intervals, deviations, st.floats(0.1, 10))
@@ -70,20 +70,20 @@ def test_a_hidden_difference_as_strong_as_the_e_value_just_explains_a_ratio_away
     1).
     """
     for ratio in (1.1, 2.0, 3.9):
-        strength = of_risk_ratio(ratio)
+        strength = e_value_of_risk_ratio(ratio)
         assert strength**2 / (2 * strength - 1) == pytest.approx(ratio)
 
 
 def test_the_words_hold_both_figures_rounded_down_and_the_group():
-    words = in_words(Estimate(3.0, 1.2, 4.8), 6.0, "were given tutoring")
+    words = e_value_sentence(Estimate(3.0, 1.2, 4.8), 6.0, "were given tutoring")
     assert "students who were given tutoring" in words and "doing well" in words
     assert "at least 2.52 times as common" in words and "1.68 times each" in words
-    assert "doing badly" in in_words(Estimate(-3.0, -4.8, -1.2), 6.0)
+    assert "doing badly" in e_value_sentence(Estimate(-3.0, -4.8, -1.2), 6.0)
 
 
 @given(intervals, deviations)
 def test_the_words_claim_no_cause_and_use_no_jargon(estimate: Estimate, deviation: float):
-    words = in_words(estimate, deviation)
+    words = e_value_sentence(estimate, deviation)
     forbidden = (
         r"caus|effect|impact|because|e-value|confound|risk"
         r" ratio|unmeasured|exposure|covariate|significan|bias"

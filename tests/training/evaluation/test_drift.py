@@ -17,37 +17,42 @@ import pytest
 
 from features.catalog import feature_names
 from handrail.demo import generate
-from records.connectors.oneroster.files import OneRoster
+from records.connectors.oneroster.files import OneRosterFiles
 from records.snapshots.snapshot import Snapshot, load
 from tests.training.conftest import SUPPORTS, draw_past
-from training.episodes.episodes import DecisionDay, Episodes, features_on, planned_days
+from training.episodes.episodes import DecisionDay, Episodes, calendar_decision_days, features_as_of
 from training.estimation.policy_value import Estimate
 from training.estimation.pseudo_outcomes import NONE
 from training.evaluation.drift import (
-    LEVEL,
-    Came,
-    Change,
+    FALSE_ALARM_RATE,
     Distribution,
-    PlaceReference,
-    Realised,
-    Reference,
-    day_change,
-    feature_change,
-    realised_outcome,
-    reference_of,
+    DriftLevel,
+    DriftReference,
+    PredictionCheck,
+    RealizedBenefit,
+    SchoolDayReference,
+    build_reference,
+    compare_day,
+    compare_feature,
+    realized_benefit,
 )
-from training.evaluation.evaluate import judged_episodes
+from training.evaluation.evaluate import evaluation_set
 from training.evaluation.model_comparison import NotComparable
 from training.monitoring.drift_report import (
-    DriftDamaged,
-    drift_file,
-    newest_drift,
-    watched_version,
-    work_out_drift,
+    DriftReportCorrupt,
+    compute_drift_report,
+    drift_report_file,
+    monitored_version,
+    newest_drift_report,
 )
 from training.ranking.model_file import write_model
 from training.ranking.ranker import BenefitRanker
-from training.registry.registry import REFERENCE, ModelVersion, ReferenceDamaged, register_model
+from training.registry.registry import (
+    DRIFT_REFERENCE_FILE,
+    DriftReferenceCorrupt,
+    ModelVersion,
+    register_model,
+)
 
 AT = datetime(2026, 4, 17, 10, 30)
 THEN, NOW = (
@@ -71,7 +76,7 @@ def episodes_of(features: pd.DataFrame, day: date) -> Episodes:
 
 def distribution(values: np.ndarray, name: str = "grade_average") -> Distribution:
     features = pd.DataFrame({name: values})
-    return reference_of(episodes_of(features, THEN.day), [THEN]).places[75].features[name]
+    return build_reference(episodes_of(features, THEN.day), [THEN]).places[75].features[name]
 
 
 def marks(rng: np.random.Generator, size: int, missing: float) -> np.ndarray:
@@ -90,23 +95,24 @@ def test_chance_alone_is_called_a_change_in_one_of_twenty_at_most(
 ):
     rng, alarms, tries = np.random.default_rng(7), 0, 150
     for _ in range(tries):
-        found = feature_change(
+        found = compare_feature(
             "grade_average", distribution(draw(rng, then, missing)), draw(rng, now, missing), then
         )
         alarms += found.index > found.chance
-    assert alarms / tries <= LEVEL + 2 * (LEVEL * (1 - LEVEL) / tries) ** 0.5, (
-        "two standard errors above the level"
-    )
+    assert (
+        alarms / tries
+        <= FALSE_ALARM_RATE + 2 * (FALSE_ALARM_RATE * (1 - FALSE_ALARM_RATE) / tries) ** 0.5
+    ), "two standard errors above the level"
 
 
 def test_the_index_is_the_textbooks_where_no_cell_is_small():
     then = Distribution((70.0, 80.0, 90.0), (0.1, 0.4, 0.3, 0.2), None)
     now = np.repeat([65.0, 75.0, 85.0, 95.0], [300, 300, 200, 200])
-    found = feature_change("grade_average", then, now, 1_000)
+    found = compare_feature("grade_average", then, now, 1_000)
     assert found.index == pytest.approx(
         0.2 * np.log(3) - 0.1 * np.log(0.75) - 0.1 * np.log(2 / 3), rel=0.01
     )
-    assert found.verdict is Change.MUCH
+    assert found.verdict is DriftLevel.MUCH
     assert found.turn is not None and (found.turn.above, found.turn.then, found.turn.now) == (
         70.0,
         0.9,
@@ -117,21 +123,22 @@ def test_the_index_is_the_textbooks_where_no_cell_is_small():
 def test_a_feature_that_stops_coming_is_much_change_and_one_of_which_more_is_known_is_none():
     rng = np.random.default_rng(3)
     full, half = marks(rng, 1_000, 0.0), marks(rng, 1_000, 0.5)
-    stopped = feature_change("grade_average", distribution(full), half, 1_000)
-    assert stopped.verdict is Change.MUCH and stopped.missing_then is None
+    stopped = compare_feature("grade_average", distribution(full), half, 1_000)
+    assert stopped.verdict is DriftLevel.MUCH and stopped.missing_then is None
     assert stopped.missing_now == round(float(np.isnan(half).mean()), 2)
     assert (
-        feature_change("grade_average", distribution(full), np.full(1_000, np.nan), 1_000).verdict
-        is Change.MUCH
+        compare_feature("grade_average", distribution(full), np.full(1_000, np.nan), 1_000).verdict
+        is DriftLevel.MUCH
     )
     assert (
-        feature_change("grade_average", distribution(half), full, 1_000).verdict is Change.AS_BEFORE
+        compare_feature("grade_average", distribution(half), full, 1_000).verdict
+        is DriftLevel.AS_BEFORE
     )
     never = distribution(np.full(1_000, np.nan))
-    assert feature_change("grade_average", never, full, 1_000).verdict is Change.MUCH
+    assert compare_feature("grade_average", never, full, 1_000).verdict is DriftLevel.MUCH
     assert (
-        feature_change("grade_average", never, np.full(1_000, np.nan), 1_000).verdict
-        is Change.AS_BEFORE
+        compare_feature("grade_average", never, np.full(1_000, np.nan), 1_000).verdict
+        is DriftLevel.AS_BEFORE
     )
 
 
@@ -139,12 +146,12 @@ def test_what_was_the_same_for_everybody_and_is_no_longer_is_found():
     then = distribution(np.zeros(500), "courses_below_60")
     assert then == Distribution((0.0,), (1.0, None), None)
     assert (
-        feature_change("courses_below_60", then, np.repeat([0.0, 2.0], [300, 200]), 500).verdict
-        is Change.MUCH
+        compare_feature("courses_below_60", then, np.repeat([0.0, 2.0], [300, 200]), 500).verdict
+        is DriftLevel.MUCH
     )
     assert (
-        feature_change("courses_below_60", then, np.repeat([0.0, 2.0], [495, 5]), 500).verdict
-        is Change.AS_BEFORE
+        compare_feature("courses_below_60", then, np.repeat([0.0, 2.0], [495, 5]), 500).verdict
+        is DriftLevel.AS_BEFORE
     )
 
 
@@ -171,13 +178,13 @@ def test_one_student_of_several_years_counts_once_for_a_cell():  # R60
         [f"s{number // 3}" for number in range(27)] + [f"t{number}" for number in range(60)]
     )
     many = replace(episodes_of(pd.DataFrame({"grade_average": values}), THEN.day), student=students)
-    assert reference_of(many, [THEN]).places[75].features["grade_average"].shares == (1.0, None)
+    assert build_reference(many, [THEN]).places[75].features["grade_average"].shares == (1.0, None)
 
 
 def test_a_number_of_fewer_than_ten_students_now_changes_nothing_that_is_told():  # R60
     then = Distribution((0.0,), (0.95, 0.05), None)
     found = [
-        feature_change("courses_below_60", then, np.repeat([0.0, 1.0], [600 - few, few]), 600)
+        compare_feature("courses_below_60", then, np.repeat([0.0, 1.0], [600 - few, few]), 600)
         for few in (0, 4, 9)
     ]
     assert len({one.turn for one in found}) == 1 and found[0].turn is None
@@ -187,11 +194,11 @@ def test_a_number_of_fewer_than_ten_students_now_changes_nothing_that_is_told():
 def test_a_place_that_was_not_learned_from_and_a_handful_of_students_cannot_be_told():
     rng = np.random.default_rng(2)
     features = pd.DataFrame({"grade_average": marks(rng, 300, 0.0)})
-    reference = reference_of(episodes_of(features, THEN.day), [THEN])
-    assert day_change(reference, NOW._replace(place=110), features).verdict is Change.UNKNOWN
-    few = day_change(reference, NOW, features.head(30))
-    assert few.verdict is Change.UNKNOWN and "fewer than 50 students" in few.cannot_tell
-    assert day_change(reference, NOW, features).verdict is Change.AS_BEFORE
+    reference = build_reference(episodes_of(features, THEN.day), [THEN])
+    assert compare_day(reference, NOW._replace(place=110), features).verdict is DriftLevel.UNKNOWN
+    few = compare_day(reference, NOW, features.head(30))
+    assert few.verdict is DriftLevel.UNKNOWN and "fewer than 50 students" in few.cannot_tell
+    assert compare_day(reference, NOW, features).verdict is DriftLevel.AS_BEFORE
 
 
 def test_what_came_is_as_predicted_and_less_where_the_model_promised_too_much(
@@ -205,22 +212,28 @@ def test_what_came_is_as_predicted_and_less_where_the_model_promised_too_much(
         past.support,
         past.outcome,
     )
-    judged = judged_episodes(episodes, np.ones(len(episodes), dtype=bool), SUPPORTS, 0)
-    found = realised_outcome(judged, ranker)
+    judged = evaluation_set(episodes, np.ones(len(episodes), dtype=bool), SUPPORTS, 0)
+    found = realized_benefit(judged, ranker)
     best = past.truth.to_numpy().max(axis=1).mean()
-    assert found.verdict is Came.AS_PREDICTED and found.came.lower < best < found.came.upper
+    assert (
+        found.verdict is PredictionCheck.AS_PREDICTED and found.came.lower < best < found.came.upper
+    )
     assert [one.place for one in found.fifths] == [1, 2, 3, 4, 5] and found.slope is not None
     real = ranker.calibration_
     try:
         ranker.calibration_ = {
             name: replace(one, level=one.level + 2.0) for name, one in real.items()
         }
-        assert realised_outcome(judged, ranker).verdict is Came.LESS
+        assert realized_benefit(judged, ranker).verdict is PredictionCheck.LESS
         ranker.calibration_ = {
             name: replace(one, slope=3.0 * one.slope) for name, one in real.items()
         }
-        steep = realised_outcome(judged, ranker)
-        assert steep.verdict is Came.LESS and steep.slope is not None and steep.slope.upper < 1
+        steep = realized_benefit(judged, ranker)
+        assert (
+            steep.verdict is PredictionCheck.LESS
+            and steep.slope is not None
+            and steep.slope.upper < 1
+        )
     finally:
         ranker.calibration_ = real
 
@@ -228,15 +241,15 @@ def test_what_came_is_as_predicted_and_less_where_the_model_promised_too_much(
 @pytest.mark.parametrize(
     ("came", "slope", "verdict"),
     [
-        (Estimate(1.0, 0.5, 1.5), None, Came.AS_PREDICTED),
-        (Estimate(0.2, -0.8, 1.2), None, Came.UNKNOWN),
-        (Estimate(0.2, -0.8, 0.9), None, Came.LESS),
-        (Estimate(3.0, 2.0, 4.0), None, Came.MORE),
-        (Estimate(1.0, 0.5, 1.5), Estimate(0.1, -0.5, 0.7), Came.LESS),
+        (Estimate(1.0, 0.5, 1.5), None, PredictionCheck.AS_PREDICTED),
+        (Estimate(0.2, -0.8, 1.2), None, PredictionCheck.UNKNOWN),
+        (Estimate(0.2, -0.8, 0.9), None, PredictionCheck.LESS),
+        (Estimate(3.0, 2.0, 4.0), None, PredictionCheck.MORE),
+        (Estimate(1.0, 0.5, 1.5), Estimate(0.1, -0.5, 0.7), PredictionCheck.LESS),
     ],
 )
 def test_a_range_that_holds_nothing_as_well_as_the_prediction_says_nothing(came, slope, verdict):
-    assert Realised((NOW.day,), 100, 1.0, came, slope, ()).verdict is verdict
+    assert RealizedBenefit((NOW.day,), 100, 1.0, came, slope, ()).verdict is verdict
 
 
 @pytest.fixture(scope="module")
@@ -248,16 +261,16 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def home(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A district's own records of three years."""
     home = tmp_path_factory.mktemp("district") / "home"
-    load(OneRoster(), source, home)
+    load(OneRosterFiles(), source, home)
     return home
 
 
 @pytest.fixture(scope="module")
-def reference(home: Path) -> Reference:
+def reference(home: Path) -> DriftReference:
     """What its students looked like in the December before last."""
     snapshot = Snapshot.current(home)
-    return reference_of(
-        episodes_of(features_on(snapshot, THEN.day), THEN.day), planned_days(snapshot)
+    return build_reference(
+        episodes_of(features_as_of(snapshot, THEN.day), THEN.day), calendar_decision_days(snapshot)
     )
 
 
@@ -285,29 +298,31 @@ def twice_as_often_absent(source: Path, folder: Path, since: str) -> Path:
     return folder
 
 
-def test_a_district_that_went_on_as_before_is_said_to(home: Path, reference: Reference):
-    found = day_change(reference, NOW, features_on(Snapshot.current(home), NOW.day))
+def test_a_district_that_went_on_as_before_is_said_to(home: Path, reference: DriftReference):
+    found = compare_day(reference, NOW, features_as_of(Snapshot.current(home), NOW.day))
     assert {one.name for one in found.features} == set(feature_names())
     verdicts = {one.name: one.verdict for one in found.families}
-    assert verdicts == dict.fromkeys(verdicts, Change.AS_BEFORE) and "attendance" in verdicts
+    assert verdicts == dict.fromkeys(verdicts, DriftLevel.AS_BEFORE) and "attendance" in verdicts
     assert found.students == 1_800
 
 
 def test_absences_recorded_twice_as_often_are_much_change_of_attendance_alone(
-    source: Path, reference: Reference, tmp_path: Path
+    source: Path, reference: DriftReference, tmp_path: Path
 ):
     load(
-        OneRoster(),
+        OneRosterFiles(),
         twice_as_often_absent(source, tmp_path / "sis", "2025-08-01"),
         tmp_path / "home",
     )
-    found = day_change(reference, NOW, features_on(Snapshot.current(tmp_path / "home"), NOW.day))
+    found = compare_day(
+        reference, NOW, features_as_of(Snapshot.current(tmp_path / "home"), NOW.day)
+    )
     verdicts = {one.name: one.verdict for one in found.families}
-    assert verdicts.pop("attendance") is Change.MUCH
-    assert set(verdicts.values()) == {Change.AS_BEFORE}
+    assert verdicts.pop("attendance") is DriftLevel.MUCH
+    assert set(verdicts.values()) == {DriftLevel.AS_BEFORE}
 
 
-def register(home: Path, ranker: BenefitRanker, reference: Reference | None) -> ModelVersion:
+def register(home: Path, ranker: BenefitRanker, reference: DriftReference | None) -> ModelVersion:
     """A version that learned until the first decision day of the year, with another outcome."""
     text = None if reference is None else reference.to_json()
     file = home / "models" / "new.json"
@@ -320,42 +335,47 @@ def register(home: Path, ranker: BenefitRanker, reference: Reference | None) -> 
         {},
         {},
         tags={"drift_reference": hashlib.sha256(text.encode()).hexdigest()} if text else {},
-        artifacts={REFERENCE: text} if text else {},
+        artifacts={DRIFT_REFERENCE_FILE: text} if text else {},
     )
 
 
 def test_drift_of_a_version_is_written_once_and_read_back(
-    home: Path, reference: Reference, ranker: BenefitRanker
+    home: Path, reference: DriftReference, ranker: BenefitRanker
 ):
     snapshot, made = Snapshot.current(home), register(home, ranker, reference)
-    assert watched_version(home) == made
-    found = work_out_drift(snapshot, made, home, AT)
+    assert monitored_version(home) == made
+    found = compute_drift_report(snapshot, made, home, AT)
     assert [(one.day, one.verdict) for one in found.days] == [
-        (NOW.day, Change.AS_BEFORE),
-        (date(2026, 2, 11), Change.UNKNOWN),
+        (NOW.day, DriftLevel.AS_BEFORE),
+        (date(2026, 2, 11), DriftLevel.UNKNOWN),
     ]
     assert "did not learn from this place" in found.days[1].cannot_tell
-    assert found.outcome is Came.UNKNOWN and "what counts as progress was changed" in found.why_not
-    assert not found.train_anew and newest_drift(home) == found
-    assert work_out_drift(snapshot, made, home, AT.replace(hour=12)) == found
-    file = drift_file(home, made.version, snapshot.id)
+    assert (
+        found.outcome is PredictionCheck.UNKNOWN
+        and "what counts as progress was changed" in found.why_not
+    )
+    assert not found.train_anew and newest_drift_report(home) == found
+    assert compute_drift_report(snapshot, made, home, AT.replace(hour=12)) == found
+    file = drift_report_file(home, made.version, snapshot.id)
     text = file.read_text()
     assert not [key for key in snapshot.table("students").to_pandas()["student_id"] if key in text]
     file.write_text(text.replace("0.0", "0.1"))
-    with pytest.raises(DriftDamaged, match="handrail drift"):
-        newest_drift(home)
+    with pytest.raises(DriftReportCorrupt, match="handrail drift"):
+        newest_drift_report(home)
 
 
 def test_a_reference_that_was_changed_is_refused_and_one_that_never_was_is_said(
-    home: Path, reference: Reference, ranker: BenefitRanker
+    home: Path, reference: DriftReference, ranker: BenefitRanker
 ):
     snapshot, made = Snapshot.current(home), register(home, ranker, reference)
-    (made.artifacts / REFERENCE).write_text(Reference({75: PlaceReference(100, {})}).to_json())
-    with pytest.raises(ReferenceDamaged, match="SHA-256 is another"):
-        work_out_drift(snapshot, made, home, AT)
-    found = work_out_drift(snapshot, register(home, ranker, None), home, AT)
-    assert (found.known, found.days, found.features) == (False, (), Change.UNKNOWN)
+    (made.artifacts / DRIFT_REFERENCE_FILE).write_text(
+        DriftReference({75: SchoolDayReference(100, {})}).to_json()
+    )
+    with pytest.raises(DriftReferenceCorrupt, match="SHA-256 is another"):
+        compute_drift_report(snapshot, made, home, AT)
+    found = compute_drift_report(snapshot, register(home, ranker, None), home, AT)
+    assert (found.known, found.days, found.features) == (False, (), DriftLevel.UNKNOWN)
     file = home / "models" / "new.json"
     silent = register_model(home, file, write_model(ranker, file, {}), "none", {}, {})
     with pytest.raises(NotComparable, match="train it again"):
-        work_out_drift(snapshot, silent, home, AT)
+        compute_drift_report(snapshot, silent, home, AT)

@@ -13,11 +13,11 @@ from tests.training.conftest import DAYS, PROGRAMS, SUPPORTS, draw_past, episode
 from training.episodes.episodes import Episodes, NotEnoughEvidence
 from training.estimation.pseudo_outcomes import NONE
 from training.evaluation.evaluate import (
-    Judgement,
-    judge,
-    judge_learning,
-    judged_episodes,
-    on_later_days,
+    Evaluation,
+    evaluate,
+    evaluate_on_later_days,
+    evaluation_set,
+    later_days_mask,
 )
 from training.ranking.ranker import BenefitRanker
 
@@ -33,14 +33,14 @@ def clone() -> BenefitRanker:
 
 
 @pytest.fixture(scope="module")
-def judgement(episodes: Episodes, clone: BenefitRanker) -> Judgement:
-    return judge_learning(episodes, clone, PROGRAMS)
+def judgement(episodes: Episodes, clone: BenefitRanker) -> Evaluation:
+    return evaluate_on_later_days(episodes, clone, PROGRAMS)
 
 
 def test_the_clone_learned_from_the_earlier_days_alone_and_the_later_ones_judge_it(
-    episodes: Episodes, clone: BenefitRanker, judgement: Judgement
+    episodes: Episodes, clone: BenefitRanker, judgement: Evaluation
 ):
-    earlier = episodes.take(np.flatnonzero(~on_later_days(episodes)))
+    earlier = episodes.take(np.flatnonzero(~later_days_mask(episodes)))
     again = BenefitRanker(SUPPORTS, n_folds=3, min_leaf=50).fit(
         earlier.features, earlier.outcome, earlier.support, earlier.student
     )
@@ -53,7 +53,7 @@ def test_the_clone_learned_from_the_earlier_days_alone_and_the_later_ones_judge_
     )
 
 
-def test_figures_for_a_tracker_are_flat_and_those_of_the_judgement(judgement: Judgement):
+def test_figures_for_a_tracker_are_flat_and_those_of_the_judgement(judgement: Evaluation):
     figures = judgement.metrics()
     assert figures["episodes"] == judgement.episodes
     assert figures["treated_share"] == judgement.places / judgement.episodes
@@ -63,10 +63,10 @@ def test_figures_for_a_tracker_are_flat_and_those_of_the_judgement(judgement: Ju
 
 
 def test_what_is_told_of_a_judged_policy_hides_few_students_and_rounds_the_others(
-    episodes: Episodes, clone: BenefitRanker, judgement: Judgement
+    episodes: Episodes, clone: BenefitRanker, judgement: Evaluation
 ):
-    found = judged_episodes(episodes, on_later_days(episodes), SUPPORTS, 0)
-    assert judge(found, clone, PROGRAMS) == judgement
+    found = evaluation_set(episodes, later_days_mask(episodes), SUPPORTS, 0)
+    assert evaluate(found, clone, PROGRAMS) == judgement
     assert judgement.same_places == found.value(found.choices(clone, PROGRAMS, found.places))
     chosen = found.choices(clone, PROGRAMS, found.places)
     for row in judgement.overlap:
@@ -85,12 +85,12 @@ def test_what_is_told_of_a_judged_policy_hides_few_students_and_rounds_the_other
         name: getattr(found, name)[:45] for name in ("taken", "propensity", "expected", "benefit")
     }
     few = replace(found, episodes=found.episodes.take(np.arange(45)), **arrays)
-    assert judge(few, clone, PROGRAMS).calibration == ()
+    assert evaluate(few, clone, PROGRAMS).calibration == ()
 
 
 def test_too_few_days_or_starts_say_so(episodes: Episodes):
     with pytest.raises(NotEnoughEvidence, match="1 decision days"):
-        on_later_days(episodes_of(draw_past(11), DAYS[:1]))
-    nobody = replace(episodes, support=episodes.support.where(~on_later_days(episodes), NONE))
+        later_days_mask(episodes_of(draw_past(11), DAYS[:1]))
+    nobody = replace(episodes, support=episodes.support.where(~later_days_mask(episodes), NONE))
     with pytest.raises(NotEnoughEvidence, match="nobody started a support on a judged day"):
-        judge_learning(nobody, BenefitRanker(SUPPORTS), PROGRAMS)
+        evaluate_on_later_days(nobody, BenefitRanker(SUPPORTS), PROGRAMS)

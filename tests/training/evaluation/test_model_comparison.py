@@ -14,19 +14,19 @@ from tests.training.conftest import DAYS, PROGRAMS, SUPPORTS, draw_past, episode
 from training.episodes.episodes import Episodes
 from training.estimation.policy_value import Estimate, policy_value
 from training.estimation.pseudo_outcomes import NONE
-from training.evaluation.evaluate import on_later_days
+from training.evaluation.evaluate import later_days_mask
 from training.evaluation.model_comparison import (
-    FILES,
-    LEARNING,
-    Difference,
-    Finding,
+    AS_REGISTERED_FILES,
+    REFITTED,
     NotComparable,
-    compare,
-    compare_learning,
+    PolicyDifference,
+    Superiority,
     compare_models,
+    compare_rankers,
+    compare_refitted,
     enough_to_judge,
-    fresh_days,
-    paired,
+    not_trained_on_mask,
+    paired_difference,
 )
 from training.ranking.model_file import RankerModel
 from training.ranking.ranker import BenefitRanker
@@ -56,13 +56,13 @@ def episodes() -> Episodes:
 
 @pytest.fixture(scope="module")
 def good(episodes: Episodes) -> BenefitRanker:
-    return learned(episodes.take(np.flatnonzero(~on_later_days(episodes))))
+    return learned(episodes.take(np.flatnonzero(~later_days_mask(episodes))))
 
 
 @pytest.fixture(scope="module")
 def bad(episodes: Episodes) -> BenefitRanker:
     """Learned from outcomes that were turned round: it prefers whom a support helps least."""
-    earlier = episodes.take(np.flatnonzero(~on_later_days(episodes)))
+    earlier = episodes.take(np.flatnonzero(~later_days_mask(episodes)))
     turned = earlier.outcome.where(earlier.support == NONE, -3 * earlier.outcome)
     return learned(replace(earlier, outcome=turned))
 
@@ -75,7 +75,7 @@ def test_the_difference_is_that_of_the_two_gains():
     reward, expected = rng.normal(0, 3, rows), rng.normal(0, 1, (rows, 3))
     one, other = rng.integers(0, 3, rows), rng.integers(0, 3, rows)
     students = np.arange(rows) // 2
-    found = paired(reward, taken, one, other, propensity, expected, students)
+    found = paired_difference(reward, taken, one, other, propensity, expected, students)
     gains = [
         policy_value(reward, taken, policy, propensity, expected, students).gain.value
         for policy in (one, other)
@@ -92,36 +92,38 @@ def test_the_difference_is_that_of_the_two_gains():
     assert found.differing == len(
         {student for student, differs in zip(students, one != other, strict=True) if differs}
     )
-    back = paired(reward, taken, other, one, propensity, expected, students)
+    back = paired_difference(reward, taken, other, one, propensity, expected, students)
     assert back.estimate.value == pytest.approx(-found.estimate.value)
     assert back.estimate.upper == pytest.approx(-found.estimate.lower)
 
 
 def test_better_is_said_only_where_the_whole_interval_lies_above_zero_and_enough_students_differ():
     for estimate, differing, finding in (
-        (Estimate(0.5, 0.01, 0.99), 400, Finding.BETTER),
-        (Estimate(0.5, -0.01, 1.01), 400, Finding.NO_BETTER),
-        (Estimate(0.5, 0.0, 1.0), 400, Finding.NO_BETTER),
-        (Estimate(-0.5, -0.9, -0.1), 400, Finding.WORSE),
-        (Estimate(5.0, 4.0, 6.0), 49, Finding.NO_BETTER),
-        (Estimate(np.nan, np.nan, np.nan), 400, Finding.NO_BETTER),
+        (Estimate(0.5, 0.01, 0.99), 400, Superiority.BETTER),
+        (Estimate(0.5, -0.01, 1.01), 400, Superiority.NO_BETTER),
+        (Estimate(0.5, 0.0, 1.0), 400, Superiority.NO_BETTER),
+        (Estimate(-0.5, -0.9, -0.1), 400, Superiority.WORSE),
+        (Estimate(5.0, 4.0, 6.0), 49, Superiority.NO_BETTER),
+        (Estimate(np.nan, np.nan, np.nan), 400, Superiority.NO_BETTER),
     ):
-        assert Difference(estimate, differing).finding is finding
+        assert PolicyDifference(estimate, differing).finding is finding
 
 
 def test_a_policy_is_no_better_than_itself(episodes: Episodes, good: BenefitRanker):
-    found = compare(episodes, on_later_days(episodes), PROGRAMS, good, good)
+    found = compare_rankers(episodes, later_days_mask(episodes), PROGRAMS, good, good)
     assert (found.difference.estimate, found.difference.differing) == (Estimate(0.0, 0.0, 0.0), 0)
-    assert found.finding is Finding.NO_BETTER and "holds zero" in found.sensitivity
+    assert found.finding is Superiority.NO_BETTER and "holds zero" in found.sensitivity
     assert found.to_dict()["differing"] is None
 
 
 def test_what_truly_helps_more_is_found_better(
     episodes: Episodes, good: BenefitRanker, bad: BenefitRanker
 ):
-    judged = on_later_days(episodes)
-    found = compare(episodes, judged, PROGRAMS, good, bad)
-    assert found.finding is Finding.BETTER and found.candidate.dr.value > found.champion.dr.value
+    judged = later_days_mask(episodes)
+    found = compare_rankers(episodes, judged, PROGRAMS, good, bad)
+    assert (
+        found.finding is Superiority.BETTER and found.candidate.dr.value > found.champion.dr.value
+    )
     own = episodes.support[judged]
     assert (found.episodes, found.places) == (len(own), int((own != NONE).sum()))
     assert "times as common" in found.sensitivity
@@ -132,31 +134,35 @@ def test_model_files_are_judged_on_days_that_neither_learned_from_and_else_the_w
     episodes: Episodes, good: BenefitRanker, bad: BenefitRanker
 ):
     early, all_days = model_of(good, DAYS[:2]), model_of(good, DAYS)
-    assert (fresh_days(episodes, early) == (episodes.decision_date == DAYS[2])).all()
-    assert not fresh_days(episodes, early, all_days).any()
+    assert (not_trained_on_mask(episodes, early) == (episodes.decision_date == DAYS[2])).all()
+    assert not not_trained_on_mask(episodes, early, all_days).any()
     files = compare_models(episodes, PROGRAMS, model_of(bad, DAYS[:1]), early)
-    assert (files.way, files.finding) == (FILES, Finding.WORSE)
+    assert (files.way, files.finding) == (AS_REGISTERED_FILES, Superiority.WORSE)
     ways = compare_models(episodes, PROGRAMS, early, all_days)
-    assert (ways.way, ways.finding, ways.difference.differing) == (LEARNING, Finding.NO_BETTER, 0)
+    assert (ways.way, ways.finding, ways.difference.differing) == (
+        REFITTED,
+        Superiority.NO_BETTER,
+        0,
+    )
     assert "the two ways of learning" in ways.to_dict()["how"]
     few = episodes.take(
-        np.flatnonzero((episodes.support != NONE) & fresh_days(episodes, early))[:99]
+        np.flatnonzero((episodes.support != NONE) & not_trained_on_mask(episodes, early))[:99]
     )
-    assert not enough_to_judge(few, fresh_days(few, early))
+    assert not enough_to_judge(few, not_trained_on_mask(few, early))
 
 
 def test_a_clone_learns_with_its_own_parameters_and_its_own_features(episodes: Episodes):
     seen = episodes.features.columns[:5]
     narrow = learned(replace(episodes, features=episodes.features[seen]), supports=("food",))
     wide = learned(episodes)
-    found = compare_learning(episodes, PROGRAMS, model_of(wide, DAYS), model_of(narrow, DAYS))
-    assert found.way == LEARNING and found.difference.differing > 0
+    found = compare_refitted(episodes, PROGRAMS, model_of(wide, DAYS), model_of(narrow, DAYS))
+    assert found.way == REFITTED and found.difference.differing > 0
     with pytest.raises(NotComparable, match=r"no longer knows \(leaves\)"):
-        compare_learning(
+        compare_refitted(
             episodes, PROGRAMS, model_of(wide, DAYS), model_of(wide, DAYS, parameters={"leaves": 3})
         )
     with pytest.raises(NotComparable, match="does not say which decision days"):
-        fresh_days(episodes, model_of(wide, ()))
+        not_trained_on_mask(episodes, model_of(wide, ()))
 
 
 def test_the_past_of_these_tests_has_every_feature(episodes: Episodes):

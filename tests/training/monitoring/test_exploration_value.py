@@ -10,18 +10,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from records.decisions.exploration import Exploration
-from records.decisions.impressions import ListedSupport, ShownList
-from serving.students.suggestion_order import draw_by, in_order
-from training.evaluation.model_comparison import Finding
-from training.monitoring.exploration_value import ANOTHER, BEST, CHALLENGERS, what_draws_tell
+from records.decisions.exploration import ExplorationPolicy
+from records.decisions.impressions import Impression, RankedSupport
+from serving.students.suggestion_order import order_suggestions, weekly_draw
+from training.evaluation.model_comparison import Superiority
+from training.monitoring.exploration_value import (
+    BEST_FIRST,
+    CHALLENGER_FIRST,
+    NEAR_BEST_FIRST,
+    estimate_exploration_value,
+)
 
 DAY, LATER = date(2026, 1, 12), date(2026, 4, 13)
 STUDENTS = [f"s{n:05d}" for n in range(6_000)]
 BENEFIT = {"food": 3.0, "tutoring": 2.9, "health": 2.8}
 
 
-def shown_on(day: date, share: float = 0.1, students: list[str] = STUDENTS) -> list[ShownList]:
+def shown_on(day: date, share: float = 0.1, students: list[str] = STUDENTS) -> list[Impression]:
     """Lists as the site would show and keep them; a challenger would put tutoring first."""
     rows = [
         (student, name, rank, BENEFIT[name])
@@ -29,15 +34,17 @@ def shown_on(day: date, share: float = 0.1, students: list[str] = STUDENTS) -> l
         for rank, name in enumerate(BENEFIT, 1)
     ]
     table = pd.DataFrame(rows, columns=["student_id", "support", "rank", "benefit"])
-    shown, drawn = in_order(table, Exploration(share, 0.5), draw_by(b"secret", day, "a" * 64), 3)
+    shown, drawn = order_suggestions(
+        table, ExplorationPolicy(share, 0.5), weekly_draw(b"secret", day, "a" * 64), 3
+    )
     found = []
     for student, own in shown.groupby("student_id"):
         listed = tuple(
-            ListedSupport(one.support, one.rank, one.first_chance, one.benefit, 1.0)
+            RankedSupport(one.support, one.rank, one.first_chance, one.benefit, 1.0)
             for one in own.itertuples()
         )
         found.append(
-            ShownList(
+            Impression(
                 str(student),
                 "tutors",
                 day,
@@ -52,11 +59,11 @@ def shown_on(day: date, share: float = 0.1, students: list[str] = STUDENTS) -> l
     return found
 
 
-def first(one: ShownList) -> str:
+def first(one: Impression) -> str:
     return min(one.listed, key=lambda entry: entry.rank).support
 
 
-def fared(lists: list[ShownList], worth: dict[str, float], seed: int = 3) -> dict[str, float]:
+def fared(lists: list[Impression], worth: dict[str, float], seed: int = 3) -> dict[str, float]:
     """Progress that depends on which support stood first, and on chance."""
     rng = np.random.default_rng(seed)
     return {one.student_id: worth.get(first(one), 0.0) + rng.normal(0, 2) for one in lists}
@@ -65,17 +72,17 @@ def fared(lists: list[ShownList], worth: dict[str, float], seed: int = 3) -> dic
 def test_what_is_better_put_first_is_found_and_by_how_much():
     lists = shown_on(DAY)
     reward = fared(lists, {"tutoring": 2.0, "health": 1.0})
-    told = what_draws_tell(lists, lambda day: reward)
+    told = estimate_exploration_value(lists, lambda day: reward)
     assert (told.lists, told.students) == (len(STUDENTS), len(STUDENTS))
     best, another, challengers = told.orders
     assert [one.name for one in told.orders] == [
-        BEST,
-        ANOTHER,
-        CHALLENGERS,
+        BEST_FIRST,
+        NEAR_BEST_FIRST,
+        CHALLENGER_FIRST,
     ] and best.beyond_best is None
     for one, truth in ((another, 1.5), (challengers, 2.0)):
         assert one.beyond_best.estimate.lower < truth < one.beyond_best.estimate.upper
-        assert one.beyond_best.finding is Finding.BETTER
+        assert one.beyond_best.finding is Superiority.BETTER
     by_hand = np.mean([reward[one.student_id] for one in lists if first(one) == "tutoring"])
     assert challengers.value.value == pytest.approx(by_hand), "all these chances are alike"
 
@@ -83,10 +90,10 @@ def test_what_is_better_put_first_is_found_and_by_how_much():
 def test_where_orders_are_worth_the_same_a_difference_is_rarely_claimed():
     lists = shown_on(DAY, students=STUDENTS[:2_000])
     found = [
-        what_draws_tell(lists, lambda day, seed=seed: fared(lists, {}, seed)).orders
+        estimate_exploration_value(lists, lambda day, seed=seed: fared(lists, {}, seed)).orders
         for seed in range(40)
     ]
-    claimed = sum(orders[1].beyond_best.finding is not Finding.NO_BETTER for orders in found)
+    claimed = sum(orders[1].beyond_best.finding is not Superiority.NO_BETTER for orders in found)
     assert claimed <= 6, "one in twenty is expected"
 
 
@@ -99,8 +106,8 @@ def test_lists_without_a_draw_or_a_known_outcome_do_not_count_and_few_students_a
         asked.append(day)
         return dict.fromkeys(STUDENTS, 1.0) if day == DAY else {}
 
-    told = what_draws_tell([*lists, *sure], reward)
+    told = estimate_exploration_value([*lists, *sure], reward)
     assert (told.lists, told.students) == (300, 300) and asked == [DAY, LATER]
-    assert what_draws_tell(sure, reward).lists == 0
-    few = what_draws_tell(lists[:9], reward)
+    assert estimate_exploration_value(sure, reward).lists == 0
+    few = estimate_exploration_value(lists[:9], reward)
     assert (few.lists, few.students, few.orders) == (9, 9, ())

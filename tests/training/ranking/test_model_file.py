@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.training.conftest import Past
-from training.ranking.model_file import ModelRefused, read_model, write_model
+from training.ranking.model_file import InvalidModelFile, read_model, write_model
 from training.ranking.ranker import BenefitRanker
 
 
@@ -42,7 +42,7 @@ def test_1500_random_edits_are_1500_refusals(written: tuple[Path, str]):  # R56
         place = rng.randrange(len(edited))
         edited[place] = (edited[place] + rng.randrange(1, 256)) % 256
         file.write_bytes(edited)
-        with pytest.raises(ModelRefused, match="SHA-256"):
+        with pytest.raises(InvalidModelFile, match="SHA-256"):
             read_model(file, sha256)
 
 
@@ -53,14 +53,14 @@ def test_a_file_that_predicts_otherwise_than_its_canaries_is_refused_even_with_i
     content = json.loads(file.read_text())
     content["canaries"]["food"][0] += 1.0
     file.write_text(json.dumps(content))
-    with pytest.raises(ModelRefused, match="no longer predicts"):
+    with pytest.raises(InvalidModelFile, match="no longer predicts"):
         read_model(file, hashlib.sha256(file.read_bytes()).hexdigest())
 
 
 def test_a_model_of_another_catalog_or_a_missing_file_is_refused(written: tuple[Path, str]):
     file, _ = written
     file.write_text(file.read_text().replace('"catalog": "', '"catalog": "0'))
-    with pytest.raises(ModelRefused, match="another catalog"):
+    with pytest.raises(InvalidModelFile, match="another catalog"):
         read_model(file, hashlib.sha256(file.read_bytes()).hexdigest())
-    with pytest.raises(ModelRefused, match="cannot be read"):
+    with pytest.raises(InvalidModelFile, match="cannot be read"):
         read_model(file.with_name("gone.json"), "0")

@@ -11,12 +11,12 @@ import shap
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from features.catalog import BY_NAME
+from features.catalog import FEATURES_BY_NAME
 from records.canonical.schema import Category
 from tests.training.conftest import SUPPORTS, Past, draw_past
 from training.estimation.pseudo_outcomes import PseudoOutcomes
-from training.estimation.shrinkage import toward_each_other
-from training.ranking.ranker import BenefitRanker, _beyond_chance, calibrated
+from training.estimation.shrinkage import shrink_to_mean
+from training.ranking.ranker import BenefitRanker, _james_stein_factor, fit_calibration
 
 
 def test_the_benefit_found_is_that_of_the_truth_and_not_the_gap_that_habit_left(
@@ -78,7 +78,9 @@ def test_a_ranker_that_learned_with_dropout_stays_right_on_average_when_marks_ar
 ):
     new = draw_past(14)
     masked = new.features.copy()
-    masked[[name for name in masked.columns if BY_NAME[name].category is Category.GRADES]] = np.nan
+    masked[
+        [name for name in masked.columns if FEATURES_BY_NAME[name].category is Category.GRADES]
+    ] = np.nan
     found = ranker.benefits(masked)
     assert found["tutoring"].mean.mean() == pytest.approx(new.truth["tutoring"].mean(), abs=0.7)
     helped = new.truth["food"] > 0
@@ -276,22 +278,22 @@ def test_of_what_was_gained_on_unseen_episodes_as_much_is_believed_as_is_beyond_
     alike, apart = pd.Series(np.repeat(range(4), 3)), pd.Series(range(12))
     gained = np.repeat([1.0, 1.0, -0.5, 0.5], 3)
     gain, error = 6.0, np.sqrt(3**2 + 3**2 + 1.5**2 + 1.5**2)
-    assert _beyond_chance(gained, alike) == pytest.approx(1 - (error / gain) ** 2)
-    assert _beyond_chance(gained, apart) > _beyond_chance(gained, alike)
-    assert _beyond_chance(np.array([3.0, -2.0, -0.5]), pd.Series(range(3))) == 0.0
-    assert _beyond_chance(-gained, apart) == _beyond_chance(0 * gained, apart) == 0.0
+    assert _james_stein_factor(gained, alike) == pytest.approx(1 - (error / gain) ** 2)
+    assert _james_stein_factor(gained, apart) > _james_stein_factor(gained, alike)
+    assert _james_stein_factor(np.array([3.0, -2.0, -0.5]), pd.Series(range(3))) == 0.0
+    assert _james_stein_factor(-gained, apart) == _james_stein_factor(0 * gained, apart) == 0.0
 
 
 def test_averages_of_supports_are_drawn_together_the_more_the_less_they_are_known():
     levels, errors = np.array([1.0, 1.2, 0.8, 1.1, 5.0]), np.array([0.2, 0.2, 0.2, 0.2, 2.0])
-    shrunk, sure = toward_each_other(levels, errors, usual_spread=0.7)
+    shrunk, sure = shrink_to_mean(levels, errors, usual_spread=0.7)
     kept = 0.7**2 / (0.7**2 + errors**2)
     others = [
         np.average(np.delete(levels, i), weights=np.delete(errors, i) ** -2.0) for i in range(5)
     ]
     assert shrunk[4] == pytest.approx(others[4] + kept[4] * (5.0 - others[4]), abs=0.01)
     assert abs(shrunk[:4] - levels[:4]).max() < 0.05 and (sure <= errors).all()
-    np.testing.assert_array_equal(toward_each_other(levels[:3], errors[:3])[0], levels[:3])
+    np.testing.assert_array_equal(shrink_to_mean(levels[:3], errors[:3])[0], levels[:3])
 
 
 def test_predictions_that_foretell_nothing_are_not_believed():
@@ -306,13 +308,13 @@ def test_predictions_that_foretell_nothing_are_not_believed():
         ("food",), values, np.ones((rows, 1)), np.ones((rows, 2)), np.ones((rows, 2)), 3.0
     )
     folds, groups = np.arange(rows) % 5, pd.Series(np.arange(rows))
-    assert calibrated(["food"], found, truth, folds, groups)["food"].slope == pytest.approx(
+    assert fit_calibration(["food"], found, truth, folds, groups)["food"].slope == pytest.approx(
         1.0, abs=0.05
     )
-    assert calibrated(["food"], found, 2 * truth, folds, groups)["food"].slope == pytest.approx(
-        0.5, abs=0.05
-    )
-    turned = calibrated(["food"], found, rng.normal(0, 1, (rows, 1)), folds, groups)["food"]
+    assert fit_calibration(["food"], found, 2 * truth, folds, groups)[
+        "food"
+    ].slope == pytest.approx(0.5, abs=0.05)
+    turned = fit_calibration(["food"], found, rng.normal(0, 1, (rows, 1)), folds, groups)["food"]
     assert turned.slope == pytest.approx(0.0, abs=0.05) and turned.level == pytest.approx(
         2.0, abs=0.1
     )
@@ -333,7 +335,7 @@ def test_what_separates_folds_says_nothing_of_the_slope():
         np.ones((1_000, 2)),
         0.1,
     )
-    turned = calibrated(["food"], found, truth - 10 * of_fold, folds, groups)["food"]
+    turned = fit_calibration(["food"], found, truth - 10 * of_fold, folds, groups)["food"]
     assert turned.slope == pytest.approx(1.0, abs=0.01)
 
 

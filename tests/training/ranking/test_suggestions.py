@@ -16,11 +16,11 @@ from tests.records.conftest import TODAY, snapshot_of
 from tests.training.conftest import PROGRAMS, SUPPORTS, Past
 from training.ranking.ranker import BenefitRanker
 from training.ranking.suggestions import (
-    LITTLE_KNOWN,
-    NOT_SURE,
-    NOTHING_OPEN,
-    choose,
-    eligible,
+    NO_OPEN_SUPPORT,
+    TOO_LITTLE_DATA,
+    TOO_UNCERTAIN,
+    choose_actions,
+    eligible_supports,
     suggest,
 )
 
@@ -45,7 +45,7 @@ def test_a_list_is_ranked_sure_and_worth_it(past: Past, ranker: BenefitRanker):
         assert rows["rank"].tolist() == list(range(1, len(rows) + 1))
         assert rows["benefit"].is_monotonic_decreasing
     assert set(found.silence.index) == set(frame.index) - set(found.table["student_id"])
-    assert set(found.silence) == {NOT_SURE}
+    assert set(found.silence) == {TOO_UNCERTAIN}
 
 
 def test_what_is_not_open_is_never_suggested(past: Past, ranker: BenefitRanker):
@@ -55,7 +55,7 @@ def test_what_is_not_open_is_never_suggested(past: Past, ranker: BenefitRanker):
     assert set(suggest(ranker, frame, allowed).table["support"]) == {"tutoring"}
     none = suggest(ranker, frame, allowed & False)
     assert none.table.empty
-    assert set(none.silence) == {NOTHING_OPEN}
+    assert set(none.silence) == {NO_OPEN_SUPPORT}
 
 
 def test_without_attendance_and_marks_there_is_silence(past: Past, ranker: BenefitRanker):
@@ -64,7 +64,7 @@ def test_without_attendance_and_marks_there_is_silence(past: Past, ranker: Benef
     frame[hidden] = np.nan
     found = suggest(ranker, frame, all_open(frame))
     assert found.table.empty
-    assert set(found.silence) == {LITTLE_KNOWN}
+    assert set(found.silence) == {TOO_LITTLE_DATA}
 
 
 def test_a_support_is_open_where_a_program_serves_the_grade_and_it_is_not_received_already(
@@ -74,7 +74,7 @@ def test_a_support_is_open_where_a_program_serves_the_grade_and_it_is_not_receiv
     rows["programs"][0] |= {"min_grade": 2, "max_grade": 4}
     snapshot = snapshot_of(rows, tmp_path)
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", TODAY))
-    found = eligible(records, date(2026, 4, 17), ("tutoring", "food", "health"))
+    found = eligible_supports(records, date(2026, 4, 17), ("tutoring", "food", "health"))
     assert found["tutoring"].to_dict() == {
         "s1": False,
         "s2": False,
@@ -98,7 +98,10 @@ def test_places_go_to_those_with_the_most_to_gain_and_nobody_gets_what_is_not_su
     past: Past, ranker: BenefitRanker
 ):
     rows = past.features.head(1_000)
-    free, limited = choose(ranker, rows, PROGRAMS), choose(ranker, rows, PROGRAMS, 40)
+    free, limited = (
+        choose_actions(ranker, rows, PROGRAMS),
+        choose_actions(ranker, rows, PROGRAMS, 40),
+    )
     assert (limited > 0).sum() == 40
     benefits = ranker.benefits(rows)
     best = np.column_stack([benefits[name].mean for name in SUPPORTS])
@@ -107,4 +110,4 @@ def test_places_go_to_those_with_the_most_to_gain_and_nobody_gets_what_is_not_su
     for place, name in enumerate(SUPPORTS):
         assert (benefits[name].lower[free == place + 1] > 0).all()
     closed = PROGRAMS.assign(min_grade=[99, 99])
-    assert (choose(ranker, rows, closed) == 0).all()
+    assert (choose_actions(ranker, rows, closed) == 0).all()

@@ -20,38 +20,38 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.catalog import BY_NAME, catalog_hash, feature_names
+from features.catalog import FEATURES_BY_NAME, catalog_hash, feature_names
 from handrail.demo import generate
 from records.access.scope import ScopedRecords, pipeline_scope
-from records.connectors.edfi.files import EdFi
-from records.connectors.oneroster.files import OneRoster
+from records.connectors.edfi.files import EdFiFiles
+from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.snapshots.snapshot import Snapshot, load
 from training.episodes.episodes import (
     Episodes,
     NotEnoughEvidence,
-    UnknownFamily,
+    UnknownFeatureFamily,
     build_episodes,
-    planned_days,
+    calendar_decision_days,
 )
-from training.episodes.outcome import OUTCOME_FILE, Outcome
+from training.episodes.outcome import OUTCOME_FILE, OutcomeDefinition
 from training.estimation.pseudo_outcomes import NONE
-from training.evaluation.drift import reference_of
-from training.monitoring.exploration_value import progress_since
-from training.ranking.model_file import ModelRefused, read_model
+from training.evaluation.drift import build_reference
+from training.monitoring.exploration_value import progress_after
+from training.ranking.model_file import InvalidModelFile, read_model
 from training.ranking.ranker import BenefitRanker
-from training.registry.provenance import commit, origin_of
+from training.registry.provenance import current_provenance, git_commit
 from training.registry.registry import (
     REGISTERED_MODEL,
+    ModelNotFound,
     ModelVersion,
-    NoModel,
     champion_version,
-    judged_twin,
+    holdout_evaluation,
     model_version,
     model_versions,
-    recipe_of,
+    recipe_digest,
     register_model,
-    registry,
+    registry_client,
     train,
 )
 
@@ -62,7 +62,7 @@ QUICK = BenefitRanker(min_leaf=30, n_folds=3, rounds=20)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("district")
     files = generate(folder / "source", students=1_400)
-    load(OneRoster(), files.sis, folder / "home")
+    load(OneRosterFiles(), files.sis, folder / "home")
     load(ServiceHistory(), files.service_history, folder / "home", merge=True)
     return folder / "home"
 
@@ -74,7 +74,7 @@ def episodes(home: Path) -> Episodes:
 
 def test_a_candidate_is_registered_by_its_bytes_and_serves_nobody(home: Path):  # R57
     snapshot = Snapshot.current(home)
-    with pytest.raises(NoModel, match="handrail train"):
+    with pytest.raises(ModelNotFound, match="handrail train"):
         model_version(home)
     made = train(snapshot, home, ranker=QUICK, at=datetime(2026, 4, 17, 2, 4))
     assert model_versions(home) == [made] and made.created_at == datetime(2026, 4, 17, 2, 4)
@@ -98,7 +98,7 @@ def test_a_version_of_an_earlier_release_bears_the_time_of_the_registry(tmp_path
     file = tmp_path / "ranker.json"
     file.write_text("{}")
     made = register_model(tmp_path, file, "x", "s", {}, {})
-    registry(tmp_path).delete_model_version_tag(REGISTERED_MODEL, str(made.version), "made")
+    registry_client(tmp_path).delete_model_version_tag(REGISTERED_MODEL, str(made.version), "made")
     assert abs(model_version(tmp_path).created_at - made.created_at) < timedelta(minutes=5)
 
 
@@ -126,7 +126,7 @@ def test_nothing_that_training_leaves_behind_is_a_pickle(home: Path):  # R57
 
 def test_the_registry_logs_no_row_sends_no_word_and_opens_no_pickle(home: Path):  # R57
     made = trained(home)
-    client = registry(home)
+    client = registry_client(home)
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true" and os.environ["DO_NOT_TRACK"] == "true"
     assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
     from mlflow.telemetry.utils import is_telemetry_disabled
@@ -167,13 +167,13 @@ def test_the_registry_logs_no_row_sends_no_word_and_opens_no_pickle(home: Path):
 
 def test_a_run_says_from_what_and_how_the_model_was_made(home: Path):
     made, snapshot = trained(home), Snapshot.current(home)
-    run = registry(home).get_run(made.run_id)
+    run = registry_client(home).get_run(made.run_id)
     manifest = hashlib.sha256((snapshot.path / "manifest.json").read_bytes()).hexdigest()
-    origin = origin_of(snapshot, Outcome.of(home))
+    origin = current_provenance(snapshot, OutcomeDefinition.of(home))
     assert origin.snapshot_manifest == manifest and origin.catalog == catalog_hash()
-    assert origin.outcome == Outcome.of(home).sha256 and origin.version == installed_version(
-        "handrail"
-    )
+    assert origin.outcome == OutcomeDefinition.of(
+        home
+    ).sha256 and origin.version == installed_version("handrail")
     tags = {name.removeprefix("handrail."): value for name, value in run.data.tags.items()}
     assert {name: tags[name] for name in asdict(origin) if name not in ("commit", "source")} == {
         name: value for name, value in asdict(origin).items() if name not in ("commit", "source")
@@ -187,17 +187,17 @@ def test_a_run_says_from_what_and_how_the_model_was_made(home: Path):
 
 def test_the_recipe_is_another_where_records_outcome_or_parameters_are(home: Path, tmp_path: Path):
     made, snapshot = trained(home), Snapshot.current(home)
-    assert made.recipe == recipe_of(snapshot, home, ranker=QUICK)
+    assert made.recipe == recipe_digest(snapshot, home, ranker=QUICK)
     others = {
-        recipe_of(snapshot, home, ranker=QUICK),
-        recipe_of(snapshot, home, seed=1, ranker=QUICK),
-        recipe_of(snapshot, home, behavior=True, ranker=QUICK),
-        recipe_of(snapshot, home),
+        recipe_digest(snapshot, home, ranker=QUICK),
+        recipe_digest(snapshot, home, seed=1, ranker=QUICK),
+        recipe_digest(snapshot, home, behavior=True, ranker=QUICK),
+        recipe_digest(snapshot, home),
     }
     (tmp_path / "outcome.toml").write_text(
         OUTCOME_FILE.read_text().replace("attendance = 1.0", "attendance = 2.0")
     )
-    others.add(recipe_of(snapshot, tmp_path, ranker=QUICK))
+    others.add(recipe_digest(snapshot, tmp_path, ranker=QUICK))
     assert len(others) == 5
 
 
@@ -235,26 +235,26 @@ def test_the_card_and_the_plots_hold_what_was_found_and_no_small_number(home: Pa
 
 
 def test_the_commit_is_read_from_a_checkout_of_any_kind_and_is_empty_without_one(tmp_path: Path):
-    assert commit(tmp_path) == ""
+    assert git_commit(tmp_path) == ""
     git = tmp_path / ".git"
     (git / "refs/heads").mkdir(parents=True)
     (git / "HEAD").write_text("ref: refs/heads/main\n")
-    assert commit(tmp_path) == ""
+    assert git_commit(tmp_path) == ""
     (git / "packed-refs").write_text(
         f"# pack-refs with: peeled\n{'a' * 40} refs/heads/main\n^{'b' * 40}\n"
     )
-    assert commit(tmp_path) == "a" * 40
+    assert git_commit(tmp_path) == "a" * 40
     (git / "refs/heads/main").write_text("c" * 40 + "\n")
-    assert commit(tmp_path) == "c" * 40
+    assert git_commit(tmp_path) == "c" * 40
     linked = tmp_path / "linked"
     linked.mkdir()
     (git / "worktrees/linked").mkdir(parents=True)
     (git / "worktrees/linked/HEAD").write_text("ref: refs/heads/main")
     (git / "worktrees/linked/commondir").write_text("../..\n")
     (linked / ".git").write_text("gitdir: ../.git/worktrees/linked\n")
-    assert commit(linked) == "c" * 40
+    assert git_commit(linked) == "c" * 40
     (git / "HEAD").write_text("d" * 40)
-    assert commit(tmp_path) == "d" * 40
+    assert git_commit(tmp_path) == "d" * 40
 
 
 def trained(home: Path) -> ModelVersion:
@@ -274,14 +274,14 @@ def test_the_twin_learned_from_the_earlier_days_and_is_judged_on_the_others(
     )
     days = sorted(str(day) for day in episodes.decision_date.unique())
     assert twin.manifest["decision_dates"] == days[: max(1, round(len(days) * 2 / 3))]
-    found = judged_twin(made, episodes)
+    found = holdout_evaluation(made, episodes)
     assert (
         found is not None
         and [str(day) for day in found[0].days] == days[len(twin.manifest["decision_dates"]) :]
     )
-    assert judged_twin(replace(made, twin_sha256=""), episodes) is None
-    with pytest.raises(ModelRefused):
-        judged_twin(replace(made, twin_sha256="0" * 64), episodes)
+    assert holdout_evaluation(replace(made, twin_sha256=""), episodes) is None
+    with pytest.raises(InvalidModelFile):
+        holdout_evaluation(replace(made, twin_sha256="0" * 64), episodes)
 
 
 def test_a_family_that_is_left_out_is_no_input_and_makes_another_recipe(
@@ -292,17 +292,20 @@ def test_a_family_that_is_left_out_is_no_input_and_makes_another_recipe(
         snapshot, tmp_path, ranker=QUICK, without=["assessments", "services"], episodes=some
     )
     model = read_model(made.file, made.sha256)
-    families = {BY_NAME[name].family for name in model.ranker.feature_names_}
-    assert families == {BY_NAME[name].family for name in feature_names()} - {
+    families = {FEATURES_BY_NAME[name].family for name in model.ranker.feature_names_}
+    assert families == {FEATURES_BY_NAME[name].family for name in feature_names()} - {
         "assessments",
         "services",
     }
     assert model.manifest["without"] == ["assessments", "services"]
-    assert registry(tmp_path).get_run(made.run_id).data.params["without"] == "assessments, services"
-    whole = recipe_of(snapshot, tmp_path, ranker=QUICK)
+    assert (
+        registry_client(tmp_path).get_run(made.run_id).data.params["without"]
+        == "assessments, services"
+    )
+    whole = recipe_digest(snapshot, tmp_path, ranker=QUICK)
     assert (
         made.recipe
-        == recipe_of(snapshot, tmp_path, ranker=QUICK, without=["services", "assessments"])
+        == recipe_digest(snapshot, tmp_path, ranker=QUICK, without=["services", "assessments"])
         != whole
     )
 
@@ -324,7 +327,7 @@ def test_a_family_that_is_left_out_is_no_input_and_makes_another_recipe(
 def test_a_family_that_is_none_is_refused_by_name(
     home: Path, episodes: Episodes, tmp_path: Path, families, words
 ):
-    with pytest.raises(UnknownFamily, match=words):
+    with pytest.raises(UnknownFeatureFamily, match=words):
         train(Snapshot.current(home), tmp_path, ranker=QUICK, without=families, episodes=episodes)
 
 
@@ -333,8 +336,8 @@ def test_where_folds_are_by_school_drift_is_still_measured_against_students(
 ):
     snapshot, some = Snapshot.current(home), episodes.take(np.arange(0, len(episodes), 2))
     made = train(snapshot, tmp_path, ranker=QUICK, folds_by="school", episodes=some)
-    assert made.reference() == reference_of(some, planned_days(snapshot))
-    run = registry(tmp_path).get_run(made.run_id)
+    assert made.reference() == build_reference(some, calendar_decision_days(snapshot))
+    run = registry_client(tmp_path).get_run(made.run_id)
     assert run.data.params["folds_by"] == "school"
 
 
@@ -345,7 +348,7 @@ def test_the_support_of_an_episode_is_what_began_soon_after_its_day(home: Path, 
     services = records.frame("service_enrollments").merge(
         records.frame("programs"), on="program_id"
     )
-    window = Outcome.declared().start_within_days
+    window = OutcomeDefinition.declared().start_within_days
     chosen = episodes.support[episodes.decision_date == day]
     students = episodes.student[episodes.decision_date == day]
     for student, support in list(zip(students, chosen, strict=True))[:300]:
@@ -356,18 +359,18 @@ def test_the_support_of_an_episode_is_what_began_soon_after_its_day(home: Path, 
 
 def test_progress_since_a_list_is_what_episodes_of_that_day_have(home: Path, episodes: Episodes):
     snapshot, day = Snapshot.current(home), sorted(episodes.decision_date.unique())[1]
-    since = progress_since(snapshot, Outcome.declared(), day)
+    since = progress_after(snapshot, OutcomeDefinition.declared(), day)
     own = episodes.points[episodes.decision_date == day].sum(axis=1, skipna=False).dropna()
     assert len(own) > 500
     for place, value in own.items():
         assert since[episodes.student[place]] == pytest.approx(value, abs=1e-9)
-    assert progress_since(snapshot, Outcome.declared(), snapshot.latest_date()) == {}
+    assert progress_after(snapshot, OutcomeDefinition.declared(), snapshot.latest_date()) == {}
 
 
 def test_the_published_sample_is_too_thin_and_the_refusal_names_what_is_missing(
     shared_data: Path, tmp_path: Path
 ):
-    load(EdFi(), shared_data / "edfi", tmp_path)
+    load(EdFiFiles(), shared_data / "edfi", tmp_path)
     with pytest.raises(NotEnoughEvidence) as refused:
         train(Snapshot.current(tmp_path), tmp_path)
     message = str(refused.value)
