@@ -24,7 +24,6 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
-from records.access.scope import Grant, Role, Scope, Viewer
 from records.canonical.schema import Category
 from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import (
@@ -38,6 +37,7 @@ from records.disclosure_log.disclosures import (
     verify_log,
 )
 from records.disclosure_log.hash_chain import GENESIS
+from records.people.viewer import Grant, Role, Scope, Viewer
 from serving.exports.disclosure_report import read_report, report_csv, report_pdf
 
 ROWS = 1_000_000

@@ -24,12 +24,14 @@ from fastapi.testclient import TestClient
 from features.build import build_features
 from handrail.commands.serve import site_config
 from handrail.settings import Settings
-from records.access.scope import Scope, ScopedRecords, pipeline_scope, scope_for
+from records.access.scope import pipeline_scope, scope_for
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.connectors.oneroster.files import OneRosterFiles
 from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import record_disclosures, verify_log
 from records.people.accounts import active_staff_member, start_session
+from records.people.viewer import Scope
 from records.snapshots.snapshot import Snapshot, load
 from serving.app import create_app
 from serving.students.caseload import RankingInputs, caseload

@@ -26,8 +26,10 @@ from handrail.commands.serve import site_config
 from handrail.settings import Settings
 from records.access.publication import publish_snapshot, withdraw_other_publications
 from records.access.row_security import RowSecuredSnapshot
-from records.access.scope import ScopedRecords, scope_for
-from records.database.engine import OrmTable, open_database
+from records.access.scope import scope_for
+from records.access.scoped_records import ScopedRecords
+from records.database.engine import open_database
+from records.database.tables import OrmTable
 from records.people.accounts import active_staff_member, start_session
 from records.snapshots.snapshot import Snapshot
 from serving.app import create_app

@@ -11,7 +11,7 @@ from typing import Any
 
 import ibis
 
-from records.access.scope import ScopedRecords
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import ABSENT_STATUSES
 from records.snapshots.queries import DateLike, as_date
 

@@ -22,7 +22,7 @@ from features.behavior import behavior
 from features.catalog import CATALOG, catalog_hash
 from features.grades import gradebook, grades
 from features.services import active_programs, recent_sessions
-from records.access.scope import ScopedRecords
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.system.files import write_atomic
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from records.access.scope import ScopedRecords
+from records.access.scoped_records import ScopedRecords
 from records.snapshots.queries import DateLike, as_date
 
 

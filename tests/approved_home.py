@@ -11,9 +11,9 @@ from pathlib import Path
 from fairness.approval.signoff import ApprovalService, record_audit, sign
 from fairness.audit.audit import audit_model
 from fairness.policy.policy import Policy
-from records.access.scope import DISTRICT, Role
 from records.database.engine import open_database
 from records.people.accounts import active_staff_member
+from records.people.viewer import DISTRICT, Role
 from tests.records.conftest import add_organization, snapshot_of
 from tests.serving import district
 from tests.training.conftest import SUPPORTS, draw_past

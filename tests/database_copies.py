@@ -9,7 +9,8 @@ from pathlib import Path
 from sqlalchemy import create_engine, insert, select, text
 from sqlalchemy.pool import NullPool
 
-from records.database.engine import Database, OrmTable, open_database
+from records.database.engine import Database, open_database
+from records.database.tables import OrmTable
 
 
 def make_database(server: str, name: str, template: str = "template1") -> str:

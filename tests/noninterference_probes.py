@@ -22,10 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from records.access.publication import publish_snapshot
-from records.access.scope import Role, Viewer, scope_for
+from records.access.scope import scope_for
 from records.canonical.schema import SUPPORTS
 from records.database.engine import Database, open_database
 from records.people.accounts import start_session
+from records.people.viewer import Role, Viewer
 from serving.app import SiteConfig, create_app
 from tests.database_copies import copy_rows, make_database
 from tests.random_districts import (

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from records.access.scope import Role, Scope, Viewer
 from records.canonical.quarantine import Value
 from records.canonical.schema import (
     CONSENT_CATEGORIES,
@@ -27,10 +26,10 @@ from records.canonical.schema import (
     TABLES,
     Category,
 )
-from records.database.engine import (
+from records.database.engine import Database
+from records.database.tables import (
     BackupRow,
     ConsentRow,
-    Database,
     DecisionRow,
     EmergencyRow,
     LegalDemandRow,
@@ -41,6 +40,7 @@ from records.database.engine import (
     ParticipantRow,
     StaffRow,
 )
+from records.people.viewer import Role, Scope, Viewer
 from records.permissions.agreements import revoke_agreement
 from tests.records.conftest import add_agreement, add_organization
 from tests.serving.district import school_days

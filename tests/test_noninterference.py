@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from records.access.scope import Role, scope_for
+from records.access.scope import scope_for
 from records.database.engine import open_database
 from records.people.accounts import start_session
+from records.people.viewer import Role
 from tests.noninterference_probes import CASEWORKERS_A_WORLD, PROBES, answers, in_sqlite, run_probes
 from tests.random_districts import NOW, ROLES, draw_access_rules, draw_rows
 from tests.records.conftest import snapshot_of

@@ -35,7 +35,8 @@ from fairness.policy.policy import Consequence
 from fairness.population.comparisons import GroupComparison, Measure, compare_groups
 from fairness.population.students import AuditPopulation, alert_severities, suggestions_for
 from handrail.demo.simulation import OfferBias
-from records.access.scope import ScopedRecords, pipeline_scope
+from records.access.scope import pipeline_scope
+from records.access.scoped_records import ScopedRecords
 from training.estimation.pseudo_outcomes import BoolArray
 from training.ranking.model_file import RankerModel
 from training.ranking.suggestions import open_to_grade

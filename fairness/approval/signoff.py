@@ -16,7 +16,6 @@ from fairness.audit.audit import Audit, AuditError, AuditOutdated
 from fairness.gate.gate import Verdict
 from fairness.policy.policy import Policy
 from fairness.report.report import Signature, audit_by_digest, latest_audit, write_report
-from records.access.scope import DISTRICT, Role, Viewer
 from records.database.engine import Database
 from records.decisions.signoffs import (
     REFUSED,
@@ -29,6 +28,7 @@ from records.decisions.signoffs import (
     verified_signoffs,
 )
 from records.people.accounts import AccountError, active_staff_member, staff_names
+from records.people.viewer import DISTRICT, Role, Viewer
 from records.system.errors import UserError
 from training.evaluation.model_comparison import Superiority
 from training.monitoring.drift_report import DriftReportCorrupt, drift_reports_of

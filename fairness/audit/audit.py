@@ -39,7 +39,8 @@ from fairness.population.students import (
 from fairness.publication.counts import AuditMeasures
 from fairness.publication.publishing import publish
 from features.catalog import FEATURES_BY_NAME
-from records.access.scope import ScopedRecords, pipeline_scope
+from records.access.scope import pipeline_scope
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.snapshots.snapshot import Snapshot

@@ -24,7 +24,8 @@ from features.alerts import raise_alerts
 from features.attendance import student_days
 from features.build import build_features
 from features.catalog import feature_names
-from records.access.scope import ScopedRecords, pipeline_scope
+from records.access.scope import pipeline_scope
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.snapshots.snapshot import Snapshot
 from training.episodes.episodes import schools_as_of

@@ -11,7 +11,6 @@ import typer
 
 from handrail.console import Home, out, report_user_errors, require_file
 from handrail.settings import Settings
-from records.access.scope import Role, Viewer
 from records.database.engine import Database, open_database
 from records.people.accounts import (
     AccountError,
@@ -20,6 +19,7 @@ from records.people.accounts import (
     authenticate,
     read_organizations,
 )
+from records.people.viewer import Role, Viewer
 
 app = typer.Typer(no_args_is_help=True, help="Organisations and staff.")
 _ROLES = [role.value for role in Role if role is not Role.PIPELINE]

@@ -21,12 +21,13 @@ from records.access.explanation import (
     agreement_status,
     explain_access,
 )
-from records.access.scope import DISTRICT, Role, scope_for
+from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import record_disclosures
 from records.people.accounts import staff_member
 from records.people.district_admins import NotADistrictAdmin
+from records.people.viewer import DISTRICT, Role
 from records.permissions.agreement_diff import describe_changes, diff_lines
 from records.permissions.agreements import (
     Agreement,

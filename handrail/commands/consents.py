@@ -14,8 +14,9 @@ from rich.table import Table
 from handrail.commands.accounts import authenticated_viewer
 from handrail.console import Home, out, print_table, report_user_errors, require_file
 from handrail.settings import Settings
-from records.access.scope import Scope, scope_for
+from records.access.scope import scope_for
 from records.database.engine import Database, open_database
+from records.people.viewer import Scope
 from records.permissions.consents import (
     Consent,
     add_consents,

@@ -12,7 +12,6 @@ from rich.table import Table
 from handrail.commands.accounts import authenticated_viewer
 from handrail.console import Home, out, print_table, report_user_errors
 from handrail.settings import Settings
-from records.access.scope import Viewer
 from records.database.engine import Database, open_database
 from records.law.destruction import (
     Backup,
@@ -29,6 +28,7 @@ from records.law.destruction import (
     overdue_destructions,
     unfinished_destructions,
 )
+from records.people.viewer import Viewer
 
 app = typer.Typer(
     no_args_is_help=True, help="Destroy a student's record, or what an agreement made, everywhere."

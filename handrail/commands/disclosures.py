@@ -15,7 +15,8 @@ import typer
 from handrail.commands.accounts import authenticated_viewer
 from handrail.console import Home, err, out, progress_bar, report_user_errors, require_file
 from handrail.settings import Settings, SettingsError
-from records.access.scope import NotInScope, Scope, ScopedRecords, Viewer, scope_for
+from records.access.scope import scope_for
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import (
@@ -32,6 +33,7 @@ from records.disclosure_log.disclosures import (
 )
 from records.people.accounts import organizations, staff_member
 from records.people.district_admins import require_district_admin
+from records.people.viewer import NotInScope, Scope, Viewer
 from records.snapshots.snapshot import Snapshot
 from serving.exports.csv_export import csv_bytes
 from serving.exports.disclosure_report import (

@@ -21,7 +21,8 @@ from handrail.console import (
     require_file,
 )
 from handrail.settings import Settings, SettingsError
-from records.access.scope import ScopedRecords, pipeline_scope
+from records.access.scope import pipeline_scope
+from records.access.scoped_records import ScopedRecords
 from records.database.engine import Database, open_database
 from records.decisions.program_costs import program_costs, replace_program_costs
 from records.people.accounts import organizations

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from handrail.console import Home, out, print_table, report_user_errors, require_file
 from handrail.settings import Settings
-from records.access.scope import ScopedRecords, pipeline_scope
+from records.access.scope import pipeline_scope
+from records.access.scoped_records import ScopedRecords
 from records.connectors.partner_files.hmis import read_clients
 from records.connectors.partner_files.participant_list import (
     COLUMN_NAMES,

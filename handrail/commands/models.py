@@ -39,7 +39,9 @@ from handrail.console import (
     report_user_errors,
 )
 from handrail.settings import Settings, SettingsError
-from records.access.scope import ScopedRecords, Viewer, pipeline_scope
+from records.access.scope import pipeline_scope
+from records.access.scoped_records import ScopedRecords
+from records.people.viewer import Viewer
 from records.snapshots.snapshot import Snapshot
 from training.episodes.episodes import Episodes, build_episodes
 from training.episodes.outcome import OutcomeDefinition

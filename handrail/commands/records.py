@@ -29,7 +29,7 @@ from records.access.publication import (
     publish_snapshot,
     withdraw_other_publications,
 )
-from records.access.scope import Role, scope_for
+from records.access.scope import scope_for
 from records.canonical.schema import TABLES, Category
 from records.connectors.corrections import (
     Correction,
@@ -46,13 +46,7 @@ from records.connectors.partner_files.hmis import Hmis
 from records.connectors.partner_files.mapping import parse_mapping
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.connectors.powerschool import PowerSchool
-from records.connectors.protocol import (
-    ApiConnector,
-    Connector,
-    PartnerConnector,
-    ProgressCallback,
-    SourceRefused,
-)
+from records.connectors.protocol import ApiConnector, Connector, PartnerConnector, SourceRefused
 from records.database.engine import open_database
 from records.disclosure_log.disclosures import record_disclosures
 from records.identity.participants import (
@@ -73,7 +67,9 @@ from records.loading.load_history import (
     stale_attendance_since,
 )
 from records.people.accounts import organizations
+from records.people.viewer import Role
 from records.snapshots.snapshot import LoadReport, NoSnapshot, Snapshot, SnapshotDamaged, load
+from records.system.progress import ProgressCallback
 
 FILE_CONNECTORS: dict[str, Connector] = {
     "edfi": EdFiFiles(),

@@ -33,7 +33,8 @@ from handrail.demo.office_history import (
 from handrail.demo.partners import EXPORTING_PARTNER, PASSWORD
 from handrail.demo.source_files import DemoFiles, write_source_files
 from handrail.settings import DEMO_MARKER_FILE, Settings
-from records.access.scope import Role, ScopedRecords, pipeline_scope
+from records.access.scope import pipeline_scope
+from records.access.scoped_records import ScopedRecords
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.mapping import parse_mapping
 from records.connectors.partner_files.participant_list import read_participants
@@ -48,6 +49,7 @@ from records.people.accounts import (
     add_staff,
     read_organizations,
 )
+from records.people.viewer import Role
 from records.permissions.agreements import parse_agreement, save_agreement
 from records.snapshots.snapshot import LoadReport, Snapshot
 from training.effects.published_effects import FORMAT as EFFECTS_FORMAT

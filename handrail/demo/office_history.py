@@ -15,7 +15,7 @@ from pathlib import Path
 
 from handrail.demo.district import DEMO_TODAY
 from handrail.settings import Settings
-from records.access.scope import Scope, Viewer, scope_for
+from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.decisions.program_costs import replace_program_costs
@@ -25,6 +25,7 @@ from records.law.destruction import Backup, add_backup, destroy_student, mark_ba
 from records.law.legal_demands import LegalDocument, propose_release, record_demand, record_notice
 from records.people.accounts import active_staff_member
 from records.people.notices import mark_seen, notices
+from records.people.viewer import Scope, Viewer
 from records.permissions.consents import add_consents, add_opt_out, consents, revoke_consent
 from records.permissions.emergencies import emergencies, end_emergency, open_emergency
 from records.permissions.legal_holds import place_hold

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from handrail.demo.district import DISTRICT_NAME
-from records.access.scope import DISTRICT, Role
 from records.decisions.program_costs import CostUnit
+from records.people.viewer import DISTRICT, Role
 
 PASSWORD = "handrail demo only"
 """Of every demo account; a home made by `handrail demo` serves on this machine alone."""

@@ -15,18 +15,19 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from records.access.scope import (
+from records.access.scope import existing_students
+from records.canonical.schema import CONSENT_CATEGORIES, Category
+from records.database.engine import Database
+from records.database.tables import StaffRow
+from records.law.destruction import UnfinishedDestruction, unfinished_destruction_of
+from records.people.viewer import (
     DISTRICT,
     EMERGENCY_CATEGORIES,
     PARTNER_ROLES,
     ROLE_CATEGORIES,
     Role,
     Viewer,
-    existing_students,
 )
-from records.canonical.schema import CONSENT_CATEGORIES, Category
-from records.database.engine import Database, StaffRow
-from records.law.destruction import UnfinishedDestruction, unfinished_destruction_of
 from records.permissions.agreements import (
     CITATIONS,
     PER_STUDENT_BASES,

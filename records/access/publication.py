@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from records.access.scope import non_housing_programs
+from records.access.scoped_records import non_housing_programs
 from records.canonical.schema import TABLES, CanonicalTable
-from records.connectors.protocol import ProgressCallback
 from records.database.engine import Database
 from records.snapshots.snapshot import NoSnapshot, Snapshot
 from records.system.errors import UserError
+from records.system.progress import ProgressCallback
 
 SCHEMA = "district_records"
 LONG_FORMAT_TABLE = "characteristics"

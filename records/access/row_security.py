@@ -39,10 +39,10 @@ from records.access.publication import (
     has_row_security,
     newest_publication,
 )
-from records.access.scope import DISTRICT, Viewer
 from records.canonical.schema import CanonicalTable
 from records.canonical.schema import canonical_table as canonical_table
 from records.database.engine import Database
+from records.people.viewer import DISTRICT, Viewer
 from records.snapshots.snapshot import Snapshot
 from records.system.clock import to_utc
 

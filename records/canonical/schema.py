@@ -83,7 +83,7 @@ class CanonicalTable:
         the rest.
 
         Those of the rest that tell of a child's housing need `housing` too
-        (`records.access.scope.non_housing_programs`).
+        (`records.access.scoped_records.non_housing_programs`).
         """
         return self.is_student and any(
             column.category is Category.SERVICES for column in self.columns

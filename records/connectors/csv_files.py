@@ -17,7 +17,8 @@ from typing import BinaryIO
 from records.canonical.never_ingest import prohibited_kind
 from records.canonical.quarantine import BadRow, BadValue, Value, convert
 from records.canonical.schema import CanonicalTable
-from records.connectors.protocol import ProgressCallback, RecordSink, SourceRefused
+from records.connectors.protocol import RecordSink, SourceRefused
+from records.system.progress import ProgressCallback
 
 _MEMO_LIMIT = 100_000
 _PROGRESS_EVERY = 20_000

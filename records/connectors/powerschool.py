@@ -35,7 +35,8 @@ from records.connectors.http.mirror import Mirror, open_complete_mirror, open_mi
 from records.connectors.http.settings import ApiSettings
 from records.connectors.oneroster.rules import EXTENSION_TABLES, FILES
 from records.connectors.partner_files.service_history import read_canonical_file
-from records.connectors.protocol import ProgressCallback, RowSink, SourceRefused
+from records.connectors.protocol import RowSink, SourceRefused
+from records.system.progress import ProgressCallback
 
 CHANGE_OVERLAP = timedelta(days=1)
 """How far before the last load changes are asked for: PowerSchool's days are those of the

@@ -7,16 +7,14 @@ record stands for (a calendar worked out of a term's dates) and leaves the accou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from records.canonical.quarantine import BadRow, Value
 from records.system.errors import UserError
-
-ProgressCallback = Callable[[str, int, int], None]
-"""Called with (file name, bytes read, bytes in all)."""
+from records.system.progress import ProgressCallback
 
 
 @dataclass

@@ -15,8 +15,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from records.access.scope import NotInScope, Role, Scope
-from records.database.engine import Database, DecisionRow
+from records.database.engine import Database
+from records.database.tables import DecisionRow
+from records.people.viewer import NotInScope, Role, Scope
 
 ACCEPTED, DISMISSED = "accepted", "dismissed"
 ACTIONS = (ACCEPTED, DISMISSED)

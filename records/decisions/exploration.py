@@ -13,9 +13,10 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from records.access.scope import Viewer
-from records.database.engine import Database, ExplorationRow
+from records.database.engine import Database
+from records.database.tables import ExplorationRow
 from records.people.district_admins import require_district_admin
+from records.people.viewer import Viewer
 from records.system.errors import UserError
 
 MAX_SHARE = 0.1

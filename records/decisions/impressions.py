@@ -19,8 +19,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from records.access.scope import Scope
-from records.database.engine import Database, ImpressionRow
+from records.database.engine import Database
+from records.database.tables import ImpressionRow
+from records.people.viewer import Scope
 
 _INSERTS = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 

@@ -18,10 +18,11 @@ from typing import Literal, get_args
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from records.access.scope import Viewer
-from records.database.engine import Database, ProgramCostRow
+from records.database.engine import Database
+from records.database.tables import ProgramCostRow
 from records.people.accounts import AccountError, read_csv_rows
 from records.people.district_admins import require_district_admin
+from records.people.viewer import Viewer
 from records.system.errors import UserError
 
 CostUnit = Literal["student", "year", "session"]

@@ -18,7 +18,8 @@ from typing import Literal
 
 from sqlalchemy import select
 
-from records.database.engine import Database, GateRecordRow, SignoffRow
+from records.database.engine import Database
+from records.database.tables import GateRecordRow, SignoffRow
 
 SIGNED: Literal["signed"] = "signed"
 REFUSED: Literal["refused"] = "refused"

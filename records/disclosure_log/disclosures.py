@@ -38,18 +38,13 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from records.access.scope import DISTRICT, EMERGENCY_BASIS, Grant, Scope, Viewer
 from records.canonical.schema import Category
-from records.database.engine import (
-    Database,
-    DisclosureRow,
-    LogStudentRow,
-    NoticeRow,
-    OrganizationRow,
-)
+from records.database.engine import Database
+from records.database.tables import DisclosureRow, LogStudentRow, NoticeRow, OrganizationRow
 from records.disclosure_log.hash_chain import GENESIS, SEPARATOR, Segment, check_segments, digest
 from records.people.district_admins import is_district_admin
 from records.people.notices import add_notice
+from records.people.viewer import DISTRICT, EMERGENCY_BASIS, Grant, Scope, Viewer
 from records.permissions.agreements import LegalBasis
 from records.system.errors import UserError
 

@@ -19,13 +19,9 @@ import pandas as pd
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from records.access.scope import ScopedRecords
-from records.database.engine import (
-    Database,
-    OrganizationRow,
-    ParticipantCandidateRow,
-    ParticipantRow,
-)
+from records.access.scoped_records import ScopedRecords
+from records.database.engine import Database
+from records.database.tables import OrganizationRow, ParticipantCandidateRow, ParticipantRow
 from records.system.errors import UserError
 
 LINK_THRESHOLD = 0.98

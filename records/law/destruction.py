@@ -33,13 +33,12 @@ from records.access.publication import (
     publish_if_needed,
     withdraw_other_publications,
 )
-from records.access.scope import Viewer
 from records.canonical.schema import TABLES
 from records.connectors.http.mirror import open_mirror
-from records.database.engine import (
+from records.database.engine import Database
+from records.database.tables import (
     BackupRow,
     ConsentRow,
-    Database,
     DecisionRow,
     DestructionRow,
     EmergencyRow,
@@ -56,6 +55,7 @@ from records.database.engine import (
 )
 from records.disclosure_log.disclosures import unlink_student
 from records.people.district_admins import require_district_admin
+from records.people.viewer import Viewer
 from records.permissions.agreements import latest_agreements
 from records.permissions.legal_holds import students_on_hold
 from records.snapshots.snapshot import (

@@ -19,11 +19,12 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from records.access.scope import Scope, Viewer
 from records.canonical.schema import Category
-from records.database.engine import Database, LegalDemandEventRow, LegalDemandRow
+from records.database.engine import Database
+from records.database.tables import LegalDemandEventRow, LegalDemandRow
 from records.people.district_admins import require_district_admin
 from records.people.notices import add_notice
+from records.people.viewer import Scope, Viewer
 from records.system.errors import UserError
 
 JUDICIAL_BASIS = "judicial_order"

@@ -20,14 +20,9 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, func, select, update
 
-from records.access.scope import DISTRICT, Role, Viewer
-from records.database.engine import (
-    Database,
-    OrganizationRow,
-    SignInAttemptRow,
-    StaffRow,
-    WebSessionRow,
-)
+from records.database.engine import Database
+from records.database.tables import OrganizationRow, SignInAttemptRow, StaffRow, WebSessionRow
+from records.people.viewer import DISTRICT, Role, Viewer
 from records.system.errors import UserError
 
 MIN_PASSWORD_LENGTH = 12

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from records.access.scope import DISTRICT, Role, Viewer
-from records.database.engine import StaffRow
+from records.database.tables import StaffRow
+from records.people.viewer import DISTRICT, Role, Viewer
 from records.system.errors import UserError
 
 

@@ -13,9 +13,10 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from records.access.scope import Viewer
-from records.database.engine import Database, NoticeRow
+from records.database.engine import Database
+from records.database.tables import NoticeRow
 from records.people.district_admins import require_district_admin
+from records.people.viewer import Viewer
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from typing import Any, NoReturn
 from sqlalchemy import select
 
 from records.canonical.schema import CONSENT_CATEGORIES, SUPPORTS, Category
-from records.database.engine import AgreementRow, AgreementTermsRow, Database, OrganizationRow
+from records.database.engine import Database
+from records.database.tables import AgreementRow, AgreementTermsRow, OrganizationRow
 from records.system.errors import UserError
 
 

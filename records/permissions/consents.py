@@ -18,11 +18,12 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from records.access.scope import DISTRICT, Scope, Viewer
 from records.canonical.schema import Category
-from records.database.engine import ConsentRow, Database, OptOutRow, OrganizationRow
+from records.database.engine import Database
+from records.database.tables import ConsentRow, OptOutRow, OrganizationRow
 from records.people.accounts import AccountError, read_csv_rows
 from records.people.district_admins import require_district_admin
+from records.people.viewer import DISTRICT, Scope, Viewer
 from records.system.errors import UserError
 
 CONSENT_COLUMNS = (

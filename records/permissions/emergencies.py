@@ -16,7 +16,13 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from records.access.scope import (
+from records.canonical.schema import Category
+from records.database.engine import Database
+from records.database.tables import EmergencyRow, OrganizationRow, StaffRow
+from records.disclosure_log.disclosures import count_disclosures
+from records.people.district_admins import is_district_admin
+from records.people.notices import add_notice
+from records.people.viewer import (
     DISTRICT,
     EMERGENCY_CATEGORIES,
     PARTNER_ROLES,
@@ -25,11 +31,6 @@ from records.access.scope import (
     Viewer,
     emergency_reference,
 )
-from records.canonical.schema import Category
-from records.database.engine import Database, EmergencyRow, OrganizationRow, StaffRow
-from records.disclosure_log.disclosures import count_disclosures
-from records.people.district_admins import is_district_admin
-from records.people.notices import add_notice
 from records.permissions.agreements import PER_STUDENT_BASES, agreements_in_force
 from records.system.clock import add_elapsed, to_utc
 

@@ -13,9 +13,10 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from records.access.scope import Scope, Viewer
-from records.database.engine import Database, LegalHoldRow
+from records.database.engine import Database
+from records.database.tables import LegalHoldRow
 from records.people.district_admins import require_district_admin
+from records.people.viewer import Scope, Viewer
 from records.system.errors import UserError
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from records.access.scope import Viewer
 from records.database.engine import Database
 from records.people.district_admins import require_district_admin
+from records.people.viewer import Viewer
 from records.permissions.agreements import Agreement, Reinstatement, save_agreement
 
 

@@ -39,11 +39,11 @@ from records.connectors.protocol import (
     FileCount,
     MissingFile,
     PartnerConnector,
-    ProgressCallback,
     SourceRefused,
 )
 from records.connectors.zip_files import open_source_folder
 from records.system.errors import UserError
+from records.system.progress import ProgressCallback
 
 _CHUNK = 50_000
 _CHUNK_TEXT = 16_000_000

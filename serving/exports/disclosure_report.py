@@ -15,7 +15,6 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from records.access.scope import EMERGENCY_BASIS, emergency_reference
 from records.database.engine import Database
 from records.disclosure_log.disclosures import (
     RECORDKEEPING_RULES,
@@ -26,6 +25,7 @@ from records.disclosure_log.disclosures import (
 )
 from records.law.legal_demands import JUDICIAL_BASIS
 from records.people.accounts import Organization, organizations, staff_names
+from records.people.viewer import EMERGENCY_BASIS, emergency_reference
 from records.permissions.agreements import latest_agreements
 from records.permissions.emergencies import Emergency, emergencies
 from records.system.pdf import render_pdf

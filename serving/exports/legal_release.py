@@ -13,7 +13,7 @@ import zipfile
 from dataclasses import dataclass
 from datetime import datetime
 
-from records.access.scope import DISTRICT, Grant, NotInScope, Scope, ScopedRecords
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import TABLES, CanonicalTable, Category
 from records.database.engine import Database
 from records.disclosure_log.disclosures import DisclosureLimits, record_disclosures
@@ -23,6 +23,7 @@ from records.law.legal_demands import (
     approved_demand,
     record_release,
 )
+from records.people.viewer import DISTRICT, Grant, NotInScope, Scope
 from records.snapshots.snapshot import Snapshot
 from serving.exports.csv_export import csv_bytes
 

@@ -23,17 +23,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from records.access.row_security import records_for
-from records.access.scope import (
-    DISTRICT,
-    EMERGENCY_BASIS,
-    Grant,
-    NotInScope,
-    Role,
-    Scope,
-    ScopedRecords,
-    Viewer,
-    scope_for,
-)
+from records.access.scope import scope_for
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.decisions.exploration import current_exploration
@@ -46,6 +37,7 @@ from records.disclosure_log.disclosures import (
 from records.loading.load_history import stale_attendance_since
 from records.people.accounts import Organization, organizations, session_viewer
 from records.people.notices import count_unseen
+from records.people.viewer import DISTRICT, EMERGENCY_BASIS, Grant, NotInScope, Role, Scope, Viewer
 from records.permissions.emergencies import Emergency, emergencies
 from records.snapshots.snapshot import NoSnapshot, Snapshot
 from serving.site.security import cookie_name

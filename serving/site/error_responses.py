@@ -17,10 +17,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from records.access.publication import NotPublished
-from records.access.scope import NotInScope
 from records.decisions.decisions import DecisionError
 from records.disclosure_log.disclosures import DisclosureLogUnavailable, TooManyStudents
 from records.people.district_admins import NotADistrictAdmin
+from records.people.viewer import NotInScope
 from records.snapshots.snapshot import NoSnapshot
 from serving.site.context import InvalidCsrfToken, SignInRequired, Site, StaleSuggestion
 from serving.site.security import safe_redirect_path

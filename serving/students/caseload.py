@@ -22,12 +22,13 @@ from fairness.approval.signoff import ApprovalService, approved_model
 from fairness.policy.policy import Policy
 from features.alerts import Alert, raise_alerts
 from features.build import build_features
-from records.access.scope import Scope, ScopedRecords
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.decisions.exploration import NO_EXPLORATION, ExplorationPolicy
 from records.decisions.impressions import Impression, RankedSupport
 from records.decisions.signoffs import signoffs
+from records.people.viewer import Scope
 from serving.students.suggestion_order import order_suggestions, weekly_draw
 from serving.students.suggestion_reasons import (
     Reason,

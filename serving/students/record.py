@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from features.attendance import student_days
-from records.access.scope import ScopedRecords
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.snapshots.queries import DateLike
 from serving.site.charts import Sparkline, sparkline

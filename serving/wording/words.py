@@ -9,8 +9,8 @@ from datetime import date, datetime
 
 from fairness.report.wording import VERDICT_LABELS, VERDICT_SUMMARIES
 from fairness.report.wording import capital as capital
-from records.access.scope import EMERGENCY_BASIS, Role
 from records.canonical.schema import Category
+from records.people.viewer import EMERGENCY_BASIS, Role
 from records.permissions.agreements import CITATIONS, LegalBasis
 from serving.students.suggestion_reasons import FEATURE_FAMILY_LABELS, SUPPORT_LABELS
 

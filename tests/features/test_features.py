@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from features.alerts import raise_alerts
 from features.build import build_features
 from features.catalog import CATALOG, FEATURES_BY_NAME, feature_names
-from records.access.scope import Role, ScopedRecords, Viewer, pipeline_scope, scope_for
+from records.access.scope import pipeline_scope, scope_for
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import ABSENT_STATUSES, TABLES, Category
 from records.database.engine import open_database
+from records.people.viewer import Role, Viewer
 from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import (
     SECRET,

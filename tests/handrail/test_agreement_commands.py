@@ -8,10 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from handrail.cli import app
-from records.access.scope import DISTRICT, Role
-from records.database.engine import Database, StaffRow, open_database
+from records.database.engine import Database, open_database
+from records.database.tables import StaffRow
 from records.disclosure_log.disclosures import disclosures
 from records.people.accounts import Organization, add_organization, add_staff
+from records.people.viewer import DISTRICT, Role
 from records.permissions.agreements import agreement_versions
 from records.permissions.consents import CONSENT_COLUMNS, consents, opt_outs
 from tests.records import six_student_district

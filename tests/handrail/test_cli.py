@@ -12,10 +12,10 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from handrail.cli import app
-from records.access.scope import DISTRICT, Role
 from records.database.engine import open_database
 from records.decisions.signoffs import signoffs
 from records.people.accounts import Organization, add_organization, add_staff
+from records.people.viewer import DISTRICT, Role
 
 PASSWORD = "a password of the test"
 

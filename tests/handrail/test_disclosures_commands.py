@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from handrail.commands import disclosures as commands
-from records.access.scope import DISTRICT, Role, scope_for
+from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import (
@@ -25,6 +25,7 @@ from records.disclosure_log.disclosures import (
     unlink_student,
 )
 from records.people.accounts import Organization, active_staff_member, add_organization, add_staff
+from records.people.viewer import DISTRICT, Role
 from tests.handrail.test_cli import PASSWORD, in_process
 from tests.records import six_student_district
 from tests.records.conftest import SECRET, add_agreement, snapshot_of

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from records.access.scope import DISTRICT, Role
 from records.database.engine import open_database
 from records.decisions.program_costs import program_costs
 from records.people.accounts import Organization, add_organization, add_staff
+from records.people.viewer import DISTRICT, Role
 from records.snapshots.snapshot import Snapshot
 from tests.handrail.test_cli import PASSWORD, in_process
 from tests.records.conftest import snapshot_of

@@ -10,11 +10,12 @@ import typer
 
 from handrail.cli import app
 from handrail.settings import Settings
-from records.access.scope import DISTRICT, Role, Viewer, scope_for
+from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database, open_database
 from records.law.legal_demands import LegalDocument, propose_release, record_demand
 from records.people.accounts import Organization, add_organization, add_staff
+from records.people.viewer import DISTRICT, Role, Viewer
 from records.permissions.legal_holds import students_on_hold
 from records.snapshots.snapshot import Snapshot
 from tests.handrail.test_cli import PASSWORD, in_process

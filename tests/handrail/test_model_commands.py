@@ -33,13 +33,14 @@ from handrail.cli import app
 from handrail.demo import generate
 from handrail.retraining import retrain
 from handrail.settings import Settings
-from records.access.scope import DISTRICT, Role, pipeline_scope
+from records.access.scope import pipeline_scope
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.database.engine import open_database
 from records.decisions.impressions import log_impressions
 from records.decisions.signoffs import signoffs
 from records.people.accounts import active_staff_member, add_staff
+from records.people.viewer import DISTRICT, Role
 from records.snapshots.snapshot import Snapshot, load
 from serving.wording.words import day
 from tests.fairness.published_files import (

@@ -28,10 +28,11 @@ from fairness.report.report import latest_audit, write_report
 from features.catalog import feature_names
 from handrail.cli import LazyCommand, app
 from handrail.settings import Settings
-from records.access.scope import DISTRICT, Role
-from records.database.engine import SignoffRow, open_database
+from records.database.engine import open_database
+from records.database.tables import SignoffRow
 from records.decisions.signoffs import SIGNED, Signoff, add_signoff
 from records.people.accounts import Organization, active_staff_member, add_organization, add_staff
+from records.people.viewer import DISTRICT, Role
 from serving.students.caseload import NO_APPROVED_MODEL, ApprovedModelCache
 from tests.records.conftest import snapshot_of
 from training.ranking.model_file import write_model

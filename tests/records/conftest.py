@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from records.access.scope import Role, Viewer
 from records.canonical.quarantine import Value
 from records.canonical.schema import TABLES, Category
-from records.connectors.protocol import ProgressCallback, RowSink
-from records.database.engine import ConsentRow, Database, OrganizationRow, StaffRow, open_database
+from records.connectors.protocol import RowSink
+from records.database.engine import Database, open_database
+from records.database.tables import ConsentRow, OrganizationRow, StaffRow
+from records.people.viewer import Role, Viewer
 from records.permissions.agreements import (
     PURPOSE_KINDS,
     LegalBasis,
@@ -21,6 +22,7 @@ from records.permissions.agreements import (
     save_agreement,
 )
 from records.snapshots.snapshot import Snapshot, load
+from records.system.progress import ProgressCallback
 from tests.database_copies import make_database
 
 Rows = Mapping[str, Sequence[Mapping[str, Value]]]

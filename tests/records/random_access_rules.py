@@ -18,11 +18,11 @@ import numpy as np
 from sqlalchemy import text
 
 from records.access.publication import newest_publication, publish_snapshot
-from records.access.scope import DISTRICT, Role, Viewer, scope_for
+from records.access.scope import scope_for
 from records.canonical.schema import CONSENT_CATEGORIES, Category
-from records.database.engine import (
+from records.database.engine import Database
+from records.database.tables import (
     ConsentRow,
-    Database,
     EmergencyRow,
     LegalHoldRow,
     OptOutRow,
@@ -30,6 +30,7 @@ from records.database.engine import (
     StaffRow,
     UnfinishedDestructionRow,
 )
+from records.people.viewer import DISTRICT, Role, Viewer
 from records.permissions.agreements import (
     Reinstatement,
     parse_agreement,

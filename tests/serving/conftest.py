@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from records.access.scope import DISTRICT, Role, scope_for
+from records.access.scope import scope_for
 from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import Disclosure, DisclosureLimits, disclosures
 from records.people.accounts import (
@@ -25,6 +25,7 @@ from records.people.accounts import (
     add_staff,
     start_session,
 )
+from records.people.viewer import DISTRICT, Role
 from records.snapshots.snapshot import Snapshot
 from serving.app import SiteConfig, create_app
 from tests.approved_home import SECRET

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from features.build import build_features
 from features.catalog import FEATURES_BY_NAME, feature_names
-from records.access.scope import ScopedRecords, pipeline_scope
+from records.access.scope import pipeline_scope
+from records.access.scoped_records import ScopedRecords
 from records.snapshots.queries import DateLike, as_date
 from records.snapshots.snapshot import Snapshot
 from records.system.errors import UserError

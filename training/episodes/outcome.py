@@ -21,7 +21,7 @@ from typing import Any
 import pandas as pd
 
 from features.attendance import student_days
-from records.access.scope import ScopedRecords
+from records.access.scoped_records import ScopedRecords
 from records.snapshots.queries import DateLike, as_date
 from records.system.errors import UserError
 

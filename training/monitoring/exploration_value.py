@@ -16,7 +16,8 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from records.access.scope import ScopedRecords, pipeline_scope
+from records.access.scope import pipeline_scope
+from records.access.scoped_records import ScopedRecords
 from records.decisions.impressions import Impression, RankedSupport
 from records.snapshots.snapshot import Snapshot
 from training.episodes.outcome import OutcomeDefinition, progress_points

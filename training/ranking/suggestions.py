@@ -17,7 +17,7 @@ import pandas as pd
 
 from features.attendance import grade_level
 from features.catalog import CATALOG
-from records.access.scope import ScopedRecords
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from training.estimation.policy_value import Actions
 from training.estimation.pseudo_outcomes import BoolArray

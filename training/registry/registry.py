@@ -24,7 +24,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from records.access.scope import ScopedRecords, pipeline_scope
+from records.access.scope import pipeline_scope
+from records.access.scoped_records import ScopedRecords
 from records.snapshots.snapshot import Snapshot
 from records.system.errors import UserError
 from records.system.files import write_atomic

@@ -41,7 +41,8 @@ from records.connectors.http.mirror import (
     select_fields,
 )
 from records.connectors.http.settings import ApiSettings
-from records.connectors.protocol import ProgressCallback, RowSink, SourceRefused
+from records.connectors.protocol import RowSink, SourceRefused
+from records.system.progress import ProgressCallback
 
 CHANGE_VERSION_OVERLAP = 10_000
 """Change versions that are read again next time. A version is given out before its transaction is

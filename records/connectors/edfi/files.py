@@ -17,7 +17,8 @@ from lxml import etree
 from records.canonical.never_ingest import prohibited_kind
 from records.canonical.schema import TABLES
 from records.connectors.edfi.rules import OTHER_PROGRAMS, PROGRAM_CHARACTERISTICS, EdFiNormalizer
-from records.connectors.protocol import ProgressCallback, RowSink, SourceRefused
+from records.connectors.protocol import RowSink, SourceRefused
+from records.system.progress import ProgressCallback
 
 EXPECTED_FILES = {
     "EducationOrganization": "schools",

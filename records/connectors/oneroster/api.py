@@ -48,7 +48,8 @@ from records.connectors.oneroster.rules import (
     current_role_and_school,
     is_deleted,
 )
-from records.connectors.protocol import ProgressCallback, RowSink, SourceRefused
+from records.connectors.protocol import RowSink, SourceRefused
+from records.system.progress import ProgressCallback
 
 CHANGE_OVERLAP = timedelta(days=1)
 """How far before the last fetch changes are asked for: clocks differ, and some sources know the day

@@ -26,7 +26,8 @@ from records.connectors.oneroster.rules import (
     is_deleted,
     required_columns,
 )
-from records.connectors.protocol import ProgressCallback, RecordSink, RowSink, SourceRefused
+from records.connectors.protocol import RecordSink, RowSink, SourceRefused
+from records.system.progress import ProgressCallback
 
 BULK, DELTA, ABSENT = "bulk", "delta", "absent"
 

@@ -32,8 +32,9 @@ from records.connectors.partner_files.service_history import (
     AWAITING_IDENTIFICATION,
     NOT_A_STUDENT_REASON,
 )
-from records.connectors.protocol import ProgressCallback, RowSink, SourceRefused
+from records.connectors.protocol import RowSink, SourceRefused
 from records.identity.participants import Participant
+from records.system.progress import ProgressCallback
 
 _COLUMNS = {
     "Project.csv": ("ProjectID", "ProjectName", "ProjectType", "DateDeleted"),

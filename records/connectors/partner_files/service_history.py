@@ -18,7 +18,8 @@ from records.canonical.quarantine import BadRow, BadValue, Value, convert
 from records.canonical.schema import Column, canonical_table
 from records.connectors.csv_files import CsvRecord, RowReader, quarantine_record, read_csv
 from records.connectors.partner_files.mapping import FileMapping, ServiceMapping, normalize_word
-from records.connectors.protocol import ProgressCallback, RowSink, SourceRefused
+from records.connectors.protocol import RowSink, SourceRefused
+from records.system.progress import ProgressCallback
 
 PLAIN_FILES = {
     "programs.csv": "programs",

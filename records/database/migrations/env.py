@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from records.database.engine import OrmTable
+from records.database.tables import OrmTable
 
 context.configure(
     connection=context.config.attributes["connection"],

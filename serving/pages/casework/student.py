@@ -10,10 +10,10 @@ from fastapi import APIRouter, Form
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import RedirectResponse, Response
 
-from records.access.scope import Role
 from records.canonical.schema import Category
 from records.decisions.decisions import Decision, decisions_for_student, record_decision
 from records.people.accounts import staff_names
+from records.people.viewer import Role
 from serving.pages.casework.students import ALERT_CATEGORIES
 from serving.site import charts
 from serving.site.context import (

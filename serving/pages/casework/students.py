@@ -15,8 +15,9 @@ from starlette.responses import Response
 
 from features.alerts import ALERT_RULES, Alert
 from features.catalog import CATALOG
-from records.access.scope import Role, ScopedRecords
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
+from records.people.viewer import Role
 from records.permissions.agreements import PER_STUDENT_BASES, LegalBasis, agreements_in_force
 from serving.site.context import DistrictAdminVisit, RosterEntry, Visit, require_role
 from serving.students.caseload import Suggestion

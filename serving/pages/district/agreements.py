@@ -21,9 +21,9 @@ from records.access.explanation import (
     agreement_status,
     explain_access,
 )
-from records.access.scope import PARTNER_ROLES, ROLE_CATEGORIES, NotInScope, Role, Viewer
 from records.canonical.schema import CONSENT_CATEGORIES, Category
 from records.people.accounts import all_staff, staff_names
+from records.people.viewer import PARTNER_ROLES, ROLE_CATEGORIES, NotInScope, Role, Viewer
 from records.permissions.agreement_diff import DiffLine, describe_changes, diff_lines
 from records.permissions.agreements import (
     PER_STUDENT_BASES,

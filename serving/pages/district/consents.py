@@ -14,9 +14,9 @@ from fastapi import APIRouter, Form, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import RedirectResponse, Response
 
-from records.access.scope import DISTRICT, NotInScope
 from records.canonical.schema import Category
 from records.people.accounts import staff_names
+from records.people.viewer import DISTRICT, NotInScope
 from records.permissions.consents import (
     Consent,
     ConsentError,

@@ -16,12 +16,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from records.access.scope import Role
 from records.canonical.quarantine import BadRow
 from records.canonical.schema import Category
 from records.connectors.corrections import quarantine_to_csv, students_named_in
 from records.loading.load_history import STALE_AFTER, Load, last_loads
 from records.loading.quality import AttendanceGap, QualityFinding, attendance_gaps, quality_findings
+from records.people.viewer import Role
 from serving.site.context import DistrictAdminVisit, Visit, require_role
 
 router = APIRouter()

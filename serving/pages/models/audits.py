@@ -37,9 +37,9 @@ from fairness.report.report import (
     findings_html,
 )
 from fairness.report.views import compare_audits
-from records.access.scope import Role
 from records.decisions.signoffs import SIGNED, Signoff, signoffs, verified_signoffs
 from records.people.accounts import staff_names
+from records.people.viewer import Role
 from serving.site.context import Visit, require_role
 from training.registry.registry import ModelVersion, challenger_version, model_versions
 

@@ -10,7 +10,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from records.access.scope import DISTRICT, NotInScope
 from records.disclosure_log.disclosures import (
     Disclosure,
     Verification,
@@ -20,6 +19,7 @@ from records.disclosure_log.disclosures import (
     verify_log,
 )
 from records.people.accounts import staff_names
+from records.people.viewer import DISTRICT, NotInScope
 from serving.exports.disclosure_report import (
     MAX_DISCLOSURES_LISTED,
     DisclosureLine,

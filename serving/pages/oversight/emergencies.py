@@ -14,9 +14,9 @@ from fastapi import APIRouter, Form, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import RedirectResponse, Response
 
-from records.access.scope import NotInScope, Role
 from records.canonical.schema import Category
 from records.people.accounts import staff_names
+from records.people.viewer import NotInScope, Role
 from records.permissions.emergencies import (
     MAX_HOURS,
     MIN_STATEMENT_LENGTH,

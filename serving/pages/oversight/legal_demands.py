@@ -16,7 +16,6 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Query
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.responses import RedirectResponse, Response
 
-from records.access.scope import NotInScope
 from records.canonical.schema import Category
 from records.law.legal_demands import (
     DEMANDABLE_CATEGORIES,
@@ -42,6 +41,7 @@ from records.law.legal_demands import (
     release_closes_at,
 )
 from records.people.accounts import staff_names
+from records.people.viewer import NotInScope
 from records.permissions.legal_holds import Hold, LegalHoldError, holds, lift_hold, place_hold
 from serving.exports.legal_release import create_release
 from serving.site.context import DistrictAdminVisit, RosterEntry, Visit

@@ -28,9 +28,10 @@ from fairness.gate.gate import Verdict
 from fairness.policy.policy import Consequence, Policy
 from fairness.report.report import audit_folder, audits_of_version, latest_audit, write_report
 from features.catalog import feature_names
-from records.access.scope import DISTRICT, Role, Viewer
-from records.database.engine import Database, GateRecordRow, SignoffRow, StaffRow, open_database
+from records.database.engine import Database, open_database
+from records.database.tables import GateRecordRow, SignoffRow, StaffRow
 from records.decisions.signoffs import SIGNED, Signoff, add_signoff, seal, signoffs
+from records.people.viewer import DISTRICT, Role, Viewer
 from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import TODAY, add_organization, snapshot_of
 from training.episodes.episodes import Episodes, build_episodes

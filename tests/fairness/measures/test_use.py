@@ -16,7 +16,7 @@ from fairness.measures.use import impression_measures, use_measures
 from fairness.policy.policy import Policy
 from fairness.population.comparisons import compare_groups
 from fairness.population.students import AuditPopulation
-from records.access.scope import DISTRICT, Grant, NotInScope, Role, Scope, Viewer, pipeline_scope
+from records.access.scope import pipeline_scope
 from records.database.engine import open_database
 from records.decisions.decisions import (
     ACCEPTED,
@@ -26,6 +26,7 @@ from records.decisions.decisions import (
     record_decision,
 )
 from records.decisions.impressions import Impression, RankedSupport, log_impressions
+from records.people.viewer import DISTRICT, Grant, NotInScope, Role, Scope, Viewer
 from tests.records.conftest import snapshot_of
 
 POLICY = Policy.declared()

@@ -12,16 +12,11 @@ import numpy as np
 import pytest
 
 from records.access.explanation import CategoryAccess, UnknownStudent, explain_access
-from records.access.scope import DISTRICT, Role, Viewer, scope_for
+from records.access.scope import scope_for
 from records.canonical.schema import Category
-from records.database.engine import (
-    ConsentRow,
-    Database,
-    EmergencyRow,
-    LegalHoldRow,
-    OptOutRow,
-    StaffRow,
-)
+from records.database.engine import Database
+from records.database.tables import ConsentRow, EmergencyRow, LegalHoldRow, OptOutRow, StaffRow
+from records.people.viewer import DISTRICT, Role, Viewer
 from records.permissions.agreements import latest_agreements, revoke_agreement
 from records.snapshots.snapshot import Snapshot
 from tests.records import six_student_district

@@ -12,9 +12,11 @@ from pathlib import Path
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from records.access.scope import Role, ScopedRecords, Viewer, scope_for
+from records.access.scope import scope_for
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import TABLES, Category
 from records.database.engine import open_database
+from records.people.viewer import Role, Viewer
 from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,

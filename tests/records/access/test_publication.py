@@ -30,8 +30,8 @@ from records.access.publication import (
     withdraw_other_publications,
 )
 from records.access.row_security import RowSecuredSnapshot
-from records.access.scope import DISTRICT, Role
 from records.database.engine import Database
+from records.people.viewer import DISTRICT, Role
 from records.snapshots.snapshot import Snapshot
 from tests.records import six_student_district
 from tests.records.conftest import InMemory, add_organization, snapshot_of

@@ -25,9 +25,12 @@ from records.access.publication import (
     student_tables,
 )
 from records.access.row_security import RowSecuredSnapshot, records_for
-from records.access.scope import DISTRICT, Role, ScopedRecords, Viewer, scope_for
+from records.access.scope import scope_for
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import TABLES, Category
-from records.database.engine import AgreementRow, AgreementTermsRow, Database, open_database
+from records.database.engine import Database, open_database
+from records.database.tables import AgreementRow, AgreementTermsRow
+from records.people.viewer import DISTRICT, Role, Viewer
 from records.permissions.agreements import parse_agreement
 from records.snapshots.queries import _written
 from records.snapshots.snapshot import Snapshot

@@ -10,18 +10,12 @@ import pytest
 from sqlalchemy import select
 
 from features.build import build_features
-from records.access.scope import (
-    DISTRICT,
-    NotInScope,
-    Role,
-    Scope,
-    ScopedRecords,
-    Viewer,
-    pipeline_scope,
-    scope_for,
-)
+from records.access.scope import pipeline_scope, scope_for
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import TABLES, Category
-from records.database.engine import ConsentRow, Database, OptOutRow, StaffRow
+from records.database.engine import Database
+from records.database.tables import ConsentRow, OptOutRow, StaffRow
+from records.people.viewer import DISTRICT, NotInScope, Role, Scope, Viewer
 from records.permissions.agreements import revoke_agreement
 from records.snapshots.snapshot import Snapshot
 from tests.records import six_student_district

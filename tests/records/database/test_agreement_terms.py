@@ -12,13 +12,8 @@ from alembic.config import Config
 from sqlalchemy import Engine, create_engine, insert, select
 
 import records.database
-from records.database.engine import (
-    AgreementRow,
-    AgreementTermsRow,
-    Database,
-    OrganizationRow,
-    open_database,
-)
+from records.database.engine import Database, open_database
+from records.database.tables import AgreementRow, AgreementTermsRow, OrganizationRow
 from records.permissions.agreements import parse_agreement
 from tests.records.conftest import add_agreement, add_organization, agreement_text
 

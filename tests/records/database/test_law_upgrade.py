@@ -13,7 +13,8 @@ from alembic.config import Config
 from sqlalchemy import create_engine, select, text
 
 import records.database
-from records.database.engine import EmergencyRow, open_database
+from records.database.engine import open_database
+from records.database.tables import EmergencyRow
 from records.permissions.legal_holds import holds
 from records.system.clock import to_utc
 

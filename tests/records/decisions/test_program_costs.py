@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from records.access.scope import DISTRICT, Role
 from records.database.engine import Database
 from records.decisions.program_costs import (
     ProgramCost,
@@ -24,6 +23,7 @@ from records.decisions.program_costs import (
     set_program_cost,
 )
 from records.people.district_admins import NotADistrictAdmin
+from records.people.viewer import DISTRICT, Role
 from tests.records.conftest import add_organization
 from tests.records.row_secured_database import row_secured_database
 

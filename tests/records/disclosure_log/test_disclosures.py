@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy import text as sql
 
-from records.access.scope import EMERGENCY_BASIS, NotInScope, Role, Scope, pipeline_scope, scope_for
+from records.access.scope import pipeline_scope, scope_for
 from records.canonical.schema import Category
-from records.database.engine import Database, DisclosureRow, LogStudentRow
+from records.database.engine import Database
+from records.database.tables import DisclosureRow, LogStudentRow
 from records.disclosure_log.disclosures import (
     RECORDKEEPING_RULES,
     DisclosureLimits,
@@ -41,6 +42,7 @@ from records.disclosure_log.disclosures import (
 )
 from records.disclosure_log.hash_chain import GENESIS
 from records.people.notices import notices
+from records.people.viewer import EMERGENCY_BASIS, NotInScope, Role, Scope
 from records.permissions.agreements import LegalBasis
 from records.snapshots.snapshot import Snapshot
 from tests.records import six_student_district

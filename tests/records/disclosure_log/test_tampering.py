@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from records.access.scope import Role, scope_for
+from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.database.engine import open_database
 from records.disclosure_log.disclosures import (
@@ -27,6 +27,7 @@ from records.disclosure_log.disclosures import (
     verify_log,
 )
 from records.disclosure_log.hash_chain import GENESIS
+from records.people.viewer import Role
 from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from records.access.scope import ScopedRecords, pipeline_scope
+from records.access.scope import pipeline_scope
+from records.access.scoped_records import ScopedRecords
 from records.connectors.partner_files.participant_list import MAX_LENGTHS, read_participants
 from records.connectors.protocol import SourceRefused
 from records.database.engine import Database

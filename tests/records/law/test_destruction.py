@@ -19,13 +19,13 @@ from sqlalchemy import select
 
 from records.access.explanation import explain_access
 from records.access.publication import publish_snapshot
-from records.access.scope import DISTRICT, Role, Viewer, scope_for
+from records.access.scope import scope_for
 from records.canonical.quarantine import Value
 from records.canonical.schema import Category
 from records.connectors.http.mirror import open_mirror
-from records.database.engine import (
+from records.database.engine import Database, open_database
+from records.database.tables import (
     ConsentRow,
-    Database,
     DecisionRow,
     ImpressionRow,
     LegalHoldRow,
@@ -35,7 +35,6 @@ from records.database.engine import (
     ParticipantRow,
     StaffRow,
     WebSessionRow,
-    open_database,
 )
 from records.disclosure_log.disclosures import disclosures, record_disclosures, verify_log
 from records.law.destruction import (
@@ -53,6 +52,7 @@ from records.law.destruction import (
     unfinished_destructions,
 )
 from records.people.accounts import active_staff_member
+from records.people.viewer import DISTRICT, Role, Viewer
 from records.permissions.agreements import revoke_agreement
 from records.snapshots.snapshot import Snapshot
 from tests.random_districts import draw_emergency

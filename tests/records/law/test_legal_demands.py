@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from records.access.scope import DISTRICT, Role, Scope, Viewer, scope_for
+from records.access.scope import scope_for
 from records.canonical.schema import Category
-from records.database.engine import Database, StaffRow
+from records.database.engine import Database
+from records.database.tables import StaffRow
 from records.law.legal_demands import (
     DEMANDABLE_CATEGORIES,
     DOCUMENT_KINDS,
@@ -40,6 +41,7 @@ from records.law.legal_demands import (
 )
 from records.people.district_admins import NotADistrictAdmin
 from records.people.notices import count_unseen, mark_seen, notices
+from records.people.viewer import DISTRICT, Role, Scope, Viewer
 from records.permissions.legal_holds import (
     LegalHoldError,
     holds,

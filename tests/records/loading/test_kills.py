@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from records.access.scope import Role, scope_for
+from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.connectors.edfi.files import EdFiFiles
 from records.database.engine import open_database
 from records.disclosure_log.disclosures import count_disclosures, record_disclosures, verify_log
 from records.people.accounts import active_staff_member
+from records.people.viewer import Role
 from records.snapshots.snapshot import Snapshot, load
 from tests.records import six_student_district
 from tests.records.conftest import (

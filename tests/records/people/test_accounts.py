@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from records.access.scope import Role
-from records.database.engine import Database, StaffRow
+from records.database.engine import Database
+from records.database.tables import StaffRow
 from records.people.accounts import (
     AccountError,
     Organization,
@@ -22,6 +22,7 @@ from records.people.accounts import (
     staff_member,
     start_session,
 )
+from records.people.viewer import Role
 
 NOW = datetime(2026, 4, 17, 9, 0)
 PASSWORD = "nine green bottles"

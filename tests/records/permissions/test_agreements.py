@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from records.access.scope import DISTRICT, Role
-from records.database.engine import AgreementRow, Database
+from records.database.engine import Database
+from records.database.tables import AgreementRow
 from records.people.district_admins import NotADistrictAdmin
+from records.people.viewer import DISTRICT, Role
 from records.permissions.agreements import (
     PURPOSE_KINDS,
     AgreementError,

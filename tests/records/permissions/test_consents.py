@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from records.access.scope import DISTRICT, Role, Scope, Viewer, scope_for
+from records.access.scope import scope_for
 from records.canonical.schema import Category
-from records.database.engine import Database, StaffRow
+from records.database.engine import Database
+from records.database.tables import StaffRow
 from records.people.district_admins import NotADistrictAdmin
+from records.people.viewer import DISTRICT, Role, Scope, Viewer
 from records.permissions.consents import (
     CONSENT_COLUMNS,
     ConsentError,

@@ -17,20 +17,14 @@ from sqlalchemy.exc import DatabaseError
 
 from records.access.publication import has_row_security, publish_snapshot
 from records.access.row_security import RowSecuredSnapshot
-from records.access.scope import (
-    DISTRICT,
-    EMERGENCY_BASIS,
-    NotInScope,
-    Role,
-    Scope,
-    ScopedRecords,
-    Viewer,
-    scope_for,
-)
+from records.access.scope import scope_for
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import CONSENT_CATEGORIES, Category
-from records.database.engine import Database, OptOutRow, StaffRow
+from records.database.engine import Database
+from records.database.tables import OptOutRow, StaffRow
 from records.disclosure_log.disclosures import disclosures, record_disclosures
 from records.people.notices import count_unseen, notices
+from records.people.viewer import DISTRICT, EMERGENCY_BASIS, NotInScope, Role, Scope, Viewer
 from records.permissions.agreements import parse_agreement, save_agreement
 from records.permissions.emergencies import (
     MAX_HOURS,

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from features.build import FAMILIES
-from records.access.scope import ScopedRecords, pipeline_scope, scope_for
+from records.access.scope import pipeline_scope, scope_for
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import TABLES, canonical_table
 from records.snapshots.queries import DateLike, as_date, compile_query
 from records.snapshots.snapshot import Snapshot

@@ -13,7 +13,8 @@ import ibis
 import pyarrow as pa
 import pytest
 
-from records.access.scope import ScopedRecords, pipeline_scope
+from records.access.scope import pipeline_scope
+from records.access.scoped_records import ScopedRecords
 from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import TODAY, snapshot_of
 

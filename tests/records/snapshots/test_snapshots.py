@@ -16,8 +16,9 @@ import pytest
 from records.canonical.schema import TABLES
 from records.connectors.edfi.files import EdFiFiles
 from records.connectors.partner_files.service_history import ServiceHistory
-from records.connectors.protocol import ProgressCallback, RowSink
+from records.connectors.protocol import RowSink
 from records.snapshots.snapshot import LoadInProgress, NoSnapshot, Snapshot, SnapshotDamaged, load
+from records.system.progress import ProgressCallback
 from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
 

@@ -15,9 +15,9 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from records.access.scope import DISTRICT, Role
 from records.law.legal_demands import NOTICE_DAYS, RELEASE_DAYS, demands, events
 from records.people.accounts import add_staff, start_session
+from records.people.viewer import DISTRICT, Role
 from records.permissions.legal_holds import students_on_hold
 from tests.records.conftest import snapshot_of
 from tests.serving import district

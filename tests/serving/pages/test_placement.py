@@ -15,9 +15,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from records.access.scope import Scope, ScopedRecords, pipeline_scope
+from records.access.scope import pipeline_scope
+from records.access.scoped_records import ScopedRecords
 from records.decisions.impressions import logged_impressions
 from records.people.accounts import active_staff_member, start_session
+from records.people.viewer import Scope
 from records.snapshots.snapshot import Snapshot
 from serving.site.context import PLACEMENT_ROLES
 from serving.students.caseload import Caseload, RankingInputs, caseload

@@ -16,11 +16,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from records.access.publication import publish_snapshot
-from records.access.scope import Grant, Scope, ScopedRecords, Viewer
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.disclosure_log.disclosures import DisclosureLimits, unlink_student, verify_log
 from records.people.notices import notices
+from records.people.viewer import Grant, Scope, Viewer
 from records.snapshots.queries import _written
 from records.snapshots.snapshot import Snapshot
 from serving.app import SiteConfig, create_app

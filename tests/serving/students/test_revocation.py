@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from records.access.scope import Scope, scope_for
+from records.access.scope import scope_for
 from records.canonical.schema import Category
-from records.database.engine import StaffRow
+from records.database.tables import StaffRow
 from records.people.accounts import active_staff_member
+from records.people.viewer import Scope
 from records.permissions.agreements import (
     AgreementError,
     parse_agreement,

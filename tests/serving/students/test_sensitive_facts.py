@@ -13,9 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from records.access.scope import Scope, scope_for
+from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.people.accounts import active_staff_member, start_session
+from records.people.viewer import Scope
 from records.permissions.agreements import parse_agreement, save_agreement
 from records.permissions.consents import SignedConsent, add_consent, consents, revoke_consent
 from records.snapshots.snapshot import Snapshot

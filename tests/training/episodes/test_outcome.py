@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from records.access.scope import ScopedRecords, pipeline_scope
+from records.access.scope import pipeline_scope
+from records.access.scoped_records import ScopedRecords
 from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import snapshot_of
 from training.episodes.censoring import impute_censored

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from features.catalog import CATALOG
-from records.access.scope import ScopedRecords, pipeline_scope
+from records.access.scope import pipeline_scope
+from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from tests.records import six_student_district
 from tests.records.conftest import TODAY, snapshot_of

@@ -22,7 +22,8 @@ import pytest
 
 from features.catalog import FEATURES_BY_NAME, catalog_hash, feature_names
 from handrail.demo import generate
-from records.access.scope import ScopedRecords, pipeline_scope
+from records.access.scope import pipeline_scope
+from records.access.scoped_records import ScopedRecords
 from records.connectors.edfi.files import EdFiFiles
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.service_history import ServiceHistory

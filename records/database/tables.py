@@ -1,0 +1,443 @@
+"""The operational tables, one class each. Only `records` reads them."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    MetaData,
+    String,
+    Text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from records.system.clock import to_utc
+
+
+class OrmTable(DeclarativeBase):
+    """All operational tables."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class OrganizationRow(OrmTable):
+    __tablename__ = "organizations"
+    organization_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    kind: Mapped[str] = mapped_column(String(40))
+
+
+class StaffRow(OrmTable):
+    __tablename__ = "staff"
+    user_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    login: Mapped[str] = mapped_column(String(200), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    role: Mapped[str] = mapped_column(String(40))
+    organization_id: Mapped[str] = mapped_column(ForeignKey("organizations.organization_id"))
+    password_hash: Mapped[str] = mapped_column(String(200))
+    active: Mapped[bool]
+
+
+class AgreementRow(OrmTable):
+    """One version of one agreement, as its text. The highest version counts; a revocation ends them
+    all.
+
+    A version that took a revocation back says who did, when and why.
+    """
+
+    __tablename__ = "agreements"
+    agreement_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    organization_id: Mapped[str] = mapped_column(
+        ForeignKey("organizations.organization_id"), index=True
+    )
+    document: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))
+    revoked_at: Mapped[datetime | None]
+    reinstated_at: Mapped[datetime | None]
+    reinstated_by: Mapped[str | None] = mapped_column(String(40))
+    reinstatement_reason: Mapped[str | None] = mapped_column(Text)
+
+
+class AgreementTermsRow(OrmTable):
+    """What the policy in SQL reads of one version's text; void once `sha256` is not that of the
+    text.
+    """
+
+    __tablename__ = "agreement_terms"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["agreement_id", "version"], ["agreements.agreement_id", "agreements.version"]
+        ),
+    )
+    agreement_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    legal_basis: Mapped[str] = mapped_column(String(40))
+    starts_on: Mapped[date]
+    ends_on: Mapped[date]
+    categories: Mapped[list[str]] = mapped_column(JSON)
+    programs: Mapped[list[str]] = mapped_column(JSON)
+
+
+class ConsentRow(OrmTable):
+    __tablename__ = "consents"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    organization_id: Mapped[str] = mapped_column(
+        ForeignKey("organizations.organization_id"), index=True
+    )
+    categories: Mapped[str] = mapped_column(String(400))
+    purpose: Mapped[str] = mapped_column(Text)
+    signer: Mapped[str] = mapped_column(String(200))
+    signed_on: Mapped[date]
+    expires_on: Mapped[date]
+    revoked_on: Mapped[date | None]
+    recorded_by: Mapped[str | None] = mapped_column(String(40))
+    recorded_at: Mapped[datetime | None]
+    revoked_by: Mapped[str | None] = mapped_column(String(200))
+    revocation_recorded_by: Mapped[str | None] = mapped_column(String(40))
+    revocation_recorded_at: Mapped[datetime | None]
+
+
+class OptOutRow(OrmTable):
+    __tablename__ = "opt_outs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    since: Mapped[date]
+    ended: Mapped[date | None]
+    recorded_by: Mapped[str | None] = mapped_column(String(40))
+    recorded_at: Mapped[datetime | None]
+    end_recorded_by: Mapped[str | None] = mapped_column(String(40))
+    end_recorded_at: Mapped[datetime | None]
+
+
+class EmergencyRow(OrmTable):
+    """Access opened for a health or safety emergency (34 CFR 99.36): one organisation, one student,
+    at most hours.
+
+    `opened_utc` and `ends_utc` decide; the local times are what people read.
+    """
+
+    __tablename__ = "emergencies"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    opened_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    opened_utc: Mapped[datetime] = mapped_column(
+        default=lambda row: to_utc(row.get_current_parameters()["opened_at"])
+    )
+    ends_utc: Mapped[datetime] = mapped_column(
+        default=lambda row: to_utc(row.get_current_parameters()["ends_at"])
+    )
+    ended_at: Mapped[datetime | None]
+    opened_by: Mapped[str] = mapped_column(String(40))
+    user_id: Mapped[str] = mapped_column(String(40), index=True)
+    organization_id: Mapped[str] = mapped_column(String(80), index=True)
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    categories: Mapped[str] = mapped_column(String(400))
+    threat: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+
+
+class LegalDemandRow(OrmTable):
+    """A paper that asks for one student's records: a subpoena, a warrant, an officer's request.
+    Refused by default.
+    """
+
+    __tablename__ = "legal_demands"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    received_on: Mapped[date]
+    recorded_at: Mapped[datetime]
+    recorded_by: Mapped[str] = mapped_column(String(40))
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    issuer: Mapped[str] = mapped_column(String(200))
+    of_court: Mapped[bool]
+    signed_by_judge: Mapped[bool]
+    parent_notified_on: Mapped[date | None]
+    notice_exception: Mapped[str] = mapped_column(Text)
+    categories: Mapped[str] = mapped_column(String(400))
+    status: Mapped[str] = mapped_column(String(20), index=True)
+
+
+class LegalDemandEventRow(OrmTable):
+    """What was done about a demand, by whom and why: only ever added to."""
+
+    __tablename__ = "legal_demand_events"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    demand_id: Mapped[int] = mapped_column(ForeignKey("legal_demands.id"), index=True)
+    at: Mapped[datetime]
+    user_id: Mapped[str] = mapped_column(String(40))
+    action: Mapped[str] = mapped_column(String(40))
+    reason: Mapped[str] = mapped_column(Text)
+
+
+class LegalHoldRow(OrmTable):
+    """Records that must neither be destroyed nor shown to a partner while a legal matter is
+    open.
+    """
+
+    __tablename__ = "legal_holds"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    since: Mapped[datetime]
+    placed_by: Mapped[str] = mapped_column(String(40))
+    reason: Mapped[str] = mapped_column(Text)
+    lifted_at: Mapped[datetime | None]
+    lifted_by: Mapped[str | None] = mapped_column(String(40))
+    lift_reason: Mapped[str | None] = mapped_column(Text)
+
+
+class NoticeRow(OrmTable):
+    """Something that the district must look at: written in the same transaction as what it tells
+    of.
+    """
+
+    __tablename__ = "notices"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    kind: Mapped[str] = mapped_column(String(40))
+    text: Mapped[str] = mapped_column(Text)
+    path: Mapped[str] = mapped_column(String(200))
+    seen_at: Mapped[datetime | None]
+    seen_by: Mapped[str] = mapped_column(String(40), default="")
+
+
+class ParticipantRow(OrmTable):
+    """A person as a partner knows them, and the district student they were found to be, if any."""
+
+    __tablename__ = "participants"
+    organization_id: Mapped[str] = mapped_column(
+        ForeignKey("organizations.organization_id"), primary_key=True
+    )
+    participant_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    first_name: Mapped[str] = mapped_column(String(200))
+    last_name: Mapped[str] = mapped_column(String(200))
+    birth_date: Mapped[date | None]
+    grade_level: Mapped[int | None]
+    school: Mapped[str] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(20), index=True)
+    student_id: Mapped[str | None] = mapped_column(String(80), index=True)
+    decided_by: Mapped[str] = mapped_column(String(40))
+    decided_at: Mapped[datetime | None]
+
+
+class ParticipantCandidateRow(OrmTable):
+    """A student whom a participant may be, while a person has not said."""
+
+    __tablename__ = "participant_candidates"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    organization_id: Mapped[str] = mapped_column(String(80), index=True)
+    participant_id: Mapped[str] = mapped_column(String(80), index=True)
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    probability: Mapped[float]
+
+
+class DestructionRow(OrmTable):
+    """A certificate of destruction. Names no student: what was destroyed is named by a digest."""
+
+    __tablename__ = "destructions"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(String(40))
+    kind: Mapped[str] = mapped_column(String(20))
+    subject: Mapped[str] = mapped_column(String(80))
+    certificate: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))
+
+
+class UnfinishedDestructionRow(OrmTable):
+    """A student whose record is being destroyed, from before the first store is touched until the
+    certificate.
+
+    `student_id` is cut out once no store holds the student any more; `subject` is what the
+    certificate will name.
+    """
+
+    __tablename__ = "unfinished_destructions"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(String(64), unique=True)
+    student_id: Mapped[str] = mapped_column(String(80))
+    begun_at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(String(40))
+    officer: Mapped[str] = mapped_column(String(200))
+    login: Mapped[str] = mapped_column(String(200))
+    found: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+
+
+class BackupRow(OrmTable):
+    """A copy kept elsewhere: a certificate of destruction names the copies that still hold what was
+    destroyed.
+    """
+
+    __tablename__ = "backups"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    place: Mapped[str] = mapped_column(String(400))
+    taken_at: Mapped[datetime]
+    expires_on: Mapped[date]
+    destroyed_at: Mapped[datetime | None]
+
+
+class DisclosureRow(OrmTable):
+    """One look at one student. Holds references, identifiers and categories only: never a name,
+    never a value.
+    """
+
+    __tablename__ = "disclosures"
+    __table_args__ = (Index("ix_disclosures_user_id_at", "user_id", "at"),)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[str] = mapped_column(String(40))
+    user_id: Mapped[str] = mapped_column(String(40))
+    organization_id: Mapped[str] = mapped_column(String(80))
+    student_ref: Mapped[str] = mapped_column(String(64), index=True)
+    categories: Mapped[str] = mapped_column(String(400))
+    purpose: Mapped[str] = mapped_column(Text)
+    legal_basis: Mapped[str] = mapped_column(String(40))
+    law_requires: Mapped[str] = mapped_column(String(3))
+    agreement_id: Mapped[str] = mapped_column(String(80))
+    agreement_sha256: Mapped[str] = mapped_column(String(64))
+    route: Mapped[str] = mapped_column(String(200))
+    shown_together: Mapped[int]
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+class LogStudentRow(OrmTable):
+    """Whom a reference of the disclosure log names. Without this row the looks stay, and are
+    nobody's.
+    """
+
+    __tablename__ = "log_students"
+    student_ref: Mapped[str] = mapped_column(String(64), primary_key=True)
+    student_id: Mapped[str] = mapped_column(String(80), unique=True)
+    salt: Mapped[str] = mapped_column(String(64))
+
+
+class WebSessionRow(OrmTable):
+    """A signed-in browser. Only a digest of its token is kept."""
+
+    __tablename__ = "web_sessions"
+    token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("staff.user_id"), index=True)
+    csrf: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class SignInAttemptRow(OrmTable):
+    """A failed attempt to sign in, kept to slow down guessing; the login only as a digest."""
+
+    __tablename__ = "sign_in_attempts"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    login_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    at: Mapped[datetime]
+
+
+class DecisionRow(OrmTable):
+    """What a caseworker did with a suggestion, and what they were shown when they did it."""
+
+    __tablename__ = "decisions"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    user_id: Mapped[str] = mapped_column(String(40))
+    organization_id: Mapped[str] = mapped_column(String(80), index=True)
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    support: Mapped[str] = mapped_column(String(40))
+    action: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str] = mapped_column(Text)
+    model_sha256: Mapped[str] = mapped_column(String(64))
+    rank: Mapped[int]
+    shown: Mapped[str] = mapped_column(Text)
+
+
+class SignoffRow(OrmTable):
+    """An equity reviewer's signature or refusal, bound to the bytes of one model and of one
+    audit.
+    """
+
+    __tablename__ = "signoffs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    reviewer_id: Mapped[str] = mapped_column(ForeignKey("staff.user_id"))
+    model_version: Mapped[int]
+    model_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    audit_sha256: Mapped[str] = mapped_column(String(64))
+    decision: Mapped[str] = mapped_column(String(10))
+    reason: Mapped[str] = mapped_column(Text)
+    seal: Mapped[str] = mapped_column(String(64), server_default="")
+
+
+class GateRecordRow(OrmTable):
+    """What the fairness gate said of one audit of one model's bytes."""
+
+    __tablename__ = "gate_records"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    model_version: Mapped[int]
+    model_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    audit_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    policy_sha256: Mapped[str] = mapped_column(String(64))
+    verdict: Mapped[str] = mapped_column(String(12))
+    seal: Mapped[str] = mapped_column(String(64))
+
+
+class ProgramCostRow(OrmTable):
+    """What a program costs, as somebody of the district stated it. It counts until `ended_at`;
+    nothing is deleted.
+    """
+
+    __tablename__ = "program_costs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    program_id: Mapped[str] = mapped_column(String(80), index=True)
+    cents: Mapped[int] = mapped_column(BigInteger)
+    per: Mapped[str] = mapped_column(String(10))
+    stated_by: Mapped[str] = mapped_column(String(40))
+    stated_at: Mapped[datetime]
+    ended_by: Mapped[str | None] = mapped_column(String(40))
+    ended_at: Mapped[datetime | None]
+
+
+class ImpressionRow(OrmTable):
+    """A list of suggestions that was shown: `records.decisions.impressions`."""
+
+    __tablename__ = "shown_lists"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), unique=True, index=True)
+    shown_at: Mapped[datetime]
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    organization_id: Mapped[str] = mapped_column(String(80), index=True)
+    as_of: Mapped[date]
+    snapshot_id: Mapped[str] = mapped_column(String(64))
+    model_sha256: Mapped[str] = mapped_column(String(64))
+    listed: Mapped[str] = mapped_column(Text)
+    drawn: Mapped[bool]
+    challenger_sha256: Mapped[str] = mapped_column(String(64))
+    challenger: Mapped[str] = mapped_column(Text)
+
+
+class ExplorationRow(OrmTable):
+    """Whether the order of near-equal suggestions may be drawn by lot:
+    `records.decisions.exploration`. The newest row counts.
+    """
+
+    __tablename__ = "exploration_settings"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    share: Mapped[float]
+    within: Mapped[float]
+    set_by: Mapped[str] = mapped_column(String(40))
+    set_at: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(Text)
