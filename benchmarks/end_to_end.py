@@ -30,9 +30,10 @@ from records.canonical.schema import Category
 from records.connectors.oneroster.files import OneRosterFiles
 from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import record_disclosures, verify_log
+from records.loading.load import load
 from records.people.accounts import active_staff_member, start_session
 from records.people.viewer import Scope
-from records.snapshots.snapshot import Snapshot, load
+from records.snapshots.snapshot import Snapshot
 from serving.app import create_app
 from serving.students.caseload import RankingInputs, caseload
 from training.ranking.model_file import read_model

@@ -28,7 +28,7 @@ LOAD = (
 import json, sys, time
 from pathlib import Path
 from records.connectors.partner_files.service_history import ServiceHistory
-from records.snapshots.snapshot import load
+from records.loading.load import load
 start = time.perf_counter()
 report = load(ServiceHistory(), Path(sys.argv[1]), Path(sys.argv[2]), merge=True)
 seconds = time.perf_counter() - start
@@ -54,7 +54,7 @@ ROSTER = """
 import sys
 from pathlib import Path
 from records.connectors.oneroster.files import OneRosterFiles
-from records.snapshots.snapshot import load
+from records.loading.load import load
 load(OneRosterFiles(), Path(sys.argv[1]), Path(sys.argv[2]))
 """
 

@@ -105,7 +105,7 @@ def retrain(
         RetrainInProgress: another one runs.
         NotEnoughEvidence: nothing can be learned, or compared, from these records.
         NotComparable: the champion was learned in a way that is no longer known.
-        ReferenceDamaged: what its students looked like is not as it was registered.
+        DriftReferenceCorrupt: what its students looked like is not as it was registered.
     """
     with _only_one(settings.home):
         snapshot = Snapshot.current(settings.home)

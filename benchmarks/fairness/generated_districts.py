@@ -30,7 +30,8 @@ from handrail.demo import generate
 from handrail.demo.simulation import OfferBias
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.service_history import ServiceHistory
-from records.snapshots.snapshot import Snapshot, load
+from records.loading.load import load
+from records.snapshots.snapshot import Snapshot
 from training.episodes.episodes import Episodes, build_episodes, require_evidence
 from training.ranking.model_file import RankerModel
 from training.ranking.ranker import BenefitRanker

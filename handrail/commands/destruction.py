@@ -17,7 +17,6 @@ from records.law.destruction import (
     Backup,
     Certificate,
     DestructionError,
-    UnfinishedDestruction,
     add_backup,
     backups,
     certificates,
@@ -26,9 +25,9 @@ from records.law.destruction import (
     finish_destructions,
     mark_backup_destroyed,
     overdue_destructions,
-    unfinished_destructions,
 )
 from records.people.viewer import Viewer
+from records.permissions.destructions import UnfinishedDestruction, unfinished_destructions
 
 app = typer.Typer(
     no_args_is_help=True, help="Destroy a student's record, or what an agreement made, everywhere."

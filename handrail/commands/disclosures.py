@@ -198,7 +198,7 @@ def _officer(settings: Settings, database: Database, who: Viewer, snapshot: Snap
     """The scope of an officer who asks for looks at students, those of students who have left too.
 
     Raises:
-        NotAnOfficer: they are not.
+        NotADistrictAdmin: they are not.
     """
     with database.session() as session:
         require_district_admin(session, who, "make this report")

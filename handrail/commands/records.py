@@ -54,11 +54,8 @@ from records.identity.participants import (
     linked_students,
     purge_non_student_names,
 )
-from records.law.destruction import (
-    destroyed_student_filter,
-    overdue_destructions,
-    unfinished_destructions,
-)
+from records.law.destruction import destroyed_student_filter, overdue_destructions
+from records.loading.load import load
 from records.loading.load_history import (
     SuspiciousLoad,
     last_loads,
@@ -66,9 +63,11 @@ from records.loading.load_history import (
     record_load,
     stale_attendance_since,
 )
+from records.loading.load_report import LoadReport
 from records.people.accounts import organizations
 from records.people.viewer import Role
-from records.snapshots.snapshot import LoadReport, NoSnapshot, Snapshot, SnapshotDamaged, load
+from records.permissions.destructions import unfinished_destructions
+from records.snapshots.snapshot import NoSnapshot, Snapshot, SnapshotDamaged
 from records.system.progress import ProgressCallback
 
 FILE_CONNECTORS: dict[str, Connector] = {
@@ -110,7 +109,8 @@ def load_source(
     keep: Annotated[
         bool,
         typer.Option(
-            "--keep-for-changes", help="OneRoster: later exports may hold only what has changed."
+            "--keep-for-changes",
+            help="OneRoster: later exports may hold only what has changed.",
         ),
     ] = False,
     home: Home = None,
@@ -168,7 +168,7 @@ def load_and_publish(
         at: when it is said to have been loaded; now if left out.
 
     Raises:
-        LoadHeld: it looks like a fault of the export, and `accept` does not say otherwise.
+        SuspiciousLoad: it looks like a fault of the export, and `accept` does not say otherwise.
     """
     database = open_database(settings.database_url)
     before = _serving(settings.home)

@@ -19,7 +19,7 @@ from records.connectors.protocol import SourceRefused
 from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import save_checkpoint
 from records.law.destruction import DestructionError, finish_destructions
-from records.snapshots.snapshot import LoadInProgress
+from records.snapshots.staging import LoadInProgress
 from serving.app import SiteConfig, create_app
 from serving.wording.words import ROLES
 

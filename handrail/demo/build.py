@@ -43,6 +43,7 @@ from records.connectors.protocol import Connector
 from records.database.engine import Database, open_database
 from records.identity.linkage import link_participants
 from records.identity.participants import linkage_roster, linked_students, record_matches
+from records.loading.load_report import LoadReport
 from records.people.accounts import (
     active_staff_member,
     add_organization,
@@ -51,7 +52,7 @@ from records.people.accounts import (
 )
 from records.people.viewer import Role
 from records.permissions.agreements import parse_agreement, save_agreement
-from records.snapshots.snapshot import LoadReport, Snapshot
+from records.snapshots.snapshot import Snapshot
 from training.effects.published_effects import FORMAT as EFFECTS_FORMAT
 from training.episodes.episodes import Episodes, build_episodes
 from training.monitoring.drift_report import FORMAT as DRIFT_FORMAT

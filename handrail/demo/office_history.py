@@ -26,9 +26,10 @@ from records.law.legal_demands import LegalDocument, propose_release, record_dem
 from records.people.accounts import active_staff_member
 from records.people.notices import mark_seen, notices
 from records.people.viewer import Scope, Viewer
-from records.permissions.consents import add_consents, add_opt_out, consents, revoke_consent
+from records.permissions.consents import add_consents, consents, revoke_consent
 from records.permissions.emergencies import emergencies, end_emergency, open_emergency
 from records.permissions.legal_holds import place_hold
+from records.permissions.opt_outs import add_opt_out
 from records.snapshots.snapshot import Snapshot
 
 ADMIN_LOGIN = "admin@district.example"

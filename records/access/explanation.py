@@ -19,7 +19,6 @@ from records.access.scope import existing_students
 from records.canonical.schema import CONSENT_CATEGORIES, Category
 from records.database.engine import Database
 from records.database.tables import StaffRow
-from records.law.destruction import UnfinishedDestruction, unfinished_destruction_of
 from records.people.viewer import (
     DISTRICT,
     EMERGENCY_CATEGORIES,
@@ -36,9 +35,11 @@ from records.permissions.agreements import (
     StoredAgreement,
     latest_agreements,
 )
-from records.permissions.consents import Consent, OptOut, consents, opt_outs
+from records.permissions.consents import Consent, consents
+from records.permissions.destructions import UnfinishedDestruction, unfinished_destruction_of
 from records.permissions.emergencies import Emergency, emergencies
 from records.permissions.legal_holds import Hold, holds
+from records.permissions.opt_outs import OptOut, opt_outs
 from records.snapshots.queries import (
     TableProvider,
     compile_query,

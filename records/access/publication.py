@@ -66,7 +66,7 @@ def publish_snapshot(
     serve stay as they are.
 
     Raises:
-        PublicationRefused: a value that PostgreSQL cannot hold.
+        PublicationError: a value that PostgreSQL cannot hold.
     """
     if not has_row_security(database):
         return
@@ -97,7 +97,7 @@ def publish_if_needed(
     """Publish a snapshot unless it has a copy already.
 
     Raises:
-        PublicationRefused: a value that PostgreSQL cannot hold.
+        PublicationError: a value that PostgreSQL cannot hold.
     """
     if has_row_security(database) and not is_published(database, snapshot):
         publish_snapshot(database, snapshot, progress)

@@ -8,23 +8,15 @@ rows are missing and values are null before anything downstream sees them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, Literal
 
-from sqlalchemy import select
-
 from records.canonical.schema import CONSENT_CATEGORIES, Category
 from records.database.engine import Database
-from records.database.tables import (
-    ConsentRow,
-    EmergencyRow,
-    LegalHoldRow,
-    OptOutRow,
-    StaffRow,
-    UnfinishedDestructionRow,
-)
+from records.people.accounts import is_current
 from records.people.viewer import (
-    _ALL,
+    ALL_CATEGORIES,
     DISTRICT,
     EMERGENCY_BASIS,
     EMERGENCY_CATEGORIES,
@@ -37,12 +29,14 @@ from records.people.viewer import (
     Viewer,
     emergency_reference,
 )
+from records.permissions import consents, destructions, emergencies, legal_holds, opt_outs
 from records.permissions.agreements import (
     PER_STUDENT_BASES,
     Agreement,
     LegalBasis,
     agreements_in_force,
 )
+from records.permissions.emergencies import Emergency
 from records.snapshots.queries import (
     DateLike,
     TableProvider,
@@ -52,7 +46,6 @@ from records.snapshots.queries import (
     students_placeholder,
 )
 from records.snapshots.snapshot import Snapshot
-from records.system.clock import to_utc
 
 
 def scope_for(
@@ -65,48 +58,28 @@ def scope_for(
             emergencies by its minute.
     """
     today = now.date()
-    with database.session() as session:
-        staff = session.get(StaffRow, viewer.user_id)
-        current = (
-            staff is not None
-            and staff.active
-            and staff.role == viewer.role
-            and (staff.organization_id == viewer.organization_id)
-        )
-    if not current:
-        return Scope(viewer, today, {}, secret)
-    going = _being_destroyed(database)
+    nobody = Scope(viewer, today, {}, secret)
+    if not is_current(database, viewer):
+        return nobody
+    destroyed = destructions.in_force(database)
     if viewer.role is Role.DISTRICT_ADMIN and viewer.organization_id == DISTRICT:
-        everyone = _everyone(snapshot, "the district's own records", _ALL)
-        return Scope(
-            viewer,
-            today,
-            {one: grants for one, grants in everyone.items() if one not in going},
-            secret,
-        )
-    if viewer.role not in PARTNER_ROLES:
-        return Scope(viewer, today, {}, secret)
-    closed = _opted_out(database, today) | _held(database) | going
-    consents = _consents(database, viewer.organization_id, today)
-    grants: dict[str, tuple[Grant, ...]] = {}
-    for agreement in agreements_in_force(database, viewer.organization_id, today):
-        if agreement.legal_basis not in PER_STUDENT_BASES:
-            continue
-        for student in _taking_part(snapshot, agreement, today) - closed:
-            grant = _grant(agreement, viewer.role, consents.get(student, frozenset()))
-            if grant.categories:
-                grants[student] = (*grants.get(student, ()), grant)
-    for student, grant in _emergencies(database, snapshot, viewer, now):
-        if student not in going:
+        grants = _everyone(snapshot, "the district's own records", ALL_CATEGORIES)
+    elif viewer.role in PARTNER_ROLES:
+        grants = _by_agreement(viewer, database, snapshot, today)
+        for student, grant in _by_emergency(viewer, database, snapshot, now):
             grants[student] = (*grants.get(student, ()), grant)
-    return Scope(viewer, today, grants, secret)
+    else:
+        return nobody
+    return replace(
+        nobody, grants={student: grants[student] for student in grants if student not in destroyed}
+    )
 
 
 def pipeline_scope(
     snapshot: Snapshot, purpose: Literal["features", "training", "audit"], today: date
 ) -> Scope:
     """The system's own reading of every student. Only an audit may read sensitive categories."""
-    categories = _ALL if purpose == "audit" else _ALL - SENSITIVE_CATEGORIES
+    categories = ALL_CATEGORIES if purpose == "audit" else ALL_CATEGORIES - SENSITIVE_CATEGORIES
     viewer = Viewer(f"pipeline-{purpose}", "", purpose, Role.PIPELINE, DISTRICT)
     return Scope(viewer, today, _everyone(snapshot, purpose, categories), b"")
 
@@ -126,11 +99,11 @@ def _of_students(tables: TableProvider) -> Any:
 def existing_students(snapshot: Snapshot, students: Iterable[str]) -> frozenset[str]:
     """Those of the students that are on record."""
     return frozenset(
-        compile_query(_of_these).arrow(snapshot, students_param(students))["student_id"].to_pylist()
+        compile_query(_existing).arrow(snapshot, students_param(students))["student_id"].to_pylist()
     )
 
 
-def _of_these(tables: TableProvider) -> Any:
+def _existing(tables: TableProvider) -> Any:
     return _of_students(tables).semi_join(students_placeholder(), "student_id")
 
 
@@ -151,7 +124,7 @@ def _grant(agreement: Agreement, role: Role, consented: frozenset[Category]) -> 
     )
 
 
-def _taking_part(snapshot: Snapshot, agreement: Agreement, today: date) -> frozenset[str]:
+def _enrolled_students(snapshot: Snapshot, agreement: Agreement, today: date) -> frozenset[str]:
     query = compile_query(_enrolled_on, agreement.organization_id, agreement.programs, today)
     return frozenset(query.arrow(snapshot)["student_id"].to_pylist())
 
@@ -169,77 +142,45 @@ def _enrolled_on(
     return active.select("student_id")
 
 
-def _opted_out(database: Database, today: date) -> frozenset[str]:
-    with database.session() as session:
-        rows = session.scalars(select(OptOutRow).where(OptOutRow.since <= today)).all()
-        return frozenset(row.student_id for row in rows if row.ended is None or row.ended > today)
+def _by_agreement(
+    viewer: Viewer, database: Database, snapshot: Snapshot, today: date
+) -> dict[str, tuple[Grant, ...]]:
+    """What agreements open, but for students whom an opt-out or a legal hold closes."""
+    closed = opt_outs.in_force(database, today) | legal_holds.in_force(database)
+    consented = consents.in_force(database, viewer.organization_id, today)
+    grants: dict[str, tuple[Grant, ...]] = {}
+    for agreement in agreements_in_force(database, viewer.organization_id, today):
+        if agreement.legal_basis not in PER_STUDENT_BASES:
+            continue
+        for student in _enrolled_students(snapshot, agreement, today) - closed:
+            grant = _grant(agreement, viewer.role, consented.get(student, frozenset()))
+            if grant.categories:
+                grants[student] = (*grants.get(student, ()), grant)
+    return grants
 
 
-def _held(database: Database) -> frozenset[str]:
-    """Students whose records a legal hold freezes: no partner sees them while it lasts."""
-    with database.session() as session:
-        return frozenset(
-            session.scalars(select(LegalHoldRow.student_id).where(LegalHoldRow.lifted_at.is_(None)))
-        )
-
-
-def _being_destroyed(database: Database) -> frozenset[str]:
-    """Students whose records are being destroyed: nobody sees them any more, whatever opened
-    them.
-    """
-    with database.session() as session:
-        return frozenset(session.scalars(select(UnfinishedDestructionRow.student_id)))
-
-
-def _emergencies(
-    database: Database, snapshot: Snapshot, viewer: Viewer, now: datetime
+def _by_emergency(
+    viewer: Viewer, database: Database, snapshot: Snapshot, now: datetime
 ) -> list[tuple[str, Grant]]:
-    """What an open emergency lets this one person see. It comes before an opt-out and before a
-    legal hold.
-    """
-    with database.session() as session:
-        query = (
-            select(EmergencyRow)
-            .where(
-                EmergencyRow.user_id == viewer.user_id,
-                EmergencyRow.organization_id == viewer.organization_id,
-                EmergencyRow.opened_utc <= to_utc(now),
-                EmergencyRow.ends_utc > to_utc(now),
-                EmergencyRow.ended_at.is_(None),
-            )
-            .order_by(EmergencyRow.id)
-        )
-        found = [(row.student_id, _emergency_grant(row)) for row in session.scalars(query)]
-    if not found:
+    """What open emergencies let this one person see, before an opt-out and a legal hold."""
+    opened = emergencies.in_force(database, viewer, now)
+    if not opened:
         return []
-    known = existing_students(snapshot, [student for student, _ in found])
-    return [(student, grant) for student, grant in found if student in known]
+    known = existing_students(snapshot, [emergency.student_id for emergency in opened])
+    return [
+        (emergency.student_id, _emergency_grant(emergency))
+        for emergency in opened
+        if emergency.student_id in known
+    ]
 
 
-def _emergency_grant(row: EmergencyRow) -> Grant:
-    categories = (
-        frozenset(Category(name) for name in row.categories.split(";")) & EMERGENCY_CATEGORIES
-    )
+def _emergency_grant(emergency: Emergency) -> Grant:
     return Grant(
-        emergency_reference(row.id),
+        emergency_reference(emergency.number),
         "",
         EMERGENCY_BASIS,
         "A health or safety emergency",
-        row.organization_id,
-        categories,
+        emergency.organization_id,
+        emergency.categories & EMERGENCY_CATEGORIES,
         (),
     )
-
-
-def _consents(
-    database: Database, organization_id: str, today: date
-) -> dict[str, frozenset[Category]]:
-    found: dict[str, frozenset[Category]] = {}
-    with database.session() as session:
-        query = select(ConsentRow).where(ConsentRow.organization_id == organization_id)
-        for row in session.scalars(query).all():
-            revoked = row.revoked_on is not None and row.revoked_on <= today
-            if row.signed_on <= today <= row.expires_on and not revoked:
-                named = frozenset(Category(name) for name in row.categories.split(";"))
-                found[row.student_id] = found.get(row.student_id, frozenset()) | named
-    return found

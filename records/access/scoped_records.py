@@ -88,7 +88,7 @@ class ScopedRecords:
 
     def frame(self, name: str) -> pd.DataFrame:
         """The table as a data frame, ordered by its key."""
-        return self.ask(_in_order, name)
+        return self.ask(_sorted_by_key, name)
 
     def ask(self, make: Callable[..., Any], *given: Any) -> pd.DataFrame:
         """The answer to a query over these records, whose SQL is written out once a process.
@@ -100,7 +100,9 @@ class ScopedRecords:
             given: what can be hashed. In place of a day `make` gets an expression, for
                 `records.snapshots.queries.as_date`.
         """
-        return compile_on(make, _Written, *given).frame(self.snapshot, {_VISIBLE: self._seen})
+        return compile_on(make, _UnscopedRecords, *given).frame(
+            self.snapshot, {_VISIBLE: self._seen}
+        )
 
     @property
     def _tables(self) -> TableProvider:
@@ -132,7 +134,7 @@ class ScopedRecords:
         )
 
 
-class _Written(ScopedRecords):
+class _UnscopedRecords(ScopedRecords):
     """Records with tables and without a scope, for a query that is only to be written out."""
 
     def __init__(self) -> None:
@@ -147,7 +149,7 @@ class _Written(ScopedRecords):
         return placeholder_table(_VISIBLE, _SEEN)
 
 
-def _in_order(records: ScopedRecords, name: str) -> Any:
+def _sorted_by_key(records: ScopedRecords, name: str) -> Any:
     return records.table(name).order_by(list(canonical_table(name).key))
 
 

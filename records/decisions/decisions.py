@@ -60,7 +60,7 @@ def record_decision(
 
     Raises:
         NotInScope: the student is not in the viewer's scope.
-        DecisionRefused: the action is unknown, the support is not theirs to suggest, or a dismissal
+        DecisionError: the action is unknown, the support is not theirs to suggest, or a dismissal
             gives no reason.
     """
     scope.handle(student_id)

@@ -61,8 +61,8 @@ def set_exploration(
     """Let the order be drawn for a share of lists from now on; a share of 0 turns it off.
 
     Raises:
-        NotAnOfficer: they do not act for the district.
-        ExplorationRefused: a number is out of its range, or the reason is too short.
+        NotADistrictAdmin: they do not act for the district.
+        ExplorationError: a number is out of its range, or the reason is too short.
     """
     if not 0 <= asked.share <= MAX_SHARE:
         raise ExplorationError(f"the share is {asked.share:g}; it must be from 0 to {MAX_SHARE:g}")

@@ -75,7 +75,7 @@ def parse_program_cost(fields: Mapping[str, str], known: Collection[str]) -> Pro
         known: the programs on record.
 
     Raises:
-        CostRefused: naming what is wrong and what would be right.
+        ProgramCostError: naming what is wrong and what would be right.
     """
     program, dollars, per = (fields[name].strip() for name in COST_COLUMNS)
     if program not in known:
@@ -103,7 +103,7 @@ def set_program_cost(database: Database, viewer: Viewer, price: ProgramCost, now
     """Write down what one program costs, in place of what was stated before.
 
     Raises:
-        NotAnOfficer: the viewer does not act for the district.
+        NotADistrictAdmin: the viewer does not act for the district.
     """
     with database.write_transaction() as session:
         require_district_admin(session, viewer, "state what a program costs")
@@ -121,9 +121,9 @@ def replace_program_costs(
         What counted before and names a program that the file does not.
 
     Raises:
-        NotAnOfficer: the viewer does not act for the district.
-        CostRefused: naming file, line and column of the first thing that is wrong; then all stays
-            as it was.
+        NotADistrictAdmin: the viewer does not act for the district.
+        ProgramCostError: naming file, line and column of the first thing that is wrong; then all
+            stays as it was.
     """
     with database.write_transaction() as session:
         require_district_admin(session, viewer, "state what programs cost")

@@ -40,12 +40,25 @@ from sqlalchemy.orm import Session
 
 from records.canonical.schema import Category
 from records.database.engine import Database
-from records.database.tables import DisclosureRow, LogStudentRow, NoticeRow, OrganizationRow
+from records.database.tables import (
+    DisclosureRow,
+    LogStudentRow,
+    NoticeRow,
+    OrganizationRow,
+)
 from records.disclosure_log.hash_chain import GENESIS, SEPARATOR, Segment, check_segments, digest
 from records.people.district_admins import is_district_admin
 from records.people.notices import add_notice
-from records.people.viewer import DISTRICT, EMERGENCY_BASIS, Grant, Scope, Viewer
+from records.people.viewer import (
+    DISTRICT,
+    EMERGENCY_BASIS,
+    Grant,
+    Scope,
+    Viewer,
+    emergency_reference,
+)
 from records.permissions.agreements import LegalBasis
+from records.permissions.emergencies import Emergency
 from records.system.errors import UserError
 
 CHECKPOINTS_FILE = "log-heads.jsonl"
@@ -230,7 +243,7 @@ def law_requires(legal_basis: str) -> bool:
     """Whether 34 CFR 99.32 asks for a record of what is shown on this basis.
 
     Raises:
-        UnknownGround: nobody has declared it.
+        UnknownLegalBasis: nobody has declared it.
     """
     try:
         return RECORDKEEPING_RULES[legal_basis].recorded
@@ -752,3 +765,12 @@ def _look(
         "route": route,
         "shown_together": together,
     }
+
+
+def emergency_disclosure_count(database: Database, emergency: Emergency) -> int:
+    """How many looks were taken under it."""
+    return count_disclosures(
+        database,
+        student_id=emergency.student_id,
+        agreement_id=emergency_reference(emergency.number),
+    )

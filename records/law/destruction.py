@@ -56,14 +56,11 @@ from records.database.tables import (
 from records.disclosure_log.disclosures import unlink_student
 from records.people.district_admins import require_district_admin
 from records.people.viewer import Viewer
+from records.permissions import legal_holds
 from records.permissions.agreements import latest_agreements
-from records.permissions.legal_holds import students_on_hold
-from records.snapshots.snapshot import (
-    NoSnapshot,
-    Snapshot,
-    count_quarantined_mentions,
-    rewrite_without_student,
-)
+from records.permissions.destructions import is_begun
+from records.snapshots.rewriting import count_quarantined_mentions, rewrite_without_student
+from records.snapshots.snapshot import NoSnapshot, Snapshot
 from records.system.errors import UserError
 
 DERIVED_FOLDERS = ("features",)
@@ -107,18 +104,6 @@ class RemovedItems:
 
 
 @dataclass(frozen=True)
-class UnfinishedDestruction:
-    """A student's destruction that was begun and has no certificate yet. `held`: a legal hold makes
-    it wait.
-    """
-
-    number: int
-    begun_at: datetime
-    officer: str
-    held: bool
-
-
-@dataclass(frozen=True)
 class Backup:
     """A backup: where it is, when it was made, and when it ends by itself."""
 
@@ -158,20 +143,20 @@ def destroy_student(
     was cut off.
 
     Raises:
-        NotAnOfficer: the officer does not act for the district.
-        DestructionRefused: a legal hold freezes the record, no store knows the student, or the
+        NotADistrictAdmin: the officer does not act for the district.
+        DestructionError: a legal hold freezes the record, no store knows the student, or the
             login may not rewrite what PostgreSQL keeps.
         LoadInProgress: records are being loaded; what was begun stays unfinished.
     """
     with database.session() as session:
         require_district_admin(session, officer, _ACT)
     _require_owner(database)
-    if student_id in students_on_hold(database):
+    if student_id in legal_holds.in_force(database):
         raise DestructionError(
             "a legal hold is on this record: it must be lifted before anything is destroyed"
         )
     subject = destroyed_student_digest(student_id, secret)
-    if not _is_begun(database, subject):
+    if not is_begun(database, subject):
         if not _known(database, home, student_id):
             raise DestructionError(_never_there(database, subject))
         _begin(database, subject, student_id, officer, _found(database, home, student_id), now)
@@ -184,9 +169,9 @@ def finish_destructions(database: Database, home: Path, now: datetime) -> list[C
 
     Raises:
         LoadInProgress: records are being loaded.
-        DestructionRefused: the login may not rewrite what PostgreSQL keeps.
+        DestructionError: the login may not rewrite what PostgreSQL keeps.
     """
-    waiting = students_on_hold(database)
+    waiting = legal_holds.in_force(database)
     with database.session() as session:
         rows = session.scalars(
             select(UnfinishedDestructionRow).order_by(UnfinishedDestructionRow.id)
@@ -195,35 +180,6 @@ def finish_destructions(database: Database, home: Path, now: datetime) -> list[C
     if subjects:
         _require_owner(database)
     return [_finish(database, home, subject, now) for subject in subjects]
-
-
-def unfinished_destructions(database: Database) -> list[UnfinishedDestruction]:
-    """Every destruction of a student that has no certificate yet, the oldest first."""
-    waiting = students_on_hold(database)
-    with database.session() as session:
-        rows = session.scalars(
-            select(UnfinishedDestructionRow).order_by(UnfinishedDestructionRow.id)
-        )
-        return [
-            UnfinishedDestruction(row.id, row.begun_at, row.officer, row.student_id in waiting)
-            for row in rows
-        ]
-
-
-def unfinished_destruction_of(database: Database, student_id: str) -> UnfinishedDestruction | None:
-    """The destruction of this student that is under way, if one is."""
-    query = select(UnfinishedDestructionRow).where(
-        UnfinishedDestructionRow.student_id == student_id
-    )
-    with database.session() as session:
-        row = session.scalar(query)
-        return (
-            UnfinishedDestruction(
-                row.id, row.begun_at, row.officer, student_id in students_on_hold(database)
-            )
-            if row
-            else None
-        )
 
 
 def destroy_agreement_data(
@@ -235,8 +191,8 @@ def destroy_agreement_data(
     Staff of an organisation without another agreement in force can no longer sign in.
 
     Raises:
-        NotAnOfficer: the officer does not act for the district.
-        DestructionRefused: there is no such agreement, or it, or another of the same organisation,
+        NotADistrictAdmin: the officer does not act for the district.
+        DestructionError: there is no such agreement, or it, or another of the same organisation,
             is still in force.
     """
     with database.session() as session:
@@ -323,7 +279,7 @@ def add_backup(database: Database, copy: Backup) -> None:
     """Put a copy on the list of those that a certificate of destruction names.
 
     Raises:
-        DestructionRefused: a copy of this name is on the list.
+        DestructionError: a copy of this name is on the list.
     """
     with database.session() as session:
         if session.scalar(select(BackupRow.id).where(BackupRow.name == copy.name)) is not None:
@@ -343,7 +299,7 @@ def mark_backup_destroyed(database: Database, name: str, now: datetime) -> None:
     """Write down that a copy is gone.
 
     Raises:
-        DestructionRefused: no copy of this name is on the list.
+        DestructionError: no copy of this name is on the list.
     """
     with database.session() as session:
         row = session.scalar(select(BackupRow).where(BackupRow.name == name))
@@ -378,12 +334,6 @@ def _require_owner(database: Database) -> None:
         raise DestructionError(
             "only the database's owner can destroy: give the command with the owner's login"
         )
-
-
-def _is_begun(database: Database, subject: str) -> bool:
-    query = select(UnfinishedDestructionRow.id).where(UnfinishedDestructionRow.subject == subject)
-    with database.session() as session:
-        return session.scalar(query) is not None
 
 
 def _never_there(database: Database, subject: str) -> str:

@@ -236,8 +236,9 @@ def record_demand(
         reason: how it came: who brought or sent it, and what was answered.
 
     Raises:
-        NotAnOfficer: the viewer does not act for the district.
-        DemandRefused: there is no such student, or the paper contradicts itself or lacks something.
+        NotADistrictAdmin: the viewer does not act for the district.
+        LegalDemandError: there is no such student, or the paper contradicts itself or lacks
+            something.
     """
     reason = _reason(reason)
     _check_paper(paper, now.date())
@@ -282,9 +283,10 @@ def record_notice(
         reason: how they were told, or where the exception is written.
 
     Raises:
-        NotAnOfficer: the viewer does not act for the district.
+        NotADistrictAdmin: the viewer does not act for the district.
         NoSuchDemand: there is none of this number.
-        DemandRefused: neither or both are given, it was written down before, or the day cannot be.
+        LegalDemandError: neither or both are given, it was written down before, or the day cannot
+            be.
     """
     reason = _reason(reason)
     with database.write_transaction() as session:
@@ -306,9 +308,9 @@ def propose_release(
     it waits.
 
     Raises:
-        NotAnOfficer: the viewer does not act for the district.
+        NotADistrictAdmin: the viewer does not act for the district.
         NoSuchDemand: there is none of this number.
-        DemandRefused: the law does not allow it, now or ever, or it is proposed or approved
+        LegalDemandError: the law does not allow it, now or ever, or it is proposed or approved
             already.
     """
     reason = _reason(reason)
@@ -340,9 +342,9 @@ def approve_release(
     """The second of two: from here on the release can be taken, for `RELEASE_DAYS` days.
 
     Raises:
-        NotAnOfficer: the viewer does not act for the district.
+        NotADistrictAdmin: the viewer does not act for the district.
         NoSuchDemand: there is none of this number.
-        DemandRefused: nothing is proposed, or the same person proposed it.
+        LegalDemandError: nothing is proposed, or the same person proposed it.
     """
     reason = _reason(reason)
     with database.write_transaction() as session:
@@ -367,9 +369,9 @@ def deny_release(
     proposer too.
 
     Raises:
-        NotAnOfficer: the viewer does not act for the district.
+        NotADistrictAdmin: the viewer does not act for the district.
         NoSuchDemand: there is none of this number.
-        DemandRefused: nothing is proposed or approved.
+        LegalDemandError: nothing is proposed or approved.
     """
     reason = _reason(reason)
     with database.write_transaction() as session:
@@ -385,9 +387,9 @@ def approved_demand(database: Database, viewer: Viewer, number: int, now: dateti
     """A demand whose release this district administrator may take now.
 
     Raises:
-        NotAnOfficer: the viewer does not act for the district.
+        NotADistrictAdmin: the viewer does not act for the district.
         NoSuchDemand: there is none of this number.
-        DemandRefused: it is not approved, or the approval has ended.
+        LegalDemandError: it is not approved, or the approval has ended.
     """
     with database.session() as session:
         return _demand(_approved_row(session, viewer, number, now))
@@ -400,7 +402,7 @@ def record_release(
     told.
 
     Raises:
-        As `approved_demand`; and DemandRefused where no reason is given.
+        As `approved_demand`; and LegalDemandError where no reason is given.
     """
     reason = _reason(reason)
     with database.write_transaction() as session:

@@ -18,7 +18,8 @@ from pathlib import Path
 import duckdb
 
 from records.canonical.schema import ABSENT_STATUSES
-from records.snapshots.snapshot import LoadReport, Snapshot
+from records.loading.load_report import LoadReport
+from records.snapshots.snapshot import Snapshot
 from records.system.errors import UserError
 
 STALE_AFTER = timedelta(hours=36)

@@ -192,6 +192,17 @@ def start_session(database: Database, viewer: Viewer, now: datetime) -> str:
     return token
 
 
+def is_current(database: Database, viewer: Viewer) -> bool:
+    """Whether a person is still active, in the role and organization in which they signed in."""
+    with database.session() as session:
+        row = session.get(StaffRow, viewer.user_id)
+        return (
+            row is not None
+            and row.active
+            and (row.role, row.organization_id) == (viewer.role, viewer.organization_id)
+        )
+
+
 def session_viewer(database: Database, token: str, now: datetime) -> tuple[Viewer, str] | None:
     """Who a living session belongs to, and its anti-forgery token. Using a session keeps it from
     idling out.

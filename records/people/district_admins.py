@@ -31,7 +31,7 @@ def require_district_admin(session: Session, viewer: Viewer, act: str = "do this
     """Let nobody else pass.
 
     Raises:
-        NotAnOfficer: they are not.
+        NotADistrictAdmin: they are not.
     """
     if not is_district_admin(session, viewer):
         raise NotADistrictAdmin(

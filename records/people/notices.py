@@ -64,7 +64,7 @@ def mark_seen(database: Database, viewer: Viewer, number: int, now: datetime) ->
     nothing.
 
     Raises:
-        NotAnOfficer: the viewer does not act for the district.
+        NotADistrictAdmin: the viewer does not act for the district.
     """
     with database.session() as session:
         require_district_admin(session, viewer)

@@ -29,17 +29,17 @@ class Role(StrEnum):
     PIPELINE = "pipeline"
 
 
-_ALL = frozenset(Category)
+ALL_CATEGORIES = frozenset(Category)
 
 
 ROLE_CATEGORIES: Mapping[Role, frozenset[Category]] = {
-    Role.CASEWORKER: _ALL,
+    Role.CASEWORKER: ALL_CATEGORIES,
     Role.COORDINATOR: frozenset({Category.DIRECTORY, Category.SCHEDULE, Category.SERVICES}),
     Role.PARTNER_ADMIN: frozenset({Category.DIRECTORY, Category.SERVICES}),
     Role.DATA_SCIENTIST: frozenset(),
     Role.EQUITY_REVIEWER: frozenset(),
-    Role.DISTRICT_ADMIN: _ALL,
-    Role.PIPELINE: _ALL,
+    Role.DISTRICT_ADMIN: ALL_CATEGORIES,
+    Role.PIPELINE: ALL_CATEGORIES,
 }
 """The most that a role may see, whatever an agreement grants."""
 
@@ -61,7 +61,9 @@ EMERGENCY_BASIS = "health_or_safety_emergency"
 
 
 EMERGENCY_CATEGORIES = (
-    _ALL - CONSENT_CATEGORIES - {Category.BEHAVIOR, Category.DEMOGRAPHICS, Category.ENGLISH_LEARNER}
+    ALL_CATEGORIES
+    - CONSENT_CATEGORIES
+    - {Category.BEHAVIOR, Category.DEMOGRAPHICS, Category.ENGLISH_LEARNER}
 )
 """The most that an emergency opens. What needs a family's consent stays closed, and so do incidents
 and group facts: none of them helps to find or treat a child in danger."""

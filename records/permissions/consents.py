@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from records.canonical.schema import Category
 from records.database.engine import Database
-from records.database.tables import ConsentRow, OptOutRow, OrganizationRow
+from records.database.tables import ConsentRow, OrganizationRow
 from records.people.accounts import AccountError, read_csv_rows
 from records.people.district_admins import require_district_admin
 from records.people.viewer import DISTRICT, Scope, Viewer
@@ -85,30 +85,11 @@ class Consent:
         return self.signed.signed_on <= today <= self.signed.expires_on and not revoked
 
 
-@dataclass(frozen=True)
-class OptOut:
-    """A student kept out of every partner's sight, from the first day on; it no longer counts on
-    the day it `ended`.
-    """
-
-    number: int
-    student_id: str
-    since: date
-    ended: date | None
-    recorded_by: str | None
-    recorded_at: datetime | None
-    end_recorded_by: str | None
-    end_recorded_at: datetime | None
-
-    def counts(self, today: date) -> bool:
-        return self.since <= today and (self.ended is None or self.ended > today)
-
-
 def parse_consent(fields: Mapping[str, str]) -> SignedConsent:
     """A consent from the words of a form or of a file's row, by the names in `CONSENT_COLUMNS`.
 
     Raises:
-        ConsentRefused: naming what is wrong and what would be right.
+        ConsentError: naming what is wrong and what would be right.
     """
     names = [name.strip() for name in fields["categories"].split(";") if name.strip()]
     for name in names:
@@ -129,7 +110,7 @@ def parse_date(name: str, text: str) -> date:
     """A day as it is written in forms, files and options.
 
     Raises:
-        ConsentRefused: it is none.
+        ConsentError: it is none.
     """
     try:
         return date.fromisoformat(text.strip())
@@ -144,8 +125,8 @@ def add_consent(database: Database, scope: Scope, signed: SignedConsent, now: da
         scope: that of the district administrator who writes it down.
 
     Raises:
-        NotAnOfficer: the viewer does not act for the district.
-        ConsentRefused: the student or the organisation is unknown, or the consent is not whole.
+        NotADistrictAdmin: the viewer does not act for the district.
+        ConsentError: the student or the organisation is unknown, or the consent is not whole.
     """
     with database.write_transaction() as session:
         require_district_admin(session, scope.viewer)
@@ -157,8 +138,8 @@ def add_consents(database: Database, scope: Scope, file: Path, now: datetime) ->
     on record before.
 
     Raises:
-        NotAnOfficer: the viewer does not act for the district.
-        ConsentRefused: naming file, line and column of the first thing that is wrong; then none is
+        NotADistrictAdmin: the viewer does not act for the district.
+        ConsentError: naming file, line and column of the first thing that is wrong; then none is
             written down.
     """
     with database.write_transaction() as session:
@@ -184,8 +165,8 @@ def revoke_consent(
         by: who took it back: a parent, or the student once of age.
 
     Raises:
-        NotAnOfficer: the viewer does not act for the district.
-        ConsentRefused: there is no such consent, it was revoked before, or the day or the person
+        NotADistrictAdmin: the viewer does not act for the district.
+        ConsentError: there is no such consent, it was revoked before, or the day or the person
             cannot be right.
     """
     with database.write_transaction() as session:
@@ -208,58 +189,6 @@ def revoke_consent(
         return _consent(row)
 
 
-def add_opt_out(
-    database: Database, scope: Scope, student_id: str, since: date, now: datetime
-) -> OptOut:
-    """Keep a student out of every partner's sight from the day `since` on.
-
-    Args:
-        scope: that of the district administrator who writes it down.
-
-    Raises:
-        NotAnOfficer: the viewer does not act for the district.
-        ConsentRefused: there is no such student, or they are kept out already.
-    """
-    with database.write_transaction() as session:
-        require_district_admin(session, scope.viewer)
-        _known(scope, student_id)
-        lasting = _lasting(session, student_id, now.date())
-        if lasting is not None:
-            raise ConsentError(
-                f"The family has kept this student out since {lasting.since} already."
-            )
-        row = OptOutRow(
-            student_id=student_id,
-            since=since,
-            ended=None,
-            recorded_by=scope.viewer.user_id,
-            recorded_at=now,
-        )
-        session.add(row)
-        session.flush()
-        return _opt_out(row)
-
-
-def end_opt_out(
-    database: Database, viewer: Viewer, student_id: str, on: date, now: datetime
-) -> OptOut:
-    """Write down that a family ended its opt-out: from the day `on` it no longer counts.
-
-    Raises:
-        NotAnOfficer: the viewer does not act for the district.
-        ConsentRefused: no opt-out of this student lasts, or it began later.
-    """
-    with database.write_transaction() as session:
-        require_district_admin(session, viewer)
-        row = _lasting(session, student_id, now.date())
-        if row is None:
-            raise ConsentError("The family keeps no student with this identifier out.")
-        if on < row.since:
-            raise ConsentError(f"The opt-out begins on {row.since}; it cannot end on {on}.")
-        row.ended, row.end_recorded_by, row.end_recorded_at = on, viewer.user_id, now
-        return _opt_out(row)
-
-
 def consents(database: Database, student_id: str | None = None) -> list[Consent]:
     """Every consent on record, or those of one student, the newest first."""
     query = select(ConsentRow).order_by(ConsentRow.id.desc())
@@ -269,13 +198,17 @@ def consents(database: Database, student_id: str | None = None) -> list[Consent]
         return [_consent(row) for row in session.scalars(query)]
 
 
-def opt_outs(database: Database, student_id: str | None = None) -> list[OptOut]:
-    """Every opt-out on record, or those of one student, the newest first."""
-    query = select(OptOutRow).order_by(OptOutRow.id.desc())
-    if student_id is not None:
-        query = query.where(OptOutRow.student_id == student_id)
+def in_force(database: Database, organization_id: str, day: date) -> dict[str, frozenset[Category]]:
+    """What the consents that count on a day open to an organization, by student."""
+    opened: dict[str, frozenset[Category]] = {}
+    query = select(ConsentRow).where(ConsentRow.organization_id == organization_id)
     with database.session() as session:
-        return [_opt_out(row) for row in session.scalars(query)]
+        for row in session.scalars(query):
+            consent = _consent(row)
+            if consent.counts(day):
+                student = consent.signed.student_id
+                opened[student] = opened.get(student, frozenset()) | consent.signed.categories
+    return opened
 
 
 _COUNT = select(func.count()).select_from(ConsentRow)
@@ -354,13 +287,6 @@ def _known(scope: Scope, student_id: str) -> None:
         )
 
 
-def _lasting(session: Session, student_id: str, today: date) -> OptOutRow | None:
-    rows = session.scalars(
-        select(OptOutRow).where(OptOutRow.student_id == student_id).order_by(OptOutRow.id)
-    )
-    return next((row for row in rows if row.ended is None or row.ended > today), None)
-
-
 def _categories(signed: SignedConsent) -> str:
     return ";".join(category for category in Category if category in signed.categories)
 
@@ -385,17 +311,4 @@ def _consent(row: ConsentRow) -> Consent:
         row.revoked_by,
         row.revocation_recorded_by,
         row.revocation_recorded_at,
-    )
-
-
-def _opt_out(row: OptOutRow) -> OptOut:
-    return OptOut(
-        row.id,
-        row.student_id,
-        row.since,
-        row.ended,
-        row.recorded_by,
-        row.recorded_at,
-        row.end_recorded_by,
-        row.end_recorded_at,
     )

@@ -19,7 +19,6 @@ from sqlalchemy.orm import Session
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.database.tables import EmergencyRow, OrganizationRow, StaffRow
-from records.disclosure_log.disclosures import count_disclosures
 from records.people.district_admins import is_district_admin
 from records.people.notices import add_notice
 from records.people.viewer import (
@@ -29,7 +28,6 @@ from records.people.viewer import (
     Role,
     Scope,
     Viewer,
-    emergency_reference,
 )
 from records.permissions.agreements import PER_STUDENT_BASES, agreements_in_force
 from records.system.clock import add_elapsed, to_utc
@@ -109,7 +107,7 @@ def open_emergency(
 
     Raises:
         NotInScope: the student is not in the scope, or not by an agreement.
-        EmergencyRefused: something is missing, too long or never opened, or this is not theirs to
+        EmergencyError: something is missing, too long or never opened, or this is not theirs to
             do.
     """
     scope.by_agreement.handle(student_id)
@@ -145,7 +143,7 @@ def end_emergency(database: Database, viewer: Viewer, number: int, now: datetime
     """Close it before its time: the district may, and whoever opened it.
 
     Raises:
-        EmergencyRefused: there is none of this number, it is over, or it is not theirs to end.
+        EmergencyError: there is none of this number, it is over, or it is not theirs to end.
     """
     with database.session() as session:
         row = session.get(EmergencyRow, number)
@@ -176,13 +174,22 @@ def emergencies(
         return [_emergency(row) for row in session.scalars(query)]
 
 
-def emergency_disclosure_count(database: Database, emergency: Emergency) -> int:
-    """How many looks were taken under it."""
-    return count_disclosures(
-        database,
-        student_id=emergency.student_id,
-        agreement_id=emergency_reference(emergency.number),
+def in_force(database: Database, viewer: Viewer, now: datetime) -> list[Emergency]:
+    """The emergencies that are open to one person at a moment, the oldest first.
+
+    Only in the organization in which the record was opened to them.
+    """
+    query = (
+        select(EmergencyRow)
+        .where(
+            EmergencyRow.user_id == viewer.user_id,
+            EmergencyRow.organization_id == viewer.organization_id,
+        )
+        .order_by(EmergencyRow.id)
     )
+    with database.session() as session:
+        opened = [_emergency(row) for row in session.scalars(query)]
+    return [emergency for emergency in opened if emergency.is_open(now)]
 
 
 def eligible_partner_staff(database: Database, today: date) -> list[Viewer]:

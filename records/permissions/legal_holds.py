@@ -51,8 +51,9 @@ def place_hold(
         scope: that of the district administrator who places the hold.
 
     Raises:
-        NotAnOfficer: the viewer does not act for the district.
-        HoldRefused: there is no such student, they are under a hold already, or no reason is given.
+        NotADistrictAdmin: the viewer does not act for the district.
+        LegalHoldError: there is no such student, they are under a hold already, or no reason is
+            given.
     """
     reason = _reason(reason)
     with database.write_transaction() as session:
@@ -80,8 +81,8 @@ def lift_hold(database: Database, viewer: Viewer, number: int, reason: str, now:
     """End a hold: partners see the student again at the next request, as far as agreements go.
 
     Raises:
-        NotAnOfficer: the viewer does not act for the district.
-        HoldRefused: there is no such hold, it was lifted before, or no reason is given.
+        NotADistrictAdmin: the viewer does not act for the district.
+        LegalHoldError: there is no such hold, it was lifted before, or no reason is given.
     """
     reason = _reason(reason)
     with database.write_transaction() as session:
@@ -95,8 +96,8 @@ def lift_hold(database: Database, viewer: Viewer, number: int, reason: str, now:
         return _hold(row)
 
 
-def students_on_hold(database: Database) -> frozenset[str]:
-    """Students whose records a hold freezes now."""
+def in_force(database: Database) -> frozenset[str]:
+    """The students whose records a hold freezes now: no partner sees them while it lasts."""
     return frozenset(hold.student_id for hold in holds(database) if hold.lifted_at is None)
 
 

@@ -22,7 +22,7 @@ def reinstate(
     """Store a newer version of a revoked agreement, so that it counts from the next request on.
 
     Raises:
-        NotAnOfficer: the officer does not act for the district.
+        NotADistrictAdmin: the officer does not act for the district.
         AgreementError: the agreement is not revoked, the version is not newer, or no reason is
             given.
     """

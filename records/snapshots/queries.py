@@ -24,8 +24,8 @@ from ibis.formats.pandas import PandasData
 
 from records.canonical.schema import canonical_table
 
-_STAND_IN = "stand_in_for_"
-_ASKED = "_asked"
+_PLACEHOLDER = "stand_in_for_"
+_STUDENTS_PARAM = "_asked"
 _STUDENTS = pa.schema([("student_id", pa.string())])
 _NUMBERS = count()
 """Rows that are given have a name of their own each time: no reading can take another's for its
@@ -95,7 +95,7 @@ class CompiledQuery:
             sql = sql.replace(_day_in_sql(place), f"DATE '{day.isoformat()}'")
         for name in self.names:
             sql = sql.replace(
-                f'"{_STAND_IN}{name}"', sources[name] if name in sources else tables.source(name)
+                f'"{_PLACEHOLDER}{name}"', sources[name] if name in sources else tables.source(name)
             )
         try:
             for here, (_, rows) in registered.items():
@@ -120,19 +120,19 @@ class CompiledQuery:
 
 def placeholder_table(name: str, schema: pa.Schema) -> Any:
     """A table without rows whose name in SQL is known to `CompiledQuery`."""
-    return ibis.table(ibis.Schema.from_pyarrow(schema), name=_STAND_IN + name)
+    return ibis.table(ibis.Schema.from_pyarrow(schema), name=_PLACEHOLDER + name)
 
 
 def students_placeholder() -> Any:
     """Stands for the students that a query is asked about, as an Ibis table with the column
     `student_id`.
     """
-    return placeholder_table(_ASKED, _STUDENTS)
+    return placeholder_table(_STUDENTS_PARAM, _STUDENTS)
 
 
 def students_param(students: Iterable[str]) -> dict[str, pa.Table]:
     """The rows that `students_placeholder` stands for, to be given to a query."""
-    return {_ASKED: pa.table([pa.array(students, pa.string())], schema=_STUDENTS)}
+    return {_STUDENTS_PARAM: pa.table([pa.array(students, pa.string())], schema=_STUDENTS)}
 
 
 def as_date(day: DateLike) -> Any:
@@ -158,7 +158,7 @@ def compile_on(make: Callable[..., Any], on: Callable[[], Any], *given: Any) -> 
     days = tuple(one for one in given if isinstance(one, date))
     places = iter(range(len(days)))
     return replace(
-        _written(
+        _compile(
             make, on, tuple(_Day(next(places)) if isinstance(one, date) else one for one in given)
         ),
         days=days,
@@ -172,14 +172,14 @@ class _Day(NamedTuple):
 
 
 @lru_cache(maxsize=500)
-def _written(
+def _compile(
     make: Callable[..., Any], on: Callable[[], Any], given: tuple[Any, ...]
 ) -> CompiledQuery:
     expression = make(
         on(), *(_stand_in_day(one.place) if isinstance(one, _Day) else one for one in given)
     )
     tables = expression.op().find(UnboundTable)
-    names = tuple(sorted({one.name.removeprefix(_STAND_IN) for one in tables}))
+    names = tuple(sorted({one.name.removeprefix(_PLACEHOLDER) for one in tables}))
     return CompiledQuery(str(ibis.to_sql(expression, dialect="duckdb")), names, expression.schema())
 
 
@@ -187,8 +187,8 @@ def _stand_in_day(place: int) -> Any:
     def day() -> date:
         raise NotImplementedError
 
-    return ibis.udf.scalar.builtin(day, name=f"{_STAND_IN}day_{place}")()
+    return ibis.udf.scalar.builtin(day, name=f"{_PLACEHOLDER}day_{place}")()
 
 
 def _day_in_sql(place: int) -> str:
-    return f"{_STAND_IN}day_{place}()".upper()
+    return f"{_PLACEHOLDER}day_{place}()".upper()

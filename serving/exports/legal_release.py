@@ -64,10 +64,10 @@ def create_release(
         limits: what the site holds whoever takes it to; the release is one student of them.
 
     Raises:
-        NotAnOfficer: the viewer does not act for the district.
+        NotADistrictAdmin: the viewer does not act for the district.
         NoSuchDemand: there is none of this number.
-        DemandRefused: it is not approved, the approval has ended, no reason is given, or the record
-            is no longer here.
+        LegalDemandError: it is not approved, the approval has ended, no reason is given, or the
+            record is no longer here.
         DisclosureLogUnavailable: the log could not be written.
         TooManyStudents: whoever takes it was shown as many students today as one person may be.
     """

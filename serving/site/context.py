@@ -424,7 +424,7 @@ def current_visit(request: Request) -> Iterator[Visit]:
     """The visit of whoever is signed in.
 
     Raises:
-        SignInNeeded: nobody is.
+        SignInRequired: nobody is.
     """
     site: Site = request.app.state.site
     token = request.cookies.get(cookie_name(site.config.secure_cookies))

@@ -14,7 +14,8 @@ from records.disclosure_log.disclosures import disclosures
 from records.people.accounts import Organization, add_organization, add_staff
 from records.people.viewer import DISTRICT, Role
 from records.permissions.agreements import agreement_versions
-from records.permissions.consents import CONSENT_COLUMNS, consents, opt_outs
+from records.permissions.consents import CONSENT_COLUMNS, consents
+from records.permissions.opt_outs import opt_outs
 from tests.records import six_student_district
 from tests.records.conftest import agreement_text, snapshot_of
 

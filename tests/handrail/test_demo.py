@@ -34,10 +34,11 @@ from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import verify_log
 from records.identity.participants import MatchStatus, status_counts
 from records.loading.load_history import loads
+from records.loading.load_report import LoadReport
 from records.people.accounts import active_staff_member, start_session
 from records.permissions.agreements import parse_agreement
 from records.permissions.emergencies import emergencies
-from records.snapshots.snapshot import LoadReport, Snapshot
+from records.snapshots.snapshot import Snapshot
 from serving.app import create_app
 
 STUDENTS = 400
@@ -177,7 +178,12 @@ ROWS = {
             " states it"
         ),
     ),
-    "/data": ("OneRoster", "17 April 2026, 04:10", "day without classes", "waiting for somebody"),
+    "/data": (
+        "OneRoster",
+        "17 April 2026, 04:10",
+        "day without classes",
+        "waiting for somebody",
+    ),
     "/retention": ("Old Mill Art Workshop", "31 March 2026", "Number 1", "Copy of 1 April"),
 }
 

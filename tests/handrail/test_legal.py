@@ -16,7 +16,7 @@ from records.database.engine import Database, open_database
 from records.law.legal_demands import LegalDocument, propose_release, record_demand
 from records.people.accounts import Organization, add_organization, add_staff
 from records.people.viewer import DISTRICT, Role, Viewer
-from records.permissions.legal_holds import students_on_hold
+from records.permissions import legal_holds
 from records.snapshots.snapshot import Snapshot
 from tests.handrail.test_cli import PASSWORD, in_process
 from tests.records import six_student_district
@@ -60,9 +60,9 @@ def test_a_hold_is_placed_and_lifted_with_a_district_administrators_password(
     ):
         run = in_process(*hold, "--as", login, password=password)
         assert run.returncode == 2 and said in run.stderr.replace("\n", " "), run.stderr
-    assert students_on_hold(database) == frozenset()
+    assert legal_holds.in_force(database) == frozenset()
     run = in_process(*hold, "--as", "grace@district.example")
-    assert (run.returncode, students_on_hold(database)) == (0, {"s1"}), run.stderr
+    assert (run.returncode, legal_holds.in_force(database)) == (0, {"s1"}), run.stderr
     assert "No partner sees this student" in run.stdout
     for student, said in (
         ("s1", "under a legal hold already"),
@@ -77,7 +77,7 @@ def test_a_hold_is_placed_and_lifted_with_a_district_administrators_password(
         "legal", "lift", "1", "--as", "grace@district.example", "--reason", "Settled", *at
     )
     assert (lifted.returncode, lifted.stdout) == (0, "Legal hold 1 is lifted.\n")
-    assert students_on_hold(database) == frozenset()
+    assert legal_holds.in_force(database) == frozenset()
 
 
 def test_a_demand_is_read_with_all_that_was_done_about_it(database, admin, home):

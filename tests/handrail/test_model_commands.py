@@ -39,9 +39,10 @@ from records.connectors.partner_files.service_history import ServiceHistory
 from records.database.engine import open_database
 from records.decisions.impressions import log_impressions
 from records.decisions.signoffs import signoffs
+from records.loading.load import load
 from records.people.accounts import active_staff_member, add_staff
 from records.people.viewer import DISTRICT, Role
-from records.snapshots.snapshot import Snapshot, load
+from records.snapshots.snapshot import Snapshot
 from serving.wording.words import day
 from tests.fairness.published_files import (
     small_counts_in_audits,

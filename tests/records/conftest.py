@@ -14,6 +14,7 @@ from records.canonical.schema import TABLES, Category
 from records.connectors.protocol import RowSink
 from records.database.engine import Database, open_database
 from records.database.tables import ConsentRow, OrganizationRow, StaffRow
+from records.loading.load import load
 from records.people.viewer import Role, Viewer
 from records.permissions.agreements import (
     PURPOSE_KINDS,
@@ -21,7 +22,7 @@ from records.permissions.agreements import (
     parse_agreement,
     save_agreement,
 )
-from records.snapshots.snapshot import Snapshot, load
+from records.snapshots.snapshot import Snapshot
 from records.system.progress import ProgressCallback
 from tests.database_copies import make_database
 

@@ -200,8 +200,8 @@ def allocate(
     the order of rows and columns changes nothing.
 
     Raises:
-        FloorsImpossible: no plan keeps the floors.
-        MatchingError: a student or support twice, a support without capacity, a capacity below
+        InfeasibleFloors: no plan keeps the floors.
+        AllocationError: a student or support twice, a support without capacity, a capacity below
             zero, a student without a label or a place in the order, by name.
     """
     _check(benefits, capacity, most_each, floors, order)

@@ -247,7 +247,7 @@ def read_effects(home: Path, snapshot_id: str) -> EffectReport | None:
     """The figures of a snapshot; None where there are none.
 
     Raises:
-        EffectsDamaged: there is a file, and it is not as it was written.
+        EffectFileCorrupt: there is a file, and it is not as it was written.
     """
     file = _file(home, snapshot_id)
     try:
@@ -264,7 +264,7 @@ def newest_effects(home: Path, snapshot_id: str) -> EffectReport | None:
     """The figures of this snapshot, else the newest of another; None where there are none at all.
 
     Raises:
-        EffectsDamaged: a file is not as it was written.
+        EffectFileCorrupt: a file is not as it was written.
     """
     own = read_effects(home, snapshot_id)
     if own is not None:

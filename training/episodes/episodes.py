@@ -225,7 +225,7 @@ def drop_feature_families(episodes: Episodes, families: Sequence[str]) -> Episod
     are open.
 
     Raises:
-        UnknownFamily: one is no family of theirs, or none would be left.
+        UnknownFeatureFamily: one is no family of theirs, or none would be left.
     """
     own = {name: FEATURES_BY_NAME[name].family for name in episodes.features.columns}
     there = [family for family in dict.fromkeys(own.values()) if family != REQUIRED_FAMILY]

@@ -141,7 +141,7 @@ def monitored_version(home: Path, version: int | None = None) -> ModelVersion:
     """The version that drift is asked of: this one, else the champion, else the newest.
 
     Raises:
-        NoModel: there is none.
+        ModelNotFound: there is none.
     """
     return model_version(home, version if version is not None else champion_version(home))
 
@@ -158,9 +158,9 @@ def compute_drift_report(
     """What drift there is of a version on a snapshot, written down; what is there already is taken.
 
     Raises:
-        ModelRefused: the model file is not what was registered, or was trained on another catalog
-            of features.
-        ReferenceDamaged: nor is what its students looked like.
+        InvalidModelFile: the model file is not what was registered, or was trained on another
+            catalog of features.
+        DriftReferenceCorrupt: nor is what its students looked like.
         NotComparable: the version does not say which days it learned from.
     """
     outcome = OutcomeDefinition.of(home)
@@ -205,7 +205,7 @@ def newest_drift_report(home: Path) -> DriftReport | None:
     """What was worked out last, of whichever version and records; None where nothing was.
 
     Raises:
-        DriftDamaged: a file is not as it was written.
+        DriftReportCorrupt: a file is not as it was written.
     """
     return max(
         (_read(file) for file in (home / "drift").glob("*.json")),
@@ -218,7 +218,7 @@ def drift_reports_of(home: Path, version: int) -> list[DriftReport]:
     """What was worked out of one version, on whichever records.
 
     Raises:
-        DriftDamaged: a file is not as it was written.
+        DriftReportCorrupt: a file is not as it was written.
     """
     return [_read(file) for file in sorted((home / "drift").glob(f"{version}-*.json"))]
 

@@ -64,8 +64,8 @@ def read_model(file: Path, sha256: str) -> RankerModel:
     """The ranker in a file whose bytes have this SHA-256.
 
     Raises:
-        ModelRefused: other bytes, another catalog of features, or predictions that differ from the
-            canaries.
+        InvalidModelFile: other bytes, another catalog of features, or predictions that differ from
+            the canaries.
     """
     try:
         data = file.read_bytes()

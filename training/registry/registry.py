@@ -136,7 +136,7 @@ class ModelVersion:
         """What its students looked like; None where it was registered without.
 
         Raises:
-            ReferenceDamaged: the file is not the one that was registered.
+            DriftReferenceCorrupt: the file is not the one that was registered.
         """
         if not self.reference_sha256:
             return None
@@ -157,7 +157,7 @@ class ModelVersion:
         """The clone that was judged in its place; None where it was registered without.
 
         Raises:
-            ModelRefused: the file is not the one that was registered, or of another catalog of
+            InvalidModelFile: the file is not the one that was registered, or of another catalog of
                 features.
         """
         return (
@@ -203,7 +203,8 @@ def train(
 
     Raises:
         NotEnoughEvidence: naming what is missing; nothing is registered.
-        UnknownFamily: `without` names no family of features that could be an input, or all of them.
+        UnknownFeatureFamily: `without` names no family of features that could be an input, or all
+            of them.
     """
     outcome = OutcomeDefinition.of(home)
     episodes = _episodes(snapshot, outcome, behavior, progress) if episodes is None else episodes
@@ -314,7 +315,7 @@ def evaluate_version(
 
     Raises:
         NotEnoughEvidence: there is neither.
-        ModelRefused: the file is not what was registered.
+        InvalidModelFile: the file is not what was registered.
     """
     model = read_model(found.file, found.sha256)
     facts = _on_new_days(snapshot, model, home, seed, progress)
@@ -339,7 +340,7 @@ def holdout_evaluation(
     days.
 
     Raises:
-        ModelRefused: the clone's file is not what was registered.
+        InvalidModelFile: the clone's file is not what was registered.
     """
     twin = found.twin()
     if twin is None:
@@ -366,7 +367,7 @@ def compare_versions(
 
     Raises:
         NotEnoughEvidence, NotComparable: they cannot be compared on these records.
-        ModelRefused: a file is not what was registered, or was trained on another catalog of
+        InvalidModelFile: a file is not what was registered, or was trained on another catalog of
             features.
     """
     models = [read_model(one.file, one.sha256) for one in (candidate, champion)]
@@ -448,7 +449,7 @@ def model_version(home: Path, version: int | None = None) -> ModelVersion:
     """A version, by default the newest.
 
     Raises:
-        NoModel: there is no such version.
+        ModelNotFound: there is no such version.
     """
     for found in model_versions(home):
         if version is None or found.version == version:

@@ -143,7 +143,7 @@ class RestClient:
 
         Raises:
             SourceUnavailable: it could not be had in all tries.
-            AnswerRefused: the source will not give it however often it is asked.
+            RequestRefused: the source will not give it however often it is asked.
         """
         return self._whole("GET", path, params, None, headers)
 

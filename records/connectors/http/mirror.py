@@ -342,7 +342,7 @@ def open_mirror(folder: Path) -> Iterator[Mirror]:
     """The mirror in `folder`, made when it is not there, for this process alone.
 
     Raises:
-        MirrorInUse: another process has it open.
+        MirrorLocked: another process has it open.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / ".lock").open("w") as lock:
@@ -369,7 +369,7 @@ def open_complete_mirror(folder: Path, resources: Iterable[str], sink: RowSink) 
 
     Raises:
         SourceRefused: a resource is not whole.
-        MirrorInUse: another process has it open.
+        MirrorLocked: another process has it open.
     """
     with open_mirror(folder) as mirror:
         unfinished = mirror.unfinished(resources)

@@ -100,8 +100,8 @@ def decide_on_suggestion(
     """Record a decision about a suggestion as it is shown now.
 
     Raises:
-        OutOfDate: another suggestion, rank or model is shown now.
-        DecisionRefused: the action or the reason is not right.
+        StaleSuggestion: another suggestion, rank or model is shown now.
+        DecisionError: the action or the reason is not right.
     """
     shown = current_suggestion(visit, student, support)
     model = visit.model[0]

@@ -21,14 +21,12 @@ from records.permissions.consents import (
     Consent,
     ConsentError,
     add_consent,
-    add_opt_out,
     consents,
-    end_opt_out,
-    opt_outs,
     parse_consent,
     parse_date,
     revoke_consent,
 )
+from records.permissions.opt_outs import add_opt_out, end_opt_out, opt_outs
 from serving.site.context import DistrictAdminVisit, StudentInScope, Visit
 
 router = APIRouter()

@@ -10,13 +10,8 @@ from datetime import date
 from fastapi import APIRouter, HTTPException
 from starlette.responses import Response
 
-from records.law.destruction import (
-    Certificate,
-    backups,
-    certificates,
-    overdue_destructions,
-    unfinished_destructions,
-)
+from records.law.destruction import Certificate, backups, certificates, overdue_destructions
+from records.permissions.destructions import unfinished_destructions
 from serving.site.context import DistrictAdminVisit, Visit
 
 router = APIRouter()

@@ -32,7 +32,7 @@ from records.database.engine import Database, open_database
 from records.database.tables import AgreementRow, AgreementTermsRow
 from records.people.viewer import DISTRICT, Role, Viewer
 from records.permissions.agreements import parse_agreement
-from records.snapshots.queries import _written
+from records.snapshots.queries import _compile
 from records.snapshots.snapshot import Snapshot
 from tests.records import six_student_district
 from tests.records.conftest import (
@@ -76,11 +76,11 @@ def no_filter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Switches the filter off, in the SQL that an earlier test has had compiled too."""
 
     def switch_off() -> None:
-        _written.cache_clear()
+        _compile.cache_clear()
         monkeypatch.setattr(ScopedRecords, "table", lambda self, name: self._tables.table(name))
 
     yield switch_off
-    _written.cache_clear()
+    _compile.cache_clear()
 
 
 def test_with_the_filter_switched_off_nothing_out_of_scope_is_shown(  # R18

@@ -20,7 +20,8 @@ from records.connectors.corrections import (
 )
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.protocol import SourceRefused
-from records.snapshots.snapshot import Snapshot, load
+from records.loading.load import load
+from records.snapshots.snapshot import Snapshot
 
 USERS = (
     "sourcedId,role,givenName,familyName,grades,ssn\n"

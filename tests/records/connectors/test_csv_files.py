@@ -15,7 +15,8 @@ from records.canonical.never_ingest import NEVER_INGEST
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.connectors.protocol import SourceRefused
-from records.snapshots.snapshot import Snapshot, load
+from records.loading.load import load
+from records.snapshots.snapshot import Snapshot
 from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
 

@@ -17,7 +17,9 @@ import pytest
 from records.connectors.edfi.files import EdFiFiles
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.connectors.protocol import SourceRefused
-from records.snapshots.snapshot import LoadReport, Snapshot, load
+from records.loading.load import load
+from records.loading.load_report import LoadReport
+from records.snapshots.snapshot import Snapshot
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,9 @@ from records.connectors.edfi.files import EdFiFiles
 from records.connectors.http.client import RequestRefused, SourceUnavailable
 from records.connectors.http.mirror import open_mirror
 from records.connectors.protocol import SourceRefused
-from records.snapshots.snapshot import LoadReport, Snapshot, load
+from records.loading.load import load
+from records.loading.load_report import LoadReport
+from records.snapshots.snapshot import Snapshot
 from tests.records import fake_http_server
 from tests.records.fake_edfi_api import Body, FakeEdFiApi, add_student, fill, mirrored
 from tests.records.fake_http_server import SECRET, Fault, status

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from records.connectors.edfi.api import RESOURCES
-from records.snapshots.snapshot import load
+from records.loading.load import load
 from tests.conftest import Serving
 from tests.records.fake_edfi_api import FakeEdFiApi
 from tests.records.fake_http_server import Reply

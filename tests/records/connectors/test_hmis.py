@@ -18,7 +18,9 @@ from records.connectors.partner_files.service_history import (
     NOT_A_STUDENT_REASON,
 )
 from records.connectors.protocol import SourceRefused
-from records.snapshots.snapshot import LoadReport, Snapshot, load
+from records.loading.load import load
+from records.loading.load_report import LoadReport
+from records.snapshots.snapshot import Snapshot
 from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
 from tests.records.disk_contents import files_on_disk

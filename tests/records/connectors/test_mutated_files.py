@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from records.canonical.never_ingest import redact
 from records.connectors.partner_files.service_history import read_canonical_file
 from records.connectors.protocol import FileCount, RowSink, SourceRefused
-from records.snapshots.snapshot import Snapshot, load
+from records.loading.load import load
+from records.snapshots.snapshot import Snapshot
 from records.system.progress import ProgressCallback
 from tests.records import six_student_district
 from tests.records.conftest import snapshot_of

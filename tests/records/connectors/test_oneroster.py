@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 from records.connectors.http.mirror import open_mirror
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.protocol import SourceRefused
-from records.snapshots.snapshot import LoadReport, Snapshot, load
+from records.loading.load import load
+from records.loading.load_report import LoadReport
+from records.snapshots.snapshot import Snapshot
 from tests.records.disk_contents import files_on_disk
 from tests.records.loading.test_kills import FORK, forking, run
 from tests.records.synthetic_roster import Roster, add_student, change, roster, write_csv
@@ -361,7 +363,7 @@ KEEPING = FORK.format(
     imports=(
         "import pandas\n"
         "from records.connectors.oneroster.files import OneRosterFiles\n"
-        "from records.snapshots.snapshot import load"
+        "from records.loading.load import load"
     ),
     work="load(OneRoster(Path(home) / 'sources' / 'oneroster'), Path(source), Path(home))",
 )

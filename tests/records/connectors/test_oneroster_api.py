@@ -23,7 +23,9 @@ from records.connectors.http.mirror import open_mirror
 from records.connectors.oneroster.api import RESOURCES, OneRosterApi
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.protocol import SourceRefused
-from records.snapshots.snapshot import LoadReport, Snapshot, load
+from records.loading.load import load
+from records.loading.load_report import LoadReport
+from records.snapshots.snapshot import Snapshot
 from tests.records import fake_http_server
 from tests.records.connectors.test_oneroster import students, tables_of, whole
 from tests.records.disk_contents import files_on_disk

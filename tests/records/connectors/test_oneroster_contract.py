@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from records.connectors.oneroster.api import RESOURCES
-from records.snapshots.snapshot import load
+from records.loading.load import load
 from tests.conftest import Serving
 from tests.records.fake_http_server import Reply
 from tests.records.fake_oneroster_api import PATHS, FakeOneRosterApi

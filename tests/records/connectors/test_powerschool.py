@@ -28,7 +28,9 @@ from records.connectors.powerschool import (
     PowerSchool,
 )
 from records.connectors.protocol import SourceRefused
-from records.snapshots.snapshot import LoadReport, Snapshot, load
+from records.loading.load import load
+from records.loading.load_report import LoadReport
+from records.snapshots.snapshot import Snapshot
 from tests.records import fake_http_server
 from tests.records.connectors.test_oneroster import tables_of
 from tests.records.disk_contents import files_on_disk

@@ -11,7 +11,9 @@ import pytest
 from records.connectors.partner_files.mapping import parse_mapping
 from records.connectors.partner_files.service_history import AWAITING_IDENTIFICATION, ServiceHistory
 from records.connectors.protocol import SourceRefused
-from records.snapshots.snapshot import LoadReport, Snapshot, load
+from records.loading.load import load
+from records.loading.load_report import LoadReport
+from records.snapshots.snapshot import Snapshot
 from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
 

@@ -19,7 +19,7 @@ import pytest
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.protocol import SourceRefused
 from records.connectors.zip_files import UnpackLimits, open_source_folder
-from records.snapshots.snapshot import load
+from records.loading.load import load
 
 SMALL = UnpackLimits(files=5, bytes=300_000, ratio=50, ratio_from=1_000)
 USERS = "sourcedId,role,givenName,familyName,grades,orgSourcedIds\nu1,student,Ada,Green,05,k1\n"

@@ -49,11 +49,11 @@ from records.law.destruction import (
     finish_destructions,
     mark_backup_destroyed,
     overdue_destructions,
-    unfinished_destructions,
 )
 from records.people.accounts import active_staff_member
 from records.people.viewer import DISTRICT, Role, Viewer
 from records.permissions.agreements import revoke_agreement
+from records.permissions.destructions import unfinished_destructions
 from records.snapshots.snapshot import Snapshot
 from tests.random_districts import draw_emergency
 from tests.records.conftest import (

@@ -42,12 +42,12 @@ from records.law.legal_demands import (
 from records.people.district_admins import NotADistrictAdmin
 from records.people.notices import count_unseen, mark_seen, notices
 from records.people.viewer import DISTRICT, Role, Scope, Viewer
+from records.permissions import legal_holds
 from records.permissions.legal_holds import (
     LegalHoldError,
     holds,
     lift_hold,
     place_hold,
-    students_on_hold,
 )
 from records.snapshots.snapshot import Snapshot
 from tests.records import six_student_district
@@ -376,7 +376,7 @@ def test_a_hold_hides_the_student_at_once_and_lifting_brings_back_what_agreement
     first, second, caseworker = admins
     district = scope_of(database, snapshot, first)
     placed = place_hold(database, district, "s1", "Lawsuit 26-77", NOW)
-    assert students_on_hold(database) == {"s1"}
+    assert legal_holds.in_force(database) == {"s1"}
     assert scope_of(database, snapshot, caseworker).students == {"s2"}
     assert "s1" in scope_of(database, snapshot, second).students, (
         "the district still reads its own records"
@@ -384,7 +384,7 @@ def test_a_hold_hides_the_student_at_once_and_lifting_brings_back_what_agreement
     with pytest.raises(LegalHoldError, match="under a legal hold already"):
         place_hold(database, district, "s1", "Again", NOW)
     lift_hold(database, second, placed.number, "Settled", NOW + timedelta(days=3))
-    assert students_on_hold(database) == frozenset()
+    assert legal_holds.in_force(database) == frozenset()
     assert scope_of(database, snapshot, caseworker).students == {"s1", "s2"}
     (kept,) = holds(database)
     assert (kept.placed_by, kept.reason) == (first.user_id, "Lawsuit 26-77")

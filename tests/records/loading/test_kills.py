@@ -21,9 +21,10 @@ from records.canonical.schema import Category
 from records.connectors.edfi.files import EdFiFiles
 from records.database.engine import open_database
 from records.disclosure_log.disclosures import count_disclosures, record_disclosures, verify_log
+from records.loading.load import load
 from records.people.accounts import active_staff_member
 from records.people.viewer import Role
-from records.snapshots.snapshot import Snapshot, load
+from records.snapshots.snapshot import Snapshot
 from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,
@@ -55,7 +56,7 @@ LOADING = FORK.format(
     imports=(
         "import pandas\n"
         "from records.connectors.edfi.files import EdFiFiles\n"
-        "from records.snapshots.snapshot import load"
+        "from records.loading.load import load"
     ),
     work="load(EdFi(), Path(source), Path(home))",
 )

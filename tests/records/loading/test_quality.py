@@ -16,8 +16,9 @@ from records.loading.load_history import (
     record_load,
     stale_attendance_since,
 )
+from records.loading.load_report import LoadReport
 from records.loading.quality import QUALITY_CHECKS, attendance_gaps, quality_findings
-from records.snapshots.snapshot import LoadReport, Snapshot
+from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import snapshot_of
 from tests.serving import district
 from tests.serving.district import school_days

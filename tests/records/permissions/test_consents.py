@@ -21,12 +21,10 @@ from records.permissions.consents import (
     SignedConsent,
     add_consent,
     add_consents,
-    add_opt_out,
     consents,
-    end_opt_out,
-    opt_outs,
     revoke_consent,
 )
+from records.permissions.opt_outs import add_opt_out, end_opt_out, opt_outs
 from records.snapshots.snapshot import Snapshot
 from tests.records import six_student_district
 from tests.records.conftest import (

@@ -22,7 +22,11 @@ from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import CONSENT_CATEGORIES, Category
 from records.database.engine import Database
 from records.database.tables import OptOutRow, StaffRow
-from records.disclosure_log.disclosures import disclosures, record_disclosures
+from records.disclosure_log.disclosures import (
+    disclosures,
+    emergency_disclosure_count,
+    record_disclosures,
+)
 from records.people.notices import count_unseen, notices
 from records.people.viewer import DISTRICT, EMERGENCY_BASIS, NotInScope, Role, Scope, Viewer
 from records.permissions.agreements import parse_agreement, save_agreement
@@ -33,7 +37,6 @@ from records.permissions.emergencies import (
     EmergencyError,
     eligible_partner_staff,
     emergencies,
-    emergency_disclosure_count,
     end_emergency,
     open_emergency,
 )

@@ -17,7 +17,9 @@ from records.canonical.schema import TABLES
 from records.connectors.edfi.files import EdFiFiles
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.connectors.protocol import RowSink
-from records.snapshots.snapshot import LoadInProgress, NoSnapshot, Snapshot, SnapshotDamaged, load
+from records.loading.load import load
+from records.snapshots.snapshot import NoSnapshot, Snapshot, SnapshotDamaged
+from records.snapshots.staging import LoadInProgress
 from records.system.progress import ProgressCallback
 from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
@@ -84,7 +86,8 @@ import json, os, sys
 from pathlib import Path
 import pandas, pyarrow.parquet  # once, and not by each racer
 from records.connectors.partner_files.service_history import ServiceHistory
-from records.snapshots.snapshot import LoadInProgress, load
+from records.loading.load import load
+from records.snapshots.staging import LoadInProgress
 for line in sys.stdin:
     home, *partners = json.loads(line)
     started, start = os.pipe()
@@ -158,7 +161,7 @@ LOADING = """
 import sys
 from pathlib import Path
 from records.connectors.partner_files.service_history import ServiceHistory
-from records.snapshots.snapshot import load
+from records.loading.load import load
 from tests.records.peak_memory import peak_mb
 steps = []
 report = load(ServiceHistory(), Path(sys.argv[1]), Path(sys.argv[2]), merge=True,

@@ -17,7 +17,8 @@ from records.connectors.partner_files.hmis import Hmis
 from records.connectors.partner_files.mapping import parse_mapping
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.connectors.protocol import Connector
-from records.snapshots.snapshot import LoadReport, load
+from records.loading.load import load
+from records.loading.load_report import LoadReport
 from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
 from tests.records.disk_contents import files_on_disk

@@ -11,7 +11,8 @@ import pytest
 
 from records.canonical.schema import Category
 from records.people.accounts import active_staff_member
-from records.permissions.consents import consents, opt_outs
+from records.permissions.consents import consents
+from records.permissions.opt_outs import opt_outs
 from tests.serving import district
 from tests.serving.conftest import NOW, STAFF, TestSite
 from tests.serving.crawl import csrf_of

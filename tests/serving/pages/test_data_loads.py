@@ -13,8 +13,10 @@ from pathlib import Path
 
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.disclosure_log.disclosures import DisclosureLimits
+from records.loading.load import load
 from records.loading.load_history import STALE_AFTER, record_load
-from records.snapshots.snapshot import LoadReport, Snapshot, load
+from records.loading.load_report import LoadReport
+from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import snapshot_of
 from tests.serving import district
 from tests.serving.conftest import NOW, TestSite, open_site

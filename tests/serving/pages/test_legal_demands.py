@@ -18,7 +18,7 @@ from sqlalchemy import text
 from records.law.legal_demands import NOTICE_DAYS, RELEASE_DAYS, demands, events
 from records.people.accounts import add_staff, start_session
 from records.people.viewer import DISTRICT, Role
-from records.permissions.legal_holds import students_on_hold
+from records.permissions import legal_holds
 from tests.records.conftest import snapshot_of
 from tests.serving import district
 from tests.serving.conftest import NOW, PASSWORD, STAFF, TestSite
@@ -347,7 +347,7 @@ def test_a_hold_hides_the_student_at_the_next_request_and_lifting_brings_them_ba
         send(first, "/holds", student=code, reason="Lawsuit 26-77").headers["location"]
         == "/demands#holds"
     )
-    assert students_on_hold(site.database) == {"s01"}
+    assert legal_holds.in_force(site.database) == {"s01"}
     never = caseworker.get("/students/" + "0" * 20)
     assert (caseworker.get(path).status_code, caseworker.get(path).content) == (404, never.content)
     assert "Quillfeather" not in caseworker.get("/caseload").text
@@ -417,5 +417,5 @@ def test_another_sites_form_changes_nothing(
         assert response.status_code == 403, where
     assert [event.action for event in events(site.database, 1)][
         -1
-    ] == "approved" and students_on_hold(site.database) == frozenset()
+    ] == "approved" and legal_holds.in_force(site.database) == frozenset()
     assert set(STAFF) >= set(PARTNERS)

@@ -22,7 +22,7 @@ from records.database.engine import Database
 from records.disclosure_log.disclosures import DisclosureLimits, unlink_student, verify_log
 from records.people.notices import notices
 from records.people.viewer import Grant, Scope, Viewer
-from records.snapshots.queries import _written
+from records.snapshots.queries import _compile
 from records.snapshots.snapshot import Snapshot
 from serving.app import SiteConfig, create_app
 from tests.database_copies import copy_rows
@@ -100,10 +100,10 @@ def no_filter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return Scope(viewer, now.date(), dict.fromkeys(district.STUDENTS, (grant,)), secret)
 
     monkeypatch.setattr("serving.site.context.scope_for", everything)
-    _written.cache_clear()
+    _compile.cache_clear()
     monkeypatch.setattr(ScopedRecords, "table", lambda self, name: self._tables.table(name))
     yield
-    _written.cache_clear()
+    _compile.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -23,14 +23,9 @@ from records.permissions.agreements import (
     revoke_agreement,
     save_agreement,
 )
-from records.permissions.consents import (
-    SignedConsent,
-    add_consent,
-    add_opt_out,
-    end_opt_out,
-    revoke_consent,
-)
+from records.permissions.consents import SignedConsent, add_consent, revoke_consent
 from records.permissions.legal_holds import place_hold
+from records.permissions.opt_outs import add_opt_out, end_opt_out
 from records.permissions.reinstatements import reinstate
 from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import agreement_text, snapshot_of

@@ -18,7 +18,8 @@ import pytest
 from features.catalog import feature_names
 from handrail.demo import generate
 from records.connectors.oneroster.files import OneRosterFiles
-from records.snapshots.snapshot import Snapshot, load
+from records.loading.load import load
+from records.snapshots.snapshot import Snapshot
 from tests.training.conftest import SUPPORTS, draw_past
 from training.episodes.episodes import DecisionDay, Episodes, calendar_decision_days, features_as_of
 from training.estimation.policy_value import Estimate

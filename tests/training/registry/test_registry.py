@@ -27,7 +27,8 @@ from records.access.scoped_records import ScopedRecords
 from records.connectors.edfi.files import EdFiFiles
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.service_history import ServiceHistory
-from records.snapshots.snapshot import Snapshot, load
+from records.loading.load import load
+from records.snapshots.snapshot import Snapshot
 from training.episodes.episodes import (
     Episodes,
     NotEnoughEvidence,

@@ -1,0 +1,78 @@
+"""A source read into a new snapshot: all of it or nothing.
+
+The same input gives the same snapshot. Two loads at once are refused rather than mixed. Rows go
+through files, never all through memory, so that a load of any size takes about as much of it as a
+small one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from records.connectors.corrections import Correction, apply_corrections
+from records.connectors.protocol import (
+    Connector,
+)
+from records.connectors.zip_files import open_source_folder
+from records.loading.load_report import LoadReport
+from records.loading.merging import write_tables
+from records.loading.staging_sink import StagingSink
+from records.snapshots.snapshot import Snapshot, SnapshotDamaged
+from records.snapshots.staging import activate, staging_folder
+from records.system.progress import ProgressCallback
+
+
+def load(
+    connector: Connector,
+    directory: Path,
+    home: Path,
+    *,
+    merge: bool = False,
+    progress: ProgressCallback = lambda file, done, total: None,
+    publish: Callable[[Snapshot], None] = lambda snapshot: None,
+    leave_out: Callable[[str], bool] | None = None,
+    corrections: Sequence[Correction] = (),
+) -> LoadReport:
+    """Read a source into a new snapshot and make it current.
+
+    With `merge`, tables that the connector does not bring are carried over from the current
+    snapshot, and so are the programs and services of organisations that this source does not bring
+    now and did not bring before. `publish` is called with the new snapshot when it is whole, before
+    it is the current one; should it raise, the old one stays.
+
+    Args:
+        directory: the folder that holds the source's files, or a ZIP file of them.
+        leave_out: whether the records of a student, by identifier, were destroyed and must not come
+            back.
+        corrections: lines that a person has put right, read in place of the source's own.
+
+    Raises:
+        SourceRefused: the source cannot be read, or is not the one that was corrected; the current
+            snapshot stays.
+        LoadInProgress: another load runs.
+    """
+    snapshots = home / "snapshots"
+    snapshots.mkdir(parents=True, exist_ok=True)
+    with staging_folder(snapshots) as staging:
+        collected = StagingSink(staging, connector, leave_out)
+        with (
+            open_source_folder(directory, staging) as folder,
+            apply_corrections(folder, corrections, staging) as right,
+        ):
+            connector.read(right, collected, progress)
+        previous = _previous(home, collected.report) if merge else None
+        report = write_tables(collected, connector, previous)
+        report.changed = activate(staging, snapshots, report.snapshot_id, publish)
+    return report
+
+
+def _previous(home: Path, report: LoadReport) -> Snapshot | None:
+    try:
+        return Snapshot.current(home)
+    except SnapshotDamaged:
+        report.notes.append(
+            "the snapshot that served was gone, so nothing was carried over from it: load every"
+            " source"
+        )
+        return None

@@ -1,0 +1,44 @@
+"""What one load read, kept, and left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from records.connectors.protocol import (
+    FileCount,
+    MissingFile,
+)
+
+
+@dataclass
+class LoadReport:
+    """What a load read, kept and left out. For every file read = kept + quarantined + duplicates +
+    ignored.
+
+    `organization_id` is the partner whose files these were, None for a source that reports on no
+    single partner; `organizations` are those whose programs and services this source brought, and
+    `of_partners` says whether these were partners' own files.
+    """
+
+    source: str
+    organization_id: str | None = None
+    organizations: list[str] = field(default_factory=list)
+    of_partners: bool = False
+    snapshot_id: str = ""
+    changed: bool = False
+    files: list[FileCount] = field(default_factory=list)
+    missing: list[MissingFile] = field(default_factory=list)
+    dropped_columns: list[dict[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {
+            "files": [asdict(count) | {"read": count.read} for count in self.files]
+        }
+
+
+def source_key(report: Mapping[str, Any]) -> str:
+    return f"{report['source']}\n{report.get('organization_id') or ''}"
