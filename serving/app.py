@@ -19,9 +19,9 @@ from serving.pages.casework import placement, student, students
 from serving.pages.district import agreements, consents, data_loads, identity_matches, notices
 from serving.pages.models import audits, drift, effects
 from serving.pages.oversight import disclosures, emergencies, legal_demands, retention
-from serving.site.context import Site, SiteConfig
 from serving.site.error_responses import add_exception_handlers, error_response
 from serving.site.security import SecurityMiddleware
+from serving.site.site import Site, SiteConfig
 
 __all__ = ["SiteConfig", "create_app"]
 _PAGES = (

@@ -44,7 +44,7 @@ from serving.exports.disclosure_report import (
     report_pdf,
     report_text,
 )
-from serving.site.context import read_roster
+from serving.students.roster import read_roster
 from serving.wording import words
 
 app = typer.Typer(no_args_is_help=True, help="The log of who saw which student's record.")

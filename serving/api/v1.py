@@ -14,20 +14,25 @@ from records.access.explanation import agreement_status
 from records.canonical.schema import Category
 from records.disclosure_log.disclosures import disclosures
 from serving.api import schemas
-from serving.pages.casework.student import STUDENT_PAGE_CATEGORIES, decide_on_suggestion
-from serving.pages.casework.students import ALERT_CATEGORIES, SUGGESTION_CATEGORIES
-from serving.pages.district.agreements import visible_agreements
-from serving.pages.models.audits import AuditorVisit, audited_versions
-from serving.pages.oversight.disclosures import disclosure_lines
-from serving.site.context import (
+from serving.services.agreements import visible_agreements
+from serving.services.audits import audited_versions
+from serving.services.decisions import decide_on_suggestion
+from serving.services.disclosures import disclosure_lines
+from serving.services.shown_categories import (
+    ALERT_CATEGORIES,
+    STUDENT_PAGE_CATEGORIES,
+    SUGGESTION_CATEGORIES,
+)
+from serving.site.dependencies import (
+    AuditorVisit,
     CurrentVisit,
     DistrictAdminVisit,
-    RosterEntry,
     StudentInFullScope,
     StudentInScope,
-    Visit,
 )
+from serving.site.visit import Visit
 from serving.students.record import StudentRecord, read_student
+from serving.students.roster import RosterEntry
 
 router = APIRouter(prefix="/api/v1")
 

@@ -30,7 +30,7 @@ from records.permissions.agreements import latest_agreements
 from records.permissions.emergencies import Emergency, emergencies
 from records.system.pdf import render_pdf
 from serving.exports.csv_export import csv_bytes
-from serving.site.context import template_environment
+from serving.rendering.templates import template_environment
 from serving.wording import words
 
 MAX_DISCLOSURES_LISTED = 5_000

@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import RedirectResponse, Response
 
-from serving.site.context import CurrentVisit, navigation
+from serving.site.dependencies import CurrentVisit
+from serving.site.navigation import navigation
 
 router = APIRouter()
 

@@ -11,13 +11,14 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import RedirectResponse, Response
 
 from records.people.accounts import authenticate, end_session, start_session
-from serving.site.context import CurrentVisit, Site
+from serving.site.dependencies import CurrentVisit
 from serving.site.security import (
     cookie_name,
     drop_session_cookie,
     safe_redirect_path,
     set_session_cookie,
 )
+from serving.site.site import Site
 
 router = APIRouter()
 SIGN_IN_FAILED = (

@@ -22,8 +22,9 @@ from records.disclosure_log.disclosures import DisclosureLogUnavailable, TooMany
 from records.people.district_admins import NotADistrictAdmin
 from records.people.viewer import NotInScope
 from records.snapshots.snapshot import NoSnapshot
-from serving.site.context import InvalidCsrfToken, SignInRequired, Site, StaleSuggestion
+from serving.site.exceptions import InvalidCsrfToken, SignInRequired, StaleSuggestion
 from serving.site.security import safe_redirect_path
+from serving.site.site import Site
 
 API = "/api/"
 MESSAGES: dict[int, tuple[str, str]] = {

@@ -19,7 +19,7 @@ from features.attendance import student_days
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.snapshots.queries import DateLike
-from serving.site.charts import Sparkline, sparkline
+from serving.rendering.charts import Sparkline, sparkline
 from serving.wording import words
 
 _PERIODS_SHOWN = 6

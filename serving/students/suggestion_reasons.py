@@ -19,26 +19,6 @@ from features.catalog import FEATURES_BY_NAME
 from records.canonical.schema import Category
 from training.ranking.ranker import BenefitRanker
 
-SUPPORT_LABELS = {
-    "tutoring": "Tutoring",
-    "mentoring": "Mentoring",
-    "food": "Food help",
-    "housing_help": "Housing help",
-    "health": "Health care at school",
-    "counselling": "Counselling",
-    "restorative_practice": "Restorative practice",
-    "summer_meals": "Summer meals",
-    "grandparent_readers": "Reading with a grandparent volunteer",
-    "victims_services": "Victims' services",
-}
-FEATURE_FAMILY_LABELS = {
-    "grade_level": "Grade",
-    "attendance": "Attendance",
-    "grades": "Marks",
-    "assessments": "Test results",
-    "services": "Partner services",
-    "behavior": "Incidents at school",
-}
 _MOST_PHRASES = 2
 
 

@@ -12,7 +12,6 @@ from fairness.report.wording import capital as capital
 from records.canonical.schema import Category
 from records.people.viewer import EMERGENCY_BASIS, Role
 from records.permissions.agreements import CITATIONS, LegalBasis
-from serving.students.suggestion_reasons import FEATURE_FAMILY_LABELS, SUPPORT_LABELS
 
 CATEGORIES: Mapping[Category, str] = {
     Category.DIRECTORY: "name, grade and school",
@@ -287,3 +286,27 @@ def _worth_a_point(unit: tuple[str, str], many: float) -> str:
         if rounded == "1"
         else several.format({"2": "two", "3": "three", "4": "four"}.get(rounded, rounded))
     )
+
+
+SUPPORT_LABELS = {
+    "tutoring": "Tutoring",
+    "mentoring": "Mentoring",
+    "food": "Food help",
+    "housing_help": "Housing help",
+    "health": "Health care at school",
+    "counselling": "Counselling",
+    "restorative_practice": "Restorative practice",
+    "summer_meals": "Summer meals",
+    "grandparent_readers": "Reading with a grandparent volunteer",
+    "victims_services": "Victims' services",
+}
+
+
+FEATURE_FAMILY_LABELS = {
+    "grade_level": "Grade",
+    "attendance": "Attendance",
+    "grades": "Marks",
+    "assessments": "Test results",
+    "services": "Partner services",
+    "behavior": "Incidents at school",
+}

@@ -21,8 +21,11 @@ from fairness.population.students import GRADE_BANDS
 from fairness.report.wording import GROUP_LABELS
 from records.canonical.schema import Category
 from serving.pages.casework.students import PAGE_SIZE, columns_for
-from serving.site.context import PLACEMENT_ROLES, RosterEntry, Visit, require_role
+from serving.site.dependencies import require_role
+from serving.site.navigation import PLACEMENT_ROLES
+from serving.site.visit import Visit
 from serving.students.caseload import Suggestion
+from serving.students.roster import RosterEntry
 from serving.wording import words
 from training.allocation.allocation import (
     Allocation,

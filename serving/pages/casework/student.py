@@ -10,26 +10,17 @@ from fastapi import APIRouter, Form
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import RedirectResponse, Response
 
-from records.canonical.schema import Category
-from records.decisions.decisions import Decision, decisions_for_student, record_decision
+from records.decisions.decisions import decisions_for_student
 from records.people.accounts import staff_names
 from records.people.viewer import Role
-from serving.pages.casework.students import ALERT_CATEGORIES
-from serving.site import charts
-from serving.site.context import (
-    CurrentVisit,
-    StaleSuggestion,
-    StudentInFullScope,
-    StudentInScope,
-    Visit,
-)
-from serving.students.caseload import Suggestion
+from serving.rendering import charts
+from serving.services.decisions import decide_on_suggestion
+from serving.services.shown_categories import ALERT_CATEGORIES, STUDENT_PAGE_CATEGORIES
+from serving.site.dependencies import CurrentVisit, StudentInFullScope, StudentInScope
 from serving.students.record import read_student
 
 router = APIRouter()
 Done = Literal["", "accepted", "dismissed"]
-STUDENT_PAGE_CATEGORIES = frozenset(Category) - {Category.SCHEDULE}
-"""What the page shows where scope allows it: class schedules are not on it."""
 
 
 class DecisionForm(BaseModel):
@@ -92,46 +83,3 @@ def decide(
     reason = ": ".join(part.strip() for part in (form.reason, form.detail) if part.strip())
     decide_on_suggestion(visit, student, support, form.action, reason, form.rank, form.model_sha256)
     return RedirectResponse(f"/students/{handle}?done={form.action}#supports", 303)
-
-
-def decide_on_suggestion(
-    visit: Visit, student: str, support: str, action: str, reason: str, rank: int, model_sha256: str
-) -> Decision:
-    """Record a decision about a suggestion as it is shown now.
-
-    Raises:
-        StaleSuggestion: another suggestion, rank or model is shown now.
-        DecisionError: the action or the reason is not right.
-    """
-    shown = current_suggestion(visit, student, support)
-    model = visit.model[0]
-    if shown is None or model is None or shown.rank != rank or model.sha256 != model_sha256:
-        raise StaleSuggestion
-    seen = {
-        "summary": shown.summary,
-        "benefit": shown.benefit,
-        "lower": shown.lower,
-        "upper": shown.upper,
-    }
-    return record_decision(
-        visit.database,
-        visit.scope,
-        student,
-        support,
-        action,
-        reason,
-        model_sha256,
-        rank,
-        seen,
-        visit.now,
-    )
-
-
-def current_suggestion(visit: Visit, student: str, support: str) -> Suggestion | None:
-    """The suggestion of this support as the student's page has it now."""
-    advice = visit.caseload.advice.get(student)
-    return (
-        next((one for one in advice.suggestions if one.support == support), None)
-        if advice
-        else None
-    )

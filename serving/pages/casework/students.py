@@ -13,19 +13,19 @@ import pandas as pd
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from features.alerts import ALERT_RULES, Alert
-from features.catalog import CATALOG
+from features.alerts import Alert
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.people.viewer import Role
 from records.permissions.agreements import PER_STUDENT_BASES, LegalBasis, agreements_in_force
-from serving.site.context import DistrictAdminVisit, RosterEntry, Visit, require_role
+from serving.services.shown_categories import ALERT_CATEGORIES, SUGGESTION_CATEGORIES
+from serving.site.dependencies import DistrictAdminVisit, require_role
+from serving.site.visit import Visit
 from serving.students.caseload import Suggestion
+from serving.students.roster import RosterEntry
 
 router = APIRouter()
 PAGE_SIZE = 50
-ALERT_CATEGORIES = frozenset(rule.category for rule in ALERT_RULES)
-SUGGESTION_CATEGORIES = frozenset(feature.category for feature in CATALOG if feature.model_input)
 PartnerVisit = Annotated[Visit, require_role(Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN)]
 Sort = Literal["alerts", "name", "grade", "school"]
 SORTS: dict[Sort, str] = {

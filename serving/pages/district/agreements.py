@@ -31,9 +31,10 @@ from records.permissions.agreements import (
     LegalBasis,
     StoredAgreement,
     agreement_versions,
-    latest_agreements,
 )
-from serving.site.context import CurrentVisit, DistrictAdminVisit, Visit
+from serving.services.agreements import visible_agreements
+from serving.site.dependencies import CurrentVisit, DistrictAdminVisit
+from serving.site.visit import Visit
 from serving.wording import words
 
 router = APIRouter()
@@ -118,13 +119,6 @@ def agreement_page(agreement_id: str, visit: CurrentVisit, version: Version = No
         is_study=agreement.legal_basis is LegalBasis.STUDIES,
         taken_back=shown.reinstatement if visit.is_officer else None,
         staff=staff_names(visit.database),
-    )
-
-
-def visible_agreements(visit: Visit) -> list[StoredAgreement]:
-    """The organisation's own agreements; the district's staff see all."""
-    return latest_agreements(
-        visit.database, None if visit.of_district else visit.viewer.organization_id
     )
 
 

@@ -27,7 +27,8 @@ from records.permissions.consents import (
     revoke_consent,
 )
 from records.permissions.opt_outs import add_opt_out, end_opt_out, opt_outs
-from serving.site.context import DistrictAdminVisit, StudentInScope, Visit
+from serving.site.dependencies import DistrictAdminVisit, StudentInScope
+from serving.site.visit import Visit
 
 router = APIRouter()
 NO_SUCH_STUDENT = "There is no student with this number or code in the records."

@@ -22,7 +22,8 @@ from records.connectors.corrections import quarantine_to_csv, students_named_in
 from records.loading.load_history import STALE_AFTER, Load, last_loads
 from records.loading.quality import AttendanceGap, QualityFinding, attendance_gaps, quality_findings
 from records.people.viewer import Role
-from serving.site.context import DistrictAdminVisit, Visit, require_role
+from serving.site.dependencies import DistrictAdminVisit, require_role
+from serving.site.visit import Visit
 
 router = APIRouter()
 

@@ -31,7 +31,8 @@ from records.identity.participants import (
     unmatched,
 )
 from records.people.accounts import staff_names
-from serving.site.context import DistrictAdminVisit, Visit
+from serving.site.dependencies import DistrictAdminVisit
+from serving.site.visit import Visit
 from serving.wording import words
 
 router = APIRouter()

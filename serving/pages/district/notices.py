@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from records.people.accounts import staff_names
 from records.people.notices import mark_seen, notices
-from serving.site.context import DistrictAdminVisit
+from serving.site.dependencies import DistrictAdminVisit
 
 router = APIRouter()
 

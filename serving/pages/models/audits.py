@@ -17,21 +17,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from fairness.approval.signoff import (
-    ApprovalService,
-    ApprovedVersion,
     SignoffRefused,
-    approved_model,
     refuse,
     sign,
     signoff_requirements,
 )
-from fairness.audit.audit import Audit, AuditError
+from fairness.audit.audit import Audit
 from fairness.gate.findings import Finding
 from fairness.policy.policy import Policy
 from fairness.report import wording
 from fairness.report.report import (
     audit_folder,
-    audits_of_version,
     checks_html,
     findings_css,
     findings_html,
@@ -40,13 +36,18 @@ from fairness.report.views import compare_audits
 from records.decisions.signoffs import SIGNED, Signoff, signoffs, verified_signoffs
 from records.people.accounts import staff_names
 from records.people.viewer import Role
-from serving.site.context import Visit, require_role
-from training.registry.registry import ModelVersion, challenger_version, model_versions
+from serving.services.audits import (
+    AuditedVersion,
+    _with_audits,
+    approval_service_of,
+    approved_version,
+    audited_versions,
+)
+from serving.site.dependencies import AuditorVisit, require_role
+from serving.site.visit import Visit
+from training.registry.registry import model_versions
 
 router = APIRouter()
-AuditorVisit = Annotated[
-    Visit, require_role(Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN)
-]
 ReviewerVisit = Annotated[Visit, require_role(Role.EQUITY_REVIEWER)]
 AuditDigest = Annotated[str, Query(pattern="^([0-9a-f]{64})?$")]
 VersionNumber = Annotated[int, Query(ge=0, le=1_000_000)]
@@ -60,56 +61,6 @@ FILES: Mapping[str, str] = {
 _ESTIMATE = ("value", "lower", "upper")
 _MOST_NAMED = 3
 """Checks that the queue names before it counts the rest."""
-
-
-@dataclass(frozen=True)
-class AuditedVersion:
-    """One registered version with its audits, the newest first; none of them where one cannot be
-    trusted, as `damage` says. `proposed`: whether it is the challenger.
-    """
-
-    version: ModelVersion
-    audits: tuple[Audit, ...]
-    serves: bool
-    proposed: bool = False
-    damage: str = ""
-
-    @property
-    def audit(self) -> Audit | None:
-        """The newest audit."""
-        return self.audits[0] if self.audits else None
-
-    def chosen(self, sha256: str) -> Audit | None:
-        """The audit with this digest, the newest where none is named; None where there is none."""
-        return (
-            self.audit
-            if not sha256
-            else next((one for one in self.audits if one.sha256 == sha256), None)
-        )
-
-    @property
-    def verdict(self) -> str:
-        return self.audit.verdict if self.audit else DAMAGED if self.damage else NOT_AUDITED
-
-    @property
-    def gain(self) -> tuple[float, float, float] | None:
-        """Over past practice at the same places, with its interval, in progress points; None if not
-        judged.
-        """
-        value, lower, upper = (
-            self.version.metrics.get(f"same_places.gain.{name}") for name in _ESTIMATE
-        )
-        return None if value is None or lower is None or upper is None else (value, lower, upper)
-
-    @property
-    def stopped_by(self) -> str:
-        """The checks that stop it, in a phrase."""
-        return _named(self.audit.stopping) if self.audit else ""
-
-    @property
-    def asked_by(self) -> str:
-        """The checks that leave a question open, in a phrase."""
-        return _named(self.audit.asking) if self.audit else ""
 
 
 @dataclass(frozen=True)
@@ -149,7 +100,7 @@ def audits_page(visit: AuditorVisit) -> Response:
         serving=_serving(versions, history),
         history=history,
         staff=staff_names(visit.database),
-        why_not=_approved(visit).why_not,
+        why_not=approved_version(visit).why_not,
     )
 
 
@@ -186,7 +137,7 @@ def audit_page(version: int, visit: AuditorVisit, audit: AuditDigest = "") -> Re
 def review(version: int, visit: ReviewerVisit, form: Annotated[ReviewForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     found = _version(visit, version)
-    desk = _desk(visit)
+    desk = approval_service_of(visit)
     try:
         if form.decision == "sign":
             sign(desk, version, visit.viewer, form.reason, visit.now, read=form.audit)
@@ -229,34 +180,9 @@ def audit_json(version: int, visit: AuditorVisit, audit: AuditDigest = "") -> Re
     return _download(visit, version, audit, "audit.json")
 
 
-def audited_versions(visit: Visit) -> list[AuditedVersion]:
-    """Every registered version, the newest first."""
-    return list(_audited(visit, model_versions(visit.site.config.home)))
-
-
-def _audited(visit: Visit, versions: list[ModelVersion]) -> Iterator[AuditedVersion]:
-    home = visit.site.config.home
-    serving, proposed = _approved(visit).version, challenger_version(home)
-    for one in versions:
-        try:
-            audits, damage = tuple(audits_of_version(home, one.version)), ""
-        except AuditError as error:
-            audits, damage = (), str(error)
-        yield AuditedVersion(one, audits, one == serving, one.version == proposed, damage)
-
-
-def _approved(visit: Visit) -> ApprovedVersion:
-    return approved_model(_desk(visit), visit.now)
-
-
-def _desk(visit: Visit) -> ApprovalService:
-    config = visit.site.config
-    return ApprovalService(visit.database, config.home, Policy.declared(), config.secret)
-
-
 def _version(visit: Visit, version: int) -> AuditedVersion:
     found = [one for one in model_versions(visit.site.config.home) if one.version == version]
-    for one in _audited(visit, found):
+    for one in _with_audits(visit, found):
         return one
     raise HTTPException(404)
 
@@ -329,7 +255,7 @@ def _show(
     own = {} if audit is None else _findings(visit, found, audit)
     asked = None
     if audit is not None and audit == found.audit and visit.viewer.role is Role.EQUITY_REVIEWER:
-        asked = signoff_requirements(_desk(visit), found.version, audit, visit.now)
+        asked = signoff_requirements(approval_service_of(visit), found.version, audit, visit.now)
     response = visit.page(
         "audit.html",
         found=found,
@@ -379,9 +305,9 @@ def _beside(visit: Visit, found: AuditedVersion, audit: Audit) -> Iterator[tuple
             f"&second_audit={audit.sha256}"
         )
 
-    version = None if found.serves else _approved(visit).version
+    version = None if found.serves else approved_version(visit).version
     if version is not None:
-        serving = _serving(list(_audited(visit, [version])), _history(visit))
+        serving = _serving(list(_with_audits(visit, [version])), _history(visit))
         if serving is not None:
             yield "Compare with the one that serves", address(serving.audit)
     before = found.audits[found.audits.index(audit) + 1 :]

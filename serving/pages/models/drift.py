@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from serving.pages.models.audits import AuditorVisit
-from serving.site.charts import CappedBar, capped_bars
-from serving.site.context import Visit
+from serving.rendering.charts import CappedBar, capped_bars
+from serving.site.dependencies import AuditorVisit
+from serving.site.visit import Visit
 from serving.wording import drift_words
 from training.episodes.outcome import OutcomeDefinition, OutcomeError
 from training.evaluation.drift import MAJOR_PSI, MODERATE_PSI, DayDrift

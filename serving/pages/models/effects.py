@@ -25,9 +25,9 @@ from records.decisions.program_costs import (
     set_program_cost,
 )
 from records.people.accounts import staff_names
-from serving.pages.models.audits import AuditorVisit
-from serving.site.charts import Dot, DotPlot, dot_plot
-from serving.site.context import DistrictAdminVisit, Visit
+from serving.rendering.charts import Dot, DotPlot, dot_plot
+from serving.site.dependencies import AuditorVisit, DistrictAdminVisit
+from serving.site.visit import Visit
 from serving.wording import effect_words
 from training.effects.effects import Cost
 from training.effects.published_effects import (

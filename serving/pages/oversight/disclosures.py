@@ -11,7 +11,6 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from records.disclosure_log.disclosures import (
-    Disclosure,
     Verification,
     count_disclosures,
     disclosures,
@@ -22,20 +21,18 @@ from records.people.accounts import staff_names
 from records.people.viewer import DISTRICT, NotInScope
 from serving.exports.disclosure_report import (
     MAX_DISCLOSURES_LISTED,
-    DisclosureLine,
     DisclosureReport,
-    disclosure_line,
     read_report,
     report_csv,
     report_pdf,
 )
-from serving.site.context import DistrictAdminVisit, StudentInLog, Visit
+from serving.services.disclosures import _handle, _name, disclosure_lines
+from serving.site.dependencies import DistrictAdminVisit, StudentInLog
+from serving.site.visit import Visit
 
 router = APIRouter()
 PAGE_SIZE = 50
 EVERYBODY = "everybody"
-DESTROYED = "A student whose record was destroyed"
-FORMER_STUDENT = "A student no longer on the rolls"
 
 
 @router.get("/disclosures")
@@ -123,42 +120,6 @@ def report_as_pdf(visit: DistrictAdminVisit, student: StudentInLog) -> Response:
 def report_as_csv(visit: DistrictAdminVisit, student: StudentInLog) -> Response:
     return _file(
         report_csv(_report(visit, student, None)), "text/csv; charset=utf-8", "who-has-seen.csv"
-    )
-
-
-def disclosure_lines(visit: Visit, rows: list[Disclosure]) -> list[DisclosureLine]:
-    """These rows in words; the students on them are themselves looked at, which is written down
-    first.
-    """
-    visit.disclose_looks(
-        [
-            student
-            for student in dict.fromkeys(row.student_id for row in rows)
-            if student is not None
-        ]
-    )
-    staff = staff_names(visit.database)
-    return [
-        disclosure_line(row, staff, visit.organizations, *_student(visit, row.student_id))
-        for row in rows
-    ]
-
-
-def _student(visit: Visit, student_id: str | None) -> tuple[str, str]:
-    """Name and handle."""
-    if student_id is None:
-        return DESTROYED, ""
-    return _name(visit, student_id) or FORMER_STUDENT, _handle(visit, student_id)
-
-
-def _name(visit: Visit, student_id: str) -> str | None:
-    """None for a student who has left."""
-    return visit.roster[student_id].name if student_id in visit.roster else None
-
-
-def _handle(visit: Visit, student_id: str) -> str:
-    return (visit.scope if student_id in visit.scope.students else visit.log_scope).handle(
-        student_id
     )
 
 

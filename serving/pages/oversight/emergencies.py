@@ -29,14 +29,14 @@ from records.permissions.emergencies import (
     end_emergency,
     open_emergency,
 )
-from serving.site.context import (
+from serving.site.dependencies import (
     DistrictAdminVisit,
-    RosterEntry,
     StudentInFullScope,
     StudentInScope,
-    Visit,
     require_role,
 )
+from serving.site.visit import Visit
+from serving.students.roster import RosterEntry
 
 router = APIRouter()
 ForCaseworker = Annotated[Visit, require_role(Role.CASEWORKER)]

@@ -44,7 +44,9 @@ from records.people.accounts import staff_names
 from records.people.viewer import NotInScope
 from records.permissions.legal_holds import Hold, LegalHoldError, holds, lift_hold, place_hold
 from serving.exports.legal_release import create_release
-from serving.site.context import DistrictAdminVisit, RosterEntry, Visit
+from serving.site.dependencies import DistrictAdminVisit
+from serving.site.visit import Visit
+from serving.students.roster import RosterEntry
 from serving.wording import words
 
 router = APIRouter()

@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from records.law.destruction import Certificate, backups, certificates, overdue_destructions
 from records.permissions.destructions import unfinished_destructions
-from serving.site.context import DistrictAdminVisit, Visit
+from serving.site.dependencies import DistrictAdminVisit
+from serving.site.visit import Visit
 
 router = APIRouter()
 

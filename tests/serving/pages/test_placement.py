@@ -21,7 +21,7 @@ from records.decisions.impressions import logged_impressions
 from records.people.accounts import active_staff_member, start_session
 from records.people.viewer import Scope
 from records.snapshots.snapshot import Snapshot
-from serving.site.context import PLACEMENT_ROLES
+from serving.site.navigation import PLACEMENT_ROLES
 from serving.students.caseload import Caseload, RankingInputs, caseload
 from tests.random_districts import redraw_out_of_scope
 from tests.records.conftest import snapshot_of

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.site.charts import dot_plot
+from serving.rendering.charts import dot_plot
 
 NUMBERS = st.floats(-1e4, 1e4, allow_nan=False).map(lambda value: round(value, 2))
 INTERVALS = st.lists(

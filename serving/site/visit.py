@@ -1,25 +1,17 @@
 """One visit: who asks, when, and what they may see, worked out anew at each request.
 
-Nothing of a student is read here but through `records.access.scope`. What is kept between requests
-is kept by the digest of everything that decides what is visible, so that no two scopes ever share
-it.
+Nothing of a student is read here but through `records.access`. What is kept between requests is
+kept by the digest of everything that decides what is visible, so that no two scopes ever share it.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 from functools import cached_property
-from pathlib import Path
-from threading import Lock
-from typing import Annotated, Any
+from typing import Any
 
-import pandas as pd
-from fastapi import Depends, HTTPException, Request
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from fastapi import Request
 from starlette.responses import HTMLResponse
 
 from records.access.row_security import records_for
@@ -30,118 +22,28 @@ from records.database.engine import Database
 from records.decisions.exploration import current_exploration
 from records.decisions.impressions import log_impressions
 from records.disclosure_log.disclosures import (
-    DisclosureLimits,
     record_disclosures,
     with_former_students,
 )
 from records.loading.load_history import stale_attendance_since
-from records.people.accounts import Organization, organizations, session_viewer
+from records.people.accounts import Organization, organizations
 from records.people.notices import count_unseen
-from records.people.viewer import DISTRICT, EMERGENCY_BASIS, Grant, NotInScope, Role, Scope, Viewer
+from records.people.viewer import DISTRICT, EMERGENCY_BASIS, Grant, Role, Scope, Viewer
 from records.permissions.emergencies import Emergency, emergencies
 from records.snapshots.snapshot import NoSnapshot, Snapshot
-from serving.site.security import cookie_name
+from serving.site.exceptions import InvalidCsrfToken
+from serving.site.navigation import navigation
+from serving.site.site import Site
 from serving.students.caseload import (
-    ApprovedModelCache,
     Caseload,
     RankingInputs,
     caseload,
     impression_of,
 )
+from serving.students.roster import RosterEntry, read_roster
 from serving.wording import words
 from training.episodes.outcome import weights_of
 from training.ranking.model_file import RankerModel
-
-_HERE = Path(__file__).parents[1]
-_KEPT = 24
-"""Results kept in memory: about two for each organisation of a district with a dozen partners."""
-
-
-@dataclass(frozen=True)
-class SiteConfig:
-    """Everything that the site is told. `clock` gives the naive local time of the district."""
-
-    home: Path
-    database: Database
-    secret: bytes
-    clock: Callable[[], datetime]
-    secure_cookies: bool = False
-    demo_accounts: tuple[tuple[str, str, str], ...] = ()
-    demo_password: str = ""
-    limits: DisclosureLimits = field(default_factory=DisclosureLimits)
-
-
-class SignInRequired(Exception):
-    """Nobody is signed in."""
-
-
-class InvalidCsrfToken(Exception):
-    """The form was not made by this session's own page."""
-
-
-class StaleSuggestion(Exception):
-    """What was shown is no longer what is suggested."""
-
-
-class ResultCache:
-    """The last few results, each by its key. Whoever asks for one that is being worked out waits
-    for it.
-    """
-
-    def __init__(self, size: int = _KEPT) -> None:
-        self._size = size
-        self._lock = Lock()
-        self._results: OrderedDict[Hashable, _Slot] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        with self._lock:
-            slot = self._results.setdefault(key, _Slot())
-            self._results.move_to_end(key)
-            while len(self._results) > self._size:
-                self._results.popitem(last=False)
-        with slot.lock:
-            if not slot.done:
-                slot.value, slot.done = make(), True
-        return slot.value
-
-
-@dataclass
-class _Slot:
-    lock: Lock = field(default_factory=Lock)
-    done: bool = False
-    value: Any = None
-
-
-@dataclass(frozen=True)
-class RosterEntry:
-    """A student as a list shows them. An empty word is one that may not be seen or is not on
-    record.
-    """
-
-    student_id: str
-    name: str
-    by_name: tuple[str, str]
-    grade_level: int | None
-    school: str
-
-    @property
-    def grade(self) -> str:
-        return words.grade(self.grade_level)
-
-
-class Site:
-    """What lives as long as the process: configuration, templates, the model's shelf, results
-    kept.
-    """
-
-    def __init__(self, config: SiteConfig) -> None:
-        self.config = config
-        self.shelf = ApprovedModelCache(config.home, config.database, config.secret)
-        self.kept = ResultCache()
-        self.templates = template_environment()
-
-    def render(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-        return HTMLResponse(self.templates.get_template(template).render(**values), status)
 
 
 class Visit:
@@ -418,198 +320,3 @@ class Visit:
     @property
     def _key(self) -> tuple[str, str, str]:
         return self.snapshot.id, self.scope.fingerprint(), str(self.as_of)
-
-
-def current_visit(request: Request) -> Iterator[Visit]:
-    """The visit of whoever is signed in.
-
-    Raises:
-        SignInRequired: nobody is.
-    """
-    site: Site = request.app.state.site
-    token = request.cookies.get(cookie_name(site.config.secure_cookies))
-    found = session_viewer(site.config.database, token, site.config.clock()) if token else None
-    if found is None:
-        raise SignInRequired
-    visit = Visit(site, request, *found)
-    try:
-        yield visit
-    finally:
-        visit.close()
-
-
-CurrentVisit = Annotated[Visit, Depends(current_visit)]
-
-
-def require_role(*roles: Role) -> Any:
-    """The visit of somebody in one of these roles; for everybody else the page does not exist."""
-
-    def allowed(visit: CurrentVisit) -> Visit:
-        if visit.viewer.role not in roles:
-            raise HTTPException(404)
-        return visit
-
-    return Depends(allowed)
-
-
-DistrictAdminVisit = Annotated[Visit, require_role(Role.DISTRICT_ADMIN)]
-
-
-def student_in_scope(handle: str, visit: CurrentVisit) -> str:
-    """The student behind the handle of the path, before anything else of the request is looked at.
-
-    Raises:
-        NotInScope: the same whether they exist or not.
-    """
-    return visit.scope.student_of(handle)
-
-
-StudentInScope = Annotated[str, Depends(student_in_scope)]
-
-
-def student_in_log(handle: str, visit: DistrictAdminVisit) -> str:
-    """The student behind the handle, for an officer who asks for the looks at them, whether they
-    have left or not.
-
-    Raises:
-        NotInScope: neither the records nor the log name them.
-    """
-    try:
-        return visit.scope.student_of(handle)
-    except NotInScope:
-        return visit.log_scope.student_of(handle)
-
-
-StudentInLog = Annotated[str, Depends(student_in_log)]
-
-
-def student_in_full_scope(handle: str, visit: CurrentVisit) -> str:
-    """The student behind the handle, where an emergency may have opened the record too.
-
-    Raises:
-        NotInScope: the same whether they exist or not.
-    """
-    return visit.whole_scope.student_of(handle)
-
-
-StudentInFullScope = Annotated[str, Depends(student_in_full_scope)]
-
-_PARTNER = frozenset({Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN})
-PLACEMENT_ROLES = frozenset({Role.CASEWORKER})
-"""Who may weigh how places are given out: nobody else's scope holds a suggestion
-(`records.access.scope`)."""
-
-_AUDITORS = frozenset({Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN})
-NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, frozenset[Role]], ...]], ...] = (
-    ("Caseload", (("/caseload", "Caseload", _PARTNER),)),
-    ("Places", (("/places", "Places", PLACEMENT_ROLES),)),
-    (
-        "Students",
-        (
-            ("/students", "All students", frozenset({Role.DISTRICT_ADMIN})),
-            ("/matches", "Who is who", frozenset({Role.DISTRICT_ADMIN})),
-            ("/consents", "Consents", frozenset({Role.DISTRICT_ADMIN})),
-        ),
-    ),
-    (
-        "Model",
-        (
-            ("/audits", "Fairness audits", _AUDITORS),
-            ("/drift", "Changes since training", _AUDITORS),
-        ),
-    ),
-    ("Programs", (("/effects", "Programs", _AUDITORS),)),
-    ("Agreements", (("/agreements", "Agreements", frozenset(Role)),)),
-    ("Who saw what", (("/disclosures", "Who saw what", frozenset({Role.DISTRICT_ADMIN})),)),
-    (
-        "Legal matters",
-        (
-            ("/demands", "Legal demands", frozenset({Role.DISTRICT_ADMIN})),
-            ("/emergencies", "Emergencies", frozenset({Role.DISTRICT_ADMIN})),
-        ),
-    ),
-    (
-        "Records",
-        (
-            ("/data", "Data loads", frozenset({Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN})),
-            ("/retention", "Destroyed records", frozenset({Role.DISTRICT_ADMIN})),
-        ),
-    ),
-)
-"""Groups of pages: path, words, and for whom. The first that a role has is its front page."""
-
-
-@dataclass(frozen=True)
-class NavigationGroup:
-    """A group of the navigation: its words, and the path and words of each of its pages that a role
-    has.
-    """
-
-    label: str
-    pages: tuple[tuple[str, str], ...]
-
-    def holds(self, path: str) -> bool:
-        """Whether a path is one of its pages or below one."""
-        return any(is_within(path, page) for page, _ in self.pages)
-
-
-def navigation(role: Role) -> list[NavigationGroup]:
-    """The groups of which a role has a page. A group of one page is called as the page is."""
-    found = []
-    for label, pages in NAVIGATION:
-        links = tuple((path, words) for path, words, roles in pages if role in roles)
-        if links:
-            found.append(NavigationGroup(label if len(links) > 1 else links[0][1], links))
-    return found
-
-
-def is_within(path: str, page: str) -> bool:
-    """Whether a path belongs to a page of the navigation; a caseworker's student is one of the
-    caseload.
-    """
-    return (
-        path == page
-        or path.startswith(f"{page}/")
-        or (page == "/caseload" and path.startswith("/students/"))
-    )
-
-
-def read_roster(records: ScopedRecords) -> dict[str, RosterEntry]:
-    """Every student of `records`, by last name, and first name."""
-    schools = records.frame("schools").set_index("school_id")["name"]
-    frame = records.frame("students").set_index("student_id").reindex(list(records.students))
-    schools = frame["school_id"].map(schools).fillna(frame["school_id"])
-    columns = (frame.index, frame["first_name"], frame["last_name"], frame["grade_level"], schools)
-    listed = [_listed(*values) for values in zip(*columns, strict=True)]
-    return {
-        one.student_id: one for one in sorted(listed, key=lambda one: (one.by_name, one.student_id))
-    }
-
-
-def _listed(student: str, first: Any, last: Any, grade: Any, school: Any) -> RosterEntry:
-    first, last, school = ("" if pd.isna(value) else str(value) for value in (first, last, school))
-    name = f"{first} {last}".strip() or "Name not shared"
-    level = None if pd.isna(grade) else int(grade)
-    return RosterEntry(student, name, (last.casefold(), first.casefold()), level, school)
-
-
-def template_environment() -> Environment:
-    """The templates of pages: what they are given is escaped, and what is missing is an error."""
-    found = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters["capital"] = words.capital
-    found.globals |= {
-        "words": words,
-        "is_within": is_within,
-        "stylesheet": f"/static/site.css?v={_version('site.css')}",
-    }
-    return found
-
-
-def _version(file: str) -> str:
-    return hashlib.sha256((_HERE / "static" / file).read_bytes()).hexdigest()[:10]

@@ -1,0 +1,52 @@
+"""What lives as long as the process: settings, templates, the approved model, cached results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from starlette.responses import HTMLResponse
+
+from records.database.engine import Database
+from records.disclosure_log.disclosures import (
+    DisclosureLimits,
+)
+from serving.rendering.templates import template_environment
+from serving.site.navigation import is_within
+from serving.site.result_cache import ResultCache
+from serving.students.caseload import (
+    ApprovedModelCache,
+)
+
+
+@dataclass(frozen=True)
+class SiteConfig:
+    """Everything that the site is told. `clock` gives the naive local time of the district."""
+
+    home: Path
+    database: Database
+    secret: bytes
+    clock: Callable[[], datetime]
+    secure_cookies: bool = False
+    demo_accounts: tuple[tuple[str, str, str], ...] = ()
+    demo_password: str = ""
+    limits: DisclosureLimits = field(default_factory=DisclosureLimits)
+
+
+class Site:
+    """What lives as long as the process: settings, templates, the approved model, results that are
+    kept.
+    """
+
+    def __init__(self, config: SiteConfig) -> None:
+        self.config = config
+        self.shelf = ApprovedModelCache(config.home, config.database, config.secret)
+        self.kept = ResultCache()
+        self.templates = template_environment()
+        self.templates.globals["is_within"] = is_within
+
+    def render(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        return HTMLResponse(self.templates.get_template(template).render(**values), status)
