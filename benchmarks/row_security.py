@@ -21,7 +21,7 @@ from unittest.mock import patch
 from fastapi.testclient import TestClient
 from sqlalchemy import insert, select
 
-import serving.site.context
+import serving.site.visit
 from handrail.commands.serve import site_config
 from handrail.settings import Settings
 from records.access.publication import publish_snapshot, withdraw_other_publications
@@ -126,7 +126,7 @@ def main(folder: Path, url: str) -> None:
         for _ in range(3):
             walled.append(visits(settings))
             with patch.object(
-                serving.site.context,
+                serving.site.visit,
                 "records_for",
                 lambda viewer, database, snapshot, *rest: snapshot,
             ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -31,8 +32,57 @@ def test_nothing_outside_records_touches_an_engine_a_table_or_a_snapshot_file():
                 assert module.split(".")[0] not in ("sqlalchemy", "duckdb", "sqlite3", "psycopg"), (
                     where
                 )
-                assert module != "records.database.engine" or name in HANDLES, where
+                assert not module.startswith("records.database") or name in HANDLES, where
                 assert module.split(".")[0] not in ("pickle", "joblib", "shelve"), where
+
+
+ROOMS_WITH_FOLDERS = ("records", "training", "fairness", "serving")
+MOST_FILES = 10
+OPEN_FILES = {"records": set(), "training": set(), "fairness": set(), "serving": {"app.py"}}
+"""Modules that stand in a room itself, beside its folders: where its reader begins."""
+
+
+def folders(room: str) -> list[Path]:
+    """The folders of a room at every level, but for what is no code of today."""
+    return sorted(
+        folder
+        for folder in (ROOT / room).rglob("*/")
+        if any(folder.glob("*.py")) and "migrations" not in folder.parts
+    )
+
+
+def test_each_folder_is_one_subject_of_at_most_about_nine_files():
+    for room in ROOMS_WITH_FOLDERS:
+        modules = {file.name for file in (ROOT / room).glob("*.py")} - {"__init__.py"}
+        assert modules == OPEN_FILES[room], room
+        for folder in folders(room):
+            files = [file.name for file in folder.glob("*.py") if file.name != "__init__.py"]
+            assert len(files) <= MOST_FILES, f"{folder.relative_to(ROOT)}: {sorted(files)}"
+
+
+def test_each_folder_says_what_it_owns_what_it_refuses_and_where_to_start():
+    for room in ROOMS_WITH_FOLDERS:
+        for folder in [ROOT / room, *folders(room)]:
+            text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+            where = str(folder.relative_to(ROOT))
+            assert len(text.split()) >= 15, where
+            named = set(re.findall(r"`([a-z_]+)(?:\.py)?[`.]", text))
+            here = {file.stem for file in folder.iterdir()}
+            assert named & here, f"{where} names no file or folder of its own to start with"
+
+
+def test_the_order_of_folders_is_a_contract_that_names_each():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = {
+        layer.strip()
+        for contract in contracts["contracts"]
+        for line in contract["layers"]
+        for layer in line.split("|")
+    }
+    for room in ROOMS_WITH_FOLDERS:
+        for folder in (ROOT / room).iterdir():
+            if folder.is_dir() and any(folder.glob("*.py")):
+                assert f"{room}.{folder.name}" in layers, f"{room}/{folder.name} has no place"
 
 
 def test_no_sql_text_is_written_outside_records():  # R17

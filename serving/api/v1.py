@@ -60,17 +60,17 @@ def students(
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> schemas.StudentList:
     """The students in scope, by name."""
-    shown = list(visit.roster)[offset : offset + limit]
+    shown = list(visit.lists.roster)[offset : offset + limit]
     entries = [
-        schemas.StudentEntry(**_directory(visit, visit.roster[student])) for student in shown
+        schemas.StudentEntry(**_directory(visit, visit.lists.roster[student])) for student in shown
     ]
-    visit.disclose(shown, [Category.DIRECTORY])
+    visit.disclosures.record(shown, [Category.DIRECTORY])
     return schemas.StudentList(
-        total=len(visit.roster),
+        total=len(visit.lists.roster),
         limit=limit,
         offset=offset,
         students=entries,
-        terms=visit.stamp(shown),
+        terms=visit.disclosures.stamp(shown),
     )
 
 
@@ -79,19 +79,19 @@ def student(student_id: StudentInFullScope, visit: CurrentVisit) -> schemas.Stud
     """One student's record, with the parts that scope lets through, in an emergency too."""
     names = {key: organization.name for key, organization in visit.organizations.items()}
     record = read_student(visit.whole_record(student_id), student_id, visit.as_of, names)
-    visit.disclose_whole(student_id, STUDENT_PAGE_CATEGORIES)
+    visit.disclosures.record_whole(student_id, STUDENT_PAGE_CATEGORIES)
     return schemas.StudentDetail(
-        **_directory(visit, visit.listed(student_id)),
+        **_directory(visit, visit.lists.entry(student_id)),
         **_parts(record),
-        terms=visit.stamp_whole(student_id),
+        terms=visit.disclosures.stamp_whole(student_id),
     )
 
 
 @router.get("/students/{handle}/alerts")
 def alerts(student_id: StudentInScope, visit: CurrentVisit) -> schemas.AlertList:
     """What stands out in the record, the most urgent first."""
-    found = visit.caseload.alerts.get(student_id, ())
-    visit.disclose([student_id], ALERT_CATEGORIES)
+    found = visit.lists.caseload.alerts.get(student_id, ())
+    visit.disclosures.record([student_id], ALERT_CATEGORIES)
     return schemas.AlertList(
         alerts=[
             schemas.AlertEntry(
@@ -103,7 +103,7 @@ def alerts(student_id: StudentInScope, visit: CurrentVisit) -> schemas.AlertList
             )
             for one in found
         ],
-        terms=visit.stamp([student_id]),
+        terms=visit.disclosures.stamp([student_id]),
     )
 
 
@@ -112,15 +112,15 @@ def suggestions(student_id: StudentInScope, visit: CurrentVisit) -> schemas.Sugg
     """Ranked supports with everything that adds up to each expected benefit, or why there are
     none.
     """
-    advice = visit.caseload.advice[student_id]
+    advice = visit.lists.caseload.advice[student_id]
     model = visit.model[0]
-    visit.disclose([student_id], SUGGESTION_CATEGORIES)
-    visit.write_down_lists([student_id])
+    visit.disclosures.record([student_id], SUGGESTION_CATEGORIES)
+    visit.lists.record_impressions([student_id])
     return schemas.SuggestionList(
         suggestions=[schemas.SuggestionEntry(**asdict(one)) for one in advice.suggestions],
         silence=advice.silence,
         model_sha256=model.sha256 if model else "",
-        terms=visit.stamp([student_id]),
+        terms=visit.disclosures.stamp([student_id]),
     )
 
 
@@ -184,7 +184,7 @@ def who_saw_what(
         )
         for look in disclosure_lines(visit, disclosures(visit.database, limit=limit))
     ]
-    return schemas.DisclosureList(looks=looks, terms=visit.stamp(()))
+    return schemas.DisclosureList(looks=looks, terms=visit.disclosures.stamp(()))
 
 
 @router.get("/audits")

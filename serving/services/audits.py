@@ -11,11 +11,12 @@ from fairness.approval.signoff import (
     approved_model,
 )
 from fairness.audit.audit import Audit, AuditError
+from fairness.gate.findings import Finding
 from fairness.policy.policy import Policy
+from fairness.report import wording
 from fairness.report.report import (
     audits_of_version,
 )
-from serving.pages.models.audits import _ESTIMATE, DAMAGED, NOT_AUDITED, _named
 from serving.site.visit import Visit
 from training.registry.registry import ModelVersion, challenger_version, model_versions
 
@@ -55,19 +56,19 @@ class AuditedVersion:
         judged.
         """
         value, lower, upper = (
-            self.version.metrics.get(f"same_places.gain.{name}") for name in _ESTIMATE
+            self.version.metrics.get(f"same_places.gain.{name}") for name in ESTIMATE_PARTS
         )
         return None if value is None or lower is None or upper is None else (value, lower, upper)
 
     @property
     def stopped_by(self) -> str:
         """The checks that stop it, in a phrase."""
-        return _named(self.audit.stopping) if self.audit else ""
+        return named_findings(self.audit.stopping) if self.audit else ""
 
     @property
     def asked_by(self) -> str:
         """The checks that leave a question open, in a phrase."""
-        return _named(self.audit.asking) if self.audit else ""
+        return named_findings(self.audit.asking) if self.audit else ""
 
 
 def audited_versions(visit: Visit) -> list[AuditedVersion]:
@@ -93,3 +94,20 @@ def approved_version(visit: Visit) -> ApprovedVersion:
 def approval_service_of(visit: Visit) -> ApprovalService:
     config = visit.site.config
     return ApprovalService(visit.database, config.home, Policy.declared(), config.secret)
+
+
+NOT_AUDITED, DAMAGED = "not audited yet", "audit damaged"
+
+
+ESTIMATE_PARTS = ("value", "lower", "upper")
+
+
+MAX_NAMED = 3
+"""Checks that the queue names before it counts the rest."""
+
+
+def named_findings(findings: tuple[Finding, ...]) -> str:
+    """The checks of some findings in a phrase."""
+    names = list(dict.fromkeys(wording.check_label(one.check) for one in findings))
+    more = [f"{len(names) - MAX_NAMED} more"] if len(names) > MAX_NAMED else []
+    return ", ".join(names[:MAX_NAMED] + more)

@@ -43,7 +43,7 @@ def decide_on_suggestion(
 
 def current_suggestion(visit: Visit, student: str, support: str) -> Suggestion | None:
     """The suggestion of this support as the student's page has it now."""
-    advice = visit.caseload.advice.get(student)
+    advice = visit.lists.caseload.advice.get(student)
     return (
         next((one for one in advice.suggestions if one.support == support), None)
         if advice

@@ -22,7 +22,7 @@ def disclosure_lines(visit: Visit, rows: list[Disclosure]) -> list[DisclosureLin
     """These rows in words; the students on them are themselves looked at, which is written down
     first.
     """
-    visit.disclose_looks(
+    visit.disclosures.record_log_view(
         [
             student
             for student in dict.fromkeys(row.student_id for row in rows)
@@ -45,7 +45,7 @@ def _student(visit: Visit, student_id: str | None) -> tuple[str, str]:
 
 def _name(visit: Visit, student_id: str) -> str | None:
     """None for a student who has left."""
-    return visit.roster[student_id].name if student_id in visit.roster else None
+    return visit.lists.roster[student_id].name if student_id in visit.lists.roster else None
 
 
 def _handle(visit: Visit, student_id: str) -> str:

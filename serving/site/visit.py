@@ -6,8 +6,8 @@ kept by the digest of everything that decides what is visible, so that no two sc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from datetime import date, datetime
+from collections.abc import Iterable
+from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -20,27 +20,22 @@ from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.decisions.exploration import current_exploration
-from records.decisions.impressions import log_impressions
 from records.disclosure_log.disclosures import (
-    record_disclosures,
     with_former_students,
 )
-from records.loading.load_history import stale_attendance_since
 from records.people.accounts import Organization, organizations
 from records.people.notices import count_unseen
-from records.people.viewer import DISTRICT, EMERGENCY_BASIS, Grant, Role, Scope, Viewer
+from records.people.viewer import DISTRICT, Role, Scope, Viewer
 from records.permissions.emergencies import Emergency, emergencies
 from records.snapshots.snapshot import NoSnapshot, Snapshot
+from serving.site.disclosure_writer import DisclosureWriter
 from serving.site.exceptions import InvalidCsrfToken
 from serving.site.navigation import navigation
 from serving.site.site import Site
+from serving.site.student_lists import StudentLists
 from serving.students.caseload import (
-    Caseload,
     RankingInputs,
-    caseload,
-    impression_of,
 )
-from serving.students.roster import RosterEntry, read_roster
 from serving.wording import words
 from training.episodes.outcome import weights_of
 from training.ranking.model_file import RankerModel
@@ -55,6 +50,8 @@ class Visit:
         self.viewer = viewer
         self.csrf = csrf
         self.now = site.config.clock()
+        self.disclosures = DisclosureWriter(self)
+        self.lists = StudentLists(self)
 
     @property
     def database(self) -> Database:
@@ -166,32 +163,6 @@ class Visit:
         return self._records(self.whole_scope, [student])
 
     @cached_property
-    def roster(self) -> dict[str, RosterEntry]:
-        """Every student in scope, by name."""
-        found: dict[str, RosterEntry] = self.site.kept.get(
-            ("roster", *self._key), lambda: read_roster(self.records())
-        )
-        return found
-
-    def listed(self, student: str) -> RosterEntry:
-        """One student as their own page names them, with what emergencies open."""
-        if student in self.roster and not any(
-            one.student_id == student for one in self.emergencies
-        ):
-            return self.roster[student]
-        return read_roster(self.whole_record(student))[student]
-
-    @cached_property
-    def caseload(self) -> Caseload:
-        """Alerts and suggestions of every student in scope."""
-        quiet = [Category.ATTENDANCE] if self.attendance_is_old else []
-        key = ("caseload", *self._key, *self.ranking.key, *quiet)
-        found: Caseload = self.site.kept.get(
-            key, lambda: caseload(self.records(), self.as_of, self.ranking, quiet=quiet)
-        )
-        return found
-
-    @cached_property
     def ranking(self) -> RankingInputs:
         """What ranks supports now."""
         shelf, config = self.site.shelf, self.site.config
@@ -199,30 +170,6 @@ class Visit:
         return RankingInputs(
             *shelf.model(self.now), shelf.challenger(self.now), exploration, config.secret
         )
-
-    def write_down_lists(self, students: Iterable[str]) -> None:
-        """Keep the suggestions of these students as they are about to be shown, for later
-        evaluation.
-        """
-        advice = self.caseload.advice
-        log_impressions(
-            self.database,
-            [
-                impression_of(
-                    self.scope, self.snapshot.id, self.as_of, self.ranking, student, advice[student]
-                )
-                for student in students
-                if student in advice and (advice[student].suggestions or advice[student].challenger)
-            ],
-            self.now,
-        )
-
-    @cached_property
-    def attendance_is_old(self) -> datetime | None:
-        """When attendance was last loaded, if that is too long ago to raise an alert about
-        absences.
-        """
-        return stale_attendance_since(self.site.config.home, self.now)
 
     def student_named(self, text: str, scope: Scope | None = None) -> str:
         """The student whom the district's staff name by the district's number or by the code of the
@@ -236,45 +183,6 @@ class Visit:
         """
         named, scope = text.strip(), scope or self.scope
         return named if named in scope.students else scope.student_of(named)
-
-    def disclose(self, students: Sequence[str], categories: Collection[Category]) -> None:
-        """Write down that these students are about to be shown.
-
-        Raises:
-            DisclosureLogUnavailable: then nothing may be shown.
-            TooManyStudents: the same.
-        """
-        self._write_down(self.scope, students, categories)
-
-    def disclose_whole(self, student: str, categories: Collection[Category]) -> None:
-        """The same for one student's own record: what agreements open and what each emergency adds,
-        a row each.
-
-        Raises:
-            DisclosureLogUnavailable: then nothing may be shown.
-            TooManyStudents: the same.
-        """
-        for ground in self.whole_scope.grounds(student):
-            self._write_down(ground, [student], categories)
-
-    def disclose_looks(self, students: Sequence[str]) -> None:
-        """The same for looks at these students, of whom a name is shown at most.
-
-        Raises:
-            DisclosureLogUnavailable: then nothing may be shown.
-            TooManyStudents: the same.
-        """
-        scope = self.scope if self.scope.students.issuperset(students) else self.log_scope
-        self._write_down(scope, students, [Category.DIRECTORY])
-
-    def stamp(self, students: Iterable[str]) -> str:
-        """What must stand by every record that is shown (34 CFR 99.33)."""
-        return self._stamp([grant for student in students for grant in self.scope.grants[student]])
-
-    def stamp_whole(self, student: str) -> str:
-        """The same for one student's own record."""
-        grounds = self.whole_scope.grounds(student)
-        return self._stamp([grant for ground in grounds for grant in ground.grants[student]])
 
     def check_csrf(self, given: str) -> None:
         """Refuse a form that this session's own pages did not make."""
@@ -291,32 +199,7 @@ class Visit:
         if "snapshot" in self.__dict__ and "connection" in self.snapshot.__dict__:
             self.snapshot.connection.disconnect()
 
-    def _write_down(
-        self, scope: Scope, students: Sequence[str], categories: Collection[Category]
-    ) -> None:
-        route = self.request.scope["route"].path
-        record_disclosures(
-            self.database, scope, students, categories, route, self.now, self.site.config.limits
-        )
-
     def _records(self, scope: Scope, students: Iterable[str] | None) -> ScopedRecords:
         asked = None if students is None else tuple(students)
         tables = records_for(self.viewer, self.database, self.snapshot, self.now, asked)
         return ScopedRecords(tables, scope, asked)
-
-    def _stamp(self, grants: Sequence[Grant]) -> str:
-        who = f"{self.viewer.name}, {self.organization.name}"
-        agreements = sorted({grant.agreement_id for grant in grants if grant.agreement_sha256})
-        under = [f"under agreement {' and '.join(agreements)}"] if agreements else []
-        if any(grant.legal_basis == EMERGENCY_BASIS for grant in grants):
-            under.append("for a health or safety emergency (34 CFR 99.36)")
-        if not under:
-            return words.own_records_shown_to(who, self.now)
-        return (
-            f"Shared with {who} {' and '.join(under)} on {words.date_time(self.now)}. "
-            "Do not pass it on (34 CFR 99.33)."
-        )
-
-    @property
-    def _key(self) -> tuple[str, str, str]:
-        return self.snapshot.id, self.scope.fingerprint(), str(self.as_of)

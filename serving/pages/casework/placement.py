@@ -160,8 +160,8 @@ def places_page(
     lines = {
         student: _line(visit, student, options[student], result) for student in shown if result
     }
-    visit.disclose(shown, columns_for(visit).categories)
-    visit.write_down_lists(shown)
+    visit.disclosures.record(shown, columns_for(visit).categories)
+    visit.lists.record_impressions(shown)
     response = visit.page(
         "places.html",
         offers=offers,
@@ -178,7 +178,7 @@ def places_page(
         why_no_model=visit.model[1] if offers else "",
         nothing=_why_nothing(visit, offers, options),
         point=visit.point,
-        stamp=visit.stamp(shown) if shown else "",
+        stamp=visit.disclosures.stamp(shown) if shown else "",
     )
     response.status_code = 422 if asked.problems else 200
     return response
@@ -289,7 +289,7 @@ def _floors_open(visit: Visit) -> dict[FloorName, str]:
     return {
         name: label
         for name, label in FLOORS.items()
-        if not name or any(_labels(visit, visit.roster, name).values())
+        if not name or any(_labels(visit, visit.lists.roster, name).values())
     }
 
 
@@ -298,8 +298,8 @@ def _labels(
 ) -> dict[str, str]:
     """The group of each student; empty where it may not be seen or is not on record."""
     if floor.startswith("school"):
-        return {student: visit.roster[student].school for student in students}
-    levels = {student: visit.roster[student].grade_level for student in students}
+        return {student: visit.lists.roster[student].school for student in students}
+    levels = {student: visit.lists.roster[student].grade_level for student in students}
     return {
         student: _NOT_SEEN if level is None else _BAND.get(level, _NOT_SEEN)
         for student, level in levels.items()
@@ -313,10 +313,10 @@ def _options(visit: Visit, offers: Sequence[SupportCapacity]) -> dict[str, dict[
     mine = {offer.support for offer in offers}
     if not mine:
         return {}
-    advice = visit.caseload.advice
+    advice = visit.lists.caseload.advice
     found = {
         student: {one.support: one for one in advice[student].suggestions if one.support in mine}
-        for student in visit.caseload.order
+        for student in visit.lists.caseload.order
     }
     return {student: suggestions for student, suggestions in found.items() if suggestions}
 
@@ -433,4 +433,6 @@ def _line(
         options.get(orders.get(student, "")) for orders in (result.planned, result.in_turn)
     )
     most = max(options.values(), key=lambda one: one.benefit)
-    return PlacementItem(visit.scope.handle(student), visit.roster[student], planned, in_turn, most)
+    return PlacementItem(
+        visit.scope.handle(student), visit.lists.roster[student], planned, in_turn, most
+    )

@@ -42,17 +42,17 @@ def student_page(
     agreed = student in visit.scope.students
     supports = visit.scope.supports(student)
     alerted = bool(visit.scope.categories(student) & ALERT_CATEGORIES)
-    advice = visit.caseload.advice.get(student) if supports else None
+    advice = visit.lists.caseload.advice.get(student) if supports else None
     suggestions = advice.suggestions if advice else ()
-    visit.disclose_whole(student, STUDENT_PAGE_CATEGORIES)
+    visit.disclosures.record_whole(student, STUDENT_PAGE_CATEGORIES)
     if supports:
-        visit.write_down_lists([student])
+        visit.lists.record_impressions([student])
     return visit.page(
         "student.html",
-        listed=visit.listed(student),
+        listed=visit.lists.entry(student),
         handle=handle,
         record=record,
-        alerts=visit.caseload.alerts.get(student, ()) if alerted else (),
+        alerts=visit.lists.caseload.alerts.get(student, ()) if alerted else (),
         shows_alerts=alerted,
         suggestions=suggestions,
         silence=advice.silence if advice else "",
@@ -64,7 +64,7 @@ def student_page(
         done=done,
         emergencies=[one for one in visit.emergencies if one.student_id == student],
         may_open=agreed and visit.viewer.role is Role.CASEWORKER,
-        stamp=visit.stamp_whole(student),
+        stamp=visit.disclosures.stamp_whole(student),
         charts=charts,
         scale=max((one.upper for one in suggestions), default=1.0),
         point=visit.point,

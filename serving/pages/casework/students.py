@@ -112,12 +112,12 @@ def columns_for(visit: Visit) -> ListColumns:
 
 def select_students(visit: Visit, columns: ListColumns, asked: ListQuery) -> list[str]:
     """The students that the filters let through, in the order asked for."""
-    order = list(visit.roster)
+    order = list(visit.lists.roster)
     if columns.alerts and (asked.sort == "alerts" or asked.alerts):
         order = [
             student
-            for student in visit.caseload.order
-            if not asked.alerts or student in visit.caseload.alerts
+            for student in visit.lists.caseload.order
+            if not asked.alerts or student in visit.lists.caseload.alerts
         ]
     if asked.sort in ("name", "grade", "school"):
         order = _sorted(visit, order, asked.sort)
@@ -125,7 +125,7 @@ def select_students(visit: Visit, columns: ListColumns, asked: ListQuery) -> lis
     return [
         student
         for student in order
-        if all(word in visit.roster[student].name.casefold() for word in wanted)
+        if all(word in visit.lists.roster[student].name.casefold() for word in wanted)
     ]
 
 
@@ -162,9 +162,9 @@ def _list_page(
     found = select_students(visit, columns, asked)
     shown = found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
     lines = student_items(visit, columns, shown)
-    visit.disclose(shown, columns.categories)
+    visit.disclosures.record(shown, columns.categories)
     if columns.suggestions:
-        visit.write_down_lists(shown)
+        visit.lists.record_impressions(shown)
     return visit.page(
         "students.html",
         title=title,
@@ -172,12 +172,12 @@ def _list_page(
         asked=asked,
         lines=lines,
         found=len(found),
-        total=len(visit.roster),
+        total=len(visit.lists.roster),
         pages=max(1, -(-len(found) // PAGE_SIZE)),
         first=(page - 1) * PAGE_SIZE + 1,
         urgent=_urgent(visit) if columns.alerts else 0,
-        stamp=visit.stamp(shown) if shown else "",
-        nobody=_why_nobody(visit) if not visit.roster else "",
+        stamp=visit.disclosures.stamp(shown) if shown else "",
+        nobody=_why_nobody(visit) if not visit.lists.roster else "",
         why_no_model=visit.model[1] if columns.suggestions else "",
         urgent_records=emergency_records(visit),
     )
@@ -200,11 +200,13 @@ def _sort(columns: ListColumns, asked: Sort | None) -> Sort:
 
 def _sorted(visit: Visit, order: list[str], sort: Sort) -> list[str]:
     chosen = set(order)
-    by_name = [student for student in visit.roster if student in chosen]
+    by_name = [student for student in visit.lists.roster if student in chosen]
     if sort == "grade":
-        return sorted(by_name, key=lambda student: _or_last(visit.roster[student].grade_level))
+        return sorted(
+            by_name, key=lambda student: _or_last(visit.lists.roster[student].grade_level)
+        )
     if sort == "school":
-        return sorted(by_name, key=lambda student: visit.roster[student].school)
+        return sorted(by_name, key=lambda student: visit.lists.roster[student].school)
     return by_name
 
 
@@ -215,14 +217,16 @@ def _or_last(level: int | None) -> int:
 def _line(
     visit: Visit, columns: ListColumns, student: str, sessions: tuple[int, date | None]
 ) -> StudentItem:
-    alerts = visit.caseload.alerts.get(student, ()) if columns.alerts else ()
-    advice = visit.caseload.advice.get(student) if columns.suggestions else None
+    alerts = visit.lists.caseload.alerts.get(student, ()) if columns.alerts else ()
+    advice = visit.lists.caseload.advice.get(student) if columns.suggestions else None
     first = advice.suggestions[0] if advice and advice.suggestions else None
-    return StudentItem(visit.scope.handle(student), visit.roster[student], alerts, first, *sessions)
+    return StudentItem(
+        visit.scope.handle(student), visit.lists.roster[student], alerts, first, *sessions
+    )
 
 
 def _urgent(visit: Visit) -> int:
-    return sum(found[0].severity == 3 for found in visit.caseload.alerts.values())
+    return sum(found[0].severity == 3 for found in visit.lists.caseload.alerts.values())
 
 
 def _why_nobody(visit: Visit) -> str:

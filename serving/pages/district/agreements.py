@@ -83,15 +83,15 @@ def explain_page(
     if viewer is None:
         return _not_explained(visit, NO_SUCH_PERSON, asked)
     found = _explained(visit, viewer, student_id, on)
-    visit.disclose([student_id], EXPLAINED_CATEGORIES)
+    visit.disclosures.record([student_id], EXPLAINED_CATEGORIES)
     return visit.page(
         "explain.html",
         **asked,
         found=found,
         viewer=viewer,
-        listed=visit.roster[student_id],
+        listed=visit.lists.roster[student_id],
         problem="",
-        stamp=visit.stamp([student_id]),
+        stamp=visit.disclosures.stamp([student_id]),
     )
 
 

@@ -199,13 +199,13 @@ def _of_student(
     problem: str = "",
     form: ConsentForm | None = None,
 ) -> Response:
-    visit.disclose([student], [Category.DIRECTORY])
+    visit.disclosures.record([student], [Category.DIRECTORY])
     kept_out = opt_outs(visit.database, student)
     partners = {key: one.name for key, one in visit.organizations.items() if key != DISTRICT}
     response = visit.page(
         "student_consents.html",
         handle=handle,
-        listed=visit.roster[student],
+        listed=visit.lists.roster[student],
         said=said,
         problem=problem,
         found=[(one, _state(visit, one)) for one in consents(visit.database, student)],
@@ -216,7 +216,7 @@ def _of_student(
         partners=partners,
         form=form or ConsentForm(csrf=visit.csrf),
         staff=staff_names(visit.database),
-        stamp=visit.stamp([student]),
+        stamp=visit.disclosures.stamp([student]),
     )
     response.status_code = 422 if problem else 200
     return response

@@ -89,10 +89,10 @@ def quarantine_file(visit: DistrictAdminVisit) -> Response:
     """The rows that were set aside, to be put right. Whoever they name is written down as seen."""
     rows = visit.snapshot.set_aside()
     seen = students_named_in(rows, visit.scope.students)
-    visit.disclose(seen, list(Category))
+    visit.disclosures.record(seen, list(Category))
     named = f'attachment; filename="quarantine-{visit.snapshot.id}.csv"'
     return Response(
-        quarantine_to_csv(rows, visit.stamp(seen)),
+        quarantine_to_csv(rows, visit.disclosures.stamp(seen)),
         media_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": named},
     )

@@ -208,7 +208,7 @@ def participant_items(visit: Visit, standings: Sequence[ParticipantLink]) -> lis
         if student in visit.scope.students
     ]
     named = sorted({student for _, student in pairs})
-    visit.disclose(named, [Category.DIRECTORY])
+    visit.disclosures.record(named, [Category.DIRECTORY])
     students = linkage_roster(visit.records(named))
     facts = {row[0]: _facts(*row[1:]) for row in students.itertuples(index=False)}
     alike = describe_similarity([(one.participant, student) for one, student in pairs], students)
@@ -248,7 +248,7 @@ def _show(
         page=page,
         pages=max(1, -(-len(found) // PAGE)),
         first=(page - 1) * PAGE + 1,
-        stamp=visit.stamp(students) if students else "",
+        stamp=visit.disclosures.stamp(students) if students else "",
     )
     response.status_code = status
     return response

@@ -23,7 +23,6 @@ from fairness.approval.signoff import (
     signoff_requirements,
 )
 from fairness.audit.audit import Audit
-from fairness.gate.findings import Finding
 from fairness.policy.policy import Policy
 from fairness.report import wording
 from fairness.report.report import (
@@ -51,16 +50,12 @@ router = APIRouter()
 ReviewerVisit = Annotated[Visit, require_role(Role.EQUITY_REVIEWER)]
 AuditDigest = Annotated[str, Query(pattern="^([0-9a-f]{64})?$")]
 VersionNumber = Annotated[int, Query(ge=0, le=1_000_000)]
-NOT_AUDITED, DAMAGED = "not audited yet", "audit damaged"
 FILES: Mapping[str, str] = {
     "report.html": "text/html",
     "report.pdf": "application/pdf",
     "audit.json": "application/json",
 }
 """What may be taken home of an audit."""
-_ESTIMATE = ("value", "lower", "upper")
-_MOST_NAMED = 3
-"""Checks that the queue names before it counts the rest."""
 
 
 @dataclass(frozen=True)
@@ -313,13 +308,6 @@ def _beside(visit: Visit, found: AuditedVersion, audit: Audit) -> Iterator[tuple
     before = found.audits[found.audits.index(audit) + 1 :]
     if before:
         yield "Compare with the audit before", address(before[0])
-
-
-def _named(findings: tuple[Finding, ...]) -> str:
-    """The checks of some findings in a phrase."""
-    names = list(dict.fromkeys(wording.check_label(one.check) for one in findings))
-    more = [f"{len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
-    return ", ".join(names[:_MOST_NAMED] + more)
 
 
 def _download(visit: Visit, version: int, which: str, name: str) -> Response:

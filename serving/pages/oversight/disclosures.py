@@ -68,7 +68,7 @@ def disclosures_page(
         person=person,
         name=staff_names(visit.database).get(person, "Somebody who has left") if person else "",
         handle=_handle(visit, student_id) if student_id else "",
-        stamp=visit.stamp(()) if looks else "",
+        stamp=visit.disclosures.stamp(()) if looks else "",
     )
 
 
@@ -125,9 +125,9 @@ def report_as_csv(visit: DistrictAdminVisit, student: StudentInLog) -> Response:
 
 def _report(visit: Visit, student: str, most: int | None) -> DisclosureReport:
     """The report, on which the look that it is stands already."""
-    visit.disclose_looks([student])
+    visit.disclosures.record_log_view([student])
     return read_report(
-        visit.database, student, _name(visit, student), visit.now, visit.stamp(()), most
+        visit.database, student, _name(visit, student), visit.now, visit.disclosures.stamp(()), most
     )
 
 

@@ -171,17 +171,17 @@ def _form(
         for category in Category
         if category in REQUESTABLE_CATEGORIES - visit.scope.categories(student)
     ]
-    visit.disclose([student], [Category.DIRECTORY])
+    visit.disclosures.record([student], [Category.DIRECTORY])
     response = visit.page(
         "emergency.html",
-        listed=visit.roster[student],
+        listed=visit.lists.roster[student],
         handle=handle,
         form=form,
         problem=problem,
         offered=offered,
         fewest=MIN_STATEMENT_LENGTH,
         hours=range(1, MAX_HOURS + 1),
-        stamp=visit.stamp([student]),
+        stamp=visit.disclosures.stamp([student]),
     )
     response.status_code = 422 if problem else 200
     return response
@@ -195,7 +195,7 @@ def _report(
     named = list(
         dict.fromkeys(one.student_id for one in found if one.student_id in visit.scope.students)
     )
-    visit.disclose(named, [Category.DIRECTORY])
+    visit.disclosures.record(named, [Category.DIRECTORY])
     staff = staff_names(visit.database)
     response = visit.page(
         "emergencies.html",
@@ -207,14 +207,14 @@ def _report(
         fewest=MIN_STATEMENT_LENGTH,
         offered=[category for category in Category if category in REQUESTABLE_CATEGORIES],
         hours=range(1, MAX_HOURS + 1),
-        stamp=visit.stamp(named),
+        stamp=visit.disclosures.stamp(named),
     )
     response.status_code = status if problem else 200
     return response
 
 
 def _told(visit: Visit, one: Emergency, staff: dict[str, str]) -> EmergencyItem:
-    known = visit.roster.get(one.student_id)
+    known = visit.lists.roster.get(one.student_id)
     organization = visit.organizations.get(one.organization_id)
     return EmergencyItem(
         one,

@@ -283,7 +283,7 @@ def _register(visit: Visit, form: HoldForm, problem: str = "") -> Response:
         form=form,
         problem=problem,
         staff=staff_names(visit.database),
-        stamp=visit.stamp(named),
+        stamp=visit.disclosures.stamp(named),
     )
     response.status_code = 422 if problem else 200
     return response
@@ -317,7 +317,7 @@ def _show(visit: Visit, found: Demand, problem: str = "") -> Response:
         notice_days=NOTICE_DAYS,
         release_days=RELEASE_DAYS,
         staff=staff_names(visit.database),
-        stamp=visit.stamp(named),
+        stamp=visit.disclosures.stamp(named),
     )
     response.status_code = 409 if problem else 200
     return response
@@ -344,10 +344,10 @@ def _disclose(visit: Visit, found: Iterable[Demand | Hold]) -> list[str]:
     named = list(
         dict.fromkeys(one.student_id for one in found if one.student_id in visit.scope.students)
     )
-    visit.disclose(named, [Category.DIRECTORY])
+    visit.disclosures.record(named, [Category.DIRECTORY])
     return named
 
 
 def _about(visit: Visit, what: Demand | Hold) -> LegalMatterItem:
-    known = visit.roster.get(what.student_id)
+    known = visit.lists.roster.get(what.student_id)
     return LegalMatterItem(what, known, visit.scope.handle(what.student_id) if known else "")

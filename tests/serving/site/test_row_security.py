@@ -99,7 +99,7 @@ def no_filter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         )
         return Scope(viewer, now.date(), dict.fromkeys(district.STUDENTS, (grant,)), secret)
 
-    monkeypatch.setattr("serving.site.dependencies.scope_for", everything)
+    monkeypatch.setattr("serving.site.visit.scope_for", everything)
     _compile.cache_clear()
     monkeypatch.setattr(ScopedRecords, "table", lambda self, name: self._tables.table(name))
     yield
