@@ -26,7 +26,7 @@ from fairness.population.students import (
     suggestions_for,
     with_intersections,
 )
-from handrail.demo import generate
+from handrail.demo import write_source_files
 from handrail.demo.simulation import OfferBias
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.service_history import ServiceHistory
@@ -142,7 +142,7 @@ def candidate(place: int) -> RankerModel:
 
 def source(folder: Path, seed: int, habit: OfferBias = NO_BIAS) -> Path:
     """A district's source files."""
-    generate(folder / "source", seed=seed, habit=habit)
+    write_source_files(folder / "source", seed=seed, habit=habit)
     return folder / "source"
 
 

@@ -15,7 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from handrail.commands.serve import site_config
-from handrail.demo import DEMO_TODAY, DemoFiles, generate
+from handrail.demo import DEMO_TODAY, DemoFiles, write_source_files
 from handrail.demo.build import add_people, load_records
 from handrail.demo.office_history import (
     ADMIN_LOGIN,
@@ -72,7 +72,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     def step(name: str, done: int, total: int) -> None:
         steps.append((name, done, total))
 
-    files = generate(folder / "source", students=STUDENTS)
+    files = write_source_files(folder / "source", students=STUDENTS)
     settings = replace(Settings.from_environment(folder / "home"), today=DEMO_TODAY)
     database = open_database(settings.database_url)
     add_people(database, files, step)
@@ -95,7 +95,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(tmp_path: Path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        generate(tmp_path / name, seed=seed, students=300)
+        write_source_files(tmp_path / name, seed=seed, students=300)
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
     assert digests(tmp_path / "a") != digests(tmp_path / "c")
 
