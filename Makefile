@@ -8,7 +8,7 @@ MOCKS := tests/mock_servers/node_modules/.package-lock.json
 # Where the environment forbids keeping compiled code, each command of a test would compile all its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo install test ready pytest check lock system clean
+.PHONY: demo install test ready pytest check docs lock system clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -47,6 +47,11 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The documents as a site, with warnings as errors; a page that would load anything from another host is an error too.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@! grep -rnoE '<(script|link|img|iframe)[^>]*(src|href)="(https?:)?//[^"]*' build/site --include='*.html'
+
 # The servers that official API documents are turned into, pinned by their own lock.
 $(MOCKS): tests/mock_servers/package-lock.json | system
 	cd tests/mock_servers && npm ci --silent --no-audit --no-fund --ignore-scripts
@@ -57,7 +62,7 @@ system:
 	@sh tests/install_system_packages.sh
 
 lock:
-	uv pip compile pyproject.toml --extra postgres --extra dev --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra postgres --extra docs --extra dev --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header -q -o requirements-dev.lock
 	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements.lock

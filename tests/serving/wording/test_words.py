@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from records.canonical.schema import SUPPORTS
+from serving.students.suggestion_reasons import SUPPORT_LABELS
 from serving.wording import words
 from training.episodes.outcome import MEASURE_UNITS, OutcomeDefinition
 
@@ -30,3 +32,7 @@ def test_a_point_is_told_in_what_the_district_lets_count():
 
 def test_every_measure_has_words():
     assert set(words.PROGRESS_UNITS) == set(MEASURE_UNITS)
+
+
+def test_every_kind_of_support_has_words():
+    assert set(SUPPORT_LABELS) == set(SUPPORTS)
