@@ -209,6 +209,6 @@ def _true(
                 counts |= {
                     key: count
                     for key, count in cells.items()
-                    if name and (not key[1][0] or CHECKS[measure.check].compares(key[1][0]))
+                    if name and (not key[1][0] or CHECKS[measure.check].applies_to(key[1][0]))
                 }
     return counts

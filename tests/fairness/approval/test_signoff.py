@@ -25,7 +25,8 @@ from fairness.approval.signoff import (
 )
 from fairness.audit.audit import FORMAT, Audit, AuditError, audit_model
 from fairness.gate.gate import Verdict
-from fairness.policy.policy import Consequence, Policy
+from fairness.policy.policy import Policy
+from fairness.policy.policy_file import Consequence
 from fairness.report.report import audit_folder, audits_of_version, latest_audit, write_report
 from features.catalog import feature_names
 from records.database.engine import Database, open_database

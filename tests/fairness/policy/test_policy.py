@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR
-from fairness.policy.policy import GROUP_ATTRIBUTES, POLICY_FILE, Consequence, Policy, PolicyError
+from fairness.policy.policy import POLICY_FILE, Policy
+from fairness.policy.policy_file import GROUP_ATTRIBUTES, Consequence, PolicyError
 from fairness.population.comparisons import NOT_RECORDED
 from records.canonical.schema import CONSENT_CATEGORIES, Category
 
@@ -269,7 +270,7 @@ def test_a_policy_that_would_not_protect_anybody_is_refused_and_the_file_and_ent
     file = tmp_path / "policy.toml"
     file.write_text(TEXT.replace(old, new), encoding="utf-8")
     with pytest.raises(PolicyError, match=rf"policy\.toml: (?s:.)*{words}"):
-        Policy.declared(file)
+        Policy.read(file)
 
 
 GROUPS_LINE = re.compile(r"^groups = \[.*?\]\n", re.DOTALL | re.MULTILINE)
@@ -310,7 +311,7 @@ def test_a_policy_of_another_shape_is_refused_in_words(tmp_path: Path, name: str
     file = tmp_path / "policy.toml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(PolicyError, match=rf"policy\.toml: .*({words})"):
-        Policy.declared(file)
+        Policy.read(file)
 
 
 def test_a_district_may_tighten_the_policy(tmp_path: Path):
@@ -319,7 +320,7 @@ def test_a_district_may_tighten_the_policy(tmp_path: Path):
     text = text.replace(*changed("smallest_cell", "value = 10", "value = 20", "thresholds"))
     text = text.replace(*changed("captured", 'unsure = "shows"', 'unsure = "asks"'))
     file.write_text(text, encoding="utf-8")
-    found = Policy.declared(file)
+    found = Policy.read(file)
     assert (found.checks["missed"].beyond, found.smallest_cell) == (0.02, 20)
     assert found.checks["captured"].unsure is Consequence.ASKS
     assert found.sha256 != DECLARED.sha256
