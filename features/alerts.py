@@ -6,13 +6,17 @@ missing, and a rule over a missing feature says nothing.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import pandas as pd
 
 from features.catalog import FEATURES_BY_NAME
 from records.canonical.schema import Category
+from records.system.code_digest import code_digest
 
 _ATTENDANCE_WORKS = "Attendance Works, Chronic Absence: 10% of school days for any reason"
 _BALFANZ = (
@@ -167,3 +171,20 @@ def raise_alerts(features: pd.DataFrame) -> list[Alert]:
                     )
                 )
     return found
+
+
+def alert_rules_hash() -> str:
+    """The SHA-256 of all alert rules: their data, and the code that applies them.
+
+    The fairness policy says by alerts who is in need, so a signed audit holds only for these rules.
+    """
+    rules = [
+        {
+            field.name: value
+            for field in fields(rule)
+            if not callable(value := getattr(rule, field.name))
+        }
+        for rule in ALERT_RULES
+    ]
+    parts = [rules, code_digest([Path(__file__)])]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

@@ -31,7 +31,7 @@ from fairness.gate.gate import (
     overall_verdict,
 )
 from fairness.policy.checks import INTERSECTION_SEPARATOR
-from fairness.policy.policy import Consequence
+from fairness.policy.policy_file import Consequence
 from fairness.population.comparisons import GroupComparison, Measure, compare_groups
 from fairness.population.students import AuditPopulation, alert_severities, suggestions_for
 from handrail.demo.simulation import OfferBias

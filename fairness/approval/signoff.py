@@ -13,9 +13,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from fairness.audit.audit import Audit, AuditError, AuditOutdated
+from fairness.audit.basis import PART_LABELS, AuditBasis
 from fairness.gate.gate import Verdict
 from fairness.policy.policy import Policy
 from fairness.report.report import Signature, audit_by_digest, latest_audit, write_report
+from fairness.report.wording import capital
 from records.database.engine import Database
 from records.decisions.signoffs import (
     REFUSED,
@@ -363,8 +365,8 @@ def _not_servable(desk: ApprovalService, found: ModelVersion, audit: Audit, now:
         return f"The file of {name} is not the one that was registered."
     if audit.version != found.version or audit.model_sha256 != found.sha256:
         return f"The audit of {name} is of another model."
-    if audit.policy_sha256 != desk.policy.sha256:
-        return f"The audit of {name} was made under another policy: audit it again."
+    if lapsed := _lapsed(desk, audit):
+        return lapsed
     record = _gate_record(desk, audit)
     if record is None or record.verdict != audit.verdict:
         return (
@@ -377,6 +379,18 @@ def _not_servable(desk: ApprovalService, found: ModelVersion, audit: Audit, now:
     if now - audit.at > timedelta(days=desk.policy.valid_days):
         return f"The audit of {name} is older than {desk.policy.valid_days} days: audit it again."
     return _drifted(desk, found, audit, now)
+
+
+def _lapsed(desk: ApprovalService, audit: Audit) -> str:
+    """Which part of what an audit is bound to has changed since; empty where none has."""
+    basis, name = AuditBasis.current(desk.policy), f"version {audit.version}"
+    if audit.policy_sha256 == basis.sha256:
+        return ""
+    changed = basis.changed_since(audit.basis)
+    if not changed or changed == ("policy",):
+        return f"The audit of {name} was made under another policy: audit it again."
+    parts = " and ".join(PART_LABELS[part] for part in changed)
+    return f"{capital(parts)} changed since the audit of {name} was made: audit it again."
 
 
 def _drifted(desk: ApprovalService, found: ModelVersion, audit: Audit, now: datetime) -> str:

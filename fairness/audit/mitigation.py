@@ -26,7 +26,7 @@ from fairness.policy.policy import Policy
 from fairness.population.comparisons import NOT_RECORDED
 from fairness.population.students import AuditPopulation, ModelSuggestions, suggestions_for
 from features.catalog import FEATURES_BY_NAME
-from records.suppression.rule import round_share
+from records.suppression.rounding import round_share
 from training.allocation.allocation import Floors, InfeasibleFloors, allocate
 from training.episodes.episodes import REQUIRED_FAMILY
 from training.estimation.pseudo_outcomes import BoolArray, FloatArray, assign_folds

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fairness.gate.gate import Verdict
 from fairness.policy.checks import INTERSECTION_SEPARATOR
-from fairness.policy.policy import Consequence
+from fairness.policy.policy_file import Consequence
 
 TOO_FEW = "too_few"
 NOTHING_RECORDED = "nothing_recorded"

@@ -18,7 +18,8 @@ import numpy as np
 from scipy.special import stdtr
 
 from fairness.policy.checks import CHECKS
-from fairness.policy.policy import Consequence, Policy, Threshold
+from fairness.policy.policy import Policy, Threshold
+from fairness.policy.policy_file import Consequence
 from fairness.population.comparisons import GroupComparison
 
 
@@ -107,7 +108,7 @@ def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def _enough(figure: GroupComparison, policy: Policy) -> bool:
-    fewest = figure.rows if figure.comparison == "mean" else min(figure.rows, figure.others)
+    fewest = figure.rows if figure.contrast == "mean" else min(figure.rows, figure.others)
     known = math.isfinite(figure.scaled) and math.isfinite(figure.apart) and figure.error > 0
     return fewest >= policy.fewest_in_need and known
 
@@ -122,16 +123,16 @@ def _could_matter(figure: GroupComparison, policy: Policy) -> bool:
 
 def _p_value(figure: GroupComparison) -> float:
     """One-sided: how likely a gap so far to the group's harm is where there is none."""
-    return float(stdtr(figure.freedom, -CHECKS[figure.check].harm * figure.apart))
+    return float(stdtr(figure.freedom, -CHECKS[figure.check].harm_sign * figure.apart))
 
 
 def _verdict(figure: GroupComparison, p: float, policy: Policy) -> Verdict:
     """A ratio below its threshold harms, where less is harm; so does a difference above it, where
     more is.
     """
-    threshold, harm = policy.checks[figure.check], CHECKS[figure.check].harm
+    threshold, harm = policy.checks[figure.check], CHECKS[figure.check].harm_sign
     lower, upper = figure.interval(policy.confidence)
-    if figure.comparison == "ratio":
+    if figure.contrast == "ratio":
         beyond, within = figure.gap < threshold.beyond, lower >= threshold.within
     else:
         beyond = harm * figure.gap > threshold.beyond

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from fairness.policy.checks import CHECKS, Contrast
-from records.suppression.rule import round_count
+from records.suppression.rounding import round_count
 from training.estimation.pseudo_outcomes import BoolArray, FloatArray
 
 Codes = NDArray[np.intp]
@@ -53,7 +53,7 @@ class Measure:
     def counts(self) -> bool:
         """Whether it counts students: each is asked about or not, and counted or not."""
         flags = np.isin(self.amount, (0.0, 1.0)).all() and np.isin(self.out_of, (0.0, 1.0)).all()
-        return CHECKS[self.check].comparison != "mean" and bool(flags)
+        return CHECKS[self.check].contrast != "mean" and bool(flags)
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ class GroupComparison:
     others_told: int = 0
 
     @property
-    def comparison(self) -> Contrast:
-        return CHECKS[self.check].comparison
+    def contrast(self) -> Contrast:
+        return CHECKS[self.check].contrast
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Both ends of the gap's interval: Student's t on its own scale, the logarithm for a
@@ -117,7 +117,7 @@ class GroupComparison:
         """
         half = float(stdtrit(self.freedom, (1 + confidence) / 2)) * self.error
         lower, upper = self.scaled - half, self.scaled + half
-        if self.comparison != "ratio":
+        if self.contrast != "ratio":
             return lower, upper
         return min(math.exp(lower), self.gap), max(math.exp(upper), self.gap)
 
@@ -188,7 +188,7 @@ def _by(
     values = sorted(column[recorded].unique())
     code = pd.Categorical(column, categories=values).codes.astype(np.intp)
     for measure in measures:
-        if not CHECKS[measure.check].compares(attribute):
+        if not CHECKS[measure.check].applies_to(attribute):
             continue
         known = group_rates(measure, column)
         asked = recorded & (measure.out_of > 0)
@@ -204,7 +204,7 @@ def _by(
         told = _told(measure, asked, code, present)
         together = [len(np.unique(cohort[asked & (code == place)])) for place in range(len(values))]
         gaps, apart = (
-            _gaps(some, base, CHECKS[measure.check].comparison),
+            _gaps(some, base, CHECKS[measure.check].contrast),
             _differences(some, base, measure),
         )
         for place, value in enumerate(values):
@@ -240,7 +240,7 @@ def _told(measure: Measure, asked: BoolArray, code: Codes, present: Codes) -> li
     """
     if CHECKS[measure.check].unit != "share":
         return [present]
-    if CHECKS[measure.check].comparison == "mean":
+    if CHECKS[measure.check].contrast == "mean":
         net = np.bincount(code[asked], measure.amount[asked], len(present))
         return [(present - np.abs(net).astype(np.intp)) // 2]
     some, less = (asked & flags for flags in (measure.amount > 0, measure.amount < measure.out_of))
@@ -283,7 +283,7 @@ def _differences(some: FloatArray, base: FloatArray, measure: Measure) -> FloatA
     The error is that of Mantel & Haenszel's (1959) test, where both are alike, by as much more as
     resampling finds that students of one cohort are alike.
     """
-    if CHECKS[measure.check].comparison != "ratio" or not measure.counts:
+    if CHECKS[measure.check].contrast != "ratio" or not measure.counts:
         return None
     gaps = _gaps(some, base, "difference")
     one, out_of = some[0], base[0]
@@ -325,11 +325,11 @@ def _scaled(
     """One group's gap on the scale of its error, and the error: as resampling says, for counts no
     less than `_least_error`.
     """
-    ratio = CHECKS[measure.check].comparison == "ratio"
+    ratio = CHECKS[measure.check].contrast == "ratio"
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = np.log(gaps) if ratio else gaps
         error = float(_spread(scaled[1:]))
-    if CHECKS[measure.check].comparison == "mean":
+    if CHECKS[measure.check].contrast == "mean":
         least = _least_error((abs(one[0]), one[1]), None, ratio)
         return float(scaled[0]), max(error, least) if math.isfinite(error) else least
     if not measure.counts:

@@ -97,7 +97,7 @@ class AuditMeasures:
                 amount, out_of = np.zeros((2, len(everybody)))
                 amount[where], out_of[where] = measure.amount, measure.out_of > 0
                 compared = tuple(
-                    name for name in rows.groups.columns if CHECKS[measure.check].compares(name)
+                    name for name in rows.groups.columns if CHECKS[measure.check].applies_to(name)
                 )
                 yield StudentCounts(
                     measure.check,
@@ -154,7 +154,7 @@ class PublicationTables:
             self.wholes.append((name, values))
         self._show_sizes()
         asked = list(counted.of_students())
-        for one in sorted(asked, key=lambda one: not CHECKS[one.check].everywhere):
+        for one in sorted(asked, key=lambda one: not CHECKS[one.check].all_attributes):
             self._show(one)
         self._nest(asked)
 

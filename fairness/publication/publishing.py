@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from fairness.gate.findings import NOTHING_RECORDED, TOO_FEW, Finding, Group, PublishedAudit
 from fairness.gate.gate import ComparisonVerdict, Verdict, consequence
 from fairness.policy.checks import CHECKS, COMPLEMENT_OF_MISSED, INTERSECTION_SEPARATOR
-from fairness.policy.policy import Consequence, Policy
+from fairness.policy.policy import Policy
+from fairness.policy.policy_file import Consequence
 from fairness.population.comparisons import NOT_RECORDED, GroupComparison
 from fairness.publication.counts import (
     IN_NEED,
@@ -26,7 +27,7 @@ from fairness.publication.counts import (
     PublicationTables,
 )
 from records.suppression.cell_suppression import TableCell, suppressed_cells
-from records.suppression.rule import round_count, round_share
+from records.suppression.rounding import round_count, round_share
 
 
 def publish(
@@ -134,17 +135,17 @@ def _figures(
     if rest and math.isfinite(figure.others_rate):
         others_rate = _shown_rate(figure.check, figure.others_rate, digits)
     found = {"rate": rate, "others_rate": others_rate, "gap": None, "lower": None, "upper": None}
-    if not one.enough or rate is None or (others_rate is None and figure.comparison != "mean"):
+    if not one.enough or rate is None or (others_rate is None and figure.contrast != "mean"):
         return found
     gap = (
         _rounded_gap(figure, rate, others_rate)
-        if plain and not CHECKS[figure.check].matched
+        if plain and not CHECKS[figure.check].stratified
         else figure.gap
     )
     ends = dict(zip(("lower", "upper"), figure.interval(policy.confidence), strict=True))
     moved = {
         name: end * gap / figure.gap
-        if figure.comparison == "ratio" and figure.gap
+        if figure.contrast == "ratio" and figure.gap
         else end + gap - figure.gap
         for name, end in ends.items()
     }
@@ -166,7 +167,7 @@ def _rounded_gap(figure: GroupComparison, rate: float | None, others_rate: float
     """The gap of the shares as they are shown."""
     if rate is None or others_rate is None or not others_rate or not rate:
         return figure.gap
-    return rate / others_rate if figure.comparison == "ratio" else rate - others_rate
+    return rate / others_rate if figure.contrast == "ratio" else rate - others_rate
 
 
 def _unknown(name: str, policy: Policy) -> Finding:

@@ -355,7 +355,7 @@ def _facts(audit: Audit) -> list[tuple[str, str]]:
             f"snapshot {audit.snapshot_id}, manifest SHA-256 {audit.data['manifest_sha256']}",
         ),
         ("Tables read", tables),
-        ("Policy", f"SHA-256 {audit.policy_sha256}"),
+        ("Policy, checks and code", f"SHA-256 {audit.policy_sha256}"),
         ("This audit", f"SHA-256 {audit.sha256}"),
     ]
 

@@ -23,7 +23,7 @@ from scipy.optimize import OptimizeResult, linprog
 from scipy.sparse import block_array, csr_array, eye_array, hstack
 from scipy.sparse.csgraph import connected_components
 
-from records.suppression.rule import ROUNDING_BASE, round_count, round_share
+from records.suppression.rounding import ROUNDING_BASE, round_count, round_share
 
 CountName = tuple[str, ...]
 Numbers = npt.NDArray[np.float64]

@@ -56,8 +56,8 @@ def small_counts_in_audits(home: Path, most: int) -> list[Tied]:
     )
 
 
-def small_numbers(home: Path) -> list[tuple[str, str, int]]:
-    """Every number of students from 1 to 9 in a file that is published."""
+def small_numbers(home: Path, smallest: int = 10) -> list[tuple[str, str, int]]:
+    """Every number of students from 1 to below `smallest` in a file that is published."""
     files = [
         file
         for pattern in (
@@ -83,13 +83,13 @@ def small_numbers(home: Path) -> list[tuple[str, str, int]]:
         (file, where, number)
         for file, content in read.items()
         for where, number in _numbers(content, "")
-        if 0 < number < 10
+        if 0 < number < smallest
     ]
 
 
-def small_counts_in_effects(home: Path) -> list[tuple[str, float]]:
+def small_counts_in_effects(home: Path, smallest: int = 10) -> list[tuple[str, float]]:
     """The bands of an amount received whose number is left out and follows all the same, to fewer
-    than ten.
+    than `smallest`.
     """
     found = []
     for file in (home / "effects").glob("*.json"):
@@ -107,8 +107,9 @@ def small_counts_in_effects(home: Path) -> list[tuple[str, float]]:
             for place in [at for at, number in enumerate(served) if number is None]:
                 goal = np.eye(len(served))[place]
                 ends = [linprog(sign * goal, rows, limits, bounds=bounds) for sign in (1, -1)]
-                if all(end.status == 0 for end in ends) and -ends[1].fun - ends[0].fun < 10:
-                    found.append((program["program_id"], -ends[1].fun - ends[0].fun))
+                width = -ends[1].fun - ends[0].fun if all(end.status == 0 for end in ends) else None
+                if width is not None and width < smallest:
+                    found.append((program["program_id"], width))
     return found
 
 
@@ -209,6 +210,6 @@ def _true(
                 counts |= {
                     key: count
                     for key, count in cells.items()
-                    if name and (not key[1][0] or CHECKS[measure.check].compares(key[1][0]))
+                    if name and (not key[1][0] or CHECKS[measure.check].applies_to(key[1][0]))
                 }
     return counts

@@ -27,7 +27,8 @@ from fairness.approval.signoff import (
     rollback,
 )
 from fairness.gate.gate import Verdict
-from fairness.policy.policy import Consequence, Policy
+from fairness.policy.policy import Policy
+from fairness.policy.policy_file import Consequence
 from fairness.report.report import audits_of_snapshot, audits_of_version, latest_audit
 from handrail.cli import app
 from handrail.demo import write_source_files

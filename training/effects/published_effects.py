@@ -3,8 +3,9 @@ that is small.
 
 `home/effects/<snapshot>.json` holds the answer with digests of everything that it was made of. A
 file is never changed: where the costs are others, a new one takes its place and the old one stays
-beside it. Numbers of students are rounded to ten and left out below ten, as are amounts and dollars
-that would give such a number away (`records.suppression.cell_suppression`).
+beside it. Numbers of students are rounded to ten and suppressed below the smallest cell
+(`records.suppression.small_numbers`), as are amounts and dollars that would give such a number away
+(`records.suppression.cell_suppression`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ import pandas as pd
 from features.catalog import catalog_hash
 from records.decisions.program_costs import StatedCost
 from records.suppression.cell_suppression import suppressed_parts
-from records.suppression.rule import round_count
+from records.suppression.rounding import round_count
+from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from records.system.errors import UserError
 from records.system.files import write_atomic
 from training.effects.effects import (
@@ -40,8 +42,6 @@ from training.episodes.outcome import OutcomeDefinition
 from training.estimation.policy_value import Estimate
 
 FORMAT = "handrail-effects-1"
-SMALLEST = 10
-"""Students below which a number is left out."""
 NO_SUPPORT, NOBODY_BEGAN = "no_support", "nobody_began"
 REASONS: Mapping[str, str] = {
     **NO_ESTIMATE_REASONS,
@@ -58,16 +58,32 @@ class EffectFileCorrupt(UserError, ValueError):
 
 @dataclass(frozen=True)
 class EffectInputs:
-    """What figures are made of. Two sets of figures with the same inputs are the same."""
+    """What figures are made of. Two sets of figures with the same inputs are the same.
+
+    `smallest_cell` is written only where it is not ten, as a file has it that holds none.
+    """
 
     snapshot_id: str
     outcome_sha256: str
     costs_sha256: str
     features_sha256: str
+    smallest_cell: int = DEFAULT_SMALL_NUMBERS.smallest_cell
 
     @property
     def sha256(self) -> str:
-        return _digest(asdict(self))
+        return _digest(self.to_dict())
+
+    @property
+    def small_numbers(self) -> SmallNumbers:
+        """The rule that the figures obey."""
+        return SmallNumbers(self.smallest_cell)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as the file has them."""
+        content = asdict(self)
+        if self.smallest_cell == DEFAULT_SMALL_NUMBERS.smallest_cell:
+            del content["smallest_cell"]
+        return content
 
     def changed(self, now: EffectInputs) -> tuple[str, ...]:
         """Which of these are others now: names of fields."""
@@ -80,8 +96,8 @@ class EffectFigures:
 
     Attributes:
         served, compared, left_out: students served and not served, and records of students served
-            that nobody is alike to: rounded to ten, None below ten or where another number would
-            give one away.
+            that nobody is alike to: rounded to ten, None below the smallest cell or where another
+            number would give one away.
         spread: standard deviation among those not served.
     """
 
@@ -145,7 +161,7 @@ class EffectReport:
         content = {
             "format": FORMAT,
             "at": self.at.isoformat(),
-            "inputs": asdict(self.inputs),
+            "inputs": self.inputs.to_dict(),
             "programs": [asdict(one) for one in self.programs],
         }
         return json.dumps(
@@ -185,12 +201,14 @@ def current_inputs(home: Path, snapshot_id: str, costs: Mapping[str, Cost]) -> E
 
     Raises:
         OutcomeError: the district's own outcome cannot be read.
+        SmallNumbersError: nor can its own rule of small numbers.
     """
     return EffectInputs(
         snapshot_id,
         OutcomeDefinition.of(home).sha256,
         _digest({key: list(cost) for key, cost in costs.items()}),
         catalog_hash(),
+        SmallNumbers.from_home(home).smallest_cell,
     )
 
 
@@ -206,14 +224,16 @@ def publish_effects(
     Args:
         found: as `program_effects` gives it.
         programs: the table of that name.
+        inputs: what the figures are made of, with the smallest cell that they obey.
     """
+    small_numbers = inputs.small_numbers
     by_program = {
         one.program_id: (one, joint)
         for one, joint in zip(found, joint_verdicts(found), strict=True)
     }
     entries = [
         (
-            _program(*by_program[key], costs.get(key))
+            _program(*by_program[key], costs.get(key), small_numbers)
             if key in by_program
             else _untold(row, costs.get(key))
         )
@@ -273,9 +293,11 @@ def newest_effects(home: Path, snapshot_id: str) -> EffectReport | None:
     return max((one for one in others if one is not None), key=lambda one: one.at, default=None)
 
 
-def _program(found: ProgramEffect, joint: JointVerdict, cost: Cost | None) -> PublishedEffect:
+def _program(
+    found: ProgramEffect, joint: JointVerdict, cost: Cost | None, small_numbers: SmallNumbers
+) -> PublishedEffect:
     effect = found.effect
-    few = min(effect.served, found.students_a_year) < SMALLEST
+    few = min(effect.served, found.students_a_year) < small_numbers.smallest_cell
     per_student = None if few or found.cost_per_student is None else round(found.cost_per_student)
     per_point = found.cost_per_point if joint.verdict == GAIN and not few else None
     return PublishedEffect(
@@ -283,12 +305,12 @@ def _program(found: ProgramEffect, joint: JointVerdict, cost: Cost | None) -> Pu
         found.organization_id,
         found.name,
         found.support,
-        _figures(effect, _enough(effect.served)),
+        _figures(effect, small_numbers.published_count(effect.served), small_numbers),
         effect.clustered_by,
         effect.clusters,
         joint.verdict,
         None if effect.estimate is None else round(joint.p_value, 3),
-        _amounts(found),
+        _amounts(found, small_numbers),
         cost,
         per_student,
         _rounded(per_point, 0),
@@ -319,13 +341,13 @@ def _untold(row: Mapping[Any, Any], cost: Cost | None) -> PublishedEffect:
     )
 
 
-def _figures(found: Effect, served: int | None) -> EffectFigures:
+def _figures(found: Effect, served: int | None, small_numbers: SmallNumbers) -> EffectFigures:
     """Of one comparison; `served` is what may be told of how many they are."""
     spread = round(found.spread, 2) if found.estimate is not None else None
     return EffectFigures(
         served,
-        _enough(found.compared),
-        _enough(found.served_left_out),
+        small_numbers.published_count(found.compared),
+        small_numbers.published_count(found.served_left_out),
         _rounded(found.naive, 2),
         _rounded(found.estimate, 2),
         spread,
@@ -333,26 +355,22 @@ def _figures(found: Effect, served: int | None) -> EffectFigures:
     )
 
 
-def _amounts(found: ProgramEffect) -> tuple[DosageBand, ...]:
+def _amounts(found: ProgramEffect, small_numbers: SmallNumbers) -> tuple[DosageBand, ...]:
     """By amount received, where there is an estimate at all: with fewer students a limit would be
     one student's.
     """
     if found.effect.estimate is None:
         return ()
-    hidden = suppressed_parts({band.name: band.effect.served for band in found.dosage}, SMALLEST)
+    served_by_band = {band.name: band.effect.served for band in found.dosage}
+    hidden = suppressed_parts(served_by_band, small_numbers.smallest_cell)
     told, above = [], 0.0
     for band in found.dosage:
         served = None if band.name in hidden else round_count(band.effect.served)
         last = band is found.dosage[-1]
-        told.append(
-            DosageBand(band.name, above, None if last else band.most, _figures(band.effect, served))
-        )
+        figures = _figures(band.effect, served, small_numbers)
+        told.append(DosageBand(band.name, above, None if last else band.most, figures))
         above = band.most
     return tuple(told)
-
-
-def _enough(number: int) -> int | None:
-    return round_count(number) if number >= SMALLEST else None
 
 
 def _rounded(found: Estimate | None, places: int) -> Estimate | None:

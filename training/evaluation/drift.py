@@ -8,8 +8,8 @@ nothing of chance, which moves the index by about chi-square(cells - 1) * (1/n +
 changed (Yurdakul & Naranjo (2020), Journal of Risk Model Validation 14(4)). A change is said only
 beyond both.
 
-What is kept and told are shares of many: no cell of fewer than ten students (NCES 2011-603), no
-edge that is one student's own value (R58).
+What is kept and published are shares of many: no cell of fewer students than the smallest cell
+(`records.suppression.small_numbers`), no edge that is one student's own value (R58).
 """
 
 from __future__ import annotations
@@ -27,15 +27,14 @@ from pydantic import TypeAdapter
 from scipy.stats import chi2
 
 from features.catalog import FEATURES_BY_NAME
+from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from training.episodes.episodes import DecisionDay, Episodes
 from training.estimation.policy_value import FEW_CLUSTERS, Estimate, clustered_mean
 from training.estimation.pseudo_outcomes import FloatArray
 from training.evaluation.evaluate import (
-    SMALLEST_CELL,
     EvaluationSet,
     best_support_benefits,
     calibration_rows,
-    published_count,
 )
 from training.ranking.ranker import BenefitRanker, coarsen
 
@@ -73,8 +72,8 @@ class Distribution:
     Attributes:
         edges: a cell holds what is above one edge, up to and with the next.
         shares: of all students, shape (edges + 1,), or none where the feature is hardly known of
-            anybody. None is a cell with fewer than ten students.
-        missing: the share of whom it is not known; None for fewer than ten.
+            anybody. None is a cell with fewer students than the smallest cell.
+        missing: the share of whom it is not known; None for fewer than that.
     """
 
     edges: tuple[float, ...]
@@ -254,7 +253,11 @@ def worst_level(found: Sequence[DriftLevel]) -> DriftLevel:
     return max(found, key=lambda one: _RANK[one], default=DriftLevel.UNKNOWN)
 
 
-def build_reference(episodes: Episodes, days: Sequence[DecisionDay]) -> DriftReference:
+def build_reference(
+    episodes: Episodes,
+    days: Sequence[DecisionDay],
+    small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
+) -> DriftReference:
     """What the students of episodes looked like at each place of the school year.
 
     Args:
@@ -266,27 +269,37 @@ def build_reference(episodes: Episodes, days: Sequence[DecisionDay]) -> DriftRef
     for place in sorted(set(place_of.values()) & set(places)):
         rows = (places == place).to_numpy()
         features, students = episodes.features[rows], episodes.student[rows]
-        number = published_count(students.nunique())
+        number = small_numbers.published_count(students.nunique())
         if number is not None:
             first = ~students.duplicated().to_numpy()
             coarse = coarsen(features)
             found[int(place)] = SchoolDayReference(
                 number,
                 {
-                    str(name): _distribution(_floats(features[name]), _floats(coarse[name]), first)
+                    str(name): _distribution(
+                        _floats(features[name]),
+                        _floats(coarse[name]),
+                        first,
+                        small_numbers.smallest_cell,
+                    )
                     for name in features.columns
                 },
             )
     return DriftReference(found)
 
 
-def compare_day(reference: DriftReference, day: DecisionDay, now: pd.DataFrame) -> DayDrift:
+def compare_day(
+    reference: DriftReference,
+    day: DecisionDay,
+    now: pd.DataFrame,
+    small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
+) -> DayDrift:
     """One decision day against the reference of its place.
 
     Args:
         now: the features of the day, one row a student.
     """
-    then, students = reference.places.get(day.place), published_count(len(now))
+    then, students = reference.places.get(day.place), small_numbers.published_count(len(now))
     if then is None:
         return DayDrift(
             day.day,
@@ -305,14 +318,19 @@ def compare_day(reference: DriftReference, day: DecisionDay, now: pd.DataFrame) 
         day.place,
         students,
         tuple(
-            compare_feature(name, one, _floats(now[name]), then.students, level)
+            compare_feature(name, one, _floats(now[name]), then.students, level, small_numbers)
             for name, one in then.features.items()
         ),
     )
 
 
 def compare_feature(
-    name: str, then: Distribution, now: FloatArray, students: int, level: float = FALSE_ALARM_RATE
+    name: str,
+    then: Distribution,
+    now: FloatArray,
+    students: int,
+    level: float = FALSE_ALARM_RATE,
+    small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> FeatureDrift:
     """One feature against its distribution among `students`.
 
@@ -322,7 +340,8 @@ def compare_feature(
     """
     told = _merged_for(then, len(now))
     counts = _counts(now, told.edges)
-    expected, actual = _shares(told, counts, students)
+    smallest = small_numbers.smallest_cell
+    expected, actual = _shares(told, counts, students, smallest)
     index = float(((actual - expected) * np.log(actual / expected)).sum())
     chance = float(chi2.ppf(1 - level, max(1, len(expected) - 1))) * (1 / students + 1 / len(now))
     return FeatureDrift(
@@ -330,8 +349,8 @@ def compare_feature(
         round(index, 3),
         round(chance, 3),
         _percent(then.missing),
-        _told_share(int(counts[-1]), len(now)),
-        _turn(then, now),
+        _told_share(int(counts[-1]), len(now), smallest),
+        _turn(then, now, smallest),
     )
 
 
@@ -359,17 +378,19 @@ def realized_benefit(found: EvaluationSet, ranker: BenefitRanker) -> RealizedBen
     )
 
 
-def _distribution(values: FloatArray, coarse: FloatArray, first: NDArray[np.bool_]) -> Distribution:
-    """Cells of about a tenth, each with ten students or more; a student counts for one cell alone,
-    by `first`.
+def _distribution(
+    values: FloatArray, coarse: FloatArray, first: NDArray[np.bool_], smallest: int
+) -> Distribution:
+    """Cells of about a tenth, each with `smallest` students or more; a student counts for one cell
+    alone, by `first`.
     """
     known = ~np.isnan(values)
-    if (known & first).sum() < SMALLEST_CELL:
+    if (known & first).sum() < smallest:
         return Distribution((), (), 1.0)
     tenths = np.quantile(coarse[known], np.arange(1, BINS) / BINS, method="inverted_cdf")
     edges = np.unique(tenths.round(6) + 0.0).tolist()
-    _joined(edges, [float(one) for one in _counts(values[first], edges)[:-1]], SMALLEST_CELL)
-    missing = float((~known).mean()) if (~known & first).sum() >= SMALLEST_CELL else None
+    _joined(edges, [float(one) for one in _counts(values[first], edges)[:-1]], smallest)
+    missing = float((~known).mean()) if (~known & first).sum() >= smallest else None
     if not edges:
         top = round(float(coarse[known].max()), 6)
         return Distribution((top,), (round(1 - (missing or 0.0), 3), None), _rounded(missing))
@@ -404,18 +425,18 @@ def _merged_for(then: Distribution, now: int) -> Distribution:
 
 
 def _shares(
-    then: Distribution, counts: NDArray[np.intp], students: int
+    then: Distribution, counts: NDArray[np.intp], students: int, smallest: int
 ) -> tuple[FloatArray, FloatArray]:
     """Shares then and now in each cell and, last, of whom the feature is missing, shape (cells,);
     each adds up to one.
 
-    A cell of fewer than ten now counts as five: its number decides nothing. Of a cell that was too
-    small to be told, or whose number now would be by chance, the share then is taken to be what it
-    is now, up to what it may have been. So is the share missing, where it is smaller now: a first
-    year of records has no marks of the year before, and that more is known of students than then
-    does not mislead who learned from both.
+    A cell of fewer than `smallest` now counts as half of that: its number decides nothing. Of a
+    cell that was too small to be told, or whose number now would be by chance, the share then is
+    taken to be what it is now, up to what it may have been. So is the share missing, where it is
+    smaller now: a first year of records has no marks of the year before, and that more is known of
+    students than then does not mislead who learned from both.
     """
-    held = np.where(counts < SMALLEST_CELL, SMALLEST_CELL / 2, counts.astype("float64"))
+    held = np.where(counts < smallest, smallest / 2, counts.astype("float64"))
     actual = held / held.sum()
     told = np.array([one if one is not None else np.nan for one in (*then.shares, then.missing)])
     if not then.shares:
@@ -423,7 +444,7 @@ def _shares(
     few = MIN_EXPECTED_COUNT / int(counts.sum())
     rare = np.isnan(told) | (told < few)
     rare[-1] |= bool(then.shares) and actual[-1] < told[-1]
-    limit = np.maximum(np.where(np.isnan(told), SMALLEST_CELL / students, told), few)
+    limit = np.maximum(np.where(np.isnan(told), smallest / students, told), few)
     expected = np.where(rare, np.minimum(actual, limit), told)
     if rare.all():
         return actual, actual
@@ -440,9 +461,9 @@ def _counts(values: FloatArray, edges: Sequence[float]) -> NDArray[np.intp]:
     return np.append(held, len(values) - len(known))
 
 
-def _turn(then: Distribution, now: FloatArray) -> LargestShift | None:
-    """The edge above which the shares differ most, where what it tells of both is of ten students
-    or more.
+def _turn(then: Distribution, now: FloatArray, smallest: int) -> LargestShift | None:
+    """The edge above which the shares differ most, where there are `smallest` students or more on
+    both sides of it.
     """
     if None in then.shares or len(then.shares) < 2:
         return None
@@ -451,7 +472,7 @@ def _turn(then: Distribution, now: FloatArray) -> LargestShift | None:
     counts = _counts(now, then.edges)[:-1]
     known = int(counts.sum())
     above_now = known - counts.cumsum()[:-1]
-    enough = (above_now >= SMALLEST_CELL) & (known - above_now >= SMALLEST_CELL)
+    enough = (above_now >= smallest) & (known - above_now >= smallest)
     if not enough.any():
         return None
     at = int(np.where(enough, np.abs(above_now / max(known, 1) - above_then), -1.0).argmax())
@@ -475,8 +496,8 @@ def _slope(
     return found if math.isfinite(found.lower + found.upper) else None
 
 
-def _told_share(count: int, of: int) -> float | None:
-    return _percent(count / of) if min(count, of - count) >= SMALLEST_CELL else None
+def _told_share(count: int, of: int, smallest: int) -> float | None:
+    return _percent(count / of) if min(count, of - count) >= smallest else None
 
 
 def _percent(share: float | None) -> float | None:

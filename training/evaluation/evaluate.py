@@ -3,8 +3,8 @@ from.
 
 Episodes that judge, and all that is known of a ranker judged by them: values, overlap, calibration.
 Chances and expectations of each judged episode come from models that did not see its student. What
-leaves this room of the numbers of students is rounded to ten, and left out below ten (R60): a table
-of overlap must not tell of a child.
+leaves this room of the numbers of students is rounded to ten, and left out below the smallest cell
+(`records.suppression.small_numbers`, R60): a table of overlap must not tell of a child.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from training.episodes.episodes import Episodes, NotEnoughEvidence
 from training.estimation.policy_value import (
     Actions,
@@ -38,9 +39,6 @@ from training.estimation.sensitivity import e_value_sentence
 from training.ranking.ranker import BenefitRanker
 from training.ranking.suggestions import choose_actions
 
-SMALLEST_CELL = 10
-"""Fewest students behind a number that is published (NCES 2011-603)."""
-ROUNDED_TO = 10
 N_CALIBRATION_BINS = 5
 TREATED_PHRASE = "got what it would choose"
 Row = dict[str, Any]
@@ -60,6 +58,7 @@ class EvaluationSet:
     propensity: FloatArray
     expected: FloatArray
     benefit: FloatArray
+    small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS
 
     def __len__(self) -> int:
         return len(self.episodes)
@@ -106,10 +105,11 @@ class EvaluationSet:
         )
 
     def published(self, count: float) -> int | None:
-        """A number of episodes as it may be told: rounded to ten; None where fewer than ten
-        students may be behind.
+        """A number of episodes as it may be published: rounded to ten; None where fewer students
+        than the smallest cell may be behind it.
         """
-        return published_count(int(count) if count >= SMALLEST_CELL * len(self.days) else 0)
+        enough = count >= self.small_numbers.smallest_cell * len(self.days)
+        return self.small_numbers.published_count(int(count)) if enough else None
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,11 @@ class Evaluation:
 
 
 def evaluation_set(
-    episodes: Episodes, judged: BoolArray, supports: tuple[str, ...], seed: int
+    episodes: Episodes,
+    judged: BoolArray,
+    supports: tuple[str, ...],
+    seed: int,
+    small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> EvaluationSet:
     """The judged ones of all episodes, from which chances and expectations are learned,
     cross-fitted by student.
@@ -195,7 +199,13 @@ def evaluation_set(
         pd.Categorical(own.support, categories=[NONE, *supports]).codes, dtype=np.intp
     )
     return EvaluationSet(
-        own, supports, taken, found.propensity[judged], found.outcome[judged], found.values[judged]
+        own,
+        supports,
+        taken,
+        found.propensity[judged],
+        found.outcome[judged],
+        found.values[judged],
+        small_numbers,
     )
 
 
@@ -217,7 +227,11 @@ def evaluate(found: EvaluationSet, ranker: BenefitRanker, programs: pd.DataFrame
 
 
 def evaluate_on_later_days(
-    episodes: Episodes, ranker: BenefitRanker, programs: pd.DataFrame, seed: int = 0
+    episodes: Episodes,
+    ranker: BenefitRanker,
+    programs: pd.DataFrame,
+    seed: int = 0,
+    small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> Evaluation:
     """Let `ranker` learn from the earlier two thirds of the decision days, and judge it on the
     later ones.
@@ -228,7 +242,7 @@ def evaluate_on_later_days(
     """
     later = later_days_mask(episodes)
     supports = ranker.supports or tuple(sorted(set(episodes.support) - {NONE}))
-    found = evaluation_set(episodes, later, tuple(supports), seed)
+    found = evaluation_set(episodes, later, tuple(supports), seed, small_numbers)
     earlier = training_split(episodes, later, seed)
     ranker.fit(earlier.features, earlier.outcome, earlier.support, earlier.student)
     return evaluate(found, ranker, programs)
@@ -272,7 +286,7 @@ def calibration_rows(found: EvaluationSet, ranker: BenefitRanker) -> Iterator[Ro
     """What was predicted of each student's best support and what it came to, doubly robust, by
     fifths of the former.
 
-    Nothing where a fifth would stand for fewer than ten students.
+    Nothing where a fifth may stand for fewer students than the smallest cell.
     """
     predicted, realised = best_support_benefits(found, ranker)
     students = found.episodes.student.to_numpy()
@@ -325,15 +339,6 @@ def importance_rows(
         {"family": family, "points": float(np.mean(found))} for family, found in sizes.items()
     ]
     return sorted(found_rows, key=lambda row: -row["points"])
-
-
-def published_count(students: int) -> int | None:
-    """A number of students as it may be published: rounded to ten (halves up), None below ten."""
-    return (
-        None
-        if students < SMALLEST_CELL
-        else (students + ROUNDED_TO // 2) // ROUNDED_TO * ROUNDED_TO
-    )
 
 
 def nan_to_none(value: Any) -> Any:

@@ -23,6 +23,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from records.system.errors import UserError
 from training.episodes.episodes import MIN_STARTS_PER_SUPPORT, Episodes
 from training.estimation.policy_value import (
@@ -42,7 +43,6 @@ from training.evaluation.evaluate import (
     evaluation_set,
     later_days_mask,
     nan_to_none,
-    published_count,
     training_split,
 )
 from training.ranking.model_file import RankerModel
@@ -136,9 +136,9 @@ class PolicyComparison:
             "got what the one would choose and the other not",
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as JSON wants them. Fewer than ten students who would be treated
-        differently are not told.
+    def to_dict(self, small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS) -> dict[str, Any]:
+        """Plain values, as JSON wants them. How many students would be treated differently is
+        suppressed below the smallest cell.
         """
         found = asdict(self) | {
             "first_day": str(self.first_day),
@@ -147,7 +147,7 @@ class PolicyComparison:
             "sensitivity": self.sensitivity,
             "how": MODE_DESCRIPTIONS[self.way],
             "difference": asdict(self.difference.estimate),
-            "differing": published_count(self.difference.differing),
+            "differing": small_numbers.published_count(self.difference.differing),
         }
         plain: dict[str, Any] = nan_to_none(found)
         return plain

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from records.snapshots.snapshot import Snapshot
+from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from records.system.errors import UserError
 from records.system.files import write_atomic
 from training.episodes.episodes import (
@@ -74,6 +75,8 @@ class DriftReport:
         next_day, next_place: the decision day that comes next, where the calendar holds one.
         realised: what came of what it predicted; None where that cannot be told, and `why_not` says
             why in words.
+        smallest_cell: students below which nothing is published of them; a file that holds none was
+            written where that is ten.
     """
 
     at: datetime
@@ -88,6 +91,12 @@ class DriftReport:
     next_place: int | None
     realised: RealizedBenefit | None
     why_not: str = ""
+    smallest_cell: int = DEFAULT_SMALL_NUMBERS.smallest_cell
+
+    @property
+    def small_numbers(self) -> SmallNumbers:
+        """The rule that the figures obey."""
+        return SmallNumbers(self.smallest_cell)
 
     @property
     def features(self) -> DriftLevel:
@@ -103,18 +112,34 @@ class DriftReport:
         """Whether the version is to be trained anew and audited again."""
         return self.features is DriftLevel.MUCH or self.outcome is PredictionCheck.LESS
 
-    def made_of(self, found: ModelVersion, snapshot_id: str, outcome_sha256: str) -> bool:
+    def made_of(
+        self,
+        found: ModelVersion,
+        snapshot_id: str,
+        outcome_sha256: str,
+        small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
+    ) -> bool:
         """Whether this was worked out of just these."""
-        return (self.version, self.sha256, self.snapshot_id, self.outcome_sha256) == (
+        return (
+            self.version,
+            self.sha256,
+            self.snapshot_id,
+            self.outcome_sha256,
+            self.smallest_cell,
+        ) == (
             found.version,
             found.sha256,
             snapshot_id,
             outcome_sha256,
+            small_numbers.smallest_cell,
         )
 
     def to_json(self) -> str:
         """Canonical JSON with its own digest."""
-        content = {"format": FORMAT, "found": _DRIFT.dump_python(self, mode="json")}
+        by_default = self.smallest_cell == DEFAULT_SMALL_NUMBERS.smallest_cell
+        unwritten = {"smallest_cell"} if by_default else set()
+        drift = _DRIFT.dump_python(self, mode="json", exclude=unwritten)
+        content = {"format": FORMAT, "found": drift}
         return json.dumps(
             content | {"sha256": _digest(content)}, sort_keys=True, indent=1, allow_nan=False
         )
@@ -163,16 +188,20 @@ def compute_drift_report(
         DriftReferenceCorrupt: nor is what its students looked like.
         NotComparable: the version does not say which days it learned from.
     """
-    outcome = OutcomeDefinition.of(home)
+    outcome, small_numbers = OutcomeDefinition.of(home), SmallNumbers.from_home(home)
     before = _before(home, found.version, snapshot.id)
-    if before is not None and before.made_of(found, snapshot.id, outcome.sha256):
+    if before is not None and before.made_of(found, snapshot.id, outcome.sha256, small_numbers):
         return before
     model, reference = read_model(found.file, found.sha256), found.reference()
     until = max(date.fromisoformat(day) for day in trained_days(model.manifest))
     since, coming = _days_after(snapshot, until)
     behavior = bool(model.manifest.get("behavior"))
-    days = () if reference is None else _compared(snapshot, reference, since, behavior, progress)
-    realised, why_not = _realised(snapshot, model, outcome, seed, progress)
+    days = (
+        ()
+        if reference is None
+        else _compared(snapshot, reference, since, behavior, small_numbers, progress)
+    )
+    realised, why_not = _realised(snapshot, model, outcome, seed, small_numbers, progress)
     drift = DriftReport(
         at,
         found.version,
@@ -186,6 +215,7 @@ def compute_drift_report(
         coming.place if coming else None,
         realised,
         why_not,
+        small_numbers.smallest_cell,
     )
     write_drift_report(drift, home)
     return drift
@@ -254,14 +284,14 @@ def _compared(
     reference: DriftReference,
     since: Sequence[DecisionDay],
     behavior: bool,
+    small_numbers: SmallNumbers,
     progress: ProgressCallback,
 ) -> tuple[DayDrift, ...]:
     found = []
     for done, one in enumerate(since):
         progress("comparing decision days", done, len(since))
-        found.append(
-            compare_day(reference, one, features_as_of(snapshot, one.day, behavior=behavior))
-        )
+        features = features_as_of(snapshot, one.day, behavior=behavior)
+        found.append(compare_day(reference, one, features, small_numbers))
     progress("comparing decision days", len(since), len(since))
     return tuple(found)
 
@@ -271,6 +301,7 @@ def _realised(
     model: RankerModel,
     outcome: OutcomeDefinition,
     seed: int,
+    small_numbers: SmallNumbers,
     progress: ProgressCallback,
 ) -> tuple[RealizedBenefit | None, str]:
     """What came of what the model predicted, or why that cannot be told."""
@@ -301,7 +332,7 @@ def _realised(
         )
     progress("judging what came of it", 0, 1)
     found = realized_benefit(
-        evaluation_set(episodes, fresh, model.ranker.supports_, seed), model.ranker
+        evaluation_set(episodes, fresh, model.ranker.supports_, seed, small_numbers), model.ranker
     )
     progress("judging what came of it", 1, 1)
     return found, ""

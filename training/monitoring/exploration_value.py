@@ -20,10 +20,10 @@ from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
 from records.decisions.impressions import Impression, RankedSupport
 from records.snapshots.snapshot import Snapshot
+from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from training.episodes.outcome import OutcomeDefinition, progress_points
 from training.estimation.policy_value import Estimate, policy_value
 from training.estimation.pseudo_outcomes import FloatArray
-from training.evaluation.evaluate import SMALLEST_CELL
 from training.evaluation.model_comparison import PolicyDifference, paired_difference
 
 Reward = Callable[[date], Mapping[str, float]]
@@ -61,6 +61,8 @@ def estimate_exploration_value(
     lists: Iterable[Impression],
     reward: Reward,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> ExplorationValue:
     """The value of each order of the lists that were open to a draw.
 
@@ -76,11 +78,11 @@ def estimate_exploration_value(
     progress(len(days), len(days))
     judged = [one for one in opened if one.student_id in known[one.as_of]]
     students = pd.Series([one.student_id for one in judged], dtype=object)
-    if students.nunique() < SMALLEST_CELL:
+    if students.nunique() < small_numbers.smallest_cell:
         return ExplorationValue(len(judged), students.nunique(), ())
     outcomes = np.array([known[one.as_of][one.student_id] for one in judged])
     return ExplorationValue(
-        len(judged), students.nunique(), tuple(_orders(judged, outcomes, students))
+        len(judged), students.nunique(), tuple(_orders(judged, outcomes, students, small_numbers))
     )
 
 
@@ -100,7 +102,10 @@ def progress_after(snapshot: Snapshot, outcome: OutcomeDefinition, day: date) ->
 
 
 def _orders(
-    judged: Sequence[Impression], outcomes: FloatArray, students: pd.Series
+    judged: Sequence[Impression],
+    outcomes: FloatArray,
+    students: pd.Series,
+    small_numbers: SmallNumbers,
 ) -> Iterable[FirstSlotPolicy]:
     names = sorted({entry.support for one in judged for entry in one.listed})
     chances, best, another, challengers = (np.zeros((len(judged), len(names))) for _ in range(4))
@@ -122,7 +127,7 @@ def _orders(
     )
     for name, order in ((NEAR_BEST_FIRST, another), (CHALLENGER_FIRST, challengers)):
         told = order.sum(axis=1) > 0
-        if students[told].nunique() >= SMALLEST_CELL:
+        if students[told].nunique() >= small_numbers.smallest_cell:
             parts = (
                 outcomes[told],
                 taken[told],

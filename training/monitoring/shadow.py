@@ -1,7 +1,7 @@
 """How a challenger's unseen lists compare with those that were shown, as numbers of lists.
 
-Counts only: nothing here names a student, and a number behind which fewer than ten students may
-stand is not told.
+Counts only: nothing here names a student, and a number behind which fewer students than the
+smallest cell may stand is suppressed.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from records.decisions.impressions import Impression
+from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 
-FEWEST = 10
 NO_SUGGESTION = "no suggestion"
 
 
@@ -28,11 +28,11 @@ class TopSuggestionPair:
 @dataclass(frozen=True)
 class ShadowComparison:
     """`students`: each counts once, by the newest list. `same_first`: for how many both have the
-    same support first; None where that, less the pairs that are told, would tell of fewer than
-    `FEWEST`.
+    same support first; None where that, less the pairs that are published, would give away a number
+    below the smallest cell.
 
-    `first_places`: pairs with at least `FEWEST` students, the most frequent first; `other`: all
-    other pairs together, none or `FEWEST` at least.
+    `first_places`: pairs with at least as many students as the smallest cell, the most frequent
+    first; `other`: all other pairs together, none or as many at least.
     """
 
     students: int
@@ -41,8 +41,11 @@ class ShadowComparison:
     other: int
 
 
-def compare_shadow_lists(lists: Iterable[Impression]) -> ShadowComparison:
+def compare_shadow_lists(
+    lists: Iterable[Impression], small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS
+) -> ShadowComparison:
     """Compare what was shown with what a challenger would have shown beside it."""
+    fewest = small_numbers.smallest_cell
     newest = {(one.student_id, one.organization_id): one for one in lists}
     latest = {student: one for (student, _), one in newest.items()}
     pairs = Counter(
@@ -50,15 +53,15 @@ def compare_shadow_lists(lists: Iterable[Impression]) -> ShadowComparison:
         for one in latest.values()
     )
     told = [
-        TopSuggestionPair(*pair, count) for pair, count in pairs.most_common() if count >= FEWEST
+        TopSuggestionPair(*pair, count) for pair, count in pairs.most_common() if count >= fewest
     ]
-    while told and 0 < _others(latest, told) < FEWEST:
+    while told and 0 < _others(latest, told) < fewest:
         told.pop()
     same = sum(count for (shown, unseen), count in pairs.items() if shown == unseen)
     other = _others(latest, told)
     hidden = same - sum(one.students for one in told if one.shown == one.unseen)
-    tells = min(same, len(latest) - same) >= FEWEST and all(
-        part == 0 or part >= FEWEST for part in (hidden, other - hidden)
+    tells = min(same, len(latest) - same) >= fewest and all(
+        part == 0 or part >= fewest for part in (hidden, other - hidden)
     )
     return ShadowComparison(len(latest), same if tells else None, tuple(told), other)
 

@@ -1,8 +1,8 @@
 """The model card of a version: one set of facts, as JSON for machines and as Markdown to read.
 
 What it is for and not for, what it learned from, how it was judged and how sure that is, where it
-ends. No row of data and no number of fewer than ten students is in it. Source of the form: Mitchell
-et al. (2019), "Model Cards for Model Reporting", FAT*.
+ends. No row of data and no number of students below the smallest cell is in it. Source of the form:
+Mitchell et al. (2019), "Model Cards for Model Reporting", FAT*.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from features.catalog import FEATURES_BY_NAME
+from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from training.episodes.episodes import Episodes
 from training.episodes.outcome import MEASURE_UNITS, OutcomeDefinition
 from training.estimation.pseudo_outcomes import NONE
@@ -20,7 +21,6 @@ from training.evaluation.evaluate import (
     Row,
     importance_rows,
     nan_to_none,
-    published_count,
 )
 from training.ranking.ranker import BenefitRanker
 from training.registry.provenance import Provenance
@@ -78,6 +78,7 @@ def card_facts(
     origin: Provenance,
     judgement: Evaluation,
     parameters: Mapping[str, Any],
+    small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> JsonObject:
     """All that a card says, as plain values: the same in JSON and in Markdown."""
     counts = episodes.support.value_counts()
@@ -93,7 +94,8 @@ def card_facts(
         "made_from": asdict(origin),
         "decision_days": sorted(str(day) for day in episodes.decision_date.unique()),
         "episodes": {
-            name: published_count(int(counts.get(name, 0))) for name in (NONE, *ranker.supports_)
+            name: small_numbers.published_count(int(counts.get(name, 0)))
+            for name in (NONE, *ranker.supports_)
         },
         "features": families,
         "outcome": asdict(outcome),
@@ -109,7 +111,7 @@ def card_facts(
     return plain
 
 
-def card_text(facts: JsonObject) -> str:
+def card_text(facts: JsonObject, small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS) -> str:
     """The card in Markdown."""
     made, judged = facts["made_from"], facts["evaluation"]
     parts = [
@@ -138,11 +140,12 @@ def card_text(facts: JsonObject) -> str:
         "## What counts as progress",
         _outcome(facts["outcome"]),
         "## How it was judged",
-        _judged(judged),
+        _judged(judged, small_numbers),
         "### Overlap",
         (
             "Judged episodes by the chance that past practice gave to what the policy chooses, to"
-            " the nearest ten; a dash where fewer than ten students may be behind."
+            f" the nearest ten; a dash where fewer than {small_numbers.in_words} students may be"
+            " behind."
         ),
         overlap_table(judged["overlap"]),
         "### Calibration",
@@ -228,16 +231,18 @@ def calibration_table(rows: Sequence[Row]) -> str:
     )
 
 
-def _judged(judged: JsonObject) -> str:
+def _judged(judged: JsonObject, small_numbers: SmallNumbers) -> str:
     gain = judged["same_places"]["gain"]
+    episodes, places = (
+        format_count(small_numbers.published_count(judged[name])) for name in ("episodes", "places")
+    )
     return "\n\n".join(
         [
             (
                 "A clone that learned from the earlier decision days was judged on the later ones,"
                 f" {judged['first_day']} to {judged['last_day']}:"
-                f" {format_count(published_count(judged['episodes']))} episodes, in"
-                f" {format_count(published_count(judged['places']))} of which past practice gave a"
-                " support. Values are progress points an episode."
+                f" {episodes} episodes, in {places} of which past practice gave a support. Values"
+                " are progress points an episode."
             ),
             _table(
                 ("figure", "same number of places", "no limit on places"),

@@ -27,6 +27,7 @@ import pandas as pd
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
 from records.snapshots.snapshot import Snapshot
+from records.suppression.small_numbers import SmallNumbers
 from records.system.errors import UserError
 from records.system.files import write_atomic
 from training.episodes.episodes import (
@@ -206,10 +207,10 @@ def train(
         UnknownFeatureFamily: `without` names no family of features that could be an input, or all
             of them.
     """
-    outcome = OutcomeDefinition.of(home)
+    outcome, small_numbers = OutcomeDefinition.of(home), SmallNumbers.from_home(home)
     episodes = _episodes(snapshot, outcome, behavior, progress) if episodes is None else episodes
     supports = require_evidence(episodes, snapshot)
-    reference = build_reference(episodes, calendar_decision_days(snapshot)).to_json()
+    reference = build_reference(episodes, calendar_decision_days(snapshot), small_numbers).to_json()
     episodes = episodes.by_school() if folds_by == "school" else episodes
     episodes = drop_feature_families(episodes, without)
     parameters = _parameters(ranker, seed) | {"smallest_benefit": outcome.smallest_benefit}
@@ -225,7 +226,7 @@ def train(
     made = parameters | {"supports": supports}
     progress("judging on later decision days", 0, 1)
     twin = BenefitRanker(**made)
-    judgement = evaluate_on_later_days(episodes, twin, _programs(snapshot), seed)
+    judgement = evaluate_on_later_days(episodes, twin, _programs(snapshot), seed, small_numbers)
     progress("judging on later decision days", 1, 1)
     progress("learning from all decision days", 0, 1)
     fitted = BenefitRanker(**made).fit(
@@ -238,7 +239,13 @@ def train(
     }
     chosen = {"behavior": behavior, "without": ", ".join(without) or "nothing"}
     facts = card_facts(
-        fitted, episodes, outcome, origin, judgement, manifest["parameters"] | chosen
+        fitted,
+        episodes,
+        outcome,
+        origin,
+        judgement,
+        manifest["parameters"] | chosen,
+        small_numbers,
     )
     progress("registering with MLflow", 0, 1)
     (home / "models").mkdir(parents=True, exist_ok=True)
@@ -262,7 +269,7 @@ def train(
             judgement.metrics(),
             logged,
             tags=_tags(origin, recipe, reference) | own,
-            artifacts=_artifact_texts(facts, judgement)
+            artifacts=_artifact_texts(facts, judgement, small_numbers)
             | {
                 DRIFT_REFERENCE_FILE: reference,
                 HOLDOUT_CLONE_FILE: twin_file.read_text(encoding="utf-8"),
@@ -283,8 +290,8 @@ def recipe_digest(
     folds_by: FoldsBy = "student",
     without: Sequence[str] = (),
 ) -> str:
-    """The digest of all that would decide what a model trained now is: not of the commit, but of
-    the code itself.
+    """The digest of all that would decide what a model trained now, and its card, would be: not of
+    the commit, but of the code itself.
     """
     origin = asdict(current_provenance(snapshot, OutcomeDefinition.of(home)))
     del origin["commit"]
@@ -295,6 +302,7 @@ def recipe_digest(
         "parameters": _parameters(ranker, seed),
         "folds_by": folds_by,
         "without": sorted(without),
+        "small_numbers": SmallNumbers.from_home(home).sha256,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -376,7 +384,10 @@ def compare_versions(
     progress("comparing", 0, 1)
     found = compare_models(episodes, _programs(snapshot), models[0], models[1], seed=seed)
     progress("comparing", 1, 1)
-    facts = found.to_dict() | {"snapshot": snapshot.id, **_compared(candidate, champion)}
+    facts = found.to_dict(SmallNumbers.from_home(home)) | {
+        "snapshot": snapshot.id,
+        **_compared(candidate, champion),
+    }
     candidate.keep(_against(champion), facts)
     return facts
 
@@ -525,8 +536,9 @@ def _on_new_days(
     if not enough_to_judge(episodes, fresh):
         return None
     progress("judging on days that it did not learn from", 0, 1)
+    small_numbers = SmallNumbers.from_home(home)
     found = evaluate(
-        evaluation_set(episodes, fresh, model.ranker.supports_, seed),
+        evaluation_set(episodes, fresh, model.ranker.supports_, seed, small_numbers),
         model.ranker,
         _programs(snapshot),
     )
@@ -576,9 +588,11 @@ def _tags(origin: Provenance, recipe: str, reference: str) -> dict[str, str]:
     return own | ({"mlflow.source.git.commit": origin.commit} if origin.commit else {})
 
 
-def _artifact_texts(facts: JsonObject, judgement: Evaluation) -> dict[str, str]:
+def _artifact_texts(
+    facts: JsonObject, judgement: Evaluation, small_numbers: SmallNumbers
+) -> dict[str, str]:
     return {
-        "card/model_card.md": card_text(facts),
+        "card/model_card.md": card_text(facts, small_numbers),
         "card/model_card.json": _json(facts),
         EVALUATION_FILE: _json(judgement.to_dict()),
         "plots/overlap.svg": overlap_plot(judgement.overlap),

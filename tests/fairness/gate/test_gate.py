@@ -25,7 +25,8 @@ from fairness.gate.gate import (
     worst_verdict,
 )
 from fairness.policy.checks import CHECKS
-from fairness.policy.policy import Consequence, Threshold
+from fairness.policy.policy import Threshold
+from fairness.policy.policy_file import Consequence
 from fairness.population.comparisons import GroupComparison, Measure, compare_groups
 from tests.fairness.synthetic_districts import POLICY, advice_from, find_finding, synthetic_district
 
@@ -48,7 +49,7 @@ def figure(
     freedom: int = 60,
     attribute: str = "sex",
 ) -> GroupComparison:
-    ratio = CHECKS[check].comparison == "ratio"
+    ratio = CHECKS[check].contrast == "ratio"
     scaled = math.log(gap) if ratio and gap > 0 else gap
     apart = scaled / error if error > 0 else math.nan
     return GroupComparison(
@@ -166,13 +167,13 @@ def test_a_gap_fails_where_chance_does_not_explain_it_and_passes_only_well_withi
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_every_check_can_pass_fail_and_be_left_open_on_the_side_of_its_harm(check: str):
-    threshold, harm = POLICY.checks[check], CHECKS[check].harm
+    threshold, harm = POLICY.checks[check], CHECKS[check].harm_sign
     worse = (
         threshold.beyond * 0.7
-        if CHECKS[check].comparison == "ratio"
+        if CHECKS[check].contrast == "ratio"
         else harm * (threshold.beyond + 0.1) * 2
     )
-    better = 1.5 if CHECKS[check].comparison == "ratio" else -worse
+    better = 1.5 if CHECKS[check].contrast == "ratio" else -worse
     assert verdict(check, worse, 0.001) is FAIL
     assert verdict(check, better, 0.001) is PASS
     assert verdict(check, worse, 3.0) is CANNOT_TELL
@@ -188,15 +189,15 @@ def test_every_check_can_pass_fail_and_be_left_open_on_the_side_of_its_harm(chec
     st.integers(0, 60),
 )
 def test_what_cannot_be_told_never_becomes_a_pass(check, gap, error, freedom, rows, others, more):
-    gap = abs(gap) if CHECKS[check].comparison == "ratio" else gap
+    gap = abs(gap) if CHECKS[check].contrast == "ratio" else gap
     one = figure(check, gap, error, rows, others, freedom)
     alone, *_ = assign_verdicts([one], POLICY)
     among, *_ = assign_verdicts([one, *[figure("missed", 0.0, 0.02)] * more], POLICY)
-    harm, within = CHECKS[check].harm, POLICY.checks[check].within
+    harm, within = CHECKS[check].harm_sign, POLICY.checks[check].within
     half = student.ppf(0.975, freedom) * error
-    ratio = CHECKS[check].comparison == "ratio"
+    ratio = CHECKS[check].contrast == "ratio"
     told = (
-        rows if CHECKS[check].comparison == "mean" else min(rows, others)
+        rows if CHECKS[check].contrast == "mean" else min(rows, others)
     ) >= POLICY.fewest_in_need
     if ratio:
         inside = gap > 0 and min(gap, math.exp(math.log(gap) - half)) >= within

@@ -93,7 +93,7 @@ def test_every_check_of_the_model_gives_a_figure_for_every_group_on_record():
         (attribute, check)
         for attribute, _ in pairs
         for check, _ in measures()
-        if CHECKS[check].compares(attribute)
+        if CHECKS[check].applies_to(attribute)
     ]
     assert len(figures()) == len(asked) > 100
     assert {one.check for one in figures()} == {
@@ -130,11 +130,11 @@ def test_the_shares_of_every_group_and_of_all_others_are_fairlearns():
         assert (one.rows, one.others) == (found.loc[True, "rows"], found.loc[False, "rows"])
         assert one.rate == pytest.approx(found.loc[True, "share"], **EXACT)
         assert one.others_rate == pytest.approx(found.loc[False, "share"], **EXACT)
-        if measure.stratum is None and CHECKS[one.check].comparison == "difference":
+        if measure.stratum is None and CHECKS[one.check].contrast == "difference":
             assert abs(one.gap) == pytest.approx(
                 frame.difference(method="between_groups")["share"], **EXACT
             )
-        if measure.stratum is None and CHECKS[one.check].comparison == "ratio" and one.gap > 0:
+        if measure.stratum is None and CHECKS[one.check].contrast == "ratio" and one.gap > 0:
             assert min(one.gap, 1 / one.gap) == pytest.approx(
                 frame.ratio(method="between_groups")["share"], **EXACT
             )
@@ -191,7 +191,7 @@ def test_within_strata_the_gap_is_that_of_fairlearns_shares_weighted_as_mantel_a
             both = mine["rows"] * rest["rows"] / (mine["rows"] + rest["rows"])
             apart, weight = apart + both * (mine["share"] - rest["share"]), weight + both
             ours, theirs = ours + both * mine["share"], theirs + both * rest["share"]
-        expected = ours / theirs if CHECKS[one.check].comparison == "ratio" else apart / weight
+        expected = ours / theirs if CHECKS[one.check].contrast == "ratio" else apart / weight
         assert one.gap == pytest.approx(expected, **EXACT)
 
 
@@ -219,7 +219,7 @@ def test_every_figure_equals_sums_written_out_row_by_row():
             a, n1 = sums.get((stratum, True), (0.0, 0.0))
             c, n0 = sums.get((stratum, False), (0.0, 0.0))
             if n1 and n0:
-                ratio = CHECKS[one.check].comparison == "ratio"
+                ratio = CHECKS[one.check].contrast == "ratio"
                 top += a * n0 / (n1 + n0) if ratio else (n1 * n0 / (n1 + n0)) * (a / n1 - c / n0)
                 bottom += c * n1 / (n1 + n0) if ratio else n1 * n0 / (n1 + n0)
         assert one.gap == pytest.approx(top / bottom, **EXACT) if bottom else math.isnan(one.gap)

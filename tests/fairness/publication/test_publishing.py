@@ -20,7 +20,7 @@ from fairness.gate.gate import Verdict
 from fairness.measures.matched_pairs import matched_pair_measures
 from fairness.measures.past import past_support_measures
 from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR
-from fairness.policy.policy import Consequence
+from fairness.policy.policy_file import Consequence
 from fairness.population.comparisons import NOT_RECORDED, Measure, MeasureTable
 from fairness.publication.publishing import publish
 from features.catalog import feature_names
@@ -251,11 +251,11 @@ def test_the_gap_of_plain_counts_is_that_of_the_shares_beside_it():
     counted = {(one.check, one.item) for one in found.table.measures if one.counts}
     seen = 0
     for one in shown.findings:
-        if (one.check, one.item) not in counted or CHECKS[one.check].matched or one.gap is None:
+        if (one.check, one.item) not in counted or CHECKS[one.check].stratified or one.gap is None:
             continue
         exact = (
             one.rate / one.others_rate
-            if CHECKS[one.check].comparison == "ratio"
+            if CHECKS[one.check].contrast == "ratio"
             else one.rate - one.others_rate
         )
         assert one.gap == pytest.approx(round(exact, 2), abs=1e-9)
