@@ -17,6 +17,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from records.canonical.schema import Category
+from records.database.category_list import CategoryList
 from records.system.clock import to_utc
 
 
@@ -89,7 +91,7 @@ class AgreementTermsRow(OrmTable):
     legal_basis: Mapped[str] = mapped_column(String(40))
     starts_on: Mapped[date]
     ends_on: Mapped[date]
-    categories: Mapped[list[str]] = mapped_column(JSON)
+    categories: Mapped[frozenset[Category]] = mapped_column(CategoryList)
     programs: Mapped[list[str]] = mapped_column(JSON)
 
 
@@ -100,7 +102,7 @@ class ConsentRow(OrmTable):
     organization_id: Mapped[str] = mapped_column(
         ForeignKey("organizations.organization_id"), index=True
     )
-    categories: Mapped[str] = mapped_column(String(400))
+    categories: Mapped[frozenset[Category]] = mapped_column(CategoryList)
     purpose: Mapped[str] = mapped_column(Text)
     signer: Mapped[str] = mapped_column(String(200))
     signed_on: Mapped[date]
@@ -147,7 +149,7 @@ class EmergencyRow(OrmTable):
     user_id: Mapped[str] = mapped_column(String(40), index=True)
     organization_id: Mapped[str] = mapped_column(String(80), index=True)
     student_id: Mapped[str] = mapped_column(String(80), index=True)
-    categories: Mapped[str] = mapped_column(String(400))
+    categories: Mapped[frozenset[Category]] = mapped_column(CategoryList)
     threat: Mapped[str] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(Text)
 
@@ -169,7 +171,7 @@ class LegalDemandRow(OrmTable):
     signed_by_judge: Mapped[bool]
     parent_notified_on: Mapped[date | None]
     notice_exception: Mapped[str] = mapped_column(Text)
-    categories: Mapped[str] = mapped_column(String(400))
+    categories: Mapped[frozenset[Category]] = mapped_column(CategoryList)
     status: Mapped[str] = mapped_column(String(20), index=True)
 
 
@@ -304,7 +306,7 @@ class DisclosureRow(OrmTable):
     user_id: Mapped[str] = mapped_column(String(40))
     organization_id: Mapped[str] = mapped_column(String(80))
     student_ref: Mapped[str] = mapped_column(String(64), index=True)
-    categories: Mapped[str] = mapped_column(String(400))
+    categories: Mapped[frozenset[Category]] = mapped_column(CategoryList)
     purpose: Mapped[str] = mapped_column(Text)
     legal_basis: Mapped[str] = mapped_column(String(40))
     law_requires: Mapped[str] = mapped_column(String(3))

@@ -375,7 +375,7 @@ def _terms(agreement: Agreement) -> AgreementTermsRow:
         legal_basis=agreement.legal_basis,
         starts_on=agreement.start,
         ends_on=agreement.end,
-        categories=sorted(agreement.categories),
+        categories=agreement.categories,
         programs=sorted(agreement.programs),
     )
 

@@ -224,7 +224,7 @@ def _kept(session: Session, scope: Scope, signed: SignedConsent, now: datetime) 
         ConsentRow.signed_on == signed.signed_on,
         ConsentRow.expires_on == signed.expires_on,
         ConsentRow.purpose == signed.purpose,
-        ConsentRow.categories == _categories(signed),
+        ConsentRow.categories == signed.categories,
     )
     found = session.scalar(alike)
     if found is not None:
@@ -232,7 +232,7 @@ def _kept(session: Session, scope: Scope, signed: SignedConsent, now: datetime) 
     row = ConsentRow(
         student_id=signed.student_id,
         organization_id=signed.organization_id,
-        categories=_categories(signed),
+        categories=signed.categories,
         purpose=signed.purpose,
         signer=signed.signer,
         signed_on=signed.signed_on,
@@ -287,16 +287,11 @@ def _known(scope: Scope, student_id: str) -> None:
         )
 
 
-def _categories(signed: SignedConsent) -> str:
-    return ";".join(category for category in Category if category in signed.categories)
-
-
 def _consent(row: ConsentRow) -> Consent:
-    named = frozenset(Category(name) for name in row.categories.split(";"))
     signed = SignedConsent(
         row.student_id,
         row.organization_id,
-        named,
+        row.categories,
         row.purpose,
         row.signer,
         row.signed_on,

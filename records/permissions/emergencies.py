@@ -123,7 +123,7 @@ def open_emergency(
             user_id=person.user_id,
             organization_id=person.organization_id,
             student_id=student_id,
-            categories=";".join(sorted(asked)),
+            categories=asked,
             threat=threat,
             reason=reason,
         )
@@ -279,7 +279,6 @@ def _told(session: Session, opener: Viewer, person: Viewer, until: datetime) -> 
 
 
 def _emergency(row: EmergencyRow) -> Emergency:
-    categories = frozenset(Category(name) for name in row.categories.split(";"))
     return Emergency(
         row.id,
         row.opened_at,
@@ -291,7 +290,7 @@ def _emergency(row: EmergencyRow) -> Emergency:
         row.user_id,
         row.organization_id,
         row.student_id,
-        categories,
+        row.categories,
         row.threat,
         row.reason,
     )

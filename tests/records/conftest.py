@@ -141,7 +141,7 @@ def add_consent(
                 student_id=student_id,
                 organization_id=organization_id,
                 purpose="Tutoring",
-                categories=";".join(categories),
+                categories=frozenset(categories),
                 signer="A parent",
                 signed_on=date(2025, 9, 1),
                 expires_on=date(2026, 8, 31),

@@ -420,8 +420,8 @@ def _enrollments(rng: np.random.Generator, student: str) -> list[Mapping[str, An
     ]
 
 
-def _named(rng: np.random.Generator) -> str:
-    return ";".join(str(rng.choice(CATEGORIES)) for _ in range(int(rng.integers(1, 9))))
+def _named(rng: np.random.Generator) -> frozenset[Category]:
+    return frozenset(Category(rng.choice(CATEGORIES)) for _ in range(int(rng.integers(1, 9))))
 
 
 def _near(rng: np.random.Generator) -> date:

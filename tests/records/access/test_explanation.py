@@ -274,7 +274,7 @@ def test_an_emergency_opens_what_it_names_past_an_opt_out_until_it_ends(
                 user_id="tutors-caseworker",
                 organization_id="tutors",
                 student_id="s1",
-                categories="schedule;housing",
+                categories=frozenset({Category.SCHEDULE, Category.HOUSING}),
                 threat="",
                 reason="",
             )

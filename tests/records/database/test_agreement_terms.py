@@ -45,7 +45,7 @@ def said_by(text: str) -> tuple[object, ...]:
         said.legal_basis,
         said.start,
         said.end,
-        sorted(said.categories),
+        said.categories,
         sorted(said.programs),
     )
 

@@ -186,7 +186,7 @@ def test_an_explanation_names_the_line_and_is_itself_written_down(site: TestSite
     ).text
     (row,) = site.log()[before:]
     assert (row.student_id, row.route) == ("s01", "/agreements/explain")
-    assert row.categories == "directory;services;services_other"
+    assert row.categories == {"directory", "services", "services_other"}
     (kept,) = agreement_versions(site.database, "a1")
     line = (
         kept.agreement.text.splitlines().index(
