@@ -76,7 +76,7 @@ def prohibited_kind(name: str) -> str | None:
 
 
 def holds_ssn(value: str) -> bool:
-    """Whether the text holds, or held, something shaped like a social security number (ddd-dd-dddd)."""
+    """Whether the text holds, or once held, something shaped like an SSN (ddd-dd-dddd)."""
     return _SSN_VALUE.search(value) is not None or STRUCK_OUT in value
 
 

@@ -34,7 +34,7 @@ class BadRow:
 
 @dataclass(frozen=True)
 class QuarantinedRow(BadRow):
-    """A row in the quarantine with its source: the connector, and the partner, if it was one's file."""
+    """A quarantined row with its source: the connector, and the partner if the file was theirs."""
 
     source: str = ""
     organization_id: str | None = None

@@ -83,7 +83,7 @@ class AgreementRow(OrmTable):
 
 
 class AgreementTermsRow(OrmTable):
-    """The terms of one version that the PostgreSQL policies read; void if `sha256` is not the text's."""
+    """The terms of one version for the PostgreSQL policies; void if the text has another digest."""
 
     __tablename__ = "agreement_terms"
     __table_args__ = (
@@ -316,7 +316,7 @@ class DisclosureRow(OrmTable):
 
 
 class LogStudentRow(OrmTable):
-    """The student behind a reference of the disclosure log; deleted when the student is destroyed."""
+    """The student behind a reference of the log; deleted when the student is destroyed."""
 
     __tablename__ = "log_students"
     student_ref: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -392,7 +392,7 @@ class GateRecordRow(OrmTable):
 
 
 class ProgramCostRow(OrmTable):
-    """What a program costs, as the district stated it. It is valid until `ended_at`, never deleted."""
+    """What a program costs, as the district stated it: valid until `ended_at`, never deleted."""
 
     __tablename__ = "program_costs"
     id: Mapped[int] = mapped_column(primary_key=True)
