@@ -107,7 +107,7 @@ def test_what_is_visible_names_the_agreements_line_and_the_digest_of_its_text(
     assert [one.holds for one in found.way.conditions] == [True] * len(found.way.conditions)
     asked = {one.asked: one.answer for one in found.way.conditions}
     assert (
-        asked["Does the student take part in one of its programs today?"]
+        asked["Is the student enrolled in one of its programs today?"]
         == "Yes: in p1 since 5 January 2026"
     )
     assert asked["Is it still in force?"] == "Yes: its last day is 31 July 2026"
@@ -181,7 +181,7 @@ def test_the_first_thing_that_stands_in_the_way_is_the_reason(
 def test_what_the_agreement_or_the_role_does_not_open_says_so(database, caseworker, snapshot):
     found = answer(caseworker, database, snapshot, Category.GRADES)
     assert (found.reason.asked, found.reason.answer) == (
-        "Does the agreement name this part of the record?",
+        "Does the agreement cover this part of the record?",
         "No",
     )
     assert found.reason.written == line("categories")
@@ -190,7 +190,7 @@ def test_what_the_agreement_or_the_role_does_not_open_says_so(database, casework
     assert (found.reason.asked, found.reason.answer) == ("May the role see it?", "No: coordinator")
     scientist = Viewer("tutors-data_scientist", "", "", Role.DATA_SCIENTIST, "tutors")
     found = answer(scientist, database, snapshot, Category.DIRECTORY)
-    assert found.reason.asked == "Does the role open single students?"
+    assert found.reason.asked == "Does the role allow access to individual students?"
 
 
 @pytest.mark.parametrize("basis", ["audit_evaluation", "studies"])
@@ -198,7 +198,7 @@ def test_an_evaluation_names_its_ground_as_the_reason(database, snapshot, basis)
     (viewer,) = add_organization(database, "tutors", Role.CASEWORKER)
     add_agreement(database, legal_basis=basis, supports=[])
     found = answer(viewer, database, snapshot, Category.DIRECTORY)
-    assert found.reason.asked == "Does its ground in law open single students?"
+    assert found.reason.asked == "Does its legal basis allow access to individual students?"
     assert found.reason.written == line("legal_basis") and "99.31(a)" in found.reason.answer
 
 
@@ -206,15 +206,16 @@ def test_a_consent_is_named_with_who_signed_it_when_and_until_when(
     database, caseworker, snapshot
 ):  # R10
     missing = answer(caseworker, database, snapshot, Category.HOUSING)
-    assert missing.reason.asked == "Has the family signed for it (42 U.S.C. 11432(g)(3)(G))?"
+    assert missing.reason.asked == "Has the family consented to it (42 U.S.C. 11432(g)(3)(G))?"
     assert (missing.reason.answer, missing.reason.written) == (
-        "No: no consent names it",
+        "No: no consent covers it",
         line("consent_required"),
     )
     add_consent(database, "s1", Category.HOUSING)
     signed = answer(caseworker, database, snapshot, Category.HOUSING)
     assert (
-        signed.visible and signed.reason.asked == "Does the agreement name this part of the record?"
+        signed.visible
+        and signed.reason.asked == "Does the agreement cover this part of the record?"
     )
     assert (
         signed.way.conditions[-1].answer
@@ -234,7 +235,7 @@ def test_a_consent_is_named_with_who_signed_it_when_and_until_when(
 @pytest.mark.parametrize(
     ("signed", "ends", "said"),
     [
-        (date(2026, 5, 1), date(2026, 8, 31), "No: it was signed on 1 May 2026 only"),
+        (date(2026, 5, 1), date(2026, 8, 31), "No: it was not signed until 1 May 2026"),
         (date(2025, 9, 1), date(2026, 4, 16), "No: it ended on 16 April 2026"),
     ],
 )
@@ -255,7 +256,7 @@ def test_the_better_of_two_agreements_answers(database, caseworker, snapshot):
     assert found.visible and found.way.name == "agreement a2, version 1" and len(found.ways) == 3
     other = answer(caseworker, database, snapshot, Category.ASSESSMENTS)
     assert other.way.name == "agreement a1, version 1" and other.reason.asked.startswith(
-        "Does the agreement name"
+        "Does the agreement cover"
     )
 
 

@@ -236,7 +236,7 @@ def test_a_line_is_found_by_its_key_and_in_a_long_list_by_what_it_names():
 
 
 def test_an_agreement_with_somebody_unknown_is_refused(database: Database):
-    with pytest.raises(AgreementError, match="there is no organisation 'tutors'"):
+    with pytest.raises(AgreementError, match="there is no organization 'tutors'"):
         save_agreement(database, parse_agreement(agreement_text(), "a.toml"))
 
 
@@ -281,7 +281,7 @@ def test_a_revocation_lasts_until_it_is_taken_back_with_a_reason(database: Datab
     )
     today, now = date(2026, 4, 17), datetime(2026, 4, 17, 9)
     save_agreement(database, first)
-    with pytest.raises(AgreementError, match="not revoked: there is nothing to take back"):
+    with pytest.raises(AgreementError, match="not revoked: there is no revocation to undo"):
         reinstate(database, second, officer, "A mistake", now)
     revoke_agreement(database, "a1", now)
     for again in (first, second):

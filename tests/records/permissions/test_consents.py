@@ -122,13 +122,13 @@ def test_an_opt_out_closes_everything_until_it_ends(database, caseworker, office
     kept = add_opt_out(database, officer, "s1", TODAY, NOW)
     assert seen(caseworker, database, snapshot) == frozenset()
     assert seen(caseworker, database, snapshot, TODAY - timedelta(days=1)) == {Category.DIRECTORY}
-    with pytest.raises(ConsentError, match="kept this student out since 2026-04-17 already"):
+    with pytest.raises(ConsentError, match="already been opted out since 2026-04-17"):
         add_opt_out(database, officer, "s1", TODAY, NOW)
     ended = end_opt_out(database, officer.viewer, "s1", TODAY, NOW)
     assert (ended.number, ended.ended, ended.end_recorded_at) == (kept.number, TODAY, NOW)
     assert seen(caseworker, database, snapshot) == {Category.DIRECTORY}
     assert opt_outs(database, "s1") == [ended]
-    with pytest.raises(ConsentError, match="keeps no student"):
+    with pytest.raises(ConsentError, match="No opt-out is in effect"):
         end_opt_out(database, officer.viewer, "s1", TODAY, NOW)
     again = add_opt_out(database, officer, "s1", TODAY, NOW)
     assert [one.number for one in opt_outs(database)] == [again.number, kept.number]
@@ -162,8 +162,16 @@ def test_a_consent_that_was_revoked_does_not_come_back_with_its_file(
         ("housing", "shoe_size", "categories names 'shoe_size'; it may name directory"),
         ("housing;grades", " ; ", "categories is empty"),
         ("s1", "s99", "student_id is 's99'; there is no such student"),
-        ("tutors", "nobody", "organization_id is 'nobody'; it must be a partner on record"),
-        ("tutors", "district", "organization_id is 'district'; it must be a partner on record"),
+        (
+            "tutors",
+            "nobody",
+            "organization_id is 'nobody'; it must be a registered partner organization",
+        ),
+        (
+            "tutors",
+            "district",
+            "organization_id is 'district'; it must be a registered partner organization",
+        ),
         ("Tutoring", " ", "purpose is empty"),
         ("A parent", "", "signer is empty"),
         ("A parent", "x" * 201, "signer is too long"),

@@ -137,7 +137,7 @@ def test_what_consent_guards_incidents_and_group_facts_are_never_opened(
     assert set(NEVER) >= CONSENT_CATEGORIES
     scope = scope_of(database, snapshot, people["caseworker"])
     with pytest.raises(
-        EmergencyError, match=f"does not open this part of a record: {category.replace('_', ' ')}"
+        EmergencyError, match=f"Emergency access does not include: {category.replace('_', ' ')}"
     ):
         opened(database, scope, categories=[Category.GRADES, category])
     assert emergencies(database) == notices(database) == []
@@ -146,8 +146,8 @@ def test_what_consent_guards_incidents_and_group_facts_are_never_opened(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"threat": "x" * 19}, "20 characters or more what is happening"),
-        ({"threat": " " * 40}, "20 characters or more what is happening"),
+        ({"threat": "x" * 19}, "what is happening in at least 20 characters"),
+        ({"threat": " " * 40}, "what is happening in at least 20 characters"),
         ({"reason": "because"}, "20 characters or more why these parts"),
         ({"hours": 0}, "at most 4 hours"),
         ({"hours": MAX_HOURS + 0.01}, "at most 4 hours"),

@@ -199,7 +199,7 @@ def test_an_explanation_names_the_line_and_is_itself_written_down(site: TestSite
         "Staff caseworker may see: name, grade and school, attendance, course marks, test results"
         in page
     )
-    assert "Does the agreement name this part of the record? No." in page
+    assert "Does the agreement cover this part of the record? No." in page
     assert f"Given00 {district.CANARY}" in page and "Shown to Staff district_admin" in page
 
 

@@ -113,7 +113,7 @@ def test_an_opt_out_and_its_end_are_written_down(site: TestSite, officer: httpx.
     [
         (
             {"organization_id": "nobody"},
-            "Partner: this is &#39;nobody&#39;; it must be a partner on record.",
+            "Partner: this is &#39;nobody&#39;; it must be a registered partner organization.",
         ),
         ({"organization_id": "district"}, "Partner: this is"),
         ({"categories": []}, "What it opens: this is empty"),

@@ -159,10 +159,10 @@ def test_without_its_notice_nothing_opens(site: TestSite):  # R30
     ("change", "status", "said"),
     [
         *(
-            ({"categories": [str(one)]}, 422, "does not open this part")
+            ({"categories": [str(one)]}, 422, "Emergency access does not include")
             for one in sorted(set(Category) - REQUESTABLE_CATEGORIES)
         ),
-        ({"threat": "bad things"}, 422, "20 characters or more what is happening"),
+        ({"threat": "bad things"}, 422, "what is happening in at least 20 characters"),
         ({"reason": ""}, 422, "20 characters or more why these parts"),
         ({"hours": "4.5"}, 422, "at most 4 hours"),
         ({"categories": []}, 422, "which parts"),
