@@ -203,7 +203,7 @@ def _compile(
 
 
 def _date_placeholder(position: int) -> Any:
-    """A call of a function that does not exist, found again in the SQL by its name."""
+    """A call of a function that does not exist, recognized in the SQL by its name."""
 
     def day() -> date:
         raise NotImplementedError

@@ -97,7 +97,7 @@ def agreement_text(**changes: object) -> str:
 
 
 def add_organization(database: Database, organization_id: str, *roles: Role) -> list[Viewer]:
-    """The organisation with one member of staff for each role."""
+    """The organization with one member of staff for each role."""
     viewers = [
         Viewer(
             f"{organization_id}-{role}",
@@ -154,8 +154,8 @@ def add_consent(
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     """An empty operational store, on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
-        made: Callable[[str], Database] = request.getfixturevalue("new_sqlite")
-        return made("handrail")
+        open_new: Callable[[str], Database] = request.getfixturevalue("new_sqlite")
+        return open_new("handrail")
     name = f"t{abs(hash(str(tmp_path))):x}"[:30]
     server, template = (
         request.getfixturevalue("postgres_server"),

@@ -235,15 +235,15 @@ class Comparison:
     ) -> None:
         """Every student and category of a published snapshot, for one person at one moment."""
         scope = scope_for(viewer, database, snapshot, now, b"")
-        said = {
+        by_scope = {
             (student, str(category))
             for student in scope.students
             for category in scope.categories(student)
         }
-        found = in_scope(database, snapshot, viewer.user_id, now)
+        by_policy = in_scope(database, snapshot, viewer.user_id, now)
         self.decisions += students * len(CATEGORIES)
-        self.opened += len(said) if viewer.role is not Role.DISTRICT_ADMIN else 0
-        self.disagreed += [(viewer.user_id, now, *pair) for pair in sorted(said ^ found)]
+        self.opened += len(by_scope) if viewer.role is not Role.DISTRICT_ADMIN else 0
+        self.disagreed += [(viewer.user_id, now, *pair) for pair in sorted(by_scope ^ by_policy)]
 
 
 def compare_policies(
@@ -286,10 +286,10 @@ def in_scope(
                 text("SELECT set_config(:name, :value, true)"),
                 {"name": f"handrail.{name}", "value": value},
             )
-        found = connection.execute(
+        pairs = connection.execute(
             text("SELECT student_id, category FROM district_records.in_scope()")
         )
-        return {(student, category) for student, category in found}
+        return {(student, category) for student, category in pairs}
 
 
 _TEXTS = (

@@ -157,7 +157,7 @@ def test_only_the_audit_reads_sensitive_facts(snapshot):
         assert len(records.frame("students")) == 6
 
 
-def test_a_handle_is_opaque_differs_by_organisation_and_opens_nobody_else(
+def test_a_handle_is_opaque_differs_by_organization_and_opens_nobody_else(
     database, caseworker, snapshot
 ):  # R3, R19
     add_agreement(database)
@@ -216,7 +216,7 @@ def sheltered() -> six_student_district.Rows:
     return rows
 
 
-def test_another_organisations_shelter_is_seen_only_with_housing_and_its_consent(
+def test_another_organizations_shelter_is_seen_only_with_housing_and_its_consent(
     database, caseworker, tmp_path
 ):  # R10
     snapshot = snapshot_of(sheltered(), tmp_path / "home")
@@ -261,17 +261,17 @@ def test_features_and_what_may_be_suggested_do_not_tell_of_a_shelter(  # R5, R7
     )
     if consented:
         add_consent(database, "s1", Category.HOUSING)
-    found = []
+    results = []
     for rows in (six_student_district.rows(), sheltered()):
         rows["programs"] += [
             {"program_id": "p9", "organization_id": "tutors", "support": "housing_help"}
         ]
         snapshot = snapshot_of(rows, tmp_path / str(len(rows["programs"])))
         records = ScopedRecords(snapshot, seen(caseworker, database, snapshot), ["s1"])
-        found.append(
+        results.append(
             (build_features(records, TODAY), eligible_supports(records, TODAY, ["housing_help"]))
         )
-    (plain, open_to_all), (unhoused, open_to_them) = found
+    (plain, open_to_all), (unhoused, open_to_them) = results
     assert plain.equals(unhoused) != consented
     assert open_to_all.equals(open_to_them) != consented
 

@@ -97,8 +97,10 @@ def test_a_database_of_the_release_before_is_put_into_the_one_form(url: str):
     with database.session() as session:
         assert session.scalars(sa.select(AgreementTermsRow.categories)).all() == [CATEGORIES]
         assert session.scalars(sa.select(AgreementTermsRow.programs)).all() == [["p;1", "p2"]]
-        found = sa.select(ConsentRow.id).where(ConsentRow.categories == frozenset(CATEGORIES))
-        assert session.scalars(found).all() == [1]
+        same_categories = sa.select(ConsentRow.id).where(
+            ConsentRow.categories == frozenset(CATEGORIES)
+        )
+        assert session.scalars(same_categories).all() == [1]
         assert session.scalars(sa.select(EmergencyRow.categories)).all() == [CATEGORIES]
     with database.engine.connect() as connection:
         for table in ("agreement_terms", "consents", "emergencies"):

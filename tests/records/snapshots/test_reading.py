@@ -65,7 +65,7 @@ def test_a_reading_that_has_ended_ends_no_other(home: Path):
 
 def test_many_threads_read_at_once(home: Path):
     with ThreadPoolExecutor(8) as pool:
-        assert all(found == sorted(STUDENTS) for found in pool.map(read, [home] * 64))
+        assert all(students == sorted(STUDENTS) for students in pool.map(read, [home] * 64))
 
 
 def test_a_fork_reads_with_an_engine_of_its_own(home: Path):

@@ -187,8 +187,8 @@ def peak_of(folder: Path, home: Path, rows: int) -> int:
     run = subprocess.run(
         [sys.executable, "-c", LOADING, folder, home], capture_output=True, text=True, check=True
     )
-    kept, peak = map(int, run.stdout.split())
-    assert kept == rows - rows // 100
+    row_count, peak = map(int, run.stdout.split())
+    assert row_count == rows - rows // 100
     return peak
 
 
@@ -246,10 +246,12 @@ def test_a_table_without_rows_is_empty_and_typed_on_each_threads_own_connection(
             for name in ("service_sessions", "service_enrollments", "service_sessions")
         ]
         joined = empty[0].join(snapshot.table("students"), "student_id")
-        assert {id(found) for one in (*empty, joined) for found in one._find_backends()[0]} == {
-            id(snapshot.connection)
-        }
-        return [(one.count().to_pyarrow().as_py(), list(one.columns)) for one in (*empty, joined)]
+        assert {
+            id(backend) for rows in (*empty, joined) for backend in rows._find_backends()[0]
+        } == {id(snapshot.connection)}
+        return [
+            (rows.count().to_pyarrow().as_py(), list(rows.columns)) for rows in (*empty, joined)
+        ]
 
     with ThreadPoolExecutor(8) as pool:
         seen = list(pool.map(look, range(40)))

@@ -163,7 +163,7 @@ def test_without_its_notice_nothing_opens(site: TestSite):  # R30
             for one in sorted(set(Category) - REQUESTABLE_CATEGORIES)
         ),
         ({"threat": "bad things"}, 422, "what is happening in at least 20 characters"),
-        ({"reason": ""}, 422, "20 characters or more why these parts"),
+        ({"reason": ""}, 422, "at least 20 characters why these parts"),
         ({"hours": "4.5"}, 422, "at most 4 hours"),
         ({"categories": []}, 422, "which parts"),
         ({"categories": ["grades"]}, 422, "already, without an emergency"),

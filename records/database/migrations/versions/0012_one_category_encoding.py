@@ -42,7 +42,7 @@ RETURN QUERY WITH person AS (
 ), closed AS (
   SELECT opt_outs.student_id FROM public.opt_outs, person WHERE since <= today AND (ended IS NULL OR ended > today)
   UNION SELECT legal_holds.student_id FROM public.legal_holds WHERE lifted_at IS NULL
-), going AS (  -- being destroyed: nothing opens them
+), being_destroyed AS (  -- nothing opens these
   SELECT unfinished_destructions.student_id FROM public.unfinished_destructions
 ), consented AS (
   SELECT consents.student_id, named.category
@@ -63,7 +63,7 @@ RETURN QUERY WITH person AS (
   JOIN terms ON programs ? program_id
   WHERE start_date <= today AND (end_date IS NULL OR end_date >= today)
     AND enrolled.student_id NOT IN (SELECT closed.student_id FROM closed)
-    AND enrolled.student_id NOT IN (SELECT going.student_id FROM going)
+    AND enrolled.student_id NOT IN (SELECT being_destroyed.student_id FROM being_destroyed)
 ), granted AS MATERIALIZED (
   SELECT agreement_id, category,
          legal_basis = 'consent' OR category IN ('special_education', 'housing', 'meal_eligibility') AS needs_consent
@@ -79,14 +79,14 @@ FROM person JOIN public.emergencies USING (user_id, organization_id)
 CROSS JOIN unnest(string_to_array(categories, ';')) AS named (category)
 WHERE role IN ('caseworker', 'coordinator', 'partner_admin') AND opened_utc <= instant AND ends_utc > instant AND ended_at IS NULL
   AND named.category IN ('directory', 'schedule', 'attendance', 'grades', 'assessments', 'services', 'services_other')
-  AND emergencies.student_id NOT IN (SELECT going.student_id FROM going)
+  AND emergencies.student_id NOT IN (SELECT being_destroyed.student_id FROM being_destroyed)
   AND EXISTS (SELECT FROM district_records.students AS known
               WHERE known.publication = person.publication AND known.student_id = emergencies.student_id)
 UNION
 SELECT everyone.student_id, every_category.category
 FROM person JOIN district_records.students AS everyone USING (publication) CROSS JOIN every_category
 WHERE role = 'district_admin' AND organization_id = 'district'
-  AND everyone.student_id NOT IN (SELECT going.student_id FROM going);
+  AND everyone.student_id NOT IN (SELECT being_destroyed.student_id FROM being_destroyed);
 END
 $$
 """
