@@ -1,4 +1,4 @@
-"""A small district through the ordinary load, and both databases for real."""
+"""A small district through the ordinary load, and both real databases."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SECRET = b"a secret that only this test knows"
 
 @dataclass
 class InMemory:
-    """A connector over rows in memory: the rest of the load is the real one."""
+    """A connector over rows in memory; the rest of the load is the real one."""
 
     rows: Rows
     name: str = "rows"
@@ -152,7 +152,7 @@ def add_consent(
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    """An empty operational store, on SQLite and on PostgreSQL."""
+    """An empty operational database, on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
         open_new: Callable[[str], Database] = request.getfixturevalue("new_sqlite")
         return open_new("handrail")

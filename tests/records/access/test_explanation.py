@@ -1,6 +1,4 @@
-"""An explanation says what scope does, names the first thing that stands in the way, and where it
-is written.
-"""
+"""An explanation agrees with the scope, and names the condition that decides and its source."""
 
 from __future__ import annotations
 
@@ -75,7 +73,7 @@ def caseworker(database: Database) -> Viewer:
 
 
 def line(key: str) -> str:
-    """Where the agreement of these tests says something, counted in its text."""
+    """The line on which the agreement of these tests has a key."""
     numbered = enumerate(agreement_text().splitlines(), start=1)
     return (
         f"Line {next(number for number, text in numbered if text.startswith(f'{key} ='))} of a1,"

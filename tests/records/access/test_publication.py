@@ -1,6 +1,4 @@
-"""Copies for the second wall: whole or not at all, there before they serve, gone when they no
-longer do.
-"""
+"""Copies in PostgreSQL are complete or absent, there before use, and withdrawn afterwards."""
 
 from __future__ import annotations
 

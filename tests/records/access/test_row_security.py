@@ -1,6 +1,4 @@
-"""The second wall: with the filter of the application switched off, the database still shows
-nothing out of scope.
-"""
+"""Row security: even without the application's filter nothing out of scope is shown."""
 
 from __future__ import annotations
 
@@ -58,7 +56,7 @@ def walled(postgres_server: str) -> RowSecuredDatabase:
 
 @pytest.fixture(scope="module")
 def snapshot(walled: RowSecuredDatabase, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    """A random world, published."""
+    """A random district, published."""
     published = snapshot_of(
         draw_rows(np.random.default_rng(18), STUDENTS), tmp_path_factory.mktemp("home")
     )
@@ -73,7 +71,7 @@ def viewers(walled: RowSecuredDatabase, snapshot: Snapshot) -> list[Viewer]:
 
 @pytest.fixture
 def no_filter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    """Switches the filter off, in the SQL that an earlier test has had compiled too."""
+    """Switches the filter off, in SQL that an earlier test has compiled too."""
 
     def switch_off() -> None:
         _compile.cache_clear()
@@ -124,7 +122,7 @@ def test_with_the_filter_switched_off_nothing_out_of_scope_is_shown(  # R18
 def categories_of(
     name: str, column: str, row: dict[Any, Any], viewer: Viewer
 ) -> set[Category | None]:
-    """What a person must see to be shown this value."""
+    """The categories that a person needs to be shown this value."""
     if not TABLES[name].is_service:
         return {TABLES[name].column(column).category}
     if row["organization_id"] == viewer.organization_id:

@@ -1,4 +1,4 @@
-"""Who may see whom, and what: each rule lets somebody in and keeps somebody out."""
+"""Who may see whom and what: each rule with somebody it admits and somebody it does not."""
 
 from __future__ import annotations
 
@@ -184,9 +184,7 @@ def test_asking_for_a_student_out_of_scope_finds_nothing(
 
 
 def sheltered() -> six_student_district.Rows:
-    """s1 and s2 are also in a shelter's program, in one whose kind nobody has said, and in one that
-    is on no list.
-    """
+    """s1 and s2 are also in programs of a shelter, of unknown kind, and of a kind on no list."""
     rows = six_student_district.rows()
     rows["programs"] += [
         {"program_id": "p3", "organization_id": "shelter", "support": "housing_help"},

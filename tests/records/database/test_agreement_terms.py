@@ -1,6 +1,4 @@
-"""What the policy in SQL reads of an agreement is what its text says: for new ones, and for those
-kept from before.
-"""
+"""The terms that the SQL policy reads are those of the text, in new and old agreements."""
 
 from __future__ import annotations
 

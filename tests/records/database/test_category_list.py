@@ -1,4 +1,4 @@
-"""A list of categories is stored in one form, and an older database is put into it."""
+"""A list of categories is stored in one form, and an older database is migrated to it."""
 
 from __future__ import annotations
 
@@ -65,9 +65,7 @@ def test_every_column_of_categories_has_the_one_encoding():
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database at the eleventh migration: terms in JSON, a consent in the order of reading, an
-    emergency and a row of the log in today's order.
-    """
+    """A database at migration 0011: JSON terms, a consent in reading order, a row of the log."""
     if request.param == "sqlite":
         address = f"sqlite:///{tmp_path / 'handrail.db'}"
     else:

@@ -1,4 +1,4 @@
-"""Accounts: passwords, sessions and the people behind them, on both databases."""
+"""Accounts, passwords and browser sessions, on both databases."""
 
 from __future__ import annotations
 

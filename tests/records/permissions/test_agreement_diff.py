@@ -1,4 +1,4 @@
-"""What a newer version of an agreement changes is said in words and shown line by line."""
+"""The differences between two versions of an agreement, in words and line by line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An agreement file is whole, or it is refused with its line."""
+"""An agreement file is complete, or it is refused and its line named."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def test_an_agreement_with_somebody_unknown_is_refused(database: Database):
 
 
 def test_a_text_that_was_accepted_before_a_rule_was_made_still_counts(database: Database):
-    """Newer rules ask for more; what was signed under the older ones stays in force."""
+    """Newer rules require more; what was signed under older ones stays in force."""
     add_organization(database, "tutors", Role.CASEWORKER)
     save_agreement(database, parse_agreement(agreement_text(), "a.toml"))
     older = "\n".join(

@@ -1,6 +1,4 @@
-"""Consents and opt-outs: what is written down, who may write it, what counts on which day, and what
-is refused.
-"""
+"""Consents and opt-outs: who may record them, when they are in force, what is refused."""
 
 from __future__ import annotations
 

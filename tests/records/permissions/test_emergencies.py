@@ -1,6 +1,4 @@
-"""Emergencies: what may be opened, for whom, for how long, and that the district always hears of
-it.
-"""
+"""Emergencies: what may be opened, for whom and how long, always with a notice."""
 
 from __future__ import annotations
 
@@ -66,9 +64,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
 
 @pytest.fixture
 def people(database: Database) -> dict[str, Viewer]:
-    """The tutors' agreement opens name, attendance and services of s1 and s2; the college's opens
-    nobody.
-    """
+    """The tutors' agreement opens parts of s1 and s2 to them; the college's opens nobody."""
     caseworker, coordinator = add_organization(
         database, "tutors", Role.CASEWORKER, Role.COORDINATOR
     )
@@ -278,9 +274,7 @@ def test_it_comes_before_an_opt_out_and_before_a_hold(database, people, snapshot
 
 
 def test_each_look_stands_on_its_own_ground(database, people, snapshot):  # R30, 99.32(a)(5)
-    """Overlapping emergencies: what the agreement opens is the agreement's, and each category
-    counts once.
-    """
+    """An emergency opens only what is not open already; each category is logged once."""
     scope = scope_of(database, snapshot, people["caseworker"])
     first = opened(database, scope, categories=[Category.GRADES, Category.ATTENDANCE])
     second = opened(database, scope, categories=[Category.GRADES, Category.ASSESSMENTS])
@@ -338,7 +332,7 @@ CLOCK_CHANGES += [
 
 @pytest.fixture
 def in_california(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The machine's clock is that of a district by the Pacific."""
+    """The machine's clock is that of a district in California."""
     monkeypatch.setenv("TZ", PACIFIC.key)
     time.tzset()
     yield

@@ -1,4 +1,4 @@
-"""What is written out once answers every snapshot and every scope just as Ibis does."""
+"""A compiled query gives for every snapshot and scope what Ibis gives."""
 
 from __future__ import annotations
 

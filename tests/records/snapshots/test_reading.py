@@ -1,6 +1,4 @@
-"""Snapshots share one engine of the process, and nothing else: what one reading has named, no other
-can reach.
-"""
+"""Snapshots share one engine per process, but no views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loads are all or nothing, repeatable, and never mixed."""
+"""Loads are atomic, repeatable and never mixed."""
 
 from __future__ import annotations
 
@@ -172,9 +172,7 @@ print(report.rows["service_sessions"], peak_mb())
 
 
 def peak_of(folder: Path, home: Path, rows: int) -> int:
-    """Megabytes that a process needs at most to load so many sessions, a hundredth of them
-    damaged.
-    """
+    """The megabytes that a process needs to load so many sessions, one in a hundred damaged."""
     folder.mkdir()
     rng = random.Random(rows)
     with (folder / "sessions.csv").open("w") as out:
@@ -199,7 +197,7 @@ def test_ten_times_the_rows_do_not_need_ten_times_the_memory(tmp_path: Path):
 
 
 class OneSession:
-    """A connector of one session, told first of nobody and then of two students."""
+    """A connector of one session, first of an unknown student and then of two students."""
 
     name = "rows"
     tables: tuple[str, ...] = ("service_sessions",)

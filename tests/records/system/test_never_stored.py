@@ -1,6 +1,4 @@
-"""What is never stored is planted in every format that partners and districts send, and then looked
-for on disk.
-"""
+"""What is never stored is planted in every format, and then searched for on disk."""
 
 from __future__ import annotations
 
@@ -54,9 +52,7 @@ attended = "attended"
 
 
 def planted(header: str, *rows: str) -> str:
-    """A CSV file with every forbidden column, free notes with a social security number, and a
-    damaged line.
-    """
+    """A CSV file with every forbidden column, notes with a social security number, a bad line."""
     more = ",".join((*HEADERS, "Notes"))
     secret = ",".join(SECRETS) + f",her number is {NUMBERS[0]}"
     lines = [
