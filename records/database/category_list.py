@@ -43,9 +43,7 @@ def decode_categories(text: str) -> frozenset[Category]:
 
 
 class CategoryList(TypeDecorator[frozenset[Category]]):
-    """A column of categories: `frozenset[Category]` in Python, the text of `encode_categories`
-    in the database.
-    """
+    """A column of categories: a frozenset in Python, the text of `encode_categories` in SQL."""
 
     impl = String(400)
     cache_ok = True

@@ -33,7 +33,7 @@ STAMP = "2026-01-15T08:00:00.000Z"
 
 
 def roster(students: int = 6) -> Roster:
-    roster: Roster = {
+    tables: Roster = {
         "orgs.csv": {
             "k1": {"name": "North School", "type": "school"},
             "k2": {"name": "South School", "type": "school"},
@@ -72,30 +72,30 @@ def roster(students: int = 6) -> Roster:
         "results.csv": {},
     }
     for number in range(students):
-        add_student(roster, f"s{number}", 1 + number % 2)
-    return roster
+        add_student(tables, f"s{number}", 1 + number % 2)
+    return tables
 
 
-def add_student(roster: Roster, student: str, school: int) -> None:
-    roster["users.csv"][student] = _user(
+def add_student(tables: Roster, student: str, school: int) -> None:
+    tables["users.csv"][student] = _user(
         f"First{student}", f"Last{student}", "student", f"k{school}", f"0{5 + school}"
     )
-    roster["demographics.csv"][student] = {
+    tables["demographics.csv"][student] = {
         "birthDate": "2014-03-02",
         "sex": "female",
         "asian": "true",
     }
-    roster["enrollments.csv"][f"e-{student}"] = _enrollment(student, school, "student")
-    roster["results.csv"][f"r-{student}"] = {
+    tables["enrollments.csv"][f"e-{student}"] = _enrollment(student, school, "student")
+    tables["results.csv"][f"r-{student}"] = {
         "lineItemSourcedId": "w1",
         "studentSourcedId": student,
         "score": "15",
     }
 
 
-def change(roster: Roster, rng: Random) -> Roster:
+def change(tables: Roster, rng: Random) -> Roster:
     """The roster after one of the things that happen in a district."""
-    after = copy.deepcopy(roster)
+    after = copy.deepcopy(tables)
     students = sorted(id_ for id_, user in after["users.csv"].items() if user["role"] == "student")
     kind = rng.choice(["arrive", "leave", "rename", "move", "mark", "unmark", "retitle"])
     if kind == "arrive" or not students:
@@ -133,7 +133,7 @@ def change(roster: Roster, rng: Random) -> Roster:
 
 
 def write_csv(
-    roster: Roster,
+    tables: Roster,
     folder: Path,
     *,
     version: str = "1.2",
@@ -146,9 +146,7 @@ def write_csv(
     The files named in `bulk` are complete in either case.
     """
     folder.mkdir(parents=True)
-    new, old = (
-        with_roles(tables) if version == "1.2" else tables for tables in (roster, since or {})
-    )
+    new, old = (with_roles(state) if version == "1.2" else state for state in (tables, since or {}))
     modes = {}
     for file in new:
         if file in absent:
@@ -176,11 +174,11 @@ def write_csv(
     return folder
 
 
-def with_roles(roster: Roster) -> Roster:
+def with_roles(tables: Roster) -> Roster:
     """The roster as in version 1.2: the roles of users are in a file of their own."""
-    if not roster:
-        return roster
-    after = copy.deepcopy(roster) | {"roles.csv": {}}
+    if not tables:
+        return tables
+    after = copy.deepcopy(tables) | {"roles.csv": {}}
     for id_, user in after["users.csv"].items():
         after["roles.csv"][f"role-{id_}"] = {
             "userSourcedId": id_,
