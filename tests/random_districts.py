@@ -196,7 +196,7 @@ def draw_emergency(
         user_id=viewer.user_id,
         organization_id=viewer.organization_id,
         student_id=student,
-        categories=";".join(categories),
+        categories=frozenset(categories),
         threat="A threat to this child",
         reason="To reach the family",
     )
@@ -534,7 +534,7 @@ def _consent(rng: np.random.Generator, student: str, organization: str) -> Conse
     return ConsentRow(
         student_id=student,
         organization_id=organization,
-        categories=";".join(named),
+        categories=frozenset(named),
         purpose="Help",
         signer="A parent",
         signed_on=TODAY - timedelta(days=int(rng.integers(0, 90))),
@@ -572,6 +572,6 @@ def _demand(student: str) -> LegalDemandRow:
         signed_by_judge=False,
         parent_notified_on=None,
         notice_exception="",
-        categories="directory",
+        categories=frozenset({Category.DIRECTORY}),
         status="refused",
     )

@@ -1,19 +1,18 @@
-"""Why a person may or may not see a part of a student's record: every question that was asked, and
-where it is written.
+"""Why a person can or cannot see each category of a student's record, and where that is written.
 
-The questions are those of `records.access.scope`, put one by one about one student, and the answers
-agree with it. A part of the record is visible if one way to it is open: an agreement, an emergency,
-or being the district. Where none is, the reason is the first question that failed on the way that
-went furthest.
+The conditions are those of `records.access.scope`, checked one by one for one student, and the
+results agree with it. A category is visible if one access path to it is open: an agreement, an
+emergency, or being the district. If none is, the reason is the first condition that failed on the
+path that got furthest.
 
-An explanation speaks of enrolments and consents, so it is for the district alone.
+An explanation reveals enrollments and consents, so it is for the district only.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from records.access.scope import existing_students
 from records.canonical.schema import CONSENT_CATEGORIES, Category
@@ -27,6 +26,7 @@ from records.people.viewer import (
     Role,
     Viewer,
 )
+from records.permissions import consents, emergencies, legal_holds, opt_outs
 from records.permissions.agreements import (
     CITATIONS,
     PER_STUDENT_BASES,
@@ -35,11 +35,11 @@ from records.permissions.agreements import (
     StoredAgreement,
     latest_agreements,
 )
-from records.permissions.consents import Consent, consents
+from records.permissions.consents import Consent
 from records.permissions.destructions import UnfinishedDestruction, unfinished_destruction_of
-from records.permissions.emergencies import Emergency, emergencies
-from records.permissions.legal_holds import Hold, holds
-from records.permissions.opt_outs import OptOut, opt_outs
+from records.permissions.emergencies import Emergency
+from records.permissions.legal_holds import Hold
+from records.permissions.opt_outs import OptOut
 from records.snapshots.queries import (
     TableProvider,
     compile_query,
@@ -50,8 +50,7 @@ from records.snapshots.snapshot import Snapshot
 from records.system.errors import UserError
 
 EXPLAINED_CATEGORIES = frozenset({Category.DIRECTORY, Category.SERVICES, Category.SERVICES_OTHER})
-"""What an explanation tells of a student: that they are on record, and in whose programs they take
-part."""
+"""What an explanation itself discloses: that a student is in the records, and their programs."""
 
 _CONSENT_LAW = {
     Category.HOUSING: "42 U.S.C. 11432(g)(3)(G)",
@@ -63,14 +62,12 @@ _EMERGENCY_RULE = "Handrail's rule for emergencies (34 CFR 99.36)"
 
 
 class UnknownStudent(UserError, LookupError):
-    """No student on record has this identifier."""
+    """No student in the records has this identifier."""
 
 
 @dataclass(frozen=True)
 class AccessCondition:
-    """One question, whether it let the person through, the answer in words, and where that is
-    written.
-    """
+    """One question, whether the condition holds, the answer in words, and where it is written."""
 
     asked: str
     holds: bool
@@ -80,11 +77,11 @@ class AccessCondition:
 
 @dataclass(frozen=True)
 class AccessPath:
-    """One way to a part of a record, with its questions in the order in which they were put. Open
-    if all hold.
+    """One way to a category, with its conditions in the order in which they are checked.
 
-    `opens` is what grants the part, where the others only allow it: the agreement's line, with the
-    family's consent where the law asks for one. `sha256` is over the agreement's text.
+    The path is open if all of them hold. `opens` is the one that grants the category, while the
+    others only allow it: the agreement's line, with the family's consent if the law requires one.
+    `sha256` is over the agreement's text, empty for other paths.
     """
 
     name: str
@@ -94,47 +91,47 @@ class AccessPath:
 
     @property
     def open(self) -> bool:
-        return all(one.holds for one in self.conditions)
+        """Whether all conditions hold."""
+        return all(condition.holds for condition in self.conditions)
 
     @property
     def went(self) -> int:
-        """How many questions let the person through before one did not."""
-        return next(
-            (place for place, one in enumerate(self.conditions) if not one.holds),
-            len(self.conditions),
-        )
+        """How many conditions hold before the first that does not."""
+        failed = (place for place, condition in enumerate(self.conditions) if not condition.holds)
+        return next(failed, len(self.conditions))
 
     @property
     def decides(self) -> AccessCondition:
+        """The condition that grants the category, or the first that fails."""
         return self.opens if self.open else self.conditions[self.went]
 
 
 @dataclass(frozen=True)
 class CategoryAccess:
-    """Whether one category may be seen, and every way to it that was tried."""
+    """Whether one category is visible, and every path to it that was tried."""
 
     category: Category
     ways: tuple[AccessPath, ...]
 
     @property
     def visible(self) -> bool:
-        return any(way.open for way in self.ways)
+        """Whether at least one path is open."""
+        return any(path.open for path in self.ways)
 
     @property
     def way(self) -> AccessPath:
-        """The first way that is open, or else the first of those that went furthest."""
-        return max(self.ways, key=lambda way: (way.open, 0 if way.open else way.went))
+        """The first open path, or else the first of those that got furthest."""
+        return max(self.ways, key=lambda path: (path.open, 0 if path.open else path.went))
 
     @property
     def reason(self) -> AccessCondition:
+        """The condition that decided."""
         return self.way.decides
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What one person may see of one student at one moment, in the order in which people read
-    categories.
-    """
+    """What one person may see of one student at one moment, by category in reading order."""
 
     viewer: Viewer
     student_id: str
@@ -143,20 +140,19 @@ class Explanation:
 
     @property
     def visible(self) -> frozenset[Category]:
-        return frozenset(answer.category for answer in self.answers if answer.visible)
+        """The visible categories."""
+        return frozenset(access.category for access in self.answers if access.visible)
 
     @property
     def housing_services(self) -> str:
-        """A sentence on other organisations' services that tell of the child's housing; empty where
-        none are seen.
-        """
+        """A sentence on other organizations' services that reveal housing; empty if irrelevant."""
         if Category.SERVICES_OTHER not in self.visible:
             return ""
-        seen = "are seen" if Category.HOUSING in self.visible else "are not seen"
+        verdict = "are visible" if Category.HOUSING in self.visible else "are not visible"
         law = _CONSENT_LAW[Category.HOUSING]
         return (
-            "Other organisations' programs that help with housing, or whose kind is not on record,"
-            f" {seen}: that needs both, other partners' services and housing ({law})."
+            "Other organizations' programs that help with housing, or whose kind is not recorded,"
+            f" {verdict}: that needs both other partners' services and housing ({law})."
         )
 
 
@@ -166,24 +162,29 @@ def explain_access(
     """What `viewer` may see of this student, and why.
 
     Args:
-        now: the district's local time. Asked about another day, what is on record now is asked
-            about that day: an agreement that was revoked since is revoked.
+        now: the district's local time. For another day, what is on record now is judged as of that
+            day: an agreement revoked since then counts as revoked.
 
     Raises:
-        UnknownStudent: there is no such student on record.
+        UnknownStudent: there is no such student in the records.
     """
     if not existing_students(snapshot, [student_id]):
-        raise UnknownStudent("no student on record has this identifier")
-    account, facts = _account(database, viewer), _facts(viewer, student_id, database, snapshot)
-    answers = tuple(
-        CategoryAccess(category, _ways(account, viewer, category, facts, now))
-        for category in Category
+        raise UnknownStudent("no student in the records has this ID")
+    account = _account_condition(database, viewer)
+    facts = _read_facts(viewer, student_id, database, snapshot)
+    return Explanation(
+        viewer,
+        student_id,
+        now,
+        tuple(
+            CategoryAccess(category, _access_paths(account, viewer, category, facts, now))
+            for category in Category
+        ),
     )
-    return Explanation(viewer, student_id, now, answers)
 
 
 def agreement_status(stored: StoredAgreement, today: date) -> str:
-    """In a few words, whether an agreement counts today."""
+    """Whether an agreement is in force today, in a few words."""
     agreement = stored.agreement
     if stored.revoked_at is not None:
         return f"Revoked on {_day(stored.revoked_at)}"
@@ -192,84 +193,93 @@ def agreement_status(stored: StoredAgreement, today: date) -> str:
     return f"Ended on {_day(agreement.end)}" if today > agreement.end else "In force"
 
 
+class _Enrollment(NamedTuple):
+    program_id: str
+    start: date
+    end: date | None
+
+    def is_active(self, today: date) -> bool:
+        return self.start <= today and (self.end is None or self.end >= today)
+
+
 @dataclass(frozen=True)
 class _Facts:
-    """All that is on record about one person's organisation and one student."""
+    """All that is on record about one person's organization and one student."""
 
     agreements: list[StoredAgreement]
-    enrolled: list[tuple[str, date, date | None]]
+    enrollments: list[_Enrollment]
     opt_outs: list[OptOut]
     holds: list[Hold]
     consents: list[Consent]
     emergencies: list[Emergency]
-    going: AccessCondition
+    unfinished_destruction: UnfinishedDestruction | None
 
 
-_OWN = AccessCondition(
-    "Are these the district's own records?",
-    True,
-    "Yes: its administrators see all of them",
-    _ROLE_RULE,
-)
-_NO_AGREEMENT = AccessCondition(
-    "Has the organisation an agreement?", False, "No: none was ever added", "The agreements"
-)
-
-
-def _facts(viewer: Viewer, student_id: str, database: Database, snapshot: Snapshot) -> _Facts:
-    enrolled = compile_query(_enrolled, viewer.organization_id).arrow(
+def _read_facts(viewer: Viewer, student_id: str, database: Database, snapshot: Snapshot) -> _Facts:
+    enrollments = compile_query(_enrollments, viewer.organization_id).arrow(
         snapshot, students_param([student_id])
     )
     return _Facts(
-        latest_agreements(database, viewer.organization_id),
-        [(row["program_id"], row["start_date"], row["end_date"]) for row in enrolled.to_pylist()],
-        opt_outs(database, student_id),
-        [hold for hold in holds(database) if hold.student_id == student_id],
-        [
-            one
-            for one in consents(database, student_id)
-            if one.signed.organization_id == viewer.organization_id
+        agreements=latest_agreements(database, viewer.organization_id),
+        enrollments=[
+            _Enrollment(row["program_id"], row["start_date"], row["end_date"])
+            for row in enrollments.to_pylist()
         ],
-        [
-            one
-            for one in emergencies(database, student_id=student_id, user_id=viewer.user_id)
-            if one.organization_id == viewer.organization_id
+        opt_outs=opt_outs.opt_outs(database, student_id),
+        holds=[hold for hold in legal_holds.holds(database) if hold.student_id == student_id],
+        consents=[
+            consent
+            for consent in consents.consents(database, student_id)
+            if consent.signed.organization_id == viewer.organization_id
         ],
-        _going(unfinished_destruction_of(database, student_id)),
+        emergencies=[
+            emergency
+            for emergency in emergencies.emergencies(
+                database, student_id=student_id, user_id=viewer.user_id
+            )
+            if emergency.organization_id == viewer.organization_id
+        ],
+        unfinished_destruction=unfinished_destruction_of(database, student_id),
     )
 
 
-def _enrolled(tables: TableProvider, organization_id: str) -> Any:
+def _enrollments(tables: TableProvider, organization_id: str) -> Any:
     rows = tables.table("service_enrollments").semi_join(students_placeholder(), "student_id")
-    mine = rows.filter(rows["organization_id"] == organization_id).order_by(
+    own = rows.filter(rows["organization_id"] == organization_id).order_by(
         ["start_date", "program_id"]
     )
-    return mine.select("program_id", "start_date", "end_date")
+    return own.select("program_id", "start_date", "end_date")
 
 
-def _ways(
+def _access_paths(
     account: AccessCondition, viewer: Viewer, category: Category, facts: _Facts, now: datetime
 ) -> tuple[AccessPath, ...]:
     if not account.holds:
-        return (_way("the account", (), account),)
+        return (_path("the account", (), account),)
+    not_destroyed = _destruction_condition(facts.unfinished_destruction)
     if viewer.role is Role.DISTRICT_ADMIN and viewer.organization_id == DISTRICT:
-        return (_way("the district's own records", (account, facts.going), _OWN),)
-    role = _role(viewer)
+        return (_path("the district's own records", (account, not_destroyed), _DISTRICT_RECORDS),)
+    role = _role_condition(viewer)
     if not role.holds:
-        return (_way("the role", (account,), role),)
-    asked = (account, role, facts.going)
-    agreements = [
-        _by_agreement(asked, stored, viewer.role, category, facts, now.date())
+        return (_path("the role", (account,), role),)
+    first = (account, role, not_destroyed)
+    by_agreement = [
+        _agreement_path(first, stored, viewer.role, category, facts, now.date())
         for stored in facts.agreements
     ]
     return (
-        *(agreements or [_way("no agreement", asked, _NO_AGREEMENT)]),
-        *(_by_emergency(asked, one, category, now) for one in facts.emergencies),
+        *(by_agreement or [_path("no agreement", first, _NO_AGREEMENT)]),
+        *(_emergency_path(first, emergency, category, now) for emergency in facts.emergencies),
     )
 
 
-def _by_agreement(
-    asked: tuple[AccessCondition, ...],
+def _path(name: str, before: tuple[AccessCondition, ...], opens: AccessCondition) -> AccessPath:
+    """A path whose last condition grants the category."""
+    return AccessPath(name, sha256="", conditions=(*before, opens), opens=opens)
+
+
+def _agreement_path(
+    first: tuple[AccessCondition, ...],
     stored: StoredAgreement,
     role: Role,
     category: Category,
@@ -277,227 +287,250 @@ def _by_agreement(
     today: date,
 ) -> AccessPath:
     agreement = stored.agreement
-    opens = granted = _granted(agreement, category)
+    opens = grants = _grants_condition(agreement, category)
     conditions = (
-        *asked,
-        *_in_force(stored, today),
-        _basis(agreement),
-        _takes_part(agreement, facts.enrolled, today),
-        _opt_out(facts.opt_outs, today),
-        _hold(facts.holds),
-        granted,
-        _role_sees(role, category),
+        *first,
+        *_validity_conditions(stored, today),
+        _legal_basis_condition(agreement),
+        _enrollment_condition(agreement, facts.enrollments, today),
+        _opt_out_condition(facts.opt_outs, today),
+        _hold_condition(facts.holds),
+        grants,
+        _role_category_condition(role, category),
     )
     if agreement.legal_basis is LegalBasis.CONSENT or category in CONSENT_CATEGORIES:
-        signed = _signed(agreement, category, facts.consents, today)
-        conditions = (*conditions, signed)
+        consent = _consent_condition(agreement, category, facts.consents, today)
+        conditions = (*conditions, consent)
         opens = AccessCondition(
-            granted.asked,
-            granted.holds,
-            f"{granted.answer}. {signed.asked} {signed.answer}",
-            f"{granted.written}; {signed.written}",
+            asked=grants.asked,
+            holds=grants.holds,
+            answer=f"{grants.answer}. {consent.asked} {consent.answer}",
+            written=f"{grants.written}; {consent.written}",
         )
     name = f"agreement {agreement.agreement_id}, version {agreement.version}"
     return AccessPath(name, agreement.sha256, conditions, opens)
 
 
-def _by_emergency(
-    asked: tuple[AccessCondition, ...], emergency: Emergency, category: Category, now: datetime
+def _emergency_path(
+    first: tuple[AccessCondition, ...], emergency: Emergency, category: Category, now: datetime
 ) -> AccessPath:
-    register = f"Emergency {emergency.number}"
+    name = f"Emergency {emergency.number}"
+    is_open, can_open = emergency.is_open(now), category in EMERGENCY_CATEGORIES
     hours = f"from {_moment(emergency.opened_at)} to {_moment(emergency.until)}"
-    open_now = emergency.is_open(now)
-    named = category in emergency.categories
+    requested = category in emergency.categories
     conditions = (
-        *asked,
-        AccessCondition("Is the emergency open?", open_now, f"{_yes(open_now)}: {hours}", register),
+        *first,
         AccessCondition(
-            "May an emergency ever open this?",
-            category in EMERGENCY_CATEGORIES,
-            _yes(category in EMERGENCY_CATEGORIES),
-            _EMERGENCY_RULE,
+            asked="Is the emergency open?",
+            holds=is_open,
+            answer=f"{_yes(is_open)}: {hours}",
+            written=name,
+        ),
+        AccessCondition(
+            asked="Can emergency access include this?",
+            holds=can_open,
+            answer=_yes(can_open),
+            written=_EMERGENCY_RULE,
         ),
     )
-    opens = AccessCondition("Was this part of the record asked for?", named, _yes(named), register)
-    return _way(f"emergency {emergency.number}", conditions, opens)
+    opens = AccessCondition(
+        asked="Was this part of the record requested?",
+        holds=requested,
+        answer=_yes(requested),
+        written=name,
+    )
+    return _path(f"emergency {emergency.number}", conditions, opens)
 
 
-def _way(name: str, before: tuple[AccessCondition, ...], opens: AccessCondition) -> AccessPath:
-    return AccessPath(name, "", (*before, opens), opens)
+_DISTRICT_RECORDS = AccessCondition(
+    asked="Are these the district's own records?",
+    holds=True,
+    answer="Yes: its administrators see all of them",
+    written=_ROLE_RULE,
+)
+_NO_AGREEMENT = AccessCondition(
+    asked="Does the organization have an agreement?",
+    holds=False,
+    answer="No: none was ever added",
+    written="The agreements",
+)
 
 
-def _account(database: Database, viewer: Viewer) -> AccessCondition:
-    asked, written = "May this person sign in?", "The accounts"
+def _account_condition(database: Database, viewer: Viewer) -> AccessCondition:
     with database.session() as session:
         row = session.get(StaffRow, viewer.user_id)
         if row is None:
-            return AccessCondition(asked, False, "No: there is no such account", written)
-        if not row.active:
-            return AccessCondition(asked, False, "No: the account is closed", written)
-        same = row.role == viewer.role and row.organization_id == viewer.organization_id
+            problem = "there is no such account"
+        elif not row.active:
+            problem = "the account is closed"
+        elif (row.role, row.organization_id) != (viewer.role, viewer.organization_id):
+            problem = "the account now has a different role or organization"
+        else:
+            problem = ""
     return AccessCondition(
-        asked,
-        same,
-        "Yes" if same else "No: the account has another role or organisation now",
-        written,
+        asked="May this person sign in?",
+        holds=not problem,
+        answer=f"No: {problem}" if problem else "Yes",
+        written="The accounts",
     )
 
 
-def _role(viewer: Viewer) -> AccessCondition:
-    opens = viewer.role in PARTNER_ROLES
+def _role_condition(viewer: Viewer) -> AccessCondition:
+    holds = viewer.role in PARTNER_ROLES
     return AccessCondition(
-        "Does the role open single students?",
-        opens,
-        f"{_yes(opens)}: {viewer.role.replace('_', ' ')}",
-        _ROLE_RULE,
+        asked="Does the role allow access to individual students?",
+        holds=holds,
+        answer=f"{_yes(holds)}: {_role_name(viewer.role)}",
+        written=_ROLE_RULE,
     )
 
 
-def _in_force(stored: StoredAgreement, today: date) -> tuple[AccessCondition, ...]:
-    agreement, revoked = stored.agreement, stored.revoked_at
-    started, lasts = agreement.start <= today, today <= agreement.end
+def _validity_conditions(stored: StoredAgreement, today: date) -> tuple[AccessCondition, ...]:
+    agreement, revoked_at = stored.agreement, stored.revoked_at
+    started, not_ended = agreement.start <= today, today <= agreement.end
+    if revoked_at is None:
+        revocation, written = "Yes: it was not revoked", "The agreements"
+    else:
+        revocation = f"No: it was revoked on {_day(revoked_at)}"
+        written = f"The district's revocation of {agreement.agreement_id}"
     return (
         AccessCondition(
-            "Does the agreement stand?",
-            revoked is None,
-            f"No: it was revoked on {_day(revoked)}" if revoked else "Yes: it was not revoked",
-            (
-                f"The district's revocation of {agreement.agreement_id}"
-                if revoked
-                else "The agreements"
-            ),
+            asked="Is the agreement still valid (not revoked)?",
+            holds=revoked_at is None,
+            answer=revocation,
+            written=written,
         ),
         AccessCondition(
-            "Has it begun?",
-            started,
-            f"{_yes(started)}: its first day is {_day(agreement.start)}",
-            _line(agreement, "start"),
+            asked="Has it started?",
+            holds=started,
+            answer=f"{_yes(started)}: its first day is {_day(agreement.start)}",
+            written=_agreement_line(agreement, "start"),
         ),
         AccessCondition(
-            "Is it still in force?",
-            lasts,
-            f"{_yes(lasts)}: its last day is {_day(agreement.end)}",
-            _line(agreement, "end"),
+            asked="Is it still in force?",
+            holds=not_ended,
+            answer=f"{_yes(not_ended)}: its last day is {_day(agreement.end)}",
+            written=_agreement_line(agreement, "end"),
         ),
     )
 
 
-def _basis(agreement: Agreement) -> AccessCondition:
-    opens = agreement.legal_basis in PER_STUDENT_BASES
-    said = f"{agreement.legal_basis.replace('_', ' ')} ({CITATIONS[agreement.legal_basis]})"
+def _legal_basis_condition(agreement: Agreement) -> AccessCondition:
+    holds = agreement.legal_basis in PER_STUDENT_BASES
+    basis = f"{agreement.legal_basis.replace('_', ' ')} ({CITATIONS[agreement.legal_basis]})"
     return AccessCondition(
-        "Does its ground in law open single students?",
-        opens,
-        f"{_yes(opens)}: {said}",
-        _line(agreement, "legal_basis"),
+        asked="Does its legal basis allow access to individual students?",
+        holds=holds,
+        answer=f"{_yes(holds)}: {basis}",
+        written=_agreement_line(agreement, "legal_basis"),
     )
 
 
-def _takes_part(
-    agreement: Agreement, enrolled: list[tuple[str, date, date | None]], today: date
+def _enrollment_condition(
+    agreement: Agreement, enrollments: list[_Enrollment], today: date
 ) -> AccessCondition:
-    asked = "Does the student take part in one of its programs today?"
-    named = [one for one in enrolled if one[0] in agreement.programs]
-    for program, since, until in named:
-        if since <= today and (until is None or until >= today):
-            return AccessCondition(
-                asked,
-                True,
-                f"Yes: in {program} since {_day(since)}",
-                _line(agreement, "programs", program),
-            )
-    if not named:
-        return AccessCondition(asked, False, "No: in none of them", _line(agreement, "programs"))
-    program, since, until = named[-1]
-    when = f"from {_day(since)}" if since > today or until is None else f"until {_day(until)}"
+    covered = [
+        enrollment for enrollment in enrollments if enrollment.program_id in agreement.programs
+    ]
+    active = next((enrollment for enrollment in covered if enrollment.is_active(today)), None)
+    if active is not None:
+        program, answer = active.program_id, f"in {active.program_id} since {_day(active.start)}"
+    elif covered:
+        program, start, end = covered[-1]
+        when = f"from {_day(start)}" if start > today or end is None else f"until {_day(end)}"
+        answer = f"in {program} {when}"
+    else:
+        program, answer = "", "in none of them"
     return AccessCondition(
-        asked, False, f"No: in {program} {when}", _line(agreement, "programs", program)
+        asked="Is the student enrolled in one of its programs today?",
+        holds=active is not None,
+        answer=f"{_yes(active is not None)}: {answer}",
+        written=_agreement_line(agreement, "programs", program),
     )
 
 
-def _opt_out(found: list[OptOut], today: date) -> AccessCondition:
-    asked = "Has the family kept the student out?"
-    for one in found:
-        if one.counts(today):
-            return AccessCondition(
-                asked, False, f"Yes: since {_day(one.since)}", f"Opt-out {one.number}"
-            )
+def _opt_out_condition(student_opt_outs: list[OptOut], today: date) -> AccessCondition:
+    asked = "Has the family opted out?"
+    for opt_out in student_opt_outs:
+        if opt_out.counts(today):
+            answer = f"Yes: since {_day(opt_out.since)}"
+            return AccessCondition(asked, False, answer, f"Opt-out {opt_out.number}")
     return AccessCondition(asked, True, "No", "The opt-outs")
 
 
-def _hold(found: list[Hold]) -> AccessCondition:
+def _hold_condition(holds: list[Hold]) -> AccessCondition:
     asked = "Is there a legal hold on the record?"
-    for one in found:
-        if one.lifted_at is None:
-            return AccessCondition(
-                asked, False, f"Yes: since {_moment(one.since)}", f"Legal hold {one.number}"
-            )
+    for hold in holds:
+        if hold.lifted_at is None:
+            answer = f"Yes: since {_moment(hold.since)}"
+            return AccessCondition(asked, False, answer, f"Legal hold {hold.number}")
     return AccessCondition(asked, True, "No", "The legal holds")
 
 
-def _going(found: UnfinishedDestruction | None) -> AccessCondition:
+def _destruction_condition(unfinished: UnfinishedDestruction | None) -> AccessCondition:
     asked = "Is the record being destroyed?"
-    if found is None:
+    if unfinished is None:
         return AccessCondition(asked, True, "No", "The certificates of destruction")
+    answer = f"Yes: since {_moment(unfinished.begun_at)}"
+    return AccessCondition(asked, False, answer, f"Unfinished destruction {unfinished.number}")
+
+
+def _grants_condition(agreement: Agreement, category: Category) -> AccessCondition:
+    holds = category in agreement.categories
     return AccessCondition(
-        asked,
-        False,
-        f"Yes: since {_moment(found.begun_at)}",
-        f"Unfinished destruction {found.number}",
+        asked="Does the agreement cover this part of the record?",
+        holds=holds,
+        answer=_yes(holds),
+        written=_agreement_line(agreement, "categories", category),
     )
 
 
-def _granted(agreement: Agreement, category: Category) -> AccessCondition:
-    grants = category in agreement.categories
+def _role_category_condition(role: Role, category: Category) -> AccessCondition:
+    holds = category in ROLE_CATEGORIES[role]
     return AccessCondition(
-        "Does the agreement name this part of the record?",
-        grants,
-        _yes(grants),
-        _line(agreement, "categories", category),
+        asked="May the role see it?",
+        holds=holds,
+        answer=f"{_yes(holds)}: {_role_name(role)}",
+        written=_ROLE_RULE,
     )
 
 
-def _role_sees(role: Role, category: Category) -> AccessCondition:
-    sees = category in ROLE_CATEGORIES[role]
-    return AccessCondition(
-        "May the role see it?", sees, f"{_yes(sees)}: {role.replace('_', ' ')}", _ROLE_RULE
-    )
-
-
-def _signed(
-    agreement: Agreement, category: Category, found: list[Consent], today: date
+def _consent_condition(
+    agreement: Agreement, category: Category, student_consents: list[Consent], today: date
 ) -> AccessCondition:
     law = _CONSENT_LAW.get(category, CITATIONS[LegalBasis.CONSENT])
-    asked = f"Has the family signed for it ({law})?"
-    named = [one for one in found if category in one.signed.categories]
-    for one in named:
-        if one.counts(today):
-            signed = one.signed
-            said = (
+    asked = f"Has the family consented to it ({law})?"
+    covering = [consent for consent in student_consents if category in consent.signed.categories]
+    for consent in covering:
+        if consent.counts(today):
+            signed = consent.signed
+            answer = (
                 f"Yes: {signed.signer} on {_day(signed.signed_on)}, until {_day(signed.expires_on)}"
             )
-            return AccessCondition(asked, True, said, f"Consent {one.number}")
-    if named:
-        return AccessCondition(
-            asked, False, f"No: {_why_not(named[0], today)}", f"Consent {named[0].number}"
-        )
+            return AccessCondition(asked, True, answer, f"Consent {consent.number}")
+    if covering:
+        answer = f"No: {_why_not_in_force(covering[0], today)}"
+        return AccessCondition(asked, False, answer, f"Consent {covering[0].number}")
     key = "consent_required" if category in CONSENT_CATEGORIES else "legal_basis"
-    return AccessCondition(asked, False, "No: no consent names it", _line(agreement, key, category))
+    written = _agreement_line(agreement, key, category)
+    return AccessCondition(asked, False, "No: no consent covers it", written)
 
 
-def _why_not(consent: Consent, today: date) -> str:
+def _why_not_in_force(consent: Consent, today: date) -> str:
     if consent.revoked_on is not None and consent.revoked_on <= today:
         return f"it was revoked on {_day(consent.revoked_on)}"
     if consent.signed.signed_on > today:
-        return f"it was signed on {_day(consent.signed.signed_on)} only"
+        return f"it was not signed until {_day(consent.signed.signed_on)}"
     return f"it ended on {_day(consent.signed.expires_on)}"
 
 
-def _line(agreement: Agreement, key: str, value: str = "") -> str:
-    return (
-        f"Line {agreement.line_of(key, value)} of {agreement.agreement_id}, version"
-        f" {agreement.version}"
-    )
+def _agreement_line(agreement: Agreement, key: str, value: str = "") -> str:
+    line = agreement.line_number_of(key, value)
+    return f"Line {line} of {agreement.agreement_id}, version {agreement.version}"
+
+
+def _role_name(role: Role) -> str:
+    return role.replace("_", " ")
 
 
 def _yes(holds: bool) -> str:

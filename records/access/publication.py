@@ -1,11 +1,10 @@
-"""The copies of the student tables that PostgreSQL keeps behind row-level security, and how they
-come and go.
+"""Publishing copies of the student tables to PostgreSQL, behind row-level security.
 
-A snapshot is published whole or not at all: one transaction makes a partition of every table, fills
-it and puts it behind the policies (`migrations/versions/0006_row_security.py`). Rows are there
-before the pointer of the snapshots moves, and those of snapshots that no longer serve are withdrawn
-after it moved; whatever is killed in between, the next load or `handrail records publish` puts
-right. On SQLite there are no copies and no second wall: nothing is done there.
+A snapshot is published whole or not at all: one transaction creates a partition of every table,
+fills it and puts it behind the policies (`migrations/versions/0006_row_security.py`). A copy is
+there before its snapshot comes into use, and copies of older snapshots are withdrawn afterwards; if
+a process is killed in between, the next load or `handrail records publish` completes the work. On
+SQLite there is no row-level security, and these functions do nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,17 +29,16 @@ from records.system.progress import ProgressCallback
 
 SCHEMA = "district_records"
 LONG_FORMAT_TABLE = "characteristics"
-"""The one table that is published a fact a row, so that the policies can tell its categories
-apart."""
+"""The one table published a value per row, so that the policies can tell its categories apart."""
 
 REVEALS_HOUSING = "tells_of_housing"
-"""A column that services are published with: whether a row tells of a child's housing to another
-organisation."""
+"""The column of published services that says whether a row reveals a child's housing."""
 
-_PUBLISHING = 0x5055424C  # "PUBL": the advisory lock of whoever publishes or withdraws
-_PATIENCE = "3s"
-"""How long a withdrawal may keep readers waiting behind a long reading, a backup for instance,
-before it gives up."""
+_PUBLISHING = 0x5055424C
+""""PUBL" in ASCII: the advisory lock for publishing and withdrawing."""
+
+_LOCK_TIMEOUT = "3s"
+"""How long dropping a table may wait for a long query, such as a backup, while readers wait too."""
 
 
 class PublicationError(UserError, ValueError):
@@ -49,11 +46,11 @@ class PublicationError(UserError, ValueError):
 
 
 class NotPublished(NoSnapshot):
-    """A snapshot without a copy behind the wall: nothing may be read as if it were empty."""
+    """The snapshot has no copy in PostgreSQL; it may not read as an empty one."""
 
 
 def has_row_security(database: Database) -> bool:
-    """True on PostgreSQL; SQLite knows no row-level security."""
+    """Whether the database has row-level security: PostgreSQL does, SQLite does not."""
     return database.engine.dialect.name == "postgresql"
 
 
@@ -62,16 +59,17 @@ def publish_snapshot(
     snapshot: Snapshot,
     progress: ProgressCallback = lambda table, done, total: None,
 ) -> None:
-    """Copy the student tables of a snapshot to PostgreSQL, in one transaction. The copies that
-    serve stay as they are.
+    """Copy the student tables of a snapshot to PostgreSQL, in one transaction.
+
+    The copies in use stay as they are.
 
     Raises:
-        PublicationError: a value that PostgreSQL cannot hold.
+        PublicationError: there is a value that PostgreSQL cannot hold.
     """
     if not has_row_security(database):
         return
     with database.engine.begin() as connection:
-        _wait_for_others(connection)
+        _lock_publications(connection)
         number = connection.scalar(
             text(
                 "INSERT INTO district_records.publications (snapshot_id) VALUES (:snapshot)"
@@ -81,7 +79,7 @@ def publish_snapshot(
         )
         for canonical in student_tables():
             try:
-                _fill(connection, canonical, snapshot, int(number or 0), progress)
+                _add_partition(connection, canonical, snapshot, int(number or 0), progress)
             except database.engine.dialect.loaded_dbapi.DataError as error:
                 raise PublicationError(
                     f"{canonical.name} of snapshot {snapshot.id} cannot be published to PostgreSQL:"
@@ -94,17 +92,17 @@ def publish_if_needed(
     snapshot: Snapshot,
     progress: ProgressCallback = lambda table, done, total: None,
 ) -> None:
-    """Publish a snapshot unless it has a copy already.
+    """Publish a snapshot unless it already has a copy.
 
     Raises:
-        PublicationError: a value that PostgreSQL cannot hold.
+        PublicationError: there is a value that PostgreSQL cannot hold.
     """
     if has_row_security(database) and not is_published(database, snapshot):
         publish_snapshot(database, snapshot, progress)
 
 
 def is_published(database: Database, snapshot: Snapshot) -> bool:
-    """True when a partner's staff could read this snapshot."""
+    """Whether a partner's staff can read this snapshot."""
     try:
         with database.engine.connect() as connection:
             newest_publication(connection, snapshot)
@@ -114,10 +112,10 @@ def is_published(database: Database, snapshot: Snapshot) -> bool:
 
 
 def check_published(database: Database, home: Path) -> None:
-    """Refuse to serve what partners could not read.
+    """Refuse to serve a snapshot that partners could not read.
 
     Raises:
-        NotPublished: records are loaded, and have no copy behind the wall.
+        NotPublished: records are loaded, and the current snapshot has no copy.
     """
     if not has_row_security(database) or not (home / "snapshots" / "CURRENT").exists():
         return
@@ -131,23 +129,23 @@ def newest_publication(connection: Connection, snapshot: Snapshot) -> int:
     Raises:
         NotPublished: it has none.
     """
-    found: int | None = connection.scalar(
+    number: int | None = connection.scalar(
         text("SELECT max(number) FROM district_records.publications WHERE snapshot_id = :snapshot"),
         {"snapshot": snapshot.id},
     )
-    if found is None:
+    if number is None:
         raise NotPublished(
             f"snapshot {snapshot.id} is not in PostgreSQL: run `handrail records publish`"
         )
-    return found
+    return number
 
 
 def withdraw_other_publications(database: Database, snapshot: Snapshot) -> int:
-    """Remove every copy but the newest one of `snapshot`; the number of tables that a long reading
-    kept for later.
+    """Remove every copy except the newest one of `snapshot`; returns how many tables remain.
 
-    A copy is out of reach at once, when its number is gone; its tables follow one by one, so that a
-    reader never waits for more than one of them.
+    A copy is out of reach as soon as its number is deleted. Its tables are dropped one by one, so
+    that a reader never waits for more than one of them; a table that a long query still reads
+    remains for the next time.
 
     Raises:
         NotPublished: `snapshot` has no copy itself.
@@ -155,10 +153,11 @@ def withdraw_other_publications(database: Database, snapshot: Snapshot) -> int:
     if not has_row_security(database):
         return 0
     with database.engine.begin() as connection:
-        _wait_for_others(connection)
-        kept = newest_publication(connection, snapshot)
+        _lock_publications(connection)
+        newest = newest_publication(connection, snapshot)
         connection.execute(
-            text("DELETE FROM district_records.publications WHERE number <> :kept"), {"kept": kept}
+            text("DELETE FROM district_records.publications WHERE number <> :newest"),
+            {"newest": newest},
         )
         partitions = connection.scalars(
             text(
@@ -167,27 +166,29 @@ def withdraw_other_publications(database: Database, snapshot: Snapshot) -> int:
                 " 'r' ORDER BY child.relname"
             )
         ).all()
-    return sum(not _dropped(database, name) for name in partitions if not name.endswith(f"_{kept}"))
+    withdrawn = [name for name in partitions if not name.endswith(f"_{newest}")]
+    return sum(not _drop_table(database, name) for name in withdrawn)
 
 
 def student_tables() -> Iterator[CanonicalTable]:
-    """The canonical tables that are published: those that name a student."""
+    """The canonical tables that are published: those about students."""
     return (canonical for canonical in TABLES.values() if canonical.is_student)
 
 
 def published_columns(canonical: CanonicalTable) -> tuple[str, ...]:
-    """The columns of a published table, beside the number of its publication."""
+    """The columns of a published table, apart from the number of its publication."""
     if canonical.name == LONG_FORMAT_TABLE:
         return "student_id", "category", "name", "value"
-    more = (REVEALS_HOUSING,) if canonical.is_service else ()
-    return (*(column.name for column in canonical.columns), *more)
+    extra = (REVEALS_HOUSING,) if canonical.is_service else ()
+    return (*(column.name for column in canonical.columns), *extra)
 
 
-def _wait_for_others(connection: Connection) -> None:
+def _lock_publications(connection: Connection) -> None:
+    """Wait until nobody else publishes or withdraws, and keep them out until the commit."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _PUBLISHING})
 
 
-def _fill(
+def _add_partition(
     connection: Connection,
     canonical: CanonicalTable,
     snapshot: Snapshot,
@@ -200,26 +201,26 @@ def _fill(
     connection.execute(text(f"ALTER TABLE {partition} ALTER publication SET DEFAULT {number}"))
     file = snapshot.path / f"{canonical.name}.parquet"
     if file.exists():
-        freely = (
+        non_housing = (
             non_housing_programs(snapshot).to_pyarrow().combine_chunks()
             if canonical.is_service
             else None
         )
-        _copy(connection, canonical, partition, pq.ParquetFile(file), freely, progress)
+        _copy_rows(connection, canonical, partition, pq.ParquetFile(file), non_housing, progress)
     connection.execute(text(f"ANALYZE {partition}"))
-    for wall in ("ENABLE", "FORCE"):
-        connection.execute(text(f"ALTER TABLE {partition} {wall} ROW LEVEL SECURITY"))
+    for action in ("ENABLE", "FORCE"):
+        connection.execute(text(f"ALTER TABLE {partition} {action} ROW LEVEL SECURITY"))
     connection.execute(
         text(f"ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES IN ({number})")
     )
 
 
-def _copy(
+def _copy_rows(
     connection: Connection,
     canonical: CanonicalTable,
     partition: str,
-    source: Any,
-    freely: Any,
+    source: pq.ParquetFile,
+    non_housing: pa.Array | None,
     progress: ProgressCallback,
 ) -> None:
     columns = ", ".join(published_columns(canonical))
@@ -228,11 +229,13 @@ def _copy(
     with cursor.copy(f"COPY {partition} ({columns}) FROM STDIN (FORMAT csv)") as copy:
         for batch in source.iter_batches():
             rows = (
-                _split(canonical, batch) if canonical.name == LONG_FORMAT_TABLE else pa.table(batch)
+                _long_format(canonical, batch)
+                if canonical.name == LONG_FORMAT_TABLE
+                else pa.table(batch)
             )
-            if freely is not None:
-                told = pc.invert(pc.is_in(rows["program_id"], value_set=freely))
-                rows = rows.append_column(REVEALS_HOUSING, told)
+            if non_housing is not None:
+                reveals_housing = pc.invert(pc.is_in(rows["program_id"], value_set=non_housing))
+                rows = rows.append_column(REVEALS_HOUSING, reveals_housing)
             copy.write(_csv(rows))
             read, written = read + batch.num_rows, written + rows.num_rows
             progress(f"publishing {canonical.name}", read, source.metadata.num_rows)
@@ -242,37 +245,38 @@ def _copy(
         )
 
 
-def _split(canonical: CanonicalTable, batch: Any) -> Any:
-    """One row for each fact that is on record."""
-    found = []
+def _long_format(canonical: CanonicalTable, batch: pa.RecordBatch) -> pa.Table:
+    """One row for each value that is not null."""
+    parts = []
     for column in canonical.columns:
         if column.name == "student_id":
             continue
         known = batch.filter(pc.is_valid(batch[column.name]))
-        words = [
-            pa.array([word] * known.num_rows, pa.string())
-            for word in (column.category, column.name)
+        labels = [
+            pa.array([label] * known.num_rows, pa.string())
+            for label in (column.category, column.name)
         ]
         values = pc.cast(known[column.name], pa.string())
-        found.append(
+        parts.append(
             pa.table(
-                [known["student_id"], *words, values], names=list(published_columns(canonical))
+                [known["student_id"], *labels, values], names=list(published_columns(canonical))
             )
         )
-    return pa.concat_tables(found)
+    return pa.concat_tables(parts)
 
 
-def _csv(rows: Any) -> bytes:
-    """CSV as PostgreSQL reads it: text in quotes, so that an empty text is not a missing one."""
+def _csv(rows: pa.Table) -> bytes:
+    """CSV as PostgreSQL reads it: text in quotes, so that empty text is not null."""
     stream = io.BytesIO()
     pyarrow.csv.write_csv(rows, stream, pyarrow.csv.WriteOptions(include_header=False))
     return stream.getvalue()
 
 
-def _dropped(database: Database, name: str) -> bool:
+def _drop_table(database: Database, name: str) -> bool:
+    """Drop a partition; False if a query holds it longer than `_LOCK_TIMEOUT`."""
     try:
         with database.engine.begin() as connection:
-            connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE}'"))
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
             connection.execute(text(f"DROP TABLE IF EXISTS {SCHEMA}.{name}"))
     except OperationalError as error:
         if getattr(error.orig, "sqlstate", None) != "55P03":  # lock_not_available

@@ -1,8 +1,9 @@
-"""The one choke point: every reading of a student takes a `Scope`.
+"""The one place that decides which students and categories a viewer may see now.
 
-A scope is worked out anew at each request from the viewer, the agreements in force, the role,
-active program enrolment, consents and opt-outs. What is outside it is not "forbidden" but absent:
-rows are missing and values are null before anything downstream sees them.
+A scope is worked out anew for each request, from the account, the agreements in force, the role,
+program enrollment, consents, opt-outs, legal holds, emergencies and destructions. This module only
+combines their rules; each belongs to a module of `records.permissions`. Every reading of a student
+takes a `Scope`, through `records.access.scoped_records`.
 """
 
 from __future__ import annotations
@@ -51,82 +52,144 @@ from records.snapshots.snapshot import Snapshot
 def scope_for(
     viewer: Viewer, database: Database, snapshot: Snapshot, now: datetime, secret: bytes
 ) -> Scope:
-    """What `viewer` may see `now`. Asked anew at each request, so that a revocation counts at once.
+    """What `viewer` may see `now`; worked out for each request, so that a revocation takes effect.
 
     Args:
-        now: the district's local time; agreements, enrolments and consents count by its day,
+        now: the district's local time. Agreements, enrollments and consents are judged by its date,
             emergencies by its minute.
+        secret: the key of the handles that stand for students.
     """
-    today = now.date()
-    nobody = Scope(viewer, today, {}, secret)
+    nothing = Scope(viewer, now.date(), {}, secret)
     if not is_current(database, viewer):
-        return nobody
-    destroyed = destructions.in_force(database)
+        return nothing
+    # Read before the grants: a destruction that ends in between leaves no trace in the database.
+    being_destroyed = destructions.in_force(database)
     if viewer.role is Role.DISTRICT_ADMIN and viewer.organization_id == DISTRICT:
-        grants = _everyone(snapshot, "the district's own records", ALL_CATEGORIES)
+        grants = _all_students(snapshot, "the district's own records", ALL_CATEGORIES)
     elif viewer.role in PARTNER_ROLES:
-        grants = _by_agreement(viewer, database, snapshot, today)
-        for student, grant in _by_emergency(viewer, database, snapshot, now):
+        grants = _grants_by_agreement(viewer, database, snapshot, now.date())
+        for student, grant in _grants_by_emergency(viewer, database, snapshot, now):
             grants[student] = (*grants.get(student, ()), grant)
     else:
-        return nobody
+        return nothing
     return replace(
-        nobody, grants={student: grants[student] for student in grants if student not in destroyed}
+        nothing,
+        grants={
+            student: student_grants
+            for student, student_grants in grants.items()
+            if student not in being_destroyed
+        },
     )
 
 
 def pipeline_scope(
     snapshot: Snapshot, purpose: Literal["features", "training", "audit"], today: date
 ) -> Scope:
-    """The system's own reading of every student. Only an audit may read sensitive categories."""
+    """The system's own scope of every student; only an audit may read sensitive categories."""
     categories = ALL_CATEGORIES if purpose == "audit" else ALL_CATEGORIES - SENSITIVE_CATEGORIES
     viewer = Viewer(f"pipeline-{purpose}", "", purpose, Role.PIPELINE, DISTRICT)
-    return Scope(viewer, today, _everyone(snapshot, purpose, categories), b"")
-
-
-def _everyone(
-    snapshot: Snapshot, purpose: str, categories: frozenset[Category]
-) -> dict[str, tuple[Grant, ...]]:
-    grant = Grant(DISTRICT, "", "own_records", purpose, DISTRICT, categories, ())
-    students = compile_query(_of_students).arrow(snapshot)["student_id"].to_pylist()
-    return dict.fromkeys(students, (grant,))
-
-
-def _of_students(tables: TableProvider) -> Any:
-    return tables.table("students").select("student_id")
+    return Scope(viewer, today, _all_students(snapshot, purpose, categories), b"")
 
 
 def existing_students(snapshot: Snapshot, students: Iterable[str]) -> frozenset[str]:
-    """Those of the students that are on record."""
-    return frozenset(
-        compile_query(_existing).arrow(snapshot, students_param(students))["student_id"].to_pylist()
+    """Those of the students that are in the snapshot."""
+    existing = compile_query(_existing).arrow(snapshot, students_param(students))
+    return frozenset(existing["student_id"].to_pylist())
+
+
+def _all_students(
+    snapshot: Snapshot, purpose: str, categories: frozenset[Category]
+) -> dict[str, tuple[Grant, ...]]:
+    grant = Grant(
+        agreement_id=DISTRICT,
+        agreement_sha256="",
+        legal_basis="own_records",
+        purpose=purpose,
+        organization_id=DISTRICT,
+        categories=categories,
+        supports=(),
     )
+    students = compile_query(_student_ids).arrow(snapshot)["student_id"].to_pylist()
+    return dict.fromkeys(students, (grant,))
 
 
-def _existing(tables: TableProvider) -> Any:
-    return _of_students(tables).semi_join(students_placeholder(), "student_id")
+def _grants_by_agreement(
+    viewer: Viewer, database: Database, snapshot: Snapshot, today: date
+) -> dict[str, tuple[Grant, ...]]:
+    """What agreements open, without students whom an opt-out or a legal hold closes."""
+    closed = opt_outs.in_force(database, today) | legal_holds.in_force(database)
+    consented = consents.in_force(database, viewer.organization_id, today)
+    grants: dict[str, tuple[Grant, ...]] = {}
+    for agreement in agreements_in_force(database, viewer.organization_id, today):
+        if agreement.legal_basis not in PER_STUDENT_BASES:
+            continue
+        for student in _enrolled_students(snapshot, agreement, today) - closed:
+            grant = _agreement_grant(agreement, viewer.role, consented.get(student, frozenset()))
+            if grant.categories:
+                grants[student] = (*grants.get(student, ()), grant)
+    return grants
 
 
-def _grant(agreement: Agreement, role: Role, consented: frozenset[Category]) -> Grant:
+def _agreement_grant(agreement: Agreement, role: Role, consented: frozenset[Category]) -> Grant:
+    """An agreement as it applies to one student.
+
+    Args:
+        consented: the categories that this student's family has consented to.
+    """
     categories = agreement.categories & ROLE_CATEGORIES[role]
     if agreement.legal_basis is LegalBasis.CONSENT:
         categories &= consented
     categories -= CONSENT_CATEGORIES - consented
-    supports = agreement.supports if role is Role.CASEWORKER else ()
     return Grant(
-        agreement.agreement_id,
-        agreement.sha256,
-        agreement.legal_basis,
-        agreement.purpose,
-        agreement.organization_id,
-        categories,
-        supports,
+        agreement_id=agreement.agreement_id,
+        agreement_sha256=agreement.sha256,
+        legal_basis=agreement.legal_basis,
+        purpose=agreement.purpose,
+        organization_id=agreement.organization_id,
+        categories=categories,
+        supports=agreement.supports if role is Role.CASEWORKER else (),
+    )
+
+
+def _grants_by_emergency(
+    viewer: Viewer, database: Database, snapshot: Snapshot, now: datetime
+) -> list[tuple[str, Grant]]:
+    """What open emergencies show to this person. Opt-outs and legal holds do not close them."""
+    opened = emergencies.in_force(database, viewer, now)
+    if not opened:
+        return []
+    existing = existing_students(snapshot, [emergency.student_id for emergency in opened])
+    return [
+        (emergency.student_id, _emergency_grant(emergency))
+        for emergency in opened
+        if emergency.student_id in existing
+    ]
+
+
+def _emergency_grant(emergency: Emergency) -> Grant:
+    return Grant(
+        agreement_id=emergency_reference(emergency.number),
+        agreement_sha256="",
+        legal_basis=EMERGENCY_BASIS,
+        purpose="A health or safety emergency",
+        organization_id=emergency.organization_id,
+        categories=emergency.categories & EMERGENCY_CATEGORIES,
+        supports=(),
     )
 
 
 def _enrolled_students(snapshot: Snapshot, agreement: Agreement, today: date) -> frozenset[str]:
+    """The students enrolled today in a program of the agreement."""
     query = compile_query(_enrolled_on, agreement.organization_id, agreement.programs, today)
     return frozenset(query.arrow(snapshot)["student_id"].to_pylist())
+
+
+def _student_ids(tables: TableProvider) -> Any:
+    return tables.table("students").select("student_id")
+
+
+def _existing(tables: TableProvider) -> Any:
+    return _student_ids(tables).semi_join(students_placeholder(), "student_id")
 
 
 def _enrolled_on(
@@ -140,47 +203,3 @@ def _enrolled_on(
         rows["end_date"].isnull() | (rows["end_date"] >= day),
     )
     return active.select("student_id")
-
-
-def _by_agreement(
-    viewer: Viewer, database: Database, snapshot: Snapshot, today: date
-) -> dict[str, tuple[Grant, ...]]:
-    """What agreements open, but for students whom an opt-out or a legal hold closes."""
-    closed = opt_outs.in_force(database, today) | legal_holds.in_force(database)
-    consented = consents.in_force(database, viewer.organization_id, today)
-    grants: dict[str, tuple[Grant, ...]] = {}
-    for agreement in agreements_in_force(database, viewer.organization_id, today):
-        if agreement.legal_basis not in PER_STUDENT_BASES:
-            continue
-        for student in _enrolled_students(snapshot, agreement, today) - closed:
-            grant = _grant(agreement, viewer.role, consented.get(student, frozenset()))
-            if grant.categories:
-                grants[student] = (*grants.get(student, ()), grant)
-    return grants
-
-
-def _by_emergency(
-    viewer: Viewer, database: Database, snapshot: Snapshot, now: datetime
-) -> list[tuple[str, Grant]]:
-    """What open emergencies let this one person see, before an opt-out and a legal hold."""
-    opened = emergencies.in_force(database, viewer, now)
-    if not opened:
-        return []
-    known = existing_students(snapshot, [emergency.student_id for emergency in opened])
-    return [
-        (emergency.student_id, _emergency_grant(emergency))
-        for emergency in opened
-        if emergency.student_id in known
-    ]
-
-
-def _emergency_grant(emergency: Emergency) -> Grant:
-    return Grant(
-        emergency_reference(emergency.number),
-        "",
-        EMERGENCY_BASIS,
-        "A health or safety emergency",
-        emergency.organization_id,
-        emergency.categories & EMERGENCY_CATEGORIES,
-        (),
-    )

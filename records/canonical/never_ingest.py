@@ -1,8 +1,8 @@
 """What Handrail never stores, whatever an export holds.
 
-One list, read by every connector. A column or element that matches is dropped before anything
-reaches a disk, and its name (never its content) is given in the load report. A value shaped like a
-social security number is refused in any column.
+Every connector reads this one list. A column or element that matches is dropped before anything
+reaches a disk, and the load report gives its name, never its content. A value shaped like a social
+security number is refused in any column.
 """
 
 from __future__ import annotations
@@ -57,10 +57,11 @@ NEVER_INGEST: dict[str, tuple[str, ...]] = {
     "health or diagnosis": ("diagnos", "healthcondition", "medical", "immunization", "medication"),
     "biometric data": ("biometric", "fingerprint", "faceprint", "voiceprint"),
 }
-"""What is refused -> spellings, compared after dropping case and everything that is not a letter or
-digit."""
+"""Kind of data -> spellings in field names, compared in lower case without punctuation."""
 
 STRUCK_OUT = "[struck out]"
+"""Stands in stored text in place of a social security number, so its value may not change."""
+
 _SSN_VALUE = re.compile(r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)")
 _NOT_WORD = re.compile(r"[^a-z0-9]")
 
@@ -75,12 +76,10 @@ def prohibited_kind(name: str) -> str | None:
 
 
 def holds_ssn(value: str) -> bool:
-    """True when the text holds something shaped like a social security number (ddd-dd-dddd), or
-    held one.
-    """
+    """Whether the text holds, or once held, something shaped like an SSN (ddd-dd-dddd)."""
     return _SSN_VALUE.search(value) is not None or STRUCK_OUT in value
 
 
 def redact(raw: str) -> str:
-    """The text with every number shaped like a social security number struck out."""
+    """The text with every number shaped like a social security number replaced by `STRUCK_OUT`."""
     return _SSN_VALUE.sub(STRUCK_OUT, raw)

@@ -1,7 +1,7 @@
-"""Where rows go that cannot be trusted: kept with file, line, column and reason, never lost.
+"""Rows that cannot be loaded, with file, line, column and reason, so that none is lost.
 
 Owns the conversion of source text to canonical values. It refuses to guess: text that is not
-exactly what the schema asks for raises `BadValue`, which says what was found and what would be
+exactly what the schema asks for raises `BadValue`, which says what the text is and what would be
 right.
 """
 
@@ -18,12 +18,10 @@ from records.canonical.schema import CanonicalTable, Column
 
 @dataclass(frozen=True)
 class BadRow:
-    """One physical row that was not loaded. `raw` is as it arrived, with forbidden values struck
-    out.
+    """One physical row that was not loaded. `raw` is its text, with forbidden values struck out.
 
-    `columns` are the names of the fields in `raw`, written as a line of CSV: columns that are never
-    stored are in neither. It is empty where `raw` is no line of a file, so that nobody could put it
-    right there.
+    `columns` are the names of the fields in `raw`, as a line of CSV; columns that are never stored
+    are in neither. It is empty if `raw` is not a line of a file, and so cannot be corrected there.
     """
 
     file: str
@@ -36,9 +34,7 @@ class BadRow:
 
 @dataclass(frozen=True)
 class QuarantinedRow(BadRow):
-    """A row in the quarantine, and the source that it came from: its connector, and the partner
-    whose files they were.
-    """
+    """A quarantined row with its source: the connector, and the partner if the file was theirs."""
 
     source: str = ""
     organization_id: str | None = None
@@ -60,7 +56,7 @@ _TRUE, _FALSE = {"true", "1", "yes", "y", "t"}, {"false", "0", "no", "n", "f"}
 
 
 def convert_row(table: CanonicalTable, texts: dict[str, str | None]) -> dict[str, Value]:
-    """Canonical values of one source row; columns that the source lacks are None.
+    """The canonical values of one source row, by column; columns that the source lacks are None.
 
     Raises:
         BadValue: naming the first column that is wrong.
@@ -72,8 +68,8 @@ def convert(column: Column, text: str | None) -> Value:
     """The canonical value of `text` for `column`; empty text is None.
 
     Raises:
-        BadValue: the text is missing though required, is not of the type, or is not one of the
-            values.
+        BadValue: the text is empty although required, is not of the column's type, or is not one of
+            its values.
     """
     stripped = text.strip() if text is not None else ""
     if not stripped:

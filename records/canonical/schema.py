@@ -1,8 +1,8 @@
 """The canonical tables: every column with its type, unit and data category.
 
 This module owns the shape of everything that Handrail stores about a student. Connectors write
-these tables and nothing else; a column that is not here is never stored. It refuses to guess: a
-table or column name that is unknown raises `UnknownTable` / `KeyError`.
+these tables and nothing else; a column that is not here is never stored. An unknown name raises
+`UnknownTable` for a table and `KeyError` for a column.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ import pyarrow as pa
 
 
 class Category(StrEnum):
-    """A kind of data that an agreement can grant. The order is the order in which people read
-    them.
-    """
+    """A kind of data that an agreement can grant, in the order in which people read them."""
 
     DIRECTORY = "directory"
     SCHEDULE = "schedule"
@@ -43,12 +41,12 @@ CONSENT_CATEGORIES = frozenset(
 
 
 class UnknownTable(KeyError):
-    """A table name that the canonical schema does not have."""
+    """A table name that is not in the canonical schema."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One canonical column.
+    """One canonical column; `values` are the only ones allowed, empty if any are.
 
     `category` is None for columns that hold no student data (keys of schools, calendars, programs).
     """
@@ -64,9 +62,7 @@ class Column:
 
 @dataclass(frozen=True)
 class CanonicalTable:
-    """One canonical table. `key` is unique within a snapshot; a student table has a
-    `student_id`.
-    """
+    """One canonical table. `key` is unique within a snapshot; student tables have `student_id`."""
 
     name: str
     description: str
@@ -75,14 +71,15 @@ class CanonicalTable:
 
     @property
     def is_student(self) -> bool:
+        """Whether the rows are about students."""
         return any(column.name == "student_id" for column in self.columns)
 
     @property
     def is_service(self) -> bool:
-        """True when rows belong to one organisation: `services` for its own, `services_other` for
-        the rest.
+        """Whether the rows are about services, each of one organization.
 
-        Those of the rest that tell of a child's housing need `housing` too
+        An organization's own rows need the category `services`, those of others `services_other`.
+        Others' rows that reveal a child's housing need `housing` too
         (`records.access.scoped_records.non_housing_programs`).
         """
         return self.is_student and any(
@@ -90,6 +87,11 @@ class CanonicalTable:
         )
 
     def column(self, name: str) -> Column:
+        """The column of that name.
+
+        Raises:
+            KeyError: naming the columns that exist.
+        """
         for column in self.columns:
             if column.name == name:
                 return column
@@ -98,6 +100,7 @@ class CanonicalTable:
         )
 
     def arrow_schema(self) -> pa.Schema:
+        """Names and types of the columns; the required ones are not nullable."""
         return pa.schema([pa.field(c.name, c.type, nullable=not c.required) for c in self.columns])
 
 
@@ -129,8 +132,7 @@ SUPPORTS = (
 )
 
 HOUSING_SUPPORTS = frozenset({"housing_help"})
-"""Kinds of support that only somebody without a stable home is given: taking part tells of a
-child's housing."""
+"""Supports for children without a stable home only: taking part reveals a child's housing."""
 
 
 def _directory(name: str, type_: pa.DataType, description: str, **more: object) -> Column:

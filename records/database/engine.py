@@ -1,9 +1,7 @@
-"""The operational store: agreements, staff, consents, opt-outs, emergencies, legal demands and the
-disclosure log.
+"""Opening the operational database, SQLite on one machine or PostgreSQL in production.
 
-SQLite on one machine, PostgreSQL in production, the same code on both. `open_database` brings the
-schema up to date by Alembic before anything is read. Student records are not here: they are in
-snapshots.
+`open_database` brings the schema up to date with Alembic before anything is read, so that callers
+never see an older one. Student records are not here: they are in snapshots.
 """
 
 from __future__ import annotations
@@ -15,30 +13,24 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import (
-    Engine,
-    create_engine,
-    event,
-    text,
-)
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import Session
 
 from records.system.errors import UserError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_WRITE_LOCK = (
-    0x48414E44  # "HAND": the one PostgreSQL advisory lock that every writer of the log takes
-)
+_WRITE_LOCK = 0x48414E44
+""""HAND" in ASCII: the PostgreSQL advisory lock that every writer of the log takes."""
 
 
 class DatabaseUnavailable(UserError, RuntimeError):
-    """The operational store cannot be opened; nothing was changed."""
+    """The operational database cannot be opened; nothing was changed."""
 
 
 @dataclass(frozen=True)
 class Database:
-    """An open operational store."""
+    """An open operational database."""
 
     engine: Engine
 
@@ -50,9 +42,10 @@ class Database:
 
     @contextmanager
     def write_transaction(self) -> Iterator[Session]:
-        """A session that no other writer runs beside: for what must be appended in order."""
+        """A session that excludes every other writer, for what must be appended in order."""
         with Session(self.engine) as session, session.begin():
             if self.engine.dialect.name == "sqlite":
+                # An UPDATE takes SQLite's one write lock, even if it changes no row.
                 session.execute(text("UPDATE disclosures SET seq = seq WHERE seq = -1"))
             else:
                 session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _WRITE_LOCK})
@@ -60,17 +53,17 @@ class Database:
 
 
 def open_database(url: str) -> Database:
-    """Open the store at a SQLAlchemy URL and bring its schema up to date.
+    """Open the database at a SQLAlchemy URL and bring its schema up to date.
 
     Raises:
-        DatabaseUnavailable: nothing answers there, or it is no address of a database.
+        DatabaseUnavailable: nothing answers there, or the URL is not a database address.
     """
     if url.startswith("sqlite:///"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     engine = _engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-    _reach(engine)
+    _check_connection(engine)
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     with engine.begin() as connection:
@@ -89,24 +82,27 @@ def _engine(url: str) -> Engine:
         ) from None
 
 
-def _reach(engine: Engine) -> None:
-    """See that the database answers. What it says of a failure may hold what was sent, and is not
-    repeated.
+def _check_connection(engine: Engine) -> None:
+    """Raise unless the database answers.
+
+    Its own message is left out, because it may repeat what was sent to it.
     """
     try:
         engine.connect().close()
     except OperationalError:
-        at = engine.url
-        where = (
-            f"{at.host or 'this machine'}{f':{at.port}' if at.port else ''}"
-            if at.drivername != "sqlite"
-            else ""
-        )
-        name = f"{at.database!r} on {where}" if where else str(at.database)
         raise DatabaseUnavailable(
-            f"the database {name} cannot be opened: is it running, and do its login and password "
-            "still count?"
+            f"the database {_display_name(engine)} cannot be opened: is it running, and are its"
+            " login and password still valid?"
         ) from None
+
+
+def _display_name(engine: Engine) -> str:
+    """The database as a message may name it: without login and password."""
+    url = engine.url
+    if url.drivername == "sqlite":
+        return str(url.database)
+    port = f":{url.port}" if url.port else ""
+    return f"{url.database!r} on {url.host or 'this machine'}{port}"
 
 
 def _prepare_sqlite(connection: object, _record: object) -> None:

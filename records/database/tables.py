@@ -1,4 +1,8 @@
-"""The operational tables, one class each. Only `records` reads them."""
+"""The operational tables, one class each. Only `records` reads them.
+
+Class names end in `Row`; table and column names are stored in every database and may only change
+with a migration. Lists of categories are columns of `CategoryList`.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +21,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from records.canonical.schema import Category
+from records.database.category_list import CategoryList
 from records.system.clock import to_utc
 
 
 class OrmTable(DeclarativeBase):
-    """All operational tables."""
+    """The base class of all operational tables."""
 
     metadata = MetaData(
         naming_convention={
@@ -34,6 +40,8 @@ class OrmTable(DeclarativeBase):
 
 
 class OrganizationRow(OrmTable):
+    """An organization whose staff may sign in; the district is one of them."""
+
     __tablename__ = "organizations"
     organization_id: Mapped[str] = mapped_column(String(80), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
@@ -41,6 +49,8 @@ class OrganizationRow(OrmTable):
 
 
 class StaffRow(OrmTable):
+    """An account. It is closed with `active`, never deleted, so that the log can name it."""
+
     __tablename__ = "staff"
     user_id: Mapped[str] = mapped_column(String(40), primary_key=True)
     login: Mapped[str] = mapped_column(String(200), unique=True)
@@ -52,10 +62,10 @@ class StaffRow(OrmTable):
 
 
 class AgreementRow(OrmTable):
-    """One version of one agreement, as its text. The highest version counts; a revocation ends them
-    all.
+    """One version of one agreement, as its text. The highest version is the one in force.
 
-    A version that took a revocation back says who did, when and why.
+    A revocation ends all versions; a version that reinstated the agreement says who did so, when
+    and why.
     """
 
     __tablename__ = "agreements"
@@ -73,9 +83,7 @@ class AgreementRow(OrmTable):
 
 
 class AgreementTermsRow(OrmTable):
-    """What the policy in SQL reads of one version's text; void once `sha256` is not that of the
-    text.
-    """
+    """The terms of one version for the PostgreSQL policies; void if the text has another digest."""
 
     __tablename__ = "agreement_terms"
     __table_args__ = (
@@ -89,18 +97,20 @@ class AgreementTermsRow(OrmTable):
     legal_basis: Mapped[str] = mapped_column(String(40))
     starts_on: Mapped[date]
     ends_on: Mapped[date]
-    categories: Mapped[list[str]] = mapped_column(JSON)
+    categories: Mapped[frozenset[Category]] = mapped_column(CategoryList)
     programs: Mapped[list[str]] = mapped_column(JSON)
 
 
 class ConsentRow(OrmTable):
+    """What a family signed, and if they revoked it, who recorded that and when."""
+
     __tablename__ = "consents"
     id: Mapped[int] = mapped_column(primary_key=True)
     student_id: Mapped[str] = mapped_column(String(80), index=True)
     organization_id: Mapped[str] = mapped_column(
         ForeignKey("organizations.organization_id"), index=True
     )
-    categories: Mapped[str] = mapped_column(String(400))
+    categories: Mapped[frozenset[Category]] = mapped_column(CategoryList)
     purpose: Mapped[str] = mapped_column(Text)
     signer: Mapped[str] = mapped_column(String(200))
     signed_on: Mapped[date]
@@ -114,6 +124,8 @@ class ConsentRow(OrmTable):
 
 
 class OptOutRow(OrmTable):
+    """A student whom the family keeps from every partner, until the day `ended`."""
+
     __tablename__ = "opt_outs"
     id: Mapped[int] = mapped_column(primary_key=True)
     student_id: Mapped[str] = mapped_column(String(80), index=True)
@@ -126,8 +138,7 @@ class OptOutRow(OrmTable):
 
 
 class EmergencyRow(OrmTable):
-    """Access opened for a health or safety emergency (34 CFR 99.36): one organisation, one student,
-    at most hours.
+    """Access to one student's record for a few hours in an emergency (34 CFR 99.36).
 
     `opened_utc` and `ends_utc` decide; the local times are what people read.
     """
@@ -147,15 +158,13 @@ class EmergencyRow(OrmTable):
     user_id: Mapped[str] = mapped_column(String(40), index=True)
     organization_id: Mapped[str] = mapped_column(String(80), index=True)
     student_id: Mapped[str] = mapped_column(String(80), index=True)
-    categories: Mapped[str] = mapped_column(String(400))
+    categories: Mapped[frozenset[Category]] = mapped_column(CategoryList)
     threat: Mapped[str] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(Text)
 
 
 class LegalDemandRow(OrmTable):
-    """A paper that asks for one student's records: a subpoena, a warrant, an officer's request.
-    Refused by default.
-    """
+    """A subpoena, warrant, order or request for one student's records. Refused by default."""
 
     __tablename__ = "legal_demands"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -169,12 +178,12 @@ class LegalDemandRow(OrmTable):
     signed_by_judge: Mapped[bool]
     parent_notified_on: Mapped[date | None]
     notice_exception: Mapped[str] = mapped_column(Text)
-    categories: Mapped[str] = mapped_column(String(400))
+    categories: Mapped[frozenset[Category]] = mapped_column(CategoryList)
     status: Mapped[str] = mapped_column(String(20), index=True)
 
 
 class LegalDemandEventRow(OrmTable):
-    """What was done about a demand, by whom and why: only ever added to."""
+    """What was done about a demand, by whom and why. Rows are only ever added."""
 
     __tablename__ = "legal_demand_events"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -186,9 +195,7 @@ class LegalDemandEventRow(OrmTable):
 
 
 class LegalHoldRow(OrmTable):
-    """Records that must neither be destroyed nor shown to a partner while a legal matter is
-    open.
-    """
+    """Records that may not be destroyed or shown to a partner while a legal matter is open."""
 
     __tablename__ = "legal_holds"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -202,9 +209,7 @@ class LegalHoldRow(OrmTable):
 
 
 class NoticeRow(OrmTable):
-    """Something that the district must look at: written in the same transaction as what it tells
-    of.
-    """
+    """Something the district must look at, written in the transaction of the event it reports."""
 
     __tablename__ = "notices"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -217,7 +222,7 @@ class NoticeRow(OrmTable):
 
 
 class ParticipantRow(OrmTable):
-    """A person as a partner knows them, and the district student they were found to be, if any."""
+    """A person as a partner knows them, and the district student they are linked to, if any."""
 
     __tablename__ = "participants"
     organization_id: Mapped[str] = mapped_column(
@@ -236,7 +241,7 @@ class ParticipantRow(OrmTable):
 
 
 class ParticipantCandidateRow(OrmTable):
-    """A student whom a participant may be, while a person has not said."""
+    """A student whom a participant may be, until a person decides."""
 
     __tablename__ = "participant_candidates"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -247,7 +252,7 @@ class ParticipantCandidateRow(OrmTable):
 
 
 class DestructionRow(OrmTable):
-    """A certificate of destruction. Names no student: what was destroyed is named by a digest."""
+    """A certificate of destruction. It names no student: a digest stands for what was destroyed."""
 
     __tablename__ = "destructions"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -260,11 +265,10 @@ class DestructionRow(OrmTable):
 
 
 class UnfinishedDestructionRow(OrmTable):
-    """A student whose record is being destroyed, from before the first store is touched until the
-    certificate.
+    """A student whose record is being destroyed, from before the first store is changed.
 
-    `student_id` is cut out once no store holds the student any more; `subject` is what the
-    certificate will name.
+    The row goes when the certificate is written. `student_id` is blanked once no store holds the
+    student any more; `subject` is the digest that the certificate will name.
     """
 
     __tablename__ = "unfinished_destructions"
@@ -279,9 +283,7 @@ class UnfinishedDestructionRow(OrmTable):
 
 
 class BackupRow(OrmTable):
-    """A copy kept elsewhere: a certificate of destruction names the copies that still hold what was
-    destroyed.
-    """
+    """A backup: certificates of destruction name those that still hold what was destroyed."""
 
     __tablename__ = "backups"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -293,9 +295,7 @@ class BackupRow(OrmTable):
 
 
 class DisclosureRow(OrmTable):
-    """One look at one student. Holds references, identifiers and categories only: never a name,
-    never a value.
-    """
+    """One disclosure of one student: identifiers and categories, never a name or a value."""
 
     __tablename__ = "disclosures"
     __table_args__ = (Index("ix_disclosures_user_id_at", "user_id", "at"),)
@@ -304,7 +304,7 @@ class DisclosureRow(OrmTable):
     user_id: Mapped[str] = mapped_column(String(40))
     organization_id: Mapped[str] = mapped_column(String(80))
     student_ref: Mapped[str] = mapped_column(String(64), index=True)
-    categories: Mapped[str] = mapped_column(String(400))
+    categories: Mapped[frozenset[Category]] = mapped_column(CategoryList)
     purpose: Mapped[str] = mapped_column(Text)
     legal_basis: Mapped[str] = mapped_column(String(40))
     law_requires: Mapped[str] = mapped_column(String(3))
@@ -316,9 +316,7 @@ class DisclosureRow(OrmTable):
 
 
 class LogStudentRow(OrmTable):
-    """Whom a reference of the disclosure log names. Without this row the looks stay, and are
-    nobody's.
-    """
+    """The student behind a reference of the log; deleted when the student is destroyed."""
 
     __tablename__ = "log_students"
     student_ref: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -327,7 +325,7 @@ class LogStudentRow(OrmTable):
 
 
 class WebSessionRow(OrmTable):
-    """A signed-in browser. Only a digest of its token is kept."""
+    """A signed-in browser. Only a digest of its token is stored."""
 
     __tablename__ = "web_sessions"
     token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -339,7 +337,7 @@ class WebSessionRow(OrmTable):
 
 
 class SignInAttemptRow(OrmTable):
-    """A failed attempt to sign in, kept to slow down guessing; the login only as a digest."""
+    """A failed sign-in, stored to slow down guessing; the login only as a digest."""
 
     __tablename__ = "sign_in_attempts"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -348,7 +346,7 @@ class SignInAttemptRow(OrmTable):
 
 
 class DecisionRow(OrmTable):
-    """What a caseworker did with a suggestion, and what they were shown when they did it."""
+    """What a caseworker decided about a suggestion, and what they were shown at the time."""
 
     __tablename__ = "decisions"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -365,9 +363,7 @@ class DecisionRow(OrmTable):
 
 
 class SignoffRow(OrmTable):
-    """An equity reviewer's signature or refusal, bound to the bytes of one model and of one
-    audit.
-    """
+    """An equity reviewer's signature or refusal, bound to the bytes of one model and one audit."""
 
     __tablename__ = "signoffs"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -382,7 +378,7 @@ class SignoffRow(OrmTable):
 
 
 class GateRecordRow(OrmTable):
-    """What the fairness gate said of one audit of one model's bytes."""
+    """The fairness gate's verdict on one audit of one model's bytes."""
 
     __tablename__ = "gate_records"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -396,9 +392,7 @@ class GateRecordRow(OrmTable):
 
 
 class ProgramCostRow(OrmTable):
-    """What a program costs, as somebody of the district stated it. It counts until `ended_at`;
-    nothing is deleted.
-    """
+    """What a program costs, as the district stated it: valid until `ended_at`, never deleted."""
 
     __tablename__ = "program_costs"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -412,7 +406,7 @@ class ProgramCostRow(OrmTable):
 
 
 class ImpressionRow(OrmTable):
-    """A list of suggestions that was shown: `records.decisions.impressions`."""
+    """A list of suggestions that was shown (`records.decisions.impressions`)."""
 
     __tablename__ = "shown_lists"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -430,8 +424,9 @@ class ImpressionRow(OrmTable):
 
 
 class ExplorationRow(OrmTable):
-    """Whether the order of near-equal suggestions may be drawn by lot:
-    `records.decisions.exploration`. The newest row counts.
+    """Whether the order of near-equal suggestions may be randomized; the newest row counts.
+
+    See `records.decisions.exploration`.
     """
 
     __tablename__ = "exploration_settings"

@@ -39,6 +39,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from records.canonical.schema import Category
+from records.database.category_list import CategoryList, encode_categories
 from records.database.engine import Database
 from records.database.tables import (
     DisclosureRow,
@@ -157,7 +158,7 @@ class Disclosure:
     organization_id: str
     student_ref: str
     student_id: str | None
-    categories: str
+    categories: frozenset[Category]
     purpose: str
     legal_basis: str
     law_requires: bool
@@ -179,7 +180,7 @@ class Party:
     legal_basis: str
     law_requires: bool
     agreement_id: str
-    categories: frozenset[str]
+    categories: frozenset[Category]
     looks: int
     first: str
     last: str
@@ -190,7 +191,7 @@ class Exposure:
     """What one account saw of one student. `student_id` is None once the student was destroyed."""
 
     student_id: str | None
-    categories: frozenset[str]
+    categories: frozenset[Category]
     looks: int
     first: str
     last: str
@@ -489,12 +490,17 @@ def chain_hash(previous: str, row: Mapping[str, object]) -> str:
     Raises:
         DisclosureLogUnavailable: a field holds the separator.
     """
-    said = [str(row[column.key]) for column in _OF_A_LOOK]
+    said = [_hashed_text(row[column.key]) for column in _OF_A_LOOK]
     if any(SEPARATOR in field for field in said):
         raise DisclosureLogUnavailable(
             "a control character cannot be written into the disclosure log"
         )
     return digest([*said, previous])
+
+
+def _hashed_text(value: object) -> str:
+    """A field as it is hashed, which is as it is stored."""
+    return encode_categories(value) if isinstance(value, frozenset) else str(value)
 
 
 def _stretches(database: Database, total: int, kept: Sequence[tuple[int, str]]) -> list[Segment]:
@@ -546,7 +552,8 @@ def _in_order(dialect: str) -> Select[Any]:
     no faster, and would join bytes that stand where text belongs.
     """
     said: list[Any] = [
-        column if isinstance(column.type, String) else cast(column, Text) for column in _OF_A_LOOK
+        column if isinstance(column.type, String | CategoryList) else cast(column, Text)
+        for column in _OF_A_LOOK
     ]
     if dialect != "sqlite":
         whole = func.num_nulls(*said) == 0  # concat_ws leaves out a NULL, so that fields could move
@@ -722,11 +729,11 @@ def _summed(*by: Any) -> Select[Any]:
     return select(*by, *looked).group_by(*by, DisclosureRow.categories)
 
 
-def _together(parts: Sequence[Sequence[Any]]) -> tuple[frozenset[str], int, str, str]:
+def _together(parts: Sequence[Sequence[Any]]) -> tuple[frozenset[Category], int, str, str]:
     """What groups that differ in their categories alone come to."""
     categories, looks, first, last = zip(*parts, strict=True)
     return (
-        frozenset(filter(None, ";".join(categories).split(";"))),
+        frozenset().union(*categories),
         sum(looks),
         min(first),
         max(last),
@@ -756,7 +763,7 @@ def _look(
         "at": _moment(now),
         "user_id": scope.viewer.user_id,
         "organization_id": scope.viewer.organization_id,
-        "categories": ";".join(sorted(shown)),
+        "categories": shown,
         "purpose": grant.purpose,
         "legal_basis": grant.legal_basis,
         "law_requires": "yes" if law_requires(grant.legal_basis) else "no",

@@ -257,7 +257,7 @@ def record_demand(
             signed_by_judge=paper.signed_by_judge,
             parent_notified_on=paper.parent_notified_on,
             notice_exception=paper.notice_exception,
-            categories=";".join(sorted(paper.categories)),
+            categories=paper.categories,
             status=DemandStatus.REFUSED,
         )
         session.add(row)
@@ -576,14 +576,13 @@ def _events(session: Session, number: int) -> list[DemandEvent]:
 
 
 def _demand(row: LegalDemandRow) -> Demand:
-    categories = frozenset(Category(name) for name in row.categories.split(";"))
     paper = LegalDocument(
         row.kind,
         row.issuer,
         row.received_on,
         row.of_court,
         row.signed_by_judge,
-        categories,
+        row.categories,
         row.parent_notified_on,
         row.notice_exception,
     )

@@ -1,8 +1,8 @@
-"""Who may sign in: organisations, staff, passwords and the sessions of their browsers.
+"""Who may sign in: organizations, staff accounts, passwords and browser sessions.
 
-Passwords are kept as argon2id hashes; a wrong login and a wrong password take the same work and get
-the same answer. A session ends after 30 minutes without use, after 12 hours, at sign-out, and when
-its person is disabled. Source: OWASP ASVS 5, chapters 6 and 7.
+Passwords are stored as argon2id hashes; a wrong login and a wrong password take the same work and
+get the same answer. A session ends after 30 minutes without use, after 12 hours, at sign-out, and
+when its account is closed. Source: OWASP ASVS 5, chapters 6 and 7.
 """
 
 from __future__ import annotations
@@ -26,27 +26,30 @@ from records.people.viewer import DISTRICT, Role, Viewer
 from records.system.errors import UserError
 
 MIN_PASSWORD_LENGTH = 12
+"""In characters."""
 IDLE_TIMEOUT = timedelta(minutes=30)
 ABSOLUTE_TIMEOUT = timedelta(hours=12)
 ATTEMPTS_PER_MINUTE = 6
 HASHER = PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=1)
-"""The work of one guess: RFC 9106, section 4, the second choice, on one lane."""
+"""The work of one guess: RFC 9106, section 4, second recommended option, on one lane."""
 _DISTRICT_ROLES = frozenset({Role.DATA_SCIENTIST, Role.EQUITY_REVIEWER, Role.DISTRICT_ADMIN})
 
 
 class AccountError(UserError, ValueError):
-    """An account or organisation that cannot be added, or a file of them; the message says why."""
+    """An account or organization that cannot be added, or a file of them; the message says why."""
 
 
 @dataclass(frozen=True)
 class Organization:
+    """An organization whose staff may sign in. `kind` is free text, such as "mentoring"."""
+
     organization_id: str
     name: str
     kind: str
 
 
 def add_organization(database: Database, organization: Organization) -> None:
-    """Add an organisation, or bring its name and kind up to date."""
+    """Add an organization, or update its name and kind."""
     with database.session() as session:
         session.merge(
             OrganizationRow(
@@ -58,7 +61,7 @@ def add_organization(database: Database, organization: Organization) -> None:
 
 
 def organizations(database: Database) -> dict[str, Organization]:
-    """All organisations by identifier."""
+    """All organizations by identifier, in the order of their names."""
     with database.session() as session:
         rows = session.scalars(select(OrganizationRow).order_by(OrganizationRow.name)).all()
         return {
@@ -68,13 +71,13 @@ def organizations(database: Database) -> dict[str, Organization]:
 
 
 def staff_names(database: Database) -> dict[str, str]:
-    """Everybody's name by user identifier."""
+    """The name of everybody who ever had an account, by user identifier."""
     with database.session() as session:
         return {row.user_id: row.name for row in session.scalars(select(StaffRow)).all()}
 
 
 def all_staff(database: Database) -> list[Viewer]:
-    """Everybody who ever had an account, by organisation and name."""
+    """Everybody who ever had an account, by organization and name."""
     with database.session() as session:
         rows = session.scalars(
             select(StaffRow).order_by(StaffRow.organization_id, StaffRow.name, StaffRow.login)
@@ -85,11 +88,11 @@ def all_staff(database: Database) -> list[Viewer]:
 def add_staff(
     database: Database, login: str, name: str, role: Role, organization_id: str, password: str
 ) -> Viewer:
-    """Add a person who may sign in.
+    """Add a person who may sign in; their login is stored in lower case.
 
     Raises:
-        AccountError: the password is short, the login is taken, the organisation is unknown or the
-            role is not its.
+        AccountError: the password is short, the login is taken, the organization is unknown, or it
+            does not have this role.
     """
     login = login.strip().lower()
     if len(password) < MIN_PASSWORD_LENGTH:
@@ -102,7 +105,7 @@ def add_staff(
     hashed = HASHER.hash(password)
     with database.session() as session:
         if session.get(OrganizationRow, organization_id) is None:
-            raise AccountError(f"{login}: there is no organisation {organization_id!r}")
+            raise AccountError(f"{login}: there is no organization {organization_id!r}")
         if session.scalar(select(StaffRow).where(StaffRow.login == login)) is not None:
             raise AccountError(f"the login {login} is taken")
         viewer = Viewer(secrets.token_hex(8), login, name, role, organization_id)
@@ -121,7 +124,7 @@ def add_staff(
 
 
 def active_staff_member(database: Database, login: str) -> Viewer:
-    """The active person behind a login.
+    """The active account of a login.
 
     Raises:
         AccountError: there is none.
@@ -136,7 +139,7 @@ def active_staff_member(database: Database, login: str) -> Viewer:
 
 
 def staff_member(database: Database, login: str) -> Viewer:
-    """The person behind a login, whether the account is open or closed.
+    """The account of a login, whether open or closed.
 
     Raises:
         AccountError: there never was one.
@@ -149,8 +152,9 @@ def staff_member(database: Database, login: str) -> Viewer:
 
 
 def authenticate(database: Database, login: str, password: str, now: datetime) -> Viewer | None:
-    """The person of this login and password; None when either is wrong or there were too many
-    attempts.
+    """The person with this login and password; None if either is wrong.
+
+    None too, whatever the password, after `ATTEMPTS_PER_MINUTE` failed attempts within a minute.
     """
     login = login.strip().lower()
     digest = hashlib.sha256(login.encode()).hexdigest()
@@ -162,7 +166,7 @@ def authenticate(database: Database, login: str, password: str, now: datetime) -
             )
         )
         row = session.scalar(select(StaffRow).where(StaffRow.login == login))
-        stored = row.password_hash if row is not None else _nobodys_hash()
+        stored = row.password_hash if row is not None else _dummy_hash()
         viewer = _viewer(row) if row is not None and row.active else None
     matches = _matches(stored, password)
     with database.session() as session:
@@ -176,7 +180,7 @@ def authenticate(database: Database, login: str, password: str, now: datetime) -
 
 
 def start_session(database: Database, viewer: Viewer, now: datetime) -> str:
-    """A new session's token, to be given to the browser once; only its digest is kept."""
+    """A new session's token, to be given to the browser once; only its digest is stored."""
     token = secrets.token_urlsafe(32)
     with database.session() as session:
         session.add(
@@ -193,7 +197,7 @@ def start_session(database: Database, viewer: Viewer, now: datetime) -> str:
 
 
 def is_current(database: Database, viewer: Viewer) -> bool:
-    """Whether a person is still active, in the role and organization in which they signed in."""
+    """Whether a person is still active, with the role and organization of their sign-in."""
     with database.session() as session:
         row = session.get(StaffRow, viewer.user_id)
         return (
@@ -204,8 +208,9 @@ def is_current(database: Database, viewer: Viewer) -> bool:
 
 
 def session_viewer(database: Database, token: str, now: datetime) -> tuple[Viewer, str] | None:
-    """Who a living session belongs to, and its anti-forgery token. Using a session keeps it from
-    idling out.
+    """The person of an open session and its anti-forgery token; None if it has ended.
+
+    Using a session keeps it from timing out.
     """
     with database.session() as session:
         row = session.get(WebSessionRow, _digest(token))
@@ -225,7 +230,7 @@ def session_viewer(database: Database, token: str, now: datetime) -> tuple[Viewe
 
 
 def end_session(database: Database, token: str, now: datetime) -> None:
-    """Sign out: the token is dead from here on."""
+    """Sign out: the token is invalid from now on."""
     with database.session() as session:
         session.execute(
             update(WebSessionRow)
@@ -235,7 +240,11 @@ def end_session(database: Database, token: str, now: datetime) -> None:
 
 
 def read_organizations(file: Path) -> list[Organization]:
-    """Organisations from a CSV file with organization_id, name and kind."""
+    """Organizations from a CSV file with the columns organization_id, name and kind.
+
+    Raises:
+        AccountError: naming file and line of what cannot be read.
+    """
     return [
         Organization(row["organization_id"], row["name"], row["kind"])
         for _, row in read_csv_rows(file, ("organization_id", "name", "kind"))
@@ -243,7 +252,7 @@ def read_organizations(file: Path) -> list[Organization]:
 
 
 def read_csv_rows(file: Path, names: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and fields of each row of a CSV file with at least these columns.
+    """The line number and the fields of each row of a CSV file with at least these columns.
 
     Raises:
         AccountError: naming file and line of what cannot be read.
@@ -278,7 +287,8 @@ def _matches(stored: str, password: str) -> bool:
 
 
 @cache
-def _nobodys_hash() -> str:
+def _dummy_hash() -> str:
+    """Checked for an unknown login, so that it takes as long as a known one."""
     return HASHER.hash(secrets.token_urlsafe(24))
 
 

@@ -1,6 +1,4 @@
-"""Who acts for the district in matters of law: an active district administrator, asked anew at each
-act.
-"""
+"""The check that somebody is an active district administrator, made again at each act."""
 
 from __future__ import annotations
 
@@ -12,12 +10,13 @@ from records.system.errors import UserError
 
 
 class NotADistrictAdmin(UserError, ValueError):
-    """Somebody who does not act for the district; nothing was changed."""
+    """The person does not act for the district; nothing was changed."""
 
 
 def is_district_admin(session: Session, viewer: Viewer) -> bool:
-    """Whether somebody is an active administrator of the district now, whatever they were when they
-    signed in.
+    """Whether somebody is an active district administrator now.
+
+    Their role when they signed in does not count.
     """
     row = session.get(StaffRow, viewer.user_id)
     return (
@@ -28,7 +27,10 @@ def is_district_admin(session: Session, viewer: Viewer) -> bool:
 
 
 def require_district_admin(session: Session, viewer: Viewer, act: str = "do this") -> None:
-    """Let nobody else pass.
+    """Refuse everybody who is not an active district administrator.
+
+    Args:
+        act: completes the message "only they may ...".
 
     Raises:
         NotADistrictAdmin: they are not.

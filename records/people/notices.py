@@ -1,8 +1,7 @@
-"""What the district must look at: each notice is written in the same transaction as what it tells
-of.
+"""Notices to the district, each written in the same transaction as the event that it reports.
 
-If a notice cannot be written, what it tells of does not happen. A notice says what was done and
-where to read on; it never names a student.
+If a notice cannot be written, the event does not happen. A notice says what was done and where to
+read on; it never names a student.
 """
 
 from __future__ import annotations
@@ -21,9 +20,7 @@ from records.people.viewer import Viewer
 
 @dataclass(frozen=True)
 class Notice:
-    """One notice. `path` is the page that says more; `seen_by` is empty until somebody has seen
-    it.
-    """
+    """One notice. `path` is the page that says more; `seen_by` is empty until it has been seen."""
 
     number: int
     at: datetime
@@ -41,7 +38,7 @@ def add_notice(session: Session, kind: str, text: str, path: str, now: datetime)
 
 
 def notices(database: Database, *, unseen: bool = False, limit: int = 200) -> list[Notice]:
-    """The newest first: all of them, or those that nobody has seen."""
+    """The newest notices first: all of them, or those that nobody has seen."""
     query = select(NoticeRow).order_by(NoticeRow.id.desc()).limit(limit)
     if unseen:
         query = query.where(NoticeRow.seen_at.is_(None))
@@ -60,8 +57,7 @@ def count_unseen(database: Database) -> int:
 
 
 def mark_seen(database: Database, viewer: Viewer, number: int, now: datetime) -> None:
-    """Write down who saw a notice first. A second time, and a notice that is not there, change
-    nothing.
+    """Record who saw a notice first; nothing changes if it was seen before or does not exist.
 
     Raises:
         NotADistrictAdmin: the viewer does not act for the district.

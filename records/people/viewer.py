@@ -1,6 +1,6 @@
 """Who asks, and what they may see: `Viewer`, `Role`, `Grant` and `Scope`.
 
-These are values alone. What fills a scope is worked out in `records.access.scope`.
+These are plain values. `records.access.scope` works out what a scope holds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from records.system.errors import UserError
 
 
 class Role(StrEnum):
-    """What a person does; with the agreement it decides what they may see."""
+    """What a person does; together with agreements it decides what they may see."""
 
     CASEWORKER = "caseworker"
     COORDINATOR = "coordinator"
@@ -31,7 +31,6 @@ class Role(StrEnum):
 
 ALL_CATEGORIES = frozenset(Category)
 
-
 ROLE_CATEGORIES: Mapping[Role, frozenset[Category]] = {
     Role.CASEWORKER: ALL_CATEGORIES,
     Role.COORDINATOR: frozenset({Category.DIRECTORY, Category.SCHEDULE, Category.SERVICES}),
@@ -43,7 +42,6 @@ ROLE_CATEGORIES: Mapping[Role, frozenset[Category]] = {
 }
 """The most that a role may see, whatever an agreement grants."""
 
-
 SENSITIVE_CATEGORIES = frozenset(
     {
         Category.DEMOGRAPHICS,
@@ -53,12 +51,10 @@ SENSITIVE_CATEGORIES = frozenset(
         Category.MEAL_ELIGIBILITY,
     }
 )
-"""Read by the fairness audit alone; never by the pipeline that makes features and trains models."""
-
+"""Read by the fairness audit only; never by the pipeline that makes features and trains models."""
 
 EMERGENCY_BASIS = "health_or_safety_emergency"
 """34 CFR 99.31(a)(10) and 99.36."""
-
 
 EMERGENCY_CATEGORIES = (
     ALL_CATEGORIES
@@ -66,24 +62,20 @@ EMERGENCY_CATEGORIES = (
     - {Category.BEHAVIOR, Category.DEMOGRAPHICS, Category.ENGLISH_LEARNER}
 )
 """The most that an emergency opens. What needs a family's consent stays closed, and so do incidents
-and group facts: none of them helps to find or treat a child in danger."""
-
+and demographic groups: none of them helps to find or treat a child in danger."""
 
 DISTRICT = "district"
-
 
 PARTNER_ROLES = frozenset({Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN})
 
 
 class NotInScope(UserError, LookupError):
-    """No such student for this viewer. The same for a student who exists elsewhere and for one who
-    does not.
-    """
+    """No such student for this viewer, whether or not the student exists elsewhere."""
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who asks."""
+    """The person who asks, as they signed in."""
 
     user_id: str
     login: str
@@ -94,9 +86,7 @@ class Viewer:
 
 @dataclass(frozen=True)
 class Grant:
-    """Why one student may be seen: an agreement's line, as it applies to this student and this
-    role.
-    """
+    """One agreement or emergency, as it applies to one student and one role."""
 
     agreement_id: str
     agreement_sha256: str
@@ -109,7 +99,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class Scope:
-    """Students x categories that one viewer may see on one day."""
+    """The students, and of each the categories, that one viewer may see on one day."""
 
     viewer: Viewer
     today: date
@@ -118,30 +108,33 @@ class Scope:
 
     @property
     def students(self) -> frozenset[str]:
+        """The students of whom anything is visible."""
         return frozenset(self.grants)
 
     def categories(self, student_id: str) -> frozenset[Category]:
-        """The categories visible of this student; empty when the student is out of scope."""
+        """The visible categories of this student; empty if the student is out of scope."""
         return frozenset().union(*(grant.categories for grant in self.grants.get(student_id, ())))
 
     def sees_housing_services(self, student_id: str) -> bool:
-        """Whether other organisations' services may be seen even where they tell of this student's
-        housing.
+        """Whether other organizations' services are visible even if they reveal housing.
 
-        The pipelines see them: whom such a help served is what training learns from, and no page
-        reads it there.
+        The pipelines see them: training learns from whom such services helped, and no page reads
+        them there.
         """
         return self.viewer.role is Role.PIPELINE or Category.HOUSING in self.categories(student_id)
 
     def supports(self, student_id: str) -> tuple[str, ...]:
         """The supports that may be suggested for this student, in the agreements' order."""
         return tuple(
-            dict.fromkeys(s for grant in self.grants.get(student_id, ()) for s in grant.supports)
+            dict.fromkeys(
+                support for grant in self.grants.get(student_id, ()) for support in grant.supports
+            )
         )
 
     def handle(self, student_id: str) -> str:
-        """The opaque identifier of a student for this organisation: 20 hex digits, another for each
-        organisation.
+        """The opaque identifier of a student for this organization, 20 hexadecimal digits.
+
+        Another organization has another handle for the same student.
 
         Raises:
             NotInScope: the student is not in scope.
@@ -164,20 +157,21 @@ class Scope:
 
     @cached_property
     def by_agreement(self) -> Scope:
-        """This scope without what emergencies open: lists, alerts and suggestions rest on it
-        alone.
-        """
+        """This scope without emergencies: lists, alerts and suggestions use only this."""
         if self.viewer.role not in PARTNER_ROLES:
             return self
-        kept = {
+        agreed = {
             student: tuple(grant for grant in grants if grant.legal_basis != EMERGENCY_BASIS)
             for student, grants in self.grants.items()
         }
-        return replace(self, grants={student: grants for student, grants in kept.items() if grants})
+        return replace(
+            self, grants={student: grants for student, grants in agreed.items() if grants}
+        )
 
     def grounds(self, student_id: str) -> tuple[Scope, ...]:
-        """What opens one student, a ground at a time: agreements, then what each emergency adds to
-        what came before.
+        """This student's scope in parts: all agreements, then what each emergency adds to them.
+
+        The disclosure log names one of these parts for each category that is shown.
 
         Raises:
             NotInScope: the student is not in scope.
@@ -185,39 +179,37 @@ class Scope:
         self.handle(student_id)
         agreed = self.by_agreement.grants.get(student_id, ())
         seen = self.by_agreement.categories(student_id)
-        found = [replace(self, grants={student_id: agreed})] if agreed else []
+        parts = [replace(self, grants={student_id: agreed})] if agreed else []
         for grant in self.grants[student_id]:
             if grant.legal_basis == EMERGENCY_BASIS and grant.categories - seen:
                 added = replace(grant, categories=grant.categories - seen)
-                found.append(replace(self, grants={student_id: (added,)}))
+                parts.append(replace(self, grants={student_id: (added,)}))
                 seen |= added.categories
-        return tuple(found)
+        return tuple(parts)
 
     def narrowed(self, student_id: str, grant: Grant) -> Scope:
-        """One student of this scope on another ground, and of them no more than this scope shows.
+        """One student of this scope under another grant, and no more than this scope shows.
 
         Raises:
             NotInScope: the student is not in scope.
         """
         self.handle(student_id)
-        kept = replace(grant, categories=grant.categories & self.categories(student_id))
-        return replace(self, grants={student_id: (kept,)})
+        limited = replace(grant, categories=grant.categories & self.categories(student_id))
+        return replace(self, grants={student_id: (limited,)})
 
     @cached_property
     def _by_handle(self) -> dict[str, str]:
         return {self.handle(student): student for student in self.grants}
 
     def fingerprint(self) -> str:
-        """A digest of everything that decides what is visible: results may be shared only where it
-        is equal.
-        """
+        """A digest of all that decides what is visible; equal digests may share cached results."""
         lines = [f"{self.viewer.organization_id} {self.viewer.role}"]
         for student in sorted(self.grants):
-            seen = ",".join(sorted(self.categories(student)))
-            lines.append(f"{student}|{seen}|{','.join(self.supports(student))}")
+            visible = ",".join(sorted(self.categories(student)))
+            lines.append(f"{student}|{visible}|{','.join(self.supports(student))}")
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def emergency_reference(number: int) -> str:
-    """How the log and a grant name an emergency, where else they name an agreement."""
+    """The name of an emergency in grants and in the log, where others name an agreement."""
     return f"emergency-{number}"

@@ -1,6 +1,6 @@
-"""What a newer version of an agreement changes: element by element in words, and line by line.
+"""The differences between two versions of an agreement, by element in words and line by line.
 
-Both are read off the two texts alone, so that a lawyer can check them with the files in hand.
+Both come from the two texts only, so that a lawyer can check them against the files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NOT_TERMS = frozenset({"agreement_id", "version"})
 
 @dataclass(frozen=True)
 class DiffLine:
-    """A line of either text, and its number in each; None where that version does not have it."""
+    """A line of either text with its number in each; None in a version that does not have it."""
 
     kind: Literal["kept", "added", "removed"]
     before: int | None
@@ -26,24 +26,24 @@ class DiffLine:
 
 
 def describe_changes(before: Agreement, after: Agreement) -> list[str]:
-    """Each element that differs, as a sentence, in the order in which an agreement is read."""
+    """One sentence for each element that differs, in reading order."""
     old, new = tomllib.loads(before.text), tomllib.loads(after.text)
-    found = [
-        f"{element.says.capitalize()}: {_change(old.get(element.key), new.get(element.key))}."
-        for element in ELEMENTS
-        if element.key not in _NOT_TERMS and old.get(element.key) != new.get(element.key)
+    terms = [element for element in ELEMENTS if element.key not in _NOT_TERMS]
+    changes = [
+        f"{term.description.capitalize()}: {_change(old.get(term.key), new.get(term.key))}."
+        for term in terms
+        if old.get(term.key) != new.get(term.key)
     ]
-    return found or ["Nothing but remarks or layout."]
+    return changes or ["Only comments or formatting."]
 
 
 def diff_lines(before: str, after: str) -> list[DiffLine]:
-    """Both texts as one: what was kept, and where a line changed first the old one and then the new
-    one.
-    """
+    """Both texts as one list of lines; where a line changed, the old one comes first."""
     old, new = before.splitlines(), after.splitlines()
     lines: list[DiffLine] = []
-    for kind, i, i_end, j, j_end in SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
-        if kind == "equal":
+    matcher = SequenceMatcher(a=old, b=new, autojunk=False)
+    for operation, i, i_end, j, j_end in matcher.get_opcodes():
+        if operation == "equal":
             lines += [DiffLine("kept", i + k + 1, j + k + 1, old[i + k]) for k in range(i_end - i)]
         else:
             lines += [DiffLine("removed", k + 1, None, old[k]) for k in range(i, i_end)]
@@ -53,20 +53,17 @@ def diff_lines(before: str, after: str) -> list[DiffLine]:
 
 def _change(old: Any, new: Any) -> str:
     if isinstance(old, list) and isinstance(new, list):
-        said = (
-            ("now also", [one for one in new if one not in old]),
-            ("no longer", [one for one in old if one not in new]),
-        )
-        return (
-            "; ".join(f"{what} {_words(names)}" for what, names in said if names)
-            or "in another order"
-        )
+        added = [item for item in new if item not in old]
+        removed = [item for item in old if item not in new]
+        changes = [f"now also {_words(added)}"] if added else []
+        changes += [f"no longer {_words(removed)}"] if removed else []
+        return "; ".join(changes) or "in another order"
     if old is None:
-        return f"{_words(new)}, where nothing was said"
+        return f"{_words(new)}, not stated before"
     return f"{_words(new)} instead of {_words(old)}"
 
 
 def _words(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(_words(one) for one in value) or "none"
+        return ", ".join(_words(item) for item in value) or "none"
     return f'"{value}"' if isinstance(value, str) and " " in value else str(value)

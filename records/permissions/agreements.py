@@ -1,10 +1,9 @@
-"""Agreements: what a partner may see, for which purpose, on which ONE legal basis, from when to
-when.
+"""Data-sharing agreements: what a partner may see, why, when, and on which one legal basis.
 
 An agreement is a TOML file that a lawyer can read. This module refuses a file that lacks any
-element that the law asks a written agreement for (34 CFR 99.35(a)(3); PTAC, "Written Agreement
-Checklist"), and names the line. A text that was accepted once counts as it was accepted: a newer
-rule holds for newer files.
+element that the law requires of a written agreement (34 CFR 99.35(a)(3); PTAC, "Written Agreement
+Checklist"), and names the line. A text that was accepted stays accepted: stricter checks apply to
+newer files only.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from records.system.errors import UserError
 
 
 class LegalBasis(StrEnum):
-    """The one ground on which records are shared."""
+    """The provision of FERPA under which records are shared; an agreement has exactly one."""
 
     SCHOOL_OFFICIAL = "school_official"
     CONSENT = "consent"
@@ -43,8 +42,7 @@ CITATIONS = {
     LegalBasis.STUDIES: "34 CFR 99.31(a)(6)",
 }
 PER_STUDENT_BASES = frozenset({LegalBasis.SCHOOL_OFFICIAL, LegalBasis.CONSENT})
-"""The bases that open a single student's record. The others open aggregates only."""
-
+"""The legal bases that allow individual records. The others allow aggregates only."""
 
 PURPOSE_KINDS: Mapping[LegalBasis, tuple[str, ...]] = {
     LegalBasis.SCHOOL_OFFICIAL: ("service",),
@@ -52,23 +50,21 @@ PURPOSE_KINDS: Mapping[LegalBasis, tuple[str, ...]] = {
     LegalBasis.AUDIT_EVALUATION: ("audit", "evaluation", "compliance"),
     LegalBasis.STUDIES: ("predictive_tests", "student_aid", "instruction"),
 }
-"""What each basis may be used for: help to students; 34 CFR 99.35(a)(3)(ii)(B); 34 CFR
-99.31(a)(6)(i)."""
+"""The purposes that each legal basis allows: services to students, then those of 34 CFR
+99.35(a)(3)(ii)(B) and 99.31(a)(6)(i)."""
 
 
 class AgreementError(UserError, ValueError):
-    """An agreement that cannot be accepted or is not there; of a file the message names the
-    line.
-    """
+    """An agreement that cannot be accepted or does not exist; of a file the line is named."""
 
 
 @dataclass(frozen=True)
 class Element:
-    """One thing that every agreement says. `source` is where the law asks for it, if it does."""
+    """One element of every agreement. `source` is the provision that requires it, if one does."""
 
     key: str
     type: type
-    says: str
+    description: str
     source: str = ""
 
 
@@ -76,10 +72,12 @@ _RULE = "34 CFR 99.35(a)(3)"
 ELEMENTS: tuple[Element, ...] = (
     Element("agreement_id", str, "what the agreement is called, in letters, digits, - and _"),
     Element("version", int, "1, and one more for each change"),
-    Element("organization_id", str, "whom the district designates", f"{_RULE}(i)"),
-    Element("legal_basis", str, "the one ground in law", "34 CFR 99.31(a)"),
+    Element("organization_id", str, "the organization the district designates", f"{_RULE}(i)"),
+    Element("legal_basis", str, "the legal basis", "34 CFR 99.31(a)"),
     Element("purpose", str, "what the records are shared for", f"{_RULE}(ii)(B)"),
-    Element("purpose_kind", str, "which of the purposes that its ground allows", f"{_RULE}(ii)(B)"),
+    Element(
+        "purpose_kind", str, "which purpose allowed by its legal basis applies", f"{_RULE}(ii)(B)"
+    ),
     Element("activity", str, "what is done with the records, and how", f"{_RULE}(ii)(C)"),
     Element("categories", list, "which records are shared", f"{_RULE}(ii)(A)"),
     Element(
@@ -88,7 +86,7 @@ ELEMENTS: tuple[Element, ...] = (
         "which of them also need each family's signed consent",
         "34 CFR 99.30",
     ),
-    Element("programs", list, "the programs whose students are meant"),
+    Element("programs", list, "the programs whose students are covered"),
     Element("supports", list, "the supports that may be suggested"),
     Element("start", date, "the first day", "34 CFR 99.31(a)(6)(iii)(C)(1)"),
     Element("end", date, "the last day", "34 CFR 99.31(a)(6)(iii)(C)(1)"),
@@ -107,11 +105,12 @@ ELEMENTS: tuple[Element, ...] = (
     ),
     Element("redisclosure", str, "whether and how they may be passed on", f"{_RULE}(v)"),
     Element(
-        "breach_notice_hours", int, "how soon the district hears of a breach, at most 72 hours"
+        "breach_notice_hours",
+        int,
+        "how soon the district is notified of a breach, at most 72 hours",
     ),
 )
-"""In the order in which an agreement is read. PTAC, "Written Agreement Checklist", asks for the
-notice of a breach."""
+"""In reading order. The notice of a breach is from PTAC, "Written Agreement Checklist"."""
 
 _TYPES = {
     str: "words in quotes",
@@ -120,7 +119,14 @@ _TYPES = {
     date: "a day such as 2026-07-31, without quotes",
 }
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
-_RESERVED = "explain"  # the site has a page of its own at this place among the agreements
+_RESERVED = "explain"
+"""The site has another page at /agreements/explain."""
+
+_TOKEN = re.compile(r"""\"{3}|'{3}|"(?:\\.|[^"\\])*"|'[^']*'|[\[\]]|#.*""")
+"""What matters in a line of TOML outside a text: quotes, brackets and comments."""
+
+_TEXT_END = {'"""': re.compile(r'(?:[^\\]|\\.)*?"""'), "'''": re.compile("[^\0]*?'''")}
+"""Opening of a text over several lines -> the rest of it up to its end."""
 
 
 @dataclass(frozen=True)
@@ -148,16 +154,16 @@ class Agreement:
     sha256: str
 
     def in_force(self, today: date) -> bool:
-        """True from the first day to the last, both included."""
+        """Whether today is between the first and the last day, both included."""
         return self.start <= today <= self.end
 
-    def line_of(self, key: str, value: str = "") -> int:
-        """The line of the text that says `key`, or within its list the line that names `value`."""
+    def line_number_of(self, key: str, value: str = "") -> int:
+        """The line of the text with `key`, or within its list the line that names `value`."""
         return line_number_of(self.text, key, value)
 
 
 def read_agreement(file: Path) -> Agreement:
-    """Read and check an agreement's file, to the last byte.
+    """Read and check an agreement's file.
 
     Raises:
         AgreementError: naming file and line of the first thing that is wrong.
@@ -175,44 +181,47 @@ def read_agreement(file: Path) -> Agreement:
 
 
 def parse_agreement(text: str, file: str) -> Agreement:
-    """Read and check one agreement.
+    """Read and check the text of an agreement.
+
+    Args:
+        file: the name of the file, for messages.
 
     Raises:
         AgreementError: naming file and line of the first thing that is wrong.
     """
-    found = _toml(text, file)
-    reader = _Reader(text, file, found)
-    reader.check_elements()
-    agreement = _agreement(found, text)
-    _check_scope(reader, agreement)
-    _check_terms(reader, agreement)
+    elements = _parse_toml(text, file)
+    document = _Document(text, file, elements)
+    document.check_elements()
+    agreement = _agreement(elements, text)
+    _check_scope(document, agreement)
+    _check_terms(document, agreement)
     return agreement
 
 
 def line_number_of(text: str, key: str, value: str = "") -> int:
-    """The line on which a key of a TOML text stands, or the line of its list that names `value`.
+    """The line number of a key in a TOML text, or of the line in its list that names `value`.
 
-    Where the key is missing it is the line after the last.
+    If the key is missing it is the number after the last line's.
     """
     lines = _lines(text)
     keys = [
-        _key_of(line) if begins else ""
-        for line, begins in zip(lines, _begin_something(lines), strict=True)
+        _key_of(line) if outside else ""
+        for line, outside in zip(lines, _starts_outside(lines), strict=True)
     ]
     if key not in keys:
         return len(lines) + 1
     first = keys.index(key)
-    for place in range(first, len(lines)):
-        if place > first and keys[place]:
+    for index in range(first, len(lines)):
+        if index > first and keys[index]:
             break
-        if value and re.search(rf"""(["']){re.escape(value)}\1""", lines[place]):
-            return place + 1
+        if value and re.search(rf"""(["']){re.escape(value)}\1""", lines[index]):
+            return index + 1
     return first + 1
 
 
 @dataclass(frozen=True)
 class Reinstatement:
-    """Who takes a revocation back (a member of staff), when, and why."""
+    """Who reinstated a revoked agreement (a user identifier), when and why."""
 
     at: datetime
     by: str
@@ -225,18 +234,18 @@ def save_agreement(
     """Store a new version.
 
     Args:
-        reinstatement: for a version of an agreement that was revoked
+        reinstatement: for a version of a revoked agreement
             (`records.permissions.reinstatements.reinstate`).
 
     Raises:
-        AgreementError: its organisation is not known, the version exists with another text or is
-            not the newest, or the agreement was revoked and nobody takes that back.
+        AgreementError: its organization is unknown, the version exists with another text or is not
+            the newest, or the agreement is revoked and this does not reinstate it.
     """
     with database.session() as session:
         if session.get(OrganizationRow, agreement.organization_id) is None:
             raise AgreementError(
-                f"agreement {agreement.agreement_id}: there is no organisation "
-                f"{agreement.organization_id!r}; add it first"
+                f"agreement {agreement.agreement_id}: there is no organization"
+                f" {agreement.organization_id!r}; add it first"
             )
         rows = session.scalars(
             select(AgreementRow)
@@ -255,8 +264,8 @@ def save_agreement(
             if row.version >= agreement.version or row.organization_id != agreement.organization_id:
                 raise AgreementError(
                     f"agreement {agreement.agreement_id} has version {row.version} with"
-                    f" {row.organization_id} already; a change needs a higher version, with the"
-                    " same organisation"
+                    f" {row.organization_id} already; a change needs a higher version for the same"
+                    " organization"
                 )
         session.add(
             AgreementRow(
@@ -266,15 +275,9 @@ def save_agreement(
                 organization_id=agreement.organization_id,
                 document=agreement.text,
                 revoked_at=None,
-                **(
-                    {
-                        "reinstated_at": reinstatement.at,
-                        "reinstated_by": reinstatement.by,
-                        "reinstatement_reason": reinstatement.reason,
-                    }
-                    if reinstatement
-                    else {}
-                ),
+                reinstated_at=reinstatement and reinstatement.at,
+                reinstated_by=reinstatement and reinstatement.by,
+                reinstatement_reason=reinstatement and reinstatement.reason,
             )
         )
         session.flush()
@@ -282,7 +285,7 @@ def save_agreement(
 
 
 def revoke_agreement(database: Database, agreement_id: str, now: datetime) -> None:
-    """End an agreement at once: the next request sees nothing by it.
+    """End an agreement at once: from the next request on it opens nothing.
 
     Raises:
         AgreementError: there is no such agreement.
@@ -298,18 +301,17 @@ def revoke_agreement(database: Database, agreement_id: str, now: datetime) -> No
 
 
 def agreements_in_force(database: Database, organization_id: str, today: date) -> list[Agreement]:
-    """The organisation's agreements that are in force: newest version each, not revoked, within
-    their dates.
-    """
-    stored = latest_agreements(database, organization_id)
+    """The organization's agreements in force: newest versions, not revoked, within their dates."""
     return [
-        one.agreement for one in stored if one.revoked_at is None and one.agreement.in_force(today)
+        stored.agreement
+        for stored in latest_agreements(database, organization_id)
+        if stored.revoked_at is None and stored.agreement.in_force(today)
     ]
 
 
 @dataclass(frozen=True)
 class StoredAgreement:
-    """One version of an agreement as it is kept, whether in force or not."""
+    """One version of an agreement as it is stored, whether in force or not."""
 
     agreement: Agreement
     revoked_at: datetime | None
@@ -319,9 +321,7 @@ class StoredAgreement:
 def latest_agreements(
     database: Database, organization_id: str | None = None
 ) -> list[StoredAgreement]:
-    """The newest version of every agreement, of one organisation or of all: ended and revoked ones
-    too.
-    """
+    """The newest version of every agreement, of one organization or all; ended ones too."""
     query = select(AgreementRow).order_by(AgreementRow.agreement_id, AgreementRow.version)
     if organization_id is not None:
         query = query.where(AgreementRow.organization_id == organization_id)
@@ -331,7 +331,7 @@ def latest_agreements(
 
 
 def agreement_versions(database: Database, agreement_id: str) -> list[StoredAgreement]:
-    """Every version of one agreement, the newest first; empty where there is none."""
+    """Every version of one agreement, the newest first; empty if there is none."""
     query = (
         select(AgreementRow)
         .where(AgreementRow.agreement_id == agreement_id)
@@ -342,13 +342,13 @@ def agreement_versions(database: Database, agreement_id: str) -> list[StoredAgre
 
 
 def _stored(row: AgreementRow) -> StoredAgreement:
-    taken_back = None
+    reinstatement = None
     if row.reinstated_at is not None:
-        taken_back = Reinstatement(
+        reinstatement = Reinstatement(
             row.reinstated_at, row.reinstated_by or "", row.reinstatement_reason or ""
         )
     return StoredAgreement(
-        _agreement(tomllib.loads(row.document), row.document), row.revoked_at, taken_back
+        _agreement(tomllib.loads(row.document), row.document), row.revoked_at, reinstatement
     )
 
 
@@ -359,12 +359,12 @@ def _check_revocation(
     if revoked_at is not None and reinstatement is None:
         raise AgreementError(
             f"agreement {name} was revoked on {revoked_at:%Y-%m-%d}, and a newer version does not"
-            " take that back: a district administrator may, with `handrail agreements reinstate`"
+            " undo that: a district administrator may, with `handrail agreements reinstate`"
         )
     if reinstatement is not None and revoked_at is None:
-        raise AgreementError(f"agreement {name} is not revoked: there is nothing to take back")
+        raise AgreementError(f"agreement {name} is not revoked: there is no revocation to undo")
     if reinstatement is not None and not reinstatement.reason.strip():
-        raise AgreementError(f"agreement {name} was revoked: say why that is taken back")
+        raise AgreementError(f"agreement {name} was revoked: give a reason for reinstating it")
 
 
 def _terms(agreement: Agreement) -> AgreementTermsRow:
@@ -375,44 +375,45 @@ def _terms(agreement: Agreement) -> AgreementTermsRow:
         legal_basis=agreement.legal_basis,
         starts_on=agreement.start,
         ends_on=agreement.end,
-        categories=sorted(agreement.categories),
+        categories=agreement.categories,
         programs=sorted(agreement.programs),
     )
 
 
-def _agreement(found: Mapping[str, Any], text: str) -> Agreement:
-    """The agreement that a text says. Texts kept from before have no word on `purpose_kind` and
-    what stands by it.
+def _agreement(elements: Mapping[str, Any], text: str) -> Agreement:
+    """The agreement with these elements.
+
+    Texts accepted by older versions lack `purpose_kind`, `activity` and `safeguards`.
     """
     return Agreement(
-        agreement_id=found["agreement_id"],
-        version=found["version"],
-        organization_id=found["organization_id"],
-        legal_basis=LegalBasis(found["legal_basis"]),
-        purpose=found["purpose"],
-        purpose_kind=found.get("purpose_kind", ""),
-        activity=found.get("activity", ""),
-        categories=frozenset(map(Category, found["categories"])),
-        programs=frozenset(found["programs"]),
-        supports=tuple(found["supports"]),
-        start=found["start"],
-        end=found["end"],
-        destruction_date=found["destruction_date"],
-        officers=tuple(found["officers"]),
-        safeguards=found.get("safeguards", ""),
-        redisclosure=found["redisclosure"],
-        breach_notice_hours=found["breach_notice_hours"],
+        agreement_id=elements["agreement_id"],
+        version=elements["version"],
+        organization_id=elements["organization_id"],
+        legal_basis=LegalBasis(elements["legal_basis"]),
+        purpose=elements["purpose"],
+        purpose_kind=elements.get("purpose_kind", ""),
+        activity=elements.get("activity", ""),
+        categories=frozenset(map(Category, elements["categories"])),
+        programs=frozenset(elements["programs"]),
+        supports=tuple(elements["supports"]),
+        start=elements["start"],
+        end=elements["end"],
+        destruction_date=elements["destruction_date"],
+        officers=tuple(elements["officers"]),
+        safeguards=elements.get("safeguards", ""),
+        redisclosure=elements["redisclosure"],
+        breach_notice_hours=elements["breach_notice_hours"],
         text=text,
         sha256=hashlib.sha256(text.encode()).hexdigest(),
     )
 
 
-def _toml(text: str, file: str) -> dict[str, Any]:
+def _parse_toml(text: str, file: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        place = re.search(r"\(at line (\d+), column \d+\)", str(error))
-        line = place[1] if place else len(_lines(text))
+        position = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        line = position[1] if position else len(_lines(text))
         raise AgreementError(f"{file}, line {line}: not valid TOML: {error}") from None
 
 
@@ -420,137 +421,132 @@ def _lines(text: str) -> list[str]:
     return text.rstrip("\n").split("\n")
 
 
-_TOKEN = re.compile(r"""\"{3}|'{3}|"(?:\\.|[^"\\])*"|'[^']*'|[\[\]]|#.*""")
-_ENDS = {'"""': re.compile(r'(?:[^\\]|\\.)*?"""'), "'''": re.compile("[^\0]*?'''")}
-
-
-def _begin_something(lines: Sequence[str]) -> Iterator[bool]:
-    """Of each line, whether it stands neither in a text nor in a list that began on a line
-    above.
-    """
-    opened, depth = "", 0
+def _starts_outside(lines: Sequence[str]) -> Iterator[bool]:
+    """Whether each line starts outside the texts and lists that began on a line above."""
+    opening, depth = "", 0
     for line in lines:
-        yield not opened and depth == 0
-        place = 0
-        while (
-            found := (_ENDS[opened].match if opened else _TOKEN.search)(line, place)
-        ) is not None:
-            place = found.end()
-            if opened:
-                opened = ""
-            elif found[0] in _ENDS:
-                opened = found[0]
+        yield not opening and depth == 0
+        position = 0
+        while token := (_TEXT_END[opening].match if opening else _TOKEN.search)(line, position):
+            position = token.end()
+            if opening:
+                opening = ""
+            elif token[0] in _TEXT_END:
+                opening = token[0]
             else:
-                depth += {"[": 1, "]": -1}.get(found[0], 0)
+                depth += {"[": 1, "]": -1}.get(token[0], 0)
 
 
 def _key_of(line: str) -> str:
-    found = re.match(r"""\s*\[*\s*["']?([A-Za-z0-9_-]+)["']?\s*[=.\]]""", line)
-    return found[1] if found else ""
+    key = re.match(r"""\s*\[*\s*["']?([A-Za-z0-9_-]+)["']?\s*[=.\]]""", line)
+    return key[1] if key else ""
 
 
-def _check_scope(reader: _Reader, agreement: Agreement) -> None:
-    basis, consent = agreement.legal_basis, frozenset(reader.found["consent_required"])
+def _check_scope(document: _Document, agreement: Agreement) -> None:
+    """Check that what is shared agrees with the legal basis."""
+    basis, consent = agreement.legal_basis, frozenset(document.elements["consent_required"])
     if agreement.purpose_kind not in PURPOSE_KINDS[basis]:
-        reader.refuse(
+        document.refuse(
             "purpose_kind",
-            f"is {agreement.purpose_kind!r}, for which {basis} ({CITATIONS[basis]}) is no "
-            f"ground; its purposes are: {', '.join(PURPOSE_KINDS[basis])}",
+            f"is {agreement.purpose_kind!r}, which {basis} ({CITATIONS[basis]}) does not allow;"
+            f" its purposes are: {', '.join(PURPOSE_KINDS[basis])}",
         )
     if not agreement.categories:
-        reader.refuse("categories", "is empty: an agreement that grants nothing shares nothing")
-    unguarded = sorted((agreement.categories & CONSENT_CATEGORIES) - consent)
-    if unguarded:
-        reader.refuse(
+        document.refuse("categories", "is empty: an agreement that grants nothing shares nothing")
+    without_consent = sorted((agreement.categories & CONSENT_CATEGORIES) - consent)
+    if without_consent:
+        document.refuse(
             "consent_required",
-            f"must name {', '.join(unguarded)}: the law asks for each family's consent",
+            f"must name {', '.join(without_consent)}: the law requires each family's consent",
         )
     if consent - agreement.categories:
-        reader.refuse("consent_required", "names categories that the agreement does not grant")
-    beyond = sorted(consent - CONSENT_CATEGORIES)
-    if beyond and basis is not LegalBasis.CONSENT:
-        reader.refuse(
+        document.refuse("consent_required", "names categories that the agreement does not grant")
+    consent_not_needed = sorted(consent - CONSENT_CATEGORIES)
+    if consent_not_needed and basis is not LegalBasis.CONSENT:
+        document.refuse(
             "consent_required",
-            f"names {', '.join(beyond)}, for which no family is asked alone; where each "
-            'is to sign for everything, the ground is legal_basis = "consent"',
-            beyond[0],
+            f"names {', '.join(consent_not_needed)}, which do not require individual consent; if"
+            ' every family must consent to everything, use legal_basis = "consent"',
+            consent_not_needed[0],
         )
     if agreement.supports and basis not in PER_STUDENT_BASES:
-        reader.refuse(
-            "supports", f"must be empty: {basis} never opens a suggestion ({CITATIONS[basis]})"
+        document.refuse(
+            "supports", f"must be empty: {basis} allows no suggestions ({CITATIONS[basis]})"
         )
     if basis in PER_STUDENT_BASES and not agreement.programs:
-        reader.refuse(
+        document.refuse(
             "programs",
-            "is empty: students are reached only through a program that they take part in",
+            "is empty: students are covered only if they are enrolled in a program",
         )
 
 
-def _check_terms(reader: _Reader, agreement: Agreement) -> None:
+def _check_terms(document: _Document, agreement: Agreement) -> None:
+    """Check identifiers, dates and limits."""
     if not _IDENTIFIER.fullmatch(agreement.agreement_id) or agreement.agreement_id == _RESERVED:
-        reader.refuse(
+        document.refuse(
             "agreement_id",
             f"is {agreement.agreement_id!r}; it may have up to 80 letters, digits, - and _, "
             f"and may not be {_RESERVED!r}",
         )
     if agreement.version < 1:
-        reader.refuse("version", "must be 1 or more")
+        document.refuse("version", "must be 1 or more")
     if agreement.end < agreement.start:
-        reader.refuse("end", f"is {agreement.end}, before the start on {agreement.start}")
+        document.refuse("end", f"is {agreement.end}, before the start on {agreement.start}")
     if agreement.destruction_date < agreement.end:
-        reader.refuse(
+        document.refuse(
             "destruction_date",
             f"is {agreement.destruction_date}, before the end on {agreement.end}",
         )
     if not 0 < agreement.breach_notice_hours <= 72:
-        reader.refuse("breach_notice_hours", "must be from 1 to 72")
+        document.refuse("breach_notice_hours", "must be from 1 to 72")
     if not agreement.officers:
-        reader.refuse("officers", "must name at least one person who answers for the data")
+        document.refuse("officers", "must name at least one person who answers for the data")
 
 
 @dataclass(frozen=True)
-class _Reader:
+class _Document:
+    """The text of an agreement with its elements as TOML reads them."""
+
     text: str
     file: str
-    found: dict[str, Any]
+    elements: dict[str, Any]
 
-    def refuse(self, key: str, reason: str, value: str = "") -> NoReturn:
+    def refuse(self, key: str, problem: str, value: str = "") -> NoReturn:
+        """Raise an error that names the line of the key, or of a value in its list."""
         raise AgreementError(
-            f"{self.file}, line {line_number_of(self.text, key, value)}: {key} {reason}"
+            f"{self.file}, line {line_number_of(self.text, key, value)}: {key} {problem}"
         )
 
     def check_elements(self) -> None:
-        """Every element is there, of its kind and not empty; nothing else is; names are among those
-        that exist.
-        """
+        """Check that every element is present, of its type, not empty, and names known things."""
         known = {element.key for element in ELEMENTS}
-        for key in self.found:
+        for key in self.elements:
             if key not in known:
                 self.refuse(
                     key,
                     "is not part of an agreement; the parts are"
-                    f" {', '.join(e.key for e in ELEMENTS)}",
+                    f" {', '.join(element.key for element in ELEMENTS)}",
                 )
         for element in ELEMENTS:
-            self._check(element)
-        basis = self.found["legal_basis"]
+            self._check_element(element)
+        basis = self.elements["legal_basis"]
         if basis not in tuple(LegalBasis):
             self.refuse("legal_basis", f"is {basis!r}; it must be one of {', '.join(LegalBasis)}")
         for key in ("categories", "consent_required"):
-            self._check_known(key, self.found[key], tuple(Category))
-        self._check_known("supports", self.found["supports"], SUPPORTS)
+            self._check_known(key, self.elements[key], tuple(Category))
+        self._check_known("supports", self.elements["supports"], SUPPORTS)
 
-    def _check(self, element: Element) -> None:
-        if element.key not in self.found:
-            asks = f" ({element.source})" if element.source else ""
-            self.refuse(element.key, f"is missing: {element.says}{asks}")
-        value = self.found[element.key]
+    def _check_element(self, element: Element) -> None:
+        if element.key not in self.elements:
+            source = f" ({element.source})" if element.source else ""
+            self.refuse(element.key, f"is missing: {element.description}{source}")
+        value = self.elements[element.key]
         if type(value) is not element.type:
             self.refuse(element.key, f"is {value!r}; it must be {_TYPES[element.type]}")
         if isinstance(value, str) and not value.strip():
-            self.refuse(element.key, f"is empty; it must say {element.says}")
+            self.refuse(element.key, f"is empty; it must say {element.description}")
         if isinstance(value, list):
-            if not all(isinstance(one, str) and one.strip() for one in value):
+            if not all(isinstance(item, str) and item.strip() for item in value):
                 self.refuse(element.key, "must hold words in quotes only")
             if len(set(value)) != len(value):
                 self.refuse(element.key, "names something twice")

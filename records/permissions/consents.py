@@ -1,11 +1,9 @@
-"""What families have signed, taken back and refused: consents and opt-outs, with who wrote each
-down and when.
+"""Signed family consents and their revocation, with who recorded each and when.
 
-A consent names one student, one organisation and the parts of the record that it opens, from the
-day it was signed to the day it ends; a family takes it back whenever it likes. An opt-out keeps a
-student out of every partner's sight until the family ends it. Each counts at the next request. Only
-a district administrator writes them down; nothing is ever deleted here, so that what counted on a
-past day stays known. Source: 34 CFR 99.30.
+A consent names one student, one organization and the categories that it opens, from the day it was
+signed to the day it ends; a family may revoke it at any time. Each takes effect at the next
+request. Only a district administrator records them. Nothing is deleted here, so that what was in
+force on a past day stays known. Source: 34 CFR 99.30.
 """
 
 from __future__ import annotations
@@ -35,15 +33,16 @@ CONSENT_COLUMNS = (
     "signed_on",
     "expires_on",
 )
-"""Of a file of consents; `categories` are separated by `;`, days are written as 2026-04-17."""
+"""The columns of a file of consents; `categories` are separated by `;`, dates are ISO 8601."""
 
-_LONGEST_SIGNER = 200
+_MAX_SIGNER_LENGTH = 200
+_COUNT = select(func.count()).select_from(ConsentRow)
 
 
 class ConsentError(UserError, ValueError):
-    """A consent or an opt-out that cannot be written down, and why; nothing was changed.
+    """A consent or an opt-out that cannot be recorded; nothing was changed.
 
-    `field` is the one of `CONSENT_COLUMNS` that is not right, or empty; the message names it.
+    `field` is the one of `CONSENT_COLUMNS` that is wrong, or empty; the message names it.
     """
 
     def __init__(self, reason: str, field: str = "") -> None:
@@ -53,7 +52,7 @@ class ConsentError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class SignedConsent:
-    """What a family signed. Both days count."""
+    """What a family signed, valid from `signed_on` to `expires_on`, both included."""
 
     student_id: str
     organization_id: str
@@ -66,8 +65,10 @@ class SignedConsent:
 
 @dataclass(frozen=True)
 class Consent:
-    """A consent on record. `revoked_by` took it back; the others are accounts, None for what older
-    versions kept.
+    """A consent on record, with who recorded it and who recorded its revocation.
+
+    `revoked_by` is the family member who revoked it. The other people are user identifiers, None in
+    rows of older versions.
     """
 
     number: int
@@ -80,13 +81,13 @@ class Consent:
     revocation_recorded_at: datetime | None
 
     def counts(self, today: date) -> bool:
-        """Whether it opens anything on this day."""
+        """Whether the consent is in force on this day."""
         revoked = self.revoked_on is not None and self.revoked_on <= today
         return self.signed.signed_on <= today <= self.signed.expires_on and not revoked
 
 
 def parse_consent(fields: Mapping[str, str]) -> SignedConsent:
-    """A consent from the words of a form or of a file's row, by the names in `CONSENT_COLUMNS`.
+    """A consent from the fields of a form or of a file's row, by the names in `CONSENT_COLUMNS`.
 
     Raises:
         ConsentError: naming what is wrong and what would be right.
@@ -107,10 +108,13 @@ def parse_consent(fields: Mapping[str, str]) -> SignedConsent:
 
 
 def parse_date(name: str, text: str) -> date:
-    """A day as it is written in forms, files and options.
+    """A date as it is written in forms, files and options, such as 2026-04-17.
+
+    Args:
+        name: the field, for the message.
 
     Raises:
-        ConsentError: it is none.
+        ConsentError: the text is not a date.
     """
     try:
         return date.fromisoformat(text.strip())
@@ -119,28 +123,27 @@ def parse_date(name: str, text: str) -> date:
 
 
 def add_consent(database: Database, scope: Scope, signed: SignedConsent, now: datetime) -> Consent:
-    """Write down one consent; one that is on record already stays as it is, revoked or not.
+    """Record one consent; an identical one on record stays as it is, revoked or not.
 
     Args:
-        scope: that of the district administrator who writes it down.
+        scope: that of the district administrator who records it.
 
     Raises:
         NotADistrictAdmin: the viewer does not act for the district.
-        ConsentError: the student or the organisation is unknown, or the consent is not whole.
+        ConsentError: the student or the organization is unknown, or the consent is incomplete.
     """
     with database.write_transaction() as session:
         require_district_admin(session, scope.viewer)
-        return _consent(_kept(session, scope, signed, now))
+        return _consent(_existing_or_new(session, scope, signed, now))
 
 
 def add_consents(database: Database, scope: Scope, file: Path, now: datetime) -> int:
-    """Write down the consents of a CSV file with the columns `CONSENT_COLUMNS`; how many were not
-    on record before.
+    """Record the consents of a CSV file with `CONSENT_COLUMNS`; returns how many are new.
 
     Raises:
         NotADistrictAdmin: the viewer does not act for the district.
         ConsentError: naming file, line and column of the first thing that is wrong; then none is
-            written down.
+            recorded.
     """
     with database.write_transaction() as session:
         require_district_admin(session, scope.viewer)
@@ -148,7 +151,7 @@ def add_consents(database: Database, scope: Scope, file: Path, now: datetime) ->
         try:
             for line, row in read_csv_rows(file, CONSENT_COLUMNS):
                 try:
-                    _kept(session, scope, parse_consent(row), now)
+                    _existing_or_new(session, scope, parse_consent(row), now)
                 except ConsentError as error:
                     raise ConsentError(f"{file.name}, line {line}: {error}") from None
         except AccountError as error:
@@ -159,14 +162,14 @@ def add_consents(database: Database, scope: Scope, file: Path, now: datetime) ->
 def revoke_consent(
     database: Database, viewer: Viewer, number: int, *, by: str, on: date, now: datetime
 ) -> Consent:
-    """Write down that a family took a consent back. It no longer counts from the day `on`.
+    """Record that a family revoked a consent, which is not in force from the day `on`.
 
     Args:
-        by: who took it back: a parent, or the student once of age.
+        by: who revoked it: a parent, or the student once of age.
 
     Raises:
         NotADistrictAdmin: the viewer does not act for the district.
-        ConsentError: there is no such consent, it was revoked before, or the day or the person
+        ConsentError: there is no such consent, it was revoked before, or the date or the person
             cannot be right.
     """
     with database.write_transaction() as session:
@@ -199,7 +202,7 @@ def consents(database: Database, student_id: str | None = None) -> list[Consent]
 
 
 def in_force(database: Database, organization_id: str, day: date) -> dict[str, frozenset[Category]]:
-    """What the consents that count on a day open to an organization, by student."""
+    """What the consents in force on a day open to an organization, by student."""
     opened: dict[str, frozenset[Category]] = {}
     query = select(ConsentRow).where(ConsentRow.organization_id == organization_id)
     with database.session() as session:
@@ -211,28 +214,39 @@ def in_force(database: Database, organization_id: str, day: date) -> dict[str, f
     return opened
 
 
-_COUNT = select(func.count()).select_from(ConsentRow)
+def require_known_student(scope: Scope, student_id: str) -> None:
+    """Refuse a student who is not in the records.
+
+    Raises:
+        ConsentError: there is no such student.
+    """
+    if student_id not in scope.students:
+        raise ConsentError(
+            f"is {student_id!r}; there is no such student in the records", "student_id"
+        )
 
 
-def _kept(session: Session, scope: Scope, signed: SignedConsent, now: datetime) -> ConsentRow:
-    _known(scope, signed.student_id)
+def _existing_or_new(
+    session: Session, scope: Scope, signed: SignedConsent, now: datetime
+) -> ConsentRow:
+    require_known_student(scope, signed.student_id)
     _check(session, signed, now.date())
-    alike = select(ConsentRow).where(
+    identical = select(ConsentRow).where(
         ConsentRow.student_id == signed.student_id,
         ConsentRow.organization_id == signed.organization_id,
         ConsentRow.signer == signed.signer,
         ConsentRow.signed_on == signed.signed_on,
         ConsentRow.expires_on == signed.expires_on,
         ConsentRow.purpose == signed.purpose,
-        ConsentRow.categories == _categories(signed),
+        ConsentRow.categories == signed.categories,
     )
-    found = session.scalar(alike)
-    if found is not None:
-        return found
+    existing = session.scalar(identical)
+    if existing is not None:
+        return existing
     row = ConsentRow(
         student_id=signed.student_id,
         organization_id=signed.organization_id,
-        categories=_categories(signed),
+        categories=signed.categories,
         purpose=signed.purpose,
         signer=signed.signer,
         signed_on=signed.signed_on,
@@ -252,7 +266,8 @@ def _check(session: Session, signed: SignedConsent, today: date) -> None:
         or session.get(OrganizationRow, signed.organization_id) is None
     ):
         raise ConsentError(
-            f"is {signed.organization_id!r}; it must be a partner on record", "organization_id"
+            f"is {signed.organization_id!r}; it must be a registered partner organization",
+            "organization_id",
         )
     if not signed.categories:
         raise ConsentError(
@@ -273,30 +288,18 @@ def _check(session: Session, signed: SignedConsent, today: date) -> None:
 
 def _person(name: str, text: str) -> str:
     text = text.strip()
-    if not 0 < len(text) <= _LONGEST_SIGNER:
+    if not 0 < len(text) <= _MAX_SIGNER_LENGTH:
         raise ConsentError(
             f"is {'too long' if text else 'empty'}; it must say who, by name or by relation", name
         )
     return text
 
 
-def _known(scope: Scope, student_id: str) -> None:
-    if student_id not in scope.students:
-        raise ConsentError(
-            f"is {student_id!r}; there is no such student in the records", "student_id"
-        )
-
-
-def _categories(signed: SignedConsent) -> str:
-    return ";".join(category for category in Category if category in signed.categories)
-
-
 def _consent(row: ConsentRow) -> Consent:
-    named = frozenset(Category(name) for name in row.categories.split(";"))
     signed = SignedConsent(
         row.student_id,
         row.organization_id,
-        named,
+        row.categories,
         row.purpose,
         row.signer,
         row.signed_on,

@@ -1,10 +1,9 @@
-"""Access opened for a health or safety emergency (34 CFR 99.31(a)(10) and 99.36), and the record
-that the law asks for.
+"""Access to one student's record in a health or safety emergency (34 CFR 99.31(a)(10), 99.36).
 
-One person sees named parts of one student's record for a few hours. Whoever opens it says which
-threat is seen and why these parts are needed (99.32(a)(5)); the district is told in the same
-transaction, or nothing opens. It opens the record to be read and nothing else: no alert, no
-suggestion, no list. `records.access.scope` ends it by the clock.
+One person sees certain categories of one student's record for a few hours. Whoever opens them
+states the threat and why these categories are needed (99.32(a)(5)); the district is notified in the
+same transaction, or nothing opens. The record can only be read: it gets no alerts, suggestions or
+place in lists. Access ends by the clock.
 """
 
 from __future__ import annotations
@@ -33,30 +32,26 @@ from records.permissions.agreements import PER_STUDENT_BASES, agreements_in_forc
 from records.system.clock import add_elapsed, to_utc
 
 MIN_STATEMENT_LENGTH = 20
-"""Of what is said about the threat and about the need: too many to type without thinking, few
-enough in a hurry."""
+"""In characters, for the threat and for the need: enough to require thought, little enough for a
+hurry."""
 
 MAX_HOURS = 4
-"""Long enough to find or treat a child; whoever needs more opens it again, and the district is told
-again."""
+"""Long enough to find or treat a child. Whoever needs more opens it again, with another notice."""
 
 REQUESTABLE_CATEGORIES = EMERGENCY_CATEGORIES - {Category.SCHEDULE}
-"""What can be asked for. No table holds class schedules: to open them would promise what is not
-there."""
+"""What can be requested. Class schedules are in no table, so to offer them would mislead."""
 
 
 class EmergencyError(ValueError):
-    """Access that cannot be opened or ended; the message says why in plain words, and nothing was
-    changed.
-    """
+    """Access that cannot be opened or ended; the message says why, and nothing was changed."""
 
 
 @dataclass(frozen=True)
 class Emergency:
-    """One opening: for whom, of whom, what, from when to when, and what was said.
+    """One emergency: who may read which categories of whom, from when to when, and why.
 
-    `organization_id` is that of `user_id`, the person who may read; `opened_by` may be the
-    district.
+    `organization_id` is that of `user_id`, the person who may read; `opened_by` is that person or a
+    district administrator. `opened_utc` and `ends_utc` decide; the other times are local.
     """
 
     number: int
@@ -75,10 +70,11 @@ class Emergency:
 
     @property
     def until(self) -> datetime:
-        """When it ended or will end."""
+        """The local time at which it ended or will end."""
         return self.ended_at or self.ends_at
 
     def is_open(self, now: datetime) -> bool:
+        """Whether the record may be read at this local time."""
         return self.ended_at is None and self.opened_utc <= to_utc(now) < self.ends_utc
 
 
@@ -94,26 +90,27 @@ def open_emergency(
     now: datetime,
     user_id: str | None = None,
 ) -> Emergency:
-    """Open parts of one student's record to one person, and tell the district.
+    """Open categories of one student's record to one person, and notify the district.
 
-    A caseworker opens them to themselves, for a student whom an agreement shows them. A district
-    administrator opens them to `user_id`, one of `eligible_partner_staff`, for any student of the
+    A caseworker opens them for themselves, for a student whom an agreement shows them. A district
+    administrator opens them for `user_id`, one of `eligible_partner_staff`, for any student of the
     district.
 
     Args:
         scope: that of whoever opens.
-        threat: what is happening, so that others can follow it.
-        reason: why these parts of the record are needed.
+        threat: what is happening, so that others can understand it later.
+        reason: why these categories are needed.
+        hours: how long they stay open, at most `MAX_HOURS`.
 
     Raises:
-        NotInScope: the student is not in the scope, or not by an agreement.
-        EmergencyError: something is missing, too long or never opened, or this is not theirs to
-            do.
+        NotInScope: the student is not in the scope by an agreement.
+        EmergencyError: something is missing, too long or can never be opened, or this person may
+            not open it.
     """
     scope.by_agreement.handle(student_id)
-    threat, reason, asked = threat.strip(), reason.strip(), frozenset(categories)
-    _check(threat, reason, asked, hours)
-    person = _for_whom(database, scope, student_id, asked, user_id, now.date())
+    threat, reason, requested = threat.strip(), reason.strip(), frozenset(categories)
+    _check(threat, reason, requested, hours)
+    person = _reader(database, scope, student_id, requested, user_id, now.date())
     with database.session() as session:
         row = EmergencyRow(
             opened_at=now,
@@ -123,7 +120,7 @@ def open_emergency(
             user_id=person.user_id,
             organization_id=person.organization_id,
             student_id=student_id,
-            categories=";".join(sorted(asked)),
+            categories=requested,
             threat=threat,
             reason=reason,
         )
@@ -132,7 +129,7 @@ def open_emergency(
         add_notice(
             session,
             "emergency",
-            _told(session, scope.viewer, person, row.ends_at),
+            _notice_text(session, scope.viewer, person, row.ends_at),
             "/emergencies",
             now,
         )
@@ -140,10 +137,10 @@ def open_emergency(
 
 
 def end_emergency(database: Database, viewer: Viewer, number: int, now: datetime) -> Emergency:
-    """Close it before its time: the district may, and whoever opened it.
+    """End an emergency early, which the district may, and whoever opened it.
 
     Raises:
-        EmergencyError: there is none of this number, it is over, or it is not theirs to end.
+        EmergencyError: there is none with this number, it is over, or they may not end it.
     """
     with database.session() as session:
         row = session.get(EmergencyRow, number)
@@ -164,7 +161,7 @@ def emergencies(
     user_id: str | None = None,
     limit: int | None = None,
 ) -> list[Emergency]:
-    """The newest first: all, of one student, or opened to one person."""
+    """The newest emergencies first: all, those of one student, or those opened to one person."""
     query = select(EmergencyRow).order_by(EmergencyRow.id.desc()).limit(limit)
     if student_id is not None:
         query = query.where(EmergencyRow.student_id == student_id)
@@ -193,10 +190,10 @@ def in_force(database: Database, viewer: Viewer, now: datetime) -> list[Emergenc
 
 
 def eligible_partner_staff(database: Database, today: date) -> list[Viewer]:
-    """The active staff for whom the district may open an emergency, by organisation and name.
+    """The active staff for whom the district may open an emergency, by organization and name.
 
-    Those of an organisation without an agreement that opens single students are not among them:
-    evaluation and studies open nobody's record, in an emergency either.
+    Staff of an organization without an agreement on individual records are not among them:
+    evaluations and studies open nobody's record, not even in an emergency.
     """
     query = select(StaffRow).where(StaffRow.active, StaffRow.organization_id != DISTRICT)
     with database.session() as session:
@@ -204,7 +201,7 @@ def eligible_partner_staff(database: Database, today: date) -> list[Viewer]:
             Viewer(row.user_id, row.login, row.name, Role(row.role), row.organization_id)
             for row in session.scalars(query.order_by(StaffRow.organization_id, StaffRow.name))
         ]
-    opening = {
+    eligible = {
         organization
         for organization in {person.organization_id for person in people}
         if any(
@@ -215,45 +212,46 @@ def eligible_partner_staff(database: Database, today: date) -> list[Viewer]:
     return [
         person
         for person in people
-        if person.organization_id in opening and person.role in PARTNER_ROLES
+        if person.organization_id in eligible and person.role in PARTNER_ROLES
     ]
 
 
-def _check(threat: str, reason: str, asked: frozenset[Category], hours: float) -> None:
+def _check(threat: str, reason: str, requested: frozenset[Category], hours: float) -> None:
     if len(threat) < MIN_STATEMENT_LENGTH:
         raise EmergencyError(
-            f"Please say in {MIN_STATEMENT_LENGTH} characters or more what is happening."
+            f"Describe what is happening in at least {MIN_STATEMENT_LENGTH} characters."
         )
     if len(reason) < MIN_STATEMENT_LENGTH:
         raise EmergencyError(
-            f"Please say in {MIN_STATEMENT_LENGTH} characters or more why these parts of the record"
+            f"Explain in at least {MIN_STATEMENT_LENGTH} characters why these parts of the record"
             " are needed."
         )
     if not 0 < hours <= MAX_HOURS:
         raise EmergencyError(f"A record can be opened for at most {MAX_HOURS} hours.")
-    if not asked:
+    if not requested:
         raise EmergencyError("Please choose which parts of the record are needed.")
-    if never := asked - REQUESTABLE_CATEGORIES:
-        names = ", ".join(sorted(category.replace("_", " ") for category in never))
-        raise EmergencyError(f"An emergency does not open this part of a record: {names}.")
+    if excluded := requested - REQUESTABLE_CATEGORIES:
+        names = ", ".join(sorted(category.replace("_", " ") for category in excluded))
+        raise EmergencyError(f"Emergency access does not include: {names}.")
 
 
-def _for_whom(
+def _reader(
     database: Database,
     scope: Scope,
     student_id: str,
-    asked: frozenset[Category],
+    requested: frozenset[Category],
     user_id: str | None,
     today: date,
 ) -> Viewer:
+    """The person who is to read the record: the caseworker, or whom the district chose."""
     viewer = scope.viewer
     if viewer.role is Role.CASEWORKER and user_id is None:
-        if asked <= scope.by_agreement.categories(student_id):
+        if requested <= scope.by_agreement.categories(student_id):
             raise EmergencyError("You see these parts of the record already, without an emergency.")
         return viewer
     with database.session() as session:
-        of_district = is_district_admin(session, viewer)
-    if not of_district:
+        opens_for_district = is_district_admin(session, viewer)
+    if not opens_for_district:
         raise EmergencyError(
             "Only a caseworker, for themselves, or a district administrator opens a record for an "
             "emergency."
@@ -267,19 +265,18 @@ def _for_whom(
     )
 
 
-def _told(session: Session, opener: Viewer, person: Viewer, until: datetime) -> str:
+def _notice_text(session: Session, opener: Viewer, person: Viewer, until: datetime) -> str:
     organization = session.get_one(OrganizationRow, person.organization_id).name
     ending = f"for an emergency, until {until:%H:%M} on {until.day} {until:%B}."
     if opener.user_id == person.user_id:
         return f"{person.name} of {organization} opened parts of a student's record {ending}"
     return (
-        f"{opener.name} opened parts of a student's record to {person.name} of {organization}"
+        f"{opener.name} gave {person.name} of {organization} access to parts of a student's record"
         f" {ending}"
     )
 
 
 def _emergency(row: EmergencyRow) -> Emergency:
-    categories = frozenset(Category(name) for name in row.categories.split(";"))
     return Emergency(
         row.id,
         row.opened_at,
@@ -291,7 +288,7 @@ def _emergency(row: EmergencyRow) -> Emergency:
         row.user_id,
         row.organization_id,
         row.student_id,
-        categories,
+        row.categories,
         row.threat,
         row.reason,
     )

@@ -1,9 +1,8 @@
-"""Legal holds: records that are neither destroyed nor shown to a partner while a legal matter is
-open.
+"""Legal holds, which stop destruction and partner access while a legal matter is open.
 
-A hold counts from the next request on, and lifting it brings everything back that agreements open.
-Both say why. A hold is never deleted: one that was lifted stays on the list, with who lifted it and
-why.
+A hold is in force from the next request on; once it is lifted, partners see again what agreements
+open. Both need a reason. A hold is never deleted: a lifted one stays on the list, with who lifted
+it and why.
 """
 
 from __future__ import annotations
@@ -21,15 +20,14 @@ from records.system.errors import UserError
 
 
 class LegalHoldError(UserError, ValueError):
-    """A hold that cannot be placed or lifted; the message says why in plain words, and nothing was
-    changed.
-    """
+    """A hold that cannot be placed or lifted; the message says why, and nothing was changed."""
 
 
 @dataclass(frozen=True)
 class Hold:
-    """One hold. `placed_by` and `lifted_by` are staff; of a hold that was lifted long ago nobody
-    may know by whom.
+    """One hold. `placed_by` and `lifted_by` are user identifiers.
+
+    `lifted_by` is None also for a lifted hold of an older version, if its text named nobody known.
     """
 
     number: int
@@ -45,15 +43,14 @@ class Hold:
 def place_hold(
     database: Database, scope: Scope, student_id: str, reason: str, now: datetime
 ) -> Hold:
-    """Freeze one student's records.
+    """Place one student's records on hold.
 
     Args:
         scope: that of the district administrator who places the hold.
 
     Raises:
         NotADistrictAdmin: the viewer does not act for the district.
-        LegalHoldError: there is no such student, they are under a hold already, or no reason is
-            given.
+        LegalHoldError: there is no such student, they are already on hold, or no reason is given.
     """
     reason = _reason(reason)
     with database.write_transaction() as session:
@@ -78,7 +75,7 @@ def place_hold(
 
 
 def lift_hold(database: Database, viewer: Viewer, number: int, reason: str, now: datetime) -> Hold:
-    """End a hold: partners see the student again at the next request, as far as agreements go.
+    """End a hold: from the next request on partners see the student again if agreements allow.
 
     Raises:
         NotADistrictAdmin: the viewer does not act for the district.
@@ -97,7 +94,7 @@ def lift_hold(database: Database, viewer: Viewer, number: int, reason: str, now:
 
 
 def in_force(database: Database) -> frozenset[str]:
-    """The students whose records a hold freezes now: no partner sees them while it lasts."""
+    """The students whose records are on hold now; no partner may see them."""
     return frozenset(hold.student_id for hold in holds(database) if hold.lifted_at is None)
 
 

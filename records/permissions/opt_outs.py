@@ -1,6 +1,6 @@
-"""Opt-outs: students whom their families keep out of the sight of every partner.
+"""Opt-outs: students whom no partner may see, because the family does not want it.
 
-An opt-out counts from its first day until the day on which the family ends it. Only a district
+An opt-out is in force from its first day until the day on which the family ends it. Only a district
 administrator records one; none is ever deleted. Source: 34 CFR 99.31 and 99.37.
 """
 
@@ -16,14 +16,12 @@ from records.database.engine import Database
 from records.database.tables import OptOutRow
 from records.people.district_admins import require_district_admin
 from records.people.viewer import Scope, Viewer
-from records.permissions.consents import ConsentError, _known
+from records.permissions.consents import ConsentError, require_known_student
 
 
 @dataclass(frozen=True)
 class OptOut:
-    """A student kept out of every partner's sight, from the first day on; it no longer counts on
-    the day it `ended`.
-    """
+    """One opt-out, in force from the day `since` up to, but not including, the day it `ended`."""
 
     number: int
     student_id: str
@@ -35,29 +33,28 @@ class OptOut:
     end_recorded_at: datetime | None
 
     def counts(self, today: date) -> bool:
+        """Whether the opt-out is in force on this day."""
         return self.since <= today and (self.ended is None or self.ended > today)
 
 
 def add_opt_out(
     database: Database, scope: Scope, student_id: str, since: date, now: datetime
 ) -> OptOut:
-    """Keep a student out of every partner's sight from the day `since` on.
+    """Record that a family opted a student out from the day `since` on.
 
     Args:
-        scope: that of the district administrator who writes it down.
+        scope: that of the district administrator who records it.
 
     Raises:
         NotADistrictAdmin: the viewer does not act for the district.
-        ConsentError: there is no such student, or they are kept out already.
+        ConsentError: there is no such student, or they are already opted out.
     """
     with database.write_transaction() as session:
         require_district_admin(session, scope.viewer)
-        _known(scope, student_id)
-        lasting = _current_opt_out(session, student_id, now.date())
-        if lasting is not None:
-            raise ConsentError(
-                f"The family has kept this student out since {lasting.since} already."
-            )
+        require_known_student(scope, student_id)
+        current = _current_opt_out(session, student_id, now.date())
+        if current is not None:
+            raise ConsentError(f"This student has already been opted out since {current.since}.")
         row = OptOutRow(
             student_id=student_id,
             since=since,
@@ -73,17 +70,17 @@ def add_opt_out(
 def end_opt_out(
     database: Database, viewer: Viewer, student_id: str, on: date, now: datetime
 ) -> OptOut:
-    """Write down that a family ended its opt-out: from the day `on` it no longer counts.
+    """Record that a family ended its opt-out: from the day `on` it is not in force.
 
     Raises:
         NotADistrictAdmin: the viewer does not act for the district.
-        ConsentError: no opt-out of this student lasts, or it began later.
+        ConsentError: no opt-out of this student is in force, or it began later.
     """
     with database.write_transaction() as session:
         require_district_admin(session, viewer)
         row = _current_opt_out(session, student_id, now.date())
         if row is None:
-            raise ConsentError("The family keeps no student with this identifier out.")
+            raise ConsentError("No opt-out is in effect for this student.")
         if on < row.since:
             raise ConsentError(f"The opt-out begins on {row.since}; it cannot end on {on}.")
         row.ended, row.end_recorded_by, row.end_recorded_at = on, viewer.user_id, now
@@ -100,7 +97,7 @@ def opt_outs(database: Database, student_id: str | None = None) -> list[OptOut]:
 
 
 def in_force(database: Database, day: date) -> frozenset[str]:
-    """The students kept out of every partner's sight on a day."""
+    """The students whose families' opt-outs are in force on a day."""
     with database.session() as session:
         rows = session.scalars(select(OptOutRow).where(OptOutRow.since <= day))
         return frozenset(row.student_id for row in rows if _opt_out(row).counts(day))

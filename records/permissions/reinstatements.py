@@ -1,9 +1,7 @@
-"""Taking the revocation of an agreement back, which only a district administrator does, on purpose
-and with a reason.
+"""Reinstating a revoked agreement, which only a district administrator may do, with a reason.
 
-A revocation lasts: a newer text does not end it by the way. What comes back is a newer version, and
-the revoked ones stay revoked, so that the register keeps both what was revoked when and who took it
-back why.
+A newer version alone does not end a revocation. Reinstating stores a newer version, and the revoked
+ones stay revoked, so that the register shows when each was revoked and who reinstated it why.
 """
 
 from __future__ import annotations
@@ -17,15 +15,15 @@ from records.permissions.agreements import Agreement, Reinstatement, save_agreem
 
 
 def reinstate(
-    database: Database, agreement: Agreement, officer: Viewer, reason: str, now: datetime
+    database: Database, agreement: Agreement, admin: Viewer, reason: str, now: datetime
 ) -> None:
-    """Store a newer version of a revoked agreement, so that it counts from the next request on.
+    """Store a newer version of a revoked agreement, in force from the next request on.
 
     Raises:
-        NotADistrictAdmin: the officer does not act for the district.
+        NotADistrictAdmin: they do not act for the district.
         AgreementError: the agreement is not revoked, the version is not newer, or no reason is
             given.
     """
     with database.session() as session:
-        require_district_admin(session, officer, "take a revocation back")
-    save_agreement(database, agreement, Reinstatement(now, officer.user_id, reason.strip()))
+        require_district_admin(session, admin, "undo a revocation")
+    save_agreement(database, agreement, Reinstatement(now, admin.user_id, reason.strip()))

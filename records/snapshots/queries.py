@@ -1,9 +1,9 @@
-"""Queries that Ibis writes out as SQL once a process, to be asked of any snapshot, scope and day
-afterwards.
+"""Ibis expressions compiled to SQL once per process, then run on any snapshot, scope and date.
 
-Ibis takes fifty milliseconds and more to turn one expression into SQL, which DuckDB then answers in
-five; a page of one student asks six. The SQL names a stand-in for each table and each day. Who
-asks, and of whom, is no part of it: that is in the rows of the table that stands for the scope.
+Ibis takes fifty milliseconds and more to turn an expression into SQL, which DuckDB then answers in
+five; a page of one student runs six queries. The compiled SQL therefore has a placeholder for each
+table and each date. Who asks, and about whom, is never part of the SQL: that is in the rows of the
+table that stands for the scope.
 """
 
 from __future__ import annotations
@@ -24,171 +24,192 @@ from ibis.formats.pandas import PandasData
 
 from records.canonical.schema import canonical_table
 
+DateLike = Any
+"""A `date`, or in a query that is being compiled its placeholder; both take a `timedelta`."""
+
 _PLACEHOLDER = "stand_in_for_"
 _STUDENTS_PARAM = "_asked"
 _STUDENTS = pa.schema([("student_id", pa.string())])
 _NUMBERS = count()
-"""Rows that are given have a name of their own each time: no reading can take another's for its
-own."""
-DateLike = Any
-"""A `date`, or what stands for one in a query that is to be written out: both go with `as_date` and
-`timedelta`."""
+"""Numbers for the views of rows, so that no query ever reads the rows of another."""
 
 
 class TableProvider(Protocol):
-    """Tables as an expression wants them."""
+    """Anything that gives the canonical tables as Ibis expressions."""
 
     def table(self, name: str) -> Any:
         """A canonical table as an Ibis expression."""
 
 
 class QueryableTables(TableProvider, Protocol):
-    """Where tables are read from: a snapshot, or what the second wall shows of one
-    (`records.access.row_security`).
+    """Tables that a compiled query can run on.
+
+    Either a snapshot, or what row-level security shows of one (`records.access.row_security`).
     """
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """The identifier of the snapshot."""
 
-    def source(self, name: str) -> str:
-        """The same as what may follow FROM in a query to `engine`."""
+    def from_clause(self, name: str) -> str:
+        """What may follow FROM in a query to `engine`, for a canonical table."""
 
     @property
     def engine(self) -> duckdb.DuckDBPyConnection:
-        """What reads the sources; not to be shared between threads."""
+        """The connection that reads the tables; not to be shared between threads."""
 
 
 class EmptyTables:
-    """Tables that have columns and no rows, for an expression that is only to be written out."""
+    """Tables with columns and no rows, for compiling an expression."""
 
     def table(self, name: str) -> Any:
+        """A canonical table as a placeholder.
+
+        Raises:
+            UnknownTable: there is no such table.
+        """
+        columns = canonical_table(name).columns
         return placeholder_table(
-            name, pa.schema([(one.name, one.type) for one in canonical_table(name).columns])
+            name, pa.schema([(column.name, column.type) for column in columns])
         )
 
 
 @dataclass(frozen=True)
 class CompiledQuery:
-    """One expression as SQL for DuckDB. `names` are the tables that it reads, `days` what its days
-    are.
+    """One expression as SQL for DuckDB, with placeholders.
+
+    `names` are the tables behind the placeholders, canonical ones and others; `dates` are the
+    values of the date placeholders, by position.
     """
 
     sql: str
     names: tuple[str, ...]
     schema: Any = field(repr=False)
-    days: tuple[date, ...] = ()
+    dates: tuple[date, ...] = ()
 
     def arrow(
-        self, tables: QueryableTables, given: Mapping[str, pa.Table] | None = None
+        self, tables: QueryableTables, rows: Mapping[str, pa.Table] | None = None
     ) -> pa.Table:
-        """The answer as an Arrow table.
+        """The result as an Arrow table.
 
         Args:
-            given: rows for the stand-ins that are no canonical tables.
+            rows: the rows of placeholders that are not canonical tables, by name.
         """
-        sql, engine = self.sql, tables.engine
-        registered = {
-            f"{name}_{next(_NUMBERS)}": (name, rows) for name, rows in (given or {}).items()
-        }
-        sources = {name: here for here, (name, _) in registered.items()}
-        for place, day in enumerate(self.days):
-            sql = sql.replace(_day_in_sql(place), f"DATE '{day.isoformat()}'")
-        for name in self.names:
-            sql = sql.replace(
-                f'"{_PLACEHOLDER}{name}"', sources[name] if name in sources else tables.source(name)
-            )
+        views = {f"{name}_{next(_NUMBERS)}": name for name in rows or {}}
+        sql = self._sql_on(tables, {name: view for view, name in views.items()})
+        engine = tables.engine
         try:
-            for here, (_, rows) in registered.items():
-                engine.register(here, rows)
+            for view, name in views.items():
+                engine.register(view, (rows or {})[name])
             return engine.sql(sql).to_arrow_table()
         finally:
-            for here in registered:
-                engine.unregister(here)
+            for view in views:
+                engine.unregister(view)
 
     def frame(
-        self, tables: QueryableTables, given: Mapping[str, pa.Table] | None = None
+        self, tables: QueryableTables, rows: Mapping[str, pa.Table] | None = None
     ) -> pd.DataFrame:
-        """The answer as a data frame, with the types that Ibis gives its own."""
-        found = self.arrow(tables, given)
+        """The result as a data frame, with the types that Ibis gives to its own results.
+
+        Args:
+            rows: the rows of placeholders that are not canonical tables, by name.
+        """
+        result = self.arrow(tables, rows)
         columns = {
             name: column.to_pylist() if column.null_count else column.to_pandas()
-            for name, column in zip(found.column_names, found.columns, strict=True)
+            for name, column in zip(result.column_names, result.columns, strict=True)
         }
         frame: pd.DataFrame = PandasData.convert_table(pd.DataFrame(columns), self.schema)
         return frame
 
+    def _sql_on(self, tables: QueryableTables, views: Mapping[str, str]) -> str:
+        """The SQL with every placeholder replaced: dates, then views and canonical tables."""
+        sql = self.sql
+        for position, day in enumerate(self.dates):
+            sql = sql.replace(_date_placeholder_sql(position), f"DATE '{day.isoformat()}'")
+        for name in self.names:
+            from_clause = views[name] if name in views else tables.from_clause(name)
+            sql = sql.replace(f'"{_PLACEHOLDER}{name}"', from_clause)
+        return sql
+
 
 def placeholder_table(name: str, schema: pa.Schema) -> Any:
-    """A table without rows whose name in SQL is known to `CompiledQuery`."""
+    """An Ibis table without rows, which `CompiledQuery` replaces by rows or a canonical table."""
     return ibis.table(ibis.Schema.from_pyarrow(schema), name=_PLACEHOLDER + name)
 
 
 def students_placeholder() -> Any:
-    """Stands for the students that a query is asked about, as an Ibis table with the column
-    `student_id`.
-    """
+    """A placeholder for the students that a query is about: an Ibis table with `student_id`."""
     return placeholder_table(_STUDENTS_PARAM, _STUDENTS)
 
 
 def students_param(students: Iterable[str]) -> dict[str, pa.Table]:
-    """The rows that `students_placeholder` stands for, to be given to a query."""
+    """The rows for `students_placeholder`, to be passed to a compiled query."""
     return {_STUDENTS_PARAM: pa.table([pa.array(students, pa.string())], schema=_STUDENTS)}
 
 
 def as_date(day: DateLike) -> Any:
-    """A day as Ibis wants it: a `date`, or what stands for one in a query that is to be written
-    out.
-    """
+    """A date as an Ibis expression; the placeholder of one stays as it is."""
     return ibis.date(day.isoformat()) if isinstance(day, date) else day
 
 
-def compile_query(make: Callable[..., Any], *given: Any) -> CompiledQuery:
-    """What `make` makes of tables and of what is given, written out once.
+def compile_query(make: Callable[..., Any], *arguments: Any) -> CompiledQuery:
+    """The expression that `make` builds from tables and arguments, compiled once per process.
 
     Args:
-        make: a function of a module, that looks at nothing but what it is given.
-        given: what can be hashed. In place of a day `make` gets an expression, to be used by way of
-            `as_date`; a `timedelta` may be added to it or taken from it.
+        make: a function of a module that depends on its arguments only.
+        arguments: hashable values. For each `date`, `make` gets a placeholder to be passed to
+            `as_date`; a `timedelta` may be added to it or subtracted.
     """
-    return compile_on(make, EmptyTables, *given)
+    return compile_on(make, EmptyTables, *arguments)
 
 
-def compile_on(make: Callable[..., Any], on: Callable[[], Any], *given: Any) -> CompiledQuery:
-    """The same over what `on` makes."""
-    days = tuple(one for one in given if isinstance(one, date))
-    places = iter(range(len(days)))
-    return replace(
-        _compile(
-            make, on, tuple(_Day(next(places)) if isinstance(one, date) else one for one in given)
-        ),
-        days=days,
+def compile_on(
+    make: Callable[..., Any], tables: Callable[[], Any], *arguments: Any
+) -> CompiledQuery:
+    """As `compile_query`, with the tables that `tables` returns in place of `EmptyTables`."""
+    dates = tuple(argument for argument in arguments if isinstance(argument, date))
+    positions = iter(range(len(dates)))
+    # Dates become positions, so that one compiled query in the cache serves every date.
+    cache_key = tuple(
+        _DatePosition(next(positions)) if isinstance(argument, date) else argument
+        for argument in arguments
     )
+    return replace(_compile(make, tables, cache_key), dates=dates)
 
 
-class _Day(NamedTuple):
-    """Where among the days one stands."""
+class _DatePosition(NamedTuple):
+    """Stands for a date among the arguments of a query: which of its dates it is."""
 
-    place: int
+    position: int
 
 
 @lru_cache(maxsize=500)
 def _compile(
-    make: Callable[..., Any], on: Callable[[], Any], given: tuple[Any, ...]
+    make: Callable[..., Any], tables: Callable[[], Any], arguments: tuple[Any, ...]
 ) -> CompiledQuery:
     expression = make(
-        on(), *(_stand_in_day(one.place) if isinstance(one, _Day) else one for one in given)
+        tables(),
+        *(
+            _date_placeholder(argument.position)
+            if isinstance(argument, _DatePosition)
+            else argument
+            for argument in arguments
+        ),
     )
-    tables = expression.op().find(UnboundTable)
-    names = tuple(sorted({one.name.removeprefix(_PLACEHOLDER) for one in tables}))
+    placeholders = expression.op().find(UnboundTable)
+    names = tuple(sorted({table.name.removeprefix(_PLACEHOLDER) for table in placeholders}))
     return CompiledQuery(str(ibis.to_sql(expression, dialect="duckdb")), names, expression.schema())
 
 
-def _stand_in_day(place: int) -> Any:
+def _date_placeholder(position: int) -> Any:
+    """A call of a function that does not exist, recognized in the SQL by its name."""
+
     def day() -> date:
         raise NotImplementedError
 
-    return ibis.udf.scalar.builtin(day, name=f"{_PLACEHOLDER}day_{place}")()
+    return ibis.udf.scalar.builtin(day, name=f"{_PLACEHOLDER}day_{position}")()
 
 
-def _day_in_sql(place: int) -> str:
-    return f"{_PLACEHOLDER}day_{place}()".upper()
+def _date_placeholder_sql(position: int) -> str:
+    return f"{_PLACEHOLDER}day_{position}()".upper()

@@ -1,4 +1,8 @@
-"""The current snapshot written anew without one student."""
+"""Rewriting the current snapshot without one student, when their records are destroyed.
+
+Their rows are left out, quarantined rows that mention them are blanked but still counted, and every
+older snapshot is deleted.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +32,9 @@ from records.snapshots.staging import (
 
 @dataclass(frozen=True)
 class RewriteResult:
-    """What `rewrite_without_student` did: rows left out, quarantined rows struck out, older
-    snapshots deleted.
+    """What `rewrite_without_student` did.
+
+    `rows` were left out, `quarantined` rows were blanked, `older` snapshots were deleted.
     """
 
     snapshot_id: str
@@ -41,15 +46,18 @@ class RewriteResult:
 def rewrite_without_student(
     home: Path, student_id: str, *, publish: Callable[[Snapshot], None] = lambda snapshot: None
 ) -> RewriteResult:
-    """Write the current snapshot anew without one student, and delete every other snapshot.
-    `publish` as in `load`.
+    """Rewrite the current snapshot without one student, and delete every other snapshot.
+
+    Args:
+        publish: called with the new snapshot before it comes into use; if it raises, the old one
+            stays.
 
     Raises:
         NoSnapshot: nothing is loaded.
-        LoadInProgress: a load runs.
+        LoadInProgress: a load is running.
     """
     snapshots = home / "snapshots"
-    Snapshot.current(home)
+    Snapshot.current(home)  # raises before there is a folder to lock
     with staging_folder(snapshots) as staging:
         old = Snapshot.current(home)
         names = _names_of(old, student_id)
@@ -79,8 +87,16 @@ def rewrite_without_student(
     return RewriteResult(snapshot_id, rows, quarantined, len(older) - (snapshot_id != old.id))
 
 
+def count_quarantined_mentions(snapshot: Snapshot, student_id: str) -> int:
+    """How many quarantined rows mention the student, by identifier or by first and last name."""
+    names = _names_of(snapshot, student_id)
+    return sum(
+        _mentions_student(row, student_id, names) for row in snapshot.quarantined().to_pylist()
+    )
+
+
 def _names_of(snapshot: Snapshot, student_id: str) -> tuple[str, ...]:
-    """First and last name, by which a damaged row may name the student."""
+    """First and last name, by which a damaged row may mention the student."""
     file = snapshot.path / "students.parquet"
     if not file.exists():
         return ()
@@ -91,7 +107,7 @@ def _names_of(snapshot: Snapshot, student_id: str) -> tuple[str, ...]:
 
 
 def _copy_without(file: Path, staging: Path, student_id: str) -> int:
-    """Copy a table but for one student's rows, batch by batch; the number left out."""
+    """Copy a table without one student's rows, batch by batch; returns the number left out."""
     source = pq.ParquetFile(file)
     if "student_id" not in source.schema_arrow.names:
         shutil.copyfile(file, staging / file.name)
@@ -99,41 +115,30 @@ def _copy_without(file: Path, staging: Path, student_id: str) -> int:
     left_out = 0
     with pq.ParquetWriter(staging / file.name, source.schema_arrow) as writer:
         for batch in source.iter_batches():
-            kept = batch.filter(pc.not_equal(batch["student_id"], student_id))
-            left_out += batch.num_rows - kept.num_rows
-            writer.write_batch(kept)
+            others = batch.filter(pc.not_equal(batch["student_id"], student_id))
+            left_out += batch.num_rows - others.num_rows
+            writer.write_batch(others)
     return left_out
 
 
-def count_quarantined_mentions(snapshot: Snapshot, student_id: str) -> int:
-    """How many rows that were set aside name the student."""
-    names = _names_of(snapshot, student_id)
-    return sum(
-        _mentions_student(row, student_id, names) for row in snapshot.quarantined().to_pylist()
-    )
-
-
 def _mentions_student(row: Mapping[str, Any], student_id: str, names: tuple[str, ...]) -> bool:
-    texts = f"{row['raw']} {row['reason']}"
-    whole_id = rf"(?<![A-Za-z0-9]){re.escape(student_id)}(?![A-Za-z0-9])"
-    return re.search(whole_id, texts) is not None or (
-        len(names) == 2 and all(name in texts for name in names)
-    )
+    text = f"{row['raw']} {row['reason']}"
+    identifier = rf"(?<![A-Za-z0-9]){re.escape(student_id)}(?![A-Za-z0-9])"
+    has_both_names = len(names) == 2 and all(name in text for name in names)
+    return has_both_names or re.search(identifier, text) is not None
 
 
 def _redact_student(
     snapshot: Snapshot, staging: Path, student_id: str, names: tuple[str, ...]
 ) -> int:
-    """Copy the quarantine; what a row held that names the student is struck out, and the row stays
-    counted.
-    """
-    struck = 0
+    """Copy the quarantine, blanking rows that mention the student; returns how many."""
+    blanked = 0
     rows = snapshot.quarantined().to_pylist()
     for row in rows:
         if _mentions_student(row, student_id, names):
             row |= {"raw": DESTROYED, "reason": "not loaded", "columns": ""}
-            struck += 1
+            blanked += 1
     pq.write_table(
         pa.Table.from_pylist(rows, schema=QUARANTINE_SCHEMA), staging / "quarantine.parquet"
     )
-    return struck
+    return blanked

@@ -1,10 +1,8 @@
-"""Immutable snapshots of the canonical tables, and the one way to make a new one.
+"""Reading one immutable snapshot of the canonical tables.
 
-A load writes a new folder (Parquet per table, sorted by student; a manifest; the quarantine) and
-only then moves one pointer by an atomic rename: a load that is killed leaves the old snapshot
-serving. The same input gives the same snapshot. Two loads at once are refused rather than mixed.
-Rows go through files, never all through memory, so that a load of any size takes about as much of
-it as a small one.
+A snapshot is a folder with a Parquet file per table, sorted by student, a manifest and the
+quarantine. The file `CURRENT` names the one in use; `staging.py` replaces it. A snapshot that is
+missing or damaged is an error and never reads as an empty district.
 """
 
 from __future__ import annotations
@@ -23,8 +21,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from records.canonical.quarantine import QuarantinedRow
-from records.canonical.schema import canonical_table
+from records.canonical.schema import CanonicalTable, canonical_table
 from records.system.errors import UserError
+
+DATE_COLUMNS = {
+    "attendance_events": "date",
+    "course_grades": "date",
+    "gradebook_entries": "due_date",
+    "assessments": "date",
+    "service_sessions": "date",
+}
+"""The tables of dated records about students, and the column that holds the date."""
 
 
 class NoSnapshot(UserError, LookupError):
@@ -32,23 +39,23 @@ class NoSnapshot(UserError, LookupError):
 
 
 class SnapshotDamaged(UserError, RuntimeError):
-    """The pointer names a snapshot that is not there: nothing may be read as if it were empty."""
+    """`CURRENT` names a snapshot that does not exist; it may not read as an empty one."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One immutable load. Only `records.access.scope` reads student tables from here."""
+    """One immutable load. Outside `records` its student tables are read by `ScopedRecords` only."""
 
     id: str
     path: Path
 
     @classmethod
     def current(cls, home: Path) -> Snapshot:
-        """The snapshot that serves now.
+        """The snapshot in use now.
 
         Raises:
             NoSnapshot: nothing has been loaded into `home`.
-            SnapshotDamaged: what the pointer names is not there.
+            SnapshotDamaged: the snapshot that `CURRENT` names does not exist.
         """
         pointer = home / "snapshots" / "CURRENT"
         try:
@@ -66,42 +73,48 @@ class Snapshot:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
+        """What the load recorded: counts of rows, hashes of files, latest dates, sources."""
         manifest: dict[str, Any] = json.loads((self.path / "manifest.json").read_text())
         return manifest
 
     @cached_property
     def connection(self) -> Any:
-        """A DuckDB backend of Ibis of this snapshot's own; not to be shared between threads."""
+        """This snapshot's own Ibis backend of DuckDB; not to be shared between threads."""
         return ibis.duckdb.from_connection(_reading_engine(os.getpid()).cursor())
 
     @property
     def engine(self) -> duckdb.DuckDBPyConnection:
-        """What reads `source`; not to be shared between threads."""
+        """The connection that reads `from_clause`; not to be shared between threads."""
         engine: duckdb.DuckDBPyConnection = self.connection.con
         return engine
 
     def table(self, name: str) -> Any:
-        """The table as an Ibis expression: Parquet where there are rows, empty and typed where
-        there are none.
+        """The table as an Ibis expression; empty, with its columns, if nothing was loaded for it.
+
+        Raises:
+            UnknownTable: there is no such table.
         """
         canonical = canonical_table(name)
         file = self.path / f"{name}.parquet"
         if file.exists():
             return self.connection.read_parquet(file)
-        self.engine.register(f"no_{name}", canonical.arrow_schema().empty_table())
-        return self.connection.table(f"no_{name}")
+        return self.connection.table(self._empty_view(canonical))
 
-    def source(self, name: str) -> str:
-        """The same as what may follow FROM in a query to `engine`."""
+    def from_clause(self, name: str) -> str:
+        """What may follow FROM in a query to `engine`, for a canonical table.
+
+        Raises:
+            UnknownTable: there is no such table.
+        """
         canonical = canonical_table(name)
         file = self.path / f"{name}.parquet"
         if file.exists():
             quoted = str(file).replace("'", "''")
             return f"read_parquet('{quoted}')"
-        self.engine.register(f"no_{name}", canonical.arrow_schema().empty_table())
-        return f"no_{name}"
+        return self._empty_view(canonical)
 
     def quarantined(self) -> pa.Table:
+        """The rows that were not loaded, as a table with the columns of `QUARANTINE_SCHEMA`."""
         return pq.read_table(self.path / "quarantine.parquet")
 
     def set_aside(self) -> list[QuarantinedRow]:
@@ -110,33 +123,29 @@ class Snapshot:
         return [QuarantinedRow(**row | {"columns": row.get("columns") or ""}) for row in rows]
 
     def latest_date(self) -> date:
-        """The last day on which anything was recorded of a student: the default `as_of`.
+        """The last date on which anything was recorded about a student: the default `as_of`.
 
         Raises:
             NoSnapshot: no dated record is loaded.
         """
-        days = [self.manifest["latest"].get(name) for name in DATE_COLUMNS]
-        known = [date.fromisoformat(day) for day in days if day]
-        if not known:
+        latest = [self.manifest["latest"].get(name) for name in DATE_COLUMNS]
+        dates = [date.fromisoformat(day) for day in latest if day]
+        if not dates:
             raise NoSnapshot("no dated record is loaded: no attendance, grade, test or session")
-        return max(known)
+        return max(dates)
 
-
-DATE_COLUMNS = {
-    "attendance_events": "date",
-    "course_grades": "date",
-    "gradebook_entries": "due_date",
-    "assessments": "date",
-    "service_sessions": "date",
-}
+    def _empty_view(self, canonical: CanonicalTable) -> str:
+        view = f"no_{canonical.name}"
+        self.engine.register(view, canonical.arrow_schema().empty_table())
+        return view
 
 
 @cache
 def _reading_engine(process: int) -> duckdb.DuckDBPyConnection:
-    """The one engine of a process for all its snapshots: to start one takes ten times as long as a
-    small query.
+    """The one DuckDB engine of a process: starting one takes ten times as long as a small query.
 
-    What a snapshot's connection has named is its own; a fork may not use its parent's. No file
-    stays in its memory, so that what is destroyed on disk is destroyed.
+    Views belong to each snapshot's own cursor. The process is the key of the cache because a fork
+    may not use its parent's engine. Files are not cached, so that destroyed records do not stay in
+    memory.
     """
     return duckdb.connect(config={"enable_external_file_cache": "false"})

@@ -1,6 +1,7 @@
-"""Writing a snapshot: one writer at a time, a folder of its own, and one pointer moved at the end.
+"""Writing a snapshot: one writer at a time, in a folder of its own, activated at the end.
 
-A writer that is killed leaves the old snapshot serving.
+Activation replaces the file `CURRENT` atomically, so a writer that is killed leaves the old
+snapshot in use. A second writer is refused.
 """
 
 from __future__ import annotations
@@ -33,18 +34,20 @@ QUARANTINE_SCHEMA = pa.schema(
     ]
 )
 
-
 DESTROYED = "[destroyed with a student's records]"
+"""Replaces the text of a quarantined row that mentioned a destroyed student. Stored: keep it."""
 
 
 class LoadInProgress(UserError, RuntimeError):
-    """Another load holds the lock."""
+    """Another load or destruction is writing a snapshot."""
 
 
 @contextmanager
 def staging_folder(snapshots: Path) -> Iterator[Path]:
-    """Be the only one who writes snapshots, with an empty folder to write in, which is gone
-    afterwards.
+    """Hold the lock on snapshots, with an empty folder to write in that is removed afterwards.
+
+    Raises:
+        LoadInProgress: another process holds the lock.
     """
     with (snapshots / ".lock").open("w") as lock:
         try:
@@ -68,11 +71,12 @@ def activate(
     snapshot_id: str,
     publish: Callable[[Snapshot], None] = lambda snapshot: None,
 ) -> bool:
-    """Make a whole snapshot in `staging` the one that serves; False where it served already.
+    """Make the finished snapshot in `staging` the current one; False if it already was.
 
     Args:
-        publish: called with the snapshot before the pointer moves; should it raise, the old one
-            stays.
+        snapshot_id: the digest of its manifest.
+        publish: called with the snapshot before `CURRENT` changes; if it raises, the old snapshot
+            stays in use.
     """
     target = snapshots / snapshot_id
     pointer = snapshots / "CURRENT"
@@ -84,12 +88,23 @@ def activate(
     publish(Snapshot(snapshot_id, target))
     changed = not pointer.exists() or pointer.read_text().strip() != snapshot_id
     if changed:
-        fresh = snapshots / ".CURRENT.new"
-        fresh.write_text(snapshot_id + "\n")
-        _fsync_path(fresh)
-        fresh.replace(pointer)
+        new_pointer = snapshots / ".CURRENT.new"
+        new_pointer.write_text(snapshot_id + "\n")
+        _fsync_path(new_pointer)
+        new_pointer.replace(pointer)
         _fsync_path(snapshots)
     return changed
+
+
+def file_sha256(file: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """The identifier of the snapshot with this manifest: 20 hexadecimal digits of its SHA-256."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def _fsync_path(path: Path) -> None:
@@ -98,12 +113,3 @@ def _fsync_path(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def file_sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def manifest_digest(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:20]

@@ -1,8 +1,7 @@
-"""The district's clock on the wall, and instants that go on when it is put forward or back.
+"""The district's local time, and spans of hours that daylight saving time does not change.
 
-Handrail keeps the district's local time, which is what people read. A span of hours is counted in
-instants: on the night on which clocks go back the same hour comes twice, and on the other one an
-hour does not come.
+Handrail stores the district's local time, which is what people read. A span of hours is counted in
+UTC: when clocks go back an hour occurs twice, and when they go forward an hour does not occur.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 
 def to_utc(local: datetime) -> datetime:
-    """The same moment in UTC, without a zone. Of an hour that comes twice, `fold` says which one is
-    meant.
+    """A local time in UTC, without a zone; of an hour that occurs twice, `fold` says which.
 
     Args:
         local: the district's local time, without a zone; the machine's own zone is the district's.
@@ -21,5 +19,9 @@ def to_utc(local: datetime) -> datetime:
 
 
 def add_elapsed(local: datetime, span: timedelta) -> datetime:
-    """What the clock shows when so much time has really passed."""
+    """The local time after a span of elapsed time.
+
+    Args:
+        local: the district's local time, without a zone.
+    """
     return datetime.fromtimestamp(local.timestamp() + span.total_seconds())

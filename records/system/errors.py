@@ -1,13 +1,11 @@
-"""What may go wrong in ordinary use, in any room: its message is a sentence for whoever asked, not
-for a programmer.
-"""
+"""The base class of errors of ordinary use, whose message is written for the person who asked."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """An error whose message is told as it is. The rooms' errors of ordinary use inherit it beside
-    their own kind.
+    """An error whose message is shown to the user as it is.
 
-    So the command line can tell them without importing the rooms, which takes seconds.
+    Each folder's errors of ordinary use inherit it in addition to a built-in kind. The command line
+    can then recognize them without importing the folders, which takes seconds.
     """

@@ -1,6 +1,4 @@
-"""Files that are written whole or not at all, so that a killed process leaves the old one or the
-new one.
-"""
+"""Atomic file writes: a process that is killed leaves either the old file or the new one."""
 
 from __future__ import annotations
 
@@ -8,7 +6,11 @@ from pathlib import Path
 
 
 def write_atomic(file: Path, content: str | bytes) -> Path:
-    """Write bytes, or text in UTF-8, to a file, and its folder where there is none; the file."""
+    """Write bytes, or text as UTF-8, to a file, and create its folder if needed; returns the file.
+
+    Raises:
+        OSError: the file cannot be written; an old one is left as it was.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     staging = file.with_name(f"{file.name}.new")
     staging.write_bytes(content.encode() if isinstance(content, str) else content)

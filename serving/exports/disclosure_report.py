@@ -206,7 +206,7 @@ def disclosure_line(
         _organization(row.organization_id, known),
         student,
         handle,
-        words.categories(row.categories.split(";")) or DISCLOSURE_LIST_ONLY,
+        words.categories(row.categories) or DISCLOSURE_LIST_ONLY,
         _purpose(row),
         words.basis(row.legal_basis),
         "" if own else row.agreement_id,

@@ -100,7 +100,7 @@ def test_a_newer_version_does_not_take_a_revocation_back_and_an_officer_does_wit
     )
     taken = ("agreements", "reinstate", newer, "--reason", "The breach was put right")
     code, _, problem = run(home, *taken, "--as", CASEWORKER)
-    assert code == 2 and "only they may take a revocation back" in problem
+    assert code == 2 and "only they may undo a revocation" in problem
     assert [one.agreement.version for one in agreement_versions(database_of(home), "a1")] == [1]
     code, said, _ = run(home, *taken, "--as", OFFICER)
     assert code == 0 and "Its revocation is taken back" in said
@@ -123,7 +123,7 @@ def test_explaining_names_each_part_its_answer_and_its_line_and_is_written_down(
     line = next(
         number for number, text in enumerate(lines, start=1) if text.startswith("categories")
     )
-    assert f"Line {line} of a1, version 1" in said and "no consent names it" in said
+    assert f"Line {line} of a1, version 1" in said and "no consent covers it" in said
     (look,) = disclosures(database_of(home), limit=10)
     assert (look.student_id, look.route) == ("s1", "handrail agreements explain")
     one = run(
@@ -131,7 +131,7 @@ def test_explaining_names_each_part_its_answer_and_its_line_and_is_written_down(
     )[1]
     (kept,) = agreement_versions(database_of(home), "a1")
     assert kept.agreement.sha256 in one and "Yes: in p1 since 5 January 2026" in one
-    assert "attendance is seen: Does the agreement name this part of the record? Yes." in one
+    assert "attendance is seen: Does the agreement cover this part of the record? Yes." in one
     later = run(
         home,
         "agreements",
@@ -166,7 +166,7 @@ def test_a_closed_account_is_explained_too(home: Path):
         ),
         (
             ("agreements", "explain", CASEWORKER, "s99", "--as", OFFICER),
-            "no student on record has this identifier",
+            "no student in the records has this ID",
         ),
         (
             ("agreements", "explain", CASEWORKER, "s1", "--as", CASEWORKER),
@@ -201,7 +201,7 @@ def test_a_closed_account_is_explained_too(home: Path):
         ),
         (
             ("consents", "end-opt-out", "s1", "--as", OFFICER),
-            "keeps no student with this identifier out",
+            "No opt-out is in effect for this student",
         ),
     ],
 )
@@ -248,7 +248,7 @@ def test_an_opt_out_is_written_down_and_ended(home: Path):
     said = run(home, "consents", "opt-out", "s1", "--as", OFFICER)[1]
     assert said == f"No partner sees this student from {DAY} on.\n"
     seen = ("agreements", "explain", CASEWORKER, "s1", "--as", OFFICER, "--category", "directory")
-    assert "Has the family kept the student out? Yes: since 17 April 2026." in run(home, *seen)[1]
+    assert "Has the family opted out? Yes: since 17 April 2026." in run(home, *seen)[1]
     assert "counts" in run(home, "consents", "list")[1]
     assert (
         "partners see this student again"

@@ -1,4 +1,4 @@
-"""A small district through the ordinary load, and both databases for real."""
+"""A small district through the ordinary load, and both real databases."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SECRET = b"a secret that only this test knows"
 
 @dataclass
 class InMemory:
-    """A connector over rows in memory: the rest of the load is the real one."""
+    """A connector over rows in memory; the rest of the load is the real one."""
 
     rows: Rows
     name: str = "rows"
@@ -97,7 +97,7 @@ def agreement_text(**changes: object) -> str:
 
 
 def add_organization(database: Database, organization_id: str, *roles: Role) -> list[Viewer]:
-    """The organisation with one member of staff for each role."""
+    """The organization with one member of staff for each role."""
     viewers = [
         Viewer(
             f"{organization_id}-{role}",
@@ -141,7 +141,7 @@ def add_consent(
                 student_id=student_id,
                 organization_id=organization_id,
                 purpose="Tutoring",
-                categories=";".join(categories),
+                categories=frozenset(categories),
                 signer="A parent",
                 signed_on=date(2025, 9, 1),
                 expires_on=date(2026, 8, 31),
@@ -152,10 +152,10 @@ def add_consent(
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    """An empty operational store, on SQLite and on PostgreSQL."""
+    """An empty operational database, on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
-        made: Callable[[str], Database] = request.getfixturevalue("new_sqlite")
-        return made("handrail")
+        open_new: Callable[[str], Database] = request.getfixturevalue("new_sqlite")
+        return open_new("handrail")
     name = f"t{abs(hash(str(tmp_path))):x}"[:30]
     server, template = (
         request.getfixturevalue("postgres_server"),

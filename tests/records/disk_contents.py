@@ -1,4 +1,4 @@
-"""Everything that a home holds on disk, as bytes, and what is in its Parquet pages as text."""
+"""All bytes that a home holds on disk, with the decoded rows of its Parquet files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 
 def files_on_disk(home: Path) -> Iterator[tuple[Path, bytes]]:
-    """Each file with its bytes; a Parquet file with its decoded rows behind them."""
+    """Each file with its bytes, followed for Parquet by its decoded rows."""
     for file in sorted(home.rglob("*")):
         if file.is_file():
             decoded = (

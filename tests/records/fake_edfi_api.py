@@ -1,11 +1,10 @@
-"""A made-up Ed-Fi ODS/API on this machine: it keeps state, gives out change versions, and pages as
-the real one does.
+"""A made-up Ed-Fi ODS/API on this machine, with state, change versions and pages like a real one.
 
-Where the real one is awkward, so is this one (observed in the source of Ed-Fi-ODS 7.3): both ends
-of a window count; a record that is deleted and made again under the same key is in no list of
-deletes; a record that another one's new key has changed is listed under keyChanges and nowhere
-else; a `Next-Page-Token` comes with every page that holds a record, the last one too; without
-cursors records come in the order of their ids, so that a new one may appear on any page.
+It has the awkward habits of the real one (observed in the source of Ed-Fi-ODS 7.3): both ends of a
+window count; a record that is deleted and created again under the same key is in no list of
+deletes; a record changed by another's new key is listed under keyChanges and nowhere else; a
+`Next-Page-Token` comes with every page that holds a record, even the last; without cursors records
+come in the order of their ids, so that a new one may appear on any page.
 """
 
 from __future__ import annotations
@@ -38,9 +37,7 @@ class StoredRecord:
 
 
 class FakeEdFiApi(FakeHttpServer):
-    """`refused` are resources that this client may not read, with their status; `between` runs
-    after each page.
-    """
+    """A server with `refused` resources, each with its status; `between` runs after each page."""
 
     def __init__(self, *, cursors: bool = True, tracks_changes: bool = True, seed: int = 0) -> None:
         super().__init__()
@@ -73,25 +70,21 @@ class FakeEdFiApi(FakeHttpServer):
             self.deletes[resource].append((id_, self._next(), self.held[resource].pop(id_).key))
 
     def make_again(self, resource: str, id_: str) -> str:
-        """Delete a record, and make one with the same key and the same facts: it has another id."""
+        """Delete a record and create one with the same key and facts, which has another id."""
         with self.lock:
             held = self.held[resource][id_]
             self.delete(resource, id_)
             return self.add(resource, held.key, held.body)
 
     def rekey(self, resource: str, id_: str, key: Key, **fields: Any) -> None:
-        """A new key that came with another record's: neither the record's version nor any window
-        tells.
-        """
+        """A new key that came with another record's: neither version nor window shows it."""
         with self.lock:
             held = self.held[resource][id_]
             held.key, held.body = key, held.body | fields
             self.key_changes[resource].append((id_, self._next()))
 
     def nightfall(self, versions: int = 20_000) -> None:
-        """So much is written elsewhere that what was read before is not read again for safety's
-        sake.
-        """
+        """So much changes elsewhere that earlier reads are outside the safety window."""
         with self.lock:
             self.version += versions
 
@@ -101,9 +94,7 @@ class FakeEdFiApi(FakeHttpServer):
     def connector(
         self, *, page_size: int = PAGES_OF, only: Collection[str] = (), **options: Any
     ) -> EdFiApi:
-        """A connector to this server. `only` are the resources that it reads, all of them when left
-        out.
-        """
+        """A connector to this server; `only` are the resources it reads, by default all."""
         settings = ApiSettings(
             "edfi-api", "north", f"{self.url}/api", self.credentials(), page_size, options
         )
@@ -205,7 +196,7 @@ class FakeEdFiApi(FakeHttpServer):
 
 def mirrored(folder: Path, resource: str) -> dict[str, Body]:
     with open_mirror(folder) as mirror:
-        return {kept.id: dict(kept.body) for kept in mirror.records(resource)}
+        return {record.id: dict(record.body) for record in mirror.records(resource)}
 
 
 SCHOOL_YEAR = {"schoolYear": 2026}
@@ -217,9 +208,7 @@ def descriptor(kind: str, code: str) -> str:
 
 
 def fill(ods: FakeEdFiApi, students: int = 6) -> None:
-    """A small district: each resource that is read has records, and every fact of a student has its
-    own table.
-    """
+    """A small district: every resource has records, and every student fact its table."""
     for school in (1, 2):
         ods.add(
             "ed-fi/schools",

@@ -1,6 +1,4 @@
-"""An HTTP server on this machine that gives tokens, remembers what it was asked, and fails in the
-ways networks do.
-"""
+"""An HTTP server that gives tokens, records requests, and fails in the ways networks do."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ QUICK = RetryPolicy(
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """One request, as it arrived."""
+    """One request as it arrived."""
 
     method: str
     path: str
@@ -55,10 +53,10 @@ Fault = Callable[["Handler", Reply], None]
 
 
 class FakeHttpServer:
-    """Start it with `running`. Subclasses say what it holds in `answer`.
+    """A server to be started with `running`; subclasses say in `answer` what it holds.
 
-    `faults` are used up one a request, None for one that goes well; `token_faults` those of the
-    token's address. `token_counts_for` is how many requests a token is good for.
+    `faults` are used up one per request, None for a good answer; `token_faults` are those of the
+    token endpoint. `token_counts_for` is how many requests a token is good for.
     """
 
     def __init__(self) -> None:
@@ -120,7 +118,7 @@ class _Server(ThreadingHTTPServer):
     loopback: FakeHttpServer
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away (or was killed) is no news."""
+        """A client that went away or was killed is expected."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -162,7 +160,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def send(handler: Handler, reply: Reply) -> None:
-    """What a server in good health does."""
+    """What a healthy server does."""
     _send(handler, json.dumps(reply.data).encode(), reply.status, reply.headers)
 
 
@@ -188,13 +186,13 @@ def not_json(handler: Handler, reply: Reply) -> None:
 
 
 def half(handler: Handler, reply: Reply) -> None:
-    """A whole answer, as HTTP goes, that holds half of the JSON."""
+    """A complete HTTP response with half of the JSON."""
     body = json.dumps(reply.data).encode()
     _send(handler, body[: len(body) // 2], 200, reply.headers)
 
 
 def truncated(handler: Handler, reply: Reply) -> None:
-    """Fewer bytes than the header promised, although what came is a whole JSON list."""
+    """Fewer bytes than the header promised, although what came is a complete JSON list."""
     _send(handler, b"[]", 200, dict(reply.headers) | {"content-length": "4000"})
     handler.close_connection = True
 
@@ -236,7 +234,7 @@ def drip(handler: Handler, reply: Reply) -> None:
 
 
 def silence(handler: Handler, reply: Reply) -> None:
-    """Takes the question and says nothing for longer than the client waits."""
+    """Accepts the request and says nothing for longer than the client waits."""
     threading.Event().wait(2.5)
     handler.close_connection = True
 

@@ -1,8 +1,7 @@
-"""A PowerSchool server on this machine that runs the queries of Handrail's own plugin over a small
-database.
+"""A PowerSchool server that runs the queries of Handrail's own plugin over a small database.
 
-It reads the plugin as PowerSchool does: the columns of a row are those that the query declares, in
-that order, and a query of a column that the plugin has no access to is answered with 403.
+It reads the plugin as PowerSchool does: a row has the columns that the query declares, in that
+order, and a query of a column that the plugin has no access to is answered with 403.
 """
 
 from __future__ import annotations
@@ -47,9 +46,7 @@ TABLES = {
 
 
 class FakePowerSchool(FakeHttpServer):
-    """`without` are queries that these credentials may not ask, `after_answer` is called after each
-    answer.
-    """
+    """A server with queries `without` access; `after_answer` runs after each response."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,9 +62,9 @@ class FakePowerSchool(FakeHttpServer):
             for query in read_plugin("queries_root/handrail.named_queries.xml")
         }
         self.access = {
-            f"{one.attrib['table']}.{one.attrib['field']}"
-            for one in read_plugin("plugin.xml").iter()
-            if one.tag.endswith("field")
+            f"{element.attrib['table']}.{element.attrib['field']}"
+            for element in read_plugin("plugin.xml").iter()
+            if element.tag.endswith("field")
         }
         self.without: dict[str, int] = {}
         self.more: dict[str, Any] = {}
@@ -79,8 +76,8 @@ class FakePowerSchool(FakeHttpServer):
             values["transaction_date"] = self.written.strftime("%Y-%m-%d %H:%M:%S")
         names, places = ", ".join(values), ", ".join("?" * len(values))
         sql = f"INSERT INTO {table} ({names}) VALUES ({places})"  # noqa: S608
-        made = self.database.execute(sql, tuple(values.values()))
-        return int(made.lastrowid or 0)
+        cursor = self.database.execute(sql, tuple(values.values()))
+        return int(cursor.lastrowid or 0)
 
     def change(self, table: str, where: str, **values: Any) -> None:
         if "transaction_date" in TABLES[table]:
@@ -92,9 +89,9 @@ class FakePowerSchool(FakeHttpServer):
         self.database.execute(f"DELETE FROM {table} WHERE {where}")  # noqa: S608
 
     def rows(self, name: str) -> dict[str, dict[str, Any]]:
-        """Everything that a query gives, by dcid."""
-        found = self._run(name, {"after": 0, "changed_since": "1900-01-01"})
-        return {str(row.pop("dcid")): row for row in found}
+        """Everything that a query returns, by dcid."""
+        rows = self._run(name, {"after": 0, "changed_since": "1900-01-01"})
+        return {str(row.pop("dcid")): row for row in rows}
 
     def connector(self, page_size: int = 3, **options: Any) -> PowerSchool:
         options = CODES | options
@@ -104,13 +101,13 @@ class FakePowerSchool(FakeHttpServer):
         return PowerSchool(settings, QUICK, sleep=lambda seconds: None)
 
     def answer(self, method: str, path: str, params: Mapping[str, str], body: bytes) -> Reply:
-        found = re.fullmatch(r"/ws/schema/query/([a-z.]+)(/count)?", path)
-        if method != "POST" or found is None or found[1] not in self.queries:
+        match = re.fullmatch(r"/ws/schema/query/([a-z.]+)(/count)?", path)
+        if method != "POST" or match is None or match[1] not in self.queries:
             return Reply({"message": "not found"}, 404)
-        if found[1] in self.without or not self.may_read(found[1]):
-            return Reply({"message": "no access"}, self.without.get(found[1], 403))
-        rows = self._run(found[1], json.loads(body))
-        if found[2]:
+        if match[1] in self.without or not self.may_read(match[1]):
+            return Reply({"message": "no access"}, self.without.get(match[1], 403))
+        rows = self._run(match[1], json.loads(body))
+        if match[2]:
             return Reply({"count": len(rows)})
         size, page = int(params.get("pagesize", 100)), int(params.get("page", 1))
         rows = rows[(page - 1) * size : page * size]
@@ -120,7 +117,7 @@ class FakePowerSchool(FakeHttpServer):
             for row in rows
         ]
         return Reply(
-            {"name": found[1]} | ({"record": given} if given else {}) | {"@extensions": ""}
+            {"name": match[1]} | ({"record": given} if given else {}) | {"@extensions": ""}
         )
 
     def _run(self, name: str, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -129,14 +126,14 @@ class FakePowerSchool(FakeHttpServer):
         assert declared <= set(arguments), "an argument that the query requires is not given"
         columns = [str(column.text) for column in query.iter("column")]
         sql = query.findtext("sql") or ""
-        found = self.database.execute(sql, {name: arguments[name] for name in declared}).fetchall()
-        return [dict(zip(columns, row, strict=True)) for row in found]
+        rows = self.database.execute(sql, {name: arguments[name] for name in declared}).fetchall()
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def may_read(self, name: str) -> bool:
         sql = self.queries[name].findtext("sql") or ""
         return (
             fields_in(sql)
-            | {str(one.attrib["column"]) for one in self.queries[name].iter("column")}
+            | {str(element.attrib["column"]) for element in self.queries[name].iter("column")}
             <= self.access
         )
 
@@ -252,7 +249,7 @@ def add_student(server: FakePowerSchool, number: int) -> None:
 
 
 def random_change(server: FakePowerSchool, rng: Random) -> None:
-    """One of the things that happen in a district, for a student who may already have gone."""
+    """One of the things that happen in a district, to a student who may already have left."""
     student = 1000 + rng.randrange(8)
     kind = rng.choice(["arrive", "leave", "rename", "absent", "present", "regrade", "ungrade"])
     if kind == "arrive":

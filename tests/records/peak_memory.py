@@ -1,4 +1,4 @@
-"""How much memory a process needed at most."""
+"""How much memory a process has needed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def peak_mb() -> int:
-    """The most megabytes that this process held at once.
+    """The most megabytes that this process has held at once.
 
-    From `VmHWM`, which begins anew with a program; `ru_maxrss` begins with the size of the process
+    From `VmHWM`, which starts anew with a program; `ru_maxrss` starts with the size of the process
     that started it.
     """
     line = next(

@@ -1,9 +1,8 @@
-"""Random worlds for the policy: every rule that opens or closes a record, drawn near the edges
-where it turns.
+"""Random districts with random access rules, drawn near the dates on which they change.
 
-Everything a decision depends on is drawn: roles, staff who left, agreements on each basis with
-versions, ends and revocations, programs, enrolments, consents, opt-outs, legal holds and
-emergencies.
+Everything that a decision depends on is drawn: roles, closed accounts, agreements on each legal
+basis with versions, ends and revocations, programs, enrollments, consents, opt-outs, legal holds
+and emergencies.
 """
 
 from __future__ import annotations
@@ -65,9 +64,7 @@ BASES = ("school_official", "consent", "audit_evaluation", "studies")
 
 
 def draw_rows(rng: np.random.Generator, students: int) -> Rows:
-    """A district of so many students, with at least one row of each in every student table, and odd
-    texts.
-    """
+    """A district of so many students, with rows in every student table, and unusual texts."""
     names = [f"s{number:03d}" for number in range(students)]
     return {
         "schools": [{"school_id": "k1", "name": "Harbor"}],
@@ -177,7 +174,7 @@ def draw_rows(rng: np.random.Generator, students: int) -> Rows:
 
 
 def draw_access_rules(rng: np.random.Generator, database: Database, students: int) -> list[Viewer]:
-    """Organisations, staff and all that opens or closes a record; everybody who may ask."""
+    """Organizations, staff and all that opens or closes a record; returns everybody who may ask."""
     viewers = []
     with database.session() as session:
         session.add_all(
@@ -210,9 +207,7 @@ def draw_access_rules(rng: np.random.Generator, database: Database, students: in
 
 
 def draw_moment(rng: np.random.Generator) -> datetime:
-    """A moment of the days around which everything is drawn: often at midnight or just before, or
-    near an emergency.
-    """
+    """A moment near the dates drawn: often at midnight or just before, or near an emergency."""
     if rng.random() < 0.5:
         return NOON + _half_hours(rng, -10, 18)
     return datetime.combine(_near(rng), datetime.min.time()) - timedelta(
@@ -222,9 +217,7 @@ def draw_moment(rng: np.random.Generator) -> datetime:
 
 @dataclass
 class Comparison:
-    """How often the policy in Python and the one in SQL were asked, opened something, and disagreed
-    on it.
-    """
+    """Counts of decisions that both policies made, that opened something, and that differ."""
 
     decisions: int = 0
     opened: int = 0
@@ -233,17 +226,17 @@ class Comparison:
     def ask(
         self, database: Database, snapshot: Snapshot, viewer: Viewer, now: datetime, students: int
     ) -> None:
-        """Every student and category of a published snapshot, for one person at one moment."""
+        """Compare every student and category of a published snapshot, for one person and moment."""
         scope = scope_for(viewer, database, snapshot, now, b"")
-        said = {
+        by_scope = {
             (student, str(category))
             for student in scope.students
             for category in scope.categories(student)
         }
-        found = in_scope(database, snapshot, viewer.user_id, now)
+        by_policy = in_scope(database, snapshot, viewer.user_id, now)
         self.decisions += students * len(CATEGORIES)
-        self.opened += len(said) if viewer.role is not Role.DISTRICT_ADMIN else 0
-        self.disagreed += [(viewer.user_id, now, *pair) for pair in sorted(said ^ found)]
+        self.opened += len(by_scope) if viewer.role is not Role.DISTRICT_ADMIN else 0
+        self.disagreed += [(viewer.user_id, now, *pair) for pair in sorted(by_scope ^ by_policy)]
 
 
 def compare_policies(
@@ -254,9 +247,7 @@ def compare_policies(
     moments: int,
     comparison: Comparison,
 ) -> None:
-    """Draw a world into an empty database and an empty home, and ask everybody in it at random
-    moments.
-    """
+    """Draw a district into an empty database and home, and compare at random moments."""
     snapshot = snapshot_of(draw_rows(rng, students), home)
     publish_snapshot(database, snapshot)
     viewers = [
@@ -272,7 +263,7 @@ def compare_policies(
 def in_scope(
     database: Database, snapshot: Snapshot, user_id: str, now: datetime
 ) -> set[tuple[str, str]]:
-    """The policy as SQL says it: each student and category that this person may see."""
+    """What the SQL policy lets this person see: pairs of student and category."""
     with database.engine.connect() as connection:
         settings = {
             "user_id": user_id,
@@ -286,10 +277,10 @@ def in_scope(
                 text("SELECT set_config(:name, :value, true)"),
                 {"name": f"handrail.{name}", "value": value},
             )
-        found = connection.execute(
+        pairs = connection.execute(
             text("SELECT student_id, category FROM district_records.in_scope()")
         )
-        return {(student, category) for student, category in found}
+        return {(student, category) for student, category in pairs}
 
 
 _TEXTS = (
@@ -420,8 +411,8 @@ def _enrollments(rng: np.random.Generator, student: str) -> list[Mapping[str, An
     ]
 
 
-def _named(rng: np.random.Generator) -> str:
-    return ";".join(str(rng.choice(CATEGORIES)) for _ in range(int(rng.integers(1, 9))))
+def _named(rng: np.random.Generator) -> frozenset[Category]:
+    return frozenset(Category(rng.choice(CATEGORIES)) for _ in range(int(rng.integers(1, 9))))
 
 
 def _near(rng: np.random.Generator) -> date:

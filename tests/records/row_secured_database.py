@@ -1,6 +1,4 @@
-"""A PostgreSQL database as docs/postgresql.md sets it up: an owner who is nobody special, and the
-site's own login.
-"""
+"""A PostgreSQL database as docs/postgresql.md sets it up, with its owner and the site's login."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ class RowSecuredDatabase:
 
 
 def row_secured_database(server: str, name: str) -> RowSecuredDatabase:
-    """Do what the guide says, word for word but for the name of the database."""
+    """Run the statements of the guide, unchanged except for the name of the database."""
     in_server, in_database, on_the_log = re.findall(r"```sql\n(.*?)```", GUIDE.read_text(), re.S)
     _execute(
         server.format(name="postgres"), in_server.replace("DATABASE handrail ", f"DATABASE {name} ")

@@ -1,6 +1,4 @@
-"""Six students, two partners: enough for every rule of scope to have somebody it lets in and
-somebody it keeps out.
-"""
+"""Six students and two partners: for every access rule one it admits and one it does not."""
 
 from __future__ import annotations
 
@@ -12,8 +10,9 @@ Rows = dict[str, list[dict[str, Value]]]
 
 
 def rows() -> Rows:
-    """s1, s2 take part in p1 of the tutors; s3 did once; s4 takes part in p2 of the pantry; s5, s6
-    in nothing.
+    """s1 and s2 are enrolled in p1 of the tutors, s3 was; s4 is enrolled in p2 of the pantry.
+
+    s1 is enrolled in p2 too; s5 and s6 are in no program.
     """
     students: list[dict[str, Value]] = [
         {

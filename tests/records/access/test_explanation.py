@@ -1,6 +1,4 @@
-"""An explanation says what scope does, names the first thing that stands in the way, and where it
-is written.
-"""
+"""An explanation agrees with the scope, and names the condition that decides and its source."""
 
 from __future__ import annotations
 
@@ -50,13 +48,13 @@ def test_explanations_and_scope_agree_on_thousands_of_random_probes(
         scope = scope_for(viewer, database, snapshot, now, SECRET)
         for number in rng.choice(STUDENTS, 6, replace=False):
             student = f"s{number:03d}"
-            found = explain_access(viewer, student, database, snapshot, now)
-            assert found.visible == scope.categories(student), (viewer.user_id, student, now)
-            assert [answer.category for answer in found.answers] == list(Category)
-            assert all(answer.reason.holds == answer.visible for answer in found.answers)
-            probes += len(found.answers)
-            opened += len(found.visible)
-            reasons |= {answer.reason.asked for answer in found.answers}
+            explanation = explain_access(viewer, student, database, snapshot, now)
+            assert explanation.visible == scope.categories(student), (viewer.user_id, student, now)
+            assert [answer.category for answer in explanation.answers] == list(Category)
+            assert all(answer.reason.holds == answer.visible for answer in explanation.answers)
+            probes += len(explanation.answers)
+            opened += len(explanation.visible)
+            reasons |= {answer.reason.asked for answer in explanation.answers}
     assert opened > 100 and len(reasons) >= 8, sorted(reasons)
 
 
@@ -75,7 +73,7 @@ def caseworker(database: Database) -> Viewer:
 
 
 def line(key: str) -> str:
-    """Where the agreement of these tests says something, counted in its text."""
+    """The line on which the agreement of these tests has a key."""
     numbered = enumerate(agreement_text().splitlines(), start=1)
     return (
         f"Line {next(number for number, text in numbered if text.startswith(f'{key} ='))} of a1,"
@@ -99,18 +97,20 @@ def answer(
 def test_what_is_visible_names_the_agreements_line_and_the_digest_of_its_text(
     database, caseworker, snapshot
 ):  # R15
-    found = answer(caseworker, database, snapshot, Category.ATTENDANCE)
+    access = answer(caseworker, database, snapshot, Category.ATTENDANCE)
     (stored,) = latest_agreements(database, "tutors")
-    assert found.visible and found.way.sha256 == stored.agreement.sha256
-    assert found.way.name == "agreement a1, version 1"
-    assert found.reason.written == line("categories")
-    assert [one.holds for one in found.way.conditions] == [True] * len(found.way.conditions)
-    asked = {one.asked: one.answer for one in found.way.conditions}
+    assert access.visible and access.way.sha256 == stored.agreement.sha256
+    assert access.way.name == "agreement a1, version 1"
+    assert access.reason.written == line("categories")
+    assert [condition.holds for condition in access.way.conditions] == [True] * len(
+        access.way.conditions
+    )
+    answers = {condition.asked: condition.answer for condition in access.way.conditions}
     assert (
-        asked["Does the student take part in one of its programs today?"]
+        answers["Is the student enrolled in one of its programs today?"]
         == "Yes: in p1 since 5 January 2026"
     )
-    assert asked["Is it still in force?"] == "Yes: its last day is 31 July 2026"
+    assert answers["Is it still in force?"] == "Yes: its last day is 31 July 2026"
 
 
 def opt_out(database: Database) -> None:
@@ -163,58 +163,62 @@ CLOSED: list[tuple[Callable[[Database], None], str, date, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "student", "day", "said", "written"), CLOSED)
+@pytest.mark.parametrize(("change", "student", "day", "expected", "written"), CLOSED)
 def test_the_first_thing_that_stands_in_the_way_is_the_reason(
-    database, caseworker, snapshot, change, student, day, said, written
+    database, caseworker, snapshot, change, student, day, expected, written
 ):  # R15
     change(database)
     for category in (Category.DIRECTORY, Category.ATTENDANCE, Category.HOUSING):
-        found = answer(caseworker, database, snapshot, category, student, day)
-        assert not found.visible
-        assert (found.reason.answer, found.reason.written, found.reason.holds) == (
-            said,
+        access = answer(caseworker, database, snapshot, category, student, day)
+        assert not access.visible
+        assert (access.reason.answer, access.reason.written, access.reason.holds) == (
+            expected,
             written,
             False,
         )
 
 
 def test_what_the_agreement_or_the_role_does_not_open_says_so(database, caseworker, snapshot):
-    found = answer(caseworker, database, snapshot, Category.GRADES)
-    assert (found.reason.asked, found.reason.answer) == (
-        "Does the agreement name this part of the record?",
+    access = answer(caseworker, database, snapshot, Category.GRADES)
+    assert (access.reason.asked, access.reason.answer) == (
+        "Does the agreement cover this part of the record?",
         "No",
     )
-    assert found.reason.written == line("categories")
+    assert access.reason.written == line("categories")
     coordinator = Viewer("tutors-coordinator", "", "", Role.COORDINATOR, "tutors")
-    found = answer(coordinator, database, snapshot, Category.ATTENDANCE)
-    assert (found.reason.asked, found.reason.answer) == ("May the role see it?", "No: coordinator")
+    access = answer(coordinator, database, snapshot, Category.ATTENDANCE)
+    assert (access.reason.asked, access.reason.answer) == (
+        "May the role see it?",
+        "No: coordinator",
+    )
     scientist = Viewer("tutors-data_scientist", "", "", Role.DATA_SCIENTIST, "tutors")
-    found = answer(scientist, database, snapshot, Category.DIRECTORY)
-    assert found.reason.asked == "Does the role open single students?"
+    access = answer(scientist, database, snapshot, Category.DIRECTORY)
+    assert access.reason.asked == "Does the role allow access to individual students?"
 
 
 @pytest.mark.parametrize("basis", ["audit_evaluation", "studies"])
 def test_an_evaluation_names_its_ground_as_the_reason(database, snapshot, basis):  # R13
     (viewer,) = add_organization(database, "tutors", Role.CASEWORKER)
     add_agreement(database, legal_basis=basis, supports=[])
-    found = answer(viewer, database, snapshot, Category.DIRECTORY)
-    assert found.reason.asked == "Does its ground in law open single students?"
-    assert found.reason.written == line("legal_basis") and "99.31(a)" in found.reason.answer
+    access = answer(viewer, database, snapshot, Category.DIRECTORY)
+    assert access.reason.asked == "Does its legal basis allow access to individual students?"
+    assert access.reason.written == line("legal_basis") and "99.31(a)" in access.reason.answer
 
 
 def test_a_consent_is_named_with_who_signed_it_when_and_until_when(
     database, caseworker, snapshot
 ):  # R10
     missing = answer(caseworker, database, snapshot, Category.HOUSING)
-    assert missing.reason.asked == "Has the family signed for it (42 U.S.C. 11432(g)(3)(G))?"
+    assert missing.reason.asked == "Has the family consented to it (42 U.S.C. 11432(g)(3)(G))?"
     assert (missing.reason.answer, missing.reason.written) == (
-        "No: no consent names it",
+        "No: no consent covers it",
         line("consent_required"),
     )
     add_consent(database, "s1", Category.HOUSING)
     signed = answer(caseworker, database, snapshot, Category.HOUSING)
     assert (
-        signed.visible and signed.reason.asked == "Does the agreement name this part of the record?"
+        signed.visible
+        and signed.reason.asked == "Does the agreement cover this part of the record?"
     )
     assert (
         signed.way.conditions[-1].answer
@@ -232,30 +236,30 @@ def test_a_consent_is_named_with_who_signed_it_when_and_until_when(
 
 
 @pytest.mark.parametrize(
-    ("signed", "ends", "said"),
+    ("signed", "ends", "expected"),
     [
-        (date(2026, 5, 1), date(2026, 8, 31), "No: it was signed on 1 May 2026 only"),
+        (date(2026, 5, 1), date(2026, 8, 31), "No: it was not signed until 1 May 2026"),
         (date(2025, 9, 1), date(2026, 4, 16), "No: it ended on 16 April 2026"),
     ],
 )
 def test_a_consent_that_does_not_count_today_says_why(
-    database, caseworker, snapshot, signed, ends, said
+    database, caseworker, snapshot, signed, ends, expected
 ):
     add_consent(database, "s1", Category.HOUSING)
     with database.session() as session:
         row = session.get_one(ConsentRow, 1)
         row.signed_on, row.expires_on = signed, ends
-    assert answer(caseworker, database, snapshot, Category.HOUSING).reason.answer == said
+    assert answer(caseworker, database, snapshot, Category.HOUSING).reason.answer == expected
 
 
 def test_the_better_of_two_agreements_answers(database, caseworker, snapshot):
     add_agreement(database, agreement_id="a0", categories=["grades"], programs=["p9"])
     add_agreement(database, agreement_id="a2", categories=["grades"])
-    found = answer(caseworker, database, snapshot, Category.GRADES)
-    assert found.visible and found.way.name == "agreement a2, version 1" and len(found.ways) == 3
+    access = answer(caseworker, database, snapshot, Category.GRADES)
+    assert access.visible and access.way.name == "agreement a2, version 1" and len(access.ways) == 3
     other = answer(caseworker, database, snapshot, Category.ASSESSMENTS)
     assert other.way.name == "agreement a1, version 1" and other.reason.asked.startswith(
-        "Does the agreement name"
+        "Does the agreement cover"
     )
 
 
@@ -274,23 +278,23 @@ def test_an_emergency_opens_what_it_names_past_an_opt_out_until_it_ends(
                 user_id="tutors-caseworker",
                 organization_id="tutors",
                 student_id="s1",
-                categories="schedule;housing",
+                categories=frozenset({Category.SCHEDULE, Category.HOUSING}),
                 threat="",
                 reason="",
             )
         )
-    found = answer(caseworker, database, snapshot, Category.SCHEDULE)
-    assert found.visible and (found.way.name, found.reason.written) == (
+    access = answer(caseworker, database, snapshot, Category.SCHEDULE)
+    assert access.visible and (access.way.name, access.reason.written) == (
         "emergency 1",
         "Emergency 1",
     )
     assert not answer(caseworker, database, snapshot, Category.HOUSING).visible
     (over,) = [
-        one
-        for one in explain_access(
+        access
+        for access in explain_access(
             caseworker, "s1", database, snapshot, opened + timedelta(hours=2)
         ).answers
-        if one.category is Category.SCHEDULE
+        if access.category is Category.SCHEDULE
     ]
     assert not over.visible and over.reason.answer == "Yes: since 2 March 2026"
 
@@ -301,15 +305,15 @@ def test_the_district_sees_its_own_records_and_a_stranger_nothing(database, case
         Category
     )
     stranger = Viewer("nobody", "", "", Role.CASEWORKER, "tutors")
-    found = answer(stranger, database, snapshot, Category.DIRECTORY)
-    assert (found.visible, found.reason.answer) == (False, "No: there is no such account")
+    access = answer(stranger, database, snapshot, Category.DIRECTORY)
+    assert (access.visible, access.reason.answer) == (False, "No: there is no such account")
     moved = Viewer("tutors-coordinator", "", "", Role.CASEWORKER, "tutors")
     assert answer(moved, database, snapshot, Category.DIRECTORY).reason.answer.startswith(
         "No: the account has another"
     )
 
 
-def test_an_organisation_without_an_agreement_is_told_so(database, snapshot):
+def test_an_organization_without_an_agreement_is_named_as_such(database, snapshot):
     (viewer,) = add_organization(database, "tutors", Role.CASEWORKER)
     assert (
         answer(viewer, database, snapshot, Category.DIRECTORY).reason.answer

@@ -1,6 +1,4 @@
-"""R1: two districts that differ only outside a viewer's scope look the same to that viewer, to the
-last byte.
-"""
+"""R1: what a viewer sees does not depend on anything outside their scope, to the last byte."""
 
 from __future__ import annotations
 
@@ -79,9 +77,7 @@ def test_changes_out_of_scope_change_nothing_that_is_shown(data: st.DataObject):
 def scramble(
     rows: six_student_district.Rows, visible: dict[str, frozenset[Category]], data: st.DataObject
 ):
-    """Change, add and remove whatever the viewer may not see; who takes part in the viewer's
-    programs stays.
-    """
+    """Change, add and remove whatever the viewer may not see, but not who is enrolled with them."""
     changed = copy.deepcopy(rows)
 
     def hidden(student: object, category: Category) -> bool:

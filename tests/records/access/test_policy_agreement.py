@@ -1,4 +1,4 @@
-"""The policy is written twice, in Python and in SQL: they agree on every decision."""
+"""The access policy exists twice, in Python and in SQL: both agree on every decision."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Copies for the second wall: whole or not at all, there before they serve, gone when they no
-longer do.
-"""
+"""Copies in PostgreSQL are complete or absent, there before use, and withdrawn afterwards."""
 
 from __future__ import annotations
 
@@ -79,11 +77,11 @@ def partitions(database: Database) -> list[str]:
 
 def test_a_published_table_has_the_columns_of_the_schema(walled: RowSecuredDatabase):
     """A column that is added to the schema needs a migration of its published table."""
-    found = inspect(walled.owner.engine)
+    inspector = inspect(walled.owner.engine)
     for canonical in student_tables():
         columns = [
             column["name"]
-            for column in found.get_columns(canonical.name, schema="district_records")
+            for column in inspector.get_columns(canonical.name, schema="district_records")
         ]
         assert columns == ["publication", *published_columns(canonical)], canonical.name
 
@@ -133,19 +131,19 @@ def test_a_publication_killed_at_any_moment_leaves_what_serves_published_and_who
     walled: RowSecuredDatabase, tmp_path: Path
 ):
     (officer,) = add_organization(walled.owner, DISTRICT, Role.DISTRICT_ADMIN)
-    home, kept, rng = tmp_path / "home", tmp_path / "kept", random.Random(36)
-    old = snapshot_of(draw_rows(np.random.default_rng(0), FEW), kept)
+    home, saved, rng = tmp_path / "home", tmp_path / "kept", random.Random(36)
+    old = snapshot_of(draw_rows(np.random.default_rng(0), FEW), saved)
     publish_snapshot(walled.owner, old)
     killed = {FEW: 0, MANY: 0}
     with forking(LOADING) as parent:
         for _ in range(2):
-            start_anew(home, kept)
+            start_anew(home, saved)
             begun = time.monotonic()
             assert not run(parent, walled.owner_url, home)
             longest = time.monotonic() - begun
         while sum(killed.values()) < KILLS:
             if Snapshot.current(home) != replace(old, path=home / "snapshots" / old.id):
-                start_anew(home, kept)
+                start_anew(home, saved)
                 publish_if_needed(walled.owner, old)
             was_killed = run(parent, walled.owner_url, home, rng.uniform(0, longest))
             serving = RowSecuredSnapshot(
@@ -159,9 +157,9 @@ def test_a_publication_killed_at_any_moment_leaves_what_serves_published_and_who
     assert len(partitions(walled.owner)) == len(STUDENT_TABLES)
 
 
-def start_anew(home: Path, kept: Path) -> None:
+def start_anew(home: Path, saved: Path) -> None:
     shutil.rmtree(home, ignore_errors=True)
-    shutil.copytree(kept, home)
+    shutil.copytree(saved, home)
 
 
 def test_the_command_publishes_what_serves_and_only_then_may_it_be_served(  # R18

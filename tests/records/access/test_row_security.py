@@ -1,6 +1,4 @@
-"""The second wall: with the filter of the application switched off, the database still shows
-nothing out of scope.
-"""
+"""Row security: even without the application's filter nothing out of scope is shown."""
 
 from __future__ import annotations
 
@@ -58,12 +56,12 @@ def walled(postgres_server: str) -> RowSecuredDatabase:
 
 @pytest.fixture(scope="module")
 def snapshot(walled: RowSecuredDatabase, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    """A random world, published."""
-    found = snapshot_of(
+    """A random district, published."""
+    published = snapshot_of(
         draw_rows(np.random.default_rng(18), STUDENTS), tmp_path_factory.mktemp("home")
     )
-    publish_snapshot(walled.owner, found)
-    return found
+    publish_snapshot(walled.owner, published)
+    return published
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +71,7 @@ def viewers(walled: RowSecuredDatabase, snapshot: Snapshot) -> list[Viewer]:
 
 @pytest.fixture
 def no_filter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    """Switches the filter off, in the SQL that an earlier test has had compiled too."""
+    """Switches the filter off, in SQL that an earlier test has compiled too."""
 
     def switch_off() -> None:
         _compile.cache_clear()
@@ -104,7 +102,9 @@ def test_with_the_filter_switched_off_nothing_out_of_scope_is_shown(  # R18
                     if pd.notna(value) and column != "student_id"
                 }
                 shown_categories = {
-                    one for column in known for one in categories_of(name, column, row, viewer)
+                    category
+                    for column in known
+                    for category in categories_of(name, column, row, viewer)
                 }
                 assert shown_categories and shown_categories <= scope.categories(
                     row["student_id"]
@@ -122,7 +122,7 @@ def test_with_the_filter_switched_off_nothing_out_of_scope_is_shown(  # R18
 def categories_of(
     name: str, column: str, row: dict[Any, Any], viewer: Viewer
 ) -> set[Category | None]:
-    """What a person must see to be shown this value."""
+    """The categories that a person needs to be shown this value."""
     if not TABLES[name].is_service:
         return {TABLES[name].column(column).category}
     if row["organization_id"] == viewer.organization_id:
@@ -142,13 +142,13 @@ def test_what_a_partner_sees_is_the_same_through_the_wall_and_without_it(  # R16
     rows = 0
     for viewer in partners:
         scope = scope_for(viewer, walled.site, snapshot, NOON, SECRET)
-        for asked in (None, [*sorted(scope.students)[:3], "s001", "s002", "nobody"]):
-            tables = records_for(viewer, walled.site, snapshot, NOON, asked)
+        for students in (None, [*sorted(scope.students)[:3], "s001", "s002", "nobody"]):
+            tables = records_for(viewer, walled.site, snapshot, NOON, students)
             assert isinstance(tables, RowSecuredSnapshot)
             for name in TABLES:
-                plain = ScopedRecords(snapshot, scope, asked).frame(name)
+                plain = ScopedRecords(snapshot, scope, students).frame(name)
                 pd.testing.assert_frame_equal(
-                    ScopedRecords(tables, scope, asked).frame(name), plain
+                    ScopedRecords(tables, scope, students).frame(name), plain
                 )
                 rows += len(plain) if name in STUDENT_TABLES else 0
     assert rows > 500
@@ -161,18 +161,18 @@ def test_every_text_number_and_missing_value_comes_back_as_it_was_loaded(
         viewer for viewer in viewers if viewer.user_id == f"{DISTRICT}-{Role.DISTRICT_ADMIN}"
     )
     through = RowSecuredSnapshot(snapshot, walled.owner, district.user_id, NOON)
-    seen = scope_for(
+    visible = scope_for(
         district, walled.owner, snapshot, NOON, SECRET
     ).students  # all but those being destroyed
     for name in STUDENT_TABLES:
-        key, kept = list(TABLES[name].key), snapshot.table(name)
-        kept = kept.filter(kept["student_id"].isin(sorted(seen)))
+        key, loaded = list(TABLES[name].key), snapshot.table(name)
+        loaded = loaded.filter(loaded["student_id"].isin(sorted(visible)))
         if name == "characteristics":  # a row that says nothing of a student is not published
-            kept = kept.filter(
-                ibis.or_(*(kept[c].notnull() for c in kept.columns if c != "student_id"))
+            loaded = loaded.filter(
+                ibis.or_(*(loaded[c].notnull() for c in loaded.columns if c != "student_id"))
             )
         pd.testing.assert_frame_equal(
-            through.table(name).order_by(key).to_pandas(), kept.order_by(key).to_pandas()
+            through.table(name).order_by(key).to_pandas(), loaded.order_by(key).to_pandas()
         )
 
 
@@ -206,12 +206,12 @@ def test_without_a_person_a_moment_and_a_publication_no_row_is_shown(
     seen = scope_for(district, walled.owner, snapshot, NOON, SECRET).students
     with walled.owner.engine.connect() as connection:
         newest = str(newest_publication(connection, snapshot))
-    whole = {"user_id": district.user_id, "now": NOON.isoformat(), "publication": newest}
+    settings = {"user_id": district.user_id, "now": NOON.isoformat(), "publication": newest}
     with walled.site.engine.connect() as connection:
-        as_reader(connection, **whole)
+        as_reader(connection, **settings)
         assert count(connection, "students") == len(seen) > 0
     with walled.site.engine.connect() as connection:
-        as_reader(connection, **(whole | changed if changed else {}))
+        as_reader(connection, **(settings | changed if changed else {}))
         assert [count(connection, name) for name in STUDENT_TABLES] == [0] * len(STUDENT_TABLES)
 
 
@@ -329,17 +329,20 @@ def test_the_terms_are_those_of_the_text(walled: RowSecuredDatabase, viewers: li
         rows = session.scalars(select(AgreementRow)).all()
         assert len(rows) == len(terms) > 5
         for row in rows:
-            said, kept = (
+            agreement, stored = (
                 parse_agreement(row.document, row.agreement_id),
                 terms[row.agreement_id, row.version],
             )
-            assert kept.sha256 == row.sha256 == said.sha256
-            assert (kept.legal_basis, kept.starts_on, kept.ends_on) == (
-                said.legal_basis,
-                said.start,
-                said.end,
+            assert stored.sha256 == row.sha256 == agreement.sha256
+            assert (stored.legal_basis, stored.starts_on, stored.ends_on) == (
+                agreement.legal_basis,
+                agreement.start,
+                agreement.end,
             )
-            assert (set(kept.categories), set(kept.programs)) == (said.categories, said.programs)
+            assert (set(stored.categories), set(stored.programs)) == (
+                agreement.categories,
+                agreement.programs,
+            )
 
 
 def test_a_snapshot_that_is_not_published_is_an_error_and_never_an_empty_district(

@@ -1,4 +1,4 @@
-"""Who may see whom, and what: each rule lets somebody in and keeps somebody out."""
+"""Who may see whom and what: each rule with somebody it admits and somebody it does not."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_only_the_audit_reads_sensitive_facts(snapshot):
         assert len(records.frame("students")) == 6
 
 
-def test_a_handle_is_opaque_differs_by_organisation_and_opens_nobody_else(
+def test_a_handle_is_opaque_differs_by_organization_and_opens_nobody_else(
     database, caseworker, snapshot
 ):  # R3, R19
     add_agreement(database)
@@ -184,9 +184,7 @@ def test_asking_for_a_student_out_of_scope_finds_nothing(
 
 
 def sheltered() -> six_student_district.Rows:
-    """s1 and s2 are also in a shelter's program, in one whose kind nobody has said, and in one that
-    is on no list.
-    """
+    """s1 and s2 are also in programs of a shelter, of unknown kind, and of a kind on no list."""
     rows = six_student_district.rows()
     rows["programs"] += [
         {"program_id": "p3", "organization_id": "shelter", "support": "housing_help"},
@@ -216,7 +214,7 @@ def sheltered() -> six_student_district.Rows:
     return rows
 
 
-def test_another_organisations_shelter_is_seen_only_with_housing_and_its_consent(
+def test_another_organizations_shelter_is_seen_only_with_housing_and_its_consent(
     database, caseworker, tmp_path
 ):  # R10
     snapshot = snapshot_of(sheltered(), tmp_path / "home")
@@ -261,17 +259,17 @@ def test_features_and_what_may_be_suggested_do_not_tell_of_a_shelter(  # R5, R7
     )
     if consented:
         add_consent(database, "s1", Category.HOUSING)
-    found = []
+    results = []
     for rows in (six_student_district.rows(), sheltered()):
         rows["programs"] += [
             {"program_id": "p9", "organization_id": "tutors", "support": "housing_help"}
         ]
         snapshot = snapshot_of(rows, tmp_path / str(len(rows["programs"])))
         records = ScopedRecords(snapshot, seen(caseworker, database, snapshot), ["s1"])
-        found.append(
+        results.append(
             (build_features(records, TODAY), eligible_supports(records, TODAY, ["housing_help"]))
         )
-    (plain, open_to_all), (unhoused, open_to_them) = found
+    (plain, open_to_all), (unhoused, open_to_them) = results
     assert plain.equals(unhoused) != consented
     assert open_to_all.equals(open_to_them) != consented
 

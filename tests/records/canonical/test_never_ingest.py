@@ -1,4 +1,4 @@
-"""What is never stored, by every spelling that exports use."""
+"""What is never stored, in every spelling that exports use."""
 
 from __future__ import annotations
 

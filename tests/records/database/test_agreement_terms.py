@@ -1,6 +1,4 @@
-"""What the policy in SQL reads of an agreement is what its text says: for new ones, and for those
-kept from before.
-"""
+"""The terms that the SQL policy reads are those of the text, in new and old agreements."""
 
 from __future__ import annotations
 
@@ -36,24 +34,24 @@ def terms_of(database: Database) -> list[tuple[object, ...]]:
         ]
 
 
-def said_by(text: str) -> tuple[object, ...]:
-    said = parse_agreement(text, "agreement.toml")
+def terms_in(text: str) -> tuple[object, ...]:
+    agreement = parse_agreement(text, "agreement.toml")
     return (
-        said.agreement_id,
-        said.version,
-        said.sha256,
-        said.legal_basis,
-        said.start,
-        said.end,
-        sorted(said.categories),
-        sorted(said.programs),
+        agreement.agreement_id,
+        agreement.version,
+        agreement.sha256,
+        agreement.legal_basis,
+        agreement.start,
+        agreement.end,
+        agreement.categories,
+        sorted(agreement.programs),
     )
 
 
 def test_the_terms_are_kept_with_each_version(database: Database):
     add_organization(database, "tutors")
     add_agreement(database, programs=["p2", "p;1"])
-    assert terms_of(database) == [said_by(agreement_text(programs=["p2", "p;1"]))]
+    assert terms_of(database) == [terms_in(agreement_text(programs=["p2", "p;1"]))]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -96,9 +94,9 @@ def test_an_agreement_from_before_gets_its_terms(engine_of_before: Engine):
                     "version": version,
                     "organization_id": "tutors",
                     "document": text,
-                    "sha256": said_by(text)[2],
+                    "sha256": terms_in(text)[2],
                     "revoked_at": None,
                 },
             )
     database = open_database(engine_of_before.url.render_as_string(hide_password=False))
-    assert terms_of(database) == [said_by(text) for text in texts]
+    assert terms_of(database) == [terms_in(text) for text in texts]

@@ -1,6 +1,4 @@
-"""A database of the release before gets its columns filled: who lifted a hold, and emergencies in
-instants.
-"""
+"""Migration 0007 fills its new columns: who lifted a hold, and emergencies in UTC."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ MORNING = datetime(2026, 4, 17, 9, 30)
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database at the sixth migration, with two lifted holds, one that lasts, and an
-    emergency.
-    """
+    """A database at migration 0006, with two lifted holds, an open one and an emergency."""
     if request.param == "sqlite":
         address = f"sqlite:///{tmp_path / 'handrail.db'}"
     else:

@@ -1,4 +1,4 @@
-"""Accounts: passwords, sessions and the people behind them, on both databases."""
+"""Accounts, passwords and browser sessions, on both databases."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def test_a_session_ends_idle_at_twelve_hours_at_sign_out_and_with_its_person(
     database: Database, viewer
 ):
     token = start_session(database, viewer, NOW)
-    found = session_viewer(database, token, NOW + timedelta(minutes=29))
-    assert found is not None and found[0] == viewer and len(found[1]) >= 24
+    signed_in = session_viewer(database, token, NOW + timedelta(minutes=29))
+    assert signed_in is not None and signed_in[0] == viewer and len(signed_in[1]) >= 24
     assert session_viewer(database, token, NOW + timedelta(minutes=60)) is None
     token = start_session(database, viewer, NOW)
     for minutes in range(0, 12 * 60, 20):
@@ -89,7 +89,7 @@ def test_somebody_whose_account_is_closed_is_still_known_by_login(database: Data
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "problem"),
     [
         (b"organization_id,name\nx,X\n", "line 1: there is no column 'kind'"),
         (b"organization_id,name,kind\nx,X\n", "line 2: too few or too many fields"),
@@ -97,8 +97,8 @@ def test_somebody_whose_account_is_closed_is_still_known_by_login(database: Data
         (b"organization_id,name,kind\nx,F\xfcr alle,partner\n", "not CSV in UTF-8"),
     ],
 )
-def test_a_file_that_cannot_be_read_names_its_line(tmp_path: Path, content: bytes, said: str):
+def test_a_file_that_cannot_be_read_names_its_line(tmp_path: Path, content: bytes, problem: str):
     file = tmp_path / "organizations.csv"
     file.write_bytes(content)
-    with pytest.raises(AccountError, match=rf"organizations\.csv, .*{said}"):
+    with pytest.raises(AccountError, match=rf"organizations\.csv, .*{problem}"):
         read_organizations(file)

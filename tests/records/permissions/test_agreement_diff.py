@@ -1,4 +1,4 @@
-"""What a newer version of an agreement changes is said in words and shown line by line."""
+"""The differences between two versions of an agreement, in words and line by line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_new_purpose_is_quoted_and_an_order_is_said():
 def test_remarks_alone_change_nothing():
     assert describe_changes(
         agreement(), agreement(("version = 1", "version = 1 # signed twice"))
-    ) == ["Nothing but remarks or layout."]
+    ) == ["Only comments or formatting."]
 
 
 def test_lines_are_compared_with_the_numbers_that_they_have_in_each_version():

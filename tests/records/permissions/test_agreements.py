@@ -1,4 +1,4 @@
-"""An agreement file is whole, or it is refused with its line."""
+"""An agreement file is complete, or it is refused and its line named."""
 
 from __future__ import annotations
 
@@ -178,9 +178,9 @@ def test_a_file_is_kept_to_the_last_byte(database: Database, tmp_path: Path):
     )
     file.write_bytes(content)
     save_agreement(database, read_agreement(file))
-    (kept,) = agreement_versions(database, "a1")
-    assert kept.agreement.text.encode() == content
-    assert kept.agreement.sha256 == hashlib.sha256(content).hexdigest()
+    (stored,) = agreement_versions(database, "a1")
+    assert stored.agreement.text.encode() == content
+    assert stored.agreement.sha256 == hashlib.sha256(content).hexdigest()
 
 
 def test_a_key_within_a_longer_text_or_list_is_not_taken_for_the_line_of_the_key():
@@ -236,12 +236,12 @@ def test_a_line_is_found_by_its_key_and_in_a_long_list_by_what_it_names():
 
 
 def test_an_agreement_with_somebody_unknown_is_refused(database: Database):
-    with pytest.raises(AgreementError, match="there is no organisation 'tutors'"):
+    with pytest.raises(AgreementError, match="there is no organization 'tutors'"):
         save_agreement(database, parse_agreement(agreement_text(), "a.toml"))
 
 
 def test_a_text_that_was_accepted_before_a_rule_was_made_still_counts(database: Database):
-    """Newer rules ask for more; what was signed under the older ones stays in force."""
+    """Newer rules require more; what was signed under older ones stays in force."""
     add_organization(database, "tutors", Role.CASEWORKER)
     save_agreement(database, parse_agreement(agreement_text(), "a.toml"))
     older = "\n".join(
@@ -251,8 +251,12 @@ def test_a_text_that_was_accepted_before_a_rule_was_made_still_counts(database: 
     )
     with database.session() as session:
         session.get_one(AgreementRow, ("a1", 1)).document = older
-    (kept,) = agreements_in_force(database, "tutors", date(2026, 4, 17))
-    assert (kept.purpose, kept.activity, kept.safeguards) == ("Tutoring after school", "", "")
+    (agreement,) = agreements_in_force(database, "tutors", date(2026, 4, 17))
+    assert (agreement.purpose, agreement.activity, agreement.safeguards) == (
+        "Tutoring after school",
+        "",
+        "",
+    )
 
 
 def test_a_stored_version_cannot_be_changed_and_a_newer_one_replaces_it(database: Database):
@@ -268,7 +272,7 @@ def test_a_stored_version_cannot_be_changed_and_a_newer_one_replaces_it(database
     save_agreement(database, parse_agreement(newer, "a.toml"))
     (current,) = agreements_in_force(database, "tutors", date(2026, 4, 17))
     assert (current.version, current.categories) == (2, {"directory"})
-    assert [one.agreement.version for one in agreement_versions(database, "a1")] == [2, 1]
+    assert [stored.agreement.version for stored in agreement_versions(database, "a1")] == [2, 1]
     assert agreement_versions(database, "a2") == []
 
 
@@ -281,7 +285,7 @@ def test_a_revocation_lasts_until_it_is_taken_back_with_a_reason(database: Datab
     )
     today, now = date(2026, 4, 17), datetime(2026, 4, 17, 9)
     save_agreement(database, first)
-    with pytest.raises(AgreementError, match="not revoked: there is nothing to take back"):
+    with pytest.raises(AgreementError, match="not revoked: there is no revocation to undo"):
         reinstate(database, second, officer, "A mistake", now)
     revoke_agreement(database, "a1", now)
     for again in (first, second):
@@ -295,9 +299,13 @@ def test_a_revocation_lasts_until_it_is_taken_back_with_a_reason(database: Datab
         reinstate(database, second, caseworker, "A mistake", now)
     assert agreements_in_force(database, "tutors", today) == []
     reinstate(database, second, officer, " A mistake ", now)
-    assert [one.version for one in agreements_in_force(database, "tutors", today)] == [2]
+    assert [agreement.version for agreement in agreements_in_force(database, "tutors", today)] == [
+        2
+    ]
     newest, oldest = agreement_versions(database, "a1")
     assert newest.reinstatement == Reinstatement(now, officer.user_id, "A mistake")
     assert oldest.revoked_at == now
     save_agreement(database, third)
-    assert [one.version for one in agreements_in_force(database, "tutors", today)] == [3]
+    assert [agreement.version for agreement in agreements_in_force(database, "tutors", today)] == [
+        3
+    ]

@@ -1,6 +1,4 @@
-"""Consents and opt-outs: what is written down, who may write it, what counts on which day, and what
-is refused.
-"""
+"""Consents and opt-outs: who may record them, when they are in force, what is refused."""
 
 from __future__ import annotations
 
@@ -78,14 +76,14 @@ def test_a_consent_opens_its_part_until_it_is_revoked(
     database, caseworker, officer, snapshot
 ):  # R9, R10, R12
     assert seen(caseworker, database, snapshot) == {Category.DIRECTORY}
-    kept = add_consent(database, officer, SIGNED, NOW)
-    assert kept.signed == SIGNED and (kept.recorded_by, kept.recorded_at) == (
+    consent = add_consent(database, officer, SIGNED, NOW)
+    assert consent.signed == SIGNED and (consent.recorded_by, consent.recorded_at) == (
         "district-district_admin",
         NOW,
     )
     assert seen(caseworker, database, snapshot) == {Category.DIRECTORY, Category.HOUSING}
     revoked = revoke_consent(
-        database, officer.viewer, kept.number, by="The same parent", on=TODAY, now=NOW
+        database, officer.viewer, consent.number, by="The same parent", on=TODAY, now=NOW
     )
     assert (revoked.revoked_on, revoked.revoked_by) == (TODAY, "The same parent")
     assert (revoked.revocation_recorded_by, revoked.revocation_recorded_at) == (
@@ -99,9 +97,9 @@ def test_a_consent_opens_its_part_until_it_is_revoked(
 def test_a_consent_counts_from_its_signature_to_its_last_day_and_not_from_the_day_it_is_revoked(
     database, caseworker, officer, snapshot
 ):
-    kept = add_consent(database, officer, SIGNED, NOW)
+    consent = add_consent(database, officer, SIGNED, NOW)
     last = revoke_consent(
-        database, officer.viewer, kept.number, by="A parent", on=date(2026, 6, 1), now=NOW
+        database, officer.viewer, consent.number, by="A parent", on=date(2026, 6, 1), now=NOW
     )
     for day, counts in (
         (date(2026, 3, 31), False),
@@ -115,23 +113,23 @@ def test_a_consent_counts_from_its_signature_to_its_last_day_and_not_from_the_da
             == counts
             == (Category.HOUSING in seen(caseworker, database, snapshot, day))
         ), day
-    assert kept.counts(date(2026, 8, 31)) and not kept.counts(date(2026, 9, 1))
+    assert consent.counts(date(2026, 8, 31)) and not consent.counts(date(2026, 9, 1))
 
 
 def test_an_opt_out_closes_everything_until_it_ends(database, caseworker, officer, snapshot):  # R12
-    kept = add_opt_out(database, officer, "s1", TODAY, NOW)
+    opt_out = add_opt_out(database, officer, "s1", TODAY, NOW)
     assert seen(caseworker, database, snapshot) == frozenset()
     assert seen(caseworker, database, snapshot, TODAY - timedelta(days=1)) == {Category.DIRECTORY}
-    with pytest.raises(ConsentError, match="kept this student out since 2026-04-17 already"):
+    with pytest.raises(ConsentError, match="already been opted out since 2026-04-17"):
         add_opt_out(database, officer, "s1", TODAY, NOW)
     ended = end_opt_out(database, officer.viewer, "s1", TODAY, NOW)
-    assert (ended.number, ended.ended, ended.end_recorded_at) == (kept.number, TODAY, NOW)
+    assert (ended.number, ended.ended, ended.end_recorded_at) == (opt_out.number, TODAY, NOW)
     assert seen(caseworker, database, snapshot) == {Category.DIRECTORY}
     assert opt_outs(database, "s1") == [ended]
-    with pytest.raises(ConsentError, match="keeps no student"):
+    with pytest.raises(ConsentError, match="No opt-out is in effect"):
         end_opt_out(database, officer.viewer, "s1", TODAY, NOW)
     again = add_opt_out(database, officer, "s1", TODAY, NOW)
-    assert [one.number for one in opt_outs(database)] == [again.number, kept.number]
+    assert [opt_out.number for opt_out in opt_outs(database)] == [again.number, opt_out.number]
     with pytest.raises(ConsentError, match="begins on 2026-04-17; it cannot end on 2026-04-16"):
         end_opt_out(database, officer.viewer, "s1", TODAY - timedelta(days=1), NOW)
 
@@ -140,7 +138,7 @@ def test_a_file_is_written_down_once_however_often_it_is_read(database, officer,
     file = csv_of(tmp_path, GOOD, GOOD.replace("s1", "s2"))
     assert add_consents(database, officer, file, NOW) == 2
     assert add_consents(database, officer, file, NOW) == 0
-    assert {one.signed.student_id for one in consents(database)} == {"s1", "s2"}
+    assert {consent.signed.student_id for consent in consents(database)} == {"s1", "s2"}
     assert consents(database, "s1")[0].signed == SIGNED
 
 
@@ -157,13 +155,21 @@ def test_a_consent_that_was_revoked_does_not_come_back_with_its_file(
 
 
 @pytest.mark.parametrize(
-    ("good", "bad", "said"),
+    ("good", "bad", "problem"),
     [
         ("housing", "shoe_size", "categories names 'shoe_size'; it may name directory"),
         ("housing;grades", " ; ", "categories is empty"),
         ("s1", "s99", "student_id is 's99'; there is no such student"),
-        ("tutors", "nobody", "organization_id is 'nobody'; it must be a partner on record"),
-        ("tutors", "district", "organization_id is 'district'; it must be a partner on record"),
+        (
+            "tutors",
+            "nobody",
+            "organization_id is 'nobody'; it must be a registered partner organization",
+        ),
+        (
+            "tutors",
+            "district",
+            "organization_id is 'district'; it must be a registered partner organization",
+        ),
         ("Tutoring", " ", "purpose is empty"),
         ("A parent", "", "signer is empty"),
         ("A parent", "x" * 201, "signer is too long"),
@@ -178,10 +184,10 @@ def test_a_consent_that_was_revoked_does_not_come_back_with_its_file(
     ],
 )
 def test_one_wrong_line_is_named_and_nothing_of_its_file_is_kept(
-    database, officer, tmp_path, good, bad, said
+    database, officer, tmp_path, good, bad, problem
 ):
     assert good in GOOD
-    with pytest.raises(ConsentError, match=rf"^consents\.csv, line 3: {said}"):
+    with pytest.raises(ConsentError, match=rf"^consents\.csv, line 3: {problem}"):
         add_consents(database, officer, csv_of(tmp_path, GOOD, GOOD.replace(good, bad)), NOW)
     assert consents(database) == []
 
@@ -197,25 +203,25 @@ def test_a_file_without_a_column_or_with_a_short_line_is_refused(database, offic
 
 
 def test_a_revocation_that_cannot_be_right_is_refused(database, officer):
-    kept = add_consent(database, officer, SIGNED, NOW)
-    for changes, said in (
+    consent = add_consent(database, officer, SIGNED, NOW)
+    for changes, problem in (
         ({"number": 9}, "There is no consent 9"),
         ({"on": date(2026, 3, 31)}, "signed on 2026-04-01; it cannot be revoked on 2026-03-31"),
         ({"by": " "}, "revoked_by is empty"),
     ):
-        asked = {"number": kept.number, "by": "A parent", "on": TODAY, "now": NOW} | changes
-        with pytest.raises(ConsentError, match=said):
-            revoke_consent(database, officer.viewer, **asked)
-    assert consents(database) == [kept]
-    revoke_consent(database, officer.viewer, kept.number, by="A parent", on=TODAY, now=NOW)
+        arguments = {"number": consent.number, "by": "A parent", "on": TODAY, "now": NOW} | changes
+        with pytest.raises(ConsentError, match=problem):
+            revoke_consent(database, officer.viewer, **arguments)
+    assert consents(database) == [consent]
+    revoke_consent(database, officer.viewer, consent.number, by="A parent", on=TODAY, now=NOW)
     with pytest.raises(ConsentError, match="was revoked before, on 2026-04-17"):
-        revoke_consent(database, officer.viewer, kept.number, by="A parent", on=TODAY, now=NOW)
+        revoke_consent(database, officer.viewer, consent.number, by="A parent", on=TODAY, now=NOW)
 
 
 def test_only_an_active_district_administrator_writes_anything_down(
     database, caseworker, officer, snapshot, tmp_path
 ):
-    kept = add_consent(database, officer, SIGNED, NOW)
+    consent = add_consent(database, officer, SIGNED, NOW)
     theirs = scope_for(caseworker, database, snapshot, NOW, SECRET)
     with database.session() as session:
         session.get_one(StaffRow, officer.viewer.user_id).active = False
@@ -224,14 +230,14 @@ def test_only_an_active_district_administrator_writes_anything_down(
             lambda scope: add_consent(database, scope, SIGNED, NOW),
             lambda scope: add_consents(database, scope, csv_of(tmp_path, GOOD), NOW),
             lambda scope: revoke_consent(
-                database, scope.viewer, kept.number, by="A parent", on=TODAY, now=NOW
+                database, scope.viewer, consent.number, by="A parent", on=TODAY, now=NOW
             ),
             lambda scope: add_opt_out(database, scope, "s1", TODAY, NOW),
             lambda scope: end_opt_out(database, scope.viewer, "s1", TODAY, NOW),
         ):
             with pytest.raises(NotADistrictAdmin):
                 act(scope)
-    assert consents(database) == [kept] and opt_outs(database) == []
+    assert consents(database) == [consent] and opt_outs(database) == []
 
 
 def csv_of(folder: Path, *lines: str) -> Path:

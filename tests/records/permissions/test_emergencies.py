@@ -1,6 +1,4 @@
-"""Emergencies: what may be opened, for whom, for how long, and that the district always hears of
-it.
-"""
+"""Emergencies: what may be opened, for whom and how long, always with a notice."""
 
 from __future__ import annotations
 
@@ -66,9 +64,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
 
 @pytest.fixture
 def people(database: Database) -> dict[str, Viewer]:
-    """The tutors' agreement opens name, attendance and services of s1 and s2; the college's opens
-    nobody.
-    """
+    """The tutors' agreement opens parts of s1 and s2 to them; the college's opens nobody."""
     caseworker, coordinator = add_organization(
         database, "tutors", Role.CASEWORKER, Role.COORDINATOR
     )
@@ -98,29 +94,29 @@ def scope_of(database: Database, snapshot: Snapshot, viewer: Viewer, now: dateti
 
 
 def opened(database: Database, scope: Scope, student: str = "s1", **changes: Any) -> Emergency:
-    asked: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "categories": [Category.GRADES],
         "threat": THREAT,
         "reason": REASON,
         "hours": 2,
         "now": NOW,
     }
-    return open_emergency(database, scope, student, **(asked | changes))
+    return open_emergency(database, scope, student, **(arguments | changes))
 
 
 def test_a_caseworker_sees_what_was_asked_until_the_minute_it_ends(
     database, people, snapshot
 ):  # R30
     before = scope_of(database, snapshot, people["caseworker"])
-    made = opened(database, before)
-    assert made.ends_at == NOW + timedelta(hours=2)
-    assert (made.user_id, made.organization_id) == (before.viewer.user_id, "tutors")
+    emergency = opened(database, before)
+    assert emergency.ends_at == NOW + timedelta(hours=2)
+    assert (emergency.user_id, emergency.organization_id) == (before.viewer.user_id, "tutors")
     seen = {}
     for seconds in (-1, 0, 7199, 7200):
         scope = scope_of(database, snapshot, people["caseworker"], NOW + timedelta(seconds=seconds))
         seen[seconds] = Category.GRADES in scope.categories("s1")
         assert Category.GRADES not in scope.categories("s2"), "only this student"
-        assert made.is_open(NOW + timedelta(seconds=seconds)) == seen[seconds]
+        assert emergency.is_open(NOW + timedelta(seconds=seconds)) == seen[seconds]
     assert seen == {-1: False, 0: True, 7199: True, 7200: False}
     colleague = scope_of(database, snapshot, people["coordinator"])
     assert Category.GRADES not in colleague.categories("s1"), "only this person"
@@ -137,18 +133,18 @@ def test_what_consent_guards_incidents_and_group_facts_are_never_opened(
     assert set(NEVER) >= CONSENT_CATEGORIES
     scope = scope_of(database, snapshot, people["caseworker"])
     with pytest.raises(
-        EmergencyError, match=f"does not open this part of a record: {category.replace('_', ' ')}"
+        EmergencyError, match=f"Emergency access does not include: {category.replace('_', ' ')}"
     ):
         opened(database, scope, categories=[Category.GRADES, category])
     assert emergencies(database) == notices(database) == []
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "problem"),
     [
-        ({"threat": "x" * 19}, "20 characters or more what is happening"),
-        ({"threat": " " * 40}, "20 characters or more what is happening"),
-        ({"reason": "because"}, "20 characters or more why these parts"),
+        ({"threat": "x" * 19}, "what is happening in at least 20 characters"),
+        ({"threat": " " * 40}, "what is happening in at least 20 characters"),
+        ({"reason": "because"}, "at least 20 characters why these parts"),
         ({"hours": 0}, "at most 4 hours"),
         ({"hours": MAX_HOURS + 0.01}, "at most 4 hours"),
         ({"hours": -1}, "at most 4 hours"),
@@ -159,9 +155,9 @@ def test_what_consent_guards_incidents_and_group_facts_are_never_opened(
     ],
 )
 def test_an_opening_that_lacks_something_opens_nothing(
-    database, people, snapshot, change, said
+    database, people, snapshot, change, problem
 ):  # R30
-    with pytest.raises(EmergencyError, match=said):
+    with pytest.raises(EmergencyError, match=problem):
         opened(database, scope_of(database, snapshot, people["caseworker"]), **change)
     assert emergencies(database) == notices(database) == []
 
@@ -264,9 +260,9 @@ def test_the_district_or_whoever_opened_it_ends_it_at_once(database, people, sna
     assert end_emergency(database, people["admin"], second.number, later).ended_at == later
     scope = scope_of(database, snapshot, people["caseworker"], later)
     assert scope.categories("s1") == {Category.DIRECTORY, Category.ATTENDANCE, Category.SERVICES}
-    for one in (first, second):
+    for emergency in (first, second):
         with pytest.raises(EmergencyError, match="is over"):
-            end_emergency(database, people["admin"], one.number, later)
+            end_emergency(database, people["admin"], emergency.number, later)
 
 
 def test_it_comes_before_an_opt_out_and_before_a_hold(database, people, snapshot):
@@ -278,9 +274,7 @@ def test_it_comes_before_an_opt_out_and_before_a_hold(database, people, snapshot
 
 
 def test_each_look_stands_on_its_own_ground(database, people, snapshot):  # R30, 99.32(a)(5)
-    """Overlapping emergencies: what the agreement opens is the agreement's, and each category
-    counts once.
-    """
+    """An emergency opens only what is not open already; each category is logged once."""
     scope = scope_of(database, snapshot, people["caseworker"])
     first = opened(database, scope, categories=[Category.GRADES, Category.ATTENDANCE])
     second = opened(database, scope, categories=[Category.GRADES, Category.ASSESSMENTS])
@@ -291,11 +285,14 @@ def test_each_look_stands_on_its_own_ground(database, people, snapshot):  # R30,
         (row.agreement_id, row.categories, row.legal_basis, row.law_requires)
         for row in disclosures(database)[::-1]
     ] == [
-        ("a1", "attendance;directory;services", "school_official", False),
-        (f"emergency-{first.number}", "grades", EMERGENCY_BASIS, True),
-        (f"emergency-{second.number}", "assessments", EMERGENCY_BASIS, True),
+        ("a1", {"attendance", "directory", "services"}, "school_official", False),
+        (f"emergency-{first.number}", {"grades"}, EMERGENCY_BASIS, True),
+        (f"emergency-{second.number}", {"assessments"}, EMERGENCY_BASIS, True),
     ]
-    assert [emergency_disclosure_count(database, one) for one in (first, second)] == [1, 1]
+    assert [emergency_disclosure_count(database, emergency) for emergency in (first, second)] == [
+        1,
+        1,
+    ]
     assert scope.by_agreement.categories("s1") == {
         Category.DIRECTORY,
         Category.ATTENDANCE,
@@ -307,7 +304,7 @@ def test_the_report_finds_them_by_student_and_by_person(database, people, snapsh
     district = scope_of(database, snapshot, people["admin"])
     opened(database, district, "s4", user_id=people["caseworker"].user_id)
     newest = opened(database, scope_of(database, snapshot, people["caseworker"]))
-    assert [one.student_id for one in emergencies(database)] == ["s1", "s4"]
+    assert [emergency.student_id for emergency in emergencies(database)] == ["s1", "s4"]
     assert emergencies(database, student_id="s1") == [newest]
     assert len(emergencies(database, user_id=people["caseworker"].user_id)) == 2
     assert emergencies(database, user_id=people["coordinator"].user_id) == []
@@ -335,7 +332,7 @@ CLOCK_CHANGES += [
 
 @pytest.fixture
 def in_california(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The machine's clock is that of a district by the Pacific."""
+    """The machine's clock is that of a district in California."""
     monkeypatch.setenv("TZ", PACIFIC.key)
     time.tzset()
     yield
@@ -358,17 +355,22 @@ def test_four_hours_are_four_hours_on_the_nights_on_which_clocks_change(  # R30
     text = text.replace("2026-07-31", "2026-12-31").replace("2026-09-30", "2026-12-31")
     save_agreement(database, parse_agreement(text, "a1"))
     now = shown_by_the_clock(0)
-    made = opened(database, scope_of(database, snapshot, caseworker, now), hours=MAX_HOURS, now=now)
+    emergency = opened(
+        database, scope_of(database, snapshot, caseworker, now), hours=MAX_HOURS, now=now
+    )
     publish_snapshot(database, snapshot)
     for minutes in (0, 20, 40, 60, 80, 100, 130, 160, 190, 220, 239, 240, 260, 290, 320, 380):
         moment = shown_by_the_clock(minutes)
         may_see = Category.GRADES in scope_of(database, snapshot, caseworker, moment).categories(
             "s1"
         )
-        assert may_see == made.is_open(moment) == (minutes < 60 * MAX_HOURS), (opening, minutes)
+        assert may_see == emergency.is_open(moment) == (minutes < 60 * MAX_HOURS), (
+            opening,
+            minutes,
+        )
         if has_row_security(database):
             rows = RowSecuredSnapshot(snapshot, database, caseworker.user_id, moment, ["s1"]).rows(
                 "course_grades"
             )
             assert bool(rows.num_rows) == may_see, (opening, minutes)
-    assert made.ends_at == shown_by_the_clock(60 * MAX_HOURS)
+    assert emergency.ends_at == shown_by_the_clock(60 * MAX_HOURS)

@@ -1,4 +1,4 @@
-"""What is written out once answers every snapshot and every scope just as Ibis does."""
+"""A compiled query gives for every snapshot and scope what Ibis gives."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def test_every_table_of_every_scope_is_as_ibis_has_it(seed: int, new_sqlite, tmp
     for scope in [*seen, scopes[-1], pipeline_scope(snapshot, "audit", NOW.date())]:
         records = ScopedRecords(snapshot, scope)
         for name in TABLES:
-            own = records.table(name).order_by(list(canonical_table(name).key)).to_pandas()
-            pd.testing.assert_frame_equal(records.frame(name), own)
+            expected = records.table(name).order_by(list(canonical_table(name).key)).to_pandas()
+            pd.testing.assert_frame_equal(records.frame(name), expected)
 
 
 def test_every_family_of_features_is_as_ibis_has_it(tmp_path: Path):
@@ -45,22 +45,22 @@ def test_every_family_of_features_is_as_ibis_has_it(tmp_path: Path):
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", NOW.date()))
     for day in (NOW.date(), date(2026, 1, 20)):
         for family in FAMILIES:
-            found, own = (
+            result, expected = (
                 frame.sort_values("student_id", ignore_index=True)
                 for frame in (records.ask(family, day), family(records, day).to_pandas())
             )
-            pd.testing.assert_frame_equal(found, own)
+            pd.testing.assert_frame_equal(result, expected)
 
 
 def test_one_written_query_answers_any_snapshot(tmp_path: Path):
-    asked = compile_query(names_of_schools)
-    assert asked.sql is compile_query(names_of_schools).sql
+    query = compile_query(names_of_schools)
+    assert query.sql is compile_query(names_of_schools).sql
     for count in (30, 50):
         snapshot = snapshot_of(
             draw_rows(np.random.default_rng(count), count), tmp_path / f"it's {count}"
         )
-        own = names_of_schools(snapshot).to_pandas()
-        assert len(own) > 0 and asked.frame(snapshot).equals(own)
+        expected = names_of_schools(snapshot).to_pandas()
+        assert len(expected) > 0 and query.frame(snapshot).equals(expected)
 
 
 def test_what_is_given_to_a_query_does_not_stay_behind(tmp_path: Path):
@@ -84,7 +84,7 @@ def test_a_query_that_looks_at_whom_it_is_asked_of_cannot_be_written(tmp_path: P
 def test_one_written_query_answers_any_day(tmp_path: Path):
     snapshot = snapshot_of(draw_rows(np.random.default_rng(2), 60), tmp_path)
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", NOW.date()))
-    found = set()
+    counts = set()
     for day in (date(2026, 2, 3), date(2026, 3, 3), NOW.date()):
         first = pd.Timestamp(day - timedelta(days=20))
         rows = records.frame("attendance_events")
@@ -94,8 +94,8 @@ def test_one_written_query_answers_any_day(tmp_path: Path):
         ]
         answer = records.ask(absences_within, 20, day)
         assert sorted(answer["student_id"]) == sorted(expected["student_id"])
-        found.add(len(answer))
-    assert len(found) > 1
+        counts.add(len(answer))
+    assert len(counts) > 1
 
 
 def absences_within(records: ScopedRecords, many: int, day: DateLike) -> Any:

@@ -1,6 +1,4 @@
-"""Snapshots share one engine of the process, and nothing else: what one reading has named, no other
-can reach.
-"""
+"""Snapshots share one engine per process, but no views."""
 
 from __future__ import annotations
 
@@ -65,7 +63,7 @@ def test_a_reading_that_has_ended_ends_no_other(home: Path):
 
 def test_many_threads_read_at_once(home: Path):
     with ThreadPoolExecutor(8) as pool:
-        assert all(found == sorted(STUDENTS) for found in pool.map(read, [home] * 64))
+        assert all(students == sorted(STUDENTS) for students in pool.map(read, [home] * 64))
 
 
 def test_a_fork_reads_with_an_engine_of_its_own(home: Path):

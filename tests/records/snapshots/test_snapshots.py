@@ -1,4 +1,4 @@
-"""Loads are all or nothing, repeatable, and never mixed."""
+"""Loads are atomic, repeatable and never mixed."""
 
 from __future__ import annotations
 
@@ -172,9 +172,7 @@ print(report.rows["service_sessions"], peak_mb())
 
 
 def peak_of(folder: Path, home: Path, rows: int) -> int:
-    """Megabytes that a process needs at most to load so many sessions, a hundredth of them
-    damaged.
-    """
+    """The megabytes that a process needs to load so many sessions, one in a hundred damaged."""
     folder.mkdir()
     rng = random.Random(rows)
     with (folder / "sessions.csv").open("w") as out:
@@ -187,8 +185,8 @@ def peak_of(folder: Path, home: Path, rows: int) -> int:
     run = subprocess.run(
         [sys.executable, "-c", LOADING, folder, home], capture_output=True, text=True, check=True
     )
-    kept, peak = map(int, run.stdout.split())
-    assert kept == rows - rows // 100
+    row_count, peak = map(int, run.stdout.split())
+    assert row_count == rows - rows // 100
     return peak
 
 
@@ -199,7 +197,7 @@ def test_ten_times_the_rows_do_not_need_ten_times_the_memory(tmp_path: Path):
 
 
 class OneSession:
-    """A connector of one session, told first of nobody and then of two students."""
+    """A connector of one session, first of an unknown student and then of two students."""
 
     name = "rows"
     tables: tuple[str, ...] = ("service_sessions",)
@@ -246,10 +244,12 @@ def test_a_table_without_rows_is_empty_and_typed_on_each_threads_own_connection(
             for name in ("service_sessions", "service_enrollments", "service_sessions")
         ]
         joined = empty[0].join(snapshot.table("students"), "student_id")
-        assert {id(found) for one in (*empty, joined) for found in one._find_backends()[0]} == {
-            id(snapshot.connection)
-        }
-        return [(one.count().to_pyarrow().as_py(), list(one.columns)) for one in (*empty, joined)]
+        assert {
+            id(backend) for rows in (*empty, joined) for backend in rows._find_backends()[0]
+        } == {id(snapshot.connection)}
+        return [
+            (rows.count().to_pyarrow().as_py(), list(rows.columns)) for rows in (*empty, joined)
+        ]
 
     with ThreadPoolExecutor(8) as pool:
         seen = list(pool.map(look, range(40)))

@@ -1,6 +1,4 @@
-"""What is never stored is planted in every format that partners and districts send, and then looked
-for on disk.
-"""
+"""What is never stored is planted in every format, and then searched for on disk."""
 
 from __future__ import annotations
 
@@ -54,9 +52,7 @@ attended = "attended"
 
 
 def planted(header: str, *rows: str) -> str:
-    """A CSV file with every forbidden column, free notes with a social security number, and a
-    damaged line.
-    """
+    """A CSV file with every forbidden column, notes with a social security number, a bad line."""
     more = ",".join((*HEADERS, "Notes"))
     secret = ",".join(SECRETS) + f",her number is {NUMBERS[0]}"
     lines = [
@@ -136,21 +132,21 @@ def test_what_is_never_stored_is_nowhere_on_disk_nor_in_the_report(
         "oneroster-zip": lambda: zipped_roster(folder, home),
     }[kind]()
     assert (
-        sum(one.kept for one in report.files) >= 1
-        and sum(one.quarantined for one in report.files) >= 4
+        sum(file.kept for file in report.files) >= 1
+        and sum(file.quarantined for file in report.files) >= 4
     )
-    assert {one["kind"] for one in report.dropped_columns} >= set(NEVER_INGEST)
-    assert {one["column"] for one in report.dropped_columns} >= set(HEADERS)
+    assert {column["kind"] for column in report.dropped_columns} >= set(NEVER_INGEST)
+    assert {column["column"] for column in report.dropped_columns} >= set(HEADERS)
     places = [
         *files_on_disk(home),
         (Path("report"), json.dumps(asdict(report), default=str).encode()),
     ]
     assert any(
-        file.name == "quarantine.parquet" and b"struck out" in found for file, found in places
+        file.name == "quarantine.parquet" and b"struck out" in content for file, content in places
     )
-    for file, found in places:
+    for file, content in places:
         for secret in (*SECRETS, *NUMBERS):
-            assert secret.encode() not in found, (file, secret)
+            assert secret.encode() not in content, (file, secret)
 
 
 def test_each_kind_that_is_never_stored_has_a_planted_spelling():

@@ -186,7 +186,7 @@ def test_an_explanation_names_the_line_and_is_itself_written_down(site: TestSite
     ).text
     (row,) = site.log()[before:]
     assert (row.student_id, row.route) == ("s01", "/agreements/explain")
-    assert row.categories == "directory;services;services_other"
+    assert row.categories == {"directory", "services", "services_other"}
     (kept,) = agreement_versions(site.database, "a1")
     line = (
         kept.agreement.text.splitlines().index(
@@ -199,7 +199,7 @@ def test_an_explanation_names_the_line_and_is_itself_written_down(site: TestSite
         "Staff caseworker may see: name, grade and school, attendance, course marks, test results"
         in page
     )
-    assert "Does the agreement name this part of the record? No." in page
+    assert "Does the agreement cover this part of the record? No." in page
     assert f"Given00 {district.CANARY}" in page and "Shown to Staff district_admin" in page
 
 

@@ -113,7 +113,7 @@ def test_an_opt_out_and_its_end_are_written_down(site: TestSite, officer: httpx.
     [
         (
             {"organization_id": "nobody"},
-            "Partner: this is &#39;nobody&#39;; it must be a partner on record.",
+            "Partner: this is &#39;nobody&#39;; it must be a registered partner organization.",
         ),
         ({"organization_id": "district"}, "Partner: this is"),
         ({"categories": []}, "What it opens: this is empty"),
@@ -184,5 +184,9 @@ def test_a_students_page_is_found_by_code_and_is_a_look(
     assert district.CANARY not in officer.get("/consents").text and len(site.log()) == before
     page = officer.get(path).text
     (row,) = site.log()[before:]
-    assert (row.student_id, row.route, row.categories) == ("s01", "/consents/{handle}", "directory")
+    assert (row.student_id, row.route, row.categories) == (
+        "s01",
+        "/consents/{handle}",
+        {"directory"},
+    )
     assert district.CANARY in page and "Shown to Staff district_admin" in page

@@ -128,7 +128,7 @@ def test_two_people_release_one_student_and_the_parts_that_the_paper_names(  # R
         "s01",
         "demand-1",
         "judicial_order",
-        "attendance;grades",
+        {"attendance", "grades"},
         "/demands/{number}/release",
         True,
     )
