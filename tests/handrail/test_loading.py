@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from handrail.cli import app
 from records.database.engine import open_database
-from records.disclosure_log.disclosures import disclosures
+from records.disclosure_log.history import disclosures
 from records.loading.load_history import loads
 from records.people.accounts import Organization, add_organization, add_staff
 from records.people.viewer import DISTRICT, Role

@@ -20,7 +20,9 @@ from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.connectors.edfi.files import EdFiFiles
 from records.database.engine import open_database
-from records.disclosure_log.disclosures import count_disclosures, record_disclosures, verify_log
+from records.disclosure_log.disclosures import record_disclosures
+from records.disclosure_log.history import count_disclosures
+from records.disclosure_log.verification import verify_log
 from records.loading.load import load
 from records.people.accounts import active_staff_member
 from records.people.viewer import Role
