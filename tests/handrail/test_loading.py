@@ -58,7 +58,7 @@ def test_an_export_with_far_fewer_students_is_held_until_somebody_says_it_is_rig
     code, said = run("load", "oneroster", fewer)
     assert (
         code == 2
-        and "it holds 79 students, and the records that serve hold 100" in said
+        and "it has 79 students, and the current records have 100" in said
         and "--accept" in said
     )
     assert Snapshot.current(home).id == before

@@ -224,7 +224,7 @@ def test_a_paper_without_a_judge_cannot_be_proposed_and_the_page_says_so(  # R28
     refused = send(first, path, decision="propose", reason="They insist")
     assert refused.status_code == 409 and "Nothing can be released" in refused.text
     claimed = written_down(site, first, kind=kind, signed_by_judge="true")
-    assert claimed.status_code == 422 and "comes from no court" in claimed.text
+    assert claimed.status_code == 422 and "does not come from a court" in claimed.text
     assert len(demands(site.database)) == 1
 
 
@@ -396,7 +396,7 @@ def test_what_was_typed_is_still_there_when_something_was_missing(
     site: TestSite, first: httpx.Client
 ):
     page = written_down(site, first, reason=" ", issuer='"><script>alert(1)</script>').text
-    assert "Please say why" in page and "<script" not in page and "&lt;script&gt;" in page
+    assert "Please give a reason" in page and "<script" not in page and "&lt;script&gt;" in page
     assert re.search(r'value="subpoena" required checked', page) and re.search(
         r'value="attendance" checked', page
     )
