@@ -45,6 +45,7 @@ class ExplorationPolicy:
 
     @property
     def on(self) -> bool:
+        """Whether any list's order may be randomized."""
         return self.share > 0
 
 

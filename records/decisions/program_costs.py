@@ -54,6 +54,7 @@ class ProgramCost:
 
     @property
     def dollars(self) -> float:
+        """The amount in dollars."""
         return self.cents / 100
 
 

@@ -1,7 +1,7 @@
 """Reading the disclosure log: single disclosures, and sums by party and by account.
 
-Answers a family that asks who saw a record, and a district that asks what one account saw. It reads
-and writes nothing; what it returns is not verified here.
+Answers a family that asks who saw a record, and a district that asks what one account saw. It
+writes nothing, and does not verify the chain of what it reads.
 """
 
 from __future__ import annotations

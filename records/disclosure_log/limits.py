@@ -53,7 +53,7 @@ def exceeded_limit(
     student_ids: Collection[str],
     now: datetime,
 ) -> TooManyStudents | None:
-    """The limit that showing these students would exceed; None where it may be shown.
+    """The limit that showing these students would exceed; None if they may be shown.
 
     A student whom the viewer has already been shown today is not counted again.
     """

@@ -399,11 +399,12 @@ def _predict(participants: pa.Table, students: pd.DataFrame) -> list[tuple[Any, 
         predictions = linker.inference.predict(
             threshold_match_probability=_MIN_MATCH_PROBABILITY, warning_mode="never"
         )
-        return (
+        rows: list[tuple[Any, ...]] = (
             predictions.as_duckdbpyrelation()
             .project(f"unique_id_l, unique_id_r, match_weight, {gammas}")
             .fetchall()
         )
+    return rows
 
 
 def _settings(students: int) -> SettingsCreator:

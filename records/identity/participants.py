@@ -101,6 +101,7 @@ class ParticipantLink:
 
     @property
     def waits(self) -> bool:
+        """Whether a person may decide who the participant is."""
         return _is_open(self.status, self.decided_by)
 
     @property
@@ -306,9 +307,9 @@ def reopen_participant(
 def _update_participant(session: Session, rows: dict[str, ParticipantRow], match: Match) -> None:
     """Bring one participant up to date with a comparison.
 
-    A new participant, and one about whom nobody has decided, gets the comparison's result. One who
-    was decided stays as decided, or becomes `changed` where the decision is outdated. One whose
-    name was purged is left alone until there is a new candidate.
+    A new participant, and one about whom nobody has decided, gets the comparison's result. A
+    decision stays, or becomes `changed` where it is outdated. A participant whose name was purged
+    is left alone until there is a new candidate.
     """
     participant = match.participant
     row = rows.get(participant.participant_id)

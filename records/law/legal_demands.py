@@ -81,6 +81,7 @@ class Demand:
 
     @property
     def kind(self) -> DocumentKind:
+        """The kind of its document, with its legal effect."""
         return DOCUMENT_KINDS[self.paper.kind]
 
 

@@ -29,9 +29,7 @@ BASES = (
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database as the release before left it: the first three migrations, and a log in its
-    format.
-    """
+    """A database as the first three migrations left it, with a log in the format of then."""
     if request.param == "sqlite":
         address = f"sqlite:///{tmp_path / 'handrail.db'}"
     else:

@@ -311,10 +311,10 @@ def test_a_later_load_or_fetch_leaves_the_student_out(home: Path, database: Data
     snapshot_of(rows(), home, leave_out=is_destroyed)
     (report,) = Snapshot.current(home).manifest["sources"]
     assert all(
-        f["read"] == f["kept"] + f["quarantined"] + f["duplicates"] + f["ignored"]
-        for f in report["files"]
+        file["read"] == file["kept"] + file["quarantined"] + file["duplicates"] + file["ignored"]
+        for file in report["files"]
     )
-    ignored = {f["file"]: f["ignored_kinds"] for f in report["files"] if f["ignored"]}
+    ignored = {file["file"]: file["ignored_kinds"] for file in report["files"] if file["ignored"]}
     assert ignored["students.rows"] == {"records of a student that were destroyed": 1}
     with open_mirror(home / "sources" / "sis") as mirror:
         mirror.begin("absences", 0, sweeps=True)
