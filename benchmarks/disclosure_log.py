@@ -26,17 +26,11 @@ from sqlalchemy import create_engine, text
 
 from records.canonical.schema import Category
 from records.database.engine import Database, open_database
-from records.disclosure_log.disclosures import (
-    DisclosureLimits,
-    Verification,
-    count_disclosures,
-    disclosures,
-    exposures,
-    parties,
-    record_disclosures,
-    verify_log,
-)
+from records.disclosure_log.disclosures import record_disclosures
 from records.disclosure_log.hash_chain import GENESIS
+from records.disclosure_log.history import count_disclosures, disclosures, exposures, parties
+from records.disclosure_log.limits import DisclosureLimits
+from records.disclosure_log.verification import Verification, verify_log
 from records.people.viewer import Grant, Role, Scope, Viewer
 from serving.exports.disclosure_report import read_report, report_csv, report_pdf
 

@@ -29,7 +29,8 @@ from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.connectors.oneroster.files import OneRosterFiles
 from records.database.engine import Database, open_database
-from records.disclosure_log.disclosures import record_disclosures, verify_log
+from records.disclosure_log.disclosures import record_disclosures
+from records.disclosure_log.verification import verify_log
 from records.loading.load import load
 from records.people.accounts import active_staff_member, start_session
 from records.people.viewer import Scope

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
-from records.disclosure_log.disclosures import DisclosureLimits
+from records.disclosure_log.limits import DisclosureLimits
 from records.system.errors import UserError
 
 DEMO_MARKER_FILE = "demo.json"

@@ -13,18 +13,13 @@ from handrail.commands.accounts import authenticated_viewer
 from handrail.console import Home, out, print_table, report_user_errors
 from handrail.settings import Settings
 from records.database.engine import Database, open_database
+from records.law.backups import Backup, add_backup, backups, mark_backup_destroyed
+from records.law.certificates import Certificate, certificates, overdue_destructions
 from records.law.destruction import (
-    Backup,
-    Certificate,
     DestructionError,
-    add_backup,
-    backups,
-    certificates,
     destroy_agreement_data,
     destroy_student,
     finish_destructions,
-    mark_backup_destroyed,
-    overdue_destructions,
 )
 from records.people.viewer import Viewer
 from records.permissions.destructions import UnfinishedDestruction, unfinished_destructions

@@ -19,18 +19,15 @@ from records.access.scope import scope_for
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.database.engine import Database, open_database
-from records.disclosure_log.disclosures import (
-    Exposure,
+from records.disclosure_log.checkpoints import (
     export_checkpoint,
-    exposures,
     read_checkpoints,
-    record_disclosures,
     saved_checkpoints,
-    with_former_students,
 )
-from records.disclosure_log.disclosures import (
-    verify_log as verify,
-)
+from records.disclosure_log.disclosures import record_disclosures
+from records.disclosure_log.history import Exposure, exposures
+from records.disclosure_log.student_references import with_former_students
+from records.disclosure_log.verification import verify_log as verify
 from records.people.accounts import organizations, staff_member
 from records.people.district_admins import require_district_admin
 from records.people.viewer import NotInScope, Scope, Viewer

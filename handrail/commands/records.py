@@ -54,7 +54,8 @@ from records.identity.participants import (
     linked_students,
     purge_non_student_names,
 )
-from records.law.destruction import destroyed_student_filter, overdue_destructions
+from records.law.certificates import overdue_destructions
+from records.law.destruction import destroyed_student_filter
 from records.loading.load import load
 from records.loading.load_history import (
     SuspiciousLoad,

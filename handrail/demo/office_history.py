@@ -21,8 +21,10 @@ from records.database.engine import Database
 from records.decisions.program_costs import replace_program_costs
 from records.disclosure_log.disclosures import record_disclosures
 from records.identity.participants import resolve_participant, review_queue
-from records.law.destruction import Backup, add_backup, destroy_student, mark_backup_destroyed
-from records.law.legal_demands import LegalDocument, propose_release, record_demand, record_notice
+from records.law.backups import Backup, add_backup, mark_backup_destroyed
+from records.law.destruction import destroy_student
+from records.law.legal_demands import propose_release, record_demand, record_notice
+from records.law.legal_documents import LegalDocument
 from records.people.accounts import active_staff_member
 from records.people.notices import mark_seen, notices
 from records.people.viewer import Scope, Viewer

@@ -1,8 +1,7 @@
-"""What people did with suggestions: accepted or dismissed, with the reason and with what they were
-shown.
+"""What caseworkers did with suggestions: accepted or dismissed, why, and what they were shown.
 
-A decision changes no record of the student and denies no service. It is kept for the student's file
-with the organisation that made it, and nobody else reads it.
+A decision changes no record of the student and denies no service. It is stored for the student's
+file with the organization that made it, and no other organization reads it.
 """
 
 from __future__ import annotations
@@ -22,15 +21,19 @@ from records.people.viewer import NotInScope, Role, Scope
 ACCEPTED, DISMISSED = "accepted", "dismissed"
 ACTIONS = (ACCEPTED, DISMISSED)
 MAX_REASON_LENGTH = 1000
+"""Characters."""
 
 
 class DecisionError(ValueError):
-    """A decision that cannot be recorded; the message says why in plain words."""
+    """A decision that cannot be recorded; the message is shown to the user as written."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision. `shown` is what stood on the page when it was made, as JSON."""
+    """One decision. `shown` is what was on the page when it was made, as JSON.
+
+    `rank` is the place of the support on that list, from 1.
+    """
 
     at: datetime
     user_id: str
@@ -42,6 +45,9 @@ class Decision:
     model_sha256: str
     rank: int
     shown: str
+
+
+_COLUMNS = tuple(getattr(DecisionRow, field.name) for field in fields(Decision))
 
 
 def record_decision(
@@ -56,12 +62,12 @@ def record_decision(
     shown: Mapping[str, Any],
     now: datetime,
 ) -> Decision:
-    """Keep what the viewer decided about one suggestion.
+    """Record what the viewer decided about one suggestion.
 
     Raises:
         NotInScope: the student is not in the viewer's scope.
-        DecisionError: the action is unknown, the support is not theirs to suggest, or a dismissal
-            gives no reason.
+        DecisionError: the action is unknown, the viewer's agreement does not name the support, the
+            reason is too long, or a dismissal gives none.
     """
     scope.handle(student_id)
     reason = reason.strip()
@@ -74,16 +80,16 @@ def record_decision(
     if len(reason) > MAX_REASON_LENGTH:
         raise DecisionError(f"Please keep the reason within {MAX_REASON_LENGTH:,} characters.")
     decision = Decision(
-        now,
-        scope.viewer.user_id,
-        scope.viewer.organization_id,
-        student_id,
-        support,
-        action,
-        reason,
-        model_sha256,
-        rank,
-        json.dumps(shown, sort_keys=True),
+        at=now,
+        user_id=scope.viewer.user_id,
+        organization_id=scope.viewer.organization_id,
+        student_id=student_id,
+        support=support,
+        action=action,
+        reason=reason,
+        model_sha256=model_sha256,
+        rank=rank,
+        shown=json.dumps(shown, sort_keys=True),
     )
     with database.session() as session:
         session.add(
@@ -93,7 +99,7 @@ def record_decision(
 
 
 def decisions_for_student(database: Database, scope: Scope, student_id: str) -> list[Decision]:
-    """What the viewer's own organisation decided about a student, the newest first.
+    """What the viewer's own organization decided about a student, the newest first.
 
     Raises:
         NotInScope: the student is not in the viewer's scope.
@@ -112,22 +118,22 @@ def decisions_for_student(database: Database, scope: Scope, student_id: str) -> 
 
 
 def decisions_for_model(database: Database, scope: Scope, model_sha256: str) -> list[Decision]:
-    """What anybody decided about a scope's students on suggestions of one model, the oldest first:
-    without reasons.
+    """Every organization's decisions on one model's suggestions, the oldest first, without reasons.
 
-    It is for the fairness audit, whose pipeline alone has every student in its scope.
+    For the fairness audit, whose pipeline alone has every student in its scope.
 
     Raises:
-        NotInScope: the scope is somebody's, not a pipeline's.
+        NotInScope: the scope is a person's, not a pipeline's.
     """
     if scope.viewer.role is not Role.PIPELINE:
-        raise NotInScope("Decisions of other organisations are for the audit alone.")
+        raise NotInScope("Only the fairness audit can read the decisions of other organizations.")
     query = (
         select(*_COLUMNS).where(DecisionRow.model_sha256 == model_sha256).order_by(DecisionRow.id)
     )
     with database.session() as session:
-        found = [Decision(**row._mapping) for row in session.execute(query)]
-    return [replace(one, reason="") for one in found if one.student_id in scope.students]
-
-
-_COLUMNS = tuple(getattr(DecisionRow, field.name) for field in fields(Decision))
+        decisions = [Decision(**row._mapping) for row in session.execute(query)]
+    return [
+        replace(decision, reason="")
+        for decision in decisions
+        if decision.student_id in scope.students
+    ]

@@ -1,9 +1,8 @@
-"""Whether the district lets the order of near-equal supports be drawn by lot, for how many lists,
-and how near.
+"""The district's setting for randomizing the order of near-equal suggestions.
 
-A little chance in the order, written down when it is drawn, lets a later evaluation compare
-supports without guessing why one stood first. It is off until a district administrator turns it on
-with a reason. Every setting stays on record.
+A little chance in the order, recorded when it is drawn, lets a later evaluation compare supports
+without guessing why one was listed first. It is off until a district administrator turns it on with
+a reason. Every setting stays on record.
 """
 
 from __future__ import annotations
@@ -20,8 +19,13 @@ from records.people.viewer import Viewer
 from records.system.errors import UserError
 
 MAX_SHARE = 0.1
+"""Largest share of lists whose order may be randomized."""
+
 MAX_MARGIN = 1.0
+"""Largest difference from the best support, in progress points, that may still be exchanged."""
+
 MIN_REASON_LENGTH = 20
+"""Characters."""
 
 
 class ExplorationError(UserError, ValueError):
@@ -30,8 +34,10 @@ class ExplorationError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class ExplorationPolicy:
-    """`share` of lists whose order may be drawn by lot, among supports within `within` progress
-    points of the best.
+    """For which share of lists, and among which supports, the order may be randomized.
+
+    `share` is a share of lists, 0 to 1. `within` is how far a support may be from the best one, in
+    progress points.
     """
 
     share: float = 0.0
@@ -39,6 +45,7 @@ class ExplorationPolicy:
 
     @property
     def on(self) -> bool:
+        """Whether any list's order may be randomized."""
         return self.share > 0
 
 
@@ -56,40 +63,43 @@ class ExplorationSetting:
 
 
 def set_exploration(
-    database: Database, officer: Viewer, asked: ExplorationPolicy, reason: str, now: datetime
+    database: Database, admin: Viewer, policy: ExplorationPolicy, reason: str, now: datetime
 ) -> ExplorationSetting:
-    """Let the order be drawn for a share of lists from now on; a share of 0 turns it off.
+    """Randomize the order of a share of lists from now on; a share of 0 turns it off.
 
     Raises:
-        NotADistrictAdmin: they do not act for the district.
+        NotADistrictAdmin: `admin` is not an active district administrator.
         ExplorationError: a number is out of its range, or the reason is too short.
     """
-    if not 0 <= asked.share <= MAX_SHARE:
-        raise ExplorationError(f"the share is {asked.share:g}; it must be from 0 to {MAX_SHARE:g}")
-    if not 0 <= asked.within <= MAX_MARGIN or (asked.on and not asked.within):
+    if not 0 <= policy.share <= MAX_SHARE:
+        raise ExplorationError(f"the share is {policy.share:g}; it must be from 0 to {MAX_SHARE:g}")
+    if not 0 <= policy.within <= MAX_MARGIN or (policy.on and not policy.within):
         raise ExplorationError(
-            f"near is {asked.within:g}; it must be above 0 and at most {MAX_MARGIN:g} progress "
-            "points"
+            f"near is {policy.within:g}; it must be above 0 and at most {MAX_MARGIN:g} progress"
+            " points"
         )
     if len(reason.strip()) < MIN_REASON_LENGTH:
         raise ExplorationError(
             f"the reason must be a sentence of {MIN_REASON_LENGTH} characters or more"
         )
-    made = ExplorationSetting(
-        asked if asked.on else NO_EXPLORATION, officer.user_id, now, reason.strip()
+    setting = ExplorationSetting(
+        exploration=policy if policy.on else NO_EXPLORATION,
+        set_by=admin.user_id,
+        set_at=now,
+        reason=reason.strip(),
     )
     with database.session() as session:
-        require_district_admin(session, officer, "let the order of suggestions be drawn")
+        require_district_admin(session, admin, "let the order of suggestions be drawn")
         session.add(
             ExplorationRow(
-                share=made.exploration.share,
-                within=made.exploration.within,
-                set_by=made.set_by,
-                set_at=made.set_at,
-                reason=made.reason,
+                share=setting.exploration.share,
+                within=setting.exploration.within,
+                set_by=setting.set_by,
+                set_at=setting.set_at,
+                reason=setting.reason,
             )
         )
-    return made
+    return setting
 
 
 def exploration_settings(database: Database) -> list[ExplorationSetting]:
@@ -98,19 +108,22 @@ def exploration_settings(database: Database) -> list[ExplorationSetting]:
     with database.session() as session:
         return [
             ExplorationSetting(
-                ExplorationPolicy(row.share, row.within), row.set_by, row.set_at, row.reason
+                exploration=ExplorationPolicy(row.share, row.within),
+                set_by=row.set_by,
+                set_at=row.set_at,
+                reason=row.reason,
             )
             for row in session.scalars(query)
         ]
 
 
 def current_exploration(database: Database) -> ExplorationPolicy:
-    """What holds now: off where nothing was ever set."""
+    """The policy in force; `NO_EXPLORATION` where none was ever set."""
     query = (
         select(ExplorationRow.share, ExplorationRow.within)
         .order_by(ExplorationRow.id.desc())
         .limit(1)
     )
     with database.session() as session:
-        found = session.execute(query).first()
-    return ExplorationPolicy(*found) if found else NO_EXPLORATION
+        row = session.execute(query).first()
+    return ExplorationPolicy(*row) if row else NO_EXPLORATION

@@ -1,17 +1,17 @@
-"""Every list of suggestions that somebody was shown, with the chance that each support had to stand
-first.
+"""Impressions: the suggestion lists that people were shown, with each support's propensity.
 
-Later evaluation weighs what was chosen by the chance that it was shown; where that chance was not
-written down, it has to be guessed (Bottou et al. 2013, "Counterfactual reasoning and learning
-systems", JMLR 14). Beside the list stands what a challenger would have shown, which nobody sees. A
-list is kept once, however often it is looked at, and goes with the student's other records.
+A later evaluation weights what was chosen by the probability with which it was shown first; where
+that was not recorded, it has to be guessed (Bottou et al. 2013, "Counterfactual reasoning and
+learning systems", JMLR 14). Stored with each list is what a challenger would have shown, which
+nobody sees. A list is stored once, however often it is viewed, and is destroyed with the student's
+other records.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
@@ -23,13 +23,15 @@ from records.database.engine import Database
 from records.database.tables import ImpressionRow
 from records.people.viewer import Scope
 
-_INSERTS = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+_INSERT_OF_DIALECT = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
 @dataclass(frozen=True)
 class RankedSupport:
-    """One place on a list. `first_chance`: how likely it was to stand first, 0 to 1, given what
-    scope showed.
+    """One place on a list: its rank from 1, and the model's estimate of the support's benefit.
+
+    `first_chance` is the probability, 0 to 1, that it was listed first, given what scope showed.
+    `benefit` and its lower bound `lower` are in progress points.
     """
 
     support: str
@@ -41,10 +43,10 @@ class RankedSupport:
 
 @dataclass(frozen=True)
 class Impression:
-    """One list as one organisation's staff saw it. `drawn`: its order was drawn by lot.
+    """One list as one organization's staff saw it; `drawn` if its order was randomized.
 
-    `challenger`: the supports that the challenger would have shown, best first; `challenger_sha256`
-    is empty where no challenger ran.
+    `challenger` has the supports that the challenger model would have shown, best first;
+    `challenger_sha256` is empty where no challenger ran.
     """
 
     student_id: str
@@ -59,39 +61,40 @@ class Impression:
 
     @property
     def first(self) -> str:
-        """The support that stood first; an empty text on an empty list."""
+        """The support that was listed first; an empty text for an empty list."""
         return min(self.listed, key=lambda entry: entry.rank).support if self.listed else ""
 
     @property
     def key(self) -> str:
-        """The same for the same list, and for no other."""
+        """A digest over all fields, equal for equal lists alone; it is stored with the list."""
+        stored_fields = asdict(self) | {"listed": [_stored_fields(entry) for entry in self.listed]}
         return hashlib.sha256(
-            json.dumps(asdict(self), sort_keys=True, default=str).encode()
+            json.dumps(stored_fields, sort_keys=True, default=str).encode()
         ).hexdigest()
 
 
 def log_impressions(database: Database, lists: Iterable[Impression], now: datetime) -> None:
-    """Keep lists that are about to be shown; one that is kept already stays as it is."""
+    """Store lists that are about to be shown; one that is already stored stays as it is."""
     rows = [
         {
-            "key": one.key,
+            "key": impression.key,
             "shown_at": now,
-            "student_id": one.student_id,
-            "organization_id": one.organization_id,
-            "as_of": one.as_of,
-            "snapshot_id": one.snapshot_id,
-            "model_sha256": one.model_sha256,
-            "listed": json.dumps([asdict(entry) for entry in one.listed]),
-            "drawn": one.drawn,
-            "challenger_sha256": one.challenger_sha256,
-            "challenger": json.dumps(one.challenger),
+            "student_id": impression.student_id,
+            "organization_id": impression.organization_id,
+            "as_of": impression.as_of,
+            "snapshot_id": impression.snapshot_id,
+            "model_sha256": impression.model_sha256,
+            "listed": json.dumps([_stored_fields(entry) for entry in impression.listed]),
+            "drawn": impression.drawn,
+            "challenger_sha256": impression.challenger_sha256,
+            "challenger": json.dumps(impression.challenger),
         }
-        for one in lists
+        for impression in lists
     ]
     if not rows:
         return
     with database.session() as session:
-        insert: Any = _INSERTS[session.get_bind().dialect.name]
+        insert: Any = _INSERT_OF_DIALECT[session.get_bind().dialect.name]
         session.execute(insert(ImpressionRow).on_conflict_do_nothing(index_elements=["key"]), rows)
 
 
@@ -101,25 +104,47 @@ def logged_impressions(
     """Lists about the students of a scope, the oldest first.
 
     Args:
-        challenger_sha256: only those beside which this challenger ran.
+        challenger_sha256: only those for which this challenger ran.
     """
     query = select(ImpressionRow).order_by(ImpressionRow.id)
     if challenger_sha256 is not None:
         query = query.where(ImpressionRow.challenger_sha256 == challenger_sha256)
     with database.session() as session:
-        return [_shown(row) for row in session.scalars(query) if row.student_id in scope.students]
+        return [
+            _impression(row) for row in session.scalars(query) if row.student_id in scope.students
+        ]
 
 
-def _shown(row: ImpressionRow) -> Impression:
-    listed = tuple(RankedSupport(**entry) for entry in json.loads(row.listed))
+def _stored_fields(entry: RankedSupport) -> dict[str, Any]:
+    """The keys of the column `listed`, which are also in the digest of a list."""
+    return {
+        "support": entry.support,
+        "rank": entry.rank,
+        "first_chance": entry.first_chance,
+        "benefit": entry.benefit,
+        "lower": entry.lower,
+    }
+
+
+def _ranked_support(stored: Mapping[str, Any]) -> RankedSupport:
+    return RankedSupport(
+        support=stored["support"],
+        rank=stored["rank"],
+        first_chance=stored["first_chance"],
+        benefit=stored["benefit"],
+        lower=stored["lower"],
+    )
+
+
+def _impression(row: ImpressionRow) -> Impression:
     return Impression(
-        row.student_id,
-        row.organization_id,
-        row.as_of,
-        row.snapshot_id,
-        row.model_sha256,
-        listed,
-        row.drawn,
-        row.challenger_sha256,
-        tuple(json.loads(row.challenger)),
+        student_id=row.student_id,
+        organization_id=row.organization_id,
+        as_of=row.as_of,
+        snapshot_id=row.snapshot_id,
+        model_sha256=row.model_sha256,
+        listed=tuple(_ranked_support(entry) for entry in json.loads(row.listed)),
+        drawn=row.drawn,
+        challenger_sha256=row.challenger_sha256,
+        challenger=tuple(json.loads(row.challenger)),
     )

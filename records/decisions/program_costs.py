@@ -1,9 +1,8 @@
-"""What each program costs, as a district administrator states it: dollars for each student, year or
-session.
+"""What each program costs, as a district administrator states it.
 
-A statement counts until another takes its place. What counted before stays on record, with who said
-it and when. Nothing of a student is here, and no cost that a partner states of itself: that comes
-with its files.
+A cost is in dollars for each student, year or session. A statement counts until another takes its
+place; what counted before stays on record, with who stated it and when. No student's data is here,
+and no cost that a partner states of itself: that comes with its files.
 """
 
 from __future__ import annotations
@@ -28,15 +27,16 @@ from records.system.errors import UserError
 CostUnit = Literal["student", "year", "session"]
 COST_UNITS: tuple[CostUnit, ...] = get_args(CostUnit)
 COST_COLUMNS = ("program", "dollars", "per")
-"""Of a file of costs, and of a form."""
+"""Columns of a file of costs, and fields of a form."""
+
 MAX_DOLLARS = 1_000_000_000
 _DOLLARS = re.compile(r"\$?(\d+|\d{1,3}(?:,\d{3})+)(?:\.(\d{1,2}))?", re.ASCII)
 
 
 class ProgramCostError(UserError, ValueError):
-    """A cost that cannot be written down, and why; nothing was changed.
+    """A cost that cannot be recorded, and why; nothing was changed.
 
-    `field` is the one of `COST_COLUMNS` that is not right, or empty; the message names it.
+    `field` is the one of `COST_COLUMNS` that is wrong, or empty; the message names it.
     """
 
     def __init__(self, reason: str, field: str = "") -> None:
@@ -46,7 +46,7 @@ class ProgramCostError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class ProgramCost:
-    """What one program costs."""
+    """What one program costs: an amount in cents, for each `per`."""
 
     program_id: str
     cents: int
@@ -54,6 +54,7 @@ class ProgramCost:
 
     @property
     def dollars(self) -> float:
+        """The amount in dollars."""
         return self.cents / 100
 
 
@@ -68,133 +69,148 @@ class StatedCost:
     ended_at: datetime | None
 
 
-def parse_program_cost(fields: Mapping[str, str], known: Collection[str]) -> ProgramCost:
-    """A cost from the words of a form or of a file's row, by the names in `COST_COLUMNS`.
+def parse_program_cost(fields: Mapping[str, str], known_programs: Collection[str]) -> ProgramCost:
+    """A cost from the text of a form or of a file's row.
 
     Args:
-        known: the programs on record.
+        fields: the text of each of `COST_COLUMNS`.
+        known_programs: IDs of the programs on record.
 
     Raises:
         ProgramCostError: naming what is wrong and what would be right.
     """
     program, dollars, per = (fields[name].strip() for name in COST_COLUMNS)
-    if program not in known:
-        programs = ", ".join(sorted(known)) or "there is none"
+    if program not in known_programs:
+        programs = ", ".join(sorted(known_programs)) or "there is none"
         raise ProgramCostError(
             f"is {program!r}; it must be a program on record: {programs}", "program"
         )
-    found = _DOLLARS.fullmatch(dollars)
-    if found is None:
-        raise ProgramCostError(
-            f"is {dollars!r}; it must be an amount such as 1250 or 1250.50", "dollars"
-        )
-    cents = int(found[1].replace(",", "")) * 100 + int((found[2] or "0").ljust(2, "0"))
-    if cents > MAX_DOLLARS * 100:
-        raise ProgramCostError(f"is {dollars!r}; it must be at most {MAX_DOLLARS}", "dollars")
-    for one in COST_UNITS:
-        if per == one:
-            return ProgramCost(program, cents, one)
-    raise ProgramCostError(
-        f"is {per!r}; it must be {', '.join(COST_UNITS[:-1])} or {COST_UNITS[-1]}", "per"
-    )
+    return ProgramCost(program, _parse_cents(dollars), _parse_unit(per))
 
 
-def set_program_cost(database: Database, viewer: Viewer, price: ProgramCost, now: datetime) -> None:
-    """Write down what one program costs, in place of what was stated before.
+def set_program_cost(database: Database, viewer: Viewer, cost: ProgramCost, now: datetime) -> None:
+    """Record what one program costs, in place of what was stated before.
 
     Raises:
-        NotADistrictAdmin: the viewer does not act for the district.
+        NotADistrictAdmin: the viewer is not an active district administrator.
     """
     with database.write_transaction() as session:
         require_district_admin(session, viewer, "state what a program costs")
-        before = [row for row in _counting(session) if row.program_id == price.program_id]
-        _replace(session, viewer, [price], before, now)
+        previous = [row for row in _current_rows(session) if row.program_id == cost.program_id]
+        _replace(session, viewer, [cost], previous, now)
 
 
 def replace_program_costs(
-    database: Database, viewer: Viewer, file: Path, known: Collection[str], now: datetime
+    database: Database,
+    viewer: Viewer,
+    file: Path,
+    known_programs: Collection[str],
+    now: datetime,
 ) -> list[StatedCost]:
-    """Put the costs in a CSV file with the columns `COST_COLUMNS` in the place of all that were
-    stated before.
+    """Put the costs of a CSV file in place of all that were stated before.
+
+    Args:
+        file: has the columns `COST_COLUMNS`.
+        known_programs: IDs of the programs on record.
 
     Returns:
-        What counted before and names a program that the file does not.
+        Costs that counted before and now end, because the file does not name their program.
 
     Raises:
-        NotADistrictAdmin: the viewer does not act for the district.
+        NotADistrictAdmin: the viewer is not an active district administrator.
         ProgramCostError: naming file, line and column of the first thing that is wrong; then all
             stays as it was.
     """
     with database.write_transaction() as session:
         require_district_admin(session, viewer, "state what programs cost")
-        prices = _prices(file, known)
-        before = _counting(session)
-        gone = [
-            row for row in before if row.program_id not in {price.program_id for price in prices}
-        ]
-        _replace(session, viewer, prices, before, now)
-        return [_stated(row) for row in gone]
+        costs = _read_costs(file, known_programs)
+        previous = _current_rows(session)
+        named = {cost.program_id for cost in costs}
+        dropped = [row for row in previous if row.program_id not in named]
+        _replace(session, viewer, costs, previous, now)
+        return [_stated_cost(row) for row in dropped]
 
 
 def program_costs(database: Database) -> dict[str, StatedCost]:
-    """What counts now, by program."""
+    """The costs that count now, by program ID."""
     with database.session() as session:
-        return {row.program_id: _stated(row) for row in _counting(session)}
+        return {row.program_id: _stated_cost(row) for row in _current_rows(session)}
 
 
 def cost_history(database: Database) -> list[StatedCost]:
     """Every cost that was ever stated, the oldest first."""
+    query = select(ProgramCostRow).order_by(ProgramCostRow.id)
     with database.session() as session:
-        return [
-            _stated(row)
-            for row in session.scalars(select(ProgramCostRow).order_by(ProgramCostRow.id))
-        ]
+        return [_stated_cost(row) for row in session.scalars(query)]
 
 
-def _prices(file: Path, known: Collection[str]) -> list[ProgramCost]:
-    found: dict[str, tuple[int, ProgramCost]] = {}
+def _parse_cents(dollars: str) -> int:
+    match = _DOLLARS.fullmatch(dollars)
+    if match is None:
+        raise ProgramCostError(
+            f"is {dollars!r}; it must be an amount such as 1250 or 1250.50", "dollars"
+        )
+    cents = int(match[1].replace(",", "")) * 100 + int((match[2] or "0").ljust(2, "0"))
+    if cents > MAX_DOLLARS * 100:
+        raise ProgramCostError(f"is {dollars!r}; it must be at most {MAX_DOLLARS}", "dollars")
+    return cents
+
+
+def _parse_unit(per: str) -> CostUnit:
+    for unit in COST_UNITS:
+        if per == unit:
+            return unit
+    raise ProgramCostError(
+        f"is {per!r}; it must be {', '.join(COST_UNITS[:-1])} or {COST_UNITS[-1]}", "per"
+    )
+
+
+def _read_costs(file: Path, known_programs: Collection[str]) -> list[ProgramCost]:
+    costs: list[ProgramCost] = []
+    line_of_program: dict[str, int] = {}
     try:
         for line, row in read_csv_rows(file, COST_COLUMNS):
             try:
-                price = parse_program_cost(row, known)
-                if price.program_id in found:
+                cost = parse_program_cost(row, known_programs)
+                if cost.program_id in line_of_program:
                     raise ProgramCostError(
-                        f"is {price.program_id!r}, as on line {found[price.program_id][0]}; each"
-                        " program may be named once",
+                        f"is {cost.program_id!r}, as on line {line_of_program[cost.program_id]};"
+                        " each program may be named once",
                         "program",
                     )
             except ProgramCostError as error:
                 raise ProgramCostError(f"{file.name}, line {line}: {error}") from None
-            found[price.program_id] = line, price
+            line_of_program[cost.program_id] = line
+            costs.append(cost)
     except AccountError as error:
         raise ProgramCostError(str(error)) from None
-    if not found:
+    if not costs:
         raise ProgramCostError(
             f"{file.name}, line 2: there is no program; each line below the first must name one"
         )
-    return [price for _, price in found.values()]
+    return costs
 
 
 def _replace(
     session: Session,
     viewer: Viewer,
-    prices: Iterable[ProgramCost],
-    before: Iterable[ProgramCostRow],
+    costs: Iterable[ProgramCost],
+    previous: Iterable[ProgramCostRow],
     now: datetime,
 ) -> None:
-    """End what counted before and begin what is new; what is stated again as it was goes on."""
-    new = {price.program_id: price for price in prices}
-    for row in before:
-        if _price(row) == new.get(row.program_id):
-            del new[row.program_id]
+    """End what counted before and begin what is new; a cost that is stated again goes on."""
+    new_costs = {cost.program_id: cost for cost in costs}
+    for row in previous:
+        if _program_cost(row) == new_costs.get(row.program_id):
+            del new_costs[row.program_id]
         else:
             row.ended_by, row.ended_at = viewer.user_id, now
-    for price in new.values():
+    for cost in new_costs.values():
         session.add(
             ProgramCostRow(
-                program_id=price.program_id,
-                cents=price.cents,
-                per=price.per,
+                program_id=cost.program_id,
+                cents=cost.cents,
+                per=cost.per,
                 stated_by=viewer.user_id,
                 stated_at=now,
                 ended_by=None,
@@ -203,18 +219,25 @@ def _replace(
         )
 
 
-def _counting(session: Session) -> list[ProgramCostRow]:
-    rows = (
+def _current_rows(session: Session) -> list[ProgramCostRow]:
+    query = (
         select(ProgramCostRow)
         .where(ProgramCostRow.ended_at.is_(None))
         .order_by(ProgramCostRow.program_id)
     )
-    return list(session.scalars(rows))
+    return list(session.scalars(query))
 
 
-def _price(row: ProgramCostRow) -> ProgramCost:
-    return ProgramCost(row.program_id, row.cents, next(per for per in COST_UNITS if per == row.per))
+def _program_cost(row: ProgramCostRow) -> ProgramCost:
+    unit = next(unit for unit in COST_UNITS if unit == row.per)
+    return ProgramCost(program_id=row.program_id, cents=row.cents, per=unit)
 
 
-def _stated(row: ProgramCostRow) -> StatedCost:
-    return StatedCost(_price(row), row.stated_by, row.stated_at, row.ended_by, row.ended_at)
+def _stated_cost(row: ProgramCostRow) -> StatedCost:
+    return StatedCost(
+        price=_program_cost(row),
+        stated_by=row.stated_by,
+        stated_at=row.stated_at,
+        ended_by=row.ended_by,
+        ended_at=row.ended_at,
+    )

@@ -1,10 +1,9 @@
-"""What the fairness gate said of each audit, and reviewers' signatures and refusals: sealed, and
-never changed.
+"""The fairness gate's verdict on each audit, and reviewers' signatures and refusals: all sealed.
 
-Each is bound to the bytes of one model and of one audit. A seal is made with the district's secret,
-so that a row that was written into the database, or changed there, by somebody who has not the
-secret does not count. A later decision about the same model counts instead of an earlier one; both
-stay on record.
+Each is bound to the bytes of one model and of one audit, and never changed. A seal is made with the
+district's secret: a row that somebody without the secret wrote into the database, or changed there,
+does not count. A later decision about a model counts instead of an earlier one; both stay on
+record.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Signoff:
 
 @dataclass(frozen=True)
 class GateRecord:
-    """What the gate said of one audit. `verdict` is "pass", "fail" or "cannot_tell"."""
+    """The gate's verdict on one audit: "pass", "fail" or "cannot_tell"."""
 
     at: datetime
     model_version: int
@@ -51,7 +50,7 @@ class GateRecord:
 
 
 def add_signoff(database: Database, signoff: Signoff, secret: bytes) -> None:
-    """Keep a decision, sealed.
+    """Store a decision, sealed.
 
     Raises:
         ValueError: the decision is neither "signed" nor "refused".
@@ -63,29 +62,29 @@ def add_signoff(database: Database, signoff: Signoff, secret: bytes) -> None:
 
 
 def signoffs(database: Database, model_sha256: str | None = None) -> list[Signoff]:
-    """Decisions in the order in which they were kept, the newest first; of one model's bytes or of
-    all.
+    """Decisions on one model or on all, the newest first.
 
-    They are what is on record, whether the seal is whole or not: see `verified_signoffs`.
+    They are what is on record, whether the seal is intact or not: see `verified_signoffs`.
     """
-    return [signoff for signoff, _ in _signoffs(database, model_sha256)]
+    return [signoff for signoff, _ in _signoffs_and_seals(database, model_sha256)]
 
 
 def verified_signoffs(
     database: Database, secret: bytes, model_sha256: str | None = None
 ) -> list[Signoff]:
-    """The decisions whose seal is whole, the newest first. A broken refusal still refuses: only
-    signatures need one.
+    """Decisions that count, the newest first: signatures with an intact seal, and all refusals.
+
+    A refusal whose seal is broken still refuses.
     """
     return [
-        one
-        for one, found in _signoffs(database, model_sha256)
-        if one.decision == REFUSED or hmac.compare_digest(found, seal(one, secret))
+        signoff
+        for signoff, stored_seal in _signoffs_and_seals(database, model_sha256)
+        if signoff.decision == REFUSED or hmac.compare_digest(stored_seal, seal(signoff, secret))
     ]
 
 
 def add_gate_record(database: Database, record: GateRecord, secret: bytes) -> None:
-    """Keep what the gate said, sealed."""
+    """Store the gate's verdict on an audit, sealed."""
     with database.session() as session:
         session.add(GateRecordRow(**asdict(record), seal=seal(record, secret)))
 
@@ -93,53 +92,54 @@ def add_gate_record(database: Database, record: GateRecord, secret: bytes) -> No
 def gate_records(
     database: Database, secret: bytes, model_sha256: str | None = None
 ) -> list[GateRecord]:
-    """What the gate said, of one model's bytes or of all, the newest first; only rows whose seal is
-    whole.
-    """
+    """The gate's verdicts on one model or on all, the newest first; only with an intact seal."""
     query = select(GateRecordRow).order_by(GateRecordRow.id.desc())
     if model_sha256 is not None:
         query = query.where(GateRecordRow.model_sha256 == model_sha256)
     with database.session() as session:
-        found = [
-            (
-                GateRecord(
-                    row.at,
-                    row.model_version,
-                    row.model_sha256,
-                    row.audit_sha256,
-                    row.policy_sha256,
-                    row.verdict,
-                ),
-                row.seal,
-            )
-            for row in session.scalars(query)
-        ]
-    return [record for record, kept in found if hmac.compare_digest(kept, seal(record, secret))]
+        records_and_seals = [(_gate_record(row), row.seal) for row in session.scalars(query)]
+    return [
+        record
+        for record, stored_seal in records_and_seals
+        if hmac.compare_digest(stored_seal, seal(record, secret))
+    ]
 
 
-def seal(kept: Signoff | GateRecord, secret: bytes) -> str:
-    """The seal of a row: 64 hex digits, another for every change of it. Source: RFC 2104 (HMAC)."""
-    said = json.dumps([type(kept).__name__, asdict(kept)], sort_keys=True, default=str)
-    return hmac.new(secret, f"gate\0{said}".encode(), hashlib.sha256).hexdigest()
+def seal(record: Signoff | GateRecord, secret: bytes) -> str:
+    """The seal of a row: 64 hex digits that any change of it changes. Source: RFC 2104 (HMAC).
+
+    The class's name and the names of its fields are part of what is sealed.
+    """
+    content = json.dumps([type(record).__name__, asdict(record)], sort_keys=True, default=str)
+    return hmac.new(secret, f"gate\0{content}".encode(), hashlib.sha256).hexdigest()
 
 
-def _signoffs(database: Database, model_sha256: str | None) -> list[tuple[Signoff, str]]:
+def _signoffs_and_seals(database: Database, model_sha256: str | None) -> list[tuple[Signoff, str]]:
     query = select(SignoffRow).order_by(SignoffRow.id.desc())
     if model_sha256 is not None:
         query = query.where(SignoffRow.model_sha256 == model_sha256)
     with database.session() as session:
-        return [
-            (
-                Signoff(
-                    row.at,
-                    row.reviewer_id,
-                    row.model_version,
-                    row.model_sha256,
-                    row.audit_sha256,
-                    SIGNED if row.decision == SIGNED else REFUSED,
-                    row.reason,
-                ),
-                row.seal,
-            )
-            for row in session.scalars(query)
-        ]
+        return [(_signoff(row), row.seal) for row in session.scalars(query)]
+
+
+def _signoff(row: SignoffRow) -> Signoff:
+    return Signoff(
+        at=row.at,
+        reviewer_id=row.reviewer_id,
+        model_version=row.model_version,
+        model_sha256=row.model_sha256,
+        audit_sha256=row.audit_sha256,
+        decision=SIGNED if row.decision == SIGNED else REFUSED,
+        reason=row.reason,
+    )
+
+
+def _gate_record(row: GateRecordRow) -> GateRecord:
+    return GateRecord(
+        at=row.at,
+        model_version=row.model_version,
+        model_sha256=row.model_sha256,
+        audit_sha256=row.audit_sha256,
+        policy_sha256=row.policy_sha256,
+        verdict=row.verdict,
+    )

@@ -1,6 +1,6 @@
-"""Checking a stretch of the disclosure log's chain, in this process or in one beside it.
+"""Checking a segment of the disclosure log's hash chain, in this process or in another one.
 
-Each row holds its own hash, so a stretch needs of the rest only the hash before it, and stretches
+Each row holds its own hash, so a segment needs of the rest only the hash before it, and segments
 are checked side by side. A process that does so imports this module and the database's driver,
 nothing else: all that the program imports takes longer than a hundred thousand rows.
 """
@@ -18,19 +18,23 @@ from importlib import import_module
 from typing import Any
 
 GENESIS = "0" * 64
-SEPARATOR = "\x1f"  # ASCII unit separator: no field holds it, and one that did would not be written
-_BATCH = 10_000
-_CHANGED = "row {} does not fit: it was changed, or the one before"
+"""The hash before the first row."""
+
+SEPARATOR = "\x1f"
+"""ASCII unit separator, between the fields of a row: no field may hold it."""
+
+_BATCH_ROWS = 10_000
+_ALTERED = "row {} does not match: it or the previous row was altered"
 
 
 @dataclass(frozen=True)
 class Segment:
-    """The rows after `after` up to `until`, None for all that follow, and what a driver needs to
-    read them.
+    """The rows after `after` up to `until`, and what a driver needs to read them.
 
-    `query` gives, in order, each row's number, its hash, its reference, and all that it says: field
-    by field, or joined by the database with the separator between. `heads` are the rows, with their
-    hashes, whose heads were kept.
+    `until` is None for all rows that follow. `query` gives, in order, each row's number, hash and
+    reference, then its hashed fields: one by one, or joined by the database with the separator.
+    `previous` is the hash of the row numbered `after`. `checkpoints` are the numbers and hashes of
+    rows that checkpoints name.
     """
 
     driver: str
@@ -40,108 +44,109 @@ class Segment:
     after: int
     until: int | None
     previous: str
-    heads: Sequence[tuple[int, str]]
+    checkpoints: Sequence[tuple[int, str]]
 
 
 @dataclass(frozen=True)
 class SegmentResult:
-    """The last row that was read, what is wrong there if anything, and each reference's first
-    row.
-    """
+    """The last row that was read, the problem there if any, and each reference's first row."""
 
-    place: int
+    last_row: int
     problem: str | None
-    firsts: Mapping[str, int]
+    first_rows: Mapping[str, int]
 
 
-def digest(said: Iterable[str]) -> str:
+def digest(fields: Iterable[str]) -> str:
     """SHA-256 over fields with a separator between, in hexadecimal digits."""
-    return hashlib.sha256(SEPARATOR.join(said).encode()).hexdigest()
+    return hashlib.sha256(SEPARATOR.join(fields).encode()).hexdigest()
 
 
-def check_segment(stretch: Segment) -> SegmentResult:
-    """Read one stretch to its end, or to the first row that does not hold."""
-    driver = import_module(stretch.driver)
-    firsts: dict[str, int] = {}
-    with closing(driver.connect(*stretch.arguments, **stretch.options)) as connection:
-        place, problem = _check(stretch, driver, connection, firsts)
-    return SegmentResult(place, problem, firsts)
+def check_segment(segment: Segment) -> SegmentResult:
+    """Read one segment to its end, or to the first row that does not hold."""
+    driver = import_module(segment.driver)
+    first_rows: dict[str, int] = {}
+    with closing(driver.connect(*segment.arguments, **segment.options)) as connection:
+        last_row, problem = _check_rows(segment, driver, connection, first_rows)
+    return SegmentResult(last_row, problem, first_rows)
 
 
-def check_segments(stretches: Sequence[Segment], processes: int = 1) -> Iterator[SegmentResult]:
-    """The outcomes in the order of the stretches, each as soon as it is known, from so many
-    processes side by side.
+def check_segments(segments: Sequence[Segment], processes: int = 1) -> Iterator[SegmentResult]:
+    """The results in the order of the segments, each as soon as it is known.
+
+    Args:
+        processes: how many check side by side; below two, this process does it all.
 
     Raises:
         RuntimeError: a process stopped before it was done.
     """
-    processes = min(processes, len(stretches))
+    processes = min(processes, len(segments))
     if processes < 2:
-        yield from map(check_segment, stretches)
+        yield from map(check_segment, segments)
         return
     with ExitStack() as stack:
-        started = [
-            stack.enter_context(_started(stretches[first::processes])) for first in range(processes)
+        workers = [
+            stack.enter_context(_start_worker(segments[start::processes]))
+            for start in range(processes)
         ]
-        for process in started:
-            stack.callback(process.kill)
-        for place in range(len(stretches)):
-            output = started[place % processes].stdout
+        for worker in workers:
+            stack.callback(worker.kill)
+        for index in range(len(segments)):
+            output = workers[index % processes].stdout
             assert output is not None
-            answer = output.readline()
-            if not answer:
+            line = output.readline()
+            if not line:
                 raise RuntimeError("a process that read the log stopped before it was done")
-            yield SegmentResult(**json.loads(answer))
+            yield SegmentResult(**json.loads(line))
 
 
-def _started(stretches: Sequence[Segment]) -> subprocess.Popen[str]:
+def _start_worker(segments: Sequence[Segment]) -> subprocess.Popen[str]:
+    """A process that runs this module: segments as JSON in, one result on each line out."""
     command = [sys.executable, "-P", "-m", __name__]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
-    json.dump([asdict(stretch) for stretch in stretches], process.stdin)
+    json.dump([asdict(segment) for segment in segments], process.stdin)
     process.stdin.close()
     return process
 
 
-def _check(
-    stretch: Segment, driver: Any, connection: Any, firsts: dict[str, int]
+def _check_rows(
+    segment: Segment, driver: Any, connection: Any, first_rows: dict[str, int]
 ) -> tuple[int, str | None]:
-    place, previous = stretch.after, stretch.previous
-    heads: dict[int, set[str]] = {}
-    for head, kept in stretch.heads:
-        heads.setdefault(head, set()).add(kept)
+    """The last row read and its problem, if any; fills in the first row of each reference."""
+    row_number, previous = segment.after, segment.previous
+    expected_hashes: dict[int, set[str]] = {}
+    for seq, expected in segment.checkpoints:
+        expected_hashes.setdefault(seq, set()).add(expected)
     try:
-        for seq, hashed, reference, *said in _rows(driver, connection, stretch.query):
-            place += 1
-            if seq != place:
-                return place, f"row {place} is missing or out of order: {seq} was found"
-            said.append(previous)
-            if digest(said) != hashed:
-                return place, _CHANGED.format(place)
-            if place in heads and heads[place] != {hashed}:
-                return place, f"row {place} is not the one whose head was kept"
-            if reference not in firsts:
-                firsts[reference] = place
-            previous = hashed
-    except (
-        TypeError
-    ):  # SQLite keeps what is no text in a column of text; a database joins nothing with a NULL
-        return place, _CHANGED.format(place)
+        for seq, row_hash, reference, *fields in _rows(driver, connection, segment.query):
+            row_number += 1
+            if seq != row_number:
+                return row_number, f"row {row_number} is missing or out of order: {seq} was found"
+            if digest([*fields, previous]) != row_hash:
+                return row_number, _ALTERED.format(row_number)
+            if row_number in expected_hashes and expected_hashes[row_number] != {row_hash}:
+                return row_number, f"row {row_number} does not match its saved checkpoint"
+            if reference not in first_rows:
+                first_rows[reference] = row_number
+            previous = row_hash
+    except TypeError:
+        # A field is no text: SQLite stores other types in a text column, and a NULL joins to NULL.
+        return row_number, _ALTERED.format(row_number)
     except driver.Error:
-        return place, f"row {place + 1} cannot be read"
-    if stretch.until is not None and place < stretch.until:
-        return place + 1, f"row {place + 1} is missing"
-    return place, None
+        return row_number, f"row {row_number + 1} cannot be read"
+    if segment.until is not None and row_number < segment.until:
+        return row_number + 1, f"row {row_number + 1} is missing"
+    return row_number, None
 
 
 def _rows(driver: Any, connection: Any, query: str) -> Iterable[tuple[Any, ...]]:
     if driver.__name__.startswith("sqlite3"):
         return connection.execute(query)  # type: ignore[no-any-return]
     cursor = connection.cursor(name="log")
-    cursor.itersize = _BATCH
+    cursor.itersize = _BATCH_ROWS
     return cursor.execute(query)  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":
-    for asked in json.load(sys.stdin):
-        print(json.dumps(asdict(check_segment(Segment(**asked)))), flush=True)
+    for segment_fields in json.load(sys.stdin):
+        print(json.dumps(asdict(check_segment(Segment(**segment_fields)))), flush=True)

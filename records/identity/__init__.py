@@ -1,0 +1,6 @@
+"""Identity: which district student a partner's participant is.
+
+Owns the comparison of names, birth dates, grades and schools, and the links and decisions that are
+stored. Refuses to guess: where a comparison is not sure, a person decides, and no later run
+overrides them. Start with `participants.py`, which stores; `linkage.py` compares.
+"""

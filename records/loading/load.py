@@ -1,7 +1,7 @@
-"""A source read into a new snapshot: all of it or nothing.
+"""Loading a source into a new snapshot: all of it or nothing.
 
-The same input gives the same snapshot. Two loads at once are refused rather than mixed. Rows go
-through files, never all through memory, so that a load of any size takes about as much of it as a
+Equal input gives an equal snapshot. Two loads at once are refused rather than mixed. Rows go
+through files, never all through memory, so that a load of any size takes about as much memory as a
 small one.
 """
 
@@ -11,9 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from records.connectors.corrections import Correction, apply_corrections
-from records.connectors.protocol import (
-    Connector,
-)
+from records.connectors.protocol import Connector
 from records.connectors.zip_files import open_source_folder
 from records.loading.load_report import LoadReport
 from records.loading.merging import write_tables
@@ -37,37 +35,40 @@ def load(
     """Read a source into a new snapshot and make it current.
 
     With `merge`, tables that the connector does not bring are carried over from the current
-    snapshot, and so are the programs and services of organisations that this source does not bring
-    now and did not bring before. `publish` is called with the new snapshot when it is whole, before
-    it is the current one; should it raise, the old one stays.
+    snapshot, and so are the programs and services of organizations that this source does not bring
+    now and did not bring before.
 
     Args:
         directory: the folder that holds the source's files, or a ZIP file of them.
-        leave_out: whether the records of a student, by identifier, were destroyed and must not come
-            back.
-        corrections: lines that a person has put right, read in place of the source's own.
+        publish: called with the complete new snapshot before it becomes current; should it raise,
+            the old one stays.
+        leave_out: whether the records of a student, by ID, were destroyed and must not come back.
+        corrections: lines that a person has corrected, read in place of the source's own.
+
+    Returns:
+        What was read, kept and left out.
 
     Raises:
         SourceRefused: the source cannot be read, or is not the one that was corrected; the current
             snapshot stays.
-        LoadInProgress: another load runs.
+        LoadInProgress: another load is running.
     """
     snapshots = home / "snapshots"
     snapshots.mkdir(parents=True, exist_ok=True)
     with staging_folder(snapshots) as staging:
-        collected = StagingSink(staging, connector, leave_out)
+        sink = StagingSink(staging, connector, leave_out)
         with (
-            open_source_folder(directory, staging) as folder,
-            apply_corrections(folder, corrections, staging) as right,
+            open_source_folder(directory, staging) as source,
+            apply_corrections(source, corrections, staging) as corrected_source,
         ):
-            connector.read(right, collected, progress)
-        previous = _previous(home, collected.report) if merge else None
-        report = write_tables(collected, connector, previous)
+            connector.read(corrected_source, sink, progress)
+        previous = _previous_snapshot(home, sink.report) if merge else None
+        report = write_tables(sink, connector, previous)
         report.changed = activate(staging, snapshots, report.snapshot_id, publish)
     return report
 
 
-def _previous(home: Path, report: LoadReport) -> Snapshot | None:
+def _previous_snapshot(home: Path, report: LoadReport) -> Snapshot | None:
     try:
         return Snapshot.current(home)
     except SnapshotDamaged:

@@ -1,9 +1,9 @@
-"""When each source was last loaded, and the loads that a person must look at before they count.
+"""When each source was last loaded, and warnings about loads that look like a fault.
 
-A feed that suddenly holds far fewer students, or a day on which nearly everybody is absent, is more
-likely a fault of an export than the truth: such a load is held, and what served goes on serving. A
-feed that has stopped is said to be old, and alerts about absences are then not given: nobody can
-see who came to school yesterday.
+A feed that suddenly has far fewer students, or a day on which nearly everybody is absent, is more
+likely a fault of an export than the truth: such a load waits for a person, and the current records
+stay. When a feed has stopped, alerts about absences are not given: nobody can see who came to
+school yesterday.
 """
 
 from __future__ import annotations
@@ -33,19 +33,20 @@ MAX_ABSENT_SHARE = 0.5
 """Share of students absent on one day above which the day is doubted: twice the worst ordinary
 winter day."""
 
-_FEWEST = 20
-"""Students below whom a share says nothing."""
+_MIN_STUDENTS = 20
+"""Below this number of students a share says nothing."""
 
 
 class SuspiciousLoad(UserError, ValueError):
-    """A load that is likely a fault of the export; nothing was changed until a person says that it
-    is right.
-    """
+    """A load that is likely a fault of the export; nothing changes until a person confirms it."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """One load that was done. `tables` are those that it replaced."""
+    """One completed load. `tables` are those that it replaced.
+
+    The fields are keys of `loads.jsonl`.
+    """
 
     at: datetime
     source: str
@@ -57,55 +58,52 @@ class Load:
     organization_id: str | None = None
 
     @property
-    def whose(self) -> tuple[str, str | None]:
-        """What tells a source from the others: its connector, and the partner whose files they
-        are.
-        """
+    def source_key(self) -> tuple[str, str | None]:
+        """What distinguishes a source from the others: its connector, and the partner if any."""
         return self.source, self.organization_id
 
 
 def record_load(home: Path, report: LoadReport, tables: Sequence[str], at: datetime) -> Load:
-    """Write down that a load was done: one line, appended."""
-    done = Load(
-        at,
-        report.source,
-        report.snapshot_id,
-        tuple(tables),
-        sum(file.read for file in report.files),
-        sum(file.kept for file in report.files),
-        sum(file.quarantined for file in report.files),
-        report.organization_id,
+    """Append a completed load to the history, one line."""
+    load = Load(
+        at=at,
+        source=report.source,
+        snapshot_id=report.snapshot_id,
+        tables=tuple(tables),
+        read=sum(file.read for file in report.files),
+        kept=sum(file.kept for file in report.files),
+        quarantined=sum(file.quarantined for file in report.files),
+        organization_id=report.organization_id,
     )
-    line = json.dumps(asdict(done) | {"at": at.isoformat(timespec="seconds")}) + "\n"
-    with (home / "snapshots" / "loads.jsonl").open("a+", encoding="utf-8") as log:
+    line = json.dumps(asdict(load) | {"at": at.isoformat(timespec="seconds")}) + "\n"
+    with _history_file(home).open("a+", encoding="utf-8") as log:
         log.seek(0)
-        torn = log.read()[-1:] not in ("", "\n")
-        log.write("\n" * torn + line)
+        # A line that was cut off in writing must not swallow this one.
+        is_torn = log.read()[-1:] not in ("", "\n")
+        log.write("\n" * is_torn + line)
         log.flush()
         os.fsync(log.fileno())
-    return done
+    return load
 
 
 def loads(home: Path) -> list[Load]:
-    """Every load that was written down, the newest first. A line that was cut off in writing is
-    passed over.
-    """
+    """Every load on record, the newest first; a line that was cut off in writing is skipped."""
     return list(_newest_first(home))
 
 
 def last_loads(home: Path) -> dict[tuple[str, str | None], Load]:
-    """The newest load of each source, by its connector and the partner whose files they were (None:
-    no single one).
-    """
+    """The newest load of each source, by connector and partner (None for no single partner)."""
     newest: dict[tuple[str, str | None], Load] = {}
     for load in loads(home):
-        newest.setdefault(load.whose, load)
+        newest.setdefault(load.source_key, load)
     return newest
 
 
 def stale_attendance_since(home: Path, now: datetime) -> datetime | None:
-    """When attendance was last loaded, if that is too long ago to go by; None when it is fresh, or
-    was never noted.
+    """When attendance was last loaded, if that is more than `STALE_AFTER` ago.
+
+    Returns:
+        None when attendance is fresh, or its loading was never recorded.
     """
     last = next(
         (load.at for load in _newest_first(home) if "attendance_events" in load.tables), None
@@ -114,50 +112,46 @@ def stale_attendance_since(home: Path, now: datetime) -> datetime | None:
 
 
 def load_warnings(new: Snapshot, current: Snapshot | None) -> list[str]:
-    """Why a person should look at a load before it counts, in plain words; empty when nothing is
-    odd.
-    """
+    """Why a person should check a load before it counts, as clauses; empty if nothing is odd."""
     if current is None:
         return []
-    return [*_shrunk(new, current), *_absent_days(new, current)]
+    return [*_student_loss(new, current), *_days_of_absence(new, current)]
+
+
+def _history_file(home: Path) -> Path:
+    return home / "snapshots" / "loads.jsonl"
 
 
 def _newest_first(home: Path) -> Iterator[Load]:
-    """The loads, read no further back than somebody asks: each page of the site asks for the last
-    one.
-    """
-    file = home / "snapshots" / "loads.jsonl"
+    """Loads, parsed no further back than is asked for: each page of the site asks for the last."""
+    file = _history_file(home)
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     for line in reversed(lines):
         if line.endswith("}"):
             entry = json.loads(line)
-            yield Load(
-                **entry
-                | {
-                    "at": datetime.fromisoformat(entry["at"]),
-                    "tables": tuple(entry["tables"]),
-                }
-            )
+            at, tables = datetime.fromisoformat(entry["at"]), tuple(entry["tables"])
+            yield Load(**entry | {"at": at, "tables": tables})
 
 
-def _shrunk(new: Snapshot, current: Snapshot) -> list[str]:
+def _student_loss(new: Snapshot, current: Snapshot) -> list[str]:
     before, after = (snapshot.manifest["rows"].get("students", 0) for snapshot in (current, new))
-    if before < _FEWEST or after >= before * (1 - MAX_STUDENT_LOSS):
+    if before < _MIN_STUDENTS or after >= before * (1 - MAX_STUDENT_LOSS):
         return []
-    return [f"it holds {after:,} students, and the records that serve hold {before:,}"]
+    return [f"it has {after:,} students, and the current records have {before:,}"]
 
 
-def _absent_days(new: Snapshot, current: Snapshot) -> list[str]:
+def _days_of_absence(new: Snapshot, current: Snapshot) -> list[str]:
+    """Days since the last attendance of the current records with too many students absent."""
     file = new.path / "attendance_events.parquet"
     students = new.manifest["rows"].get("students", 0)
     known_until = current.manifest["latest"].get("attendance_events")
-    if not file.exists() or students < _FEWEST or known_until is None:
+    if not file.exists() or students < _MIN_STUDENTS or known_until is None:
         return []
     with duckdb.connect() as engine:
         days = engine.execute(
-            "select date, count(distinct student_id) from read_parquet($file) where"
-            " list_contains($absent, status) and date > $since group by date having count(distinct"
-            " student_id) > $most order by date",
+            "select date, count(distinct student_id) from read_parquet($file)"
+            " where list_contains($absent, status) and date > $since"
+            " group by date having count(distinct student_id) > $most order by date",
             {
                 "file": str(file),
                 "absent": list(ABSENT_STATUSES),

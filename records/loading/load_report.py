@@ -6,20 +6,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from records.connectors.protocol import (
-    FileCount,
-    MissingFile,
-)
+from records.connectors.protocol import FileCount, MissingFile
 
 
 @dataclass
 class LoadReport:
-    """What a load read, kept and left out. For every file read = kept + quarantined + duplicates +
-    ignored.
+    """What a load read, kept and left out.
+
+    For every file read = kept + quarantined + duplicates + ignored.
 
     `organization_id` is the partner whose files these were, None for a source that reports on no
-    single partner; `organizations` are those whose programs and services this source brought, and
-    `of_partners` says whether these were partners' own files.
+    single partner. `organizations` are those whose programs and services this source brought, and
+    `of_partners` says whether these were partners' own files. `rows` counts the rows of each table
+    of the new snapshot. The fields are keys of a snapshot's manifest.
     """
 
     source: str
@@ -35,10 +34,15 @@ class LoadReport:
     rows: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {
-            "files": [asdict(count) | {"read": count.read} for count in self.files]
-        }
+        """The report as a manifest stores it, with what was read of each file."""
+        files = [asdict(count) | {"read": count.read} for count in self.files]
+        return asdict(self) | {"files": files}
 
 
 def source_key(report: Mapping[str, Any]) -> str:
+    """What distinguishes a source from the others: its connector and the partner, as one text.
+
+    Args:
+        report: a load report as a manifest stores it.
+    """
     return f"{report['source']}\n{report.get('organization_id') or ''}"

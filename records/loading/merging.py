@@ -1,10 +1,16 @@
-"""From staged rows to the tables of a snapshot: which rows count, and what is carried over."""
+"""From staged rows to the tables of a snapshot: which rows count, and what is carried over.
+
+Rows that do not count are quarantined with a reason. The reasons are part of a snapshot's digest:
+another wording would give the same input another snapshot ID.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -13,10 +19,7 @@ import pyarrow.parquet as pq
 
 from records.canonical.quarantine import BadRow
 from records.canonical.schema import TABLES, CanonicalTable
-from records.connectors.protocol import (
-    Connector,
-    SourceRefused,
-)
+from records.connectors.protocol import Connector, SourceRefused
 from records.loading.load_report import LoadReport, source_key
 from records.loading.parquet import ROW_GROUP_SIZE, write_quarantine, write_sorted
 from records.loading.staging_sink import StagingSink
@@ -27,151 +30,182 @@ _ENGINE_CONFIG = {"memory_limit": "200MB", "threads": "2"}
 """What does not fit spills into the staging folder. Each thread of a sort needs memory of its own:
 two are bounded."""
 
+_EVERY_ROW = "true"
 
-def write_tables(
-    collected: StagingSink, connector: Connector, previous: Snapshot | None
-) -> LoadReport:
-    found, report = collected.finish(), collected.report
-    if not found and not any(count.quarantined for count in report.files):
+
+def write_tables(sink: StagingSink, connector: Connector, previous: Snapshot | None) -> LoadReport:
+    """Write the tables, the quarantine and the manifest of a new snapshot into the staging folder.
+
+    Students are written first, because rows of other tables are checked against them; the
+    quarantine after all tables, because resolving rows adds to it; the manifest last, with the
+    digests of all files.
+
+    Args:
+        sink: everything that the connector has read.
+        previous: the snapshot from which rows are carried over; None for none.
+
+    Returns:
+        The sink's report, with the new snapshot's ID and row counts.
+
+    Raises:
+        SourceRefused: nothing was read.
+    """
+    staged, report = sink.finish(), sink.report
+    if not staged and not any(count.quarantined for count in report.files):
         raise SourceRefused(f"no {connector.name} records were found: is this the right folder?")
-    with duckdb.connect(
-        config=_ENGINE_CONFIG | {"temp_directory": str(collected.staging / "spilled")}
-    ) as engine:
+    spill_folder = sink.staging / "spilled"
+    config = _ENGINE_CONFIG | {"temp_directory": str(spill_folder)}
+    with duckdb.connect(config=config) as engine:
         engine.execute("set enable_progress_bar = false")
-        of_partners = frozenset() if report.of_partners else _of_partners(previous)
-        engine.register(
-            "of_partners", pa.table({"organization_id": pa.array(sorted(of_partners), pa.string())})
-        )
-        report.organizations = sorted(set(_organizations(engine, collected, found)) - of_partners)
-        replaced = _replaced(previous, report)
-        engine.register(
-            "replaced", pa.table({"organization_id": pa.array(sorted(replaced), pa.string())})
-        )
-        untouched = (
-            _copy_untouched(collected, connector, previous)
-            if "students" not in found
-            else frozenset()
-        )
-        for name in sorted(set(TABLES) - untouched, key=lambda name: (name != "students", name)):
-            carried = _carried_over_rows(engine, TABLES[name], connector, collected, previous)
-            kept = (
-                _resolve_rows(engine, TABLES[name], collected, carried) if name in found else None
-            )
-            parts = [rows for rows in (carried, kept) if rows is not None]
-            if parts:
-                write_sorted(engine, parts, collected.staging / f"{name}.parquet", TABLES[name])
-        sources = _remaining_sources(previous, report, replaced)
-        write_quarantine(engine, collected, previous, sources)
-        latest = {}
-        for name in TABLES:
-            file = collected.staging / f"{name}.parquet"
-            if file.exists():
-                report.rows[name] = pq.read_metadata(file).num_rows
-                if name in DATE_COLUMNS:
-                    last = (
-                        engine.read_parquet(str(file))
-                        .aggregate(f"max({DATE_COLUMNS[name]})")
-                        .fetchall()[0][0]
-                    )
-                    latest[name] = str(last) if last else None
-    for raw in collected.staging.glob("raw-*.parquet"):
+        own_file_partners = frozenset() if report.of_partners else _own_file_partners(previous)
+        report.organizations = sorted(set(_organizations(engine, sink, staged)) - own_file_partners)
+        replaced = _replaced_organizations(previous, report)
+        _register_organizations(engine, "own_file_partners", own_file_partners)
+        _register_organizations(engine, "replaced_organizations", replaced)
+        _write_canonical_tables(engine, sink, connector, staged, previous)
+        remaining = _remaining_sources(previous, report, replaced)
+        write_quarantine(engine, sink, previous, remaining)
+        report.rows = _row_counts(sink.staging)
+        latest_dates = _latest_dates(engine, sink.staging)
+    for raw in sink.staging.glob("raw-*.parquet"):
         raw.unlink()
-    shutil.rmtree(collected.staging / "spilled", ignore_errors=True)
+    shutil.rmtree(spill_folder, ignore_errors=True)
     manifest = {
-        "sources": sorted([*sources, _manifest_entry(report)], key=source_key),
+        "sources": sorted([*remaining, _manifest_entry(report)], key=source_key),
         "rows": report.rows,
-        "latest": latest,
+        "latest": latest_dates,
         "hashes": {
-            file.name: file_sha256(file)
-            for file in sorted(collected.staging.glob("[a-z]*.parquet"))
+            file.name: file_sha256(file) for file in sorted(sink.staging.glob("[a-z]*.parquet"))
         },
     }
     report.snapshot_id = manifest_digest(manifest)
-    (collected.staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    (sink.staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
     return report
 
 
+def _write_canonical_tables(
+    engine: duckdb.DuckDBPyConnection,
+    sink: StagingSink,
+    connector: Connector,
+    staged: Sequence[str],
+    previous: Snapshot | None,
+) -> None:
+    """Write each table: what is carried over, and what is kept of the staged rows."""
+    untouched = frozenset() if "students" in staged else _copy_untouched(sink, connector, previous)
+    students_first = sorted(set(TABLES) - untouched, key=lambda name: (name != "students", name))
+    for name in students_first:
+        canonical = TABLES[name]
+        carried = _carried_over_rows(engine, canonical, connector, sink, previous)
+        kept = _resolve_rows(engine, canonical, sink, carried) if name in staged else None
+        parts = [rows for rows in (carried, kept) if rows is not None]
+        if parts:
+            write_sorted(parts, sink.staging / f"{name}.parquet", canonical)
+        engine.execute("drop table if exists ranked")
+
+
 def _copy_untouched(
-    collected: StagingSink, connector: Connector, previous: Snapshot | None
+    sink: StagingSink, connector: Connector, previous: Snapshot | None
 ) -> frozenset[str]:
-    """Copy the tables of which a load changes nothing, because it brings neither them nor the
-    students; their names.
-    """
+    """Copy the tables that a load without students does not bring; their names."""
     if previous is None:
         return frozenset()
     files = [previous.path / f"{name}.parquet" for name in TABLES if name not in connector.tables]
     for file in files:
         if file.exists():
-            shutil.copyfile(file, collected.staging / file.name)
+            shutil.copyfile(file, sink.staging / file.name)
     return frozenset(file.stem for file in files)
 
 
+def _row_counts(staging: Path) -> dict[str, int]:
+    files = {name: staging / f"{name}.parquet" for name in TABLES}
+    return {name: pq.read_metadata(file).num_rows for name, file in files.items() if file.exists()}
+
+
+def _latest_dates(engine: duckdb.DuckDBPyConnection, staging: Path) -> dict[str, str | None]:
+    """The latest date of each table that has dates."""
+    latest_dates = {}
+    for name in TABLES:
+        file = staging / f"{name}.parquet"
+        if name in DATE_COLUMNS and file.exists():
+            rows = engine.read_parquet(str(file))
+            [(latest,)] = rows.aggregate(f"max({DATE_COLUMNS[name]})").fetchall()
+            latest_dates[name] = str(latest) if latest else None
+    return latest_dates
+
+
+def _register_organizations(
+    engine: duckdb.DuckDBPyConnection, view: str, organization_ids: Iterable[str]
+) -> None:
+    """Make a set of organizations available to SQL."""
+    ids = pa.array(sorted(organization_ids), pa.string())
+    engine.register(view, pa.table({"organization_id": ids}))
+
+
 def _organizations(
-    engine: duckdb.DuckDBPyConnection, collected: StagingSink, found: list[str]
-) -> list[str]:
-    """The partners of whom this load speaks, the one whose files these are among them."""
-    one = collected.report.organization_id
-    organizations = set() if one is None else {one}
-    for name in found:
-        if _is_partners(TABLES[name]):
-            rows = engine.read_parquet(str(collected.staging / f"raw-{name}-*.parquet"))
-            organizations |= {
-                row[0] for row in rows.project("organization_id").distinct().fetchall()
-            }
-    return sorted(organizations)
+    engine: duckdb.DuckDBPyConnection, sink: StagingSink, staged: Sequence[str]
+) -> Collection[str]:
+    """The partners about whom this load has rows, and the one whose files these are."""
+    organizations = set()
+    if sink.report.organization_id is not None:
+        organizations.add(sink.report.organization_id)
+    for name in staged:
+        if _is_by_partner(TABLES[name]):
+            rows = engine.read_parquet(str(sink.staging / f"raw-{name}-*.parquet"))
+            distinct = rows.project("organization_id").distinct().fetchall()
+            organizations |= {organization_id for (organization_id,) in distinct}
+    return organizations
 
 
-def _of_partners(previous: Snapshot | None) -> frozenset[str]:
-    """The partners whose own files were loaded: a district's source neither replaces nor adds to
-    what they said.
-    """
-    before = [] if previous is None else previous.manifest["sources"]
-    return frozenset[str]().union(
-        *(one["organizations"] for one in before if one.get("of_partners"))
+def _own_file_partners(previous: Snapshot | None) -> frozenset[str]:
+    """Partners whose own files were loaded: the district's source does not change their data."""
+    return frozenset(
+        organization_id
+        for report in _source_reports(previous)
+        if report.get("of_partners")
+        for organization_id in report["organizations"]
     )
 
 
-def _is_partners(canonical: CanonicalTable) -> bool:
+def _is_by_partner(canonical: CanonicalTable) -> bool:
     return any(column.name == "organization_id" for column in canonical.columns)
 
 
-def _replaced(previous: Snapshot | None, report: LoadReport) -> frozenset[str]:
-    """The partners whose earlier programs and services make room: those of this load, and those
-    that it brought before.
+def _replaced_organizations(previous: Snapshot | None, report: LoadReport) -> frozenset[str]:
+    """Partners whose earlier programs and services this load replaces.
 
-    So loading one partner's history leaves the others' alone, and a partner who is gone from a
-    source is gone.
+    They are those of this load, and those that its source brought before: so loading one partner's
+    history leaves the others' alone, and a partner who is gone from a source is gone.
     """
-    before = [] if previous is None else previous.manifest["sources"]
-    named = [
-        one.get("organizations", ())
-        for one in before
-        if source_key(one) == source_key(asdict(report))
+    brought_before = [
+        earlier.get("organizations", ())
+        for earlier in _source_reports(previous)
+        if source_key(earlier) == source_key(asdict(report))
     ]
-    return frozenset(report.organizations).union(*named)
+    return frozenset(report.organizations).union(*brought_before)
 
 
 def _remaining_sources(
     previous: Snapshot | None, report: LoadReport, replaced: frozenset[str]
 ) -> list[dict[str, Any]]:
-    """The reports of earlier loads of which something is still there."""
-    before = [] if previous is None else previous.manifest["sources"]
-    others = [one for one in before if source_key(one) != source_key(asdict(report))]
+    """The reports of earlier loads of which something remains."""
     return [
-        one
+        earlier
         | {
-            "organization_id": one.get("organization_id"),
-            "organizations": sorted(set(one.get("organizations", ())) - replaced),
+            "organization_id": earlier.get("organization_id"),
+            "organizations": sorted(set(earlier.get("organizations", ())) - replaced),
         }
-        for one in others
-        if one.get("organization_id") not in replaced
+        for earlier in _source_reports(previous)
+        if source_key(earlier) != source_key(asdict(report))
+        and earlier.get("organization_id") not in replaced
     ]
 
 
+def _source_reports(previous: Snapshot | None) -> list[dict[str, Any]]:
+    return [] if previous is None else previous.manifest["sources"]
+
+
 def _manifest_entry(report: LoadReport) -> dict[str, Any]:
-    """What a manifest tells of one load: what depends on its own files alone, whatever was loaded
-    before.
-    """
+    """What a manifest stores of one load: only what depends on its own files."""
     return {
         name: value
         for name, value in report.to_dict().items()
@@ -183,42 +217,43 @@ def _carried_over_rows(
     engine: duckdb.DuckDBPyConnection,
     canonical: CanonicalTable,
     connector: Connector,
-    collected: StagingSink,
+    sink: StagingSink,
     previous: Snapshot | None,
 ) -> duckdb.DuckDBPyRelation | None:
-    """The rows of the snapshot before that stay, but for those of students whom the district no
-    longer has.
+    """Rows of the previous snapshot that this load does not replace; None if there are none.
+
+    Rows of students whom the district no longer has are dropped, with a note in the report.
     """
     file = None if previous is None else previous.path / f"{canonical.name}.parquet"
     if file is None or not file.exists():
         return None
     rows = engine.read_parquet(str(file))
     if canonical.name in connector.tables:
-        if not _is_partners(canonical):
+        if not _is_by_partner(canonical):
             return None
-        rows = rows.filter("organization_id not in (select organization_id from replaced)")
-    known = _known(engine, canonical, collected)
-    lost = rows.filter(f"not ({known})").aggregate("count(*)").fetchall()[0][0]
-    if lost:
-        collected.note(
-            f"{lost:,} rows of {canonical.name} from an earlier load are of students not in"
+        rows = rows.filter(
+            "organization_id not in (select organization_id from replaced_organizations)"
+        )
+    is_known = _known_student_sql(engine, canonical, sink)
+    [(dropped,)] = rows.filter(f"not ({is_known})").aggregate("count(*)").fetchall()
+    if dropped:
+        sink.note(
+            f"{dropped:,} rows of {canonical.name} from an earlier load are of students not in"
             " this one"
         )
-    return rows.filter(known)
+    return rows.filter(is_known)
 
 
-_EVERYBODY = "true"
-
-
-def _known(
-    engine: duckdb.DuckDBPyConnection, canonical: CanonicalTable, collected: StagingSink
+def _known_student_sql(
+    engine: duckdb.DuckDBPyConnection, canonical: CanonicalTable, sink: StagingSink
 ) -> str:
-    """The condition that a row is of a student who is in the snapshot; true where no students are
-    loaded at all.
+    """The condition that a row's student is in the new snapshot.
+
+    It is `_EVERY_ROW` for tables that are not about students, and where no students are loaded.
     """
-    students = collected.staging / "students.parquet"
+    students = sink.staging / "students.parquet"
     if not canonical.is_student or canonical.name == "students" or not students.exists():
-        return _EVERYBODY
+        return _EVERY_ROW
     engine.read_parquet(str(students)).create_view("known_students", replace=True)
     return "student_id in (select student_id from known_students)"
 
@@ -226,88 +261,131 @@ def _known(
 def _resolve_rows(
     engine: duckdb.DuckDBPyConnection,
     canonical: CanonicalTable,
-    collected: StagingSink,
+    sink: StagingSink,
     carried: duckdb.DuckDBPyRelation | None,
 ) -> duckdb.DuckDBPyRelation:
-    """Sort out unknown students, duplicates and conflicting keys of one table; the rows that are
-    kept.
+    """The staged rows of one table that are kept; the others are quarantined or counted.
 
     Rows of unknown students go first: they must not take the place of a good row with the same key.
     """
-    key = ", ".join(f'"{name}"' for name in canonical.key)
-    rows = engine.read_parquet(str(collected.staging / f"raw-{canonical.name}-*.parquet"))
-    known = _known(engine, canonical, collected)
-    if known != _EVERYBODY:
-        _reject(
-            collected,
-            canonical,
-            rows.filter(f"not ({known})"),
-            "student_id",
-            "no student has this identifier in the students that were loaded",
-        )
-        rows = rows.filter(known)
-    if _is_partners(canonical):
-        theirs = "organization_id in (select organization_id from of_partners)"
-        _reject(
-            collected,
-            canonical,
-            rows.filter(theirs),
-            "organization_id",
-            "this organisation's programs and services come from its own files",
-        )
-        rows = rows.filter(f"not ({theirs})")
+    rows = engine.read_parquet(str(sink.staging / f"raw-{canonical.name}-*.parquet"))
+    rows = _reject_unknown_students(engine, canonical, sink, rows)
+    if _is_by_partner(canonical):
+        rows = _reject_own_file_partners(canonical, sink, rows)
     if carried is not None and "organization_id" not in canonical.key:
-        carried.project(f"row({key}) as key").create_view("of_others", replace=True)
-        rows = rows.project(f"*, row({key}) as _key")
-        taken = "_key in (select key from of_others)"
-        _reject(
-            collected,
-            canonical,
-            rows.filter(taken),
-            canonical.key[0],
-            "another organisation has a row with the same key (" + ", ".join(canonical.key) + ")",
-        )
-        rows = rows.filter(f"not ({taken})")
-    window = f"partition by {key} order by _seq"
-    whole = "row(" + ", ".join(f'"{column.name}"' for column in canonical.columns) + ")"
+        rows = _reject_keys_of_others(canonical, sink, rows, carried)
+    return _one_row_per_key(engine, canonical, sink, rows)
+
+
+def _reject_unknown_students(
+    engine: duckdb.DuckDBPyConnection,
+    canonical: CanonicalTable,
+    sink: StagingSink,
+    rows: duckdb.DuckDBPyRelation,
+) -> duckdb.DuckDBPyRelation:
+    is_known = _known_student_sql(engine, canonical, sink)
+    if is_known == _EVERY_ROW:
+        return rows
+    _reject(
+        sink,
+        canonical,
+        rows.filter(f"not ({is_known})"),
+        "student_id",
+        "no student has this identifier in the students that were loaded",
+    )
+    return rows.filter(is_known)
+
+
+def _reject_own_file_partners(
+    canonical: CanonicalTable, sink: StagingSink, rows: duckdb.DuckDBPyRelation
+) -> duckdb.DuckDBPyRelation:
+    """Reject what the district's source says about partners whose own files were loaded."""
+    has_own_files = "organization_id in (select organization_id from own_file_partners)"
+    _reject(
+        sink,
+        canonical,
+        rows.filter(has_own_files),
+        "organization_id",
+        "this organisation's programs and services come from its own files",
+    )
+    return rows.filter(f"not ({has_own_files})")
+
+
+def _reject_keys_of_others(
+    canonical: CanonicalTable,
+    sink: StagingSink,
+    rows: duckdb.DuckDBPyRelation,
+    carried: duckdb.DuckDBPyRelation,
+) -> duckdb.DuckDBPyRelation:
+    """Reject rows whose key another organization's row has, which is carried over."""
+    key = _quoted(canonical.key)
+    carried.project(f"row({key}) as key").create_view("keys_of_others", replace=True)
+    rows = rows.project(f"*, row({key}) as _key")
+    is_taken = "_key in (select key from keys_of_others)"
+    _reject(
+        sink,
+        canonical,
+        rows.filter(is_taken),
+        canonical.key[0],
+        f"another organisation has a row with the same key ({', '.join(canonical.key)})",
+    )
+    return rows.filter(f"not ({is_taken})")
+
+
+def _one_row_per_key(
+    engine: duckdb.DuckDBPyConnection,
+    canonical: CanonicalTable,
+    sink: StagingSink,
+    rows: duckdb.DuckDBPyRelation,
+) -> duckdb.DuckDBPyRelation:
+    """The first row of each key, in the order of reading.
+
+    A later row with the same values is counted as a duplicate, one with other values is rejected.
+    """
+    same_key = f"partition by {_quoted(canonical.key)} order by _seq"
+    values = f"row({_quoted(column.name for column in canonical.columns)})"
     rows.project(
-        f"*, row_number() over ({window}) as _rank, "
-        f"{whole} is not distinct from first_value({whole}) over ({window}) as _same"
+        f"*, row_number() over ({same_key}) as _rank,"
+        f" {values} is not distinct from first_value({values}) over ({same_key}) as _is_duplicate"
     ).create("ranked")
     ranked = engine.table("ranked")
     if not ranked.filter("_rank > 1").limit(1).fetchall():
         return ranked
     _reject(
-        collected,
+        sink,
         canonical,
-        ranked.filter("_rank > 1 and not _same"),
+        ranked.filter("_rank > 1 and not _is_duplicate"),
         canonical.key[0],
-        "another row has the same key (" + ", ".join(canonical.key) + ") and other values",
+        f"another row has the same key ({', '.join(canonical.key)}) and other values",
     )
-    for file, count in (
-        ranked.filter("_rank > 1 and _same and _counted").aggregate("_file, count(*)").fetchall()
-    ):
-        collected.count(file).duplicates += count
-        collected.count(file).kept -= count
+    duplicates = ranked.filter("_rank > 1 and _is_duplicate and _counted")
+    for file, count in duplicates.aggregate("_file, count(*)").fetchall():
+        sink.count(file).duplicates += count
+        sink.count(file).kept -= count
     return ranked.filter("_rank = 1")
 
 
 def _reject(
-    collected: StagingSink,
+    sink: StagingSink,
     canonical: CanonicalTable,
     rows: duckdb.DuckDBPyRelation,
     column: str,
     reason: str,
 ) -> None:
-    names = [c.name for c in canonical.columns]
-    quoted = ", ".join(f'"{name}"' for name in names)
-    ordered = rows.project(f"_file, _line, _counted, _seq, {quoted}").order("_seq")
+    """Quarantine rows that were kept until now, in the order of reading."""
+    names = [canonical_column.name for canonical_column in canonical.columns]
+    ordered = rows.project(f"_file, _line, _counted, _seq, {_quoted(names)}").order("_seq")
     for batch in ordered.to_arrow_reader(ROW_GROUP_SIZE):
         for row in batch.to_pylist():
             raw = json.dumps({name: row[name] for name in names}, default=str)
-            bad = BadRow(row["_file"], row["_line"], column, reason, raw)
+            bad_row = BadRow(row["_file"], row["_line"], column, reason, raw)
             if row["_counted"]:
-                collected.count(bad.file).kept -= 1
-                collected.quarantine(bad)
+                sink.count(bad_row.file).kept -= 1
+                sink.quarantine(bad_row)
             else:
-                collected.set_aside(bad)
+                sink.quarantine_derived(bad_row)
+
+
+def _quoted(names: Iterable[str]) -> str:
+    """Column names as SQL."""
+    return ", ".join(f'"{name}"' for name in names)

@@ -1,8 +1,11 @@
-"""Sorted Parquet files, written a row group at a time."""
+"""Sorted Parquet files, written a row group at a time.
+
+Groups have one size, whatever the engine's batches, so that equal rows are equal bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +20,76 @@ from records.snapshots.snapshot import Snapshot
 from records.snapshots.staging import QUARANTINE_SCHEMA
 
 ROW_GROUP_SIZE = 100_000
+"""Rows."""
 
 
 def write_sorted(
-    engine: duckdb.DuckDBPyConnection,
-    parts: list[duckdb.DuckDBPyRelation],
-    file: Path,
-    canonical: CanonicalTable,
+    parts: Sequence[duckdb.DuckDBPyRelation], file: Path, canonical: CanonicalTable
 ) -> None:
-    """Write a table sorted by all its columns, the first of which is the student."""
+    """Write the parts of a table as one file, sorted by all columns, the first being the student.
+
+    Without rows there is no file.
+    """
     names = ", ".join(f'"{column.name}"' for column in canonical.columns)
     rows = parts[0].project(names)
     for part in parts[1:]:
         rows = rows.union(part.project(names))
     _write_groups(rows.order(names), file, canonical.arrow_schema())
-    engine.execute("drop table if exists ranked")
+
+
+def write_quarantine(
+    engine: duckdb.DuckDBPyConnection,
+    sink: StagingSink,
+    previous: Snapshot | None,
+    remaining_sources: Sequence[dict[str, Any]],
+) -> None:
+    """Write the rows that this load quarantined, and those of earlier loads that still count.
+
+    Args:
+        remaining_sources: the reports of earlier loads whose rows still count.
+    """
+    sink.spill_quarantine()
+    names = ", ".join(f'"{name}"' for name in QUARANTINE_SCHEMA.names)
+    rows = engine.read_parquet(str(sink.staging / "raw-quarantine-*.parquet")).project(
+        f"{names}, _seq"
+    )
+    if previous is not None:
+        earlier = _earlier_quarantine(engine, previous, remaining_sources)
+        if earlier is not None:
+            rows = rows.union(earlier)
+    ordered = rows.order("source, organization_id nulls first, file, line, _seq").project(names)
+    file = sink.staging / "quarantine.parquet"
+    _write_groups(ordered, file, QUARANTINE_SCHEMA)
+    if not file.exists():
+        pq.write_table(QUARANTINE_SCHEMA.empty_table(), file)
+
+
+def _earlier_quarantine(
+    engine: duckdb.DuckDBPyConnection,
+    previous: Snapshot,
+    remaining_sources: Sequence[dict[str, Any]],
+) -> duckdb.DuckDBPyRelation | None:
+    """Quarantined rows of the sources that remain; None for a snapshot that names no sources.
+
+    A snapshot of an earlier release may lack columns: these are empty.
+    """
+    keys = [source_key(report) for report in remaining_sources]
+    engine.register("remaining_keys", pa.table({"key": pa.array(keys, pa.string())}))
+    earlier = engine.read_parquet(str(previous.path / "quarantine.parquet"), file_row_number=True)
+    if "source" not in earlier.columns:
+        return None
+    remains = (
+        "source || chr(10) || coalesce(organization_id, '') in (select key from remaining_keys)"
+    )
+    columns = ", ".join(
+        f'"{name}"' if name in earlier.columns else f'null as "{name}"'
+        for name in QUARANTINE_SCHEMA.names
+    )
+    return earlier.filter(remains).project(f"{columns}, file_row_number as _seq")
 
 
 def _write_groups(rows: duckdb.DuckDBPyRelation, file: Path, schema: pa.Schema) -> None:
-    """Stream rows into a file in groups of one size, so that equal rows are equal bytes. No rows,
-    no file.
-    """
+    """Stream rows into a file in groups of one size; no rows, no file."""
     groups = _groups(rows.to_arrow_reader(ROW_GROUP_SIZE), schema)
     first = next(groups, None)
     if first is not None:
@@ -48,47 +100,11 @@ def _write_groups(rows: duckdb.DuckDBPyRelation, file: Path, schema: pa.Schema) 
 
 
 def _groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
-    held = schema.empty_table()
+    pending = schema.empty_table()
     for batch in batches:
-        held = pa.concat_tables([held, pa.Table.from_batches([batch]).cast(schema)])
-        while held.num_rows >= ROW_GROUP_SIZE:
-            yield held.slice(0, ROW_GROUP_SIZE).combine_chunks()
-            held = held.slice(ROW_GROUP_SIZE)
-    if held.num_rows:
-        yield held.combine_chunks()
-
-
-def write_quarantine(
-    engine: duckdb.DuckDBPyConnection,
-    collected: StagingSink,
-    previous: Snapshot | None,
-    sources: list[dict[str, Any]],
-) -> None:
-    """What this load set aside, and what is still set aside of earlier loads."""
-    collected.spill_quarantine()
-    names = ", ".join(f'"{name}"' for name in QUARANTINE_SCHEMA.names)
-    rows = engine.read_parquet(str(collected.staging / "raw-quarantine-*.parquet")).project(
-        f"{names}, _seq"
-    )
-    if previous is not None:
-        engine.register(
-            "staying",
-            pa.table({"key": pa.array([source_key(one) for one in sources], pa.string())}),
-        )
-        earlier = engine.read_parquet(
-            str(previous.path / "quarantine.parquet"), file_row_number=True
-        )
-        if "source" in earlier.columns:
-            stays = (
-                "source || chr(10) || coalesce(organization_id, '') in (select key from staying)"
-            )
-            known = ", ".join(
-                f'"{name}"' if name in earlier.columns else f'null as "{name}"'
-                for name in QUARANTINE_SCHEMA.names
-            )
-            rows = rows.union(earlier.filter(stays).project(f"{known}, file_row_number as _seq"))
-    ordered = rows.order("source, organization_id nulls first, file, line, _seq").project(names)
-    file = collected.staging / "quarantine.parquet"
-    _write_groups(ordered, file, QUARANTINE_SCHEMA)
-    if not file.exists():
-        pq.write_table(QUARANTINE_SCHEMA.empty_table(), file)
+        pending = pa.concat_tables([pending, pa.Table.from_batches([batch]).cast(schema)])
+        while pending.num_rows >= ROW_GROUP_SIZE:
+            yield pending.slice(0, ROW_GROUP_SIZE).combine_chunks()
+            pending = pending.slice(ROW_GROUP_SIZE)
+    if pending.num_rows:
+        yield pending.combine_chunks()

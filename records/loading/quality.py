@@ -1,8 +1,8 @@
-"""What is odd about the records that serve: holes, impossible dates, contradictions. Counts only,
-never a student.
+"""Data-quality checks: holes, impossible dates and contradictions in the records, as counts.
 
-Each check is declared once, as a condition over one table. A finding is a question to the
-district's data office, not a verdict: nothing is changed and nothing is left out because of it.
+Each check is declared once, as a condition over one table; no student is named. A finding is a
+question to the district's data office, not a verdict: nothing is changed and nothing is left out
+because of it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ entitlement at 21 (34 CFR 300.101), and a year to either side."""
 
 @dataclass(frozen=True)
 class QualityCheck:
-    """A condition that no row, or few, should meet. `{today}` stands for the day of the look.
+    """A condition that no row of a table, or few, should meet.
 
-    `needs` are other tables that the condition reads; without them it is not asked.
+    `words` describes such rows to people. `condition` is SQL, in which `{today}` stands for the day
+    of the check. `needs` are other tables that it reads; without them the check is skipped.
     """
 
     table: str
@@ -36,7 +37,7 @@ class QualityCheck:
 
 @dataclass(frozen=True)
 class QualityFinding:
-    """How many rows of a table meet a check's condition, of how many."""
+    """How many rows of a table meet a check's condition: `rows` of `of`."""
 
     table: str
     kind: str
@@ -46,9 +47,22 @@ class QualityFinding:
 
     @property
     def share(self) -> float:
-        """Of the table's rows, from 0 to 1."""
+        """Share of the table's rows, 0 to 1."""
         return self.rows / self.of if self.of else 0.0
 
+
+@dataclass(frozen=True)
+class AttendanceGap:
+    """School days in a row, at all schools, on which no attendance at all was recorded."""
+
+    first: date
+    last: date
+    days: int
+
+
+MAX_GAP_DAYS = 2
+"""School days without a single attendance record in the whole district that are not yet worth a
+question."""
 
 HOLE, DATE, CONTRADICTION = "hole", "date", "contradiction"
 QUALITY_CHECKS: tuple[QualityCheck, ...] = (
@@ -95,7 +109,7 @@ QUALITY_CHECKS: tuple[QualityCheck, ...] = (
     QualityCheck(
         "school_enrollments", DATE, "enrollments that begin in the future", "entry_date > {today}"
     ),
-    QualityCheck("attendance_events", DATE, "attendance on a day in the future", "date > {today}"),
+    QualityCheck("attendance_events", DATE, "attendance dated in the future", "date > {today}"),
     QualityCheck(
         "attendance_events",
         CONTRADICTION,
@@ -103,31 +117,31 @@ QUALITY_CHECKS: tuple[QualityCheck, ...] = (
         "(school_id, date) not in (select school_id, date from calendar)",
         ("calendar",),
     ),
-    QualityCheck("course_grades", DATE, "marks of a day in the future", "date > {today}"),
+    QualityCheck("course_grades", DATE, "grades dated in the future", "date > {today}"),
     QualityCheck(
-        "course_grades", CONTRADICTION, "marks below 0 or above 110", "grade not between 0 and 110"
+        "course_grades", CONTRADICTION, "grades below 0 or above 110", "grade not between 0 and 110"
     ),
-    QualityCheck("gradebook_entries", HOLE, "pieces of work without a mark", "grade is null"),
-    QualityCheck("assessments", DATE, "tests taken in the future", "date > {today}"),
-    QualityCheck("behavior_incidents", DATE, "incidents in the future", "date > {today}"),
+    QualityCheck("gradebook_entries", HOLE, "assignments without a grade", "grade is null"),
+    QualityCheck("assessments", DATE, "tests dated in the future", "date > {today}"),
+    QualityCheck("behavior_incidents", DATE, "incidents dated in the future", "date > {today}"),
     QualityCheck(
         "service_enrollments",
         DATE,
-        "stays in a program that end before they begin",
+        "program enrollments that end before they begin",
         "end_date < start_date",
     ),
     QualityCheck(
         "service_enrollments",
         CONTRADICTION,
-        "stays in a program that is not in the list of programs",
+        "enrollments in a program that is not in the list of programs",
         "program_id not in (select program_id from programs)",
         ("programs",),
     ),
-    QualityCheck("service_sessions", DATE, "sessions in the future", "date > {today}"),
+    QualityCheck("service_sessions", DATE, "sessions dated in the future", "date > {today}"),
     QualityCheck(
         "service_sessions",
         CONTRADICTION,
-        "sessions of more than eight hours, or of less than none",
+        "sessions longer than eight hours or shorter than zero",
         "minutes is not null and minutes not between 0 and 480",
     ),
     QualityCheck(
@@ -140,74 +154,64 @@ QUALITY_CHECKS: tuple[QualityCheck, ...] = (
 )
 
 
-@dataclass(frozen=True)
-class AttendanceGap:
-    """School days in a row, at all schools, on which no attendance at all was recorded."""
-
-    first: date
-    last: date
-    days: int
-
-
-MAX_GAP_DAYS = 2
-"""School days without a single record of attendance in the whole district that are not yet worth a
-question."""
-
-
 def quality_findings(snapshot: Snapshot, today: date) -> list[QualityFinding]:
-    """Every check that found something, in the order in which they are declared."""
+    """A finding for every check that some rows meet, in the order of `QUALITY_CHECKS`."""
+    today_sql = f"date '{today.isoformat()}'"
+    findings = []
     with duckdb.connect() as engine:
-        there = _views(engine, snapshot)
-        found = []
+        tables = _create_views(engine, snapshot)
         for check in QUALITY_CHECKS:
-            if check.table in there and there.issuperset(check.needs):
-                rows = _count(
-                    engine,
-                    check.table,
-                    check.condition.replace("{today}", f"date '{today.isoformat()}'"),
-                )
-                if rows:
-                    found.append(
-                        QualityFinding(
-                            check.table, check.kind, check.words, rows, _count(engine, check.table)
-                        )
+            if not tables.issuperset({check.table, *check.needs}):
+                continue
+            rows = _count(engine, check.table, check.condition.replace("{today}", today_sql))
+            if rows:
+                findings.append(
+                    QualityFinding(
+                        table=check.table,
+                        kind=check.kind,
+                        words=check.words,
+                        rows=rows,
+                        of=_count(engine, check.table),
                     )
-    return found
+                )
+    return findings
 
 
 def attendance_gaps(snapshot: Snapshot, today: date) -> list[AttendanceGap]:
-    """School days in a row without any attendance record between the first record and today, the
-    latest first.
+    """Gaps of more than `MAX_GAP_DAYS` school days in the attendance records, the latest first.
+
+    School days count from the first attendance record until today.
     """
     with duckdb.connect() as engine:
-        if not _views(engine, snapshot).issuperset({"calendar", "attendance_events"}):
+        if not _create_views(engine, snapshot).issuperset({"calendar", "attendance_events"}):
             return []
-        days = engine.execute(
+        school_days = engine.execute(
             "with recorded as (select distinct date from attendance_events) "
             "select distinct c.date, c.date in (select date from recorded) from calendar c "
             "where c.date between (select min(date) from recorded) and $today order by 1",
             {"today": today},
         ).fetchall()
-    spells: list[list[date]] = [[]]
-    for day, recorded in days:
-        if recorded:
-            spells.append([])
+    gaps: list[list[date]] = [[]]
+    for day, is_recorded in school_days:
+        if is_recorded:
+            gaps.append([])
         else:
-            spells[-1].append(day)
+            gaps[-1].append(day)
     return [
-        AttendanceGap(spell[0], spell[-1], len(spell))
-        for spell in reversed(spells)
-        if len(spell) > MAX_GAP_DAYS
+        AttendanceGap(first=gap[0], last=gap[-1], days=len(gap))
+        for gap in reversed(gaps)
+        if len(gap) > MAX_GAP_DAYS
     ]
 
 
-def _views(engine: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> set[str]:
-    there = {name for name in TABLES if (snapshot.path / f"{name}.parquet").exists()}
-    for name in there:
+def _create_views(engine: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> set[str]:
+    """Make the snapshot's tables available to SQL; their names."""
+    tables = {name for name in TABLES if (snapshot.path / f"{name}.parquet").exists()}
+    for name in tables:
         engine.read_parquet(str(snapshot.path / f"{name}.parquet")).create_view(name)
-    return there
+    return tables
 
 
 def _count(engine: duckdb.DuckDBPyConnection, table: str, condition: str = "true") -> int:
-    found = engine.table(table).filter(condition).aggregate("count(*)").fetchall()
-    return int(found[0][0])
+    [(count,)] = engine.table(table).filter(condition).aggregate("count(*)").fetchall()
+    return int(count)

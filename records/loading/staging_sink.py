@@ -1,4 +1,8 @@
-"""Where a connector's rows go while a source is read: files in the staging folder, and counts."""
+"""The sink of a load: where a connector's rows go while a source is read.
+
+Rows spill to files in the staging folder, and every physical record is counted. Rows of students
+whose records were destroyed are left out here, before anything is written.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +19,9 @@ import pyarrow.parquet as pq
 from records.canonical.never_ingest import redact
 from records.canonical.quarantine import BadRow, Value
 from records.canonical.schema import TABLES
-from records.connectors.protocol import (
-    Connector,
-    FileCount,
-    MissingFile,
-    PartnerConnector,
-)
+from records.connectors.protocol import Connector, FileCount, MissingFile, PartnerConnector
 from records.loading.load_report import LoadReport
 from records.snapshots.staging import DESTROYED, QUARANTINE_SCHEMA
-
-_CHUNK = 50_000
-
-
-_CHUNK_TEXT = 16_000_000
-"""Characters of quarantined rows that may wait in memory: a damaged line can be long."""
-
 
 BOOKKEEPING_COLUMNS = (
     ("_file", pa.string()),
@@ -37,24 +29,33 @@ BOOKKEEPING_COLUMNS = (
     ("_seq", pa.int64()),
     ("_counted", pa.bool_()),
 )
+"""Columns of a staged row beyond the canonical ones: where and in which order it was read, and
+whether a physical record stands for it."""
 
+_CHUNK_ROWS = 50_000
+_CHUNK_CHARACTERS = 16_000_000
+"""Of quarantined rows that may wait in memory: a damaged line can be long."""
 
 _WORD = re.compile(r"[\w.-]+")
 
 
 class StagingSink:
-    """The `Sink` of a load: rows spill to Parquet in the staging folder, chunk by chunk."""
+    """The `Sink` of a load: rows spill to Parquet in the staging folder, chunk by chunk.
+
+    Its methods are described in `records.connectors.protocol.Sink`.
+    """
 
     def __init__(
         self, staging: Path, connector: Connector, leave_out: Callable[[str], bool] | None
     ) -> None:
         self.staging = staging
+        # The rule computes an HMAC for each student ID, and a student has thousands of rows.
         self._leaves_out = lru_cache(200_000)(leave_out) if leave_out else None
         self.report = LoadReport(connector.name)
         if isinstance(connector, PartnerConnector):
             self.report.organization_id, self.report.of_partners = connector.organization_id, True
-        self._bad: list[dict[str, Any]] = []
-        self._bad_text = 0
+        self._quarantined: list[dict[str, Any]] = []
+        self._quarantined_characters = 0
         self._counts: dict[str, FileCount] = {}
         self._rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         self._chunks: dict[str, int] = defaultdict(int)
@@ -72,27 +73,26 @@ class StagingSink:
             self.ignore(file, "records of a student that were destroyed")
             return
         self.count(file).kept += 1
-        self._add(table, values, file, line, True)
+        self._add(table, values, file, line, counted=True)
 
     def derive(self, table: str, values: Mapping[str, Value], file: str, line: int) -> None:
         if not (self._leaves_out and self._leaves_out(str(values.get("student_id")))):
-            self._add(table, values, file, line, False)
+            self._add(table, values, file, line, counted=False)
 
     def use(self, file: str) -> None:
         self.count(file).kept += 1
 
     def quarantine(self, row: BadRow) -> None:
         self.count(row.file).quarantined += 1
-        self.set_aside(row)
+        self.quarantine_derived(row)
 
-    def set_aside(self, row: BadRow) -> None:
-        """Keep a row in the quarantine that no physical record stands for."""
+    def quarantine_derived(self, row: BadRow) -> None:
+        """Quarantine a row that no physical record stands for, so that no record is counted."""
         self._seq += 1
-        if self._leaves_out and any(
-            map(self._leaves_out, _WORD.findall(f"{row.raw} {row.reason}"))
-        ):
+        words = _WORD.findall(f"{row.raw} {row.reason}")
+        if self._leaves_out and any(self._leaves_out(word) for word in words):
             row = BadRow(row.file, row.line, row.column, "not loaded", DESTROYED)
-        kept = {
+        entry = {
             "source": self.report.source,
             "organization_id": self.report.organization_id,
             "file": row.file,
@@ -103,9 +103,12 @@ class StagingSink:
             "columns": row.columns,
             "_seq": self._seq,
         }
-        self._bad.append(kept)
-        self._bad_text += len(row.raw)
-        if len(self._bad) >= _CHUNK or self._bad_text >= _CHUNK_TEXT:
+        self._quarantined.append(entry)
+        self._quarantined_characters += len(row.raw)
+        if (
+            len(self._quarantined) >= _CHUNK_ROWS
+            or self._quarantined_characters >= _CHUNK_CHARACTERS
+        ):
             self.spill_quarantine()
 
     def ignore(self, file: str, kind: str) -> None:
@@ -125,40 +128,43 @@ class StagingSink:
         self.report.notes.append(text)
 
     def _add(
-        self, name: str, values: Mapping[str, Value], file: str, line: int, counted: bool
+        self, table: str, values: Mapping[str, Value], file: str, line: int, *, counted: bool
     ) -> None:
         self._seq += 1
-        rows = self._rows[name]
-        rows.append(
-            (*(values.get(c.name) for c in TABLES[name].columns), file, line, self._seq, counted)
-        )
-        if len(rows) >= _CHUNK:
-            self._spill(name)
+        canonical_values = (values.get(column.name) for column in TABLES[table].columns)
+        rows = self._rows[table]
+        rows.append((*canonical_values, file, line, self._seq, counted))
+        if len(rows) >= _CHUNK_ROWS:
+            self._spill(table)
 
-    def _spill(self, name: str) -> None:
-        fields = [(c.name, c.type) for c in TABLES[name].columns] + list(BOOKKEEPING_COLUMNS)
-        columns = zip(*self._rows.pop(name), strict=True)
+    def _spill(self, table: str) -> None:
+        canonical_fields = [(column.name, column.type) for column in TABLES[table].columns]
+        fields = [*canonical_fields, *BOOKKEEPING_COLUMNS]
+        columns = zip(*self._rows.pop(table), strict=True)
         arrays = [
-            pa.array(values, type=type_) for values, (_, type_) in zip(columns, fields, strict=True)
+            pa.array(values, type=arrow_type)
+            for values, (_, arrow_type) in zip(columns, fields, strict=True)
         ]
-        chunk = pa.Table.from_arrays(arrays, names=[field_name for field_name, _ in fields])
-        pq.write_table(chunk, self.staging / f"raw-{name}-{self._chunks[name]}.parquet")
-        self._chunks[name] += 1
+        chunk = pa.Table.from_arrays(arrays, names=[name for name, _ in fields])
+        pq.write_table(chunk, self.staging / f"raw-{table}-{self._chunks[table]}.parquet")
+        self._chunks[table] += 1
 
     def spill_quarantine(self) -> None:
-        """Write the quarantined rows that still wait in memory; the first call leaves a file even
-        of none.
-        """
+        """Write the quarantined rows that wait in memory, in a file even if there are none."""
         schema = QUARANTINE_SCHEMA.append(pa.field("_seq", pa.int64()))
         pq.write_table(
-            pa.Table.from_pylist(self._bad, schema=schema),
+            pa.Table.from_pylist(self._quarantined, schema=schema),
             self.staging / f"raw-quarantine-{self._chunks['quarantine']}.parquet",
         )
         self._chunks["quarantine"] += 1
-        self._bad, self._bad_text = [], 0
+        self._quarantined, self._quarantined_characters = [], 0
 
     def finish(self) -> list[str]:
-        """Spill what is left; the names of the tables that have rows."""
-        for name in list(self._rows):
-            self._spill(name)
-        return [name for name in TABLES if self._chunks[name]]
+        """Spill what is left.
+
+        Returns:
+            The names of the tables that have rows, in canonical order.
+        """
+        for table in list(self._rows):
+            self._spill(table)
+        return [table for table in TABLES if self._chunks[table]]

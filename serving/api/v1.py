@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from records.access.explanation import agreement_status
 from records.canonical.schema import Category
-from records.disclosure_log.disclosures import disclosures
+from records.disclosure_log.history import disclosures
 from serving.api import schemas
 from serving.services.agreements import visible_agreements
 from serving.services.audits import audited_versions

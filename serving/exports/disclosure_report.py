@@ -16,13 +16,8 @@ from pathlib import Path
 from markupsafe import Markup
 
 from records.database.engine import Database
-from records.disclosure_log.disclosures import (
-    RECORDKEEPING_RULES,
-    Disclosure,
-    Party,
-    disclosures,
-    parties,
-)
+from records.disclosure_log.history import Disclosure, Party, disclosures, parties
+from records.disclosure_log.recordkeeping import RECORDKEEPING_RULES
 from records.law.legal_demands import JUDICIAL_BASIS
 from records.people.accounts import Organization, organizations, staff_names
 from records.people.viewer import EMERGENCY_BASIS, emergency_reference

@@ -16,13 +16,10 @@ from datetime import datetime
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import TABLES, CanonicalTable, Category
 from records.database.engine import Database
-from records.disclosure_log.disclosures import DisclosureLimits, record_disclosures
-from records.law.legal_demands import (
-    JUDICIAL_BASIS,
-    LegalDemandError,
-    approved_demand,
-    record_release,
-)
+from records.disclosure_log.disclosures import record_disclosures
+from records.disclosure_log.limits import DisclosureLimits
+from records.law.legal_demands import JUDICIAL_BASIS, approved_demand, record_release
+from records.law.legal_documents import LegalDemandError
 from records.people.viewer import DISTRICT, Grant, NotInScope, Scope
 from records.snapshots.snapshot import Snapshot
 from serving.exports.csv_export import csv_bytes

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from records.disclosure_log.disclosures import (
-    Disclosure,
-)
+from records.disclosure_log.history import Disclosure
 from records.people.accounts import staff_names
 from serving.exports.disclosure_report import (
     DisclosureLine,

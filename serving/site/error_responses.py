@@ -19,7 +19,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from fairness.policy.policy_file import PolicyError
 from records.access.publication import NotPublished
 from records.decisions.decisions import DecisionError
-from records.disclosure_log.disclosures import DisclosureLogUnavailable, TooManyStudents
+from records.disclosure_log.disclosures import DisclosureLogUnavailable
+from records.disclosure_log.limits import TooManyStudents
 from records.people.district_admins import NotADistrictAdmin
 from records.people.viewer import NotInScope
 from records.snapshots.snapshot import NoSnapshot

@@ -11,9 +11,7 @@ from typing import Any
 from starlette.responses import HTMLResponse
 
 from records.database.engine import Database
-from records.disclosure_log.disclosures import (
-    DisclosureLimits,
-)
+from records.disclosure_log.limits import DisclosureLimits
 from serving.rendering.templates import template_environment
 from serving.site.navigation import is_within
 from serving.site.result_cache import ResultCache

@@ -20,9 +20,7 @@ from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.decisions.exploration import current_exploration
-from records.disclosure_log.disclosures import (
-    with_former_students,
-)
+from records.disclosure_log.student_references import with_former_students
 from records.people.accounts import Organization, organizations
 from records.people.notices import count_unseen
 from records.people.viewer import DISTRICT, Role, Scope, Viewer

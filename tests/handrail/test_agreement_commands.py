@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from handrail.cli import app
 from records.database.engine import Database, open_database
 from records.database.tables import StaffRow
-from records.disclosure_log.disclosures import disclosures
+from records.disclosure_log.history import disclosures
 from records.people.accounts import Organization, add_organization, add_staff
 from records.people.viewer import DISTRICT, Role
 from records.permissions.agreements import agreement_versions

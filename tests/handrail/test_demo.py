@@ -31,7 +31,7 @@ from handrail.settings import Settings
 from records.access.scope import scope_for
 from records.canonical.schema import SUPPORTS
 from records.database.engine import Database, open_database
-from records.disclosure_log.disclosures import verify_log
+from records.disclosure_log.verification import verify_log
 from records.identity.participants import MatchStatus, status_counts
 from records.loading.load_history import loads
 from records.loading.load_report import LoadReport

@@ -18,12 +18,10 @@ from handrail.commands import disclosures as commands
 from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database, open_database
-from records.disclosure_log.disclosures import (
-    disclosures,
-    record_disclosures,
-    save_checkpoint,
-    unlink_student,
-)
+from records.disclosure_log.checkpoints import save_checkpoint
+from records.disclosure_log.disclosures import record_disclosures
+from records.disclosure_log.history import disclosures
+from records.disclosure_log.student_references import unlink_student
 from records.people.accounts import Organization, active_staff_member, add_organization, add_staff
 from records.people.viewer import DISTRICT, Role
 from tests.handrail.test_cli import PASSWORD, in_process
@@ -305,7 +303,7 @@ def test_the_log_is_compared_with_every_head_that_the_home_kept(home: Path):  # 
     run = verify(home)
     assert (
         run.returncode == 2
-        and "log-heads.jsonl, line 1 is no head of the log" in run.stderr.replace("\n", " ")
+        and "log-heads.jsonl, line 1 is not a log checkpoint" in run.stderr.replace("\n", " ")
     )
 
 

@@ -98,7 +98,7 @@ def test_wrong_use_is_one_plain_sentence_and_exit_two(home: Path, tmp_path: Path
     for arguments, part in (
         (
             (str(file), "--organization", "nobody", "--home", str(home)),
-            "there is no organisation 'nobody'",
+            "there is no organization 'nobody'",
         ),
         (
             (str(bare), "--organization", "tutors", "--home", str(home)),

@@ -13,7 +13,8 @@ from handrail.settings import Settings
 from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database, open_database
-from records.law.legal_demands import LegalDocument, propose_release, record_demand
+from records.law.legal_demands import propose_release, record_demand
+from records.law.legal_documents import LegalDocument
 from records.people.accounts import Organization, add_organization, add_staff
 from records.people.viewer import DISTRICT, Role, Viewer
 from records.permissions import legal_holds

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from handrail.cli import app
 from records.database.engine import open_database
-from records.disclosure_log.disclosures import disclosures
+from records.disclosure_log.history import disclosures
 from records.loading.load_history import loads
 from records.people.accounts import Organization, add_organization, add_staff
 from records.people.viewer import DISTRICT, Role
@@ -58,7 +58,7 @@ def test_an_export_with_far_fewer_students_is_held_until_somebody_says_it_is_rig
     code, said = run("load", "oneroster", fewer)
     assert (
         code == 2
-        and "it holds 79 students, and the records that serve hold 100" in said
+        and "it has 79 students, and the current records have 100" in said
         and "--accept" in said
     )
     assert Snapshot.current(home).id == before

@@ -12,7 +12,7 @@ from handrail.cli import app
 from handrail.commands.serve import resume_destructions
 from handrail.settings import Settings
 from records.database.engine import open_database
-from records.law.destruction import certificates
+from records.law.certificates import certificates
 from records.people.accounts import Organization, add_organization, add_staff
 from records.people.viewer import DISTRICT, Role
 from tests.records.conftest import add_agreement, snapshot_of

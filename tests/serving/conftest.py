@@ -17,7 +17,8 @@ from fastapi.testclient import TestClient
 
 from records.access.scope import scope_for
 from records.database.engine import Database, open_database
-from records.disclosure_log.disclosures import Disclosure, DisclosureLimits, disclosures
+from records.disclosure_log.history import Disclosure, disclosures
+from records.disclosure_log.limits import DisclosureLimits
 from records.people.accounts import (
     Organization,
     active_staff_member,

@@ -10,13 +10,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from records.disclosure_log.disclosures import (
-    Verification,
-    count_disclosures,
-    disclosures,
-    saved_checkpoints,
-    verify_log,
-)
+from records.disclosure_log.checkpoints import saved_checkpoints
+from records.disclosure_log.history import count_disclosures, disclosures
+from records.disclosure_log.verification import Verification, verify_log
 from records.people.accounts import staff_names
 from records.people.viewer import DISTRICT, NotInScope
 from serving.exports.disclosure_report import (

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import RedirectResponse, Response
 
 from records.canonical.schema import Category
-from records.disclosure_log.disclosures import emergency_disclosure_count
+from records.disclosure_log.history import emergency_disclosure_count
 from records.people.accounts import staff_names
 from records.people.viewer import NotInScope, Role
 from records.permissions.emergencies import (

@@ -18,16 +18,10 @@ from starlette.responses import RedirectResponse, Response
 
 from records.canonical.schema import Category
 from records.law.legal_demands import (
-    DEMANDABLE_CATEGORIES,
-    DOCUMENT_KINDS,
-    NOTICE_DAYS,
-    NOTICE_EXCEPTIONS,
     RELEASE_DAYS,
     Demand,
     DemandAction,
     DemandStatus,
-    LegalDemandError,
-    LegalDocument,
     NoSuchDemand,
     approve_release,
     demand,
@@ -39,6 +33,14 @@ from records.law.legal_demands import (
     record_notice,
     release_barrier,
     release_closes_at,
+)
+from records.law.legal_documents import (
+    DEMANDABLE_CATEGORIES,
+    DOCUMENT_KINDS,
+    NOTICE_DAYS,
+    NOTICE_EXCEPTIONS,
+    LegalDemandError,
+    LegalDocument,
 )
 from records.people.accounts import staff_names
 from records.people.viewer import NotInScope

@@ -10,7 +10,8 @@ from datetime import date
 from fastapi import APIRouter, HTTPException
 from starlette.responses import Response
 
-from records.law.destruction import Certificate, backups, certificates, overdue_destructions
+from records.law.backups import backups
+from records.law.certificates import Certificate, certificates, overdue_destructions
 from records.permissions.destructions import unfinished_destructions
 from serving.site.dependencies import DistrictAdminVisit
 from serving.site.visit import Visit

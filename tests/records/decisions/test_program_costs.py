@@ -1,6 +1,4 @@
-"""What programs cost: stated whole or not at all, by the district alone, and what counted before
-stays on record.
-"""
+"""The district alone states what programs cost, all or nothing; earlier costs stay on record."""
 
 from __future__ import annotations
 
@@ -31,40 +29,44 @@ MORNING, NOON, EVENING = (datetime(2026, 4, 17, hour) for hour in (9, 12, 18))
 KNOWN = {"p1", "p2", "p3"}
 
 
-def written(folder: Path, *lines: str, header: str = "program,dollars,per") -> Path:
+def costs_file(folder: Path, *lines: str, header: str = "program,dollars,per") -> Path:
     file = folder / "costs.csv"
     file.write_text("\n".join([header, *lines]) + "\n")
     return file
 
 
-def counting(database: Database) -> dict[str, tuple[float, str]]:
-    return {key: (one.price.dollars, one.price.per) for key, one in program_costs(database).items()}
+def current_costs(database: Database) -> dict[str, tuple[float, str]]:
+    return {
+        program: (stated.price.dollars, stated.price.per)
+        for program, stated in program_costs(database).items()
+    }
 
 
-def test_a_file_takes_the_place_of_all_that_was_stated_and_what_is_alike_goes_on(
+def test_a_file_replaces_every_cost_and_what_is_unchanged_goes_on(
     database: Database, tmp_path: Path
 ):
-    officer, other = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN, Role.DATA_SCIENTIST)
-    first = written(tmp_path, "p1,1150,student", 'p2,"$96,500.50",year')
-    assert replace_program_costs(database, officer, first, KNOWN, MORNING) == []
-    set_program_cost(database, officer, ProgramCost("p3", 3_800, "session"), NOON)
-    assert counting(database) == {
+    admin, other = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN, Role.DATA_SCIENTIST)
+    first = costs_file(tmp_path, "p1,1150,student", 'p2,"$96,500.50",year')
+    assert replace_program_costs(database, admin, first, KNOWN, MORNING) == []
+    set_program_cost(database, admin, ProgramCost("p3", 3_800, "session"), NOON)
+    assert current_costs(database) == {
         "p1": (1150.0, "student"),
         "p2": (96_500.5, "year"),
         "p3": (38.0, "session"),
     }
-    gone = replace_program_costs(
-        database, officer, written(tmp_path, "p2,90000,year", "p1,1150,student"), KNOWN, EVENING
+    dropped = replace_program_costs(
+        database, admin, costs_file(tmp_path, "p2,90000,year", "p1,1150,student"), KNOWN, EVENING
     )
-    assert [one.price.program_id for one in gone] == ["p3"]
-    assert counting(database) == {"p1": (1150.0, "student"), "p2": (90_000.0, "year")}
+    assert [stated.price.program_id for stated in dropped] == ["p3"]
+    assert current_costs(database) == {"p1": (1150.0, "student"), "p2": (90_000.0, "year")}
     assert program_costs(database)["p1"].stated_at == MORNING, "it was stated again as it was"
-    ended = [one for one in cost_history(database) if one.ended_at]
-    assert [(one.price.program_id, one.stated_at, one.ended_at) for one in ended] == [
+    ended = [stated for stated in cost_history(database) if stated.ended_at]
+    assert [(stated.price.program_id, stated.stated_at, stated.ended_at) for stated in ended] == [
         ("p2", MORNING, EVENING),
         ("p3", NOON, EVENING),
     ]
-    assert {one.stated_by for one in ended} == {one.ended_by for one in ended} == {officer.user_id}
+    assert {stated.stated_by for stated in ended} == {admin.user_id}
+    assert {stated.ended_by for stated in ended} == {admin.user_id}
     with pytest.raises(NotADistrictAdmin, match="only they may state what programs cost"):
         replace_program_costs(database, other, first, KNOWN, EVENING)
     with pytest.raises(NotADistrictAdmin):
@@ -73,7 +75,7 @@ def test_a_file_takes_the_place_of_all_that_was_stated_and_what_is_alike_goes_on
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         (
             ["p1,1150,student", "p9,5,year"],
@@ -98,23 +100,23 @@ def test_a_file_takes_the_place_of_all_that_was_stated_and_what_is_alike_goes_on
     ],
 )
 def test_a_wrong_line_is_named_with_its_column_and_nothing_is_changed(
-    new_sqlite, tmp_path: Path, lines: list[str], said: str
+    new_sqlite, tmp_path: Path, lines: list[str], message: str
 ):
     database = new_sqlite("wrong")
-    (officer,) = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
-    set_program_cost(database, officer, ProgramCost("p2", 100, "year"), MORNING)
+    (admin,) = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
+    set_program_cost(database, admin, ProgramCost("p2", 100, "year"), MORNING)
     with pytest.raises(ProgramCostError) as refused:
-        replace_program_costs(database, officer, written(tmp_path, *lines), KNOWN, NOON)
-    assert said in str(refused.value)
-    assert counting(database) == {"p2": (1.0, "year")} and len(cost_history(database)) == 1
+        replace_program_costs(database, admin, costs_file(tmp_path, *lines), KNOWN, NOON)
+    assert message in str(refused.value)
+    assert current_costs(database) == {"p2": (1.0, "year")} and len(cost_history(database)) == 1
 
 
 def test_a_missing_column_is_named(new_sqlite, tmp_path: Path):
     database = new_sqlite("missing")
-    (officer,) = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
+    (admin,) = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
     with pytest.raises(ProgramCostError, match=r"costs\.csv, line 1: there is no column 'per'"):
         replace_program_costs(
-            database, officer, written(tmp_path, "p1,5", header="program,dollars"), KNOWN, NOON
+            database, admin, costs_file(tmp_path, "p1,5", header="program,dollars"), KNOWN, NOON
         )
 
 
@@ -128,25 +130,25 @@ def test_a_missing_column_is_named(new_sqlite, tmp_path: Path):
         ("1000000000", 100_000_000_000),
     ],
 )
-def test_amounts_are_kept_to_the_cent(new_sqlite, dollars: str, cents: int):
+def test_amounts_are_stored_to_the_cent(new_sqlite, dollars: str, cents: int):
     database = new_sqlite("cents")
-    (officer,) = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
-    price = parse_program_cost({"program": "p1", "dollars": dollars, "per": "year"}, KNOWN)
-    set_program_cost(database, officer, price, NOON)
+    (admin,) = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
+    cost = parse_program_cost({"program": "p1", "dollars": dollars, "per": "year"}, KNOWN)
+    set_program_cost(database, admin, cost, NOON)
     assert program_costs(database)["p1"].price == ProgramCost("p1", cents, "year")
 
 
-def test_on_postgresql_the_site_states_costs_and_what_reads_students_for_it_sees_none(
+def test_on_postgresql_the_site_states_costs_and_its_student_readers_see_none(
     postgres_server: str,
 ):
-    walled = row_secured_database(postgres_server, f"costs{uuid.uuid4().hex[:12]}")
-    (officer,) = add_organization(walled.owner, DISTRICT, Role.DISTRICT_ADMIN)
-    set_program_cost(walled.site, officer, ProgramCost("p1", 100_000_000_000, "year"), NOON)
-    assert counting(walled.site) == {"p1": (1e9, "year")}
+    secured = row_secured_database(postgres_server, f"costs{uuid.uuid4().hex[:12]}")
+    (admin,) = add_organization(secured.owner, DISTRICT, Role.DISTRICT_ADMIN)
+    set_program_cost(secured.site, admin, ProgramCost("p1", 100_000_000_000, "year"), NOON)
+    assert current_costs(secured.site) == {"p1": (1e9, "year")}
     for role in ("handrail_reader", "handrail_scope"):
         refused = pytest.raises(
             ProgrammingError, match=r"permission denied for table program_costs"
         )
-        with refused, walled.owner.engine.begin() as connection:
+        with refused, secured.owner.engine.begin() as connection:
             connection.execute(text(f"SET LOCAL ROLE {role}"))
             connection.execute(text("SELECT * FROM program_costs"))

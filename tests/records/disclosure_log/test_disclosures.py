@@ -1,4 +1,4 @@
-"""The log of who saw whom: complete, nameless, and any tampering is found."""
+"""The disclosure log is complete, names no student, and shows any tampering."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ from records.access.scope import pipeline_scope, scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.database.tables import DisclosureRow, LogStudentRow
+from records.disclosure_log.checkpoints import export_checkpoint, read_checkpoints
 from records.disclosure_log.disclosures import (
-    RECORDKEEPING_RULES,
-    DisclosureLimits,
     DisclosureLogDamaged,
     DisclosureLogUnavailable,
-    Exposure,
-    TooManyStudents,
-    UnknownLegalBasis,
-    Verification,
     chain_hash,
-    count_disclosures,
-    disclosures,
-    export_checkpoint,
-    exposures,
-    law_requires,
-    parties,
-    read_checkpoints,
     record_disclosures,
-    unlink_student,
-    verify_log,
 )
 from records.disclosure_log.hash_chain import GENESIS
+from records.disclosure_log.history import (
+    Exposure,
+    count_disclosures,
+    disclosures,
+    exposures,
+    parties,
+)
+from records.disclosure_log.limits import DisclosureLimits, TooManyStudents
+from records.disclosure_log.recordkeeping import (
+    RECORDKEEPING_RULES,
+    UnknownLegalBasis,
+    law_requires,
+)
+from records.disclosure_log.student_references import unlink_student
+from records.disclosure_log.verification import Verification, verify_log
 from records.people.notices import notices
 from records.people.viewer import EMERGENCY_BASIS, NotInScope, Role, Scope
 from records.permissions.agreements import LegalBasis
@@ -70,10 +71,15 @@ def scope(database: Database, snapshot: Snapshot) -> Scope:
     return scope_for(viewer, database, snapshot, at_noon(TODAY), SECRET)
 
 
-def fill(database: Database, scope: Scope, looks: int) -> None:
-    for i in range(looks):
+def fill(database: Database, scope: Scope, disclosures_each: int) -> None:
+    for minute in range(disclosures_each):
         record_disclosures(
-            database, scope, ["s1", "s2"], [Category.DIRECTORY], "/", NOW + timedelta(minutes=i)
+            database,
+            scope,
+            ["s1", "s2"],
+            [Category.DIRECTORY],
+            "/",
+            NOW + timedelta(minutes=minute),
         )
 
 
@@ -122,11 +128,11 @@ def test_a_row_names_its_student_by_a_reference_that_tells_nothing(database, sco
     assert count_disclosures(database, student_id="s1") == 3
 
 
-def test_a_forgotten_student_is_gone_from_a_log_that_still_holds(database, scope):
+def test_an_unlinked_student_is_gone_from_a_log_that_still_holds(database, scope):
     fill(database, scope, 3)
     with database.write_transaction() as session:
         assert unlink_student(session, "s1")
-        assert not unlink_student(session, "s4"), "nobody has ever looked at s4"
+        assert not unlink_student(session, "s4"), "s4 was never shown to anybody"
     outcome = verify_log(database)
     assert (outcome.ok, outcome.rows, outcome.nameless) == (True, 6, 1)
     assert disclosures(database, student_id="s1") == [] and parties(database, "s1") == []
@@ -136,7 +142,7 @@ def test_a_forgotten_student_is_gone_from_a_log_that_still_holds(database, scope
     assert newest.student_ref != oldest.student_ref, "what comes after is not tied to what was cut"
 
 
-def test_the_law_is_asked_of_every_ground_and_an_unknown_one_is_refused(
+def test_each_legal_basis_has_a_recordkeeping_rule_and_an_unknown_basis_is_refused(
     database, scope
 ):  # R26: 34 CFR 99.32(d)
     assert not any(
@@ -172,10 +178,12 @@ def test_each_row_says_whether_the_law_requires_it(database, scope):  # R26
         session.execute(
             update(DisclosureRow).where(DisclosureRow.seq == 2).values(law_requires="no")
         )
-    assert verify_log(database).problem == "row 2 does not fit: it was changed, or the one before"
+    assert (
+        verify_log(database).problem == "row 2 does not match: it or the previous row was altered"
+    )
 
 
-def test_looks_are_summed_by_party_and_purpose(database, scope, snapshot):  # R26
+def test_disclosures_are_summed_by_party_and_purpose(database, scope, snapshot):  # R26
     fill(database, scope, 3)
     record_disclosures(database, scope, ["s1"], [Category.ATTENDANCE], "/", NOW + timedelta(days=1))
     district = pipeline_scope(snapshot, "audit", TODAY)
@@ -211,10 +219,10 @@ def test_a_breach_report_counts_what_one_account_saw_between_two_days(database, 
     with database.write_transaction() as session:
         unlink_student(session, "s1")
     last = exposures(database, user, date(2026, 4, 3), date(2026, 4, 4))
-    assert [(one.student_id, one.looks) for one in last] == [("s2", 2), (None, 1)]
+    assert [(exposure.student_id, exposure.looks) for exposure in last] == [("s2", 2), (None, 1)]
 
 
-def test_of_answers_asked_for_at_once_no_two_slip_past_the_limit(database, scope):  # R31
+def test_of_simultaneous_requests_no_two_slip_past_the_limit(database, scope):  # R31
     anybody = replace(scope, grants={f"s{n}": scope.grants["s1"] for n in range(12)})
     for day in range(1, 6):
         together = Barrier(4)
@@ -242,10 +250,10 @@ def test_of_answers_asked_for_at_once_no_two_slip_past_the_limit(database, scope
             assert sorted(pool.map(ask, (0, 3, 6, 9))) == [False, False, True, True]
     outcome = verify_log(database)
     assert (outcome.ok, outcome.rows) == (True, 5 * 6)
-    assert [one.at.day for one in notices(database)] == [5, 4, 3, 2, 1]
+    assert [notice.at.day for notice in notices(database)] == [5, 4, 3, 2, 1]
 
 
-def test_a_command_and_whoever_was_seen_before_do_not_count(database, scope):  # R31
+def test_commands_and_students_seen_before_do_not_count(database, scope):  # R31
     for route, limits in (
         ("handrail disclosures report", None),
         ("/caseload", DisclosureLimits(200, 1)),
@@ -298,12 +306,12 @@ ROWS = st.fixed_dictionaries(
         "shown_together": st.integers(0, 300),
     }
 )
-NEIGHBOURS = st.tuples(
+NEIGHBORS = st.tuples(
     ROWS, st.sampled_from(["at", "user_id", "purpose", "agreement_id"]), st.integers(0, 12)
 )
 
 
-@given(NEIGHBOURS, ROWS)
+@given(NEIGHBORS, ROWS)
 def test_two_rows_that_differ_never_get_one_hash(
     row_and_cut, other
 ):  # R24: the encoding is injective
@@ -316,19 +324,19 @@ def test_two_rows_that_differ_never_get_one_hash(
     }[field]
     moved = row | {field: row[field][:cut], after: row[field][cut:] + row[after]}
     written = {}
-    for one in (row, other, moved):
+    for candidate in (row, other, moved):
         try:
-            digest = chain_hash(GENESIS, one)
+            digest = chain_hash(GENESIS, candidate)
         except DisclosureLogUnavailable:
-            assert any("\x1f" in str(value) for value in one.values())
+            assert any("\x1f" in str(value) for value in candidate.values())
             continue
-        assert written.setdefault(digest, one) == one
+        assert written.setdefault(digest, candidate) == candidate
 
 
 def test_whatever_an_agreement_says_is_read_back_as_it_was_written(
     database, scope
 ):  # R24: both databases join alike
-    for said in (
+    for purpose in (
         "",
         "Zoë, Nguyễn, 王小明",
         "a 'quoted' \\ word\n\tand a tab",
@@ -336,14 +344,19 @@ def test_whatever_an_agreement_says_is_read_back_as_it_was_written(
         "e\u0301 é",
     ):
         record_disclosures(
-            database, of_purpose(scope, said), ["s1"], [Category.DIRECTORY], "/" + said[:9], NOW
+            database,
+            of_purpose(scope, purpose),
+            ["s1"],
+            [Category.DIRECTORY],
+            "/" + purpose[:9],
+            NOW,
         )
-        assert disclosures(database)[0].purpose == said
+        assert disclosures(database)[0].purpose == purpose
         assert verify_log(database).ok
-    for said in ("a\x1fb", "\x1f"):
+    for purpose in ("a\x1fb", "\x1f"):
         with pytest.raises(DisclosureLogUnavailable, match="control character"):
             record_disclosures(
-                database, of_purpose(scope, said), ["s1"], [Category.DIRECTORY], "/", NOW
+                database, of_purpose(scope, purpose), ["s1"], [Category.DIRECTORY], "/", NOW
             )
     assert verify_log(database).rows == 5
 
@@ -358,54 +371,54 @@ def of_purpose(scope: Scope, purpose: str) -> Scope:
     )
 
 
-def test_progress_is_told_from_the_first_row_to_the_last(database, scope):
+def test_progress_is_reported_from_the_first_row_to_the_last(database, scope):
     fill(database, scope, 5)
-    told: list[tuple[int, int]] = []
-    verify_log(database, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (10, 10)
+    reports: list[tuple[int, int]] = []
+    verify_log(database, progress=lambda done, total: reports.append((done, total)))
+    assert reports[-1] == (10, 10)
 
 
 def test_processes_side_by_side_find_a_changed_row_on_either_database(  # R24
     database, scope, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("records.disclosure_log.disclosures._STRETCH", 4)
+    monkeypatch.setattr("records.disclosure_log.verification._SEGMENT_ROWS", 4)
     fill(database, scope, 6)
     assert verify_log(database, processes=2) == Verification(True, 12)
     with database.session() as session:
         session.execute(sql("UPDATE disclosures SET route = '/elsewhere' WHERE seq = 7"))
     assert (
         verify_log(database, processes=2).problem
-        == "row 7 does not fit: it was changed, or the one before"
+        == "row 7 does not match: it or the previous row was altered"
     )
 
 
-def test_a_damaged_head_is_refused_with_its_line(tmp_path: Path):
-    file = tmp_path / "heads.jsonl"
+def test_a_damaged_checkpoint_is_refused_with_its_line(tmp_path: Path):
+    file = tmp_path / "checkpoints.jsonl"
     for second in ("{", "[]", '{"seq": 3}', '{"seq": "x", "hash": "00"}', "7"):
         file.write_text('{"seq": 1, "hash": "00"}\n' + second)
         with pytest.raises(
-            DisclosureLogDamaged, match=r"heads.jsonl, line 2 is no head of the log; one reads"
+            DisclosureLogDamaged, match=r"checkpoints.jsonl, line 2 is not a log checkpoint"
         ):
             read_checkpoints(file)
 
 
 def test_each_kind_of_tampering_is_found_on_both_databases(database, scope, tmp_path: Path):  # R24
     fill(database, scope, 10)
-    head = tmp_path / "head.json"
-    export_checkpoint(database, head)
+    checkpoint = tmp_path / "head.json"
+    export_checkpoint(database, checkpoint)
     with database.session() as session:
         original = [dict(row._mapping) for row in session.execute(select(DisclosureRow.__table__))]
     rng = random.Random(24)
     for kind in ("edit", "delete", "insert", "reorder", "truncate", "rewrite"):
         for place in rng.sample(range(1, len(original)), 3):
             tamper(database, kind, place, original)
-            outcome = verify_log(database, read_checkpoints(head))
+            outcome = verify_log(database, read_checkpoints(checkpoint))
             assert not outcome.ok and outcome.problem is not None and "row" in outcome.problem, (
                 kind,
                 place,
             )
             restore(database, original)
-            assert verify_log(database, read_checkpoints(head)).ok
+            assert verify_log(database, read_checkpoints(checkpoint)).ok
 
 
 def tamper(database: Database, kind: str, place: int, original: list[dict[str, object]]) -> None:

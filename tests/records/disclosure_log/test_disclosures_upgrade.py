@@ -13,9 +13,11 @@ from sqlalchemy import create_engine, inspect, text
 
 import records.database
 from records.database.engine import open_database
-from records.disclosure_log.disclosures import DisclosureLogDamaged, disclosures, verify_log
+from records.disclosure_log.disclosures import DisclosureLogDamaged
+from records.disclosure_log.history import disclosures
+from records.disclosure_log.verification import verify_log
 
-LOOKS = 25
+ROWS = 25
 BASES = (
     "school_official",
     "consent",
@@ -27,9 +29,7 @@ BASES = (
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database as the release before left it: the first three migrations, and a log in its
-    format.
-    """
+    """A database as the first three migrations left it, with a log in the format of then."""
     if request.param == "sqlite":
         address = f"sqlite:///{tmp_path / 'handrail.db'}"
     else:
@@ -59,7 +59,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def old_log() -> list[dict[str, object]]:
     """Rows hashed as they were then: JSON of every field with sorted keys."""
     previous, rows = "0" * 64, []
-    for seq in range(1, LOOKS + 1):
+    for seq in range(1, ROWS + 1):
         row: dict[str, object] = {
             "seq": seq,
             "at": f"2026-04-17T10:{seq:02}:00.000",
@@ -85,8 +85,8 @@ def old_log() -> list[dict[str, object]]:
 def test_an_old_log_that_holds_is_written_anew_and_says_the_same(url: str):  # R24
     database = open_database(url)
     assert verify_log(database).ok
-    found = disclosures(database)[::-1]
-    kept = (
+    upgraded = disclosures(database)[::-1]
+    unchanged = (
         "seq",
         "at",
         "user_id",
@@ -100,16 +100,16 @@ def test_an_old_log_that_holds_is_written_anew_and_says_the_same(url: str):  # R
         "route",
         "shown_together",
     )
-    assert [{name: getattr(row, name) for name in kept} for row in found] == [
-        {name: row[name] for name in kept} | {"categories": {"attendance", "directory"}}
+    assert [{name: getattr(row, name) for name in unchanged} for row in upgraded] == [
+        {name: row[name] for name in unchanged} | {"categories": {"attendance", "directory"}}
         for row in old_log()
     ]
-    required = {row.legal_basis for row in found if row.law_requires}
+    required = {row.legal_basis for row in upgraded if row.law_requires}
     assert required == {"audit_evaluation", "health_or_safety_emergency"}
-    assert len({row.student_ref for row in found}) == 4
+    assert len({row.student_ref for row in upgraded}) == 4
     assert len(disclosures(database, student_id="s1")) == 7
     database.engine.dispose()
-    assert verify_log(open_database(url)).rows == LOOKS, "opened a second time, it is left as it is"
+    assert verify_log(open_database(url)).rows == ROWS, "opened a second time, it is left as it is"
 
 
 @pytest.mark.parametrize(
@@ -152,4 +152,4 @@ def test_an_upgrade_that_fails_half_way_leaves_the_old_log(url: str):  # R24, R3
         assert inspect(connection).get_table_names().count("log_students") == 0
         connection.execute(text("DROP TABLE pk_hindrance"))
     engine.dispose()
-    assert verify_log(open_database(url)).rows == LOOKS
+    assert verify_log(open_database(url)).rows == ROWS

@@ -1,6 +1,4 @@
-"""The disclosure log as somebody with the file and SQL can change it: each change is found, and its
-row is named.
-"""
+"""Somebody with the file and SQL changes the disclosure log: each change is found at its row."""
 
 from __future__ import annotations
 
@@ -17,16 +15,10 @@ import pytest
 from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.database.engine import open_database
-from records.disclosure_log.disclosures import (
-    Verification,
-    chain_hash,
-    export_checkpoint,
-    read_checkpoints,
-    record_disclosures,
-    save_checkpoint,
-    verify_log,
-)
+from records.disclosure_log.checkpoints import export_checkpoint, read_checkpoints, save_checkpoint
+from records.disclosure_log.disclosures import chain_hash, record_disclosures
 from records.disclosure_log.hash_chain import GENESIS
+from records.disclosure_log.verification import Verification, verify_log
 from records.people.viewer import Role
 from tests.records import six_student_district
 from tests.records.conftest import (
@@ -60,15 +52,15 @@ _EDITS: dict[str, object] = {
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose log was written look by look, with its head exported beside it."""
+    """A home with a log of `ROWS` rows and a checkpoint of it in `head.json`."""
     home = tmp_path_factory.mktemp("logged")
     snapshot = snapshot_of(six_student_district.rows(), home)
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     (viewer,) = add_organization(database, "tutors", Role.CASEWORKER)
     add_agreement(database)
     scope = scope_for(viewer, database, snapshot, at_noon(TODAY), SECRET)
-    for look in range(ROWS // 2):
-        moment = NOW + timedelta(minutes=look)
+    for minute in range(ROWS // 2):
+        moment = NOW + timedelta(minutes=minute)
         record_disclosures(
             database, scope, ["s1", "s2"], [Category.DIRECTORY], "/students/{handle}", moment
         )
@@ -93,7 +85,7 @@ def delete(log: Log, place: int, rng: random.Random) -> str:
 
 
 def insert(log: Log, place: int, rng: random.Random) -> str:
-    """A look that never was, chained to the row before it; later rows move down."""
+    """A disclosure that never was, chained to the row before it; later rows move down."""
     before, row = row_at(log, place - 1), row_at(log, place)
     move(log, place, 1)
     row |= {"student_ref": "9" * 64, "seq": place}
@@ -130,9 +122,9 @@ KINDS = (edit, delete, insert, reorder, truncate, rewrite)
 
 
 @pytest.fixture(autouse=True)
-def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long log is checked in stretches; so is this one."""
-    monkeypatch.setattr("records.disclosure_log.disclosures._STRETCH", 17)
+def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long log is checked in segments; so is this one."""
+    monkeypatch.setattr("records.disclosure_log.verification._SEGMENT_ROWS", 17)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -140,7 +132,7 @@ def test_each_kind_of_tampering_at_fifty_places_is_found_and_names_its_row(
     kind: Callable[[Log, int, random.Random], str], log: Path, tmp_path: Path
 ):  # R24: six kinds, fifty places each
     rng = random.Random(kind.__name__)
-    found = 0
+    detected = 0
     for place in rng.sample(range(1, ROWS), 50):
         with tampered(log, tmp_path) as file:
             named = kind(file, place, rng)
@@ -152,32 +144,32 @@ def test_each_kind_of_tampering_at_fifty_places_is_found_and_names_its_row(
             named,
             outcome,
         )
-        found += not outcome.ok
-    assert found == 50
+        detected += not outcome.ok
+    assert detected == 50
 
 
 def test_processes_side_by_side_find_the_first_of_several_changes(log: Path, tmp_path: Path):  # R24
     database = open_database(f"sqlite:///{log / 'handrail.db'}")
-    told: list[tuple[int, int]] = []
-    heads = read_checkpoints(log / "head.json")
+    reports: list[tuple[int, int]] = []
+    checkpoints = read_checkpoints(log / "head.json")
     outcome = verify_log(
-        database, heads, lambda done, total: told.append((done, total)), processes=3
+        database, checkpoints, lambda done, total: reports.append((done, total)), processes=3
     )
     assert outcome == Verification(True, ROWS)
-    assert told == [(min(done, ROWS), ROWS) for done in range(17, ROWS + 17, 17)]
+    assert reports == [(min(done, ROWS), ROWS) for done in range(17, ROWS + 17, 17)]
     database.engine.dispose()
     with tampered(log, tmp_path) as file:
         for place in (99, 40, 18):
             edit(file, place, random.Random(place))
     database = open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
-    assert (verify_log(database, heads, processes=3).problem or "").startswith("row 18 ")
+    assert (verify_log(database, checkpoints, processes=3).problem or "").startswith("row 18 ")
     database.engine.dispose()
 
 
 @pytest.mark.parametrize(
     ("first", "last"), [(1, 1), (17, 17), (18, 18), (18, 34), (10, 60), (1, 119)]
 )
-def test_a_hole_is_named_by_its_first_row_wherever_a_stretch_begins(
+def test_a_hole_is_named_by_its_first_row_wherever_a_segment_begins(
     log: Path, tmp_path: Path, first: int, last: int
 ):
     with tampered(log, tmp_path) as file:  # R24
@@ -193,7 +185,7 @@ def test_a_row_before_the_first_is_found(log: Path, tmp_path: Path):  # R24
     )
 
 
-def test_a_look_given_to_another_student_is_found_by_the_reference_that_does_not_fit(
+def test_a_disclosure_given_to_another_student_is_found_by_its_reference(
     log: Path, tmp_path: Path
 ):  # R24
     with tampered(log, tmp_path) as file:
@@ -214,7 +206,7 @@ def test_a_changed_name_or_salt_behind_a_reference_is_found(
     assert outcome_of(tmp_path).problem == "row 2 was given the name of another student"
 
 
-def test_values_of_another_kind_in_the_same_words_are_found(
+def test_values_of_another_type_with_the_same_text_are_found(
     log: Path, tmp_path: Path
 ):  # R24: SQLite keeps any kind
     changes = (
@@ -235,7 +227,7 @@ def test_a_row_that_is_no_text_at_all_is_named_too(log: Path, tmp_path: Path):  
     assert outcome_of(tmp_path).problem == "row 7 cannot be read"
 
 
-def test_words_moved_from_one_field_to_its_neighbour_are_found(log: Path, tmp_path: Path):  # R24
+def test_text_moved_from_one_field_to_its_neighbor_is_found(log: Path, tmp_path: Path):  # R24
     for cut in ("'/students' WHERE seq = 7", "route || x'1f' || shown_together WHERE seq = 7"):
         with tampered(log, tmp_path) as file:
             file.execute(f"UPDATE disclosures SET route = {cut}")  # noqa: S608
@@ -248,7 +240,7 @@ def test_a_cut_student_leaves_a_chain_that_holds_and_is_counted(log: Path, tmp_p
     assert outcome_of(tmp_path) == Verification(True, ROWS, nameless=1)
 
 
-def test_looks_added_after_a_head_was_kept_are_no_tampering(log: Path, tmp_path: Path):  # R24
+def test_disclosures_added_after_a_checkpoint_are_no_tampering(log: Path, tmp_path: Path):  # R24
     with tampered(log, tmp_path) as file:
         last = row_at(file, ROWS)
         row = last | {"seq": ROWS + 1}
@@ -256,7 +248,7 @@ def test_looks_added_after_a_head_was_kept_are_no_tampering(log: Path, tmp_path:
     assert outcome_of(tmp_path, log / "head.json") == Verification(True, ROWS + 1)
 
 
-def test_every_head_that_a_home_kept_is_compared(
+def test_every_checkpoint_of_a_home_is_compared(
     log: Path, tmp_path: Path
 ):  # R24: the tail cut and written anew
     with tampered(log, tmp_path):
@@ -266,7 +258,7 @@ def test_every_head_that_a_home_kept_is_compared(
         save_checkpoint(database, tmp_path, NOW + timedelta(days=again))
     database.engine.dispose()
     assert len(read_checkpoints(tmp_path / "log-heads.jsonl")) == 1, (
-        "a head that is kept already is not kept again"
+        "a checkpoint that is saved already is not saved again"
     )
     with closing(sqlite3.connect(tmp_path / "handrail.db")) as file, file:
         rewrite(file, ROWS - 5, random.Random(24))
@@ -275,13 +267,13 @@ def test_every_head_that_a_home_kept_is_compared(
     database.engine.dispose()
     assert len(read_checkpoints(tmp_path / "log-heads.jsonl")) == 2
     assert outcome_of(tmp_path).ok
-    found = outcome_of(tmp_path, tmp_path / "log-heads.jsonl")
-    assert found.problem == f"row {ROWS} is not the one whose head was kept"
+    outcome = outcome_of(tmp_path, tmp_path / "log-heads.jsonl")
+    assert outcome.problem == f"row {ROWS} does not match its saved checkpoint"
 
 
-def outcome_of(folder: Path, heads: Path | None = None) -> Verification:
+def outcome_of(folder: Path, checkpoints: Path | None = None) -> Verification:
     database = open_database(f"sqlite:///{folder / 'handrail.db'}")
-    outcome = verify_log(database, read_checkpoints(heads) if heads else ())
+    outcome = verify_log(database, read_checkpoints(checkpoints) if checkpoints else ())
     database.engine.dispose()
     return outcome
 

@@ -34,25 +34,25 @@ COLUMNS = ["student_id", "first_name", "last_name", "birth_date", "grade_level",
 
 @pytest.fixture(scope="module")
 def worlds() -> dict[int, tuple[LinkageWorld, list[Match]]]:
-    """Four lists of 600 participants beside 4,000 students each, and what was made of them."""
-    made = {seed: make_world(seed, students=4000, participants=600) for seed in SEEDS}
+    """Four lists of 600 participants and 4,000 students each, with their matches."""
+    generated = {seed: make_world(seed, students=4000, participants=600) for seed in SEEDS}
     return {
         seed: (world, link_participants(world.participants, world.students))
-        for seed, world in made.items()
+        for seed, world in generated.items()
     }
 
 
 def linked(matches: list[Match]) -> dict[str, str]:
     return {
-        one.participant.participant_id: one.student_id
-        for one in matches
-        if one.status is MatchStatus.LINKED and one.student_id is not None
+        match.participant.participant_id: match.student_id
+        for match in matches
+        if match.status is MatchStatus.LINKED and match.student_id is not None
     }
 
 
-def precision_and_recall(world: LinkageWorld, found: dict[str, str]) -> tuple[float, float]:
-    right = sum(world.truth[participant] == student for participant, student in found.items())
-    return right / len(found), right / sum(student is not None for student in world.truth.values())
+def precision_and_recall(world: LinkageWorld, links: dict[str, str]) -> tuple[float, float]:
+    right = sum(world.truth[participant] == student for participant, student in links.items())
+    return right / len(links), right / sum(student is not None for student in world.truth.values())
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -80,35 +80,38 @@ def test_whoever_is_not_linked_has_the_right_student_among_the_few_offered(
     worlds: dict[int, tuple[LinkageWorld, list[Match]]], seed: int
 ):
     world, matches = worlds[seed]
-    for one in matches:
-        student = world.truth[one.participant.participant_id]
-        if one.status is not MatchStatus.LINKED and student is not None:
-            assert student in [candidate.student_id for candidate in one.candidates], one.status
-        assert len(one.candidates) <= MAX_CANDIDATES
-        assert (one.status is MatchStatus.LINKED) == (one.student_id is not None)
+    for match in matches:
+        student = world.truth[match.participant.participant_id]
+        if match.status is not MatchStatus.LINKED and student is not None:
+            candidates = [candidate.student_id for candidate in match.candidates]
+            assert student in candidates, match.status
+        assert len(match.candidates) <= MAX_CANDIDATES
+        assert (match.status is MatchStatus.LINKED) == (match.student_id is not None)
 
 
-def test_twins_are_never_taken_for_each_other(worlds: dict[int, tuple[LinkageWorld, list[Match]]]):
-    """Everybody with a twin on the roster, as they are and with a letter left out of the first
-    name.
-    """
+def test_twins_are_never_mistaken_for_each_other(
+    worlds: dict[int, tuple[LinkageWorld, list[Match]]],
+):
+    """Everybody with a twin on the roster, as is and with a letter left out of the first name."""
     for world, _ in worlds.values():
         twins = twins_of(world)
         assert len(twins) > 60
-        listed = in_their_own_words(twins)
-        slips = [replace(one, first_name=one.first_name[:2] + one.first_name[3:]) for one in listed]
+        listed = as_participants(twins)
+        slips = [
+            replace(twin, first_name=twin.first_name[:2] + twin.first_name[3:]) for twin in listed
+        ]
         exact, slipped = (
             linked(link_participants(people, world.students)) for people in (listed, slips)
         )
         assert all(
             student == participant
-            for found in (exact, slipped)
-            for participant, student in found.items()
+            for links in (exact, slipped)
+            for participant, student in links.items()
         )
         assert len(exact) > len(listed) // 3
 
 
-def test_a_twin_who_is_no_student_is_not_taken_for_the_one_who_is(
+def test_a_twin_who_is_no_student_is_not_linked_to_the_one_who_is(
     worlds: dict[int, tuple[LinkageWorld, list[Match]]],
 ):
     for world, _ in worlds.values():
@@ -118,7 +121,7 @@ def test_a_twin_who_is_no_student_is_not_taken_for_the_one_who_is(
         )
         assert len(away) > 15
         here = world.students[~world.students["student_id"].isin(away["student_id"])]
-        assert linked(link_participants(in_their_own_words(away), here)) == {}
+        assert linked(link_participants(as_participants(away), here)) == {}
 
 
 def twins_of(world: LinkageWorld) -> pd.DataFrame:
@@ -131,8 +134,8 @@ def names_far_apart(pair: pd.DataFrame) -> bool:
     return SequenceMatcher(None, *pair["first_name"].str.casefold()).ratio() < 0.5
 
 
-def in_their_own_words(students: pd.DataFrame) -> list[Participant]:
-    """The students as a partner would list them who makes no mistake."""
+def as_participants(students: pd.DataFrame) -> list[Participant]:
+    """The students as a partner who makes no mistake would list them."""
     return [
         Participant(
             ORGANIZATION,
@@ -180,7 +183,7 @@ def participant(
 
 
 @pytest.mark.parametrize(
-    ("given", "student"),
+    ("listed", "student"),
     [
         (participant("MARIA JOSE", "GARCIA LOPEZ", date(2013, 4, 5)), "s1"),
         (participant("Maria", "Garcia", date(2013, 4, 5), school="Lincoln Elem."), "s1"),
@@ -201,40 +204,40 @@ def participant(
         value if isinstance(value, str) else " ".join((value.first_name, value.last_name))
     ),
 )
-def test_what_partners_write_otherwise_is_still_the_same_child(
-    roster: pd.DataFrame, given: Participant, student: str
+def test_a_child_written_differently_by_a_partner_is_still_linked(
+    roster: pd.DataFrame, listed: Participant, student: str
 ):
-    [match] = link_participants([given], roster)
+    [match] = link_participants([listed], roster)
     assert (match.status, match.student_id) == (MatchStatus.LINKED, student)
 
 
 @pytest.mark.parametrize(
-    "given",
+    "listed",
     [
         participant("Jaden", "O'Neil", date(2012, 4, 17), 7, "Hill Middle School"),
         participant("Jay", "O'Neil", date(2012, 4, 17), 7, "Hill Middle School"),
         participant("Jayden", "O'Neil", date(2012, 4, 17), 7, "Hill Middle School"),
         participant("Jalyn", "Oneil", date(2012, 4, 17), 7, "Hill Middle School"),
     ],
-    ids=lambda given: given.first_name,
+    ids=lambda listed: listed.first_name,
 )
 def test_twins_whose_names_are_a_letter_apart_are_left_to_a_person(
-    roster: pd.DataFrame, given: Participant
+    roster: pd.DataFrame, listed: Participant
 ):
-    [match] = link_participants([given], roster)
+    [match] = link_participants([listed], roster)
     assert match.status is MatchStatus.UNSURE
     assert {"s3", "s4"} <= {candidate.student_id for candidate in match.candidates}
 
 
 def test_a_brother_or_a_namesake_of_a_student_is_not_linked(roster: pd.DataFrame):
-    for given in (
+    for listed in (
         participant("Thomas", "O'Neil", date(2012, 4, 17), 7, "Hill Middle School"),
         participant("Robert", "Smith", date(2015, 2, 20), 4, "Hill Middle School"),
         participant("Destiny", "Okafor", date(2009, 7, 2), None, "Lincoln Elementary School"),
         participant("Destiny", "Okafor", None, 5, ""),
     ):
-        [match] = link_participants([given], roster)
-        assert match.status is not MatchStatus.LINKED, given
+        [match] = link_participants([listed], roster)
+        assert match.status is not MatchStatus.LINKED, listed
 
 
 def test_a_participant_who_fits_two_students_is_offered_both(roster: pd.DataFrame):
@@ -251,26 +254,26 @@ def test_a_participant_who_fits_two_students_is_offered_both(roster: pd.DataFram
 def test_two_participants_of_one_partner_do_not_share_a_student_unless_their_rows_are_the_same(
     roster: pd.DataFrame,
 ):
-    one = participant("Robert", "Smith", date(2012, 10, 3), 7, "Hill Middle School")
-    other = replace(one, participant_id="p2", first_name="Bob")
-    assert [match.status for match in link_participants([one, other], roster)] == [
+    robert = participant("Robert", "Smith", date(2012, 10, 3), 7, "Hill Middle School")
+    bob = replace(robert, participant_id="p2", first_name="Bob")
+    assert [match.status for match in link_participants([robert, bob], roster)] == [
         MatchStatus.UNSURE,
         MatchStatus.UNSURE,
     ]
-    same = replace(one, participant_id="p2")
-    assert linked(link_participants([one, same], roster)) == {"p1": "s2", "p2": "s2"}
-    elsewhere = replace(other, organization_id="pantry")
-    assert linked(link_participants([one, elsewhere], roster)) == {"p1": "s2", "p2": "s2"}
+    repeated = replace(robert, participant_id="p2")
+    assert linked(link_participants([robert, repeated], roster)) == {"p1": "s2", "p2": "s2"}
+    elsewhere = replace(bob, organization_id="pantry")
+    assert linked(link_participants([robert, elsewhere], roster)) == {"p1": "s2", "p2": "s2"}
 
 
-def test_the_answer_does_not_hang_on_the_order_or_the_company(
+def test_a_match_does_not_depend_on_the_order_of_either_list(
     worlds: dict[int, tuple[LinkageWorld, list[Match]]],
 ):
     world, matches = worlds[SEEDS[0]]
     shuffled = world.students.sample(frac=1, random_state=1)
     again = link_participants(world.participants[::-1], shuffled)[::-1]
-    assert [(one.status, one.student_id) for one in again] == [
-        (one.status, one.student_id) for one in matches
+    assert [(match.status, match.student_id) for match in again] == [
+        (match.status, match.student_id) for match in matches
     ]
 
 
@@ -286,33 +289,33 @@ def test_a_roster_without_birth_dates_grades_or_schools_links_nobody_by_name_alo
     assert (nobody.status, nobody.candidates) == (MatchStatus.NONE, ())
 
 
-def test_each_fact_has_whole_shares_and_a_level_for_everything_else():
+def test_the_shares_of_each_fact_sum_to_one_and_a_level_covers_everything_else():
     for name, levels in COMPARISONS.items():
         missing, *rest = levels
         assert (missing.m, missing.u) == (1.0, 1.0), name
-        assert rest[-1].when == "ELSE" and not rest[-1].agrees, name
+        assert rest[-1].sql_condition == "ELSE" and not rest[-1].agrees, name
         assert sum(level.m for level in rest) == pytest.approx(1.0, abs=0.01), name
         assert sum(level.u for level in rest) == pytest.approx(1.0, abs=0.01), name
-        assert all(one.says != other.says for one, other in combinations(rest, 2)), name
+        assert all(level.label != other.label for level, other in combinations(rest, 2)), name
     assert sum(NAME_ORDERS.values()) == pytest.approx(1.0)
 
 
-def test_how_alike_two_records_are_is_said_in_words(roster: pd.DataFrame):
-    given = participant("Bob", "Smyth", date(2012, 3, 10), 7, "Hill MS")
-    turned = participant("Nguyen", "Anh Thu", None, 4)
-    assert describe_similarity([(given, "s2"), (turned, "s5")], roster) == [
+def test_how_alike_two_records_are_is_described_in_labels(roster: pd.DataFrame):
+    listed = participant("Bob", "Smyth", date(2012, 3, 10), 7, "Hill MS")
+    swapped = participant("Nguyen", "Anh Thu", None, 4)
+    assert describe_similarity([(listed, "s2"), (swapped, "s5")], roster) == [
         {
-            "first": "a short form, or one name of several",
-            "last": "a letter or two differ",
-            "birth": "day and month in each other's place",
+            "first": "a nickname, or one of several names",
+            "last": "differs by a letter or two",
+            "birth": "day and month swapped",
             "grade": "",
             "school": "the same",
         },
         {
-            "first": "the same, in the other's place",
-            "last": "the same, in the other's place",
+            "first": "the same, first and last name swapped",
+            "last": "the same, first and last name swapped",
             "birth": "nothing to compare",
-            "grade": "the next one",
+            "grade": "one grade apart",
             "school": "nothing to compare",
         },
     ]
@@ -337,7 +340,7 @@ def test_linking_is_silent_and_leaves_no_file(
     assert linked(matches) == {"p2": "s2"}
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
-    told = caplog.text.casefold()
+    log = caplog.text.casefold()
     assert not [
-        name for name in ("quillfeather", "thistlewood", "robert", "2012-10-03") if name in told
+        name for name in ("quillfeather", "thistlewood", "robert", "2012-10-03") if name in log
     ]

@@ -1,4 +1,4 @@
-"""What is kept of who a participant is: links, the queue and people's words, on both databases."""
+"""Links, the review queue and people's decisions about participants, on both databases."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ BO = Participant("tutors", "p2", "Bo", "Lin", date(2012, 10, 3), 7, "Hill School
 CY = Participant("tutors", "p3", "Cy", "Odum", None, None, "")
 
 
-def found(participant: Participant, status: MatchStatus, *students: str) -> Match:
+def match_of(participant: Participant, status: MatchStatus, *students: str) -> Match:
     """A match of that status, with these students offered, the likeliest first."""
     best = 0.99 if status is LINKED else 0.6
     candidates = tuple(
@@ -54,12 +54,12 @@ def found(participant: Participant, status: MatchStatus, *students: str) -> Matc
     return Match(participant, status, students[0] if status is LINKED else None, candidates)
 
 
-MATCHES = [found(ANA, LINKED, "s1"), found(BO, UNSURE, "s2", "s3"), found(CY, NONE)]
+MATCHES = [match_of(ANA, LINKED, "s1"), match_of(BO, UNSURE, "s2", "s3"), match_of(CY, NONE)]
 
 
 @pytest.fixture
 def store(database: Database) -> Database:
-    """A store in which one participant is linked, one waits and one was not found."""
+    """A database in which one participant is linked, one waits and one has no candidate."""
     add_organization(database, "tutors")
     add_organization(database, "pantry")
     record_matches(database, "tutors", MATCHES, NOW)
@@ -70,11 +70,11 @@ def everything(database: Database) -> list[ParticipantLink]:
     return [*review_queue(database), *manually_decided(database), *automatically_linked(database)]
 
 
-def standing(database: Database, participant_id: str) -> ParticipantLink:
-    [one] = [
-        one for one in everything(database) if one.participant.participant_id == participant_id
+def link_of(database: Database, participant_id: str) -> ParticipantLink:
+    [link] = [
+        link for link in everything(database) if link.participant.participant_id == participant_id
     ]
-    return one
+    return link
 
 
 def test_sure_links_count_and_unsure_ones_wait(store: Database):
@@ -84,45 +84,48 @@ def test_sure_links_count_and_unsure_ones_wait(store: Database):
     [waiting] = review_queue(store)
     assert waiting == ParticipantLink(BO, UNSURE, None, MATCHES[1].candidates, "", NOW)
     assert waiting.offered == ("s2", "s3")
-    assert [one.participant for one in automatically_linked(store)] == [ANA] and manually_decided(
-        store
-    ) == []
+    assert [link.participant for link in automatically_linked(store)] == [ANA]
+    assert manually_decided(store) == []
     assert status_counts(store) == {"tutors": {LINKED: 1, UNSURE: 1, NONE: 1}}
 
 
-def test_the_same_matches_twice_change_nothing(store: Database):
+def test_equal_matches_a_second_time_change_nothing(store: Database):
     resolve_participant(store, "tutors", "p2", "s3", "u1", NOW)
     before = everything(store)
-    stands = record_matches(store, "tutors", MATCHES, LATER)
+    counts = record_matches(store, "tutors", MATCHES, LATER)
     assert everything(store) == before
-    assert stands == {LINKED: 2, NONE: 1}
+    assert counts == {LINKED: 2, NONE: 1}
 
 
-def test_what_the_comparison_said_gives_way_to_what_it_says_later(store: Database):
+def test_a_later_comparison_replaces_an_earlier_one(store: Database):
     record_matches(
-        store, "tutors", [found(ANA, UNSURE, "s1", "s9"), found(CY, LINKED, "s4")], LATER
+        store, "tutors", [match_of(ANA, UNSURE, "s1", "s9"), match_of(CY, LINKED, "s4")], LATER
     )
     assert linked_students(store, "tutors") == {"p3": "s4"}
-    assert (standing(store, "p1").status, standing(store, "p1").decided_at) == (UNSURE, LATER)
-    assert standing(store, "p1").offered == ("s1", "s9")
+    assert (link_of(store, "p1").status, link_of(store, "p1").decided_at) == (UNSURE, LATER)
+    assert link_of(store, "p1").offered == ("s1", "s9")
 
 
-def test_a_persons_word_links_and_stays_whatever_a_later_run_finds(store: Database):
+def test_a_persons_decision_links_and_stays_whatever_a_later_run_finds(store: Database):
     resolve_participant(store, "tutors", "p2", "s3", "u1", NOW)
     assert linked_students(store, "tutors") == {"p1": "s1", "p2": "s3"}
     moved = replace(BO, grade_level=8, school="Harbor School", last_name="LIN")
-    for match in (found(moved, LINKED, "s2"), found(moved, UNSURE, "s2"), found(moved, NONE)):
+    for match in (
+        match_of(moved, LINKED, "s2"),
+        match_of(moved, UNSURE, "s2"),
+        match_of(moved, NONE),
+    ):
         record_matches(store, "tutors", [match], LATER)
-        assert standing(store, "p2") == ParticipantLink(
+        assert link_of(store, "p2") == ParticipantLink(
             moved, LINKED, "s3", match.candidates, "u1", NOW
         )
 
 
-def test_none_of_these_is_a_word_too(store: Database):
+def test_none_of_these_is_a_decision_too(store: Database):
     resolve_participant(store, "tutors", "p2", None, "u1", NOW)
-    record_matches(store, "tutors", [found(BO, LINKED, "s2")], LATER)
+    record_matches(store, "tutors", [match_of(BO, LINKED, "s2")], LATER)
     assert linked_students(store, "tutors") == {"p1": "s1"}
-    assert (standing(store, "p2").status, standing(store, "p2").decided_by) == (NONE, "u1")
+    assert (link_of(store, "p2").status, link_of(store, "p2").decided_by) == (NONE, "u1")
 
 
 @pytest.mark.parametrize(
@@ -134,42 +137,43 @@ def test_none_of_these_is_a_word_too(store: Database):
         {"first_name": "Beau"},
     ],
 )
-@pytest.mark.parametrize("said", ["s3", None])
+@pytest.mark.parametrize("decision", ["s3", None])
 def test_a_participant_who_became_somebody_else_goes_back_to_the_queue(
-    store: Database, change: dict[str, object], said: str | None
+    store: Database, change: dict[str, object], decision: str | None
 ):
-    resolve_participant(store, "tutors", "p2", said, "u1", NOW)
+    resolve_participant(store, "tutors", "p2", decision, "u1", NOW)
     other = replace(BO, **change)  # type: ignore[arg-type]
-    for match in (found(other, LINKED, "s2"), found(other, NONE)):
+    for match in (match_of(other, LINKED, "s2"), match_of(other, NONE)):
         assert record_matches(store, "tutors", [match], LATER) == {CHANGED: 1}
         assert linked_students(store, "tutors") == {"p1": "s1"}
-        assert standing(store, "p2") == ParticipantLink(
-            other, CHANGED, said, match.candidates, "u1", NOW
+        assert link_of(store, "p2") == ParticipantLink(
+            other, CHANGED, decision, match.candidates, "u1", NOW
         )
-        assert said is None or said in standing(store, "p2").offered
-    resolve_participant(store, "tutors", "p2", said, "u2", LATER)
-    assert (standing(store, "p2").student_id, standing(store, "p2").decided_by) == (said, "u2")
+        assert decision is None or decision in link_of(store, "p2").offered
+    resolve_participant(store, "tutors", "p2", decision, "u2", LATER)
+    assert (link_of(store, "p2").student_id, link_of(store, "p2").decided_by) == (decision, "u2")
 
 
-def test_a_spelling_put_right_keeps_the_persons_word_when_the_comparison_is_sure_of_it(
+def test_a_corrected_spelling_keeps_a_decision_that_the_comparison_confirms(
     store: Database,
 ):
     resolve_participant(store, "tutors", "p2", "s3", "u1", NOW)
-    righted = replace(BO, last_name="Linn")
-    record_matches(store, "tutors", [found(righted, LINKED, "s3")], LATER)
-    assert standing(store, "p2") == ParticipantLink(
-        righted, LINKED, "s3", (Candidate("s3", 0.99),), "u1", NOW
+    corrected = replace(BO, last_name="Linn")
+    record_matches(store, "tutors", [match_of(corrected, LINKED, "s3")], LATER)
+    assert link_of(store, "p2") == ParticipantLink(
+        corrected, LINKED, "s3", (Candidate("s3", 0.99),), "u1", NOW
     )
 
 
-def test_what_is_taken_back_waits_for_a_person_whatever_a_later_run_finds(store: Database):
+def test_an_undone_link_waits_for_a_person_whatever_a_later_run_finds(store: Database):
     resolve_participant(store, "tutors", "p2", "s3", "u1", NOW)
     for participant_id in ("p1", "p2"):
         reopen_participant(store, "tutors", participant_id, "u2", LATER)
     assert linked_students(store, "tutors") == {}
-    record_matches(store, "tutors", [MATCHES[0], found(BO, LINKED, "s2")], LATER)
+    record_matches(store, "tutors", [MATCHES[0], match_of(BO, LINKED, "s2")], LATER)
     assert linked_students(store, "tutors") == {}
-    assert [(one.participant, one.status, one.decided_by) for one in review_queue(store)] == [
+    queue = review_queue(store)
+    assert [(link.participant, link.status, link.decided_by) for link in queue] == [
         (ANA, UNSURE, "u2"),
         (BO, UNSURE, "u2"),
     ]
@@ -177,22 +181,22 @@ def test_what_is_taken_back_waits_for_a_person_whatever_a_later_run_finds(store:
     assert linked_students(store, "tutors") == {"p1": "s1"}
 
 
-def test_an_answer_that_was_not_asked_for_is_refused_and_changes_nothing(store: Database):
+def test_a_decision_that_was_not_on_offer_is_refused_and_changes_nothing(store: Database):
     before = everything(store)
-    for participant_id, student, part in (
+    for participant_id, student, message in (
         ("p9", "s2", "no such participant"),
-        ("p1", "s1", "in the meantime"),
+        ("p1", "s1", "already resolved this participant"),
         ("p3", "s2", "not one of those offered"),
         ("p2", "s9", "not one of those offered"),
     ):
-        with pytest.raises(IdentityError, match=part):
+        with pytest.raises(IdentityError, match=message):
             resolve_participant(store, "tutors", participant_id, student, "u1", LATER)
     with pytest.raises(IdentityError, match="no such participant"):
         resolve_participant(store, "pantry", "p2", "s2", "u1", LATER)
     for participant_id in ("p2", "p3"):
-        with pytest.raises(IdentityError, match="nothing to take back"):
+        with pytest.raises(IdentityError, match="nothing to undo"):
             reopen_participant(store, "tutors", participant_id, "u1", LATER)
-    with pytest.raises(IdentityError, match="no organisation 'nobody'"):
+    with pytest.raises(IdentityError, match="no organization 'nobody'"):
         record_matches(store, "nobody", [], NOW)
     assert everything(store) == before
 
@@ -202,18 +206,26 @@ def test_two_participants_of_one_partner_who_claim_a_student_in_two_files_both_w
 ):
     rival = replace(ANA, participant_id="p4", first_name="Anna")
     for _ in range(2):
-        assert record_matches(store, "tutors", [found(rival, LINKED, "s1")], LATER) == {UNSURE: 1}
+        assert record_matches(store, "tutors", [match_of(rival, LINKED, "s1")], LATER) == {
+            UNSURE: 1
+        }
         assert linked_students(store, "tutors") == {}
-        assert [one.participant.participant_id for one in review_queue(store)] == ["p1", "p2", "p4"]
+        assert [link.participant.participant_id for link in review_queue(store)] == [
+            "p1",
+            "p2",
+            "p4",
+        ]
     resolve_participant(store, "tutors", "p1", "s1", "u1", LATER)
-    record_matches(store, "tutors", [MATCHES[0], found(rival, LINKED, "s1")], LATER)
+    record_matches(store, "tutors", [MATCHES[0], match_of(rival, LINKED, "s1")], LATER)
     assert (
-        linked_students(store, "tutors") == {"p1": "s1"} and standing(store, "p4").status is UNSURE
+        linked_students(store, "tutors") == {"p1": "s1"} and link_of(store, "p4").status is UNSURE
     )
 
 
-def test_one_child_listed_twice_in_the_same_words_is_linked_twice(store: Database):
-    record_matches(store, "tutors", [found(replace(ANA, participant_id="p4"), LINKED, "s1")], LATER)
+def test_one_child_listed_twice_with_equal_facts_is_linked_twice(store: Database):
+    record_matches(
+        store, "tutors", [match_of(replace(ANA, participant_id="p4"), LINKED, "s1")], LATER
+    )
     assert linked_students(store, "tutors") == {"p1": "s1", "p4": "s1"}
 
 
@@ -221,7 +233,7 @@ def test_partners_do_not_get_in_each_others_way(store: Database):
     record_matches(
         store,
         "pantry",
-        [found(replace(ANA, organization_id="pantry", first_name="Anna"), LINKED, "s1")],
+        [match_of(replace(ANA, organization_id="pantry", first_name="Anna"), LINKED, "s1")],
         LATER,
     )
     assert linked_students(store, "tutors") == {"p1": "s1"} and linked_students(
@@ -308,10 +320,9 @@ def test_a_file_without_its_header_is_refused_without_repeating_the_child_on_its
         assert "Quillfeather" not in str(refused.value) and refused.value.__suppress_context__
 
 
-def test_whom_nobody_is_like_may_be_said_to_be_no_student_or_one_who_was_looked_up(store: Database):
-    assert [one.participant for one in unmatched(store)] == [CY] and confirmed_non_students(
-        store, "tutors"
-    ) == frozenset()
+def test_an_unmatched_participant_may_be_no_student_or_one_who_was_looked_up(store: Database):
+    assert [link.participant for link in unmatched(store)] == [CY]
+    assert confirmed_non_students(store, "tutors") == frozenset()
     resolve_participant(store, "tutors", "p3", None, "u1", NOW)
     assert (
         unmatched(store) == []
@@ -325,29 +336,30 @@ def test_whom_nobody_is_like_may_be_said_to_be_no_student_or_one_who_was_looked_
     assert linked_students(store, "tutors") == {"p1": "s1", "p3": "s9"}
 
 
-def test_the_name_of_a_stranger_goes_after_its_time_and_the_question_does_not_come_back(
+def test_the_name_of_a_non_student_is_purged_in_time_and_the_question_does_not_come_back(
     store: Database,
 ):  # R32
     resolve_participant(store, "tutors", "p2", None, "u1", NOW)
     assert purge_non_student_names(store, NOW + NAME_RETENTION) == 0
     assert purge_non_student_names(store, NOW + NAME_RETENTION + timedelta(seconds=1)) == 1
-    assert standing(store, "p2").participant == Participant("tutors", "p2", "", "", None, None, "")
+    assert link_of(store, "p2").participant == Participant("tutors", "p2", "", "", None, None, "")
     record_matches(store, "tutors", MATCHES, LATER)
-    record_matches(store, "tutors", [found(BO, LINKED, "s2")], LATER)
-    assert standing(store, "p2").participant.first_name == "" and review_queue(store) == []
+    record_matches(store, "tutors", [match_of(BO, LINKED, "s2")], LATER)
+    assert link_of(store, "p2").participant.first_name == "" and review_queue(store) == []
     assert confirmed_non_students(store, "tutors") == {"p2"}
     assert purge_non_student_names(store, NOW + 2 * NAME_RETENTION) == 0
-    assert [one.participant for one in (standing(store, "p1"), unmatched(store)[0])] == [ANA, CY]
+    assert link_of(store, "p1").participant == ANA
+    assert unmatched(store)[0].participant == CY
 
 
-def test_a_stranger_whose_name_is_gone_is_asked_about_when_a_student_surely_fits(
+def test_a_purged_non_student_goes_back_to_the_queue_when_a_student_surely_fits(
     store: Database,
 ):
     resolve_participant(store, "tutors", "p2", None, "u1", NOW)
     purge_non_student_names(store, NOW + 2 * NAME_RETENTION)
-    record_matches(store, "tutors", [found(BO, UNSURE, "s7")], LATER)
+    record_matches(store, "tutors", [match_of(BO, UNSURE, "s7")], LATER)
     assert review_queue(store) == []
-    record_matches(store, "tutors", [found(BO, LINKED, "s7")], LATER)
+    record_matches(store, "tutors", [match_of(BO, LINKED, "s7")], LATER)
     [again] = review_queue(store)
     assert (again.participant, again.status, again.offered) == (BO, CHANGED, ("s7",))
     assert linked_students(store, "tutors") == {"p1": "s1"}

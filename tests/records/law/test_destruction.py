@@ -1,6 +1,4 @@
-"""What is destroyed is nowhere: not in a store, a snapshot, a mirror, the log, a quarantined row;
-and it stays away.
-"""
+"""A destroyed record is in no store, snapshot, mirror, log or quarantined row, and stays away."""
 
 from __future__ import annotations
 
@@ -36,19 +34,17 @@ from records.database.tables import (
     StaffRow,
     WebSessionRow,
 )
-from records.disclosure_log.disclosures import disclosures, record_disclosures, verify_log
+from records.disclosure_log.disclosures import record_disclosures
+from records.disclosure_log.history import disclosures
+from records.disclosure_log.verification import verify_log
+from records.law.backups import Backup, BackupError, add_backup, backups, mark_backup_destroyed
+from records.law.certificates import certificates, overdue_destructions
 from records.law.destruction import (
-    Backup,
     DestructionError,
-    add_backup,
-    backups,
-    certificates,
     destroy_agreement_data,
     destroy_student,
     destroyed_student_filter,
     finish_destructions,
-    mark_backup_destroyed,
-    overdue_destructions,
 )
 from records.people.accounts import active_staff_member
 from records.people.viewer import DISTRICT, Role, Viewer
@@ -68,7 +64,7 @@ from tests.records.loading.test_kills import FORK, forking, run
 from tests.records.row_secured_database import row_secured_database
 
 NOW = datetime(2026, 4, 17, 12)
-OFFICER_LOGIN = f"{Role.DISTRICT_ADMIN}@{DISTRICT}.example"
+ADMIN_LOGIN = f"{Role.DISTRICT_ADMIN}@{DISTRICT}.example"
 CHILD = "CHILD7741"
 CANARIES = (CHILD, "Quillfeather", "Ottoline")
 """Identifier, last and first name of the child who is destroyed, written where they could be
@@ -125,14 +121,16 @@ def rows() -> dict[str, list[dict[str, Value]]]:
 
 
 def fill(home: Path, database: Database) -> tuple[Viewer, Viewer]:
-    """A home in which every store knows the child; the district's officer and the partner's
-    caseworker.
+    """Fill a home so that every store holds the child.
+
+    Returns:
+        The district's administrator and the partner's caseworker.
     """
     add_organization(database, DISTRICT, Role.DISTRICT_ADMIN)
     caseworker = add_organization(database, "tutors", Role.CASEWORKER)[0]
-    officer = Viewer(
+    admin = Viewer(
         f"district-{Role.DISTRICT_ADMIN}",
-        "officer@district.example",
+        "admin@district.example",
         "Grace",
         Role.DISTRICT_ADMIN,
         DISTRICT,
@@ -214,54 +212,49 @@ def fill(home: Path, database: Database) -> tuple[Viewer, Viewer]:
         )
     scope = scope_for(caseworker, database, snapshot, NOW, SECRET)
     record_disclosures(database, scope, [CHILD, "s2"], [Category.DIRECTORY], "/caseload", NOW)
-    return officer, caseworker
+    return admin, caseworker
 
 
 def places_that_hold(home: Path, database: Database, words: tuple[str, ...]) -> list[str]:
-    """Every file of a home and every table of its store in which one of these words stands, as
-    bytes or as values.
-    """
-    found = []
+    """Files of a home and tables of its database that hold a word, as bytes or as values."""
+    places = []
     for file in sorted(home.rglob("*")):
         if file.is_file():
             text = file.read_bytes().decode("latin-1")
-            whole = (
-                len(text) > 8 and text[:4] == text[-4:] == "PAR1"
-            )  # a writer may have been killed
-            if file.suffix == ".parquet" and whole:
+            # A writer may have been killed before the last bytes.
+            is_complete = len(text) > 8 and text[:4] == text[-4:] == "PAR1"
+            if file.suffix == ".parquet" and is_complete:
                 text += str(pq.read_table(file).to_pylist())
-            found += [f"{word} in {file.relative_to(home)}" for word in words if word in text]
+            places += [f"{word} in {file.relative_to(home)}" for word in words if word in text]
     with database.engine.connect() as connection:
         for table in OrmTable.metadata.sorted_tables:
             text = str(connection.execute(select(table)).all())
-            found += [f"{word} in {table.name}" for word in words if word in text]
-    return found
+            places += [f"{word} in {table.name}" for word in words if word in text]
+    return places
 
 
 @pytest.fixture
 def home(tmp_path: Path, database: Database) -> Path:
-    """The home of the store: on SQLite the store's file lies in it, so that its bytes are searched
-    too.
-    """
+    """On SQLite the database's file is in the home, so that its bytes are searched too."""
     return tmp_path
 
 
 def test_a_destroyed_student_is_nowhere_and_the_log_still_holds(
     home: Path, database: Database
 ):  # R32
-    officer, _ = fill(home, database)
+    admin, _ = fill(home, database)
     before = places_that_hold(home, database, CANARIES)
     assert len(before) >= 12, before
-    certificate = destroy_student(database, home, CHILD, officer, NOW, SECRET)
+    certificate = destroy_student(database, home, CHILD, admin, NOW, SECRET)
     assert places_that_hold(home, database, CANARIES) == []
     assert verify_log(database).ok
-    assert [look.student_id for look in disclosures(database)] == ["s2", None]
+    assert [disclosure.student_id for disclosure in disclosures(database)] == ["s2", None]
     assert Snapshot.current(home).table("students")["student_id"].to_pyarrow().to_pylist() == [
         "s2",
         "s3",
     ]
     assert Snapshot.current(home).quarantined().num_rows == 1, (
-        "the row that was set aside is still accounted for"
+        "the quarantined row is still counted"
     )
     assert not any(name in certificate.text for name in CANARIES)
 
@@ -269,7 +262,7 @@ def test_a_destroyed_student_is_nowhere_and_the_log_still_holds(
 def test_the_certificate_says_what_was_removed_from_where_by_whom(
     home: Path, database: Database
 ):  # R32
-    officer, _ = fill(home, database)
+    admin, _ = fill(home, database)
     add_backup(
         database, Backup("monday", "vault", NOW - timedelta(days=2), TODAY + timedelta(days=28))
     )
@@ -280,9 +273,9 @@ def test_the_certificate_says_what_was_removed_from_where_by_whom(
         database, Backup("shredded", "vault", NOW - timedelta(days=3), TODAY + timedelta(days=28))
     )
     mark_backup_destroyed(database, "shredded", NOW)
-    certificate = destroy_student(database, home, CHILD, officer, NOW, SECRET)
+    certificate = destroy_student(database, home, CHILD, admin, NOW, SECRET)
     facts = json.loads(certificate.text)
-    removed = {one["store"]: one["items"] for one in facts["removed"]}
+    removed = {entry["store"]: entry["items"] for entry in facts["removed"]}
     assert removed == {
         "snapshot": 4,
         "quarantine": 1,
@@ -300,28 +293,28 @@ def test_the_certificate_says_what_was_removed_from_where_by_whom(
         "legal_demands": 0,
         "disclosures": 1,
     }
-    assert [copy["name"] for copy in facts["copies_that_still_hold_it"]] == ["monday"]
-    assert (facts["officer"], facts["login"]) == ("Grace", "officer@district.example")
+    assert [backup["name"] for backup in facts["copies_that_still_hold_it"]] == ["monday"]
+    assert (facts["officer"], facts["login"]) == ("Grace", "admin@district.example")
     assert facts["at"] == "2026-04-17T12:00:00"
     assert certificate.sha256 == hashlib.sha256(certificate.text.encode()).hexdigest()
     assert certificates(database) == [certificate]
-    assert [copy.name for copy in backups(database)] == ["monday", "shredded", "long ago"]
+    assert [backup.name for backup in backups(database)] == ["monday", "shredded", "long ago"]
 
 
 def test_a_later_load_or_fetch_leaves_the_student_out(home: Path, database: Database):  # R32
-    officer, _ = fill(home, database)
+    admin, _ = fill(home, database)
     assert destroyed_student_filter(database, SECRET) is None
-    destroy_student(database, home, CHILD, officer, NOW, SECRET)
-    gone = destroyed_student_filter(database, SECRET)
-    assert gone is not None
-    assert [gone(student) for student in (CHILD, "s2")] == [True, False]
-    snapshot_of(rows(), home, leave_out=gone)
+    destroy_student(database, home, CHILD, admin, NOW, SECRET)
+    is_destroyed = destroyed_student_filter(database, SECRET)
+    assert is_destroyed is not None
+    assert [is_destroyed(student) for student in (CHILD, "s2")] == [True, False]
+    snapshot_of(rows(), home, leave_out=is_destroyed)
     (report,) = Snapshot.current(home).manifest["sources"]
     assert all(
-        f["read"] == f["kept"] + f["quarantined"] + f["duplicates"] + f["ignored"]
-        for f in report["files"]
+        file["read"] == file["kept"] + file["quarantined"] + file["duplicates"] + file["ignored"]
+        for file in report["files"]
     )
-    ignored = {f["file"]: f["ignored_kinds"] for f in report["files"] if f["ignored"]}
+    ignored = {file["file"]: file["ignored_kinds"] for file in report["files"] if file["ignored"]}
     assert ignored["students.rows"] == {"records of a student that were destroyed": 1}
     with open_mirror(home / "sources" / "sis") as mirror:
         mirror.begin("absences", 0, sweeps=True)
@@ -331,7 +324,7 @@ def test_a_later_load_or_fetch_leaves_the_student_out(home: Path, database: Data
             1,
         )
         mirror.finish("absences", 1)
-        assert (mirror.count("absences"), [kept.id for kept in mirror.records("absences")]) == (
+        assert (mirror.count("absences"), [record.id for record in mirror.records("absences")]) == (
             2,
             ["2"],
         )
@@ -342,7 +335,7 @@ def test_a_later_load_or_fetch_leaves_the_student_out(home: Path, database: Data
 
 
 def test_a_legal_hold_stops_destruction(home: Path, database: Database):  # R29
-    officer, _ = fill(home, database)
+    admin, _ = fill(home, database)
     with database.session() as session:
         session.add(
             LegalHoldRow(
@@ -351,37 +344,37 @@ def test_a_legal_hold_stops_destruction(home: Path, database: Database):  # R29
         )
     before = places_that_hold(home, database, CANARIES)
     with pytest.raises(DestructionError, match="legal hold"):
-        destroy_student(database, home, CHILD, officer, NOW, SECRET)
+        destroy_student(database, home, CHILD, admin, NOW, SECRET)
     assert places_that_hold(home, database, CANARIES) == before
 
 
 def test_nobody_is_certified_who_was_never_there(home: Path, database: Database):
-    officer, _ = fill(home, database)
+    admin, _ = fill(home, database)
     torn = home / "snapshots" / ".staging" / "students.parquet"
     torn.parent.mkdir()
     torn.write_bytes(b"PAR1")  # of a load that was killed
     with pytest.raises(DestructionError, match="no store holds"):
-        destroy_student(database, home, "s99", officer, NOW, SECRET)
+        destroy_student(database, home, "s99", admin, NOW, SECRET)
     assert certificates(database) == []
     assert (home / "features" / "old.parquet").exists()
     assert len(list((home / "snapshots").glob("*/manifest.json"))) == 2, "nothing was changed"
 
 
 def test_an_agreement_in_force_is_not_destroyed(home: Path, database: Database):
-    officer, _ = fill(home, database)
+    admin, _ = fill(home, database)
     with pytest.raises(DestructionError, match="in force until 2026-07-31"):
-        destroy_agreement_data(database, home, "a1", officer, NOW)
+        destroy_agreement_data(database, home, "a1", admin, NOW)
     with pytest.raises(DestructionError, match="no agreement 'a7'"):
-        destroy_agreement_data(database, home, "a7", officer, NOW)
+        destroy_agreement_data(database, home, "a7", admin, NOW)
 
 
-def test_what_an_ended_agreement_made_is_destroyed_and_its_accounts_are_closed(
+def test_what_an_ended_agreement_produced_is_destroyed_and_its_accounts_are_closed(
     home: Path, database: Database
 ):  # R32
-    officer, caseworker = fill(home, database)
+    admin, caseworker = fill(home, database)
     revoke_agreement(database, "a1", NOW)
-    certificate = destroy_agreement_data(database, home, "a1", officer, NOW)
-    removed = {one["store"]: one["items"] for one in json.loads(certificate.text)["removed"]}
+    certificate = destroy_agreement_data(database, home, "a1", admin, NOW)
+    removed = {entry["store"]: entry["items"] for entry in json.loads(certificate.text)["removed"]}
     assert removed["consents"] == 2
     assert removed["decisions"] == removed["participants"] == removed["staff"] == 1
     with database.session() as session:
@@ -403,27 +396,27 @@ def test_what_an_ended_agreement_made_is_destroyed_and_its_accounts_are_closed(
 def test_an_agreement_past_its_day_is_overdue_until_it_is_destroyed(
     home: Path, database: Database
 ):  # R32
-    officer, _ = fill(home, database)
+    admin, _ = fill(home, database)
     late = datetime(2026, 10, 1, 9)
     assert overdue_destructions(database, date(2026, 9, 30)) == []
     assert [
-        (one.agreement_id, one.organization_id)
-        for one in overdue_destructions(database, late.date())
+        (overdue.agreement_id, overdue.organization_id)
+        for overdue in overdue_destructions(database, late.date())
     ] == [("a1", "tutors")]
-    destroy_agreement_data(database, home, "a1", officer, late)
+    destroy_agreement_data(database, home, "a1", admin, late)
     assert overdue_destructions(database, late.date()) == []
 
 
 def test_a_backup_is_named_once(database: Database):
     add_backup(database, Backup("monday", "vault", NOW, TODAY))
-    with pytest.raises(DestructionError, match="'monday' is on the list"):
+    with pytest.raises(BackupError, match="'monday' is on the list"):
         add_backup(database, Backup("monday", "attic", NOW, TODAY))
-    with pytest.raises(DestructionError, match="no backup named 'friday'"):
+    with pytest.raises(BackupError, match="no backup named 'friday'"):
         mark_backup_destroyed(database, "friday", NOW)
 
 
 FIRST_STEP, LATER_STEP = (
-    "records.law.destruction.rewrite_without",
+    "records.law.destruction.rewrite_without_student",
     "records.connectors.http.mirror.Mirror.forget",
 )
 
@@ -431,17 +424,15 @@ FIRST_STEP, LATER_STEP = (
 def cut_off(
     database: Database,
     home: Path,
-    officer: Viewer,
+    admin: Viewer,
     monkeypatch: pytest.MonkeyPatch,
     step: str = LATER_STEP,
 ) -> None:
-    """Begin to destroy the child's record and be stopped at a step: the snapshot's turn, or the
-    mirrors'.
-    """
+    """Begin to destroy the child's record and be stopped at a step: snapshot or mirrors."""
     with monkeypatch.context() as patched:
         patched.setattr(step, stop)
         with pytest.raises(KeyboardInterrupt):
-            destroy_student(database, home, CHILD, officer, NOW, SECRET)
+            destroy_student(database, home, CHILD, admin, NOW, SECRET)
 
 
 def stop(*_: object, **__: object) -> int:
@@ -451,15 +442,15 @@ def stop(*_: object, **__: object) -> int:
 def test_from_its_beginning_on_nobody_sees_the_child_and_a_load_leaves_them_out(  # R32
     home: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ):
-    officer, caseworker = fill(home, database)
+    admin, caseworker = fill(home, database)
     before = Snapshot.current(home)
-    cut_off(database, home, officer, monkeypatch, FIRST_STEP)
+    cut_off(database, home, admin, monkeypatch, FIRST_STEP)
     assert [
-        (one.number, one.begun_at, one.officer, one.held)
-        for one in unfinished_destructions(database)
+        (unfinished.number, unfinished.begun_at, unfinished.officer, unfinished.held)
+        for unfinished in unfinished_destructions(database)
     ] == [(1, NOW, "Grace", False)]
     assert certificates(database) == []
-    for viewer in (officer, caseworker):
+    for viewer in (admin, caseworker):
         assert scope_for(viewer, database, before, NOW, SECRET).students == {"s2", "s3"}, (
             "though the old records serve"
         )
@@ -468,15 +459,15 @@ def test_from_its_beginning_on_nobody_sees_the_child_and_a_load_leaves_them_out(
         "Is the record being destroyed?",
         "Unfinished destruction 1",
     )
-    gone = destroyed_student_filter(database, SECRET)
-    assert gone is not None and gone(CHILD)
+    is_destroyed = destroyed_student_filter(database, SECRET)
+    assert is_destroyed is not None and is_destroyed(CHILD)
 
 
 def test_a_destruction_that_was_cut_off_waits_for_a_hold_and_is_finished_once(  # R29, R32
     home: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ):
-    officer, _ = fill(home, database)
-    cut_off(database, home, officer, monkeypatch)
+    admin, _ = fill(home, database)
+    cut_off(database, home, admin, monkeypatch)
     with database.session() as session:
         session.add(
             LegalHoldRow(
@@ -486,20 +477,20 @@ def test_a_destruction_that_was_cut_off_waits_for_a_hold_and_is_finished_once(  
     assert finish_destructions(database, home, NOW) == []
     assert unfinished_destructions(database)[0].held
     with pytest.raises(DestructionError, match="legal hold"):
-        destroy_student(database, home, CHILD, officer, NOW, SECRET)
+        destroy_student(database, home, CHILD, admin, NOW, SECRET)
     with database.session() as session:
         session.scalars(select(LegalHoldRow)).one().lifted_at = NOW
     later = NOW + timedelta(hours=2)
-    (made,) = finish_destructions(database, home, later)
+    (certificate,) = finish_destructions(database, home, later)
     assert finish_destructions(database, home, later) == unfinished_destructions(database) == []
-    assert certificates(database) == [made]
-    facts = json.loads(made.text)
+    assert certificates(database) == [certificate]
+    facts = json.loads(certificate.text)
     assert (facts["begun_at"], facts["at"], facts["officer"]) == (
         "2026-04-17T12:00:00",
         "2026-04-17T14:00:00",
         "Grace",
     )
-    removed = {one["store"]: one["items"] for one in facts["removed"]}
+    removed = {entry["store"]: entry["items"] for entry in facts["removed"]}
     assert (removed["snapshot"], removed["mirror of sis"], removed["decisions"]) == (4, 2, 1), (
         "as counted before"
     )
@@ -507,7 +498,7 @@ def test_a_destruction_that_was_cut_off_waits_for_a_hold_and_is_finished_once(  
     with pytest.raises(
         DestructionError, match="certificate 1 of 2026-04-17 says that it was destroyed"
     ):
-        destroy_student(database, home, CHILD, officer, later, SECRET)
+        destroy_student(database, home, CHILD, admin, later, SECRET)
 
 
 KILLS = 24
@@ -519,37 +510,36 @@ DESTROYING = FORK.format(
 
 def destroy_child(home: Path) -> None:
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
-    destroy_student(
-        database, home, CHILD, active_staff_member(database, OFFICER_LOGIN), NOW, SECRET
-    )
+    destroy_student(database, home, CHILD, active_staff_member(database, ADMIN_LOGIN), NOW, SECRET)
 
 
 def test_killed_at_any_moment_a_destruction_is_not_begun_or_seen_and_finished(
     tmp_path: Path,
 ):  # R32, R36
-    kept, home, rng = tmp_path / "kept", tmp_path / "home", random.Random(32)
-    database = open_database(f"sqlite:///{kept / 'handrail.db'}")
-    fill(kept, database)
+    original, home, rng = tmp_path / "original", tmp_path / "home", random.Random(32)
+    database = open_database(f"sqlite:///{original / 'handrail.db'}")
+    fill(original, database)
     database.engine.dispose()
     killed = seen_unfinished = 0
     with forking(DESTROYING) as parent:
-        for _ in range(2):  # the first waits for what it imports
-            start_anew(home, kept)
+        # The first run also pays for its imports; the second is the one to time.
+        for _ in range(2):
+            copy_home(original, home)
             begun = time.monotonic()
             assert not run(parent, home, home)
             longest = time.monotonic() - begun
         while killed < KILLS or not seen_unfinished:
-            start_anew(home, kept)
+            copy_home(original, home)
             was_killed = run(parent, home, home, rng.uniform(0, longest))
             database = open_database(f"sqlite:///{home / 'handrail.db'}")
-            under_way, done = unfinished_destructions(database), certificates(database)
-            assert len(under_way) + len(done) <= 1
+            unfinished, certified = unfinished_destructions(database), certificates(database)
+            assert len(unfinished) + len(certified) <= 1
             holds = places_that_hold(home, database, CANARIES)
-            assert bool(holds) or under_way or done, "it is nowhere only if that is on record"
-            assert not (done and holds), "a certificate is never early"
-            if not under_way and not done:
+            assert bool(holds) or unfinished or certified, "it is nowhere only if that is on record"
+            assert not (certified and holds), "a certificate is never early"
+            if not unfinished and not certified:
                 assert scope_for(
-                    active_staff_member(database, OFFICER_LOGIN),
+                    active_staff_member(database, ADMIN_LOGIN),
                     database,
                     Snapshot.current(home),
                     NOW,
@@ -562,20 +552,20 @@ def test_killed_at_any_moment_a_destruction_is_not_begun_or_seen_and_finished(
             assert verify_log(database).ok
             database.engine.dispose()
             killed += was_killed
-            seen_unfinished += bool(under_way)
+            seen_unfinished += bool(unfinished)
 
 
-def start_anew(home: Path, kept: Path) -> None:
+def copy_home(original: Path, home: Path) -> None:
     shutil.rmtree(home, ignore_errors=True)
-    shutil.copytree(kept, home)
+    shutil.copytree(original, home)
 
 
 def test_the_sites_own_login_destroys_nothing(postgres_server: str, tmp_path: Path):
-    walled = row_secured_database(postgres_server, f"ended{uuid.uuid4().hex[:12]}")
-    officer, _ = fill(tmp_path, walled.owner)
-    publish_snapshot(walled.owner, Snapshot.current(tmp_path))
+    secured = row_secured_database(postgres_server, f"ended{uuid.uuid4().hex[:12]}")
+    admin, _ = fill(tmp_path, secured.owner)
+    publish_snapshot(secured.owner, Snapshot.current(tmp_path))
     with pytest.raises(DestructionError, match="the owner's login"):
-        destroy_student(walled.site, tmp_path, CHILD, officer, NOW, SECRET)
-    assert unfinished_destructions(walled.owner) == []
-    destroy_student(walled.owner, tmp_path, CHILD, officer, NOW, SECRET)
-    assert places_that_hold(tmp_path, walled.owner, CANARIES) == []
+        destroy_student(secured.site, tmp_path, CHILD, admin, NOW, SECRET)
+    assert unfinished_destructions(secured.owner) == []
+    destroy_student(secured.owner, tmp_path, CHILD, admin, NOW, SECRET)
+    assert places_that_hold(tmp_path, secured.owner, CANARIES) == []

@@ -1,6 +1,4 @@
-"""Legal demands: refused unless a court or a judge, the family's notice and two people say
-otherwise; and holds.
-"""
+"""Legal demands are refused without a court or a judge, notice to the family and two people."""
 
 from __future__ import annotations
 
@@ -16,15 +14,10 @@ from records.canonical.schema import Category
 from records.database.engine import Database
 from records.database.tables import StaffRow
 from records.law.legal_demands import (
-    DEMANDABLE_CATEGORIES,
-    DOCUMENT_KINDS,
-    NOTICE_DAYS,
     RELEASE_DAYS,
     Demand,
     DemandAction,
     DemandStatus,
-    LegalDemandError,
-    LegalDocument,
     NoSuchDemand,
     approve_release,
     approved_demand,
@@ -38,6 +31,13 @@ from records.law.legal_demands import (
     record_release,
     release_barrier,
     release_closes_at,
+)
+from records.law.legal_documents import (
+    DEMANDABLE_CATEGORIES,
+    DOCUMENT_KINDS,
+    NOTICE_DAYS,
+    LegalDemandError,
+    LegalDocument,
 )
 from records.people.district_admins import NotADistrictAdmin
 from records.people.notices import count_unseen, mark_seen, notices
@@ -61,15 +61,15 @@ from tests.records.conftest import (
 )
 
 NOW = at_noon(TODAY)
-TOLD = TODAY - timedelta(days=NOTICE_DAYS)
+NOTIFIED = TODAY - timedelta(days=NOTICE_DAYS)
 ORDER = LegalDocument(
     "court_order",
     "Juvenile court, case 26-118",
-    TOLD,
+    NOTIFIED,
     True,
     True,
     frozenset({Category.ATTENDANCE}),
-    TOLD,
+    NOTIFIED,
 )
 
 
@@ -106,34 +106,34 @@ def scope_of(database: Database, snapshot: Snapshot, viewer: Viewer) -> Scope:
 
 @pytest.fixture
 def register(database: Database, snapshot: Snapshot, admins: list[Viewer]) -> Callable[..., Demand]:
-    def make(paper: LegalDocument = ORDER, student: str = "s1") -> Demand:
+    def register_demand(document: LegalDocument = ORDER, student: str = "s1") -> Demand:
         return record_demand(
             database,
             scope_of(database, snapshot, admins[0]),
             student,
-            paper,
+            document,
             "Brought by hand",
             NOW,
         )
 
-    return make
+    return register_demand
 
 
 def history(database: Database, number: int) -> list[tuple[str, str, str]]:
     return [(event.action.value, event.user_id, event.reason) for event in events(database, number)]
 
 
-def test_a_demand_is_refused_from_the_moment_it_is_written_down(database, admins, register):  # R28
-    made = register()
-    assert (
-        made.status is DemandStatus.REFUSED
-        and demand(database, made.number) == made
-        and demands(database) == [made]
-    )
-    assert history(database, made.number) == [("recorded", admins[0].user_id, "Brought by hand")]
+def test_a_demand_is_refused_from_the_moment_it_is_recorded(database, admins, register):  # R28
+    recorded = register()
+    assert recorded.status is DemandStatus.REFUSED
+    assert demand(database, recorded.number) == recorded
+    assert demands(database) == [recorded]
+    assert history(database, recorded.number) == [
+        ("recorded", admins[0].user_id, "Brought by hand")
+    ]
     for viewer in admins[:2]:
-        with pytest.raises(LegalDemandError, match="two district administrators have not agreed"):
-            approved_demand(database, viewer, made.number, NOW)
+        with pytest.raises(LegalDemandError, match="two district administrators must approve it"):
+            approved_demand(database, viewer, recorded.number, NOW)
 
 
 def test_one_proposes_another_approves_and_it_closes_after_its_days(
@@ -143,7 +143,7 @@ def test_one_proposes_another_approves_and_it_closes_after_its_days(
     number = register().number
     propose_release(database, first, number, "Counsel has read it", NOW)
     assert demand(database, number).status is DemandStatus.PROPOSED
-    assert "Somebody else must approve it" in notices(database, unseen=True)[0].text
+    assert "Another administrator must approve it" in notices(database, unseen=True)[0].text
     with pytest.raises(LegalDemandError, match="Another district administrator must approve"):
         approve_release(database, first, number, "I agree with myself", NOW)
     approve_release(database, second, number, "So have I", NOW)
@@ -170,12 +170,12 @@ def test_one_proposes_another_approves_and_it_closes_after_its_days(
     )
 
 
-def test_after_its_days_it_is_proposed_and_approved_anew(database, admins, register):  # R28
+def test_after_its_days_it_is_proposed_and_approved_again(database, admins, register):  # R28
     first, second, _ = admins
     number = register().number
     propose_release(database, first, number, "Read", NOW)
     approve_release(database, second, number, "Read", NOW)
-    with pytest.raises(LegalDemandError, match="approved already"):
+    with pytest.raises(LegalDemandError, match="already approved"):
         propose_release(database, second, number, "Again", NOW)
     later = NOW + timedelta(days=RELEASE_DAYS)
     propose_release(database, second, number, "The clerk lost it", later)
@@ -185,19 +185,19 @@ def test_after_its_days_it_is_proposed_and_approved_anew(database, admins, regis
     assert approved_demand(database, first, number, later)
 
 
-def test_either_of_them_denies_and_what_was_said_stays(database, admins, register):  # R28
+def test_either_of_them_denies_and_the_record_stays(database, admins, register):  # R28
     first, second, _ = admins
     number = register().number
-    with pytest.raises(LegalDemandError, match="refused already"):
+    with pytest.raises(LegalDemandError, match="already refused"):
         deny_release(database, second, number, "No", NOW)
     propose_release(database, first, number, "Read", NOW)
     deny_release(database, second, number, "It names another child", NOW)
-    with pytest.raises(LegalDemandError, match="No release is proposed"):
+    with pytest.raises(LegalDemandError, match="No release has been proposed"):
         approve_release(database, second, number, "After all", NOW)
-    propose_release(database, first, number, "It was put right", NOW)
+    propose_release(database, first, number, "It was corrected", NOW)
     approve_release(database, second, number, "Yes", NOW)
     deny_release(database, first, number, "The court withdrew it", NOW)
-    with pytest.raises(LegalDemandError, match="have not agreed"):
+    with pytest.raises(LegalDemandError, match="must approve it first"):
         approved_demand(database, first, number, NOW)
     assert [action for action, _, _ in history(database, number)] == [
         "recorded",
@@ -210,16 +210,16 @@ def test_either_of_them_denies_and_what_was_said_stays(database, admins, registe
 
 
 @pytest.mark.parametrize("kind", ["administrative", "no_paper", "parents_lawyer", "other"])
-def test_a_paper_that_no_judge_stands_behind_is_never_released(
+def test_a_document_that_no_judge_stands_behind_is_never_released(
     database, admins, register, kind
 ):  # R28
-    paper = replace(ORDER, kind=kind, of_court=False, signed_by_judge=False)
-    number = register(paper).number
-    with pytest.raises(LegalDemandError, match="Nothing can be released on this kind of paper"):
+    document = replace(ORDER, kind=kind, of_court=False, signed_by_judge=False)
+    number = register(document).number
+    with pytest.raises(LegalDemandError, match="Nothing can be released for this kind of document"):
         propose_release(database, admins[0], number, "They insist", NOW)
-    with pytest.raises(LegalDemandError, match="comes from no court"):
-        register(replace(paper, signed_by_judge=True))
-    assert [one.number for one in demands(database)] == [number]
+    with pytest.raises(LegalDemandError, match="does not come from a court"):
+        register(replace(document, signed_by_judge=True))
+    assert [recorded.number for recorded in demands(database)] == [number]
 
 
 @pytest.mark.parametrize(
@@ -237,9 +237,10 @@ def test_a_paper_that_no_judge_stands_behind_is_never_released(
 def test_a_court_or_for_a_warrant_a_judge_must_stand_behind_it(
     register, kind, of_court, signed, releasable
 ):  # R28
-    found = register(replace(ORDER, kind=kind, of_court=of_court, signed_by_judge=signed))
-    assert (release_barrier(found, TODAY) == "") == releasable
-    assert releasable or "must stand behind it, and none does" in release_barrier(found, TODAY)
+    recorded = register(replace(ORDER, kind=kind, of_court=of_court, signed_by_judge=signed))
+    barrier = release_barrier(recorded, TODAY)
+    assert (barrier == "") == releasable
+    assert releasable or "must stand behind this document, and none does" in barrier
 
 
 def test_every_kind_says_what_it_can_compel():
@@ -254,19 +255,18 @@ def test_every_kind_says_what_it_can_compel():
 
 
 def test_the_family_has_its_days_to_object(database, admins, register):  # R28, 99.31(a)(9)(ii)
-    paper = replace(ORDER, parent_notified_on=None)
-    number = register(paper).number
-    assert "has not been told" in release_barrier(demand(database, number), TODAY)
-    record_notice(database, admins[0], number, TOLD, "", "By letter", NOW)
-    found = demand(database, number)
-    assert "may still object" in release_barrier(found, TODAY - timedelta(days=1))
-    assert release_barrier(found, TODAY) == ""
+    number = register(replace(ORDER, parent_notified_on=None)).number
+    assert "has not been notified" in release_barrier(demand(database, number), TODAY)
+    record_notice(database, admins[0], number, NOTIFIED, "", "By letter", NOW)
+    notified = demand(database, number)
+    assert "may still object" in release_barrier(notified, TODAY - timedelta(days=1))
+    assert release_barrier(notified, TODAY) == ""
     assert history(database, number)[-1] == ("notified", admins[0].user_id, "By letter")
-    with pytest.raises(LegalDemandError, match="written down already"):
+    with pytest.raises(LegalDemandError, match="already recorded"):
         record_notice(database, admins[0], number, TODAY, "", "Again", NOW)
 
 
-def test_a_lawful_exception_stands_in_for_notice_and_a_secret_order_is_never_released_here(
+def test_a_legal_exception_replaces_notice_and_a_confidential_order_is_never_released_here(
     database, admins, register
 ):
     number = register(replace(ORDER, parent_notified_on=None)).number
@@ -274,45 +274,47 @@ def test_a_lawful_exception_stands_in_for_notice_and_a_secret_order_is_never_rel
         database, admins[0], number, None, "parent_is_party", "Order of 2 April, page 1", NOW
     )
     assert release_barrier(demand(database, number), TODAY) == ""
-    secret = register(replace(ORDER, parent_notified_on=None, notice_exception="kept_secret"))
-    with pytest.raises(LegalDemandError, match="a list that the family may read"):
-        propose_release(database, admins[0], secret.number, "It is urgent", NOW)
+    confidential = register(replace(ORDER, parent_notified_on=None, notice_exception="kept_secret"))
+    with pytest.raises(LegalDemandError, match="Families can read the disclosure log"):
+        propose_release(database, admins[0], confidential.number, "It is urgent", NOW)
 
 
 @pytest.mark.parametrize(
-    ("told", "exception", "said"),
+    ("notified_on", "exception", "message"),
     [
-        (None, "", "either the day"),
-        (TOLD, "kept_secret", "either the day"),
+        (None, "", "either the date"),
+        (NOTIFIED, "kept_secret", "either the date"),
         (None, "because", "no exception 'because'"),
-        (TOLD - timedelta(days=1), "", "between the day the paper came and today"),
-        (TODAY + timedelta(days=1), "", "between the day the paper came and today"),
+        (NOTIFIED - timedelta(days=1), "", "between the date received and today"),
+        (TODAY + timedelta(days=1), "", "between the date received and today"),
     ],
 )
-def test_a_notice_that_cannot_be_is_refused(database, admins, register, told, exception, said):
+def test_an_impossible_notice_is_refused(
+    database, admins, register, notified_on, exception, message
+):
     number = register(replace(ORDER, parent_notified_on=None)).number
-    with pytest.raises(LegalDemandError, match=said):
-        record_notice(database, admins[0], number, told, exception, "So it was", NOW)
+    with pytest.raises(LegalDemandError, match=message):
+        record_notice(database, admins[0], number, notified_on, exception, "So it was", NOW)
     assert len(events(database, number)) == 1
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        ({"kind": "summons"}, "no kind of paper 'summons'"),
+        ({"kind": "summons"}, "no kind of document 'summons'"),
         ({"issuer": "  "}, "who issued it"),
         ({"issuer": "x" * 201}, "who issued it"),
-        ({"received_on": TODAY + timedelta(days=1)}, "still to come"),
+        ({"received_on": TODAY + timedelta(days=1)}, "in the future"),
         ({"categories": frozenset()}, "which parts"),
-        ({"notice_exception": "kept_secret"}, "either the day"),
+        ({"notice_exception": "kept_secret"}, "either the date"),
         *(
-            ({"categories": frozenset({category})}, "No demand opens")
+            ({"categories": frozenset({category})}, "cannot include")
             for category in sorted(set(Category) - {*DEMANDABLE_CATEGORIES})
         ),
     ],
 )
-def test_a_paper_that_contradicts_itself_is_not_written_down(database, register, change, said):
-    with pytest.raises(LegalDemandError, match=said):
+def test_a_document_that_contradicts_itself_is_not_recorded(database, register, change, message):
+    with pytest.raises(LegalDemandError, match=message):
         register(replace(ORDER, **change))
     assert demands(database) == []
 
@@ -333,7 +335,7 @@ def test_nobody_but_an_active_district_administrator_does_any_of_it(
             lambda who: propose_release(database, who, number, "x", NOW),
             lambda who: approve_release(database, who, number, "x", NOW),
             lambda who: deny_release(database, who, number, "x", NOW),
-            lambda who: record_notice(database, who, number, TOLD, "", "x", NOW),
+            lambda who: record_notice(database, who, number, NOTIFIED, "", "x", NOW),
             lambda who: approved_demand(database, who, number, NOW),
             lambda who: record_release(database, who, number, "x", "", NOW),
             lambda who: lift_hold(database, who, 1, "x", NOW),
@@ -362,11 +364,11 @@ def test_what_is_not_there_and_what_gives_no_reason_is_refused(
     for act in (propose_release, approve_release, deny_release):
         with pytest.raises(NoSuchDemand, match="no legal demand 77"):
             act(database, first, 77, "x", NOW)
-        with pytest.raises(LegalDemandError, match="say why"):
+        with pytest.raises(LegalDemandError, match="give a reason"):
             act(database, first, register().number, "  ", NOW)
     with pytest.raises(NoSuchDemand):
         demand(database, 77)
-    with pytest.raises(LegalDemandError, match="no student with this number or code"):
+    with pytest.raises(LegalDemandError, match="No student with this ID or code"):
         register(student="nobody")
 
 
@@ -386,15 +388,15 @@ def test_a_hold_hides_the_student_at_once_and_lifting_brings_back_what_agreement
     lift_hold(database, second, placed.number, "Settled", NOW + timedelta(days=3))
     assert legal_holds.in_force(database) == frozenset()
     assert scope_of(database, snapshot, caseworker).students == {"s1", "s2"}
-    (kept,) = holds(database)
-    assert (kept.placed_by, kept.reason) == (first.user_id, "Lawsuit 26-77")
-    assert (kept.lifted_at, kept.lifted_by) == (NOW + timedelta(days=3), second.user_id)
-    assert kept.lift_reason == "Settled"
-    for number, said in ((placed.number, "lifted before"), (99, "no legal hold 99")):
-        with pytest.raises(LegalHoldError, match=said):
+    (hold,) = holds(database)
+    assert (hold.placed_by, hold.reason) == (first.user_id, "Lawsuit 26-77")
+    assert (hold.lifted_at, hold.lifted_by) == (NOW + timedelta(days=3), second.user_id)
+    assert hold.lift_reason == "Settled"
+    for number, message in ((placed.number, "lifted before"), (99, "no legal hold 99")):
+        with pytest.raises(LegalHoldError, match=message):
             lift_hold(database, first, number, "Again", NOW)
-    for student, reason, said in (("nobody", "x", "no student"), ("s2", " ", "say why")):
-        with pytest.raises(LegalHoldError, match=said):
+    for student, reason, message in (("nobody", "x", "no student"), ("s2", " ", "say why")):
+        with pytest.raises(LegalHoldError, match=message):
             place_hold(database, district, student, reason, NOW)
 
 

@@ -1,4 +1,4 @@
-"""kill -9 at any moment: a load is done or not begun, and the log of who saw whom still holds."""
+"""kill -9 at any moment: a load is done or not begun, and the disclosure log still holds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.connectors.edfi.files import EdFiFiles
 from records.database.engine import open_database
-from records.disclosure_log.disclosures import count_disclosures, record_disclosures, verify_log
+from records.disclosure_log.disclosures import record_disclosures
+from records.disclosure_log.history import count_disclosures
+from records.disclosure_log.verification import verify_log
 from records.loading.load import load
 from records.people.accounts import active_staff_member
 from records.people.viewer import Role
@@ -58,19 +60,17 @@ LOADING = FORK.format(
         "from records.connectors.edfi.files import EdFiFiles\n"
         "from records.loading.load import load"
     ),
-    work="load(EdFi(), Path(source), Path(home))",
+    work="load(EdFiFiles(), Path(source), Path(home))",
 )
-LOOKING = FORK.format(
-    imports="from tests.records.loading.test_kills import look_on_and_on",
-    work="look_on_and_on(Path(home))",
+LOGGING = FORK.format(
+    imports="from tests.records.loading.test_kills import log_disclosures_forever",
+    work="log_disclosures_forever(Path(home))",
 )
 
 
 @contextmanager
 def forking(script: str) -> Iterator[subprocess.Popen[str]]:
-    """A process with everything imported, which forks one that works for each line that it is
-    sent.
-    """
+    """A process with everything imported, which forks a worker for each line that it is sent."""
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -82,12 +82,12 @@ def forking(script: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def run(parent: subprocess.Popen[str], source: Path, home: Path, kill_after: float = -1) -> bool:
-    """Let it work, and kill -9 it after so many seconds; whether it was killed at work."""
+    """Let a worker work and kill -9 it after so many seconds; whether it was killed at work."""
     assert parent.stdin is not None and parent.stdout is not None
     parent.stdin.write(f"{source} {home} {kill_after}\n")
     parent.stdin.flush()
     status = int(parent.stdout.readline())
-    assert status in (0, signal.SIGKILL), "one that nobody kills succeeds"
+    assert status in (0, signal.SIGKILL), "a worker that nobody kills succeeds"
     return status != 0
 
 
@@ -104,12 +104,12 @@ def test_a_load_killed_at_two_hundred_moments_leaves_the_old_or_the_new_snapshot
     tmp_path: Path,
 ):  # R36
     old, new = students(tmp_path / "old", 50), students(tmp_path / "new", STUDENTS)
-    load(EdFiFiles(), old, tmp_path / "kept")
+    load(EdFiFiles(), old, tmp_path / "original")
     home, rng, seen = tmp_path / "home", random.Random(36), {50: 0, STUDENTS: 0}
     with forking(LOADING) as parent:
         for _ in range(3):
             shutil.rmtree(home, ignore_errors=True)
-            shutil.copytree(tmp_path / "kept", home)
+            shutil.copytree(tmp_path / "original", home)
             begun = time.monotonic()
             assert not run(parent, new, home)
             longest = time.monotonic() - begun
@@ -117,7 +117,7 @@ def test_a_load_killed_at_two_hundred_moments_leaves_the_old_or_the_new_snapshot
         while killed < KILLS:
             if rows_of(home) == STUDENTS:
                 shutil.rmtree(home)
-                shutil.copytree(tmp_path / "kept", home)
+                shutil.copytree(tmp_path / "original", home)
             killed += run(parent, new, home, rng.uniform(0, longest))
             seen[rows_of(home)] += 1
         assert seen[50] > KILLS / 4, "many were killed before the end"
@@ -127,7 +127,7 @@ def test_a_load_killed_at_two_hundred_moments_leaves_the_old_or_the_new_snapshot
 
 
 def rows_of(home: Path) -> int:
-    """The students of the snapshot that serves, which is whole."""
+    """The number of students in the current snapshot, which is complete."""
     snapshot = Snapshot.current(home)
     rows = pq.read_table(snapshot.path / "students.parquet").num_rows
     assert rows == snapshot.manifest["rows"]["students"]
@@ -142,18 +142,17 @@ def test_a_log_whose_writer_is_killed_still_holds(tmp_path: Path):  # R36, R24
     add_organization(database, "tutors", Role.CASEWORKER)
     add_agreement(database)
     before, killed, longest = 0, 0, 0.4
-    with forking(LOOKING) as parent:
+    with forking(LOGGING) as parent:
         while killed < KILLS // 10:
             run(parent, home, home, rng.uniform(0.1, longest))
             outcome = verify_log(database)
             assert outcome.ok, outcome.problem
             assert outcome.rows >= before and outcome.rows % 2 == 0, (
-                "both students of a look are on the log or none"
+                "both students of a disclosure are in the log or none"
             )
             if outcome.rows == before:
-                longest = min(
-                    longest * 1.2, 20.0
-                )  # killed before its first look: a busy machine needs longer
+                # Killed before its first disclosure: a busy machine needs longer.
+                longest = min(longest * 1.2, 20.0)
             else:
                 killed += 1
             before = outcome.rows
@@ -162,8 +161,8 @@ def test_a_log_whose_writer_is_killed_still_holds(tmp_path: Path):  # R36, R24
     assert count_disclosures(database) > 100
 
 
-def look_on_and_on(home: Path) -> None:
-    """Write looks at two students into the log until somebody kills this process."""
+def log_disclosures_forever(home: Path) -> None:
+    """Log disclosures of two students until somebody kills this process."""
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     viewer = active_staff_member(database, "caseworker@tutors.example")
     scope = scope_for(viewer, database, Snapshot.current(home), at_noon(TODAY), SECRET)

@@ -20,11 +20,8 @@ from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import CONSENT_CATEGORIES, Category
 from records.database.engine import Database
 from records.database.tables import OptOutRow, StaffRow
-from records.disclosure_log.disclosures import (
-    disclosures,
-    emergency_disclosure_count,
-    record_disclosures,
-)
+from records.disclosure_log.disclosures import record_disclosures
+from records.disclosure_log.history import disclosures, emergency_disclosure_count
 from records.people.notices import count_unseen, notices
 from records.people.viewer import DISTRICT, EMERGENCY_BASIS, NotInScope, Role, Scope, Viewer
 from records.permissions.agreements import parse_agreement, save_agreement

@@ -19,12 +19,8 @@ from records.access.publication import publish_if_needed
 from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database
-from records.disclosure_log.disclosures import (
-    Disclosure,
-    count_disclosures,
-    disclosures,
-    unlink_student,
-)
+from records.disclosure_log.history import Disclosure, count_disclosures, disclosures
+from records.disclosure_log.student_references import unlink_student
 from records.people.accounts import active_staff_member
 from records.permissions.emergencies import open_emergency
 from records.snapshots.snapshot import Snapshot

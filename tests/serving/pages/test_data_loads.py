@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from records.connectors.partner_files.service_history import ServiceHistory
-from records.disclosure_log.disclosures import DisclosureLimits
+from records.disclosure_log.limits import DisclosureLimits
 from records.loading.load import load
 from records.loading.load_history import STALE_AFTER, record_load
 from records.loading.load_report import LoadReport

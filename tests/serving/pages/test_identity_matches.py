@@ -75,7 +75,7 @@ def test_the_page_shows_the_participant_beside_the_students_with_how_alike_each_
     )
     row = re.sub(r"<[^>]+>", " ", page[page.index("Given03 Lastname03") :].split("</tr>")[0])
     for words in (
-        "First name: another name. Last name: the same.",
+        "First name: different name. Last name: the same.",
         "21 July 2013",
         "Grade 4",
         "Harbor School",
@@ -210,7 +210,7 @@ def test_a_late_or_foreign_answer_changes_nothing_and_is_told_plainly(
     late = say(browser, "none")
     assert (
         late.status_code == 409
-        and "Somebody has said who this participant is in the meantime." in late.text
+        and "Someone else has already resolved this participant." in late.text
     )
     assert linked_students(matched.database, "tutors") == {"T-1": "s03", "T-2": "s04"}
 

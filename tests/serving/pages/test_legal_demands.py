@@ -15,7 +15,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from records.law.legal_demands import NOTICE_DAYS, RELEASE_DAYS, demands, events
+from records.law.legal_demands import RELEASE_DAYS, demands, events
+from records.law.legal_documents import NOTICE_DAYS
 from records.people.accounts import add_staff, start_session
 from records.people.viewer import DISTRICT, Role
 from records.permissions import legal_holds
@@ -87,7 +88,7 @@ def test_what_is_written_down_is_refused_and_says_what_the_paper_can_compel(
     page = first.get("/demands/1").text
     assert "Refused" in page and "It can compel the records that it names" in page
     assert (
-        "The family has not been told" in page
+        "The family has not been notified" in page
         and "Quillfeather" in page
         and "Shown to Staff district_admin" in page
     )
@@ -143,7 +144,7 @@ def test_two_people_release_one_student_and_the_parts_that_the_paper_names(  # R
     assert digest in second.get(path).text and "To the clerk, by hand" in second.get(path).text
     report = first.get(f"/students/{site.handle('district_admin', 's01')}/disclosures").text
     assert "34 CFR 99.31(a)(9)" in report
-    assert "took what answers legal demand 1" in first.get("/notices").text
+    assert "released the records for legal demand 1" in first.get("/notices").text
 
 
 def test_everything_that_can_be_demanded_comes_without_a_formula(  # R52
@@ -204,7 +205,7 @@ def test_one_person_alone_releases_nothing(
     )
     for browser in (first, second):
         taken = send(browser, f"{path}/release", reason="Now")
-        assert taken.status_code == 409 and "have not agreed" in taken.text
+        assert taken.status_code == 409 and "must approve it first" in taken.text
     assert 'value="approve"' in second.get(path).text
     assert send(second, path, decision="deny", reason="It names another child").status_code == 303
     assert send(second, path, decision="approve", reason="After all").status_code == 409
@@ -218,12 +219,12 @@ def test_a_paper_without_a_judge_cannot_be_proposed_and_the_page_says_so(  # R28
 ):
     path = written_down(site, first, kind=kind, of_court="").headers["location"]
     page = first.get(path).text
-    assert "Nothing can be released on this kind of paper" in page
+    assert "Nothing can be released for this kind of document" in page
     assert 'value="propose"' not in page and "Tell the family" not in page
     refused = send(first, path, decision="propose", reason="They insist")
     assert refused.status_code == 409 and "Nothing can be released" in refused.text
     claimed = written_down(site, first, kind=kind, signed_by_judge="true")
-    assert claimed.status_code == 422 and "comes from no court" in claimed.text
+    assert claimed.status_code == 422 and "does not come from a court" in claimed.text
     assert len(demands(site.database)) == 1
 
 
@@ -231,7 +232,7 @@ def test_an_order_to_keep_silent_is_never_answered_from_here(site: TestSite, fir
     path = written_down(site, first).headers["location"]
     send(first, f"{path}/notice", exception="kept_secret", reason="Order of 2 April, page 2")
     refused = send(first, path, decision="propose", reason="It is urgent")
-    assert refused.status_code == 409 and "a list that the family may read" in refused.text
+    assert refused.status_code == 409 and "Families can read the disclosure log" in refused.text
 
 
 def test_the_family_has_its_days(site: TestSite, first: httpx.Client):  # R28
@@ -395,7 +396,7 @@ def test_what_was_typed_is_still_there_when_something_was_missing(
     site: TestSite, first: httpx.Client
 ):
     page = written_down(site, first, reason=" ", issuer='"><script>alert(1)</script>').text
-    assert "Please say why" in page and "<script" not in page and "&lt;script&gt;" in page
+    assert "Please give a reason" in page and "<script" not in page and "&lt;script&gt;" in page
     assert re.search(r'value="subpoena" required checked', page) and re.search(
         r'value="attendance" checked', page
     )

@@ -9,7 +9,9 @@ from html import unescape
 
 import pytest
 
-from records.law.destruction import Backup, add_backup, certificates, destroy_student
+from records.law.backups import Backup, add_backup
+from records.law.certificates import certificates
+from records.law.destruction import destroy_student
 from records.people.accounts import active_staff_member
 from tests.serving import district
 from tests.serving.conftest import NOW, SECRET, STAFF, TestSite

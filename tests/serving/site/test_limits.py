@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from records.disclosure_log.disclosures import DisclosureLimits, verify_log
+from records.disclosure_log.limits import DisclosureLimits
+from records.disclosure_log.verification import verify_log
 from records.people.notices import Notice, notices
 from tests.records.conftest import snapshot_of
 from tests.serving import district
@@ -107,15 +108,15 @@ def test_the_district_is_told_once_a_day_of_each_person(small: TestSite):  # R31
     small.clock[0] += timedelta(days=1)
     refused(small.browser("caseworker").get("/caseload"))
     told = about_limits(small)[::-1]
-    assert [(one.at.date().day, one.text.split(" asked")[0]) for one in told] == [
+    assert [(one.at.date().day, one.text.split(" requested")[0]) for one in told] == [
         (17, "Staff caseworker of Tutors"),
         (17, "Staff district_admin of The District"),
         (18, "Staff caseworker of Tutors"),
     ]
     page = small.browser("district_admin").get("/notices").text
     assert (
-        "asked for the records of more than 3 different students in one answer and was not shown"
-        " them" in page
+        "requested the records of more than 3 different students at once and access was blocked"
+        in page
     )
     assert small.browser("caseworker").get("/notices").status_code == 404
 

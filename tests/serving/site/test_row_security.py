@@ -19,7 +19,9 @@ from records.access.publication import publish_snapshot
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.database.engine import Database
-from records.disclosure_log.disclosures import DisclosureLimits, unlink_student, verify_log
+from records.disclosure_log.limits import DisclosureLimits
+from records.disclosure_log.student_references import unlink_student
+from records.disclosure_log.verification import verify_log
 from records.people.notices import notices
 from records.people.viewer import Grant, Scope, Viewer
 from records.snapshots.queries import _compile
