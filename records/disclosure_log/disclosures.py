@@ -511,9 +511,7 @@ def _stretches(database: Database, total: int, kept: Sequence[tuple[int, str]]) 
         before = dict(
             session.execute(
                 select(DisclosureRow.seq, DisclosureRow.hash).where(DisclosureRow.seq.in_(starts))
-            )
-            .tuples()
-            .all()
+            ).all()
         )
     found = []
     for after, until in zip(starts, [*starts[1:], None], strict=True):
@@ -648,7 +646,7 @@ def _known_references(session: Session, students: Sequence[str]) -> dict[str, st
     for first in range(0, len(students), _ASKED_AT_ONCE):
         named = LogStudentRow.student_id.in_(students[first : first + _ASKED_AT_ONCE])
         query = select(LogStudentRow.student_id, LogStudentRow.student_ref).where(named)
-        known |= dict(session.execute(query).tuples().all())
+        known |= dict(session.execute(query).all())
     return known
 
 
