@@ -72,7 +72,7 @@ system:
 	@sh tests/install_system_packages.sh
 
 lock:
-	uv pip compile pyproject.toml --extra postgres --extra docs --extra dev --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra postgres --extra docs --extra mlflow --extra dev --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header -q -o requirements-dev.lock
 	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements.lock
