@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-import httpx
+import httpx2
 from disclosure_log import postgresql, seconds
 from fastapi.testclient import TestClient
 
@@ -66,7 +66,7 @@ def handles(database: Database, home: Path, calls: int) -> list[tuple[str, str]]
     ]
 
 
-def ask(browser: httpx.Client, handle: str) -> None:
+def ask(browser: httpx2.Client, handle: str) -> None:
     assert browser.get(f"/students/{handle}").status_code == 404
 
 

@@ -186,7 +186,7 @@ def _by(
 ) -> Iterator[GroupComparison]:
     recorded = (column != NOT_RECORDED).to_numpy()
     values = sorted(column[recorded].unique())
-    code = pd.Categorical(column, categories=values).codes.astype(np.intp)
+    code = pd.Index(values).get_indexer(column)
     for measure in measures:
         if not CHECKS[measure.check].applies_to(attribute):
             continue

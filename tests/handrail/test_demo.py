@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
@@ -56,7 +56,7 @@ class Made:
     steps: list[tuple[str, int, int]]
     app: object
 
-    def page(self, login: str, path: str) -> httpx.Response:
+    def page(self, login: str, path: str) -> httpx2.Response:
         browser = TestClient(self.app, follow_redirects=True)  # type: ignore[arg-type]
         browser.cookies.set(
             "handrail", start_session(self.database, active_staff_member(self.database, login), NOW)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 
 BINARY = Path(__file__).parent / "node_modules" / ".bin" / "prism"
 
@@ -39,8 +39,8 @@ def _wait_until_it_listens(process: subprocess.Popen[bytes], address: str) -> No
     for _ in range(600):
         assert process.poll() is None, "the mock server has ended"
         try:
-            httpx.get(address)
-        except httpx.TransportError:
+            httpx2.get(address)
+        except httpx2.TransportError:
             time.sleep(0.2)
         else:
             return

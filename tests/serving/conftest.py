@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -58,7 +58,7 @@ class TestSite:
     app: FastAPI
     clock: list[datetime] = field(default_factory=lambda: [NOW])
 
-    def browser(self, who: str | None = None) -> httpx.Client:
+    def browser(self, who: str | None = None) -> httpx2.Client:
         """A browser, signed in as `who` unless that is None; it follows no redirects."""
         client = TestClient(self.app, follow_redirects=False)
         if who is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-import httpx
+import httpx2
 
 _LINK = re.compile(r'href="(/[^"#]*|\?[^"#]*)')
 _STUDENT = re.compile(r"/students/[0-9a-f]{20}")
@@ -13,11 +13,11 @@ _LATER_PAGE = re.compile(r"page=([3-9]|\d\d)")
 _MOST_STUDENTS = 3
 
 
-def crawl(browser: httpx.Client, start: str = "/") -> dict[str, httpx.Response]:
+def crawl(browser: httpx2.Client, start: str = "/") -> dict[str, httpx2.Response]:
     """Every answer by its path, from the front page on: all kinds of page, two of a long list, a
     few students.
     """
-    found: dict[str, httpx.Response] = {}
+    found: dict[str, httpx2.Response] = {}
     ahead = [start]
     while ahead:
         path = ahead.pop(0)
@@ -39,7 +39,7 @@ def crawl(browser: httpx.Client, start: str = "/") -> dict[str, httpx.Response]:
     return found
 
 
-def _enough(path: str, found: dict[str, httpx.Response]) -> bool:
+def _enough(path: str, found: dict[str, httpx2.Response]) -> bool:
     student = _STUDENT.match(path)
     known = {match[0] for match in map(_STUDENT.match, found) if match}
     return student is not None and student[0] not in known and len(known) >= _MOST_STUDENTS
@@ -75,7 +75,7 @@ class Page(HTMLParser):
 _VOID = {"meta", "link", "img", "input", "br", "hr", "source"}
 
 
-def csrf_of(response: httpx.Response) -> str:
+def csrf_of(response: httpx2.Response) -> str:
     found = re.search(r'name="csrf" value="([^"]+)"', response.text)
     assert found is not None
     return found[1]

@@ -24,7 +24,7 @@ from functools import cache
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 
 from records.connectors.protocol import SourceRefused
 
@@ -76,7 +76,7 @@ class Response:
     """One whole answer: what its JSON says, and its headers."""
 
     data: Any
-    headers: httpx.Headers
+    headers: httpx2.Headers
 
     @property
     def clock(self) -> datetime:
@@ -123,11 +123,11 @@ class RestClient:
         self._sleep = sleep
         self._token = ""
         self._token_ends = 0.0
-        self._http = httpx.Client(
+        self._http = httpx2.Client(
             verify=_authorities(),
             follow_redirects=False,
             headers={"accept": "application/json"},
-            timeout=httpx.Timeout(self._patience.between_bytes, connect=20.0),
+            timeout=httpx2.Timeout(self._patience.between_bytes, connect=20.0),
         )
 
     def __enter__(self) -> RestClient:
@@ -213,7 +213,7 @@ class RestClient:
             self._check_status(path, response)
             return Response(_json(self._read(path, response)), response.headers)
 
-    def _check_status(self, path: str, response: httpx.Response) -> None:
+    def _check_status(self, path: str, response: httpx2.Response) -> None:
         status = response.status_code
         if status == 200:
             return
@@ -233,7 +233,7 @@ class RestClient:
             status,
         )
 
-    def _read(self, path: str, response: httpx.Response) -> bytes:
+    def _read(self, path: str, response: httpx2.Response) -> bytes:
         """The whole body, or nothing: bounded in size and in time, so that a slow drip cannot hold
         a load.
         """
@@ -310,9 +310,9 @@ def _network_faults() -> Iterator[None]:
     """What the network or a broken encoding does to one request may pass: it is tried again."""
     try:
         yield
-    except httpx.TimeoutException:
+    except httpx2.TimeoutException:
         raise _TryAgain("the source stopped answering") from None
-    except httpx.RequestError as error:
+    except httpx2.RequestError as error:
         raise _TryAgain(f"the connection broke ({type(error).__name__})") from None
 
 
@@ -336,10 +336,10 @@ def _seconds(asked: Any) -> float:
 @cache
 def _authorities() -> ssl.SSLContext:
     """The certificate authorities that are trusted, read once a process."""
-    return httpx.create_ssl_context()
+    return httpx2.create_ssl_context()
 
 
-def _retry_after(headers: httpx.Headers) -> float | None:
+def _retry_after(headers: httpx2.Headers) -> float | None:
     """Seconds that the source asks us to wait (RFC 9110, 10.2.3: seconds or a date)."""
     asked = headers.get("retry-after", "").strip()
     if asked.isdecimal():

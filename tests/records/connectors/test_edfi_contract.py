@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import yaml
 
@@ -33,7 +33,7 @@ class Front(FakeEdFiApi):
     def __init__(self, resources: str, changes: str) -> None:
         super().__init__()
         self.resources, self.changes = resources, changes
-        self.http = httpx.Client(
+        self.http = httpx2.Client(
             headers={"authorization": "Bearer of the test", "accept": "application/json"}
         )
         self.judged: list[tuple[str, int, str]] = []
@@ -123,7 +123,7 @@ def test_the_documents_do_judge(front: Front):
         "students?minChangeVersion=now",
     ):
         assert front.http.get(f"{front.resources}/ed-fi/{wrong}").status_code >= 400, wrong
-    assert httpx.get(f"{front.resources}/ed-fi/students").status_code == 401
+    assert httpx2.get(f"{front.resources}/ed-fi/students").status_code == 401
 
 
 def test_every_field_that_is_read_is_a_field_of_the_official_document(documents: Path):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-import httpx
+import httpx2
 import pytest
 
 from records.connectors.oneroster.api import RESOURCES
@@ -30,7 +30,7 @@ class Front(FakeOneRosterApi):
     def __init__(self, rostering: str, gradebook: str) -> None:
         super().__init__()
         self.documents = {PATHS["1.2"][""]: rostering, PATHS["1.2"]["gradebook"]: gradebook}
-        self.http = httpx.Client(
+        self.http = httpx2.Client(
             headers={"authorization": "Bearer of the test", "accept": "application/json"}
         )
         self.judged: list[tuple[str, int, str]] = []

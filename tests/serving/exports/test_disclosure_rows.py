@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-import httpx
+import httpx2
 import pytest
 from sqlalchemy import text
 
@@ -77,7 +77,9 @@ class Reader:
 
     site: TestSite
     who: str
-    seen: list[tuple[str, httpx.Response, set[str], list[Disclosure]]] = field(default_factory=list)
+    seen: list[tuple[str, httpx2.Response, set[str], list[Disclosure]]] = field(
+        default_factory=list
+    )
 
     def __post_init__(self) -> None:
         self.browser = self.site.browser(self.who)
@@ -93,7 +95,7 @@ class Reader:
             )
         }
 
-    def get(self, path: str) -> httpx.Response:
+    def get(self, path: str) -> httpx2.Response:
         before = count_disclosures(self.site.database)
         response = self.browser.get(path)
         written = count_disclosures(self.site.database) - before
@@ -105,14 +107,14 @@ class Reader:
 
     def read_all(self) -> None:
         """Every page that can be reached by following links, and every answer of the API."""
-        found = crawl(cast(httpx.Client, self))
+        found = crawl(cast(httpx2.Client, self))
         handles = sorted({match[1] for path in found if (match := _HANDLE.search(path))})[:2]
         for path in API:
             for handle in handles if "{}" in path else [""]:
                 self.get("/api/v1" + path.format(handle))
 
 
-def words_in(response: httpx.Response) -> str:
+def words_in(response: httpx2.Response) -> str:
     return pdf_text(response.content) if response.content.startswith(b"%PDF") else response.text
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from fairness.approval.signoff import ApprovalService, record_audit
@@ -70,8 +70,8 @@ def site(approved_district: Path, tmp_path: Path) -> TestSite:
 
 
 def decide(
-    browser: httpx.Client, decision: str, reason: str, version: int = 1, audit: str = ""
-) -> httpx.Response:
+    browser: httpx2.Client, decision: str, reason: str, version: int = 1, audit: str = ""
+) -> httpx2.Response:
     """What the form of a version's page sends; who has no such page guesses."""
     csrf = csrf_of(browser.get("/agreements"))
     form = {
@@ -83,7 +83,7 @@ def decide(
     return browser.post(f"/audits/{version}", data=form)
 
 
-def audit_on(browser: httpx.Client, version: int = 1) -> str:
+def audit_on(browser: httpx2.Client, version: int = 1) -> str:
     found = re.search(
         r'name="audit" value="([0-9a-f]{64})"', browser.get(f"/audits/{version}").text
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from datetime import date
 
-import httpx
+import httpx2
 import pytest
 
 from records.canonical.schema import Category
@@ -28,7 +28,7 @@ SIGNED = {
 
 
 @pytest.fixture
-def officer(site: TestSite) -> httpx.Client:
+def officer(site: TestSite) -> httpx2.Client:
     return site.browser("district_admin")
 
 
@@ -37,12 +37,12 @@ def path(site: TestSite) -> str:
     return f"/consents/{site.handle('district_admin', 's01')}"
 
 
-def post(browser: httpx.Client, path: str, **fields: object) -> httpx.Response:
+def post(browser: httpx2.Client, path: str, **fields: object) -> httpx2.Response:
     return browser.post(path, data={"csrf": csrf_of(browser.get("/consents"))} | fields)
 
 
 def test_a_consent_is_written_down_with_who_did_it_and_shown(
-    site: TestSite, officer: httpx.Client, path: str
+    site: TestSite, officer: httpx2.Client, path: str
 ):
     answer = post(officer, path, **SIGNED)
     assert (answer.status_code, answer.headers["location"]) == (303, f"{path}?done=added")
@@ -60,7 +60,7 @@ def test_a_consent_is_written_down_with_who_did_it_and_shown(
 
 
 def test_a_revocation_names_who_took_it_back_and_from_which_day(
-    site: TestSite, officer: httpx.Client, path: str
+    site: TestSite, officer: httpx2.Client, path: str
 ):
     post(officer, path, **SIGNED)
     (kept,) = consents(site.database, "s01")
@@ -86,7 +86,7 @@ def test_a_revocation_names_who_took_it_back_and_from_which_day(
     assert again.status_code == 422 and "was revoked before" in again.text
 
 
-def test_an_opt_out_and_its_end_are_written_down(site: TestSite, officer: httpx.Client, path: str):
+def test_an_opt_out_and_its_end_are_written_down(site: TestSite, officer: httpx2.Client, path: str):
     assert (
         post(officer, f"{path}/opt-out", day="2026-04-17").headers["location"]
         == f"{path}?done=kept-out"
@@ -125,7 +125,7 @@ def test_an_opt_out_and_its_end_are_written_down(site: TestSite, officer: httpx.
     ],
 )
 def test_what_is_not_right_is_said_and_what_was_filled_in_stays(
-    site: TestSite, officer: httpx.Client, path: str, changes: dict[str, object], said: str
+    site: TestSite, officer: httpx2.Client, path: str, changes: dict[str, object], said: str
 ):
     answer = post(officer, path, **(SIGNED | changes))
     assert answer.status_code == 422 and said in answer.text, answer.text
@@ -134,7 +134,7 @@ def test_what_is_not_right_is_said_and_what_was_filled_in_stays(
 
 
 def test_nothing_changes_without_the_forms_own_token_or_with_a_field_more(
-    site: TestSite, officer: httpx.Client, path: str
+    site: TestSite, officer: httpx2.Client, path: str
 ):  # R21, R46
     post(officer, path, **SIGNED)
     before = consents(site.database)
@@ -155,7 +155,7 @@ def test_nothing_changes_without_the_forms_own_token_or_with_a_field_more(
 
 
 def test_a_consent_cannot_be_revoked_on_another_students_page(
-    site: TestSite, officer: httpx.Client, path: str
+    site: TestSite, officer: httpx2.Client, path: str
 ):
     post(officer, path, **SIGNED)
     (kept,) = consents(site.database)
@@ -168,7 +168,7 @@ def test_a_consent_cannot_be_revoked_on_another_students_page(
 
 
 def test_a_students_page_is_found_by_code_and_is_a_look(
-    site: TestSite, officer: httpx.Client, path: str
+    site: TestSite, officer: httpx2.Client, path: str
 ):  # R23, R27
     code = path.rsplit("/", 1)[1]
     assert officer.get("/consents", params={"student": f" {code} "}).headers["location"] == path

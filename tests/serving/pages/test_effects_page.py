@@ -8,7 +8,7 @@ import re
 from datetime import date
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from records.decisions.program_costs import cost_history, program_costs
@@ -137,7 +137,7 @@ def test_another_outcome_makes_the_figures_out_of_date(site: TestSite):
         assert "out of date: what counts as progress was changed." in page
 
 
-def state(browser: httpx.Client, **fields: str) -> httpx.Response:
+def state(browser: httpx2.Client, **fields: str) -> httpx2.Response:
     form = {
         "csrf": csrf_of(browser.get("/effects")),
         "program": "p1",

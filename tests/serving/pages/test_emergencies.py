@@ -8,7 +8,7 @@ import re
 from datetime import timedelta
 from types import SimpleNamespace
 
-import httpx
+import httpx2
 import pytest
 from sqlalchemy import text
 
@@ -28,7 +28,7 @@ THREAT = "A neighbour saw them leave with a stranger at noon"
 REASON = "The other places they go to are where to look first"
 
 
-def fields(browser: httpx.Client, **changes: object) -> dict[str, object]:
+def fields(browser: httpx2.Client, **changes: object) -> dict[str, object]:
     return {
         "csrf": csrf_of(browser.get("/agreements")),
         "categories": ["services_other"],
@@ -38,13 +38,13 @@ def fields(browser: httpx.Client, **changes: object) -> dict[str, object]:
     } | changes
 
 
-def opened(site: TestSite, student: str = "s05", **changes: object) -> httpx.Response:
+def opened(site: TestSite, student: str = "s05", **changes: object) -> httpx2.Response:
     """The tutors' caseworker opens the pantry's sessions of a student of theirs."""
     browser, handle = site.browser("caseworker"), site.handle("caseworker", student)
     return browser.post(f"/students/{handle}/emergency", data=fields(browser, **changes))
 
 
-def opened_by_district(site: TestSite, student: str, who: str, *categories: str) -> httpx.Response:
+def opened_by_district(site: TestSite, student: str, who: str, *categories: str) -> httpx2.Response:
     browser = site.browser("district_admin")
     person = active_staff_member(site.database, STAFF[who][0]).user_id
     return browser.post(

@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 from datetime import date, timedelta
 
-import httpx
+import httpx2
 import pytest
 
 from records.identity.participants import (
@@ -46,8 +46,8 @@ def matched(site: TestSite) -> TestSite:
 
 
 def say(
-    browser: httpx.Client, choice: str, participant: str = "T-2", **changes: str
-) -> httpx.Response:
+    browser: httpx2.Client, choice: str, participant: str = "T-2", **changes: str
+) -> httpx2.Response:
     form = {
         "csrf": csrf_of(browser.get("/agreements")),
         "organization": "tutors",
@@ -56,7 +56,9 @@ def say(
     return browser.post("/matches", data=form | {"choice": choice} | changes)
 
 
-def take_back(browser: httpx.Client, participant: str, show: str, **changes: str) -> httpx.Response:
+def take_back(
+    browser: httpx2.Client, participant: str, show: str, **changes: str
+) -> httpx2.Response:
     form = {
         "csrf": csrf_of(browser.get("/agreements")),
         "organization": "tutors",
@@ -216,8 +218,8 @@ def test_a_late_or_foreign_answer_changes_nothing_and_is_told_plainly(
 
 
 def look_up(
-    browser: httpx.Client, number: str, participant: str = "T-2", show: str = "waiting"
-) -> httpx.Response:
+    browser: httpx2.Client, number: str, participant: str = "T-2", show: str = "waiting"
+) -> httpx2.Response:
     form = {
         "csrf": csrf_of(browser.get("/agreements")),
         "organization": "tutors",

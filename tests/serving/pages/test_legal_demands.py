@@ -11,7 +11,7 @@ import re
 import zipfile
 from datetime import timedelta
 
-import httpx
+import httpx2
 import pytest
 from sqlalchemy import text
 
@@ -30,7 +30,7 @@ TOLD = (NOW - timedelta(days=NOTICE_DAYS)).date().isoformat()
 
 
 @pytest.fixture
-def second(site: TestSite) -> httpx.Client:
+def second(site: TestSite) -> httpx2.Client:
     """Another district administrator."""
     viewer = add_staff(
         site.database, "second@district.example", "Second", Role.DISTRICT_ADMIN, DISTRICT, PASSWORD
@@ -41,15 +41,15 @@ def second(site: TestSite) -> httpx.Client:
 
 
 @pytest.fixture
-def first(site: TestSite) -> httpx.Client:
+def first(site: TestSite) -> httpx2.Client:
     return site.browser("district_admin")
 
 
-def send(browser: httpx.Client, path: str, **fields: object) -> httpx.Response:
+def send(browser: httpx2.Client, path: str, **fields: object) -> httpx2.Response:
     return browser.post(path, data={"csrf": csrf_of(browser.get("/agreements"))} | fields)
 
 
-def written_down(site: TestSite, browser: httpx.Client, **changes: object) -> httpx.Response:
+def written_down(site: TestSite, browser: httpx2.Client, **changes: object) -> httpx2.Response:
     """A subpoena about s01 that came long enough ago."""
     asked: dict[str, object] = {
         "student": site.handle("district_admin", "s01"),
@@ -63,7 +63,7 @@ def written_down(site: TestSite, browser: httpx.Client, **changes: object) -> ht
     return send(browser, "/demands", **(asked | changes))
 
 
-def approved(site: TestSite, first: httpx.Client, second: httpx.Client, **changes: object) -> str:
+def approved(site: TestSite, first: httpx2.Client, second: httpx2.Client, **changes: object) -> str:
     """The path of a demand that the family was told of, one proposed and the other approved."""
     path = written_down(site, first, **changes).headers["location"]
     assert send(first, f"{path}/notice", told_on=TOLD, reason="By letter").status_code == 303
@@ -72,7 +72,7 @@ def approved(site: TestSite, first: httpx.Client, second: httpx.Client, **change
     return path
 
 
-def files_of(response: httpx.Response) -> dict[str, list[list[str]]]:
+def files_of(response: httpx2.Response) -> dict[str, list[list[str]]]:
     with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
         return {
             name: list(csv.reader(io.StringIO(archive.read(name).decode("utf-8-sig"))))
@@ -81,7 +81,7 @@ def files_of(response: httpx.Response) -> dict[str, list[list[str]]]:
 
 
 def test_what_is_written_down_is_refused_and_says_what_the_paper_can_compel(
-    site: TestSite, first: httpx.Client
+    site: TestSite, first: httpx2.Client
 ):  # R28
     response = written_down(site, first)
     assert (response.status_code, response.headers["location"]) == (303, "/demands/1")
@@ -99,7 +99,7 @@ def test_what_is_written_down_is_refused_and_says_what_the_paper_can_compel(
 
 
 def test_two_people_release_one_student_and_the_parts_that_the_paper_names(  # R23, R27, R28
-    site: TestSite, first: httpx.Client, second: httpx.Client
+    site: TestSite, first: httpx2.Client, second: httpx2.Client
 ):
     path = approved(site, first, second)
     before = len(site.log())
@@ -148,7 +148,7 @@ def test_two_people_release_one_student_and_the_parts_that_the_paper_names(  # R
 
 
 def test_everything_that_can_be_demanded_comes_without_a_formula(  # R52
-    site: TestSite, first: httpx.Client, second: httpx.Client
+    site: TestSite, first: httpx2.Client, second: httpx2.Client
 ):
     rows = district.rows()
     rows["course_grades"][0]["course"] = "=HYPERLINK(1)"
@@ -190,7 +190,7 @@ def test_everything_that_can_be_demanded_comes_without_a_formula(  # R52
 
 
 def test_one_person_alone_releases_nothing(
-    site: TestSite, first: httpx.Client, second: httpx.Client
+    site: TestSite, first: httpx2.Client, second: httpx2.Client
 ):  # R28
     path = written_down(site, first).headers["location"]
     send(first, f"{path}/notice", told_on=TOLD, reason="By letter")
@@ -215,7 +215,7 @@ def test_one_person_alone_releases_nothing(
 
 @pytest.mark.parametrize("kind", ["administrative", "no_paper", "parents_lawyer", "other"])
 def test_a_paper_without_a_judge_cannot_be_proposed_and_the_page_says_so(  # R28
-    site: TestSite, first: httpx.Client, kind: str
+    site: TestSite, first: httpx2.Client, kind: str
 ):
     path = written_down(site, first, kind=kind, of_court="").headers["location"]
     page = first.get(path).text
@@ -228,14 +228,14 @@ def test_a_paper_without_a_judge_cannot_be_proposed_and_the_page_says_so(  # R28
     assert len(demands(site.database)) == 1
 
 
-def test_an_order_to_keep_silent_is_never_answered_from_here(site: TestSite, first: httpx.Client):
+def test_an_order_to_keep_silent_is_never_answered_from_here(site: TestSite, first: httpx2.Client):
     path = written_down(site, first).headers["location"]
     send(first, f"{path}/notice", exception="kept_secret", reason="Order of 2 April, page 2")
     refused = send(first, path, decision="propose", reason="It is urgent")
     assert refused.status_code == 409 and "Families can read the disclosure log" in refused.text
 
 
-def test_the_family_has_its_days(site: TestSite, first: httpx.Client):  # R28
+def test_the_family_has_its_days(site: TestSite, first: httpx2.Client):  # R28
     path = written_down(site, first).headers["location"]
     send(first, f"{path}/notice", told_on=NOW.date().isoformat(), reason="By letter")
     assert "may still object" in first.get(path).text
@@ -248,7 +248,7 @@ def test_the_family_has_its_days(site: TestSite, first: httpx.Client):  # R28
 
 
 def test_a_release_closes_at_its_minute(
-    site: TestSite, first: httpx.Client, second: httpx.Client
+    site: TestSite, first: httpx2.Client, second: httpx2.Client
 ):  # R11, R28
     path = approved(site, first, second)
     site.clock[0] = NOW + timedelta(days=RELEASE_DAYS, seconds=-1)
@@ -263,7 +263,7 @@ def test_a_release_closes_at_its_minute(
 
 
 def test_without_the_log_nothing_is_released(
-    site: TestSite, first: httpx.Client, second: httpx.Client
+    site: TestSite, first: httpx2.Client, second: httpx2.Client
 ):  # R23
     path = approved(site, first, second)
     token = csrf_of(first.get("/agreements"))
@@ -280,7 +280,7 @@ def test_without_the_log_nothing_is_released(
 
 
 def test_two_students_are_never_released_in_one_go(
-    site: TestSite, first: httpx.Client, second: httpx.Client
+    site: TestSite, first: httpx2.Client, second: httpx2.Client
 ):  # R31
     handles = [site.handle("district_admin", student) for student in ("s01", "s02")]
     for student in ([*handles], " ".join(handles), ",".join(handles)):
@@ -297,7 +297,7 @@ def test_two_students_are_never_released_in_one_go(
 
 
 def test_no_partner_finds_a_way_to_take_a_record_away(
-    site: TestSite, first: httpx.Client, second: httpx.Client
+    site: TestSite, first: httpx2.Client, second: httpx2.Client
 ):
     # R28, R31
     path = approved(site, first, second)
@@ -339,7 +339,7 @@ def test_no_partner_finds_a_way_to_take_a_record_away(
 
 
 def test_a_hold_hides_the_student_at_the_next_request_and_lifting_brings_them_back(  # R12, R29
-    site: TestSite, first: httpx.Client
+    site: TestSite, first: httpx2.Client
 ):
     caseworker, path = site.browser("caseworker"), f"/students/{site.handle('caseworker', 's01')}"
     assert caseworker.get(path).status_code == 200
@@ -386,14 +386,14 @@ def test_a_hold_hides_the_student_at_the_next_request_and_lifting_brings_them_ba
     ],
 )
 def test_what_is_not_whole_is_not_written_down(
-    site: TestSite, first: httpx.Client, change: dict[str, object]
+    site: TestSite, first: httpx2.Client, change: dict[str, object]
 ):  # R21
     assert written_down(site, first, **change).status_code == 422
     assert demands(site.database) == []
 
 
 def test_what_was_typed_is_still_there_when_something_was_missing(
-    site: TestSite, first: httpx.Client
+    site: TestSite, first: httpx2.Client
 ):
     page = written_down(site, first, reason=" ", issuer='"><script>alert(1)</script>').text
     assert "Please give a reason" in page and "<script" not in page and "&lt;script&gt;" in page
@@ -403,7 +403,7 @@ def test_what_was_typed_is_still_there_when_something_was_missing(
 
 
 def test_another_sites_form_changes_nothing(
-    site: TestSite, first: httpx.Client, second: httpx.Client
+    site: TestSite, first: httpx2.Client, second: httpx2.Client
 ):  # R46
     path = approved(site, first, second)
     for where, fields in (

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
-import httpx
+import httpx2
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,11 +114,11 @@ def site_of(planning_home: Path, ranker: RankerModel, home: Path) -> TestSite:
     return site
 
 
-def told(page: httpx.Response) -> str:
+def told(page: httpx2.Response) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.text))
 
 
-def rows_of(page: httpx.Response) -> dict[str, tuple[str, str]]:
+def rows_of(page: httpx2.Response) -> dict[str, tuple[str, str]]:
     """By handle: what the plan and the order of urgency give, as the list of all has it."""
     found = {}
     for row in re.findall(r"<tr><th scope=\"row\"><a href=\"/students/.*?</tr>", page.text, re.S):

@@ -9,7 +9,7 @@ import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from records.disclosure_log.limits import DisclosureLimits
@@ -39,7 +39,7 @@ def site_organization(who: str) -> str:
     return {"district_admin": "district", "caseworker": "tutors"}[who]
 
 
-def refused(response: httpx.Response) -> bool:
+def refused(response: httpx2.Response) -> bool:
     assert response.status_code in (200, 429), response.text
     if response.status_code == 429:
         assert not _NAME.search(response.text)

@@ -11,7 +11,7 @@ from collections import Counter
 from datetime import date
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from sqlalchemy import text
 
@@ -101,7 +101,9 @@ def test_no_log_holds_a_name_an_identifier_or_a_note(
     assert_nameless(site, caplog, capfd)
 
 
-def wrong_requests(site: TestSite, browser: httpx.Client, who: str | None) -> list[httpx.Response]:
+def wrong_requests(
+    site: TestSite, browser: httpx2.Client, who: str | None
+) -> list[httpx2.Response]:
     """Names and notes in paths, queries, forms and bodies, as people and programs send them by
     mistake.
     """
@@ -160,7 +162,7 @@ def wrong_requests(site: TestSite, browser: httpx.Client, who: str | None) -> li
     return found
 
 
-def broken(site: TestSite) -> list[httpx.Response]:
+def broken(site: TestSite) -> list[httpx2.Response]:
     """A log that cannot be written, a snapshot file that cannot be read, a snapshot that is not
     there.
     """
@@ -195,11 +197,11 @@ def broken(site: TestSite) -> list[httpx.Response]:
 def assert_nameless(
     site: TestSite, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """No planted text in what the site logged, printed or wrote down; httpx here is the browser of
+    """No planted text in what the site logged, printed or wrote down; httpx2 here is the browser of
     the test.
     """
     ours = [
-        record for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))
+        record for record in caplog.records if not record.name.startswith(("httpx2", "httpcore2"))
     ]
     assert any(record.name == "handrail.serving" for record in ours), "the crashes were logged"
     formatter = logging.Formatter("%(name)s %(message)s")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-import httpx
+import httpx2
 import pytest
 
 from records.access.scope import scope_for
@@ -24,7 +24,7 @@ MALFORMED = ("s01", "%F0%9F%92%A9", "9" * 300)
 WHO = ("caseworker", "evaluator", "district_admin")
 
 
-def said(response: httpx.Response) -> tuple[int, Mapping[str, str], bytes]:
+def said(response: httpx2.Response) -> tuple[int, Mapping[str, str], bytes]:
     """All of an answer."""
     return response.status_code, dict(response.headers), response.content
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-import httpx
+import httpx2
 import pytest
 
 from records.access.scope import scope_for
@@ -43,7 +43,7 @@ def scope_of(site: TestSite, who: str, now: datetime = NOW) -> Scope:
     return scope_for(viewer, site.database, Snapshot.current(site.home), now, SECRET)
 
 
-def answers(site: TestSite, browser: httpx.Client, handle: str) -> set[int]:
+def answers(site: TestSite, browser: httpx2.Client, handle: str) -> set[int]:
     """How the page and the answers about one student are answered now."""
     return {
         browser.get(path.format(handle)).status_code

@@ -10,7 +10,7 @@ import shutil
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from records.people.accounts import active_staff_member, start_session
@@ -24,7 +24,7 @@ HOUSING_WORDS = re.compile(r"hous|homeless|mckinney|shelter|stable home", re.IGN
 NEVER = ["0" * 20, "nobody", "s01", "s10", "1' OR '1'='1", "%00", "a" * 4_000]
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]
 PARTNERS = ("caseworker", "coordinator", "partner_admin", "pantry", "evaluator")
-Crawled = dict[str, dict[str, httpx.Response]]
+Crawled = dict[str, dict[str, httpx2.Response]]
 """By whom, and by its path."""
 
 

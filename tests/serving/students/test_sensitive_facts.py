@@ -10,7 +10,7 @@ import shutil
 from datetime import date
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from records.access.scope import scope_for
@@ -67,7 +67,7 @@ def grant(site: TestSite) -> None:
 
 
 def answers(
-    site: TestSite, browser: httpx.Client, who: str = "caseworker", student: str = "s01"
+    site: TestSite, browser: httpx2.Client, who: str = "caseworker", student: str = "s01"
 ) -> dict[str, str]:
     """Everything that tells somebody about a student, by its path: list, page, record, alerts,
     suggestions, search.
