@@ -67,7 +67,7 @@ def existing_references(session: Session, student_ids: Sequence[str]) -> dict[st
         query = select(LogStudentRow.student_id, LogStudentRow.student_ref).where(
             LogStudentRow.student_id.in_(student_ids[start : start + _IDS_PER_QUERY])
         )
-        references |= dict(session.execute(query).tuples().all())
+        references |= dict(session.execute(query).all())
     return references
 
 

@@ -110,7 +110,7 @@ def _hashes(database: Database, seqs: Sequence[int]) -> dict[int, str]:
     """The stored hash of each of these rows that exists, by number."""
     query = select(DisclosureRow.seq, DisclosureRow.hash).where(DisclosureRow.seq.in_(seqs))
     with database.session() as session:
-        return dict(session.execute(query).tuples().all())
+        return dict(session.execute(query).all())
 
 
 def _segment_sql(engine: Engine, after: int, until: int | None) -> str:
