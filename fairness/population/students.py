@@ -29,7 +29,7 @@ from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.snapshots.snapshot import Snapshot
 from training.episodes.episodes import schools_as_of
-from training.estimation.pseudo_outcomes import BoolArray, FloatArray
+from training.estimation.arrays import BoolArray, FloatArray
 from training.ranking.model_file import RankerModel
 from training.ranking.suggestions import active_enrollments, eligible_supports, suggest
 

@@ -31,9 +31,10 @@ from scipy.stats import t as student_t
 from records.system.errors import UserError
 from training.episodes.episodes import Episodes
 from training.episodes.outcome import OutcomeDefinition
+from training.estimation.arrays import BoolArray, FloatArray
 from training.estimation.parallel import ONE_THREAD, parallel_map
 from training.estimation.policy_value import Estimate, effective_sample_size
-from training.estimation.pseudo_outcomes import NONE, BoolArray, FloatArray, assign_folds
+from training.estimation.pseudo_outcomes import NONE, assign_folds
 from training.estimation.sensitivity import EValue, e_value
 
 Values = NDArray[Any] | pd.Series | pd.Index

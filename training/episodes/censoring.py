@@ -18,14 +18,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training.estimation.arrays import BoolArray, FloatArray
 from training.estimation.parallel import ONE_THREAD
-from training.estimation.pseudo_outcomes import (
-    BoolArray,
-    FloatArray,
-    append_treatment_dummies,
-    assign_folds,
-    cross_fit,
-)
+from training.estimation.pseudo_outcomes import append_treatment_dummies, assign_folds, cross_fit
 
 N_FOLDS = 5
 MIN_OBSERVED_PROBABILITY = 0.1

@@ -9,12 +9,11 @@ from typing import Any, TypeVar
 
 import lightgbm as lgb
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
+from training.estimation.arrays import FloatArray
 from training.estimation.parallel import ONE_THREAD
 
-FloatArray = NDArray[np.float64]
 Said = TypeVar("Said")
 PATIENCE = 2
 """Counts in a row that foretell worse than the best before no more trees are grown."""

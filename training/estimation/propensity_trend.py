@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.estimation.pseudo_outcomes import BoolArray, FloatArray, PseudoOutcomes
+from training.estimation.arrays import BoolArray, FloatArray
+from training.estimation.pseudo_outcomes import PseudoOutcomes
 from training.estimation.shrinkage import MIN_TO_POOL, shrink_to_mean, shrink_to_zero
 
 _EXTREME = 0.005

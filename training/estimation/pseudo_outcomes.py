@@ -20,14 +20,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training.estimation.arrays import BoolArray, FloatArray
 from training.estimation.early_stopping import StagedBooster, select_rounds
 from training.estimation.parallel import ONE_THREAD, parallel_map
 
 NONE = "none"
 """The choice of no support."""
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 MIN_PROPENSITY = 0.01
 _PROPENSITY_TREES = (5, 10, 20, 35, 50, 75, 100, 150)
 _OUTCOME_TREES = (20, 40, 80, 120, 180, 250)

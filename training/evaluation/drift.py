@@ -28,8 +28,8 @@ from scipy.stats import chi2
 
 from features.catalog import FEATURES_BY_NAME
 from training.episodes.episodes import DecisionDay, Episodes
+from training.estimation.arrays import FloatArray
 from training.estimation.policy_value import FEW_CLUSTERS, Estimate, clustered_mean
-from training.estimation.pseudo_outcomes import FloatArray
 from training.evaluation.evaluate import (
     SMALLEST_CELL,
     EvaluationSet,

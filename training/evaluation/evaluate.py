@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from training.episodes.episodes import Episodes, NotEnoughEvidence
+from training.estimation.arrays import BoolArray, FloatArray
 from training.estimation.policy_value import (
     Actions,
     PolicyValue,
@@ -27,13 +28,7 @@ from training.estimation.policy_value import (
     overlap_histogram,
     policy_value,
 )
-from training.estimation.pseudo_outcomes import (
-    NONE,
-    BoolArray,
-    FloatArray,
-    assign_folds,
-    pseudo_outcomes,
-)
+from training.estimation.pseudo_outcomes import NONE, assign_folds, pseudo_outcomes
 from training.estimation.sensitivity import e_value_sentence
 from training.ranking.ranker import BenefitRanker
 from training.ranking.suggestions import choose_actions

@@ -25,6 +25,7 @@ import pandas as pd
 
 from records.system.errors import UserError
 from training.episodes.episodes import MIN_STARTS_PER_SUPPORT, Episodes
+from training.estimation.arrays import BoolArray, FloatArray
 from training.estimation.policy_value import (
     FEW_CLUSTERS,
     Actions,
@@ -35,7 +36,7 @@ from training.estimation.policy_value import (
     clustered_mean,
     self_normalized,
 )
-from training.estimation.pseudo_outcomes import NONE, BoolArray, FloatArray
+from training.estimation.pseudo_outcomes import NONE
 from training.estimation.sensitivity import e_value_sentence
 from training.evaluation.evaluate import (
     EvaluationSet,

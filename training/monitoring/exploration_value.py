@@ -21,8 +21,8 @@ from records.access.scoped_records import ScopedRecords
 from records.decisions.impressions import Impression, RankedSupport
 from records.snapshots.snapshot import Snapshot
 from training.episodes.outcome import OutcomeDefinition, progress_points
+from training.estimation.arrays import FloatArray
 from training.estimation.policy_value import Estimate, policy_value
-from training.estimation.pseudo_outcomes import FloatArray
 from training.evaluation.evaluate import SMALLEST_CELL
 from training.evaluation.model_comparison import PolicyDifference, paired_difference
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from itertools import product
 from numbers import Integral
 from operator import methodcaller
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import lightgbm as lgb
 import numpy as np
@@ -36,17 +36,11 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from features.catalog import FEATURES_BY_NAME
+from training.estimation.arrays import BoolArray, FloatArray
 from training.estimation.early_stopping import StagedBooster, select_rounds
 from training.estimation.parallel import ONE_THREAD, parallel_map
 from training.estimation.propensity_trend import propensity_log_odds, propensity_trend
-from training.estimation.pseudo_outcomes import (
-    NONE,
-    BoolArray,
-    FloatArray,
-    PseudoOutcomes,
-    assign_folds,
-    pseudo_outcomes,
-)
+from training.estimation.pseudo_outcomes import NONE, PseudoOutcomes, assign_folds, pseudo_outcomes
 from training.estimation.shrinkage import shrink_to_mean
 
 SMALLEST_BENEFIT = 1.0
@@ -341,7 +335,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
             lambda one: one.model.predict(rows, num_iteration=trees, **ONE_THREAD), models
         )
         for (fold, place), one in zip(which, added, strict=True):
-            after[fold][:, place] += kept * one
+            after[fold][:, place] += kept * np.asarray(one)
         return after, trees
 
     def benefits(self, X: pd.DataFrame) -> dict[str, Benefit]:
@@ -559,8 +553,10 @@ class _Binned:
             **ONE_THREAD,
         }
         stacked = np.vstack(copies)
-        self._all = np.arange(len(stacked))
-        written = list(names) if all(map(_PLAIN.fullmatch, names)) else "auto"
+        self._all = list(range(len(stacked)))
+        written: list[str] | Literal["auto"] = (
+            list(names) if all(map(_PLAIN.fullmatch, names)) else "auto"
+        )
         self._data = lgb.Dataset(stacked, feature_name=written, params=self._parameters).construct()
 
     def growing(
