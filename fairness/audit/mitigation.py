@@ -32,7 +32,7 @@ from training.episodes.episodes import REQUIRED_FAMILY
 from training.estimation.arrays import BoolArray, FloatArray
 from training.estimation.pseudo_outcomes import assign_folds
 from training.ranking.model_file import RankerModel
-from training.registry.registry import ProgressCallback, no_progress
+from training.registry.inputs import ProgressCallback, no_progress
 
 MitigationMethod = Literal["as it is", "family removal", "reductions", "constrained matching"]
 MULTIPLIERS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 3.0)

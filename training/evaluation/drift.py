@@ -37,7 +37,8 @@ from training.evaluation.evaluate import (
     calibration_rows,
     published_count,
 )
-from training.ranking.ranker import BenefitRanker, coarsen
+from training.ranking.coarsening import coarsen
+from training.ranking.ranker import BenefitRanker
 
 BINS = 10
 MODERATE_PSI, MAJOR_PSI = 0.1, 0.25

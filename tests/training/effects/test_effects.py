@@ -15,30 +15,27 @@ from scipy.stats import t as student_t
 
 from features.catalog import feature_names
 from training.effects import effects
+from training.effects.costs import Cost, cost_per_point, cost_per_student, session_costs
+from training.effects.dose_response import NEVER_ATTENDED, dose_response
 from training.effects.effects import (
     FEW_AFTER_TRIMMING,
     FEW_SERVED,
     GAIN,
     LOSS,
-    NEVER_ATTENDED,
     NO_DIFFERENCE,
     NO_OVERLAP,
     UNKNOWN,
-    Cost,
     Effect,
     EffectsError,
+    estimate_effect,
+)
+from training.effects.joint_verdicts import holm, joint_verdicts
+from training.effects.program_effects import (
     ProgramEffect,
     ServiceTables,
-    cost_per_point,
-    cost_per_student,
-    dose_response,
     effects_table,
-    estimate_effect,
-    holm,
-    joint_verdicts,
     program_effects,
     programs_of_episodes,
-    session_costs,
 )
 from training.episodes.episodes import Episodes
 from training.episodes.outcome import OutcomeDefinition

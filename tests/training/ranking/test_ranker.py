@@ -16,7 +16,8 @@ from records.canonical.schema import Category
 from tests.training.conftest import SUPPORTS, Past, draw_past
 from training.estimation.pseudo_outcomes import PseudoOutcomes
 from training.estimation.shrinkage import shrink_to_mean
-from training.ranking.ranker import BenefitRanker, _james_stein_factor, fit_calibration
+from training.ranking.calibration import _james_stein_factor, fit_calibration
+from training.ranking.ranker import BenefitRanker
 
 
 def test_the_benefit_found_is_that_of_the_truth_and_not_the_gap_that_habit_left(

@@ -48,14 +48,13 @@ from training.registry.registry import (
     ModelNotFound,
     ModelVersion,
     champion_version,
-    holdout_evaluation,
     model_version,
     model_versions,
-    recipe_digest,
     register_model,
     registry_client,
-    train,
 )
+from training.registry.train import recipe_digest, train
+from training.registry.version_evaluation import holdout_evaluation
 
 QUICK = BenefitRanker(min_leaf=30, n_folds=3, rounds=20)
 
