@@ -212,7 +212,7 @@ def _earlier(snapshot: Snapshot, records: ScopedRecords, as_of: date, here: pd.I
     record.
     """
     days = records.ask(student_days, as_of)
-    days = days.loc[days["back"] == EARLIER + 1, ["student_id", "date"]]
+    days = days.loc[days["days_ago"] == EARLIER + 1, ["student_id", "date"]]
     unknown = pd.Series(math.nan, index=here)
     if days.empty:
         return unknown
