@@ -170,9 +170,7 @@ def descending(key: ColumnName | ColumnExpr) -> SortKey:
     return expression
 
 
-def window(
-    *group_by: ColumnName, order_by: Iterable[ColumnName | SortKey] | None = None
-) -> Window:
+def window(*group_by: ColumnName, order_by: Iterable[ColumnName | SortKey] | None = None) -> Window:
     """The rows that agree in the columns `group_by`, in the order of `order_by`."""
     keys: dict[str, Any] = {"group_by": list(group_by)}
     if order_by is not None:

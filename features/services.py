@@ -18,9 +18,7 @@ def active_programs(records: ScopedRecords, as_of: Day) -> TableExpr:
         enrollments[ServiceEnrollments.START_DATE],
         enrollments[ServiceEnrollments.END_DATE],
     )
-    active = enrollments.filter(
-        start <= date_of(as_of), end.isnull() | (end > date_of(as_of))
-    )
+    active = enrollments.filter(start <= date_of(as_of), end.isnull() | (end > date_of(as_of)))
     return active.group_by(ServiceEnrollments.STUDENT_ID).aggregate(
         services_active=active[ServiceEnrollments.PROGRAM_ID].nunique()
     )

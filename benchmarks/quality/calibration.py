@@ -43,7 +43,9 @@ _TENTHS = 10
 def calibration_figures(world: SimulatedDistrict, seed: int) -> dict[str, dict[str, float]]:
     """The figures of each way in one world."""
     with patch.object(
-        training.ranking.ranker, "calibrated", wraps=training.ranking.ranker.calibrated
+        training.ranking.ranker,
+        "fit_calibration",
+        wraps=training.ranking.ranker.fit_calibration,
     ) as asked:
         ranker = BenefitRanker(SUPPORTS, random_state=seed)
         ranker.fit(world.features, world.outcome, world.support, world.student)

@@ -339,7 +339,7 @@ def compare_feature(
 def realized_benefit(found: EvaluationSet, ranker: BenefitRanker) -> RealizedBenefit:
     """What a ranker predicted on episodes that it did not learn from, and what it came to."""
     predicted, came = best_support_benefits(found, ranker)
-    students, usual = found.episodes.student.to_numpy(), float(predicted.mean())
+    students, usual = found.episodes.cluster.to_numpy(), float(predicted.mean())
     gap = clustered_mean(came - predicted, students)
     fifths = tuple(
         Quintile(

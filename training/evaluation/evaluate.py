@@ -97,7 +97,7 @@ class EvaluationSet:
     def value(self, chosen: Actions) -> PolicyValue:
         """What these choices would have been worth."""
         return policy_value(
-            self.reward, self.taken, chosen, self.propensity, self.expected, self.episodes.student
+            self.reward, self.taken, chosen, self.propensity, self.expected, self.episodes.cluster
         )
 
     def published(self, count: float) -> int | None:
@@ -182,15 +182,20 @@ def evaluation_set(
         episodes.support,
         episodes.outcome,
         supports,
-        assign_folds(episodes.student, 5, seed),
+        assign_folds(episodes.cluster, 5, seed),
         seed,
     )
-    own = episodes.take(np.flatnonzero(judged).astype(np.intp)).completed(seed)
+    own = episodes.take(np.flatnonzero(judged).astype(np.intp)).with_imputed_outcome(seed)
     taken = np.asarray(
         pd.Categorical(own.support, categories=[NONE, *supports]).codes, dtype=np.intp
     )
     return EvaluationSet(
-        own, supports, taken, found.propensity[judged], found.outcome[judged], found.values[judged]
+        own,
+        supports,
+        taken,
+        found.propensity[judged],
+        found.expected_outcome[judged],
+        found.values[judged],
     )
 
 
@@ -225,13 +230,13 @@ def evaluate_on_later_days(
     supports = ranker.supports or tuple(sorted(set(episodes.support) - {NONE}))
     found = evaluation_set(episodes, later, tuple(supports), seed)
     earlier = training_split(episodes, later, seed)
-    ranker.fit(earlier.features, earlier.outcome, earlier.support, earlier.student)
+    ranker.fit(earlier.features, earlier.outcome, earlier.support, earlier.cluster)
     return evaluate(found, ranker, programs)
 
 
 def training_split(episodes: Episodes, judged: BoolArray, seed: int) -> Episodes:
     """The episodes that do not judge, with outcomes completed from themselves alone."""
-    return episodes.take(np.flatnonzero(~judged).astype(np.intp)).completed(seed)
+    return episodes.take(np.flatnonzero(~judged).astype(np.intp)).with_imputed_outcome(seed)
 
 
 def later_days_mask(episodes: Episodes) -> BoolArray:
@@ -270,7 +275,7 @@ def calibration_rows(found: EvaluationSet, ranker: BenefitRanker) -> Iterator[Ro
     Nothing where a fifth would stand for fewer than ten students.
     """
     predicted, realised = best_support_benefits(found, ranker)
-    students = found.episodes.student.to_numpy()
+    students = found.episodes.cluster.to_numpy()
     for place, rows in enumerate(
         np.array_split(np.argsort(predicted, kind="stable"), N_CALIBRATION_BINS)
     ):

@@ -215,7 +215,7 @@ def compare_refitted(
             earlier.features[model.ranker.feature_names_],
             earlier.outcome,
             earlier.support,
-            earlier.student,
+            earlier.cluster,
         )
         for model in (candidate, champion)
     ]
@@ -348,5 +348,5 @@ def _paired(found: EvaluationSet, candidate: Actions, champion: Actions) -> Poli
         champion,
         found.propensity,
         found.expected,
-        found.episodes.student,
+        found.episodes.cluster,
     )

@@ -1,4 +1,8 @@
-"""Values of features as a model may remember them."""
+"""Values of features as a model may remember them: without the extremes of single students.
+
+A model file holds thresholds and ranges of its training data, so these must be no student's own
+(R58).
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,20 @@ import pandas as pd
 
 from features.catalog import FEATURES_BY_NAME
 
+_QUANTILES = 0.005, 0.995
+"""Values beyond these are those of one student in two hundred at either end."""
+
 
 def coarsen(X: pd.DataFrame) -> pd.DataFrame:
-    """Values as a model may remember them: no extremes of single students, shares to a hundredth,
-    else whole numbers.
+    """Values clipped to their 0.5% and 99.5% quantiles and rounded: shares to a hundredth, else to
+    whole numbers.
 
-    A model file holds thresholds and ranges of its training data (R58). Of a feature that is in no
-    catalog, a hundred steps between its extremes are kept.
+    A feature that is not in the catalog is rounded to a hundredth of its range.
     """
     columns = {}
     for name in X.columns:
         values = X[name].astype("float64")
-        low, high = float(values.quantile(0.005)), float(values.quantile(0.995))
+        low, high = (float(values.quantile(quantile)) for quantile in _QUANTILES)
         step = _step(str(name), high - low)
         columns[name] = (values.clip(low, high) / step).round() * step
     return pd.DataFrame(columns, index=X.index)

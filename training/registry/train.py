@@ -80,7 +80,7 @@ def train(
     episodes = _episodes(snapshot, outcome, behavior, progress) if episodes is None else episodes
     supports = require_evidence(episodes, snapshot)
     reference = build_reference(episodes, calendar_decision_days(snapshot)).to_json()
-    episodes = episodes.by_school() if folds_by == "school" else episodes
+    episodes = episodes.clustered_by_school() if folds_by == "school" else episodes
     episodes = drop_feature_families(episodes, without)
     parameters = _parameters(ranker, seed) | {"smallest_benefit": outcome.smallest_benefit}
     recipe = recipe_digest(
@@ -99,7 +99,7 @@ def train(
     progress("judging on later decision days", 1, 1)
     progress("learning from all decision days", 0, 1)
     fitted = BenefitRanker(**made).fit(
-        episodes.features, episodes.outcome, episodes.support, episodes.student
+        episodes.features, episodes.outcome, episodes.support, episodes.cluster
     )
     progress("learning from all decision days", 1, 1)
     origin = current_provenance(snapshot, outcome)

@@ -361,7 +361,7 @@ def test_the_support_of_an_episode_is_what_began_soon_after_its_day(home: Path, 
 def test_progress_since_a_list_is_what_episodes_of_that_day_have(home: Path, episodes: Episodes):
     snapshot, day = Snapshot.current(home), sorted(episodes.decision_date.unique())[1]
     since = progress_after(snapshot, OutcomeDefinition.declared(), day)
-    own = episodes.points[episodes.decision_date == day].sum(axis=1, skipna=False).dropna()
+    own = episodes.measure_points[episodes.decision_date == day].sum(axis=1, skipna=False).dropna()
     assert len(own) > 500
     for place, value in own.items():
         assert since[episodes.student[place]] == pytest.approx(value, abs=1e-9)
