@@ -1,5 +1,4 @@
-"""Data files of this package (`catalog.toml`, `alerts.toml`): one TOML table for each thing, checked
-key by key.
+"""Reading the data files of this folder (`catalog.toml`, `alerts.toml`), checked key by key.
 
 Every error names the file, the table and the key, what is there and what would be right. A key
 that is unknown is refused, so that a misspelling cannot quietly leave a default in force.

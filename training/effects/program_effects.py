@@ -1,4 +1,4 @@
-"""Each partner program's effect: which program served whom, how much was received, and at what cost."""
+"""The effect of each partner program: whom it served, how much they received, and at what cost."""
 
 from __future__ import annotations
 

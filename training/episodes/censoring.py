@@ -26,8 +26,8 @@ N_FOLDS = 5
 MIN_OBSERVED_PROBABILITY = 0.1
 """Observed outcomes count ten times at most: heavier weights would let single episodes decide."""
 NOT_APPLICABLE_BELOW = 0.02
-"""Where a measure is observed for fewer than one in fifty similar students, it does not apply to them
-(no grades in kindergarten): it counts as no change, whatever support they received."""
+"""Where a measure is observed for fewer than one in fifty similar students, it does not apply to
+them (no grades in kindergarten): it counts as no change, whatever support they received."""
 MIN_OBSERVED = 50
 """Observed episodes below which neither model can be fitted."""
 _TREES = (5, 10, 20, 40, 60, 100)

@@ -271,8 +271,8 @@ def _assessments_change(records: ScopedRecords, day: date, outcome: OutcomeDefin
     results[Assessments.MEASURE] = results[Assessments.MEASURE].fillna("")
     results = results.sort_values([Assessments.DATE, Assessments.SCORE])
     later = pd.to_datetime(results[Assessments.DATE]) > pd.Timestamp(day)
-    test: list[str] = [Assessments.ASSESSMENT, Assessments.MEASURE]
-    student_and_test: list[str] = [Assessments.STUDENT_ID, *test]
+    test = [Assessments.ASSESSMENT, Assessments.MEASURE]
+    student_and_test = [Assessments.STUDENT_ID, *test]
     before = results[~later].groupby(student_and_test)[Assessments.SCORE].last()
     after = results[later].groupby(student_and_test)[Assessments.SCORE].last()
     spread = before.groupby(level=test).agg(["std", "count"])

@@ -55,7 +55,7 @@ def propensity_trend(found: PseudoOutcomes, odds: FloatArray, train: BoolArray) 
     slope = (weights * (x - middle) * (y - level)).sum(axis=0) / spread
     missed = y - level - slope * (x - middle)
     error = np.sqrt((weights**2 * (x - middle) ** 2 * missed**2).sum(axis=0)) / spread
-    line: FloatArray = level + _held(slope, error, found.noise) * (odds - middle)
+    line: FloatArray = level + _held(slope, error, found.residual_sd) * (odds - middle)
     return line
 
 

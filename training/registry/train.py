@@ -1,4 +1,4 @@
-"""From records to a registered candidate: episodes, a fitted ranker, its evaluation, its card and its files."""
+"""From records to a registered candidate: episodes, a fitted ranker, its evaluation and its card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a registered version is worth on newer records, and whether it is better than the champion."""
+"""What a version is worth on newer records, and whether it is better than the champion."""
 
 from __future__ import annotations
 

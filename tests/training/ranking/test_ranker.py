@@ -194,7 +194,7 @@ def test_a_column_of_words_is_named_with_what_to_do():
     )
     with pytest.raises(
         ValueError,
-        match=r"column 'place' of X has non-numeric values in 50 of 100 rows.*get_dummies",
+        match=r"column 'place' .* non-numeric values in 50 of 100 rows.*get_dummies",
     ):
         BenefitRanker().fit(X, X["age"], ["none", "x"] * 50)
 
@@ -240,9 +240,7 @@ def test_one_fold_is_refused():
 
 
 def test_features_that_are_missing_altogether_are_named(past: Past, ranker: BenefitRanker):
-    with pytest.raises(
-        ValueError, match=r"X is missing features the model was trained on: grade_level;"
-    ):
+    with pytest.raises(ValueError, match=r"X is missing features .* trained on: grade_level;"):
         ranker.predict_benefit(past.features.drop(columns="grade_level"))
 
 
