@@ -324,7 +324,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
             raise ValueError("support is required: the support chosen in each episode, or 'none'")
 
     def _validated(
-        self, X: pd.DataFrame, support: pd.Series, y: pd.Series, groups: pd.Series | None
+        self, X: pd.DataFrame, support: pd.Series | None, y: pd.Series, groups: pd.Series | None
     ) -> tuple[pd.DataFrame, pd.Series, pd.Series, pd.Series]:
         """The parts of episodes as pandas objects with one plain index."""
         _check_numbers(X)

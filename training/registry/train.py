@@ -1,4 +1,4 @@
-"""From records to a registered candidate: episodes, a fitted ranker, its evaluation and its card."""
+"""From records to a registered candidate: episodes, a ranker, its evaluation and its card."""
 
 from __future__ import annotations
 
