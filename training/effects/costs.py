@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from records.canonical.columns import Programs
 from training.effects.effects import Effect
 from training.estimation.policy_value import Estimate
 
@@ -18,26 +19,29 @@ class Cost(NamedTuple):
     per: Literal["student", "year", "session"]
 
 
-def cost_per_point(per_student: float, found: Effect) -> Estimate | None:
-    """Dollars for one progress point of one student; None where the interval of the effect does not
-    lie above zero.
+def cost_per_point(per_student: float, effect: Effect) -> Estimate | None:
+    """Dollars for one progress point of one student, or None.
 
-    A quotient with a denominator near zero has no useful interval: Fieller (1954), JRSS B 16. The
-    cost is taken as known exactly, so that the bounds of the effect give those of the quotient.
+    None unless the whole interval of the effect lies above zero: a quotient with a denominator near
+    zero has no useful interval (Fieller (1954), JRSS B 16). The cost is taken as known exactly, so
+    that the bounds of the effect give those of the quotient.
     """
-    if found.estimate is None or found.estimate.lower <= 0:
+    if effect.estimate is None or effect.estimate.lower <= 0:
         return None
     return Estimate(
-        *(
-            per_student / points
-            for points in (found.estimate.value, found.estimate.upper, found.estimate.lower)
-        )
+        value=per_student / effect.estimate.value,
+        lower=per_student / effect.estimate.upper,
+        upper=per_student / effect.estimate.lower,
     )
 
 
 def cost_per_student(cost: Cost, students_a_year: float, sessions_each: float) -> float | None:
-    """Dollars for one student served; None where that takes sessions or students that are not on
-    record.
+    """Dollars for one student served; None where sessions or students are needed and not on record.
+
+    Args:
+        cost: of the program.
+        students_a_year: students in the program in a year, on average.
+        sessions_each: sessions that a student attends, on average; NaN where not recorded.
     """
     if cost.per == "student":
         return cost.dollars
@@ -47,9 +51,9 @@ def cost_per_student(cost: Cost, students_a_year: float, sessions_each: float) -
 
 
 def session_costs(programs: pd.DataFrame) -> dict[str, Cost]:
-    """The costs by session that partners have stated in `programs`."""
-    stated = programs.dropna(subset=["cost_per_session"])
+    """The costs per session that partners have stated in the table `programs`, by program."""
+    stated = programs.dropna(subset=[Programs.COST_PER_SESSION])
     return {
-        str(row["program_id"]): Cost(float(row["cost_per_session"]), "session")
+        str(row[Programs.PROGRAM_ID]): Cost(float(row[Programs.COST_PER_SESSION]), "session")
         for row in stated.to_dict("records")
     }

@@ -1,12 +1,11 @@
-"""What each partner's service achieved, for the district: an effect with its interval, or "cannot
-tell" with a reason.
+"""The effect of one service: an estimate with its interval, or the reason why there is none.
 
 Students served are compared with students who were not and whose records looked alike on the
 decision day: augmented inverse propensity weighting (AIPW), cross-fitted, with intervals that are
-robust to what students of one school share. The naive comparison stands beside it, called naive. It
-refuses a number that the data cannot carry: too few served, or nobody alike among those who were
-not. Everything here is a pure function of tables. What is not on record is not adjusted for; no
-figure here is proof of a cause.
+robust to what students of one school share. The naive difference is given with it. There is no
+estimate where the data cannot carry one: too few students served, or nobody alike among those who
+were not. Everything here is a pure function of arrays. What is not on record is not adjusted for;
+no figure here is proof of a cause.
 
 Sources: Robins, Rotnitzky & Zhao (1994), JASA 89 (AIPW); Chernozhukov et al. (2018), Econometrics
 Journal 21 (cross-fitting); Chiang, Kato, Ma & Sasaki (2022), JBES 40 (clusters); Crump, Hotz,
@@ -37,20 +36,20 @@ from training.estimation.sensitivity import EValue, e_value
 
 Values = NDArray[Any] | pd.Series | pd.Index
 Estimand = Literal["ATT", "ATE"]
-"""ATT: the effect on those who were served, which is what a service achieved. ATE: on all, had all
-been served."""
+"""ATT: the effect on those who were served, which is what a service achieved. ATE: the effect on
+everybody, had everybody been served."""
 
 MIN_STUDENTS = 30
 """Students on each side (after trimming: as an effective number) below which there is no figure:
 with fewer the normal approximation behind an interval is poor."""
 MAX_TRIMMED_SHARE = 0.5
-"""Share of those whom the target is about without anybody alike, above which the rest no longer
-speak for them."""
+"""Share of the target population without a comparable student, above which the rest no longer
+represents it."""
 MIN_SCHOOL_CLUSTERS = 10
 """Schools with somebody served that an interval by school needs: with fewer, cluster-robust errors
 are far too small (Cameron & Miller 2015, section VI)."""
 MAX_PROPENSITY = 0.9
-"""ATT: rows with a higher propensity have next to nobody alike who was not served."""
+"""ATT: rows with a higher propensity have next to no comparable student who was not served."""
 CRUMP_BOUND = 0.1
 """ATE: rows with a propensity nearer to 0 or 1 are left out, the rule of thumb of Crump et al.
 (2009); see `_crump`."""
@@ -62,20 +61,19 @@ nothing."""
 
 CONTROLS_PER_SERVED, MIN_CONTROLS = 20, 6_000
 """Rows not served that partners' programs are compared with: so many for each row served, and no
-fewer than the second. With twice as many, intervals of 430 served in a made-up world with strong
-confounding were 4 to 7% narrower."""
+fewer than the second. With twice as many, intervals for 430 students served in a simulation with
+strong confounding were 4 to 7% narrower."""
 
 FEW_SERVED = "few_served"
 FEW_CONTROLS = "few_compared"
 NO_OVERLAP = "no_overlap"
 FEW_AFTER_TRIMMING = "few_alike"
 NO_ESTIMATE_REASONS: Mapping[str, str] = {
-    FEW_SERVED: f"fewer than {MIN_STUDENTS} students were served whose progress is known",
-    FEW_CONTROLS: f"fewer than {MIN_STUDENTS} students were not served whose progress is known",
-    NO_OVERLAP: "for most of the students served there is nobody alike who was not",
+    FEW_SERVED: f"fewer than {MIN_STUDENTS} students with known progress were served",
+    FEW_CONTROLS: f"fewer than {MIN_STUDENTS} comparison students have known progress",
+    NO_OVERLAP: "most students served have no comparable student who was not served",
     FEW_AFTER_TRIMMING: (
-        "without those who have nobody alike, the comparison would rest on fewer than"
-        f" {MIN_STUDENTS} students"
+        f"after removing students with no comparable peer, fewer than {MIN_STUDENTS} remain"
     ),
 }
 GAIN, LOSS, NO_DIFFERENCE, UNKNOWN = "gain", "loss", "no_difference", "cannot_tell"
@@ -104,22 +102,23 @@ class Effect:
     """One comparison, in the outcome's unit (progress points, for partners).
 
     Attributes:
-        served, compared: students (not rows) served, and not served, before anybody was left out.
+        target: the estimand.
+        served, compared: students (not rows) served, and not served, before trimming.
         naive: the plain difference of means, with nothing adjusted; None where a side has fewer
             than `MIN_STUDENTS` students.
         clustered_by, clusters: what the intervals are robust to, and how many of them.
-        spread: standard deviation of the outcome among those not served: the unit of a standardised
+        spread: standard deviation of the outcome among those not served: the unit of a standardized
             effect.
-        served_left_out, left_out: rows left out for want of somebody alike: of those served, and of
-            all.
-        effective: the rows compared, as the number that would weigh alike (Kish); NaN where none
-            were weighed.
+        served_left_out, left_out: rows trimmed for want of a comparable student: of those served,
+            and of all.
+        effective: effective sample size of the rows compared (Kish); NaN where none were
+            weighed.
         estimate: the effect with its 95% interval, or None; then `cannot_tell` holds a key of
             `NO_ESTIMATE_REASONS`.
         error: standard error of the estimate; NaN without one.
         degrees: degrees of freedom of the t distribution that the interval is made of; 0 without an
             estimate.
-        e_value: how strong a hidden cause would have to be to explain the estimate away
+        e_value: how strong an unrecorded factor would have to be to explain the estimate away
             (`training.estimation.sensitivity`).
     """
 
@@ -141,9 +140,7 @@ class Effect:
 
     @property
     def verdict(self) -> str:
-        """`GAIN` or `LOSS` where the interval leaves out zero, `NO_DIFFERENCE` where it does not,
-        or `UNKNOWN`.
-        """
+        """`GAIN` or `LOSS` where the interval excludes zero, else `NO_DIFFERENCE`, or `UNKNOWN`."""
         if self.estimate is None:
             return UNKNOWN
         if self.estimate.lower > 0:
@@ -152,10 +149,10 @@ class Effect:
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of no difference, by the distribution of the interval; NaN without an
-        estimate.
+        """Two-sided, of no difference; NaN without an estimate.
 
-        Below 0.05 exactly where the interval leaves out zero.
+        It comes from the distribution of the interval, so it is below 0.05 exactly where that
+        excludes zero.
         """
         if self.estimate is None:
             return float("nan")
@@ -174,7 +171,7 @@ def estimate_effect(
     target: Estimand = "ATT",
     n_folds: int = 5,
     folds_by_school: bool = False,
-    thin: bool = False,
+    subsample_controls: bool = False,
     seed: int = 0,
 ) -> Effect:
     """The effect of one service against none.
@@ -191,58 +188,42 @@ def estimate_effect(
         target: see `Estimand`.
         folds_by_school: cross-fit by school where enough schools serve, so that nobody's school
             trains their models.
-        thin: compare with some students not served, drawn at random, where there are far more than
-            needed (`CONTROLS_PER_SERVED`).
+        subsample_controls: compare with a random sample of the students not served, where there
+            are far more than needed (`CONTROLS_PER_SERVED`).
+        n_folds: folds of cross-fitting.
+        seed: of the folds and of the sample.
 
     The interval is Student's t with the clusters on the smaller side, less one, as degrees of
     freedom. The order of rows changes nothing.
 
     Raises:
         EffectsError: lengths differ, an outcome is missing, or a student or school is.
+
+    Examples:
+        Tutoring adds 3 points; students in need get it more often, and do worse anyway:
+
+        >>> import numpy as np, pandas as pd
+        >>> rng = np.random.default_rng(0)
+        >>> need = rng.normal(size=1000)
+        >>> tutored = rng.random(1000) < 1 / (1 + np.exp(1 - need))
+        >>> points = 3.0 * tutored - 2.0 * need + rng.normal(0, 2, 1000)
+        >>> features = pd.DataFrame({"need": need})
+        >>> students = [f"s{number}" for number in range(1000)]
+        >>> effect = estimate_effect(points, tutored, features, students)
+        >>> effect.naive.value < 2 < effect.estimate.value
+        True
+        >>> effect.estimate.lower < 3 < effect.estimate.upper
+        True
+        >>> effect.verdict
+        'gain'
     """
     rows = _sorted_rows(outcome, treated, features, students, schools)
-    clusters, by = _clusters(rows)
-    found = Effect(
-        target,
-        _count(rows.student, rows.treated),
-        _count(rows.student, ~rows.treated),
-        None,
-        by,
-        len(np.unique(clusters)),
-        _spread(rows),
-    )
-    if min(found.served, found.compared) < MIN_STUDENTS:
-        return replace(
-            found, cannot_tell=FEW_SERVED if found.served < MIN_STUDENTS else FEW_CONTROLS
-        )
-    found = replace(found, naive=_naive(rows, clusters))
-    if thin:
-        rows = _thinned(rows, seed)
-        clusters, by = _clusters(rows)
-    splits = [
-        _folds(rows, by == "school" and folds_by_school, n_folds, seed + 1_000 * turn)
-        for turn in range(SPLITS if len(rows.outcome) < SMALL else 1)
-    ]
-    models = _nuisances(rows, splits, target)
-    overlap = _overlap(rows, models.propensity, target)
-    found = replace(
-        found,
-        served_left_out=int((rows.treated & ~overlap.kept).sum()),
-        left_out=int((~overlap.kept).sum()),
-        effective=overlap.effective,
-    )
-    if overlap.cannot_tell:
-        return replace(found, cannot_tell=overlap.cannot_tell)
-    value, influence = _robust(rows, models, overlap, target)
-    estimate, error, degrees = _interval(value, influence, clusters, rows.treated, overlap.kept)
-    return replace(
-        found,
-        estimate=estimate,
-        error=error,
-        degrees=degrees,
-        clusters=len(np.unique(clusters[overlap.kept])),
-        e_value=e_value(estimate, found.spread) if found.spread > 0 else None,
-    )
+    effect = _unadjusted(rows, target)
+    if effect.cannot_tell:
+        return effect
+    if subsample_controls:
+        rows = _with_sampled_controls(rows, seed)
+    return _adjusted(effect, rows, n_folds, folds_by_school, seed)
 
 
 @dataclass(frozen=True)
@@ -255,19 +236,86 @@ class _Rows:
     student: NDArray[Any]
     school: NDArray[Any] | None
 
+    def take(self, positions: NDArray[np.intp]) -> _Rows:
+        return _Rows(
+            self.outcome[positions],
+            self.treated[positions],
+            self.features[positions],
+            self.student[positions],
+            None if self.school is None else self.school[positions],
+        )
 
-class _Models(NamedTuple):
+
+class _Nuisances(NamedTuple):
+    """Out-of-fold predictions, shape (n,)."""
+
     propensity: FloatArray
     untreated: FloatArray
+    """Expected outcome if not served."""
     treated: FloatArray
     """Expected outcome if served; equal to `untreated` where the target does not need it."""
 
 
 class _Overlap(NamedTuple):
-    kept: BoolArray
+    """Which rows have somebody alike on the other side, and how much each weighs."""
+
+    retained: BoolArray
     weight: FloatArray
-    effective: float
-    cannot_tell: str
+    effective_sample_size: float
+    reason: str
+    """Why the overlap does not suffice; empty where it does."""
+
+
+def _unadjusted(rows: _Rows, target: Estimand) -> Effect:
+    """The sizes of both sides and the naive difference, or the reason why a side is too small."""
+    clusters, clustered_by = _clusters(rows)
+    untreated_outcome = rows.outcome[~rows.treated]
+    effect = Effect(
+        target=target,
+        served=_distinct(rows.student[rows.treated]),
+        compared=_distinct(rows.student[~rows.treated]),
+        naive=None,
+        clustered_by=clustered_by,
+        clusters=_distinct(clusters),
+        spread=float(untreated_outcome.std()) if len(untreated_outcome) else float("nan"),
+    )
+    if effect.served < MIN_STUDENTS:
+        return replace(effect, cannot_tell=FEW_SERVED)
+    if effect.compared < MIN_STUDENTS:
+        return replace(effect, cannot_tell=FEW_CONTROLS)
+    return replace(effect, naive=_naive_difference(rows, clusters))
+
+
+def _adjusted(
+    effect: Effect, rows: _Rows, n_folds: int, folds_by_school: bool, seed: int
+) -> Effect:
+    """The effect with its AIPW estimate, or with the reason why the overlap does not carry one."""
+    clusters, clustered_by = _clusters(rows)
+    by_school = clustered_by == "school" and folds_by_school
+    n_splits = SPLITS if len(rows.outcome) < SMALL else 1
+    splits = [_folds(rows, by_school, n_folds, seed + 1_000 * split) for split in range(n_splits)]
+    nuisances = _cross_fitted_nuisances(rows, splits, effect.target)
+    overlap = _overlap(rows, nuisances.propensity, effect.target)
+    trimmed = ~overlap.retained
+    effect = replace(
+        effect,
+        served_left_out=int((rows.treated & trimmed).sum()),
+        left_out=int(trimmed.sum()),
+        effective=overlap.effective_sample_size,
+        cannot_tell=overlap.reason,
+    )
+    if overlap.reason:
+        return effect
+    value, influence = _aipw(rows, nuisances, overlap, effect.target)
+    estimate, error, degrees = _interval(value, influence, clusters, rows.treated, overlap.retained)
+    return replace(
+        effect,
+        estimate=estimate,
+        error=error,
+        degrees=degrees,
+        clusters=_distinct(clusters[overlap.retained]),
+        e_value=e_value(estimate, effect.spread) if effect.spread > 0 else None,
+    )
 
 
 def _sorted_rows(
@@ -277,19 +325,19 @@ def _sorted_rows(
     students: Values,
     schools: Values | None,
 ) -> _Rows:
-    """Rows sorted by student and content: learners add up in the order of rows, and rounding would
-    tell.
+    """Rows sorted by student and content: models add up in the order of rows, so rounding would
+    depend on it.
     """
-    values, flags = np.asarray(outcome, dtype="float64"), np.asarray(treated, dtype=bool)
-    known = features.to_numpy(dtype="float64")
-    named = {"treated": flags, "features": known, "students": np.asarray(students, dtype=object)}
+    outcomes, flags = np.asarray(outcome, dtype="float64"), np.asarray(treated, dtype=bool)
+    inputs = features.to_numpy(dtype="float64")
+    named = {"treated": flags, "features": inputs, "students": np.asarray(students, dtype=object)}
     if schools is not None:
         named["schools"] = np.asarray(schools, dtype=object)
     for name, array in named.items():
-        if len(array) != len(values):
-            raise EffectsError(f"{name} has {len(array)} rows; outcome has {len(values)}")
+        if len(array) != len(outcomes):
+            raise EffectsError(f"{name} has {len(array)} rows; outcome has {len(outcomes)}")
     for name, missing in (
-        ("outcome", np.isnan(values)),
+        ("outcome", np.isnan(outcomes)),
         *((name, pd.isna(named[name])) for name in ("students", "schools") if name in named),
     ):
         if missing.any():
@@ -299,81 +347,84 @@ def _sorted_rows(
     codes = [
         pd.factorize(named[name], sort=True)[0] for name in ("schools", "students") if name in named
     ]
-    order = np.lexsort((*known.T, values, flags, *codes))
-    school = named["schools"][order] if schools is not None else None
-    return _Rows(values[order], flags[order], known[order], named["students"][order], school)
+    order = np.lexsort((*inputs.T, outcomes, flags, *codes))
+    rows = _Rows(outcomes, flags, inputs, named["students"], named.get("schools"))
+    return rows.take(order)
 
 
-def _thinned(rows: _Rows, seed: int) -> _Rows:
+def _with_sampled_controls(rows: _Rows, seed: int) -> _Rows:
     """All rows served, and those of students not served, drawn at random, until there are
     enough.
     """
-    idle, busy = np.flatnonzero(~rows.treated), np.flatnonzero(rows.treated)
-    student, names = pd.factorize(rows.student[idle], sort=True)
-    turn = np.random.default_rng(seed).permutation(len(names))[student]
-    drawn = idle[
-        np.argsort(turn, kind="stable")[: max(CONTROLS_PER_SERVED * len(busy), MIN_CONTROLS)]
-    ]
-    kept = np.sort(np.concatenate([busy, drawn]))
-    school = None if rows.school is None else rows.school[kept]
-    return _Rows(
-        rows.outcome[kept], rows.treated[kept], rows.features[kept], rows.student[kept], school
-    )
+    served, controls = np.flatnonzero(rows.treated), np.flatnonzero(~rows.treated)
+    student, names = pd.factorize(rows.student[controls], sort=True)
+    turn_of_student = np.random.default_rng(seed).permutation(len(names))[student]
+    enough = max(CONTROLS_PER_SERVED * len(served), MIN_CONTROLS)
+    sampled = controls[np.argsort(turn_of_student, kind="stable")[:enough]]
+    return rows.take(np.sort(np.concatenate([served, sampled])))
 
 
-def _count(students: NDArray[Any], chosen: BoolArray) -> int:
-    return len(pd.unique(students[chosen]))
+def _distinct(values: NDArray[Any]) -> int:
+    return len(pd.unique(values))
 
 
 def _clusters(rows: _Rows) -> tuple[NDArray[np.intp], str]:
-    if rows.school is not None and _count(rows.school, rows.treated) >= MIN_SCHOOL_CLUSTERS:
+    """The cluster of each row, and whether that is its school or its student."""
+    if rows.school is not None and _distinct(rows.school[rows.treated]) >= MIN_SCHOOL_CLUSTERS:
         return pd.factorize(rows.school, sort=True)[0], "school"
     return pd.factorize(rows.student, sort=True)[0], "student"
 
 
 def _folds(rows: _Rows, by_school: bool, n_folds: int, seed: int) -> NDArray[np.intp]:
-    """By student, or by the school that a student was at first in the alphabet, so that nobody is
-    in two folds.
+    """Folds by student; by school, a student of several counts with the first in the alphabet, so
+    that nobody is in two folds.
     """
     if not by_school:
         return assign_folds(pd.Series(rows.student), n_folds, seed)
-    first = pd.Series(rows.school).groupby(rows.student).transform("min")
-    return assign_folds(first, n_folds, seed)
+    first_school = pd.Series(rows.school).groupby(rows.student).transform("min")
+    return assign_folds(first_school, n_folds, seed)
 
 
-def _nuisances(rows: _Rows, splits: Sequence[NDArray[np.intp]], target: Estimand) -> _Models:
-    """Predictions of models that never saw the row's own fold, averaged over several ways of
-    splitting.
-    """
-    sums = _Models(*(np.zeros(len(rows.outcome)) for _ in range(3)))
-    chosen = rows.treated.astype("float64")
+def _cross_fitted_nuisances(
+    rows: _Rows, splits: Sequence[NDArray[np.intp]], target: Estimand
+) -> _Nuisances:
+    """Out-of-fold predictions, averaged over several ways of splitting into folds."""
+    treated = rows.treated.astype("float64")
 
-    def judge(split_and_fold: tuple[NDArray[np.intp], int]) -> tuple[BoolArray, _Models]:
+    def predict_fold(
+        split_and_fold: tuple[NDArray[np.intp], int],
+    ) -> tuple[BoolArray, _Nuisances]:
         folds, fold = split_and_fold
-        train, judged = folds != fold, folds == fold
-        seen = rows.features[judged]
-        propensity = expit(_learned(rows.features[train], chosen[train], "binary")(seen))
-        idle, busy = train & ~rows.treated, train & rows.treated
-        usual = _learned(rows.features[idle], rows.outcome[idle], "regression")
-        untreated = treated = usual(seen)
+        train, held_out = folds != fold, folds == fold
+        inputs = rows.features[held_out]
+        propensity = expit(_fitted(rows.features[train], treated[train], "binary")(inputs))
+        controls, served = train & ~rows.treated, train & rows.treated
+        predict_untreated = _fitted(rows.features[controls], rows.outcome[controls], "regression")
+        expected_untreated = expected_treated = predict_untreated(inputs)
         if target == "ATE":
-            beyond = rows.outcome[busy] - usual(rows.features[busy])
-            treated = untreated + _learned(rows.features[busy], beyond, "regression")(seen)
-        return judged, _Models(propensity, untreated, treated)
+            # The few served are modeled as a difference from the many who were not.
+            difference = rows.outcome[served] - predict_untreated(rows.features[served])
+            expected_treated = expected_untreated + _fitted(
+                rows.features[served], difference, "regression"
+            )(inputs)
+        return held_out, _Nuisances(propensity, expected_untreated, expected_treated)
 
-    for judged, found in parallel_map(
-        judge, [(folds, fold) for folds in splits for fold in np.unique(folds)]
+    means = _Nuisances(*(np.zeros(len(rows.outcome)) for _ in range(3)))
+    for held_out, predictions in parallel_map(
+        predict_fold, [(folds, fold) for folds in splits for fold in np.unique(folds)]
     ):
-        for whole, part in zip(sums, found, strict=True):
-            whole[judged] += part / len(splits)
-    return sums._replace(propensity=np.clip(sums.propensity, _CLIP, 1.0 - _CLIP))
+        for mean, part in zip(means, predictions, strict=True):
+            mean[held_out] += part / len(splits)
+    return means._replace(propensity=np.clip(means.propensity, _CLIP, 1.0 - _CLIP))
 
 
-def _learned(
+def _fitted(
     features: FloatArray, target: FloatArray, objective: Literal["binary", "regression"]
 ) -> Callable[[FloatArray], FloatArray]:
-    """LightGBM: the log odds, or the mean, given features. Stopping early by held-out loss left
-    about twice the bias: what a nuisance model smooths away stays in the effect.
+    """A LightGBM model of the log odds, or of the mean, given features.
+
+    Stopping early by held-out loss left about twice the bias: what a nuisance model smooths away
+    stays in the effect.
     """
     leaf = int(np.clip(len(target) * _LEAF_SHARE, _SMALLEST_LEAF, _LARGEST_LEAF))
     parameters = _LEAVES | {"objective": objective, "min_data_in_leaf": leaf}
@@ -386,77 +437,82 @@ def _learned(
 
 
 def _crump(propensity: FloatArray, treated: BoolArray) -> BoolArray:
-    """Rows whose propensity would lie within `CRUMP_BOUND` of neither 0 nor 1 were as many rows
-    served as not.
+    """Rows whose propensity would be further than `CRUMP_BOUND` from 0 and 1 if half the rows were
+    served.
 
-    As it stands the rule would leave out everybody for a service that one student in twelve has,
-    whom nothing tells from the others; a share of one half makes it a rule about who is alike, not
-    about how common the service is.
+    Unscaled, the rule would leave out everybody for a service that one student in twelve has, even
+    if it were given at random; at a share of one half it is a rule about who is alike, not about
+    how common the service is.
     """
     share = treated.mean()
-    busy, idle = propensity * (1.0 - share), (1.0 - propensity) * share
-    even = busy / (busy + idle)
-    kept: BoolArray = (even >= CRUMP_BOUND) & (even <= 1.0 - CRUMP_BOUND)
-    return kept
+    served_odds, control_odds = propensity * (1.0 - share), (1.0 - propensity) * share
+    balanced = served_odds / (served_odds + control_odds)
+    retained: BoolArray = (balanced >= CRUMP_BOUND) & (balanced <= 1.0 - CRUMP_BOUND)
+    return retained
 
 
 def _overlap(rows: _Rows, propensity: FloatArray, target: Estimand) -> _Overlap:
-    kept = propensity <= MAX_PROPENSITY if target == "ATT" else _crump(propensity, rows.treated)
-    weight = _weights(rows.treated, propensity, target) * kept
-    busy, idle = (effective_sample_size(weight[side]) for side in (rows.treated, ~rows.treated))
-    about = [rows.treated] if target == "ATT" else [rows.treated, np.ones(len(kept), dtype=bool)]
+    """Rows after trimming, their weights, and whether enough are left."""
+    treated = rows.treated
+    retained = propensity <= MAX_PROPENSITY if target == "ATT" else _crump(propensity, treated)
+    weight = _weights(treated, propensity, target) * retained
+    served, controls = (effective_sample_size(weight[side]) for side in (treated, ~treated))
+    everybody = np.ones(len(retained), dtype=bool)
+    populations = [treated] if target == "ATT" else [treated, everybody]
+    trimmed_share = max(float((~retained[population]).mean()) for population in populations)
     reason = ""
-    if max(float((~kept[side]).mean()) for side in about) > MAX_TRIMMED_SHARE:
+    if trimmed_share > MAX_TRIMMED_SHARE:
         reason = NO_OVERLAP
-    elif min(busy, idle, _count(rows.student, rows.treated & kept)) < MIN_STUDENTS:
+    elif min(served, controls, _distinct(rows.student[treated & retained])) < MIN_STUDENTS:
         reason = FEW_AFTER_TRIMMING
-    return _Overlap(kept, weight, idle, reason)
+    return _Overlap(retained, weight, controls, reason)
 
 
 def _weights(treated: BoolArray, propensity: FloatArray, target: Estimand) -> FloatArray:
-    """Of each row for the mean of its side; both sides then look like the target's students."""
+    """The weight of each row in the mean of its side: both sides then look like the target's
+    students.
+    """
     odds = propensity / (1.0 - propensity)
-    found: FloatArray = (
+    weights: FloatArray = (
         np.where(treated, 1.0, odds)
         if target == "ATT"
         else np.where(treated, 1.0 / propensity, 1.0 + odds)
     )
-    return found
+    return weights
 
 
-def _robust(
-    rows: _Rows, models: _Models, overlap: _Overlap, target: Estimand
+def _aipw(
+    rows: _Rows, nuisances: _Nuisances, overlap: _Overlap, target: Estimand
 ) -> tuple[float, FloatArray]:
-    """The estimate and each row's influence on it; weights are normalised on each side (Hajek)."""
-    busy, idle = overlap.weight * rows.treated, overlap.weight * ~rows.treated
-    expected = models.untreated if target == "ATT" else models.treated
-    above, below = rows.outcome - expected, rows.outcome - models.untreated
-    mean_above, mean_below = float(busy @ above / busy.sum()), float(idle @ below / idle.sum())
-    influence = busy * (above - mean_above) / busy.sum() - idle * (below - mean_below) / idle.sum()
+    """The estimate and each row's influence on it; weights are normalized on each side (Hajek)."""
+    served, controls = overlap.weight * rows.treated, overlap.weight * ~rows.treated
+    expected = nuisances.untreated if target == "ATT" else nuisances.treated
+    above, below = rows.outcome - expected, rows.outcome - nuisances.untreated
+    mean_above = float(served @ above / served.sum())
+    mean_below = float(controls @ below / controls.sum())
+    influence = (
+        served * (above - mean_above) / served.sum()
+        - controls * (below - mean_below) / controls.sum()
+    )
     if target == "ATT":
         return mean_above - mean_below, influence
-    modelled = models.treated - models.untreated
-    mean = float(modelled[overlap.kept].mean())
+    modeled = nuisances.treated - nuisances.untreated
+    mean = float(modeled[overlap.retained].mean())
     return (
         mean + mean_above - mean_below,
-        influence + overlap.kept * (modelled - mean) / overlap.kept.sum(),
+        influence + overlap.retained * (modeled - mean) / overlap.retained.sum(),
     )
 
 
-def _spread(rows: _Rows) -> float:
-    others = rows.outcome[~rows.treated]
-    return float(others.std()) if len(others) else float("nan")
-
-
-def _naive(rows: _Rows, clusters: NDArray[np.intp]) -> Estimate:
-    busy, idle = rows.treated, ~rows.treated
-    above, below = rows.outcome[busy].mean(), rows.outcome[idle].mean()
+def _naive_difference(rows: _Rows, clusters: NDArray[np.intp]) -> Estimate:
+    served, controls = rows.treated, ~rows.treated
+    above, below = rows.outcome[served].mean(), rows.outcome[controls].mean()
     influence = (
-        busy * (rows.outcome - above) / busy.sum() - idle * (rows.outcome - below) / idle.sum()
+        served * (rows.outcome - above) / served.sum()
+        - controls * (rows.outcome - below) / controls.sum()
     )
-    return _interval(
-        float(above - below), influence, clusters, busy, np.ones(len(busy), dtype=bool)
-    )[0]
+    everybody = np.ones(len(served), dtype=bool)
+    return _interval(float(above - below), influence, clusters, served, everybody)[0]
 
 
 def _interval(
@@ -464,12 +520,12 @@ def _interval(
     influence: FloatArray,
     clusters: NDArray[np.intp],
     treated: BoolArray,
-    kept: BoolArray,
+    retained: BoolArray,
 ) -> tuple[Estimate, float, int]:
     """The 95% interval of a sum of influences, its standard error and its degrees of freedom."""
     sums = np.bincount(clusters, weights=influence)
-    count = len(np.unique(clusters[kept]))
-    degrees = min(len(np.unique(clusters[kept & side])) for side in (treated, ~treated)) - 1
+    count = _distinct(clusters[retained])
+    degrees = min(_distinct(clusters[retained & side]) for side in (treated, ~treated)) - 1
     if degrees < 1:
         return Estimate(value, -float("inf"), float("inf")), float("inf"), 0
     error = float(np.sqrt((sums**2).sum() * count / (count - 1)))
