@@ -1,7 +1,8 @@
-"""Early alerts: plain rules over the same features, each with the source of its threshold.
+"""Early alerts: the rules of `alerts.toml` over the same features, each with the source of its
+threshold.
 
 An alert needs only what the viewer may see: where a category is out of scope its feature is
-missing, and a rule over a missing feature says nothing.
+missing, and a rule over a missing feature raises nothing.
 """
 
 from __future__ import annotations
@@ -9,45 +10,40 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from features.catalog import FEATURES_BY_NAME
+from features.declarations import COMPARISONS, Declaration, read_declarations
+from features.phrases import Template
 from records.canonical.schema import Category
 from records.system.code_digest import code_digest
 
-_ATTENDANCE_WORKS = "Attendance Works, Chronic Absence: 10% of school days for any reason"
-_BALFANZ = (
-    "Balfanz, Herzog & Mac Iver (2007), Educational Psychologist 42(4): absence and failed courses"
-    " in grade 6"
-)
-_ALLENSWORTH = (
-    "Allensworth & Easton (2007), What Matters for Staying On-Track, University of Chicago"
-)
-_RUNS = (
-    "California Education Code 48260 takes three days; two and five are this district's own steps"
-)
-_DROPS = "This district's own step, to be tuned on its records"
-_FEWEST_DAYS = 20
-"""School days on the roll before a rate is spoken of; below it one absence is 5% or more."""
+ALERTS_FILE = Path(__file__).parent / "alerts.toml"
+SEVERITIES = (3, 2, 1)
+"""Act now, look soon, keep an eye on."""
+_INTERPRETERS = ("declarations.py", "phrases.py")
+"""What else decides how a rule is read."""
+_KEYS = ("severity", "features", "when", "headline", "source")
 
 
 @dataclass(frozen=True)
 class AlertRule:
-    """`needs` names the features it reads; `holds` is asked only when all of them are known."""
+    """`features` are those it reads; `condition` is evaluated only where all of them are known."""
 
     name: str
     severity: int
-    needs: tuple[str, ...]
-    holds: Callable[[Mapping[str, float]], bool]
-    says: Callable[[Mapping[str, float]], str]
+    features: tuple[str, ...]
+    condition: Callable[[Mapping[str, float]], bool]
+    headline: Callable[[Mapping[str, float]], str]
     source: str
 
     @property
     def category(self) -> Category:
-        return FEATURES_BY_NAME[self.needs[0]].category
+        """The data category that an agreement must grant: that of the first feature."""
+        return FEATURES_BY_NAME[self.features[0]].category
 
 
 @dataclass(frozen=True)
@@ -63,114 +59,74 @@ class Alert:
     category: Category
 
 
-def _run(name: str, severity: int, least: int, most: float) -> AlertRule:
-    return AlertRule(
-        name,
-        severity,
-        ("current_run",),
-        lambda f: least <= f["current_run"] < most,
-        lambda f: f"Absent the last {f['current_run']:.0f} school days in a row",
-        _RUNS,
-    )
+@dataclass(frozen=True)
+class Comparison:
+    """One feature compared with a number or with another feature."""
+
+    feature: str
+    comparison: str
+    limit: float | str
+
+    def __call__(self, values: Mapping[str, float]) -> bool:
+        limit = values[self.limit] if isinstance(self.limit, str) else self.limit
+        return COMPARISONS[self.comparison](values[self.feature], limit)
 
 
-def _chronic(name: str, severity: int, least: float, most: float) -> AlertRule:
-    return AlertRule(
-        name,
-        severity,
-        ("absence_rate_year", "absent_days_year", "days_enrolled_year"),
-        lambda f: (
-            f["days_enrolled_year"] >= _FEWEST_DAYS and least <= f["absence_rate_year"] < most
-        ),
-        lambda f: (
-            f"Absent {f['absent_days_year']:.0f} of {f['days_enrolled_year']:.0f} school days this"
-            " year"
-        ),
-        _ATTENDANCE_WORKS,
-    )
+@dataclass(frozen=True)
+class Condition:
+    """Comparisons that must all hold."""
+
+    comparisons: tuple[Comparison, ...]
+
+    def __call__(self, values: Mapping[str, float]) -> bool:
+        return all(comparison(values) for comparison in self.comparisons)
 
 
-def _courses(count: float) -> str:
-    return "1 course" if count == 1 else f"{count:.0f} courses"
+def read_alert_rules(file: Path) -> tuple[AlertRule, ...]:
+    """The rules that a file declares, in its order.
 
-
-ALERT_RULES: tuple[AlertRule, ...] = (
-    _run("absent_5_in_a_row", 3, 5, float("inf")),
-    _chronic("severe_chronic_absence", 3, 0.20, float("inf")),
-    AlertRule(
-        "failing_courses",
-        3,
-        ("courses_below_60",),
-        lambda f: f["courses_below_60"] >= 2,
-        lambda f: f"Below 60 in {_courses(f['courses_below_60'])} last period",
-        _ALLENSWORTH,
-    ),
-    _run("absent_3_in_a_row", 2, 3, 5),
-    _chronic("chronic_absence", 2, 0.10, 0.20),
-    AlertRule(
-        "sudden_absence",
-        2,
-        ("absences_last_10", "absence_change"),
-        lambda f: f["absences_last_10"] >= 3 and f["absence_change"] >= 0.10,
-        lambda f: (
-            f"Absent {f['absences_last_10']:.0f} of the last 10 school days, far more than before"
-        ),
-        _DROPS,
-    ),
-    AlertRule(
-        "marks_dropped",
-        2,
-        ("grade_change", "grade_average", "grade_previous"),
-        lambda f: f["grade_change"] <= -8,
-        lambda f: f"Course average went from {f['grade_previous']:.0f} to {f['grade_average']:.0f}",
-        _DROPS,
-    ),
-    AlertRule(
-        "failing_course",
-        2,
-        ("courses_below_60",),
-        lambda f: f["courses_below_60"] == 1,
-        lambda f: "Below 60 in 1 course last period",
-        _BALFANZ,
-    ),
-    _run("absent_2_in_a_row", 1, 2, 3),
-    AlertRule(
-        "low_course",
-        1,
-        ("courses_below_70", "courses_below_60"),
-        lambda f: f["courses_below_70"] > f["courses_below_60"],
-        lambda f: f"Below 70 in {_courses(f['courses_below_70'])} last period",
-        _BALFANZ,
-    ),
-)
-"""In the order in which they are read: the first that holds is a student's headline."""
+    Raises:
+        DeclarationError: naming the file, the rule and the key that is missing, unknown or wrong,
+            or a rule that stands after a less severe one.
+    """
+    rules: list[AlertRule] = []
+    for declaration in read_declarations(file, _KEYS):
+        rule = _rule(declaration)
+        if rules and rule.severity > rules[-1].severity:
+            raise declaration.error(
+                "severity", f"is above that of {rules[-1].name}; the most severe rules come first"
+            )
+        rules.append(rule)
+    return tuple(rules)
 
 
 def raise_alerts(features: pd.DataFrame) -> list[Alert]:
-    """Every alert that the features raise: the most severe first, then in the order of the rules,
-    then by student.
+    """Every alert that the features raise: the most severe first, in the order of the rules.
 
     Args:
-        features: what `build_features` gave: float64 columns by feature name, indexed by student.
+        features: as `build_features` returns them: float64 columns by feature name, indexed by
+            student.
     """
-    found: list[Alert] = []
+    alerts: list[Alert] = []
     for rule in ALERT_RULES:
-        known = features[list(rule.needs)].dropna()
-        for student, values in zip(known.index, known.to_dict("records"), strict=True):
-            row = {str(name): float(value) for name, value in values.items()}
-            if rule.holds(row):
-                found.append(
+        known = features[list(rule.features)].dropna()
+        for student, row in zip(known.index, known.to_dict("records"), strict=True):
+            values = {str(name): float(value) for name, value in row.items()}
+            if rule.condition(values):
+                alerts.append(
                     Alert(
-                        str(student),
-                        rule.name,
-                        rule.severity,
-                        rule.says(row),
-                        " · ".join(FEATURES_BY_NAME[name].phrase(row[name]) for name in rule.needs),
-                        rule.source,
-                        rule.category,
+                        student_id=str(student),
+                        rule=rule.name,
+                        severity=rule.severity,
+                        headline=rule.headline(values),
+                        detail=" · ".join(
+                            FEATURES_BY_NAME[name].phrase(values[name]) for name in rule.features
+                        ),
+                        source=rule.source,
+                        category=rule.category,
                     )
                 )
-    return found
+    return alerts
 
 
 def alert_rules_hash() -> str:
@@ -178,13 +134,51 @@ def alert_rules_hash() -> str:
 
     The fairness policy says by alerts who is in need, so a signed audit holds only for these rules.
     """
-    rules = [
-        {
-            field.name: value
-            for field in fields(rule)
-            if not callable(value := getattr(rule, field.name))
-        }
-        for rule in ALERT_RULES
+    rules = [asdict(rule) for rule in ALERT_RULES]
+    parts = [
+        rules,
+        code_digest([Path(__file__), *(Path(__file__).with_name(name) for name in _INTERPRETERS)]),
     ]
-    parts = [rules, code_digest([Path(__file__)])]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _rule(declaration: Declaration) -> AlertRule:
+    features = declaration.texts("features")
+    for name in features:
+        if name not in FEATURES_BY_NAME:
+            raise declaration.error("features", f"names {name!r}; catalog.toml has no such feature")
+    headline = Template(declaration.text("headline"))
+    if problem := headline.problem(features):
+        raise declaration.error("headline", problem)
+    return AlertRule(
+        name=declaration.name,
+        severity=int(declaration.choice("severity", SEVERITIES)),
+        features=features,
+        condition=_condition(declaration, features),
+        headline=headline,
+        source=declaration.text("source"),
+    )
+
+
+def _condition(declaration: Declaration, features: tuple[str, ...]) -> Condition:
+    comparisons = []
+    for feature, limits in declaration.table("when").items():
+        key = f"when.{feature}"
+        if feature not in features:
+            raise declaration.error(key, f"is not among its features: {', '.join(features)}")
+        if not isinstance(limits, dict) or not limits:
+            raise declaration.error(key, f"needs a comparison: {', '.join(COMPARISONS)}")
+        for comparison, limit in limits.items():
+            if comparison not in COMPARISONS:
+                raise declaration.error(
+                    f"{key}.{comparison}",
+                    f"is not known; the comparisons are {', '.join(COMPARISONS)}",
+                )
+            if limit not in features:
+                limit = declaration.limit(f"{key}.{comparison}", limit)
+            comparisons.append(Comparison(feature, comparison, limit))
+    return Condition(tuple(comparisons))
+
+
+ALERT_RULES: tuple[AlertRule, ...] = read_alert_rules(ALERTS_FILE)
+"""In the order in which they are read: the first that holds is a student's headline."""

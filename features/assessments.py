@@ -1,29 +1,33 @@
-"""Features of test results: each test against its own time before, never against other students."""
+"""Features of test results: each test against the same student's previous one, never against other
+students."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import ibis
-
+from features.expressions import Day, TableExpr, date_of, descending, row_number, table, window
 from records.access.scoped_records import ScopedRecords
-from records.snapshots.queries import DateLike, as_date
+from records.canonical.columns import Assessments, ColumnName
+
+TESTS_AGO = ColumnName("tests_ago")
+PREVIOUS_SCORE = ColumnName("previous_score")
 
 
-def assessments(records: ScopedRecords, as_of: DateLike) -> Any:
-    """One row a student: the mean of the latest scores, and the mean change since the time
-    before.
-    """
-    tests = records.table("assessments")
-    tests = tests.filter(tests["date"] <= as_date(as_of))
-    order = ibis.window(
-        group_by=["student_id", "assessment", "measure"], order_by=[ibis.desc("date"), "score"]
+def assessments(records: ScopedRecords, as_of: Day) -> TableExpr:
+    """One row a student: the mean of each test's latest score, and their mean change."""
+    tests = table(records, Assessments.TABLE)
+    tests = tests.filter(tests[Assessments.DATE] <= date_of(as_of))
+    newest_first = window(
+        Assessments.STUDENT_ID,
+        Assessments.ASSESSMENT,
+        Assessments.MEASURE,
+        order_by=[descending(Assessments.DATE), Assessments.SCORE],
     )
     ranked = tests.mutate(
-        back=ibis.row_number().over(order), before=tests["score"].lead().over(order)
+        tests_ago=row_number().over(newest_first),
+        previous_score=tests[Assessments.SCORE].lead().over(newest_first),
     )
-    last = ranked.filter(ranked["back"] == 0)
-    return last.group_by("student_id").aggregate(
-        assessment_last=last["score"].mean(),
-        assessment_change=(last["score"] - last["before"]).mean(),
+    latest = ranked.filter(ranked[TESTS_AGO] == 0)
+    score = latest[Assessments.SCORE]
+    return latest.group_by(Assessments.STUDENT_ID).aggregate(
+        assessment_last=score.mean(),
+        assessment_change=(score - latest[PREVIOUS_SCORE]).mean(),
     )

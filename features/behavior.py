@@ -1,23 +1,27 @@
-"""Features of discipline incidents: shown where granted, a model's input only where a district opts
-in.
-"""
+"""Features of discipline incidents: shown where granted, and read by a model only where a district
+opts in."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
+from features.expressions import Day, TableExpr, date_of, table
 from records.access.scoped_records import ScopedRecords
-from records.snapshots.queries import DateLike, as_date
+from records.canonical.columns import BehaviorIncidents
+
+_YEAR, _RECENT = timedelta(days=365), timedelta(days=60)
 
 
-def behavior(records: ScopedRecords, as_of: DateLike) -> Any:
-    """Incidents in 60 and in 365 days up to `as_of`, and days out of class."""
-    rows = records.table("behavior_incidents")
-    day, year, recent = as_of, as_of - timedelta(days=365), as_of - timedelta(days=60)
-    rows = rows.filter(rows["date"] <= as_date(day), rows["date"] > as_date(year))
-    return rows.group_by("student_id").aggregate(
-        incidents_60=(rows["date"] > as_date(recent)).cast("int64").sum(),
-        incidents_year=rows.count(),
-        days_removed_year=rows["days_removed"].sum().fill_null(0),
+def behavior(records: ScopedRecords, as_of: Day) -> TableExpr:
+    """One row a student with an incident in the 365 days up to `as_of`: incidents in 60 and in 365
+    days, and days out of class.
+    """
+    incidents = table(records, BehaviorIncidents.TABLE)
+    day = incidents[BehaviorIncidents.DATE]
+    incidents = incidents.filter(day <= date_of(as_of), day > date_of(as_of - _YEAR))
+    recent = incidents[BehaviorIncidents.DATE] > date_of(as_of - _RECENT)
+    return incidents.group_by(BehaviorIncidents.STUDENT_ID).aggregate(
+        incidents_60=recent.cast("int64").sum(),
+        incidents_year=incidents.count(),
+        days_removed_year=incidents[BehaviorIncidents.DAYS_REMOVED].sum().fill_null(0),
     )

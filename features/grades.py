@@ -1,26 +1,28 @@
-"""Features of course marks and of class work."""
+"""Features of course grades and of class work."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
-import ibis
-
+from features.expressions import Day, TableExpr, date_of, dense_rank, descending, table, window
 from records.access.scoped_records import ScopedRecords
-from records.snapshots.queries import DateLike, as_date
+from records.canonical.columns import ColumnName, CourseGrades, GradebookEntries
+
+PERIODS_AGO = ColumnName("periods_ago")
+_RECENT = timedelta(days=60)
 
 
-def grades(records: ScopedRecords, as_of: DateLike) -> Any:
-    """One row a student with the features of marks final up to `as_of`."""
-    marks = records.table("course_grades")
-    marks = marks.filter(marks["date"] <= as_date(as_of))
-    order = marks["school_year"] * 100 + marks["period"]
-    ranked = marks.mutate(
-        back=ibis.dense_rank().over(ibis.window(group_by="student_id", order_by=ibis.desc(order)))
-    )
-    last, previous, grade = ranked["back"] == 0, ranked["back"] == 1, ranked["grade"]
-    return ranked.group_by("student_id").aggregate(
+def grades(records: ScopedRecords, as_of: Day) -> TableExpr:
+    """One row a student with the features of course grades final up to `as_of`."""
+    course_grades = table(records, CourseGrades.TABLE)
+    course_grades = course_grades.filter(course_grades[CourseGrades.DATE] <= date_of(as_of))
+    # Years have fewer than 100 grading periods, so this orders the periods of all years.
+    period = course_grades[CourseGrades.SCHOOL_YEAR] * 100 + course_grades[CourseGrades.PERIOD]
+    newest_first = window(CourseGrades.STUDENT_ID, order_by=[descending(period)])
+    ranked = course_grades.mutate(periods_ago=dense_rank().over(newest_first))
+    last, previous = ranked[PERIODS_AGO] == 0, ranked[PERIODS_AGO] == 1
+    grade = ranked[CourseGrades.GRADE]
+    return ranked.group_by(CourseGrades.STUDENT_ID).aggregate(
         grade_average=grade.mean(where=last),
         grade_previous=grade.mean(where=previous),
         grade_change=grade.mean(where=last) - grade.mean(where=previous),
@@ -31,10 +33,11 @@ def grades(records: ScopedRecords, as_of: DateLike) -> Any:
     )
 
 
-def gradebook(records: ScopedRecords, as_of: DateLike) -> Any:
-    """The average of class work that was due in the 60 days up to `as_of`."""
-    work = records.table("gradebook_entries")
-    first = as_of - timedelta(days=60)
-    due = work["due_date"]
-    work = work.filter(due <= as_date(as_of), due > as_date(first))
-    return work.group_by("student_id").aggregate(gradebook_average_60=work["grade"].mean())
+def gradebook(records: ScopedRecords, as_of: Day) -> TableExpr:
+    """One row a student: the average of class work due in the 60 days up to `as_of`."""
+    entries = table(records, GradebookEntries.TABLE)
+    due = entries[GradebookEntries.DUE_DATE]
+    recent = entries.filter(due <= date_of(as_of), due > date_of(as_of - _RECENT))
+    return recent.group_by(GradebookEntries.STUDENT_ID).aggregate(
+        gradebook_average_60=recent[GradebookEntries.GRADE].mean()
+    )

@@ -33,14 +33,12 @@ from training.registry.model_card import JsonObject
 from training.registry.registry import (
     ModelVersion,
     champion_version,
-    compare_versions,
     model_version,
     model_versions,
-    recipe_digest,
     set_challenger,
-    stored_comparison,
-    train,
 )
+from training.registry.train import recipe_digest, train
+from training.registry.version_evaluation import compare_versions, stored_comparison
 
 
 class RetrainInProgress(UserError, RuntimeError):

@@ -37,7 +37,7 @@ from fairness.population.students import AuditPopulation, alert_severities, sugg
 from handrail.demo.simulation import OfferBias
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
-from training.estimation.pseudo_outcomes import BoolArray
+from training.estimation.arrays import BoolArray
 from training.ranking.model_file import RankerModel
 from training.ranking.suggestions import open_to_grade
 

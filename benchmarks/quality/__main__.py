@@ -85,8 +85,8 @@ def ours(
         "surely": gain_shares(world, shown, above_zero=True)["open"],
         "suggested": float(sure.any(axis=1).mean()),
         "harmful suggested": float(sure[:, SUPPORTS.index(harmful)].mean()) if harmful else np.nan,
-        "trees alone": ranker.trees_[0],
-        "trees together": ranker.trees_[1],
+        "trees alone": ranker.n_trees_[0],
+        "trees together": ranker.n_trees_[1],
     }
 
 

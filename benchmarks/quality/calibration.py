@@ -5,7 +5,7 @@ Run: python -m benchmarks.quality.calibration [--seeds 5] [--scenarios base,"low
 
 All ways learn from the same predictions of unseen episodes and their pseudo-outcomes, with the same
 weights:
-- slope: as Handrail does (`training.ranking.ranker.fit_calibration`).
+- slope: as Handrail does (`training.ranking.calibration.fit_calibration`).
 - isotonic: a rising step function for each support.
 - isotonic together: one for all supports, of how far a prediction lies from its support's usual
   one, after the levels.
@@ -43,7 +43,9 @@ _TENTHS = 10
 def calibration_figures(world: SimulatedDistrict, seed: int) -> dict[str, dict[str, float]]:
     """The figures of each way in one world."""
     with patch.object(
-        training.ranking.ranker, "fit_calibration", wraps=training.ranking.ranker.fit_calibration
+        training.ranking.ranker,
+        "fit_calibration",
+        wraps=training.ranking.ranker.fit_calibration,
     ) as asked:
         ranker = BenefitRanker(SUPPORTS, random_state=seed)
         ranker.fit(world.features, world.outcome, world.support, world.student)

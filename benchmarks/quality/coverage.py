@@ -142,7 +142,7 @@ def replicate(scenario: Scenario, seed: int) -> tuple[Truth, dict[Case, Estimate
             taken,
             chosen,
             propensities[nuisances],
-            fitted.outcome,
+            fitted.expected_outcome,
             by[clusters],
             interval=kind,
             seed=seed,
@@ -153,7 +153,9 @@ def replicate(scenario: Scenario, seed: int) -> tuple[Truth, dict[Case, Estimate
             ("value, SWITCH-DR", judged.switch_dr),
         ):
             found[Case(figure, nuisances, clusters, kind)] = estimate
-    last = policy_value(reward, taken, chosen, fitted.propensity, fitted.outcome, world.student)
+    last = policy_value(
+        reward, taken, chosen, fitted.propensity, fitted.expected_outcome, world.student
+    )
     return truth, found, last.thin_overlap, last.effective_sample_size
 
 

@@ -118,7 +118,7 @@ def noisy_policies(
                     candidate,
                     champion,
                     fitted.propensity,
-                    fitted.outcome,
+                    fitted.expected_outcome,
                     world.student,
                 ),
             ),

@@ -44,8 +44,8 @@ from training.registry.registry import (
     champion_version,
     model_version,
     registry_client,
-    stored_comparison,
 )
+from training.registry.version_evaluation import stored_comparison
 
 
 @dataclass(frozen=True)

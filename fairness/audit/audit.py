@@ -49,7 +49,7 @@ from records.snapshots.snapshot import Snapshot
 from records.suppression.rounding import round_count
 from records.system.errors import UserError
 from training.episodes.episodes import Episodes
-from training.estimation.pseudo_outcomes import FloatArray
+from training.estimation.arrays import FloatArray
 from training.evaluation.evaluate import EvaluationSet
 from training.ranking.model_file import RankerModel
 from training.ranking.ranker import BenefitRanker

@@ -29,9 +29,10 @@ from features.catalog import FEATURES_BY_NAME
 from records.suppression.rounding import round_share
 from training.allocation.allocation import Floors, InfeasibleFloors, allocate
 from training.episodes.episodes import REQUIRED_FAMILY
-from training.estimation.pseudo_outcomes import BoolArray, FloatArray, assign_folds
+from training.estimation.arrays import BoolArray, FloatArray
+from training.estimation.pseudo_outcomes import assign_folds
 from training.ranking.model_file import RankerModel
-from training.registry.registry import ProgressCallback, no_progress
+from training.registry.inputs import ProgressCallback, no_progress
 
 MitigationMethod = Literal["as it is", "family removal", "reductions", "constrained matching"]
 MULTIPLIERS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 3.0)
@@ -45,7 +46,7 @@ them."""
 _PLACES: MitigationMethod = "constrained matching"
 """Of those who wait, and not of all in need."""
 _FOLDS = 3
-_RULE = {
+_RULE: dict[str, Any] = {
     "n_estimators": 60,
     "num_leaves": 8,
     "learning_rate": 0.1,

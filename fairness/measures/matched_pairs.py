@@ -22,7 +22,7 @@ from scipy.spatial import cKDTree
 from fairness.policy.policy import Policy
 from fairness.population.comparisons import NOT_RECORDED, Codes, Measure, MeasureTable
 from fairness.population.students import AuditPopulation, ModelSuggestions
-from training.estimation.pseudo_outcomes import BoolArray, FloatArray
+from training.estimation.arrays import BoolArray, FloatArray
 
 _FAR = 2.0
 """Times the median distance of all twins, beyond which two students are no twins."""

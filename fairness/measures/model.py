@@ -14,7 +14,7 @@ import numpy as np
 from fairness.policy.policy import Policy
 from fairness.population.comparisons import Measure
 from fairness.population.students import AuditPopulation, ModelSuggestions
-from training.estimation.pseudo_outcomes import BoolArray, FloatArray
+from training.estimation.arrays import BoolArray, FloatArray
 from training.ranking.suggestions import TOO_LITTLE_DATA, TOO_UNCERTAIN
 
 _ACT_NOW = 3

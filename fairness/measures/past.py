@@ -25,7 +25,8 @@ from fairness.population.students import (
 from features.catalog import CATALOG
 from records.canonical.schema import Category
 from training.episodes.episodes import Episodes
-from training.estimation.pseudo_outcomes import BoolArray, FloatArray, assign_folds
+from training.estimation.arrays import BoolArray, FloatArray
+from training.estimation.pseudo_outcomes import assign_folds
 from training.evaluation.evaluate import EvaluationSet, best_support_benefits
 from training.ranking.ranker import BenefitRanker
 from training.ranking.suggestions import open_to_grade

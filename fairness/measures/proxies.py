@@ -20,7 +20,8 @@ from fairness.policy.checks import INTERSECTION_SEPARATOR
 from fairness.population.comparisons import NOT_RECORDED, Codes
 from fairness.population.students import AuditPopulation
 from features.catalog import FEATURES_BY_NAME
-from training.estimation.pseudo_outcomes import BoolArray, FloatArray, assign_folds
+from training.estimation.arrays import BoolArray, FloatArray
+from training.estimation.pseudo_outcomes import assign_folds
 
 ALL_FAMILIES = "all"
 EXCLUDED_ATTRIBUTES = ("grade_band", "school")

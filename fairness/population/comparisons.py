@@ -23,7 +23,7 @@ from scipy.special import stdtrit
 
 from fairness.policy.checks import CHECKS, Contrast
 from records.suppression.rounding import round_count
-from training.estimation.pseudo_outcomes import BoolArray, FloatArray
+from training.estimation.arrays import BoolArray, FloatArray
 
 Codes = NDArray[np.intp]
 NOT_RECORDED = "not_recorded"

@@ -29,7 +29,7 @@ from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.snapshots.snapshot import Snapshot
 from training.episodes.episodes import schools_as_of
-from training.estimation.pseudo_outcomes import BoolArray, FloatArray
+from training.estimation.arrays import BoolArray, FloatArray
 from training.ranking.model_file import RankerModel
 from training.ranking.suggestions import active_enrollments, eligible_supports, suggest
 
@@ -212,7 +212,7 @@ def _earlier(snapshot: Snapshot, records: ScopedRecords, as_of: date, here: pd.I
     record.
     """
     days = records.ask(student_days, as_of)
-    days = days.loc[days["back"] == EARLIER + 1, ["student_id", "date"]]
+    days = days.loc[days["days_ago"] == EARLIER + 1, ["student_id", "date"]]
     unknown = pd.Series(math.nan, index=here)
     if days.empty:
         return unknown

@@ -25,7 +25,7 @@ from fairness.policy.checks import (
 from fairness.policy.policy import Policy
 from fairness.population.comparisons import NOT_RECORDED, MeasureTable
 from records.suppression.cell_suppression import CountName, LinkedTables, TableCell
-from training.estimation.pseudo_outcomes import FloatArray
+from training.estimation.arrays import FloatArray
 
 FindingKey = tuple[str, str, str, str]
 """Check, item, attribute and value."""

@@ -37,7 +37,7 @@ from serving.wording.effect_words import (
     students_served,
 )
 from serving.wording.words import count
-from training.effects.effects import ServiceTables, program_effects
+from training.effects.program_effects import ServiceTables, program_effects
 from training.effects.published_effects import (
     REASONS,
     EffectFileCorrupt,

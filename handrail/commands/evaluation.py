@@ -25,11 +25,10 @@ from training.registry.registry import (
     ModelNotFound,
     ModelVersion,
     champion_version,
-    compare_versions,
-    evaluate_version,
     model_version,
     model_versions,
 )
+from training.registry.version_evaluation import compare_versions, evaluate_version
 
 
 def evaluate_model(version: Version = None, home: Home = None) -> None:

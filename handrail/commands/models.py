@@ -48,14 +48,13 @@ from training.episodes.outcome import OutcomeDefinition
 from training.ranking.model_file import InvalidModelFile, read_model
 from training.registry.registry import (
     EVALUATION_FILE,
-    FoldsBy,
     ModelVersion,
     challenger_version,
-    holdout_evaluation,
     model_version,
     model_versions,
-    train,
 )
+from training.registry.train import FoldsBy, train
+from training.registry.version_evaluation import holdout_evaluation
 
 features_app = typer.Typer(
     no_args_is_help=True, help="Numbers about students, worked out as of a day."

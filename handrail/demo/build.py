@@ -58,7 +58,8 @@ from training.effects.published_effects import FORMAT as EFFECTS_FORMAT
 from training.episodes.episodes import Episodes, build_episodes
 from training.monitoring.drift_report import FORMAT as DRIFT_FORMAT
 from training.monitoring.drift_report import compute_drift_report
-from training.registry.registry import ModelVersion, train
+from training.registry.registry import ModelVersion
+from training.registry.train import train
 
 ProgressCallback = Callable[[str, int, int], None]
 DEFAULT_STUDENTS = 16_000

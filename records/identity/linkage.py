@@ -613,6 +613,9 @@ def _normalized_school(text: str) -> str:
 @contextmanager
 def _engine() -> Iterator[duckdb.DuckDBPyConnection]:
     """DuckDB in memory that spills nothing to a disk and fetches nothing from elsewhere."""
-    config = {"temp_directory": "", "autoinstall_known_extensions": "false"}
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "temp_directory": "",
+        "autoinstall_known_extensions": "false",
+    }
     with duckdb.connect(":memory:", config=config) as connection:
         yield connection

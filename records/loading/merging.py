@@ -26,7 +26,10 @@ from records.loading.staging_sink import StagingSink
 from records.snapshots.snapshot import DATE_COLUMNS, Snapshot
 from records.snapshots.staging import file_sha256, manifest_digest
 
-_ENGINE_CONFIG = {"memory_limit": "200MB", "threads": "2"}
+_ENGINE_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": "200MB",
+    "threads": "2",
+}
 """What does not fit spills into the staging folder. Each thread of a sort needs memory of its own:
 two are bounded."""
 

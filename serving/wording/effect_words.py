@@ -12,7 +12,9 @@ from collections.abc import Sequence
 
 from serving.wording import words
 from serving.wording.words import count, points
-from training.effects.effects import GAIN, LOSS, NEVER_ATTENDED, NO_DIFFERENCE, UNKNOWN, Cost
+from training.effects.costs import Cost
+from training.effects.dose_response import NEVER_ATTENDED
+from training.effects.effects import GAIN, LOSS, NO_DIFFERENCE, UNKNOWN
 from training.effects.published_effects import (
     NO_SUPPORT,
     NOBODY_BEGAN,

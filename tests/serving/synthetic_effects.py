@@ -12,7 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from records.snapshots.snapshot import Snapshot
-from training.effects.effects import Cost, DoseBand, Effect, ProgramEffect, cost_per_point
+from training.effects.costs import Cost, cost_per_point
+from training.effects.dose_response import DoseBand
+from training.effects.effects import Effect
+from training.effects.program_effects import ProgramEffect
 from training.effects.published_effects import (
     EffectInputs,
     EffectReport,

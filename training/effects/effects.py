@@ -1,12 +1,11 @@
-"""What each partner's service achieved, for the district: an effect with its interval, or "cannot
-tell" with a reason.
+"""The effect of one service: an estimate with its interval, or the reason why there is none.
 
 Students served are compared with students who were not and whose records looked alike on the
 decision day: augmented inverse propensity weighting (AIPW), cross-fitted, with intervals that are
-robust to what students of one school share. The naive comparison stands beside it, called naive. It
-refuses a number that the data cannot carry: too few served, or nobody alike among those who were
-not. Everything here is a pure function of tables. What is not on record is not adjusted for; no
-figure here is proof of a cause.
+robust to what students of one school share. The naive difference is given with it. There is no
+estimate where the data cannot carry one: too few students served, or nobody alike among those who
+were not. Everything here is a pure function of arrays. What is not on record is not adjusted for;
+no figure here is proof of a cause.
 
 Sources: Robins, Rotnitzky & Zhao (1994), JASA 89 (AIPW); Chernozhukov et al. (2018), Econometrics
 Journal 21 (cross-fitting); Chiang, Kato, Ma & Sasaki (2022), JBES 40 (clusters); Crump, Hotz,
@@ -29,29 +28,28 @@ from scipy.special import expit
 from scipy.stats import t as student_t
 
 from records.system.errors import UserError
-from training.episodes.episodes import Episodes
-from training.episodes.outcome import OutcomeDefinition
+from training.estimation.arrays import BoolArray, FloatArray
 from training.estimation.parallel import ONE_THREAD, parallel_map
 from training.estimation.policy_value import Estimate, effective_sample_size
-from training.estimation.pseudo_outcomes import NONE, BoolArray, FloatArray, assign_folds
+from training.estimation.pseudo_outcomes import assign_folds
 from training.estimation.sensitivity import EValue, e_value
 
 Values = NDArray[Any] | pd.Series | pd.Index
 Estimand = Literal["ATT", "ATE"]
-"""ATT: the effect on those who were served, which is what a service achieved. ATE: on all, had all
-been served."""
+"""ATT: the effect on those who were served, which is what a service achieved. ATE: the effect on
+everybody, had everybody been served."""
 
 MIN_STUDENTS = 30
 """Students on each side (after trimming: as an effective number) below which there is no figure:
 with fewer the normal approximation behind an interval is poor."""
 MAX_TRIMMED_SHARE = 0.5
-"""Share of those whom the target is about without anybody alike, above which the rest no longer
-speak for them."""
+"""Share of the target population without a comparable student, above which the rest no longer
+represents it."""
 MIN_SCHOOL_CLUSTERS = 10
 """Schools with somebody served that an interval by school needs: with fewer, cluster-robust errors
 are far too small (Cameron & Miller 2015, section VI)."""
 MAX_PROPENSITY = 0.9
-"""ATT: rows with a higher propensity have next to nobody alike who was not served."""
+"""ATT: rows with a higher propensity have next to no comparable student who was not served."""
 CRUMP_BOUND = 0.1
 """ATE: rows with a propensity nearer to 0 or 1 are left out, the rule of thumb of Crump et al.
 (2009); see `_crump`."""
@@ -63,23 +61,21 @@ nothing."""
 
 CONTROLS_PER_SERVED, MIN_CONTROLS = 20, 6_000
 """Rows not served that partners' programs are compared with: so many for each row served, and no
-fewer than the second. With twice as many, intervals of 430 served in a made-up world with strong
-confounding were 4 to 7% narrower."""
+fewer than the second. With twice as many, intervals for 430 students served in a simulation with
+strong confounding were 4 to 7% narrower."""
 
 FEW_SERVED = "few_served"
 FEW_CONTROLS = "few_compared"
 NO_OVERLAP = "no_overlap"
 FEW_AFTER_TRIMMING = "few_alike"
 NO_ESTIMATE_REASONS: Mapping[str, str] = {
-    FEW_SERVED: f"fewer than {MIN_STUDENTS} students were served whose progress is known",
-    FEW_CONTROLS: f"fewer than {MIN_STUDENTS} students were not served whose progress is known",
-    NO_OVERLAP: "for most of the students served there is nobody alike who was not",
+    FEW_SERVED: f"fewer than {MIN_STUDENTS} students with known progress were served",
+    FEW_CONTROLS: f"fewer than {MIN_STUDENTS} comparison students have known progress",
+    NO_OVERLAP: "most students served have no comparable student who was not served",
     FEW_AFTER_TRIMMING: (
-        "without those who have nobody alike, the comparison would rest on fewer than"
-        f" {MIN_STUDENTS} students"
+        f"after removing students with no comparable peer, fewer than {MIN_STUDENTS} remain"
     ),
 }
-SIGNIFICANCE_LEVEL = 0.05
 GAIN, LOSS, NO_DIFFERENCE, UNKNOWN = "gain", "loss", "no_difference", "cannot_tell"
 
 _LEAVES = {
@@ -106,22 +102,23 @@ class Effect:
     """One comparison, in the outcome's unit (progress points, for partners).
 
     Attributes:
-        served, compared: students (not rows) served, and not served, before anybody was left out.
+        target: the estimand.
+        served, compared: students (not rows) served, and not served, before trimming.
         naive: the plain difference of means, with nothing adjusted; None where a side has fewer
             than `MIN_STUDENTS` students.
         clustered_by, clusters: what the intervals are robust to, and how many of them.
-        spread: standard deviation of the outcome among those not served: the unit of a standardised
+        spread: standard deviation of the outcome among those not served: the unit of a standardized
             effect.
-        served_left_out, left_out: rows left out for want of somebody alike: of those served, and of
-            all.
-        effective: the rows compared, as the number that would weigh alike (Kish); NaN where none
-            were weighed.
+        served_left_out, left_out: rows trimmed for want of a comparable student: of those served,
+            and of all.
+        effective: effective sample size of the rows compared (Kish); NaN where none were
+            weighed.
         estimate: the effect with its 95% interval, or None; then `cannot_tell` holds a key of
             `NO_ESTIMATE_REASONS`.
         error: standard error of the estimate; NaN without one.
         degrees: degrees of freedom of the t distribution that the interval is made of; 0 without an
             estimate.
-        e_value: how strong a hidden cause would have to be to explain the estimate away
+        e_value: how strong an unrecorded factor would have to be to explain the estimate away
             (`training.estimation.sensitivity`).
     """
 
@@ -143,9 +140,7 @@ class Effect:
 
     @property
     def verdict(self) -> str:
-        """`GAIN` or `LOSS` where the interval leaves out zero, `NO_DIFFERENCE` where it does not,
-        or `UNKNOWN`.
-        """
+        """`GAIN` or `LOSS` where the interval excludes zero, else `NO_DIFFERENCE`, or `UNKNOWN`."""
         if self.estimate is None:
             return UNKNOWN
         if self.estimate.lower > 0:
@@ -154,72 +149,16 @@ class Effect:
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of no difference, by the distribution of the interval; NaN without an
-        estimate.
+        """Two-sided, of no difference; NaN without an estimate.
 
-        Below 0.05 exactly where the interval leaves out zero.
+        It comes from the distribution of the interval, so it is below 0.05 exactly where that
+        excludes zero.
         """
         if self.estimate is None:
             return float("nan")
         if self.degrees < 1 or self.error == 0:
             return float(self.estimate.value == 0 or self.degrees < 1)
         return float(2 * student_t.sf(abs(self.estimate.value) / self.error, self.degrees))
-
-
-class DoseBand(NamedTuple):
-    """Those served who received `least` to `most` (sessions or minutes), each band against none."""
-
-    name: str
-    least: float
-    most: float
-    effect: Effect
-
-
-NEVER_ATTENDED = "enrolled, never came"
-DOSE_BANDS = ("low", "middle", "high")
-
-
-class Cost(NamedTuple):
-    """What a program costs: dollars for each student, each year, or each session attended."""
-
-    dollars: float
-    per: Literal["student", "year", "session"]
-
-
-@dataclass(frozen=True)
-class ServiceTables:
-    """Canonical tables (`records.canonical.schema`): programs, service_enrollments,
-    service_sessions, school_enrollments.
-    """
-
-    programs: pd.DataFrame
-    enrollments: pd.DataFrame
-    sessions: pd.DataFrame
-    stays: pd.DataFrame
-
-
-@dataclass(frozen=True)
-class ProgramEffect:
-    """One partner's program: what it achieved, by amount received, and at what cost (US dollars;
-    None if not known).
-
-    `cost_per_point` is the cost of one progress point of one student, with the interval that the
-    effect's gives: None unless the whole interval of the effect lies above zero.
-    """
-
-    program_id: str
-    organization_id: str
-    name: str
-    support: str
-    effect: Effect
-    dosage: tuple[DoseBand, ...]
-    students_a_year: float
-    cost_per_student: float | None
-    cost_per_point: Estimate | None
-
-    @property
-    def verdict(self) -> str:
-        return self.effect.verdict
 
 
 def estimate_effect(
@@ -232,7 +171,7 @@ def estimate_effect(
     target: Estimand = "ATT",
     n_folds: int = 5,
     folds_by_school: bool = False,
-    thin: bool = False,
+    subsample_controls: bool = False,
     seed: int = 0,
 ) -> Effect:
     """The effect of one service against none.
@@ -249,329 +188,42 @@ def estimate_effect(
         target: see `Estimand`.
         folds_by_school: cross-fit by school where enough schools serve, so that nobody's school
             trains their models.
-        thin: compare with some students not served, drawn at random, where there are far more than
-            needed (`CONTROLS_PER_SERVED`).
+        subsample_controls: compare with a random sample of the students not served, where there
+            are far more than needed (`CONTROLS_PER_SERVED`).
+        n_folds: folds of cross-fitting.
+        seed: of the folds and of the sample.
 
     The interval is Student's t with the clusters on the smaller side, less one, as degrees of
     freedom. The order of rows changes nothing.
 
     Raises:
         EffectsError: lengths differ, an outcome is missing, or a student or school is.
+
+    Examples:
+        Tutoring adds 3 points; students in need get it more often, and do worse anyway:
+
+        >>> import numpy as np, pandas as pd
+        >>> rng = np.random.default_rng(0)
+        >>> need = rng.normal(size=1000)
+        >>> tutored = rng.random(1000) < 1 / (1 + np.exp(1 - need))
+        >>> points = 3.0 * tutored - 2.0 * need + rng.normal(0, 2, 1000)
+        >>> features = pd.DataFrame({"need": need})
+        >>> students = [f"s{number}" for number in range(1000)]
+        >>> effect = estimate_effect(points, tutored, features, students)
+        >>> effect.naive.value < 2 < effect.estimate.value
+        True
+        >>> effect.estimate.lower < 3 < effect.estimate.upper
+        True
+        >>> effect.verdict
+        'gain'
     """
     rows = _sorted_rows(outcome, treated, features, students, schools)
-    clusters, by = _clusters(rows)
-    found = Effect(
-        target,
-        _count(rows.student, rows.treated),
-        _count(rows.student, ~rows.treated),
-        None,
-        by,
-        len(np.unique(clusters)),
-        _spread(rows),
-    )
-    if min(found.served, found.compared) < MIN_STUDENTS:
-        return replace(
-            found, cannot_tell=FEW_SERVED if found.served < MIN_STUDENTS else FEW_CONTROLS
-        )
-    found = replace(found, naive=_naive(rows, clusters))
-    if thin:
-        rows = _thinned(rows, seed)
-        clusters, by = _clusters(rows)
-    splits = [
-        _folds(rows, by == "school" and folds_by_school, n_folds, seed + 1_000 * turn)
-        for turn in range(SPLITS if len(rows.outcome) < SMALL else 1)
-    ]
-    models = _nuisances(rows, splits, target)
-    overlap = _overlap(rows, models.propensity, target)
-    found = replace(
-        found,
-        served_left_out=int((rows.treated & ~overlap.kept).sum()),
-        left_out=int((~overlap.kept).sum()),
-        effective=overlap.effective,
-    )
-    if overlap.cannot_tell:
-        return replace(found, cannot_tell=overlap.cannot_tell)
-    value, influence = _robust(rows, models, overlap, target)
-    estimate, error, degrees = _interval(value, influence, clusters, rows.treated, overlap.kept)
-    return replace(
-        found,
-        estimate=estimate,
-        error=error,
-        degrees=degrees,
-        clusters=len(np.unique(clusters[overlap.kept])),
-        e_value=e_value(estimate, found.spread) if found.spread > 0 else None,
-    )
-
-
-def dose_response(
-    outcome: Values,
-    treated: Values,
-    amount: Values,
-    features: pd.DataFrame,
-    students: Values,
-    schools: Values | None = None,
-    **options: Any,
-) -> tuple[DoseBand, ...]:
-    """The effect by amount of service received, each band against none, for the students of that
-    band (ATT).
-
-    Bands are the thirds of those served with an amount above zero; those enrolled who never came
-    stand apart. How much somebody takes part follows from how they fare too, so bands say more
-    about who stays than about what more would do.
-
-    Args:
-        amount: sessions attended or minutes, shape (n,), read for rows served only; missing where
-            not recorded.
-        options: as for `estimate_effect`.
-    """
-    came, received = np.asarray(treated, dtype=bool), np.asarray(amount, dtype="float64")
-    some = received[came & (received > 0)]
-    if not len(some):
-        return ()
-    edges = [0.0, *np.quantile(some, [1 / 3, 2 / 3], method="lower"), float("inf")]
-    parts = [(NEVER_ATTENDED, came & (received == 0))]
-    parts += [
-        (name, came & (received > low) & (received <= high))
-        for name, low, high in zip(DOSE_BANDS, edges, edges[1:], strict=False)
-    ]
-    found = []
-    for name, band in parts:
-        if band.any():
-            rows = np.flatnonzero(band | ~came)
-            where = None if schools is None else np.asarray(schools, dtype=object)[rows]
-            judged = estimate_effect(
-                np.asarray(outcome)[rows],
-                band[rows],
-                features.iloc[rows],
-                np.asarray(students, dtype=object)[rows],
-                where,
-                **options,
-            )
-            found.append(
-                DoseBand(name, float(received[band].min()), float(received[band].max()), judged)
-            )
-    return tuple(found)
-
-
-def cost_per_point(per_student: float, found: Effect) -> Estimate | None:
-    """Dollars for one progress point of one student; None where the interval of the effect does not
-    lie above zero.
-
-    A quotient with a denominator near zero has no useful interval: Fieller (1954), JRSS B 16. The
-    cost is taken as known exactly, so that the bounds of the effect give those of the quotient.
-    """
-    if found.estimate is None or found.estimate.lower <= 0:
-        return None
-    return Estimate(
-        *(
-            per_student / points
-            for points in (found.estimate.value, found.estimate.upper, found.estimate.lower)
-        )
-    )
-
-
-def cost_per_student(cost: Cost, students_a_year: float, sessions_each: float) -> float | None:
-    """Dollars for one student served; None where that takes sessions or students that are not on
-    record.
-    """
-    if cost.per == "student":
-        return cost.dollars
-    if cost.per == "session":
-        return cost.dollars * sessions_each if np.isfinite(sessions_each) else None
-    return cost.dollars / students_a_year if students_a_year > 0 else None
-
-
-def session_costs(programs: pd.DataFrame) -> dict[str, Cost]:
-    """The costs by session that partners have stated in `programs`."""
-    stated = programs.dropna(subset=["cost_per_session"])
-    return {
-        str(row["program_id"]): Cost(float(row["cost_per_session"]), "session")
-        for row in stated.to_dict("records")
-    }
-
-
-def programs_of_episodes(
-    episodes: Episodes, services: ServiceTables, outcome: OutcomeDefinition
-) -> pd.DataFrame:
-    """Which program served each episode, how much of it was received within the outcome's window,
-    and the school.
-
-    Returns:
-        Rows as in `episodes`: program_id and organization_id (missing without a support), sessions
-        attended and minutes of them (missing where the program records none), school_id on the
-        decision day (missing if none is on record).
-
-    Raises:
-        EffectsError: a support that no enrollment on record explains.
-    """
-    asked = pd.DataFrame(
-        {
-            "row": np.arange(len(episodes)),
-            "student_id": episodes.student.to_numpy(),
-            "day": pd.to_datetime(episodes.decision_date).to_numpy(),
-            "support": episodes.support.to_numpy(),
-        }
-    )
-    begun = _begun(asked[asked["support"] != NONE], services, outcome)
-    found = asked.merge(begun[["row", "program_id", "organization_id"]], on="row", how="left")
-    lost = found[(found["support"] != NONE) & found["program_id"].isna()]
-    if len(lost):
-        first = lost.iloc[0]
-        raise EffectsError(
-            f"{len(lost)} episodes name a support that no enrollment explains: the first is row "
-            f"{first['row']}, {first['support']} on {first['day']:%Y-%m-%d}"
-        )
-    amounts = _amounts(begun, services.sessions, outcome)
-    found = found.merge(amounts, on="row", how="left").merge(
-        _schools(asked, services.stays), on="row", how="left"
-    )
-    found = found.sort_values("row").set_index(episodes.support.index)
-    return found[["program_id", "organization_id", "sessions", "minutes", "school_id"]]
-
-
-def program_effects(
-    episodes: Episodes,
-    services: ServiceTables,
-    costs: Mapping[str, Cost],
-    *,
-    amount: Literal["sessions", "minutes"] = "sessions",
-    outcome: OutcomeDefinition | None = None,
-    seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[ProgramEffect, ...]:
-    """One answer a program that served anybody, in the order of program ids.
-
-    Those compared are the episodes in which no support began; some of these students began one
-    later, so a real effect may be somewhat larger than the figure; where they are very many, some
-    are drawn (`CONTROLS_PER_SERVED`). The decision day is adjusted for beside the features:
-    progress has seasons.
-
-    Args:
-        costs: by program; a program without one has no figures of cost.
-        amount: what dosage counts.
-        progress: called with how many programs are done, of how many.
-    """
-    joined = programs_of_episodes(episodes, services, outcome or OutcomeDefinition.declared())
-    days = pd.to_datetime(episodes.decision_date)
-    features = episodes.features.reset_index(drop=True).assign(
-        decision_day=(days - pd.Timestamp("2000-01-01")).dt.days.to_numpy(dtype="float64"),
-        day_of_school_year=(days.dt.dayofyear.to_numpy(dtype="float64") - 182) % 366,
-    )
-    years = sorted(set(_school_year(days)))
-    unserved = (episodes.support == NONE).to_numpy()
-    known = joined["school_id"].notna().to_numpy().all()
-    programs = services.programs.set_index("program_id")
-    answers: list[ProgramEffect] = []
-    served_any = sorted(joined["program_id"].dropna().unique())
-    for program in served_any:
-        progress(len(answers), len(served_any))
-        served = (joined["program_id"] == program).to_numpy()
-        rows = np.flatnonzero(served | unserved)
-        points, who = episodes.outcome.to_numpy()[rows], episodes.student.to_numpy()[rows]
-        where = joined["school_id"].to_numpy()[rows] if known else None
-        received = joined[amount].to_numpy(dtype="float64")[rows]
-        found = estimate_effect(
-            points, served[rows], features.iloc[rows], who, where, thin=True, seed=seed
-        )
-        bands = dose_response(
-            points, served[rows], received, features.iloc[rows], who, where, thin=True, seed=seed
-        )
-        yearly = _students_a_year(
-            services.enrollments[services.enrollments["program_id"] == program], years
-        )
-        each = float(joined.loc[served, "sessions"].mean())
-        price = cost_per_student(costs[program], yearly, each) if program in costs else None
-        row = programs.loc[program]
-        answers.append(
-            ProgramEffect(
-                str(program),
-                str(row["organization_id"]),
-                str(program if pd.isna(row["name"]) else row["name"]),
-                str(row["support"]),
-                found,
-                bands,
-                yearly,
-                price,
-                None if price is None else cost_per_point(price, found),
-            )
-        )
-    progress(len(served_any), len(served_any))
-    return tuple(answers)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values of one family, adjusted so that the chance of a single false finding stays below the
-    level (Holm 1979).
-
-    It holds however the comparisons hang together, and those of programs do: they share who was not
-    served.
-    """
-    adjusted, floor = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
-        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = floor
-    return adjusted
-
-
-class JointVerdict(NamedTuple):
-    """A verdict that holds together with those on all other programs, and the adjusted p-value (NaN
-    if unknown).
-    """
-
-    verdict: str
-    p_value: float
-
-
-def joint_verdicts(found: Sequence[ProgramEffect]) -> tuple[JointVerdict, ...]:
-    """The verdict on each program such that, at 95%, no gain or loss among all of them is there by
-    chance.
-
-    The family is the programs with an estimate. A district funds or ends a program by its verdict,
-    so one false verdict is one too many: Holm's step-down rather than a share of false findings.
-    Intervals stay as they are.
-    """
-    told = [place for place, one in enumerate(found) if one.effect.estimate is not None]
-    adjusted = dict(zip(told, holm([found[place].effect.p_value for place in told]), strict=True))
-    return tuple(
-        JointVerdict(
-            (
-                NO_DIFFERENCE
-                if one.verdict in (GAIN, LOSS) and adjusted[place] >= SIGNIFICANCE_LEVEL
-                else one.verdict
-            ),
-            adjusted.get(place, float("nan")),
-        )
-        for place, one in enumerate(found)
-    )
-
-
-def effects_table(found: Sequence[ProgramEffect]) -> pd.DataFrame:
-    """One row a program: who, how many served and left out, naive and adjusted figures, costs,
-    verdict and reason.
-    """
-    rows = [
-        {
-            "program_id": one.program_id,
-            "organization_id": one.organization_id,
-            "support": one.support,
-            "served": one.effect.served,
-            "left_out": one.effect.served_left_out,
-            **_named("naive", one.effect.naive),
-            **_named("effect", one.effect.estimate),
-            **{
-                f"effect_{band.name.replace(', ', '_').replace(' ', '_')}": _value(
-                    band.effect.estimate
-                )
-                for band in one.dosage
-            },
-            "cost_per_student": np.nan if one.cost_per_student is None else one.cost_per_student,
-            **_named("cost_per_point", one.cost_per_point),
-            "verdict": one.verdict,
-            "reason": NO_ESTIMATE_REASONS.get(one.effect.cannot_tell, ""),
-        }
-        for one in found
-    ]
-    return pd.DataFrame(rows)
+    effect = _unadjusted(rows, target)
+    if effect.cannot_tell:
+        return effect
+    if subsample_controls:
+        rows = _with_sampled_controls(rows, seed)
+    return _adjusted(effect, rows, n_folds, folds_by_school, seed)
 
 
 @dataclass(frozen=True)
@@ -584,19 +236,86 @@ class _Rows:
     student: NDArray[Any]
     school: NDArray[Any] | None
 
+    def take(self, positions: NDArray[np.intp]) -> _Rows:
+        return _Rows(
+            self.outcome[positions],
+            self.treated[positions],
+            self.features[positions],
+            self.student[positions],
+            None if self.school is None else self.school[positions],
+        )
 
-class _Models(NamedTuple):
+
+class _Nuisances(NamedTuple):
+    """Out-of-fold predictions, shape (n,)."""
+
     propensity: FloatArray
     untreated: FloatArray
+    """Expected outcome if not served."""
     treated: FloatArray
     """Expected outcome if served; equal to `untreated` where the target does not need it."""
 
 
 class _Overlap(NamedTuple):
-    kept: BoolArray
+    """Which rows have somebody alike on the other side, and how much each weighs."""
+
+    retained: BoolArray
     weight: FloatArray
-    effective: float
-    cannot_tell: str
+    effective_sample_size: float
+    reason: str
+    """Why the overlap does not suffice; empty where it does."""
+
+
+def _unadjusted(rows: _Rows, target: Estimand) -> Effect:
+    """The sizes of both sides and the naive difference, or the reason why a side is too small."""
+    clusters, clustered_by = _clusters(rows)
+    untreated_outcome = rows.outcome[~rows.treated]
+    effect = Effect(
+        target=target,
+        served=_distinct(rows.student[rows.treated]),
+        compared=_distinct(rows.student[~rows.treated]),
+        naive=None,
+        clustered_by=clustered_by,
+        clusters=_distinct(clusters),
+        spread=float(untreated_outcome.std()) if len(untreated_outcome) else float("nan"),
+    )
+    if effect.served < MIN_STUDENTS:
+        return replace(effect, cannot_tell=FEW_SERVED)
+    if effect.compared < MIN_STUDENTS:
+        return replace(effect, cannot_tell=FEW_CONTROLS)
+    return replace(effect, naive=_naive_difference(rows, clusters))
+
+
+def _adjusted(
+    effect: Effect, rows: _Rows, n_folds: int, folds_by_school: bool, seed: int
+) -> Effect:
+    """The effect with its AIPW estimate, or with the reason why the overlap does not carry one."""
+    clusters, clustered_by = _clusters(rows)
+    by_school = clustered_by == "school" and folds_by_school
+    n_splits = SPLITS if len(rows.outcome) < SMALL else 1
+    splits = [_folds(rows, by_school, n_folds, seed + 1_000 * split) for split in range(n_splits)]
+    nuisances = _cross_fitted_nuisances(rows, splits, effect.target)
+    overlap = _overlap(rows, nuisances.propensity, effect.target)
+    trimmed = ~overlap.retained
+    effect = replace(
+        effect,
+        served_left_out=int((rows.treated & trimmed).sum()),
+        left_out=int(trimmed.sum()),
+        effective=overlap.effective_sample_size,
+        cannot_tell=overlap.reason,
+    )
+    if overlap.reason:
+        return effect
+    value, influence = _aipw(rows, nuisances, overlap, effect.target)
+    estimate, error, degrees = _interval(value, influence, clusters, rows.treated, overlap.retained)
+    return replace(
+        effect,
+        estimate=estimate,
+        error=error,
+        degrees=degrees,
+        clusters=_distinct(clusters[overlap.retained]),
+        e_value=e_value(estimate, effect.spread) if effect.spread > 0 else None,
+    )
 
 
 def _sorted_rows(
@@ -606,19 +325,19 @@ def _sorted_rows(
     students: Values,
     schools: Values | None,
 ) -> _Rows:
-    """Rows sorted by student and content: learners add up in the order of rows, and rounding would
-    tell.
+    """Rows sorted by student and content: models add up in the order of rows, so rounding would
+    depend on it.
     """
-    values, flags = np.asarray(outcome, dtype="float64"), np.asarray(treated, dtype=bool)
-    known = features.to_numpy(dtype="float64")
-    named = {"treated": flags, "features": known, "students": np.asarray(students, dtype=object)}
+    outcomes, flags = np.asarray(outcome, dtype="float64"), np.asarray(treated, dtype=bool)
+    inputs = features.to_numpy(dtype="float64")
+    named = {"treated": flags, "features": inputs, "students": np.asarray(students, dtype=object)}
     if schools is not None:
         named["schools"] = np.asarray(schools, dtype=object)
     for name, array in named.items():
-        if len(array) != len(values):
-            raise EffectsError(f"{name} has {len(array)} rows; outcome has {len(values)}")
+        if len(array) != len(outcomes):
+            raise EffectsError(f"{name} has {len(array)} rows; outcome has {len(outcomes)}")
     for name, missing in (
-        ("outcome", np.isnan(values)),
+        ("outcome", np.isnan(outcomes)),
         *((name, pd.isna(named[name])) for name in ("students", "schools") if name in named),
     ):
         if missing.any():
@@ -628,81 +347,84 @@ def _sorted_rows(
     codes = [
         pd.factorize(named[name], sort=True)[0] for name in ("schools", "students") if name in named
     ]
-    order = np.lexsort((*known.T, values, flags, *codes))
-    school = named["schools"][order] if schools is not None else None
-    return _Rows(values[order], flags[order], known[order], named["students"][order], school)
+    order = np.lexsort((*inputs.T, outcomes, flags, *codes))
+    rows = _Rows(outcomes, flags, inputs, named["students"], named.get("schools"))
+    return rows.take(order)
 
 
-def _thinned(rows: _Rows, seed: int) -> _Rows:
+def _with_sampled_controls(rows: _Rows, seed: int) -> _Rows:
     """All rows served, and those of students not served, drawn at random, until there are
     enough.
     """
-    idle, busy = np.flatnonzero(~rows.treated), np.flatnonzero(rows.treated)
-    student, names = pd.factorize(rows.student[idle], sort=True)
-    turn = np.random.default_rng(seed).permutation(len(names))[student]
-    drawn = idle[
-        np.argsort(turn, kind="stable")[: max(CONTROLS_PER_SERVED * len(busy), MIN_CONTROLS)]
-    ]
-    kept = np.sort(np.concatenate([busy, drawn]))
-    school = None if rows.school is None else rows.school[kept]
-    return _Rows(
-        rows.outcome[kept], rows.treated[kept], rows.features[kept], rows.student[kept], school
-    )
+    served, controls = np.flatnonzero(rows.treated), np.flatnonzero(~rows.treated)
+    student, names = pd.factorize(rows.student[controls], sort=True)
+    turn_of_student = np.random.default_rng(seed).permutation(len(names))[student]
+    enough = max(CONTROLS_PER_SERVED * len(served), MIN_CONTROLS)
+    sampled = controls[np.argsort(turn_of_student, kind="stable")[:enough]]
+    return rows.take(np.sort(np.concatenate([served, sampled])))
 
 
-def _count(students: NDArray[Any], chosen: BoolArray) -> int:
-    return len(pd.unique(students[chosen]))
+def _distinct(values: NDArray[Any]) -> int:
+    return len(pd.unique(values))
 
 
 def _clusters(rows: _Rows) -> tuple[NDArray[np.intp], str]:
-    if rows.school is not None and _count(rows.school, rows.treated) >= MIN_SCHOOL_CLUSTERS:
+    """The cluster of each row, and whether that is its school or its student."""
+    if rows.school is not None and _distinct(rows.school[rows.treated]) >= MIN_SCHOOL_CLUSTERS:
         return pd.factorize(rows.school, sort=True)[0], "school"
     return pd.factorize(rows.student, sort=True)[0], "student"
 
 
 def _folds(rows: _Rows, by_school: bool, n_folds: int, seed: int) -> NDArray[np.intp]:
-    """By student, or by the school that a student was at first in the alphabet, so that nobody is
-    in two folds.
+    """Folds by student; by school, a student of several counts with the first in the alphabet, so
+    that nobody is in two folds.
     """
     if not by_school:
         return assign_folds(pd.Series(rows.student), n_folds, seed)
-    first = pd.Series(rows.school).groupby(rows.student).transform("min")
-    return assign_folds(first, n_folds, seed)
+    first_school = pd.Series(rows.school).groupby(rows.student).transform("min")
+    return assign_folds(first_school, n_folds, seed)
 
 
-def _nuisances(rows: _Rows, splits: Sequence[NDArray[np.intp]], target: Estimand) -> _Models:
-    """Predictions of models that never saw the row's own fold, averaged over several ways of
-    splitting.
-    """
-    sums = _Models(*(np.zeros(len(rows.outcome)) for _ in range(3)))
-    chosen = rows.treated.astype("float64")
+def _cross_fitted_nuisances(
+    rows: _Rows, splits: Sequence[NDArray[np.intp]], target: Estimand
+) -> _Nuisances:
+    """Out-of-fold predictions, averaged over several ways of splitting into folds."""
+    treated = rows.treated.astype("float64")
 
-    def judge(split_and_fold: tuple[NDArray[np.intp], int]) -> tuple[BoolArray, _Models]:
+    def predict_fold(
+        split_and_fold: tuple[NDArray[np.intp], int],
+    ) -> tuple[BoolArray, _Nuisances]:
         folds, fold = split_and_fold
-        train, judged = folds != fold, folds == fold
-        seen = rows.features[judged]
-        propensity = expit(_learned(rows.features[train], chosen[train], "binary")(seen))
-        idle, busy = train & ~rows.treated, train & rows.treated
-        usual = _learned(rows.features[idle], rows.outcome[idle], "regression")
-        untreated = treated = usual(seen)
+        train, held_out = folds != fold, folds == fold
+        inputs = rows.features[held_out]
+        propensity = expit(_fitted(rows.features[train], treated[train], "binary")(inputs))
+        controls, served = train & ~rows.treated, train & rows.treated
+        predict_untreated = _fitted(rows.features[controls], rows.outcome[controls], "regression")
+        expected_untreated = expected_treated = predict_untreated(inputs)
         if target == "ATE":
-            beyond = rows.outcome[busy] - usual(rows.features[busy])
-            treated = untreated + _learned(rows.features[busy], beyond, "regression")(seen)
-        return judged, _Models(propensity, untreated, treated)
+            # The few served are modeled as a difference from the many who were not.
+            difference = rows.outcome[served] - predict_untreated(rows.features[served])
+            expected_treated = expected_untreated + _fitted(
+                rows.features[served], difference, "regression"
+            )(inputs)
+        return held_out, _Nuisances(propensity, expected_untreated, expected_treated)
 
-    for judged, found in parallel_map(
-        judge, [(folds, fold) for folds in splits for fold in np.unique(folds)]
+    means = _Nuisances(*(np.zeros(len(rows.outcome)) for _ in range(3)))
+    for held_out, predictions in parallel_map(
+        predict_fold, [(folds, fold) for folds in splits for fold in np.unique(folds)]
     ):
-        for whole, part in zip(sums, found, strict=True):
-            whole[judged] += part / len(splits)
-    return sums._replace(propensity=np.clip(sums.propensity, _CLIP, 1.0 - _CLIP))
+        for mean, part in zip(means, predictions, strict=True):
+            mean[held_out] += part / len(splits)
+    return means._replace(propensity=np.clip(means.propensity, _CLIP, 1.0 - _CLIP))
 
 
-def _learned(
+def _fitted(
     features: FloatArray, target: FloatArray, objective: Literal["binary", "regression"]
 ) -> Callable[[FloatArray], FloatArray]:
-    """LightGBM: the log odds, or the mean, given features. Stopping early by held-out loss left
-    about twice the bias: what a nuisance model smooths away stays in the effect.
+    """A LightGBM model of the log odds, or of the mean, given features.
+
+    Stopping early by held-out loss left about twice the bias: what a nuisance model smooths away
+    stays in the effect.
     """
     leaf = int(np.clip(len(target) * _LEAF_SHARE, _SMALLEST_LEAF, _LARGEST_LEAF))
     parameters = _LEAVES | {"objective": objective, "min_data_in_leaf": leaf}
@@ -715,77 +437,82 @@ def _learned(
 
 
 def _crump(propensity: FloatArray, treated: BoolArray) -> BoolArray:
-    """Rows whose propensity would lie within `CRUMP_BOUND` of neither 0 nor 1 were as many rows
-    served as not.
+    """Rows whose propensity would be further than `CRUMP_BOUND` from 0 and 1 if half the rows were
+    served.
 
-    As it stands the rule would leave out everybody for a service that one student in twelve has,
-    whom nothing tells from the others; a share of one half makes it a rule about who is alike, not
-    about how common the service is.
+    Unscaled, the rule would leave out everybody for a service that one student in twelve has, even
+    if it were given at random; at a share of one half it is a rule about who is alike, not about
+    how common the service is.
     """
     share = treated.mean()
-    busy, idle = propensity * (1.0 - share), (1.0 - propensity) * share
-    even = busy / (busy + idle)
-    kept: BoolArray = (even >= CRUMP_BOUND) & (even <= 1.0 - CRUMP_BOUND)
-    return kept
+    served_odds, control_odds = propensity * (1.0 - share), (1.0 - propensity) * share
+    balanced = served_odds / (served_odds + control_odds)
+    retained: BoolArray = (balanced >= CRUMP_BOUND) & (balanced <= 1.0 - CRUMP_BOUND)
+    return retained
 
 
 def _overlap(rows: _Rows, propensity: FloatArray, target: Estimand) -> _Overlap:
-    kept = propensity <= MAX_PROPENSITY if target == "ATT" else _crump(propensity, rows.treated)
-    weight = _weights(rows.treated, propensity, target) * kept
-    busy, idle = (effective_sample_size(weight[side]) for side in (rows.treated, ~rows.treated))
-    about = [rows.treated] if target == "ATT" else [rows.treated, np.ones(len(kept), dtype=bool)]
+    """Rows after trimming, their weights, and whether enough are left."""
+    treated = rows.treated
+    retained = propensity <= MAX_PROPENSITY if target == "ATT" else _crump(propensity, treated)
+    weight = _weights(treated, propensity, target) * retained
+    served, controls = (effective_sample_size(weight[side]) for side in (treated, ~treated))
+    everybody = np.ones(len(retained), dtype=bool)
+    populations = [treated] if target == "ATT" else [treated, everybody]
+    trimmed_share = max(float((~retained[population]).mean()) for population in populations)
     reason = ""
-    if max(float((~kept[side]).mean()) for side in about) > MAX_TRIMMED_SHARE:
+    if trimmed_share > MAX_TRIMMED_SHARE:
         reason = NO_OVERLAP
-    elif min(busy, idle, _count(rows.student, rows.treated & kept)) < MIN_STUDENTS:
+    elif min(served, controls, _distinct(rows.student[treated & retained])) < MIN_STUDENTS:
         reason = FEW_AFTER_TRIMMING
-    return _Overlap(kept, weight, idle, reason)
+    return _Overlap(retained, weight, controls, reason)
 
 
 def _weights(treated: BoolArray, propensity: FloatArray, target: Estimand) -> FloatArray:
-    """Of each row for the mean of its side; both sides then look like the target's students."""
+    """The weight of each row in the mean of its side: both sides then look like the target's
+    students.
+    """
     odds = propensity / (1.0 - propensity)
-    found: FloatArray = (
+    weights: FloatArray = (
         np.where(treated, 1.0, odds)
         if target == "ATT"
         else np.where(treated, 1.0 / propensity, 1.0 + odds)
     )
-    return found
+    return weights
 
 
-def _robust(
-    rows: _Rows, models: _Models, overlap: _Overlap, target: Estimand
+def _aipw(
+    rows: _Rows, nuisances: _Nuisances, overlap: _Overlap, target: Estimand
 ) -> tuple[float, FloatArray]:
-    """The estimate and each row's influence on it; weights are normalised on each side (Hajek)."""
-    busy, idle = overlap.weight * rows.treated, overlap.weight * ~rows.treated
-    expected = models.untreated if target == "ATT" else models.treated
-    above, below = rows.outcome - expected, rows.outcome - models.untreated
-    mean_above, mean_below = float(busy @ above / busy.sum()), float(idle @ below / idle.sum())
-    influence = busy * (above - mean_above) / busy.sum() - idle * (below - mean_below) / idle.sum()
+    """The estimate and each row's influence on it; weights are normalized on each side (Hajek)."""
+    served, controls = overlap.weight * rows.treated, overlap.weight * ~rows.treated
+    expected = nuisances.untreated if target == "ATT" else nuisances.treated
+    above, below = rows.outcome - expected, rows.outcome - nuisances.untreated
+    mean_above = float(served @ above / served.sum())
+    mean_below = float(controls @ below / controls.sum())
+    influence = (
+        served * (above - mean_above) / served.sum()
+        - controls * (below - mean_below) / controls.sum()
+    )
     if target == "ATT":
         return mean_above - mean_below, influence
-    modelled = models.treated - models.untreated
-    mean = float(modelled[overlap.kept].mean())
+    modeled = nuisances.treated - nuisances.untreated
+    mean = float(modeled[overlap.retained].mean())
     return (
         mean + mean_above - mean_below,
-        influence + overlap.kept * (modelled - mean) / overlap.kept.sum(),
+        influence + overlap.retained * (modeled - mean) / overlap.retained.sum(),
     )
 
 
-def _spread(rows: _Rows) -> float:
-    others = rows.outcome[~rows.treated]
-    return float(others.std()) if len(others) else float("nan")
-
-
-def _naive(rows: _Rows, clusters: NDArray[np.intp]) -> Estimate:
-    busy, idle = rows.treated, ~rows.treated
-    above, below = rows.outcome[busy].mean(), rows.outcome[idle].mean()
+def _naive_difference(rows: _Rows, clusters: NDArray[np.intp]) -> Estimate:
+    served, controls = rows.treated, ~rows.treated
+    above, below = rows.outcome[served].mean(), rows.outcome[controls].mean()
     influence = (
-        busy * (rows.outcome - above) / busy.sum() - idle * (rows.outcome - below) / idle.sum()
+        served * (rows.outcome - above) / served.sum()
+        - controls * (rows.outcome - below) / controls.sum()
     )
-    return _interval(
-        float(above - below), influence, clusters, busy, np.ones(len(busy), dtype=bool)
-    )[0]
+    everybody = np.ones(len(served), dtype=bool)
+    return _interval(float(above - below), influence, clusters, served, everybody)[0]
 
 
 def _interval(
@@ -793,101 +520,14 @@ def _interval(
     influence: FloatArray,
     clusters: NDArray[np.intp],
     treated: BoolArray,
-    kept: BoolArray,
+    retained: BoolArray,
 ) -> tuple[Estimate, float, int]:
     """The 95% interval of a sum of influences, its standard error and its degrees of freedom."""
     sums = np.bincount(clusters, weights=influence)
-    count = len(np.unique(clusters[kept]))
-    degrees = min(len(np.unique(clusters[kept & side])) for side in (treated, ~treated)) - 1
+    count = _distinct(clusters[retained])
+    degrees = min(_distinct(clusters[retained & side]) for side in (treated, ~treated)) - 1
     if degrees < 1:
         return Estimate(value, -float("inf"), float("inf")), float("inf"), 0
     error = float(np.sqrt((sums**2).sum() * count / (count - 1)))
     reach = float(student_t.ppf(0.975, degrees)) * error
     return Estimate(value, value - reach, value + reach), error, degrees
-
-
-def _begun(
-    asked: pd.DataFrame, services: ServiceTables, outcome: OutcomeDefinition
-) -> pd.DataFrame:
-    """The enrollment behind each support: the first soon after the decision, as
-    `training.episodes.episodes` chooses it.
-    """
-    offered = services.programs[["program_id", "organization_id", "support"]].dropna(
-        subset=["support"]
-    )
-    taken = services.enrollments[["student_id", "program_id", "start_date"]].merge(
-        offered, on="program_id"
-    )
-    pairs = asked.merge(taken, on="student_id", suffixes=("", "_offered"))
-    start = pd.to_datetime(pairs["start_date"])
-    soon = (start > pairs["day"]) & (
-        start <= pairs["day"] + pd.Timedelta(days=outcome.start_within_days)
-    )
-    first = pairs.assign(start_date=start)[soon].sort_values(["row", "start_date", "program_id"])
-    first = first.drop_duplicates("row")
-    return first[first["support"] == first["support_offered"]]
-
-
-def _amounts(
-    begun: pd.DataFrame, sessions: pd.DataFrame, outcome: OutcomeDefinition
-) -> pd.DataFrame:
-    held = sessions[sessions["attended"].astype("boolean").fillna(False).to_numpy(dtype=bool)]
-    pairs = begun[["row", "student_id", "program_id", "day"]].merge(
-        held[["student_id", "program_id", "date", "minutes"]], on=["student_id", "program_id"]
-    )
-    day = pd.to_datetime(pairs["date"])
-    within = pairs[
-        (day > pairs["day"]) & (day <= pairs["day"] + pd.Timedelta(days=outcome.window_days))
-    ]
-    counted = within.groupby("row").agg(sessions=("program_id", "size"), minutes=("minutes", "sum"))
-    counted = counted.reindex(begun["row"], fill_value=0.0).astype("float64")
-    programs = begun.set_index("row")["program_id"]
-    timed = sessions.loc[sessions["minutes"].notna(), "program_id"].unique()
-    counted.loc[~programs.isin(sessions["program_id"].unique()), "sessions"] = np.nan
-    counted.loc[~programs.isin(timed), "minutes"] = np.nan
-    return counted.reset_index()
-
-
-def _schools(asked: pd.DataFrame, stays: pd.DataFrame) -> pd.DataFrame:
-    """The school of the latest entry that holds on the decision day."""
-    pairs = asked[["row", "student_id", "day"]].merge(
-        stays[["student_id", "school_id", "entry_date", "exit_date"]], on="student_id"
-    )
-    entry, left = pd.to_datetime(pairs["entry_date"]), pd.to_datetime(pairs["exit_date"])
-    there = pairs.assign(entry_date=entry)[
-        (entry <= pairs["day"]) & (left.isna() | (left >= pairs["day"]))
-    ]
-    last = there.sort_values(
-        ["row", "entry_date", "school_id"], ascending=[True, False, True]
-    ).drop_duplicates("row")
-    return last[["row", "school_id"]]
-
-
-def _school_year(days: pd.Series) -> pd.Series:
-    """Calendar year in which the school year of each day ends; a school year begins on July 1, as
-    budgets do.
-    """
-    years: pd.Series = days.dt.year + (days.dt.month >= 7).astype(int)
-    return years
-
-
-def _students_a_year(enrollments: pd.DataFrame, years: Sequence[int]) -> float:
-    """Students in the program in a year, on average over those of `years` that had any."""
-    start, end = pd.to_datetime(enrollments["start_date"]), pd.to_datetime(enrollments["end_date"])
-    counts = []
-    for year in years:
-        first, after = pd.Timestamp(year - 1, 7, 1), pd.Timestamp(year, 7, 1)
-        counts.append(
-            enrollments.loc[(start < after) & (end.isna() | (end >= first)), "student_id"].nunique()
-        )
-    held = [count for count in counts if count]
-    return float(np.mean(held)) if held else 0.0
-
-
-def _named(prefix: str, found: Estimate | None) -> dict[str, float]:
-    low, high = (np.nan, np.nan) if found is None else (found.lower, found.upper)
-    return {prefix: _value(found), f"{prefix}_lower": low, f"{prefix}_upper": high}
-
-
-def _value(found: Estimate | None) -> float:
-    return np.nan if found is None else found.value

@@ -27,17 +27,10 @@ from records.suppression.rounding import round_count
 from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from records.system.errors import UserError
 from records.system.files import write_atomic
-from training.effects.effects import (
-    GAIN,
-    NO_ESTIMATE_REASONS,
-    UNKNOWN,
-    Cost,
-    Effect,
-    JointVerdict,
-    ProgramEffect,
-    joint_verdicts,
-    session_costs,
-)
+from training.effects.costs import Cost, session_costs
+from training.effects.effects import GAIN, NO_ESTIMATE_REASONS, UNKNOWN, Effect
+from training.effects.joint_verdicts import JointVerdict, joint_verdicts
+from training.effects.program_effects import ProgramEffect
 from training.episodes.outcome import OutcomeDefinition
 from training.estimation.policy_value import Estimate
 

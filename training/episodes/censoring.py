@@ -1,13 +1,13 @@
-"""Outcomes that are not known: a student moved away, was given no mark or took no test within the
-window.
+"""Outcomes that were not observed: a student moved away, was given no grade or took no test within
+the window.
 
 Leaving such episodes out would compare those who stayed, and who stays differs between those with a
-support and those without. Each measure is completed instead: where it is known, it counts by one
-over the chance of being known (inverse probability of censoring weights), and what was expected of
-such a student stands for the rest. The mean of the completed outcome is right when either the
-chance or the expectation is. Source: Rubin & van der Laan (2007), "A doubly robust censoring
-unbiased transformation", International Journal of Biostatistics 3(1). It takes as given that, among
-students alike in features and support, those of whom nothing is known are no better or worse off.
+support and those without. Each measure is imputed instead: where it was observed, it counts by one
+over the probability of being observed (inverse probability of censoring weights), and an outcome
+model stands for the rest. The mean of the imputed outcome is right when either the probability or
+the outcome model is. Source: Rubin & van der Laan (2007), "A doubly robust censoring unbiased
+transformation", International Journal of Biostatistics 3(1). The assumption is that, among students
+alike in features and support, those not observed do no better or worse.
 """
 
 from __future__ import annotations
@@ -18,32 +18,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training.estimation.arrays import BoolArray, FloatArray
 from training.estimation.parallel import ONE_THREAD
-from training.estimation.pseudo_outcomes import (
-    BoolArray,
-    FloatArray,
-    append_treatment_dummies,
-    assign_folds,
-    cross_fit,
-)
+from training.estimation.pseudo_outcomes import append_treatment_dummies, assign_folds, cross_fit
 
 N_FOLDS = 5
 MIN_OBSERVED_PROBABILITY = 0.1
-"""Known outcomes count ten times at most: heavier weights would let single episodes decide."""
+"""Observed outcomes count ten times at most: heavier weights would let single episodes decide."""
 NOT_APPLICABLE_BELOW = 0.02
-"""Students who are alike and whose measure is known in fewer than one in fifty are ones it does not
-apply to (no marks in kindergarten): it counts as no change for them, whatever they were given."""
+"""Where a measure is observed for fewer than one in fifty similar students, it does not apply to
+them (no grades in kindergarten): it counts as no change, whatever support they received."""
 MIN_OBSERVED = 50
-"""Known episodes, below which there is nothing to learn from who is known and what of."""
+"""Observed episodes below which neither model can be fitted."""
 _TREES = (5, 10, 20, 40, 60, 100)
-_KNOWN = {
+_OBSERVED_MODEL = {
     "objective": "binary",
     "num_leaves": 8,
     "max_depth": 3,
     "lambda_l2": 5.0,
     "learning_rate": 0.1,
 }
-_POINTS = {
+_OUTCOME_MODEL = {
     "objective": "regression",
     "num_leaves": 8,
     "max_depth": 3,
@@ -55,85 +50,98 @@ _SHARED = {"verbosity": -1, "deterministic": True, "force_row_wise": True} | ONE
 
 @dataclass(frozen=True)
 class CensoringReport:
-    """How far one measure was known: a line of the report on an outcome.
+    """How far one measure was observed.
 
-    `effective`: known episodes, as the number that would weigh alike (Kish).
+    `effective_sample_size`: observed episodes, as the number of equally weighted ones that would be
+    as precise (Kish).
     """
 
     measure: str
     episodes: int
-    known: int
-    does_not_apply: int
-    effective: float
+    observed: int
+    not_applicable: int
+    effective_sample_size: float
 
 
 def impute_censored(
     points: pd.DataFrame,
     features: pd.DataFrame,
     support: pd.Series,
-    students: pd.Series,
+    clusters: pd.Series,
     seed: int = 0,
 ) -> tuple[pd.Series, list[CensoringReport]]:
-    """The sum of all measures, completed where some are not known.
+    """The sum of all measures, imputed where some were not observed.
 
     Args:
-        points: progress points by measure, NaN where unknown, shape (episodes, measures).
+        points: progress points by measure, NaN where not observed, shape (episodes, measures).
         features: what was known on the decision day, shape (episodes, features).
-        support, students: what was chosen, and who it was about, shape (episodes,).
+        support: what was chosen, shape (episodes,).
+        clusters: the student or school of each episode, never split between folds, shape
+            (episodes,).
 
     Returns:
-        Progress points, shape (episodes,), and a report for each measure. Where all is known, just
-        the sum.
+        Progress points, shape (episodes,), and a report for each measure. Where everything was
+        observed, just the sum.
 
     A measure that hardly anybody has counts as no change for the others; whether that is evidence
-    enough is for `training.episodes.episodes.require_evidence`.
+    enough is decided by `training.episodes.episodes.require_evidence`.
     """
-    codes, names = pd.factorize(support, sort=True)
-    given = append_treatment_dummies(features.to_numpy(dtype="float64"), codes, len(names))
-    folds = assign_folds(students, min(N_FOLDS, students.nunique()), seed)
-    whole, report = np.zeros(len(points)), []
+    treatment, supports = pd.factorize(support, sort=True)
+    inputs = append_treatment_dummies(features.to_numpy(dtype="float64"), treatment, len(supports))
+    folds = assign_folds(clusters, min(N_FOLDS, clusters.nunique()), seed)
+    outcome, reports = np.zeros(len(points)), []
     for measure in points.columns:
-        values, found = _completed(
-            str(measure), points[measure].to_numpy(dtype="float64"), given, folds, seed
+        values, report = _imputed(
+            str(measure), points[measure].to_numpy(dtype="float64"), inputs, folds, seed
         )
-        whole += values
-        report.append(found)
-    return pd.Series(whole, index=points.index), report
+        outcome += values
+        reports.append(report)
+    return pd.Series(outcome, index=points.index), reports
 
 
-def _completed(
-    measure: str, values: FloatArray, given: FloatArray, folds: NDArray[np.intp], seed: int
+def _imputed(
+    measure: str, values: FloatArray, inputs: FloatArray, folds: NDArray[np.intp], seed: int
 ) -> tuple[FloatArray, CensoringReport]:
-    known = np.isfinite(values)
-    if known.all():
-        return values, CensoringReport(measure, len(values), len(values), 0, float(len(values)))
-    if known.sum() < MIN_OBSERVED:
-        return np.where(known, values, 0.0), CensoringReport(
-            measure, len(values), int(known.sum()), int((~known).sum()), 0.0
-        )
-    chance = _chances(known, given, folds, seed)
-    expected = _expected(np.where(known, values, 0.0), known, given, folds, seed)
-    applies = known | (chance >= NOT_APPLICABLE_BELOW)
-    weight = known / np.maximum(chance, MIN_OBSERVED_PROBABILITY)
-    completed = np.where(
-        applies, expected + np.where(known, weight * (values - expected), 0.0), 0.0
+    is_observed = np.isfinite(values)
+    count, observed = len(values), int(is_observed.sum())
+    if observed == count:
+        return values, CensoringReport(measure, count, observed, 0, float(count))
+    if observed < MIN_OBSERVED:
+        report = CensoringReport(measure, count, observed, count - observed, 0.0)
+        return np.where(is_observed, values, 0.0), report
+    probability = _observed_probability(is_observed, inputs, folds, seed)
+    expected = _expected_values(
+        np.where(is_observed, values, 0.0), is_observed, inputs, folds, seed
     )
+    applies = is_observed | (probability >= NOT_APPLICABLE_BELOW)
+    weight = is_observed / np.maximum(probability, MIN_OBSERVED_PROBABILITY)
+    correction = np.where(is_observed, weight * (values - expected), 0.0)
+    imputed = np.where(applies, expected + correction, 0.0)
     effective = float(weight.sum() ** 2 / (weight**2).sum())
-    return completed, CensoringReport(
-        measure, len(values), int(known.sum()), int((~applies).sum()), effective
-    )
+    return imputed, CensoringReport(measure, count, observed, int((~applies).sum()), effective)
 
 
-def _chances(known: BoolArray, given: FloatArray, folds: NDArray[np.intp], seed: int) -> FloatArray:
-    """Chance that the measure is known, from models that did not see the student."""
-    found = cross_fit(
-        _KNOWN | _SHARED | {"seed": seed}, given, known.astype("float64"), folds, _TREES
-    )
-    return np.clip(found.unseen, 1e-6, 1 - 1e-6)
-
-
-def _expected(
-    values: FloatArray, known: BoolArray, given: FloatArray, folds: NDArray[np.intp], seed: int
+def _observed_probability(
+    is_observed: BoolArray, inputs: FloatArray, folds: NDArray[np.intp], seed: int
 ) -> FloatArray:
-    """What is expected of the measure, from models that did not see the student."""
-    return cross_fit(_POINTS | _SHARED | {"seed": seed}, given, values, folds, _TREES, known).unseen
+    """Probability that the measure is observed, out of fold."""
+    fit = cross_fit(
+        _OBSERVED_MODEL | _SHARED | {"seed": seed},
+        inputs,
+        is_observed.astype("float64"),
+        folds,
+        _TREES,
+    )
+    return np.clip(fit.out_of_fold, 1e-6, 1 - 1e-6)
+
+
+def _expected_values(
+    values: FloatArray,
+    is_observed: BoolArray,
+    inputs: FloatArray,
+    folds: NDArray[np.intp],
+    seed: int,
+) -> FloatArray:
+    """The expected measure, out of fold, from a model of the observed ones."""
+    parameters = _OUTCOME_MODEL | _SHARED | {"seed": seed}
+    return cross_fit(parameters, inputs, values, folds, _TREES, is_observed).out_of_fold

@@ -2,7 +2,7 @@
 
 Each measure is a change from before the decision to the days after it, so that a student is
 compared with nobody else. A measure is unknown (NaN) where the records do not hold both sides: the
-student moved away, was given no mark or took no test. What becomes of the unknown is for
+student moved away, was given no grade or took no test. Unknown measures are imputed by
 `training.episodes.censoring`.
 """
 
@@ -20,22 +20,29 @@ from typing import Any
 
 import pandas as pd
 
-from features.attendance import student_days
+from features.attendance import StudentDays, student_days
+from features.expressions import Day, TableExpr, date_of, table
 from records.access.scoped_records import ScopedRecords
-from records.snapshots.queries import DateLike, as_date
+from records.canonical.columns import (
+    Assessments,
+    BehaviorIncidents,
+    ColumnName,
+    CourseGrades,
+    Students,
+)
 from records.system.errors import UserError
 
 OUTCOME_FILE = Path(__file__).parent / "outcome.toml"
 MEASURE_UNITS: Mapping[str, str] = {
-    "attendance": "school days attended in every hundred",
-    "grades": "points of 100 in the course average",
-    "courses_passed": "courses passed in every hundred",
-    "assessments": "tenths of a standard deviation in the same test",
-    "incident_free_days": "school days without an incident in every hundred",
+    "attendance": "school days attended per 100",
+    "grades": "points in the course average (0-100)",
+    "courses_passed": "courses passed per 100",
+    "assessments": "tenths of a standard deviation on the same test",
+    "incident_free_days": "incident-free school days per 100",
 }
 """Every measure with its unit, in which one more is worth its weight."""
 BASELINE_LOOKBACK = timedelta(days=400)
-"""Marks and tests further back than this say nothing of where a student stood at a decision."""
+"""Grades and tests further back than this say nothing of where a student stood at a decision."""
 MIN_TESTED_STUDENTS = 30
 """Students with a result before, below which a test's standard deviation is too rough to measure
 growth by."""
@@ -46,12 +53,15 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "fewest_school_days": (5, 200),
     "passing_mark": (0, 100),
 }
+_INCIDENT_STUDENT, _INCIDENT_DATE, _INCIDENT = (
+    ColumnName("incident_student"),
+    ColumnName("incident_date"),
+    ColumnName("incident"),
+)
 
 
 class OutcomeError(UserError, ValueError):
-    """A file of weights that cannot be used; the message names the file, the entry and what would
-    be right.
-    """
+    """A file of weights that cannot be used; the message names the file and the entry."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +78,12 @@ class OutcomeDefinition:
     @classmethod
     @cache
     def declared(cls) -> OutcomeDefinition:
-        """The one that comes with Handrail."""
+        """The definition that comes with Handrail."""
         return cls.read(OUTCOME_FILE)
 
     @classmethod
     def of(cls, home: Path) -> OutcomeDefinition:
-        """The district's own, where `outcome.toml` lies beside its data; else the one that comes
-        with Handrail.
+        """The district's own definition: `outcome.toml` in `home`; else the one of Handrail.
 
         Raises:
             OutcomeError: as `read`.
@@ -84,11 +93,11 @@ class OutcomeDefinition:
 
     @classmethod
     def read(cls, file: Path) -> OutcomeDefinition:
-        """The outcome in a file.
+        """The definition in a file.
 
         Raises:
-            OutcomeError: it is no TOML, or an entry is missing, unknown, no number or out of its
-                range, or no weight is above zero.
+            OutcomeError: it is not TOML; an entry is missing, unknown, not a number or out of its
+                range; or no weight is above zero.
         """
         try:
             content = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -106,14 +115,12 @@ class OutcomeDefinition:
         for name, weight in weights.items():
             _check_number(f"{file}: weights.{name}", weight, 0, 100)
         if not any(weights.values()):
-            raise OutcomeError(
-                f"{file}: weights: one at least must be above 0, or there is nothing to learn from"
-            )
+            raise OutcomeError(f"{file}: weights: at least one weight must be above 0")
         return cls(**content, weights={name: float(weights[name]) for name in MEASURE_UNITS})
 
     @property
-    def counted(self) -> tuple[str, ...]:
-        """The measures that count, in the order of `MEASURE_UNITS`."""
+    def weighted_measures(self) -> tuple[str, ...]:
+        """The measures with a weight above zero, in the order of `MEASURE_UNITS`."""
         return tuple(name for name in MEASURE_UNITS if self.weights[name] > 0)
 
     @property
@@ -123,9 +130,7 @@ class OutcomeDefinition:
 
 
 def weights_of(home: Path, sha256: str) -> Mapping[str, float] | None:
-    """The weights of the district's outcome, if it is the one of this digest; None where it was
-    changed since.
-    """
+    """The weights of the district's outcome; None where its digest is not `sha256` any more."""
     try:
         outcome = OutcomeDefinition.of(home)
     except OutcomeError:
@@ -134,137 +139,162 @@ def weights_of(home: Path, sha256: str) -> Mapping[str, float] | None:
 
 
 def progress_points(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.DataFrame:
-    """Change of each counted measure from before `day` to the days after it, times its weight.
+    """Change of each weighted measure from before `day` to the days after it, times its weight.
 
     Returns:
-        Progress points, students x `outcome.counted`; NaN where a measure is not known on both
-        sides.
+        Progress points, students x `outcome.weighted_measures`; NaN where a measure is not known on
+        both sides.
     """
-    index = pd.Index(records.students, name="student_id", dtype=object)
-    found = {name: _CHANGES[name](records, day, outcome) for name in outcome.counted}
+    index = pd.Index(records.students, name=Students.STUDENT_ID, dtype=object)
+    measures = outcome.weighted_measures
+    changes = {measure: _CHANGES[measure](records, day, outcome) for measure in measures}
     points = {
-        name: outcome.weights[name] * change.astype("float64").reindex(index)
-        for name, change in found.items()
+        measure: outcome.weights[measure] * change.astype("float64").reindex(index)
+        for measure, change in changes.items()
     }
-    return pd.DataFrame(points, index=index, columns=list(outcome.counted), dtype="float64")
+    return pd.DataFrame(points, index=index, columns=list(measures), dtype="float64")
 
 
-def _attended(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.Series:
-    return _fewer(records.ask(_absences, day, outcome.window_days), outcome)
+def _attendance_change(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.Series:
+    return _decrease(records.ask(_absence_rates, day, outcome.window_days), outcome)
 
 
-def _incident_free(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.Series:
-    return _fewer(records.ask(_incidents, day, outcome.window_days), outcome)
+def _incident_free_change(
+    records: ScopedRecords, day: date, outcome: OutcomeDefinition
+) -> pd.Series:
+    return _decrease(records.ask(_incident_rates, day, outcome.window_days), outcome)
 
 
-def _fewer(rates: pd.DataFrame, outcome: OutcomeDefinition) -> pd.Series:
+def _decrease(rates: pd.DataFrame, outcome: OutcomeDefinition) -> pd.Series:
     """How much less there was after than before in every hundred school days, of those with enough
     on both sides.
     """
-    rates = rates.set_index("student_id")
-    enough = rates[rates[["days_before", "days_after"]].min(axis=1) >= outcome.fewest_school_days]
+    rates = rates.set_index(Students.STUDENT_ID)
+    fewest_days = rates[["days_before", "days_after"]].min(axis=1)
+    enough = rates[fewest_days >= outcome.fewest_school_days]
     return 100.0 * (enough["before"] - enough["after"])
 
 
-def _absences(records: ScopedRecords, day: DateLike, window: int) -> Any:
-    return _two_sides(student_days(records, day + timedelta(days=window)), day, "absent")
+def _absence_rates(records: ScopedRecords, day: Day, window_days: int) -> TableExpr:
+    days = student_days(records, day + timedelta(days=window_days))
+    return _rates_before_and_after(days, day, StudentDays.ABSENT)
 
 
-def _incidents(records: ScopedRecords, day: DateLike, window: int) -> Any:
-    days = student_days(records, day + timedelta(days=window))
+def _incident_rates(records: ScopedRecords, day: Day, window_days: int) -> TableExpr:
+    days = student_days(records, day + timedelta(days=window_days))
     incidents = (
-        records.table("behavior_incidents")
-        .select(incident_student="student_id", incident_date="date")
+        table(records, BehaviorIncidents.TABLE)
+        .select(incident_student=BehaviorIncidents.STUDENT_ID, incident_date=BehaviorIncidents.DATE)
         .distinct()
     )
     joined = days.left_join(
-        incidents, [("student_id", "incident_student"), ("date", "incident_date")]
+        incidents,
+        [(StudentDays.STUDENT_ID, _INCIDENT_STUDENT), (StudentDays.DATE, _INCIDENT_DATE)],
     )
-    marked = joined.mutate(incident=joined["incident_date"].notnull().cast("int64"))
-    return _two_sides(marked, day, "incident")
+    flagged = joined.mutate(incident=joined[_INCIDENT_DATE].notnull().cast("int64"))
+    return _rates_before_and_after(flagged, day, _INCIDENT)
 
 
-def _two_sides(days: Any, day: DateLike, what: str) -> Any:
-    """Share of school days with `what`, before and after, and how many days there are."""
-    later = days["date"] > as_date(day)
-    return days.group_by("student_id").aggregate(
-        before=days[what].mean(where=~later),
-        after=days[what].mean(where=later),
+def _rates_before_and_after(days: TableExpr, day: Day, flag: ColumnName) -> TableExpr:
+    """Share of school days with the flag, before and after, and how many days there are."""
+    later = days[StudentDays.DATE] > date_of(day)
+    return days.group_by(StudentDays.STUDENT_ID).aggregate(
+        before=days[flag].mean(where=~later),
+        after=days[flag].mean(where=later),
         days_before=(~later).cast("int64").sum(),
         days_after=later.cast("int64").sum(),
     )
 
 
-def _graded(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.Series:
-    return _higher(records.ask(_marks, day, outcome.window_days, None))
+def _grades_change(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.Series:
+    return _increase(records.ask(_average_grades, day, outcome.window_days, None))
 
 
-def _passed(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.Series:
-    return 100.0 * _higher(records.ask(_marks, day, outcome.window_days, outcome.passing_mark))
+def _courses_passed_change(
+    records: ScopedRecords, day: date, outcome: OutcomeDefinition
+) -> pd.Series:
+    shares = records.ask(_average_grades, day, outcome.window_days, outcome.passing_mark)
+    return 100.0 * _increase(shares)
 
 
-def _higher(averages: pd.DataFrame) -> pd.Series:
-    averages = averages.set_index("student_id").astype("float64")
+def _increase(averages: pd.DataFrame) -> pd.Series:
+    averages = averages.set_index(Students.STUDENT_ID).astype("float64")
     change: pd.Series = averages["after"] - averages["before"]
     return change
 
 
-def _marks(records: ScopedRecords, day: DateLike, window: int, passing: float | None) -> Any:
-    """Mean of the marks given in the window and of those of the year before it; with `passing`, the
-    share of those.
+def _average_grades(
+    records: ScopedRecords, day: Day, window_days: int, passing: float | None
+) -> TableExpr:
+    """Mean of the grades given in the window and of those of the year before it; with `passing`,
+    the share of grades that pass.
     """
-    marks = _within(records.table("course_grades"), day, window)
-    later = marks["date"] > as_date(day)
-    value = marks["grade"] if passing is None else (marks["grade"] >= passing).cast("float64")
-    return marks.group_by("student_id").aggregate(
+    grades = _in_lookback_and_window(
+        table(records, CourseGrades.TABLE), CourseGrades.DATE, day, window_days
+    )
+    later, grade = grades[CourseGrades.DATE] > date_of(day), grades[CourseGrades.GRADE]
+    value = grade if passing is None else (grade >= passing).cast("float64")
+    return grades.group_by(CourseGrades.STUDENT_ID).aggregate(
         before=value.mean(where=~later), after=value.mean(where=later)
     )
 
 
-def _within(rows: Any, day: DateLike, window: int) -> Any:
-    """Rows of the window and of `BASELINE_LOOKBACK`."""
+def _in_lookback_and_window(
+    rows: TableExpr, date_column: ColumnName, day: Day, window_days: int
+) -> TableExpr:
+    """Rows of `BASELINE_LOOKBACK` and of the window."""
+    date_ = rows[date_column]
     return rows.filter(
-        rows["date"] <= as_date(day + timedelta(days=window)),
-        rows["date"] > as_date(day - BASELINE_LOOKBACK),
+        date_ <= date_of(day + timedelta(days=window_days)),
+        date_ > date_of(day - BASELINE_LOOKBACK),
     )
 
 
-def _results(records: ScopedRecords, day: DateLike, window: int) -> Any:
-    tests = _within(records.table("assessments"), day, window)
-    return tests.select("student_id", "assessment", "measure", "date", "score")
+def _test_results(records: ScopedRecords, day: Day, window_days: int) -> TableExpr:
+    tests = _in_lookback_and_window(
+        table(records, Assessments.TABLE), Assessments.DATE, day, window_days
+    )
+    return tests.select(
+        Assessments.STUDENT_ID,
+        Assessments.ASSESSMENT,
+        Assessments.MEASURE,
+        Assessments.DATE,
+        Assessments.SCORE,
+    )
 
 
-def _grown(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.Series:
+def _assessments_change(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.Series:
     """Last result within the window less the last before it, in tenths of the test's standard
-    deviation before.
+    deviation before; the mean over a student's tests.
     """
-    rows = records.ask(_results, day, outcome.window_days)
-    rows["measure"] = rows["measure"].fillna("")
-    rows = rows.sort_values(["date", "score"])
-    later = pd.to_datetime(rows["date"]) > pd.Timestamp(day)
-    test, keys = ["assessment", "measure"], ["student_id", "assessment", "measure"]
-    before = rows[~later].groupby(keys)["score"].last()
-    after = rows[later].groupby(keys)["score"].last()
+    results = records.ask(_test_results, day, outcome.window_days)
+    results[Assessments.MEASURE] = results[Assessments.MEASURE].fillna("")
+    results = results.sort_values([Assessments.DATE, Assessments.SCORE])
+    later = pd.to_datetime(results[Assessments.DATE]) > pd.Timestamp(day)
+    test = [Assessments.ASSESSMENT, Assessments.MEASURE]
+    student_and_test = [Assessments.STUDENT_ID, *test]
+    before = results[~later].groupby(student_and_test)[Assessments.SCORE].last()
+    after = results[later].groupby(student_and_test)[Assessments.SCORE].last()
     spread = before.groupby(level=test).agg(["std", "count"])
-    usable = spread.loc[(spread["count"] >= MIN_TESTED_STUDENTS) & (spread["std"] > 0), "std"]
-    grown = (
+    is_usable = (spread["count"] >= MIN_TESTED_STUDENTS) & (spread["std"] > 0)
+    growth = (
         (after - before)
         .dropna()
         .rename("change")
         .reset_index()
-        .merge(usable.reset_index(), on=test)
+        .merge(spread.loc[is_usable, "std"].reset_index(), on=test)
     )
-    grown["tenths"] = 10.0 * grown["change"] / grown["std"]
-    change: pd.Series = grown.groupby("student_id")["tenths"].mean()
+    growth["tenths"] = 10.0 * growth["change"] / growth["std"]
+    change: pd.Series = growth.groupby(Assessments.STUDENT_ID)["tenths"].mean()
     return change
 
 
 _CHANGES: Mapping[str, Callable[[ScopedRecords, date, OutcomeDefinition], pd.Series]] = {
-    "attendance": _attended,
-    "grades": _graded,
-    "courses_passed": _passed,
-    "assessments": _grown,
-    "incident_free_days": _incident_free,
+    "attendance": _attendance_change,
+    "grades": _grades_change,
+    "courses_passed": _courses_passed_change,
+    "assessments": _assessments_change,
+    "incident_free_days": _incident_free_change,
 }
 
 

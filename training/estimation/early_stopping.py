@@ -1,6 +1,5 @@
-"""Boosted models that are grown step by step, until more trees no longer foretell what they have
-not seen.
-"""
+"""Boosted models that get trees step by step, until more trees no longer predict held-out rows
+better."""
 
 from __future__ import annotations
 
@@ -9,17 +8,16 @@ from typing import Any, TypeVar
 
 import lightgbm as lgb
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
+from training.estimation.arrays import FloatArray
 from training.estimation.parallel import ONE_THREAD
 
-FloatArray = NDArray[np.float64]
-Said = TypeVar("Said")
+Predictions = TypeVar("Predictions")
 PATIENCE = 2
-"""Counts in a row that foretell worse than the best before no more trees are grown."""
+"""Counts in a row that predict worse than the best before no more trees are added."""
 
-_SAID: Mapping[str, Callable[[FloatArray], FloatArray]] = {
+_FROM_RAW_SCORE: Mapping[str, Callable[[FloatArray], FloatArray]] = {
     "regression": lambda raw: raw,
     "binary": expit,
     "multiclass": lambda raw: softmax(raw, axis=1),
@@ -27,61 +25,69 @@ _SAID: Mapping[str, Callable[[FloatArray], FloatArray]] = {
 
 
 class StagedBooster:
-    """One model that gets trees step by step, and what it says of the rows that judge it.
+    """One model that gets trees step by step, and its predictions of held-out rows.
 
     Args:
         parameters: LightGBM's, with the objective "regression", "binary" or "multiclass".
-        data: what it learns from.
-        judged: rows that it does not learn from, shape (n, features).
+        data: what it is trained on.
+        held_out: rows that it is not trained on, shape (n, features).
     """
 
     def __init__(
-        self, parameters: Mapping[str, Any], data: lgb.Dataset, judged: FloatArray
+        self, parameters: Mapping[str, Any], data: lgb.Dataset, held_out: FloatArray
     ) -> None:
         self.model = lgb.Booster(dict(parameters), data)
-        self._said, self._judged = _SAID[str(parameters["objective"])], judged
-        self._trees, self._raw = 0, np.zeros(())
+        self._from_raw_score = _FROM_RAW_SCORE[str(parameters["objective"])]
+        self._held_out = held_out
+        self._n_trees, self._raw_score = 0, np.zeros(())
 
-    def grow(self, count: int) -> FloatArray:
-        """Predictions of the judged rows with so many trees, no fewer than before: shape (n,) or
-        (n, classes).
+    def predict_with(self, n_trees: int) -> FloatArray:
+        """Predictions of the held-out rows with this many trees, no fewer than before: shape (n,)
+        or (n, classes).
         """
-        for _ in range(count - self._trees):
+        for _ in range(n_trees - self._n_trees):
             self.model.update()
+        # Only the new trees are evaluated; raw scores of trees add up.
         added = self.model.predict(
-            self._judged,
-            start_iteration=self._trees,
-            num_iteration=count - self._trees,
+            self._held_out,
+            start_iteration=self._n_trees,
+            num_iteration=n_trees - self._n_trees,
             raw_score=True,
             **ONE_THREAD,
         )
-        self._raw, self._trees = self._raw + np.asarray(added, dtype="float64"), count
-        return self._said(self._raw)
+        self._raw_score = self._raw_score + np.asarray(added, dtype="float64")
+        self._n_trees = n_trees
+        return self._from_raw_score(self._raw_score)
 
 
 def select_rounds(
-    counts: Iterable[int], grow: Callable[[int], Said], missed: Callable[[Said], float]
-) -> tuple[int, Said]:
-    """The number of trees that foretells best, and what is said with it.
+    counts: Iterable[int],
+    predict_with: Callable[[int], Predictions],
+    loss: Callable[[Predictions], float],
+) -> tuple[int, Predictions]:
+    """The number of trees with the least loss, and the predictions with it.
 
     Args:
         counts: numbers of trees to try, ascending.
-        grow: what is said with so many trees.
-        missed: how far that is from what came; the least is best.
+        predict_with: held-out predictions with so many trees.
+        loss: of these predictions.
 
     Raises:
         ValueError: there are no counts.
     """
-    found: tuple[int, Said] | None = None
-    least, worse = np.inf, 0
+    best: tuple[int, Predictions] | None = None
+    least_loss, worse_in_a_row = np.inf, 0
     for count in counts:
-        said = grow(count)
-        far = missed(said)
-        if found is None or far < least:
-            found = count, said
-        worse, least = (0, far) if far < least else (worse + 1, least)
-        if worse == PATIENCE:
+        predictions = predict_with(count)
+        current_loss = loss(predictions)
+        if best is None or current_loss < least_loss:
+            best = count, predictions
+        if current_loss < least_loss:
+            worse_in_a_row, least_loss = 0, current_loss
+        else:
+            worse_in_a_row += 1
+        if worse_in_a_row == PATIENCE:
             break
-    if found is None:
+    if best is None:
         raise ValueError("there are no numbers of trees to try")
-    return found
+    return best

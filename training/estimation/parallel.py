@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import lightgbm as lgb
 import numpy as np
 
 One = TypeVar("One")
 Result = TypeVar("Result")
-ONE_THREAD = {"num_threads": 1}
+ONE_THREAD: dict[str, Any] = {"num_threads": 1}
 """LightGBM's parameter for what runs here."""
 
 

@@ -20,7 +20,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from training.estimation.pseudo_outcomes import MIN_PROPENSITY, FloatArray
+from training.estimation.arrays import FloatArray
+from training.estimation.pseudo_outcomes import MIN_PROPENSITY
 
 Actions = NDArray[np.intp]
 Clusters = pd.Series | NDArray[Any]

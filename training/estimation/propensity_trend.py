@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.estimation.pseudo_outcomes import BoolArray, FloatArray, PseudoOutcomes
+from training.estimation.arrays import BoolArray, FloatArray
+from training.estimation.pseudo_outcomes import PseudoOutcomes
 from training.estimation.shrinkage import MIN_TO_POOL, shrink_to_mean, shrink_to_zero
 
 _EXTREME = 0.005
@@ -54,7 +55,7 @@ def propensity_trend(found: PseudoOutcomes, odds: FloatArray, train: BoolArray) 
     slope = (weights * (x - middle) * (y - level)).sum(axis=0) / spread
     missed = y - level - slope * (x - middle)
     error = np.sqrt((weights**2 * (x - middle) ** 2 * missed**2).sum(axis=0)) / spread
-    line: FloatArray = level + _held(slope, error, found.noise) * (odds - middle)
+    line: FloatArray = level + _held(slope, error, found.residual_sd) * (odds - middle)
     return line
 
 

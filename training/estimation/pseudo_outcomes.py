@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from operator import methodcaller
 from typing import Any
 
@@ -20,14 +21,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training.estimation.arrays import BoolArray, FloatArray
 from training.estimation.early_stopping import StagedBooster, select_rounds
 from training.estimation.parallel import ONE_THREAD, parallel_map
 
 NONE = "none"
-"""The choice of no support."""
+"""The action of no support."""
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 MIN_PROPENSITY = 0.01
 _PROPENSITY_TREES = (5, 10, 20, 35, 50, 75, 100, 150)
 _OUTCOME_TREES = (20, 40, 80, 120, 180, 250)
@@ -61,29 +61,30 @@ class PseudoOutcomes:
     weights: FloatArray
     propensity: FloatArray
     """Shape (episodes, 1 + supports); the first column is that of no support."""
-    outcome: FloatArray
-    """Expected outcome, of the same shape as `propensity`."""
+    expected_outcome: FloatArray
+    """The outcome model's prediction for each action, of the same shape as `propensity`."""
 
-    noise: float
-    """Standard deviation of the outcome around what was expected of what was chosen."""
+    residual_sd: float
+    """Standard deviation of the outcome around the prediction for the action that was taken."""
 
 
 @dataclass(frozen=True)
 class CrossFit:
-    """Models by fold, how many trees of them count, and what those say of the rows that their model
-    did not see: a mean, a chance or, shape (n, classes), chances.
+    """Models by fold, how many of their trees count, and their predictions of the rows of their own
+    fold, which they were not trained on: means, probabilities or, shape (n, classes),
+    probabilities.
     """
 
     models: dict[int, lgb.Booster]
     trees: int
-    unseen: FloatArray
+    out_of_fold: FloatArray
 
 
-def assign_folds(students: pd.Series, n_folds: int, seed: int) -> NDArray[np.intp]:
-    """The fold of each episode, by student, so that nobody's own outcome trains what judges
-    them.
+def assign_folds(clusters: pd.Series, n_folds: int, seed: int) -> NDArray[np.intp]:
+    """The fold of each episode, shape (n,): all episodes of one student (or school) share a
+    fold.
     """
-    codes, uniques = pd.factorize(students, sort=True)
+    codes, uniques = pd.factorize(clusters, sort=True)
     shuffled = np.random.default_rng(seed).permutation(len(uniques))
     folds: NDArray[np.intp] = (shuffled[codes] % n_folds).astype(np.intp)
     return folds
@@ -96,45 +97,46 @@ def pseudo_outcomes(
     supports: tuple[str, ...],
     folds: NDArray[np.intp],
     seed: int,
-    smallest_propensity: float = MIN_PROPENSITY,
+    min_propensity: float = MIN_PROPENSITY,
 ) -> PseudoOutcomes:
     """Cross-fitted pseudo-outcomes of every support for every episode. Episodes with another
     support inform nothing.
 
-    How many trees the models have is chosen by how well they foretell the folds that they did not
-    see, so that a small past does not get propensities that are surer than it can know.
+    The number of trees is the one that predicts the other folds best, so that a small past does not
+    get propensities more certain than it can know.
+
+    Args:
+        features: what was known on the decision day, shape (episodes, features).
+        support: what was chosen: "none" or a support.
+        outcome: what followed, in progress points.
+        supports: the supports to estimate.
+        folds: the fold of each episode (`assign_folds`).
+        min_propensity: propensities below this are raised to it.
     """
-    names = (NONE, *supports)
-    treatment = np.asarray(pd.Categorical(support, categories=names).codes, dtype=np.intp)
+    actions = (NONE, *supports)
+    taken = np.asarray(pd.Categorical(support, categories=actions).codes, dtype=np.intp)
     rows = features.to_numpy(dtype="float64")
     target = outcome.to_numpy(dtype="float64")
-    given = append_treatment_dummies(rows, treatment, len(names))
-    chances = cross_fit(
-        _PROPENSITY | {"num_class": len(names), "seed": seed},
+    propensity_fit = cross_fit(
+        _PROPENSITY | {"num_class": len(actions), "seed": seed},
         rows,
-        treatment,
+        taken,
         folds,
         _PROPENSITY_TREES,
     )
-    propensity = np.clip(chances.unseen, smallest_propensity, 1.0)
-    followed = cross_fit(_OUTCOME | {"seed": seed}, given, target, folds, _OUTCOME_TREES)
-    expected = np.zeros((len(rows), len(names)))
+    propensity = np.clip(propensity_fit.out_of_fold, min_propensity, 1.0)
+    inputs = append_treatment_dummies(rows, taken, len(actions))
+    outcome_fit = cross_fit(_OUTCOME | {"seed": seed}, inputs, target, folds, _OUTCOME_TREES)
+    expected = _expected_by_action(outcome_fit, rows, folds, len(actions))
 
-    def expect(which: tuple[int, int]) -> None:
-        place, fold = which
-        judged = folds == fold
-        asked = append_treatment_dummies(rows[judged], np.full(judged.sum(), place), len(names))
-        expected[judged, place] = followed.models[fold].predict(
-            asked, num_iteration=followed.trees, **ONE_THREAD
-        )
-
-    parallel_map(expect, [(place, fold) for place in range(len(names)) for fold in followed.models])
-    untreated = (treatment == 0) * (target - expected[:, 0]) / propensity[:, 0]
-    treated = np.eye(len(names))[treatment] * (target[:, None] - expected) / propensity
-    values = expected[:, 1:] - expected[:, :1] + treated[:, 1:] - untreated[:, None]
+    residual = target[:, None] - expected
+    correction_none = (taken == 0) * residual[:, 0] / propensity[:, 0]
+    correction = np.eye(len(actions))[taken] * residual / propensity
+    values = expected[:, 1:] - expected[:, :1] + correction[:, 1:] - correction_none[:, None]
+    # The inverse of the variance that the two propensities alone give a pseudo-outcome.
     weights = 1.0 / (1.0 / propensity[:, 1:] + 1.0 / propensity[:, :1])
-    noise = float(np.sqrt(((target - followed.unseen) ** 2).mean()))
-    return PseudoOutcomes(supports, values, weights, propensity, expected, noise)
+    residual_sd = float(np.sqrt(((target - outcome_fit.out_of_fold) ** 2).mean()))
+    return PseudoOutcomes(supports, values, weights, propensity, expected, residual_sd)
 
 
 def cross_fit(
@@ -145,57 +147,39 @@ def cross_fit(
     counts: Sequence[int],
     usable: BoolArray | None = None,
 ) -> CrossFit:
-    """A LightGBM model for each fold, learned from the usable rows of the others.
+    """A LightGBM model for each fold, trained on the usable rows of the others.
 
-    All have as many trees, the one of `counts` with which they foretell best the usable rows that
-    they did not see. Once two counts in a row foretold worse than the best, no more trees are
-    grown.
+    All have the same number of trees: the one of `counts` that predicts the usable out-of-fold rows
+    best. Once two counts in a row were worse than the best, no more trees are added.
 
     Args:
-        target: for the objective "multiclass" the place of the class, for "binary" zero or one.
+        rows: inputs, shape (n, features).
+        target: what to predict, shape (n,): for the objective "multiclass" the index of the class,
+            for "binary" zero or one.
+        folds: the fold of each row, shape (n,).
+        usable: rows to train and to evaluate on, shape (n,); by default all.
     """
-    used = np.ones(len(folds), dtype=bool) if usable is None else usable
+    is_usable = np.ones(len(folds), dtype=bool) if usable is None else usable
 
-    def growing(fold: int) -> StagedBooster:
-        train = used & (folds != fold)
-        sized = _sized(parameters, train)
+    def staged_booster(fold: int) -> StagedBooster:
+        train = is_usable & (folds != fold)
+        sized = _with_leaf_size(parameters, train)
         return StagedBooster(
             sized, lgb.Dataset(rows[train], target[train], params=sized), rows[folds == fold]
         )
 
-    models = {int(fold): growing(int(fold)) for fold in np.unique(folds)}
+    boosters = {int(fold): staged_booster(int(fold)) for fold in np.unique(folds)}
 
-    def grow(count: int) -> FloatArray:
-        return _together(parallel_map(methodcaller("grow", count), models.values()), folds, models)
+    def predict_with(n_trees: int) -> FloatArray:
+        by_fold = parallel_map(methodcaller("predict_with", n_trees), boosters.values())
+        return _merged_folds(by_fold, folds, boosters)
 
-    trees, unseen = select_rounds(
-        counts, grow, lambda said: _missed(parameters["objective"], said[used], target[used])
-    )
-    return CrossFit({fold: one.model for fold, one in models.items()}, trees, unseen)
+    def loss(predictions: FloatArray) -> float:
+        return _loss(parameters["objective"], predictions[is_usable], target[is_usable])
 
-
-def _together(
-    parts: Sequence[FloatArray], folds: NDArray[np.intp], counted: Iterable[int]
-) -> FloatArray:
-    """What the folds' models say of the rows that they did not see."""
-    whole = np.zeros((len(folds), *parts[0].shape[1:]))
-    for fold, own in zip(counted, parts, strict=True):
-        whole[folds == fold] = own
-    return whole
-
-
-def _missed(objective: str, said: FloatArray, target: NDArray[Any]) -> float:
-    """How far predictions are from what came: squared error, or the surprise at a choice."""
-    if objective == "regression":
-        return float(((target - said) ** 2).mean())
-    binary = objective == "binary"
-    chance = np.where(target > 0, said, 1 - said) if binary else said[np.arange(len(said)), target]
-    return float(-np.log(np.maximum(chance, 1e-6)).mean())
-
-
-def _sized(parameters: Mapping[str, Any], train: BoolArray) -> dict[str, Any]:
-    """The same with leaves that a small past can fill."""
-    return dict(parameters) | {"min_data_in_leaf": max(10, min(100, int(train.sum()) // 100))}
+    trees, out_of_fold = select_rounds(counts, predict_with, loss)
+    models = {fold: booster.model for fold, booster in boosters.items()}
+    return CrossFit(models, trees, out_of_fold)
 
 
 def append_treatment_dummies(
@@ -205,3 +189,51 @@ def append_treatment_dummies(
     count - 1).
     """
     return np.hstack([rows, np.eye(count)[treatment][:, 1:]])
+
+
+def _expected_by_action(
+    fit: CrossFit, rows: FloatArray, folds: NDArray[np.intp], n_actions: int
+) -> FloatArray:
+    """What each row's out-of-fold outcome model predicts for each action, shape (n, actions)."""
+
+    def predict(action_and_fold: tuple[int, int]) -> tuple[int, BoolArray, FloatArray]:
+        action, fold = action_and_fold
+        held_out = folds == fold
+        inputs = append_treatment_dummies(
+            rows[held_out], np.full(held_out.sum(), action), n_actions
+        )
+        predictions = fit.models[fold].predict(inputs, num_iteration=fit.trees, **ONE_THREAD)
+        return action, held_out, np.asarray(predictions)
+
+    expected = np.zeros((len(rows), n_actions))
+    for action, held_out, predictions in parallel_map(
+        predict, product(range(n_actions), fit.models)
+    ):
+        expected[held_out, action] = predictions
+    return expected
+
+
+def _merged_folds(
+    predictions: Sequence[FloatArray], folds: NDArray[np.intp], fold_order: Iterable[int]
+) -> FloatArray:
+    """Predictions by fold, put together in the order of the rows."""
+    merged = np.zeros((len(folds), *predictions[0].shape[1:]))
+    for fold, fold_predictions in zip(fold_order, predictions, strict=True):
+        merged[folds == fold] = fold_predictions
+    return merged
+
+
+def _loss(objective: str, predictions: FloatArray, target: NDArray[Any]) -> float:
+    """Mean squared error, or mean negative log-likelihood."""
+    if objective == "regression":
+        return float(((target - predictions) ** 2).mean())
+    if objective == "binary":
+        likelihood = np.where(target > 0, predictions, 1 - predictions)
+    else:
+        likelihood = predictions[np.arange(len(predictions)), target]
+    return float(-np.log(np.maximum(likelihood, 1e-6)).mean())
+
+
+def _with_leaf_size(parameters: Mapping[str, Any], train: BoolArray) -> dict[str, Any]:
+    """The parameters with leaves that a small past can fill: a hundredth of the rows, 10 to 100."""
+    return dict(parameters) | {"min_data_in_leaf": max(10, min(100, int(train.sum()) // 100))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.estimation.pseudo_outcomes import FloatArray
+from training.estimation.arrays import FloatArray
 
 MIN_TO_POOL = 4
 """Estimates from which on the others say how far one of them is likely to lie from their mean."""

@@ -29,14 +29,15 @@ from scipy.stats import chi2
 from features.catalog import FEATURES_BY_NAME
 from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from training.episodes.episodes import DecisionDay, Episodes
+from training.estimation.arrays import FloatArray
 from training.estimation.policy_value import FEW_CLUSTERS, Estimate, clustered_mean
-from training.estimation.pseudo_outcomes import FloatArray
 from training.evaluation.evaluate import (
     EvaluationSet,
     best_support_benefits,
     calibration_rows,
 )
-from training.ranking.ranker import BenefitRanker, coarsen
+from training.ranking.coarsening import coarsen
+from training.ranking.ranker import BenefitRanker
 
 BINS = 10
 MODERATE_PSI, MAJOR_PSI = 0.1, 0.25
@@ -357,7 +358,7 @@ def compare_feature(
 def realized_benefit(found: EvaluationSet, ranker: BenefitRanker) -> RealizedBenefit:
     """What a ranker predicted on episodes that it did not learn from, and what it came to."""
     predicted, came = best_support_benefits(found, ranker)
-    students, usual = found.episodes.student.to_numpy(), float(predicted.mean())
+    students, usual = found.episodes.cluster.to_numpy(), float(predicted.mean())
     gap = clustered_mean(came - predicted, students)
     fifths = tuple(
         Quintile(

@@ -1,10 +1,10 @@
-"""Off-policy evaluation: what a policy would have been worth on episodes that it never learned
-from.
+"""Off-policy evaluation: what a ranker's policy would have been worth on episodes it was not
+trained on.
 
-Episodes that judge, and all that is known of a ranker judged by them: values, overlap, calibration.
-Chances and expectations of each judged episode come from models that did not see its student. What
-leaves this room of the numbers of students is rounded to ten, and left out below the smallest cell
-(`records.suppression.small_numbers`, R60): a table of overlap must not tell of a child.
+An evaluation set holds held-out episodes with out-of-fold propensities and expected outcomes; an
+evaluation holds a ranker's value, overlap and calibration on it. Published numbers of students are
+rounded to ten and suppressed below the smallest cell (R60): a table of overlap must not identify a
+child.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from training.episodes.episodes import Episodes, NotEnoughEvidence
+from training.estimation.arrays import BoolArray, FloatArray
 from training.estimation.policy_value import (
     Actions,
     PolicyValue,
@@ -28,28 +29,24 @@ from training.estimation.policy_value import (
     overlap_histogram,
     policy_value,
 )
-from training.estimation.pseudo_outcomes import (
-    NONE,
-    BoolArray,
-    FloatArray,
-    assign_folds,
-    pseudo_outcomes,
-)
+from training.estimation.pseudo_outcomes import NONE, assign_folds, pseudo_outcomes
 from training.estimation.sensitivity import e_value_sentence
 from training.ranking.ranker import BenefitRanker
 from training.ranking.suggestions import choose_actions
 
 N_CALIBRATION_BINS = 5
-TREATED_PHRASE = "got what it would choose"
+TREATED_PHRASE = "received the support it would choose"
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Judged episodes only, with arrays of shape (n,) and (n, 1 + supports), the first column that
-    of none.
+    """Held-out episodes with what models of other students say of them.
 
-    `benefit`: doubly robust pseudo-outcomes of the supports, shape (n, supports).
+    Attributes:
+        taken: the action of each episode: 0 for none, else 1 + the index in `supports`, shape (n,).
+        propensity, expected: of each action, shape (n, 1 + supports).
+        pseudo_outcome: doubly robust, of each support, shape (n, supports).
     """
 
     episodes: Episodes
@@ -57,7 +54,7 @@ class EvaluationSet:
     taken: Actions
     propensity: FloatArray
     expected: FloatArray
-    benefit: FloatArray
+    pseudo_outcome: FloatArray
     small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS
 
     def __len__(self) -> int:
@@ -70,11 +67,12 @@ class EvaluationSet:
 
     @property
     def places(self) -> int:
-        """How many of them got a support in the past."""
+        """How many of the episodes received a support in the past."""
         return int((self.taken > 0).sum())
 
     @property
     def days(self) -> list[date]:
+        """The decision days of the episodes, in order."""
         return distinct_days(self.episodes.decision_date)
 
     @property
@@ -91,17 +89,20 @@ class EvaluationSet:
         return float(self.reward.std(ddof=1))
 
     def choices(self, ranker: BenefitRanker, programs: pd.DataFrame, places: int | None) -> Actions:
-        """What the ranker would choose, as places among (none, *supports), shape (n,)."""
-        chosen = choose_actions(ranker, self.episodes.features, programs, places)
-        among: Actions = np.array(
+        """The action the ranker would choose for each episode, an index as in `taken`, shape
+        (n,).
+        """
+        actions = choose_actions(ranker, self.episodes.features, programs, places)
+        # The ranker numbers its own supports, which may be fewer and in another order.
+        index_here: Actions = np.array(
             [0, *(1 + self.supports.index(name) for name in ranker.supports_)], dtype=np.intp
         )
-        return among[chosen]
+        return index_here[actions]
 
-    def value(self, chosen: Actions) -> PolicyValue:
-        """What these choices would have been worth."""
+    def value(self, actions: Actions) -> PolicyValue:
+        """What these actions would have been worth."""
         return policy_value(
-            self.reward, self.taken, chosen, self.propensity, self.expected, self.episodes.student
+            self.reward, self.taken, actions, self.propensity, self.expected, self.episodes.cluster
         )
 
     def published(self, count: float) -> int | None:
@@ -114,10 +115,10 @@ class EvaluationSet:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One ranker's policy, judged: `same_places` with as many places as the past had, `no_limit`
-    without that limit.
+    """One ranker's policy: `same_places` at the capacity of the past, `no_limit` without a limit.
 
-    `overlap` and `calibration` are tables to publish: small numbers of students are None in them.
+    `deviation` is the standard deviation of the outcome. `overlap` and `calibration` are tables to
+    publish: small numbers of students are None in them.
     """
 
     first_day: date
@@ -133,15 +134,13 @@ class Evaluation:
 
     @property
     def sensitivity(self) -> str:
-        """What to print beside the gain at the same places."""
-        return (
-            e_value_sentence(self.same_places.gain, self.deviation, TREATED_PHRASE)
-            if self.deviation > 0
-            else ""
-        )
+        """The sentence to print with the gain at the same capacity; empty where there is none."""
+        if not self.deviation > 0:
+            return ""
+        return e_value_sentence(self.same_places.gain, self.deviation, TREATED_PHRASE)
 
     def metrics(self) -> dict[str, float]:
-        """Flat figures, as an experiment tracker wants them."""
+        """Flat figures, as an experiment tracker needs them."""
         values = {
             "episodes": float(self.episodes),
             "treated_share": self.places / self.episodes,
@@ -152,77 +151,83 @@ class Evaluation:
         return values
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as JSON wants them."""
-        found = asdict(self) | {
+        """Plain values, as JSON needs them."""
+        values = asdict(self) | {
             "first_day": str(self.first_day),
             "last_day": str(self.last_day),
             "sensitivity": self.sensitivity,
         }
-        plain: dict[str, Any] = nan_to_none(found)
+        plain: dict[str, Any] = nan_to_none(values)
         return plain
 
 
 def evaluation_set(
     episodes: Episodes,
-    judged: BoolArray,
+    held_out: BoolArray,
     supports: tuple[str, ...],
     seed: int,
     small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> EvaluationSet:
-    """The judged ones of all episodes, from which chances and expectations are learned,
-    cross-fitted by student.
+    """The held-out episodes, with propensities and expected outcomes cross-fitted on all.
 
-    Episodes with another support than `supports` are left out.
+    Args:
+        episodes: all that there are; those with another support than `supports` are left out.
+        held_out: which of them to evaluate on, shape (episodes,).
+        supports: the supports of the rankers to be evaluated.
+        seed: of the folds.
 
     Raises:
-        NotEnoughEvidence: nobody got a support in a judged episode.
+        NotEnoughEvidence: nobody received a support in a held-out episode.
     """
     informative = episodes.support.isin([NONE, *supports]).to_numpy()
-    episodes, judged = (
-        episodes.take(np.flatnonzero(informative).astype(np.intp)),
-        judged[informative],
-    )
-    if not (episodes.support[judged] != NONE).any():
+    episodes = episodes.take(np.flatnonzero(informative).astype(np.intp))
+    held_out = held_out[informative]
+    if not (episodes.support[held_out] != NONE).any():
         raise NotEnoughEvidence(
-            "there is not enough evidence to judge by: nobody started a support on a judged day"
+            "not enough data to evaluate: no student started a support on an evaluation day"
         )
-    found = pseudo_outcomes(
+    targets = pseudo_outcomes(
         episodes.features,
         episodes.support,
         episodes.outcome,
         supports,
-        assign_folds(episodes.student, 5, seed),
+        assign_folds(episodes.cluster, 5, seed),
         seed,
     )
-    own = episodes.take(np.flatnonzero(judged).astype(np.intp)).completed(seed)
-    taken = np.asarray(
-        pd.Categorical(own.support, categories=[NONE, *supports]).codes, dtype=np.intp
-    )
+    own = episodes.take(np.flatnonzero(held_out).astype(np.intp)).with_imputed_outcome(seed)
+    taken = pd.Categorical(own.support, categories=[NONE, *supports]).codes
     return EvaluationSet(
-        own,
-        supports,
-        taken,
-        found.propensity[judged],
-        found.outcome[judged],
-        found.values[judged],
-        small_numbers,
+        episodes=own,
+        supports=supports,
+        taken=np.asarray(taken, dtype=np.intp),
+        propensity=targets.propensity[held_out],
+        expected=targets.expected_outcome[held_out],
+        pseudo_outcome=targets.values[held_out],
+        small_numbers=small_numbers,
     )
 
 
-def evaluate(found: EvaluationSet, ranker: BenefitRanker, programs: pd.DataFrame) -> Evaluation:
-    """A fitted ranker's policy on episodes that it did not learn from."""
-    limited, free = (found.choices(ranker, programs, places) for places in (found.places, None))
+def evaluate(evaluated: EvaluationSet, ranker: BenefitRanker, programs: pd.DataFrame) -> Evaluation:
+    """A fitted ranker's policy on episodes it was not trained on.
+
+    Args:
+        evaluated: the episodes.
+        ranker: fitted; its supports are among those of `evaluated`.
+        programs: which grades each support is open to.
+    """
+    at_same_capacity = evaluated.choices(ranker, programs, evaluated.places)
+    without_limit = evaluated.choices(ranker, programs, None)
     return Evaluation(
-        found.first_day,
-        found.last_day,
-        len(found),
-        found.places,
-        float((free > 0).mean()),
-        found.value(limited),
-        found.value(free),
-        found.deviation,
-        tuple(overlap_rows(found, limited)),
-        tuple(calibration_rows(found, ranker)),
+        first_day=evaluated.first_day,
+        last_day=evaluated.last_day,
+        episodes=len(evaluated),
+        places=evaluated.places,
+        suggested_share=float((without_limit > 0).mean()),
+        same_places=evaluated.value(at_same_capacity),
+        no_limit=evaluated.value(without_limit),
+        deviation=evaluated.deviation,
+        overlap=tuple(overlap_rows(evaluated, at_same_capacity)),
+        calibration=tuple(calibration_rows(evaluated, ranker)),
     )
 
 
@@ -233,24 +238,24 @@ def evaluate_on_later_days(
     seed: int = 0,
     small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> Evaluation:
-    """Let `ranker` learn from the earlier two thirds of the decision days, and judge it on the
-    later ones.
+    """Train `ranker` on the earlier two thirds of the decision days and evaluate it on the later
+    ones.
 
     Raises:
-        NotEnoughEvidence: there are too few decision days, or nobody got a support on the later
-            ones.
+        NotEnoughEvidence: there are too few decision days, or nobody received a support on the
+            later ones.
     """
     later = later_days_mask(episodes)
     supports = ranker.supports or tuple(sorted(set(episodes.support) - {NONE}))
-    found = evaluation_set(episodes, later, tuple(supports), seed, small_numbers)
+    evaluated = evaluation_set(episodes, later, tuple(supports), seed, small_numbers)
     earlier = training_split(episodes, later, seed)
-    ranker.fit(earlier.features, earlier.outcome, earlier.support, earlier.student)
-    return evaluate(found, ranker, programs)
+    ranker.fit(earlier.features, earlier.outcome, earlier.support, earlier.cluster)
+    return evaluate(evaluated, ranker, programs)
 
 
-def training_split(episodes: Episodes, judged: BoolArray, seed: int) -> Episodes:
-    """The episodes that do not judge, with outcomes completed from themselves alone."""
-    return episodes.take(np.flatnonzero(~judged).astype(np.intp)).completed(seed)
+def training_split(episodes: Episodes, held_out: BoolArray, seed: int) -> Episodes:
+    """The episodes that are not held out, with outcomes imputed from themselves alone."""
+    return episodes.take(np.flatnonzero(~held_out).astype(np.intp)).with_imputed_outcome(seed)
 
 
 def later_days_mask(episodes: Episodes) -> BoolArray:
@@ -262,10 +267,11 @@ def later_days_mask(episodes: Episodes) -> BoolArray:
     days: NDArray[Any] = np.sort(episodes.decision_date.unique())
     if len(days) < 2:
         raise NotEnoughEvidence(
-            f"there is not enough evidence to judge by: {len(days)} decision days, of which the "
-            "later ones must judge what the earlier ones teach"
+            f"not enough data to evaluate: {len(days)} decision days; a model is trained on the"
+            " earlier ones and evaluated on the later ones"
         )
-    later: BoolArray = (episodes.decision_date >= days[max(1, round(len(days) * 2 / 3))]).to_numpy()
+    first_later_day = days[max(1, round(len(days) * 2 / 3))]
+    later: BoolArray = (episodes.decision_date >= first_later_day).to_numpy()
     return later
 
 
@@ -274,90 +280,93 @@ def distinct_days(decision_date: pd.Series) -> list[date]:
     return sorted(pd.to_datetime(decision_date).dt.date.unique())
 
 
-def overlap_rows(found: EvaluationSet, chosen: Actions) -> Iterator[Row]:
-    """How likely past practice was to choose what the policy does, by support: episodes in each
-    range of chances.
+def overlap_rows(evaluated: EvaluationSet, actions: Actions) -> Iterator[Row]:
+    """How likely past practice was to choose what the policy does: episodes by action and range of
+    propensity.
     """
-    for row in overlap_histogram(chosen, found.propensity).rows((NONE, *found.supports)):
-        yield row | {"episodes": found.published(float(row["episodes"]))}
+    for row in overlap_histogram(actions, evaluated.propensity).rows((NONE, *evaluated.supports)):
+        yield row | {"episodes": evaluated.published(float(row["episodes"]))}
 
 
-def calibration_rows(found: EvaluationSet, ranker: BenefitRanker) -> Iterator[Row]:
-    """What was predicted of each student's best support and what it came to, doubly robust, by
+def calibration_rows(evaluated: EvaluationSet, ranker: BenefitRanker) -> Iterator[Row]:
+    """The predicted benefit of each student's best support and the realized one, doubly robust, by
     fifths of the former.
 
-    Nothing where a fifth may stand for fewer students than the smallest cell.
+    No row where a fifth may stand for fewer students than the smallest cell.
     """
-    predicted, realised = best_support_benefits(found, ranker)
-    students = found.episodes.student.to_numpy()
-    for place, rows in enumerate(
-        np.array_split(np.argsort(predicted, kind="stable"), N_CALIBRATION_BINS)
-    ):
-        episodes = found.published(len(rows))
+    predicted, realized = best_support_benefits(evaluated, ranker)
+    clusters = evaluated.episodes.cluster.to_numpy()
+    fifths = np.array_split(np.argsort(predicted, kind="stable"), N_CALIBRATION_BINS)
+    for number, rows in enumerate(fifths, start=1):
+        episodes = evaluated.published(len(rows))
         if episodes is not None:
-            came = clustered_mean(realised[rows], students[rows])
+            mean = clustered_mean(realized[rows], clusters[rows])
             yield {
-                "fifth": place + 1,
+                "fifth": number,
                 "predicted": float(predicted[rows].mean()),
-                "realised": came.value,
-                "lower": came.lower,
-                "upper": came.upper,
+                "realised": mean.value,
+                "lower": mean.lower,
+                "upper": mean.upper,
                 "episodes": episodes,
             }
 
 
 def best_support_benefits(
-    found: EvaluationSet, ranker: BenefitRanker
+    evaluated: EvaluationSet, ranker: BenefitRanker
 ) -> tuple[FloatArray, FloatArray]:
-    """What the ranker predicts of each student's best support, and its doubly robust
-    pseudo-outcome, shape (n,).
+    """The predicted benefit of each student's best support and its pseudo-outcome, shape (n,)
+    each.
     """
-    benefits = ranker.benefits(found.episodes.features)
+    benefits = ranker.benefits(evaluated.episodes.features)
     means = np.column_stack([benefits[name].mean for name in ranker.supports_])
-    among = np.array([found.supports.index(name) for name in ranker.supports_])
-    return means.max(axis=1), found.benefit[np.arange(len(found)), among[means.argmax(axis=1)]]
+    index_here = np.array([evaluated.supports.index(name) for name in ranker.supports_])
+    best = index_here[means.argmax(axis=1)]
+    return means.max(axis=1), evaluated.pseudo_outcome[np.arange(len(evaluated)), best]
 
 
 def importance_rows(
     ranker: BenefitRanker, features: pd.DataFrame, families: Mapping[str, str], rows: int = 300
 ) -> list[Row]:
-    """Mean absolute SHAP contribution to the benefit of a support by family of features, in
-    progress points.
+    """Mean absolute SHAP contribution to a support's benefit by family of features, in progress
+    points.
 
     Args:
-        features: students to ask about; evenly spaced ones, as many as `rows`, are.
+        ranker: fitted.
+        features: of students, of whom `rows` evenly spaced ones are used.
         families: the family of each feature by name.
+        rows: the number of students to use.
     """
-    asked = features.iloc[np.linspace(0, len(features) - 1, min(rows, len(features))).astype(int)]
-    names = np.array([families[name] for name in ranker.feature_names_])
-    sizes: dict[str, list[float]] = {family: [] for family in sorted(set(names))}
+    sample = features.iloc[np.linspace(0, len(features) - 1, min(rows, len(features))).astype(int)]
+    family_of = np.array([families[name] for name in ranker.feature_names_])
+    sizes: dict[str, list[float]] = {family: [] for family in sorted(set(family_of))}
     for support in ranker.supports_:
-        _, parts = ranker.contributions(asked, support)
-        for family, found in sizes.items():
-            found.append(float(np.abs(parts[:, names == family].sum(axis=1)).mean()))
-    found_rows: list[Row] = [
-        {"family": family, "points": float(np.mean(found))} for family, found in sizes.items()
+        _, contributions = ranker.contributions(sample, support)
+        for family, by_support in sizes.items():
+            of_family = contributions[:, family_of == family].sum(axis=1)
+            by_support.append(float(np.abs(of_family).mean()))
+    importance: list[Row] = [
+        {"family": family, "points": float(np.mean(by_support))}
+        for family, by_support in sizes.items()
     ]
-    return sorted(found_rows, key=lambda row: -row["points"])
+    return sorted(importance, key=lambda row: -row["points"])
 
 
 def nan_to_none(value: Any) -> Any:
-    """The same with None for each number that is none, and lists for tuples: what strict JSON can
-    hold.
+    """A value as strict JSON can hold it: None for NaN and infinity, lists for tuples, at every
+    depth.
     """
     if isinstance(value, Mapping):
-        return {name: nan_to_none(one) for name, one in value.items()}
+        return {name: nan_to_none(item) for name, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [nan_to_none(one) for one in value]
+        return [nan_to_none(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, float]:
-    found: dict[str, float] = {}
+    flat: dict[str, float] = {}
     for name, value in values.items():
-        found |= (
-            _flat(f"{prefix}{name}.", value)
-            if isinstance(value, Mapping)
-            else {f"{prefix}{name}": float(value)}
-        )
-    return found
+        if isinstance(value, Mapping):
+            flat |= _flat(f"{prefix}{name}.", value)
+        else:
+            flat[f"{prefix}{name}"] = float(value)
+    return flat

@@ -1,14 +1,13 @@
-"""Is a candidate better than the champion? Two policies on the same episodes, with the same number
-of places.
+"""Is a candidate better than the champion? Two policies on the same episodes at the same capacity.
 
-What one policy would have been worth is far less sure than what it would have been worth beyond
-another: on most students both choose alike, and what is unknown of them cancels. So the difference
-is taken episode by episode, and its interval is clustered by student. "Better" is said only where
-the whole interval lies above zero.
+What one policy would have been worth is far less certain than what it would have been worth beyond
+another: for most students both choose alike, and what is unknown of them cancels. So the difference
+is taken episode by episode, and its interval is clustered by student. "Better" needs the whole
+interval above zero.
 
-Two model files are judged on decision days that neither learned from. Where these hold too little,
-the two ways of learning are judged instead: both learn anew from the earlier days, and the later
-ones judge them.
+Two model files are evaluated on decision days that neither was trained on. Where these hold too
+little data, the two recipes are compared instead: both are retrained on the earlier days and
+evaluated on the later ones.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ import pandas as pd
 from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from records.system.errors import UserError
 from training.episodes.episodes import MIN_STARTS_PER_SUPPORT, Episodes
+from training.estimation.arrays import BoolArray, FloatArray
 from training.estimation.policy_value import (
     FEW_CLUSTERS,
     Actions,
@@ -36,10 +36,9 @@ from training.estimation.policy_value import (
     clustered_mean,
     self_normalized,
 )
-from training.estimation.pseudo_outcomes import NONE, BoolArray, FloatArray
+from training.estimation.pseudo_outcomes import NONE
 from training.estimation.sensitivity import e_value_sentence
 from training.evaluation.evaluate import (
-    EvaluationSet,
     evaluation_set,
     later_days_mask,
     nan_to_none,
@@ -53,19 +52,17 @@ AS_REGISTERED_FILES: ComparisonMode = "files"
 REFITTED: ComparisonMode = "learning"
 MODE_DESCRIPTIONS: Mapping[ComparisonMode, str] = {
     "files": (
-        "Both model files were judged as they are, on decision days that neither of them learned"
-        " from."
+        "Both registered models were evaluated on decision days that neither was trained on."
     ),
     "learning": (
-        "There is too little since the decision days that the two model files learned from. So the"
-        " two ways of learning were judged, not the files: both learned anew from the earlier two"
-        " thirds of the decision days, and the later third judged them."
+        "There is too little data since the two models' training period, so both were retrained on"
+        " the earlier two-thirds of the decision days and evaluated on the later third."
     ),
 }
 
 
 class Superiority(StrEnum):
-    """What a comparison shows of the candidate."""
+    """What a comparison shows about the candidate."""
 
     BETTER = "better"
     NO_BETTER = "no better shown"
@@ -78,7 +75,7 @@ class NotComparable(UserError, ValueError):
 
 @dataclass(frozen=True)
 class PolicyDifference:
-    """What one policy is worth beyond another an episode, in progress points.
+    """What one policy is worth beyond another per episode, in progress points.
 
     `differing`: students for whom the two choose differently at least once.
     """
@@ -88,13 +85,13 @@ class PolicyDifference:
 
     @property
     def finding(self) -> Superiority:
-        """Better or worse only where the 95% interval leaves zero out, so that a candidate that is
-        no better is called better in one of forty cases; never where so few students are treated
-        differently that no interval holds.
+        """Better or worse only where the 95% interval excludes zero.
+
+        So a candidate that is no better is called better in one of forty cases. Never where so few
+        students are treated differently that no interval is reliable.
         """
-        if self.differing < FEW_CLUSTERS or not math.isfinite(
-            self.estimate.lower + self.estimate.upper
-        ):
+        has_interval = math.isfinite(self.estimate.lower + self.estimate.upper)
+        if self.differing < FEW_CLUSTERS or not has_interval:
             return Superiority.NO_BETTER
         if self.estimate.lower > 0:
             return Superiority.BETTER
@@ -103,10 +100,10 @@ class PolicyDifference:
 
 @dataclass(frozen=True)
 class PolicyComparison:
-    """A candidate against a champion on judged episodes; `places` is how many of them got a support
-    in the past.
+    """A candidate against a champion on held-out episodes.
 
-    `deviation` is the standard deviation of the outcome among them, in progress points.
+    `places` is how many of the episodes received a support in the past; `deviation` is the standard
+    deviation of their outcome, in progress points.
     """
 
     way: ComparisonMode
@@ -121,26 +118,25 @@ class PolicyComparison:
 
     @property
     def finding(self) -> Superiority:
+        """Whether the candidate is better, worse, or neither is shown."""
         return self.difference.finding
 
     @property
     def sensitivity(self) -> str:
-        """What to print beside the difference: how strong something not on record would have to
-        be.
-        """
+        """The sentence to print with the difference: how strong an unrecorded factor must be."""
         if not self.deviation > 0:
             return ""
         return e_value_sentence(
             self.difference.estimate,
             self.deviation,
-            "got what the one would choose and the other not",
+            "received the choice of one model but not the other",
         )
 
     def to_dict(self, small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS) -> dict[str, Any]:
         """Plain values, as JSON wants them. How many students would be treated differently is
         suppressed below the smallest cell.
         """
-        found = asdict(self) | {
+        values = asdict(self) | {
             "first_day": str(self.first_day),
             "last_day": str(self.last_day),
             "finding": str(self.finding),
@@ -149,13 +145,13 @@ class PolicyComparison:
             "difference": asdict(self.difference.estimate),
             "differing": small_numbers.published_count(self.difference.differing),
         }
-        plain: dict[str, Any] = nan_to_none(found)
+        plain: dict[str, Any] = nan_to_none(values)
         return plain
 
 
 def compare_rankers(
     episodes: Episodes,
-    judged: BoolArray,
+    held_out: BoolArray,
     programs: pd.DataFrame,
     candidate: BenefitRanker,
     champion: BenefitRanker,
@@ -163,31 +159,42 @@ def compare_rankers(
     way: ComparisonMode = AS_REGISTERED_FILES,
     seed: int = 0,
 ) -> PolicyComparison:
-    """Two fitted rankers on the judged episodes, from which neither of them may have learned.
+    """Two fitted rankers on held-out episodes, which neither of them was trained on.
 
     Args:
         episodes: all that there are; the propensities and expected outcomes are cross-fitted on
             them by student.
-        judged: which of them judge, shape (episodes,).
+        held_out: which of them to evaluate on, shape (episodes,).
         programs: which grades each support is open to.
+        candidate, champion: the two rankers.
+        way: what the comparison is of; recorded with it.
+        seed: of the folds.
 
     Raises:
-        NotEnoughEvidence: nobody got a support in a judged episode.
+        NotEnoughEvidence: nobody received a support in a held-out episode.
     """
     supports = tuple(sorted({*candidate.supports_, *champion.supports_}))
-    found = evaluation_set(episodes, judged, supports, seed)
-    chosen = [found.choices(ranker, programs, found.places) for ranker in (candidate, champion)]
-    values = [found.value(one) for one in chosen]
+    evaluated = evaluation_set(episodes, held_out, supports, seed)
+    candidate_actions = evaluated.choices(candidate, programs, evaluated.places)
+    champion_actions = evaluated.choices(champion, programs, evaluated.places)
     return PolicyComparison(
-        way,
-        found.first_day,
-        found.last_day,
-        len(found),
-        found.places,
-        values[0],
-        values[1],
-        _paired(found, *chosen),
-        found.deviation,
+        way=way,
+        first_day=evaluated.first_day,
+        last_day=evaluated.last_day,
+        episodes=len(evaluated),
+        places=evaluated.places,
+        candidate=evaluated.value(candidate_actions),
+        champion=evaluated.value(champion_actions),
+        difference=paired_difference(
+            evaluated.reward,
+            evaluated.taken,
+            candidate_actions,
+            champion_actions,
+            evaluated.propensity,
+            evaluated.expected,
+            evaluated.episodes.cluster,
+        ),
+        deviation=evaluated.deviation,
     )
 
 
@@ -199,26 +206,26 @@ def compare_refitted(
     *,
     seed: int = 0,
 ) -> PolicyComparison:
-    """The ways in which two models were learned: their clones learn from the earlier decision days,
-    the later judge.
+    """Two models' recipes: clones are trained on the earlier decision days and evaluated on the
+    later ones.
 
     Raises:
-        NotEnoughEvidence: there are too few decision days or nobody got a support on the later
+        NotEnoughEvidence: there are too few decision days or nobody received a support on the later
             ones.
-        NotComparable: this version of Handrail no longer learns as one of the two did.
+        NotComparable: this release no longer supports the parameters of one of the two.
     """
-    judged = later_days_mask(episodes)
-    earlier = training_split(episodes, judged, seed)
+    held_out = later_days_mask(episodes)
+    earlier = training_split(episodes, held_out, seed)
     clones = [
         unfitted_clone(model, earlier).fit(
             earlier.features[model.ranker.feature_names_],
             earlier.outcome,
             earlier.support,
-            earlier.student,
+            earlier.cluster,
         )
         for model in (candidate, champion)
     ]
-    return compare_rankers(episodes, judged, programs, *clones, way=REFITTED, seed=seed)
+    return compare_rankers(episodes, held_out, programs, *clones, way=REFITTED, seed=seed)
 
 
 def compare_models(
@@ -229,17 +236,16 @@ def compare_models(
     *,
     seed: int = 0,
 ) -> PolicyComparison:
-    """Two models: the files where there is enough that neither learned from, else the ways of
-    learning.
+    """Two models: their files where enough days are new to both, else their recipes.
 
     Raises:
         NotEnoughEvidence, NotComparable: as `compare_refitted`.
     """
-    fresh = not_trained_on_mask(episodes, candidate, champion)
-    if enough_to_judge(episodes, fresh):
+    new_to_both = not_trained_on_mask(episodes, candidate, champion)
+    if enough_to_judge(episodes, new_to_both):
         return compare_rankers(
             episodes,
-            fresh,
+            new_to_both,
             programs,
             candidate.ranker,
             champion.ranker,
@@ -258,94 +264,79 @@ def paired_difference(
     expected: FloatArray,
     clusters: Clusters,
 ) -> PolicyDifference:
-    """The self-normalised doubly robust value of one policy less that of another, on the same
+    """The self-normalized doubly robust value of one policy less that of another, on one set of
     episodes.
 
     Args:
         reward, taken, propensity, expected, clusters: as for `policy_value`.
         candidate, champion: the two policies, as `policy` there.
     """
-    chances = [action_probabilities(one, propensity.shape[1]) for one in (candidate, champion)]
+    policies = [
+        action_probabilities(policy, propensity.shape[1]) for policy in (candidate, champion)
+    ]
     rows = np.arange(len(reward))
-    missed = reward - expected[rows, taken]
-    worth = []
-    for one in chances:
-        weight = one[rows, taken] / propensity[rows, taken]
-        worth.append(self_normalized((one * expected).sum(axis=1), weight, weight * missed))
-    differs = np.abs(chances[0] - chances[1]).sum(axis=1) > 1e-9
-    estimate = clustered_mean(worth[0] - worth[1], clusters)
+    residual = reward - expected[rows, taken]
+    values = []
+    for policy in policies:
+        weight = policy[rows, taken] / propensity[rows, taken]
+        direct = (policy * expected).sum(axis=1)
+        values.append(self_normalized(direct, weight, weight * residual))
+    differs = np.abs(policies[0] - policies[1]).sum(axis=1) > 1e-9
+    estimate = clustered_mean(values[0] - values[1], clusters)
     return PolicyDifference(estimate, int(pd.Series(np.asarray(clusters))[differs].nunique()))
 
 
 def days_not_trained_on(days: Iterable[date], *models: RankerModel) -> list[date]:
-    """The decision days that none of the models learned from.
+    """The decision days that none of the models was trained on.
 
     Raises:
-        NotComparable: a model does not say which days it learned from.
+        NotComparable: a model file does not list its training days.
     """
-    learned: set[str] = set().union(*(trained_days(model.manifest) for model in models))
-    return [day for day in days if str(day) not in learned]
+    trained: set[str] = set().union(*(trained_days(model.manifest) for model in models))
+    return [day for day in days if str(day) not in trained]
 
 
 def trained_days(manifest: Mapping[str, Any]) -> Collection[str]:
-    """The decision days that a model learned from, as ISO dates.
+    """The decision days that a model was trained on, as ISO dates.
 
     Raises:
-        NotComparable: its manifest does not say.
+        NotComparable: its manifest does not list them.
     """
     days = manifest.get("decision_dates")
     if not days:
-        raise NotComparable(
-            "a version does not say which decision days it learned from: train it again"
-        )
-    found: Collection[str] = days
-    return found
+        raise NotComparable("the model file does not list its training days; retrain it")
+    listed: Collection[str] = days
+    return listed
 
 
 def not_trained_on_mask(episodes: Episodes, *models: RankerModel) -> BoolArray:
-    """Which episodes lie on decision days that none of the models learned from, shape
+    """Which episodes lie on decision days that none of the models was trained on, shape
     (episodes,).
     """
-    fresh: BoolArray = episodes.decision_date.isin(
-        days_not_trained_on(episodes.decision_date.unique(), *models)
-    ).to_numpy()
-    return fresh
+    new_days = days_not_trained_on(episodes.decision_date.unique(), *models)
+    mask: BoolArray = episodes.decision_date.isin(new_days).to_numpy()
+    return mask
 
 
-def enough_to_judge(episodes: Episodes, judged: BoolArray) -> bool:
-    """Whether the judged episodes hold as many starts of supports as are asked of a support to
-    learn from.
-    """
-    return int((episodes.support[judged] != NONE).sum()) >= MIN_STARTS_PER_SUPPORT
+def enough_to_judge(episodes: Episodes, held_out: BoolArray) -> bool:
+    """Whether the held-out episodes have as many starts of supports as training needs of one."""
+    return int((episodes.support[held_out] != NONE).sum()) >= MIN_STARTS_PER_SUPPORT
 
 
 def unfitted_clone(model: RankerModel, earlier: Episodes) -> BenefitRanker:
-    """A ranker that will learn as the model did, of those of its supports that the earlier episodes
-    hold.
+    """An unfitted ranker with the model's parameters, for those of its supports that the earlier
+    episodes hold.
 
     Raises:
-        NotComparable: the model was learned with parameters that are no longer there.
+        NotComparable: the model was trained with parameters this release no longer supports.
     """
     parameters = dict(model.manifest.get("parameters", {}))
     unknown = sorted(set(parameters) - set(BenefitRanker().get_params()))
     if not parameters or unknown:
         raise NotComparable(
-            "a version was learned in a way that Handrail no longer knows"
-            f"{' (' + ', '.join(unknown) + ')' if unknown else ''}: train it again"
+            "a version was trained with parameters this release no longer supports"
+            f"{' (' + ', '.join(unknown) + ')' if unknown else ''}; retrain it"
         )
-    held = set(earlier.support)
-    return BenefitRanker(
-        **parameters | {"supports": tuple(name for name in model.ranker.supports_ if name in held)}
-    )
-
-
-def _paired(found: EvaluationSet, candidate: Actions, champion: Actions) -> PolicyDifference:
-    return paired_difference(
-        found.reward,
-        found.taken,
-        candidate,
-        champion,
-        found.propensity,
-        found.expected,
-        found.episodes.student,
-    )
+    present = set(earlier.support)
+    supports = tuple(name for name in model.ranker.supports_ if name in present)
+    return BenefitRanker(**parameters | {"supports": supports})

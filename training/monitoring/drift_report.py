@@ -49,13 +49,8 @@ from training.evaluation.model_comparison import (
     trained_days,
 )
 from training.ranking.model_file import RankerModel, read_model
-from training.registry.registry import (
-    ModelVersion,
-    ProgressCallback,
-    champion_version,
-    model_version,
-    no_progress,
-)
+from training.registry.inputs import ProgressCallback, no_progress
+from training.registry.registry import ModelVersion, champion_version, model_version
 
 FORMAT = "handrail-drift-1"
 

@@ -22,8 +22,8 @@ from records.decisions.impressions import Impression, RankedSupport
 from records.snapshots.snapshot import Snapshot
 from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from training.episodes.outcome import OutcomeDefinition, progress_points
+from training.estimation.arrays import FloatArray
 from training.estimation.policy_value import Estimate, policy_value
-from training.estimation.pseudo_outcomes import FloatArray
 from training.evaluation.model_comparison import PolicyDifference, paired_difference
 
 Reward = Callable[[date], Mapping[str, float]]

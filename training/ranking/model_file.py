@@ -20,7 +20,8 @@ import pandas as pd
 
 from features.catalog import FEATURES_BY_NAME, catalog_hash
 from records.system.errors import UserError
-from training.ranking.ranker import BenefitRanker, Calibration
+from training.ranking.calibration import Calibration
+from training.ranking.ranker import BenefitRanker
 
 FORMAT = "handrail-ranker-3"
 _CANARY_LEVELS = (0.0, 1.0, 5.0, 20.0, 60.0, 85.0)

@@ -1,27 +1,19 @@
-"""The benefit ranker: for each support, the benefit expected of it for a student, and how far that
-is sure.
+"""The benefit ranker: the expected benefit of each support for a student, with an interval.
 
-A scikit-learn estimator. Each support has one LightGBM model a fold, trained on doubly robust
+A scikit-learn estimator. Each support has one LightGBM model per fold, trained on doubly robust
 pseudo-outcomes with whole groups of features left out at random ("scope dropout"), so that it
-serves a viewer who may see only some. A model learns what each feature adds by itself first, and
-what features add together only afterwards, on what is left and where unseen folds bear it: with
-outcomes as noisy as a child's term, main effects are what can mostly be learned, and interactions
-mislead early. Before both stands what the chance of having been chosen foretells
-(`training.estimation.propensity_trend`). All three together are then put into one model of the
-features, which is what serves, explains and is kept.
-
-What a support is worth on average is shrunk toward what supports are worth on the whole (empirical
-Bayes), so that a rare one borrows strength; how far students differ is shrunk by how well the folds
-predicted episodes that they had not seen. The models differ in the fold of students that they never
-saw; their spread gives the interval (delete-a-group jackknife: Kott (2001), Journal of Official
-Statistics 17(4)).
+serves a viewer who may see only some. Training adds up three parts: what the propensity of past
+practice predicts (`training.estimation.propensity_trend`), main effects (what each feature adds by
+itself), and interactions, which are fitted on what is left and kept only as far as they predict
+held-out folds beyond chance. With outcomes as noisy as a child's term, main effects are most of
+what can be learned, and interactions mislead early. The three are then distilled into one model of
+the features, which is what is stored, serves and explains. `training.ranking.calibration` turns its
+predictions into benefits with intervals.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from numbers import Integral
 from operator import methodcaller
@@ -36,29 +28,29 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from features.catalog import FEATURES_BY_NAME
+from training.estimation.arrays import BoolArray, FloatArray
 from training.estimation.early_stopping import StagedBooster, select_rounds
 from training.estimation.parallel import ONE_THREAD, parallel_map
 from training.estimation.propensity_trend import propensity_log_odds, propensity_trend
-from training.estimation.pseudo_outcomes import (
-    NONE,
-    BoolArray,
-    FloatArray,
-    PseudoOutcomes,
-    assign_folds,
-    pseudo_outcomes,
+from training.estimation.pseudo_outcomes import NONE, PseudoOutcomes, assign_folds, pseudo_outcomes
+from training.ranking.binned_rows import BinnedRows
+from training.ranking.calibration import (
+    Benefit,
+    Calibration,
+    benefit_interval,
+    error_reduction,
+    fit_calibration,
+    james_stein_factor,
 )
-from training.estimation.shrinkage import shrink_to_mean
+from training.ranking.coarsening import coarsen
 
 SMALLEST_BENEFIT = 1.0
 """Progress points; a district sets its own in `outcome.toml`."""
-Z_90 = 1.645
-"""Lower and upper bounds are those of a 90% interval: one in twenty true benefits lies below the
-lower one."""
 MIN_LEAF = 10
 """Real episodes behind each leaf of a model file, at least (R58)."""
-_SMALLEST_PROPENSITY = 0.002
-"""The precision weights take care of small chances; a higher floor would bias what is learned of a
-rare support."""
+_MIN_PROPENSITY = 0.002
+"""The precision weights take care of small propensities; a higher minimum would bias what is
+learned of a rare support."""
 
 _MAIN_EFFECTS = {
     "num_leaves": 2,
@@ -76,8 +68,8 @@ _INTERACTIONS = {
     "lambda_l2": 20.0,
     "feature_fraction": 0.7,
 }
-"""What features add together. Here thresholds are sought: the first split of a pair may gain
-nothing by itself, and a random one would be no place for the second."""
+"""What features add together. Here thresholds are searched for: the first split of a pair may gain
+nothing by itself, and a random one would leave no place for the second."""
 _DISTILL_ADDITIVE = {
     "num_leaves": 4,
     "max_depth": 2,
@@ -85,57 +77,30 @@ _DISTILL_ADDITIVE = {
     "feature_fraction": 0.7,
     "extra_trees": True,
 }
-"""How the one model of the features is grown, that line and trees are put into: they hold no noise,
-so there is none to fit. Where a group of features is missing, it gives what is learned of such
-students on average."""
+"""The one model of the features that trend and main effects are distilled into: they hold no noise,
+so there is none to fit. Where a group of features is missing, it predicts the average of such
+students."""
 _DISTILL_FULL = {"num_leaves": 8, "max_depth": 4, "learning_rate": 0.15, "feature_fraction": 0.7}
-"""The same where features add something together."""
-_SMOOTH_TREES, _BENT_TREES = 140, 250
+"""The one model where there are interactions too."""
+_DISTILL_ADDITIVE_TREES, _DISTILL_FULL_TREES = 140, 250
 _SHARES_OF_ROUNDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
-_USUAL_SPREAD = 0.1
-"""Supports differ by a tenth of a standard deviation of the outcome at least: the median effect of
-what schools tried, by Kraft (2020), "Interpreting effect sizes of education interventions",
-Educational Researcher 49(4)."""
-
-_USUAL_SLOPE = 0.8
-_SLOPE_SPREAD = 0.25
-"""What is held of the slope before any episode speaks: models of weak signals go a little too
-far."""
-_MOST_SLOPE = 1.25
-_PLAIN = re.compile(r"[\w.-]+")
-"""Names of features that LightGBM can write into a model's text; it refuses brackets, quotes,
-colons and commas."""
-_USUAL_VALUE = 0.5
-"""The share of episodes beyond which one value of the outcome is the usual one, and another an
+_USUAL_VALUE_SHARE = 0.5
+"""The share of episodes beyond which one value of the outcome is the usual one, and any other an
 event."""
-_ALLOWED = {"dtype": "float64", "ensure_all_finite": "allow-nan"}
+_WINSORIZED_QUANTILES = 0.002, 0.998
+_VALIDATION = {"dtype": "float64", "ensure_all_finite": "allow-nan"}
 
 
-class Benefit(NamedTuple):
-    """Expected benefit of one support in the outcome's unit: arrays of shape (students,)."""
+class _Training(NamedTuple):
+    """What all stages of one fit read: episodes, their folds and their pseudo-outcomes."""
 
-    mean: FloatArray
-    lower: FloatArray
-    upper: FloatArray
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What turns the fold models' mean prediction of one support into a benefit, and how far that
-    itself is sure.
-
-    The benefit is `level + slope * (prediction - usual)`; `level_error` and `slope_error` are
-    standard errors.
-    """
-
-    level: float = 0.0
-    slope: float = 1.0
-    usual: float = 0.0
-    level_error: float = 0.0
-    slope_error: float = 0.0
-
-    def benefit(self, raw: FloatArray) -> FloatArray:
-        return self.level + self.slope * (raw - self.usual)
+    rows: FloatArray
+    """Features, shape (episodes, features)."""
+    masked: FloatArray | None
+    """The rows with groups of features missing at random; None without scope dropout."""
+    targets: PseudoOutcomes
+    folds: NDArray[np.intp]
+    groups: pd.Series
 
 
 class BenefitRanker(BaseEstimator):  # type: ignore[misc]
@@ -144,20 +109,44 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
     Args:
         supports: the supports to learn; episodes with another are left out. By default all that
             occur.
-        n_folds: folds of students, and models a support; two or more.
+        n_folds: folds of students, and models per support; two or more.
         scope_dropout: chance that a group of features (a data category) is missing in the second
             copy of a row.
         min_leaf: fewest real episodes in a leaf (R58); a small past uses a fortieth of its
             episodes, at least ten.
-        rounds: trees of one split each, that learn what each feature adds by itself.
+        rounds: trees of one split each, for main effects.
         interaction_rounds: trees of depth four after them, on what is left.
-        most_untreated: untreated episodes kept for each treated one.
+        most_untreated: untreated episodes sampled for each treated one.
         feature_groups: the group of a feature by name, for scope dropout; by default its category
             in the catalog. A feature in no group is never left out.
         smallest_benefit: benefit below which a support is not worth a suggestion
-            (`training.ranking.suggestions`); nothing is learned from it.
+            (`training.ranking.suggestions`); training does not use it.
         random_state: equal seeds give equal models; a `numpy.random.RandomState` or None draws one.
-            Which was used is `seed_`.
+
+    Attributes:
+        supports_: the supports, in the order of the models.
+        feature_names_: the columns of X, in the order of training.
+        models_: by support one LightGBM model per fold.
+        calibration_: by support what turns its models' predictions into a benefit.
+        n_trees_: trees of main effects and of interactions that were selected.
+        seed_: the seed that was used.
+
+    Examples:
+        Tutoring adds 4 points to students whose grades are low, and nothing to others:
+
+        >>> import numpy as np, pandas as pd
+        >>> rng = np.random.default_rng(0)
+        >>> n = 3000
+        >>> X = pd.DataFrame({"grade_average": rng.normal(78, 10, n)})
+        >>> support = pd.Series(np.where(rng.random(n) < 0.3, "tutoring", "none"))
+        >>> helped = (support == "tutoring") & (X["grade_average"] < 75)
+        >>> y = pd.Series(4.0 * helped + rng.normal(0, 2, n))
+        >>> ranker = BenefitRanker(n_folds=3, min_leaf=50).fit(X, y, support)
+        >>> new = pd.DataFrame({"grade_average": [60.0, 90.0]}, index=["ana", "ben"])
+        >>> ranker.predict_benefit(new)["tutoring"]["benefit"].round().tolist()
+        [4.0, 0.0]
+        >>> (ranker.predict_benefit(new)["tutoring"]["lower"] > 1).tolist()
+        [True, False]
     """
 
     def __init__(
@@ -196,164 +185,61 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         Args:
             X: features, numbers by name, shape (episodes, features); NaN where unknown or out of
                 scope.
-            y: the outcome, higher is better.
-            support: what was chosen: "none" or the name of a support.
-            groups: the student, so that nobody's own outcome judges what was learned from it; by
-                default each episode is somebody else's.
+            y: the outcome, higher is better, shape (episodes,).
+            support: what was chosen: "none" or the name of a support, shape (episodes,).
+            groups: the student or school of each episode, never split between folds, shape
+                (episodes,); by default each episode is its own group.
 
         Raises:
-            ValueError: a column of X holds words, `min_leaf` would let a leaf of the model stand
-                for fewer than ten episodes, there are fewer than two folds, `support` is missing,
-                unknown in a row or of another length, nobody had a support or nobody had none, or
-                there are fewer students than folds.
+            ValueError: a column of X has values that are not numbers, `min_leaf` would let a leaf
+                of the model stand for fewer than ten episodes, there are fewer than two folds,
+                `support` is missing, unknown in a row or of another length, nobody had a support or
+                nobody had none, or there are fewer groups than folds.
         """
-        if self.min_leaf < MIN_LEAF:
-            raise ValueError(f"min_leaf is {self.min_leaf}; it must be {MIN_LEAF} or more (R58)")
-        if self.n_folds < 2:
-            raise ValueError(
-                f"n_folds is {self.n_folds}; nothing can be judged on unseen episodes with fewer"
-                " than two"
-            )
-        if support is None:
-            raise ValueError(
-                "support is missing: say what was chosen in each episode, 'none' or a support"
-            )
+        self._check_parameters(support)
         self.seed_ = _seed(self.random_state)
         rng = np.random.default_rng(self.seed_)
-        frame, support, outcome, groups = self._episodes(X, support, y, groups)
+        frame, support, outcome, groups = self._validated(X, support, y, groups)
         names = (
             tuple(sorted(set(support) - {NONE})) if self.supports is None else tuple(self.supports)
         )
-        _check_choices(support, names)
-        kept = self._kept(support, names, rng)
-        if groups.iloc[kept].nunique() < self.n_folds:
+        _check_support(support, names)
+        sample = self._sample(support, names, rng)
+        n_groups = groups.iloc[sample].nunique()
+        if n_groups < self.n_folds:
             raise ValueError(
-                f"n_samples = {len(frame)}, with {groups.iloc[kept].nunique()} students to learn"
-                f" from: {self.n_folds} folds need one each"
+                f"n_samples = {len(frame)}, with {n_groups} students to learn from:"
+                f" {self.n_folds} folds need one each"
             )
-        frame = coarsen(frame.iloc[kept].reset_index(drop=True))
+        frame = coarsen(frame.iloc[sample].reset_index(drop=True))
         support, outcome, groups = (
-            part.iloc[kept].reset_index(drop=True) for part in (support, outcome, groups)
+            part.iloc[sample].reset_index(drop=True) for part in (support, outcome, groups)
         )
         self.feature_names_ = [str(name) for name in frame.columns]
         folds = assign_folds(groups, self.n_folds, self.seed_)
-        found = pseudo_outcomes(
-            frame, support, _winsorized(outcome), names, folds, self.seed_, _SMALLEST_PROPENSITY
+        targets = pseudo_outcomes(
+            frame, support, _winsorized(outcome), names, folds, self.seed_, _MIN_PROPENSITY
         )
         rows = frame.to_numpy(dtype="float64")
-        masked = self._masked(rows, rng)
-
-        odds = propensity_log_odds(found.propensity)
-        learned = [propensity_trend(found, odds, folds != fold) for fold in range(self.n_folds)]
-        binned = parallel_map(
-            lambda fold: self._binned(rows, masked, folds != fold), range(self.n_folds)
-        )
-        learned, alone = self._grown(
-            learned, found, folds, groups, rows, binned, _MAIN_EFFECTS, _counts(self.rounds)
-        )
-        learned, together = self._grown(
-            learned,
-            found,
-            folds,
-            groups,
-            rows,
-            binned,
-            _INTERACTIONS,
-            _counts(self.interaction_rounds),
-            doubted=True,
-        )
-        self.trees_ = (alone, together)
-
-        whole = self._binned(rows, masked, np.ones(len(rows), dtype=bool))
-        shape, trees = (
-            (_DISTILL_FULL, _BENT_TREES) if together else (_DISTILL_ADDITIVE, _SMOOTH_TREES)
-        )
-        one = parallel_map(
-            lambda which: whole.model(shape, trees, learned[which[1]][:, which[0]]),
-            product(range(len(names)), range(self.n_folds)),
-        )
+        training = _Training(rows, self._masked(rows, rng), targets, folds, groups)
+        scores, self.n_trees_ = self._boost(training)
         self.supports_ = names
-        self.models_ = {
-            name: one[place * self.n_folds :][: self.n_folds] for place, name in enumerate(names)
-        }
-        self.calibration_ = fit_calibration(names, found, _unseen(learned, folds), folds, groups)
+        self.models_ = self._distill(training, scores)
+        self.calibration_ = fit_calibration(
+            names, targets, _out_of_fold(scores, folds), folds, groups
+        )
         return self
 
-    def _binned(self, rows: FloatArray, masked: FloatArray | None, kept: BoolArray) -> _Binned:
-        """The rows that are kept, and their copies, in bins."""
-        copies = [rows[kept]] if masked is None else [rows[kept], masked[kept]]
-        return _Binned(copies, self.feature_names_, self._leaf(int(kept.sum())), self.seed_)
-
-    def _grown(
-        self,
-        before: list[FloatArray],
-        found: PseudoOutcomes,
-        folds: NDArray[np.intp],
-        groups: pd.Series,
-        rows: FloatArray,
-        binned: Sequence[_Binned],
-        shape: Mapping[str, float],
-        counts: Sequence[int],
-        doubted: bool = False,
-    ) -> tuple[list[FloatArray], int]:
-        """Trees of one shape on what is left of the pseudo-outcomes, as many for all supports as
-        foretell unseen episodes best, or none; and how many.
-
-        Args:
-            before: for each fold what was learned without it so far, of all episodes: shape
-                (episodes, supports).
-            binned: for each fold the rows of the others.
-            doubted: only as much of what they say is kept as what they foretell is beyond chance.
-        """
-        known, judged = (
-            _unseen(before, folds),
-            [rows[folds == fold] for fold in range(self.n_folds)],
-        )
-        which = list(product(range(self.n_folds), range(known.shape[1])))
-
-        def growing(one: tuple[int, int]) -> StagedBooster:
-            fold, place = one
-            others = folds != fold
-            left = found.values[others, place] - before[fold][others, place]
-            return binned[fold].growing(shape, left, found.weights[others, place], judged[fold])
-
-        def grow(count: int) -> FloatArray:
-            unseen = known.copy()
-            if count:
-                for (fold, place), more in zip(
-                    which, parallel_map(methodcaller("grow", count), models), strict=True
-                ):
-                    unseen[folds == fold, place] += more
-            return unseen
-
-        def lessened(unseen: FloatArray) -> FloatArray:
-            return error_reduction(found, unseen, folds, groups)
-
-        models = parallel_map(growing, which) if counts else []
-        trees, unseen = select_rounds(
-            [0, *counts], grow, lambda unseen: -float(lessened(unseen).sum())
-        )
-        kept = _james_stein_factor(lessened(unseen) - lessened(known), groups) if doubted else 1.0
-        if not trees or not kept:
-            return before, 0
-        after = [part.copy() for part in before]
-        added = parallel_map(
-            lambda one: one.model.predict(rows, num_iteration=trees, **ONE_THREAD), models
-        )
-        for (fold, place), one in zip(which, added, strict=True):
-            after[fold][:, place] += kept * one
-        return after, trees
-
     def benefits(self, X: pd.DataFrame) -> dict[str, Benefit]:
-        """The benefit of each support. A column of X that is missing throughout is a category that
-        may not be seen.
+        """The benefit of each support for each row of X; a column without a value is a category out
+        of scope.
         """
         rows = self._rows(X)
-        found = {}
+        benefits = {}
         for name, models in self.models_.items():
             predictions = [np.asarray(model.predict(rows, **ONE_THREAD)) for model in models]
-            found[name] = benefit_interval(predictions, self.calibration_[name])
-        return found
+            benefits[name] = benefit_interval(predictions, self.calibration_[name])
+        return benefits
 
     def predict_benefit(self, X: pd.DataFrame) -> pd.DataFrame:
         """`benefits` as a table: index of X, columns (support, "benefit" | "lower" | "upper")."""
@@ -369,29 +255,31 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: pd.DataFrame) -> NDArray[np.object_]:
         """The support of the greatest expected benefit above zero, or "none", shape (students,).
-        Without abstention: whether the evidence suffices is for `training.ranking.suggestions`.
+
+        It never abstains: whether the evidence suffices is decided by
+        `training.ranking.suggestions`.
         """
-        found = self.benefits(X)
-        means = np.column_stack([benefit.mean for benefit in found.values()])
+        benefits = self.benefits(X)
+        means = np.column_stack([benefit.mean for benefit in benefits.values()])
         means = np.hstack([np.zeros((len(means), 1)), means])
-        names: NDArray[np.object_] = np.array([NONE, *found], dtype=object)
-        chosen: NDArray[np.object_] = names[means.argmax(axis=1)]
-        return chosen
+        names: NDArray[np.object_] = np.array([NONE, *benefits], dtype=object)
+        best: NDArray[np.object_] = names[means.argmax(axis=1)]
+        return best
 
     def contributions(self, X: pd.DataFrame, support: str) -> tuple[FloatArray, FloatArray]:
-        """TreeSHAP of the mean benefit of one support: base (students,) and contributions
-        (students, features).
+        """TreeSHAP of one support's mean benefit: base (students,), contributions (students,
+        features).
 
         Base plus contributions is the mean of `benefits` to rounding. Source: Lundberg et al.
         (2020), Nature Machine Intelligence 2, as LightGBM computes it.
         """
-        rows, turned = self._rows(X), self.calibration_[support]
-        parts = [
+        rows, calibration = self._rows(X), self.calibration_[support]
+        by_fold = [
             np.asarray(model.predict(rows, pred_contrib=True, **ONE_THREAD))
             for model in self.models_[support]
         ]
-        mean = np.mean(parts, axis=0)
-        return turned.benefit(mean[:, -1]), turned.slope * mean[:, :-1]
+        mean = np.mean(by_fold, axis=0)
+        return calibration.benefit(mean[:, -1]), calibration.slope * mean[:, :-1]
 
     def model_texts(self) -> dict[str, list[str]]:
         """Every model as LightGBM's own text."""
@@ -407,8 +295,9 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         texts: Mapping[str, Sequence[str]],
         calibration: Mapping[str, Calibration],
     ) -> BenefitRanker:
-        """A fitted ranker from LightGBM's texts. Parse only bytes whose digest was checked: a
-        damaged text can kill the process.
+        """A fitted ranker from LightGBM's texts.
+
+        Parse only bytes whose digest was checked: a damaged text can kill the process.
         """
         ranker = cls(supports=tuple(texts))
         ranker.supports_ = tuple(texts)
@@ -420,50 +309,50 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         ranker.calibration_ = dict(calibration)
         return ranker
 
-    def _rows(self, X: pd.DataFrame) -> FloatArray:
-        check_is_fitted(self, "models_")
-        if isinstance(X, pd.DataFrame):
-            lacking = [name for name in self.feature_names_ if name not in X.columns]
-            if lacking:
-                raise ValueError(
-                    f"X lacks features that were learned from: {', '.join(lacking)}; a column that"
-                    " may not be seen is to be there, empty"
-                )
-            named: FloatArray = X[self.feature_names_].to_numpy(dtype="float64")
-            return named
-        rows: FloatArray = validate_data(self, X, reset=False, **_ALLOWED)
-        return rows
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.target_tags.required = True
         return tags
 
-    def _episodes(
-        self, X: pd.DataFrame, support: pd.Series, y: pd.Series, groups: pd.Series | None
+    def _check_parameters(self, support: pd.Series | None) -> None:
+        if self.min_leaf < MIN_LEAF:
+            raise ValueError(f"min_leaf is {self.min_leaf}; it must be {MIN_LEAF} or more (R58)")
+        if self.n_folds < 2:
+            raise ValueError(f"n_folds is {self.n_folds}; cross-fitting needs at least 2 folds")
+        if support is None:
+            raise ValueError("support is required: the support chosen in each episode, or 'none'")
+
+    def _validated(
+        self, X: pd.DataFrame, support: pd.Series | None, y: pd.Series, groups: pd.Series | None
     ) -> tuple[pd.DataFrame, pd.Series, pd.Series, pd.Series]:
-        """The parts of episodes as pandas objects with the same plain index."""
+        """The parts of episodes as pandas objects with one plain index."""
         _check_numbers(X)
-        rows, outcome = validate_data(self, X, y, y_numeric=True, **_ALLOWED)
+        rows, outcome = validate_data(self, X, y, y_numeric=True, **_VALIDATION)
         names = (
             list(X.columns)
             if isinstance(X, pd.DataFrame)
-            else [f"x{place}" for place in range(rows.shape[1])]
+            else [f"x{number}" for number in range(rows.shape[1])]
         )
         frame = pd.DataFrame(rows, columns=[str(name) for name in names])
-        who = frame.index if groups is None else groups
-        for name, part in (("support", support), ("groups", who)):
+        episode_groups = frame.index if groups is None else groups
+        for name, part in (("support", support), ("groups", episode_groups)):
             if len(part) != len(frame):
                 raise ValueError(
                     f"{name} has {len(part)} rows and X {len(frame)}: each must have one an episode"
                 )
         outcome = np.asarray(outcome, dtype="float64")
-        return frame, pd.Series(np.asarray(support)), pd.Series(outcome), pd.Series(np.asarray(who))
+        return (
+            frame,
+            pd.Series(np.asarray(support)),
+            pd.Series(outcome),
+            pd.Series(np.asarray(episode_groups)),
+        )
 
-    def _kept(
+    def _sample(
         self, support: pd.Series, names: tuple[str, ...], rng: np.random.Generator
     ) -> NDArray[np.intp]:
+        """Positions of all treated episodes and of a sample of the untreated, ascending."""
         treated = np.flatnonzero(support.isin(names))
         untreated = np.flatnonzero(support == NONE)
         count = min(len(untreated), int(self.most_untreated * len(treated)))
@@ -471,8 +360,8 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
             np.concatenate([treated, rng.choice(untreated, count, replace=False)])
         ).astype(np.intp)
 
-    def _groups(self) -> list[str | None]:
-        """The group of each feature, None for one that nobody may be kept from."""
+    def _group_of_each_feature(self) -> list[str | None]:
+        """The dropout group of each feature; None for one that no viewer is kept from."""
         if self.feature_groups is not None:
             return [self.feature_groups.get(name) for name in self.feature_names_]
         return [
@@ -481,281 +370,218 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         ]
 
     def _masked(self, rows: FloatArray, rng: np.random.Generator) -> FloatArray | None:
-        groups = self._groups()
-        named = sorted({group for group in groups if group is not None})
-        if not named or self.scope_dropout <= 0:
+        """A copy of the rows with whole groups of features missing at random ("scope dropout")."""
+        group_of = self._group_of_each_feature()
+        groups = sorted({group for group in group_of if group is not None})
+        if not groups or self.scope_dropout <= 0:
             return None
         masked = rows.copy()
-        for name in named:
-            places = np.flatnonzero([group == name for group in groups])
-            dropped = np.flatnonzero(rng.random(len(rows)) < self.scope_dropout)
-            masked[np.ix_(dropped, places)] = np.nan
+        for group in groups:
+            columns = np.flatnonzero([of_feature == group for of_feature in group_of])
+            dropped_rows = np.flatnonzero(rng.random(len(rows)) < self.scope_dropout)
+            masked[np.ix_(dropped_rows, columns)] = np.nan
         return masked
 
-    def _leaf(self, rows: int) -> int:
-        """Fewest real episodes in a leaf where so many are learned from."""
-        return max(MIN_LEAF, min(self.min_leaf, rows // 40))
+    def _binned(self, training: _Training, use: BoolArray) -> BinnedRows:
+        """The rows in use, and their masked copies, in bins."""
+        copies = [training.rows[use]]
+        if training.masked is not None:
+            copies.append(training.masked[use])
+        n_rows = int(use.sum())
+        leaf = max(MIN_LEAF, min(self.min_leaf, n_rows // 40))
+        return BinnedRows(copies, self.feature_names_, leaf, self.seed_)
+
+    def _boost(self, training: _Training) -> tuple[list[FloatArray], tuple[int, int]]:
+        """Trend, main effects and interactions, added up.
+
+        Returns:
+            By fold the scores of all episodes, shape (episodes, supports), learned without that
+            fold; and how many trees of main effects and of interactions were selected.
+        """
+        folds = range(self.n_folds)
+        odds = propensity_log_odds(training.targets.propensity)
+        scores = [
+            propensity_trend(training.targets, odds, training.folds != fold) for fold in folds
+        ]
+        binned = parallel_map(lambda fold: self._binned(training, training.folds != fold), folds)
+        scores, main_effects = _add_trees(
+            scores, training, binned, _MAIN_EFFECTS, _tree_counts(self.rounds)
+        )
+        scores, interactions = _add_trees(
+            scores,
+            training,
+            binned,
+            _INTERACTIONS,
+            _tree_counts(self.interaction_rounds),
+            shrink=True,
+        )
+        return scores, (main_effects, interactions)
+
+    def _distill(
+        self, training: _Training, scores: Sequence[FloatArray]
+    ) -> dict[str, list[lgb.Booster]]:
+        """For each support and fold one model of the features that reproduces the scores."""
+        has_interactions = self.n_trees_[1] > 0
+        shape, trees = (
+            (_DISTILL_FULL, _DISTILL_FULL_TREES)
+            if has_interactions
+            else (_DISTILL_ADDITIVE, _DISTILL_ADDITIVE_TREES)
+        )
+        binned = self._binned(training, np.ones(len(training.rows), dtype=bool))
+        supports = range(len(self.supports_))
+        models = iter(
+            parallel_map(
+                lambda support_and_fold: binned.train(
+                    shape, trees, scores[support_and_fold[1]][:, support_and_fold[0]]
+                ),
+                product(supports, range(self.n_folds)),
+            )
+        )
+        return {name: [next(models) for _ in range(self.n_folds)] for name in self.supports_}
+
+    def _rows(self, X: pd.DataFrame) -> FloatArray:
+        check_is_fitted(self, "models_")
+        if isinstance(X, pd.DataFrame):
+            missing = [name for name in self.feature_names_ if name not in X.columns]
+            if missing:
+                raise ValueError(
+                    f"X is missing features the model was trained on: {', '.join(missing)}; pass"
+                    " out-of-scope columns as all-NaN"
+                )
+            named: FloatArray = X[self.feature_names_].to_numpy(dtype="float64")
+            return named
+        rows: FloatArray = validate_data(self, X, reset=False, **_VALIDATION)
+        return rows
+
+
+def _add_trees(
+    scores: list[FloatArray],
+    training: _Training,
+    binned: Sequence[BinnedRows],
+    shape: Mapping[str, float],
+    counts: Sequence[int],
+    *,
+    shrink: bool = False,
+) -> tuple[list[FloatArray], int]:
+    """Trees of one shape on what is left of the pseudo-outcomes, as many for all supports as
+    predict held-out folds best, or none.
+
+    Args:
+        scores: by fold what was learned without it so far, of all episodes: shape (episodes,
+            supports).
+        training: the episodes.
+        binned: by fold the rows of the others.
+        shape: LightGBM's parameters of the trees.
+        counts: numbers of trees to try, ascending.
+        shrink: add only as much of the trees' predictions as improves on the scores beyond chance.
+
+    Returns:
+        The scores with the trees added, and the number of trees.
+    """
+    targets, folds, groups = training.targets, training.folds, training.groups
+    before = _out_of_fold(scores, folds)
+    held_out_rows = [training.rows[folds == fold] for fold in range(len(scores))]
+    jobs = list(product(range(len(scores)), range(before.shape[1])))
+
+    def staged_booster(job: tuple[int, int]) -> StagedBooster:
+        fold, support = job
+        others = folds != fold
+        residuals = targets.values[others, support] - scores[fold][others, support]
+        return binned[fold].staged_booster(
+            shape, residuals, targets.weights[others, support], held_out_rows[fold]
+        )
+
+    boosters = parallel_map(staged_booster, jobs) if counts else []
+
+    def out_of_fold_with(n_trees: int) -> FloatArray:
+        predictions = before.copy()
+        if n_trees:
+            added = parallel_map(methodcaller("predict_with", n_trees), boosters)
+            for (fold, support), of_held_out in zip(jobs, added, strict=True):
+                predictions[folds == fold, support] += of_held_out
+        return predictions
+
+    def reduction(predictions: FloatArray) -> FloatArray:
+        return error_reduction(targets, predictions, folds, groups)
+
+    n_trees, after = select_rounds(
+        [0, *counts], out_of_fold_with, lambda predictions: -float(reduction(predictions).sum())
+    )
+    share = james_stein_factor(reduction(after) - reduction(before), groups) if shrink else 1.0
+    if not n_trees or not share:
+        return scores, 0
+    added = parallel_map(
+        lambda booster: np.asarray(
+            booster.model.predict(training.rows, num_iteration=n_trees, **ONE_THREAD)
+        ),
+        boosters,
+    )
+    new_scores = [of_fold.copy() for of_fold in scores]
+    for (fold, support), predictions in zip(jobs, added, strict=True):
+        new_scores[fold][:, support] += share * predictions
+    return new_scores, n_trees
+
+
+def _tree_counts(most: int) -> list[int]:
+    """Numbers of trees that are tried."""
+    return sorted({max(1, round(share * most)) for share in _SHARES_OF_ROUNDS}) if most else []
+
+
+def _out_of_fold(scores: Sequence[FloatArray], folds: NDArray[np.intp]) -> FloatArray:
+    """Of each episode the score that was learned without its own fold: shape (episodes,
+    supports).
+    """
+    out_of_fold: FloatArray = np.stack(scores)[folds, np.arange(len(folds))]
+    return out_of_fold
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:
-    """A seed for all draws, as scikit-learn takes one."""
+    """A seed for all draws, from what scikit-learn accepts as a random state."""
     if isinstance(random_state, Integral):
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
+def _winsorized(outcome: pd.Series) -> pd.Series:
+    """The outcome without its extremes, unless it is a rare event: then these are what there is to
+    learn from.
+    """
+    if outcome.value_counts(normalize=True).iloc[0] > _USUAL_VALUE_SHARE:
+        return outcome
+    low, high = (float(outcome.quantile(quantile)) for quantile in _WINSORIZED_QUANTILES)
+    clipped: pd.Series = outcome.clip(low, high)
+    return clipped
+
+
 def _check_numbers(X: pd.DataFrame) -> None:
-    """A table must hold numbers; an array is for scikit-learn to check."""
+    """A table must hold numbers; scikit-learn checks an array."""
     columns = X.select_dtypes(exclude="number").items() if isinstance(X, pd.DataFrame) else []
     for name, column in columns:
-        words = int((column.notna() & pd.to_numeric(column, errors="coerce").isna()).sum())
-        if words:
+        is_text = column.notna() & pd.to_numeric(column, errors="coerce").isna()
+        if texts := int(is_text.sum()):
             raise ValueError(
-                f"column {name!r} of X holds no number in {words:,} of {len(X):,} rows: give a"
-                " category columns of zeros and ones (pandas.get_dummies)"
+                f"column {name!r} of X has non-numeric values in {texts:,} of {len(X):,} rows: give"
+                " a category columns of zeros and ones (pandas.get_dummies)"
             )
 
 
-def _check_choices(support: pd.Series, names: Sequence[str]) -> None:
-    """What was chosen must be known in each episode, be somebody's support, and be none for
-    others.
-    """
+def _check_support(support: pd.Series, names: Sequence[str]) -> None:
+    """The support must be known in each episode, one of `names` in some and none in others."""
     unknown = int(support.isna().sum())
     if unknown:
         raise ValueError(
-            f"support is unknown in {unknown:,} of {len(support):,} episodes: say {NONE!r} or a"
+            f"support is unknown in {unknown:,} of {len(support):,} episodes: give {NONE!r} or a"
             " support"
         )
-    had = sorted({str(one) for one in support})
+    present = ", ".join(sorted({str(name) for name in support})[:10])
     if not (support == NONE).any():
         raise ValueError(
-            f"no episode has {NONE!r} for its support, against which benefit is measured; there are"
-            f" {', '.join(had[:10])}"
+            f"no episode has {NONE!r} for its support, against which benefit is measured; supports"
+            f" present: {present}"
         )
     if not support.isin(names).any():
         wanted = f"one of {', '.join(names)}" if names else "a support"
         raise ValueError(
-            f"no episode has {wanted}, so there is nothing to learn; there are"
-            f" {', '.join(had[:10])} (n_samples = {len(support)})"
+            f"no episode has {wanted}, so there is nothing to fit; supports present: {present}"
+            f" (n_samples = {len(support)})"
         )
-
-
-class _Binned:
-    """Rows of features, and their copies with groups missing, put into LightGBM's bins once for
-    many models.
-    """
-
-    def __init__(
-        self, copies: Sequence[FloatArray], names: Sequence[str], leaf: int, seed: int
-    ) -> None:
-        self._copies = len(copies)
-        self._parameters = {
-            "objective": "regression",
-            "min_data_in_leaf": leaf * self._copies,
-            "verbosity": -1,
-            "seed": seed,
-            "deterministic": True,
-            "force_row_wise": True,
-            **ONE_THREAD,
-        }
-        stacked = np.vstack(copies)
-        self._all = np.arange(len(stacked))
-        written = list(names) if all(map(_PLAIN.fullmatch, names)) else "auto"
-        self._data = lgb.Dataset(stacked, feature_name=written, params=self._parameters).construct()
-
-    def growing(
-        self,
-        shape: Mapping[str, float],
-        values: FloatArray,
-        weights: FloatArray,
-        judged: FloatArray,
-    ) -> StagedBooster:
-        return StagedBooster(
-            {**self._parameters, **shape},
-            self._labelled(values).set_weight(self._tiled(weights)),
-            judged,
-        )
-
-    def model(self, shape: Mapping[str, float], trees: int, values: FloatArray) -> lgb.Booster:
-        return lgb.train({**self._parameters, **shape}, self._labelled(values), trees)
-
-    def _labelled(self, values: FloatArray) -> lgb.Dataset:
-        """The same rows with labels of their own: models that are learned side by side cannot share
-        those.
-        """
-        return self._data.subset(self._all).construct().set_label(self._tiled(values))
-
-    def _tiled(self, values: FloatArray) -> FloatArray:
-        return np.tile(values, self._copies)
-
-
-def _counts(most: int) -> list[int]:
-    """Numbers of trees that are tried."""
-    return sorted({max(1, round(share * most)) for share in _SHARES_OF_ROUNDS}) if most else []
-
-
-def _unseen(learned: Sequence[FloatArray], folds: NDArray[np.intp]) -> FloatArray:
-    """Of each episode what was learned without its own fold: shape (episodes, supports)."""
-    unseen: FloatArray = np.stack(learned)[folds, np.arange(len(folds))]
-    return unseen
-
-
-def error_reduction(
-    found: PseudoOutcomes, unseen: FloatArray, folds: NDArray[np.intp], groups: pd.Series
-) -> FloatArray:
-    """By how much predictions of unseen episodes lessen the weighted squared error of the
-    pseudo-outcomes, with the slope that they will be given: of each episode, shape (episodes,).
-    (With the best slope, few trees would be chosen whose slope is then held back.)
-    """
-    apart, differs, _, _ = _compared(found, unseen, folds)
-    slope, _ = _slope(found, unseen, folds, groups)
-    lessened: FloatArray = (found.weights * slope * apart * (2 * differs - slope * apart)).sum(
-        axis=1
-    )
-    return lessened
-
-
-def _james_stein_factor(gained: FloatArray, groups: pd.Series) -> float:
-    """The share of a gain that is left when chance is taken off: one less the squared inverse of
-    its ratio to its standard error, none where that ratio is below one. In a small past some pair
-    always foretells a little.
-
-    Source: the positive part of James & Stein (1961), "Estimation with quadratic loss", 4th
-    Berkeley Symposium, vol. 1.
-    """
-    gain, error = float(gained.sum()), _clustered(gained, groups)
-    return max(0.0, 1 - (error / gain) ** 2) if gain > 0 else 0.0
-
-
-def _compared(
-    found: PseudoOutcomes, unseen: FloatArray, folds: NDArray[np.intp]
-) -> tuple[FloatArray, FloatArray, float, float]:
-    """Predictions and pseudo-outcomes within their folds, and the weighted sums of squares of the
-    former and of the products of both.
-    """
-    apart, differs = (
-        _within(unseen, found.weights, folds),
-        _within(found.values, found.weights, folds),
-    )
-    weighted = found.weights * apart
-    return apart, differs, float((weighted * apart).sum()), float((weighted * differs).sum())
-
-
-def _within(values: FloatArray, weights: FloatArray, folds: NDArray[np.intp]) -> FloatArray:
-    """Values less their weighted mean in their own fold: a fold's mean and what was learned without
-    it are at odds.
-    """
-    apart = np.empty_like(values)
-    for fold in np.unique(folds):
-        own = folds == fold
-        apart[own] = values[own] - np.average(values[own], axis=0, weights=weights[own])
-    return apart
-
-
-def fit_calibration(
-    names: Sequence[str],
-    found: PseudoOutcomes,
-    unseen: FloatArray,
-    folds: NDArray[np.intp],
-    groups: pd.Series,
-) -> dict[str, Calibration]:
-    """How to turn predictions into benefits, from predictions of episodes that their model had not
-    seen.
-
-    Args:
-        found: pseudo-outcomes with their weights, shape (episodes, supports).
-        unseen: predictions of the same shape.
-        folds, groups: the fold of each episode, and what makes episodes dependent, shape
-            (episodes,).
-    """
-    weights = found.weights / found.weights.sum(axis=0)
-    levels, usual = (weights * found.values).sum(axis=0), (weights * unseen).sum(axis=0)
-    clustered = np.array(
-        [
-            _clustered(weights[:, place] * (found.values[:, place] - levels[place]), groups)
-            for place in range(len(names))
-        ]
-    )
-    errors = np.maximum(clustered, found.noise / np.sqrt(found.weights.sum(axis=0)))
-    levels, errors = shrink_to_mean(levels, errors, _USUAL_SPREAD * found.noise)
-    slope, error = _slope(found, unseen, folds, groups)
-    return {
-        name: Calibration(
-            float(levels[place]), slope, float(usual[place]), float(errors[place]), error
-        )
-        for place, name in enumerate(names)
-    }
-
-
-def _slope(
-    found: PseudoOutcomes, unseen: FloatArray, folds: NDArray[np.intp], groups: pd.Series
-) -> tuple[float, float]:
-    """By how much the benefit rises where the prediction does, with its standard error."""
-    apart, differs, size, along = _compared(found, unseen, folds)
-    held = 1 / _SLOPE_SPREAD**2
-    if not size > 0:
-        return _USUAL_SLOPE, _SLOPE_SPREAD
-    slope = along / size
-    error = (
-        _clustered((found.weights * apart * (differs - slope * apart)).sum(axis=1), groups) / size
-    )
-    said = 1 / max(error, 1e-9) ** 2
-    slope = (said * slope + held * _USUAL_SLOPE) / (said + held)
-    return float(np.clip(slope, 0.0, _MOST_SLOPE)), float(1 / np.sqrt(said + held))
-
-
-def benefit_interval(predictions: list[FloatArray], turned: Calibration) -> Benefit:
-    """Mean, lower and upper from the fold models' predictions: they differ, and their calibration
-    is not sure.
-    """
-    stacked = np.vstack(predictions)
-    raw = stacked.mean(axis=0)
-    count = len(predictions)
-    spread = (count - 1) / count * ((stacked - raw) ** 2).sum(axis=0)
-    error = np.sqrt(
-        turned.slope**2 * spread
-        + turned.level_error**2
-        + (turned.slope_error * (raw - turned.usual)) ** 2
-    )
-    mean = turned.benefit(raw)
-    return Benefit(mean, mean - Z_90 * error, mean + Z_90 * error)
-
-
-def coarsen(X: pd.DataFrame) -> pd.DataFrame:
-    """Values as a model may remember them: no extremes of single students, shares to a hundredth,
-    else whole numbers.
-
-    A model file holds thresholds and ranges of its training data (R58). Of a feature that is in no
-    catalog, a hundred steps between its extremes are kept.
-    """
-    columns = {}
-    for name in X.columns:
-        values = X[name].astype("float64")
-        low, high = float(values.quantile(0.005)), float(values.quantile(0.995))
-        step = _step(str(name), high - low)
-        columns[name] = (values.clip(low, high) / step).round() * step
-    return pd.DataFrame(columns, index=X.index)
-
-
-def _step(name: str, width: float) -> float:
-    if name in FEATURES_BY_NAME:
-        return 0.01 if FEATURES_BY_NAME[name].unit.startswith("share") else 1.0
-    return float(width / 100) if np.isfinite(width) and width > 0 else 1.0
-
-
-def _clustered(parts: FloatArray, groups: pd.Series) -> float:
-    """The standard error of a sum of dependent parts."""
-    sums = pd.Series(parts).groupby(groups.to_numpy()).sum().to_numpy()
-    return float(np.sqrt((sums**2).sum()))
-
-
-def _winsorized(outcome: pd.Series) -> pd.Series:
-    """The outcome without its extremes; of a rare event, where one value is most episodes', those
-    are what there is to learn from.
-    """
-    if outcome.value_counts(normalize=True).iloc[0] > _USUAL_VALUE:
-        return outcome
-    clipped: pd.Series = outcome.clip(
-        float(outcome.quantile(0.002)), float(outcome.quantile(0.998))
-    )
-    return clipped

@@ -19,9 +19,10 @@ from features.attendance import grade_level
 from features.catalog import CATALOG
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
+from training.estimation.arrays import BoolArray
 from training.estimation.policy_value import Actions
-from training.estimation.pseudo_outcomes import BoolArray
-from training.ranking.ranker import SMALLEST_BENEFIT, Benefit, BenefitRanker
+from training.ranking.calibration import Benefit
+from training.ranking.ranker import SMALLEST_BENEFIT, BenefitRanker
 
 TOO_LITTLE_DATA = "little_known"
 NO_OPEN_SUPPORT = "nothing_open"

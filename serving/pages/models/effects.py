@@ -30,7 +30,7 @@ from serving.rendering.charts import Dot, DotPlot, dot_plot
 from serving.site.dependencies import AuditorVisit, DistrictAdminVisit
 from serving.site.visit import Visit
 from serving.wording import effect_words
-from training.effects.effects import Cost
+from training.effects.costs import Cost
 from training.effects.published_effects import (
     EffectFileCorrupt,
     EffectReport,

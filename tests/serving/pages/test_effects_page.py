@@ -17,7 +17,7 @@ from tests.serving import district
 from tests.serving.conftest import STAFF, TestSite
 from tests.serving.crawl import Page, csrf_of
 from tests.serving.synthetic_effects import effect_of, program, put_effects, suppressed_effect
-from training.effects.effects import NEVER_ATTENDED, DoseBand
+from training.effects.dose_response import NEVER_ATTENDED, DoseBand
 
 AUDITORS = ("district_admin", "data_scientist", "equity_reviewer")
 FIGURES = re.compile(r"4\.3|about 120|\$600|Readers")

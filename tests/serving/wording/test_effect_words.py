@@ -19,7 +19,9 @@ from serving.wording.effect_words import (
     summary,
 )
 from tests.serving.synthetic_effects import effect_of, program, report_of, suppressed_effect
-from training.effects.effects import NEVER_ATTENDED, NO_ESTIMATE_REASONS, Cost, DoseBand, Effect
+from training.effects.costs import Cost
+from training.effects.dose_response import NEVER_ATTENDED, DoseBand
+from training.effects.effects import NO_ESTIMATE_REASONS, Effect
 from training.effects.published_effects import REASONS, PublishedEffect
 from training.estimation.policy_value import Estimate
 

@@ -15,30 +15,27 @@ from scipy.stats import t as student_t
 
 from features.catalog import feature_names
 from training.effects import effects
+from training.effects.costs import Cost, cost_per_point, cost_per_student, session_costs
+from training.effects.dose_response import NEVER_ATTENDED, dose_response
 from training.effects.effects import (
     FEW_AFTER_TRIMMING,
     FEW_SERVED,
     GAIN,
     LOSS,
-    NEVER_ATTENDED,
     NO_DIFFERENCE,
     NO_OVERLAP,
     UNKNOWN,
-    Cost,
     Effect,
     EffectsError,
+    estimate_effect,
+)
+from training.effects.joint_verdicts import holm, joint_verdicts
+from training.effects.program_effects import (
     ProgramEffect,
     ServiceTables,
-    cost_per_point,
-    cost_per_student,
-    dose_response,
     effects_table,
-    estimate_effect,
-    holm,
-    joint_verdicts,
     program_effects,
     programs_of_episodes,
-    session_costs,
 )
 from training.episodes.episodes import Episodes
 from training.episodes.outcome import OutcomeDefinition
@@ -133,7 +130,7 @@ def test_with_some_of_very_many_who_were_not_served_the_answer_is_about_as_sure(
         world.students[rows],
         world.benefit[rows],
     )
-    thinned, whole = judged(few, thin=True), judged(few)
+    thinned, whole = judged(few, subsample_controls=True), judged(few)
     truth = few.benefit[few.treated].mean()
     assert len(rows) > 30 * served.sum(), "there is something to leave out"
     assert (thinned.served, thinned.compared, thinned.naive) == (
@@ -150,7 +147,7 @@ def test_with_some_of_very_many_who_were_not_served_the_answer_is_about_as_sure(
         few.treated[order],
         few.features.iloc[order],
         few.students[order],
-        thin=True,
+        subsample_controls=True,
     )
 
 
@@ -248,9 +245,9 @@ def test_nobodys_outcome_trains_the_model_that_judges_them(by_school: bool):
     folds = effects._folds(rows, by_school, 5, 0)
     assert pd.Series(folds).groupby(rows.school if by_school else rows.student).nunique().max() == 1
     assert len(np.unique(folds)) == 5
-    before = effects._nuisances(rows, [folds], "ATE")
+    before = effects._cross_fitted_nuisances(rows, [folds], "ATE")
     spoilt = replace(rows, outcome=np.where(folds == 2, 1e6, rows.outcome))
-    after = effects._nuisances(spoilt, [folds], "ATE")
+    after = effects._cross_fitted_nuisances(spoilt, [folds], "ATE")
     own = folds == 2
     assert (before.untreated[own] == after.untreated[own]).all()
     assert (before.treated[own] == after.treated[own]).all()
@@ -589,6 +586,4 @@ def test_each_program_is_answered_for_with_its_costs_or_told_that_nobody_can_tel
     assert table["program_id"].tolist() == [HELPFUL, IDLE, TINY]
     assert table["verdict"].tolist()[::2] == [GAIN, UNKNOWN]
     assert table["reason"].tolist()[0] == ""
-    assert (
-        table["reason"].tolist()[2] == "fewer than 30 students were served whose progress is known"
-    )
+    assert table["reason"].tolist()[2] == "fewer than 30 students with known progress were served"

@@ -23,7 +23,9 @@ from tests.serving.synthetic_effects import (
     report_of,
     suppressed_effect,
 )
-from training.effects.effects import GAIN, NEVER_ATTENDED, NO_DIFFERENCE, Cost, DoseBand
+from training.effects.costs import Cost
+from training.effects.dose_response import NEVER_ATTENDED, DoseBand
+from training.effects.effects import GAIN, NO_DIFFERENCE
 from training.effects.published_effects import (
     NO_SUPPORT,
     NOBODY_BEGAN,

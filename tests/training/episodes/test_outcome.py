@@ -207,7 +207,7 @@ def test_the_choice_is_the_first_support_that_starts_and_is_new(tmp_path: Path):
     assert set(episodes.school) == {"k1"}
 
 
-def test_folds_by_school_put_schools_in_the_place_of_students_where_there_are_enough():
+def test_schools_are_the_clusters_where_there_are_enough_of_them():
     rows = 60
     episodes = Episodes(
         pd.DataFrame({"x": np.arange(rows, dtype="float64")}),
@@ -217,11 +217,11 @@ def test_folds_by_school_put_schools_in_the_place_of_students_where_there_are_en
         pd.Series(np.zeros(rows)),
         school=pd.Series([f"k{n % 12}" for n in range(rows)]),
     )
-    assert episodes.by_school().student.tolist() == episodes.school.tolist()
+    assert episodes.clustered_by_school().cluster.tolist() == episodes.school.tolist()
     with pytest.raises(
         NotEnoughEvidence, match="the episodes are of 5 schools; folds by school need 10"
     ):
-        episodes.take(np.arange(5, dtype=np.intp)).by_school()
+        episodes.take(np.arange(5, dtype=np.intp)).clustered_by_school()
 
 
 def censored(
@@ -256,8 +256,12 @@ def test_completed_outcomes_are_right_where_those_who_stay_differ():
         off.append(difference(found) - difference(value))
         naive_off.append(difference(points["attendance"]) - difference(value))
         assert [one.measure for one in report] == ["attendance", "grades"]
-        assert report[0].known == points["attendance"].notna().sum() > report[0].effective
-        assert report[1].known == report[1].effective == len(features)
+        assert (
+            report[0].observed
+            == points["attendance"].notna().sum()
+            > report[0].effective_sample_size
+        )
+        assert report[1].observed == report[1].effective_sample_size == len(features)
     assert abs(np.mean(off)) < 0.12 < 0.5 < abs(np.mean(naive_off))
 
 
@@ -279,7 +283,7 @@ def test_a_measure_that_does_not_apply_counts_as_no_change():
     found, report = impute_censored(
         points[["grades"]], features, support, pd.Series(np.arange(len(features)))
     )
-    assert report[0].does_not_apply > 0.9 * young.sum()
+    assert report[0].not_applicable > 0.9 * young.sum()
     assert found[young].abs().median() == 0 and found[~young].mean() == pytest.approx(5.0, abs=0.2)
 
 
@@ -288,11 +292,11 @@ def test_a_measure_that_hardly_anybody_has_is_no_evidence(tmp_path: Path):
     found, report = impute_censored(
         points, pd.DataFrame({"x": [0.0, 1.0]}), pd.Series([NONE, NONE]), pd.Series(["a", "b"])
     )
-    assert found.tolist() == [0.0, 2.0] and report[0].effective == 0
+    assert found.tolist() == [0.0, 2.0] and report[0].effective_sample_size == 0
     snapshot = district(tmp_path)
     with pytest.raises(
         NotEnoughEvidence,
-        match="grades, which counts as progress, is known of 0 episodes; at least",
+        match="grades, which counts as progress, is known in 0 episodes; at least",
     ):
         require_evidence(build_episodes(snapshot), snapshot)
 
@@ -346,5 +350,5 @@ def test_a_district_sets_its_own_weights_and_without_them_those_of_handrail_coun
         .replace("attendance = 1.0", "attendance = 0")
         .replace("grades = 0.5", "grades = 0")
     )
-    with pytest.raises(OutcomeError, match="one at least must be above 0"):
+    with pytest.raises(OutcomeError, match="at least one weight must be above 0"):
         OutcomeDefinition.of(tmp_path)

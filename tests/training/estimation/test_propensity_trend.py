@@ -7,8 +7,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from training.estimation.arrays import FloatArray
 from training.estimation.propensity_trend import propensity_log_odds, propensity_trend
-from training.estimation.pseudo_outcomes import FloatArray, PseudoOutcomes
+from training.estimation.pseudo_outcomes import PseudoOutcomes
 from training.estimation.shrinkage import shrink_to_zero
 
 ROWS = 40_000

@@ -16,7 +16,8 @@ from records.canonical.schema import Category
 from tests.training.conftest import SUPPORTS, Past, draw_past
 from training.estimation.pseudo_outcomes import PseudoOutcomes
 from training.estimation.shrinkage import shrink_to_mean
-from training.ranking.ranker import BenefitRanker, _james_stein_factor, fit_calibration
+from training.ranking.calibration import fit_calibration, james_stein_factor
+from training.ranking.ranker import BenefitRanker
 
 
 def test_the_benefit_found_is_that_of_the_truth_and_not_the_gap_that_habit_left(
@@ -168,12 +169,12 @@ def test_features_of_no_catalog_and_a_trial_of_one_support_will_do():
         (
             ["control", "x"] * 50,
             None,
-            r"no episode has 'none' for its support.*there are control, x",
+            r"no episode has 'none' for its support.*present: control, x",
         ),
-        ([0, 1] * 50, None, r"no episode has 'none'.*there are 0, 1"),
+        ([0, 1] * 50, None, r"no episode has 'none'.*present: 0, 1"),
         (["none", None] * 50, None, r"support is unknown in 50 of 100 episodes"),
-        (["none"] * 100, None, r"no episode has a support, so there is nothing to learn"),
-        (["none", "x"] * 50, ("food",), r"no episode has one of food.*there are none, x"),
+        (["none"] * 100, None, r"no episode has a support, so there is nothing to fit"),
+        (["none", "x"] * 50, ("food",), r"no episode has one of food.*present: none, x"),
         (["none"], None, r"support has 1 rows and X 100"),
     ],
 )
@@ -192,7 +193,8 @@ def test_a_column_of_words_is_named_with_what_to_do():
         }
     )
     with pytest.raises(
-        ValueError, match=r"column 'place' of X holds no number in 50 of 100 rows.*get_dummies"
+        ValueError,
+        match=r"column 'place' .* non-numeric values in 50 of 100 rows.*get_dummies",
     ):
         BenefitRanker().fit(X, X["age"], ["none", "x"] * 50)
 
@@ -233,12 +235,12 @@ def test_what_is_no_random_state_is_refused():
 
 
 def test_one_fold_is_refused():
-    with pytest.raises(ValueError, match=r"n_folds is 1; nothing can be judged on unseen episodes"):
+    with pytest.raises(ValueError, match=r"n_folds is 1; cross-fitting needs at least 2 folds"):
         BenefitRanker(n_folds=1).fit(np.eye(4), np.arange(4), ["none", "x"] * 2)
 
 
 def test_features_that_are_missing_altogether_are_named(past: Past, ranker: BenefitRanker):
-    with pytest.raises(ValueError, match=r"X lacks features that were learned from: grade_level;"):
+    with pytest.raises(ValueError, match=r"X is missing features .* trained on: grade_level;"):
         ranker.predict_benefit(past.features.drop(columns="grade_level"))
 
 
@@ -258,9 +260,9 @@ def test_a_benefit_of_two_features_together_is_found_though_neither_tells_anythi
     assert found[alike].mean() == pytest.approx(1.0, abs=0.2) and found[
         ~alike
     ].mean() == pytest.approx(-1.0, abs=0.2)
-    assert ((found > 0) == alike).mean() > 0.9 and ranker.trees_[1] > 0
+    assert ((found > 0) == alike).mean() > 0.9 and ranker.n_trees_[1] > 0
     assert (
-        BenefitRanker().fit(X, noise + np.where(helped, 0.3 * X[:, 0], 0.0), given).trees_[1] == 0
+        BenefitRanker().fit(X, noise + np.where(helped, 0.3 * X[:, 0], 0.0), given).n_trees_[1] == 0
     )
 
 
@@ -278,10 +280,10 @@ def test_of_what_was_gained_on_unseen_episodes_as_much_is_believed_as_is_beyond_
     alike, apart = pd.Series(np.repeat(range(4), 3)), pd.Series(range(12))
     gained = np.repeat([1.0, 1.0, -0.5, 0.5], 3)
     gain, error = 6.0, np.sqrt(3**2 + 3**2 + 1.5**2 + 1.5**2)
-    assert _james_stein_factor(gained, alike) == pytest.approx(1 - (error / gain) ** 2)
-    assert _james_stein_factor(gained, apart) > _james_stein_factor(gained, alike)
-    assert _james_stein_factor(np.array([3.0, -2.0, -0.5]), pd.Series(range(3))) == 0.0
-    assert _james_stein_factor(-gained, apart) == _james_stein_factor(0 * gained, apart) == 0.0
+    assert james_stein_factor(gained, alike) == pytest.approx(1 - (error / gain) ** 2)
+    assert james_stein_factor(gained, apart) > james_stein_factor(gained, alike)
+    assert james_stein_factor(np.array([3.0, -2.0, -0.5]), pd.Series(range(3))) == 0.0
+    assert james_stein_factor(-gained, apart) == james_stein_factor(0 * gained, apart) == 0.0
 
 
 def test_averages_of_supports_are_drawn_together_the_more_the_less_they_are_known():

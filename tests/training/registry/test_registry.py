@@ -48,14 +48,13 @@ from training.registry.registry import (
     ModelNotFound,
     ModelVersion,
     champion_version,
-    holdout_evaluation,
     model_version,
     model_versions,
-    recipe_digest,
     register_model,
     registry_client,
-    train,
 )
+from training.registry.train import recipe_digest, train
+from training.registry.version_evaluation import holdout_evaluation
 
 QUICK = BenefitRanker(min_leaf=30, n_folds=3, rounds=20)
 
@@ -362,7 +361,7 @@ def test_the_support_of_an_episode_is_what_began_soon_after_its_day(home: Path, 
 def test_progress_since_a_list_is_what_episodes_of_that_day_have(home: Path, episodes: Episodes):
     snapshot, day = Snapshot.current(home), sorted(episodes.decision_date.unique())[1]
     since = progress_after(snapshot, OutcomeDefinition.declared(), day)
-    own = episodes.points[episodes.decision_date == day].sum(axis=1, skipna=False).dropna()
+    own = episodes.measure_points[episodes.decision_date == day].sum(axis=1, skipna=False).dropna()
     assert len(own) > 500
     for place, value in own.items():
         assert since[episodes.student[place]] == pytest.approx(value, abs=1e-9)

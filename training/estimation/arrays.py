@@ -1,0 +1,11 @@
+"""Types of the arrays that the estimators take and give."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+BoolArray = NDArray[np.bool_]
