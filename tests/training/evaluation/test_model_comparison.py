@@ -157,11 +157,11 @@ def test_a_clone_learns_with_its_own_parameters_and_its_own_features(episodes: E
     wide = learned(episodes)
     found = compare_refitted(episodes, PROGRAMS, model_of(wide, DAYS), model_of(narrow, DAYS))
     assert found.way == REFITTED and found.difference.differing > 0
-    with pytest.raises(NotComparable, match=r"no longer knows \(leaves\)"):
+    with pytest.raises(NotComparable, match=r"no longer supports \(leaves\)"):
         compare_refitted(
             episodes, PROGRAMS, model_of(wide, DAYS), model_of(wide, DAYS, parameters={"leaves": 3})
         )
-    with pytest.raises(NotComparable, match="does not say which decision days"):
+    with pytest.raises(NotComparable, match="does not list its training days"):
         not_trained_on_mask(episodes, model_of(wide, ()))
 
 
