@@ -38,7 +38,6 @@ from training.estimation.policy_value import (
 from training.estimation.pseudo_outcomes import NONE
 from training.estimation.sensitivity import e_value_sentence
 from training.evaluation.evaluate import (
-    EvaluationSet,
     evaluation_set,
     later_days_mask,
     nan_to_none,

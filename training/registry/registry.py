@@ -1,8 +1,9 @@
 """The registry of model versions: MLflow on SQLite, in the district's home.
 
-It holds what each version is, how it was trained and how it was evaluated since. Nothing here moves the alias `champion`: that takes the fairness gate and a reviewer's
-signature (`fairness.approval.signoff`). MLflow is imported when first needed, since its import
-takes seconds; its telemetry is off, and no row of data is logged (R57).
+It holds what each version is, how it was trained and how it was evaluated since. Nothing here moves
+the alias `champion`: that takes the fairness gate and a reviewer's signature
+(`fairness.approval.signoff`). MLflow is imported when first needed, since its import takes seconds;
+its telemetry is off, and no row of data is logged (R57).
 """
 
 from __future__ import annotations
@@ -203,7 +204,7 @@ def model_version(home: Path, version: int | None = None) -> ModelVersion:
 
 
 def champion_version(home: Path) -> int | None:
-    """The version of the alias `champion`, whoever moved it; whether it may serve is another matter."""
+    """The version of the alias `champion`; whether it may serve is decided elsewhere."""
     return _aliased(home, CHAMPION)
 
 

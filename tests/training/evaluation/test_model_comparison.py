@@ -112,7 +112,7 @@ def test_better_is_said_only_where_the_whole_interval_lies_above_zero_and_enough
 def test_a_policy_is_no_better_than_itself(episodes: Episodes, good: BenefitRanker):
     found = compare_rankers(episodes, later_days_mask(episodes), PROGRAMS, good, good)
     assert (found.difference.estimate, found.difference.differing) == (Estimate(0.0, 0.0, 0.0), 0)
-    assert found.finding is Superiority.NO_BETTER and "holds zero" in found.sensitivity
+    assert found.finding is Superiority.NO_BETTER and "includes zero" in found.sensitivity
     assert found.to_dict()["differing"] is None
 
 
