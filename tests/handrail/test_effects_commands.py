@@ -183,7 +183,7 @@ def test_programs_are_worked_out_told_and_kept_until_something_is_another(
         "about 60",
         "More progress",
         "by sessions attended: fewest sessions",
-        "Readers: Something not on record would have to be",
+        "Readers: An unrecorded factor would have to be",
         "Bags: cannot tell: fewer than 30 students",
         "1 program is compared at once",
         "$900",

@@ -141,7 +141,7 @@ def test_a_version_is_evaluated_and_the_words_say_by_which_of_two_ways(trained: 
     made = model_version(trained)
     kept = made.artifact(f"evaluations/on-{made.snapshot_id}.json")
     assert kept is not None and kept["how"].startswith(
-        "There is too little since the decision days"
+        "There is too little data since this version's training period"
     )
     assert kept["how"] in said and kept["sensitivity"] in said
     gain = kept["same_places"]["gain"]
@@ -211,7 +211,7 @@ def test_a_night_trains_only_what_is_new_compares_and_stops_at_the_gate(
     night = retrain(settings, ranker=quick, step=lambda name, done, total: None)
     assert night.trained and night.version == 2 and night.compared is not None
     assert (
-        night.compared["how"].startswith("There is too little since")
+        night.compared["how"].startswith("There is too little data since")
         and champion_version(home) == 1
     )
     assert night.proposed == (

@@ -52,7 +52,7 @@ def test_the_sample_is_loaded_built_refused_by_training_and_still_shown(
     assert "25 program enrollments on record" in refused.stderr
     unaudited = handrail("audit", *home)
     assert unaudited.returncode == 2
-    assert "no model is registered: run `handrail train`" in unaudited.stderr
+    assert "no model is registered yet; run `handrail train`" in unaudited.stderr
 
     organizations, agreement = tmp_path / "organizations.csv", tmp_path / "agreement.toml"
     organizations.write_text(

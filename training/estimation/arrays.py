@@ -1,4 +1,4 @@
-"""Types of the arrays that the estimators take and give."""
+"""Types of the arrays that the estimators take and return."""
 
 from __future__ import annotations
 
@@ -6,6 +6,4 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-
-
 BoolArray = NDArray[np.bool_]

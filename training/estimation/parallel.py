@@ -1,4 +1,4 @@
-"""Many small fits side by side, each on one thread.
+"""Many small fits at the same time, each on one thread.
 
 One fit on many threads waits at a barrier for each tree; where another process wants the same cores
 that made training ten times slower. Fits that share nothing need no barrier.
@@ -14,20 +14,18 @@ from typing import Any, TypeVar
 import lightgbm as lgb
 import numpy as np
 
-One = TypeVar("One")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 ONE_THREAD: dict[str, Any] = {"num_threads": 1}
-"""LightGBM's parameter for what runs here."""
+"""LightGBM's parameter for fits and predictions that run in `parallel_map`."""
 
 
-def parallel_map(function: Callable[[One], Result], items: Iterable[One]) -> list[Result]:
-    """`function` of each item, in their order, on as many threads as there are processors."""
+def parallel_map(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """`function` of each item, in order, on as many threads as there are processors."""
     with ThreadPoolExecutor(os.cpu_count(), initializer=_quiet) as pool:
         return list(pool.map(function, items))
 
 
 def _quiet() -> None:
-    """LightGBM keeps how much it says by thread, and takes it from whatever that thread made
-    last.
-    """
+    """LightGBM's verbosity belongs to a thread, which takes it from the last data set it made."""
     lgb.Dataset(np.zeros((2, 1)), params={"verbosity": -1}).construct()

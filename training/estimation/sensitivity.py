@@ -1,5 +1,4 @@
-"""How strong something that is not on record would have to be to explain a difference away: the
-E-value.
+"""How strong an unrecorded factor would have to be to explain a difference away: the E-value.
 
 Source: VanderWeele & Ding (2017), "Sensitivity analysis in observational research: introducing the
 E-value", Annals of Internal Medicine 167(4). A difference of means is read as a risk ratio of about
@@ -20,14 +19,13 @@ RATIO_PER_DEVIATION = 0.91
 
 @dataclass(frozen=True)
 class EValue:
-    """The least risk ratio, with both what was chosen and the outcome, that an unrecorded
-    difference between the groups must have to explain the estimate away. 1 where nothing is
-    needed.
+    """The smallest risk ratio, with both the treatment and the outcome, that an unrecorded factor
+    needs to explain the estimate away; 1 where none is needed.
     """
 
     point: float
     limit: float
-    """The same for the end of the interval that is nearer zero; 1 where the interval holds zero."""
+    """For the end of the interval nearer zero; 1 where the interval includes zero."""
 
 
 def e_value(difference: Estimate, deviation: float) -> EValue:
@@ -44,9 +42,10 @@ def e_value(difference: Estimate, deviation: float) -> EValue:
         raise ValueError(f"the outcome's standard deviation must be above zero; it is {deviation}")
     if not all(map(math.isfinite, (difference.value, difference.lower, difference.upper))):
         raise ValueError(f"the difference and its interval must be numbers; they are {difference}")
-    nearer = max(difference.lower, 0.0) if difference.value > 0 else min(difference.upper, 0.0)
+    nearer_end = max(difference.lower, 0.0) if difference.value > 0 else min(difference.upper, 0.0)
     return EValue(
-        *(e_value_of_risk_ratio(_risk_ratio(one, deviation)) for one in (difference.value, nearer))
+        point=e_value_of_risk_ratio(_risk_ratio(difference.value, deviation)),
+        limit=e_value_of_risk_ratio(_risk_ratio(nearer_end, deviation)),
     )
 
 
@@ -59,28 +58,27 @@ def e_value_of_risk_ratio(ratio: float) -> float:
 def e_value_sentence(
     difference: Estimate, deviation: float, compared: str = "were given this support"
 ) -> str:
-    """What to print beside a claim: how strong something not on record would have to be to explain
-    it away.
+    """The sentence to print with a claim: how strong an unrecorded factor would have to be to
+    explain it away.
 
     Args:
         difference, deviation: as for `e_value`.
-        compared: what the students whom the claim is about did or were given, after "the students
-            who".
+        compared: what the students in the claim did or received, after "the students who".
     """
-    found = e_value(difference, deviation)
-    if found.limit == 1.0:
+    strength = e_value(difference, deviation)
+    if strength.limit == 1.0:
         return (
-            "The interval holds zero: this is not told apart from no difference, so nothing that is"
-            " missing from the records is needed to explain it away."
+            "The interval includes zero, so the difference could be due to chance; no unrecorded"
+            " factor is needed to explain it."
         )
-    way = "well" if difference.value > 0 else "badly"
-    point, limit = _times(found.point), _times(found.limit)
+    direction = "well" if difference.value > 0 else "badly"
+    point, limit = _rounded_down(strength.point), _rounded_down(strength.limit)
     return (
-        f"Something not on record would have to be at least {point} times as common among the"
-        f" students who {compared} as among the others, and doing {way} at least {point} times as"
-        " common where it is present as where it is not, over and above everything on record, to"
-        f" explain this away; {limit} times each would be enough to leave it in doubt. Whether"
-        " there is such a thing the records cannot say."
+        f"An unrecorded factor would have to be at least {point} times as common among the students"
+        f" who {compared} as among the others, and students with it would have to do {direction} at"
+        f" least {point} times as often, beyond everything on record, to fully explain this result;"
+        f" {limit} times each would be enough to make it uncertain. The records cannot show whether"
+        " such a factor exists."
     )
 
 
@@ -88,6 +86,6 @@ def _risk_ratio(difference: float, deviation: float) -> float:
     return math.exp(RATIO_PER_DEVIATION * difference / deviation)
 
 
-def _times(ratio: float) -> str:
-    """Rounded down, so that no claim looks sturdier than it is."""
+def _rounded_down(ratio: float) -> str:
+    """Two decimals, rounded down, so that no claim looks stronger than it is."""
     return f"{math.floor(ratio * 100) / 100:.2f}"

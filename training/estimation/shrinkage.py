@@ -1,4 +1,4 @@
-"""Drawing noisy estimates of like things toward what they have in common (empirical Bayes)."""
+"""Shrinking noisy estimates of like things toward what they have in common (empirical Bayes)."""
 
 from __future__ import annotations
 
@@ -7,57 +7,69 @@ import numpy as np
 from training.estimation.arrays import FloatArray
 
 MIN_TO_POOL = 4
-"""Estimates from which on the others say how far one of them is likely to lie from their mean."""
+"""With fewer estimates, the others say too little of how far one may lie from their mean."""
 
 
 def shrink_to_mean(
-    levels: FloatArray, errors: FloatArray, usual_spread: float = 0.0
+    levels: FloatArray, errors: FloatArray, min_between_sd: float = 0.0
 ) -> tuple[FloatArray, FloatArray]:
-    """Empirical Bayes estimates of means with known standard errors, and their own errors, shape
-    (means,).
+    """Means with known standard errors, shrunk to the mean of the others; and their own errors.
 
-    Each is drawn toward the mean of the others by how much of its distance may be noise, so that
-    one far off does not widen what is thought likely of itself. Source: Efron & Morris (1975), JASA
-    70; the variance between means by DerSimonian & Laird (1986), at least `usual_spread` squared.
-    Fewer than four stay as they are.
+    The share that is shrunk is how much of the distance may be noise. A mean is compared with the
+    others alone, so that an extreme one does not widen its own prior. Source: Efron & Morris
+    (1975), JASA 70; the variance between means by DerSimonian & Laird (1986).
+
+    Args:
+        levels, errors: the means and their standard errors, shape (means,).
+        min_between_sd: smallest standard deviation between means.
+
+    Returns:
+        Means and standard errors, shape (means,) each; fewer than `MIN_TO_POOL` are unchanged.
     """
     if len(levels) < MIN_TO_POOL:
         return levels, errors
-    shrunk, sure = np.empty_like(levels), np.empty_like(levels)
-    for place in range(len(levels)):
-        others = np.arange(len(levels)) != place
-        common, between = _common(levels[others], errors[others])
-        between = max(between, usual_spread**2)
-        kept = _kept(between, errors[place])
-        shrunk[place], sure[place] = (
-            common + kept * (levels[place] - common),
-            np.sqrt(kept) * errors[place],
-        )
-    return shrunk, sure
+    shrunk_levels, shrunk_errors = np.empty_like(levels), np.empty_like(levels)
+    for index in range(len(levels)):
+        others = np.arange(len(levels)) != index
+        mean, between_variance = _random_effects(levels[others], errors[others])
+        signal = _signal_share(max(between_variance, min_between_sd**2), errors[index])
+        shrunk_levels[index] = mean + signal * (levels[index] - mean)
+        shrunk_errors[index] = np.sqrt(signal) * errors[index]
+    return shrunk_levels, shrunk_errors
 
 
-def shrink_to_zero(levels: FloatArray, errors: FloatArray, usual_spread: float) -> FloatArray:
-    """Estimates less what may be noise in them, where zero is usual: for too few to say what they
-    have in common.
+def shrink_to_zero(levels: FloatArray, errors: FloatArray, prior_sd: float) -> FloatArray:
+    """Estimates shrunk to zero by how much of each may be noise, shape (n,).
+
+    For estimates too few to say what they have in common.
+
+    Args:
+        levels, errors: the estimates and their standard errors, shape (n,).
+        prior_sd: standard deviation of the prior, whose mean is zero.
     """
-    shrunk: FloatArray = levels * _kept(usual_spread**2, errors)
+    shrunk: FloatArray = levels * _signal_share(prior_sd**2, errors)
     return shrunk
 
 
-def _kept(between: float, errors: FloatArray) -> FloatArray:
-    """The share of a distance that is no noise; all of it where nothing is noise."""
+def _signal_share(between_variance: float, errors: FloatArray) -> FloatArray:
+    """The share of a distance that is not noise; all of it where nothing is noise."""
     noise = np.square(errors)
-    kept: FloatArray = np.divide(
-        between, between + noise, out=np.ones_like(noise), where=between + noise > 0
+    share: FloatArray = np.divide(
+        between_variance,
+        between_variance + noise,
+        out=np.ones_like(noise),
+        where=between_variance + noise > 0,
     )
-    return kept
+    return share
 
 
-def _common(levels: FloatArray, errors: FloatArray) -> tuple[float, float]:
-    """Mean and variance of what means with known errors have in common."""
+def _random_effects(levels: FloatArray, errors: FloatArray) -> tuple[float, float]:
+    """Mean of the random-effects model of means with known errors, and the variance between
+    them.
+    """
     precision = 1 / np.maximum(errors, 1e-9) ** 2
-    common = float((precision * levels).sum() / precision.sum())
-    excess = float((precision * (levels - common) ** 2).sum()) - (len(levels) - 1)
+    fixed_mean = float((precision * levels).sum() / precision.sum())
+    excess = float((precision * (levels - fixed_mean) ** 2).sum()) - (len(levels) - 1)
     between = max(0.0, excess / float(precision.sum() - (precision**2).sum() / precision.sum()))
     weight = 1 / (np.maximum(errors, 1e-9) ** 2 + between)
     return float((weight * levels).sum() / weight.sum()), between

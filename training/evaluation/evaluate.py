@@ -1,5 +1,4 @@
-"""Off-policy evaluation: what a ranker's policy would have been worth on episodes it was not
-trained on.
+"""Off-policy evaluation: what a ranker would have been worth on episodes it was not trained on.
 
 An evaluation set holds held-out episodes with out-of-fold propensities and expected outcomes; an
 evaluation holds a ranker's value, overlap and calibration on it. Published numbers of students are

@@ -196,7 +196,9 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
                 `support` is missing, unknown in a row or of another length, nobody had a support or
                 nobody had none, or there are fewer groups than folds.
         """
-        self._check_parameters(support)
+        self._check_parameters()
+        if support is None:
+            raise ValueError("support is required: the support chosen in each episode, or 'none'")
         self.seed_ = _seed(self.random_state)
         rng = np.random.default_rng(self.seed_)
         frame, support, outcome, groups = self._validated(X, support, y, groups)
@@ -315,16 +317,14 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         tags.target_tags.required = True
         return tags
 
-    def _check_parameters(self, support: pd.Series | None) -> None:
+    def _check_parameters(self) -> None:
         if self.min_leaf < MIN_LEAF:
             raise ValueError(f"min_leaf is {self.min_leaf}; it must be {MIN_LEAF} or more (R58)")
         if self.n_folds < 2:
             raise ValueError(f"n_folds is {self.n_folds}; cross-fitting needs at least 2 folds")
-        if support is None:
-            raise ValueError("support is required: the support chosen in each episode, or 'none'")
 
     def _validated(
-        self, X: pd.DataFrame, support: pd.Series | None, y: pd.Series, groups: pd.Series | None
+        self, X: pd.DataFrame, support: pd.Series, y: pd.Series, groups: pd.Series | None
     ) -> tuple[pd.DataFrame, pd.Series, pd.Series, pd.Series]:
         """The parts of episodes as pandas objects with one plain index."""
         _check_numbers(X)

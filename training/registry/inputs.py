@@ -9,28 +9,28 @@ import pandas as pd
 
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
+from records.canonical.columns import Programs
 from records.snapshots.snapshot import Snapshot
-from training.episodes.episodes import (
-    Episodes,
-    build_episodes,
-)
+from training.episodes.episodes import Episodes, build_episodes
 from training.episodes.outcome import OutcomeDefinition
 
 ProgressCallback = Callable[[str, int, int], None]
+"""Called with the step, how much of it is done, and of how much."""
 
 
 def no_progress(step: str, done: int, total: int) -> None:
-    """No progress is told."""
+    """Report nothing."""
 
 
-def _episodes(
+def load_episodes(
     snapshot: Snapshot, outcome: OutcomeDefinition, behavior: bool, progress: ProgressCallback
 ) -> Episodes:
-    told = partial(progress, "looking back at decision days")
-    return build_episodes(snapshot, behavior=behavior, outcome=outcome, progress=told)
+    """All episodes of a snapshot, with progress reported by decision day."""
+    by_day = partial(progress, "looking back at decision days")
+    return build_episodes(snapshot, behavior=behavior, outcome=outcome, progress=by_day)
 
 
-def _programs(snapshot: Snapshot) -> pd.DataFrame:
-    return ScopedRecords(
-        snapshot, pipeline_scope(snapshot, "training", snapshot.latest_date())
-    ).frame("programs")
+def load_programs(snapshot: Snapshot) -> pd.DataFrame:
+    """The table of programs."""
+    scope = pipeline_scope(snapshot, "training", snapshot.latest_date())
+    return ScopedRecords(snapshot, scope).frame(Programs.TABLE)

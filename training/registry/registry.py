@@ -1,10 +1,9 @@
-"""From records to a registered model version: train, evaluate, compare, write the file, register it
-with MLflow.
+"""The registry of model versions: MLflow on SQLite, in the district's home.
 
-The registry (MLflow on SQLite) holds what each version is, how it was made and what was found of it
-since. Nothing here moves the alias `champion`: that takes the fairness gate and a reviewer's
-signature (`fairness.approval.signoff`). MLflow is imported when first needed, since its import
-takes seconds; its telemetry is off, and no row of data is logged (R57).
+It holds what each version is, how it was trained and how it was evaluated since. Nothing here moves
+the alias `champion`: that takes the fairness gate and a reviewer's signature
+(`fairness.approval.signoff`). MLflow is imported when first needed, since its import takes seconds;
+its telemetry is off, and no row of data is logged (R57).
 """
 
 from __future__ import annotations
@@ -30,19 +29,19 @@ from training.registry.model_card import JsonObject
 REGISTERED_MODEL = "handrail-ranker"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-"""The newest version that was found better than the champion, or the newest where there is none. It
-serves nobody."""
+"""The newest version that is better than the champion, or the newest where there is none. It serves
+nobody."""
 EXPERIMENT = "handrail"
 EVALUATION_FILE = "evaluation.json"
 DRIFT_REFERENCE_FILE = "drift/reference.json"
-"""What the students that a version learned from looked like: what drift is measured against."""
+"""The features of the students that a version was trained on, which drift is measured against."""
 HOLDOUT_CLONE_FILE = "twin/ranker.json"
-"""The clone of a version that learned from the earlier decision days and was judged on the later
+"""The clone of a version that was trained on the earlier decision days and evaluated on the later
 ones."""
-_FILE = "ranker.json"
-_REFERENCE_TAG = "drift_reference"
-_TWIN_TAG = "twin"
-_MADE_TAG = "made"
+MODEL_FILE_NAME = "ranker.json"
+DRIFT_REFERENCE_TAG = "drift_reference"
+HOLDOUT_CLONE_TAG = "twin"
+_CREATED_AT_TAG = "made"
 
 
 class ModelNotFound(UserError, LookupError):
@@ -50,7 +49,7 @@ class ModelNotFound(UserError, LookupError):
 
 
 class DriftReferenceCorrupt(UserError, ValueError):
-    """What a version's students looked like is not as it was registered."""
+    """The drift reference of a version is not the file that was registered."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,9 @@ class ModelVersion:
 
     `recipe` is a digest of all that decided what it is: records, catalog, outcome, code and
     parameters. Equal recipes give equal models; it is empty where that is not known.
-    `reference_sha256` is that of the bytes of `DRIFT_REFERENCE_FILE`, empty where the version was
-    registered without one; `twin_sha256` is that of `HOLDOUT_CLONE_FILE`, alike. `created_at` is in
-    the district's time, without a zone.
+    `reference_sha256` and `twin_sha256` are those of `DRIFT_REFERENCE_FILE` and
+    `HOLDOUT_CLONE_FILE`, empty where the version was registered without. `created_at` is in the
+    district's time, without a zone.
     """
 
     version: int
@@ -76,15 +75,15 @@ class ModelVersion:
     twin_sha256: str = ""
 
     def artifact(self, name: str) -> JsonObject | None:
-        """What was found of this version under this name; None where nothing was."""
+        """The JSON stored with this version under this name; None where there is none."""
         file = self.artifacts / name
-        found: JsonObject | None = (
-            json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-        )
-        return found
+        if not file.exists():
+            return None
+        content: JsonObject = json.loads(file.read_text(encoding="utf-8"))
+        return content
 
     def reference(self) -> DriftReference | None:
-        """What its students looked like; None where it was registered without.
+        """The drift reference; None where the version was registered without.
 
         Raises:
             DriftReferenceCorrupt: the file is not the one that was registered.
@@ -96,32 +95,28 @@ class ModelVersion:
             data = file.read_bytes()
         except OSError as error:
             raise DriftReferenceCorrupt(
-                f"what version {self.version} learned from cannot be read: {error}"
+                f"the drift reference of version {self.version} cannot be read: {error}"
             ) from None
         if hashlib.sha256(data).hexdigest() != self.reference_sha256:
             raise DriftReferenceCorrupt(
-                f"{file} is not the file that was registered: its SHA-256 is another"
+                f"{file} does not match the registered file: its SHA-256 differs"
             )
         return DriftReference.from_json(data)
 
     def twin(self) -> RankerModel | None:
-        """The clone that was judged in its place; None where it was registered without.
+        """The holdout clone; None where the version was registered without.
 
         Raises:
-            InvalidModelFile: the file is not the one that was registered, or of another catalog of
-                features.
+            InvalidModelFile: the file is not the one that was registered, or was trained on a
+                different feature catalog.
         """
-        return (
-            read_model(self.artifacts / HOLDOUT_CLONE_FILE, self.twin_sha256)
-            if self.twin_sha256
-            else None
-        )
+        if not self.twin_sha256:
+            return None
+        return read_model(self.artifacts / HOLDOUT_CLONE_FILE, self.twin_sha256)
 
-    def keep(self, name: str, found: JsonObject) -> None:
-        """Keep what was found of this version, whole or not at all: MLflow's own way copies in
-        place.
-        """
-        write_atomic(self.artifacts / name, _json(found))
+    def keep(self, name: str, content: JsonObject) -> None:
+        """Store JSON with this version under this name, atomically; MLflow would copy in place."""
+        write_atomic(self.artifacts / name, artifact_json(content))
 
     @property
     def artifacts(self) -> Path:
@@ -143,11 +138,16 @@ def register_model(
 ) -> ModelVersion:
     """Register a model file as a new version. It serves nobody until it is audited and signed.
 
-    The version is made last: what is cut short before leaves a run that belongs to none.
+    The version is created last: an interrupted registration leaves a run without a version.
 
     Args:
+        home: the folder of the registry.
+        file: the model file.
+        sha256: of its bytes.
+        snapshot_id: of the records it was trained on.
+        metrics, parameters: of the run, for MLflow.
         tags: further ones, of the run and of the version.
-        artifacts: further texts to keep with the run, by the name of their file.
+        artifacts: further texts to store with the run, by the name of their file.
         at: the district's time; by default this machine's.
     """
     client = registry_client(home)
@@ -163,25 +163,28 @@ def register_model(
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
         (Path(staging) / "model").mkdir()
-        shutil.copyfile(file, Path(staging) / "model" / _FILE)
+        shutil.copyfile(file, Path(staging) / "model" / MODEL_FILE_NAME)
         client.log_artifacts(run_id, staging)
     client.set_terminated(run_id)
     if not client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
         client.create_registered_model(REGISTERED_MODEL)
     source = f"{run.info.artifact_uri}/model"
-    moment = (at or datetime.now()).isoformat(timespec="seconds")
-    own = {"sha256": sha256, "snapshot": snapshot_id, _MADE_TAG: moment} | dict(tags or {})
-    made = client.create_model_version(REGISTERED_MODEL, source, run_id, tags=own)
-    return model_version(home, int(made.version))
+    created_at = (at or datetime.now()).isoformat(timespec="seconds")
+    own_tags = {"sha256": sha256, "snapshot": snapshot_id, _CREATED_AT_TAG: created_at}
+    created = client.create_model_version(
+        REGISTERED_MODEL, source, run_id, tags=own_tags | dict(tags or {})
+    )
+    return model_version(home, int(created.version))
 
 
 def model_versions(home: Path) -> list[ModelVersion]:
-    """Every registered version, the newest first; none where nothing was ever registered."""
+    """Every registered version, the newest first."""
     if not _store(home).exists():
         return []
     client = registry_client(home)
-    found = client.search_model_versions(f"name = '{REGISTERED_MODEL}'")
-    return sorted((_version(client, home, made) for made in found), key=lambda made: -made.version)
+    registered = client.search_model_versions(f"name = '{REGISTERED_MODEL}'")
+    versions = [_version(client, home, entry) for entry in registered]
+    return sorted(versions, key=lambda version: -version.version)
 
 
 def model_version(home: Path, version: int | None = None) -> ModelVersion:
@@ -190,28 +193,28 @@ def model_version(home: Path, version: int | None = None) -> ModelVersion:
     Raises:
         ModelNotFound: there is no such version.
     """
-    for found in model_versions(home):
-        if version is None or found.version == version:
-            return found
+    for registered in model_versions(home):
+        if version is None or registered.version == version:
+            return registered
     raise ModelNotFound(
         f"there is no model version {version}"
         if version
-        else "no model is registered: run `handrail train`"
+        else "no model is registered yet; run `handrail train`"
     )
 
 
 def champion_version(home: Path) -> int | None:
-    """Where the alias points, whoever moved it: not yet a promise that it may serve."""
+    """The version of the alias `champion`; whether it may serve is decided elsewhere."""
     return _aliased(home, CHAMPION)
 
 
 def challenger_version(home: Path) -> int | None:
-    """The version that a nightly training found better than the champion; it serves nobody."""
+    """The version of the alias `challenger`; it serves nobody."""
     return _aliased(home, CHALLENGER)
 
 
 def set_challenger(home: Path, version: int) -> None:
-    """Let the alias `challenger` point to a version. That opens nothing: it proposes."""
+    """Move the alias `challenger` to a version. That proposes it and opens nothing."""
     registry_client(home).set_registered_model_alias(REGISTERED_MODEL, CHALLENGER, str(version))
 
 
@@ -223,8 +226,13 @@ def registry_client(home: Path) -> Any:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     home.mkdir(parents=True, exist_ok=True)
     if not _store(home).exists():
-        _lay_out(_store(home))
+        _create_store(_store(home))
     return _client(_store(home))
+
+
+def artifact_json(content: JsonObject) -> str:
+    """The text of a JSON artifact: sorted keys, no NaN."""
+    return json.dumps(content, sort_keys=True, indent=1, allow_nan=False)
 
 
 def _client(store: Path) -> Any:
@@ -233,8 +241,8 @@ def _client(store: Path) -> Any:
     return MlflowClient(tracking_uri=f"sqlite:///{store}", registry_uri=f"sqlite:///{store}")
 
 
-def _lay_out(store: Path) -> None:
-    """Make an empty registry, whole or not at all: MLflow lays its tables out in many steps."""
+def _create_store(store: Path) -> None:
+    """Create an empty registry atomically: MLflow creates its tables in many steps."""
     staging = store.with_suffix(f".{os.getpid()}.new")
     staging.unlink(missing_ok=True)
     _client(staging).search_experiments()
@@ -243,57 +251,51 @@ def _lay_out(store: Path) -> None:
     staging.unlink()
 
 
-def _json(facts: JsonObject) -> str:
-    return json.dumps(facts, sort_keys=True, indent=1, allow_nan=False)
-
-
 def _aliased(home: Path, alias: str) -> int | None:
     if not _store(home).exists():
         return None
-    found = registry_client(home).search_registered_models(f"name = '{REGISTERED_MODEL}'")
-    version = found[0].aliases.get(alias) if found else None
+    models = registry_client(home).search_registered_models(f"name = '{REGISTERED_MODEL}'")
+    version = models[0].aliases.get(alias) if models else None
     return int(version) if version is not None else None
 
 
 def _experiment(client: Any, home: Path) -> str:
-    """The experiment whose artifacts lie in this home; another where the home was moved, since
-    theirs never move.
+    """The experiment whose artifacts lie in this home.
+
+    MLflow never moves an experiment's artifacts, so a home that was moved gets another experiment.
     """
     location = _artifacts(home).as_uri()
-    known = client.search_experiments()
-    for experiment in known:
+    experiments = client.search_experiments()
+    for experiment in experiments:
         if experiment.artifact_location == location:
             return str(experiment.experiment_id)
-    name = (
-        EXPERIMENT if EXPERIMENT not in {one.name for one in known} else f"{EXPERIMENT} in {home}"
-    )
+    is_taken = EXPERIMENT in {experiment.name for experiment in experiments}
+    name = f"{EXPERIMENT} in {home}" if is_taken else EXPERIMENT
     return str(client.create_experiment(name, artifact_location=location))
 
 
-def _version(client: Any, home: Path, made: Any) -> ModelVersion:
-    run = client.get_run(made.run_id)
+def _version(client: Any, home: Path, entry: Any) -> ModelVersion:
+    run = client.get_run(entry.run_id)
     return ModelVersion(
-        int(made.version),
-        made.run_id,
-        made.tags["sha256"],
-        _artifacts(home) / made.run_id / "artifacts/model" / _FILE,
-        _made_at(made),
-        made.tags["snapshot"],
-        dict(run.data.metrics),
-        made.tags.get("recipe", ""),
-        made.tags.get(_REFERENCE_TAG, ""),
-        made.tags.get(_TWIN_TAG, ""),
+        version=int(entry.version),
+        run_id=entry.run_id,
+        sha256=entry.tags["sha256"],
+        file=_artifacts(home) / entry.run_id / "artifacts/model" / MODEL_FILE_NAME,
+        created_at=_created_at(entry),
+        snapshot_id=entry.tags["snapshot"],
+        metrics=dict(run.data.metrics),
+        recipe=entry.tags.get("recipe", ""),
+        reference_sha256=entry.tags.get(DRIFT_REFERENCE_TAG, ""),
+        twin_sha256=entry.tags.get(HOLDOUT_CLONE_TAG, ""),
     )
 
 
-def _made_at(made: Any) -> datetime:
-    """The district's time of a version; that of the registry where an earlier release made it."""
-    said = made.tags.get(_MADE_TAG)
-    return (
-        datetime.fromisoformat(said)
-        if said
-        else datetime.fromtimestamp(made.creation_timestamp / 1000)
-    )
+def _created_at(entry: Any) -> datetime:
+    """The district's time of a version; the registry's where an earlier release registered it."""
+    stated = entry.tags.get(_CREATED_AT_TAG)
+    if stated:
+        return datetime.fromisoformat(stated)
+    return datetime.fromtimestamp(entry.creation_timestamp / 1000)
 
 
 def _store(home: Path) -> Path:

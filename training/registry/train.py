@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,22 +31,48 @@ from training.evaluation.evaluate import (
 from training.evaluation.plots import calibration_plot, importance_plot, overlap_plot
 from training.ranking.model_file import write_model
 from training.ranking.ranker import BenefitRanker
-from training.registry.inputs import ProgressCallback, _episodes, _programs, no_progress
+from training.registry.inputs import ProgressCallback, load_episodes, load_programs, no_progress
 from training.registry.model_card import JsonObject, card_facts, card_text
 from training.registry.provenance import Provenance, current_provenance
 from training.registry.registry import (
-    _FILE,
-    _REFERENCE_TAG,
-    _TWIN_TAG,
     DRIFT_REFERENCE_FILE,
+    DRIFT_REFERENCE_TAG,
     EVALUATION_FILE,
     HOLDOUT_CLONE_FILE,
+    HOLDOUT_CLONE_TAG,
+    MODEL_FILE_NAME,
     ModelVersion,
-    _json,
+    artifact_json,
     register_model,
 )
 
 FoldsBy = Literal["student", "school"]
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """One training run: what went in, the model and its holdout clone, and the clone's
+    evaluation.
+    """
+
+    outcome: OutcomeDefinition
+    small_numbers: SmallNumbers
+    episodes: Episodes
+    provenance: Provenance
+    parameters: Mapping[str, Any]
+    """Of both rankers, with the supports."""
+    behavior: bool
+    without: Sequence[str]
+    ranker: BenefitRanker
+    clone: BenefitRanker
+    """Trained on the earlier decision days."""
+    evaluation: Evaluation
+    """Of the clone, on the later ones."""
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What decided which features are read, as the card and the registry show it."""
+        return {"behavior": self.behavior, "without": ", ".join(self.without) or "nothing"}
 
 
 def train(
@@ -62,14 +88,18 @@ def train(
     progress: ProgressCallback = no_progress,
     at: datetime | None = None,
 ) -> ModelVersion:
-    """Learn from a snapshot and register a candidate, with its card and plots.
+    """Train on a snapshot and register a candidate, with its card and plots.
 
     Args:
+        snapshot: the records.
+        home: the folder of the registry; the district's definition of progress is read from it.
         behavior: let discipline be an input, which a district must opt in to.
-        without: families of features that are to be no input.
+        seed: of all draws.
         ranker: its parameters are used; by default those of the design.
-        folds_by: what is never split between what is learned from and what judges it.
+        folds_by: what is never split between training and held-out episodes.
         episodes: those of this snapshot and outcome, where they are built already.
+        without: families of features that are to be no input.
+        progress: called with the step and how much of it is done.
         at: the district's time, which the version bears; by default this machine's.
 
     Raises:
@@ -78,12 +108,12 @@ def train(
             of them.
     """
     outcome, small_numbers = OutcomeDefinition.of(home), SmallNumbers.from_home(home)
-    episodes = _episodes(snapshot, outcome, behavior, progress) if episodes is None else episodes
+    if episodes is None:
+        episodes = load_episodes(snapshot, outcome, behavior, progress)
     supports = require_evidence(episodes, snapshot)
     reference = build_reference(episodes, calendar_decision_days(snapshot), small_numbers).to_json()
     episodes = episodes.clustered_by_school() if folds_by == "school" else episodes
     episodes = drop_feature_families(episodes, without)
-    parameters = _parameters(ranker, seed) | {"smallest_benefit": outcome.smallest_benefit}
     recipe = recipe_digest(
         snapshot,
         home,
@@ -93,61 +123,37 @@ def train(
         folds_by=folds_by,
         without=without,
     )
-    made = parameters | {"supports": supports}
-    progress("judging on later decision days", 0, 1)
-    twin = BenefitRanker(**made)
-    judgement = evaluate_on_later_days(episodes, twin, _programs(snapshot), seed, small_numbers)
-    progress("judging on later decision days", 1, 1)
-    progress("learning from all decision days", 0, 1)
-    fitted = BenefitRanker(**made).fit(
+    parameters = _parameters(ranker, seed) | {
+        "smallest_benefit": outcome.smallest_benefit,
+        "supports": supports,
+    }
+    progress("evaluating on later decision days", 0, 1)
+    clone = BenefitRanker(**parameters)
+    evaluation = evaluate_on_later_days(
+        episodes, clone, load_programs(snapshot), seed, small_numbers
+    )
+    progress("evaluating on later decision days", 1, 1)
+    progress("training on all decision days", 0, 1)
+    fitted = BenefitRanker(**parameters).fit(
         episodes.features, episodes.outcome, episodes.support, episodes.cluster
     )
-    progress("learning from all decision days", 1, 1)
-    origin = current_provenance(snapshot, outcome)
-    manifest = _manifest(origin, outcome, episodes, supports, behavior, made, judgement) | {
-        "without": list(without)
-    }
-    chosen = {"behavior": behavior, "without": ", ".join(without) or "nothing"}
-    facts = card_facts(
-        fitted,
-        episodes,
-        outcome,
-        origin,
-        judgement,
-        manifest["parameters"] | chosen,
-        small_numbers,
+    progress("training on all decision days", 1, 1)
+    fit = _Fit(
+        outcome=outcome,
+        small_numbers=small_numbers,
+        episodes=episodes,
+        provenance=current_provenance(snapshot, outcome),
+        parameters=parameters,
+        behavior=behavior,
+        without=without,
+        ranker=fitted,
+        clone=clone,
+        evaluation=evaluation,
     )
     progress("registering with MLflow", 0, 1)
-    (home / "models").mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=home / "models") as staging:
-        file = Path(staging) / _FILE
-        digest = write_model(fitted, file, manifest)
-        learned = {
-            "decision_dates": [
-                str(day)
-                for day in distinct_days(episodes.decision_date[~later_days_mask(episodes)])
-            ]
-        }
-        twin_file = Path(staging) / "twin.json"
-        own = {_TWIN_TAG: write_model(twin, twin_file, manifest | learned)}
-        logged = made | chosen | {"folds_by": folds_by}
-        found = register_model(
-            home,
-            file,
-            digest,
-            snapshot.id,
-            judgement.metrics(),
-            logged,
-            tags=_tags(origin, recipe, reference) | own,
-            artifacts=_artifact_texts(facts, judgement, small_numbers)
-            | {
-                DRIFT_REFERENCE_FILE: reference,
-                HOLDOUT_CLONE_FILE: twin_file.read_text(encoding="utf-8"),
-            },
-            at=at,
-        )
+    version = _register(fit, snapshot, home, folds_by, recipe, reference, at)
     progress("registering with MLflow", 1, 1)
-    return found
+    return version
 
 
 def recipe_digest(
@@ -160,13 +166,13 @@ def recipe_digest(
     folds_by: FoldsBy = "student",
     without: Sequence[str] = (),
 ) -> str:
-    """The digest of all that would decide what a model trained now, and its card, would be: not of
-    the commit, but of the code itself.
+    """The digest of all that would decide what a model trained now, and its card, would be: the
+    code itself, not its commit. Arguments as for `train`.
     """
-    origin = asdict(current_provenance(snapshot, OutcomeDefinition.of(home)))
-    del origin["commit"]
-    parts = {
-        "origin": origin,
+    provenance = asdict(current_provenance(snapshot, OutcomeDefinition.of(home)))
+    del provenance["commit"]
+    recipe = {
+        "origin": provenance,
         "behavior": behavior,
         "seed": seed,
         "parameters": _parameters(ranker, seed),
@@ -174,7 +180,7 @@ def recipe_digest(
         "without": sorted(without),
         "small_numbers": SmallNumbers.from_home(home).sha256,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
 def _parameters(ranker: BenefitRanker | None, seed: int) -> dict[str, Any]:
@@ -182,45 +188,92 @@ def _parameters(ranker: BenefitRanker | None, seed: int) -> dict[str, Any]:
     return parameters
 
 
-def _manifest(
-    origin: Provenance,
-    outcome: OutcomeDefinition,
-    episodes: Episodes,
-    supports: tuple[str, ...],
-    behavior: bool,
-    parameters: Mapping[str, Any],
-    judgement: Evaluation,
-) -> dict[str, Any]:
-    counts = episodes.support.value_counts()
+def _register(
+    fit: _Fit,
+    snapshot: Snapshot,
+    home: Path,
+    folds_by: FoldsBy,
+    recipe: str,
+    reference: str,
+    at: datetime | None,
+) -> ModelVersion:
+    """Write the files of a fit and register them as a version.
+
+    Args:
+        recipe: digest of the recipe.
+        reference: the drift reference, as JSON.
+    """
+    manifest = _manifest(fit)
+    clone_days = distinct_days(fit.episodes.decision_date[~later_days_mask(fit.episodes)])
+    clone_manifest = manifest | {"decision_dates": [str(day) for day in clone_days]}
+    facts = card_facts(
+        fit.ranker,
+        fit.episodes,
+        fit.outcome,
+        fit.provenance,
+        fit.evaluation,
+        manifest["parameters"] | fit.inputs,
+        fit.small_numbers,
+    )
+    (home / "models").mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=home / "models") as staging:
+        file, clone_file = Path(staging) / MODEL_FILE_NAME, Path(staging) / "twin.json"
+        model_sha256 = write_model(fit.ranker, file, manifest)
+        clone_sha256 = write_model(fit.clone, clone_file, clone_manifest)
+        return register_model(
+            home,
+            file,
+            model_sha256,
+            snapshot.id,
+            fit.evaluation.metrics(),
+            {**fit.parameters, **fit.inputs, "folds_by": folds_by},
+            tags=_tags(fit.provenance, recipe, reference) | {HOLDOUT_CLONE_TAG: clone_sha256},
+            artifacts=_artifact_texts(facts, fit.evaluation, fit.small_numbers)
+            | {
+                DRIFT_REFERENCE_FILE: reference,
+                HOLDOUT_CLONE_FILE: clone_file.read_text(encoding="utf-8"),
+            },
+            at=at,
+        )
+
+
+def _manifest(fit: _Fit) -> dict[str, Any]:
+    """What a model file says of its own training."""
+    counts = fit.episodes.support.value_counts()
+    supports = fit.parameters["supports"]
     return {
-        **asdict(origin),
-        "weights": dict(outcome.weights),
-        "behavior": behavior,
-        "decision_dates": sorted(str(day) for day in episodes.decision_date.unique()),
+        **asdict(fit.provenance),
+        "weights": dict(fit.outcome.weights),
+        "behavior": fit.behavior,
+        "decision_dates": sorted(str(day) for day in fit.episodes.decision_date.unique()),
         "episodes": {name: int(counts[name]) for name in (NONE, *supports)},
         "parameters": {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in parameters.items()
+            for name, value in fit.parameters.items()
         },
-        "evaluation": judgement.metrics(),
+        "evaluation": fit.evaluation.metrics(),
+        "without": list(fit.without),
     }
 
 
-def _tags(origin: Provenance, recipe: str, reference: str) -> dict[str, str]:
-    """MLflow has a name of its own for the commit."""
-    own = {f"handrail.{name}": value for name, value in asdict(origin).items()}
-    own |= {"recipe": recipe, _REFERENCE_TAG: hashlib.sha256(reference.encode()).hexdigest()}
-    return own | ({"mlflow.source.git.commit": origin.commit} if origin.commit else {})
+def _tags(provenance: Provenance, recipe: str, reference: str) -> dict[str, str]:
+    """Tags of the run and the version. MLflow has a name of its own for the commit."""
+    tags = {f"handrail.{name}": value for name, value in asdict(provenance).items()}
+    tags["recipe"] = recipe
+    tags[DRIFT_REFERENCE_TAG] = hashlib.sha256(reference.encode()).hexdigest()
+    if provenance.commit:
+        tags["mlflow.source.git.commit"] = provenance.commit
+    return tags
 
 
 def _artifact_texts(
-    facts: JsonObject, judgement: Evaluation, small_numbers: SmallNumbers
+    facts: JsonObject, evaluation: Evaluation, small_numbers: SmallNumbers
 ) -> dict[str, str]:
     return {
         "card/model_card.md": card_text(facts, small_numbers),
-        "card/model_card.json": _json(facts),
-        EVALUATION_FILE: _json(judgement.to_dict()),
-        "plots/overlap.svg": overlap_plot(judgement.overlap),
-        "plots/calibration.svg": calibration_plot(judgement.calibration),
+        "card/model_card.json": artifact_json(facts),
+        EVALUATION_FILE: artifact_json(evaluation.to_dict()),
+        "plots/overlap.svg": overlap_plot(evaluation.overlap),
+        "plots/calibration.svg": calibration_plot(evaluation.calibration),
         "plots/importance.svg": importance_plot(facts["importance"]),
     }

@@ -7,17 +7,9 @@ from typing import Any
 
 from records.snapshots.snapshot import Snapshot
 from records.suppression.small_numbers import SmallNumbers
-from training.episodes.episodes import (
-    Episodes,
-    NotEnoughEvidence,
-    complete_decision_days,
-)
+from training.episodes.episodes import Episodes, NotEnoughEvidence, complete_decision_days
 from training.episodes.outcome import OutcomeDefinition
-from training.evaluation.evaluate import (
-    EvaluationSet,
-    evaluate,
-    evaluation_set,
-)
+from training.evaluation.evaluate import EvaluationSet, evaluate, evaluation_set
 from training.evaluation.model_comparison import (
     compare_models,
     days_not_trained_on,
@@ -26,58 +18,56 @@ from training.evaluation.model_comparison import (
 )
 from training.ranking.model_file import RankerModel, read_model
 from training.ranking.ranker import BenefitRanker
-from training.registry.inputs import ProgressCallback, _episodes, _programs, no_progress
+from training.registry.inputs import ProgressCallback, load_episodes, load_programs, no_progress
 from training.registry.model_card import JsonObject
 from training.registry.registry import EVALUATION_FILE, ModelVersion
 
 HOW_EVALUATED_AT_REGISTRATION = (
-    "There is too little since the decision days that this version learned from. These are the"
-    " figures from when it was registered: a clone that learned from the earlier decision days was"
-    " judged on the later ones, not the model file itself."
+    "There is too little data since this version's training period. These figures date from"
+    " registration: a holdout model trained on the earlier decision days was evaluated on the later"
+    " ones, not the model file itself."
 )
-
-
 HOW_EVALUATED_ON_NEW_DAYS = (
-    "The model file was judged as it is, on decision days that it did not learn from."
+    "The registered model was evaluated on decision days it was not trained on."
 )
 
 
 def evaluate_version(
     snapshot: Snapshot,
-    found: ModelVersion,
+    version: ModelVersion,
     home: Path,
     *,
     seed: int = 0,
     progress: ProgressCallback = no_progress,
 ) -> JsonObject:
-    """What a version's policy is worth, kept with it; `how` says by which of two ways it was
-    judged.
+    """What a version's policy is worth, stored with it; `how` says by which of two ways it was
+    evaluated.
 
-    The model file is judged on the snapshot's decision days that it did not learn from. Where these
-    hold too little, the evaluation stands that was registered with it.
+    The model file is evaluated on the snapshot's decision days that it was not trained on. Where
+    these hold too little data, the evaluation made at registration stands.
 
     Raises:
         NotEnoughEvidence: there is neither.
         InvalidModelFile: the file is not what was registered.
     """
-    model = read_model(found.file, found.sha256)
-    facts = _on_new_days(snapshot, model, home, seed, progress)
-    if facts is None:
-        registered = found.artifact(EVALUATION_FILE)
+    model = read_model(version.file, version.sha256)
+    evaluation = _evaluation_on_new_days(snapshot, model, home, seed, progress)
+    if evaluation is None:
+        registered = version.artifact(EVALUATION_FILE)
         if registered is None:
             raise NotEnoughEvidence(
-                f"there is too little since the days that version {found.version} learned from, "
+                f"there is too little data since version {version.version}'s training period, "
                 "and no evaluation was registered with it"
             )
-        facts = dict(registered) | {"how": HOW_EVALUATED_AT_REGISTRATION}
-    found.keep(f"evaluations/on-{snapshot.id}.json", facts)
-    return facts
+        evaluation = dict(registered) | {"how": HOW_EVALUATED_AT_REGISTRATION}
+    version.keep(f"evaluations/on-{snapshot.id}.json", evaluation)
+    return evaluation
 
 
 def holdout_evaluation(
-    found: ModelVersion, episodes: Episodes, seed: int = 0
+    version: ModelVersion, episodes: Episodes, seed: int = 0
 ) -> tuple[EvaluationSet, BenefitRanker] | None:
-    """The clone of a version, with the episodes of decision days that it did not learn from.
+    """The holdout clone of a version, with the episodes of decision days it was not trained on.
 
     None where the version was registered without one, or where nobody started a support on these
     days.
@@ -85,13 +75,13 @@ def holdout_evaluation(
     Raises:
         InvalidModelFile: the clone's file is not what was registered.
     """
-    twin = found.twin()
-    if twin is None:
+    clone = version.twin()
+    if clone is None:
         return None
-    learned = set(twin.manifest["decision_dates"])
-    fresh = ~episodes.decision_date.astype(str).isin(learned).to_numpy()
+    trained_days = set(clone.manifest["decision_dates"])
+    held_out = ~episodes.decision_date.astype(str).isin(trained_days).to_numpy()
     try:
-        return evaluation_set(episodes, fresh, twin.ranker.supports_, seed), twin.ranker
+        return evaluation_set(episodes, held_out, clone.ranker.supports_, seed), clone.ranker
     except NotEnoughEvidence:
         return None
 
@@ -105,61 +95,66 @@ def compare_versions(
     seed: int = 0,
     progress: ProgressCallback = no_progress,
 ) -> JsonObject:
-    """A candidate against a champion on the same episodes and the same number of places, kept with
-    the candidate.
+    """A candidate against a champion on the same episodes at the same capacity, stored with the
+    candidate.
 
     Raises:
         NotEnoughEvidence, NotComparable: they cannot be compared on these records.
-        InvalidModelFile: a file is not what was registered, or was trained on another catalog of
-            features.
+        InvalidModelFile: a file is not what was registered, or was trained on a different feature
+            catalog.
     """
-    models = [read_model(one.file, one.sha256) for one in (candidate, champion)]
-    behavior = any(bool(model.manifest.get("behavior")) for model in models)
-    episodes = _episodes(snapshot, OutcomeDefinition.of(home), behavior, progress)
+    candidate_model = read_model(candidate.file, candidate.sha256)
+    champion_model = read_model(champion.file, champion.sha256)
+    behavior = any(
+        bool(model.manifest.get("behavior")) for model in (candidate_model, champion_model)
+    )
+    episodes = load_episodes(snapshot, OutcomeDefinition.of(home), behavior, progress)
     progress("comparing", 0, 1)
-    found = compare_models(episodes, _programs(snapshot), models[0], models[1], seed=seed)
+    comparison = compare_models(
+        episodes, load_programs(snapshot), candidate_model, champion_model, seed=seed
+    )
     progress("comparing", 1, 1)
-    facts = found.to_dict(SmallNumbers.from_home(home)) | {
+    stored = comparison.to_dict(SmallNumbers.from_home(home)) | {
         "snapshot": snapshot.id,
-        **_compared(candidate, champion),
+        **_versions(candidate, champion),
     }
-    candidate.keep(_against(champion), facts)
-    return facts
+    candidate.keep(_comparison_file(champion), stored)
+    return stored
 
 
 def stored_comparison(candidate: ModelVersion, champion: ModelVersion) -> JsonObject | None:
     """The newest comparison on record of exactly these two models; None where there is none."""
-    found = candidate.artifact(_against(champion))
-    same = found is not None and all(
-        found.get(name) == value for name, value in _compared(candidate, champion).items()
+    comparison = candidate.artifact(_comparison_file(champion))
+    is_of_these = comparison is not None and all(
+        comparison.get(name) == value for name, value in _versions(candidate, champion).items()
     )
-    return found if same else None
+    return comparison if is_of_these else None
 
 
-def _on_new_days(
+def _evaluation_on_new_days(
     snapshot: Snapshot, model: RankerModel, home: Path, seed: int, progress: ProgressCallback
 ) -> JsonObject | None:
-    """The model file judged on decision days that it did not learn from; None where these hold too
-    little.
+    """The model file evaluated on decision days it was not trained on; None where these hold too
+    little data.
     """
     outcome = OutcomeDefinition.of(home)
     if not days_not_trained_on(complete_decision_days(snapshot, outcome), model):
         return None
-    episodes = _episodes(snapshot, outcome, bool(model.manifest.get("behavior")), progress)
-    fresh = not_trained_on_mask(episodes, model)
-    if not enough_to_judge(episodes, fresh):
+    behavior = bool(model.manifest.get("behavior"))
+    episodes = load_episodes(snapshot, outcome, behavior, progress)
+    held_out = not_trained_on_mask(episodes, model)
+    if not enough_to_judge(episodes, held_out):
         return None
-    progress("judging on days that it did not learn from", 0, 1)
-    found = evaluate(
-        evaluation_set(episodes, fresh, model.ranker.supports_, seed, SmallNumbers.from_home(home)),
-        model.ranker,
-        _programs(snapshot),
+    progress("evaluating on held-out days", 0, 1)
+    evaluated = evaluation_set(
+        episodes, held_out, model.ranker.supports_, seed, SmallNumbers.from_home(home)
     )
-    progress("judging on days that it did not learn from", 1, 1)
-    return found.to_dict() | {"how": HOW_EVALUATED_ON_NEW_DAYS}
+    evaluation = evaluate(evaluated, model.ranker, load_programs(snapshot))
+    progress("evaluating on held-out days", 1, 1)
+    return evaluation.to_dict() | {"how": HOW_EVALUATED_ON_NEW_DAYS}
 
 
-def _compared(candidate: ModelVersion, champion: ModelVersion) -> dict[str, Any]:
+def _versions(candidate: ModelVersion, champion: ModelVersion) -> dict[str, Any]:
     """What binds a comparison to two models and no others."""
     return {
         "candidate_version": candidate.version,
@@ -169,5 +164,5 @@ def _compared(candidate: ModelVersion, champion: ModelVersion) -> dict[str, Any]
     }
 
 
-def _against(champion: ModelVersion) -> str:
+def _comparison_file(champion: ModelVersion) -> str:
     return f"comparisons/against-v{champion.version}.json"

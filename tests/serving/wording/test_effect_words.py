@@ -101,11 +101,11 @@ def test_where_nobody_can_tell_no_figure_of_an_effect_is_said(why: str):
 
 
 def test_beside_every_figure_stands_what_would_explain_it_away():
-    assert "Something not on record would have to be at least" in sensitivity(
+    assert "An unrecorded factor would have to be at least" in sensitivity(
         told(effect_of(2.0, 1.0, 3.0))
     )
     assert "among the students who took part" in sensitivity(told(effect_of(-2.0, -3.0, -1.0)))
-    assert "The interval holds zero" in sensitivity(told(effect_of(0.5, -1.0, 2.0)))
+    assert "The interval includes zero" in sensitivity(told(effect_of(0.5, -1.0, 2.0)))
 
 
 def test_amounts_are_told_apart():

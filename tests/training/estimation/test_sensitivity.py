@@ -55,7 +55,7 @@ def test_the_end_of_the_interval_is_never_harder_to_explain_away_than_the_point(
 def test_nothing_is_needed_where_the_interval_holds_zero(estimate: Estimate, deviation: float):
     assume(estimate.lower <= 0 <= estimate.upper)
     assert e_value(estimate, deviation).limit == 1.0
-    assert "holds zero" in e_value_sentence(estimate, deviation)
+    assert "includes zero" in e_value_sentence(estimate, deviation)
 
 
 @given(intervals, deviations, st.floats(0.1, 10))

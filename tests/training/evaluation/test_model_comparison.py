@@ -112,7 +112,7 @@ def test_better_is_said_only_where_the_whole_interval_lies_above_zero_and_enough
 def test_a_policy_is_no_better_than_itself(episodes: Episodes, good: BenefitRanker):
     found = compare_rankers(episodes, later_days_mask(episodes), PROGRAMS, good, good)
     assert (found.difference.estimate, found.difference.differing) == (Estimate(0.0, 0.0, 0.0), 0)
-    assert found.finding is Superiority.NO_BETTER and "holds zero" in found.sensitivity
+    assert found.finding is Superiority.NO_BETTER and "includes zero" in found.sensitivity
     assert found.to_dict()["differing"] is None
 
 
@@ -157,11 +157,11 @@ def test_a_clone_learns_with_its_own_parameters_and_its_own_features(episodes: E
     wide = learned(episodes)
     found = compare_refitted(episodes, PROGRAMS, model_of(wide, DAYS), model_of(narrow, DAYS))
     assert found.way == REFITTED and found.difference.differing > 0
-    with pytest.raises(NotComparable, match=r"no longer knows \(leaves\)"):
+    with pytest.raises(NotComparable, match=r"no longer supports \(leaves\)"):
         compare_refitted(
             episodes, PROGRAMS, model_of(wide, DAYS), model_of(wide, DAYS, parameters={"leaves": 3})
         )
-    with pytest.raises(NotComparable, match="does not say which decision days"):
+    with pytest.raises(NotComparable, match="does not list its training days"):
         not_trained_on_mask(episodes, model_of(wide, ()))
 
 

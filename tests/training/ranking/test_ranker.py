@@ -288,7 +288,7 @@ def test_of_what_was_gained_on_unseen_episodes_as_much_is_believed_as_is_beyond_
 
 def test_averages_of_supports_are_drawn_together_the_more_the_less_they_are_known():
     levels, errors = np.array([1.0, 1.2, 0.8, 1.1, 5.0]), np.array([0.2, 0.2, 0.2, 0.2, 2.0])
-    shrunk, sure = shrink_to_mean(levels, errors, usual_spread=0.7)
+    shrunk, sure = shrink_to_mean(levels, errors, min_between_sd=0.7)
     kept = 0.7**2 / (0.7**2 + errors**2)
     others = [
         np.average(np.delete(levels, i), weights=np.delete(errors, i) ** -2.0) for i in range(5)
