@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from records.canonical.schema import SUPPORTS
-from serving.students.suggestion_reasons import SUPPORT_LABELS
 from serving.wording import words
+from serving.wording.words import SUPPORT_LABELS
 from training.episodes.outcome import MEASURE_UNITS, OutcomeDefinition
 
 
