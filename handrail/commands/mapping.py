@@ -55,7 +55,7 @@ def _show(one: FileProposal) -> None:
         title=f"{one.file}: {one.holds or 'not clear what it holds'}",
     )
     for column in one.columns:
-        columns.add_row(column.header, column.target or "not read", column.sure, column.why)
+        columns.add_row(column.header, column.target or "not read", column.confidence, column.why)
     print_table(columns)
     for question in one.questions:
         out.print(f"? {question}", highlight=False, soft_wrap=True, markup=False)

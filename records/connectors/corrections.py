@@ -1,10 +1,10 @@
-"""Lines that were set aside, put right by a person, and read again in their place.
+"""Quarantined lines, corrected by a person and read again in their place.
 
-The quarantine is handed out as a CSV file: file, line, column and reason, then the raw line under
-the names of its fields. Whoever knows better edits the raw lines; `apply_corrections` gives a
-folder that is the source's own but for those lines. Columns that were cut out are not handed out:
-they stay as the source has them. A line that is no longer the one that was set aside is refused:
-the source has changed since. So is a row that is no line of a file: it is put right at its source.
+The quarantine is handed out as a CSV file: file, line, column and reason, then the raw line with
+the names of its fields. A person edits the raw lines; `apply_corrections` gives a folder that is
+the source's own except for those lines. Columns that were dropped are not handed out: they stay as
+the source has them. A line that is no longer the quarantined one is refused: the source has changed
+since. So is a row that is not a line of a file: it is corrected in the source system.
 """
 
 from __future__ import annotations
@@ -44,33 +44,34 @@ QUARANTINE_COLUMNS = (
     "source",
     "organization",
 )
-"""Of the file that is handed out. `columns` names the fields of the raw line, and is empty where it
-cannot be put right here; `as_found` is a digest of the raw line. These two, and what says where a
-line came from, must stay."""
+"""The columns of the file that is handed out. `columns` names the fields of the raw line, and is
+empty where it cannot be corrected here; `as_found` is a digest of the raw line. These two, and
+those that say where a line came from, must not be edited."""
 
 _WORD = re.compile(r"[\w.-]+")
 FORMULA_GUARD = "|"
-"""Before each raw line and the names of its fields, so that no spreadsheet takes it for a formula;
-it is taken off."""
+"""Stands before each raw line and its field names, so that no spreadsheet takes it for a formula;
+removed when read."""
 
 
 @dataclass(frozen=True)
 class Correction:
-    """One line put right: `raw` is a line of CSV whose fields are `columns`."""
+    """One corrected line: `raw` is a line of CSV whose fields are `columns`.
+
+    `original_digest` is the digest of the line that it was made from.
+    """
 
     file: str
     line: int
     raw: str
     columns: str
-    as_found: str
+    original_digest: str
     source: str
     organization_id: str | None
 
 
-def quarantine_to_csv(rows: Sequence[QuarantinedRow], terms: str) -> str:
-    """What was set aside, as a CSV text to be edited: one row a line that was not loaded, and last
-    to whom it went.
-    """
+def quarantine_to_csv(rows: Sequence[QuarantinedRow], access_notice: str) -> str:
+    """The quarantine as CSV text to be edited, one row a record, `access_notice` last."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(QUARANTINE_COLUMNS)
@@ -78,7 +79,7 @@ def quarantine_to_csv(rows: Sequence[QuarantinedRow], terms: str) -> str:
         columns = FORMULA_GUARD + row.columns if row.columns else ""
         writer.writerow(
             (
-                _plain(row.file),
+                _spreadsheet_safe(row.file),
                 row.line,
                 row.column or "",
                 row.reason,
@@ -86,10 +87,10 @@ def quarantine_to_csv(rows: Sequence[QuarantinedRow], terms: str) -> str:
                 FORMULA_GUARD + row.raw,
                 line_digest(row.raw),
                 row.source,
-                _plain(row.organization_id or ""),
+                _spreadsheet_safe(row.organization_id or ""),
             )
         )
-    writer.writerow((f"# {terms}", *[""] * (len(QUARANTINE_COLUMNS) - 1)))
+    writer.writerow((f"# {access_notice}", *[""] * (len(QUARANTINE_COLUMNS) - 1)))
     return text.getvalue()
 
 
@@ -105,7 +106,7 @@ def read_corrections(file: Path) -> list[Correction]:
     Raises:
         SourceRefused: naming the line of the first row that cannot be used.
     """
-    found = []
+    corrections = []
     with file.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream, strict=True)
         try:
@@ -117,58 +118,60 @@ def read_corrections(file: Path) -> list[Correction]:
                     )
             for row in reader:
                 if not row["file"].startswith("# "):
-                    found.append(_correction(f"{file.name}, line {reader.line_num}", row))
+                    corrections.append(
+                        _parse_correction(f"{file.name}, line {reader.line_num}", row)
+                    )
         except (csv.Error, UnicodeDecodeError) as error:
             raise SourceRefused(
                 f"{file.name}, after line {reader.line_num}: this is not CSV in UTF-8, as it was "
                 f"handed out: {error}"
             ) from None
-    return [one for one in found if one is not None]
+    return [correction for correction in corrections if correction is not None]
 
 
 @contextmanager
 def apply_corrections(
-    folder: Path, corrections: Sequence[Correction], within: Path
+    folder: Path, corrections: Sequence[Correction], temp_parent: Path
 ) -> Iterator[Path]:
-    """The folder with these lines in place of those that were set aside; gone when the context
-    ends.
+    """The folder with corrected lines in place of the quarantined ones, while the context lasts.
 
     Args:
-        within: where the files that differ are written for the while.
+        temp_parent: folder in which the corrected copy is made.
 
     Raises:
-        SourceRefused: a file or line is not there, or is not the one that was set aside.
+        SourceRefused: a file or line is not there, or is not the quarantined one.
     """
     if not corrections:
         yield folder
         return
     by_file: dict[str, dict[int, Correction]] = {}
-    for one in corrections:
-        by_file.setdefault(one.file, {})[one.line] = one
+    for correction in corrections:
+        by_file.setdefault(correction.file, {})[correction.line] = correction
     for name in by_file:
         if Path(name).name != name or not (folder / name).is_file():
             raise SourceRefused(f"{folder.name} has no file {name!r} to correct")
-    with tempfile.TemporaryDirectory(prefix=".corrected-", dir=within) as temporary:
+    with tempfile.TemporaryDirectory(prefix=".corrected-", dir=temp_parent) as temporary:
         copy = Path(temporary)
         for file in folder.iterdir():
             if file.name in by_file:
                 _rewrite(file, copy / file.name, by_file[file.name])
             elif file.is_file():
-                _borrow(file, copy / file.name)
+                _link_or_copy(file, copy / file.name)
         yield copy
 
 
 def line_digest(raw: str) -> str:
+    """A short digest by which an edited row is matched to the line that it was made from."""
     return hashlib.sha256(raw.encode()).hexdigest()[:16]
 
 
-def _plain(name: str) -> str:
+def _spreadsheet_safe(name: str) -> str:
     """A name that no spreadsheet takes for a formula."""
     return f"./{name}" if name[:1] in tuple("=+-@") else name
 
 
-def _correction(where: str, row: dict[str, str]) -> Correction | None:
-    """The correction of a row that was edited; None for one that was not."""
+def _parse_correction(where: str, row: dict[str, str]) -> Correction | None:
+    """The correction of a row that was edited; None for a row that was not."""
     if None in row or None in row.values():
         raise SourceRefused(f"{where}: too few or too many fields")
     if not row["line"].isdigit() or int(row["line"]) < 2:
@@ -176,77 +179,76 @@ def _correction(where: str, row: dict[str, str]) -> Correction | None:
     if not row["raw"].startswith(FORMULA_GUARD):
         raise SourceRefused(f"{where}: the raw line must still begin with {FORMULA_GUARD}")
     if "\n" in row["raw"] or "\r" in row["raw"]:
-        raise SourceRefused(f"{where}: the raw line was broken in two")
+        raise SourceRefused(f"{where}: the raw line contains a line break")
     raw = row["raw"].removeprefix(FORMULA_GUARD)
     if line_digest(raw) == row["as_found"]:
         return None
     if not row["columns"]:
         raise SourceRefused(
-            f"{where}: this row is not a line of one file as it stands there, so it cannot be put "
-            "right here; put it right at its source, and load that again"
+            f"{where}: this row is not a line of one file, so it cannot be corrected here; correct "
+            "it in the source system and load it again"
         )
     return Correction(
-        row["file"].removeprefix("./"),
-        int(row["line"]),
-        raw,
-        row["columns"].removeprefix(FORMULA_GUARD),
-        row["as_found"],
-        row["source"],
-        row["organization"].removeprefix("./") or None,
+        file=row["file"].removeprefix("./"),
+        line=int(row["line"]),
+        raw=raw,
+        columns=row["columns"].removeprefix(FORMULA_GUARD),
+        original_digest=row["as_found"],
+        source=row["source"],
+        organization_id=row["organization"].removeprefix("./") or None,
     )
 
 
 def _rewrite(file: Path, copy: Path, lines: dict[int, Correction]) -> None:
-    left = dict(lines)
+    pending = dict(lines)
     with file.open("rb") as source, copy.open("wb") as target:
         header = source.readline()
         target.write(header)
         names = parse_header(file, header)
         for number, line in enumerate(source, start=2):
-            correction = left.pop(number, None)
+            correction = pending.pop(number, None)
             target.write(
-                line if correction is None else _put_right(file.name, line, correction, names)
+                line if correction is None else _corrected_line(file.name, line, correction, names)
             )
-    if left:
+    if pending:
         raise SourceRefused(
-            f"{file.name} has no line {min(left)}: the source has changed since it was set aside"
+            f"{file.name} has no line {min(pending)}: the source has changed since it was"
+            " quarantined"
         )
 
 
-def _put_right(file: str, line: bytes, correction: Correction, names: list[str]) -> bytes:
-    """The line with its correction: in place of all of it, or of those fields of it that were
-    handed out.
-    """
+def _corrected_line(file: str, line: bytes, correction: Correction, names: list[str]) -> bytes:
+    """The line with its correction: all of it replaced, or only the fields that were handed out."""
     where, ending = f"{file}, line {correction.line}", line[len(line.rstrip(b"\r\n")) :]
     columns = _fields(where, correction.columns)
-    aside = _Aside()
-    found = parse_record(file, correction.line, line, ColumnFilter(names), aside)
+    recorder = _RawLineRecorder()
+    record = parse_record(file, correction.line, line, ColumnFilter(names), recorder)
     fields = (
         {}
-        if found is None
-        else {name: text for name, text in found.fields.items() if not prohibited_kind(name)}
+        if record is None
+        else {name: text for name, text in record.fields.items() if not prohibited_kind(name)}
     )
-    shown = (
+    handed_out = (
         format_csv_line(fields.get(name, "") for name in columns)
-        if found is not None
+        if record is not None
         else RAW_NOT_STORED
     )
-    if correction.as_found not in (
-        line_digest(redact(found.raw if found is not None else aside.raw)),
-        line_digest(redact(shown)),
+    if correction.original_digest not in (
+        line_digest(redact(record.raw if record is not None else recorder.raw)),
+        line_digest(redact(handed_out)),
     ):
         raise SourceRefused(
-            f"{where}: this is not the line that was set aside: the source has changed since"
+            f"{where}: this is not the line that was quarantined: the source has changed since"
         )
     if columns == names:
         return correction.raw.encode() + ending
-    right = _fields(where, correction.raw)
-    if len(right) != len(columns):
+    corrected_fields = _fields(where, correction.raw)
+    if len(corrected_fields) != len(columns):
         raise SourceRefused(
-            f"{where}: the corrected line has {len(right)} fields; it needs {len(columns)}: "
-            f"{correction.columns}"
+            f"{where}: the corrected line has {len(corrected_fields)} fields; it needs"
+            f" {len(columns)}: {correction.columns}"
         )
-    for name, field in zip(columns, right, strict=True):
+    for name, field in zip(columns, corrected_fields, strict=True):
         if field and name not in names:
             raise SourceRefused(
                 f"{where}: the correction fills {name!r}, and the file has no such column"
@@ -262,8 +264,8 @@ def _fields(where: str, text: str) -> list[str]:
         raise SourceRefused(f"{where}: the corrected line cannot be read: {error}") from None
 
 
-class _Aside:
-    """Takes a line that cannot be read, to see what was shown of it."""
+class _RawLineRecorder:
+    """Remembers what the quarantine showed of a line that cannot be read."""
 
     raw = ""
 
@@ -271,13 +273,13 @@ class _Aside:
         self.raw = row.raw
 
     def ignore(self, file: str, kind: str) -> None:
-        """An empty line was never set aside."""
+        """An empty line is never quarantined."""
 
     def drop_column(self, file: str, column: str, kind: str) -> None:
-        """The header has told that already."""
+        """The columns were already reported when the source was read."""
 
 
-def _borrow(file: Path, copy: Path) -> None:
+def _link_or_copy(file: Path, copy: Path) -> None:
     try:
         os.link(file, copy)
     except OSError:

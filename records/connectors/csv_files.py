@@ -1,9 +1,8 @@
-"""CSV in which each physical line is one record, so that one damaged line can never swallow its
-neighbours.
+"""CSV in which each physical line is one record: a damaged line can never swallow its neighbors.
 
-This module owns the way from bytes to fields. A line that cannot be read alone (an unclosed quote,
-bytes that are not UTF-8, too few or too many fields) is quarantined alone. Columns that are never
-stored are cut out before a field or a raw line leaves this module.
+This module owns the way from bytes to fields. A line that cannot be read by itself (an unclosed
+quote, bytes that are not UTF-8, too few or too many fields) is quarantined by itself. Columns that
+are never stored are cut out before a field or a raw line leaves this module.
 """
 
 from __future__ import annotations
@@ -22,23 +21,25 @@ from records.system.progress import ProgressCallback
 
 _MEMO_LIMIT = 100_000
 _PROGRESS_EVERY = 20_000
-_LONGEST = 1 << 20
+_MAX_LINE_BYTES = 1 << 20
 """Bytes of one line: a file without line ends must not be read into memory as one record."""
-_SHOWN_OF_LONG = 1_000
-_SHOWN = "backslashreplace"
-_UNCLOSED = "a quotation mark is opened and not closed on the same line"
-_MISPLACED = "a quoted field is followed by something else than a comma, or is too long"
+_LONG_LINE_EXCERPT = 1_000
+_UNDECODABLE = "backslashreplace"
+_UNCLOSED_QUOTE = "a quotation mark is opened and not closed on the same line"
+_MISPLACED_QUOTE = "a quoted field is followed by something else than a comma, or is too long"
 RAW_NOT_STORED = "[not kept: this file has columns that are not stored]"
 
 
 @dataclass(frozen=True, slots=True)
 class CsvRecord:
-    """One readable record: `fields` by column name, `raw` and the names of its `columns` as they
-    may be kept.
+    """One readable record of a CSV file.
+
+    `fields` are by column name; `raw` and `columns` are the line and its header, without the
+    columns that are never stored. `line_number` counts from 1, the header included.
     """
 
     file: str
-    number: int
+    line_number: int
     fields: Mapping[str, str]
     raw: str
     columns: str = ""
@@ -49,53 +50,53 @@ def read_csv(
     required: tuple[str, ...],
     sink: RecordSink,
     progress: ProgressCallback,
-    only: Container[str] | None = None,
+    allowed_columns: Container[str] | None = None,
 ) -> Iterator[CsvRecord]:
     """Yield each record of a file; what cannot be read goes to `sink`, with its line and reason.
 
     Args:
         required: columns without which the file is of no use.
-        only: columns that may leave this module; the others are cut out as if they were never to be
-            stored.
+        allowed_columns: columns that may leave this module; all others are dropped as if they were
+            never to be stored. None allows all.
 
     Raises:
         SourceRefused: the header is missing, names a column twice or lacks a required one.
     """
     total, done = path.stat().st_size, 0
     with path.open("rb") as stream:
-        first = stream.readline(_LONGEST)
-        header = parse_header(path, first, required)
+        header_line = stream.readline(_MAX_LINE_BYTES)
+        header = parse_header(path, header_line, required)
         names = [
             None
-            if _report_dropped(path.name, name, sink) or (only is not None and name not in only)
+            if _report_dropped(path.name, name, sink)
+            or (allowed_columns is not None and name not in allowed_columns)
             else name
             for name in header
         ]
-        cut = ColumnFilter(names)
-        done = len(first)
-        for number, chunk in enumerate(_lines(stream), start=2):
+        column_filter = ColumnFilter(names)
+        done = len(header_line)
+        for number, chunk in enumerate(_physical_lines(stream), start=2):
             done += len(chunk)
             if number % _PROGRESS_EVERY == 0:
                 progress(path.name, done, total)
-            line = parse_record(path.name, number, chunk, cut, sink)
-            if line is not None:
-                yield line
+            record = parse_record(path.name, number, chunk, column_filter, sink)
+            if record is not None:
+                yield record
     progress(path.name, total, total)
 
 
 def iter_readable_rows(path: Path) -> Iterator[list[str]]:
-    """The header of a file, then the fields of each record that can be read: to look at, with
-    nothing accounted for.
+    """The header of a file, then the fields of each readable record; nothing is counted.
 
     Raises:
         SourceRefused: the header is missing or names a column twice.
     """
     with path.open("rb") as stream:
-        header = parse_header(path, stream.readline(_LONGEST))
+        header = parse_header(path, stream.readline(_MAX_LINE_BYTES))
         yield header
-        for chunk in _lines(stream):
+        for line in _physical_lines(stream):
             try:
-                fields = parse_csv_line(chunk.rstrip(b"\r\n").decode("utf-8"))
+                fields = parse_csv_line(line.rstrip(b"\r\n").decode("utf-8"))
             except (UnicodeDecodeError, csv.Error):
                 continue
             if len(fields) == len(header):
@@ -103,7 +104,7 @@ def iter_readable_rows(path: Path) -> Iterator[list[str]]:
 
 
 class RowReader:
-    """Turns lines into rows of one canonical table. Values met before are not converted again."""
+    """Turns CSV records into rows of one canonical table; converts no value twice."""
 
     def __init__(
         self, table: CanonicalTable, source_names: Mapping[str, str] | None = None
@@ -114,14 +115,14 @@ class RowReader:
         ]
         self._memo: dict[str, dict[str, Value]] = {column.name: {} for column in table.columns}
 
-    def row(self, line: CsvRecord) -> dict[str, Value]:
-        """The canonical row of a line.
+    def row(self, record: CsvRecord) -> dict[str, Value]:
+        """The canonical row of a record.
 
         Raises:
             BadValue: naming the first column that is wrong.
         """
         row: dict[str, Value] = {}
-        fields = line.fields
+        fields = record.fields
         for column, source in self._columns:
             text = fields.get(source, "")
             memo = self._memo[column.name]
@@ -136,16 +137,16 @@ class RowReader:
 
 
 class ColumnFilter:
-    """What may leave a file: `names` of its columns in order, None for each one that is cut out."""
+    """What may leave a file: `names` of its columns in order, None for each that is dropped."""
 
     def __init__(self, names: Sequence[str | None]) -> None:
         self.names = names
-        self.guarded = None in names
+        self.drops_columns = None in names
         self.columns = format_csv_line([name for name in names if name is not None])
 
 
 def format_csv_line(fields: Iterable[str]) -> str:
-    """Fields as one line of CSV, without its end."""
+    """Fields as one line of CSV, without a line end."""
     return ",".join(
         '"' + field.replace('"', '""') + '"' if '"' in field or "," in field else field
         for field in fields
@@ -153,63 +154,82 @@ def format_csv_line(fields: Iterable[str]) -> str:
 
 
 def parse_record(
-    file: str, number: int, chunk: bytes, cut: ColumnFilter, sink: RecordSink
+    file: str, line_number: int, raw_line: bytes, column_filter: ColumnFilter, sink: RecordSink
 ) -> CsvRecord | None:
     """One physical line as a record; None where it goes to `sink`, with its reason."""
 
-    def aside(reason: str, raw: str) -> None:
+    def quarantine(reason: str, raw: str) -> None:
         sink.quarantine(
-            BadRow(file, number, None, reason, RAW_NOT_STORED if cut.guarded else raw, cut.columns)
+            BadRow(
+                file,
+                line_number,
+                None,
+                reason,
+                RAW_NOT_STORED if column_filter.drops_columns else raw,
+                column_filter.columns,
+            )
         )
 
-    stripped = chunk.rstrip(b"\r\n")
-    if len(stripped) > _LONGEST:
-        aside(
-            f"the line is longer than {_LONGEST:,} bytes",
-            stripped[:_SHOWN_OF_LONG].decode("utf-8", _SHOWN),
+    line = raw_line.rstrip(b"\r\n")
+    if len(line) > _MAX_LINE_BYTES:
+        quarantine(
+            f"the line is longer than {_MAX_LINE_BYTES:,} bytes",
+            line[:_LONG_LINE_EXCERPT].decode("utf-8", _UNDECODABLE),
         )
         return None
-    if not stripped.strip():
+    if not line.strip():
         sink.ignore(file, "empty line")
         return None
     try:
-        text = stripped.decode("utf-8")
+        text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        aside(f"byte {error.start + 1} of the line is not UTF-8", stripped.decode("utf-8", _SHOWN))
+        quarantine(
+            f"byte {error.start + 1} of the line is not UTF-8", line.decode("utf-8", _UNDECODABLE)
+        )
         return None
     if "\0" in text:
-        aside("the line holds a zero byte", text)
+        quarantine("the line holds a zero byte", text)
         return None
     try:
         fields = parse_csv_line(text)
     except csv.Error as error:
-        aside(_UNCLOSED if "unexpected end" in str(error) else _MISPLACED, text)
+        quarantine(_UNCLOSED_QUOTE if "unexpected end" in str(error) else _MISPLACED_QUOTE, text)
         return None
-    if len(fields) != len(cut.names):
-        aside(f"the line has {len(fields)} fields and the header has {len(cut.names)}", text)
+    if len(fields) != len(column_filter.names):
+        quarantine(
+            f"the line has {len(fields)} fields and the header has {len(column_filter.names)}", text
+        )
         return None
-    named = {name: field for name, field in zip(cut.names, fields, strict=True) if name is not None}
+    named = {
+        name: field
+        for name, field in zip(column_filter.names, fields, strict=True)
+        if name is not None
+    }
     return CsvRecord(
-        file, number, named, format_csv_line(named.values()) if cut.guarded else text, cut.columns
+        file,
+        line_number,
+        named,
+        format_csv_line(named.values()) if column_filter.drops_columns else text,
+        column_filter.columns,
     )
 
 
-def quarantine_record(sink: RecordSink, file: str, line: CsvRecord, error: BadValue) -> None:
-    """Put a line aside with what was wrong with it."""
-    sink.quarantine(BadRow(file, line.number, error.column, error.reason, line.raw, line.columns))
+def quarantine_record(sink: RecordSink, file: str, record: CsvRecord, error: BadValue) -> None:
+    """Quarantine a record, with the column and the reason of the error."""
+    sink.quarantine(
+        BadRow(file, record.line_number, error.column, error.reason, record.raw, record.columns)
+    )
 
 
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Each physical line; of one that is too long only so much as shows that it is, and then the
-    next line.
-    """
-    while chunk := stream.readline(_LONGEST + 1):
-        yield chunk
-        while len(chunk) > _LONGEST and not chunk.endswith(b"\n"):
-            chunk = stream.readline(_LONGEST + 1)
+def _physical_lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Each physical line; an overlong one is cut, and the rest of it skipped."""
+    while line := stream.readline(_MAX_LINE_BYTES + 1):
+        yield line
+        while len(line) > _MAX_LINE_BYTES and not line.endswith(b"\n"):
+            line = stream.readline(_MAX_LINE_BYTES + 1)
 
 
-def parse_header(path: Path, first: bytes, required: tuple[str, ...] = ()) -> list[str]:
+def parse_header(path: Path, header_line: bytes, required: tuple[str, ...] = ()) -> list[str]:
     """The names of a file's columns, from its first line.
 
     Raises:
@@ -219,7 +239,7 @@ def parse_header(path: Path, first: bytes, required: tuple[str, ...] = ()) -> li
         names = [
             name.strip()
             for name in next(
-                csv.reader([first.decode("utf-8-sig").rstrip("\r\n")], strict=True), []
+                csv.reader([header_line.decode("utf-8-sig").rstrip("\r\n")], strict=True), []
             )
         ]
     except (UnicodeDecodeError, csv.Error) as error:
@@ -227,28 +247,29 @@ def parse_header(path: Path, first: bytes, required: tuple[str, ...] = ()) -> li
     if not any(names):
         raise SourceRefused(f"{path.name}, line 1: there is no header")
     missing = [name for name in required if name not in names]
-    if missing:  # without any needed name the line may be a child's record, and is not repeated
-        found = (
+    # Without any required name the line may be a child's record, and is not repeated.
+    if missing:
+        hint = (
             f"found {', '.join(names)}"
             if len(missing) < len(required)
             else "is the header missing?"
         )
-        raise SourceRefused(f"{path.name}, line 1: there is no column {missing[0]!r}; {found}")
+        raise SourceRefused(f"{path.name}, line 1: there is no column {missing[0]!r}; {hint}")
     for name in names:
         if names.count(name) > 1:
             raise SourceRefused(f"{path.name}, line 1: the column {name!r} is there twice")
     return names
 
 
-def _report_dropped(file: str, name: str, sink: RecordSink) -> bool:
-    kind = prohibited_kind(name)
+def _report_dropped(file: str, column: str, sink: RecordSink) -> bool:
+    kind = prohibited_kind(column)
     if kind is not None:
-        sink.drop_column(file, name, kind)
+        sink.drop_column(file, column, kind)
     return kind is not None
 
 
 def parse_csv_line(text: str) -> list[str]:
-    """The fields of one line of CSV, which must be whole (`csv.Error`)."""
+    """The fields of one line of CSV; `csv.Error` when the line is not complete by itself."""
     if '"' not in text:
         return text.split(",")
     return next(csv.reader([text], strict=True))

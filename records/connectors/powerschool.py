@@ -1,12 +1,11 @@
-"""PowerSchool SIS through the named queries of Handrail's own plugin (PowerQuery) to canonical
-tables.
+"""PowerSchool SIS to canonical tables, through the PowerQueries of Handrail's own plugin.
 
-The plugin's queries (`docs/powerschool-plugin`) give rows in the order of `dcid`, each page those
-behind the last one that was read: a row that comes or goes cannot move another out of sight. Where
-a table says when it was last changed, only what has changed is asked for; the mirror must then hold
-as many rows as PowerSchool counts, so that a row that was deleted is noticed, and the query is read
-whole. Only the columns named here are asked for, and nothing but queries is ever posted. Source:
-the PowerSchool developer documentation on PowerQueries, and the PowerSchool SIS Data Dictionary,
+The plugin's queries (`docs/powerschool-plugin`) return rows in the order of `dcid`, each page those
+after the last row read: a row that is added or deleted cannot hide another. Where a table records
+its last change, only changes are requested; the mirror must then hold as many rows as PowerSchool
+counts, so that a deleted row is noticed, and the query is then read completely. Only the columns
+named here are requested, and nothing but queries is ever posted. Source: the PowerSchool developer
+documentation on PowerQueries, and the PowerSchool SIS Data Dictionary,
 https://ps.powerschool-docs.com/pssis-data-dictionary/latest/.
 """
 
@@ -39,29 +38,30 @@ from records.connectors.protocol import RowSink, SourceRefused
 from records.system.progress import ProgressCallback
 
 CHANGE_OVERLAP = timedelta(days=1)
-"""How far before the last load changes are asked for: PowerSchool's days are those of the
-district's own time."""
+"""How far before the last load changes are requested: PowerSchool's dates are in the district's own
+time zone."""
 
 FULL_SCAN_AFTER = timedelta(days=7)
-"""A whole pass once a week: a row that joins two tables is not marked as changed when only the
-other table was."""
+"""A full scan once a week: a row that joins two tables is not marked as changed when only the other
+table was."""
 
-_SWEEPS = 3
+_MAX_FULL_SCANS = 3
 _PROGRESS_EVERY = 5_000
-_LONG_AGO = "1900-01-01"
+_DISTANT_PAST = "1900-01-01"
 
 
 @dataclass(frozen=True)
 class PowerQuery:
-    """One named query of the plugin. Beside `columns` every row has a `dcid`.
+    """One named query of the plugin. Besides `columns` every row has a `dcid`.
 
-    `tells_changes`: its core table has a date of last change, and the query takes `changed_since`.
+    `supports_changed_since`: its core table has a date of last change, and the query takes
+    `changed_since`.
     """
 
     name: str
     columns: tuple[str, ...]
     stays_empty: str
-    tells_changes: bool = False
+    supports_changed_since: bool = False
 
     @property
     def path(self) -> str:
@@ -93,7 +93,7 @@ STUDENTS = PowerQuery(
         "exitdate",
     ),
     "everything",
-    tells_changes=True,
+    supports_changed_since=True,
 )
 RACES = PowerQuery(
     "org.handrail.records.student.races", ("student_number", "racecd"), "race and ethnicity"
@@ -112,7 +112,7 @@ STORED_GRADES = PowerQuery(
     "org.handrail.records.student.storedgrades",
     ("student_number", "course_name", "termid", "storecode", "datestored", "percent"),
     "course marks",
-    tells_changes=True,
+    supports_changed_since=True,
 )
 QUERIES = (SCHOOLS, CALENDAR_DAYS, STUDENTS, RACES, REENROLLMENTS, ATTENDANCE, STORED_GRADES)
 
@@ -125,16 +125,16 @@ _OWN_TABLES = (
     "attendance_events",
     "course_grades",
 )
-_OTHER_EXTENSIONS = {
+_EXTENSION_FILES = {
     file: name for file, name in EXTENSION_TABLES.items() if name not in _OWN_TABLES
 }
-_CHARACTERISTICS = "characteristics.csv"
-_FLAGS = ("english_learner", "special_education", "unstable_housing")
-_FIRST_YEAR = 1991
+_CHARACTERISTICS_FILE = "characteristics.csv"
+_FLAG_COLUMNS = ("english_learner", "special_education", "unstable_housing")
+_YEAR_ZERO_ENDS_IN = 1991
 """PowerSchool counts school years from 1990-91, the year that ends in 1991, as 0."""
 
 _ACTIVE = "0"
-_ENROLLED_ONCE = (_ACTIVE, "1", "2", "3")
+_EVER_ENROLLED = (_ACTIVE, "1", "2", "3")
 """Active, inactive, transferred out, graduated; the others are registered for later, or imported
 from elsewhere."""
 
@@ -145,9 +145,7 @@ _PERIODS = {"Q1": 1, "Q2": 2, "Q3": 3, "Q4": 4}
 
 @dataclass(frozen=True)
 class DistrictCodes:
-    """What a district's own codes mean: attendance codes, race codes, and the store codes of
-    grading periods.
-    """
+    """What a district's own codes for attendance, races and grading periods mean."""
 
     attendance: Mapping[str, str]
     races: Mapping[str, str]
@@ -164,7 +162,7 @@ class PowerSchool:
     """
 
     settings: ApiSettings
-    patience: RetryPolicy = field(default_factory=RetryPolicy)
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
     sleep: Callable[[float], None] = time.sleep
     name: str = field(default="powerschool", init=False)
     tables: tuple[str, ...] = field(init=False)
@@ -172,33 +170,33 @@ class PowerSchool:
     extensions: Path | None = field(init=False)
 
     def __post_init__(self) -> None:
-        known = ("attendance", "races", "periods", "extensions")
+        options = ("attendance", "races", "periods", "extensions")
         for name in self.settings.options:
-            if name not in known:
+            if name not in options:
                 raise SourceRefused(
                     f"{self.settings.name}: there is no option {name}; the options of a powerschool"
-                    f" source are {', '.join(known)}"
+                    f" source are {', '.join(options)}"
                 )
         self.codes = DistrictCodes(
-            self._mapping("attendance", ATTENDANCE_STATUSES),
-            self._mapping("races", RACE_ETHNICITIES),
-            self._mapping("periods", range(1, 13)) or _PERIODS,
+            self._codes("attendance", ATTENDANCE_STATUSES),
+            self._codes("races", RACE_ETHNICITIES),
+            self._codes("periods", range(1, 13)) or _PERIODS,
         )
-        named = self.settings.options.get("extensions")
-        self.extensions = None if named is None else self.settings.folder / str(named)
+        extensions = self.settings.options.get("extensions")
+        self.extensions = None if extensions is None else self.settings.folder / str(extensions)
         if self.extensions is not None and not self.extensions.is_dir():
             raise SourceRefused(
                 f"{self.settings.name}: extensions names {self.extensions}, which is not a folder"
             )
-        self.tables = _OWN_TABLES + (tuple(_OTHER_EXTENSIONS.values()) if self.extensions else ())
+        self.tables = _OWN_TABLES + (tuple(_EXTENSION_FILES.values()) if self.extensions else ())
 
     def fetch(self, folder: Path, progress: ProgressCallback) -> None:
         """Bring the mirror in `folder` up to date. See `ApiConnector`."""
         client = RestClient(
-            self.settings.base_url, self.settings.credentials, self.patience, sleep=self.sleep
+            self.settings.base_url, self.settings.credentials, self.retry_policy, sleep=self.sleep
         )
         with open_mirror(folder) as mirror, client:
-            mirror.keep_only(query.name for query in QUERIES)
+            mirror.drop_other_resources(query.name for query in QUERIES)
             for query in sorted(QUERIES, key=lambda query: query is not STUDENTS):
                 _Fetch(client, mirror, query, self.settings, progress).bring_up_to_date()
 
@@ -206,23 +204,23 @@ class PowerSchool:
         """Read the mirror in `directory`, and the extension files. See `Connector.read`."""
         with open_complete_mirror(directory, [query.name for query in QUERIES], sink) as mirror:
             for query in QUERIES:
-                if "missing" in mirror.synced(query.name):
+                if "missing" in mirror.sync_state(query.name):
                     sink.missing(query.name, query.stays_empty)
-            _Reading(mirror, self.codes, self.extensions, sink, progress).run()
+            _PowerSchoolNormalizer(mirror, self.codes, self.extensions, sink, progress).run()
 
-    def _mapping(self, name: str, allowed: Any) -> dict[str, Any]:
-        found = self.settings.options.get(name, {})
-        if not isinstance(found, Mapping):
+    def _codes(self, name: str, allowed: Any) -> dict[str, Any]:
+        codes = self.settings.options.get(name, {})
+        if not isinstance(codes, Mapping):
             raise SourceRefused(
                 f"{self.settings.name}: the option {name} must be a table of the district's codes"
             )
-        for code, meaning in found.items():
+        for code, meaning in codes.items():
             if meaning not in allowed:
                 raise SourceRefused(
                     f"{self.settings.name}: {name}.{code} is {meaning!r}; it must be one of "
-                    f"{', '.join(str(one) for one in allowed)}"
+                    f"{', '.join(str(meaning) for meaning in allowed)}"
                 )
-        return dict(found)
+        return dict(codes)
 
 
 class _Fetch:
@@ -251,24 +249,24 @@ class _Fetch:
         """Leave the rows whole in the mirror, or empty and marked as missing.
 
         Raises:
-            SourceUnavailable: they would not hold still.
-            SourceRefused: students may not be read, or something that could be read before.
+            SourceUnavailable: the rows kept changing while they were read.
+            SourceRefused: students may not be read, or a query that could be read before.
         """
         try:
             self._count()
-        except RequestRefused as refused:
-            self._mark_missing(refused)
+        except RequestRefused as refusal:
+            self._mark_unavailable(refusal)
             return
-        place = self._mirror.place(self._name)
-        if place is not None and place["source"] == self._source:
-            self._go_through(place)
+        unfinished = self._mirror.resume_point(self._name)
+        if unfinished is not None and unfinished["source"] == self._source:
+            self._run_pass(unfinished)
         since = self._changed_since()
-        for _ in range(_SWEEPS):
+        for _ in range(_MAX_FULL_SCANS):
             if since is None:
                 since = (self._now - CHANGE_OVERLAP).date().isoformat()
-                self._pass(None)
-            if self._query.tells_changes:
-                self._pass(since)
+                self._start_pass(None)
+            if self._query.supports_changed_since:
+                self._start_pass(since)
             if self._mirror.count(self._name) == self._count():
                 self._progress(self._name, self._total, max(self._total, 1))
                 return
@@ -279,52 +277,55 @@ class _Fetch:
             "fetched is kept: run the same command again"
         )
 
-    def _mark_missing(self, refused: RequestRefused) -> None:
-        if refused.status not in (403, 404):
-            raise refused
+    def _mark_unavailable(self, refusal: RequestRefused) -> None:
+        if refusal.status not in (403, 404):
+            raise refusal
         if self._query is STUDENTS:
-            raise SourceRefused(f"{refused}. Is Handrail's plugin installed and enabled?") from None
-        self._mirror.mark_missing(self._name, {"source": self._source}, refused)
+            raise SourceRefused(f"{refusal}. Is Handrail's plugin installed and enabled?") from None
+        self._mirror.mark_unavailable(self._name, {"source": self._source}, refusal)
 
     def _changed_since(self) -> str | None:
-        synced = self._mirror.synced(self._name) or {}
+        sync_state = self._mirror.sync_state(self._name) or {}
         oldest = (self._now - FULL_SCAN_AFTER).isoformat()
-        is_fresh = synced.get("source") == self._source and synced.get("swept", "") > oldest
-        return str(synced["since"]) if self._query.tells_changes and is_fresh else None
+        is_fresh = sync_state.get("source") == self._source and sync_state.get("swept", "") > oldest
+        return str(sync_state["since"]) if self._query.supports_changed_since and is_fresh else None
 
-    def _pass(self, since: str | None) -> None:
-        synced = self._mirror.synced(self._name) or {}
-        place = {
+    def _start_pass(self, since: str | None) -> None:
+        sync_state = self._mirror.sync_state(self._name) or {}
+        resume_point = {
             "source": self._source,
             "changed_since": since,
             "after": 0,
             "since": (self._now - CHANGE_OVERLAP).date().isoformat(),
-            "swept": self._now.isoformat() if since is None else synced.get("swept", ""),
+            "swept": self._now.isoformat() if since is None else sync_state.get("swept", ""),
         }
-        self._mirror.begin(self._name, place, sweeps=since is None)
-        self._go_through(place)
+        self._mirror.begin(self._name, resume_point, sweeps=since is None)
+        self._run_pass(resume_point)
 
-    def _go_through(self, place: dict[str, Any]) -> None:
-        after = int(place["after"])
+    def _run_pass(self, resume_point: dict[str, Any]) -> None:
+        after = int(resume_point["after"])
         while True:
-            body = self._arguments(after, place["changed_since"])
+            body = self._arguments(after, resume_point["changed_since"])
             rows = list(
-                self._rows(
-                    self._client.query(self._query.path, {"pagesize": self._page_size}, body), after
+                self._parse_rows(
+                    self._client.post_query(self._query.path, {"pagesize": self._page_size}, body),
+                    after,
                 )
             )
             if not rows:
                 break
             after = int(rows[-1][0])
-            self._mirror.take_page(self._name, rows, place | {"after": after})
+            self._mirror.take_page(self._name, rows, resume_point | {"after": after})
             self._progress(
-                self._name, min(self._mirror.met(self._name), self._total), max(self._total, 1)
+                self._name,
+                min(self._mirror.count_seen(self._name), self._total),
+                max(self._total, 1),
             )
         self._mirror.finish(
-            self._name, {name: place[name] for name in ("source", "since", "swept")}
+            self._name, {name: resume_point[name] for name in ("source", "since", "swept")}
         )
 
-    def _rows(self, answer: Response, after: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _parse_rows(self, answer: Response, after: int) -> Iterator[tuple[str, dict[str, Any]]]:
         rows = answer.data.get("record", []) if isinstance(answer.data, Mapping) else None
         if not isinstance(rows, list):
             raise SourceRefused(
@@ -332,33 +333,33 @@ class _Fetch:
             )
         last = after
         for row in rows:
-            named = (
+            by_name = (
                 {str(name).lower(): value for name, value in row.items()}
                 if isinstance(row, Mapping)
                 else {}
             )
-            dcid = str(named.get("dcid", ""))
+            dcid = str(by_name.get("dcid", ""))
             if not dcid.isdecimal() or int(dcid) <= last:
                 raise SourceRefused(
                     f"{self._name}: the rows are not in the order of dcid; install the plugin that "
                     "belongs to this version of Handrail"
                 )
             last = int(dcid)
-            kept, refused = select_fields(named, dict.fromkeys(self._query.columns, True))
-            self._mirror.note_refused(self._name, refused)
-            yield dcid, {name: value for name, value in kept.items() if value is not None}
+            selected, dropped = select_fields(by_name, dict.fromkeys(self._query.columns, True))
+            self._mirror.record_dropped_fields(self._name, dropped)
+            yield dcid, {name: value for name, value in selected.items() if value is not None}
 
     def _count(self) -> int:
-        answer = self._client.query(f"{self._query.path}/count", body=self._arguments(0, None))
+        answer = self._client.post_query(f"{self._query.path}/count", body=self._arguments(0, None))
         counted = str(answer.data.get("count")) if isinstance(answer.data, Mapping) else ""
         if not counted.isdecimal():
             raise SourceRefused(f"{self._name}: PowerSchool does not say how many rows there are")
-        self._total, self._now = int(counted), answer.clock
+        self._total, self._now = int(counted), answer.server_time
         return self._total
 
     def _arguments(self, after: int, since: str | None) -> dict[str, Any]:
         return {"after": after} | (
-            {"changed_since": since or _LONG_AGO} if self._query.tells_changes else {}
+            {"changed_since": since or _DISTANT_PAST} if self._query.supports_changed_since else {}
         )
 
 
@@ -375,8 +376,8 @@ class _Row:
         return "" if value is None else str(value).strip()
 
 
-class _Reading:
-    """One pass over a mirror, with the little that must be remembered between rows."""
+class _PowerSchoolNormalizer:
+    """Normalizes the rows of one mirror, with the little that must be remembered between them."""
 
     def __init__(
         self,
@@ -390,7 +391,7 @@ class _Reading:
         self.sink, self.progress = sink, progress
         self.hispanic: set[str] = set()
         self.races: dict[str, set[str]] = {}
-        self.facts: dict[str, dict[str, str | None]] = {}
+        self.characteristics: dict[str, dict[str, str | None]] = {}
         self.flags: dict[str, dict[str, Value]] = {}
 
     def run(self) -> None:
@@ -399,7 +400,7 @@ class _Reading:
             CALENDAR_DAYS: self._day,
             STUDENTS: self._student,
             RACES: self._race,
-            REENROLLMENTS: self._earlier_stay,
+            REENROLLMENTS: self._reenrollment,
             ATTENDANCE: self._attendance,
             STORED_GRADES: self._grade,
         }
@@ -407,58 +408,58 @@ class _Reading:
             for row in self._rows(query):
                 try:
                     rule(row)
-                except BadValue as bad:
-                    shown = json.dumps(dict(row.body), default=str)
+                except BadValue as error:
+                    raw = json.dumps(dict(row.body), default=str)
                     self.sink.quarantine(
-                        BadRow(row.query, row.number, bad.column, bad.reason, shown)
+                        BadRow(row.query, row.number, error.column, error.reason, raw)
                     )
         if not self.codes.races and self.mirror.count(RACES.name):
             self.sink.note(
                 "the option races does not say what the district's race codes mean: race stays"
                 " empty"
             )
-        self._flags()
+        self._read_flags()
         self._characteristics()
-        for file, name in _OTHER_EXTENSIONS.items():
-            if (path := self._extension(file)) is not None:
+        for file, name in _EXTENSION_FILES.items():
+            if (path := self._extension_file(file)) is not None:
                 read_canonical_file(path, name, self.sink, self.progress, "userSourcedId")
 
     def _rows(self, query: PowerQuery) -> Iterator[_Row]:
         total, number = self.mirror.count(query.name), 0
-        for kept in self.mirror.records(query.name):
-            number = kept.number
+        for stored in self.mirror.records(query.name):
+            number = stored.number
             if number % _PROGRESS_EVERY == 0:
                 self.progress(query.name, number, total)
-            yield _Row(query.name, number, kept.body)
+            yield _Row(query.name, number, stored.body)
         for _ in range(total - number):
             self.sink.ignore(query.name, "of a student whose records were destroyed")
         self.progress(query.name, total, max(total, 1))
 
-    def _keep(self, table: str, row: _Row, **texts: str | None) -> None:
+    def _add_row(self, table: str, row: _Row, **texts: str | None) -> None:
         self.sink.keep(table, convert_row(TABLES[table], texts), row.query, row.number)
 
     def _school(self, row: _Row) -> None:
-        self._keep("schools", row, school_id=row.text("school_number"), name=row.text("name"))
+        self._add_row("schools", row, school_id=row.text("school_number"), name=row.text("name"))
 
     def _day(self, row: _Row) -> None:
-        self._keep(
+        self._add_row(
             "calendar",
             row,
             school_id=row.text("schoolid"),
             date=row.text("date_value"),
-            school_year=_ends_in(row, "yearid", 1),
+            school_year=_year_end(row, "yearid", 1),
         )
 
     def _student(self, row: _Row) -> None:
         student, status = row.text("student_number"), row.text("enroll_status")
-        if status not in _ENROLLED_ONCE:
+        if status not in _EVER_ENROLLED:
             self.sink.ignore(
                 row.query,
                 f"registered for later or imported (enroll_status {status or 'is empty'})",
             )
             return
-        stay = _stay(row)
-        self._keep(
+        enrollment = _enrollment_row(row)
+        self._add_row(
             "students",
             row,
             student_id=student,
@@ -469,14 +470,14 @@ class _Reading:
             school_id=row.text("schoolid") if status == _ACTIVE else None,
         )
         gender = row.text("gender").upper()
-        self.facts[student] = {
+        self.characteristics[student] = {
             "sex": _SEXES.get(gender, "another"),
             "meal_eligible": _MEALS.get(row.text("lunchstatus").upper()),
         }
         if row.text("fedethnicity") == "1":
             self.hispanic.add(student)
-        if stay is not None:
-            self.sink.derive("school_enrollments", stay, row.query, row.number)
+        if enrollment is not None:
+            self.sink.derive("school_enrollments", enrollment, row.query, row.number)
 
     def _race(self, row: _Row) -> None:
         student, code = row.text("student_number"), row.text("racecd")
@@ -488,12 +489,12 @@ class _Reading:
         self.races.setdefault(student, set()).add(self.codes.races[code])
         self.sink.use(row.query)
 
-    def _earlier_stay(self, row: _Row) -> None:
-        stay = _stay(row)
-        if stay is None:
+    def _reenrollment(self, row: _Row) -> None:
+        enrollment = _enrollment_row(row)
+        if enrollment is None:
             self.sink.ignore(row.query, "left before the first day")
         else:
-            self.sink.keep("school_enrollments", stay, row.query, row.number)
+            self.sink.keep("school_enrollments", enrollment, row.query, row.number)
 
     def _attendance(self, row: _Row) -> None:
         code = row.text("att_code")
@@ -507,7 +508,7 @@ class _Reading:
                 f"att_code is {code!r}, which the option attendance does not name; it must say "
                 f"one of {', '.join(ATTENDANCE_STATUSES)}",
             )
-        self._keep(
+        self._add_row(
             "attendance_events",
             row,
             student_id=row.text("student_number"),
@@ -523,82 +524,84 @@ class _Reading:
         elif not row.text("percent"):
             self.sink.ignore(row.query, "a mark without a percentage")
         else:
-            self._keep(
+            self._add_row(
                 "course_grades",
                 row,
                 student_id=row.text("student_number"),
                 course=row.text("course_name"),
-                school_year=_ends_in(row, "termid", 100),
+                school_year=_year_end(row, "termid", 100),
                 period=str(self.codes.periods[code]),
                 date=row.text("datestored"),
                 grade=row.text("percent"),
             )
 
-    def _extension(self, file: str) -> Path | None:
+    def _extension_file(self, file: str) -> Path | None:
         path = self.extensions / file if self.extensions is not None else None
         if path is not None and path.is_file():
             return path
         self.sink.missing(file, FILES[file].stays_empty or "")
         return None
 
-    def _flags(self) -> None:
-        """The three characteristics that PowerSchool keeps in tables of each state's own."""
-        if (path := self._extension(_CHARACTERISTICS)) is None:
+    def _read_flags(self) -> None:
+        """Read the three characteristics that PowerSchool keeps in each state's own tables."""
+        if (path := self._extension_file(_CHARACTERISTICS_FILE)) is None:
             return
-        columns = [TABLES["characteristics"].column(name) for name in _FLAGS]
-        for line in read_csv(path, ("userSourcedId",), self.sink, self.progress):
-            student = line.fields["userSourcedId"].strip()
+        columns = [TABLES["characteristics"].column(name) for name in _FLAG_COLUMNS]
+        for record in read_csv(path, ("userSourcedId",), self.sink, self.progress):
+            student = record.fields["userSourcedId"].strip()
             try:
-                if student not in self.facts:
+                if student not in self.characteristics:
                     raise BadValue(
                         "userSourcedId", f"no student of {STUDENTS.name} has the number {student!r}"
                     )
-                found = {
-                    column.name: convert(column, line.fields.get(column.name)) for column in columns
+                flags = {
+                    column.name: convert(column, record.fields.get(column.name))
+                    for column in columns
                 }
-                if self.flags.setdefault(student, found) != found:
+                if self.flags.setdefault(student, flags) != flags:
                     raise BadValue(
                         "userSourcedId", "an earlier line says something else of the same student"
                     )
             except BadValue as error:
-                quarantine_record(self.sink, path.name, line, error)
+                quarantine_record(self.sink, path.name, record, error)
                 continue
             self.sink.use(path.name)
 
     def _characteristics(self) -> None:
-        for student, facts in self.facts.items():
+        for student, texts in self.characteristics.items():
             races = self.races.get(student, set())
-            race = (
-                "hispanic"
-                if student in self.hispanic
-                else "two_or_more"
-                if len(races) > 1
-                else next(iter(races), None)
-            )
+            race = next(iter(races), None)
+            if student in self.hispanic:
+                race = "hispanic"
+            elif len(races) > 1:
+                race = "two_or_more"
             values = convert_row(
-                TABLES["characteristics"], {"student_id": student, "race_ethnicity": race, **facts}
+                TABLES["characteristics"], {"student_id": student, "race_ethnicity": race, **texts}
             )
-            known = {
+            flags = {
                 name: value
                 for name, value in self.flags.get(student, {}).items()
                 if value is not None
             }
             if any(
                 value is not None
-                for name, value in (values | known).items()
+                for name, value in (values | flags).items()
                 if name != "student_id"
             ):
-                self.sink.derive("characteristics", values | known, STUDENTS.name, 0)
+                self.sink.derive("characteristics", values | flags, STUDENTS.name, 0)
 
 
-def _stay(row: _Row) -> dict[str, Value] | None:
-    """One stay at one school; None for somebody who never came. PowerSchool's exit date is the day
-    after the last.
+def _enrollment_row(row: _Row) -> dict[str, Value] | None:
+    """One enrollment at one school; None for a student who never attended.
+
+    PowerSchool's exit date is the day after the last day.
     """
     table = TABLES["school_enrollments"]
     entry = convert(table.column("entry_date"), row.text("entrydate"))
-    after = convert(table.column("exit_date"), row.text("exitdate"))
-    if not isinstance(entry, date) or (isinstance(after, date) and after <= entry):
+    day_after_exit = convert(table.column("exit_date"), row.text("exitdate"))
+    if not isinstance(entry, date) or (
+        isinstance(day_after_exit, date) and day_after_exit <= entry
+    ):
         return None
     return convert_row(
         table,
@@ -607,7 +610,9 @@ def _stay(row: _Row) -> dict[str, Value] | None:
             "school_id": row.text("schoolid"),
             "entry_date": entry.isoformat(),
             "exit_date": (
-                (after - timedelta(days=1)).isoformat() if isinstance(after, date) else None
+                (day_after_exit - timedelta(days=1)).isoformat()
+                if isinstance(day_after_exit, date)
+                else None
             ),
             "school_year": str(entry.year + (entry.month >= 7)),
             "grade_level": _grade_level(row),
@@ -627,11 +632,12 @@ def _grade_level(row: _Row) -> str | None:
     return None if level > 13 else str(max(level, -1))
 
 
-def _ends_in(row: _Row, name: str, parts: int) -> str:
-    """The calendar year in which a school year ends, from its number (`yearid`), or from a term's
-    (`termid`).
+def _year_end(row: _Row, name: str, parts: int) -> str:
+    """The calendar year in which a school year ends, from its number or from a term's number.
+
+    `parts` is how many numbers a school year has: 1 for `yearid`, 100 for `termid`.
     """
     text = row.text(name)
     if not text.lstrip("-").isdecimal():
         raise BadValue(name, f"{name} is {text!r}; it must be a whole number")
-    return str(abs(int(text)) // parts + _FIRST_YEAR)
+    return str(abs(int(text)) // parts + _YEAR_ZERO_ENDS_IN)

@@ -1,8 +1,8 @@
-"""What every connector is given and must give back.
+"""The contract of a connector, and the sink that it reads into.
 
 A physical record (a line of CSV, a top-level XML element) ends in exactly one of four counts: kept,
-quarantined, duplicate or ignored. `RowSink` keeps that account; `derive` adds rows that no single
-record stands for (a calendar worked out of a term's dates) and leaves the account alone.
+quarantined, duplicate or ignored. A `RowSink` counts; `derive` adds rows that no single record
+stands for (a calendar inferred from a term's dates) and counts nothing.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from records.system.progress import ProgressCallback
 
 @dataclass
 class FileCount:
-    """What became of each physical record of one file: read = kept + quarantined + duplicates +
-    ignored.
+    """What became of each physical record of one file.
+
+    read = kept + quarantined + duplicates + ignored.
     """
 
     file: str
@@ -37,16 +38,14 @@ class FileCount:
 
 @dataclass(frozen=True)
 class MissingFile:
-    """A file that the source should have held, and what stays empty without it."""
+    """A file that the source should contain, and what stays empty without it."""
 
     file: str
     stays_empty: str
 
 
 class RecordSink(Protocol):
-    """Takes what a file holds besides rows: lines that cannot be trusted, empty ones, columns that
-    are never stored.
-    """
+    """Takes what is not a row: unreadable and ignored records, never-stored columns."""
 
     def quarantine(self, row: BadRow) -> None: ...
 
@@ -56,7 +55,7 @@ class RecordSink(Protocol):
 
 
 class RowSink(RecordSink, Protocol):
-    """Takes rows, one call a physical record (but for `derive` and `note`)."""
+    """Takes rows as well, one call for each physical record (except `derive` and `note`)."""
 
     def keep(self, table: str, values: Mapping[str, Value], file: str, line: int) -> None: ...
 
@@ -70,8 +69,9 @@ class RowSink(RecordSink, Protocol):
 
 
 class Connector(Protocol):
-    """Reads one source. `tables` are what it replaces in a snapshot; the other tables stay as they
-    are.
+    """Reads one source into canonical tables.
+
+    `tables` are those it replaces in a snapshot; all others stay as they are.
     """
 
     name: str
@@ -81,14 +81,15 @@ class Connector(Protocol):
         """Read every file under `directory` into `sink`.
 
         Raises:
-            SourceRefused: the folder holds nothing of this source, or a file that must not be
-                opened.
+            SourceRefused: the folder has no files of this source, or one that must not be opened.
         """
 
 
 @runtime_checkable
 class PartnerConnector(Connector, Protocol):
-    """Reads what partners report of their own work.
+    """Reads what partners report about their own work.
+
+    With an `organization_id`, all of it belongs to that organization; with None, to several.
 
     With an `organization_id` everything that it brings is of that organisation; with None, of
     several.
@@ -98,20 +99,18 @@ class PartnerConnector(Connector, Protocol):
 
 
 class ApiConnector(Connector, Protocol):
-    """Reads one source behind an API: first into its mirror, then from there as any other connector
-    reads a folder.
-    """
+    """Reads one source behind an API: first into its mirror, then from the mirror."""
 
     def fetch(self, folder: Path, progress: ProgressCallback) -> None:
-        """Bring the mirror in `folder` up to date: all of it at first, later what has changed
-        since.
+        """Bring the mirror in `folder` up to date: at first everything, later the changes.
 
-        A fetch that was cut short goes on where it stopped. Nothing is written at the source.
+        An interrupted fetch continues where it stopped. Nothing is written at the source.
 
         Raises:
-            SourceRefused: the source will not answer; SourceUnavailable: not now.
+            SourceUnavailable: the source does not answer now.
+            SourceRefused: the source will not answer at all.
         """
 
 
 class SourceRefused(UserError, ValueError):
-    """A source that cannot be read at all; nothing was changed."""
+    """A source that cannot be read; nothing was changed."""

@@ -1,10 +1,9 @@
-"""ZIP files of a source: unpacked into a private folder that is gone afterwards, or refused before
-anything is written.
+"""ZIP files of a source: unpacked into a temporary private folder, or refused before any write.
 
-Owns what an archive may hold: plain files and folders, each below the folder it is unpacked into,
-named once, in bounded number and size. What the archive says of itself decides only what is refused
-at once; the limits count the bytes that really come out, so that an archive that lies about its
-sizes is stopped where it lies.
+Owns what an archive may contain: plain files and folders, each below the folder it is unpacked
+into, named once, in limited number and size. What the archive claims about itself only decides what
+is refused at once; the limits count the bytes that really come out, so that an archive that lies
+about its sizes is stopped where it lies.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from typing import IO, BinaryIO
 
 from records.connectors.protocol import SourceRefused
 
-_PIECE = 1 << 20
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_CHUNK_BYTES = 1 << 20
+_ALLOWED_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
-_ARCHIVES = (
+_ARCHIVE_SUFFIXES = (
     ".zip",
     ".gz",
     ".tgz",
@@ -40,7 +39,7 @@ _ARCHIVES = (
     ".cab",
     ".iso",
 )
-_ARCHIVE_BEGINNINGS = (
+_ARCHIVE_SIGNATURES = (
     b"PK\x03\x04",
     b"PK\x05\x06",
     b"\x1f\x8b",
@@ -51,25 +50,29 @@ _ARCHIVE_BEGINNINGS = (
     b"\x28\xb5\x2f\xfd",
     b"MSCF",
 )
-_LOCAL_HEADER = 30
-_END = struct.Struct("<4s4H2LH")
-_END_SIGNATURE, _END64_LOCATOR = b"PK\x05\x06", b"PK\x06\x07"
-_MAC_EXTRAS = "__MACOSX"
+_LOCAL_HEADER_BYTES = 30
+_END_RECORD = struct.Struct("<4s4H2LH")
+_END_RECORD_SIGNATURE, _END64_LOCATOR = b"PK\x05\x06", b"PK\x06\x07"
+_MAC_METADATA = "__MACOSX"
 
 
 @dataclass(frozen=True)
 class UnpackLimits:
-    """What an archive may unpack to.
+    """What an archive may unpack to, in files and bytes.
+
+    `max_ratio` is bytes out per byte in, and applies to files above `ratio_applies_from_bytes`: a
+    small file of one repeated value may well be packed tighter. `max_directory_bytes` limits the
+    archive's own list of files.
 
     `ratio` is bytes out for each byte in, and counts for files above `ratio_from` bytes: a small
     file of one repeated value may well be packed tighter.
     """
 
-    files: int = 1_000
-    bytes: int = 4 << 30
-    ratio: int = 200
-    ratio_from: int = 10 << 20
-    directory_bytes: int = 4 << 20
+    max_files: int = 1_000
+    max_bytes: int = 4 << 30
+    max_ratio: int = 200
+    ratio_applies_from_bytes: int = 10 << 20
+    max_directory_bytes: int = 4 << 20
 
 
 DEFAULT_UNPACK_LIMITS = UnpackLimits()
@@ -77,31 +80,31 @@ DEFAULT_UNPACK_LIMITS = UnpackLimits()
 
 @contextmanager
 def open_source_folder(
-    path: Path, within: Path, limits: UnpackLimits = DEFAULT_UNPACK_LIMITS
+    path: Path, temp_parent: Path, limits: UnpackLimits = DEFAULT_UNPACK_LIMITS
 ) -> Iterator[Path]:
-    """The folder of a source's files: `path` itself, or what a ZIP file holds, unpacked below
-    `within` for the while.
+    """The folder of a source's files: `path` itself, or a ZIP file's unpacked content.
 
-    An archive of one folder gives that folder. Only this user may look into what was unpacked.
+    An archive is unpacked below `temp_parent` while the context lasts, readable by this user alone.
+    An archive of one folder gives that folder.
 
     Raises:
-        SourceRefused: `path` is neither a folder nor a ZIP file, or the archive holds what it must
-            not.
+        SourceRefused: `path` is neither a folder nor a ZIP file, or the archive contains what it
+            must not.
     """
     if path.is_dir():
         yield path
         return
     if not path.is_file() or not zipfile.is_zipfile(path):
         raise SourceRefused(f"{path} is not a folder or a ZIP file")
-    private = Path(tempfile.mkdtemp(prefix=".unpacked-", dir=within))
+    private_folder = Path(tempfile.mkdtemp(prefix=".unpacked-", dir=temp_parent))
     try:
-        folder = private / path.name
+        folder = private_folder / path.name
         folder.mkdir()
         _unpack(path, folder, limits)
-        inside = list(folder.iterdir())
-        yield inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+        entries = list(folder.iterdir())
+        yield entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
     finally:
-        shutil.rmtree(private)
+        shutil.rmtree(private_folder)
 
 
 def _unpack(path: Path, folder: Path, limits: UnpackLimits) -> None:
@@ -109,8 +112,8 @@ def _unpack(path: Path, folder: Path, limits: UnpackLimits) -> None:
         with path.open("rb") as stream:
             _check_directory(path, stream, limits)
             with zipfile.ZipFile(stream) as archive:
-                members = _checked(path, archive, limits)
-                _write(path, archive, members, folder, limits)
+                members = _validated_members(path, archive, limits)
+                _extract(path, archive, members, folder, limits)
     except SourceRefused:
         raise
     except (
@@ -127,48 +130,46 @@ def _unpack(path: Path, folder: Path, limits: UnpackLimits) -> None:
 
 
 def _check_directory(path: Path, stream: BinaryIO, limits: UnpackLimits) -> None:
-    """Refuse an archive whose list of files alone would fill the memory, before that list is
-    read.
-    """
+    """Refuse an archive whose list of files would fill the memory, before it is read."""
     size = path.stat().st_size
-    stream.seek(max(0, size - _END.size - 0xFFFF - 20))
+    stream.seek(max(0, size - _END_RECORD.size - 0xFFFF - 20))
     tail = stream.read()
-    place = tail.rfind(_END_SIGNATURE)
-    if place < 0 or len(tail) - place < _END.size:
+    end_at = tail.rfind(_END_RECORD_SIGNATURE)
+    if end_at < 0 or len(tail) - end_at < _END_RECORD.size:
         raise SourceRefused(
             f"{path.name} is damaged and cannot be unpacked: its list of files has no end"
         )
-    if place >= 20 and tail[place - 20 : place - 16] == _END64_LOCATOR:
+    if end_at >= 20 and tail[end_at - 20 : end_at - 16] == _END64_LOCATOR:
         raise SourceRefused(
-            f"{path.name} is in the ZIP64 form, for more files than a source has; pack it anew"
+            f"{path.name} is in the ZIP64 form, for more files than a source has; re-create it"
         )
-    if len(tail) - place != _END.size + _END.unpack_from(tail, place)[7]:
+    if len(tail) - end_at != _END_RECORD.size + _END_RECORD.unpack_from(tail, end_at)[7]:
         raise SourceRefused(
             f"{path.name} is damaged and cannot be unpacked: something follows its list of files"
         )
-    _, _, _, _, count, length, _, _ = _END.unpack_from(tail, place)
-    if count > limits.files:
+    _, _, _, _, count, length, _, _ = _END_RECORD.unpack_from(tail, end_at)
+    if count > limits.max_files:
         raise SourceRefused(
-            f"{path.name} holds {count:,} files; at most {limits.files:,} are unpacked"
+            f"{path.name} holds {count:,} files; at most {limits.max_files:,} are unpacked"
         )
-    if length > limits.directory_bytes:
+    if length > limits.max_directory_bytes:
         raise SourceRefused(
             f"{path.name} has a list of files of {length:,} bytes, which no source needs"
         )
 
 
-def _checked(path: Path, archive: zipfile.ZipFile, limits: UnpackLimits) -> list[zipfile.ZipInfo]:
-    """The members to unpack, after everything that can be told without unpacking was found in
-    order.
-    """
+def _validated_members(
+    path: Path, archive: zipfile.ZipFile, limits: UnpackLimits
+) -> list[zipfile.ZipInfo]:
+    """The members to unpack, after all checks that need no unpacking."""
     members = [
         info
         for info in archive.infolist()
-        if PurePosixPath(info.filename).parts[:1] != (_MAC_EXTRAS,)
+        if PurePosixPath(info.filename).parts[:1] != (_MAC_METADATA,)
     ]
-    if len(members) > limits.files:
+    if len(members) > limits.max_files:
         raise SourceRefused(
-            f"{path.name} holds {len(members):,} files; at most {limits.files:,} are unpacked"
+            f"{path.name} holds {len(members):,} files; at most {limits.max_files:,} are unpacked"
         )
     seen: set[str] = set()
     for info in members:
@@ -179,21 +180,28 @@ def _checked(path: Path, archive: zipfile.ZipFile, limits: UnpackLimits) -> list
         if name in seen:
             raise SourceRefused(f"{where} is there twice")
         seen.add(name)
-        if info.file_size > max(limits.ratio_from, limits.ratio * info.compress_size):
-            raise SourceRefused(
-                f"{where} unpacks to more than {limits.ratio} times its size, as no source's file"
-                " does"
-            )
-    if sum(info.file_size for info in members) > limits.bytes:
-        raise SourceRefused(f"{path.name} unpacks to more than {limits.bytes:,} bytes")
+        if info.file_size > max(
+            limits.ratio_applies_from_bytes, limits.max_ratio * info.compress_size
+        ):
+            raise SourceRefused(_too_dense(where, limits))
+    if sum(info.file_size for info in members) > limits.max_bytes:
+        raise SourceRefused(f"{path.name} unpacks to more than {limits.max_bytes:,} bytes")
     end = 0
     for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
         if info.header_offset < end:
             raise SourceRefused(
                 f"{path.name}: {info.orig_filename!r} shares its bytes with another file"
             )
-        end = info.header_offset + _LOCAL_HEADER + len(info.orig_filename) + info.compress_size
+        end = (
+            info.header_offset + _LOCAL_HEADER_BYTES + len(info.orig_filename) + info.compress_size
+        )
     return members
+
+
+def _too_dense(where: str, limits: UnpackLimits) -> str:
+    return (
+        f"{where} unpacks to more than {limits.max_ratio} times its size, as no source's file does"
+    )
 
 
 def _check_name(where: str, info: zipfile.ZipInfo) -> None:
@@ -210,7 +218,7 @@ def _check_name(where: str, info: zipfile.ZipInfo) -> None:
             " data/users.csv"
         )
     if not name.isprintable() or any(len(part.encode()) > 200 for part in parts):
-        raise SourceRefused(f"{where} is not a name for a file")
+        raise SourceRefused(f"{where} is not a valid file name")
 
 
 def _check_kind(where: str, info: zipfile.ZipInfo) -> None:
@@ -218,16 +226,16 @@ def _check_kind(where: str, info: zipfile.ZipInfo) -> None:
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or (kind == stat.S_IFDIR) > info.is_dir():
         raise SourceRefused(f"{where} is a link or a device; only plain files are unpacked")
     if info.flag_bits & _ENCRYPTED:
-        raise SourceRefused(f"{where} is locked with a password; unlock it before it is loaded")
-    if info.compress_type not in _METHODS:
+        raise SourceRefused(f"{where} is password-protected; remove the password before loading it")
+    if info.compress_type not in _ALLOWED_COMPRESSION:
         raise SourceRefused(
-            f"{where} is packed in a way other than Deflate; pack it anew as an ordinary ZIP file"
+            f"{where} is packed in a way other than Deflate; re-create it as an ordinary ZIP file"
         )
-    if info.filename.lower().endswith(_ARCHIVES):
+    if info.filename.lower().endswith(_ARCHIVE_SUFFIXES):
         raise SourceRefused(f"{where} is an archive inside the archive; put its files in directly")
 
 
-def _write(
+def _extract(
     path: Path,
     archive: zipfile.ZipFile,
     members: list[zipfile.ZipInfo],
@@ -242,14 +250,14 @@ def _write(
                 target.mkdir(parents=True, exist_ok=True)
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(info) as packed, target.open("xb") as out:
-                total += _write_one(
+            with archive.open(info) as packed, target.open("xb") as unpacked:
+                total += _extract_file(
                     f"{path.name}: {info.filename!r}",
                     packed,
-                    out,
+                    unpacked,
                     info,
                     limits,
-                    limits.bytes - total,
+                    limits.max_bytes - total,
                 )
         except (FileExistsError, NotADirectoryError):
             raise SourceRefused(
@@ -257,31 +265,28 @@ def _write(
             ) from None
 
 
-def _write_one(
+def _extract_file(
     where: str,
     packed: IO[bytes],
-    out: BinaryIO,
+    unpacked: BinaryIO,
     info: zipfile.ZipInfo,
     limits: UnpackLimits,
-    left: int,
+    bytes_left: int,
 ) -> int:
     written = 0
-    while piece := packed.read(_PIECE):
-        if not written and piece.startswith(_ARCHIVE_BEGINNINGS):
+    while chunk := packed.read(_CHUNK_BYTES):
+        if not written and chunk.startswith(_ARCHIVE_SIGNATURES):
             raise SourceRefused(
                 f"{where} is an archive inside the archive; put its files in directly"
             )
-        written += len(piece)
-        if written > left:
+        written += len(chunk)
+        if written > bytes_left:
             raise SourceRefused(
-                f"{where} unpacks to more than is left of the limit of {limits.bytes:,} bytes"
+                f"{where} unpacks to more than is left of the limit of {limits.max_bytes:,} bytes"
             )
-        if written > max(limits.ratio_from, limits.ratio * info.compress_size):
-            raise SourceRefused(
-                f"{where} unpacks to more than {limits.ratio} times its size, as no source's file"
-                " does"
-            )
-        out.write(piece)
+        if written > max(limits.ratio_applies_from_bytes, limits.max_ratio * info.compress_size):
+            raise SourceRefused(_too_dense(where, limits))
+        unpacked.write(chunk)
     if written != info.file_size:
         raise SourceRefused(
             f"{where} says that it has {info.file_size:,} bytes and has {written:,}"

@@ -21,12 +21,12 @@ from records.connectors.http.client import Credentials, RestClient, RetryPolicy
 
 CLIENT, SECRET = "handrail", "the secret of the client 5d1f"
 QUICK = RetryPolicy(
-    tries=4,
-    first_wait=1.0,
-    longest_wait=120.0,
-    whole_answer=1.0,
-    between_bytes=1.0,
-    most_bytes=2_000_000,
+    max_attempts=4,
+    initial_backoff=1.0,
+    max_backoff=120.0,
+    response_timeout=1.0,
+    read_timeout=1.0,
+    max_response_bytes=2_000_000,
 )
 
 

@@ -1,11 +1,10 @@
-"""An Ed-Fi ODS/API (version 5 and later) to canonical tables: everything once, then only what has
-changed.
+"""An Ed-Fi ODS/API (version 5 and later) to canonical tables: everything once, then changes only.
 
-A resource is whole when three things hold: every window of change versions was read in a way that
-cannot pass over a record, nothing has changed since, and the mirror holds as many records as the
-source counts. Where they do not hold the resource is read anew, a bounded number of times, and then
-refused. Only the fields named here leave an answer; no request writes anything. What a record means
-is in `edfi_rules`.
+A resource is complete when three things hold: every window of change versions was read in a way
+that cannot pass over a record, nothing has changed since, and the mirror holds as many records as
+the source counts. Otherwise the resource is read again, a limited number of times, and then
+refused. Only the fields named here are stored; no request writes anything. What a record means is
+in `edfi/rules.py`.
 
 Source: the Ed-Fi API Design Guidelines and ODS/API documentation (https://docs.ed-fi.org), on
 change queries, offset and cursor paging.
@@ -17,7 +16,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -45,19 +44,20 @@ from records.connectors.protocol import RowSink, SourceRefused
 from records.system.progress import ProgressCallback
 
 CHANGE_VERSION_OVERLAP = 10_000
-"""Change versions that are read again next time. A version is given out before its transaction is
-committed, so one may appear below the newest; versions are numbered over all resources, so this
-costs at most so many records in all."""
+"""Change versions that are read again next time. A version is assigned before its transaction is
+committed, so one may appear below the newest; versions are numbered across all resources, so this
+costs at most that many records in total."""
 
-_SWEEPS = 3
-_ROUNDS = 20
-_ROUNDS_OVER_ALL = 5
-"""So that a student who was added while marks were read is there with them. At a source that is
-written to all day each resource is whole at its own moment, and the next fetch brings the rest."""
+_MAX_FULL_SCANS = 3
+_MAX_CATCH_UP_ROUNDS = 20
+_MAX_ROUNDS_OVER_ALL = 5
+"""Repeated so that a student who was added while grades were read is there with them. At a source
+that is written to all day each resource is complete as of its own moment, and the next fetch brings
+the rest."""
 
 _PROGRESS_EVERY = 5_000
-_PARTNERS_TABLES = ("programs", "service_enrollments")
-_OF_INTERVENTIONS = (
+_PARTNER_TABLES = ("programs", "service_enrollments")
+_INTERVENTION_RESOURCES = (
     "ed-fi/communityProviders",
     "ed-fi/interventions",
     "ed-fi/studentInterventionAssociations",
@@ -66,13 +66,15 @@ _OF_INTERVENTIONS = (
 
 @dataclass(frozen=True)
 class EdFiResource:
-    """One resource: the interchange element whose rules it follows, the fields kept of it, what it
-    is needed for.
+    """One resource of the API.
+
+    `kind` is the interchange element whose rules it follows, `fields` are those stored of it, and
+    `stays_empty` says what is missing without it.
     """
 
     name: str
     kind: str
-    wanted: FieldSelection
+    fields: FieldSelection
     stays_empty: str
 
 
@@ -323,22 +325,25 @@ RESOURCES: tuple[EdFiResource, ...] = (
         "service_enrollments of school-run supports",
     ),
 )
-"""Everything that is read, in the order in which the rules need it: context, then students, then
-what is about them."""
+"""Everything that is read, in the order that the rules need: context, then students, then records
+about them."""
 
-_NEEDED = "ed-fi/students"
+_REQUIRED_RESOURCE = "ed-fi/students"
 
 
 @dataclass
 class EdFiApi:
     """The connector for one ODS/API.
 
+    With the option `interventions` it reads the supports that schools run themselves, in place of
+    the partners' own tables; without it, those tables stay as `service-history` loaded them.
+
     With the option `interventions` it brings the supports that schools run themselves, in place of
     the partners' own tables; without, those tables stay as `service-history` loaded them.
     """
 
     settings: ApiSettings
-    patience: RetryPolicy = field(default_factory=RetryPolicy)
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
     sleep: Callable[[float], None] = time.sleep
     name: str = field(default="edfi-api", init=False)
     tables: tuple[str, ...] = field(init=False)
@@ -352,11 +357,11 @@ class EdFiApi:
                 f"{self.settings.name}: the one option of an edfi-api source is interventions, true"
                 f" or false; found {self.settings.options!r}"
             )
-        without = () if interventions else (*_PARTNERS_TABLES, *_OF_INTERVENTIONS)
+        left_out = () if interventions else (*_PARTNER_TABLES, *_INTERVENTION_RESOURCES)
         self.tables = tuple(
-            name for name in TABLES if name != "service_sessions" and name not in without
+            name for name in TABLES if name != "service_sessions" and name not in left_out
         )
-        self.resources = tuple(resource for resource in RESOURCES if resource.name not in without)
+        self.resources = tuple(resource for resource in RESOURCES if resource.name not in left_out)
 
     def fetch(self, folder: Path, progress: ProgressCallback) -> None:
         """Bring the mirror in `folder` up to date. See `ApiConnector`."""
@@ -364,24 +369,24 @@ class EdFiApi:
         client = RestClient(
             f"{base.scheme}://{base.netloc}",
             self.settings.credentials,
-            self.patience,
+            self.retry_policy,
             sleep=self.sleep,
         )
         with open_mirror(folder) as mirror, client:
             api = _Api.find(client, self.settings)
-            mirror.keep_only(resource.name for resource in self.resources)
+            mirror.drop_other_resources(resource.name for resource in self.resources)
             fetches = [
                 _Fetch(api, mirror, resource, self.settings.page_size, progress)
                 for resource in sorted(
-                    self.resources, key=lambda resource: resource.name != _NEEDED
+                    self.resources, key=lambda resource: resource.name != _REQUIRED_RESOURCE
                 )
             ]
             versions, overlap = api.versions(), CHANGE_VERSION_OVERLAP
-            for _ in range(_ROUNDS_OVER_ALL):
+            for _ in range(_MAX_ROUNDS_OVER_ALL):
                 for fetch in fetches:
                     fetch.bring_up_to_date(overlap)
-                before, versions, overlap = versions, api.versions(), 0
-                if versions == before:
+                previous_versions, versions, overlap = versions, api.versions(), 0
+                if versions == previous_versions:
                     break
 
     def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
@@ -390,25 +395,29 @@ class EdFiApi:
             directory, [resource.name for resource in self.resources], sink
         ) as mirror:
             readable = [
-                resource for resource in self.resources if _missing(mirror, resource) is None
+                resource for resource in self.resources if _refused_status(mirror, resource) is None
             ]
             for resource in self.resources:
                 if resource not in readable:
                     sink.missing(resource.name, resource.stays_empty)
-            reading = EdFiNormalizer(sink, _facts_known(mirror, self.resources))
+            normalizer = EdFiNormalizer(
+                sink, complete_characteristics=_complete_characteristics(mirror, self.resources)
+            )
             for resource in readable:
                 total = mirror.count(resource.name)
-                for kept in mirror.records(resource.name):
-                    reading.take(_JsonRecord(resource.kind, resource.name, kept.number, kept.body))
-                    if kept.number % _PROGRESS_EVERY == 0:
-                        progress(resource.name, kept.number, total)
+                for stored in mirror.records(resource.name):
+                    normalizer.add(
+                        _JsonRecord(resource.kind, resource.name, stored.number, stored.body)
+                    )
+                    if stored.number % _PROGRESS_EVERY == 0:
+                        progress(resource.name, stored.number, total)
                 progress(resource.name, total, total)
-            reading.finish()
+            normalizer.finish()
 
 
 @dataclass(frozen=True)
 class _Window:
-    """Change versions from `low` to `high`, both included; None is without an end."""
+    """Change versions from `low` to `high`, both included; None means unbounded."""
 
     low: int | None
     high: int | None
@@ -420,7 +429,7 @@ class _Window:
 
 @dataclass(frozen=True)
 class _Versions:
-    """The change versions of which a source can still tell what changed."""
+    """The oldest and the newest change version for which the source can still report changes."""
 
     oldest: int
     newest: int
@@ -437,8 +446,7 @@ class _Api:
 
     @classmethod
     def find(cls, client: RestClient, settings: ApiSettings) -> _Api:
-        """The paths that the API's root names; those beside `base_url` where it is the data's own
-        address.
+        """The paths that the API's root names; or `base_url` itself, if it is the data's address.
 
         Raises:
             SourceRefused: the root names another host, or addresses with a part to fill in.
@@ -453,28 +461,26 @@ class _Api:
                     f"{settings.base_url} is not the root of an Ed-Fi API: it has no"
                     " dataManagementApi"
                 )
-            data = _path_at(base.hostname, urls["dataManagementApi"])
-            changes = _path_at(
+            data = _path_on_host(base.hostname, urls["dataManagementApi"])
+            changes = _path_on_host(
                 base.hostname, str(urls.get("changeQueries") or urls["dataManagementApi"])
             )
         return cls(client, base.netloc, data, changes.replace("/data/v3", "/changeQueries/v1"))
 
     def versions(self) -> _Versions | None:
-        """None when the API does not track changes. Version 5 begins the names with a capital
-        letter.
-        """
+        """The available change versions; None when the API does not track changes."""
         try:
-            found = self.client.get(f"{self.changes}/availableChangeVersions").data
-        except RequestRefused as refused:
-            if refused.status in (403, 404):
+            answer = self.client.get(f"{self.changes}/availableChangeVersions").data
+        except RequestRefused as refusal:
+            if refusal.status in (403, 404):
                 return None
             raise
-        named = (
-            {str(name).lower(): version for name, version in found.items()}
-            if isinstance(found, Mapping)
+        by_name = (
+            {str(name).lower(): version for name, version in answer.items()}
+            if isinstance(answer, Mapping)
             else {}
         )
-        oldest, newest = named.get("oldestchangeversion"), named.get("newestchangeversion")
+        oldest, newest = by_name.get("oldestchangeversion"), by_name.get("newestchangeversion")
         if not isinstance(oldest, int) or not isinstance(newest, int):
             raise SourceRefused(
                 f"{self.changes}/availableChangeVersions names no oldest or no newest change"
@@ -483,9 +489,10 @@ class _Api:
         return _Versions(oldest, newest)
 
 
-def _path_at(host: str | None, address: str) -> str:
-    """The path of an address that the source named; the token goes to no other host than the
-    settings say.
+def _path_on_host(host: str | None, address: str) -> str:
+    """The path of an address named by the source, which must be on the host of the settings.
+
+    The token is sent to no other host.
     """
     parts = urlsplit(address)
     if parts.hostname != host:
@@ -501,17 +508,45 @@ def _path_at(host: str | None, address: str) -> str:
     return parts.path.rstrip("/")
 
 
-_Place = dict[str, Any]
+_Cursor = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One reading of a resource: its window of change versions, and where it continues.
+
+    `source` identifies what is read, and how. `cursor` is {} before the first page and None after
+    the last; `_Fetch._page` says what it holds in between.
+    """
+
+    source: str
+    window: _Window
+    full_scan: bool
+    cursor: _Cursor | None
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> _Pass:
+        window = _Window(stored["low"], stored["high"])
+        return cls(stored["source"], window, full_scan=stored["sweeps"], cursor=stored["at"])
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "low": self.window.low,
+            "high": self.window.high,
+            "sweeps": self.full_scan,
+            "at": self.cursor,
+        }
 
 
 class _Fetch:
     """Brings one resource of a mirror up to date.
 
-    Reading cannot pass over a record: a cursor stands on a record and not on a count, and pages by
-    offset are read from the last to the first over a window that is closed above, which records can
+    Reading cannot pass over a record: a cursor points at a record and not at a count, and pages by
+    offset are read from the last to the first over a window with an upper end, which records can
     leave but not enter. Those that leave were changed or deleted, and are in the next window or
     among its deletes. So the mirror holds every record that the source has, and equal counts mean
-    that it holds no other. They differ when a record was deleted and made again under the same key,
+    that it holds no other. They differ when a record was deleted and re-created under the same key,
     since the source then lists no delete; or when the client may see more or less than before.
     """
 
@@ -530,105 +565,109 @@ class _Fetch:
         self._page_size = page_size
         self._progress = progress
         self._total = 0
-        self._swept = False
-        self._passed_none_over = True
+        self._has_scanned_fully = False
+        self._no_record_skipped = True
         identity = json.dumps(
-            [api.origin, api.data, resource.name, resource.wanted], sort_keys=True
+            [api.origin, api.data, resource.name, resource.fields], sort_keys=True
         )
         self._source = hashlib.sha256(identity.encode()).hexdigest()[:16]
 
     def bring_up_to_date(self, overlap: int) -> None:
-        """Leave the resource whole in the mirror, or empty and marked as missing.
+        """Leave the resource complete in the mirror, or empty and marked as unavailable.
 
         Args:
-            overlap: so many change versions that were read before are read again.
+            overlap: number of change versions, already read, that are read again.
 
         Raises:
-            SourceUnavailable: it would not hold still.
-            SourceRefused: students may not be read, or something that could be read before.
+            SourceUnavailable: the records kept changing while they were read.
+            SourceRefused: students may not be read, or a resource that could be read before.
         """
         try:
             self._total = self._count()
-        except RequestRefused as refused:
-            if refused.status not in (403, 404) or self._name == _NEEDED:
+        except RequestRefused as refusal:
+            if refusal.status not in (403, 404) or self._name == _REQUIRED_RESOURCE:
                 raise
-            self._mirror.mark_missing(self._name, {"source": self._source}, refused)
+            self._mirror.mark_unavailable(self._name, {"source": self._source}, refusal)
             return
         versions = self._api.versions()
-        self._finish_what_was_begun(None if versions is None else versions.newest)
+        self._resume_interrupted_pass(None if versions is None else versions.newest)
         if versions is None:
             self._read_until_two_passes_agree()
         else:
             self._follow_changes(versions, overlap)
         self._progress(self._name, self._total, max(self._total, 1))
 
-    def _finish_what_was_begun(self, newest: int | None) -> None:
-        """Go on with the pass that was cut short, if the source is still the same and still knows
-        the place (400).
-        """
-        place = self._mirror.place(self._name)
-        if place is None or place["source"] != self._source or (newest or 0) < (place["high"] or 0):
+    def _resume_interrupted_pass(self, newest: int | None) -> None:
+        """Continue an interrupted pass, if the source still accepts its position."""
+        stored = self._mirror.resume_point(self._name)
+        if stored is None or stored["source"] != self._source:
             return
-        if (place["high"] is None) != (newest is None):
+        unfinished = _Pass.from_json(stored)
+        high = unfinished.window.high
+        changed_tracking = (high is None) != (newest is None)
+        lost_versions = (newest or 0) < (high or 0)
+        if changed_tracking or lost_versions:
             return
         try:
-            self._go_through(place)
-        except RequestRefused as refused:
-            if refused.status != 400:
+            self._run_pass(unfinished)
+        except RequestRefused as refusal:
+            # 400: the source no longer knows the cursor, so a new pass must begin.
+            if refusal.status != 400:
                 raise
 
     def _read_until_two_passes_agree(self) -> None:
-        """Without change versions a page by offset can pass over a record, but hardly the same one
-        twice.
+        """Without change versions, read everything until two passes find the same records.
+
+        A page by offset can pass over a record, but hardly the same one twice.
         """
-        before = self._mirror.fingerprint(self._name) if self._swept else None
-        for _ in range(_SWEEPS + 1):
-            self._passed_none_over = True
-            self._sweep(None)
+        previous = self._mirror.fingerprint(self._name) if self._has_scanned_fully else None
+        for _ in range(_MAX_FULL_SCANS + 1):
+            self._no_record_skipped = True
+            self._full_scan(None)
             if self._mirror.count(self._name) != self._count():
-                before = None
+                previous = None
                 continue
-            found = self._mirror.fingerprint(self._name)
-            if self._passed_none_over or found == before:
+            current = self._mirror.fingerprint(self._name)
+            if self._no_record_skipped or current == previous:
                 return
-            before = found
+            previous = current
         self._give_up()
 
     def _follow_changes(self, versions: _Versions, overlap: int) -> None:
-        synced, newest = self._mirror.synced(self._name) or {}, versions.newest
-        known = synced.get("newest") if synced.get("source") == self._source else None
+        sync_state, newest = self._mirror.sync_state(self._name) or {}, versions.newest
+        synced_version = (
+            sync_state.get("newest") if sync_state.get("source") == self._source else None
+        )
         low = None
-        if known is not None and versions.oldest <= known + 1 <= newest + 1:
-            low = max(0, known + 1 - overlap)
-        for _ in range(_SWEEPS):
+        if synced_version is not None and versions.oldest <= synced_version + 1 <= newest + 1:
+            low = max(0, synced_version + 1 - overlap)
+        for _ in range(_MAX_FULL_SCANS):
             if low is None:
-                self._sweep(newest)
+                self._full_scan(newest)
                 low = newest + 1
             if self._catch_up(low):
                 return
-            low, newest = None, self._newest()
+            low, newest = None, self._newest_version()
         self._give_up()
 
     def _catch_up(self, low: int) -> bool:
-        """Read what has changed since `low` until nothing does; whether the mirror is then
-        whole.
-        """
-        for _ in range(_ROUNDS):
-            newest, before = self._newest(), self._mirror.count(self._name)
-            met = 0
+        """Read the changes since `low` until there are none; True if the mirror is complete."""
+        for _ in range(_MAX_CATCH_UP_ROUNDS):
+            newest, count_before = self._newest_version(), self._mirror.count(self._name)
+            changed = 0
             if newest >= low:
-                if not self._pass(_Window(low, newest), sweeps=False):
+                if not self._start_pass(_Window(low, newest), full_scan=False):
                     return False
-                met, low = self._mirror.met(self._name), newest + 1
-            if met or self._mirror.count(self._name) != before:
+                changed, low = self._mirror.count_seen(self._name), newest + 1
+            if changed or self._mirror.count(self._name) != count_before:
                 continue
             if self._mirror.count(self._name) == self._count():
                 return True
-            if self._newest() == newest:
+            if self._newest_version() == newest:
                 return False
         return False
 
-    def _newest(self) -> int:
+    def _newest_version(self) -> int:
         versions = self._api.versions()
         if versions is None:
             raise SourceUnavailable(
@@ -636,131 +675,123 @@ class _Fetch:
             )
         return versions.newest
 
-    def _sweep(self, newest: int | None) -> None:
-        self._pass(_Window(None, newest), sweeps=True)
+    def _full_scan(self, newest: int | None) -> None:
+        self._start_pass(_Window(None, newest), full_scan=True)
 
-    def _pass(self, window: _Window, *, sweeps: bool) -> bool:
-        place = self._place(window, sweeps=sweeps)
-        self._mirror.begin(self._name, place, sweeps=sweeps)
-        return self._go_through(place)
+    def _start_pass(self, window: _Window, *, full_scan: bool) -> bool:
+        new_pass = _Pass(self._source, window, full_scan=full_scan, cursor={})
+        self._mirror.begin(self._name, new_pass.to_json(), sweeps=full_scan)
+        return self._run_pass(new_pass)
 
-    def _place(self, window: _Window, *, sweeps: bool) -> _Place:
-        return {
-            "source": self._source,
-            "low": window.low,
-            "high": window.high,
-            "sweeps": sweeps,
-            "at": {},
-        }
-
-    def _go_through(self, place: _Place) -> bool:
-        """Go on with a pass to its end; False when its changes cannot be followed one by one, so
-        that it has none.
-        """
-        window, at = _Window(place["low"], place["high"]), place["at"]
-        while at is not None:
-            records, at = self._page(self._path, window, at)
-            self._take(records, place | {"at": at})
+    def _run_pass(self, current: _Pass) -> bool:
+        """Continue a pass to its end; False when its changes cannot be followed one by one."""
+        while current.cursor is not None:
+            records, cursor = self._page(self._path, current.window, current.cursor)
+            current = replace(current, cursor=cursor)
+            self._save_records(records, current)
             self._progress(
-                self._name, min(self._mirror.met(self._name), self._total), max(self._total, 1)
+                self._name,
+                min(self._mirror.count_seen(self._name), self._total),
+                max(self._total, 1),
             )
-        place = place | {"at": None}
-        if place["sweeps"]:
-            self._swept = True
-        elif not self._take_deletes(window, place) or not self._take_key_changes(window, place):
+        if current.full_scan:
+            self._has_scanned_fully = True
+        elif not self._apply_deletes(current) or not self._apply_key_changes(current):
             return False
-        self._mirror.finish(self._name, {"source": self._source, "newest": window.high})
+        self._mirror.finish(self._name, {"source": self._source, "newest": current.window.high})
         return True
 
-    def _take(
-        self, records: list[Mapping[str, Any]], place: _Place, deleted: tuple[str, ...] = ()
+    def _save_records(
+        self, records: list[Mapping[str, Any]], current: _Pass, deleted: tuple[str, ...] = ()
     ) -> None:
         page = []
-        refused: dict[str, str] = {}
+        dropped: dict[str, str] = {}
         for record in records:
-            id_ = self._id(record)
-            kept, found = select_fields(record, self._resource.wanted)
-            page.append((id_, kept))
-            refused |= found
-        self._mirror.note_refused(self._name, refused)
-        self._mirror.take_page(self._name, page, place, deleted=deleted)
+            id_ = self._record_id(record)
+            selected, dropped_here = select_fields(record, self._resource.fields)
+            page.append((id_, selected))
+            dropped |= dropped_here
+        self._mirror.record_dropped_fields(self._name, dropped)
+        self._mirror.take_page(self._name, page, current.to_json(), deleted=deleted)
 
-    def _take_deletes(self, window: _Window, place: _Place) -> bool:
-        """A client that may not read the deletes finds them by reading everything, once in each
-        fetch.
-        """
+    def _apply_deletes(self, current: _Pass) -> bool:
+        """Apply the deletes of a window; False if they may not be read and no full scan ran."""
         try:
-            for deletes in self._pages(f"{self._path}/deletes", window):
-                self._take([], place, tuple(self._id(delete) for delete in deletes))
-        except RequestRefused as refused:
-            if refused.status not in (403, 404):
+            for deletes in self._pages(f"{self._path}/deletes", current.window):
+                deleted = tuple(self._record_id(delete) for delete in deletes)
+                self._save_records([], current, deleted)
+        except RequestRefused as refusal:
+            if refusal.status not in (403, 404):
                 raise
-            return self._swept
+            return self._has_scanned_fully
         return True
 
-    def _take_key_changes(self, window: _Window, place: _Place) -> bool:
-        """Read again what another record's new key has changed with it. An old server lists none
-        (404).
+    def _apply_key_changes(self, current: _Pass) -> bool:
+        """Read again each record that another record's new key has changed.
+
+        An old server lists none (404).
         """
         changed: set[str] = set()
         try:
-            for changes in self._pages(f"{self._path}/keyChanges", window):
-                changed.update(self._id(change) for change in changes)
-        except RequestRefused as refused:
-            if refused.status not in (403, 404):
+            for changes in self._pages(f"{self._path}/keyChanges", current.window):
+                changed.update(self._record_id(change) for change in changes)
+        except RequestRefused as refusal:
+            if refusal.status not in (403, 404):
                 raise
-            return refused.status == 404 or self._swept
+            return refusal.status == 404 or self._has_scanned_fully
         if len(changed) > self._page_size:
             return False
         for id_ in sorted(changed):
             try:
-                self._take(
-                    [self._api.client.get(f"{self._path}/{quote(id_, safe='')}").data], place
+                self._save_records(
+                    [self._api.client.get(f"{self._path}/{quote(id_, safe='')}").data], current
                 )
-            except RequestRefused as refused:
-                if refused.status != 404:
+            except RequestRefused as refusal:
+                if refusal.status != 404:
                     raise
-                self._take([], place, (id_,))
+                self._save_records([], current, (id_,))
         return True
 
     def _pages(self, path: str, window: _Window) -> Iterator[list[Mapping[str, Any]]]:
-        at: _Place | None = {}
-        while at is not None:
-            records, at = self._page(path, window, at)
+        cursor: _Cursor | None = {}
+        while cursor is not None:
+            records, cursor = self._page(path, window, cursor)
             yield records
 
     def _page(
-        self, path: str, window: _Window, at: _Place
-    ) -> tuple[list[Mapping[str, Any]], _Place | None]:
-        """One page, and where the next one is; None after the last.
+        self, path: str, window: _Window, cursor: _Cursor
+    ) -> tuple[list[Mapping[str, Any]], _Cursor | None]:
+        """One page, and the cursor of the next one; None after the last.
 
-        `at` is {} for the first page; {"token"} where the source gives cursors; else {"before",
-        "size"}: the records before that offset are still to be read, so many at a time.
+        `cursor` is {} for the first page; {"token"} where the source gives cursors; otherwise
+        {"before", "size"}: the records before that offset remain, to be read `size` at a time.
         """
-        if "token" in at:
-            answer = self._ask(path, window, pageToken=at["token"], pageSize=self._page_size)
+        if "token" in cursor:
+            answer = self._request(
+                path, window, pageToken=cursor["token"], pageSize=self._page_size
+            )
             token = answer.headers.get("next-page-token")
-            if token == at["token"]:
-                raise SourceRefused(f"{path}: the source gives the same page again and again")
+            if token == cursor["token"]:
+                raise SourceRefused(f"{path}: the source keeps returning the same page")
             return answer.data, {"token": token} if answer.data and token else None
-        if "before" in at:
-            start = max(0, at["before"] - at["size"])
-            answer = self._ask(path, window, offset=start, limit=at["before"] - start)
-            return answer.data, {"before": start, "size": at["size"]} if start else None
-        answer = self._ask(path, window, offset=0, limit=self._page_size, totalCount="true")
-        total, token = self._total_of(path, answer), answer.headers.get("next-page-token")
+        if "before" in cursor:
+            start = max(0, cursor["before"] - cursor["size"])
+            answer = self._request(path, window, offset=start, limit=cursor["before"] - start)
+            return answer.data, {"before": start, "size": cursor["size"]} if start else None
+        answer = self._request(path, window, offset=0, limit=self._page_size, totalCount="true")
+        total, token = self._total_count(path, answer), answer.headers.get("next-page-token")
         if answer.data and token:
             return answer.data, {"token": token}
         if total <= len(answer.data):
             return answer.data, None
         if not answer.data:
             raise SourceUnavailable(f"{path}: the source counts {total:,} records and gives none")
-        self._passed_none_over = False
+        self._no_record_skipped = False
         return answer.data, {"before": total, "size": len(answer.data)}
 
-    def _ask(self, path: str, window: _Window, **params: str | int) -> Response:
-        asked: Params = window.params() | params
-        answer = self._api.client.get(path, asked)
+    def _request(self, path: str, window: _Window, **params: str | int) -> Response:
+        query: Params = window.params() | params
+        answer = self._api.client.get(path, query)
         if not isinstance(answer.data, list) or not all(
             isinstance(record, Mapping) for record in answer.data
         ):
@@ -768,19 +799,19 @@ class _Fetch:
         return answer
 
     def _count(self) -> int:
-        return self._total_of(
-            self._path, self._ask(self._path, _Window(None, None), limit=0, totalCount="true")
+        return self._total_count(
+            self._path, self._request(self._path, _Window(None, None), limit=0, totalCount="true")
         )
 
-    def _total_of(self, path: str, answer: Response) -> int:
+    def _total_count(self, path: str, answer: Response) -> int:
         total = answer.headers.get("total-count", "")
         if not total.isdecimal():
             raise SourceRefused(
-                f"{path}: the source gives no Total-Count, so nobody can tell whether all was read"
+                f"{path}: the source gives no Total-Count, so completeness cannot be verified"
             )
         return int(total)
 
-    def _id(self, record: Any) -> str:
+    def _record_id(self, record: Any) -> str:
         id_ = record.get("id") if isinstance(record, Mapping) else None
         if not isinstance(id_, str) or not id_:
             raise SourceRefused(f"{self._path}: the source gave a record without an id")
@@ -793,17 +824,17 @@ class _Fetch:
     def _give_up(self) -> None:
         raise SourceUnavailable(
             f"{self._name}: the records kept changing while they were read. What was fetched is "
-            "kept: run the same command again at a quieter hour"
+            "kept: run the same command again at a less busy time"
         )
 
 
 @dataclass(frozen=True)
 class _JsonRecord:
-    """A record as the API gives it.
+    """A record as the API returns it.
 
-    In JSON a reference holds the whole identity of what it refers to, a common part of a record (a
-    name, an attendance event) is spread over the record itself, and the name of a descriptor says
-    that it is one.
+    In JSON a reference holds the complete identity of what it refers to, a nested part of a record
+    (a name, an attendance event) is spread over the record itself, and the name of a descriptor
+    ends in `Descriptor`.
     """
 
     kind: str
@@ -813,29 +844,29 @@ class _JsonRecord:
     label: None = None
 
     def text(self, *path: str) -> str | None:
-        return _as_text(self._at(path, ""))
+        return _as_text(self._value(path, ""))
 
     def code(self, *path: str) -> str | None:
-        text = _as_text(self._at(path, "Descriptor"))
+        text = _as_text(self._value(path, "Descriptor"))
         return text.rsplit("#", 1)[-1] or None if text else None
 
-    def each(self, name: str) -> Iterator[_JsonRecord]:
-        held = self.body.get(_camel(name.removesuffix("Reference")) + "s")
-        for one in held if isinstance(held, list) else []:
-            yield _JsonRecord(self.kind, self.file, self.line, one)
+    def children(self, name: str) -> Iterator[_JsonRecord]:
+        elements = self.body.get(_camel_case(name.removesuffix("Reference")) + "s")
+        for element in elements if isinstance(elements, list) else []:
+            yield _JsonRecord(self.kind, self.file, self.line, element)
 
-    def points_to(self, *path: str) -> None:
+    def reference_label(self, *path: str) -> None:
         return None
 
-    def shown(self) -> str:
+    def redacted_text(self) -> str:
         return json.dumps(self.body, sort_keys=True)[:2000]
 
-    def _at(self, path: tuple[str, ...], ending: str) -> Any:
-        holder = self.body.get(_camel(path[0])) if path[0].endswith("Reference") else self.body
-        return holder.get(_camel(path[-1]) + ending) if isinstance(holder, Mapping) else None
+    def _value(self, path: tuple[str, ...], ending: str) -> Any:
+        holder = self.body.get(_camel_case(path[0])) if path[0].endswith("Reference") else self.body
+        return holder.get(_camel_case(path[-1]) + ending) if isinstance(holder, Mapping) else None
 
 
-def _camel(name: str) -> str:
+def _camel_case(name: str) -> str:
     return name[0].lower() + name[1:]
 
 
@@ -845,22 +876,30 @@ def _as_text(value: Any) -> str | None:
     return str(value).lower() if isinstance(value, bool) else str(value).strip()
 
 
-def _missing(mirror: Mirror, resource: EdFiResource) -> int | None:
-    """The status with which the source refused the resource, or None."""
-    status: int | None = mirror.synced(resource.name).get("missing")
+def _refused_status(mirror: Mirror, resource: EdFiResource) -> int | None:
+    """The HTTP status with which the source refused the resource, or None."""
+    status: int | None = mirror.sync_state(resource.name).get("missing")
     return status
 
 
-def _facts_known(mirror: Mirror, resources: tuple[EdFiResource, ...]) -> set[str]:
-    """The characteristics of which every resource could be read. One that this server does not have
-    takes none away.
+def _complete_characteristics(mirror: Mirror, resources: tuple[EdFiResource, ...]) -> set[str]:
+    """The characteristics that are known for every student: all their resources were readable.
+
+    A resource that this server does not have (404) takes none away; one that this client may not
+    read (403) does.
     """
     status = {
-        resource.kind: _missing(mirror, resource)
+        resource.kind: _refused_status(mirror, resource)
         for resource in resources
         if resource.kind in PROGRAM_CHARACTERISTICS
     }
-    read = {PROGRAM_CHARACTERISTICS[kind] for kind, refused in status.items() if refused is None}
+    read = {
+        PROGRAM_CHARACTERISTICS[kind]
+        for kind, refused_status in status.items()
+        if refused_status is None
+    }
     return read - {
-        PROGRAM_CHARACTERISTICS[kind] for kind, refused in status.items() if refused == 403
+        PROGRAM_CHARACTERISTICS[kind]
+        for kind, refused_status in status.items()
+        if refused_status == 403
     }

@@ -1,8 +1,8 @@
 """Ed-Fi XML interchange files (Data Standard 5.2, and older namespaces) to canonical tables.
 
 Files are streamed, one record in memory at a time; a document type or an entity is refused by name.
-The load report names the elements that were met and are never stored. What a record means is in
-`edfi_rules`.
+The load report names the elements that were seen and are never stored. What a record means is in
+`edfi/rules.py`.
 """
 
 from __future__ import annotations
@@ -59,27 +59,27 @@ class EdFiFiles:
                 file.name.startswith(start) and _starts_exactly(file.name, start) for file in files
             ):
                 sink.missing(f"{start}.xml", stays_empty)
-        reading = EdFiNormalizer(sink)
+        normalizer = EdFiNormalizer(sink)
         for file in files:
             size = file.stat().st_size
             for element in stream_records(file):
                 record = _XmlRecord.of(file.name, element)
-                _report_refused(sink, file.name, element)
+                _report_never_stored(sink, file.name, element)
                 if record.kind in PROGRAM_CHARACTERISTICS or record.kind in OTHER_PROGRAMS:
-                    reading.facts_known.update(PROGRAM_CHARACTERISTICS.values())
-                reading.take(record)
+                    normalizer.complete_characteristics.update(PROGRAM_CHARACTERISTICS.values())
+                normalizer.add(record)
                 if element.sourceline and element.sourceline % 2000 < 3:
                     progress(file.name, min(size, element.sourceline * 40), size)
             progress(file.name, size, size)
-        reading.finish()
+        normalizer.finish()
 
 
 def stream_records(file: Path) -> Iterator[Any]:
     """The records of an interchange file (children of the root), one at a time, in constant memory.
 
     Raises:
-        SourceRefused: the file has a document type or entity, or is not well formed, with line and
-            column.
+        SourceRefused: the file has a document type or an entity, or is not well-formed (with line
+            and column).
     """
     context = etree.iterparse(
         str(file),
@@ -118,8 +118,9 @@ def _refuse_document_type(file: Path, root: Any) -> None:
 
 
 def _starts_exactly(name: str, start: str) -> bool:
-    """True unless the name goes on in lower case: StudentGradebook is not StudentGrade; Student-X
-    is Student.
+    """True unless the name goes on in letters: StudentGradebook is not StudentGrade.
+
+    StudentAssessment may go on: its files are named for the assessment.
     """
     rest = name[len(start) :]
     return not rest[:1].isalpha() or start == "StudentAssessment"
@@ -127,84 +128,87 @@ def _starts_exactly(name: str, start: str) -> bool:
 
 def _reading_order(file: Path) -> tuple[int, str]:
     """Context first (schools, calendar, courses), then students, then what refers to them."""
-    first = (
+    context_files = (
         "EducationOrganization",
         "EducationOrgCalendar",
         "MasterSchedule",
         "Student.",
         "Student-",
     )
-    for position, start in enumerate(first):
+    for position, start in enumerate(context_files):
         if file.name.startswith(start):
             return position, file.name
-    return len(first), file.name
+    return len(context_files), file.name
 
 
 @dataclass(frozen=True)
 class _XmlRecord:
-    """A record of an interchange file. `children` are the elements of the record that it speaks
-    of.
-    """
+    """A record of an interchange file; `elements` are those of its elements that it is about."""
 
     kind: str
     file: str
     line: int
     label: str | None
     element: Any
-    children: Any
+    elements: Any
 
     @classmethod
     def of(cls, file: str, element: Any) -> _XmlRecord:
         return cls(
-            _local(element), file, int(element.sourceline or 0), element.get("id"), element, element
+            _local_name(element),
+            file,
+            int(element.sourceline or 0),
+            element.get("id"),
+            element,
+            element,
         )
 
     def text(self, *path: str) -> str | None:
-        found = _at(self.children, *path)
-        return None if found is None or found.text is None else str(found.text).strip()
+        element = _descend(self.elements, *path)
+        return None if element is None or element.text is None else str(element.text).strip()
 
     def code(self, *path: str) -> str | None:
         """After `#` in Ed-Fi 3 and later; a CodeValue or plain text before."""
         text = self.text(*path, "CodeValue") or self.text(*path) or ""
         return text.rsplit("#", 1)[-1] or None
 
-    def each(self, name: str) -> Iterator[_XmlRecord]:
-        for child in self.children:
-            if _local(child) == name:
-                yield replace(self, children=(child,))
+    def children(self, name: str) -> Iterator[_XmlRecord]:
+        for child in self.elements:
+            if _local_name(child) == name:
+                yield replace(self, elements=(child,))
 
-    def points_to(self, *path: str) -> str | None:
-        found = _at(self.children, *path)
-        return None if found is None else found.get("ref")
+    def reference_label(self, *path: str) -> str | None:
+        element = _descend(self.elements, *path)
+        return None if element is None else element.get("ref")
 
-    def shown(self) -> str:
+    def redacted_text(self) -> str:
         """Nothing of a discipline record: its text is a narrative."""
         if self.kind.startswith("Discipline"):
             return ""
         raw = " ".join("".join(self.element.itertext()).split())[:2000]
         for child in self.element.iterdescendants():
             text = (child.text or "").strip()
-            if text and prohibited_kind(_local(child)):
+            if text and prohibited_kind(_local_name(child)):
                 raw = raw.replace(" ".join(text.split()), "[not stored]")
         return raw
 
 
-def _report_refused(sink: RowSink, file: str, element: Any) -> None:
+def _report_never_stored(sink: RowSink, file: str, element: Any) -> None:
     for child in element.iterdescendants():
-        kind = prohibited_kind(_local(child))
+        kind = prohibited_kind(_local_name(child))
         if kind is not None:
-            sink.drop_column(file, _local(child), kind)
+            sink.drop_column(file, _local_name(child), kind)
 
 
-def _local(element: Any) -> str:
+def _local_name(element: Any) -> str:
     return str(etree.QName(element).localname) if isinstance(element.tag, str) else ""
 
 
-def _at(children: Any, *path: str) -> Any | None:
-    found = None
-    for step in path:
-        found = next((child for child in children if _local(child) == step), None)
-        if found is None:
+def _descend(elements: Any, *path: str) -> Any | None:
+    element = None
+    for name in path:
+        element = next((child for child in elements if _local_name(child) == name), None)
+        if element is None:
             return None
-        children = found
-    return found
+        elements = element
+    return element

@@ -1,8 +1,8 @@
 """What an Ed-Fi record means in the canonical tables, whichever way it came.
 
-One set of rules reads the interchange's XML and the ODS/API's JSON: a rule asks for a fact by its
+One set of rules reads the interchange's XML and the ODS/API's JSON: a rule asks for a value by its
 path in the interchange, and the record knows how its own format spells it. Names of reporters,
-narratives, addresses, health and migrant records are never asked for.
+narratives, addresses, health and migrant records are never read.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ _COURSE_OFFERING = (
     "CourseOfferingIdentity",
 )
 _INCIDENT = ("DisciplineIncidentReference", "DisciplineIncidentIdentity")
-_ACTS_ON = (
+_INCIDENT_BEHAVIOR = (
     "StudentDisciplineIncidentBehaviorAssociationReference",
     "StudentDisciplineIncidentBehaviorAssociationIdentity",
 )
@@ -105,26 +105,26 @@ class EdFiRecord(Protocol):
 
     @property
     def label(self) -> str | None:
-        """What other records of the source call it, where the format has such links."""
+        """What other records of the source use to link to it, where the format has links."""
 
     def text(self, *path: str) -> str | None: ...
 
     def code(self, *path: str) -> str | None:
         """The code of a descriptor, without its namespace."""
 
-    def each(self, name: str) -> Iterator[EdFiRecord]:
-        """The record once for each of its elements of that name, with that one alone."""
+    def children(self, name: str) -> Iterator[EdFiRecord]:
+        """The record once for each of its elements of that name, with that element alone."""
 
-    def points_to(self, *path: str) -> str | None:
-        """The label of the record that a reference links to, where the format has such links."""
+    def reference_label(self, *path: str) -> str | None:
+        """The label of the record that a reference links to, where the format has links."""
 
-    def shown(self) -> str:
+    def redacted_text(self) -> str:
         """The record for the quarantine, without anything that is never stored."""
 
 
 @dataclass
-class _Waiting:
-    """A record that is written at the end, when what other records say of it is known."""
+class _PendingRow:
+    """A row that is written at the end, once the other records about it have been read."""
 
     file: str
     line: int
@@ -133,19 +133,22 @@ class _Waiting:
 
 @dataclass
 class EdFiNormalizer:
-    """One pass over a source, with the little that must be remembered between records.
+    """Normalizes the records of one source, with what must be remembered between them.
+
+    `complete_characteristics` are those that the source reports for everybody: a student without
+    one does not have it.
 
     `facts_known` are the characteristics for which the source was whole: a student without one does
     not have it.
     """
 
     sink: RowSink
-    facts_known: set[str] = field(default_factory=set)
-    students: dict[str, _Waiting] = field(default_factory=dict)
-    schools_met: dict[str, Counter[str]] = field(default_factory=dict)
-    facts: dict[str, dict[str, str | None]] = field(default_factory=dict)
-    fact_lines: dict[str, tuple[str, int]] = field(default_factory=dict)
-    enrolled: bool = False
+    complete_characteristics: set[str] = field(default_factory=set)
+    students: dict[str, _PendingRow] = field(default_factory=dict)
+    attendance_schools: dict[str, Counter[str]] = field(default_factory=dict)
+    characteristics: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    characteristic_sources: dict[str, tuple[str, int]] = field(default_factory=dict)
+    has_enrollments: bool = False
     course_titles: dict[str, str] = field(default_factory=dict)
     gradebook: dict[str, dict[str, str | None]] = field(default_factory=dict)
     periods: dict[tuple[str, str, int], tuple[int, str]] = field(default_factory=dict)
@@ -153,15 +156,15 @@ class EdFiNormalizer:
     school_days: set[str] = field(default_factory=set)
     incident_dates: dict[str, str] = field(default_factory=dict)
     incident_labels: dict[str, str] = field(default_factory=dict)
-    incidents: dict[tuple[str, str], _Waiting] = field(default_factory=dict)
+    incidents: dict[tuple[str, str], _PendingRow] = field(default_factory=dict)
     providers: dict[str, str] = field(default_factory=dict)
     interventions: dict[str, dict[str, str | None]] = field(default_factory=dict)
 
-    def take(self, record: EdFiRecord) -> None:
-        """Send one record where it belongs; a bad value quarantines this record alone."""
-        never = NEVER_STORED_KINDS.get(record.kind)
-        if never:
-            self.sink.ignore(record.file, never)
+    def add(self, record: EdFiRecord) -> None:
+        """Pass one record to its rule; a bad value quarantines this record alone."""
+        never_stored = NEVER_STORED_KINDS.get(record.kind)
+        if never_stored:
+            self.sink.ignore(record.file, never_stored)
             return
         rule = _RULES.get(record.kind)
         if rule is None:
@@ -169,31 +172,33 @@ class EdFiNormalizer:
             return
         try:
             rule(self, record)
-        except BadValue as bad:
-            shown = f"{record.kind}: {record.shown()}"
-            self.sink.quarantine(BadRow(record.file, record.line, bad.column, bad.reason, shown))
+        except BadValue as error:
+            raw = f"{record.kind}: {record.redacted_text()}"
+            self.sink.quarantine(BadRow(record.file, record.line, error.column, error.reason, raw))
 
     def finish(self) -> None:
-        """Write what had to wait, and what is worked out from terms and attendance."""
-        for student_id, waiting in self.students.items():
-            if "school_id" not in waiting.values and student_id in self.schools_met:
-                waiting.values["school_id"] = self.schools_met[student_id].most_common(1)[0][0]
-            self._keep("students", waiting.values, waiting.file, waiting.line)
-        if self.students and not self.enrolled:
+        """Write the pending rows, the characteristics and the school days inferred from terms."""
+        for student_id, pending in self.students.items():
+            if "school_id" not in pending.values and student_id in self.attendance_schools:
+                pending.values["school_id"] = self.attendance_schools[student_id].most_common(1)[0][
+                    0
+                ]
+            self._add_row_at("students", pending.values, pending.file, pending.line)
+        if self.students and not self.has_enrollments:
             self.sink.note(
                 "No enrollment records: a student's school is the one that recorded their"
                 " attendance, and grade levels stay empty."
             )
-        for waiting in self.incidents.values():
-            self._keep("behavior_incidents", waiting.values, waiting.file, waiting.line)
+        for pending in self.incidents.values():
+            self._add_row_at("behavior_incidents", pending.values, pending.file, pending.line)
         self._characteristics()
         self._calendar()
 
-    def keep(self, table: str, texts: dict[str, str | None], record: EdFiRecord) -> None:
-        self._keep(table, texts, record.file, record.line)
+    def add_row(self, table: str, texts: dict[str, str | None], record: EdFiRecord) -> None:
+        self._add_row_at(table, texts, record.file, record.line)
 
     def school(self, record: EdFiRecord) -> None:
-        self.keep(
+        self.add_row(
             "schools",
             {"school_id": record.text("SchoolId"), "name": record.text("NameOfInstitution")},
             record,
@@ -209,7 +214,7 @@ class EdFiNormalizer:
         texts = {
             "school_id": record.text(*_SCHOOL),
             "date": record.text("BeginDate"),
-            "school_year": str(_school_year(_own_year(record))),
+            "school_year": str(_school_year(_school_year_text(record))),
         }
         begin = convert_row(TABLES["calendar"], texts)
         end = convert_row(TABLES["calendar"], texts | {"date": record.text("EndDate")})
@@ -226,7 +231,7 @@ class EdFiNormalizer:
         self.sink.use(record.file)
 
     def grading_period(self, record: EdFiRecord) -> None:
-        school, year = record.text(*_SCHOOL) or "", _school_year(_own_year(record))
+        school, year = record.text(*_SCHOOL) or "", _school_year(_school_year_text(record))
         sequence = record.text("PeriodSequence") or "0"
         if not sequence.isdigit():
             raise BadValue(
@@ -238,7 +243,7 @@ class EdFiNormalizer:
         self.sink.use(record.file)
 
     def calendar_date(self, record: EdFiRecord) -> None:
-        events = [one.code("CalendarEvent") or "" for one in record.each("CalendarEvent")]
+        events = [event.code("CalendarEvent") or "" for event in record.children("CalendarEvent")]
         if not any(event.lower() == "instructional day" for event in events):
             self.sink.ignore(record.file, "CalendarDate without classes")
             return
@@ -246,7 +251,9 @@ class EdFiNormalizer:
         school, day = record.text(*identity, *_SCHOOL), record.text("Date")
         year = _school_year(record.text(*identity, "SchoolYear"))
         self.school_days.add(f"{school} {(day or '')[:10]}")
-        self.keep("calendar", {"school_id": school, "date": day, "school_year": str(year)}, record)
+        self.add_row(
+            "calendar", {"school_id": school, "date": day, "school_year": str(year)}, record
+        )
 
     def course_offering(self, record: EdFiRecord) -> None:
         code = record.text("LocalCourseCode")
@@ -270,9 +277,9 @@ class EdFiNormalizer:
         }
         convert_row(TABLES["students"], texts)
         if student_id in self.students:
-            self.keep("students", texts, record)
+            self.add_row("students", texts, record)
             return
-        self.students[str(student_id)] = _Waiting(record.file, record.line, texts)
+        self.students[str(student_id)] = _PendingRow(record.file, record.line, texts)
         self._demographics(str(student_id), record)
 
     def student_organization(self, record: EdFiRecord) -> None:
@@ -283,20 +290,20 @@ class EdFiNormalizer:
         student_id, school = record.text(*_STUDENT), record.text(*_SCHOOL)
         entry = record.text("EntryDate")
         grade = _GRADE_LEVELS.get(record.code("EntryGradeLevel") or "")
-        year = _own_year(record)
+        year = _school_year_text(record)
         texts = {
             "student_id": student_id,
             "school_id": school,
             "entry_date": entry,
             "exit_date": record.text("ExitWithdrawDate"),
             "grade_level": None if grade is None else str(grade),
-            "school_year": str(_school_year(year)) if year else _year_of(entry),
+            "school_year": str(_school_year(year)) if year else _school_year_of_entry(entry),
         }
-        self.keep("school_enrollments", texts, record)
-        self.enrolled = True
-        waiting = self.students.get(student_id or "")
-        if waiting is not None and (waiting.values.get("_entered") or "") <= (entry or ""):
-            waiting.values |= {
+        self.add_row("school_enrollments", texts, record)
+        self.has_enrollments = True
+        pending = self.students.get(student_id or "")
+        if pending is not None and (pending.values.get("_entered") or "") <= (entry or ""):
+            pending.values |= {
                 "school_id": school,
                 "grade_level": texts["grade_level"],
                 "_entered": entry,
@@ -310,8 +317,8 @@ class EdFiNormalizer:
         if status is None:
             raise BadValue(
                 "AttendanceEventCategory",
-                f"AttendanceEventCategory is {recorded!r}; "
-                f"it must be one of {', '.join(_ATTENDANCE)}",
+                f"AttendanceEventCategory is {recorded!r}; it must be one of"
+                f" {', '.join(_ATTENDANCE)}",
             )
         in_section = record.kind == "StudentSectionAttendanceEvent"
         if in_section and status not in ("tardy", "partial"):
@@ -322,12 +329,12 @@ class EdFiNormalizer:
         school = record.text(*(_COURSE_OFFERING if in_section else ()), *_SCHOOL)
         student_id = record.text(*_STUDENT)
         day = record.text("AttendanceEvent", "EventDate") or record.text("EventDate")
-        self.keep(
+        self.add_row(
             "attendance_events",
             {"student_id": student_id, "school_id": school, "status": status, "date": day},
             record,
         )
-        self.schools_met.setdefault(student_id or "", Counter())[school or ""] += 1
+        self.attendance_schools.setdefault(student_id or "", Counter())[school or ""] += 1
 
     def gradebook_entry(self, record: EdFiRecord) -> None:
         code = record.text(*_COURSE_OFFERING, "LocalCourseCode")
@@ -347,7 +354,7 @@ class EdFiNormalizer:
             "entry_id": entry,
             "grade": record.text("NumericGradeEarned"),
         }
-        self.keep("gradebook_entries", texts | self.gradebook.get(entry or "", {}), record)
+        self.add_row("gradebook_entries", texts | self.gradebook.get(entry or "", {}), record)
 
     def grade(self, record: EdFiRecord) -> None:
         section = ("StudentSectionAssociationReference", "StudentSectionAssociationIdentity")
@@ -363,7 +370,7 @@ class EdFiNormalizer:
             )
         sequence, ended = self.periods[(school, name, year)]
         code = record.text(*section, *_COURSE_OFFERING, "LocalCourseCode") or ""
-        self.keep(
+        self.add_row(
             "course_grades",
             {
                 "student_id": record.text(*section, *_STUDENT),
@@ -386,21 +393,21 @@ class EdFiNormalizer:
                 or record.text(*identity, "AssessmentIdentifier")
             ),
         }
-        numeric = [
-            one
-            for one in record.each("ScoreResult")
-            if _is_number(one.text("ScoreResult", "Result"))
+        scores = [
+            score
+            for score in record.children("ScoreResult")
+            if _is_number(score.text("ScoreResult", "Result"))
         ]
-        if not numeric:
+        if not scores:
             self.sink.ignore(record.file, "StudentAssessment without a numeric score")
             return
-        for position, one in enumerate(numeric):
+        for position, score in enumerate(scores):
             values = convert_row(
                 TABLES["assessments"],
                 base
                 | {
-                    "score": one.text("ScoreResult", "Result"),
-                    "measure": one.code("ScoreResult", "AssessmentReportingMethod"),
+                    "score": score.text("ScoreResult", "Result"),
+                    "measure": score.code("ScoreResult", "AssessmentReportingMethod"),
                 },
             )
             add = self.sink.keep if position == 0 else self.sink.derive
@@ -428,25 +435,33 @@ class EdFiNormalizer:
         }
         convert_row(TABLES["behavior_incidents"], texts)
         if (student_id, incident) in self.incidents:
-            self.keep("behavior_incidents", texts, record)
+            self.add_row("behavior_incidents", texts, record)
             return
-        self.incidents[(student_id, incident)] = _Waiting(record.file, record.line, texts)
+        self.incidents[(student_id, incident)] = _PendingRow(record.file, record.line, texts)
 
     def discipline_action(self, record: EdFiRecord) -> None:
         student_id = record.text(*_STUDENT) or ""
-        incidents = [self._incident_of(one, *_ACTS_ON) for one in record.each(_ACTS_ON[0])] or [""]
+        references = record.children(_INCIDENT_BEHAVIOR[0])
+        incidents = [
+            self._incident_of(reference, *_INCIDENT_BEHAVIOR) for reference in references
+        ] or [""]
         for incident in incidents:
             if (student_id, incident) not in self.incidents:
                 raise BadValue(
-                    _ACTS_ON[0],
+                    _INCIDENT_BEHAVIOR[0],
                     f"the action names incident {incident!r}, which this student has no part in",
                 )
-        taken = next(
-            (code for one in record.each("Discipline") if (code := one.code("Discipline"))), None
+        action = next(
+            (
+                code
+                for discipline in record.children("Discipline")
+                if (code := discipline.code("Discipline"))
+            ),
+            None,
         )
         for incident in incidents:
             self.incidents[(student_id, incident)].values |= {
-                "action": taken,
+                "action": action,
                 "days_removed": (
                     record.text("ActualDisciplineActionLength")
                     or record.text("DisciplineActionLength")
@@ -456,15 +471,15 @@ class EdFiNormalizer:
 
     def program(self, record: EdFiRecord) -> None:
         name = record.text("ProgramReference", "ProgramIdentity", "ProgramName") or ""
-        fact = PROGRAM_CHARACTERISTICS.get(record.kind)
+        characteristic = PROGRAM_CHARACTERISTICS.get(record.kind)
         if record.kind == "StudentProgramAssociation" and name.startswith(_LANGUAGE_PROGRAMS):
-            fact = "english_learner"
-        if fact is None:
+            characteristic = "english_learner"
+        if characteristic is None:
             self.sink.ignore(record.file, f"{record.kind}: not used")
             return
         student_id = record.text(*_STUDENT) or ""
-        self.facts.setdefault(student_id, {})[fact] = "true"
-        self.fact_lines.setdefault(student_id, (record.file, record.line))
+        self.characteristics.setdefault(student_id, {})[characteristic] = "true"
+        self.characteristic_sources.setdefault(student_id, (record.file, record.line))
         self.sink.use(record.file)
 
     def intervention(self, record: EdFiRecord) -> None:
@@ -481,7 +496,7 @@ class EdFiNormalizer:
             "start_date": record.text("BeginDate"),
             "end_date": record.text("EndDate"),
         }
-        self.keep(
+        self.add_row(
             "programs", {"program_id": code, "organization_id": organization, "name": code}, record
         )
 
@@ -494,34 +509,29 @@ class EdFiNormalizer:
         )
         if code not in self.interventions:
             raise BadValue("InterventionReference", f"there is no Intervention {code!r}")
-        self.keep(
+        self.add_row(
             "service_enrollments",
             {"student_id": record.text(*_STUDENT)} | self.interventions[code],
             record,
         )
 
-    def _keep(self, table: str, texts: dict[str, str | None], file: str, line: int) -> None:
+    def _add_row_at(self, table: str, texts: dict[str, str | None], file: str, line: int) -> None:
         self.sink.keep(table, convert_row(TABLES[table], texts), file, line)
 
     def _demographics(self, student_id: str, record: EdFiRecord) -> None:
         sex = (record.code("Sex") or "").lower()
-        codes = [one.code("Race", "Race") or one.code("Race") for one in record.each("Race")]
-        races = sorted({_RACES[code] for code in codes if code in _RACES})
-        race = (
-            "hispanic"
-            if record.text("HispanicLatinoEthnicity") in ("true", "1")
-            else ("two_or_more" if len(races) > 1 else (races[0] if races else None))
-        )
-        if sex or race:
-            known = self.facts.setdefault(student_id, {})
-            known["sex"] = (
-                (sex if sex in ("female", "male") else "another") if sex else known.get("sex")
-            )
-            known["race_ethnicity"] = race or known.get("race_ethnicity")
-            self.fact_lines.setdefault(student_id, (record.file, record.line))
+        race = _race_ethnicity(record)
+        if not sex and not race:
+            return
+        if sex and sex not in ("female", "male"):
+            sex = "another"
+        known = self.characteristics.setdefault(student_id, {})
+        known["sex"] = sex or known.get("sex")
+        known["race_ethnicity"] = race or known.get("race_ethnicity")
+        self.characteristic_sources.setdefault(student_id, (record.file, record.line))
 
     def _incident_of(self, record: EdFiRecord, *within: str) -> str:
-        label = record.points_to(*within, _INCIDENT[0])
+        label = record.reference_label(*within, _INCIDENT[0])
         return (
             self.incident_labels.get(label, label)
             if label
@@ -530,19 +540,19 @@ class EdFiNormalizer:
 
     def _characteristics(self) -> None:
         absent = {
-            fact: "false" if fact in self.facts_known else None
-            for fact in PROGRAM_CHARACTERISTICS.values()
+            characteristic: "false" if characteristic in self.complete_characteristics else None
+            for characteristic in PROGRAM_CHARACTERISTICS.values()
         }
-        for student_id in self.students if self.facts_known else self.facts:
-            waiting = self.students.get(student_id)
-            file, line = self.fact_lines.get(student_id) or (waiting.file, waiting.line)  # type: ignore[union-attr]
-            texts = {"student_id": student_id, **absent, **self.facts.get(student_id, {})}
+        for student_id in self.students if self.complete_characteristics else self.characteristics:
+            pending = self.students.get(student_id)
+            file, line = self.characteristic_sources.get(student_id) or (pending.file, pending.line)  # type: ignore[union-attr]
+            texts = {"student_id": student_id, **absent, **self.characteristics.get(student_id, {})}
             self.sink.derive(
                 "characteristics", convert_row(TABLES["characteristics"], texts), file, line
             )
 
     def _calendar(self) -> None:
-        worked_out = 0
+        inferred = 0
         for school, begin, end, year, file, line in self.sessions:
             for offset in range((end - begin).days + 1):
                 day = begin + timedelta(days=offset)
@@ -554,16 +564,26 @@ class EdFiNormalizer:
                         "school_year": year,
                     }
                     self.sink.derive("calendar", values, file, line)
-                    worked_out += 1
-        if worked_out:
+                    inferred += 1
+        if inferred:
             self.sink.note(
-                f"The calendar lists few school days: {worked_out} were worked out as the weekdays"
+                f"The calendar lists few school days: {inferred} were worked out as the weekdays"
                 " of each term. Holidays count as school days until the district sends its"
                 " calendar."
             )
 
 
-def _own_year(record: EdFiRecord) -> str | None:
+def _race_ethnicity(record: EdFiRecord) -> str | None:
+    if record.text("HispanicLatinoEthnicity") in ("true", "1"):
+        return "hispanic"
+    codes = [race.code("Race", "Race") or race.code("Race") for race in record.children("Race")]
+    races = {_RACES[code] for code in codes if code in _RACES}
+    if len(races) > 1:
+        return "two_or_more"
+    return next(iter(races), None)
+
+
+def _school_year_text(record: EdFiRecord) -> str | None:
     return record.text("SchoolYear") or record.text("SchoolYearTypeReference", "SchoolYear")
 
 
@@ -584,10 +604,8 @@ def _is_number(text: str | None) -> bool:
     return True
 
 
-def _year_of(entry: str | None) -> str | None:
-    """The school year of an entry date: a year that begins in July ends in the next calendar
-    year.
-    """
+def _school_year_of_entry(entry: str | None) -> str | None:
+    """The school year of an entry date; one that begins in July or later ends in the next year."""
     try:
         day = date.fromisoformat((entry or "")[:10])
     except ValueError:

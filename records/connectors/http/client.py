@@ -1,10 +1,9 @@
-"""Reading a district's API: politely, read-only, and never a half-read answer taken for a whole
-one.
+"""Reading a district's API: politely, read-only, and never a partial response taken as complete.
 
 This module owns the way to the network: the token, the waiting, the limits. It refuses addresses
-that are not encrypted (but for this machine itself), redirects, and answers that are cut short, too
-large or too slow. No error of it holds anything that the source answered: an answer can hold a
-child's record.
+that are not encrypted (except on this machine itself), redirects, and responses that are cut short,
+too large or too slow. None of its errors contains what the source answered: that may be a child's
+record.
 """
 
 from __future__ import annotations
@@ -28,21 +27,19 @@ import httpx2
 
 from records.connectors.protocol import SourceRefused
 
-_TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+_RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TOKEN_MARGIN = 30.0
-_QUESTION = re.compile(r"/ws/schema/query/[a-z0-9_]+(\.[a-z0-9_]+)*(/count)?")
+_POWER_QUERY_PATH = re.compile(r"/ws/schema/query/[a-z0-9_]+(\.[a-z0-9_]+)*(/count)?")
 """PowerQueries, which only read: a plugin's queries are select statements."""
 Params = Mapping[str, str | int]
 
 
 class SourceUnavailable(SourceRefused):
-    """The source did not give a whole answer in the time that we wait. What was fetched is kept for
-    the next try.
-    """
+    """The source gave no complete response within the retry policy; what was fetched is kept."""
 
 
 class RequestRefused(SourceRefused):
-    """The source answered that it will not give this, and asking again would not help."""
+    """The source refused a request for good; `status` is its HTTP status."""
 
     def __init__(self, why: str, status: int) -> None:
         super().__init__(why)
@@ -61,56 +58,54 @@ class Credentials:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long a source is waited for. Seconds, but for `tries` and `most_bytes`."""
+    """How long a source is waited for: seconds, except `max_attempts` and `max_response_bytes`."""
 
-    tries: int = 6
-    first_wait: float = 1.0
-    longest_wait: float = 300.0
-    whole_answer: float = 180.0
-    between_bytes: float = 60.0
-    most_bytes: int = 64 * 1024 * 1024
+    max_attempts: int = 6
+    initial_backoff: float = 1.0
+    max_backoff: float = 300.0
+    response_timeout: float = 180.0
+    read_timeout: float = 60.0
+    max_response_bytes: int = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Response:
-    """One whole answer: what its JSON says, and its headers."""
+    """One complete response: its parsed JSON and its headers."""
 
     data: Any
     headers: httpx2.Headers
 
     @property
-    def clock(self) -> datetime:
-        """What time it is at the source; here, where it does not say."""
+    def server_time(self) -> datetime:
+        """The time at the source, or this machine's where the source does not state it."""
         try:
-            told = parsedate_to_datetime(self.headers.get("date", ""))
+            moment = parsedate_to_datetime(self.headers.get("date", ""))
         except ValueError:
             return datetime.now(UTC)
-        return told.replace(tzinfo=told.tzinfo or UTC)
+        return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 
-class _TryAgain(Exception):
-    """Something that may pass. `wait` is what the source asked for, in seconds; None leaves it to
-    us.
-    """
+class _RetryableError(Exception):
+    """A failure that may pass; `wait` is the source's own request in seconds, or None."""
 
-    def __init__(self, why: str, wait: float | None = None) -> None:
-        super().__init__(why)
-        self.why = why
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
         self.wait = wait
 
 
 class RestClient:
-    """Reads from one API. Use it as a context manager; it is not shared between threads."""
+    """Reads from one API, as a context manager. It is not shared between threads."""
 
     def __init__(
         self,
         base_url: str,
         credentials: Credentials,
-        patience: RetryPolicy | None = None,
+        retry_policy: RetryPolicy | None = None,
         *,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Open the way to an API.
+        """Open a client for the API at `base_url`.
 
         Raises:
             SourceRefused: an address is in clear and not on this machine.
@@ -119,15 +114,15 @@ class RestClient:
             require_https(address)
         self._base = base_url.rstrip("/")
         self._credentials = credentials
-        self._patience = patience or RetryPolicy()
+        self._retry_policy = retry_policy or RetryPolicy()
         self._sleep = sleep
         self._token = ""
-        self._token_ends = 0.0
+        self._token_expires_at = 0.0
         self._http = httpx2.Client(
-            verify=_authorities(),
+            verify=_ssl_context(),
             follow_redirects=False,
             headers={"accept": "application/json"},
-            timeout=httpx2.Timeout(self._patience.between_bytes, connect=20.0),
+            timeout=httpx2.Timeout(self._retry_policy.read_timeout, connect=20.0),
         )
 
     def __enter__(self) -> RestClient:
@@ -139,27 +134,27 @@ class RestClient:
     def get(
         self, path: str, params: Params | None = None, headers: Mapping[str, str] | None = None
     ) -> Response:
-        """One whole JSON answer.
+        """One complete JSON response.
 
         Raises:
-            SourceUnavailable: it could not be had in all tries.
-            RequestRefused: the source will not give it however often it is asked.
+            SourceUnavailable: no complete response in `max_attempts`.
+            RequestRefused: the source refuses, and a retry would not help.
         """
-        return self._whole("GET", path, params, None, headers)
+        return self._request_with_retries("GET", path, params, None, headers)
 
-    def query(
+    def post_query(
         self, path: str, params: Params | None = None, body: Mapping[str, Any] | None = None
     ) -> Response:
-        """One whole JSON answer of an API that takes its questions by POST. Raises as `get` does.
+        """One complete JSON response of a PowerQuery, sent by POST. Raises as `get` does.
 
         Raises:
-            ValueError: the path is not that of a question: nothing else is ever posted.
+            ValueError: the path is not that of a PowerQuery: nothing else is ever posted.
         """
-        if not _QUESTION.fullmatch(path):
+        if not _POWER_QUERY_PATH.fullmatch(path):
             raise ValueError(f"{path} is not the path of a PowerQuery")
-        return self._whole("POST", path, params, body or {}, None)
+        return self._request_with_retries("POST", path, params, body or {}, None)
 
-    def _whole(
+    def _request_with_retries(
         self,
         method: str,
         path: str,
@@ -167,38 +162,39 @@ class RestClient:
         body: Mapping[str, Any] | None,
         headers: Mapping[str, str] | None,
     ) -> Response:
-        wait, tries = self._patience.first_wait, 0
+        backoff, attempts = self._retry_policy.initial_backoff, 0
         while True:
             try:
-                fresh = self._renew_token()
-                asked = dict(headers or {}) | {"authorization": f"Bearer {self._token}"}
-                return self._once(method, path, params, body, asked)
+                is_new_token = self._renew_token()
+                authorized_headers = dict(headers or {}) | {
+                    "authorization": f"Bearer {self._token}"
+                }
+                return self._request_once(method, path, params, body, authorized_headers)
             except _Unauthorized:
                 self._token = ""
-                if fresh:
+                if is_new_token:
                     raise RequestRefused(
-                        f"{path}: the source refuses a token that it has just given (401)", 401
+                        f"{path}: the source rejected a token it just issued (401)", 401
                     ) from None
-            except _TryAgain as again:
-                tries += 1
-                if tries == self._patience.tries:
-                    self._give_up(f"{path}: {again.why}, in {tries} tries")
-                if (again.wait or 0) > self._patience.longest_wait:
+            except _RetryableError as error:
+                attempts += 1
+                if attempts == self._retry_policy.max_attempts:
+                    self._give_up(f"{path}: {error.reason}, in {attempts} tries")
+                if (error.wait or 0) > self._retry_policy.max_backoff:
                     self._give_up(
-                        f"{path}: {again.why} and asks to be left alone for {again.wait:,.0f}"
-                        " seconds"
+                        f"{path}: {error.reason} and asked for a wait of {error.wait:,.0f} seconds"
                     )
                 self._sleep(
-                    again.wait if again.wait is not None else wait * random.uniform(0.5, 1.0)
+                    error.wait if error.wait is not None else backoff * random.uniform(0.5, 1.0)
                 )
-                wait = min(wait * 2, self._patience.longest_wait)
+                backoff = min(backoff * 2, self._retry_policy.max_backoff)
 
-    def _give_up(self, why: str) -> NoReturn:
+    def _give_up(self, reason: str) -> NoReturn:
         raise SourceUnavailable(
-            f"{why}. What was fetched is kept: run the same command again to go on"
+            f"{reason}. What was fetched is kept: run the same command again to continue"
         ) from None
 
-    def _once(
+    def _request_once(
         self,
         method: str,
         path: str,
@@ -206,12 +202,12 @@ class RestClient:
         body: Mapping[str, Any] | None,
         headers: Mapping[str, str],
     ) -> Response:
-        asking = self._http.stream(
+        request = self._http.stream(
             method, self._base + path, params=dict(params or {}), json=body, headers=headers
         )
-        with _network_faults(), asking as response:
+        with _retry_network_errors(), request as response:
             self._check_status(path, response)
-            return Response(_json(self._read(path, response)), response.headers)
+            return Response(_parse_json(self._read_body(path, response)), response.headers)
 
     def _check_status(self, path: str, response: httpx2.Response) -> None:
         status = response.status_code
@@ -219,8 +215,8 @@ class RestClient:
             return
         if status == 401:
             raise _Unauthorized
-        if status in _TRY_AGAIN:
-            raise _TryAgain(f"the source answered {status}", _retry_after(response.headers))
+        if status in _RETRYABLE_STATUSES:
+            raise _RetryableError(f"the source answered {status}", _retry_after(response.headers))
         if response.is_redirect:
             raise RequestRefused(
                 f"{path}: the source answered with a redirect ({status}), which is not followed: "
@@ -233,59 +229,62 @@ class RestClient:
             status,
         )
 
-    def _read(self, path: str, response: httpx2.Response) -> bytes:
-        """The whole body, or nothing: bounded in size and in time, so that a slow drip cannot hold
-        a load.
-        """
-        ends = time.monotonic() + self._patience.whole_answer
-        read = bytearray()
-        for part in response.iter_bytes():
-            read += part
-            if len(read) > self._patience.most_bytes:
+    def _read_body(self, path: str, response: httpx2.Response) -> bytes:
+        """The complete body, or an error: limited in size and in time against slow sources."""
+        deadline = time.monotonic() + self._retry_policy.response_timeout
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > self._retry_policy.max_response_bytes:
                 raise SourceRefused(
-                    f"{path}: an answer is larger than {self._patience.most_bytes:,} bytes; ask for"
-                    " smaller pages"
+                    f"{path}: an answer is larger than"
+                    f" {self._retry_policy.max_response_bytes:,} bytes; ask for smaller pages"
                 )
-            if time.monotonic() > ends:
-                raise _TryAgain(
-                    f"an answer was not whole after {self._patience.whole_answer:g} seconds"
+            if time.monotonic() > deadline:
+                raise _RetryableError(
+                    f"an answer was not whole after {self._retry_policy.response_timeout:g} seconds"
                 )
-        return bytes(read)
+        return bytes(body)
 
     def _renew_token(self) -> bool:
-        """Have a token that counts for a while yet; whether it is a new one."""
-        if self._token and time.monotonic() < self._token_ends:
+        """Hold a token that is valid for a while yet; True if it is a new one."""
+        if self._token and time.monotonic() < self._token_expires_at:
             return False
-        self._token, lasts = self._new_token()
-        self._token_ends = time.monotonic() + max(lasts - _TOKEN_MARGIN, lasts / 2)
+        self._token, lifetime = self._new_token()
+        self._token_expires_at = time.monotonic() + max(lifetime - _TOKEN_MARGIN, lifetime / 2)
         return True
 
     def _new_token(self) -> tuple[str, float]:
         url = self._credentials.token_url
-        asked = {"grant_type": "client_credentials"}
+        form = {"grant_type": "client_credentials"}
         if self._credentials.scope:
-            asked["scope"] = self._credentials.scope
+            form["scope"] = self._credentials.scope
         secret = (self._credentials.client_id, self._credentials.client_secret)
-        with _network_faults(), self._http.stream("POST", url, data=asked, auth=secret) as response:
+        with (
+            _retry_network_errors(),
+            self._http.stream("POST", url, data=form, auth=secret) as response,
+        ):
             status = response.status_code
-            if status in _TRY_AGAIN:
-                raise _TryAgain(f"no token could be had ({status})", _retry_after(response.headers))
+            if status in _RETRYABLE_STATUSES:
+                raise _RetryableError(
+                    f"no token could be had ({status})", _retry_after(response.headers)
+                )
             if status != 200:
                 raise RequestRefused(
                     f"{url} gives no token ({status}): check the client's name and secret", status
                 )
-            found = _json(self._read(url, response))
-        if not isinstance(found, dict) or not isinstance(found.get("access_token"), str):
+            token = _parse_json(self._read_body(url, response))
+        if not isinstance(token, dict) or not isinstance(token.get("access_token"), str):
             raise SourceRefused(f"{url} answered without a token")
-        return found["access_token"], _seconds(found.get("expires_in"))
+        return token["access_token"], _token_lifetime(token.get("expires_in"))
 
 
 class _Unauthorized(Exception):
-    """The token does not count, or no longer."""
+    """The token is not valid, or no longer."""
 
 
 def require_https(address: str) -> None:
-    """Refuse an address over which records or a secret would go in clear.
+    """Refuse an address over which records or a secret would travel unencrypted.
 
     Raises:
         SourceRefused: saying what would be right.
@@ -306,46 +305,44 @@ def _is_this_machine(host: str) -> bool:
 
 
 @contextmanager
-def _network_faults() -> Iterator[None]:
-    """What the network or a broken encoding does to one request may pass: it is tried again."""
+def _retry_network_errors() -> Iterator[None]:
+    """Turn a failure of the network or of an encoding into one that is retried."""
     try:
         yield
     except httpx2.TimeoutException:
-        raise _TryAgain("the source stopped answering") from None
+        raise _RetryableError("the source stopped answering") from None
     except httpx2.RequestError as error:
-        raise _TryAgain(f"the connection broke ({type(error).__name__})") from None
+        raise _RetryableError(f"the connection broke ({type(error).__name__})") from None
 
 
-def _json(body: bytes) -> Any:
+def _parse_json(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        raise _TryAgain("an answer was cut short or is not JSON") from None
+        raise _RetryableError("an answer was cut short or is not JSON") from None
 
 
-def _seconds(asked: Any) -> float:
-    """How long a token lasts; five minutes where the source does not say (RFC 6749, 5.1 only
-    recommends it).
-    """
+def _token_lifetime(expires_in: Any) -> float:
+    """Seconds that a token lasts; 300 where the source does not say (RFC 6749, 5.1)."""
     try:
-        return min(max(float(asked), 0.0), 86_400.0)
+        return min(max(float(expires_in), 0.0), 86_400.0)
     except (TypeError, ValueError):
         return 300.0
 
 
 @cache
-def _authorities() -> ssl.SSLContext:
-    """The certificate authorities that are trusted, read once a process."""
+def _ssl_context() -> ssl.SSLContext:
+    """The trusted certificate authorities, read once per process."""
     return httpx2.create_ssl_context()
 
 
 def _retry_after(headers: httpx2.Headers) -> float | None:
     """Seconds that the source asks us to wait (RFC 9110, 10.2.3: seconds or a date)."""
-    asked = headers.get("retry-after", "").strip()
-    if asked.isdecimal():
-        return float(asked)
+    value = headers.get("retry-after", "").strip()
+    if value.isdecimal():
+        return float(value)
     try:
-        until = parsedate_to_datetime(asked)
+        until = parsedate_to_datetime(value)
     except ValueError:
         return None
     return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

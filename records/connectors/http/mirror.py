@@ -1,10 +1,9 @@
-"""What a source's API last said, record by record: the ground on which a full load and a delta are
-the same.
+"""The local copy of an API source, record by record, from which full loads and deltas are read.
 
-Each page that was read is one transaction, with the place from which to go on: a fetch that is
+Each page that was read is one transaction, with the point at which to continue: a fetch that is
 killed loses no page and reads none twice. A record holds only the fields that its connector names;
-whatever must never be stored is cut out before anything reaches this file. A snapshot is made from
-a mirror only when every resource of it is whole.
+whatever must never be stored is dropped before anything reaches this file. A snapshot is made from
+a mirror only when every resource of it is complete.
 """
 
 from __future__ import annotations
@@ -53,12 +52,12 @@ STUDENT_ID_FIELDS = frozenset(
 STUDENT_REFERENCES = frozenset({"user", "student"})
 """Fields whose object names a student by its `sourcedId`."""
 
-_NOTHING = "null"
-"""The body of a record of which nothing may be kept: it counts, and says nothing."""
+_ERASED_BODY = "null"
+"""The body of an erased student's record: it counts, and contains nothing."""
 
 
 class MirrorLocked(SourceRefused):
-    """Another fetch writes to this mirror."""
+    """Another process is using this mirror."""
 
 
 @dataclass(frozen=True)
@@ -75,87 +74,81 @@ class Mirror:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._is_joined = False
-        self._forgotten = list(
-            connection.execute("SELECT salt, digest FROM forgotten ORDER BY rowid")
-        )
+        self._in_transaction = False
+        self._erased = list(connection.execute("SELECT salt, digest FROM forgotten ORDER BY rowid"))
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """All passes inside are one transaction: for a source that is read in one go and never
-        resumed.
-        """
+    def single_transaction(self) -> Iterator[None]:
+        """Make all passes inside one transaction: for a source that is read in one go."""
         with self._connection:
-            self._is_joined = True
+            self._in_transaction = True
             try:
                 yield
             finally:
-                self._is_joined = False
+                self._in_transaction = False
 
-    def place(self, resource: str) -> Any:
-        """Where an unfinished pass goes on; None when no pass is under way."""
-        found = self._resource(resource)
-        return json.loads(found[2]) if found and found[2] is not None else None
+    def resume_point(self, resource: str) -> Any:
+        """Where an unfinished pass continues; None when no pass is under way."""
+        row = self._resource_row(resource)
+        return json.loads(row[2]) if row and row[2] is not None else None
 
-    def synced(self, resource: str) -> Any:
-        """What the last finished pass wrote down as the point from which changes count; None before
-        the first.
-        """
-        found = self._resource(resource)
-        return json.loads(found[3]) if found and found[3] is not None else None
+    def sync_state(self, resource: str) -> Any:
+        """The point from which changes count, as recorded by the last finished pass; or None."""
+        row = self._resource_row(resource)
+        return json.loads(row[3]) if row and row[3] is not None else None
 
-    def begin(self, resource: str, place: Any, *, sweeps: bool) -> None:
-        """Begin a pass, forgetting an unfinished one.
+    def begin(self, resource: str, resume_point: Any, *, sweeps: bool) -> None:
+        """Begin a pass and discard an unfinished one.
 
         Args:
-            place: where it starts (JSON), given back by `place` until the pass is finished.
-            sweeps: the pass reads every record there is, so that one that it does not meet is gone
+            resume_point: where it starts (JSON), returned by `resume_point` until the pass is
+                finished.
+            sweeps: the pass reads every record there is, so that a record it does not see is gone
                 at the source.
         """
         with self._transaction():
             self._connection.execute(
                 "INSERT INTO resources VALUES (?, 1, ?, ?, NULL) ON CONFLICT (resource) DO UPDATE"
                 " SET pass = pass + 1, sweeps = excluded.sweeps, place = excluded.place",
-                (resource, int(sweeps), json.dumps(place)),
+                (resource, int(sweeps), json.dumps(resume_point)),
             )
 
     def take_page(
         self,
         resource: str,
         records: Iterable[tuple[str, Mapping[str, Any]]],
-        next_place: Any,
+        next_resume_point: Any,
         *,
         deleted: Iterable[str] = (),
     ) -> None:
-        """Keep one page of a pass, and where the next one starts, in one transaction.
+        """Save one page of a pass, and where the next one starts, in one transaction.
 
         Args:
-            records: (identifier, body), already cut to what is wanted by `select_fields`.
-            deleted: identifiers that the source says are gone.
+            records: (identifier, body), already reduced by `select_fields`.
+            next_resume_point: where the next page starts (JSON).
+            deleted: identifiers that the source reports as deleted.
         """
-        number = self._pass(resource)
+        pass_number = self._pass_number(resource)
         with self._transaction():
             self._connection.executemany(
                 "INSERT INTO records VALUES (?, ?, ?, ?) ON CONFLICT (resource, id) DO UPDATE SET "
                 "pass = excluded.pass, body = excluded.body",
                 [
-                    (resource, kept, number, body)
-                    for kept, body in (self._kept(id_, body) for id_, body in records)
+                    (resource, stored_id, pass_number, body)
+                    for stored_id, body in (self._stored_form(id_, body) for id_, body in records)
                 ],
             )
             self._connection.executemany(
                 "DELETE FROM records WHERE resource = ? AND id IN (?, ?)",
-                [(resource, id_, self._stand_in(id_)) for id_ in deleted],
+                [(resource, id_, self._pseudonym(id_)) for id_ in deleted],
             )
             self._connection.execute(
                 "UPDATE resources SET place = ? WHERE resource = ?",
-                (json.dumps(next_place), resource),
+                (json.dumps(next_resume_point), resource),
             )
 
-    def finish(self, resource: str, synced: Any) -> None:
-        """End a pass: drop what a sweeping pass did not meet, and write down from where changes
-        count next time.
-        """
+    def finish(self, resource: str, sync_state: Any) -> None:
+        """Finish a pass; after a full scan, delete the records that it did not see."""
         with self._transaction():
             self._connection.execute(
                 "DELETE FROM records WHERE resource = ? AND pass < (SELECT pass FROM resources"
@@ -164,74 +157,73 @@ class Mirror:
             )
             self._connection.execute(
                 "UPDATE resources SET place = NULL, synced = ? WHERE resource = ?",
-                (json.dumps(synced), resource),
+                (json.dumps(sync_state), resource),
             )
 
-    def mark_missing(
-        self, resource: str, synced: Mapping[str, Any], refused: RequestRefused
+    def mark_unavailable(
+        self, resource: str, sync_state: Mapping[str, Any], refusal: RequestRefused
     ) -> None:
-        """Leave a resource empty and whole, because the source does not give it.
+        """Leave a resource empty and complete, because the source does not provide it.
 
         Raises:
             SourceRefused: it could be read before; what was read of it is kept.
         """
         if self.count(resource):
             raise SourceRefused(
-                f"{refused}. It could be read before ({self.count(resource):,} records, which are"
+                f"{refusal}. It could be read before ({self.count(resource):,} records, which are"
                 " kept), so nothing was changed. Ask whoever runs the source to let this client"
-                f" read {resource} again; to go on without it, remove the folder in which this"
-                " source is kept, and load everything anew"
+                f" read {resource} again; to go on without it, delete this source's mirror folder"
+                " and load everything again"
             ) from None
         self.begin(resource, None, sweeps=True)
-        self.finish(resource, {**synced, "missing": refused.status})
+        self.finish(resource, {**sync_state, "missing": refusal.status})
 
-    def met(self, resource: str) -> int:
-        """Records that the pass under way, or the last one, has met."""
+    def count_seen(self, resource: str) -> int:
+        """Number of records seen by the pass under way, or by the last one."""
         query = (
             "SELECT count(*) FROM records WHERE resource = ? "
             "AND pass = (SELECT pass FROM resources WHERE resource = ?)"
         )
         return int(self._connection.execute(query, (resource, resource)).fetchone()[0])
 
-    def has_met(self, resource: str, id_: str) -> bool:
-        """Whether the pass under way, or the last one, has met the record."""
+    def was_seen(self, resource: str, id_: str) -> bool:
+        """Whether the pass under way, or the last one, has seen the record."""
         query = (
             "SELECT 1 FROM records WHERE resource = ? AND id IN (?, ?) "
             "AND pass = (SELECT pass FROM resources WHERE resource = ?)"
         )
         return (
             self._connection.execute(
-                query, (resource, id_, self._stand_in(id_), resource)
+                query, (resource, id_, self._pseudonym(id_), resource)
             ).fetchone()
             is not None
         )
 
     def count(self, resource: str) -> int:
+        """Number of records of a resource."""
         query = "SELECT count(*) FROM records WHERE resource = ?"
         return int(self._connection.execute(query, (resource,)).fetchone()[0])
 
     def records(self, resource: str) -> Iterator[MirrorRecord]:
-        """Every record of a resource, by identifier: the same whatever order it arrived in."""
+        """Every record of a resource in the order of its identifier, however it arrived."""
         query = "SELECT id, body FROM records WHERE resource = ? AND body <> ? ORDER BY id"
         for number, (id_, body) in enumerate(
-            self._connection.execute(query, (resource, _NOTHING)), start=1
+            self._connection.execute(query, (resource, _ERASED_BODY)), start=1
         ):
             yield MirrorRecord(number, id_, json.loads(body))
 
-    def keep_only(self, resources: Iterable[str]) -> None:
-        """Forget every resource but these: what a source is no longer read for is not kept
-        either.
-        """
+    def drop_other_resources(self, resources: Iterable[str]) -> None:
+        """Delete every resource but these: what is no longer read is not stored either."""
         names = json.dumps(list(resources))
         with self._connection:
             for table in ("records", "resources", "refused"):
-                unread = (
+                statement = (
                     f"DELETE FROM {table} WHERE resource NOT IN (SELECT value FROM json_each(?))"  # noqa: S608
                 )
-                self._connection.execute(unread, (names,))
+                self._connection.execute(statement, (names,))
 
     def fingerprint(self, resource: str) -> str:
-        """The same for the same records, and for no others."""
+        """A digest of a resource's records: equal exactly when the records are equal."""
         digest = hashlib.sha256()
         for row in self._connection.execute(
             "SELECT id, body FROM records WHERE resource = ? ORDER BY id", (resource,)
@@ -240,19 +232,22 @@ class Mirror:
         return digest.hexdigest()
 
     def forget(self, student_id: str) -> int:
-        """Delete what is held of a student, and keep nothing of them again; the number of records.
+        """Erase a student and store nothing about them again; returns the number of records.
+
+        What the source goes on sending about them is counted and not stored, so that a resource can
+        still be found complete.
 
         What the source goes on sending of them is counted and not kept, so that a resource can
         still be found whole.
         """
-        found = self._naming(student_id)
+        records = self._records_naming(student_id)
         salt = secrets.token_hex(16)
-        self._forgotten.append((salt, _digest(salt, student_id)))
+        self._erased.append((salt, _digest(salt, student_id)))
         with self._connection:
-            self._connection.execute("INSERT INTO forgotten VALUES (?, ?)", self._forgotten[-1])
+            self._connection.execute("INSERT INTO forgotten VALUES (?, ?)", self._erased[-1])
             self._connection.executemany(
                 "UPDATE records SET id = ?, body = ? WHERE resource = ? AND id = ?",
-                [(self._stand_in(id_), _NOTHING, resource, id_) for resource, id_ in found],
+                [(self._pseudonym(id_), _ERASED_BODY, resource, id_) for resource, id_ in records],
             )
         for statement in (
             "PRAGMA wal_checkpoint(TRUNCATE)",
@@ -260,26 +255,26 @@ class Mirror:
             "PRAGMA wal_checkpoint(TRUNCATE)",
         ):
             self._connection.execute(statement)
-        return len(found)
+        return len(records)
 
-    def unfinished(self, resources: Iterable[str]) -> list[str]:
-        """Those that are not whole: never read, or a pass is under way."""
+    def incomplete_resources(self, resources: Iterable[str]) -> list[str]:
+        """Those of these resources that were never read, or that a pass is reading."""
         return [
-            name for name in resources if self.synced(name) is None or self.place(name) is not None
+            name
+            for name in resources
+            if self.sync_state(name) is None or self.resume_point(name) is not None
         ]
 
-    def note_refused(self, resource: str, fields: Mapping[str, str]) -> None:
-        """Remember, for the load report, the names of fields that were cut out, and what kind of
-        thing they hold.
-        """
+    def record_dropped_fields(self, resource: str, fields: Mapping[str, str]) -> None:
+        """Record the names and kinds of dropped fields, for the load report."""
         with self._transaction():
             self._connection.executemany(
                 "INSERT OR IGNORE INTO refused VALUES (?, ?, ?)",
                 [(resource, name, kind) for name, kind in sorted(fields.items())],
             )
 
-    def refused(self) -> list[tuple[str, str, str]]:
-        """(resource, field, kind) of everything that was cut out and is never stored."""
+    def dropped_fields(self) -> list[tuple[str, str, str]]:
+        """(resource, field, kind) of everything that was dropped and is never stored."""
         return list(
             self._connection.execute(
                 "SELECT resource, field, kind FROM refused ORDER BY resource, field"
@@ -287,10 +282,10 @@ class Mirror:
         )
 
     def holds(self, student_id: str) -> int:
-        """How many records name the student."""
-        return len(self._naming(student_id))
+        """Number of records that name the student."""
+        return len(self._records_naming(student_id))
 
-    def _naming(self, student_id: str) -> list[tuple[str, str]]:
+    def _records_naming(self, student_id: str) -> list[tuple[str, str]]:
         """(resource, identifier) of the records that name a student."""
         like = f"%{json.dumps(student_id)[1:-1]}%"
         query = "SELECT resource, id, body FROM records WHERE id = ? OR body LIKE ?"
@@ -300,46 +295,42 @@ class Mirror:
             if student_id in {id_, *_students_named(json.loads(body))}
         ]
 
-    def _kept(self, id_: str, body: Mapping[str, Any]) -> tuple[str, str]:
-        if self._forgotten and self._is_forgotten(id_, body):
-            return self._stand_in(id_), _NOTHING
+    def _stored_form(self, id_: str, body: Mapping[str, Any]) -> tuple[str, str]:
+        if self._erased and self._is_erased(id_, body):
+            return self._pseudonym(id_), _ERASED_BODY
         return id_, json.dumps(body, sort_keys=True)
 
-    def _is_forgotten(self, id_: str, body: Any) -> bool:
-        named = {id_, *_students_named(body)}
-        return any(
-            _digest(salt, one) == digest for one in named for salt, digest in self._forgotten
-        )
+    def _is_erased(self, id_: str, body: Any) -> bool:
+        names = {id_, *_students_named(body)}
+        return any(_digest(salt, name) == digest for name in names for salt, digest in self._erased)
 
-    def _stand_in(self, id_: str) -> str:
-        """What stands for the identifier of a record of which nothing is kept: it may be a
-        student's own.
-        """
-        return f"forgotten-{_digest(self._forgotten[0][0], id_)[:32]}" if self._forgotten else id_
+    def _pseudonym(self, id_: str) -> str:
+        """What replaces the identifier of an erased record, which may be a student's own."""
+        return f"forgotten-{_digest(self._erased[0][0], id_)[:32]}" if self._erased else id_
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        if self._is_joined:
+        if self._in_transaction:
             yield
         else:
             with self._connection:
                 yield
 
-    def _pass(self, resource: str) -> int:
-        found = self._resource(resource)
-        if found is None:
+    def _pass_number(self, resource: str) -> int:
+        row = self._resource_row(resource)
+        if row is None:
             raise LookupError(f"no pass over {resource} has begun")
-        return int(found[0])
+        return int(row[0])
 
-    def _resource(self, resource: str) -> tuple[Any, ...] | None:
+    def _resource_row(self, resource: str) -> tuple[Any, ...] | None:
         query = "SELECT pass, sweeps, place, synced FROM resources WHERE resource = ?"
-        found: tuple[Any, ...] | None = self._connection.execute(query, (resource,)).fetchone()
-        return found
+        row: tuple[Any, ...] | None = self._connection.execute(query, (resource,)).fetchone()
+        return row
 
 
 @contextmanager
 def open_mirror(folder: Path) -> Iterator[Mirror]:
-    """The mirror in `folder`, made when it is not there, for this process alone.
+    """The mirror in `folder`, created if it does not exist, for this process alone.
 
     Raises:
         MirrorLocked: another process has it open.
@@ -364,85 +355,87 @@ def open_mirror(folder: Path) -> Iterator[Mirror]:
 
 @contextmanager
 def open_complete_mirror(folder: Path, resources: Iterable[str], sink: RowSink) -> Iterator[Mirror]:
-    """The mirror in `folder`, to be read: every one of these resources is whole. What was cut out
-    is told to `sink`.
+    """The mirror in `folder`, every resource complete; dropped fields are reported to `sink`.
 
     Raises:
-        SourceRefused: a resource is not whole.
+        SourceRefused: a resource is incomplete.
         MirrorLocked: another process has it open.
     """
     with open_mirror(folder) as mirror:
-        unfinished = mirror.unfinished(resources)
-        if unfinished:
+        incomplete = mirror.incomplete_resources(resources)
+        if incomplete:
             raise SourceRefused(
-                f"{folder} is not whole ({', '.join(unfinished)}): load the source again"
+                f"{folder} is incomplete ({', '.join(incomplete)}): load the source again"
             )
-        for resource, name, kind in mirror.refused():
-            sink.drop_column(resource, name, kind)
+        for resource, field, kind in mirror.dropped_fields():
+            sink.drop_column(resource, field, kind)
         yield mirror
 
 
 def select_fields(
-    record: Mapping[str, Any], wanted: FieldSelection
+    record: Mapping[str, Any], selection: FieldSelection
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Only what is wanted of a record, and the names (with kinds) of what it held that is never
-    stored.
+    """The selected fields of a record, and the never-stored fields it had (name -> kind).
 
-    A number shaped like a social security number is struck out of every text that is kept; a value
-    that was struck out is refused, with its reason, when the record is read.
+    A number shaped like a social security number is redacted in every selected text; a redacted
+    value is quarantined, with its reason, when the record is read.
     """
-    refused: dict[str, str] = {}
-    return _cut(record, wanted, refused), refused
+    dropped: dict[str, str] = {}
+    return _select(record, selection, dropped), dropped
 
 
 def _students_named(value: Any) -> Iterator[str]:
-    """The identifiers of students that a body names, at any depth."""
+    """The identifiers of students in a body, at any depth."""
     if isinstance(value, list):
-        for one in value:
-            yield from _students_named(one)
+        for item in value:
+            yield from _students_named(item)
     elif isinstance(value, Mapping):
-        for name, held in value.items():
-            if name in STUDENT_ID_FIELDS and isinstance(held, str | int):
-                yield str(held)
-            elif name in STUDENT_REFERENCES and isinstance(held, Mapping):
-                yield str(held.get("sourcedId"))
-            yield from _students_named(held)
+        for name, inner in value.items():
+            if name in STUDENT_ID_FIELDS and isinstance(inner, str | int):
+                yield str(inner)
+            elif name in STUDENT_REFERENCES and isinstance(inner, Mapping):
+                yield str(inner.get("sourcedId"))
+            yield from _students_named(inner)
 
 
 def _digest(salt: str, student_id: str) -> str:
     return hmac.new(salt.encode(), student_id.encode(), hashlib.sha256).hexdigest()
 
 
-def _cut(
-    record: Mapping[str, Any], wanted: FieldSelection, refused: dict[str, str]
+def _select(
+    record: Mapping[str, Any], selection: FieldSelection, dropped: dict[str, str]
 ) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
+    selected: dict[str, Any] = {}
     for name, value in record.items():
-        shape = wanted.get(name)
-        if shape is None:
-            _note_refused(name, value, refused)
-        elif shape is True:
-            kept[name] = _plain(value)
+        inner_selection = selection.get(name)
+        if inner_selection is None:
+            _collect_dropped(name, value, dropped)
+        elif inner_selection is True:
+            selected[name] = _clean_value(value)
         elif isinstance(value, Mapping):
-            kept[name] = _cut(value, shape, refused)
+            selected[name] = _select(value, inner_selection, dropped)
         elif isinstance(value, list):
-            kept[name] = [_cut(one, shape, refused) for one in value if isinstance(one, Mapping)]
-    return kept
+            selected[name] = [
+                _select(item, inner_selection, dropped)
+                for item in value
+                if isinstance(item, Mapping)
+            ]
+    return selected
 
 
-def _plain(value: Any) -> Any:
+def _clean_value(value: Any) -> Any:
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, list):
-        return [_plain(one) for one in value if not isinstance(one, Mapping | list)]
+        return [_clean_value(item) for item in value if not isinstance(item, Mapping | list)]
     return None if isinstance(value, Mapping) else value
 
 
-def _note_refused(name: str, value: Any, refused: dict[str, str]) -> None:
+def _collect_dropped(name: str, value: Any, dropped: dict[str, str]) -> None:
     kind = prohibited_kind(name)
     if kind is not None:
-        refused[name] = kind
-    for inner in value if isinstance(value, list) else [value]:
-        if isinstance(inner, Mapping):
-            for deeper, held in inner.items():
-                _note_refused(deeper, held, refused)
+        dropped[name] = kind
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, Mapping):
+            for inner_name, inner_value in item.items():
+                _collect_dropped(inner_name, inner_value, dropped)

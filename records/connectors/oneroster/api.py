@@ -1,12 +1,12 @@
-"""A OneRoster API (versions 1.1 and 1.2) to canonical tables: everything once, then only what has
-changed.
+"""A OneRoster API (versions 1.1 and 1.2) to canonical tables: everything once, then changes only.
 
 A page begins with the last record of the page before, so that a record that was deleted meanwhile
-cannot make another be passed over. What was changed meanwhile is asked for by `dateLastModified`,
+cannot make another be passed over. Records changed meanwhile are requested by `dateLastModified`,
 and the mirror must then hold as many records as the source counts: as it holds all that the source
 has, equal counts mean that it holds no other. A source that gives no count, or does not filter as
-it says, is read whole until two passes agree. No request writes anything, and only the fields named
-here leave an answer. What a record means is in `oneroster_rules`. Source: 1EdTech OneRoster 1.1
+it claims, is read completely until two passes agree. No request writes anything, and only the
+fields named here are stored. What a record means is in `oneroster/rules.py`. Source: 1EdTech
+OneRoster 1.1
 (https://www.imsglobal.org/oneroster-v11-final-specification, 3.4) and 1.2 REST bindings.
 """
 
@@ -52,24 +52,23 @@ from records.connectors.protocol import RowSink, SourceRefused
 from records.system.progress import ProgressCallback
 
 CHANGE_OVERLAP = timedelta(days=1)
-"""How far before the last fetch changes are asked for: clocks differ, and some sources know the day
-alone."""
+"""How far before the last fetch changes are requested: clocks differ, and some sources only record
+the day."""
 
 FULL_SCAN_AFTER = timedelta(days=7)
-"""A whole pass once a week, in case a source forgot to move `dateLastModified` when it changed
-something."""
+"""A full scan once a week, in case a source did not update `dateLastModified` with a change."""
 
-_SWEEPS = 3
-_MOST_STEPS_BACK = 50
+_MAX_FULL_SCANS = 3
+_MAX_STEPS_BACK = 50
 _PROGRESS_EVERY = 5_000
-_NEEDED = "students"
+_REQUIRED_RESOURCE = "students"
 _SORTED = {"sort": "sourcedId", "orderBy": "asc"}
-_LONG_AGO, _NOT_YET = "1970-01-01T00:00:00.000Z", "2999-01-01T00:00:00.000Z"
-_SCOPES = " ".join(
+_DISTANT_PAST, _FAR_FUTURE = "1970-01-01T00:00:00.000Z", "2999-01-01T00:00:00.000Z"
+_OAUTH_SCOPES = " ".join(
     f"https://purl.imsglobal.org/spec/or/v1p2/scope/{name}.readonly"
     for name in ("roster-core", "roster-demographics", "gradebook-core")
 )
-_ROLE = {
+_ROLE_FIELDS = {
     "role": "role",
     "roleType": "roleType",
     "beginDate": "beginDate",
@@ -80,9 +79,7 @@ _ROLE = {
 
 @dataclass(frozen=True)
 class OneRosterResource:
-    """One collection. `fields` are the columns of the CSV table `file` -> where the JSON has
-    them.
-    """
+    """One collection; `fields` maps the columns of the CSV table `file` to paths in the JSON."""
 
     name: str
     file: str
@@ -90,20 +87,20 @@ class OneRosterResource:
     in_gradebook: bool = False
 
     @property
-    def wanted(self) -> FieldSelection:
-        wanted: dict[str, Any] = {}
+    def field_selection(self) -> FieldSelection:
+        selection: dict[str, Any] = {}
         roles = (
-            {column: f"roles.{path}" for column, path in _ROLE.items()}
-            if self.name == _NEEDED
+            {column: f"roles.{path}" for column, path in _ROLE_FIELDS.items()}
+            if self.name == _REQUIRED_RESOURCE
             else {}
         )
         for path in ("sourcedId", "status", *self.fields.values(), *roles.values()):
             *objects, last = path.split(".")
-            inner = wanted
-            for step in objects:
-                inner = inner.setdefault(step, {})
+            inner = selection
+            for name in objects:
+                inner = inner.setdefault(name, {})
             inner[last] = True
-        return wanted
+        return selection
 
 
 RESOURCES: tuple[OneRosterResource, ...] = (
@@ -175,9 +172,9 @@ RESOURCES: tuple[OneRosterResource, ...] = (
         in_gradebook=True,
     ),
 )
-"""Everything that is read. Of users only students: staff and families are no business of ours."""
+"""Everything that is read. Of users only students: staff and families are not needed."""
 
-_OF_ROSTERS = (
+_ROSTER_TABLES = (
     "schools",
     "calendar",
     "students",
@@ -197,7 +194,7 @@ class OneRosterApi:
     """
 
     settings: ApiSettings
-    patience: RetryPolicy = field(default_factory=RetryPolicy)
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
     sleep: Callable[[float], None] = time.sleep
     name: str = field(default="oneroster-api", init=False)
     tables: tuple[str, ...] = field(init=False)
@@ -205,18 +202,18 @@ class OneRosterApi:
 
     def __post_init__(self) -> None:
         options = dict(self.settings.options)
-        named = options.pop("extensions", None)
-        if options or not isinstance(named, str | None):
+        extensions = options.pop("extensions", None)
+        if options or not isinstance(extensions, str | None):
             raise SourceRefused(
                 f"{self.settings.name}: the one option of a oneroster-api source is extensions, the"
                 f" name of a folder; found {self.settings.options!r}"
             )
-        self.extensions = None if named is None else self.settings.folder / named
+        self.extensions = None if extensions is None else self.settings.folder / extensions
         if self.extensions is not None and not self.extensions.is_dir():
             raise SourceRefused(
                 f"{self.settings.name}: extensions names {self.extensions}, which is not a folder"
             )
-        self.tables = _OF_ROSTERS + (tuple(EXTENSION_TABLES.values()) if self.extensions else ())
+        self.tables = _ROSTER_TABLES + (tuple(EXTENSION_TABLES.values()) if self.extensions else ())
         _paths(self.settings)
 
     def fetch(self, folder: Path, progress: ProgressCallback) -> None:
@@ -224,14 +221,16 @@ class OneRosterApi:
         rostering, gradebook = _paths(self.settings)
         credentials = self.settings.credentials
         if rostering != gradebook and not credentials.scope:
-            credentials = replace(credentials, scope=_SCOPES)
+            credentials = replace(credentials, scope=_OAUTH_SCOPES)
         base = urlsplit(self.settings.base_url)
         client = RestClient(
-            f"{base.scheme}://{base.netloc}", credentials, self.patience, sleep=self.sleep
+            f"{base.scheme}://{base.netloc}", credentials, self.retry_policy, sleep=self.sleep
         )
         with open_mirror(folder) as mirror, client:
-            mirror.keep_only(resource.name for resource in RESOURCES)
-            for resource in sorted(RESOURCES, key=lambda resource: resource.name != _NEEDED):
+            mirror.drop_other_resources(resource.name for resource in RESOURCES)
+            for resource in sorted(
+                RESOURCES, key=lambda resource: resource.name != _REQUIRED_RESOURCE
+            ):
                 path = f"{gradebook if resource.in_gradebook else rostering}/{resource.name}"
                 _Fetch(client, path, mirror, resource, self.settings, progress).bring_up_to_date()
 
@@ -240,11 +239,11 @@ class OneRosterApi:
         with open_complete_mirror(
             directory, [resource.name for resource in RESOURCES], sink
         ) as mirror:
-            OneRosterNormalizer(_Answers(mirror, self.extensions, sink, progress), sink).run()
+            OneRosterNormalizer(_MirrorSource(mirror, self.extensions, sink, progress), sink).run()
 
 
 def _paths(settings: ApiSettings) -> tuple[str, str]:
-    """The paths of rosters and of the gradebook: one until version 1.1, two since 1.2.
+    """The paths of rosters and of the gradebook: one path in version 1.1, two in version 1.2.
 
     Raises:
         SourceRefused: the address is of neither version.
@@ -260,7 +259,7 @@ def _paths(settings: ApiSettings) -> tuple[str, str]:
     )
 
 
-_Place = dict[str, Any]
+_ResumePoint = dict[str, Any]
 
 
 class _Fetch:
@@ -285,78 +284,80 @@ class _Fetch:
         self._sort: dict[str, str] = dict(_SORTED)
         self._total: int | None = None
         self._now = datetime.now(UTC)
-        identity = json.dumps([settings.base_url, path, resource.wanted], sort_keys=True)
+        identity = json.dumps([settings.base_url, path, resource.field_selection], sort_keys=True)
         self._source = hashlib.sha256(identity.encode()).hexdigest()[:16]
 
     def bring_up_to_date(self) -> None:
-        """Leave the resource whole in the mirror, or empty and marked as missing.
+        """Leave the resource complete in the mirror, or empty and marked as unavailable.
 
         Raises:
-            SourceUnavailable: it would not hold still.
-            SourceRefused: students may not be read, or something that could be read before.
+            SourceUnavailable: the records kept changing while they were read.
+            SourceRefused: students may not be read, or a resource that could be read before.
         """
         try:
             self._count()
-        except RequestRefused as refused:
-            self._mark_missing(refused)
+        except RequestRefused as refusal:
+            self._mark_unavailable(refusal)
             return
-        self._finish_what_was_begun()
-        if self._tells_changes():
+        self._resume_interrupted_pass()
+        if self._supports_changes():
             self._follow_changes()
         else:
             self._read_until_two_passes_agree()
         self._show_progress()
 
-    def _mark_missing(self, refused: RequestRefused) -> None:
-        if refused.status not in (403, 404) or self._name == _NEEDED:
-            raise refused
-        self._mirror.mark_missing(self._name, {"source": self._source}, refused)
+    def _mark_unavailable(self, refusal: RequestRefused) -> None:
+        if refusal.status not in (403, 404) or self._name == _REQUIRED_RESOURCE:
+            raise refusal
+        self._mirror.mark_unavailable(self._name, {"source": self._source}, refusal)
 
-    def _finish_what_was_begun(self) -> None:
-        place = self._mirror.place(self._name)
-        if place is not None and place["source"] == self._source:
-            self._go_through(place)
+    def _resume_interrupted_pass(self) -> None:
+        unfinished = self._mirror.resume_point(self._name)
+        if unfinished is not None and unfinished["source"] == self._source:
+            self._run_pass(unfinished)
 
-    def _tells_changes(self) -> bool:
-        """Whether the source counts, and filters by date: everything since long ago, and nothing of
-        the future.
-        """
+    def _supports_changes(self) -> bool:
+        """Whether the source counts, and filters by date: all since 1970, none from 2999."""
         try:
             return (
                 self._count() is not None
-                and self._count(_NOT_YET) == 0
-                and self._count(_LONG_AGO) == self._count()
+                and self._count(_FAR_FUTURE) == 0
+                and self._count(_DISTANT_PAST) == self._count()
             )
         except RequestRefused:
             return False
 
     def _follow_changes(self) -> None:
-        synced = self._mirror.synced(self._name) or {}
+        sync_state = self._mirror.sync_state(self._name) or {}
         since = None
-        if synced.get("source") == self._source and synced.get("swept", "") > _written(
+        if sync_state.get("source") == self._source and sync_state.get("swept", "") > _timestamp(
             self._now - FULL_SCAN_AFTER
         ):
-            since = synced["since"]
-        for _ in range(_SWEEPS):
+            since = sync_state["since"]
+        for _ in range(_MAX_FULL_SCANS):
             if since is None:
-                since = _written(self._now - CHANGE_OVERLAP)
-                if not self._pass(None):
+                since = _timestamp(self._now - CHANGE_OVERLAP)
+                if not self._start_pass(None):
                     continue
-            if self._pass(since) and self._mirror.count(self._name) == self._count():
+            if self._start_pass(since) and self._mirror.count(self._name) == self._count():
                 return
             since = None
         self._give_up()
 
     def _read_until_two_passes_agree(self) -> None:
-        before = None
-        if self._mirror.synced(self._name) is not None:
-            before = self._mirror.fingerprint(self._name)
-        for _ in range(_SWEEPS + 1):
-            is_whole = self._pass(None)
-            total, found = self._count(), self._mirror.fingerprint(self._name)
-            if is_whole and total in (None, self._mirror.count(self._name)) and found == before:
+        previous = None
+        if self._mirror.sync_state(self._name) is not None:
+            previous = self._mirror.fingerprint(self._name)
+        for _ in range(_MAX_FULL_SCANS + 1):
+            reached_end = self._start_pass(None)
+            total, current = self._count(), self._mirror.fingerprint(self._name)
+            if (
+                reached_end
+                and total in (None, self._mirror.count(self._name))
+                and current == previous
+            ):
                 return
-            before = found
+            previous = current
         self._give_up()
 
     def _give_up(self) -> None:
@@ -371,52 +372,54 @@ class _Fetch:
             "same command again"
         )
 
-    def _pass(self, since: str | None) -> bool:
-        synced = self._mirror.synced(self._name) or {}
-        place = {
+    def _start_pass(self, since: str | None) -> bool:
+        sync_state = self._mirror.sync_state(self._name) or {}
+        resume_point = {
             "source": self._source,
             "filter": since,
             "offset": 0,
-            "since": _written(self._now - CHANGE_OVERLAP),
-            "swept": _written(self._now) if since is None else synced.get("swept", ""),
+            "since": _timestamp(self._now - CHANGE_OVERLAP),
+            "swept": _timestamp(self._now) if since is None else sync_state.get("swept", ""),
         }
-        self._mirror.begin(self._name, place, sweeps=since is None)
-        return self._go_through(place)
+        self._mirror.begin(self._name, resume_point, sweeps=since is None)
+        return self._run_pass(resume_point)
 
-    def _go_through(self, place: _Place) -> bool:
-        """Go on with a pass to its end; False when records leave it faster than it can be read."""
-        offset = furthest = int(place["offset"])
-        for _ in range(_MOST_STEPS_BACK):
-            offset, is_at_end = self._read_on(place, offset, furthest)
+    def _run_pass(self, resume_point: _ResumePoint) -> bool:
+        """Continue a pass to its end; False when records leave it faster than it can be read."""
+        offset = furthest = int(resume_point["offset"])
+        for _ in range(_MAX_STEPS_BACK):
+            offset, is_at_end = self._read_pages(resume_point, offset, furthest)
             if is_at_end:
                 self._mirror.finish(
-                    self._name, {name: place[name] for name in ("source", "since", "swept")}
+                    self._name, {name: resume_point[name] for name in ("source", "since", "swept")}
                 )
                 return True
             furthest = max(furthest, offset)
             offset = max(0, offset - self._page_size)
         return False
 
-    def _read_on(self, place: _Place, offset: int, furthest: int) -> tuple[int, bool]:
-        """Read pages until the end, or until one does not go on where the one before ended."""
+    def _read_pages(
+        self, resume_point: _ResumePoint, offset: int, furthest: int
+    ) -> tuple[int, bool]:
+        """Read pages until the end, or until one does not continue where the last one ended."""
         while True:
             start = max(0, offset - 1)
-            answer = self._ask(
-                {"limit": self._page_size + offset - start, "offset": start}, place["filter"]
+            response = self._request(
+                {"limit": self._page_size + offset - start, "offset": start}, resume_point["filter"]
             )
-            records = list(self._records(answer))
-            if start and not (records and self._mirror.has_met(self._name, records[0][0])):
+            records = list(self._parse_records(response))
+            if start and not (records and self._mirror.was_seen(self._name, records[0][0])):
                 return offset, False
-            brings_more = any(not self._mirror.has_met(self._name, id_) for id_, _ in records)
+            brings_more = any(not self._mirror.was_seen(self._name, id_) for id_, _ in records)
             offset = start + len(records)
-            self._mirror.take_page(self._name, records, place | {"offset": offset})
+            self._mirror.take_page(self._name, records, resume_point | {"offset": offset})
             self._show_progress()
-            total = _total(answer)
+            total = _total_count(response)
             if (total is not None and offset >= total) or not (brings_more or offset < furthest):
                 return offset, True
 
-    def _records(self, answer: Response) -> Iterator[tuple[str, dict[str, str]]]:
-        for record in _only_list(answer.data, self._path):
+    def _parse_records(self, answer: Response) -> Iterator[tuple[str, dict[str, str]]]:
+        for record in _records_of(answer.data, self._path):
             id_ = record.get("sourcedId") if isinstance(record, Mapping) else None
             if not isinstance(id_, str | int) or id_ == "":
                 raise SourceRefused(f"{self._path}: a record has no sourcedId")
@@ -425,39 +428,39 @@ class _Fetch:
                     f"{self._path}: a sourcedId is shaped like a social security number; the"
                     " district must give its students other identifiers"
                 )
-            kept, refused = select_fields(record, self._resource.wanted)
-            self._mirror.note_refused(self._name, refused)
-            yield str(id_), _fields(self._resource, kept)
+            selected, dropped = select_fields(record, self._resource.field_selection)
+            self._mirror.record_dropped_fields(self._name, dropped)
+            yield str(id_), _csv_fields(self._resource, selected)
 
     def _count(self, since: str | None = None) -> int | None:
-        answer = self._ask({"limit": 1, "offset": 0}, since)
-        total = _total(answer)
+        answer = self._request({"limit": 1, "offset": 0}, since)
+        total = _total_count(answer)
         if since is None:
-            self._total, self._now = total, answer.clock
+            self._total, self._now = total, answer.server_time
         return total
 
-    def _ask(self, params: Mapping[str, int], since: str | None) -> Response:
-        asked: dict[str, str | int] = {**params, **self._sort}
+    def _request(self, params: Mapping[str, int], since: str | None) -> Response:
+        query: dict[str, str | int] = {**params, **self._sort}
         if since is not None:
-            asked["filter"] = f"dateLastModified>'{since}'"
+            query["filter"] = f"dateLastModified>'{since}'"
         try:
-            return self._client.get(self._path, asked)
-        except RequestRefused as refused:
-            if refused.status not in (400, 422) or not self._sort:
+            return self._client.get(self._path, query)
+        except RequestRefused as refusal:
+            if refusal.status not in (400, 422) or not self._sort:
                 raise
         answer = self._client.get(
-            self._path, {name: value for name, value in asked.items() if name not in _SORTED}
+            self._path, {name: value for name, value in query.items() if name not in _SORTED}
         )
         self._sort = {}
         return answer
 
     def _show_progress(self) -> None:
         most = max(self._total or 0, self._mirror.count(self._name), 1)
-        self._progress(self._name, min(self._mirror.met(self._name), most), most)
+        self._progress(self._name, min(self._mirror.count_seen(self._name), most), most)
 
 
-def _only_list(data: Any, path: str) -> list[Any]:
-    """The records of an answer, whatever the source calls their list."""
+def _records_of(data: Any, path: str) -> list[Any]:
+    """The records of an answer, whatever name the source gives to their list."""
     lists = (
         [value for value in data.values() if isinstance(value, list)]
         if isinstance(data, Mapping)
@@ -468,16 +471,18 @@ def _only_list(data: Any, path: str) -> list[Any]:
     return lists[0]
 
 
-def _fields(resource: OneRosterResource, kept: Mapping[str, Any]) -> dict[str, str]:
-    """A record in the columns of its CSV table; of one that is deleted, that it is."""
-    texts = {"sourcedId": _text(kept, "sourcedId"), "status": _text(kept, "status")}
+def _csv_fields(resource: OneRosterResource, selected: Mapping[str, Any]) -> dict[str, str]:
+    """A record in the columns of its CSV table; of a deleted one, only that it is deleted."""
+    texts = {"sourcedId": _text_at(selected, "sourcedId"), "status": _text_at(selected, "status")}
     if is_deleted(texts):
         return texts
-    texts |= {column: _text(kept, path) for column, path in resource.fields.items()}
-    if resource.name == _NEEDED:
+    texts |= {column: _text_at(selected, path) for column, path in resource.fields.items()}
+    if resource.name == _REQUIRED_RESOURCE:
         roles = [
-            OneRosterRole.of({column: _text(one, path) for column, path in _ROLE.items()})
-            for one in kept.get("roles", ())
+            OneRosterRole.of(
+                {column: _text_at(role, path) for column, path in _ROLE_FIELDS.items()}
+            )
+            for role in selected.get("roles", ())
         ]
         if roles:
             texts["role"], texts["orgSourcedIds"] = current_role_and_school(
@@ -487,52 +492,52 @@ def _fields(resource: OneRosterResource, kept: Mapping[str, Any]) -> dict[str, s
     return {column: text for column, text in texts.items() if text}
 
 
-def _text(kept: Any, path: str) -> str:
-    for step in path.split("."):
-        if isinstance(kept, list):
-            return ",".join(_text(one, step) for one in kept)
-        kept = kept.get(step) if isinstance(kept, Mapping) else None
-    if isinstance(kept, list):
-        return ",".join(str(one) for one in kept)
-    if isinstance(kept, bool):
-        return str(kept).lower()
-    return "" if kept is None else str(kept)
+def _text_at(value: Any, path: str) -> str:
+    for name in path.split("."):
+        if isinstance(value, list):
+            return ",".join(_text_at(item, name) for item in value)
+        value = value.get(name) if isinstance(value, Mapping) else None
+    if isinstance(value, list):
+        return ",".join(str(one) for one in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)
 
 
-def _total(answer: Response) -> int | None:
+def _total_count(answer: Response) -> int | None:
     counted = answer.headers.get("x-total-count", "").strip()
     return int(counted) if counted.isdecimal() else None
 
 
-def _written(moment: datetime) -> str:
+def _timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 @dataclass
-class _Answers:
-    """The lines of a mirror, and of the extension files that lie beside the settings."""
+class _MirrorSource:
+    """The records of a mirror, and of the extension files beside the settings."""
 
     mirror: Mirror
     extensions: Path | None
     sink: RowSink
     progress: ProgressCallback
-    only_students: bool = True
+    has_students_only: bool = True
 
     def has(self, file: str) -> bool:
-        if file in _OF_FILE:
-            return "missing" not in self.mirror.synced(_OF_FILE[file].name)
-        return self._extension(file) is not None
+        if file in _RESOURCE_OF_FILE:
+            return "missing" not in self.mirror.sync_state(_RESOURCE_OF_FILE[file].name)
+        return self._extension_file(file) is not None
 
-    def called(self, file: str) -> str:
-        return _OF_FILE[file].name if file in _OF_FILE else file
+    def display_name(self, file: str) -> str:
+        return _RESOURCE_OF_FILE[file].name if file in _RESOURCE_OF_FILE else file
 
     def lines(self, file: str, required: tuple[str, ...]) -> Iterable[CsvRecord]:
-        if file in _OF_FILE:
-            return self._answers(file, _OF_FILE[file].name)
-        extension = self._extension(file)
+        if file in _RESOURCE_OF_FILE:
+            return self._records(file, _RESOURCE_OF_FILE[file].name)
+        extension = self._extension_file(file)
         return () if extension is None else read_csv(extension, required, self.sink, self.progress)
 
-    def _extension(self, file: str) -> Path | None:
+    def _extension_file(self, file: str) -> Path | None:
         path = (
             self.extensions / file
             if self.extensions is not None and FILES[file].is_extension
@@ -540,10 +545,10 @@ class _Answers:
         )
         return path if path is not None and path.is_file() else None
 
-    def _answers(self, file: str, name: str) -> Iterator[CsvRecord]:
+    def _records(self, file: str, name: str) -> Iterator[CsvRecord]:
         empty, total, number = dict.fromkeys(FILES[file].columns, ""), self.mirror.count(name), 0
-        for kept in self.mirror.records(name):
-            number, fields = kept.number, empty | dict(kept.body)
+        for stored in self.mirror.records(name):
+            number, fields = stored.number, empty | dict(stored.body)
             if number % _PROGRESS_EVERY == 0:
                 self.progress(name, number, total)
             yield CsvRecord(name, number, fields, ",".join(fields.values()))
@@ -552,4 +557,4 @@ class _Answers:
         self.progress(name, total, max(total, 1))
 
 
-_OF_FILE = {resource.file: resource for resource in RESOURCES}
+_RESOURCE_OF_FILE = {resource.file: resource for resource in RESOURCES}

@@ -1,11 +1,11 @@
 """OneRoster CSV, versions 1.0 to 1.2, with the district's extension files beside it.
 
-An export is whole (bulk), or holds only what has changed since the one before (delta);
-`manifest.csv` says which, file by file. Changes are applied to what is kept of earlier exports, cut
-to the columns that are read, and a snapshot is made of the whole. An export that is not what its
-manifest says is refused; so are changes with nothing to apply them to. What a record means is in
-`oneroster_rules`. Source: 1EdTech OneRoster 1.1 and 1.2 CSV Tables, section on the manifest and on
-bulk and delta processing.
+An export is complete (bulk), or holds only what has changed since the one before (delta);
+`manifest.csv` says which, file by file. Changes are applied to the mirror of earlier exports, which
+stores only the columns that are read, and a snapshot is made of the result. An export that is not
+what its manifest says is refused; so is a delta with nothing to apply it to. What a record means is
+in `oneroster/rules.py`. Source: 1EdTech OneRoster 1.1 and 1.2 CSV Tables, section on the manifest
+and on bulk and delta processing.
 """
 
 from __future__ import annotations
@@ -33,21 +33,24 @@ BULK, DELTA, ABSENT = "bulk", "delta", "absent"
 
 _MANIFEST = "manifest.csv"
 _VERSIONS = ("1.0", "1.1", "1.2")
-_PAGE = 5_000
-_EARLIER = "{} of earlier loads"
-_RAW_NOT_KEPT = "[kept only by the load that read this line]"
-_DESTROYED = "of a student whose records were destroyed"
+_PAGE_SIZE = 5_000
+_EARLIER_LOADS = "{} of earlier loads"
+_RAW_OF_EARLIER_LOAD = "[kept only by the load that read this line]"
+_STUDENT_DESTROYED = "of a student whose records were destroyed"
 
 
 @dataclass
 class OneRosterFiles:
     """Connector for a folder of OneRoster CSV files.
 
+    With a `mirror_folder` what it reads is kept in the mirror there, so that a later export may be
+    a delta; without, it reads bulk exports only, and faster.
+
     With `kept_in` it keeps what it reads in the mirror in that folder, so that a later export may
     be one of changes; without, it reads whole exports only, and faster.
     """
 
-    kept_in: Path | None = None
+    mirror_folder: Path | None = None
     name: str = field(default="oneroster", init=False)
     tables: tuple[str, ...] = field(
         default=(
@@ -66,36 +69,39 @@ class OneRosterFiles:
     )
 
     def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
-        """Read every file that is known; name those that are missing and those that are not read.
+        """Read every known file; report those that are missing and those that are not read.
 
         Raises:
             SourceRefused: there is no `users.csv`, a header lacks a column, the folder is not what
                 its manifest says, or holds changes to something that was never loaded.
         """
         export = _Export.at(directory, sink, progress)
-        if self.kept_in is None:
+        if self.mirror_folder is None:
             export.refuse_changes()
-            OneRosterNormalizer(_Folder(export, sink, progress), sink).run()
+            OneRosterNormalizer(_FolderSource(export, sink, progress), sink).run()
             return
-        with open_mirror(self.kept_in) as mirror:
+        with open_mirror(self.mirror_folder) as mirror:
             OneRosterNormalizer(
-                _Kept(mirror, _take(export, mirror, sink, progress), sink, progress), sink
+                _MirrorSource(
+                    mirror, _bring_into_mirror(export, mirror, sink, progress), sink, progress
+                ),
+                sink,
             ).run()
 
 
 @dataclass(frozen=True)
 class _Export:
-    """One folder, and what its manifest says of each file. Without a manifest it is whole."""
+    """One folder, and what its manifest says about each file; without a manifest, bulk."""
 
     directory: Path
     modes: Mapping[str, str]
 
     @classmethod
     def at(cls, directory: Path, sink: RowSink, progress: ProgressCallback) -> _Export:
-        found = cls(directory, _read_manifest(directory / _MANIFEST, sink, progress))
-        if not found.has("users.csv") and DELTA not in found.modes.values():
+        export = cls(directory, _read_manifest(directory / _MANIFEST, sink, progress))
+        if not export.has("users.csv") and DELTA not in export.modes.values():
             raise SourceRefused(f"{directory} has no users.csv: it is not a OneRoster CSV folder")
-        for file, mode in found.modes.items():
+        for file, mode in export.modes.items():
             present = (directory / file).is_file()
             if mode == ABSENT and present:
                 sink.note(
@@ -110,10 +116,10 @@ class _Export:
             if (
                 path.name not in FILES
                 and path.name != _MANIFEST
-                and found.modes.get(path.name) != ABSENT
+                and export.modes.get(path.name) != ABSENT
             ):
                 sink.note(f"{path.name} is not a file that this connector reads; it was left alone")
-        return found
+        return export
 
     @property
     def holds_changes(self) -> bool:
@@ -126,7 +132,7 @@ class _Export:
         return self.modes.get(file) == DELTA
 
     def refuse_changes(self) -> None:
-        """Refuse an export of changes where nothing is kept that they could be applied to."""
+        """Refuse a delta export where nothing is kept that it could be applied to."""
         delta = next((file for file in FILES if self.is_delta(file)), None)
         if delta is not None:
             _refuse_delta(delta)
@@ -137,9 +143,9 @@ class _Export:
         required: tuple[str, ...],
         sink: RecordSink,
         progress: ProgressCallback,
-        only: Container[str] | None = None,
+        allowed_columns: Container[str] | None = None,
     ) -> Iterator[CsvRecord]:
-        return read_csv(self.directory / file, required, sink, progress, only)
+        return read_csv(self.directory / file, required, sink, progress, allowed_columns)
 
 
 def _refuse_delta(file: str) -> None:
@@ -153,8 +159,10 @@ def _read_manifest(path: Path, sink: RowSink, progress: ProgressCallback) -> dic
     modes: dict[str, str] = {}
     if not path.is_file():
         return modes
-    for line in read_csv(path, (), sink, progress):
-        name, value = (line.fields.get(column, "").strip() for column in ("propertyName", "value"))
+    for record in read_csv(path, (), sink, progress):
+        name, value = (
+            record.fields.get(column, "").strip() for column in ("propertyName", "value")
+        )
         sink.ignore(_MANIFEST, f"a property of the export ({name})"[:60])
         if name == "oneroster.version" and value not in _VERSIONS:
             sink.note(
@@ -164,52 +172,55 @@ def _read_manifest(path: Path, sink: RowSink, progress: ProgressCallback) -> dic
             modes[f"{name.removeprefix('file.')}.csv"] = mode = value.lower()
             if mode not in (BULK, DELTA, ABSENT):
                 raise SourceRefused(
-                    f"{_MANIFEST}, line {line.number}: {name} is {value!r}; it must be bulk, delta"
-                    " or absent"
+                    f"{_MANIFEST}, line {record.line_number}: {name} is {value!r}; it must be bulk,"
+                    " delta or absent"
                 )
     return modes
 
 
 @dataclass
-class _Folder:
-    """The lines of a whole export, straight from its files."""
+class _FolderSource:
+    """The records of a bulk export, straight from its files."""
 
     export: _Export
     sink: RowSink
     progress: ProgressCallback
-    only_students: bool = False
+    has_students_only: bool = False
 
     def has(self, file: str) -> bool:
         return self.export.has(file)
 
-    def called(self, file: str) -> str:
+    def display_name(self, file: str) -> str:
         return file
 
     def lines(self, file: str, required: tuple[str, ...]) -> Iterable[CsvRecord]:
         return self.export.lines(file, required, self.sink, self.progress) if self.has(file) else ()
 
 
-def _take(
+def _bring_into_mirror(
     export: _Export, mirror: Mirror, sink: RowSink, progress: ProgressCallback
 ) -> frozenset[str]:
-    """Bring an export into the mirror, all of it or nothing; the files that it held."""
-    taken = []
-    with mirror.at_once():
+    """Bring an export into the mirror, all of it or nothing; the files that it contained."""
+    updated = []
+    with mirror.single_transaction():
         for file in FILES:
             if export.has(file):
-                if export.is_delta(file) and not mirror.synced(file):
+                if export.is_delta(file) and not mirror.sync_state(file):
                     _refuse_delta(file)
-                _Taking(mirror, file, sink).take(export, progress)
-                taken.append(file)
+                _FileUpdate(mirror, file, sink).apply(export, progress)
+                updated.append(file)
             elif not export.holds_changes:
                 mirror.begin(file, None, sweeps=True)
                 mirror.finish(file, 0)
-    return frozenset(taken)
+    return frozenset(updated)
 
 
-class _Taking:
-    """Brings one file into the mirror. Lines that cannot be read are kept too, as the places where
-    they were.
+class _FileUpdate:
+    """Brings one file into the mirror.
+
+    A line that cannot be read is stored as a placeholder with its line number and reason.
+    `load_number` counts the loads of this file: it tells the lines of this export from earlier
+    ones.
 
     `number` counts the times that the file was taken: it tells the lines of this export from those
     of earlier ones.
@@ -217,39 +228,39 @@ class _Taking:
 
     def __init__(self, mirror: Mirror, file: str, sink: RowSink) -> None:
         self.mirror, self.file, self.sink = mirror, file, sink
-        self.number = int(mirror.synced(file) or 0) + 1
+        self.load_number = int(mirror.sync_state(file) or 0) + 1
         self.page: dict[str, dict[str, Any] | None] = {}
-        self.kept = 0
+        self.stored = 0
 
-    def take(self, export: _Export, progress: ProgressCallback) -> None:
+    def apply(self, export: _Export, progress: ProgressCallback) -> None:
         expected = FILES[self.file]
         required = required_columns(
-            self.file, has_roles=export.has("roles.csv") or self._roles_are_kept()
+            self.file, has_roles=export.has("roles.csv") or self._mirror_has_roles()
         )
         self.mirror.begin(self.file, None, sweeps=not export.is_delta(self.file))
-        for line in export.lines(
-            self.file, required, self, progress, only=frozenset(expected.columns)
+        for record in export.lines(
+            self.file, required, self, progress, allowed_columns=frozenset(expected.columns)
         ):
-            fields = _redacted(line)
+            fields = _redacted(record)
             if is_deleted(fields) and not expected.is_extension:
                 self.sink.ignore(self.file, "deleted at the source")
-                self._put(_identifier(self.file, line), None)
+                self._put(_record_id(self.file, record), None)
             else:
                 self._put(
-                    _identifier(self.file, line),
-                    {"load": self.number, "line": line.number, "fields": fields},
+                    _record_id(self.file, record),
+                    {"load": self.load_number, "line": record.line_number, "fields": fields},
                 )
         self._write_page()
-        for _ in range(self.kept - self.mirror.met(self.file)):
+        for _ in range(self.stored - self.mirror.count_seen(self.file)):
             self.sink.ignore(self.file, "said anew further down in the same file")
-        self.mirror.finish(self.file, self.number)
+        self.mirror.finish(self.file, self.load_number)
 
     def quarantine(self, row: BadRow) -> None:
         self.sink.quarantine(row)
-        said = hashlib.sha256(f"{row.line}\n{row.reason}\n{row.raw}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{row.line}\n{row.reason}\n{row.raw}".encode()).hexdigest()
         self._put(
-            f"unread {said}",
-            {"load": self.number, "line": row.line, "why": [row.column, row.reason]},
+            f"unread {digest}",
+            {"load": self.load_number, "line": row.line, "why": [row.column, row.reason]},
         )
 
     def ignore(self, file: str, kind: str) -> None:
@@ -260,8 +271,8 @@ class _Taking:
 
     def _put(self, id_: str, body: dict[str, Any] | None) -> None:
         self.page[id_] = body
-        self.kept += body is not None
-        if len(self.page) == _PAGE:
+        self.stored += body is not None
+        if len(self.page) == _PAGE_SIZE:
             self._write_page()
 
     def _write_page(self) -> None:
@@ -270,72 +281,75 @@ class _Taking:
         self.mirror.take_page(self.file, records, None, deleted=deleted)
         self.page = {}
 
-    def _roles_are_kept(self) -> bool:
-        return bool(self.mirror.synced("roles.csv"))
+    def _mirror_has_roles(self) -> bool:
+        return bool(self.mirror.sync_state("roles.csv"))
 
 
-def _identifier(file: str, line: CsvRecord) -> str:
-    """What a later line about the same thing has too; the place of the line where there is no such
-    thing.
-    """
-    named = line.fields.get("sourcedId", "").strip()
+def _record_id(file: str, record: CsvRecord) -> str:
+    """The identifier that a later line about this record has too, or else its position."""
+    source_id = record.fields.get("sourcedId", "").strip()
     if file == "demographics.csv":
-        named = named or line.fields.get("userSourcedId", "").strip()
-    is_named = named and not FILES[file].is_extension and not holds_ssn(named)
-    return named if is_named else f"line {line.number:012}"
+        source_id = source_id or record.fields.get("userSourcedId", "").strip()
+    is_named = source_id and not FILES[file].is_extension and not holds_ssn(source_id)
+    return source_id if is_named else f"line {record.line_number:012}"
 
 
-def _redacted(line: CsvRecord) -> dict[str, str]:
-    told = holds_ssn(line.raw)
-    return {name: redact(text) if told else text for name, text in line.fields.items() if text}
+def _redacted(record: CsvRecord) -> dict[str, str]:
+    may_hold_ssn = holds_ssn(record.raw)
+    return {
+        name: redact(text) if may_hold_ssn else text for name, text in record.fields.items() if text
+    }
 
 
 @dataclass
-class _Kept:
-    """The lines of everything that the mirror holds. `taken` are the files of the export that was
-    just brought in.
-    """
+class _MirrorSource:
+    """The records of the whole mirror; `taken` are the files of the export that was just read."""
 
     mirror: Mirror
     taken: frozenset[str]
     sink: RowSink
     progress: ProgressCallback
-    only_students: bool = False
+    has_students_only: bool = False
 
     def has(self, file: str) -> bool:
-        return bool(self.mirror.synced(file))
+        return bool(self.mirror.sync_state(file))
 
-    def called(self, file: str) -> str:
+    def display_name(self, file: str) -> str:
         return file
 
     def lines(self, file: str, required: tuple[str, ...]) -> Iterable[CsvRecord]:
         empty = dict.fromkeys(FILES[file].columns, "")
-        total, now = (
-            self.mirror.count(file),
-            self.mirror.synced(file) if file in self.taken else None,
-        )
-        earlier, seen, seen_now = _EARLIER.format(file), 0, 0
-        for kept in self.mirror.records(file):
-            is_new = kept.body["load"] == now
-            seen, seen_now = seen + 1, seen_now + is_new
-            if "fields" in kept.body:
-                fields = empty | kept.body["fields"]
+        earlier = _EARLIER_LOADS.format(file)
+        total = self.mirror.count(file)
+        this_load = self.mirror.sync_state(file) if file in self.taken else None
+        read = read_of_this_load = 0
+        for stored in self.mirror.records(file):
+            body = stored.body
+            is_new = body["load"] == this_load
+            read, read_of_this_load = read + 1, read_of_this_load + is_new
+            if "fields" in body:
+                fields = empty | body["fields"]
                 yield CsvRecord(
-                    file if is_new else earlier,
-                    kept.body["line"],
-                    fields,
-                    format_csv_line(fields.values()),
-                    format_csv_line(fields) if is_new else "",
+                    file=file if is_new else earlier,
+                    line_number=body["line"],
+                    fields=fields,
+                    raw=format_csv_line(fields.values()),
+                    columns=format_csv_line(fields) if is_new else "",
                 )
             elif not is_new:
-                column, reason = kept.body["why"]
+                column, reason = body["why"]
                 self.sink.quarantine(
-                    BadRow(earlier, kept.body["line"], column, reason, _RAW_NOT_KEPT)
+                    BadRow(earlier, body["line"], column, reason, _RAW_OF_EARLIER_LOAD)
                 )
-            if seen % _PAGE == 0:
-                self.progress(file, seen, total)
-        met = self.mirror.met(file) if now else 0
-        for name, missing in ((file, met - seen_now), (earlier, total - met - (seen - seen_now))):
-            for _ in range(missing):
-                self.sink.ignore(name, _DESTROYED)
+            if read % _PAGE_SIZE == 0:
+                self.progress(file, read, total)
+        # The mirror still counts the records of erased students, but no longer yields them.
+        counted_of_this_load = self.mirror.count_seen(file) if this_load else 0
+        counted_of_earlier = total - counted_of_this_load
+        self._ignore_erased(file, counted_of_this_load - read_of_this_load)
+        self._ignore_erased(earlier, counted_of_earlier - (read - read_of_this_load))
         self.progress(file, total, max(total, 1))
+
+    def _ignore_erased(self, file: str, count: int) -> None:
+        for _ in range(count):
+            self.sink.ignore(file, _STUDENT_DESTROYED)

@@ -1,9 +1,9 @@
 """What a OneRoster record means in the canonical tables, whichever way it came.
 
-One set of rules reads the CSV files of versions 1.0 to 1.2, what is kept of them for later changes,
-and the answers of the API: each gives its records as lines of the CSV tables. OneRoster carries
-rosters and results; it has no attendance, incidents or program flags. Districts export those beside
-it as extension files, whose columns are the canonical ones with the student in `userSourcedId`.
+One set of rules reads the CSV files of versions 1.0 to 1.2, their mirror, and the answers of the
+API: each provides its records as lines of the CSV tables. OneRoster has rosters and results, but no
+attendance, incidents or program flags. Districts export those as extension files beside it, whose
+columns are the canonical ones with the student in `userSourcedId`.
 Source: 1EdTech OneRoster 1.1 and 1.2 CSV Tables,
 https://www.imsglobal.org/oneroster-v11-final-csv-tables and
 https://www.imsglobal.org/spec/oneroster/v1p2/bind/csv.
@@ -24,20 +24,23 @@ from records.connectors.protocol import RowSink
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One table of OneRoster, or one of the extension files: the columns that are read of it.
+    """One table of OneRoster or one extension file, and the columns that are read of it.
+
+    Without the `required` columns the file is of no use; the `optional` ones may be absent.
+    `stays_empty` says what is missing without the file; None where nothing is.
 
     `required` are those without which the file is of no use, `used` the others. `stays_empty` says
     what is not there without the file; None where nothing is amiss.
     """
 
     required: tuple[str, ...]
-    used: tuple[str, ...]
+    optional: tuple[str, ...]
     stays_empty: str | None
     is_extension: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return self.required + self.used
+        return self.required + self.optional
 
 
 EXTENSION_TABLES = {
@@ -48,7 +51,7 @@ EXTENSION_TABLES = {
 }
 """Extension file -> its table."""
 
-_FLAGS = ("english_learner", "special_education", "unstable_housing", "meal_eligible")
+_FLAG_COLUMNS = ("english_learner", "special_education", "unstable_housing", "meal_eligible")
 _RACE_NAMES = {
     "americanIndianOrAlaskaNative": "american_indian",
     "asian": "asian",
@@ -56,9 +59,9 @@ _RACE_NAMES = {
     "nativeHawaiianOrOtherPacificIslander": "pacific_islander",
     "white": "white",
 }
-_HISPANIC, _MANY_RACES = "hispanicOrLatinoEthnicity", "demographicRaceTwoOrMoreRaces"
-RACE_COLUMNS = (*_RACE_NAMES, _HISPANIC, _MANY_RACES)
-"""The columns of demographics that say a race or ethnicity."""
+_HISPANIC, _TWO_OR_MORE_RACES = "hispanicOrLatinoEthnicity", "demographicRaceTwoOrMoreRaces"
+RACE_COLUMNS = (*_RACE_NAMES, _HISPANIC, _TWO_OR_MORE_RACES)
+"""The columns of demographics that state a race or ethnicity."""
 
 
 def _extension(name: str, stays_empty: str, student_column: str = "userSourcedId") -> SourceFile:
@@ -97,7 +100,7 @@ FILES: dict[str, SourceFile] = {
     ),
     "characteristics.csv": SourceFile(
         ("userSourcedId",),
-        _FLAGS,
+        _FLAG_COLUMNS,
         "language, disability, housing and meal facts (the fairness audit needs them)",
         is_extension=True,
     ),
@@ -128,8 +131,8 @@ FILES: dict[str, SourceFile] = {
     "assessments.csv": _extension("assessments", "test results"),
     "incidents.csv": _extension("behavior_incidents", "behavior incidents"),
 }
-"""Every file that is read -> what is read of it. A column that is not here is not kept for later
-loads either."""
+"""Every file that is read -> what is read of it. A column that is not here is not stored in the
+mirror either."""
 
 _SEXES = {
     "female": "female",
@@ -140,13 +143,14 @@ _SEXES = {
     "": None,
 }
 _GRADES = {"IT": -1, "PR": -1, "PK": -1, "TK": 0, "KG": 0, "K": 0}
-_DELETED = ("tobedeleted", "inactive")
+_DELETED_STATUSES = ("tobedeleted", "inactive")
 _OPEN_END = "9999-12-31"
 
 
 def required_columns(file: str, *, has_roles: bool) -> tuple[str, ...]:
-    """The columns that a file must have. Until version 1.2 brought `roles.csv`, users had their
-    role themselves.
+    """The columns that a file must have.
+
+    Until version 1.2 added `roles.csv`, users carried their role themselves.
     """
     before_roles = file == "users.csv" and not has_roles
     return FILES[file].required + (("role",) if before_roles else ())
@@ -154,12 +158,12 @@ def required_columns(file: str, *, has_roles: bool) -> tuple[str, ...]:
 
 def is_deleted(fields: Mapping[str, str]) -> bool:
     """Whether the source marks a record as deleted."""
-    return fields.get("status", "").strip().lower() in _DELETED
+    return fields.get("status", "").strip().lower() in _DELETED_STATUSES
 
 
 @dataclass(frozen=True)
 class OneRosterRole:
-    """What a user is at one organisation. Dates as the source has them; empty where it has none."""
+    """A user's role at one organization, with dates as the source writes them."""
 
     role: str
     org: str
@@ -179,49 +183,50 @@ class OneRosterRole:
 
 
 def current_role_and_school(roles: Iterable[OneRosterRole], primary_org: str) -> tuple[str, str]:
-    """Whether somebody is a student, and at which school now, from everything they are (OneRoster
-    1.2).
+    """Whether a user is a student, and at which school now, by all their roles (version 1.2).
 
-    A student may have a role at several schools, each of them primary there. The one that the
-    user's own record calls primary comes first, then the one that lasts longest, then a primary
-    role, then the one that began last.
+    A student may have a role at several schools, each of them primary there. The school that the
+    user's own record calls primary wins, then the role that lasts longest, then a primary role,
+    then the role that began last.
     """
-    found = sorted(
+    ranked = sorted(
         roles,
-        key=lambda one: (
-            one.org == primary_org,
-            one.ends or _OPEN_END,
-            one.is_primary,
-            one.begins,
-            one.org,
-            one.role,
+        key=lambda role: (
+            role.org == primary_org,
+            role.ends or _OPEN_END,
+            role.is_primary,
+            role.begins,
+            role.org,
+            role.role,
         ),
     )
-    as_student = [one for one in found if one.role == "student"]
-    if as_student:
-        return "student", as_student[-1].org
-    return (found[-1].role if found else ""), ""
+    student_roles = [role for role in ranked if role.role == "student"]
+    if student_roles:
+        return "student", student_roles[-1].org
+    return (ranked[-1].role if ranked else ""), ""
 
 
 class OneRosterSource(Protocol):
-    """Where lines come from. `only_students`: it gives no other users, so that a stranger may be
-    one of those.
+    """Where records come from.
+
+    With `has_students_only` it provides no other users, so that an unknown identifier may be a
+    teacher's.
     """
 
-    only_students: bool
+    has_students_only: bool
 
     def has(self, file: str) -> bool: ...
 
-    def called(self, file: str) -> str:
-        """The name under which the people of the district know this file."""
+    def display_name(self, file: str) -> str:
+        """The name by which the people of the district know this file."""
 
     def lines(self, file: str, required: tuple[str, ...]) -> Iterable[CsvRecord]:
         """Its records, none where there is no such file."""
 
 
 @dataclass
-class _Facts:
-    """What two files say of one student, and where the first of them said it."""
+class _Characteristics:
+    """The characteristics of one student, and the file and line that reported the first of them."""
 
     file: str
     line: int
@@ -229,9 +234,10 @@ class _Facts:
 
 
 @dataclass
-class _Stay:
-    """One student at one school in one school year. The grade is that of the class that began
-    first.
+class _SchoolEnrollment:
+    """One student at one school in one school year.
+
+    The grade level is that of the class that began first.
     """
 
     first: date
@@ -248,16 +254,16 @@ class _Stay:
 
 
 class OneRosterNormalizer:
-    """One pass over a source into a sink."""
+    """Normalizes the records of one source into a sink."""
 
     def __init__(self, source: OneRosterSource, sink: RowSink) -> None:
         self.source, self.sink = source, sink
         self.has_roles = source.has("roles.csv")
-        self.facts: dict[str, _Facts] = {}
+        self.characteristics: dict[str, _Characteristics] = {}
         self.birth_dates: dict[str, date] = {}
         self.students: list[tuple[dict[str, Value], str, int]] = []
         self.user_ids: set[str] = set()
-        self.other_ids: set[str] = set()
+        self.non_student_ids: set[str] = set()
         self.roles: dict[str, list[OneRosterRole]] = {}
         self.years: list[tuple[date, date, int]] = []
         self.schools: list[str] = []
@@ -266,10 +272,10 @@ class OneRosterNormalizer:
         self.line_items: dict[str, tuple[str, str, date | None, float]] = {}
 
     def run(self) -> None:
-        """Read everything that the source has; name the files that it lacks."""
+        """Read everything that the source has, and report the files that it lacks."""
         for file, expected in FILES.items():
             if expected.stays_empty is not None and not self.source.has(file):
-                self.sink.missing(self.source.called(file), expected.stays_empty)
+                self.sink.missing(self.source.display_name(file), expected.stays_empty)
         self._orgs()
         self._academic_sessions()
         self._roles()
@@ -283,9 +289,9 @@ class OneRosterNormalizer:
                 file,
                 number,
             )
-        for student, facts in self.facts.items():
+        for student, known in self.characteristics.items():
             self.sink.derive(
-                "characteristics", {"student_id": student} | facts.values, facts.file, facts.line
+                "characteristics", {"student_id": student} | known.values, known.file, known.line
             )
         self._calendar()
         self._courses()
@@ -294,111 +300,113 @@ class OneRosterNormalizer:
         self._line_items()
         self._results()
         for file, name in EXTENSION_TABLES.items():
-            self._table(file, name, "userSourcedId")
+            self._canonical_file(file, name, "userSourcedId")
 
     def _lines(self, file: str) -> Iterable[CsvRecord]:
         return self.source.lines(file, required_columns(file, has_roles=self.has_roles))
 
-    def _live(self, line: CsvRecord) -> bool:
+    def _is_live(self, record: CsvRecord) -> bool:
         """False, and counted as ignored, for a record that the source marks as deleted."""
-        deleted = is_deleted(line.fields)
+        deleted = is_deleted(record.fields)
         if deleted:
-            self.sink.ignore(line.file, "deleted at the source")
+            self.sink.ignore(record.file, "deleted at the source")
         return not deleted
 
-    def _bad(self, line: CsvRecord, column: str | None, reason: str) -> None:
-        self.sink.quarantine(BadRow(line.file, line.number, column, reason, line.raw, line.columns))
+    def _quarantine(self, record: CsvRecord, column: str | None, reason: str) -> None:
+        self.sink.quarantine(
+            BadRow(record.file, record.line_number, column, reason, record.raw, record.columns)
+        )
 
-    def _refuse(self, line: CsvRecord, error: BadValue) -> None:
-        quarantine_record(self.sink, line.file, line, error)
+    def _quarantine_error(self, record: CsvRecord, error: BadValue) -> None:
+        quarantine_record(self.sink, record.file, record, error)
 
-    def _table(self, file: str, name: str, student_column: str = "student_id") -> None:
+    def _canonical_file(self, file: str, name: str, student_column: str = "student_id") -> None:
         """Read a file whose columns are those of a canonical table, into that table."""
         reader = RowReader(canonical_table(name), {"student_id": student_column})
-        for line in self._lines(file):
+        for record in self._lines(file):
             try:
-                row = reader.row(line)
+                row = reader.row(record)
             except BadValue as error:
-                self._refuse(line, error)
+                self._quarantine_error(record, error)
             else:
-                self.sink.keep(name, row, line.file, line.number)
+                self.sink.keep(name, row, record.file, record.line_number)
 
     def _orgs(self) -> None:
         reader = RowReader(canonical_table("schools"), {"school_id": "sourcedId"})
-        for line in self._lines("orgs.csv"):
-            if not self._live(line):
+        for record in self._lines("orgs.csv"):
+            if not self._is_live(record):
                 continue
-            if line.fields["type"].strip().lower() != "school":
+            if record.fields["type"].strip().lower() != "school":
                 self.sink.ignore(
-                    line.file, f"not a school ({line.fields['type'].strip() or 'no type'})"
+                    record.file, f"not a school ({record.fields['type'].strip() or 'no type'})"
                 )
                 continue
             try:
-                row = reader.row(line)
+                row = reader.row(record)
             except BadValue as error:
-                self._refuse(line, error)
+                self._quarantine_error(record, error)
                 continue
             self.schools.append(str(row["school_id"]))
-            self.sink.keep("schools", row, line.file, line.number)
+            self.sink.keep("schools", row, record.file, record.line_number)
 
     def _academic_sessions(self) -> None:
         column = canonical_table("school_enrollments").column("entry_date")
-        for line in self._lines("academicSessions.csv"):
-            if not self._live(line):
+        for record in self._lines("academicSessions.csv"):
+            if not self._is_live(record):
                 continue
             try:
                 start, end = (
-                    convert(column, line.fields["startDate"]),
-                    convert(column, line.fields["endDate"]),
+                    convert(column, record.fields["startDate"]),
+                    convert(column, record.fields["endDate"]),
                 )
             except BadValue as error:
-                self._refuse(line, error)
+                self._quarantine_error(record, error)
                 continue
             if (
-                line.fields["type"] == "schoolYear"
+                record.fields["type"] == "schoolYear"
                 and isinstance(start, date)
                 and isinstance(end, date)
             ):
                 self.years.append((start, end, end.year))
-            self.sink.use(line.file)
+            self.sink.use(record.file)
         self.years.sort()
 
     def _roles(self) -> None:
-        for line in self._lines("roles.csv"):
-            if self._live(line):
-                self.roles.setdefault(line.fields["userSourcedId"].strip(), []).append(
-                    OneRosterRole.of(line.fields)
+        for record in self._lines("roles.csv"):
+            if self._is_live(record):
+                self.roles.setdefault(record.fields["userSourcedId"].strip(), []).append(
+                    OneRosterRole.of(record.fields)
                 )
-                self.sink.use(line.file)
+                self.sink.use(record.file)
 
     def _users(self) -> None:
         id_column = canonical_table("students").column("student_id")
-        for line in self._lines("users.csv"):
-            if not self._live(line):
+        for record in self._lines("users.csv"):
+            if not self._is_live(record):
                 continue
-            role, school = self._role_and_school(line.fields)
+            role, school = self._role_and_school(record.fields)
             if role != "student":
-                self.other_ids.add(line.fields["sourcedId"].strip())
-                self.sink.ignore(line.file, f"not a student ({role or 'no role'})")
+                self.non_student_ids.add(record.fields["sourcedId"].strip())
+                self.sink.ignore(record.file, f"not a student ({role or 'no role'})")
                 continue
             try:
-                student = convert(id_column, line.fields["sourcedId"])
+                student = convert(id_column, record.fields["sourcedId"])
                 row: dict[str, Value] = {
                     "student_id": student,
                     "first_name": convert(
-                        canonical_table("students").column("first_name"), line.fields["givenName"]
+                        canonical_table("students").column("first_name"), record.fields["givenName"]
                     ),
                     "last_name": convert(
-                        canonical_table("students").column("last_name"), line.fields["familyName"]
+                        canonical_table("students").column("last_name"), record.fields["familyName"]
                     ),
-                    "grade_level": _grade(line.fields.get("grades", ""), "grades"),
+                    "grade_level": _grade(record.fields.get("grades", ""), "grades"),
                     "school_id": school or None,
                 }
             except BadValue as error:
-                self._refuse(line, error)
+                self._quarantine_error(record, error)
                 continue
             self.user_ids.add(str(student))
-            self.students.append((row, line.file, line.number))
+            self.students.append((row, record.file, record.line_number))
 
     def _role_and_school(self, fields: Mapping[str, str]) -> tuple[str, str]:
         if self.has_roles:
@@ -406,68 +414,83 @@ class OneRosterNormalizer:
             return current_role_and_school(roles, fields.get("primaryOrgSourcedId", "").strip())
         return fields["role"].strip().lower(), fields.get("orgSourcedIds", "").split(",")[0].strip()
 
-    def _student(self, line: CsvRecord, column: str) -> str | None:
-        """The student of a record; None, and accounted for, when it is somebody else or nobody."""
-        student = line.fields.get(column, "").strip()
+    def _student(self, record: CsvRecord, column: str) -> str | None:
+        """The student of a record; None, and counted, when the identifier is not a student's."""
+        student = record.fields.get(column, "").strip()
         if student in self.user_ids:
             return student
-        if student in self.other_ids:
-            self.sink.ignore(line.file, "not a student")
+        if student in self.non_student_ids:
+            self.sink.ignore(record.file, "not a student")
         else:
-            users = self.source.called("users.csv")
-            self._bad(line, column, f"no student in {users} has the identifier {student!r}")
+            users = self.source.display_name("users.csv")
+            self._quarantine(
+                record, column, f"no student in {users} has the identifier {student!r}"
+            )
         return None
 
     def _demographics(self) -> None:
-        birth = canonical_table("students").column("birth_date")
-        for line in self._lines("demographics.csv"):
+        birth_date_column = canonical_table("students").column("birth_date")
+        for record in self._lines("demographics.csv"):
             key = (
-                "sourcedId" if line.fields.get("sourcedId") else "userSourcedId"
+                "sourcedId" if record.fields.get("sourcedId") else "userSourcedId"
             )  # the second is OneRoster 1.0's
-            if not self._live(line):
+            if not self._is_live(record):
                 continue
-            if self.source.only_students and line.fields.get(key, "").strip() not in self.user_ids:
-                self.sink.ignore(line.file, "of somebody who is not one of the students")
+            if (
+                self.source.has_students_only
+                and record.fields.get(key, "").strip() not in self.user_ids
+            ):
+                self.sink.ignore(record.file, "of somebody who is not one of the students")
                 continue
-            if (student := self._student(line, key)) is None:
+            if (student := self._student(record, key)) is None:
                 continue
             try:
-                born = convert(birth, line.fields.get("birthDate") or line.fields.get("birthdate"))
+                born = convert(
+                    birth_date_column,
+                    record.fields.get("birthDate") or record.fields.get("birthdate"),
+                )
             except BadValue as error:
-                self._refuse(line, error)
+                self._quarantine_error(record, error)
                 continue
             if isinstance(born, date):
                 self.birth_dates[student] = born
-            self._learn(student, line, _demographic(line.fields))
+            self._record_characteristics(student, record, _demographic(record.fields))
 
-    def _learn(self, student: str, line: CsvRecord, values: Mapping[str, Value]) -> None:
-        known = self.facts.setdefault(student, _Facts(line.file, line.number)).values
+    def _record_characteristics(
+        self, student: str, record: CsvRecord, values: Mapping[str, Value]
+    ) -> None:
+        known = self.characteristics.setdefault(
+            student, _Characteristics(record.file, record.line_number)
+        ).values
         for name, value in values.items():
             if value is not None and known.get(name) not in (None, value):
-                self._bad(
-                    line, name, f"{name} differs from what an earlier line said of the same student"
+                self._quarantine(
+                    record,
+                    name,
+                    f"{name} differs from what an earlier line said of the same student",
                 )
                 return
         known.update({name: value for name, value in values.items() if value is not None})
-        self.sink.use(line.file)
+        self.sink.use(record.file)
 
     def _characteristics(self) -> None:
-        columns = [canonical_table("characteristics").column(name) for name in _FLAGS]
-        for line in self._lines("characteristics.csv"):
-            if (student := self._student(line, "userSourcedId")) is None:
+        columns = [canonical_table("characteristics").column(name) for name in _FLAG_COLUMNS]
+        for record in self._lines("characteristics.csv"):
+            if (student := self._student(record, "userSourcedId")) is None:
                 continue
             try:
                 values = {
-                    column.name: convert(column, line.fields.get(column.name)) for column in columns
+                    column.name: convert(column, record.fields.get(column.name))
+                    for column in columns
                 }
             except BadValue as error:
-                self._refuse(line, error)
+                self._quarantine_error(record, error)
                 continue
-            self._learn(student, line, values)
+            self._record_characteristics(student, record, values)
 
     def _calendar(self) -> None:
         if self.source.has("calendar.csv"):
-            self._table("calendar.csv", "calendar")
+            self._canonical_file("calendar.csv", "calendar")
             return
         if self.years and self.schools:
             self.sink.note(
@@ -482,82 +505,84 @@ class OneRosterNormalizer:
                         self.sink.derive(
                             "calendar",
                             {"school_id": school, "date": day, "school_year": name},
-                            self.source.called("academicSessions.csv"),
+                            self.source.display_name("academicSessions.csv"),
                             0,
                         )
 
     def _courses(self) -> None:
-        for line in self._lines("courses.csv"):
-            if self._live(line):
-                self.courses[line.fields["sourcedId"].strip()] = line.fields["title"].strip()
-                self.sink.use(line.file)
+        for record in self._lines("courses.csv"):
+            if self._is_live(record):
+                self.courses[record.fields["sourcedId"].strip()] = record.fields["title"].strip()
+                self.sink.use(record.file)
 
     def _classes(self) -> None:
-        for line in self._lines("classes.csv"):
-            if not self._live(line):
+        for record in self._lines("classes.csv"):
+            if not self._is_live(record):
                 continue
             try:
-                grade = _grade(line.fields.get("grades", ""), "grades")
+                grade = _grade(record.fields.get("grades", ""), "grades")
             except BadValue as error:
-                self._refuse(line, error)
+                self._quarantine_error(record, error)
                 continue
-            course = self.courses.get(line.fields.get("courseSourcedId", "").strip(), "")
-            self.classes[line.fields["sourcedId"].strip()] = (
-                line.fields["schoolSourcedId"].strip(),
+            course = self.courses.get(record.fields.get("courseSourcedId", "").strip(), "")
+            self.classes[record.fields["sourcedId"].strip()] = (
+                record.fields["schoolSourcedId"].strip(),
                 grade,
-                course or line.fields.get("title", "").strip(),
+                course or record.fields.get("title", "").strip(),
             )
-            self.sink.use(line.file)
+            self.sink.use(record.file)
 
     def _enrollments(self) -> None:
-        day = canonical_table("school_enrollments").column("exit_date")
-        stays: dict[tuple[str, str, int], _Stay] = {}
-        for line in self._lines("enrollments.csv"):
-            if not self._live(line):
+        date_column = canonical_table("school_enrollments").column("exit_date")
+        enrollments: dict[tuple[str, str, int], _SchoolEnrollment] = {}
+        for record in self._lines("enrollments.csv"):
+            if not self._is_live(record):
                 continue
-            if line.fields["role"].strip().lower() != "student":
-                self.sink.ignore(line.file, "not a student")
+            if record.fields["role"].strip().lower() != "student":
+                self.sink.ignore(record.file, "not a student")
                 continue
-            if (student := self._student(line, "userSourcedId")) is None:
+            if (student := self._student(record, "userSourcedId")) is None:
                 continue
             school, grade, _ = self.classes.get(
-                line.fields["classSourcedId"].strip(), ("", None, "")
+                record.fields["classSourcedId"].strip(), ("", None, "")
             )
-            school = line.fields.get("schoolSourcedId", "").strip() or school
+            school = record.fields.get("schoolSourcedId", "").strip() or school
             if not school:
-                self._bad(
-                    line,
-                    "classSourcedId",
-                    f"no school: {self.source.called('classes.csv')} does not have this class",
+                classes = self.source.display_name("classes.csv")
+                self._quarantine(
+                    record, "classSourcedId", f"no school: {classes} does not have this class"
                 )
                 continue
             try:
                 first, last = (
-                    convert(day, line.fields.get(name, "")) for name in ("beginDate", "endDate")
+                    convert(date_column, record.fields.get(name, ""))
+                    for name in ("beginDate", "endDate")
                 )
             except BadValue as error:
-                self._refuse(line, error)
+                self._quarantine_error(record, error)
                 continue
-            self.sink.use(line.file)
+            self.sink.use(record.file)
             if not isinstance(first, date):
                 continue
             last = last if isinstance(last, date) else None
             key = (student, school, self._year(first))
-            known = stays.get(key)
-            if known is None:
-                stays[key] = _Stay(first, last, grade, line.file, line.number)
+            enrollment = enrollments.get(key)
+            if enrollment is None:
+                enrollments[key] = _SchoolEnrollment(
+                    first, last, grade, record.file, record.line_number
+                )
             else:
-                known.add(first, last, grade)
-        for (student, school, year), stay in stays.items():
+                enrollment.add(first, last, grade)
+        for (student, school, year), enrollment in enrollments.items():
             row: dict[str, Value] = {
                 "student_id": student,
                 "school_id": school,
                 "school_year": year,
-                "grade_level": stay.grade,
-                "entry_date": stay.first,
-                "exit_date": stay.last,
+                "grade_level": enrollment.grade,
+                "entry_date": enrollment.first,
+                "exit_date": enrollment.last,
             }
-            self.sink.derive("school_enrollments", row, stay.file, stay.line)
+            self.sink.derive("school_enrollments", row, enrollment.file, enrollment.line)
 
     def _year(self, day: date) -> int:
         for start, end, name in self.years:
@@ -566,56 +591,61 @@ class OneRosterNormalizer:
         return day.year + (day.month >= 7)
 
     def _line_items(self) -> None:
-        due = canonical_table("gradebook_entries").column("due_date")
-        number = canonical_table("gradebook_entries").column("grade")
-        for line in self._lines("lineItems.csv"):
-            if not self._live(line):
+        due_column = canonical_table("gradebook_entries").column("due_date")
+        grade_column = canonical_table("gradebook_entries").column("grade")
+        for record in self._lines("lineItems.csv"):
+            if not self._is_live(record):
                 continue
             try:
-                day = convert(due, line.fields.get("dueDate"))
-                most = convert(number, line.fields.get("resultValueMax"))
+                due = convert(due_column, record.fields.get("dueDate"))
+                max_value = convert(grade_column, record.fields.get("resultValueMax"))
             except BadValue as error:
-                self._refuse(line, error)
+                self._quarantine_error(record, error)
                 continue
-            course = self.classes.get(line.fields["classSourcedId"].strip(), ("", None, ""))[2]
-            best = float(most) if isinstance(most, float) and most > 0 else 100.0
-            self.line_items[line.fields["sourcedId"].strip()] = (
-                line.fields["title"].strip(),
-                course,
-                day if isinstance(day, date) else None,
-                best,
+            course = self.classes.get(record.fields["classSourcedId"].strip(), ("", None, ""))[2]
+            points_possible = (
+                float(max_value) if isinstance(max_value, float) and max_value > 0 else 100.0
             )
-            self.sink.use(line.file)
+            self.line_items[record.fields["sourcedId"].strip()] = (
+                record.fields["title"].strip(),
+                course,
+                due if isinstance(due, date) else None,
+                points_possible,
+            )
+            self.sink.use(record.file)
 
     def _results(self) -> None:
         score_column = canonical_table("gradebook_entries").column("grade")
-        for line in self._lines("results.csv"):
-            if not self._live(line) or (student := self._student(line, "studentSourcedId")) is None:
+        for record in self._lines("results.csv"):
+            if (
+                not self._is_live(record)
+                or (student := self._student(record, "studentSourcedId")) is None
+            ):
                 continue
-            item = self.line_items.get(line.fields["lineItemSourcedId"].strip())
+            item = self.line_items.get(record.fields["lineItemSourcedId"].strip())
             if item is None:
-                self._bad(
-                    line,
+                self._quarantine(
+                    record,
                     "lineItemSourcedId",
-                    f"{self.source.called('lineItems.csv')} does not have this piece of work",
+                    f"{self.source.display_name('lineItems.csv')} does not have this piece of work",
                 )
                 continue
             try:
-                score = convert(score_column, line.fields["score"])
+                score = convert(score_column, record.fields["score"])
             except BadValue as error:
-                self._refuse(line, error)
+                self._quarantine_error(record, error)
                 continue
-            title, course, due, best = item
-            grade = 100.0 * score / best if isinstance(score, float) else None
+            title, course, due, points_possible = item
+            grade = 100.0 * score / points_possible if isinstance(score, float) else None
             row: dict[str, Value] = {
                 "student_id": student,
-                "entry_id": line.fields["sourcedId"].strip(),
+                "entry_id": record.fields["sourcedId"].strip(),
                 "course": course or None,
                 "title": title or None,
                 "due_date": due,
                 "grade": grade,
             }
-            self.sink.keep("gradebook_entries", row, line.file, line.number)
+            self.sink.keep("gradebook_entries", row, record.file, record.line_number)
 
 
 def _grade(text: str, column: str) -> int | None:
@@ -634,7 +664,7 @@ def _demographic(fields: Mapping[str, str]) -> dict[str, Value]:
     race: str | None = None
     if _is_marked(fields, _HISPANIC):
         race = "hispanic"
-    elif len(marked) > 1 or _is_marked(fields, _MANY_RACES):
+    elif len(marked) > 1 or _is_marked(fields, _TWO_OR_MORE_RACES):
         race = "two_or_more"
     elif marked:
         race = marked[0]

@@ -1,10 +1,9 @@
-"""HMIS CSV, the export of housing partners' systems (HUD HMIS CSV Format Specifications, FY 2024
-and FY 2026).
+"""HMIS CSV, the export of housing partners' systems (HUD format, FY 2024 and FY 2026).
 
-Owns which few columns of it become programs, enrolments and sessions. Everything else is cut out
-before a line leaves the reader, and what is sensitive of it is named in the report: social security
-numbers, race, gender, veterans' status, disabling conditions, violence, health, and where somebody
-slept before or went to. Names and birth dates serve only to find out which student a client is
+Owns which few columns of it become programs, enrollments and sessions. Everything else is dropped
+before a line leaves the reader, and the sensitive columns are named in the report: social security
+numbers, race, gender, veteran status, disabling conditions, violence, health, and where a person
+slept before or went to. Names and birth dates only serve to match a client to a student
 (`read_clients`) and are never in a snapshot. Source: HUD, HMIS CSV Format Specifications FY 2024,
 https://www.hudexchange.info/resource/3824/hmis-data-dictionary/.
 """
@@ -49,21 +48,21 @@ _COLUMNS = {
         "DateDeleted",
     ),
 }
-_CLIENT = ("PersonalID", "FirstName", "LastName", "DOB", "DateDeleted")
+_CLIENT_COLUMNS = ("PersonalID", "FirstName", "LastName", "DOB", "DateDeleted")
 _STAYS_EMPTY = {
     "Project.csv": "what the partner offers; nothing can be suggested",
     "Exit.csv": "when people left",
     "Services.csv": "single nights and services",
 }
-_OTHER_PROJECT = "7"
-_SESSIONS = {
+_NOT_HOUSING = "7"
+_SESSION_KINDS = {
     "142": "a service for runaway and homeless youth",
     "200": "a night in a shelter",
     "300": "help to move on",
 }
-"""Records of help that a person had on a day (list 1.4 RecordType). What kind of help is not
+"""Records of help that a person received on a day (list 1.4 RecordType). The kind of help is not
 stored."""
-_NO_SESSIONS = {
+_NOT_SESSIONS = {
     "141": "a service that tells of mental health (PATH)",
     "143": "a service that tells of health (HOPWA)",
     "144": "a service that tells of military service (SSVF)",
@@ -72,9 +71,9 @@ _NO_SESSIONS = {
     "161": "a referral that tells of mental health (PATH)",
     "210": "a voucher that tells of military service (HUD-VASH)",
 }
-_LASTING_HOME = range(400, 500)
-"""Permanent situations (list 3.12.1 Destination, FY 2024 on). Every other destination would say too
-much of a child."""
+_PERMANENT_HOUSING = range(400, 500)
+"""Permanent situations (list 3.12.1 Destination, FY 2024 on). Any other destination would reveal
+too much about a child."""
 
 SENSITIVE_COLUMNS: dict[str, tuple[str, ...]] = {
     "name, for linking only": (
@@ -221,79 +220,91 @@ class Hmis:
         organization_id: whose export it is; each ProjectID becomes the program
             `ORGANIZATION-ProjectID`.
         links: the student of each PersonalID.
-        strangers: each PersonalID of whom somebody has said that they are no student.
+        non_students: each PersonalID confirmed not to be a student.
     """
 
     name = "hmis"
     tables: tuple[str, ...] = ("programs", "service_enrollments", "service_sessions")
 
     def __init__(
-        self, organization_id: str, links: Mapping[str, str], strangers: Collection[str] = ()
+        self, organization_id: str, links: Mapping[str, str], non_students: Collection[str] = ()
     ) -> None:
         self.organization_id: str | None = organization_id
         self.links = links
-        self.strangers = strangers
+        self.non_students = non_students
 
     def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
-        """Read projects, exits, enrolments and services; name what is cut out and what is not read.
+        """Read projects, exits, enrollments and services; report what is dropped or not read.
 
         Raises:
-            SourceRefused: there is no `ProgramEnrollment.csv`, or a header lacks a column.
+            SourceRefused: there is no `Enrollment.csv`, or a header lacks a column.
         """
         if not (directory / "Enrollment.csv").is_file():
-            raise SourceRefused(f"{directory} has no Enrollment.csv: it is not an HMIS CSV folder")
+            raise SourceRefused(
+                f"{directory} has no Enrollment.csv: this is not an HMIS CSV export"
+            )
         for path in sorted(directory.glob("*.csv")):
-            _name_what_is_cut(path, sink)
+            _report_dropped_columns(path, sink)
         for file, stays_empty in _STAYS_EMPTY.items():
             if not (directory / file).is_file():
                 sink.missing(file, stays_empty)
-        _Reading(
-            str(self.organization_id), self.links, self.strangers, directory, sink, progress
+        _HmisReader(
+            str(self.organization_id), self.links, self.non_students, directory, sink, progress
         ).run()
 
 
 def read_clients(directory: Path, organization_id: str) -> ParticipantList:
-    """The clients of an export as they are linked to students. This module stores nothing of them.
+    """The clients of an export, for linking them to students. Nothing of them is stored here.
 
     Raises:
         SourceRefused: there is no `Client.csv`, or it lacks a column.
     """
     path = directory / "Client.csv"
     if not path.is_file():
-        raise SourceRefused(f"{directory} has no Client.csv: nobody can be linked to a student")
-    if not set(_CLIENT[:-1]) <= set(next(iter_readable_rows(path))):
+        raise SourceRefused(f"{directory} has no Client.csv: no clients can be linked to students")
+    if not set(_CLIENT_COLUMNS[:-1]) <= set(next(iter_readable_rows(path))):
         # Without a header the first line is a child, whom the reader's own words would repeat.
         raise SourceRefused(
-            f"{path.name}, line 1: the header must name each of {', '.join(_CLIENT[:-1])}"
+            f"{path.name}, line 1: the header must name each of {', '.join(_CLIENT_COLUMNS[:-1])}"
         )
-    found = ParticipantList(path.name)
+    clients = ParticipantList(path.name)
     seen: set[str] = set()
-    for line in read_csv(path, _CLIENT[:-1], found, lambda file, done, total: None, only=_CLIENT):
-        person, first, last, born = (line.fields[name].strip() for name in _CLIENT[:-1])
-        if line.fields.get("DateDeleted", "").strip():
-            found.ignore(path.name, "deleted at the source")
-        elif not person or not first:
-            column = "FirstName" if person else "PersonalID"
-            found.quarantine(BadRow(path.name, line.number, column, f"{column} is empty", line.raw))
-        elif person in seen:
-            found.repeated += 1
-        else:
-            seen.add(person)
-            found.participants.append(
-                Participant(organization_id, person, first, last, _birth_date(born), None, "")
+    for record in read_csv(
+        path,
+        _CLIENT_COLUMNS[:-1],
+        clients,
+        lambda file, done, total: None,
+        allowed_columns=_CLIENT_COLUMNS,
+    ):
+        personal_id, first, last, born = (
+            record.fields[name].strip() for name in _CLIENT_COLUMNS[:-1]
+        )
+        if record.fields.get("DateDeleted", "").strip():
+            clients.ignore(path.name, "deleted at the source")
+        elif not personal_id or not first:
+            column = "FirstName" if personal_id else "PersonalID"
+            clients.quarantine(
+                BadRow(path.name, record.line_number, column, f"{column} is empty", record.raw)
             )
-    return found
+        elif personal_id in seen:
+            clients.repeated += 1
+        else:
+            seen.add(personal_id)
+            clients.participants.append(
+                Participant(organization_id, personal_id, first, last, _birth_date(born), None, "")
+            )
+    return clients
 
 
 def _birth_date(text: str) -> date | None:
-    """A birth date, None where it was not given or only roughly (its DOBDataQuality says which)."""
+    """A birth date; None where it is missing or only approximate (DOBDataQuality says which)."""
     try:
         return date.fromisoformat(text[:10])
     except ValueError:
         return None
 
 
-def _name_what_is_cut(path: Path, sink: RowSink) -> None:
+def _report_dropped_columns(path: Path, sink: RowSink) -> None:
     header = next(iter_readable_rows(path))
     for name in header:
         kind = _KIND_OF.get(name)
@@ -301,24 +312,24 @@ def _name_what_is_cut(path: Path, sink: RowSink) -> None:
             sink.drop_column(path.name, name, kind)
     if path.name not in _COLUMNS:
         for name in header:
-            refused = prohibited_kind(name)
-            if refused is not None:
-                sink.drop_column(path.name, name, refused)
+            prohibited = prohibited_kind(name)
+            if prohibited is not None:
+                sink.drop_column(path.name, name, prohibited)
         sink.note(f"{path.name} is not a file that this connector reads; it was left alone")
 
 
-class _Reading:
+class _HmisReader:
     def __init__(
         self,
         organization_id: str,
         links: Mapping[str, str],
-        strangers: Collection[str],
+        non_students: Collection[str],
         directory: Path,
         sink: RowSink,
         progress: ProgressCallback,
     ) -> None:
-        self.organization_id, self.links, self.strangers = organization_id, links, strangers
-        self.of_strangers: set[str] = set()
+        self.organization_id, self.links, self.non_students = organization_id, links, non_students
+        self.non_student_enrollments: set[str] = set()
         self.directory, self.sink, self.progress = directory, sink, progress
         self.exits: dict[str, tuple[CsvRecord, date, str]] = {}
         self.enrollments: dict[str, tuple[str, str]] = {}
@@ -329,73 +340,79 @@ class _Reading:
         self._enrollments()
         self._services()
 
-    def _lines(self, file: str) -> Iterator[CsvRecord]:
-        """The records of a file that are not marked as deleted, and not of somebody who is no
-        student.
-        """
+    def _records(self, file: str) -> Iterator[CsvRecord]:
+        """The records of a file that are not marked as deleted and not about a non-student."""
         path = self.directory / file
         if not path.is_file():
             return
         columns = _COLUMNS[file]
-        for line in read_csv(path, columns[:-1], self.sink, self.progress, only=frozenset(columns)):
-            if line.fields.get("DateDeleted", "").strip():
+        for record in read_csv(
+            path, columns[:-1], self.sink, self.progress, allowed_columns=frozenset(columns)
+        ):
+            if record.fields.get("DateDeleted", "").strip():
                 self.sink.ignore(file, "deleted at the source")
-            elif line.fields.get("PersonalID", "").strip() in self.strangers:
+            elif record.fields.get("PersonalID", "").strip() in self.non_students:
                 self.sink.ignore(file, NOT_A_STUDENT_REASON)
-                self.of_strangers.add(line.fields["EnrollmentID"].strip())
+                self.non_student_enrollments.add(record.fields["EnrollmentID"].strip())
             else:
-                yield line
+                yield record
 
-    def _program(self, project: str) -> str:
+    def _program_id(self, project: str) -> str:
         return f"{self.organization_id}-{project}"
 
-    def _bad(self, file: str, line: CsvRecord, column: str, reason: str) -> None:
-        self.sink.quarantine(BadRow(file, line.number, column, reason, line.raw, line.columns))
+    def _quarantine(self, file: str, record: CsvRecord, column: str, reason: str) -> None:
+        self.sink.quarantine(
+            BadRow(file, record.line_number, column, reason, record.raw, record.columns)
+        )
 
     def _projects(self) -> None:
         reader = RowReader(
             canonical_table("programs"),
             {"program_id": "ProjectID", "name": "ProjectName", "organization_id": "ProjectID"},
         )
-        for line in self._lines("Project.csv"):
+        for record in self._records("Project.csv"):
             try:
-                row = reader.row(line)
+                row = reader.row(record)
             except BadValue as error:
-                quarantine_record(self.sink, "Project.csv", line, error)
+                quarantine_record(self.sink, "Project.csv", record, error)
                 continue
-            housing = line.fields["ProjectType"].strip() != _OTHER_PROJECT
+            housing = record.fields["ProjectType"].strip() != _NOT_HOUSING
             row |= {
-                "program_id": self._program(str(row["program_id"])),
+                "program_id": self._program_id(str(row["program_id"])),
                 "organization_id": self.organization_id,
                 "support": "housing_help" if housing else None,
             }
-            self.sink.keep("programs", row, "Project.csv", line.number)
+            self.sink.keep("programs", row, "Project.csv", record.line_number)
 
     def _exits(self) -> None:
         day_column = canonical_table("service_sessions").column("date")
-        for found in self._lines("Exit.csv"):
-            enrollment = found.fields["EnrollmentID"].strip()
-            # A line may be put aside, and where somebody went must not be kept even there.
-            kept = ("EnrollmentID", "ExitDate")
-            line = replace(
-                found,
-                raw=format_csv_line(found.fields[name] for name in kept),
-                columns=format_csv_line(kept),
+        for full_record in self._records("Exit.csv"):
+            enrollment = full_record.fields["EnrollmentID"].strip()
+            # A line may be quarantined, and a person's destination must not be stored even there.
+            kept_columns = ("EnrollmentID", "ExitDate")
+            record = replace(
+                full_record,
+                raw=format_csv_line(full_record.fields[name] for name in kept_columns),
+                columns=format_csv_line(kept_columns),
             )
             try:
-                day = convert(day_column, line.fields["ExitDate"])
+                day = convert(day_column, record.fields["ExitDate"])
             except BadValue as error:
-                quarantine_record(self.sink, "Exit.csv", line, BadValue("ExitDate", error.reason))
+                quarantine_record(self.sink, "Exit.csv", record, BadValue("ExitDate", error.reason))
                 continue
             if enrollment in self.exits:
-                self._bad(
-                    "Exit.csv", line, "EnrollmentID", "an earlier line ends the same enrolment"
+                self._quarantine(
+                    "Exit.csv", record, "EnrollmentID", "an earlier line ends the same enrolment"
                 )
                 continue
-            destination = line.fields["Destination"].strip()
-            lasting = destination.isdigit() and int(destination) in _LASTING_HOME
+            destination = record.fields["Destination"].strip()
+            is_permanent = destination.isdigit() and int(destination) in _PERMANENT_HOUSING
             assert isinstance(day, date)
-            self.exits[enrollment] = line, day, "Moved to a lasting home" if lasting else "Left"
+            self.exits[enrollment] = (
+                record,
+                day,
+                "Moved to a lasting home" if is_permanent else "Left",
+            )
 
     def _enrollments(self) -> None:
         file = "Enrollment.csv"
@@ -408,68 +425,71 @@ class _Reading:
                 "start_date": "EntryDate",
             },
         )
-        for line in self._lines(file):
+        for record in self._records(file):
             try:
-                row = reader.row(line)
+                row = reader.row(record)
             except BadValue as error:
-                quarantine_record(self.sink, file, line, error)
+                quarantine_record(self.sink, file, record, error)
                 continue
-            student = self._student(file, line)
+            student = self._linked_student(file, record)
             if student is None:
                 continue
-            enrollment, program = (
-                line.fields["EnrollmentID"].strip(),
-                self._program(str(row["program_id"])),
+            enrollment, program_id = (
+                record.fields["EnrollmentID"].strip(),
+                self._program_id(str(row["program_id"])),
             )
             row |= {
                 "student_id": student,
-                "program_id": program,
+                "program_id": program_id,
                 "organization_id": self.organization_id,
             }
             if enrollment in self.exits:
                 _, row["end_date"], row["exit_reason"] = self.exits[enrollment]
-            self.enrollments[enrollment] = student, program
-            self.sink.keep("service_enrollments", row, file, line.number)
-        for enrollment, (line, _, _) in self.exits.items():
+            self.enrollments[enrollment] = student, program_id
+            self.sink.keep("service_enrollments", row, file, record.line_number)
+        for enrollment, (record, _, _) in self.exits.items():
             if enrollment in self.enrollments:
                 self.sink.use("Exit.csv")
-            elif enrollment in self.of_strangers:
+            elif enrollment in self.non_student_enrollments:
                 self.sink.ignore("Exit.csv", NOT_A_STUDENT_REASON)
             else:
-                self._bad(
-                    "Exit.csv", line, "EnrollmentID", "no enrolment was loaded that this exit ends"
+                self._quarantine(
+                    "Exit.csv",
+                    record,
+                    "EnrollmentID",
+                    "no enrolment was loaded that this exit ends",
                 )
 
-    def _student(self, file: str, line: CsvRecord) -> str | None:
-        """The student of a record; None, and put aside, while nobody has said who it is."""
-        student = self.links.get(line.fields["PersonalID"].strip())
+    def _linked_student(self, file: str, record: CsvRecord) -> str | None:
+        """The student of a record; None, and quarantined, while the client is not identified."""
+        student = self.links.get(record.fields["PersonalID"].strip())
         if student is None:
-            self._bad(file, line, "PersonalID", AWAITING_IDENTIFICATION)
+            self._quarantine(file, record, "PersonalID", AWAITING_IDENTIFICATION)
         return student
 
     def _services(self) -> None:
         file = "Services.csv"
-        for line in self._lines(file):
-            kind = line.fields["RecordType"].strip()
-            if kind in _NO_SESSIONS:
-                self.sink.ignore(file, _NO_SESSIONS[kind])
+        for record in self._records(file):
+            kind = record.fields["RecordType"].strip()
+            if kind in _NOT_SESSIONS:
+                self.sink.ignore(file, _NOT_SESSIONS[kind])
                 continue
-            if kind not in _SESSIONS:
-                self._bad(
+            if kind not in _SESSION_KINDS:
+                self._quarantine(
                     file,
-                    line,
+                    record,
                     "RecordType",
                     f"RecordType is {kind!r}; it must be one of "
-                    f"{', '.join(sorted(_SESSIONS | _NO_SESSIONS))}",
+                    f"{', '.join(sorted(_SESSION_KINDS | _NOT_SESSIONS))}",
                 )
                 continue
-            if (student := self._student(file, line)) is None:
+            if (student := self._linked_student(file, record)) is None:
                 continue
-            known = self.enrollments.get(line.fields["EnrollmentID"].strip())
-            if known is None or known[0] != student:
-                self._bad(
+            enrollment = self.enrollments.get(record.fields["EnrollmentID"].strip())
+            if enrollment is None or enrollment[0] != student:
+                self._quarantine(
                     file,
-                    line,
+                    record,
                     "EnrollmentID",
                     "no enrolment of this person was loaded that it belongs to",
                 )
@@ -477,19 +497,19 @@ class _Reading:
             try:
                 row: dict[str, Value] = {
                     "student_id": student,
-                    "program_id": known[1],
+                    "program_id": enrollment[1],
                     "organization_id": self.organization_id,
                     "session_id": convert(
                         canonical_table("service_sessions").column("session_id"),
-                        line.fields["ServicesID"],
+                        record.fields["ServicesID"],
                     ),
                     "date": convert(
                         canonical_table("service_sessions").column("date"),
-                        line.fields["DateProvided"],
+                        record.fields["DateProvided"],
                     ),
                     "attended": True,
                 }
             except BadValue as error:
-                quarantine_record(self.sink, file, line, error)
+                quarantine_record(self.sink, file, record, error)
                 continue
-            self.sink.keep("service_sessions", row, file, line.number)
+            self.sink.keep("service_sessions", row, file, record.line_number)

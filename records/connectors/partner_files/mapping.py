@@ -1,10 +1,9 @@
-"""How a partner's export becomes service history, as a TOML file that the partner's data person can
-read.
+"""How a partner's export becomes service history: a TOML file for the partner's own data staff.
 
-Owns the format: which file holds what, which column is which, how dates are written, what a code
-means. A mapping that lacks a column that a row needs, names a column of a kind that is never
-stored, or could read one date as two days is refused, with its line. `proposal.py` writes a first
-draft from an export's headers.
+Owns the format: what each file contains, which column is which, how dates are written, what a code
+means. A mapping is refused, with its line, if it lacks a column that a row needs, names a column of
+a kind that is never stored, or could read the same text as two dates. `mapping_proposal.py` drafts
+one from an export's headers.
 """
 
 from __future__ import annotations
@@ -28,15 +27,18 @@ class MappingError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class FileKind:
-    """One thing that a partner's file may hold.
+    """One kind of content that a partner's file may have.
+
+    `extra_columns` exist only in a mapping; of each of the `required_groups` one column must be
+    mapped.
 
     `more` are columns that only a mapping has; `needs` are groups of columns, of each of which one
     must be there.
     """
 
     table: str
-    more: tuple[str, ...]
-    needs: tuple[tuple[str, ...], ...]
+    extra_columns: tuple[str, ...]
+    required_groups: tuple[tuple[str, ...], ...]
 
     @property
     def canonical(self) -> CanonicalTable:
@@ -46,8 +48,8 @@ class FileKind:
     def columns(self) -> tuple[str, ...]:
         """Everything that may be mapped."""
         return (
-            *(one.name for one in self.canonical.columns if one.name != "organization_id"),
-            *self.more,
+            *(column.name for column in self.canonical.columns if column.name != "organization_id"),
+            *self.extra_columns,
         )
 
 
@@ -79,17 +81,21 @@ FILE_KINDS: dict[str, FileKind] = {
         ),
     ),
 }
-_EITHER = (("student_id", "participant_id"), ("minutes", "hours", "start_time"))
+_ALTERNATIVES = (("student_id", "participant_id"), ("minutes", "hours", "start_time"))
 """Columns of which a file may map only one."""
 _FILE_PARTS = ("name", "holds", "dates", "columns", "values", "leave_out", "constants")
-_PARTS = ("organization_id", "programs", "file")
+_MAPPING_PARTS = ("organization_id", "programs", "file")
 _DATE_WORDS = {"YYYY": "%Y", "YY": "%y", "MM": "%m", "DD": "%d"}
 _DATE_FORMAT = re.compile(r"(YYYY|YY|MM|DD)([-/. ]?)(YYYY|YY|MM|DD)\2(YYYY|YY|MM|DD)")
 
 
 @dataclass(frozen=True)
 class FileMapping:
-    """What one file, or every file whose name fits a pattern such as `Enrollments*.csv`, holds.
+    """What a file contains, or every file whose name matches a pattern (`Enrollments*.csv`).
+
+    `columns` maps each canonical column to the export's: one, or for `session_id` several that
+    together identify a session. `values` and `leave_out` are keyed by the export's own words, in
+    lower case.
 
     `columns` gives for each thing the export's columns that say it: one, or for `session_id`
     several that together tell a session from all others. `values` and `leave_out` are by the
@@ -109,16 +115,14 @@ class FileMapping:
         return FILE_KINDS[self.holds]
 
     def read_date(self, text: str) -> date | None:
-        """The day that a text says in one of the file's formats, None if in none. A time behind it
-        is left out.
-        """
-        words = (
+        """The date of a text in one of the file's formats, None if in none; drops a time."""
+        date_text = (
             text
-            if any(" " in one for one in self.dates)
+            if any(" " in date_format for date_format in self.dates)
             else re.split(r"[ T]", text, maxsplit=1)[0]
         )
-        for one in self.dates:
-            day = _parse(one, words)
+        for date_format in self.dates:
+            day = _parse(date_format, date_text)
             if day is not None:
                 return day
         return None
@@ -126,9 +130,7 @@ class FileMapping:
 
 @dataclass(frozen=True)
 class ServiceMapping:
-    """One partner's mapping. `programs` gives each program's canonical values by its name in the
-    export.
-    """
+    """One partner's mapping; `programs` are canonical values by the export's program name."""
 
     file: str
     organization_id: str
@@ -143,14 +145,14 @@ def parse_mapping(text: str, file: str) -> ServiceMapping:
         MappingError: naming file and line of the first thing that is wrong.
     """
     try:
-        found = tomllib.loads(text)
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise MappingError(f"{file}: not valid TOML: {error}") from None
-    return _Reader(text, file, found).mapping()
+    return _MappingReader(text, file, document).mapping()
 
 
 def normalize_word(text: str) -> str:
-    """The form in which the words of an export are compared."""
+    """The form in which words of an export are compared: single spaces, case folded."""
     return " ".join(text.split()).casefold()
 
 
@@ -172,225 +174,240 @@ _KEY = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)\s*=""")
 
 
 @dataclass(frozen=True)
-class _Reader:
+class _MappingReader:
     text: str
     file: str
-    found: dict[str, Any]
+    document: dict[str, Any]
 
     def mapping(self) -> ServiceMapping:
-        for name in self.found:
-            if name not in _PARTS:
+        for name in self.document:
+            if name not in _MAPPING_PARTS:
                 self.refuse(
-                    (name,), f"{name} is not part of a mapping; the parts are {', '.join(_PARTS)}"
+                    (name,),
+                    f"{name} is not part of a mapping; the parts are {', '.join(_MAPPING_PARTS)}",
                 )
-        organization = self.word(("organization_id",), self.found.get("organization_id"))
-        programs = self.part((), self.found, "programs", dict)
-        files = self.part((), self.found, "file", list)
+        organization = self.required_text(
+            ("organization_id",), self.document.get("organization_id")
+        )
+        programs = self.section((), self.document, "programs", dict)
+        files = self.section((), self.document, "file", list)
         if not files:
             self.refuse(("file",), "no [[file]] says which file holds what")
         return ServiceMapping(
             self.file,
             organization,
             {
-                normalize_word(name): self.program(("programs", name), name, one)
-                for name, one in programs.items()
+                normalize_word(name): self.program(("programs", name), name, program)
+                for name, program in programs.items()
             },
-            tuple(self.one_file(("file", number), one) for number, one in enumerate(files)),
+            tuple(self.file_mapping(("file", number), table) for number, table in enumerate(files)),
         )
 
-    def program(self, place: TomlPath, name: str, found: Any) -> dict[str, str]:
+    def program(self, path: TomlPath, name: str, table: Any) -> dict[str, str]:
         canonical = canonical_table("programs")
         allowed = [column.name for column in canonical.columns if column.name != "organization_id"]
-        if not isinstance(found, dict) or "program_id" not in found:
-            self.refuse(place, f"the program {name!r} has no program_id")
-        for part, value in found.items():
+        if not isinstance(table, dict) or "program_id" not in table:
+            self.refuse(path, f"the program {name!r} has no program_id")
+        for part, value in table.items():
             if part not in allowed:
                 self.refuse(
-                    (*place, part),
+                    (*path, part),
                     f"{part} is not part of a program; the parts are {', '.join(allowed)}",
                 )
-            self.value((*place, part), canonical, part, value)
-        return {"name": name} | {part: _said(value) for part, value in found.items()}
+            self.value((*path, part), canonical, part, value)
+        return {"name": name} | {part: _as_text(value) for part, value in table.items()}
 
-    def one_file(self, place: TomlPath, found: Any) -> FileMapping:
-        if not isinstance(found, dict):
-            self.refuse(place, "a file is written as [[file]]")
-        for part in found:
+    def file_mapping(self, path: TomlPath, table: Any) -> FileMapping:
+        if not isinstance(table, dict):
+            self.refuse(path, "a file is written as [[file]]")
+        for part in table:
             if part not in _FILE_PARTS:
                 self.refuse(
-                    (*place, part),
+                    (*path, part),
                     f"{part} is not part of a file; the parts are {', '.join(_FILE_PARTS)}",
                 )
-        name = self.word((*place, "name"), found.get("name"))
+        name = self.required_text((*path, "name"), table.get("name"))
         if "/" in name or "\\" in name:
             self.refuse(
-                (*place, "name"), f"name is {name!r}; it must be a file's name without a folder"
+                (*path, "name"), f"name is {name!r}; it must be a file's name without a folder"
             )
-        holds = self.word((*place, "holds"), found.get("holds"))
+        holds = self.required_text((*path, "holds"), table.get("holds"))
         if holds not in FILE_KINDS:
             self.refuse(
-                (*place, "holds"), f"holds is {holds!r}; it must be one of {', '.join(FILE_KINDS)}"
+                (*path, "holds"), f"holds is {holds!r}; it must be one of {', '.join(FILE_KINDS)}"
             )
-        mapped = FileMapping(
-            name, holds, self.columns(place, holds, found), self.dates(place, found)
-        )
-        constants = self.constants(place, mapped, found)
-        self.check_complete(place, mapped, constants)
+        mapped = FileMapping(name, holds, self.columns(path, holds, table), self.dates(path, table))
+        constants = self.constants(path, mapped, table)
+        self.check_complete(path, mapped, constants)
         return replace(
             mapped,
             constants=constants,
-            values=self.values(place, mapped, found),
-            leave_out=self.leave_out(place, mapped, found),
+            values=self.values(path, mapped, table),
+            leave_out=self.leave_out(path, mapped, table),
         )
 
     def columns(
-        self, place: TomlPath, holds: str, found: dict[str, Any]
+        self, path: TomlPath, holds: str, table: dict[str, Any]
     ) -> dict[str, tuple[str, ...]]:
         allowed, columns = FILE_KINDS[holds].columns, {}
-        for name, value in self.part(place, found, "columns", dict).items():
-            at = (*place, "columns", name)
+        for name, value in self.section(path, table, "columns", dict).items():
+            key_path = (*path, "columns", name)
             if name not in allowed:
                 self.refuse(
-                    at, f"{name} is not something that {holds} have; they have {', '.join(allowed)}"
+                    key_path,
+                    f"{name} is not something that {holds} have; they have {', '.join(allowed)}",
                 )
-            several = isinstance(value, list) and name == "session_id" and value
-            headers = tuple(self.word(at, one) for one in (value if several else [value]))
+            is_list = isinstance(value, list) and name == "session_id" and value
+            headers = tuple(
+                self.required_text(key_path, header) for header in (value if is_list else [value])
+            )
             for header in headers:
                 kind = prohibited_kind(header)
                 if kind is not None:
                     self.refuse(
-                        at, f"{name} names the column {header!r}, which is never stored ({kind})"
+                        key_path,
+                        f"{name} names the column {header!r}, which is never stored ({kind})",
                     )
             columns[name] = headers
-        for either in _EITHER:
-            both = [name for name in columns if name in either]
-            if len(both) > 1:
+        for alternatives in _ALTERNATIVES:
+            mapped = [name for name in columns if name in alternatives]
+            if len(mapped) > 1:
                 self.refuse(
-                    (*place, "columns", both[1]),
-                    f"{' and '.join(both)} are both mapped; one says it",
+                    (*path, "columns", mapped[1]),
+                    f"{' and '.join(mapped)} are both mapped; map only one",
                 )
         if ("start_time" in columns) != ("end_time" in columns):
-            self.refuse((*place, "columns"), "start_time and end_time are of use only together")
+            self.refuse((*path, "columns"), "start_time and end_time are of use only together")
         return columns
 
-    def dates(self, place: TomlPath, found: dict[str, Any]) -> tuple[str, ...]:
-        at = (*place, "dates")
-        formats = tuple(self.word(at, one) for one in self.part(place, found, "dates", list))
-        for one in formats:
-            match = _DATE_FORMAT.fullmatch(one)
+    def dates(self, path: TomlPath, table: dict[str, Any]) -> tuple[str, ...]:
+        key_path = (*path, "dates")
+        formats = tuple(
+            self.required_text(key_path, date_format)
+            for date_format in self.section(path, table, "dates", list)
+        )
+        for date_format in formats:
+            match = _DATE_FORMAT.fullmatch(date_format)
             if match is None or {word[0] for word in match.group(1, 3, 4)} != {"Y", "M", "D"}:
                 self.refuse(
-                    at, f"dates holds {one!r}; a format is written like MM/DD/YYYY or DD.MM.YY"
+                    key_path,
+                    f"dates holds {date_format!r}; a format is written like MM/DD/YYYY or DD.MM.YY",
                 )
         example = date(2003, 2, 1)
-        for one in formats:
-            written = example.strftime(_strptime(one))
+        for date_format in formats:
+            example_text = example.strftime(_strptime(date_format))
             for other in formats:
-                if _parse(other, written) not in (None, example):
+                if _parse(other, example_text) not in (None, example):
                     self.refuse(
-                        at, f"dates holds {one} and {other}: one text would be read as two days"
+                        key_path,
+                        f"dates holds {date_format} and {other}: the same text could mean two"
+                        " dates",
                     )
         return formats
 
     def constants(
-        self, place: TomlPath, mapped: FileMapping, found: dict[str, Any]
+        self, path: TomlPath, mapped: FileMapping, table: dict[str, Any]
     ) -> dict[str, str]:
         constants = {}
         canonical = mapped.kind.canonical
-        for name, value in self.part(place, found, "constants", dict).items():
-            at = (*place, "constants", name)
+        for name, value in self.section(path, table, "constants", dict).items():
+            key_path = (*path, "constants", name)
             if name in mapped.columns:
-                self.refuse(at, f"{name} is both a column and a constant")
-            if name not in mapped.kind.columns or name in mapped.kind.more or name == "student_id":
-                self.refuse(at, f"{name} cannot be the same for every row")
-            self.value(at, canonical, name, value)
-            constants[name] = _said(value)
+                self.refuse(key_path, f"{name} is both a column and a constant")
+            if (
+                name not in mapped.kind.columns
+                or name in mapped.kind.extra_columns
+                or name == "student_id"
+            ):
+                self.refuse(key_path, f"{name} cannot be a constant")
+            self.value(key_path, canonical, name, value)
+            constants[name] = _as_text(value)
         return constants
 
     def check_complete(
-        self, place: TomlPath, mapped: FileMapping, constants: Mapping[str, str]
+        self, path: TomlPath, mapped: FileMapping, constants: Mapping[str, str]
     ) -> None:
-        for group in mapped.kind.needs:
+        for group in mapped.kind.required_groups:
             if not any(name in mapped.columns or name in constants for name in group):
                 self.refuse(
-                    (*place, "columns"),
-                    f"{mapped.holds} need {' or '.join(group)}, and no column says it",
+                    (*path, "columns"),
+                    f"{mapped.holds} need {' or '.join(group)}, and no column is mapped to it",
                 )
 
     def values(
-        self, place: TomlPath, mapped: FileMapping, found: dict[str, Any]
+        self, path: TomlPath, mapped: FileMapping, table: dict[str, Any]
     ) -> dict[str, dict[str, str]]:
         values: dict[str, dict[str, str]] = {}
-        for name, words in self.part(place, found, "values", dict).items():
-            at = (*place, "values", name)
-            self.check_mapped(at, mapped, name)
+        for name, words in self.section(path, table, "values", dict).items():
+            key_path = (*path, "values", name)
+            self.check_mapped(key_path, mapped, name)
             if name not in (
                 column.name for column in mapped.kind.canonical.columns
             ) or not isinstance(words, dict):
-                self.refuse(at, f"{name} has no words to translate")
-            if name == "program_id" and self.found.get("programs"):
-                self.refuse(at, "program_id has its words under [programs] already")
+                self.refuse(key_path, f"{name} has no words to translate")
+            if name == "program_id" and self.document.get("programs"):
+                self.refuse(key_path, "program_id is already translated under [programs]")
             for word, value in words.items():
-                self.value((*at, word), mapped.kind.canonical, name, value)
-            values[name] = {normalize_word(word): _said(value) for word, value in words.items()}
+                self.value((*key_path, word), mapped.kind.canonical, name, value)
+            values[name] = {normalize_word(word): _as_text(value) for word, value in words.items()}
         return values
 
     def leave_out(
-        self, place: TomlPath, mapped: FileMapping, found: dict[str, Any]
+        self, path: TomlPath, mapped: FileMapping, table: dict[str, Any]
     ) -> dict[str, frozenset[str]]:
         left_out = {}
-        for name, words in self.part(place, found, "leave_out", dict).items():
-            at = (*place, "leave_out", name)
-            self.check_mapped(at, mapped, name)
+        for name, words in self.section(path, table, "leave_out", dict).items():
+            key_path = (*path, "leave_out", name)
+            self.check_mapped(key_path, mapped, name)
             if not isinstance(words, list):
-                self.refuse(at, f"{name} must be a list of words")
-            left_out[name] = frozenset(normalize_word(self.word(at, word)) for word in words)
+                self.refuse(key_path, f"{name} must be a list of words")
+            left_out[name] = frozenset(
+                normalize_word(self.required_text(key_path, word)) for word in words
+            )
         return left_out
 
-    def check_mapped(self, place: TomlPath, mapped: FileMapping, name: str) -> None:
+    def check_mapped(self, path: TomlPath, mapped: FileMapping, name: str) -> None:
         if len(mapped.columns.get(name, ())) != 1:
-            self.refuse(place, f"{name} is not one of the columns mapped above")
+            self.refuse(path, f"{name} is not one of the columns mapped above")
 
-    def part(self, place: TomlPath, found: dict[str, Any], name: str, kind: type) -> Any:
-        value = found.get(name, kind())
+    def section(self, path: TomlPath, table: dict[str, Any], name: str, kind: type) -> Any:
+        value = table.get(name, kind())
         if type(value) is not kind:
             self.refuse(
-                (*place, name),
+                (*path, name),
                 f"{name} is {value!r}; it must be a {'list' if kind is list else 'table'}",
             )
         return value
 
-    def word(self, place: TomlPath, value: Any) -> str:
+    def required_text(self, path: TomlPath, value: Any) -> str:
         if not isinstance(value, str) or not value.strip():
-            said = "is missing" if value is None else f"is {value!r}; it must be words"
-            self.refuse(place, f"{place[-1]} {said}")
+            problem = "is missing" if value is None else f"is {value!r}; it must be words"
+            self.refuse(path, f"{path[-1]} {problem}")
         return str(value)
 
-    def value(self, place: TomlPath, canonical: CanonicalTable, name: str, value: Any) -> None:
+    def value(self, path: TomlPath, canonical: CanonicalTable, name: str, value: Any) -> None:
         try:
-            convert(canonical.column(name), _said(value))
+            convert(canonical.column(name), _as_text(value))
         except BadValue as error:
-            self.refuse(place, error.reason)
+            self.refuse(path, error.reason)
 
-    def refuse(self, place: TomlPath, reason: str) -> NoReturn:
-        raise MappingError(f"{self.file}, line {self.line_of(place)}: {reason}")
+    def refuse(self, path: TomlPath, reason: str) -> NoReturn:
+        raise MappingError(f"{self.file}, line {self.line_of(path)}: {reason}")
 
-    def line_of(self, place: TomlPath) -> int:
-        """The line that writes a part, or that of the nearest part around it; past the end if there
-        is none.
-        """
+    def line_of(self, path: TomlPath) -> int:
+        """The line of an entry or the nearest entry around it; past the end if none."""
         lines = _lines(self.text)
-        while place and place not in lines:
-            place = place[:-1]
-        return lines.get(place, len(self.text.splitlines()) + 1)
+        while path and path not in lines:
+            path = path[:-1]
+        return lines.get(path, len(self.text.splitlines()) + 1)
 
 
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _lines(text: str) -> dict[TomlPath, int]:
-    """Where each section and each key of a section stands."""
+    """The line number of each section and of each key of a section."""
     lines: dict[TomlPath, int] = {}
     section: TomlPath = ()
     files = -1
@@ -408,12 +425,12 @@ def _lines(text: str) -> dict[TomlPath, int]:
 
 def _section(header: str, files: int) -> TomlPath:
     try:
-        found: Any = tomllib.loads(header)
+        nested: Any = tomllib.loads(header)
     except tomllib.TOMLDecodeError:
         return ()
-    place: TomlPath = ()
-    while found:
-        name = next(iter(found))
-        place = (*place, name, files) if name == "file" and not place else (*place, name)
-        found = found[name][0] if isinstance(found[name], list) else found[name]
-    return place
+    path: TomlPath = ()
+    while nested:
+        name = next(iter(nested))
+        path = (*path, name, files) if name == "file" and not path else (*path, name)
+        nested = nested[name][0] if isinstance(nested[name], list) else nested[name]
+    return path

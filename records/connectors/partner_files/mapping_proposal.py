@@ -1,10 +1,9 @@
-"""A first draft of a partner's mapping, from the headers of its export and the shape of what stands
-below them.
+"""A first draft of a partner's mapping, from the headers of its export and its values' shapes.
 
-Owns the words by which exports name things. It proposes only what a name says and the values do not
-contradict; what could be two things becomes a question and stays unmapped. What it tells is names
-of columns and kinds of values, never a value; the draft that is written also holds the names of
-programs and the codes of attendance.
+Owns the names that exports give to their columns. It proposes only what a name says and the values
+do not contradict; what could be two things becomes a question and stays unmapped. A proposal shows
+names of columns and kinds of values, never a value; the draft also contains the names of programs
+and the codes of attendance.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from records.canonical.never_ingest import prohibited_kind
 from records.canonical.schema import SUPPORTS
@@ -25,8 +25,9 @@ from records.connectors.csv_files import iter_readable_rows
 from records.connectors.partner_files.mapping import FILE_KINDS, FileMapping, normalize_word
 from records.connectors.protocol import SourceRefused
 
-_SAMPLE = 10_000
-_NAMES: dict[str, tuple[str, ...]] = {
+_SAMPLE_ROWS = 10_000
+_SEE_QUESTION = "see question below"
+_KNOWN_NAMES: dict[str, tuple[str, ...]] = {
     "student_id": (
         "student number",
         "district student id",
@@ -164,7 +165,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
 }
 """What a mapping may name -> names of columns in exports of Apricot, Efforts to Outcomes and
 Salesforce, in English and Spanish, without case, accents and marks."""
-_UNCLEAR = {
+_AMBIGUOUS = {
     "student id": "is it the district's own student number (student_id) or yours (participant_id)?",
     "duration": "is it in minutes (minutes) or in hours (hours)?",
     "duracion": "is it in minutes (minutes) or in hours (hours)?",
@@ -172,7 +173,7 @@ _UNCLEAR = {
     "time spent": "is it in minutes (minutes) or in hours (hours)?",
     "time spent on contact": "is it in minutes (minutes) or in hours (hours)?",
 }
-_ALIKE = 0.88
+_SIMILAR_ENOUGH = 0.88
 _DATE_FORMATS = (
     "YYYY-MM-DD",
     "MM/DD/YYYY",
@@ -184,8 +185,8 @@ _DATE_FORMATS = (
     "MM/DD/YY",
     "DD/MM/YY",
 )
-_PLAIN_WORDS = {"true", "false", "yes", "no", "y", "n", "t", "f", "1", "0"}
-_ATTENDED = {
+_YES_NO_WORDS = {"true", "false", "yes", "no", "y", "n", "t", "f", "1", "0"}
+_ATTENDANCE_WORDS = {
     "true": (
         "present",
         "attended",
@@ -225,7 +226,7 @@ _ATTENDED = {
         "no asistio",
     ),
 }
-_NO_SESSION = (
+_NO_SESSION_WORDS = (
     "cancelled",
     "canceled",
     "holiday",
@@ -243,64 +244,66 @@ _DATES, _TIMES, _NUMBERS = (
     ("start_time", "end_time"),
     ("minutes", "hours"),
 )
-_FEW = 12
-_FEW_PROGRAMS = 20
+_MAX_CODES = 12
+_MAX_DISTINCT = 20
 _CLOCK = re.compile(r"(.*[ T])?\d{1,2}:\d{2}(:\d{2})?( ?[AaPp]\.?[Mm]\.?)?")
 _NUMBER = re.compile(r"\d+([.,:]\d+)?")
 
 
 @dataclass(frozen=True)
 class ColumnProposal:
-    """What one column of an export seems to be. `target` is None when it stays unmapped; `sure`
-    says how sure.
+    """What one column of an export seems to be.
+
+    `target` is None when it stays unmapped; `confidence` is "sure" or "likely".
     """
 
     header: str
     target: str | None
     why: str
-    sure: str = ""
+    confidence: str = ""
 
 
 @dataclass(frozen=True)
 class FileProposal:
-    """What one file seems to hold. `dates` are the formats that fit; more than one asks for a
-    choice.
+    """What one file seems to contain.
+
+    `dates` are the formats that fit; more than one needs a choice.
     """
 
     file: str
     holds: str | None
     columns: tuple[ColumnProposal, ...]
     dates: tuple[str, ...] = ()
-    session: tuple[str, ...] = ()
-    attended: Mapping[str, str] = field(default_factory=dict)
-    no_session: tuple[str, ...] = ()
+    session_key: tuple[str, ...] = ()
+    attendance_codes: Mapping[str, str] = field(default_factory=dict)
+    ignored_codes: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
 
-    def header_of(self, target: str) -> str | None:
-        """The column that a target is proposed to stand in."""
-        return next((one.header for one in self.columns if one.target == target), None)
+    def column_for(self, target: str) -> str | None:
+        """The column proposed for a target, or None."""
+        return next((column.header for column in self.columns if column.target == target), None)
 
 
 def propose_file(path: Path) -> FileProposal:
-    """Look at a file's header and its first records, and say what it seems to hold.
+    """Propose what a file contains, from its header and its first 10,000 records.
 
     Raises:
         SourceRefused: there is no header, or the first line is a record.
     """
     records = iter_readable_rows(path)
     header = next(records)
-    rows = list(islice(records, _SAMPLE))
-    shapes = {name: _shape([row[place] for row in rows]) for place, name in enumerate(header)}
+    rows = list(islice(records, _SAMPLE_ROWS))
+    shapes = {name: _shape([row[position] for row in rows]) for position, name in enumerate(header)}
     if any(_shape([name]).is_value for name in header):
         raise SourceRefused(
             f"{path.name}, line 1: this is a record; the names of the columns must come first"
         )
-    return _File(path.name, header, shapes).propose()
+    return _FileInspection(path.name, header, shapes).propose()
 
 
 def draft_mapping(files: Sequence[FileProposal], organization_id: str | None) -> str:
-    """The mapping as a TOML file with its open questions as comments."""
+    """The mapping as the text of a TOML file, with its open questions as comments."""
     organization = organization_id or "YOUR-ORGANIZATION"
     lines = [
         (
@@ -311,9 +314,9 @@ def draft_mapping(files: Sequence[FileProposal], organization_id: str | None) ->
             "# Answer each question (marked ?), then: handrail load service-history FOLDER"
             " --mapping THIS-FILE"
         ),
-        f"organization_id = {_text(organization)}",
+        f"organization_id = {_toml_string(organization)}",
     ]
-    names = sorted({name for one in files for name in one.programs})
+    names = sorted({name for file in files for name in file.programs})
     if names:
         lines += [
             "",
@@ -326,61 +329,71 @@ def draft_mapping(files: Sequence[FileProposal], organization_id: str | None) ->
     for name in names:
         lines += [
             "",
-            f"[programs.{_text(name)}]",
-            f"program_id = {_text(_slug(f'{organization} {name}'))}",
+            f"[programs.{_toml_string(name)}]",
+            f"program_id = {_toml_string(_slug(f'{organization} {name}'))}",
         ]
-    for one in files:
-        lines += ["", *_draft_file(one)]
+    for file in files:
+        lines += ["", *_draft_file(file)]
     return "\n".join(lines) + "\n"
 
 
-def _draft_file(one: FileProposal) -> list[str]:
-    questions = [f"# ? {question}" for question in one.questions]
-    if one.holds is None:
-        return [f"# {one.file} is left out.", *questions]
-    lines = [*questions, "[[file]]", f"name = {_text(one.file)}", f"holds = {_text(one.holds)}"]
-    if one.dates:
+def _draft_file(proposal: FileProposal) -> list[str]:
+    questions = [f"# ? {question}" for question in proposal.questions]
+    if proposal.holds is None:
+        return [f"# {proposal.file} is left out.", *questions]
+    lines = [
+        *questions,
+        "[[file]]",
+        f"name = {_toml_string(proposal.file)}",
+        f"holds = {_toml_string(proposal.holds)}",
+    ]
+    if proposal.dates:
         lines.append(
-            f"{'# ' if len(one.dates) > 1 else ''}dates ="
-            f" [{', '.join(_text(each) for each in one.dates)}]"
+            f"{'# ' if len(proposal.dates) > 1 else ''}dates ="
+            f" [{', '.join(_toml_string(date_format) for date_format in proposal.dates)}]"
         )
     lines += ["", "[file.columns]"]
-    for target in FILE_KINDS[one.holds].columns:
-        header = one.header_of(target)
-        if target == "session_id" and one.session:
-            lines.append(f"session_id = [{', '.join(_text(each) for each in one.session)}]")
+    for target in FILE_KINDS[proposal.holds].columns:
+        header = proposal.column_for(target)
+        if target == "session_id" and proposal.session_key:
+            session_key = ", ".join(_toml_string(header) for header in proposal.session_key)
+            lines.append(f"session_id = [{session_key}]")
         elif header is not None:
-            lines.append(f"{target} = {_text(header)}")
+            lines.append(f"{target} = {_toml_string(header)}")
     lines += [
-        f"# {'never stored' if prohibited_kind(each.header) else 'not read'}: {_text(each.header)}"
-        for each in one.columns
-        if each.target is None
+        f"# {'never stored' if prohibited_kind(column.header) else 'not read'}:"
+        f" {_toml_string(column.header)}"
+        for column in proposal.columns
+        if column.target is None
     ]
-    if one.attended:
+    if proposal.attendance_codes:
         lines += [
             "",
             "[file.values.attended]",
-            *(f"{_text(word)} = {value}" for word, value in one.attended.items()),
+            *(
+                f"{_toml_string(word)} = {value}"
+                for word, value in proposal.attendance_codes.items()
+            ),
         ]
-    if one.no_session:
+    if proposal.ignored_codes:
         lines += [
             "",
             "[file.leave_out]",
-            f"attended = [{', '.join(_text(word) for word in one.no_session)}]",
+            f"attended = [{', '.join(_toml_string(word) for word in proposal.ignored_codes)}]",
         ]
     return lines
 
 
-def _text(value: str) -> str:
+def _toml_string(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
 def _slug(text: str) -> str:
-    return "-".join(_words(text).split())
+    return "-".join(_plain_words(text).split())
 
 
-def _words(name: str) -> str:
-    """A name without case, accents and marks, `EnrollmentDate` as two words."""
+def _plain_words(name: str) -> str:
+    """A name without case, accents and punctuation, `EnrollmentDate` as two words."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
     plain = "".join(
         c for c in unicodedata.normalize("NFKD", spaced) if not unicodedata.combining(c)
@@ -390,8 +403,9 @@ def _words(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Shape:
-    """What the values of one column have in common. `words` are the distinct values, folded, while
-    they are few.
+    """What the values of one column have in common.
+
+    `words` are the distinct values by their normalized form, None when they are too many.
     """
 
     filled: int
@@ -406,7 +420,7 @@ class _Shape:
         return self.filled > 0 and (bool(self.dates) or self.clock or self.number)
 
     def contradicts(self, target: str) -> str | None:
-        """Why the values cannot be what the name says, None if they can."""
+        """Why the values cannot be what the name suggests, None if they can."""
         if not self.filled:
             return None
         if target in _DATES and not self.dates:
@@ -415,12 +429,12 @@ class _Shape:
             return "its values do not look like times of day"
         if target in _NUMBERS and not self.number:
             return "its values are not numbers"
-        if target == "attended" and (self.words is None or len(self.words) > _FEW):
+        if target == "attended" and (self.words is None or len(self.words) > _MAX_CODES):
             return "it has too many different values for a yes or no"
-        if target == "exit_reason" and (self.words is None or len(self.words) > _FEW):
+        if target == "exit_reason" and (self.words is None or len(self.words) > _MAX_CODES):
             return (
-                "it looks like free text, which may tell more of a child than a reason; map it with"
-                " [file.values]"
+                "it looks like free text, which may reveal more about a child than a reason; map it"
+                " with [file.values]"
             )
         return None
 
@@ -431,11 +445,11 @@ class _Shape:
             return "values look like dates"
         if self.clock:
             return "values look like times of day"
-        if self.words is not None and len(self.words) == 2 and set(self.words) <= _PLAIN_WORDS:
+        if self.words is not None and len(self.words) == 2 and set(self.words) <= _YES_NO_WORDS:
             return "values are yes or no"
         if self.number:
             return "values are numbers"
-        if self.words is not None and len(self.words) <= _FEW:
+        if self.words is not None and len(self.words) <= _MAX_CODES:
             return (
                 "all values are the same"
                 if len(self.words) == 1
@@ -448,13 +462,15 @@ def _shape(values: Iterable[str]) -> _Shape:
     filled = [value.strip() for value in values if value.strip()]
     distinct = dict.fromkeys(filled)
     dates = tuple(
-        one for one in _DATE_FORMATS if filled and all(_plausible(one, value) for value in distinct)
+        date_format
+        for date_format in _DATE_FORMATS
+        if filled and all(_plausible(date_format, value) for value in distinct)
     )
     words: dict[str, str] | None = {}
     for value in distinct:
         if words is not None:
             words.setdefault(normalize_word(value), value)
-            words = words if len(words) <= _FEW_PROGRAMS else None
+            words = words if len(words) <= _MAX_DISTINCT else None
     return _Shape(
         len(filled),
         dates,
@@ -470,136 +486,163 @@ def _plausible(date_format: str, value: str) -> bool:
     return day is not None and date(1980, 1, 1) <= day < date(2100, 1, 1)
 
 
-class _File:
-    """One file while it is looked at."""
+class _Candidate(NamedTuple):
+    """A column that may be mapped to a target, by its name."""
+
+    header: str
+    confidence: str
+
+
+class _FileInspection:
+    """One file while its mapping is proposed."""
 
     def __init__(self, file: str, header: list[str], shapes: Mapping[str, _Shape]) -> None:
         self.file, self.header, self.shapes = file, header, shapes
         self.questions: list[str] = []
 
     def propose(self) -> FileProposal:
-        hits = {header: _hits(header) for header in self.header if prohibited_kind(header) is None}
-        holds = _holds({target for targets, _ in hits.values() for target in targets})
+        matches = {
+            header: _name_matches(header)
+            for header in self.header
+            if prohibited_kind(header) is None
+        }
+        holds = _guess_kind({target for targets, _ in matches.values() for target in targets})
         if holds is None:
             self.ask(
                 "it is not clear what this file holds: programs, enrollments, exits or sessions"
             )
-            left = tuple(self._left(header) for header in self.header)
-            return FileProposal(self.file, None, left, questions=self.asked)
-        columns = self._columns(hits, holds)
-        found = FileProposal(self.file, holds, columns)
-        session = self._session(found) if holds == "sessions" else ()
-        attended, no_session = self._attendance(found)
-        dates = self._dates(found)
-        programs = self._programs(found)
-        self._what_lacks(found, session)
+            unmapped = tuple(self._unmapped(header) for header in self.header)
+            return FileProposal(self.file, None, unmapped, questions=self.all_questions)
+        columns = self._columns(matches, holds)
+        proposal = FileProposal(self.file, holds, columns)
+        session_key = self._session(proposal) if holds == "sessions" else ()
+        attendance_codes, ignored_codes = self._attendance(proposal)
+        dates = self._dates(proposal)
+        programs = self._programs(proposal)
+        self._ask_for_missing(proposal, session_key)
         return FileProposal(
-            self.file, holds, columns, dates, session, attended, no_session, programs, self.asked
+            self.file,
+            holds,
+            columns,
+            dates,
+            session_key,
+            attendance_codes,
+            ignored_codes,
+            programs,
+            self.all_questions,
         )
 
     @property
-    def asked(self) -> tuple[str, ...]:
+    def all_questions(self) -> tuple[str, ...]:
         return tuple(self.questions)
 
     def ask(self, question: str) -> None:
         self.questions.append(f"{self.file}: {question}")
 
-    def _left(self, header: str, why: str = "") -> ColumnProposal:
+    def _unmapped(self, header: str, why: str = "") -> ColumnProposal:
         kind = prohibited_kind(header)
         if kind is not None:
             return ColumnProposal(header, None, f"never stored ({kind})")
         return ColumnProposal(header, None, why or str(self.shapes[header]))
 
     def _columns(
-        self, hits: Mapping[str, tuple[tuple[str, ...], str]], holds: str
+        self, matches: Mapping[str, tuple[tuple[str, ...], str]], holds: str
     ) -> tuple[ColumnProposal, ...]:
-        chosen: dict[str, list[tuple[str, str]]] = {}
-        why_left: dict[str, str] = {}
-        for header, (targets, sure) in hits.items():
-            if _words(header) in _UNCLEAR:
-                self.ask(f"{header!r}: {_UNCLEAR[_words(header)]}")
-                why_left[header] = "asked below"
+        candidates: dict[str, list[_Candidate]] = {}
+        why_unmapped: dict[str, str] = {}
+        for header, (targets, confidence) in matches.items():
+            target, reason = self._target(header, _targets_of_kind(targets, holds))
+            if target is not None:
+                candidates.setdefault(target, []).append(_Candidate(header, confidence))
+            elif reason:
+                why_unmapped[header] = reason
+        mapped: dict[str, ColumnProposal] = {}
+        for target, best in _best_candidates(candidates).items():
+            if len(best) == 1:
+                mapped[best[0].header] = self._mapped(best[0], target)
                 continue
-            possible = _possible(targets, holds)
-            if len(possible) > 1:
-                self.ask(f"{header!r} may be {' or '.join(possible)}: which?")
-                why_left[header] = "asked below"
-            elif possible:
-                reason = self.shapes[header].contradicts(possible[0])
-                if reason is None:
-                    chosen.setdefault(possible[0], []).append((header, sure))
-                else:
-                    why_left[header] = reason
-                    self.ask(f"{header!r} is named like {possible[0]}, but {reason}")
-        taken: dict[str, tuple[str, str]] = {}
-        for target, found in _narrowed(chosen).items():
-            if len(found) > 1:
-                names = " and ".join(repr(header) for header, _ in found)
-                why_left |= {header: "asked below" for header, _ in found}
-                self.ask(f"{names} are both named like {target}: which is it?")
-            else:
-                taken[found[0][0]] = target, found[0][1]
+            names = " and ".join(repr(candidate.header) for candidate in best)
+            self.ask(f"{names} are both named like {target}: which is it?")
+            why_unmapped |= {candidate.header: _SEE_QUESTION for candidate in best}
         return tuple(
-            (
-                ColumnProposal(
-                    header,
-                    taken[header][0],
-                    f"name {'is' if taken[header][1] == 'sure' else 'is like'} one for this;"
-                    f" {self.shapes[header]}",
-                    taken[header][1],
-                )
-                if header in taken
-                else self._left(header, why_left.get(header, ""))
-            )
+            mapped.get(header) or self._unmapped(header, why_unmapped.get(header, ""))
             for header in self.header
         )
 
-    def _session(self, found: FileProposal) -> tuple[str, ...]:
-        """Several columns that together tell a session from all others, where no single one
-        does.
-        """
-        who = found.header_of("participant_id") or found.header_of("student_id")
-        named = found.header_of("session_id")
-        if who is None or (named is not None and not self.shapes[named].repeats):
-            return ()
-        if named is not None:
-            self.ask(
-                f"{named!r} is the same on several rows, so it counts together with {who!r}: is"
-                " that right?"
-            )
-            return named, who
-        parts = [who, *(found.header_of(target) for target in ("date", "program_id", "start_time"))]
-        told = tuple(part for part in parts if part is not None)
-        self.ask(
-            f"no column identifies a session, so {', '.join(map(repr, told))} do together: is that"
-            " right?"
-        )
-        return told
+    def _target(self, header: str, possible: Sequence[str]) -> tuple[str | None, str]:
+        """What a column is mapped to, or None with the reason; a doubt becomes a question."""
+        words = _plain_words(header)
+        if words in _AMBIGUOUS:
+            self.ask(f"{header!r}: {_AMBIGUOUS[words]}")
+            return None, _SEE_QUESTION
+        if not possible:
+            return None, ""
+        if len(possible) > 1:
+            self.ask(f"{header!r} may be {' or '.join(possible)}: which?")
+            return None, _SEE_QUESTION
+        reason = self.shapes[header].contradicts(possible[0])
+        if reason is not None:
+            self.ask(f"{header!r} is named like {possible[0]}, but {reason}")
+            return None, reason
+        return possible[0], ""
 
-    def _attendance(self, found: FileProposal) -> tuple[dict[str, str], tuple[str, ...]]:
-        header = found.header_of("attended")
+    def _mapped(self, candidate: _Candidate, target: str) -> ColumnProposal:
+        likeness = "is" if candidate.confidence == "sure" else "is like"
+        why = f"name {likeness} one for this; {self.shapes[candidate.header]}"
+        return ColumnProposal(candidate.header, target, why, candidate.confidence)
+
+    def _session(self, proposal: FileProposal) -> tuple[str, ...]:
+        """Several columns that together identify a session, where no single column does."""
+        person = proposal.column_for("participant_id") or proposal.column_for("student_id")
+        session_id = proposal.column_for("session_id")
+        if person is None or (session_id is not None and not self.shapes[session_id].repeats):
+            return ()
+        if session_id is not None:
+            self.ask(
+                f"{session_id!r} is the same on several rows, so it counts together with"
+                f" {person!r}: is that right?"
+            )
+            return session_id, person
+        parts = [
+            person,
+            *(proposal.column_for(target) for target in ("date", "program_id", "start_time")),
+        ]
+        key_columns = tuple(part for part in parts if part is not None)
+        self.ask(
+            f"no column identifies a session, so {', '.join(map(repr, key_columns))} together form"
+            " the key: is that right?"
+        )
+        return key_columns
+
+    def _attendance(self, proposal: FileProposal) -> tuple[dict[str, str], tuple[str, ...]]:
+        header = proposal.column_for("attended")
         words = self.shapes[header].words if header is not None else None
-        if not words or set(words) <= _PLAIN_WORDS:
+        if not words or set(words) <= _YES_NO_WORDS:
             return {}, ()
-        meant = {word: value for value, several in _ATTENDED.items() for word in several}
-        known = {words[word]: meant[word] for word in words if word in meant}
-        no_session = tuple(words[word] for word in words if word in _NO_SESSION)
-        unknown = len(words) - len(known) - len(no_session)
+        meaning = {
+            word: value for value, synonyms in _ATTENDANCE_WORDS.items() for word in synonyms
+        }
+        codes = {words[word]: meaning[word] for word in words if word in meaning}
+        ignored = tuple(words[word] for word in words if word in _NO_SESSION_WORDS)
+        unknown = len(words) - len(codes) - len(ignored)
         if unknown:
             self.ask(
-                f"{header!r} holds words of unknown meaning ({unknown}): add them to"
-                " [file.values.attended]"
+                f"{header!r} contains unknown codes ({unknown}): add them to [file.values.attended]"
             )
-        return known, no_session
+        return codes, ignored
 
-    def _dates(self, found: FileProposal) -> tuple[str, ...]:
-        """The formats in which every date column can be read; several only if nothing tells them
-        apart.
-        """
-        shapes = [self.shapes[one.header] for one in found.columns if one.target in _DATES]
+    def _dates(self, proposal: FileProposal) -> tuple[str, ...]:
+        """The formats that fit every date column; several only if the sample cannot decide."""
+        shapes = [
+            self.shapes[date_format.header]
+            for date_format in proposal.columns
+            if date_format.target in _DATES
+        ]
         fitting = [shape.dates for shape in shapes if shape.filled]
         shared = [
-            one for one in _DATE_FORMATS if fitting and all(one in formats for formats in fitting)
+            date_format
+            for date_format in _DATE_FORMATS
+            if fitting and all(date_format in formats for formats in fitting)
         ]
         if not shared:
             shared = sorted(
@@ -609,57 +652,63 @@ class _File:
                 self.ask("its dates are written in more than one way: put the formats under dates")
         elif len(shared) > 1:
             self.ask(
-                f"are its dates written {' or '.join(shared)}? No date in the sample tells: keep"
+                f"are its dates written {' or '.join(shared)}? The sample does not settle it: keep"
                 " one under dates"
             )
         return tuple(shared)
 
-    def _programs(self, found: FileProposal) -> tuple[str, ...]:
-        header = found.header_of("program_id")
+    def _programs(self, proposal: FileProposal) -> tuple[str, ...]:
+        header = proposal.column_for("program_id")
         words = self.shapes[header].words if header is not None else None
-        named = header is not None and "name" in _hits(header)[0] and found.holds != "programs"
-        return tuple(words.values()) if words and named else ()
+        is_program_name = (
+            header is not None
+            and "name" in _name_matches(header)[0]
+            and proposal.holds != "programs"
+        )
+        return tuple(words.values()) if words and is_program_name else ()
 
-    def _what_lacks(self, found: FileProposal, session: tuple[str, ...]) -> None:
-        assert found.holds is not None
-        for group in FILE_KINDS[found.holds].needs:
-            if any(found.header_of(target) for target in group) or (
+    def _ask_for_missing(self, proposal: FileProposal, session: tuple[str, ...]) -> None:
+        assert proposal.holds is not None
+        for group in FILE_KINDS[proposal.holds].required_groups:
+            if any(proposal.column_for(target) for target in group) or (
                 group == ("session_id",) and session
             ):
                 continue
-            said = " or ".join(group)
-            may = (
+            names = " or ".join(group)
+            hint = (
                 "; is it the same on every row? Then say it under [file.constants]"
                 if group[0] in ("attended", "program_id")
                 else ""
             )
-            self.ask(f"no column was found for {said}, which {found.holds} need{may}")
+            self.ask(f"no column was found for {names}, which {proposal.holds} need{hint}")
 
 
-def _hits(header: str) -> tuple[tuple[str, ...], str]:
-    """The things that a column of this name may be, and how sure that is."""
-    words = _words(header)
-    exact = tuple(target for target, names in _NAMES.items() if words in names)
-    if exact or words in _UNCLEAR:
+def _name_matches(header: str) -> tuple[tuple[str, ...], str]:
+    """The targets that a column of this name may be, and how sure that is."""
+    words = _plain_words(header)
+    exact = tuple(target for target, names in _KNOWN_NAMES.items() if words in names)
+    if exact or words in _AMBIGUOUS:
         return exact, "sure"
     close = tuple(
-        target for target, names in _NAMES.items() if any(_alike(words, name) for name in names)
+        target
+        for target, names in _KNOWN_NAMES.items()
+        if any(_is_similar(words, name) for name in names)
     )
     return close, "likely"
 
 
-def _alike(words: str, name: str) -> bool:
+def _is_similar(words: str, name: str) -> bool:
     parts = name.split()
     if len(parts) > 1 and set(parts) <= set(words.split()):
         return True
     return (
         difflib.SequenceMatcher(None, words.replace(" ", ""), name.replace(" ", "")).ratio()
-        >= _ALIKE
+        >= _SIMILAR_ENOUGH
     )
 
 
-def _holds(targets: set[str]) -> str | None:
-    """What a file with these things in it holds."""
+def _guess_kind(targets: set[str]) -> str | None:
+    """The kind of file with these targets among its columns."""
     person = targets & {"student_id", "participant_id"} or "enrollment_id" in targets
     if "date" in targets and (
         targets & {"attended", "minutes", "hours", "start_time"} or "start_date" not in targets
@@ -672,25 +721,29 @@ def _holds(targets: set[str]) -> str | None:
     return "programs" if not person and targets & {"name", "program_id"} else None
 
 
-def _possible(targets: Sequence[str], holds: str) -> list[str]:
-    """Those of the things that such a file may have; a program's name stands for the program where
-    people are.
+def _targets_of_kind(targets: Sequence[str], holds: str) -> list[str]:
+    """Those of the targets that such a file may have.
+
+    A program's name stands for the program where the file is about people.
     """
     if holds != "programs":
         targets = tuple("program_id" if target == "name" else target for target in targets)
     return [target for target in dict.fromkeys(targets) if target in FILE_KINDS[holds].columns]
 
 
-def _narrowed(chosen: Mapping[str, list[tuple[str, str]]]) -> dict[str, list[tuple[str, str]]]:
-    """Sure names before likely ones, a program's code before its name, the district's number before
+def _best_candidates(chosen: Mapping[str, list[_Candidate]]) -> dict[str, list[_Candidate]]:
+    """The best columns for each target.
+
+    Sure names before likely ones, a program's code before its name, the district's number before
     the partner's.
     """
-    narrowed = {}
-    for target, found in chosen.items():
+    best_of: dict[str, list[_Candidate]] = {}
+    for target, candidates in chosen.items():
         if target == "participant_id" and "student_id" in chosen:
             continue
-        best = [one for one in found if one[1] == "sure"] or found
+        best = [column for column in candidates if column.confidence == "sure"] or candidates
         if target == "program_id":
-            best = [one for one in best if "program_id" in _hits(one[0])[0]] or best
-        narrowed[target] = best
-    return narrowed
+            codes = [column for column in best if "program_id" in _name_matches(column.header)[0]]
+            best = codes or best
+        best_of[target] = best
+    return best_of

@@ -1,7 +1,7 @@
-"""A partner's list of participants as one CSV file: who they are in the partner's own words.
+"""A partner's list of participants as one CSV file, before anyone is matched to a student.
 
-Owns the way from a line to a `Participant`. A line that cannot be read is put aside with its
-reason, which names the line and the column and never repeats what stood there: it is about a child.
+Owns the way from a line to a `Participant`. A line that cannot be read is quarantined with its
+reason, which names the line and the column and never repeats their content: it is about a child.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from records.connectors.protocol import SourceRefused
 from records.identity.participants import Participant
 
 _GRADES = {"PK": "-1", "K": "0", "KG": "0"}
-_LOWEST, _HIGHEST = -1, 13
-_RIGHT = {
+_LOWEST_GRADE, _HIGHEST_GRADE = -1, 13
+_EXPECTED = {
     "birth_date": "birth_date must be a day such as 2013-04-17, or empty",
-    "grade": f"grade must be PK, K or a number up to {_HIGHEST}, or empty",
+    "grade": f"grade must be PK, K or a number up to {_HIGHEST_GRADE}, or empty",
 }
 
 
@@ -45,7 +45,7 @@ PARTICIPANT_COLUMNS = (
     Column("grade", pa.int32(), Category.DIRECTORY, "Grade", unit="grade"),
     _text("school"),
 )
-"""The columns of the file. Each must be there; what a partner does not know stays empty."""
+"""The columns of the file. Each must be present; what a partner does not know stays empty."""
 
 COLUMN_NAMES = tuple(column.name for column in PARTICIPANT_COLUMNS)
 MAX_LENGTHS = {"participant_id": 80, "first_name": 200, "last_name": 200, "school": 200}
@@ -54,7 +54,7 @@ MAX_LENGTHS = {"participant_id": 80, "first_name": 200, "last_name": 200, "schoo
 
 @dataclass
 class ParticipantList:
-    """What a file held: read = participants + bad + repeated + ignored."""
+    """What a list contained: read = participants + bad + repeated + ignored."""
 
     file: str
     participants: list[Participant] = field(default_factory=list)
@@ -78,7 +78,7 @@ class ParticipantList:
 
 
 def read_participants(path: Path, organization_id: str) -> ParticipantList:
-    """Read the participants of one partner.
+    """Read one partner's list of participants.
 
     Raises:
         SourceRefused: the header is missing or lacks a column.
@@ -93,31 +93,40 @@ def read_participants(path: Path, organization_id: str) -> ParticipantList:
 
 
 def _read(path: Path, organization_id: str) -> ParticipantList:
-    found = ParticipantList(path.name)
+    participants = ParticipantList(path.name)
     seen: dict[str, tuple[int, Participant]] = {}
-    for line in read_csv(
-        path, COLUMN_NAMES, found, lambda file, done, total: None, only=COLUMN_NAMES
+    for record in read_csv(
+        path,
+        COLUMN_NAMES,
+        participants,
+        lambda file, done, total: None,
+        allowed_columns=COLUMN_NAMES,
     ):
         try:
-            one = _participant(line, organization_id)
-            earlier, known = seen.setdefault(one.participant_id, (line.number, one))
-            if known != one:
+            participant = _participant(record, organization_id)
+            first_line, first = seen.setdefault(
+                participant.participant_id, (record.line_number, participant)
+            )
+            if first != participant:
                 raise BadValue(
-                    "participant_id", f"line {earlier} has the same participant_id and other facts"
+                    "participant_id",
+                    f"line {first_line} has the same participant_id and other facts",
                 )
         except BadValue as error:
-            found.quarantine(BadRow(path.name, line.number, error.column, error.reason, line.raw))
+            participants.quarantine(
+                BadRow(path.name, record.line_number, error.column, error.reason, record.raw)
+            )
         else:
-            if earlier == line.number:
-                found.participants.append(one)
+            if first_line == record.line_number:
+                participants.participants.append(participant)
             else:
-                found.repeated += 1
-    return found
+                participants.repeated += 1
+    return participants
 
 
-def _participant(line: CsvRecord, organization_id: str) -> Participant:
-    grade = line.fields["grade"].strip().upper()
-    texts = {**line.fields, "grade": _GRADES.get(grade, grade)}
+def _participant(record: CsvRecord, organization_id: str) -> Participant:
+    grade = record.fields["grade"].strip().upper()
+    texts = {**record.fields, "grade": _GRADES.get(grade, grade)}
     values = {column.name: _value(column, texts[column.name]) for column in PARTICIPANT_COLUMNS}
     return Participant(
         organization_id,
@@ -134,11 +143,11 @@ def _value(column: Column, text: str) -> Any:
     try:
         value = convert(column, text)
     except BadValue as error:
-        raise BadValue(column.name, _RIGHT.get(column.name, error.reason)) from None
+        raise BadValue(column.name, _EXPECTED.get(column.name, error.reason)) from None
     if isinstance(value, str) and len(value) > MAX_LENGTHS[column.name]:
         raise BadValue(
             column.name, f"{column.name} is longer than {MAX_LENGTHS[column.name]} characters"
         )
-    if isinstance(value, int) and not _LOWEST <= value <= _HIGHEST:
-        raise BadValue(column.name, _RIGHT[column.name])
+    if isinstance(value, int) and not _LOWEST_GRADE <= value <= _HIGHEST_GRADE:
+        raise BadValue(column.name, _EXPECTED[column.name])
     return value

@@ -1,9 +1,9 @@
-"""Partners' service history: programs, who took part, and each session, as CSV files.
+"""Partners' service history: programs, enrollments and sessions, as CSV files.
 
 Without a mapping these are `programs.csv`, `enrollments.csv` and `sessions.csv`, whose headers are
-the canonical column names; with one (see `mapping.py`) they are the partner's own export. Loaded
-onto the district's records that are there already: a student whom the district does not know is
-quarantined, and so is a participant of whom nobody has said which student it is.
+the canonical column names; with one (see `mapping.py`) they are the partner's own export. They are
+loaded onto the district's existing records: a student whom the district does not know is
+quarantined, and so is a participant who has not been matched to a student.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ PLAIN_FILES = {
 }
 AWAITING_IDENTIFICATION = "waiting for somebody at the district to say which student this is"
 NOT_A_STUDENT_REASON = "of a participant who is not a student of this district"
-_WITHOUT = {
+_STAYS_EMPTY = {
     "programs": "what partners offer; nothing can be suggested",
     "enrollments": "who takes part; no partner sees any student",
     "exits": "when and why people left",
     "sessions": "single sessions",
 }
-_ORDER = ("programs", "exits", "enrollments", "sessions")
+_READING_ORDER = ("programs", "exits", "enrollments", "sessions")
 _MEMO_LIMIT = 100_000
-_LONGEST_SESSION = 24 * 60
-_CLOCK = re.compile(r"(?<!\d)(\d{1,2}):(\d{2})(?::\d{2}(?:\.\d+)?)?\s*([ap])?\.?(?:m\b)?", re.I)
-_HOURS = re.compile(r"(\d{1,2}):([0-5]\d)(?::[0-5]\d)?")
+_MAX_SESSION_MINUTES = 24 * 60
+_TIME_OF_DAY = re.compile(
+    r"(?<!\d)(\d{1,2}):(\d{2})(?::\d{2}(?:\.\d+)?)?\s*([ap])?\.?(?:m\b)?", re.I
+)
+_HOURS_AND_MINUTES = re.compile(r"(\d{1,2}):([0-5]\d)(?::[0-5]\d)?")
 
 
 class ServiceHistory:
-    """Connector for a folder of one partner's files, or of several partners' when there is no
-    `organization_id`.
+    """Connector for a folder of partners' files; of one partner, with `organization_id`.
 
     Args:
-        organization_id: whose files these are; a row that names another organisation is
+        organization_id: whose files these are; a row that names another organization is
             quarantined.
         mapping: how to read the partner's own export.
         links: the student of each of the partner's own participant identifiers.
-        strangers: participants of whom somebody has said that they are no student; what is about
-            them is left out.
+        non_students: participants confirmed not to be students; records about them are left out.
 
     Raises:
-        SourceRefused: the mapping is another organisation's.
+        SourceRefused: the mapping is another organization's.
     """
 
     name = "service-history"
@@ -65,7 +65,7 @@ class ServiceHistory:
         organization_id: str | None = None,
         mapping: ServiceMapping | None = None,
         links: Mapping[str, str] | None = None,
-        strangers: Collection[str] = (),
+        non_students: Collection[str] = (),
     ) -> None:
         if mapping is not None and organization_id not in (None, mapping.organization_id):
             raise SourceRefused(
@@ -75,16 +75,18 @@ class ServiceHistory:
         self.organization_id = organization_id if mapping is None else mapping.organization_id
         self.mapping = mapping
         self.links = links or {}
-        self.strangers = strangers
+        self.non_students = non_students
 
     def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
-        """Read the files that the mapping names, or the three.
+        """Read the files that the mapping names, or else the three plain files.
 
         Raises:
             SourceRefused: none is there, one is named twice, or a header lacks a column.
         """
         if self.mapping is not None:
-            _Mapped(self.mapping, self.links, self.strangers, directory, sink, progress).run()
+            _MappedExport(
+                self.mapping, self.links, self.non_students, directory, sink, progress
+            ).run()
             return
         if not any((directory / file).is_file() for file in PLAIN_FILES):
             raise SourceRefused(f"{directory} holds none of {', '.join(PLAIN_FILES)}")
@@ -94,7 +96,7 @@ class ServiceHistory:
                     directory / file, name, sink, progress, organization_id=self.organization_id
                 )
             else:
-                sink.missing(file, _WITHOUT[file.removesuffix(".csv")])
+                sink.missing(file, _STAYS_EMPTY[file.removesuffix(".csv")])
 
 
 def read_canonical_file(
@@ -105,10 +107,11 @@ def read_canonical_file(
     student_column: str = "student_id",
     organization_id: str | None = None,
 ) -> None:
-    """Read a file whose columns are those of a canonical table, into that table.
+    """Read a file whose columns are those of a canonical table into that table.
 
     Args:
-        organization_id: the one organisation that its rows may name.
+        student_column: the file's column that stands for `student_id`.
+        organization_id: the one organization that its rows may name; None allows any.
     """
     canonical = canonical_table(name)
     renamed = {"student_id": student_column}
@@ -116,9 +119,9 @@ def read_canonical_file(
         renamed.get(column.name, column.name) for column in canonical.columns if column.required
     )
     reader = RowReader(canonical, renamed)
-    for line in read_csv(path, required, sink, progress):
+    for record in read_csv(path, required, sink, progress):
         try:
-            row = reader.row(line)
+            row = reader.row(record)
             if organization_id is not None and row["organization_id"] != organization_id:
                 raise BadValue(
                     "organization_id",
@@ -126,239 +129,255 @@ def read_canonical_file(
                     f"these are the files of {organization_id}",
                 )
         except BadValue as error:
-            quarantine_record(sink, path.name, line, error)
+            quarantine_record(sink, path.name, record, error)
         else:
-            sink.keep(name, row, path.name, line.number)
+            sink.keep(name, row, path.name, record.line_number)
 
 
 @dataclass
 class _Exit:
-    """When somebody left, as a file of its own said it, until the enrolment that it ends is
-    found.
-    """
+    """When a participant left, from a file of exits, until the enrollment that it ends is found."""
 
     file: str
-    line: CsvRecord
+    record: CsvRecord
     day: date
     reason: Value
     used: bool = False
 
 
-class _Mapped:
+class _MappedExport:
     """One reading of an export through its mapping."""
 
     def __init__(
         self,
         mapping: ServiceMapping,
         links: Mapping[str, str],
-        strangers: Collection[str],
+        non_students: Collection[str],
         directory: Path,
         sink: RowSink,
         progress: ProgressCallback,
     ) -> None:
-        self.mapping, self.links, self.strangers = mapping, links, strangers
-        self.of_strangers: set[tuple[str, ...]] = set()
+        self.mapping, self.links, self.non_students = mapping, links, non_students
+        self.non_student_enrollments: set[tuple[str, ...]] = set()
         self.directory, self.sink, self.progress = directory, sink, progress
         self.exits: dict[tuple[str, ...], list[_Exit]] = {}
 
     def run(self) -> None:
-        found = self._files()
+        files = self._files()
         for values in self.mapping.programs.values():
             row = {
-                column.name: convert(column, values.get(column.name) or self._of_partner(column))
+                column.name: convert(
+                    column, values.get(column.name) or self._partner_default(column)
+                )
                 for column in canonical_table("programs").columns
             }
             self.sink.derive("programs", row, self.mapping.file, 0)
-        for holds in _ORDER:
-            for path, mapped in found:
+        for holds in _READING_ORDER:
+            for path, mapped in files:
                 if mapped.holds == holds:
                     self._read(path, mapped)
-        for enrollment, one in ((key, one) for key, exits in self.exits.items() for one in exits):
-            if one.used:
-                self.sink.use(one.file)
-            elif enrollment in self.of_strangers:
-                self.sink.ignore(one.file, NOT_A_STUDENT_REASON)
+        for enrollment, exit_ in (
+            (key, exit_) for key, exits in self.exits.items() for exit_ in exits
+        ):
+            if exit_.used:
+                self.sink.use(exit_.file)
+            elif enrollment in self.non_student_enrollments:
+                self.sink.ignore(exit_.file, NOT_A_STUDENT_REASON)
             else:
                 self.sink.quarantine(
                     BadRow(
-                        one.file,
-                        one.line.number,
+                        exit_.file,
+                        exit_.record.line_number,
                         None,
                         "no enrolment was found that this exit ends",
-                        one.line.raw,
-                        one.line.columns,
+                        exit_.record.raw,
+                        exit_.record.columns,
                     )
                 )
 
     def _files(self) -> list[tuple[Path, FileMapping]]:
-        found: list[tuple[Path, FileMapping]] = []
+        files: list[tuple[Path, FileMapping]] = []
         for mapped in self.mapping.files:
             paths = sorted(path for path in self.directory.glob(mapped.name) if path.is_file())
             if not paths:
-                self.sink.missing(mapped.name, _WITHOUT[mapped.holds])
-            found += [(path, mapped) for path in paths]
-        if not found:
+                self.sink.missing(mapped.name, _STAYS_EMPTY[mapped.holds])
+            files += [(path, mapped) for path in paths]
+        if not files:
             names = ", ".join(mapped.name for mapped in self.mapping.files)
             raise SourceRefused(
                 f"{self.directory} holds none of {names}, which {self.mapping.file} names"
             )
-        read = [path.name for path, _ in found]
-        for name in read:
-            if read.count(name) > 1:
+        names_read = [path.name for path, _ in files]
+        for name in names_read:
+            if names_read.count(name) > 1:
                 raise SourceRefused(
                     f"{self.mapping.file} names {name} in two places; a file is read once"
                 )
         for path in sorted(self.directory.glob("*.csv")):
-            if path.name not in read:
+            if path.name not in names_read:
                 self.sink.note(f"{path.name} is not in {self.mapping.file}; it was left alone")
-        return found
+        return files
 
-    def _of_partner(self, column: Column) -> str | None:
+    def _partner_default(self, column: Column) -> str | None:
         return self.mapping.organization_id if column.name == "organization_id" else None
 
     def _read(self, path: Path, mapped: FileMapping) -> None:
         headers = tuple(header for several in mapped.columns.values() for header in several)
         reader = _MappedReader(mapped, self.mapping, self.links)
-        for line in read_csv(path, headers, self.sink, self.progress, only=frozenset(headers)):
-            left_out = reader.left_out(line)
-            if left_out is None and reader.participant(line) in self.strangers:
+        for record in read_csv(
+            path, headers, self.sink, self.progress, allowed_columns=frozenset(headers)
+        ):
+            left_out = reader.reason_left_out(record)
+            if left_out is None and reader.participant_id(record) in self.non_students:
                 left_out = NOT_A_STUDENT_REASON
-                self.of_strangers.add((reader.named_enrollment(line),))
+                self.non_student_enrollments.add((reader.named_enrollment(record),))
             if left_out is not None:
                 self.sink.ignore(path.name, left_out)
                 continue
             try:
-                row = reader.row(line)
+                row = reader.row(record)
             except BadValue as error:
-                quarantine_record(self.sink, path.name, line, error)
+                quarantine_record(self.sink, path.name, record, error)
                 continue
             if mapped.holds == "exits":
-                self._keep_exit(path.name, line, row, reader)
+                self._add_exit(path.name, record, row, reader)
                 continue
             if mapped.holds == "enrollments":
-                self._end(row, reader.enrollment(line, row))
-            self.sink.keep(mapped.kind.table, row, path.name, line.number)
+                self._close_with_exit(row, reader.enrollment(record, row))
+            self.sink.keep(mapped.kind.table, row, path.name, record.line_number)
 
-    def _keep_exit(
-        self, file: str, line: CsvRecord, row: Mapping[str, Value], reader: _MappedReader
+    def _add_exit(
+        self, file: str, record: CsvRecord, row: Mapping[str, Value], reader: _MappedReader
     ) -> None:
         day = row["end_date"]
         assert isinstance(day, date)
-        one = _Exit(file, line, day, row["exit_reason"])
-        self.exits.setdefault(reader.enrollment(line, row), []).append(one)
+        exit_ = _Exit(file, record, day, row["exit_reason"])
+        self.exits.setdefault(reader.enrollment(record, row), []).append(exit_)
 
-    def _end(self, row: dict[str, Value], enrollment: tuple[str, ...]) -> None:
-        """Put the first exit on or after the first day into an enrolment that has no last day of
-        its own.
-        """
+    def _close_with_exit(self, row: dict[str, Value], enrollment: tuple[str, ...]) -> None:
+        """Close an open enrollment with its first exit on or after the start date."""
         start = row["start_date"]
         assert isinstance(start, date)
         student, program = str(row["student_id"]), str(row["program_id"])
         exits = self.exits.get(enrollment) or self.exits.get((student, program), [])
-        later = [one for one in exits if one.day >= start and not one.used]
+        later = [exit_ for exit_ in exits if exit_.day >= start and not exit_.used]
         if later and row["end_date"] is None:
-            first = min(later, key=lambda one: one.day)
+            first = min(later, key=lambda exit_: exit_.day)
             first.used = True
             row["end_date"] = first.day
             row["exit_reason"] = first.reason if row["exit_reason"] is None else row["exit_reason"]
 
 
 class _MappedReader:
-    """Turns lines of one file into canonical rows. Errors name the export's own columns."""
+    """Turns records of one file into canonical rows. Errors name the export's own columns."""
 
     def __init__(
         self, mapped: FileMapping, mapping: ServiceMapping, links: Mapping[str, str]
     ) -> None:
         self.mapped, self.mapping, self.links = mapped, mapping, links
-        self._cells = [self._cell(column) for column in self._columns()]
+        self._readers = {
+            column.name: self._reader_for(column) for column in self._canonical_columns()
+        }
         self._left_out = [
             (mapped.columns[name][0], words) for name, words in mapped.leave_out.items()
         ]
 
-    def row(self, line: CsvRecord) -> dict[str, Value]:
-        """The canonical row of a line.
+    def row(self, record: CsvRecord) -> dict[str, Value]:
+        """The canonical row of a record.
 
         Raises:
             BadValue: naming the export's column that is wrong first.
         """
-        return {name: read(line) for name, read in self._cells}
+        return {name: read(record) for name, read in self._readers.items()}
 
-    def left_out(self, line: CsvRecord) -> str | None:
-        """Why a line is to be left out, None if it is not."""
+    def reason_left_out(self, record: CsvRecord) -> str | None:
+        """Why a record is left out, None if it is not."""
         for header, words in self._left_out:
-            word = normalize_word(line.fields[header])
+            word = normalize_word(record.fields[header])
             if word in words:
                 return f"{header} is {word}"
         return None
 
-    def enrollment(self, line: CsvRecord, row: Mapping[str, Value]) -> tuple[str, ...]:
-        """What tells an enrolment from all others: the export's identifier of it, or else student
-        and program.
-        """
-        named = self.named_enrollment(line)
-        return (named,) if named else (str(row["student_id"]), str(row["program_id"]))
+    def enrollment(self, record: CsvRecord, row: Mapping[str, Value]) -> tuple[str, ...]:
+        """What identifies an enrollment: the export's identifier, or else student and program."""
+        enrollment_id = self.named_enrollment(record)
+        return (
+            (enrollment_id,) if enrollment_id else (str(row["student_id"]), str(row["program_id"]))
+        )
 
-    def named_enrollment(self, line: CsvRecord) -> str:
-        """The export's identifier of an enrolment; empty where it has none."""
+    def named_enrollment(self, record: CsvRecord) -> str:
+        """The export's identifier of an enrollment; empty where it has none."""
         header = self.mapped.columns.get("enrollment_id")
-        return line.fields[header[0]].strip() if header else ""
+        return record.fields[header[0]].strip() if header else ""
 
-    def participant(self, line: CsvRecord) -> str | None:
-        """The partner's identifier of the person; None where the file says the student."""
-        return line.fields[self._participant].strip() if self._participant else None
+    def participant_id(self, record: CsvRecord) -> str | None:
+        """The partner's identifier of the person; None where the file names the student."""
+        return record.fields[self._participant_column].strip() if self._participant_column else None
 
-    def _columns(self) -> Iterator[Column]:
-        """The canonical columns; of an exit, only the last day must be there, and who and which if
-        they are mapped.
+    def _canonical_columns(self) -> Iterator[Column]:
+        """The canonical columns of the file.
+
+        Of an exit only the last day is required, and the student and program if they are mapped.
         """
         for column in self.mapped.kind.canonical.columns:
             if self.mapped.holds == "exits":
-                said = column.name in self.mapped.columns or (
-                    column.name == "student_id" and self._participant
+                is_required = column.name in self.mapped.columns or (
+                    column.name == "student_id" and self._participant_column
                 )
-                column = replace(column, required=bool(said) and column.name != "exit_reason")
+                column = replace(
+                    column, required=bool(is_required) and column.name != "exit_reason"
+                )
             yield column
 
     @property
-    def _participant(self) -> str | None:
+    def _participant_column(self) -> str | None:
         headers = self.mapped.columns.get("participant_id")
         return headers[0] if headers else None
 
-    def _cell(self, column: Column) -> tuple[str, Callable[[CsvRecord], Value]]:
-        name, headers = column.name, self.mapped.columns.get(column.name, ())
+    def _reader_for(self, column: Column) -> Callable[[CsvRecord], Value]:
+        """How one canonical column is read from a record.
+
+        What the mapping derives from other columns comes first, then constants, then the column's
+        own header.
+        """
+        name, mapped = column.name, self.mapped
         if name == "organization_id":
-            return name, lambda line: self.mapping.organization_id
-        if name == "student_id" and self._participant:
-            return name, _remembered(self._participant, self._student)
-        if name == "minutes" and "hours" in self.mapped.columns:
-            hours = self.mapped.columns["hours"][0]
-            return name, _remembered(hours, lambda text: _length(hours, text.strip(), 60))
-        if name == "minutes" and "start_time" in self.mapped.columns:
-            return name, self._minutes
-        if name in self.mapped.constants or not headers:
-            constant = convert(replace(column, required=False), self.mapped.constants.get(name))
-            return name, lambda line: constant
-        said = replace(column, name=headers[0])
+            return lambda record: self.mapping.organization_id
+        if name == "student_id" and self._participant_column:
+            return _memoized(self._participant_column, self._student)
+        if name == "minutes" and "hours" in mapped.columns:
+            hours = mapped.columns["hours"][0]
+            return _memoized(hours, lambda text: _duration(hours, text.strip(), 60))
+        if name == "minutes" and "start_time" in mapped.columns:
+            return self._minutes
+        headers = mapped.columns.get(name, ())
+        if name in mapped.constants or not headers:
+            constant = convert(replace(column, required=False), mapped.constants.get(name))
+            return lambda record: constant
+        # Errors name the export's own column.
+        named = replace(column, name=headers[0])
         if len(headers) > 1:
-            return name, lambda line: convert(
-                said, "/".join(line.fields[header].strip() for header in headers)
+            return lambda record: convert(
+                named, "/".join(record.fields[header].strip() for header in headers)
             )
+        return _memoized(headers[0], self._text_reader(name, named))
+
+    def _text_reader(self, name: str, named: Column) -> Callable[[str], Value]:
+        """How the text of a single mapped column is read."""
         if name in ("start_date", "end_date", "date"):
-            return name, _remembered(headers[0], lambda text: self._date(said, text))
+            return lambda text: self._date(named, text)
         if name == "program_id" and self.mapping.programs:
-            return name, _remembered(headers[0], lambda text: self._program(said, text))
+            return lambda text: self._program(named, text)
         if name == "minutes":
-            return name, _remembered(headers[0], lambda text: _length(headers[0], text.strip(), 1))
+            return lambda text: _duration(named.name, text.strip(), 1)
         words = self.mapped.values.get(name)
         if words is None:
-            return name, _remembered(headers[0], lambda text: convert(said, text))
-        return name, _remembered(
-            headers[0], lambda text: convert(said, self._translated(said, words, text))
-        )
+            return lambda text: convert(named, text)
+        return lambda text: convert(named, self._translate(named, words, text))
 
     def _student(self, text: str) -> Value:
         participant = text.strip()
-        header = self._participant or ""
+        header = self._participant_column or ""
         if not participant:
             raise BadValue(header, f"{header} is empty, and a row needs it")
         try:
@@ -386,7 +405,7 @@ class _MappedReader:
             )
         return convert(column, known["program_id"] if known else "")
 
-    def _translated(self, column: Column, words: Mapping[str, str], text: str) -> str:
+    def _translate(self, column: Column, words: Mapping[str, str], text: str) -> str:
         if not text.strip():
             return ""
         try:
@@ -398,23 +417,23 @@ class _MappedReader:
                 "what that means",
             ) from None
 
-    def _minutes(self, line: CsvRecord) -> Value:
+    def _minutes(self, record: CsvRecord) -> Value:
         first, last = self.mapped.columns["start_time"][0], self.mapped.columns["end_time"][0]
-        start, end = line.fields[first].strip(), line.fields[last].strip()
+        start, end = record.fields[first].strip(), record.fields[last].strip()
         if not start and not end:
             return None
-        minutes = _clock(last, end) - _clock(first, start)
+        minutes = _minute_of_day(last, end) - _minute_of_day(first, start)
         if minutes < 0:
             raise BadValue(last, f"{last} is {end!r}, before {first}, which is {start!r}")
         return float(minutes)
 
 
-def _remembered(header: str, read: Callable[[str], Value]) -> Callable[[CsvRecord], Value]:
-    """Reads one column, and no text twice."""
+def _memoized(header: str, read: Callable[[str], Value]) -> Callable[[CsvRecord], Value]:
+    """A reader of one column that converts no text twice."""
     memo: dict[str, Value] = {}
 
-    def cell(line: CsvRecord) -> Value:
-        text = line.fields[header]
+    def cell(record: CsvRecord) -> Value:
+        text = record.fields[header]
         try:
             return memo[text]
         except KeyError:
@@ -426,26 +445,26 @@ def _remembered(header: str, read: Callable[[str], Value]) -> Callable[[CsvRecor
     return cell
 
 
-def _length(header: str, text: str, minutes_each: int) -> float | None:
-    """Minutes; hours may also be written as 1:30."""
-    clock = _HOURS.fullmatch(text) if minutes_each == 60 else None
+def _duration(header: str, text: str, minutes_each: int) -> float | None:
+    """Minutes of a session; hours may also be written as 1:30."""
+    clock = _HOURS_AND_MINUTES.fullmatch(text) if minutes_each == 60 else None
     if clock is not None:
         return 60.0 * int(clock[1]) + int(clock[2])
-    found = convert(
+    amount = convert(
         replace(canonical_table("service_sessions").column("minutes"), name=header), text
     )
-    if not isinstance(found, float):
+    if not isinstance(amount, float):
         return None
-    if not 0 <= found * minutes_each <= _LONGEST_SESSION:
+    if not 0 <= amount * minutes_each <= _MAX_SESSION_MINUTES:
         raise BadValue(header, f"{header} is {text!r}; a session lasts from nothing to a whole day")
-    return found * minutes_each
+    return amount * minutes_each
 
 
-def _clock(header: str, text: str) -> int:
+def _minute_of_day(header: str, text: str) -> int:
     """Minutes after midnight."""
-    found = _CLOCK.search(text)
-    hour, minute = (int(found[1]), int(found[2])) if found else (99, 99)
-    half = found[3].lower() if found and found[3] else None
-    if hour > (12 if half else 23) or minute > 59 or (half and not hour):
+    match = _TIME_OF_DAY.search(text)
+    hour, minute = (int(match[1]), int(match[2])) if match else (99, 99)
+    meridiem = match[3].lower() if match and match[3] else None
+    if hour > (12 if meridiem else 23) or minute > 59 or (meridiem and not hour):
         raise BadValue(header, f"{header} is {text!r}; a time must look like 15:30 or 3:30 PM")
-    return (hour % 12 + 12 * (half == "p") if half else hour) * 60 + minute
+    return (hour % 12 + 12 * (meridiem == "p") if meridiem else hour) * 60 + minute

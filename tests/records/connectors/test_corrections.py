@@ -1,4 +1,4 @@
-"""What was set aside can be handed out, put right, and read again in its place; nothing else
+"""What was quarantined can be handed out, corrected, and read again in its place; nothing else
 changes.
 """
 
@@ -109,7 +109,7 @@ def test_a_line_with_columns_that_are_never_stored_is_put_right_without_them(tmp
         ({"file": "elsewhere.csv"}, "no file 'elsewhere.csv'"),
         ({"file": "../users.csv"}, "no file '../users.csv'"),
         ({"line": "99"}, "no line 99"),
-        ({"line": "2"}, "not the line that was set aside"),
+        ({"line": "2"}, "not the line that was quarantined"),
     ],
 )
 def test_a_correction_of_another_line_is_refused(tmp_path: Path, change: dict[str, str], says: str):
@@ -132,7 +132,7 @@ def test_a_correction_of_another_line_is_refused(tmp_path: Path, change: dict[st
     [
         ({"line": "one"}, "line 2: line is 'one'"),
         ({"raw": "s2,k1,2026-03-02,tardy"}, "line 2: the raw line must still begin"),
-        ({"raw": FORMULA_GUARD + "s2,k1\n2026-03-02,tardy"}, "the raw line was broken in two"),
+        ({"raw": FORMULA_GUARD + "s2,k1\n2026-03-02,tardy"}, "the raw line contains a line break"),
     ],
 )
 def test_a_file_that_was_damaged_in_editing_is_refused_with_its_line(

@@ -102,7 +102,7 @@ def differences(ods: FakeEdFiApi, folder: Path, names: Collection[str] = ()) -> 
         for resource in RESOURCES
         if (not names or resource.name in names)
         and mirrored(folder, resource.name)
-        != {id_: only(body, resource.wanted) for id_, body in ods.state(resource.name).items()}
+        != {id_: only(body, resource.fields) for id_, body in ods.state(resource.name).items()}
     ]
 
 
@@ -308,9 +308,9 @@ def test_after_a_refusal_the_next_fetch_goes_on_where_it_stopped(
         fetch(ods.connector(page_size=1, interventions=True), tmp_path)
     ods.between, before = lambda: None, len(ods.asked)
     with open_mirror(tmp_path) as mirror:
-        assert mirror.synced(STUDENTS)
-        place = mirror.place(ATTENDANCE)["at"]
-    with pytest.raises(SourceRefused, match="is not whole"):
+        assert mirror.sync_state(STUDENTS)
+        place = mirror.resume_point(ATTENDANCE)["at"]
+    with pytest.raises(SourceRefused, match="is incomplete"):
         load(ods.connector(interventions=True), tmp_path, tmp_path / "home")
     fetch(ods.connector(page_size=1, interventions=True), tmp_path)
     assert differences(ods, tmp_path) == []
@@ -326,7 +326,7 @@ def test_a_place_that_the_source_no_longer_knows_is_begun_anew(ods: FakeEdFiApi,
         ods.faults.extend([*[None] * 8, status(418)])
         fetch(ods.connector(page_size=1, only=FEW), tmp_path)
     with open_mirror(tmp_path) as mirror:
-        assert "token" in mirror.place(STUDENTS)["at"]
+        assert "token" in mirror.resume_point(STUDENTS)["at"]
     real = ods.answer
     ods.answer = lambda method, path, params, body: (  # type: ignore[method-assign]
         fake_http_server.Reply({}, 400)
@@ -500,7 +500,7 @@ def test_after_a_first_fetch_only_what_changed_is_asked_for(ods: FakeEdFiApi, tm
     ]
     assert all("minChangeVersion" in asked.params or "pageToken" in asked.params for asked in pages)
     with open_mirror(tmp_path) as mirror:
-        assert mirror.met(STUDENTS) == 1
+        assert mirror.count_seen(STUDENTS) == 1
     assert differences(ods, tmp_path, FEW) == []
 
 
@@ -557,7 +557,7 @@ def test_a_field_that_a_newer_version_reads_is_read_of_the_old_records_too(
     older = ods.connector(only=FEW)
     fewer = {"studentUniqueId": True}
     older.resources = tuple(
-        replace(resource, wanted=fewer) if resource.name == STUDENTS else resource
+        replace(resource, fields=fewer) if resource.name == STUDENTS else resource
         for resource in older.resources
     )
     fetch(older, tmp_path)
@@ -650,7 +650,7 @@ def test_a_source_that_never_holds_still_is_refused_and_the_old_records_serve(
     ods.nightfall()
     ods.between = lambda: insert(ods, Random(ods.version))
     with pytest.raises(
-        SourceUnavailable, match=r"the records kept changing while they were read.*quieter hour"
+        SourceUnavailable, match=r"the records kept changing while they were read.*less busy time"
     ):
         fetch(ods.connector(only=FEW), tmp_path / "mirror")
     assert Snapshot.current(tmp_path / "home").id == before
@@ -880,7 +880,7 @@ def test_a_source_that_gives_the_same_page_for_ever_is_refused(ods: FakeEdFiApi,
             headers={"Total-Count": "9", "Next-Page-Token": "MQ=="},
         )
     )
-    with pytest.raises(SourceRefused, match="the same page again and again"):
+    with pytest.raises(SourceRefused, match="keeps returning the same page"):
         fetch(ods.connector(), tmp_path)
 
 

@@ -123,7 +123,7 @@ def test_after_so_many_tries_the_client_gives_up_and_says_where(server: FakeHttp
         ),
     ):
         client.get("/students")
-    assert len([asked for asked in server.asked if asked.path == "/students"]) == QUICK.tries
+    assert len([asked for asked in server.asked if asked.path == "/students"]) == QUICK.max_attempts
 
 
 def test_a_token_that_ends_between_two_pages_is_replaced_and_no_page_is_lost(
@@ -165,7 +165,7 @@ def test_a_source_that_refuses_its_own_token_is_not_asked_on_and_on(server: Fake
     server.token_counts_for = 0
     with (
         server.client() as client,
-        pytest.raises(RequestRefused, match=r"refuses a token that it has just given"),
+        pytest.raises(RequestRefused, match=r"rejected a token it just issued"),
     ):
         client.get("/students")
     assert len(server.asked) == 2

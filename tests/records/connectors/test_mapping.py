@@ -94,7 +94,7 @@ def test_the_example_in_the_documents_is_a_mapping():
             '"MM/DD/YYYY", "YYYY-MM-DD"',
             '"MM/DD/YYYY", "DD/MM/YYYY"',
             10,
-            "one text would be read as two days",
+            "the same text could mean two dates",
         ),
         ('"MM/DD/YYYY", "YYYY-MM-DD"', '"%m/%d/%Y"', 10, "is written like MM/DD/YYYY"),
         ('"MM/DD/YYYY", "YYYY-MM-DD"', '"MM/MM/YYYY"', 10, "is written like MM/DD/YYYY"),
@@ -102,7 +102,7 @@ def test_the_example_in_the_documents_is_a_mapping():
             'start_date = "Enrollment Date"\n',
             "",
             12,
-            "enrollments need start_date, and no column says it",
+            "enrollments need start_date, and no column is mapped to it",
         ),
         (
             'end_date = "Exit Date"',
@@ -143,7 +143,7 @@ def test_the_example_in_the_documents_is_a_mapping():
             '[file.constants]\nprogram_id = "p1"',
             '[file.constants]\nstudent_id = "s1"',
             38,
-            "the same for every row",
+            "end_date cannot be a constant",
         ),
         (
             '[file.constants]\nprogram_id = "p1"',
@@ -219,7 +219,7 @@ def test_an_apricot_export_is_proposed_whole_and_the_draft_is_a_mapping(tmp_path
     assert {one.header: one.why for one in enrollments.columns}[
         "SSN"
     ] == "never stored (social security number)"
-    assert sessions.session == (
+    assert sessions.session_key == (
         "Record ID",
         "Participant ID",
     ), "one record of a group stands on several rows"

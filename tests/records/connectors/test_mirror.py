@@ -34,14 +34,17 @@ def test_an_unfinished_pass_goes_on_from_its_last_page_after_the_process_is_gone
         mirror.begin("students", {"page": 1}, sweeps=True)
         mirror.take_page("students", [("a", {"n": 1})], {"page": 2})
     with open_mirror(tmp_path) as mirror:
-        assert mirror.place("students") == {"page": 2}
-        assert mirror.synced("students") is None
-        assert mirror.unfinished(["students"]) == ["students"]
+        assert mirror.resume_point("students") == {"page": 2}
+        assert mirror.sync_state("students") is None
+        assert mirror.incomplete_resources(["students"]) == ["students"]
         mirror.take_page("students", [("b", {"n": 2})], {"page": 3})
         mirror.finish("students", {"newest": 9})
     with open_mirror(tmp_path) as mirror:
-        assert (mirror.place("students"), mirror.synced("students")) == (None, {"newest": 9})
-        assert mirror.unfinished(["students", "grades"]) == ["grades"]
+        assert (mirror.resume_point("students"), mirror.sync_state("students")) == (
+            None,
+            {"newest": 9},
+        )
+        assert mirror.incomplete_resources(["students", "grades"]) == ["grades"]
         assert held(mirror) == {"a": {"n": 1}, "b": {"n": 2}}
 
 
@@ -50,7 +53,7 @@ def test_a_sweep_forgets_what_it_did_not_meet_and_a_delta_only_what_was_deleted(
         for sweeps, page, deleted in [(True, "abc", ""), (False, "b", "c"), (True, "ad", "")]:
             mirror.begin("students", {}, sweeps=sweeps)
             mirror.take_page("students", [(id_, {"in": page}) for id_ in page], {}, deleted=deleted)
-            assert mirror.met("students") == len(page)
+            assert mirror.count_seen("students") == len(page)
             mirror.finish("students", {})
             if not sweeps:
                 assert held(mirror) == {"a": {"in": "abc"}, "b": {"in": "b"}}
@@ -66,9 +69,13 @@ def test_a_pass_over_one_resource_leaves_the_others_alone(tmp_path: Path):
         mirror.begin("students", {}, sweeps=True)
         mirror.finish("students", {})
         assert held(mirror, "grades") == {"a": {"of": "grades"}}
-        mirror.note_refused("grades", {"visa": "immigration or migrant status"})
-        mirror.keep_only(["students"])
-        assert (held(mirror, "grades"), mirror.synced("grades"), mirror.refused()) == ({}, None, [])
+        mirror.record_dropped_fields("grades", {"visa": "immigration or migrant status"})
+        mirror.drop_other_resources(["students"])
+        assert (held(mirror, "grades"), mirror.sync_state("grades"), mirror.dropped_fields()) == (
+            {},
+            None,
+            [],
+        )
 
 
 @settings(max_examples=40, deadline=None)

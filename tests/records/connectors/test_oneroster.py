@@ -407,7 +407,7 @@ def test_a_load_of_changes_killed_at_any_moment_leaves_what_was_kept_or_what_com
 def kept_in(home: Path) -> list[str]:
     """What the mirror of a home holds, whole or not."""
     with open_mirror(home / "sources" / "oneroster") as mirror:
-        assert mirror.unfinished(("users.csv", "roles.csv", "results.csv")) == []
+        assert mirror.incomplete_resources(("users.csv", "roles.csv", "results.csv")) == []
         return [mirror.fingerprint(file) for file in ("users.csv", "roles.csv", "results.csv")]
 
 

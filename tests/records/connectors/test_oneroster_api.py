@@ -193,7 +193,8 @@ def test_once_a_week_everything_is_read_whatever_the_source_says_of_changes(
         for resource in RESOURCES:
             mirror.begin(resource.name, None, sweeps=False)
             mirror.finish(
-                resource.name, mirror.synced(resource.name) | {"swept": "2026-01-01T00:00:00.000Z"}
+                resource.name,
+                mirror.sync_state(resource.name) | {"swept": "2026-01-01T00:00:00.000Z"},
             )
     made = roster()
     made["users.csv"]["s1"]["familyName"] = "Renamed"
@@ -328,7 +329,7 @@ def test_a_source_that_never_holds_still_is_refused_plainly(tmp_path: Path):
             SourceUnavailable, match=r"students: it changed each time .* does not say how many"
         ):
             fetch(server.connector(2), tmp_path)
-        with pytest.raises(SourceRefused, match="is not whole"):
+        with pytest.raises(SourceRefused, match="is incomplete"):
             loaded(server, tmp_path, tmp_path / "home")
 
 

@@ -415,7 +415,7 @@ def test_the_client_posts_to_no_other_path(path: str, server: FakePowerSchool): 
         server.client() as client,
         pytest.raises(ValueError, match="is not the path of a PowerQuery"),
     ):
-        client.query(path, body={"after": 0})
+        client.post_query(path, body={"after": 0})
     assert server.asked == []
 
 
@@ -453,7 +453,7 @@ def test_the_plugin_has_the_queries_and_columns_that_are_read(server: FakePowerS
         for name, query in server.queries.items()
     }
     assert takes == {
-        query.name: {"after", "changed_since"} if query.tells_changes else {"after"}
+        query.name: {"after", "changed_since"} if query.supports_changed_since else {"after"}
         for query in QUERIES
     }
 

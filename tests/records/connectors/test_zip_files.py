@@ -21,7 +21,7 @@ from records.connectors.protocol import SourceRefused
 from records.connectors.zip_files import UnpackLimits, open_source_folder
 from records.loading.load import load
 
-SMALL = UnpackLimits(files=5, bytes=300_000, ratio=50, ratio_from=1_000)
+SMALL = UnpackLimits(max_files=5, max_bytes=300_000, max_ratio=50, ratio_applies_from_bytes=1_000)
 USERS = "sourcedId,role,givenName,familyName,grades,orgSourcedIds\nu1,student,Ada,Green,05,k1\n"
 
 
