@@ -294,7 +294,7 @@ def test_a_group_that_is_only_reported_is_judged_never_counts_and_takes_nothing_
 
 @pytest.mark.parametrize(
     ("answer", "fails", "unsure", "counts"),
-    product(Verdict, Consequence, (ASKS, SHOWS), (True, False)),
+    list(product(Verdict, Consequence, (ASKS, SHOWS), (True, False))),
 )
 def test_what_follows_is_what_the_policy_says_of_the_answer(answer, fails, unsure, counts):
     expected = {PASS: SHOWS, FAIL: fails, CANNOT_TELL: unsure}[answer] if counts else SHOWS
