@@ -291,7 +291,7 @@ def test_a_revocation_lasts_until_it_is_taken_back_with_a_reason(database: Datab
     for again in (first, second):
         with pytest.raises(AgreementError, match="was revoked on 2026-04-17"):
             save_agreement(database, again)
-    with pytest.raises(AgreementError, match="say why"):
+    with pytest.raises(AgreementError, match="give a reason"):
         reinstate(database, second, officer, "  ", now)
     with pytest.raises(AgreementError, match="needs a higher version"):
         reinstate(database, first, officer, "A mistake", now)
