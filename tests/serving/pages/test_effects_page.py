@@ -59,9 +59,7 @@ def test_the_district_reads_figures_with_what_must_stand_beside_them(site: TestS
         "gained 4.3 points more than similar students who did not (between 3.0 and 5.6 points more)"
         in gain
     )
-    assert (
-        "An unrecorded factor would have to be at least" in gain and "naive comparison" in gain
-    )
+    assert "An unrecorded factor would have to be at least" in gain and "naive comparison" in gain
     assert "Fewest sessions (up to 5)" in gain and '+6.0 <span class="ends">(+5.0 to +7.0)' in gain
     assert "31" not in gain, "the most that one student received"
     assert "gained 2.0 points less" in loss and "What the program costs is not on record." in loss
