@@ -45,8 +45,8 @@ MODERATE_PSI, MAJOR_PSI = 0.1, 0.25
 FALSE_ALARM_RATE = 0.05
 """Largest probability that a day on which nothing changed shows a change of any feature."""
 MIN_EXPECTED_COUNT = 30
-"""Students that a cell must be expected to hold now: with fewer, the chi-square approximation fails,
-and a number too small to be published would decide."""
+"""Students that a cell must be expected to hold now: with fewer, the chi-square approximation
+fails, and a number too small to be published would decide."""
 
 
 class DriftLevel(StrEnum):

@@ -350,10 +350,10 @@ def test_drift_of_a_version_is_written_once_and_read_back(
         (NOW.day, DriftLevel.AS_BEFORE),
         (date(2026, 2, 11), DriftLevel.UNKNOWN),
     ]
-    assert "did not learn from this place" in found.days[1].cannot_tell
+    assert "no training data for this point" in found.days[1].cannot_tell
     assert (
         found.outcome is PredictionCheck.UNKNOWN
-        and "what counts as progress was changed" in found.why_not
+        and "definition of progress has changed" in found.why_not
     )
     assert not found.train_anew and newest_drift_report(home) == found
     assert compute_drift_report(snapshot, made, home, AT.replace(hour=12)) == found
