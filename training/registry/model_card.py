@@ -146,7 +146,8 @@ def card_text(facts: JsonObject) -> str:
         "### Overlap",
         (
             "Evaluated episodes by the probability that past practice gave to what the policy"
-            " chooses, to the nearest ten; a dash marks suppressed counts (fewer than ten students)."
+            " chooses, to the nearest ten; a dash marks suppressed counts (fewer than ten"
+            " students)."
         ),
         overlap_table(evaluation["overlap"]),
         "### Calibration",
@@ -229,11 +230,11 @@ def _evaluation(evaluation: JsonObject) -> str:
     return "\n\n".join(
         [
             (
-                "A holdout model trained on the earlier decision days was evaluated on the later ones,"
-                f" {evaluation['first_day']} to {evaluation['last_day']}:"
+                "A holdout model trained on the earlier decision days was evaluated on the later"
+                f" ones, {evaluation['first_day']} to {evaluation['last_day']}:"
                 f" {format_count(published_count(evaluation['episodes']))} episodes, in"
-                f" {format_count(published_count(evaluation['places']))} of which past practice gave"
-                " a support. Values are progress points per episode."
+                f" {format_count(published_count(evaluation['places']))} of which past practice"
+                " gave a support. Values are progress points per episode."
             ),
             _table(
                 ("figure", "same capacity", "no capacity limit"),

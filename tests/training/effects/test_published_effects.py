@@ -175,7 +175,7 @@ def test_a_file_that_was_changed_is_not_believed_and_is_named(tmp_path: Path, ch
     report = report_of(program(effect_of(2, 1, 3)))
     file = write_effects(report, tmp_path)
     file.write_text(change(file.read_text()))
-    with pytest.raises(EffectFileCorrupt, match=r"snapshot\.json is not as it was written"):
+    with pytest.raises(EffectFileCorrupt, match=r"snapshot\.json is damaged"):
         read_effects(tmp_path, "snapshot")
     write_effects(report, tmp_path)
     assert read_effects(tmp_path, "snapshot") == report, "the command writes it anew"
