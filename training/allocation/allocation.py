@@ -1,5 +1,4 @@
-"""Limited openings across a caseload: who gets which support, so that all together gain most, and
-who waits.
+"""Limited openings across a caseload: who gets which support, and who waits.
 
 The best plan is an exact minimum-cost flow from students through supports. The greedy plan next to
 it (the pair with the most to gain first, or the students in a given order) lets a page show who
@@ -71,9 +70,7 @@ class Assignment(NamedTuple):
 
 
 class AssignmentChange(NamedTuple):
-    """What one student gets in the greedy and in the best plan, and the difference in progress
-    points.
-    """
+    """What one student gets in the greedy and in the best plan, and the difference in points."""
 
     student: str
     greedy: tuple[Assignment, ...]
@@ -120,8 +117,9 @@ class Allocation:
 
     @property
     def gain(self) -> float:
-        """Progress points of the best plan beyond the greedy one: negative only where floors cost
-        more.
+        """Progress points of the best plan beyond the greedy one.
+
+        Negative only where floors cost more.
         """
         return self.best.total - self.greedy.total
 
@@ -222,9 +220,7 @@ def allocate(
 
 
 def benefit_matrix(table: pd.DataFrame) -> pd.DataFrame:
-    """`benefits` for `allocate` from rows of (student_id, support, benefit), as
-    `training.ranking.suggestions` makes them.
-    """
+    """`benefits` for `allocate` from the table of `training.ranking.suggestions.Suggestions`."""
     return table.pivot(index="student_id", columns="support", values="benefit")
 
 
@@ -397,8 +393,9 @@ def _solve(value: FloatArray, limits: _Limits, face: _Solution | None = None) ->
 def _greedy(
     arcs: _Arcs, capacity: Mapping[str, int], most_each: int, order: Sequence[str] | None
 ) -> BoolArray:
-    """The arcs of the greedy plan: by turn if there is an order, then the greatest benefit first,
-    then by student and support.
+    """The arcs of the greedy plan.
+
+    By turn if there is an order, then the greatest benefit first, then by student and support.
     """
     turn_by_student = {student: turn for turn, student in enumerate(order or ())}
     turn = np.array([turn_by_student.get(student, 0) for student in arcs.students], dtype=np.intp)

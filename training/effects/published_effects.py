@@ -1,5 +1,4 @@
-"""The published effects of programs, as one file a snapshot: rounded aggregates without small
-numbers.
+"""The published effects of programs: rounded aggregates, one file a snapshot.
 
 `home/effects/<snapshot>.json` holds them with digests of everything they were made of. A file is
 never changed: with other costs, a new one takes its place and the old one is kept under another
@@ -101,9 +100,7 @@ class DosageBand:
 
 @dataclass(frozen=True)
 class PublishedEffect:
-    """One program, as it may be published. `verdict` holds for all programs at once, by
-    `p_adjusted`.
-    """
+    """One program as published; `verdict` holds for all programs at once, by `p_adjusted`."""
 
     program_id: str
     organization_id: str
@@ -226,9 +223,7 @@ def publish_effects(
 
 
 def write_effects(report: EffectReport, home: Path) -> Path:
-    """Write the file atomically. An earlier one of the snapshot with other inputs is kept under
-    another name.
-    """
+    """Write the file atomically; an earlier one with other inputs is kept under another name."""
     file = _file(home, report.inputs.snapshot_id)
     try:
         earlier = read_effects(home, report.inputs.snapshot_id)
@@ -336,9 +331,7 @@ def _figures(effect: Effect, served: int | None) -> EffectFigures:
 
 
 def _amounts(program: ProgramEffect) -> tuple[DosageBand, ...]:
-    """The bands of amounts received; none without an estimate, as a limit might be one student's
-    own.
-    """
+    """The bands of amounts received; none without an estimate, as limits might identify."""
     if program.effect.estimate is None:
         return ()
     hidden = suppressed_parts({band.name: band.effect.served for band in program.dosage}, SMALLEST)

@@ -1,4 +1,4 @@
-"""Drift: do students resemble those a model was trained on, and did its predictions come true?
+"""Drift: do students resemble those of training, and did predictions come true?
 
 Features are compared with those of the same point in the school year (40th, 75th or 110th school
 day), so that a season does not look like a change. The measure is the population stability index
@@ -85,9 +85,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class SchoolDayReference:
-    """One point in the school year: the rounded number of students, and each feature's
-    distribution.
-    """
+    """One point in the school year: the rounded number of students and each distribution."""
 
     students: int
     features: Mapping[str, Distribution]
@@ -118,9 +116,7 @@ _REFERENCE = TypeAdapter(DriftReference)
 
 @dataclass(frozen=True)
 class LargestShift:
-    """Where a distribution moved most: the shares above a value, among students with the feature
-    known.
-    """
+    """Where a distribution moved most: shares above a value, among students with a known value."""
 
     above: float
     then: float
@@ -222,8 +218,7 @@ class Quintile:
 
 @dataclass(frozen=True)
 class RealizedBenefit:
-    """Predicted and realized benefit of each student's best support, in progress points, doubly
-    robust.
+    """Predicted and realized benefit of students' best supports, in progress points.
 
     Attributes:
         days: the decision days.
@@ -389,9 +384,7 @@ def _distribution(values: FloatArray, coarse: FloatArray, first: NDArray[np.bool
 
 
 def _join_small_cells(edges: list[float], sizes: list[float], least: float) -> None:
-    """Join cells in place, each with its smaller neighbor, until each has `least` or one is
-    left.
-    """
+    """Join cells in place with their smaller neighbor, until each has `least` or one is left."""
     while len(sizes) > 1 and min(sizes) < least:
         smallest = sizes.index(min(sizes))
         is_last = smallest == len(sizes) - 1
@@ -402,9 +395,7 @@ def _join_small_cells(edges: list[float], sizes: list[float], least: float) -> N
 
 
 def _merged_for(then: Distribution, now: int) -> Distribution:
-    """The distribution in cells that `now` students would fill; one with a suppressed cell is
-    unchanged.
-    """
+    """The distribution in cells that `now` students would fill, if none is suppressed."""
     if None in then.shares or not then.shares:
         return then
     edges, shares = list(then.edges), [float(share or 0.0) for share in then.shares]
@@ -415,8 +406,9 @@ def _merged_for(then: Distribution, now: int) -> Distribution:
 def _expected_and_actual(
     then: Distribution, counts: NDArray[np.intp], students: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Shares expected from training and shares now, by cell and last of missing values, shape
-    (cells + 1,); each adds up to one.
+    """Shares expected from training and shares now, by cell and last of missing values.
+
+    Both have the shape (cells + 1,) and add up to one.
 
     Small numbers must not decide, nor may the index show what is suppressed:
 
@@ -472,9 +464,7 @@ def _largest_shift(then: Distribution, now: FloatArray) -> LargestShift | None:
 def _slope(
     predicted: FloatArray, realized: FloatArray, clusters: NDArray[np.object_]
 ) -> Estimate | None:
-    """The least-squares slope of realized on predicted benefit, with a clustered interval from its
-    influence function.
-    """
+    """The least-squares slope of realized on predicted benefit, with a clustered interval."""
     centered = predicted - predicted.mean()
     variance = float((centered**2).mean())
     if variance < 1e-12:

@@ -88,9 +88,7 @@ class EvaluationSet:
         return float(self.reward.std(ddof=1))
 
     def choices(self, ranker: BenefitRanker, programs: pd.DataFrame, places: int | None) -> Actions:
-        """The action the ranker would choose for each episode, an index as in `taken`, shape
-        (n,).
-        """
+        """The action the ranker would choose for each episode, as in `taken`, shape (n,)."""
         actions = choose_actions(ranker, self.episodes.features, programs, places)
         # The ranker numbers its own supports, which may be fewer and in another order.
         index_here: Actions = np.array(
@@ -105,9 +103,7 @@ class EvaluationSet:
         )
 
     def published(self, count: float) -> int | None:
-        """A number of episodes as it may be published: None where fewer than ten students may be
-        behind it.
-        """
+        """A number of episodes to publish: None where fewer than ten students may be behind it."""
         return published_count(int(count) if count >= SMALLEST_CELL * len(self.days) else 0)
 
 
@@ -227,8 +223,7 @@ def evaluate(evaluated: EvaluationSet, ranker: BenefitRanker, programs: pd.DataF
 def evaluate_on_later_days(
     episodes: Episodes, ranker: BenefitRanker, programs: pd.DataFrame, seed: int = 0
 ) -> Evaluation:
-    """Train `ranker` on the earlier two thirds of the decision days and evaluate it on the later
-    ones.
+    """Train `ranker` on the earlier two thirds of the decision days, evaluate it on the later.
 
     Raises:
         NotEnoughEvidence: there are too few decision days, or nobody received a support on the
@@ -270,16 +265,13 @@ def distinct_days(decision_date: pd.Series) -> list[date]:
 
 
 def overlap_rows(evaluated: EvaluationSet, actions: Actions) -> Iterator[Row]:
-    """How likely past practice was to choose what the policy does: episodes by action and range of
-    propensity.
-    """
+    """Episodes by the policy's action and the propensity that past practice gave to it."""
     for row in overlap_histogram(actions, evaluated.propensity).rows((NONE, *evaluated.supports)):
         yield row | {"episodes": evaluated.published(float(row["episodes"]))}
 
 
 def calibration_rows(evaluated: EvaluationSet, ranker: BenefitRanker) -> Iterator[Row]:
-    """The predicted benefit of each student's best support and the realized one, doubly robust, by
-    fifths of the former.
+    """Predicted and realized benefit of students' best supports, by fifths of the former.
 
     No row where a fifth would stand for fewer than ten students.
     """
@@ -303,9 +295,7 @@ def calibration_rows(evaluated: EvaluationSet, ranker: BenefitRanker) -> Iterato
 def best_support_benefits(
     evaluated: EvaluationSet, ranker: BenefitRanker
 ) -> tuple[FloatArray, FloatArray]:
-    """The predicted benefit of each student's best support and its pseudo-outcome, shape (n,)
-    each.
-    """
+    """Predicted benefit and pseudo-outcome of each student's best support, shape (n,) each."""
     benefits = ranker.benefits(evaluated.episodes.features)
     means = np.column_stack([benefits[name].mean for name in ranker.supports_])
     index_here = np.array([evaluated.supports.index(name) for name in ranker.supports_])
@@ -316,8 +306,7 @@ def best_support_benefits(
 def importance_rows(
     ranker: BenefitRanker, features: pd.DataFrame, families: Mapping[str, str], rows: int = 300
 ) -> list[Row]:
-    """Mean absolute SHAP contribution to a support's benefit by family of features, in progress
-    points.
+    """Mean absolute SHAP contribution to a support's benefit by family, in progress points.
 
     Args:
         ranker: fitted.
@@ -350,9 +339,7 @@ def published_count(students: int) -> int | None:
 
 
 def nan_to_none(value: Any) -> Any:
-    """A value as strict JSON can hold it: None for NaN and infinity, lists for tuples, at every
-    depth.
-    """
+    """A value as strict JSON can hold it: None for NaN and infinity, lists for tuples."""
     if isinstance(value, Mapping):
         return {name: nan_to_none(item) for name, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -1,6 +1,4 @@
-"""A model's plots as SVG, drawn when it is trained: overlap, calibration, importance. They show no
-more than its card.
-"""
+"""A model's plots as SVG: overlap, calibration, importance. They show no more than its card."""
 
 from __future__ import annotations
 

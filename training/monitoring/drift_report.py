@@ -242,9 +242,7 @@ def _existing_report(home: Path, version: int, snapshot_id: str) -> DriftReport 
 
 
 def _days_after(snapshot: Snapshot, after: date) -> tuple[list[DecisionDay], DecisionDay | None]:
-    """The decision days after this one that the records have reached, and the next one they have
-    not.
-    """
+    """The decision days after this one that the records have reached, and the next one."""
     planned, latest = calendar_decision_days(snapshot), snapshot.latest_date()
     reached = [decision for decision in planned if after < decision.day <= latest]
     coming = [decision for decision in planned if decision.day > latest]

@@ -40,9 +40,7 @@ CHALLENGER_FIRST = "the challenger's first choice"
 
 @dataclass(frozen=True)
 class FirstSlotPolicy:
-    """One way to fill the first place: its value in progress points, and the difference from
-    `BEST_FIRST`.
-    """
+    """One way to fill the first place: its value, and the difference from `BEST_FIRST`."""
 
     name: str
     value: Estimate
@@ -51,8 +49,9 @@ class FirstSlotPolicy:
 
 @dataclass(frozen=True)
 class ExplorationValue:
-    """`lists` of `students` were open to a draw and have a known outcome; no orders where these are
-    too few.
+    """The value of each policy on `lists` of `students` that were open to a draw.
+
+    Only lists with a known outcome count; there are no orders where these are too few.
     """
 
     lists: int
@@ -102,8 +101,9 @@ def progress_after(snapshot: Snapshot, outcome: OutcomeDefinition, day: date) ->
 
 
 class _Draws(NamedTuple):
-    """Probabilities of each support to stand first, shape (lists, supports): as drawn, and by
-    policy; and which one stood first, shape (lists,).
+    """Probabilities of each support to stand first, and which one did.
+
+    Shape (lists, supports), as drawn and by policy; `first` has the shape (lists,).
     """
 
     drawn: FloatArray

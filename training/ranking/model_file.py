@@ -32,9 +32,7 @@ class InvalidModelFile(UserError, ValueError):
 
 @dataclass(frozen=True)
 class RankerModel:
-    """A loaded ranker. `manifest` describes its training: snapshot, catalog, decision days,
-    episodes.
-    """
+    """A loaded ranker; `manifest` describes its training (snapshot, catalog, days, episodes)."""
 
     ranker: BenefitRanker
     manifest: Mapping[str, Any]
@@ -103,9 +101,7 @@ def read_model(file: Path, sha256: str) -> RankerModel:
 
 
 def _canary_benefits(ranker: BenefitRanker) -> dict[str, list[float]]:
-    """Benefits of artificial students: all features at a few levels, then each data category
-    missing in turn.
-    """
+    """Benefits of artificial students: some levels, then each data category missing in turn."""
     names = ranker.feature_names_
     rows = [[level] * len(names) for level in _CANARY_LEVELS]
     for category in sorted({FEATURES_BY_NAME[name].category for name in names}):

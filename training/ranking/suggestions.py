@@ -58,8 +58,7 @@ class Suggestions:
 
 
 def eligible_supports(records: ScopedRecords, as_of: date, supports: Sequence[str]) -> pd.DataFrame:
-    """Which supports are open: a program serves the grade, and the student is not in one of that
-    support already.
+    """Which supports are open: a program serves the grade, and none of the kind is received yet.
 
     Returns:
         bool, students x supports. Only what the scope shows of a student's services counts.
@@ -77,9 +76,7 @@ def eligible_supports(records: ScopedRecords, as_of: date, supports: Sequence[st
 
 
 def active_enrollments(records: ScopedRecords, programs: pd.DataFrame, as_of: date) -> pd.DataFrame:
-    """Enrollments in programs with a support that are active on the day, with `support`, as far as
-    the scope shows them.
-    """
+    """Enrollments with a `support` that are active on the day, as far as the scope shows them."""
     services = records.frame(ServiceEnrollments.TABLE).merge(
         programs[[Programs.PROGRAM_ID, Programs.SUPPORT]], on=Programs.PROGRAM_ID
     )
@@ -150,8 +147,7 @@ def choose_actions(
 
 
 def suggest(ranker: BenefitRanker, features: pd.DataFrame, allowed: pd.DataFrame) -> Suggestions:
-    """The ranked supports of each student in `features` (index student_id) among those that are
-    `allowed` (same index).
+    """The ranked supports of each student in `features` among those that are `allowed`.
 
     Args:
         ranker: fitted.

@@ -1,5 +1,4 @@
-"""What a model is made from: the hashes of the records, the feature catalog, the outcome and the
-code.
+"""What a model is made from: hashes of records, feature catalog, outcome and code.
 
 Two trainings with equal provenance and parameters give equal models, so a nightly one may be
 skipped.
@@ -53,9 +52,7 @@ def current_provenance(snapshot: Snapshot, outcome: OutcomeDefinition) -> Proven
 
 
 def git_commit(checkout: Path) -> str:
-    """The commit of a checkout, read from git's own files, so that git need not be installed; else
-    "".
-    """
+    """The commit of a checkout, read from git's own files (git need not be installed), or ""."""
     folder = checkout / ".git"
     try:
         if folder.is_file():

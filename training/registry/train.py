@@ -50,9 +50,7 @@ FoldsBy = Literal["student", "school"]
 
 @dataclass(frozen=True)
 class _Fit:
-    """One training run: what went in, the model and its holdout clone, and the clone's
-    evaluation.
-    """
+    """One training run: its inputs, the model, the holdout clone and the clone's evaluation."""
 
     outcome: OutcomeDefinition
     episodes: Episodes
@@ -161,8 +159,9 @@ def recipe_digest(
     folds_by: FoldsBy = "student",
     without: Sequence[str] = (),
 ) -> str:
-    """The digest of all that would decide what a model trained now is: the code itself, not its
-    commit. Arguments as for `train`.
+    """The digest of all that would decide what a model trained now is.
+
+    It covers the code itself, not its commit. Arguments as for `train`.
     """
     provenance = asdict(current_provenance(snapshot, OutcomeDefinition.of(home)))
     del provenance["commit"]
