@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import coo_array, csr_array, vstack
 
-from training.estimation.arrays import BoolArray, FloatArray
-
+FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.intp]
+BoolArray = NDArray[np.bool_]
 RESOLUTION = 1e-6
 """Progress points below which two benefits are equal: the costs of the linear program are whole
 numbers of these."""

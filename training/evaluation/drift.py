@@ -237,7 +237,9 @@ class RealizedBenefit:
 
     @property
     def verdict(self) -> PredictionCheck:
-        """Less where the 95% interval of the level lies below the prediction, or that of the slope
+        """How the realized benefit compares with the prediction.
+
+        Less where the 95% interval of the level lies below the prediction, or that of the slope
         below one: each happens by chance in one of forty cases. Unknown where the interval of the
         level includes no benefit at all.
         """
