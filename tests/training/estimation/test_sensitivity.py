@@ -28,10 +28,10 @@ def test_a_risk_ratio_has_the_e_value_of_the_published_tables(ratio: float, prin
 
 
 def test_a_difference_of_means_is_standardised_first():
-    found = e_value(Estimate(3.0, 1.2, 4.8), 6.0)
+    strength = e_value(Estimate(3.0, 1.2, 4.8), 6.0)
     point, limit = math.exp(0.91 * 0.5), math.exp(0.91 * 0.2)
-    assert found.point == pytest.approx(point + math.sqrt(point * (point - 1)))
-    assert found.limit == pytest.approx(limit + math.sqrt(limit * (limit - 1)))
+    assert strength.point == pytest.approx(point + math.sqrt(point * (point - 1)))
+    assert strength.limit == pytest.approx(limit + math.sqrt(limit * (limit - 1)))
 
 
 @given(intervals, deviations)
@@ -47,8 +47,8 @@ def test_harm_and_help_of_one_size_are_as_hard_to_explain_away(
 def test_the_end_of_the_interval_is_never_harder_to_explain_away_than_the_point(
     estimate: Estimate, deviation: float
 ):
-    found = e_value(estimate, deviation)
-    assert 1.0 <= found.limit <= found.point * (1 + 1e-12)
+    strength = e_value(estimate, deviation)
+    assert 1.0 <= strength.limit <= strength.point * (1 + 1e-12)
 
 
 @given(intervals, deviations)
