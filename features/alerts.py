@@ -1,5 +1,4 @@
-"""Early alerts: the rules of `alerts.toml` over the same features, each with the source of its
-threshold.
+"""Early alerts: the rules of `alerts.toml`, each with the source of its threshold.
 
 An alert needs only what the viewer may see: where a category is out of scope its feature is
 missing, and a rule over a missing feature raises nothing.

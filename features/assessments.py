@@ -1,5 +1,4 @@
-"""Features of test results: each test against the same student's previous one, never against other
-students."""
+"""Features of test results, each compared with the same student's previous one."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Attendance features, from the school days of each student's own school and what was recorded on
-them.
+"""Attendance features, from the school days of each student's own school.
 
 A school day without an entry counts as attended. Days are counted back from the last one up to
 `as_of`, which is 1.
@@ -172,8 +171,7 @@ def _longest_runs(absences: TableExpr) -> TableExpr:
 
 
 def _stays(records: ScopedRecords, as_of: Day) -> TableExpr:
-    """One row a student: the latest enrollment up to `as_of`, with the first entry of its school
-    year."""
+    """One row a student: the latest enrollment up to `as_of`, with its year's first entry."""
     enrollments = table(records, SchoolEnrollments.TABLE)
     entry_date = enrollments[SchoolEnrollments.ENTRY_DATE]
     enrollments = enrollments.filter(entry_date <= date_of(as_of))

@@ -1,5 +1,7 @@
-"""Features of discipline incidents: shown where granted, and read by a model only where a district
-opts in."""
+"""Features of discipline incidents.
+
+They are shown where granted, and read by a model only where a district opts in.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,7 @@ _YEAR, _RECENT = timedelta(days=365), timedelta(days=60)
 
 
 def behavior(records: ScopedRecords, as_of: Day) -> TableExpr:
-    """One row a student with an incident in the 365 days up to `as_of`: incidents in 60 and in 365
-    days, and days out of class.
-    """
+    """One row a student with an incident in the 365 days up to `as_of`."""
     incidents = table(records, BehaviorIncidents.TABLE)
     day = incidents[BehaviorIncidents.DATE]
     incidents = incidents.filter(day <= date_of(as_of), day > date_of(as_of - _YEAR))

@@ -1,7 +1,7 @@
-"""One row a student from what a scope lets through, as of a day.
+"""The feature table: one row a student, from what a scope shows, as of a day.
 
-Computed from `ScopedRecords` alone: what may not be seen is missing before a number is worked out
-of it. Records dated after `as_of` change nothing.
+It is computed from `ScopedRecords` alone: what may not be seen is missing before anything is
+computed. Records dated after `as_of` change nothing.
 """
 
 from __future__ import annotations
@@ -11,22 +11,24 @@ import json
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from features.assessments import assessments
 from features.attendance import attendance, grade_level
 from features.behavior import behavior
 from features.catalog import CATALOG, catalog_hash
+from features.expressions import TableExpr
 from features.grades import gradebook, grades
 from features.services import active_programs, recent_sessions
 from records.access.scoped_records import ScopedRecords
+from records.canonical.columns import Students
 from records.canonical.schema import Category
 from records.system.files import write_atomic
 
-FAMILIES: tuple[Callable[[ScopedRecords, date], Any], ...] = (
+FAMILIES: tuple[Callable[[ScopedRecords, date], TableExpr], ...] = (
     grade_level,
     attendance,
     grades,
@@ -41,30 +43,36 @@ FAMILIES: tuple[Callable[[ScopedRecords, date], Any], ...] = (
 def build_features(records: ScopedRecords, as_of: date) -> pd.DataFrame:
     """Features of every student in `records`.
 
+    Args:
+        records: as a scope shows them.
+        as_of: the day; later records are not read.
+
     Returns:
         float64 columns in catalog order, indexed by `student_id`, sorted. NaN where the category is
         out of scope for that student or nothing is on record.
     """
-    index = pd.Index(records.students, name="student_id", dtype=object)
-    found: dict[str, pd.Series] = {}
+    index = pd.Index(records.students, name=Students.STUDENT_ID, dtype=object)
+    computed: dict[str, pd.Series] = {}
     for family in FAMILIES:
-        frame = records.ask(family, as_of).set_index("student_id")
+        frame = records.ask(family, as_of).set_index(Students.STUDENT_ID)
         for name in frame.columns:
-            found[name] = frame[name].astype("float64").reindex(index)
-    seen = _visible(records)
+            computed[name] = frame[name].astype("float64").reindex(index)
+    is_visible = _visibility(records)
     columns = {}
     for feature in CATALOG:
-        values = found[feature.name].to_numpy(dtype="float64", copy=True)
+        values = computed[feature.name].to_numpy(dtype="float64", copy=True)
         if feature.default is not None:
             values[np.isnan(values)] = feature.default
-        values[~seen[feature.category]] = np.nan
+        values[~is_visible[feature.category]] = np.nan
         columns[feature.name] = values
     return pd.DataFrame(columns, index=index, dtype="float64")
 
 
 def write_features(records: ScopedRecords, as_of: date, home: Path) -> Path:
-    """Write the features to `home/features/<snapshot>-<day>.parquet` with a manifest beside it; the
-    file.
+    """Write the features to `home/features/<snapshot>-<day>.parquet` with a manifest next to it.
+
+    Returns:
+        The file.
     """
     frame = build_features(records, as_of)
     folder = home / "features"
@@ -85,8 +93,10 @@ def write_features(records: ScopedRecords, as_of: date, home: Path) -> Path:
     return file
 
 
-def _visible(records: ScopedRecords) -> dict[Category, np.ndarray[Any, np.dtype[np.bool_]]]:
-    seen = [records.scope.categories(student) for student in records.students]
+def _visibility(records: ScopedRecords) -> dict[Category, NDArray[np.bool_]]:
+    """For each category, of which students it may be seen: shape (students,)."""
+    by_student = [records.scope.categories(student) for student in records.students]
     return {
-        category: np.array([category in one for one in seen], dtype=bool) for category in Category
+        category: np.array([category in visible for visible in by_student], dtype=bool)
+        for category in Category
     }

@@ -1,5 +1,4 @@
-"""The catalog of features: name, family, data category, unit and the words used of a student, as
-`catalog.toml` declares them.
+"""The catalog of features, as `catalog.toml` declares them.
 
 Sensitive facts (race, sex, language, disability, housing, meals) are never features. Discipline is
 no model input unless a district opts in. A new feature is computed in the module of its family and

@@ -31,8 +31,10 @@ class DeclarationError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Declaration:
-    """One table of a data file. The methods return the value of a key, or raise
-    `DeclarationError`."""
+    """One table of a data file, whose methods return the value of a key.
+
+    Each raises `DeclarationError` where the value is missing or wrong.
+    """
 
     file: Path
     name: str

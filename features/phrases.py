@@ -1,5 +1,4 @@
-"""Texts of the data files with numbers to be filled in, such as "absent {value:percent} of school
-days".
+"""Texts with numbers to fill in, such as "absent {value:percent} of school days".
 
 A placeholder is the name of a number, and after a colon how to write it: `{value}` rounded to a
 whole number, `{value:size}` the same without its sign, `{value:percent}` a share as a percentage,
@@ -76,8 +75,7 @@ class Phrase:
 
 
 def read_phrase(declaration: Declaration, key: str) -> Phrase:
-    """The phrase under a key: a text with `{value}`, or a list of cases of which the last has no
-    condition.
+    """The phrase under a key: a text, or a list of cases of which the last has no condition.
 
     Raises:
         DeclarationError: it is neither, a condition is unknown, or a placeholder is.

@@ -196,14 +196,14 @@ def test_an_alert_names_only_what_is_granted_and_is_the_same_for_a_housed_twin(
     tmp_path: Path,
 ):  # R8
     frame = viewed(snapshot_of(rows_with_absences(4), tmp_path), tmp_path, "attendance")
-    found = [
+    alerts = [
         (alert.rule, alert.severity, alert.headline, alert.detail)
         for s in ("s1", "s2")
         for alert in raise_alerts(frame.loc[[s]])
     ]
-    assert found[: len(found) // 2] == found[len(found) // 2 :]
-    assert found[0][2] == "Absent the last 4 school days in a row"
-    words = " ".join(text for alert in found for text in (alert[2], alert[3])).lower()
+    assert alerts[: len(alerts) // 2] == alerts[len(alerts) // 2 :]
+    assert alerts[0][2] == "Absent the last 4 school days in a row"
+    words = " ".join(text for alert in alerts for text in (alert[2], alert[3])).lower()
     assert not any(
         word in words for word in ("hous", "homeless", "shelter", "mckinney", "incident")
     )
@@ -226,9 +226,9 @@ def test_what_is_not_granted_is_missing_before_any_rule_reads_it(tmp_path: Path)
 )
 def test_absences_in_a_row_raise_their_step(count: int, rule: str, tmp_path: Path):
     frame = viewed(snapshot_of(rows_with_absences(count), tmp_path), tmp_path, "attendance")
-    found = raise_alerts(frame)
-    assert {alert.student_id for alert in found} == {"s1", "s2"}
-    assert [alert.rule for alert in found if alert.rule.startswith("absent")] == [rule, rule]
-    assert [alert.severity for alert in found] == sorted(
-        (alert.severity for alert in found), reverse=True
+    alerts = raise_alerts(frame)
+    assert {alert.student_id for alert in alerts} == {"s1", "s2"}
+    assert [alert.rule for alert in alerts if alert.rule.startswith("absent")] == [rule, rule]
+    assert [alert.severity for alert in alerts] == sorted(
+        (alert.severity for alert in alerts), reverse=True
     )

@@ -1,17 +1,16 @@
-"""Limited places across a caseload: who gets which support, so that all together gain most, and who
-waits.
+"""Limited openings across a caseload: who gets which support, and who waits.
 
-An exact minimum-cost flow from students through supports, beside "greedy order" (the pair with the
-most to gain first, or the students in an order that is given), so that a page can show who gains
-and who waits between the two. It takes only what a `Scope` has let through already: benefits of
-suggestions that the viewer may see. It reads no record and no sensitive fact; labels of groups, for
-floors, come as an argument: from a viewer's side of what that viewer sees alone. It decides
-nothing: a person does.
+The best plan is an exact minimum-cost flow from students through supports. The greedy plan next to
+it (the pair with the most to gain first, or the students in a given order) lets a page show who
+gains and who waits between the two. The input is what a `Scope` shows already: benefits of
+suggestions that the viewer may see. Nothing here reads a record or a sensitive fact; the groups of
+group minimums ("floors") come as an argument, from what the viewer may see. It decides nothing: a
+person does.
 
-Students who may take only so many supports lie within groups with a floor; supports have a
+Students may take only so many supports and lie within groups with a floor; supports have a
 capacity. The rows of these constraints form two nested families, so every vertex of the linear
-program is whole: Edmonds (1970), "Submodular functions, matroids, and certain polyhedra". Solver:
-HiGHS through SciPy (Huangfu & Hall (2018), Mathematical Programming Computation 10).
+program is integral: Edmonds (1970), "Submodular functions, matroids, and certain polyhedra".
+Solver: HiGHS through SciPy (Huangfu & Hall (2018), Mathematical Programming Computation 10).
 """
 
 from __future__ import annotations
@@ -27,24 +26,26 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import coo_array, csr_array, vstack
 
-Floats = NDArray[np.float64]
-Places = NDArray[np.intp]
-Flags = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
+IndexArray = NDArray[np.intp]
+BoolArray = NDArray[np.bool_]
 RESOLUTION = 1e-6
-"""Progress points below which two benefits are the same: the program's costs are whole numbers of
-these."""
-_NEXT_TO_NOTHING = 0.5
-"""Costs are whole, so duals are: what is nearer to zero than this is zero."""
+"""Progress points below which two benefits are equal: the costs of the linear program are whole
+numbers of these."""
+_DUAL_TOLERANCE = 0.5
+"""Costs are whole numbers, so duals are: a dual nearer to zero than this is zero."""
+_SOLVED, _INFEASIBLE = 0, 2
+"""Statuses of `scipy.optimize.linprog`."""
 
 
 class AllocationError(ValueError):
-    """The benefits, the places or the floors do not go together; the message names which."""
+    """The benefits, capacities or floors do not fit together; the message names which."""
 
 
 class InfeasibleFloors(AllocationError):
-    """Floors that no plan keeps: `asked` places of each group.
+    """Floors that no plan meets: `asked` openings for each group.
 
-    `group` can get at most `most` of its own; None where each group alone could have what is asked.
+    `group` can get at most `most`; None where each floor alone could be met.
     """
 
     def __init__(self, asked: Mapping[str, int], group: str | None = None, most: int = 0) -> None:
@@ -69,9 +70,7 @@ class Assignment(NamedTuple):
 
 
 class AssignmentChange(NamedTuple):
-    """What one student has in greedy order and in the best plan, and the difference in progress
-    points.
-    """
+    """What one student gets in the greedy and in the best plan, and the difference in points."""
 
     student: str
     greedy: tuple[Assignment, ...]
@@ -81,12 +80,12 @@ class AssignmentChange(NamedTuple):
 
 @dataclass(frozen=True)
 class Floors:
-    """At least a share of the places for each group.
+    """At least a share of the openings for each group.
 
     Attributes:
         labels: the group of each student; the labels mean nothing here.
-        shares: of the places that would be given without floors, the least part for each group (0
-            to 1), rounded down to whole places.
+        shares: of the openings assigned without floors, the least share for each group (0 to 1),
+            rounded down to whole openings.
     """
 
     labels: Mapping[str, str]
@@ -95,10 +94,10 @@ class Floors:
 
 @dataclass(frozen=True)
 class Plan:
-    """Who gets what and who waits for what, by student id, and the benefit of all places together.
+    """Who gets what and who waits for what, by student id, and the total benefit.
 
-    `waiting`: for each student who got less than may be had, the suggested support with the most to
-    gain of those not given.
+    `waiting`: for each student with fewer supports than allowed, the suggested support with the
+    most to gain of those not assigned.
     """
 
     given: tuple[Assignment, ...]
@@ -108,56 +107,52 @@ class Plan:
 
 @dataclass(frozen=True)
 class Allocation:
-    """The best plan beside greedy order; `without_floors` is the total that floors were paid
-    from.
-    """
+    """The best plan and the greedy one; `without_floors` is the best total without floors."""
 
     best: Plan
     greedy: Plan
     without_floors: float
     floors: Mapping[str, int] = field(default_factory=dict)
-    """Places that each group had to get at least."""
+    """Openings that each group had to get at least."""
 
     @property
     def gain(self) -> float:
-        """Progress points that the best plan has over greedy order: below zero only where floors
-        cost more.
+        """Progress points of the best plan beyond the greedy one.
+
+        Negative only where floors cost more.
         """
         return self.best.total - self.greedy.total
 
     def changes(self) -> tuple[AssignmentChange, ...]:
-        """The students whose places differ from greedy order: those who gain most first, those who
-        wait last.
-        """
-        before, after = _by_student(self.greedy.given), _by_student(self.best.given)
-        found = [
-            AssignmentChange(
-                student,
-                before[student],
-                after[student],
-                sum(place.benefit for place in after[student])
-                - sum(place.benefit for place in before[student]),
-            )
-            for student in sorted(before.keys() | after.keys())
-            if before[student] != after[student]
-        ]
-        return tuple(sorted(found, key=lambda change: (-change.difference, change.student)))
+        """The students whose assignments differ between the plans: those who gain most first."""
+        greedy, best = _by_student(self.greedy.given), _by_student(self.best.given)
+        changes = []
+        for student in sorted(greedy.keys() | best.keys()):
+            if greedy[student] != best[student]:
+                difference = sum(assignment.benefit for assignment in best[student]) - sum(
+                    assignment.benefit for assignment in greedy[student]
+                )
+                changes.append(
+                    AssignmentChange(student, greedy[student], best[student], difference)
+                )
+        return tuple(sorted(changes, key=lambda change: (-change.difference, change.student)))
 
 
 @dataclass(frozen=True)
 class _Arcs:
-    """Suggested pairs, by student and then support: parallel arrays of length (arcs,)."""
+    """Suggested pairs of student and support, in this order: parallel arrays of length (arcs,)."""
 
     students: tuple[str, ...]
     supports: tuple[str, ...]
-    student: Places
-    support: Places
-    benefit: Floats
+    student: IndexArray
+    support: IndexArray
+    benefit: FloatArray
 
     def __len__(self) -> int:
         return len(self.benefit)
 
-    def places(self, chosen: Flags) -> tuple[Assignment, ...]:
+    def assignments(self, chosen: BoolArray) -> tuple[Assignment, ...]:
+        """The chosen pairs."""
         return tuple(
             Assignment(
                 self.students[self.student[arc]],
@@ -170,10 +165,10 @@ class _Arcs:
 
 @dataclass(frozen=True)
 class _Limits:
-    """Rows `matrix @ flow <= most`, with `flow` of one unit an arc."""
+    """Constraints `matrix @ flow <= most`, with a flow of 0 or 1 on each arc."""
 
     matrix: csr_array
-    most: Floats
+    most: FloatArray
 
 
 def allocate(
@@ -184,23 +179,23 @@ def allocate(
     floors: Floors | None = None,
     order: Sequence[str] | None = None,
 ) -> Allocation:
-    """The places that add most to the expected benefit of all.
+    """The assignments with the greatest expected benefit of all students together.
 
     Args:
         benefits: students (index) x supports (columns) in progress points; NaN where a support is
             not suggested to a student or not allowed. Nobody gets what is not above zero. Benefits
             of two supports of one student add up.
-        capacity: free places of each support.
+        capacity: free openings of each support.
         most_each: new supports a student may start at once.
         floors: least shares of places by group; None for no floors.
-        order: who comes first in greedy order: each student in turn takes what has the most to gain
-            of what is free. None for the pair with the most to gain first, whoever it is.
+        order: of students in the greedy plan, each of whom takes the free support with the most to
+            gain. None for the pair with the most to gain first, whoever it is.
 
-    Of plans worth the same (to `RESOLUTION` a place), the one that serves students earlier by id;
-    the order of rows and columns changes nothing.
+    Of plans with equal benefit (to `RESOLUTION` per opening), the one that serves students earlier
+    by id; the order of rows and columns changes nothing.
 
     Raises:
-        InfeasibleFloors: no plan keeps the floors.
+        InfeasibleFloors: no plan meets the floors.
         AllocationError: a student or support twice, a support without capacity, a capacity below
             zero, a student without a label or a place in the order, by name.
     """
@@ -208,24 +203,24 @@ def allocate(
     arcs = _arcs(benefits)
     limits = _limits(arcs, capacity, most_each)
     greedy = _greedy(arcs, capacity, most_each, order)
-    free = _best(arcs, limits)
-    least: dict[str, int] = {}
-    best = free
+    unconstrained = _best(arcs, limits)
+    best, minimums = unconstrained, {}
     if floors is not None:
-        least = {
-            label: int(share * free.sum() + 1e-9) for label, share in sorted(floors.shares.items())
+        n_assigned = unconstrained.sum()
+        minimums = {
+            label: int(share * n_assigned + 1e-9) for label, share in sorted(floors.shares.items())
         }
-        best = _best_with_floors(arcs, limits, floors.labels, least)
-    without_floors = float(arcs.benefit[free].sum())
+        best = _best_with_floors(arcs, limits, floors.labels, minimums)
     return Allocation(
-        _plan(arcs, best, most_each), _plan(arcs, greedy, most_each), without_floors, least
+        best=_plan(arcs, best, most_each),
+        greedy=_plan(arcs, greedy, most_each),
+        without_floors=float(arcs.benefit[unconstrained].sum()),
+        floors=minimums,
     )
 
 
 def benefit_matrix(table: pd.DataFrame) -> pd.DataFrame:
-    """`benefits` for `allocate` from rows of (student_id, support, benefit), as
-    `training.ranking.suggestions` makes them.
-    """
+    """`benefits` for `allocate` from the table of `training.ranking.suggestions.Suggestions`."""
     return table.pivot(index="student_id", columns="support", values="benefit")
 
 
@@ -259,10 +254,10 @@ def _check(
         )
     if floors is None:
         return
-    unlabelled = sorted(str(student) for student in benefits.index if student not in floors.labels)
-    if unlabelled:
+    unlabeled = sorted(str(student) for student in benefits.index if student not in floors.labels)
+    if unlabeled:
         raise AllocationError(
-            f"no group for student {unlabelled[0]!r}; {len(unlabelled)} in all have no label"
+            f"no group for student {unlabeled[0]!r}; {len(unlabeled)} in all have no label"
         )
     for label, share in floors.shares.items():
         if not 0 <= share <= 1:
@@ -276,91 +271,104 @@ def _arcs(benefits: pd.DataFrame) -> _Arcs:
     values = ordered.to_numpy(dtype="float64", na_value=np.nan)
     student, support = np.nonzero(values > RESOLUTION)
     return _Arcs(
-        tuple(ordered.index), tuple(ordered.columns), student, support, values[student, support]
+        students=tuple(ordered.index),
+        supports=tuple(ordered.columns),
+        student=student,
+        support=support,
+        benefit=values[student, support],
     )
 
 
 def _limits(arcs: _Arcs, capacity: Mapping[str, int], most_each: int) -> _Limits:
-    ones, order = np.ones(len(arcs)), np.arange(len(arcs))
+    """One constraint for each support, and one for each student with more arcs than allowed."""
+    ones, columns = np.ones(len(arcs)), np.arange(len(arcs))
     per_student = csr_array(
-        coo_array((ones, (arcs.student, order)), shape=(len(arcs.students), len(arcs)))
+        coo_array((ones, (arcs.student, columns)), shape=(len(arcs.students), len(arcs)))
     )
     per_support = csr_array(
-        coo_array((ones, (arcs.support, order)), shape=(len(arcs.supports), len(arcs)))
+        coo_array((ones, (arcs.support, columns)), shape=(len(arcs.supports), len(arcs)))
     )
-    crowded = np.diff(per_student.indptr) > most_each
-    places = np.array([capacity[name] for name in arcs.supports], dtype="float64")
+    is_limited = np.diff(per_student.indptr) > most_each
+    openings = np.array([capacity[name] for name in arcs.supports], dtype="float64")
     return _Limits(
-        vstack([per_student[crowded], per_support], format="csr"),
-        np.concatenate([np.full(crowded.sum(), float(most_each)), places]),
+        vstack([per_student[is_limited], per_support], format="csr"),
+        np.concatenate([np.full(is_limited.sum(), float(most_each)), openings]),
     )
 
 
 def _best_with_floors(
-    arcs: _Arcs, limits: _Limits, labels: Mapping[str, str], least: Mapping[str, int]
-) -> Flags:
+    arcs: _Arcs, limits: _Limits, labels: Mapping[str, str], minimums: Mapping[str, int]
+) -> BoolArray:
     group = np.array([labels[student] for student in arcs.students], dtype=object)[arcs.student]
-    rows = np.array([group == label for label in least], dtype="float64").reshape(
-        len(least), len(arcs)
+    is_member = np.array([group == label for label in minimums], dtype="float64").reshape(
+        len(minimums), len(arcs)
     )
-    asked = np.array(list(least.values()), dtype="float64")
-    bounded = _Limits(
-        vstack([limits.matrix, csr_array(-rows)], format="csr"),
-        np.concatenate([limits.most, -asked]),
+    least = np.array(list(minimums.values()), dtype="float64")
+    # At least so many of a group is at most minus so many of the negative row.
+    with_floors = _Limits(
+        vstack([limits.matrix, csr_array(-is_member)], format="csr"),
+        np.concatenate([limits.most, -least]),
     )
     try:
-        return _best(arcs, bounded)
-    except _Impossible:
-        raise _why_impossible(limits, rows, least) from None
+        return _best(arcs, with_floors)
+    except _Infeasible:
+        raise _infeasible_floors(limits, is_member, minimums) from None
 
 
-def _why_impossible(limits: _Limits, rows: Floats, least: Mapping[str, int]) -> InfeasibleFloors:
-    for row, (label, places) in zip(rows, least.items(), strict=True):
-        most = round(float(_solve(row, limits).flow @ row))
-        if most < places:
-            return InfeasibleFloors(least, label, most)
-    return InfeasibleFloors(least)
+def _infeasible_floors(
+    limits: _Limits, is_member: FloatArray, minimums: Mapping[str, int]
+) -> InfeasibleFloors:
+    """The error that names the first group whose floor cannot be met alone, if there is one."""
+    for members, (label, minimum) in zip(is_member, minimums.items(), strict=True):
+        most = round(float(_solve(members, limits).flow @ members))
+        if most < minimum:
+            return InfeasibleFloors(minimums, label, most)
+    return InfeasibleFloors(minimums)
 
 
-class _Impossible(Exception):
-    """No flow keeps to the limits."""
+class _Infeasible(Exception):
+    """No flow meets the limits."""
 
 
 class _Solution(NamedTuple):
-    flow: Floats
-    fixed_low: Flags
-    fixed_high: Flags
-    tight: Flags
+    """An optimal flow, and what every optimal flow has in common."""
+
+    flow: FloatArray
+    fixed_low: BoolArray
+    """Arcs without flow."""
+    fixed_high: BoolArray
+    """Arcs with full flow."""
+    tight: BoolArray
+    """Constraints that hold with equality."""
 
 
-_SOLVED, _IMPOSSIBLE = 0, 2
-"""Statuses of `scipy.optimize.linprog`."""
+def _best(arcs: _Arcs, limits: _Limits) -> BoolArray:
+    """The arcs of the best plan.
 
-
-def _best(arcs: _Arcs, limits: _Limits) -> Flags:
-    """The arcs of the best plan. Among equally good ones a second program, on the optimal face,
-    prefers early ids.
+    Among equally good plans a second program, on the optimal face, prefers early ids.
     """
     if not len(arcs):
         return np.zeros(0, dtype=bool)
-    whole: Floats = np.round(arcs.benefit / RESOLUTION)
-    first = _solve(whole, limits)
-    early: Floats = len(arcs.students) - arcs.student.astype(np.float64)
-    chosen: Flags = _solve(early, limits, face=first).flow > 0.5
+    whole_benefit: FloatArray = np.round(arcs.benefit / RESOLUTION)
+    optimum = _solve(whole_benefit, limits)
+    earliness: FloatArray = len(arcs.students) - arcs.student.astype(np.float64)
+    chosen: BoolArray = _solve(earliness, limits, face=optimum).flow > 0.5
     return chosen
 
 
-def _solve(worth: Floats, limits: _Limits, face: _Solution | None = None) -> _Solution:
-    """The flow worth most; with `face`, among those that are optimal there (complementary
-    slackness).
+def _solve(value: FloatArray, limits: _Limits, face: _Solution | None = None) -> _Solution:
+    """The flow of greatest value; with `face`, only among the flows that are optimal there.
+
+    By complementary slackness these are the flows that agree with the optimum wherever a dual is
+    not zero: on fixed arcs and on tight constraints.
     """
-    low, high = np.zeros(len(worth)), np.ones(len(worth))
+    low, high = np.zeros(len(value)), np.ones(len(value))
     tight = np.zeros(len(limits.most), dtype=bool)
     if face is not None:
         low[face.fixed_high], high[face.fixed_low] = 1.0, 0.0
         tight = face.tight
-    found: Any = linprog(
-        -worth,
+    result: Any = linprog(
+        -value,
         A_ub=limits.matrix[~tight],
         b_ub=limits.most[~tight],
         method="highs",
@@ -368,55 +376,59 @@ def _solve(worth: Floats, limits: _Limits, face: _Solution | None = None) -> _So
         b_eq=limits.most[tight] if tight.any() else None,
         bounds=np.column_stack([low, high]),
     )
-    if found.status == _IMPOSSIBLE and face is None:
-        raise _Impossible
-    if found.status != _SOLVED:
-        raise AllocationError(f"the solver gave no answer: {found.message}")
-    kept = np.zeros(len(limits.most), dtype=bool)
-    kept[~tight] = found.ineqlin.marginals < -_NEXT_TO_NOTHING
+    if result.status == _INFEASIBLE and face is None:
+        raise _Infeasible
+    if result.status != _SOLVED:
+        raise AllocationError(f"the solver gave no answer: {result.message}")
+    now_tight = np.zeros(len(limits.most), dtype=bool)
+    now_tight[~tight] = result.ineqlin.marginals < -_DUAL_TOLERANCE
     return _Solution(
-        np.asarray(found.x),
-        found.lower.marginals > _NEXT_TO_NOTHING,
-        found.upper.marginals < -_NEXT_TO_NOTHING,
-        kept,
+        flow=np.asarray(result.x),
+        fixed_low=result.lower.marginals > _DUAL_TOLERANCE,
+        fixed_high=result.upper.marginals < -_DUAL_TOLERANCE,
+        tight=now_tight,
     )
 
 
 def _greedy(
     arcs: _Arcs, capacity: Mapping[str, int], most_each: int, order: Sequence[str] | None
-) -> Flags:
-    """While there are places: by turn where there is one, best benefit first, then by student and
-    support.
+) -> BoolArray:
+    """The arcs of the greedy plan.
+
+    By turn if there is an order, then the greatest benefit first, then by student and support.
     """
-    turns = {student: turn for turn, student in enumerate(order or ())}
-    turn = np.array([turns.get(student, 0) for student in arcs.students], dtype=np.intp)
-    left = [capacity[name] for name in arcs.supports]
-    may = [most_each] * len(arcs.students)
+    turn_by_student = {student: turn for turn, student in enumerate(order or ())}
+    turn = np.array([turn_by_student.get(student, 0) for student in arcs.students], dtype=np.intp)
+    openings_left = [capacity[name] for name in arcs.supports]
+    supports_left = [most_each] * len(arcs.students)
     chosen = np.zeros(len(arcs), dtype=bool)
     rounded = np.round(arcs.benefit / RESOLUTION)
     for arc in np.lexsort((arcs.support, arcs.student, -rounded, turn[arcs.student])):
         student, support = arcs.student[arc], arcs.support[arc]
-        if left[support] and may[student]:
+        if openings_left[support] and supports_left[student]:
             chosen[arc] = True
-            left[support] -= 1
-            may[student] -= 1
+            openings_left[support] -= 1
+            supports_left[student] -= 1
     return chosen
 
 
-def _plan(arcs: _Arcs, chosen: Flags, most_each: int) -> Plan:
-    counts = np.bincount(arcs.student[chosen], minlength=len(arcs.students))
-    open_arcs = np.flatnonzero(~chosen & (counts[arcs.student] < most_each))
-    order = open_arcs[
-        np.lexsort((arcs.support[open_arcs], -arcs.benefit[open_arcs], arcs.student[open_arcs]))
-    ]
-    _, first = np.unique(arcs.student[order], return_index=True)
+def _plan(arcs: _Arcs, chosen: BoolArray, most_each: int) -> Plan:
+    """The chosen assignments, and for each student with room the best one that was not chosen."""
+    n_chosen = np.bincount(arcs.student[chosen], minlength=len(arcs.students))
+    unmet = np.flatnonzero(~chosen & (n_chosen[arcs.student] < most_each))
+    best_first = unmet[np.lexsort((arcs.support[unmet], -arcs.benefit[unmet], arcs.student[unmet]))]
+    _, first_of_student = np.unique(arcs.student[best_first], return_index=True)
     waits = np.zeros(len(arcs), dtype=bool)
-    waits[order[first]] = True
-    return Plan(arcs.places(chosen), arcs.places(waits), float(arcs.benefit[chosen].sum()))
+    waits[best_first[first_of_student]] = True
+    return Plan(
+        arcs.assignments(chosen), arcs.assignments(waits), float(arcs.benefit[chosen].sum())
+    )
 
 
-def _by_student(places: Sequence[Assignment]) -> defaultdict[str, tuple[Assignment, ...]]:
-    found: defaultdict[str, tuple[Assignment, ...]] = defaultdict(tuple)
-    for place in places:
-        found[place.student] += (place,)
-    return found
+def _by_student(
+    assignments: Sequence[Assignment],
+) -> defaultdict[str, tuple[Assignment, ...]]:
+    by_student: defaultdict[str, tuple[Assignment, ...]] = defaultdict(tuple)
+    for assignment in assignments:
+        by_student[assignment.student] += (assignment,)
+    return by_student

@@ -33,8 +33,7 @@ def dose_response(
     schools: Values | None = None,
     **options: Any,
 ) -> tuple[DoseBand, ...]:
-    """The effect by amount of service received, each band against none, for the students of that
-    band (ATT).
+    """The effect by amount received: each band against none, for the students of that band (ATT).
 
     Bands are the thirds of those served with an amount above zero; those enrolled who never
     attended are a band of their own. How much students take part also depends on how they fare, so

@@ -325,9 +325,7 @@ def _sorted_rows(
     students: Values,
     schools: Values | None,
 ) -> _Rows:
-    """Rows sorted by student and content: models add up in the order of rows, so rounding would
-    depend on it.
-    """
+    """Rows sorted by student and content, since models add up (and round) in the order of rows."""
     outcomes, flags = np.asarray(outcome, dtype="float64"), np.asarray(treated, dtype=bool)
     inputs = features.to_numpy(dtype="float64")
     named = {"treated": flags, "features": inputs, "students": np.asarray(students, dtype=object)}
@@ -353,9 +351,7 @@ def _sorted_rows(
 
 
 def _with_sampled_controls(rows: _Rows, seed: int) -> _Rows:
-    """All rows served, and those of students not served, drawn at random, until there are
-    enough.
-    """
+    """All rows served, and enough rows of students not served, drawn at random."""
     served, controls = np.flatnonzero(rows.treated), np.flatnonzero(~rows.treated)
     student, names = pd.factorize(rows.student[controls], sort=True)
     turn_of_student = np.random.default_rng(seed).permutation(len(names))[student]
@@ -376,8 +372,9 @@ def _clusters(rows: _Rows) -> tuple[NDArray[np.intp], str]:
 
 
 def _folds(rows: _Rows, by_school: bool, n_folds: int, seed: int) -> NDArray[np.intp]:
-    """Folds by student; by school, a student of several counts with the first in the alphabet, so
-    that nobody is in two folds.
+    """Folds by student or school, so that no student is in two folds.
+
+    By school, a student of several schools counts with the first in the alphabet.
     """
     if not by_school:
         return assign_folds(pd.Series(rows.student), n_folds, seed)
@@ -437,8 +434,7 @@ def _fitted(
 
 
 def _crump(propensity: FloatArray, treated: BoolArray) -> BoolArray:
-    """Rows whose propensity would be further than `CRUMP_BOUND` from 0 and 1 if half the rows were
-    served.
+    """Rows with a propensity further than `CRUMP_BOUND` from 0 and 1, if half the rows were served.
 
     Unscaled, the rule would leave out everybody for a service that one student in twelve has, even
     if it were given at random; at a share of one half it is a rule about who is alike, not about
@@ -469,9 +465,7 @@ def _overlap(rows: _Rows, propensity: FloatArray, target: Estimand) -> _Overlap:
 
 
 def _weights(treated: BoolArray, propensity: FloatArray, target: Estimand) -> FloatArray:
-    """The weight of each row in the mean of its side: both sides then look like the target's
-    students.
-    """
+    """The weight of each row in the mean of its side: both then look like the target's students."""
     odds = propensity / (1.0 - propensity)
     weights: FloatArray = (
         np.where(treated, 1.0, odds)

@@ -15,17 +15,14 @@ SIGNIFICANCE_LEVEL = 0.05
 
 
 class JointVerdict(NamedTuple):
-    """A verdict that holds together with those on all other programs, and the adjusted p-value (NaN
-    if unknown).
-    """
+    """A verdict that holds together with all others, and its adjusted p-value (NaN if unknown)."""
 
     verdict: str
     p_value: float
 
 
 def joint_verdicts(programs: Sequence[ProgramEffect]) -> tuple[JointVerdict, ...]:
-    """The verdict on each program such that the chance of even one false gain or loss among all of
-    them is at most 5%.
+    """Verdicts on all programs of which, at 95% confidence, not one gain or loss is false.
 
     The family is the programs with an estimate. A district funds or ends a program by its verdict,
     so one false verdict is one too many: Holm's step-down rather than a false discovery rate.

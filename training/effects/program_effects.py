@@ -26,9 +26,7 @@ from training.estimation.pseudo_outcomes import NONE
 
 @dataclass(frozen=True)
 class ServiceTables:
-    """Canonical tables (`records.canonical.schema`): programs, service_enrollments,
-    service_sessions, school_enrollments.
-    """
+    """Canonical tables of programs, enrollments in them, sessions, and school enrollments."""
 
     programs: pd.DataFrame
     enrollments: pd.DataFrame
@@ -38,8 +36,7 @@ class ServiceTables:
 
 @dataclass(frozen=True)
 class ProgramEffect:
-    """One partner program: what it achieved, by amount received, and at what cost (US dollars; None
-    if not known).
+    """One partner program: what it achieved, by amount received, and at what cost (US dollars).
 
     `cost_per_point` is the cost of one progress point of one student, with the interval that the
     effect's gives: None unless the whole interval of the effect lies above zero.
@@ -155,8 +152,7 @@ def program_effects(
 def programs_of_episodes(
     episodes: Episodes, services: ServiceTables, outcome: OutcomeDefinition
 ) -> pd.DataFrame:
-    """Which program served each episode, how much of it was received within the outcome's window,
-    and the school.
+    """The program that served each episode, the amount received in the window, and the school.
 
     Returns:
         Rows as in `episodes`: program_id and organization_id (missing without a support), sessions
@@ -191,9 +187,7 @@ def programs_of_episodes(
 
 
 def effects_table(programs: Sequence[ProgramEffect]) -> pd.DataFrame:
-    """One row a program: who, how many served and trimmed, naive and adjusted figures, costs,
-    verdict and reason.
-    """
+    """One row a program: students, naive and adjusted figures, costs, verdict and reason."""
     rows = [
         {
             "program_id": program.program_id,
@@ -233,9 +227,7 @@ def _with_season(episodes: Episodes) -> pd.DataFrame:
 def _chosen_enrollments(
     choices: pd.DataFrame, services: ServiceTables, outcome: OutcomeDefinition
 ) -> pd.DataFrame:
-    """The enrollment behind each support: the first soon after the decision, as
-    `training.episodes.episodes` chooses it.
-    """
+    """The enrollment behind each support, chosen as `training.episodes.episodes` does."""
     offered = services.programs[
         [Programs.PROGRAM_ID, Programs.ORGANIZATION_ID, Programs.SUPPORT]
     ].dropna(subset=[Programs.SUPPORT])
@@ -260,9 +252,7 @@ def _chosen_enrollments(
 def _amounts_received(
     begun: pd.DataFrame, sessions: pd.DataFrame, outcome: OutcomeDefinition
 ) -> pd.DataFrame:
-    """Sessions attended and their minutes within the outcome's window, by row; missing where the
-    program records none.
-    """
+    """Sessions attended and their minutes in the window, by row; missing where not recorded."""
     attended_flags = sessions[ServiceSessions.ATTENDED].astype("boolean").fillna(False)
     attended = sessions[attended_flags.to_numpy(dtype=bool)]
     key: list[str] = [ServiceSessions.STUDENT_ID, ServiceSessions.PROGRAM_ID]
@@ -311,9 +301,7 @@ def _schools_on_day(choices: pd.DataFrame, enrollments: pd.DataFrame) -> pd.Data
 
 
 def _school_year(days: pd.Series) -> pd.Series:
-    """Calendar year in which the school year of each day ends; a school year begins on July 1, as
-    budgets do.
-    """
+    """Calendar year in which the school year of each day ends; it begins on July 1."""
     years: pd.Series = days.dt.year + (days.dt.month >= 7).astype(int)
     return years
 

@@ -1,11 +1,9 @@
-"""What may be told of each program, as one file a snapshot: aggregates only, rounded, and no number
-that is small.
+"""The published effects of programs: rounded aggregates, one file a snapshot.
 
-`home/effects/<snapshot>.json` holds the answer with digests of everything that it was made of. A
-file is never changed: where the costs are others, a new one takes its place and the old one stays
-beside it. Numbers of students are rounded to ten and suppressed below the smallest cell
-(`records.suppression.small_numbers`), as are amounts and dollars that would give such a number away
-(`records.suppression.cell_suppression`).
+`home/effects/<snapshot>.json` holds them with digests of everything they were made of. A file is
+never changed: with other costs, a new one takes its place and the old one is kept under another
+name. Numbers of students are rounded to ten and suppressed below the smallest cell, as are
+amounts and dollars that would reveal such a number (`records.suppression.cell_suppression`).
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from features.catalog import catalog_hash
+from records.canonical.columns import Programs
 from records.decisions.program_costs import StatedCost
 from records.suppression.cell_suppression import suppressed_parts
 from records.suppression.rounding import round_count
@@ -46,14 +45,14 @@ REASONS: Mapping[str, str] = {
 
 
 class EffectFileCorrupt(UserError, ValueError):
-    """A file of figures that is not as it was written; the message names it."""
+    """An effect file that is damaged; the message names it."""
 
 
 @dataclass(frozen=True)
 class EffectInputs:
-    """What figures are made of. Two sets of figures with the same inputs are the same.
+    """What figures are made of: equal inputs give equal figures.
 
-    `smallest_cell` is written only where it is not ten, as a file has it that holds none.
+    `smallest_cell` is written only where it is not ten: a file without it was written under ten.
     """
 
     snapshot_id: str
@@ -64,6 +63,7 @@ class EffectInputs:
 
     @property
     def sha256(self) -> str:
+        """A digest of all inputs."""
         return _digest(self.to_dict())
 
     @property
@@ -72,14 +72,14 @@ class EffectInputs:
         return SmallNumbers(self.smallest_cell)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as the file has them."""
+        """The inputs as the file holds them."""
         content = asdict(self)
         if self.smallest_cell == DEFAULT_SMALL_NUMBERS.smallest_cell:
             del content["smallest_cell"]
         return content
 
     def changed(self, now: EffectInputs) -> tuple[str, ...]:
-        """Which of these are others now: names of fields."""
+        """The names of the inputs that are different now."""
         return tuple(name for name, value in asdict(self).items() if value != getattr(now, name))
 
 
@@ -89,9 +89,9 @@ class EffectFigures:
 
     Attributes:
         served, compared, left_out: students served and not served, and records of students served
-            that nobody is alike to: rounded to ten, None below the smallest cell or where another
-            number would give one away.
-        spread: standard deviation among those not served.
+            that have no comparable peer: rounded to ten, None below the smallest cell or where
+            another number would reveal one.
+        spread: standard deviation of the outcome among those not served.
     """
 
     served: int | None
@@ -105,9 +105,7 @@ class EffectFigures:
 
 @dataclass(frozen=True)
 class DosageBand:
-    """Those served who received more than `above` sessions, and no more than `up_to` where that is
-    not None.
-    """
+    """Those served who received more than `above` sessions and at most `up_to` (None: no limit)."""
 
     name: str
     above: float
@@ -117,9 +115,7 @@ class DosageBand:
 
 @dataclass(frozen=True)
 class PublishedEffect:
-    """One program, as it may be told. `verdict` holds for all programs at once; `p_adjusted` is
-    what it rests on.
-    """
+    """One program as published; `verdict` holds for all programs at once, by `p_adjusted`."""
 
     program_id: str
     organization_id: str
@@ -138,7 +134,7 @@ class PublishedEffect:
 
 @dataclass(frozen=True)
 class EffectReport:
-    """Every program on record, by name, with when it was worked out and of what."""
+    """Every program on record, by name, with the time and the inputs of the figures."""
 
     at: datetime
     inputs: EffectInputs
@@ -147,7 +143,7 @@ class EffectReport:
     @property
     def family(self) -> int:
         """How many programs have an estimate: the comparisons that verdicts are corrected for."""
-        return sum(one.figures.estimate is not None for one in self.programs)
+        return sum(program.figures.estimate is not None for program in self.programs)
 
     def to_json(self) -> str:
         """Canonical JSON with its own digest."""
@@ -155,7 +151,7 @@ class EffectReport:
             "format": FORMAT,
             "at": self.at.isoformat(),
             "inputs": self.inputs.to_dict(),
-            "programs": [asdict(one) for one in self.programs],
+            "programs": [asdict(program) for program in self.programs],
         }
         return json.dumps(
             content | {"sha256": _digest(content)}, sort_keys=True, indent=1, allow_nan=False
@@ -166,35 +162,40 @@ class EffectReport:
         """The report that `to_json` wrote.
 
         Raises:
-            ValueError: it is not as it was written.
+            ValueError: it is damaged.
         """
         try:
             content = json.loads(text)
             if content.pop("sha256") != _digest(content) or content["format"] != FORMAT:
-                raise ValueError("its digest or its format is another")
-            programs = tuple(_told_from(one) for one in content["programs"])
+                raise ValueError("its checksum or its format does not match")
+            programs = tuple(_program_from(program) for program in content["programs"])
             return cls(
                 datetime.fromisoformat(content["at"]), EffectInputs(**content["inputs"]), programs
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"it has no or another {error}") from None
+            raise ValueError(f"it lacks or has an unexpected {error}") from None
 
 
 def current_costs(programs: pd.DataFrame, stated: Mapping[str, StatedCost]) -> dict[str, Cost]:
-    """What programs on record cost: as the district states it, else as the partner does."""
+    """What programs on record cost: as the district states it, else as the partner does.
+
+    Args:
+        programs: the table of that name.
+        stated: the district's own costs, by program.
+    """
     costs = session_costs(programs)
-    for program in programs["program_id"]:
+    for program in programs[Programs.PROGRAM_ID]:
         if program in stated:
             costs[program] = Cost(stated[program].price.dollars, stated[program].price.per)
     return costs
 
 
 def current_inputs(home: Path, snapshot_id: str, costs: Mapping[str, Cost]) -> EffectInputs:
-    """What figures would be made of now.
+    """The inputs of figures computed now.
 
     Raises:
         OutcomeError: the district's own outcome cannot be read.
-        SmallNumbersError: nor can its own rule of small numbers.
+        SmallNumbersError: the district's own rule of small numbers cannot be read.
     """
     return EffectInputs(
         snapshot_id,
@@ -206,53 +207,50 @@ def current_inputs(home: Path, snapshot_id: str, costs: Mapping[str, Cost]) -> E
 
 
 def publish_effects(
-    found: Sequence[ProgramEffect],
+    effects: Sequence[ProgramEffect],
     programs: pd.DataFrame,
     costs: Mapping[str, Cost],
     inputs: EffectInputs,
     at: datetime,
 ) -> EffectReport:
-    """What may be told of exact figures, one entry for each program on record.
+    """Publishable figures from exact ones, one entry for each program on record.
 
     Args:
-        found: as `program_effects` gives it.
+        effects: as `program_effects` returns them.
         programs: the table of that name.
-        inputs: what the figures are made of, with the smallest cell that they obey.
+        costs: by program.
+        inputs: what the figures are made of, with the rule of small numbers that they obey.
+        at: when.
     """
-    small_numbers = inputs.small_numbers
+    verdicts = joint_verdicts(effects)
     by_program = {
-        one.program_id: (one, joint)
-        for one, joint in zip(found, joint_verdicts(found), strict=True)
+        effect.program_id: (effect, joint) for effect, joint in zip(effects, verdicts, strict=True)
     }
-    entries = [
-        (
-            _program(*by_program[key], costs.get(key), small_numbers)
-            if key in by_program
-            else _untold(row, costs.get(key))
-        )
-        for row in programs.to_dict("records")
-        for key in [str(row["program_id"])]
-    ]
-    return EffectReport(
-        at, inputs, tuple(sorted(entries, key=lambda one: (one.name.casefold(), one.program_id)))
-    )
+    entries = []
+    for row in programs.to_dict("records"):
+        program_id = str(row[Programs.PROGRAM_ID])
+        cost = costs.get(program_id)
+        if program_id in by_program:
+            effect, joint = by_program[program_id]
+            entries.append(_published(effect, joint, cost, inputs.small_numbers))
+        else:
+            entries.append(_without_effect(row, cost))
+    by_name = sorted(entries, key=lambda entry: (entry.name.casefold(), entry.program_id))
+    return EffectReport(at, inputs, tuple(by_name))
 
 
 def write_effects(report: EffectReport, home: Path) -> Path:
-    """Write the file, whole or not at all. One of the same snapshot with other inputs is kept
-    beside it.
-    """
+    """Write the file atomically; an earlier one with other inputs is kept under another name."""
     file = _file(home, report.inputs.snapshot_id)
     try:
-        before = read_effects(home, report.inputs.snapshot_id)
+        earlier = read_effects(home, report.inputs.snapshot_id)
     except EffectFileCorrupt:
-        before = None
-    if before == report:
+        earlier = None
+    if earlier == report:
         return file
-    if before is not None:
-        write_atomic(
-            file.with_name(f"{file.stem}.{before.inputs.sha256[:12]}.json"), before.to_json()
-        )
+    if earlier is not None:
+        copy = file.with_name(f"{file.stem}.{earlier.inputs.sha256[:12]}.json")
+        write_atomic(copy, earlier.to_json())
     return write_atomic(file, report.to_json())
 
 
@@ -260,7 +258,7 @@ def read_effects(home: Path, snapshot_id: str) -> EffectReport | None:
     """The figures of a snapshot; None where there are none.
 
     Raises:
-        EffectFileCorrupt: there is a file, and it is not as it was written.
+        EffectFileCorrupt: there is a file, and it is damaged.
     """
     file = _file(home, snapshot_id)
     try:
@@ -269,110 +267,115 @@ def read_effects(home: Path, snapshot_id: str) -> EffectReport | None:
         return None
     except ValueError as error:
         raise EffectFileCorrupt(
-            f"{file} is not as it was written: {error}. Take it away and run `handrail effects`"
+            f"{file} is damaged: {error}. Delete it and run `handrail effects` again"
         ) from None
 
 
 def newest_effects(home: Path, snapshot_id: str) -> EffectReport | None:
-    """The figures of this snapshot, else the newest of another; None where there are none at all.
+    """The figures of this snapshot, else the newest of another; None where there are none.
 
     Raises:
-        EffectFileCorrupt: a file is not as it was written.
+        EffectFileCorrupt: a file is damaged.
     """
     own = read_effects(home, snapshot_id)
     if own is not None:
         return own
     others = [read_effects(home, file.stem) for file in (home / "effects").glob("*.json")]
-    return max((one for one in others if one is not None), key=lambda one: one.at, default=None)
+    existing = [report for report in others if report is not None]
+    return max(existing, key=lambda report: report.at, default=None)
 
 
-def _program(
-    found: ProgramEffect, joint: JointVerdict, cost: Cost | None, small_numbers: SmallNumbers
+def _published(
+    program: ProgramEffect, joint: JointVerdict, cost: Cost | None, small_numbers: SmallNumbers
 ) -> PublishedEffect:
-    effect = found.effect
-    few = min(effect.served, found.students_a_year) < small_numbers.smallest_cell
-    per_student = None if few or found.cost_per_student is None else round(found.cost_per_student)
-    per_point = found.cost_per_point if joint.verdict == GAIN and not few else None
+    effect, per_student = program.effect, program.cost_per_student
+    few = min(effect.served, program.students_a_year) < small_numbers.smallest_cell
+    per_point = program.cost_per_point if joint.verdict == GAIN and not few else None
     return PublishedEffect(
-        found.program_id,
-        found.organization_id,
-        found.name,
-        found.support,
-        _figures(effect, small_numbers.published_count(effect.served), small_numbers),
-        effect.clustered_by,
-        effect.clusters,
-        joint.verdict,
-        None if effect.estimate is None else round(joint.p_value, 3),
-        _amounts(found, small_numbers),
-        cost,
-        per_student,
-        _rounded(per_point, 0),
+        program_id=program.program_id,
+        organization_id=program.organization_id,
+        name=program.name,
+        support=program.support,
+        figures=_figures(effect, small_numbers.published_count(effect.served), small_numbers),
+        clustered_by=effect.clustered_by,
+        clusters=effect.clusters,
+        verdict=joint.verdict,
+        p_adjusted=None if effect.estimate is None else round(joint.p_value, 3),
+        amounts=_amounts(program, small_numbers),
+        cost=cost,
+        cost_per_student=None if few or per_student is None else round(per_student),
+        cost_per_point=_rounded(per_point, 0),
     )
 
 
-def _untold(row: Mapping[Any, Any], cost: Cost | None) -> PublishedEffect:
-    """A program that served nobody who is compared."""
-    support = "" if pd.isna(row["support"]) else str(row["support"])
-    name = str(row["program_id"] if pd.isna(row["name"]) else row["name"])
-    figures = EffectFigures(
-        None, None, None, None, None, None, NOBODY_BEGAN if support else NO_SUPPORT
-    )
+def _without_effect(row: Mapping[Any, Any], cost: Cost | None) -> PublishedEffect:
+    """A program that served nobody in the comparison."""
+    name, support = row[Programs.NAME], row[Programs.SUPPORT]
     return PublishedEffect(
-        str(row["program_id"]),
-        str(row["organization_id"]),
-        name,
-        support,
-        figures,
-        "",
-        0,
-        UNKNOWN,
-        None,
-        (),
-        cost,
-        None,
-        None,
+        program_id=str(row[Programs.PROGRAM_ID]),
+        organization_id=str(row[Programs.ORGANIZATION_ID]),
+        name=str(row[Programs.PROGRAM_ID] if pd.isna(name) else name),
+        support="" if pd.isna(support) else str(support),
+        figures=EffectFigures(
+            served=None,
+            compared=None,
+            left_out=None,
+            naive=None,
+            estimate=None,
+            spread=None,
+            cannot_tell=NO_SUPPORT if pd.isna(support) or not support else NOBODY_BEGAN,
+        ),
+        clustered_by="",
+        clusters=0,
+        verdict=UNKNOWN,
+        p_adjusted=None,
+        amounts=(),
+        cost=cost,
+        cost_per_student=None,
+        cost_per_point=None,
     )
 
 
-def _figures(found: Effect, served: int | None, small_numbers: SmallNumbers) -> EffectFigures:
-    """Of one comparison; `served` is what may be told of how many they are."""
-    spread = round(found.spread, 2) if found.estimate is not None else None
+def _figures(effect: Effect, served: int | None, small_numbers: SmallNumbers) -> EffectFigures:
+    """The figures of one comparison; `served` is the number to publish."""
     return EffectFigures(
-        served,
-        small_numbers.published_count(found.compared),
-        small_numbers.published_count(found.served_left_out),
-        _rounded(found.naive, 2),
-        _rounded(found.estimate, 2),
-        spread,
-        found.cannot_tell,
+        served=served,
+        compared=small_numbers.published_count(effect.compared),
+        left_out=small_numbers.published_count(effect.served_left_out),
+        naive=_rounded(effect.naive, 2),
+        estimate=_rounded(effect.estimate, 2),
+        spread=round(effect.spread, 2) if effect.estimate is not None else None,
+        cannot_tell=effect.cannot_tell,
     )
 
 
-def _amounts(found: ProgramEffect, small_numbers: SmallNumbers) -> tuple[DosageBand, ...]:
-    """By amount received, where there is an estimate at all: with fewer students a limit would be
-    one student's.
-    """
-    if found.effect.estimate is None:
+def _amounts(program: ProgramEffect, small_numbers: SmallNumbers) -> tuple[DosageBand, ...]:
+    """The bands of amounts received; none without an estimate, as limits might identify."""
+    if program.effect.estimate is None:
         return ()
-    served_by_band = {band.name: band.effect.served for band in found.dosage}
+    served_by_band = {band.name: band.effect.served for band in program.dosage}
     hidden = suppressed_parts(served_by_band, small_numbers.smallest_cell)
-    told, above = [], 0.0
-    for band in found.dosage:
+    bands, above = [], 0.0
+    for band in program.dosage:
         served = None if band.name in hidden else round_count(band.effect.served)
-        last = band is found.dosage[-1]
-        figures = _figures(band.effect, served, small_numbers)
-        told.append(DosageBand(band.name, above, None if last else band.most, figures))
+        up_to = None if band is program.dosage[-1] else band.most
+        bands.append(
+            DosageBand(band.name, above, up_to, _figures(band.effect, served, small_numbers))
+        )
         above = band.most
-    return tuple(told)
+    return tuple(bands)
 
 
-def _rounded(found: Estimate | None, places: int) -> Estimate | None:
-    return None if found is None else Estimate(*(round(value, places) for value in astuple(found)))
+def _rounded(estimate: Estimate | None, digits: int) -> Estimate | None:
+    if estimate is None:
+        return None
+    return Estimate(*(round(value, digits) for value in astuple(estimate)))
 
 
-def _told_from(content: dict[str, Any]) -> PublishedEffect:
+def _program_from(content: dict[str, Any]) -> PublishedEffect:
     amounts = tuple(
-        DosageBand(**one | {"figures": _figures_from(one["figures"])}) for one in content["amounts"]
+        DosageBand(**band | {"figures": _figures_from(band["figures"])})
+        for band in content["amounts"]
     )
     cost = None if content["cost"] is None else Cost(*content["cost"])
     return PublishedEffect(

@@ -1,5 +1,6 @@
-"""Outcomes that were not observed: a student moved away, was given no grade or took no test within
-the window.
+"""Outcomes that were not observed, imputed from those that were.
+
+A student moved away, was given no grade or took no test within the window.
 
 Leaving such episodes out would compare those who stayed, and who stays differs between those with a
 support and those without. Each measure is imputed instead: where it was observed, it counts by one

@@ -1,5 +1,4 @@
-"""Decision episodes: a student, a day on which a support could have been chosen, what was chosen
-and what followed.
+"""Decision episodes: a student, a decision day, what was chosen and what followed.
 
 Features are those of the decision day; progress is read from the days after it. A student who takes
 part in a support already can start another: the new one is the choice, and the ongoing one is part
@@ -74,9 +73,7 @@ class UnknownFeatureFamily(UserError, ValueError):
 
 
 class DecisionDay(NamedTuple):
-    """A day of `DECISION_DAYS` in one school year: the date, its number among the year's school
-    days, and the year's last day.
-    """
+    """A day of `DECISION_DAYS` in one year: its date, its number, and the year's last day."""
 
     day: date
     place: int
@@ -85,8 +82,7 @@ class DecisionDay(NamedTuple):
 
 @dataclass(frozen=True)
 class Episodes:
-    """Parallel rows: `features` (float64 by name), `student`, `decision_date`, `support` ("none" or
-    one), `outcome`.
+    """Parallel rows, one an episode; `support` is "none" or the support that was chosen.
 
     Attributes:
         outcome: progress points, imputed where a measure is not known
@@ -181,9 +177,7 @@ def complete_decision_days(snapshot: Snapshot, outcome: OutcomeDefinition) -> li
 
 
 def calendar_decision_days(snapshot: Snapshot) -> list[DecisionDay]:
-    """The days of `DECISION_DAYS` in every school year of the calendar, past and future, by
-    date.
-    """
+    """The days of `DECISION_DAYS` in every school year of the calendar, past and future."""
     calendar = (
         snapshot.table(Calendar.TABLE)
         .select(Calendar.DATE, Calendar.SCHOOL_YEAR)
@@ -202,9 +196,7 @@ def calendar_decision_days(snapshot: Snapshot) -> list[DecisionDay]:
 
 
 def features_as_of(snapshot: Snapshot, day: date, *, behavior: bool = False) -> pd.DataFrame:
-    """The features of everybody enrolled on a day, by `student_id`: an episode without what
-    followed.
-    """
+    """The features of everybody enrolled on a day, by `student_id`."""
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", day))
     frame = build_features(records, day)[feature_names(behavior=behavior)]
     return frame[frame.index.isin(schools_as_of(records, day).index)]
@@ -252,8 +244,7 @@ def build_episodes(
 
 
 def drop_feature_families(episodes: Episodes, families: Sequence[str]) -> Episodes:
-    """The episodes without these families of features. The grade stays: it decides which programs
-    are open.
+    """The episodes without these families of features; the grade level always stays.
 
     Raises:
         UnknownFeatureFamily: a family is not one of theirs, or none would be left.
@@ -293,9 +284,7 @@ def require_evidence(episodes: Episodes, snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def schools_as_of(records: ScopedRecords, day: date) -> pd.DataFrame:
-    """Who was enrolled on the day, and where: index student_id; school_id, that of the latest
-    entry.
-    """
+    """Who was enrolled on the day: index student_id; school_id, that of the latest entry."""
     enrolled = records.ask(_enrollments_on, day)
     enrolled = enrolled.sort_values(
         [
@@ -373,9 +362,7 @@ def _episodes_on(
 def _choices(
     records: ScopedRecords, day: date, outcome: OutcomeDefinition
 ) -> tuple[pd.Series, set[str]]:
-    """The first support that each student started soon after the day, and who started two
-    different ones on that first date.
-    """
+    """The first support of each student soon after the day, and who started two at once."""
     student, support = ServiceEnrollments.STUDENT_ID, Programs.SUPPORT
     programs = records.frame(Programs.TABLE)[[Programs.PROGRAM_ID, support]]
     services = records.frame(ServiceEnrollments.TABLE).merge(programs, on=Programs.PROGRAM_ID)
@@ -397,9 +384,7 @@ def _choices(
 
 
 def _stays(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.DataFrame:
-    """Who was enrolled on the day: index student_id; school_id, and whether the student moved away
-    in the window.
-    """
+    """Who was enrolled on the day: index student_id; school_id and moved_away."""
     exits = records.ask(_last_exits, day, outcome.window_days).set_index(Students.STUDENT_ID)
     stays = schools_as_of(records, day).join(exits)
     window_end = pd.Timestamp(day) + pd.Timedelta(days=outcome.window_days)

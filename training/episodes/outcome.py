@@ -166,9 +166,7 @@ def _incident_free_change(
 
 
 def _decrease(rates: pd.DataFrame, outcome: OutcomeDefinition) -> pd.Series:
-    """How much less there was after than before in every hundred school days, of those with enough
-    on both sides.
-    """
+    """The decrease per 100 school days, of students with enough days on both sides."""
     rates = rates.set_index(Students.STUDENT_ID)
     fewest_days = rates[["days_before", "days_after"]].min(axis=1)
     enough = rates[fewest_days >= outcome.fewest_school_days]
@@ -226,9 +224,7 @@ def _increase(averages: pd.DataFrame) -> pd.Series:
 def _average_grades(
     records: ScopedRecords, day: Day, window_days: int, passing: float | None
 ) -> TableExpr:
-    """Mean of the grades given in the window and of those of the year before it; with `passing`,
-    the share of grades that pass.
-    """
+    """Mean grade before and in the window; with `passing`, the share of grades that pass."""
     grades = _in_lookback_and_window(
         table(records, CourseGrades.TABLE), CourseGrades.DATE, day, window_days
     )
@@ -264,8 +260,9 @@ def _test_results(records: ScopedRecords, day: Day, window_days: int) -> TableEx
 
 
 def _assessments_change(records: ScopedRecords, day: date, outcome: OutcomeDefinition) -> pd.Series:
-    """Last result within the window less the last before it, in tenths of the test's standard
-    deviation before; the mean over a student's tests.
+    """Change of test results, in tenths of the test's standard deviation before.
+
+    The last result within the window less the last before it.
     """
     results = records.ask(_test_results, day, outcome.window_days)
     results[Assessments.MEASURE] = results[Assessments.MEASURE].fillna("")

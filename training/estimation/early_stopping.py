@@ -1,5 +1,4 @@
-"""Boosted models that get trees step by step, until more trees no longer predict held-out rows
-better."""
+"""Boosted models that get trees until more no longer predict held-out rows better."""
 
 from __future__ import annotations
 
@@ -42,8 +41,9 @@ class StagedBooster:
         self._n_trees, self._raw_score = 0, np.zeros(())
 
     def predict_with(self, n_trees: int) -> FloatArray:
-        """Predictions of the held-out rows with this many trees, no fewer than before: shape (n,)
-        or (n, classes).
+        """Predictions of the held-out rows with this many trees, shape (n,) or (n, classes).
+
+        The number must not be smaller than before.
         """
         for _ in range(n_trees - self._n_trees):
             self.model.update()

@@ -1,5 +1,4 @@
-"""Off-policy evaluation: what a policy would have been worth, from episodes in which another one
-chose.
+"""Off-policy evaluation: what a policy would have been worth, had it chosen.
 
 Estimators: inverse propensity scores (IPS), self-normalized (SNIPS), doubly robust (DR; Dudik,
 Langford & Li 2011, "Doubly robust policy evaluation and learning", ICML) and SWITCH-DR (Wang,
@@ -48,9 +47,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class PolicyValue:
-    """What following the policy would have been worth per episode, and how much evidence that rests
-    on.
-    """
+    """What following the policy would have been worth per episode, and on how much evidence."""
 
     ips: Estimate
     snips: Estimate
@@ -79,9 +76,7 @@ class PolicyValue:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How likely past practice was to take what the policy takes, by action: the data of an overlap
-    plot.
-    """
+    """How likely past practice was to take what the policy takes, by action."""
 
     edges: FloatArray
     """Shape (bins + 1,): a bin holds propensities above its lower edge, up to and including its
@@ -220,8 +215,7 @@ def self_normalized(direct: FloatArray, weight: FloatArray, correction: FloatArr
 
 
 def action_probabilities(policy: Actions | FloatArray, actions: int) -> FloatArray:
-    """The policy as probabilities of shape (n, actions); a deterministic one gets 1 for its
-    action.
+    """The policy as probabilities, shape (n, actions); a deterministic one gives 1 to its action.
 
     Raises:
         ValueError: a chosen action is not an index of an action.
@@ -247,9 +241,7 @@ def effective_sample_size(weight: FloatArray) -> float:
 def overlap_histogram(
     policy: Actions | FloatArray, propensity: FloatArray, edges: Sequence[float] = OVERLAP_EDGES
 ) -> Overlap:
-    """The histogram of the propensity of the policy's action, by action; arrays as for
-    `policy_value`.
-    """
+    """Episodes by propensity of the policy's action, by action; arrays as for `policy_value`."""
     n_actions, n_bins = propensity.shape[1], len(edges) - 1
     probabilities = action_probabilities(policy, n_actions)
     bins = np.clip(np.digitize(propensity, edges, right=True) - 1, 0, n_bins - 1)
@@ -284,9 +276,7 @@ def _ratio_estimates(
     resamples: int,
     seed: int,
 ) -> tuple[list[Estimate], int]:
-    """The ratio of the sums of each column, arrays of shape (n, columns), and the number of
-    clusters.
-    """
+    """The ratio of the sums of each column, arrays (n, columns), and the number of clusters."""
     codes, names = pd.factorize(np.asarray(clusters), sort=True)
     count = len(names)
     if len(codes) != len(numerators) or (codes < 0).any():
@@ -313,18 +303,14 @@ def _ratio_estimates(
 
 
 def _within_t(center: FloatArray, error: FloatArray, clusters: int) -> list[Estimate]:
-    """CR1's small-sample factor and the t-quantile with one degree of freedom fewer than clusters,
-    as Cameron & Miller (2015), section VI.
-    """
+    """t-intervals with CR1's small-sample factor: Cameron & Miller (2015), section VI."""
     reach = stdtrit(clusters - 1, 1 - _TAIL) * np.sqrt(clusters / (clusters - 1)) * error
     ends = zip(center, center - reach, center + reach, strict=True)
     return [Estimate(float(value), float(lower), float(upper)) for value, lower, upper in ends]
 
 
 def _percentiles(center: float, resampled: FloatArray, interval: IntervalKind) -> Estimate:
-    """Efron & Tibshirani (1993), "An introduction to the bootstrap", chapters 13 and 14, without
-    acceleration.
-    """
+    """Efron & Tibshirani (1993), chapters 13 and 14, without acceleration."""
     resampled = resampled[~np.isnan(resampled)]
     if not len(resampled):
         return Estimate(float(center), np.nan, np.nan)

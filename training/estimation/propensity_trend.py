@@ -1,5 +1,4 @@
-"""The propensity trend: for each support a line of its benefit on the log-odds of its past
-selection.
+"""The propensity trend: a line of each support's benefit on the log-odds of its selection.
 
 Whoever chose a support for a student saw need in many features at once. One number that summarizes
 what they saw, the propensity, says more than each feature where few similar students were treated
@@ -40,8 +39,7 @@ def propensity_log_odds(propensity: FloatArray) -> FloatArray:
 
 
 def propensity_trend(targets: PseudoOutcomes, odds: FloatArray, train: BoolArray) -> FloatArray:
-    """The benefit of each support by its log-odds alone, fitted on the rows of `train`: shape
-    (episodes, supports).
+    """The benefit of each support by its log-odds alone, shape (episodes, supports).
 
     The weights are the square roots of the precision weights: the full weights would fit the line
     only where choices were open, though it is for everybody, and none would leave it to the few

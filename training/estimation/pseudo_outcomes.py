@@ -1,5 +1,4 @@
-"""Doubly robust pseudo-outcomes: what a support is worth against none, for each episode,
-cross-fitted.
+"""Doubly robust pseudo-outcomes: what a support is worth against none, per episode.
 
 For support s, with outcome models m_s, m_0 and propensities e_s, e_0 that never saw the student's
 own fold: psi_s = m_s - m_0 + 1[T=s](Y - m_s)/e_s - 1[T=none](Y - m_0)/e_0. Its mean given the
@@ -70,9 +69,9 @@ class PseudoOutcomes:
 
 @dataclass(frozen=True)
 class CrossFit:
-    """Models by fold, how many of their trees count, and their predictions of the rows of their own
-    fold, which they were not trained on: means, probabilities or, shape (n, classes),
-    probabilities.
+    """Models by fold, how many of their trees count, and their out-of-fold predictions.
+
+    Predictions are means, probabilities or, shape (n, classes), probabilities.
     """
 
     models: dict[int, lgb.Booster]
@@ -81,9 +80,7 @@ class CrossFit:
 
 
 def assign_folds(clusters: pd.Series, n_folds: int, seed: int) -> NDArray[np.intp]:
-    """The fold of each episode, shape (n,): all episodes of one student (or school) share a
-    fold.
-    """
+    """The fold of each episode, shape (n,): all episodes of one cluster share a fold."""
     codes, uniques = pd.factorize(clusters, sort=True)
     shuffled = np.random.default_rng(seed).permutation(len(uniques))
     folds: NDArray[np.intp] = (shuffled[codes] % n_folds).astype(np.intp)
@@ -99,8 +96,9 @@ def pseudo_outcomes(
     seed: int,
     min_propensity: float = MIN_PROPENSITY,
 ) -> PseudoOutcomes:
-    """Cross-fitted pseudo-outcomes of every support for every episode. Episodes with another
-    support inform nothing.
+    """Cross-fitted pseudo-outcomes of every support for every episode.
+
+    Episodes with another support inform nothing.
 
     The number of trees is the one that predicts the other folds best, so that a small past does not
     get propensities more certain than it can know.
@@ -185,9 +183,7 @@ def cross_fit(
 def append_treatment_dummies(
     rows: FloatArray, treatment: NDArray[np.integer], count: int
 ) -> FloatArray:
-    """Rows with a column of zeros and ones for each action but the first, shape (n, features +
-    count - 1).
-    """
+    """Rows with a 0/1 column for each action but the first, shape (n, features + count - 1)."""
     return np.hstack([rows, np.eye(count)[treatment][:, 1:]])
 
 

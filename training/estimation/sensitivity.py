@@ -19,8 +19,9 @@ RATIO_PER_DEVIATION = 0.91
 
 @dataclass(frozen=True)
 class EValue:
-    """The smallest risk ratio, with both the treatment and the outcome, that an unrecorded factor
-    needs to explain the estimate away; 1 where none is needed.
+    """The smallest risk ratio, with treatment and outcome, of a factor that explains it away.
+
+    1 where none is needed.
     """
 
     point: float
@@ -58,8 +59,7 @@ def e_value_of_risk_ratio(ratio: float) -> float:
 def e_value_sentence(
     difference: Estimate, deviation: float, compared: str = "were given this support"
 ) -> str:
-    """The sentence to print with a claim: how strong an unrecorded factor would have to be to
-    explain it away.
+    """The sentence to print with a claim: how strong an unrecorded factor would have to be.
 
     Args:
         difference, deviation: as for `e_value`.

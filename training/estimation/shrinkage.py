@@ -64,9 +64,7 @@ def _signal_share(between_variance: float, errors: FloatArray) -> FloatArray:
 
 
 def _random_effects(levels: FloatArray, errors: FloatArray) -> tuple[float, float]:
-    """Mean of the random-effects model of means with known errors, and the variance between
-    them.
-    """
+    """Mean of the random-effects model of the means, and the variance between them."""
     precision = 1 / np.maximum(errors, 1e-9) ** 2
     fixed_mean = float((precision * levels).sum() / precision.sum())
     excess = float((precision * (levels - fixed_mean) ** 2).sum()) - (len(levels) - 1)

@@ -1,15 +1,15 @@
-"""Drift: do students look as they did when a model learned, and did what it predicted come true?
+"""Drift: do students resemble those of training, and did predictions come true?
 
-Features are compared with those of the same place of the school year (40th, 75th or 110th school
+Features are compared with those of the same point in the school year (40th, 75th or 110th school
 day), so that a season does not look like a change. The measure is the population stability index
 (PSI), the sum over cells of (share now - share then) * ln(share now / share then). 0.1 and 0.25 are
-the bounds in use for "some" and "much" change (Siddiqi (2006), Credit risk scorecards); they say
-nothing of chance, which moves the index by about chi-square(cells - 1) * (1/n + 1/m) where nothing
-changed (Yurdakul & Naranjo (2020), Journal of Risk Model Validation 14(4)). A change is said only
+the usual bounds of moderate and major change (Siddiqi (2006), Credit risk scorecards); they ignore
+chance, which moves the index by about chi-square(cells - 1) * (1/n + 1/m) where nothing changed
+(Yurdakul & Naranjo (2020), Journal of Risk Model Validation 14(4)). A change is reported only
 beyond both.
 
-What is kept and published are shares of many: no cell of fewer students than the smallest cell
-(`records.suppression.small_numbers`), no edge that is one student's own value (R58).
+References and reports hold shares of many: no cell below the smallest (`small_numbers`), no
+edge that is one student's own value (R58).
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from training.ranking.ranker import BenefitRanker
 BINS = 10
 MODERATE_PSI, MAJOR_PSI = 0.1, 0.25
 FALSE_ALARM_RATE = 0.05
-"""Chance that a day on which nothing changed shows a change of any feature at all, at most."""
+"""Largest probability that a day on which nothing changed shows a change of any feature."""
 MIN_EXPECTED_COUNT = 30
-"""Students that a cell must be expected to hold now: with fewer, chance is not about chi-square,
-and a number that is too small to be told would decide."""
+"""Students that a cell must be expected to hold now: with fewer, the chi-square approximation
+fails, and a number too small to be published would decide."""
 
 
 class DriftLevel(StrEnum):
-    """How much a feature, a family or a day differs from the days that a model learned from."""
+    """How much a feature, a family or a day differs from the days that a model was trained on."""
 
     UNKNOWN = "cannot tell"
     AS_BEFORE = "as before"
@@ -58,7 +58,7 @@ class DriftLevel(StrEnum):
 
 
 class PredictionCheck(StrEnum):
-    """How what came of supports stands against what was predicted."""
+    """How realized benefits stand against predicted ones."""
 
     UNKNOWN = "cannot tell"
     AS_PREDICTED = "as predicted"
@@ -71,10 +71,10 @@ class Distribution:
     """Shares of students by values of one feature.
 
     Attributes:
-        edges: a cell holds what is above one edge, up to and with the next.
-        shares: of all students, shape (edges + 1,), or none where the feature is hardly known of
+        edges: a cell holds what is above one edge, up to and including the next.
+        shares: of all students, shape (edges + 1,); empty where the feature is known of hardly
             anybody. None is a cell with fewer students than the smallest cell.
-        missing: the share of whom it is not known; None for fewer than that.
+        missing: the share of students without the feature; None for fewer than that.
     """
 
     edges: tuple[float, ...]
@@ -84,9 +84,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class SchoolDayReference:
-    """One place of the school year: about how many students, and each feature's distribution by
-    name.
-    """
+    """One point in the school year: the rounded number of students and each distribution."""
 
     students: int
     features: Mapping[str, Distribution]
@@ -94,11 +92,12 @@ class SchoolDayReference:
 
 @dataclass(frozen=True)
 class DriftReference:
-    """What a model's students looked like, by place of the school year."""
+    """The features of a model's training students, by number of the school day (40, 75 or 110)."""
 
     places: Mapping[int, SchoolDayReference]
 
     def to_json(self) -> str:
+        """The reference as JSON."""
         return _REFERENCE.dump_json(self, indent=1).decode()
 
     @classmethod
@@ -106,7 +105,7 @@ class DriftReference:
         """The reference that `to_json` wrote.
 
         Raises:
-            ValueError: it is another thing.
+            ValueError: it is not a drift reference.
         """
         return _REFERENCE.validate_json(data)
 
@@ -116,9 +115,7 @@ _REFERENCE = TypeAdapter(DriftReference)
 
 @dataclass(frozen=True)
 class LargestShift:
-    """Where a distribution moved most: the shares of students above a value, of those of whom it is
-    known.
-    """
+    """Where a distribution moved most: shares above a value, among students with a known value."""
 
     above: float
     then: float
@@ -127,11 +124,10 @@ class LargestShift:
 
 @dataclass(frozen=True)
 class FeatureDrift:
-    """One feature on one day. `chance`: the index that chance alone passes too rarely to be meant
-    here.
+    """One feature on one day.
 
-    `missing_then`, `missing_now`: shares of students of whom it is not known; None where too small
-    to be told.
+    `chance`: the index that chance alone rarely exceeds. `missing_then`, `missing_now`: shares of
+    students without the feature; None where suppressed.
     """
 
     name: str
@@ -143,10 +139,12 @@ class FeatureDrift:
 
     @property
     def family(self) -> str:
+        """The feature's family in the catalog."""
         return FEATURES_BY_NAME[self.name].family
 
     @property
     def verdict(self) -> DriftLevel:
+        """The level of change beyond chance."""
         if self.index < MODERATE_PSI or self.index <= self.chance:
             return DriftLevel.AS_BEFORE
         return DriftLevel.MUCH if self.index >= MAJOR_PSI else DriftLevel.SOME
@@ -162,15 +160,16 @@ class FamilyDrift:
 
     @property
     def verdict(self) -> DriftLevel:
+        """The level of its most changed feature."""
         return self.worst.verdict
 
 
 @dataclass(frozen=True)
 class DayDrift:
-    """One decision day against the same place of the years that were learned from.
+    """One decision day against the same point in the years of training.
 
-    `features` is empty where that cannot be compared; then `cannot_tell` says why, in words.
-    `students` is rounded.
+    `place` is the number of the school day. `features` is empty where they cannot be compared; then
+    `cannot_tell` says why. `students` is rounded.
     """
 
     day: date
@@ -181,31 +180,33 @@ class DayDrift:
 
     @property
     def families(self) -> list[FamilyDrift]:
-        """In the order of the catalog."""
-        found: dict[str, list[FeatureDrift]] = {}
-        for one in self.features:
-            found.setdefault(one.family, []).append(one)
+        """The drift of each family, in the order of the catalog."""
+        by_family: dict[str, list[FeatureDrift]] = {}
+        for feature in self.features:
+            by_family.setdefault(feature.family, []).append(feature)
         return [
             FamilyDrift(
-                name,
-                max(ones, key=lambda one: (_RANK[one.verdict], one.index)),
-                float(np.mean([one.index for one in ones])),
+                family,
+                max(features, key=lambda feature: (_RANK[feature.verdict], feature.index)),
+                float(np.mean([feature.index for feature in features])),
             )
-            for name, ones in found.items()
+            for family, features in by_family.items()
         ]
 
     @property
     def verdict(self) -> DriftLevel:
-        return worst_level([one.verdict for one in self.features])
+        """The greatest level of any feature."""
+        return worst_level([feature.verdict for feature in self.features])
 
 
-_RANK = {verdict: place for place, verdict in enumerate(DriftLevel)}
+_RANK = {level: rank for rank, level in enumerate(DriftLevel)}
 
 
 @dataclass(frozen=True)
 class Quintile:
-    """A fifth of the episodes by predicted benefit, the least first: what was predicted and what
-    came, in points.
+    """A fifth of the episodes by predicted benefit, the least first: predicted and realized points.
+
+    `place` is its number from 1; `came` is the realized benefit.
     """
 
     place: int
@@ -216,13 +217,14 @@ class Quintile:
 
 @dataclass(frozen=True)
 class RealizedBenefit:
-    """What was predicted of each student's best support, and what it came to, in progress points,
-    doubly robust.
+    """Predicted and realized benefit of students' best supports, in progress points.
 
     Attributes:
+        days: the decision days.
         episodes: rounded to ten.
-        slope: what came for each point that was predicted; None where the same was predicted of
-            all.
+        predicted, came: the mean predicted and the mean realized benefit.
+        slope: realized points per predicted point; None where all predictions are equal.
+        fifths: by predicted benefit.
     """
 
     days: tuple[date, ...]
@@ -234,9 +236,11 @@ class RealizedBenefit:
 
     @property
     def verdict(self) -> PredictionCheck:
-        """Less where the 95% interval of the level lies below what was predicted, or that of the
-        slope below one: each by chance alone in one of forty cases. Nothing is said where the level
-        may as well be no benefit at all.
+        """How the realized benefit compares with the prediction.
+
+        Less where the 95% interval of the level lies below the prediction, or that of the slope
+        below one: each happens by chance in one of forty cases. Unknown where the interval of the
+        level includes no benefit at all.
         """
         if self.came.upper < self.predicted or (self.slope is not None and self.slope.upper < 1):
             return PredictionCheck.LESS
@@ -249,9 +253,9 @@ class RealizedBenefit:
         )
 
 
-def worst_level(found: Sequence[DriftLevel]) -> DriftLevel:
-    """The greatest change among these; `UNKNOWN` where there is none."""
-    return max(found, key=lambda one: _RANK[one], default=DriftLevel.UNKNOWN)
+def worst_level(levels: Sequence[DriftLevel]) -> DriftLevel:
+    """The greatest of these levels; `UNKNOWN` where there are none."""
+    return max(levels, key=lambda level: _RANK[level], default=DriftLevel.UNKNOWN)
 
 
 def build_reference(
@@ -259,34 +263,34 @@ def build_reference(
     days: Sequence[DecisionDay],
     small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> DriftReference:
-    """What the students of episodes looked like at each place of the school year.
+    """The features of the students of episodes, by number of the school day.
 
     Args:
-        days: which place of its school year each decision day of the episodes is.
+        episodes: those a model is trained on.
+        days: the decision days of the calendar.
+        small_numbers: the district's rule.
     """
-    place_of = {one.day: one.place for one in days}
-    places = episodes.decision_date.map(place_of)
-    found = {}
-    for place in sorted(set(place_of.values()) & set(places)):
-        rows = (places == place).to_numpy()
+    school_day_of = {decision.day: decision.place for decision in days}
+    school_days = episodes.decision_date.map(school_day_of)
+    references = {}
+    for school_day in sorted(set(school_day_of.values()) & set(school_days)):
+        rows = (school_days == school_day).to_numpy()
         features, students = episodes.features[rows], episodes.student[rows]
         number = small_numbers.published_count(students.nunique())
         if number is not None:
-            first = ~students.duplicated().to_numpy()
+            first_of_student = ~students.duplicated().to_numpy()
             coarse = coarsen(features)
-            found[int(place)] = SchoolDayReference(
-                number,
-                {
-                    str(name): _distribution(
-                        _floats(features[name]),
-                        _floats(coarse[name]),
-                        first,
-                        small_numbers.smallest_cell,
-                    )
-                    for name in features.columns
-                },
-            )
-    return DriftReference(found)
+            distributions = {
+                str(name): _distribution(
+                    _floats(features[name]),
+                    _floats(coarse[name]),
+                    first_of_student,
+                    small_numbers.smallest_cell,
+                )
+                for name in features.columns
+            }
+            references[int(school_day)] = SchoolDayReference(number, distributions)
+    return DriftReference(references)
 
 
 def compare_day(
@@ -295,34 +299,27 @@ def compare_day(
     now: pd.DataFrame,
     small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> DayDrift:
-    """One decision day against the reference of its place.
+    """One decision day against the reference of its point in the school year.
 
     Args:
+        reference: of the model.
+        day: the decision day.
         now: the features of the day, one row a student.
+        small_numbers: the district's rule.
     """
     then, students = reference.places.get(day.place), small_numbers.published_count(len(now))
     if then is None:
-        return DayDrift(
-            day.day,
-            day.place,
-            students,
-            (),
-            "the model did not learn from this place of a school year",
-        )
+        reason = "the model has no training data for this point in the school year"
+        return DayDrift(day.day, day.place, students, (), reason)
     if min(len(now), then.students) < FEW_CLUSTERS:
-        return DayDrift(
-            day.day, day.place, students, (), f"fewer than {FEW_CLUSTERS} students are compared"
-        )
-    level = FALSE_ALARM_RATE / len(then.features)
-    return DayDrift(
-        day.day,
-        day.place,
-        students,
-        tuple(
-            compare_feature(name, one, _floats(now[name]), then.students, level, small_numbers)
-            for name, one in then.features.items()
-        ),
+        reason = f"too few students to compare (fewer than {FEW_CLUSTERS})"
+        return DayDrift(day.day, day.place, students, (), reason)
+    level = FALSE_ALARM_RATE / len(then.features)  # Bonferroni over the features
+    features = tuple(
+        compare_feature(name, distribution, _floats(now[name]), then.students, level, small_numbers)
+        for name, distribution in then.features.items()
     )
+    return DayDrift(day.day, day.place, students, features)
 
 
 def compare_feature(
@@ -333,171 +330,178 @@ def compare_feature(
     level: float = FALSE_ALARM_RATE,
     small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> FeatureDrift:
-    """One feature against its distribution among `students`.
+    """One feature against its distribution in training.
 
     Args:
+        name: of the feature.
+        then: its distribution among the students of training.
         now: values, shape (m,), NaN where unknown.
-        level: chance that `chance` is passed where nothing changed.
+        students: number of students of training.
+        level: probability that the index exceeds `chance` where nothing changed.
+        small_numbers: the district's rule.
     """
-    told = _merged_for(then, len(now))
-    counts = _counts(now, told.edges)
     smallest = small_numbers.smallest_cell
-    expected, actual = _shares(told, counts, students, smallest)
+    merged = _merged_for(then, len(now))
+    counts = _counts(now, merged.edges)
+    expected, actual = _expected_and_actual(merged, counts, students, smallest)
     index = float(((actual - expected) * np.log(actual / expected)).sum())
     chance = float(chi2.ppf(1 - level, max(1, len(expected) - 1))) * (1 / students + 1 / len(now))
     return FeatureDrift(
-        name,
-        round(index, 3),
-        round(chance, 3),
-        _percent(then.missing),
-        _told_share(int(counts[-1]), len(now), smallest),
-        _turn(then, now, smallest),
+        name=name,
+        index=round(index, 3),
+        chance=round(chance, 3),
+        missing_then=_percent(then.missing),
+        missing_now=_published_share(int(counts[-1]), len(now), smallest),
+        turn=_largest_shift(then, now, smallest),
     )
 
 
-def realized_benefit(found: EvaluationSet, ranker: BenefitRanker) -> RealizedBenefit:
-    """What a ranker predicted on episodes that it did not learn from, and what it came to."""
-    predicted, came = best_support_benefits(found, ranker)
-    students, usual = found.episodes.cluster.to_numpy(), float(predicted.mean())
-    gap = clustered_mean(came - predicted, students)
+def realized_benefit(evaluated: EvaluationSet, ranker: BenefitRanker) -> RealizedBenefit:
+    """Predicted and realized benefit on episodes that a ranker was not trained on."""
+    predicted, realized = best_support_benefits(evaluated, ranker)
+    clusters, mean = evaluated.episodes.cluster.to_numpy(), float(predicted.mean())
+    gap = clustered_mean(realized - predicted, clusters)
     fifths = tuple(
         Quintile(
-            row["fifth"],
-            row["predicted"],
-            Estimate(row["realised"], row["lower"], row["upper"]),
-            row["episodes"],
+            place=row["fifth"],
+            predicted=row["predicted"],
+            came=Estimate(row["realised"], row["lower"], row["upper"]),
+            episodes=row["episodes"],
         )
-        for row in calibration_rows(found, ranker)
+        for row in calibration_rows(evaluated, ranker)
     )
     return RealizedBenefit(
-        tuple(found.days),
-        found.published(len(found)),
-        usual,
-        Estimate(usual + gap.value, usual + gap.lower, usual + gap.upper),
-        _slope(predicted, came, students),
-        fifths,
+        days=tuple(evaluated.days),
+        episodes=evaluated.published(len(evaluated)),
+        predicted=mean,
+        came=Estimate(mean + gap.value, mean + gap.lower, mean + gap.upper),
+        slope=_slope(predicted, realized, clusters),
+        fifths=fifths,
     )
 
 
 def _distribution(
     values: FloatArray, coarse: FloatArray, first: NDArray[np.bool_], smallest: int
 ) -> Distribution:
-    """Cells of about a tenth, each with `smallest` students or more; a student counts for one cell
-    alone, by `first`.
+    """Cells of about a tenth of the episodes, each with `smallest` students or more.
+
+    Args:
+        values: of the feature, shape (n,), NaN where unknown.
+        coarse: the values as a model may remember them, from which edges are taken.
+        first: which rows are the first of their student, so that each student counts once.
     """
     known = ~np.isnan(values)
     if (known & first).sum() < smallest:
         return Distribution((), (), 1.0)
     tenths = np.quantile(coarse[known], np.arange(1, BINS) / BINS, method="inverted_cdf")
     edges = np.unique(tenths.round(6) + 0.0).tolist()
-    _joined(edges, [float(one) for one in _counts(values[first], edges)[:-1]], smallest)
+    students_by_cell = [float(count) for count in _counts(values[first], edges)[:-1]]
+    _join_small_cells(edges, students_by_cell, smallest)
     missing = float((~known).mean()) if (~known & first).sum() >= smallest else None
     if not edges:
         top = round(float(coarse[known].max()), 6)
         return Distribution((top,), (round(1 - (missing or 0.0), 3), None), _rounded(missing))
-    counted = _counts(values, edges)[:-1]
+    counts = _counts(values, edges)[:-1]
     total = len(values) if missing is not None else int(known.sum())
-    return Distribution(
-        tuple(edges), tuple(round(float(one) / total, 3) for one in counted), _rounded(missing)
-    )
+    shares = tuple(round(float(count) / total, 3) for count in counts)
+    return Distribution(tuple(edges), shares, _rounded(missing))
 
 
-def _joined(edges: list[float], sizes: list[float], least: float) -> None:
-    """Join cells in place, each with its smaller neighbour, until each has `least` or one is
-    left.
-    """
+def _join_small_cells(edges: list[float], sizes: list[float], least: float) -> None:
+    """Join cells in place with their smaller neighbor, until each has `least` or one is left."""
     while len(sizes) > 1 and min(sizes) < least:
-        at = sizes.index(min(sizes))
-        last = at == len(sizes) - 1
-        below = at if last or (at > 0 and sizes[at - 1] <= sizes[at + 1]) else at + 1
-        sizes[below - 1 : below + 1] = [sizes[below - 1] + sizes[below]]
-        del edges[below - 1]
+        smallest = sizes.index(min(sizes))
+        is_last = smallest == len(sizes) - 1
+        joins_left = is_last or (smallest > 0 and sizes[smallest - 1] <= sizes[smallest + 1])
+        right = smallest if joins_left else smallest + 1
+        sizes[right - 1 : right + 1] = [sizes[right - 1] + sizes[right]]
+        del edges[right - 1]
 
 
 def _merged_for(then: Distribution, now: int) -> Distribution:
-    """The same in cells that `now` students would fill; one that is too small to be told stays as
-    it is.
-    """
+    """The distribution in cells that `now` students would fill, if none is suppressed."""
     if None in then.shares or not then.shares:
         return then
-    edges, shares = list(then.edges), [float(one or 0.0) for one in then.shares]
-    _joined(edges, shares, MIN_EXPECTED_COUNT / now)
+    edges, shares = list(then.edges), [float(share or 0.0) for share in then.shares]
+    _join_small_cells(edges, shares, MIN_EXPECTED_COUNT / now)
     return Distribution(tuple(edges), tuple(shares), then.missing)
 
 
-def _shares(
+def _expected_and_actual(
     then: Distribution, counts: NDArray[np.intp], students: int, smallest: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Shares then and now in each cell and, last, of whom the feature is missing, shape (cells,);
-    each adds up to one.
+    """Shares expected from training and shares now, by cell and last of missing values.
 
-    A cell of fewer than `smallest` now counts as half of that: its number decides nothing. Of a
-    cell that was too small to be told, or whose number now would be by chance, the share then is
-    taken to be what it is now, up to what it may have been. So is the share missing, where it is
-    smaller now: a first year of records has no marks of the year before, and that more is known of
-    students than then does not mislead who learned from both.
+    Both have the shape (cells + 1,) and add up to one.
+
+    Small numbers must not decide, nor may the index show what is suppressed:
+
+    - A cell of fewer than `smallest` now counts as half of that.
+    - Where the share in training is suppressed, or so small that its count now is chance, it is
+      taken to be what it is now, up to what it may have been.
+    - So is the share of missing values where it is smaller now: a first year of records has no
+      grades of the year before, and a model trained with missing values is not misled by fewer.
     """
     held = np.where(counts < smallest, smallest / 2, counts.astype("float64"))
     actual = held / held.sum()
-    told = np.array([one if one is not None else np.nan for one in (*then.shares, then.missing)])
-    if not then.shares:
-        told = np.array([np.nan, then.missing if then.missing is not None else np.nan])
+    shares = then.shares or (None,)
+    stored = np.array([np.nan if share is None else share for share in (*shares, then.missing)])
     few = MIN_EXPECTED_COUNT / int(counts.sum())
-    rare = np.isnan(told) | (told < few)
-    rare[-1] |= bool(then.shares) and actual[-1] < told[-1]
-    limit = np.maximum(np.where(np.isnan(told), smallest / students, told), few)
-    expected = np.where(rare, np.minimum(actual, limit), told)
-    if rare.all():
+    undecided = np.isnan(stored) | (stored < few)
+    undecided[-1] |= bool(then.shares) and actual[-1] < stored[-1]
+    limit = np.maximum(np.where(np.isnan(stored), smallest / students, stored), few)
+    expected = np.where(undecided, np.minimum(actual, limit), stored)
+    if undecided.all():
         return actual, actual
-    expected[~rare] *= (1 - expected[rare].sum()) / expected[~rare].sum()
+    expected[~undecided] *= (1 - expected[undecided].sum()) / expected[~undecided].sum()
     return expected, actual
 
 
 def _counts(values: FloatArray, edges: Sequence[float]) -> NDArray[np.intp]:
     """How many values lie in each cell, and last how many are missing, shape (edges + 2,)."""
     known = values[~np.isnan(values)]
-    held = np.bincount(
-        np.searchsorted(np.asarray(edges, dtype="float64"), known - 1e-9), minlength=len(edges) + 1
-    )
-    return np.append(held, len(values) - len(known))
+    cells = np.searchsorted(np.asarray(edges, dtype="float64"), known - 1e-9)
+    return np.append(np.bincount(cells, minlength=len(edges) + 1), len(values) - len(known))
 
 
-def _turn(then: Distribution, now: FloatArray, smallest: int) -> LargestShift | None:
-    """The edge above which the shares differ most, where there are `smallest` students or more on
-    both sides of it.
+def _largest_shift(then: Distribution, now: FloatArray, smallest: int) -> LargestShift | None:
+    """The edge above which the shares differ most, with `smallest` students or more on each
+    side.
     """
     if None in then.shares or len(then.shares) < 2:
         return None
-    before = np.array([float(one or 0.0) for one in then.shares])
-    above_then = (before.sum() - before.cumsum())[:-1] / before.sum()
+    shares = np.array([float(share or 0.0) for share in then.shares])
+    above_then = (shares.sum() - shares.cumsum())[:-1] / shares.sum()
     counts = _counts(now, then.edges)[:-1]
     known = int(counts.sum())
     above_now = known - counts.cumsum()[:-1]
     enough = (above_now >= smallest) & (known - above_now >= smallest)
     if not enough.any():
         return None
-    at = int(np.where(enough, np.abs(above_now / max(known, 1) - above_then), -1.0).argmax())
+    shifts = np.where(enough, np.abs(above_now / max(known, 1) - above_then), -1.0)
+    largest = int(shifts.argmax())
     return LargestShift(
-        then.edges[at], round(float(above_then[at]), 2), round(float(above_now[at]) / known, 2)
+        above=then.edges[largest],
+        then=round(float(above_then[largest]), 2),
+        now=round(float(above_now[largest]) / known, 2),
     )
 
 
 def _slope(
-    predicted: FloatArray, came: FloatArray, students: NDArray[np.object_]
+    predicted: FloatArray, realized: FloatArray, clusters: NDArray[np.object_]
 ) -> Estimate | None:
-    """The least-squares slope of what came on what was predicted, clustered by student by its
-    influence function.
-    """
-    off = predicted - predicted.mean()
-    spread = float((off**2).mean())
-    if spread < 1e-12:
+    """The least-squares slope of realized on predicted benefit, with a clustered interval."""
+    centered = predicted - predicted.mean()
+    variance = float((centered**2).mean())
+    if variance < 1e-12:
         return None
-    slope = float((off * came).mean()) / spread
-    found = clustered_mean(slope + off * (came - came.mean() - slope * off) / spread, students)
-    return found if math.isfinite(found.lower + found.upper) else None
+    slope = float((centered * realized).mean()) / variance
+    residual = realized - realized.mean() - slope * centered
+    estimate = clustered_mean(slope + centered * residual / variance, clusters)
+    return estimate if math.isfinite(estimate.lower + estimate.upper) else None
 
 
-def _told_share(count: int, of: int, smallest: int) -> float | None:
+def _published_share(count: int, of: int, smallest: int) -> float | None:
     return _percent(count / of) if min(count, of - count) >= smallest else None
 
 

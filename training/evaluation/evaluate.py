@@ -2,8 +2,8 @@
 
 An evaluation set holds held-out episodes with out-of-fold propensities and expected outcomes; an
 evaluation holds a ranker's value, overlap and calibration on it. Published numbers of students are
-rounded to ten and suppressed below the smallest cell (R60): a table of overlap must not identify a
-child.
+rounded to ten and suppressed below the smallest cell (`records.suppression.small_numbers`, R60): a
+table of overlap must not identify a child.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class EvaluationSet:
         taken: the action of each episode: 0 for none, else 1 + the index in `supports`, shape (n,).
         propensity, expected: of each action, shape (n, 1 + supports).
         pseudo_outcome: doubly robust, of each support, shape (n, supports).
+        small_numbers: the rule by which numbers of episodes are published.
     """
 
     episodes: Episodes
@@ -88,9 +89,7 @@ class EvaluationSet:
         return float(self.reward.std(ddof=1))
 
     def choices(self, ranker: BenefitRanker, programs: pd.DataFrame, places: int | None) -> Actions:
-        """The action the ranker would choose for each episode, an index as in `taken`, shape
-        (n,).
-        """
+        """The action the ranker would choose for each episode, as in `taken`, shape (n,)."""
         actions = choose_actions(ranker, self.episodes.features, programs, places)
         # The ranker numbers its own supports, which may be fewer and in another order.
         index_here: Actions = np.array(
@@ -105,9 +104,7 @@ class EvaluationSet:
         )
 
     def published(self, count: float) -> int | None:
-        """A number of episodes as it may be published: rounded to ten; None where fewer students
-        than the smallest cell may be behind it.
-        """
+        """A number of episodes to publish: None where too few students may be behind it."""
         enough = count >= self.small_numbers.smallest_cell * len(self.days)
         return self.small_numbers.published_count(int(count)) if enough else None
 
@@ -174,6 +171,7 @@ def evaluation_set(
         held_out: which of them to evaluate on, shape (episodes,).
         supports: the supports of the rankers to be evaluated.
         seed: of the folds.
+        small_numbers: the district's rule.
 
     Raises:
         NotEnoughEvidence: nobody received a support in a held-out episode.
@@ -237,8 +235,7 @@ def evaluate_on_later_days(
     seed: int = 0,
     small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> Evaluation:
-    """Train `ranker` on the earlier two thirds of the decision days and evaluate it on the later
-    ones.
+    """Train `ranker` on the earlier two thirds of the decision days, evaluate it on the later.
 
     Raises:
         NotEnoughEvidence: there are too few decision days, or nobody received a support on the
@@ -280,16 +277,13 @@ def distinct_days(decision_date: pd.Series) -> list[date]:
 
 
 def overlap_rows(evaluated: EvaluationSet, actions: Actions) -> Iterator[Row]:
-    """How likely past practice was to choose what the policy does: episodes by action and range of
-    propensity.
-    """
+    """Episodes by the policy's action and the propensity that past practice gave to it."""
     for row in overlap_histogram(actions, evaluated.propensity).rows((NONE, *evaluated.supports)):
         yield row | {"episodes": evaluated.published(float(row["episodes"]))}
 
 
 def calibration_rows(evaluated: EvaluationSet, ranker: BenefitRanker) -> Iterator[Row]:
-    """The predicted benefit of each student's best support and the realized one, doubly robust, by
-    fifths of the former.
+    """Predicted and realized benefit of students' best supports, by fifths of the former.
 
     No row where a fifth may stand for fewer students than the smallest cell.
     """
@@ -313,9 +307,7 @@ def calibration_rows(evaluated: EvaluationSet, ranker: BenefitRanker) -> Iterato
 def best_support_benefits(
     evaluated: EvaluationSet, ranker: BenefitRanker
 ) -> tuple[FloatArray, FloatArray]:
-    """The predicted benefit of each student's best support and its pseudo-outcome, shape (n,)
-    each.
-    """
+    """Predicted benefit and pseudo-outcome of each student's best support, shape (n,) each."""
     benefits = ranker.benefits(evaluated.episodes.features)
     means = np.column_stack([benefits[name].mean for name in ranker.supports_])
     index_here = np.array([evaluated.supports.index(name) for name in ranker.supports_])
@@ -326,8 +318,7 @@ def best_support_benefits(
 def importance_rows(
     ranker: BenefitRanker, features: pd.DataFrame, families: Mapping[str, str], rows: int = 300
 ) -> list[Row]:
-    """Mean absolute SHAP contribution to a support's benefit by family of features, in progress
-    points.
+    """Mean absolute SHAP contribution to a support's benefit by family, in progress points.
 
     Args:
         ranker: fitted.
@@ -351,9 +342,7 @@ def importance_rows(
 
 
 def nan_to_none(value: Any) -> Any:
-    """A value as strict JSON can hold it: None for NaN and infinity, lists for tuples, at every
-    depth.
-    """
+    """A value as strict JSON can hold it: None for NaN and infinity, lists for tuples."""
     if isinstance(value, Mapping):
         return {name: nan_to_none(item) for name, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -133,9 +133,7 @@ class PolicyComparison:
         )
 
     def to_dict(self, small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS) -> dict[str, Any]:
-        """Plain values, as JSON wants them. How many students would be treated differently is
-        suppressed below the smallest cell.
-        """
+        """Plain values, as JSON needs them; a small number of students is suppressed."""
         values = asdict(self) | {
             "first_day": str(self.first_day),
             "last_day": str(self.last_day),
@@ -206,8 +204,7 @@ def compare_refitted(
     *,
     seed: int = 0,
 ) -> PolicyComparison:
-    """Two models' recipes: clones are trained on the earlier decision days and evaluated on the
-    later ones.
+    """Two models' recipes: clones trained on the earlier days, evaluated on the later ones.
 
     Raises:
         NotEnoughEvidence: there are too few decision days or nobody received a support on the later
@@ -264,8 +261,7 @@ def paired_difference(
     expected: FloatArray,
     clusters: Clusters,
 ) -> PolicyDifference:
-    """The self-normalized doubly robust value of one policy less that of another, on one set of
-    episodes.
+    """The self-normalized doubly robust value of one policy less that of another.
 
     Args:
         reward, taken, propensity, expected, clusters: as for `policy_value`.
@@ -310,9 +306,7 @@ def trained_days(manifest: Mapping[str, Any]) -> Collection[str]:
 
 
 def not_trained_on_mask(episodes: Episodes, *models: RankerModel) -> BoolArray:
-    """Which episodes lie on decision days that none of the models was trained on, shape
-    (episodes,).
-    """
+    """Which episodes lie on days that none of the models was trained on, shape (episodes,)."""
     new_days = days_not_trained_on(episodes.decision_date.unique(), *models)
     mask: BoolArray = episodes.decision_date.isin(new_days).to_numpy()
     return mask
@@ -324,8 +318,7 @@ def enough_to_judge(episodes: Episodes, held_out: BoolArray) -> bool:
 
 
 def unfitted_clone(model: RankerModel, earlier: Episodes) -> BenefitRanker:
-    """An unfitted ranker with the model's parameters, for those of its supports that the earlier
-    episodes hold.
+    """An unfitted ranker with the model's parameters, for supports in the earlier episodes.
 
     Raises:
         NotComparable: the model was trained with parameters this release no longer supports.

@@ -1,6 +1,4 @@
-"""A model's plots, as SVG drawn as it is trained: overlap, calibration, importance. No more than
-its card tells.
-"""
+"""A model's plots as SVG: overlap, calibration, importance. They show no more than its card."""
 
 from __future__ import annotations
 
@@ -9,14 +7,12 @@ from typing import Any
 
 from training.evaluation.evaluate import Row
 
-_BLUE, _GREY = "#0072B2", "#444"
-"""Okabe & Ito (2008): told apart with any colour vision."""
+_BLUE, _GRAY = "#0072B2", "#444"
+"""Okabe & Ito (2008): distinct with any color vision."""
 
 
 def overlap_plot(rows: Sequence[Row]) -> str:
-    """Bars, one panel a support: judged episodes by the chance that past practice gave to what the
-    policy chooses.
-    """
+    """Bars, one panel a support: episodes by the propensity of what the policy chooses."""
     import altair as alt
 
     bars = [row | {"range": _range(row)} for row in rows if row["episodes"] is not None]
@@ -35,7 +31,7 @@ def overlap_plot(rows: Sequence[Row]) -> str:
 
 
 def calibration_plot(rows: Sequence[Row]) -> str:
-    """Dots with intervals: what was predicted of students' best supports, and what it came to."""
+    """Dots with intervals: predicted and realized benefit of students' best supports, by fifths."""
     import altair as alt
 
     base = alt.Chart(alt.InlineData(values=list(rows)))
@@ -43,11 +39,11 @@ def calibration_plot(rows: Sequence[Row]) -> str:
     lines = base.mark_rule(strokeWidth=2.5, color=_BLUE).encode(
         x=x, y=alt.Y("lower:Q"), y2="upper:Q"
     )
-    y = alt.Y("realised:Q", title="What it came to, doubly robust (95%)")
+    y = alt.Y("realised:Q", title="Realized benefit, doubly robust (95% CI)")
     dots = base.mark_point(filled=True, size=90, opacity=1, color=_BLUE).encode(x=x, y=y)
     ends = [row[end] for row in rows for end in ("predicted", "lower", "upper")] or [0.0, 1.0]
     same = alt.InlineData(values=[{"at": end} for end in (min(ends), max(ends))])
-    diagonal = alt.Chart(same).mark_line(strokeDash=[4, 3], color=_GREY).encode(x="at:Q", y="at:Q")
+    diagonal = alt.Chart(same).mark_line(strokeDash=[4, 3], color=_GRAY).encode(x="at:Q", y="at:Q")
     return _svg(diagonal + lines + dots, rows, "Too few students to show")
 
 
@@ -80,7 +76,7 @@ def _header() -> Any:
 
 
 def _svg(chart: Any, rows: Sequence[Row], empty: str, width: int | None = 420) -> str:
-    """The chart, or a sentence in its place where there is nothing to show."""
+    """The chart as SVG, or a sentence in its place where there is nothing to show."""
     import altair as alt
     import vl_convert
 
@@ -91,10 +87,10 @@ def _svg(chart: Any, rows: Sequence[Row], empty: str, width: int | None = 420) -
             .encode(text="says:N")
         )
     sized = chart if width is None else chart.properties(width=width)
-    whole = (
+    styled = (
         sized.properties(padding=20, background="white")
         .configure_axis(labelFontSize=12, titleFontSize=12, labelColor="#222", titleColor="#222")
         .configure_view(stroke=None)
     )
-    svg: str = vl_convert.vegalite_to_svg(whole.to_json())
+    svg: str = vl_convert.vegalite_to_svg(styled.to_json())
     return svg

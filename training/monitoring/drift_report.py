@@ -1,8 +1,7 @@
-"""What drift was found of a model version on a snapshot, as one file: aggregates only, and what to
-do.
+"""The drift report of a model version on a snapshot, as one file of aggregates.
 
-`home/drift/<version>-<snapshot>.json` holds it with its own digest. Whoever works it out again from
-the same version, records and outcome finds the same, but for the time at which it was worked out.
+`home/drift/<version>-<snapshot>.json` holds it with its own digest. A report computed again from
+the same version, records and outcome is the same but for its time.
 """
 
 from __future__ import annotations
@@ -56,22 +55,26 @@ FORMAT = "handrail-drift-1"
 
 
 class DriftReportCorrupt(UserError, ValueError):
-    """A file of findings that is not as it was written; the message names it."""
+    """A drift report that is damaged; the message names the file."""
 
 
 @dataclass(frozen=True)
 class DriftReport:
-    """What was found of one version on one snapshot.
+    """The drift of one version on one snapshot.
 
     Attributes:
-        learned_until: the last decision day that the version learned from.
-        known: whether it is on record what its students looked like.
+        at: when it was computed.
+        version, sha256: the model version and the digest of its file.
+        snapshot_id, outcome_sha256: the records and the definition of progress.
+        learned_until: the last decision day that the version was trained on.
+        known: whether the version has a drift reference.
         days: the decision days since, the newest last.
-        next_day, next_place: the decision day that comes next, where the calendar holds one.
-        realised: what came of what it predicted; None where that cannot be told, and `why_not` says
-            why in words.
-        smallest_cell: students below which nothing is published of them; a file that holds none was
-            written where that is ten.
+        next_day, next_place: the decision day that comes next and the number of its school day,
+            where the calendar holds one.
+        realised: realized against predicted benefit; None where that is not known yet, and
+            `why_not` says why in words.
+        smallest_cell: students below which nothing of them is published; a file that holds none
+            was written where that is ten.
     """
 
     at: datetime
@@ -96,61 +99,56 @@ class DriftReport:
     @property
     def features(self) -> DriftLevel:
         """The greatest change on any decision day since."""
-        return worst_level([one.verdict for one in self.days])
+        return worst_level([day.verdict for day in self.days])
 
     @property
     def outcome(self) -> PredictionCheck:
+        """How realized benefits stand against predicted ones."""
         return PredictionCheck.UNKNOWN if self.realised is None else self.realised.verdict
 
     @property
     def train_anew(self) -> bool:
-        """Whether the version is to be trained anew and audited again."""
+        """Whether the version must be retrained and audited again."""
         return self.features is DriftLevel.MUCH or self.outcome is PredictionCheck.LESS
 
     def made_of(
         self,
-        found: ModelVersion,
+        version: ModelVersion,
         snapshot_id: str,
         outcome_sha256: str,
         small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
     ) -> bool:
-        """Whether this was worked out of just these."""
+        """Whether the report is of exactly this version, these records, this outcome and rule."""
         return (
-            self.version,
-            self.sha256,
-            self.snapshot_id,
-            self.outcome_sha256,
-            self.smallest_cell,
-        ) == (
-            found.version,
-            found.sha256,
-            snapshot_id,
-            outcome_sha256,
-            small_numbers.smallest_cell,
+            self.version == version.version
+            and self.sha256 == version.sha256
+            and self.snapshot_id == snapshot_id
+            and self.outcome_sha256 == outcome_sha256
+            and self.smallest_cell == small_numbers.smallest_cell
         )
 
     def to_json(self) -> str:
         """Canonical JSON with its own digest."""
         by_default = self.smallest_cell == DEFAULT_SMALL_NUMBERS.smallest_cell
         unwritten = {"smallest_cell"} if by_default else set()
-        drift = _DRIFT.dump_python(self, mode="json", exclude=unwritten)
-        content = {"format": FORMAT, "found": drift}
+        report = _DRIFT.dump_python(self, mode="json", exclude=unwritten)
+        content = {"format": FORMAT, "found": report}
         return json.dumps(
             content | {"sha256": _digest(content)}, sort_keys=True, indent=1, allow_nan=False
         )
 
     @classmethod
     def from_json(cls, text: str) -> DriftReport:
-        """What `to_json` wrote.
+        """The report that `to_json` wrote.
 
         Raises:
             ValueError: it is not as it was written.
         """
         content = json.loads(text)
         if not isinstance(content, dict) or content.pop("sha256", "") != _digest(content):
-            raise ValueError("its digest is another")
+            raise ValueError("its checksum does not match")
         if content.get("format") != FORMAT:
-            raise ValueError("its format is another")
+            raise ValueError(f"its format is not {FORMAT}")
         return _DRIFT.validate_json(json.dumps(content["found"]))
 
 
@@ -158,7 +156,7 @@ _DRIFT = TypeAdapter(DriftReport)
 
 
 def monitored_version(home: Path, version: int | None = None) -> ModelVersion:
-    """The version that drift is asked of: this one, else the champion, else the newest.
+    """The version to monitor: this one, else the champion, else the newest.
 
     Raises:
         ModelNotFound: there is none.
@@ -168,82 +166,82 @@ def monitored_version(home: Path, version: int | None = None) -> ModelVersion:
 
 def compute_drift_report(
     snapshot: Snapshot,
-    found: ModelVersion,
+    version: ModelVersion,
     home: Path,
     at: datetime,
     *,
     seed: int = 0,
     progress: ProgressCallback = no_progress,
 ) -> DriftReport:
-    """What drift there is of a version on a snapshot, written down; what is there already is taken.
+    """The drift report of a version on a snapshot, computed and written unless it exists already.
 
     Raises:
-        InvalidModelFile: the model file is not what was registered, or was trained on another
-            catalog of features.
-        DriftReferenceCorrupt: nor is what its students looked like.
-        NotComparable: the version does not say which days it learned from.
+        InvalidModelFile: the model file is not what was registered, or was trained on a different
+            feature catalog.
+        DriftReferenceCorrupt: the drift reference is not what was registered.
+        NotComparable: the model file does not list its training days.
     """
     outcome, small_numbers = OutcomeDefinition.of(home), SmallNumbers.from_home(home)
-    before = _before(home, found.version, snapshot.id)
-    if before is not None and before.made_of(found, snapshot.id, outcome.sha256, small_numbers):
-        return before
-    model, reference = read_model(found.file, found.sha256), found.reference()
-    until = max(date.fromisoformat(day) for day in trained_days(model.manifest))
-    since, coming = _days_after(snapshot, until)
+    existing = _existing_report(home, version.version, snapshot.id)
+    if existing is not None and existing.made_of(
+        version, snapshot.id, outcome.sha256, small_numbers
+    ):
+        return existing
+    model, reference = read_model(version.file, version.sha256), version.reference()
+    trained_until = max(date.fromisoformat(day) for day in trained_days(model.manifest))
+    days_since, next_day = _days_after(snapshot, trained_until)
     behavior = bool(model.manifest.get("behavior"))
     days = (
         ()
         if reference is None
-        else _compared(snapshot, reference, since, behavior, small_numbers, progress)
+        else _compared_days(snapshot, reference, days_since, behavior, small_numbers, progress)
     )
-    realised, why_not = _realised(snapshot, model, outcome, seed, small_numbers, progress)
-    drift = DriftReport(
-        at,
-        found.version,
-        found.sha256,
-        snapshot.id,
-        outcome.sha256,
-        until,
-        reference is not None,
-        days,
-        coming.day if coming else None,
-        coming.place if coming else None,
-        realised,
-        why_not,
-        small_numbers.smallest_cell,
+    realized, why_not = _realized(snapshot, model, outcome, seed, small_numbers, progress)
+    report = DriftReport(
+        at=at,
+        version=version.version,
+        sha256=version.sha256,
+        snapshot_id=snapshot.id,
+        outcome_sha256=outcome.sha256,
+        learned_until=trained_until,
+        known=reference is not None,
+        days=days,
+        next_day=next_day.day if next_day else None,
+        next_place=next_day.place if next_day else None,
+        realised=realized,
+        why_not=why_not,
+        smallest_cell=small_numbers.smallest_cell,
     )
-    write_drift_report(drift, home)
-    return drift
+    write_drift_report(report, home)
+    return report
 
 
-def write_drift_report(drift: DriftReport, home: Path) -> Path:
-    """Write the file, whole or not at all."""
-    return write_atomic(drift_report_file(home, drift.version, drift.snapshot_id), drift.to_json())
+def write_drift_report(report: DriftReport, home: Path) -> Path:
+    """Write the report to its file, atomically."""
+    file = drift_report_file(home, report.version, report.snapshot_id)
+    return write_atomic(file, report.to_json())
 
 
 def drift_report_file(home: Path, version: int, snapshot_id: str) -> Path:
-    """Where what was found of a version on a snapshot is kept."""
+    """The file of the report of a version on a snapshot."""
     return home / "drift" / f"{version}-{snapshot_id}.json"
 
 
 def newest_drift_report(home: Path) -> DriftReport | None:
-    """What was worked out last, of whichever version and records; None where nothing was.
+    """The newest report, of whichever version and records; None where there is none.
 
     Raises:
-        DriftReportCorrupt: a file is not as it was written.
+        DriftReportCorrupt: a file is damaged.
     """
-    return max(
-        (_read(file) for file in (home / "drift").glob("*.json")),
-        key=lambda one: one.at,
-        default=None,
-    )
+    reports = (_read(file) for file in (home / "drift").glob("*.json"))
+    return max(reports, key=lambda report: report.at, default=None)
 
 
 def drift_reports_of(home: Path, version: int) -> list[DriftReport]:
-    """What was worked out of one version, on whichever records.
+    """All reports of one version, on whichever records.
 
     Raises:
-        DriftReportCorrupt: a file is not as it was written.
+        DriftReportCorrupt: a file is damaged.
     """
     return [_read(file) for file in sorted((home / "drift").glob(f"{version}-*.json"))]
 
@@ -253,11 +251,11 @@ def _read(file: Path) -> DriftReport:
         return DriftReport.from_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DriftReportCorrupt(
-            f"{file} is not as it was written: {error}. Take it away and run `handrail drift`"
+            f"{file} is damaged: {error}. Delete it and run `handrail drift` again"
         ) from None
 
 
-def _before(home: Path, version: int, snapshot_id: str) -> DriftReport | None:
+def _existing_report(home: Path, version: int, snapshot_id: str) -> DriftReport | None:
     file = drift_report_file(home, version, snapshot_id)
     try:
         return _read(file) if file.exists() else None
@@ -265,33 +263,32 @@ def _before(home: Path, version: int, snapshot_id: str) -> DriftReport | None:
         return None
 
 
-def _days_after(snapshot: Snapshot, until: date) -> tuple[list[DecisionDay], DecisionDay | None]:
-    """The decision days after this one that the records have reached, and the next that they have
-    not.
-    """
-    planned, last = calendar_decision_days(snapshot), snapshot.latest_date()
-    coming = [one for one in planned if one.day > last]
-    return [one for one in planned if until < one.day <= last], coming[0] if coming else None
+def _days_after(snapshot: Snapshot, after: date) -> tuple[list[DecisionDay], DecisionDay | None]:
+    """The decision days after this one that the records have reached, and the next one."""
+    planned, latest = calendar_decision_days(snapshot), snapshot.latest_date()
+    reached = [decision for decision in planned if after < decision.day <= latest]
+    coming = [decision for decision in planned if decision.day > latest]
+    return reached, coming[0] if coming else None
 
 
-def _compared(
+def _compared_days(
     snapshot: Snapshot,
     reference: DriftReference,
-    since: Sequence[DecisionDay],
+    decision_days: Sequence[DecisionDay],
     behavior: bool,
     small_numbers: SmallNumbers,
     progress: ProgressCallback,
 ) -> tuple[DayDrift, ...]:
-    found = []
-    for done, one in enumerate(since):
-        progress("comparing decision days", done, len(since))
-        features = features_as_of(snapshot, one.day, behavior=behavior)
-        found.append(compare_day(reference, one, features, small_numbers))
-    progress("comparing decision days", len(since), len(since))
-    return tuple(found)
+    drifts = []
+    for done, decision in enumerate(decision_days):
+        progress("comparing decision days", done, len(decision_days))
+        features = features_as_of(snapshot, decision.day, behavior=behavior)
+        drifts.append(compare_day(reference, decision, features, small_numbers))
+    progress("comparing decision days", len(decision_days), len(decision_days))
+    return tuple(drifts)
 
 
-def _realised(
+def _realized(
     snapshot: Snapshot,
     model: RankerModel,
     outcome: OutcomeDefinition,
@@ -299,16 +296,12 @@ def _realised(
     small_numbers: SmallNumbers,
     progress: ProgressCallback,
 ) -> tuple[RealizedBenefit | None, str]:
-    """What came of what the model predicted, or why that cannot be told."""
+    """Realized against predicted benefit, or why that is not known yet."""
     if model.manifest.get("outcome") != outcome.sha256:
-        return None, "what counts as progress was changed since it was trained"
+        return None, "the definition of progress has changed since it was trained"
     if not days_not_trained_on(complete_decision_days(snapshot, outcome), model):
-        return (
-            None,
-            (
-                f"there is no decision day since whose {outcome.window_days} days of progress after"
-                " it are on record"
-            ),
+        return None, (
+            f"no decision day since then has {outcome.window_days} days of progress data yet"
         )
     episodes = build_episodes(
         snapshot,
@@ -316,21 +309,17 @@ def _realised(
         outcome=outcome,
         progress=partial(progress, "looking back at decision days"),
     )
-    fresh = not_trained_on_mask(episodes, model)
-    if not enough_to_judge(episodes, fresh):
-        return (
-            None,
-            (
-                f"fewer than {MIN_STARTS_PER_SUPPORT} students started a support on the decision"
-                " days since whose progress is on record"
-            ),
+    held_out = not_trained_on_mask(episodes, model)
+    if not enough_to_judge(episodes, held_out):
+        return None, (
+            f"fewer than {MIN_STARTS_PER_SUPPORT} students with known progress have started a"
+            " support since then"
         )
-    progress("judging what came of it", 0, 1)
-    found = realized_benefit(
-        evaluation_set(episodes, fresh, model.ranker.supports_, seed, small_numbers), model.ranker
-    )
-    progress("judging what came of it", 1, 1)
-    return found, ""
+    progress("comparing predictions with outcomes", 0, 1)
+    evaluated = evaluation_set(episodes, held_out, model.ranker.supports_, seed, small_numbers)
+    realized = realized_benefit(evaluated, model.ranker)
+    progress("comparing predictions with outcomes", 1, 1)
+    return realized, ""
 
 
 def _digest(content: Any) -> str:

@@ -1,7 +1,7 @@
-"""How a challenger's unseen lists compare with those that were shown, as numbers of lists.
+"""How a challenger's unseen lists compare with those that were shown, as numbers of students.
 
 Counts only: nothing here names a student, and a number behind which fewer students than the
-smallest cell may stand is suppressed.
+smallest cell may be is suppressed.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ class TopSuggestionPair:
 
 @dataclass(frozen=True)
 class ShadowComparison:
-    """`students`: each counts once, by the newest list. `same_first`: for how many both have the
-    same support first; None where that, less the pairs that are published, would give away a number
-    below the smallest cell.
+    """Shown and unseen lists, compared by their first support.
 
-    `first_places`: pairs with at least as many students as the smallest cell, the most frequent
-    first; `other`: all other pairs together, none or as many at least.
+    Attributes:
+        students: each counts once, by the newest list.
+        same_first: for how many both have the same support first; None where that, less the pairs
+            that are published, would reveal a number below the smallest cell.
+        first_places: pairs with at least that many students, the most frequent first.
+        other: students of all other pairs together, none or at least that many.
     """
 
     students: int
@@ -44,27 +46,38 @@ class ShadowComparison:
 def compare_shadow_lists(
     lists: Iterable[Impression], small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS
 ) -> ShadowComparison:
-    """Compare what was shown with what a challenger would have shown beside it."""
+    """Compare the lists that were shown with those a challenger would have shown.
+
+    Args:
+        lists: of all students, older ones first.
+        small_numbers: the district's rule.
+    """
     fewest = small_numbers.smallest_cell
-    newest = {(one.student_id, one.organization_id): one for one in lists}
-    latest = {student: one for (student, _), one in newest.items()}
-    pairs = Counter(
-        (one.first or NO_SUGGESTION, one.challenger[0] if one.challenger else NO_SUGGESTION)
-        for one in latest.values()
+    newest = {(shown.student_id, shown.organization_id): shown for shown in lists}
+    latest = {student: impression for (student, _), impression in newest.items()}
+    counts = Counter(
+        (
+            impression.first or NO_SUGGESTION,
+            impression.challenger[0] if impression.challenger else NO_SUGGESTION,
+        )
+        for impression in latest.values()
     )
-    told = [
-        TopSuggestionPair(*pair, count) for pair, count in pairs.most_common() if count >= fewest
+    published = [
+        TopSuggestionPair(*pair, count) for pair, count in counts.most_common() if count >= fewest
     ]
-    while told and 0 < _others(latest, told) < fewest:
-        told.pop()
-    same = sum(count for (shown, unseen), count in pairs.items() if shown == unseen)
-    other = _others(latest, told)
-    hidden = same - sum(one.students for one in told if one.shown == one.unseen)
-    tells = min(same, len(latest) - same) >= fewest and all(
-        part == 0 or part >= fewest for part in (hidden, other - hidden)
+    # The rest is published too, as the difference to all students: it must not be small either.
+    while published and 0 < _rest(latest, published) < fewest:
+        published.pop()
+    same = sum(count for (shown, unseen), count in counts.items() if shown == unseen)
+    rest = _rest(latest, published)
+    published_same = sum(pair.students for pair in published if pair.shown == pair.unseen)
+    same_in_rest = same - published_same
+    # Whoever subtracts the published pairs from `same` learns how the rest divides.
+    is_safe = min(same, len(latest) - same) >= fewest and all(
+        part == 0 or part >= fewest for part in (same_in_rest, rest - same_in_rest)
     )
-    return ShadowComparison(len(latest), same if tells else None, tuple(told), other)
+    return ShadowComparison(len(latest), same if is_safe else None, tuple(published), rest)
 
 
-def _others(students: Collection[str], told: Collection[TopSuggestionPair]) -> int:
-    return len(students) - sum(one.students for one in told)
+def _rest(students: Collection[str], published: Collection[TopSuggestionPair]) -> int:
+    return len(students) - sum(pair.students for pair in published)

@@ -19,8 +19,7 @@ colons and commas."""
 
 
 class BinnedRows:
-    """Rows of features, and their copies with groups missing, put into LightGBM's bins once for
-    many models.
+    """Rows and their copies with groups missing, put into LightGBM's bins once for many models.
 
     Args:
         copies: the rows, and any copies of them, shape (n, features) each.
@@ -70,9 +69,7 @@ class BinnedRows:
         return lgb.train({**self._parameters, **shape}, self._labeled(values), trees)
 
     def _labeled(self, values: FloatArray) -> lgb.Dataset:
-        """A data set of its own on the shared bins: models that are trained at the same time cannot
-        share labels.
-        """
+        """A data set on the shared bins: models trained at the same time cannot share labels."""
         return self._data.subset(self._all_rows).construct().set_label(self._tiled(values))
 
     def _tiled(self, values: FloatArray) -> FloatArray:

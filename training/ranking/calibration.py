@@ -43,8 +43,7 @@ class Benefit(NamedTuple):
 
 @dataclass(frozen=True)
 class Calibration:
-    """What turns the fold models' mean prediction of one support into a benefit, with its
-    uncertainty.
+    """What turns the mean prediction of the fold models into a benefit, with its uncertainty.
 
     The benefit is `level + slope * (prediction - usual)`; `level_error` and `slope_error` are
     standard errors.
@@ -62,8 +61,9 @@ class Calibration:
 
 
 class _WithinFolds(NamedTuple):
-    """Predictions and pseudo-outcomes less their means by fold, shape (episodes, supports), and two
-    weighted sums.
+    """Predictions and pseudo-outcomes less their fold means, and two weighted sums.
+
+    Arrays have the shape (episodes, supports).
     """
 
     predictions: FloatArray
@@ -81,8 +81,7 @@ def fit_calibration(
     folds: NDArray[np.intp],
     groups: pd.Series,
 ) -> dict[str, Calibration]:
-    """How to turn predictions into benefits, from predictions of episodes that their model was not
-    trained on.
+    """How to turn predictions into benefits, learned from out-of-fold predictions.
 
     Args:
         names: the supports.
@@ -138,8 +137,9 @@ def benefit_interval(predictions: list[FloatArray], calibration: Calibration) ->
 def error_reduction(
     targets: PseudoOutcomes, out_of_fold: FloatArray, folds: NDArray[np.intp], groups: pd.Series
 ) -> FloatArray:
-    """By how much out-of-fold predictions reduce the weighted squared error of the pseudo-outcomes,
-    of each episode, shape (episodes,).
+    """How much out-of-fold predictions reduce the weighted squared error, by episode.
+
+    The error is that of the pseudo-outcomes; shape (episodes,).
 
     The slope is the one they will be given: with the best slope, few trees would be chosen whose
     slope is then shrunk.
@@ -167,8 +167,9 @@ def james_stein_factor(gains: FloatArray, groups: pd.Series) -> float:
 def _slope(
     targets: PseudoOutcomes, out_of_fold: FloatArray, folds: NDArray[np.intp], groups: pd.Series
 ) -> tuple[float, float]:
-    """By how much the benefit rises where the prediction does, with its standard error: the
-    weighted regression through the folds' means, combined with the prior by precision.
+    """By how much the benefit rises where the prediction does, with its standard error.
+
+    The weighted regression through the folds' means, combined with the prior by precision.
     """
     within = _within_folds(targets, out_of_fold, folds)
     if not within.squares > 0:

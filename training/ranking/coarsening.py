@@ -16,8 +16,9 @@ _QUANTILES = 0.005, 0.995
 
 
 def coarsen(X: pd.DataFrame) -> pd.DataFrame:
-    """Values clipped to their 0.5% and 99.5% quantiles and rounded: shares to a hundredth, else to
-    whole numbers.
+    """Values clipped to their 0.5% and 99.5% quantiles and rounded.
+
+    Shares are rounded to a hundredth, other values to whole numbers.
 
     A feature that is not in the catalog is rounded to a hundredth of its range.
     """

@@ -1,5 +1,4 @@
-"""A ranker as one JSON file: LightGBM's texts, what they were trained on, and canary predictions.
-Never a pickle.
+"""A ranker as one JSON file, never a pickle: LightGBM's texts, their training, canary predictions.
 
 A file is opened only by its registered SHA-256, checked before anything is parsed: of LightGBM
 texts with random edits, half kill the process and one in twenty loads and silently predicts
@@ -33,9 +32,7 @@ class InvalidModelFile(UserError, ValueError):
 
 @dataclass(frozen=True)
 class RankerModel:
-    """A loaded ranker. `manifest` says what it was trained on: snapshot, catalog, decision days,
-    episodes.
-    """
+    """A loaded ranker; `manifest` describes its training (snapshot, catalog, days, episodes)."""
 
     ranker: BenefitRanker
     manifest: Mapping[str, Any]
@@ -43,7 +40,13 @@ class RankerModel:
 
 
 def write_model(ranker: BenefitRanker, file: Path, manifest: Mapping[str, Any]) -> str:
-    """Write the file; its SHA-256."""
+    """Write the file and return its SHA-256.
+
+    Args:
+        ranker: fitted.
+        file: to be written; its folder is created.
+        manifest: what the ranker was trained on, plain values for JSON.
+    """
     names = ranker.feature_names_
     content = {
         "format": FORMAT,
@@ -53,7 +56,9 @@ def write_model(ranker: BenefitRanker, file: Path, manifest: Mapping[str, Any]) 
         "smallest_benefit": ranker.smallest_benefit,
         "models": ranker.model_texts(),
         "canaries": _canary_benefits(ranker),
-        "calibration": {name: asdict(turned) for name, turned in ranker.calibration_.items()},
+        "calibration": {
+            name: asdict(calibration) for name, calibration in ranker.calibration_.items()
+        },
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     data = json.dumps(content, sort_keys=True, allow_nan=False).encode()
@@ -65,27 +70,25 @@ def read_model(file: Path, sha256: str) -> RankerModel:
     """The ranker in a file whose bytes have this SHA-256.
 
     Raises:
-        InvalidModelFile: other bytes, another catalog of features, or predictions that differ from
-            the canaries.
+        InvalidModelFile: other bytes, another format, a different feature catalog, or predictions
+            that differ from the canaries.
     """
     try:
         data = file.read_bytes()
     except OSError as error:
         raise InvalidModelFile(f"the model file cannot be read: {error}") from None
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise InvalidModelFile(
-            f"{file} is not the file that was registered: its SHA-256 is another"
-        )
+        raise InvalidModelFile(f"{file} does not match the registered file: its SHA-256 differs")
     content = json.loads(data)
     if content.get("format") != FORMAT:
         raise InvalidModelFile(
-            f"{file} has the format {content.get('format')!r}; this version reads {FORMAT!r}"
+            f"{file} is in format {content.get('format')!r}; this release reads {FORMAT!r}"
         )
     if content["catalog"] != catalog_hash():
         raise InvalidModelFile(
-            "the model was trained on another catalog of features: train a new one"
+            "the model was trained on a different feature catalog; train a new one"
         )
-    calibration = {name: Calibration(**found) for name, found in content["calibration"].items()}
+    calibration = {name: Calibration(**values) for name, values in content["calibration"].items()}
     ranker = BenefitRanker.from_texts(content["features"], content["models"], calibration)
     ranker.smallest_benefit = content["smallest_benefit"]
     now = _canary_benefits(ranker)
@@ -98,9 +101,7 @@ def read_model(file: Path, sha256: str) -> RankerModel:
 
 
 def _canary_benefits(ranker: BenefitRanker) -> dict[str, list[float]]:
-    """Benefits of made-up students: each feature at a few levels, then with each data category
-    missing in turn.
-    """
+    """Benefits of artificial students: some levels, then each data category missing in turn."""
     names = ranker.feature_names_
     rows = [[level] * len(names) for level in _CANARY_LEVELS]
     for category in sorted({FEATURES_BY_NAME[name].category for name in names}):

@@ -233,9 +233,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         return self
 
     def benefits(self, X: pd.DataFrame) -> dict[str, Benefit]:
-        """The benefit of each support for each row of X; a column without a value is a category out
-        of scope.
-        """
+        """The benefit of each support for each row of X; a column out of scope is all-NaN."""
         rows = self._rows(X)
         benefits = {}
         for name, models in self.models_.items():
@@ -269,8 +267,7 @@ class BenefitRanker(BaseEstimator):  # type: ignore[misc]
         return best
 
     def contributions(self, X: pd.DataFrame, support: str) -> tuple[FloatArray, FloatArray]:
-        """TreeSHAP of one support's mean benefit: base (students,), contributions (students,
-        features).
+        """TreeSHAP of one support's benefit: base (students,), contributions (students, features).
 
         Base plus contributions is the mean of `benefits` to rounding. Source: Lundberg et al.
         (2020), Nature Machine Intelligence 2, as LightGBM computes it.
@@ -463,8 +460,9 @@ def _add_trees(
     *,
     shrink: bool = False,
 ) -> tuple[list[FloatArray], int]:
-    """Trees of one shape on what is left of the pseudo-outcomes, as many for all supports as
-    predict held-out folds best, or none.
+    """Trees of one shape on what is left of the pseudo-outcomes.
+
+    As many for all supports as predict held-out folds best, or none.
 
     Args:
         scores: by fold what was learned without it so far, of all episodes: shape (episodes,
@@ -528,9 +526,7 @@ def _tree_counts(most: int) -> list[int]:
 
 
 def _out_of_fold(scores: Sequence[FloatArray], folds: NDArray[np.intp]) -> FloatArray:
-    """Of each episode the score that was learned without its own fold: shape (episodes,
-    supports).
-    """
+    """The score of each episode that was learned without its fold: shape (episodes, supports)."""
     out_of_fold: FloatArray = np.stack(scores)[folds, np.arange(len(folds))]
     return out_of_fold
 
@@ -543,9 +539,7 @@ def _seed(random_state: int | np.random.RandomState | None) -> int:
 
 
 def _winsorized(outcome: pd.Series) -> pd.Series:
-    """The outcome without its extremes, unless it is a rare event: then these are what there is to
-    learn from.
-    """
+    """The outcome without its extremes, unless it is a rare event, which is all in the extremes."""
     if outcome.value_counts(normalize=True).iloc[0] > _USUAL_VALUE_SHARE:
         return outcome
     low, high = (float(outcome.quantile(quantile)) for quantile in _WINSORIZED_QUANTILES)

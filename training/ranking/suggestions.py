@@ -1,9 +1,8 @@
-"""From expected benefits to a short ranked list, or to silence with its reason. Serving and the
-audit share this.
+"""From expected benefits to a short ranked list, or to an abstention with its reason.
 
 A support is suggested when it is open to the student, the lower bound of its benefit is above zero
 and the benefit is not too small to matter. What may not be seen is missing from the features
-already, so that nothing here can depend on it.
+already, so that nothing here can depend on it. Serving and the audit share this.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import pandas as pd
 from features.attendance import grade_level
 from features.catalog import CATALOG
 from records.access.scoped_records import ScopedRecords
+from records.canonical.columns import Programs, ServiceEnrollments, Students
 from records.canonical.schema import Category
 from training.estimation.arrays import BoolArray
 from training.estimation.policy_value import Actions
@@ -28,25 +28,28 @@ TOO_LITTLE_DATA = "little_known"
 NO_OPEN_SUPPORT = "nothing_open"
 TOO_UNCERTAIN = "not_sure"
 ABSTENTION_REASONS = {
-    TOO_LITTLE_DATA: "neither attendance nor marks may be seen, or none are on record",
-    NO_OPEN_SUPPORT: "no support is open to the student that is not received already",
-    TOO_UNCERTAIN: "for no support is it sure enough that it would help, and by enough to matter",
+    TOO_LITTLE_DATA: "attendance and grades are not shared with you or not on record",
+    NO_OPEN_SUPPORT: "every support open to this student is already being received",
+    TOO_UNCERTAIN: "no support is certain enough to help by a meaningful amount",
 }
 _EVIDENCE = [
     feature.name
     for feature in CATALOG
     if feature.category in (Category.ATTENDANCE, Category.GRADES)
 ]
+"""Features of which one at least must be known for a suggestion."""
 
 
 @dataclass(frozen=True)
 class Suggestions:
-    """`table`: student_id, support, rank (1 is best), benefit, lower, upper, sorted by student and
-    rank.
+    """Ranked supports, and why there are none for the other students.
 
-    `silence`: for every student without a row, one code of `ABSTENTION_REASONS`. `benefits`: of
-    every support that was asked about, whether it is suggested or not, in the order of the
-    students.
+    Attributes:
+        table: student_id, support, rank (1 is best), benefit, lower, upper, sorted by student and
+            rank.
+        silence: for every student without a row, one code of `ABSTENTION_REASONS`.
+        benefits: of every allowed support, whether it is suggested or not, in the order of the
+            students.
     """
 
     table: pd.DataFrame
@@ -55,50 +58,49 @@ class Suggestions:
 
 
 def eligible_supports(records: ScopedRecords, as_of: date, supports: Sequence[str]) -> pd.DataFrame:
-    """Which supports are open: a program serves the grade, and the student is not in one of that
-    support already.
+    """Which supports are open: a program serves the grade, and none of the kind is received yet.
 
     Returns:
         bool, students x supports. Only what the scope shows of a student's services counts.
     """
-    index = pd.Index(records.students, name="student_id", dtype=object)
-    grades = records.ask(grade_level, as_of).set_index("student_id")["grade_level"].reindex(index)
-    programs = records.frame("programs")
-    open_now = open_to_grade(programs, grades.astype("float64"), supports)
+    index = pd.Index(records.students, name=Students.STUDENT_ID, dtype=object)
+    grade_now = records.ask(grade_level, as_of).set_index(Students.STUDENT_ID)[Students.GRADE_LEVEL]
+    programs = records.frame(Programs.TABLE)
+    eligible = open_to_grade(programs, grade_now.reindex(index).astype("float64"), supports)
     active = active_enrollments(records, programs, as_of)
-    for support, rows in active[active["support"].isin(list(supports))].groupby("support"):
-        open_now.loc[open_now.index.isin(rows["student_id"]), str(support)] = False
-    return open_now
+    asked = active[active[Programs.SUPPORT].isin(list(supports))]
+    for support, enrollments in asked.groupby(Programs.SUPPORT):
+        receiving = eligible.index.isin(enrollments[ServiceEnrollments.STUDENT_ID])
+        eligible.loc[receiving, str(support)] = False
+    return eligible
 
 
 def active_enrollments(records: ScopedRecords, programs: pd.DataFrame, as_of: date) -> pd.DataFrame:
-    """Who takes part in a program with a support on the day, as far as the scope shows it: the
-    enrolments, with `support`.
-    """
-    services = records.frame("service_enrollments").merge(
-        programs[["program_id", "support"]], on="program_id"
+    """Enrollments with a `support` that are active on the day, as far as the scope shows them."""
+    services = records.frame(ServiceEnrollments.TABLE).merge(
+        programs[[Programs.PROGRAM_ID, Programs.SUPPORT]], on=Programs.PROGRAM_ID
     )
-    start, end, day = (
-        pd.to_datetime(services["start_date"]),
-        pd.to_datetime(services["end_date"]),
-        pd.Timestamp(as_of),
-    )
-    return services[(start <= day) & (end.isna() | (end > day)) & services["support"].notna()]
+    start = pd.to_datetime(services[ServiceEnrollments.START_DATE])
+    end = pd.to_datetime(services[ServiceEnrollments.END_DATE])
+    day = pd.Timestamp(as_of)
+    is_active = (start <= day) & (end.isna() | (end > day))
+    return services[is_active & services[Programs.SUPPORT].notna()]
 
 
 def open_to_grade(
     programs: pd.DataFrame, grades: pd.Series, supports: Sequence[str]
 ) -> pd.DataFrame:
-    """Which supports have a program for each grade: bool, indexed as `grades`. An unknown grade
-    fits only no limits.
+    """Which supports have a program for each grade: bool, indexed as `grades`.
+
+    An unknown grade is served only by programs without limits.
     """
     columns = {}
     for support in supports:
         fits = np.zeros(len(grades), dtype=bool)
-        offered = programs.loc[programs["support"] == support, ["min_grade", "max_grade"]].astype(
-            "float64"
-        )
-        for low, high in offered.to_numpy():
+        limits = programs.loc[
+            programs[Programs.SUPPORT] == support, [Programs.MIN_GRADE, Programs.MAX_GRADE]
+        ].astype("float64")
+        for low, high in limits.to_numpy():
             above = (grades >= low).to_numpy() if np.isfinite(low) else True
             below = (grades <= high).to_numpy() if np.isfinite(high) else True
             fits |= np.broadcast_to(above & below, len(grades))
@@ -107,58 +109,68 @@ def open_to_grade(
 
 
 def worth_suggesting(benefit: Benefit, smallest: float = SMALLEST_BENEFIT) -> BoolArray:
-    """Whether a support is sure enough to help, and by `smallest` at least: shape (students,)."""
-    worth: BoolArray = (benefit.lower > 0) & (benefit.mean >= smallest)
-    return worth
+    """Whether a support surely helps, and by `smallest` at least: shape (students,)."""
+    is_worth: BoolArray = (benefit.lower > 0) & (benefit.mean >= smallest)
+    return is_worth
 
 
 def choose_actions(
-    ranker: BenefitRanker, features: pd.DataFrame, programs: pd.DataFrame, places: int | None = None
+    ranker: BenefitRanker,
+    features: pd.DataFrame,
+    programs: pd.DataFrame,
+    capacity: int | None = None,
 ) -> Actions:
-    """The action for each row: 0 for none, else 1 + index of the best support that is sure to help.
+    """The action for each row: 0 for none, else 1 + index of the best support worth suggesting.
 
-    With `places`, only so many rows get one: those with the most to gain.
+    Args:
+        ranker: fitted.
+        features: of students, shape (n, features).
+        programs: which grades each support is open to.
+        capacity: the most rows that may get a support: those with the most to gain. None for no
+            limit.
     """
     benefits = ranker.benefits(features)
-    may = open_to_grade(programs, features["grade_level"], ranker.supports_).to_numpy(dtype=bool)
+    is_open = open_to_grade(programs, features["grade_level"], ranker.supports_).to_numpy(
+        dtype=bool
+    )
     means = np.column_stack([benefits[name].mean for name in ranker.supports_])
-    worth = np.column_stack(
+    is_worth = np.column_stack(
         [worth_suggesting(benefits[name], ranker.smallest_benefit) for name in ranker.supports_]
     )
-    means = np.where(worth & may, means, -np.inf)
+    means = np.where(is_worth & is_open, means, -np.inf)
     best, most = means.argmax(axis=1), means.max(axis=1)
-    chosen = np.where(np.isfinite(most), best + 1, 0)
-    if places is not None and (chosen > 0).sum() > places:
-        kept = np.argsort(-most, kind="stable")[:places]
-        chosen = np.where(np.isin(np.arange(len(chosen)), kept), chosen, 0)
-    return chosen.astype(np.intp)
+    actions = np.where(np.isfinite(most), best + 1, 0)
+    if capacity is not None and (actions > 0).sum() > capacity:
+        most_to_gain = np.argsort(-most, kind="stable")[:capacity]
+        actions = np.where(np.isin(np.arange(len(actions)), most_to_gain), actions, 0)
+    return actions.astype(np.intp)
 
 
 def suggest(ranker: BenefitRanker, features: pd.DataFrame, allowed: pd.DataFrame) -> Suggestions:
-    """The ranked supports of each student in `features` (index student_id) among those that are
-    `allowed` (same index).
+    """The ranked supports of each student in `features` among those that are `allowed`.
 
     Args:
+        ranker: fitted.
+        features: of students, as the viewer may see them.
         allowed: bool, students x supports; a support that the ranker does not know is left out.
     """
-    known = features[_EVIDENCE].notna().any(axis=1).to_numpy()
+    has_evidence = features[_EVIDENCE].notna().any(axis=1).to_numpy()
     supports = [name for name in ranker.supports_ if name in allowed.columns]
-    may = allowed[supports].to_numpy(dtype=bool)
-    found = ranker.benefits(features) if supports and len(features) else {}
+    is_allowed = allowed[supports].to_numpy(dtype=bool)
+    benefits = ranker.benefits(features) if supports and len(features) else {}
     parts = []
-    for place, support in enumerate(supports if found else []):
-        benefit = found[support]
-        shown = np.flatnonzero(
-            worth_suggesting(benefit, ranker.smallest_benefit) & may[:, place] & known
-        )
+    for column, support in enumerate(supports if benefits else []):
+        benefit = benefits[support]
+        is_worth = worth_suggesting(benefit, ranker.smallest_benefit)
+        rows = np.flatnonzero(is_worth & is_allowed[:, column] & has_evidence)
         parts.append(
             pd.DataFrame(
                 {
-                    "student_id": features.index[shown],
+                    "student_id": features.index[rows],
                     "support": support,
-                    "benefit": benefit.mean[shown],
-                    "lower": benefit.lower[shown],
-                    "upper": benefit.upper[shown],
+                    "benefit": benefit.mean[rows],
+                    "lower": benefit.lower[rows],
+                    "upper": benefit.upper[rows],
                 }
             )
         )
@@ -171,8 +183,8 @@ def suggest(ranker: BenefitRanker, features: pd.DataFrame, allowed: pd.DataFrame
         ["student_id", "benefit", "support"], ascending=[True, False, True], ignore_index=True
     )
     table["rank"] = table.groupby("student_id").cumcount() + 1
-    reason = np.where(
-        ~known, TOO_LITTLE_DATA, np.where(may.any(axis=1), TOO_UNCERTAIN, NO_OPEN_SUPPORT)
-    )
-    silence = pd.Series(reason, index=features.index, dtype=object)
-    return Suggestions(table, silence[~silence.index.isin(table["student_id"])], found)
+    reason = np.where(is_allowed.any(axis=1), TOO_UNCERTAIN, NO_OPEN_SUPPORT)
+    reason = np.where(~has_evidence, TOO_LITTLE_DATA, reason)
+    abstentions = pd.Series(reason, index=features.index, dtype=object)
+    has_suggestion = abstentions.index.isin(table["student_id"])
+    return Suggestions(table, abstentions[~has_suggestion], benefits)

@@ -1,8 +1,8 @@
 """The model card of a version: one set of facts, as JSON for machines and as Markdown to read.
 
-What it is for and not for, what it learned from, how it was judged and how sure that is, where it
-ends. No row of data and no number of students below the smallest cell is in it. Source of the form:
-Mitchell et al. (2019), "Model Cards for Model Reporting", FAT*.
+Its intended and out-of-scope uses, training data, evaluation with uncertainty, and limitations. It
+holds no row of data and no number of students below the smallest cell. Source of the form: Mitchell
+et al. (2019), "Model Cards for Model Reporting", FAT*.
 """
 
 from __future__ import annotations
@@ -27,47 +27,51 @@ from training.registry.provenance import Provenance
 
 INTENDED_USES = (
     (
-        "To put in order, for one student, the supports that a partner program offers, by how much"
-        " more progress went with each among students whose records looked alike."
+        "To rank, for one student, the supports partner programs offer, by how much more progress"
+        " similar students made with each."
     ),
-    (
-        "To stay silent where the evidence does not suffice: then there is no suggestion, and the"
-        " page says why."
-    ),
-    "For people who know the student and decide: a suggestion is where a conversation starts.",
+    ("To abstain when the evidence is insufficient: no suggestion is made and the page says why."),
+    "For people who know the student and decide: a suggestion starts a conversation.",
 )
 OUT_OF_SCOPE_USES = (
     "Not to decide anything about a child by itself, and not to keep anybody from a support.",
-    "Not to foretell a student's future, to rank students by worth or danger, or to discipline.",
+    "Not to predict a student's future, to rank students by merit or risk, or for discipline.",
     (
-        "Not to judge a teacher, a school or a partner: partner pages do that by other means, with"
+        "Not to evaluate teachers, schools, or partners: partner pages do that by other means, with"
         " their own limits."
     ),
-    "Not for another district's students: it has learned from this one's records alone.",
+    "Not for another district's students: it was trained on this district's records only.",
 )
 LIMITATIONS = (
     (
-        "It learned from what people chose in the past, not from an experiment. What is not on"
-        " record (a family's wish, a counselor's hunch) may lie behind a difference; the sentence"
-        " beside each claim says how strong it must be."
+        "It was trained on what people chose in the past, not on an experiment. What is not on"
+        " record (a family's wish, a counselor's hunch) may explain a difference; the note with"
+        " each estimate says how strong such a factor would have to be."
     ),
     (
-        "Where past practice hardly ever chose a support for such students, the models extrapolate:"
-        " see overlap."
+        "Where a support was rarely chosen for such students in the past, the model extrapolates"
+        " (see Overlap)."
     ),
     (
-        "Progress is what the outcome below measures, over the days named there, and nothing else"
-        " about a child."
+        "Progress is what the outcome on this card measures, over the days named there, and nothing"
+        " else about a child."
     ),
     (
-        "Records are late, wrong or missing for some; a feature that is unknown or may not be seen"
-        " counts as missing."
+        "Records are late, wrong or missing for some students; a feature that is unknown or not"
+        " shared counts as missing."
     ),
     (
-        "Whether groups of students are treated alike is not said here but in the fairness audit,"
-        " which also holds who signed or refused this version and why."
+        "Whether groups of students are treated alike is reported in the fairness audit, which also"
+        " records who signed or refused this version and why."
     ),
 )
+ESTIMATOR_LABELS = {
+    "ips": "inverse propensity (IPS)",
+    "snips": "self-normalized (SNIPS)",
+    "dr": "doubly robust (DR)",
+    "switch_dr": "SWITCH-DR",
+    "gain": "gain over past practice",
+}
 JsonObject = Mapping[str, Any]
 
 
@@ -80,7 +84,7 @@ def card_facts(
     parameters: Mapping[str, Any],
     small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> JsonObject:
-    """All that a card says, as plain values: the same in JSON and in Markdown."""
+    """Everything a card says, as plain values, from which JSON and Markdown are written."""
     counts = episodes.support.value_counts()
     families: dict[str, list[str]] = {}
     for name in ranker.feature_names_:
@@ -113,14 +117,14 @@ def card_facts(
 
 def card_text(facts: JsonObject, small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS) -> str:
     """The card in Markdown."""
-    made, judged = facts["made_from"], facts["evaluation"]
+    made, evaluation = facts["made_from"], facts["evaluation"]
     parts = [
         "# Model card: which support may help this student most",
-        "## What it is for",
+        "## Intended use",
         _points(facts["for"]),
-        "## What it is not for",
+        "## Out-of-scope use",
         _points(facts["not_for"]),
-        "## What it learned from",
+        "## Training data",
         (
             f"Snapshot {made['snapshot']} (manifest {made['snapshot_manifest']}), feature catalog"
             f" {made['catalog']}, outcome {made['outcome']}, code"
@@ -135,31 +139,31 @@ def card_text(facts: JsonObject, small_numbers: SmallNumbers = DEFAULT_SMALL_NUM
             ("support", "episodes"),
             [(name, format_count(count)) for name, count in facts["episodes"].items()],
         ),
-        "Of each student it may see, where the viewer may:",
+        "Features of each student, as far as the viewer may see them:",
         _families(facts["features"]),
-        "## What counts as progress",
+        "## Outcome",
         _outcome(facts["outcome"]),
-        "## How it was judged",
-        _judged(judged, small_numbers),
+        "## Evaluation",
+        _evaluation(evaluation, small_numbers),
         "### Overlap",
         (
-            "Judged episodes by the chance that past practice gave to what the policy chooses, to"
-            f" the nearest ten; a dash where fewer than {small_numbers.in_words} students may be"
-            " behind."
+            "Evaluated episodes by the probability that past practice gave to what the policy"
+            " chooses, to the nearest ten; a dash marks suppressed counts (fewer than"
+            f" {small_numbers.in_words} students)."
         ),
-        overlap_table(judged["overlap"]),
+        overlap_table(evaluation["overlap"]),
         "### Calibration",
         "By fifths of the predicted benefit of each student's best support:",
-        calibration_table(judged["calibration"]),
-        "## What moves it",
+        calibration_table(evaluation["calibration"]),
+        "## Feature importance",
         "Mean absolute SHAP contribution by family of features, in progress points:",
         _table(
             ("family", "points"),
             [(row["family"], f"{row['points']:.3f}") for row in facts["importance"]],
         ),
-        "## Where it ends",
+        "## Limitations",
         _points(facts["limits"]),
-        "## How it was learned",
+        "## Training parameters",
         _table(("parameter", "value"), list(facts["parameters"].items())),
     ]
     return "\n\n".join(parts) + "\n"
@@ -178,35 +182,27 @@ def format_count(count: int | None) -> str:
     return "-" if count is None else f"{count:,}"
 
 
-ESTIMATOR_LABELS = {
-    "ips": "inverse propensity (IPS)",
-    "snips": "self-normalised (SNIPS)",
-    "dr": "doubly robust (DR)",
-    "switch_dr": "SWITCH-DR",
-    "gain": "gain over past practice",
-}
-
-
 def value_rows(policies: Sequence[JsonObject]) -> list[list[str]]:
-    """Every figure of policies' values as words: its name, then one cell a policy."""
-    rows = [
-        [label, *(format_estimate(one[name]) for one in policies)]
-        for name, label in ESTIMATOR_LABELS.items()
+    """Every figure of policies' values as text: its name, then one cell a policy."""
+    sample_sizes = [f"{policy['effective_sample_size']:,.0f}" for policy in policies]
+    thin_overlaps = [f"{policy['thin_overlap']:.1%}" for policy in policies]
+    return [
+        *(
+            [label, *(format_estimate(policy[name]) for policy in policies)]
+            for name, label in ESTIMATOR_LABELS.items()
+        ),
+        ["effective sample size", *sample_sizes],
+        ["thin overlap", *thin_overlaps],
     ]
-    rows.append(
-        ["effective sample size", *(f"{one['effective_sample_size']:,.0f}" for one in policies)]
-    )
-    rows.append(["thin overlap", *(f"{one['thin_overlap']:.1%}" for one in policies)])
-    return rows
 
 
 def overlap_table(rows: Sequence[Row]) -> str:
-    """Overlap as a Markdown table: a support a row, a range of chances a column."""
+    """Overlap as a Markdown table: a support a row, a range of propensities a column."""
     return _table(*overlap_grid(rows))
 
 
 def overlap_grid(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Overlap as a heading and rows of words."""
+    """Overlap as a heading and rows of text."""
     edges = list(dict.fromkeys((row["above"], row["up_to"]) for row in rows))
     counts = {(row["action"], row["above"]): format_count(row["episodes"]) for row in rows}
     actions = list(dict.fromkeys(row["action"] for row in rows))
@@ -217,9 +213,9 @@ def overlap_grid(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 def calibration_table(rows: Sequence[Row]) -> str:
     """Calibration as a Markdown table; a sentence where there were too few students."""
     if not rows:
-        return "Too few students to show."
+        return "Suppressed: too few students."
     return _table(
-        ("fifth", "predicted", "came to (95%)"),
+        ("fifth", "predicted", "realized (95% CI)"),
         [
             (
                 row["fifth"],
@@ -231,27 +227,28 @@ def calibration_table(rows: Sequence[Row]) -> str:
     )
 
 
-def _judged(judged: JsonObject, small_numbers: SmallNumbers) -> str:
-    gain = judged["same_places"]["gain"]
+def _evaluation(evaluation: JsonObject, small_numbers: SmallNumbers) -> str:
     episodes, places = (
-        format_count(small_numbers.published_count(judged[name])) for name in ("episodes", "places")
+        format_count(small_numbers.published_count(evaluation[name]))
+        for name in ("episodes", "places")
     )
+    gain = evaluation["same_places"]["gain"]
     return "\n\n".join(
         [
             (
-                "A clone that learned from the earlier decision days was judged on the later ones,"
-                f" {judged['first_day']} to {judged['last_day']}:"
-                f" {episodes} episodes, in {places} of which past practice gave a support. Values"
-                " are progress points an episode."
+                "A holdout model trained on the earlier decision days was evaluated on the later"
+                f" ones, {evaluation['first_day']} to {evaluation['last_day']}:"
+                f" {episodes} episodes, in {places} of which past practice"
+                " gave a support. Values are progress points per episode."
             ),
             _table(
-                ("figure", "same number of places", "no limit on places"),
-                value_rows([judged["same_places"], judged["no_limit"]]),
+                ("figure", "same capacity", "no capacity limit"),
+                value_rows([evaluation["same_places"], evaluation["no_limit"]]),
             ),
             (
-                "**Claim.** At the same number of places its choices went with"
-                f" {format_estimate(gain)} more progress points an episode than past practice."
-                f" {judged['sensitivity']}"
+                "**Claim.** At the same capacity, its choices would have gained"
+                f" {format_estimate(gain)} progress points per episode over past practice."
+                f" {evaluation['sensitivity']}"
             ),
         ]
     )
@@ -272,7 +269,10 @@ def _outcome(outcome: JsonObject) -> str:
 
 def _families(families: Mapping[str, Sequence[str]]) -> str:
     return _points(
-        [f"{family.replace('_', ' ')}: {'; '.join(said)}" for family, said in families.items()]
+        [
+            f"{family.replace('_', ' ')}: {'; '.join(features)}"
+            for family, features in families.items()
+        ]
     )
 
 

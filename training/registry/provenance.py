@@ -1,8 +1,7 @@
-"""What a model is made from: the records, the catalog of features, the outcome and the code, each
-by its hash.
+"""What a model is made from: hashes of records, feature catalog, outcome and code.
 
-Two trainings of one origin with the same parameters give the same model, so that a nightly one has
-nothing to do.
+Two trainings with equal provenance and parameters give equal models, so a nightly one may be
+skipped.
 """
 
 from __future__ import annotations
@@ -18,13 +17,15 @@ from training.episodes.outcome import OutcomeDefinition
 
 _ROOT = Path(__file__).parents[2]
 _ROOMS = ("records", "features", "training")
-"""The rooms whose code decides what is learned."""
+"""The packages whose code decides what is trained."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """`git_commit` is that of the checkout that the code runs from, empty where it runs from none;
-    `source` is a digest of the code itself, which also tells what was changed since the commit.
+    """Hashes and versions of a model's inputs.
+
+    `commit` is that of the checkout that the code runs from, empty without one; `source` is a
+    digest of the code itself, so that changes since the commit count too.
     """
 
     snapshot: str
@@ -37,7 +38,7 @@ class Provenance:
 
 
 def current_provenance(snapshot: Snapshot, outcome: OutcomeDefinition) -> Provenance:
-    """What a model of this snapshot and outcome, learned now by this code, is made from."""
+    """The provenance of a model of this snapshot and outcome, trained now by this code."""
     manifest = hashlib.sha256((snapshot.path / "manifest.json").read_bytes()).hexdigest()
     return Provenance(
         snapshot.id,
@@ -51,9 +52,7 @@ def current_provenance(snapshot: Snapshot, outcome: OutcomeDefinition) -> Proven
 
 
 def git_commit(checkout: Path) -> str:
-    """The commit that a checkout stands on, read from git's own files, so that git need not be
-    installed; else "".
-    """
+    """The commit of a checkout, read from git's own files (git need not be installed), or ""."""
     folder = checkout / ".git"
     try:
         if folder.is_file():
@@ -65,9 +64,7 @@ def git_commit(checkout: Path) -> str:
 
 
 def _ref(folder: Path, name: str) -> str:
-    """The commit of a branch. A linked work tree's branches lie in the folder that its `commondir`
-    names.
-    """
+    """The commit of a branch; those of a linked work tree lie where its `commondir` points."""
     shared = folder / "commondir"
     common = (folder / shared.read_text().strip()).resolve() if shared.exists() else folder
     if (common / name).exists():

@@ -51,12 +51,9 @@ FoldsBy = Literal["student", "school"]
 
 @dataclass(frozen=True)
 class _Fit:
-    """One training run: what went in, the model and its holdout clone, and the clone's
-    evaluation.
-    """
+    """One training run: its inputs, the model, the holdout clone and the clone's evaluation."""
 
     outcome: OutcomeDefinition
-    small_numbers: SmallNumbers
     episodes: Episodes
     provenance: Provenance
     parameters: Mapping[str, Any]
@@ -68,6 +65,7 @@ class _Fit:
     """Trained on the earlier decision days."""
     evaluation: Evaluation
     """Of the clone, on the later ones."""
+    small_numbers: SmallNumbers
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -140,7 +138,6 @@ def train(
     progress("training on all decision days", 1, 1)
     fit = _Fit(
         outcome=outcome,
-        small_numbers=small_numbers,
         episodes=episodes,
         provenance=current_provenance(snapshot, outcome),
         parameters=parameters,
@@ -149,6 +146,7 @@ def train(
         ranker=fitted,
         clone=clone,
         evaluation=evaluation,
+        small_numbers=small_numbers,
     )
     progress("registering with MLflow", 0, 1)
     version = _register(fit, snapshot, home, folds_by, recipe, reference, at)
@@ -166,8 +164,9 @@ def recipe_digest(
     folds_by: FoldsBy = "student",
     without: Sequence[str] = (),
 ) -> str:
-    """The digest of all that would decide what a model trained now, and its card, would be: the
-    code itself, not its commit. Arguments as for `train`.
+    """The digest of all that would decide what a model trained now, and its card, would be.
+
+    It covers the code itself, not its commit. Arguments as for `train`.
     """
     provenance = asdict(current_provenance(snapshot, OutcomeDefinition.of(home)))
     del provenance["commit"]

@@ -40,8 +40,7 @@ def evaluate_version(
     seed: int = 0,
     progress: ProgressCallback = no_progress,
 ) -> JsonObject:
-    """What a version's policy is worth, stored with it; `how` says by which of two ways it was
-    evaluated.
+    """What a version's policy is worth, stored with it; `how` says how it was evaluated.
 
     The model file is evaluated on the snapshot's decision days that it was not trained on. Where
     these hold too little data, the evaluation made at registration stands.
@@ -95,8 +94,7 @@ def compare_versions(
     seed: int = 0,
     progress: ProgressCallback = no_progress,
 ) -> JsonObject:
-    """A candidate against a champion on the same episodes at the same capacity, stored with the
-    candidate.
+    """A candidate against a champion on the same episodes and capacity, stored with the candidate.
 
     Raises:
         NotEnoughEvidence, NotComparable: they cannot be compared on these records.
@@ -134,9 +132,7 @@ def stored_comparison(candidate: ModelVersion, champion: ModelVersion) -> JsonOb
 def _evaluation_on_new_days(
     snapshot: Snapshot, model: RankerModel, home: Path, seed: int, progress: ProgressCallback
 ) -> JsonObject | None:
-    """The model file evaluated on decision days it was not trained on; None where these hold too
-    little data.
-    """
+    """The model evaluated on days it was not trained on; None where these hold too little data."""
     outcome = OutcomeDefinition.of(home)
     if not days_not_trained_on(complete_decision_days(snapshot, outcome), model):
         return None

@@ -83,18 +83,18 @@ def keeps_the_rules(
 
 
 def test_the_best_plan_takes_a_place_from_one_who_loses_less():
-    found = allocate(ILLUSTRATION, {"mentoring": 1, "tutoring": 1})
-    assert [(p.student, p.support) for p in found.greedy.given] == [
+    allocation = allocate(ILLUSTRATION, {"mentoring": 1, "tutoring": 1})
+    assert [(p.student, p.support) for p in allocation.greedy.given] == [
         ("ana", "mentoring"),
         ("cy", "tutoring"),
     ]
-    assert [(p.student, p.support) for p in found.best.given] == [
+    assert [(p.student, p.support) for p in allocation.best.given] == [
         ("ana", "tutoring"),
         ("ben", "mentoring"),
     ]
-    assert (found.greedy.total, found.best.total, found.gain) == (7.0, 8.0, 1.0)
-    assert [(p.student, p.support) for p in found.best.waiting] == [("cy", "tutoring")]
-    assert [(c.student, c.difference) for c in found.changes()] == [
+    assert (allocation.greedy.total, allocation.best.total, allocation.gain) == (7.0, 8.0, 1.0)
+    assert [(p.student, p.support) for p in allocation.best.waiting] == [("cy", "tutoring")]
+    assert [(c.student, c.difference) for c in allocation.changes()] == [
         ("ben", 4.0),
         ("ana", -1.0),
         ("cy", -2.0),
@@ -102,15 +102,15 @@ def test_the_best_plan_takes_a_place_from_one_who_loses_less():
 
 
 def test_greedy_order_may_be_given_and_then_each_takes_their_best_in_turn():
-    found = allocate(
+    allocation = allocate(
         ILLUSTRATION, {"mentoring": 1, "tutoring": 1}, order=["zoe", "cy", "ben", "ana"]
     )
-    assert [(p.student, p.support) for p in found.greedy.given] == [
+    assert [(p.student, p.support) for p in allocation.greedy.given] == [
         ("ben", "mentoring"),
         ("cy", "tutoring"),
     ]
-    assert found.best == allocate(ILLUSTRATION, {"mentoring": 1, "tutoring": 1}).best
-    assert found.gain == 2.0 and [c.student for c in found.changes()] == ["ana", "cy"]
+    assert allocation.best == allocate(ILLUSTRATION, {"mentoring": 1, "tutoring": 1}).best
+    assert allocation.gain == 2.0 and [c.student for c in allocation.changes()] == ["ana", "cy"]
     both = allocate(
         ILLUSTRATION, {"mentoring": 1, "tutoring": 1}, order=["ben", "ana", "cy"], most_each=2
     )
@@ -128,10 +128,11 @@ def test_no_order_of_students_is_better_than_the_best_plan(
     benefits, capacity, most_each = case
     order = list(benefits.index)
     random.shuffle(order)
-    found = allocate(benefits, capacity, most_each=most_each, order=order)
-    keeps_the_rules(found, benefits, capacity, most_each)
+    allocation = allocate(benefits, capacity, most_each=most_each, order=order)
+    keeps_the_rules(allocation, benefits, capacity, most_each)
     assert (
-        found.gain >= -1e-4 and found.best == allocate(benefits, capacity, most_each=most_each).best
+        allocation.gain >= -1e-4
+        and allocation.best == allocate(benefits, capacity, most_each=most_each).best
     )
 
 
@@ -141,11 +142,11 @@ def test_no_plan_is_better_and_greedy_order_never_is(
     case: tuple[pd.DataFrame, dict[str, int], int],
 ):
     benefits, capacity, most_each = case
-    found = allocate(benefits, capacity, most_each=most_each)
-    keeps_the_rules(found, benefits, capacity, most_each)
+    allocation = allocate(benefits, capacity, most_each=most_each)
+    keeps_the_rules(allocation, benefits, capacity, most_each)
     most = max(worth(benefits, plan) for plan in every_plan(benefits, capacity, most_each))
-    assert found.best.total == pytest.approx(most, abs=1e-4)
-    assert found.gain >= -1e-4
+    assert allocation.best.total == pytest.approx(most, abs=1e-4)
+    assert allocation.gain >= -1e-4
 
 
 @settings(max_examples=80, deadline=None)
@@ -192,12 +193,14 @@ def test_floors_are_kept_at_the_least_cost_or_named(
             {"south": least},
         )
         return
-    found = allocate(benefits, capacity, most_each=most_each, floors=floors)
-    keeps_the_rules(found, benefits, capacity, most_each)
-    assert found.floors == {"south": least}
-    assert sum(labels[place.student] == "south" for place in found.best.given) >= least
-    assert found.best.total == pytest.approx(max(worth(benefits, plan) for plan in fair), abs=1e-4)
-    assert found.without_floors == pytest.approx(free.best.total, abs=1e-9)
+    allocation = allocate(benefits, capacity, most_each=most_each, floors=floors)
+    keeps_the_rules(allocation, benefits, capacity, most_each)
+    assert allocation.floors == {"south": least}
+    assert sum(labels[place.student] == "south" for place in allocation.best.given) >= least
+    assert allocation.best.total == pytest.approx(
+        max(worth(benefits, plan) for plan in fair), abs=1e-4
+    )
+    assert allocation.without_floors == pytest.approx(free.best.total, abs=1e-9)
 
 
 def test_floors_that_only_fail_together_are_all_named():
@@ -220,9 +223,9 @@ def test_floors_that_only_fail_together_are_all_named():
 def test_of_equal_benefits_the_earlier_ids_are_served():
     names = [f"s{number}" for number in range(9)]
     benefits = pd.DataFrame({"food": 2.0, "tutoring": 2.0}, index=names[::-1])
-    found = allocate(benefits, {"food": 2, "tutoring": 3})
-    assert sorted(place.student for place in found.best.given) == names[:5]
-    assert [place.student for place in found.best.waiting] == names[5:]
+    allocation = allocate(benefits, {"food": 2, "tutoring": 3})
+    assert sorted(place.student for place in allocation.best.given) == names[:5]
+    assert [place.student for place in allocation.best.waiting] == names[5:]
 
 
 def test_nobody_to_place_is_an_empty_plan():
@@ -268,8 +271,8 @@ def test_a_list_of_suggestions_becomes_benefits():
             "benefit": [2.0, 3.0, 1.5],
         }
     )
-    found = allocate(benefit_matrix(table), {"food": 1, "tutoring": 1})
-    assert [(p.student, p.support, p.benefit) for p in found.best.given] == [
+    allocation = allocate(benefit_matrix(table), {"food": 1, "tutoring": 1})
+    assert [(p.student, p.support, p.benefit) for p in allocation.best.given] == [
         ("a", "tutoring", 3.0),
         ("b", "food", 1.5),
     ]

@@ -81,7 +81,7 @@ def judged(world: World, **options: object) -> Effect:
 def test_the_randomised_effect_of_learning_mindsets_is_found(shared_data: Path):
     rows = pd.read_csv(shared_data / "learning_mindset" / "learning_mindset.csv")
     known = rows.drop(columns=["schoolid", "intervention", "achievement_score"]).astype("float64")
-    found = estimate_effect(
+    effect = estimate_effect(
         rows["achievement_score"],
         rows["intervention"] == 1,
         known,
@@ -89,10 +89,10 @@ def test_the_randomised_effect_of_learning_mindsets_is_found(shared_data: Path):
         rows["schoolid"],
         target="ATE",
     )
-    assert (found.clustered_by, found.clusters, found.left_out) == ("school", 76, 0)
-    assert found.estimate.value * WORKSHOP_UNIT == pytest.approx(0.247, abs=0.02)
-    assert 0.012 < found.error * WORKSHOP_UNIT < 0.024, "the published standard error is 0.020"
-    assert found.naive.value * WORKSHOP_UNIT > 0.247 + 2 * 0.020, (
+    assert (effect.clustered_by, effect.clusters, effect.left_out) == ("school", 76, 0)
+    assert effect.estimate.value * WORKSHOP_UNIT == pytest.approx(0.247, abs=0.02)
+    assert 0.012 < effect.error * WORKSHOP_UNIT < 0.024, "the published standard error is 0.020"
+    assert effect.naive.value * WORKSHOP_UNIT > 0.247 + 2 * 0.020, (
         "and the naive comparison is wrong"
     )
 
@@ -100,19 +100,19 @@ def test_the_randomised_effect_of_learning_mindsets_is_found(shared_data: Path):
 def test_under_confounding_the_naive_comparison_is_wrong_and_the_adjusted_one_is_not():
     world = made_up(3, 3_000)
     truth = world.benefit[world.treated].mean()
-    found = judged(world)
-    assert found.naive.upper < truth - 1.0
-    assert found.estimate.lower < truth < found.estimate.upper
-    assert found.verdict == GAIN
-    assert found.e_value == e_value(found.estimate, float(world.outcome[~world.treated].std()))
+    effect = judged(world)
+    assert effect.naive.upper < truth - 1.0
+    assert effect.estimate.lower < truth < effect.estimate.upper
+    assert effect.verdict == GAIN
+    assert effect.e_value == e_value(effect.estimate, float(world.outcome[~world.treated].std()))
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     covered = []
     for seed in range(100, 120):
         world = made_up(seed, 400, confounding=0.6)
-        found = judged(world).estimate
-        covered.append(found.lower <= world.benefit[world.treated].mean() <= found.upper)
+        effect = judged(world).estimate
+        covered.append(effect.lower <= world.benefit[world.treated].mean() <= effect.upper)
     assert sum(covered) >= 16, "fewer than 16 of 20 come about 1 time in 400 at 95%"
 
 
@@ -139,8 +139,8 @@ def test_with_some_of_very_many_who_were_not_served_the_answer_is_about_as_sure(
         whole.naive,
     )
     assert thinned.estimate != whole.estimate and thinned.error < 1.25 * whole.error
-    for found in (thinned, whole):
-        assert found.estimate.lower < truth < found.estimate.upper
+    for effect in (thinned, whole):
+        assert effect.estimate.lower < truth < effect.estimate.upper
     order = np.random.default_rng(0).permutation(len(rows))
     assert thinned == estimate_effect(
         few.outcome[order],
@@ -163,34 +163,34 @@ def test_those_served_and_everybody_are_two_questions():
 
 def test_a_service_without_effect_is_not_told_from_none():
     world = made_up(8)
-    found = estimate_effect(
+    effect = estimate_effect(
         world.outcome - world.benefit * world.treated, world.treated, world.features, world.students
     )
-    assert found.verdict == NO_DIFFERENCE
-    assert found.naive.upper < 0, "the naive comparison would have said that it harms"
+    assert effect.verdict == NO_DIFFERENCE
+    assert effect.naive.upper < 0, "the naive comparison would have said that it harms"
 
 
 def test_without_overlap_there_is_no_number():
     world = made_up(2)
     need = world.features["feature 0"].fillna(0).to_numpy()
-    found = estimate_effect(world.outcome, need > 0.3, world.features, world.students)
-    assert (found.estimate, found.cannot_tell, found.verdict) == (None, NO_OVERLAP, UNKNOWN)
-    assert found.served_left_out > 0.5 * (need > 0.3).sum()
+    effect = estimate_effect(world.outcome, need > 0.3, world.features, world.students)
+    assert (effect.estimate, effect.cannot_tell, effect.verdict) == (None, NO_OVERLAP, UNKNOWN)
+    assert effect.served_left_out > 0.5 * (need > 0.3).sum()
     assert (
         estimate_effect(
             world.outcome, need > 0.3, world.features, world.students, target="ATE"
         ).estimate
         is None
     )
-    assert found.naive is not None
+    assert effect.naive is not None
 
 
 def test_too_few_served_have_no_number():
     world = made_up(2)
     few = np.zeros(len(world.treated), dtype=bool)
     few[:29] = True
-    found = estimate_effect(world.outcome, few, world.features, world.students)
-    assert (found.estimate, found.cannot_tell, found.served, found.naive) == (
+    effect = estimate_effect(world.outcome, few, world.features, world.students)
+    assert (effect.estimate, effect.cannot_tell, effect.served, effect.naive) == (
         None,
         FEW_SERVED,
         29,
@@ -209,10 +209,10 @@ def test_those_served_who_resemble_few_others_have_no_number():
     treated = np.arange(820) < 180
     features = pd.DataFrame({"alike": alike, "noise": rng.normal(size=820)})
     apart = np.where((alike == 1) & ~treated & (np.arange(820) >= 195), 0.0, alike)
-    found = estimate_effect(
+    effect = estimate_effect(
         rng.normal(size=820), treated, features.assign(alike=apart), np.arange(820)
     )
-    assert (found.estimate, found.cannot_tell in (FEW_AFTER_TRIMMING, NO_OVERLAP)) == (None, True)
+    assert (effect.estimate, effect.cannot_tell in (FEW_AFTER_TRIMMING, NO_OVERLAP)) == (None, True)
 
 
 def test_the_order_of_rows_changes_nothing():
@@ -279,7 +279,7 @@ def test_what_a_school_shares_widens_the_interval():
 def test_the_naive_interval_is_its_formula():
     world = made_up(1, 400, confounding=0.0)
     school = np.arange(400) % 12
-    found = estimate_effect(
+    effect = estimate_effect(
         world.outcome, world.treated, world.features, world.students, school
     ).naive
     up, down = world.outcome[world.treated].mean(), world.outcome[~world.treated].mean()
@@ -293,9 +293,9 @@ def test_the_naive_interval_is_its_formula():
         for one in range(12)
     ]
     reach = student_t.ppf(0.975, 11) * np.sqrt(sum(value**2 for value in sums) * 12 / 11)
-    assert found.value == pytest.approx(up - down, abs=1e-9)
-    assert found.upper == pytest.approx(up - down + reach, abs=1e-9)
-    assert found.lower == pytest.approx(up - down - reach, abs=1e-9)
+    assert effect.value == pytest.approx(up - down, abs=1e-9)
+    assert effect.upper == pytest.approx(up - down + reach, abs=1e-9)
+    assert effect.lower == pytest.approx(up - down - reach, abs=1e-9)
 
 
 def test_trimming_is_about_who_is_alike_and_not_about_how_common_a_service_is():
@@ -348,14 +348,14 @@ def told(value: float, lower: float, upper: float) -> Effect:
 
 
 def test_a_p_value_is_that_of_the_interval():
-    found = judged(made_up(3, 800))
-    ratio = found.estimate.value / found.error
-    assert found.p_value == pytest.approx(2 * student_t.sf(abs(ratio), found.degrees), rel=1e-9)
-    reach = student_t.ppf(0.975, found.degrees) * found.error
-    assert found.estimate.upper - found.estimate.value == pytest.approx(reach, rel=1e-9)
-    edge = replace(found, estimate=Estimate(reach, 0.0, 2 * reach))
+    effect = judged(made_up(3, 800))
+    ratio = effect.estimate.value / effect.error
+    assert effect.p_value == pytest.approx(2 * student_t.sf(abs(ratio), effect.degrees), rel=1e-9)
+    reach = student_t.ppf(0.975, effect.degrees) * effect.error
+    assert effect.estimate.upper - effect.estimate.value == pytest.approx(reach, rel=1e-9)
+    edge = replace(effect, estimate=Estimate(reach, 0.0, 2 * reach))
     assert edge.p_value == pytest.approx(0.05, abs=1e-9)
-    assert np.isnan(replace(found, estimate=None).p_value)
+    assert np.isnan(replace(effect, estimate=None).p_value)
 
 
 def test_holm_multiplies_by_how_many_are_left_and_never_goes_down():
@@ -367,8 +367,8 @@ def test_holm_multiplies_by_how_many_are_left_and_never_goes_down():
 
 def program_of(value: float, error: float, **changes: object) -> ProgramEffect:
     reach = float(student_t.ppf(0.975, 500)) * error
-    found = replace(told(value, value - reach, value + reach), error=error, degrees=500, **changes)
-    return ProgramEffect("p", "o", "Program", "food", found, (), 80.0, None, None)
+    effect = replace(told(value, value - reach, value + reach), error=error, degrees=500, **changes)
+    return ProgramEffect("p", "o", "Program", "food", effect, (), 80.0, None, None)
 
 
 def test_verdicts_on_several_programs_hold_together():
@@ -377,7 +377,7 @@ def test_verdicts_on_several_programs_hold_together():
     silent = program_of(9.0, 1.0, estimate=None, cannot_tell=FEW_SERVED)
     others = [program_of(-5.0, 1.0), alone, program_of(0.3, 1.0), silent]
     joint = joint_verdicts(others)
-    assert [one.verdict for one in joint] == [LOSS, NO_DIFFERENCE, NO_DIFFERENCE, UNKNOWN]
+    assert [verdict.verdict for verdict in joint] == [LOSS, NO_DIFFERENCE, NO_DIFFERENCE, UNKNOWN]
     assert joint[1].p_value == pytest.approx(2 * alone.effect.p_value), (
         "the strongest of three is out of the way"
     )
@@ -387,7 +387,7 @@ def test_verdicts_on_several_programs_hold_together():
 def test_among_programs_without_effect_a_false_verdict_is_as_rare_as_it_says():
     rng = np.random.default_rng(5)
     families = [[program_of(value, 1.0) for value in rng.normal(size=8)] for _ in range(1_000)]
-    plain = sum(any(one.verdict != NO_DIFFERENCE for one in family) for family in families)
+    plain = sum(any(program.verdict != NO_DIFFERENCE for program in family) for family in families)
     joint = sum(
         any(one.verdict != NO_DIFFERENCE for one in joint_verdicts(family)) for family in families
     )
@@ -396,8 +396,8 @@ def test_among_programs_without_effect_a_false_verdict_is_as_rare_as_it_says():
 
 
 def test_a_cost_per_point_needs_an_effect_that_is_surely_above_zero():
-    found = cost_per_point(600.0, told(3.0, 2.0, 4.0))
-    assert (found.value, found.lower, found.upper) == (200.0, 150.0, 300.0)
+    cost = cost_per_point(600.0, told(3.0, 2.0, 4.0))
+    assert (cost.value, cost.lower, cost.upper) == (200.0, 150.0, 300.0)
     assert cost_per_point(600.0, told(3.0, -0.1, 6.1)) is None
     assert cost_per_point(600.0, told(-3.0, -4.0, -2.0)) is None
     assert cost_per_point(600.0, replace(told(3.0, 2.0, 4.0), estimate=None)) is None
@@ -554,8 +554,8 @@ def test_each_program_is_answered_for_with_its_costs_or_told_that_nobody_can_tel
     made = town()
     costs = {HELPFUL: Cost(90_000.0, "year"), TINY: Cost(100.0, "student")}
     found = {
-        one.program_id: one
-        for one in program_effects(made.episodes, made.services, costs, outcome=WINDOW)
+        program.program_id: program
+        for program in program_effects(made.episodes, made.services, costs, outcome=WINDOW)
     }
     helpful, idle, tiny = found[HELPFUL], found[IDLE], found[TINY]
     assert helpful.effect.estimate.lower < 4.0 < helpful.effect.estimate.upper

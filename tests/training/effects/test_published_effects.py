@@ -49,22 +49,26 @@ def test_what_is_written_is_read_again_and_holds_no_exact_number(tmp_path: Path)
     report = report_of(program(effect_of(2.0049, 1.0, 3.0), *bands))
     write_effects(report, tmp_path)
     assert read_effects(tmp_path, "snapshot") == report
-    (told,) = report.programs
-    assert (told.figures.served, told.figures.compared, told.figures.left_out) == (120, 900, 10)
-    assert told.figures.estimate == Estimate(2.0, 1.0, 3.0) and told.verdict == GAIN
-    assert [one.figures.served for one in told.amounts] == [10, 40, 40, 30]
-    assert [(one.above, one.up_to) for one in told.amounts] == [
+    (published,) = report.programs
+    assert (published.figures.served, published.figures.compared, published.figures.left_out) == (
+        120,
+        900,
+        10,
+    )
+    assert published.figures.estimate == Estimate(2.0, 1.0, 3.0) and published.verdict == GAIN
+    assert [band.figures.served for band in published.amounts] == [10, 40, 40, 30]
+    assert [(band.above, band.up_to) for band in published.amounts] == [
         (0, 0),
         (0, 5),
         (5, 12),
         (12, None),
     ], "the most that somebody received is one student's number"
-    assert (told.cost_per_student, told.cost_per_point) == (600, Estimate(299, 200, 600))
+    assert (published.cost_per_student, published.cost_per_point) == (600, Estimate(299, 200, 600))
 
 
 def test_below_ten_students_nothing_tells_how_many_they_are():
     for served in range(1, 10):
-        (told,) = report_of(
+        (published,) = report_of(
             program(
                 suppressed_effect(served=served),
                 DoseBand("low", 1, 4, suppressed_effect(served=served)),
@@ -72,12 +76,12 @@ def test_below_ten_students_nothing_tells_how_many_they_are():
                 cost=900.0 / served,
             )
         ).programs
-        assert told.figures.served is None and told.amounts == ()
-        assert (told.cost_per_student, told.cost_per_point) == (None, None)
-    (told,) = report_of(program(effect_of(2, 1, 3), a_year=9.5, cost=90_000 / 9.5)).programs
-    assert told.cost_per_student is None, "90,000 a year would tell that there are nine or ten"
-    (told,) = report_of(program(effect_of(2, 1, 3, served_left_out=9))).programs
-    assert told.figures.left_out is None
+        assert published.figures.served is None and published.amounts == ()
+        assert (published.cost_per_student, published.cost_per_point) == (None, None)
+    (published,) = report_of(program(effect_of(2, 1, 3), a_year=9.5, cost=90_000 / 9.5)).programs
+    assert published.cost_per_student is None, "90,000 a year would tell that there are nine or ten"
+    (published,) = report_of(program(effect_of(2, 1, 3, served_left_out=9))).programs
+    assert published.figures.left_out is None
 
 
 @settings(max_examples=300, deadline=None)
@@ -88,15 +92,15 @@ def test_no_difference_of_what_is_told_gives_a_small_number_back(sizes: list[int
         DoseBand(name, 1, 2, effect_of(1, 0.5, 1.5, served=size))
         for name, size in zip(names, sizes, strict=True)
     ]
-    (told,) = report_of(program(effect_of(2, 1, 3, served=sum(sizes)), *bands)).programs
-    shown = {one.name: one.figures.served for one in told.amounts}
+    (published,) = report_of(program(effect_of(2, 1, 3, served=sum(sizes)), *bands)).programs
+    shown = {band.name: band.figures.served for band in published.amounts}
     for name, size in zip(names, sizes, strict=True):
         assert shown[name] is None if size < 10 else shown[name] in (None, (size + 5) // 10 * 10)
     hidden = [size for name, size in zip(names, sizes, strict=True) if shown[name] is None]
-    if hidden and told.figures.served is not None:
+    if hidden and published.figures.served is not None:
         others = [size for size in shown.values() if size is not None]
-        most = told.figures.served + 4 - sum(size - 5 for size in others)
-        least = max(0, told.figures.served - 5 - sum(size + 4 for size in others))
+        most = published.figures.served + 4 - sum(size - 5 for size in others)
+        least = max(0, published.figures.served - 5 - sum(size + 4 for size in others))
         possible = most - (least if len(hidden) == 1 else 0) + 1
         assert possible >= 10, (
             "whoever subtracts what is shown is left with ten numbers or more for each that is not"
@@ -112,7 +116,7 @@ def test_every_program_on_record_has_an_entry_and_the_reason_of_its_silence():
     programs = programs_of(made)
     programs.loc[1, "support"] = None
     report = publish_effects(made[:1], programs, {"p3": Cost(5.0, "session")}, INPUTS, AT)
-    assert [(one.name, one.figures.cannot_tell) for one in report.programs] == [
+    assert [(entry.name, entry.figures.cannot_tell) for entry in report.programs] == [
         ("hall", NO_SUPPORT),
         ("Meals", NOBODY_BEGAN),
         ("Readers", ""),
@@ -127,13 +131,13 @@ def test_verdicts_hold_together_and_a_cost_of_a_point_needs_one():
     report = report_of(
         program(weak), *(program(effect_of(0.1, -2, 2.2), key=f"q{place}") for place in range(4))
     )
-    told = next(one for one in report.programs if one.program_id == "p1")
-    assert (told.verdict, told.cost_per_point, told.figures.estimate.lower) == (
+    published = next(entry for entry in report.programs if entry.program_id == "p1")
+    assert (published.verdict, published.cost_per_point, published.figures.estimate.lower) == (
         NO_DIFFERENCE,
         None,
         0.05,
     )
-    assert told.p_adjusted == pytest.approx(5 * weak.p_value, abs=5e-4)
+    assert published.p_adjusted == pytest.approx(5 * weak.p_value, abs=5e-4)
 
 
 def test_other_costs_make_another_file_and_the_old_one_stays(tmp_path: Path):
@@ -141,13 +145,15 @@ def test_other_costs_make_another_file_and_the_old_one_stays(tmp_path: Path):
     file = write_effects(first, tmp_path)
     bytes_before = file.read_bytes()
     write_effects(first, tmp_path)
-    assert [one.name for one in file.parent.iterdir()] == ["snapshot.json"]
+    assert [path.name for path in file.parent.iterdir()] == ["snapshot.json"]
     second = report_of(
         program(effect_of(2, 1, 3), cost=700.0), inputs=replace(INPUTS, costs_sha256="d" * 64)
     )
     write_effects(second, tmp_path)
-    kept = file.with_name(f"snapshot.{INPUTS.sha256[:12]}.json")
-    assert kept.read_bytes() == bytes_before and read_effects(tmp_path, "snapshot") == second
+    earlier_file = file.with_name(f"snapshot.{INPUTS.sha256[:12]}.json")
+    assert (
+        earlier_file.read_bytes() == bytes_before and read_effects(tmp_path, "snapshot") == second
+    )
     assert first.inputs.changed(second.inputs) == ("costs_sha256",)
 
 
@@ -175,7 +181,7 @@ def test_a_file_that_was_changed_is_not_believed_and_is_named(tmp_path: Path, ch
     report = report_of(program(effect_of(2, 1, 3)))
     file = write_effects(report, tmp_path)
     file.write_text(change(file.read_text()))
-    with pytest.raises(EffectFileCorrupt, match=r"snapshot\.json is not as it was written"):
+    with pytest.raises(EffectFileCorrupt, match=r"snapshot\.json is damaged"):
         read_effects(tmp_path, "snapshot")
     write_effects(report, tmp_path)
     assert read_effects(tmp_path, "snapshot") == report, "the command writes it anew"

@@ -106,7 +106,7 @@ def test_each_measure_is_its_change_counted_by_hand(tmp_path: Path):
     after = [day for day in SCHOOL_DAYS if DECIDED < day <= end]
     missed = [*before[:8], *after[:3]]
     scores = [*((f"t{n}", 100.0 + 10 * n) for n in range(TESTED)), ("s1", 200.0)]
-    found = points(
+    points_by_student = points(
         district(
             tmp_path,
             attendance_events=[
@@ -145,7 +145,7 @@ def test_each_measure_is_its_change_counted_by_hand(tmp_path: Path):
             ],
         )
     )
-    own = found.loc["s1"]
+    own = points_by_student.loc["s1"]
     assert own["attendance"] == pytest.approx(100 * (8 / len(before) - 3 / len(after)))
     assert own["grades"] == pytest.approx(80 - 65)
     assert own["courses_passed"] == pytest.approx(100 - 50)
@@ -153,20 +153,20 @@ def test_each_measure_is_its_change_counted_by_hand(tmp_path: Path):
         10 * 30 / np.std([score for _, score in scores], ddof=1)
     )
     assert own["incident_free_days"] == pytest.approx(100 * (1 / len(before) - 3 / len(after)))
-    assert found.loc["s2", "attendance"] == 0
-    assert found.loc["s2", ["grades", "courses_passed", "assessments"]].isna().all()
+    assert points_by_student.loc["s2", "attendance"] == 0
+    assert points_by_student.loc["s2", ["grades", "courses_passed", "assessments"]].isna().all()
 
 
 def test_days_after_a_student_left_are_not_days_attended(tmp_path: Path):
-    found = points(district(tmp_path))
-    assert np.isnan(found.loc["gone", "attendance"]) and np.isnan(
-        found.loc["gone", "incident_free_days"]
+    points_by_student = points(district(tmp_path))
+    assert np.isnan(points_by_student.loc["gone", "attendance"]) and np.isnan(
+        points_by_student.loc["gone", "incident_free_days"]
     )
 
 
 def test_a_weight_of_zero_leaves_a_measure_out_and_others_scale(tmp_path: Path):
     outcome = replace(ALL, weights=dict.fromkeys(MEASURE_UNITS, 0.0) | {"attendance": 0.5})
-    found = points(
+    points_by_student = points(
         district(
             tmp_path,
             attendance_events=[
@@ -176,8 +176,8 @@ def test_a_weight_of_zero_leaves_a_measure_out_and_others_scale(tmp_path: Path):
         ),
         outcome,
     )
-    assert list(found.columns) == ["attendance"]
-    assert found.loc["s2", "attendance"] == pytest.approx(0.5 * 100 * 4 / 41)
+    assert list(points_by_student.columns) == ["attendance"]
+    assert points_by_student.loc["s2", "attendance"] == pytest.approx(0.5 * 100 * 4 / 41)
 
 
 def test_the_choice_is_the_first_support_that_starts_and_is_new(tmp_path: Path):
@@ -245,7 +245,7 @@ def test_completed_outcomes_are_right_where_those_who_stay_differ():
     off, naive_off = [], []
     for seed in range(3):
         features, support, points, value = censored(seed)
-        found, report = impute_censored(
+        imputed, report = impute_censored(
             points, features, support, pd.Series(np.arange(len(features)))
         )
         helped = support == "food"
@@ -253,9 +253,9 @@ def test_completed_outcomes_are_right_where_those_who_stay_differ():
         def difference(outcome: pd.Series, helped: pd.Series = helped) -> float:
             return float(outcome[helped].mean() - outcome[~helped].mean())
 
-        off.append(difference(found) - difference(value))
+        off.append(difference(imputed) - difference(value))
         naive_off.append(difference(points["attendance"]) - difference(value))
-        assert [one.measure for one in report] == ["attendance", "grades"]
+        assert [measure.measure for measure in report] == ["attendance", "grades"]
         assert (
             report[0].observed
             == points["attendance"].notna().sum()
@@ -267,32 +267,34 @@ def test_completed_outcomes_are_right_where_those_who_stay_differ():
 
 def test_what_is_known_of_all_is_just_added_up():
     points = pd.DataFrame({"attendance": [1.0, -2.0, 3.0], "grades": [0.5, 0.0, -1.0]})
-    found, _ = impute_censored(
+    imputed, _ = impute_censored(
         points,
         pd.DataFrame({"x": [0.0, 1.0, 2.0]}),
         pd.Series([NONE, "food", NONE]),
         pd.Series(["a", "b", "c"]),
     )
-    assert found.tolist() == [1.5, -2.0, 2.0]
+    assert imputed.tolist() == [1.5, -2.0, 2.0]
 
 
 def test_a_measure_that_does_not_apply_counts_as_no_change():
     features, support, points, _ = censored(1, 4_000)
     young = features["other"] > 0
     points["grades"] = np.where(young, np.nan, 5.0)
-    found, report = impute_censored(
+    imputed, report = impute_censored(
         points[["grades"]], features, support, pd.Series(np.arange(len(features)))
     )
     assert report[0].not_applicable > 0.9 * young.sum()
-    assert found[young].abs().median() == 0 and found[~young].mean() == pytest.approx(5.0, abs=0.2)
+    assert imputed[young].abs().median() == 0 and imputed[~young].mean() == pytest.approx(
+        5.0, abs=0.2
+    )
 
 
 def test_a_measure_that_hardly_anybody_has_is_no_evidence(tmp_path: Path):
     points = pd.DataFrame({"grades": [np.nan, 2.0]})
-    found, report = impute_censored(
+    imputed, report = impute_censored(
         points, pd.DataFrame({"x": [0.0, 1.0]}), pd.Series([NONE, NONE]), pd.Series(["a", "b"])
     )
-    assert found.tolist() == [0.0, 2.0] and report[0].effective_sample_size == 0
+    assert imputed.tolist() == [0.0, 2.0] and report[0].effective_sample_size == 0
     snapshot = district(tmp_path)
     with pytest.raises(
         NotEnoughEvidence,

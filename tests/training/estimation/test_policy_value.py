@@ -77,7 +77,7 @@ episodes = st.builds(
 @given(episodes)
 @settings(max_examples=30, deadline=None)
 def test_each_estimator_is_its_formula(given: Logged):
-    found = policy_value(*given, threshold=1.7)
+    value = policy_value(*given, threshold=1.7)
     n, weights, ips, dr, switch, model_alone, missed = (
         len(given.reward),
         [],
@@ -94,31 +94,31 @@ def test_each_estimator_is_its_formula(given: Logged):
         dr += (model + weight * (r - q[a])) / n
         model_alone, missed = model_alone + model / n, missed + weight * (r - q[a])
         switch += (model + (weight * (r - q[a]) if weight <= 1.7 else 0.0)) / n
-    assert found.ips.value == pytest.approx(ips, abs=1e-9)
-    assert found.snips.value == pytest.approx(ips * n / sum(weights), abs=1e-9)
-    assert found.dr.value == pytest.approx(dr, abs=1e-9)
-    assert found.switch_dr.value == pytest.approx(switch, abs=1e-9)
-    assert found.gain.value == pytest.approx(
+    assert value.ips.value == pytest.approx(ips, abs=1e-9)
+    assert value.snips.value == pytest.approx(ips * n / sum(weights), abs=1e-9)
+    assert value.dr.value == pytest.approx(dr, abs=1e-9)
+    assert value.switch_dr.value == pytest.approx(switch, abs=1e-9)
+    assert value.gain.value == pytest.approx(
         model_alone + missed / sum(weights) - sum(given.reward) / n, abs=1e-9
     )
-    assert found.effective_sample_size == pytest.approx(
+    assert value.effective_sample_size == pytest.approx(
         sum(weights) ** 2 / sum(w * w for w in weights)
     )
-    assert 0 < found.effective_sample_size <= n + 1e-6
+    assert 0 < value.effective_sample_size <= n + 1e-6
 
 
 @given(episodes)
 @settings(max_examples=30, deadline=None)
 def test_switch_with_no_threshold_is_dr(given: Logged):
-    found = policy_value(*given, threshold=math.inf)
-    assert found.switch_dr == found.dr
+    value = policy_value(*given, threshold=math.inf)
+    assert value.switch_dr == value.dr
 
 
 @given(episodes)
 @settings(max_examples=30, deadline=None)
 def test_switch_at_zero_is_the_outcome_model_alone(given: Logged):
-    found = policy_value(*given, threshold=0.0)
-    assert found.switch_dr.value == pytest.approx(
+    value = policy_value(*given, threshold=0.0)
+    assert value.switch_dr.value == pytest.approx(
         np.average(given.expected, axis=1, weights=given.policy).mean()
     )
 
@@ -140,10 +140,10 @@ def test_switch_leaves_to_the_model_by_default_what_weighs_more_than_the_root_of
 @given(episodes)
 @settings(max_examples=30, deadline=None)
 def test_past_practice_itself_is_worth_the_mean_reward(given: Logged):
-    found = policy_value(*given._replace(policy=given.propensity))
-    assert found.ips.value == pytest.approx(given.reward.mean(), abs=1e-9)
-    assert found.snips.value == pytest.approx(given.reward.mean(), abs=1e-9)
-    assert found.effective_sample_size == pytest.approx(len(given.reward))
+    value = policy_value(*given._replace(policy=given.propensity))
+    assert value.ips.value == pytest.approx(given.reward.mean(), abs=1e-9)
+    assert value.snips.value == pytest.approx(given.reward.mean(), abs=1e-9)
+    assert value.effective_sample_size == pytest.approx(len(given.reward))
 
 
 @given(episodes)
@@ -208,7 +208,7 @@ def test_the_interval_covers_the_true_value_about_as_often_as_it_says():
         taken = (rng.random(800) < chance).astype(np.intp)
         means = np.column_stack([x, x + 1.0])
         reward = means[np.arange(800), taken] + rng.normal(0, 1, 800)
-        found = policy_value(
+        value = policy_value(
             reward,
             taken,
             np.ones(800, dtype=np.intp),
@@ -216,7 +216,7 @@ def test_the_interval_covers_the_true_value_about_as_often_as_it_says():
             means * 0.5,
             np.arange(800),
         ).dr
-        covered += found.lower <= 1.0 <= found.upper
+        covered += value.lower <= 1.0 <= value.upper
     assert 88 <= covered <= 100
 
 
@@ -283,15 +283,15 @@ def test_percentiles_are_those_of_whole_clusters_drawn_with_replacement():
         "bias_corrected": stats.norm.cdf(2 * below + stats.norm.ppf([0.025, 0.975])),
     }
     for kind in KINDS[1:]:
-        found = clustered_mean(values, clusters, interval=kind, resamples=20_000)
-        assert _ends(found) == pytest.approx(
+        estimate = clustered_mean(values, clusters, interval=kind, resamples=20_000)
+        assert _ends(estimate) == pytest.approx(
             (values.mean(), *np.quantile(drawn, tails[kind])), abs=0.03
         )
 
 
 def test_the_ratio_of_snips_is_resampled_as_a_ratio():
     given = logged(8, rows=400, clusters=100)
-    found = policy_value(*given, interval="percentile", resamples=5_000).snips
+    value = policy_value(*given, interval="percentile", resamples=5_000).snips
     rng, weight = np.random.default_rng(1), given.policy / given.propensity
     weight = weight[np.arange(400), given.taken]
     members = [np.flatnonzero(given.clusters == one) for one in range(100)]
@@ -299,7 +299,7 @@ def test_the_ratio_of_snips_is_resampled_as_a_ratio():
     for _ in range(5_000):
         rows = np.concatenate([members[one] for one in rng.integers(0, 100, 100)])
         drawn.append((weight[rows] * given.reward[rows]).sum() / weight[rows].sum())
-    assert _ends(found)[1:] == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.06)
+    assert _ends(value)[1:] == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.06)
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_one_another():
@@ -326,17 +326,19 @@ def test_snips_is_not_a_number_where_nobody_got_what_the_policy_chooses():
     given = logged(6)
     never = (given.taken + 1) % 4
     for kind in KINDS:
-        found = policy_value(*given._replace(policy=never), interval=kind, resamples=20)
-        assert all(map(math.isnan, _ends(found.snips)))
-        assert found.effective_sample_size == 0.0
-        assert found.dr.value == pytest.approx(given.expected[np.arange(300), never].mean())
+        value = policy_value(*given._replace(policy=never), interval=kind, resamples=20)
+        assert all(map(math.isnan, _ends(value.snips)))
+        assert value.effective_sample_size == 0.0
+        assert value.dr.value == pytest.approx(given.expected[np.arange(300), never].mean())
 
 
 def test_overlap_counts_what_the_policy_chooses_by_how_likely_it_was():
     propensity = np.array([[0.99, 0.01], [0.8, 0.2], [0.5, 0.5], [0.3, 0.7]])
-    found = overlap_histogram(np.array([1, 1, 1, 0]), propensity, edges=(0.0, 0.01, 0.2, 0.5, 1.0))
-    assert found.episodes.tolist() == [[0, 0, 1, 0], [1, 1, 1, 0]]
-    rows = list(found.rows(("none", "food")))
+    overlap = overlap_histogram(
+        np.array([1, 1, 1, 0]), propensity, edges=(0.0, 0.01, 0.2, 0.5, 1.0)
+    )
+    assert overlap.episodes.tolist() == [[0, 0, 1, 0], [1, 1, 1, 0]]
+    rows = list(overlap.rows(("none", "food")))
     assert rows[2] == {"action": "none", "above": 0.2, "up_to": 0.5, "episodes": 1.0}
     assert rows[4] == {"action": "food", "above": 0.0, "up_to": 0.01, "episodes": 1.0}
 
@@ -427,7 +429,7 @@ def test_every_estimator_equals_that_of_open_bandit_pipeline(
     if certain:
         given = given._replace(policy=np.eye(given.policy.shape[1])[given.policy.argmax(axis=1)])
         given.taken[0] = given.policy[0].argmax()
-    found = policy_value(*given, threshold=threshold)
+    value = policy_value(*given, threshold=threshold)
     arrays = {
         "reward": given.reward,
         "action": given.taken,
@@ -436,10 +438,10 @@ def test_every_estimator_equals_that_of_open_bandit_pipeline(
         "estimated_rewards_by_reg_model": given.expected[:, :, None],
     }
     for ours, theirs in (
-        (found.ips, obp.InverseProbabilityWeighting()),
-        (found.snips, obp.SelfNormalizedInverseProbabilityWeighting()),
-        (found.dr, obp.DoublyRobust()),
-        (found.switch_dr, obp.SwitchDoublyRobust(tau=threshold)),
+        (value.ips, obp.InverseProbabilityWeighting()),
+        (value.snips, obp.SelfNormalizedInverseProbabilityWeighting()),
+        (value.dr, obp.DoublyRobust()),
+        (value.switch_dr, obp.SwitchDoublyRobust(tau=threshold)),
     ):
         assert ours.value == pytest.approx(theirs.estimate_policy_value(**arrays), abs=1e-9, rel=0)
 

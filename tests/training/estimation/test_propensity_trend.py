@@ -41,15 +41,15 @@ def slopes_of(line: FloatArray, odds: FloatArray) -> FloatArray:
 
 
 def test_benefit_that_followed_past_choices_is_found_and_an_unlike_support_keeps_its_own():
-    found, odds = past_with([0.3, 0.3, 0.3, -0.4, 0.3], np.random.default_rng(1))
-    slopes = slopes_of(propensity_trend(found, odds, np.ones(ROWS, dtype=bool)), odds)
+    targets, odds = past_with([0.3, 0.3, 0.3, -0.4, 0.3], np.random.default_rng(1))
+    slopes = slopes_of(propensity_trend(targets, odds, np.ones(ROWS, dtype=bool)), odds)
     assert np.delete(slopes, 3) == pytest.approx(0.3, abs=0.05)
     assert slopes[3] < -0.25
 
 
 def test_where_past_choices_were_no_better_than_chance_the_line_is_flat():
-    found, odds = past_with([0.0] * 5, np.random.default_rng(2))
-    line = propensity_trend(found, odds, np.ones(ROWS, dtype=bool))
+    targets, odds = past_with([0.0] * 5, np.random.default_rng(2))
+    line = propensity_trend(targets, odds, np.ones(ROWS, dtype=bool))
     assert np.abs(slopes_of(line, odds)).max() < 0.03
 
 
@@ -62,11 +62,11 @@ def test_what_the_judged_fold_holds_is_not_learned_from():
 
 
 def test_the_few_supports_of_a_small_catalog_are_drawn_toward_zero():
-    found, odds = past_with([0.0], np.random.default_rng(4))
+    targets, odds = past_with([0.0], np.random.default_rng(4))
     few = np.arange(ROWS) < 60
     known, error = np.array([0.5]), np.array([0.1])
     assert shrink_to_zero(known, error, 0.1) == pytest.approx([0.25])
-    assert abs(slopes_of(propensity_trend(found, odds, few), odds)[0]) < 0.1
+    assert abs(slopes_of(propensity_trend(targets, odds, few), odds)[0]) < 0.1
 
 
 def test_a_line_for_everybody_heeds_those_whose_choice_was_all_but_settled():

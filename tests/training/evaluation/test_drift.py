@@ -96,10 +96,10 @@ def test_chance_alone_is_called_a_change_in_one_of_twenty_at_most(
 ):
     rng, alarms, tries = np.random.default_rng(7), 0, 150
     for _ in range(tries):
-        found = compare_feature(
+        drift = compare_feature(
             "grade_average", distribution(draw(rng, then, missing)), draw(rng, now, missing), then
         )
-        alarms += found.index > found.chance
+        alarms += drift.index > drift.chance
     assert (
         alarms / tries
         <= FALSE_ALARM_RATE + 2 * (FALSE_ALARM_RATE * (1 - FALSE_ALARM_RATE) / tries) ** 0.5
@@ -109,12 +109,12 @@ def test_chance_alone_is_called_a_change_in_one_of_twenty_at_most(
 def test_the_index_is_the_textbooks_where_no_cell_is_small():
     then = Distribution((70.0, 80.0, 90.0), (0.1, 0.4, 0.3, 0.2), None)
     now = np.repeat([65.0, 75.0, 85.0, 95.0], [300, 300, 200, 200])
-    found = compare_feature("grade_average", then, now, 1_000)
-    assert found.index == pytest.approx(
+    drift = compare_feature("grade_average", then, now, 1_000)
+    assert drift.index == pytest.approx(
         0.2 * np.log(3) - 0.1 * np.log(0.75) - 0.1 * np.log(2 / 3), rel=0.01
     )
-    assert found.verdict is DriftLevel.MUCH
-    assert found.turn is not None and (found.turn.above, found.turn.then, found.turn.now) == (
+    assert drift.verdict is DriftLevel.MUCH
+    assert drift.turn is not None and (drift.turn.above, drift.turn.then, drift.turn.now) == (
         70.0,
         0.9,
         0.7,
@@ -161,16 +161,18 @@ def test_each_cell_that_is_kept_holds_ten_students_and_edges_are_coarse():  # R5
     for size in (12, 40, 95, 700):
         for missing in (0.0, 0.05, 0.5):
             values = marks(rng, size, missing)
-            found = distribution(values)
+            held = distribution(values)
             known = values[~np.isnan(values)]
-            ends = [-np.inf, *found.edges, np.inf]
-            for low, high in pairwise(ends if found.shares and None not in found.shares else ()):
+            ends = [-np.inf, *held.edges, np.inf]
+            for low, high in pairwise(ends if held.shares and None not in held.shares else ()):
                 assert ((known > low) & (known <= high)).sum() >= 10
-            assert all(edge == round(edge) for edge in found.edges)
+            assert all(edge == round(edge) for edge in held.edges)
             few = np.isnan(values).sum() < 10
-            assert (found.missing is None) == few or not found.shares
-            told = [share for share in (*found.shares, found.missing) if share is not None]
-            assert sum(told) == pytest.approx(1, abs=0.01)
+            assert (held.missing is None) == few or not held.shares
+            published_shares = [
+                share for share in (*held.shares, held.missing) if share is not None
+            ]
+            assert sum(published_shares) == pytest.approx(1, abs=0.01)
 
 
 def test_one_student_of_several_years_counts_once_for_a_cell():  # R60
@@ -184,12 +186,12 @@ def test_one_student_of_several_years_counts_once_for_a_cell():  # R60
 
 def test_a_number_of_fewer_than_ten_students_now_changes_nothing_that_is_told():  # R60
     then = Distribution((0.0,), (0.95, 0.05), None)
-    found = [
+    drifts = [
         compare_feature("courses_below_60", then, np.repeat([0.0, 1.0], [600 - few, few]), 600)
         for few in (0, 4, 9)
     ]
-    assert len({one.turn for one in found}) == 1 and found[0].turn is None
-    assert max(one.index for one in found) - min(one.index for one in found) <= 0.002
+    assert len({drift.turn for drift in drifts}) == 1 and drifts[0].turn is None
+    assert max(drift.index for drift in drifts) - min(drift.index for drift in drifts) <= 0.002
 
 
 def test_a_place_that_was_not_learned_from_and_a_handful_of_students_cannot_be_told():
@@ -214,12 +216,19 @@ def test_what_came_is_as_predicted_and_less_where_the_model_promised_too_much(
         past.outcome,
     )
     judged = evaluation_set(episodes, np.ones(len(episodes), dtype=bool), SUPPORTS, 0)
-    found = realized_benefit(judged, ranker)
+    realized = realized_benefit(judged, ranker)
     best = past.truth.to_numpy().max(axis=1).mean()
     assert (
-        found.verdict is PredictionCheck.AS_PREDICTED and found.came.lower < best < found.came.upper
+        realized.verdict is PredictionCheck.AS_PREDICTED
+        and realized.came.lower < best < realized.came.upper
     )
-    assert [one.place for one in found.fifths] == [1, 2, 3, 4, 5] and found.slope is not None
+    assert [fifth.place for fifth in realized.fifths] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ] and realized.slope is not None
     real = ranker.calibration_
     try:
         ranker.calibration_ = {
@@ -300,11 +309,11 @@ def twice_as_often_absent(source: Path, folder: Path, since: str) -> Path:
 
 
 def test_a_district_that_went_on_as_before_is_said_to(home: Path, reference: DriftReference):
-    found = compare_day(reference, NOW, features_as_of(Snapshot.current(home), NOW.day))
-    assert {one.name for one in found.features} == set(feature_names())
-    verdicts = {one.name: one.verdict for one in found.families}
+    day_drift = compare_day(reference, NOW, features_as_of(Snapshot.current(home), NOW.day))
+    assert {feature.name for feature in day_drift.features} == set(feature_names())
+    verdicts = {family.name: family.verdict for family in day_drift.families}
     assert verdicts == dict.fromkeys(verdicts, DriftLevel.AS_BEFORE) and "attendance" in verdicts
-    assert found.students == 1_800
+    assert day_drift.students == 1_800
 
 
 def test_absences_recorded_twice_as_often_are_much_change_of_attendance_alone(
@@ -315,10 +324,10 @@ def test_absences_recorded_twice_as_often_are_much_change_of_attendance_alone(
         twice_as_often_absent(source, tmp_path / "sis", "2025-08-01"),
         tmp_path / "home",
     )
-    found = compare_day(
+    day_drift = compare_day(
         reference, NOW, features_as_of(Snapshot.current(tmp_path / "home"), NOW.day)
     )
-    verdicts = {one.name: one.verdict for one in found.families}
+    verdicts = {family.name: family.verdict for family in day_drift.families}
     assert verdicts.pop("attendance") is DriftLevel.MUCH
     assert set(verdicts.values()) == {DriftLevel.AS_BEFORE}
 
@@ -345,18 +354,18 @@ def test_drift_of_a_version_is_written_once_and_read_back(
 ):
     snapshot, made = Snapshot.current(home), register(home, ranker, reference)
     assert monitored_version(home) == made
-    found = compute_drift_report(snapshot, made, home, AT)
-    assert [(one.day, one.verdict) for one in found.days] == [
+    report = compute_drift_report(snapshot, made, home, AT)
+    assert [(day.day, day.verdict) for day in report.days] == [
         (NOW.day, DriftLevel.AS_BEFORE),
         (date(2026, 2, 11), DriftLevel.UNKNOWN),
     ]
-    assert "did not learn from this place" in found.days[1].cannot_tell
+    assert "no training data for this point" in report.days[1].cannot_tell
     assert (
-        found.outcome is PredictionCheck.UNKNOWN
-        and "what counts as progress was changed" in found.why_not
+        report.outcome is PredictionCheck.UNKNOWN
+        and "definition of progress has changed" in report.why_not
     )
-    assert not found.train_anew and newest_drift_report(home) == found
-    assert compute_drift_report(snapshot, made, home, AT.replace(hour=12)) == found
+    assert not report.train_anew and newest_drift_report(home) == report
+    assert compute_drift_report(snapshot, made, home, AT.replace(hour=12)) == report
     file = drift_report_file(home, made.version, snapshot.id)
     text = file.read_text()
     assert not [key for key in snapshot.table("students").to_pandas()["student_id"] if key in text]
@@ -374,8 +383,8 @@ def test_a_reference_that_was_changed_is_refused_and_one_that_never_was_is_said(
     )
     with pytest.raises(DriftReferenceCorrupt, match="SHA-256 is another"):
         compute_drift_report(snapshot, made, home, AT)
-    found = compute_drift_report(snapshot, register(home, ranker, None), home, AT)
-    assert (found.known, found.days, found.features) == (False, (), DriftLevel.UNKNOWN)
+    report = compute_drift_report(snapshot, register(home, ranker, None), home, AT)
+    assert (report.known, report.days, report.features) == (False, (), DriftLevel.UNKNOWN)
     file = home / "models" / "new.json"
     silent = register_model(home, file, write_model(ranker, file, {}), "none", {}, {})
     with pytest.raises(NotComparable, match="train it again"):

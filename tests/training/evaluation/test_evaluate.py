@@ -65,26 +65,29 @@ def test_figures_for_a_tracker_are_flat_and_those_of_the_judgement(judgement: Ev
 def test_what_is_told_of_a_judged_policy_hides_few_students_and_rounds_the_others(
     episodes: Episodes, clone: BenefitRanker, judgement: Evaluation
 ):
-    found = evaluation_set(episodes, later_days_mask(episodes), SUPPORTS, 0)
-    assert evaluate(found, clone, PROGRAMS) == judgement
-    assert judgement.same_places == found.value(found.choices(clone, PROGRAMS, found.places))
-    chosen = found.choices(clone, PROGRAMS, found.places)
+    evaluated = evaluation_set(episodes, later_days_mask(episodes), SUPPORTS, 0)
+    assert evaluate(evaluated, clone, PROGRAMS) == judgement
+    assert judgement.same_places == evaluated.value(
+        evaluated.choices(clone, PROGRAMS, evaluated.places)
+    )
+    chosen = evaluated.choices(clone, PROGRAMS, evaluated.places)
     for row in judgement.overlap:
         place = (NONE, *SUPPORTS).index(row["action"])
-        chance = found.propensity[chosen == place, place]
+        chance = evaluated.propensity[chosen == place, place]
         count = int(((chance > row["above"]) & (chance <= row["up_to"])).sum())
         assert row["episodes"] == (None if count < 10 else int(count / 10 + 0.5) * 10)
-    told = [row["episodes"] for row in judgement.overlap]
-    assert None in told and sum(count or 0 for count in told) == pytest.approx(
-        len(found), abs=5 * len(told)
+    counts = [row["episodes"] for row in judgement.overlap]
+    assert None in counts and sum(count or 0 for count in counts) == pytest.approx(
+        len(evaluated), abs=5 * len(counts)
     )
     predicted = [row["predicted"] for row in judgement.calibration]
     assert len(predicted) == 5 and predicted == sorted(predicted)
     assert judgement.calibration[-1]["realised"] > judgement.calibration[0]["realised"]
     arrays = {
-        name: getattr(found, name)[:45] for name in ("taken", "propensity", "expected", "benefit")
+        name: getattr(evaluated, name)[:45]
+        for name in ("taken", "propensity", "expected", "benefit")
     }
-    few = replace(found, episodes=found.episodes.take(np.arange(45)), **arrays)
+    few = replace(evaluated, episodes=evaluated.episodes.take(np.arange(45)), **arrays)
     assert evaluate(few, clone, PROGRAMS).calibration == ()
 
 

@@ -75,12 +75,12 @@ def test_the_difference_is_that_of_the_two_gains():
     reward, expected = rng.normal(0, 3, rows), rng.normal(0, 1, (rows, 3))
     one, other = rng.integers(0, 3, rows), rng.integers(0, 3, rows)
     students = np.arange(rows) // 2
-    found = paired_difference(reward, taken, one, other, propensity, expected, students)
+    difference = paired_difference(reward, taken, one, other, propensity, expected, students)
     gains = [
         policy_value(reward, taken, policy, propensity, expected, students).gain.value
         for policy in (one, other)
     ]
-    assert found.estimate.value == pytest.approx(gains[0] - gains[1], abs=1e-9)
+    assert difference.estimate.value == pytest.approx(gains[0] - gains[1], abs=1e-9)
     weights = [
         np.where(taken == policy, 1 / propensity[np.arange(rows), taken], 0.0)
         for policy in (one, other)
@@ -88,13 +88,13 @@ def test_the_difference_is_that_of_the_two_gains():
     missed = reward - expected[np.arange(rows), taken]
     direct = expected[np.arange(rows), one].mean() - expected[np.arange(rows), other].mean()
     ratios = [float((weight * missed).sum() / weight.sum()) for weight in weights]
-    assert found.estimate.value == pytest.approx(direct + ratios[0] - ratios[1], abs=1e-9)
-    assert found.differing == len(
+    assert difference.estimate.value == pytest.approx(direct + ratios[0] - ratios[1], abs=1e-9)
+    assert difference.differing == len(
         {student for student, differs in zip(students, one != other, strict=True) if differs}
     )
     back = paired_difference(reward, taken, other, one, propensity, expected, students)
-    assert back.estimate.value == pytest.approx(-found.estimate.value)
-    assert back.estimate.upper == pytest.approx(-found.estimate.lower)
+    assert back.estimate.value == pytest.approx(-difference.estimate.value)
+    assert back.estimate.upper == pytest.approx(-difference.estimate.lower)
 
 
 def test_better_is_said_only_where_the_whole_interval_lies_above_zero_and_enough_students_differ():
@@ -110,24 +110,28 @@ def test_better_is_said_only_where_the_whole_interval_lies_above_zero_and_enough
 
 
 def test_a_policy_is_no_better_than_itself(episodes: Episodes, good: BenefitRanker):
-    found = compare_rankers(episodes, later_days_mask(episodes), PROGRAMS, good, good)
-    assert (found.difference.estimate, found.difference.differing) == (Estimate(0.0, 0.0, 0.0), 0)
-    assert found.finding is Superiority.NO_BETTER and "includes zero" in found.sensitivity
-    assert found.to_dict()["differing"] is None
+    comparison = compare_rankers(episodes, later_days_mask(episodes), PROGRAMS, good, good)
+    assert (comparison.difference.estimate, comparison.difference.differing) == (
+        Estimate(0.0, 0.0, 0.0),
+        0,
+    )
+    assert comparison.finding is Superiority.NO_BETTER and "includes zero" in comparison.sensitivity
+    assert comparison.to_dict()["differing"] is None
 
 
 def test_what_truly_helps_more_is_found_better(
     episodes: Episodes, good: BenefitRanker, bad: BenefitRanker
 ):
     judged = later_days_mask(episodes)
-    found = compare_rankers(episodes, judged, PROGRAMS, good, bad)
+    comparison = compare_rankers(episodes, judged, PROGRAMS, good, bad)
     assert (
-        found.finding is Superiority.BETTER and found.candidate.dr.value > found.champion.dr.value
+        comparison.finding is Superiority.BETTER
+        and comparison.candidate.dr.value > comparison.champion.dr.value
     )
     own = episodes.support[judged]
-    assert (found.episodes, found.places) == (len(own), int((own != NONE).sum()))
-    assert "times as common" in found.sensitivity
-    assert (str(found.first_day), str(found.last_day)) == (DAYS[2], DAYS[2])
+    assert (comparison.episodes, comparison.places) == (len(own), int((own != NONE).sum()))
+    assert "times as common" in comparison.sensitivity
+    assert (str(comparison.first_day), str(comparison.last_day)) == (DAYS[2], DAYS[2])
 
 
 def test_model_files_are_judged_on_days_that_neither_learned_from_and_else_the_ways_of_learning(
@@ -155,8 +159,8 @@ def test_a_clone_learns_with_its_own_parameters_and_its_own_features(episodes: E
     seen = episodes.features.columns[:5]
     narrow = learned(replace(episodes, features=episodes.features[seen]), supports=("food",))
     wide = learned(episodes)
-    found = compare_refitted(episodes, PROGRAMS, model_of(wide, DAYS), model_of(narrow, DAYS))
-    assert found.way == REFITTED and found.difference.differing > 0
+    comparison = compare_refitted(episodes, PROGRAMS, model_of(wide, DAYS), model_of(narrow, DAYS))
+    assert comparison.way == REFITTED and comparison.difference.differing > 0
     with pytest.raises(NotComparable, match=r"no longer supports \(leaves\)"):
         compare_refitted(
             episodes, PROGRAMS, model_of(wide, DAYS), model_of(wide, DAYS, parameters={"leaves": 3})

@@ -40,8 +40,8 @@ def shown_on(day: date, share: float = 0.1, students: list[str] = STUDENTS) -> l
     found = []
     for student, own in shown.groupby("student_id"):
         listed = tuple(
-            RankedSupport(one.support, one.rank, one.first_chance, one.benefit, 1.0)
-            for one in own.itertuples()
+            RankedSupport(row.support, row.rank, row.first_chance, row.benefit, 1.0)
+            for row in own.itertuples()
         )
         found.append(
             Impression(
@@ -66,16 +66,16 @@ def first(one: Impression) -> str:
 def fared(lists: list[Impression], worth: dict[str, float], seed: int = 3) -> dict[str, float]:
     """Progress that depends on which support stood first, and on chance."""
     rng = np.random.default_rng(seed)
-    return {one.student_id: worth.get(first(one), 0.0) + rng.normal(0, 2) for one in lists}
+    return {shown.student_id: worth.get(first(shown), 0.0) + rng.normal(0, 2) for shown in lists}
 
 
 def test_what_is_better_put_first_is_found_and_by_how_much():
     lists = shown_on(DAY)
     reward = fared(lists, {"tutoring": 2.0, "health": 1.0})
-    told = estimate_exploration_value(lists, lambda day: reward)
-    assert (told.lists, told.students) == (len(STUDENTS), len(STUDENTS))
-    best, another, challengers = told.orders
-    assert [one.name for one in told.orders] == [
+    exploration = estimate_exploration_value(lists, lambda day: reward)
+    assert (exploration.lists, exploration.students) == (len(STUDENTS), len(STUDENTS))
+    best, another, challengers = exploration.orders
+    assert [policy.name for policy in exploration.orders] == [
         BEST_FIRST,
         NEAR_BEST_FIRST,
         CHALLENGER_FIRST,
@@ -83,17 +83,17 @@ def test_what_is_better_put_first_is_found_and_by_how_much():
     for one, truth in ((another, 1.5), (challengers, 2.0)):
         assert one.beyond_best.estimate.lower < truth < one.beyond_best.estimate.upper
         assert one.beyond_best.finding is Superiority.BETTER
-    by_hand = np.mean([reward[one.student_id] for one in lists if first(one) == "tutoring"])
+    by_hand = np.mean([reward[shown.student_id] for shown in lists if first(shown) == "tutoring"])
     assert challengers.value.value == pytest.approx(by_hand), "all these chances are alike"
 
 
 def test_where_orders_are_worth_the_same_a_difference_is_rarely_claimed():
     lists = shown_on(DAY, students=STUDENTS[:2_000])
-    found = [
+    runs = [
         estimate_exploration_value(lists, lambda day, seed=seed: fared(lists, {}, seed)).orders
         for seed in range(40)
     ]
-    claimed = sum(orders[1].beyond_best.finding is not Superiority.NO_BETTER for orders in found)
+    claimed = sum(orders[1].beyond_best.finding is not Superiority.NO_BETTER for orders in runs)
     assert claimed <= 6, "one in twenty is expected"
 
 
@@ -106,8 +106,8 @@ def test_lists_without_a_draw_or_a_known_outcome_do_not_count_and_few_students_a
         asked.append(day)
         return dict.fromkeys(STUDENTS, 1.0) if day == DAY else {}
 
-    told = estimate_exploration_value([*lists, *sure], reward)
-    assert (told.lists, told.students) == (300, 300) and asked == [DAY, LATER]
+    exploration = estimate_exploration_value([*lists, *sure], reward)
+    assert (exploration.lists, exploration.students) == (300, 300) and asked == [DAY, LATER]
     assert estimate_exploration_value(sure, reward).lists == 0
     few = estimate_exploration_value(lists[:9], reward)
     assert (few.lists, few.students, few.orders) == (9, 9, ())

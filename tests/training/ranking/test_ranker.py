@@ -24,20 +24,20 @@ def test_the_benefit_found_is_that_of_the_truth_and_not_the_gap_that_habit_left(
     past: Past, ranker: BenefitRanker
 ):
     new = draw_past(12)
-    found = ranker.benefits(new.features)
+    benefits = ranker.benefits(new.features)
     for support in SUPPORTS:
         helped = new.truth[support] > 0
         true_gap = new.truth[support][helped].mean()
-        assert found[support].mean[helped].mean() == pytest.approx(true_gap, abs=1.2)
-        assert found[support].mean[~helped].mean() == pytest.approx(0.0, abs=0.8)
+        assert benefits[support].mean[helped].mean() == pytest.approx(true_gap, abs=1.2)
+        assert benefits[support].mean[~helped].mean() == pytest.approx(0.0, abs=0.8)
         naive = (
             past.outcome[past.support == support].mean()
             - past.outcome[past.support == "none"].mean()
         )
         average = new.truth[support].mean()
-        assert abs(found[support].mean.mean() - average) < abs(naive - average) / 2
-        assert (found[support].lower <= found[support].mean).all()
-        assert (found[support].mean <= found[support].upper).all()
+        assert abs(benefits[support].mean.mean() - average) < abs(naive - average) / 2
+        assert (benefits[support].lower <= benefits[support].mean).all()
+        assert (benefits[support].mean <= benefits[support].upper).all()
 
 
 def test_where_nothing_helps_hardly_anybody_gets_a_sure_benefit():
@@ -82,10 +82,10 @@ def test_a_ranker_that_learned_with_dropout_stays_right_on_average_when_marks_ar
     masked[
         [name for name in masked.columns if FEATURES_BY_NAME[name].category is Category.GRADES]
     ] = np.nan
-    found = ranker.benefits(masked)
-    assert found["tutoring"].mean.mean() == pytest.approx(new.truth["tutoring"].mean(), abs=0.7)
+    benefits = ranker.benefits(masked)
+    assert benefits["tutoring"].mean.mean() == pytest.approx(new.truth["tutoring"].mean(), abs=0.7)
     helped = new.truth["food"] > 0
-    assert found["food"].mean[helped].mean() > found["food"].mean[~helped].mean() + 2
+    assert benefits["food"].mean[helped].mean() > benefits["food"].mean[~helped].mean() + 2
 
 
 def test_the_same_past_and_seed_give_the_same_model_and_a_clone_is_unfitted(
@@ -149,15 +149,15 @@ def test_features_of_no_catalog_and_a_trial_of_one_support_will_do():
     given = rng.random(4_000) < 0.5
     y = X[:, 0] + np.where(given, 1.0 + (X[:, 1] > 0), 0.0) + rng.normal(0, 1, 4_000)
     ranker = BenefitRanker().fit(X, y, np.where(given, "program", "none"))
-    found = ranker.predict_benefit(X)
-    assert list(found.columns) == [
+    benefits = ranker.predict_benefit(X)
+    assert list(benefits.columns) == [
         ("program", "benefit"),
         ("program", "lower"),
         ("program", "upper"),
     ]
     high, low = (
-        found["program", "benefit"][X[:, 1] > 0].mean(),
-        found["program", "benefit"][X[:, 1] <= 0].mean(),
+        benefits["program", "benefit"][X[:, 1] > 0].mean(),
+        benefits["program", "benefit"][X[:, 1] <= 0].mean(),
     )
     assert high == pytest.approx(2.0, abs=0.25) and low == pytest.approx(1.0, abs=0.25)
     assert (ranker.predict(X) == "program").all()
@@ -211,10 +211,10 @@ def test_features_and_supports_may_have_any_name():
         BenefitRanker(rounds=5, interaction_rounds=2).fit(features, y, support)
         for features in (X.to_numpy(), X)
     )
-    found = named.predict_benefit(X)
-    np.testing.assert_array_equal(found, plain.predict_benefit(X.to_numpy()))
+    benefits = named.predict_benefit(X)
+    np.testing.assert_array_equal(benefits, plain.predict_benefit(X.to_numpy()))
     read = BenefitRanker.from_texts(named.feature_names_, named.model_texts(), named.calibration_)
-    pd.testing.assert_frame_equal(read.predict_benefit(X[X.columns[::-1]]), found)
+    pd.testing.assert_frame_equal(read.predict_benefit(X[X.columns[::-1]]), benefits)
 
 
 @pytest.mark.parametrize("random_state", [None, np.random.RandomState(1), np.int64(1)])
@@ -256,11 +256,11 @@ def test_a_benefit_of_two_features_together_is_found_though_neither_tells_anythi
     ranker = BenefitRanker().fit(
         X, noise + np.where(helped, np.where(alike, 1.0, -1.0), 0.0), given
     )
-    found = ranker.predict_benefit(X)["program", "benefit"]
-    assert found[alike].mean() == pytest.approx(1.0, abs=0.2) and found[
+    benefits = ranker.predict_benefit(X)["program", "benefit"]
+    assert benefits[alike].mean() == pytest.approx(1.0, abs=0.2) and benefits[
         ~alike
     ].mean() == pytest.approx(-1.0, abs=0.2)
-    assert ((found > 0) == alike).mean() > 0.9 and ranker.n_trees_[1] > 0
+    assert ((benefits > 0) == alike).mean() > 0.9 and ranker.n_trees_[1] > 0
     assert (
         BenefitRanker().fit(X, noise + np.where(helped, 0.3 * X[:, 0], 0.0), given).n_trees_[1] == 0
     )
@@ -268,9 +268,9 @@ def test_a_benefit_of_two_features_together_is_found_though_neither_tells_anythi
 
 def test_a_table_of_benefits_keeps_the_names_of_its_rows(past: Past, ranker: BenefitRanker):
     rows = past.features.head(5).set_axis(list("abcde"))
-    found = ranker.predict_benefit(rows)
-    assert list(found.index) == list("abcde") and found.shape == (5, 3 * len(SUPPORTS))
-    np.testing.assert_array_equal(found["food", "lower"], ranker.benefits(rows)["food"].lower)
+    benefits = ranker.predict_benefit(rows)
+    assert list(benefits.index) == list("abcde") and benefits.shape == (5, 3 * len(SUPPORTS))
+    np.testing.assert_array_equal(benefits["food", "lower"], ranker.benefits(rows)["food"].lower)
 
 
 def test_of_what_was_gained_on_unseen_episodes_as_much_is_believed_as_is_beyond_chance():
@@ -289,11 +289,11 @@ def test_of_what_was_gained_on_unseen_episodes_as_much_is_believed_as_is_beyond_
 def test_averages_of_supports_are_drawn_together_the_more_the_less_they_are_known():
     levels, errors = np.array([1.0, 1.2, 0.8, 1.1, 5.0]), np.array([0.2, 0.2, 0.2, 0.2, 2.0])
     shrunk, sure = shrink_to_mean(levels, errors, min_between_sd=0.7)
-    kept = 0.7**2 / (0.7**2 + errors**2)
+    signal = 0.7**2 / (0.7**2 + errors**2)
     others = [
         np.average(np.delete(levels, i), weights=np.delete(errors, i) ** -2.0) for i in range(5)
     ]
-    assert shrunk[4] == pytest.approx(others[4] + kept[4] * (5.0 - others[4]), abs=0.01)
+    assert shrunk[4] == pytest.approx(others[4] + signal[4] * (5.0 - others[4]), abs=0.01)
     assert abs(shrunk[:4] - levels[:4]).max() < 0.05 and (sure <= errors).all()
     np.testing.assert_array_equal(shrink_to_mean(levels[:3], errors[:3])[0], levels[:3])
 
@@ -306,17 +306,17 @@ def test_predictions_that_foretell_nothing_are_not_believed():
     rows = 20_000
     truth = rng.normal(0, 1, (rows, 1))
     values = 2.0 + truth + rng.normal(0, 3, (rows, 1))
-    found = PseudoOutcomes(
+    targets = PseudoOutcomes(
         ("food",), values, np.ones((rows, 1)), np.ones((rows, 2)), np.ones((rows, 2)), 3.0
     )
     folds, groups = np.arange(rows) % 5, pd.Series(np.arange(rows))
-    assert fit_calibration(["food"], found, truth, folds, groups)["food"].slope == pytest.approx(
+    assert fit_calibration(["food"], targets, truth, folds, groups)["food"].slope == pytest.approx(
         1.0, abs=0.05
     )
-    assert fit_calibration(["food"], found, 2 * truth, folds, groups)[
+    assert fit_calibration(["food"], targets, 2 * truth, folds, groups)[
         "food"
     ].slope == pytest.approx(0.5, abs=0.05)
-    turned = fit_calibration(["food"], found, rng.normal(0, 1, (rows, 1)), folds, groups)["food"]
+    turned = fit_calibration(["food"], targets, rng.normal(0, 1, (rows, 1)), folds, groups)["food"]
     assert turned.slope == pytest.approx(0.0, abs=0.05) and turned.level == pytest.approx(
         2.0, abs=0.1
     )
@@ -329,7 +329,7 @@ def test_what_separates_folds_says_nothing_of_the_slope():
     folds, groups = np.repeat(np.arange(5), 200), pd.Series(np.arange(1_000))
     truth = np.tile(np.linspace(-1, 1, 200), 5)[:, None]
     of_fold = np.arange(5.0)[folds][:, None]
-    found = PseudoOutcomes(
+    targets = PseudoOutcomes(
         ("food",),
         truth + 10 * of_fold,
         np.ones((1_000, 1)),
@@ -337,7 +337,7 @@ def test_what_separates_folds_says_nothing_of_the_slope():
         np.ones((1_000, 2)),
         0.1,
     )
-    turned = fit_calibration(["food"], found, truth - 10 * of_fold, folds, groups)["food"]
+    turned = fit_calibration(["food"], targets, truth - 10 * of_fold, folds, groups)["food"]
     assert turned.slope == pytest.approx(1.0, abs=0.01)
 
 
@@ -347,6 +347,8 @@ def test_an_outcome_that_is_always_or_nearly_always_the_same_has_benefits_and_no
     rng = np.random.default_rng(9)
     X, given = rng.normal(0, 1, (2_000, 3)), np.where(np.arange(2_000) % 2 == 0, "program", "none")
     y = np.isin(np.arange(2_000), 2 * rng.choice(1_000, events, replace=False)).astype(float)
-    found = BenefitRanker().fit(X, y, given).predict_benefit(X)["program"]
-    assert found["benefit"].mean() == pytest.approx(events / 1_000, rel=0.3, abs=1e-12)
-    assert (found["lower"] <= found["benefit"]).all() and (found["benefit"] <= found["upper"]).all()
+    benefits = BenefitRanker().fit(X, y, given).predict_benefit(X)["program"]
+    assert benefits["benefit"].mean() == pytest.approx(events / 1_000, rel=0.3, abs=1e-12)
+    assert (benefits["lower"] <= benefits["benefit"]).all() and (
+        benefits["benefit"] <= benefits["upper"]
+    ).all()

@@ -38,15 +38,15 @@ def all_open(frame: pd.DataFrame) -> pd.DataFrame:
 
 def test_a_list_is_ranked_sure_and_worth_it(past: Past, ranker: BenefitRanker):
     frame = named(past)
-    found = suggest(ranker, frame, all_open(frame))
-    assert len(found.table) > 20
-    assert (found.table["lower"] > 0).all()
-    assert (found.table["benefit"] >= 1.0).all()
-    for _, rows in found.table.groupby("student_id"):
+    suggestions = suggest(ranker, frame, all_open(frame))
+    assert len(suggestions.table) > 20
+    assert (suggestions.table["lower"] > 0).all()
+    assert (suggestions.table["benefit"] >= 1.0).all()
+    for _, rows in suggestions.table.groupby("student_id"):
         assert rows["rank"].tolist() == list(range(1, len(rows) + 1))
         assert rows["benefit"].is_monotonic_decreasing
-    assert set(found.silence.index) == set(frame.index) - set(found.table["student_id"])
-    assert set(found.silence) == {TOO_UNCERTAIN}
+    assert set(suggestions.silence.index) == set(frame.index) - set(suggestions.table["student_id"])
+    assert set(suggestions.silence) == {TOO_UNCERTAIN}
 
 
 def test_what_is_not_open_is_never_suggested(past: Past, ranker: BenefitRanker):
@@ -63,9 +63,9 @@ def test_without_attendance_and_marks_there_is_silence(past: Past, ranker: Benef
     frame = named(past)
     hidden = [f.name for f in CATALOG if f.category in (Category.ATTENDANCE, Category.GRADES)]
     frame[hidden] = np.nan
-    found = suggest(ranker, frame, all_open(frame))
-    assert found.table.empty
-    assert set(found.silence) == {TOO_LITTLE_DATA}
+    suggestions = suggest(ranker, frame, all_open(frame))
+    assert suggestions.table.empty
+    assert set(suggestions.silence) == {TOO_LITTLE_DATA}
 
 
 def test_a_support_is_open_where_a_program_serves_the_grade_and_it_is_not_received_already(
@@ -75,8 +75,8 @@ def test_a_support_is_open_where_a_program_serves_the_grade_and_it_is_not_receiv
     rows["programs"][0] |= {"min_grade": 2, "max_grade": 4}
     snapshot = snapshot_of(rows, tmp_path)
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", TODAY))
-    found = eligible_supports(records, date(2026, 4, 17), ("tutoring", "food", "health"))
-    assert found["tutoring"].to_dict() == {
+    eligible = eligible_supports(records, date(2026, 4, 17), ("tutoring", "food", "health"))
+    assert eligible["tutoring"].to_dict() == {
         "s1": False,
         "s2": False,
         "s3": True,
@@ -84,7 +84,7 @@ def test_a_support_is_open_where_a_program_serves_the_grade_and_it_is_not_receiv
         "s5": False,
         "s6": False,
     }
-    assert found["food"].to_dict() == {
+    assert eligible["food"].to_dict() == {
         "s1": False,
         "s2": True,
         "s3": True,
@@ -92,7 +92,7 @@ def test_a_support_is_open_where_a_program_serves_the_grade_and_it_is_not_receiv
         "s5": True,
         "s6": True,
     }
-    assert not found["health"].any()
+    assert not eligible["health"].any()
 
 
 def test_places_go_to_those_with_the_most_to_gain_and_nobody_gets_what_is_not_sure(

@@ -211,9 +211,9 @@ def test_the_card_and_the_plots_hold_what_was_found_and_no_small_number(home: Pa
             made.metrics[f"same_places.gain.{part}"]
         )
     assert evaluation["episodes"] == made.metrics["episodes"]
-    told = [row["episodes"] for row in (*evaluation["overlap"], *evaluation["calibration"])]
-    assert None in told and all(
-        count is None or (count >= 10 and count % 10 == 0) for count in told
+    counts = [row["episodes"] for row in (*evaluation["overlap"], *evaluation["calibration"])]
+    assert None in counts and all(
+        count is None or (count >= 10 and count % 10 == 0) for count in counts
     )
     assert {row["family"] for row in card["importance"]} == set(card["features"])
     assert card["importance"][0]["points"] > 0
@@ -260,8 +260,8 @@ def test_the_commit_is_read_from_a_checkout_of_any_kind_and_is_empty_without_one
 
 def trained(home: Path) -> ModelVersion:
     """The version that an earlier test registered, or a new one."""
-    found = model_versions(home)
-    return found[0] if found else train(Snapshot.current(home), home, ranker=QUICK)
+    versions = model_versions(home)
+    return versions[0] if versions else train(Snapshot.current(home), home, ranker=QUICK)
 
 
 def test_the_twin_learned_from_the_earlier_days_and_is_judged_on_the_others(
@@ -275,10 +275,10 @@ def test_the_twin_learned_from_the_earlier_days_and_is_judged_on_the_others(
     )
     days = sorted(str(day) for day in episodes.decision_date.unique())
     assert twin.manifest["decision_dates"] == days[: max(1, round(len(days) * 2 / 3))]
-    found = holdout_evaluation(made, episodes)
+    holdout = holdout_evaluation(made, episodes)
     assert (
-        found is not None
-        and [str(day) for day in found[0].days] == days[len(twin.manifest["decision_dates"]) :]
+        holdout is not None
+        and [str(day) for day in holdout[0].days] == days[len(twin.manifest["decision_dates"]) :]
     )
     assert holdout_evaluation(replace(made, twin_sha256=""), episodes) is None
     with pytest.raises(InvalidModelFile):
