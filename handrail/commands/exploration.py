@@ -26,8 +26,8 @@ from records.decisions.exploration import (
 from records.decisions.impressions import logged_impressions
 from records.people.accounts import staff_names
 from records.snapshots.snapshot import Snapshot
+from records.suppression.small_numbers import SmallNumbers
 from training.episodes.outcome import OutcomeDefinition
-from training.evaluation.evaluate import SMALLEST_CELL
 from training.monitoring.exploration_value import estimate_exploration_value, progress_after
 from training.monitoring.shadow import compare_shadow_lists
 from training.registry.model_card import format_estimate
@@ -66,6 +66,7 @@ def show_draw_results(home: Home = None) -> None:
     with report_user_errors():
         settings = Settings.from_environment(home)
         snapshot, outcome = Snapshot.current(settings.home), OutcomeDefinition.of(settings.home)
+        small_numbers = SmallNumbers.from_home(settings.home)
         scope = pipeline_scope(snapshot, "training", settings.now().date())
         shown = logged_impressions(open_database(settings.database_url), scope)
         with progress_bar() as step:
@@ -73,12 +74,13 @@ def show_draw_results(home: Home = None) -> None:
                 shown,
                 partial(progress_after, snapshot, outcome),
                 partial(step, "looking at what followed"),
+                small_numbers=small_numbers,
             )
     if not told.orders:
         print_text(
             f"Too little is known yet: {told.lists:,} lists had an order that was open to a draw"
             f" and have {outcome.window_days} days of progress after them, of fewer than"
-            f" {SMALLEST_CELL} students."
+            f" {small_numbers.smallest_cell} students."
         )
         return
     print_text(
@@ -141,8 +143,10 @@ def shadow(home: Home = None) -> None:
             )
         challenger = model_version(settings.home, version)
         scope = pipeline_scope(Snapshot.current(settings.home), "training", settings.now().date())
+        small_numbers = SmallNumbers.from_home(settings.home)
         found = compare_shadow_lists(
-            logged_impressions(open_database(settings.database_url), scope, challenger.sha256)
+            logged_impressions(open_database(settings.database_url), scope, challenger.sha256),
+            small_numbers,
         )
     out.print(
         f"Version {version} ran unseen beside the lists of {found.students:,} students. "
@@ -150,8 +154,8 @@ def shadow(home: Home = None) -> None:
             f"The first support was the same for {found.same_first:,}."
             if found.same_first is not None
             else (
-                "For how many the first support was the same is not told: fewer than ten students"
-                " would stand out."
+                "For how many the first support was the same is not told: fewer than"
+                f" {small_numbers.in_words} students would stand out."
             )
         ),
         highlight=False,

@@ -61,7 +61,7 @@ COST_UNIT_LABELS = {
 }
 """As a form offers it."""
 CAVEAT = "Other things that are not on record may explain part of it."
-SUPPRESSED_COUNT = "fewer than 10"
+SUPPRESSED_COUNT = "not reported"
 
 
 def sentences(found: PublishedEffect, family: int) -> tuple[str, ...]:
@@ -156,7 +156,12 @@ def _answer(found: PublishedEffect) -> str:
     estimate = found.figures.estimate
     if estimate is None:
         return f"Cannot tell: {REASONS[found.figures.cannot_tell]}."
-    who = f"{words.capital(students_served(found.figures))} students took part."
+    served = students_served(found.figures)
+    who = (
+        "How many students took part is not reported."
+        if served == SUPPRESSED_COUNT
+        else f"{words.capital(served)} students took part."
+    )
     low, high = _range(estimate)
     way = "more" if estimate.value > 0 else "less"
     if found.verdict in (GAIN, LOSS):

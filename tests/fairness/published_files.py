@@ -56,8 +56,8 @@ def small_counts_in_audits(home: Path, most: int) -> list[Tied]:
     )
 
 
-def small_numbers(home: Path) -> list[tuple[str, str, int]]:
-    """Every number of students from 1 to 9 in a file that is published."""
+def small_numbers(home: Path, smallest: int = 10) -> list[tuple[str, str, int]]:
+    """Every number of students from 1 to below `smallest` in a file that is published."""
     files = [
         file
         for pattern in (
@@ -83,13 +83,13 @@ def small_numbers(home: Path) -> list[tuple[str, str, int]]:
         (file, where, number)
         for file, content in read.items()
         for where, number in _numbers(content, "")
-        if 0 < number < 10
+        if 0 < number < smallest
     ]
 
 
-def small_counts_in_effects(home: Path) -> list[tuple[str, float]]:
+def small_counts_in_effects(home: Path, smallest: int = 10) -> list[tuple[str, float]]:
     """The bands of an amount received whose number is left out and follows all the same, to fewer
-    than ten.
+    than `smallest`.
     """
     found = []
     for file in (home / "effects").glob("*.json"):
@@ -107,8 +107,9 @@ def small_counts_in_effects(home: Path) -> list[tuple[str, float]]:
             for place in [at for at, number in enumerate(served) if number is None]:
                 goal = np.eye(len(served))[place]
                 ends = [linprog(sign * goal, rows, limits, bounds=bounds) for sign in (1, -1)]
-                if all(end.status == 0 for end in ends) and -ends[1].fun - ends[0].fun < 10:
-                    found.append((program["program_id"], -ends[1].fun - ends[0].fun))
+                width = -ends[1].fun - ends[0].fun if all(end.status == 0 for end in ends) else None
+                if width is not None and width < smallest:
+                    found.append((program["program_id"], width))
     return found
 
 
@@ -176,16 +177,16 @@ def _true(
     """
     policy = Policy.declared()
     need = students.in_need(policy)
-    missed = need & ~students.served & ~suggestions_for(model, students).suggested
-    is_open = need & students.may.any(axis=1).to_numpy()
+    missed = need & ~students.in_support & ~suggestions_for(model, students).has_suggestion
+    is_open = need & students.eligible.any(axis=1).to_numpy()
     chosen = {
         "students": np.ones(len(need), dtype=bool),
         "need": need,
         "missed": missed,
         "open": is_open,
         "missed though open": missed & is_open,
-        "waiting": need & ~students.served,
-        "waiting though open": is_open & ~students.served,
+        "waiting": need & ~students.in_support,
+        "waiting though open": is_open & ~students.in_support,
     }
     table, others = measure_population(model, students, snapshot, policy, episodes)
     past = next(rows for rows in others if rows.measures[0].check == "past_support")
@@ -201,7 +202,7 @@ def _true(
     for rows, who in ((table, np.ones(len(need), dtype=bool)), (past, ever)):
         for measure in rows.measures:
             for name, values in zip(
-                words.get(measure.check, ()), (measure.amount, measure.out_of), strict=False
+                words.get(measure.check, ()), (measure.numerator, measure.denominator), strict=False
             ):
                 flags = np.zeros(len(need), dtype=bool)
                 flags[who] = values > 0
@@ -209,6 +210,6 @@ def _true(
                 counts |= {
                     key: count
                     for key, count in cells.items()
-                    if name and (not key[1][0] or CHECKS[measure.check].compares(key[1][0]))
+                    if name and (not key[1][0] or CHECKS[measure.check].applies_to(key[1][0]))
                 }
     return counts

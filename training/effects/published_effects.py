@@ -2,8 +2,8 @@
 
 `home/effects/<snapshot>.json` holds them with digests of everything they were made of. A file is
 never changed: with other costs, a new one takes its place and the old one is kept under another
-name. Numbers of students are rounded to ten and suppressed below ten, as are amounts and dollars
-that would reveal such a number (`records.suppression.cell_suppression`).
+name. Numbers of students are rounded to ten and suppressed below the smallest cell, as are
+amounts and dollars that would reveal such a number (`records.suppression.cell_suppression`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from features.catalog import catalog_hash
 from records.canonical.columns import Programs
 from records.decisions.program_costs import StatedCost
 from records.suppression.cell_suppression import suppressed_parts
-from records.suppression.rule import round_count
+from records.suppression.rounding import round_count
+from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from records.system.errors import UserError
 from records.system.files import write_atomic
 from training.effects.costs import Cost, session_costs
@@ -33,8 +34,6 @@ from training.episodes.outcome import OutcomeDefinition
 from training.estimation.policy_value import Estimate
 
 FORMAT = "handrail-effects-1"
-SMALLEST = 10
-"""Students below which a number is left out."""
 NO_SUPPORT, NOBODY_BEGAN = "no_support", "nobody_began"
 REASONS: Mapping[str, str] = {
     **NO_ESTIMATE_REASONS,
@@ -51,17 +50,33 @@ class EffectFileCorrupt(UserError, ValueError):
 
 @dataclass(frozen=True)
 class EffectInputs:
-    """What figures are made of: equal inputs give equal figures."""
+    """What figures are made of: equal inputs give equal figures.
+
+    `smallest_cell` is written only where it is not ten: a file without it was written under ten.
+    """
 
     snapshot_id: str
     outcome_sha256: str
     costs_sha256: str
     features_sha256: str
+    smallest_cell: int = DEFAULT_SMALL_NUMBERS.smallest_cell
 
     @property
     def sha256(self) -> str:
         """A digest of all inputs."""
-        return _digest(asdict(self))
+        return _digest(self.to_dict())
+
+    @property
+    def small_numbers(self) -> SmallNumbers:
+        """The rule that the figures obey."""
+        return SmallNumbers(self.smallest_cell)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The inputs as the file holds them."""
+        content = asdict(self)
+        if self.smallest_cell == DEFAULT_SMALL_NUMBERS.smallest_cell:
+            del content["smallest_cell"]
+        return content
 
     def changed(self, now: EffectInputs) -> tuple[str, ...]:
         """The names of the inputs that are different now."""
@@ -74,8 +89,8 @@ class EffectFigures:
 
     Attributes:
         served, compared, left_out: students served and not served, and records of students served
-            that have no comparable peer: rounded to ten, None below ten or where another number
-            would reveal one.
+            that have no comparable peer: rounded to ten, None below the smallest cell or where
+            another number would reveal one.
         spread: standard deviation of the outcome among those not served.
     """
 
@@ -135,7 +150,7 @@ class EffectReport:
         content = {
             "format": FORMAT,
             "at": self.at.isoformat(),
-            "inputs": asdict(self.inputs),
+            "inputs": self.inputs.to_dict(),
             "programs": [asdict(program) for program in self.programs],
         }
         return json.dumps(
@@ -180,12 +195,14 @@ def current_inputs(home: Path, snapshot_id: str, costs: Mapping[str, Cost]) -> E
 
     Raises:
         OutcomeError: the district's own outcome cannot be read.
+        SmallNumbersError: the district's own rule of small numbers cannot be read.
     """
     return EffectInputs(
         snapshot_id,
         OutcomeDefinition.of(home).sha256,
         _digest({key: list(cost) for key, cost in costs.items()}),
         catalog_hash(),
+        SmallNumbers.from_home(home).smallest_cell,
     )
 
 
@@ -202,7 +219,7 @@ def publish_effects(
         effects: as `program_effects` returns them.
         programs: the table of that name.
         costs: by program.
-        inputs: what the figures are made of.
+        inputs: what the figures are made of, with the rule of small numbers that they obey.
         at: when.
     """
     verdicts = joint_verdicts(effects)
@@ -215,7 +232,7 @@ def publish_effects(
         cost = costs.get(program_id)
         if program_id in by_program:
             effect, joint = by_program[program_id]
-            entries.append(_published(effect, joint, cost))
+            entries.append(_published(effect, joint, cost, inputs.small_numbers))
         else:
             entries.append(_without_effect(row, cost))
     by_name = sorted(entries, key=lambda entry: (entry.name.casefold(), entry.program_id))
@@ -268,21 +285,23 @@ def newest_effects(home: Path, snapshot_id: str) -> EffectReport | None:
     return max(existing, key=lambda report: report.at, default=None)
 
 
-def _published(program: ProgramEffect, joint: JointVerdict, cost: Cost | None) -> PublishedEffect:
+def _published(
+    program: ProgramEffect, joint: JointVerdict, cost: Cost | None, small_numbers: SmallNumbers
+) -> PublishedEffect:
     effect, per_student = program.effect, program.cost_per_student
-    few = min(effect.served, program.students_a_year) < SMALLEST
+    few = min(effect.served, program.students_a_year) < small_numbers.smallest_cell
     per_point = program.cost_per_point if joint.verdict == GAIN and not few else None
     return PublishedEffect(
         program_id=program.program_id,
         organization_id=program.organization_id,
         name=program.name,
         support=program.support,
-        figures=_figures(effect, _enough(effect.served)),
+        figures=_figures(effect, small_numbers.published_count(effect.served), small_numbers),
         clustered_by=effect.clustered_by,
         clusters=effect.clusters,
         verdict=joint.verdict,
         p_adjusted=None if effect.estimate is None else round(joint.p_value, 3),
-        amounts=_amounts(program),
+        amounts=_amounts(program, small_numbers),
         cost=cost,
         cost_per_student=None if few or per_student is None else round(per_student),
         cost_per_point=_rounded(per_point, 0),
@@ -317,12 +336,12 @@ def _without_effect(row: Mapping[Any, Any], cost: Cost | None) -> PublishedEffec
     )
 
 
-def _figures(effect: Effect, served: int | None) -> EffectFigures:
+def _figures(effect: Effect, served: int | None, small_numbers: SmallNumbers) -> EffectFigures:
     """The figures of one comparison; `served` is the number to publish."""
     return EffectFigures(
         served=served,
-        compared=_enough(effect.compared),
-        left_out=_enough(effect.served_left_out),
+        compared=small_numbers.published_count(effect.compared),
+        left_out=small_numbers.published_count(effect.served_left_out),
         naive=_rounded(effect.naive, 2),
         estimate=_rounded(effect.estimate, 2),
         spread=round(effect.spread, 2) if effect.estimate is not None else None,
@@ -330,22 +349,21 @@ def _figures(effect: Effect, served: int | None) -> EffectFigures:
     )
 
 
-def _amounts(program: ProgramEffect) -> tuple[DosageBand, ...]:
+def _amounts(program: ProgramEffect, small_numbers: SmallNumbers) -> tuple[DosageBand, ...]:
     """The bands of amounts received; none without an estimate, as limits might identify."""
     if program.effect.estimate is None:
         return ()
-    hidden = suppressed_parts({band.name: band.effect.served for band in program.dosage}, SMALLEST)
+    served_by_band = {band.name: band.effect.served for band in program.dosage}
+    hidden = suppressed_parts(served_by_band, small_numbers.smallest_cell)
     bands, above = [], 0.0
     for band in program.dosage:
         served = None if band.name in hidden else round_count(band.effect.served)
         up_to = None if band is program.dosage[-1] else band.most
-        bands.append(DosageBand(band.name, above, up_to, _figures(band.effect, served)))
+        bands.append(
+            DosageBand(band.name, above, up_to, _figures(band.effect, served, small_numbers))
+        )
         above = band.most
     return tuple(bands)
-
-
-def _enough(number: int) -> int | None:
-    return round_count(number) if number >= SMALLEST else None
 
 
 def _rounded(estimate: Estimate | None, digits: int) -> Estimate | None:

@@ -8,7 +8,7 @@ chance, which moves the index by about chi-square(cells - 1) * (1/n + 1/m) where
 (Yurdakul & Naranjo (2020), Journal of Risk Model Validation 14(4)). A change is reported only
 beyond both.
 
-References and reports hold shares of many: no cell of fewer than ten students (NCES 2011-603), no
+References and reports hold shares of many: no cell below the smallest (`small_numbers`), no
 edge that is one student's own value (R58).
 """
 
@@ -27,15 +27,14 @@ from pydantic import TypeAdapter
 from scipy.stats import chi2
 
 from features.catalog import FEATURES_BY_NAME
+from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from training.episodes.episodes import DecisionDay, Episodes
 from training.estimation.arrays import FloatArray
 from training.estimation.policy_value import FEW_CLUSTERS, Estimate, clustered_mean
 from training.evaluation.evaluate import (
-    SMALLEST_CELL,
     EvaluationSet,
     best_support_benefits,
     calibration_rows,
-    published_count,
 )
 from training.ranking.coarsening import coarsen
 from training.ranking.ranker import BenefitRanker
@@ -74,8 +73,8 @@ class Distribution:
     Attributes:
         edges: a cell holds what is above one edge, up to and including the next.
         shares: of all students, shape (edges + 1,); empty where the feature is known of hardly
-            anybody. None is a cell with fewer than ten students.
-        missing: the share of students without the feature; None for fewer than ten.
+            anybody. None is a cell with fewer students than the smallest cell.
+        missing: the share of students without the feature; None for fewer than that.
     """
 
     edges: tuple[float, ...]
@@ -259,12 +258,17 @@ def worst_level(levels: Sequence[DriftLevel]) -> DriftLevel:
     return max(levels, key=lambda level: _RANK[level], default=DriftLevel.UNKNOWN)
 
 
-def build_reference(episodes: Episodes, days: Sequence[DecisionDay]) -> DriftReference:
+def build_reference(
+    episodes: Episodes,
+    days: Sequence[DecisionDay],
+    small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
+) -> DriftReference:
     """The features of the students of episodes, by number of the school day.
 
     Args:
         episodes: those a model is trained on.
         days: the decision days of the calendar.
+        small_numbers: the district's rule.
     """
     school_day_of = {decision.day: decision.place for decision in days}
     school_days = episodes.decision_date.map(school_day_of)
@@ -272,13 +276,16 @@ def build_reference(episodes: Episodes, days: Sequence[DecisionDay]) -> DriftRef
     for school_day in sorted(set(school_day_of.values()) & set(school_days)):
         rows = (school_days == school_day).to_numpy()
         features, students = episodes.features[rows], episodes.student[rows]
-        number = published_count(students.nunique())
+        number = small_numbers.published_count(students.nunique())
         if number is not None:
             first_of_student = ~students.duplicated().to_numpy()
             coarse = coarsen(features)
             distributions = {
                 str(name): _distribution(
-                    _floats(features[name]), _floats(coarse[name]), first_of_student
+                    _floats(features[name]),
+                    _floats(coarse[name]),
+                    first_of_student,
+                    small_numbers.smallest_cell,
                 )
                 for name in features.columns
             }
@@ -286,15 +293,21 @@ def build_reference(episodes: Episodes, days: Sequence[DecisionDay]) -> DriftRef
     return DriftReference(references)
 
 
-def compare_day(reference: DriftReference, day: DecisionDay, now: pd.DataFrame) -> DayDrift:
+def compare_day(
+    reference: DriftReference,
+    day: DecisionDay,
+    now: pd.DataFrame,
+    small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
+) -> DayDrift:
     """One decision day against the reference of its point in the school year.
 
     Args:
         reference: of the model.
         day: the decision day.
         now: the features of the day, one row a student.
+        small_numbers: the district's rule.
     """
-    then, students = reference.places.get(day.place), published_count(len(now))
+    then, students = reference.places.get(day.place), small_numbers.published_count(len(now))
     if then is None:
         reason = "the model has no training data for this point in the school year"
         return DayDrift(day.day, day.place, students, (), reason)
@@ -303,14 +316,19 @@ def compare_day(reference: DriftReference, day: DecisionDay, now: pd.DataFrame) 
         return DayDrift(day.day, day.place, students, (), reason)
     level = FALSE_ALARM_RATE / len(then.features)  # Bonferroni over the features
     features = tuple(
-        compare_feature(name, distribution, _floats(now[name]), then.students, level)
+        compare_feature(name, distribution, _floats(now[name]), then.students, level, small_numbers)
         for name, distribution in then.features.items()
     )
     return DayDrift(day.day, day.place, students, features)
 
 
 def compare_feature(
-    name: str, then: Distribution, now: FloatArray, students: int, level: float = FALSE_ALARM_RATE
+    name: str,
+    then: Distribution,
+    now: FloatArray,
+    students: int,
+    level: float = FALSE_ALARM_RATE,
+    small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> FeatureDrift:
     """One feature against its distribution in training.
 
@@ -320,10 +338,12 @@ def compare_feature(
         now: values, shape (m,), NaN where unknown.
         students: number of students of training.
         level: probability that the index exceeds `chance` where nothing changed.
+        small_numbers: the district's rule.
     """
+    smallest = small_numbers.smallest_cell
     merged = _merged_for(then, len(now))
     counts = _counts(now, merged.edges)
-    expected, actual = _expected_and_actual(merged, counts, students)
+    expected, actual = _expected_and_actual(merged, counts, students, smallest)
     index = float(((actual - expected) * np.log(actual / expected)).sum())
     chance = float(chi2.ppf(1 - level, max(1, len(expected) - 1))) * (1 / students + 1 / len(now))
     return FeatureDrift(
@@ -331,8 +351,8 @@ def compare_feature(
         index=round(index, 3),
         chance=round(chance, 3),
         missing_then=_percent(then.missing),
-        missing_now=_published_share(int(counts[-1]), len(now)),
-        turn=_largest_shift(then, now),
+        missing_now=_published_share(int(counts[-1]), len(now), smallest),
+        turn=_largest_shift(then, now, smallest),
     )
 
 
@@ -360,8 +380,10 @@ def realized_benefit(evaluated: EvaluationSet, ranker: BenefitRanker) -> Realize
     )
 
 
-def _distribution(values: FloatArray, coarse: FloatArray, first: NDArray[np.bool_]) -> Distribution:
-    """Cells of about a tenth of the episodes, each with ten students or more.
+def _distribution(
+    values: FloatArray, coarse: FloatArray, first: NDArray[np.bool_], smallest: int
+) -> Distribution:
+    """Cells of about a tenth of the episodes, each with `smallest` students or more.
 
     Args:
         values: of the feature, shape (n,), NaN where unknown.
@@ -369,13 +391,13 @@ def _distribution(values: FloatArray, coarse: FloatArray, first: NDArray[np.bool
         first: which rows are the first of their student, so that each student counts once.
     """
     known = ~np.isnan(values)
-    if (known & first).sum() < SMALLEST_CELL:
+    if (known & first).sum() < smallest:
         return Distribution((), (), 1.0)
     tenths = np.quantile(coarse[known], np.arange(1, BINS) / BINS, method="inverted_cdf")
     edges = np.unique(tenths.round(6) + 0.0).tolist()
     students_by_cell = [float(count) for count in _counts(values[first], edges)[:-1]]
-    _join_small_cells(edges, students_by_cell, SMALLEST_CELL)
-    missing = float((~known).mean()) if (~known & first).sum() >= SMALLEST_CELL else None
+    _join_small_cells(edges, students_by_cell, smallest)
+    missing = float((~known).mean()) if (~known & first).sum() >= smallest else None
     if not edges:
         top = round(float(coarse[known].max()), 6)
         return Distribution((top,), (round(1 - (missing or 0.0), 3), None), _rounded(missing))
@@ -406,7 +428,7 @@ def _merged_for(then: Distribution, now: int) -> Distribution:
 
 
 def _expected_and_actual(
-    then: Distribution, counts: NDArray[np.intp], students: int
+    then: Distribution, counts: NDArray[np.intp], students: int, smallest: int
 ) -> tuple[FloatArray, FloatArray]:
     """Shares expected from training and shares now, by cell and last of missing values.
 
@@ -414,20 +436,20 @@ def _expected_and_actual(
 
     Small numbers must not decide, nor may the index show what is suppressed:
 
-    - A cell of fewer than ten now counts as five.
+    - A cell of fewer than `smallest` now counts as half of that.
     - Where the share in training is suppressed, or so small that its count now is chance, it is
       taken to be what it is now, up to what it may have been.
     - So is the share of missing values where it is smaller now: a first year of records has no
       grades of the year before, and a model trained with missing values is not misled by fewer.
     """
-    held = np.where(counts < SMALLEST_CELL, SMALLEST_CELL / 2, counts.astype("float64"))
+    held = np.where(counts < smallest, smallest / 2, counts.astype("float64"))
     actual = held / held.sum()
     shares = then.shares or (None,)
     stored = np.array([np.nan if share is None else share for share in (*shares, then.missing)])
     few = MIN_EXPECTED_COUNT / int(counts.sum())
     undecided = np.isnan(stored) | (stored < few)
     undecided[-1] |= bool(then.shares) and actual[-1] < stored[-1]
-    limit = np.maximum(np.where(np.isnan(stored), SMALLEST_CELL / students, stored), few)
+    limit = np.maximum(np.where(np.isnan(stored), smallest / students, stored), few)
     expected = np.where(undecided, np.minimum(actual, limit), stored)
     if undecided.all():
         return actual, actual
@@ -442,8 +464,10 @@ def _counts(values: FloatArray, edges: Sequence[float]) -> NDArray[np.intp]:
     return np.append(np.bincount(cells, minlength=len(edges) + 1), len(values) - len(known))
 
 
-def _largest_shift(then: Distribution, now: FloatArray) -> LargestShift | None:
-    """The edge above which the shares differ most, where ten students or more are on both sides."""
+def _largest_shift(then: Distribution, now: FloatArray, smallest: int) -> LargestShift | None:
+    """The edge above which the shares differ most, with `smallest` students or more on each
+    side.
+    """
     if None in then.shares or len(then.shares) < 2:
         return None
     shares = np.array([float(share or 0.0) for share in then.shares])
@@ -451,7 +475,7 @@ def _largest_shift(then: Distribution, now: FloatArray) -> LargestShift | None:
     counts = _counts(now, then.edges)[:-1]
     known = int(counts.sum())
     above_now = known - counts.cumsum()[:-1]
-    enough = (above_now >= SMALLEST_CELL) & (known - above_now >= SMALLEST_CELL)
+    enough = (above_now >= smallest) & (known - above_now >= smallest)
     if not enough.any():
         return None
     shifts = np.where(enough, np.abs(above_now / max(known, 1) - above_then), -1.0)
@@ -477,8 +501,8 @@ def _slope(
     return estimate if math.isfinite(estimate.lower + estimate.upper) else None
 
 
-def _published_share(count: int, of: int) -> float | None:
-    return _percent(count / of) if min(count, of - count) >= SMALLEST_CELL else None
+def _published_share(count: int, of: int, smallest: int) -> float | None:
+    return _percent(count / of) if min(count, of - count) >= smallest else None
 
 
 def _percent(share: float | None) -> float | None:

@@ -2,7 +2,8 @@
 
 An evaluation set holds held-out episodes with out-of-fold propensities and expected outcomes; an
 evaluation holds a ranker's value, overlap and calibration on it. Published numbers of students are
-rounded to ten and suppressed below ten (R60): a table of overlap must not identify a child.
+rounded to ten and suppressed below the smallest cell (`records.suppression.small_numbers`, R60): a
+table of overlap must not identify a child.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from training.episodes.episodes import Episodes, NotEnoughEvidence
 from training.estimation.arrays import BoolArray, FloatArray
 from training.estimation.policy_value import (
@@ -31,9 +33,6 @@ from training.estimation.sensitivity import e_value_sentence
 from training.ranking.ranker import BenefitRanker
 from training.ranking.suggestions import choose_actions
 
-SMALLEST_CELL = 10
-"""Fewest students behind a number that is published (NCES 2011-603)."""
-ROUNDED_TO = 10
 N_CALIBRATION_BINS = 5
 TREATED_PHRASE = "received the support it would choose"
 Row = dict[str, Any]
@@ -47,6 +46,7 @@ class EvaluationSet:
         taken: the action of each episode: 0 for none, else 1 + the index in `supports`, shape (n,).
         propensity, expected: of each action, shape (n, 1 + supports).
         pseudo_outcome: doubly robust, of each support, shape (n, supports).
+        small_numbers: the rule by which numbers of episodes are published.
     """
 
     episodes: Episodes
@@ -55,6 +55,7 @@ class EvaluationSet:
     propensity: FloatArray
     expected: FloatArray
     pseudo_outcome: FloatArray
+    small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS
 
     def __len__(self) -> int:
         return len(self.episodes)
@@ -103,8 +104,9 @@ class EvaluationSet:
         )
 
     def published(self, count: float) -> int | None:
-        """A number of episodes to publish: None where fewer than ten students may be behind it."""
-        return published_count(int(count) if count >= SMALLEST_CELL * len(self.days) else 0)
+        """A number of episodes to publish: None where too few students may be behind it."""
+        enough = count >= self.small_numbers.smallest_cell * len(self.days)
+        return self.small_numbers.published_count(int(count)) if enough else None
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,11 @@ class Evaluation:
 
 
 def evaluation_set(
-    episodes: Episodes, held_out: BoolArray, supports: tuple[str, ...], seed: int
+    episodes: Episodes,
+    held_out: BoolArray,
+    supports: tuple[str, ...],
+    seed: int,
+    small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> EvaluationSet:
     """The held-out episodes, with propensities and expected outcomes cross-fitted on all.
 
@@ -165,6 +171,7 @@ def evaluation_set(
         held_out: which of them to evaluate on, shape (episodes,).
         supports: the supports of the rankers to be evaluated.
         seed: of the folds.
+        small_numbers: the district's rule.
 
     Raises:
         NotEnoughEvidence: nobody received a support in a held-out episode.
@@ -193,6 +200,7 @@ def evaluation_set(
         propensity=targets.propensity[held_out],
         expected=targets.expected_outcome[held_out],
         pseudo_outcome=targets.values[held_out],
+        small_numbers=small_numbers,
     )
 
 
@@ -221,7 +229,11 @@ def evaluate(evaluated: EvaluationSet, ranker: BenefitRanker, programs: pd.DataF
 
 
 def evaluate_on_later_days(
-    episodes: Episodes, ranker: BenefitRanker, programs: pd.DataFrame, seed: int = 0
+    episodes: Episodes,
+    ranker: BenefitRanker,
+    programs: pd.DataFrame,
+    seed: int = 0,
+    small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> Evaluation:
     """Train `ranker` on the earlier two thirds of the decision days, evaluate it on the later.
 
@@ -231,7 +243,7 @@ def evaluate_on_later_days(
     """
     later = later_days_mask(episodes)
     supports = ranker.supports or tuple(sorted(set(episodes.support) - {NONE}))
-    evaluated = evaluation_set(episodes, later, tuple(supports), seed)
+    evaluated = evaluation_set(episodes, later, tuple(supports), seed, small_numbers)
     earlier = training_split(episodes, later, seed)
     ranker.fit(earlier.features, earlier.outcome, earlier.support, earlier.cluster)
     return evaluate(evaluated, ranker, programs)
@@ -273,7 +285,7 @@ def overlap_rows(evaluated: EvaluationSet, actions: Actions) -> Iterator[Row]:
 def calibration_rows(evaluated: EvaluationSet, ranker: BenefitRanker) -> Iterator[Row]:
     """Predicted and realized benefit of students' best supports, by fifths of the former.
 
-    No row where a fifth would stand for fewer than ten students.
+    No row where a fifth may stand for fewer students than the smallest cell.
     """
     predicted, realized = best_support_benefits(evaluated, ranker)
     clusters = evaluated.episodes.cluster.to_numpy()
@@ -327,15 +339,6 @@ def importance_rows(
         for family, by_support in sizes.items()
     ]
     return sorted(importance, key=lambda row: -row["points"])
-
-
-def published_count(students: int) -> int | None:
-    """A number of students as it may be published: rounded to ten (halves up), None below ten."""
-    return (
-        None
-        if students < SMALLEST_CELL
-        else (students + ROUNDED_TO // 2) // ROUNDED_TO * ROUNDED_TO
-    )
 
 
 def nan_to_none(value: Any) -> Any:

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from records.system.errors import UserError
 from training.episodes.episodes import MIN_STARTS_PER_SUPPORT, Episodes
 from training.estimation.arrays import BoolArray, FloatArray
@@ -41,7 +42,6 @@ from training.evaluation.evaluate import (
     evaluation_set,
     later_days_mask,
     nan_to_none,
-    published_count,
     training_split,
 )
 from training.ranking.model_file import RankerModel
@@ -132,7 +132,7 @@ class PolicyComparison:
             "received the choice of one model but not the other",
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS) -> dict[str, Any]:
         """Plain values, as JSON needs them; a small number of students is suppressed."""
         values = asdict(self) | {
             "first_day": str(self.first_day),
@@ -141,7 +141,7 @@ class PolicyComparison:
             "sensitivity": self.sensitivity,
             "how": MODE_DESCRIPTIONS[self.way],
             "difference": asdict(self.difference.estimate),
-            "differing": published_count(self.difference.differing),
+            "differing": small_numbers.published_count(self.difference.differing),
         }
         plain: dict[str, Any] = nan_to_none(values)
         return plain

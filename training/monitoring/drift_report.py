@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from records.snapshots.snapshot import Snapshot
+from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from records.system.errors import UserError
 from records.system.files import write_atomic
 from training.episodes.episodes import (
@@ -72,6 +73,8 @@ class DriftReport:
             where the calendar holds one.
         realised: realized against predicted benefit; None where that is not known yet, and
             `why_not` says why in words.
+        smallest_cell: students below which nothing of them is published; a file that holds none
+            was written where that is ten.
     """
 
     at: datetime
@@ -86,6 +89,12 @@ class DriftReport:
     next_place: int | None
     realised: RealizedBenefit | None
     why_not: str = ""
+    smallest_cell: int = DEFAULT_SMALL_NUMBERS.smallest_cell
+
+    @property
+    def small_numbers(self) -> SmallNumbers:
+        """The rule that the figures obey."""
+        return SmallNumbers(self.smallest_cell)
 
     @property
     def features(self) -> DriftLevel:
@@ -102,18 +111,28 @@ class DriftReport:
         """Whether the version must be retrained and audited again."""
         return self.features is DriftLevel.MUCH or self.outcome is PredictionCheck.LESS
 
-    def made_of(self, version: ModelVersion, snapshot_id: str, outcome_sha256: str) -> bool:
-        """Whether the report is of exactly this version, these records and this outcome."""
-        return (self.version, self.sha256, self.snapshot_id, self.outcome_sha256) == (
-            version.version,
-            version.sha256,
-            snapshot_id,
-            outcome_sha256,
+    def made_of(
+        self,
+        version: ModelVersion,
+        snapshot_id: str,
+        outcome_sha256: str,
+        small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
+    ) -> bool:
+        """Whether the report is of exactly this version, these records, this outcome and rule."""
+        return (
+            self.version == version.version
+            and self.sha256 == version.sha256
+            and self.snapshot_id == snapshot_id
+            and self.outcome_sha256 == outcome_sha256
+            and self.smallest_cell == small_numbers.smallest_cell
         )
 
     def to_json(self) -> str:
         """Canonical JSON with its own digest."""
-        content = {"format": FORMAT, "found": _DRIFT.dump_python(self, mode="json")}
+        by_default = self.smallest_cell == DEFAULT_SMALL_NUMBERS.smallest_cell
+        unwritten = {"smallest_cell"} if by_default else set()
+        report = _DRIFT.dump_python(self, mode="json", exclude=unwritten)
+        content = {"format": FORMAT, "found": report}
         return json.dumps(
             content | {"sha256": _digest(content)}, sort_keys=True, indent=1, allow_nan=False
         )
@@ -162,9 +181,11 @@ def compute_drift_report(
         DriftReferenceCorrupt: the drift reference is not what was registered.
         NotComparable: the model file does not list its training days.
     """
-    outcome = OutcomeDefinition.of(home)
+    outcome, small_numbers = OutcomeDefinition.of(home), SmallNumbers.from_home(home)
     existing = _existing_report(home, version.version, snapshot.id)
-    if existing is not None and existing.made_of(version, snapshot.id, outcome.sha256):
+    if existing is not None and existing.made_of(
+        version, snapshot.id, outcome.sha256, small_numbers
+    ):
         return existing
     model, reference = read_model(version.file, version.sha256), version.reference()
     trained_until = max(date.fromisoformat(day) for day in trained_days(model.manifest))
@@ -173,9 +194,9 @@ def compute_drift_report(
     days = (
         ()
         if reference is None
-        else _compared_days(snapshot, reference, days_since, behavior, progress)
+        else _compared_days(snapshot, reference, days_since, behavior, small_numbers, progress)
     )
-    realized, why_not = _realized(snapshot, model, outcome, seed, progress)
+    realized, why_not = _realized(snapshot, model, outcome, seed, small_numbers, progress)
     report = DriftReport(
         at=at,
         version=version.version,
@@ -189,6 +210,7 @@ def compute_drift_report(
         next_place=next_day.place if next_day else None,
         realised=realized,
         why_not=why_not,
+        smallest_cell=small_numbers.smallest_cell,
     )
     write_drift_report(report, home)
     return report
@@ -254,13 +276,14 @@ def _compared_days(
     reference: DriftReference,
     decision_days: Sequence[DecisionDay],
     behavior: bool,
+    small_numbers: SmallNumbers,
     progress: ProgressCallback,
 ) -> tuple[DayDrift, ...]:
     drifts = []
     for done, decision in enumerate(decision_days):
         progress("comparing decision days", done, len(decision_days))
         features = features_as_of(snapshot, decision.day, behavior=behavior)
-        drifts.append(compare_day(reference, decision, features))
+        drifts.append(compare_day(reference, decision, features, small_numbers))
     progress("comparing decision days", len(decision_days), len(decision_days))
     return tuple(drifts)
 
@@ -270,6 +293,7 @@ def _realized(
     model: RankerModel,
     outcome: OutcomeDefinition,
     seed: int,
+    small_numbers: SmallNumbers,
     progress: ProgressCallback,
 ) -> tuple[RealizedBenefit | None, str]:
     """Realized against predicted benefit, or why that is not known yet."""
@@ -292,7 +316,7 @@ def _realized(
             " support since then"
         )
     progress("comparing predictions with outcomes", 0, 1)
-    evaluated = evaluation_set(episodes, held_out, model.ranker.supports_, seed)
+    evaluated = evaluation_set(episodes, held_out, model.ranker.supports_, seed, small_numbers)
     realized = realized_benefit(evaluated, model.ranker)
     progress("comparing predictions with outcomes", 1, 1)
     return realized, ""

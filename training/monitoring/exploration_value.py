@@ -23,10 +23,10 @@ from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
 from records.decisions.impressions import Impression, RankedSupport
 from records.snapshots.snapshot import Snapshot
+from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from training.episodes.outcome import OutcomeDefinition, progress_points
 from training.estimation.arrays import FloatArray
 from training.estimation.policy_value import Estimate, policy_value
-from training.evaluation.evaluate import SMALLEST_CELL
 from training.evaluation.model_comparison import PolicyDifference, paired_difference
 
 Reward = Callable[[date], Mapping[str, float]]
@@ -63,6 +63,8 @@ def estimate_exploration_value(
     lists: Iterable[Impression],
     reward: Reward,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> ExplorationValue:
     """The value of each order of the lists that were open to a draw.
 
@@ -71,6 +73,7 @@ def estimate_exploration_value(
         reward: called once for each day on which a list was shown; without students for a day too
             recent.
         progress: called with how many days are done, of how many.
+        small_numbers: the district's rule.
     """
     drawn = [shown for shown in lists if any(0 < entry.first_chance < 1 for entry in shown.listed)]
     days, rewards = sorted({shown.as_of for shown in drawn}), {}
@@ -80,10 +83,10 @@ def estimate_exploration_value(
     progress(len(days), len(days))
     evaluated = [shown for shown in drawn if shown.student_id in rewards[shown.as_of]]
     students = pd.Series([shown.student_id for shown in evaluated], dtype=object)
-    if students.nunique() < SMALLEST_CELL:
+    if students.nunique() < small_numbers.smallest_cell:
         return ExplorationValue(len(evaluated), students.nunique(), ())
     outcomes = np.array([rewards[shown.as_of][shown.student_id] for shown in evaluated])
-    policies = tuple(_first_slot_policies(evaluated, outcomes, students))
+    policies = tuple(_first_slot_policies(evaluated, outcomes, students, small_numbers))
     return ExplorationValue(len(evaluated), students.nunique(), policies)
 
 
@@ -114,7 +117,10 @@ class _Draws(NamedTuple):
 
 
 def _first_slot_policies(
-    lists: Sequence[Impression], outcomes: FloatArray, students: pd.Series
+    lists: Sequence[Impression],
+    outcomes: FloatArray,
+    students: pd.Series,
+    small_numbers: SmallNumbers,
 ) -> Iterable[FirstSlotPolicy]:
     """The value of each policy, on the lists where it applies."""
     draws = _draws(lists)
@@ -129,7 +135,7 @@ def _first_slot_policies(
         (CHALLENGER_FIRST, draws.challenger_first),
     ):
         applies = policy.sum(axis=1) > 0
-        if students[applies].nunique() >= SMALLEST_CELL:
+        if students[applies].nunique() >= small_numbers.smallest_cell:
             value = policy_value(
                 outcomes[applies],
                 draws.first[applies],

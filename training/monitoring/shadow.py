@@ -1,7 +1,7 @@
 """How a challenger's unseen lists compare with those that were shown, as numbers of students.
 
-Counts only: nothing here names a student, and a number behind which fewer than ten students may be
-is suppressed.
+Counts only: nothing here names a student, and a number behind which fewer students than the
+smallest cell may be is suppressed.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from records.decisions.impressions import Impression
+from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 
-FEWEST = 10
 NO_SUGGESTION = "no suggestion"
 
 
@@ -32,9 +32,9 @@ class ShadowComparison:
     Attributes:
         students: each counts once, by the newest list.
         same_first: for how many both have the same support first; None where that, less the pairs
-            that are published, would reveal a number below `FEWEST`.
-        first_places: pairs with at least `FEWEST` students, the most frequent first.
-        other: students of all other pairs together, none or `FEWEST` at least.
+            that are published, would reveal a number below the smallest cell.
+        first_places: pairs with at least that many students, the most frequent first.
+        other: students of all other pairs together, none or at least that many.
     """
 
     students: int
@@ -43,12 +43,16 @@ class ShadowComparison:
     other: int
 
 
-def compare_shadow_lists(lists: Iterable[Impression]) -> ShadowComparison:
+def compare_shadow_lists(
+    lists: Iterable[Impression], small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS
+) -> ShadowComparison:
     """Compare the lists that were shown with those a challenger would have shown.
 
     Args:
         lists: of all students, older ones first.
+        small_numbers: the district's rule.
     """
+    fewest = small_numbers.smallest_cell
     newest = {(shown.student_id, shown.organization_id): shown for shown in lists}
     latest = {student: impression for (student, _), impression in newest.items()}
     counts = Counter(
@@ -59,18 +63,18 @@ def compare_shadow_lists(lists: Iterable[Impression]) -> ShadowComparison:
         for impression in latest.values()
     )
     published = [
-        TopSuggestionPair(*pair, count) for pair, count in counts.most_common() if count >= FEWEST
+        TopSuggestionPair(*pair, count) for pair, count in counts.most_common() if count >= fewest
     ]
     # The rest is published too, as the difference to all students: it must not be small either.
-    while published and 0 < _rest(latest, published) < FEWEST:
+    while published and 0 < _rest(latest, published) < fewest:
         published.pop()
     same = sum(count for (shown, unseen), count in counts.items() if shown == unseen)
     rest = _rest(latest, published)
     published_same = sum(pair.students for pair in published if pair.shown == pair.unseen)
     same_in_rest = same - published_same
     # Whoever subtracts the published pairs from `same` learns how the rest divides.
-    is_safe = min(same, len(latest) - same) >= FEWEST and all(
-        part == 0 or part >= FEWEST for part in (same_in_rest, rest - same_in_rest)
+    is_safe = min(same, len(latest) - same) >= fewest and all(
+        part == 0 or part >= fewest for part in (same_in_rest, rest - same_in_rest)
     )
     return ShadowComparison(len(latest), same if is_safe else None, tuple(published), rest)
 

@@ -1,8 +1,8 @@
 """The model card of a version: one set of facts, as JSON for machines and as Markdown to read.
 
 Its intended and out-of-scope uses, training data, evaluation with uncertainty, and limitations. It
-holds no row of data and no number of fewer than ten students. Source of the form: Mitchell et al.
-(2019), "Model Cards for Model Reporting", FAT*.
+holds no row of data and no number of students below the smallest cell. Source of the form: Mitchell
+et al. (2019), "Model Cards for Model Reporting", FAT*.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from features.catalog import FEATURES_BY_NAME
+from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 from training.episodes.episodes import Episodes
 from training.episodes.outcome import MEASURE_UNITS, OutcomeDefinition
 from training.estimation.pseudo_outcomes import NONE
@@ -20,7 +21,6 @@ from training.evaluation.evaluate import (
     Row,
     importance_rows,
     nan_to_none,
-    published_count,
 )
 from training.ranking.ranker import BenefitRanker
 from training.registry.provenance import Provenance
@@ -82,6 +82,7 @@ def card_facts(
     origin: Provenance,
     judgement: Evaluation,
     parameters: Mapping[str, Any],
+    small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS,
 ) -> JsonObject:
     """Everything a card says, as plain values, from which JSON and Markdown are written."""
     counts = episodes.support.value_counts()
@@ -97,7 +98,8 @@ def card_facts(
         "made_from": asdict(origin),
         "decision_days": sorted(str(day) for day in episodes.decision_date.unique()),
         "episodes": {
-            name: published_count(int(counts.get(name, 0))) for name in (NONE, *ranker.supports_)
+            name: small_numbers.published_count(int(counts.get(name, 0)))
+            for name in (NONE, *ranker.supports_)
         },
         "features": families,
         "outcome": asdict(outcome),
@@ -113,7 +115,7 @@ def card_facts(
     return plain
 
 
-def card_text(facts: JsonObject) -> str:
+def card_text(facts: JsonObject, small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS) -> str:
     """The card in Markdown."""
     made, evaluation = facts["made_from"], facts["evaluation"]
     parts = [
@@ -142,12 +144,12 @@ def card_text(facts: JsonObject) -> str:
         "## Outcome",
         _outcome(facts["outcome"]),
         "## Evaluation",
-        _evaluation(evaluation),
+        _evaluation(evaluation, small_numbers),
         "### Overlap",
         (
             "Evaluated episodes by the probability that past practice gave to what the policy"
-            " chooses, to the nearest ten; a dash marks suppressed counts (fewer than ten"
-            " students)."
+            " chooses, to the nearest ten; a dash marks suppressed counts (fewer than"
+            f" {small_numbers.in_words} students)."
         ),
         overlap_table(evaluation["overlap"]),
         "### Calibration",
@@ -225,15 +227,18 @@ def calibration_table(rows: Sequence[Row]) -> str:
     )
 
 
-def _evaluation(evaluation: JsonObject) -> str:
+def _evaluation(evaluation: JsonObject, small_numbers: SmallNumbers) -> str:
+    episodes, places = (
+        format_count(small_numbers.published_count(evaluation[name]))
+        for name in ("episodes", "places")
+    )
     gain = evaluation["same_places"]["gain"]
     return "\n\n".join(
         [
             (
                 "A holdout model trained on the earlier decision days was evaluated on the later"
                 f" ones, {evaluation['first_day']} to {evaluation['last_day']}:"
-                f" {format_count(published_count(evaluation['episodes']))} episodes, in"
-                f" {format_count(published_count(evaluation['places']))} of which past practice"
+                f" {episodes} episodes, in {places} of which past practice"
                 " gave a support. Values are progress points per episode."
             ),
             _table(

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from records.snapshots.snapshot import Snapshot
+from records.suppression.small_numbers import SmallNumbers
 from training.episodes.episodes import (
     Episodes,
     calendar_decision_days,
@@ -64,6 +65,7 @@ class _Fit:
     """Trained on the earlier decision days."""
     evaluation: Evaluation
     """Of the clone, on the later ones."""
+    small_numbers: SmallNumbers
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -103,11 +105,11 @@ def train(
         UnknownFeatureFamily: `without` names no family of features that could be an input, or all
             of them.
     """
-    outcome = OutcomeDefinition.of(home)
+    outcome, small_numbers = OutcomeDefinition.of(home), SmallNumbers.from_home(home)
     if episodes is None:
         episodes = load_episodes(snapshot, outcome, behavior, progress)
     supports = require_evidence(episodes, snapshot)
-    reference = build_reference(episodes, calendar_decision_days(snapshot)).to_json()
+    reference = build_reference(episodes, calendar_decision_days(snapshot), small_numbers).to_json()
     episodes = episodes.clustered_by_school() if folds_by == "school" else episodes
     episodes = drop_feature_families(episodes, without)
     recipe = recipe_digest(
@@ -125,7 +127,9 @@ def train(
     }
     progress("evaluating on later decision days", 0, 1)
     clone = BenefitRanker(**parameters)
-    evaluation = evaluate_on_later_days(episodes, clone, load_programs(snapshot), seed)
+    evaluation = evaluate_on_later_days(
+        episodes, clone, load_programs(snapshot), seed, small_numbers
+    )
     progress("evaluating on later decision days", 1, 1)
     progress("training on all decision days", 0, 1)
     fitted = BenefitRanker(**parameters).fit(
@@ -142,6 +146,7 @@ def train(
         ranker=fitted,
         clone=clone,
         evaluation=evaluation,
+        small_numbers=small_numbers,
     )
     progress("registering with MLflow", 0, 1)
     version = _register(fit, snapshot, home, folds_by, recipe, reference, at)
@@ -159,7 +164,7 @@ def recipe_digest(
     folds_by: FoldsBy = "student",
     without: Sequence[str] = (),
 ) -> str:
-    """The digest of all that would decide what a model trained now is.
+    """The digest of all that would decide what a model trained now, and its card, would be.
 
     It covers the code itself, not its commit. Arguments as for `train`.
     """
@@ -172,6 +177,7 @@ def recipe_digest(
         "parameters": _parameters(ranker, seed),
         "folds_by": folds_by,
         "without": sorted(without),
+        "small_numbers": SmallNumbers.from_home(home).sha256,
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
@@ -206,6 +212,7 @@ def _register(
         fit.provenance,
         fit.evaluation,
         manifest["parameters"] | fit.inputs,
+        fit.small_numbers,
     )
     (home / "models").mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=home / "models") as staging:
@@ -220,7 +227,7 @@ def _register(
             fit.evaluation.metrics(),
             {**fit.parameters, **fit.inputs, "folds_by": folds_by},
             tags=_tags(fit.provenance, recipe, reference) | {HOLDOUT_CLONE_TAG: clone_sha256},
-            artifacts=_artifact_texts(facts, fit.evaluation)
+            artifacts=_artifact_texts(facts, fit.evaluation, fit.small_numbers)
             | {
                 DRIFT_REFERENCE_FILE: reference,
                 HOLDOUT_CLONE_FILE: clone_file.read_text(encoding="utf-8"),
@@ -258,9 +265,11 @@ def _tags(provenance: Provenance, recipe: str, reference: str) -> dict[str, str]
     return tags
 
 
-def _artifact_texts(facts: JsonObject, evaluation: Evaluation) -> dict[str, str]:
+def _artifact_texts(
+    facts: JsonObject, evaluation: Evaluation, small_numbers: SmallNumbers
+) -> dict[str, str]:
     return {
-        "card/model_card.md": card_text(facts),
+        "card/model_card.md": card_text(facts, small_numbers),
         "card/model_card.json": artifact_json(facts),
         EVALUATION_FILE: artifact_json(evaluation.to_dict()),
         "plots/overlap.svg": overlap_plot(evaluation.overlap),

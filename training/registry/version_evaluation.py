@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from records.snapshots.snapshot import Snapshot
+from records.suppression.small_numbers import SmallNumbers
 from training.episodes.episodes import Episodes, NotEnoughEvidence, complete_decision_days
 from training.episodes.outcome import OutcomeDefinition
 from training.evaluation.evaluate import EvaluationSet, evaluate, evaluation_set
@@ -111,7 +112,10 @@ def compare_versions(
         episodes, load_programs(snapshot), candidate_model, champion_model, seed=seed
     )
     progress("comparing", 1, 1)
-    stored = comparison.to_dict() | {"snapshot": snapshot.id, **_versions(candidate, champion)}
+    stored = comparison.to_dict(SmallNumbers.from_home(home)) | {
+        "snapshot": snapshot.id,
+        **_versions(candidate, champion),
+    }
     candidate.keep(_comparison_file(champion), stored)
     return stored
 
@@ -138,7 +142,8 @@ def _evaluation_on_new_days(
     if not enough_to_judge(episodes, held_out):
         return None
     progress("evaluating on held-out days", 0, 1)
-    evaluated = evaluation_set(episodes, held_out, model.ranker.supports_, seed)
+    small_numbers = SmallNumbers.from_home(home)
+    evaluated = evaluation_set(episodes, held_out, model.ranker.supports_, seed, small_numbers)
     evaluation = evaluate(evaluated, model.ranker, load_programs(snapshot))
     progress("evaluating on held-out days", 1, 1)
     return evaluation.to_dict() | {"how": HOW_EVALUATED_ON_NEW_DAYS}

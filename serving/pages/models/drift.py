@@ -7,10 +7,12 @@ For the district's auditors. Shares of many and no single student, so no look is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from records.suppression.small_numbers import SmallNumbers, SmallNumbersError
 from serving.rendering.charts import CappedBar, capped_bars
 from serving.site.dependencies import AuditorVisit
 from serving.site.visit import Visit
@@ -78,7 +80,17 @@ def _changed(visit: Visit, drift: DriftReport) -> list[str]:
         found.append("the version is no longer registered")
     except OutcomeError:
         found.append("what counts as progress was changed")
+    if _smallest_cell(home) != drift.smallest_cell:
+        found.append("the smallest number that may be shown was changed")
     return found
+
+
+def _smallest_cell(home: Path) -> int | None:
+    """The district's own; None where its file cannot be read."""
+    try:
+        return SmallNumbers.from_home(home).smallest_cell
+    except SmallNumbersError:
+        return None
 
 
 def _drawn(day: DayDrift) -> DayChart:

@@ -25,6 +25,7 @@ from records.decisions.program_costs import (
     set_program_cost,
 )
 from records.people.accounts import staff_names
+from records.suppression.small_numbers import SmallNumbersError
 from serving.rendering.charts import Dot, DotPlot, dot_plot
 from serving.site.dependencies import AuditorVisit, DistrictAdminVisit
 from serving.site.visit import Visit
@@ -47,6 +48,7 @@ OUTDATED_REASONS = {
     "costs_sha256": "what a program costs was stated anew",
     "outcome_sha256": "what counts as progress was changed",
     "features_sha256": "Handrail compares students otherwise",
+    "smallest_cell": "the smallest number that may be shown was changed",
 }
 FIELD_LABELS = {"program": "Program", "dollars": "US dollars", "per": "For each"}
 
@@ -139,6 +141,8 @@ def _changed(visit: Visit, report: EffectReport, costs: dict[str, Cost]) -> list
         now = current_inputs(visit.site.config.home, visit.snapshot.id, costs)
     except OutcomeError:
         return [OUTDATED_REASONS["outcome_sha256"]]
+    except SmallNumbersError:
+        return [OUTDATED_REASONS["smallest_cell"]]
     return [OUTDATED_REASONS[name] for name in report.inputs.changed(now)]
 
 

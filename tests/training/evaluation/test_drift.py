@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from features.catalog import feature_names
-from handrail.demo import generate
+from handrail.demo import write_source_files
 from records.connectors.oneroster.files import OneRosterFiles
 from records.loading.load import load
 from records.snapshots.snapshot import Snapshot
@@ -264,7 +264,7 @@ def test_a_range_that_holds_nothing_as_well_as_the_prediction_says_nothing(came,
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generate(tmp_path_factory.mktemp("source"), students=1_800).sis
+    return write_source_files(tmp_path_factory.mktemp("source"), students=1_800).sis
 
 
 @pytest.fixture(scope="module")

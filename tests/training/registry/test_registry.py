@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 
 from features.catalog import FEATURES_BY_NAME, catalog_hash, feature_names
-from handrail.demo import generate
+from handrail.demo import write_source_files
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
 from records.connectors.edfi.files import EdFiFiles
@@ -62,7 +62,7 @@ QUICK = BenefitRanker(min_leaf=30, n_folds=3, rounds=20)
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("district")
-    files = generate(folder / "source", students=1_400)
+    files = write_source_files(folder / "source", students=1_400)
     load(OneRosterFiles(), files.sis, folder / "home")
     load(ServiceHistory(), files.service_history, folder / "home", merge=True)
     return folder / "home"
