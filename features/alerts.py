@@ -6,8 +6,10 @@ missing, and a rule over a missing feature raises nothing.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +18,7 @@ from features.catalog import FEATURES_BY_NAME
 from features.declarations import COMPARISONS, Declaration, read_declarations
 from features.phrases import Template
 from records.canonical.schema import Category
+from records.system.code_digest import code_digest
 
 ALERTS_FILE = Path(__file__).parent / "alerts.toml"
 SEVERITIES = (3, 2, 1)
@@ -121,6 +124,15 @@ def raise_alerts(features: pd.DataFrame) -> list[Alert]:
                     )
                 )
     return alerts
+
+
+def alert_rules_hash() -> str:
+    """The SHA-256 of all alert rules: their data, and the code that applies them.
+
+    The fairness policy says by alerts who is in need, so a signed audit holds only for these rules.
+    """
+    parts = [[asdict(rule) for rule in ALERT_RULES], code_digest([Path(__file__)])]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _rule(declaration: Declaration) -> AlertRule:

@@ -19,6 +19,6 @@ def approval_service(settings: Settings, database: Database | None = None) -> Ap
     return ApprovalService(
         database or open_database(settings.database_url),
         settings.home,
-        Policy.declared(),
+        Policy.from_home(settings.home),
         settings.secret(),
     )

@@ -181,7 +181,7 @@ def _reaudited(
     if champion is None:
         return None
     before = latest_audit(settings.home, champion.version)
-    due = timedelta(days=Policy.declared().reaudit_days)
+    due = timedelta(days=Policy.from_home(settings.home).reaudit_days)
     if before is not None and settings.now() - before.at < due:
         return None
     audit, _ = audit_version(settings, champion.version, step)

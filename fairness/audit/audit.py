@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from functools import cached_property, partial
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from fairness.audit.basis import AuditBasis
 from fairness.audit.mitigation import TradeoffCurve, consistent_with_audit, tradeoff_curves
 from fairness.gate.findings import Finding, Group, PublishedAudit
 from fairness.gate.gate import ComparisonVerdict, Verdict, assign_verdicts, overall_verdict
@@ -27,7 +28,8 @@ from fairness.measures.past import calibration_measures, past_support_measures, 
 from fairness.measures.proxies import Proxy, proxy_strengths
 from fairness.measures.use import use_measures
 from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR
-from fairness.policy.policy import Consequence, Policy
+from fairness.policy.policy import Policy
+from fairness.policy.policy_file import Consequence
 from fairness.population.comparisons import GroupComparison, Measure, MeasureTable, compare_groups
 from fairness.population.students import (
     AuditPopulation,
@@ -44,7 +46,7 @@ from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.snapshots.snapshot import Snapshot
-from records.suppression.rule import round_count
+from records.suppression.rounding import round_count
 from records.system.errors import UserError
 from training.episodes.episodes import Episodes
 from training.estimation.arrays import FloatArray
@@ -71,8 +73,8 @@ class PastOutcomes:
     twin of the model that did not learn from them.
     """
 
-    judged: EvaluationSet
-    twin: BenefitRanker
+    evaluation_set: EvaluationSet
+    holdout_model: BenefitRanker
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,15 @@ class Audit:
     Attributes:
         data: what was read: tables with their numbers of rows, rounded to ten, and where they came
             from.
+        policy_sha256: the digest of all parts of the `AuditBasis` that it was made under.
         comparisons: how many figures took part in the correction for their number.
         students, in_need, helped: rounded; `helped` is the share of those in need with a support or
             a suggestion.
         behavior: whether discipline is an input of the model.
         curves: where a check of the model stops it, what ways of mending it would trade. Nothing of
             it is applied.
+        basis: the digest of each part of that `AuditBasis`; none in an audit of an earlier release,
+            whose `policy_sha256` was that of the policy alone.
     """
 
     version: int
@@ -119,6 +124,7 @@ class Audit:
     findings: tuple[Finding, ...]
     proxies: tuple[Proxy, ...]
     curves: tuple[TradeoffCurve, ...]
+    basis: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def sha256(self) -> str:
@@ -143,6 +149,9 @@ class Audit:
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no infinite or missing numbers."""
         content = {"format": FORMAT} | asdict(self)
+        if not self.basis:
+            # As an earlier release wrote it: its digest, which was signed, must stay.
+            del content["basis"]
         return json.dumps(
             content,
             sort_keys=True,
@@ -211,39 +220,40 @@ def audit_model(
     Raises:
         AuditError: nobody is enrolled on that day.
     """
-    tell = partial(progress, "auditing")
-    tell(0, 5)
+    report_step = partial(progress, "auditing")
+    report_step(0, 5)
     students = audit_population(snapshot, as_of, policy, model.ranker.supports_)
     if not len(students):
         raise AuditError(f"no student is enrolled on {as_of} in the snapshot {snapshot.id}")
-    tell(1, 5)
+    report_step(1, 5)
     table, others = measure_population(model, students, snapshot, policy, episodes, past)
     used = use_measures(database, snapshot, students, model.sha256, policy) if database else None
     others += [used] if used else []
-    tell(2, 5)
-    judged = assign_verdicts(group_comparisons(table, others), policy)
-    tell(3, 5)
-    records = [one for one in table.measures if CHECKS[one.check].about == "records"]
+    report_step(2, 5)
+    verdicts = assign_verdicts(group_comparisons(table, others), policy)
+    report_step(3, 5)
+    records = [one for one in table.measures if CHECKS[one.check].subject == "records"]
     known = [
         (_counted(one, snapshot, students, policy, episodes, records), one.audit.shown)
         for one in earlier
     ]
-    shown = publish(judged, AuditMeasures(table, others, _flags(students, policy), policy), known)
-    tell(4, 5)
-    traces = proxy_strengths(
+    shown = publish(verdicts, AuditMeasures(table, others, _flags(students, policy), policy), known)
+    report_step(4, 5)
+    proxies = proxy_strengths(
         students, model.ranker.feature_names_, policy.fewest_in_need, policy.confidence
     )
-    tell(5, 5)
+    report_step(5, 5)
+    basis = AuditBasis.current(policy)
     return Audit(
         version,
         model.sha256,
         snapshot.id,
         as_of,
         at,
-        _data(snapshot),
-        policy.sha256,
+        _data(snapshot, policy.smallest_cell),
+        basis.sha256,
         json.loads(json.dumps(asdict(policy))),
-        compared_count(judged),
+        compared_count(verdicts),
         verdict_of(shown.findings),
         shown.students,
         shown.in_need,
@@ -251,8 +261,9 @@ def audit_model(
         uses_discipline(model),
         shown.groups,
         shown.findings,
-        tuple(traces),
+        tuple(proxies),
         tuple(_curves(model, students, snapshot, policy, shown)),
+        asdict(basis),
     )
 
 
@@ -275,7 +286,7 @@ def measure_population(
     if episodes is not None and len(episodes):
         others.append(_past_supports(model, students, snapshot, policy, episodes))
     if past is not None:
-        others.append(calibration_measures(past.judged, past.twin, students))
+        others.append(calibration_measures(past.evaluation_set, past.holdout_model, students))
     return MeasureTable(tuple(measures), students.groups, students.cohorts), others
 
 
@@ -313,9 +324,9 @@ def _counted(
     """What an earlier audit counted, found anew since only figures of it were kept: `records` are
     counted alike.
     """
-    then, model = Policy.of(earlier.audit.policy), earlier.model
-    supports = tuple(students.may.columns) if model is None else model.ranker.supports_
-    if then != policy or set(supports) != set(students.may.columns):
+    then, model = Policy.from_content(earlier.audit.policy), earlier.model
+    supports = tuple(students.eligible.columns) if model is None else model.ranker.supports_
+    if then != policy or set(supports) != set(students.eligible.columns):
         students = audit_population(snapshot, students.as_of, then, supports)
     measures, others = list(records), []
     if model is not None:
@@ -341,7 +352,7 @@ def group_comparisons(table: MeasureTable, others: Sequence[MeasureTable]) -> li
 
 def compared_count(judged: Sequence[ComparisonVerdict]) -> int:
     """How many figures were judged."""
-    return sum(one.enough for one in judged)
+    return sum(one.sufficient_data for one in judged)
 
 
 def verdict_of(findings: Sequence[Finding]) -> Verdict:
@@ -377,12 +388,14 @@ def _curves(
         yield from consistent_with_audit(curves, shown.findings, shown.helped)
 
 
-def _data(snapshot: Snapshot) -> dict[str, Any]:
+def _data(snapshot: Snapshot, smallest: int) -> dict[str, Any]:
     """The data manifest: what was read, without a number that could tell of a few."""
     rows = snapshot.manifest["rows"]
     return {
         "manifest_sha256": hashlib.sha256(
             (snapshot.path / "manifest.json").read_bytes()
         ).hexdigest(),
-        "tables": {name: round_count(count) for name, count in sorted(rows.items()) if count >= 10},
+        "tables": {
+            name: round_count(count) for name, count in sorted(rows.items()) if count >= smallest
+        },
     }

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from fairness.approval.signoff import sign
+from fairness.audit.basis import AuditBasis
 from fairness.policy.policy import Policy
 from features.build import write_features
 from features.catalog import catalog_hash
@@ -94,7 +95,7 @@ def make_demo(
         "students": students,
         "seed": seed,
         "catalog": catalog_hash(),
-        "policy": Policy.declared().sha256,
+        "policy": AuditBasis.current(Policy.declared()).sha256,
         "effects": EFFECTS_FORMAT,
         "drift": DRIFT_FORMAT,
     }

@@ -93,7 +93,9 @@ def approved_version(visit: Visit) -> ApprovedVersion:
 
 def approval_service_of(visit: Visit) -> ApprovalService:
     config = visit.site.config
-    return ApprovalService(visit.database, config.home, Policy.declared(), config.secret)
+    return ApprovalService(
+        visit.database, config.home, Policy.from_home(config.home), config.secret
+    )
 
 
 NOT_AUDITED, DAMAGED = "not audited yet", "audit damaged"

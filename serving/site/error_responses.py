@@ -16,12 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from fairness.policy.policy_file import PolicyError
 from records.access.publication import NotPublished
 from records.decisions.decisions import DecisionError
 from records.disclosure_log.disclosures import DisclosureLogUnavailable, TooManyStudents
 from records.people.district_admins import NotADistrictAdmin
 from records.people.viewer import NotInScope
 from records.snapshots.snapshot import NoSnapshot
+from records.suppression.small_numbers import SmallNumbersError
 from serving.site.exceptions import InvalidCsrfToken, SignInRequired, StaleSuggestion
 from serving.site.security import safe_redirect_path
 from serving.site.site import Site
@@ -103,6 +105,14 @@ NOT_PUBLISHED = (
     ),
 )
 
+UNREADABLE_RULES = (
+    "The district's rules cannot be read",
+    (
+        "A file of rules in the district's folder, for fairness or for small numbers, has a"
+        " mistake. Nothing was changed. Tell the person who looks after Handrail at the district."
+    ),
+)
+
 
 def error_response(
     request: Request, status: int, message: tuple[str, str] | None = None
@@ -128,6 +138,8 @@ def add_exception_handlers(app: FastAPI) -> None:
     app.exception_handler(TooManyStudents)(_too_many)
     app.exception_handler(NoSnapshot)(_answering(503, NO_RECORDS))
     app.exception_handler(NotPublished)(_answering(503, NOT_PUBLISHED))
+    app.exception_handler(PolicyError)(_answering(503, UNREADABLE_RULES))
+    app.exception_handler(SmallNumbersError)(_answering(503, UNREADABLE_RULES))
     app.exception_handler(DecisionError)(_refused)
     app.exception_handler(SignInRequired)(_sign_in)
 

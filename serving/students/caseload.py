@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 from fairness.approval.signoff import ApprovalService, approved_model
-from fairness.policy.policy import Policy
+from fairness.policy.policy import POLICY_FILE, Policy
+from fairness.policy.policy_file import PolicyError
 from features.alerts import Alert, raise_alerts
 from features.build import build_features
 from records.access.scoped_records import ScopedRecords
@@ -29,6 +30,7 @@ from records.decisions.exploration import NO_EXPLORATION, ExplorationPolicy
 from records.decisions.impressions import Impression, RankedSupport
 from records.decisions.signoffs import signoffs
 from records.people.viewer import Scope
+from records.suppression.small_numbers import SMALL_NUMBERS_FILE, SmallNumbersError
 from serving.students.suggestion_order import order_suggestions, weekly_draw
 from serving.students.suggestion_reasons import (
     Reason,
@@ -162,8 +164,12 @@ class ApprovedModelCache:
             self._ready.set()
 
     def _load(self, now: datetime) -> tuple[RankerModel | None, str]:
+        try:
+            policy = Policy.from_home(self._home)
+        except (PolicyError, SmallNumbersError):
+            return None, NO_APPROVED_MODEL
         approved = approved_model(
-            ApprovalService(self._database, self._home, Policy.declared(), self._secret), now
+            ApprovalService(self._database, self._home, policy, self._secret), now
         )
         if approved.version is None:
             return None, NO_APPROVED_MODEL
@@ -190,7 +196,8 @@ class ApprovedModelCache:
             return None
 
     def _stamp(self, now: datetime) -> object:
-        files = [self._home / name for name in ("mlflow.db", "mlflow.db-wal")]
+        rules = (POLICY_FILE.name, SMALL_NUMBERS_FILE.name)
+        files = [self._home / name for name in ("mlflow.db", "mlflow.db-wal", *rules)]
         files += sorted((self._home / "audits").glob("*/*/audit.json"))
         files += sorted((self._home / "drift").glob("*.json"))
         stats = [(file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists()]

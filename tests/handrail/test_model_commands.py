@@ -27,10 +27,11 @@ from fairness.approval.signoff import (
     rollback,
 )
 from fairness.gate.gate import Verdict
-from fairness.policy.policy import Consequence, Policy
+from fairness.policy.policy import Policy
+from fairness.policy.policy_file import Consequence
 from fairness.report.report import audits_of_snapshot, audits_of_version, latest_audit
 from handrail.cli import app
-from handrail.demo import generate
+from handrail.demo import write_source_files
 from handrail.retraining import retrain
 from handrail.settings import Settings
 from records.access.scope import pipeline_scope
@@ -102,7 +103,7 @@ def refused(*arguments: str) -> str:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A district whose first version was trained by `mlflow run`."""
     folder = tmp_path_factory.mktemp("district")
-    files = generate(folder / "source", students=1_400)
+    files = write_source_files(folder / "source", students=1_400)
     load(OneRosterFiles(), files.sis, folder / "home")
     load(ServiceHistory(), files.service_history, folder / "home", merge=True)
     command = [
@@ -245,7 +246,7 @@ def test_a_night_on_thin_records_says_what_is_missing(approved: Path, tmp_path: 
     shutil.copytree(approved, home)
     for command in ("evaluate", "compare", "retrain"):
         assert "run `handrail load` first" in refused(command, "--home", str(home))
-    files = generate(tmp_path / "source", students=300)
+    files = write_source_files(tmp_path / "source", students=300)
     load(OneRosterFiles(), files.sis, home)
     assert "there is not enough evidence for a model" in refused("retrain", "--home", str(home))
     assert len(model_versions(home)) == 1

@@ -23,7 +23,8 @@ from typer.testing import CliRunner
 from fairness.approval.signoff import ApprovalService, SignoffRefused, approved_model, sign
 from fairness.audit.audit import Audit
 from fairness.gate.gate import Verdict
-from fairness.policy.policy import Consequence, Policy
+from fairness.policy.policy import Policy
+from fairness.policy.policy_file import Consequence
 from fairness.report.report import latest_audit, write_report
 from features.catalog import feature_names
 from handrail.cli import LazyCommand, app
@@ -318,4 +319,4 @@ def test_a_policy_that_would_let_it_pass_is_none(tmp_path: Path):  # R61
         assert old in text
         file.write_text(text.replace(old, new))
         with pytest.raises(ValueError, match=r"checks\.missed"):
-            Policy.declared(file)
+            Policy.read(file)

@@ -92,7 +92,7 @@ def audits_page(visit: AuditorVisit) -> Response:
         "audits.html",
         versions=versions,
         waiting=waiting,
-        serving=_serving(versions, history),
+        serving=_serving(versions, history, Policy.from_home(visit.site.config.home)),
         history=history,
         staff=staff_names(visit.database),
         why_not=approved_version(visit).why_not,
@@ -219,7 +219,9 @@ def _waits(found: AuditedVersion, decisions: list[Signoff]) -> bool:
     return not gave_way and found.audit is not None and found.audit.sha256 != own.audit_sha256
 
 
-def _serving(versions: list[AuditedVersion], history: list[SignoffEntry]) -> ServingVersion | None:
+def _serving(
+    versions: list[AuditedVersion], history: list[SignoffEntry], policy: Policy
+) -> ServingVersion | None:
     found = next((one for one in versions if one.serves), None)
     signed = (
         None
@@ -238,7 +240,7 @@ def _serving(versions: list[AuditedVersion], history: list[SignoffEntry]) -> Ser
     audit = found.chosen(signed.audit_sha256) if found and signed else None
     if found is None or audit is None:
         return None
-    return ServingVersion(found, audit, audit.at + timedelta(days=Policy.declared().valid_days))
+    return ServingVersion(found, audit, audit.at + timedelta(days=policy.valid_days))
 
 
 def _show(
@@ -260,7 +262,7 @@ def _show(
         files=FILES,
         signatures=signoffs(visit.database, found.version.sha256),
         asked=asked,
-        shortest=Policy.declared().shortest_reason,
+        shortest=Policy.from_home(visit.site.config.home).shortest_reason,
         **own,
     )
     response.status_code = status
@@ -302,7 +304,8 @@ def _beside(visit: Visit, found: AuditedVersion, audit: Audit) -> Iterator[tuple
 
     version = None if found.serves else approved_version(visit).version
     if version is not None:
-        serving = _serving(list(_with_audits(visit, [version])), _history(visit))
+        policy = Policy.from_home(visit.site.config.home)
+        serving = _serving(list(_with_audits(visit, [version])), _history(visit), policy)
         if serving is not None:
             yield "Compare with the one that serves", address(serving.audit)
     before = found.audits[found.audits.index(audit) + 1 :]

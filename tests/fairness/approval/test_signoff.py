@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -24,9 +24,13 @@ from fairness.approval.signoff import (
     sign,
 )
 from fairness.audit.audit import FORMAT, Audit, AuditError, audit_model
+from fairness.audit.basis import AuditBasis, measure_files
 from fairness.gate.gate import Verdict
-from fairness.policy.policy import Consequence, Policy
+from fairness.policy.checks import CHECKS
+from fairness.policy.policy import Policy
+from fairness.policy.policy_file import Consequence
 from fairness.report.report import audit_folder, audits_of_version, latest_audit, write_report
+from features.alerts import ALERT_RULES
 from features.catalog import feature_names
 from records.database.engine import Database, open_database
 from records.database.tables import GateRecordRow, SignoffRow, StaffRow
@@ -336,6 +340,82 @@ def test_an_old_audit_one_from_the_future_and_one_under_another_policy_do_not_co
     assert "older than 180 days" in world.approved(now=late).why_not
     assert "another policy" in world.approved(policy=other).why_not
     assert world.approved().version is not None
+
+
+CHANGES: dict[str, tuple[str, object, str]] = {
+    "the way harm lies in a check": (
+        "fairness.audit.basis.CHECKS",
+        CHECKS | {"missed": replace(CHECKS["missed"], harm_sign=-1)},
+        "The checks changed",
+    ),
+    "the words of a question": (
+        "fairness.audit.basis.CHECKS",
+        CHECKS | {"missed": replace(CHECKS["missed"], question="Is all well?")},
+        "The checks changed",
+    ),
+    "who is in need": (
+        "features.alerts.ALERT_RULES",
+        ALERT_RULES[:-1],
+        "The alert rules, by which students are in need, changed",
+    ),
+    "how urgent an alert is": (
+        "features.alerts.ALERT_RULES",
+        (replace(ALERT_RULES[0], severity=1), *ALERT_RULES[1:]),
+        "The alert rules, by which students are in need, changed",
+    ),
+}
+
+
+def test_a_signature_lapses_when_anything_changes_that_the_audit_is_bound_to(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    audit = world.audit()
+    world.sign()
+    assert world.approved().version is not None
+    assert audit.basis == asdict(AuditBasis.current(POLICY))
+    since = "since the audit of version 1 was made: audit it again."
+    for name, (target, value, words) in CHANGES.items():
+        with monkeypatch.context() as changed:
+            changed.setattr(target, value)
+            assert world.approved().why_not == f"{words} {since}", name
+            with pytest.raises(SignoffRefused, match=words):
+                world.sign()
+    stricter = replace(POLICY, smallest_cell=20)
+    assert world.approved(policy=stricter).why_not == (
+        f"The smallest number that may be shown changed {since}"
+    )
+    both = replace(stricter, valid_days=90)
+    assert world.approved(policy=both).why_not == (
+        f"The policy and the smallest number that may be shown changed {since}"
+    )
+    assert world.approved().version is not None, "all is as it was signed"
+
+
+def test_a_signature_lapses_with_the_code_of_a_measure_and_not_with_its_comments(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    world.audit()
+    world.sign()
+    files = {file: tmp_path / file.name for file in measure_files()}
+    gate = next(file for file in files if file.name == "gate.py")
+    for file, copy in files.items():
+        copy.write_bytes(file.read_bytes())
+    monkeypatch.setattr("fairness.audit.basis.measure_files", lambda: files.values())
+    assert world.approved().version is not None
+    text = gate.read_text(encoding="utf-8")
+    files[gate].write_text(f"# Words alone.\n{text}", encoding="utf-8")
+    assert world.approved().version is not None
+    files[gate].write_text(text.replace("1 - policy.confidence", "1.0"), encoding="utf-8")
+    assert world.approved().why_not == (
+        "The code of the measures changed since the audit of version 1 was made: audit it again."
+    )
+
+
+def test_an_audit_of_an_earlier_release_lapses_and_its_digest_stays(world: World):
+    old = world.audit(basis={}, policy_sha256=POLICY.sha256)
+    assert "basis" not in json.loads(old.to_json()) and Audit.from_json(old.to_json()) == old
+    with pytest.raises(SignoffRefused, match="another policy"):
+        world.sign()
 
 
 def test_an_alias_moved_by_hand_approves_nothing(world: World, tmp_path: Path):  # R61

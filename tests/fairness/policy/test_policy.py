@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR
-from fairness.policy.policy import GROUP_ATTRIBUTES, POLICY_FILE, Consequence, Policy, PolicyError
+from fairness.policy.policy import POLICY_FILE, Policy
+from fairness.policy.policy_file import GROUP_ATTRIBUTES, Consequence, PolicyError
 from fairness.population.comparisons import NOT_RECORDED
 from records.canonical.schema import CONSENT_CATEGORIES, Category
+from records.suppression.small_numbers import DISTRICT_SOURCE, SmallNumbers
 
 DECLARED = Policy.declared()
 TEXT = POLICY_FILE.read_text(encoding="utf-8")
@@ -103,58 +105,70 @@ def test_any_change_of_the_policy_changes_its_digest():
 
 
 REFUSED = {
-    "a smallest cell of three": (
-        changed("smallest_cell", "value = 10", "value = 3", "thresholds"),
-        "smallest_cell is 3",
+    "a smallest cell of its own": (
+        (
+            "[thresholds.valid_days]",
+            "[thresholds.smallest_cell]\nvalue = 3\n[thresholds.valid_days]",
+        ),
+        "thresholds.smallest_cell is not known",
     ),
     "nine in need are enough": (
         changed("fewest_in_need", "value = 30", "value = 9", "thresholds"),
-        "fewest_in_need is 9",
+        "fewest_in_need.value is 9; it must be a whole number from 20 to 10000",
     ),
     "a coin's confidence": (
         changed("confidence", "0.95", "0.5", "thresholds"),
-        "confidence is 0.5",
+        "confidence.value is 0.5; it must be a number with a decimal point, from 0.8",
     ),
-    "certainty": (changed("confidence", "0.95", "1.0", "thresholds"), "confidence is 1.0"),
+    "certainty": (changed("confidence", "0.95", "1.0", "thresholds"), "confidence.value is 1.0"),
     "a whole number for a share": (
         changed("confidence", "0.95", "1", "thresholds"),
-        "confidence is 1;",
+        "confidence.value is 1;",
     ),
     "days that are true": (
         changed("valid_days", "180", "true", "thresholds"),
-        "valid_days is True",
+        "valid_days.value is True",
     ),
-    "days as text": (changed("valid_days", "180", '"180"', "thresholds"), "valid_days is '180'"),
+    "days as text": (
+        changed("valid_days", "180", '"180"', "thresholds"),
+        "valid_days.value is '180'",
+    ),
     "valid for ever": (
         changed("valid_days", "180", "100000", "thresholds"),
-        "valid_days is 100000",
+        "valid_days.value is 100000",
     ),
     "need by a milder alert": (
         changed("need_severity", "2", "0", "thresholds"),
-        "need_severity is 0",
+        "need_severity.value is 0",
     ),
-    "no need at all": (changed("need_severity", "2", "4", "thresholds"), "need_severity is 4"),
+    "no need at all": (
+        changed("need_severity", "2", "4", "thresholds"),
+        "need_severity.value is 4",
+    ),
     "a reason of a word": (
         changed("shortest_reason", "40", "5", "thresholds"),
-        "shortest_reason is 5",
+        "shortest_reason.value is 5",
     ),
     "a threshold without a source": (
         changed("valid_days", "^source = .*$", "", "thresholds"),
-        "valid_days needs a 'source'",
+        "thresholds.valid_days.source is missing",
     ),
     "a threshold with an empty source": (
         changed("valid_days", "^source = .*$", 'source = "  "', "thresholds"),
-        "valid_days needs a 'source'",
+        "thresholds.valid_days.source is '  '; it must say something",
     ),
     "a threshold without words": (
         changed("valid_days", "^says = .*$", "", "thresholds"),
-        "valid_days needs a 'says'",
+        "thresholds.valid_days.says is missing",
     ),
     "an unknown threshold": (
         ("[thresholds.valid_days]", "[thresholds.valid_weeks]"),
-        "valid_weeks",
+        "thresholds.valid_weeks is not known",
     ),
-    "a missing threshold": ((of("drift_days", "thresholds"), ""), "drift_days"),
+    "a missing threshold": (
+        (of("drift_days", "thresholds"), ""),
+        "thresholds.drift_days is missing",
+    ),
     "a missed need as a remark": (
         changed("missed", 'fails = "stops"', 'fails = "shows"'),
         "checks.missed: a failing one must stop",
@@ -173,26 +187,29 @@ REFUSED = {
     ),
     "doubt that stops": (
         changed("missed", 'unsure = "asks"', 'unsure = "stops"'),
-        "checks.missed.unsure is 'stops'",
+        "checks.missed.unsure is 'stops'; it must be 'asks' or 'shows'",
     ),
     "an unknown consequence": (
         changed("twins", 'fails = "asks"', 'fails = "warns"'),
-        "checks.twins.fails is 'warns'",
+        "checks.twins.fails is 'warns'; it must be 'stops', 'asks' or 'shows'",
     ),
-    "an unknown check": (("[checks.twins]", "[checks.siblings]"), "siblings"),
-    "a missing check": ((of("captured"), ""), "captured"),
-    "a check without a source": (changed("missed", "^source = .*$", ""), "checks.missed must hold"),
+    "an unknown check": (("[checks.twins]", "[checks.siblings]"), "checks.siblings is not known"),
+    "a missing check": ((of("captured"), ""), "checks.captured is missing"),
+    "a check without a source": (
+        changed("missed", "^source = .*$", ""),
+        "checks.missed.source is missing",
+    ),
     "a check with an empty source": (
         changed("missed", "^source = .*$", 'source = " "'),
-        "checks.missed must hold",
+        "checks.missed.source is ' '; it must say something",
     ),
     "a check with one entry more": (
         changed("missed", "^unsure", "mercy = true\nunsure"),
-        "checks.missed must hold",
+        "checks.missed.mercy is not known",
     ),
     "a limit that is whole": (
         changed("missed", "beyond = 0.05", "beyond = 0"),
-        "checks.missed.beyond is 0;",
+        "checks.missed.beyond is 0; it must be a number with a decimal point",
     ),
     "a limit that nobody reaches": (
         changed("missed", "beyond = 0.05", "beyond = 0.9"),
@@ -254,7 +271,7 @@ REFUSED = {
     ),
     "a part that is not known": (
         ("[reported]", "[excused]\n\n[reported]"),
-        "it must hold groups.*excused",
+        "excused is not known",
     ),
     "a syntax error": (("groups = [", "groups = [["), "line"),
 }
@@ -269,35 +286,43 @@ def test_a_policy_that_would_not_protect_anybody_is_refused_and_the_file_and_ent
     file = tmp_path / "policy.toml"
     file.write_text(TEXT.replace(old, new), encoding="utf-8")
     with pytest.raises(PolicyError, match=rf"policy\.toml: (?s:.)*{words}"):
-        Policy.declared(file)
+        Policy.read(file)
 
 
 GROUPS_LINE = re.compile(r"^groups = \[.*?\]\n", re.DOTALL | re.MULTILINE)
 PAIRS_LINE = re.compile(r"^intersections = .*$", re.MULTILINE)
 BROKEN = {
-    "no groups": (GROUPS_LINE, "", "it must hold groups"),
+    "no groups": (GROUPS_LINE, "", "groups is missing"),
     "an empty list of groups": (GROUPS_LINE, "groups = []\n", "groups must be named"),
-    "groups that are a word": (GROUPS_LINE, 'groups = "sex"\n', "no group|each once"),
-    "groups in a list of lists": (GROUPS_LINE, 'groups = [["sex"]]\n', "groups"),
+    "groups that are a word": (
+        GROUPS_LINE,
+        'groups = "sex"\n',
+        "groups is 'sex'; it must be a list",
+    ),
+    "groups in a list of lists": (
+        GROUPS_LINE,
+        'groups = [["sex"]]\n',
+        r"groups\.0 is \['sex'\]; it must be text",
+    ),
     "an intersection of three": (
         PAIRS_LINE,
         'intersections = [["race_ethnicity", "sex", "school"]]',
-        "intersection",
+        r"intersections\.0 is .*; it must be a list of two",
     ),
     "a threshold that is a number": (
         re.compile(r"^\[thresholds.valid_days\]\n(.+\n)+", re.MULTILINE),
         "[thresholds]\nvalid_days = 180\n",
-        "valid_days",
+        "thresholds.valid_days is 180; it must be a table",
     ),
     "a check that is a number": (
         re.compile(r"^\[checks.twins\]\n(.+\n)+", re.MULTILINE),
         "[checks]\ntwins = 0.05\n",
-        "twins",
+        "checks.twins is 0.05; it must be a table",
     ),
     "a reason that is a number": (
         re.compile(r"^\[reported\]", re.MULTILINE),
         "[reported]\nsex = 1",
-        "reported.sex",
+        "reported.sex is 1; it must be text",
     ),
 }
 
@@ -310,19 +335,39 @@ def test_a_policy_of_another_shape_is_refused_in_words(tmp_path: Path, name: str
     file = tmp_path / "policy.toml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(PolicyError, match=rf"policy\.toml: .*({words})"):
-        Policy.declared(file)
+        Policy.read(file)
 
 
 def test_a_district_may_tighten_the_policy(tmp_path: Path):
     file = tmp_path / "policy.toml"
     text = TEXT.replace(*changed("missed", "beyond = 0.05", "beyond = 0.02"))
-    text = text.replace(*changed("smallest_cell", "value = 10", "value = 20", "thresholds"))
     text = text.replace(*changed("captured", 'unsure = "shows"', 'unsure = "asks"'))
     file.write_text(text, encoding="utf-8")
-    found = Policy.declared(file)
-    assert (found.checks["missed"].beyond, found.smallest_cell) == (0.02, 20)
+    found = Policy.from_home(tmp_path)
+    assert (found.checks["missed"].beyond, found.smallest_cell) == (0.02, 10)
     assert found.checks["captured"].unsure is Consequence.ASKS
     assert found.sha256 != DECLARED.sha256
+
+
+def test_a_policy_takes_the_smallest_cell_from_the_rule_that_all_figures_obey(tmp_path: Path):
+    assert Policy.from_home(tmp_path) == DECLARED
+    assert DECLARED.sources["smallest_cell"] == SmallNumbers.declared().source
+    (tmp_path / "small_numbers.toml").write_text("smallest_cell = 20\n", encoding="utf-8")
+    found = Policy.from_home(tmp_path)
+    assert (found.smallest_cell, found.sources["smallest_cell"]) == (20, DISTRICT_SOURCE)
+    assert found.sha256 != DECLARED.sha256
+
+
+def test_every_mistake_in_a_policy_is_named_at_once(tmp_path: Path):
+    file = tmp_path / "policy.toml"
+    text = TEXT.replace(*changed("missed", "beyond = 0.05", "beyond = 0.9"))
+    file.write_text(text.replace('"sex", "race', '"shoe", "race'), encoding="utf-8")
+    with pytest.raises(PolicyError) as refused:
+        Policy.read(file)
+    lines = str(refused.value).splitlines()
+    assert all(line.startswith(f"{file}: ") for line in lines)
+    assert any("checks.missed.beyond" in line for line in lines)
+    assert any("no group 'shoe'" in line for line in lines)
 
 
 def test_the_file_as_it_comes_is_what_is_read():

@@ -17,7 +17,8 @@ import pytest
 from fairness.approval.signoff import ApprovalService, record_audit
 from fairness.audit.audit import Audit
 from fairness.gate.gate import Verdict
-from fairness.policy.policy import Consequence, Policy
+from fairness.policy.policy import Policy
+from fairness.policy.policy_file import Consequence
 from fairness.report.report import audit_folder, latest_audit
 from records.database.engine import open_database
 from records.decisions.signoffs import signoffs
