@@ -31,7 +31,7 @@ from fairness.gate.gate import (
     overall_verdict,
 )
 from fairness.policy.checks import INTERSECTION_SEPARATOR
-from fairness.policy.policy import Consequence
+from fairness.policy.policy_file import Consequence
 from fairness.population.comparisons import GroupComparison, Measure, compare_groups
 from fairness.population.students import AuditPopulation, alert_severities, suggestions_for
 from handrail.demo.simulation import OfferBias
@@ -76,11 +76,13 @@ def fair(district: District) -> Iterator[Trial]:
         plain = [
             (one, what)
             for one, what in zip(judged, answers, strict=True)
-            if INTERSECTION_SEPARATOR not in one.figure.attribute
+            if INTERSECTION_SEPARATOR not in one.comparison.attribute
         ]
         stops = any(what is Consequence.STOPS for _, _, what in answers)
         failed = any(verdict is Verdict.FAIL and counts for verdict, counts, _ in answers)
-        large = [what for one, what in plain if one.enough and one.figure.rows >= LARGE]
+        large = [
+            what for one, what in plain if one.sufficient_data and one.comparison.rows >= LARGE
+        ]
         yield Trial("fair: nothing stops it", not stops, 0.0)
         yield Trial("fair: no check fails", not failed, 0.0)
         yield Trial(
@@ -105,7 +107,9 @@ def unfair_model(district: District) -> Iterator[Trial]:
         SIZES.items(), district.deals, strict=True
     ):
         need = students.in_need(POLICY)
-        missed = need & ~students.served & ~suggestions_for(district.model, students).suggested
+        missed = (
+            need & ~students.in_support & ~suggestions_for(district.model, students).has_suggestion
+        )
         ours = (students.groups[attribute] == value).to_numpy() & need
         taken = rng.choice(
             np.flatnonzero(ours & ~missed), round(POINTS * ours.sum()), replace=False
@@ -192,9 +196,9 @@ def fails(
         one for one in assign_verdicts(list(found), POLICY) if one.verdict is Verdict.FAIL
     ]
     return any(
-        one.figure.check in checks
-        and (one.figure.attribute, one.figure.value) == (attribute, value)
-        and (item is None or one.figure.item == item)
+        one.comparison.check in checks
+        and (one.comparison.attribute, one.comparison.value) == (attribute, value)
+        and (item is None or one.comparison.item == item)
         for one in failed
     )
 
@@ -204,8 +208,12 @@ def _figures(found: LoadedDistrict) -> list[GroupComparison]:
 
 
 def _answer(one: ComparisonVerdict) -> tuple[Verdict, bool, Consequence]:
-    counts = POLICY.counts(one.figure.check, one.figure.attribute)
-    return one.verdict, counts, consequence(one.verdict, POLICY.checks[one.figure.check], counts)
+    counts = POLICY.counts(one.comparison.check, one.comparison.attribute)
+    return (
+        one.verdict,
+        counts,
+        consequence(one.verdict, POLICY.checks[one.comparison.check], counts),
+    )
 
 
 def _unwritten(district: District, share: float, name: str) -> Trial:
@@ -260,7 +268,7 @@ def _school_year(days: pd.Series) -> pd.Series:
 
 
 def _told(students: AuditPopulation, missed: BoolArray, need: BoolArray) -> Iterator[Measure]:
-    open_to = students.may.to_numpy(dtype=bool).any(axis=1)
+    open_to = students.eligible.to_numpy(dtype=bool).any(axis=1)
     yield Measure("missed", "", missed.astype(float), need.astype(float))
     yield Measure(
         "access",

@@ -16,7 +16,7 @@ from fairness.gate.findings import TOO_FEW, Finding
 from fairness.gate.gate import Verdict, worst_verdict
 from fairness.measures.proxies import ALL_FAMILIES
 from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR, Check
-from fairness.policy.policy import Consequence
+from fairness.policy.policy_file import Consequence
 from fairness.population.comparisons import NOT_RECORDED
 from fairness.report.wording import (
     METHOD_LABELS,
@@ -48,7 +48,7 @@ class ReviewQuestion:
     """What one check stops or asks: its title and a sentence for each group."""
 
     title: str
-    asks: str
+    question: str
     sentences: tuple[str, ...]
 
 
@@ -247,13 +247,13 @@ def _question(check: str, findings: Sequence[Finding]) -> ReviewQuestion:
     """
     items = dict.fromkeys(one.item for one in findings)
     alone = next(iter(items)) if len(items) == 1 else ""
-    in_order = sorted(findings, key=lambda one: one.crossed)
+    in_order = sorted(findings, key=lambda one: one.is_intersection)
     said = [
         f"{capital(item_label(item))}. {one}" if item != alone else one
         for item in items
         for one in sentences([one for one in in_order if one.item == item])
     ]
-    return ReviewQuestion(check_label(check, alone), CHECKS[check].asks, _led(said))
+    return ReviewQuestion(check_label(check, alone), CHECKS[check].question, _led(said))
 
 
 def _too_small(findings: Sequence[Finding]) -> Iterator[ReviewQuestion]:
@@ -267,11 +267,11 @@ def _too_small(findings: Sequence[Finding]) -> Iterator[ReviewQuestion]:
         )
     if groups:
         said = [f"{group}: {', '.join(checks)}." for group, checks in groups.items()]
-        asks = (
+        question = (
             "Figures alone cannot say whether these students are treated alike. What else is known"
             " of them?"
         )
-        yield ReviewQuestion("Too few students to judge", asks, _led(said))
+        yield ReviewQuestion("Too few students to judge", question, _led(said))
 
 
 def _led(said: Sequence[str]) -> tuple[str, ...]:
@@ -312,7 +312,7 @@ def _notes(findings: Sequence[Finding]) -> Iterator[str]:
 
 def heat_tables(audit: Audit, check: str = "missed") -> Iterator[HeatTable]:
     """Each intersection of two groups as a table of colours."""
-    for attribute in dict.fromkeys(one.attribute for one in audit.findings if one.crossed):
+    for attribute in dict.fromkeys(one.attribute for one in audit.findings if one.is_intersection):
         one, two = attribute.split(INTERSECTION_SEPARATOR)
         found = {
             one.value: one
@@ -543,7 +543,7 @@ def _line(finding: Finding) -> GroupRow:
 def _threshold(audit: Audit, name: str) -> str:
     """What the policy asks of a check, in a sentence."""
     check, entry = CHECKS[name], audit.policy["checks"][name]
-    if check.comparison == "ratio":
+    if check.contrast == "ratio":
         limit = f"below {entry['beyond']:.2f} times, where chance does not explain it"
         passing = f"the whole interval is {entry['within']:.2f} times or more"
     else:

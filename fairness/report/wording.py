@@ -191,10 +191,10 @@ def sentence(finding: Finding) -> str:
     if finding.gap is None:
         return ": ".join(_without_figures(finding))
     check = CHECKS[finding.check]
-    said = f"{group}: {format_rate(finding.rate, check.unit)} {check.rate}"
-    if check.comparison != "mean":
+    said = f"{group}: {format_rate(finding.rate, check.unit)} {check.rate_label}"
+    if check.contrast != "mean":
         said += f", all others {format_rate(finding.others_rate, check.unit)}"
-    compared = "Among those alike in need or records, " if check.matched else ""
+    compared = "Among those alike in need or records, " if check.stratified else ""
     return f"{said}. {compared}{format_gap(finding)}."
 
 
@@ -217,7 +217,7 @@ def format_gap(finding: Finding) -> str:
     low, point, high = finding.lower, finding.gap, finding.upper
     if point is None:
         return "not shown"
-    if check.comparison == "ratio":
+    if check.contrast == "ratio":
         return f"{_ratio(point)} times as often ({_ratio(low)} to {_ratio(high)})"
     if check.unit == "points":
         return f"{point:+.1f} progress points ({_signed(low)} to {_signed(high)})"
@@ -235,7 +235,7 @@ def format_gap_change(check: str, change: float | None) -> str:
     """By how much a gap has changed."""
     if change is None:
         return "not known"
-    comparison, unit = CHECKS[check].comparison, CHECKS[check].unit
+    comparison, unit = CHECKS[check].contrast, CHECKS[check].unit
     if comparison == "ratio":
         return f"{change + 0.0:+.2f} times"
     return (

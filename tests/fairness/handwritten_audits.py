@@ -8,12 +8,14 @@ from dataclasses import asdict, replace
 from datetime import date, datetime
 
 from fairness.audit.audit import Audit, verdict_of
+from fairness.audit.basis import AuditBasis
 from fairness.audit.mitigation import TradeoffCurve, TradeoffPoint
 from fairness.gate.findings import TOO_FEW, Finding, Group
 from fairness.gate.gate import Verdict, consequence
 from fairness.policy.policy import Policy
 
 POLICY = Policy.declared()
+BASIS = AuditBasis.current(POLICY)
 APPLIES = "`handrail train --without FAMILY` registers a candidate."
 CURVES = (
     TradeoffCurve(
@@ -79,7 +81,7 @@ def audit_of(findings: Sequence[Finding], **changes: object) -> Audit:
         date(2026, 4, 17),
         datetime(2026, 4, 17, 9),
         {"manifest_sha256": "c" * 64, "tables": {"students": 3000}},
-        POLICY.sha256,
+        BASIS.sha256,
         json.loads(json.dumps(asdict(POLICY))),
         len(findings),
         verdict_of(findings),
@@ -91,5 +93,6 @@ def audit_of(findings: Sequence[Finding], **changes: object) -> Audit:
         tuple(findings),
         (),
         (),
+        asdict(BASIS),
     )
     return replace(made, **changes)

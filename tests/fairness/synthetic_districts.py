@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from fairness.audit.audit import Audit, compared_count, verdict_of
+from fairness.audit.basis import AuditBasis
 from fairness.gate.findings import Finding, Group, PublishedAudit
 from fairness.gate.gate import ComparisonVerdict, assign_verdicts
 from fairness.measures.model import model_measures
@@ -79,7 +80,7 @@ class District:
         return publish(self.judged(), self.counted(), before)
 
     def audit(self, **changes: object) -> Audit:
-        judged = self.judged()
+        judged, basis = self.judged(), AuditBasis.current(self.policy)
         shown = publish(judged, self.counted())
         data = {
             "manifest_sha256": "c" * 64,
@@ -96,7 +97,7 @@ class District:
             TODAY,
             datetime(2026, 4, 17, 9),
             data,
-            self.policy.sha256,
+            basis.sha256,
             json.loads(json.dumps(asdict(self.policy))),
             compared_count(judged),
             verdict_of(shown.findings),
@@ -108,6 +109,7 @@ class District:
             shown.findings,
             traces,
             (),
+            asdict(basis),
         )
         return replace(audit, **changes)
 
@@ -179,7 +181,7 @@ def advice_from(
     students: AuditPopulation, suggested: np.ndarray, benefit: pd.DataFrame
 ) -> ModelSuggestions:
     """To whom something is suggested, every open support is, the most benefit first."""
-    listed = students.may & suggested[:, None]
+    listed = students.eligible & suggested[:, None]
     rank = benefit.where(listed).rank(axis=1, ascending=False, method="first")
     silence = pd.Series(TOO_UNCERTAIN, index=listed.index, dtype=object)[~listed.any(axis=1)]
     return ModelSuggestions(listed, rank, benefit, silence.reindex(listed.index))

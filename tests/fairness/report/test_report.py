@@ -21,7 +21,7 @@ from fairness.gate.findings import Finding
 from fairness.gate.gate import Verdict
 from fairness.measures.proxies import ALL_FAMILIES, Proxy
 from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR
-from fairness.policy.policy import Consequence
+from fairness.policy.policy_file import Consequence
 from fairness.population.comparisons import NOT_RECORDED
 from fairness.report import views
 from fairness.report import wording as words
@@ -77,7 +77,7 @@ def finding(
     does: Consequence = SHOWS,
     **changes: object,
 ) -> Finding:
-    ratio = CHECKS[check].comparison == "ratio"
+    ratio = CHECKS[check].contrast == "ratio"
     ends = (
         (None, None) if gap is None else (gap * 0.8, gap * 1.2) if ratio else (gap - 0.1, gap + 0.1)
     )
@@ -347,7 +347,7 @@ def test_questions_are_a_check_at_a_time_single_groups_before_two_at_once():
     assert sum(len(one.sentences) for one in found) == len(checks)
     missed = next(one for one in found if one.title == "Missed")
     assert missed.sentences[0].startswith("Black or African American students: ")
-    assert missed.asks == CHECKS["missed"].asks
+    assert missed.question == CHECKS["missed"].question
     assert all("Girls" in said or "Boys" in said for said in missed.sentences[1:])
 
 
@@ -582,7 +582,7 @@ def test_every_check_is_said_in_words_for_every_verdict(check: str):
         )
         assert said.startswith("Black or African American students: ") and said.endswith(").")
         assert "None" not in said and "nan" not in said and "_" not in said
-    assert CHECKS[check].asks.rstrip().endswith((".", "?"))
+    assert CHECKS[check].question.rstrip().endswith((".", "?"))
 
 
 def test_groups_supports_and_verdicts_have_words():
