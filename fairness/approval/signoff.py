@@ -82,14 +82,14 @@ class SignoffRequirements:
     doubts: tuple[str, ...]
 
 
-def record_audit(desk: ApprovalService, audit: Audit) -> Path:
+def record_audit(approvals: ApprovalService, audit: Audit) -> Path:
     """Write an audit's files and what the gate says of it; the report's file. Without both it
     cannot be signed.
     """
-    report = write_report(audit, desk.home)
-    if _gate_record(desk, audit) is None:
+    report = write_report(audit, approvals.home)
+    if _gate_record(approvals, audit) is None:
         add_gate_record(
-            desk.database,
+            approvals.database,
             GateRecord(
                 audit.at,
                 audit.version,
@@ -98,13 +98,13 @@ def record_audit(desk: ApprovalService, audit: Audit) -> Path:
                 audit.policy_sha256,
                 audit.verdict,
             ),
-            desk.secret,
+            approvals.secret,
         )
     return report
 
 
 def sign(
-    desk: ApprovalService,
+    approvals: ApprovalService,
     version: int,
     reviewer: Viewer,
     reason: str,
@@ -125,9 +125,9 @@ def sign(
         SignoffRefused: the person may not sign, or the audit, its verdict, its age, the model's
             bytes, its gain over past practice or the reason do not allow it. Nothing then changes.
     """
-    _check_reviewer(desk.database, reviewer)
-    found = _registered(desk.home, version)
-    audit = _audit(desk.home, version)
+    _check_reviewer(approvals.database, reviewer)
+    model = _registered(approvals.home, version)
+    audit = _audit(approvals.home, version)
     if audit is None:
         raise SignoffRefused(f"Version {version} has not been audited, so it cannot be signed.")
     if read is not None and read != audit.sha256:
@@ -135,39 +135,39 @@ def sign(
             f"Version {version} was audited again since you opened this page: please read the new "
             "audit first."
         )
-    asked = signoff_requirements(desk, found, audit, now)
-    if asked.problem:
-        raise SignoffRefused(asked.problem)
-    reason, doubts = _reason(reason, "signature"), asked.doubts
-    least = desk.policy.shortest_reason
+    requirements = signoff_requirements(approvals, model, audit, now)
+    if requirements.problem:
+        raise SignoffRefused(requirements.problem)
+    reason, doubts = _reason(reason, "signature"), requirements.doubts
+    least = approvals.policy.shortest_reason
     if doubts and len(reason) < least:
         raise SignoffRefused(
             f"{'; '.join(doubts)}: say in {least} characters or more why it may serve all the same."
         )
     return _keep(
-        desk,
-        found,
+        approvals,
+        model,
         audit,
-        Signoff(now, reviewer.user_id, version, found.sha256, audit.sha256, SIGNED, reason),
+        Signoff(now, reviewer.user_id, version, model.sha256, audit.sha256, SIGNED, reason),
     )
 
 
 def signoff_requirements(
-    desk: ApprovalService, found: ModelVersion, audit: Audit, now: datetime
+    approvals: ApprovalService, model: ModelVersion, audit: Audit, now: datetime
 ) -> SignoffRequirements:
     """Why an audit of a version cannot be signed, or what the reviewer must answer in writing to
     sign it.
     """
-    problem = _not_servable(desk, found, audit, now) or _no_gain(found)
+    problem = _not_servable(approvals, model, audit, now) or _no_gain(model)
     doubts = (
         []
         if problem
-        else [*_open_questions(audit), *_not_better(found, approved_model(desk, now).version)]
+        else [*_open_questions(audit), *_not_better(model, approved_model(approvals, now).version)]
     )
     return SignoffRequirements(problem, tuple(doubts))
 
 
-def rollback(desk: ApprovalService, reviewer: Viewer, reason: str, now: datetime) -> Signoff:
+def rollback(approvals: ApprovalService, reviewer: Viewer, reason: str, now: datetime) -> Signoff:
     """Return to the version that was signed and served before the present champion. It is a
     signature like another.
 
@@ -176,24 +176,24 @@ def rollback(desk: ApprovalService, reviewer: Viewer, reason: str, now: datetime
             was made under another policy or is not the one that was signed, its bytes differ, or
             there is no reason. Nothing then changes.
     """
-    _check_reviewer(desk.database, reviewer)
-    version = rollback_target(desk)
+    _check_reviewer(approvals.database, reviewer)
+    version = rollback_target(approvals)
     if version is None:
         raise SignoffRefused("No earlier version was signed that could serve again.")
-    found = _registered(desk.home, version)
-    audit, problem = _still_signed(desk, found, now)
+    model = _registered(approvals.home, version)
+    audit, problem = _still_signed(approvals, model, now)
     if audit is None or problem:
         raise SignoffRefused(f"{problem} So it cannot serve again as it was signed.")
-    said = f"Return to version {version}: {_reason(reason, 'signature')}"
+    words = f"Return to version {version}: {_reason(reason, 'signature')}"
     return _keep(
-        desk,
-        found,
+        approvals,
+        model,
         audit,
-        Signoff(now, reviewer.user_id, version, found.sha256, audit.sha256, SIGNED, said),
+        Signoff(now, reviewer.user_id, version, model.sha256, audit.sha256, SIGNED, words),
     )
 
 
-def rollback_target(desk: ApprovalService) -> int | None:
+def rollback_target(approvals: ApprovalService) -> int | None:
     """The version that a rollback would return to; None where there is none.
 
     Signatures lie on one another; one for a version that is beneath already, as a rollback's, takes
@@ -201,20 +201,20 @@ def rollback_target(desk: ApprovalService) -> int | None:
     and not there and back.
     """
     pile: list[int] = []
-    for one in reversed(verified_signoffs(desk.database, desk.secret)):
+    for one in reversed(verified_signoffs(approvals.database, approvals.secret)):
         if one.decision == REFUSED:
             pile = [version for version in pile if version != one.model_version]
         elif one.model_version in pile:
             pile = pile[: pile.index(one.model_version) + 1]
         else:
             pile.append(one.model_version)
-    champion = champion_version(desk.home)
+    champion = champion_version(approvals.home)
     beneath = pile[: pile.index(champion)] if champion in pile else pile
     return beneath[-1] if beneath else None
 
 
 def refuse(
-    desk: ApprovalService, version: int, reviewer: Viewer, reason: str, now: datetime
+    approvals: ApprovalService, version: int, reviewer: Viewer, reason: str, now: datetime
 ) -> Signoff:
     """Refuse a version, audited or not: from then on it may not serve, and if it did it is the
     champion no longer.
@@ -224,50 +224,50 @@ def refuse(
     Raises:
         SignoffRefused: the person may not decide, the version is unknown, or there is no reason.
     """
-    _check_reviewer(desk.database, reviewer)
-    found = _registered(desk.home, version)
+    _check_reviewer(approvals.database, reviewer)
+    model = _registered(approvals.home, version)
     reason = _reason(reason, "refusal")
     try:
-        audit = latest_audit(desk.home, version)
+        audit = latest_audit(approvals.home, version)
     except AuditError:
         audit = None
     signoff = Signoff(
-        now, reviewer.user_id, version, found.sha256, audit.sha256 if audit else "", REFUSED, reason
+        now, reviewer.user_id, version, model.sha256, audit.sha256 if audit else "", REFUSED, reason
     )
-    add_signoff(desk.database, signoff, desk.secret)
-    if champion_version(desk.home) == version:
-        registry_client(desk.home).delete_registered_model_alias(REGISTERED_MODEL, CHAMPION)
+    add_signoff(approvals.database, signoff, approvals.secret)
+    if champion_version(approvals.home) == version:
+        registry_client(approvals.home).delete_registered_model_alias(REGISTERED_MODEL, CHAMPION)
     if audit is not None:
-        _print_signatures(desk, audit)
+        _print_signatures(approvals, audit)
     return signoff
 
 
-def approved_model(desk: ApprovalService, now: datetime) -> ApprovedVersion:
+def approved_model(approvals: ApprovalService, now: datetime) -> ApprovedVersion:
     """What serving may load. Whoever moved the alias, a version without a valid signature is not
     approved.
     """
-    version = champion_version(desk.home)
+    version = champion_version(approvals.home)
     if version is None:
         return ApprovedVersion(None, "No model is approved yet.")
     try:
-        found = _registered(desk.home, version)
-        _, problem = _still_signed(desk, found, now)
+        model = _registered(approvals.home, version)
+        _, problem = _still_signed(approvals, model, now)
     except SignoffRefused as error:
         return ApprovedVersion(None, str(error))
-    return ApprovedVersion(None, problem) if problem else ApprovedVersion(found)
+    return ApprovedVersion(None, problem) if problem else ApprovedVersion(model)
 
 
 def _still_signed(
-    desk: ApprovalService, found: ModelVersion, now: datetime
+    approvals: ApprovalService, model: ModelVersion, now: datetime
 ) -> tuple[Audit | None, str]:
     """The audit that was signed of a version, and why that does not let it serve: empty where it
     does.
     """
-    version = found.version
+    version = model.version
     newest = next(
         (
             one
-            for one in verified_signoffs(desk.database, desk.secret, found.sha256)
+            for one in verified_signoffs(approvals.database, approvals.secret, model.sha256)
             if one.model_version == version
         ),
         None,
@@ -280,8 +280,8 @@ def _still_signed(
             f"The champion alias points to version {version}, which a reviewer has refused.",
         )
     try:
-        audit = audit_by_digest(desk.home, version, newest.audit_sha256)
-        later = _audit(desk.home, version)
+        audit = audit_by_digest(approvals.home, version, newest.audit_sha256)
+        later = _audit(approvals.home, version)
     except AuditOutdated:
         return (
             None,
@@ -300,49 +300,51 @@ def _still_signed(
         return None, f"The audit of version {version} is not the one that was signed."
     if later is not None and later.at > audit.at and later.verdict is Verdict.FAIL:
         return audit, f"A later audit of version {version} failed: it may not serve."
-    return audit, _not_servable(desk, found, audit, now)
+    return audit, _not_servable(approvals, model, audit, now)
 
 
-def _keep(desk: ApprovalService, found: ModelVersion, audit: Audit, signoff: Signoff) -> Signoff:
+def _keep(
+    approvals: ApprovalService, model: ModelVersion, audit: Audit, signoff: Signoff
+) -> Signoff:
     """Keep a signature and let its version be the champion, and the challenger no longer."""
-    add_signoff(desk.database, signoff, desk.secret)
-    client = registry_client(desk.home)
-    client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, str(found.version))
-    if challenger_version(desk.home) == found.version:
+    add_signoff(approvals.database, signoff, approvals.secret)
+    client = registry_client(approvals.home)
+    client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, str(model.version))
+    if challenger_version(approvals.home) == model.version:
         client.delete_registered_model_alias(REGISTERED_MODEL, CHALLENGER)
-    _print_signatures(desk, audit)
+    _print_signatures(approvals, audit)
     return signoff
 
 
-def _gate_record(desk: ApprovalService, audit: Audit) -> GateRecord | None:
+def _gate_record(approvals: ApprovalService, audit: Audit) -> GateRecord | None:
     """What the gate has on record of exactly this audit."""
-    records = gate_records(desk.database, desk.secret, audit.model_sha256)
+    records = gate_records(approvals.database, approvals.secret, audit.model_sha256)
     return next((one for one in records if one.audit_sha256 == audit.sha256), None)
 
 
 def _open_questions(audit: Audit) -> list[str]:
-    asked = len(audit.asking)
-    if not asked:
+    open_questions = len(audit.asking)
+    if not open_questions:
         return []
-    return [f"The audit leaves {asked} question{'s' if asked > 1 else ''} open"]
+    return [f"The audit leaves {open_questions} question{'s' if open_questions > 1 else ''} open"]
 
 
-def _not_better(found: ModelVersion, serving: ModelVersion | None) -> list[str]:
+def _not_better(model: ModelVersion, serving: ModelVersion | None) -> list[str]:
     """Why a version is not shown to be better than the one that serves; nothing where it is, or
     where none serves.
     """
-    if serving is None or serving.version == found.version:
+    if serving is None or serving.version == model.version:
         return []
-    compared = stored_comparison(found, serving)
+    compared = stored_comparison(model, serving)
     if compared is None:
         return [
-            f"Version {found.version} was not compared with version {serving.version}, which serves"
+            f"Version {model.version} was not compared with version {serving.version}, which serves"
             " (`handrail compare`)"
         ]
     if compared["finding"] == Superiority.BETTER:
         return []
     return [
-        f"Version {found.version} was compared with version {serving.version}, which serves, and"
+        f"Version {model.version} was compared with version {serving.version}, which serves, and"
         f" found '{compared['finding']}'"
     ]
 
@@ -354,20 +356,22 @@ def _reason(reason: str, where: str) -> str:
     return reason
 
 
-def _not_servable(desk: ApprovalService, found: ModelVersion, audit: Audit, now: datetime) -> str:
+def _not_servable(
+    approvals: ApprovalService, model: ModelVersion, audit: Audit, now: datetime
+) -> str:
     """Why a version may not serve whatever anybody signs; empty where it may."""
-    name = f"version {found.version}"
+    name = f"version {model.version}"
     try:
-        digest = hashlib.sha256(found.file.read_bytes()).hexdigest()
+        digest = hashlib.sha256(model.file.read_bytes()).hexdigest()
     except OSError:
         return f"The file of {name} cannot be read."
-    if digest != found.sha256:
+    if digest != model.sha256:
         return f"The file of {name} is not the one that was registered."
-    if audit.version != found.version or audit.model_sha256 != found.sha256:
+    if audit.version != model.version or audit.model_sha256 != model.sha256:
         return f"The audit of {name} is of another model."
-    if lapsed := _lapsed(desk, audit):
+    if lapsed := _lapsed(approvals, audit):
         return lapsed
-    record = _gate_record(desk, audit)
+    record = _gate_record(approvals, audit)
     if record is None or record.verdict != audit.verdict:
         return (
             f"The gate has no record of the audit of {name}: audit it again with `handrail audit`."
@@ -376,14 +380,16 @@ def _not_servable(desk: ApprovalService, found: ModelVersion, audit: Audit, now:
         return f"The audit of {name} failed: it may not serve."
     if audit.at > now:
         return f"The audit of {name} is dated in the future."
-    if now - audit.at > timedelta(days=desk.policy.valid_days):
-        return f"The audit of {name} is older than {desk.policy.valid_days} days: audit it again."
-    return _drifted(desk, found, audit, now)
+    if now - audit.at > timedelta(days=approvals.policy.valid_days):
+        return (
+            f"The audit of {name} is older than {approvals.policy.valid_days} days: audit it again."
+        )
+    return _drifted(approvals, model, audit, now)
 
 
-def _lapsed(desk: ApprovalService, audit: Audit) -> str:
+def _lapsed(approvals: ApprovalService, audit: Audit) -> str:
     """Which part of what an audit is bound to has changed since; empty where none has."""
-    basis, name = AuditBasis.current(desk.policy), f"version {audit.version}"
+    basis, name = AuditBasis.current(approvals.policy), f"version {audit.version}"
     if audit.policy_sha256 == basis.sha256:
         return ""
     changed = basis.changed_since(audit.basis)
@@ -393,41 +399,41 @@ def _lapsed(desk: ApprovalService, audit: Audit) -> str:
     return f"{capital(parts)} changed since the audit of {name} was made: audit it again."
 
 
-def _drifted(desk: ApprovalService, found: ModelVersion, audit: Audit, now: datetime) -> str:
+def _drifted(approvals: ApprovalService, model: ModelVersion, audit: Audit, now: datetime) -> str:
     """Why a change found since an audit asks for a new one; empty where none was, or not for long
     enough yet.
     """
     try:
         since = [
             one.at
-            for one in drift_reports_of(desk.home, found.version)
-            if one.sha256 == found.sha256 and one.train_anew and one.at > audit.at
+            for one in drift_reports_of(approvals.home, model.version)
+            if one.sha256 == model.sha256 and one.train_anew and one.at > audit.at
         ]
     except DriftReportCorrupt as error:
         return (
-            f"What has changed since the audit of version {found.version} cannot be read: {error}."
+            f"What has changed since the audit of version {model.version} cannot be read: {error}."
         )
-    if since and now - min(since) > timedelta(days=desk.policy.drift_days):
+    if since and now - min(since) > timedelta(days=approvals.policy.drift_days):
         return (
-            f"The records have changed since the audit of version {found.version}, as was found on "
+            f"The records have changed since the audit of version {model.version}, as was found on "
             f"{min(since):%Y-%m-%d}: audit it again."
         )
     return ""
 
 
-def _no_gain(found: ModelVersion) -> str:
+def _no_gain(model: ModelVersion) -> str:
     """Why a version is not worth promoting; empty where it does better than past practice beyond
     chance.
     """
-    lower = found.metrics.get("same_places.gain.lower")
+    lower = model.metrics.get("same_places.gain.lower")
     if lower is None:
         return (
-            f"Version {found.version} was never judged against past practice, so it cannot be"
+            f"Version {model.version} was never judged against past practice, so it cannot be"
             " signed."
         )
     if lower <= 0:
         return (
-            f"Version {found.version} is not shown to do better than past practice at the same"
+            f"Version {model.version} is not shown to do better than past practice at the same"
             f" number of places (the lower end of its gain is {lower:+.2f} progress points), so it"
             " cannot be signed."
         )
@@ -463,12 +469,12 @@ def _audit(home: Path, version: int) -> Audit | None:
         ) from None
 
 
-def _print_signatures(desk: ApprovalService, audit: Audit) -> None:
+def _print_signatures(approvals: ApprovalService, audit: Audit) -> None:
     """Bring the report up to date; what was signed is the audit itself, which does not change."""
-    names = staff_names(desk.database)
+    names = staff_names(approvals.database)
     write_report(
         audit,
-        desk.home,
+        approvals.home,
         [
             Signature(
                 one.at,
@@ -476,7 +482,7 @@ def _print_signatures(desk: ApprovalService, audit: Audit) -> None:
                 one.decision,
                 one.reason,
             )
-            for one in verified_signoffs(desk.database, desk.secret, audit.model_sha256)
+            for one in verified_signoffs(approvals.database, approvals.secret, audit.model_sha256)
             if one.model_version == audit.version and one.audit_sha256 == audit.sha256
         ],
     )

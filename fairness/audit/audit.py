@@ -73,8 +73,8 @@ class PastOutcomes:
     twin of the model that did not learn from them.
     """
 
-    judged: EvaluationSet
-    twin: BenefitRanker
+    evaluation_set: EvaluationSet
+    holdout_model: BenefitRanker
 
 
 @dataclass(frozen=True)
@@ -220,29 +220,29 @@ def audit_model(
     Raises:
         AuditError: nobody is enrolled on that day.
     """
-    tell = partial(progress, "auditing")
-    tell(0, 5)
+    report_step = partial(progress, "auditing")
+    report_step(0, 5)
     students = audit_population(snapshot, as_of, policy, model.ranker.supports_)
     if not len(students):
         raise AuditError(f"no student is enrolled on {as_of} in the snapshot {snapshot.id}")
-    tell(1, 5)
+    report_step(1, 5)
     table, others = measure_population(model, students, snapshot, policy, episodes, past)
     used = use_measures(database, snapshot, students, model.sha256, policy) if database else None
     others += [used] if used else []
-    tell(2, 5)
-    judged = assign_verdicts(group_comparisons(table, others), policy)
-    tell(3, 5)
+    report_step(2, 5)
+    verdicts = assign_verdicts(group_comparisons(table, others), policy)
+    report_step(3, 5)
     records = [one for one in table.measures if CHECKS[one.check].subject == "records"]
     known = [
         (_counted(one, snapshot, students, policy, episodes, records), one.audit.shown)
         for one in earlier
     ]
-    shown = publish(judged, AuditMeasures(table, others, _flags(students, policy), policy), known)
-    tell(4, 5)
-    traces = proxy_strengths(
+    shown = publish(verdicts, AuditMeasures(table, others, _flags(students, policy), policy), known)
+    report_step(4, 5)
+    proxies = proxy_strengths(
         students, model.ranker.feature_names_, policy.fewest_in_need, policy.confidence
     )
-    tell(5, 5)
+    report_step(5, 5)
     basis = AuditBasis.current(policy)
     return Audit(
         version,
@@ -253,7 +253,7 @@ def audit_model(
         _data(snapshot, policy.smallest_cell),
         basis.sha256,
         json.loads(json.dumps(asdict(policy))),
-        compared_count(judged),
+        compared_count(verdicts),
         verdict_of(shown.findings),
         shown.students,
         shown.in_need,
@@ -261,7 +261,7 @@ def audit_model(
         uses_discipline(model),
         shown.groups,
         shown.findings,
-        tuple(traces),
+        tuple(proxies),
         tuple(_curves(model, students, snapshot, policy, shown)),
         asdict(basis),
     )
@@ -286,7 +286,7 @@ def measure_population(
     if episodes is not None and len(episodes):
         others.append(_past_supports(model, students, snapshot, policy, episodes))
     if past is not None:
-        others.append(calibration_measures(past.judged, past.twin, students))
+        others.append(calibration_measures(past.evaluation_set, past.holdout_model, students))
     return MeasureTable(tuple(measures), students.groups, students.cohorts), others
 
 
@@ -325,8 +325,8 @@ def _counted(
     counted alike.
     """
     then, model = Policy.from_content(earlier.audit.policy), earlier.model
-    supports = tuple(students.may.columns) if model is None else model.ranker.supports_
-    if then != policy or set(supports) != set(students.may.columns):
+    supports = tuple(students.eligible.columns) if model is None else model.ranker.supports_
+    if then != policy or set(supports) != set(students.eligible.columns):
         students = audit_population(snapshot, students.as_of, then, supports)
     measures, others = list(records), []
     if model is not None:
@@ -352,7 +352,7 @@ def group_comparisons(table: MeasureTable, others: Sequence[MeasureTable]) -> li
 
 def compared_count(judged: Sequence[ComparisonVerdict]) -> int:
     """How many figures were judged."""
-    return sum(one.enough for one in judged)
+    return sum(one.sufficient_data for one in judged)
 
 
 def verdict_of(findings: Sequence[Finding]) -> Verdict:

@@ -251,14 +251,14 @@ class _WaitingStudents:
         compared = [
             str(value) for value, size in sizes.items() if min(size, sizes.sum() - size) >= fewest
         ]
-        waiting = _among(students, need & ~students.served)
+        waiting = _among(students, need & ~students.in_support)
         return cls(
             policy,
             attribute,
             waiting,
             suggestions_for(model, waiting),
             groups,
-            ~students.served[need],
+            ~students.in_support[need],
             tuple(sorted(compared)),
         )
 
@@ -272,7 +272,7 @@ class _WaitingStudents:
         """The greatest expected benefit of an open support of each who waits, minus infinity where
         none is open.
         """
-        may = self.students.may[self.advice.benefit.columns].to_numpy(dtype=bool)
+        may = self.students.eligible[self.advice.benefit.columns].to_numpy(dtype=bool)
         return _floats(
             np.where(may, self.advice.benefit.to_numpy(), -np.inf).max(axis=1, initial=-np.inf)
         )
@@ -286,7 +286,7 @@ class _WaitingStudents:
         first = (advice.rank == 1).to_numpy()
         return self.point(
             setting,
-            advice.suggested,
+            advice.has_suggestion,
             np.where(first, self.advice.benefit.to_numpy(), 0.0).sum(axis=1),
         )
 
@@ -361,7 +361,7 @@ def _under_parity(model: RankerModel, told: _WaitingStudents, seed: int) -> list
     nothing would be traded. The rules read what the model reads, and what it expects of the best
     support that is open.
     """
-    asked, places = np.flatnonzero(np.isfinite(told.best)), int(told.advice.suggested.sum())
+    asked, places = np.flatnonzero(np.isfinite(told.best)), int(told.advice.has_suggestion.sum())
     inputs = told.students.features.iloc[asked][list(model.ranker.feature_names_)].assign(
         expected=told.best[asked]
     )
@@ -417,7 +417,7 @@ def _unevenness(point: TradeoffPoint) -> float:
 
 def _with_floors(told: _WaitingStudents, programs: pd.DataFrame) -> list[TradeoffPoint]:
     """Places among what is suggested; a strength that no plan can keep is left out."""
-    benefits = told.advice.benefit.where(told.advice.listed)
+    benefits = told.advice.benefit.where(told.advice.suggested_supports)
     capacity = places_by_support(programs, told.advice)
     labels = {str(student): str(value) for student, value in told.own_groups.items()}
     sizes = told.own_groups.value_counts()
@@ -458,7 +458,7 @@ def places_by_support(programs: pd.DataFrame, advice: ModelSuggestions) -> dict[
         for name in advice.benefit.columns
     }
     total = sum(whole.values())
-    places = min(int(advice.suggested.sum()), int(total))
+    places = min(int(advice.has_suggestion.sum()), int(total))
     ends = np.cumsum([0.0, *whole.values()]) * (places / total if total else 0.0)
     return {
         name: int(end) - int(start)
@@ -524,10 +524,10 @@ def _among(students: AuditPopulation, kept: BoolArray) -> AuditPopulation:
         features=students.features[kept],
         groups=students.groups[kept],
         cohorts=students.cohorts[kept],
-        severity=students.severity[kept],
-        earlier=students.earlier[kept],
-        may=students.may[kept],
-        served=students.served[kept],
+        alert_severity=students.alert_severity[kept],
+        earlier_severity=students.earlier_severity[kept],
+        eligible=students.eligible[kept],
+        in_support=students.in_support[kept],
     )
 
 

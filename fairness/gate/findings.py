@@ -26,7 +26,7 @@ class Group:
     in_need: int | None
 
     @property
-    def crossed(self) -> bool:
+    def is_intersection(self) -> bool:
         """Whether this is an intersection of two groups."""
         return INTERSECTION_SEPARATOR in self.attribute
 
@@ -62,7 +62,7 @@ class Finding:
     why: str
 
     @property
-    def crossed(self) -> bool:
+    def is_intersection(self) -> bool:
         return INTERSECTION_SEPARATOR in self.attribute
 
 

@@ -36,10 +36,10 @@ class ComparisonVerdict:
     nothing was compared.
     """
 
-    figure: GroupComparison
+    comparison: GroupComparison
     verdict: Verdict
-    by_chance: float
-    enough: bool
+    adjusted_p: float
+    sufficient_data: bool
 
 
 def assign_verdicts(figures: Sequence[GroupComparison], policy: Policy) -> list[ComparisonVerdict]:
@@ -48,21 +48,21 @@ def assign_verdicts(figures: Sequence[GroupComparison], policy: Policy) -> list[
     Figures that are only shown are corrected for their number too, but apart: they take no part in
     that of the others.
     """
-    enough = [_enough(one, policy) for one in figures]
+    enough = [_enough(figure, policy) for figure in figures]
     adjusted: dict[int, float] = {}
     for matters in (True, False):
         tested = [
             place
-            for place, one in enumerate(figures)
-            if enough[place] and _could_matter(one, policy) is matters
+            for place, figure in enumerate(figures)
+            if enough[place] and _could_matter(figure, policy) is matters
         ]
         adjusted |= zip(tested, holm([_p_value(figures[place]) for place in tested]), strict=True)
-    found = []
-    for place, one in enumerate(figures):
+    verdicts = []
+    for place, figure in enumerate(figures):
         p = adjusted.get(place, math.nan)
-        verdict = _verdict(one, p, policy) if enough[place] else Verdict.CANNOT_TELL
-        found.append(ComparisonVerdict(one, verdict, p, enough[place]))
-    return found
+        verdict = _verdict(figure, p, policy) if enough[place] else Verdict.CANNOT_TELL
+        verdicts.append(ComparisonVerdict(figure, verdict, p, enough[place]))
+    return verdicts
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -90,26 +90,30 @@ def overall_verdict(answers: Iterable[tuple[Verdict, bool, Consequence]]) -> Ver
     Args:
         answers: of each figure the verdict, whether it counts, and what it does.
     """
-    found = list(answers)
-    does = {what for _, _, what in found}
+    listed = list(answers)
+    does = {what for _, _, what in listed}
     if Consequence.STOPS in does:
         return Verdict.FAIL
-    passed = any(counts and verdict is Verdict.PASS for verdict, counts, _ in found)
+    passed = any(counts and verdict is Verdict.PASS for verdict, counts, _ in listed)
     return Verdict.PASS if passed and Consequence.ASKS not in does else Verdict.CANNOT_TELL
 
 
 def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
     """Fail if any fails; else cannot tell if any is so, or if there is none; else pass."""
-    found = set(verdicts)
+    present = set(verdicts)
     for verdict in (Verdict.FAIL, Verdict.CANNOT_TELL):
-        if verdict in found:
+        if verdict in present:
             return verdict
-    return Verdict.PASS if found else Verdict.CANNOT_TELL
+    return Verdict.PASS if present else Verdict.CANNOT_TELL
 
 
 def _enough(figure: GroupComparison, policy: Policy) -> bool:
-    fewest = figure.rows if figure.contrast == "mean" else min(figure.rows, figure.others)
-    known = math.isfinite(figure.scaled) and math.isfinite(figure.apart) and figure.error > 0
+    fewest = figure.rows if figure.contrast == "mean" else min(figure.rows, figure.others_size)
+    known = (
+        math.isfinite(figure.estimate)
+        and math.isfinite(figure.t_statistic)
+        and figure.standard_error > 0
+    )
     return fewest >= policy.fewest_in_need and known
 
 
@@ -123,7 +127,9 @@ def _could_matter(figure: GroupComparison, policy: Policy) -> bool:
 
 def _p_value(figure: GroupComparison) -> float:
     """One-sided: how likely a gap so far to the group's harm is where there is none."""
-    return float(stdtr(figure.freedom, -CHECKS[figure.check].harm_sign * figure.apart))
+    return float(
+        stdtr(figure.degrees_of_freedom, -CHECKS[figure.check].harm_sign * figure.t_statistic)
+    )
 
 
 def _verdict(figure: GroupComparison, p: float, policy: Policy) -> Verdict:

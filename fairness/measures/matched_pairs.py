@@ -44,29 +44,31 @@ def matched_pair_measures(
     """For each attribute, by student in need who takes part in no support: 1 where the twin outside
     alone has a suggestion, -1 where the one inside alone has, else 0.
     """
-    asked = students.in_need(policy) & ~students.served
-    points = _points(students.features.loc[asked, inputs])
-    suggested = advice.suggested[asked].astype("float64")
-    cohorts = students.cohorts[asked]
+    waiting = students.in_need(policy) & ~students.in_support
+    points = _points(students.features.loc[waiting, inputs])
+    suggested = advice.has_suggestion[waiting].astype("float64")
+    cohorts = students.cohorts[waiting]
     for attribute in students.groups.columns:
-        column = students.groups.loc[asked, attribute]
+        column = students.groups.loc[waiting, attribute]
         yield MeasureTable((_of(points, suggested, column),), column.to_frame(), cohorts)
 
 
 def _of(points: FloatArray, suggested: FloatArray, column: pd.Series) -> Measure:
-    found = dict(_found(points, column))
+    pairs_by_group = dict(_found(points, column))
     distances = (
-        np.concatenate([twins.distance for twins in found.values()]) if found else np.zeros(0)
+        np.concatenate([pairs.distance for pairs in pairs_by_group.values()])
+        if pairs_by_group
+        else np.zeros(0)
     )
     far = _FAR * float(np.median(distances)) if len(distances) else 0.0
     amount, paired, errors = np.zeros(len(column)), np.zeros(len(column)), {}
-    for value, twins in found.items():
-        near: BoolArray = twins.distance <= far
-        own, outside, inside = twins.own[near], twins.outside[near], twins.inside[near]
+    for value, pairs in pairs_by_group.items():
+        near: BoolArray = pairs.distance <= far
+        own, outside, inside = pairs.own[near], pairs.outside[near], pairs.inside[near]
         amount[own], paired[own] = suggested[outside] - suggested[inside], 1.0
         if len(own):
             errors[value] = _error(suggested, outside, inside)
-    return Measure("twins", "", amount, paired, least_errors=errors)
+    return Measure("twins", "", amount, paired, standard_error_floors=errors)
 
 
 def _found(points: FloatArray, column: pd.Series) -> Iterator[tuple[str, _Twins]]:

@@ -31,11 +31,11 @@ def model_measures(
     Args:
         blind: what it suggests where it sees no discipline; None where discipline is no input.
     """
-    need, waiting = students.in_need(policy), students.in_need(policy) & ~students.served
-    suggested = advice.suggested
+    need, waiting = students.in_need(policy), students.in_need(policy) & ~students.in_support
+    suggested = advice.has_suggestion
     missed = waiting & ~suggested
-    open_to = students.may.to_numpy(dtype=bool).any(axis=1)
-    found = [
+    open_to = students.eligible.to_numpy(dtype=bool).any(axis=1)
+    measures = [
         Measure("suggestion", "", _counted(need & ~missed), _counted(need)),
         Measure("missed", "", _counted(missed), _counted(need)),
         Measure("access", "", _counted(missed & open_to), _counted(need & open_to), students.need),
@@ -51,9 +51,9 @@ def model_measures(
         *_late_alerts(students),
     ]
     if blind is not None:
-        lost = waiting & blind.suggested & ~suggested
-        found.append(Measure("discipline", "", _counted(lost), _counted(waiting)))
-    return found
+        lost = waiting & blind.has_suggestion & ~suggested
+        measures.append(Measure("discipline", "", _counted(lost), _counted(waiting)))
+    return measures
 
 
 def exposure(advice: ModelSuggestions) -> FloatArray:
@@ -64,7 +64,7 @@ def exposure(advice: ModelSuggestions) -> FloatArray:
     suggestion.
     """
     places = (
-        advice.benefit.where(advice.listed)
+        advice.benefit.where(advice.suggested_supports)
         .rank(ascending=False, method="average")
         .to_numpy(dtype="float64")
     )
@@ -73,28 +73,30 @@ def exposure(advice: ModelSuggestions) -> FloatArray:
     return best
 
 
-def _captured(students: AuditPopulation, advice: ModelSuggestions, asked: BoolArray) -> Measure:
+def _captured(students: AuditPopulation, advice: ModelSuggestions, waiting: BoolArray) -> Measure:
     """Of the greatest expected benefit of an open support, what the first suggestion is expected to
     bring.
     """
     benefit = advice.benefit.to_numpy()
-    may = students.may[advice.benefit.columns].to_numpy(dtype=bool)
+    may = students.eligible[advice.benefit.columns].to_numpy(dtype=bool)
     attainable = np.where(may, benefit, 0.0).clip(min=0.0).max(axis=1, initial=0.0)
     first = np.where(advice.rank.to_numpy() == 1, benefit, 0.0).sum(axis=1)
-    return Measure("captured", "", np.where(asked, first, 0.0), np.where(asked, attainable, 0.0))
+    return Measure(
+        "captured", "", np.where(waiting, first, 0.0), np.where(waiting, attainable, 0.0)
+    )
 
 
 def _supports(
     students: AuditPopulation, advice: ModelSuggestions, need: BoolArray
 ) -> Iterator[Measure]:
-    for name in advice.listed.columns:
-        asked = need & students.may[name].to_numpy(dtype=bool)
+    for name in advice.suggested_supports.columns:
+        eligible = need & students.eligible[name].to_numpy(dtype=bool)
         yield Measure(
             "support",
             str(name),
-            _counted(asked & advice.listed[name].to_numpy(dtype=bool)),
-            _counted(asked),
-            students.need * 2 + students.served,
+            _counted(eligible & advice.suggested_supports[name].to_numpy(dtype=bool)),
+            _counted(eligible),
+            students.need * 2 + students.in_support,
         )
 
 
@@ -105,11 +107,14 @@ def _unsure(advice: ModelSuggestions) -> BoolArray:
 
 def _late_alerts(students: AuditPopulation) -> Iterator[Measure]:
     """Nothing where no earlier day is on record."""
-    known = students.earlier.notna().to_numpy()
+    known = students.earlier_severity.notna().to_numpy()
     if known.any():
-        now = (students.severity.max(axis=1) >= _ACT_NOW).to_numpy() & known
+        now = (students.alert_severity.max(axis=1) >= _ACT_NOW).to_numpy() & known
         yield Measure(
-            "late_alert", "", _counted(now & (students.earlier.to_numpy() == 0)), _counted(now)
+            "late_alert",
+            "",
+            _counted(now & (students.earlier_severity.to_numpy() == 0)),
+            _counted(now),
         )
 
 

@@ -60,13 +60,13 @@ def record_measures(students: AuditPopulation) -> list[Measure]:
         for name in ("absent_days_year", "days_enrolled_year")
     )
     incidents = students.features["incidents_year"].to_numpy(dtype="float64")
-    found: list[Measure] = []
+    measures: list[Measure] = []
     if len(students) < MIN_STUDENTS_TO_PREDICT:
-        return found
+        return measures
     known = np.isfinite(absent) & (days > 0)
     if absent[known].sum() > 0:
         share = np.where(known, absent / np.where(known, days, 1.0), np.nan)
-        found.append(
+        measures.append(
             Measure(
                 "attendance_record",
                 "",
@@ -77,7 +77,7 @@ def record_measures(students: AuditPopulation) -> list[Measure]:
         )
     if (incidents > 0).any():
         has = (incidents > 0).astype("float64")
-        found.append(
+        measures.append(
             Measure(
                 "discipline_record",
                 "",
@@ -86,7 +86,7 @@ def record_measures(students: AuditPopulation) -> list[Measure]:
                 _foretold(students, has, {Category.BEHAVIOR}),
             )
         )
-    return found
+    return measures
 
 
 def past_support_measures(
@@ -110,10 +110,17 @@ def past_support_measures(
     codes, who = pd.factorize(own.student, sort=True)
     measures = []
     for support in supports:
-        asked = need & may[support].to_numpy(dtype=bool)
-        got = asked & (own.support == support).to_numpy()
-        days, starts = (np.bincount(codes, flags, len(who)) for flags in (asked, got))
-        worst = severity[asked].groupby(codes[asked]).max().reindex(range(len(who)), fill_value=0)
+        in_need_and_eligible = need & may[support].to_numpy(dtype=bool)
+        started = in_need_and_eligible & (own.support == support).to_numpy()
+        days, starts = (
+            np.bincount(codes, flags, len(who)) for flags in (in_need_and_eligible, started)
+        )
+        worst = (
+            severity[in_need_and_eligible]
+            .groupby(codes[in_need_and_eligible])
+            .max()
+            .reindex(range(len(who)), fill_value=0)
+        )
         often = np.minimum(days, _MOST_DAYS).astype(np.intp)
         measures.append(
             Measure(
@@ -128,16 +135,20 @@ def past_support_measures(
 
 
 def calibration_measures(
-    found: EvaluationSet, ranker: BenefitRanker, students: AuditPopulation
+    evaluation_set: EvaluationSet, ranker: BenefitRanker, students: AuditPopulation
 ) -> MeasureTable:
     """What came of each judged student's best support, doubly robust, less what was expected:
     progress points, the mean over the decision days.
     """
-    expected, came = best_support_benefits(found, ranker)
-    apart = pd.Series(came - expected).groupby(found.episodes.student.to_numpy()).mean()
-    apart = apart[apart.index.isin(students.groups.index)]
-    measure = Measure("calibration", "", np.asarray(apart, dtype="float64"), np.ones(len(apart)))
-    return MeasureTable((measure,), *groups_and_cohorts(pd.Series(apart.index), students))
+    expected, realized = best_support_benefits(evaluation_set, ranker)
+    difference = (
+        pd.Series(realized - expected).groupby(evaluation_set.episodes.student.to_numpy()).mean()
+    )
+    difference = difference[difference.index.isin(students.groups.index)]
+    measure = Measure(
+        "calibration", "", np.asarray(difference, dtype="float64"), np.ones(len(difference))
+    )
+    return MeasureTable((measure,), *groups_and_cohorts(pd.Series(difference.index), students))
 
 
 def groups_and_cohorts(

@@ -63,31 +63,35 @@ def proxy_strengths(
     cohorts.
     """
     rng = np.random.default_rng(seed)
-    among = np.sort(rng.permutation(len(students))[:_MOST])
+    sample = np.sort(rng.permutation(len(students))[:_MOST])
     families = list(dict.fromkeys(FEATURES_BY_NAME[name].family for name in inputs))
     columns = {
         family: [name for name in inputs if FEATURES_BY_NAME[name].family == family]
         for family in families
     }
     columns[ALL_FAMILIES] = list(inputs)
-    found = []
+    proxies = []
     for attribute in students.groups.columns:
         if attribute in EXCLUDED_ATTRIBUTES or INTERSECTION_SEPARATOR in attribute:
             continue
-        values = students.groups[attribute].iloc[among].reset_index(drop=True)
-        cohorts = students.cohorts.iloc[among].reset_index(drop=True)
-        told = values.isin(
+        values = students.groups[attribute].iloc[sample].reset_index(drop=True)
+        cohorts = students.cohorts.iloc[sample].reset_index(drop=True)
+        is_testable = values.isin(
             [
                 name
                 for name, size in values.value_counts().items()
                 if name != NOT_RECORDED and size >= fewest
             ]
         ).to_numpy()
-        if values[told].nunique() < 2:
+        if values[is_testable].nunique() < 2:
             continue
-        rows = students.features.iloc[among][told]
-        found += list(_of(attribute, rows, columns, values[told], cohorts[told], confidence, rng))
-    return found
+        rows = students.features.iloc[sample][is_testable]
+        proxies += list(
+            _of(
+                attribute, rows, columns, values[is_testable], cohorts[is_testable], confidence, rng
+            )
+        )
+    return proxies
 
 
 def _of(
@@ -132,19 +136,19 @@ def auc(score: FloatArray, is_one: BoolArray, weights: FloatArray) -> FloatArray
     outside = np.add.reduceat(weights * ~ones, starts, axis=1)
     below = np.cumsum(outside, axis=1) - outside / 2
     with np.errstate(invalid="ignore"):
-        found: FloatArray = (inside * below).sum(axis=1) / (
+        areas: FloatArray = (inside * below).sum(axis=1) / (
             inside.sum(axis=1) * outside.sum(axis=1)
         )
-    return found
+    return areas
 
 
 def _guessed(rows: FloatArray, codes: Codes, folds: Codes, classes: int) -> FloatArray:
     """The chance of each group, each student guessed from those of other folds: shape (students,
     groups).
     """
-    found = np.full((len(rows), classes), 1 / classes)
+    chances = np.full((len(rows), classes), 1 / classes)
     for fold in range(_FOLDS):
         data = lgb.Dataset(rows[folds != fold], codes[folds != fold], free_raw_data=True)
         model = lgb.train(_GUESSING | {"num_class": classes}, data, _ROUNDS)
-        found[folds == fold] = np.asarray(model.predict(rows[folds == fold], num_threads=1))
-    return found
+        chances[folds == fold] = np.asarray(model.predict(rows[folds == fold], num_threads=1))
+    return chances

@@ -51,8 +51,8 @@ def impression_measures(
     }
     if not newest:
         return None
-    with_one = {student for (student, _), one in newest.items() if one.listed}
-    done = {
+    with_suggestion = {student for (student, _), one in newest.items() if one.listed}
+    students_by_action = {
         action: {
             one.student_id
             for one in decisions
@@ -62,7 +62,8 @@ def impression_measures(
     }
     who = pd.Series(sorted({student for student, _ in newest}))
     listed, accepted, dismissed = (
-        who.isin(some).to_numpy() for some in (with_one, done[ACCEPTED], done[DISMISSED])
+        who.isin(some).to_numpy()
+        for some in (with_suggestion, students_by_action[ACCEPTED], students_by_action[DISMISSED])
     )
     need = pd.Series(students.in_need(policy), index=students.groups.index)[who].to_numpy()
     return MeasureTable(

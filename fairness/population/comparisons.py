@@ -32,27 +32,31 @@ DRAWS = 1000
 
 @dataclass(frozen=True)
 class Measure:
-    """What one check measures of each row, a student: an amount out of something, shape (rows,).
+    """What one check measures of each row, a student: arrays of shape (rows,).
 
     Attributes:
         item: what it is about where a check asks about several things, such as a support; else an
             empty text.
-        out_of: 0 where the row is not asked about.
+        numerator, denominator: the amount, and what it is out of: 0 where the check does not ask
+            about the row.
         stratum: rows are compared within these alone (whole numbers from 0); None: all with all.
-        least_errors: for some groups, by value, an error that theirs is not below.
+        standard_error_floors: for some groups, by value, an error that theirs is not below.
     """
 
     check: str
     item: str
-    amount: FloatArray
-    out_of: FloatArray
+    numerator: FloatArray
+    denominator: FloatArray
     stratum: Codes | None = None
-    least_errors: Mapping[str, float] | None = None
+    standard_error_floors: Mapping[str, float] | None = None
 
     @property
-    def counts(self) -> bool:
+    def is_count(self) -> bool:
         """Whether it counts students: each is asked about or not, and counted or not."""
-        flags = np.isin(self.amount, (0.0, 1.0)).all() and np.isin(self.out_of, (0.0, 1.0)).all()
+        flags = (
+            np.isin(self.numerator, (0.0, 1.0)).all()
+            and np.isin(self.denominator, (0.0, 1.0)).all()
+        )
         return CHECKS[self.check].contrast != "mean" and bool(flags)
 
 
@@ -72,23 +76,23 @@ class GroupComparison:
     """One group and one measure: exact, not to be shown.
 
     Attributes:
-        rows, others: students who are asked about, in the group and among those with another value
-            on record.
-        rate, others_rate: amount by what it is out of.
+        rows, others_size: students whom the check asks about, in the group and among those with
+            another value on record.
+        rate, others_rate: numerator by denominator.
         gap: rate less the others' rate, rate by the others' rate, or the rate alone, as the check
             compares; within the strata, weighted as Mantel & Haenszel (1959) do. NaN where there is
             nothing to compare.
-        scaled: the gap on the scale of its error: its logarithm where it is a ratio, with half a
+        estimate: the gap on the scale of its error: its logarithm where it is a ratio, with half a
             student more on either side of each share where nobody at all is counted in one.
-        error: standard error of `scaled`.
-        apart: how many errors it lies from no gap at all. That of a ratio of shares is of their
-            difference, with the error that it has where there is none: the logarithm's own grows as
-            fewer are counted, so that the less a group gets the less would be sure.
-        freedom: degrees of freedom, the group's cohorts less one.
-        told, others_told: students whom the rate tells something of: the fewer of those with any
-            amount and of those with less than all of it. Of a mean of -1, 0 and 1 it is how many
-            may have either end, for all that the mean says. All of them where the amount has no
-            bounds, as with progress points.
+        standard_error: of `estimate`.
+        t_statistic: how many errors it lies from no gap at all. That of a ratio of shares is of
+            their difference, with the error that it has where there is none: the logarithm's own
+            grows as fewer are counted, so that the less a group gets the less would be sure.
+        degrees_of_freedom: the group's cohorts less one.
+        smallest_cell, others_smallest_cell: students of whom the rate discloses something: the
+            fewer of those with any amount and of those with less than all of it. Of a mean of -1, 0
+            and 1 it is how many may have either end, for all that the mean says. All of them where
+            the amount has no bounds, as with progress points.
     """
 
     check: str
@@ -96,16 +100,16 @@ class GroupComparison:
     attribute: str
     value: str
     rows: int
-    others: int
+    others_size: int
     rate: float
     others_rate: float
     gap: float
-    scaled: float
-    error: float
-    apart: float
-    freedom: int
-    told: int = 0
-    others_told: int = 0
+    estimate: float
+    standard_error: float
+    t_statistic: float
+    degrees_of_freedom: int
+    smallest_cell: int = 0
+    others_smallest_cell: int = 0
 
     @property
     def contrast(self) -> Contrast:
@@ -115,8 +119,8 @@ class GroupComparison:
         """Both ends of the gap's interval: Student's t on its own scale, the logarithm for a
         ratio.
         """
-        half = float(stdtrit(self.freedom, (1 + confidence) / 2)) * self.error
-        lower, upper = self.scaled - half, self.scaled + half
+        half = float(stdtrit(self.degrees_of_freedom, (1 + confidence) / 2)) * self.standard_error
+        lower, upper = self.estimate - half, self.estimate + half
         if self.contrast != "ratio":
             return lower, upper
         return min(math.exp(lower), self.gap), max(math.exp(upper), self.gap)
@@ -146,9 +150,9 @@ def compare_groups(
         [np.ones(number), rng.multinomial(number, np.full(number, 1 / number), draws)]
     )
     return [
-        figure
+        comparison
         for attribute in groups.columns
-        for figure in _by(attribute, measures, groups[attribute], which, weights)
+        for comparison in _comparisons_by(attribute, measures, groups[attribute], which, weights)
     ]
 
 
@@ -158,93 +162,115 @@ def group_rates(measure: Measure, values: pd.Series) -> dict[str, float]:
     Rows that count alike are given to it once, with their number as the weight: it is slow on many
     rows.
     """
-    asked = measure.out_of > 0
-    if not asked.any():
+    included = measure.denominator > 0
+    if not included.any():
         return {}
-    base = measure.out_of[asked]
+    base = measure.denominator[included]
     rows: pd.DataFrame = pd.DataFrame(
-        {"group": values[asked].to_numpy(), "share": measure.amount[asked] / base, "weight": base}
+        {
+            "group": values[included].to_numpy(),
+            "share": measure.numerator[included] / base,
+            "weight": base,
+        }
     )
-    if measure.counts:
+    if measure.is_count:
         rows = rows.groupby(["group", "share"])["weight"].sum().reset_index()
-    found = MetricFrame(
+    by_group = MetricFrame(
         metrics=mean_prediction,
         y_true=np.zeros(len(rows)),
         y_pred=rows["share"],
         sensitive_features=rows["group"],
         sample_params={"sample_weight": rows["weight"]},
     ).by_group
-    return {str(group): float(rate) for group, rate in found.items()}
+    return {str(group): float(rate) for group, rate in by_group.items()}
 
 
-def _by(
+def _comparisons_by(
     attribute: str,
     measures: Sequence[Measure],
     column: pd.Series,
     cohort: Codes,
     weights: FloatArray,
 ) -> Iterator[GroupComparison]:
+    """Every group of one attribute against all others, by each measure that applies to it."""
     recorded = (column != NOT_RECORDED).to_numpy()
     values = sorted(column[recorded].unique())
     code = pd.Index(values).get_indexer(column)
     for measure in measures:
         if not CHECKS[measure.check].applies_to(attribute):
             continue
-        known = group_rates(measure, column)
-        asked = recorded & (measure.out_of > 0)
-        strata = 1 if measure.stratum is None else int(measure.stratum.max(initial=0)) + 1
-        cell = code * strata + (0 if measure.stratum is None else measure.stratum)
-        some, base = (
-            _sums(part[asked], cell[asked], cohort[asked], weights, len(values) * strata).reshape(
-                len(weights), len(values), strata
-            )
-            for part in (measure.amount, measure.out_of)
+        rates = group_rates(measure, column)
+        included = recorded & (measure.denominator > 0)
+        numerators, denominators = _stratum_sums(
+            measure, included, code, len(values), cohort, weights
         )
-        present = np.bincount(code[asked], minlength=len(values))
-        told = _told(measure, asked, code, present)
-        together = [len(np.unique(cohort[asked & (code == place)])) for place in range(len(values))]
-        gaps, apart = (
-            _gaps(some, base, CHECKS[measure.check].contrast),
-            _differences(some, base, measure),
-        )
+        sizes = np.bincount(code[included], minlength=len(values))
+        disclosed = _disclosed_students(measure, included, code, sizes)
+        gaps = _gaps(numerators, denominators, CHECKS[measure.check].contrast)
+        t_statistics = _t_statistics(numerators, denominators, measure)
         for place, value in enumerate(values):
-            rows, others = int(present[place]), int(present.sum() - present[place])
-            one, one_base = float(some[0, place].sum()), float(base[0, place].sum())
-            rest, rest_base = float(some[0].sum()) - one, float(base[0].sum()) - one_base
-            scaled, error = _scaled(gaps[:, place], (one, one_base), (rest, rest_base), measure)
-            error = max(error, (measure.least_errors or {}).get(str(value), error))
-            own_told = min(int(count[place]) for count in told)
-            rest_told = min(int(count.sum() - count[place]) for count in told)
+            own = float(numerators[0, place].sum()), float(denominators[0, place].sum())
+            rest = float(numerators[0].sum()) - own[0], float(denominators[0].sum()) - own[1]
+            estimate, error = _estimate(gaps[:, place], own, rest, measure)
+            error = max(error, (measure.standard_error_floors or {}).get(str(value), error))
+            n_cohorts = len(np.unique(cohort[included & (code == place)]))
             yield GroupComparison(
-                measure.check,
-                measure.item,
-                attribute,
-                value,
-                rows,
-                others,
-                known.get(value, math.nan),
-                rest / rest_base if rest_base else math.nan,
-                float(gaps[0, place]),
-                scaled,
-                error,
-                _over(scaled, error) if apart is None else float(apart[place]),
-                max(together[place] - 1, 1),
-                own_told,
-                rest_told,
+                check=measure.check,
+                item=measure.item,
+                attribute=attribute,
+                value=value,
+                rows=int(sizes[place]),
+                others_size=int(sizes.sum() - sizes[place]),
+                rate=rates.get(value, math.nan),
+                others_rate=rest[0] / rest[1] if rest[1] else math.nan,
+                gap=float(gaps[0, place]),
+                estimate=estimate,
+                standard_error=error,
+                t_statistic=(
+                    _over(estimate, error) if t_statistics is None else float(t_statistics[place])
+                ),
+                degrees_of_freedom=max(n_cohorts - 1, 1),
+                smallest_cell=min(int(count[place]) for count in disclosed),
+                others_smallest_cell=min(int(count.sum() - count[place]) for count in disclosed),
             )
 
 
-def _told(measure: Measure, asked: BoolArray, code: Codes, present: Codes) -> list[Codes]:
-    """Numbers of students by value, of which the least is whom the rate tells something of;
-    `present`: who is asked.
+def _stratum_sums(
+    measure: Measure,
+    included: BoolArray,
+    code: Codes,
+    n_values: int,
+    cohort: Codes,
+    weights: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Sums of numerators and of denominators: shape (draws + 1, values, strata) each."""
+    strata = 1 if measure.stratum is None else int(measure.stratum.max(initial=0)) + 1
+    cell = code * strata + (0 if measure.stratum is None else measure.stratum)
+    numerators, denominators = (
+        _sums(
+            amounts[included], cell[included], cohort[included], weights, n_values * strata
+        ).reshape(len(weights), n_values, strata)
+        for amounts in (measure.numerator, measure.denominator)
+    )
+    return numerators, denominators
+
+
+def _disclosed_students(
+    measure: Measure, included: BoolArray, code: Codes, sizes: Codes
+) -> list[Codes]:
+    """Numbers of students by value, the least of which is how many a rate discloses something of.
+
+    Args:
+        sizes: how many are included, by value.
     """
     if CHECKS[measure.check].unit != "share":
-        return [present]
+        return [sizes]
     if CHECKS[measure.check].contrast == "mean":
-        net = np.bincount(code[asked], measure.amount[asked], len(present))
-        return [(present - np.abs(net).astype(np.intp)) // 2]
-    some, less = (asked & flags for flags in (measure.amount > 0, measure.amount < measure.out_of))
-    return [np.bincount(code[flags], minlength=len(present)) for flags in (some, less)]
+        net = np.bincount(code[included], measure.numerator[included], len(sizes))
+        return [(sizes - np.abs(net).astype(np.intp)) // 2]
+    any_amount = included & (measure.numerator > 0)
+    not_all = included & (measure.numerator < measure.denominator)
+    return [np.bincount(code[flags], minlength=len(sizes)) for flags in (any_amount, not_all)]
 
 
 def _sums(
@@ -257,49 +283,53 @@ def _sums(
     return drawn
 
 
-def _gaps(some: FloatArray, base: FloatArray, comparison: Contrast) -> FloatArray:
+def _gaps(numerators: FloatArray, denominators: FloatArray, contrast: Contrast) -> FloatArray:
     """By draw and value: the group's rate against that of all others, from sums by draw, value and
     stratum.
     """
-    rest, rest_base = some.sum(axis=1, keepdims=True) - some, base.sum(axis=1, keepdims=True) - base
+    rest = numerators.sum(axis=1, keepdims=True) - numerators
+    rest_base = denominators.sum(axis=1, keepdims=True) - denominators
     with np.errstate(divide="ignore", invalid="ignore"):
-        if comparison == "mean":
-            return _known(some.sum(axis=2) / base.sum(axis=2))
-        if comparison == "ratio":
-            whole = base + rest_base
-            one = np.where(whole > 0, some * rest_base / whole, 0.0).sum(axis=2)
-            other = np.where(whole > 0, rest * base / whole, 0.0).sum(axis=2)
-            return _known(one / other)
-        both = (base > 0) & (rest_base > 0)
-        weight = np.where(both, base * rest_base / (base + rest_base), 0.0)
-        apart = np.where(both, some / base - rest / rest_base, 0.0)
-        return _known((weight * apart).sum(axis=2) / weight.sum(axis=2))
+        if contrast == "mean":
+            return _floats(numerators.sum(axis=2) / denominators.sum(axis=2))
+        if contrast == "ratio":
+            total = denominators + rest_base
+            own_share = np.where(total > 0, numerators * rest_base / total, 0.0).sum(axis=2)
+            rest_share = np.where(total > 0, rest * denominators / total, 0.0).sum(axis=2)
+            return _floats(own_share / rest_share)
+        comparable = (denominators > 0) & (rest_base > 0)
+        # Mantel-Haenszel weights: a stratum without one of the two sides weighs nothing.
+        weight = np.where(comparable, denominators * rest_base / (denominators + rest_base), 0.0)
+        difference = np.where(comparable, numerators / denominators - rest / rest_base, 0.0)
+        return _floats((weight * difference).sum(axis=2) / weight.sum(axis=2))
 
 
-def _differences(some: FloatArray, base: FloatArray, measure: Measure) -> FloatArray | None:
-    """How many errors the difference of each value's share and that of all others lies from none,
-    within the strata; None where it is no ratio of numbers of students.
+def _t_statistics(
+    numerators: FloatArray, denominators: FloatArray, measure: Measure
+) -> FloatArray | None:
+    """How many errors each value's difference of shares from all others lies from none, within
+    strata; None where the measure is no ratio of numbers of students.
 
-    The error is that of Mantel & Haenszel's (1959) test, where both are alike, by as much more as
-    resampling finds that students of one cohort are alike.
+    The error is that of Mantel and Haenszel's (1959) test under no difference, times the design
+    effect: how much larger resampling of cohorts finds it than independent students would have it.
     """
-    if CHECKS[measure.check].contrast != "ratio" or not measure.counts:
+    if CHECKS[measure.check].contrast != "ratio" or not measure.is_count:
         return None
-    gaps = _gaps(some, base, "difference")
-    one, out_of = some[0], base[0]
-    rest, rest_out_of = one.sum(axis=0) - one, out_of.sum(axis=0) - out_of
+    gaps = _gaps(numerators, denominators, "difference")
+    own, own_base = numerators[0], denominators[0]
+    rest, rest_base = own.sum(axis=0) - own, own_base.sum(axis=0) - own_base
     with np.errstate(divide="ignore", invalid="ignore"):
-        weight = np.nan_to_num(out_of * rest_out_of / (out_of + rest_out_of))
-        spread = [
-            share * (1 - share)
-            for share in ((one + rest) / (out_of + rest_out_of), one / out_of, rest / rest_out_of)
-        ]
-        alike, own, others = (np.nan_to_num(part) for part in spread)
-        none = np.sqrt((weight * alike).sum(axis=1)) / weight.sum(axis=1)
-        parts = weight**2 * (own / np.maximum(out_of, 1) + others / np.maximum(rest_out_of, 1))
-        independent = np.sqrt(parts.sum(axis=1)) / weight.sum(axis=1)
-        together = np.nan_to_num(_spread(gaps[1:]) / independent, posinf=1.0)
-        return _known(np.where(gaps[0] == 0, 0.0, gaps[0] / (none * np.maximum(together, 1.0))))
+        weight = np.nan_to_num(own_base * rest_base / (own_base + rest_base))
+        pooled_variance, own_variance, rest_variance = (
+            np.nan_to_num(share * (1 - share))
+            for share in ((own + rest) / (own_base + rest_base), own / own_base, rest / rest_base)
+        )
+        null_error = np.sqrt((weight * pooled_variance).sum(axis=1)) / weight.sum(axis=1)
+        variance = own_variance / np.maximum(own_base, 1) + rest_variance / np.maximum(rest_base, 1)
+        independent_error = np.sqrt((weight**2 * variance).sum(axis=1)) / weight.sum(axis=1)
+        design_effect = np.nan_to_num(_spread(gaps[1:]) / independent_error, posinf=1.0)
+        t_statistics = gaps[0] / (null_error * np.maximum(design_effect, 1.0))
+        return _floats(np.where(gaps[0] == 0, 0.0, t_statistics))
 
 
 def _spread(drawn: FloatArray) -> FloatArray:
@@ -308,48 +338,56 @@ def _spread(drawn: FloatArray) -> FloatArray:
     number = known.sum(axis=0)
     mean = np.where(known, drawn, 0.0).sum(axis=0) / np.maximum(number, 1)
     squares = (np.where(known, drawn - mean, 0.0) ** 2).sum(axis=0)
-    return _known(np.where(number > 1, np.sqrt(squares / np.maximum(number - 1, 1)), np.nan))
+    return _floats(np.where(number > 1, np.sqrt(squares / np.maximum(number - 1, 1)), np.nan))
 
 
 def _over(scaled: float, error: float) -> float:
     return scaled / error if error > 0 else math.nan
 
 
-def _known(values: FloatArray) -> FloatArray:
+def _floats(values: FloatArray) -> FloatArray:
     return np.asarray(values, dtype="float64")
 
 
-def _scaled(
-    gaps: FloatArray, one: tuple[float, float], other: tuple[float, float], measure: Measure
+def _estimate(
+    gaps: FloatArray, own: tuple[float, float], rest: tuple[float, float], measure: Measure
 ) -> tuple[float, float]:
-    """One group's gap on the scale of its error, and the error: as resampling says, for counts no
-    less than `_least_error`.
+    """One group's gap on the scale of its error, and the error, as resampling says.
+
+    Where students are counted it is no smaller than `_least_error`.
+
+    Args:
+        own, rest: numerator and denominator of the group and of all others.
     """
     ratio = CHECKS[measure.check].contrast == "ratio"
     with np.errstate(divide="ignore", invalid="ignore"):
-        scaled = np.log(gaps) if ratio else gaps
-        error = float(_spread(scaled[1:]))
+        estimates = np.log(gaps) if ratio else gaps
+        error = float(_spread(estimates[1:]))
+    estimate = float(estimates[0])
     if CHECKS[measure.check].contrast == "mean":
-        least = _least_error((abs(one[0]), one[1]), None, ratio)
-        return float(scaled[0]), max(error, least) if math.isfinite(error) else least
-    if not measure.counts:
-        return float(scaled[0]), error if error > 0 else math.nan
-    least = _least_error(one, other, ratio)
-    if ratio and math.isinf(scaled[0]):
-        halves = [math.log((some + 0.5) / (base + 1)) for some, base in (one, other)]
-        return halves[0] - halves[1], least
-    return float(scaled[0]), max(error, least) if math.isfinite(error) else least
+        least = _least_error((abs(own[0]), own[1]), None, ratio)
+        return estimate, max(error, least) if math.isfinite(error) else least
+    if not measure.is_count:
+        return estimate, error if error > 0 else math.nan
+    least = _least_error(own, rest, ratio)
+    if ratio and math.isinf(estimate):
+        own_log, rest_log = (
+            math.log((numerator + 0.5) / (denominator + 1))
+            for numerator, denominator in (own, rest)
+        )
+        return own_log - rest_log, least
+    return estimate, max(error, least) if math.isfinite(error) else least
 
 
-def _least_error(one: tuple[float, float], other: tuple[float, float] | None, ratio: bool) -> float:
+def _least_error(own: tuple[float, float], rest: tuple[float, float] | None, ratio: bool) -> float:
     """The error of one or two independent shares, each with one more on either side, of numbers
     rounded to ten.
     """
     squares = 0.0
-    for some, base in (one,) if other is None else (one, other):
-        size = round_count(round(base))
+    for numerator, denominator in (own,) if rest is None else (own, rest):
+        size = round_count(round(denominator))
         if not size:
             return math.nan
-        share = (size * some / base + 1) / (size + 2)
+        share = (size * numerator / denominator + 1) / (size + 2)
         squares += (1 - share) / (share * (size + 2)) if ratio else share * (1 - share) / (size + 2)
     return math.sqrt(squares)

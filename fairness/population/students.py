@@ -50,15 +50,15 @@ class ModelSuggestions:
         silence: why nothing is suggested; missing where something is.
     """
 
-    listed: pd.DataFrame
+    suggested_supports: pd.DataFrame
     rank: pd.DataFrame
     benefit: pd.DataFrame
     silence: pd.Series
 
     @cached_property
-    def suggested(self) -> BoolArray:
+    def has_suggestion(self) -> BoolArray:
         """Who has a suggestion, shape (students,)."""
-        return np.asarray(self.listed.to_numpy(dtype=bool).any(axis=1), dtype=bool)
+        return np.asarray(self.suggested_supports.to_numpy(dtype=bool).any(axis=1), dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -80,24 +80,24 @@ class AuditPopulation:
     features: pd.DataFrame
     groups: pd.DataFrame
     cohorts: pd.Series
-    severity: pd.DataFrame
-    earlier: pd.Series
-    may: pd.DataFrame
-    served: BoolArray
+    alert_severity: pd.DataFrame
+    earlier_severity: pd.Series
+    eligible: pd.DataFrame
+    in_support: BoolArray
 
     def __len__(self) -> int:
         return len(self.groups)
 
     def in_need(self, policy: Policy) -> BoolArray:
         """Who is in need, shape (students,)."""
-        return np.asarray(self.severity.max(axis=1) >= policy.need_severity, dtype=bool)
+        return np.asarray(self.alert_severity.max(axis=1) >= policy.need_severity, dtype=bool)
 
     @cached_property
     def need(self) -> Codes:
         """Which alerts they have, by family and severity: those with the same have the same
         need.
         """
-        return need_codes(self.severity)
+        return need_codes(self.alert_severity)
 
 
 def audit_population(
@@ -143,8 +143,8 @@ def suggestions_for(
     """
     seen = students.features if features is None else features
     ranker, index = model.ranker, students.groups.index
-    names = [name for name in ranker.supports_ if name in students.may.columns]
-    shown = suggest(ranker, seen, students.may)
+    names = [name for name in ranker.supports_ if name in students.eligible.columns]
+    shown = suggest(ranker, seen, students.eligible)
     rank = shown.table.pivot(index="student_id", columns="support", values="rank").reindex(
         index=index, columns=names
     )

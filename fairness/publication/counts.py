@@ -48,8 +48,8 @@ class StudentCounts:
 
     check: str
     item: str
-    amount: FloatArray | None
-    out_of: FloatArray
+    numerator: FloatArray | None
+    denominator: FloatArray
     attributes: tuple[str, ...]
 
     @property
@@ -57,17 +57,19 @@ class StudentCounts:
         return f"{self.check} {self.item}".strip()
 
     @property
-    def rest(self) -> FloatArray:
+    def complement(self) -> FloatArray:
         """Those asked about who do not count."""
-        return self.out_of - (0.0 if self.amount is None else self.amount)
+        return self.denominator - (0.0 if self.numerator is None else self.numerator)
 
     @property
-    def told(self) -> FloatArray:
+    def published_numerator(self) -> FloatArray:
         """Whose share is shown: who is helped is not missed, and both are one share, so only one is
         shown and to withhold it is enough.
         """
         return (
-            self.rest if self.check == COMPLEMENT_OF_MISSED or self.amount is None else self.amount
+            self.complement
+            if self.check == COMPLEMENT_OF_MISSED or self.numerator is None
+            else self.numerator
         )
 
 
@@ -77,32 +79,32 @@ class AuditMeasures:
     decision days, and who is in need, 1 or 0 for each audited student.
     """
 
-    table: MeasureTable
-    others: Sequence[MeasureTable]
+    student_measures: MeasureTable
+    other_measures: Sequence[MeasureTable]
     in_need: FloatArray
     policy: Policy
 
-    def of_students(self) -> Iterator[StudentCounts]:
+    def by_student(self) -> Iterator[StudentCounts]:
         """Every measure, of all audited students: who is in no row of it is not asked about.
 
         Raises:
             ValueError: rows that are not of these students cannot be protected.
         """
-        everybody = self.table.groups.index
-        for rows in (self.table, *self.others):
+        everybody = self.student_measures.groups.index
+        for rows in (self.student_measures, *self.other_measures):
             where = everybody.get_indexer(rows.groups.index)
             for measure in rows.measures:
                 if (where < 0).any():
                     raise ValueError(f"the rows of {measure.check} are not of the audited students")
                 amount, out_of = np.zeros((2, len(everybody)))
-                amount[where], out_of[where] = measure.amount, measure.out_of > 0
+                amount[where], out_of[where] = measure.numerator, measure.denominator > 0
                 compared = tuple(
                     name for name in rows.groups.columns if CHECKS[measure.check].applies_to(name)
                 )
                 yield StudentCounts(
                     measure.check,
                     measure.item,
-                    amount if measure.counts else None,
+                    amount if measure.is_count else None,
                     out_of,
                     compared,
                 )
@@ -123,13 +125,13 @@ class PublicationTables:
         beside: PublicationTables | None = None,
         shown: PublishedAudit | None = None,
     ) -> None:
-        self.rows, self.policy = counted.table, counted.policy
+        self.rows, self.policy = counted.student_measures, counted.policy
         rows, policy = self.rows, self.policy
-        self.published: LinkedTables = beside.published if beside else LinkedTables()
-        self.already = None if shown is None else _Already.of(shown)
+        self.tables: LinkedTables = beside.tables if beside else LinkedTables()
+        self.earlier_publication = None if shown is None else _Already.of(shown)
         self.fewest, self.smallest = policy.fewest_in_need, policy.smallest_cell
         self.codes = {name: pd.Categorical(rows.groups[name]) for name in rows.groups.columns}
-        self.cells = [
+        self.groups = [
             (name, value)
             for name, codes in self.codes.items()
             for value in sorted(codes.categories)
@@ -139,7 +141,7 @@ class PublicationTables:
             for name in self.codes
             if INTERSECTION_SEPARATOR not in name and name not in HIGH_CARDINALITY_ATTRIBUTES
         }
-        self.everybody: TableCell | None = None
+        self.missed_share: TableCell | None = None
         """The share of all in need who are missed; None where that is all of them."""
         self.shares: dict[tuple[FindingKey, bool], TableCell | None] = {}
         """Of the group itself, and of all others."""
@@ -153,75 +155,82 @@ class PublicationTables:
             self._declare(name, values, list(self.codes))
             self.wholes.append((name, values))
         self._show_sizes()
-        asked = list(counted.of_students())
+        asked = list(counted.by_student())
         for one in sorted(asked, key=lambda one: not CHECKS[one.check].all_attributes):
             self._show(one)
         self._nest(asked)
 
     def _show_sizes(self) -> None:
         for name, _ in self.wholes:
-            certain = name == STUDENTS and len(self.rows.groups) >= LARGE_DISTRICT
-            self._size((name,), _SIZES, 2, certain=certain)
-            for attribute, value in self.cells:
+            public = name == STUDENTS and len(self.rows.groups) >= LARGE_DISTRICT
+            self._size((name,), _SIZES, 2, public=public)
+            for attribute, value in self.groups:
                 self._size(
                     (name, attribute, value),
                     f"{_SIZES} by {attribute}",
                     int(attribute in self.plain),
                 )
 
-    def _size(self, name: CountName, table: str, dear: int, *, certain: bool = False) -> None:
+    def _size(self, name: CountName, table: str, cost: int, *, public: bool = False) -> None:
         if (
-            self.already is None
-            or (IN_NEED if name[0] == self.need else STUDENTS, *name[1:]) in self.already.sizes
+            self.earlier_publication is None
+            or (IN_NEED if name[0] == self.need else STUDENTS, *name[1:])
+            in self.earlier_publication.sizes
         ):
-            self.sizes[name] = self.published.rounded(name, table, certain=certain, dear=dear)
+            self.sizes[name] = self.tables.publish_count(name, table, public=public, cost=cost)
             self._keep(self.sizes[name])
 
     def _share(
-        self, part: CountName, whole: CountName, table: str, dear: int, *, already: bool
+        self, part: CountName, whole: CountName, table: str, cost: int, *, already: bool
     ) -> TableCell | None:
         """The share, where it is to be shown or was; nothing is shown now that another audit has
         not.
         """
-        if self.already is not None and not already:
-            self.published.split(part, whole)
+        if self.earlier_publication is not None and not already:
+            self.tables.add_complement(part, whole)
             return None
-        fact = self.published.share(part, whole, table, dear=dear)
+        fact = self.tables.publish_share(part, whole, table, cost=cost)
         self._keep(fact)
         return fact
 
     def _keep(self, fact: TableCell) -> None:
-        if self.already is not None:
-            self.published.shown_before(fact)
+        if self.earlier_publication is not None:
+            self.tables.mark_published(fact)
 
     def _show(self, one: StudentCounts) -> None:
         """Declare what a measure counts, how many it asks about, and the shares that would be shown
         of it: of students enough to be judged.
         """
-        key, base = self._name(one.told), self._name(one.out_of)
+        key, base = self._name(one.published_numerator), self._name(one.denominator)
         for part, whole, values in (
-            (base, self._around(one.out_of), one.out_of),
-            (key, base, one.told),
+            (base, self._around(one.denominator), one.denominator),
+            (key, base, one.published_numerator),
         ):
             if part != whole:
                 for cell in self._declare(part, values, one.attributes):
-                    self.published.within(cell, (whole, *cell[1:]))
+                    self.tables.add_subset(cell, (whole, *cell[1:]))
         if one.check == COMPLEMENT_OF_MISSED and key != base:
-            self.everybody = self._share(
-                (key,), (base,), one.table, 2, already=bool(self.already and self.already.helped)
+            self.missed_share = self._share(
+                (key,),
+                (base,),
+                one.table,
+                2,
+                already=bool(self.earlier_publication and self.earlier_publication.helped),
             )
-        for attribute, value in self.cells:
+        for attribute, value in self.groups:
             if value == NOT_RECORDED or attribute not in one.attributes:
                 continue
             place, both = (one.check, one.item, attribute, value), (value, _rest(value))
             self._number(place, (base, attribute, value))
-            if one.amount is None:
+            if one.numerator is None:
                 continue
             told = key != base and all(
                 self._enough((key, attribute, group), (base, attribute, group)) for group in both
             )
             for group, own in zip(both, (True, False), strict=True):
-                already = bool(self.already and (place, own) in self.already.shares)
+                already = bool(
+                    self.earlier_publication and (place, own) in self.earlier_publication.shares
+                )
                 self.shares[place, own] = (
                     self._share(
                         (key, attribute, group),
@@ -241,11 +250,11 @@ class PublicationTables:
         """
         if name in self.sizes:
             self.numbers[place] = self.sizes[name]
-        elif self.published.true[name] < self.fewest or place[2] not in self.plain:
+        elif self.tables.true_counts[name] < self.fewest or place[2] not in self.plain:
             return
-        elif self.already is None or place in self.already.numbers:
-            self.numbers[place] = self.published.rounded(
-                name, f"{place[0]} {place[1]} numbers by {place[2]}", dear=-1
+        elif self.earlier_publication is None or place in self.earlier_publication.numbers:
+            self.numbers[place] = self.tables.publish_count(
+                name, f"{place[0]} {place[1]} numbers by {place[2]}", cost=-1
             )
             self._keep(self.numbers[place])
 
@@ -253,7 +262,7 @@ class PublicationTables:
         """Whether a share may be shown at all. Where that of a group may not, nor is that of all
         others: what all have less that would give the group's away.
         """
-        true = self.published.true
+        true = self.tables.true_counts
         size = true.get(whole, 0)
         return size >= self.fewest and min(true[part], size - true[part]) >= self.smallest
 
@@ -267,15 +276,19 @@ class PublicationTables:
         """
         counts = dict(self.wholes)
         for one in asked:
-            for values in (one.out_of, one.told, *(() if one.amount is None else (one.amount,))):
+            for values in (
+                one.denominator,
+                one.published_numerator,
+                *(() if one.numerator is None else (one.numerator,)),
+            ):
                 counts.setdefault(self._name(values), values)
         for one in asked:
             if any(
-                (one.rest <= other).all() and not (one.out_of <= other).all()
+                (one.complement <= other).all() and not (one.denominator <= other).all()
                 for other in counts.values()
             ):
-                self._declare(self._name(one.rest), one.rest, one.attributes)
-                counts.setdefault(self._name(one.rest), one.rest)
+                self._declare(self._name(one.complement), one.complement, one.attributes)
+                counts.setdefault(self._name(one.complement), one.complement)
         inside = {
             (inner, outer)
             for inner, outer in permutations(counts, 2)
@@ -286,21 +299,26 @@ class PublicationTables:
                 (inner, between) in inside and (between, outer) in inside for between in counts
             ):
                 for cell in self._cells_of(inner, outer):
-                    self.published.within((inner, *cell), (outer, *cell))
+                    self.tables.add_subset((inner, *cell), (outer, *cell))
         for one in asked:
             part, whole, rest = (
-                self._name(values) for values in (one.told, one.out_of, one.out_of - one.told)
+                self._name(values)
+                for values in (
+                    one.published_numerator,
+                    one.denominator,
+                    one.denominator - one.published_numerator,
+                )
             )
             if rest in counts and len({part, whole, rest}) == 3:
                 for cell in self._cells_of(part, whole, rest):
-                    self.published.total((whole, *cell), [(part, *cell), (rest, *cell)])
+                    self.tables.add_total((whole, *cell), [(part, *cell), (rest, *cell)])
 
     def _cells_of(self, *names: str) -> list[CountName]:
         """The cells that are declared of all these counts."""
         cells = (
             {
                 known[1:]
-                for known in self.published.true
+                for known in self.tables.true_counts
                 if known[0] == name and "but not" not in known
             }
             for name in names
@@ -323,14 +341,15 @@ class PublicationTables:
         """Counts of one kind: in all, by each value of these attributes, and how they add up. Those
         that must lie within others are returned.
         """
-        add = self.published
-        found: list[CountName] = [] if (name,) in add.true else [(name,)]
-        add.count((name,), int(values.sum()))
+        add = self.tables
+        found: list[CountName] = [] if (name,) in add.true_counts else [(name,)]
+        add.add_count((name,), int(values.sum()))
         new = [
             attribute
             for attribute in attributes
             if not any(
-                (name, attribute, value) in add.true for value in self.codes[attribute].categories
+                (name, attribute, value) in add.true_counts
+                for value in self.codes[attribute].categories
             )
         ]
         for attribute in new:
@@ -340,8 +359,8 @@ class PublicationTables:
                 str(value): int(count) for value, count in zip(codes.categories, sums, strict=True)
             }
             for value, count in cells.items():
-                add.count((name, attribute, value), count)
-            add.total((name,), [(name, attribute, value) for value in cells])
+                add.add_count((name, attribute, value), count)
+            add.add_total((name,), [(name, attribute, value) for value in cells])
             found += [(name, attribute, value) for value in cells]
             self._recorded(name, attribute, cells)
         for attribute in new:
@@ -355,18 +374,18 @@ class PublicationTables:
         if len(known) < 2:
             return
         whole = (name, attribute, _RECORDED)
-        self.published.count(whole, sum(cells[value] for value in known))
-        self.published.total(whole, [(name, attribute, value) for value in known])
+        self.tables.add_count(whole, sum(cells[value] for value in known))
+        self.tables.add_total(whole, [(name, attribute, value) for value in known])
         for value in known:
             rest = (name, attribute, _rest(value))
-            self.published.count(rest, self.published.true[whole] - cells[value])
-            self.published.total(whole, [(name, attribute, value), rest])
+            self.tables.add_count(rest, self.tables.true_counts[whole] - cells[value])
+            self.tables.add_total(whole, [(name, attribute, value), rest])
 
     def _cross(self, name: str, attribute: str) -> None:
         """Two groups at once add up to each of both, with those of whom the other is not on
         record.
         """
-        true = self.published.true
+        true = self.tables.true_counts
         crossed = self.rows.groups[attribute]
         for place, one in enumerate(attribute.split(INTERSECTION_SEPARATOR)):
             half_known = set(self.rows.groups.loc[crossed == NOT_RECORDED, one])
@@ -380,11 +399,11 @@ class PublicationTables:
                 ]
                 if value in half_known:
                     half = (name, attribute, f"{one} {value}, the other not on record")
-                    self.published.count(
+                    self.tables.add_count(
                         half, true[name, one, value] - sum(true[part] for part in parts)
                     )
                     parts.append(half)
-                self.published.total((name, one, value), parts)
+                self.tables.add_total((name, one, value), parts)
 
 
 @dataclass(frozen=True)

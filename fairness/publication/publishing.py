@@ -1,11 +1,10 @@
-"""From exact figures to what may be shown of them: rounded, and without any from which a small
-number would follow.
+"""From exact figures to what may be published of them: rounded, and giving no small number away.
 
-Numbers of students are rounded to ten and shares to whole percents. What must be withheld is found
-by trying to get at the small numbers as an attacker would, by linear programming over everything
-that is shown (`disclosure_control`). The verdicts are those of the exact figures. Gaps of plain
-shares are worked out from the rounded shares, and errors from rounded numbers, so that they tell
-nothing beyond these.
+Numbers of students are rounded to ten and shares to whole percents. What must be suppressed is
+found by trying to get at the small numbers as an attacker would, by linear programming over
+everything that is published (`records.suppression.cell_suppression`). The verdicts are those of the
+exact figures. Gaps of plain shares are worked out from the rounded shares, and errors from rounded
+numbers, so that they disclose nothing beyond these.
 """
 
 from __future__ import annotations
@@ -26,136 +25,153 @@ from fairness.publication.counts import (
     FindingKey,
     PublicationTables,
 )
-from records.suppression.cell_suppression import TableCell, suppressed_cells
+from records.suppression.cell_suppression import CountName, TableCell, suppressed_cells
 from records.suppression.rounding import round_count, round_share
 
 
 def publish(
     judged: Sequence[ComparisonVerdict],
     counted: AuditMeasures,
-    before: Sequence[tuple[AuditMeasures, PublishedAudit]] = (),
+    earlier: Sequence[tuple[AuditMeasures, PublishedAudit]] = (),
 ) -> PublishedAudit:
-    """What may be shown of judged figures.
+    """What may be published of an audit's verdicts and figures.
 
     Args:
-        before: what other audits of the same students counted, and what was shown of it. It is
-            withheld no more, and nothing is shown from which, together with it, a small number
-            would follow.
+        earlier: what other audits of the same students counted, and what was published of it. It
+            is suppressed no more, and nothing is published from which, together with it, a small
+            number would follow.
     """
-    policy, whole = counted.policy, PublicationTables(counted)
-    for earlier, known in before:
-        PublicationTables(earlier, whole, known)
-    shown = whole.published.facts - suppressed_cells(whole.published, policy.smallest_cell)
-    findings = [_finding(one, whole, shown, policy) for one in judged]
-    unknown = [
-        _unknown(name, policy)
+    policy, tables = counted.policy, PublicationTables(counted)
+    for earlier_counted, published_audit in earlier:
+        PublicationTables(earlier_counted, tables, published_audit)
+    published = tables.tables.cells - suppressed_cells(tables.tables, policy.smallest_cell)
+    unrecorded = [
+        _nothing_recorded(name, policy)
         for name in policy.groups
-        if (whole.rows.groups[name] == NOT_RECORDED).all()
+        if (tables.rows.groups[name] == NOT_RECORDED).all()
     ]
-    groups = []
-    for attribute, value in whole.cells:
-        sizes = [
-            whole.published.true[name] if whole.sizes.get(name) in shown else None
-            for name in ((STUDENTS, attribute, value), (IN_NEED, attribute, value))
-        ]
-        groups.append(
+    findings = [_finding(verdict, tables, published, policy) for verdict in judged]
+    return PublishedAudit(
+        _published_size((STUDENTS,), tables, published),
+        _published_size((IN_NEED,), tables, published),
+        _published_help(tables, published),
+        tuple(
             Group(
-                attribute, value, *(None if size is None else round_count(size) for size in sizes)
+                attribute,
+                value,
+                _published_size((STUDENTS, attribute, value), tables, published),
+                _published_size((IN_NEED, attribute, value), tables, published),
             )
-        )
-    need = whole.published.true[IN_NEED,]
-    total, in_all = (
-        round_count(whole.published.true[name,]) if whole.sizes.get((name,)) in shown else None
-        for name in (STUDENTS, IN_NEED)
+            for attribute, value in tables.groups
+        ),
+        (*unrecorded, *findings),
     )
-    helped = whole.everybody
-    missed = (
-        round_share(whole.published.true[helped.names[0]] / need)
-        if helped is not None and helped in shown
-        else None
-    )
-    share = None if missed is None else round_share(1 - missed)
-    return PublishedAudit(total, in_all, share, tuple(groups), (*unknown, *findings))
+
+
+def _published_size(
+    name: CountName, tables: PublicationTables, published: set[TableCell]
+) -> int | None:
+    """How many students are of a group or in need, rounded; None where that is suppressed."""
+    is_published = tables.sizes.get(name) in published
+    return round_count(tables.tables.true_counts[name]) if is_published else None
+
+
+def _published_help(tables: PublicationTables, published: set[TableCell]) -> float | None:
+    """The share of all in need with a support or a suggestion; None where that is suppressed."""
+    missed = tables.missed_share
+    if missed is None or missed not in published:
+        return None
+    counts = tables.tables.true_counts
+    return round_share(1 - round_share(counts[missed.names[0]] / counts[IN_NEED,]))
 
 
 def _finding(
-    one: ComparisonVerdict, whole: PublicationTables, shown: set[TableCell], policy: Policy
+    judged: ComparisonVerdict,
+    tables: PublicationTables,
+    published: set[TableCell],
+    policy: Policy,
 ) -> Finding:
-    figure = one.figure
-    number = whole.numbers.get((figure.check, figure.item, figure.attribute, figure.value))
-    n = round_count(whole.published.true[number.names[0]]) if number and number in shown else None
+    figure, verdict = judged.comparison, judged.verdict
+    number = tables.numbers.get((figure.check, figure.item, figure.attribute, figure.value))
+    n = None
+    if number is not None and number in published:
+        n = round_count(tables.tables.true_counts[number.names[0]])
     counts = policy.counts(figure.check, figure.attribute)
-    does = consequence(one.verdict, policy.checks[figure.check], counts)
+    does = consequence(verdict, policy.checks[figure.check], counts)
     if (
         does is Consequence.ASKS
-        and one.verdict is Verdict.CANNOT_TELL
+        and verdict is Verdict.CANNOT_TELL
         and INTERSECTION_SEPARATOR in figure.attribute
     ):
         does = Consequence.SHOWS
-    why = "" if one.enough else TOO_FEW
     return Finding(
         figure.check,
         figure.item,
         figure.attribute,
         figure.value,
-        one.verdict,
+        verdict,
         does,
         counts,
         n,
-        why=why,
-        **_figures(one, whole.shares, shown, policy),
+        why="" if judged.sufficient_data else TOO_FEW,
+        **_published_figures(judged, tables.shares, published, policy),
     )
 
 
-def _figures(
-    one: ComparisonVerdict,
-    facts: Mapping[tuple[FindingKey, bool], TableCell | None],
-    shown: set[TableCell],
+def _published_figures(
+    judged: ComparisonVerdict,
+    shares: Mapping[tuple[FindingKey, bool], TableCell | None],
+    published: set[TableCell],
     policy: Policy,
 ) -> dict[str, float | None]:
     """The group's rate, that of all others, the gap and its interval, as far as they may be
-    shown.
+    published.
     """
-    figure = one.figure
-    place = figure.check, figure.item, figure.attribute, figure.value
-    own, rest = (
-        rows >= policy.fewest_in_need and told >= policy.smallest_cell
-        for rows, told in ((figure.rows, figure.told), (figure.others, figure.others_told))
+    figure, check = judged.comparison, CHECKS[judged.comparison.check]
+    own, rest, is_share = _publishable_rates(figure, shares, published, policy)
+    digits = 1 if check.unit == "points" else 2
+    rate, others_rate = (
+        _rounded_rate(figure.check, exact, digits) if publishable and math.isfinite(exact) else None
+        for publishable, exact in ((own, figure.rate), (rest, figure.others_rate))
     )
-    plain = (place, True) in facts
-    if plain:
-        own, rest = facts[place, True] in shown, facts[place, False] in shown
-    digits = 1 if CHECKS[figure.check].unit == "points" else 2
-    rate = (
-        _shown_rate(figure.check, figure.rate, digits)
-        if own and math.isfinite(figure.rate)
-        else None
-    )
-    others_rate = None
-    if rest and math.isfinite(figure.others_rate):
-        others_rate = _shown_rate(figure.check, figure.others_rate, digits)
-    found = {"rate": rate, "others_rate": others_rate, "gap": None, "lower": None, "upper": None}
-    if not one.enough or rate is None or (others_rate is None and figure.contrast != "mean"):
-        return found
-    gap = (
-        _rounded_gap(figure, rate, others_rate)
-        if plain and not CHECKS[figure.check].stratified
-        else figure.gap
-    )
-    ends = dict(zip(("lower", "upper"), figure.interval(policy.confidence), strict=True))
-    moved = {
-        name: end * gap / figure.gap
-        if figure.contrast == "ratio" and figure.gap
-        else end + gap - figure.gap
-        for name, end in ends.items()
-    }
-    return found | {
+    figures = {"rate": rate, "others_rate": others_rate, "gap": None, "lower": None, "upper": None}
+    comparable = others_rate is not None or figure.contrast == "mean"
+    if not judged.sufficient_data or rate is None or not comparable:
+        return figures
+    gap = figure.gap
+    if is_share and not check.stratified:
+        gap = _rounded_gap(figure, rate, others_rate)
+    lower, upper = (_moved(end, gap, figure) for end in figure.interval(policy.confidence))
+    return figures | {
         name: round(value, digits) + 0.0 if math.isfinite(value) else None
-        for name, value in {"gap": gap, **moved}.items()
+        for name, value in {"gap": gap, "lower": lower, "upper": upper}.items()
     }
 
 
-def _shown_rate(check: str, rate: float, digits: int) -> float:
+def _publishable_rates(
+    figure: GroupComparison,
+    shares: Mapping[tuple[FindingKey, bool], TableCell | None],
+    published: set[TableCell],
+    policy: Policy,
+) -> tuple[bool, bool, bool]:
+    """Whether the group's rate may be published, that of all others, and whether they are cells of
+    the linked tables; of what is no cell, such as a mean, the number of students decides.
+    """
+    key = figure.check, figure.item, figure.attribute, figure.value
+    if (key, True) in shares:
+        return shares[key, True] in published, shares[key, False] in published, True
+    own, rest = (
+        rows >= policy.fewest_in_need and smallest >= policy.smallest_cell
+        for rows, smallest in (
+            (figure.rows, figure.smallest_cell),
+            (figure.others_size, figure.others_smallest_cell),
+        )
+    )
+    return own, rest, False
+
+
+def _rounded_rate(check: str, rate: float, digits: int) -> float:
+    """A rate as it is published; one that complements another is worked out from that one."""
     return (
         round_share(1 - round_share(1 - rate))
         if check == COMPLEMENT_OF_MISSED
@@ -163,29 +179,36 @@ def _shown_rate(check: str, rate: float, digits: int) -> float:
     )
 
 
-def _rounded_gap(figure: GroupComparison, rate: float | None, others_rate: float | None) -> float:
-    """The gap of the shares as they are shown."""
-    if rate is None or others_rate is None or not others_rate or not rate:
+def _rounded_gap(figure: GroupComparison, rate: float, others_rate: float | None) -> float:
+    """The gap of the shares as they are published."""
+    if not others_rate or not rate:
         return figure.gap
     return rate / others_rate if figure.contrast == "ratio" else rate - others_rate
 
 
-def _unknown(name: str, policy: Policy) -> Finding:
-    """That nothing is on record by which a group could be told."""
-    does = consequence(Verdict.CANNOT_TELL, policy.checks["missed"], policy.counts("missed", name))
+def _moved(end: float, gap: float, figure: GroupComparison) -> float:
+    """An end of the exact gap's interval, moved with the gap to where that is published."""
+    if figure.contrast == "ratio" and figure.gap:
+        return end * gap / figure.gap
+    return end + gap - figure.gap
+
+
+def _nothing_recorded(name: str, policy: Policy) -> Finding:
+    """The finding of an attribute that is recorded for no student."""
+    counts = policy.counts("missed", name)
     return Finding(
-        "missed",
-        "",
-        name,
-        NOT_RECORDED,
-        Verdict.CANNOT_TELL,
-        does,
-        policy.counts("missed", name),
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        NOTHING_RECORDED,
+        check="missed",
+        item="",
+        attribute=name,
+        value=NOT_RECORDED,
+        verdict=Verdict.CANNOT_TELL,
+        does=consequence(Verdict.CANNOT_TELL, policy.checks["missed"], counts),
+        counts=counts,
+        n=None,
+        rate=None,
+        others_rate=None,
+        gap=None,
+        lower=None,
+        upper=None,
+        why=NOTHING_RECORDED,
     )

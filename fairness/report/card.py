@@ -10,6 +10,7 @@ from fairness.audit.audit import Audit
 from fairness.gate.gate import Verdict
 from fairness.report.views import ReviewQuestion, grid, review_questions
 from fairness.report.wording import VERDICT_LABELS, VERDICT_SUMMARIES
+from records.suppression.small_numbers import SmallNumbers
 from records.system.files import write_atomic
 from training.registry.model_card import card_text
 from training.registry.registry import ModelVersion
@@ -23,13 +24,14 @@ _SIGNS = {
 }
 
 
-def write_card(found: ModelVersion, audit: Audit) -> None:
+def write_card(model: ModelVersion, audit: Audit) -> None:
     """Write the version's card anew, with its newest audit; a version that was registered without a
     card gets none.
     """
-    facts = found.artifact(FACTS)
+    facts = model.artifact(FACTS)
     if facts is not None:
-        write_atomic(found.artifacts / CARD, card_text(facts) + "\n" + audit_section(audit))
+        text = card_text(facts, SmallNumbers(audit.policy["smallest_cell"]))
+        write_atomic(model.artifacts / CARD, text + "\n" + audit_section(audit))
 
 
 def audit_section(audit: Audit) -> str:
@@ -50,17 +52,17 @@ def audit_section(audit: Audit) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _asked(title: str, asked: Sequence[ReviewQuestion]) -> list[str]:
-    if not asked:
+def _asked(title: str, questions: Sequence[ReviewQuestion]) -> list[str]:
+    if not questions:
         return []
-    lines = [f"- {one.title}: {said}" for one in asked for said in one.sentences]
+    lines = [f"- {one.title}: {said}" for one in questions for said in one.sentences]
     return [f"### {title}", "\n".join(lines)]
 
 
 def _glance(audit: Audit) -> str:
-    found = grid(audit)
-    rows = [("Check", *found.columns), ("---",) * (1 + len(found.columns))]
-    for title, _, cells in found.rows:
+    glance = grid(audit)
+    rows = [("Check", *glance.columns), ("---",) * (1 + len(glance.columns))]
+    for title, _, cells in glance.rows:
         said = [
             (
                 _SIGNS[cell.verdict]

@@ -48,7 +48,7 @@ def dot_plot(audit: Audit, narrow: bool = False) -> str:
         for one in audit.findings
         if one.check in _DRAWN
         and one.gap is not None
-        and not one.crossed
+        and not one.is_intersection
         and one.attribute not in _NOT_DRAWN
     ]
     data = alt.InlineData(

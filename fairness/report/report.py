@@ -109,13 +109,13 @@ def report_pdf(audit: Audit, charts: Charts, signatures: Sequence[Signature]) ->
         asdict(replace(one, tables=tuple(table for table in one.tables if table.counts)))
         for one in seen["details"]
     ]
-    told = {
+    sections = {
         name: [asdict(one) for one in seen[name]]
         for name in ("stopping", "asking", "heats", "traces")
     }
     return render_pdf(
         _TEMPLATES / "report.typ",
-        told
+        sections
         | {
             "title": _title(audit),
             "made": _made(audit),
@@ -166,11 +166,11 @@ def audits_of_version(home: Path, version: int) -> list[Audit]:
     Raises:
         AuditError: a file is there and is not an audit as it was written.
     """
-    found = []
+    audits = []
     for file in sorted(_versions(home, version).glob(f"*/{_JSON}")):
         with suppress(AuditOutdated):
-            found.append(_read(file))
-    return sorted(found, key=lambda audit: audit.at, reverse=True)
+            audits.append(_read(file))
+    return sorted(audits, key=lambda audit: audit.at, reverse=True)
 
 
 def audits_of_snapshot(home: Path, snapshot_id: str, as_of: date) -> list[Audit]:
@@ -253,15 +253,15 @@ def _versions(home: Path, version: int) -> Path:
 
 
 def _pages() -> jinja2.Environment:
-    found = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
         lstrip_blocks=True,
     )
-    found.filters |= {"capital": words.capital, "code": _code}
-    return found
+    environment.filters |= {"capital": words.capital, "code": _code}
+    return environment
 
 
 def _code(text: str) -> Markup:
@@ -362,9 +362,11 @@ def _facts(audit: Audit) -> list[tuple[str, str]]:
 
 def _reported(audit: Audit) -> list[tuple[str, str]]:
     """What the policy only shows, with its reason."""
-    found = []
+    reported = []
     for name, why in sorted(audit.policy["reported"].items()):
         check, _, attribute = name.rpartition(":")
         label = words.attribute_label(attribute)
-        found.append((f"{words.check_label(check)}, by {label.lower()}" if check else label, why))
-    return found
+        reported.append(
+            (f"{words.check_label(check)}, by {label.lower()}" if check else label, why)
+        )
+    return reported

@@ -247,7 +247,7 @@ def _question(check: str, findings: Sequence[Finding]) -> ReviewQuestion:
     """
     items = dict.fromkeys(one.item for one in findings)
     alone = next(iter(items)) if len(items) == 1 else ""
-    in_order = sorted(findings, key=lambda one: one.crossed)
+    in_order = sorted(findings, key=lambda one: one.is_intersection)
     said = [
         f"{capital(item_label(item))}. {one}" if item != alone else one
         for item in items
@@ -312,7 +312,7 @@ def _notes(findings: Sequence[Finding]) -> Iterator[str]:
 
 def heat_tables(audit: Audit, check: str = "missed") -> Iterator[HeatTable]:
     """Each intersection of two groups as a table of colours."""
-    for attribute in dict.fromkeys(one.attribute for one in audit.findings if one.crossed):
+    for attribute in dict.fromkeys(one.attribute for one in audit.findings if one.is_intersection):
         one, two = attribute.split(INTERSECTION_SEPARATOR)
         found = {
             one.value: one

@@ -1,14 +1,15 @@
-"""Tables of counts of students in which no small count follows from all that is shown, proved by
-linear programming.
+"""Tables of counts of students from which no small count follows, proved by linear programming.
+
+`LinkedTables` holds what would be published, `suppressed_cells` says which cells of it must be
+suppressed; it refuses tables that do not add up. Three limits: everything that is ever published of
+the same students must be declared together, with `mark_published` for what was published already;
+an attacker who guesses that a cell is suppressed for its own small count, not to protect another,
+knows more than is assumed here; and one who calculates in whole students, not in fractions, may
+find a count a student or two less open.
 
 Source: NCES 2011-603, Statistical Methods for Protecting Personally Identifiable Information in
 Aggregate Reporting, and for the attacker's two programs per cell Fischetti & Salazar (2001),
-Management Science 47(7). `LinkedTables` holds what would be shown, `suppressed_cells` says which of
-it must be withheld; it refuses tables that do not add up. Three limits: all that is ever shown of
-the same students must be declared together, as far as it was shown already by `shown_before`; an
-attacker who guesses that a fact is withheld for its own count under ten, not for the sake of
-another, knows more than is assumed here; and one who reckons in whole students, not in fractions,
-may find a count a student or two less open.
+Management Science 47(7).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ of 30 measures."""
 
 
 class CellKind(StrEnum):
-    """How a fact is shown: a count rounded to ten, or a share in hundredths."""
+    """How a cell is published: a count rounded to ten, or a share in hundredths."""
 
     ROUNDED = "rounded"
     SHARE = "share"
@@ -46,7 +47,7 @@ class CellKind(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class TableCell:
-    """One figure that a table would show: of one count, or of a part and its whole."""
+    """One figure that a table would publish: of one count, or of a part and its whole."""
 
     table: str
     kind: CellKind
@@ -54,35 +55,34 @@ class TableCell:
 
 
 class LinkedTables:
-    """Counts of students, how they add up, and the facts that would be shown of them.
+    """Counts of students, how they add up, and the cells that would be published of them.
 
     Whoever reads the tables knows the names, how they add up and the rules of rounding, but no
     count.
     """
 
     def __init__(self) -> None:
-        self.true: dict[CountName, int] = {}
+        self.true_counts: dict[CountName, int] = {}
         self.totals: set[tuple[CountName, tuple[CountName, ...]]] = set()
-        self.inside: set[tuple[CountName, CountName]] = set()
-        self.facts: set[TableCell] = set()
-        self.certain: set[TableCell] = set()
-        self.before: set[TableCell] = set()
-        self.dear: dict[TableCell, int] = {}
+        self.subsets: set[tuple[CountName, CountName]] = set()
+        self.cells: set[TableCell] = set()
+        self.public: set[TableCell] = set()
+        self.already_published: set[TableCell] = set()
+        self.cost: dict[TableCell, int] = {}
 
-    def count(self, name: CountName, true: int) -> None:
-        """Declare a count. Its true value decides what is shown; no bound of `ranges` comes from it
-        otherwise.
+    def add_count(self, name: CountName, true: int) -> None:
+        """Declare a count. Its true value decides what is published, and nothing else.
 
         Raises:
             ValueError: below zero, or declared before with another value.
         """
-        if true < 0 or self.true.get(name, true) != true:
+        if true < 0 or self.true_counts.get(name, true) != true:
             raise ValueError(
-                f"the count {name} cannot be {true}; declared before: {self.true.get(name)}"
+                f"the count {name} cannot be {true}; declared before: {self.true_counts.get(name)}"
             )
-        self.true[name] = true
+        self.true_counts[name] = true
 
-    def total(self, whole: CountName, parts: Sequence[CountName]) -> None:
+    def add_total(self, whole: CountName, parts: Sequence[CountName]) -> None:
         """Declare that the parts add up to the whole, as every reader knows.
 
         Raises:
@@ -92,144 +92,166 @@ class LinkedTables:
             raise ValueError(f"the parts of {whole} are not different counts: {sorted(parts)}")
         found = sum(self._known(part) for part in parts)
         if found != self._known(whole):
-            raise ValueError(f"the parts of {whole} add up to {found}, not to {self.true[whole]}")
+            raise ValueError(
+                f"the parts of {whole} add up to {found}, not to {self.true_counts[whole]}"
+            )
         self.totals.add((whole, tuple(sorted(parts))))
 
-    def within(self, part: CountName, whole: CountName) -> None:
+    def add_subset(self, part: CountName, whole: CountName) -> None:
         """Declare that the part is counted in the whole, as every reader knows.
 
         Raises:
             ValueError: the part is greater, or one is not declared.
         """
         if self._known(part) > self._known(whole):
-            raise ValueError(f"{part} is {self.true[part]}, more than {whole}, {self.true[whole]}")
-        self.inside.add((part, whole))
+            raise ValueError(
+                f"{part} is {self.true_counts[part]}, more than {whole}, {self.true_counts[whole]}"
+            )
+        self.subsets.add((part, whole))
 
-    def rounded(
-        self, name: CountName, table: str, *, certain: bool = False, dear: int = 0
+    def publish_count(
+        self, name: CountName, table: str, *, public: bool = False, cost: int = 0
     ) -> TableCell:
-        """A fact that the table would show: the count rounded to ten, halves up.
+        """Add the cell of a count, which is published rounded to ten, halves up.
 
         Args:
-            certain: it is shown whatever follows from it, as the size of the whole district is
+            public: it is published whatever follows from it, as the size of the whole district is
                 known to everybody.
-            dear: of facts that tie a count the least dear is withheld first; those below 0
+            cost: of the cells that bind a count the cheapest is suppressed first; those below 0
                 together.
         """
         self._known(name)
-        fact = self._shown(TableCell(table, CellKind.ROUNDED, (name,)), dear)
-        self.certain |= {fact} if certain else set()
-        return fact
+        cell = self._shown(TableCell(table, CellKind.ROUNDED, (name,)), cost)
+        self.public |= {cell} if public else set()
+        return cell
 
-    def share(self, part: CountName, whole: CountName, table: str, *, dear: int = 0) -> TableCell:
-        """A fact that the table would show: part of whole in hundredths. Declares that both parts
+    def publish_share(
+        self, part: CountName, whole: CountName, table: str, *, cost: int = 0
+    ) -> TableCell:
+        """Add the cell of a share, part of whole in hundredths, and declare that both parts
         make up the whole.
         """
-        self.split(part, whole)
-        return self._shown(TableCell(table, CellKind.SHARE, (part, whole)), dear)
+        self.add_complement(part, whole)
+        return self._shown(TableCell(table, CellKind.SHARE, (part, whole)), cost)
 
-    def split(self, part: CountName, whole: CountName) -> None:
+    def add_complement(self, part: CountName, whole: CountName) -> None:
         """Declare the part within the whole, and the others of the whole as a count, by the name
         `complement(part, whole)`.
 
         Raises:
             ValueError: the part is greater, or one is not declared.
         """
-        self.within(part, whole)
-        self.count(complement(part, whole), self.true[whole] - self.true[part])
+        self.add_subset(part, whole)
+        self.add_count(complement(part, whole), self.true_counts[whole] - self.true_counts[part])
 
-    def shown_before(self, fact: TableCell) -> None:
-        """Declare that a fact was shown already: it can be withheld no more."""
-        self.certain.add(fact)
-        self.before.add(fact)
+    def mark_published(self, cell: TableCell) -> None:
+        """Declare that a cell was published already: it can be suppressed no more."""
+        self.public.add(cell)
+        self.already_published.add(cell)
 
-    def small(self, smallest: int) -> set[TableCell]:
-        """The facts that would show a count below `smallest`, or a share with as few in it or left
+    def primary_suppressions(self, smallest: int) -> set[TableCell]:
+        """The cells that would show a count below `smallest`, or a share with as few in it or left
         out of it.
         """
         return {
-            fact
-            for fact in self.facts - self.certain
-            if min(self.true[name] for name in self._told(fact)) < smallest
+            cell
+            for cell in self.cells - self.public
+            if min(self.true_counts[name] for name in self._told(cell)) < smallest
         }
 
-    def ranges(
-        self, names: Iterable[CountName], withheld: Collection[TableCell]
+    def feasibility_intervals(
+        self, names: Iterable[CountName], suppressed: Collection[TableCell]
     ) -> dict[CountName, tuple[float, float]]:
-        """The least and the greatest that each count may be, for all a reader knows of the facts
-        not withheld.
+        """The least and the greatest that each count may be, for all a reader knows of the cells
+        not suppressed.
 
         Two linear programs a name; students may come in fractions, so whole students leave a little
         less open.
         """
-        attacker = _Attacker(_Subtables.of(self), withheld)
+        attacker = _Attacker(_Subtables.of(self), suppressed)
         places = {name: attacker.place[name] for name in names}
         return {
             name: (attacker.furthest(at, -1)[0], attacker.furthest(at, 1)[0])
             for name, at in places.items()
         }
 
-    def _told(self, fact: TableCell) -> tuple[CountName, ...]:
+    def _told(self, cell: TableCell) -> tuple[CountName, ...]:
         return (
-            fact.names
-            if fact.kind is CellKind.ROUNDED
-            else (fact.names[0], complement(*fact.names))
+            cell.names
+            if cell.kind is CellKind.ROUNDED
+            else (cell.names[0], complement(*cell.names))
         )
 
     def _known(self, name: CountName) -> int:
-        if name not in self.true:
+        if name not in self.true_counts:
             raise ValueError(
-                f"the count {name} is not declared; call count() with its true value first"
+                f"the count {name} is not declared; call add_count() with its true value first"
             )
-        return self.true[name]
+        return self.true_counts[name]
 
-    def _shown(self, fact: TableCell, dear: int) -> TableCell:
-        self.facts.add(fact)
-        self.dear[fact] = max(dear, self.dear.get(fact, dear))
-        return fact
+    def _shown(self, cell: TableCell, cost: int) -> TableCell:
+        self.cells.add(cell)
+        self.cost[cell] = max(cost, self.cost.get(cell, cost))
+        return cell
 
 
 def suppressed_cells(published: LinkedTables, smallest: int = 10) -> set[TableCell]:
-    """The facts to withhold so that every count below `smallest` stays open by `smallest` whole
-    students or more.
+    """The cells to suppress so that every count below `smallest` stays open.
 
-    Withheld are the facts that are small themselves (`LinkedTables.small`), then, while what is
-    shown ties some small count down, the least dear fact among those that tie it, of its own table
-    where there is one. First each family of counts that add up is settled with only the families it
-    is counted in, which is quick; then all together, which is the proof. The same tables give the
-    same answer in whatever order they were declared.
+    A count is open where at least `smallest` whole numbers of students fit everything that is
+    published. Suppressed are the cells that are small themselves (primary suppression), then, while
+    the published cells bind some small count, the cheapest of those that bind it, one of its own
+    table where there is one (complementary suppression). Each family of counts that add up is
+    settled first with only the families it is counted in, which is quick; then all together, which
+    is the proof. The same tables give the same answer in whatever order they were declared.
 
-    A count that is tied by what was shown before cannot be opened any more; nothing is withheld for
-    its sake.
+    A count that is bound by what was published before cannot be opened any more; nothing is
+    suppressed for its sake.
 
     Raises:
-        ValueError: a small count would follow with nothing shown but what is certain.
+        ValueError: a small count would follow with nothing published but the public cells.
+
+    Examples:
+        Of 30 students 4 are in group "a": its cell is small. The whole less the other group would
+        leave fewer than ten numbers that it can be, so the other cell is suppressed with it.
+
+        >>> tables = LinkedTables()
+        >>> for name, students in {"all": 30, "a": 4, "b": 26}.items():
+        ...     tables.add_count((name,), students)
+        >>> tables.add_total(("all",), [("a",), ("b",)])
+        >>> cells = [tables.publish_count((name,), "groups") for name in ("a", "b")]
+        >>> _ = tables.publish_count(("all",), "size of the school", public=True)
+        >>> sorted(cell.names[0][0] for cell in suppressed_cells(tables))
+        ['a', 'b']
     """
-    withheld = published.small(smallest)
+    suppressed = published.primary_suppressions(smallest)
     everything = _Subtables.of(published)
     for tables, counts in [*everything.families(), (everything, everything.names)]:
-        small = {name for name in counts if published.true[name] < smallest}
-        withheld |= _complementary_suppression(
-            tables, _AuditedRanges(tables, small, smallest), withheld
-        )
-    return withheld
+        small = {name for name in counts if published.true_counts[name] < smallest}
+        ranges = _AuditedRanges(tables, small, smallest)
+        suppressed |= _complementary_suppression(tables, ranges, suppressed)
+    return suppressed
 
 
 def suppressed_parts(counts: Mapping[str, int], smallest: int = 10) -> set[str]:
-    """Which parts of one whole must not be shown, where the whole and its parts are shown rounded
-    to ten.
+    """Which parts of one whole to suppress, where the whole and its parts are published rounded.
+
+    >>> sorted(suppressed_parts({"few": 4, "many": 26}))
+    ['few', 'many']
+    >>> suppressed_parts({"few": 4, "some": 16, "many": 40})  # rounding leaves enough open
+    {'few'}
     """
     if not counts:
         return set()
     table = LinkedTables()
-    table.count(("whole",), sum(counts.values()))
+    table.add_count(("whole",), sum(counts.values()))
     for name, count in counts.items():
-        table.count(("part", name), count)
-    table.total(("whole",), [("part", name) for name in counts])
-    facts = {table.rounded(("part", name), "parts"): name for name in counts}
-    table.rounded(("whole",), "whole")
-    withheld = suppressed_cells(table, smallest)
-    return {name for fact, name in facts.items() if fact in withheld}
+        table.add_count(("part", name), count)
+    table.add_total(("whole",), [("part", name) for name in counts])
+    cells = {table.publish_count(("part", name), "parts"): name for name in counts}
+    table.publish_count(("whole",), "whole")
+    suppressed = suppressed_cells(table, smallest)
+    return {name for cell, name in cells.items() if cell in suppressed}
 
 
 def complement(part: CountName, whole: CountName) -> CountName:
@@ -238,91 +260,92 @@ def complement(part: CountName, whole: CountName) -> CountName:
 
 
 def _complementary_suppression(
-    tables: _Subtables, seen: _AuditedRanges, withheld: Collection[TableCell]
+    tables: _Subtables, ranges: _AuditedRanges, suppressed: Collection[TableCell]
 ) -> set[TableCell]:
-    """What must be withheld more for the small counts to stay open in these tables."""
+    """What must be suppressed more for the small counts to stay open in these tables."""
     more: set[TableCell] = set()
-    attacker = _Attacker(tables, withheld)
-    while _audit(attacker, seen):
+    attacker = _Attacker(tables, suppressed)
+    while _audit(attacker, ranges):
         new: set[TableCell] = set()
-        for at in seen.narrow():
-            ties = _binding_constraints(attacker, seen, at)
-            if ties and not ties & new:
-                new |= _cheapest(tables, tables.names[at], ties)
+        for at in ranges.too_narrow():
+            binding = _binding_constraints(attacker, ranges, at)
+            if binding and not binding & new:
+                new |= _cheapest(tables, tables.names[at], binding)
         more |= new
-        attacker = _Attacker(tables, {*withheld, *more})
+        attacker = _Attacker(tables, {*suppressed, *more})
     return more
 
 
-def _audit(attacker: _Attacker, seen: _AuditedRanges) -> bool:
+def _audit(attacker: _Attacker, ranges: _AuditedRanges) -> bool:
     """Look for consistent counts far apart, for all small counts at once; whether some are narrow
     still.
     """
-    left, before = len(seen.narrow()), None
+    left, before = len(ranges.too_narrow()), None
     while left and left != before:
         before = left
         for sign in (-1, 1):
-            if goals := seen.goals(sign):
-                seen.add(attacker.towards(goals, sign, seen.chance))
-        left = len(seen.narrow())
+            if goals := ranges.goals(sign):
+                ranges.add(attacker.towards(goals, sign, ranges.chance))
+        left = len(ranges.too_narrow())
     return left > 0
 
 
-def _binding_constraints(attacker: _Attacker, seen: _AuditedRanges, at: int) -> set[TableCell]:
-    """The facts that tie a small count down; none if it turns out to be open."""
-    ties: set[TableCell] = set()
+def _binding_constraints(attacker: _Attacker, ranges: _AuditedRanges, at: int) -> set[TableCell]:
+    """The cells that tie a small count down; none if it turns out to be open."""
+    binding: set[TableCell] = set()
     ends = {-1: 0.0}
-    for sign in (1,) if seen.least[at] == 0 else (-1, 1):
-        ends[sign], counts, facts = attacker.furthest(at, sign)
-        ties |= facts
+    for sign in (1,) if ranges.least[at] == 0 else (-1, 1):
+        ends[sign], counts, cells = attacker.furthest(at, sign)
+        binding |= cells
         if counts is not None:
-            seen.add(counts)
-    if np.floor(ends[1] + NEARLY) - np.ceil(ends[-1] - NEARLY) >= seen.smallest:
-        seen.drop(at)
+            ranges.add(counts)
+    if np.floor(ends[1] + NEARLY) - np.ceil(ends[-1] - NEARLY) >= ranges.smallest:
+        ranges.drop(at)
         return set()
-    tied_before = bool(ties & attacker.tables.published.before)
-    ties -= attacker.tables.published.certain
-    if not ties and tied_before:
-        seen.drop(at)
-    elif not ties:
+    bound_before = bool(binding & attacker.tables.published.already_published)
+    binding -= attacker.tables.published.public
+    if not binding and bound_before:
+        ranges.drop(at)
+    elif not binding:
         name = attacker.tables.names[at]
         raise ValueError(
             f"{name} lies between {ends[-1]:g} and {ends[1]:g} with nothing more to withhold"
         )
-    return ties
+    return binding
 
 
-def _cheapest(tables: _Subtables, name: CountName, ties: set[TableCell]) -> set[TableCell]:
-    """Of the facts that tie a count, the least dear: then one of a table of that count, of the
-    fewest students.
+def _cheapest(tables: _Subtables, name: CountName, binding: set[TableCell]) -> set[TableCell]:
+    """Of the cells that bind a count the cheapest: then one of its own table, of fewest students.
 
     All of them at once would be quicker in a small district, and hide most groups in a large one.
-    So only those that are cheap go together.
+    So only those of a cost below 0 go together.
     """
-    true = tables.published.true
-    if cheap := {fact for fact in ties if tables.published.dear[fact] < 0}:
+    true = tables.published.true_counts
+    if cheap := {cell for cell in binding if tables.published.cost[cell] < 0}:
         return cheap
     own = {
-        fact.table
-        for fact in tables.facts
-        if name in (*fact.names, complement(fact.names[0], fact.names[-1]))
+        cell.table
+        for cell in tables.cells
+        if name in (*cell.names, complement(cell.names[0], cell.names[-1]))
     }
-    dear = tables.published.dear
+    dear = tables.published.cost
     first = min(
-        ties, key=lambda fact: (dear[fact], fact.table not in own, true[fact.names[0]], fact)
+        binding, key=lambda cell: (dear[cell], cell.table not in own, true[cell.names[0]], cell)
     )
-    return {fact for fact in tables.facts if fact.names == first.names}
+    return {cell for cell in tables.cells if cell.names == first.names}
 
 
 class _AuditedRanges:
     """How far apart each small count has been seen, in whole students, in sets of counts that fit
-    all that is shown.
+    all that is published.
 
-    What was seen stays seen while more is withheld.
+    What was seen stays seen while more is suppressed.
     """
 
     def __init__(self, tables: _Subtables, small: Collection[CountName], smallest: int) -> None:
-        true = np.array([tables.published.true[name] for name in tables.names], dtype=np.float64)
+        true = np.array(
+            [tables.published.true_counts[name] for name in tables.names], dtype=np.float64
+        )
         self.least, self.greatest = true, true
         self.small = np.array(
             [at for at, name in enumerate(tables.names) if name in small], dtype=np.int64
@@ -337,7 +360,7 @@ class _AuditedRanges:
     def drop(self, at: int) -> None:
         self.small = self.small[self.small != at]
 
-    def narrow(self) -> list[int]:
+    def too_narrow(self) -> list[int]:
         return [
             int(at) for at in self.small[(self.greatest - self.least)[self.small] < self.smallest]
         ]
@@ -347,38 +370,38 @@ class _AuditedRanges:
         than 0, once seen.
         """
         if sign > 0:
-            return {at: float(self.least[at]) + self.smallest for at in self.narrow()}
+            return {at: float(self.least[at]) + self.smallest for at in self.too_narrow()}
         return {
             at: max(0.0, float(self.greatest[at]) - self.smallest)
-            for at in self.narrow()
+            for at in self.too_narrow()
             if self.least[at] > 0
         }
 
 
 @dataclass(frozen=True)
 class _Subtables:
-    """Some counts in order, with all that ties only these together."""
+    """Some counts in order, with everything that relates only these."""
 
     published: LinkedTables
     names: tuple[CountName, ...]
     totals: tuple[tuple[CountName, tuple[CountName, ...]], ...]
-    inside: tuple[tuple[CountName, CountName], ...]
-    facts: tuple[TableCell, ...]
+    subsets: tuple[tuple[CountName, CountName], ...]
+    cells: tuple[TableCell, ...]
 
     @classmethod
     def of(cls, published: LinkedTables) -> _Subtables:
         """All of them."""
-        split = {(whole, (part, complement(part, whole))) for part, whole in published.inside}
+        split = {(whole, (part, complement(part, whole))) for part, whole in published.subsets}
         totals = published.totals | {
-            (whole, parts) for whole, parts in split if parts[1] in published.true
+            (whole, parts) for whole, parts in split if parts[1] in published.true_counts
         }
-        facts = sorted(published.facts, key=lambda fact: (fact.table, fact.kind, fact.names))
+        cells = sorted(published.cells, key=lambda cell: (cell.table, cell.kind, cell.names))
         return cls(
             published,
-            tuple(sorted(published.true)),
+            tuple(sorted(published.true_counts)),
             tuple(sorted(totals)),
-            tuple(sorted(published.inside)),
-            tuple(facts),
+            tuple(sorted(published.subsets)),
+            tuple(cells),
         )
 
     def only(self, names: Collection[CountName]) -> _Subtables:
@@ -392,33 +415,31 @@ class _Subtables:
                 for whole, parts in self.totals
                 if whole in known and known.issuperset(parts)
             ),
-            tuple(pair for pair in self.inside if known.issuperset(pair)),
-            tuple(fact for fact in self.facts if known.issuperset(fact.names)),
+            tuple(pair for pair in self.subsets if known.issuperset(pair)),
+            tuple(cell for cell in self.cells if known.issuperset(cell.names)),
         )
 
     def families(self) -> Iterator[tuple[_Subtables, list[CountName]]]:
-        """For each family of counts that add up, wholes first: its tables and those it is counted
-        in; its counts.
+        """For each family of counts that add up, wholes first: its tables, with those of every
+        family that it is counted in, and its own counts.
         """
         place = {name: at for at, name in enumerate(self.names)}
-        added = [
-            (place[part], place[whole]) for whole, parts in self.published.totals for part in parts
-        ]
-        added += [
-            (place[parts[0]], place[parts[1]])
-            for whole, parts in set(self.totals) - self.published.totals
-        ]
-        ties = _rows([{one: 1.0, other: 1.0} for one, other in added], len(place))
-        family = connected_components(ties.T @ ties, directed=False)[1].tolist()
-        members: dict[int, list[CountName]] = {one: [] for one in family}
-        above: dict[int, set[int]] = {one: {one} for one in family}
-        for name, one in zip(self.names, family, strict=True):
-            members[one].append(name)
-        for part, whole in self.inside:
-            above[family[place[part]]].add(family[place[whole]])
-        reach = {one: _reached(one, above) for one in above}
-        for one in sorted(reach, key=lambda one: (len(reach[one]), members[one][0])):
-            yield self.only([name for each in reach[one] for name in members[each]]), members[one]
+        sums = [(part, whole) for whole, parts in self.published.totals for part in parts]
+        sums += [(parts[0], parts[1]) for _, parts in set(self.totals) - self.published.totals]
+        links = _rows(
+            [{place[first]: 1.0, place[second]: 1.0} for first, second in sums], len(place)
+        )
+        labels = connected_components(links.T @ links, directed=False)[1].tolist()
+        members: dict[int, list[CountName]] = {label: [] for label in labels}
+        counted_in: dict[int, set[int]] = {label: {label} for label in labels}
+        for name, label in zip(self.names, labels, strict=True):
+            members[label].append(name)
+        for part, whole in self.subsets:
+            counted_in[labels[place[part]]].add(labels[place[whole]])
+        reach = {label: _reached(label, counted_in) for label in counted_in}
+        for label in sorted(reach, key=lambda label: (len(reach[label]), members[label][0])):
+            names = [name for family in reach[label] for name in members[family]]
+            yield self.only(names), members[label]
 
 
 def _reached(start: int, above: dict[int, set[int]]) -> set[int]:
@@ -430,20 +451,20 @@ def _reached(start: int, above: dict[int, set[int]]) -> set[int]:
 
 
 class _Attacker:
-    """The linear programs of a reader who knows every fact of these tables that is not withheld."""
+    """The linear programs of a reader who knows each cell that is not suppressed."""
 
-    def __init__(self, tables: _Subtables, withheld: Collection[TableCell]) -> None:
+    def __init__(self, tables: _Subtables, suppressed: Collection[TableCell]) -> None:
         self.tables = tables
-        true = tables.published.true
+        true = tables.published.true_counts
         self.place = place = {name: at for at, name in enumerate(tables.names)}
         self.bounds = np.tile([0.0, np.inf], (len(place), 1))
-        self.facts_of_count: dict[int, list[TableCell]] = {}
-        self.facts_of_row: dict[int, list[TableCell]] = {}
+        self.cells_of_count: dict[int, list[TableCell]] = {}
+        self.cells_of_row: dict[int, list[TableCell]] = {}
         unsplit = [
-            (part, whole) for part, whole in tables.inside if complement(part, whole) not in place
+            (part, whole) for part, whole in tables.subsets if complement(part, whole) not in place
         ]
         at_most = [{place[part]: 1.0, place[whole]: -1.0} for part, whole in unsplit]
-        for names, facts in _by_names(tables.facts, withheld).items():
+        for names, cells in _by_names(tables.cells, suppressed).items():
             part, whole = names[0], names[-1]
             if len(names) == 1:
                 count = round_count(true[part])
@@ -451,11 +472,11 @@ class _Attacker:
                     max(0, count - ROUNDING_BASE // 2),
                     count + (ROUNDING_BASE - 1) // 2,
                 )
-                self.facts_of_count[place[part]] = facts
+                self.cells_of_count[place[part]] = cells
             else:
                 share = round_share(true[part] / true[whole])
                 for sign in (1.0, -1.0):
-                    self.facts_of_row[len(at_most)] = facts
+                    self.cells_of_row[len(at_most)] = cells
                     at_most.append({place[part]: sign, place[whole]: -sign * share - HALF_PERCENT})
         equal = [
             {place[whole]: -1.0} | {place[part]: 1.0 for part in parts}
@@ -465,7 +486,7 @@ class _Attacker:
         self.outermost = self._outermost()
 
     def furthest(self, at: int, sign: int) -> tuple[float, Numbers | None, set[TableCell]]:
-        """The greatest (sign 1) or least (-1) that one count may be, all counts then, and the facts
+        """The greatest (sign 1) or least (-1) that one count may be, all counts then, and the cells
         that stop it.
         """
         weights = np.zeros(len(self.place))
@@ -474,11 +495,11 @@ class _Attacker:
         if found.status == UNBOUNDED:
             return np.inf * sign, None, set()
         counts = _solved(found)
-        stopped = _picked(self.facts_of_count, found.lower.marginals + found.upper.marginals)
+        stopped = _picked(self.cells_of_count, found.lower.marginals + found.upper.marginals)
         return (
             max(0.0, float(counts[at])),
             counts,
-            stopped | _picked(self.facts_of_row, found.ineqlin.marginals),
+            stopped | _picked(self.cells_of_row, found.ineqlin.marginals),
         )
 
     def towards(self, goals: dict[int, float], sign: int, chance: np.random.Generator) -> Numbers:
@@ -508,7 +529,7 @@ class _Attacker:
     def _outermost(self) -> npt.NDArray[np.int64]:
         """For each count the one that it is counted in, and is itself in no other."""
         above: dict[CountName, CountName] = {}
-        for part, whole in self.tables.inside:
+        for part, whole in self.tables.subsets:
             above.setdefault(part, whole)
             above.setdefault(complement(part, whole), whole)
         found = []
@@ -522,13 +543,13 @@ class _Attacker:
 
 
 def _by_names(
-    facts: Iterable[TableCell], withheld: Collection[TableCell]
+    cells: Iterable[TableCell], suppressed: Collection[TableCell]
 ) -> dict[tuple[CountName, ...], list[TableCell]]:
-    """The facts not withheld; those of several tables that say the same stand together."""
+    """The cells not suppressed; those of several tables that say the same stand together."""
     same: dict[tuple[CountName, ...], list[TableCell]] = {}
-    for fact in facts:
-        if fact not in withheld:
-            same.setdefault(fact.names, []).append(fact)
+    for cell in cells:
+        if cell not in suppressed:
+            same.setdefault(cell.names, []).append(cell)
     return same
 
 
@@ -539,9 +560,9 @@ def _rows(rows: Sequence[dict[int, float]], size: int) -> csr_array:
     return csr_array((values, (at, columns)), (len(rows), size))
 
 
-def _picked(facts: dict[int, list[TableCell]], prices: Numbers) -> set[TableCell]:
+def _picked(cells: dict[int, list[TableCell]], prices: Numbers) -> set[TableCell]:
     return {
-        fact for at in np.flatnonzero(np.abs(prices) > NEARLY) for fact in facts.get(int(at), [])
+        cell for at in np.flatnonzero(np.abs(prices) > NEARLY) for cell in cells.get(int(at), [])
     }
 
 

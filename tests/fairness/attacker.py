@@ -86,9 +86,11 @@ SHARES = tuple(DEFAULT_KNOWLEDGE.shares)
 
 def true_counts(found: District) -> dict[tuple[str, Cell], int]:
     """How many students, in need, missed and helped there are in each cell, counted by hand."""
-    need = (found.students.severity.max(axis=1) >= 2).to_numpy()
-    helped = need & (found.advice.listed.any(axis=1).to_numpy() | found.students.served)
-    is_open = need & found.students.may.any(axis=1).to_numpy()
+    need = (found.students.alert_severity.max(axis=1) >= 2).to_numpy()
+    helped = need & (
+        found.advice.suggested_supports.any(axis=1).to_numpy() | found.students.in_support
+    )
+    is_open = need & found.students.eligible.any(axis=1).to_numpy()
     return in_cells(
         {
             "students": np.ones(len(need), dtype=bool),
@@ -97,7 +99,7 @@ def true_counts(found: District) -> dict[tuple[str, Cell], int]:
             "need - missed": helped,
             "open": is_open,
             "missed though open": is_open & ~helped,
-            "waiting": is_open & ~found.students.served,
+            "waiting": is_open & ~found.students.in_support,
         },
         found.students.groups,
     )

@@ -177,16 +177,16 @@ def _true(
     """
     policy = Policy.declared()
     need = students.in_need(policy)
-    missed = need & ~students.served & ~suggestions_for(model, students).suggested
-    is_open = need & students.may.any(axis=1).to_numpy()
+    missed = need & ~students.in_support & ~suggestions_for(model, students).has_suggestion
+    is_open = need & students.eligible.any(axis=1).to_numpy()
     chosen = {
         "students": np.ones(len(need), dtype=bool),
         "need": need,
         "missed": missed,
         "open": is_open,
         "missed though open": missed & is_open,
-        "waiting": need & ~students.served,
-        "waiting though open": is_open & ~students.served,
+        "waiting": need & ~students.in_support,
+        "waiting though open": is_open & ~students.in_support,
     }
     table, others = measure_population(model, students, snapshot, policy, episodes)
     past = next(rows for rows in others if rows.measures[0].check == "past_support")
@@ -202,7 +202,7 @@ def _true(
     for rows, who in ((table, np.ones(len(need), dtype=bool)), (past, ever)):
         for measure in rows.measures:
             for name, values in zip(
-                words.get(measure.check, ()), (measure.amount, measure.out_of), strict=False
+                words.get(measure.check, ()), (measure.numerator, measure.denominator), strict=False
             ):
                 flags = np.zeros(len(need), dtype=bool)
                 flags[who] = values > 0

@@ -181,7 +181,7 @@ def advice_from(
     students: AuditPopulation, suggested: np.ndarray, benefit: pd.DataFrame
 ) -> ModelSuggestions:
     """To whom something is suggested, every open support is, the most benefit first."""
-    listed = students.may & suggested[:, None]
+    listed = students.eligible & suggested[:, None]
     rank = benefit.where(listed).rank(axis=1, ascending=False, method="first")
     silence = pd.Series(TOO_UNCERTAIN, index=listed.index, dtype=object)[~listed.any(axis=1)]
     return ModelSuggestions(listed, rank, benefit, silence.reindex(listed.index))

@@ -142,9 +142,8 @@ def _evaluation_on_new_days(
     if not enough_to_judge(episodes, held_out):
         return None
     progress("evaluating on held-out days", 0, 1)
-    evaluated = evaluation_set(
-        episodes, held_out, model.ranker.supports_, seed, SmallNumbers.from_home(home)
-    )
+    small_numbers = SmallNumbers.from_home(home)
+    evaluated = evaluation_set(episodes, held_out, model.ranker.supports_, seed, small_numbers)
     evaluation = evaluate(evaluated, model.ranker, load_programs(snapshot))
     progress("evaluating on held-out days", 1, 1)
     return evaluation.to_dict() | {"how": HOW_EVALUATED_ON_NEW_DAYS}

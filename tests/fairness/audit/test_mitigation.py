@@ -121,13 +121,14 @@ def by_setting(curve: TradeoffCurve) -> dict[str, TradeoffPoint]:
 def waiting() -> pd.Series:
     students = district()
     return pd.Series(
-        (students.severity.max(axis=1) >= 2).to_numpy() & ~students.served, students.groups.index
+        (students.alert_severity.max(axis=1) >= 2).to_numpy() & ~students.in_support,
+        students.groups.index,
     )
 
 
 def attainable() -> pd.Series:
     """The greatest expected benefit of an open support, one student at a time."""
-    expected, may = taught().ranker.predict_benefit(district().features), district().may
+    expected, may = taught().ranker.predict_benefit(district().features), district().eligible
     return pd.Series(
         {
             student: max(
@@ -186,13 +187,13 @@ def test_a_point_equals_a_count_by_hand(way: str, setting: str, hidden: list[str
         sure = [
             (said.loc[student, (name, "benefit")], name)
             for name in ("mentoring", "tutoring")
-            if students.may.loc[student, name]
+            if students.eligible.loc[student, name]
             and said.loc[student, (name, "lower")] > 0
             and said.loc[student, (name, "benefit")] >= 1.0
         ]
         if sure:
             brings[student] = whole.loc[student, (max(sure)[1], "benefit")]
-    need = (students.severity.max(axis=1) >= 2).to_numpy()
+    need = (students.alert_severity.max(axis=1) >= 2).to_numpy()
     missed = (waits & ~waits.index.isin(brings))[need]
     point = by_setting(curves()[way])[setting]
     assert point.captured == round(sum(brings.values()) / attainable().sum(), 2)
@@ -283,7 +284,7 @@ def test_a_floor_of_full_parity_brings_the_gap_near_zero_and_no_floor_raises_ben
 def test_places_without_floors_are_worth_what_another_solver_finds():
     students, waits = district(), waiting()
     features = students.features[waits]
-    expected, may = taught().ranker.predict_benefit(features), students.may[waits]
+    expected, may = taught().ranker.predict_benefit(features), students.eligible[waits]
     sure = {
         one: may[one] & (expected[one, "lower"] > 0) & (expected[one, "benefit"] >= 1.0)
         for one in may.columns
@@ -299,7 +300,7 @@ def test_places_without_floors_are_worth_what_another_solver_finds():
     assert point.captured == round(dense[row, column].sum() / attainable().sum(), 2)
     placed = pd.Series(False, index=features.index)
     placed.iloc[row[dense[row, column] > 0]] = True
-    need = (students.severity.max(axis=1) >= 2).sum()
+    need = (students.alert_severity.max(axis=1) >= 2).sum()
     assert point.helped == round(1 - (~placed).sum() / need, 2)
     assert (point.worst_gap, point.worst_group[1]) == worst(
         ~placed, students.groups.loc[waits, RACE]
@@ -315,7 +316,7 @@ def test_a_floor_that_no_plan_can_keep_is_left_out():  # nothing is open at West
 
 def test_places_are_as_many_as_suggestions_in_proportion_to_capacity():
     advice = suggestions_for(taught(), district())
-    suggested, firsts = int(advice.suggested.sum()), (advice.rank == 1).sum()
+    suggested, firsts = int(advice.has_suggestion.sum()), (advice.rank == 1).sum()
     assert places_by_support(PROGRAMS, advice) == {"mentoring": 150, "tutoring": 300}
     many = places_by_support(PROGRAMS.assign(capacity=PROGRAMS["capacity"] * 100), advice)
     assert sum(many.values()) == suggested and many["mentoring"] == round(suggested / 3)
@@ -325,7 +326,7 @@ def test_places_are_as_many_as_suggestions_in_proportion_to_capacity():
 
 def test_equal_seeds_give_equal_curves_and_nothing_of_the_students_changes():
     students = district()
-    before = students.features.copy(), students.groups.copy(), students.may.copy()
+    before = students.features.copy(), students.groups.copy(), students.eligible.copy()
     steps: list[tuple[int, int]] = []
     again = tradeoff_curves(
         taught(),
@@ -337,7 +338,9 @@ def test_equal_seeds_give_equal_curves_and_nothing_of_the_students_changes():
     )
     assert again == tuple(curves().values())
     assert steps == [(done, 6) for done in range(7)]
-    for frame, now in zip(before, (students.features, students.groups, students.may), strict=True):
+    for frame, now in zip(
+        before, (students.features, students.groups, students.eligible), strict=True
+    ):
         pd.testing.assert_frame_equal(frame, now)
 
 

@@ -205,8 +205,8 @@ def test_what_cannot_be_told_never_becomes_a_pass(check, gap, error, freedom, ro
         inside = (gap + half if harm > 0 else half - gap) <= within
     for found in (alone, among):
         if not told:
-            assert (found.verdict, found.enough) == (CANNOT_TELL, False) and math.isnan(
-                found.by_chance
+            assert (found.verdict, found.sufficient_data) == (CANNOT_TELL, False) and math.isnan(
+                found.adjusted_p
             )
         elif found.verdict is PASS:
             assert inside
@@ -238,7 +238,9 @@ def test_fewer_than_thirty_on_either_side_cannot_be_told_whatever_the_figures_sa
 def test_figures_that_say_nothing_cannot_be_told(gap: float, error: float):
     assert verdict("missed", gap, error) is CANNOT_TELL
     assert (
-        assign_verdicts([replace(figure("missed", 0.5, 0.1), apart=math.nan)], POLICY)[0].verdict
+        assign_verdicts([replace(figure("missed", 0.5, 0.1), t_statistic=math.nan)], POLICY)[
+            0
+        ].verdict
         is CANNOT_TELL
     )
 
@@ -248,7 +250,7 @@ def test_the_number_of_comparisons_counts_for_a_failure_and_not_for_a_pass():
     p = student.sf(0.08 / 0.035, 60)
     for number in (1, 3, 20):
         found = assign_verdicts([doubtful, *[fair] * (number - 1)], POLICY)
-        assert found[0].by_chance == pytest.approx(min(1.0, number * p))
+        assert found[0].adjusted_p == pytest.approx(min(1.0, number * p))
         assert found[0].verdict is (FAIL if number * p < 0.05 else CANNOT_TELL)
         assert all(one.verdict is PASS for one in found[1:])
 
@@ -262,7 +264,7 @@ def test_p_values_are_one_sided_toward_the_groups_harm():
         ("missed", -0.05, 0.05),
     ):
         found = assign_verdicts([figure(check, gap, 0.04, freedom=9)], POLICY)[0]
-        assert found.by_chance == pytest.approx(student.cdf(scaled / 0.04, 9), rel=1e-9)
+        assert found.adjusted_p == pytest.approx(student.cdf(scaled / 0.04, 9), rel=1e-9)
 
 
 def test_a_group_that_is_only_reported_is_judged_never_counts_and_takes_nothing_from_the_others():
@@ -277,7 +279,7 @@ def test_a_group_that_is_only_reported_is_judged_never_counts_and_takes_nothing_
     assert all(one.verdict is FAIL for one in found[1:])
     assert {
         consequence(
-            one.verdict, policy.checks["missed"], policy.counts("missed", one.figure.attribute)
+            one.verdict, policy.checks["missed"], policy.counts("missed", one.comparison.attribute)
         )
         for one in found[1:]
     } == {SHOWS}
@@ -335,7 +337,9 @@ def test_a_tiny_group_cannot_be_told_and_asks_for_a_written_reason():  # R61
     assert (tiny.verdict, tiny.why, tiny.does) == (CANNOT_TELL, "too_few", ASKS)
     assert verdict_of(shown.findings) is CANNOT_TELL
     crossed = [
-        one for one in shown.findings if one.crossed and one.value.startswith("american_indian")
+        one
+        for one in shown.findings
+        if one.is_intersection and one.value.startswith("american_indian")
     ]
     assert {(one.verdict, one.does) for one in crossed} == {(CANNOT_TELL, SHOWS)}, (
         "asked once, of the whole group"
@@ -405,5 +409,5 @@ def test_a_district_in_which_a_fifth_are_missed_ten_points_more_often_fails():  
     rng = np.random.default_rng(22)
     for _ in range(10):
         judged = assign_verdicts(world(rng, 4000, more=0.10), POLICY)
-        failed = {one.figure.value for one in judged if one.verdict is FAIL}
+        failed = {one.comparison.value for one in judged if one.verdict is FAIL}
         assert "black" in failed

@@ -89,13 +89,13 @@ def test_a_student_counts_once_with_the_newest_list_of_each_organization():
     assert rows is not None and len(rows.groups) == 300
     found = {one.check: one for one in rows.measures}
     full = {name: place % 3 > 0 or place == 0 for place, name in enumerate(names)}
-    assert found["shown"].out_of.sum() == sum(need[name] for name in names)
-    assert found["shown"].amount.sum() == sum(need[name] and full[name] for name in names)
+    assert found["shown"].denominator.sum() == sum(need[name] for name in names)
+    assert found["shown"].numerator.sum() == sum(need[name] and full[name] for name in names)
     accepted = {name for place, name in enumerate(names) if place % 2}
     dismissed = {name for place, name in enumerate(names) if not place % 2} | {names[1]}
     for check, some in (("accepted", accepted), ("dismissed", dismissed)):
-        assert found[check].out_of.sum() == sum(full.values())
-        assert found[check].amount.sum() == sum(full[name] and name in some for name in names)
+        assert found[check].denominator.sum() == sum(full.values())
+        assert found[check].numerator.sum() == sum(full[name] and name in some for name in names)
     assert list(rows.groups["sex"]) == [people.groups["sex"][name] for name in sorted(names)]
 
 
@@ -109,7 +109,7 @@ def test_a_group_whose_suggestions_staff_dismiss_more_often_is_found_and_others_
     ]
     rows = impression_measures(lists, decisions, people, POLICY)
     judged = {
-        (one.figure.check, one.figure.value): one.verdict
+        (one.comparison.check, one.comparison.value): one.verdict
         for one in assign_verdicts(compare_groups(rows.measures, rows.groups, rows.cohorts), POLICY)
     }
     assert (

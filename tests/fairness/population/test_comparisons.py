@@ -71,12 +71,12 @@ def asked(figure: GroupComparison) -> tuple[pd.DataFrame, Measure]:
     rows = pd.DataFrame(
         {
             "own": (column == figure.value).to_numpy(),
-            "amount": measure.amount,
-            "out_of": measure.out_of,
+            "amount": measure.numerator,
+            "out_of": measure.denominator,
             "stratum": 0 if measure.stratum is None else measure.stratum,
         }
     )
-    return rows[(column != NOT_RECORDED).to_numpy() & (measure.out_of > 0)], measure
+    return rows[(column != NOT_RECORDED).to_numpy() & (measure.denominator > 0)], measure
 
 
 def compared() -> list[GroupComparison]:
@@ -111,7 +111,7 @@ def test_every_check_of_the_model_gives_a_figure_for_every_group_on_record():
 def test_the_shares_of_every_group_and_of_all_others_are_fairlearns():
     for one in compared():
         rows, measure = asked(one)
-        if measure.counts:
+        if measure.is_count:
             frame = MetricFrame(
                 metrics={"share": selection_rate, "rows": count},
                 y_true=rows["amount"],
@@ -127,7 +127,7 @@ def test_the_shares_of_every_group_and_of_all_others_are_fairlearns():
                 sample_params={"share": {"sample_weight": rows["out_of"]}},
             )
         found = frame.by_group
-        assert (one.rows, one.others) == (found.loc[True, "rows"], found.loc[False, "rows"])
+        assert (one.rows, one.others_size) == (found.loc[True, "rows"], found.loc[False, "rows"])
         assert one.rate == pytest.approx(found.loc[True, "share"], **EXACT)
         assert one.others_rate == pytest.approx(found.loc[False, "share"], **EXACT)
         if measure.stratum is None and CHECKS[one.check].contrast == "difference":
@@ -142,8 +142,8 @@ def test_the_shares_of_every_group_and_of_all_others_are_fairlearns():
 
 def test_missed_is_fairlearns_false_negative_rate_and_its_gap_is_equal_opportunity():
     students, advice = district().students, district().advice
-    need = (students.severity.max(axis=1) >= 2).to_numpy()
-    helped = advice.listed.any(axis=1).to_numpy() | students.served
+    need = (students.alert_severity.max(axis=1) >= 2).to_numpy()
+    helped = advice.suggested_supports.any(axis=1).to_numpy() | students.in_support
     for one in [figure for figure in compared() if figure.check in ("missed", "suggestion")]:
         column = students.groups[one.attribute]
         known = (column != NOT_RECORDED).to_numpy()
@@ -230,14 +230,16 @@ def test_who_has_no_value_on_record_takes_no_part():
     measure = measures()["missed", ""]
     groups, cohorts = found.students.groups[["sex"]], found.students.cohorts
     known = (groups["sex"] != NOT_RECORDED).to_numpy()
-    without = replace(measure, amount=measure.amount[known], out_of=measure.out_of[known])
+    without = replace(
+        measure, numerator=measure.numerator[known], denominator=measure.denominator[known]
+    )
     here = compare_groups([measure], groups, cohorts)
     there = compare_groups([without], groups[known], cohorts[known])
     assert 0 < kept.sum() < known.sum() < len(known)
     assert [(one.value, one.rate, one.others_rate, one.gap) for one in here] == [
         (one.value, one.rate, one.others_rate, one.gap) for one in there
     ]
-    assert here[0].rows + here[0].others == measure.out_of[known].sum()
+    assert here[0].rows + here[0].others_size == measure.denominator[known].sum()
 
 
 def test_equal_seeds_give_equal_figures_and_others_nearly_the_same_errors():
@@ -252,9 +254,9 @@ def test_equal_seeds_give_equal_figures_and_others_nearly_the_same_errors():
     )
     assert one == two
     assert [figure.gap for figure in one] == [figure.gap for figure in three]
-    assert [figure.error for figure in one] != [figure.error for figure in three]
-    assert [figure.error for figure in one] == pytest.approx(
-        [figure.error for figure in three], rel=0.2
+    assert [figure.standard_error for figure in one] != [figure.standard_error for figure in three]
+    assert [figure.standard_error for figure in one] == pytest.approx(
+        [figure.standard_error for figure in three], rel=0.2
     )
 
 
@@ -284,12 +286,12 @@ def test_an_error_is_never_smaller_than_that_of_independent_students(own, others
     assert one.gap == pytest.approx(own[0] / own[1] - others[0] / others[1])
     floor = math.sqrt(least(*own, log=False) + least(*others, log=False))
     assert (
-        one.error == pytest.approx(floor, rel=1e-12)
+        one.standard_error == pytest.approx(floor, rel=1e-12)
         if others[0] in (0, 400)
-        else one.error >= floor * (1 - 1e-12)
+        else one.standard_error >= floor * (1 - 1e-12)
     )
     lower, upper = one.interval(0.95)
-    half = student.ppf(0.975, 19) * one.error
+    half = student.ppf(0.975, 19) * one.standard_error
     assert (lower, upper) == pytest.approx((one.gap - half, one.gap + half))
     assert lower < one.gap < upper
 
@@ -305,13 +307,13 @@ def test_a_ratio_to_or_from_nobody_has_an_interval_with_half_a_student_more_on_e
             (others[0] + 0.5) / (others[1] + 1)
         )
         error = math.sqrt(least(*own, log=True) + least(*others, log=True))
-        assert (one.scaled, one.error) == pytest.approx((scaled, error), rel=1e-12)
-        half = student.ppf(0.975, one.freedom) * error
+        assert (one.estimate, one.standard_error) == pytest.approx((scaled, error), rel=1e-12)
+        half = student.ppf(0.975, one.degrees_of_freedom) * error
         low, high = one.interval(0.95)
         assert low == pytest.approx(0 if one is none else math.exp(scaled - half), rel=1e-9)
         assert high == (pytest.approx(math.exp(scaled + half)) if one is none else math.inf)
     nothing = counted("suggestion", (0, 40), (0, 400))
-    assert math.isnan(nothing.gap) and math.isnan(nothing.scaled)
+    assert math.isnan(nothing.gap) and math.isnan(nothing.estimate)
 
 
 def test_a_group_without_others_and_one_that_nobody_is_asked_about_have_no_gap():
@@ -322,7 +324,7 @@ def test_a_group_without_others_and_one_that_nobody_is_asked_about_have_no_gap()
         (one.attribute, one.value): one
         for one in compare_groups([measure], groups, pd.Series(np.arange(50) % 5))
     }
-    assert found["sex", "female"].others == 0 and math.isnan(found["sex", "female"].gap)
+    assert found["sex", "female"].others_size == 0 and math.isnan(found["sex", "female"].gap)
     assert found["school", "Baker"].rows == 0 and math.isnan(found["school", "Baker"].rate)
     assert math.isnan(found["school", "Adams"].gap)
 
@@ -346,7 +348,7 @@ def test_a_mean_is_compared_with_nothing():
         )
         means = pd.Series(amount[own]).groupby(cohorts[own].to_numpy()).agg(["sum", "size"])
         spread = ((means["sum"] - one.gap * means["size"]) ** 2).sum() ** 0.5 / own.sum()
-        assert one.error == pytest.approx(spread, rel=0.15), (
+        assert one.standard_error == pytest.approx(spread, rel=0.15), (
             "about the linearised error of a ratio of cohort sums"
         )
 
@@ -372,21 +374,25 @@ def test_a_ratio_of_shares_lies_as_far_from_chance_as_mantel_and_haenszels_test_
     own, excess, spread = (groups["sex"] == "female").to_numpy(), 0.0, 0.0
     for stratum in range(3):
         here = measure.stratum == stratum
-        number, some, ours = here.sum(), measure.amount[here].sum(), (here & own).sum()
-        excess += measure.amount[here & own].sum() - ours * some / number
+        number, some, ours = here.sum(), measure.numerator[here].sum(), (here & own).sum()
+        excess += measure.numerator[here & own].sum() - ours * some / number
         spread += ours * (number - ours) * some * (number - some) / number**3
     by_hand = excess / math.sqrt(spread)
     one, two = compare_groups([measure], groups, pd.Series(range(1200)))
-    assert by_hand == pytest.approx(one.apart, rel=0.1) and abs(one.apart) <= abs(by_hand) * (
-        1 + 1e-9
-    )
-    assert two.apart == pytest.approx(-one.apart, rel=1e-9)
+    assert by_hand == pytest.approx(one.t_statistic, rel=0.1) and abs(one.t_statistic) <= abs(
+        by_hand
+    ) * (1 + 1e-9)
+    assert two.t_statistic == pytest.approx(-one.t_statistic, rel=1e-9)
 
 
 def test_where_everybody_got_it_there_is_no_gap_to_explain():
     (measure,), groups, cohorts = drawn(np.random.default_rng(0), 40, 0.4)
-    for one in compare_groups([replace(measure, amount=measure.out_of)], groups, cohorts):
-        assert (one.gap, one.scaled, one.apart) == (1.0, 0.0, 0.0) and one.error > 0
+    for one in compare_groups([replace(measure, numerator=measure.denominator)], groups, cohorts):
+        assert (one.gap, one.estimate, one.t_statistic) == (
+            1.0,
+            0.0,
+            0.0,
+        ) and one.standard_error > 0
 
 
 def test_where_there_is_no_gap_chance_explains_it_as_often_as_it_says():
@@ -394,7 +400,9 @@ def test_where_there_is_no_gap_chance_explains_it_as_often_as_it_says():
         compare_groups(*drawn(np.random.default_rng(seed), 40, 0.4), draws=200)[0]
         for seed in range(300)
     ]
-    p_values = student.cdf([one.apart for one in found], [one.freedom for one in found])
+    p_values = student.cdf(
+        [one.t_statistic for one in found], [one.degrees_of_freedom for one in found]
+    )
     for level in (0.05, 0.2, 0.5):
         room = 3 * math.sqrt(level * (1 - level) / len(found))
         assert (p_values < level).mean() == pytest.approx(level, abs=room)
@@ -415,7 +423,7 @@ def test_a_mean_tells_of_as_many_as_may_lie_at_either_end(more: int, less: int, 
         can_be = [
             up for up in range(len(amount) + 1) if 0 <= up - (more - less) <= len(amount) - up
         ]
-        assert one.told == len(can_be) - 1
+        assert one.smallest_cell == len(can_be) - 1
 
 
 def test_an_error_grows_where_cohorts_differ_as_that_of_cohort_sums_does():
@@ -436,8 +444,8 @@ def test_an_error_grows_where_cohorts_differ_as_that_of_cohort_sums_does():
             p * (1 - p) / side.sum() for side, p in ((own, female.rate), (~own, female.others_rate))
         )
     )
-    assert female.error == pytest.approx(math.sqrt(square), rel=0.15)
-    assert female.error > 2 * alike
+    assert female.standard_error == pytest.approx(math.sqrt(square), rel=0.15)
+    assert female.standard_error > 2 * alike
 
 
 @pytest.mark.parametrize(
@@ -484,6 +492,6 @@ def test_an_interval_holds_its_own_figure_and_has_width(
     some, size, rest, rest_size, check, confidence
 ):
     one = counted(check, (min(some, size), size), (min(rest, rest_size), rest_size))
-    if math.isfinite(one.scaled) and one.error > 0:
+    if math.isfinite(one.estimate) and one.standard_error > 0:
         lower, upper = one.interval(confidence)
         assert lower <= one.gap <= upper and upper > lower

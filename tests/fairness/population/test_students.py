@@ -206,13 +206,16 @@ a quarter."""
 
 def test_every_student_enrolled_on_the_day_is_audited_and_nobody_else(audited: AuditPopulation):
     assert list(audited.groups.index) == sorted(stories().keys() - {"moved_away"})
-    assert list(audited.features.index) == list(audited.may.index) == list(audited.groups.index)
+    assert (
+        list(audited.features.index) == list(audited.eligible.index) == list(audited.groups.index)
+    )
     assert len(audited) == len(stories()) - 1
 
 
 def test_need_is_what_the_early_alerts_say(audited: AuditPopulation):
     found = {
-        str(name): tuple(row) for name, row in audited.severity[["attendance", "grades"]].iterrows()
+        str(name): tuple(row)
+        for name, row in audited.alert_severity[["attendance", "grades"]].iterrows()
     }
     assert found == SEVERITY
     need = dict(zip(audited.groups.index, audited.in_need(POLICY), strict=True))
@@ -230,24 +233,24 @@ def test_need_is_what_the_early_alerts_say(audited: AuditPopulation):
 
 
 def test_who_takes_part_in_a_support_today_is_served_and_not_missed(audited: AuditPopulation):
-    assert set(audited.groups.index[audited.served]) == {"in_tutoring"}
+    assert set(audited.groups.index[audited.in_support]) == {"in_tutoring"}
     silent = advice_from(
         audited,
         np.zeros(len(audited), dtype=bool),
-        pd.DataFrame(1.0, audited.may.index, ["tutoring"]),
+        pd.DataFrame(1.0, audited.eligible.index, ["tutoring"]),
     )
     measures = {one.check: one for one in model_measures(audited, silent, POLICY)}
-    missed = set(audited.groups.index[measures["missed"].amount > 0])
+    missed = set(audited.groups.index[measures["missed"].numerator > 0])
     assert missed == {name for name, severity in SEVERITY.items() if max(severity) >= 2} - {
         "in_tutoring"
     }
-    assert set(audited.groups.index[measures["suggestion"].amount > 0]) == {"in_tutoring"}
+    assert set(audited.groups.index[measures["suggestion"].numerator > 0]) == {"in_tutoring"}
 
 
 def test_supports_are_open_by_grade_and_to_those_who_do_not_take_part_already(
     audited: AuditPopulation,
 ):
-    closed = set(audited.may.index[~audited.may["tutoring"]])
+    closed = set(audited.eligible.index[~audited.eligible["tutoring"]])
     assert closed == {"in_first_grade", "in_tutoring"}
 
 
@@ -278,23 +281,26 @@ def test_groups_are_the_facts_on_record(audited: AuditPopulation):
 
 
 def test_an_alert_is_late_where_there_was_none_thirty_school_days_before(audited: AuditPopulation):
-    assert math.isnan(audited.earlier["came_two_weeks_ago"])
-    assert audited.earlier["last_five_days"] == 0 and audited.earlier["every_fourth_day"] == 3
-    assert audited.earlier["fails_two_courses"] == 3
+    assert math.isnan(audited.earlier_severity["came_two_weeks_ago"])
+    assert (
+        audited.earlier_severity["last_five_days"] == 0
+        and audited.earlier_severity["every_fourth_day"] == 3
+    )
+    assert audited.earlier_severity["fails_two_courses"] == 3
     silent = advice_from(
         audited,
         np.zeros(len(audited), dtype=bool),
-        pd.DataFrame(1.0, audited.may.index, ["tutoring"]),
+        pd.DataFrame(1.0, audited.eligible.index, ["tutoring"]),
     )
     late = next(one for one in model_measures(audited, silent, POLICY) if one.check == "late_alert")
-    assert set(audited.groups.index[late.out_of > 0]) == {
+    assert set(audited.groups.index[late.denominator > 0]) == {
         "last_five_days",
         "every_fourth_day",
         "fails_two_courses",
         "in_first_grade",
     }
-    assert set(audited.groups.index[late.amount > 0]) == {"last_five_days"}
-    unknown = replace(audited, earlier=pd.Series(math.nan, audited.groups.index))
+    assert set(audited.groups.index[late.numerator > 0]) == {"last_five_days"}
+    unknown = replace(audited, earlier_severity=pd.Series(math.nan, audited.groups.index))
     assert "late_alert" not in {one.check for one in model_measures(unknown, silent, POLICY)}
 
 
@@ -306,8 +312,8 @@ def test_advice_is_what_serving_shows_at_most(audited: AuditPopulation):
         worth = (
             expected.loc[name, "lower"] > 0 and expected.loc[name, "benefit"] >= SMALLEST_BENEFIT
         )
-        listed = bool(worth and audited.may.loc[name, "tutoring"])
-        assert advice.listed.loc[name, "tutoring"] == listed
+        listed = bool(worth and audited.eligible.loc[name, "tutoring"])
+        assert advice.suggested_supports.loc[name, "tutoring"] == listed
         assert (
             advice.rank.loc[name, "tutoring"] == 1
             if listed
@@ -315,7 +321,10 @@ def test_advice_is_what_serving_shows_at_most(audited: AuditPopulation):
         )
         assert advice.benefit.loc[name, "tutoring"] == pytest.approx(expected.loc[name, "benefit"])
         assert pd.isna(advice.silence[name]) if listed else isinstance(advice.silence[name], str)
-    assert list(advice.suggested) == list(advice.listed.any(axis=1)) and advice.suggested.any()
+    assert (
+        list(advice.has_suggestion) == list(advice.suggested_supports.any(axis=1))
+        and advice.has_suggestion.any()
+    )
 
 
 def test_captured_benefit_of_a_taught_model_equals_a_count_by_hand(audited: AuditPopulation):
@@ -330,12 +339,14 @@ def test_captured_benefit_of_a_taught_model_equals_a_count_by_hand(audited: Audi
     for place, name in enumerate(audited.groups.index):
         waiting = max(SEVERITY[name]) >= 2 and name != "in_tutoring"
         attainable = (
-            max(expected[name], 0.0) if waiting and audited.may.loc[name, "tutoring"] else 0.0
+            max(expected[name], 0.0) if waiting and audited.eligible.loc[name, "tutoring"] else 0.0
         )
-        first = expected[name] if waiting and advice.listed.loc[name, "tutoring"] else 0.0
-        assert captured.out_of[place] == pytest.approx(attainable, abs=1e-12)
-        assert captured.amount[place] == pytest.approx(first, abs=1e-12)
-    assert 0 < captured.amount.sum() <= captured.out_of.sum()
+        first = (
+            expected[name] if waiting and advice.suggested_supports.loc[name, "tutoring"] else 0.0
+        )
+        assert captured.denominator[place] == pytest.approx(attainable, abs=1e-12)
+        assert captured.numerator[place] == pytest.approx(first, abs=1e-12)
+    assert 0 < captured.numerator.sum() <= captured.denominator.sum()
 
 
 def test_without_enrolments_every_student_is_audited(tmp_path: Path):
@@ -377,18 +388,18 @@ def by_hand() -> pd.DataFrame:
     """One row a student: in need, waiting, with a suggestion, with something open."""
     students, advice = district().students, district().advice
     found = pd.DataFrame(index=students.groups.index)
-    found["need"] = [max(row) >= 2 for row in students.severity.itertuples(index=False)]
+    found["need"] = [max(row) >= 2 for row in students.alert_severity.itertuples(index=False)]
     found["waiting"] = [
-        need and not served for need, served in zip(found["need"], students.served, strict=True)
+        need and not served for need, served in zip(found["need"], students.in_support, strict=True)
     ]
-    found["suggested"] = [any(row) for row in advice.listed.itertuples(index=False)]
-    found["open"] = [any(row) for row in students.may.itertuples(index=False)]
+    found["suggested"] = [any(row) for row in advice.suggested_supports.itertuples(index=False)]
+    found["open"] = [any(row) for row in students.eligible.itertuples(index=False)]
     return found
 
 
 def equal(found: Measure, amount: pd.Series, out_of: pd.Series) -> bool:
-    return np.array_equal(found.amount, amount.astype(float)) and np.array_equal(
-        found.out_of, out_of.astype(float)
+    return np.array_equal(found.numerator, amount.astype(float)) and np.array_equal(
+        found.denominator, out_of.astype(float)
     )
 
 
@@ -403,17 +414,17 @@ def test_the_counts_of_each_check_are_those_of_its_words():
     for name in ("mentoring", "tutoring"):
         assert equal(
             measure("support", name),
-            who["need"] & advice.listed[name],
-            who["need"] & students.may[name],
+            who["need"] & advice.suggested_supports[name],
+            who["need"] & students.eligible[name],
         )
     assert 0 < missed.sum() < who["waiting"].sum() < who["need"].sum() and not who["open"].all()
 
 
 def test_equal_need_is_the_same_alerts_and_for_a_support_also_whether_one_is_received():
     students = district().students
-    pairs = list(students.severity.itertuples(index=False, name=None))
+    pairs = list(students.alert_severity.itertuples(index=False, name=None))
     strata = measure("access").stratum
-    both = [(*pair, bool(served)) for pair, served in zip(pairs, students.served, strict=True)]
+    both = [(*pair, bool(served)) for pair, served in zip(pairs, students.in_support, strict=True)]
     for found, keys in ((strata, pairs), (measure("support", "tutoring").stratum, both)):
         assert len(set(zip(found, keys, strict=True))) == len(set(found)) == len(set(keys))
 
@@ -429,15 +440,15 @@ def test_a_suggestion_that_seeing_discipline_takes_away_is_counted():
 def test_place_in_the_queue_weighs_by_one_over_the_logarithm():
     students, advice = district().students, district().advice
     weights = dict.fromkeys(students.groups.index, 0.0)
-    for support in advice.listed:
-        queue = advice.benefit.loc[advice.listed[support], support]
+    for support in advice.suggested_supports:
+        queue = advice.benefit.loc[advice.suggested_supports[support], support]
         for name, benefit in queue.items():
             place = 1 + int((queue > benefit).sum())
             weights[name] = max(weights[name], 1 / math.log2(1 + place))
     assert exposure(advice) == pytest.approx(list(weights.values()), rel=1e-12)
     found, waiting = measure("exposure"), by_hand()["waiting"].to_numpy()
-    assert found.amount == pytest.approx(np.where(waiting, list(weights.values()), 0.0))
-    assert np.array_equal(found.out_of, waiting.astype(float))
+    assert found.numerator == pytest.approx(np.where(waiting, list(weights.values()), 0.0))
+    assert np.array_equal(found.denominator, waiting.astype(float))
     assert max(weights.values()) == 1.0
 
 
@@ -457,11 +468,13 @@ def test_captured_benefit_is_of_the_best_that_is_open():
         open_to = [
             advice.benefit.loc[name, support]
             for support in advice.benefit
-            if students.may.loc[name, support]
+            if students.eligible.loc[name, support]
         ]
         waiting = who.loc[name, "waiting"]
-        assert found.out_of[place] == (pytest.approx(max(open_to, default=0.0)) if waiting else 0.0)
-        assert found.amount[place] == (
+        assert found.denominator[place] == (
+            pytest.approx(max(open_to, default=0.0)) if waiting else 0.0
+        )
+        assert found.numerator[place] == (
             pytest.approx(max(open_to, default=0.0))
             if waiting and who.loc[name, "suggested"]
             else 0.0
@@ -517,9 +530,9 @@ def on_record(seed: int, *, thinned: str = "", disciplined: str = "") -> AuditPo
 def failed(rows: MeasureTable, policy: Policy = RECORDS) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for one in assign_verdicts(compare_groups(*in_order(rows)), policy):
-        found.setdefault(one.figure.check, set())
+        found.setdefault(one.comparison.check, set())
         if one.verdict is Verdict.FAIL:
-            found[one.figure.check].add(one.figure.value)
+            found[one.comparison.check].add(one.comparison.value)
     return found
 
 
@@ -570,10 +583,10 @@ def test_a_group_with_other_marks_is_not_asked_about_for_absences_that_follow_th
 def test_records_are_compared_within_tenths_of_what_the_others_foretell():
     students = on_record(5)
     attendance, discipline = record_measures(students)
-    assert np.array_equal(attendance.amount, students.features["absent_days_year"])
-    assert set(attendance.out_of) == {100.0} and set(discipline.out_of) == {1.0}
+    assert np.array_equal(attendance.numerator, students.features["absent_days_year"])
+    assert set(attendance.denominator) == {100.0} and set(discipline.denominator) == {1.0}
     assert np.bincount(attendance.stratum).tolist() == [600] * 10
-    means = [attendance.amount[attendance.stratum == tenth].mean() for tenth in range(10)]
+    means = [attendance.numerator[attendance.stratum == tenth].mean() for tenth in range(10)]
     assert means[9] > 2 * means[0] and np.corrcoef(means, range(10))[0, 1] > 0.8
     other = record_measures(
         replace(students, features=students.features.assign(absence_rate_60=0.0, incidents_60=9.0))
@@ -603,7 +616,7 @@ def test_nothing_is_foretold_of_few_students_or_of_what_nobody_has():
     attendance, _ = record_measures(
         replace(students, features=students.features.assign(absent_days_year=unknown))
     )
-    assert attendance.out_of[::3].sum() == 0 and (attendance.out_of > 0).sum() == 4000
+    assert attendance.denominator[::3].sum() == 0 and (attendance.denominator > 0).sum() == 4000
 
 
 PROGRAMS = pd.DataFrame(
@@ -670,8 +683,10 @@ def test_past_supports_are_asked_of_those_in_need_to_whom_they_were_open():
             for student in kept
         ]
         got = [any(episodes.support[row] == one.item for row in own) for own in days]
-        assert np.array_equal(one.out_of, np.array([len(own) > 0 for own in days], dtype=float))
-        assert np.array_equal(one.amount, np.array(got, dtype=float))
+        assert np.array_equal(
+            one.denominator, np.array([len(own) > 0 for own in days], dtype=float)
+        )
+        assert np.array_equal(one.numerator, np.array(got, dtype=float))
         worst = [
             max((features["absence_rate_year"][row] for row in own), default=0.0) for own in days
         ]
@@ -707,10 +722,10 @@ def test_what_came_true_is_the_pseudo_outcome_of_the_best_support_less_what_was_
     rows = calibration_measures(judged, ranker, students)
     (one,) = rows.measures
     expected = ranker.predict_benefit(features)["tutoring", "benefit"].to_numpy()
-    assert one.check == "calibration" and one.amount == pytest.approx(
+    assert one.check == "calibration" and one.numerator == pytest.approx(
         (benefit[:, 1] - expected)[:200], rel=1e-12
     )
-    assert one.out_of.tolist() == [1.0] * 200
+    assert one.denominator.tolist() == [1.0] * 200
     assert rows.groups.equals(students.groups)
 
 
@@ -736,7 +751,7 @@ def ruled(rule: str) -> District:
     black = (found.students.groups["race_ethnicity"] == "black").to_numpy()
     trace = np.where(rng.random(3000) < 0.95, black, ~black).astype(float)
     features = found.students.features.assign(**{TRACE: trace})
-    students = replace(found.students, features=features, may=found.students.may | True)
+    students = replace(found.students, features=features, eligible=found.students.eligible | True)
     suggested = features["grade_average"].to_numpy() < 0.3
     if rule == "proxy":
         suggested = suggested & (trace < 0.5)
@@ -747,12 +762,12 @@ def ruled(rule: str) -> District:
 
 def test_a_rule_that_favours_others_through_a_proxy_is_seen_and_one_that_does_not_is_not():
     unfair, fair = (
-        {one.figure.value: one for one in twins_of(ruled(rule), feature_names())}
+        {one.comparison.value: one for one in twins_of(ruled(rule), feature_names())}
         for rule in ("proxy", "marks")
     )
-    assert unfair["black"].verdict is Verdict.FAIL and unfair["black"].figure.gap > 0.3
-    assert fair["black"].verdict is not Verdict.FAIL and abs(fair["black"].figure.gap) < 0.05
-    assert {value for value, one in unfair.items() if one.figure.gap > 0.15} == {"black"}
+    assert unfair["black"].verdict is Verdict.FAIL and unfair["black"].comparison.gap > 0.3
+    assert fair["black"].verdict is not Verdict.FAIL and abs(fair["black"].comparison.gap) < 0.05
+    assert {value for value, one in unfair.items() if one.comparison.gap > 0.15} == {"black"}
 
 
 def test_where_a_rule_reads_marks_alone_twins_seldom_raise_an_alarm():
@@ -761,7 +776,7 @@ def test_where_a_rule_reads_marks_alone_twins_seldom_raise_an_alarm():
         found = synthetic_district(
             3000, seed, policy=RECORDS, races={"white": 0.5, "hispanic": 0.3, "black": 0.2}
         )
-        students = replace(found.students, may=found.students.may | True)
+        students = replace(found.students, eligible=found.students.eligible | True)
         suggested = (students.features["grade_average"] < 0.7).to_numpy()
         fair = replace(
             found, students=students, advice=advice_from(students, suggested, found.advice.benefit)
@@ -771,16 +786,16 @@ def test_where_a_rule_reads_marks_alone_twins_seldom_raise_an_alarm():
 
 
 def test_where_only_the_group_itself_is_near_a_twin_is_not_found_and_that_is_no_pass():
-    judged = {one.figure.value: one for one in twins_of(ruled("proxy"), INPUTS)}
+    judged = {one.comparison.value: one for one in twins_of(ruled("proxy"), INPUTS)}
     assert judged["black"].verdict is not Verdict.FAIL
     found = ruled("proxy")
     black = (found.students.groups["race_ethnicity"] == "black").to_numpy()
     copied = replace(
         found.students, features=found.students.features.assign(**{TRACE: black.astype(float)})
     )
-    alone = {one.figure.value: one for one in twins_of(replace(found, students=copied), INPUTS)}
+    alone = {one.comparison.value: one for one in twins_of(replace(found, students=copied), INPUTS)}
     assert (
-        alone["black"].figure.rows < RECORDS.fewest_in_need
+        alone["black"].comparison.rows < RECORDS.fewest_in_need
         and alone["black"].verdict is Verdict.CANNOT_TELL
     )
 
@@ -789,12 +804,12 @@ def test_a_twin_is_the_nearest_student_outside_the_group_as_another_search_finds
     found = ruled("proxy")
     students, need = (
         found.students,
-        (found.students.severity.max(axis=1) >= 2).to_numpy() & ~found.students.served,
+        (found.students.alert_severity.max(axis=1) >= 2).to_numpy() & ~found.students.in_support,
     )
     groups = students.groups[need].reset_index(drop=True)
     points = students.features.loc[need, INPUTS]
     points = ((points - points.median()) / points.std(ddof=0)).to_numpy()
-    suggested = found.advice.listed.any(axis=1).to_numpy()[need]
+    suggested = found.advice.suggested_supports.any(axis=1).to_numpy()[need]
     rows = next(
         rows
         for rows in matched_pair_measures(students, found.advice, INPUTS, RECORDS)
@@ -813,9 +828,9 @@ def test_a_twin_is_the_nearest_student_outside_the_group_as_another_search_finds
         amounts[own] = suggested[~own][near[:, 0]].astype(float) - suggested[own][inside[:, 0]]
     paired = distances <= 2 * np.median(distances)
     (one,) = rows.measures
-    assert np.array_equal(one.out_of, paired.astype(float))
-    assert np.array_equal(one.amount, np.where(paired, amounts, 0.0))
-    assert set(one.amount) == {-1.0, 0.0, 1.0}
+    assert np.array_equal(one.denominator, paired.astype(float))
+    assert np.array_equal(one.numerator, np.where(paired, amounts, 0.0))
+    assert set(one.numerator) == {-1.0, 0.0, 1.0}
 
 
 def test_who_is_served_or_of_an_unknown_group_has_no_twin_and_is_none():
@@ -830,15 +845,15 @@ def test_who_is_served_or_of_an_unknown_group_has_no_twin_and_is_none():
         if "race_ethnicity" in rows.groups
     )
     unknown = (rows.groups["race_ethnicity"] == NOT_RECORDED).to_numpy()
-    assert unknown.any() and rows.measures[0].out_of[unknown].sum() == 0
-    assert len(rows.groups) == (found.students.in_need(RECORDS) & ~found.students.served).sum()
+    assert unknown.any() and rows.measures[0].denominator[unknown].sum() == 0
+    assert len(rows.groups) == (found.students.in_need(RECORDS) & ~found.students.in_support).sum()
     alone = replace(found.students, groups=groups.assign(race_ethnicity="white"))
     one = [
         rows
         for rows in matched_pair_measures(alone, found.advice, INPUTS, RECORDS)
         if "race_ethnicity" in rows.groups
     ]
-    assert one[0].measures[0].out_of.sum() == 0
+    assert one[0].measures[0].denominator.sum() == 0
 
 
 @settings(max_examples=40, deadline=None)

@@ -73,29 +73,31 @@ def published(students: Students, *, backwards: bool = False) -> LinkedTables:
     ]
     order = -1 if backwards else 1
     for quantity, chosen in list(students.counted.items())[::order]:
-        tables.count((quantity,), int(chosen.sum()))
+        tables.add_count((quantity,), int(chosen.sum()))
         for attribute, value in cells[1:]:
-            tables.count(
+            tables.add_count(
                 (quantity, attribute, value),
                 int((chosen & (students.groups[attribute] == int(value))).sum()),
             )
         for attribute in values:
-            tables.total(
+            tables.add_total(
                 (quantity,), [(quantity, *cell) for cell in cells[1:] if cell[0] == attribute]
             )
         if CROSSED in values:
             of_race, of_sex = crossing(students)
             for whole, parts in (of_race | of_sex).items():
-                tables.total((quantity, *whole), [(quantity, CROSSED, str(part)) for part in parts])
+                tables.add_total(
+                    (quantity, *whole), [(quantity, CROSSED, str(part)) for part in parts]
+                )
     for (part, whole), cell in list(product(students.nested, cells))[::order]:
-        tables.within((part, *cell), (whole, *cell))
+        tables.add_subset((part, *cell), (whole, *cell))
         table = f"{part} by {cell[0] if cell else 'nothing'}"
         if part.startswith("measure"):
-            tables.share((part, *cell), (whole, *cell), table)
+            tables.publish_share((part, *cell), (whole, *cell), table)
         else:
-            tables.rounded((part, *cell), table)
+            tables.publish_count((part, *cell), table)
     for cell in cells:
-        tables.rounded(("students", *cell), f"students by {cell[0] if cell else 'nothing'}")
+        tables.publish_count(("students", *cell), f"students by {cell[0] if cell else 'nothing'}")
     return tables
 
 
@@ -116,19 +118,19 @@ class Attacker:
     """
 
     def __init__(self, tables: LinkedTables, withheld: set[TableCell]) -> None:
-        self.names = [name for name in tables.true if "but not" not in name]
+        self.names = [name for name in tables.true_counts if "but not" not in name]
         self.rows: list[tuple[np.ndarray, float, float]] = []
         for whole, parts in tables.totals:
             self.rows.append((self.sum_of(parts) - self.sum_of([whole]), 0.0, 0.0))
-        for part, whole in tables.inside:
+        for part, whole in tables.subsets:
             self.rows.append((self.sum_of([whole]) - self.sum_of([part]), 0.0, np.inf))
-        for fact in tables.facts - withheld:
+        for fact in tables.cells - withheld:
             if fact.kind is CellKind.ROUNDED:
-                shown = 10 * tens(tables.true[fact.names[0]])
+                shown = 10 * tens(tables.true_counts[fact.names[0]])
                 self.rows.append((self.sum_of(fact.names), shown - 5, shown + 4))
             else:
                 part, whole = fact.names
-                shown = round(tables.true[part] / tables.true[whole], 2)
+                shown = round(tables.true_counts[part] / tables.true_counts[whole], 2)
                 row, of = self.sum_of([part]), self.sum_of([whole])
                 self.rows += [
                     (row - (shown - 0.005) * of, 0.0, np.inf),
@@ -166,11 +168,11 @@ def narrowest(
     shares.
     """
     attacker = Attacker(tables, withheld)
-    small = [attacker.sum_of([name]) for name in attacker.names if tables.true[name] < 10]
-    for fact in tables.facts:
+    small = [attacker.sum_of([name]) for name in attacker.names if tables.true_counts[name] < 10]
+    for fact in tables.cells:
         if (
             fact.kind is CellKind.SHARE
-            and tables.true[fact.names[1]] - tables.true[fact.names[0]] < 10
+            and tables.true_counts[fact.names[1]] - tables.true_counts[fact.names[0]] < 10
         ):
             small.append(attacker.sum_of([fact.names[1]]) - attacker.sum_of([fact.names[0]]))
     return min(
@@ -181,12 +183,12 @@ def narrowest(
 def partition(*counts: int, table: str = "students") -> LinkedTables:
     """A total and its parts, all of them shown rounded."""
     tables = LinkedTables()
-    tables.count(("all",), sum(counts))
+    tables.add_count(("all",), sum(counts))
     for number, count in enumerate(counts):
-        tables.count(("part", str(number)), count)
-        tables.rounded(("part", str(number)), table)
-    tables.total(("all",), [("part", str(number)) for number in range(len(counts))])
-    tables.rounded(("all",), table)
+        tables.add_count(("part", str(number)), count)
+        tables.publish_count(("part", str(number)), table)
+    tables.add_total(("all",), [("part", str(number)) for number in range(len(counts))])
+    tables.publish_count(("all",), table)
     return tables
 
 
@@ -249,11 +251,11 @@ def test_a_hidden_cell_does_not_follow_from_the_total():  # R60
 
 def test_a_hidden_intersection_does_not_follow_from_its_row_and_its_column():  # R60
     tables = published(made_up(4, 600, {"race": 4, "sex": 2}, 2, uneven=1.5))
-    own = tables.small(10)
+    own = tables.primary_suppressions(10)
     assert narrowest(tables, own) < 10, "the intersections of these students are small"
     withheld = suppressed_cells(tables)
     assert narrowest(tables, withheld) >= 10 - 1e-6
-    assert own < withheld < tables.facts
+    assert own < withheld < tables.cells
 
 
 def test_rounded_counts_and_a_share_do_not_give_a_small_complement():  # R60
@@ -266,30 +268,32 @@ def test_rounded_counts_and_a_share_do_not_give_a_small_complement():  # R60
         "s here": 28,
         "s there": 28,
     }.items():
-        tables.count((name,), count)
-    tables.total(("in_need",), [("here",), ("there",)])
-    tables.total(("suggested",), [("s here",), ("s there",)])
+        tables.add_count((name,), count)
+    tables.add_total(("in_need",), [("here",), ("there",)])
+    tables.add_total(("suggested",), [("s here",), ("s there",)])
     for part, whole in (("suggested", "in_need"), ("s here", "here"), ("s there", "there")):
-        share = tables.share((part,), (whole,), "suggestions")
-        assert share in tables.small(10), f"{whole} less {part} is under ten"
-        tables.rounded((part,), "suggestions")
-        tables.rounded((whole,), "students")
-    assert narrowest(tables, tables.small(10)) < 10, "46 to 64 in need less 55 to 64 suggested"
+        share = tables.publish_share((part,), (whole,), "suggestions")
+        assert share in tables.primary_suppressions(10), f"{whole} less {part} is under ten"
+        tables.publish_count((part,), "suggestions")
+        tables.publish_count((whole,), "students")
+    assert narrowest(tables, tables.primary_suppressions(10)) < 10, (
+        "46 to 64 in need less 55 to 64 suggested"
+    )
     assert narrowest(tables, suppressed_cells(tables)) >= 10 - 1e-6
 
 
 def test_a_share_is_shown_only_with_ten_students_on_either_side():  # R60
     for part, shown in ((0, False), (9, False), (10, True), (50, True), (51, False), (60, False)):
         tables = LinkedTables()
-        tables.count(("in_need",), 60)
-        tables.count(("suggested",), part)
-        share = tables.share(("suggested",), ("in_need",), "suggestions")
+        tables.add_count(("in_need",), 60)
+        tables.add_count(("suggested",), part)
+        share = tables.publish_share(("suggested",), ("in_need",), "suggestions")
         assert (share not in suppressed_cells(tables)) is shown
 
 
 def test_a_figure_that_two_tables_show_is_withheld_from_both():
     tables = partition(46, 4)
-    again = tables.rounded(("part", "0"), "another page")
+    again = tables.publish_count(("part", "0"), "another page")
     assert {again, rounded(("part", "0"))} <= suppressed_cells(tables)
 
 
@@ -304,7 +308,7 @@ def test_where_every_count_is_large_nothing_is_withheld():
         (("in_need", "students"), ("measure 0", "in_need")),
     )
     tables = published(students)
-    assert min(tables.true.values()) >= 10
+    assert min(tables.true_counts.values()) >= 10
     assert suppressed_cells(tables) == set()
 
 
@@ -321,13 +325,13 @@ def test_the_answer_is_the_same_twice_and_in_whatever_order_the_tables_were_decl
 
 def test_ranges_are_those_of_the_attacker_and_have_no_end_where_nothing_is_shown():
     tables = published(made_up(8, 250, {"race": 3, "sex": 2}, 2))
-    withheld = tables.small(10)
+    withheld = tables.primary_suppressions(10)
     attacker = Attacker(tables, withheld)
     names = [("students", "race", "0"), ("in_need", CROSSED, "1"), ("measure 0",)]
-    for name, (least, greatest) in tables.ranges(names, withheld).items():
-        assert least <= tables.true[name] <= greatest
+    for name, (least, greatest) in tables.feasibility_intervals(names, withheld).items():
+        assert least <= tables.true_counts[name] <= greatest
         assert greatest - least == pytest.approx(attacker.width(attacker.sum_of([name])), abs=1e-6)
-    assert tables.ranges([("in_need",)], tables.facts) == {("in_need",): (0, np.inf)}
+    assert tables.feasibility_intervals([("in_need",)], tables.cells) == {("in_need",): (0, np.inf)}
 
 
 def test_an_audit_of_a_real_size_is_settled():  # R60
@@ -343,18 +347,19 @@ def test_an_audit_of_a_real_size_is_settled():  # R60
     }
     tables = published(made_up(1, 3000, attributes, 12))
     withheld = suppressed_cells(tables)
-    assert tables.small(10) < withheld < tables.facts
-    assert len(withheld - tables.small(10)) < len(tables.facts - withheld) / 2
-    small = sorted(name for name, count in tables.true.items() if count < 10)
+    assert tables.primary_suppressions(10) < withheld < tables.cells
+    assert len(withheld - tables.primary_suppressions(10)) < len(tables.cells - withheld) / 2
+    small = sorted(name for name, count in tables.true_counts.items() if count < 10)
     some = small[:: len(small) // 12]
     assert all(
-        greatest - least >= 10 - 1e-6 for least, greatest in tables.ranges(some, withheld).values()
+        greatest - least >= 10 - 1e-6
+        for least, greatest in tables.feasibility_intervals(some, withheld).values()
     )
 
 
 def test_a_count_that_follows_with_nothing_shown_is_named():
     tables = partition(30, 0)
-    tables.total(("all",), [("part", "0")])
+    tables.add_total(("all",), [("part", "0")])
     with pytest.raises(
         ValueError, match=r"\('part', '1'\) lies between 0 and 0 with nothing more to withhold"
     ):
@@ -364,16 +369,16 @@ def test_a_count_that_follows_with_nothing_shown_is_named():
 def test_tables_that_do_not_add_up_are_refused():
     tables = partition(30, 20)
     with pytest.raises(ValueError, match="add up to 30, not to 50"):
-        tables.total(("all",), [("part", "0")])
+        tables.add_total(("all",), [("part", "0")])
     with pytest.raises(ValueError, match="not different counts"):
-        tables.total(("all",), [("all",), ("part", "0")])
+        tables.add_total(("all",), [("all",), ("part", "0")])
     with pytest.raises(ValueError, match="is 50, more than"):
-        tables.within(("all",), ("part", "0"))
+        tables.add_subset(("all",), ("part", "0"))
     with pytest.raises(ValueError, match="is not declared"):
-        tables.rounded(("nobody",), "students")
+        tables.publish_count(("nobody",), "students")
     with pytest.raises(ValueError, match="cannot be 31; declared before: 30"):
-        tables.count(("part", "0"), 31)
+        tables.add_count(("part", "0"), 31)
     with pytest.raises(ValueError, match="cannot be -1"):
-        tables.count(("nobody",), -1)
-    tables.share(("part", "0"), ("all",), "students")
-    assert tables.true[complement(("part", "0"), ("all",))] == 20
+        tables.add_count(("nobody",), -1)
+    tables.publish_share(("part", "0"), ("all",), "students")
+    assert tables.true_counts[complement(("part", "0"), ("all",))] == 20

@@ -135,17 +135,17 @@ def test_a_share_that_is_no_count_is_shown_where_it_tells_of_ten_or_more(check: 
     )
     asked = MeasureTable((Measure(check, "", amount, np.ones(len(groups))),), groups, cohorts)
     found = replace(found, others=(asked,), only=("missed",))
-    of = [one for one in found.judged() if one.figure.check == check]
-    assert len(of) == 2 and all(one.figure.told >= 10 for one in of)
+    of = [one for one in found.judged() if one.comparison.check == check]
+    assert len(of) == 2 and all(one.comparison.smallest_cell >= 10 for one in of)
     for told, is_shown in ((10, True), (9, False)):
-        few = [replace(one, figure=replace(one.figure, told=told)) for one in of]
+        few = [replace(one, comparison=replace(one.comparison, smallest_cell=told)) for one in of]
         shown = publish(few, found.counted())
         assert [one.rate is not None for one in shown.findings] == [is_shown] * 2
 
 
 def test_where_nobody_is_in_need_nothing_can_be_told():
     found = synthetic_district(450, 2, policy=FEW)
-    students = replace(found.students, severity=found.students.severity * 0)
+    students = replace(found.students, alert_severity=found.students.alert_severity * 0)
     twins = tuple(matched_pair_measures(students, found.advice, feature_names(), FEW))
     audit = replace(found, students=students, others=twins).audit()
     assert (audit.verdict, audit.helped, audit.comparisons) == (Verdict.CANNOT_TELL, None, 0)
@@ -224,15 +224,15 @@ def test_no_figure_of_fewer_than_ten_students_is_shown(
         ):
             if share is None:
                 continue
-            some, whole = measure.amount[rows].sum(), measure.out_of[rows].sum()
+            some, whole = measure.numerator[rows].sum(), measure.denominator[rows].sum()
             assert (
                 share == pytest.approx(round(share, 2))
                 and abs(share - some / whole) <= 0.005 + 1e-12
             )
-            if measure.counts:
+            if measure.is_count:
                 assert min(some, whole - some) >= 10
             else:
-                assert (measure.out_of[rows] > 0).sum() >= 30
+                assert (measure.denominator[rows] > 0).sum() >= 30
         if one.gap is not None:
             assert one.rate is not None and one.others_rate is not None
         if one.lower is not None:
@@ -248,7 +248,7 @@ def plain_district() -> tuple[District, PublishedAudit]:
 
 def test_the_gap_of_plain_counts_is_that_of_the_shares_beside_it():
     found, shown = plain_district()
-    counted = {(one.check, one.item) for one in found.table.measures if one.counts}
+    counted = {(one.check, one.item) for one in found.table.measures if one.is_count}
     seen = 0
     for one in shown.findings:
         if (one.check, one.item) not in counted or CHECKS[one.check].stratified or one.gap is None:
@@ -266,7 +266,12 @@ def test_the_gap_of_plain_counts_is_that_of_the_shares_beside_it():
 def test_verdicts_and_what_follows_are_those_of_the_exact_figures():
     found, shown = plain_district()
     judged = {
-        (one.figure.check, one.figure.item, one.figure.attribute, one.figure.value): one
+        (
+            one.comparison.check,
+            one.comparison.item,
+            one.comparison.attribute,
+            one.comparison.value,
+        ): one
         for one in found.judged()
     }
     assert len(judged) == len(shown.findings)
@@ -279,7 +284,7 @@ def test_verdicts_and_what_follows_are_those_of_the_exact_figures():
             Verdict.FAIL: threshold.fails,
             Verdict.CANNOT_TELL: threshold.unsure,
         }
-        if one.crossed and one.verdict is Verdict.CANNOT_TELL:
+        if one.is_intersection and one.verdict is Verdict.CANNOT_TELL:
             assert one.does is Consequence.SHOWS
         else:
             assert one.does is does[one.verdict]
@@ -288,7 +293,11 @@ def test_verdicts_and_what_follows_are_those_of_the_exact_figures():
 
 def test_the_interval_moves_with_the_rounded_gap_and_keeps_its_width():
     found, shown = plain_district()
-    for exact in (one.figure for one in found.judged() if one.figure.check in PLAIN and one.enough):
+    for exact in (
+        one.comparison
+        for one in found.judged()
+        if one.comparison.check in PLAIN and one.sufficient_data
+    ):
         one = find_finding(shown, exact.check, exact.attribute, exact.value)
         if one.gap is None:
             continue
@@ -336,9 +345,9 @@ def test_points_of_progress_are_shown_in_tenths_of_thirty_students_and_more():
         own = (groups["race_ethnicity"] == value).to_numpy()
         assert (one.rate is None) is (size < 30)
         if one.rate is not None:
-            assert one.rate == round(float(measure.amount[own].mean()), 1)
+            assert one.rate == round(float(measure.numerator[own].mean()), 1)
             assert one.gap == round(
-                float(measure.amount[own].mean() - measure.amount[~own].mean()), 1
+                float(measure.numerator[own].mean() - measure.numerator[~own].mean()), 1
             )
             assert 10 * one.lower == pytest.approx(round(10 * one.lower))
 
@@ -378,8 +387,8 @@ def test_what_is_shown_is_the_same_twice():
 def none_of(found: District, attribute: str, value: str) -> District:
     """The same, with no suggestion and no support for one group."""
     own = (found.students.groups[attribute] == value).to_numpy()
-    suggested = found.advice.listed.any(axis=1).to_numpy() & ~own
-    students = replace(found.students, served=found.students.served & ~own)
+    suggested = found.advice.suggested_supports.any(axis=1).to_numpy() & ~own
+    students = replace(found.students, in_support=found.students.in_support & ~own)
     return replace(
         found, students=students, advice=advice_from(students, suggested, found.advice.benefit)
     )
