@@ -1,9 +1,11 @@
-"""The disclosure log at size: appending, verifying and reporting, each beside a peer in the same
-run.
+"""Appending to a large disclosure log, verifying it and reporting from it.
 
-Run: .venv/bin/python benchmarks/disclosure_log.py            # SQLite, and PostgreSQL where its
-programs are installed
-     .venv/bin/python benchmarks/disclosure_log.py 100000     # fewer rows
+Run:
+    .venv/bin/python -m benchmarks.disclosure_log
+    .venv/bin/python -m benchmarks.disclosure_log 100000
+
+The number is the rows of the log (1,000,000 by default). SQLite is measured, and PostgreSQL where
+its programs are installed. The reference for `verify` is a bare SHA-256 chain over the same rows.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -24,6 +26,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
+from benchmarks.timing import seconds
 from records.canonical.schema import Category
 from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import record_disclosures
@@ -36,8 +39,11 @@ from serving.exports.disclosure_report import read_report, report_csv, report_pd
 
 ROWS = 1_000_000
 STUDENTS = 16_000
-ON_A_PAGE = 50
+STUDENTS_PER_PAGE = 50
 TIMED_PAGES = 400
+FILL_BATCH = 500
+"""Students of each transaction that only fills the log."""
+
 NOW = datetime(2026, 4, 17, 10)
 SHOWN = [
     Category.DIRECTORY,
@@ -48,14 +54,8 @@ SHOWN = [
 ]
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def scope() -> Scope:
-    """A caseworker of a partner that may see every student of a district."""
+def caseworker_scope() -> Scope:
+    """The scope of a partner's caseworker who may see every student of a district."""
     viewer = Viewer(
         "a1b2c3d4e5f60718", "worker@partner.example", "A caseworker", Role.CASEWORKER, "brightpath"
     )
@@ -76,73 +76,99 @@ def scope() -> Scope:
     )
 
 
-def append(database: Database, rows: int) -> None:
-    """Fill the log; of the first pages and of the last each is one transaction of 50 rows, as the
-    site writes them.
-    """
-    caseworker, students = scope(), [f"student-{n:06}" for n in range(STUDENTS)]
+def time_appending(database: Database, rows: int) -> None:
+    """Fill the log to `rows`, timing its first and last pages: one transaction of 50 rows each."""
+    scope, students = caseworker_scope(), [f"student-{n:06}" for n in range(STUDENTS)]
 
-    def look(number: int, shown: int) -> float:
-        first = number * shown % STUDENTS
-        moment = NOW + timedelta(seconds=number)
-        return seconds(
-            lambda: record_disclosures(
-                database, caseworker, students[first : first + shown], SHOWN, "/caseload", moment
+    def append_pages(pages: int, students_per_page: int) -> list[float]:
+        times = []
+        for number in range(pages):
+            first = number * students_per_page % STUDENTS
+            page = students[first : first + students_per_page]
+            moment = NOW + timedelta(seconds=number)
+            times.append(
+                seconds(
+                    lambda page=page, moment=moment: record_disclosures(  # type: ignore[misc]
+                        database, scope, page, SHOWN, "/caseload", moment
+                    )
+                )
             )
+        return times
+
+    def print_row(state: str, times: list[float]) -> None:
+        print(
+            f"| append a page of {STUDENTS_PER_PAGE} students {state} |"
+            f" {1000 * statistics.median(times):.1f} ms;"
+            f" {STUDENTS_PER_PAGE * len(times) / sum(times):,.0f} rows/s |",
+            flush=True,
         )
 
-    filled = rows - 2 * TIMED_PAGES * ON_A_PAGE
-    for what, pages, shown in (
-        ("of an empty log", TIMED_PAGES, ON_A_PAGE),
-        ("", filled // 500, 500),
-        (f"at {rows:,} rows", TIMED_PAGES, ON_A_PAGE),
-    ):
-        taken = [look(number, shown) for number in range(pages)]
-        if what:
-            print(
-                f"| append a page of {shown} students {what} |"
-                f" {1000 * statistics.median(taken):.1f} ms; {shown * pages / sum(taken):,.0f}"
-                " rows/s |",
-                flush=True,
-            )
+    print_row("to an empty log", append_pages(TIMED_PAGES, STUDENTS_PER_PAGE))
+    filled = rows - 2 * TIMED_PAGES * STUDENTS_PER_PAGE
+    append_pages(filled // FILL_BATCH, FILL_BATCH)
+    print_row(f"at {rows:,} rows", append_pages(TIMED_PAGES, STUDENTS_PER_PAGE))
 
 
 def time_daily_limit(database: Database) -> None:
-    """What it costs to count whom somebody saw today: on an ordinary day, and after a thousand
-    students ten times.
+    """What it costs to count the students a person saw today: on an ordinary day, and after a
+    thousand students ten times each.
     """
-    some = scope()
+    ordinary = caseworker_scope()
     students = [f"student-{n:06}" for n in range(1_000)]
-    for user, rounds in (("an ordinary day", 0), ("a thousand students, 10,000 looks", 10)):
-        reader = replace(some, viewer=replace(some.viewer, user_id=user))
-        pages = [students[first : first + ON_A_PAGE] for first in range(0, 1_000, ON_A_PAGE)]
+    pages = [
+        students[first : first + STUDENTS_PER_PAGE] for first in range(0, 1_000, STUDENTS_PER_PAGE)
+    ]
+    for user, rounds in (("an ordinary day", 0), ("a thousand students, 10,000 disclosures", 10)):
+        scope = replace(ordinary, viewer=replace(ordinary.viewer, user_id=user))
         for page in pages * rounds:
-            record_disclosures(database, reader, page, SHOWN, "/caseload", NOW)
-        taken: dict[DisclosureLimits | None, list[float]] = {None: [], DisclosureLimits(): []}
+            record_disclosures(database, scope, page, SHOWN, "/caseload", NOW)
+        times: dict[DisclosureLimits | None, list[float]] = {None: [], DisclosureLimits(): []}
         for number in range(TIMED_PAGES if rounds else 8):
             page = pages[number % len(pages)]
-            for limits, times in taken.items():
-                times.append(
+            for limits, limit_times in times.items():
+                limit_times.append(
                     seconds(
-                        lambda limits=limits, page=page, reader=reader: record_disclosures(  # type: ignore[misc]
-                            database, reader, page, SHOWN, "/caseload", NOW, limits
+                        lambda limits=limits, page=page, scope=scope: record_disclosures(  # type: ignore[misc]
+                            database, scope, page, SHOWN, "/caseload", NOW, limits
                         )
                     )
                 )
-        without, within = (1000 * statistics.median(times) for times in taken.values())
+        without, within = (1000 * statistics.median(taken) for taken in times.values())
         print(
-            f"| append a page of {ON_A_PAGE} students, {user}; with the day's limit | {without:.1f}"
-            f" ms; {within:.1f} ms |",
+            f"| append a page of {STUDENTS_PER_PAGE} students, {user}: without the daily limit;"
+            f" with it | {without:.1f} ms; {within:.1f} ms |",
             flush=True,
         )
 
 
-def bare_chain(database: Database, rows_of_log: int) -> float:
-    """The time of a bare SHA-256 chain over the same rows, held in memory."""
+def time_verifying(database: Database) -> None:
+    rows = count_disclosures(database)
+    verifications: list[Verification] = []
+    processor_start = time.process_time()
+    times = sorted(
+        seconds(lambda: verifications.append(verify_log(database, processes=os.cpu_count() or 1)))
+        for _ in range(5)
+    )
+    processor = (time.process_time() - processor_start) / len(times)
+    assert all(result.ok and result.rows == rows for result in verifications)
+    print(
+        f"| verify {rows:,} rows | {times[2]:.2f} s ({times[0]:.2f} to {times[-1]:.2f});"
+        f" {processor:.2f} s of this process's own work |",
+        flush=True,
+    )
+    reference = time_bare_chain(database, rows)
+    print(
+        f"| a bare SHA-256 chain over the same rows in memory | {reference:.2f} s; ratio"
+        f" {times[2] / reference:.1f} |"
+    )
+
+
+def time_bare_chain(database: Database, rows_of_log: int) -> float:
+    """Seconds that a bare SHA-256 chain over the same rows takes, held in memory."""
     rows: list[bytes] = []
     for offset in range(0, rows_of_log, 100_000):
-        some = disclosures(database, offset=offset, limit=100_000)
-        rows += [" ".join(map(str, vars(row).values())).encode() for row in some]
+        batch = disclosures(database, offset=offset, limit=100_000)
+        rows += [" ".join(map(str, vars(row).values())).encode() for row in batch]
 
     def chain() -> None:
         previous = GENESIS.encode()
@@ -152,55 +178,43 @@ def bare_chain(database: Database, rows_of_log: int) -> float:
     return seconds(chain)
 
 
-def measure(database: Database, rows: int) -> None:
-    append(database, rows)
-    time_daily_limit(database)
-    rows = count_disclosures(database)
-    outcomes: list[Verification] = []
-    worked = time.process_time()
-    taken = sorted(
-        seconds(lambda: outcomes.append(verify_log(database, processes=os.cpu_count() or 1)))
-        for _ in range(5)
-    )
-    worked = (time.process_time() - worked) / len(taken)
-    assert all(outcome.ok and outcome.rows == rows for outcome in outcomes)
-    print(
-        f"| verify {rows:,} rows | {taken[2]:.2f} s ({taken[0]:.2f} to {taken[-1]:.2f});"
-        f" {worked:.2f} s of this process's own work |",
-        flush=True,
-    )
-    bare = bare_chain(database, rows)
-    print(
-        f"| a bare SHA-256 chain over the same rows in memory | {bare:.2f} s; ratio"
-        f" {taken[2] / bare:.1f} |"
-    )
-    one = "student-000007"
-    print(
-        "| who looked at one student, summed up |"
-        f" {1000 * seconds(lambda: parties(database, one)):.1f} ms |"
-    )
-    partners = seconds(lambda: count_disclosures(database, but_not="district"))
+def time_reports(database: Database) -> None:
+    student = "student-000007"
+    summary = seconds(lambda: parties(database, student))
+    print(f"| who saw one student, summed up | {1000 * summary:.1f} ms |")
+    count = seconds(lambda: count_disclosures(database, but_not="district"))
     newest = seconds(lambda: disclosures(database, but_not="district", limit=50))
     print(
-        f"| the site's list of partners' looks: how many; the newest 50 | {1000 * partners:.0f} ms;"
+        f"| the site's list of partners' disclosures: count; newest 50 | {1000 * count:.0f} ms;"
         f" {1000 * newest:.1f} ms |",
         flush=True,
     )
-    report = read_report(database, one, "A student", NOW, "Shown to somebody.")
-    read = seconds(lambda: read_report(database, one, "A student", NOW, "Shown to somebody."))
+    report = read_report(database, student, "A student", NOW, "Shown to somebody.")
+    read = seconds(lambda: read_report(database, student, "A student", NOW, "Shown to somebody."))
     print(
-        f"| a family's report of {report.total} looks: read; as PDF; as CSV | {1000 * read:.1f} ms;"
-        f" {1000 * seconds(lambda: report_pdf(report)):.1f} ms;"
+        f"| a family's report of {report.total} disclosures: read; as PDF; as CSV |"
+        f" {1000 * read:.1f} ms; {1000 * seconds(lambda: report_pdf(report)):.1f} ms;"
         f" {1000 * seconds(lambda: report_csv(report)):.1f} ms |"
     )
-    user, day = scope().viewer.user_id, date(2026, 4, 17)
+    user, day = caseworker_scope().viewer.user_id, date(2026, 4, 17)
     breach = seconds(lambda: exposures(database, user, day, day))
     print(f"| a breach report on an account that wrote every row | {breach:.2f} s |", flush=True)
 
 
+def measure(database: Database, rows: int) -> None:
+    time_appending(database, rows)
+    time_daily_limit(database)
+    time_verifying(database)
+    time_reports(database)
+
+
+def postgresql_is_installed() -> bool:
+    return any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+
+
 @contextmanager
 def temporary_postgresql() -> Iterator[str]:
-    """A throw-away server in a temporary folder; the URL of an empty database."""
+    """The URL of an empty database on a server that lives only as long as the context."""
     binary = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))[-1].parent
     folder = Path(tempfile.mkdtemp(prefix="handrail-log-"))
     as_user: list[str] = []
@@ -246,7 +260,7 @@ def main(rows: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         print("| SQLite | |\n|---|---|")
         measure(open_database(f"sqlite:///{folder}/handrail.db"), rows)
-    if list(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+    if postgresql_is_installed():
         with temporary_postgresql() as url:
             print("\n| PostgreSQL | |\n|---|---|")
             measure(open_database(url), rows)

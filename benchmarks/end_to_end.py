@@ -1,7 +1,10 @@
-"""Times the main job on a finished demo, each figure beside a peer in the same run: machines are
-noisy, ratios are not.
+"""Times the main job on a finished demo, from loading files to serving pages.
 
-Run: .venv/bin/python benchmarks/end_to_end.py demo-district
+Run:
+    .venv/bin/python -m benchmarks.end_to_end demo-district
+
+The argument is the folder of a finished `make demo`. Where there is a reference it is measured in
+the same run: machines differ, ratios carry over.
 """
 
 from __future__ import annotations
@@ -10,17 +13,16 @@ import csv
 import hashlib
 import json
 import shutil
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import lightgbm as lgb
 import shap
 from fastapi.testclient import TestClient
 
+from benchmarks.timing import median_seconds, seconds
 from features.build import build_features
 from handrail.commands.serve import site_config
 from handrail.settings import Settings
@@ -43,82 +45,86 @@ from training.registry.registry import model_version
 LOG_ROWS = 100_000
 
 
-def seconds(work: Callable[[], object], runs: int = 5) -> float:
-    """The median of some runs."""
-    found = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - start)
-    return statistics.median(found)
+def print_row(
+    task: str, own: float, reference: str = "", reference_seconds: float | None = None
+) -> None:
+    """One row of the table; times are in seconds."""
+    ratio = f"{own / reference_seconds:.2f}" if reference_seconds else ""
+    other = f"{1000 * reference_seconds:,.1f} ms" if reference_seconds is not None else ""
+    print(f"| {task} | {1000 * own:,.1f} ms | {reference} | {other} | {ratio} |", flush=True)
 
 
-def row(what: str, ours: float, peer: str = "", theirs: float | None = None) -> None:
-    ratio = f"{ours / theirs:.2f}" if theirs else ""
-    beside = f"{1000 * theirs:,.1f} ms" if theirs is not None else ""
-    print(f"| {what} | {1000 * ours:,.1f} ms | {peer} | {beside} | {ratio} |", flush=True)
-
-
-def loading(folder: Path) -> None:
-    files = sorted((folder / "source" / "sis").glob("*.csv"))
+def time_loading(folder: Path) -> None:
+    source = folder / "source" / "sis"
+    files = sorted(source.glob("*.csv"))
     with tempfile.TemporaryDirectory() as home:
-        ours = seconds(
-            lambda: load(OneRosterFiles(), folder / "source" / "sis", Path(home)), runs=1
-        )
-    theirs = seconds(lambda: [sum(1 for _ in csv.reader(file.open())) for file in files], runs=1)
-    row(
+        own = seconds(lambda: load(OneRosterFiles(), source, Path(home)))
+    reference = seconds(lambda: [sum(1 for _ in csv.reader(file.open())) for file in files])
+    print_row(
         "load OneRoster, 1.5 million rows, all accounted for",
-        ours,
+        own,
         "csv.reader counts the same files",
-        theirs,
+        reference,
     )
 
 
-def features(snapshot: Snapshot) -> None:
+def time_features(snapshot: Snapshot) -> None:
     day = snapshot.latest_date()
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day))
-    row("29 features of 16,000 students", seconds(lambda: build_features(records, day), runs=3))
+    print_row(
+        "29 features of 16,000 students",
+        median_seconds(lambda: build_features(records, day), runs=3),
+    )
 
 
-def one_caseload(snapshot: Snapshot, scope: Scope, home: Path) -> None:
-    made = model_version(home)
-    texts = json.loads(made.file.read_text())["models"]
-    model = read_model(made.file, made.sha256)
-    row(
+def time_one_caseload(snapshot: Snapshot, scope: Scope, home: Path) -> None:
+    version = model_version(home)
+    texts = json.loads(version.file.read_text())["models"]
+    model = read_model(version.file, version.sha256)
+    print_row(
         "open the model: digest, parse, canaries",
-        seconds(lambda: read_model(made.file, made.sha256)),
+        median_seconds(lambda: read_model(version.file, version.sha256)),
         "LightGBM parses the same texts",
-        seconds(lambda: [lgb.Booster(model_str=text) for some in texts.values() for text in some]),
+        median_seconds(
+            lambda: [
+                lgb.Booster(model_str=text)
+                for support_texts in texts.values()
+                for text in support_texts
+            ]
+        ),
     )
     records = ScopedRecords(snapshot, scope)
     frame = build_features(records, scope.today)
     rows = frame[model.ranker.feature_names_].to_numpy()
-    boosters = [booster for some in model.ranker.models_.values() for booster in some]
-    row(
+    boosters = [
+        booster
+        for support_boosters in model.ranker.models_.values()
+        for booster in support_boosters
+    ]
+    print_row(
         f"rank 8 supports for {len(frame)} students",
-        seconds(lambda: model.ranker.benefits(frame)),
+        median_seconds(lambda: model.ranker.benefits(frame)),
         "the bare boosters",
-        seconds(lambda: [b.predict(rows, num_threads=1) for b in boosters]),
+        median_seconds(lambda: [booster.predict(rows, num_threads=1) for booster in boosters]),
     )
-    few, tutoring = frame.head(50), model.ranker.models_["tutoring"]
+    page, tutoring = frame.head(50), model.ranker.models_["tutoring"]
+    page_rows = page[model.ranker.feature_names_].to_numpy()
     explainers = [shap.TreeExplainer(booster) for booster in tutoring]
-    row(
+    print_row(
         "explain one support for 50 students",
-        seconds(lambda: model.ranker.contributions(few, "tutoring")),
+        median_seconds(lambda: model.ranker.contributions(page, "tutoring")),
         "shap.TreeExplainer on the same boosters",
-        seconds(
-            lambda: [e.shap_values(few[model.ranker.feature_names_].to_numpy()) for e in explainers]
-        ),
+        median_seconds(lambda: [explainer.shap_values(page_rows) for explainer in explainers]),
     )
-    row(
+    print_row(
         "the whole caseload: features, alerts, ranks, reasons",
-        seconds(lambda: caseload(records, scope.today, RankingInputs(model))),
+        median_seconds(lambda: caseload(records, scope.today, RankingInputs(model))),
         "its features alone",
-        seconds(lambda: build_features(records, scope.today)),
+        median_seconds(lambda: build_features(records, scope.today)),
     )
 
 
-def requests(settings: Settings, database: Database) -> None:
+def time_requests(settings: Settings, database: Database) -> None:
     app = create_app(site_config(settings))
     app.state.site.shelf.wait()
     browser = TestClient(app, follow_redirects=False)
@@ -127,19 +133,16 @@ def requests(settings: Settings, database: Database) -> None:
     start = time.perf_counter()
     page = browser.get("/caseload").text
     first = time.perf_counter() - start
-    plain = seconds(lambda: browser.get("/agreements"))
-    row("GET /caseload, the first time", first, "GET /agreements", plain)
-    row("GET /caseload, then", seconds(lambda: browser.get("/caseload")), "GET /agreements", plain)
     student = page.split('href="/students/')[1][:20]
-    row(
-        "GET one student",
-        seconds(lambda: browser.get(f"/students/{student}")),
-        "GET /agreements",
-        plain,
-    )
+    plain = median_seconds(lambda: browser.get("/agreements"))
+    caseload_page = median_seconds(lambda: browser.get("/caseload"))
+    student_page = median_seconds(lambda: browser.get(f"/students/{student}"))
+    print_row("GET /caseload, the first time", first, "GET /agreements", plain)
+    print_row("GET /caseload, then", caseload_page, "GET /agreements", plain)
+    print_row("GET one student", student_page, "GET /agreements", plain)
 
 
-def log(scope: Scope, settings: Settings) -> None:
+def time_log(scope: Scope, settings: Settings) -> None:
     with tempfile.TemporaryDirectory() as folder:
         database = open_database(f"sqlite:///{Path(folder) / 'log.db'}")
         students = sorted(scope.students)[:500]
@@ -148,13 +151,13 @@ def log(scope: Scope, settings: Settings) -> None:
                 database, scope, students, [Category.DIRECTORY], "/caseload", settings.now()
             )
         sample = {"seq": 1, "prev_hash": "0" * 64, "at": "x" * 23, "rest": "y" * 420}
-        rows = [sample | {"seq": n} for n in range(LOG_ROWS)]
-        bare = seconds(lambda: [hashlib.sha256(json.dumps(one).encode()) for one in rows], runs=1)
-        row(
-            f"verify {LOG_ROWS:,} looks",
-            seconds(lambda: verify_log(database), runs=3),
+        rows = [sample | {"seq": number} for number in range(LOG_ROWS)]
+        reference = seconds(lambda: [hashlib.sha256(json.dumps(row).encode()) for row in rows])
+        print_row(
+            f"verify {LOG_ROWS:,} disclosures",
+            median_seconds(lambda: verify_log(database), runs=3),
             "SHA-256 over JSON as long",
-            bare,
+            reference,
         )
 
 
@@ -167,12 +170,13 @@ def main(folder: Path) -> None:
         database, snapshot = open_database(settings.database_url), Snapshot.current(home)
         viewer = active_staff_member(database, "caseworker@brightpath.example")
         scope = scope_for(viewer, database, snapshot, settings.now(), b"x" * 32)
-        print("| what | median | beside | median | ratio |\n|---|---|---|---|---|")
-        loading(folder)
-        features(snapshot)
-        one_caseload(snapshot, scope, home)
-        requests(settings, database)
-        log(scope, settings)
+        print("| task | Handrail (median) | reference | reference (median) | ratio |")
+        print("|---|---|---|---|---|")
+        time_loading(folder)
+        time_features(snapshot)
+        time_one_caseload(snapshot, scope, home)
+        time_requests(settings, database)
+        time_log(scope, settings)
 
 
 if __name__ == "__main__":

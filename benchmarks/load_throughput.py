@@ -1,7 +1,11 @@
-"""Loads ever longer files of sessions, each in a process of its own: rows a second, memory, and a
-bare DuckDB's time.
+"""Rows per second and peak memory of loading ever larger session files, each in its own process.
 
-Run: .venv/bin/python benchmarks/load_throughput.py [rows ...]
+Run:
+    .venv/bin/python -m benchmarks.load_throughput
+    .venv/bin/python -m benchmarks.load_throughput 100000 1000000
+
+The numbers are the rows of each file (100,000, 1,000,000 and 3,000,000 by default). The reference
+is DuckDB reading the same file, sorting it and writing Parquet, without any check.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from pathlib import Path
 STUDENTS = 16_000
 PEAK = """
 def peak_mb():
-    # Not ru_maxrss, which begins with the size of the process that started this one.
+    # Not ru_maxrss: it starts at the size of the process that started this one.
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
 """
@@ -36,7 +40,7 @@ rows = report.rows["service_sessions"]
 print(json.dumps({"seconds": seconds, "peak_mb": peak_mb(), "rows": rows}))
 """
 )
-BARE = (
+REFERENCE = (
     PEAK
     + """
 import json, sys, time
@@ -59,15 +63,16 @@ load(OneRosterFiles(), Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
-def measured(script: str, *folders: Path) -> dict[str, float]:
+def run_script(script: str, *folders: Path) -> dict[str, float]:
+    """The figures that a script prints as JSON, run in a process of its own."""
     run = subprocess.run(
         [sys.executable, "-c", script, *map(str, folders)],
         capture_output=True,
         text=True,
         check=True,
     )
-    found: dict[str, float] = json.loads(run.stdout or "{}")
-    return found
+    figures: dict[str, float] = json.loads(run.stdout or "{}")
+    return figures
 
 
 def write_roster(folder: Path) -> None:
@@ -78,24 +83,23 @@ def write_roster(folder: Path) -> None:
 
 
 def write_sessions(folder: Path, rows: int) -> None:
-    """As a partner's system writes them: by day, students in no order, one row in a hundred
-    damaged.
-    """
+    """A partner's export: by day, students in no order, one row in a hundred invalid."""
     folder.mkdir()
     rng, first = random.Random(rows), date(2021, 8, 1)
     with (folder / "sessions.csv").open("w") as out:
         out.write("session_id,student_id,program_id,organization_id,date,attended,minutes\n")
-        for n in range(rows):
-            attended = "perhaps" if n % 100 == 0 else rng.choice(("true", "true", "true", "false"))
-            day = first + timedelta(1600 * n // rows)
+        for number in range(rows):
+            valid = number % 100 != 0
+            attended = rng.choice(("true", "true", "true", "false")) if valid else "perhaps"
+            day = first + timedelta(1600 * number // rows)
             out.write(
-                f"x{n:08},s{rng.randrange(STUDENTS)},p{rng.randrange(9)},tutors,{day},{attended},45\n"
+                f"x{number:08},s{rng.randrange(STUDENTS)},p{rng.randrange(9)},tutors,{day},{attended},45\n"
             )
 
 
 def main(sizes: list[int]) -> None:
     print(
-        "| rows | seconds | rows a second | peak memory | bare DuckDB: seconds | peak memory |"
+        "| rows | seconds | rows per second | peak memory | DuckDB alone: seconds | peak memory |"
         " ratio |"
     )
     print("|---|---|---|---|---|---|---|")
@@ -105,12 +109,12 @@ def main(sizes: list[int]) -> None:
         for rows in sizes:
             source, home = folder / f"sessions-{rows}", folder / f"home-{rows}"
             write_sessions(source, rows)
-            measured(ROSTER, folder / "roster", home)
-            ours, bare = measured(LOAD, source, home), measured(BARE, source, folder)
+            run_script(ROSTER, folder / "roster", home)
+            own, reference = run_script(LOAD, source, home), run_script(REFERENCE, source, folder)
             print(
-                f"| {rows:,} | {ours['seconds']:.1f} | {rows / ours['seconds']:,.0f} |"
-                f" {ours['peak_mb']:,.0f} MB | {bare['seconds']:.2f} | {bare['peak_mb']:,.0f} MB |"
-                f" {ours['seconds'] / bare['seconds']:.0f} |",
+                f"| {rows:,} | {own['seconds']:.1f} | {rows / own['seconds']:,.0f} |"
+                f" {own['peak_mb']:,.0f} MB | {reference['seconds']:.2f} |"
+                f" {reference['peak_mb']:,.0f} MB | {own['seconds'] / reference['seconds']:.0f} |",
                 flush=True,
             )
 

@@ -1,8 +1,10 @@
-"""What the second wall costs: the same site over the same PostgreSQL, reading through row-level
-security and without.
+"""What row-level security costs: one site over one PostgreSQL, read with it and without.
 
-Run: .venv/bin/python benchmarks/row_security.py demo-district
-postgresql+psycopg://OWNER@HOST/EMPTY_DATABASE
+Run:
+    .venv/bin/python -m benchmarks.row_security demo-district DATABASE_URL
+
+The first argument is the folder of a finished `make demo`, the second the URL of an empty
+database, such as `postgresql+psycopg://OWNER@HOST/EMPTY_DATABASE`.
 """
 
 from __future__ import annotations
@@ -10,8 +12,6 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,9 @@ from statistics import median
 from unittest.mock import patch
 
 from fastapi.testclient import TestClient
-from sqlalchemy import insert, select
 
 import serving.site.visit
+from benchmarks.timing import median_seconds, seconds
 from handrail.commands.serve import site_config
 from handrail.settings import Settings
 from records.access.publication import publish_snapshot, withdraw_other_publications
@@ -29,77 +29,60 @@ from records.access.row_security import RowSecuredSnapshot
 from records.access.scope import scope_for
 from records.access.scoped_records import ScopedRecords
 from records.database.engine import open_database
-from records.database.tables import OrmTable
 from records.people.accounts import active_staff_member, start_session
 from records.snapshots.snapshot import Snapshot
 from serving.app import create_app
+from tests.database_copies import copy_rows
 
 CASEWORKER = "caseworker@brightpath.example"
 RUNS = 15
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def row(what: str, walled: list[float], plain: list[float]) -> None:
-    ours, theirs = median(walled), median(plain)
+def print_row(task: str, secured: list[float], plain: list[float]) -> None:
+    """One row of the table, from times in seconds."""
+    own, reference = median(secured), median(plain)
     print(
-        f"| {what} | {1000 * ours:,.0f} ms | {1000 * theirs:,.0f} ms | {ours / theirs:.2f} |",
+        f"| {task} | {1000 * own:,.0f} ms | {1000 * reference:,.0f} ms | {own / reference:.2f} |",
         flush=True,
     )
 
 
-def move(home: Path, url: str) -> None:
-    """Copy what the demo keeps in SQLite to PostgreSQL."""
-    old, new = open_database(f"sqlite:///{home / 'handrail.db'}"), open_database(url)
-    with old.engine.connect() as reading, new.engine.begin() as writing:
-        for table in OrmTable.metadata.sorted_tables:
-            rows = [dict(found._mapping) for found in reading.execute(select(table))]
-            if rows:
-                writing.execute(insert(table), rows)
-    old.engine.dispose()
-    new.engine.dispose()
-
-
-def visits(settings: Settings) -> dict[str, float]:
-    """One person's way through a site that has nothing kept: the caseload twice, then a student
-    twice.
-    """
+def time_visits(settings: Settings) -> dict[str, float]:
+    """One person's way through a site with empty caches, in seconds by page."""
     config = site_config(settings)
     app = create_app(config)
     app.state.site.shelf.wait()
     browser = TestClient(app, follow_redirects=False)
     viewer = active_staff_member(config.database, CASEWORKER)
     browser.cookies.set("handrail", start_session(config.database, viewer, settings.now()))
-    found = {"GET /caseload, the first time": seconds(lambda: browser.get("/caseload"))}
-    found["GET /caseload, then"] = median(
-        seconds(lambda: browser.get("/caseload")) for _ in range(RUNS)
-    )
+    first = seconds(lambda: browser.get("/caseload"))
+    then = median_seconds(lambda: browser.get("/caseload"), RUNS)
     student = browser.get("/caseload").text.split('href="/students/')[1][:20]
-    found["GET one student"] = median(
-        seconds(lambda: browser.get(f"/students/{student}")) for _ in range(RUNS)
-    )
+    student_page = median_seconds(lambda: browser.get(f"/students/{student}"), RUNS)
     config.database.engine.dispose()
-    return found
+    return {
+        "GET /caseload, the first time": first,
+        "GET /caseload, then": then,
+        "GET one student": student_page,
+    }
 
 
-def tables(settings: Settings, snapshot: Snapshot) -> None:
-    """Reading whole tables of one caseload, as features do."""
+def time_tables(settings: Settings, snapshot: Snapshot) -> None:
+    """Reading whole tables of one caseload and of one student, as features do."""
     database = open_database(settings.database_url)
     viewer, now = active_staff_member(database, CASEWORKER), settings.now()
     scope = scope_for(viewer, database, snapshot, now, b"")
     for name in ("attendance_events", "course_grades", "service_sessions"):
-        for asked in (None, sorted(scope.students)[:1]):
-            walled, plain = [], []
+        for students in (None, sorted(scope.students)[:1]):
+            secured, plain = [], []
             for _ in range(RUNS):
-                through = RowSecuredSnapshot(snapshot, database, viewer.user_id, now, asked)
-                walled.append(seconds(partial(ScopedRecords(through, scope, asked).frame, name)))
-                plain.append(seconds(partial(ScopedRecords(snapshot, scope, asked).frame, name)))
-            rows = len(ScopedRecords(snapshot, scope, asked).frame(name))
-            row(f"{rows:,} rows of {name}, students: {len(asked or scope.students)}", walled, plain)
+                view = RowSecuredSnapshot(snapshot, database, viewer.user_id, now, students)
+                for tables, times in ((view, secured), (snapshot, plain)):
+                    read = ScopedRecords(tables, scope, students).frame
+                    times.append(seconds(partial(read, name)))
+            rows = len(ScopedRecords(snapshot, scope, students).frame(name))
+            count = len(students or scope.students)
+            print_row(f"{rows:,} rows of {name}, students: {count}", secured, plain)
 
 
 def main(folder: Path, url: str) -> None:
@@ -108,31 +91,30 @@ def main(folder: Path, url: str) -> None:
         shutil.copytree(folder / "home", home)
         settings = replace(Settings.from_environment(home), database_url=url)
         snapshot = Snapshot.current(home)
-        move(home, url)
         database = open_database(url)
-        rows, took = (
-            sum(snapshot.manifest["rows"].values()),
-            seconds(lambda: publish_snapshot(database, snapshot)),
-        )
+        copy_rows(home, database)
+        rows = sum(snapshot.manifest["rows"].values())
+        publishing = seconds(lambda: publish_snapshot(database, snapshot))
+        # A second publication, so that there is an older copy to withdraw.
         publish_snapshot(database, snapshot)
         withdrawing = seconds(lambda: withdraw_other_publications(database, snapshot))
         print(
-            f"publishing {rows:,} rows took {took:.1f} s, withdrawing the copy before"
+            f"publishing {rows:,} rows took {publishing:.1f} s, withdrawing the previous copy"
             f" {withdrawing:.1f} s\n"
         )
-        print("| what | through the wall | without | ratio |\n|---|---|---|---|")
-        tables(settings, snapshot)
-        walled, plain = [], []
+        print("| task | with row security | without | ratio |\n|---|---|---|---|")
+        time_tables(settings, snapshot)
+        secured, plain = [], []
         for _ in range(3):
-            walled.append(visits(settings))
+            secured.append(time_visits(settings))
             with patch.object(
                 serving.site.visit,
                 "records_for",
                 lambda viewer, database, snapshot, *rest: snapshot,
             ):
-                plain.append(visits(settings))
-        for what in walled[0]:
-            row(what, [one[what] for one in walled], [one[what] for one in plain])
+                plain.append(time_visits(settings))
+        for task in secured[0]:
+            print_row(task, [times[task] for times in secured], [times[task] for times in plain])
 
 
 if __name__ == "__main__":
