@@ -1,10 +1,9 @@
-"""What a district could use instead: each learns from the same episodes and scores the same new
-students.
+"""Other ways to rank supports; each learns from the same episodes and scores the same new students.
 
-A rival gives a score for every student and support. Where the score is an expected benefit, "none"
-is chosen below zero; where it is a habit or a rule it only ranks. LightGBM and its settings are
-those of our own nuisance models wherever a rival needs a regressor, so that the method is compared
-and not the library.
+A baseline scores every student and support. Where scores are expected benefits, "none" is chosen
+below zero; where they are a propensity or a rule they only rank. Wherever a baseline needs a
+regressor it is LightGBM with the settings of Handrail's own nuisance models, so that methods are
+compared and not libraries.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from benchmarks.quality.simulation import Floats
+from benchmarks.quality.simulation import FloatArray
 from training.estimation.parallel import ONE_THREAD, parallel_map
 from training.estimation.pseudo_outcomes import (
     PseudoOutcomes,
@@ -37,13 +36,12 @@ _REGRESSOR = {
     "force_row_wise": True,
 } | ONE_THREAD
 _ROUNDS = 120
-Scorer = Callable[[pd.DataFrame], Floats]
+Scorer = Callable[[pd.DataFrame], FloatArray]
+"""From features of new students, one row each, to scores, shape (students, supports)."""
 
 
 class TrainingData(Protocol):
-    """Episodes to learn from: features by name, what was chosen ("none" or one of `supports`), what
-    came, and who.
-    """
+    """Episodes to learn from, one row each; `support` is "none" or one of `supports`."""
 
     features: pd.DataFrame
     support: pd.Series
@@ -56,8 +54,12 @@ class TrainingData(Protocol):
 
 @dataclass(frozen=True)
 class Baseline:
-    """`learn` gives a scorer: new features in, scores (students, supports) out. `benefit`: scores
-    are benefits.
+    """A way to learn.
+
+    Attributes:
+        name: as in the tables of docs/benchmarks.md.
+        learn: from training data and a seed to a scorer.
+        benefit: whether scores are expected benefits, so that zero means "no better than none".
     """
 
     name: str
@@ -65,12 +67,10 @@ class Baseline:
     benefit: bool = True
 
 
-def t_learner(past: TrainingData, seed: int) -> Scorer:
-    """One outcome model a support and one for none; the difference (Künzel et al. 2019, PNAS
-    116).
-    """
-    rows, outcome, chosen = _arrays(past)
-    names = ("none", *past.supports)
+def t_learner(data: TrainingData, seed: int) -> Scorer:
+    """The difference of separate outcome models, one per support (Künzel et al. 2019, PNAS 116)."""
+    rows, outcome, chosen = _arrays(data)
+    names = ("none", *data.supports)
 
     def fit(name: str) -> lgb.Booster:
         return _fit(rows[chosen == name], outcome[chosen == name], seed)
@@ -81,29 +81,27 @@ def t_learner(past: TrainingData, seed: int) -> Scorer:
     )
 
 
-def s_learner(past: TrainingData, seed: int) -> Scorer:
+def s_learner(data: TrainingData, seed: int) -> Scorer:
     """One outcome model with the support among its inputs: pooled regression."""
-    rows, outcome, chosen = _arrays(past)
-    names = ("none", *past.supports)
+    rows, outcome, chosen = _arrays(data)
+    names = ("none", *data.supports)
     codes = np.asarray(pd.Categorical(chosen, categories=names).codes)
     model = _fit(append_treatment_dummies(rows, codes, len(names)), outcome, seed)
 
-    def score(new: pd.DataFrame) -> Floats:
+    def score(new: pd.DataFrame) -> FloatArray:
         values = new.to_numpy(dtype="float64")
-        found = [
-            _score(model, append_treatment_dummies(values, np.full(len(new), place), len(names)))
-            for place in range(len(names))
+        without, *expected = [
+            _score(model, append_treatment_dummies(values, np.full(len(new), code), len(names)))
+            for code in range(len(names))
         ]
-        return np.column_stack([one - found[0] for one in found[1:]])
+        return np.column_stack([outcomes - without for outcomes in expected])
 
     return score
 
 
-def x_learner(past: TrainingData, seed: int) -> Scorer:
-    """Imputed effects of the treated and the untreated, weighted by propensity (Künzel et al.
-    2019).
-    """
-    rows, outcome, chosen = _arrays(past)
+def x_learner(data: TrainingData, seed: int) -> Scorer:
+    """Imputed effects of treated and untreated, weighted by propensity (Künzel et al. 2019)."""
+    rows, outcome, chosen = _arrays(data)
     none = chosen == "none"
     base = _fit(rows[none], outcome[none], seed)
 
@@ -120,146 +118,142 @@ def x_learner(past: TrainingData, seed: int) -> Scorer:
         )
         return of_treated, of_untreated, propensity
 
-    models = parallel_map(fit, past.supports)
+    models = parallel_map(fit, data.supports)
 
-    def score(new: pd.DataFrame) -> Floats:
+    def score(new: pd.DataFrame) -> FloatArray:
         columns = []
         for of_treated, of_untreated, propensity in models:
-            chance = _predict(propensity, new)
+            treated_share = _predict(propensity, new)
             columns.append(
-                chance * _predict(of_untreated, new) + (1 - chance) * _predict(of_treated, new)
+                treated_share * _predict(of_untreated, new)
+                + (1 - treated_share) * _predict(of_treated, new)
             )
         return np.column_stack(columns)
 
     return score
 
 
-def r_learner(past: TrainingData, seed: int) -> Scorer:
-    """Residual on residual, each support against none (Nie & Wager 2021, Biometrika 108)."""
-    rows, outcome, chosen = _arrays(past)
+def r_learner(data: TrainingData, seed: int) -> Scorer:
+    """Residual-on-residual regression per support (Nie & Wager 2021, Biometrika 108)."""
+    rows, outcome, chosen = _arrays(data)
 
     def fit(name: str) -> lgb.Booster:
         pair = (chosen == name) | (chosen == "none")
-        x, y, w = rows[pair], outcome[pair], (chosen == name)[pair].astype(float)
-        folds = assign_folds(past.student[pair].reset_index(drop=True), 5, seed)
-        expected, chance = np.zeros(len(y)), np.zeros(len(y))
+        x, y, treated = rows[pair], outcome[pair], (chosen == name)[pair].astype(float)
+        folds = assign_folds(data.student[pair].reset_index(drop=True), 5, seed)
+        expected, propensity = np.zeros(len(y)), np.zeros(len(y))
         for fold in range(5):
-            train, judged = folds != fold, folds == fold
-            expected[judged] = _score(_fit(x[train], y[train], seed), x[judged])
-            chance[judged] = _score(
+            train, unseen = folds != fold, folds == fold
+            expected[unseen] = _score(_fit(x[train], y[train], seed), x[unseen])
+            propensity[unseen] = _score(
                 lgb.train(
                     _REGRESSOR | {"objective": "binary", "seed": seed},
-                    lgb.Dataset(x[train], w[train]),
+                    lgb.Dataset(x[train], treated[train]),
                     50,
                 ),
-                x[judged],
+                x[unseen],
             )
-        residual = w - np.clip(chance, 0.01, 0.99)
+        residual = treated - np.clip(propensity, 0.01, 0.99)
         return _fit(x, (y - expected) / residual, seed, residual**2)
 
-    models = parallel_map(fit, past.supports)
+    models = parallel_map(fit, data.supports)
     return lambda new: np.column_stack([_predict(model, new) for model in models])
 
 
-def dr_each(past: TrainingData, seed: int) -> Scorer:
-    """One LightGBM a support on the doubly robust pseudo-outcomes, without sharing between
-    supports.
-    """
-    found, rows = _pseudo(past, seed), past.features.to_numpy(dtype="float64")
+def dr_each(data: TrainingData, seed: int) -> Scorer:
+    """One LightGBM per support on doubly robust pseudo-outcomes: a DR-learner."""
+    pseudo, rows = _pseudo_outcomes(data, seed), data.features.to_numpy(dtype="float64")
     models = parallel_map(
-        lambda place: _fit(rows, _clipped(found.values[:, place]), seed), range(len(past.supports))
+        lambda column: _fit(rows, _clip_extremes(pseudo.values[:, column]), seed),
+        range(len(data.supports)),
     )
     return lambda new: np.column_stack([_predict(model, new) for model in models])
 
 
-def dr_pooled(past: TrainingData, seed: int) -> Scorer:
+def dr_pooled(data: TrainingData, seed: int) -> Scorer:
     """One LightGBM on all pseudo-outcomes, the support a category among its inputs."""
-    found = _pseudo(past, seed)
+    pseudo = _pseudo_outcomes(data, seed)
     values = np.column_stack(
-        [_clipped(found.values[:, place]) for place in range(len(past.supports))]
+        [_clip_extremes(pseudo.values[:, column]) for column in range(len(data.supports))]
     )
-    return _pooled(past, seed, {}, values.ravel(), weight=found.weights.ravel())
+    return _fit_pooled(data, seed, {}, values.ravel(), weight=pseudo.weights.ravel())
 
 
-def lambdarank(past: TrainingData, seed: int) -> Scorer:
-    """LightGBM's `lambdarank` on the pseudo-outcomes of each episode, graded in five. It ranks, and
-    knows no zero.
-    """
-    found = _pseudo(past, seed)
-    grades = np.searchsorted(np.quantile(found.values, [0.2, 0.4, 0.6, 0.8]), found.values.ravel())
-    sizes = np.full(len(found.values), len(past.supports))
-    return _pooled(past, seed, {"objective": "lambdarank"}, grades, group=sizes)
+def lambdarank(data: TrainingData, seed: int) -> Scorer:
+    """LightGBM's `lambdarank` on the quintiles of pseudo-outcomes. It ranks and knows no zero."""
+    values = _pseudo_outcomes(data, seed).values
+    quintiles = np.searchsorted(np.quantile(values, [0.2, 0.4, 0.6, 0.8]), values.ravel())
+    sizes = np.full(len(values), len(data.supports))
+    return _fit_pooled(data, seed, {"objective": "lambdarank"}, quintiles, group=sizes)
 
 
-def _pooled(
-    past: TrainingData,
+def _fit_pooled(
+    data: TrainingData,
     seed: int,
     parameters: dict[str, str],
     target: np.ndarray,
-    **data: np.ndarray,
+    **dataset: np.ndarray,
 ) -> Scorer:
-    """One model of every pair of episode and support, the support as a category."""
-    count = len(past.supports)
+    """One model of every pair of episode and support, with the support as a category."""
+    count = len(data.supports)
     rows = np.hstack(
         [
-            np.repeat(past.features.to_numpy(dtype="float64"), count, axis=0),
-            np.tile(np.arange(count), len(past.features))[:, None],
+            np.repeat(data.features.to_numpy(dtype="float64"), count, axis=0),
+            np.tile(np.arange(count), len(data.features))[:, None],
         ]
     )
-    pairs = lgb.Dataset(rows, target, categorical_feature=[rows.shape[1] - 1], **data)
+    pairs = lgb.Dataset(rows, target, categorical_feature=[rows.shape[1] - 1], **dataset)
     model = lgb.train(_REGRESSOR | parameters | {"seed": seed}, pairs, _ROUNDS)
 
-    def score(new: pd.DataFrame) -> Floats:
+    def score(new: pd.DataFrame) -> FloatArray:
         values = new.to_numpy(dtype="float64")
         return np.column_stack(
             [
-                _score(model, np.hstack([values, np.full((len(new), 1), place)]))
-                for place in range(count)
+                _score(model, np.hstack([values, np.full((len(new), 1), column)]))
+                for column in range(count)
             ]
         )
 
     return score
 
 
-def imitation(past: TrainingData, seed: int) -> Scorer:
-    """What people used to choose for such a student: the propensity itself."""
-    rows, _, chosen = _arrays(past)
-    codes = pd.Categorical(chosen, categories=["none", *past.supports]).codes
+def imitation(data: TrainingData, seed: int) -> Scorer:
+    """What people chose for similar students in the past: the propensity itself."""
+    rows, _, chosen = _arrays(data)
+    codes = pd.Categorical(chosen, categories=["none", *data.supports]).codes
     model = lgb.train(
-        _REGRESSOR | {"objective": "multiclass", "num_class": len(past.supports) + 1, "seed": seed},
+        _REGRESSOR | {"objective": "multiclass", "num_class": len(data.supports) + 1, "seed": seed},
         lgb.Dataset(rows, codes),
         50,
     )
     return lambda new: np.asarray(model.predict(new.to_numpy(dtype="float64"), **ONE_THREAD))[:, 1:]
 
 
-def abc_rule(past: TrainingData, seed: int) -> Scorer:
-    """Attendance, behavior and course marks, as early-warning handbooks sort students (Balfanz et
-    al. 2007).
-    """
+def abc_rule(data: TrainingData, seed: int) -> Scorer:
+    """Attendance, behavior and course grades, as in early-warning systems (Balfanz et al. 2007)."""
 
-    def score(new: pd.DataFrame) -> Floats:
-        absent, marks = new["absence_rate_year"].to_numpy(), new["grade_average"].to_numpy()
+    def score(new: pd.DataFrame) -> FloatArray:
+        absent, average = new["absence_rate_year"].to_numpy(), new["grade_average"].to_numpy()
         late, grade = new["tardies_60"].to_numpy(), new["grade_level"].to_numpy()
         points = {
             "food": (absent >= 0.1) * 2.0,
             "health": (absent >= 0.2) * 3.0,
-            "tutoring": (marks < 70) * 2.5,
+            "tutoring": (average < 70) * 2.5,
             "mentoring": (late >= 4) * 1.5,
             "college": (grade >= 11) * 1.0,
             "after_school": (grade <= 8) * 0.5,
         }
-        return np.column_stack([points[name] + absent - marks / 1000 for name in past.supports])
+        return np.column_stack([points[name] + absent - average / 1000 for name in data.supports])
 
     return score
 
 
-def at_random(past: TrainingData, seed: int) -> Scorer:
+def at_random(data: TrainingData, seed: int) -> Scorer:
     rng = np.random.default_rng(seed)
-    return lambda new: np.asarray(rng.random((len(new), len(past.supports))))
+    return lambda new: np.asarray(rng.random((len(new), len(data.supports))))
 
 
-def dr_learner(past: TrainingData, seed: int) -> Scorer:
+def dr_learner(data: TrainingData, seed: int) -> Scorer:
     """EconML's `DRLearner` with LightGBM for each of its models."""
     from econml.dr import DRLearner
 
@@ -268,14 +262,14 @@ def dr_learner(past: TrainingData, seed: int) -> Scorer:
         model_regression=_regressor(seed),
         model_final=_regressor(seed),
         cv=5,
-        categories=["none", *past.supports],
+        categories=["none", *data.supports],
         random_state=seed,
         min_propensity=0.01,
     )
-    return _econml(model, past)
+    return _econml(model, data)
 
 
-def causal_forest(past: TrainingData, seed: int) -> Scorer:
+def causal_forest(data: TrainingData, seed: int) -> Scorer:
     """EconML's `CausalForestDML` with LightGBM for its nuisance models."""
     from econml.dml import CausalForestDML
 
@@ -284,14 +278,14 @@ def causal_forest(past: TrainingData, seed: int) -> Scorer:
         model_t=_classifier(seed),
         discrete_treatment=True,
         cv=5,
-        categories=["none", *past.supports],
+        categories=["none", *data.supports],
         n_estimators=400,
         min_samples_leaf=50,
         inference=False,
         n_jobs=2,
         random_state=seed,
     )
-    return _econml(model, past)
+    return _econml(model, data)
 
 
 BASELINES = (
@@ -310,18 +304,18 @@ BASELINES = (
 )
 
 
-def _econml(model: object, past: TrainingData) -> Scorer:
-    middle = past.features.median()
-    _, outcome, chosen = _arrays(past)
-    filled = past.features.fillna(middle).to_numpy(dtype="float64")
-    model.fit(outcome, chosen, X=filled, groups=past.student.to_numpy())  # type: ignore[attr-defined]
+def _econml(model: object, data: TrainingData) -> Scorer:
+    medians = data.features.median()
+    _, outcome, chosen = _arrays(data)
+    filled = data.features.fillna(medians).to_numpy(dtype="float64")
+    model.fit(outcome, chosen, X=filled, groups=data.student.to_numpy())  # type: ignore[attr-defined]
 
-    def score(new: pd.DataFrame) -> Floats:
-        values = new.fillna(middle).to_numpy(dtype="float64")
+    def score(new: pd.DataFrame) -> FloatArray:
+        values = new.fillna(medians).to_numpy(dtype="float64")
         return np.column_stack(
             [
                 model.effect(values, T0="none", T1=name)  # type: ignore[attr-defined]
-                for name in past.supports
+                for name in data.supports
             ]
         )
 
@@ -353,42 +347,44 @@ def _classifier(seed: int) -> lgb.LGBMClassifier:
     )
 
 
-def _arrays(past: TrainingData) -> tuple[Floats, Floats, np.ndarray]:
+def _arrays(data: TrainingData) -> tuple[FloatArray, FloatArray, np.ndarray]:
     return (
-        past.features.to_numpy(dtype="float64"),
-        past.outcome.to_numpy(dtype="float64"),
-        past.support.to_numpy(dtype=object),
+        data.features.to_numpy(dtype="float64"),
+        data.outcome.to_numpy(dtype="float64"),
+        data.support.to_numpy(dtype=object),
     )
 
 
 @lru_cache(maxsize=1)
-def _pseudo(past: TrainingData, seed: int) -> PseudoOutcomes:
-    """Kept of the past that was asked of last: three rivals learn from the same."""
+def _pseudo_outcomes(data: TrainingData, seed: int) -> PseudoOutcomes:
+    """Cached for the most recent data, because three baselines learn from it."""
     return pseudo_outcomes(
-        past.features,
-        past.support,
-        past.outcome,
-        past.supports,
-        assign_folds(past.student, 5, seed),
+        data.features,
+        data.support,
+        data.outcome,
+        data.supports,
+        assign_folds(data.student, 5, seed),
         seed,
     )
 
 
-def _clipped(values: Floats) -> Floats:
+def _clip_extremes(values: FloatArray) -> FloatArray:
     low, high = np.quantile(values, [0.002, 0.998])
-    found: Floats = np.clip(values, low, high)
-    return found
+    clipped: FloatArray = np.clip(values, low, high)
+    return clipped
 
 
-def _fit(rows: Floats, outcome: Floats, seed: int, weight: Floats | None = None) -> lgb.Booster:
+def _fit(
+    rows: FloatArray, outcome: FloatArray, seed: int, weight: FloatArray | None = None
+) -> lgb.Booster:
     return lgb.train(
         _REGRESSOR | {"seed": seed}, lgb.Dataset(rows, outcome, weight=weight), _ROUNDS
     )
 
 
-def _score(model: lgb.Booster, rows: Floats) -> Floats:
+def _score(model: lgb.Booster, rows: FloatArray) -> FloatArray:
     return np.asarray(model.predict(rows, **ONE_THREAD))
 
 
-def _predict(model: lgb.Booster, new: pd.DataFrame) -> Floats:
+def _predict(model: lgb.Booster, new: pd.DataFrame) -> FloatArray:
     return _score(model, new.to_numpy(dtype="float64"))

@@ -1,14 +1,17 @@
-"""The ranker in worlds that others made up, against meta-learners: it must not be good in our own
-worlds alone.
+"""The ranker and meta-learners on published simulation designs, and on four variations.
 
-Run: python -m benchmarks.quality.published_designs [--rows 4000] [--seeds 3] [--worlds A/B/pair]
+Run:
+    .venv/bin/python -m benchmarks.quality.published_designs
+    .venv/bin/python -m benchmarks.quality.published_designs --rows 1000 --seeds 1 --worlds A/pair
 
-A to D are those of Nie & Wager (2021), "Quasi-oracle estimation of heterogeneous treatment
-effects", Biometrika 108(2), section 4, with normal features in B to D. In "pair" two features help
-together and neither tells anything alone; in "pair, confounded" who needs it got it. "several" has
-three supports, each helping in a way of its own. In "against" past choices went to those who gain
-least. Each figure is a mean over seeds: the squared error of the benefit, and the true gain of
-giving 10,000 new people the best support above zero as a share of the oracle's.
+A to D are the designs of Nie & Wager (2021), "Quasi-oracle estimation of heterogeneous treatment
+effects", Biometrika 108(2), section 4, with normal features in B to D. In
+"pair" two features matter only together and neither is informative alone; in "pair, confounded"
+those in need were more often treated. "several" has three supports whose benefits follow different
+features. In "against" past choices went to those who gain least.
+
+Each figure is a mean over seeds: the squared error of the benefit, and the true gain of giving
+10,000 new people their best support above zero, as a share of the oracle's.
 """
 
 from __future__ import annotations
@@ -26,22 +29,22 @@ from scipy.special import expit, softmax
 
 from benchmarks.quality.__main__ import best_actions, gain
 from benchmarks.quality.baselines import BASELINES, Scorer, TrainingData
-from benchmarks.quality.simulation import Floats
+from benchmarks.quality.simulation import FloatArray
 from training.ranking.ranker import BenefitRanker
 
-FEATURES, NEW = 8, 10_000
-RIVAL_NAMES = ("T-learner", "pooled regression", "X-learner", "R-learner", "one model a support")
-"""Those of `rivals` whose scores are benefits; the last is a DR-learner."""
+N_FEATURES, N_NEW = 8, 10_000
+BASELINE_NAMES = ("T-learner", "pooled regression", "X-learner", "R-learner", "one model a support")
+"""Baselines whose scores are benefits; the last is a DR-learner."""
 
 
 @dataclass(eq=False)
 class Sample:
-    """People of a world, one episode each, and their true benefits (n, supports)."""
+    """People of a design, one episode each, and their true benefits, shape (n, supports)."""
 
     features: pd.DataFrame
     support: pd.Series
     outcome: pd.Series
-    benefit: Floats
+    benefit: FloatArray
     student: pd.Series = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,26 +56,27 @@ class Sample:
 
 
 def names_of(count: int) -> tuple[str, ...]:
-    return tuple(f"support {place + 1}" for place in range(count))
+    return tuple(f"support {number + 1}" for number in range(count))
 
 
-DataGeneratingProcess = Callable[[Floats], tuple[Floats, Floats, Floats]]
-"""From features: the chance of each support (n, supports), the outcome without any (n,), the
-benefits (n, supports)."""
+DataGeneratingProcess = Callable[[FloatArray], tuple[FloatArray, FloatArray, FloatArray]]
+"""From features, shape (n, features): the propensity of each support (n, supports), the outcome
+without any (n,), and the benefits (n, supports)."""
 
 
-def _a(X: Floats) -> tuple[Floats, Floats, Floats]:
+def _a(X: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     curve = np.sin(np.pi * X[:, 0] * X[:, 1])
-    usual = curve + 2 * (X[:, 2] - 0.5) ** 2 + X[:, 3] + 0.5 * X[:, 4]
-    return np.clip(curve, 0.1, 0.9)[:, None], usual, ((X[:, 0] + X[:, 1]) / 2 - 0.5)[:, None]
+    untreated = curve + 2 * (X[:, 2] - 0.5) ** 2 + X[:, 3] + 0.5 * X[:, 4]
+    return np.clip(curve, 0.1, 0.9)[:, None], untreated, ((X[:, 0] + X[:, 1]) / 2 - 0.5)[:, None]
 
 
-def _b(X: Floats) -> tuple[Floats, Floats, Floats]:
-    usual = np.maximum(0, np.maximum(X[:, 0] + X[:, 1], X[:, 2])) + np.maximum(0, X[:, 3] + X[:, 4])
-    return np.full((len(X), 1), 0.5), usual, (X[:, 0] + np.log1p(np.exp(X[:, 1])) - 1)[:, None]
+def _b(X: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    untreated = np.maximum(0, np.maximum(X[:, 0] + X[:, 1], X[:, 2]))
+    untreated = untreated + np.maximum(0, X[:, 3] + X[:, 4])
+    return np.full((len(X), 1), 0.5), untreated, (X[:, 0] + np.log1p(np.exp(X[:, 1])) - 1)[:, None]
 
 
-def _c(X: Floats) -> tuple[Floats, Floats, Floats]:
+def _c(X: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     return (
         expit(X[:, 1] + X[:, 2])[:, None],
         2 * np.log1p(np.exp(X[:, 0] + X[:, 1] + X[:, 2])),
@@ -80,21 +84,21 @@ def _c(X: Floats) -> tuple[Floats, Floats, Floats]:
     )
 
 
-def _d(X: Floats) -> tuple[Floats, Floats, Floats]:
-    with_it, without = np.maximum(X[:, :3].sum(axis=1), 0), np.maximum(X[:, 3] + X[:, 4], 0)
-    chance = 1 / (1 + np.exp(-X[:, 0]) + np.exp(-X[:, 1]))
-    return chance[:, None], (with_it + without) / 2, (with_it - without)[:, None]
+def _d(X: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    treated, untreated = np.maximum(X[:, :3].sum(axis=1), 0), np.maximum(X[:, 3] + X[:, 4], 0)
+    propensity = 1 / (1 + np.exp(-X[:, 0]) + np.exp(-X[:, 1]))
+    return propensity[:, None], (treated + untreated) / 2, (treated - untreated)[:, None]
 
 
-def _pair(X: Floats) -> tuple[Floats, Floats, Floats]:
+def _pair(X: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     return np.full((len(X), 1), 0.5), X[:, 2], np.where(X[:, 0] * X[:, 1] > 0, 1.0, -1.0)[:, None]
 
 
-def _pair_confounded(X: Floats) -> tuple[Floats, Floats, Floats]:
+def _pair_confounded(X: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     return expit(X[:, 2])[:, None], X[:, 2], np.where(X[:, 0] * X[:, 1] > 0, 1.5, -0.5)[:, None]
 
 
-def _several(X: Floats) -> tuple[Floats, Floats, Floats]:
+def _several(X: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     odds = np.column_stack(
         [np.zeros(len(X)), 0.5 * X[:, 0] - 1.2, 0.5 * X[:, 1] - 1.2, 0.5 * X[:, 2] - 1.5]
     )
@@ -102,11 +106,11 @@ def _several(X: Floats) -> tuple[Floats, Floats, Floats]:
     return softmax(odds, axis=1)[:, 1:], X[:, 0] + 0.5 * X[:, 3] ** 2, benefit
 
 
-def _against(X: Floats) -> tuple[Floats, Floats, Floats]:
+def _against(X: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     return expit(-1.2 * X[:, 0] - 0.3)[:, None], X[:, 1], 0.8 * X[:, :1]
 
 
-WORLDS: dict[str, DataGeneratingProcess] = {
+DESIGNS: dict[str, DataGeneratingProcess] = {
     "A": _a,
     "B": _b,
     "C": _c,
@@ -118,66 +122,72 @@ WORLDS: dict[str, DataGeneratingProcess] = {
 }
 
 
-def draw_sample(name: str, rows: int, rng: np.random.Generator) -> Sample:
-    X = rng.random((rows, FEATURES)) if name == "A" else rng.normal(size=(rows, FEATURES))
-    chance, usual, benefit = WORLDS[name](X)
-    got = (
-        rng.random(rows)[:, None]
-        > np.cumsum(np.column_stack([1 - chance.sum(axis=1), chance]), axis=1)
-    ).sum(axis=1)
-    got = np.minimum(got, chance.shape[1])
-    noise = (0.5 if name == "A" else 1.0) * rng.normal(size=rows)
-    outcome = usual + np.column_stack([np.zeros(rows), benefit])[np.arange(rows), got] + noise
-    support = np.array(["none", *names_of(chance.shape[1])], dtype=object)[got]
-    features = pd.DataFrame(X, columns=[f"x{place}" for place in range(FEATURES)])
-    return Sample(features, pd.Series(support), pd.Series(outcome), benefit)
+def draw_sample(design: str, rows: int, rng: np.random.Generator) -> Sample:
+    uniform = design == "A"
+    X = rng.random((rows, N_FEATURES)) if uniform else rng.normal(size=(rows, N_FEATURES))
+    propensity, untreated, benefit = DESIGNS[design](X)
+    n_supports = propensity.shape[1]
+    with_none = np.column_stack([1 - propensity.sum(axis=1), propensity])
+    action = (rng.random(rows)[:, None] > np.cumsum(with_none, axis=1)).sum(axis=1)
+    # Rounding can leave a cumulative sum below 1, and a draw above it.
+    action = np.minimum(action, n_supports)
+    noise = (0.5 if uniform else 1.0) * rng.normal(size=rows)
+    received = np.column_stack([np.zeros(rows), benefit])[np.arange(rows), action]
+    support = np.array(["none", *names_of(n_supports)], dtype=object)[action]
+    features = pd.DataFrame(X, columns=[f"x{number}" for number in range(N_FEATURES)])
+    return Sample(features, pd.Series(support), pd.Series(untreated + received + noise), benefit)
 
 
-def handrail(past: TrainingData, seed: int) -> Scorer:
-    ranker = BenefitRanker(past.supports, random_state=seed)
-    ranker.fit(past.features, past.outcome, past.support, past.student)
+def learn_handrail(data: TrainingData, seed: int) -> Scorer:
+    ranker = BenefitRanker(data.supports, random_state=seed)
+    ranker.fit(data.features, data.outcome, data.support, data.student)
 
-    def score(new: pd.DataFrame) -> Floats:
-        found = ranker.benefits(new)
-        return np.column_stack([found[name].mean for name in past.supports])
+    def score(new: pd.DataFrame) -> FloatArray:
+        benefits = ranker.benefits(new)
+        return np.column_stack([benefits[name].mean for name in data.supports])
 
     return score
 
 
-LEARNERS = {"Handrail": handrail} | {
-    rival.name: rival.learn for rival in BASELINES if rival.name in RIVAL_NAMES
+LEARNERS = {"Handrail": learn_handrail} | {
+    baseline.name: baseline.learn for baseline in BASELINES if baseline.name in BASELINE_NAMES
 }
+
+
+def error_and_gain(scores: FloatArray, benefit: FloatArray) -> tuple[float, float]:
+    """The mean squared error of scores as benefits, and their gain as a share of the oracle's."""
+    oracle = gain(best_actions(benefit, above_zero=True), benefit)
+    own = gain(best_actions(scores, above_zero=True), benefit)
+    return float(((scores - benefit) ** 2).mean()), own / oracle
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.published_designs")
     parser.add_argument("--rows", type=int, default=4_000)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--worlds", default="/".join(WORLDS), help="names with / between them")
-    given = parser.parse_args()
-    worlds = given.worlds.split("/")
-    if unknown := [name for name in worlds if name not in WORLDS]:
-        parser.error(f"there is no {unknown[0]!r}; worlds: {' / '.join(WORLDS)}")
-    table = Table(
-        "world", *LEARNERS, title=f"{given.rows:,} rows: squared error, share of the oracle's gain"
+    parser.add_argument(
+        "--worlds", default="/".join(DESIGNS), help="names of designs, separated by /"
     )
-    for name in track(worlds, "learning", console=Console(stderr=True)):
+    options = parser.parse_args()
+    designs = options.worlds.split("/")
+    if unknown := [name for name in designs if name not in DESIGNS]:
+        parser.error(f"there is no {unknown[0]!r}; designs: {' / '.join(DESIGNS)}")
+    table = Table(
+        "design",
+        *LEARNERS,
+        title=f"{options.rows:,} rows: squared error, share of the oracle's gain",
+    )
+    for design in track(designs, "learning", console=Console(stderr=True)):
         figures: dict[str, list[tuple[float, float]]] = {learner: [] for learner in LEARNERS}
-        for seed in range(given.seeds):
+        for seed in range(options.seeds):
             rng = np.random.default_rng(seed)
-            past, new = draw_sample(name, given.rows, rng), draw_sample(name, NEW, rng)
-            most = gain(best_actions(new.benefit, above_zero=True), new.benefit)
+            past = draw_sample(design, options.rows, rng)
+            new = draw_sample(design, N_NEW, rng)
             for learner, learn in LEARNERS.items():
                 scores = learn(past, seed)(new.features)
-                had = gain(best_actions(scores, above_zero=True), new.benefit)
-                figures[learner].append((float(((scores - new.benefit) ** 2).mean()), had / most))
-        table.add_row(
-            name,
-            *(
-                f"{error:.3f}, {share:.2f}"
-                for error, share in (np.mean(pairs, axis=0) for pairs in figures.values())
-            ),
-        )
+                figures[learner].append(error_and_gain(scores, new.benefit))
+        means = (np.mean(pairs, axis=0) for pairs in figures.values())
+        table.add_row(design, *(f"{error:.3f}, {share:.2f}" for error, share in means))
     Console(width=120).print(table)
 
 

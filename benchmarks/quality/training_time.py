@@ -1,12 +1,13 @@
 """What fitting a ranker costs beyond its bare LightGBM fits, in processor seconds of one process.
 
-Run: python -m benchmarks.quality.training_time [--students 16000]
+Run:
+    .venv/bin/python -m benchmarks.quality.training_time
+    .venv/bin/python -m benchmarks.quality.training_time --students 4000
 
-The bare fits are what LightGBM itself does with the same data to make the same models: putting
-values into bins and adding trees, timed as it is done, each on the thread that does it. All else is
-what Handrail adds: preparing, predicting, choosing, calibrating. (Values that LightGBM would put
-into bins again for each fit are put there once for many, so the bare fits as a user would write
-them cost more than is counted here.)
+The bare fits are the work that LightGBM itself does: binning values and growing trees, timed on the
+thread that does it. The rest is what Handrail adds: preparing, predicting, choosing and
+calibrating. (Handrail bins values once for many fits, so the same fits written without Handrail
+would cost more than is counted here.)
 """
 
 from __future__ import annotations
@@ -25,37 +26,37 @@ from benchmarks.quality.simulation import SCENARIOS_BY_NAME, SUPPORTS, simulate
 from training.ranking.ranker import BenefitRanker
 
 
-class _Clock:
-    """Adds up the processor seconds of the outermost calls of what it times, on all threads."""
+class _ProcessorClock:
+    """Adds up the processor seconds of the outermost timed calls, on all threads."""
 
     def __init__(self) -> None:
-        self.spent = 0.0
-        self._lock, self._here = Lock(), local()
+        self.seconds = 0.0
+        self._lock, self._thread = Lock(), local()
 
     def timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
-        def called(*arguments: Any, **named: Any) -> Any:
-            if getattr(self._here, "inside", False):
+        def timed_function(*arguments: Any, **named: Any) -> Any:
+            if getattr(self._thread, "inside", False):
                 return function(*arguments, **named)
-            self._here.inside, start = True, time.thread_time()
+            self._thread.inside, start = True, time.thread_time()
             try:
                 return function(*arguments, **named)
             finally:
-                self._here.inside = False
+                self._thread.inside = False
                 with self._lock:
-                    self.spent += time.thread_time() - start
+                    self.seconds += time.thread_time() - start
 
-        return called
+        return timed_function
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.training_time")
     parser.add_argument("--students", type=int, default=16_000)
-    given = parser.parse_args()
-    world = simulate(
-        replace(SCENARIOS_BY_NAME["base"], students=given.students), 0, new_students=10
+    options = parser.parse_args()
+    district = simulate(
+        replace(SCENARIOS_BY_NAME["base"], students=options.students), 0, new_students=10
     )
-    clock = _Clock()
+    clock = _ProcessorClock()
     for owner, name in (
         (lgb.Dataset, "construct"),
         (lgb.Booster, "__init__"),
@@ -63,11 +64,13 @@ def main() -> None:
     ):
         setattr(owner, name, clock.timed(getattr(owner, name)))
     start = time.process_time()
-    BenefitRanker(SUPPORTS).fit(world.features, world.outcome, world.support, world.student)
-    whole = time.process_time() - start
+    BenefitRanker(SUPPORTS).fit(
+        district.features, district.outcome, district.support, district.student
+    )
+    total = time.process_time() - start
     print(
-        f"{len(world.outcome):,} episodes, {len(SUPPORTS)} supports: {whole:.1f} s of a processor,"
-        f" of which {clock.spent:.1f} s are bare LightGBM fits: {whole / clock.spent:.2f} times"
+        f"{len(district.outcome):,} episodes, {len(SUPPORTS)} supports: {total:.1f} processor"
+        f" seconds, {clock.seconds:.1f} of them for bare LightGBM fits: {total / clock.seconds:.2f} times"
     )
 
 
