@@ -221,9 +221,18 @@ def temporary_postgresql() -> Iterator[str]:
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
         as_user = ["runuser", "-u", "postgres", "--"]
-    control = [*as_user, binary / "pg_ctl", "-D", folder / "data"]
+    control = [*as_user, str(binary / "pg_ctl"), "-D", str(folder / "data")]
     subprocess.run(
-        [*as_user, binary / "initdb", "-D", folder / "data", "-A", "trust", "-U", "handrail"],
+        [
+            *as_user,
+            str(binary / "initdb"),
+            "-D",
+            str(folder / "data"),
+            "-A",
+            "trust",
+            "-U",
+            "handrail",
+        ],
         check=True,
         capture_output=True,
         cwd="/",
@@ -235,7 +244,7 @@ def temporary_postgresql() -> Iterator[str]:
             f"-k {folder} -c listen_addresses=''",
             "-w",
             "-l",
-            folder / "log",
+            str(folder / "log"),
             "start",
         ],
         check=True,

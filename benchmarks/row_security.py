@@ -74,7 +74,8 @@ def time_tables(settings: Settings, snapshot: Snapshot) -> None:
     scope = scope_for(viewer, database, snapshot, now, b"")
     for name in ("attendance_events", "course_grades", "service_sessions"):
         for students in (None, sorted(scope.students)[:1]):
-            secured, plain = [], []
+            secured: list[float] = []
+            plain: list[float] = []
             for _ in range(RUNS):
                 view = RowSecuredSnapshot(snapshot, database, viewer.user_id, now, students)
                 for tables, times in ((view, secured), (snapshot, plain)):

@@ -27,9 +27,10 @@ from records.database.engine import Database, open_database
 from records.people.accounts import active_staff_member, start_session
 from records.snapshots.snapshot import Snapshot
 from serving.app import SiteConfig, create_app
+from tests.approved_home import SECRET
 from tests.records.conftest import snapshot_of
 from tests.serving import district
-from tests.serving.conftest import NOW, SECRET, STAFF, add_partners_and_staff
+from tests.serving.conftest import NOW, STAFF, add_partners_and_staff
 
 CALLS = 20_000
 WARM_UP_CALLS = 20

@@ -1,14 +1,15 @@
-"""How often the fairness gate finds a bias that was put into a demo district, and how often it
-passes a fair one.
+"""How often the fairness gate detects an injected bias, and how often it passes a fair model.
 
-Run: python -m benchmarks.fairness [--worlds 40] [--models 4] [--scenarios fair,model] [--processes
-2] [--out FILE.csv]
+Run:
+    .venv/bin/python -m benchmarks.fairness
+    .venv/bin/python -m benchmarks.fairness --worlds 2 --models 1 --scenarios fair,model
+    .venv/bin/python -m benchmarks.fairness --processes 2 --out FILE.csv
 
-Each world is a demo district of 16,000 students, drawn anew and read in like any other. What is
-done to it is done to its source files, or to the habit by which its past offered supports
-(benchmarks/fairness/injected_bias.py says what). The candidates were learned in other districts of
-the same kind. With --out, worlds that the file holds are not made again: a run that was stopped
-goes on where it was.
+Each district is a demo district of 16,000 students, generated afresh and loaded like any other. A
+bias is injected into its source files or into how supports were offered in its past
+(benchmarks/fairness/injected_bias.py). The candidates are trained in other generated districts.
+With --out, districts that are in the file already are not generated again, so a stopped run
+resumes where it was.
 """
 
 from __future__ import annotations
@@ -27,21 +28,22 @@ from rich.progress import Progress
 from rich.table import Table
 from scipy.stats import binomtest
 
-from benchmarks.fairness.generated_districts import candidate
+from benchmarks.fairness.generated_districts import train_candidate
 from benchmarks.fairness.injected_bias import SCENARIOS, trials
 
 
-def tabled(outcomes: pd.DataFrame) -> Table:
-    table = Table("scenario", "found", "share", "95% interval", "the gap that was put in", "notes")
-    for name, some in outcomes.groupby("scenario", sort=False):
-        caught = int(some["caught"].sum())
-        ends = binomtest(caught, len(some)).proportion_ci(method="wilson")
-        gap, notes = some["gap"], some["note"].dropna().drop_duplicates()
+def table_of(trial_rows: pd.DataFrame) -> Table:
+    """One row for each scenario, from rows of `injected_bias.trials`."""
+    table = Table("scenario", "detected", "share", "95% interval", "injected gap", "notes")
+    for name, rows in trial_rows.groupby("scenario", sort=False):
+        detected = int(rows["caught"].sum())
+        interval = binomtest(detected, len(rows)).proportion_ci(method="wilson")
+        gap, notes = rows["gap"], rows["note"].dropna().drop_duplicates()
         table.add_row(
             str(name),
-            f"{caught} of {len(some)}",
-            f"{caught / len(some):.1%}",
-            f"{ends.low:.1%} to {ends.high:.1%}",
+            f"{detected} of {len(rows)}",
+            f"{detected / len(rows):.1%}",
+            f"{interval.low:.1%} to {interval.high:.1%}",
             f"{np.mean(gap):+.3f} ({gap.min():+.3f} to {gap.max():+.3f})",
             "" if notes.empty else f"{notes.min()} to {notes.max()}",
         )
@@ -49,51 +51,63 @@ def tabled(outcomes: pd.DataFrame) -> Table:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--worlds", type=int, default=40)
-    parser.add_argument("--models", type=int, default=4)
-    parser.add_argument("--scenarios", default=",".join(SCENARIOS))
-    parser.add_argument("--seed", type=int, default=7_000)
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
-    names, began = asked.scenarios.split(","), time.monotonic()
-    if unknown := set(names) - set(SCENARIOS):
-        parser.error(
-            f"no such scenario: {', '.join(sorted(unknown))} (there are: {', '.join(SCENARIOS)})"
-        )
-    parts = [pd.read_csv(asked.out)] if asked.out and asked.out.exists() else []
-    done = {(int(row.seed), str(row.asked)) for part in parts for row in part.itertuples()}
+    options = read_options()
+    start = time.monotonic()
+    parts = [pd.read_csv(options.out)] if options.out and options.out.exists() else []
+    done = {
+        pair
+        for part in parts
+        for pair in zip(part["seed"].astype(int), part["asked"].astype(str), strict=True)
+    }
     console = Console(width=150)
     with (
         Progress(console=console) as progress,
         ProcessPoolExecutor(
-            asked.processes, mp_context=multiprocessing.get_context("spawn")
+            options.processes, mp_context=multiprocessing.get_context("spawn")
         ) as pool,
     ):
-        task = progress.add_task("learning candidates", total=asked.models)
+        task = progress.add_task("training candidates", total=options.models)
         models = []
-        for model in pool.map(candidate, range(asked.models)):
+        for model in pool.map(train_candidate, range(options.models)):
             models.append(model)
             progress.advance(task)
-        task = progress.add_task("districts", total=asked.worlds)
+        task = progress.add_task("districts", total=options.worlds)
         running = []
-        for place in range(asked.worlds):
-            seed = asked.seed + place
-            left = [name for name in names if (seed, name) not in done]
-            running.append(pool.submit(trials, seed, models[place % len(models)], left))
-        for one in as_completed(running):
-            parts.append(one.result())
+        for number in range(options.worlds):
+            seed = options.seed + number
+            names = [name for name in options.scenarios if (seed, name) not in done]
+            running.append(pool.submit(trials, seed, models[number % len(models)], names))
+        for future in as_completed(running):
+            parts.append(future.result())
             progress.advance(task)
-            if asked.out:
-                pd.concat(parts).to_csv(asked.out, index=False)
-    console.print(tabled(pd.concat(parts)))
+            if options.out:
+                pd.concat(parts).to_csv(options.out, index=False)
+    console.print(table_of(pd.concat(parts)))
     console.print(
-        f"{asked.worlds} districts, {asked.models} candidates, {asked.processes} processes, "
-        f"{time.monotonic() - began:,.0f} s"
+        f"{options.worlds} districts, {options.models} candidates, {options.processes} processes, "
+        f"{time.monotonic() - start:,.0f} s"
     )
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.fairness",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--worlds", type=int, default=40, help="districts")
+    parser.add_argument("--models", type=int, default=4, help="candidates")
+    parser.add_argument("--scenarios", default=",".join(SCENARIOS))
+    parser.add_argument("--seed", type=int, default=7_000, help="of the first district")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, help="a CSV file for every trial")
+    options = parser.parse_args()
+    options.scenarios = options.scenarios.split(",")
+    if unknown := set(options.scenarios) - set(SCENARIOS):
+        parser.error(
+            f"no such scenario: {', '.join(sorted(unknown))} (there are: {', '.join(SCENARIOS)})"
+        )
+    return options
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Demo districts of 16,000 students made anew, and what can be done to one's source files.
+"""Generated demo districts of 16,000 students, and injections of bias into their source files.
 
-The students of one district are generated once; each spoiled district is a copy of its files,
-spoiled and read in.
+The students of a district are generated once. A district with an injection is a copy of its files,
+changed and loaded like any other.
 """
 
 from __future__ import annotations
@@ -37,13 +37,18 @@ from training.ranking.model_file import RankerModel
 from training.ranking.ranker import BenefitRanker
 
 Injection = Callable[[Path], None]
+"""Changes the files of a student information system in this folder."""
+
 POLICY = Policy.declared()
 GROUP = "black"
+"""The group that injections disadvantage, as a value of `race_ethnicity`."""
+
 NO_BIAS: OfferBias = {}
 N_PERMUTATIONS = 5
 CANDIDATE_SEED_BASE = 90_000
-"""Seeds from here on are of the districts that candidates learn in."""
-DEALT = (
+"""Seeds from here on belong to the districts in which candidates are trained."""
+
+PERMUTED_ATTRIBUTES = (
     "sex",
     "race_ethnicity",
     "english_learner",
@@ -55,25 +60,35 @@ DEALT = (
 
 @dataclass(frozen=True)
 class LoadedDistrict:
-    """A district as it was read in, with what a candidate says there."""
+    """A district as loaded, with the candidate that is audited on it."""
 
     snapshot: Snapshot
     students: AuditPopulation
     episodes: Episodes
     model: RankerModel
 
-    def measured(self) -> tuple[MeasureTable, list[MeasureTable]]:
+    def measure(self) -> tuple[MeasureTable, list[MeasureTable]]:
         return measure_population(self.model, self.students, self.snapshot, POLICY, self.episodes)
 
+    def comparisons(self) -> list[GroupComparison]:
+        """The figures of an audit of this district."""
+        return group_comparisons(*self.measure())
+
     @property
-    def ours(self) -> np.ndarray:
-        """Who is of the group that is wronged."""
+    def in_group(self) -> np.ndarray:
+        """Whether each student belongs to `GROUP`, shape (students,)."""
         return (self.students.groups["race_ethnicity"] == GROUP).to_numpy()
 
 
 @dataclass(frozen=True)
 class District:
-    """One district's students and their past, with everything that is read out of it made once."""
+    """One generated district, and what is derived from it; each is computed once.
+
+    Attributes:
+        folder: an empty folder for source files and homes.
+        seed: of the generator.
+        model: the candidate that is audited.
+    """
 
     folder: Path
     seed: int
@@ -81,132 +96,136 @@ class District:
 
     @cached_property
     def source(self) -> Path:
-        return source(self.folder, self.seed)
+        return write_source(self.folder, self.seed)
 
     @cached_property
-    def true(self) -> LoadedDistrict:
-        """As it is."""
-        return read(self.source, self.folder / "true", self.model)
+    def unchanged(self) -> LoadedDistrict:
+        """The district without any injection."""
+        return load_district(self.source, self.folder / "true", self.model)
 
     @cached_property
-    def deals(self) -> list[tuple[AuditPopulation, list[GroupComparison]]]:
-        """With every group fact dealt out anew among its students, some times, and the figures of
-        each.
+    def permutations(self) -> list[tuple[AuditPopulation, list[GroupComparison]]]:
+        """The district with group memberships permuted among its students, and each one's figures.
 
-        What is measured of a student is the same whatever the group, but for twins.
+        Measures of a student do not depend on group membership, except for matched pairs.
         """
-        rng, found = np.random.default_rng(self.seed), self.true
-        table, others = found.measured()
-        advice = suggestions_for(found.model, found.students)
-        alike = [rows for rows in others if rows.measures[0].check != "twins"]
-        deals = []
+        rng, district = np.random.default_rng(self.seed), self.unchanged
+        table, other_tables = district.measure()
+        suggestions = suggestions_for(district.model, district.students)
+        tables = [
+            table,
+            *(other for other in other_tables if other.measures[0].check != "twins"),
+        ]
+        permutations = []
         for _ in range(N_PERMUTATIONS):
-            students = permute_groups(found.students, rng)
-            dealt = [
-                replace(rows, groups=students.groups.loc[rows.groups.index])
-                for rows in (table, *alike)
+            students = permute_groups(district.students, rng)
+            first, *rest = [
+                replace(rows, groups=students.groups.loc[rows.groups.index]) for rows in tables
             ]
-            twins = matched_pair_measures(
-                students, advice, list(found.model.ranker.feature_names_), POLICY
+            pairs = matched_pair_measures(
+                students, suggestions, list(district.model.ranker.feature_names_), POLICY
             )
-            deals.append((students, group_comparisons(dealt[0], [*dealt[1:], *twins])))
-        return deals
+            permutations.append((students, group_comparisons(first, [*rest, *pairs])))
+        return permutations
 
-    def spoiled(self, spoil: Injection, name: str) -> LoadedDistrict:
-        """The same district with spoiled files."""
+    def with_injection(self, inject: Injection, name: str) -> LoadedDistrict:
+        """The district with an injection into its files, in a subfolder of this name."""
         copy = self.folder / name
         shutil.copytree(self.source, copy / "source")
-        spoil(copy / "source" / "sis")
-        return read(copy / "source", copy / "home", self.model)
+        inject(copy / "source" / "sis")
+        return load_district(copy / "source", copy / "home", self.model)
 
-    def with_past(self, habit: OfferBias) -> LoadedDistrict:
-        """The same students, offered supports by another habit."""
-        return read(
-            source(self.folder / "past", self.seed, habit),
+    def with_past_bias(self, bias: OfferBias) -> LoadedDistrict:
+        """The same students, to whom supports were offered in the past with this bias."""
+        return load_district(
+            write_source(self.folder / "past", self.seed, bias),
             self.folder / "past" / "home",
             self.model,
         )
 
 
-def candidate(place: int) -> RankerModel:
-    """A model learned in another district of the same kind."""
+def train_candidate(number: int) -> RankerModel:
+    """A model trained in another generated district."""
     with TemporaryDirectory() as folder:
-        snapshot = snapshot_of(
-            source(Path(folder), CANDIDATE_SEED_BASE + place), Path(folder) / "home"
+        snapshot = load_snapshot(
+            write_source(Path(folder), CANDIDATE_SEED_BASE + number), Path(folder) / "home"
         )
         episodes = build_episodes(snapshot)
-        ranker = BenefitRanker(require_evidence(episodes, snapshot), random_state=place)
+        ranker = BenefitRanker(require_evidence(episodes, snapshot), random_state=number)
         ranker.fit(episodes.features, episodes.outcome, episodes.support, episodes.student)
-    return RankerModel(ranker, {}, f"{place:064d}")
+    return RankerModel(ranker, {}, f"{number:064d}")
 
 
-def source(folder: Path, seed: int, habit: OfferBias = NO_BIAS) -> Path:
-    """A district's source files."""
-    write_source_files(folder / "source", seed=seed, habit=habit)
+def write_source(folder: Path, seed: int, bias: OfferBias = NO_BIAS) -> Path:
+    """Write a district's source files; the folder that holds them."""
+    write_source_files(folder / "source", seed=seed, habit=bias)
     return folder / "source"
 
 
-def snapshot_of(files: Path, home: Path) -> Snapshot:
-    """Source files, read in like any other."""
+def load_snapshot(files: Path, home: Path) -> Snapshot:
+    """Load source files into a home, as a district's own are loaded."""
     load(OneRosterFiles(), files / "sis", home)
     load(ServiceHistory(), files / "service_history", home, merge=True)
     return Snapshot.current(home)
 
 
-def read(files: Path, home: Path, model: RankerModel) -> LoadedDistrict:
-    snapshot = snapshot_of(files, home)
+def load_district(files: Path, home: Path, model: RankerModel) -> LoadedDistrict:
+    snapshot = load_snapshot(files, home)
     students = audit_population(snapshot, snapshot.latest_date(), POLICY, model.ranker.supports_)
     return LoadedDistrict(snapshot, students, build_episodes(snapshot), model)
 
 
 def permute_groups(students: AuditPopulation, rng: np.random.Generator) -> AuditPopulation:
-    """The same students with each group fact of somebody else, drawn fact by fact."""
+    """The same students with each attribute permuted among them, independently of the others."""
     groups = students.groups.copy()
-    for name in DEALT:
+    for name in PERMUTED_ATTRIBUTES:
         groups[name] = rng.permutation(groups[name].to_numpy())
     return replace(students, groups=with_intersections(groups, POLICY))
 
 
 def drop_absences(share: float, seed: int) -> Injection:
-    """Leaves out a share of the group's absences."""
+    """Removes this share of the group's absences."""
 
-    def spoil(sis: Path) -> None:
-        lines = (sis / "attendance.csv").read_text(encoding="utf-8").splitlines(keepends=True)
-        ours, chance = set(ids_of(sis)), np.random.default_rng(seed).random(len(lines))
-        kept = [
+    def inject(sis: Path) -> None:
+        file = sis / "attendance.csv"
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        group, draws = set(group_ids(sis)), np.random.default_rng(seed).random(len(lines))
+        remaining = [
             line
-            for line, drawn in zip(lines, chance, strict=True)
-            if not (drawn < share and ",absent" in line and line.split(",")[0] in ours)
+            for line, draw in zip(lines, draws, strict=True)
+            if not (draw < share and ",absent" in line and line.split(",")[0] in group)
         ]
-        (sis / "attendance.csv").write_text("".join(kept), encoding="utf-8")
+        file.write_text("".join(remaining), encoding="utf-8")
 
-    return spoil
+    return inject
 
 
 def add_incidents(share: float, seed: int) -> Injection:
-    """Writes down an incident this school year of a share of the group's students, among those who
-    had none.
-    """
+    """Records an incident this school year for this share of the group, among those without one."""
 
-    def spoil(sis: Path) -> None:
-        told = pd.read_csv(sis / "incidents.csv", dtype=str, keep_default_na=False)
-        year = told[told["date"] >= "2025-08-18"]
-        ours = ids_of(sis)
-        without = ours[~ours.isin(year["userSourcedId"])]
-        chosen = without.sample(round(share * len(ours)), random_state=seed)
-        more = year.sample(len(chosen), replace=True, random_state=seed).assign(
+    def inject(sis: Path) -> None:
+        incidents = pd.read_csv(sis / "incidents.csv", dtype=str, keep_default_na=False)
+        this_year = incidents[incidents["date"] >= "2025-08-18"]
+        group = group_ids(sis)
+        without = group[~group.isin(this_year["userSourcedId"])]
+        chosen = without.sample(round(share * len(group)), random_state=seed)
+        added = this_year.sample(len(chosen), replace=True, random_state=seed).assign(
             userSourcedId=chosen.to_numpy(),
             incident_id=[f"more-{number}" for number in range(len(chosen))],
         )
-        pd.concat([told, more]).to_csv(sis / "incidents.csv", index=False, lineterminator="\n")
+        pd.concat([incidents, added]).to_csv(
+            sis / "incidents.csv", index=False, lineterminator="\n"
+        )
 
-    return spoil
+    return inject
 
 
-def ids_of(sis: Path) -> pd.Series:
-    """Students of the group, in a demo's own files."""
-    told = pd.read_csv(sis / "demographics.csv", dtype=str)
-    ours = (told["blackOrAfricanAmerican"] == "true") & (
-        told["hispanicOrLatinoEthnicity"] != "true"
+def group_ids(sis: Path) -> pd.Series:
+    """Identifiers of the group's students, from a demo district's own files."""
+    demographics = pd.read_csv(sis / "demographics.csv", dtype=str)
+    in_group = (
+        (demographics["blackOrAfricanAmerican"] == "true")
+        & (demographics["hispanicOrLatinoEthnicity"] != "true")
+        & (demographics["demographicRaceTwoOrMoreRaces"] != "true")
     )
-    return told.loc[ours & (told["demographicRaceTwoOrMoreRaces"] != "true"), "sourcedId"]
+    return demographics.loc[in_group, "sourcedId"]

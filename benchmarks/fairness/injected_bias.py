@@ -1,12 +1,12 @@
-"""What is done to a district or a model, and whether the gate finds it.
+"""Biases that are injected into a district or a model, and whether the gate detects each.
 
-A bias counts as caught where the check that it belongs to fails for the group that it wrongs.
+A bias counts as detected if the check that it belongs to fails for the disadvantaged group.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,6 @@ from benchmarks.fairness.generated_districts import (
     add_incidents,
     drop_absences,
 )
-from fairness.audit.audit import group_comparisons
 from fairness.gate.gate import (
     ComparisonVerdict,
     Verdict,
@@ -43,118 +42,130 @@ from training.ranking.suggestions import open_to_grade
 
 Scenario = Callable[[District], Iterator["Trial"]]
 POINTS = 0.10
+"""Size of most injected gaps, as a share."""
+
+ABSENCES_DROPPED = 0.07
+"""Share of absences whose loss leaves 10 points more of a group in need without an alert."""
+
 TUTORING_BIAS: OfferBias = {GROUP: {"tutoring": 0.48}}
-UNWRITTEN = 0.07
-SIZES: Mapping[str, tuple[str, str]] = {
+"""How often the group was offered tutoring relative to others at equal need; then 10 points fewer of
+those with low course grades start it in a school year."""
+
+DISADVANTAGED_GROUPS: Mapping[str, tuple[str, str]] = {
     "Hispanic": ("race_ethnicity", "hispanic"),
     "Black": ("race_ethnicity", "black"),
     "special education": ("special_education", "yes"),
     "learning English": ("english_learner", "yes"),
     "Asian": ("race_ethnicity", "asian"),
 }
-LARGE = 200
-"""Students in need of a group that is large enough to be judged by most checks."""
+"""Groups of five sizes, each as (attribute, value); one for each permutation of a district."""
+
+LARGE_GROUP = 200
+"""Students in need from which a group is large enough for most checks to give a verdict."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial: what was to be found, whether it was, and how large it was in truth."""
+    """One trial.
+
+    Attributes:
+        scenario: what was expected of the gate.
+        detected: whether the gate did it.
+        gap: the injected gap as measured in the data, as a share.
+        note: how many students it is about.
+    """
 
     scenario: str
-    caught: bool
+    detected: bool
     gap: float
     note: str = ""
 
 
 def fair(district: District) -> Iterator[Trial]:
-    """Every group fact is dealt out anew among the students, so that no group differs from the
-    others but by chance; the past offered supports to all alike.
+    """Group memberships are permuted among the students, so that groups differ only by chance, and
+    past offers had no bias.
     """
-    for _, found in district.deals:
-        judged = assign_verdicts(found, POLICY)
-        answers = [_answer(one) for one in judged]
-        plain = [
-            (one, what)
-            for one, what in zip(judged, answers, strict=True)
-            if INTERSECTION_SEPARATOR not in one.figure.attribute
+    for _, comparisons in district.permutations:
+        verdicts = assign_verdicts(comparisons, POLICY)
+        answers = [_answer(verdict) for verdict in verdicts]
+        single = [
+            (verdict, answer)
+            for verdict, answer in zip(verdicts, answers, strict=True)
+            if INTERSECTION_SEPARATOR not in verdict.figure.attribute
         ]
-        stops = any(what is Consequence.STOPS for _, _, what in answers)
+        large = [
+            answer
+            for verdict, answer in single
+            if verdict.enough and verdict.figure.rows >= LARGE_GROUP
+        ]
+        stops = any(result is Consequence.STOPS for _, _, result in answers)
         failed = any(verdict is Verdict.FAIL and counts for verdict, counts, _ in answers)
-        large = [what for one, what in plain if one.enough and one.figure.rows >= LARGE]
+        passes_large = overall_verdict(large) is Verdict.PASS
+        passes = overall_verdict(answer for _, answer in single) is Verdict.PASS
         yield Trial("fair: nothing stops it", not stops, 0.0)
         yield Trial("fair: no check fails", not failed, 0.0)
-        yield Trial(
-            f"fair: passes, groups of {LARGE} or more in need",
-            overall_verdict(large) is Verdict.PASS,
-            0.0,
-        )
-        yield Trial(
-            "fair: passes, every group",
-            overall_verdict(what for _, what in plain) is Verdict.PASS,
-            0.0,
-        )
+        yield Trial(f"fair: passes, groups of {LARGE_GROUP} or more in need", passes_large, 0.0)
+        yield Trial("fair: passes, every group", passes, 0.0)
 
 
 def unfair_model(district: District) -> Iterator[Trial]:
-    """A model that, at equal need, leaves 10 points more of a group in need without a suggestion:
-    suggestions that they would have are withheld from as many. Groups of five sizes, in districts
-    that are fair otherwise.
+    """A model that, at equal need, leaves 10 points more of a group in need without a suggestion.
+
+    As many suggestions as that takes are removed at random from the group, in a district that is
+    fair otherwise. Groups of five sizes are tried.
     """
     rng = np.random.default_rng(district.seed)
-    for (name, (attribute, value)), (students, found) in zip(
-        SIZES.items(), district.deals, strict=True
+    for (name, (attribute, value)), (students, comparisons) in zip(
+        DISADVANTAGED_GROUPS.items(), district.permutations, strict=True
     ):
         need = students.in_need(POLICY)
-        missed = need & ~students.served & ~suggestions_for(district.model, students).suggested
-        ours = (students.groups[attribute] == value).to_numpy() & need
-        taken = rng.choice(
-            np.flatnonzero(ours & ~missed), round(POINTS * ours.sum()), replace=False
+        suggested = suggestions_for(district.model, students).suggested
+        missed = need & ~students.served & ~suggested
+        in_group = (students.groups[attribute] == value).to_numpy()
+        missed = _remove_suggestions(missed, in_group & need, rng)
+        changed = compare_groups(
+            list(_measures_of_missed(students, missed, need)), students.groups, students.cohorts
         )
-        spoiled = missed.copy()
-        spoiled[taken] = True
-        rest = [one for one in found if one.check not in {"missed", "access"}]
-        told = compare_groups(
-            list(_told(students, spoiled, need)), students.groups, students.cohorts
-        )
-        caught = fails([*told, *rest], ("missed", "access"), attribute, value)
-        others_in_need = (students.groups[attribute] != value).to_numpy() & need
-        gap = float(spoiled[ours].mean() - spoiled[others_in_need].mean())
-        yield Trial(f"model: {name}", caught, gap, f"{ours.sum()} in need")
+        unchanged = [
+            comparison for comparison in comparisons if comparison.check not in {"missed", "access"}
+        ]
+        detected = fails([*changed, *unchanged], ("missed", "access"), attribute, value)
+        gap = _gap(missed, in_group, among=need)
+        yield Trial(f"model: {name}", detected, gap, f"{(in_group & need).sum()} in need")
 
 
 def attendance(district: District) -> Iterator[Trial]:
-    """Of 100 absences of Black students 10 are not written down."""
-    yield _unwritten(district, POINTS, "attendance: 10 in 100 not written down")
+    """10 in 100 absences of Black students are not recorded."""
+    yield _absences_dropped(district, POINTS, "attendance: 10 in 100 not written down")
 
 
 def attendance_alerts(district: District) -> Iterator[Trial]:
-    """So many absences of Black students are not written down that of those truly in need 10 points
-    more have no alert: 7 in 100.
+    """So many absences of Black students are not recorded (7 in 100) that 10 points more of those
+    truly in need have no alert.
     """
-    yield _unwritten(district, UNWRITTEN, "attendance: 10 points more without an alert")
+    name = "attendance: 10 points more without an alert"
+    yield _absences_dropped(district, ABSENCES_DROPPED, name)
 
 
 def discipline(district: District) -> Iterator[Trial]:
-    """An incident is written down of 10 in 100 Black students who had none."""
-    found = district.spoiled(add_incidents(POINTS, district.seed), "discipline")
+    """An incident is recorded for 10 in 100 Black students who had none."""
+    injected = district.with_injection(add_incidents(POINTS, district.seed), "discipline")
     before, after = (
-        (one.students.features["incidents_year"] > 0).to_numpy() for one in (district.true, found)
+        (loaded.students.features["incidents_year"] > 0).to_numpy()
+        for loaded in (district.unchanged, injected)
     )
-    caught = fails(_figures(found), ("discipline_record",), "race_ethnicity", GROUP)
-    yield Trial(
-        "discipline: 10 points more with an incident",
-        caught,
-        _apart(after, found.ours) - _apart(before, found.ours),
-    )
+    detected = fails(injected.comparisons(), ("discipline_record",), "race_ethnicity", GROUP)
+    gap = _gap(after, injected.in_group) - _gap(before, injected.in_group)
+    yield Trial("discipline: 10 points more with an incident", detected, gap)
 
 
 def tutoring(district: District) -> Iterator[Trial]:
-    """In the past, Black students were offered tutoring so seldom that, of those whose marks were
-    low, 10 points fewer started it in a school year.
+    """In the past, Black students were offered tutoring so seldom that, of those with low course
+    grades, 10 points fewer started it in a school year.
     """
-    found = district.with_past(TUTORING_BIAS)
-    caught = fails(_figures(found), ("past_support",), "race_ethnicity", GROUP, "tutoring")
-    yield Trial("tutoring: 10 points fewer a year", caught, -_tutored_apart(found))
+    injected = district.with_past_bias(TUTORING_BIAS)
+    detected = fails(injected.comparisons(), ("past_support",), "race_ethnicity", GROUP, "tutoring")
+    yield Trial("tutoring: 10 points fewer a year", detected, -_tutoring_gap(injected))
 
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -167,91 +178,126 @@ SCENARIOS: Mapping[str, Scenario] = {
 }
 
 
+"""Scenarios by name, as `--scenarios` takes them."""
+
+
 def trials(seed: int, model: RankerModel, names: list[str]) -> pd.DataFrame:
-    """Every trial of one district: a row an `Trial`."""
+    """Every trial of one district, one row each, with the columns of the `--out` file."""
     with TemporaryDirectory() as folder:
         district = District(Path(folder), seed, model)
         return pd.DataFrame(
             [
-                asdict(one) | {"seed": seed, "asked": name}
+                {
+                    "scenario": trial.scenario,
+                    "caught": trial.detected,
+                    "gap": trial.gap,
+                    "note": trial.note,
+                    "seed": seed,
+                    "asked": name,
+                }
                 for name in names
-                for one in SCENARIOS[name](district)
+                for trial in SCENARIOS[name](district)
             ]
         )
 
 
 def fails(
-    found: Iterable[GroupComparison],
+    comparisons: Iterable[GroupComparison],
     checks: tuple[str, ...],
     attribute: str,
     value: str,
     item: str | None = None,
 ) -> bool:
-    """Whether any of the checks fails for the group, among all that is judged."""
-    failed: list[ComparisonVerdict] = [
-        one for one in assign_verdicts(list(found), POLICY) if one.verdict is Verdict.FAIL
-    ]
+    """Whether any of these checks fails for the group, among all figures that get a verdict.
+
+    Args:
+        comparisons: all figures of an audit; their number counts in the correction.
+        checks: names of checks.
+        attribute: a group attribute, such as `race_ethnicity`.
+        value: the group.
+        item: the support, for checks that are made for each support.
+    """
     return any(
-        one.figure.check in checks
-        and (one.figure.attribute, one.figure.value) == (attribute, value)
-        and (item is None or one.figure.item == item)
-        for one in failed
+        verdict.verdict is Verdict.FAIL
+        and verdict.figure.check in checks
+        and (verdict.figure.attribute, verdict.figure.value) == (attribute, value)
+        and (item is None or verdict.figure.item == item)
+        for verdict in assign_verdicts(list(comparisons), POLICY)
     )
 
 
-def _figures(found: LoadedDistrict) -> list[GroupComparison]:
-    return group_comparisons(*found.measured())
+def _answer(verdict: ComparisonVerdict) -> tuple[Verdict, bool, Consequence]:
+    """The verdict, whether it counts, and what follows from it under the policy."""
+    check = POLICY.checks[verdict.figure.check]
+    counts = POLICY.counts(verdict.figure.check, verdict.figure.attribute)
+    return verdict.verdict, counts, consequence(verdict.verdict, check, counts)
 
 
-def _answer(one: ComparisonVerdict) -> tuple[Verdict, bool, Consequence]:
-    counts = POLICY.counts(one.figure.check, one.figure.attribute)
-    return one.verdict, counts, consequence(one.verdict, POLICY.checks[one.figure.check], counts)
+def _remove_suggestions(
+    missed: BoolArray, group_in_need: BoolArray, rng: np.random.Generator
+) -> BoolArray:
+    """`missed` with `POINTS` of the group in need added at random."""
+    chosen = rng.choice(
+        np.flatnonzero(group_in_need & ~missed), round(POINTS * group_in_need.sum()), replace=False
+    )
+    more_missed = missed.copy()
+    more_missed[chosen] = True
+    return more_missed
 
 
-def _unwritten(district: District, share: float, name: str) -> Trial:
-    """The gap is what it does: of those truly in need, how many points more have no alert."""
-    found = district.spoiled(drop_absences(share, district.seed), name)
-    need = district.true.students.in_need(POLICY)
-    caught = fails(_figures(found), ("attendance_record",), "race_ethnicity", GROUP)
-    return Trial(name, caught, _apart(~found.students.in_need(POLICY), found.ours, need))
+def _absences_dropped(district: District, share: float, name: str) -> Trial:
+    """The gap is the consequence: of those truly in need, how many points more have no alert."""
+    injected = district.with_injection(drop_absences(share, district.seed), name)
+    truly_in_need = district.unchanged.students.in_need(POLICY)
+    detected = fails(injected.comparisons(), ("attendance_record",), "race_ethnicity", GROUP)
+    without_alert = ~injected.students.in_need(POLICY)
+    return Trial(name, detected, _gap(without_alert, injected.in_group, among=truly_in_need))
 
 
-def _apart(flags: BoolArray, ours: BoolArray, among: BoolArray | None = None) -> float:
-    """The group's share less that of all others."""
-    some = np.ones(len(ours), dtype=bool) if among is None else among
-    return float(flags[some & ours].mean() - flags[some & ~ours].mean())
+def _gap(flags: BoolArray, in_group: BoolArray, among: BoolArray | None = None) -> float:
+    """The group's share of flags less that of all others, optionally only among some students."""
+    population = np.ones(len(in_group), dtype=bool) if among is None else among
+    return float(flags[population & in_group].mean() - flags[population & ~in_group].mean())
 
 
-def _tutored_apart(found: LoadedDistrict) -> float:
-    """The group's share less that of all others: of school years in which a student's marks were
-    low, those in which tutoring began.
+def _tutoring_gap(district: LoadedDistrict) -> float:
+    """The group's share less that of all others: of school years in which a student's course grades
+    were low, those in which tutoring began.
     """
-    records = ScopedRecords(found.snapshot, pipeline_scope(found.snapshot, "training", date.max))
+    records = ScopedRecords(
+        district.snapshot, pipeline_scope(district.snapshot, "training", date.max)
+    )
+    started = _tutoring_years(records)
+    years = _years_with_low_grades(district, records)
+    race = district.students.groups["race_ethnicity"].reindex([student for student, _ in years])
+    return _gap(np.array([year in started for year in years]), (race == GROUP).to_numpy())
+
+
+def _tutoring_years(records: ScopedRecords) -> set[tuple[str, int]]:
+    """(student, school year) of each start of tutoring."""
     services = records.frame("service_enrollments").merge(
         records.frame("programs")[["program_id", "support"]]
     )
-    began = services[services["support"] == "tutoring"]
-    begun = set(zip(began["student_id"], _school_year(began["start_date"]), strict=True))
-    episodes = found.episodes
-    marks = alert_severities(episodes.features.set_axis(range(len(episodes)), axis=0))[
-        "grades"
-    ].to_numpy()
-    may = open_to_grade(records.frame("programs"), episodes.features["grade_level"], ["tutoring"])[
-        "tutoring"
-    ]
-    here = episodes.student.isin(found.students.groups.index).to_numpy()
-    low = np.flatnonzero((marks >= POLICY.need_severity) & may.to_numpy() & here)
-    years = sorted(
-        {
-            *zip(
-                episodes.student.iloc[low],
-                _school_year(episodes.decision_date.iloc[low]),
-                strict=True,
-            )
-        }
-    )
-    race = found.students.groups["race_ethnicity"].reindex([student for student, _ in years])
-    return _apart(np.array([year in begun for year in years]), (race == GROUP).to_numpy())
+    tutoring_starts = services[services["support"] == "tutoring"]
+    years = _school_year(tutoring_starts["start_date"])
+    return set(zip(tutoring_starts["student_id"], years, strict=True))
+
+
+def _years_with_low_grades(
+    district: LoadedDistrict, records: ScopedRecords
+) -> list[tuple[str, int]]:
+    """(student, school year) with an alert on course grades and tutoring open to the student."""
+    episodes = district.episodes
+    features = episodes.features.set_axis(range(len(episodes)), axis=0)
+    severity = alert_severities(features)["grades"].to_numpy()
+    eligible = open_to_grade(
+        records.frame("programs"), episodes.features["grade_level"], ["tutoring"]
+    )["tutoring"].to_numpy()
+    enrolled = episodes.student.isin(district.students.groups.index).to_numpy()
+    rows = np.flatnonzero((severity >= POLICY.need_severity) & eligible & enrolled)
+    students = episodes.student.iloc[rows]
+    years = _school_year(episodes.decision_date.iloc[rows])
+    return sorted({*zip(students, years, strict=True)})
 
 
 def _school_year(days: pd.Series) -> pd.Series:
@@ -259,13 +305,15 @@ def _school_year(days: pd.Series) -> pd.Series:
     return (pd.to_datetime(days) - pd.DateOffset(months=7)).dt.year
 
 
-def _told(students: AuditPopulation, missed: BoolArray, need: BoolArray) -> Iterator[Measure]:
-    open_to = students.may.to_numpy(dtype=bool).any(axis=1)
+def _measures_of_missed(
+    students: AuditPopulation, missed: BoolArray, need: BoolArray
+) -> Iterator[Measure]:
+    has_open_support = students.may.to_numpy(dtype=bool).any(axis=1)
     yield Measure("missed", "", missed.astype(float), need.astype(float))
     yield Measure(
         "access",
         "",
-        (missed & open_to).astype(float),
-        (need & open_to).astype(float),
+        (missed & has_open_support).astype(float),
+        (need & has_open_support).astype(float),
         students.need,
     )

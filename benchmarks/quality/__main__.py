@@ -21,6 +21,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -126,7 +127,7 @@ def run_learner(district: SimulatedDistrict, seed: int, name: str) -> dict[str, 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = read_options(arguments)
     out = Path(options.out) if options.out else None
-    rows = []
+    rows: list[dict[Any, Any]] = []
     if out and out.exists():
         rows = pd.read_csv(out, keep_default_na=False, na_values="").to_dict("records")
     done = {(row["scenario"], row["seed"], row["learner"]) for row in rows}

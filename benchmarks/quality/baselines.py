@@ -43,10 +43,17 @@ Scorer = Callable[[pd.DataFrame], FloatArray]
 class TrainingData(Protocol):
     """Episodes to learn from, one row each; `support` is "none" or one of `supports`."""
 
-    features: pd.DataFrame
-    support: pd.Series
-    outcome: pd.Series
-    student: pd.Series
+    @property
+    def features(self) -> pd.DataFrame: ...
+
+    @property
+    def support(self) -> pd.Series: ...
+
+    @property
+    def outcome(self) -> pd.Series: ...
+
+    @property
+    def student(self) -> pd.Series: ...
 
     @property
     def supports(self) -> tuple[str, ...]: ...

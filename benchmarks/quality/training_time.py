@@ -70,7 +70,8 @@ def main() -> None:
     total = time.process_time() - start
     print(
         f"{len(district.outcome):,} episodes, {len(SUPPORTS)} supports: {total:.1f} processor"
-        f" seconds, {clock.seconds:.1f} of them for bare LightGBM fits: {total / clock.seconds:.2f} times"
+        f" seconds, {clock.seconds:.1f} of them for bare LightGBM fits; ratio"
+        f" {total / clock.seconds:.2f}"
     )
 
 
