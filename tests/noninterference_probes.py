@@ -1,4 +1,4 @@
-"""Pairs of districts that differ only out of a viewer's scope, and every answer of the site in both.
+"""Pairs of districts that differ only out of a viewer's scope, and every answer of the site.
 
 A district is drawn at random: records, agreements on every legal basis, consents, opt-outs, holds,
 emergencies, staff. For one of its viewers, everything out of that viewer's scope is drawn again, and

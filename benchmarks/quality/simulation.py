@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from training.estimation.arrays import FloatArray
+
 SUPPORTS = ("college", "food", "health", "mentoring", "tutoring", "after_school")
 RARE = "college"
 """Chosen for about one student in a hundred."""

@@ -16,7 +16,7 @@ BINARY = Path(__file__).parent / "node_modules" / ".bin" / "prism"
 
 @contextmanager
 def serving(document: Path) -> Iterator[str]:
-    """The address of a mock server of that document; it answers an invalid request with an error."""
+    """The address of a mock server of that document, which rejects invalid requests."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
