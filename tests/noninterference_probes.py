@@ -1,10 +1,11 @@
 """Pairs of districts that differ only out of a viewer's scope, and every answer of the site.
 
 A district is drawn at random: records, agreements on every legal basis, consents, opt-outs, holds,
-emergencies, staff. For one of its viewers, everything out of that viewer's scope is drawn again, and
-every answer of the site is compared (R1): pages and API, lists with their order and counts, alerts,
-suggestions with reasons, errors, a submitted form. Each changed fact is one probe: (viewer, student,
-change). All facts change together, because a single byte that depends on any of them would differ.
+emergencies, staff. For one of its viewers, everything out of that viewer's scope is drawn again,
+and every answer of the site is compared (R1): pages and API, lists with their order and counts,
+alerts, suggestions with reasons, errors, a submitted form. Each changed fact is one probe: (viewer,
+student, change). All facts change together, because a single byte that depends on any of them would
+differ.
 """
 
 from __future__ import annotations
