@@ -1,6 +1,4 @@
-"""A home in which a small model was trained, audited and signed, so that the site suggests
-something.
-"""
+"""A home with a small trained, audited and signed model, so that the site makes suggestions."""
 
 from __future__ import annotations
 
@@ -27,14 +25,14 @@ REASON = "Only for a test: the district in it is too small to tell anything abou
 
 
 def write_secret(home: Path) -> None:
-    """The secret where the settings look for it."""
+    """Write the district's secret where the settings read it."""
     home.mkdir(parents=True, exist_ok=True)
     (home / "secret").write_bytes(SECRET)
     (home / "secret").chmod(0o600)
 
 
 def make_approved_home(home: Path) -> Path:
-    """Version 1 is the champion, its audit cannot tell; there are no records and no partner."""
+    """Fill a home: version 1 is the champion with an inconclusive audit; there are no records."""
     past = draw_past(21)
     ranker = BenefitRanker(SUPPORTS, min_leaf=50, rounds=40, n_folds=3)
     ranker.fit(past.features, past.outcome, past.support, past.student)
@@ -46,16 +44,21 @@ def make_approved_home(home: Path) -> Path:
         "same_places.gain.lower": 0.5,
         "same_places.gain.upper": 1.5,
     }
-    made = register_model(home, file, sha256, "none", gain, {})
+    version = register_model(home, file, sha256, "none", gain, {})
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     reviewer = add_organization(database, DISTRICT, Role.EQUITY_REVIEWER)[0]
     snapshot = snapshot_of(district.rows(), home / "audited")
     audit = audit_model(
-        read_model(made.file, sha256), made.version, snapshot, NOW.date(), Policy.declared(), NOW
+        read_model(version.file, sha256),
+        version.version,
+        snapshot,
+        NOW.date(),
+        Policy.declared(),
+        NOW,
     )
-    desk = ApprovalService(database, home, Policy.declared(), SECRET)
-    record_audit(desk, audit)
-    sign(desk, made.version, active_staff_member(database, reviewer.login), REASON, NOW)
+    approvals = ApprovalService(database, home, Policy.declared(), SECRET)
+    record_audit(approvals, audit)
+    sign(approvals, version.version, active_staff_member(database, reviewer.login), REASON, NOW)
     database.engine.dispose()
     shutil.rmtree(home / "audited")
     return home

@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests share."""
+"""Fixtures shared by the tests of every room, and the order in which test files run."""
 
 from __future__ import annotations
 
@@ -39,25 +39,24 @@ LONGEST = (
     "tests/fairness/population/test_comparisons.py",
     "tests/fairness/population/test_students.py",
 )
-"""Files of a minute or more, the longest first as measured: handed out last, one would run beside
-an idle worker."""
+"""Files that take a minute or more, longest first as measured. One of them started last would leave
+the other worker idle."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> int:
-        return next(
-            (place for place, path in enumerate(LONGEST) if item.nodeid.startswith(path)),
-            len(LONGEST),
-        )
+    def rank(item: pytest.Item) -> int:
+        ranks = (rank for rank, path in enumerate(LONGEST) if item.nodeid.startswith(path))
+        return next(ranks, len(LONGEST))
 
-    items.sort(key=place)
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_passwords() -> Iterator[None]:
-    """Hundreds of accounts are made in tests: in their process a password is hashed with little
-    work. What a command hashes as a process of its own takes all that it takes
-    (`test_published_sample` holds how much).
+    """Cheap password hashes within the test process, because tests create hundreds of accounts.
+
+    Commands that run as processes of their own hash at full cost, which `test_published_sample`
+    checks.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(accounts, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -66,10 +65,9 @@ def quick_passwords() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of sample data that nobody here wrote: `$HANDRAIL_SHARED/data`, by default
-    `../shared/data`.
+    """The folder of published sample data: `$HANDRAIL_SHARED/data`, by default `../shared/data`.
 
-    In CI a missing folder fails the test; elsewhere the test is skipped, saying so.
+    In CI a missing folder fails the test; elsewhere it skips the test, with the reason.
     """
     folder = Path(os.environ.get("HANDRAIL_SHARED", "../shared")).resolve() / "data"
     if not folder.is_dir():
@@ -85,8 +83,9 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def prism() -> Serving:
-    """Serves an OpenAPI document on this machine: `with prism(document) as address`. Skipped and
-    failed as above.
+    """Serves an OpenAPI document on this machine: `with prism(document) as address`.
+
+    In CI a missing Prism fails the test; elsewhere it skips the test, with the reason.
     """
     from tests.mock_servers.prism import BINARY, serving
 
@@ -102,7 +101,7 @@ def prism() -> Serving:
 
 @pytest.fixture(scope="session")
 def approved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a trained, audited and signed model, made once: each test starts from a copy."""
+    """A home with a trained, audited and signed model, made once; each test copies it."""
     from tests.approved_home import make_approved_home
 
     return make_approved_home(tmp_path_factory.mktemp("approved"))
@@ -110,7 +109,7 @@ def approved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An operational store without a row, made once: each test starts from a copy."""
+    """The file of an empty operational database, made once; each test copies it."""
     file = tmp_path_factory.mktemp("empty") / "handrail.db"
     open_database(f"sqlite:///{file}").engine.dispose()
     return file
@@ -118,7 +117,7 @@ def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def new_sqlite(empty_sqlite: Path, tmp_path: Path) -> Callable[[str], Database]:
-    """An empty operational store in a file of this name."""
+    """Makes an empty operational database in a file of the given name."""
 
     def make(name: str) -> Database:
         shutil.copyfile(empty_sqlite, tmp_path / f"{name}.db")
@@ -129,15 +128,17 @@ def new_sqlite(empty_sqlite: Path, tmp_path: Path) -> Callable[[str], Database]:
 
 @pytest.fixture(scope="session")
 def empty_postgresql(postgres_server: str) -> str:
-    """The same on PostgreSQL: the name of a database to make others from."""
+    """The name of an empty operational database on PostgreSQL, a template for others."""
     open_database(make_database(postgres_server, "empty")).engine.dispose()
     return "empty"
 
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A throw-away PostgreSQL on a socket in a temporary folder; its URL without a database
-    name.
+    """The URL, with `{name}` for a database, of a PostgreSQL server that lives as long as the run.
+
+    It listens on a socket in a temporary folder. In CI a missing PostgreSQL fails the test;
+    elsewhere it skips the test, with the reason.
     """
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not binaries:

@@ -1,6 +1,4 @@
-"""Operational stores made from others: a copy takes a fraction of what migrations and hashes of
-passwords take.
-"""
+"""Copies of operational databases: much faster than new migrations and password hashes."""
 
 from __future__ import annotations
 
@@ -14,8 +12,12 @@ from records.database.tables import OrmTable
 
 
 def make_database(server: str, name: str, template: str = "template1") -> str:
-    """The URL of a new database of a PostgreSQL server, a copy of `template`, to which nobody may
-    be connected.
+    """The URL of a new database on a PostgreSQL server.
+
+    Args:
+        server: the server's URL with `{name}` for a database.
+        name: of the new database.
+        template: the database that is copied; nobody may be connected to it.
     """
     admin = create_engine(
         server.format(name="postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool
@@ -26,9 +28,7 @@ def make_database(server: str, name: str, template: str = "template1") -> str:
 
 
 def copy_rows(home: Path, new: Database) -> None:
-    """Every row of the SQLite store of a home into an empty store, whose counters of rows do not
-    move by it.
-    """
+    """Copy every row of a home's SQLite database into an empty one. Sequences do not advance."""
     old = open_database(f"sqlite:///{home / 'handrail.db'}")
     with old.engine.connect() as reading, new.engine.begin() as writing:
         for table in OrmTable.metadata.sorted_tables:

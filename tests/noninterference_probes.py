@@ -1,11 +1,10 @@
-"""Two districts that differ only out of a viewer's scope, and every answer of the site to that
-viewer in both (R1).
+"""Pairs of districts that differ only out of a viewer's scope, and every answer of the site.
 
-Each world is drawn whole: records, agreements on every legal basis, consents, opt-outs, holds,
-emergencies, staff. For a viewer of it, everything out of that viewer's scope is drawn anew, and
-every answer of the site is compared: pages and API, lists with their order and counts, alerts,
-suggestions with reasons, errors, a form that is sent. Each fact that changed is one probe: (viewer,
-student, change). All of them change together, since one byte that depended on any of them would
+A district is drawn at random: records, agreements on every legal basis, consents, opt-outs, holds,
+emergencies, staff. For one of its viewers, everything out of that viewer's scope is drawn again,
+and every answer of the site is compared (R1): pages and API, lists with their order and counts,
+alerts, suggestions with reasons, errors, a submitted form. Each changed fact is one probe: (viewer,
+student, change). All facts change together, because a single byte that depends on any of them would
 differ.
 """
 
@@ -40,15 +39,15 @@ from tests.records.conftest import snapshot_of
 from tests.serving.conftest import SECRET, TestSite
 from tests.serving.crawl import crawl, csrf_of
 
-WORLDS = 3
-CASEWORKERS_A_WORLD = 2
-OTHERS_A_WORLD = 2
+DISTRICTS = 3
+CASEWORKERS_PER_DISTRICT = 2
+OTHERS_PER_DISTRICT = 2
 STUDENTS = 215
 PROBES = 200_000
-"""How many there must be, on each kind of store."""
+"""The least number of probes on each kind of database."""
 
 STUDENTS_COMPARED = 4
-"""Students whose own pages and API answers are compared; the lists have all of them."""
+"""Students whose own pages and API answers are compared; lists hold all students."""
 
 PLACES = "&".join(f"places_{support}=2" for support in SUPPORTS)
 PAGES = (
@@ -79,16 +78,20 @@ API = (
     "/api/v1/disclosures",
 )
 Answers = dict[str, tuple[int, bytes, dict[str, str]]]
-Store = Callable[[Path], Database]
+"""Status, body and headers by method and path."""
 
 
 @dataclass(frozen=True)
 class Stores:
-    """Where operational data lives: `open` the store of a home, `copy` one home with its store,
-    `begin` a home from one whose store is SQLite.
+    """How the operational databases of homes are made.
+
+    Attributes:
+        open: the database of a home.
+        copy: one home, with its database, to another folder.
+        begin: a home from an approved one, whose database is SQLite.
     """
 
-    open: Store
+    open: Callable[[Path], Database]
     copy: Callable[[Path, Path], None]
     begin: Callable[[Path, Path], None]
 
@@ -102,40 +105,44 @@ def in_sqlite() -> Stores:
 
 
 def in_postgresql(server: str) -> Stores:
-    """A database for each home, named like it."""
+    """One database for each home, with the home's name."""
 
     def copy(old: Path, new: Path) -> None:
         shutil.copytree(old, new)
         make_database(server, new.name, old.name)
 
-    def open_store(home: Path) -> Database:
+    def open_home(home: Path) -> Database:
         return open_database(server.format(name=home.name))
 
     def begin(approved: Path, home: Path) -> None:
-        """The approved model's sign-off is in SQLite; here its rows are in a store of
-        PostgreSQL.
-        """
+        """Copy the approved model's sign-off from SQLite to a new database on PostgreSQL."""
         shutil.copytree(approved, home)
         make_database(server, home.name)
-        new = open_store(home)
-        copy_rows(home, new)
-        new.engine.dispose()
+        database = open_home(home)
+        copy_rows(home, database)
+        database.engine.dispose()
 
-    return Stores(open_store, copy, begin)
+    return Stores(open_home, copy, begin)
 
 
 def run_probes(stores: Stores, approved: Path, folder: Path) -> Counter[Role]:
-    """Draw the worlds, change what each viewer may not see, compare every answer; the probes made
-    by role.
+    """Draw districts, change what each viewer may not see and compare every answer.
 
     Args:
+        stores: where operational data lives.
         approved: a home with a model that may serve.
-        folder: an empty folder; its name must be nobody else's, since databases are named by homes.
+        folder: an empty folder with a unique name, because databases are named after homes.
+
+    Returns:
+        The number of probes by the viewer's role.
+
+    Raises:
+        AssertionError: two answers differ.
     """
     probes: Counter[Role] = Counter()
     start = folder / f"start{id(folder):x}"
     stores.begin(approved, start)
-    for seed in range(WORLDS):
+    for seed in range(DISTRICTS):
         rng = np.random.default_rng(seed)
         home = folder / f"{start.name}w{seed}"
         stores.copy(start, home)
@@ -146,7 +153,7 @@ def run_probes(stores: Stores, approved: Path, folder: Path) -> Counter[Role]:
             )
             snapshot = snapshot_of(rows, home)
             publish_snapshot(database, snapshot)
-            chosen = choose([viewers[place] for place in rng.permutation(len(viewers))])
+            chosen = choose_viewers([viewers[index] for index in rng.permutation(len(viewers))])
             tokens = {viewer: start_session(database, viewer, NOW) for viewer in chosen}
             scopes = {
                 viewer: scope_for(viewer, database, snapshot, NOW, SECRET) for viewer in chosen
@@ -160,7 +167,7 @@ def run_probes(stores: Stores, approved: Path, folder: Path) -> Counter[Role]:
                     rng,
                     database,
                     scopes[viewer],
-                    [str(s) for s in sorted({row["student_id"] for row in rows["students"]})],
+                    sorted({str(row["student_id"]) for row in rows["students"]}),
                 )
                 publish_snapshot(database, snapshot_of(changes.rows, other))
             compare_answers(stores, viewer, tokens[viewer], home, other)
@@ -169,19 +176,19 @@ def run_probes(stores: Stores, approved: Path, folder: Path) -> Counter[Role]:
     return probes
 
 
-def choose(viewers: Sequence[Viewer]) -> list[Viewer]:
-    """Caseworkers first, since they see the most: two of them, and two of the others."""
+def choose_viewers(viewers: Sequence[Viewer]) -> list[Viewer]:
+    """Two caseworkers, who see the most, and two viewers of other roles."""
     caseworkers = [viewer for viewer in viewers if viewer.role is Role.CASEWORKER]
     others = [viewer for viewer in viewers if viewer.role is not Role.CASEWORKER]
-    return [*caseworkers[:CASEWORKERS_A_WORLD], *others[:OTHERS_A_WORLD]]
+    return [*caseworkers[:CASEWORKERS_PER_DISTRICT], *others[:OTHERS_PER_DISTRICT]]
 
 
 def compare_answers(stores: Stores, viewer: Viewer, token: str, *homes: Path) -> None:
-    found = []
+    by_home = []
     for home in homes:
         with opened(stores, home) as database:
-            found.append(answers(home, database, token))
-    before, after = found
+            by_home.append(answers(home, database, token))
+    before, after = by_home
     assert before.keys() == after.keys(), viewer
     for path, answer in before.items():
         assert answer == after[path], (viewer, path)
@@ -197,9 +204,7 @@ def opened(stores: Stores, home: Path) -> Iterator[Database]:
 
 
 def answers(home: Path, database: Database, token: str) -> Answers:
-    """Every answer of the site to this session, by method and path. The plan of places is open to
-    caseworkers too: only their scopes hold what it is made of.
-    """
+    """Every answer of the site to one signed-in person, by method and path."""
     app = create_app(SiteConfig(home, database, SECRET, lambda: NOW))
     app.state.site.shelf.wait()
     browser = TestSite(home, database, app).browser()
@@ -207,8 +212,8 @@ def answers(home: Path, database: Database, token: str) -> Answers:
     pages = {f"GET {path}": page for path, page in crawl(browser).items()}
     for path in (*PAGES, *API):
         pages[f"GET {path}"] = browser.get(path)
-    listed = [one["handle"] for one in browser.get("/api/v1/students?limit=200").json()["students"]]
-    for handle in sorted(listed)[:STUDENTS_COMPARED]:
+    students = browser.get("/api/v1/students?limit=200").json()["students"]
+    for handle in sorted(student["handle"] for student in students)[:STUDENTS_COMPARED]:
         for path in (
             f"/students/{handle}",
             *(f"/api/v1/students/{handle}{end}" for end in ("", "/alerts", "/suggestions")),

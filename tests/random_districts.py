@@ -1,10 +1,9 @@
-"""Random districts with everything that decides who sees what, and changes to all that one viewer
-may not see.
+"""Random districts with everything that decides who sees what, and changes out of a viewer's scope.
 
-A world is drawn from a seed: students with records of every kind, organisations on every legal
-basis, agreements in force, ended and revoked, consents, opt-outs, legal holds, emergencies, staff
-of each role. `redraw_out_of_scope` draws anew whatever is out of one viewer's scope, in the records
-and in the operational store, and counts what it changed.
+A district is drawn from a seed: students with records of every kind, organizations on every legal
+basis, agreements in force, ended and revoked, consents, opt-outs, legal holds, emergencies, and
+staff of each role. `redraw_out_of_scope` draws again whatever is out of one viewer's scope in the
+records, `redraw_others_access_rules` does so in the operational database; both list their changes.
 """
 
 from __future__ import annotations
@@ -70,19 +69,24 @@ CATEGORY_OF = {
     "assessments": Category.ASSESSMENTS,
     "behavior_incidents": Category.BEHAVIOR,
 }
-"""Tables in which a row belongs to one category as a whole."""
+"""Tables in which every row belongs to one category."""
 
 
 @dataclass
 class Changes:
-    """The same district for one viewer: what changed in it, as (student, what) one by one."""
+    """A changed district.
+
+    Attributes:
+        rows: its records.
+        made: each change, as (student, description).
+    """
 
     rows: Rows
     made: list[tuple[str, str]] = field(default_factory=list)
 
 
 def draw_rows(rng: np.random.Generator, students: int) -> Rows:
-    """Records of so many students, up to a random recent day."""
+    """Random records of this number of students."""
     rows: Rows = defaultdict(list)
     rows["schools"] = [{"school_id": school, "name": f"{school} School"} for school in SCHOOLS]
     rows["calendar"] = [
@@ -101,14 +105,14 @@ def draw_rows(rng: np.random.Generator, students: int) -> Rows:
         for program, organization in PROGRAMS.items()
     ]
     rows["programs"][3]["support"] = "housing_help"
-    for place in range(students):
-        for name, found in draw_student(rng, f"s{place:04d}").items():
-            rows[name] += found
+    for number in range(students):
+        for name, student_rows in draw_student(rng, f"s{number:04d}").items():
+            rows[name] += student_rows
     return rows
 
 
 def draw_student(rng: np.random.Generator, student: str) -> Rows:
-    """Everything on record of one student."""
+    """Random records of one student, by table."""
     rows: Rows = {
         "students": [{"student_id": student, **draw_directory(rng)}],
         "characteristics": [{"student_id": student, **draw_facts(rng)}],
@@ -147,7 +151,7 @@ def draw_table(rng: np.random.Generator, name: str, student: str) -> list[Row]:
     draw = {
         "school_enrollments": _school_enrollments,
         "attendance_events": _attendance,
-        "course_grades": _marks,
+        "course_grades": _course_grades,
         "gradebook_entries": _gradebook,
         "assessments": _assessments,
         "behavior_incidents": _incidents,
@@ -205,7 +209,11 @@ def draw_emergency(
 def draw_access_rules(
     rng: np.random.Generator, database: Database, students: list[str]
 ) -> list[Viewer]:
-    """Organisations, staff and everything that opens or closes a record; the partners' staff."""
+    """Draw organizations, staff and all that opens or closes a record.
+
+    Returns:
+        The partners' staff.
+    """
     viewers = []
     for number, organization in enumerate(ORGANIZATIONS):
         viewers += add_organization(database, organization, *ROLES)
@@ -231,12 +239,12 @@ def draw_access_rules(
 
 
 def redraw_out_of_scope(rows: Rows, scope: Scope, rng: np.random.Generator) -> Changes:
-    """The district with everything that `scope` does not show drawn anew.
+    """The district with everything that `scope` does not show drawn again.
 
-    What the scope is made of stays: who takes part in the viewer's own programs.
+    Participation in the viewer's own programs stays, because the scope follows from it.
     """
     own = scope.viewer.organization_id
-    gone = {
+    removed = {
         student
         for student in _students(rows) - scope.students
         if not any(
@@ -249,28 +257,30 @@ def redraw_out_of_scope(rows: Rows, scope: Scope, rng: np.random.Generator) -> C
     for name in ("schools", "calendar", "programs"):
         changes.rows[name] = rows[name]
     by_student: dict[str, Rows] = defaultdict(lambda: defaultdict(list))
-    for name, found in rows.items():
+    for name, table_rows in rows.items():
         if TABLES[name].is_student:
-            for row in found:
+            for row in table_rows:
                 by_student[str(row["student_id"])][name].append(row)
     for student in sorted(by_student):
-        if student in gone:
+        if student in removed:
             changes.made += [(student, "gone")]
             continue
-        _scramble_student(rng, changes, student, by_student[student], scope)
-    for place in range(int(rng.integers(1, 5))):
-        _add(changes, draw_student(rng, f"n{place:04d}"), own)
+        _redraw_student(rng, changes, student, by_student[student], scope)
+    for number in range(int(rng.integers(1, 5))):
+        _add_student(changes, draw_student(rng, f"n{number:04d}"), own)
     return changes
 
 
 def redraw_others_access_rules(
     rng: np.random.Generator, database: Database, scope: Scope, students: list[str]
 ) -> list[tuple[str, str]]:
-    """Change what the operational store holds of others, which decides nothing for this viewer;
-    (student, what).
+    """Change what the operational database holds about others and decides nothing for this viewer.
+
+    Returns:
+        Each change, as (student, description).
     """
     others = [name for name in ORGANIZATIONS if name != scope.viewer.organization_id]
-    made = []
+    changes = []
     with database.session() as session:
         for student in students:
             other = str(rng.choice(others))
@@ -316,9 +326,9 @@ def redraw_others_access_rules(
                     probability=0.5,
                 )
             )
-            made += [
-                (student, what)
-                for what in (
+            changes += [
+                (student, description)
+                for description in (
                     "consent to another",
                     "decision of another",
                     "emergency of another",
@@ -329,7 +339,7 @@ def redraw_others_access_rules(
             if student not in scope.students:
                 session.add(OptOutRow(student_id=student, since=TODAY, ended=None))
                 session.add(_hold(student, lifted=False))
-                made += [(student, "opt-out"), (student, "legal hold")]
+                changes += [(student, "opt-out"), (student, "legal hold")]
         session.add(
             NoticeRow(at=NOW, kind="emergency", text="Something", path="/emergencies", seen_at=None)
         )
@@ -350,65 +360,76 @@ def redraw_others_access_rules(
                     active=True,
                 )
             )
-    return made
+    return changes
 
 
-def _scramble_student(
-    rng: np.random.Generator, changes: Changes, student: str, found: Rows, scope: Scope
+def _redraw_student(
+    rng: np.random.Generator, changes: Changes, student: str, before: Rows, scope: Scope
 ) -> None:
-    seen = scope.categories(student)
+    """Draw again what the scope does not show of one student, from the rows `before`."""
+    visible = scope.categories(student)
     for name in ("students", "characteristics"):
         drawn = draw_directory(rng) if name == "students" else draw_facts(rng)
         hidden = {
-            c.name for c in TABLES[name].columns if c.category not in seen and c.name in drawn
+            column.name
+            for column in TABLES[name].columns
+            if column.category not in visible and column.name in drawn
         }
-        row = found[name][0] | {column: drawn[column] for column in hidden}
+        row = before[name][0] | {column: drawn[column] for column in hidden}
         changes.rows[name].append(row)
         changes.made += [
             (student, f"{name}.{column}")
             for column in sorted(hidden)
-            if row[column] != found[name][0][column]
+            if row[column] != before[name][0][column]
         ]
     for name, category in CATEGORY_OF.items():
-        drawn = found[name] if category in seen else draw_table(rng, name, student)
-        _redraw(changes, name, student, found[name], drawn)
+        after = before[name] if category in visible else draw_table(rng, name, student)
+        _replace_rows(changes, name, student, before[name], after)
     own = scope.viewer.organization_id
     support = {row["program_id"]: row["support"] for row in changes.rows["programs"]}
     for name in ("service_enrollments", "service_sessions"):
-        kept = [row for row in found[name] if _stays(name, row, own, seen, support)]
-        movable = [
+        unchanged = [row for row in before[name] if _is_fixed(name, row, own, visible, support)]
+        redrawn_programs = [
             program
             for program, organization in PROGRAMS.items()
             if rng.random() < 0.3
-            and not _stays(
-                name, {"organization_id": organization, "program_id": program}, own, seen, support
+            and not _is_fixed(
+                name,
+                {"organization_id": organization, "program_id": program},
+                own,
+                visible,
+                support,
             )
         ]
-        drawn = (
-            [draw_enrollment(rng, student, program) for program in movable]
-            if name == "service_enrollments"
-            else [row for program in movable for row in draw_sessions(rng, student, program)]
-        )
-        _redraw(changes, name, student, found[name], kept + drawn)
+        if name == "service_enrollments":
+            redrawn = [draw_enrollment(rng, student, program) for program in redrawn_programs]
+        else:
+            redrawn = [
+                row for program in redrawn_programs for row in draw_sessions(rng, student, program)
+            ]
+        _replace_rows(changes, name, student, before[name], unchanged + redrawn)
 
 
-def _stays(name: str, row: Row, own: str, seen: frozenset[Category], support: Row) -> bool:
+def _is_fixed(name: str, row: Row, own: str, visible: frozenset[Category], support: Row) -> bool:
+    """Whether a row of services is in the scope, or is what the scope follows from."""
     if row["organization_id"] == own:
-        return name == "service_enrollments" or Category.SERVICES in seen
+        return name == "service_enrollments" or Category.SERVICES in visible
     needed = {Category.SERVICES_OTHER} | (
         {Category.HOUSING} if support[row["program_id"]] == "housing_help" else set()
     )
-    return needed <= seen
+    return needed <= visible
 
 
-def _redraw(changes: Changes, name: str, student: str, before: list[Row], after: list[Row]) -> None:
+def _replace_rows(
+    changes: Changes, name: str, student: str, before: list[Row], after: list[Row]
+) -> None:
     changes.rows[name] += after
     old, new = ({tuple(sorted(row.items(), key=str)) for row in rows} for rows in (before, after))
     changes.made += [(student, f"{name} {row}") for row in sorted(old ^ new, key=str)]
 
 
-def _add(changes: Changes, drawn: Rows, own: str) -> None:
-    """A student who was not there, in nobody's program that this viewer's organisation runs."""
+def _add_student(changes: Changes, drawn: Rows, own: str) -> None:
+    """Add a student who is in no program of the viewer's own organization."""
     for name, rows in drawn.items():
         rows = [row for row in rows if row.get("organization_id") != own]
         changes.rows[name] += rows
@@ -419,11 +440,10 @@ def _students(rows: Rows) -> set[str]:
     return {str(row["student_id"]) for row in rows["students"]}
 
 
-def _some(rng: np.random.Generator, of: Sequence[Any], most: int) -> list[Any]:
-    return [
-        of[place]
-        for place in sorted(set(rng.integers(0, len(of), int(rng.integers(0, most + 1))).tolist()))
-    ]
+def _some(rng: np.random.Generator, items: Sequence[Any], most: int) -> list[Any]:
+    """Up to `most` of the items, in their order."""
+    draws = rng.integers(0, len(items), int(rng.integers(0, most + 1)))
+    return [items[index] for index in sorted(set(draws.tolist()))]
 
 
 def _school_enrollments(rng: np.random.Generator) -> list[Row]:
@@ -451,7 +471,7 @@ def _attendance(rng: np.random.Generator) -> list[Row]:
     ]
 
 
-def _marks(rng: np.random.Generator) -> list[Row]:
+def _course_grades(rng: np.random.Generator) -> list[Row]:
     return [
         {
             "course": course,
@@ -468,13 +488,13 @@ def _marks(rng: np.random.Generator) -> list[Row]:
 def _gradebook(rng: np.random.Generator) -> list[Row]:
     return [
         {
-            "entry_id": f"e{place}",
+            "entry_id": f"e{number}",
             "course": str(rng.choice(WORDS)),
             "title": str(rng.choice(WORDS)),
-            "due_date": DAYS[-1 - place],
+            "due_date": DAYS[-1 - number],
             "grade": float(rng.integers(0, 100)),
         }
-        for place in range(int(rng.integers(0, 5)))
+        for number in range(int(rng.integers(0, 5)))
     ]
 
 
@@ -493,13 +513,13 @@ def _assessments(rng: np.random.Generator) -> list[Row]:
 def _incidents(rng: np.random.Generator) -> list[Row]:
     return [
         {
-            "incident_id": f"i{place}",
+            "incident_id": f"i{number}",
             "date": DAYS[-int(rng.integers(1, 90))],
             "behavior": "Disruption",
             "action": str(rng.choice(WORDS)),
             "days_removed": float(rng.integers(0, 4)),
         }
-        for place in range(int(rng.integers(0, 4)))
+        for number in range(int(rng.integers(0, 4)))
     ]
 
 
@@ -512,7 +532,8 @@ def _draw_agreement(
         )
     )
     granted = [category for category in Category if rng.random() < 0.5] or [Category.DIRECTORY]
-    opens = basis in ("school_official", "consent")
+    opens_records = basis in ("school_official", "consent")
+    own_programs = [program for program, runner in PROGRAMS.items() if runner == organization]
     add_agreement(
         database,
         agreement_id=agreement_id,
@@ -520,10 +541,8 @@ def _draw_agreement(
         legal_basis=basis,
         categories=[str(category) for category in granted],
         consent_required=[str(category) for category in granted if category in CONSENT_CATEGORIES],
-        programs=[program for program, runs in PROGRAMS.items() if runs == organization]
-        if opens
-        else [],
-        supports=_some(rng, SUPPORTS, 6) if opens else [],
+        programs=own_programs if opens_records else [],
+        supports=_some(rng, SUPPORTS, 6) if opens_records else [],
     )
     if rng.random() < 0.1:
         revoke_agreement(database, agreement_id, NOW - timedelta(days=1))

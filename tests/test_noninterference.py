@@ -1,6 +1,4 @@
-"""What is out of a viewer's scope changes no byte of any answer (R1); here with SQLite, the
-default.
-"""
+"""What is out of a viewer's scope changes no byte of any answer (R1): on SQLite, the default."""
 
 from __future__ import annotations
 
@@ -13,14 +11,19 @@ from records.access.scope import scope_for
 from records.database.engine import open_database
 from records.people.accounts import start_session
 from records.people.viewer import Role
-from tests.noninterference_probes import CASEWORKERS_A_WORLD, PROBES, answers, in_sqlite, run_probes
+from tests.noninterference_probes import (
+    CASEWORKERS_PER_DISTRICT,
+    PROBES,
+    answers,
+    in_sqlite,
+    run_probes,
+)
 from tests.random_districts import NOW, ROLES, draw_access_rules, draw_rows
 from tests.records.conftest import snapshot_of
 from tests.serving.conftest import SECRET
 
 STUDENTS = 60
-"""In the world in which it is only asked whether anything is suggested and whether answers differ
-at all."""
+"""In the small district of the test that the probes can fail at all."""
 
 
 def test_what_is_out_of_scope_changes_no_byte_of_any_answer(
@@ -38,18 +41,19 @@ def test_the_model_does_suggest_and_the_answers_do_depend_on_what_is_in_scope(
     rng = np.random.default_rng(0)
     shutil.copytree(approved, tmp_path / "home")
     database = open_database(f"sqlite:///{tmp_path / 'home' / 'handrail.db'}")
-    viewers = draw_access_rules(rng, database, [f"s{place:04d}" for place in range(STUDENTS)])
+    viewers = draw_access_rules(rng, database, [f"s{number:04d}" for number in range(STUDENTS)])
     snapshot = snapshot_of(draw_rows(np.random.default_rng(1), STUDENTS), tmp_path / "home")
-    seeing = [
+    caseworkers = [
         viewer
         for viewer in viewers
         if viewer.role is Role.CASEWORKER
         and scope_for(viewer, database, snapshot, NOW, SECRET).students
     ]
     tokens = {
-        viewer: start_session(database, viewer, NOW) for viewer in seeing[:CASEWORKERS_A_WORLD]
+        viewer: start_session(database, viewer, NOW)
+        for viewer in caseworkers[:CASEWORKERS_PER_DISTRICT]
     }
-    assert len(tokens) == CASEWORKERS_A_WORLD
+    assert len(tokens) == CASEWORKERS_PER_DISTRICT
     before = {
         viewer: answers(tmp_path / "home", database, token) for viewer, token in tokens.items()
     }

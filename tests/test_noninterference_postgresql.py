@@ -1,5 +1,5 @@
-"""What is out of a viewer's scope changes no byte of any answer (R1); here with PostgreSQL, through
-its second wall.
+"""What is out of a viewer's scope changes no byte of any answer (R1): on PostgreSQL, through its
+row-level security.
 """
 
 from __future__ import annotations

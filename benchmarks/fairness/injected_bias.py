@@ -48,8 +48,8 @@ ABSENCES_DROPPED = 0.07
 """Share of absences whose loss leaves 10 points more of a group in need without an alert."""
 
 TUTORING_BIAS: OfferBias = {GROUP: {"tutoring": 0.48}}
-"""How often the group was offered tutoring relative to others at equal need; then 10 points fewer
-of those with low course grades start it in a school year."""
+"""How often the group was offered tutoring relative to others at equal need: 10 points fewer of
+those with low course grades then start it in a school year."""
 
 DISADVANTAGED_GROUPS: Mapping[str, tuple[str, str]] = {
     "Hispanic": ("race_ethnicity", "hispanic"),

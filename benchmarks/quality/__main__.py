@@ -32,12 +32,12 @@ from benchmarks.quality.baselines import BASELINES, Baseline, Scorer
 from benchmarks.quality.simulation import (
     SCENARIOS_BY_NAME,
     SUPPORTS,
-    FloatArray,
     SimulatedDistrict,
     masked_columns,
     simulate,
 )
 from records.system.files import write_atomic
+from training.estimation.arrays import FloatArray
 from training.ranking.ranker import BenefitRanker
 from training.ranking.suggestions import worth_suggesting
 

@@ -17,7 +17,7 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from benchmarks.quality.simulation import FloatArray
+from training.estimation.arrays import FloatArray
 from training.estimation.parallel import ONE_THREAD, parallel_map
 from training.estimation.pseudo_outcomes import (
     PseudoOutcomes,

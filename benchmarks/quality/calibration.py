@@ -34,10 +34,10 @@ from benchmarks.quality.__main__ import gain_shares
 from benchmarks.quality.simulation import (
     SCENARIOS_BY_NAME,
     SUPPORTS,
-    FloatArray,
     SimulatedDistrict,
     simulate,
 )
+from training.estimation.arrays import FloatArray
 from training.ranking.ranker import BenefitRanker
 
 _DECILES = 10

@@ -35,13 +35,13 @@ from benchmarks.quality.simulation import (
     DECISIONS,
     SCENARIOS_BY_NAME,
     SUPPORTS,
-    FloatArray,
     Scenario,
     SimulatedDistrict,
     simulate,
     untreated_outcome,
     with_students,
 )
+from training.estimation.arrays import FloatArray
 from training.estimation.policy_value import Actions, Estimate, IntervalKind, policy_value
 from training.estimation.pseudo_outcomes import MIN_PROPENSITY, assign_folds, pseudo_outcomes
 

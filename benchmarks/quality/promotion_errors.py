@@ -37,13 +37,13 @@ from benchmarks.quality.simulation import (
     DECISIONS,
     SCENARIOS_BY_NAME,
     SUPPORTS,
-    FloatArray,
     Scenario,
     SimulatedDistrict,
     simulate,
     with_students,
 )
 from training.episodes.episodes import Episodes
+from training.estimation.arrays import FloatArray
 from training.estimation.policy_value import Actions
 from training.estimation.pseudo_outcomes import assign_folds, pseudo_outcomes
 from training.evaluation.model_comparison import (

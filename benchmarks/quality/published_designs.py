@@ -29,7 +29,7 @@ from scipy.special import expit, softmax
 
 from benchmarks.quality.__main__ import best_actions, gain
 from benchmarks.quality.baselines import BASELINES, Scorer, TrainingData
-from benchmarks.quality.simulation import FloatArray
+from training.estimation.arrays import FloatArray
 from training.ranking.ranker import BenefitRanker
 
 N_FEATURES, N_NEW = 8, 10_000

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from training.estimation.arrays import FloatArray
+
 SUPPORTS = ("college", "food", "health", "mentoring", "tutoring", "after_school")
 RARE = "college"
 """Chosen for about one student in a hundred."""
@@ -237,7 +237,8 @@ def _scores(features: pd.DataFrame) -> FloatArray:
     low_grades = (76 - features["grade_average"]) / 8
     lateness = (features["tardies_60"] - 1.5) / 1.6 - (features["service_sessions_60"] - 0.7)
     age = (features["grade_level"] - 6) / 3.3
-    return np.clip(np.column_stack([absence, low_grades, lateness, age]), -2.5, 3.5)
+    need: FloatArray = np.column_stack([absence, low_grades, lateness, age])
+    return need.clip(-2.5, 3.5)
 
 
 def _benefit(shape: _Shape, features: pd.DataFrame, scenario: Scenario) -> FloatArray:

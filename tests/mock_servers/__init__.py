@@ -1,0 +1,1 @@
+"""Mock servers made from official API documents; start with `prism.py`."""

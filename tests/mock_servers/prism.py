@@ -1,4 +1,4 @@
-"""Prism: a server by another hand that judges each request by an official OpenAPI document."""
+"""Prism, an independent mock server that validates each request against an OpenAPI document."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ BINARY = Path(__file__).parent / "node_modules" / ".bin" / "prism"
 
 @contextmanager
 def serving(document: Path) -> Iterator[str]:
-    """The address of a server of that document, which answers a request that it does not allow with
-    an error.
-    """
+    """The address of a mock server of that document, which rejects invalid requests."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
