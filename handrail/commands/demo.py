@@ -41,8 +41,8 @@ def demo(
             raise SettingsError(
                 f"--students is {students}; below {MIN_STUDENTS} there is too little to learn from"
             )
-        with progress_bar() as step:
-            settings = make_demo(folder, students=students, step=step)
+        with progress_bar() as progress:
+            settings = make_demo(folder, students=students, progress=progress)
     _show_accounts()
     if site:
         serve(port=port, home=settings.home)

@@ -122,7 +122,7 @@ def test_the_demo_loads_like_any_district_and_each_bad_line_is_put_aside(made: M
         "sessions.csv": 3,
         "enrollments.csv": 2,
     }
-    folders = (files.sis, files.service_history, files.export)
+    folders = (files.sis, files.service_history, files.partner_export)
     for report, folder in zip(made.reports, folders, strict=True):
         for count in report.files:
             assert count.read == len((folder / count.file).read_bytes().splitlines()) - 1, count

@@ -103,5 +103,5 @@ def test_a_demand_is_read_with_all_that_was_done_about_it(database, admin, home)
 
 
 def test_no_command_proposes_approves_or_takes_a_release():  # R28
-    group = typer.main.get_command(app).commands["legal"].real  # type: ignore[attr-defined]
+    group = typer.main.get_command(app).commands["legal"].command  # type: ignore[attr-defined]
     assert set(group.commands) == {"list", "show", "hold", "lift"}

@@ -207,25 +207,29 @@ def test_a_night_trains_only_what_is_new_compares_and_stops_at_the_gate(
     assert audit is not None and (challenger_version(home), champion_version(home)) == (1, None)
     registry_client(home).set_registered_model_alias(REGISTERED_MODEL, CHAMPION, "1")
     quick = BenefitRanker(n_folds=3, rounds=20, interaction_rounds=5, min_leaf=30)
-    night = retrain(settings, ranker=quick, step=lambda name, done, total: None)
-    assert night.trained and night.version == 2 and night.compared is not None
+    night = retrain(settings, ranker=quick, progress=lambda name, done, total: None)
+    assert night.trained and night.version == 2 and night.comparison is not None
     assert (
-        night.compared["how"].startswith("There is too little since")
+        night.comparison["how"].startswith("There is too little since")
         and champion_version(home) == 1
     )
-    assert night.proposed == (
-        night.compared["finding"] == Superiority.BETTER and night.verdict != "fail"
+    assert night.is_challenger == (
+        night.comparison["finding"] == Superiority.BETTER and night.verdict != "fail"
     )
-    assert challenger_version(home) == (2 if night.proposed else 1)
+    assert challenger_version(home) == (2 if night.is_challenger else 1)
     kept = model_version(home).artifact("night.json")
     assert kept == night.to_dict() and kept["drift"]["version"] == 1
-    again = retrain(settings, ranker=quick, step=lambda name, done, total: None)
-    assert not again.trained and again.compared == night.compared and len(model_versions(home)) == 2
-    assert again.reaudited is None and len(audits_of_version(home, 1)) == 1
+    again = retrain(settings, ranker=quick, progress=lambda name, done, total: None)
+    assert (
+        not again.trained
+        and again.comparison == night.comparison
+        and len(model_versions(home)) == 2
+    )
+    assert again.champion_verdict is None and len(audits_of_version(home, 1)) == 1
     month = replace(settings, today=NOW.date() + timedelta(days=POLICY.reaudit_days + 2))
-    later = retrain(month, ranker=quick, step=lambda name, done, total: None)
+    later = retrain(month, ranker=quick, progress=lambda name, done, total: None)
     newest, before = audits_of_version(home, 1)
-    assert later.reaudited is newest.verdict and newest.at > before.at and before == audit
+    assert later.champion_verdict is newest.verdict and newest.at > before.at and before == audit
     with (home / "models" / ".retrain.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another nightly training is at work" in refused("retrain", "--home", str(home))

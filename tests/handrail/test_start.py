@@ -102,7 +102,7 @@ def test_keeping_records_and_accounts_imports_nothing_of_learning_and_serving(
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_line_of_help_is_the_commands_own(name: str):
-    real = LazyCommand(name, COMMANDS[name]).real
+    real = LazyCommand(name, COMMANDS[name]).command
     assert " ".join((real.help or "").split("\n\n")[0].split()) == COMMANDS[name].help
 
 

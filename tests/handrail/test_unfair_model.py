@@ -180,7 +180,7 @@ def leaves() -> Iterator[tuple[tuple[str, ...], click.Command]]:
     def walk(
         path: tuple[str, ...], command: Any
     ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-        real = command.real if isinstance(command, LazyCommand) else command
+        real = command.command if isinstance(command, LazyCommand) else command
         if hasattr(real, "commands"):
             for name, one in real.commands.items():
                 yield from walk((*path, name), one)

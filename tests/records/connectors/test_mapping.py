@@ -143,7 +143,7 @@ def test_the_example_in_the_documents_is_a_mapping():
             '[file.constants]\nprogram_id = "p1"',
             '[file.constants]\nstudent_id = "s1"',
             38,
-            "end_date cannot be a constant",
+            "student_id cannot be a constant",
         ),
         (
             '[file.constants]\nprogram_id = "p1"',
