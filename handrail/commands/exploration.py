@@ -72,16 +72,21 @@ def show_draw_results(home: Home = None) -> None:
             )
     if not results.orders:
         print_text(
-            f"Too little is known yet: {results.lists:,} lists had an order that was open to a draw"
+            f"Too little is known yet: {results.lists:,} lists were eligible for randomization"
             f" and have {outcome.window_days} days of progress after them, of fewer than"
             f" {SMALLEST_CELL} students."
         )
         return
     print_text(
-        f"{results.lists:,} lists of {results.students:,} students were open to a draw and have"
-        f" {outcome.window_days} days of progress after them."
+        f"{results.lists:,} lists of {results.students:,} students were eligible for randomization"
+        f" and have {outcome.window_days} days of progress after them."
     )
-    table = Table("stood first", "progress points (95%)", "beyond the first line (95%)", "finding")
+    table = Table(
+        "listed first",
+        "progress points (95%)",
+        "difference from the default order (95%)",
+        "finding",
+    )
     for order in results.orders:
         beyond = order.beyond_best
         table.add_row(
@@ -92,8 +97,8 @@ def show_draw_results(home: Home = None) -> None:
         )
     print_table(table)
     print_text(
-        "Which stood first was decided by lot, so nothing off the record can explain a difference"
-        " away. It is a difference between orders of a list, not between supports."
+        "The first place was randomized, so unmeasured factors cannot explain a difference. It is a"
+        " difference between orders of a list, not between supports."
     )
 
 
@@ -140,13 +145,14 @@ def shadow(home: Home = None) -> None:
             logged_impressions(open_database(settings.database_url), scope, challenger.sha256)
         )
     out.print(
-        f"Version {version} ran unseen beside the lists of {comparison.students:,} students. "
+        f"Version {version} ran in shadow mode alongside the lists of {comparison.students:,}"
+        " students. "
         + (
             f"The first support was the same for {comparison.same_first:,}."
             if comparison.same_first is not None
             else (
-                "For how many the first support was the same is not told: fewer than ten students"
-                " would stand out."
+                "The number with the same first support is suppressed: it would reveal fewer than"
+                " ten students."
             )
         ),
         highlight=False,
@@ -163,8 +169,8 @@ def shadow(home: Home = None) -> None:
 
 def _describe(exploration: ExplorationPolicy) -> str:
     if not exploration.on:
-        return "Exploration is off: the support that is expected to help most always stands first."
+        return "Exploration is off: the support that is expected to help most is always first."
     return (
-        f"For {exploration.share:.0%} of lists a draw decides which stands first among the supports"
-        f" within {exploration.within:g} progress points of the best."
+        f"For {exploration.share:.0%} of lists, chance decides which is listed first among the"
+        f" supports within {exploration.within:g} progress points of the best."
     )

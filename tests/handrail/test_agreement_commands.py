@@ -103,7 +103,7 @@ def test_a_newer_version_does_not_take_a_revocation_back_and_an_officer_does_wit
     assert code == 2 and "only they may take a revocation back" in problem
     assert [one.agreement.version for one in agreement_versions(database_of(home), "a1")] == [1]
     code, said, _ = run(home, *taken, "--as", OFFICER)
-    assert code == 0 and "Its revocation is taken back" in said
+    assert code == 0 and "Its revocation was reversed" in said
     newest, first = agreement_versions(database_of(home), "a1")
     assert newest.revoked_at is None and first.revoked_at is not None, (
         "what was revoked stays on record"
@@ -222,10 +222,10 @@ def test_consents_are_added_listed_and_revoked_with_who_did_it(home: Path, tmp_p
         + "\n"
     )
     assert run(home, "consents", "add", str(file), "--as", OFFICER)[1].startswith(
-        "2 consents were written down"
+        "2 consents were recorded"
     )
     assert run(home, "consents", "add", str(file), "--as", OFFICER)[1].startswith(
-        "0 consents were written down"
+        "0 consents were recorded"
     )
     seen = ("agreements", "explain", CASEWORKER, "s1", "--as", OFFICER, "--category", "housing")
     assert "housing is seen" in run(home, *seen)[1]
@@ -249,7 +249,7 @@ def test_an_opt_out_is_written_down_and_ended(home: Path):
     assert said == f"No partner sees this student from {DAY} on.\n"
     seen = ("agreements", "explain", CASEWORKER, "s1", "--as", OFFICER, "--category", "directory")
     assert "Has the family kept the student out? Yes: since 17 April 2026." in run(home, *seen)[1]
-    assert "counts" in run(home, "consents", "list")[1]
+    assert "in effect" in run(home, "consents", "list")[1]
     assert (
         "partners see this student again"
         in run(home, "consents", "end-opt-out", "s1", "--as", OFFICER)[1]

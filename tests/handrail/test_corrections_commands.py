@@ -234,7 +234,7 @@ def test_two_partners_whose_files_have_one_name_are_told_apart(home: Path, tmp_p
         ),
     )
     code, said = run(*load[0], "--corrections", file)
-    assert code == 2 and "aside.csv puts no line of service-history of tutors right" in said
+    assert code == 2 and "aside.csv corrects no line of service-history of tutors" in said
     assert run(*load[1], "--corrections", file)[0] == 0
     assert Snapshot.current(home).manifest["rows"]["service_enrollments"] == 3
 

@@ -113,7 +113,7 @@ def test_only_a_district_administrator_with_a_password_gets_a_report(
         ),
         (
             report(home, student="s99"),
-            "neither the records nor the log of disclosures know a student 's99'",
+            "neither the records nor the disclosure log contain a student 's99'",
         ),
         (
             report(home, "--format", "doc"),
@@ -186,12 +186,12 @@ def test_a_breach_report_lists_students_categories_and_times(home: Path, tmp_pat
         unlink_student(session, "s2")
     run = breach(home, WORKER, "2026-04-15", "2026-04-16")
     told = (
-        "worker@tutors.example of tutors saw 2 students in 3 looks from 2026-04-15 to 2026-04-16."
+        "worker@tutors.example of tutors saw 2 students in 3 views from 2026-04-15 to 2026-04-16."
     )
     assert run.returncode == 0 and told in run.stderr.replace("\n", " ")
     assert list(csv.reader(io.StringIO(run.stdout, newline=""))) == [
         [f"# {told}"],
-        ["student", "looks", "first", "last", "what was shown"],
+        ["student", "views", "first", "last", "data shown"],
         [
             "s1",
             "2",
@@ -215,7 +215,7 @@ def test_a_breach_report_lists_students_categories_and_times(home: Path, tmp_pat
 def test_a_breach_report_finds_a_closed_account_and_refuses_what_it_cannot_read(home: Path):  # R33
     with closing(sqlite3.connect(home / "handrail.db")) as file, file:
         file.execute("UPDATE staff SET active = 0 WHERE login = ?", (WORKER,))
-    assert "saw 1 student in 1 look" in breach(home, WORKER, "2026-04-16", "2026-04-16").stderr
+    assert "saw 1 student in 1 view" in breach(home, WORKER, "2026-04-16", "2026-04-16").stderr
     for arguments, part in (
         (("nobody@tutors.example", "2026-04-15", "2026-04-16"), "nobody@tutors.example"),
         (
@@ -293,7 +293,7 @@ def test_the_log_is_compared_with_every_head_that_the_home_kept(home: Path):  # 
     assert json.loads((home / "log-heads.jsonl").read_text())["seq"] == 3
     assert (verify(home).returncode, verify(home).stdout) == (
         0,
-        "The disclosure log holds: 3 rows.\n",
+        "The disclosure log is intact: 3 rows.\n",
     )
     with closing(sqlite3.connect(home / "handrail.db")) as file, file:
         file.execute("DELETE FROM disclosures WHERE seq = 3")
@@ -312,7 +312,7 @@ def test_the_log_is_compared_with_every_head_that_the_home_kept(home: Path):  # 
 def test_a_log_that_names_nobody_any_more_points_to_the_certificates(home: Path):
     with opened(home).write_transaction() as session:
         unlink_student(session, "s1")
-    assert "The looks at 1 student name nobody any more" in verify(home).stdout
+    assert "The disclosures about 1 student no longer name a student" in verify(home).stdout
 
 
 def test_a_long_log_is_read_with_a_bar(home: Path, monkeypatch: pytest.MonkeyPatch):

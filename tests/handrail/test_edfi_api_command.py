@@ -71,7 +71,7 @@ def test_a_resource_that_is_closed_is_named_with_what_stays_empty(
     ods.refused = {"ed-fi/grades": 403}
     code, said, _ = run(tmp_path / "home", source)
     assert code == 0
-    assert "Not found: ed-fi/grades. Stays empty: course_grades" in said
+    assert "Not found: ed-fi/grades. Not available without it: course_grades" in said
 
 
 def test_a_resource_that_is_closed_after_it_was_read_refuses_the_load(

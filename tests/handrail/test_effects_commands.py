@@ -160,7 +160,7 @@ def test_programs_are_worked_out_told_and_kept_until_something_is_another(
     costs = tmp_path / "costs.csv"
     costs.write_text("program,dollars,per\np1,900,student\n")
     stated = in_process("effects", "costs", str(costs), "--as", OFFICER, *at)
-    assert (stated.returncode, "It is stated what 1 program costs." in stated.stdout) == (
+    assert (stated.returncode, "Costs are recorded for 1 program." in stated.stdout) == (
         0,
         True,
     ), stated.stderr
@@ -184,7 +184,7 @@ def test_programs_are_worked_out_told_and_kept_until_something_is_another(
         "More progress",
         "by sessions attended: fewest sessions",
         "Readers: Something not on record would have to be",
-        "Bags: cannot tell: fewer than 30 students",
+        "Bags: not estimated: fewer than 30 students",
         "1 program is compared at once",
         "$900",
         str(file),
@@ -244,5 +244,5 @@ def test_nothing_to_work_with_is_said_plainly(tmp_path: Path):
     rows["calendar"] = [row for row in rows["calendar"] if row["date"] < date(2024, 10, 1)]
     snapshot_of(rows, tmp_path / "short")
     short = in_process("effects", "--home", str(tmp_path / "short"))
-    assert short.returncode == 2 and "nobody's progress is known" in short.stderr, short.stderr
+    assert short.returncode == 2 and "no student's progress is known" in short.stderr, short.stderr
     assert not (tmp_path / "short" / "effects").exists()

@@ -71,12 +71,12 @@ def test_a_list_is_linked_and_only_counts_and_lines_are_told(home: Path, tmp_pat
         assert (run.returncode, run.stderr) == (0, "")
         told = plain(run.stdout)
         assert (
-            "participants.csv: 4 lines read, 3 participants, 1 put aside, 0 repeated, 0 ignored."
+            "participants.csv: 4 lines read, 3 participants, 1 quarantined, 0 repeated, 0 ignored."
             in told
         )
         assert "birth_date must be a day such as 2013-04-17, or empty" in told
         assert "Linked to a student: 1." in told and "Not found among the students: 1." in told
-        assert "Waiting for somebody at the district to say who they are: 1." in told
+        assert "Waiting for district review: 1." in told
         assert not [name for name in NAMES if name in told.casefold()]
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     assert linked_students(database, "tutors") == {"T-1": "s1"}
@@ -98,7 +98,7 @@ def test_wrong_use_is_one_plain_sentence_and_exit_two(home: Path, tmp_path: Path
     for arguments, part in (
         (
             (str(file), "--organization", "nobody", "--home", str(home)),
-            "there is no organisation 'nobody'",
+            "there is no organization 'nobody'",
         ),
         (
             (str(bare), "--organization", "tutors", "--home", str(home)),

@@ -177,7 +177,7 @@ def test_drift_without_a_decision_day_since_says_when_the_next_one_is(trained: P
 
 def test_what_draws_have_shown_is_told_from_the_log_alone(trained: Path):
     said = run("exploration", "found", "--home", str(trained))
-    assert said.startswith("Too little is known yet: 0 lists had an order that was open to a draw")
+    assert said.startswith("Too little is known yet: 0 lists were eligible for randomization")
     snapshot = Snapshot.current(trained)
     students = sorted(pipeline_scope(snapshot, "training", NOW.date()).students)
     made = model_version(trained)
@@ -188,10 +188,10 @@ def test_what_draws_have_shown_is_told_from_the_log_alone(trained: Path):
     said = run("exploration", "found", "--home", str(trained))
     known = progress_after(snapshot, OutcomeDefinition.declared(), shown)
     assert (
-        f"{len(known):,} lists of {len(known):,} students were open to a draw and have 90 days"
+        f"{len(known):,} lists of {len(known):,} students were eligible for randomization and have 90 days"
         in said
     )
-    for words in (BEST_FIRST, NEAR_BEST_FIRST, CHALLENGER_FIRST, "decided by lot"):
+    for words in (BEST_FIRST, NEAR_BEST_FIRST, CHALLENGER_FIRST, "first place was randomized"):
         assert words in said
 
 
@@ -349,7 +349,10 @@ def test_a_champion_is_replaced_by_what_was_found_better_or_for_a_written_reason
         assert (champion_version(home), challenger_version(home)) == (1, 2)
     compared(home, Superiority.BETTER)
     status, said = decide("promote", home, "2", "--reason", "Newer.")
-    assert (status, said) == (0, f"Version 2 serves instead of version 1, signed by {LOGIN}.\n")
+    assert (status, said) == (
+        0,
+        f"Version 2 is in service instead of version 1, signed by {LOGIN}.\n",
+    )
     assert (champion_version(home), challenger_version(home)) == (2, None)
     status, said = decide("promote", home, "1", "--reason", WORDS)
     assert status == 0 and champion_version(home) == 1
@@ -363,12 +366,14 @@ def test_a_rollback_is_a_signature_and_two_of_them_go_back_two_versions(home: Pa
     before = len(signoffs(database))
     assert decide("rollback", home, "--reason", "  ")[0] == 2
     assert decide("rollback", home, "--reason", "Too few suggestions.")[1].startswith(
-        "Version 2 serves again"
+        "Version 2 is in service again"
     )
     newest = signoffs(database)[0]
     assert (newest.model_version, newest.decision) == (2, "signed")
     assert newest.reason == "Return to version 2: Too few suggestions."
-    assert decide("rollback", home, "--reason", "Still.")[1].startswith("Version 1 serves again")
+    assert decide("rollback", home, "--reason", "Still.")[1].startswith(
+        "Version 1 is in service again"
+    )
     status, said = decide("rollback", home, "--reason", "Still.")
     assert status == 2 and "No earlier version was signed that could serve again." in said
     assert len(signoffs(database)) == before + 2 and champion_version(home) == 1

@@ -178,7 +178,7 @@ def test_wrong_use_is_one_plain_sentence_and_exit_two(home: Path, export: Path, 
         (("load", "hmis", export, *at), "needs --organization"),
         (
             ("load", "hmis", export, "--organization", "nobody", *at),
-            "there is no organisation 'nobody'",
+            "there is no organization 'nobody'",
         ),
         (
             ("load", "service-history", export, "--organization", "tutors", *at),

@@ -74,7 +74,7 @@ def test_this_machine_reaches_it_in_clear(fresh: Settings, host: str):  # R54
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_a_demo_serves_this_machine_alone_even_over_tls(demo: Settings, encrypted: bool):  # R54
     for host in ELSEWHERE:
-        with pytest.raises(SettingsError, match="a demo has a printed password"):
+        with pytest.raises(SettingsError, match="a demo's password is public"):
             check_listen_address(demo, host, encrypted)
     for host in HERE:
         check_listen_address(demo, host, encrypted)
@@ -114,7 +114,7 @@ def test_serve_refuses_in_plain_words(fresh: Settings, demo: Settings, tmp_path:
         ),
         (
             ("--host", "0.0.0.0", "--behind-proxy", "10.0.0.2", *home),
-            "a demo has a printed password",
+            "a demo's password is public",
         ),
     ):
         status, said = serve(*words)

@@ -75,7 +75,7 @@ def test_what_needs_no_command_imports_none_and_no_library_of_records(arguments:
         (
             ("accounts", "organizations", "organizations.csv"),
             0,
-            "1 organisations are known from organizations.csv.",
+            "1 organizations were added or updated from organizations.csv.",
         ),
         (("agreements", "list"), 0, "agreements"),
         (("consents", "list"), 0, "consent"),
