@@ -115,7 +115,7 @@ def test_only_the_reviewer_with_the_right_password_signs_or_refuses(
     add_organization(database, Organization("tutors", "Tutors", "partner"))
     add_staff(database, "cal@tutors.example", "Cal Low", Role.CASEWORKER, "tutors", PASSWORD)
     before = signoffs(database)
-    assert {one.decision for one in before} == {"signed"}
+    assert {signoff.decision for signoff in before} == {"signed"}
     for command in ("sign", "refuse"):
         for login, password, part in (
             (

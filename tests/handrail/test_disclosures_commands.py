@@ -84,12 +84,12 @@ def test_a_report_in_each_format_says_the_same_and_is_itself_on_the_list(
         file = tmp_path / f"report.{kind}"
         assert report(home, "--format", kind, "--out", str(file)).returncode == 0
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        told = (
+        text = (
             pdf_text(file.read_bytes()) if kind == "pdf" else file.read_text(encoding="utf-8-sig")
         )
         assert (
-            "Shown to Grace Olander, The District from the district" in told
-            and "The Tutors" in told
+            "Shown to Grace Olander, The District from the district" in text
+            and "The Tutors" in text
         ), kind
         rows = disclosures(opened(home), student_id="s1")
         assert len(rows) == 2 + number and rows[0].route == "handrail disclosures report"
@@ -185,12 +185,12 @@ def test_a_breach_report_lists_students_categories_and_times(home: Path, tmp_pat
     with database.write_transaction() as session:
         unlink_student(session, "s2")
     run = breach(home, WORKER, "2026-04-15", "2026-04-16")
-    told = (
+    summary = (
         "worker@tutors.example of tutors saw 2 students in 3 views from 2026-04-15 to 2026-04-16."
     )
-    assert run.returncode == 0 and told in run.stderr.replace("\n", " ")
+    assert run.returncode == 0 and summary in run.stderr.replace("\n", " ")
     assert list(csv.reader(io.StringIO(run.stdout, newline=""))) == [
-        [f"# {told}"],
+        [f"# {summary}"],
         ["student", "views", "first", "last", "data shown"],
         [
             "s1",
@@ -255,15 +255,15 @@ def test_a_family_of_a_student_who_has_left_gets_the_report_too(
     home: Path, tmp_path: Path
 ):  # R26: 34 CFR 99.10
     load_without(home, "s2")
-    told = report(home, student="s2")
-    assert told.returncode == 0, told.stderr
+    text = report(home, student="s2")
+    assert text.returncode == 0, text.stderr
     for part in (
         "Who has seen the record of student s2, who has left",
         "2 looks until",
         "Dana Whitfield, The Tutors",
         "no longer on the district's rolls, so its records hold no name any more.",
     ):
-        assert part in told.stdout, part
+        assert part in text.stdout, part
     for kind in ("csv", "html", "pdf"):
         file = tmp_path / f"report.{kind}"
         assert report(home, "--format", kind, "--out", str(file), student="s2").returncode == 0, (
@@ -276,11 +276,11 @@ def test_a_family_of_a_student_who_has_left_gets_the_report_too(
 
 def load_without(home: Path, student: str) -> None:
     rows = six_student_district.rows()
-    kept = {
-        name: [row for row in found if row.get("student_id") != student]
-        for name, found in rows.items()
+    remaining = {
+        name: [row for row in table_rows if row.get("student_id") != student]
+        for name, table_rows in rows.items()
     }
-    snapshot_of(kept, home)
+    snapshot_of(remaining, home)
 
 
 def verify(home: Path) -> subprocess.CompletedProcess[str]:

@@ -58,43 +58,43 @@ def year_at_school() -> dict[str, list[dict[str, object]]]:
         ],
         "students": [
             {
-                "student_id": one,
+                "student_id": student,
                 "first_name": "Given",
                 "last_name": "Family",
                 "grade_level": 6,
                 "school_id": school(number),
             }
-            for number, one in enumerate(STUDENTS)
+            for number, student in enumerate(STUDENTS)
         ],
         "school_enrollments": [
             {
-                "student_id": one,
+                "student_id": student,
                 "school_id": school(number),
                 "entry_date": FIRST,
                 "school_year": 2025,
             }
-            for number, one in enumerate(STUDENTS)
+            for number, student in enumerate(STUDENTS)
         ],
         "attendance_events": [
             {
-                "student_id": one,
+                "student_id": student,
                 "school_id": school(number),
                 "date": calendar[day],
                 "status": "absent_excused",
             }
-            for number, one in enumerate(STUDENTS)
+            for number, student in enumerate(STUDENTS)
             for day in np.flatnonzero(rng.random(len(calendar)) < 0.06)
         ],
         "course_grades": [
             {
-                "student_id": one,
+                "student_id": student,
                 "course": "Mathematics",
                 "school_year": 2025,
                 "period": period,
                 "date": day,
-                "grade": float(rng.normal(75 + 8 * (one in TUTORED and day > began), 3)),
+                "grade": float(rng.normal(75 + 8 * (student in TUTORED and day > began), 3)),
             }
-            for one in STUDENTS
+            for student in STUDENTS
             for period, day in marks
         ],
         "programs": [
@@ -110,24 +110,24 @@ def year_at_school() -> dict[str, list[dict[str, object]]]:
         ],
         "service_enrollments": [
             {
-                "student_id": one,
+                "student_id": student,
                 "program_id": program,
                 "organization_id": organization,
                 "start_date": began,
             }
             for program, organization, some in (("p1", "tutors", TUTORED), ("p2", "pantry", FED))
-            for one in some
+            for student in some
         ],
         "service_sessions": [
             {
-                "student_id": one,
-                "session_id": f"{one}-{turn}",
+                "student_id": student,
+                "session_id": f"{student}-{turn}",
                 "program_id": "p1",
                 "organization_id": "tutors",
                 "date": began + timedelta(days=3 * turn),
                 "attended": True,
             }
-            for number, one in enumerate(TUTORED)
+            for number, student in enumerate(TUTORED)
             for turn in range(1 + number % 9)
         ],
     }
@@ -169,14 +169,17 @@ def test_programs_are_worked_out_told_and_kept_until_something_is_another(
     snapshot = Snapshot.current(home).id
     file = home / "effects" / f"{snapshot}.json"
     report = read_effects(home, snapshot)
-    told = {one.program_id: one for one in report.programs}
-    tutoring = told["p1"].figures
-    assert told["p1"].verdict == GAIN and tutoring.served == 60
+    by_program = {program.program_id: program for program in report.programs}
+    tutoring = by_program["p1"].figures
+    assert by_program["p1"].verdict == GAIN and tutoring.served == 60
     assert tutoring.estimate.lower < 4.0 < tutoring.estimate.upper, (
         "8 points of 100, each worth half a point"
     )
-    assert (told["p2"].figures.cannot_tell, told["p2"].figures.served) == (FEW_SERVED, None)
-    assert told["p3"].figures.cannot_tell == NO_SUPPORT
+    assert (by_program["p2"].figures.cannot_tell, by_program["p2"].figures.served) == (
+        FEW_SERVED,
+        None,
+    )
+    assert by_program["p3"].figures.cannot_tell == NO_SUPPORT
     for words in (
         "Readers",
         "The Tutors",
@@ -191,7 +194,7 @@ def test_programs_are_worked_out_told_and_kept_until_something_is_another(
     ):
         assert words in run.stdout, words
     text = file.read_text()
-    assert not [one for one in STUDENTS if one in text], "no student is in the file"
+    assert not [student for student in STUDENTS if student in text], "no student is in the file"
     assert json.loads(text)["inputs"]["snapshot_id"] == snapshot
     before = file.read_bytes()
     assert in_process("effects", *at).stdout == run.stdout
@@ -199,7 +202,7 @@ def test_programs_are_worked_out_told_and_kept_until_something_is_another(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "password", "said"),
+    ("arguments", "password", "expected"),
     [
         (("costs", "{costs}", "--as", OFFICER), "not the password", "or its password is wrong"),
         (
@@ -216,19 +219,21 @@ def test_programs_are_worked_out_told_and_kept_until_something_is_another(
     ],
 )
 def test_wrong_use_is_one_plain_sentence_and_changes_nothing(
-    home: Path, tmp_path: Path, arguments: tuple[str, ...], password: str, said: str
+    home: Path, tmp_path: Path, arguments: tuple[str, ...], password: str, expected: str
 ):
     (tmp_path / "costs.csv").write_text("program,dollars,per\np1,900,student\n")
     (tmp_path / "wrong.csv").write_text("program,dollars,per\np1,900,student\np2,5,month\n")
     places = {"costs": tmp_path / "costs.csv", "wrong": tmp_path / "wrong.csv", "home": home}
     run = in_process(
         "effects",
-        *(one.format(**places) for one in arguments),
+        *(argument.format(**places) for argument in arguments),
         "--home",
         str(home),
         password=password,
     )
-    assert run.returncode == 2 and said in run.stderr and "Traceback" not in run.stderr, run.stderr
+    assert run.returncode == 2 and expected in run.stderr and "Traceback" not in run.stderr, (
+        run.stderr
+    )
     assert program_costs(open_database(f"sqlite:///{home / 'handrail.db'}")) == {}
 
 

@@ -70,7 +70,7 @@ def test_what_needs_no_command_imports_none_and_no_library_of_records(arguments:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "expected"),
     [
         (
             ("accounts", "organizations", "organizations.csv"),
@@ -87,7 +87,7 @@ def test_what_needs_no_command_imports_none_and_no_library_of_records(arguments:
 def test_keeping_records_and_accounts_imports_nothing_of_learning_and_serving(
     arguments: tuple[str, ...],
     code: int,
-    said: str,
+    expected: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -95,7 +95,7 @@ def test_keeping_records_and_accounts_imports_nothing_of_learning_and_serving(
     Path("organizations.csv").write_text("organization_id,name,kind\nlake,Lake Tutors,partner\n")
     process = run(*arguments, HANDRAIL_HOME=str(tmp_path / "home"))
     assert process.returncode == code, process.stderr
-    assert said in " ".join((process.stdout + process.stderr).split())
+    assert expected in " ".join((process.stdout + process.stderr).split())
     assert "records.database.engine" in imported(process)
     assert imported(process).isdisjoint(HEAVY)
 
@@ -120,18 +120,18 @@ def test_a_command_that_is_not_there_is_answered_with_those_that_are_like_it():
 
 
 @pytest.mark.parametrize(
-    ("typed", "found"),
+    ("typed", "completions"),
     [
         ("handrail agr", {"agreements"}),
         ("handrail agreements re", {"reinstate", "revoke"}),
         ("handrail load edfi --corr", {"--corrections"}),
     ],
 )
-def test_a_shell_completes_commands_those_of_a_group_and_options(typed: str, found: set[str]):
+def test_a_shell_completes_commands_those_of_a_group_and_options(typed: str, completions: set[str]):
     process = run(
         _HANDRAIL_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1)
     )
-    assert set(process.stdout.splitlines()[:-1]) - {""} == found
+    assert set(process.stdout.splitlines()[:-1]) - {""} == completions
 
 
 def test_a_group_without_a_command_shows_its_help():

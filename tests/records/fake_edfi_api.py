@@ -205,7 +205,7 @@ class FakeEdFiApi(FakeHttpServer):
 
 def mirrored(folder: Path, resource: str) -> dict[str, Body]:
     with open_mirror(folder) as mirror:
-        return {kept.id: dict(kept.body) for kept in mirror.records(resource)}
+        return {record.id: dict(record.body) for record in mirror.records(resource)}
 
 
 SCHOOL_YEAR = {"schoolYear": 2026}

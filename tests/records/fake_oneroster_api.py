@@ -68,7 +68,7 @@ class FakeOneRosterApi(FakeHttpServer):
         self.more: dict[str, Any] = {}
         self.after_page: Callable[[], None] = lambda: None
 
-    def become(self, made: Roster, ago: timedelta = timedelta(0)) -> None:
+    def set_roster(self, made: Roster, ago: timedelta = timedelta(0)) -> None:
         """Hold this roster; what differs from before was changed so long ago."""
         now = datetime.now(UTC) - ago
         for file, records in made.items():
@@ -105,43 +105,43 @@ class FakeOneRosterApi(FakeHttpServer):
             return Reply({"imsx_codeMajor": "failure"}, 404)
         if collection in self.without:
             return Reply({"imsx_codeMajor": "failure"}, self.without[collection])
-        found = self._filtered(self._collection(collection), params.get("filter"))
+        records = self._filtered(self._collection(collection), params.get("filter"))
         if self.sorts and params.get("sort") == "sourcedId":
-            found.sort(key=lambda one: one[0], reverse=params.get("orderBy") == "desc")
+            records.sort(key=lambda record: record[0], reverse=params.get("orderBy") == "desc")
         offset, limit = int(params.get("offset", 0)), min(int(params.get("limit", 100)), self.most)
-        page = [self._json(collection, id_, held) for id_, held in found[offset : offset + limit]]
-        headers = {"X-Total-Count": str(len(found))} if self.counts else {}
+        page = [self._json(collection, id_, held) for id_, held in records[offset : offset + limit]]
+        headers = {"X-Total-Count": str(len(records))} if self.counts else {}
         if limit > 1:
             self.after_page()
         return Reply({COLLECTIONS[collection][1]: page}, headers=headers)
 
     def _collection(self, collection: str) -> list[tuple[str, StoredRecord]]:
         wanted = {"schools": ("type", "school"), "students": ("role", "student")}.get(collection)
-        found = [
+        records = [
             (id_, held)
             for id_, held in self.held.get(COLLECTIONS[collection][0], {}).items()
             if wanted is None or held.fields[wanted[0]] == wanted[1]
         ]
-        return sorted(found, key=lambda one: hashlib.sha256(one[0].encode()).digest())
+        return sorted(records, key=lambda record: hashlib.sha256(record[0].encode()).digest())
 
     def _filtered(
-        self, found: list[tuple[str, StoredRecord]], asked: str | None
+        self, records: list[tuple[str, StoredRecord]], filter_text: str | None
     ) -> list[tuple[str, StoredRecord]]:
-        if asked is None or self.filters == "not at all":
-            return found
-        since = re.fullmatch(r"dateLastModified>'([^']+)'", asked)
-        assert since is not None, asked
+        if filter_text is None or self.filters == "not at all":
+            return records
+        since = re.fullmatch(r"dateLastModified>'([^']+)'", filter_text)
+        assert since is not None, filter_text
         return (
             []
             if self.filters == "to nothing"
-            else [one for one in found if stamp(one[1].changed) > since[1]]
+            else [record for record in records if stamp(record[1].changed) > since[1]]
         )
 
     def _json(self, collection: str, id_: str, held: StoredRecord) -> dict[str, Any]:
-        said = json_of(collection, held.fields, self.version)
+        fields = json_of(collection, held.fields, self.version)
         return (
             self.more
-            | said
+            | fields
             | {
                 "sourcedId": id_,
                 "status": "tobedeleted" if held.deleted else "active",
@@ -156,7 +156,7 @@ def stamp(moment: datetime) -> str:
 
 def json_of(collection: str, fields: Mapping[str, str], version: str) -> dict[str, Any]:
     """A record as the API of that version says it."""
-    said: dict[str, Any] = {
+    body: dict[str, Any] = {
         name: text
         for name, text in fields.items()
         if text
@@ -165,28 +165,28 @@ def json_of(collection: str, fields: Mapping[str, str], version: str) -> dict[st
     }
     for name, text in fields.items():
         if name.endswith("SourcedId") and text:
-            said[name.removesuffix("SourcedId")] = {
+            body[name.removesuffix("SourcedId")] = {
                 "sourcedId": text,
                 "href": f"https://sis.example/{text}",
                 "type": name.removesuffix("SourcedId"),
             }
     for name in ("grades", "subjects"):
-        if name in said:
-            said[name] = said[name].split(",")
+        if name in body:
+            body[name] = body[name].split(",")
     for name in ("score", "resultValueMax"):
-        if name in said:
-            said[name] = float(said[name])
-    if "dueDate" in said:
-        said["dueDate"] += "T00:00:00.000Z"
+        if name in body:
+            body[name] = float(body[name])
+    if "dueDate" in body:
+        body["dueDate"] += "T00:00:00.000Z"
     if collection == "students":
         orgs = [
             {"sourcedId": org, "type": "org"} for org in fields["orgSourcedIds"].split(",") if org
         ]
-        role = said.pop("role")
+        role = body.pop("role")
         if version == "1.1":
-            said |= {"role": role, "orgs": orgs}
+            body |= {"role": role, "orgs": orgs}
         else:
-            said["roles"] = [{"roleType": "primary", "role": role, "org": org} for org in orgs]
-    if collection == "demographics" and version == "1.1" and "birthDate" in said:
-        said["birthdate"] = said.pop("birthDate")
-    return said
+            body["roles"] = [{"roleType": "primary", "role": role, "org": org} for org in orgs]
+    if collection == "demographics" and version == "1.1" and "birthDate" in body:
+        body["birthdate"] = body.pop("birthDate")
+    return body

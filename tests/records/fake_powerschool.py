@@ -65,11 +65,11 @@ class FakePowerSchool(FakeHttpServer):
             for query in read_plugin("queries_root/handrail.named_queries.xml")
         }
         self.access = {
-            f"{one.attrib['table']}.{one.attrib['field']}"
-            for one in read_plugin("plugin.xml").iter()
-            if one.tag.endswith("field")
+            f"{element.attrib['table']}.{element.attrib['field']}"
+            for element in read_plugin("plugin.xml").iter()
+            if element.tag.endswith("field")
         }
-        self.without: dict[str, int] = {}
+        self.refused_queries: dict[str, int] = {}
         self.more: dict[str, Any] = {}
         self.after_answer: Callable[[], None] = lambda: None
         self.written = datetime.now(UTC)
@@ -93,8 +93,8 @@ class FakePowerSchool(FakeHttpServer):
 
     def rows(self, name: str) -> dict[str, dict[str, Any]]:
         """Everything that a query gives, by dcid."""
-        found = self._run(name, {"after": 0, "changed_since": "1900-01-01"})
-        return {str(row.pop("dcid")): row for row in found}
+        result = self._run(name, {"after": 0, "changed_since": "1900-01-01"})
+        return {str(row.pop("dcid")): row for row in result}
 
     def connector(self, page_size: int = 3, **options: Any) -> PowerSchool:
         options = CODES | options
@@ -104,13 +104,13 @@ class FakePowerSchool(FakeHttpServer):
         return PowerSchool(settings, QUICK, sleep=lambda seconds: None)
 
     def answer(self, method: str, path: str, params: Mapping[str, str], body: bytes) -> Reply:
-        found = re.fullmatch(r"/ws/schema/query/([a-z.]+)(/count)?", path)
-        if method != "POST" or found is None or found[1] not in self.queries:
+        match = re.fullmatch(r"/ws/schema/query/([a-z.]+)(/count)?", path)
+        if method != "POST" or match is None or match[1] not in self.queries:
             return Reply({"message": "not found"}, 404)
-        if found[1] in self.without or not self.may_read(found[1]):
-            return Reply({"message": "no access"}, self.without.get(found[1], 403))
-        rows = self._run(found[1], json.loads(body))
-        if found[2]:
+        if match[1] in self.refused_queries or not self.may_read(match[1]):
+            return Reply({"message": "no access"}, self.refused_queries.get(match[1], 403))
+        rows = self._run(match[1], json.loads(body))
+        if match[2]:
             return Reply({"count": len(rows)})
         size, page = int(params.get("pagesize", 100)), int(params.get("page", 1))
         rows = rows[(page - 1) * size : page * size]
@@ -120,7 +120,7 @@ class FakePowerSchool(FakeHttpServer):
             for row in rows
         ]
         return Reply(
-            {"name": found[1]} | ({"record": given} if given else {}) | {"@extensions": ""}
+            {"name": match[1]} | ({"record": given} if given else {}) | {"@extensions": ""}
         )
 
     def _run(self, name: str, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -129,14 +129,14 @@ class FakePowerSchool(FakeHttpServer):
         assert declared <= set(arguments), "an argument that the query requires is not given"
         columns = [str(column.text) for column in query.iter("column")]
         sql = query.findtext("sql") or ""
-        found = self.database.execute(sql, {name: arguments[name] for name in declared}).fetchall()
-        return [dict(zip(columns, row, strict=True)) for row in found]
+        rows = self.database.execute(sql, {name: arguments[name] for name in declared}).fetchall()
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def may_read(self, name: str) -> bool:
         sql = self.queries[name].findtext("sql") or ""
         return (
             fields_in(sql)
-            | {str(one.attrib["column"]) for one in self.queries[name].iter("column")}
+            | {str(column.attrib["column"]) for column in self.queries[name].iter("column")}
             <= self.access
         )
 

@@ -148,11 +148,13 @@ def exact_match_links(world: LinkageWorld) -> dict[str, str]:
         by_facts.setdefault((row.first_name, row.last_name, row.birth_date), []).append(
             row.student_id
         )
-    found = {
-        one.participant_id: by_facts.get((one.first_name, one.last_name, one.birth_date), [])
-        for one in world.participants
+    links = {
+        participant.participant_id: by_facts.get(
+            (participant.first_name, participant.last_name, participant.birth_date), []
+        )
+        for participant in world.participants
     }
-    return {key: students[0] for key, students in found.items() if len(students) == 1}
+    return {key: students[0] for key, students in links.items() if len(students) == 1}
 
 
 class _Names:
@@ -323,12 +325,12 @@ def _day_for_month(rng: random.Random, names: _Names, child: Child) -> Child:
 
 def _wrong_digit(rng: random.Random, names: _Names, child: Child) -> Child:
     written = child.birth_date.isoformat()
-    found: list[date] = []
+    dates: list[date] = []
     for at in (3, 5, 6, 8, 9):
         for digit in "0123456789":
             with suppress(ValueError):
-                found.append(date.fromisoformat(written[:at] + digit + written[at + 1 :]))
-    return replace(child, birth_date=rng.choice([day for day in found if day != child.birth_date]))
+                dates.append(date.fromisoformat(written[:at] + digit + written[at + 1 :]))
+    return replace(child, birth_date=rng.choice([day for day in dates if day != child.birth_date]))
 
 
 def _nickname(rng: random.Random, names: _Names, child: Child) -> Child:

@@ -146,7 +146,10 @@ def write_csv(
     named in `bulk`.
     """
     folder.mkdir(parents=True)
-    new, old = (with_roles(one) if version == "1.2" else one for one in (made, since or {}))
+    new, old = (
+        with_roles(roster_given) if version == "1.2" else roster_given
+        for roster_given in (made, since or {})
+    )
     modes = {}
     for file in new:
         if file in absent:
@@ -160,12 +163,14 @@ def write_csv(
         modes[file] = "delta" if is_delta else "bulk"
         _write(folder / file, file, version, rows)
     with (folder / "manifest.csv").open("w", newline="") as stream:
-        said = csv.writer(stream)
-        said.writerows(
+        manifest = csv.writer(stream)
+        manifest.writerows(
             [("propertyName", "value"), ("manifest.version", "1.0"), ("oneroster.version", version)]
         )
-        said.writerows((f"file.{file.removesuffix('.csv')}", mode) for file, mode in modes.items())
-        said.writerows(
+        manifest.writerows(
+            (f"file.{file.removesuffix('.csv')}", mode) for file, mode in modes.items()
+        )
+        manifest.writerows(
             (f"file.{file.removesuffix('.csv')}", "absent")
             for file in (*absent, "userProfiles.csv")
         )

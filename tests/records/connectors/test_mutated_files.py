@@ -35,10 +35,10 @@ def clean_lines(number: int, rng: random.Random) -> list[bytes]:
     ]
 
 
-def put(*found: bytes) -> Edit:
+def put(*content: bytes) -> Edit:
     def edit(data: bytearray, rng: random.Random) -> None:
         place = rng.randint(0, len(data))
-        data[place:place] = rng.choice(found)
+        data[place:place] = rng.choice(content)
 
     return edit
 
