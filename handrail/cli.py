@@ -114,8 +114,7 @@ COMMANDS: Mapping[str, CommandSpec] = {
     "demo": CommandSpec(
         "demo",
         "demo",
-        "Make a demo district, load it, train, audit, sign, and serve the site. A finished "
-        "one is served at once.",
+        "Make a demo district, from its files to a signed model, and serve the site.",
     ),
     "agreements": CommandSpec("agreements", "app", "The agreements that say who may see what."),
     "accounts": CommandSpec("accounts", "app", "Organizations and staff."),

@@ -33,9 +33,6 @@ class Settings:
     `home` is the folder of snapshots, features, models and (as SQLite, unless `database_url` is
     set) the operational database. `today` fixes the date, as a demo does; None is the real date.
     `limits` is how many students one person may be shown.
-
-    `today` holds the clock on one day, as a demo does; None is the real day. `limits` is how many
-    students one person may be shown.
     """
 
     home: Path

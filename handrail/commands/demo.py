@@ -33,8 +33,9 @@ def demo(
         bool, typer.Option("--site/--no-site", help="Serve the site when all is made.")
     ] = True,
 ) -> None:
-    """Make a demo district, load it, train, audit, sign, and serve the site. A finished one is
-    served at once.
+    """Make a demo district, from its files to a signed model, and serve the site.
+
+    A finished demo is served at once.
     """
     with report_user_errors():
         if students is not None and students < MIN_STUDENTS:

@@ -70,8 +70,6 @@ def verify_command(
     """Verify the whole log: find any row that was edited, removed, added or moved. Exit 1 if so.
 
     The log is also compared with the checkpoints that the home has saved.
-
-    The log is compared with the heads that the home has kept, too.
     """
     with report_user_errors():
         settings = Settings.from_environment(home)

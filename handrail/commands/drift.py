@@ -33,9 +33,6 @@ def drift(version: MonitoredVersion = None, home: Home = None) -> None:
 
     Each decision day is compared with the same point of the school years that the version was
     trained on. The report is stored in Handrail's home and shown on the site.
-
-    Each decision day is compared with the same place of the school years that the version learned
-    from. What is found is kept in Handrail's home and shown on the site.
     """
     with report_user_errors():
         settings = Settings.from_environment(home)

@@ -34,8 +34,6 @@ def evaluate_model(version: Version = None, home: Home = None) -> None:
     """Estimate what a version's suggestions would have been worth, on records held out.
 
     The figures are stored with the version's run in the registry.
-
-    The figures are kept with the version's run in the registry.
     """
     with report_user_errors():
         home_folder = Settings.from_environment(home).home
@@ -58,9 +56,6 @@ def compare_candidate(
 
     The comparison is stored with the first version's run in the registry; `handrail promote` asks
     for it.
-
-    The comparison is kept with the first version's run in the registry; `handrail promote` asks for
-    it.
     """
     with report_user_errors():
         home_folder = Settings.from_environment(home).home

@@ -2,9 +2,6 @@
 
 A release takes two people who are signed in on the site: no command proposes, approves or takes
 one.
-
-A release takes two people who are signed in on the site: no command proposes, approves or takes
-one.
 """
 
 from __future__ import annotations

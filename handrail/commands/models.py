@@ -146,9 +146,6 @@ def sign_candidate(version: Which, reviewer: Reviewer, reason: Reason, home: Hom
 
     The reviewer's password is asked for, or read from HANDRAIL_PASSWORD. `handrail promote` does
     the same.
-
-    The reviewer's password is asked for, or read from HANDRAIL_PASSWORD. `handrail promote` is the
-    same.
     """
     with report_user_errors():
         approvals, equity_reviewer, settings = _as_reviewer(reviewer, home)
@@ -163,10 +160,6 @@ def promote_candidate(
 
     If another version is in service, this one must have been found better (`handrail compare`), or
     the reason must be a sentence of 40 characters or more. The reviewer's password is asked for, or
-    read from HANDRAIL_PASSWORD.
-
-    Where another version serves, this one must have been found better (`handrail compare`), or the
-    reason must be a sentence of 40 characters or more. The reviewer's password is asked for, or
     read from HANDRAIL_PASSWORD.
     """
     with report_user_errors():

@@ -161,8 +161,6 @@ def load_and_publish(
     On PostgreSQL its rows are behind row-level security before the snapshot is used, and older rows
     are removed.
 
-    On PostgreSQL its rows are behind the second wall before they serve, and the older ones leave.
-
     Args:
         at: when it is said to have been loaded; now if left out.
 
@@ -287,8 +285,6 @@ def quarantine(
 
     The rows themselves go to a file only. It names students, so whoever takes it gives their
     password and is logged.
-
-    The file names students, so that whoever takes it gives their password and is written down.
     """
     with report_user_errors():
         settings = Settings.from_environment(home)
@@ -379,9 +375,6 @@ def _open_source(
     """The connector and the folder that it reads: for an API, its updated mirror.
 
     OneRoster files that were once kept for changes are kept from then on: the mirror must be what
-    was loaded last.
-
-    OneRoster files that were once kept for changes are kept from then on: what is kept must be what
     was loaded last.
     """
     oneroster_mirror = home / "sources" / "oneroster_files"

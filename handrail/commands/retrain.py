@@ -27,10 +27,6 @@ def retrain_nightly(
     What it found is stored with the version's run in the registry. A version that was found better
     than the champion, or the first one, becomes the challenger, which a reviewer may read and
     promote.
-
-    What it found is kept with the version's run in the registry. A version that was found better
-    than the champion, or the first one, becomes the challenger, which a reviewer may read and
-    promote.
     """
     with report_user_errors(), progress_bar() as progress:
         result = retrain(

@@ -1,8 +1,6 @@
 """Builds a complete demo home by the ordinary steps, from files to a signed model.
 
 Interrupted half-way it leaves no finished mark, and the next run starts over.
-
-Killed half-way it leaves no finished mark, and the next run begins anew.
 """
 
 from __future__ import annotations
@@ -81,8 +79,6 @@ def make_demo(
     """Make the demo in `folder`, or take the finished one there; returns its home's settings.
 
     A demo that was made with other features or another policy is made again.
-
-    One that was made with other features or another policy is made anew.
 
     Args:
         students: how many there must be; by default as many as a finished demo has, and

@@ -3,10 +3,6 @@
 Each thing is done by the function that a page or a command uses, as the person and at the moment
 given, in the order of time. The students are the first of a partner's list, so that the same
 district has the same story.
-
-Each thing is done by the function that a page or a command does it with, as the person and at the
-moment that it says, in the order of time. The students are the first of a partner's list, so that
-the same district has the same story.
 """
 
 from __future__ import annotations

@@ -3,10 +3,6 @@
 The partner has its own numbers for children, so that they must be matched to students. Most match
 easily. Three have no birth date, school or grade on the list; two are on it twice; and
 `NON_STUDENTS` attend no school of the district.
-
-The partner has numbers of its own for children, so that somebody must find out who they are. Most
-are easily known. Of three no birth date, school or grade is on the list; two are on it twice; and
-`NON_STUDENTS` are at no school of the district.
 """
 
 from __future__ import annotations
@@ -103,9 +99,9 @@ def write_export(
     """Write `participants.csv`, the three files of the export and `mapping.toml` into `folder`.
 
     Args:
-        children: who ever took part, as the district knows them: student_id, names, birth date,
+        children: all participants ever, as the district knows them: student_id, names, birth date,
             grade, school.
-        taking_part: every partner's enrolments, with `end_date` empty while they last.
+        service_enrollments: every partner's enrollments, with `end_date` empty while they last.
         sessions: every partner's sessions.
     """
     numbers = pd.Series(

@@ -3,11 +3,6 @@
 This module owns the draw of the students. The hidden causes are drawn without looking at race, sex,
 language or disability, so a difference that a model finds between those groups is not in the data's
 needs. Poverty raises food insecurity, and unstable housing raises absence, as they do in reality.
-
-This module owns the draw of the students. The hidden causes are drawn without looking at race, sex,
-language or disability, so whatever a model finds to differ between those groups, the data did not
-put into anybody's need. Poverty raises food insecurity, and unstable housing raises absence, as
-they do outside.
 """
 
 from __future__ import annotations

@@ -4,11 +4,6 @@ The past is confounded on purpose: supports went to students with visible need, 
 less often to Black and Hispanic students. Their effect differs from student to student: each
 support helps with one cause of absence or low grades, and does next to nothing for a student
 without it. `EFFECTS` says how much.
-
-The past is confounded on purpose: supports went to students with visible need, and, at equal need,
-less often to Black and Hispanic students. Their effect differs from student to student: each
-support helps with one cause of absence or low marks, and does next to nothing for a student without
-it. `EFFECTS` says how much.
 """
 
 from __future__ import annotations

@@ -26,9 +26,7 @@ def handrail(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def in_process(*arguments: str, password: str = PASSWORD) -> subprocess.CompletedProcess[str]:
-    """The same without a process of its own, whose start takes seconds. A crash shows as exit
-    status 1.
-    """
+    """Run a command without starting a process. A crash shows as exit status 1."""
     run = CliRunner().invoke(app, arguments, env={"HANDRAIL_PASSWORD": password})
     return subprocess.CompletedProcess(arguments, run.exit_code, run.stdout, run.stderr)
 

@@ -55,9 +55,7 @@ E2,P-2,Tanglewood,After School,01/05/2026,
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A district of four students, loaded from a ZIP file, with an officer and two partners' linked
-    participants.
-    """
+    """A district of four students from a ZIP file, an officer, and two partners' participants."""
     home = tmp_path / "home"
     monkeypatch.setenv("HANDRAIL_HOME", str(home))
     monkeypatch.setenv("HANDRAIL_PASSWORD", PASSWORD)
@@ -100,9 +98,7 @@ def run(*arguments: object) -> tuple[int, str]:
 
 
 def put_right(file: Path, change: Callable[[dict[str, str]], str]) -> list[dict[str, str]]:
-    """Take the quarantine, give each row's raw line to `change` and write what it says; the rows as
-    they were.
-    """
+    """Take the quarantine and edit each row's raw line with `change`; the rows as they were."""
     code, output = run("records", "quarantine", "--to", file, "--as", OFFICER)
     assert code == 0, output
     *rows, terms = csv.DictReader(file.open(newline=""))

@@ -38,9 +38,7 @@ def school(number: int) -> str:
 
 
 def year_at_school() -> dict[str, list[dict[str, object]]]:
-    """A year of 240 students. Who is tutored from its 45th day on has marks that are 8 points of
-    100 better.
-    """
+    """A year of 240 students; grades of tutored ones rise by 8 points from their 45th day on."""
     rng = np.random.default_rng(3)
     calendar = days()
     began = calendar[44]

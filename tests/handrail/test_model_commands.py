@@ -264,9 +264,7 @@ def test_a_night_on_thin_records_says_what_is_missing(approved: Path, tmp_path: 
 
 @pytest.fixture
 def home(approved: Path, tmp_path: Path) -> Path:
-    """Version 1 serves; version 2 has the same file and an audit of its own, which passed. Eve may
-    sign.
-    """
+    """Version 1 is in service; version 2 has the same file and its own audit. Eve may sign."""
     home = tmp_path / "home"
     shutil.copytree(approved, home)
     database = open_database(f"sqlite:///{home / 'handrail.db'}")

@@ -43,9 +43,7 @@ finally:
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own; the last line that it prints names every module it has
-    imported.
-    """
+    """Run a command in its own process; its last line of output names every imported module."""
     return subprocess.run(
         [sys.executable, "-c", _TELLS_MODULES, *arguments],
         capture_output=True,

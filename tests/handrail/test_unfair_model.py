@@ -123,9 +123,7 @@ def unfair_ranker() -> BenefitRanker:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the model, registered and audited by the command, a partner's records and a
-    reviewer.
-    """
+    """A home with the model registered and audited, partner records and a reviewer."""
     home = tmp_path_factory.mktemp("unfair") / "home"
     snapshot = snapshot_of(rows(), home)
     file = home / "models" / "unfair.json"

@@ -38,8 +38,10 @@ class StoredRecord:
 
 
 class FakeEdFiApi(FakeHttpServer):
-    """`refused` are resources that this client may not read, with their status; `between` runs
-    after each page.
+    """A fake ODS/API.
+
+    `refused` maps resources that this client may not read to their status; `between` runs after
+    each page.
     """
 
     def __init__(self, *, cursors: bool = True, tracks_changes: bool = True, seed: int = 0) -> None:
@@ -80,18 +82,14 @@ class FakeEdFiApi(FakeHttpServer):
             return self.add(resource, held.key, held.body)
 
     def rekey(self, resource: str, id_: str, key: Key, **fields: Any) -> None:
-        """A new key that came with another record's: neither the record's version nor any window
-        tells.
-        """
+        """Give a record the new key of another one: neither its version nor any window shows it."""
         with self.lock:
             held = self.held[resource][id_]
             held.key, held.body = key, held.body | fields
             self.key_changes[resource].append((id_, self._next()))
 
     def nightfall(self, versions: int = 20_000) -> None:
-        """So much is written elsewhere that what was read before is not read again for safety's
-        sake.
-        """
+        """Write so much elsewhere that the overlap of change versions no longer matters."""
         with self.lock:
             self.version += versions
 
@@ -101,9 +99,7 @@ class FakeEdFiApi(FakeHttpServer):
     def connector(
         self, *, page_size: int = PAGES_OF, only: Collection[str] = (), **options: Any
     ) -> EdFiApi:
-        """A connector to this server. `only` are the resources that it reads, all of them when left
-        out.
-        """
+        """A connector to this server that reads the resources in `only`, or all of them."""
         settings = ApiSettings(
             "edfi-api", "north", f"{self.url}/api", self.credentials(), page_size, options
         )
@@ -217,9 +213,7 @@ def descriptor(kind: str, code: str) -> str:
 
 
 def fill(ods: FakeEdFiApi, students: int = 6) -> None:
-    """A small district: each resource that is read has records, and every fact of a student has its
-    own table.
-    """
+    """Fill a small district: each resource has records, each value of a student its table."""
     for school in (1, 2):
         ods.add(
             "ed-fi/schools",

@@ -47,8 +47,10 @@ TABLES = {
 
 
 class FakePowerSchool(FakeHttpServer):
-    """`without` are queries that these credentials may not ask, `after_answer` is called after each
-    answer.
+    """A fake PowerSchool server.
+
+    `refused_queries` maps queries that these credentials may not run to their status;
+    `after_answer` is called after each answer.
     """
 
     def __init__(self) -> None:

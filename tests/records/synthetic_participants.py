@@ -90,9 +90,7 @@ class Child:
 
 @dataclass(frozen=True)
 class LinkageWorld:
-    """`truth` names the student of each participant, None for who is none; `damage` what was done
-    to the row.
-    """
+    """Participants with known truth: each one's student or None, and the row's damage."""
 
     students: pd.DataFrame
     participants: list[Participant]
@@ -231,9 +229,7 @@ def _attending(
 
 
 def _stranger(rng: random.Random, names: _Names, roster: list[tuple[str, Child]]) -> Child:
-    """Nobody of the district: somebody unrelated, a brother or sister of a student, or a student's
-    namesake.
-    """
+    """A child who is no student: unrelated, a sibling of a student, or a student's namesake."""
     alone = _family(rng, names)[0]
     kin = rng.choice(roster)[1]
     drawn = rng.random()
@@ -245,9 +241,7 @@ def _stranger(rng: random.Random, names: _Names, roster: list[tuple[str, Child]]
 
 
 def _as_written(rng: random.Random, child: Child) -> tuple[str, str, date | None, int | None, str]:
-    """What no partner writes quite as the district does: the school's name, and a grade that may be
-    last year's.
-    """
+    """The values that no partner writes quite as the district does: school name and grade."""
     drawn = rng.random()
     school = child.school
     if drawn < 0.15:

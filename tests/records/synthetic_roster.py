@@ -142,9 +142,7 @@ def write_csv(
     bulk: tuple[str, ...] = (),
     absent: tuple[str, ...] = (),
 ) -> Path:
-    """Write the roster as an export: whole, or (with `since`) what has changed, but for the files
-    named in `bulk`.
-    """
+    """Write the roster as a bulk export, or with `since` as a delta except for the `bulk` files."""
     folder.mkdir(parents=True)
     new, old = (
         with_roles(roster_given) if version == "1.2" else roster_given

@@ -94,9 +94,7 @@ def fetch(connector: EdFiApi, folder: Path) -> Path:
 
 
 def differences(ods: FakeEdFiApi, folder: Path, names: Collection[str] = ()) -> list[str]:
-    """Resources of which the mirror is not what the server holds: an identifier too few or too
-    many, an older fact.
-    """
+    """Resources whose mirror differs from the server: a record too few or too many, or outdated."""
     return [
         resource.name
         for resource in RESOURCES
@@ -382,9 +380,7 @@ def make_again(ods: FakeEdFiApi, rng: Random) -> None:
 
 
 def rekey(ods: FakeEdFiApi, rng: Random) -> None:
-    """A student's identifier is corrected; what is about the student changes with it, and only
-    keyChanges says so.
-    """
+    """A student's identifier is corrected; all their records change, and only keyChanges says so."""
     for id_, held in sorted(ods.held[STUDENTS].items())[:1]:
         old, new = held.body["studentUniqueId"], f"r{rng.randrange(1_000_000)}"
         ods.change(STUDENTS, id_, studentUniqueId=new)
@@ -938,9 +934,7 @@ def leaf(element: ElementTree.Element) -> tuple[str, Any]:
 
 
 def as_json(element: ElementTree.Element, linked: Mapping[str, ElementTree.Element]) -> Body:
-    """A record of the interchange in the JSON of the API, by the conventions of the Ed-Fi API
-    Design Guidelines.
-    """
+    """A record of the interchange in the JSON of the API, by the Ed-Fi API Design Guidelines."""
     body: Body = {}
     for child in element:
         name = local(child)

@@ -152,9 +152,7 @@ def write(folder: Path, file: str, *rows: dict[str, str]) -> None:
 
 
 def export(folder: Path) -> Path:
-    """Two projects, seven clients, of whom the last is no student; some of what real exports
-    hold.
-    """
+    """Two projects, seven clients, one of them no student; some oddities of real exports."""
     write(
         folder,
         "Project.csv",

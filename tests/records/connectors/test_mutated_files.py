@@ -100,8 +100,7 @@ def damaged(data: bytearray, rng: random.Random) -> bytearray:
 
 @dataclass
 class Damaged:
-    """A connector over damaged files, one header in ten damaged too: reader, conversion and load
-    are the real ones.
+    """A connector over damaged files, one header in ten damaged too; everything else is real.
 
     `written` is what each file held and the good lines that it was made of.
     """

@@ -94,9 +94,7 @@ def identifiers(folder: Path) -> dict[str, set[str]]:
 
 
 def assert_same(server: FakeOneRosterApi, made: Roster, folder: Path, where: Path) -> None:
-    """The mirror holds the server's records and no others, and gives the tables that the files of a
-    roster give.
-    """
+    """The mirror holds exactly the server's records, and gives the same tables as files."""
     assert identifiers(folder) == {name: server.ids(name) for name in COLLECTIONS}
     where.mkdir()
     loaded(server, folder, where / "api")
@@ -141,9 +139,7 @@ def test_the_published_sample_gives_the_same_tables_by_api_as_by_file(
 
 
 def read_sample(folder: Path) -> Roster:
-    """The sample as a roster. It has no results, and a comma too many behind each of its two
-    teachers.
-    """
+    """The sample as a roster. It has no results, and an extra comma after each teacher."""
     made: Roster = {"lineItems.csv": {}, "results.csv": {}}
     for file, _ in COLLECTIONS.values():
         if (folder / file).exists():
@@ -263,9 +259,7 @@ def test_what_changes_while_it_is_read_is_neither_lost_nor_kept_too_long(
 
 
 def fetch_until_it_holds_still(server: FakeOneRosterApi, folder: Path) -> None:
-    """What was read before another collection changed is caught up by the next fetch, as the next
-    night does.
-    """
+    """Fetch again, as the next night does, for what changed during the first fetch."""
     for _ in range(4):
         try:
             fetch(server.connector(2), folder)
@@ -382,9 +376,7 @@ def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(tmp_path: Path): 
 
 
 def fetching(parent: Any, server: FakeOneRosterApi, folder: Path, kill_after: float = -1) -> bool:
-    """Let another process fetch, and kill it after so many seconds; whether it was killed at
-    work.
-    """
+    """Fetch in another process and kill it after so many seconds; True if it was killed at work."""
     return run(parent, server.url, folder, kill_after)  # type: ignore[arg-type]
 
 

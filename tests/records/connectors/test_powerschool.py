@@ -380,9 +380,7 @@ def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(
 
 
 def fetching(parent: Any, server: FakePowerSchool, folder: Path, kill_after: float = -1) -> bool:
-    """Let another process fetch, and kill it after so many seconds; whether it was killed at
-    work.
-    """
+    """Fetch in another process and kill it after so many seconds; True if it was killed at work."""
     return run(parent, server.url, folder, kill_after)  # type: ignore[arg-type]
 
 
