@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from records.system.errors import UserError
+from records.system.progress import ProgressCallback
 
 Home = Annotated[
     Path | None,
@@ -29,7 +30,6 @@ Home = Annotated[
 ]
 out = Console()
 err = Console(stderr=True)
-ProgressCallback = Callable[[str, int, int], None]
 _UNLIMITED_WIDTH = 10_000
 _FRAME_LINES, _MAX_LINES_PER_ROW = 7, 3
 """Lines around the rows of a table, and of a row on average, beyond which it is no longer read at a

@@ -19,10 +19,10 @@ from fairness.gate.gate import Verdict
 from fairness.policy.policy import Policy
 from fairness.report.report import latest_audit
 from handrail.commands.models import audit_version
-from handrail.console import ProgressCallback
 from handrail.settings import Settings
 from records.snapshots.snapshot import Snapshot
 from records.system.errors import UserError
+from records.system.progress import ProgressCallback
 from training.evaluation.model_comparison import Superiority
 from training.monitoring.drift_report import DriftReport, compute_drift_report
 from training.ranking.model_file import InvalidModelFile, read_model

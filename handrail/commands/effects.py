@@ -13,7 +13,6 @@ from rich.table import Table
 from handrail.commands.accounts import authenticated_viewer
 from handrail.console import (
     Home,
-    ProgressCallback,
     out,
     print_table,
     progress_bar,
@@ -27,6 +26,7 @@ from records.database.engine import Database, open_database
 from records.decisions.program_costs import program_costs, replace_program_costs
 from records.people.accounts import organizations
 from records.snapshots.snapshot import Snapshot
+from records.system.progress import ProgressCallback
 from serving.wording.effect_words import (
     VERDICTS,
     dollars,

@@ -32,7 +32,6 @@ from handrail.approval import approval_service
 from handrail.commands.accounts import authenticated_viewer
 from handrail.console import (
     Home,
-    ProgressCallback,
     out,
     print_table,
     progress_bar,
@@ -43,6 +42,7 @@ from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
 from records.people.viewer import Viewer
 from records.snapshots.snapshot import Snapshot
+from records.system.progress import ProgressCallback
 from training.episodes.episodes import Episodes, build_episodes
 from training.episodes.outcome import OutcomeDefinition
 from training.ranking.model_file import InvalidModelFile, read_model

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, time
@@ -52,13 +52,13 @@ from records.people.accounts import (
 from records.people.viewer import Role
 from records.permissions.agreements import parse_agreement, save_agreement
 from records.snapshots.snapshot import Snapshot
+from records.system.progress import ProgressCallback
 from training.effects.published_effects import FORMAT as EFFECTS_FORMAT
 from training.episodes.episodes import Episodes, build_episodes
 from training.monitoring.drift_report import FORMAT as DRIFT_FORMAT
 from training.monitoring.drift_report import compute_drift_report
 from training.registry.registry import ModelVersion, train
 
-ProgressCallback = Callable[[str, int, int], None]
 DEFAULT_STUDENTS = 16_000
 REVIEWER = "equity@district.example"
 REASON = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,7 @@ from handrail.demo.simulation import (
     year_and_period,
 )
 from records.canonical.schema import RACE_ETHNICITIES, SEXES
-
-ProgressCallback = Callable[[str, int, int], None]
+from records.system.progress import ProgressCallback
 
 _RACE_COLUMNS = {
     "american_indian": "americanIndianOrAlaskaNative",

@@ -380,7 +380,7 @@ def make_again(ods: FakeEdFiApi, rng: Random) -> None:
 
 
 def rekey(ods: FakeEdFiApi, rng: Random) -> None:
-    """A student's identifier is corrected; all their records change, and only keyChanges says so."""
+    """A student's identifier is corrected; their records change, and only keyChanges says so."""
     for id_, held in sorted(ods.held[STUDENTS].items())[:1]:
         old, new = held.body["studentUniqueId"], f"r{rng.randrange(1_000_000)}"
         ods.change(STUDENTS, id_, studentUniqueId=new)
