@@ -1,4 +1,4 @@
-"""The desk at which this home's audits are kept and signed."""
+"""The approval service of one Handrail home: where its audits are recorded and signed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from records.database.engine import Database, open_database
 
 
 def approval_service(settings: Settings, database: Database | None = None) -> ApprovalService:
-    """The desk of a home: with its database, which is opened where none is given, the declared
-    policy and its secret.
+    """The approval service of a home, with its declared policy and its secret.
+
+    Its database is opened if none is given.
 
     Raises:
         SettingsError: the secret cannot be used.

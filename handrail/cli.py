@@ -33,116 +33,105 @@ COMMANDS: Mapping[str, CommandSpec] = {
     "load": CommandSpec(
         "records",
         "load_source",
-        "Load a source into a new snapshot. The old one serves until the new one is whole.",
+        "Load a source into a new snapshot. The current one stays in use until it is complete.",
     ),
     "map": CommandSpec(
         "mapping",
         "propose_mapping",
-        "Propose how to read a partner's own export: which column is which, "
-        "why, and what has to be asked.",
+        "Propose how to read a partner's own export: columns, reasons and open questions.",
     ),
-    "records": CommandSpec(
-        "records", "app", "Look at what is loaded, as counts: never at a student."
-    ),
-    "features": CommandSpec(
-        "models", "features_app", "Numbers about students, worked out as of a day."
-    ),
+    "records": CommandSpec("records", "app", "Show what is loaded, as counts only."),
+    "features": CommandSpec("models", "features_app", "Compute student features as of a date."),
     "train": CommandSpec(
         "models",
         "train_candidate",
-        "Learn what helped whom, and register a candidate. It serves nobody "
-        "until it is audited and signed.",
+        "Train a model of which supports helped whom, as a candidate.",
     ),
     "audit": CommandSpec(
         "models",
         "audit_candidate",
-        "Audit a candidate for disparate impact and write the report that a "
-        "reviewer signs or refuses.",
+        "Audit a candidate for disparate impact, and write the report for the reviewer.",
     ),
     "sign": CommandSpec(
         "models",
         "sign_candidate",
-        "Sign an audited candidate: from then on it serves. Only an equity "
-        "reviewer of the district may.",
+        "Approve an audited candidate and put it into service, as an equity reviewer.",
     ),
     "evaluate": CommandSpec(
         "evaluation",
         "evaluate_model",
-        "Say what a version's suggestions would have been worth, on records "
-        "that it did not learn from.",
+        "Estimate what a version's suggestions would have been worth, on records held out.",
     ),
     "compare": CommandSpec(
         "evaluation",
         "compare_candidate",
-        "Compare two versions on the same episodes with the same number "
-        "of places: is the first better?",
+        "Compare two versions on the same episodes at equal capacity: is the first better?",
     ),
     "promote": CommandSpec(
         "models",
         "promote_candidate",
-        "Let an audited version be the champion, with an equity reviewer's "
-        "signature; then it serves.",
+        "Make an audited version the champion, with an equity reviewer's signature.",
     ),
     "rollback": CommandSpec(
         "models",
         "roll_back",
-        "Return to the version that was signed and served before, if its audit still stands.",
+        "Return to the version that was signed and in service before, if its audit is still valid.",
     ),
     "retrain": CommandSpec(
         "retrain",
         "retrain_nightly",
-        "Train anew where something changed, audit, compare, and propose. "
-        "It never lets a version serve.",
+        "Retrain if anything changed, then audit, compare and propose a challenger.",
     ),
     "refuse": CommandSpec(
         "models",
         "refuse_candidate",
-        "Refuse a candidate, with the reason. If it served, it serves no longer.",
+        "Refuse a candidate, with the reason. If it was in service, it no longer is.",
     ),
     "drift": CommandSpec(
         "drift",
         "drift",
-        "Say how far students differ from those that a version learned from, and what "
-        "came of what it predicted.",
+        "Report how far students differ from the training data, and whether predictions held.",
     ),
     "models": CommandSpec(
         "models",
         "list_models",
-        "Every registered model version, what it is worth and where it stands.",
+        "Every registered model version, what it is worth and its status.",
     ),
     "shadow": CommandSpec(
         "exploration",
         "shadow",
-        "Compare the challenger's unseen lists with those that were shown, as numbers of students.",
+        "Compare the challenger's shadow lists with those that were shown, as numbers of students.",
     ),
     "exploration": CommandSpec(
-        "exploration", "app", "Whether the order of near-equal suggestions may be drawn by lot."
+        "exploration", "app", "Whether the order of near-equal suggestions may be randomized."
     ),
     "effects": CommandSpec(
         "effects",
         "app",
-        "What went along with each partner's program: an effect with its range, or why "
-        "nobody can tell.",
+        "Estimated effect of each partner's program with its interval, or why there is none.",
     ),
     "serve": CommandSpec("serve", "serve", "Serve the site until it is stopped with Ctrl-C."),
     "demo": CommandSpec(
         "demo",
         "demo",
-        "Make a demo district, load it, train, audit, sign, and serve the site. A finished "
-        "one is served at once.",
+        "Make a demo district, from its files to a signed model, and serve the site.",
     ),
     "agreements": CommandSpec("agreements", "app", "The agreements that say who may see what."),
-    "accounts": CommandSpec("accounts", "app", "Organisations and staff."),
+    "accounts": CommandSpec("accounts", "app", "Organizations and staff."),
     "consents": CommandSpec(
-        "consents", "app", "Families' consents and opt-outs: each counts at the next request."
+        "consents",
+        "app",
+        "Families' consents and opt-outs: each takes effect at the next request.",
     ),
     "disclosures": CommandSpec("disclosures", "app", "The log of who saw which student's record."),
     "identity": CommandSpec(
-        "identity", "app", "Who a partner's participants are among the district's students."
+        "identity", "app", "Match partners' participants to district students."
     ),
     "legal": CommandSpec("legal", "app", "Legal demands, to read; and legal holds."),
     "destroy": CommandSpec(
-        "destruction", "app", "Destroy a student's record, or what an agreement made, everywhere."
+        "destruction",
+        "app",
+        "Destroy a student's record, or what an agreement produced, everywhere.",
     ),
     "backups": CommandSpec(
         "destruction",
@@ -153,34 +142,32 @@ COMMANDS: Mapping[str, CommandSpec] = {
 
 
 class LazyCommand(TyperCommand):
-    """A command that is known by its name and its line of help alone until it is used."""
+    """A command of which only name and help line are known until it is used."""
 
-    def __init__(self, name: str, place: CommandSpec) -> None:
-        super().__init__(name, help=place.help)
-        self._place = place
+    def __init__(self, name: str, spec: CommandSpec) -> None:
+        super().__init__(name, help=spec.help)
+        self._spec = spec
 
     @cached_property
-    def real(self) -> Any:
+    def command(self) -> Any:
         """The command itself; its module is imported now."""
-        found = getattr(import_module(f"handrail.commands.{self._place.module}"), self._place.name)
-        if isinstance(found, typer.Typer):
-            return get_group(found)
-        alone = typer.Typer(add_completion=False)
-        alone.command(self.name)(found)
-        return get_command(alone)
+        target = getattr(import_module(f"handrail.commands.{self._spec.module}"), self._spec.name)
+        if isinstance(target, typer.Typer):
+            return get_group(target)
+        single = typer.Typer(add_completion=False)
+        single.command(self.name)(target)
+        return get_command(single)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """What runs, completes and helps starts with the context that a command makes; here the
-        real one makes it.
-        """
-        return self.real.make_context(*args, **kwargs)
+        """The context of the real command, which runs, completes and shows its help."""
+        return self.command.make_context(*args, **kwargs)
 
 
 class LazyCommandGroup(TyperGroup):
     """All of `COMMANDS`."""
 
     def __init__(self, **settings: Any) -> None:
-        settings["commands"] = {name: LazyCommand(name, place) for name, place in COMMANDS.items()}
+        settings["commands"] = {name: LazyCommand(name, spec) for name, spec in COMMANDS.items()}
         super().__init__(**settings)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from records.system.errors import UserError
+from records.system.progress import ProgressCallback
 
 Home = Annotated[
     Path | None,
@@ -29,16 +30,15 @@ Home = Annotated[
 ]
 out = Console()
 err = Console(stderr=True)
-ProgressCallback = Callable[[str, int, int], None]
-_ANY_WIDTH = 10_000
-_FRAME, _TALLEST_ROW = 7, 3
+_UNLIMITED_WIDTH = 10_000
+_FRAME_LINES, _MAX_LINES_PER_ROW = 7, 3
 """Lines around the rows of a table, and of a row on average, beyond which it is no longer read at a
 glance."""
 
 
 @contextmanager
 def report_user_errors() -> Iterator[None]:
-    """What may go wrong in ordinary use is one sentence on standard error, and exit status 2."""
+    """Report an expected failure as one sentence on standard error, with exit status 2."""
     try:
         yield
     except (UserError, OSError) as error:
@@ -48,7 +48,7 @@ def report_user_errors() -> Iterator[None]:
 
 @contextmanager
 def progress_bar() -> Iterator[ProgressCallback]:
-    """A bar for each step, called with (step, done, total)."""
+    """A bar for each step of long work, called with (step, done, total)."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -58,12 +58,12 @@ def progress_bar() -> Iterator[ProgressCallback]:
     with Progress(*columns, console=err) as bar:
         tasks: dict[str, TaskID] = {}
 
-        def step(name: str, done: int, total: int) -> None:
+        def progress(name: str, done: int, total: int) -> None:
             if name not in tasks:
                 tasks[name] = bar.add_task(name, total=max(total, 1))
             bar.update(tasks[name], completed=done if total else 1)
 
-        yield step
+        yield progress
 
 
 def require_file(file: Path) -> Path:
@@ -78,21 +78,19 @@ def require_file(file: Path) -> Path:
 
 
 def print_table(table: Table) -> None:
-    """A table; where the terminal is too narrow for it, each row as lines of their own, so that no
-    word is cut.
-    """
-    needed = Measurement.get(out, out.options.update(width=_ANY_WIDTH), table).minimum
-    whole = needed <= out.width
-    if whole and len(out.render_lines(table)) <= _FRAME + _TALLEST_ROW * table.row_count:
+    """Print a table; in a terminal too narrow for it, each row as lines of its own."""
+    min_width = Measurement.get(out, out.options.update(width=_UNLIMITED_WIDTH), table).minimum
+    fits = min_width <= out.width
+    if fits and len(out.render_lines(table)) <= _FRAME_LINES + _MAX_LINES_PER_ROW * table.row_count:
         out.print(table)
         return
     if table.title:
         out.print(table.title, style="italic")
-    heads = [column.header for column in table.columns[1:]]
-    for first, *others in zip(*(column.cells for column in table.columns), strict=True):
+    headers = [column.header for column in table.columns[1:]]
+    for title_cell, *cells in zip(*(column.cells for column in table.columns), strict=True):
         row = Table.grid(padding=(0, 2))
-        for head, cell in zip(heads, others, strict=True):
+        for head, cell in zip(headers, cells, strict=True):
             if cell:
                 row.add_row(head, cell)
-        out.print(first, style="bold", highlight=False)
+        out.print(title_cell, style="bold", highlight=False)
         out.print(Padding(row, (0, 0, 0, 2)))

@@ -1,9 +1,7 @@
-"""The nightly training: learn anew where something changed, audit, compare with the champion, and
-propose.
+"""The nightly retraining: train if anything changed, audit, compare with the champion, propose.
 
-It stops at the gate: the most that it does is to let the alias `challenger` point to a version.
-Each step is done only where it is not done yet, so that a night that was cut short is finished by
-the next one.
+It never approves a version: at most it points the alias `challenger` to one. Each step is done only
+if it is not done yet, so that an interrupted night is finished by the next one.
 """
 
 from __future__ import annotations
@@ -21,10 +19,10 @@ from fairness.gate.gate import Verdict
 from fairness.policy.policy import Policy
 from fairness.report.report import latest_audit
 from handrail.commands.models import audit_version
-from handrail.console import ProgressCallback
 from handrail.settings import Settings
 from records.snapshots.snapshot import Snapshot
 from records.system.errors import UserError
+from records.system.progress import ProgressCallback
 from training.evaluation.model_comparison import Superiority
 from training.monitoring.drift_report import DriftReport, compute_drift_report
 from training.ranking.model_file import InvalidModelFile, read_model
@@ -42,42 +40,44 @@ from training.registry.version_evaluation import compare_versions, stored_compar
 
 
 class RetrainInProgress(UserError, RuntimeError):
-    """Another nightly training holds the lock."""
+    """Another nightly retraining holds the lock."""
 
 
 @dataclass(frozen=True)
 class NightlyResult:
-    """What one night found. `compared` is None where there was nothing to compare with; `proposed`:
-    the version is the challenger now. `drift` is that of the champion, or of this version where
-    there is none. `reaudited`: what the champion's own audit said, where one was due.
+    """What one nightly retraining did and found.
+
+    `comparison` is with the champion, None where there was none to compare with; `is_challenger`
+    says that the version is the challenger now. `drift` is that of the champion, or of this version
+    where there is none. `champion_verdict` is the champion's own new audit, where one was due.
     """
 
     version: int
     trained: bool
     verdict: Verdict
-    compared: JsonObject | None
-    proposed: bool
+    comparison: JsonObject | None
+    is_challenger: bool
     drift: DriftReport
-    reaudited: Verdict | None = None
+    champion_verdict: Verdict | None = None
 
     @property
     def finding(self) -> str:
-        """How the version stands against the champion."""
+        """How the version compares with the champion."""
         return (
-            str(self.compared["finding"])
-            if self.compared
+            str(self.comparison["finding"])
+            if self.comparison
             else "there is no champion that it could be compared with"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as JSON wants them."""
+        """Plain values for night.json."""
         return {
             "version": self.version,
             "trained": self.trained,
             "audit": str(self.verdict),
             "finding": self.finding,
-            "reaudited": str(self.reaudited) if self.reaudited else None,
-            "proposed": self.proposed,
+            "reaudited": str(self.champion_verdict) if self.champion_verdict else None,
+            "proposed": self.is_challenger,
             "drift": {
                 "version": self.drift.version,
                 "features": str(self.drift.features),
@@ -94,54 +94,66 @@ def retrain(
     seed: int = 0,
     ranker: BenefitRanker | None = None,
     without: Sequence[str] = (),
-    step: ProgressCallback,
+    progress: ProgressCallback,
 ) -> NightlyResult:
-    """One night's work on the current snapshot; what it found is kept with the version as
-    night.json.
+    """Retrain on the current snapshot; the result is stored with the version as night.json.
 
     Raises:
-        RetrainInProgress: another one runs.
-        NotEnoughEvidence: nothing can be learned, or compared, from these records.
-        NotComparable: the champion was learned in a way that is no longer known.
-        DriftReferenceCorrupt: what its students looked like is not as it was registered.
+        RetrainInProgress: another retraining is running.
+        NotEnoughEvidence: these records are too few to train on, or to compare versions.
+        NotComparable: the champion was trained in a way that is no longer supported.
+        DriftReferenceCorrupt: the champion's reference data are not as registered.
     """
-    with _only_one(settings.home):
+    with _retrain_lock(settings.home):
         snapshot = Snapshot.current(settings.home)
-        made, trained = _newest(snapshot, settings, behavior, seed, ranker, without, step)
-        audit = _audited(settings, made, step)
-        champion = _champion(settings.home)
-        compared = None
-        if champion is not None and champion.version != made.version:
-            compared = stored_comparison(made, champion) or compare_versions(
-                snapshot, made, champion, settings.home, seed=seed, progress=step
+        version, trained = _train_if_needed(
+            snapshot, settings, behavior, seed, ranker, without, progress
+        )
+        audit = _audit_if_missing(settings, version, progress)
+        champion = _usable_champion(settings.home)
+        comparison = None
+        if champion is not None and champion.version != version.version:
+            comparison = stored_comparison(version, champion) or compare_versions(
+                snapshot, version, champion, settings.home, seed=seed, progress=progress
             )
         better = champion is None or (
-            compared is not None and compared["finding"] == Superiority.BETTER
+            comparison is not None and comparison["finding"] == Superiority.BETTER
         )
-        proposed = better and audit.verdict is not Verdict.FAIL
-        if proposed:
-            set_challenger(settings.home, made.version)
+        is_challenger = better and audit.verdict is not Verdict.FAIL
+        if is_challenger:
+            set_challenger(settings.home, version.version)
         drift = compute_drift_report(
-            snapshot, champion or made, settings.home, settings.now(), seed=seed, progress=step
+            snapshot,
+            champion or version,
+            settings.home,
+            settings.now(),
+            seed=seed,
+            progress=progress,
         )
-        again = _reaudited(settings, champion, step)
-        night = NightlyResult(
-            made.version, trained, audit.verdict, compared, proposed, drift, again
+        champion_verdict = _reaudit_champion(settings, champion, progress)
+        result = NightlyResult(
+            version.version,
+            trained,
+            audit.verdict,
+            comparison,
+            is_challenger,
+            drift,
+            champion_verdict,
         )
-        made.keep("night.json", night.to_dict())
-    return night
+        version.keep("night.json", result.to_dict())
+    return result
 
 
-def _newest(
+def _train_if_needed(
     snapshot: Snapshot,
     settings: Settings,
     behavior: bool,
     seed: int,
     ranker: BenefitRanker | None,
     without: Sequence[str],
-    step: ProgressCallback,
+    progress: ProgressCallback,
 ) -> tuple[ModelVersion, bool]:
-    """The newest version, trained now unless it was made from just this."""
+    """The newest version, and whether it was trained now: not if its inputs are unchanged."""
     home = settings.home
     versions = model_versions(home)
     recipe = recipe_digest(
@@ -156,56 +168,54 @@ def _newest(
         seed=seed,
         ranker=ranker,
         without=without,
-        progress=step,
+        progress=progress,
         at=settings.now(),
     ), True
 
 
-def _audited(settings: Settings, made: ModelVersion, step: ProgressCallback) -> Audit:
-    """The version's audit. One that is there stays as it is: a signature may rest on it."""
+def _audit_if_missing(
+    settings: Settings, version: ModelVersion, progress: ProgressCallback
+) -> Audit:
+    """The version's audit. An existing one stays as it is: a signature may rest on it."""
     try:
-        audit = latest_audit(settings.home, made.version)
+        audit = latest_audit(settings.home, version.version)
     except AuditError:
         audit = None
     if audit is None:
-        audit, _ = audit_version(settings, made.version, step)
+        audit, _ = audit_version(settings, version.version, progress)
     return audit
 
 
-def _reaudited(
-    settings: Settings, champion: ModelVersion | None, step: ProgressCallback
+def _reaudit_champion(
+    settings: Settings, champion: ModelVersion | None, progress: ProgressCallback
 ) -> Verdict | None:
-    """Audit the champion again where its newest audit is older than the policy's days; what that
-    said.
-    """
+    """Audit the champion again if its newest audit is older than the policy's days."""
     if champion is None:
         return None
-    before = latest_audit(settings.home, champion.version)
-    due = timedelta(days=Policy.from_home(settings.home).reaudit_days)
-    if before is not None and settings.now() - before.at < due:
+    newest = latest_audit(settings.home, champion.version)
+    max_age = timedelta(days=Policy.from_home(settings.home).reaudit_days)
+    if newest is not None and settings.now() - newest.at < max_age:
         return None
-    audit, _ = audit_version(settings, champion.version, step)
+    audit, _ = audit_version(settings, champion.version, progress)
     return audit.verdict
 
 
-def _champion(home: Path) -> ModelVersion | None:
-    """The champion, if its file can still be used: one that cannot serve is nothing to be better
-    than.
-    """
-    version = champion_version(home)
-    if version is None:
+def _usable_champion(home: Path) -> ModelVersion | None:
+    """The champion, if its file can still be read; one that cannot be used is no rival."""
+    number = champion_version(home)
+    if number is None:
         return None
-    found = model_version(home, version)
+    champion = model_version(home, number)
     try:
-        read_model(found.file, found.sha256)
+        read_model(champion.file, champion.sha256)
     except InvalidModelFile:
         return None
-    return found
+    return champion
 
 
 @contextmanager
-def _only_one(home: Path) -> Iterator[None]:
-    """Be the only nightly training; the lock ends with the process, however that ends."""
+def _retrain_lock(home: Path) -> Iterator[None]:
+    """Hold the lock of nightly retraining; it ends with the process, however that ends."""
     folder = home / "models"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".retrain.lock").open("w") as lock:
@@ -213,6 +223,6 @@ def _only_one(home: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RetrainInProgress(
-                "another nightly training is at work; this one did nothing"
+                "another retraining is already running; this one did nothing"
             ) from None
         yield

@@ -1,6 +1,4 @@
-"""Where Handrail keeps its data, and what day it is. Nothing else reads the environment or a
-clock.
-"""
+"""Where Handrail keeps its data, and the current time. Nothing else reads the environment."""
 
 from __future__ import annotations
 
@@ -30,11 +28,11 @@ class SettingsError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """`home` holds snapshots, features, models and the operational database (SQLite unless
-    `database_url` is set).
+    """The settings of one Handrail home.
 
-    `today` holds the clock on one day, as a demo does; None is the real day. `limits` is how many
-    students one person may be shown.
+    `home` is the folder of snapshots, features, models and (as SQLite, unless `database_url` is
+    set) the operational database. `today` fixes the date, as a demo does; None is the real date.
+    `limits` is how many students one person may be shown.
     """
 
     home: Path
@@ -44,9 +42,10 @@ class Settings:
 
     @classmethod
     def from_environment(cls, home: Path | None = None) -> Settings:
-        """Settings from `HANDRAIL_HOME` (default `./var`), `HANDRAIL_DATABASE_URL`,
-        `HANDRAIL_TODAY`, `HANDRAIL_STUDENTS_AT_ONCE` (default 200) and `HANDRAIL_STUDENTS_A_DAY`
-        (default 1000).
+        """Settings from the environment.
+
+        `HANDRAIL_HOME` (default `./var`), `HANDRAIL_DATABASE_URL`, `HANDRAIL_TODAY`,
+        `HANDRAIL_STUDENTS_AT_ONCE` (default 200) and `HANDRAIL_STUDENTS_A_DAY` (default 1000).
 
         An explicit `home` wins; a demo's home says its own day.
 
@@ -55,15 +54,15 @@ class Settings:
                 site can work with.
         """
         folder = (home or Path(os.environ.get("HANDRAIL_HOME", "var"))).resolve()
-        named = os.environ.get("HANDRAIL_TODAY") or _demo_day(folder)
+        date_text = os.environ.get("HANDRAIL_TODAY") or _demo_day(folder)
         try:
-            today = date.fromisoformat(named) if named else None
+            today = date.fromisoformat(date_text) if date_text else None
         except ValueError:
             raise SettingsError(
-                f"HANDRAIL_TODAY is {named!r}; it must be a day such as 2026-04-17"
+                f"HANDRAIL_TODAY is {date_text!r}; it must be a day such as 2026-04-17"
             ) from None
         url = os.environ.get("HANDRAIL_DATABASE_URL") or f"sqlite:///{folder / 'handrail.db'}"
-        at_once = _whole(
+        at_once = _whole_number(
             "HANDRAIL_STUDENTS_AT_ONCE", DisclosureLimits.at_once, MAX_STUDENTS_PER_PAGE
         )
         return cls(
@@ -71,13 +70,13 @@ class Settings:
             url,
             today,
             DisclosureLimits(
-                at_once, _whole("HANDRAIL_STUDENTS_A_DAY", DisclosureLimits.a_day, at_once)
+                at_once, _whole_number("HANDRAIL_STUDENTS_A_DAY", DisclosureLimits.a_day, at_once)
             ),
         )
 
     @property
-    def on_postgresql(self) -> bool:
-        """True where the database can hold the second wall (docs/postgresql.md)."""
+    def uses_postgresql(self) -> bool:
+        """True where the database can enforce row-level security (docs/postgresql.md)."""
         return self.database_url.startswith("postgresql")
 
     @property
@@ -90,17 +89,18 @@ class Settings:
         return datetime.combine(self.today, real.time()) if self.today else real
 
     def secret(self) -> bytes:
-        """The key of the identifiers that partners see: `HANDRAIL_SECRET`, or a file in `home` made
-        on first use.
+        """The key of the identifiers that partners see, as bytes.
+
+        It is `HANDRAIL_SECRET`, or a file in `home` that is created on first use.
 
         Raises:
             SettingsError: the secret is short, or others than its owner may read the file.
         """
-        named = os.environ.get("HANDRAIL_SECRET")
-        if named:
-            if len(named) < 32:
+        from_environment = os.environ.get("HANDRAIL_SECRET")
+        if from_environment:
+            if len(from_environment) < 32:
                 raise SettingsError("HANDRAIL_SECRET has fewer than 32 characters")
-            return named.encode()
+            return from_environment.encode()
         file = self.home / "secret"
         if not file.exists():
             self.home.mkdir(parents=True, exist_ok=True)
@@ -115,13 +115,13 @@ class Settings:
         return file.read_bytes()
 
 
-def _whole(name: str, default: int, least: int) -> int:
-    said = os.environ.get(name) or str(default)
-    if not (said.isascii() and said.isdecimal() and int(said) >= least):
-        raise SettingsError(f"{name} is {said!r}; it must be a whole number of at least {least}")
-    return int(said)
+def _whole_number(name: str, default: int, minimum: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not (text.isascii() and text.isdecimal() and int(text) >= minimum):
+        raise SettingsError(f"{name} is {text!r}; it must be a whole number of at least {minimum}")
+    return int(text)
 
 
 def _demo_day(home: Path) -> str | None:
-    mark = home / DEMO_MARKER_FILE
-    return str(json.loads(mark.read_text())["today"]) if mark.exists() else None
+    marker = home / DEMO_MARKER_FILE
+    return str(json.loads(marker.read_text())["today"]) if marker.exists() else None

@@ -1,4 +1,4 @@
-"""`handrail accounts`: organisations, and the people who may sign in."""
+"""`handrail accounts`: organizations, and the people who may sign in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from records.people.accounts import (
 )
 from records.people.viewer import Role, Viewer
 
-app = typer.Typer(no_args_is_help=True, help="Organisations and staff.")
+app = typer.Typer(no_args_is_help=True, help="Organizations and staff.")
 _ROLES = [role.value for role in Role if role is not Role.PIPELINE]
 
 
@@ -33,21 +33,21 @@ def organizations(
     ],
     home: Home = None,
 ) -> None:
-    """Add organisations, or bring their names up to date."""
+    """Add organizations or update their names."""
     with report_user_errors():
-        found = read_organizations(require_file(file))
+        rows = read_organizations(require_file(file))
         database = open_database(Settings.from_environment(home).database_url)
-        for organization in found:
+        for organization in rows:
             add_organization(database, organization)
-    out.print(f"{len(found)} organisations are known from {file.name}.", highlight=False)
+    out.print(f"{len(rows)} organizations were added or updated from {file.name}.", highlight=False)
 
 
 @app.command("staff")
 def staff(
-    login: Annotated[str, typer.Argument(help="An e-mail address, as a rule.")],
+    login: Annotated[str, typer.Argument(help="Usually an email address.")],
     name: Annotated[str, typer.Argument(help="The person's name.")],
     role: Annotated[str, typer.Argument(help=f"One of {', '.join(_ROLES)}.")],
-    organization: Annotated[str, typer.Argument(help="Identifier of the organisation.")],
+    organization: Annotated[str, typer.Argument(help="Identifier of the organization.")],
     home: Home = None,
 ) -> None:
     """Add a person who may sign in. The password is asked for, or read from HANDRAIL_PASSWORD."""
@@ -56,15 +56,16 @@ def staff(
             raise AccountError(f"there is no role {role!r}; the roles are {', '.join(_ROLES)}")
         password = _password(confirm=True)
         database = open_database(Settings.from_environment(home).database_url)
-        added = add_staff(database, login, name, Role(role), organization, password)
+        member = add_staff(database, login, name, Role(role), organization, password)
     out.print(
-        f"{added.login} may sign in as {added.role} of {added.organization_id}.", highlight=False
+        f"{member.login} may sign in as {member.role} of {member.organization_id}.", highlight=False
     )
 
 
 def authenticated_viewer(database: Database, login: str, now: datetime) -> Viewer:
-    """Whoever knows the password of this login, asked for at the prompt or read from
-    HANDRAIL_PASSWORD.
+    """The person with this login, once their password is confirmed.
+
+    It is asked for at the prompt, or read from HANDRAIL_PASSWORD.
 
     Raises:
         AccountError: login or password is wrong, or there were too many attempts.
@@ -78,5 +79,5 @@ def authenticated_viewer(database: Database, login: str, now: datetime) -> Viewe
 
 
 def _password(*, confirm: bool) -> str:
-    named = os.environ.get("HANDRAIL_PASSWORD")
-    return named or str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm))
+    password = os.environ.get("HANDRAIL_PASSWORD")
+    return password or str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm))

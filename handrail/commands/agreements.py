@@ -1,6 +1,4 @@
-"""`handrail agreements`: the texts that say who may see what, checked, put in force, compared,
-explained and ended.
-"""
+"""`handrail agreements`: check, add, compare, explain and revoke agreements."""
 
 from __future__ import annotations
 
@@ -53,14 +51,12 @@ _SIGNS = {"kept": " ", "added": "+", "removed": "-"}
 
 @app.command("check")
 def check(file: File) -> None:
-    """Read an agreement as the law asks for it; name the line of the first thing that is missing or
-    wrong.
-    """
+    """Check an agreement against what the law requires; report the first line that is wrong."""
     with report_user_errors():
         agreement = read_agreement(require_file(file))
     categories = ", ".join(sorted(agreement.categories))
     out.print(
-        f"{agreement.agreement_id} version {agreement.version} is whole:"
+        f"{agreement.agreement_id} version {agreement.version} is complete:"
         f" {agreement.organization_id} may see {categories} for: {agreement.purpose}, from"
         f" {agreement.start} to {agreement.end} ({agreement.legal_basis}).",
         highlight=False,
@@ -73,79 +69,77 @@ def add(file: File, home: Home = None) -> None:
     with report_user_errors():
         agreement = read_agreement(require_file(file))
         database = open_database(Settings.from_environment(home).database_url)
-        before = agreement_versions(database, agreement.agreement_id)
+        earlier = agreement_versions(database, agreement.agreement_id)
         save_agreement(database, agreement)
-    _say_added(agreement, before)
+    _report_added(agreement, earlier)
 
 
 @app.command("reinstate")
 def reinstate_command(
     file: File,
-    officer: Annotated[
-        str, typer.Option("--as", help="Login of the district administrator who takes it back.")
+    admin_login: Annotated[
+        str, typer.Option("--as", help="Login of the district administrator who reinstates it.")
     ],
     reason: Annotated[
         str, typer.Option("--reason", help="Why, in a sentence that others will read.")
     ],
     home: Home = None,
 ) -> None:
-    """Take a revocation back: put a newer version of a revoked agreement in force. The password is
-    asked for.
-    """
+    """Reinstate a revoked agreement with a newer version. Asks for the password."""
     with report_user_errors():
         agreement = read_agreement(require_file(file))
         settings = Settings.from_environment(home)
         database, now = open_database(settings.database_url), settings.now()
-        before = agreement_versions(database, agreement.agreement_id)
-        reinstate(database, agreement, authenticated_viewer(database, officer, now), reason, now)
-    _say_added(agreement, before)
+        earlier = agreement_versions(database, agreement.agreement_id)
+        reinstate(
+            database, agreement, authenticated_viewer(database, admin_login, now), reason, now
+        )
+    _report_added(agreement, earlier)
     out.print(
-        "Its revocation is taken back, and the agreement's page says by whom and why.",
+        "Its revocation was reversed; the agreement's page shows who reversed it and why.",
         highlight=False,
     )
 
 
 @app.command("list")
 def list_command(home: Home = None) -> None:
-    """Every agreement: whose, on which ground, from when to when, and whether it counts today."""
+    """Every agreement: its organization, legal basis, dates, and whether it is in force today."""
     with report_user_errors():
         settings = Settings.from_environment(home)
-        table = Table("agreement", "version", "organisation", "ground", "from", "to", "today")
-        for one in latest_agreements(open_database(settings.database_url)):
-            found = one.agreement
+        table = Table("agreement", "version", "organization", "legal basis", "from", "to", "today")
+        for stored in latest_agreements(open_database(settings.database_url)):
+            agreement = stored.agreement
             table.add_row(
-                found.agreement_id,
-                str(found.version),
-                found.organization_id,
-                found.legal_basis,
-                str(found.start),
-                str(found.end),
-                agreement_status(one, settings.now().date()),
+                agreement.agreement_id,
+                str(agreement.version),
+                agreement.organization_id,
+                agreement.legal_basis,
+                str(agreement.start),
+                str(agreement.end),
+                agreement_status(stored, settings.now().date()),
             )
     print_table(table)
 
 
 @app.command("show")
 def show(agreement_id: Which, version: Version = None, home: Home = None) -> None:
-    """Print an agreement's text, to the last byte."""
+    """Print an agreement's text exactly as stored."""
     with report_user_errors():
         database = open_database(Settings.from_environment(home).database_url)
-        found = _version(database, agreement_id, version)
-    typer.echo(found.agreement.text.encode(), nl=False)
+        stored = _version(database, agreement_id, version)
+    typer.echo(stored.agreement.text.encode(), nl=False)
 
 
 @app.command("diff")
 def diff(agreement_id: Which, version: Version = None, home: Home = None) -> None:
-    """What a version changes in the one before it: in words, and line by line with the newer line's
-    number.
-    """
+    """What a version changes in the previous one: in words, and line by line."""
     with report_user_errors():
         database = open_database(Settings.from_environment(home).database_url)
         after = _version(database, agreement_id, version).agreement
         older = [
-            one.agreement
-            for one in agreement_versions(database, agreement_id)
-            if one.agreement.version < after.version
+            stored.agreement
+            for stored in agreement_versions(database, agreement_id)
+            if stored.agreement.version < after.version
         ]
         if not older:
             raise AgreementError(
@@ -160,35 +154,37 @@ def diff(agreement_id: Which, version: Version = None, home: Home = None) -> Non
 
 @app.command("explain")
 def explain_command(
-    person: Annotated[str, typer.Argument(help="The login of whoever looks.")],
+    person: Annotated[str, typer.Argument(help="Login of the person whose access to explain.")],
     student: Annotated[str, typer.Argument(help="The district's identifier of the student.")],
-    officer: Annotated[
+    admin_login: Annotated[
         str, typer.Option("--as", help="Login of the district administrator who asks.")
     ],
     category: Annotated[
         str, typer.Option("--category", help="One part of the record, with every question.")
     ] = "",
     on: Annotated[
-        str, typer.Option("--on", help="Another day than today, at noon, by what is on record now.")
+        str,
+        typer.Option(
+            "--on",
+            help="A date other than today (at noon), using the records on file now.",
+        ),
     ] = "",
     home: Home = None,
 ) -> None:
-    """What may this person see of this student, and which line says so? The question itself is
-    written down.
-    """
+    """Explain what a person may see of a student, and which line says so. This is logged."""
     with report_user_errors():
         settings = Settings.from_environment(home)
         database, now = open_database(settings.database_url), settings.now()
-        asked = _category(category) if category else None
-        viewer, moment = staff_member(database, person), _noon(on) if on else now
-        who = authenticated_viewer(database, officer, now)
-        if who.role is not Role.DISTRICT_ADMIN or who.organization_id != DISTRICT:
+        chosen = _parse_category(category) if category else None
+        viewer, moment = staff_member(database, person), _parse_noon(on) if on else now
+        admin = authenticated_viewer(database, admin_login, now)
+        if admin.role is not Role.DISTRICT_ADMIN or admin.organization_id != DISTRICT:
             raise NotADistrictAdmin(
-                f"{officer} is not a district administrator: only they may ask about a student"
+                f"{admin_login} is not a district administrator: only they may ask about a student"
             )
         snapshot = Snapshot.current(settings.home)
-        scope = scope_for(who, database, snapshot, now, settings.secret())
-        found = explain_access(viewer, student, database, snapshot, moment)
+        scope = scope_for(admin, database, snapshot, now, settings.secret())
+        explanation = explain_access(viewer, student, database, snapshot, moment)
         record_disclosures(
             database, scope, [student], EXPLAINED_CATEGORIES, "handrail agreements explain", now
         )
@@ -198,63 +194,63 @@ def explain_command(
         highlight=False,
         soft_wrap=True,
     )
-    if asked is None:
-        out.print(_summary(found))
-        if found.housing_services:
-            out.print(found.housing_services, highlight=False, soft_wrap=True)
+    if chosen is None:
+        out.print(_summary(explanation))
+        if explanation.housing_services:
+            out.print(explanation.housing_services, highlight=False, soft_wrap=True)
     else:
-        _print_answer(next(answer for answer in found.answers if answer.category is asked))
+        _print_answer(next(answer for answer in explanation.answers if answer.category is chosen))
 
 
 @app.command("revoke")
 def revoke_command(agreement_id: Which, home: Home = None) -> None:
-    """End an agreement at once: the next request sees nothing by it."""
+    """End an agreement at once: from the next request it gives no access."""
     with report_user_errors():
         settings = Settings.from_environment(home)
         revoke_agreement(open_database(settings.database_url), agreement_id, settings.now())
-    out.print(f"{agreement_id} is revoked. Nothing is shown by it any more.", highlight=False)
+    out.print(f"{agreement_id} is revoked. It no longer gives access to anything.", highlight=False)
 
 
-def _say_added(agreement: Agreement, before: list[StoredAgreement]) -> None:
+def _report_added(agreement: Agreement, earlier: list[StoredAgreement]) -> None:
     out.print(
         f"{agreement.agreement_id} version {agreement.version} is in force from {agreement.start}"
         f" to {agreement.end}.",
         highlight=False,
     )
-    if before and before[0].agreement.version < agreement.version:
-        out.print(f"What it changes in version {before[0].agreement.version}:", highlight=False)
-        for change in describe_changes(before[0].agreement, agreement):
+    if earlier and earlier[0].agreement.version < agreement.version:
+        out.print(f"What it changes in version {earlier[0].agreement.version}:", highlight=False)
+        for change in describe_changes(earlier[0].agreement, agreement):
             out.print(f"  {change}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _version(database: Database, agreement_id: str, version: int | None) -> StoredAgreement:
-    found = agreement_versions(database, agreement_id)
-    if not found:
+    versions = agreement_versions(database, agreement_id)
+    if not versions:
         raise AgreementError(f"there is no agreement {agreement_id!r}")
-    for one in found:
-        if version in (None, one.agreement.version):
-            return one
+    for stored in versions:
+        if version in (None, stored.agreement.version):
+            return stored
     raise AgreementError(
-        f"{agreement_id} has no version {version}; the newest is {found[0].agreement.version}"
+        f"{agreement_id} has no version {version}; the newest is {versions[0].agreement.version}"
     )
 
 
-def _category(name: str) -> Category:
+def _parse_category(name: str) -> Category:
     if name not in tuple(Category):
         raise AgreementError(f"--category is {name!r}; it may be {', '.join(Category)}")
     return Category(name)
 
 
-def _noon(text: str) -> datetime:
+def _parse_noon(text: str) -> datetime:
     try:
         return datetime.combine(date.fromisoformat(text), datetime.min.time()).replace(hour=12)
     except ValueError:
         raise AgreementError(f"--on is {text!r}; it must be a day such as 2026-04-17") from None
 
 
-def _summary(found: Explanation) -> Table:
+def _summary(explanation: Explanation) -> Table:
     table = Table("part of the record", "seen", "what decides", "where it is written")
-    for answer in found.answers:
+    for answer in explanation.answers:
         reason = answer.reason
         table.add_row(
             answer.category,
@@ -266,16 +262,21 @@ def _summary(found: Explanation) -> Table:
 
 
 def _print_answer(answer: CategoryAccess) -> None:
-    for way in answer.ways:
-        digest = f", SHA-256 {way.sha256}" if way.sha256 else ""
+    for basis in answer.ways:
+        digest = f", SHA-256 {basis.sha256}" if basis.sha256 else ""
         table = Table("", "question", "answer", "where it is written")
-        for one in way.conditions:
-            table.add_row("yes" if one.holds else "no", one.asked, one.answer, one.written)
-        out.print(f"By {way.name}{digest}:", highlight=False, soft_wrap=True)
+        for condition in basis.conditions:
+            table.add_row(
+                "yes" if condition.holds else "no",
+                condition.asked,
+                condition.answer,
+                condition.written,
+            )
+        out.print(f"By {basis.name}{digest}:", highlight=False, soft_wrap=True)
         print_table(table)
-    seen = "is seen" if answer.visible else "is not seen"
+    visibility = "is seen" if answer.visible else "is not seen"
     out.print(
-        f"{answer.category} {seen}: {answer.reason.asked} {answer.reason.answer}."
+        f"{answer.category} {visibility}: {answer.reason.asked} {answer.reason.answer}."
         f" ({answer.reason.written})",
         highlight=False,
         soft_wrap=True,

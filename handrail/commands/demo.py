@@ -33,16 +33,17 @@ def demo(
         bool, typer.Option("--site/--no-site", help="Serve the site when all is made.")
     ] = True,
 ) -> None:
-    """Make a demo district, load it, train, audit, sign, and serve the site. A finished one is
-    served at once.
+    """Make a demo district, from its files to a signed model, and serve the site.
+
+    A finished demo is served at once.
     """
     with report_user_errors():
         if students is not None and students < MIN_STUDENTS:
             raise SettingsError(
                 f"--students is {students}; below {MIN_STUDENTS} there is too little to learn from"
             )
-        with progress_bar() as step:
-            settings = make_demo(folder, students=students, step=step)
+        with progress_bar() as progress:
+            settings = make_demo(folder, students=students, progress=progress)
     _show_accounts()
     if site:
         serve(port=port, home=settings.home)

@@ -1,4 +1,4 @@
-"""`handrail destroy` and `handrail backups`: the end of a record, with a certificate."""
+"""`handrail destroy` and `handrail backups`: permanent deletion, with a certificate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from records.people.viewer import Viewer
 from records.permissions.destructions import UnfinishedDestruction, unfinished_destructions
 
 app = typer.Typer(
-    no_args_is_help=True, help="Destroy a student's record, or what an agreement made, everywhere."
+    no_args_is_help=True,
+    help="Destroy a student's record, or what an agreement produced, everywhere.",
 )
 backups_app = typer.Typer(
     no_args_is_help=True, help="The copies kept elsewhere, which certificates of destruction name."
@@ -41,17 +42,17 @@ File = Annotated[
 @app.command("student")
 def student(
     student_id: Annotated[str, typer.Argument(help="The district's identifier of the student.")],
-    officer: AdminLogin,
+    admin_login: AdminLogin,
     certificate: File = None,
     home: Home = None,
 ) -> None:
-    """Remove one student from every store, for good. The next load leaves them out."""
+    """Permanently delete one student from every store. Later loads skip them."""
     with report_user_errors():
-        settings, database, who = _begin(officer, home)
-        made = destroy_student(
-            database, settings.home, student_id, who, settings.now(), settings.secret()
+        settings, database, admin = _as_admin(admin_login, home)
+        done = destroy_student(
+            database, settings.home, student_id, admin, settings.now(), settings.secret()
         )
-        _hand_over(made, certificate)
+        _print_certificate(done, certificate)
 
 
 @app.command("agreement")
@@ -59,77 +60,76 @@ def agreement(
     agreement_id: Annotated[
         str, typer.Argument(help="An agreement that has ended or was revoked.")
     ],
-    officer: AdminLogin,
+    admin_login: AdminLogin,
     certificate: File = None,
     home: Home = None,
 ) -> None:
-    """Remove what an ended agreement made: decisions, consents, participants, sessions; and close
-    its accounts.
+    """Delete what an ended agreement produced (decisions, consents, participants, sessions).
+
+    Its accounts are closed as well.
     """
     with report_user_errors():
-        settings, database, who = _begin(officer, home)
-        _hand_over(
-            destroy_agreement_data(database, settings.home, agreement_id, who, settings.now()),
+        settings, database, admin = _as_admin(admin_login, home)
+        _print_certificate(
+            destroy_agreement_data(database, settings.home, agreement_id, admin, settings.now()),
             certificate,
         )
 
 
 @app.command("finish")
 def finish(home: Home = None) -> None:
-    """Go on with every destruction that was begun and cut off. It was decided then: no password is
-    asked for.
-    """
+    """Finish every interrupted destruction. It was authorized already: no password is needed."""
     with report_user_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
-        for made in finish_destructions(database, settings.home, settings.now()):
-            _hand_over(made, None)
-        left = unfinished_destructions(database)
-    for line in describe_unfinished(left) or ["No destruction is unfinished."]:
+        for done in finish_destructions(database, settings.home, settings.now()):
+            _print_certificate(done, None)
+        unfinished = unfinished_destructions(database)
+    for line in describe_unfinished(unfinished) or ["No destruction is unfinished."]:
         out.print(line, highlight=False, soft_wrap=True)
-    if left:
+    if unfinished:
         raise typer.Exit(1)
 
 
 @app.command("list")
 def list_certificates(home: Home = None) -> None:
-    """Certificates so far, what is unfinished, and agreements past their day of destruction. Exit 1
-    for either.
-    """
+    """Certificates, unfinished destructions and overdue agreements. Exit 1 for the last two."""
     with report_user_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
         table = Table("certificate", "at", "what", "SHA-256", title="certificates of destruction")
-        for one in certificates(database):
-            table.add_row(str(one.number), f"{one.at:%Y-%m-%d %H:%M}", one.kind, one.sha256)
-        late, begun = (
+        for issued in certificates(database):
+            table.add_row(
+                str(issued.number), f"{issued.at:%Y-%m-%d %H:%M}", issued.kind, issued.sha256
+            )
+        overdue, unfinished = (
             overdue_destructions(database, settings.now().date()),
             unfinished_destructions(database),
         )
     print_table(table)
-    for line in describe_unfinished(begun):
+    for line in describe_unfinished(unfinished):
         out.print(line, highlight=False, soft_wrap=True)
-    for ended in late:
+    for ended in overdue:
         out.print(
             f"Overdue: {ended.agreement_id} of {ended.organization_id} was to be destroyed by "
             f"{ended.destruction_date}: run handrail destroy agreement {ended.agreement_id}",
             highlight=False,
             soft_wrap=True,
         )
-    if late or begun:
+    if overdue or unfinished:
         raise typer.Exit(1)
 
 
-def describe_unfinished(found: list[UnfinishedDestruction]) -> list[str]:
+def describe_unfinished(unfinished: list[UnfinishedDestruction]) -> list[str]:
     """One sentence for each destruction that has no certificate yet."""
-    said = []
-    for one in found:
-        what = "a legal hold makes it wait" if one.held else "run handrail destroy finish"
-        said.append(
-            f"Unfinished: a student's destruction that {one.officer} began at"
-            f" {one.begun_at:%Y-%m-%d %H:%M}: {what}"
+    sentences = []
+    for destruction in unfinished:
+        next_step = "blocked by a legal hold" if destruction.held else "run handrail destroy finish"
+        sentences.append(
+            f"Unfinished: a student's destruction that {destruction.officer} began at"
+            f" {destruction.begun_at:%Y-%m-%d %H:%M}: {next_step}"
         )
-    return said
+    return sentences
 
 
 @backups_app.command("add")
@@ -137,11 +137,11 @@ def add(
     name: Annotated[str, typer.Argument(help="What the copy is called.")],
     place: Annotated[str, typer.Argument(help="Where it is kept.")],
     expires: Annotated[
-        str, typer.Option("--expires", help="The day it ends by itself, such as 2026-12-31.")
+        str, typer.Option("--expires", help="The date it expires, such as 2026-12-31.")
     ],
     home: Home = None,
 ) -> None:
-    """Put a copy that was just made on the list."""
+    """Add a copy that was just made to the list."""
     with report_user_errors():
         settings = Settings.from_environment(home)
         try:
@@ -156,11 +156,11 @@ def add(
 
 @backups_app.command("destroyed")
 def destroyed(name: Annotated[str, typer.Argument(help="Which copy.")], home: Home = None) -> None:
-    """Write down that a copy is gone."""
+    """Record that a copy was destroyed."""
     with report_user_errors():
         settings = Settings.from_environment(home)
         mark_backup_destroyed(open_database(settings.database_url), name, settings.now())
-    out.print(f"{name} is written down as destroyed.", highlight=False)
+    out.print(f"{name} is recorded as destroyed.", highlight=False)
 
 
 @backups_app.command("list")
@@ -171,21 +171,25 @@ def list_backups(home: Home = None) -> None:
             "name", "place", "taken", "expires", "destroyed", title="copies kept elsewhere"
         )
         for copy in backups(open_database(Settings.from_environment(home).database_url)):
-            gone = f"{copy.destroyed_at:%Y-%m-%d}" if copy.destroyed_at else ""
+            destroyed_on = f"{copy.destroyed_at:%Y-%m-%d}" if copy.destroyed_at else ""
             table.add_row(
-                copy.name, copy.place, f"{copy.taken_at:%Y-%m-%d}", str(copy.expires_on), gone
+                copy.name,
+                copy.place,
+                f"{copy.taken_at:%Y-%m-%d}",
+                str(copy.expires_on),
+                destroyed_on,
             )
     print_table(table)
 
 
-def _begin(officer: str, home: Path | None) -> tuple[Settings, Database, Viewer]:
-    """The home, its store, and whoever knows the officer's password."""
+def _as_admin(admin_login: str, home: Path | None) -> tuple[Settings, Database, Viewer]:
+    """The settings, the database, and the administrator whose password was confirmed."""
     settings = Settings.from_environment(home)
     database = open_database(settings.database_url)
-    return settings, database, authenticated_viewer(database, officer, settings.now())
+    return settings, database, authenticated_viewer(database, admin_login, settings.now())
 
 
-def _hand_over(certificate: Certificate, file: Path | None) -> None:
+def _print_certificate(certificate: Certificate, file: Path | None) -> None:
     if file is not None:
         file.write_text(certificate.text + "\n", encoding="utf-8")
     out.print(

@@ -1,6 +1,4 @@
-"""`handrail disclosures`: the log of who saw which student's record, checked, kept and told to
-those who ask.
-"""
+"""`handrail disclosures`: verify the log of who saw which record, and report from it."""
 
 from __future__ import annotations
 
@@ -66,24 +64,23 @@ def verify_command(
     ] = None,
     home: Home = None,
 ) -> None:
-    """Read the whole log and find any row that was edited, removed, added or moved. Exit 1 when one
-    is found.
+    """Verify the whole log: find any row that was edited, removed, added or moved. Exit 1 if so.
 
-    The log is compared with the heads that the home has kept, too.
+    The log is also compared with the checkpoints that the home has saved.
     """
     with report_user_errors():
         settings = Settings.from_environment(home)
-        heads = [
+        checkpoints = [
             *saved_checkpoints(settings.home),
             *(read_checkpoints(require_file(head)) if head is not None else ()),
         ]
         database = open_database(settings.database_url)
-        with progress_bar() as step:
+        with progress_bar() as progress:
             outcome = verify(
                 database,
-                heads,
+                checkpoints,
                 lambda done, total: (
-                    step("reading the log", done, total)
+                    progress("reading the log", done, total)
                     if total >= PROGRESS_BAR_FROM_ROWS
                     else None
                 ),
@@ -91,16 +88,16 @@ def verify_command(
             )
     if not outcome.ok:
         err.print(
-            f"handrail: the disclosure log does not hold: {outcome.problem}",
+            f"handrail: the disclosure log failed verification: {outcome.problem}",
             highlight=False,
             soft_wrap=True,
         )
         raise typer.Exit(1)
-    out.print(f"The disclosure log holds: {outcome.rows:,} rows.", highlight=False)
+    out.print(f"The disclosure log is intact: {outcome.rows:,} rows.", highlight=False)
     if outcome.nameless:
         out.print(
-            f"The looks at {words.count(outcome.nameless, 'student', 'students')} name nobody any"
-            " more: there must be as many certificates in handrail destroy list.",
+            f"The disclosures about {words.count(outcome.nameless, 'student', 'students')} no"
+            " longer name a student: there must be as many certificates in handrail destroy list.",
             highlight=False,
             soft_wrap=True,
         )
@@ -119,15 +116,14 @@ def export_log_head(
 @app.command("report")
 def report(
     student_id: Annotated[str, typer.Argument(help="The district's identifier of the student.")],
-    officer: Annotated[
+    admin_login: Annotated[
         str, typer.Option("--as", help="Login of the district administrator who makes the report.")
     ],
     kind: Annotated[str, typer.Option("--format", help="One of text, csv, html, pdf.")] = "text",
     file: Out = None,
     home: Home = None,
 ) -> None:
-    """Tell a family who has looked at one student's record, and what for. Making the report is
-    itself on the list.
+    """Report to a family who viewed one student's record and why. The report itself is logged.
 
     The administrator's password is asked for, or read from HANDRAIL_PASSWORD.
     """
@@ -138,8 +134,8 @@ def report(
             raise SettingsError("a PDF needs a file to be written to: give --out")
         settings = Settings.from_environment(home)
         database, now = open_database(settings.database_url), settings.now()
-        who = authenticated_viewer(database, officer, now)
-        _deliver(FORMATS[kind](_made(settings, database, who, student_id, now)), file)
+        admin = authenticated_viewer(database, admin_login, now)
+        _write(FORMATS[kind](_build_report(settings, database, admin, student_id, now)), file)
 
 
 @app.command("breach-report")
@@ -147,7 +143,7 @@ def breach_report(
     account: Annotated[
         str, typer.Option("--account", help="Login of the account that somebody else used.")
     ],
-    officer: Annotated[
+    admin_login: Annotated[
         str, typer.Option("--as", help="Login of the district administrator who makes the report.")
     ],
     since: Annotated[str, typer.Option("--from", help="The first day, such as 2026-04-01.")],
@@ -155,87 +151,88 @@ def breach_report(
     file: Out = None,
     home: Home = None,
 ) -> None:
-    """Whose records one account saw from one day to another: which students, what of them, how
-    often and when.
+    """Report whose records one account saw between two dates: which students, data and times.
 
-    It is a spreadsheet of identifiers, and holds no name and no value. Making it is itself a look
-    at each of these students, and written down. The administrator's password is asked for, or read
-    from HANDRAIL_PASSWORD.
+    It is a spreadsheet of identifiers, without names or values. Running it is itself logged as a
+    disclosure of each of these students. The administrator's password is asked for, or read from
+    HANDRAIL_PASSWORD.
     """
     with report_user_errors():
         settings = Settings.from_environment(home)
         database, now = open_database(settings.database_url), settings.now()
-        first, last = _day("--from", since), _day("--to", until)
+        first, last = _parse_day("--from", since), _parse_day("--to", until)
         if last < first:
             raise SettingsError(
                 f"--from is {since} and --to is {until}: the last day is before the first"
             )
-        scope = _officer(
+        scope = _admin_scope(
             settings,
             database,
-            authenticated_viewer(database, officer, now),
+            authenticated_viewer(database, admin_login, now),
             Snapshot.current(settings.home),
         )
-        who = staff_member(database, account)
-        seen = exposures(database, who.user_id, first, last)
-        students = [one.student_id for one in seen if one.student_id is not None]
+        member = staff_member(database, account)
+        exposed = exposures(database, member.user_id, first, last)
+        students = [exposure.student_id for exposure in exposed if exposure.student_id is not None]
         record_disclosures(database, scope, students, [], "handrail disclosures breach-report", now)
-        told = (
-            f"{account} of {who.organization_id} saw"
-            f" {words.count(len(seen), 'student', 'students')} in"
-            f" {words.count(sum(one.looks for one in seen), 'look', 'looks')} from {first} to"
-            f" {last}."
+        views = sum(exposure.looks for exposure in exposed)
+        summary = (
+            f"{account} of {member.organization_id} saw"
+            f" {words.count(len(exposed), 'student', 'students')} in"
+            f" {words.count(views, 'view', 'views')} from {first} to {last}."
         )
-        header = ("student", "looks", "first", "last", "what was shown")
-        _deliver(csv_bytes(told, header, map(_exposed, seen)), file)
-    err.print(told, highlight=False, soft_wrap=True)
+        header = ("student", "views", "first", "last", "data shown")
+        _write(csv_bytes(summary, header, map(_exposure_row, exposed)), file)
+    err.print(summary, highlight=False, soft_wrap=True)
 
 
-def _officer(settings: Settings, database: Database, who: Viewer, snapshot: Snapshot) -> Scope:
-    """The scope of an officer who asks for looks at students, those of students who have left too.
+def _admin_scope(
+    settings: Settings, database: Database, admin: Viewer, snapshot: Snapshot
+) -> Scope:
+    """The scope of an administrator, with students who have left.
 
     Raises:
         NotADistrictAdmin: they are not.
     """
     with database.session() as session:
-        require_district_admin(session, who, "make this report")
-    scope = scope_for(who, database, snapshot, settings.now(), settings.secret())
+        require_district_admin(session, admin, "make this report")
+    scope = scope_for(admin, database, snapshot, settings.now(), settings.secret())
     return with_former_students(database, scope)
 
 
-def _made(
-    settings: Settings, database: Database, who: Viewer, student_id: str, now: datetime
+def _build_report(
+    settings: Settings, database: Database, admin: Viewer, student_id: str, now: datetime
 ) -> DisclosureReport:
-    """The report, once it is written down that it is made."""
+    """The report, after logging that it was made."""
     snapshot = Snapshot.current(settings.home)
-    scope = _officer(settings, database, who, snapshot)
+    scope = _admin_scope(settings, database, admin, snapshot)
     if student_id not in scope.students:
         raise NotInScope(
-            f"neither the records nor the log of disclosures know a student {student_id!r}"
+            f"neither the records nor the disclosure log contain a student {student_id!r}"
         )
-    listed = read_roster(ScopedRecords(snapshot, scope, [student_id]))
-    name = listed[student_id].name if scope.categories(student_id) else None
+    roster = read_roster(ScopedRecords(snapshot, scope, [student_id]))
+    name = roster[student_id].name if scope.categories(student_id) else None
     record_disclosures(
         database, scope, [student_id], [Category.DIRECTORY], "handrail disclosures report", now
     )
-    officer = f"{who.name}, {organizations(database)[who.organization_id].name}"
+    shown_to = f"{admin.name}, {organizations(database)[admin.organization_id].name}"
     return read_report(
-        database, student_id, name, now, words.own_records_shown_to(officer, now), None
+        database, student_id, name, now, words.own_records_shown_to(shown_to, now), None
     )
 
 
-def _exposed(one: Exposure) -> tuple[str, ...]:
+def _exposure_row(exposure: Exposure) -> tuple[str, ...]:
     return (
-        one.student_id or "destroyed",
-        str(one.looks),
-        one.first,
-        one.last,
-        words.categories(one.categories),
+        exposure.student_id or "destroyed",
+        str(exposure.looks),
+        exposure.first,
+        exposure.last,
+        words.categories(exposure.categories),
     )
 
 
-def _deliver(content: bytes, file: Path | None) -> None:
-    """To a file that nobody else may read, or to the terminal."""
+def _write(content: bytes, file: Path | None) -> None:
+    """Write to a file that nobody else may read, or to the terminal."""
     if file is None:
         typer.echo(content.decode("utf-8-sig"), nl=False)
         return
@@ -244,7 +241,7 @@ def _deliver(content: bytes, file: Path | None) -> None:
     out.print(f"Wrote {file}.", highlight=False, soft_wrap=True)
 
 
-def _day(option: str, text: str) -> date:
+def _parse_day(option: str, text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:

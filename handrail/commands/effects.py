@@ -1,4 +1,4 @@
-"""`handrail effects`: what went along with each partner's program, and what programs cost."""
+"""`handrail effects`: the estimated effect of each partner's program, and programs' costs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from rich.table import Table
 from handrail.commands.accounts import authenticated_viewer
 from handrail.console import (
     Home,
-    ProgressCallback,
     out,
     print_table,
     progress_bar,
@@ -27,6 +26,7 @@ from records.database.engine import Database, open_database
 from records.decisions.program_costs import program_costs, replace_program_costs
 from records.people.accounts import organizations
 from records.snapshots.snapshot import Snapshot
+from records.system.progress import ProgressCallback
 from serving.wording.effect_words import (
     VERDICTS,
     dollars,
@@ -53,21 +53,16 @@ from training.episodes.episodes import Episodes, NotEnoughEvidence, build_episod
 from training.episodes.outcome import OutcomeDefinition
 
 app = typer.Typer(
-    help=(
-        "What went along with each partner's program: an effect with its range, or why nobody can"
-        " tell."
-    )
+    help="Estimated effect of each partner's program with its interval, or why there is none."
 )
 AdminLogin = Annotated[
-    str, typer.Option("--as", help="Login of the district administrator who states them.")
+    str, typer.Option("--as", help="Login of the district administrator who records them.")
 ]
 
 
 @app.callback(invoke_without_command=True)
 def effects(context: typer.Context, home: Home = None) -> None:
-    """What went along with each partner's program: an effect with its range, or why nobody can
-    tell.
-    """
+    """Estimated effect of each partner's program with its interval, or why there is none."""
     with report_user_errors():
         if context.invoked_subcommand is not None:
             if home is not None:
@@ -75,9 +70,12 @@ def effects(context: typer.Context, home: Home = None) -> None:
             return
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
-        with progress_bar() as step:
-            report, file = compute_effects(settings, database, step)
-        _show(report, {key: one.name for key, one in organizations(database).items()})
+        with progress_bar() as progress:
+            report, file = compute_effects(settings, database, progress)
+        _print_effects(
+            report,
+            {key: organization.name for key, organization in organizations(database).items()},
+        )
     out.print(
         f"Written to {file}; on the site it is the page Programs.", highlight=False, soft_wrap=True
     )
@@ -89,42 +87,43 @@ def costs(
         Path,
         typer.Argument(help="CSV with the columns program, dollars, per (student, year, session)."),
     ],
-    officer: AdminLogin,
+    admin_login: AdminLogin,
     home: Home = None,
 ) -> None:
-    """State what programs cost, in place of all that was stated before. One wrong line, and nothing
-    is changed.
+    """Record what programs cost, replacing all earlier costs. One wrong line changes nothing.
 
     The password is asked for, or read from HANDRAIL_PASSWORD.
     """
     with report_user_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
-        viewer = authenticated_viewer(database, officer, settings.now())
-        gone = replace_program_costs(
-            database, viewer, require_file(file), _programs(settings), settings.now()
+        admin = authenticated_viewer(database, admin_login, settings.now())
+        dropped = replace_program_costs(
+            database, admin, require_file(file), _program_ids(settings), settings.now()
         )
-        counting = program_costs(database)
-    what = count(len(counting), "program costs", "programs cost")
+        current = program_costs(database)
+    programs = count(len(current), "program", "programs")
     out.print(
-        f"It is stated what {what}. Run handrail effects to work it in.",
+        f"Costs are recorded for {programs}. Run handrail effects to include them.",
         highlight=False,
         soft_wrap=True,
     )
-    if gone:
-        names = ", ".join(one.price.program_id for one in gone)
+    if dropped:
+        names = ", ".join(cost.price.program_id for cost in dropped)
         out.print(
-            f"Stated before and not in {file.name}, so no longer counted: {names}",
+            f"Recorded before and not in {file.name}, so no longer counted: {names}",
             highlight=False,
             soft_wrap=True,
         )
 
 
 def compute_effects(
-    settings: Settings, database: Database, step: ProgressCallback, episodes: Episodes | None = None
+    settings: Settings,
+    database: Database,
+    progress: ProgressCallback,
+    episodes: Episodes | None = None,
 ) -> tuple[EffectReport, Path]:
-    """The figures of the current snapshot and their file; what is there is taken if all that it was
-    made of is alike.
+    """The effects for the current snapshot and their file; reused if all inputs are unchanged.
 
     Args:
         episodes: those of the current snapshot and outcome, where they are built already.
@@ -145,83 +144,87 @@ def compute_effects(
             )
         )
     )
-    known = current_costs(services.programs, program_costs(database))
-    inputs = current_inputs(settings.home, snapshot.id, known)
-    before = _before(settings.home, snapshot.id)
-    if before is not None and before.inputs == inputs:
-        return before, write_effects(before, settings.home)
+    stated_costs = current_costs(services.programs, program_costs(database))
+    inputs = current_inputs(settings.home, snapshot.id, stated_costs)
+    earlier = _earlier_report(settings.home, snapshot.id)
+    if earlier is not None and earlier.inputs == inputs:
+        return earlier, write_effects(earlier, settings.home)
     outcome = OutcomeDefinition.of(settings.home)
     if episodes is None:
         episodes = build_episodes(
-            snapshot, outcome=outcome, progress=partial(step, "looking back at decision days")
+            snapshot, outcome=outcome, progress=partial(progress, "building episodes")
         )
     if not len(episodes):
         raise NotEnoughEvidence(
-            "nobody's progress is known: there must be school enrollments, attendance and marks "
-            "before and after a day on which students were looked at"
+            "no student's progress is known: there must be school enrollments, attendance and"
+            " grades before and after a decision day"
         )
-    found = program_effects(
-        episodes, services, known, outcome=outcome, progress=partial(step, "comparing students")
+    estimates = program_effects(
+        episodes,
+        services,
+        stated_costs,
+        outcome=outcome,
+        progress=partial(progress, "comparing students"),
     )
-    report = publish_effects(found, services.programs, known, inputs, settings.now())
+    report = publish_effects(estimates, services.programs, stated_costs, inputs, settings.now())
     return report, write_effects(report, settings.home)
 
 
-def _before(home: Path, snapshot_id: str) -> EffectReport | None:
+def _earlier_report(home: Path, snapshot_id: str) -> EffectReport | None:
     try:
         return read_effects(home, snapshot_id)
     except EffectFileCorrupt:
         return None
 
 
-def _programs(settings: Settings) -> list[str]:
+def _program_ids(settings: Settings) -> list[str]:
     programs = Snapshot.current(settings.home).table("programs")
-    found: list[str] = programs["program_id"].to_pyarrow().to_pylist()
-    return found
+    program_ids: list[str] = programs["program_id"].to_pyarrow().to_pylist()
+    return program_ids
 
 
-def _show(report: EffectReport, partners: Mapping[str, str]) -> None:
+def _print_effects(report: EffectReport, partners: Mapping[str, str]) -> None:
     table = Table(
         "program",
         "partner",
         "served",
         "points (95%)",
-        "so",
-        "naive",
-        "a student",
-        "a point (95%)",
-        title="progress beside similar students, and what it cost",
+        "finding",
+        "unadjusted",
+        "per student",
+        "per point (95%)",
+        title="progress compared with similar students, and cost",
     )
-    for one in report.programs:
+    for program in report.programs:
         table.add_row(
-            one.name,
-            partners.get(one.organization_id, one.organization_id),
-            students_served(one.figures),
-            estimate_with_interval(one.figures.estimate),
-            VERDICTS[one.verdict],
-            estimate_with_interval(one.figures.naive),
-            dollars(one.cost_per_student),
-            dollars_per_point(one.cost_per_point),
+            program.name,
+            partners.get(program.organization_id, program.organization_id),
+            students_served(program.figures),
+            estimate_with_interval(program.figures.estimate),
+            VERDICTS[program.verdict],
+            estimate_with_interval(program.figures.naive),
+            dollars(program.cost_per_student),
+            dollars_per_point(program.cost_per_point),
         )
     print_table(table)
-    for one in report.programs:
-        for line in _beside(one):
-            out.print(f"{one.name}: {line}", highlight=False, soft_wrap=True)
-    together = count(report.family, "program is", "programs are")
+    for program in report.programs:
+        for line in _notes(program):
+            out.print(f"{program.name}: {line}", highlight=False, soft_wrap=True)
+    compared = count(report.family, "program is", "programs are")
     out.print(
-        f"{together} compared at once: gains and losses are corrected for it (Holm), ranges "
-        "and figures by sessions are not.",
+        f"{compared} compared at once: findings are adjusted for multiple comparisons (Holm);"
+        " intervals and figures by sessions are not.",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def _beside(one: PublishedEffect) -> list[str]:
-    """What must stand beside a figure, or in its place."""
-    if one.figures.estimate is None:
-        return [f"cannot tell: {REASONS[one.figures.cannot_tell]}."]
+def _notes(effect: PublishedEffect) -> list[str]:
+    """What must stand next to a figure, or in its place."""
+    if effect.figures.estimate is None:
+        return [f"not estimated: {REASONS[effect.figures.cannot_tell]}."]
     bands = "; ".join(
         f"{dosage_range(band).lower()}: {estimate_with_interval(band.figures.estimate)}"
-        for band in one.amounts
+        for band in effect.amounts
     )
-    return [sensitivity(one), *([f"by sessions attended: {bands}."] if bands else [])]
+    return [sensitivity(effect), *([f"by sessions attended: {bands}."] if bands else [])]

@@ -1,6 +1,4 @@
-"""`handrail evaluate` and `compare`: what a version is worth, and whether it is better than
-another.
-"""
+"""`handrail evaluate` and `compare`: what a version is worth, and which of two is better."""
 
 from __future__ import annotations
 
@@ -32,17 +30,16 @@ from training.registry.version_evaluation import compare_versions, evaluate_vers
 
 
 def evaluate_model(version: Version = None, home: Home = None) -> None:
-    """Say what a version's suggestions would have been worth, on records that it did not learn
-    from.
+    """Estimate what a version's suggestions would have been worth, on records held out.
 
-    The figures are kept with the version's run in the registry.
+    The figures are stored with the version's run in the registry.
     """
     with report_user_errors():
-        folder = Settings.from_environment(home).home
-        snapshot, made = Snapshot.current(folder), model_version(folder, version)
-        with progress_bar() as step:
-            facts = evaluate_version(snapshot, made, folder, progress=step)
-    print_evaluation(made, facts)
+        home_folder = Settings.from_environment(home).home
+        snapshot, registered = Snapshot.current(home_folder), model_version(home_folder, version)
+        with progress_bar() as progress:
+            evaluation = evaluate_version(snapshot, registered, home_folder, progress=progress)
+    print_evaluation(registered, evaluation)
 
 
 def compare_candidate(
@@ -54,80 +51,90 @@ def compare_candidate(
     ] = None,
     home: Home = None,
 ) -> None:
-    """Compare two versions on the same episodes with the same number of places: is the first
-    better?
+    """Compare two versions on the same episodes at equal capacity: is the first better?
 
-    The comparison is kept with the first version's run in the registry; `handrail promote` asks for
-    it.
+    The comparison is stored with the first version's run in the registry; `handrail promote` asks
+    for it.
     """
     with report_user_errors():
-        folder = Settings.from_environment(home).home
-        snapshot = Snapshot.current(folder)
-        candidate, champion = _pair(folder, first, second)
-        with progress_bar() as step:
-            facts = compare_versions(snapshot, candidate, champion, folder, progress=step)
-    print_comparison(facts)
+        home_folder = Settings.from_environment(home).home
+        snapshot = Snapshot.current(home_folder)
+        candidate, champion = _versions_to_compare(home_folder, first, second)
+        with progress_bar() as progress:
+            comparison = compare_versions(
+                snapshot, candidate, champion, home_folder, progress=progress
+            )
+    print_comparison(comparison)
 
 
-def print_evaluation(made: ModelVersion, facts: JsonObject) -> None:
-    """An evaluation as tables and sentences."""
-    print_text(facts["how"])
+def print_evaluation(version: ModelVersion, evaluation: JsonObject) -> None:
+    """Print an evaluation as tables and sentences."""
+    print_text(evaluation["how"])
     table = Table(
         "figure",
-        "same number of places (95%)",
+        "equal capacity (95%)",
         "no limit on places (95%)",
-        title=f"version {made.version}, {_days(facts)}, progress points an episode",
+        title=f"version {version.version}, {_period(evaluation)}, progress points an episode",
     )
-    for row in value_rows([facts["same_places"], facts["no_limit"]]):
+    for row in value_rows([evaluation["same_places"], evaluation["no_limit"]]):
         table.add_row(*row)
     print_table(table)
-    heading, rows = overlap_grid(facts["overlap"])
+    heading, rows = overlap_grid(evaluation["overlap"])
     overlap = Table(
         *heading,
-        title="episodes by the chance that past practice chose the same, to the nearest ten",
+        title="episodes by propensity of the same choice under past practice, rounded to ten",
     )
     for cells in rows:
         overlap.add_row(*cells)
     print_table(overlap)
     print_text(
-        "Gain over past practice at the same number of places:"
-        f" {format_estimate(facts['same_places']['gain'])}. {facts['sensitivity']}"
+        "Gain over past practice at equal capacity:"
+        f" {format_estimate(evaluation['same_places']['gain'])}. {evaluation['sensitivity']}"
     )
 
 
-def print_comparison(facts: JsonObject) -> None:
-    """A comparison as a table and sentences, the finding last."""
-    first, second = (f"version {facts[name]}" for name in ("candidate_version", "champion_version"))
-    print_text(facts["how"])
-    table = Table("figure", first, second, title=f"{_days(facts)}, progress points an episode")
-    for row in value_rows([facts["candidate"], facts["champion"]]):
+def print_comparison(comparison: JsonObject) -> None:
+    """Print a comparison as a table and sentences, the finding last."""
+    first, second = (
+        f"version {comparison[name]}" for name in ("candidate_version", "champion_version")
+    )
+    print_text(comparison["how"])
+    table = Table(
+        "figure", first, second, title=f"{_period(comparison)}, progress points an episode"
+    )
+    for row in value_rows([comparison["candidate"], comparison["champion"]]):
         table.add_row(*row)
     print_table(table)
     print_text(
-        f"{first} less {second}, on the same episodes at the same number of places:"
-        f" {format_estimate(facts['difference'])} progress points an episode; they choose"
-        f" differently for {format_count(facts['differing'])} students. {facts['sensitivity']}"
+        f"{first} minus {second}, on the same episodes at equal capacity:"
+        f" {format_estimate(comparison['difference'])} progress points per episode; they choose"
+        f" differently for {format_count(comparison['differing'])} students."
+        f" {comparison['sensitivity']}"
     )
-    print_text(f"Finding: {facts['finding']}.")
+    print_text(f"Finding: {comparison['finding']}.")
 
 
 def print_text(words: str) -> None:
-    """Words as they are, on as many lines as they take."""
+    """Print text as it is, wrapped by the terminal."""
     out.print(words, highlight=False, soft_wrap=True, markup=False)
 
 
-def _days(facts: JsonObject) -> str:
+def _period(evaluation: JsonObject) -> str:
     return (
-        f"{facts['first_day']} to {facts['last_day']}, {facts['episodes']:,} episodes,"
-        f" {facts['places']:,} places"
+        f"{evaluation['first_day']} to {evaluation['last_day']},"
+        f" {evaluation['episodes']:,} episodes, {evaluation['places']:,} places"
     )
 
 
-def _pair(folder: Path, first: int | None, second: int | None) -> tuple[ModelVersion, ModelVersion]:
-    champion = champion_version(folder) if second is None else second
+def _versions_to_compare(
+    home_folder: Path, first: int | None, second: int | None
+) -> tuple[ModelVersion, ModelVersion]:
+    champion = champion_version(home_folder) if second is None else second
     if champion is None:
         raise ModelNotFound("no version is the champion: name the version to compare with")
-    others = [made.version for made in model_versions(folder) if made.version != champion]
+    others = [
+        version.version for version in model_versions(home_folder) if version.version != champion
+    ]
     if first is None and not others:
         raise ModelNotFound(
             f"version {champion} is the only one: there is nothing to compare it with"
@@ -135,4 +142,4 @@ def _pair(folder: Path, first: int | None, second: int | None) -> tuple[ModelVer
     candidate = others[0] if first is None else first
     if candidate == champion:
         raise ModelNotFound(f"version {champion} cannot be compared with itself")
-    return model_version(folder, candidate), model_version(folder, champion)
+    return model_version(home_folder, candidate), model_version(home_folder, champion)

@@ -1,4 +1,4 @@
-"""`handrail identity`: who a partner's participants are. Tells counts only, never a name."""
+"""`handrail identity`: match partners' participants to students. Prints counts, never a name."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ from records.identity.participants import (
 from records.people.accounts import organizations
 from records.snapshots.snapshot import Snapshot
 
-app = typer.Typer(
-    no_args_is_help=True, help="Who a partner's participants are among the district's students."
-)
+app = typer.Typer(no_args_is_help=True, help="Match partners' participants to district students.")
 
 
 @app.command("link")
@@ -49,12 +47,10 @@ def link_file(
     organization: Annotated[str, typer.Option(help="The partner whose participants these are.")],
     home: Home = None,
 ) -> None:
-    """Link a partner's participants to students where that is sure; the rest wait for a person, on
-    the site.
-    """
+    """Match a partner's participants to students where that is certain; the rest need review."""
     with report_user_errors():
         settings = Settings.from_environment(home)
-        found = (
+        participants = (
             read_clients(file, organization)
             if file.is_dir()
             else read_participants(require_file(file), organization)
@@ -63,17 +59,17 @@ def link_file(
         students = linkage_roster(
             ScopedRecords(snapshot, pipeline_scope(snapshot, "features", now.date()))
         )
-        matches = link_participants(found.participants, students)
+        matches = link_participants(participants.participants, students)
         database = open_database(settings.database_url)
         purge_non_student_names(database, now)
-        stands = record_matches(database, organization, matches, now)
-        no_students = len(confirmed_non_students(database, organization))
-    _show(found)
+        counts = record_matches(database, organization, matches, now)
+        non_students = len(confirmed_non_students(database, organization))
+        waiting = sum(counts[status] for status in OPEN_STATUSES)
+    _print_participants(participants)
     out.print(
-        f"Linked to a student: {stands[MatchStatus.LINKED]:,}. Waiting for somebody at the district"
-        f" to say who they are: {sum(stands[one] for one in OPEN_STATUSES):,}. Not found among the"
-        f" students: {stands[MatchStatus.NONE]:,}. Of this partner's participants {no_students:,}"
-        " are no students of the district, as somebody said.",
+        f"Linked to a student: {counts[MatchStatus.LINKED]:,}. Waiting for district review:"
+        f" {waiting:,}. Not found among the students: {counts[MatchStatus.NONE]:,}. Of this"
+        f" partner's participants {non_students:,} were confirmed not to be district students.",
         highlight=False,
         soft_wrap=True,
     )
@@ -81,48 +77,50 @@ def link_file(
 
 @app.command("status")
 def status(home: Home = None) -> None:
-    """How many participants of each partner are linked, wait for a person or were not found."""
+    """How many participants of each partner are linked, waiting for review or not found."""
     with report_user_errors():
         database = open_database(Settings.from_environment(home).database_url)
-        by_person = [
-            (one.participant.organization_id, one.status) for one in manually_decided(database)
+        decided = [
+            (match.participant.organization_id, match.status)
+            for match in manually_decided(database)
         ]
-        names, stands = organizations(database), status_counts(database)
+        names, counts = organizations(database), status_counts(database)
     table = Table(
         "partner",
         "linked",
-        "waiting for a person",
+        "waiting for review",
         "not found",
-        "no student",
-        "said by a person",
+        "not a student",
+        "decided by a person",
         title="who is who",
     )
-    for organization_id, found in stands.items():
-        no_student = by_person.count((organization_id, MatchStatus.NONE))
-        linked = by_person.count((organization_id, MatchStatus.LINKED))
+    for organization_id, matches in counts.items():
+        non_students = decided.count((organization_id, MatchStatus.NONE))
+        linked = decided.count((organization_id, MatchStatus.LINKED))
         numbers = (
-            found[MatchStatus.LINKED],
-            sum(found[one] for one in OPEN_STATUSES),
-            found[MatchStatus.NONE] - no_student,
-            no_student,
-            linked + no_student,
+            matches[MatchStatus.LINKED],
+            sum(matches[match] for match in OPEN_STATUSES),
+            matches[MatchStatus.NONE] - non_students,
+            non_students,
+            linked + non_students,
         )
         table.add_row(names[organization_id].name, *(f"{number:,}" for number in numbers))
     print_table(table)
 
 
-def _show(found: ParticipantList) -> None:
-    """What became of the lines of a file."""
+def _print_participants(participants: ParticipantList) -> None:
+    """Print what became of the lines of a file."""
     out.print(
-        f"{found.file}: {found.read:,} lines read, {len(found.participants):,} participants,"
-        f" {len(found.bad):,} put aside, {found.repeated:,} repeated, {found.ignored.total():,}"
-        " ignored.",
+        f"{participants.file}: {participants.read:,} lines read,"
+        f" {len(participants.participants):,} participants,"
+        f" {len(participants.bad):,} quarantined, {participants.repeated:,} repeated,"
+        f" {participants.ignored.total():,} ignored.",
         highlight=False,
     )
-    if found.bad:
-        lines = Table("line", "column", "why", title="lines put aside")
-        for row in found.bad:
-            lines.add_row(str(row.line), row.column or "", row.reason)
-        print_table(lines)
-    for column, kind in found.dropped.items():
+    if participants.bad:
+        quarantined = Table("line", "column", "reason", title="quarantined lines")
+        for row in participants.bad:
+            quarantined.add_row(str(row.line), row.column or "", row.reason)
+        print_table(quarantined)
+    for column, kind in participants.dropped.items():
         out.print(f"Never stored: {column} ({kind}).", highlight=False)

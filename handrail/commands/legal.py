@@ -1,4 +1,4 @@
-"""`handrail legal`: the register of legal demands to read, and legal holds to place and lift.
+"""`handrail legal`: read the register of legal demands; place and lift legal holds.
 
 A release takes two people who are signed in on the site: no command proposes, approves or takes
 one.
@@ -31,30 +31,43 @@ Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence that o
 
 @app.command("list")
 def list_demands(home: Home = None) -> None:
-    """Legal demands and where each stands, and legal holds."""
+    """Legal demands with their status, and legal holds."""
     with report_user_errors():
         database = open_database(Settings.from_environment(home).database_url)
         table = Table(
-            "demand", "came on", "paper", "issued by", "student", "stands", title="legal demands"
+            "demand",
+            "received",
+            "document",
+            "issued by",
+            "student",
+            "status",
+            title="legal demands",
         )
-        for one in demands(database):
-            paper = one.paper
+        for legal_demand in demands(database):
+            document = legal_demand.paper
             table.add_row(
-                str(one.number),
-                str(paper.received_on),
-                paper.kind,
-                escape(paper.issuer),
-                escape(one.student_id),
-                one.status,
+                str(legal_demand.number),
+                str(document.received_on),
+                document.kind,
+                escape(document.issuer),
+                escape(legal_demand.student_id),
+                legal_demand.status,
             )
-        held = Table(
-            "hold", "since", "student", "why", "lifted", "by", "why lifted", title="legal holds"
+        placed = Table(
+            "hold",
+            "since",
+            "student",
+            "reason",
+            "lifted",
+            "by",
+            "reason lifted",
+            title="legal holds",
         )
         staff = staff_names(database)
         for hold in holds(database):
             lifted = f"{hold.lifted_at:%Y-%m-%d %H:%M}" if hold.lifted_at else ""
             by = staff.get(hold.lifted_by or "", "") if hold.lifted_at else ""
-            held.add_row(
+            placed.add_row(
                 str(hold.number),
                 f"{hold.since:%Y-%m-%d %H:%M}",
                 escape(hold.student_id),
@@ -64,26 +77,24 @@ def list_demands(home: Home = None) -> None:
                 escape(hold.lift_reason or ""),
             )
     print_table(table)
-    print_table(held)
+    print_table(placed)
 
 
 @app.command("show")
 def show(number: Annotated[int, typer.Argument(help="Which demand.")], home: Home = None) -> None:
-    """One demand: what the paper is and can compel, why it is not released if so, and all that was
-    done about it.
-    """
+    """One demand: what it can compel, what blocks its release, and what was done about it."""
     with report_user_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
-        found = demand(database, number)
+        legal_demand = demand(database, number)
         lines = [
             (
-                f"Demand {number} of {found.paper.issuer} about student {found.student_id}:"
-                f" {found.status}."
+                f"Demand {number} of {legal_demand.paper.issuer} about student"
+                f" {legal_demand.student_id}: {legal_demand.status}."
             ),
-            f"{found.kind.label}. {found.kind.compels}",
-            f"Asks for: {', '.join(sorted(found.paper.categories))}.",
-            release_barrier(found, settings.now().date()),
+            f"{legal_demand.kind.label}. {legal_demand.kind.compels}",
+            f"Asks for: {', '.join(sorted(legal_demand.paper.categories))}.",
+            release_barrier(legal_demand, settings.now().date()),
         ]
         staff = staff_names(database)
         lines += [
@@ -98,19 +109,20 @@ def show(number: Annotated[int, typer.Argument(help="Which demand.")], home: Hom
 @app.command("hold")
 def hold(
     student_id: Annotated[str, typer.Argument(help="The district's identifier of the student.")],
-    officer: AdminLogin,
+    admin_login: AdminLogin,
     reason: Reason,
     home: Home = None,
 ) -> None:
-    """Hold one student's record: it is not destroyed and no partner sees it. The password is asked
-    for.
+    """Place a legal hold: the record is not destroyed and no partner sees it.
+
+    The password is asked for.
     """
     with report_user_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
-        who = authenticated_viewer(database, officer, settings.now())
+        admin = authenticated_viewer(database, admin_login, settings.now())
         scope = scope_for(
-            who, database, Snapshot.current(settings.home), settings.now(), settings.secret()
+            admin, database, Snapshot.current(settings.home), settings.now(), settings.secret()
         )
         placed = place_hold(database, scope, student_id, reason, settings.now())
     out.print(
@@ -124,16 +136,17 @@ def hold(
 @app.command("lift")
 def lift(
     number: Annotated[int, typer.Argument(help="Which hold.")],
-    officer: AdminLogin,
+    admin_login: AdminLogin,
     reason: Reason,
     home: Home = None,
 ) -> None:
-    """Lift a hold: partners see the student again as far as agreements go. The password is asked
-    for.
+    """Lift a hold: partners see the student again as agreements allow.
+
+    The password is asked for.
     """
     with report_user_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
-        who = authenticated_viewer(database, officer, settings.now())
-        lift_hold(database, who, number, reason, settings.now())
+        admin = authenticated_viewer(database, admin_login, settings.now())
+        lift_hold(database, admin, number, reason, settings.now())
     out.print(f"Legal hold {number} is lifted.", highlight=False)

@@ -1,6 +1,4 @@
-"""`handrail map`: what a partner's export seems to hold, and a first draft of its mapping. Shows no
-row's values.
-"""
+"""`handrail map`: propose how to read a partner's export, with a draft. Shows no row's values."""
 
 from __future__ import annotations
 
@@ -27,35 +25,33 @@ def propose_mapping(
         Path | None, typer.Option("--out", help="Where to write the draft, a TOML file.")
     ] = None,
 ) -> None:
-    """Propose how to read a partner's own export: which column is which, why, and what has to be
-    asked.
-    """
+    """Propose how to read a partner's own export: columns, reasons and open questions."""
     with report_user_errors():
         if to is not None and to.exists():
-            raise FileExistsError(f"{to} is there already; it is not written over")
-        proposed = [propose_file(require_file(file)) for file in files]
-        for one in proposed:
-            _show(one)
+            raise FileExistsError(f"{to} exists already; it will not be overwritten")
+        proposals = [propose_file(require_file(file)) for file in files]
+        for proposal in proposals:
+            _print_proposal(proposal)
         if to is not None:
-            to.write_text(draft_mapping(proposed, organization), encoding="utf-8")
+            to.write_text(draft_mapping(proposals, organization), encoding="utf-8")
             out.print(
-                f"{to} is written; it also holds names of programs and codes of attendance. Read"
-                " it, answer what is asked, then load with --mapping.",
+                f"{to} is written; it also contains names of programs and codes of attendance."
+                " Review it, answer the questions, then load it with --mapping.",
                 highlight=False,
                 soft_wrap=True,
             )
 
 
-def _show(one: FileProposal) -> None:
+def _print_proposal(proposal: FileProposal) -> None:
     columns = Table(
         "column",
         "is",
         "how sure",
         "why",
-        title=f"{one.file}: {one.holds or 'not clear what it holds'}",
+        title=f"{proposal.file}: {proposal.holds or 'not clear what it holds'}",
     )
-    for column in one.columns:
+    for column in proposal.columns:
         columns.add_row(column.header, column.target or "not read", column.confidence, column.why)
     print_table(columns)
-    for question in one.questions:
+    for question in proposal.questions:
         out.print(f"? {question}", highlight=False, soft_wrap=True, markup=False)

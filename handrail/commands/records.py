@@ -1,6 +1,4 @@
-"""`handrail load` and `handrail records`: bringing a district's files in, and counting what came of
-them.
-"""
+"""`handrail load` and `handrail records`: load a district's files, and report what was loaded."""
 
 from __future__ import annotations
 
@@ -82,9 +80,7 @@ API_CONNECTORS: dict[str, Callable[[ApiSettings], ApiConnector]] = {
     "powerschool": PowerSchool,
 }
 SOURCES = (*FILE_CONNECTORS, *PARTNER_SOURCES, *API_CONNECTORS)
-app = typer.Typer(
-    no_args_is_help=True, help="Look at what is loaded, as counts: never at a student."
-)
+app = typer.Typer(no_args_is_help=True, help="Show what is loaded, as counts only.")
 
 
 def load_source(
@@ -100,12 +96,10 @@ def load_source(
     ] = None,
     corrections: Annotated[
         Path | None,
-        typer.Option(
-            help="A quarantine file with lines put right (see `handrail records quarantine`)."
-        ),
+        typer.Option(help="An edited quarantine file (see `handrail records quarantine`)."),
     ] = None,
     accept: Annotated[
-        bool, typer.Option("--accept", help="Load even what looks like a fault of the export.")
+        bool, typer.Option("--accept", help="Load even if it looks like an export error.")
     ] = False,
     keep: Annotated[
         bool,
@@ -116,14 +110,14 @@ def load_source(
     ] = False,
     home: Home = None,
 ) -> None:
-    """Load a source into a new snapshot. The old one serves until the new one is whole."""
+    """Load a source into a new snapshot. The current one stays in use until it is complete."""
     with report_user_errors():
         settings = Settings.from_environment(home)
-        loaded = (settings.home / "snapshots" / "CURRENT").exists()
-        with progress_bar() as step:
+        has_snapshot = (settings.home / "snapshots" / "CURRENT").exists()
+        with progress_bar() as progress:
             if source in API_CONNECTORS and corrections is not None:
                 raise SourceRefused(
-                    "--corrections is for files: what comes by an API is put right in the"
+                    "--corrections is for files: data from an API is corrected in the"
                     " district's own system, and the next load brings it"
                 )
             if source in PARTNER_SOURCES:
@@ -136,16 +130,18 @@ def load_source(
                     f"--organization and --mapping are for {' and '.join(PARTNER_SOURCES)}"
                 )
             else:
-                connector, folder = _open_source(source, directory, settings.home, step, keep=keep)
-            merge = loaded or source in PARTNER_SOURCES
+                connector, folder = _open_source(
+                    source, directory, settings.home, progress, keep=keep
+                )
+            merge = has_snapshot or source in PARTNER_SOURCES
             report = load_and_publish(
                 settings,
                 connector,
                 folder,
                 merge,
-                step,
+                progress,
                 accept=accept,
-                corrections=_put_right(connector, corrections),
+                corrections=_corrections_for(connector, corrections),
             )
     print_load_report(report)
 
@@ -155,15 +151,16 @@ def load_and_publish(
     connector: Connector,
     directory: Path,
     merge: bool,
-    step: ProgressCallback,
+    progress: ProgressCallback,
     *,
     accept: bool = False,
     corrections: Sequence[Correction] = (),
     at: datetime | None = None,
 ) -> LoadReport:
-    """Load a source, leave out whom nobody may bring back, and write down that it was loaded.
+    """Load a source without destroyed students, and record that it was loaded.
 
-    On PostgreSQL its rows are behind the second wall before they serve, and the older ones leave.
+    On PostgreSQL its rows are behind row-level security before the snapshot is used, and older rows
+    are removed.
 
     Args:
         at: when it is said to have been loaded; now if left out.
@@ -172,46 +169,44 @@ def load_and_publish(
         SuspiciousLoad: it looks like a fault of the export, and `accept` does not say otherwise.
     """
     database = open_database(settings.database_url)
-    before = _serving(settings.home)
+    current = _current_snapshot(settings.home)
     purge_non_student_names(database, settings.now())
 
     def admit(snapshot: Snapshot) -> None:
-        found = [] if accept else load_warnings(snapshot, before)
-        if found:
+        warnings = [] if accept else load_warnings(snapshot, current)
+        if warnings:
             raise SuspiciousLoad(
-                "nothing was changed, since this looks like a fault of the export:"
-                f" {'; '.join(found)}. If it is right, give the same command with --accept"
+                "nothing was changed, since this looks like an export error:"
+                f" {'; '.join(warnings)}. If it is right, give the same command with --accept"
             )
-        publish_if_needed(database, snapshot, step)
+        publish_if_needed(database, snapshot, progress)
 
     report = load(
         connector,
         directory,
         settings.home,
         merge=merge,
-        progress=step,
+        progress=progress,
         publish=admit,
         leave_out=destroyed_student_filter(database, settings.secret()),
         corrections=corrections,
     )
     record_load(settings.home, report, connector.tables, at or settings.now())
-    if settings.on_postgresql:
-        serving = Snapshot.current(settings.home)
-        publish_if_needed(database, serving, step)
-        left = withdraw_other_publications(database, serving)
-        if left:
+    if settings.uses_postgresql:
+        published = Snapshot.current(settings.home)
+        publish_if_needed(database, published, progress)
+        in_use = withdraw_other_publications(database, published)
+        if in_use:
             report.notes.append(
-                f"{left} tables of older copies are being read; `handrail records publish` removes "
-                "them"
+                f"{in_use} tables of older copies are being read; `handrail records publish`"
+                " removes them"
             )
     return report
 
 
 @app.command("status")
 def status(home: Home = None) -> None:
-    """Which snapshot serves, how fresh it is, and what should have been destroyed. Exit 1 when
-    something is late.
-    """
+    """The current snapshot, its age, and what is overdue for destruction. Exit 1 if late."""
     with report_user_errors():
         settings = Settings.from_environment(home)
         snapshot = Snapshot.current(settings.home)
@@ -221,56 +216,57 @@ def status(home: Home = None) -> None:
         print_table(counts)
         newest = last_loads(settings.home).values()
         for last in sorted(newest, key=lambda last: (last.source, last.organization_id or "")):
-            whose = f" of {last.organization_id}" if last.organization_id else ""
+            owner = f" of {last.organization_id}" if last.organization_id else ""
             out.print(
-                f"{last.source}{whose} was last loaded on {last.at:%Y-%m-%d at %H:%M}.",
+                f"{last.source}{owner} was last loaded on {last.at:%Y-%m-%d at %H:%M}.",
                 highlight=False,
             )
-        old = stale_attendance_since(settings.home, settings.now())
+        stale_since = stale_attendance_since(settings.home, settings.now())
         database = open_database(settings.database_url)
-        late, begun = (
+        overdue, unfinished = (
             overdue_destructions(database, settings.now().date()),
             unfinished_destructions(database),
         )
-    if old is not None:
+    if stale_since is not None:
         err.print(
-            "handrail: attendance is older than 36 hours: no alert about absences is given",
+            "handrail: attendance is older than 36 hours: absence alerts are turned off",
             highlight=False,
         )
-    for one in late:
+    for agreement in overdue:
         err.print(
-            f"handrail: what {one.agreement_id} of {one.organization_id} made was to be destroyed"
-            f" by {one.destruction_date}",
+            f"handrail: what {agreement.agreement_id} of {agreement.organization_id} produced was"
+            f" to be destroyed by {agreement.destruction_date}",
             highlight=False,
             soft_wrap=True,
         )
-    for line in describe_unfinished(begun):
+    for line in describe_unfinished(unfinished):
         err.print(f"handrail: {line}", highlight=False, soft_wrap=True)
-    if late or begun or old is not None:
+    if overdue or unfinished or stale_since is not None:
         raise typer.Exit(1)
 
 
 @app.command("publish")
 def publish_records(home: Home = None) -> None:
-    """Copy the snapshot that serves to PostgreSQL again, behind row-level security, and remove
-    every older copy.
+    """Copy the current snapshot to PostgreSQL again, behind row-level security.
+
+    Every older copy is removed.
     """
     with report_user_errors():
         settings = Settings.from_environment(home)
-        if not settings.on_postgresql:
+        if not settings.uses_postgresql:
             raise SettingsError(
-                "only PostgreSQL has a second wall; HANDRAIL_DATABASE_URL must begin with"
+                "row-level security needs PostgreSQL; HANDRAIL_DATABASE_URL must begin with"
                 " postgresql"
             )
         database, snapshot = open_database(settings.database_url), Snapshot.current(settings.home)
-        with progress_bar() as step:
-            publish_snapshot(database, snapshot, step)
-        left = withdraw_other_publications(database, snapshot)
+        with progress_bar() as progress:
+            publish_snapshot(database, snapshot, progress)
+        in_use = withdraw_other_publications(database, snapshot)
     out.print(
         f"Snapshot {snapshot.id} is published."
         + (
-            f" {left} tables of older copies are being read by somebody: publish again later."
-            if left
+            f" {in_use} tables of older copies are being read: publish again later."
+            if in_use
             else ""
         )
     )
@@ -281,23 +277,23 @@ def quarantine(
     to: Annotated[
         Path | None, typer.Option("--to", help="Write the rows themselves to a file.")
     ] = None,
-    officer: Annotated[
+    admin_login: Annotated[
         str | None, typer.Option("--as", help="Login of the district administrator who reads.")
     ] = None,
     home: Home = None,
 ) -> None:
-    """The rows that could not be loaded: file, line, column and reason. The rows themselves go to a
-    file only.
+    """The rows that could not be loaded: file, line, column and reason.
 
-    The file names students, so that whoever takes it gives their password and is written down.
+    The rows themselves go to a file only. It names students, so whoever takes it gives their
+    password and is logged.
     """
     with report_user_errors():
         settings = Settings.from_environment(home)
         snapshot = Snapshot.current(settings.home)
         if to is not None:
-            _hand_out(settings, snapshot, to, officer)
+            _write_quarantine(settings, snapshot, to, admin_login)
             return
-        rows = Table("file", "line", "column", "why", title="quarantined rows")
+        rows = Table("file", "line", "column", "reason", title="quarantined rows")
         for row in snapshot.quarantined().to_pylist():
             rows.add_row(row["file"], str(row["line"]), row["column"] or "", row["reason"])
         print_table(rows)
@@ -333,7 +329,7 @@ def print_load_report(report: LoadReport) -> None:
         )
     print_table(table)
     for missing in report.missing:
-        out.print(f"Not found: {missing.file}. Stays empty: {missing.stays_empty}.")
+        out.print(f"Not found: {missing.file}. Not available without it: {missing.stays_empty}.")
     for dropped in report.dropped_columns:
         out.print(f"Never stored: {dropped['column']} in {dropped['file']} ({dropped['kind']}).")
     for note in report.notes:
@@ -345,104 +341,103 @@ def print_load_report(report: LoadReport) -> None:
 def _partner_connector(
     source: str, organization: str | None, mapping: Path | None, settings: Settings
 ) -> Connector:
-    """The connector of a partner's files, with what is known of who its participants are."""
+    """The connector of a partner's files, with its known links to students."""
     if source == "hmis" and (organization is None or mapping is not None):
         raise SourceRefused(
-            "an HMIS export needs --organization, the partner whose it is, and no --mapping"
+            "an HMIS export needs --organization, the partner it belongs to, and no --mapping"
         )
-    found = (
+    parsed = (
         parse_mapping(require_file(mapping).read_text(encoding="utf-8"), mapping.name)
         if mapping is not None
         else None
     )
-    if organization is None and found is not None:
-        organization = found.organization_id
+    if organization is None and parsed is not None:
+        organization = parsed.organization_id
     if organization is None:
         return ServiceHistory()
     database = open_database(settings.database_url)
     if organization not in organizations(database):
         raise SourceRefused(
-            f"there is no organisation {organization!r}: run `handrail accounts organizations`"
+            f"there is no organization {organization!r}: run `handrail accounts organizations`"
             " first"
         )
-    known, no_students = (
+    links, non_students = (
         linked_students(database, organization),
         confirmed_non_students(database, organization),
     )
     if source == "hmis":
-        return Hmis(organization, known, no_students)
-    return ServiceHistory(organization, found, known, no_students)
+        return Hmis(organization, links, non_students)
+    return ServiceHistory(organization, parsed, links, non_students)
 
 
 def _open_source(
-    source: str, given: Path, home: Path, step: ProgressCallback, *, keep: bool
+    source: str, path: Path, home: Path, progress: ProgressCallback, *, keep: bool
 ) -> tuple[Connector, Path]:
-    """The connector, and the folder that it reads: for an API its mirror, which is first brought up
-    to date.
+    """The connector and the folder that it reads: for an API, its updated mirror.
 
-    OneRoster files that were once kept for changes are kept from then on: what is kept must be what
+    OneRoster files that were once kept for changes are kept from then on: the mirror must be what
     was loaded last.
     """
-    kept = home / "sources" / "oneroster_files"
-    if source == "oneroster" and (keep or kept.is_dir()):
-        return OneRosterFiles(kept), given
+    oneroster_mirror = home / "sources" / "oneroster_files"
+    if source == "oneroster" and (keep or oneroster_mirror.is_dir()):
+        return OneRosterFiles(oneroster_mirror), path
     if keep:
         raise SourceRefused(
             "--keep-for-changes is for oneroster: only its exports may hold what has changed"
         )
     if source in FILE_CONNECTORS:
-        return FILE_CONNECTORS[source], given
+        return FILE_CONNECTORS[source], path
     if source not in API_CONNECTORS:
         raise SourceRefused(f"there is no source {source!r}; the sources are: {', '.join(SOURCES)}")
-    settings = read_api_settings(require_file(given))
+    settings = read_api_settings(require_file(path))
     if settings.kind != source:
         raise SourceRefused(
-            f"{given.name}: kind is {settings.kind!r}, and the command says {source!r}"
+            f"{path.name}: kind is {settings.kind!r}, and the command says {source!r}"
         )
     connector, mirror = API_CONNECTORS[source](settings), home / "sources" / settings.name
-    connector.fetch(mirror, step)
+    connector.fetch(mirror, progress)
     return connector, mirror
 
 
-def _put_right(connector: Connector, file: Path | None) -> list[Correction]:
-    """The lines of this source that somebody has put right; a file may hold those of other sources
-    too.
-    """
+def _corrections_for(connector: Connector, file: Path | None) -> list[Correction]:
+    """The corrected lines of this source; the file may contain those of other sources too."""
     if file is None:
         return []
     organization = connector.organization_id if isinstance(connector, PartnerConnector) else None
-    found = [
-        one
-        for one in read_corrections(require_file(file))
-        if (one.source, one.organization_id) == (connector.name, organization)
+    corrections = [
+        correction
+        for correction in read_corrections(require_file(file))
+        if (correction.source, correction.organization_id) == (connector.name, organization)
     ]
-    if not found:
-        whose = f" of {organization}" if organization else ""
+    if not corrections:
+        owner = f" of {organization}" if organization else ""
         raise SourceRefused(
-            f"{file.name} puts no line of {connector.name}{whose} right, so there is nothing to"
-            " load again"
+            f"{file.name} corrects no line of {connector.name}{owner}, so there is nothing to load"
+            " again"
         )
-    return found
+    return corrections
 
 
-def _serving(home: Path) -> Snapshot | None:
+def _current_snapshot(home: Path) -> Snapshot | None:
     try:
         return Snapshot.current(home)
     except (NoSnapshot, SnapshotDamaged):
         return None
 
 
-def _hand_out(settings: Settings, snapshot: Snapshot, file: Path, officer: str | None) -> None:
-    if officer is None:
+def _write_quarantine(
+    settings: Settings, snapshot: Snapshot, file: Path, admin_login: str | None
+) -> None:
+    if admin_login is None:
         raise SettingsError(
             "--to needs --as: the file names students, and who took it is written down"
         )
     database = open_database(settings.database_url)
-    viewer = authenticated_viewer(database, officer, settings.now())
+    viewer = authenticated_viewer(database, admin_login, settings.now())
     scope = scope_for(viewer, database, snapshot, settings.now(), settings.secret())
     if viewer.role is not Role.DISTRICT_ADMIN or not scope.students:
         raise SettingsError(
-            f"{officer} is not a district administrator: only they may take the file"
+            f"{admin_login} is not a district administrator: only they may take the file"
         )
     rows = snapshot.set_aside()
     record_disclosures(
@@ -453,13 +448,13 @@ def _hand_out(settings: Settings, snapshot: Snapshot, file: Path, officer: str |
         "records quarantine",
         settings.now(),
     )
-    terms = (
+    access_notice = (
         f"Shown to {viewer.name} from the district's own records on"
         f" {settings.now():%Y-%m-%d at %H:%M}."
     )
-    file.write_text(quarantine_to_csv(rows, terms), encoding="utf-8")
+    file.write_text(quarantine_to_csv(rows, access_notice), encoding="utf-8")
     out.print(
-        f"{len(rows):,} rows are in {file}: put the raw lines right, and load with --corrections"
+        f"{len(rows):,} rows are in {file}: correct the raw lines, then load with --corrections"
         f" {file}",
         highlight=False,
         soft_wrap=True,

@@ -1,4 +1,4 @@
-"""`handrail retrain`: the nightly training, for cron or a timer."""
+"""`handrail retrain`: nightly retraining, for cron or a timer."""
 
 from __future__ import annotations
 
@@ -16,52 +16,51 @@ from serving.wording.drift_words import summary
 
 def retrain_nightly(
     behavior: Annotated[
-        bool, typer.Option("--behavior", help="Let discipline be an input. Off by default.")
+        bool, typer.Option("--behavior", help="Use discipline records as features. Off by default.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
     without: Without = None,
     home: Home = None,
 ) -> None:
-    """Train anew where something changed, audit, compare, and propose. It never lets a version
-    serve.
+    """Retrain if anything changed, then audit, compare and propose a challenger.
 
-    What it found is kept with the version's run in the registry. A version that was found better
+    What it found is stored with the version's run in the registry. A version that was found better
     than the champion, or the first one, becomes the challenger, which a reviewer may read and
     promote.
     """
-    with report_user_errors(), progress_bar() as step:
-        night = retrain(
+    with report_user_errors(), progress_bar() as progress:
+        result = retrain(
             Settings.from_environment(home),
             behavior=behavior,
             seed=seed,
             without=without or (),
-            step=step,
+            progress=progress,
         )
-    print_nightly_result(night)
+    print_nightly_result(result)
 
 
-def print_nightly_result(night: NightlyResult) -> None:
-    """What one night found, in sentences."""
-    if night.compared:
-        print_comparison(night.compared)
+def print_nightly_result(result: NightlyResult) -> None:
+    """Print the result of one retraining in sentences."""
+    if result.comparison:
+        print_comparison(result.comparison)
     print_text(
-        f"Version {night.version} is new."
-        if night.trained
-        else f"Nothing has changed since version {night.version} was made, so nothing was trained."
+        f"Version {result.version} is new."
+        if result.trained
+        else f"Nothing has changed since version {result.version} was made, so nothing was trained."
     )
     print_text(
-        f"Its audit: {night.verdict.replace('_', ' ')}. Against the champion: {night.finding}."
+        f"Its audit: {result.verdict.replace('_', ' ')}. Against the champion: {result.finding}."
     )
     print_text(
-        f"It is the challenger: `handrail promote {night.version}` would let it serve, with a"
-        " reviewer's signature."
-        if night.proposed
+        f"It is the challenger: `handrail promote {result.version}` would put it into service, with"
+        " a reviewer's signature."
+        if result.is_challenger
         else "It is not proposed."
     )
-    if night.reaudited:
+    if result.champion_verdict:
         print_text(
-            "The champion was audited again, with what staff were shown and decided: "
-            f"{night.reaudited.replace('_', ' ')}."
+            "The champion was audited again, including what staff were shown and decided: "
+            f"{result.champion_verdict.replace('_', ' ')}."
         )
-    for sentence in summary(night.drift):
+    for sentence in summary(result.drift):
         print_text(sentence)

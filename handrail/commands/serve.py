@@ -1,4 +1,4 @@
-"""`handrail serve`: the site, on this machine alone unless the way to it is encrypted."""
+"""`handrail serve`: the site, on this machine only unless connections are encrypted."""
 
 from __future__ import annotations
 
@@ -71,13 +71,14 @@ def serve(
 
 
 def resume_destructions(database: Database, settings: Settings) -> None:
-    """Finish what was cut off, or say why not: the site serves all the same, since nobody sees
-    those records.
+    """Finish interrupted destructions, or report why not; the site serves all the same.
+
+    No page shows those records.
     """
     try:
-        for made in finish_destructions(database, settings.home, settings.now()):
+        for done in finish_destructions(database, settings.home, settings.now()):
             out.print(
-                f"Finished a destruction that was cut off: certificate {made.number}.",
+                f"Finished a destruction that was cut off: certificate {done.number}.",
                 highlight=False,
             )
     except (DestructionError, LoadInProgress, SourceRefused) as error:
@@ -90,7 +91,7 @@ def resume_destructions(database: Database, settings: Settings) -> None:
 
 
 def check_listen_address(settings: Settings, host: str, encrypted: bool) -> None:
-    """Refuse to be reached by others in clear, and a demo to be reached by others at all (R54).
+    """Refuse an unencrypted public address, and any public address for a demo (R54).
 
     Raises:
         SettingsError: saying what would be right.
@@ -100,7 +101,7 @@ def check_listen_address(settings: Settings, host: str, encrypted: bool) -> None
         return
     if settings.is_demo:
         raise SettingsError(
-            f"a demo has a printed password, so it serves on this machine alone, not on {host}"
+            f"a demo's password is public, so it can be served only on this machine, not on {host}"
         )
     if not encrypted:
         raise SettingsError(
@@ -110,7 +111,7 @@ def check_listen_address(settings: Settings, host: str, encrypted: bool) -> None
 
 
 def check_port(host: str, port: int) -> None:
-    """Find out now, in plain words, whether the port is free.
+    """Check that the port is free, before anything else starts.
 
     Raises:
         SettingsError: it is taken, or not for this user.
@@ -119,14 +120,14 @@ def check_port(host: str, port: int) -> None:
         with socket.create_server((host, port)):
             pass
     except OSError as error:
-        why = os.strerror(error.errno or 0)
+        reason = os.strerror(error.errno or 0)
         raise SettingsError(
-            f"cannot listen on port {port} of {host} ({why}): give another --port"
+            f"cannot listen on port {port} of {host} ({reason}): give another --port"
         ) from None
 
 
 def site_config(settings: Settings, *, secure_cookies: bool = False) -> SiteConfig:
-    """The site of a home; a demo's lists its accounts on the sign-in page."""
+    """The configuration of a home's site; a demo's lists its accounts on the sign-in page."""
     demo = (
         tuple(
             (login, name, f"{ROLES[role]}, {ORGANIZATION_NAMES[organization]}")

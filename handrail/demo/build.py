@@ -1,7 +1,6 @@
-"""Makes a whole demo home by the ordinary steps: files, loads, accounts, features, model, audit,
-signature, partner effects, drift.
+"""Builds a complete demo home by the ordinary steps, from files to a signed model.
 
-Killed half-way it leaves no finished mark, and the next run begins anew.
+Interrupted half-way it leaves no finished mark, and the next run starts over.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, time
@@ -54,6 +53,7 @@ from records.people.accounts import (
 from records.people.viewer import Role
 from records.permissions.agreements import parse_agreement, save_agreement
 from records.snapshots.snapshot import Snapshot
+from records.system.progress import ProgressCallback
 from training.effects.published_effects import FORMAT as EFFECTS_FORMAT
 from training.episodes.episodes import Episodes, build_episodes
 from training.monitoring.drift_report import FORMAT as DRIFT_FORMAT
@@ -61,7 +61,6 @@ from training.monitoring.drift_report import compute_drift_report
 from training.registry.registry import ModelVersion
 from training.registry.train import train
 
-ProgressCallback = Callable[[str, int, int], None]
 DEFAULT_STUDENTS = 16_000
 REVIEWER = "equity@district.example"
 REASON = (
@@ -77,20 +76,22 @@ def make_demo(
     *,
     students: int | None = None,
     seed: int = 2026,
-    step: ProgressCallback = lambda name, done, total: None,
+    progress: ProgressCallback = lambda name, done, total: None,
 ) -> Settings:
-    """Make the demo in `folder`, or take the finished one that is there; the settings of its home.
+    """Make the demo in `folder`, or take the finished one there; returns its home's settings.
 
-    One that was made with other features or another policy is made anew.
+    A demo that was made with other features or another policy is made again.
 
     Args:
         students: how many there must be; by default as many as a finished demo has, and
             `DEFAULT_STUDENTS` in a new one.
     """
     settings = Settings.from_environment(folder / "home")
-    made = json.loads((settings.home / DEMO_MARKER_FILE).read_text()) if settings.is_demo else {}
-    students = students or made.get("students", DEFAULT_STUDENTS)
-    mark = {
+    finished = (
+        json.loads((settings.home / DEMO_MARKER_FILE).read_text()) if settings.is_demo else {}
+    )
+    students = students or finished.get("students", DEFAULT_STUDENTS)
+    marker = {
         "today": DEMO_TODAY.isoformat(),
         "students": students,
         "seed": seed,
@@ -99,40 +100,42 @@ def make_demo(
         "effects": EFFECTS_FORMAT,
         "drift": DRIFT_FORMAT,
     }
-    if made == mark:
+    if finished == marker:
         open_todays_emergency(settings, open_database(settings.database_url), settings.now())
         return settings
     shutil.rmtree(folder / "home", ignore_errors=True)
     settings = replace(settings, today=DEMO_TODAY)
-    files = write_source_files(folder / "source", seed=seed, students=students, progress=step)
+    files = write_source_files(folder / "source", seed=seed, students=students, progress=progress)
     database = open_database(settings.database_url)
-    add_people(database, files, step)
-    load_records(settings, database, files, step)
-    step("keeping the office's paperwork", 0, 1)
+    add_people(database, files, progress)
+    load_records(settings, database, files, progress)
+    progress("adding consents, legal demands and views", 0, 1)
     simulate_office_history(settings, database, files.consents)
     record_program_costs(settings, database, files.costs)
-    step("keeping the office's paperwork", 1, 1)
+    progress("adding consents, legal demands and views", 1, 1)
     snapshot = Snapshot.current(settings.home)
-    step("building features", 0, 1)
-    day = snapshot.latest_date()
+    progress("building features", 0, 1)
+    as_of = snapshot.latest_date()
     write_features(
-        ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day)), day, settings.home
+        ScopedRecords(snapshot, pipeline_scope(snapshot, "features", as_of)), as_of, settings.home
     )
-    step("building features", 1, 1)
-    episodes = build_episodes(snapshot, progress=partial(step, "looking back at decision days"))
-    made = train(
-        snapshot, settings.home, seed=seed, episodes=episodes, progress=step, at=settings.now()
+    progress("building features", 1, 1)
+    episodes = build_episodes(snapshot, progress=partial(progress, "building episodes"))
+    version = train(
+        snapshot, settings.home, seed=seed, episodes=episodes, progress=progress, at=settings.now()
     )
-    _audit_and_sign(settings, database, made, episodes, step)
-    compute_effects(settings, database, step, episodes)
-    compute_drift_report(snapshot, made, settings.home, settings.now(), seed=seed, progress=step)
-    (settings.home / DEMO_MARKER_FILE).write_text(json.dumps(mark))
+    _audit_and_sign(settings, database, version, episodes, progress)
+    compute_effects(settings, database, progress, episodes)
+    compute_drift_report(
+        snapshot, version, settings.home, settings.now(), seed=seed, progress=progress
+    )
+    (settings.home / DEMO_MARKER_FILE).write_text(json.dumps(marker))
     open_todays_emergency(settings, database, settings.now())
     return settings
 
 
-def add_people(database: Database, files: DemoFiles, step: ProgressCallback) -> None:
-    """Organisations, agreements and staff from their files."""
+def add_people(database: Database, files: DemoFiles, progress: ProgressCallback) -> None:
+    """Add organizations, agreements and staff from their files."""
     for organization in read_organizations(files.organizations):
         add_organization(database, organization)
     for file in files.agreements:
@@ -140,7 +143,7 @@ def add_people(database: Database, files: DemoFiles, step: ProgressCallback) -> 
     with files.staff.open(encoding="utf-8", newline="") as stream:
         people = list(csv.DictReader(stream))
     for done, person in enumerate(people):
-        step("adding accounts", done, len(people))
+        progress("adding accounts", done, len(people))
         add_staff(
             database,
             person["login"],
@@ -149,34 +152,32 @@ def add_people(database: Database, files: DemoFiles, step: ProgressCallback) -> 
             person["organization_id"],
             PASSWORD,
         )
-    step("adding accounts", len(people), len(people))
+    progress("adding accounts", len(people), len(people))
 
 
 def load_records(
-    settings: Settings, database: Database, files: DemoFiles, step: ProgressCallback
+    settings: Settings, database: Database, files: DemoFiles, progress: ProgressCallback
 ) -> list[LoadReport]:
-    """The district's files, the plain ones of its partners, and the export of one that has numbers
-    of its own.
-    """
+    """Load the district's files, its partners' plain files, and one partner's own export."""
 
-    def take(
-        what: str, connector: Connector, folder: Path, minutes: int, *, merge: bool = True
+    def load_folder(
+        label: str, connector: Connector, folder: Path, minutes: int, *, merge: bool = True
     ) -> LoadReport:
         at = datetime.combine(DEMO_TODAY, time(4, minutes))
-        with _as_one(what, folder, step) as told:
-            return load_and_publish(settings, connector, folder, merge, told, at=at)
+        with _one_step(label, folder, progress) as folder_progress:
+            return load_and_publish(settings, connector, folder, merge, folder_progress, at=at)
 
     reports = [
-        take("loading records", OneRosterFiles(), files.sis, 10, merge=False),
-        take("loading service history", ServiceHistory(), files.service_history, 25),
+        load_folder("loading records", OneRosterFiles(), files.sis, 10, merge=False),
+        load_folder("loading service history", ServiceHistory(), files.service_history, 25),
     ]
-    known = _link(settings, database, files, step)
-    mapping = parse_mapping((files.export / "mapping.toml").read_text(), "mapping.toml")
+    links = _link(settings, database, files, progress)
+    mapping = parse_mapping((files.partner_export / "mapping.toml").read_text(), "mapping.toml")
     reports.append(
-        take(
+        load_folder(
             "loading a partner's export",
-            ServiceHistory(EXPORTING_PARTNER, mapping, known),
-            files.export,
+            ServiceHistory(EXPORTING_PARTNER, mapping, links),
+            files.partner_export,
             40,
         )
     )
@@ -184,48 +185,48 @@ def load_records(
 
 
 @contextmanager
-def _as_one(what: str, folder: Path, step: ProgressCallback) -> Iterator[ProgressCallback]:
-    """The progress of all files of a folder as that of one step, by their bytes."""
+def _one_step(label: str, folder: Path, progress: ProgressCallback) -> Iterator[ProgressCallback]:
+    """Report the progress of all files of a folder as one step, by their bytes."""
     sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
-    read, whole = dict.fromkeys(sizes, 0.0), sum(sizes.values())
+    read, total_bytes = dict.fromkeys(sizes, 0.0), sum(sizes.values())
 
-    def told(name: str, done: int, total: int) -> None:
+    def folder_progress(name: str, done: int, total: int) -> None:
         read[name] = max(read.get(name, 0.0), sizes.get(name, 0) * done / max(total, 1))
-        step(what, min(round(sum(read.values())), whole - 1), whole)
+        progress(label, min(round(sum(read.values())), total_bytes - 1), total_bytes)
 
-    yield told
-    step(what, whole, whole)
+    yield folder_progress
+    progress(label, total_bytes, total_bytes)
 
 
 def _link(
-    settings: Settings, database: Database, files: DemoFiles, step: ProgressCallback
+    settings: Settings, database: Database, files: DemoFiles, progress: ProgressCallback
 ) -> Mapping[str, str]:
-    """Who the exporting partner's participants are, where that is sure; the others wait for a
-    person.
-    """
-    step("linking participants", 0, 1)
-    found = read_participants(files.export / "participants.csv", EXPORTING_PARTNER)
+    """The students of the exporting partner's participants, where they are certain."""
+    progress("linking participants", 0, 1)
+    participants = read_participants(files.partner_export / "participants.csv", EXPORTING_PARTNER)
     snapshot = Snapshot.current(settings.home)
     students = linkage_roster(
         ScopedRecords(snapshot, pipeline_scope(snapshot, "features", DEMO_TODAY))
     )
     now = datetime.combine(DEMO_TODAY, time(4, 30))
     record_matches(
-        database, EXPORTING_PARTNER, link_participants(found.participants, students), now
+        database, EXPORTING_PARTNER, link_participants(participants.participants, students), now
     )
-    step("linking participants", 1, 1)
+    progress("linking participants", 1, 1)
     return linked_students(database, EXPORTING_PARTNER)
 
 
 def _audit_and_sign(
     settings: Settings,
     database: Database,
-    made: ModelVersion,
+    version: ModelVersion,
     episodes: Episodes,
-    step: ProgressCallback,
+    progress: ProgressCallback,
 ) -> None:
-    desk = approval_service(settings, database)
-    audit_version(settings, made.version, step, desk=desk, episodes=episodes)
-    step("signing", 0, 1)
-    sign(desk, made.version, active_staff_member(database, REVIEWER), REASON, settings.now())
-    step("signing", 1, 1)
+    approvals = approval_service(settings, database)
+    audit_version(settings, version.version, progress, approvals=approvals, episodes=episodes)
+    progress("signing", 0, 1)
+    sign(
+        approvals, version.version, active_staff_member(database, REVIEWER), REASON, settings.now()
+    )
+    progress("signing", 1, 1)

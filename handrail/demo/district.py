@@ -26,8 +26,9 @@ KINDERGARTEN, LAST_GRADE = 0, 12
 
 @dataclass(frozen=True)
 class SchoolYear:
-    """One school year; `name` is the calendar year in which it ends, `closed` are inclusive spans
-    without classes.
+    """One school year.
+
+    `name` is the calendar year in which it ends; `closed` are inclusive spans without classes.
     """
 
     name: int
@@ -111,9 +112,7 @@ SCHOOL_YEARS = (
 
 @dataclass(frozen=True)
 class Calendar:
-    """The instructional days up to the demo's today, with what each day belongs to (arrays of one
-    length).
-    """
+    """The instructional days up to the demo's date, with what each belongs to (parallel arrays)."""
 
     days: Dates
     year: Ints
@@ -132,23 +131,27 @@ def calendar() -> Calendar:
     """The district's instructional days from the first school year to `DEMO_TODAY`."""
     days, year, period = [], [], []
     for index, school_year in enumerate(SCHOOL_YEARS):
-        held = school_year.days()
-        days.append(held)
-        year.append(np.full(len(held), index))
-        within = np.searchsorted(school_year.period_ends(), held)
+        year_days = school_year.days()
+        days.append(year_days)
+        year.append(np.full(len(year_days), index))
+        within = np.searchsorted(school_year.period_ends(), year_days)
         period.append(index * PERIODS_A_YEAR + within)
     all_days = np.concatenate(days)
     past = all_days <= np.datetime64(DEMO_TODAY)
-    kept, years, periods = all_days[past], np.concatenate(year)[past], np.concatenate(period)[past]
-    months = kept.astype("datetime64[M]").astype(np.int64)
-    ends = np.searchsorted(kept, np.concatenate([y.period_ends() for y in SCHOOL_YEARS]))
+    days_so_far, years, periods = (
+        all_days[past],
+        np.concatenate(year)[past],
+        np.concatenate(period)[past],
+    )
+    months = days_so_far.astype("datetime64[M]").astype(np.int64)
+    ends = np.searchsorted(days_so_far, np.concatenate([y.period_ends() for y in SCHOOL_YEARS]))
     return Calendar(
-        kept,
+        days_so_far,
         years,
-        (kept.astype(np.int64) + 3) % 7,
+        (days_so_far.astype(np.int64) + 3) % 7,
         periods,
         np.unique(months, return_inverse=True)[1],
-        ends[ends < len(kept)],
+        ends[ends < len(days_so_far)],
     )
 
 
@@ -185,9 +188,7 @@ SCHOOL_IDS = tuple(f"{DISTRICT_ID}-{number:03d}" for number in range(101, 101 + 
 
 
 def school_of(zone: Ints, grade: Ints) -> Ints:
-    """The index of the school that serves a zone (0 to 19) at a grade: 4 zones share a middle
-    school.
-    """
+    """The index of the school for a zone (0 to 19) and grade; four zones share a middle school."""
     middle = zone // 4
     high = middle % len(HIGH)
     return np.where(

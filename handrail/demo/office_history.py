@@ -1,9 +1,8 @@
-"""What the district's office has done around the demo's records: consents, papers that ask for
-them, emergencies.
+"""What the demo's office did before the demo's date: consents, demands, emergencies, views.
 
-Each thing is done by the function that a page or a command does it with, as the person and at the
-moment that it says, in the order of time. The students are the first of a partner's list, so that
-the same district has the same story.
+Each thing is done by the function that a page or a command uses, as the person and at the moment
+given, in the order of time. The students are the first of a partner's list, so that the same
+district has the same story.
 """
 
 from __future__ import annotations
@@ -54,26 +53,24 @@ RECORD_VIEWS = (
 nothing."""
 
 
-def simulate_office_history(settings: Settings, database: Database, signed: Path) -> None:
-    """Do all that was done before the demo's day, and early on it.
+def simulate_office_history(settings: Settings, database: Database, consents_file: Path) -> None:
+    """Do all that was done before the demo's date, and early on it.
 
     Args:
         signed: the file of consents.
     """
     office = _Office(settings, database)
-    office.write_down_consents(signed)
-    office.answer_papers()
-    office.open_for_a_fire()
-    office.look()
+    office.record_consents(consents_file)
+    office.record_demands()
+    office.open_fire_emergency()
+    office.open_records()
     office.destroy()
-    office.propose()
-    office.say_who_one_is()
+    office.propose_release()
+    office.identify_participant()
 
 
 def record_program_costs(settings: Settings, database: Database, costs: Path) -> None:
-    """What some programs cost, from the file of a district administrator, stated when the school
-    year began.
-    """
+    """Record what some programs cost, as stated at the start of the school year."""
     at = datetime(2025, 9, 2, 14, 30)
     programs = (
         Snapshot.current(settings.home).table("programs")["program_id"].to_pyarrow().to_pylist()
@@ -82,8 +79,8 @@ def record_program_costs(settings: Settings, database: Database, costs: Path) ->
 
 
 def open_todays_emergency(settings: Settings, database: Database, now: datetime) -> None:
-    """Open a record to the school's clinic for the hours to come, unless one is open now."""
-    if any(one.is_open(now) for one in emergencies(database)):
+    """Open a record to the school's clinic for the coming hours, unless one is open now."""
+    if any(emergency.is_open(now) for emergency in emergencies(database)):
         return
     office = _Office(settings, database)
     open_emergency(
@@ -114,27 +111,25 @@ class _Office:
         snapshot = Snapshot.current(self.settings.home)
         return scope_for(self.viewer(login), self.database, snapshot, at, self.settings.secret())
 
-    def student_of(self, login: str, at: datetime, place: int = 0, but_not_of: str = "") -> str:
-        """A student of a partner's list, counted from 0, the same in each home of the same
-        district.
-        """
+    def student_of(self, login: str, at: datetime, position: int = 0, but_not_of: str = "") -> str:
+        """A student of a partner's list by position, from 0; stable for one district."""
         others = self.scope(but_not_of, at).students if but_not_of else frozenset()
-        return sorted(self.scope(login, at).by_agreement.students - others)[place]
+        return sorted(self.scope(login, at).by_agreement.students - others)[position]
 
-    def write_down_consents(self, signed: Path) -> None:
+    def record_consents(self, consents_file: Path) -> None:
         began = datetime(2025, 9, 3, 9, 10)
-        add_consents(self.database, self.scope(ADMIN_LOGIN, began), signed, began)
+        add_consents(self.database, self.scope(ADMIN_LOGIN, began), consents_file, began)
         at = datetime(2026, 3, 3, 10, 5)
-        officer = self.scope(ADMIN_LOGIN, at)
-        add_opt_out(self.database, officer, self.student_of(MENTOR, at), at.date(), at)
+        admin = self.scope(ADMIN_LOGIN, at)
+        add_opt_out(self.database, admin, self.student_of(MENTOR, at), at.date(), at)
         at = datetime(2026, 3, 10, 11, 30)
-        counting = min(one.number for one in consents(self.database) if one.counts(at.date()))
-        revoke_consent(self.database, officer.viewer, counting, by=FAMILY, on=at.date(), now=at)
+        in_force = min(
+            consent.number for consent in consents(self.database) if consent.counts(at.date())
+        )
+        revoke_consent(self.database, admin.viewer, in_force, by=FAMILY, on=at.date(), now=at)
 
-    def answer_papers(self) -> None:
-        """One that no judge has signed; and one of a court, of which the family was told in
-        time.
-        """
+    def record_demands(self) -> None:
+        """Record a demand that no judge signed, and a court's, with the family notified in time."""
         at = datetime(2026, 3, 12, 14, 20)
         counsel = self.scope(COUNSEL_LOGIN, at)
         record_demand(
@@ -177,18 +172,18 @@ class _Office:
             "A matter of guardianship before Harrow County Family Court.",
             at,
         )
-        told = datetime(2026, 3, 24, 16, 0)
+        notified = datetime(2026, 3, 24, 16, 0)
         record_notice(
             self.database,
             counsel.viewer,
             2,
-            told.date(),
+            notified.date(),
             "",
             "A letter to both parents, with a copy of the subpoena.",
-            told,
+            notified,
         )
 
-    def propose(self) -> None:
+    def propose_release(self) -> None:
         at = datetime(2026, 4, 16, 11, 0)
         propose_release(
             self.database,
@@ -199,8 +194,8 @@ class _Office:
             at,
         )
 
-    def say_who_one_is(self) -> None:
-        """One of the participants who wait, so that there is an answer that can be taken back."""
+    def identify_participant(self) -> None:
+        """Identify one of the waiting participants, so that there is a decision to undo."""
         at = datetime(2026, 4, 17, 7, 45)
         first = review_queue(self.database)[0]
         resolve_participant(
@@ -212,13 +207,11 @@ class _Office:
             at,
         )
 
-    def open_for_a_fire(self) -> None:
-        """An emergency that a partner's caseworker opened for somebody of their own list, and
-        ended.
-        """
+    def open_fire_emergency(self) -> None:
+        """Open and end an emergency of a caseworker for a student of their own list."""
         at = datetime(2026, 4, 2, 7, 50)
         scope, student = self.scope(HOUSING, at), self.student_of(HOUSING, at, 1)
-        made = open_emergency(
+        emergency = open_emergency(
             self.database,
             scope,
             student,
@@ -233,20 +226,18 @@ class _Office:
         )
         for minute in (52, 58):
             self._open_record(HOUSING, student, at.replace(minute=minute), list(Category))
-        end_emergency(self.database, scope.viewer, made.number, at.replace(hour=9, minute=30))
-        (told,) = notices(self.database, unseen=True)
+        end_emergency(self.database, scope.viewer, emergency.number, at.replace(hour=9, minute=30))
+        (notice,) = notices(self.database, unseen=True)
         mark_seen(
-            self.database, self.viewer(COUNSEL_LOGIN), told.number, at.replace(hour=8, minute=15)
+            self.database, self.viewer(COUNSEL_LOGIN), notice.number, at.replace(hour=8, minute=15)
         )
 
-    def look(self) -> None:
-        for login, place, at in RECORD_VIEWS:
-            self._open_record(login, self.student_of(login, at, place), at, list(Category))
+    def open_records(self) -> None:
+        for login, position, at in RECORD_VIEWS:
+            self._open_record(login, self.student_of(login, at, position), at, list(Category))
 
     def destroy(self) -> None:
-        """A family that has moved away asked for it; one copy that holds the record lasts until
-        June.
-        """
+        """Destroy the record of a family that moved away; one backup with it lasts until June."""
         at = datetime(2026, 4, 15, 10, 25)
         for name, place, day, ends in (
             (
@@ -265,12 +256,12 @@ class _Office:
             add_backup(self.database, Backup(name, place, day, ends.date()))
         mark_backup_destroyed(self.database, "Copy of 2 February", datetime(2026, 4, 1, 8, 30))
         rows = Snapshot.current(self.settings.home).table("service_enrollments")
-        helped = set(rows["student_id"].to_pyarrow().to_pylist())
-        nobody_knows = min(self.scope(ADMIN_LOGIN, at).students - helped)
+        served = set(rows["student_id"].to_pyarrow().to_pylist())
+        unserved = min(self.scope(ADMIN_LOGIN, at).students - served)
         destroy_student(
             self.database,
             self.settings.home,
-            nobody_knows,
+            unserved,
             self.viewer(ADMIN_LOGIN),
             at,
             self.settings.secret(),
@@ -280,5 +271,5 @@ class _Office:
         self, login: str, student: str, at: datetime, shown: Collection[Category]
     ) -> None:
         assert at.date() < DEMO_TODAY
-        for ground in self.scope(login, at).grounds(student):
-            record_disclosures(self.database, ground, [student], shown, "/students/{handle}", at)
+        for basis in self.scope(login, at).grounds(student):
+            record_disclosures(self.database, basis, [student], shown, "/students/{handle}", at)

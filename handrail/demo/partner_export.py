@@ -1,9 +1,8 @@
-"""What one partner sends in its own words: a list of participants with slips of the pen, an export,
-and its mapping.
+"""What one partner sends in its own format: a participant list with typos, an export, a mapping.
 
-The partner has numbers of its own for children, so that somebody must find out who they are. Most
-are easily known. Of three no birth date, school or grade is on the list; two are on it twice; and
-`NON_STUDENTS` are at no school of the district.
+The partner has its own numbers for children, so that they must be matched to students. Most match
+easily. Three have no birth date, school or grade on the list; two are on it twice; and
+`NON_STUDENTS` attend no school of the district.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ NON_STUDENTS = (
     ("Wilhelmina", "Featherstonehaugh", "2013-02-11", "7", "Saint Brannock's"),
     ("Balthazar", "Quillfeather", "2015-09-30", "5", "Home school"),
 )
-_PLAIN = 0.82
+_EXACT_SHARE = 0.82
 """Share of participants who are written exactly as the district writes them."""
 
-_BAD = {
+_BAD_LINES = {
     "Exits.csv": ("MW-E-99999,03/02/2026,Goals met",),
     "Attendance.csv": (
         "MW-S-bad-1,{participant},Restorative circles,02/30/2026,Present,45",
@@ -93,33 +92,34 @@ attended = ["Cancelled"]
 def write_export(
     folder: Path,
     children: pd.DataFrame,
-    taking_part: pd.DataFrame,
+    service_enrollments: pd.DataFrame,
     sessions: pd.DataFrame,
     rng: np.random.Generator,
 ) -> None:
     """Write `participants.csv`, the three files of the export and `mapping.toml` into `folder`.
 
     Args:
-        children: who ever took part, as the district knows them: student_id, names, birth date,
+        children: all participants ever, as the district knows them: student_id, names, birth date,
             grade, school.
-        taking_part: every partner's enrolments, with `end_date` empty while they last.
+        service_enrollments: every partner's enrollments, with `end_date` empty while they last.
         sessions: every partner's sessions.
     """
     numbers = pd.Series(
         [f"MW-{number:04d}" for number in range(1, len(children) + 1)], index=children["student_id"]
     )
-    now_there = taking_part[
-        (taking_part["organization_id"] == EXPORTING_PARTNER) & (taking_part["end_date"] == "")
+    current = service_enrollments[
+        (service_enrollments["organization_id"] == EXPORTING_PARTNER)
+        & (service_enrollments["end_date"] == "")
     ]
-    known = now_there["student_id"].drop_duplicates().tolist()
-    _participants(children, numbers, known, rng).to_csv(
+    current_ids = current["student_id"].drop_duplicates().tolist()
+    _participants(children, numbers, current_ids, rng).to_csv(
         folder / "participants.csv", index=False, lineterminator="\n"
     )
     (program,) = next(
         partner.programs for partner in PARTNERS if partner.organization_id == EXPORTING_PARTNER
     )
-    _service_history(folder, numbers, taking_part, sessions, program.name)
-    for file, lines in _BAD.items():
+    _service_history(folder, numbers, service_enrollments, sessions, program.name)
+    for file, lines in _BAD_LINES.items():
         with (folder / file).open("a", encoding="utf-8") as stream:
             stream.writelines(line.format(participant=numbers.iloc[0]) + "\n" for line in lines)
     (folder / "mapping.toml").write_text(
@@ -137,64 +137,68 @@ def write_export(
 
 
 def _participants(
-    children: pd.DataFrame, numbers: pd.Series, now_there: list[str], rng: np.random.Generator
+    children: pd.DataFrame, numbers: pd.Series, current_ids: list[str], rng: np.random.Generator
 ) -> pd.DataFrame:
-    """The children as the partner's staff wrote them down."""
+    """The participants as the partner's staff wrote them down."""
     written = children.assign(participant_id=numbers.to_numpy()).set_index("student_id", drop=False)
-    slips = rng.random(len(written)) > _PLAIN
-    kinds = rng.choice(len(_SLIPS), size=len(written), p=[often for _, _, often in _SLIPS])
-    for student, slipped, kind in zip(written["student_id"], slips, kinds, strict=True):
-        if slipped:
-            column, slip, _ = _SLIPS[kind]
-            written.loc[student, column] = slip(written.loc[student, column])
-    bare, twice = now_there[:3], now_there[3:5]
-    written.loc[bare, ["birth_date", "school", "grade"]] = ""
-    written.loc[bare, "last_name"] = [_swapped(name) for name in written.loc[bare, "last_name"]]
-    again = written.loc[twice].assign(
+    has_typo = rng.random(len(written)) > _EXACT_SHARE
+    kinds = rng.choice(len(_TYPOS), size=len(written), p=[share for _, _, share in _TYPOS])
+    for student, typo_made, kind in zip(written["student_id"], has_typo, kinds, strict=True):
+        if typo_made:
+            column, make_typo, _ = _TYPOS[kind]
+            written.loc[student, column] = make_typo(written.loc[student, column])
+    incomplete, twice = current_ids[:3], current_ids[3:5]
+    written.loc[incomplete, ["birth_date", "school", "grade"]] = ""
+    written.loc[incomplete, "last_name"] = [
+        _swapped(name) for name in written.loc[incomplete, "last_name"]
+    ]
+    duplicates = written.loc[twice].assign(
         participant_id=[f"MW-{9001 + place}" for place in range(len(twice))], grade="", school=""
     )
-    strangers = pd.DataFrame(
+    non_students = pd.DataFrame(
         [(f"MW-{9101 + place}", *facts) for place, facts in enumerate(NON_STUDENTS)],
         columns=list(_COLUMNS),
     )
-    return pd.concat([written[list(_COLUMNS)], again[list(_COLUMNS)], strangers])
+    return pd.concat([written[list(_COLUMNS)], duplicates[list(_COLUMNS)], non_students])
 
 
 def _service_history(
     folder: Path,
     numbers: pd.Series,
-    taking_part: pd.DataFrame,
+    service_enrollments: pd.DataFrame,
     sessions: pd.DataFrame,
     program: str,
 ) -> None:
-    """Enrolments, exits and sessions as the partner's own system exports them."""
-    stays = taking_part[taking_part["organization_id"] == EXPORTING_PARTNER].reset_index(drop=True)
-    records = pd.Series([f"MW-E-{number:05d}" for number in range(1, len(stays) + 1)])
+    """Enrollments, exits and sessions as the partner's own system exports them."""
+    enrollments = service_enrollments[
+        service_enrollments["organization_id"] == EXPORTING_PARTNER
+    ].reset_index(drop=True)
+    records = pd.Series([f"MW-E-{number:05d}" for number in range(1, len(enrollments) + 1)])
     pd.DataFrame(
         {
             "Record ID": records,
-            "Participant ID": numbers[stays["student_id"]].to_numpy(),
+            "Participant ID": numbers[enrollments["student_id"]].to_numpy(),
             "Program Name": program,
-            "Enrollment Date": _as_written(stays["start_date"]),
+            "Enrollment Date": _as_written(enrollments["start_date"]),
         }
     ).to_csv(folder / "Enrollments.csv", index=False, lineterminator="\n")
-    over = stays["end_date"] != ""
+    ended = enrollments["end_date"] != ""
     pd.DataFrame(
         {
-            "Enrollment Record ID": records[over],
-            "Exit Date": _as_written(stays.loc[over, "end_date"]),
+            "Enrollment Record ID": records[ended],
+            "Exit Date": _as_written(enrollments.loc[ended, "end_date"]),
             "Exit Reason": "Goals met",
         }
     ).to_csv(folder / "Exits.csv", index=False, lineterminator="\n")
-    held = sessions[sessions["organization_id"] == EXPORTING_PARTNER]
+    own_sessions = sessions[sessions["organization_id"] == EXPORTING_PARTNER]
     pd.DataFrame(
         {
-            "Record ID": held["session_id"],
-            "Participant ID": numbers[held["student_id"]].to_numpy(),
+            "Record ID": own_sessions["session_id"],
+            "Participant ID": numbers[own_sessions["student_id"]].to_numpy(),
             "Program Name": program,
-            "Service Date": _as_written(held["date"]),
-            "Attended?": np.where(held["attended"] == "true", "Present", "No Show"),
-            "Duration (min)": held["minutes"],
+            "Service Date": _as_written(own_sessions["date"]),
+            "Attended?": np.where(own_sessions["attended"] == "true", "Present", "No Show"),
+            "Duration (min)": own_sessions["minutes"],
         }
     ).to_csv(folder / "Attendance.csv", index=False, lineterminator="\n")
 
@@ -205,7 +209,7 @@ def _as_written(days: pd.Series) -> Any:
 
 
 def _swapped(name: str) -> str:
-    """Two letters in the middle have changed places, unless little would be left of the name."""
+    """The name with two middle letters swapped, unless little would be left of it."""
     if len(name) < 5:
         return name
     middle = max(1, len(name) // 2 - 1)
@@ -217,7 +221,7 @@ def _without_a_letter(name: str) -> str:
 
 
 def _day_off(day: str) -> str:
-    """The last digit of a day is one off."""
+    """The date with the last digit of its day changed."""
     return day[:-1] + str((int(day[-1]) + 1) % 9 + 1) if day[-2] != "3" else day
 
 
@@ -226,7 +230,7 @@ def _short_school(school: str) -> str:
 
 
 _COLUMNS = ("participant_id", "first_name", "last_name", "birth_date", "grade", "school")
-_SLIPS = (
+_TYPOS = (
     ("last_name", _swapped, 0.4),
     ("first_name", _without_a_letter, 0.27),
     ("birth_date", _day_off, 0.03),

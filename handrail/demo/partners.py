@@ -1,6 +1,4 @@
-"""The demo's partners, their programs, agreements and staff: declared, not drawn. Everybody is made
-up.
-"""
+"""The demo's partners, with their programs, agreements and staff: declared, all fictitious."""
 
 from __future__ import annotations
 
@@ -20,8 +18,9 @@ _COMMON = ("directory", "attendance", "grades", "assessments", "services")
 
 @dataclass(frozen=True)
 class Program:
-    """`intake` programs have no kind of support: students are known there before one is chosen for
-    them.
+    """One program. An intake program has no kind of support: one is chosen there later.
+
+    `starts_per_intake` is how many of 16,000 students start on an intake day.
     """
 
     program_id: str
@@ -31,7 +30,7 @@ class Program:
     cost_per_session: float
     min_grade: int = 0
     max_grade: int = 12
-    starts_a_round: int = 0
+    starts_per_intake: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Partner:
     legal_basis: str = "school_official"
     purpose_kind: str = "service"
     staff: tuple[tuple[str, str, Role], ...] = field(default=())
-    officer: str = ""
+    records_officer: str = ""
     """Who answers for the records; the first of the staff where nobody is named."""
     version: int = 1
     start: date = date(2025, 8, 1)
@@ -196,7 +195,7 @@ PARTNERS = (
         "Teachers read the list of who takes part",
         (Program("om-art", "Art after school", "", 40, 12.0),),
         ("directory", "services"),
-        officer="Paul Anselm",
+        records_officer="Paul Anselm",
         start=date(2024, 8, 1),
         end=date(2025, 7, 31),
         destruction_date=date(2026, 3, 31),
@@ -255,13 +254,13 @@ breach_notice_hours = {breach_notice_hours}
 
 
 def versions_of_partner(partner: Partner) -> Iterator[Partner]:
-    """The partner at each version of its agreement: a first one shared less, and was less strict
-    about a breach.
-    """
+    """The partner at each version of its agreement; the first shared less."""
     if partner.version > 1:
-        less = tuple(name for name in partner.categories if name not in partner.consent_required)
+        categories = tuple(
+            name for name in partner.categories if name not in partner.consent_required
+        )
         yield replace(
-            partner, version=1, categories=less, consent_required=(), breach_notice_hours=72
+            partner, version=1, categories=categories, consent_required=(), breach_notice_hours=72
         )
     yield partner
 
@@ -281,7 +280,7 @@ def agreement_text(partner: Partner) -> str:
         activity=partner.activity,
         legal_basis=partner.legal_basis,
         categories=quoted(partner.categories),
-        officer=partner.officer or partner.staff[0][1],
+        officer=partner.records_officer or partner.staff[0][1],
         version=partner.version,
         start=partner.start,
         end=partner.end,
@@ -294,7 +293,7 @@ def agreement_text(partner: Partner) -> str:
 
 
 def all_staff() -> list[tuple[str, str, Role, str]]:
-    """Login, name, role and organisation of everybody in the demo."""
+    """Login, name, role and organization of everybody in the demo."""
     partners = [
         (*person, partner.organization_id) for partner in PARTNERS for person in partner.staff
     ]

@@ -1,10 +1,8 @@
-"""Who the demo's students are: grade, zone, sensitive facts and the hidden causes of absence and
-low marks.
+"""The demo's students: grade, zone, sensitive traits, hidden causes of absence and low grades.
 
 This module owns the draw of the students. The hidden causes are drawn without looking at race, sex,
-language or disability, so whatever a model finds to differ between those groups, the data did not
-put into anybody's need. Poverty raises food insecurity, and unstable housing raises absence, as
-they do outside.
+language or disability, so a difference that a model finds between those groups is not in the data's
+needs. Poverty raises food insecurity, and unstable housing raises absence, as they do in reality.
 """
 
 from __future__ import annotations
@@ -117,8 +115,9 @@ def draw_population(rng: np.random.Generator, students: int) -> Population:
 
 
 def _schools(rng: np.random.Generator, grade: Ints, unstable: Flags) -> tuple[Ints, Dates, Dates]:
-    """School, day of a move and day of entry by school year; a move during a year lasts into the
-    next.
+    """School, date of a move and date of entry by school year.
+
+    A move during a year lasts into the next.
     """
     students, years = len(grade), len(SCHOOL_YEARS)
     zone = rng.integers(len(ELEMENTARY), size=students)

@@ -1,10 +1,9 @@
-"""Three years at school, day by day: absences, marks, tests, incidents, and who was offered which
-support.
+"""Three school years, day by day: absences, grades, tests, incidents, and offered supports.
 
 The past is confounded on purpose: supports went to students with visible need, and, at equal need,
 less often to Black and Hispanic students. Their effect differs from student to student: each
-support helps with one cause of absence or low marks, and does next to nothing for a student without
-it. `EFFECTS` says how much.
+support helps with one cause of absence or low grades, and does next to nothing for a student
+without it. `EFFECTS` says how much.
 """
 
 from __future__ import annotations
@@ -20,6 +19,23 @@ from handrail.demo.population import Flags, Floats, Population
 from records.canonical.schema import RACE_ETHNICITIES
 
 MEAN_ABSENCE_DAYS = 1.8
+_CONFLICT_RATE, _UNHOUSED_RATE = 0.07, 0.06
+"""Chance, before any support, that a student with that cause is away on a day."""
+_DISENGAGEMENT_DAYS, _DISENGAGEMENT_FACTOR = 60, 4.0
+"""How long a student's bad spell lasts, and how much likelier absence is in it."""
+_FOOD_MISSED_SHARE = 0.15
+_LEFT_BY_SUPPORT = {
+    "counselling": 0.5,
+    "restorative_practice": 0.4,
+    "health": 0.4,
+    "mentoring": 0.35,
+    "housing_help": 0.5,
+}
+"""Share of a cause's absence that is left while a student has the support."""
+_MAX_ABSENCE_START, _MAX_DISENGAGED = 0.6, 0.4
+_EXCUSED_IF_ILL = 0.9
+_TARDY_RATE, _TARDY_BY_DISENGAGEMENT = 0.006, 0.25
+_INCIDENT_RATE_IN_CONFLICT, _INCIDENT_RATE = 0.012, 0.0002
 INTAKE_DAYS = (40, 75, 110)
 """School days of each year on which partners take in new students."""
 ENROLLMENT_DAYS = 70
@@ -51,8 +67,8 @@ class History:
     absences: list[tuple[Ints, Ints, Flags]] = field(default_factory=list)
     tardies: list[tuple[Ints, Ints]] = field(default_factory=list)
     incidents: list[tuple[Ints, Ints]] = field(default_factory=list)
-    marks: list[tuple[int, Ints, Floats]] = field(default_factory=list)
-    starts: list[tuple[Ints, Ints, Ints, Ints]] = field(default_factory=list)
+    grades: list[tuple[int, Ints, Floats]] = field(default_factory=list)
+    service_starts: list[tuple[Ints, Ints, Ints, Ints]] = field(default_factory=list)
 
 
 def simulate_history(
@@ -63,33 +79,33 @@ def simulate_history(
     habit: OfferBias = DEFAULT_OFFER_BIAS,
 ) -> History:
     """Draw every school day in order."""
-    return _Life(rng, people, days, habit).run(progress)
+    return _Simulation(rng, people, days, habit).run(progress)
 
 
-class _Life:
+class _Simulation:
     def __init__(
-        self, rng: np.random.Generator, people: Population, days: Calendar, habit: OfferBias
+        self, rng: np.random.Generator, people: Population, days: Calendar, offer_bias: OfferBias
     ) -> None:
-        self.rng, self.people, self.days, self.habit = rng, people, days, habit
+        self.rng, self.people, self.days, self.offer_bias = rng, people, days, offer_bias
         self.n = len(people)
         self.history = History()
-        self.left = np.zeros(self.n, dtype=np.int64)
+        self.absence_days_left = np.zeros(self.n, dtype=np.int64)
         self.excused = np.zeros(self.n, dtype=bool)
         self.support = np.full(self.n, -1)
-        self.until = np.full(self.n, -1)
-        self.begins = np.full(self.n, -1)
-        self.recent = np.zeros(self.n)
-        self.mondays = np.zeros(self.n)
-        self.fights = np.zeros(self.n)
-        self.low_marks = people.ability.copy()
+        self.support_ends = np.full(self.n, -1)
+        self.support_begins = np.full(self.n, -1)
+        self.recent_absence = np.zeros(self.n)
+        self.recent_mondays = np.zeros(self.n)
+        self.recent_incidents = np.zeros(self.n)
+        self.latest_grades = people.ability.copy()
         self.absent_in_period = np.zeros(self.n)
         self.tutored_in_period = np.zeros(self.n)
         self.read_in_period = np.zeros(self.n)
         self.course_offset = rng.normal(0.0, 3.5, (self.n, 4))
-        self.turn_day = np.where(
+        self.disengagement_begins = np.where(
             rng.random(self.n) < 0.16, rng.integers(0, len(days.days), self.n), -10_000
         )
-        self.names = [program.support for program in OFFERED_PROGRAMS]
+        self.support_names = [program.support for program in OFFERED_PROGRAMS]
 
     def run(self, progress: Callable[[int, int], None]) -> History:
         total = len(self.days.days)
@@ -98,14 +114,14 @@ class _Life:
         }
         for day in range(total):
             if day in first_of_year:
-                self.left[:] = 0
+                self.absence_days_left[:] = 0
                 year_start = day
             here = self._enrolled(day)
             if day - year_start in INTAKE_DAYS:
                 self._intake(day, here)
-            self._day(day, here)
+            self._simulate_day(day, here)
             if day in self.days.period_end:
-                self._marks(day, here)
+                self._grade_period(day, here)
             if day % 10 == 0:
                 progress(day, total)
         progress(total, total)
@@ -118,59 +134,69 @@ class _Life:
 
     def _has(self, support: str, day: int) -> Flags:
         has: Flags = (
-            (self.support == self.names.index(support)) & (self.begins <= day) & (day <= self.until)
+            (self.support == self.support_names.index(support))
+            & (self.support_begins <= day)
+            & (day <= self.support_ends)
         )
         return has
 
-    def _day(self, day: int, here: Flags) -> None:
+    def _left_by(self, support: str, day: int) -> Floats:
+        """The share of a cause's absence that is left, student by student."""
+        return np.where(self._has(support, day), _LEFT_BY_SUPPORT[support], 1.0)
+
+    def _simulate_day(self, day: int, here: Flags) -> None:
         people, rng = self.people, self.rng
         monday = self.days.weekday[day] == 0
-        in_turn = (self.turn_day <= day) & (day < self.turn_day + 60)
-        conflict = np.where(people.in_conflict, 0.07, 0.0)
-        conflict *= np.where(self._has("counselling", day), 0.5, 1.0)
-        conflict *= np.where(self._has("restorative_practice", day), 0.4, 1.0)
-        sick = people.illness + people.chronic_illness * np.where(
-            self._has("health", day), 0.4, 1.0
+        in_turn = (self.disengagement_begins <= day) & (
+            day < self.disengagement_begins + _DISENGAGEMENT_DAYS
         )
-        away = (
+        conflict = np.where(people.in_conflict, _CONFLICT_RATE, 0.0)
+        conflict *= self._left_by("counselling", day)
+        conflict *= self._left_by("restorative_practice", day)
+        sick = people.illness + people.chronic_illness * self._left_by("health", day)
+        disengaged = (
             people.disengaged
-            * np.where(in_turn, 4.0, 1.0)
-            * np.where(self._has("mentoring", day), 0.35, 1.0)
+            * np.where(in_turn, _DISENGAGEMENT_FACTOR, 1.0)
+            * self._left_by("mentoring", day)
         )
-        unhoused = np.where(people.unstable_housing, 0.06, 0.0) * np.where(
-            self._has("housing_help", day), 0.5, 1.0
-        )
-        other = np.minimum(away, 0.4) + conflict + unhoused
-        chance = np.minimum((sick + other) / MEAN_ABSENCE_DAYS, 0.6)
-        begins = (self.left == 0) & (rng.random(self.n) < chance)
+        unhoused = np.where(people.unstable_housing, _UNHOUSED_RATE, 0.0)
+        unhoused = unhoused * self._left_by("housing_help", day)
+        other = np.minimum(disengaged, _MAX_DISENGAGED) + conflict + unhoused
+        chance = np.minimum((sick + other) / MEAN_ABSENCE_DAYS, _MAX_ABSENCE_START)
+        begins = (self.absence_days_left == 0) & (rng.random(self.n) < chance)
         length = rng.geometric(1.0 / MEAN_ABSENCE_DAYS, self.n)
         ill = rng.random(self.n) < sick / np.maximum(sick + other, 1e-9)
-        self.left = np.where(begins, length, self.left)
-        self.excused = np.where(begins, ill & (rng.random(self.n) < 0.9), self.excused)
+        self.absence_days_left = np.where(begins, length, self.absence_days_left)
+        self.excused = np.where(begins, ill & (rng.random(self.n) < _EXCUSED_IF_ILL), self.excused)
         hungry = np.zeros(self.n, dtype=bool)
         if monday:
-            fed = np.where(self._has("food", day), 0.15, 1.0)
+            fed = np.where(self._has("food", day), _FOOD_MISSED_SHARE, 1.0)
             hungry = people.food_insecure & (rng.random(self.n) < MONDAY_WITHOUT_FOOD * fed)
-        absent = ((self.left > 0) | hungry) & here
-        excused = self.excused & (self.left > 0)
-        self.left = np.maximum(self.left - 1, 0)
-        late = here & ~absent & (rng.random(self.n) < 0.006 + 0.25 * people.disengaged)
-        fight = here & ~absent & people.in_conflict & (rng.random(self.n) < 0.012)
-        fight |= here & ~absent & (rng.random(self.n) < 0.0002)
+        absent = ((self.absence_days_left > 0) | hungry) & here
+        excused = self.excused & (self.absence_days_left > 0)
+        self.absence_days_left = np.maximum(self.absence_days_left - 1, 0)
+        late = (
+            here
+            & ~absent
+            & (rng.random(self.n) < _TARDY_RATE + _TARDY_BY_DISENGAGEMENT * people.disengaged)
+        )
+        draw = rng.random(self.n)
+        incident = here & ~absent & people.in_conflict & (draw < _INCIDENT_RATE_IN_CONFLICT)
+        incident |= here & ~absent & (rng.random(self.n) < _INCIDENT_RATE)
         who = np.flatnonzero(absent)
         self.history.absences.append((np.full(len(who), day), who, excused[who]))
         who = np.flatnonzero(late)
         self.history.tardies.append((np.full(len(who), day), who))
-        who = np.flatnonzero(fight)
+        who = np.flatnonzero(incident)
         self.history.incidents.append((np.full(len(who), day), who))
-        self.recent = self.recent * 0.95 + 0.05 * absent
-        self.mondays = self.mondays * 0.97 + (0.15 * absent if monday else 0.0)
-        self.fights = self.fights * 0.98 + fight
+        self.recent_absence = self.recent_absence * 0.95 + 0.05 * absent
+        self.recent_mondays = self.recent_mondays * 0.97 + (0.15 * absent if monday else 0.0)
+        self.recent_incidents = self.recent_incidents * 0.98 + incident
         self.absent_in_period += absent
         self.tutored_in_period += self._has("tutoring", day)
         self.read_in_period += self._has("grandparent_readers", day)
 
-    def _marks(self, day: int, here: Flags) -> None:
+    def _grade_period(self, day: int, here: Flags) -> None:
         length = np.sum(self.days.period == self.days.period[day])
         share_absent = self.absent_in_period / length
         helped = np.where(self.people.ability < 78, 7.0, 0.5) * np.minimum(
@@ -178,51 +204,57 @@ class _Life:
         )
         helped += 2.0 * np.minimum(self.read_in_period / length * 1.5, 1.0)
         level = self.people.ability + helped - 25.0 * share_absent
-        marks = level[:, None] + self.course_offset + self.rng.normal(0.0, 2.5, (self.n, 4))
-        marks = np.round(np.clip(marks, 20, 100), 0)
+        grades = level[:, None] + self.course_offset + self.rng.normal(0.0, 2.5, (self.n, 4))
+        grades = np.round(np.clip(grades, 20, 100), 0)
         who = np.flatnonzero(here)
-        self.history.marks.append((int(self.days.period[day]), who, marks[who]))
-        self.low_marks = np.where(here, marks.mean(axis=1), self.low_marks)
+        self.history.grades.append((int(self.days.period[day]), who, grades[who]))
+        self.latest_grades = np.where(here, grades.mean(axis=1), self.latest_grades)
         for count in (self.absent_in_period, self.tutored_in_period, self.read_in_period):
             count[:] = 0
 
     def _need(self, program: Program) -> Floats:
         if program.support in ("tutoring", "grandparent_readers"):
-            return (80.0 - self.low_marks) / 7.0
+            return (80.0 - self.latest_grades) / 7.0
         if program.support in ("mentoring", "health", "housing_help", "victims_services"):
-            return self.recent * 14.0 - 1.0
+            return self.recent_absence * 14.0 - 1.0
         if program.support == "food":
-            return self.mondays * 2.2 - 1.0
-        return self.fights * 1.5 + self.recent * 6.0 - 1.0
+            return self.recent_mondays * 2.2 - 1.0
+        return self.recent_incidents * 1.5 + self.recent_absence * 6.0 - 1.0
 
     def _intake(self, day: int, here: Flags) -> None:
-        """Each program takes in students with visible need, by habit."""
+        """Each program takes in students with visible need, by its offer bias."""
         grade = self.people.grade_in(int(self.days.year[day]))
-        free = here & (self.until < day)
+        free = here & (self.support_ends < day)
         scale = self.n / 16_000
-        for place, program in enumerate(OFFERED_PROGRAMS):
-            if not program.starts_a_round:
+        for index, program in enumerate(OFFERED_PROGRAMS):
+            if not program.starts_per_intake:
                 continue
-            able = free & (grade >= program.min_grade) & (grade <= program.max_grade)
+            eligible = free & (grade >= program.min_grade) & (grade <= program.max_grade)
             weight = (
-                np.exp(0.8 * np.clip(self._need(program), -2.5, 2.5)) * self._share(program) * able
+                np.exp(0.8 * np.clip(self._need(program), -2.5, 2.5))
+                * self._offer_share(program)
+                * eligible
             )
             if program.support == "housing_help":
                 weight *= np.where(self.people.unstable_housing, 12.0, 1.0)
             chance = np.minimum(
-                weight / max(weight.sum(), 1e-9) * program.starts_a_round * scale, 0.5
+                weight / max(weight.sum(), 1e-9) * program.starts_per_intake * scale, 0.5
             )
             chosen = np.flatnonzero(self.rng.random(self.n) < chance)
             start = day + 1 + self.rng.integers(0, 12, len(chosen))
             end = start + ENROLLMENT_DAYS + self.rng.integers(-15, 25, len(chosen))
-            self.support[chosen], self.begins[chosen], self.until[chosen] = place, start, end
+            self.support[chosen], self.support_begins[chosen], self.support_ends[chosen] = (
+                index,
+                start,
+                end,
+            )
             free[chosen] = False
-            self.history.starts.append((chosen, np.full(len(chosen), place), start, end))
+            self.history.service_starts.append((chosen, np.full(len(chosen), index), start, end))
 
-    def _share(self, program: Program) -> Floats:
-        """At equal need, the share of a program's offers that each student gets by habit."""
+    def _offer_share(self, program: Program) -> Floats:
+        """At equal need, the share of a program's offers that each student gets."""
         shares = np.ones(self.n)
-        for race, by_support in self.habit.items():
+        for race, by_support in self.offer_bias.items():
             shares[self.people.race == RACE_ETHNICITIES.index(race)] = by_support.get(
                 program.support, by_support.get("", 1.0)
             )

@@ -1,11 +1,9 @@
-"""Writes the demo district as a district and its partners would: OneRoster CSV, service history,
-agreements, people.
-"""
+"""Writes the demo district's source files: OneRoster CSV, service history, agreements, people."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,8 +44,7 @@ from handrail.demo.simulation import (
     year_and_period,
 )
 from records.canonical.schema import RACE_ETHNICITIES, SEXES
-
-Progress = Callable[[str, int, int], None]
+from records.system.progress import ProgressCallback
 
 _RACE_COLUMNS = {
     "american_indian": "americanIndianOrAlaskaNative",
@@ -98,7 +95,7 @@ _TWO_DECADES = np.timedelta64(7_305, "D")
 
 @dataclass(frozen=True)
 class DemoFiles:
-    """Where the source files are."""
+    """The paths of the source files."""
 
     sis: Path
     service_history: Path
@@ -107,7 +104,7 @@ class DemoFiles:
     staff: Path
     consents: Path
     costs: Path
-    export: Path
+    partner_export: Path
     """The folder of `EXPORTING`: its participants, its own export and the mapping that reads it."""
 
 
@@ -117,7 +114,7 @@ def write_source_files(
     seed: int = 2026,
     students: int = 16_000,
     habit: OfferBias = DEFAULT_OFFER_BIAS,
-    progress: Progress = lambda step, done, total: None,
+    progress: ProgressCallback = lambda step, done, total: None,
 ) -> DemoFiles:
     """Write the demo district under `directory`.
 
@@ -130,7 +127,7 @@ def write_source_files(
         rng,
         people,
         days,
-        lambda done, total: progress("living three school years", done, total),
+        lambda done, total: progress("simulating three school years", done, total),
         habit,
     )
     writer = _Writer(directory, rng, people, days, history)
@@ -138,12 +135,12 @@ def write_source_files(
         writer.roster,
         writer.characteristics,
         writer.attendance,
-        writer.marks,
+        writer.grades,
         writer.tests,
         writer.incidents,
         writer.partners,
         writer.consents,
-        writer.spoil,
+        writer.add_bad_lines,
     )
     for done, step in enumerate(steps):
         progress("writing source files", done, len(steps))
@@ -331,8 +328,8 @@ class _Writer:
             column: np.where(people.race[present] == RACE_ETHNICITIES.index(race), "true", "false")
             for race, column in _RACE_COLUMNS.items()
         }
-        born = people.birth_date.copy()
-        born[self.current[2]] -= _TWO_DECADES
+        birth_dates = people.birth_date.copy()
+        birth_dates[self.current[2]] -= _TWO_DECADES
         sexes = np.array(["female", "male", "other"], dtype=object)
         assert SEXES[:2] == ("female", "male")
         self._write(
@@ -340,23 +337,23 @@ class _Writer:
             {
                 "sourcedId": self.ids[present],
                 "status": "active",
-                "birthDate": np.datetime_as_string(born[present]),
+                "birthDate": np.datetime_as_string(birth_dates[present]),
                 "sex": sexes[people.sex[present]],
                 **races,
             },
         )
 
-        def told(flags: Flags) -> Any:
+        def as_text(flags: Flags) -> Any:
             return np.where(flags[present], "true", "false")
 
         self._write(
             "sis/characteristics.csv",
             {
                 "userSourcedId": self.ids[present],
-                "english_learner": told(people.english_learner),
-                "special_education": told(people.special_education),
-                "unstable_housing": told(people.unstable_housing),
-                "meal_eligible": told(people.meal_eligible),
+                "english_learner": as_text(people.english_learner),
+                "special_education": as_text(people.special_education),
+                "unstable_housing": as_text(people.unstable_housing),
+                "meal_eligible": as_text(people.meal_eligible),
             },
         )
 
@@ -391,13 +388,13 @@ class _Writer:
             },
         )
 
-    def marks(self) -> None:
+    def grades(self) -> None:
         parts = []
-        for period, who, marks in self.history.marks:
+        for period, who, scores in self.history.grades:
             year, number = year_and_period(period)
             level = level_of(np.maximum(self.people.grade_in(year)[who], 0))
             end = np.datetime_as_string(SCHOOL_YEARS[year].period_ends()[number - 1])
-            for course in range(marks.shape[1]):
+            for course in range(scores.shape[1]):
                 titles = np.array([courses[course] for courses in COURSES], dtype=object)[level]
                 parts.append(
                     pd.DataFrame(
@@ -407,7 +404,7 @@ class _Writer:
                             "school_year": SCHOOL_YEARS[year].name,
                             "period": number,
                             "date": end,
-                            "grade": marks[:, course].astype(int),
+                            "grade": scores[:, course].astype(int),
                         }
                     )
                 )
@@ -490,27 +487,27 @@ class _Writer:
             ),
             rows,
         )
-        taking_part = self._taking_part()
-        sessions = self._sessions(taking_part)
-        for file, found in (
-            ("enrollments", taking_part.drop(columns=["first", "last"])),
+        service_enrollments = self._service_enrollments()
+        sessions = self._sessions(service_enrollments)
+        for file, frame in (
+            ("enrollments", service_enrollments.drop(columns=["first", "last"])),
             ("sessions", sessions),
         ):
-            plain = found[found["organization_id"] != EXPORTING_PARTNER]
+            plain = frame[frame["organization_id"] != EXPORTING_PARTNER]
             plain.to_csv(
                 self.directory / f"service_history/{file}.csv", index=False, lineterminator="\n"
             )
         write_export(
             self.directory / EXPORTING_PARTNER,
-            self._children(taking_part),
-            taking_part,
+            self._partner_participants(service_enrollments),
+            service_enrollments,
             sessions,
             self.rng.spawn(1)[0],
         )
         for partner in PARTNERS:
-            for one in versions_of_partner(partner):
-                name = f"{partner.organization_id}-{one.version}.toml"
-                (self.directory / "agreements" / name).write_text(agreement_text(one))
+            for version in versions_of_partner(partner):
+                name = f"{partner.organization_id}-{version.version}.toml"
+                (self.directory / "agreements" / name).write_text(agreement_text(version))
         share = len(self.people) / 16_000
         self._rows(
             "costs.csv",
@@ -525,7 +522,7 @@ class _Writer:
             ("organization_id", "name", "kind"),
             [
                 ["district", DISTRICT_NAME, "district"],
-                *([p.organization_id, p.name, p.kind] for p in PARTNERS),
+                *([partner.organization_id, partner.name, partner.kind] for partner in PARTNERS),
             ],
         )
         self._rows(
@@ -537,49 +534,49 @@ class _Writer:
             ],
         )
 
-    def _taking_part(self) -> pd.DataFrame:
+    def _service_enrollments(self) -> pd.DataFrame:
         owner = {
             program.program_id: partner.organization_id
             for partner in PARTNERS
             for program in partner.programs
         }
         student, program, start, end = (
-            np.concatenate(part) for part in zip(*self.history.starts, strict=True)
+            np.concatenate(part) for part in zip(*self.history.service_starts, strict=True)
         )
         names = [OFFERED_PROGRAMS[place].program_id for place in program]
-        hall = self._study_hall()
-        first = len(self.days.days) - 60
-        student = np.concatenate([student, hall])
-        start = np.concatenate([start, np.full(len(hall), first)])
-        end = np.concatenate([end, np.full(len(hall), 10**6)])
-        names += ["bp-study-hall"] * len(hall)
-        last = len(self.dates) - 1
-        over = (end <= last) & (
-            self.days.year[np.minimum(start, last)] == self.days.year[np.minimum(end, last)]
+        study_hall = self._study_hall()
+        hall_begins = len(self.days.days) - 60
+        student = np.concatenate([student, study_hall])
+        start = np.concatenate([start, np.full(len(study_hall), hall_begins)])
+        end = np.concatenate([end, np.full(len(study_hall), 10**6)])
+        names += ["bp-study-hall"] * len(study_hall)
+        today = len(self.dates) - 1
+        ended_in_year = (end <= today) & (
+            self.days.year[np.minimum(start, today)] == self.days.year[np.minimum(end, today)]
         )
         year_last = np.array(
             [np.flatnonzero(self.days.year == year)[-1] for year in range(len(SCHOOL_YEARS))]
         )
-        stop = np.minimum(end, year_last[self.days.year[np.minimum(start, last)]])
-        ended = over | (stop < last)
+        last_day = np.minimum(end, year_last[self.days.year[np.minimum(start, today)]])
+        has_ended = ended_in_year | (last_day < today)
         frame = pd.DataFrame(
             {
                 "student_id": self.ids[student],
                 "program_id": names,
                 "organization_id": [owner[name] for name in names],
-                "start_date": self.dates[np.minimum(start, last)],
-                "end_date": np.where(ended, self.dates[stop], ""),
-                "exit_reason": np.where(ended, "Completed", ""),
+                "start_date": self.dates[np.minimum(start, today)],
+                "end_date": np.where(has_ended, self.dates[last_day], ""),
+                "exit_reason": np.where(has_ended, "Completed", ""),
                 "first": start,
-                "last": stop,
+                "last": last_day,
             }
         )
-        return frame[start <= last].sort_values(
+        return frame[start <= today].sort_values(
             ["start_date", "program_id", "student_id"], kind="stable"
         )
 
     def _study_hall(self) -> Ints:
-        """Who comes to the open study hall now: mostly students with low marks or many absences."""
+        """Who attends the open study hall now: mostly students with low grades or many absences."""
         grade = self.people.grade[self.current]
         able = self.current[(grade >= 5) & (grade <= 12)]
         absent = np.bincount(
@@ -592,40 +589,39 @@ class _Writer:
         chosen = self.rng.choice(able, size=count, replace=False, p=weight / weight.sum())
         return np.sort(chosen)
 
-    def _children(self, taking_part: pd.DataFrame) -> pd.DataFrame:
-        """Those who ever took part at `EXPORTING`, as the district knows them, in the order of
-        their first day.
-        """
-        theirs = taking_part.loc[
-            taking_part["organization_id"] == EXPORTING_PARTNER, "student_id"
+    def _partner_participants(self, service_enrollments: pd.DataFrame) -> pd.DataFrame:
+        """The participants of `EXPORTING_PARTNER`, as the district knows them, by start date."""
+        student_ids = service_enrollments.loc[
+            service_enrollments["organization_id"] == EXPORTING_PARTNER, "student_id"
         ].drop_duplicates()
-        place = pd.Series(np.arange(len(self.ids)), index=self.ids)[theirs].to_numpy()
+        positions = pd.Series(np.arange(len(self.ids)), index=self.ids)[student_ids].to_numpy()
         people = self.people
-        school = self._school_on(len(self.days.days) - 1, np.arange(len(people)))[place]
+        school = self._school_on(len(self.days.days) - 1, np.arange(len(people)))[positions]
         return pd.DataFrame(
             {
-                "student_id": theirs.to_numpy(),
-                "first_name": np.array(FIRST_NAMES, dtype=object)[people.first_name[place]],
-                "last_name": np.array(LAST_NAMES, dtype=object)[people.last_name[place]],
-                "birth_date": np.datetime_as_string(people.birth_date[place]).astype(object),
+                "student_id": student_ids.to_numpy(),
+                "first_name": np.array(FIRST_NAMES, dtype=object)[people.first_name[positions]],
+                "last_name": np.array(LAST_NAMES, dtype=object)[people.last_name[positions]],
+                "birth_date": np.datetime_as_string(people.birth_date[positions]).astype(object),
                 "grade": np.array(
-                    [str(grade) if grade else "K" for grade in people.grade[place]], dtype=object
+                    [str(grade) if grade else "K" for grade in people.grade[positions]],
+                    dtype=object,
                 ),
                 "school": pd.Series(SCHOOL_NAMES, index=SCHOOL_IDS)[school].to_numpy(),
             }
         )
 
-    def _sessions(self, taking_part: pd.DataFrame) -> pd.DataFrame:
-        counts = ((taking_part["last"] - taking_part["first"]) // 5 + 1).to_numpy()
-        row = np.repeat(np.arange(len(taking_part)), counts)
+    def _sessions(self, service_enrollments: pd.DataFrame) -> pd.DataFrame:
+        counts = ((service_enrollments["last"] - service_enrollments["first"]) // 5 + 1).to_numpy()
+        row = np.repeat(np.arange(len(service_enrollments)), counts)
         step = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-        day = taking_part["first"].to_numpy()[row] + 5 * step
-        organization = taking_part["organization_id"].to_numpy()[row]
+        day = service_enrollments["first"].to_numpy()[row] + 5 * step
+        organization = service_enrollments["organization_id"].to_numpy()[row]
         return pd.DataFrame(
             {
                 "session_id": [f"{org}-{number:07d}" for number, org in enumerate(organization)],
-                "student_id": taking_part["student_id"].to_numpy()[row],
-                "program_id": taking_part["program_id"].to_numpy()[row],
+                "student_id": service_enrollments["student_id"].to_numpy()[row],
+                "program_id": service_enrollments["program_id"].to_numpy()[row],
                 "organization_id": organization,
                 "date": self.dates[day],
                 "attended": np.where(self.rng.random(len(row)) < 0.86, "true", "false"),
@@ -634,21 +630,19 @@ class _Writer:
         )
 
     def consents(self) -> None:
-        """Families of some students of the housing, tutoring and victims' services partners have
-        signed.
-        """
+        """Consents of some families of the housing, tutoring and victims' services partners."""
         enrolled = pd.read_csv(
             self.directory / "service_history/enrollments.csv", keep_default_na=False
         )
         active = enrolled[enrolled["end_date"] == ""]
-        asked = {
+        consent_needs = {
             "keystone": ("housing", 1.0),
             "brightpath": ("housing", 0.3),
             "safeharbor": ("directory;attendance;services", 0.8),
         }
         purpose = {partner.organization_id: partner.purpose for partner in PARTNERS}
         rows: list[list[object]] = []
-        for organization, (categories, share) in asked.items():
+        for organization, (categories, share) in consent_needs.items():
             students = sorted(
                 set(active.loc[active["organization_id"] == organization, "student_id"])
             )
@@ -680,10 +674,11 @@ class _Writer:
             rows,
         )
 
-    def spoil(self) -> None:
-        for place, spoiled in ((0, _BAD_LINES), (1, _ODD_LINES)):
-            for file, lines in spoiled.items():
+    def add_bad_lines(self) -> None:
+        for position, lines_by_file in ((0, _BAD_LINES), (1, _ODD_LINES)):
+            for file, lines in lines_by_file.items():
                 with (self.directory / file).open("a", encoding="utf-8") as stream:
                     stream.writelines(
-                        line.format(student=self.ids[self.current[place]]) + "\n" for line in lines
+                        line.format(student=self.ids[self.current[position]]) + "\n"
+                        for line in lines
                     )

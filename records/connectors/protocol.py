@@ -90,9 +90,6 @@ class PartnerConnector(Connector, Protocol):
     """Reads what partners report about their own work.
 
     With an `organization_id`, all of it belongs to that organization; with None, to several.
-
-    With an `organization_id` everything that it brings is of that organisation; with None, of
-    several.
     """
 
     organization_id: str | None

@@ -63,9 +63,6 @@ class UnpackLimits:
     `max_ratio` is bytes out per byte in, and applies to files above `ratio_applies_from_bytes`: a
     small file of one repeated value may well be packed tighter. `max_directory_bytes` limits the
     archive's own list of files.
-
-    `ratio` is bytes out for each byte in, and counts for files above `ratio_from` bytes: a small
-    file of one repeated value may well be packed tighter.
     """
 
     max_files: int = 1_000

@@ -9,8 +9,6 @@ from handrail.console import err, out
 
 @pytest.fixture(autouse=True)
 def wide_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No line is broken: a console takes its width once, from whoever starts the process, and
-    workers are narrow.
-    """
+    """No line is wrapped: a console takes its width once, and test workers are narrow."""
     for console in (out, err):
         monkeypatch.setattr(console, "width", 250)

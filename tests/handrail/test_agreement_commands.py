@@ -63,10 +63,10 @@ def test_a_newer_version_says_what_it_changes_and_both_stay_readable(home: Path,
         .replace("\n", "\r\n")
     )
     (tmp_path / "a2.toml").write_bytes(newer.encode())
-    code, said, _ = run(home, "agreements", "add", str(tmp_path / "a2.toml"))
-    assert code == 0 and "a1 version 2 is in force from 2025-08-01 to 2026-07-31." in said
-    assert "What it changes in version 1:" in said
-    assert "Which records are shared: no longer attendance, housing." in said
+    code, output, _ = run(home, "agreements", "add", str(tmp_path / "a2.toml"))
+    assert code == 0 and "a1 version 2 is in force from 2025-08-01 to 2026-07-31." in output
+    assert "What it changes in version 1:" in output
+    assert "Which records are shared: no longer attendance, housing." in output
     assert run(home, "agreements", "add", str(tmp_path / "a2.toml"))[1].count("\n") == 1
     shown_text = (
         CliRunner().invoke(app, ["agreements", "show", "a1", "--home", str(home)]).stdout_bytes
@@ -101,9 +101,11 @@ def test_a_newer_version_does_not_take_a_revocation_back_and_an_officer_does_wit
     taken = ("agreements", "reinstate", newer, "--reason", "The breach was put right")
     code, _, problem = run(home, *taken, "--as", CASEWORKER)
     assert code == 2 and "only they may undo a revocation" in problem
-    assert [one.agreement.version for one in agreement_versions(database_of(home), "a1")] == [1]
-    code, said, _ = run(home, *taken, "--as", OFFICER)
-    assert code == 0 and "Its revocation is taken back" in said
+    assert [stored.agreement.version for stored in agreement_versions(database_of(home), "a1")] == [
+        1
+    ]
+    code, output, _ = run(home, *taken, "--as", OFFICER)
+    assert code == 0 and "Its revocation was reversed" in output
     newest, first = agreement_versions(database_of(home), "a1")
     assert newest.revoked_at is None and first.revoked_at is not None, (
         "what was revoked stays on record"
@@ -117,21 +119,26 @@ def test_a_newer_version_does_not_take_a_revocation_back_and_an_officer_does_wit
 def test_explaining_names_each_part_its_answer_and_its_line_and_is_written_down(
     home: Path,
 ):  # R15, R23
-    code, said, problem = run(home, "agreements", "explain", CASEWORKER, "s1", "--as", OFFICER)
+    code, output, problem = run(home, "agreements", "explain", CASEWORKER, "s1", "--as", OFFICER)
     assert (code, problem) == (0, "")
     lines = agreement_text().splitlines()
     line = next(
         number for number, text in enumerate(lines, start=1) if text.startswith("categories")
     )
-    assert f"Line {line} of a1, version 1" in said and "no consent covers it" in said
+    assert f"Line {line} of a1, version 1" in output and "no consent covers it" in output
     (look,) = disclosures(database_of(home), limit=10)
     assert (look.student_id, look.route) == ("s1", "handrail agreements explain")
-    one = run(
+    one_category = run(
         home, "agreements", "explain", CASEWORKER, "s1", "--as", OFFICER, "--category", "attendance"
     )[1]
-    (kept,) = agreement_versions(database_of(home), "a1")
-    assert kept.agreement.sha256 in one and "Yes: in p1 since 5 January 2026" in one
-    assert "attendance is seen: Does the agreement cover this part of the record? Yes." in one
+    (stored,) = agreement_versions(database_of(home), "a1")
+    assert (
+        stored.agreement.sha256 in one_category
+        and "Yes: in p1 since 5 January 2026" in one_category
+    )
+    assert (
+        "attendance is seen: Does the agreement cover this part of the record? Yes." in one_category
+    )
     later = run(
         home,
         "agreements",
@@ -153,12 +160,12 @@ def test_explaining_names_each_part_its_answer_and_its_line_and_is_written_down(
 def test_a_closed_account_is_explained_too(home: Path):
     with database_of(home).session() as session:
         session.query(StaffRow).filter(StaffRow.login == CASEWORKER).one().active = False
-    said = run(home, "agreements", "explain", CASEWORKER, "s1", "--as", OFFICER)[1]
-    assert "No: the account is closed" in said
+    output = run(home, "agreements", "explain", CASEWORKER, "s1", "--as", OFFICER)[1]
+    assert "No: the account is closed" in output
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (
             ("agreements", "explain", "nobody@x.example", "s1", "--as", OFFICER),
@@ -206,10 +213,10 @@ def test_a_closed_account_is_explained_too(home: Path):
     ],
 )
 def test_wrong_use_is_one_plain_sentence_and_exit_two(
-    home: Path, arguments: tuple[str, ...], said: str
+    home: Path, arguments: tuple[str, ...], expected: str
 ):
     code, shown, problem = run(home, *arguments)
-    assert code == 2 and said in problem and "Traceback" not in problem, (shown, problem)
+    assert code == 2 and expected in problem and "Traceback" not in problem, (shown, problem)
     assert consents(database_of(home)) == [] and opt_outs(database_of(home)) == []
     assert disclosures(database_of(home), limit=10) == []
 
@@ -222,34 +229,34 @@ def test_consents_are_added_listed_and_revoked_with_who_did_it(home: Path, tmp_p
         + "\n"
     )
     assert run(home, "consents", "add", str(file), "--as", OFFICER)[1].startswith(
-        "2 consents were written down"
+        "2 consents were recorded"
     )
     assert run(home, "consents", "add", str(file), "--as", OFFICER)[1].startswith(
-        "0 consents were written down"
+        "0 consents were recorded"
     )
     seen = ("agreements", "explain", CASEWORKER, "s1", "--as", OFFICER, "--category", "housing")
     assert "housing is seen" in run(home, *seen)[1]
-    newest, oldest = (one.number for one in consents(database_of(home)))
-    said = run(home, "consents", "revoke", str(newest), "--as", OFFICER, "--by", "The same parent")[
-        1
-    ]
-    assert f"Consent {newest} is revoked from {DAY} on." in said
-    assert f"Consent {oldest}, signed on 2026-04-01, still opens housing." in said
+    newest, oldest = (consent.number for consent in consents(database_of(home)))
+    output = run(
+        home, "consents", "revoke", str(newest), "--as", OFFICER, "--by", "The same parent"
+    )[1]
+    assert f"Consent {newest} is revoked from {DAY} on." in output
+    assert f"Consent {oldest}, signed on 2026-04-01, still opens housing." in output
     assert "housing is seen" in run(home, *seen)[1]
     run(home, "consents", "revoke", str(oldest), "--as", OFFICER, "--by", "The same parent")
     assert "housing is not seen" in run(home, *seen)[1]
     listed = run(home, "consents", "list", "s1")[1]
     assert listed.count(f"revoked on {DAY}") == 2 and "A parent" in listed
     assert "A parent" not in run(home, "consents", "list", "s2")[1]
-    assert {one.revoked_by for one in consents(database_of(home))} == {"The same parent"}
+    assert {consent.revoked_by for consent in consents(database_of(home))} == {"The same parent"}
 
 
 def test_an_opt_out_is_written_down_and_ended(home: Path):
-    said = run(home, "consents", "opt-out", "s1", "--as", OFFICER)[1]
-    assert said == f"No partner sees this student from {DAY} on.\n"
+    output = run(home, "consents", "opt-out", "s1", "--as", OFFICER)[1]
+    assert output == f"No partner sees this student from {DAY} on.\n"
     seen = ("agreements", "explain", CASEWORKER, "s1", "--as", OFFICER, "--category", "directory")
     assert "Has the family opted out? Yes: since 17 April 2026." in run(home, *seen)[1]
-    assert "counts" in run(home, "consents", "list")[1]
+    assert "in effect" in run(home, "consents", "list")[1]
     assert (
         "partners see this student again"
         in run(home, "consents", "end-opt-out", "s1", "--as", OFFICER)[1]

@@ -26,9 +26,7 @@ def handrail(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def in_process(*arguments: str, password: str = PASSWORD) -> subprocess.CompletedProcess[str]:
-    """The same without a process of its own, whose start takes seconds. A crash shows as exit
-    status 1.
-    """
+    """Run a command without starting a process. A crash shows as exit status 1."""
     run = CliRunner().invoke(app, arguments, env={"HANDRAIL_PASSWORD": password})
     return subprocess.CompletedProcess(arguments, run.exit_code, run.stdout, run.stderr)
 
@@ -60,7 +58,7 @@ def test_a_fresh_disclosure_log_holds_and_a_head_can_be_kept(tmp_path: Path):
     home = ("--home", str(tmp_path / "home"))
     assert in_process("disclosures", "head", str(tmp_path / "head.json"), *home).returncode == 0
     run = in_process("disclosures", "verify", "--head", str(tmp_path / "head.json"), *home)
-    assert (run.returncode, run.stdout) == (0, "The disclosure log holds: 0 rows.\n")
+    assert (run.returncode, run.stdout) == (0, "The disclosure log is intact: 0 rows.\n")
     (tmp_path / "head.json").write_text('{"seq": 3, "hash": "00"}')
     cut = in_process("disclosures", "verify", "--head", str(tmp_path / "head.json"), *home)
     assert cut.returncode == 1
@@ -69,7 +67,7 @@ def test_a_fresh_disclosure_log_holds_and_a_head_can_be_kept(tmp_path: Path):
 
 def test_the_example_agreement_is_whole_and_a_broken_one_names_its_line(tmp_path: Path):
     example = Path(__file__).parents[2] / "docs" / "examples" / "tutoring-agreement.toml"
-    assert "is whole" in in_process("agreements", "check", str(example)).stdout
+    assert "is complete" in in_process("agreements", "check", str(example)).stdout
     broken = tmp_path / "broken.toml"
     broken.write_text(example.read_text().replace("school_official", "police"))
     run = handrail("agreements", "check", str(broken))
@@ -115,7 +113,7 @@ def test_only_the_reviewer_with_the_right_password_signs_or_refuses(
     add_organization(database, Organization("tutors", "Tutors", "partner"))
     add_staff(database, "cal@tutors.example", "Cal Low", Role.CASEWORKER, "tutors", PASSWORD)
     before = signoffs(database)
-    assert {one.decision for one in before} == {"signed"}
+    assert {signoff.decision for signoff in before} == {"signed"}
     for command in ("sign", "refuse"):
         for login, password, part in (
             (
@@ -151,7 +149,10 @@ def test_only_the_reviewer_with_the_right_password_signs_or_refuses(
     )
     assert signoffs(database)[0].reviewer_id == reviewer.user_id
     listed = in_process("models", "--home", str(home))
-    assert (listed.returncode, "None serves. No model is approved yet." in listed.stdout) == (
+    assert (
+        listed.returncode,
+        "No version is in service. No model is approved yet." in listed.stdout,
+    ) == (
         0,
         True,
     )

@@ -55,9 +55,7 @@ E2,P-2,Tanglewood,After School,01/05/2026,
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A district of four students, loaded from a ZIP file, with an officer and two partners' linked
-    participants.
-    """
+    """A district of four students from a ZIP file, an officer, and two partners' participants."""
     home = tmp_path / "home"
     monkeypatch.setenv("HANDRAIL_HOME", str(home))
     monkeypatch.setenv("HANDRAIL_PASSWORD", PASSWORD)
@@ -66,8 +64,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with zipfile.ZipFile(tmp_path / "sis.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("export/users.csv", USERS)
         archive.writestr("export/attendance.csv", ATTENDANCE)
-    code, said = run("load", "oneroster", tmp_path / "sis.zip")
-    assert code == 0, said
+    code, output = run("load", "oneroster", tmp_path / "sis.zip")
+    assert code == 0, output
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     add_organization(database, Organization(DISTRICT, "The District", "district"))
     add_staff(database, OFFICER, "Grace", Role.DISTRICT_ADMIN, DISTRICT, PASSWORD)
@@ -100,11 +98,9 @@ def run(*arguments: object) -> tuple[int, str]:
 
 
 def put_right(file: Path, change: Callable[[dict[str, str]], str]) -> list[dict[str, str]]:
-    """Take the quarantine, give each row's raw line to `change` and write what it says; the rows as
-    they were.
-    """
-    code, said = run("records", "quarantine", "--to", file, "--as", OFFICER)
-    assert code == 0, said
+    """Take the quarantine and edit each row's raw line with `change`; the rows as they were."""
+    code, output = run("records", "quarantine", "--to", file, "--as", OFFICER)
+    assert code == 0, output
     *rows, terms = csv.DictReader(file.open(newline=""))
     with file.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, terms.keys())
@@ -126,8 +122,8 @@ def test_a_row_of_a_zip_file_is_put_right_and_the_zip_file_loaded_again(
     source, file = tmp_path / "sis.zip", tmp_path / "aside.csv"
     before = source.read_bytes()
     put_right(file, lambda row: row["raw"].replace("April", "2026-04-02"))
-    code, said = run("load", "oneroster", source, "--corrections", file)
-    assert code == 0, said
+    code, output = run("load", "oneroster", source, "--corrections", file)
+    assert code == 0, output
     serving = Snapshot.current(home)
     assert serving.manifest["rows"]["attendance_events"] == 2
     assert [(row.line, row.column) for row in serving.set_aside()] == [(4, "student_id")]
@@ -141,11 +137,11 @@ def test_a_row_that_is_wrong_only_beside_others_is_put_right_at_its_source(
     rows = put_right(file, lambda row: row["raw"].replace("s9", "s3"))
     assert [row["columns"] != "" for row in rows] == [True, False]
     before = Snapshot.current(home).id
-    code, said = run("load", "oneroster", tmp_path / "sis.zip", "--corrections", file)
+    code, output = run("load", "oneroster", tmp_path / "sis.zip", "--corrections", file)
     assert (
         code == 2
-        and "aside.csv, line 3: this row is not a line of one file" in said
-        and "at its source" in said
+        and "aside.csv, line 3: this row is not a line of one file" in output
+        and "at its source" in output
     )
     assert Snapshot.current(home).id == before
 
@@ -155,17 +151,19 @@ def test_a_row_of_a_mapped_export_is_put_right_without_what_was_cut_out(
 ):  # R35, R38
     folder, file = partner_export(tmp_path / "export", "tutors"), tmp_path / "aside.csv"
     load = ("load", "service-history", folder, "--mapping", folder / "mapping.toml")
-    code, said = run(*load)
-    assert code == 0, said
+    code, output = run(*load)
+    assert code == 0, output
     rows = put_right(file, lambda row: row["raw"].replace("January", "01/13/2026"))
     [row] = [row for row in rows if row["source"] == "service-history"]
     assert (row["organization"], row["line"]) == ("tutors", "2")
     assert row["columns"] == FORMULA_GUARD + "Participant ID,Program Name,Enrollment Date"
     assert row["raw"] == FORMULA_GUARD + "P-1,After School,January"
-    code, said = run(*load, "--corrections", file)
-    assert code == 0, said
-    found = Snapshot.current(home).table("service_enrollments").to_pyarrow().to_pylist()
-    assert [(one["student_id"], str(one["start_date"])) for one in found] == [
+    code, output = run(*load, "--corrections", file)
+    assert code == 0, output
+    enrollments = Snapshot.current(home).table("service_enrollments").to_pyarrow().to_pylist()
+    assert [
+        (enrollment["student_id"], str(enrollment["start_date"])) for enrollment in enrollments
+    ] == [
         ("s1", "2026-01-13"),
         ("s2", "2026-01-05"),
     ]
@@ -173,17 +171,19 @@ def test_a_row_of_a_mapped_export_is_put_right_without_what_was_cut_out(
         row for row in Snapshot.current(home).set_aside() if row.source == "service-history"
     ]
     (folder / "Enrollments.csv").write_text(ENROLLMENTS.replace("P-1", "P-2"))
-    code, said = run(*load, "--corrections", file)
+    code, output = run(*load, "--corrections", file)
     assert (
-        code == 2 and "Enrollments.csv, line 2" in said and "the source has changed since" in said
+        code == 2
+        and "Enrollments.csv, line 2" in output
+        and "the source has changed since" in output
     )
 
 
 def test_a_correction_of_a_mapped_line_must_have_its_fields(home: Path, tmp_path: Path):
     folder, file = partner_export(tmp_path / "export", "tutors"), tmp_path / "aside.csv"
     load = ("load", "service-history", folder, "--mapping", folder / "mapping.toml")
-    code, said = run(*load)
-    assert code == 0, said
+    code, output = run(*load)
+    assert code == 0, output
     for raw, says in (
         (
             "|P-1,After School",
@@ -192,8 +192,8 @@ def test_a_correction_of_a_mapped_line_must_have_its_fields(home: Path, tmp_path
         ('|P-1,"After School,01/13/2026', "cannot be read"),
     ):
         put_right(file, lambda row, raw=raw: raw if row["organization"] == "tutors" else row["raw"])
-        code, said = run(*load, "--corrections", file)
-        assert code == 2 and says in said, said
+        code, output = run(*load, "--corrections", file)
+        assert code == 2 and says in output, output
 
 
 def test_an_unreadable_line_of_a_mapped_export_can_be_written_anew(
@@ -202,8 +202,8 @@ def test_an_unreadable_line_of_a_mapped_export_can_be_written_anew(
     folder, file = partner_export(tmp_path / "export", "tutors"), tmp_path / "aside.csv"
     (folder / "Enrollments.csv").write_text(ENROLLMENTS.replace('the elder",', "the elder,"))
     load = ("load", "service-history", folder, "--mapping", folder / "mapping.toml")
-    code, said = run(*load)
-    assert code == 0, said
+    code, output = run(*load)
+    assert code == 0, output
     put_right(
         file,
         lambda row: (
@@ -212,8 +212,8 @@ def test_an_unreadable_line_of_a_mapped_export_can_be_written_anew(
             else row["raw"]
         ),
     )
-    code, said = run(*load, "--corrections", file)
-    assert code == 0, said
+    code, output = run(*load, "--corrections", file)
+    assert code == 0, output
     assert Snapshot.current(home).manifest["rows"]["service_enrollments"] == 2
 
 
@@ -223,7 +223,7 @@ def test_two_partners_whose_files_have_one_name_are_told_apart(home: Path, tmp_p
         ("load", "service-history", folder, "--mapping", folder / "mapping.toml")
         for folder in folders
     ]
-    assert [run(*one)[0] for one in load] == [0, 0]
+    assert [run(*arguments)[0] for arguments in load] == [0, 0]
     file = tmp_path / "aside.csv"
     put_right(
         file,
@@ -233,8 +233,8 @@ def test_two_partners_whose_files_have_one_name_are_told_apart(home: Path, tmp_p
             else row["raw"]
         ),
     )
-    code, said = run(*load[0], "--corrections", file)
-    assert code == 2 and "aside.csv puts no line of service-history of tutors right" in said
+    code, output = run(*load[0], "--corrections", file)
+    assert code == 2 and "aside.csv corrects no line of service-history of tutors" in output
     assert run(*load[1], "--corrections", file)[0] == 0
     assert Snapshot.current(home).manifest["rows"]["service_enrollments"] == 3
 
@@ -253,8 +253,8 @@ def test_rows_of_an_hmis_export_are_put_right_and_where_somebody_went_stays_cut_
         "EnrollmentID,ExitDate,Destination,DateDeleted\nE1,2026-02-03,410,\nE2,February,435,\n"
     )
     load = ("load", "hmis", folder, "--organization", "harbor")
-    code, said = run(*load)
-    assert code == 0, said
+    code, output = run(*load)
+    assert code == 0, output
     rows = put_right(
         file,
         lambda row: row["raw"].replace("5 January", "2026-01-05").replace("February", "2026-02-03"),
@@ -272,10 +272,13 @@ def test_rows_of_an_hmis_export_are_put_right_and_where_somebody_went_stays_cut_
         ("Exit.csv", "2"): ("|EnrollmentID,ExitDate", "|E1,2026-02-03"),
         ("Exit.csv", "3"): ("|EnrollmentID,ExitDate", "|E2,February"),
     }
-    code, said = run(*load, "--corrections", file)
-    assert code == 0, said
-    found = Snapshot.current(home).table("service_enrollments").to_pyarrow().to_pylist()
-    assert [(one["student_id"], str(one["end_date"]), one["exit_reason"]) for one in found] == [
+    code, output = run(*load, "--corrections", file)
+    assert code == 0, output
+    enrollments = Snapshot.current(home).table("service_enrollments").to_pyarrow().to_pylist()
+    assert [
+        (enrollment["student_id"], str(enrollment["end_date"]), enrollment["exit_reason"])
+        for enrollment in enrollments
+    ] == [
         ("s1", "2026-02-03", "Moved to a lasting home"),
         ("s2", "2026-02-03", "Moved to a lasting home"),
     ]
@@ -288,8 +291,8 @@ def test_a_row_of_an_export_that_is_kept_for_changes_is_put_right(
     source, file = tmp_path / "sis.zip", tmp_path / "aside.csv"
     assert run("load", "oneroster", source, "--keep-for-changes")[0] == 0
     put_right(file, lambda row: row["raw"].replace("April", "2026-04-02"))
-    code, said = run("load", "oneroster", source, "--corrections", file)
-    assert code == 0, said
+    code, output = run("load", "oneroster", source, "--corrections", file)
+    assert code == 0, output
     assert Snapshot.current(home).manifest["rows"]["attendance_events"] == 2
 
 
@@ -299,10 +302,10 @@ def test_what_comes_by_an_api_is_put_right_in_the_districts_own_system(home: Pat
     put_right(file, lambda row: row["raw"].replace("April", "2026-04-02"))
     before = len(loads(home))
     for source in ("edfi-api", "oneroster-api", "powerschool"):
-        code, said = run("load", source, settings, "--corrections", file)
+        code, output = run("load", source, settings, "--corrections", file)
         assert (
             code == 2
-            and "--corrections is for files" in said
-            and "the district's own system" in said
+            and "--corrections is for files" in output
+            and "the district's own system" in output
         )
     assert len(loads(home)) == before and not (home / "sources").exists()

@@ -43,8 +43,8 @@ def test_a_database_that_does_not_answer_is_one_plain_sentence(
     )
     run = CliRunner().invoke(app, list(arguments))
     assert run.exit_code == 2, run.output
-    said = " ".join(run.stderr.split())
-    assert f"handrail: the database 'handrail' on 127.0.0.1:{port} cannot be opened" in said
+    output = " ".join(run.stderr.split())
+    assert f"handrail: the database 'handrail' on 127.0.0.1:{port} cannot be opened" in output
     assert PASSWORD not in run.output and "Traceback" not in run.output
 
 

@@ -104,10 +104,10 @@ def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(tmp_path: P
     "what", ["loading records", "loading service history", "loading a partner's export"]
 )
 def test_the_bar_of_a_load_grows_and_is_full_only_when_all_files_are_read(made: Made, what: str):
-    told = [(done, total) for name, done, total in made.steps if name == what]
-    shares = [done / total for done, total in told]
+    fractions = [(done, total) for name, done, total in made.steps if name == what]
+    shares = [done / total for done, total in fractions]
     assert shares == sorted(shares) and shares[0] < 0.5 and shares.index(1.0) == len(shares) - 1
-    assert len({total for _, total in told}) == 1
+    assert len({total for _, total in fractions}) == 1
 
 
 def test_the_demo_loads_like_any_district_and_each_bad_line_is_put_aside(made: Made):
@@ -122,7 +122,7 @@ def test_the_demo_loads_like_any_district_and_each_bad_line_is_put_aside(made: M
         "sessions.csv": 3,
         "enrollments.csv": 2,
     }
-    folders = (files.sis, files.service_history, files.export)
+    folders = (files.sis, files.service_history, files.partner_export)
     for report, folder in zip(made.reports, folders, strict=True):
         for count in report.files:
             assert count.read == len((folder / count.file).read_bytes().splitlines()) - 1, count
@@ -200,14 +200,14 @@ def test_the_consents_of_families_show_one_that_counts_one_that_ended_and_one_ta
     made: Made,
 ):
     students = {line.split(",")[0] for line in made.files.consents.read_text().splitlines()[1:4]}
-    said = " ".join(
+    text = " ".join(
         made.page(ADMIN_LOGIN, f"/consents?student={student}").text for student in sorted(students)
     )
-    assert [word for word in ("Counts", "Ended", "Revoked") if f">{word}<" not in said] == []
+    assert [word for word in ("Counts", "Ended", "Revoked") if f">{word}<" not in text] == []
 
 
 def test_the_caseworker_of_the_running_emergency_sees_what_it_opens(made: Made):
-    (running,) = [one for one in emergencies(made.database) if one.is_open(NOW)]
+    (running,) = [emergency for emergency in emergencies(made.database) if emergency.is_open(NOW)]
     assert running.user_id == active_staff_member(made.database, CLINIC).user_id
     scope = scope_for(
         active_staff_member(made.database, CLINIC),

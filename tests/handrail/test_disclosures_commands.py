@@ -82,12 +82,12 @@ def test_a_report_in_each_format_says_the_same_and_is_itself_on_the_list(
         file = tmp_path / f"report.{kind}"
         assert report(home, "--format", kind, "--out", str(file)).returncode == 0
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        told = (
+        text = (
             pdf_text(file.read_bytes()) if kind == "pdf" else file.read_text(encoding="utf-8-sig")
         )
         assert (
-            "Shown to Grace Olander, The District from the district" in told
-            and "The Tutors" in told
+            "Shown to Grace Olander, The District from the district" in text
+            and "The Tutors" in text
         ), kind
         rows = disclosures(opened(home), student_id="s1")
         assert len(rows) == 2 + number and rows[0].route == "handrail disclosures report"
@@ -111,7 +111,7 @@ def test_only_a_district_administrator_with_a_password_gets_a_report(
         ),
         (
             report(home, student="s99"),
-            "neither the records nor the log of disclosures know a student 's99'",
+            "neither the records nor the disclosure log contain a student 's99'",
         ),
         (
             report(home, "--format", "doc"),
@@ -183,13 +183,13 @@ def test_a_breach_report_lists_students_categories_and_times(home: Path, tmp_pat
     with database.write_transaction() as session:
         unlink_student(session, "s2")
     run = breach(home, WORKER, "2026-04-15", "2026-04-16")
-    told = (
-        "worker@tutors.example of tutors saw 2 students in 3 looks from 2026-04-15 to 2026-04-16."
+    summary = (
+        "worker@tutors.example of tutors saw 2 students in 3 views from 2026-04-15 to 2026-04-16."
     )
-    assert run.returncode == 0 and told in run.stderr.replace("\n", " ")
+    assert run.returncode == 0 and summary in run.stderr.replace("\n", " ")
     assert list(csv.reader(io.StringIO(run.stdout, newline=""))) == [
-        [f"# {told}"],
-        ["student", "looks", "first", "last", "what was shown"],
+        [f"# {summary}"],
+        ["student", "views", "first", "last", "data shown"],
         [
             "s1",
             "2",
@@ -213,7 +213,7 @@ def test_a_breach_report_lists_students_categories_and_times(home: Path, tmp_pat
 def test_a_breach_report_finds_a_closed_account_and_refuses_what_it_cannot_read(home: Path):  # R33
     with closing(sqlite3.connect(home / "handrail.db")) as file, file:
         file.execute("UPDATE staff SET active = 0 WHERE login = ?", (WORKER,))
-    assert "saw 1 student in 1 look" in breach(home, WORKER, "2026-04-16", "2026-04-16").stderr
+    assert "saw 1 student in 1 view" in breach(home, WORKER, "2026-04-16", "2026-04-16").stderr
     for arguments, part in (
         (("nobody@tutors.example", "2026-04-15", "2026-04-16"), "nobody@tutors.example"),
         (
@@ -253,15 +253,15 @@ def test_a_family_of_a_student_who_has_left_gets_the_report_too(
     home: Path, tmp_path: Path
 ):  # R26: 34 CFR 99.10
     load_without(home, "s2")
-    told = report(home, student="s2")
-    assert told.returncode == 0, told.stderr
+    text = report(home, student="s2")
+    assert text.returncode == 0, text.stderr
     for part in (
         "Who has seen the record of student s2, who has left",
         "2 looks until",
         "Dana Whitfield, The Tutors",
         "no longer on the district's rolls, so its records hold no name any more.",
     ):
-        assert part in told.stdout, part
+        assert part in text.stdout, part
     for kind in ("csv", "html", "pdf"):
         file = tmp_path / f"report.{kind}"
         assert report(home, "--format", kind, "--out", str(file), student="s2").returncode == 0, (
@@ -274,11 +274,11 @@ def test_a_family_of_a_student_who_has_left_gets_the_report_too(
 
 def load_without(home: Path, student: str) -> None:
     rows = six_student_district.rows()
-    kept = {
-        name: [row for row in found if row.get("student_id") != student]
-        for name, found in rows.items()
+    remaining = {
+        name: [row for row in table_rows if row.get("student_id") != student]
+        for name, table_rows in rows.items()
     }
-    snapshot_of(kept, home)
+    snapshot_of(remaining, home)
 
 
 def verify(home: Path) -> subprocess.CompletedProcess[str]:
@@ -291,7 +291,7 @@ def test_the_log_is_compared_with_every_head_that_the_home_kept(home: Path):  # 
     assert json.loads((home / "log-heads.jsonl").read_text())["seq"] == 3
     assert (verify(home).returncode, verify(home).stdout) == (
         0,
-        "The disclosure log holds: 3 rows.\n",
+        "The disclosure log is intact: 3 rows.\n",
     )
     with closing(sqlite3.connect(home / "handrail.db")) as file, file:
         file.execute("DELETE FROM disclosures WHERE seq = 3")
@@ -310,7 +310,7 @@ def test_the_log_is_compared_with_every_head_that_the_home_kept(home: Path):  # 
 def test_a_log_that_names_nobody_any_more_points_to_the_certificates(home: Path):
     with opened(home).write_transaction() as session:
         unlink_student(session, "s1")
-    assert "The looks at 1 student name nobody any more" in verify(home).stdout
+    assert "The disclosures about 1 student no longer name a student" in verify(home).stdout
 
 
 def test_a_long_log_is_read_with_a_bar(home: Path, monkeypatch: pytest.MonkeyPatch):

@@ -54,12 +54,12 @@ def run(home: Path, source: Path, kind: str = "edfi-api") -> tuple[int, str, str
 def test_the_first_load_brings_the_district_and_the_next_one_what_has_changed(
     ods: FakeEdFiApi, source: Path, tmp_path: Path
 ):
-    code, said, _ = run(tmp_path / "home", source)
-    assert code == 0 and "is now the current one" in said
+    code, output, _ = run(tmp_path / "home", source)
+    assert code == 0 and "is now the current one" in output
     assert Snapshot.current(tmp_path / "home").manifest["rows"]["students"] == 6
     assert (tmp_path / "home" / "sources" / "north-county" / "mirror.sqlite").is_file()
-    code, said, _ = run(tmp_path / "home", source)
-    assert code == 0 and "already was the current one" in said  # R37
+    code, output, _ = run(tmp_path / "home", source)
+    assert code == 0 and "already was the current one" in output  # R37
     add_student(ods, 40)
     assert run(tmp_path / "home", source)[0] == 0
     assert Snapshot.current(tmp_path / "home").manifest["rows"]["students"] == 7
@@ -69,9 +69,9 @@ def test_a_resource_that_is_closed_is_named_with_what_stays_empty(
     ods: FakeEdFiApi, source: Path, tmp_path: Path
 ):
     ods.refused = {"ed-fi/grades": 403}
-    code, said, _ = run(tmp_path / "home", source)
+    code, output, _ = run(tmp_path / "home", source)
     assert code == 0
-    assert "Not found: ed-fi/grades. Stays empty: course_grades" in said
+    assert "Not found: ed-fi/grades. Not available without it: course_grades" in output
 
 
 def test_a_resource_that_is_closed_after_it_was_read_refuses_the_load(
@@ -80,8 +80,8 @@ def test_a_resource_that_is_closed_after_it_was_read_refuses_the_load(
     assert run(tmp_path / "home", source)[0] == 0
     before = Snapshot.current(tmp_path / "home").id
     ods.refused = {"ed-fi/studentSchoolAttendanceEvents": 403}
-    code, said, error = run(tmp_path / "home", source)
-    assert (code, said) == (2, "")
+    code, output, error = run(tmp_path / "home", source)
+    assert (code, output) == (2, "")
     assert (
         "studentSchoolAttendanceEvents: the source answered 403" in error
         and "nothing was changed" in error
@@ -96,8 +96,8 @@ def test_a_load_that_is_cut_short_is_one_sentence_and_the_old_records_serve(
     before = Snapshot.current(tmp_path / "home").id
     add_student(ods, 40)
     ods.faults.extend([*[None] * 30, status(418)])
-    code, said, error = run(tmp_path / "home", source)
-    assert (code, said) == (2, "")
+    code, output, error = run(tmp_path / "home", source)
+    assert (code, output) == (2, "")
     assert re.search(
         r"^handrail: /api/\S+: the source answered 418: check its address", error, re.M
     )

@@ -38,9 +38,7 @@ def school(number: int) -> str:
 
 
 def year_at_school() -> dict[str, list[dict[str, object]]]:
-    """A year of 240 students. Who is tutored from its 45th day on has marks that are 8 points of
-    100 better.
-    """
+    """A year of 240 students; grades of tutored ones rise by 8 points from their 45th day on."""
     rng = np.random.default_rng(3)
     calendar = days()
     began = calendar[44]
@@ -58,43 +56,43 @@ def year_at_school() -> dict[str, list[dict[str, object]]]:
         ],
         "students": [
             {
-                "student_id": one,
+                "student_id": student,
                 "first_name": "Given",
                 "last_name": "Family",
                 "grade_level": 6,
                 "school_id": school(number),
             }
-            for number, one in enumerate(STUDENTS)
+            for number, student in enumerate(STUDENTS)
         ],
         "school_enrollments": [
             {
-                "student_id": one,
+                "student_id": student,
                 "school_id": school(number),
                 "entry_date": FIRST,
                 "school_year": 2025,
             }
-            for number, one in enumerate(STUDENTS)
+            for number, student in enumerate(STUDENTS)
         ],
         "attendance_events": [
             {
-                "student_id": one,
+                "student_id": student,
                 "school_id": school(number),
                 "date": calendar[day],
                 "status": "absent_excused",
             }
-            for number, one in enumerate(STUDENTS)
+            for number, student in enumerate(STUDENTS)
             for day in np.flatnonzero(rng.random(len(calendar)) < 0.06)
         ],
         "course_grades": [
             {
-                "student_id": one,
+                "student_id": student,
                 "course": "Mathematics",
                 "school_year": 2025,
                 "period": period,
                 "date": day,
-                "grade": float(rng.normal(75 + 8 * (one in TUTORED and day > began), 3)),
+                "grade": float(rng.normal(75 + 8 * (student in TUTORED and day > began), 3)),
             }
-            for one in STUDENTS
+            for student in STUDENTS
             for period, day in marks
         ],
         "programs": [
@@ -110,24 +108,24 @@ def year_at_school() -> dict[str, list[dict[str, object]]]:
         ],
         "service_enrollments": [
             {
-                "student_id": one,
+                "student_id": student,
                 "program_id": program,
                 "organization_id": organization,
                 "start_date": began,
             }
             for program, organization, some in (("p1", "tutors", TUTORED), ("p2", "pantry", FED))
-            for one in some
+            for student in some
         ],
         "service_sessions": [
             {
-                "student_id": one,
-                "session_id": f"{one}-{turn}",
+                "student_id": student,
+                "session_id": f"{student}-{turn}",
                 "program_id": "p1",
                 "organization_id": "tutors",
                 "date": began + timedelta(days=3 * turn),
                 "attended": True,
             }
-            for number, one in enumerate(TUTORED)
+            for number, student in enumerate(TUTORED)
             for turn in range(1 + number % 9)
         ],
     }
@@ -160,7 +158,7 @@ def test_programs_are_worked_out_told_and_kept_until_something_is_another(
     costs = tmp_path / "costs.csv"
     costs.write_text("program,dollars,per\np1,900,student\n")
     stated = in_process("effects", "costs", str(costs), "--as", OFFICER, *at)
-    assert (stated.returncode, "It is stated what 1 program costs." in stated.stdout) == (
+    assert (stated.returncode, "Costs are recorded for 1 program." in stated.stdout) == (
         0,
         True,
     ), stated.stderr
@@ -169,14 +167,17 @@ def test_programs_are_worked_out_told_and_kept_until_something_is_another(
     snapshot = Snapshot.current(home).id
     file = home / "effects" / f"{snapshot}.json"
     report = read_effects(home, snapshot)
-    told = {one.program_id: one for one in report.programs}
-    tutoring = told["p1"].figures
-    assert told["p1"].verdict == GAIN and tutoring.served == 60
+    by_program = {program.program_id: program for program in report.programs}
+    tutoring = by_program["p1"].figures
+    assert by_program["p1"].verdict == GAIN and tutoring.served == 60
     assert tutoring.estimate.lower < 4.0 < tutoring.estimate.upper, (
         "8 points of 100, each worth half a point"
     )
-    assert (told["p2"].figures.cannot_tell, told["p2"].figures.served) == (FEW_SERVED, None)
-    assert told["p3"].figures.cannot_tell == NO_SUPPORT
+    assert (by_program["p2"].figures.cannot_tell, by_program["p2"].figures.served) == (
+        FEW_SERVED,
+        None,
+    )
+    assert by_program["p3"].figures.cannot_tell == NO_SUPPORT
     for words in (
         "Readers",
         "The Tutors",
@@ -184,14 +185,14 @@ def test_programs_are_worked_out_told_and_kept_until_something_is_another(
         "More progress",
         "by sessions attended: fewest sessions",
         "Readers: An unrecorded factor would have to be",
-        "Bags: cannot tell: fewer than 30 students",
+        "Bags: not estimated: fewer than 30 students",
         "1 program is compared at once",
         "$900",
         str(file),
     ):
         assert words in run.stdout, words
     text = file.read_text()
-    assert not [one for one in STUDENTS if one in text], "no student is in the file"
+    assert not [student for student in STUDENTS if student in text], "no student is in the file"
     assert json.loads(text)["inputs"]["snapshot_id"] == snapshot
     before = file.read_bytes()
     assert in_process("effects", *at).stdout == run.stdout
@@ -199,7 +200,7 @@ def test_programs_are_worked_out_told_and_kept_until_something_is_another(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "password", "said"),
+    ("arguments", "password", "expected"),
     [
         (("costs", "{costs}", "--as", OFFICER), "not the password", "or its password is wrong"),
         (
@@ -216,19 +217,21 @@ def test_programs_are_worked_out_told_and_kept_until_something_is_another(
     ],
 )
 def test_wrong_use_is_one_plain_sentence_and_changes_nothing(
-    home: Path, tmp_path: Path, arguments: tuple[str, ...], password: str, said: str
+    home: Path, tmp_path: Path, arguments: tuple[str, ...], password: str, expected: str
 ):
     (tmp_path / "costs.csv").write_text("program,dollars,per\np1,900,student\n")
     (tmp_path / "wrong.csv").write_text("program,dollars,per\np1,900,student\np2,5,month\n")
     places = {"costs": tmp_path / "costs.csv", "wrong": tmp_path / "wrong.csv", "home": home}
     run = in_process(
         "effects",
-        *(one.format(**places) for one in arguments),
+        *(argument.format(**places) for argument in arguments),
         "--home",
         str(home),
         password=password,
     )
-    assert run.returncode == 2 and said in run.stderr and "Traceback" not in run.stderr, run.stderr
+    assert run.returncode == 2 and expected in run.stderr and "Traceback" not in run.stderr, (
+        run.stderr
+    )
     assert program_costs(open_database(f"sqlite:///{home / 'handrail.db'}")) == {}
 
 
@@ -244,5 +247,5 @@ def test_nothing_to_work_with_is_said_plainly(tmp_path: Path):
     rows["calendar"] = [row for row in rows["calendar"] if row["date"] < date(2024, 10, 1)]
     snapshot_of(rows, tmp_path / "short")
     short = in_process("effects", "--home", str(tmp_path / "short"))
-    assert short.returncode == 2 and "nobody's progress is known" in short.stderr, short.stderr
+    assert short.returncode == 2 and "no student's progress is known" in short.stderr, short.stderr
     assert not (tmp_path / "short" / "effects").exists()

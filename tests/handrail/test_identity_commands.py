@@ -69,15 +69,15 @@ def test_a_list_is_linked_and_only_counts_and_lines_are_told(home: Path, tmp_pat
             "identity", "link", str(file), "--organization", "tutors", "--home", str(home)
         )
         assert (run.returncode, run.stderr) == (0, "")
-        told = plain(run.stdout)
+        output = plain(run.stdout)
         assert (
-            "participants.csv: 4 lines read, 3 participants, 1 put aside, 0 repeated, 0 ignored."
-            in told
+            "participants.csv: 4 lines read, 3 participants, 1 quarantined, 0 repeated, 0 ignored."
+            in output
         )
-        assert "birth_date must be a day such as 2013-04-17, or empty" in told
-        assert "Linked to a student: 1." in told and "Not found among the students: 1." in told
-        assert "Waiting for somebody at the district to say who they are: 1." in told
-        assert not [name for name in NAMES if name in told.casefold()]
+        assert "birth_date must be a day such as 2013-04-17, or empty" in output
+        assert "Linked to a student: 1." in output and "Not found among the students: 1." in output
+        assert "Waiting for district review: 1." in output
+        assert not [name for name in NAMES if name in output.casefold()]
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
     assert linked_students(database, "tutors") == {"T-1": "s1"}
     status = in_process("identity", "status", "--home", str(home))

@@ -55,11 +55,11 @@ def test_an_export_with_far_fewer_students_is_held_until_somebody_says_it_is_rig
     assert run("load", "oneroster", district(tmp_path / "a", 100, "s1,k1,2026-04-01,tardy"))[0] == 0
     before = Snapshot.current(home).id
     fewer = district(tmp_path / "b", 79, "s1,k1,2026-04-01,tardy")
-    code, said = run("load", "oneroster", fewer)
+    code, output = run("load", "oneroster", fewer)
     assert (
         code == 2
-        and "it has 79 students, and the current records have 100" in said
-        and "--accept" in said
+        and "it has 79 students, and the current records have 100" in output
+        and "--accept" in output
     )
     assert Snapshot.current(home).id == before
     assert len(loads(home)) == 1
@@ -71,8 +71,8 @@ def test_an_export_with_far_fewer_students_is_held_until_somebody_says_it_is_rig
 def test_a_day_on_which_everybody_is_absent_is_held(home: Path, tmp_path: Path):  # R42
     assert run("load", "oneroster", district(tmp_path / "a", 40, "s1,k1,2026-04-01,tardy"))[0] == 0
     closed = [f"s{i},k1,2026-04-02,absent_unexcused" for i in range(40)]
-    code, said = run("load", "oneroster", district(tmp_path / "b", 40, *closed))
-    assert code == 2 and "on 2026-04-02 40 of 40 students are absent" in said
+    code, output = run("load", "oneroster", district(tmp_path / "b", 40, *closed))
+    assert code == 2 and "on 2026-04-02 40 of 40 students are absent" in output
 
 
 def test_rows_set_aside_are_handed_out_put_right_and_loaded(home: Path, tmp_path: Path):  # R23, R35
@@ -86,12 +86,12 @@ def test_rows_set_aside_are_handed_out_put_right_and_loaded(home: Path, tmp_path
     add_staff(database, OFFICER, "Grace", Role.DISTRICT_ADMIN, DISTRICT, PASSWORD)
     add_staff(database, "data@district.example", "Priya", Role.DATA_SCIENTIST, DISTRICT, PASSWORD)
     assert "2 attendance.csv" not in run("records", "quarantine")[1]
-    for asked, says in (
+    for options, says in (
         ((), "--to needs --as"),
         (("--as", "data@district.example"), "not a district administrator"),
     ):
-        code, said = run("records", "quarantine", "--to", file, *asked)
-        assert code == 2 and says in said and not file.exists()
+        code, output = run("records", "quarantine", "--to", file, *options)
+        assert code == 2 and says in output and not file.exists()
     assert run("records", "quarantine", "--to", file, "--as", OFFICER)[0] == 0
     assert [(look.student_id, look.route) for look in disclosures(database)] == [
         ("s1", "records quarantine")
@@ -102,22 +102,22 @@ def test_rows_set_aside_are_handed_out_put_right_and_loaded(home: Path, tmp_path
         writer = csv.DictWriter(stream, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)
-    code, said = run("load", "oneroster", folder, "--corrections", file)
-    assert code == 0, said
+    code, output = run("load", "oneroster", folder, "--corrections", file)
+    assert code == 0, output
     assert Snapshot.current(home).manifest["rows"]["attendance_events"] == 2
     assert Snapshot.current(home).set_aside() == []
     assert not list(home.rglob(".corrected-*"))
     (folder / "attendance.csv").write_text("userSourcedId,school_id,date,status\n")
-    code, said = run("load", "oneroster", folder, "--corrections", file)
-    assert code == 2 and "the source has changed since" in said
+    code, output = run("load", "oneroster", folder, "--corrections", file)
+    assert code == 2 and "the source has changed since" in output
 
 
 def test_an_old_feed_is_an_exit_status(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):  # R42
     assert run("load", "oneroster", district(tmp_path / "a", 30, "s1,k1,2026-04-01,tardy"))[0] == 0
-    code, said = run("records", "status")
-    assert code == 0 and "oneroster was last loaded on 2026-04-17" in said
+    code, output = run("records", "status")
+    assert code == 0 and "oneroster was last loaded on 2026-04-17" in output
     monkeypatch.setenv("HANDRAIL_TODAY", "2026-04-20")
-    code, said = run("records", "status")
-    assert code == 1 and "attendance is older than 36 hours" in said
+    code, output = run("records", "status")
+    assert code == 1 and "attendance is older than 36 hours" in output

@@ -137,14 +137,14 @@ def test_mlflow_runs_the_project_and_its_folder_holds_no_python(trained: Path):
 
 
 def test_a_version_is_evaluated_and_the_words_say_by_which_of_two_ways(trained: Path):
-    said = run("evaluate", "--home", str(trained))
+    output = run("evaluate", "--home", str(trained))
     made = model_version(trained)
-    kept = made.artifact(f"evaluations/on-{made.snapshot_id}.json")
-    assert kept is not None and kept["how"].startswith(
+    stored = made.artifact(f"evaluations/on-{made.snapshot_id}.json")
+    assert stored is not None and stored["how"].startswith(
         "There is too little data since this version's training period"
     )
-    assert kept["how"] in said and kept["sensitivity"] in said
-    gain = kept["same_places"]["gain"]
+    assert stored["how"] in output and stored["sensitivity"] in output
+    gain = stored["same_places"]["gain"]
     assert [gain[part] for part in ("value", "lower", "upper")] == pytest.approx(
         [made.metrics[f"same_places.gain.{part}"] for part in ("value", "lower", "upper")]
     )
@@ -157,28 +157,30 @@ def test_a_version_is_evaluated_and_the_words_say_by_which_of_two_ways(trained: 
         "thin overlap",
         "tutoring",
     ):
-        assert words in said
-    assert f"{gain['value']:+.2f} ({gain['lower']:+.2f} to {gain['upper']:+.2f})" in said
+        assert words in output
+    assert f"{gain['value']:+.2f} ({gain['lower']:+.2f} to {gain['upper']:+.2f})" in output
 
 
 def test_drift_without_a_decision_day_since_says_when_the_next_one_is(trained: Path):
     made = model_version(trained)
     reference = made.reference()
     assert reference is not None and set(reference.places) == {40, 75, 110}
-    said = run("drift", "--home", str(trained))
-    kept = newest_drift_report(trained)
-    assert kept is not None and (kept.version, kept.snapshot_id) == (1, made.snapshot_id)
-    if not kept.days:
-        assert f"No decision day has passed since {day(kept.learned_until)}" in said
-    assert "What to do:" in said and str(drift_report_file(trained, 1, made.snapshot_id)) in said
+    output = run("drift", "--home", str(trained))
+    stored = newest_drift_report(trained)
+    assert stored is not None and (stored.version, stored.snapshot_id) == (1, made.snapshot_id)
+    if not stored.days:
+        assert f"No decision day has passed since {day(stored.learned_until)}" in output
+    assert (
+        "What to do:" in output and str(drift_report_file(trained, 1, made.snapshot_id)) in output
+    )
     assert "there is no model version 7" in refused(
         "drift", "--version", "7", "--home", str(trained)
     )
 
 
 def test_what_draws_have_shown_is_told_from_the_log_alone(trained: Path):
-    said = run("exploration", "found", "--home", str(trained))
-    assert said.startswith("Too little is known yet: 0 lists had an order that was open to a draw")
+    output = run("exploration", "found", "--home", str(trained))
+    assert output.startswith("Too little is known yet: 0 lists were eligible for randomization")
     snapshot = Snapshot.current(trained)
     students = sorted(pipeline_scope(snapshot, "training", NOW.date()).students)
     made = model_version(trained)
@@ -186,14 +188,14 @@ def test_what_draws_have_shown_is_told_from_the_log_alone(trained: Path):
     database = open_database(f"sqlite:///{trained / 'handrail.db'}")
     log_impressions(database, shown_on(shown, students=students), NOW)
     log_impressions(database, shown_on(NOW.date(), students=students), NOW)
-    said = run("exploration", "found", "--home", str(trained))
+    output = run("exploration", "found", "--home", str(trained))
     known = progress_after(snapshot, OutcomeDefinition.declared(), shown)
     assert (
-        f"{len(known):,} lists of {len(known):,} students were open to a draw and have 90 days"
-        in said
+        f"{len(known):,} lists of {len(known):,} students were eligible for randomization"
+        " and have 90 days" in output
     )
-    for words in (BEST_FIRST, NEAR_BEST_FIRST, CHALLENGER_FIRST, "decided by lot"):
-        assert words in said
+    for words in (BEST_FIRST, NEAR_BEST_FIRST, CHALLENGER_FIRST, "first place was randomized"):
+        assert words in output
 
 
 def test_a_night_trains_only_what_is_new_compares_and_stops_at_the_gate(
@@ -202,31 +204,35 @@ def test_a_night_trains_only_what_is_new_compares_and_stops_at_the_gate(
     home = tmp_path / "home"
     shutil.copytree(trained, home)
     settings = Settings(home, f"sqlite:///{home / 'handrail.db'}", NOW.date())
-    said = run("retrain", "--home", str(home))
-    assert "Nothing has changed since version 1" in said and "It is the challenger" in said
+    output = run("retrain", "--home", str(home))
+    assert "Nothing has changed since version 1" in output and "It is the challenger" in output
     audit = latest_audit(home, 1)
     assert audit is not None and (challenger_version(home), champion_version(home)) == (1, None)
     registry_client(home).set_registered_model_alias(REGISTERED_MODEL, CHAMPION, "1")
     quick = BenefitRanker(n_folds=3, rounds=20, interaction_rounds=5, min_leaf=30)
-    night = retrain(settings, ranker=quick, step=lambda name, done, total: None)
-    assert night.trained and night.version == 2 and night.compared is not None
+    night = retrain(settings, ranker=quick, progress=lambda name, done, total: None)
+    assert night.trained and night.version == 2 and night.comparison is not None
     assert (
-        night.compared["how"].startswith("There is too little data since")
+        night.comparison["how"].startswith("There is too little data since")
         and champion_version(home) == 1
     )
-    assert night.proposed == (
-        night.compared["finding"] == Superiority.BETTER and night.verdict != "fail"
+    assert night.is_challenger == (
+        night.comparison["finding"] == Superiority.BETTER and night.verdict != "fail"
     )
-    assert challenger_version(home) == (2 if night.proposed else 1)
-    kept = model_version(home).artifact("night.json")
-    assert kept == night.to_dict() and kept["drift"]["version"] == 1
-    again = retrain(settings, ranker=quick, step=lambda name, done, total: None)
-    assert not again.trained and again.compared == night.compared and len(model_versions(home)) == 2
-    assert again.reaudited is None and len(audits_of_version(home, 1)) == 1
+    assert challenger_version(home) == (2 if night.is_challenger else 1)
+    stored = model_version(home).artifact("night.json")
+    assert stored == night.to_dict() and stored["drift"]["version"] == 1
+    again = retrain(settings, ranker=quick, progress=lambda name, done, total: None)
+    assert (
+        not again.trained
+        and again.comparison == night.comparison
+        and len(model_versions(home)) == 2
+    )
+    assert again.champion_verdict is None and len(audits_of_version(home, 1)) == 1
     month = replace(settings, today=NOW.date() + timedelta(days=POLICY.reaudit_days + 2))
-    later = retrain(month, ranker=quick, step=lambda name, done, total: None)
+    later = retrain(month, ranker=quick, progress=lambda name, done, total: None)
     newest, before = audits_of_version(home, 1)
-    assert later.reaudited is newest.verdict and newest.at > before.at and before == audit
+    assert later.champion_verdict is newest.verdict and newest.at > before.at and before == audit
     with (home / "models" / ".retrain.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another nightly training is at work" in refused("retrain", "--home", str(home))
@@ -259,9 +265,7 @@ def test_a_night_on_thin_records_says_what_is_missing(approved: Path, tmp_path: 
 
 @pytest.fixture
 def home(approved: Path, tmp_path: Path) -> Path:
-    """Version 1 serves; version 2 has the same file and an audit of its own, which passed. Eve may
-    sign.
-    """
+    """Version 1 is in service; version 2 has the same file and its own audit. Eve may sign."""
     home = tmp_path / "home"
     shutil.copytree(approved, home)
     database = open_database(f"sqlite:///{home / 'handrail.db'}")
@@ -277,7 +281,7 @@ def again(home: Path, version: int) -> None:
     made = register_model(home, first.file, first.sha256, first.snapshot_id, GAIN, {})
     assert made.version == version
     findings = tuple(
-        replace(one, verdict=Verdict.PASS, does=Consequence.SHOWS) for one in audit.findings
+        replace(finding, verdict=Verdict.PASS, does=Consequence.SHOWS) for finding in audit.findings
     )
     record_audit(
         desk(home), replace(audit, version=version, verdict=Verdict.PASS, findings=findings)
@@ -292,9 +296,9 @@ def desk(home: Path, policy: Policy = POLICY) -> ApprovalService:
 
 def decide(command: str, home: Path, *arguments: str) -> tuple[int, str]:
     """Exit status and words of a decision by the reviewer Eve."""
-    asked = [command, *arguments, "--as", LOGIN, "--home", str(home)]
+    arguments_given = [command, *arguments, "--as", LOGIN, "--home", str(home)]
     result = CliRunner().invoke(
-        app, asked, env={"HANDRAIL_TODAY": "2026-04-18", "HANDRAIL_PASSWORD": PASSWORD}
+        app, arguments_given, env={"HANDRAIL_TODAY": "2026-04-18", "HANDRAIL_PASSWORD": PASSWORD}
     )
     assert "Traceback" not in result.stderr
     return result.exit_code, result.stdout + result.stderr
@@ -341,14 +345,17 @@ def test_a_champion_is_replaced_by_what_was_found_better_or_for_a_written_reason
     ):
         if finding is not None:
             compared(home, finding, **changes)
-        status, said = decide("promote", home, "2", "--reason", "Newer.")
-        assert status == 2 and words in said
+        status, output = decide("promote", home, "2", "--reason", "Newer.")
+        assert status == 2 and words in output
         assert (champion_version(home), challenger_version(home)) == (1, 2)
     compared(home, Superiority.BETTER)
-    status, said = decide("promote", home, "2", "--reason", "Newer.")
-    assert (status, said) == (0, f"Version 2 serves instead of version 1, signed by {LOGIN}.\n")
+    status, output = decide("promote", home, "2", "--reason", "Newer.")
+    assert (status, output) == (
+        0,
+        f"Version 2 is in service instead of version 1, signed by {LOGIN}.\n",
+    )
     assert (champion_version(home), challenger_version(home)) == (2, None)
-    status, said = decide("promote", home, "1", "--reason", WORDS)
+    status, output = decide("promote", home, "1", "--reason", WORDS)
     assert status == 0 and champion_version(home) == 1
 
 
@@ -360,14 +367,16 @@ def test_a_rollback_is_a_signature_and_two_of_them_go_back_two_versions(home: Pa
     before = len(signoffs(database))
     assert decide("rollback", home, "--reason", "  ")[0] == 2
     assert decide("rollback", home, "--reason", "Too few suggestions.")[1].startswith(
-        "Version 2 serves again"
+        "Version 2 is in service again"
     )
     newest = signoffs(database)[0]
     assert (newest.model_version, newest.decision) == (2, "signed")
     assert newest.reason == "Return to version 2: Too few suggestions."
-    assert decide("rollback", home, "--reason", "Still.")[1].startswith("Version 1 serves again")
-    status, said = decide("rollback", home, "--reason", "Still.")
-    assert status == 2 and "No earlier version was signed that could serve again." in said
+    assert decide("rollback", home, "--reason", "Still.")[1].startswith(
+        "Version 1 is in service again"
+    )
+    status, output = decide("rollback", home, "--reason", "Still.")
+    assert status == 2 and "No earlier version was signed that could serve again." in output
     assert len(signoffs(database)) == before + 2 and champion_version(home) == 1
     assert approved_model(desk(home), NOW).version == model_version(home, 1)
 

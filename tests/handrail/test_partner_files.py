@@ -92,14 +92,14 @@ def test_an_export_is_mapped_linked_and_loaded(home: Path, export: Path, tmp_pat
         draft,
     )
     assert run.returncode == 0, run.stderr
-    for said in (
+    for line in (
         "Enrollments.csv: enrollments",
         "Attendance.csv: sessions",
         "participant_id",
         "sure",
         "not read",
     ):
-        assert said in run.stdout, run.stdout
+        assert line in run.stdout, run.stdout
     for value in ("Quillfeather", "P-100", "01/13/2026", "Present", "After School"):
         assert value not in run.stdout, "values of rows are not shown"
     load = ("load", "service-history", export, "--mapping", draft, "--home", home)
@@ -133,8 +133,8 @@ def test_an_export_is_mapped_linked_and_loaded(home: Path, export: Path, tmp_pat
     said_to_be_no_student(home, "P-777")
     assert "of a participant who is not a student of this district (1)" in handrail(*load).stdout
     assert Snapshot.current(home).quarantined().num_rows == 0
-    told = handrail("identity", "status", "--home", home).stdout
-    assert [cell.strip() for cell in told.split("Tutors")[1].splitlines()[0].split("│")][
+    status = handrail("identity", "status", "--home", home).stdout
+    assert [cell.strip() for cell in status.split("Tutors")[1].splitlines()[0].split("│")][
         1:-1
     ] == list("20011")
 
@@ -178,7 +178,7 @@ def test_wrong_use_is_one_plain_sentence_and_exit_two(home: Path, export: Path, 
         (("load", "hmis", export, *at), "needs --organization"),
         (
             ("load", "hmis", export, "--organization", "nobody", *at),
-            "there is no organisation 'nobody'",
+            "there is no organization 'nobody'",
         ),
         (
             ("load", "service-history", export, "--organization", "tutors", *at),

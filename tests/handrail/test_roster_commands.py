@@ -51,7 +51,7 @@ def students(home: Path) -> int:
 def test_a_roster_comes_by_its_api_and_then_what_has_changed(tmp_path: Path):
     server, made, file = FakeOneRosterApi(), roster(), tmp_path / "north-county.toml"
     with server.running():
-        server.become(made)
+        server.set_roster(made)
         base = f"{server.url}/ims/oneroster/rostering/v1p2"
         file.write_text(
             SETTINGS.format(kind="oneroster-api", base=base, url=server.url, client=CLIENT)
@@ -61,15 +61,15 @@ def test_a_roster_comes_by_its_api_and_then_what_has_changed(tmp_path: Path):
         (tmp_path / "nightly" / "attendance.csv").write_text(
             "userSourcedId,school_id,date,status\ns0,k1,2025-09-02,tardy\n"
         )
-        code, said, error = run(tmp_path / "home", "oneroster-api", file)
+        code, output, error = run(tmp_path / "home", "oneroster-api", file)
         assert code == 0, error
-        assert "is now the current one" in said and students(tmp_path / "home") == 6
+        assert "is now the current one" in output and students(tmp_path / "home") == 6
         assert Snapshot.current(tmp_path / "home").manifest["rows"]["attendance_events"] == 1
         assert (
             "already was the current one" in run(tmp_path / "home", "oneroster-api", file)[1]
         )  # R37
         add_student(made, "s9", 1)
-        server.become(made)
+        server.set_roster(made)
         assert run(tmp_path / "home", "oneroster-api", file)[0] == 0
     assert students(tmp_path / "home") == 7
 
@@ -81,9 +81,9 @@ def test_powerschool_comes_by_the_plugins_queries_and_then_what_has_changed(tmp_
         file.write_text(
             SETTINGS.format(kind="powerschool", base=server.url, url=server.url, client=CLIENT)
         )
-        code, said, error = run(tmp_path / "home", "powerschool", file)
+        code, output, error = run(tmp_path / "home", "powerschool", file)
         assert code == 0, error
-        assert "is now the current one" in said and students(tmp_path / "home") == 6
+        assert "is now the current one" in output and students(tmp_path / "home") == 6
         assert (
             "already was the current one" in run(tmp_path / "home", "powerschool", file)[1]
         )  # R37
@@ -100,15 +100,15 @@ def test_files_that_hold_only_changes_need_a_whole_export_that_was_kept(tmp_path
     delta = write_csv(after, tmp_path / "delta", since=before)
     assert run(home, "oneroster", bulk)[0] == 0
     assert not (home / "sources").exists(), "nothing is kept that nobody asked for"
-    code, said, error = run(home, "oneroster", delta)
-    assert (code, said) == (2, "")
+    code, output, error = run(home, "oneroster", delta)
+    assert (code, output) == (2, "")
     assert re.search(
         r"manifest\.csv says that \S+ holds only changes .* with --keep-for-changes first", error
     )
     assert run(home, "oneroster", bulk, "--keep-for-changes")[0] == 0
-    code, said, error = run(home, "oneroster", delta)
+    code, output, error = run(home, "oneroster", delta)
     assert code == 0, error
-    assert "users.csv of earlier loads" in said
+    assert "users.csv of earlier loads" in output
     assert Snapshot.current(home).table("students").student_id.to_pyarrow().to_pylist() == sorted(
         id_ for id_, user in after["users.csv"].items() if user["role"] == "student"
     )
@@ -131,13 +131,13 @@ def test_the_settings_that_the_guide_shows_can_be_used(
     monkeypatch.setenv("HANDRAIL_EDFI_SECRET", SECRET)
     for block in re.findall(r"^```toml\n(.*?)^```", GUIDE, re.S | re.M):
         (tmp_path / "source.toml").write_text(block)
-        found = read_api_settings(tmp_path / "source.toml")
-        shown[found.kind].append(found)
-    assert [OneRosterApi(one).extensions is not None for one in shown["oneroster-api"]] == [
+        settings = read_api_settings(tmp_path / "source.toml")
+        shown[settings.kind].append(settings)
+    assert [OneRosterApi(example).extensions is not None for example in shown["oneroster-api"]] == [
         True,
         False,
     ]
-    [school] = [PowerSchool(one) for one in shown["powerschool"]]
+    [school] = [PowerSchool(example) for example in shown["powerschool"]]
     assert school.codes.attendance == {"A": "absent_unexcused", "E": "absent_excused", "T": "tardy"}
 
 

@@ -74,7 +74,7 @@ def test_this_machine_reaches_it_in_clear(fresh: Settings, host: str):  # R54
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_a_demo_serves_this_machine_alone_even_over_tls(demo: Settings, encrypted: bool):  # R54
     for host in ELSEWHERE:
-        with pytest.raises(SettingsError, match="a demo has a printed password"):
+        with pytest.raises(SettingsError, match="a demo's password is public"):
             check_listen_address(demo, host, encrypted)
     for host in HERE:
         check_listen_address(demo, host, encrypted)
@@ -114,21 +114,21 @@ def test_serve_refuses_in_plain_words(fresh: Settings, demo: Settings, tmp_path:
         ),
         (
             ("--host", "0.0.0.0", "--behind-proxy", "10.0.0.2", *home),
-            "a demo has a printed password",
+            "a demo's password is public",
         ),
     ):
-        status, said = serve(*words)
-        assert (status, part in said) == (2, True), (words, said)
+        status, output = serve(*words)
+        assert (status, part in output) == (2, True), (words, output)
 
 
 def test_serve_refuses_a_secret_that_others_may_read(fresh: Settings):  # R54
     fresh.secret()
     (fresh.home / "secret").chmod(0o644)
-    status, said = serve("--home", str(fresh.home))
+    status, output = serve("--home", str(fresh.home))
     assert (
         status,
-        "may be read by others than its owner: run chmod 600" in said.replace("\n", " "),
-    ) == (2, True), said
+        "may be read by others than its owner: run chmod 600" in output.replace("\n", " "),
+    ) == (2, True), output
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o610])
@@ -182,15 +182,15 @@ def test_no_source_file_holds_a_secret_but_the_demos_printed_password():  # R54
     assigned = re.compile(
         r"(?i)(password|secret|token|api_?key)\w*\s*(:\s*\w+\s*)?=\s*[frb]?[\"'][^\"'{]{6,}[\"']"
     )
-    found = []
+    secrets_found = []
     for room in ("records", "features", "training", "fairness", "serving", "handrail"):
         for file in (Path(__file__).parents[2] / room).rglob("*.py"):
-            found += [
+            secrets_found += [
                 (file.name, line.strip())
                 for line in file.read_text().splitlines()
                 if assigned.search(line)
             ]
-    assert [name for name, _ in found] == ["partners.py"], found
+    assert [name for name, _ in secrets_found] == ["partners.py"], secrets_found
 
 
 def test_a_day_that_is_none_is_refused_and_a_demo_stands_on_its_own(
@@ -214,7 +214,7 @@ def test_a_district_sets_how_many_students_one_person_may_be_shown(
     monkeypatch.setenv("HANDRAIL_STUDENTS_AT_ONCE", "120")
     monkeypatch.setenv("HANDRAIL_STUDENTS_A_DAY", "300")
     assert site_config(Settings.from_environment(fresh.home)).limits == DisclosureLimits(120, 300)
-    for name, said, least in (
+    for name, text, least in (
         ("AT_ONCE", "99", 100),
         ("AT_ONCE", "all", 100),
         ("A_DAY", "119", 120),
@@ -222,9 +222,9 @@ def test_a_district_sets_how_many_students_one_person_may_be_shown(
         ("A_DAY", "1e9", 120),
     ):
         with monkeypatch.context() as changed:
-            changed.setenv(f"HANDRAIL_STUDENTS_{name}", said)
+            changed.setenv(f"HANDRAIL_STUDENTS_{name}", text)
             expected = (
-                f"HANDRAIL_STUDENTS_{name} is '{said}'; it must be a whole number of at least"
+                f"HANDRAIL_STUDENTS_{name} is '{text}'; it must be a whole number of at least"
                 f" {least}"
             )
             with pytest.raises(SettingsError, match=expected):

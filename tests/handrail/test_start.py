@@ -43,9 +43,7 @@ finally:
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own; the last line that it prints names every module it has
-    imported.
-    """
+    """Run a command in its own process; its last line of output names every imported module."""
     return subprocess.run(
         [sys.executable, "-c", _TELLS_MODULES, *arguments],
         capture_output=True,
@@ -70,12 +68,12 @@ def test_what_needs_no_command_imports_none_and_no_library_of_records(arguments:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "expected"),
     [
         (
             ("accounts", "organizations", "organizations.csv"),
             0,
-            "1 organisations are known from organizations.csv.",
+            "1 organizations were added or updated from organizations.csv.",
         ),
         (("agreements", "list"), 0, "agreements"),
         (("consents", "list"), 0, "consent"),
@@ -87,7 +85,7 @@ def test_what_needs_no_command_imports_none_and_no_library_of_records(arguments:
 def test_keeping_records_and_accounts_imports_nothing_of_learning_and_serving(
     arguments: tuple[str, ...],
     code: int,
-    said: str,
+    expected: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -95,14 +93,14 @@ def test_keeping_records_and_accounts_imports_nothing_of_learning_and_serving(
     Path("organizations.csv").write_text("organization_id,name,kind\nlake,Lake Tutors,partner\n")
     process = run(*arguments, HANDRAIL_HOME=str(tmp_path / "home"))
     assert process.returncode == code, process.stderr
-    assert said in " ".join((process.stdout + process.stderr).split())
+    assert expected in " ".join((process.stdout + process.stderr).split())
     assert "records.database.engine" in imported(process)
     assert imported(process).isdisjoint(HEAVY)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_line_of_help_is_the_commands_own(name: str):
-    real = LazyCommand(name, COMMANDS[name]).real
+    real = LazyCommand(name, COMMANDS[name]).command
     assert " ".join((real.help or "").split("\n\n")[0].split()) == COMMANDS[name].help
 
 
@@ -120,18 +118,18 @@ def test_a_command_that_is_not_there_is_answered_with_those_that_are_like_it():
 
 
 @pytest.mark.parametrize(
-    ("typed", "found"),
+    ("typed", "completions"),
     [
         ("handrail agr", {"agreements"}),
         ("handrail agreements re", {"reinstate", "revoke"}),
         ("handrail load edfi --corr", {"--corrections"}),
     ],
 )
-def test_a_shell_completes_commands_those_of_a_group_and_options(typed: str, found: set[str]):
+def test_a_shell_completes_commands_those_of_a_group_and_options(typed: str, completions: set[str]):
     process = run(
         _HANDRAIL_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1)
     )
-    assert set(process.stdout.splitlines()[:-1]) - {""} == found
+    assert set(process.stdout.splitlines()[:-1]) - {""} == completions
 
 
 def test_a_group_without_a_command_shows_its_help():

@@ -124,9 +124,7 @@ def unfair_ranker() -> BenefitRanker:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the model, registered and audited by the command, a partner's records and a
-    reviewer.
-    """
+    """A home with the model registered and audited, partner records and a reviewer."""
     home = tmp_path_factory.mktemp("unfair") / "home"
     snapshot = snapshot_of(rows(), home)
     file = home / "models" / "unfair.json"
@@ -140,8 +138,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         add_staff(database, login, "A B", role, DISTRICT, PASSWORD)
     database.engine.dispose()
-    said = invoke("audit", "--home", str(home))
-    assert "Audit of version 1: fail." in said, said
+    output = invoke("audit", "--home", str(home))
+    assert "Audit of version 1: fail." in output, output
     return home
 
 
@@ -160,18 +158,18 @@ def desk(home: Path) -> ApprovalService:
 
 def serves(home: Path) -> bool:
     """Whether anything is approved, or would be loaded by the site."""
-    found = desk(home)
-    shelf = ApprovedModelCache(home, found.database, found.secret)
+    approvals = desk(home)
+    shelf = ApprovedModelCache(home, approvals.database, approvals.secret)
     shelf.start(NOW)
     shelf.wait()
     loaded, why = shelf.model(NOW)
     assert (loaded is None) == (why == NO_APPROVED_MODEL)
-    return approved_model(found, NOW).version is not None or loaded is not None
+    return approved_model(approvals, NOW).version is not None or loaded is not None
 
 
 def invoke(*arguments: str) -> str:
-    asked = {"HANDRAIL_TODAY": str(TODAY), "HANDRAIL_PASSWORD": PASSWORD}
-    result = CliRunner().invoke(app, arguments, env=asked, input="y\ny\n")
+    environment = {"HANDRAIL_TODAY": str(TODAY), "HANDRAIL_PASSWORD": PASSWORD}
+    result = CliRunner().invoke(app, arguments, env=environment, input="y\ny\n")
     return result.output
 
 
@@ -181,10 +179,10 @@ def leaves() -> Iterator[tuple[tuple[str, ...], click.Command]]:
     def walk(
         path: tuple[str, ...], command: Any
     ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-        real = command.real if isinstance(command, LazyCommand) else command
+        real = command.command if isinstance(command, LazyCommand) else command
         if hasattr(real, "commands"):
-            for name, one in real.commands.items():
-                yield from walk((*path, name), one)
+            for name, subcommand in real.commands.items():
+                yield from walk((*path, name), subcommand)
         else:
             yield path, real
 
@@ -230,7 +228,7 @@ def test_the_gate_finds_it_and_says_for_whom(home: Path):  # R61
     audit = latest_audit(home, 1)
     assert audit is not None and audit.verdict is Verdict.FAIL and audit.curves
     assert {("missed", "black"), ("access", "black")} <= {
-        (one.check, one.value) for one in audit.stopping
+        (finding.check, finding.value) for finding in audit.stopping
     }
     assert not serves(home)
 
@@ -243,16 +241,19 @@ def test_no_command_with_any_flag_lets_it_serve(made: Path, tmp_path: Path):  # 
         home = tmp_path / str(number)
         shutil.copytree(made, home)
         for arguments in attempts(path, command, home):
-            said = invoke(*arguments)
-            assert "No such option" not in said and "No such command" not in said, (arguments, said)
+            output = invoke(*arguments)
+            assert "No such option" not in output and "No such command" not in output, (
+                arguments,
+                output,
+            )
             assert not (home / "mlflow.db").exists() or champion_version(home) is None, (
                 arguments,
-                said,
+                output,
             )
             assert path[-1] not in {
                 "sign",
                 "promote",
-            } or "failed: it may not serve" in said.replace("\n", " "), said
+            } or "failed: it may not serve" in output.replace("\n", " "), output
             tried += 1
         if path[0] in {"sign", "promote", "rollback", "retrain", "audit", "refuse", "train"}:
             assert not serves(home), path
@@ -269,22 +270,22 @@ def test_mlflows_project_runs_no_command_that_signs():
 def forged(audit: Audit, **changes: object) -> Audit:
     """The audit as somebody would wish it."""
     findings = tuple(
-        replace(one, verdict=Verdict.PASS, does=Consequence.SHOWS) for one in audit.findings
+        replace(finding, verdict=Verdict.PASS, does=Consequence.SHOWS) for finding in audit.findings
     )
     return replace(audit, verdict=Verdict.PASS, findings=findings, **changes)
 
 
 def test_neither_the_registry_nor_the_files_nor_the_database_lets_it_serve(home: Path):  # R61
-    found, audit = desk(home), latest_audit(home, 1)
-    eve = active_staff_member(found.database, LOGIN)
+    approvals, audit = desk(home), latest_audit(home, 1)
+    eve = active_staff_member(approvals.database, LOGIN)
     registry_client(home).set_registered_model_alias(REGISTERED_MODEL, CHAMPION, "1")
     assert not serves(home)
     better = forged(audit, at=audit.at + timedelta(minutes=1))
     write_report(better, home)
     with pytest.raises(SignoffRefused, match="The gate has no record"):
-        sign(found, 1, eve, REASON, NOW)
+        sign(approvals, 1, eve, REASON, NOW)
     sha256 = model_version(home, 1).sha256
-    with found.database.session() as session:
+    with approvals.database.session() as session:
         session.add(
             SignoffRow(
                 at=NOW,
@@ -299,9 +300,9 @@ def test_neither_the_registry_nor_the_files_nor_the_database_lets_it_serve(home:
         )
     assert not serves(home)
     add_signoff(
-        found.database,
+        approvals.database,
         Signoff(NOW, eve.user_id, 1, sha256, better.sha256, SIGNED, REASON),
-        found.secret,
+        approvals.secret,
     )
     assert not serves(home)
 

@@ -57,7 +57,7 @@ def test_the_grandparent_readers_coordinator_sees_name_grade_school_and_own_sess
     assert headings == ["Student", "Grade and school", "Sessions with you this school year"]
     page.locator("table.roster tbody a").first.click()
     assert page.locator("h2").all_inner_texts() == ["Programs and sessions"]
-    said = page.locator("main").inner_text().lower()
+    text = page.locator("main").inner_text().lower()
     for word in (
         "absen",
         "mark",
@@ -74,7 +74,7 @@ def test_the_grandparent_readers_coordinator_sees_name_grade_school_and_own_sess
         "tutoring",
         "pantry",
     ):
-        assert not re.search(rf"\b{word}", said), word
+        assert not re.search(rf"\b{word}", text), word
 
 
 def test_a_dismissal_needs_a_reason_and_is_kept_with_it(page: Page, demo_site: str):
@@ -158,10 +158,10 @@ def test_pages_fit_a_phone_and_break_no_rule_of_the_content_policy(
 ):  # R49
     context = browser.new_context(viewport=PHONE, is_mobile=True)
     page = context.new_page()
-    said: list[str] = []
-    page.on("console", lambda message: said.append(f"{page.url}: {message.text}"))
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(f"{page.url}: {message.text}"))
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
     sign_in(page, demo_site, name)
     for path in PAGES[name]:
         page.goto(f"{demo_site}{path}")
@@ -172,8 +172,8 @@ def test_pages_fit_a_phone_and_break_no_rule_of_the_content_policy(
     if first.count():
         first.first.click()
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    assert [text for text in said if "Failed to load" not in text] == []
-    assert [url for url in asked if not url.startswith(demo_site)] == []
+    assert [text for text in messages if "Failed to load" not in text] == []
+    assert [url for url in requests if not url.startswith(demo_site)] == []
     context.close()
 
 

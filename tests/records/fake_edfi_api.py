@@ -1,10 +1,11 @@
-"""A made-up Ed-Fi ODS/API on this machine, with state, change versions and pages like a real one.
+"""A made-up Ed-Fi ODS/API on this machine: it keeps state, gives out change versions, and pages as
+the real one does.
 
-It has the awkward habits of the real one (observed in the source of Ed-Fi-ODS 7.3): both ends of a
-window count; a record that is deleted and created again under the same key is in no list of
-deletes; a record changed by another's new key is listed under keyChanges and nowhere else; a
-`Next-Page-Token` comes with every page that holds a record, even the last; without cursors records
-come in the order of their ids, so that a new one may appear on any page.
+Where the real one is awkward, so is this one (observed in the source of Ed-Fi-ODS 7.3): both ends
+of a window count; a record that is deleted and made again under the same key is in no list of
+deletes; a record that another one's new key has changed is listed under keyChanges and nowhere
+else; a `Next-Page-Token` comes with every page that holds a record, the last one too; without
+cursors records come in the order of their ids, so that a new one may appear on any page.
 """
 
 from __future__ import annotations
@@ -37,7 +38,11 @@ class StoredRecord:
 
 
 class FakeEdFiApi(FakeHttpServer):
-    """A server with `refused` resources, each with its status; `between` runs after each page."""
+    """A fake ODS/API.
+
+    `refused` maps resources that this client may not read to their status; `between` runs after
+    each page.
+    """
 
     def __init__(self, *, cursors: bool = True, tracks_changes: bool = True, seed: int = 0) -> None:
         super().__init__()
@@ -70,21 +75,21 @@ class FakeEdFiApi(FakeHttpServer):
             self.deletes[resource].append((id_, self._next(), self.held[resource].pop(id_).key))
 
     def make_again(self, resource: str, id_: str) -> str:
-        """Delete a record and create one with the same key and facts, which has another id."""
+        """Delete a record, and make one with the same key and the same facts: it has another id."""
         with self.lock:
             held = self.held[resource][id_]
             self.delete(resource, id_)
             return self.add(resource, held.key, held.body)
 
     def rekey(self, resource: str, id_: str, key: Key, **fields: Any) -> None:
-        """A new key that came with another record's: neither version nor window shows it."""
+        """Give a record the new key of another one: neither its version nor any window shows it."""
         with self.lock:
             held = self.held[resource][id_]
             held.key, held.body = key, held.body | fields
             self.key_changes[resource].append((id_, self._next()))
 
     def nightfall(self, versions: int = 20_000) -> None:
-        """So much changes elsewhere that earlier reads are outside the safety window."""
+        """Write so much elsewhere that the overlap of change versions no longer matters."""
         with self.lock:
             self.version += versions
 
@@ -94,7 +99,7 @@ class FakeEdFiApi(FakeHttpServer):
     def connector(
         self, *, page_size: int = PAGES_OF, only: Collection[str] = (), **options: Any
     ) -> EdFiApi:
-        """A connector to this server; `only` are the resources it reads, by default all."""
+        """A connector to this server that reads the resources in `only`, or all of them."""
         settings = ApiSettings(
             "edfi-api", "north", f"{self.url}/api", self.credentials(), page_size, options
         )
@@ -208,7 +213,7 @@ def descriptor(kind: str, code: str) -> str:
 
 
 def fill(ods: FakeEdFiApi, students: int = 6) -> None:
-    """A small district: every resource has records, and every student fact its table."""
+    """Fill a small district: each resource has records, each value of a student its table."""
     for school in (1, 2):
         ods.add(
             "ed-fi/schools",

@@ -60,7 +60,7 @@ class FakeHttpServer:
     """
 
     def __init__(self) -> None:
-        self.asked: list[RecordedRequest] = []
+        self.requests: list[RecordedRequest] = []
         self.faults: deque[Fault | None] = deque()
         self.token_faults: deque[Fault | None] = deque()
         self.tokens: dict[str, int] = {}
@@ -140,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
         token = authorization.removeprefix("Bearer ")
         none: deque[Fault | None] = deque()
         with loopback.lock:
-            loopback.asked.append(RecordedRequest(self.command, parts.path, params, token, body))
+            loopback.requests.append(RecordedRequest(self.command, parts.path, params, token, body))
             if parts.path == "/oauth/token":
                 reply, faults = loopback.token(authorization), loopback.token_faults
             elif not loopback.spend(token):

@@ -1,4 +1,6 @@
-"""A OneRoster server with a made-up, changing roster, which obeys the standard or does not."""
+"""A OneRoster server on this machine: it holds a made-up roster, which changes, and obeys the
+standard or does not.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +44,9 @@ class StoredRecord:
 
 
 class FakeOneRosterApi(FakeHttpServer):
-    """`without` are collections that these credentials may not read, and the status returned.
+    """`without` are collections that these credentials may not read, and the status that says so.
 
-    `after_page` is called after each page, and may change the roster.
+    `after_page` is called each time that a page was made, and may change what is held.
     """
 
     def __init__(
@@ -66,10 +68,10 @@ class FakeOneRosterApi(FakeHttpServer):
         self.more: dict[str, Any] = {}
         self.after_page: Callable[[], None] = lambda: None
 
-    def become(self, roster: Roster, ago: timedelta = timedelta(0)) -> None:
-        """Hold this roster; what differs from the one before was changed so long ago."""
+    def set_roster(self, made: Roster, ago: timedelta = timedelta(0)) -> None:
+        """Hold this roster; what differs from before was changed so long ago."""
         now = datetime.now(UTC) - ago
-        for file, records in roster.items():
+        for file, records in made.items():
             held = self.held.setdefault(file, {})
             for id_, record in list(held.items()):
                 if id_ not in records and not record.deleted:
@@ -123,12 +125,12 @@ class FakeOneRosterApi(FakeHttpServer):
         return sorted(records, key=lambda record: hashlib.sha256(record[0].encode()).digest())
 
     def _filtered(
-        self, records: list[tuple[str, StoredRecord]], condition: str | None
+        self, records: list[tuple[str, StoredRecord]], filter_text: str | None
     ) -> list[tuple[str, StoredRecord]]:
-        if condition is None or self.filters == "not at all":
+        if filter_text is None or self.filters == "not at all":
             return records
-        since = re.fullmatch(r"dateLastModified>'([^']+)'", condition)
-        assert since is not None, condition
+        since = re.fullmatch(r"dateLastModified>'([^']+)'", filter_text)
+        assert since is not None, filter_text
         return (
             []
             if self.filters == "to nothing"
@@ -136,10 +138,10 @@ class FakeOneRosterApi(FakeHttpServer):
         )
 
     def _json(self, collection: str, id_: str, held: StoredRecord) -> dict[str, Any]:
-        body = json_of(collection, held.fields, self.version)
+        fields = json_of(collection, held.fields, self.version)
         return (
             self.more
-            | body
+            | fields
             | {
                 "sourcedId": id_,
                 "status": "tobedeleted" if held.deleted else "active",
@@ -153,7 +155,7 @@ def stamp(moment: datetime) -> str:
 
 
 def json_of(collection: str, fields: Mapping[str, str], version: str) -> dict[str, Any]:
-    """A record in the JSON of that version of the API."""
+    """A record as the API of that version says it."""
     body: dict[str, Any] = {
         name: text
         for name, text in fields.items()

@@ -1,7 +1,8 @@
-"""A PowerSchool server that runs the queries of Handrail's own plugin over a small database.
+"""A PowerSchool server on this machine that runs the queries of Handrail's own plugin over a small
+database.
 
-It reads the plugin as PowerSchool does: a row has the columns that the query declares, in that
-order, and a query of a column that the plugin has no access to is answered with 403.
+It reads the plugin as PowerSchool does: the columns of a row are those that the query declares, in
+that order, and a query of a column that the plugin has no access to is answered with 403.
 """
 
 from __future__ import annotations
@@ -46,7 +47,11 @@ TABLES = {
 
 
 class FakePowerSchool(FakeHttpServer):
-    """A server with queries `without` access; `after_answer` runs after each response."""
+    """A fake PowerSchool server.
+
+    `refused_queries` maps queries that these credentials may not run to their status;
+    `after_answer` is called after each answer.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +71,7 @@ class FakePowerSchool(FakeHttpServer):
             for element in read_plugin("plugin.xml").iter()
             if element.tag.endswith("field")
         }
-        self.without: dict[str, int] = {}
+        self.refused_queries: dict[str, int] = {}
         self.more: dict[str, Any] = {}
         self.after_answer: Callable[[], None] = lambda: None
         self.written = datetime.now(UTC)
@@ -76,8 +81,8 @@ class FakePowerSchool(FakeHttpServer):
             values["transaction_date"] = self.written.strftime("%Y-%m-%d %H:%M:%S")
         names, places = ", ".join(values), ", ".join("?" * len(values))
         sql = f"INSERT INTO {table} ({names}) VALUES ({places})"  # noqa: S608
-        cursor = self.database.execute(sql, tuple(values.values()))
-        return int(cursor.lastrowid or 0)
+        made = self.database.execute(sql, tuple(values.values()))
+        return int(made.lastrowid or 0)
 
     def change(self, table: str, where: str, **values: Any) -> None:
         if "transaction_date" in TABLES[table]:
@@ -89,9 +94,9 @@ class FakePowerSchool(FakeHttpServer):
         self.database.execute(f"DELETE FROM {table} WHERE {where}")  # noqa: S608
 
     def rows(self, name: str) -> dict[str, dict[str, Any]]:
-        """Everything that a query returns, by dcid."""
-        rows = self._run(name, {"after": 0, "changed_since": "1900-01-01"})
-        return {str(row.pop("dcid")): row for row in rows}
+        """Everything that a query gives, by dcid."""
+        result = self._run(name, {"after": 0, "changed_since": "1900-01-01"})
+        return {str(row.pop("dcid")): row for row in result}
 
     def connector(self, page_size: int = 3, **options: Any) -> PowerSchool:
         options = CODES | options
@@ -104,8 +109,8 @@ class FakePowerSchool(FakeHttpServer):
         match = re.fullmatch(r"/ws/schema/query/([a-z.]+)(/count)?", path)
         if method != "POST" or match is None or match[1] not in self.queries:
             return Reply({"message": "not found"}, 404)
-        if match[1] in self.without or not self.may_read(match[1]):
-            return Reply({"message": "no access"}, self.without.get(match[1], 403))
+        if match[1] in self.refused_queries or not self.may_read(match[1]):
+            return Reply({"message": "no access"}, self.refused_queries.get(match[1], 403))
         rows = self._run(match[1], json.loads(body))
         if match[2]:
             return Reply({"count": len(rows)})
@@ -133,7 +138,7 @@ class FakePowerSchool(FakeHttpServer):
         sql = self.queries[name].findtext("sql") or ""
         return (
             fields_in(sql)
-            | {str(element.attrib["column"]) for element in self.queries[name].iter("column")}
+            | {str(column.attrib["column"]) for column in self.queries[name].iter("column")}
             <= self.access
         )
 
@@ -249,7 +254,7 @@ def add_student(server: FakePowerSchool, number: int) -> None:
 
 
 def random_change(server: FakePowerSchool, rng: Random) -> None:
-    """One of the things that happen in a district, to a student who may already have left."""
+    """One of the things that happen in a district, for a student who may already have gone."""
     student = 1000 + rng.randrange(8)
     kind = rng.choice(["arrive", "leave", "rename", "absent", "present", "regrade", "ungrade"])
     if kind == "arrive":

@@ -1,8 +1,9 @@
-"""A made-up roster and a partner's participants, with the true links and what was done to each row.
+"""A made-up roster and a partner's list of participants whose truth is known: who is whom, and what
+was done to each.
 
-Names follow a long-tailed distribution, as real ones do. Families share a surname and often a
-school; some children are twins, and some twins have names one letter apart. Some participants are
-not students of the district, and among those are siblings and namesakes of students. Everybody is
+Names follow a long-tailed stock, as real ones do. Families share a surname and often a school; some
+children are twins, some of them with names a letter apart. Of the list, some are no students of the
+district at all, and among those are brothers, sisters and namesakes of students. Everybody in it is
 made up.
 """
 
@@ -89,7 +90,7 @@ class Child:
 
 @dataclass(frozen=True)
 class LinkageWorld:
-    """`truth` is the student of each participant, or None; `damage` is what was done to the row."""
+    """Participants with known truth: each one's student or None, and the row's damage."""
 
     students: pd.DataFrame
     participants: list[Participant]
@@ -98,7 +99,7 @@ class LinkageWorld:
 
 
 def make_world(seed: int, students: int, participants: int) -> LinkageWorld:
-    """A roster and a list of participants; the same seed gives the same ones."""
+    """Children of the district and a list of participants. The same seed gives the same world."""
     rng = random.Random(seed)
     names = _Names(rng)
     families: list[list[Child]] = []
@@ -139,23 +140,23 @@ def make_world(seed: int, students: int, participants: int) -> LinkageWorld:
 
 
 def exact_match_links(world: LinkageWorld) -> dict[str, str]:
-    """What an exact comparison of names and birth dates would link."""
+    """What a plain look-up of names and birth date, letter for letter, would link."""
     by_facts: dict[tuple[object, ...], list[str]] = {}
     for row in world.students.itertuples():
         by_facts.setdefault((row.first_name, row.last_name, row.birth_date), []).append(
             row.student_id
         )
-    matches = {
+    links = {
         participant.participant_id: by_facts.get(
             (participant.first_name, participant.last_name, participant.birth_date), []
         )
         for participant in world.participants
     }
-    return {key: students[0] for key, students in matches.items() if len(students) == 1}
+    return {key: students[0] for key, students in links.items() if len(students) == 1}
 
 
 class _Names:
-    """A long-tailed distribution: a few hundred common names, and thousands made of syllables."""
+    """Names by a long-tailed law: a few hundred common ones, and thousands made of syllables."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -216,7 +217,7 @@ def _child(first: str, last: str, born: date, zone: int) -> Child:
 def _attending(
     rng: random.Random, families: list[list[Child]], roster: list[tuple[str, Child]], wanted: int
 ) -> list[tuple[str, Child]]:
-    """Single children and whole families: siblings and twins come together."""
+    """Single children, and whole families: brothers, sisters and twins come together."""
     places = iter(roster)
     grouped = [[next(places) for _ in family] for family in families]
     chosen: list[tuple[str, Child]] = []
@@ -228,7 +229,7 @@ def _attending(
 
 
 def _stranger(rng: random.Random, names: _Names, roster: list[tuple[str, Child]]) -> Child:
-    """Not a student: somebody unrelated, a student's sibling, or a student's namesake."""
+    """A child who is no student: unrelated, a sibling of a student, or a student's namesake."""
     alone = _family(rng, names)[0]
     kin = rng.choice(roster)[1]
     drawn = rng.random()
@@ -240,7 +241,7 @@ def _stranger(rng: random.Random, names: _Names, roster: list[tuple[str, Child]]
 
 
 def _as_written(rng: random.Random, child: Child) -> tuple[str, str, date | None, int | None, str]:
-    """The school's name and the grade, perhaps last year's, as a partner would write them."""
+    """The values that no partner writes quite as the district does: school name and grade."""
     drawn = rng.random()
     school = child.school
     if drawn < 0.15:
@@ -318,14 +319,12 @@ def _day_for_month(rng: random.Random, names: _Names, child: Child) -> Child:
 
 def _wrong_digit(rng: random.Random, names: _Names, child: Child) -> Child:
     written = child.birth_date.isoformat()
-    misread: list[date] = []
+    dates: list[date] = []
     for at in (3, 5, 6, 8, 9):
         for digit in "0123456789":
             with suppress(ValueError):
-                misread.append(date.fromisoformat(written[:at] + digit + written[at + 1 :]))
-    return replace(
-        child, birth_date=rng.choice([day for day in misread if day != child.birth_date])
-    )
+                dates.append(date.fromisoformat(written[:at] + digit + written[at + 1 :]))
+    return replace(child, birth_date=rng.choice([day for day in dates if day != child.birth_date]))
 
 
 def _nickname(rng: random.Random, names: _Names, child: Child) -> Child:

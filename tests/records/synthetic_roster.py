@@ -1,7 +1,8 @@
-"""A small made-up roster as OneRoster's CSV tables, which changes, in either version.
+"""A small made-up roster in the words of OneRoster's CSV tables, which changes, and is written out
+in either version.
 
-A roster is file -> identifier -> fields. Users have `role` and `orgSourcedIds` as in version 1.1;
-version 1.2 writes them to roles.csv.
+A roster is file -> identifier -> fields. Users have `role` and `orgSourcedIds` as version 1.1 has
+them; version 1.2 writes them to roles.csv.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ STAMP = "2026-01-15T08:00:00.000Z"
 
 
 def roster(students: int = 6) -> Roster:
-    tables: Roster = {
+    made: Roster = {
         "orgs.csv": {
             "k1": {"name": "North School", "type": "school"},
             "k2": {"name": "South School", "type": "school"},
@@ -72,30 +73,30 @@ def roster(students: int = 6) -> Roster:
         "results.csv": {},
     }
     for number in range(students):
-        add_student(tables, f"s{number}", 1 + number % 2)
-    return tables
+        add_student(made, f"s{number}", 1 + number % 2)
+    return made
 
 
-def add_student(tables: Roster, student: str, school: int) -> None:
-    tables["users.csv"][student] = _user(
+def add_student(made: Roster, student: str, school: int) -> None:
+    made["users.csv"][student] = _user(
         f"First{student}", f"Last{student}", "student", f"k{school}", f"0{5 + school}"
     )
-    tables["demographics.csv"][student] = {
+    made["demographics.csv"][student] = {
         "birthDate": "2014-03-02",
         "sex": "female",
         "asian": "true",
     }
-    tables["enrollments.csv"][f"e-{student}"] = _enrollment(student, school, "student")
-    tables["results.csv"][f"r-{student}"] = {
+    made["enrollments.csv"][f"e-{student}"] = _enrollment(student, school, "student")
+    made["results.csv"][f"r-{student}"] = {
         "lineItemSourcedId": "w1",
         "studentSourcedId": student,
         "score": "15",
     }
 
 
-def change(tables: Roster, rng: Random) -> Roster:
+def change(made: Roster, rng: Random) -> Roster:
     """The roster after one of the things that happen in a district."""
-    after = copy.deepcopy(tables)
+    after = copy.deepcopy(made)
     students = sorted(id_ for id_, user in after["users.csv"].items() if user["role"] == "student")
     kind = rng.choice(["arrive", "leave", "rename", "move", "mark", "unmark", "retitle"])
     if kind == "arrive" or not students:
@@ -133,7 +134,7 @@ def change(tables: Roster, rng: Random) -> Roster:
 
 
 def write_csv(
-    tables: Roster,
+    made: Roster,
     folder: Path,
     *,
     version: str = "1.2",
@@ -141,12 +142,12 @@ def write_csv(
     bulk: tuple[str, ...] = (),
     absent: tuple[str, ...] = (),
 ) -> Path:
-    """Write the roster as a complete export, or with `since` as one of changes.
-
-    The files named in `bulk` are complete in either case.
-    """
+    """Write the roster as a bulk export, or with `since` as a delta except for the `bulk` files."""
     folder.mkdir(parents=True)
-    new, old = (with_roles(state) if version == "1.2" else state for state in (tables, since or {}))
+    new, old = (
+        with_roles(roster_given) if version == "1.2" else roster_given
+        for roster_given in (made, since or {})
+    )
     modes = {}
     for file in new:
         if file in absent:
@@ -174,11 +175,11 @@ def write_csv(
     return folder
 
 
-def with_roles(tables: Roster) -> Roster:
-    """The roster as in version 1.2: the roles of users are in a file of their own."""
-    if not tables:
-        return tables
-    after = copy.deepcopy(tables) | {"roles.csv": {}}
+def with_roles(made: Roster) -> Roster:
+    """The roster as version 1.2 has it: what a user is, and where, in a file of its own."""
+    if not made:
+        return made
+    after = copy.deepcopy(made) | {"roles.csv": {}}
     for id_, user in after["users.csv"].items():
         after["roles.csv"][f"role-{id_}"] = {
             "userSourcedId": id_,

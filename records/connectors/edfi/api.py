@@ -337,9 +337,6 @@ class EdFiApi:
 
     With the option `interventions` it reads the supports that schools run themselves, in place of
     the partners' own tables; without it, those tables stay as `service-history` loaded them.
-
-    With the option `interventions` it brings the supports that schools run themselves, in place of
-    the partners' own tables; without, those tables stay as `service-history` loaded them.
     """
 
     settings: ApiSettings

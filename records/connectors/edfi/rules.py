@@ -137,9 +137,6 @@ class EdFiNormalizer:
 
     `complete_characteristics` are those that the source reports for everybody: a student without
     one does not have it.
-
-    `facts_known` are the characteristics for which the source was whole: a student without one does
-    not have it.
     """
 
     sink: RowSink

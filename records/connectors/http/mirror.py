@@ -236,9 +236,6 @@ class Mirror:
 
         What the source goes on sending about them is counted and not stored, so that a resource can
         still be found complete.
-
-        What the source goes on sending of them is counted and not kept, so that a resource can
-        still be found whole.
         """
         records = self._records_naming(student_id)
         salt = secrets.token_hex(16)

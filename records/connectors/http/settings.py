@@ -29,8 +29,6 @@ class ApiSettings:
     `name` names its mirror; `options` are the connector's own, for example `{"interventions":
     true}`; `folder` is where the settings file is: paths in `options` are relative to it.
     `page_size` is in records.
-
-    `folder` is where the file lies that they were read from: paths in `options` begin there.
     """
 
     kind: str

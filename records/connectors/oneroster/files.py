@@ -45,9 +45,6 @@ class OneRosterFiles:
 
     With a `mirror_folder` what it reads is kept in the mirror there, so that a later export may be
     a delta; without, it reads bulk exports only, and faster.
-
-    With `kept_in` it keeps what it reads in the mirror in that folder, so that a later export may
-    be one of changes; without, it reads whole exports only, and faster.
     """
 
     mirror_folder: Path | None = None
@@ -221,9 +218,6 @@ class _FileUpdate:
     A line that cannot be read is stored as a placeholder with its line number and reason.
     `load_number` counts the loads of this file: it tells the lines of this export from earlier
     ones.
-
-    `number` counts the times that the file was taken: it tells the lines of this export from those
-    of earlier ones.
     """
 
     def __init__(self, mirror: Mirror, file: str, sink: RowSink) -> None:

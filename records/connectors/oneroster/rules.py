@@ -28,9 +28,6 @@ class SourceFile:
 
     Without the `required` columns the file is of no use; the `optional` ones may be absent.
     `stays_empty` says what is missing without the file; None where nothing is.
-
-    `required` are those without which the file is of no use, `used` the others. `stays_empty` says
-    what is not there without the file; None where nothing is amiss.
     """
 
     required: tuple[str, ...]

@@ -31,9 +31,6 @@ class FileKind:
 
     `extra_columns` exist only in a mapping; of each of the `required_groups` one column must be
     mapped.
-
-    `more` are columns that only a mapping has; `needs` are groups of columns, of each of which one
-    must be there.
     """
 
     table: str
@@ -96,10 +93,6 @@ class FileMapping:
     `columns` maps each canonical column to the export's: one, or for `session_id` several that
     together identify a session. `values` and `leave_out` are keyed by the export's own words, in
     lower case.
-
-    `columns` gives for each thing the export's columns that say it: one, or for `session_id`
-    several that together tell a session from all others. `values` and `leave_out` are by the
-    export's own words, in lower case.
     """
 
     name: str

@@ -74,7 +74,7 @@ def test_a_corrected_line_is_loaded_in_its_place_and_the_source_stays_as_it_was(
     corrections = read_corrections(handed_back([row], tmp_path / "fixed.csv"))
     report = load(OneRosterFiles(), folder, home, corrections=corrections)
     assert not (home / "snapshots" / ".staging").exists()
-    (count,) = [one for one in report.files if one.file == "attendance.csv"]
+    (count,) = [file for file in report.files if file.file == "attendance.csv"]
     assert (count.read, count.kept, count.quarantined) == (2, 2, 0)
     assert Snapshot.current(home).quarantined().num_rows == 0
     assert (folder / "attendance.csv").read_text() == ATTENDANCE
@@ -91,7 +91,7 @@ def test_a_line_with_columns_that_are_never_stored_is_put_right_without_them(tmp
     folder, home = source(tmp_path / "source"), tmp_path / "home"
     (folder / "users.csv").write_text(USERS.replace("Bo,Berg,05,", "Bo,Berg,fifth,123-45-6789"))
     load(OneRosterFiles(), folder, home)
-    (row,) = [one for one in handed_out(home) if one["file"] == "users.csv"]
+    (row,) = [quarantined for quarantined in handed_out(home) if quarantined["file"] == "users.csv"]
     assert row["raw"] == FORMULA_GUARD + "s2,student,Bo,Berg,fifth"
     row["raw"] = FORMULA_GUARD + 's2,student,Bo,"Berg, ""the elder""",05'
     corrections = read_corrections(handed_back([row], tmp_path / "fixed.csv"))

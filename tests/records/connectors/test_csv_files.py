@@ -90,8 +90,10 @@ def test_however_a_file_is_damaged_each_physical_line_is_accounted_for(mutations
             if row["file"] == "sessions.csv"
         ]
         assert len(bad) == count.quarantined
-        kept = [row for row in bad if not 2 <= row["line"] <= physical + 1 or not row["reason"]]
-        assert not kept
+        misplaced = [
+            row for row in bad if not 2 <= row["line"] <= physical + 1 or not row["reason"]
+        ]
+        assert not misplaced
         loaded = Snapshot.current(home).path / "service_sessions.parquet"
         assert (pq.read_metadata(loaded).num_rows if loaded.exists() else 0) == count.kept
 

@@ -79,8 +79,8 @@ def test_attendance_agrees_with_an_independent_reading(sample):
                 names[category],
             )
         ] += 1
-    found = snapshot.table("attendance_events").to_pandas()
-    rows = zip(found["student_id"], found["date"], found["status"], strict=True)
+    loaded = snapshot.table("attendance_events").to_pandas()
+    rows = zip(loaded["student_id"], loaded["date"], loaded["status"], strict=True)
     assert {
         (student, getattr(day, "date", lambda day=day: day)(), status)
         for student, day, status in rows

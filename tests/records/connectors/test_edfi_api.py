@@ -94,9 +94,7 @@ def fetch(connector: EdFiApi, folder: Path) -> Path:
 
 
 def differences(ods: FakeEdFiApi, folder: Path, names: Collection[str] = ()) -> list[str]:
-    """Resources of which the mirror is not what the server holds: an identifier too few or too
-    many, an older fact.
-    """
+    """Resources whose mirror differs from the server: a record too few or too many, or outdated."""
     return [
         resource.name
         for resource in RESOURCES
@@ -110,7 +108,7 @@ def only(body: Any, wanted: Any) -> Any:
     if wanted is True:
         return body
     if isinstance(body, list):
-        return [only(one, wanted) for one in body]
+        return [only(item, wanted) for item in body]
     return {name: only(value, wanted[name]) for name, value in body.items() if name in wanted}
 
 
@@ -175,8 +173,8 @@ def test_the_records_of_a_student_become_the_canonical_rows(ods: FakeEdFiApi, tm
         }
     ]
     assert rows["attendance_events"] == [
-        {"student_id": "s3", "school_id": "2", "date": day("2025-09-02"), "status": found}
-        for found in ("absent_unexcused", "tardy")
+        {"student_id": "s3", "school_id": "2", "date": day("2025-09-02"), "status": status}
+        for status in ("absent_unexcused", "tardy")
     ]
     assert rows["course_grades"] == [
         {
@@ -297,16 +295,18 @@ def test_after_a_refusal_the_next_fetch_goes_on_where_it_stopped(
     ods: FakeEdFiApi, fault: Fault, tmp_path: Path
 ):
     def between() -> None:
-        asked = [
-            one for one in ods.asked if one.path.endswith(ATTENDANCE) and "pageToken" in one.params
+        pages = [
+            request
+            for request in ods.requests
+            if request.path.endswith(ATTENDANCE) and "pageToken" in request.params
         ]
-        if len(asked) == 3 and not ods.faults:
+        if len(pages) == 3 and not ods.faults:
             ods.faults.append(fault)
 
     ods.between = between
     with pytest.raises(SourceRefused):
         fetch(ods.connector(page_size=1, interventions=True), tmp_path)
-    ods.between, before = lambda: None, len(ods.asked)
+    ods.between, before = lambda: None, len(ods.requests)
     with open_mirror(tmp_path) as mirror:
         assert mirror.sync_state(STUDENTS)
         place = mirror.resume_point(ATTENDANCE)["at"]
@@ -314,7 +314,7 @@ def test_after_a_refusal_the_next_fetch_goes_on_where_it_stopped(
         load(ods.connector(interventions=True), tmp_path, tmp_path / "home")
     fetch(ods.connector(page_size=1, interventions=True), tmp_path)
     assert differences(ods, tmp_path) == []
-    pages = [asked.params for asked in ods.asked[before:] if "pageToken" in asked.params]
+    pages = [request.params for request in ods.requests[before:] if "pageToken" in request.params]
     assert (
         next(page["pageToken"] for page in pages if page["maxChangeVersion"] == str(ods.version))
         == place["token"]
@@ -352,13 +352,13 @@ def somewhere(ods: FakeEdFiApi, rng: Random) -> tuple[str, str] | None:
 
 
 def remove(ods: FakeEdFiApi, rng: Random) -> None:
-    if found := somewhere(ods, rng):
-        ods.delete(*found)
+    if place := somewhere(ods, rng):
+        ods.delete(*place)
 
 
 def correct(ods: FakeEdFiApi, rng: Random) -> None:
-    if found := somewhere(ods, rng):
-        ods.change(*found, **changed(found[0], rng))
+    if place := somewhere(ods, rng):
+        ods.change(*place, **changed(place[0], rng))
 
 
 def changed(resource: str, rng: Random) -> Body:
@@ -375,14 +375,12 @@ def changed(resource: str, rng: Random) -> Body:
 
 
 def make_again(ods: FakeEdFiApi, rng: Random) -> None:
-    if found := somewhere(ods, rng):
-        ods.make_again(*found)
+    if place := somewhere(ods, rng):
+        ods.make_again(*place)
 
 
 def rekey(ods: FakeEdFiApi, rng: Random) -> None:
-    """A student's identifier is corrected; what is about the student changes with it, and only
-    keyChanges says so.
-    """
+    """A student's identifier is corrected; their records change, and only keyChanges says so."""
     for id_, held in sorted(ods.held[STUDENTS].items())[:1]:
         old, new = held.body["studentUniqueId"], f"r{rng.randrange(1_000_000)}"
         ods.change(STUDENTS, id_, studentUniqueId=new)
@@ -416,7 +414,7 @@ def test_records_that_come_go_and_change_between_two_pages_are_not_lost(
         """While the first pages are read, so that the source is quiet before the last round over
         everything.
         """
-        if waiting and len(ods.asked) < calm_after and rng.randrange(gap) == 0:
+        if waiting and len(ods.requests) < calm_after and rng.randrange(gap) == 0:
             waiting.pop()(ods, rng)
 
     with tempfile.TemporaryDirectory() as folder, ods.running():
@@ -424,7 +422,7 @@ def test_records_that_come_go_and_change_between_two_pages_are_not_lost(
         ods.nightfall()
         ods.between = between
         for _ in range(2):
-            waiting[:], calm_after = during, len(ods.asked) + 80
+            waiting[:], calm_after = during, len(ods.requests) + 80
             ods.nightfall(seed % (2 * CHANGE_VERSION_OVERLAP))
             fetch(ods.connector(page_size=page_size, only=FEW), Path(folder))
             assert differences(ods, Path(folder), FEW) == []
@@ -491,14 +489,16 @@ def test_after_a_first_fetch_only_what_changed_is_asked_for(ods: FakeEdFiApi, tm
     ods.nightfall()
     add_student(ods, 50)
     ods.delete(ATTENDANCE, sorted(ods.held[ATTENDANCE])[0])
-    before = len(ods.asked)
+    before = len(ods.requests)
     fetch(ods.connector(only=FEW), tmp_path)
     pages = [
-        asked
-        for asked in ods.asked[before:]
-        if "/data/v3/" in asked.path and asked.params.get("limit") != "0"
+        request
+        for request in ods.requests[before:]
+        if "/data/v3/" in request.path and request.params.get("limit") != "0"
     ]
-    assert all("minChangeVersion" in asked.params or "pageToken" in asked.params for asked in pages)
+    assert all(
+        "minChangeVersion" in request.params or "pageToken" in request.params for request in pages
+    )
     with open_mirror(tmp_path) as mirror:
         assert mirror.count_seen(STUDENTS) == 1
     assert differences(ods, tmp_path, FEW) == []
@@ -603,10 +603,10 @@ def test_without_change_versions_a_record_passed_over_is_found_though_the_counts
             """When the last record has been read, it goes, and a new first one moves the one before
             it to its place.
             """
-            asked = ods.asked[-1]
+            request = ods.requests[-1]
             if (
-                asked.path.endswith(STUDENTS)
-                and asked.params.get("offset") == str(len(ids) - 1)
+                request.path.endswith(STUDENTS)
+                and request.params.get("offset") == str(len(ids) - 1)
                 and ids[-1] in held
             ):
                 new = replace(held.pop(ids[-1]), body={"studentUniqueId": "new"})
@@ -629,8 +629,8 @@ def test_while_other_records_change_all_day_a_resource_is_still_read_until_it_is
         ods.nightfall(1)
         if (
             changes
-            and ods.asked[-1].path.endswith(STUDENTS)
-            and "minChangeVersion" in ods.asked[-1].params
+            and ods.requests[-1].path.endswith(STUDENTS)
+            and "minChangeVersion" in ods.requests[-1].params
         ):
             changes -= 1
             ods.change(STUDENTS, sorted(ods.held[STUDENTS])[0], firstName=f"Name{changes}")
@@ -730,7 +730,9 @@ def test_only_reading_requests_and_the_token_are_made(ods: FakeEdFiApi, tmp_path
         ods.nightfall()
         step(ods, Random(2))
         fetch(ods.connector(interventions=True), tmp_path)
-    methods = {(asked.method, asked.path) for asked in ods.asked if asked.method != "GET"}
+    methods = {
+        (request.method, request.path) for request in ods.requests if request.method != "GET"
+    }
     assert methods == {("POST", "/oauth/token")}
 
 
@@ -755,7 +757,7 @@ def test_what_must_never_be_stored_reaches_no_byte_under_the_home(
                 if name.endswith("Reference"):
                     row.body[name] = value | planted
                 elif isinstance(value, list):
-                    row.body[name] = [one | planted for one in value if isinstance(one, Mapping)]
+                    row.body[name] = [item | planted for item in value if isinstance(item, Mapping)]
     for resource, field in (
         (STUDENTS, "firstName"),
         ("ed-fi/schools", "nameOfInstitution"),
@@ -785,7 +787,7 @@ def test_what_must_never_be_stored_reaches_no_byte_under_the_home(
 
 
 def test_the_records_may_lie_under_a_year_of_their_own(ods: FakeEdFiApi, tmp_path: Path):
-    real, ods.asked = ods.answer, []
+    real, ods.requests = ods.answer, []
     ods.answer = lambda method, path, params, body: real(  # type: ignore[method-assign]
         method,
         path.replace("/data/v3/2026/", "/data/v3/").replace("/v1/2026/", "/v1/"),
@@ -796,11 +798,12 @@ def test_the_records_may_lie_under_a_year_of_their_own(ods: FakeEdFiApi, tmp_pat
     connector.settings = replace(connector.settings, base_url=f"{ods.url}/api/data/v3/2026")
     fetch(connector, tmp_path)
     assert differences(ods, tmp_path, FEW) == []
-    assert {asked.path.split("/ed-fi/")[0] for asked in ods.asked if "/ed-fi/" in asked.path} == {
-        "/api/data/v3/2026"
-    }
+    assert {
+        request.path.split("/ed-fi/")[0] for request in ods.requests if "/ed-fi/" in request.path
+    } == {"/api/data/v3/2026"}
     assert any(
-        asked.path == "/api/changeQueries/v1/2026/availableChangeVersions" for asked in ods.asked
+        request.path == "/api/changeQueries/v1/2026/availableChangeVersions"
+        for request in ods.requests
     )
 
 
@@ -819,7 +822,7 @@ def test_version_5_spells_its_change_versions_with_a_capital(ods: FakeEdFiApi, t
 
     ods.answer = older  # type: ignore[method-assign]
     fetch(ods.connector(only=FEW), tmp_path)
-    assert any("maxChangeVersion" in asked.params for asked in ods.asked)
+    assert any("maxChangeVersion" in request.params for request in ods.requests)
     assert differences(ods, tmp_path, FEW) == []
 
 
@@ -867,9 +870,9 @@ def test_an_answer_of_another_shape_is_refused_and_not_repeated_in_the_error(
         if path.endswith(STUDENTS) and params.get("limit") != "0"
         else real(method, path, params, body)
     )
-    with pytest.raises(SourceRefused, match=why) as found:
+    with pytest.raises(SourceRefused, match=why) as error:
         fetch(ods.connector(), tmp_path)
-    assert "Ada" not in str(found.value)
+    assert "Ada" not in str(error.value)
 
 
 def test_a_source_that_gives_the_same_page_for_ever_is_refused(ods: FakeEdFiApi, tmp_path: Path):
@@ -931,9 +934,7 @@ def leaf(element: ElementTree.Element) -> tuple[str, Any]:
 
 
 def as_json(element: ElementTree.Element, linked: Mapping[str, ElementTree.Element]) -> Body:
-    """A record of the interchange in the JSON of the API, by the conventions of the Ed-Fi API
-    Design Guidelines.
-    """
+    """A record of the interchange in the JSON of the API, by the Ed-Fi API Design Guidelines."""
     body: Body = {}
     for child in element:
         name = local(child)

@@ -46,21 +46,21 @@ class Front(FakeEdFiApi):
         address = path.replace("/api/data/v3", self.resources).replace(
             "/api/changeQueries/v1", self.changes
         )
-        found = self.http.request(method, address, params=params)
+        response = self.http.request(method, address, params=params)
         self.judged.append(
             (
                 path.removeprefix("/api/data/v3/"),
-                found.status_code,
-                found.headers.get("sl-violations", ""),
+                response.status_code,
+                response.headers.get("sl-violations", ""),
             )
         )
-        data = found.json()
+        data = response.json()
         if path.endswith("/availableChangeVersions"):
             ours = super().answer(method, path, params, body)
             return ours if set(ours.data) == set(data) else Reply({}, 500)
         return Reply(
             data,
-            found.status_code,
+            response.status_code,
             {"Total-Count": str(len(data))} if isinstance(data, list) else {},
         )
 
@@ -90,11 +90,11 @@ def test_every_request_is_one_that_the_official_documents_allow_and_every_answer
         connector.fetch(tmp_path / "mirror", lambda name, done, total: None)
     refused = {path for path, status, violations in front.judged if status != 200 or violations}
     assert refused == NEWER_THAN_THE_DOCUMENT
-    asked = {path for path, _, _ in front.judged}
-    assert asked >= {resource.name for resource in RESOURCES} | {
+    paths = {path for path, _, _ in front.judged}
+    assert paths >= {resource.name for resource in RESOURCES} | {
         "/api/changeQueries/v1/availableChangeVersions"
     }
-    assert {name for one in front.asked for name in one.params} == {
+    assert {name for request in front.requests for name in request.params} == {
         "offset",
         "limit",
         "totalCount",
@@ -107,7 +107,10 @@ def test_every_request_is_one_that_the_official_documents_allow_and_every_answer
     }
     assert {missing.file for missing in report.missing} == NEWER_THAN_THE_DOCUMENT
     assert report.rows["students"] == 1
-    dropped = {(one["file"], one["column"]) for one in report.dropped_columns}
+    dropped = {
+        (dropped_column["file"], dropped_column["column"])
+        for dropped_column in report.dropped_columns
+    }
     assert {
         ("ed-fi/students", "citizenshipStatusDescriptor"),
         ("ed-fi/students", "visas"),

@@ -152,9 +152,7 @@ def write(folder: Path, file: str, *rows: dict[str, str]) -> None:
 
 
 def export(folder: Path) -> Path:
-    """Two projects, seven clients, of whom the last is no student; some of what real exports
-    hold.
-    """
+    """Two projects, seven clients, one of them no student; some oddities of real exports."""
     write(
         folder,
         "Project.csv",
@@ -235,10 +233,10 @@ def loaded(tmp_path: Path) -> tuple[LoadReport, Path]:
 
 def rows(home: Path, name: str) -> list[dict[str, Any]]:
     table = Snapshot.current(home).table(name)
-    found: list[dict[str, Any]] = (
+    loaded: list[dict[str, Any]] = (
         table.filter(table["organization_id"] == "harbor").to_pyarrow().to_pylist()
     )
-    return found
+    return loaded
 
 
 def test_projects_stays_and_nights_become_programs_enrolments_and_sessions(
@@ -265,7 +263,10 @@ def test_projects_stays_and_nights_become_programs_enrolments_and_sessions(
         ("s1", "N2", "harbor-10", True, None),
         ("s2", "N3", "harbor-10", True, None),
     ]
-    counts = {one.file: (one.read, one.kept, one.quarantined, one.ignored) for one in report.files}
+    counts = {
+        count.file: (count.read, count.kept, count.quarantined, count.ignored)
+        for count in report.files
+    }
     assert counts == {
         "Project.csv": (3, 2, 0, 1),
         "Exit.csv": (4, 2, 2, 0),
@@ -313,10 +314,10 @@ def test_nothing_that_is_sensitive_reaches_a_disk_and_its_name_is_in_the_report(
     loaded: tuple[LoadReport, Path],
 ):  # R38
     report, home = loaded
-    for file, found in files_on_disk(home):
+    for file, content in files_on_disk(home):
         for secret in (b"KEEPOUT", b"45-6789", b"9206", b"9207"):
-            assert secret not in found, (file, secret)
-    named = {one["column"]: one["kind"] for one in report.dropped_columns}
+            assert secret not in content, (file, secret)
+    named = {dropped["column"]: dropped["kind"] for dropped in report.dropped_columns}
     assert named["SSN"] == "social security number"
     sensitive = {column for columns in SENSITIVE_COLUMNS.values() for column in columns}
     for file, header in HEADERS.items():
@@ -327,15 +328,15 @@ def test_nothing_that_is_sensitive_reaches_a_disk_and_its_name_is_in_the_report(
 def test_clients_are_told_for_linking_and_no_name_of_theirs_is_loaded(
     loaded: tuple[LoadReport, Path], tmp_path: Path
 ):
-    found = read_clients(tmp_path / "in", "harbor")
+    clients = read_clients(tmp_path / "in", "harbor")
     assert [
-        (one.participant_id, one.first_name, one.last_name, one.birth_date)
-        for one in found.participants
+        (client.participant_id, client.first_name, client.last_name, client.birth_date)
+        for client in clients.participants
     ][:2] == [
         ("C1", "First1", "Last1", date(2014, 1, 1)),
         ("C2", "First2", "Last2", date(2014, 1, 2)),
     ]
-    assert (len(found.participants), found.read, found.dropped) == (
+    assert (len(clients.participants), clients.read, clients.dropped) == (
         7,
         7,
         {"SSN": "social security number", "SSNDataQuality": "social security number"},
@@ -349,9 +350,15 @@ def test_clients_are_told_for_linking_and_no_name_of_theirs_is_loaded(
         {"PersonalID": "C2", "FirstName": ""},
         {"PersonalID": "C3", "DateDeleted": "2026-01-01"},
     )
-    found = read_clients(tmp_path / "in", "harbor")
-    assert [(one.participant_id, one.birth_date) for one in found.participants] == [("C1", None)]
-    assert (found.repeated, [(row.line, row.reason) for row in found.bad], dict(found.ignored)) == (
+    clients = read_clients(tmp_path / "in", "harbor")
+    assert [(client.participant_id, client.birth_date) for client in clients.participants] == [
+        ("C1", None)
+    ]
+    assert (
+        clients.repeated,
+        [(row.line, row.reason) for row in clients.bad],
+        dict(clients.ignored),
+    ) == (
         1,
         [(4, "FirstName is empty")],
         {"deleted at the source": 1},
@@ -410,14 +417,14 @@ def test_every_line_of_a_large_made_up_export_is_accounted_for(tmp_path: Path): 
         ),
     )
     report = load(Hmis("harbor", LINKS), tmp_path / "in", home, merge=True)
-    assert {one.file: one.read for one in report.files} == {
+    assert {count.file: count.read for count in report.files} == {
         "Enrollment.csv": 200,
         "Services.csv": 2_000,
     }
-    assert sum(one.kept for one in report.files) == len(
+    assert sum(count.kept for count in report.files) == len(
         rows(home, "service_enrollments") + rows(home, "service_sessions")
     )
-    assert {one.file for one in report.missing} == {"Project.csv", "Exit.csv"}
+    assert {count.file for count in report.missing} == {"Project.csv", "Exit.csv"}
 
 
 def test_what_is_about_somebody_who_is_no_student_is_left_out_and_does_not_wait(

@@ -66,7 +66,10 @@ def test_after_a_fault_that_passes_the_same_question_has_its_whole_answer(
         assert client.get("/students", {"page": 7}).data == WHOLE
         assert client.get("/students", {"page": 7}).data == WHOLE
     assert len(server.tokens) == 1
-    assert len([asked for asked in server.asked if asked.path == "/students"]) == len(faults) + 2
+    assert (
+        len([request for request in server.requests if request.path == "/students"])
+        == len(faults) + 2
+    )
 
 
 @pytest.mark.parametrize("faults", PASSING.values(), ids=PASSING.keys())
@@ -110,7 +113,7 @@ def test_a_source_that_asks_to_be_left_alone_for_an_hour_is_left_alone(server: F
     ):
         client.get("/students")
     assert waited == []
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 def test_after_so_many_tries_the_client_gives_up_and_says_where(server: FakeHttpServer):
@@ -123,7 +126,10 @@ def test_after_so_many_tries_the_client_gives_up_and_says_where(server: FakeHttp
         ),
     ):
         client.get("/students")
-    assert len([asked for asked in server.asked if asked.path == "/students"]) == QUICK.max_attempts
+    assert (
+        len([request for request in server.requests if request.path == "/students"])
+        == QUICK.max_attempts
+    )
 
 
 def test_a_token_that_ends_between_two_pages_is_replaced_and_no_page_is_lost(
@@ -148,8 +154,13 @@ def test_a_token_is_renewed_before_its_time_is_over(server: FakeHttpServer):
     with server.client() as client:
         client.get("/a")
         client.get("/b")
-    assert [asked.path for asked in server.asked] == ["/oauth/token", "/a", "/oauth/token", "/b"]
-    assert server.asked[1].token != server.asked[3].token
+    assert [request.path for request in server.requests] == [
+        "/oauth/token",
+        "/a",
+        "/oauth/token",
+        "/b",
+    ]
+    assert server.requests[1].token != server.requests[3].token
 
 
 @pytest.mark.parametrize("lasts", [None, "half an hour", [], "1800"])
@@ -168,7 +179,7 @@ def test_a_source_that_refuses_its_own_token_is_not_asked_on_and_on(server: Fake
         pytest.raises(RequestRefused, match=r"rejected a token it just issued"),
     ):
         client.get("/students")
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 def test_a_wrong_secret_is_said_plainly(server: FakeHttpServer):
@@ -193,7 +204,7 @@ def test_what_the_source_will_not_give_is_asked_for_once_and_its_status_is_kept(
     ):
         client.get("/students")
     assert no.value.status == code
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 def test_an_answer_beyond_the_limit_is_refused_before_it_is_whole(server: FakeHttpServer):
@@ -226,7 +237,7 @@ def test_a_redirect_is_refused_and_no_token_goes_to_another_host(server: FakeHtt
             pytest.raises(RequestRefused, match=r"a redirect .* which is not followed"),
         ):
             client.get("/students")
-    assert elsewhere.asked == []
+    assert elsewhere.requests == []
 
 
 @pytest.mark.parametrize(
@@ -251,7 +262,7 @@ def test_an_address_in_clear_is_refused_before_anything_is_sent(address: str):
 def test_only_reading_requests_and_the_token_are_made(server: FakeHttpServer):  # R22
     with server.client() as client:
         client.get("/students")
-    assert [(asked.method, asked.path) for asked in server.asked] == [
+    assert [(request.method, request.path) for request in server.requests] == [
         ("POST", "/oauth/token"),
         ("GET", "/students"),
     ]
@@ -261,7 +272,7 @@ def test_no_error_and_no_log_holds_a_secret_a_token_or_what_was_answered(  # R25
     server: FakeHttpServer, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.DEBUG)
-    said = []
+    errors = []
     for fault in [
         status(400, CHILD),
         status(403, CHILD),
@@ -278,19 +289,19 @@ def test_no_error_and_no_log_holds_a_secret_a_token_or_what_was_answered(  # R25
     )  # type: ignore[method-assign]
     with server.client() as client:
         for _ in range(8):
-            with pytest.raises(SourceRefused) as found:
+            with pytest.raises(SourceRefused) as error:
                 client.get("/students")
-            said.append("".join(traceback.format_exception(found.value)) + repr(found.value))
-        said.append(repr(client) + repr(server.credentials()))
+            errors.append("".join(traceback.format_exception(error.value)) + repr(error.value))
+        errors.append(repr(client) + repr(server.credentials()))
     wrong = replace(server.credentials(), client_secret="a wrong secret 77")
     server.token_faults.extend(
         [status(401, f"{CHILD} {wrong.client_secret}"), status(200, '{"access_token": 5}')]
     )
     for _ in range(2):
-        with RestClient(server.url, wrong, QUICK) as client, pytest.raises(SourceRefused) as found:
+        with RestClient(server.url, wrong, QUICK) as client, pytest.raises(SourceRefused) as error:
             client.get("/students")
-        said.append("".join(traceback.format_exception(found.value)) + repr(found.value))
-    everything = "".join(said) + caplog.text
+        errors.append("".join(traceback.format_exception(error.value)) + repr(error.value))
+    everything = "".join(errors) + caplog.text
     for forbidden in (CHILD, SECRET, "a wrong secret 77", *server.tokens):
         assert forbidden not in everything
     assert not re.search(r"Bearer \S", everything)

@@ -72,7 +72,7 @@ def test_a_mapping_says_what_each_file_and_column_is():
 def test_the_example_in_the_documents_is_a_mapping():
     example = Path(__file__).parents[3] / "docs" / "examples" / "mappings" / "apricot.toml"
     mapping = parse_mapping(example.read_text(encoding="utf-8"), example.name)
-    assert [one.holds for one in mapping.files] == ["enrollments", "exits", "sessions"]
+    assert [file.holds for file in mapping.files] == ["enrollments", "exits", "sessions"]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_the_example_in_the_documents_is_a_mapping():
             '[file.constants]\nprogram_id = "p1"',
             '[file.constants]\nstudent_id = "s1"',
             38,
-            "end_date cannot be a constant",
+            "student_id cannot be a constant",
         ),
         (
             '[file.constants]\nprogram_id = "p1"',
@@ -174,8 +174,10 @@ def proposed(folder: Path, file: str, text: str) -> FileProposal:
     return propose_file(folder / file)
 
 
-def targets(found: FileProposal) -> dict[str, str]:
-    return {one.header: one.target for one in found.columns if one.target is not None}
+def targets(proposal: FileProposal) -> dict[str, str]:
+    return {
+        column.header: column.target for column in proposal.columns if column.target is not None
+    }
 
 
 APRICOT = """\
@@ -216,7 +218,7 @@ def test_an_apricot_export_is_proposed_whole_and_the_draft_is_a_mapping(tmp_path
         "Attended?": "attended",
         "Duration (min)": "minutes",
     }
-    assert {one.header: one.why for one in enrollments.columns}[
+    assert {column.header: column.why for column in enrollments.columns}[
         "SSN"
     ] == "never stored (social security number)"
     assert sessions.session_key == (
@@ -232,7 +234,7 @@ def test_an_apricot_export_is_proposed_whole_and_the_draft_is_a_mapping(tmp_path
 
 def test_a_draft_holds_no_value_of_a_child_even_where_a_column_is_misused(tmp_path: Path):  # R38
     files = [proposed(tmp_path, "e.csv", APRICOT), proposed(tmp_path, "s.csv", APRICOT_SESSIONS)]
-    text = draft_mapping(files, "tutors") + "".join(str(one) for one in files)
+    text = draft_mapping(files, "tutors") + "".join(str(file) for file in files)
     for value in ("Lopez", "Reyes", "P-100", "6789", "Danced", "Moved", "01/13/2026"):
         assert value not in text, value
 
@@ -332,14 +334,14 @@ def test_a_draft_holds_no_value_of_a_child_even_where_a_column_is_misused(tmp_pa
 def test_exports_of_other_systems_are_told_by_their_headers(
     text: str, holds: str, expected: dict[str, str], dates: tuple[str, ...], tmp_path: Path
 ):
-    found = proposed(tmp_path, "export.csv", text)
-    assert (found.holds, targets(found), found.dates, found.questions) == (
+    proposal = proposed(tmp_path, "export.csv", text)
+    assert (proposal.holds, targets(proposal), proposal.dates, proposal.questions) == (
         holds,
         expected,
         dates,
         (),
     )
-    parse_mapping(draft_mapping([found], "tutors"), "draft.toml")
+    parse_mapping(draft_mapping([proposal], "tutors"), "draft.toml")
 
 
 @pytest.mark.parametrize(
@@ -392,10 +394,12 @@ def test_exports_of_other_systems_are_told_by_their_headers(
 def test_what_could_be_two_things_is_asked_and_not_guessed(
     text: str, unmapped: set[str], question: str, tmp_path: Path
 ):
-    found = proposed(tmp_path, "export.csv", text)
-    assert unmapped <= {one.header for one in found.columns if one.target is None}
-    assert any(question in one for one in found.questions), found.questions
-    assert question in draft_mapping([found], None)
+    proposal = proposed(tmp_path, "export.csv", text)
+    assert unmapped <= {column.header for column in proposal.columns if column.target is None}
+    assert any(question in question_text for question_text in proposal.questions), (
+        proposal.questions
+    )
+    assert question in draft_mapping([proposal], None)
 
 
 def test_a_file_without_a_header_is_refused_and_no_child_is_repeated(tmp_path: Path):

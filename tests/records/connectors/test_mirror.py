@@ -26,7 +26,7 @@ from records.connectors.http.mirror import (
 
 
 def held(mirror: Mirror, resource: str = "students") -> dict[str, Any]:
-    return {kept.id: kept.body for kept in mirror.records(resource)}
+    return {record.id: record.body for record in mirror.records(resource)}
 
 
 def test_an_unfinished_pass_goes_on_from_its_last_page_after_the_process_is_gone(tmp_path: Path):
@@ -87,7 +87,7 @@ def test_records_are_numbered_the_same_whatever_order_they_came_in(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, int]], rng: Any
 ):
     unique = list(dict(pairs).items())
-    found: list[tuple[list[MirrorRecord], str]] = []
+    readings: list[tuple[list[MirrorRecord], str]] = []
     for _ in range(2):
         rng.shuffle(unique)
         with open_mirror(tmp_path_factory.mktemp("mirror")) as mirror:
@@ -95,9 +95,9 @@ def test_records_are_numbered_the_same_whatever_order_they_came_in(
             for id_, number in unique:
                 mirror.take_page("students", [(id_, {"n": number})], {})
             mirror.finish("students", {})
-            found.append((list(mirror.records("students")), mirror.fingerprint("students")))
-    assert found[0] == found[1]
-    assert [kept.number for kept in found[0][0]] == list(range(1, len(unique) + 1))
+            readings.append((list(mirror.records("students")), mirror.fingerprint("students")))
+    assert readings[0] == readings[1]
+    assert [record.number for record in readings[0][0]] == list(range(1, len(unique) + 1))
 
 
 def test_a_fingerprint_tells_any_two_states_apart(tmp_path: Path):
@@ -173,16 +173,16 @@ def test_what_is_never_stored_is_named_at_every_depth_and_its_value_goes_nowhere
         "name": {**planted, "first": "Ada"},
         **planted,
     }
-    kept, refused = select_fields(record, {"name": {"first": True}, "id": True})
-    assert kept == {"id": "1", "name": {"first": "Ada"}}
+    selected, refused = select_fields(record, {"name": {"first": True}, "id": True})
+    assert selected == {"id": "1", "name": {"first": "Ada"}}
     assert refused == {spellings[0]: kind for kind, spellings in NEVER_INGEST.items()}
 
 
 def test_a_number_shaped_like_a_social_security_number_is_struck_out_of_what_is_kept():  # R38
-    kept, _ = select_fields(
+    selected, _ = select_fields(
         {"name": "Ada 123-45-6789", "list": ["123-45-6789"]}, {"name": True, "list": True}
     )
-    assert kept == {"name": f"Ada {STRUCK_OUT}", "list": [STRUCK_OUT]}
+    assert selected == {"name": f"Ada {STRUCK_OUT}", "list": [STRUCK_OUT]}
 
 
 def test_what_was_deleted_at_the_source_is_in_no_byte_of_the_mirror(tmp_path: Path):

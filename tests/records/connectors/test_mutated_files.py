@@ -35,10 +35,10 @@ def clean_lines(number: int, rng: random.Random) -> list[bytes]:
     ]
 
 
-def put(*found: bytes) -> Edit:
+def put(*content: bytes) -> Edit:
     def edit(data: bytearray, rng: random.Random) -> None:
         place = rng.randint(0, len(data))
-        data[place:place] = rng.choice(found)
+        data[place:place] = rng.choice(content)
 
     return edit
 
@@ -100,8 +100,7 @@ def damaged(data: bytearray, rng: random.Random) -> bytearray:
 
 @dataclass
 class Damaged:
-    """A connector over damaged files, one header in ten damaged too: reader, conversion and load
-    are the real ones.
+    """A connector over damaged files, one header in ten damaged too; everything else is real.
 
     `written` is what each file held and the good lines that it was made of.
     """

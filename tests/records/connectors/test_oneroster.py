@@ -83,9 +83,9 @@ def assert_every_line_is_accounted_for(report: LoadReport, folder: Path) -> None
 def test_version_1_2_gives_the_tables_that_version_1_1_gives(tmp_path: Path):
     made = roster()
     assert whole(made, tmp_path / "new") == whole(made, tmp_path / "old", version="1.1")
-    found = students(tmp_path / "new" / "home")
-    assert sorted(found) == ["s0", "s1", "s2", "s3", "s4", "s5"], "a teacher is no student"
-    assert (found["s1"]["school_id"], found["s1"]["grade_level"]) == ("k2", 7)
+    loaded = students(tmp_path / "new" / "home")
+    assert sorted(loaded) == ["s0", "s1", "s2", "s3", "s4", "s5"], "a teacher is no student"
+    assert (loaded["s1"]["school_id"], loaded["s1"]["grade_level"]) == ("k2", 7)
 
 
 @pytest.mark.parametrize(
@@ -144,8 +144,8 @@ def test_a_students_school_is_that_of_the_role_that_counts(
             f"s0,Ada,Green,{primary},hunter2\nt1,Terry,Ng,k1,\n"
         )
         load(OneRosterFiles(), folder, tmp_path / "home")
-        found = students(tmp_path / "home")
-        assert (found["s0"]["school_id"] if found else None) == expected
+        loaded = students(tmp_path / "home")
+        assert (loaded["s0"]["school_id"] if loaded else None) == expected
 
 
 def test_a_sex_that_the_source_leaves_open_is_unknown(tmp_path: Path):
@@ -445,8 +445,8 @@ def test_what_is_never_stored_reaches_neither_the_mirror_nor_a_snapshot(tmp_path
     assert set(spellings) <= {dropped["column"] for dropped in report.dropped_columns}
     assert students(tmp_path / "home"), "the rest of each line was kept"
     assert (tmp_path / "home" / "sources" / "oneroster" / "mirror.sqlite").exists()
-    for file, found in files_on_disk(tmp_path / "home"):
-        assert b"CANARY" not in found and b"123-45-6789" not in found, file
+    for file, content in files_on_disk(tmp_path / "home"):
+        assert b"CANARY" not in content and b"123-45-6789" not in content, file
 
 
 def test_only_the_columns_that_are_read_are_kept(tmp_path: Path):  # R38
@@ -460,8 +460,8 @@ def test_only_the_columns_that_are_read_are_kept(tmp_path: Path):  # R38
     for result in made["results.csv"].values():
         result["comment"] = "CANARY: is often ill"
     load_kept(write_csv(made, tmp_path / "in"), tmp_path / "home")
-    for file, found in files_on_disk(tmp_path / "home"):
-        assert b"CANARY" not in found, file
+    for file, content in files_on_disk(tmp_path / "home"):
+        assert b"CANARY" not in content, file
 
 
 def test_a_student_whose_records_were_destroyed_does_not_come_back_with_changes(tmp_path: Path):

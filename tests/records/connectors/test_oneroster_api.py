@@ -72,7 +72,7 @@ for line in sys.stdin:
 def server() -> Iterator[FakeOneRosterApi]:
     made = FakeOneRosterApi()
     with made.running():
-        made.become(roster(), LONG_AGO)
+        made.set_roster(roster(), LONG_AGO)
         yield made
 
 
@@ -88,15 +88,13 @@ def loaded(server: FakeOneRosterApi, folder: Path, home: Path, **options: Any) -
 def identifiers(folder: Path) -> dict[str, set[str]]:
     with open_mirror(folder) as mirror:
         return {
-            resource.name: {kept.id for kept in mirror.records(resource.name)}
+            resource.name: {record.id for record in mirror.records(resource.name)}
             for resource in RESOURCES
         }
 
 
 def assert_same(server: FakeOneRosterApi, made: Roster, folder: Path, where: Path) -> None:
-    """The mirror holds the server's records and no others, and gives the tables that the files of a
-    roster give.
-    """
+    """The mirror holds exactly the server's records, and gives the same tables as files."""
     assert identifiers(folder) == {name: server.ids(name) for name in COLLECTIONS}
     where.mkdir()
     loaded(server, folder, where / "api")
@@ -116,7 +114,7 @@ def assert_same(server: FakeOneRosterApi, made: Roster, folder: Path, where: Pat
 def test_a_first_fetch_brings_everything_once(habit: str, page_size: int, tmp_path: Path):
     server = FakeOneRosterApi(**HABITS[habit])
     with server.running():
-        server.become(roster(), LONG_AGO)
+        server.set_roster(roster(), LONG_AGO)
         assert_same(
             server,
             roster(),
@@ -132,7 +130,7 @@ def test_the_published_sample_gives_the_same_tables_by_api_as_by_file(
     source = shared_data / "oneroster-1.1"
     server = FakeOneRosterApi(version)
     with server.running():
-        server.become(read_sample(source), LONG_AGO)
+        server.set_roster(read_sample(source), LONG_AGO)
         fetch(server.connector(), tmp_path / "mirror")
         report = loaded(server, tmp_path / "mirror", tmp_path / "api")
     load(OneRosterFiles(), source, tmp_path / "files")
@@ -141,9 +139,7 @@ def test_the_published_sample_gives_the_same_tables_by_api_as_by_file(
 
 
 def read_sample(folder: Path) -> Roster:
-    """The sample as a roster. It has no results, and a comma too many behind each of its two
-    teachers.
-    """
+    """The sample as a roster. It has no results, and an extra comma after each teacher."""
     made: Roster = {"lineItems.csv": {}, "results.csv": {}}
     for file, _ in COLLECTIONS.values():
         if (folder / file).exists():
@@ -162,13 +158,13 @@ def test_what_has_changed_adds_up_to_what_a_first_fetch_brings(seed: int, habits
     server = FakeOneRosterApi(**HABITS[habits])
     with tempfile.TemporaryDirectory() as name, server.running():
         folder = Path(name)
-        server.become(made, LONG_AGO)
+        server.set_roster(made, LONG_AGO)
         connector = server.connector()
         fetch(connector, folder / "mirror")
         for _ in range(3):
             for _ in range(rng.randrange(4)):
                 made = change(made, rng)
-                server.become(made)
+                server.set_roster(made)
             fetch(connector, folder / "mirror")
         assert_same(server, made, folder / "mirror", folder / "made")
 
@@ -177,12 +173,12 @@ def test_a_later_fetch_asks_only_for_what_has_changed(server: FakeOneRosterApi, 
     fetch(server.connector(500), tmp_path)
     made = roster()
     made["users.csv"]["s1"]["familyName"] = "Renamed"
-    server.become(made)
-    server.asked.clear()
+    server.set_roster(made)
+    server.requests.clear()
     fetch(server.connector(500), tmp_path)
-    pages = [asked for asked in server.asked if asked.params.get("limit") == "500"]
-    assert {asked.path.rsplit("/", 1)[-1] for asked in pages} == set(COLLECTIONS)
-    assert all("dateLastModified>" in asked.params["filter"] for asked in pages)
+    pages = [request for request in server.requests if request.params.get("limit") == "500"]
+    assert {request.path.rsplit("/", 1)[-1] for request in pages} == set(COLLECTIONS)
+    assert all("dateLastModified>" in request.params["filter"] for request in pages)
 
 
 def test_once_a_week_everything_is_read_whatever_the_source_says_of_changes(
@@ -198,7 +194,7 @@ def test_once_a_week_everything_is_read_whatever_the_source_says_of_changes(
             )
     made = roster()
     made["users.csv"]["s1"]["familyName"] = "Renamed"
-    server.become(made, LONG_AGO)  # the source did not move the date
+    server.set_roster(made, LONG_AGO)  # the source did not move the date
     assert_same(server, made, fetch(server.connector(), tmp_path / "mirror"), tmp_path / "made")
 
 
@@ -253,19 +249,17 @@ def test_what_changes_while_it_is_read_is_neither_lost_nor_kept_too_long(
         if left and rng.random() < 0.5:
             left -= 1
             made[0] = change(made[0], rng)
-            server.become(made[0])
+            server.set_roster(made[0])
 
     with server.running():
-        server.become(made[0], LONG_AGO)
+        server.set_roster(made[0], LONG_AGO)
         server.after_page = something_happens
         fetch_until_it_holds_still(server, tmp_path / "mirror")
         assert_same(server, made[0], tmp_path / "mirror", tmp_path / "made")
 
 
 def fetch_until_it_holds_still(server: FakeOneRosterApi, folder: Path) -> None:
-    """What was read before another collection changed is caught up by the next fetch, as the next
-    night does.
-    """
+    """Fetch again, as the next night does, for what changed during the first fetch."""
     for _ in range(4):
         try:
             fetch(server.connector(2), folder)
@@ -285,7 +279,8 @@ def test_a_deletion_before_the_place_that_was_reached_makes_no_record_be_passed_
     def one_leaves() -> None:
         student = (
             next(gone, None)
-            if "students" in server.asked[-1].path and server.asked[-1].params["offset"] != "0"
+            if "students" in server.requests[-1].path
+            and server.requests[-1].params["offset"] != "0"
             else None
         )
         if student is not None:
@@ -294,20 +289,20 @@ def test_a_deletion_before_the_place_that_was_reached_makes_no_record_be_passed_
                     id_ for id_, fields in records.items() if student in (id_, *fields.values())
                 ]:
                     del records[id_]
-            server.become(made)
+            server.set_roster(made)
 
     with server.running():
-        server.become(made, LONG_AGO)
+        server.set_roster(made, LONG_AGO)
         server.after_page = one_leaves
         fetch(server.connector(3), tmp_path / "mirror")
         assert next(gone, None) is None
         sweeps = [
-            asked
-            for asked in server.asked
-            if "students" in asked.path
-            and asked.params["limit"] == "3"
-            and "filter" not in asked.params
-            and asked.params["offset"] == "0"
+            request
+            for request in server.requests
+            if "students" in request.path
+            and request.params["limit"] == "3"
+            and "filter" not in request.params
+            and request.params["offset"] == "0"
         ]
         assert_same(server, made, tmp_path / "mirror", tmp_path / "made")
         assert len(sweeps) <= 2
@@ -320,10 +315,10 @@ def test_a_source_that_never_holds_still_is_refused_plainly(tmp_path: Path):
     def renamed() -> None:
         made = roster()
         made["users.csv"]["s1"]["familyName"] = f"Name{next(number)}"
-        server.become(made)
+        server.set_roster(made)
 
     with server.running():
-        server.become(roster(), LONG_AGO)
+        server.set_roster(roster(), LONG_AGO)
         server.after_page = renamed
         with pytest.raises(
             SourceUnavailable, match=r"students: it changed each time .* does not say how many"
@@ -356,7 +351,7 @@ def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(tmp_path: Path): 
     rng, folder = Random(5), tmp_path / "mirror"
     server, made = FakeOneRosterApi(), roster(20)
     with server.running(), forking(FETCHING) as parent:
-        server.become(made, LONG_AGO)
+        server.set_roster(made, LONG_AGO)
         begun = time.monotonic()
         assert not fetching(parent, server, folder)
         longest = time.monotonic() - begun
@@ -367,13 +362,13 @@ def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(tmp_path: Path): 
                     folder, ignore_errors=True
                 )  # the one before may have been killed before it made it
             made = change(made, rng)
-            server.become(made)
+            server.set_roster(made)
             killed += fetching(
                 parent, server, folder, rng.uniform(0, longest) * rng.random()
             )  # most fetches are short
             if rng.random() < 0.5:
                 made = change(made, rng)
-                server.become(made)
+                server.set_roster(made)
                 assert not fetching(parent, server, folder)
                 assert identifiers(folder) == {name: server.ids(name) for name in COLLECTIONS}
         assert not fetching(parent, server, folder)
@@ -381,9 +376,7 @@ def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(tmp_path: Path): 
 
 
 def fetching(parent: Any, server: FakeOneRosterApi, folder: Path, kill_after: float = -1) -> bool:
-    """Let another process fetch, and kill it after so many seconds; whether it was killed at
-    work.
-    """
+    """Fetch in another process and kill it after so many seconds; True if it was killed at work."""
     return run(parent, server.url, folder, kill_after)  # type: ignore[arg-type]
 
 
@@ -393,11 +386,11 @@ def test_only_gets_and_the_posts_for_a_token_are_made(
     fetch(server.connector(), tmp_path)
     made = roster()
     add_student(made, "s9", 1)
-    server.become(made)
+    server.set_roster(made)
     fetch(server.connector(), tmp_path)
-    posts = {asked.path for asked in server.asked if asked.method != "GET"}
+    posts = {request.path for request in server.requests if request.method != "GET"}
     assert posts == {"/oauth/token"}
-    assert {asked.method for asked in server.asked} == {"GET", "POST"}
+    assert {request.method for request in server.requests} == {"GET", "POST"}
 
 
 def test_what_may_not_be_read_is_named_with_what_stays_empty(
@@ -405,7 +398,7 @@ def test_what_may_not_be_read_is_named_with_what_stays_empty(
 ):
     server.without = {"demographics": 403, "lineItems": 404, "results": 404}
     report = loaded(server, fetch(server.connector(), tmp_path / "mirror"), tmp_path / "home")
-    missing = {one.file: one.stays_empty for one in report.missing}
+    missing = {file.file: file.stays_empty for file in report.missing}
     assert {"demographics", "lineItems", "results", "attendance.csv"} <= set(missing)
     assert "students" in report.rows and "gradebook_entries" not in report.rows
     server.without = {}
@@ -442,9 +435,11 @@ def test_what_is_never_stored_reaches_no_disk(server: FakeOneRosterApi, tmp_path
     }
     made = roster()
     made["users.csv"]["s1"]["familyName"] = "123-45-6789"
-    server.become(made)
+    server.set_roster(made)
     report = loaded(server, fetch(server.connector(), tmp_path / "sources" / "north"), tmp_path)
-    dropped = {one["column"] for one in report.dropped_columns if one["file"] == "students"}
+    dropped = {
+        column["column"] for column in report.dropped_columns if column["file"] == "students"
+    }
     assert dropped == {
         "ssn",
         "citizenship",
@@ -461,14 +456,14 @@ def test_what_is_never_stored_reaches_no_disk(server: FakeOneRosterApi, tmp_path
         "s4",
         "s5",
     ], "a number for a name is not taken"
-    for file, found in files_on_disk(tmp_path):
+    for file, content in files_on_disk(tmp_path):
         for secret in (
             b"CANARY",
             b"123-45-6789",
             SECRET.encode(),
             *(token.encode() for token in server.tokens),
         ):
-            assert secret not in found, (file, secret)
+            assert secret not in content, (file, secret)
 
 
 def test_an_identifier_shaped_like_a_social_security_number_is_refused(
@@ -476,14 +471,14 @@ def test_an_identifier_shaped_like_a_social_security_number_is_refused(
 ):  # R38
     made = roster()
     add_student(made, "123-45-6789", 1)
-    server.become(made)
+    server.set_roster(made)
     with pytest.raises(
         SourceRefused, match="a sourcedId is shaped like a social security number"
     ) as refused:
         fetch(server.connector(), tmp_path)
     assert "123-45" not in str(refused.value)
-    for file, found in files_on_disk(tmp_path):
-        assert b"123-45-6789" not in found, file
+    for file, content in files_on_disk(tmp_path):
+        assert b"123-45-6789" not in content, file
 
 
 def test_extension_files_beside_the_settings_bring_what_oneroster_has_no_words_for(
@@ -515,7 +510,7 @@ def test_an_address_or_an_option_that_is_not_known_is_refused_before_anything_is
         SourceRefused, match="the one option of a oneroster-api source is extensions"
     ):
         server.connector(extension="nightly")
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_a_student_whose_records_were_destroyed_stays_away(

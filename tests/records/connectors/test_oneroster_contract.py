@@ -41,15 +41,15 @@ class Front(FakeOneRosterApi):
         prefer = {"prefer": "dynamic=true"} if base == PATHS["1.2"]["gradebook"] else {}
         ids: set[str] = set()
         while not ids:
-            found = self.http.request(
+            response = self.http.request(
                 method, f"{self.documents[base]}/{collection}", params=params, headers=prefer
             )
             self.judged.append(
-                (collection, found.status_code, found.headers.get("sl-violations", ""))
+                (collection, response.status_code, response.headers.get("sl-violations", ""))
             )
-            if found.status_code != 200:
-                return Reply(found.json(), found.status_code)
-            given = self.given.get(collection, found.json())
+            if response.status_code != 200:
+                return Reply(response.json(), response.status_code)
+            given = self.given.get(collection, response.json())
             ids = {record["sourcedId"] for records in given.values() for record in records}
         self.given[collection] = given
         return Reply(given, headers={"X-Total-Count": str(len(ids))})
@@ -77,7 +77,7 @@ def test_every_request_is_one_that_the_official_documents_allow_and_every_answer
     assert {collection for collection, _, _ in front.judged} == {
         resource.name for resource in RESOURCES
     }
-    assert {name for one in front.asked for name in one.params} == {
+    assert {name for request in front.requests for name in request.params} == {
         "limit",
         "offset",
         "sort",
@@ -90,7 +90,10 @@ def test_every_request_is_one_that_the_official_documents_allow_and_every_answer
         for collection, answer in front.given.items()
     }
     assert {count.file: count.read for count in report.files} == given
-    dropped = {(one["file"], one["column"]) for one in report.dropped_columns}
+    dropped = {
+        (dropped_column["file"], dropped_column["column"])
+        for dropped_column in report.dropped_columns
+    }
     assert {
         ("demographics", "countryOfBirthCode"),
         ("demographics", "cityOfBirth"),
@@ -100,9 +103,9 @@ def test_every_request_is_one_that_the_official_documents_allow_and_every_answer
 
 def test_the_scopes_of_the_official_documents_are_asked_for(front: Front, tmp_path: Path):  # R22
     front.connector().fetch(tmp_path, lambda name, done, total: None)
-    body = next(asked.body for asked in front.asked if asked.path == "/oauth/token")
-    asked = dict(parse_qsl(body.decode()))["scope"].split()
-    assert {scope.rsplit("/", 1)[-1] for scope in asked} == {
+    body = next(request.body for request in front.requests if request.path == "/oauth/token")
+    scopes = dict(parse_qsl(body.decode()))["scope"].split()
+    assert {scope.rsplit("/", 1)[-1] for scope in scopes} == {
         "roster-core.readonly",
         "roster-demographics.readonly",
         "gradebook-core.readonly",

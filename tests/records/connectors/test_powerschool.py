@@ -86,15 +86,15 @@ def loaded(server: FakePowerSchool, folder: Path, home: Path, **options: Any) ->
 
 
 def rows_of(home: Path, table: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = Snapshot.current(home).table(table).to_pyarrow().to_pylist()
-    return found
+    rows: list[dict[str, Any]] = Snapshot.current(home).table(table).to_pyarrow().to_pylist()
+    return rows
 
 
 def assert_same(server: FakePowerSchool, folder: Path) -> None:
     """The mirror holds every row that each query gives, as it gives it, and no other."""
     with open_mirror(folder) as mirror:
         for query in QUERIES:
-            held = {kept.id: kept.body for kept in mirror.records(query.name)}
+            held = {record.id: record.body for record in mirror.records(query.name)}
             assert held == {
                 dcid: {name: str(value) for name, value in row.items() if value is not None}
                 for dcid, row in server.rows(query.name).items()
@@ -158,11 +158,11 @@ def test_the_rows_of_a_student_become_the_canonical_rows(server: FakePowerSchool
             "grade": 83.0,
         }
     ]
-    found = {
+    canonical = {
         row["student_id"]: (row["sex"], row["race_ethnicity"], row["meal_eligible"])
         for row in rows_of(home, "characteristics")
     }
-    assert found == {
+    assert canonical == {
         "700": ("female", "two_or_more", True),
         "701": ("male", "black", False),
         "702": ("another", "asian", True),
@@ -192,11 +192,11 @@ def test_students_who_never_came_or_have_gone_are_told_apart(
     server.change("students", "id = 1003", exitdate="2025-08-18")
     server.change("students", "id = 1004", grade_level=-2)
     report = loaded(server, fetch(server.connector(), tmp_path / "mirror"), tmp_path)
-    found = {
+    canonical = {
         row["student_id"]: (row["school_id"], row["grade_level"])
         for row in rows_of(tmp_path, "students")
     }
-    assert found == {
+    assert canonical == {
         "700": (None, 6),
         "701": (None, None),
         "703": ("2", 7),
@@ -266,14 +266,14 @@ def test_a_later_load_asks_only_for_the_students_and_marks_that_have_changed(
 ):
     fetch(server.connector(), tmp_path)
     server.change("students", "id = 1001", last_name="Renamed")
-    server.asked.clear()
+    server.requests.clear()
     assert_same(server, fetch(server.connector(), tmp_path))
     for query in (STUDENTS, STORED_GRADES):
-        asked = [one.body for one in server.asked if one.path == query.path]
-        assert len(asked) == 1 + (query is STUDENTS), (
+        bodies = [request.body for request in server.requests if request.path == query.path]
+        assert len(bodies) == 1 + (query is STUDENTS), (
             "the page with the one that changed, and the empty one behind it"
         )
-        assert all(b"1900-01-01" not in body for body in asked)
+        assert all(b"1900-01-01" not in body for body in bodies)
 
 
 def test_a_row_that_was_never_marked_as_changed_is_not_passed_over(
@@ -344,7 +344,7 @@ def test_a_row_that_is_deleted_before_the_place_that_was_reached_hides_no_other(
     gone = iter((1000, 1001, 1002))
 
     def one_leaves() -> None:
-        student = next(gone, None) if STUDENTS.path == server.asked[-1].path else None
+        student = next(gone, None) if STUDENTS.path == server.requests[-1].path else None
         if student is not None:
             server.delete("students", f"id = {student}")
 
@@ -380,9 +380,7 @@ def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(
 
 
 def fetching(parent: Any, server: FakePowerSchool, folder: Path, kill_after: float = -1) -> bool:
-    """Let another process fetch, and kill it after so many seconds; whether it was killed at
-    work.
-    """
+    """Fetch in another process and kill it after so many seconds; True if it was killed at work."""
     return run(parent, server.url, folder, kill_after)  # type: ignore[arg-type]
 
 
@@ -392,8 +390,8 @@ def test_nothing_is_posted_but_queries_and_what_gets_a_token(
     fetch(server.connector(), tmp_path)
     add_student(server, 9)
     fetch(server.connector(), tmp_path)
-    assert {asked.method for asked in server.asked} == {"POST"}
-    assert {asked.path for asked in server.asked} == {"/oauth/token"} | {
+    assert {request.method for request in server.requests} == {"POST"}
+    assert {request.path for request in server.requests} == {"/oauth/token"} | {
         path for query in QUERIES for path in (query.path, f"{query.path}/count")
     }
 
@@ -416,15 +414,19 @@ def test_the_client_posts_to_no_other_path(path: str, server: FakePowerSchool): 
         pytest.raises(ValueError, match="is not the path of a PowerQuery"),
     ):
         client.post_query(path, body={"after": 0})
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_the_plugin_may_look_at_what_its_queries_name_and_at_nothing_else(
     server: FakePowerSchool,
 ):  # R22, R38
-    fields = [one.attrib for one in read_plugin("plugin.xml").iter() if one.tag.endswith("field")]
+    fields = [
+        element.attrib
+        for element in read_plugin("plugin.xml").iter()
+        if element.tag.endswith("field")
+    ]
     assert {field["access"] for field in fields} == {"ViewOnly"}
-    asked = set()
+    queried = set()
     for query in read_plugin("queries_root/handrail.named_queries.xml"):
         sql = query.findtext("sql") or ""
         assert (
@@ -434,8 +436,8 @@ def test_the_plugin_may_look_at_what_its_queries_name_and_at_nothing_else(
         )
         assert len(query.attrib["name"].split(".")) == 5 and query.attrib["flattened"] == "true"
         assert server.may_read(query.attrib["name"])
-        asked |= fields_in(sql)
-    assert asked == {f"{field['table']}.{field['field']}" for field in fields}
+        queried |= fields_in(sql)
+    assert queried == {f"{field['table']}.{field['field']}" for field in fields}
     assert {path.name for path in PLUGIN.rglob("*.*")} == {
         "plugin.xml",
         "handrail.named_queries.xml",
@@ -471,7 +473,7 @@ def test_rows_that_are_not_in_order_are_refused(server: FakePowerSchool, tmp_pat
 def test_a_server_without_the_plugin_is_refused_with_what_to_do(
     server: FakePowerSchool, tmp_path: Path
 ):
-    server.without = dict.fromkeys((query.name for query in QUERIES), 404)
+    server.refused_queries = dict.fromkeys((query.name for query in QUERIES), 404)
     with pytest.raises(
         SourceRefused, match=r"answered 404.* Is Handrail's plugin installed and enabled\?"
     ):
@@ -481,16 +483,16 @@ def test_a_server_without_the_plugin_is_refused_with_what_to_do(
 def test_a_query_that_may_not_be_asked_is_named_unless_it_could_be_before(
     server: FakePowerSchool, tmp_path: Path
 ):
-    server.without = {STORED_GRADES.name: 403}
+    server.refused_queries = {STORED_GRADES.name: 403}
     report = loaded(server, fetch(server.connector(), tmp_path / "mirror"), tmp_path / "home")
     assert {missing.file for missing in report.missing} >= {
         STORED_GRADES.name,
         "characteristics.csv",
     }
     assert "course_grades" not in report.rows
-    server.without = {}
+    server.refused_queries = {}
     assert_same(server, fetch(server.connector(), tmp_path / "mirror"))
-    server.without = {STORED_GRADES.name: 403}
+    server.refused_queries = {STORED_GRADES.name: 403}
     with pytest.raises(SourceRefused, match=r"403.* It could be read before"):
         fetch(server.connector(), tmp_path / "mirror")
 
@@ -506,7 +508,9 @@ def test_what_is_never_stored_reaches_no_disk(server: FakePowerSchool, tmp_path:
     }
     server.change("students", "id = 1001", last_name="123-45-6789")
     report = loaded(server, fetch(server.connector(), tmp_path / "sources" / "north"), tmp_path)
-    dropped = {one["column"] for one in report.dropped_columns if one["file"] == STUDENTS.name}
+    dropped = {
+        column["column"] for column in report.dropped_columns if column["file"] == STUDENTS.name
+    }
     assert dropped == {"ssn", "citizenship", "homeaddress", "religion", "birthplace"}
     assert {row["student_id"] for row in rows_of(tmp_path, "students")} == {
         "700",
@@ -515,14 +519,14 @@ def test_what_is_never_stored_reaches_no_disk(server: FakePowerSchool, tmp_path:
         "704",
         "705",
     }
-    for file, found in files_on_disk(tmp_path):
+    for file, content in files_on_disk(tmp_path):
         for secret in (
             b"CANARY",
             b"123-45-6789",
             SECRET.encode(),
             *(token.encode() for token in server.tokens),
         ):
-            assert secret not in found, (file, secret)
+            assert secret not in content, (file, secret)
 
 
 def test_extension_files_bring_what_powerschool_keeps_in_each_states_own_tables(
@@ -542,7 +546,7 @@ def test_extension_files_bring_what_powerschool_keeps_in_each_states_own_tables(
     options = {"extensions": str(folder)}
     fetch(server.connector(**options), tmp_path / "mirror")
     report = loaded(server, tmp_path / "mirror", tmp_path / "home", **options)
-    found = {
+    canonical = {
         row["student_id"]: (
             row["english_learner"],
             row["special_education"],
@@ -550,8 +554,8 @@ def test_extension_files_bring_what_powerschool_keeps_in_each_states_own_tables(
         )
         for row in rows_of(tmp_path / "home", "characteristics")
     }
-    assert found["700"] == (True, False, None) and found["702"] == (False, True, True)
-    assert found["701"] == (None, None, None)
+    assert canonical["700"] == (True, False, None) and canonical["702"] == (False, True, True)
+    assert canonical["701"] == (None, None, None)
     count = next(count for count in report.files if count.file == "characteristics.csv")
     assert (count.read, count.kept, count.quarantined) == (5, 2, 3)  # R35
     assert report.rows["behavior_incidents"] == 1
@@ -571,7 +575,7 @@ def test_a_student_whose_records_were_destroyed_stays_away(server: FakePowerScho
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "expected"),
     [
         (
             {"atendance": {}},
@@ -590,9 +594,9 @@ def test_a_student_whose_records_were_destroyed_stays_away(server: FakePowerScho
     ],
 )
 def test_an_option_that_cannot_be_used_is_refused_before_anything_is_asked(
-    options: dict[str, Any], said: str, server: FakePowerSchool
+    options: dict[str, Any], expected: str, server: FakePowerSchool
 ):
     with pytest.raises(SourceRefused) as refused:
         server.connector(**options)
-    assert said in str(refused.value)
-    assert server.asked == []
+    assert expected in str(refused.value)
+    assert server.requests == []

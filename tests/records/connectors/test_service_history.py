@@ -104,10 +104,10 @@ def load_mapped(
 
 def rows(home: Path, name: str, organization: str = "tutors") -> list[dict[str, Any]]:
     table = Snapshot.current(home).table(name)
-    found = table.filter(table["organization_id"] == organization).to_pyarrow().to_pylist()
+    loaded = table.filter(table["organization_id"] == organization).to_pyarrow().to_pylist()
     return [
         {key: str(value) if "date" in key and value else value for key, value in row.items()}
-        for row in found
+        for row in loaded
     ]
 
 
@@ -146,7 +146,10 @@ def test_an_export_becomes_enrolments_with_their_exits_and_sessions(tmp_path: Pa
         "After School",
         "tutoring",
     )
-    counts = {one.file: (one.read, one.kept, one.quarantined, one.ignored) for one in report.files}
+    counts = {
+        count.file: (count.read, count.kept, count.quarantined, count.ignored)
+        for count in report.files
+    }
     assert counts == {
         "Enrollments_2026.csv": (5, 2, 3, 0),
         "Exits.csv": (3, 1, 2, 0),
@@ -191,8 +194,10 @@ def test_what_was_put_aside_is_told_in_the_exports_own_words(tmp_path: Path):  #
             "Exit Reason is 'Told us about home', and tutors.toml does not say what that means",
         ),
     ]
-    kept = "".join(str(row["raw"]) for row in Snapshot.current(tmp_path).quarantined().to_pylist())
-    assert "P-3" in kept and "Cy Red" not in kept, (
+    raw_lines = "".join(
+        str(row["raw"]) for row in Snapshot.current(tmp_path).quarantined().to_pylist()
+    )
+    assert "P-3" in raw_lines and "Cy Red" not in raw_lines, (
         "a column that the mapping does not name is not kept"
     )
 
@@ -200,7 +205,7 @@ def test_what_was_put_aside_is_told_in_the_exports_own_words(tmp_path: Path):  #
 def test_a_participant_waits_until_somebody_says_who_it_is(tmp_path: Path):
     load_mapped(tmp_path, links={}, Enrollments=ENROLLMENTS)
     assert rows(tmp_path, "service_enrollments") == []
-    assert [one[3] for one in aside(tmp_path)].count(AWAITING_IDENTIFICATION) == 5
+    assert [entry[3] for entry in aside(tmp_path)].count(AWAITING_IDENTIFICATION) == 5
     load_mapped(tmp_path / "later", Enrollments=ENROLLMENTS)
     assert [row["student_id"] for row in rows(tmp_path / "later", "service_enrollments")] == [
         "s1",
@@ -345,12 +350,14 @@ def test_loading_one_partner_leaves_the_others_as_they_were_and_replaces_its_own
     )
     assert len(rows(tmp_path, "service_enrollments", "pantry")) == 2
     snapshot = Snapshot.current(tmp_path)
-    assert [(one["source"], one["organization_id"]) for one in snapshot.manifest["sources"]] == [
+    assert [
+        (source["source"], source["organization_id"]) for source in snapshot.manifest["sources"]
+    ] == [
         ("rows", None),
         ("service-history", "readers"),
         ("service-history", "tutors"),
     ]
-    assert [one[:2] for one in aside(tmp_path)] == [("sessions.csv", 3)], (
+    assert [entry[:2] for entry in aside(tmp_path)] == [("sessions.csv", 3)], (
         "what waits of other loads is still there"
     )
 

@@ -197,9 +197,7 @@ def test_a_lie_whose_checksum_fits_gives_no_more_than_was_claimed(tmp_path: Path
 
 
 def overlapping(path: Path, names: int) -> Path:
-    """Many entries in the list of files that all stand for the same packed bytes, as in a flat ZIP
-    bomb.
-    """
+    """An archive whose many entries all share the same packed bytes, like a flat ZIP bomb."""
     zipped(path, ("0", zlib.compress(random.Random(3).randbytes(1_000)) * 3))
     data = path.read_bytes()
     start, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
