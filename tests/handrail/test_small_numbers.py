@@ -34,7 +34,8 @@ from tests.training.monitoring.test_exploration_value import shown_on
 from training.episodes.episodes import build_episodes
 from training.monitoring.drift_report import compute_drift_report
 from training.ranking.ranker import BenefitRanker
-from training.registry.registry import model_version, set_challenger, train
+from training.registry.registry import model_version, set_challenger
+from training.registry.train import train
 
 SMALLEST = 20
 TODAY = date(2026, 4, 17)
